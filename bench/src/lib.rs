@@ -1,0 +1,1 @@
+//! Benchmarks of the whole system against its targets and its peers.

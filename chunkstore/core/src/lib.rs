@@ -1,0 +1,1 @@
+//! The pure state machines of the chunk store.

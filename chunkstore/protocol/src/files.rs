@@ -1,0 +1,305 @@
+//! Clients and the chunk master: the namespace, and the life of a file under its writer.
+//!
+//! A writer's life: [`Create`] gives the first [`Allocation`]; the bytes of a chunk go through its
+//! pipeline; the [`SealedChunk`] that comes back goes to the master with the next [`Allocate`] or with
+//! [`Close`]. Until the close the file is not listed as readable, and its lease must be renewed.
+
+use ids::{ClientId, HostName, RackName, RequestStamp, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{ChunkId, FileId, StorePath, Version};
+
+/// A chunkserver as clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServerAddress {
+    /// Its host, which locality compares.
+    pub host: HostName,
+    /// Its rack.
+    pub rack: RackName,
+    /// `host:port` to connect to.
+    pub address: String,
+}
+
+/// `POST /v1/files/create` → [`Created`]. Opens a new file for one writer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// Makes a retry safe; its client is the holder of the lease.
+    pub stamp: RequestStamp,
+    /// Where the file appears, open until closed.
+    pub path: StorePath,
+    /// Make missing folders above; without it they must exist (a zombie's staging folder does not).
+    #[serde(default)]
+    pub parents: bool,
+    /// Replicas asked for; the master's default if absent.
+    #[serde(default)]
+    pub replication: Option<u8>,
+    /// Length limit of the file's chunks; the master's default if absent.
+    #[serde(default)]
+    pub chunk_bytes: Option<u64>,
+    /// The writer's host, for the first replica.
+    #[serde(default)]
+    pub writer_host: Option<HostName>,
+}
+
+/// Reply to [`Create`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// The file for the calls that follow.
+    pub file: FileId,
+    /// Replicas asked for.
+    pub replication: u8,
+    /// Length limit of its chunks, bytes.
+    pub chunk_bytes: u64,
+    /// How long the lease lasts without [`Renew`], milliseconds.
+    pub lease_ms: u64,
+    /// Where to write the first chunk.
+    pub allocation: Allocation,
+}
+
+/// A chunk to be written, and the pipeline it goes through, nearest server first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its version.
+    pub version: Version,
+    /// The servers, at least one.
+    pub pipeline: Vec<ServerAddress>,
+    /// Capability to write this chunk on these servers.
+    pub token: String,
+}
+
+/// A chunk that servers have written, synced and sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedChunk {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its version.
+    pub version: Version,
+    /// Its length, bytes; more than 0.
+    pub length: u64,
+    /// CRC32C of its block checksums.
+    pub checksum: u32,
+    /// The servers that hold it.
+    pub servers: Vec<HostName>,
+}
+
+/// `POST /v1/files/allocate` → [`Allocation`]. The next chunk of an open file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocate {
+    /// Makes a retry safe; its client must hold the lease.
+    pub stamp: RequestStamp,
+    /// The open file.
+    pub file: FileId,
+    /// The chunk just finished, if one was. It is appended to the file.
+    #[serde(default)]
+    pub sealed: Option<SealedChunk>,
+    /// A chunk that could not be written and is given up.
+    #[serde(default)]
+    pub abandoned: Option<ChunkId>,
+    /// Servers that failed this writer: not to be chosen if there are others.
+    #[serde(default)]
+    pub exclude: Vec<HostName>,
+    /// The writer's host, for the first replica.
+    #[serde(default)]
+    pub writer_host: Option<HostName>,
+}
+
+/// `POST /v1/files/close` → [`FileStatus`]. From the reply on the file is readable, whole and durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    /// Makes a retry safe; its client must hold the lease.
+    pub stamp: RequestStamp,
+    /// The open file.
+    pub file: FileId,
+    /// The last chunk, if it has bytes.
+    #[serde(default)]
+    pub sealed: Option<SealedChunk>,
+    /// An allocated chunk that was not used.
+    #[serde(default)]
+    pub abandoned: Option<ChunkId>,
+}
+
+/// `POST /v1/files/abandon` → [`Done`]. The writer gives up: the open file disappears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandon {
+    /// Makes a retry safe; its client must hold the lease.
+    pub stamp: RequestStamp,
+    /// The open file.
+    pub file: FileId,
+}
+
+/// `POST /v1/files/renew` → [`Done`]. Keeps the leases of a writer that has nothing else to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renew {
+    /// The holder.
+    pub client: ClientId,
+    /// Its open files.
+    pub files: Vec<FileId>,
+}
+
+/// Nothing to say but that it is done, durably.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// `POST /v1/files/stat` → [`FileStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// What to look at.
+    pub path: StorePath,
+}
+
+/// A file or folder as listings and `stat` show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Its full path.
+    pub path: StorePath,
+    /// When it was created or closed, or when a folder's entries changed last.
+    pub modified: UnixMillis,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: FileKind,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FileKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File {
+        /// Its length, bytes; of an open file, its sealed chunks.
+        length: u64,
+        /// Replicas asked for.
+        replication: u8,
+        /// Length limit of its chunks, bytes.
+        chunk_bytes: u64,
+        /// Number of chunks.
+        n_chunks: u64,
+        /// Whether a writer still holds it.
+        open: bool,
+    },
+}
+
+/// `POST /v1/files/list` → [`Listing`]. One page of a folder; of a file, itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List {
+    /// The folder.
+    pub path: StorePath,
+    /// Names after this one; absent for the first page.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// Entries wanted, 1 to 10,000.
+    pub limit: u32,
+}
+
+/// A page of a folder, sorted by the names' bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The entries.
+    pub entries: Vec<FileStatus>,
+    /// Pass as `after` for the next page; absent at the end.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// `POST /v1/files/locate` → [`Located`]. Where the chunks of a closed file are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locate {
+    /// The file.
+    pub path: StorePath,
+    /// First byte of interest.
+    #[serde(default)]
+    pub offset: u64,
+    /// Bytes of interest; to the end if absent.
+    #[serde(default)]
+    pub length: Option<u64>,
+}
+
+/// Reply to [`Locate`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Located {
+    /// Length of the whole file, bytes.
+    pub length: u64,
+    /// The chunks that cover the range, in order.
+    pub chunks: Vec<ChunkLocation>,
+}
+
+/// One chunk of a file and its live replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkLocation {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its version.
+    pub version: Version,
+    /// Its first byte's offset in the file.
+    pub offset: u64,
+    /// Its length, bytes.
+    pub length: u64,
+    /// Live servers that hold it; empty if none is known just now.
+    pub servers: Vec<ServerAddress>,
+    /// Capability to read it.
+    pub token: String,
+}
+
+/// `POST /v1/files/mkdir` → [`Done`]. With `parents` an existing folder is fine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mkdir {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The folder to make.
+    pub path: StorePath,
+    /// Make missing folders above too.
+    #[serde(default)]
+    pub parents: bool,
+}
+
+/// `POST /v1/files/rename` → [`Done`]. Atomic, for files and folders; the target must not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// What to move.
+    pub from: StorePath,
+    /// Its new path.
+    pub to: StorePath,
+}
+
+/// `POST /v1/files/delete` → [`Done`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// What to remove.
+    pub path: StorePath,
+    /// Remove a folder's entries too.
+    #[serde(default)]
+    pub recursive: bool,
+}
+
+/// `POST /v1/files/publish` → [`Done`]. In one transaction: makes `target` (it must not exist), moves
+/// the winners from the staging folder into it, adds the marker, removes the staging folder with all
+/// that lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The folder that holds the winners.
+    pub staging: StorePath,
+    /// What to move.
+    pub winners: Vec<Winner>,
+    /// The folder to make; missing folders above it are made too.
+    pub target: StorePath,
+    /// An empty file that says the folder is whole (`_SUCCESS`).
+    pub marker: String,
+}
+
+/// One file of a [`Publish`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Winner {
+    /// Name in the staging folder; it must be closed.
+    pub staged: String,
+    /// Name in the target folder.
+    pub published: String,
+}

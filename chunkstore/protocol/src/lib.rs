@@ -1,0 +1,107 @@
+//! What the chunk master, the chunkservers and their clients say to one another: serde types and the
+//! one path parser. No rules: who may do what, and when, is decided in `chunkstore-core`.
+//!
+//! Transport: `POST` of JSON to the route that stands in each request's doc, problem+json on failure
+//! (see [`problem::ProblemKind`]). Chunk bytes travel as [`block`] streams.
+
+pub mod block;
+pub mod files;
+pub mod path;
+pub mod problem;
+pub mod servers;
+
+pub use files::*;
+pub use path::{PathError, StorePath};
+pub use problem::ProblemKind;
+pub use servers::*;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the messages between the daemons of the chunk store; compared at registration.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Length limit of a chunk, in bytes (GFS: 64 MB), whatever the configuration says.
+pub const CHUNK_BYTES_MAX: u64 = 64 << 20;
+
+/// A file while it exists, whatever it is called: what a writer holds on to.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct FileId(pub u64);
+
+/// A chunk for ever: never used twice. Written as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChunkId(pub u64);
+
+/// A text that is not a chunk id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a chunk id: expected 16 hexadecimal digits")]
+pub struct ChunkIdError(String);
+
+impl fmt::Display for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for ChunkId {
+    type Err = ChunkIdError;
+
+    fn from_str(text: &str) -> Result<Self, ChunkIdError> {
+        let well_formed =
+            text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        u64::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| well_formed)
+            .map(Self)
+            .ok_or_else(|| ChunkIdError(text.chars().take(40).collect()))
+    }
+}
+
+impl TryFrom<String> for ChunkId {
+    type Error = ChunkIdError;
+
+    fn try_from(text: String) -> Result<Self, ChunkIdError> {
+        text.parse()
+    }
+}
+
+impl From<ChunkId> for String {
+    fn from(chunk: ChunkId) -> Self {
+        chunk.to_string()
+    }
+}
+
+impl ChunkId {
+    /// The name under which capabilities speak of this chunk, and the route of its bytes:
+    /// `/v1/chunks/<id>`.
+    #[must_use]
+    pub fn resource(self) -> String {
+        format!("/v1/chunks/{self}")
+    }
+}
+
+/// Which lease wrote a replica: a replica with an older version than the master's is stale.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Version(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunk_ids_round_trip_and_refuse_what_is_not_one() {
+        let chunk = ChunkId(0x2a);
+        assert_eq!(chunk.to_string(), "000000000000002a");
+        assert_eq!("000000000000002a".parse(), Ok(chunk));
+        for bad in ["", "2a", "+00000000000002a", "000000000000002A", "../../../../../x"] {
+            assert!(bad.parse::<ChunkId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The stable `type`s of the chunk store's problem documents: what programs act on.
+
+use serde::{Deserialize, Serialize};
+
+/// Why the chunk store said no. The wire form is kebab-case and never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// The request itself is malformed (path, body, header).
+    InvalidRequest,
+    /// No file or folder of that name.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// A folder was needed, this is a file.
+    NotAFolder,
+    /// A file was needed, this is a folder.
+    IsAFolder,
+    /// The folder has entries and `recursive` was not asked for.
+    FolderNotEmpty,
+    /// A folder can't move below itself.
+    RenameIntoItself,
+    /// The file is still being written.
+    StillOpen,
+    /// The writer's lease is gone: closed, removed or expired.
+    LeaseLost,
+    /// Fewer replicas were sealed than a close needs.
+    TooFewReplicas,
+    /// No chunkserver can take a chunk (none alive, or none with room).
+    NoServers,
+    /// The chunkserver does not hold that chunk (version).
+    UnknownChunk,
+    /// Bytes that do not match their checksum or length.
+    ChecksumMismatch,
+    /// The server's disk is full, or the master's journal has no room.
+    OutOfSpace,
+    /// The sender is not registered with this epoch.
+    NotRegistered,
+    /// The sender belongs to another cluster.
+    WrongCluster,
+    /// The sender speaks another protocol version.
+    WrongProtocol,
+    /// Another live server has registered under this host name.
+    HostNameTaken,
+    /// The capability does not allow this.
+    Forbidden,
+    /// The daemon is starting or stopping.
+    Unavailable,
+    /// The daemon failed; its log says more.
+    Internal,
+}
+
+impl ProblemKind {
+    /// The `type` of the problem document.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid-request",
+            Self::NotFound => "not-found",
+            Self::AlreadyExists => "already-exists",
+            Self::NotAFolder => "not-a-folder",
+            Self::IsAFolder => "is-a-folder",
+            Self::FolderNotEmpty => "folder-not-empty",
+            Self::RenameIntoItself => "rename-into-itself",
+            Self::StillOpen => "still-open",
+            Self::LeaseLost => "lease-lost",
+            Self::TooFewReplicas => "too-few-replicas",
+            Self::NoServers => "no-servers",
+            Self::UnknownChunk => "unknown-chunk",
+            Self::ChecksumMismatch => "checksum-mismatch",
+            Self::OutOfSpace => "out-of-space",
+            Self::NotRegistered => "not-registered",
+            Self::WrongCluster => "wrong-cluster",
+            Self::WrongProtocol => "wrong-protocol",
+            Self::HostNameTaken => "host-name-taken",
+            Self::Forbidden => "forbidden",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Chunkservers and the chunk master: registration, heartbeats, chunk reports.
+//!
+//! Heartbeats deliver [`ReplicaEvent`]s and [`ServerCommand`]s by number (see `ids::Outbox`): each side
+//! repeats what is not acknowledged. After a registration both start from 1, and the server first
+//! delivers every replica that it holds: that is the chunk report.
+
+use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
+use serde::{Deserialize, Serialize};
+
+use crate::{ChunkId, Version};
+
+/// Replica events that one heartbeat carries at most.
+pub const EVENTS_PER_HEARTBEAT_MAX: usize = 10_000;
+
+/// `POST /v1/servers/register` → [`ServerRegistered`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterServer {
+    /// [`crate::PROTOCOL_VERSION`] of the sender.
+    pub protocol: u32,
+    /// The cluster in the data folder; absent for an empty one, which then joins this cluster.
+    pub cluster: Option<ClusterId>,
+    /// Its host name.
+    pub host: HostName,
+    /// Its rack.
+    pub rack: RackName,
+    /// `host:port` where clients reach it.
+    pub address: String,
+    /// Random per process: a second process with the same host name is told from a restart.
+    pub incarnation: u64,
+    /// Size of its disks, bytes.
+    pub capacity_bytes: u64,
+    /// Free for chunks, bytes.
+    pub free_bytes: u64,
+}
+
+/// Reply to [`RegisterServer`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRegistered {
+    /// The cluster, to be kept in the data folder.
+    pub cluster: ClusterId,
+    /// The master's term.
+    pub epoch: Epoch,
+    /// Number of this registration within the epoch: an older one's messages are refused.
+    pub session: u64,
+    /// Time between heartbeats, milliseconds.
+    pub heartbeat_interval_ms: u64,
+}
+
+/// `POST /v1/servers/heartbeat` → [`ServerHeartbeatReply`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerHeartbeat {
+    /// The sender.
+    pub host: HostName,
+    /// The epoch it is registered with.
+    pub epoch: Epoch,
+    /// Its registration.
+    pub session: u64,
+    /// From 1 within the session.
+    pub number: HeartbeatNumber,
+    /// Size of its disks, bytes.
+    pub capacity_bytes: u64,
+    /// Free for chunks, bytes.
+    pub free_bytes: u64,
+    /// Replicas won and lost, unacknowledged ones first.
+    pub events: Vec<Numbered<ReplicaEvent>>,
+    /// Whether everything held at registration is delivered with this message.
+    pub report_complete: bool,
+    /// Every command up to this number is carried out.
+    pub commands_done: u64,
+}
+
+/// What happened to a replica on a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ReplicaEvent {
+    /// It is held, sealed and synced.
+    Held {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The version that it was written under.
+        version: Version,
+        /// Its length, bytes.
+        length: u64,
+        /// CRC32C of its block checksums.
+        checksum: u32,
+    },
+    /// It is gone: deleted as told, or found missing or corrupt.
+    Lost {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+    },
+}
+
+/// Reply to [`ServerHeartbeat`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerHeartbeatReply {
+    /// The master's term.
+    pub epoch: Epoch,
+    /// Every event up to this number has arrived.
+    pub events_received: u64,
+    /// What to do, unacknowledged ones first.
+    pub commands: Vec<Numbered<ServerCommand>>,
+}
+
+/// What the master tells a server to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum ServerCommand {
+    /// No file refers to this replica any more (or it is stale): remove it.
+    Delete {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The version to remove; another version stays.
+        version: Version,
+    },
+}

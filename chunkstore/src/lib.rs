@@ -1,0 +1,1 @@
+//! The chunk store's two daemons: chunkmaster and chunkserver.

@@ -1,0 +1,1 @@
+//! The typed YAML configuration, and the sample files that users copy.

@@ -1,0 +1,2 @@
+//! The one binary of Howdah.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The pure scheduler: jobs, tasks, attempts, trackers, placement, commit.

@@ -1,0 +1,1 @@
+//! The JobTracker: schedules jobs, serves the job API.

@@ -1,0 +1,1 @@
+//! What every daemon has: telemetry, health, shutdown, the panic hook.

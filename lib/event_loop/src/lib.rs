@@ -1,0 +1,1 @@
+//! One task owns a pure state machine; nothing is told before it is journaled.

@@ -1,0 +1,1 @@
+//! A durable log of framed records with snapshots: bytes in, bytes out.

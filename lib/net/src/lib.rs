@@ -1,0 +1,1 @@
+//! HTTP client and server plumbing: capabilities, problem documents, retries, limits.

@@ -1,0 +1,1 @@
+//! What clients, the JobTracker, TaskTrackers and task processes say to one another.

@@ -1,0 +1,1 @@
+//! The TaskTracker: runs attempts on one host and serves map outputs.

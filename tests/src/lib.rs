@@ -1,0 +1,1 @@
+//! End-to-end, fault, drift and tidy tests; everything drives the howdah binary.
