@@ -27,9 +27,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const CHUNK_BYTES_MAX: u64 = 64 << 20;
 
 /// A file while it exists, whatever it is called: what a writer holds on to.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId(pub u64);
 
 /// A chunk for ever: never used twice. Written as 16 hexadecimal digits.

@@ -23,7 +23,9 @@ pub enum PathError {
     #[error("path {0:?} is not absolute: write it with a leading '/'")]
     Relative(String),
     /// It has an empty, `.` or `..` part.
-    #[error("path {0:?} has an empty, '.' or '..' part: write each folder's name once, without them")]
+    #[error(
+        "path {0:?} has an empty, '.' or '..' part: write each folder's name once, without them"
+    )]
     BadPart(String),
     /// It holds a NUL byte.
     #[error("path {0:?} holds a NUL byte")]
@@ -155,9 +157,8 @@ mod tests {
         assert_eq!("/a".parse::<StorePath>().unwrap().parent(), Some(StorePath::root()));
         assert_eq!(StorePath::root().parent(), None);
         assert_eq!(StorePath::root().join("x/y").unwrap().as_str(), "/x/y");
-        let within = |a: &str, b: &str| {
-            a.parse::<StorePath>().unwrap().is_within(&b.parse().unwrap())
-        };
+        let within =
+            |a: &str, b: &str| a.parse::<StorePath>().unwrap().is_within(&b.parse().unwrap());
         assert!(within("/a/b", "/a") && within("/a", "/a") && within("/a", "/"));
         assert!(!within("/ab", "/a") && !within("/", "/a"));
     }

@@ -1,1 +1,23 @@
-//! What clients, the JobTracker, TaskTrackers and task processes say to one another.
+//! What clients, the JobTracker, the TaskTrackers and the task processes say to one another: serde
+//! types and the grammar of ids and shuffle requests. No rules: what runs where is decided in
+//! `jobtracker-core`.
+
+pub mod channel;
+pub mod failure;
+pub mod ids;
+pub mod job;
+pub mod problem;
+pub mod shuffle;
+pub mod status;
+pub mod trackers;
+
+pub use self::ids::*;
+pub use channel::*;
+pub use failure::*;
+pub use job::*;
+pub use problem::ProblemKind;
+pub use status::*;
+pub use trackers::*;
+
+/// Version of the messages between JobTracker and TaskTrackers; compared at registration.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,301 @@
+//! The sections and keys. Every field's default stands in `Default` below its struct; the sample file
+//! `config/howdah.yaml` holds each with a comment, and a test compares the two.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bytes, Time};
+
+const MIB: u64 = 1 << 20;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What all daemons and clients share.
+    pub cluster: Cluster,
+    /// The master of the chunk store.
+    pub chunkmaster: Chunkmaster,
+    /// Every chunkserver.
+    pub chunkserver: Chunkserver,
+    /// The JobTracker.
+    pub jobtracker: Jobtracker,
+    /// Every TaskTracker.
+    pub tasktracker: Tasktracker,
+    /// Every task process.
+    pub task: Task,
+    /// Command-line clients, and the daemons as clients of one another.
+    pub client: Client,
+    /// Logs of all daemons.
+    pub log: Log,
+    /// The worker hosts.
+    pub hosts: Vec<Host>,
+}
+
+/// Section `cluster`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// File with the cluster's secret, at least 32 bytes, readable by its owner alone. Needed as soon
+    /// as a daemon listens on another address than loopback.
+    pub secret_file: Option<PathBuf>,
+    /// On loopback: whether requests without a token may do what a user may (submit, read, write
+    /// files). Daemons' own routes always need one.
+    pub anonymous_loopback: bool,
+}
+
+/// Section `chunkmaster`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Chunkmaster {
+    /// `host:port` to listen on, and where all others connect.
+    pub address: String,
+    /// Folder of the journal.
+    pub data_dir: PathBuf,
+    /// Replicas asked for, where a client does not say.
+    pub replication: u8,
+    /// Length limit of chunks, at most 64MiB, where a client does not say.
+    pub chunk_bytes: Bytes,
+    /// How long a chunkserver parks between heartbeats.
+    pub heartbeat_interval: Time,
+    /// Silence after which a chunkserver counts as dead.
+    pub dead_after: Time,
+    /// How long a writer's lease lasts without a renewal.
+    pub lease: Time,
+    /// Length of a journal segment, zero-filled in advance.
+    pub journal_segment: Bytes,
+    /// Closed journal segments that make a new snapshot.
+    pub snapshot_after_segments: u32,
+}
+
+impl Default for Chunkmaster {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:7870".to_owned(),
+            data_dir: "/var/lib/howdah/chunkmaster".into(),
+            replication: 3,
+            chunk_bytes: Bytes(64 * MIB),
+            heartbeat_interval: Time(Duration::from_secs(1)),
+            dead_after: Time(Duration::from_secs(10)),
+            lease: Time(Duration::from_secs(60)),
+            journal_segment: Bytes(8 * MIB),
+            snapshot_after_segments: 4,
+        }
+    }
+}
+
+/// Section `chunkserver`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Chunkserver {
+    /// Address to listen on, where the host names none.
+    pub address: String,
+    /// Folder of the chunks, where the host names none.
+    pub data_dir: PathBuf,
+    /// Space that is never given to chunks.
+    pub reserve: Bytes,
+}
+
+impl Default for Chunkserver {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:7871".to_owned(),
+            data_dir: "/var/lib/howdah/chunkserver".into(),
+            reserve: Bytes(256 * MIB),
+        }
+    }
+}
+
+/// Section `jobtracker`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jobtracker {
+    /// `host:port` to listen on, and where all others connect.
+    pub address: String,
+    /// Folder of the journal.
+    pub data_dir: PathBuf,
+    /// How long a heartbeat may stay parked.
+    pub heartbeat_interval: Time,
+    /// Silence after which a TaskTracker counts as dead.
+    pub dead_after: Time,
+    /// Tries of one task, where a job does not say.
+    pub max_attempts: u32,
+    /// How long a map waits for a slot on a host with its data before its rack will do, and again
+    /// before any host will do.
+    pub locality_wait: Time,
+    /// Length limit of a split; splits never span two chunks.
+    pub split_bytes: Bytes,
+    /// Share of a job's maps that must be done before its reduces start.
+    pub reduce_slowstart: f64,
+    /// Reports that a map output can't be fetched after which the map runs again.
+    pub fetch_failures_max: u32,
+    /// Jobs that are kept after their end.
+    pub finished_jobs_max: u32,
+    /// Length of a journal segment, zero-filled in advance.
+    pub journal_segment: Bytes,
+    /// Closed journal segments that make a new snapshot.
+    pub snapshot_after_segments: u32,
+}
+
+impl Default for Jobtracker {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:7880".to_owned(),
+            data_dir: "/var/lib/howdah/jobtracker".into(),
+            heartbeat_interval: Time(Duration::from_secs(1)),
+            dead_after: Time(Duration::from_secs(10)),
+            max_attempts: 4,
+            locality_wait: Time(Duration::from_secs(1)),
+            split_bytes: Bytes(64 * MIB),
+            reduce_slowstart: 0.05,
+            fetch_failures_max: 3,
+            finished_jobs_max: 1000,
+            journal_segment: Bytes(8 * MIB),
+            snapshot_after_segments: 4,
+        }
+    }
+}
+
+/// Section `tasktracker`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tasktracker {
+    /// Address to listen on, where the host names none.
+    pub address: String,
+    /// Folder of attempts, map outputs and programs, where the host names none.
+    pub data_dir: PathBuf,
+    /// Task processes at once; 0: one per processor.
+    pub slots: u32,
+    /// Time without a sign of life after which an attempt is ended.
+    pub task_timeout: Time,
+    /// Bytes kept of an attempt's log.
+    pub log_bytes_max: Bytes,
+    /// Shuffle requests served at once.
+    pub shuffle_requests_max: u32,
+}
+
+impl Default for Tasktracker {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:7881".to_owned(),
+            data_dir: "/var/lib/howdah/tasktracker".into(),
+            slots: 0,
+            task_timeout: Time(Duration::from_mins(10)),
+            log_bytes_max: Bytes(10 * MIB),
+            shuffle_requests_max: 64,
+        }
+    }
+}
+
+/// Section `task`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Task {
+    /// Memory of a map's sort buffer.
+    pub sort_buffer: Bytes,
+    /// Memory of a reduce's fetched segments.
+    pub fetch_buffer: Bytes,
+    /// Fetches of a reduce at once.
+    pub parallel_fetches: u32,
+    /// Runs merged at once.
+    pub merge_factor: u32,
+    /// Time before a fetch is tried again first; it doubles, with jitter, up to 10s.
+    pub fetch_retry: Time,
+    /// Replicas asked for a job's output; the chunk master's default if null.
+    pub output_replication: Option<u8>,
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self {
+            sort_buffer: Bytes(128 * MIB),
+            fetch_buffer: Bytes(128 * MIB),
+            parallel_fetches: 5,
+            merge_factor: 64,
+            fetch_retry: Time(Duration::from_millis(200)),
+            output_replication: None,
+        }
+    }
+}
+
+/// Section `client`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Client {
+    /// Time to connect.
+    pub connect_timeout: Time,
+    /// Time for the answer to a small request.
+    pub request_timeout: Time,
+    /// How long daemons and tasks retry while a master restarts. (A CLI command says at once that
+    /// nobody answers.)
+    pub retry_for: Time,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Time(Duration::from_secs(2)),
+            request_timeout: Time(Duration::from_secs(30)),
+            retry_for: Time(Duration::from_mins(1)),
+        }
+    }
+}
+
+/// Section `log`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A filter like `info` or `info,jobtracker=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One entry of `hosts`: a worker host. Only the name is needed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Its name: what locality compares.
+    pub name: String,
+    /// Its rack.
+    #[serde(default = "default_rack")]
+    pub rack: String,
+    /// This host's own values of section `chunkserver`.
+    #[serde(default)]
+    pub chunkserver: HostDaemon,
+    /// This host's own values of section `tasktracker`.
+    #[serde(default)]
+    pub tasktracker: HostDaemon,
+}
+
+/// What a host says differently of a daemon.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostDaemon {
+    /// Address to listen on.
+    pub address: Option<String>,
+    /// Data folder.
+    pub data_dir: Option<PathBuf>,
+}
+
+fn default_rack() -> String {
+    "/default-rack".to_owned()
+}

@@ -1,0 +1,73 @@
+//! Failure as a type: it travels from the task process through the TaskTracker to the JobTracker's
+//! core, which acts on the kind. The text is for humans alone.
+
+use ids::HostName;
+use serde::{Deserialize, Serialize};
+
+use crate::AttemptId;
+
+/// Why an attempt ended without success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What the scheduler acts on.
+    #[serde(flatten)]
+    pub kind: FailureKind,
+    /// What happened, with which file or key, for people.
+    pub message: String,
+}
+
+/// What the scheduler acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The author's code returned an error.
+    UserCode,
+    /// The process ended without a word: a panic, a signal, `exit`.
+    Crashed {
+        /// Exit status, if it exited.
+        exit_code: Option<i32>,
+        /// Signal, if one ended it.
+        signal: Option<i32>,
+    },
+    /// A map's output could not be fetched, or what came was broken; the reduce gives up.
+    FetchFailed {
+        /// Whose output.
+        map_attempt: AttemptId,
+        /// From where.
+        tracker: HostName,
+    },
+    /// The split could not be read: no replica answers or none is intact.
+    InputUnavailable,
+    /// The output could not be written to the chunk store.
+    OutputUnavailable,
+    /// A local disk is full.
+    OutOfSpace,
+    /// The program could not be fetched, does not have the digest that the job names, or can't be run.
+    ProgramUnavailable,
+    /// The builtin or its arguments are wrong, or the task's description can't be understood.
+    BadJob,
+    /// No progress for longer than the time-out.
+    TimedOut,
+    /// Somebody asked for its end; does not count as a failure.
+    Killed,
+    /// Its TaskTracker died or forgot it; does not count as a failure.
+    TrackerLost,
+}
+
+impl FailureKind {
+    /// Whether this counts against the task's tries (Hadoop: FAILED counts, KILLED does not).
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        match self {
+            Self::Killed | Self::TrackerLost | Self::FetchFailed { .. } => false,
+            Self::UserCode
+            | Self::Crashed { .. }
+            | Self::InputUnavailable
+            | Self::OutputUnavailable
+            | Self::OutOfSpace
+            | Self::ProgramUnavailable
+            | Self::BadJob
+            | Self::TimedOut => true,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The job as its author writes it (YAML or JSON, the same schema) and as REST takes it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A job. Under `submit` and REST, paths are chunk-store paths; under `local`, local paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// What people call it; 1 to 200 characters.
+    pub name: String,
+    /// Files and folders to read, absolute; a folder means its files but `_*` and `.*`.
+    pub input: Vec<String>,
+    /// The folder that appears when the job has succeeded; it must not exist.
+    pub output: String,
+    /// What to run.
+    pub program: Program,
+    /// Number of reduces, one output file each. Absent: 1, or 0 for a map-only program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduces: Option<u32>,
+    /// Tries of one task before the job fails. Absent: the cluster's `jobtracker.max_attempts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+}
+
+/// What a job runs: exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ProgramAsWritten", into = "ProgramAsWritten")]
+pub enum Program {
+    /// A named function of this binary.
+    Builtin(Builtin),
+    /// The author's own executable, linked with the `mapreduce` crate.
+    Native(Native),
+}
+
+/// `builtin: {name, args}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builtin {
+    /// `wordcount`, `grep`, `sort`, `identity`.
+    pub name: String,
+    /// Its arguments by name (`grep`: `pattern`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, String>,
+}
+
+/// `native: {executable, args}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Native {
+    /// In a job file: a local path, relative to that file. On the wire: a chunk-store path.
+    pub executable: String,
+    /// Arguments, as on a command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// SHA-256 of the executable, 64 hexadecimal digits; `job submit` fills it in. The TaskTracker
+    /// refuses to run a file with another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// The two keys side by side, as plain YAML has them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramAsWritten {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    builtin: Option<Builtin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<Native>,
+}
+
+impl TryFrom<ProgramAsWritten> for Program {
+    type Error = &'static str;
+
+    fn try_from(written: ProgramAsWritten) -> Result<Self, Self::Error> {
+        match (written.builtin, written.native) {
+            (Some(builtin), None) => Ok(Self::Builtin(builtin)),
+            (None, Some(native)) => Ok(Self::Native(native)),
+            (Some(_), Some(_)) => Err("program has both 'builtin' and 'native': give exactly one"),
+            (None, None) => Err(
+                "program has neither 'builtin: {name, args}' nor 'native: {executable, args}': give exactly one",
+            ),
+        }
+    }
+}
+
+impl From<Program> for ProgramAsWritten {
+    fn from(program: Program) -> Self {
+        match program {
+            Program::Builtin(builtin) => Self { builtin: Some(builtin), native: None },
+            Program::Native(native) => Self { builtin: None, native: Some(native) },
+        }
+    }
+}
+
+/// One split: what one map reads. Records may straddle its ends: the map that owns a record's first
+/// byte reads it whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Byte ranges of files, read one after the other; a record never spans two of them.
+    pub pieces: Vec<SplitPiece>,
+}
+
+/// A byte range of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitPiece {
+    /// The file.
+    pub path: String,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Length of the whole file: where the last record must end.
+    pub file_length: u64,
+}
+
+impl Split {
+    /// Bytes of all pieces.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.length).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_exactly_one_of_the_two() {
+        let parse = |program: &str| {
+            serde_json::from_str::<JobSpec>(&format!(
+                r#"{{"name":"n","input":["/in"],"output":"/out","program":{program}}}"#
+            ))
+        };
+        assert!(matches!(
+            parse(r#"{"builtin":{"name":"wordcount"}}"#).unwrap().program,
+            Program::Builtin(_)
+        ));
+        for bad in [
+            "{}",
+            r#"{"builtin":{"name":"x"},"native":{"executable":"y"}}"#,
+            r#"{"streaming":{}}"#,
+            r#"{"builtin":{"name":"x","arg":1}}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        let spec = parse(r#"{"native":{"executable":"/p","args":["-x"]}}"#).unwrap();
+        let again = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
+        assert_eq!(spec, again);
+    }
+}

@@ -1,0 +1,156 @@
+//! What clients see of jobs: `GET /v1/jobs`, `GET /v1/jobs/{id}` and what hangs below it.
+
+use std::collections::BTreeMap;
+
+use ids::{HostName, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, Failure, JobId};
+
+/// The state of a job (Hadoop: `JobStatus`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobState {
+    /// Accepted; its splits are being planned.
+    Prep,
+    /// Its tasks run or wait for slots.
+    Running,
+    /// Its output is published.
+    Succeeded,
+    /// A task failed too often, or its output could not be published.
+    Failed,
+    /// Somebody ended it.
+    Killed,
+}
+
+impl JobState {
+    /// Whether it will never change again.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Prep | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Killed => true,
+        }
+    }
+
+    /// The wire form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prep => "PREP",
+            Self::Running => "RUNNING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Killed => "KILLED",
+        }
+    }
+}
+
+/// `201` reply to `POST /v1/jobs` (with `Location: /v1/jobs/{id}`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobAccepted {
+    /// Its id.
+    pub id: JobId,
+    /// Its state.
+    pub state: JobState,
+}
+
+/// `GET /v1/jobs/{id}`; with `?wait_ms=N` the reply comes at the job's end, or after that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its id.
+    pub id: JobId,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: JobState,
+    /// Its maps.
+    pub maps: TaskCounts,
+    /// Its reduces.
+    pub reduces: TaskCounts,
+    /// Why it failed or was killed.
+    pub failure: Option<String>,
+    /// Where its output appears.
+    pub output: String,
+    /// Bytes of all splits; 0 until they are planned.
+    pub input_bytes: u64,
+    /// When it was accepted.
+    pub submitted_at: UnixMillis,
+    /// When it ended.
+    pub finished_at: Option<UnixMillis>,
+}
+
+/// Tasks of one kind, and what became of their attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    /// Tasks.
+    pub total: u32,
+    /// Tasks that wait for a slot.
+    pub waiting: u32,
+    /// Tasks with a running attempt.
+    pub running: u32,
+    /// Tasks that have succeeded.
+    pub succeeded: u32,
+    /// Attempts launched since the JobTracker's start.
+    pub attempts: u32,
+    /// Attempts that failed.
+    pub failed_attempts: u32,
+    /// Attempts that were killed or lost with their tracker.
+    pub killed_attempts: u32,
+    /// Attempts launched on a host that holds a replica of their split.
+    pub node_local: u32,
+    /// Attempts launched on the rack of one.
+    pub rack_local: u32,
+    /// Attempts launched elsewhere.
+    pub off_rack: u32,
+}
+
+/// `GET /v1/jobs`: newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobList {
+    /// A page of jobs.
+    pub jobs: Vec<JobStatus>,
+}
+
+/// `GET /v1/jobs/{id}/counters`: sums over the winning attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounters {
+    /// `GROUP.NAME` → value.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// `GET /v1/jobs/{id}/attempts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptList {
+    /// Attempts known, by task and number.
+    pub attempts: Vec<AttemptStatus>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStatus {
+    /// Its id.
+    pub attempt: AttemptId,
+    /// Where it ran or runs.
+    pub host: HostName,
+    /// `host:port` of that TaskTracker (logs: `GET /v1/attempts/{id}/log` there); absent if it is lost.
+    pub address: Option<String>,
+    /// What became of it.
+    pub state: AttemptState,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AttemptState {
+    /// It runs.
+    Running,
+    /// It won.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It was killed, lost a race, or went with its tracker.
+    Killed,
+}
