@@ -1,11 +1,12 @@
 //! What clients, the JobTracker, the TaskTrackers and the task processes say to one another: serde
-//! types and the grammar of ids and shuffle requests. No rules: what runs where is decided in
-//! `jobtracker-core`.
+//! types, the grammar of ids and shuffle requests, the layout of map outputs. No rules: what runs where
+//! is decided in `jobtracker-core`.
 
 pub mod channel;
 pub mod failure;
 pub mod ids;
 pub mod job;
+pub mod map_output;
 pub mod problem;
 pub mod shuffle;
 pub mod status;
