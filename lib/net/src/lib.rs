@@ -1,1 +1,16 @@
-//! HTTP client and server plumbing: capabilities, problem documents, retries, limits.
+//! HTTP plumbing that knows nothing of chunks or jobs: capabilities, problem documents, a router that
+//! refuses by default, a client with retries. Daemons build their `http/` rooms on it; the chunk store's
+//! client and the task processes call through it.
+
+pub mod capability;
+pub mod client;
+pub mod problem;
+pub mod random;
+pub mod server;
+
+pub use capability::{Capability, Keyring, Right, Role, Secret, SecretError, TokenError};
+pub use client::{Backoff, CallError, Client, ClientSettings};
+pub use problem::Problem;
+pub use random::{random_hex, random_u64};
+pub use reqwest;
+pub use server::{Access, Caller, Guard, Json, Routes, serve};

@@ -1,0 +1,299 @@
+//! Capabilities: every request of every daemon carries a token that says who asks, in which role, for
+//! which paths, with which rights, until when; signed by HMAC-SHA256 with the cluster's secret. Whoever
+//! has the secret can mint any; whoever has a token can do what it says and nothing else.
+//!
+//! Wire form: `base64url(JSON).base64url(HMAC)`, without padding, as `Authorization: Bearer …`.
+
+use std::fmt;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ids::UnixMillis;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+
+/// Bytes that a secret must have at least.
+pub const SECRET_BYTES_MIN: usize = 32;
+const SECRET_BYTES_MAX: usize = 4096;
+/// Length limit of a token: longer ones are refused unread.
+const TOKEN_BYTES_MAX: usize = 8192;
+
+/// The cluster's secret. `Debug` doesn't show it.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why a secret can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Fewer bytes than [`SECRET_BYTES_MIN`], or absurdly many.
+    #[error(
+        "the cluster's secret has {bytes} bytes: it must have 32 to 4096 (`openssl rand -hex 32` makes one)"
+    )]
+    Length {
+        /// Bytes that it has.
+        bytes: usize,
+    },
+    /// The file can't be read or written.
+    #[error("the secret file {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may read the file.
+    #[error(
+        "the secret file {} may be read by others (mode {mode:o}): run `chmod 600` on it",
+        path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl Secret {
+    /// A new random secret of 32 bytes, in hexadecimal.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(crate::random_hex(SECRET_BYTES_MIN).into_bytes())
+    }
+
+    /// Takes bytes, without the white space around them.
+    ///
+    /// # Errors
+    /// When there are too few or too many.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretError> {
+        let bytes = bytes.trim_ascii();
+        if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes.len()) {
+            Ok(Self(bytes.to_vec()))
+        } else {
+            Err(SecretError::Length { bytes: bytes.len() })
+        }
+    }
+
+    /// Reads a secret file, which must be readable by its owner alone.
+    ///
+    /// # Errors
+    /// When it can't be read, others can read it, or its length is wrong.
+    pub fn read_file(path: &Path) -> Result<Self, SecretError> {
+        let io = |source| SecretError::Io { path: path.to_owned(), source };
+        let mode = std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(SecretError::Exposed { path: path.to_owned(), mode });
+        }
+        Self::from_bytes(&std::fs::read(path).map_err(io)?)
+    }
+
+    /// Writes a new secret file with mode 0600.
+    ///
+    /// # Errors
+    /// When it exists already or can't be written.
+    pub fn write_file(&self, path: &Path) -> Result<(), SecretError> {
+        let io = |source| SecretError::Io { path: path.to_owned(), source };
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(io)?;
+        file.write_all(&self.0).and_then(|()| file.write_all(b"\n")).map_err(io)?;
+        file.sync_all().map_err(io)
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A person or their program.
+    User,
+    /// One attempt of one task.
+    Task,
+    /// A TaskTracker.
+    Tracker,
+    /// A chunkserver.
+    Server,
+    /// The JobTracker or the chunk master.
+    Master,
+}
+
+/// What may be done with a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Look at it.
+    Read,
+    /// Make, change or remove it.
+    Write,
+}
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capability {
+    /// Whom the holder speaks for: a user, a host, an attempt.
+    pub subject: String,
+    /// In which role.
+    pub role: Role,
+    /// Resources, each with everything below it.
+    pub prefixes: Vec<String>,
+    /// What may be done with them.
+    pub rights: Vec<Right>,
+    /// From when on it counts no more.
+    pub expires: UnixMillis,
+}
+
+impl Capability {
+    /// Whether this allows `right` on `resource`. Prefixes match by whole parts: `/a/b` covers `/a/b/c`
+    /// and not `/a/bc`; `/` covers all.
+    #[must_use]
+    pub fn permits(&self, right: Right, resource: &str) -> bool {
+        let covers = |prefix: &String| match resource.strip_prefix(prefix.as_str()) {
+            Some(rest) => prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        self.rights.contains(&right) && self.prefixes.iter().any(covers)
+    }
+}
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Not of the wire form.
+    #[error("the token is malformed")]
+    Malformed,
+    /// Signed with another secret, or changed.
+    #[error("the token is not signed with this cluster's secret")]
+    Forged,
+    /// Its time is over.
+    #[error("the token has expired: ask for a new one")]
+    Expired,
+}
+
+/// Mints and verifies tokens with the cluster's secret.
+#[derive(Clone)]
+pub struct Keyring {
+    key: hmac::Key,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(…)")
+    }
+}
+
+impl Keyring {
+    /// Of this secret.
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &secret.0) }
+    }
+
+    /// Signs a capability.
+    #[must_use]
+    pub fn mint(&self, capability: &Capability) -> String {
+        let body = serde_json::to_vec(capability).expect("a capability is plain data");
+        let body = URL_SAFE_NO_PAD.encode(body);
+        let signature = hmac::sign(&self.key, body.as_bytes());
+        format!("{body}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+    }
+
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// When it is malformed, not signed with this secret, or its time is over at `now`.
+    pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Capability, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        let (body, signature) = token.split_once('.').ok_or(TokenError::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
+        hmac::verify(&self.key, body.as_bytes(), &signature).map_err(|_| TokenError::Forged)?;
+        let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenError::Malformed)?;
+        let capability: Capability =
+            serde_json::from_slice(&body).map_err(|_| TokenError::Malformed)?;
+        if capability.expires <= now { Err(TokenError::Expired) } else { Ok(capability) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capability() -> Capability {
+        Capability {
+            subject: "host-1".into(),
+            role: Role::Tracker,
+            prefixes: vec!["/a/b".into()],
+            rights: vec![Right::Read],
+            expires: UnixMillis(1000),
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_was_minted_until_it_expires() {
+        let keyring = Keyring::new(&Secret::random());
+        let token = keyring.mint(&capability());
+        assert_eq!(keyring.verify(&token, UnixMillis(999)), Ok(capability()));
+        assert_eq!(keyring.verify(&token, UnixMillis(1000)), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn no_single_character_of_a_token_can_be_changed() {
+        let keyring = Keyring::new(&Secret::random());
+        let token = keyring.mint(&capability());
+        for at in 0..token.len() {
+            let mut forged = token.clone().into_bytes();
+            forged[at] = if forged[at] == b'A' { b'Q' } else { b'A' };
+            let forged = String::from_utf8(forged).unwrap();
+            if forged != token {
+                assert!(keyring.verify(&forged, UnixMillis(0)).is_err(), "changed at {at}");
+            }
+        }
+        let other = Keyring::new(&Secret::random());
+        assert_eq!(other.verify(&token, UnixMillis(0)), Err(TokenError::Forged));
+        for garbage in ["", ".", "a", "a.b", &"x".repeat(9000)] {
+            assert!(keyring.verify(garbage, UnixMillis(0)).is_err());
+        }
+    }
+
+    #[test]
+    fn prefixes_match_by_whole_parts() {
+        let mut c = capability();
+        for (resource, expected) in
+            [("/a/b", true), ("/a/b/c", true), ("/a/bc", false), ("/a", false), ("/", false)]
+        {
+            assert_eq!(c.permits(Right::Read, resource), expected, "{resource}");
+        }
+        assert!(!c.permits(Right::Write, "/a/b"));
+        c.prefixes = vec!["/".into()];
+        assert!(c.permits(Right::Read, "/anything"));
+        c.prefixes = vec![];
+        assert!(!c.permits(Right::Read, "/"));
+    }
+
+    #[test]
+    fn a_secret_file_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let secret = Secret::random();
+        secret.write_file(&path).unwrap();
+        assert_eq!(Secret::read_file(&path).unwrap().0, secret.0);
+        assert!(matches!(secret.write_file(&path), Err(SecretError::Io { .. })), "not overwritten");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Secret::read_file(&path), Err(SecretError::Exposed { .. })));
+        assert!(!format!("{secret:?}").contains("61"));
+        assert!(Secret::from_bytes(b"short").is_err());
+    }
+}

@@ -1,0 +1,328 @@
+//! The client side: one pool of kept connections, a token, typed failures, retries with jitter for
+//! calls that are safe to repeat.
+
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Problem;
+use crate::problem::MEDIA_TYPE;
+use crate::server::{JSON_BYTES_MAX, REQUEST_ID_HEADER};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const PROBLEM_BYTES_MAX: usize = 64 << 10;
+
+/// Time limits of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientSettings {
+    /// To connect.
+    pub connect_timeout: Duration,
+    /// For the whole answer to a small request ([`Client::post`], [`Client::get`]).
+    pub request_timeout: Duration,
+}
+
+/// An HTTP client of this cluster's daemons. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    token: Option<HeaderValue>,
+    request_timeout: Duration,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Nobody listens there.
+    #[error("no connection to {address}: is the daemon running? ({cause})")]
+    Connect {
+        /// `host:port`.
+        address: String,
+        /// What the operating system said.
+        cause: String,
+    },
+    /// No answer in time; it may have been carried out.
+    #[error("no answer from {address} in time")]
+    TimedOut {
+        /// `host:port`.
+        address: String,
+    },
+    /// The connection or the body broke off; it may have been carried out.
+    #[error("the connection to {address} broke off: {cause}")]
+    Broken {
+        /// `host:port`.
+        address: String,
+        /// How.
+        cause: String,
+    },
+    /// The daemon said no.
+    #[error("{problem}")]
+    Problem {
+        /// `host:port`.
+        address: String,
+        /// What it said.
+        problem: Problem,
+    },
+    /// The answer is not what this version understands.
+    #[error("{address} answered something else than expected: {cause}")]
+    Decode {
+        /// `host:port`.
+        address: String,
+        /// What is odd.
+        cause: String,
+    },
+}
+
+impl CallError {
+    /// Whether nobody listened: nothing happened.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect { .. })
+    }
+
+    /// What the daemon said, if it did.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// The stable `type` of what the daemon said.
+    #[must_use]
+    pub fn problem_kind(&self) -> Option<&str> {
+        self.problem().map(|problem| problem.kind.as_str())
+    }
+
+    /// Whether the same call may succeed in a moment: no connection, no answer, or 503.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Broken { .. } => true,
+            Self::Problem { problem, .. } => problem.status == 503,
+            Self::Decode { .. } => false,
+        }
+    }
+
+    /// Sorts a failure of the HTTP library.
+    #[must_use]
+    pub fn from_http(address: &str, error: &reqwest::Error) -> Self {
+        let address = address.to_owned();
+        let cause = innermost(error);
+        if error.is_connect() {
+            Self::Connect { address, cause }
+        } else if error.is_timeout() {
+            Self::TimedOut { address }
+        } else {
+            Self::Broken { address, cause }
+        }
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+impl Client {
+    /// A client without a token.
+    ///
+    /// # Panics
+    /// When the operating system has no resources for it.
+    #[must_use]
+    pub fn new(settings: ClientSettings) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build()
+            .expect("an HTTP client without TLS needs nothing from outside");
+        Self { http, token: None, request_timeout: settings.request_timeout }
+    }
+
+    /// The same client and connections with this token.
+    #[must_use]
+    pub fn with_token(&self, token: impl Into<String>) -> Self {
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.into())).ok();
+        let token = value.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        Self { token, ..self.clone() }
+    }
+
+    /// A request with token and request id, and no time limit: for bulk bodies.
+    pub fn request(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
+        let request = self
+            .http
+            .request(method, format!("http://{address}{path}"))
+            .header(REQUEST_ID_HEADER, crate::random_hex(8));
+        match &self.token {
+            Some(token) => request.header(reqwest::header::AUTHORIZATION, token),
+            None => request,
+        }
+    }
+
+    /// Sends a request; any status but 2xx is a [`CallError::Problem`].
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send(
+        &self,
+        address: &str,
+        request: RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let response = request.send().await.map_err(|e| CallError::from_http(address, &e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(read_problem(address, response).await)
+    }
+
+    /// `POST` of JSON, answered by JSON, once.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn post<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+        body: &Q,
+    ) -> Result<A, CallError> {
+        let request = self.request(Method::POST, address, path).json(body);
+        self.exchange(address, request.timeout(self.request_timeout)).await
+    }
+
+    /// `GET`, answered by JSON, once.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get<A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+    ) -> Result<A, CallError> {
+        let request = self.request(Method::GET, address, path);
+        self.exchange(address, request.timeout(self.request_timeout)).await
+    }
+
+    /// [`Client::post`], repeated while the failure is transient, until `retry_for` is over. Only for
+    /// calls that may be carried out twice: reads, and mutations with a stamp.
+    ///
+    /// # Errors
+    /// The last one; see [`CallError`].
+    pub async fn post_retrying<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+        body: &Q,
+        retry_for: Duration,
+    ) -> Result<A, CallError> {
+        let started = clock::Stopwatch::start();
+        let mut backoff = Backoff::default();
+        loop {
+            match self.post(address, path, body).await {
+                Err(error) if error.is_transient() && started.elapsed() < retry_for => {
+                    tracing::debug!(%error, path, "trying again");
+                    backoff.pause().await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Sends a request (with whatever time limit it has) and reads the JSON answer.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn exchange<A: DeserializeOwned>(
+        &self,
+        address: &str,
+        request: RequestBuilder,
+    ) -> Result<A, CallError> {
+        let response = self.send(address, request).await?;
+        let body = read_body(address, response, JSON_BYTES_MAX).await?;
+        serde_json::from_slice(&body).map_err(|error| CallError::Decode {
+            address: address.to_owned(),
+            cause: error.to_string(),
+        })
+    }
+}
+
+/// Grows from 20 ms to 1 s, with jitter, so that many clients don't come back in one instant.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+    max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(BACKOFF_MIN, BACKOFF_MAX)
+    }
+}
+
+impl Backoff {
+    /// From `first`, doubling up to `max`.
+    #[must_use]
+    pub fn new(first: Duration, max: Duration) -> Self {
+        Self { next: first, max }
+    }
+
+    /// The next pause: between half and the whole of the present step.
+    pub fn step(&mut self) -> Duration {
+        let step = self.next;
+        self.next = (step * 2).min(self.max);
+        let half = step / 2;
+        let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
+        half + Duration::from_micros(crate::random_u64() % micros)
+    }
+
+    /// Waits for [`Backoff::step`].
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.step()).await;
+    }
+}
+
+async fn read_problem(address: &str, response: Response) -> CallError {
+    let status = response.status();
+    let is_problem = response
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(MEDIA_TYPE.as_bytes()));
+    let body = match read_body(address, response, PROBLEM_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    let parsed = serde_json::from_slice::<Problem>(&body).ok().filter(|_| is_problem);
+    let problem = parsed.unwrap_or_else(|| {
+        let shown: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        Problem::new(status.as_u16(), "unknown", format!("{address} answered {status}: {shown}"))
+    });
+    CallError::Problem { address: address.to_owned(), problem }
+}
+
+async fn read_body(
+    address: &str,
+    mut response: Response,
+    limit: usize,
+) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|e| CallError::from_http(address, &e))? {
+        if body.len() + piece.len() > limit {
+            let cause = format!("more than {limit} bytes");
+            return Err(CallError::Decode { address: address.to_owned(), cause });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}

@@ -1,0 +1,310 @@
+//! The server side: routes that cannot be forgotten to be guarded, JSON bodies whose errors are problem
+//! documents, and the accept loop with a graceful end.
+
+use std::future::{Future, IntoFuture as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use ids::RequestId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
+
+use crate::{Capability, Keyring, Problem, Right, Role};
+
+/// Follows a request through all daemons.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+/// How long requests in flight may go on after the shutdown began.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// Length limit of a JSON body, bytes.
+pub const JSON_BYTES_MAX: usize = 16 << 20;
+
+/// Who may call a route at all; what they may do with which resource is asked through [`Caller`].
+#[derive(Clone, Copy, Debug)]
+pub enum Access {
+    /// Anybody: health and metrics.
+    Public,
+    /// Holders of a token with one of these roles.
+    Roles(&'static [Role]),
+}
+
+/// What the guard of a router knows.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Verifies tokens.
+    pub keyring: Keyring,
+    /// What a request without a token may do, if its `Host` is a loopback name; `None`: nothing.
+    pub anonymous: Option<Capability>,
+}
+
+/// The routes of a daemon. The only way to a served router is [`Routes::into_router`], and no route gets
+/// there without its [`Access`].
+pub struct Routes<S> {
+    routes: Vec<(&'static str, Access, MethodRouter<S>)>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// No routes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { routes: Vec::new() }
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, path: &'static str, access: Access, methods: MethodRouter<S>) -> Self {
+        self.routes.push((path, access, methods));
+        self
+    }
+
+    /// Adds all routes of `other`.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The paths and who may call them, for tests and documents.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, Access)> {
+        self.routes.iter().map(|(path, access, _)| (*path, *access))
+    }
+
+    /// The router, every route behind the guard, every unknown route a problem document.
+    pub fn into_router(self, state: S, guard: Guard) -> Router {
+        let guard = Arc::new(guard);
+        let mut router = Router::new();
+        for (path, access, methods) in self.routes {
+            let guard = GuardedRoute { guard: Arc::clone(&guard), access };
+            let checked = methods.layer(axum::middleware::from_fn_with_state(guard, check_caller));
+            router = router.route(path, checked);
+        }
+        router
+            .fallback(|request: Request| async move {
+                let detail =
+                    format!("no such route: {} {}", request.method(), request.uri().path());
+                Problem::new(404, "not-found", detail)
+            })
+            .method_not_allowed_fallback(|request: Request| async move {
+                let detail = format!("{} does not take {}", request.uri().path(), request.method());
+                Problem::new(405, "invalid-request", detail)
+            })
+            .layer(axum::middleware::from_fn(follow))
+            .with_state(state)
+    }
+}
+
+#[derive(Clone)]
+struct GuardedRoute {
+    guard: Arc<Guard>,
+    access: Access,
+}
+
+async fn check_caller(
+    State(route): State<GuardedRoute>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let roles = match route.access {
+        Access::Public => return next.run(request).await,
+        Access::Roles(roles) => roles,
+    };
+    match identify(&route.guard, &request) {
+        Ok(capability) if roles.contains(&capability.role) => {
+            request.extensions_mut().insert(Caller(capability));
+            next.run(request).await
+        }
+        Ok(capability) => {
+            let detail = format!(
+                "{} has the role {:?}, which may not call {} {}",
+                capability.subject,
+                capability.role,
+                request.method(),
+                request.uri().path()
+            );
+            Problem::new(403, "forbidden", detail).into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
+    let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
+        let anonymous = guard.anonymous.as_ref().filter(|_| is_safe_anonymous(request));
+        return anonymous.cloned().ok_or_else(|| {
+            let detail = "this needs a token: send `Authorization: Bearer <token>`";
+            Problem::new(401, "forbidden", detail)
+        });
+    };
+    let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+    token
+        .ok_or(crate::TokenError::Malformed)
+        .and_then(|token| guard.keyring.verify(token, clock::wall()))
+        .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
+}
+
+/// A browser on this machine must not be a bridge into the cluster: a request without a token needs a
+/// loopback `Host` (against DNS rebinding), and one that changes something a JSON body (no plain form of
+/// another site sends one without asking first).
+fn is_safe_anonymous(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let loopback = host.is_some_and(|host| {
+        let name = host.parse::<SocketAddr>().map_or_else(
+            |_| host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned(),
+            |address| address.ip().to_string(),
+        );
+        name == "localhost"
+            || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    loopback && (reads || is_json(request.headers()))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media.is_some_and(|media| {
+        media.split(';').next().is_some_and(|m| m.trim().eq_ignore_ascii_case("application/json"))
+    })
+}
+
+/// Gives the request an id (the caller's, if it is well-formed), a span, and the reply the same id.
+async fn follow(request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok());
+    let id = given
+        .filter(|id| id.parse::<RequestId>().is_ok())
+        .map_or_else(|| crate::random_hex(8), ToOwned::to_owned);
+    let span = tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+/// The verified capability of a request; an extractor for handlers of guarded routes.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Capability);
+
+impl Caller {
+    /// Passes if the caller may do this.
+    ///
+    /// # Errors
+    /// A 403 problem that names the subject, the right and the resource.
+    pub fn require(&self, right: Right, resource: &str) -> Result<(), Problem> {
+        if self.0.permits(right, resource) {
+            return Ok(());
+        }
+        let verb = match right {
+            Right::Read => "read",
+            Right::Write => "write",
+        };
+        let detail = format!("{} may not {verb} {resource}", self.0.subject);
+        Err(Problem::new(403, "forbidden", detail))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Problem::new(403, "forbidden", "this route knows no caller"))
+    }
+}
+
+/// A JSON body, in and out. What doesn't parse is a 400 that names line, column and key.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let invalid = |detail: String| Problem::new(400, "invalid-request", detail);
+        if !is_json(request.headers()) {
+            let detail = "send a JSON body with `Content-Type: application/json`".to_owned();
+            return Err(Problem::new(415, "invalid-request", detail));
+        }
+        let body = axum::body::to_bytes(request.into_body(), JSON_BYTES_MAX).await;
+        let body = body.map_err(|error| {
+            let detail =
+                format!("the body did not arrive whole within {JSON_BYTES_MAX} bytes: {error}");
+            Problem::new(413, "invalid-request", detail)
+        })?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| invalid(format!("the body is not what this route takes: {error}")))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => Problem::new(500, "internal", error.to_string()).into_response(),
+        }
+    }
+}
+
+/// Serves until `shutdown` resolves, then lets requests in flight go on for [`SHUTDOWN_GRACE`].
+///
+/// # Errors
+/// When the listener can't be used.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = NoDelay(tokio::net::TcpListener::from_std(listener)?);
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        // The receiver is gone only if the server has ended already.
+        let _ = stopping.send(());
+    });
+    let grace_is_over = async {
+        if stopped.await.is_ok() {
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = server.into_future() => ended,
+        () = grace_is_over => Ok(()),
+    }
+}
+
+/// Small replies must not wait for Nagle's algorithm.
+struct NoDelay(tokio::net::TcpListener);
+
+impl axum::serve::Listener for NoDelay {
+    type Io = tokio::net::TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection without TCP_NODELAY");
+        }
+        (stream, address)
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
