@@ -1,0 +1,153 @@
+//! The guard as clients meet it: real sockets, every kind of token.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use axum::routing::{get, post};
+use ids::UnixMillis;
+use net::{
+    Access, CallError, Caller, Capability, Client, ClientSettings, Guard, Json, Keyring, Problem,
+    Right, Role, Routes, Secret,
+};
+
+const FAR: UnixMillis = UnixMillis(u64::MAX);
+
+fn capability(role: Role, expires: UnixMillis) -> Capability {
+    Capability {
+        subject: "someone".into(),
+        role,
+        prefixes: vec!["/allowed".into()],
+        rights: vec![Right::Read],
+        expires,
+    }
+}
+
+async fn read(caller: Caller) -> Result<Json<u32>, Problem> {
+    caller.require(Right::Read, "/allowed/x")?;
+    Ok(Json(7))
+}
+
+async fn write(caller: Caller, Json(n): Json<u32>) -> Result<Json<u32>, Problem> {
+    caller.require(Right::Write, "/allowed/x")?;
+    Ok(Json(n))
+}
+
+async fn echo(Json(n): Json<u32>) -> Json<u32> {
+    Json(n)
+}
+
+struct Server {
+    address: String,
+    keyring: Keyring,
+    client: Client,
+}
+
+fn start(anonymous: Option<Capability>) -> Server {
+    let keyring = Keyring::new(&Secret::random());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    let address = listener.local_addr().expect("a loopback socket").to_string();
+    let users = Access::Roles(&[Role::User]);
+    let routes = Routes::<()>::new()
+        .route("/public", Access::Public, get(|| async { Json(1) }))
+        .route("/read", users, get(read))
+        .route("/write", users, post(write))
+        .route("/echo", users, post(echo))
+        .route("/server", Access::Roles(&[Role::Server]), get(|| async { Json(2) }));
+    let router = routes.into_router((), Guard { keyring: keyring.clone(), anonymous });
+    tokio::spawn(net::serve(listener, router, std::future::pending()));
+    let second = Duration::from_secs(10);
+    let client = Client::new(ClientSettings { connect_timeout: second, request_timeout: second });
+    Server { address, keyring, client }
+}
+
+impl Server {
+    fn client(&self, role: Role) -> Client {
+        self.client.with_token(self.keyring.mint(&capability(role, FAR)))
+    }
+
+    async fn status(&self, client: &Client, path: &str) -> u16 {
+        match client.get::<u32>(&self.address, path).await {
+            Ok(_) => 200,
+            Err(error) => error.problem().map_or(0, |problem| problem.status),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_refuses_whoever_it_is_not_meant_for() {
+    let server = start(None);
+    let expired = server.keyring.mint(&capability(Role::User, UnixMillis(1)));
+    let foreign = Keyring::new(&Secret::random()).mint(&capability(Role::User, FAR));
+    let cases = [
+        (server.client.clone(), [200, 401, 401]),
+        (server.client.with_token("garbage"), [200, 401, 401]),
+        (server.client.with_token(expired), [200, 401, 401]),
+        (server.client.with_token(foreign), [200, 401, 401]),
+        (server.client(Role::User), [200, 200, 403]),
+        (server.client(Role::Server), [200, 403, 200]),
+    ];
+    for (at, (client, expected)) in cases.iter().enumerate() {
+        for (path, expected) in ["/public", "/read", "/server"].iter().zip(expected) {
+            assert_eq!(server.status(client, path).await, *expected, "case {at} {path}");
+        }
+    }
+    assert_eq!(server.status(&server.client(Role::User), "/forgotten").await, 404);
+}
+
+#[tokio::test]
+async fn a_right_that_the_token_lacks_is_refused_by_name() {
+    let server = start(None);
+    let answer = server.client(Role::User).post::<_, u32>(&server.address, "/write", &3).await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.problem_kind(), Some("forbidden"));
+    assert!(error.to_string().contains("may not write /allowed/x"), "{error}");
+}
+
+#[tokio::test]
+async fn a_bad_body_is_told_where_it_is_bad() {
+    let server = start(None);
+    let client = server.client(Role::User);
+    let error = client.post::<_, u32>(&server.address, "/echo", &"text").await.unwrap_err();
+    assert!(error.to_string().contains("line 1"), "{error}");
+    let bare = client.request(net::reqwest::Method::POST, &server.address, "/echo").body("3");
+    let error = client.send(&server.address, bare).await.unwrap_err();
+    assert_eq!(error.problem().unwrap().status, 415);
+}
+
+#[tokio::test]
+async fn requests_without_a_token_pass_only_from_loopback_names_and_with_json() {
+    let server = start(Some(capability(Role::User, FAR)));
+    assert_eq!(server.status(&server.client, "/read").await, 200);
+    assert_eq!(server.status(&server.client, "/server").await, 403);
+    let address = server.address.as_str();
+    let port = address.rsplit_once(':').unwrap().1;
+    for (host, expected) in [
+        (format!("localhost:{port}"), 200),
+        (format!("[::1]:{port}"), 200),
+        (format!("evil.example:{port}"), 401),
+        (format!("127.0.0.1.evil.example:{port}"), 401),
+    ] {
+        let request = server.client.request(net::reqwest::Method::GET, address, "/read");
+        let answer = server.client.send(address, request.header("host", &host)).await;
+        let status = answer.map_or_else(|e| e.problem().unwrap().status, |_| 200);
+        assert_eq!(status, expected, "{host}");
+    }
+    let form = server
+        .client
+        .request(net::reqwest::Method::POST, address, "/echo")
+        .header("content-type", "text/plain")
+        .body("3");
+    assert_eq!(server.client.send(address, form).await.unwrap_err().problem().unwrap().status, 401);
+    assert_eq!(server.client.post::<_, u32>(address, "/echo", &3).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn nobody_listening_is_told_from_a_no() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let server = start(None);
+    let error = server.client.get::<u32>(&address, "/x").await.unwrap_err();
+    assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
+    assert!(error.is_transient() && error.to_string().contains(&address));
+}
