@@ -12,6 +12,16 @@ use crate::{ChunkId, Version};
 /// Replica events that one heartbeat carries at most.
 pub const EVENTS_PER_HEARTBEAT_MAX: usize = 10_000;
 
+/// Reply to `GET /v1/cluster` of the chunk master (any role): which cluster this is. `jobtracker --init`
+/// asks it for the id that its own data folder then keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterInfo {
+    /// The id minted by `chunkmaster --init`.
+    pub cluster: ClusterId,
+    /// The chunk master's term.
+    pub epoch: Epoch,
+}
+
 /// `POST /v1/servers/register` → [`ServerRegistered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterServer {

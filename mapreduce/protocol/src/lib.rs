@@ -2,6 +2,7 @@
 //! types, the grammar of ids and shuffle requests, the layout of map outputs. No rules: what runs where
 //! is decided in `jobtracker-core`.
 
+pub mod builtins;
 pub mod channel;
 pub mod failure;
 pub mod ids;
@@ -13,6 +14,7 @@ pub mod status;
 pub mod trackers;
 
 pub use self::ids::*;
+pub use builtins::ProgramError;
 pub use channel::*;
 pub use failure::*;
 pub use job::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ids::{HostName, UnixMillis};
+use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, Failure, JobId};
@@ -44,6 +44,21 @@ impl JobState {
             Self::Killed => "KILLED",
         }
     }
+}
+
+/// Reply to `GET /v1/cluster` of the JobTracker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobtrackerInfo {
+    /// The cluster that it belongs to.
+    pub cluster: ClusterId,
+    /// Its term.
+    pub epoch: Epoch,
+    /// TaskTrackers that are registered and alive.
+    pub trackers: u32,
+    /// Slots of all of them.
+    pub slots: u32,
+    /// Jobs that have not ended.
+    pub unfinished_jobs: u32,
 }
 
 /// `201` reply to `POST /v1/jobs` (with `Location: /v1/jobs/{id}`).

@@ -65,7 +65,8 @@ pub struct TrackerHeartbeat {
     pub commands_done: u64,
     /// Running attempts and how far they are.
     pub running: Vec<AttemptProgress>,
-    /// For each job of which reduces run here: the index of the next map event wanted.
+    /// For each job of which reduces run here: the index of the next map event wanted. From 0 after each
+    /// registration: every JobTracker makes its lists anew.
     pub map_event_cursors: BTreeMap<JobId, u64>,
 }
 

@@ -1,0 +1,220 @@
+//! The builtin programs by name: which arguments they know and how many reduces they take. The CLI and
+//! the JobTracker check a job against this one table; the programs themselves are in `mapreduce`.
+
+use std::collections::BTreeMap;
+
+use crate::{Builtin, JobSpec, Program};
+
+/// Reduces of one job, at most.
+pub const REDUCES_MAX: u32 = 100_000;
+
+/// One builtin program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltinRule {
+    /// What jobs call it.
+    pub name: &'static str,
+    /// How many reduces it takes.
+    pub reduces: ReducesRule,
+    /// Arguments that must be given; it knows no others.
+    pub arguments: &'static [&'static str],
+}
+
+/// How many reduces a program takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReducesRule {
+    /// At least one; one where the job does not say.
+    AtLeastOne,
+    /// None: its maps write the output.
+    MapOnly,
+    /// Any number; none where the job does not say.
+    Optional,
+    /// Any number; one where the job does not say.
+    OptionalDefaultOne,
+}
+
+/// All builtin programs, by name.
+pub const BUILTINS: &[BuiltinRule] = &[
+    BuiltinRule { name: "grep", reduces: ReducesRule::MapOnly, arguments: &["pattern"] },
+    BuiltinRule { name: "identity", reduces: ReducesRule::Optional, arguments: &[] },
+    BuiltinRule { name: "sort", reduces: ReducesRule::AtLeastOne, arguments: &[] },
+    BuiltinRule { name: "wordcount", reduces: ReducesRule::AtLeastOne, arguments: &[] },
+];
+
+/// Why a program can't be run as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProgramError {
+    /// No builtin of that name.
+    #[error(
+        "there is no builtin program {given:?}: write one of {}, or run an executable of your own as 'native'",
+        known_names()
+    )]
+    UnknownBuiltin {
+        /// The name as given, cut to 80 characters.
+        given: String,
+    },
+    /// An argument that the builtin needs is not there.
+    #[error("builtin {builtin} needs the argument '{argument}': add it under 'args'")]
+    MissingArgument {
+        /// The program.
+        builtin: &'static str,
+        /// The argument.
+        argument: &'static str,
+    },
+    /// An argument that the builtin does not know.
+    #[error("builtin {builtin} has no argument {given:?}: remove it from 'args'")]
+    UnknownArgument {
+        /// The program.
+        builtin: &'static str,
+        /// The argument as given, cut to 80 characters.
+        given: String,
+    },
+    /// Zero reduces for a program that needs one.
+    #[error("{program} needs at least one reduce: set 'reduces' to 1 or more, or leave it out")]
+    ReducesNeeded {
+        /// The program.
+        program: &'static str,
+    },
+    /// Reduces for a map-only program.
+    #[error("{program} is map-only but 'reduces' is {given}: set it to 0, or leave it out")]
+    MapOnly {
+        /// The program.
+        program: &'static str,
+        /// Reduces asked for.
+        given: u32,
+    },
+    /// More reduces than a job may have.
+    #[error("'reduces' is {given}: a job has at most {REDUCES_MAX}")]
+    TooManyReduces {
+        /// Reduces asked for.
+        given: u32,
+    },
+}
+
+/// The rule of the builtin called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static BuiltinRule> {
+    BUILTINS.iter().find(|rule| rule.name == name)
+}
+
+/// Checks a job's program and number of reduces against the table; the number of reduces it runs with
+/// (0: map-only).
+///
+/// # Errors
+/// When the program is unknown, its arguments are wrong, or it does not take that many reduces.
+pub fn check(spec: &JobSpec) -> Result<u32, ProgramError> {
+    let (program, rule) = match &spec.program {
+        Program::Builtin(builtin) => {
+            let rule = rule_of(builtin)?;
+            check_arguments(rule, &builtin.args)?;
+            (rule.name, rule.reduces)
+        }
+        Program::Native(_) => ("a native program", ReducesRule::OptionalDefaultOne),
+    };
+    check_reduces(program, rule, spec.reduces)
+}
+
+fn rule_of(builtin: &Builtin) -> Result<&'static BuiltinRule, ProgramError> {
+    find(&builtin.name).ok_or_else(|| ProgramError::UnknownBuiltin { given: shown(&builtin.name) })
+}
+
+fn check_arguments(
+    rule: &BuiltinRule,
+    args: &BTreeMap<String, String>,
+) -> Result<(), ProgramError> {
+    let builtin = rule.name;
+    if let Some(argument) = rule.arguments.iter().find(|known| !args.contains_key(**known)) {
+        return Err(ProgramError::MissingArgument { builtin, argument });
+    }
+    match args.keys().find(|given| !rule.arguments.contains(&given.as_str())) {
+        Some(given) => Err(ProgramError::UnknownArgument { builtin, given: shown(given) }),
+        None => Ok(()),
+    }
+}
+
+fn check_reduces(
+    program: &'static str,
+    rule: ReducesRule,
+    asked: Option<u32>,
+) -> Result<u32, ProgramError> {
+    match (rule, asked) {
+        (_, Some(given)) if given > REDUCES_MAX => Err(ProgramError::TooManyReduces { given }),
+        (ReducesRule::AtLeastOne, Some(0)) => Err(ProgramError::ReducesNeeded { program }),
+        (ReducesRule::MapOnly, Some(given)) if given > 0 => {
+            Err(ProgramError::MapOnly { program, given })
+        }
+        (_, Some(given)) => Ok(given),
+        (ReducesRule::AtLeastOne | ReducesRule::OptionalDefaultOne, None) => Ok(1),
+        (ReducesRule::MapOnly | ReducesRule::Optional, None) => Ok(0),
+    }
+}
+
+fn known_names() -> String {
+    BUILTINS.iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Native;
+
+    fn job(program: Program, reduces: Option<u32>) -> JobSpec {
+        JobSpec {
+            name: "n".to_owned(),
+            input: vec!["/in".to_owned()],
+            output: "/out".to_owned(),
+            program,
+            reduces,
+            max_attempts: None,
+        }
+    }
+
+    fn builtin(name: &str, args: &[&str]) -> Program {
+        let args = args.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        Program::Builtin(Builtin { name: name.to_owned(), args })
+    }
+
+    #[test]
+    fn each_program_takes_the_reduces_its_rule_says() {
+        let native =
+            || Program::Native(Native { executable: "/p".to_owned(), args: vec![], sha256: None });
+        for (program, asked, expected) in [
+            (builtin("wordcount", &[]), None, Ok(1)),
+            (builtin("wordcount", &[]), Some(7), Ok(7)),
+            (builtin("sort", &[]), Some(0), Err(ProgramError::ReducesNeeded { program: "sort" })),
+            (builtin("grep", &["pattern"]), None, Ok(0)),
+            (builtin("grep", &["pattern"]), Some(0), Ok(0)),
+            (
+                builtin("grep", &["pattern"]),
+                Some(2),
+                Err(ProgramError::MapOnly { program: "grep", given: 2 }),
+            ),
+            (builtin("identity", &[]), None, Ok(0)),
+            (builtin("identity", &[]), Some(3), Ok(3)),
+            (native(), None, Ok(1)),
+            (native(), Some(0), Ok(0)),
+            (
+                native(),
+                Some(REDUCES_MAX + 1),
+                Err(ProgramError::TooManyReduces { given: REDUCES_MAX + 1 }),
+            ),
+        ] {
+            assert_eq!(check(&job(program.clone(), asked)), expected, "{program:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_builtins_and_arguments_are_named_with_what_would_do() {
+        for (program, needles) in [
+            (builtin("wordcuont", &[]), ["wordcuont", "grep, identity, sort, wordcount"]),
+            (builtin("grep", &[]), ["grep", "'pattern'"]),
+            (builtin("sort", &["numeric"]), ["sort", "\"numeric\""]),
+        ] {
+            let text = check(&job(program, None)).unwrap_err().to_string();
+            assert!(needles.iter().all(|needle| text.contains(needle)), "{text}");
+        }
+    }
+}
