@@ -1,0 +1,52 @@
+//! `howdah dev`: a whole cluster on loopback, in the foreground, in a folder that keeps it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::overrides::Overrides;
+use super::runtime;
+use crate::supervise::{Cluster, ClusterOptions, termination};
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Folder of the cluster: cluster.yaml, pids, logs and data; made if missing
+    #[arg(long)]
+    dir: PathBuf,
+    /// TaskTrackers, each with a chunkserver on the same host; 3 in a new folder
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    trackers: Option<u16>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Starts the cluster, prints `ready`, and stops it at SIGINT or SIGTERM.
+pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
+    let options = ClusterOptions {
+        trackers: args.trackers.map(usize::from),
+        overrides: args.overrides.parsed()?,
+    };
+    runtime::on_this_thread(async {
+        let mut end = termination()?;
+        let Some(started) = end.or(Cluster::start(&args.dir, &options)).await else {
+            // Daemons that were being started end with this process.
+            return Ok(());
+        };
+        let mut cluster = started?;
+        let told = tell_ready();
+        if told.is_ok() {
+            eprintln!("for clients: --config {}", cluster.config_file().display());
+            end.await_signal().await;
+        }
+        cluster.stop().await;
+        told
+    })
+}
+
+fn tell_ready() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready").and_then(|()| out.flush()).context("cannot write to standard output")
+}

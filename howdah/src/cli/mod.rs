@@ -1,0 +1,71 @@
+//! The command line: one file per command. Parsing and printing only; what a command does lies in the
+//! room it calls. Every command returns an error whose type says the exit code (see `exit`).
+
+mod config_file;
+mod dev;
+mod gen_data;
+mod overrides;
+mod runtime;
+mod size;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// MapReduce on a GFS-like chunk store.
+#[derive(Debug, Parser)]
+#[command(name = "howdah", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The cluster's configuration file; else HOWDAH_CONFIG names it; clients without either take
+    /// the defaults, on loopback
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How data is printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole cluster on loopback in the foreground, kept in a folder
+    Dev(dev::DevArgs),
+    /// Make up input data: local files of an exact size
+    Gen(gen_data::GenArgs),
+    /// Check or print a configuration
+    Config(config_file::ConfigArgs),
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Dev(args) => dev::run(&args),
+        Command::Gen(args) => gen_data::run(&args),
+        Command::Config(args) => config_file::run(args, &cli.global),
+    }
+}
+
+/// Prints one JSON document.
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(document).context("cannot encode as JSON")?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Errors → exit codes, in this one place. Commands return `anyhow::Result`; what kind of failure it
+//! was is read from the types in its chain, never from its text.
+//!
+//! 0 done · 1 the cluster's answer was no · 2 decidable without the cluster · 3 no connection ·
+//! 130 interrupted while waiting.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use net::CallError;
+
+/// What to try when nobody answers.
+const CONNECT_REMEDY: &str = "start it (`howdah dev --dir DIR` starts a whole cluster), \
+     or name another cluster's file with --config or HOWDAH_CONFIG";
+
+/// An error that shows before anybody is asked: usage, a malformed file, an unreadable executable.
+#[derive(Debug)]
+pub(crate) struct Early(anyhow::Error);
+
+impl fmt::Display for Early {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Early {}
+
+/// Marks an error as decidable without the cluster.
+pub(crate) fn early(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    Early(error.into()).into()
+}
+
+/// Marks a result's error as decidable without the cluster.
+pub(crate) trait OrEarly<T> {
+    /// See [`early`].
+    fn or_early(self) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrEarly<T> for Result<T, E> {
+    fn or_early(self) -> anyhow::Result<T> {
+        self.map_err(early)
+    }
+}
+
+/// Ctrl-C ended the wait; what was waited for goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; {goes_on}")]
+pub(crate) struct Interrupted {
+    /// What goes on without us, and how to look after it.
+    pub(crate) goes_on: String,
+}
+
+/// Prints the error, if there is one, and picks the code.
+pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let code = code_of(&error);
+    eprintln!("howdah: {error:#}");
+    if code == NO_CONNECTION {
+        eprintln!("howdah: {CONNECT_REMEDY}");
+    }
+    ExitCode::from(code)
+}
+
+const REFUSED: u8 = 1;
+const EARLY: u8 = 2;
+const NO_CONNECTION: u8 = 3;
+const INTERRUPTED: u8 = 130;
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of_cause).unwrap_or(REFUSED)
+}
+
+fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if cause.is::<Interrupted>() {
+        return Some(INTERRUPTED);
+    }
+    if cause.is::<Early>() {
+        return Some(EARLY);
+    }
+    match cause.downcast_ref::<CallError>()? {
+        CallError::Connect { .. } | CallError::TimedOut { .. } | CallError::Broken { .. } => {
+            Some(NO_CONNECTION)
+        }
+        CallError::Problem { .. } | CallError::Decode { .. } => Some(REFUSED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_code_is_read_from_the_types_in_the_chain() {
+        let address = "127.0.0.1:1".to_owned();
+        let connect = || CallError::Connect { address: address.clone(), cause: "refused".into() };
+        let problem = || CallError::Problem {
+            address: address.clone(),
+            problem: net::Problem::new(409, "output-exists", "the output exists"),
+        };
+        let interrupted = Interrupted { goes_on: "job_20261122_0001 goes on".to_owned() };
+        let table: [(anyhow::Error, u8); 6] = [
+            (connect().into(), NO_CONNECTION),
+            (Err::<(), _>(connect()).context("submitting").unwrap_err(), NO_CONNECTION),
+            (problem().into(), REFUSED),
+            (early(anyhow::anyhow!("bad YAML")).context("reading"), EARLY),
+            (interrupted.into(), INTERRUPTED),
+            (anyhow::anyhow!("disk full"), REFUSED),
+        ];
+        for (error, code) in table {
+            assert_eq!(code_of(&error), code, "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Local files that appear whole or not at all: written under a temporary name in the same folder, then
+//! renamed. `gen`, `fs get` and `demo --output` call it.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Why a local path can't be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LocalFileError {
+    /// There is something already.
+    #[error("{path} exists: remove it first, or choose another name")]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder can't be written to.
+    #[error("cannot write {path}: {cause}")]
+    Unwritable {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// A local file that is being written.
+pub(crate) struct LocalFile {
+    target: PathBuf,
+    keep_existing: bool,
+    out: BufWriter<Out>,
+}
+
+enum Out {
+    /// To be renamed at the end.
+    Temporary(NamedTempFile),
+    /// A pipe or device: there is nothing to rename.
+    Direct(File),
+}
+
+impl LocalFile {
+    /// A file that replaces what stands at `path`; a pipe or device there is written to.
+    pub(crate) fn replace(path: &Path) -> Result<Self, LocalFileError> {
+        let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let out = if special {
+            fs::OpenOptions::new().write(true).open(path).map(Out::Direct)
+        } else {
+            temporary_beside(path)
+        };
+        Self::writing(path, out, false)
+    }
+
+    /// A new file at `path`.
+    pub(crate) fn create(path: &Path) -> Result<Self, LocalFileError> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(LocalFileError::Exists { path: path.to_owned() });
+        }
+        Self::writing(path, temporary_beside(path), true)
+    }
+
+    fn writing(
+        path: &Path,
+        out: io::Result<Out>,
+        keep_existing: bool,
+    ) -> Result<Self, LocalFileError> {
+        let unwritable = |cause| LocalFileError::Unwritable { path: path.to_owned(), cause };
+        let out = BufWriter::with_capacity(BUFFER_BYTES, out.map_err(unwritable)?);
+        Ok(Self { target: path.to_owned(), keep_existing, out })
+    }
+
+    /// Gives the file its name. Without this call nothing stays.
+    pub(crate) fn persist(self) -> io::Result<()> {
+        let (target, keep_existing) = (self.target, self.keep_existing);
+        match self.out.into_inner().map_err(io::IntoInnerError::into_error)? {
+            Out::Direct(_) => Ok(()),
+            Out::Temporary(file) if keep_existing => {
+                file.persist_noclobber(target).map(drop).map_err(|error| error.error)
+            }
+            Out::Temporary(file) => file.persist(target).map(drop).map_err(|error| error.error),
+        }
+    }
+}
+
+/// Replaces what stands at `path` by `bytes`, at once.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = LocalFile::replace(path).map_err(io::Error::other)?;
+    file.write_all(bytes)?;
+    file.persist()
+}
+
+impl Write for LocalFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Temporary(file) => file.write(bytes),
+            Self::Direct(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Temporary(file) => file.flush(),
+            Self::Direct(file) => file.flush(),
+        }
+    }
+}
+
+fn temporary_beside(path: &Path) -> io::Result<Out> {
+    use std::os::unix::fs::PermissionsExt;
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    tempfile::Builder::new()
+        .prefix(".howdah-")
+        // Files of the user's, not secrets: what the umask leaves of the usual mode.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map(Out::Temporary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let mut given_up = LocalFile::create(&path).unwrap();
+        given_up.write_all(b"half").unwrap();
+        drop(given_up);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        let mut file = LocalFile::create(&path).unwrap();
+        file.write_all(b"whole").unwrap();
+        assert!(!path.exists());
+        file.persist().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert!(matches!(LocalFile::create(&path), Err(LocalFileError::Exists { .. })));
+
+        let mut again = LocalFile::replace(&path).unwrap();
+        again.write_all(b"new").unwrap();
+        again.persist().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(LocalFile::replace(folder.path()).is_err(), "a folder is not replaced");
+    }
+}

@@ -1,0 +1,163 @@
+//! A supervised cluster from its start to its end: lock, configuration, children, readiness, stop.
+//! `dev` and `demo` hold one.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use config::Config;
+use rustix::fs::FlockOperation;
+
+use super::children::{self, Supervised};
+use super::layout::Layout;
+use super::settings::{self, Prepared};
+use crate::daemons::DaemonName;
+use crate::exit::OrEarly;
+
+/// Time for all daemons to be ready.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_POLL: Duration = Duration::from_millis(20);
+/// Bytes of a log's end that are shown when a daemon does not come up.
+const LOG_TAIL_BYTES: usize = 2000;
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClusterOptions {
+    /// TaskTrackers, and chunkservers; what the folder says, or 3, if absent.
+    pub(crate) trackers: Option<usize>,
+    /// `--set` overrides.
+    pub(crate) overrides: Vec<(String, String)>,
+}
+
+/// Another supervisor runs on the same folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{dir} is in use by a running `howdah dev`: stop that one first, or choose another --dir")]
+pub(crate) struct DirInUse {
+    dir: PathBuf,
+}
+
+/// A running cluster. It must be [stopped](Cluster::stop); if the supervisor just ends, the system
+/// ends the daemons.
+pub(crate) struct Cluster {
+    /// Its configuration.
+    pub(crate) config: Config,
+    layout: Layout,
+    daemons: Vec<Supervised>,
+    _lock: File,
+}
+
+impl Cluster {
+    /// Starts everything in `dir` (made if missing) and returns when all daemons are ready.
+    ///
+    /// # Errors
+    /// When the folder is in use, a port is taken, or a daemon does not come up; nothing runs then.
+    pub(crate) async fn start(dir: &Path, options: &ClusterOptions) -> anyhow::Result<Self> {
+        let layout = open_folder(dir)?;
+        let lock = lock(&layout)?;
+        mint_secret(&layout)?;
+        let is_new = !layout.cluster_yaml().exists();
+        let Prepared { config, seats } =
+            settings::prepare(&layout, options.trackers, &options.overrides)?;
+        let mut cluster = Self { config, layout, daemons: Vec::new(), _lock: lock };
+        let started = cluster.start_all(seats, is_new).await;
+        if started.is_err() {
+            cluster.stop().await;
+        }
+        started.map(|()| cluster)
+    }
+
+    async fn start_all(&mut self, seats: Vec<settings::Seat>, is_new: bool) -> anyhow::Result<()> {
+        for seat in seats {
+            let init = is_new && has_journal(&seat.name);
+            self.daemons.push(children::spawn(&self.layout, seat, init)?);
+        }
+        self.await_ready().await
+    }
+
+    async fn await_ready(&self) -> anyhow::Result<()> {
+        let client = net::Client::new(net::ClientSettings {
+            connect_timeout: self.config.client.connect_timeout.0,
+            request_timeout: self.config.client.request_timeout.0,
+        });
+        let started = clock::Stopwatch::start();
+        for daemon in &self.daemons {
+            loop {
+                let answer = client.request(net::reqwest::Method::GET, &daemon.address, "/readyz");
+                let Err(why) = client.send(&daemon.address, answer).await else { break };
+                if daemon.ended().is_some() || started.elapsed() > READY_DEADLINE {
+                    return Err(self.not_ready(daemon, &why));
+                }
+                tokio::time::sleep(READY_POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn not_ready(&self, daemon: &Supervised, why: &net::CallError) -> anyhow::Error {
+        let log = self.layout.log_of(&daemon.name.to_string());
+        let text = fs::read(&log).unwrap_or_default();
+        let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]);
+        anyhow!("{} does not get ready: {why}; end of {}:\n{tail}", daemon.name, log.display())
+    }
+
+    /// Stops all daemons, the last started first; those of one kind together.
+    pub(crate) async fn stop(&mut self) {
+        while let Some(last) = self.daemons.last() {
+            let kind = last.name.command();
+            let first = self.daemons.partition_point(|daemon| daemon.name.command() != kind);
+            let mut together = self.daemons.split_off(first);
+            futures_util::future::join_all(together.iter_mut().map(Supervised::stop)).await;
+        }
+    }
+
+    /// The file for `--config`.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.layout.cluster_yaml()
+    }
+
+    /// Each daemon's name and URL.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = (String, String)> {
+        let daemons = self.daemons.iter();
+        daemons.map(|daemon| (daemon.name.to_string(), format!("http://{}/", daemon.address)))
+    }
+}
+
+fn has_journal(name: &DaemonName) -> bool {
+    matches!(name, DaemonName::Chunkmaster | DaemonName::Jobtracker)
+}
+
+fn open_folder(dir: &Path) -> anyhow::Result<Layout> {
+    let made = || -> std::io::Result<Layout> {
+        fs::create_dir_all(dir)?;
+        let layout = Layout::new(dir.canonicalize()?);
+        fs::create_dir_all(layout.pids())?;
+        fs::create_dir_all(layout.logs())?;
+        Ok(layout)
+    };
+    made().with_context(|| format!("cannot make the folder {}", dir.display())).or_early()
+}
+
+fn lock(layout: &Layout) -> anyhow::Result<File> {
+    let path = layout.lock();
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))
+        .or_early()?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DirInUse { dir: layout.dir().to_owned() }.into()),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn mint_secret(layout: &Layout) -> anyhow::Result<()> {
+    let path = layout.secret();
+    if path.exists() {
+        return Ok(());
+    }
+    net::Secret::random().write_file(&path).context("cannot keep the cluster's secret")
+}

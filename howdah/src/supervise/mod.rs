@@ -1,0 +1,12 @@
+//! Whole clusters on loopback: one child process per daemon, the same binary and the same code paths as
+//! on many hosts. `dev` keeps one in a folder; `demo` runs a job on one in a temporary folder.
+
+mod children;
+mod cluster;
+mod layout;
+mod ports;
+mod settings;
+mod signals;
+
+pub(crate) use cluster::{Cluster, ClusterOptions};
+pub(crate) use signals::termination;

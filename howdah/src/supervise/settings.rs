@@ -1,0 +1,130 @@
+//! The configuration of a supervised cluster: made at its first start, kept in its folder from then on,
+//! so that its ports and everything a user changed there stay the same.
+
+use std::net::TcpListener;
+
+use anyhow::Context;
+use config::Config;
+
+use super::layout::Layout;
+use super::ports::{listen_again, listen_anywhere};
+use crate::daemons::DaemonName;
+use crate::exit::OrEarly;
+
+/// TaskTrackers of a new cluster, where the user does not say.
+const TRACKERS: usize = 3;
+/// Replicas asked for, where there are servers enough.
+const REPLICAS_MAX: usize = 3;
+
+/// A daemon to be started, with the listener that it is handed.
+pub(super) struct Seat {
+    /// The daemon.
+    pub(super) name: DaemonName,
+    /// Its host's name; none for the masters.
+    pub(super) host: Option<String>,
+    /// `host:port` of its listener.
+    pub(super) address: String,
+    /// The listener.
+    pub(super) listener: TcpListener,
+}
+
+/// The configuration to start with, and the listeners for it in boot order.
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    pub(super) seats: Vec<Seat>,
+}
+
+/// Reads or makes the configuration, binds every listener, and writes the configuration down.
+pub(super) fn prepare(
+    layout: &Layout,
+    trackers: Option<usize>,
+    overrides: &[(String, String)],
+) -> anyhow::Result<Prepared> {
+    let file = layout.cluster_yaml();
+    let kept = file.exists().then(|| config::load(&file, &[])).transpose().or_early()?;
+    let is_new = kept.is_none();
+    let mut config = kept.unwrap_or_else(|| new_config(layout));
+    let before = config.hosts.len();
+    set_hosts(&mut config, layout, trackers);
+    if is_new {
+        config.chunkmaster.replication = config.hosts.len().min(REPLICAS_MAX) as u8;
+        config.tasktracker.slots = slots_each(config.hosts.len());
+    }
+    let mut config = config.with_overrides(overrides).or_early()?;
+    let seats = bind(layout, &mut config, if is_new { None } else { Some(before) })?;
+    write(layout, &config)?;
+    Ok(Prepared { config, seats })
+}
+
+fn new_config(layout: &Layout) -> Config {
+    let mut config = Config::default();
+    config.cluster.secret_file = Some(layout.secret());
+    config.cluster.pid_dir = Some(layout.pids());
+    config.cluster.anonymous_loopback = true;
+    config.chunkmaster.data_dir = layout.data_of("chunkmaster");
+    config.jobtracker.data_dir = layout.data_of("jobtracker");
+    config
+}
+
+/// The processors are shared by all trackers of this machine.
+fn slots_each(trackers: usize) -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.div_ceil(trackers) as u32
+}
+
+fn set_hosts(config: &mut Config, layout: &Layout, trackers: Option<usize>) {
+    let present = config.hosts.len();
+    let wanted = trackers.unwrap_or(if present == 0 { TRACKERS } else { present });
+    config.hosts.truncate(wanted);
+    for number in config.hosts.len() + 1..=wanted {
+        let mut host = config::Host::named(format!("host-{number}"));
+        host.chunkserver.data_dir =
+            Some(layout.data_of(&DaemonName::Chunkserver(number).to_string()));
+        host.tasktracker.data_dir =
+            Some(layout.data_of(&DaemonName::Tasktracker(number).to_string()));
+        config.hosts.push(host);
+    }
+}
+
+/// Binds all listeners. Hosts after the first `kept`, and everything of a new cluster, get new ports.
+fn bind(layout: &Layout, config: &mut Config, kept: Option<usize>) -> anyhow::Result<Vec<Seat>> {
+    let file = layout.cluster_yaml();
+    let listen = |name: &DaemonName, address: &mut String, known: bool| {
+        if known {
+            return Ok(listen_again(&name.to_string(), address, &file)?);
+        }
+        let listener = listen_anywhere()?;
+        *address = listener.local_addr().context("a new listener has no address")?.to_string();
+        anyhow::Ok(listener)
+    };
+    let (mut servers, mut trackers) = (Vec::new(), Vec::new());
+    let mut seat = |name: DaemonName, host: Option<&str>, address: &mut String, known: bool| {
+        let listener = listen(&name, address, known)?;
+        anyhow::Ok(Seat { name, host: host.map(str::to_owned), address: address.clone(), listener })
+    };
+    let known = kept.is_some();
+    let chunkmaster = seat(DaemonName::Chunkmaster, None, &mut config.chunkmaster.address, known)?;
+    let jobtracker = seat(DaemonName::Jobtracker, None, &mut config.jobtracker.address, known)?;
+    for (index, host) in config.hosts.iter_mut().enumerate() {
+        let known = kept.is_some_and(|kept| index < kept);
+        let name = Some(host.name.as_str());
+        let mut address = host.chunkserver.address.take().unwrap_or_default();
+        servers.push(seat(DaemonName::Chunkserver(index + 1), name, &mut address, known)?);
+        host.chunkserver.address = Some(address);
+        let mut address = host.tasktracker.address.take().unwrap_or_default();
+        trackers.push(seat(DaemonName::Tasktracker(index + 1), name, &mut address, known)?);
+        host.tasktracker.address = Some(address);
+    }
+    let masters_first = std::iter::once(chunkmaster).chain(servers);
+    Ok(masters_first.chain(std::iter::once(jobtracker)).chain(trackers).collect())
+}
+
+fn write(layout: &Layout, config: &Config) -> anyhow::Result<()> {
+    let path = layout.cluster_yaml();
+    let text = format!(
+        "# Made by `howdah dev`; kept and read again at its next start.\n{}",
+        config.to_yaml()
+    );
+    crate::local_file::write_whole(&path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
