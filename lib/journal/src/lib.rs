@@ -1,1 +1,230 @@
-//! A durable log of framed records with snapshots: bytes in, bytes out.
+//! A durable log of framed records with snapshots: bytes in, bytes out. What the records mean is the
+//! caller's business (`event_loop`, and the masters through it). No async here, no clock; one thread
+//! per journal owns its files.
+//!
+//! A folder holds segments `journal-<first sequence>.log`, the newest `snapshot-<last sequence>.snap`
+//! (both in 16 hex digits), a segment prepared in advance, and `LOCK`.
+
+mod disk;
+mod error;
+mod folder;
+mod frame;
+mod open;
+mod recover;
+mod segment;
+mod shared;
+mod snapshot;
+mod thread;
+mod verify;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+
+pub use error::{AppendError, FileError, Flaw, FoldError, JournalError, OpenError, SnapshotError};
+pub use frame::RECORD_BYTES_MAX;
+pub use open::Recovered;
+pub use snapshot::{Fold, Snapshotter};
+pub use verify::{Report, Torn, dump, latest_snapshot, verify};
+
+use disk::{Disk, RealDisk};
+use folder::Lock;
+use segment::SEGMENT_HEADER_BYTES;
+use shared::Shared;
+use thread::{Batch, Command, Part};
+
+/// Version of the files' format.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// No segment is shorter.
+const SEGMENT_BYTES_MIN: u64 = 4096;
+
+/// Number of a record, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a journal is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Length of new segments, rounded up to whole pages. A record must fit into one.
+    pub segment_bytes: u64,
+}
+
+impl Options {
+    fn effective_bytes(self) -> u64 {
+        self.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(SEGMENT_BYTES_MIN)
+    }
+}
+
+/// What became of the records handed over by [`Journal::flush`].
+#[derive(Debug)]
+pub enum Durability {
+    /// Everything up to this record is on disk.
+    Synced(Sequence),
+    /// Nothing more will be: the process must end. Reported once.
+    Failed(JournalError),
+}
+
+/// Called on the journal's thread after each sync. Must not block for long: the next sync waits.
+pub type OnDurable = Box<dyn FnMut(Durability) + Send>;
+
+/// The writing end of a journal. Dropping it hands over nothing more, waits for the thread, and frees
+/// the lock.
+pub struct Journal {
+    commands: Option<SyncSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    lock: Arc<Lock>,
+    /// Appended, not yet handed over.
+    batch: Batch,
+    /// Sequence of the next record.
+    next: u64,
+    /// Where the next frame goes in its segment, and that segment's length. The thread follows.
+    used: u64,
+    capacity: u64,
+    segment_bytes: u64,
+    /// Which segment that is, counted from the start of this process.
+    ordinal: u64,
+}
+
+impl Journal {
+    /// Makes an empty journal: what `--init` does. The folder is created if need be.
+    ///
+    /// # Errors
+    /// A journal is there already, or the folder cannot be written.
+    pub fn create(dir: &Path, options: Options) -> Result<(), OpenError> {
+        open::create(&RealDisk, dir, options)
+    }
+
+    /// Takes the lock, reads everything back, repairs a torn tail, and starts the thread.
+    /// `on_durable` is called on that thread.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing has been changed then.
+    pub fn open(
+        dir: &Path,
+        options: Options,
+        on_durable: OnDurable,
+    ) -> Result<Recovered, OpenError> {
+        open::open(Arc::new(RealDisk), dir, options, on_durable)
+    }
+
+    /// Numbers `record` and puts it behind the last one. It goes to disk after [`Self::flush`].
+    ///
+    /// # Errors
+    /// The record is too long, or there is no room, or the journal has failed. It is not taken then.
+    pub fn append(&mut self, record: &[u8]) -> Result<Sequence, AppendError> {
+        let limit = self.record_bytes_max();
+        if record.len() > limit {
+            return Err(AppendError::TooLong { bytes: record.len(), limit });
+        }
+        if self.shared.failed() {
+            return Err(AppendError::Failed);
+        }
+        let framed = (frame::OVERHEAD_BYTES + record.len()) as u64;
+        if self.used + framed > self.capacity {
+            self.roll()?;
+        } else if self.batch.parts.is_empty() {
+            self.batch.parts.push(Part { roll_to: None, frames: Vec::new() });
+        }
+        let part =
+            self.batch.parts.last_mut().expect("a part has just been made where there was none");
+        frame::encode(&mut part.frames, self.next, record);
+        self.used += framed;
+        self.batch.last = self.next;
+        self.next += 1;
+        Ok(Sequence(self.batch.last))
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        let fits = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
+        RECORD_BYTES_MAX.min(fits - SEGMENT_HEADER_BYTES - frame::OVERHEAD_BYTES)
+    }
+
+    fn roll(&mut self) -> Result<(), AppendError> {
+        if !self.shared.may_use(self.ordinal + 1) {
+            return Err(AppendError::NoRoom);
+        }
+        self.ordinal += 1;
+        self.used = SEGMENT_HEADER_BYTES as u64;
+        self.capacity = self.segment_bytes;
+        self.batch.parts.push(Part { roll_to: Some(self.next), frames: Vec::new() });
+        Ok(())
+    }
+
+    /// Hands everything appended to the thread, which writes it, with whatever else is queued by then,
+    /// and syncs once. Does nothing where nothing was appended. Waits only where many batches are queued.
+    pub fn flush(&mut self) {
+        if !self.batch.parts.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.command(Command::Write(batch));
+        }
+    }
+
+    /// A thread that has ended has reported its failure: there is nobody left to tell.
+    fn command(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            let _ended = commands.send(command);
+        }
+    }
+
+    /// Whether the segment after this one is there, or being prepared. While it cannot be, for want of
+    /// space, what remains of this one is kept for what cannot be refused; asking makes the thread try
+    /// again.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let room = self.shared.may_use(self.ordinal + 1);
+        if !room && self.shared.ask_retry() {
+            self.command(Command::Prepare);
+        }
+        room
+    }
+
+    /// How many segments the next snapshot would cover.
+    #[must_use]
+    pub fn closed_segments(&self) -> u32 {
+        u32::try_from(self.shared.closed_segments()).unwrap_or(u32::MAX)
+    }
+
+    /// How often records were synced, for metrics and tests of the group commit.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs()
+    }
+
+    /// Sequence of the last record appended; 0 before the first.
+    #[must_use]
+    pub fn last(&self) -> Sequence {
+        Sequence(self.next - 1)
+    }
+
+    /// What makes a snapshot, on another thread, while this goes on.
+    #[must_use]
+    pub fn snapshotter(&self) -> Snapshotter {
+        Snapshotter {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            shared: self.shared.clone(),
+            _lock: self.lock.clone(),
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}

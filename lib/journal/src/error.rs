@@ -1,0 +1,142 @@
+//! What can go wrong, one type per operation; each says which file, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+pub use crate::frame::Flaw;
+
+/// A file operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", file.display())]
+pub struct FileError {
+    /// What was tried, as a verb: "write", "sync".
+    pub action: &'static str,
+    /// With which file or folder.
+    pub file: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A journal that cannot be created, opened or read. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No journal where one must be.
+    #[error(
+        "there is no journal in {}: an empty journal is never taken for a new cluster, since it may be a \
+         lost or unmounted disk. If this is a new cluster, start once with --init; else mount or restore \
+         the folder", dir.display()
+    )]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// `create` where there is a journal already.
+    #[error("there is a journal in {} already: start without --init, or name another folder", dir.display())]
+    Exists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Another process has it open.
+    #[error(
+        "the journal in {} is in use by another process (pid {holder}): stop that one, or name another folder",
+        dir.display()
+    )]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+        /// Process id that the lock file names.
+        holder: String,
+    },
+    /// Stored bytes that are not as they were written.
+    #[error(
+        "{} is corrupt at byte {offset}: {flaw}. Nothing was changed. Restore the journal's folder from a \
+         copy; `howdah journal verify` checks it", file.display()
+    )]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// Offset of the frame or header.
+        offset: u64,
+        /// What is wrong there.
+        flaw: Flaw,
+    },
+    /// Written by a newer release.
+    #[error(
+        "{} has format version {found}, this release reads {}: start the release that wrote it, or a newer one",
+        file.display(), crate::FORMAT_VERSION
+    )]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The system refused an operation.
+    #[error("{0}. Check the folder's owner, mode and free space")]
+    File(#[from] FileError),
+}
+
+/// A record that is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Longer than a record or a segment may be.
+    #[error("a record of {bytes} bytes is longer than {limit}: it must be cut into several")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The segment is full and there is no room for another: free space on the disk.
+    #[error(
+        "the journal's last segment is full and its disk has no room for another: free some space"
+    )]
+    NoRoom,
+    /// A write or sync failed before.
+    #[error("the journal has failed and takes no records any more: the process must end")]
+    Failed,
+}
+
+/// A write or sync that failed. What it covered may or may not be on disk; it is never retried.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the journal has failed: {0}. The process must end; its next start finds out what is on disk"
+)]
+pub struct JournalError(#[from] pub FileError);
+
+/// A record or snapshot that the fold does not take: written by a newer release, or not its own.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal holds what this release cannot read: {0}")]
+pub struct FoldError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl FoldError {
+    /// Wraps what the decoder says.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
+/// A snapshot that was not made. The journal is as before, and goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The old snapshot or a closed segment cannot be read.
+    #[error(transparent)]
+    Read(#[from] OpenError),
+    /// The fold refuses a record.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The new file cannot be written, or old ones not removed.
+    #[error("no snapshot was made: {0}")]
+    Write(#[from] FileError),
+}
+
+/// Names the operation and the file in an I/O error.
+pub(crate) trait Context<T> {
+    fn context(self, action: &'static str, file: &std::path::Path) -> Result<T, FileError>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, action: &'static str, file: &std::path::Path) -> Result<T, FileError> {
+        self.map_err(|source| FileError { action, file: file.to_owned(), source })
+    }
+}

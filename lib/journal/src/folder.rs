@@ -1,0 +1,115 @@
+//! The journal's folder: names of its files, its listing, its lock. No contents. Called by everything
+//! else in this crate.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Context, FileError, OpenError};
+
+/// The segment that is prepared while its first sequence is not yet known.
+const PREPARED: &str = "prepared.log";
+/// The same while it is being filled with zeros.
+const PREPARING: &str = "prepared.tmp";
+const SNAPSHOT_TMP: &str = "snapshot.tmp";
+const LOCK: &str = "LOCK";
+
+/// The files of a journal, by the sequence in their names, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) segments: Vec<u64>,
+    pub(crate) snapshots: Vec<u64>,
+}
+
+pub(crate) fn segment_path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("journal-{first:016x}.log"))
+}
+
+pub(crate) fn snapshot_path(dir: &Path, last: u64) -> PathBuf {
+    dir.join(format!("snapshot-{last:016x}.snap"))
+}
+
+pub(crate) fn prepared_path(dir: &Path) -> PathBuf {
+    dir.join(PREPARED)
+}
+
+pub(crate) fn preparing_path(dir: &Path) -> PathBuf {
+    dir.join(PREPARING)
+}
+
+pub(crate) fn snapshot_tmp_path(dir: &Path) -> PathBuf {
+    dir.join(SNAPSHOT_TMP)
+}
+
+/// Reads the folder. One that does not exist has no files. Other names are left alone.
+pub(crate) fn list(dir: &Path) -> Result<Listing, FileError> {
+    let mut listing = Listing::default();
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(listing),
+        entries => entries.context("list", dir)?,
+    };
+    for entry in entries {
+        let name = entry.context("list", dir)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Some(first) = sequence_in(name, "journal-", ".log") {
+            listing.segments.push(first);
+        } else if let Some(last) = sequence_in(name, "snapshot-", ".snap") {
+            listing.snapshots.push(last);
+        }
+    }
+    listing.segments.sort_unstable();
+    listing.snapshots.sort_unstable();
+    Ok(listing)
+}
+
+fn sequence_in(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    let sequence = u64::from_str_radix(digits, 16).ok()?;
+    (format!("{sequence:016x}") == digits).then_some(sequence)
+}
+
+/// Held as long as this process may write in the folder; the system frees it when the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or names who has it.
+    pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(LOCK);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .context("open", &path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(OpenError::Locked { dir: dir.to_owned(), holder: holder(&mut file) });
+            }
+            Err(error) => {
+                let source = error.into();
+                return Err(FileError { action: "lock", file: path, source }.into());
+            }
+        }
+        let text = format!(
+            "howdah journal lock, format {}\n{}\n",
+            crate::FORMAT_VERSION,
+            std::process::id()
+        );
+        file.set_len(0).context("write", &path)?;
+        file.write_all(text.as_bytes()).context("write", &path)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let _best_effort = file.take(256).read_to_string(&mut text);
+    text.lines().nth(1).unwrap_or("unknown").to_owned()
+}

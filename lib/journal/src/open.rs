@@ -1,0 +1,116 @@
+//! Creating a journal and opening one: lock, recovery, repair of a torn tail, start of the thread.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use crate::disk::Disk;
+use crate::error::{Context, FileError, FoldError, OpenError};
+use crate::folder::{self, Lock};
+use crate::recover::{self, Segment};
+use crate::segment::{Active, Filling};
+use crate::shared::Shared;
+use crate::snapshot::{self, Fold};
+use crate::thread::Writer;
+use crate::{Journal, OnDurable, Options};
+
+/// Batches between the handle and its thread; a full queue makes `flush` wait.
+const QUEUED_BATCHES_MAX: usize = 256;
+
+/// A journal as it was found.
+pub struct Recovered {
+    /// Ready for the records that follow.
+    pub journal: Journal,
+    /// The newest snapshot.
+    pub snapshot: Option<Vec<u8>>,
+    /// The records after the snapshot, in order.
+    pub records: Vec<Vec<u8>>,
+}
+
+impl Recovered {
+    /// The state that these records fold to, and the journal.
+    ///
+    /// # Errors
+    /// A snapshot or record that `F` does not take.
+    pub fn fold<F: Fold>(self) -> Result<(F, Journal), FoldError> {
+        let mut fold = F::restore(self.snapshot.as_deref())?;
+        for record in &self.records {
+            fold.apply(record)?;
+        }
+        Ok((fold, self.journal))
+    }
+}
+
+pub(crate) fn create(disk: &dyn Disk, dir: &Path, options: Options) -> Result<(), OpenError> {
+    std::fs::create_dir_all(dir).context("create", dir)?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_folder(parent).context("sync", parent)?;
+    }
+    let _lock = Lock::take(dir)?;
+    if folder::list(dir)? != folder::Listing::default() {
+        return Err(OpenError::Exists { dir: dir.to_owned() });
+    }
+    let filling = Filling::start(disk, dir, options.effective_bytes())?;
+    filling.finish(disk, dir)?.activate(disk, dir, 1)?;
+    Ok(())
+}
+
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    options: Options,
+    on_durable: OnDurable,
+) -> Result<Recovered, OpenError> {
+    recover::choose(dir, &folder::list(dir)?)?;
+    let lock = Arc::new(Lock::take(dir)?);
+    let files = recover::choose(dir, &folder::list(dir)?)?;
+    let snapshot = files.snapshot.map(|last| snapshot::read(dir, last)).transpose()?;
+    let (active, closed) = files.segments.split_last().expect("there is always a newest segment");
+    let mut records = Vec::new();
+    for (position, &first) in closed.iter().enumerate() {
+        let end = files.segments[position + 1];
+        records.extend(recover::closed_segment(dir, first, end)?);
+    }
+    let newest = recover::read_segment(dir, *active, true)?;
+    records.extend(newest.records().map(<[u8]>::to_vec));
+    recover::remove_covered(&*disk, dir, files.snapshot.unwrap_or(0))?;
+    let file = reopen(&*disk, dir, *active, &newest)?;
+
+    let shared = Arc::new(Shared::new(files.snapshot, closed.to_vec(), *active));
+    let segment_bytes = options.effective_bytes();
+    let writer = Writer::new(disk.clone(), dir.to_owned(), shared.clone(), segment_bytes, file);
+    let (commands, queue) = sync_channel(QUEUED_BATCHES_MAX);
+    let thread = std::thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || writer.run(&queue, on_durable))
+        .context("start a thread for", dir)?;
+    let journal = Journal {
+        commands: Some(commands),
+        thread: Some(thread),
+        disk,
+        dir: dir.to_owned(),
+        shared,
+        lock,
+        batch: crate::thread::Batch::default(),
+        next: active + newest.bodies.len() as u64,
+        used: newest.end as u64,
+        capacity: newest.image.len() as u64,
+        segment_bytes,
+        ordinal: 0,
+    };
+    Ok(Recovered { journal, snapshot, records })
+}
+
+/// Makes the newest segment writable. Its records are written and synced once more before anybody is
+/// told of them: they may only be in the page cache, and after a failed sync even a new one would not
+/// tell. A torn tail becomes zeros.
+fn reopen(disk: &dyn Disk, dir: &Path, first: u64, newest: &Segment) -> Result<Active, FileError> {
+    let path = folder::segment_path(dir, first);
+    let file = disk.open(&path).context("open", &path)?;
+    let written = newest.image.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let mut bytes = newest.image[..newest.end].to_vec();
+    bytes.resize(written.max(newest.end), 0);
+    file.write_all_at(&bytes, 0).context("write", &path)?;
+    file.sync().context("sync", &path)?;
+    Ok(Active::new(file, path, newest.end as u64))
+}

@@ -1,0 +1,198 @@
+//! One segment as a file: its header, its preparation ahead of need, and writing into it. Where frames
+//! begin and end is the caller's business (`thread`), reading is in `recover`.
+//!
+//! A segment is filled with zeros before it is used, so that a sync of a record changes no metadata
+//! and cannot run out of space. Its header is written when it is put to use, in a sector of its own.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Context, FileError, Flaw};
+use crate::folder;
+use crate::frame::{crc32c, u32_at, u64_at};
+
+/// Where the first frame begins. A sector, so that no write of a frame touches the header.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 512;
+
+const MAGIC: &[u8; 8] = b"HwJournl";
+/// What is written at once when a segment is filled: short, because records wait meanwhile.
+const FILL_BYTES: usize = 1 << 20;
+
+/// The header of a segment that begins with record `first` and is `bytes` long.
+pub(crate) fn encode_header(first: u64, bytes: u64) -> Vec<u8> {
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&crate::FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&[0; 4]);
+    header.extend_from_slice(&first.to_le_bytes());
+    header.extend_from_slice(&bytes.to_le_bytes());
+    let crc = crc32c(&header);
+    header.extend_from_slice(&crc.to_le_bytes());
+    header.resize(SEGMENT_HEADER_BYTES, 0);
+    header
+}
+
+/// A header that is not the one to expect.
+pub(crate) enum BadHeader {
+    Flaw(Flaw),
+    Version(u32),
+}
+
+/// Checks the header of the segment `image`, named after record `first`.
+pub(crate) fn check_header(image: &[u8], first: u64) -> Result<(), BadHeader> {
+    let Some(header) = image.get(..SEGMENT_HEADER_BYTES) else {
+        return Err(BadHeader::Flaw(Flaw::FileLength));
+    };
+    if header[..8] != MAGIC[..] || crc32c(&header[..32]) != u32_at(header, 32) {
+        return Err(BadHeader::Flaw(Flaw::FileHeader));
+    }
+    if u32_at(header, 8) != crate::FORMAT_VERSION {
+        return Err(BadHeader::Version(u32_at(header, 8)));
+    }
+    if header[36..].iter().any(|&byte| byte != 0) {
+        return Err(BadHeader::Flaw(Flaw::FileHeader));
+    }
+    if u64_at(header, 16) != first {
+        return Err(BadHeader::Flaw(Flaw::FileName));
+    }
+    if u64_at(header, 24) != image.len() as u64 {
+        return Err(BadHeader::Flaw(Flaw::FileLength));
+    }
+    Ok(())
+}
+
+/// The segment that is written into.
+pub(crate) struct Active {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    /// Where the next frame goes.
+    offset: u64,
+    unsynced: bool,
+}
+
+impl Active {
+    pub(crate) fn new(file: Box<dyn DiskFile>, path: PathBuf, offset: u64) -> Self {
+        Self { file, path, offset, unsynced: false }
+    }
+
+    /// Writes whole frames behind the last one. They are durable after [`Self::sync`].
+    pub(crate) fn write(&mut self, frames: &[u8]) -> Result<(), FileError> {
+        self.unsynced = true;
+        self.file.write_all_at(frames, self.offset).context("write", &self.path)?;
+        self.offset += frames.len() as u64;
+        Ok(())
+    }
+
+    /// Makes everything written durable. Returns whether a sync was needed.
+    pub(crate) fn sync(&mut self) -> Result<bool, FileError> {
+        let needed = std::mem::take(&mut self.unsynced);
+        if needed {
+            self.file.sync().context("sync", &self.path)?;
+        }
+        Ok(needed)
+    }
+}
+
+/// A segment that is being filled with zeros, a step at a time.
+pub(crate) struct Filling {
+    file: Box<dyn DiskFile>,
+    bytes: u64,
+    filled: u64,
+}
+
+/// A segment full of zeros, ready to be put to use.
+pub(crate) struct Prepared {
+    file: Box<dyn DiskFile>,
+    bytes: u64,
+}
+
+/// What a step of filling led to.
+pub(crate) enum Filled {
+    Partly(Filling),
+    Wholly(Prepared),
+}
+
+impl Filling {
+    /// Claims the space. On failure nothing is left behind.
+    pub(crate) fn start(disk: &dyn Disk, dir: &Path, bytes: u64) -> Result<Self, FileError> {
+        let path = folder::preparing_path(dir);
+        let file = disk.create(&path).context("create", &path)?;
+        if let Err(error) = file.reserve(bytes).context("reserve space for", &path) {
+            remove_partial(disk, dir);
+            return Err(error);
+        }
+        Ok(Self { file, bytes, filled: 0 })
+    }
+
+    /// Fills and syncs the next piece. On failure the partial file is removed.
+    pub(crate) fn step(self, disk: &dyn Disk, dir: &Path) -> Result<Filled, FileError> {
+        let done = self.fill(disk, dir);
+        if done.is_err() {
+            remove_partial(disk, dir);
+        }
+        done
+    }
+
+    fn fill(mut self, disk: &dyn Disk, dir: &Path) -> Result<Filled, FileError> {
+        let path = folder::preparing_path(dir);
+        let piece = (self.bytes - self.filled).min(FILL_BYTES as u64);
+        let zeros = vec![0; usize::try_from(piece).unwrap_or(FILL_BYTES)];
+        self.file.write_all_at(&zeros, self.filled).context("write", &path)?;
+        self.file.sync().context("sync", &path)?;
+        self.filled += piece;
+        if self.filled < self.bytes {
+            return Ok(Filled::Partly(self));
+        }
+        let prepared = folder::prepared_path(dir);
+        disk.rename(&path, &prepared).context("rename", &path)?;
+        Ok(Filled::Wholly(Prepared { file: self.file, bytes: self.bytes }))
+    }
+
+    /// Fills all of it at once.
+    pub(crate) fn finish(self, disk: &dyn Disk, dir: &Path) -> Result<Prepared, FileError> {
+        let mut filling = self;
+        loop {
+            match filling.step(disk, dir)? {
+                Filled::Partly(more) => filling = more,
+                Filled::Wholly(prepared) => return Ok(prepared),
+            }
+        }
+    }
+}
+
+/// What a preparation leaves when it fails or is given up. A removal that fails leaves a file that the
+/// next preparation overwrites.
+pub(crate) fn remove_partial(disk: &dyn Disk, dir: &Path) {
+    let _next_time = disk.remove(&folder::preparing_path(dir));
+}
+
+impl Prepared {
+    /// The prepared segment that an earlier process left, if it is whole and of this length.
+    pub(crate) fn leftover(disk: &dyn Disk, dir: &Path, bytes: u64) -> Option<Self> {
+        let path = folder::prepared_path(dir);
+        if std::fs::metadata(&path).ok()?.len() != bytes {
+            return None;
+        }
+        let image = std::fs::read(&path).ok()?;
+        if image.iter().any(|&byte| byte != 0) {
+            return None;
+        }
+        Some(Self { file: disk.open(&path).ok()?, bytes })
+    }
+
+    /// Puts it to use for the records from `first` on: durable, under its name, when this returns.
+    pub(crate) fn activate(
+        self,
+        disk: &dyn Disk,
+        dir: &Path,
+        first: u64,
+    ) -> Result<Active, FileError> {
+        let prepared = folder::prepared_path(dir);
+        let path = folder::segment_path(dir, first);
+        let header = encode_header(first, self.bytes);
+        self.file.write_all_at(&header, 0).context("write", &prepared)?;
+        self.file.sync().context("sync", &prepared)?;
+        disk.rename(&prepared, &path).context("rename", &prepared)?;
+        disk.sync_folder(dir).context("sync", dir)?;
+        Ok(Active::new(self.file, path, SEGMENT_HEADER_BYTES as u64))
+    }
+}

@@ -1,0 +1,189 @@
+//! The thread that owns the files: it writes and syncs what the handle hands over, closes full
+//! segments, and prepares the next one between batches. It never retries a failed write or sync.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use crate::disk::Disk;
+use crate::error::{FileError, JournalError};
+use crate::segment::{self, Active, Filled, Filling, Prepared};
+use crate::shared::Shared;
+use crate::{Durability, OnDurable, Sequence};
+
+/// What the handle asks for.
+pub(crate) enum Command {
+    Write(Batch),
+    /// Try again to prepare the next segment.
+    Prepare,
+}
+
+/// Records on their way to the disk, as frames.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) parts: Vec<Part>,
+    /// The last record in it.
+    pub(crate) last: u64,
+}
+
+/// Frames that go into one segment.
+pub(crate) struct Part {
+    /// Where these begin a new segment: its first record.
+    pub(crate) roll_to: Option<u64>,
+    pub(crate) frames: Vec<u8>,
+}
+
+/// The next segment.
+enum Next {
+    /// Its preparation failed; the handle asks when to try again.
+    Missing,
+    Filling(Filling),
+    Ready(Prepared),
+}
+
+/// The thread's state.
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    segment_bytes: u64,
+    active: Active,
+    /// Of the active segment, counted from the start of this process.
+    ordinal: u64,
+    next: Next,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        shared: Arc<Shared>,
+        segment_bytes: u64,
+        active: Active,
+    ) -> Self {
+        let leftover = Prepared::leftover(&*disk, &dir, segment_bytes);
+        let mut writer =
+            Self { disk, dir, shared, segment_bytes, active, ordinal: 0, next: Next::Missing };
+        match leftover {
+            Some(prepared) => writer.ready(prepared),
+            None => writer.start_filling(),
+        }
+        writer
+    }
+
+    /// Works until the handle is gone or a write fails.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>, mut on_durable: OnDurable) {
+        while let Some(command) = self.next_command(commands) {
+            match command {
+                None => self.fill_on(),
+                Some(Command::Prepare) => self.retry_filling(),
+                Some(Command::Write(batch)) => match self.commit(batch, commands) {
+                    Ok(last) => on_durable(Durability::Synced(Sequence(last))),
+                    Err(error) => {
+                        self.shared.set_failed();
+                        on_durable(Durability::Failed(JournalError(error)));
+                        return;
+                    }
+                },
+            }
+        }
+        if matches!(self.next, Next::Filling(_)) {
+            segment::remove_partial(&*self.disk, &self.dir);
+        }
+    }
+
+    /// The next command; `Some(None)` where there is none yet, but a segment to be filled meanwhile.
+    #[expect(clippy::option_option, reason = "ended, idle and busy are three answers")]
+    fn next_command(&self, commands: &Receiver<Command>) -> Option<Option<Command>> {
+        if !matches!(self.next, Next::Filling(_)) {
+            return commands.recv().ok().map(Some);
+        }
+        match commands.try_recv() {
+            Ok(command) => Some(Some(command)),
+            Err(TryRecvError::Empty) => Some(None),
+            Err(TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Writes `batch` and whatever else is queued, then syncs once for all of it.
+    fn commit(&mut self, batch: Batch, commands: &Receiver<Command>) -> Result<u64, FileError> {
+        let mut last = self.write(batch)?;
+        while let Ok(command) = commands.try_recv() {
+            match command {
+                Command::Write(more) => last = self.write(more)?,
+                Command::Prepare => self.retry_filling(),
+            }
+        }
+        self.sync()?;
+        Ok(last)
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<u64, FileError> {
+        for part in batch.parts {
+            if let Some(first) = part.roll_to {
+                self.roll(first)?;
+            }
+            self.active.write(&part.frames)?;
+        }
+        Ok(batch.last)
+    }
+
+    fn sync(&mut self) -> Result<(), FileError> {
+        if self.active.sync()? {
+            self.shared.count_sync();
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment, which is wholly synced before the next one exists under its name:
+    /// so only the newest segment can have a torn tail.
+    fn roll(&mut self, first: u64) -> Result<(), FileError> {
+        self.sync()?;
+        let prepared = match std::mem::replace(&mut self.next, Next::Missing) {
+            Next::Ready(prepared) => prepared,
+            Next::Filling(filling) => filling.finish(&*self.disk, &self.dir)?,
+            Next::Missing => Filling::start(&*self.disk, &self.dir, self.segment_bytes)?
+                .finish(&*self.disk, &self.dir)?,
+        };
+        self.active = prepared.activate(&*self.disk, &self.dir, first)?;
+        self.ordinal += 1;
+        self.shared.rolled(first);
+        self.start_filling();
+        Ok(())
+    }
+
+    fn start_filling(&mut self) {
+        match Filling::start(&*self.disk, &self.dir, self.segment_bytes) {
+            Ok(filling) => self.next = Next::Filling(filling),
+            Err(_no_room) => self.unpreparable(),
+        }
+    }
+
+    fn retry_filling(&mut self) {
+        if matches!(self.next, Next::Missing) {
+            self.start_filling();
+        }
+    }
+
+    /// One step, so that records never wait for a whole segment to be filled.
+    fn fill_on(&mut self) {
+        let Next::Filling(filling) = std::mem::replace(&mut self.next, Next::Missing) else {
+            return;
+        };
+        match filling.step(&*self.disk, &self.dir) {
+            Ok(Filled::Partly(filling)) => self.next = Next::Filling(filling),
+            Ok(Filled::Wholly(prepared)) => self.ready(prepared),
+            Err(_no_room) => self.unpreparable(),
+        }
+    }
+
+    fn ready(&mut self, prepared: Prepared) {
+        self.next = Next::Ready(prepared);
+        self.shared.set_prepared(self.ordinal + 1);
+    }
+
+    fn unpreparable(&mut self) {
+        self.next = Next::Missing;
+        self.shared.set_unpreparable();
+    }
+}

@@ -1,0 +1,128 @@
+//! Reading a journal without opening it, for the CLI: no lock is taken and nothing is changed, so it
+//! works on a journal in use, up to its last whole frame.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+use crate::recover::{self, Segment};
+use crate::{Sequence, folder, snapshot};
+
+/// A journal in use changes under the reader: a frame is half written, a covered segment vanishes. A
+/// flaw that is still there after so many readings is a flaw.
+const READINGS_MAX: u32 = 8;
+
+/// What a whole journal holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The last record that the snapshot covers.
+    pub snapshot: Option<Sequence>,
+    /// Segments after the snapshot.
+    pub segments: usize,
+    /// Records after the snapshot.
+    pub records: u64,
+    /// The last record.
+    pub last: Sequence,
+    /// A frame that a crash cut off, or that is being written now.
+    pub torn: Option<Torn>,
+}
+
+/// A frame that was not written to its end: the next start drops it, nobody was told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The newest segment.
+    pub file: PathBuf,
+    /// Where the frame begins.
+    pub offset: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.snapshot {
+            Some(last) => write!(f, "snapshot of records up to {last}")?,
+            None => write!(f, "no snapshot")?,
+        }
+        write!(
+            f,
+            ", {} records in {} segments, last record {}",
+            self.records, self.segments, self.last
+        )?;
+        match &self.torn {
+            Some(torn) => {
+                write!(f, ", torn tail in {} at byte {}", torn.file.display(), torn.offset)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks every byte that counts.
+///
+/// # Errors
+/// As [`crate::Journal::open`] would refuse the start.
+pub fn verify(dir: &Path) -> Result<Report, OpenError> {
+    dump(dir, |_, _| {})
+}
+
+/// As [`verify`], and passes each record after the snapshot on, in order.
+///
+/// # Errors
+/// As [`verify`]; the records before the flaw have been passed on.
+pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
+    let mut visited = 0;
+    let mut once = |sequence: Sequence, record: &[u8]| {
+        if sequence.0 > visited {
+            visited = sequence.0;
+            visit(sequence, record);
+        }
+    };
+    for _ in 1..READINGS_MAX {
+        if let Ok(report) = read_all(dir, &mut once) {
+            return Ok(report);
+        }
+    }
+    read_all(dir, &mut once)
+}
+
+/// The newest snapshot, and the last record that it covers.
+///
+/// # Errors
+/// As [`verify`].
+pub fn latest_snapshot(dir: &Path) -> Result<Option<(Sequence, Vec<u8>)>, OpenError> {
+    let files = recover::choose(dir, &folder::list(dir)?)?;
+    files.snapshot.map(|last| Ok((Sequence(last), snapshot::read(dir, last)?))).transpose()
+}
+
+fn read_all(dir: &Path, visit: &mut impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
+    let files = recover::choose(dir, &folder::list(dir)?)?;
+    if let Some(last) = files.snapshot {
+        snapshot::read(dir, last)?;
+    }
+    let mut report = Report {
+        snapshot: files.snapshot.map(Sequence),
+        segments: files.segments.len(),
+        records: 0,
+        last: Sequence(files.snapshot.unwrap_or(0)),
+        torn: None,
+    };
+    for (position, &first) in files.segments.iter().enumerate() {
+        if first != report.last.0 + 1 {
+            return Err(recover::gap_before(dir, first));
+        }
+        let newest = position + 1 == files.segments.len();
+        let segment = recover::read_segment(dir, first, newest)?;
+        pass_on(&segment, &mut report, visit);
+        report.torn = segment
+            .torn
+            .then(|| Torn { file: folder::segment_path(dir, first), offset: segment.end as u64 });
+    }
+    Ok(report)
+}
+
+fn pass_on(segment: &Segment, report: &mut Report, visit: &mut impl FnMut(Sequence, &[u8])) {
+    for record in segment.records() {
+        report.last.0 += 1;
+        report.records += 1;
+        visit(report.last, record);
+    }
+}
