@@ -1,1 +1,490 @@
-//! The pure part of the TaskTracker: slots, attempts, what to report until acknowledged.
+//! The pure part of the TaskTracker: slots, attempts, map outputs held, what to report until it is
+//! acknowledged. No I/O and no clock: `tasktracker`'s event loop brings inputs with the time and
+//! carries out the effects.
+//!
+//! - `attempts`: one attempt's phases;
+//! - `session`: the talk with the JobTracker: registration, numbered heartbeats, retries;
+//! - `map_events`: the lists of map events that reduces are fed from;
+//! - here: [`Core`], which leads inputs to them.
+
+mod attempts;
+#[cfg(test)]
+mod lossy;
+mod map_events;
+mod session;
+#[cfg(test)]
+mod stories;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ids::{ClusterId, Epoch, HostName, Monotonic, Now, RackName};
+use mapreduce_protocol::{
+    AttemptId, AttemptProgress, AttemptResult, Failure, FailureKind, FromTask, JobId, Launch,
+    MapEvent, RegisterTracker, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    TrackerHeartbeatReply, TrackerRegistered,
+};
+
+use attempts::{Attempt, Phase};
+use map_events::MapEventLists;
+use session::Session;
+
+/// What the core is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cluster in the data folder, if it belongs to one yet.
+    pub cluster: Option<ClusterId>,
+    /// This host.
+    pub host: HostName,
+    /// Its rack.
+    pub rack: RackName,
+    /// `host:port` of the HTTP server.
+    pub address: String,
+    /// Random per process.
+    pub incarnation: u64,
+    /// Task processes at once.
+    pub slots: u32,
+    /// Time without a sign of life after which an attempt is ended.
+    pub task_timeout: Duration,
+    /// Seed of the jitter of retries.
+    pub seed: u64,
+}
+
+/// One registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionId {
+    /// The JobTracker's term.
+    pub epoch: Epoch,
+    /// Number of the registration within it.
+    pub session: u64,
+}
+
+impl SessionId {
+    /// The session that a heartbeat is sent in.
+    #[must_use]
+    pub fn of(heartbeat: &TrackerHeartbeat) -> Self {
+        Self { epoch: heartbeat.epoch, session: heartbeat.session }
+    }
+}
+
+/// What happens to a TaskTracker.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The JobTracker took the registration.
+    Registered(TrackerRegistered),
+    /// The registration did not arrive, or was refused for now.
+    RegistrationFailed,
+    /// A heartbeat was answered.
+    HeartbeatReply {
+        /// The session it was sent in.
+        session: SessionId,
+        /// Its number.
+        number: u64,
+        /// The answer.
+        reply: TrackerHeartbeatReply,
+    },
+    /// A heartbeat got no answer. Every heartbeat ends in this, the one above or the one below.
+    HeartbeatFailed {
+        /// The session it was sent in.
+        session: SessionId,
+        /// Its number.
+        number: u64,
+    },
+    /// The JobTracker does not know the session that a heartbeat was sent in.
+    NotRegistered {
+        /// That session.
+        session: SessionId,
+    },
+    /// The process of an attempt runs; it can be told things.
+    Started {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The process said something.
+    Said {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What.
+        message: FromTask,
+    },
+    /// Nothing is left of the attempt's process, or it could not be started. Every [`Effect::Spawn`]
+    /// ends in exactly one of these.
+    Ended {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What to report if the process has said nothing of its end and nobody asked for it.
+        otherwise: Failure,
+    },
+    /// A map output turned out to be missing or broken when it was asked for.
+    MapOutputBroken {
+        /// Whose output.
+        attempt: AttemptId,
+    },
+}
+
+/// What the event loop is to do. Nothing is to be done twice; the order matters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Start an attempt's process.
+    Spawn(Box<Launch>),
+    /// Kill an attempt's process with all its descendants, also one that is only being prepared.
+    KillProcess {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why, for its log.
+        reason: String,
+    },
+    /// Tell a reduce about map outputs.
+    SendMapEvents {
+        /// The reduce.
+        attempt: AttemptId,
+        /// In the order of the job's list.
+        events: Vec<MapEvent>,
+    },
+    /// Remove a map output's file, if there is one.
+    RemoveMapOutput {
+        /// Whose output.
+        attempt: AttemptId,
+    },
+    /// Remove everything of a job; none of its processes runs any more.
+    RemoveJob {
+        /// The job.
+        job: JobId,
+    },
+    /// Send a heartbeat; it ends in one input that names its number.
+    SendHeartbeat(Box<TrackerHeartbeat>),
+    /// Register with the JobTracker.
+    Register(Box<RegisterTracker>),
+}
+
+/// What gauges show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Slots.
+    pub slots: u32,
+    /// Attempts that wait for a slot.
+    pub waiting: usize,
+    /// Attempts that take a slot.
+    pub running: usize,
+    /// Map outputs served.
+    pub map_outputs: usize,
+    /// Events not yet acknowledged.
+    pub unacknowledged: usize,
+    /// Whether the JobTracker knows this tracker.
+    pub registered: bool,
+}
+
+/// The TaskTracker's state. All of it is soft: the JobTracker hears it again at every registration.
+#[derive(Debug)]
+pub struct Core {
+    slots: u32,
+    task_timeout: Duration,
+    session: Session,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    /// Launched attempts without a slot yet, in the order of their launches.
+    queue: Vec<AttemptId>,
+    /// Attempts of unpurged jobs that are over: a launch repeated in another session is not run again.
+    ended: BTreeSet<AttemptId>,
+    held: BTreeSet<AttemptId>,
+    purging: BTreeSet<JobId>,
+    map_events: MapEventLists,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// A tracker that runs nothing and serves the map outputs `held` found in its data folder. Call
+    /// [`Self::handle_timeout`] to make it register.
+    pub fn new(settings: Settings, held: impl IntoIterator<Item = AttemptId>) -> Self {
+        Self {
+            slots: settings.slots,
+            task_timeout: settings.task_timeout,
+            session: Session::new(settings),
+            attempts: BTreeMap::new(),
+            queue: Vec::new(),
+            ended: BTreeSet::new(),
+            held: held.into_iter().collect(),
+            purging: BTreeSet::new(),
+            map_events: MapEventLists::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes one input; the effects are to be carried out in order.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        let now = now.monotonic;
+        match input {
+            Input::Registered(registered) => {
+                if self.session.on_registered(registered) {
+                    self.map_events.rewind();
+                }
+            }
+            Input::RegistrationFailed => self.session.on_registration_failed(now),
+            Input::HeartbeatReply { session, number, reply } => {
+                self.handle_reply(now, session, number, reply);
+            }
+            Input::HeartbeatFailed { session, number } => {
+                self.session.on_heartbeat_failed(now, session, number);
+            }
+            Input::NotRegistered { session } => self.session.on_not_registered(session),
+            Input::Started { attempt } => self.handle_started(now, attempt),
+            Input::Said { attempt, message } => self.handle_said(now, attempt, message),
+            Input::Ended { attempt, otherwise } => self.handle_ended(attempt, otherwise),
+            Input::MapOutputBroken { attempt } => self.handle_broken(attempt),
+        }
+        self.settle(now)
+    }
+
+    /// To be called when [`Self::poll_timeout`] has passed, and once at the start; never wrong.
+    pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
+        let now = now.monotonic;
+        for (id, attempt) in &mut self.attempts {
+            if let Some(reason) = attempt.expire(now, self.task_timeout) {
+                self.effects.push(Effect::KillProcess { attempt: *id, reason });
+            }
+        }
+        self.settle(now)
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; changes with every input.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        let attempts = self.attempts.values().filter_map(|a| a.deadline(self.task_timeout)).min();
+        [attempts, self.session.retry_at()].into_iter().flatten().min()
+    }
+
+    /// What gauges show.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary {
+            slots: self.slots,
+            waiting: self.queue.len(),
+            running: self.slots_taken(),
+            map_outputs: self.held.len(),
+            unacknowledged: self.session.unacknowledged().count(),
+            registered: self.session.is_registered(),
+        }
+    }
+
+    fn handle_reply(
+        &mut self,
+        now: Monotonic,
+        session: SessionId,
+        number: u64,
+        reply: TrackerHeartbeatReply,
+    ) {
+        let Some((commands, map_events)) = self.session.on_reply(now, session, number, reply)
+        else {
+            return;
+        };
+        for command in commands {
+            self.handle_command(command);
+        }
+        for news in map_events {
+            self.map_events.extend(news);
+        }
+        self.feed_reduces();
+    }
+
+    fn handle_command(&mut self, command: TrackerCommand) {
+        match command {
+            TrackerCommand::Launch(launch) => self.launch(launch),
+            TrackerCommand::Kill { attempt, reason } => self.kill(attempt, reason),
+            TrackerCommand::Purge { job } => self.purge(job),
+            TrackerCommand::DropMapOutput { attempt } => {
+                if self.held.remove(&attempt) {
+                    self.effects.push(Effect::RemoveMapOutput { attempt });
+                }
+            }
+        }
+    }
+
+    /// A launch of an attempt that is known already is a repetition.
+    fn launch(&mut self, launch: Launch) {
+        let id = launch.attempt;
+        if self.attempts.contains_key(&id) || self.is_over(id) {
+            return;
+        }
+        if self.purging.contains(&id.task.job) {
+            return self.report_failed(id, killed("its job is over"));
+        }
+        if id.task.kind == TaskKind::Reduce {
+            self.map_events.reduce_comes(id.task.job);
+        }
+        self.attempts.insert(id, Attempt::new(launch));
+        self.queue.push(id);
+    }
+
+    fn is_over(&self, attempt: AttemptId) -> bool {
+        self.ended.contains(&attempt) || self.held.contains(&attempt)
+    }
+
+    fn kill(&mut self, id: AttemptId, reason: String) {
+        let over = self.is_over(id);
+        match self.attempts.get_mut(&id) {
+            None if over => {}
+            // Never launched here, or by a process before this one: there is nothing to end.
+            None => self.report_failed(id, killed("no such attempt runs on this host")),
+            Some(attempt) if attempt.phase == Phase::Waiting => {
+                self.forget(id);
+                self.report_failed(id, killed(&reason));
+            }
+            Some(attempt) => {
+                if attempt.kill(killed(&reason)) {
+                    self.effects.push(Effect::KillProcess { attempt: id, reason });
+                }
+            }
+        }
+    }
+
+    fn purge(&mut self, job: JobId) {
+        self.purging.insert(job);
+        self.held.retain(|attempt| attempt.task.job != job);
+        let running: Vec<_> = self.attempts.range(ids_of(job)).map(|(id, _)| *id).collect();
+        for id in running {
+            self.kill(id, "its job is over".to_owned());
+        }
+        self.finish_purge(job);
+    }
+
+    fn finish_purge(&mut self, job: JobId) {
+        let empty = self.attempts.range(ids_of(job)).next().is_none();
+        if empty && self.purging.remove(&job) {
+            self.ended.retain(|attempt| attempt.task.job != job);
+            self.effects.push(Effect::RemoveJob { job });
+        }
+    }
+
+    fn handle_started(&mut self, now: Monotonic, id: AttemptId) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.started(now);
+            self.feed_reduces();
+        }
+    }
+
+    fn handle_said(&mut self, now: Monotonic, id: AttemptId, message: FromTask) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if !attempt.hears(now) {
+            return;
+        }
+        match message {
+            FromTask::Progress { progress } => attempt.advance(progress),
+            FromTask::FetchFailed { map, message } => {
+                self.session.report(TrackerEvent::FetchFailed { reduce: id, map, message });
+            }
+            FromTask::Succeeded { result } => {
+                attempt.phase = Phase::Reported { since: now };
+                self.report_succeeded(id, result);
+            }
+            FromTask::Failed { failure } => attempt.phase = Phase::Leaving { failure, since: now },
+        }
+    }
+
+    /// Told before the process is gone: the output is complete, and the next launch is on its way while
+    /// the process still hands back its memory.
+    fn report_succeeded(&mut self, id: AttemptId, result: AttemptResult) {
+        if self.attempts.get(&id).is_some_and(Attempt::leaves_map_output) {
+            self.held.insert(id);
+        }
+        self.ended.insert(id);
+        self.session.report(TrackerEvent::Succeeded { attempt: id, result });
+    }
+
+    fn report_failed(&mut self, id: AttemptId, failure: Failure) {
+        self.ended.insert(id);
+        self.session.report(TrackerEvent::Failed { attempt: id, failure });
+    }
+
+    fn handle_ended(&mut self, id: AttemptId, otherwise: Failure) {
+        let Some(attempt) = self.forget(id) else { return };
+        let failure = match attempt.phase {
+            Phase::Reported { .. } => None,
+            Phase::Killing { failure } | Phase::Leaving { failure, .. } => Some(failure),
+            Phase::Waiting | Phase::Starting { .. } | Phase::Running { .. } => Some(otherwise),
+        };
+        if let Some(failure) = failure {
+            if id.task.kind == TaskKind::Map {
+                self.effects.push(Effect::RemoveMapOutput { attempt: id });
+            }
+            self.report_failed(id, failure);
+        }
+        self.finish_purge(id.task.job);
+    }
+
+    fn forget(&mut self, id: AttemptId) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&id)?;
+        self.queue.retain(|waiting| *waiting != id);
+        if id.task.kind == TaskKind::Reduce {
+            self.map_events.reduce_goes(id.task.job);
+        }
+        Some(attempt)
+    }
+
+    fn handle_broken(&mut self, attempt: AttemptId) {
+        if self.held.remove(&attempt) {
+            self.effects.push(Effect::RemoveMapOutput { attempt });
+            self.session.report(TrackerEvent::MapOutputLost { attempt });
+        }
+    }
+
+    fn feed_reduces(&mut self) {
+        for (id, attempt) in &mut self.attempts {
+            for events in attempt.feed(&self.map_events) {
+                self.effects.push(Effect::SendMapEvents { attempt: *id, events });
+            }
+        }
+    }
+
+    fn slots_taken(&self) -> usize {
+        self.attempts.values().filter(|attempt| attempt.takes_slot()).count()
+    }
+
+    /// Fills free slots, says what is to be said, and hands over the effects.
+    fn settle(&mut self, now: Monotonic) -> Vec<Effect> {
+        let free = (self.slots as usize).saturating_sub(self.slots_taken());
+        for id in self.queue.drain(..free.min(self.queue.len())) {
+            let attempt = self.attempts.get_mut(&id).expect("what waits is an attempt");
+            self.effects.push(Effect::Spawn(Box::new(attempt.start(now))));
+        }
+        self.session.wake(now);
+        if self.session.wants_registration() {
+            let register = self.session.register(self.unreported(), self.held.iter().copied());
+            self.effects.push(Effect::Register(Box::new(register)));
+        }
+        while self.session.wants_heartbeat() {
+            let running = self.running();
+            let cursors = self.map_events.cursors();
+            let heartbeat = self.session.heartbeat(now, running, cursors);
+            self.effects.push(Effect::SendHeartbeat(Box::new(heartbeat)));
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn running(&self) -> Vec<AttemptProgress> {
+        let live = self.attempts.iter().filter(|(_, attempt)| !attempt.is_reported());
+        live.map(|(id, attempt)| AttemptProgress { attempt: *id, progress: attempt.progress })
+            .collect()
+    }
+
+    /// Attempts whose end the JobTracker has not heard of: for it they run here, until the event arrives
+    /// in the new session.
+    fn unreported(&self) -> BTreeSet<AttemptId> {
+        let live = self.running().into_iter().map(|running| running.attempt);
+        let untold = self.session.unacknowledged().filter_map(|event| match event {
+            TrackerEvent::Succeeded { attempt, .. } | TrackerEvent::Failed { attempt, .. } => {
+                Some(*attempt)
+            }
+            TrackerEvent::FetchFailed { .. } | TrackerEvent::MapOutputLost { .. } => None,
+        });
+        live.chain(untold).collect()
+    }
+}
+
+fn killed(reason: &str) -> Failure {
+    Failure { kind: FailureKind::Killed, message: reason.to_owned() }
+}
+
+/// All attempts of a job, in the order of ids.
+fn ids_of(job: JobId) -> RangeInclusive<AttemptId> {
+    job.task(TaskKind::Map, 0).attempt(0)..=job.task(TaskKind::Reduce, u32::MAX).attempt(u32::MAX)
+}
