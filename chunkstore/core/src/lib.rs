@@ -1,1 +1,4 @@
 //! The pure state machines of the chunk store.
+
+pub mod replica;
+pub mod writer;

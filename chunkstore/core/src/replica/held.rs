@@ -1,0 +1,184 @@
+//! The states of one server's replicas and the transitions between them. Who is told is `link`'s
+//! business; only `replica::Replicas` calls this.
+
+use std::collections::BTreeMap;
+
+use chunkstore_protocol::{ReplicaEvent, Version};
+
+use super::{OpenAnswer, ReplicaKey, Sealed};
+
+/// State of one replica; what is not in the map is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Being uploaded.
+    Open,
+    /// Being uploaded, but the master has given it up: removed as soon as the upload ends.
+    Doomed,
+    /// Whole, synced and named; never changes again.
+    Sealed(Sealed),
+    /// Its file is being removed.
+    Deleting,
+}
+
+/// What became of a sealed upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seal {
+    /// It is held; the master must be told this.
+    Kept(ReplicaEvent),
+    /// The master gave it up meanwhile: its file must go.
+    Doomed,
+    /// No such upload was under way.
+    Unknown,
+}
+
+/// How the file of a replica that must go stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doom {
+    /// There is a file to remove.
+    Remove,
+    /// Nothing to do now: not held, or removed when its upload ends.
+    Nothing,
+}
+
+/// All replicas of one server.
+#[derive(Debug)]
+pub(super) struct Held {
+    states: BTreeMap<ReplicaKey, State>,
+    n_open: usize,
+    uploads_max: usize,
+}
+
+impl Held {
+    pub(super) fn new(
+        uploads_max: usize,
+        sealed: impl IntoIterator<Item = (ReplicaKey, Sealed)>,
+    ) -> Self {
+        let states = sealed.into_iter().map(|(key, sealed)| (key, State::Sealed(sealed)));
+        Self { states: states.collect(), n_open: 0, uploads_max }
+    }
+
+    pub(super) fn open(&mut self, replica: ReplicaKey) -> OpenAnswer {
+        match self.states.get(&replica) {
+            Some(State::Sealed(sealed)) => return OpenAnswer::AlreadySealed(*sealed),
+            Some(State::Open | State::Doomed | State::Deleting) => return OpenAnswer::Busy,
+            None => {}
+        }
+        if let Some(held) = self.newest_sealed(replica).filter(|held| *held > replica.version) {
+            return OpenAnswer::Stale { held };
+        }
+        if self.n_open >= self.uploads_max {
+            return OpenAnswer::TooMany { uploads_max: self.uploads_max };
+        }
+        self.states.insert(replica, State::Open);
+        self.n_open += 1;
+        OpenAnswer::Write
+    }
+
+    pub(super) fn seal(&mut self, replica: ReplicaKey, sealed: Sealed) -> Seal {
+        match self.states.get(&replica) {
+            Some(State::Open) => {
+                self.states.insert(replica, State::Sealed(sealed));
+                self.n_open -= 1;
+                Seal::Kept(held_event(replica, sealed))
+            }
+            Some(State::Doomed) => {
+                self.states.insert(replica, State::Deleting);
+                self.n_open -= 1;
+                Seal::Doomed
+            }
+            Some(State::Sealed(_) | State::Deleting) | None => Seal::Unknown,
+        }
+    }
+
+    pub(super) fn abort(&mut self, replica: ReplicaKey) {
+        match self.states.get(&replica) {
+            Some(State::Open | State::Doomed) => {
+                self.states.remove(&replica);
+                self.n_open -= 1;
+            }
+            Some(State::Sealed(_) | State::Deleting) | None => {}
+        }
+    }
+
+    /// The event for the master if this replica counted as held until now.
+    pub(super) fn lose(&mut self, replica: ReplicaKey) -> Option<ReplicaEvent> {
+        match self.states.get(&replica) {
+            Some(State::Sealed(_)) => {
+                self.states.remove(&replica);
+                Some(lost_event(replica))
+            }
+            Some(State::Open | State::Doomed | State::Deleting) | None => None,
+        }
+    }
+
+    /// The master wants this replica removed.
+    pub(super) fn doom(&mut self, replica: ReplicaKey) -> Doom {
+        match self.states.get(&replica) {
+            // Deleting: a command of a registration before this one; removing twice does no harm.
+            Some(State::Sealed(_) | State::Deleting) => {
+                self.states.insert(replica, State::Deleting);
+                Doom::Remove
+            }
+            Some(State::Open | State::Doomed) => {
+                self.states.insert(replica, State::Doomed);
+                Doom::Nothing
+            }
+            None => Doom::Nothing,
+        }
+    }
+
+    pub(super) fn deleted(&mut self, replica: ReplicaKey) -> Option<ReplicaEvent> {
+        match self.states.get(&replica) {
+            Some(State::Deleting) => {
+                self.states.remove(&replica);
+                Some(lost_event(replica))
+            }
+            // Removed twice, and uploaded again since.
+            Some(State::Open | State::Doomed | State::Sealed(_)) | None => None,
+        }
+    }
+
+    pub(super) fn sealed(&self, replica: ReplicaKey) -> Option<Sealed> {
+        match self.states.get(&replica) {
+            Some(State::Sealed(sealed)) => Some(*sealed),
+            Some(State::Open | State::Doomed | State::Deleting) | None => None,
+        }
+    }
+
+    /// Everything held, as the chunk report tells it.
+    pub(super) fn report(&self) -> impl Iterator<Item = ReplicaEvent> {
+        self.states.iter().filter_map(|(key, state)| match state {
+            State::Sealed(sealed) => Some(held_event(*key, *sealed)),
+            State::Open | State::Doomed | State::Deleting => None,
+        })
+    }
+
+    /// Sealed replicas, open ones, and bytes of the sealed ones.
+    pub(super) fn count(&self) -> (u64, u64, u64) {
+        let lengths = self.states.values().filter_map(|state| match state {
+            State::Sealed(sealed) => Some(sealed.length),
+            State::Open | State::Doomed | State::Deleting => None,
+        });
+        let (n, bytes) = lengths.fold((0, 0), |(n, bytes), length| (n + 1, bytes + length));
+        (n, self.n_open as u64, bytes)
+    }
+
+    fn newest_sealed(&self, replica: ReplicaKey) -> Option<Version> {
+        let versions = ReplicaKey { version: Version(0), ..replica }..=ReplicaKey {
+            version: Version(u32::MAX),
+            ..replica
+        };
+        let sealed =
+            self.states.range(versions).filter(|(_, state)| matches!(state, State::Sealed(_)));
+        sealed.map(|(key, _)| key.version).next_back()
+    }
+}
+
+pub(super) fn lost_event(replica: ReplicaKey) -> ReplicaEvent {
+    ReplicaEvent::Lost { chunk: replica.chunk, version: replica.version }
+}
+
+fn held_event(replica: ReplicaKey, sealed: Sealed) -> ReplicaEvent {
+    let ReplicaKey { chunk, version } = replica;
+    ReplicaEvent::Held { chunk, version, length: sealed.length, checksum: sealed.checksum }
+}

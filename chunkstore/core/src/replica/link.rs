@@ -1,0 +1,309 @@
+//! The server's side of its link to the chunk master: registration, numbered heartbeats, and when the
+//! next message is due. One message is in flight at a time. Only `replica::Replicas` calls this.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chunkstore_protocol::{
+    EVENTS_PER_HEARTBEAT_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerCommand,
+    ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
+};
+use ids::{Epoch, HeartbeatNumber, Inbox, Monotonic, Now, Outbox};
+
+use super::held::{Doom, Held, lost_event};
+use super::{CommandNumber, Effect, Identity, Refusal, ReplicaKey, Space, StopReason};
+
+/// Pause before the first retry; it doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+/// Longest pause before a retry.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Heartbeats are never closer than this when there is nothing to tell.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+enum State {
+    /// To register at this time.
+    Unregistered { due: Monotonic },
+    /// A registration is in flight.
+    Registering,
+    /// Registered, but the cluster's id is not on disk yet.
+    Joining(ServerRegistered),
+    /// Known to the master.
+    Registered(Session),
+    /// Nothing is sent any more.
+    Stopped,
+}
+
+#[derive(Debug)]
+struct Session {
+    epoch: Epoch,
+    session: u64,
+    interval: Duration,
+    /// Number of the last heartbeat sent.
+    number: u64,
+    /// When the next one is due; `None` while one is in flight.
+    due: Option<Monotonic>,
+    events: Outbox<ReplicaEvent>,
+    /// Number of the last event of the chunk report.
+    report_end: u64,
+    commands: Inbox,
+    /// Commands taken but not carried out.
+    running: BTreeSet<u64>,
+}
+
+/// The link to the master.
+#[derive(Debug)]
+pub(super) struct Link {
+    identity: Identity,
+    space: Space,
+    state: State,
+    /// Registrations so far.
+    registration: u64,
+    /// Failures in a row.
+    n_failures: u32,
+    jitter: u64,
+}
+
+impl Link {
+    pub(super) fn new(identity: Identity) -> Self {
+        let jitter = identity.incarnation | 1;
+        let state = State::Unregistered { due: Monotonic::default() };
+        Self { identity, space: Space::default(), state, registration: 0, n_failures: 0, jitter }
+    }
+
+    pub(super) fn due(&self) -> Option<Monotonic> {
+        match &self.state {
+            State::Unregistered { due } => Some(*due),
+            State::Registered(session) => session.due,
+            State::Registering | State::Joining(_) | State::Stopped => None,
+        }
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        matches!(self.state, State::Registered(_))
+    }
+
+    pub(super) fn n_events_pending(&self) -> u64 {
+        match &self.state {
+            State::Registered(session) => session.events.len() as u64,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn measure(&mut self, space: Space) {
+        self.space = space;
+    }
+
+    /// Sends what is due at `now`.
+    pub(super) fn timeout(&mut self, now: Now) -> Vec<Effect> {
+        if self.due().is_none_or(|due| due > now.monotonic) {
+            return Vec::new();
+        }
+        match &mut self.state {
+            State::Unregistered { .. } => {
+                self.state = State::Registering;
+                vec![Effect::Register(Box::new(self.registration()))]
+            }
+            State::Registered(session) => {
+                let heartbeat = session.heartbeat(&self.identity, self.space);
+                vec![Effect::Heartbeat(Box::new(heartbeat))]
+            }
+            State::Registering | State::Joining(_) | State::Stopped => Vec::new(),
+        }
+    }
+
+    /// Queues an event and sends it at once if no message is in flight.
+    pub(super) fn tell(&mut self, now: Now, event: Option<ReplicaEvent>) -> Vec<Effect> {
+        let (State::Registered(session), Some(event)) = (&mut self.state, event) else {
+            return Vec::new(); // The next registration reports everything held.
+        };
+        session.events.push(event);
+        // While the master is away its next try comes soon enough.
+        if session.due.is_some() && self.n_failures == 0 {
+            session.due = Some(now.monotonic);
+        }
+        self.timeout(now)
+    }
+
+    pub(super) fn command_done(&mut self, command: CommandNumber) {
+        if let State::Registered(session) = &mut self.state
+            && command.registration == self.registration
+        {
+            session.running.remove(&command.number);
+        }
+    }
+
+    /// For a removal that no command asks for.
+    pub(super) fn no_command(&self) -> CommandNumber {
+        CommandNumber { registration: 0, number: 0 }
+    }
+
+    pub(super) fn registered(
+        &mut self,
+        now: Now,
+        registered: ServerRegistered,
+        held: &Held,
+    ) -> Vec<Effect> {
+        if !matches!(self.state, State::Registering) {
+            return Vec::new();
+        }
+        let cluster = registered.cluster.clone();
+        match &self.identity.cluster {
+            Some(ours) if *ours == cluster => self.start_session(now, &registered, held),
+            Some(_) => self.stop(StopReason::WrongCluster),
+            None => {
+                self.state = State::Joining(registered);
+                vec![Effect::KeepCluster(cluster)]
+            }
+        }
+    }
+
+    pub(super) fn cluster_kept(&mut self, now: Now, held: &Held) -> Vec<Effect> {
+        let State::Joining(registered) = &self.state else {
+            return Vec::new();
+        };
+        let registered = registered.clone();
+        self.identity.cluster = Some(registered.cluster.clone());
+        self.start_session(now, &registered, held)
+    }
+
+    pub(super) fn replied(
+        &mut self,
+        now: Now,
+        reply: ServerHeartbeatReply,
+        held: &mut Held,
+    ) -> Vec<Effect> {
+        let registration = self.registration;
+        let State::Registered(session) = &mut self.state else {
+            return Vec::new();
+        };
+        if reply.epoch != session.epoch {
+            return self.register_again(now);
+        }
+        self.n_failures = 0;
+        session.events.acknowledge(reply.events_received);
+        let mut effects = Vec::new();
+        let mut number = session.commands.received();
+        for ServerCommand::Delete { chunk, version } in session.commands.accept(reply.commands) {
+            number += 1;
+            let replica = ReplicaKey { chunk, version };
+            match held.doom(replica) {
+                Doom::Remove => {
+                    session.running.insert(number);
+                    let command = CommandNumber { registration, number };
+                    effects.push(Effect::Delete { command, replica });
+                }
+                Doom::Nothing => {
+                    session.events.push(lost_event(replica));
+                }
+            }
+        }
+        let pause = if session.events.is_empty() { session.interval } else { Duration::ZERO };
+        session.due = Some(now.monotonic + pause);
+        effects.extend(self.timeout(now));
+        effects
+    }
+
+    pub(super) fn refused(&mut self, now: Now, refusal: Refusal) -> Vec<Effect> {
+        match refusal {
+            Refusal::WrongCluster => self.stop(StopReason::WrongCluster),
+            Refusal::WrongProtocol => self.stop(StopReason::WrongProtocol),
+            Refusal::NotRegistered if self.is_registered() => self.register_again(now),
+            Refusal::NotRegistered | Refusal::HostNameTaken | Refusal::Other => self.silent(now),
+        }
+    }
+
+    pub(super) fn silent(&mut self, now: Now) -> Vec<Effect> {
+        let due = now.monotonic + self.pause();
+        match &mut self.state {
+            State::Registering => self.state = State::Unregistered { due },
+            State::Registered(session) => session.due = Some(due),
+            State::Unregistered { .. } | State::Joining(_) | State::Stopped => {}
+        }
+        Vec::new()
+    }
+
+    fn register_again(&mut self, now: Now) -> Vec<Effect> {
+        self.state = State::Unregistered { due: now.monotonic };
+        self.timeout(now)
+    }
+
+    fn start_session(
+        &mut self,
+        now: Now,
+        registered: &ServerRegistered,
+        held: &Held,
+    ) -> Vec<Effect> {
+        self.registration += 1;
+        self.n_failures = 0;
+        let mut events = Outbox::default();
+        let report_end = held.report().map(|event| events.push(event)).last().unwrap_or(0);
+        let interval = Duration::from_millis(registered.heartbeat_interval_ms).max(INTERVAL_MIN);
+        self.state = State::Registered(Session {
+            epoch: registered.epoch,
+            session: registered.session,
+            interval,
+            number: 0,
+            due: Some(now.monotonic),
+            events,
+            report_end,
+            commands: Inbox::default(),
+            running: BTreeSet::new(),
+        });
+        self.timeout(now)
+    }
+
+    fn stop(&mut self, reason: StopReason) -> Vec<Effect> {
+        self.state = State::Stopped;
+        vec![Effect::Stop(reason)]
+    }
+
+    fn registration(&self) -> RegisterServer {
+        let Identity { cluster, host, rack, address, incarnation } = self.identity.clone();
+        RegisterServer {
+            protocol: PROTOCOL_VERSION,
+            cluster,
+            host,
+            rack,
+            address,
+            incarnation,
+            capacity_bytes: self.space.capacity,
+            free_bytes: self.space.free,
+        }
+    }
+
+    /// Doubling pauses, each shortened by up to a half, so that servers do not return in step.
+    fn pause(&mut self) -> Duration {
+        let doubled = RETRY_FIRST.saturating_mul(1 << self.n_failures.min(16));
+        self.n_failures += 1;
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        let half = doubled.min(RETRY_MAX) / 2;
+        half + half.mul_f64((self.jitter % 1024) as f64 / 1024.0)
+    }
+}
+
+impl Session {
+    fn heartbeat(&mut self, identity: &Identity, space: Space) -> ServerHeartbeat {
+        self.number += 1;
+        self.due = None;
+        let first_left_out = self.events.pending(usize::MAX).nth(EVENTS_PER_HEARTBEAT_MAX);
+        let report_complete = first_left_out.is_none_or(|event| event.number > self.report_end);
+        ServerHeartbeat {
+            host: identity.host.clone(),
+            epoch: self.epoch,
+            session: self.session,
+            number: HeartbeatNumber(self.number),
+            capacity_bytes: space.capacity,
+            free_bytes: space.free,
+            events: self.events.pending(EVENTS_PER_HEARTBEAT_MAX).cloned().collect(),
+            report_complete,
+            commands_done: self.commands_done(),
+        }
+    }
+
+    fn commands_done(&self) -> u64 {
+        self.running.first().map_or(self.commands.received(), |first| first - 1)
+    }
+}

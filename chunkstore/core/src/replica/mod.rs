@@ -1,0 +1,310 @@
+//! One chunkserver's replicas: which are open, sealed or being deleted, and what the chunk master must
+//! be told of them, by numbered events over heartbeats. Not here: files, sockets, checksums; the
+//! chunkserver's event loop calls this and carries out the [`Effect`]s.
+//!
+//! Nothing here is journaled: the sealed files on disk are the durable state, listed at start and
+//! reported whole at each registration (GFS 4.1: the master asks the chunkservers what they hold).
+
+mod held;
+mod link;
+
+use chunkstore_protocol::{
+    ChunkId, RegisterServer, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Version,
+};
+use ids::{ClusterId, HostName, Monotonic, Now, RackName};
+
+use held::Held;
+use link::Link;
+
+/// One replica on this server: a chunk under the version that it was written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplicaKey {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// The version in its file name.
+    pub version: Version,
+}
+
+/// What a sealed replica is, as its footer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Bytes of the chunk.
+    pub length: u64,
+    /// CRC32C of its block checksums.
+    pub checksum: u32,
+}
+
+/// The question that an [`Effect::Reply`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplyTo(pub u64);
+
+/// Who this server is, as it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster of the data folder; `None` while it is new.
+    pub cluster: Option<ClusterId>,
+    /// Host name.
+    pub host: HostName,
+    /// Rack.
+    pub rack: RackName,
+    /// `host:port` where clients reach it.
+    pub address: String,
+    /// Random per process; also seeds the jitter of retries.
+    pub incarnation: u64,
+}
+
+/// What can happen to a server's replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Someone wants to write a replica. Answered by [`OpenAnswer`].
+    OpenRequested {
+        /// Whom to answer.
+        to: ReplyTo,
+        /// What they want to write.
+        replica: ReplicaKey,
+    },
+    /// An open replica's file is synced and carries its final name.
+    Sealed {
+        /// What was written.
+        replica: ReplicaKey,
+        /// Its length and checksum.
+        sealed: Sealed,
+    },
+    /// An open replica's upload ended early; its file is removed.
+    Aborted {
+        /// What was being written.
+        replica: ReplicaKey,
+    },
+    /// A sealed replica was found missing or corrupt, and is set aside.
+    Lost {
+        /// What is lost.
+        replica: ReplicaKey,
+    },
+    /// An [`Effect::Delete`] is carried out.
+    Deleted {
+        /// The effect's command.
+        command: CommandNumber,
+        /// What is gone.
+        replica: ReplicaKey,
+    },
+    /// The disk's size and room, bytes, as measured just now.
+    SpaceMeasured(Space),
+    /// The master took the registration.
+    Registered(ServerRegistered),
+    /// The cluster's id is on disk, as [`Effect::KeepCluster`] asked.
+    ClusterKept,
+    /// The master answered the heartbeat in flight.
+    HeartbeatReplied(ServerHeartbeatReply),
+    /// The master refused the message in flight.
+    MasterRefused(Refusal),
+    /// The message in flight got no answer.
+    MasterSilent,
+}
+
+/// Size and room of the disk, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Size.
+    pub capacity: u64,
+    /// Free for chunks: less what is reserved.
+    pub free: u64,
+}
+
+/// Why the master refused a registration or heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not know this registration (it restarted, or gave this server up).
+    NotRegistered,
+    /// The data folder belongs to another cluster.
+    WrongCluster,
+    /// It speaks another protocol version.
+    WrongProtocol,
+    /// A live server has this host name: perhaps the process before this one, for a while.
+    HostNameTaken,
+    /// Anything else, such as a master that is just starting.
+    Other,
+}
+
+/// A command of the master within one registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommandNumber {
+    /// Which registration of this process, from 1.
+    pub registration: u64,
+    /// The command's number within it.
+    pub number: u64,
+}
+
+/// What the shell must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer an [`Input::OpenRequested`].
+    Reply {
+        /// Whom.
+        to: ReplyTo,
+        /// With what.
+        answer: OpenAnswer,
+    },
+    /// Send this registration; report back what came of it.
+    Register(Box<RegisterServer>),
+    /// Keep this cluster's id in the data folder, durably; then [`Input::ClusterKept`].
+    KeepCluster(ClusterId),
+    /// Send this heartbeat; report back what came of it.
+    Heartbeat(Box<ServerHeartbeat>),
+    /// Remove a replica's file; then [`Input::Deleted`]. A missing file counts as removed.
+    Delete {
+        /// To be given back.
+        command: CommandNumber,
+        /// What to remove.
+        replica: ReplicaKey,
+    },
+    /// Stop the daemon: going on could mix two clusters or versions.
+    Stop(StopReason),
+}
+
+/// Answer to [`Input::OpenRequested`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenAnswer {
+    /// Write it; report [`Input::Sealed`] or [`Input::Aborted`].
+    Write,
+    /// It is sealed already: whoever sends the same bytes again gets the same answer.
+    AlreadySealed(Sealed),
+    /// Another upload of the same replica, or its deletion, is under way.
+    Busy,
+    /// A newer version of the chunk is held.
+    Stale {
+        /// That version.
+        held: Version,
+    },
+    /// As many uploads as allowed are under way.
+    TooMany {
+        /// The limit.
+        uploads_max: usize,
+    },
+}
+
+/// Why the daemon must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    /// The chunk master belongs to another cluster than the data folder.
+    #[error(
+        "the data folder belongs to another cluster than the chunk master: give this server the \
+         data folder of its cluster, or an empty one, or correct chunkmaster.address"
+    )]
+    WrongCluster,
+    /// The chunk master speaks another protocol version.
+    #[error(
+        "the chunk master speaks another version of the chunkservers' protocol: run the same \
+         release of howdah on all hosts"
+    )]
+    WrongProtocol,
+}
+
+/// Numbers for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Sealed replicas.
+    pub n_sealed: u64,
+    /// Uploads under way.
+    pub n_open: u64,
+    /// Bytes of the sealed replicas.
+    pub sealed_bytes: u64,
+    /// Events that the master has not acknowledged.
+    pub n_events_pending: u64,
+    /// Whether the master knows this server.
+    pub registered: bool,
+}
+
+/// The state of one server's replicas.
+#[derive(Debug)]
+pub struct Replicas {
+    held: Held,
+    link: Link,
+}
+
+impl Replicas {
+    /// A server that holds `sealed` and has not registered yet. Not more than `uploads_max` uploads
+    /// run at once. Call [`Self::handle_timeout`] next.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        uploads_max: usize,
+        sealed: impl IntoIterator<Item = (ReplicaKey, Sealed)>,
+    ) -> Self {
+        Self { held: Held::new(uploads_max, sealed), link: Link::new(identity) }
+    }
+
+    /// Takes one input; the effects are to be carried out in order.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        match input {
+            Input::OpenRequested { to, replica } => {
+                vec![Effect::Reply { to, answer: self.held.open(replica) }]
+            }
+            Input::Sealed { replica, sealed } => self.handle_sealed(now, replica, sealed),
+            Input::Aborted { replica } => {
+                self.held.abort(replica);
+                Vec::new()
+            }
+            Input::Lost { replica } => {
+                let event = self.held.lose(replica);
+                self.link.tell(now, event)
+            }
+            Input::Deleted { command, replica } => {
+                let event = self.held.deleted(replica);
+                self.link.command_done(command);
+                self.link.tell(now, event)
+            }
+            Input::SpaceMeasured(space) => {
+                self.link.measure(space);
+                Vec::new()
+            }
+            Input::Registered(registered) => self.link.registered(now, registered, &self.held),
+            Input::ClusterKept => self.link.cluster_kept(now, &self.held),
+            Input::HeartbeatReplied(reply) => self.link.replied(now, reply, &mut self.held),
+            Input::MasterRefused(refusal) => self.link.refused(now, refusal),
+            Input::MasterSilent => self.link.silent(now),
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due; `None` while a message to the master is in flight.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        self.link.due()
+    }
+
+    /// Sends what is due. May be called at any time.
+    pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
+        self.link.timeout(now)
+    }
+
+    /// What a sealed replica is; `None` if it is not held.
+    #[must_use]
+    pub fn sealed(&self, replica: ReplicaKey) -> Option<Sealed> {
+        self.held.sealed(replica)
+    }
+
+    /// Numbers for metrics.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let (n_sealed, n_open, sealed_bytes) = self.held.count();
+        Summary {
+            n_sealed,
+            n_open,
+            sealed_bytes,
+            n_events_pending: self.link.n_events_pending(),
+            registered: self.link.is_registered(),
+        }
+    }
+
+    fn handle_sealed(&mut self, now: Now, replica: ReplicaKey, sealed: Sealed) -> Vec<Effect> {
+        match self.held.seal(replica, sealed) {
+            held::Seal::Kept(event) => self.link.tell(now, Some(event)),
+            held::Seal::Doomed => {
+                vec![Effect::Delete { command: self.link.no_command(), replica }]
+            }
+            held::Seal::Unknown => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

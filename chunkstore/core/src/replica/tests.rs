@@ -1,0 +1,390 @@
+//! Tables and loops over one server's replicas and its talk with a master.
+
+use std::time::Duration;
+
+use chunkstore_protocol::{EVENTS_PER_HEARTBEAT_MAX, ReplicaEvent, ServerCommand};
+use ids::{Epoch, Numbered, UnixMillis};
+
+use super::*;
+
+const INTERVAL_MS: u64 = 1000;
+
+fn at(millis: u64) -> Now {
+    Now { monotonic: Monotonic(Duration::from_millis(millis)), wall: UnixMillis(millis) }
+}
+
+fn key(chunk: u64, version: u32) -> ReplicaKey {
+    ReplicaKey { chunk: ChunkId(chunk), version: Version(version) }
+}
+
+fn sealed(length: u64) -> Sealed {
+    Sealed { length, checksum: 1 }
+}
+
+fn held(chunk: u64, length: u64) -> ReplicaEvent {
+    ReplicaEvent::Held { chunk: ChunkId(chunk), version: Version(1), length, checksum: 1 }
+}
+
+fn lost(chunk: u64) -> ReplicaEvent {
+    ReplicaEvent::Lost { chunk: ChunkId(chunk), version: Version(1) }
+}
+
+fn cluster(name: &str) -> ClusterId {
+    name.parse().unwrap()
+}
+
+fn identity(cluster_of_folder: Option<&str>) -> Identity {
+    Identity {
+        cluster: cluster_of_folder.map(cluster),
+        host: "host-1".parse().unwrap(),
+        rack: RackName::default_rack(),
+        address: "127.0.0.1:7871".into(),
+        incarnation: 5,
+    }
+}
+
+fn server(chunks: u64) -> Replicas {
+    Replicas::new(identity(Some("cluster-1")), 2, (1..=chunks).map(|n| (key(n, 1), sealed(n))))
+}
+
+fn registered(epoch: u64, session: u64) -> Input {
+    Input::Registered(ServerRegistered {
+        cluster: cluster("cluster-1"),
+        epoch: Epoch(epoch),
+        session,
+        heartbeat_interval_ms: INTERVAL_MS,
+    })
+}
+
+fn reply(events_received: u64, commands: Vec<(u64, u64)>) -> Input {
+    let delete = |(number, chunk)| Numbered {
+        number,
+        item: ServerCommand::Delete { chunk: ChunkId(chunk), version: Version(1) },
+    };
+    Input::HeartbeatReplied(ServerHeartbeatReply {
+        epoch: Epoch(1),
+        events_received,
+        commands: commands.into_iter().map(delete).collect(),
+    })
+}
+
+fn heartbeat(effects: &[Effect]) -> ServerHeartbeat {
+    let mut heartbeats = effects.iter().filter_map(|effect| match effect {
+        Effect::Heartbeat(heartbeat) => Some(heartbeat.as_ref().clone()),
+        _ => None,
+    });
+    let first = heartbeats.next().expect("a heartbeat is sent");
+    assert_eq!(heartbeats.next(), None, "one message in flight at a time");
+    first
+}
+
+fn items(heartbeat: &ServerHeartbeat) -> Vec<ReplicaEvent> {
+    heartbeat.events.iter().map(|numbered| numbered.item.clone()).collect()
+}
+
+/// A server that has registered at 0 ms and whose report of `chunks` replicas is acknowledged.
+fn known_server(chunks: u64) -> Replicas {
+    let mut server = server(chunks);
+    server.handle_timeout(at(0));
+    let first = heartbeat(&server.handle(at(0), registered(1, 1)));
+    assert!(first.report_complete);
+    assert!(server.handle(at(0), reply(chunks, vec![])).is_empty());
+    server
+}
+
+fn open(server: &mut Replicas, replica: ReplicaKey) -> OpenAnswer {
+    match server.handle(at(1), Input::OpenRequested { to: ReplyTo(7), replica }).as_slice() {
+        [Effect::Reply { to: ReplyTo(7), answer }] => *answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn registering_reports_everything_held_first() {
+    let mut server = server(3);
+    let effects = server.handle_timeout(at(0));
+    assert!(matches!(effects.as_slice(), [Effect::Register(_)]), "{effects:?}");
+    assert_eq!(server.poll_timeout(), None, "one message in flight");
+    let first = heartbeat(&server.handle(at(3), registered(1, 4)));
+    assert_eq!(items(&first), [held(1, 1), held(2, 2), held(3, 3)]);
+    assert_eq!((first.number.0, first.session, first.epoch), (1, 4, Epoch(1)));
+    assert!(first.report_complete);
+    server.handle(at(4), reply(3, vec![]));
+    assert_eq!(server.poll_timeout(), Some(at(4 + INTERVAL_MS).monotonic));
+    let second = heartbeat(&server.handle_timeout(at(4 + INTERVAL_MS)));
+    assert_eq!((second.number.0, second.events.len()), (2, 0));
+}
+
+#[test]
+fn a_long_report_is_complete_only_with_its_last_heartbeat() {
+    let limit = EVENTS_PER_HEARTBEAT_MAX as u64;
+    for (chunks, beats) in [(0, 1), (1, 1), (limit, 1), (limit + 1, 2), (3 * limit, 3)] {
+        let mut server = server(chunks);
+        server.handle_timeout(at(0));
+        let mut effects = server.handle(at(0), registered(1, 1));
+        let mut seen = Vec::new();
+        let mut n_beats = 0;
+        loop {
+            let message = heartbeat(&effects);
+            n_beats += 1;
+            let last = message.events.last().map_or(0, |event| event.number);
+            seen.extend(items(&message));
+            assert_eq!(message.report_complete, seen.len() as u64 >= chunks);
+            if message.report_complete {
+                break;
+            }
+            effects = server.handle(at(0), reply(last, vec![]));
+        }
+        assert_eq!((n_beats, seen.len() as u64), (beats, chunks));
+    }
+}
+
+#[test]
+fn a_sealed_chunk_is_told_at_once_and_until_acknowledged() {
+    let mut server = known_server(0);
+    assert_eq!(open(&mut server, key(5, 1)), OpenAnswer::Write);
+    let effects = server.handle(at(50), Input::Sealed { replica: key(5, 1), sealed: sealed(10) });
+    let first = heartbeat(&effects);
+    assert_eq!(items(&first), [held(5, 10)]);
+    // The answer is lost; another event joins it meanwhile.
+    assert_eq!(open(&mut server, key(6, 1)), OpenAnswer::Write);
+    assert!(
+        server.handle(at(51), Input::Sealed { replica: key(6, 1), sealed: sealed(20) }).is_empty(),
+        "a message is in flight"
+    );
+    server.handle(at(60), Input::MasterSilent);
+    let due = server.poll_timeout().unwrap();
+    assert!(due > at(60).monotonic && due <= at(80).monotonic);
+    let again = heartbeat(&server.handle_timeout(at(80)));
+    assert_eq!(items(&again), [held(5, 10), held(6, 20)]);
+    assert_eq!(again.number.0, first.number.0 + 1);
+    server.handle(at(81), reply(2, vec![]));
+    assert_eq!(server.summary().n_events_pending, 0);
+}
+
+#[test]
+fn an_upload_may_begin_only_where_nothing_stands_in_its_way() {
+    let mut server = known_server(1);
+    assert_eq!(open(&mut server, key(1, 1)), OpenAnswer::AlreadySealed(sealed(1)));
+    assert_eq!(open(&mut server, key(1, 0)), OpenAnswer::Stale { held: Version(1) });
+    assert_eq!(open(&mut server, key(1, 2)), OpenAnswer::Write, "a newer version");
+    assert_eq!(open(&mut server, key(1, 2)), OpenAnswer::Busy);
+    assert_eq!(open(&mut server, key(2, 1)), OpenAnswer::Write);
+    assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::TooMany { uploads_max: 2 });
+    server.handle(at(2), Input::Aborted { replica: key(2, 1) });
+    assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write, "an ended upload makes room");
+    assert_eq!(server.sealed(key(2, 1)), None);
+}
+
+#[test]
+fn a_deleted_replica_is_done_and_told_once_its_file_is_gone() {
+    let mut server = known_server(2);
+    server.handle_timeout(at(1000));
+    let effects = server.handle(at(1001), reply(2, vec![(1, 1), (2, 2)]));
+    let deletes: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Delete { command, replica } => Some((*command, *replica)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(deletes.iter().map(|(_, r)| *r).collect::<Vec<_>>(), [key(1, 1), key(2, 1)]);
+    assert_eq!(server.sealed(key(1, 1)), None, "not served any more");
+    assert_eq!(open(&mut server, key(1, 1)), OpenAnswer::Busy);
+    // The second is gone first: the first command still holds the acknowledgement back.
+    let (command, replica) = deletes[1];
+    let told = heartbeat(&server.handle(at(1002), Input::Deleted { command, replica }));
+    assert_eq!((items(&told), told.commands_done), (vec![lost(2)], 0));
+    let (command, replica) = deletes[0];
+    server.handle(at(1003), Input::Deleted { command, replica });
+    let told = heartbeat(&server.handle(at(1004), reply(3, vec![(1, 1), (2, 2)])));
+    assert_eq!((items(&told), told.commands_done), (vec![lost(1)], 2));
+}
+
+#[test]
+fn deleting_what_is_not_held_is_done_at_once_and_another_version_stays() {
+    let mut server = known_server(0);
+    open(&mut server, key(4, 2));
+    server.handle(at(1), Input::Sealed { replica: key(4, 2), sealed: sealed(1) });
+    let told = heartbeat(&server.handle(at(2), reply(1, vec![(1, 4)])));
+    assert_eq!((items(&told), told.commands_done), (vec![lost(4)], 1));
+    assert_eq!(server.sealed(key(4, 2)), Some(sealed(1)));
+}
+
+#[test]
+fn a_replica_given_up_during_its_upload_is_removed_when_the_upload_ends() {
+    let mut server = known_server(0);
+    assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write);
+    server.handle_timeout(at(1000));
+    server.handle(at(1001), reply(0, vec![(1, 3)]));
+    let effects = server.handle(at(1002), Input::Sealed { replica: key(3, 1), sealed: sealed(1) });
+    let [Effect::Delete { command, replica }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((*replica, server.sealed(key(3, 1))), (key(3, 1), None));
+    server.handle(at(1003), Input::Deleted { command: *command, replica: *replica });
+    assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write);
+}
+
+#[test]
+fn a_corrupt_replica_is_lost_once_however_many_readers_find_it() {
+    let mut server = known_server(1);
+    let told = heartbeat(&server.handle(at(5), Input::Lost { replica: key(1, 1) }));
+    assert_eq!(items(&told), [lost(1)]);
+    assert!(server.handle(at(6), Input::Lost { replica: key(1, 1) }).is_empty());
+    server.handle(at(7), reply(2, vec![]));
+    assert_eq!(server.summary().n_events_pending, 0);
+}
+
+#[test]
+fn a_restarted_master_gets_a_new_registration_with_all_that_is_held_by_then() {
+    for restarted in [
+        Input::MasterRefused(Refusal::NotRegistered),
+        Input::HeartbeatReplied(ServerHeartbeatReply {
+            epoch: Epoch(2),
+            events_received: 9,
+            commands: vec![],
+        }),
+    ] {
+        let mut server = known_server(2);
+        server.handle(at(1), Input::Lost { replica: key(1, 1) });
+        open(&mut server, key(7, 1));
+        let effects = server.handle(at(2), restarted);
+        assert!(matches!(effects.as_slice(), [Effect::Register(_)]), "{effects:?}");
+        // Sealed while no registration stands: in the report, not in an event of its own.
+        server.handle(at(3), Input::Sealed { replica: key(7, 1), sealed: sealed(7) });
+        let report = heartbeat(&server.handle(at(4), registered(2, 1)));
+        assert_eq!(items(&report), [held(2, 2), held(7, 7)]);
+        assert_eq!((report.number.0, report.events[0].number), (1, 1));
+        assert_eq!((report.epoch, report.commands_done), (Epoch(2), 0));
+    }
+}
+
+#[test]
+fn a_removal_of_an_older_registration_does_not_acknowledge_a_newer_command() {
+    let mut server = known_server(2);
+    server.handle_timeout(at(1000));
+    let effects = server.handle(at(1001), reply(2, vec![(1, 1)]));
+    let Some(Effect::Delete { command: old, .. }) = effects.first().cloned() else {
+        panic!("{effects:?}")
+    };
+    server.handle_timeout(at(3000));
+    server.handle(at(3000), Input::MasterRefused(Refusal::NotRegistered));
+    server.handle(at(3001), registered(1, 2));
+    let effects = server.handle(at(3002), reply(1, vec![(1, 2)]));
+    assert!(matches!(effects.as_slice(), [Effect::Delete { .. }]), "{effects:?}");
+    let told = server.handle(at(3003), Input::Deleted { command: old, replica: key(1, 1) });
+    assert_eq!(heartbeat(&told).commands_done, 0, "the newer one is still running");
+}
+
+#[test]
+fn a_new_data_folder_joins_the_cluster_before_the_first_heartbeat() {
+    let mut server = Replicas::new(identity(None), 2, []);
+    server.handle_timeout(at(0));
+    let effects = server.handle(at(1), registered(1, 1));
+    assert_eq!(effects, [Effect::KeepCluster(cluster("cluster-1"))]);
+    assert!(server.handle_timeout(at(5000)).is_empty());
+    heartbeat(&server.handle(at(5001), Input::ClusterKept));
+    // From then on it belongs there.
+    server.handle(at(5002), Input::MasterRefused(Refusal::NotRegistered));
+    let other = ServerRegistered {
+        cluster: cluster("cluster-2"),
+        epoch: Epoch(1),
+        session: 1,
+        heartbeat_interval_ms: INTERVAL_MS,
+    };
+    let effects = server.handle(at(5003), Input::Registered(other));
+    assert_eq!(effects, [Effect::Stop(StopReason::WrongCluster)]);
+    assert_eq!(server.poll_timeout(), None, "nothing is sent any more");
+}
+
+#[test]
+fn refusals_stop_or_are_retried_with_growing_pauses() {
+    for (refusal, stop) in [
+        (Refusal::WrongCluster, Some(StopReason::WrongCluster)),
+        (Refusal::WrongProtocol, Some(StopReason::WrongProtocol)),
+        (Refusal::HostNameTaken, None),
+        (Refusal::Other, None),
+        (Refusal::NotRegistered, None),
+    ] {
+        let mut server = server(0);
+        server.handle_timeout(at(0));
+        let effects = server.handle(at(0), Input::MasterRefused(refusal));
+        match stop {
+            Some(reason) => assert_eq!(effects, [Effect::Stop(reason)]),
+            None => assert!(effects.is_empty() && server.poll_timeout().is_some()),
+        }
+    }
+    let mut server = server(0);
+    let (mut now, mut pauses) = (0, Vec::new());
+    for _ in 0..12 {
+        server.handle_timeout(at(now));
+        server.handle(at(now), Input::MasterSilent);
+        let due = u64::try_from(server.poll_timeout().unwrap().0.as_millis()).unwrap() + 1;
+        pauses.push(due - now);
+        now = due;
+    }
+    assert!(pauses[0] <= 21 && pauses[11] >= 500 && pauses[11] <= 1001, "{pauses:?}");
+}
+
+/// Whatever is lost or doubled on the way, a master that acknowledges what it got ends up knowing exactly
+/// what the server holds.
+#[test]
+fn the_masters_view_follows_whatever_messages_are_lost() {
+    for seed in 1..200_u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut dice = |n: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % n
+        };
+        let mut server = server(3);
+        let mut view = std::collections::BTreeSet::new();
+        let mut inbox = ids::Inbox::default();
+        let (mut now, mut session) = (0, 0);
+        for step in 0..120_u64 {
+            now += 200;
+            let chunk = 1 + dice(5);
+            let mut effects = match dice(4) {
+                0 if open(&mut server, key(chunk, 1)) == OpenAnswer::Write => server
+                    .handle(at(now), Input::Sealed { replica: key(chunk, 1), sealed: sealed(1) }),
+                1 => server.handle(at(now), Input::Lost { replica: key(chunk, 1) }),
+                _ => server.handle_timeout(at(now)),
+            };
+            while let Some(effect) = effects.pop() {
+                let lossy = if step < 100 { dice(10) } else { 9 };
+                let answer = match effect {
+                    Effect::Register(_) if lossy == 0 => Input::MasterSilent,
+                    Effect::Register(_) => {
+                        session += 1;
+                        (view, inbox) = Default::default();
+                        registered(1, session)
+                    }
+                    Effect::Heartbeat(_) if lossy == 0 => Input::MasterSilent,
+                    Effect::Heartbeat(_) if lossy == 1 => {
+                        Input::MasterRefused(Refusal::NotRegistered)
+                    }
+                    Effect::Heartbeat(message) => {
+                        for event in inbox.accept(message.events) {
+                            match event {
+                                ReplicaEvent::Held { chunk, .. } => view.insert(chunk),
+                                ReplicaEvent::Lost { chunk, .. } => view.remove(&chunk),
+                            };
+                        }
+                        let lost_answer = lossy == 2;
+                        if lost_answer {
+                            Input::MasterSilent
+                        } else {
+                            reply(inbox.received(), vec![])
+                        }
+                    }
+                    Effect::Reply { .. } => continue,
+                    other => panic!("{other:?}"),
+                };
+                effects.extend(server.handle(at(now), answer));
+            }
+        }
+        let holds = (1..=5).filter(|n| server.sealed(key(*n, 1)).is_some()).map(ChunkId);
+        assert_eq!(server.summary().n_events_pending, 0, "seed {seed}");
+        assert_eq!(view, holds.collect(), "seed {seed}");
+    }
+}
