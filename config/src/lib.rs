@@ -1,9 +1,24 @@
 //! The typed YAML configuration: one file for all hosts, and the commented sample files that users
 //! copy. Types and parsing only: nothing here opens a socket or decides a policy. Raw text becomes
-//! [`Config`] in one step; each daemon is then passed its own section.
+//! [`Config`] in one step ([`load`]); each daemon is then passed its own section.
+//!
+//! A leaf: it depends on no other room, so names and addresses stay text here. They are checked by
+//! the same rules as those rooms have; a drift test compares the two.
 
+pub mod env;
+mod error;
+mod hosts;
+mod load;
+mod locate;
 mod model;
+mod names;
+mod rules;
 mod values;
 
+pub use error::{ConfigError, Place};
+pub use hosts::{HostConfig, UnknownHost};
+pub use load::{load, parse, parse_override};
 pub use model::*;
+pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
+pub use rules::accepted_form;
 pub use values::{Bytes, Time, ValueError};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Bytes, Time};
 
@@ -15,22 +15,31 @@ const MIB: u64 = 1 << 20;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// What all daemons and clients share.
+    #[serde(deserialize_with = "null_is_default")]
     pub cluster: Cluster,
     /// The master of the chunk store.
+    #[serde(deserialize_with = "null_is_default")]
     pub chunkmaster: Chunkmaster,
     /// Every chunkserver.
+    #[serde(deserialize_with = "null_is_default")]
     pub chunkserver: Chunkserver,
     /// The JobTracker.
+    #[serde(deserialize_with = "null_is_default")]
     pub jobtracker: Jobtracker,
     /// Every TaskTracker.
+    #[serde(deserialize_with = "null_is_default")]
     pub tasktracker: Tasktracker,
     /// Every task process.
+    #[serde(deserialize_with = "null_is_default")]
     pub task: Task,
     /// Command-line clients, and the daemons as clients of one another.
+    #[serde(deserialize_with = "null_is_default")]
     pub client: Client,
     /// Logs of all daemons.
+    #[serde(deserialize_with = "null_is_default")]
     pub log: Log,
     /// The worker hosts.
+    #[serde(deserialize_with = "null_is_default")]
     pub hosts: Vec<Host>,
 }
 
@@ -44,6 +53,8 @@ pub struct Cluster {
     /// On loopback: whether requests without a token may do what a user may (submit, read, write
     /// files). Daemons' own routes always need one.
     pub anonymous_loopback: bool,
+    /// Folder in which each daemon keeps a `<daemon>.pid` file while it runs; none if null.
+    pub pid_dir: Option<PathBuf>,
 }
 
 /// Section `chunkmaster`.
@@ -294,6 +305,28 @@ pub struct HostDaemon {
     pub address: Option<String>,
     /// Data folder.
     pub data_dir: Option<PathBuf>,
+}
+
+impl Host {
+    /// A host of that name in the default rack, with the sections' values.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            rack: default_rack(),
+            chunkserver: HostDaemon::default(),
+            tasktracker: HostDaemon::default(),
+        }
+    }
+}
+
+/// A section with all of its keys commented out is `null` to YAML; it means the defaults.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn default_rack() -> String {

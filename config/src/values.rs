@@ -1,10 +1,12 @@
 //! Values with units: sizes like `64MiB`, times like `5s`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value that is not of the accepted form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,13 +17,11 @@ pub struct ValueError {
 }
 
 /// A size, written like `64MiB`, `1GiB`, `4096B`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
 /// A duration, written like `500ms`, `5s`, `2min`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
 impl FromStr for Bytes {
@@ -29,9 +29,11 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let has_unit = text.trim_end().ends_with(['B', 'b']);
-        text.parse::<bytesize::ByteSize>().ok().filter(|_| has_unit).map(|size| Self(size.0)).ok_or(
-            ValueError { given: text.to_owned(), wanted: "a size with a unit, like 64MiB or 1GiB" },
-        )
+        text.parse::<bytesize::ByteSize>()
+            .ok()
+            .filter(|_| has_unit)
+            .map(|size| Self(size.0))
+            .ok_or(ValueError { given: text.to_owned(), wanted: SIZE })
     }
 }
 
@@ -51,10 +53,9 @@ impl FromStr for Time {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        humantime::parse_duration(text).map(Self).map_err(|_| ValueError {
-            given: text.to_owned(),
-            wanted: "a time with a unit, like 500ms, 5s or 2min",
-        })
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| ValueError { given: text.to_owned(), wanted: TIME })
     }
 }
 
@@ -64,24 +65,43 @@ impl fmt::Display for Time {
     }
 }
 
-macro_rules! as_text {
-    ($($value:ty),*) => {$(
-        impl TryFrom<String> for $value {
-            type Error = ValueError;
+const SIZE: &str = "a size with a unit, like 64MiB or 1GiB";
+const TIME: &str = "a time with a unit, like 500ms, 5s or 2min";
 
-            fn try_from(text: String) -> Result<Self, ValueError> {
-                text.parse()
+/// A visitor of its own instead of `try_from`: so a parser can tell the position of the value.
+struct AsText<T> {
+    wanted: &'static str,
+    value: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = ValueError>> Visitor<'_> for AsText<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.wanted)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+macro_rules! as_text {
+    ($($value:ty: $wanted:ident),*) => {$(
+        impl Serialize for $value {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 
-        impl From<$value> for String {
-            fn from(value: $value) -> Self {
-                value.to_string()
+        impl<'de> Deserialize<'de> for $value {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(AsText { wanted: $wanted, value: PhantomData })
             }
         }
     )*};
 }
-as_text!(Bytes, Time);
+as_text!(Bytes: SIZE, Time: TIME);
 
 #[cfg(test)]
 mod tests {

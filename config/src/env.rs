@@ -1,0 +1,124 @@
+//! The only reader of the environment. Everything else gets a typed answer from [`Env`]; tests put a
+//! [`Source`] of their own below it, so that no test changes the process' real environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where variables come from.
+pub trait Source {
+    /// The value of the variable `name`; `None` where it is not set.
+    fn var(&self, name: &str) -> Option<OsString>;
+}
+
+/// This process' environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process;
+
+impl Source for Process {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+    fn var(&self, name: &str) -> Option<OsString> {
+        std::env::var_os(name)
+    }
+}
+
+/// Variables of a test.
+impl<const N: usize> Source for [(&str, &str); N] {
+    fn var(&self, name: &str) -> Option<OsString> {
+        self.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into())
+    }
+}
+
+/// A variable that does not hold what it must.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {name} is {given:?}; accepted: {accepted}")]
+pub struct EnvError {
+    name: &'static str,
+    given: OsString,
+    accepted: &'static str,
+}
+
+/// What the variables mean. An empty one counts as not set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Env<S = Process>(pub S);
+
+/// The process' own.
+#[must_use]
+pub fn process() -> Env {
+    Env(Process)
+}
+
+impl<S: Source> Env<S> {
+    /// `HOWDAH_CONFIG`: the configuration file, where no `--config` names one.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        self.filled("HOWDAH_CONFIG").map(PathBuf::from)
+    }
+
+    /// `HOWDAH_LISTEN_FD`: the number of an open, listening socket that the parent process hands down,
+    /// so that the port is bound before the daemon is started.
+    ///
+    /// # Errors
+    /// When it is not a number from 3 up.
+    pub fn listen_fd(&self) -> Result<Option<i32>, EnvError> {
+        const NAME: &str = "HOWDAH_LISTEN_FD";
+        let Some(given) = self.filled(NAME) else { return Ok(None) };
+        match given.to_str().and_then(|text| text.parse().ok()) {
+            Some(fd) if fd >= 3 => Ok(Some(fd)),
+            _ => {
+                Err(EnvError { name: NAME, given, accepted: "the number of a descriptor, from 3" })
+            }
+        }
+    }
+
+    /// Whether output may be coloured: `NO_COLOR` is not set, and `TERM` is not `dumb`.
+    pub fn color(&self) -> bool {
+        self.filled("NO_COLOR").is_none() && self.filled("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    /// Whether a panic's backtrace is asked for: `RUST_BACKTRACE` is set to anything but `0`.
+    pub fn backtrace(&self) -> bool {
+        self.filled("RUST_BACKTRACE").is_some_and(|value| value != "0")
+    }
+
+    /// `HOWDAH_BIN`: the release binary that the end-to-end tests drive.
+    pub fn howdah_bin(&self) -> Option<PathBuf> {
+        self.filled("HOWDAH_BIN").map(PathBuf::from)
+    }
+
+    /// `HOWDAH_LONG`: whether tests run at full size.
+    pub fn long(&self) -> bool {
+        self.filled("HOWDAH_LONG").is_some_and(|value| value != "0")
+    }
+
+    fn filled(&self, name: &str) -> Option<OsString> {
+        self.0.var(name).filter(|value| !value.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_read_as_what_they_mean_and_an_empty_one_is_none() {
+        let env = Env([
+            ("HOWDAH_CONFIG", "/etc/howdah.yaml"),
+            ("HOWDAH_LISTEN_FD", "3"),
+            ("NO_COLOR", ""),
+            ("RUST_BACKTRACE", "0"),
+            ("HOWDAH_LONG", "1"),
+        ]);
+        assert_eq!(env.config_file(), Some("/etc/howdah.yaml".into()));
+        assert_eq!(env.listen_fd(), Ok(Some(3)));
+        assert!(env.color() && env.long() && !env.backtrace());
+        assert_eq!((env.howdah_bin(), Env([]).listen_fd()), (None, Ok(None)));
+        assert!(!Env([("NO_COLOR", "1")]).color());
+    }
+
+    #[test]
+    fn a_wrong_descriptor_is_refused_with_its_variable() {
+        for bad in ["x", "-1", "2", "99999999999", "3 "] {
+            let error = Env([("HOWDAH_LISTEN_FD", bad)]).listen_fd().unwrap_err().to_string();
+            assert!(error.contains("HOWDAH_LISTEN_FD") && error.contains("descriptor"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What one worker host runs with: its own values, else those of the sections.
+
+use std::path::PathBuf;
+
+use crate::Config;
+
+/// The daemons of one host, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// The host's name: what locality compares.
+    pub name: String,
+    /// Its rack.
+    pub rack: String,
+    /// Where its chunkserver listens, and where others connect.
+    pub chunkserver_address: String,
+    /// Folder of its chunks.
+    pub chunkserver_dir: PathBuf,
+    /// Where its TaskTracker listens, and where others connect.
+    pub tasktracker_address: String,
+    /// Folder of its attempts and map outputs.
+    pub tasktracker_dir: PathBuf,
+}
+
+/// A host that the configuration does not name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("host {name:?} is not in the configuration's 'hosts': {}", remedy(known))]
+pub struct UnknownHost {
+    /// The name that was asked for.
+    pub name: String,
+    /// The names there are.
+    pub known: Vec<String>,
+}
+
+fn remedy(known: &[String]) -> String {
+    match known {
+        [] => "the list is empty; add '- name: NAME'".to_owned(),
+        known => format!("give --host one of {}, or add it", known.join(", ")),
+    }
+}
+
+impl Config {
+    /// What the host called `name` runs with.
+    ///
+    /// # Errors
+    /// When `hosts` has no such name.
+    pub fn host(&self, name: &str) -> Result<HostConfig, UnknownHost> {
+        self.all_hosts().find(|host| host.name == name).ok_or_else(|| UnknownHost {
+            name: name.to_owned(),
+            known: self.hosts.iter().map(|host| host.name.clone()).collect(),
+        })
+    }
+
+    /// Every worker host, in the file's order.
+    pub fn all_hosts(&self) -> impl Iterator<Item = HostConfig> + '_ {
+        self.hosts.iter().map(|host| {
+            let (server, tracker) = (&host.chunkserver, &host.tasktracker);
+            HostConfig {
+                name: host.name.clone(),
+                rack: host.rack.clone(),
+                chunkserver_address: own_or(&server.address, &self.chunkserver.address),
+                chunkserver_dir: own_or(&server.data_dir, &self.chunkserver.data_dir),
+                tasktracker_address: own_or(&tracker.address, &self.tasktracker.address),
+                tasktracker_dir: own_or(&tracker.data_dir, &self.tasktracker.data_dir),
+            }
+        })
+    }
+}
+
+fn own_or<T: Clone>(own: &Option<T>, section: &T) -> T {
+    own.as_ref().unwrap_or(section).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_its_own_values_and_else_those_of_the_section() {
+        let text = "hosts:\n- name: a\n  rack: /r1\n  chunkserver: {address: 'localhost:9001'}\n\
+                    - name: b\n  chunkserver: {address: 'localhost:9002', data_dir: /b/c}\n  \
+                    tasktracker: {address: 'localhost:9003', data_dir: /b/t}\n";
+        let config = crate::parse(text, "c.yaml", &[]).unwrap();
+        let a = config.host("a").unwrap();
+        assert_eq!((a.rack.as_str(), a.chunkserver_address.as_str()), ("/r1", "localhost:9001"));
+        assert_eq!(a.chunkserver_dir, config.chunkserver.data_dir);
+        assert_eq!(a.tasktracker_address, config.tasktracker.address);
+        let b = config.host("b").unwrap();
+        assert_eq!((b.rack.as_str(), b.tasktracker_dir), ("/default-rack", PathBuf::from("/b/t")));
+        let unknown = config.host("c").unwrap_err().to_string();
+        assert!(unknown.contains("\"c\"") && unknown.contains("a, b"), "{unknown}");
+        assert!(Config::default().host("c").unwrap_err().to_string().contains("list is empty"));
+    }
+}

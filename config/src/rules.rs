@@ -1,0 +1,356 @@
+//! What each key accepts, as one table: the sentence that errors print and the check that goes with
+//! it; then the rules between keys. Types have been parsed before; this is what types can't say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_yaml::Value;
+
+use crate::names::{is_address, is_host_name, is_loopback, is_rack_name};
+use crate::{Bytes, Config, Host, Time};
+
+/// What breaks a rule.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The key's value does not pass its row of the table.
+    Refused { key: String },
+    /// Two keys hold what must differ.
+    Twice { key: String, other: String, value: String, remedy: &'static str },
+    /// A listener beyond loopback, and no secret.
+    SecretNeeded { key: String, address: String },
+}
+
+struct Rule {
+    key: &'static str,
+    accepted: &'static str,
+    holds: fn(&Config) -> bool,
+}
+
+const fn rule(key: &'static str, accepted: &'static str, holds: fn(&Config) -> bool) -> Rule {
+    Rule { key, accepted, holds }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const HOUR_MS: u64 = 3_600_000;
+
+const ADDRESS: &str =
+    "host:port that others can connect to, like host-1:7870 (a name, an IPv4 address or [IPv6])";
+const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
+const SEGMENT: &str = "a size from 2MiB to 1GiB";
+const MEMORY: &str = "a size from 1MiB to 3GiB";
+
+const RULES: &[Rule] = &[
+    rule("cluster.secret_file", "null, or an absolute path of a file of 32 bytes or more", |c| {
+        c.cluster.secret_file.as_ref().is_none_or(|path| path.is_absolute())
+    }),
+    rule("cluster.anonymous_loopback", "true or false", |_| true),
+    rule("cluster.pid_dir", "null, or an absolute path", |c| {
+        c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
+    }),
+    rule("cluster.pid_dir", "null, or an absolute folder, like /run/howdah", |c| {
+        c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
+    }),
+    rule("chunkmaster.address", ADDRESS, |c| is_address(&c.chunkmaster.address)),
+    rule("chunkmaster.data_dir", FOLDER, |c| c.chunkmaster.data_dir.is_absolute()),
+    rule("chunkmaster.replication", "a whole number from 1 to 16", |c| {
+        (1..=16).contains(&c.chunkmaster.replication)
+    }),
+    rule("chunkmaster.chunk_bytes", "a size from 64KiB to 64MiB, a multiple of 64KiB", |c| {
+        let Bytes(bytes) = c.chunkmaster.chunk_bytes;
+        (64 * KIB..=64 * MIB).contains(&bytes) && bytes.is_multiple_of(64 * KIB)
+    }),
+    rule("chunkmaster.heartbeat_interval", "a time from 10ms to 1min", |c| {
+        lasts(c.chunkmaster.heartbeat_interval, 10, 60_000)
+    }),
+    rule(
+        "chunkmaster.dead_after",
+        "a time longer than chunkmaster.heartbeat_interval, up to 1h",
+        |c| {
+            let dead_after = c.chunkmaster.dead_after;
+            dead_after > c.chunkmaster.heartbeat_interval && lasts(dead_after, 0, HOUR_MS)
+        },
+    ),
+    rule("chunkmaster.lease", "a time from 1s to 1h", |c| {
+        lasts(c.chunkmaster.lease, 1000, HOUR_MS)
+    }),
+    rule("chunkmaster.journal_segment", SEGMENT, |c| {
+        within(c.chunkmaster.journal_segment, 2 * MIB, GIB)
+    }),
+    rule("chunkmaster.snapshot_after_segments", "a whole number from 1 to 1000", |c| {
+        (1..=1000).contains(&c.chunkmaster.snapshot_after_segments)
+    }),
+    rule("chunkserver.address", ADDRESS, |c| is_address(&c.chunkserver.address)),
+    rule("chunkserver.data_dir", FOLDER, |c| c.chunkserver.data_dir.is_absolute()),
+    rule("chunkserver.reserve", "a size with a unit, like 256MiB or 0B", |_| true),
+    rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
+    rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
+    rule("jobtracker.heartbeat_interval", "a time from 10ms to 1min", |c| {
+        lasts(c.jobtracker.heartbeat_interval, 10, 60_000)
+    }),
+    rule(
+        "jobtracker.dead_after",
+        "a time longer than jobtracker.heartbeat_interval, up to 1h",
+        |c| {
+            let dead_after = c.jobtracker.dead_after;
+            dead_after > c.jobtracker.heartbeat_interval && lasts(dead_after, 0, HOUR_MS)
+        },
+    ),
+    rule("jobtracker.max_attempts", "a whole number from 1 to 100", |c| {
+        (1..=100).contains(&c.jobtracker.max_attempts)
+    }),
+    rule("jobtracker.locality_wait", "a time from 0s to 1h", |c| {
+        lasts(c.jobtracker.locality_wait, 0, HOUR_MS)
+    }),
+    rule("jobtracker.split_bytes", "a size from 1KiB up", |c| {
+        within(c.jobtracker.split_bytes, KIB, u64::MAX)
+    }),
+    rule("jobtracker.reduce_slowstart", "a number from 0 to 1", |c| {
+        (0.0..=1.0).contains(&c.jobtracker.reduce_slowstart)
+    }),
+    rule("jobtracker.fetch_failures_max", "a whole number from 1 to 1000", |c| {
+        (1..=1000).contains(&c.jobtracker.fetch_failures_max)
+    }),
+    rule("jobtracker.finished_jobs_max", "a whole number from 1 to 100000", |c| {
+        (1..=100_000).contains(&c.jobtracker.finished_jobs_max)
+    }),
+    rule("jobtracker.journal_segment", SEGMENT, |c| {
+        within(c.jobtracker.journal_segment, 2 * MIB, GIB)
+    }),
+    rule("jobtracker.snapshot_after_segments", "a whole number from 1 to 1000", |c| {
+        (1..=1000).contains(&c.jobtracker.snapshot_after_segments)
+    }),
+    rule("tasktracker.address", ADDRESS, |c| is_address(&c.tasktracker.address)),
+    rule("tasktracker.data_dir", FOLDER, |c| c.tasktracker.data_dir.is_absolute()),
+    rule("tasktracker.slots", "a whole number from 0 (one per processor) to 1024", |c| {
+        c.tasktracker.slots <= 1024
+    }),
+    rule("tasktracker.task_timeout", "a time from 1s to 7days", |c| {
+        lasts(c.tasktracker.task_timeout, 1000, 7 * 24 * HOUR_MS)
+    }),
+    rule("tasktracker.log_bytes_max", "a size from 4KiB to 1GiB", |c| {
+        within(c.tasktracker.log_bytes_max, 4 * KIB, GIB)
+    }),
+    rule("tasktracker.shuffle_requests_max", "a whole number from 1 to 4096", |c| {
+        (1..=4096).contains(&c.tasktracker.shuffle_requests_max)
+    }),
+    rule("task.sort_buffer", MEMORY, |c| within(c.task.sort_buffer, MIB, 3 * GIB)),
+    rule("task.fetch_buffer", MEMORY, |c| within(c.task.fetch_buffer, MIB, 3 * GIB)),
+    rule("task.parallel_fetches", "a whole number from 1 to 256", |c| {
+        (1..=256).contains(&c.task.parallel_fetches)
+    }),
+    rule("task.merge_factor", "a whole number from 2 to 1024", |c| {
+        (2..=1024).contains(&c.task.merge_factor)
+    }),
+    rule("task.fetch_retry", "a time from 1ms to 10s", |c| lasts(c.task.fetch_retry, 1, 10_000)),
+    rule("task.output_replication", "null, or a whole number from 1 to 16", |c| {
+        c.task.output_replication.is_none_or(|replicas| (1..=16).contains(&replicas))
+    }),
+    rule("client.connect_timeout", "a time from 10ms to 1h", |c| {
+        lasts(c.client.connect_timeout, 10, HOUR_MS)
+    }),
+    rule("client.request_timeout", "a time from 100ms to 1h", |c| {
+        lasts(c.client.request_timeout, 100, HOUR_MS)
+    }),
+    rule("client.retry_for", "a time from 0s to 1day", |c| {
+        lasts(c.client.retry_for, 0, 24 * HOUR_MS)
+    }),
+    rule("log.format", "text or json", |_| true),
+    rule("log.filter", "a filter like info or info,jobtracker=debug", |c| {
+        !c.log.filter.trim().is_empty()
+    }),
+    rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
+];
+
+struct HostRule {
+    key: &'static str,
+    accepted: &'static str,
+    holds: fn(&Host) -> bool,
+}
+
+/// The same, for each entry of `hosts`.
+const HOST_RULES: &[HostRule] = &[
+    HostRule {
+        key: "name",
+        accepted: "1 to 253 letters, digits, '-', '_' and '.', beginning with a letter or digit",
+        holds: |host| is_host_name(&host.name),
+    },
+    HostRule {
+        key: "rack",
+        accepted: "'/' and then 1 to 252 letters, digits, '-', '_', '.' and '/', without empty parts",
+        holds: |host| is_rack_name(&host.rack),
+    },
+    HostRule {
+        key: "chunkserver.address",
+        accepted: ADDRESS,
+        holds: |host| host.chunkserver.address.as_ref().is_none_or(|text| is_address(text)),
+    },
+    HostRule {
+        key: "chunkserver.data_dir",
+        accepted: FOLDER,
+        holds: |host| host.chunkserver.data_dir.as_ref().is_none_or(|dir| dir.is_absolute()),
+    },
+    HostRule {
+        key: "tasktracker.address",
+        accepted: ADDRESS,
+        holds: |host| host.tasktracker.address.as_ref().is_none_or(|text| is_address(text)),
+    },
+    HostRule {
+        key: "tasktracker.data_dir",
+        accepted: FOLDER,
+        holds: |host| host.tasktracker.data_dir.as_ref().is_none_or(|dir| dir.is_absolute()),
+    },
+];
+
+fn lasts(time: Time, from_ms: u64, to_ms: u64) -> bool {
+    (Duration::from_millis(from_ms)..=Duration::from_millis(to_ms)).contains(&time.0)
+}
+
+fn within(size: Bytes, from: u64, to: u64) -> bool {
+    (from..=to).contains(&size.0)
+}
+
+/// What `key` accepts, as a sentence; of a list's entries, any index will do.
+#[must_use]
+pub fn accepted_form(key: &str) -> &'static str {
+    if key.starts_with("hosts[") {
+        let host_key = key.split_once("].").map_or("", |(_, host_key)| host_key);
+        let rule = HOST_RULES.iter().find(|rule| rule.key == host_key);
+        return rule.map_or("the keys of a host: {name: host-1}", |rule| rule.accepted);
+    }
+    let rule = RULES.iter().find(|rule| rule.key == key);
+    rule.map_or("keys and values, as in the sample config/howdah.yaml", |rule| rule.accepted)
+}
+
+/// The first rule that `config` breaks, in the order of the sections.
+pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
+    single_keys(config)
+        .or_else(|| each_host(config))
+        .or_else(|| names_twice(config))
+        .or_else(|| addresses_twice(config))
+        .or_else(|| folders_twice(config))
+        .or_else(|| secret_needed(config))
+}
+
+fn single_keys(config: &Config) -> Option<Fault> {
+    let broken = RULES.iter().find(|rule| !(rule.holds)(config))?;
+    Some(Fault::Refused { key: broken.key.to_owned() })
+}
+
+fn each_host(config: &Config) -> Option<Fault> {
+    config.hosts.iter().enumerate().find_map(|(index, host)| {
+        let broken = HOST_RULES.iter().find(|rule| !(rule.holds)(host))?;
+        Some(Fault::Refused { key: format!("hosts[{index}].{}", broken.key) })
+    })
+}
+
+fn names_twice(config: &Config) -> Option<Fault> {
+    let names = config.hosts.iter().enumerate();
+    first_twice(
+        names.map(|(index, host)| (format!("hosts[{index}].name"), host.name.clone())),
+        "a host stands once in the list",
+    )
+}
+
+fn addresses_twice(config: &Config) -> Option<Fault> {
+    first_twice(listeners(config), "give each daemon an address of its own")
+}
+
+/// Folders are compared on one host only: the same folder on two hosts is two folders.
+fn folders_twice(config: &Config) -> Option<Fault> {
+    let folder = |key: &str, path: &std::path::Path| (key.to_owned(), path.display().to_string());
+    let remedy = "give each daemon a folder of its own";
+    let masters = [
+        folder("chunkmaster.data_dir", &config.chunkmaster.data_dir),
+        folder("jobtracker.data_dir", &config.jobtracker.data_dir),
+    ];
+    first_twice(masters, remedy).or_else(|| {
+        config.all_hosts().enumerate().find_map(|(index, host)| {
+            let both = [
+                folder(&format!("hosts[{index}].chunkserver.data_dir"), &host.chunkserver_dir),
+                folder(&format!("hosts[{index}].tasktracker.data_dir"), &host.tasktracker_dir),
+            ];
+            first_twice(both, remedy)
+        })
+    })
+}
+
+fn first_twice(
+    keyed: impl IntoIterator<Item = (String, String)>,
+    remedy: &'static str,
+) -> Option<Fault> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    keyed.into_iter().find_map(|(key, value)| {
+        let other = seen.insert(value.clone(), key.clone())?;
+        Some(Fault::Twice { key, other, value, remedy })
+    })
+}
+
+/// Every address that a daemon listens on, with the key that a host would set it by.
+fn listeners(config: &Config) -> impl Iterator<Item = (String, String)> + '_ {
+    let masters = [
+        ("chunkmaster.address".to_owned(), config.chunkmaster.address.clone()),
+        ("jobtracker.address".to_owned(), config.jobtracker.address.clone()),
+    ];
+    masters.into_iter().chain(config.all_hosts().enumerate().flat_map(|(index, host)| {
+        [
+            (format!("hosts[{index}].chunkserver.address"), host.chunkserver_address),
+            (format!("hosts[{index}].tasktracker.address"), host.tasktracker_address),
+        ]
+    }))
+}
+
+fn secret_needed(config: &Config) -> Option<Fault> {
+    if config.cluster.secret_file.is_some() {
+        return None;
+    }
+    let (key, address) = listeners(config).find(|(_, address)| !is_loopback(address))?;
+    Some(Fault::SecretNeeded { key, address })
+}
+
+/// The value at `key` (`a.b`, `hosts[1].name`) of a tree.
+pub(crate) fn at<'t>(tree: &'t Value, key: &str) -> Option<&'t Value> {
+    if key.is_empty() {
+        return Some(tree);
+    }
+    key.split('.').try_fold(tree, |value, part| match part.split_once('[') {
+        None => value.get(part),
+        Some((name, rest)) => value.get(name)?.get(rest.strip_suffix(']')?.parse::<usize>().ok()?),
+    })
+}
+
+/// `key` with each index made 0: what the schema, which has one entry of each list, knows it by.
+pub(crate) fn first_of_list(key: &str) -> String {
+    let mut inside = false;
+    let mut first = String::new();
+    for c in key.chars() {
+        if c == ']' {
+            first.push('0');
+        }
+        inside = (inside || c == '[') && c != ']';
+        if !inside || c == '[' {
+            first.push(c);
+        }
+    }
+    first
+}
+
+/// The key that was probably meant by `name` in `section`: one of `known` that few changes of letters
+/// make of it, else the only other key of that very name.
+pub(crate) fn nearest(section: &str, name: &str, known: &[String]) -> Option<String> {
+    let distance = |other: &str| strsim::osa_distance(name, other);
+    let close = known.iter().min_by_key(|other| distance(other));
+    let close = close.filter(|other| distance(other) <= (name.chars().count() / 3).max(1));
+    match close {
+        Some(close) => Some(crate::locate::join(section, close)),
+        None => {
+            let mut elsewhere = RULES
+                .iter()
+                .map(|rule| rule.key)
+                .filter(|key| key.rsplit_once('.').is_some_and(|(_, last)| last == name));
+            let only = elsewhere.next().filter(|_| elsewhere.next().is_none());
+            only.map(str::to_owned)
+        }
+    }
+}
