@@ -1,1 +1,86 @@
-//! One task owns a pure state machine; nothing is told before it is journaled.
+//! One task owns a pure state machine; nothing is told outside before it is journaled. This crate
+//! selects, calls `handle`, appends and dispatches; it decides nothing, and knows neither files nor
+//! jobs. Called by the two masters, whose cores it runs.
+//!
+//! The order of a master's boot:
+//!
+//! ```no_run
+//! # use event_loop::{Machine, Settings};
+//! # fn boot<M: Machine>(dir: &std::path::Path, make: impl FnOnce(M::Durable) -> M,
+//! #     run: impl FnMut(M::Effect) + Send + 'static) -> Result<(), event_loop::RecoverError> {
+//! let options = journal::Options { segment_bytes: 8 << 20 };
+//! let recovered = event_loop::recover::<M::Durable>(dir, options)?;
+//! let machine = make(recovered.durable);
+//! let settings = Settings { queue: 1024, snapshot_after_segments: 4 };
+//! let running = event_loop::start(machine, recovered.log, run, settings);
+//! # let _ = running.handle;
+//! # Ok(()) }
+//! ```
+
+mod encoding;
+mod handle;
+mod log;
+mod run;
+
+pub use encoding::{DecodeError, decode_record, encode_record};
+pub use handle::{Handle, Running, Stopped, TrySendError};
+pub use log::{Log, RecoverError, Recovered, recover};
+pub use run::start;
+
+use ids::{Monotonic, Now};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A core with its types, as the loop drives it. All its methods are pure and take at most 5 ms.
+pub trait Machine: Send + 'static {
+    /// What happens to it.
+    type Input: Send + 'static;
+    /// What it must not forget. At most 1 MiB when encoded; a record that is longer ends the process.
+    type Record: Serialize + DeserializeOwned;
+    /// What is to be done outside, replies included.
+    type Effect: Send + 'static;
+    /// Its durable state, as the second fold rebuilds it for snapshots.
+    type Durable: journal::Fold + 'static;
+
+    /// Takes one input. The state has moved on when this returns; the effects leave when the records
+    /// are on disk.
+    fn handle(&mut self, now: Now, input: Self::Input) -> Step<Self::Record, Self::Effect>;
+
+    /// Called when the time of [`Self::poll_timeout`] has come. Must move that time, or do a part of the
+    /// work that is due.
+    fn handle_timeout(&mut self, now: Now) -> Step<Self::Record, Self::Effect>;
+
+    /// When [`Self::handle_timeout`] is to be called next. Asked again after each call of a `handle`.
+    fn poll_timeout(&self) -> Option<Monotonic>;
+
+    /// Asked before `handle` while the journal's disk is full.
+    ///
+    /// # Errors
+    /// The effects that refuse the input (a reply with status 507). An input that writes little or
+    /// nothing comes back in `Ok` and goes on to `handle`.
+    fn refuse(&mut self, input: Self::Input) -> Result<Self::Input, Vec<Self::Effect>>;
+}
+
+/// What one call of a core leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<R, E> {
+    /// To be journaled, in this order; already applied to the state.
+    pub records: Vec<R>,
+    /// To be done, in this order, once the records are durable.
+    pub effects: Vec<E>,
+}
+
+impl<R, E> Default for Step<R, E> {
+    fn default() -> Self {
+        Self { records: Vec::new(), effects: Vec::new() }
+    }
+}
+
+/// How a loop is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Inputs that wait at most; a sender waits beyond that.
+    pub queue: usize,
+    /// Closed journal segments that make a new snapshot.
+    pub snapshot_after_segments: u32,
+}

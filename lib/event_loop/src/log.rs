@@ -1,0 +1,47 @@
+//! The journal as the loop sees it: opened and folded at boot, with its word about what is durable
+//! turned into a channel.
+
+use std::path::Path;
+
+use journal::{Durability, Fold, FoldError, Journal, OpenError, Options};
+use tokio::sync::mpsc;
+
+/// A journal that does not lead to a state.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It holds what this release cannot read.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+}
+
+/// An open journal, for [`crate::start`].
+pub struct Log {
+    pub(crate) journal: Journal,
+    /// Bounded by the number of syncs under way, which is one.
+    pub(crate) durability: mpsc::UnboundedReceiver<Durability>,
+}
+
+/// A state as it was before the process ended.
+pub struct Recovered<D> {
+    /// The fold of snapshot and records.
+    pub durable: D,
+    /// Takes the records that follow.
+    pub log: Log,
+}
+
+/// Opens the journal in `dir` and folds it. Blocks; everything in the fold is on disk.
+///
+/// # Errors
+/// See [`OpenError`]: a folder without journal is refused, [`Journal::create`] makes one.
+pub fn recover<D: Fold>(dir: &Path, options: Options) -> Result<Recovered<D>, RecoverError> {
+    let (on_durable, durability) = mpsc::unbounded_channel();
+    let tell = move |word| {
+        // A loop that has ended asks no more.
+        let _ended = on_durable.send(word);
+    };
+    let (durable, journal) = Journal::open(dir, options, Box::new(tell))?.fold::<D>()?;
+    Ok(Recovered { durable, log: Log { journal, durability } })
+}

@@ -1,0 +1,224 @@
+//! The loop itself. It only selects, calls `handle`, appends, dispatches, and asks for snapshots.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use clock::Stopwatch;
+use journal::{AppendError, Durability};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::handle::Message;
+use crate::{Handle, Log, Machine, Running, Settings, Step, encode_record};
+
+/// Inputs are handled for so long before what they led to is handed to the journal.
+const TURN: Duration = Duration::from_millis(5);
+/// Steps whose effects wait for a sync: beyond that, no input is taken.
+const UNTOLD_STEPS_MAX: usize = 4096;
+/// The same for their records' bytes.
+const UNTOLD_BYTES_MAX: usize = 32 << 20;
+
+/// Starts the loop as a task of the current tokio runtime. `effects` is called in the loop: it must not
+/// block, so it spawns tasks or sends on channels.
+///
+/// The process is aborted when the journal fails, or is full with records that could not be refused:
+/// what was told outside stays true, and the next start finds it.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn start<M: Machine>(
+    machine: M,
+    log: Log,
+    effects: impl FnMut(M::Effect) + Send + 'static,
+    settings: Settings,
+) -> Running<M::Input> {
+    let (sender, inputs) = mpsc::channel(settings.queue.max(1));
+    let last = log.journal.last().0;
+    let event_loop = EventLoop {
+        machine,
+        log,
+        effects,
+        settings,
+        inputs,
+        untold: VecDeque::new(),
+        untold_bytes: 0,
+        appended: last,
+        durable: last,
+        snapshot: None,
+        stopping: false,
+    };
+    Running { handle: Handle::new(sender), join: tokio::spawn(event_loop.run()) }
+}
+
+struct EventLoop<M: Machine, F> {
+    machine: M,
+    log: Log,
+    effects: F,
+    settings: Settings,
+    inputs: mpsc::Receiver<Message<M::Input>>,
+    /// Effects that wait for a sync, oldest first.
+    untold: VecDeque<Untold<M::Effect>>,
+    untold_bytes: usize,
+    /// The last record given to the journal, and the last that is on disk.
+    appended: u64,
+    durable: u64,
+    snapshot: Option<JoinHandle<()>>,
+    stopping: bool,
+}
+
+struct Untold<E> {
+    /// The last record before these effects.
+    after: u64,
+    effects: Vec<E>,
+    /// Length of the records of the step.
+    bytes: usize,
+}
+
+impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
+    async fn run(mut self) {
+        while !self.stopping {
+            self.handle_due_timeout();
+            self.log.journal.flush();
+            self.start_snapshot();
+            self.wait().await;
+            self.log.journal.flush();
+        }
+        self.settle().await;
+    }
+
+    /// Waits for the next thing to happen, and does it.
+    async fn wait(&mut self) {
+        let takes_inputs = self.takes_inputs();
+        let timeout = self.machine.poll_timeout().filter(|_| takes_inputs);
+        tokio::select! {
+            biased;
+            word = self.log.durability.recv() => self.on_durability(word),
+            () = finished(&mut self.snapshot) => self.snapshot = None,
+            message = self.inputs.recv(), if takes_inputs => self.handle_turn(message),
+            () = until(timeout) => {}
+        }
+    }
+
+    /// After the last input: everything journaled is synced, everything synced is told.
+    async fn settle(mut self) {
+        while !self.untold.is_empty() || self.durable < self.appended {
+            let word = self.log.durability.recv().await;
+            self.on_durability(word);
+        }
+        finished_or_none(self.snapshot.take()).await;
+    }
+
+    fn takes_inputs(&self) -> bool {
+        self.untold.len() < UNTOLD_STEPS_MAX && self.untold_bytes < UNTOLD_BYTES_MAX
+    }
+
+    fn handle_due_timeout(&mut self) {
+        let now = clock::now();
+        let due = self.machine.poll_timeout().is_some_and(|deadline| deadline <= now.monotonic);
+        if due && self.takes_inputs() {
+            let step = self.machine.handle_timeout(now);
+            self.take(step);
+        }
+    }
+
+    /// Handles `message` and those queued behind it, for the length of a turn.
+    fn handle_turn(&mut self, message: Option<Message<M::Input>>) {
+        let turn = Stopwatch::start();
+        let mut next = message;
+        loop {
+            let Some(Message::Input(input)) = next else {
+                self.stopping = true;
+                return;
+            };
+            self.handle(input);
+            if turn.elapsed() > TURN || !self.takes_inputs() {
+                return;
+            }
+            match self.inputs.try_recv() {
+                Ok(message) => next = Some(message),
+                Err(_empty_or_closed) => return,
+            }
+        }
+    }
+
+    fn handle(&mut self, input: M::Input) {
+        let accepted =
+            if self.log.journal.has_room() { Ok(input) } else { self.machine.refuse(input) };
+        let step = match accepted {
+            Ok(input) => self.machine.handle(clock::now(), input),
+            Err(effects) => Step { records: Vec::new(), effects },
+        };
+        self.take(step);
+    }
+
+    fn take(&mut self, step: Step<M::Record, M::Effect>) {
+        let mut bytes = 0;
+        for record in &step.records {
+            let record = encode_record(record);
+            match self.log.journal.append(&record) {
+                Ok(sequence) => self.appended = sequence.0,
+                Err(error) => abort(&error),
+            }
+            bytes += record.len();
+        }
+        if self.durable == self.appended {
+            step.effects.into_iter().for_each(&mut self.effects);
+        } else if bytes > 0 || !step.effects.is_empty() {
+            self.untold_bytes += bytes;
+            self.untold.push_back(Untold { after: self.appended, effects: step.effects, bytes });
+        }
+    }
+
+    fn on_durability(&mut self, word: Option<Durability>) {
+        match word {
+            Some(Durability::Synced(sequence)) => self.durable = sequence.0,
+            Some(Durability::Failed(error)) => abort(&error),
+            None => abort(&AppendError::Failed),
+        }
+        while self.untold.front().is_some_and(|untold| untold.after <= self.durable) {
+            let Some(told) = self.untold.pop_front() else { return };
+            self.untold_bytes -= told.bytes;
+            told.effects.into_iter().for_each(&mut self.effects);
+        }
+    }
+
+    fn start_snapshot(&mut self) {
+        let closed = self.log.journal.closed_segments();
+        if self.snapshot.is_some() || closed < self.settings.snapshot_after_segments.max(1) {
+            return;
+        }
+        let snapshotter = self.log.journal.snapshotter();
+        self.snapshot =
+            Some(tokio::task::spawn_blocking(move || match snapshotter.run::<M::Durable>() {
+                Ok(covered) => tracing::info!(?covered, closed, "snapshot made"),
+                Err(error) => tracing::error!(%error, "snapshot failed"),
+            }));
+    }
+}
+
+/// The state in memory is ahead of the disk, and cannot be taken back.
+fn abort(error: &dyn std::error::Error) -> ! {
+    tracing::error!(%error, "aborting");
+    std::process::abort()
+}
+
+/// Waits for the deadline; for ever where there is none.
+async fn until(deadline: Option<ids::Monotonic>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(clock::monotonic())).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn finished(task: &mut Option<JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn finished_or_none(task: Option<JoinHandle<()>>) {
+    if let Some(task) = task {
+        drop(task.await);
+    }
+}
