@@ -1,7 +1,7 @@
 //! The vocabulary of generated text: pronounceable words of syllables, frequent ones short, as in
 //! natural languages (Zipf's law of abbreviation).
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::random::Random;
 
@@ -14,7 +14,7 @@ const CODAS: &[&str] = &["", "", "", "l", "m", "n", "r", "s", "t", "nd", "rk", "
 
 /// `n` different words, in the order of their rank.
 pub(super) fn vocabulary(n: usize, random: &mut Random) -> Vec<Box<[u8]>> {
-    let mut taken = BTreeSet::new();
+    let mut taken = HashSet::with_capacity(n);
     (0..n)
         .map(|rank| {
             let mut syllables = syllables_of(rank, random);
