@@ -1,0 +1,68 @@
+//! Whether a daemon can do its work now, and if not, why: what `/readyz` answers. A daemon that is not
+//! ready lives, and `/healthz` says so.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Reasons kept at most; the set is for a human to read.
+const REASONS_MAX: usize = 8;
+
+/// Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Health {
+    reasons: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Default for Health {
+    /// Not ready: starting.
+    fn default() -> Self {
+        Self { reasons: Arc::new(Mutex::new(BTreeSet::from(["starting".to_owned()]))) }
+    }
+}
+
+impl Health {
+    /// Ready for work: all reasons against it are gone.
+    pub fn ready(&self) {
+        self.lock().clear();
+    }
+
+    /// Adds a reason why not, as an operator reads it: "not registered with the chunk master at …".
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        let mut reasons = self.lock();
+        if reasons.len() < REASONS_MAX {
+            reasons.insert(reason.into());
+        }
+    }
+
+    /// Why it is not ready; empty if it is.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// Never held across an await.
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stay_until_the_daemon_is_ready_and_are_bounded() {
+        let health = Health::default();
+        assert_eq!(health.reasons(), ["starting"]);
+        for _ in 0..2 {
+            health.clone().not_ready("no chunk master");
+        }
+        assert_eq!(health.reasons(), ["no chunk master", "starting"]);
+        health.ready();
+        assert!(health.reasons().is_empty());
+        for number in 0..100 {
+            health.not_ready(format!("reason {number}"));
+        }
+        assert_eq!(health.reasons().len(), REASONS_MAX);
+    }
+}

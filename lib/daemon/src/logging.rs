@@ -1,0 +1,82 @@
+//! Logs: `tracing` to stderr, as text for people or JSON lines for machines.
+
+use std::io::IsTerminal;
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A form of logs that there is not.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// Neither text nor json.
+    #[error("log format {given:?} is not known: use text or json")]
+    Format {
+        /// As given.
+        given: String,
+    },
+    /// Not a filter as `tracing` takes it.
+    #[error(
+        "log filter {given:?} is not understood: {source}. Use a level (info, debug), or levels by module \
+         (info,chunkstore=debug)"
+    )]
+    Filter {
+        /// As given.
+        given: String,
+        /// Where it goes wrong.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// This process has logs already.
+    #[error("logging is installed already: a process installs it once, first thing in main")]
+    Installed,
+}
+
+impl FromStr for LogFormat {
+    type Err = LoggingError;
+
+    fn from_str(text: &str) -> Result<Self, LoggingError> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(LoggingError::Format { given: text.to_owned() }),
+        }
+    }
+}
+
+/// Installs the process' logs, once, first thing in main.
+///
+/// # Errors
+/// A bad filter, or a second call.
+pub fn install_logging(format: LogFormat, filter: &str) -> Result<(), LoggingError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|source| LoggingError::Filter { given: filter.to_owned(), source })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|_| LoggingError::Installed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_filter_or_format_is_named_with_the_accepted_form() {
+        let error = install_logging(LogFormat::Text, "chunkstore=loud").unwrap_err().to_string();
+        assert!(error.contains("chunkstore=loud") && error.contains("info"), "{error}");
+        let error = "xml".parse::<LogFormat>().unwrap_err().to_string();
+        assert!(error.contains("xml") && error.contains("text or json"), "{error}");
+        assert_eq!("json".parse::<LogFormat>().unwrap(), LogFormat::Json);
+    }
+}

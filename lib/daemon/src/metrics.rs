@@ -1,0 +1,122 @@
+//! The process' Prometheus recorder. Which metrics there are is the business of each daemon's
+//! `metrics.rs`; here are the buckets, the upkeep and the process' own numbers.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+
+/// Histograms are drained so often, or they grow.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// From a sync of a fast disk to a long task.
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0, 300.0, 1800.0, 7200.0,
+];
+
+/// From a small record to a large shuffle: powers of 8 from 64 B to 64 GiB.
+const BYTES: &[f64] = &[
+    64.0,
+    512.0,
+    4096.0,
+    32_768.0,
+    262_144.0,
+    2_097_152.0,
+    16_777_216.0,
+    134_217_728.0,
+    1_073_741_824.0,
+    8_589_934_592.0,
+    68_719_476_736.0,
+];
+
+/// Renders what the `metrics` macros of this process have recorded. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    recorder: PrometheusHandle,
+    process: Collector,
+}
+
+impl Metrics {
+    /// The process' recorder, installed at the first call. Histograms get buckets by their suffix,
+    /// `_seconds` or `_bytes`; counters get `_total` where it is missing.
+    pub fn install() -> Self {
+        static INSTALLED: OnceLock<Metrics> = OnceLock::new();
+        INSTALLED.get_or_init(Self::install_once).clone()
+    }
+
+    fn install_once() -> Self {
+        let recorder = builder().build_recorder();
+        let metrics = Self { recorder: recorder.handle(), process: Collector::default() };
+        if let Err(error) = ::metrics::set_global_recorder(recorder) {
+            tracing::warn!(%error, "this process records its metrics elsewhere: /metrics stays empty");
+        }
+        metrics.process.describe();
+        let upkeep = metrics.recorder.clone();
+        // A thread and not a task: the recorder outlives any one runtime.
+        let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+            loop {
+                std::thread::park_timeout(UPKEEP);
+                upkeep.run_upkeep();
+            }
+        });
+        if let Err(error) = thread {
+            tracing::warn!(%error, "no thread for the upkeep of metrics: histograms grow until read");
+        }
+        metrics
+    }
+
+    /// Everything recorded, in Prometheus' text format, with the process' own numbers as of now.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.process.collect();
+        self.recorder.render()
+    }
+}
+
+fn builder() -> PrometheusBuilder {
+    PrometheusBuilder::new()
+        .with_recommended_naming(true)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), BYTES)
+        })
+        .expect("both lists of buckets have entries")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_are_histograms_and_names_follow_the_rules() {
+        let recorder = builder().build_recorder();
+        let handle = recorder.handle();
+        ::metrics::with_local_recorder(&recorder, || {
+            ::metrics::counter!("howdah_test_files").increment(2);
+            ::metrics::counter!("howdah_test_jobs_total").increment(3);
+            ::metrics::histogram!("howdah_test_sync_seconds").record(0.002);
+            ::metrics::histogram!("howdah_test_record_bytes").record(100.0);
+        });
+        let text = handle.render();
+        for line in [
+            "howdah_test_files_total 2",
+            "howdah_test_jobs_total 3",
+            "howdah_test_sync_seconds_bucket{le=\"0.0025\"} 1",
+            "howdah_test_sync_seconds_bucket{le=\"0.001\"} 0",
+            "howdah_test_record_bytes_bucket{le=\"512\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_second_install_is_the_first_and_knows_the_process() {
+        let first = Metrics::install();
+        ::metrics::counter!("howdah_test_installs_total").increment(1);
+        let text = Metrics::install().render();
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+        assert!(first.render().contains("howdah_test_installs_total 1"));
+    }
+}

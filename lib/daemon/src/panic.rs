@@ -1,0 +1,28 @@
+//! What a panic in a daemon leads to: its state is in doubt, so it says where, and ends. The journal
+//! brings it back.
+
+use std::backtrace::Backtrace;
+use std::io::Write;
+use std::panic::PanicHookInfo;
+
+/// From now on a panic of any thread prints version, thread, place and backtrace to stderr, and aborts
+/// the process.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|info| {
+        let report = report(info, &Backtrace::force_capture());
+        // Stderr may be gone; the abort is not to be missed for that.
+        let _stderr_is_gone = std::io::stderr().write_all(report.as_bytes());
+        std::process::abort();
+    }));
+}
+
+fn report(info: &PanicHookInfo<'_>, backtrace: &Backtrace) -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("unnamed");
+    format!(
+        "howdah {} aborts: thread {name} panicked: {info}\n\
+         This is a flaw of the program, not of its use; please report it with these lines.\n\
+         {backtrace}\n",
+        crate::VERSION
+    )
+}

@@ -1,0 +1,56 @@
+//! The word that a daemon is to end, from a signal or from within; everybody who waits hears it.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    triggered: watch::Sender<bool>,
+}
+
+impl Default for Shutdown {
+    /// One that only [`Self::trigger`] sets off: for tests, and for what is stopped by its owner.
+    fn default() -> Self {
+        Self { triggered: watch::Sender::new(false) }
+    }
+}
+
+impl Shutdown {
+    /// Set off by SIGINT or SIGTERM, which from now on do not end the process by themselves. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The system refuses a handler.
+    pub fn on_signals() -> std::io::Result<Self> {
+        let shutdown = Self::default();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            tokio::spawn(shutdown.clone().follow(signal(kind)?));
+        }
+        Ok(shutdown)
+    }
+
+    async fn follow(self, mut signals: Signal) {
+        if signals.recv().await.is_some() {
+            self.trigger();
+        }
+    }
+
+    /// Sets it off, for good.
+    pub fn trigger(&self) {
+        self.triggered.send_replace(true);
+    }
+
+    /// Whether it has been set off.
+    #[must_use]
+    pub fn is_triggered(&self) -> bool {
+        *self.triggered.borrow()
+    }
+
+    /// Returns once it has been set off, at once if it has been. May be dropped and asked again.
+    pub async fn wait(&self) {
+        let mut triggered = self.triggered.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = triggered.wait_for(|&triggered| triggered).await;
+    }
+}
