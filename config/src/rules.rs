@@ -46,9 +46,6 @@ const RULES: &[Rule] = &[
         c.cluster.secret_file.as_ref().is_none_or(|path| path.is_absolute())
     }),
     rule("cluster.anonymous_loopback", "true or false", |_| true),
-    rule("cluster.pid_dir", "null, or an absolute path", |c| {
-        c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
-    }),
     rule("cluster.pid_dir", "null, or an absolute folder, like /run/howdah", |c| {
         c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
     }),
