@@ -1,1 +1,25 @@
-//! End-to-end, fault, drift and tidy tests; everything drives the howdah binary.
+//! The harness of the end-to-end and fault tests: real processes of the one binary, in temporary folders,
+//! driven as a user drives them. The tests themselves are in `tests/`.
+
+pub mod binary;
+pub mod books;
+pub mod cluster;
+pub mod command;
+pub mod http;
+pub mod oracle;
+pub mod wait;
+
+pub use cluster::{Dev, DevOptions};
+pub use command::{Finished, howdah};
+
+/// Whether to run at full size (`HOWDAH_LONG=1`).
+#[must_use]
+pub fn long() -> bool {
+    config::env::process().long()
+}
+
+/// Runs of a repeated experiment: `n` at full size, else one.
+#[must_use]
+pub fn runs(n: u32) -> u32 {
+    if long() { n } else { 1 }
+}

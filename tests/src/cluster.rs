@@ -1,0 +1,311 @@
+//! A `howdah dev` cluster in a temporary folder: started, asked, killed and restarted daemon by daemon.
+//! Everything ends when it is dropped; if the test fails, all logs are printed first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Finished, finish, howdah};
+use crate::{http, wait};
+
+/// Time in which every state that tests wait for must come, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of each log's end that a failed test prints.
+const LOG_TAIL_BYTES: usize = 6000;
+
+/// What a test's cluster differs in.
+#[derive(Clone, Debug, Default)]
+pub struct DevOptions {
+    /// TaskTrackers; the default if absent.
+    pub trackers: Option<u32>,
+    /// `--set` overrides.
+    pub set: Vec<String>,
+}
+
+impl DevOptions {
+    /// That many TaskTrackers and chunkservers.
+    #[must_use]
+    pub fn trackers(n: u32) -> Self {
+        Self { trackers: Some(n), set: Vec::new() }
+    }
+
+    /// With a configuration key set.
+    #[must_use]
+    pub fn set(mut self, key_and_value: &str) -> Self {
+        self.set.push(key_and_value.to_owned());
+        self
+    }
+}
+
+/// A running cluster.
+pub struct Dev {
+    folder: TempDir,
+    supervisor: Option<Child>,
+    by_hand: Vec<Child>,
+}
+
+impl Dev {
+    /// Starts one in a new folder and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn start(options: &DevOptions) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut dev = Self { folder, supervisor: None, by_hand: Vec::new() };
+        dev.start_again(options);
+        dev
+    }
+
+    /// Starts it again in its folder, after [`Dev::stop`].
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn start_again(&mut self, options: &DevOptions) {
+        let mut command = howdah();
+        command.arg("dev").arg("--dir").arg(self.dir());
+        if let Some(trackers) = options.trackers {
+            command.args(["--trackers", &trackers.to_string()]);
+        }
+        for set in &options.set {
+            command.args(["--set", set]);
+        }
+        fs::create_dir_all(self.dir()).expect("the cluster's folder");
+        let events = self.events_file();
+        let mut child = command.stdout(Stdio::piped()).stderr(events).spawn().expect("dev starts");
+        let stdout = child.stdout.take().expect("its output is a pipe");
+        self.supervisor = Some(child);
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("its output can be read");
+        assert_eq!(line, "ready\n", "dev said: {}", self.events());
+    }
+
+    /// The cluster's folder.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("cluster")
+    }
+
+    /// A folder for the test's own files.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn events_file(&self) -> fs::File {
+        let path = self.folder.path().join("dev.stderr");
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        file.expect("the events can be written")
+    }
+
+    /// What the supervisor has said on standard error.
+    #[must_use]
+    pub fn events(&self) -> String {
+        fs::read_to_string(self.folder.path().join("dev.stderr")).unwrap_or_default()
+    }
+
+    /// The binary with `args`, as a client of this cluster.
+    #[must_use]
+    pub fn client(&self, args: &[&str]) -> Command {
+        let mut command = howdah();
+        command.args(args).arg("--config").arg(self.config_file());
+        command
+    }
+
+    /// Runs the binary with `args` as a client of this cluster, to its end.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Finished {
+        finish(&mut self.client(args))
+    }
+
+    /// The file for `--config`.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.dir().join("cluster.yaml")
+    }
+
+    /// The effective configuration.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    #[must_use]
+    pub fn config(&self) -> config::Config {
+        config::load(self.config_file(), &[]).expect("dev writes a valid configuration")
+    }
+
+    /// `host:port` of the JobTracker.
+    #[must_use]
+    pub fn jobtracker(&self) -> String {
+        self.config().jobtracker.address
+    }
+
+    /// Process id of a daemon, from its pid file.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn pid(&self, daemon: &str) -> i32 {
+        let path = self.pid_file(daemon);
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        text.trim().parse().expect("a pid file holds a number")
+    }
+
+    fn pid_file(&self, daemon: &str) -> PathBuf {
+        self.dir().join("pids").join(format!("{daemon}.pid"))
+    }
+
+    /// `kill -9` of a daemon; returns when it is gone.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&self, daemon: &str) {
+        let pid = Pid::from_raw(self.pid(daemon)).expect("a pid is positive");
+        kill_process(pid, Signal::KILL).unwrap_or_else(|e| panic!("kill {daemon}: {e}"));
+        wait::until("the killed process is gone", PATIENCE, || test_kill_process(pid).err());
+    }
+
+    /// Starts a daemon by hand after its death; returns when it has renewed its pid file and is ready.
+    ///
+    /// # Panics
+    /// When it can't be started, or does not get ready.
+    pub fn restart(&mut self, daemon: &str) {
+        let (command, number) = daemon.split_once('-').unwrap_or((daemon, ""));
+        let log = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.dir().join("logs").join(format!("{daemon}.log")))
+            .expect("its log can be written");
+        let mut start = self.client(&[command]);
+        if !number.is_empty() {
+            start.args(["--host", &format!("host-{number}")]);
+        }
+        let child = start.stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
+        let pid = child.id().cast_signed();
+        self.by_hand.push(child);
+        let file = self.pid_file(daemon);
+        let renewed = || {
+            let text = fs::read_to_string(&file).ok()?;
+            (text.trim().parse() == Ok(pid)).then_some(())
+        };
+        wait::until(&format!("{daemon} renews its pid file"), PATIENCE, renewed);
+        let address = self.address_of(daemon);
+        let ready = || http::get(&address, "/readyz").ok().filter(|answer| answer.status == 200);
+        wait::until(&format!("{daemon} gets ready again"), PATIENCE, ready);
+    }
+
+    /// `host:port` of a daemon.
+    ///
+    /// # Panics
+    /// When there is no such daemon.
+    #[must_use]
+    pub fn address_of(&self, daemon: &str) -> String {
+        let config = self.config();
+        let (kind, number) = daemon.split_once('-').unwrap_or((daemon, "1"));
+        let index = number.parse::<usize>().expect("a daemon's number") - 1;
+        let host = config.all_hosts().nth(index).expect("a daemon's host");
+        match kind {
+            "chunkmaster" => config.chunkmaster.address,
+            "jobtracker" => config.jobtracker.address,
+            "chunkserver" => host.chunkserver_address,
+            "tasktracker" => host.tasktracker_address,
+            other => panic!("no daemon {other}"),
+        }
+    }
+
+    /// Writes a job file and returns its path.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    #[must_use]
+    pub fn job_file(&self, name: &str, text: &str) -> String {
+        let path = self.scratch().join(name);
+        fs::write(&path, text).expect("a job file can be written");
+        path.to_str().expect("temporary paths are text").to_owned()
+    }
+
+    /// The state of a job, over REST alone.
+    ///
+    /// # Panics
+    /// When the JobTracker does not know it.
+    #[must_use]
+    pub fn job(&self, id: &str) -> Value {
+        let answer = http::get(&self.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.body
+    }
+
+    /// Waits until `reached` is true of the job's state. It never waits for a job that has ended
+    /// otherwise.
+    ///
+    /// # Panics
+    /// When the job ends without reaching it, or time is up.
+    pub fn await_job(&self, id: &str, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
+        wait::until(&format!("{id} {what}"), PATIENCE, || {
+            let answer = http::get(&self.jobtracker(), &format!("/v1/jobs/{id}")).ok()?;
+            let job = answer.body;
+            if reached(&job) {
+                return Some(job);
+            }
+            let ended =
+                ["SUCCEEDED", "FAILED", "KILLED"].iter().any(|state| job["state"] == *state);
+            assert!(!ended, "{id} ended before it reached: {what}: {job:#}");
+            None
+        })
+    }
+
+    /// Stops it as a user does, and returns the exit code.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut child = self.supervisor.take().expect("the cluster runs");
+        signal(&child, Signal::INT);
+        child.wait().expect("a child can be waited for").code()
+    }
+
+    /// The ends of all logs.
+    #[must_use]
+    pub fn logs(&self) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(self.dir().join("logs")).into_iter().flatten().flatten();
+        let tail = |path: &Path| {
+            let bytes = fs::read(path).unwrap_or_default();
+            let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
+            String::from_utf8_lossy(&bytes[from..]).into_owned()
+        };
+        entries.map(|e| (e.file_name().to_string_lossy().into_owned(), tail(&e.path()))).collect()
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        // It may have ended by itself.
+        kill_process(pid, signal).ok();
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("==== dev ====\n{}", self.events());
+            for (name, text) in self.logs() {
+                eprintln!("==== {name} ====\n{text}");
+            }
+        }
+        for child in &mut self.by_hand {
+            child.kill().ok();
+            child.wait().ok();
+        }
+        if let Some(mut child) = self.supervisor.take() {
+            // The daemons end with their supervisor.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
