@@ -26,8 +26,10 @@ const LICENCES: [&str; 14] = [
 /// entry that is no longer needed fails the test.
 const DUPLICATES: &[(&str, &str)] = &[
     ("base64", "reqwest and hyper-util 0.23; metrics-exporter-prometheus 0.22"),
-    ("getrandom", "ring 0.2; proptest's rand 0.3; tempfile 0.4"),
+    ("getrandom", "ring 0.2; metrics-util's rand 0.3; tempfile 0.4"),
     ("hashbrown", "metrics-util 0.16; indexmap 0.17"),
+    ("rand", "metrics-util 0.9; proptest 0.10"),
+    ("rand_core", "as rand"),
     ("syn", "the derive macros moved to 3 one by one"),
 ];
 
