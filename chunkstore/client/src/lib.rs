@@ -1,1 +1,26 @@
-//! Reading and writing files of the chunk store.
+//! Reading and writing files of the chunk store: the [`ChunkStore`] with its namespace calls, the
+//! [`FileWriter`] and the [`FileReader`], whole local files ([`local`]), and the two ends of the block
+//! stream in which chunk bytes travel ([`blocks`], [`transfer`]; the chunkserver uses them too). What a
+//! writer does when servers fail is decided in `chunkstore_core::writer`.
+//!
+//! Called by the JobTracker, the TaskTracker, the task runtime and the command line; must be used within
+//! a tokio runtime.
+
+pub mod blocks;
+pub mod checksum;
+mod error;
+pub mod local;
+mod order;
+mod read;
+mod replica_stream;
+mod stamps;
+mod store;
+pub mod transfer;
+mod upload;
+mod write;
+
+pub use chunkstore_core::writer::{GaveUp, ServerFailure};
+pub use error::StoreError;
+pub use read::FileReader;
+pub use store::{ChunkStore, CreateOptions, StoreSettings};
+pub use write::FileWriter;

@@ -1,0 +1,349 @@
+//! The two ends of a block stream (`chunkstore_protocol::block`): [`BlockEncoder`] cuts a chunk's bytes
+//! into checksummed blocks, [`BlockDecoder`] takes the stream apart again and verifies it. No I/O. The
+//! client uses both, the chunkserver decodes what it is sent.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use chunkstore_core::writer::Sent;
+use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, HEADER_BYTES};
+
+use crate::checksum::{ChunkChecksum, Crc32c, crc32c};
+
+/// Cuts a chunk's bytes into blocks. Whole blocks of what is pushed are shared, not copied.
+#[derive(Debug, Default)]
+pub struct BlockEncoder {
+    /// Room for a header, then the bytes of a block that is not full.
+    partial: BytesMut,
+    checksum: ChunkChecksum,
+    length: u64,
+}
+
+impl BlockEncoder {
+    /// Takes the next bytes of the chunk and appends the frames that are complete to `frames`.
+    pub fn push(&mut self, mut bytes: Bytes, frames: &mut Vec<Bytes>) {
+        self.length += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let filled = self.partial.len().saturating_sub(HEADER_BYTES);
+            if filled == 0 && bytes.len() >= BLOCK_BYTES {
+                let block = bytes.split_to(BLOCK_BYTES);
+                let header = self.header(&block);
+                frames.push(Bytes::copy_from_slice(&header));
+                frames.push(block);
+                continue;
+            }
+            if self.partial.is_empty() {
+                self.partial.put_bytes(0, HEADER_BYTES);
+            }
+            let taken = bytes.split_to(bytes.len().min(BLOCK_BYTES - filled));
+            self.partial.extend_from_slice(&taken);
+            if self.partial.len() == HEADER_BYTES + BLOCK_BYTES {
+                self.end_block(frames);
+            }
+        }
+    }
+
+    /// Appends the last block and the end mark, says what was sent, and begins anew.
+    pub fn finish(&mut self, frames: &mut Vec<Bytes>) -> Sent {
+        if !self.partial.is_empty() {
+            self.end_block(frames);
+        }
+        let checksum = self.checksum.value();
+        frames.push(Bytes::copy_from_slice(&BlockHeader { length: 0, checksum }.encode()));
+        let sent = Sent { length: self.length, checksum };
+        *self = Self::default();
+        sent
+    }
+
+    fn end_block(&mut self, frames: &mut Vec<Bytes>) {
+        let mut block = self.partial.split();
+        let header = self.header(&block[HEADER_BYTES..]);
+        block[..HEADER_BYTES].copy_from_slice(&header);
+        frames.push(block.freeze());
+    }
+
+    fn header(&mut self, block: &[u8]) -> [u8; HEADER_BYTES] {
+        let checksum = crc32c(block);
+        self.checksum.push(checksum);
+        let length = u32::try_from(block.len()).expect("a block's length fits");
+        BlockHeader { length, checksum }.encode()
+    }
+}
+
+/// What a [`BlockDecoder`] finds in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Bytes of the current block, NOT verified before its [`Item::BlockEnd`].
+    Bytes(Bytes),
+    /// The current block is whole and matches its checksum.
+    BlockEnd {
+        /// That checksum.
+        checksum: u32,
+    },
+    /// The stream is whole.
+    End {
+        /// CRC32C of its block checksums.
+        checksum: u32,
+    },
+}
+
+/// Why a block stream cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    /// A block header says more than a block may hold.
+    #[error("a block header at byte {offset} is malformed")]
+    BadHeader {
+        /// Bytes of blocks before it.
+        offset: u64,
+    },
+    /// A block does not match its checksum.
+    #[error("the block at byte {offset} does not match its checksum")]
+    Checksum {
+        /// Bytes of blocks before it.
+        offset: u64,
+    },
+    /// The end mark does not match the blocks before it.
+    #[error("the end mark does not match the {length} bytes before it")]
+    EndMark {
+        /// Those bytes.
+        length: u64,
+    },
+    /// A block follows one that was not full.
+    #[error("a block follows a short one at byte {offset}")]
+    AfterShortBlock {
+        /// Bytes of blocks before it.
+        offset: u64,
+    },
+    /// Bytes follow the end mark.
+    #[error("bytes follow the end mark")]
+    AfterEnd,
+    /// More bytes than allowed.
+    #[error("more than {limit} bytes")]
+    TooLong {
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// The stream ended before its end mark.
+    #[error("cut short after {length} bytes")]
+    CutShort {
+        /// Bytes of blocks that had arrived.
+        length: u64,
+    },
+}
+
+#[derive(Debug)]
+enum State {
+    Header { filled: usize },
+    Block { left: usize, expected: u32 },
+    Ended,
+}
+
+/// Takes a block stream apart: [`Self::feed`] a frame, then [`Self::next_item`] until it has no more.
+#[derive(Debug)]
+pub struct BlockDecoder {
+    frame: Bytes,
+    header: [u8; HEADER_BYTES],
+    state: State,
+    /// Of the current block.
+    crc: Crc32c,
+    checksum: ChunkChecksum,
+    length: u64,
+    limit: u64,
+    last_block_bytes: usize,
+}
+
+impl BlockDecoder {
+    /// For a stream of at most `limit` bytes, headers not counted.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self {
+            frame: Bytes::new(),
+            header: [0; HEADER_BYTES],
+            state: State::Header { filled: 0 },
+            crc: Crc32c::default(),
+            checksum: ChunkChecksum::default(),
+            length: 0,
+            limit,
+            last_block_bytes: BLOCK_BYTES,
+        }
+    }
+
+    /// Takes the next frame, cut wherever the transport pleased. All items of the frame before must have
+    /// been taken.
+    pub fn feed(&mut self, frame: Bytes) {
+        debug_assert!(self.frame.is_empty(), "items of the last frame are left");
+        self.frame = frame;
+    }
+
+    /// The next item of the frames so far; `None`: feed another.
+    ///
+    /// # Errors
+    /// When the stream cannot be trusted; nothing may be read from it after that.
+    pub fn next_item(&mut self) -> Result<Option<Item>, BlockError> {
+        if matches!(&self.state, State::Block { left: 0, .. }) {
+            return self.end_block().map(Some);
+        }
+        if self.frame.is_empty() {
+            return Ok(None);
+        }
+        match &mut self.state {
+            State::Block { left, .. } => {
+                let bytes = self.frame.split_to(self.frame.len().min(*left));
+                self.crc.update(&bytes);
+                *left -= bytes.len();
+                self.length += bytes.len() as u64;
+                Ok(Some(Item::Bytes(bytes)))
+            }
+            State::Header { filled } => {
+                let taken = self.frame.split_to(self.frame.len().min(HEADER_BYTES - *filled));
+                self.header[*filled..*filled + taken.len()].copy_from_slice(&taken);
+                *filled += taken.len();
+                if *filled < HEADER_BYTES {
+                    return Ok(None);
+                }
+                match self.begin_block()? {
+                    Some(end) => Ok(Some(end)),
+                    None => self.next_item(),
+                }
+            }
+            State::Ended => Err(BlockError::AfterEnd),
+        }
+    }
+
+    /// To be asked when the transport says that the stream is over.
+    ///
+    /// # Errors
+    /// When its end mark has not come.
+    pub fn finish(&self) -> Result<(), BlockError> {
+        match self.state {
+            State::Ended => Ok(()),
+            State::Header { .. } | State::Block { .. } => {
+                Err(BlockError::CutShort { length: self.length })
+            }
+        }
+    }
+
+    /// Bytes of blocks so far.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn begin_block(&mut self) -> Result<Option<Item>, BlockError> {
+        let offset = self.length;
+        let header = BlockHeader::decode(self.header).ok_or(BlockError::BadHeader { offset })?;
+        if header.length == 0 {
+            self.state = State::Ended;
+            let checksum = self.checksum.value();
+            return if header.checksum == checksum {
+                Ok(Some(Item::End { checksum }))
+            } else {
+                Err(BlockError::EndMark { length: offset })
+            };
+        }
+        let left = header.length as usize;
+        if self.last_block_bytes != BLOCK_BYTES {
+            return Err(BlockError::AfterShortBlock { offset });
+        }
+        if offset + left as u64 > self.limit {
+            return Err(BlockError::TooLong { limit: self.limit });
+        }
+        self.last_block_bytes = left;
+        self.state = State::Block { left, expected: header.checksum };
+        self.crc.reset();
+        Ok(None)
+    }
+
+    fn end_block(&mut self) -> Result<Item, BlockError> {
+        let State::Block { expected, .. } = &self.state else {
+            return Err(BlockError::AfterEnd);
+        };
+        let checksum = *expected;
+        if self.crc.value() != checksum {
+            let offset = self.length - self.last_block_bytes as u64;
+            return Err(BlockError::Checksum { offset });
+        }
+        self.checksum.push(checksum);
+        self.state = State::Header { filled: 0 };
+        Ok(Item::BlockEnd { checksum })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(n: usize) -> Vec<u8> {
+        (0..n).map(|i| (i * 31 % 251) as u8).collect()
+    }
+
+    fn encode(data: &[u8], piece: usize) -> (Vec<u8>, Sent) {
+        let mut encoder = BlockEncoder::default();
+        let mut frames = Vec::new();
+        for part in data.chunks(piece) {
+            encoder.push(Bytes::copy_from_slice(part), &mut frames);
+        }
+        let sent = encoder.finish(&mut frames);
+        (frames.concat(), sent)
+    }
+
+    fn decode(stream: &[u8], frame: usize, limit: u64) -> Result<(Vec<u8>, u32), BlockError> {
+        let mut decoder = BlockDecoder::new(limit);
+        let (mut out, mut end) = (Vec::new(), 0);
+        for part in stream.chunks(frame) {
+            decoder.feed(Bytes::copy_from_slice(part));
+            while let Some(item) = decoder.next_item()? {
+                match item {
+                    Item::Bytes(bytes) => out.extend_from_slice(&bytes),
+                    Item::BlockEnd { .. } => {}
+                    Item::End { checksum } => end = checksum,
+                }
+            }
+        }
+        decoder.finish()?;
+        assert_eq!(decoder.length(), out.len() as u64);
+        Ok((out, end))
+    }
+
+    #[test]
+    fn a_chunk_round_trips_however_it_is_cut() {
+        for n in [0, 1, 7, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 5] {
+            let data = bytes(n);
+            let (reference, sent) = encode(&data, usize::MAX);
+            assert_eq!(sent.length, n as u64);
+            for piece in [1000, BLOCK_BYTES, 100_000] {
+                assert_eq!(encode(&data, piece), (reference.clone(), sent), "{n} by {piece}");
+            }
+            for frame in [3, 1009, BLOCK_BYTES + HEADER_BYTES, usize::MAX] {
+                let decoded = decode(&reference, frame, n as u64);
+                assert_eq!(decoded, Ok((data.clone(), sent.checksum)), "{n} by {frame}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_changed_byte_and_no_missing_tail_goes_unnoticed() {
+        let data = bytes(2 * BLOCK_BYTES + 100);
+        let (stream, _) = encode(&data, usize::MAX);
+        for at in (0..stream.len()).step_by(997).chain(stream.len() - 120..stream.len()) {
+            let mut changed = stream.clone();
+            changed[at] ^= 0x10;
+            assert!(decode(&changed, 5000, 1 << 30).is_err(), "changed at {at}");
+            assert!(decode(&stream[..at], 5000, 1 << 30).is_err(), "cut at {at}");
+        }
+        let longer = [stream.clone(), vec![0]].concat();
+        assert_eq!(decode(&longer, 5000, 1 << 30), Err(BlockError::AfterEnd));
+        let limit = data.len() as u64 - 1;
+        assert_eq!(decode(&stream, 5000, limit), Err(BlockError::TooLong { limit }));
+    }
+
+    #[test]
+    fn a_short_block_is_the_last() {
+        let mut frames = Vec::new();
+        let mut encoder = BlockEncoder::default();
+        encoder.push(Bytes::from_static(b"short"), &mut frames);
+        encoder.end_block(&mut frames);
+        encoder.push(Bytes::from_static(b"another"), &mut frames);
+        encoder.finish(&mut frames);
+        let refused = decode(&frames.concat(), 100, 1000);
+        assert_eq!(refused, Err(BlockError::AfterShortBlock { offset: 5 }));
+    }
+}

@@ -1,0 +1,231 @@
+//! Why the chunk store did not do what its caller wanted, as programs act on it. The sentences come from
+//! whoever knows best: the chunk master's problem document, or the list of what each chunkserver said.
+
+use std::path::PathBuf;
+
+use chunkstore_core::writer::{GaveUp, ServerFailure};
+use chunkstore_protocol::{ChunkId, ProblemKind, StorePath};
+use net::{CallError, Problem};
+
+/// Why an operation of the chunk store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No file or folder of that name.
+    #[error("{problem}")]
+    NotFound {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The name is taken.
+    #[error("{problem}")]
+    AlreadyExists {
+        /// What was to be made.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// A folder was needed, this is a file.
+    #[error("{problem}")]
+    NotAFolder {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// A file was needed, this is a folder.
+    #[error("{problem}")]
+    IsAFolder {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The folder has entries.
+    #[error("{problem}")]
+    FolderNotEmpty {
+        /// What was to be removed.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The file is still being written.
+    #[error("{problem}")]
+    StillOpen {
+        /// The file.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The writer's lease is gone: the file was removed, or the writer was cut off for too long.
+    #[error("the file {path} can't be written any more: its lease is lost; write it again")]
+    LeaseLost {
+        /// The file.
+        path: StorePath,
+    },
+    /// No chunkserver can take a chunk.
+    #[error("{problem}")]
+    NoServers {
+        /// The file that was to be written.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// A chunk could not be written to enough chunkservers.
+    #[error("the file {path} can't be written: {gave_up}")]
+    TooFewReplicas {
+        /// The file.
+        path: StorePath,
+        /// The chunk, and what each server said.
+        gave_up: GaveUp,
+    },
+    /// No replica of a chunk could be read.
+    #[error(
+        "the file {path} can't be read at byte {offset}: chunk {chunk} has no readable replica ({})",
+        show(.failures)
+    )]
+    Unreadable {
+        /// The file.
+        path: StorePath,
+        /// First byte that could not be read.
+        offset: u64,
+        /// The chunk it lies in.
+        chunk: ChunkId,
+        /// What each server said.
+        failures: Vec<ServerFailure>,
+    },
+    /// Another file stands at the path than the one that was opened.
+    #[error("the file {path} was replaced while it was read: open it again")]
+    Replaced {
+        /// The file.
+        path: StorePath,
+    },
+    /// More than the caller wants to hold.
+    #[error("{path} has more than {limit} {what}")]
+    TooMuch {
+        /// The file or folder.
+        path: StorePath,
+        /// `bytes` or `entries`.
+        what: &'static str,
+        /// The caller's limit.
+        limit: u64,
+    },
+    /// The capability does not allow this.
+    #[error("{problem}")]
+    Forbidden {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The master, or a disk, has no room.
+    #[error("{problem}")]
+    OutOfSpace {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The master said no for another reason.
+    #[error("{problem}")]
+    Refused {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// The chunk master could not be asked, or its answer did not arrive.
+    #[error("the chunk master: {source}")]
+    Call {
+        /// What was asked for.
+        path: StorePath,
+        /// What happened.
+        source: CallError,
+    },
+    /// A file on this machine.
+    #[error("{}: {source}", path.display())]
+    Local {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+fn show(failures: &[ServerFailure]) -> String {
+    if failures.is_empty() {
+        return "no live chunkserver holds one: start the chunkservers that do".to_owned();
+    }
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl StoreError {
+    /// Sorts the failure of a call about `path`.
+    #[must_use]
+    pub fn from_call(path: &StorePath, source: CallError) -> Self {
+        let path = path.clone();
+        let problem = match source {
+            CallError::Problem { problem, .. } => problem,
+            source => return Self::Call { path, source },
+        };
+        match problem_kind(&problem) {
+            Some(ProblemKind::NotFound) => Self::NotFound { path, problem },
+            Some(ProblemKind::AlreadyExists) => Self::AlreadyExists { path, problem },
+            Some(ProblemKind::NotAFolder) => Self::NotAFolder { path, problem },
+            Some(ProblemKind::IsAFolder) => Self::IsAFolder { path, problem },
+            Some(ProblemKind::FolderNotEmpty) => Self::FolderNotEmpty { path, problem },
+            Some(ProblemKind::StillOpen) => Self::StillOpen { path, problem },
+            Some(ProblemKind::LeaseLost) => Self::LeaseLost { path },
+            Some(ProblemKind::NoServers) => Self::NoServers { path, problem },
+            Some(ProblemKind::Forbidden) => Self::Forbidden { path, problem },
+            Some(ProblemKind::OutOfSpace) => Self::OutOfSpace { path, problem },
+            _ => Self::Refused { path, problem },
+        }
+    }
+
+    /// Whether nobody listens at the master's address.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.is_connect())
+    }
+
+    /// Whether the same operation may succeed in a moment, without anybody's help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => source.is_transient(),
+            Self::Refused { problem, .. } => problem.status == 503,
+            Self::NoServers { .. } | Self::TooFewReplicas { .. } | Self::Unreadable { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// The chunk store's name for a problem; `None` for one that this version does not know.
+pub(crate) fn problem_kind(problem: &Problem) -> Option<ProblemKind> {
+    serde_json::from_value(serde_json::Value::String(problem.kind.clone())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_sorted_by_their_type_and_keep_their_sentence() {
+        let path: StorePath = "/a".parse().unwrap();
+        let sort = |kind: &str| {
+            let problem = Problem::new(404, kind, "no file /a: list / to see what there is");
+            StoreError::from_call(&path, CallError::Problem { address: "m:1".into(), problem })
+        };
+        assert!(matches!(sort("not-found"), StoreError::NotFound { .. }));
+        assert!(matches!(sort("already-exists"), StoreError::AlreadyExists { .. }));
+        assert!(matches!(sort("lease-lost"), StoreError::LeaseLost { .. }));
+        assert!(matches!(sort("made-of-cheese"), StoreError::Refused { .. }));
+        assert_eq!(sort("not-found").to_string(), "no file /a: list / to see what there is");
+        let connect = CallError::Connect { address: "m:1".into(), cause: "refused".into() };
+        let error = StoreError::from_call(&path, connect);
+        assert!(error.is_connect() && error.is_transient());
+        assert!(error.to_string().contains("m:1"), "{error}");
+    }
+}

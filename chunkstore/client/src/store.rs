@@ -1,0 +1,365 @@
+//! The chunk store as its clients hold it: connection settings and the calls about names. Files are
+//! written by `write` and read by `read`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chunkstore_protocol::{
+    Create, Created, Delete, Done, FileStatus, List, Listing, Locate, Located, Mkdir, Publish,
+    Rename, Stat, StorePath, Winner,
+};
+use ids::{ClientId, HostName, RackName, RequestStamp};
+use net::{Backoff, CallError, Client};
+
+use crate::error::problem_kind;
+use crate::stamps::Stamps;
+use crate::{FileReader, FileWriter, StoreError};
+
+/// Entries that one page of a listing asks for.
+const PAGE_ENTRIES: u32 = 1000;
+
+/// Where the chunk store is, and where its client stands.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// `host:port` of the chunk master.
+    pub master: String,
+    /// The client's host, if a chunkserver may run there too.
+    pub host: Option<HostName>,
+    /// Its rack.
+    pub rack: RackName,
+    /// How long to go on while the master, or all replicas of a chunk, cannot be reached.
+    pub retry_for: Duration,
+}
+
+/// How a new file is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// Make missing folders above.
+    pub parents: bool,
+    /// Replicas asked for; the master's default if `None`.
+    pub replication: Option<u8>,
+    /// Length limit of the chunks, bytes; the master's default if `None`.
+    pub chunk_bytes: Option<u64>,
+}
+
+/// A client of the chunk store. Clones share one client id and its connections.
+///
+/// Every call is repeated while the master is away, for `retry_for`; stamps make that safe.
+#[derive(Clone, Debug)]
+pub struct ChunkStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    settings: StoreSettings,
+    stamps: Stamps,
+    readers: AtomicUsize,
+}
+
+impl ChunkStore {
+    /// A client whose calls bear the token of `client`.
+    #[must_use]
+    pub fn new(client: Client, settings: StoreSettings) -> Self {
+        let readers = AtomicUsize::new(usize::from(net::random_u64() as u8));
+        Self { inner: Arc::new(Inner { client, settings, stamps: Stamps::new(), readers }) }
+    }
+
+    /// The settings it was made with.
+    #[must_use]
+    pub fn settings(&self) -> &StoreSettings {
+        &self.inner.settings
+    }
+
+    /// What stands at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if nothing does.
+    pub async fn stat(&self, path: &StorePath) -> Result<FileStatus, StoreError> {
+        self.ask("/v1/files/stat", path, &Stat { path: path.clone() }).await
+    }
+
+    /// Whether anything stands at `path`.
+    ///
+    /// # Errors
+    /// When the master can't be asked.
+    pub async fn exists(&self, path: &StorePath) -> Result<bool, StoreError> {
+        match self.stat(path).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One page of a folder, at most `limit` entries whose names come after `after`.
+    ///
+    /// # Errors
+    /// When there is no such folder, or the master can't be asked.
+    pub async fn list(
+        &self,
+        folder: &StorePath,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Listing, StoreError> {
+        self.ask("/v1/files/list", folder, &List { path: folder.clone(), after, limit }).await
+    }
+
+    /// All entries of a folder, sorted by the names' bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMuch`] if there are more than `entries_max`; otherwise as [`Self::list`].
+    pub async fn list_all(
+        &self,
+        folder: &StorePath,
+        entries_max: usize,
+    ) -> Result<Vec<FileStatus>, StoreError> {
+        let mut entries = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.list(folder, after, PAGE_ENTRIES).await?;
+            entries.extend(page.entries);
+            if entries.len() > entries_max {
+                return Err(StoreError::TooMuch {
+                    path: folder.clone(),
+                    what: "entries",
+                    limit: entries_max as u64,
+                });
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(entries),
+            }
+        }
+    }
+
+    /// Makes a folder; with `parents` also those above it, and an existing one is fine.
+    ///
+    /// # Errors
+    /// When something stands in the way, or the master can't be asked.
+    pub async fn mkdir(&self, path: &StorePath, parents: bool) -> Result<(), StoreError> {
+        let request = |stamp| Mkdir { stamp, path: path.clone(), parents };
+        self.change::<_, Done>("/v1/files/mkdir", path, request).await.map(drop)
+    }
+
+    /// Moves a file or folder, atomically; `to` must not exist.
+    ///
+    /// # Errors
+    /// When `from` does not exist, `to` does, or the master can't be asked.
+    pub async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+        let request = |stamp| Rename { stamp, from: from.clone(), to: to.clone() };
+        self.change::<_, Done>("/v1/files/rename", from, request).await.map(drop)
+    }
+
+    /// Removes a file or folder; one with entries only if `recursive`.
+    ///
+    /// # Errors
+    /// When it does not exist or has entries, or the master can't be asked.
+    pub async fn delete(&self, path: &StorePath, recursive: bool) -> Result<(), StoreError> {
+        let request = |stamp| Delete { stamp, path: path.clone(), recursive };
+        self.change::<_, Done>("/v1/files/delete", path, request).await.map(drop)
+    }
+
+    /// Makes `target` of the winners in `staging`, with an empty file `marker`, in one transaction; the
+    /// rest of `staging` goes.
+    ///
+    /// # Errors
+    /// When `target` exists, a winner does not or is open, or the master can't be asked.
+    pub async fn publish(
+        &self,
+        staging: &StorePath,
+        winners: &[Winner],
+        target: &StorePath,
+        marker: &str,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| Publish {
+            stamp,
+            staging: staging.clone(),
+            winners: winners.to_vec(),
+            target: target.clone(),
+            marker: marker.to_owned(),
+        };
+        self.change::<_, Done>("/v1/files/publish", target, request).await.map(drop)
+    }
+
+    /// Where the chunks of a closed file are that cover `length` bytes (to the end if `None`) from
+    /// `offset` on.
+    ///
+    /// # Errors
+    /// When there is no such file, it is still open, or the master can't be asked.
+    pub async fn locate(
+        &self,
+        path: &StorePath,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Located, StoreError> {
+        self.ask("/v1/files/locate", path, &Locate { path: path.clone(), offset, length }).await
+    }
+
+    /// Makes a new file and opens it for writing.
+    ///
+    /// # Errors
+    /// When something stands there, a folder above is missing (without `parents`), no chunkserver is alive
+    /// for as long as retries go on, or the master can't be asked.
+    pub async fn create(
+        &self,
+        path: &StorePath,
+        options: CreateOptions,
+    ) -> Result<FileWriter, StoreError> {
+        let asked = clock::monotonic();
+        let waiting = clock::Stopwatch::start();
+        let mut backoff = Backoff::default();
+        let created: Created = loop {
+            let request = |stamp| Create {
+                stamp,
+                path: path.clone(),
+                parents: options.parents,
+                replication: options.replication,
+                chunk_bytes: options.chunk_bytes,
+                writer_host: self.inner.settings.host.clone(),
+            };
+            match self.change("/v1/files/create", path, request).await {
+                // The servers register again when the master has restarted.
+                Err(StoreError::NoServers { .. })
+                    if waiting.elapsed() < self.inner.settings.retry_for =>
+                {
+                    backoff.pause().await;
+                }
+                answer => break answer?,
+            }
+        };
+        Ok(FileWriter::new(self.clone(), path.clone(), &created, asked))
+    }
+
+    /// Opens a closed file for reading, from its beginning.
+    ///
+    /// # Errors
+    /// When there is no such file, it is still open, or the master can't be asked.
+    pub async fn open(&self, path: &StorePath) -> Result<FileReader, StoreError> {
+        FileReader::open(self.clone(), path.clone(), 0, None).await
+    }
+
+    /// Opens a closed file for reading `length` bytes from `offset` on: one call fewer than
+    /// [`Self::open`] and a seek.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_range(
+        &self,
+        path: &StorePath,
+        offset: u64,
+        length: u64,
+    ) -> Result<FileReader, StoreError> {
+        FileReader::open(self.clone(), path.clone(), offset, Some(length)).await
+    }
+
+    /// The bytes of a small file.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMuch`] if it has more than `bytes_max`; otherwise as [`Self::open`].
+    pub async fn read_all(&self, path: &StorePath, bytes_max: u64) -> Result<Vec<u8>, StoreError> {
+        let mut reader = self.open(path).await?;
+        if reader.len() > bytes_max {
+            let path = path.clone();
+            return Err(StoreError::TooMuch { path, what: "bytes", limit: bytes_max });
+        }
+        let mut bytes = Vec::new();
+        while let Some(piece) = reader.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    /// Makes a new file of these bytes. On failure the open file is taken back, as far as the master can
+    /// be asked.
+    ///
+    /// # Errors
+    /// As [`Self::create`], [`FileWriter::write`] and [`FileWriter::close`].
+    pub async fn write_all(
+        &self,
+        path: &StorePath,
+        bytes: impl Into<bytes::Bytes>,
+        options: CreateOptions,
+    ) -> Result<FileStatus, StoreError> {
+        let mut writer = self.create(path, options).await?;
+        match writer.write(bytes.into()).await {
+            Ok(()) => writer.close().await,
+            Err(error) => {
+                // The failed write is what the caller must hear of; the lease ends by itself.
+                let _ = writer.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn client_id(&self) -> &ClientId {
+        self.inner.stamps.client()
+    }
+
+    /// A number that differs from reader to reader.
+    pub(crate) fn next_rotation(&self) -> usize {
+        self.inner.readers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a question, repeatedly while the master is away.
+    pub(crate) async fn ask<Q, A>(
+        &self,
+        route: &str,
+        path: &StorePath,
+        request: &Q,
+    ) -> Result<A, StoreError>
+    where
+        Q: serde::Serialize + Sync,
+        A: serde::de::DeserializeOwned,
+    {
+        self.call(route, request).await.map_err(|error| StoreError::from_call(path, error))
+    }
+
+    /// Sends a mutation with a stamp of its own, repeatedly while the master is away.
+    pub(crate) async fn change<Q, A>(
+        &self,
+        route: &str,
+        path: &StorePath,
+        request: impl Fn(RequestStamp) -> Q,
+    ) -> Result<A, StoreError>
+    where
+        Q: serde::Serialize + Sync,
+        A: serde::de::DeserializeOwned,
+    {
+        let slot = self.inner.stamps.take().await;
+        self.ask(route, path, &request(slot.stamp())).await
+    }
+
+    async fn call<Q, A>(&self, route: &str, request: &Q) -> Result<A, CallError>
+    where
+        Q: serde::Serialize + Sync,
+        A: serde::de::DeserializeOwned,
+    {
+        let StoreSettings { master, retry_for, .. } = &self.inner.settings;
+        let started = clock::Stopwatch::start();
+        let mut backoff = Backoff::default();
+        loop {
+            match self.inner.client.post(master, route, request).await {
+                Err(error) if is_retried(&error) && started.elapsed() < *retry_for => {
+                    tracing::debug!(%error, route, "asking the chunk master again");
+                    backoff.pause().await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// A master without servers has answered: another request, with a stamp of its own, must ask again.
+fn is_retried(error: &CallError) -> bool {
+    let no_servers = error
+        .problem()
+        .and_then(problem_kind)
+        .is_some_and(|kind| kind == chunkstore_protocol::ProblemKind::NoServers);
+    error.is_transient() && !no_servers
+}

@@ -1,0 +1,105 @@
+//! One chunk on its way through its pipeline: a task that sends what comes out of a bounded channel.
+//! Only `write` calls this.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunkstore_core::writer::ServerFailure;
+use chunkstore_protocol::{Allocation, SealedChunk, ServerAddress};
+use futures_util::stream;
+use ids::HostName;
+use net::{CallError, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::transfer::{put_chunk, put_stall_limit};
+
+/// Frames between the writer and the network: about 1 MiB of blocks.
+const FRAMES_IN_FLIGHT: usize = 32;
+
+/// What the head of a pipeline made of a chunk.
+pub(crate) type Outcome = Result<SealedChunk, ServerFailure>;
+
+/// An upload under way. Dropping it ends it, and what the servers have of the chunk is removed.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    head: HostName,
+    stall_limit: Duration,
+    frames: Option<mpsc::Sender<Bytes>>,
+    n_sent: usize,
+    task: JoinHandle<Result<SealedChunk, CallError>>,
+}
+
+impl Upload {
+    /// Starts to send to `head`, the first server of the allocation's pipeline.
+    pub(crate) fn start(client: &Client, allocation: &Allocation, head: &ServerAddress) -> Self {
+        let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
+        let client = client.with_token(allocation.token.clone());
+        let task = tokio::spawn(send(client, allocation.clone(), head.clone(), receiver));
+        Self {
+            head: head.host.clone(),
+            stall_limit: put_stall_limit(allocation.pipeline.len()),
+            frames: Some(frames),
+            n_sent: 0,
+            task,
+        }
+    }
+
+    /// Sends the frames of the chunk that it has not yet sent. `Some` if the upload ended instead.
+    pub(crate) async fn push(&mut self, frames: &[Bytes]) -> Option<Outcome> {
+        if self.task.is_finished() {
+            return Some(self.outcome().await);
+        }
+        while let Some(frame) = frames.get(self.n_sent) {
+            let sender = self.frames.as_ref()?;
+            match tokio::time::timeout(self.stall_limit, sender.send(frame.clone())).await {
+                Ok(Ok(())) => self.n_sent += 1,
+                Ok(Err(_)) => return Some(self.outcome().await),
+                Err(_) => return Some(Err(self.stalled("took no bytes"))),
+            }
+        }
+        None
+    }
+
+    /// What became of the chunk; the end mark must have been sent.
+    pub(crate) async fn finish(&mut self) -> Outcome {
+        self.frames = None;
+        self.outcome().await
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        match tokio::time::timeout(self.stall_limit, &mut self.task).await {
+            Ok(Ok(Ok(sealed))) => Ok(sealed),
+            Ok(Ok(Err(error))) => Err(self.head_failed(error.to_string())),
+            Ok(Err(error)) => Err(self.head_failed(format!("the upload was ended: {error}"))),
+            Err(_) => Err(self.stalled("did not seal the chunk")),
+        }
+    }
+
+    fn stalled(&self, what: &str) -> ServerFailure {
+        self.head_failed(format!("{what} within {} s", self.stall_limit.as_secs()))
+    }
+
+    fn head_failed(&self, reason: String) -> ServerFailure {
+        ServerFailure { host: self.head.clone(), reason }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn send(
+    client: Client,
+    allocation: Allocation,
+    head: ServerAddress,
+    frames: mpsc::Receiver<Bytes>,
+) -> Result<SealedChunk, CallError> {
+    let downstream = allocation.pipeline.get(1..).unwrap_or_default();
+    let body = stream::unfold(frames, async |mut frames| {
+        frames.recv().await.map(|frame| (Ok::<_, std::io::Error>(frame), frames))
+    });
+    put_chunk(&client, &head, downstream, (allocation.chunk, allocation.version), body).await
+}

@@ -1,0 +1,283 @@
+//! Writing one file: cuts it into chunks, streams each through its pipeline while the caller writes, and
+//! keeps a chunk's blocks until it is sealed, so that it can be sent again to other servers. What happens
+//! after a failure is decided by `chunkstore_core::writer`; the bytes on the way are `upload`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use chunkstore_core::writer::{GaveUp, Lease, Next, Sent, Writer};
+use chunkstore_protocol::{
+    Allocation, ChunkId, Created, Done, FileId, FileStatus, Renew, StorePath,
+};
+use ids::Monotonic;
+use tokio::task::JoinHandle;
+
+use crate::blocks::BlockEncoder;
+use crate::upload::{Outcome, Upload};
+use crate::{ChunkStore, StoreError};
+
+/// A file being written. It is readable from the moment [`FileWriter::close`] returns, and not before.
+///
+/// Memory: the blocks of the current chunk, at most the file's `chunk_bytes`, shared with what the caller
+/// wrote where that was whole blocks. Dropping a writer stops the renewals of its lease; the open file
+/// disappears when the lease ends.
+#[derive(Debug)]
+pub struct FileWriter {
+    store: ChunkStore,
+    path: StorePath,
+    core: Writer,
+    encoder: BlockEncoder,
+    /// The current chunk, as far as it is encoded: kept to be sent again.
+    frames: Vec<Bytes>,
+    chunk_length: u64,
+    upload: Option<Upload>,
+    renewals: Renewals,
+    length: u64,
+}
+
+impl FileWriter {
+    /// Of a file created at `asked`.
+    pub(crate) fn new(
+        store: ChunkStore,
+        path: StorePath,
+        created: &Created,
+        asked: Monotonic,
+    ) -> Self {
+        let settings = store.settings();
+        let core = Writer::new(created, settings.host.clone(), settings.retry_for);
+        let length = std::time::Duration::from_millis(created.lease_ms);
+        let lease = Lease::new(asked, length);
+        Self {
+            renewals: Renewals::start(store.clone(), path.clone(), core.file(), lease),
+            store,
+            path,
+            core,
+            encoder: BlockEncoder::default(),
+            frames: Vec::new(),
+            chunk_length: 0,
+            upload: None,
+            length: 0,
+        }
+    }
+
+    /// The file's path.
+    #[must_use]
+    pub fn path(&self) -> &StorePath {
+        &self.path
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether nothing is written so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Appends bytes. On return they are on their way, not yet durable; what of the file may be relied on
+    /// is what a successful [`Self::close`] says. After an error the file can't be finished: abandon it.
+    ///
+    /// Must not be cancelled: the bytes of a dropped call may be written in part.
+    ///
+    /// # Errors
+    /// When a chunk can't be written to enough servers, the lease is lost, or the master can't be asked.
+    pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        if self.renewals.is_lost() {
+            return Err(StoreError::LeaseLost { path: self.path.clone() });
+        }
+        while !bytes.is_empty() {
+            let room = self.core.chunk_bytes().saturating_sub(self.chunk_length);
+            if room == 0 {
+                self.seal_chunk().await?;
+                continue;
+            }
+            let n = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+            self.chunk_length += n as u64;
+            self.length += n as u64;
+            self.encoder.push(bytes.split_to(n), &mut self.frames);
+            self.deliver(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file: seals its last chunk and tells the master. From then on it is readable, whole and
+    /// durable on at least `min(2, replicas asked for)` disks.
+    ///
+    /// # Errors
+    /// As [`Self::write`]. When a chunk could not be written the open file is taken back.
+    pub async fn close(mut self) -> Result<FileStatus, StoreError> {
+        if self.chunk_length > 0
+            && let Err(error) = self.seal_chunk().await
+        {
+            // The failed chunk is what the caller must hear of; the lease ends by itself.
+            let _ = self.abandon().await;
+            return Err(error);
+        }
+        let Self { store, path, core, renewals, .. } = self;
+        let closed = store.change("/v1/files/close", &path, |stamp| core.close(stamp)).await;
+        drop(renewals);
+        closed
+    }
+
+    /// Gives the file up: it disappears.
+    ///
+    /// # Errors
+    /// When the master can't be asked; then the file disappears when its lease ends.
+    pub async fn abandon(self) -> Result<(), StoreError> {
+        let Self { store, path, core, upload, .. } = self;
+        drop(upload);
+        let request = |stamp| core.abandon(stamp);
+        store.change::<_, Done>("/v1/files/abandon", &path, request).await.map(drop)
+    }
+
+    async fn seal_chunk(&mut self) -> Result<(), StoreError> {
+        let sent = self.encoder.finish(&mut self.frames);
+        self.deliver(Some(sent)).await?;
+        self.frames.clear();
+        self.chunk_length = 0;
+        Ok(())
+    }
+
+    /// Sends the frames that are not sent yet, again and elsewhere after failures. With `end` (the end
+    /// mark is among them) until the chunk is sealed.
+    async fn deliver(&mut self, end: Option<Sent>) -> Result<(), StoreError> {
+        while !self.frames.is_empty() {
+            let Some(outcome) = self.send_frames(end.is_some()).await? else {
+                return Ok(());
+            };
+            self.upload = None;
+            // An answer before the end mark can only be a failure: nothing was sent as a whole yet.
+            let sent = end.unwrap_or(Sent { length: 0, checksum: 0 });
+            match self.core.handle_uploaded(clock::monotonic(), sent, outcome) {
+                Next::Sealed => return Ok(()),
+                Next::Allocate { not_before } => self.allocate(not_before).await?,
+                Next::GiveUp(gave_up) => return Err(self.gave_up(gave_up)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_frames(&mut self, is_end: bool) -> Result<Option<Outcome>, StoreError> {
+        if self.upload.is_none() {
+            self.upload = Some(self.start_upload().await?);
+        }
+        let Some(upload) = &mut self.upload else {
+            return Ok(None);
+        };
+        match upload.push(&self.frames).await {
+            Some(outcome) => Ok(Some(outcome)),
+            None if is_end => Ok(Some(upload.finish().await)),
+            None => Ok(None),
+        }
+    }
+
+    async fn start_upload(&mut self) -> Result<Upload, StoreError> {
+        loop {
+            match self.core.allocation() {
+                Some(allocation) => match allocation.pipeline.first() {
+                    Some(head) => {
+                        return Ok(Upload::start(self.store.client(), allocation, head));
+                    }
+                    None => self.no_servers(allocation.chunk).await?,
+                },
+                None => self.allocate(clock::monotonic()).await?,
+            }
+        }
+    }
+
+    async fn allocate(&mut self, not_before: Monotonic) -> Result<(), StoreError> {
+        let failed = self.core.allocation().map(|allocation| allocation.chunk);
+        wait_until(not_before).await;
+        let core = &self.core;
+        let answer: Result<Allocation, _> =
+            self.store.change("/v1/files/allocate", &self.path, |stamp| core.allocate(stamp)).await;
+        match answer {
+            Ok(allocation) => {
+                self.core.handle_allocated(allocation);
+                Ok(())
+            }
+            Err(StoreError::NoServers { .. }) => {
+                self.no_servers(failed.unwrap_or(ChunkId(0))).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next turn of [`Self::start_upload`] or [`Self::deliver`] asks again.
+    async fn no_servers(&mut self, chunk: ChunkId) -> Result<(), StoreError> {
+        match self.core.handle_no_servers(clock::monotonic(), chunk) {
+            Next::Sealed => Ok(()),
+            Next::Allocate { not_before } => {
+                wait_until(not_before).await;
+                Ok(())
+            }
+            Next::GiveUp(gave_up) => Err(self.gave_up(gave_up)),
+        }
+    }
+
+    fn gave_up(&self, gave_up: GaveUp) -> StoreError {
+        StoreError::TooFewReplicas { path: self.path.clone(), gave_up }
+    }
+}
+
+async fn wait_until(when: Monotonic) {
+    let pause = when.since(clock::monotonic());
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Keeps a lease in the background until dropped.
+#[derive(Debug)]
+struct Renewals {
+    lost: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Renewals {
+    fn start(store: ChunkStore, path: StorePath, file: FileId, lease: Lease) -> Self {
+        let lost = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(renew(store, path, file, lease, Arc::clone(&lost)));
+        Self { lost, task }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Renewals {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn renew(
+    store: ChunkStore,
+    path: StorePath,
+    file: FileId,
+    mut lease: Lease,
+    lost: Arc<AtomicBool>,
+) {
+    let request = Renew { client: store.client_id().clone(), files: vec![file] };
+    loop {
+        wait_until(lease.poll_timeout()).await;
+        let asked = clock::monotonic();
+        match store.ask::<_, Done>("/v1/files/renew", &path, &request).await {
+            Ok(_) => lease.handle_renewed(asked),
+            Err(StoreError::LeaseLost { .. }) => {
+                lost.store(true, Ordering::Relaxed);
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%path, %error, "the lease of an open file was not renewed");
+                lease.handle_silent(clock::monotonic());
+            }
+        }
+    }
+}
