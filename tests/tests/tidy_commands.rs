@@ -1,0 +1,87 @@
+//! The command line against the README: the same commands, and what `config` says of the sample files.
+//! Starts the binary, but no daemon.
+
+use std::collections::BTreeSet;
+
+use tests::binary::root;
+use tests::command::{finish, run};
+
+/// The commands that `howdah ARGS --help` lists.
+fn commands_of(args: &[&str]) -> BTreeSet<String> {
+    let text = run(args.iter().chain(&["--help"])).success().text();
+    let (_, list) = text.split_once("Commands:\n").expect("the help lists commands");
+    let lines = list.lines().take_while(|line| line.starts_with("  "));
+    let names = lines.filter(|line| !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// The lines `howdah NAMES   TEXT` of the README's section on commands.
+fn readme_lines() -> Vec<(String, String)> {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md stands");
+    let (_, section) = readme.split_once("## Commands").expect("it has the section");
+    let block = section.split("```").nth(1).expect("which has a block");
+    let lines = block.lines().filter_map(|line| line.strip_prefix("howdah "));
+    lines
+        .map(|line| line.split_once("  ").expect("names and text are two spaces apart"))
+        .map(|(names, text)| (names.trim().to_owned(), text.trim().to_owned()))
+        .collect()
+}
+
+fn list(text: &str, separator: char) -> BTreeSet<String> {
+    text.split(separator).map(|name| name.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_readme_lists_the_commands_there_are() {
+    let hidden = ["task"].map(str::to_owned);
+    let written: BTreeSet<String> =
+        readme_lines().iter().flat_map(|(names, _)| list(names, '|')).collect();
+    let mut real = commands_of(&[]);
+    real.retain(|name| !hidden.contains(name));
+    assert_eq!(written, real);
+}
+
+#[test]
+fn the_readme_lists_the_actions_of_commands_that_have_some() {
+    let lines = readme_lines();
+    for command in ["fs", "job", "config", "journal"] {
+        let line = lines.iter().find(|(names, _)| names == command);
+        let (_, text) = line.expect("the README lists it");
+        assert_eq!(list(text, ','), commands_of(&[command]), "howdah {command}");
+    }
+}
+
+#[test]
+fn an_unknown_command_is_a_usage_error() {
+    drop(run(["speculate"]).refused(2, &["speculate"]));
+}
+
+#[test]
+fn the_sample_files_are_valid_and_printing_one_gives_the_same_again() {
+    let folder = tempfile::tempdir().expect("there is room for a file");
+    for sample in ["config/howdah.yaml", "config/five-hosts.yaml"] {
+        let sample = root().join(sample);
+        drop(run(["config".as_ref(), "check".as_ref(), sample.as_os_str()]).success());
+        let printed = run(["config".as_ref(), "print".as_ref(), sample.as_os_str()]).success();
+        let copy = folder.path().join("printed.yaml");
+        std::fs::write(&copy, &printed.stdout).expect("it can be written");
+        assert_eq!(config::load(copy, &[]).ok(), config::load(sample, &[]).ok());
+    }
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_tells_file_line_column_and_remedy() {
+    let folder = tempfile::tempdir().expect("there is room for a file");
+    let file = folder.path().join("wrong.yaml");
+    std::fs::write(&file, "chunkmaster:\n  replicaton: 2\n").expect("it can be written");
+    for args in [["config", "check"], ["chunkmaster", "--config"], ["fs", "--config"]] {
+        let mut command = tests::howdah();
+        command.args(args).arg(&file);
+        if args[0] == "fs" {
+            command.args(["ls", "/"]);
+        }
+        let parts = ["wrong.yaml:2:3", "replicaton", "chunkmaster.replication"];
+        drop(finish(&mut command).refused(2, &parts));
+    }
+}
