@@ -1,1 +1,0 @@
-//! Benchmarks of the whole system against its targets and its peers.

@@ -1,0 +1,49 @@
+//! Benchmarks of the whole system: real daemons on loopback, measured in turn with a baseline.
+//!
+//! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals`
+//!
+//! Prints a table; with `--goals` a goal that is missed, or an output that is wrong, fails the run;
+//! with `--write FILE` the table is kept.
+
+mod idle;
+mod main_job;
+mod measure;
+mod report;
+mod small_job;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use report::Report;
+
+#[derive(Parser)]
+#[command(about = "Measures Howdah against its goals")]
+struct Args {
+    /// Generated text for word count.
+    #[arg(long, default_value = "256MiB")]
+    size: String,
+    /// Runs of each thing; the median counts.
+    #[arg(long, default_value_t = 5)]
+    runs: u32,
+    /// Fail if a goal is missed.
+    #[arg(long)]
+    goals: bool,
+    /// Keep the table in this file.
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let mut report = Report::new();
+    main_job::measure(&args.size, args.runs, &mut report)?;
+    small_job::measure(args.runs.max(5) * 2 - 1, &mut report)?;
+    idle::measure(&mut report)?;
+    println!("{report}");
+    if let Some(file) = args.write {
+        std::fs::write(file, report.to_string())?;
+    }
+    Ok(if args.goals && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
