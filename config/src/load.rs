@@ -67,14 +67,15 @@ pub fn parse_override(text: &str) -> Result<(String, String), ConfigError> {
 }
 
 impl Config {
-    /// This configuration with `overrides` over it, checked: for one that no file holds.
+    /// This configuration with `overrides` over it, each value checked: for one that is being made, and
+    /// that no file holds yet. That names and addresses differ is checked when it is loaded.
     ///
     /// # Errors
     /// As [`load`].
     pub fn with_overrides(self, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         let config = self.overlaid(overrides)?;
         let built_in = Path::new("built-in configuration");
-        match rules::first_fault(&config) {
+        match rules::first_refused(&config) {
             None => Ok(config),
             Some(fault) => Err(fault_error(&config, fault, |key| {
                 blamed_override(key, overrides).unwrap_or_else(|| Place::File(built_in.to_owned()))
@@ -398,6 +399,9 @@ mod tests {
         let both = ["1", "2"].map(|n| ("chunkmaster.replication".to_owned(), n.to_owned()));
         let config = Config::default().with_overrides(&both).unwrap();
         assert_eq!(config.chunkmaster.replication, 2);
+        let hosts = vec![Host::named("a"), Host::named("b")];
+        let unbound = Config { hosts, ..Config::default() };
+        assert!(unbound.with_overrides(&both).is_ok(), "addresses may come after overrides");
         let bad = [("jobtracker.dead_after".to_owned(), "1s".to_owned())];
         let told = Config::default().with_overrides(&bad).unwrap_err().to_string();
         assert!(told.starts_with("--set jobtracker.dead_after=1s: "), "{told}");

@@ -222,12 +222,16 @@ pub fn accepted_form(key: &str) -> &'static str {
 
 /// The first rule that `config` breaks, in the order of the sections.
 pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
-    single_keys(config)
-        .or_else(|| each_host(config))
+    first_refused(config)
         .or_else(|| names_twice(config))
         .or_else(|| addresses_twice(config))
         .or_else(|| folders_twice(config))
         .or_else(|| secret_needed(config))
+}
+
+/// The first key that does not pass its row of the table.
+pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
+    single_keys(config).or_else(|| each_host(config))
 }
 
 fn single_keys(config: &Config) -> Option<Fault> {
