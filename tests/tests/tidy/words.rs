@@ -39,7 +39,10 @@ fn no_file_holds_a_forbidden_word() {
     let mut findings = Vec::new();
     for Source { path, text } in all() {
         for (number, line) in text.lines().enumerate() {
+            // What an idle daemon uses is measured over time, and nothing else is.
+            let may_sleep = path.starts_with("bench/");
             let held = FORBIDDEN.iter().filter(|(word, _)| line.contains(word));
+            let held = held.filter(|(word, _)| !(may_sleep && word.starts_with("thread::")));
             findings
                 .extend(held.map(|(word, why)| format!("{path}:{}: {word}: {why}", number + 1)));
         }
