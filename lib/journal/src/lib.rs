@@ -14,6 +14,8 @@ mod recover;
 mod segment;
 mod shared;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod verify;
 
@@ -110,7 +112,7 @@ impl Journal {
     /// `on_durable` is called on that thread.
     ///
     /// # Errors
-    /// See [`OpenError`]. Nothing has been changed then.
+    /// See [`OpenError`]. No record has been changed then.
     pub fn open(
         dir: &Path,
         options: Options,

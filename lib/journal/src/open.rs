@@ -73,6 +73,8 @@ pub(crate) fn open(
     }
     let newest = recover::read_segment(dir, *active, true)?;
     records.extend(newest.records().map(<[u8]>::to_vec));
+    // A rename that a crash followed may not be on disk yet, and what it replaced goes now.
+    disk.sync_folder(dir).context("sync", dir)?;
     recover::remove_covered(&*disk, dir, files.snapshot.unwrap_or(0))?;
     let file = reopen(&*disk, dir, *active, &newest)?;
 

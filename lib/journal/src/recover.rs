@@ -55,9 +55,18 @@ pub(crate) struct Segment {
 pub(crate) fn read_segment(dir: &Path, first: u64, newest: bool) -> Result<Segment, OpenError> {
     let path = folder::segment_path(dir, first);
     let image = std::fs::read(&path).context("read", &path)?;
+    check_segment(image, &path, first, newest)
+}
+
+pub(crate) fn check_segment(
+    image: Vec<u8>,
+    path: &Path,
+    first: u64,
+    newest: bool,
+) -> Result<Segment, OpenError> {
     segment::check_header(&image, first).map_err(|bad| match bad {
-        BadHeader::Flaw(flaw) => corrupt(&path, 0, flaw),
-        BadHeader::Version(found) => OpenError::Version { file: path.clone(), found },
+        BadHeader::Flaw(flaw) => corrupt(path, 0, flaw),
+        BadHeader::Version(found) => OpenError::Version { file: path.to_owned(), found },
     })?;
     let mut segment = Segment { image, bodies: Vec::new(), end: SEGMENT_HEADER_BYTES, torn: false };
     match scan(&mut segment, first) {
@@ -66,7 +75,7 @@ pub(crate) fn read_segment(dir: &Path, first: u64, newest: bool) -> Result<Segme
             segment.torn = true;
             Ok(segment)
         }
-        Err(broken) => Err(corrupt(&path, segment.end, broken.flaw)),
+        Err(broken) => Err(corrupt(path, segment.end, broken.flaw)),
     }
 }
 

@@ -68,7 +68,10 @@ impl Shared {
     pub(crate) fn rolled(&self, first: u64) {
         let mut layout = self.layout();
         let closed = std::mem::replace(&mut layout.active, first);
-        layout.closed.push(closed);
+        // One that holds no record has been replaced: the next one bears its name.
+        if closed != first {
+            layout.closed.push(closed);
+        }
     }
 
     pub(crate) fn set_prepared(&self, ordinal: u64) {

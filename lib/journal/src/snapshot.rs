@@ -113,7 +113,7 @@ pub(crate) fn read(dir: &Path, last: u64) -> Result<Vec<u8>, OpenError> {
     decode(&image, &path, last)
 }
 
-fn decode(image: &[u8], path: &Path, last: u64) -> Result<Vec<u8>, OpenError> {
+pub(crate) fn decode(image: &[u8], path: &Path, last: u64) -> Result<Vec<u8>, OpenError> {
     let corrupt = |offset: usize, flaw| OpenError::Corrupt {
         file: path.to_owned(),
         offset: offset as u64,

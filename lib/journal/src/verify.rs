@@ -64,24 +64,18 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     dump(dir, |_, _| {})
 }
 
-/// As [`verify`], and passes each record after the snapshot on, in order.
+/// As [`verify`], and passes each record after the snapshot on, in order, once all are checked.
 ///
 /// # Errors
-/// As [`verify`]; the records before the flaw have been passed on.
+/// As [`verify`]; no record has been passed on.
 pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
-    let mut visited = 0;
-    let mut once = |sequence: Sequence, record: &[u8]| {
-        if sequence.0 > visited {
-            visited = sequence.0;
-            visit(sequence, record);
-        }
-    };
-    for _ in 1..READINGS_MAX {
-        if let Ok(report) = read_all(dir, &mut once) {
-            return Ok(report);
-        }
+    let (report, segments) =
+        (1..READINGS_MAX).find_map(|_| read_all(dir).ok()).map_or_else(|| read_all(dir), Ok)?;
+    let first = report.snapshot.unwrap_or_default().0 + 1;
+    for (sequence, record) in (first..).zip(segments.iter().flat_map(Segment::records)) {
+        visit(Sequence(sequence), record);
     }
-    read_all(dir, &mut once)
+    Ok(report)
 }
 
 /// The newest snapshot, and the last record that it covers.
@@ -93,7 +87,8 @@ pub fn latest_snapshot(dir: &Path) -> Result<Option<(Sequence, Vec<u8>)>, OpenEr
     files.snapshot.map(|last| Ok((Sequence(last), snapshot::read(dir, last)?))).transpose()
 }
 
-fn read_all(dir: &Path, visit: &mut impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
+/// All segments are read before one record is used: the snapshot that removes them may come any time.
+fn read_all(dir: &Path) -> Result<(Report, Vec<Segment>), OpenError> {
     let files = recover::choose(dir, &folder::list(dir)?)?;
     if let Some(last) = files.snapshot {
         snapshot::read(dir, last)?;
@@ -105,24 +100,19 @@ fn read_all(dir: &Path, visit: &mut impl FnMut(Sequence, &[u8])) -> Result<Repor
         last: Sequence(files.snapshot.unwrap_or(0)),
         torn: None,
     };
+    let mut segments = Vec::new();
     for (position, &first) in files.segments.iter().enumerate() {
         if first != report.last.0 + 1 {
             return Err(recover::gap_before(dir, first));
         }
         let newest = position + 1 == files.segments.len();
         let segment = recover::read_segment(dir, first, newest)?;
-        pass_on(&segment, &mut report, visit);
+        report.records += segment.bodies.len() as u64;
+        report.last.0 += segment.bodies.len() as u64;
         report.torn = segment
             .torn
             .then(|| Torn { file: folder::segment_path(dir, first), offset: segment.end as u64 });
+        segments.push(segment);
     }
-    Ok(report)
-}
-
-fn pass_on(segment: &Segment, report: &mut Report, visit: &mut impl FnMut(Sequence, &[u8])) {
-    for record in segment.records() {
-        report.last.0 += 1;
-        report.records += 1;
-        visit(report.last, record);
-    }
+    Ok((report, segments))
 }

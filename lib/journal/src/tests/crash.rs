@@ -1,0 +1,83 @@
+//! A crash at each operation of a journal's whole life, the writes also torn in their middle: the next
+//! start finds all that was acknowledged, and nothing that was not submitted.
+
+use super::*;
+
+const LENS: [usize; 5] = [1400, 30, 700, 1, 900];
+
+/// What a life came to before its crash.
+#[derive(Default)]
+struct Life {
+    submitted: u64,
+    acknowledged: u64,
+    finished: bool,
+}
+
+/// Creates, opens, appends over several segments, makes snapshots; stops at the first failure.
+fn live(disk: &Arc<JudgedDisk>, dir: &Path, life: &mut Life) -> Option<()> {
+    open::create(&**disk, dir, SMALL).ok()?;
+    let mut open = Open::on(disk.clone(), dir).ok()?;
+    for round in 0..8 {
+        for len in LENS {
+            let number = last(&open).0 + 1;
+            open.journal.append(&record(number, len)).ok()?;
+            life.submitted = number;
+        }
+        open.journal.flush();
+        while life.acknowledged < life.submitted {
+            match open.next_word() {
+                Durability::Synced(sequence) => life.acknowledged = sequence.0,
+                Durability::Failed(_) => return None,
+            }
+        }
+        if round % 3 == 2 {
+            open.journal.snapshotter().run::<All>().ok()?;
+        }
+    }
+    life.finished = true;
+    Some(())
+}
+
+fn check_after(dir: &Path, life: &Life, at: &str) {
+    match Open::really(dir) {
+        Ok(mut open) => {
+            let found = last(&open).0;
+            let range = life.acknowledged..=life.submitted;
+            assert!(range.contains(&found), "{at}: {found} records, not within {range:?}");
+            assert_eq!(open.state, All(records(&LENS, found)), "{at}");
+            open.append(&[1000]);
+            open.synced();
+        }
+        Err(OpenError::Missing { .. }) => {
+            assert_eq!(life.submitted, 0, "{at}: the journal is gone");
+        }
+        Err(error) => panic!("{at}: {error}"),
+    }
+}
+
+#[test]
+fn a_crash_at_any_operation_loses_nothing_acknowledged() {
+    for torn in [false, true] {
+        let mut crash_at = 1;
+        loop {
+            let dir = tempfile::tempdir().unwrap();
+            let mut operations = 0;
+            let disk = JudgedDisk::new(move |_, _| {
+                operations += 1;
+                match operations {
+                    now if now < crash_at => Verdict::Go,
+                    now if now == crash_at && torn => Verdict::Tear,
+                    _ => Verdict::Fail(io::ErrorKind::Other),
+                }
+            });
+            let mut life = Life::default();
+            let _crashed = live(&disk, dir.path(), &mut life);
+            check_after(dir.path(), &life, &format!("crash at operation {crash_at}"));
+            if life.finished {
+                break;
+            }
+            crash_at += 1;
+        }
+        assert!(crash_at > 60, "the whole life takes more than {crash_at} operations");
+    }
+}

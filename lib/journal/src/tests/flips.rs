@@ -1,0 +1,84 @@
+//! One flipped bit anywhere in a small journal: the start is refused with file and offset, and never
+//! gives other records than were written.
+
+use super::*;
+use crate::folder::{segment_path, snapshot_path};
+use crate::{recover, snapshot};
+
+/// Two segments, the newest ending in a record whose last sector is zero but for the end mark.
+const LENS: [usize; 6] = [1500, 1200, 600, 700, 9, 1014];
+
+fn journal_with_two_segments(dir: &Path) -> u64 {
+    journal_of(dir, &LENS);
+    let listing = crate::folder::list(dir).unwrap();
+    assert_eq!(listing.segments.len(), 2, "{listing:?}");
+    listing.segments[1]
+}
+
+/// Each bit of the file is flipped in turn; `refuses` must name a flaw in that very file.
+fn every_flip(path: &Path, refuses: impl Fn(Vec<u8>) -> Result<(), OpenError>) {
+    let image = std::fs::read(path).unwrap();
+    refuses(image.clone()).expect("the file is whole before it is harmed");
+    for bit in 0..image.len() * 8 {
+        let mut harmed = image.clone();
+        harmed[bit / 8] ^= 1 << (bit % 8);
+        match refuses(harmed) {
+            Err(OpenError::Corrupt { file, offset, .. }) => {
+                assert_eq!(file, path);
+                assert!(offset <= (bit / 8) as u64, "bit {bit} of {}: {offset}", path.display());
+            }
+            other => panic!("bit {bit} of {}: {other:?}", path.display()),
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_segment_is_found_and_located() {
+    let dir = tempfile::tempdir().unwrap();
+    let newest = journal_with_two_segments(dir.path());
+    for (first, is_newest) in [(1, false), (newest, true)] {
+        let path = segment_path(dir.path(), first);
+        every_flip(&path, |image| recover::check_segment(image, &path, first, is_newest).map(drop));
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_snapshot_is_found_and_located() {
+    let dir = tempfile::tempdir().unwrap();
+    snapshot::write(&RealDisk, dir.path(), 5, &record(2, 700)).unwrap();
+    let path = snapshot_path(dir.path(), 5);
+    every_flip(&path, |image| snapshot::decode(&image, &path, 5).map(drop));
+}
+
+#[test]
+fn a_snapshot_cut_off_anywhere_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    snapshot::write(&RealDisk, dir.path(), 5, &vec![7; (2 << 20) + 5]).unwrap();
+    let path = snapshot_path(dir.path(), 5);
+    let image = std::fs::read(&path).unwrap();
+    assert_eq!(snapshot::decode(&image, &path, 5).unwrap().len(), (2 << 20) + 5);
+    for len in (0..image.len()).step_by(4099).chain(image.len() - 50..image.len()) {
+        assert!(snapshot::decode(&image[..len], &path, 5).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_refused_start_changes_nothing_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let newest = journal_with_two_segments(dir.path());
+    let path = segment_path(dir.path(), newest);
+    let image = std::fs::read(&path).unwrap();
+    for bit in (0..image.len() * 8).step_by(509) {
+        let mut harmed = image.clone();
+        harmed[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &harmed).unwrap();
+        let error =
+            Open::really(dir.path()).err().expect("a harmed journal is refused").to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains("byte") && error.contains("Restore"), "{error}");
+        assert!(crate::verify(dir.path()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), harmed);
+    }
+    std::fs::write(&path, &image).unwrap();
+    assert_eq!(Open::really(dir.path()).unwrap().state, All(records(&LENS, 6)));
+}

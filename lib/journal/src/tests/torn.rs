@@ -1,0 +1,95 @@
+//! A write that a crash cut off is dropped; damage that no crash makes is not taken for one.
+
+use super::*;
+use crate::folder::segment_path;
+
+const HEADER: usize = 512;
+
+/// The segment's bytes, zero from `from` on.
+fn cut(dir: &Path, whole: &[u8], from: usize) {
+    let mut image = whole.to_vec();
+    image[from..].fill(0);
+    std::fs::write(segment_path(dir, 1), image).unwrap();
+}
+
+/// Where the frames of records of these lengths begin, and where the last ends.
+fn frame_starts(lens: &[usize]) -> Vec<usize> {
+    let mut starts = vec![HEADER];
+    for len in lens {
+        starts.push(starts[starts.len() - 1] + len + 25);
+    }
+    starts
+}
+
+#[test]
+fn a_frame_torn_at_any_byte_is_dropped_or_the_start_is_refused_there() {
+    for lens in [[100, 7], [300, 1500], [487, 486], [40, 1030]] {
+        let dir = tempfile::tempdir().unwrap();
+        journal_of(dir.path(), &lens);
+        let path = segment_path(dir.path(), 1);
+        let whole = std::fs::read(&path).unwrap();
+        let starts = frame_starts(&lens);
+        let (start, end) = (starts[1], starts[2]);
+        assert!(whole[end - 1] != 0 && whole[end..].iter().all(|&byte| byte == 0));
+        for from in start..end {
+            cut(dir.path(), &whole, from);
+            let written = whole[..from].iter().rposition(|&byte| byte != 0).unwrap() + 1;
+            let boundary = written.max(start + 1).next_multiple_of(512);
+            // How long a frame is, only a whole header tells.
+            let known = if from < start + 24 { start + 24 } else { end };
+            let result = Open::really(dir.path());
+            if written <= start || boundary < known {
+                assert_eq!(result.unwrap().state, All(records(&lens, 1)), "{lens:?} from {from}");
+            } else {
+                assert_eq!(flaw_of(result), (path.clone(), start as u64), "{lens:?} from {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_torn_at_a_sector_keeps_the_frames_before_it_and_goes_on_there() {
+    let lens = [100, 600, 3, 700, 900];
+    let starts = frame_starts(&lens);
+    let dir = tempfile::tempdir().unwrap();
+    journal_of(dir.path(), &lens);
+    let whole = std::fs::read(segment_path(dir.path(), 1)).unwrap();
+    for from in (HEADER..whole.len()).step_by(512) {
+        cut(dir.path(), &whole, from);
+        let kept = starts.iter().filter(|&&end| end > HEADER && end <= from).count() as u64;
+        let mut open = Open::really(dir.path()).unwrap();
+        assert_eq!(open.state, All(records(&lens, kept)), "torn at {from}");
+        open.append(&[20]);
+        open.synced();
+        drop(open);
+        let mut expected = records(&lens, kept);
+        expected.push(record(kept + 1, 20));
+        assert_eq!(Open::really(dir.path()).unwrap().state, All(expected), "torn at {from}");
+    }
+}
+
+#[test]
+fn the_remains_of_a_torn_frame_are_gone_after_the_next_start() {
+    let lens = [100, 1500];
+    let dir = tempfile::tempdir().unwrap();
+    journal_of(dir.path(), &lens);
+    let path = segment_path(dir.path(), 1);
+    let whole = std::fs::read(&path).unwrap();
+    cut(dir.path(), &whole, 1536);
+    assert!(crate::verify(dir.path()).unwrap().torn.is_some());
+    drop(Open::really(dir.path()).unwrap());
+    let end = frame_starts(&lens)[1];
+    assert!(std::fs::read(&path).unwrap()[end..].iter().all(|&byte| byte == 0));
+    assert_eq!(crate::verify(dir.path()).unwrap().torn, None);
+}
+
+#[test]
+fn a_torn_frame_in_a_closed_segment_is_corruption() {
+    let lens = [100, 1500, 1500, 1000];
+    let dir = tempfile::tempdir().unwrap();
+    journal_of(dir.path(), &lens);
+    let whole = std::fs::read(segment_path(dir.path(), 1)).unwrap();
+    cut(dir.path(), &whole, 2560);
+    let start = frame_starts(&lens)[2] as u64;
+    assert_eq!(flaw_of(Open::really(dir.path())), (segment_path(dir.path(), 1), start));
+}
