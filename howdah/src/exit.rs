@@ -54,11 +54,24 @@ pub(crate) struct Interrupted {
 pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     let code = code_of(&error);
-    eprintln!("howdah: {error:#}");
+    eprintln!("howdah: {}", sentence(&error));
     if code == NO_CONNECTION {
         eprintln!("howdah: {CONNECT_REMEDY}");
     }
     ExitCode::from(code)
+}
+
+/// The chain of causes in one line. Some errors end with their cause's text, so that they read whole
+/// in logs too: it is not said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match said.as_str() {
+            "" => cause,
+            said if said.ends_with(&cause) => said.to_owned(),
+            said => format!("{said}: {cause}"),
+        }
+    })
 }
 
 const REFUSED: u8 = 1;
@@ -111,5 +124,18 @@ mod tests {
         for (error, code) in table {
             assert_eq!(code_of(&error), code, "{error:#}");
         }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the chunk master: {source}")]
+        struct Wrapped {
+            source: CallError,
+        }
+        let source = CallError::TimedOut { address: "m:1".to_owned() };
+        let error = anyhow::Error::from(Wrapped { source }).context("cannot list /in");
+        let expected = "cannot list /in: the chunk master: no answer from m:1 in time";
+        assert_eq!(sentence(&error), expected);
     }
 }

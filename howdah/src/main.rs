@@ -2,10 +2,16 @@
 //! parse the command line, run it, turn its error into an exit code.
 
 mod cli;
+mod copy;
 mod daemons;
 mod exit;
 mod generate;
+mod job_file;
+mod jobs;
 mod local_file;
+mod progress;
+mod session;
+mod submit;
 mod supervise;
 
 use std::process::ExitCode;

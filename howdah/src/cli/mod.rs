@@ -3,8 +3,12 @@
 
 mod config_file;
 mod dev;
+mod fs;
 mod gen_data;
+mod job;
+mod journal;
 mod overrides;
+mod record;
 mod runtime;
 mod size;
 
@@ -48,18 +52,27 @@ pub(crate) enum Format {
 enum Command {
     /// Run a whole cluster on loopback in the foreground, kept in a folder
     Dev(dev::DevArgs),
+    /// Work with files and folders of the chunk store
+    Fs(fs::FsArgs),
+    /// Submit jobs and look after them
+    Job(job::JobArgs),
     /// Make up input data: local files of an exact size
     Gen(gen_data::GenArgs),
     /// Check or print a configuration
     Config(config_file::ConfigArgs),
+    /// Look into a master's journal
+    Journal(journal::JournalArgs),
 }
 
 /// Runs what was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Dev(args) => dev::run(&args),
+        Command::Fs(args) => fs::run(args, &cli.global),
+        Command::Job(args) => job::run(args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),
+        Command::Journal(args) => journal::run(&args, &cli.global),
     }
 }
 
@@ -68,4 +81,12 @@ fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(document).context("cannot encode as JSON")?;
     println!("{text}");
     Ok(())
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn quiet_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
 }

@@ -8,7 +8,7 @@ mod tera;
 mod text;
 mod words;
 
-pub(crate) use tera::{RECORD_BYTES, Tera, TeraSizeError};
+pub(crate) use tera::Tera;
 pub(crate) use text::ZipfText;
 
 /// Bytes of a block, about.

@@ -5,7 +5,7 @@ use super::BLOCK_BYTES;
 use super::random::mix;
 
 /// Bytes of a record.
-pub(crate) const RECORD_BYTES: u64 = 100;
+const RECORD_BYTES: u64 = 100;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 const KEY: std::ops::Range<usize> = 0..10;

@@ -98,7 +98,7 @@ fn bind(layout: &Layout, config: &mut Config, kept: Option<usize>) -> anyhow::Re
         anyhow::Ok(listener)
     };
     let (mut servers, mut trackers) = (Vec::new(), Vec::new());
-    let mut seat = |name: DaemonName, host: Option<&str>, address: &mut String, known: bool| {
+    let seat = |name: DaemonName, host: Option<&str>, address: &mut String, known: bool| {
         let listener = listen(&name, address, known)?;
         anyhow::Ok(Seat { name, host: host.map(str::to_owned), address: address.clone(), listener })
     };

@@ -1,0 +1,224 @@
+//! `howdah fs`: files and folders of the chunk store. Copies in and out are in `copy`.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Format, Global, print_json, quiet_if_closed, runtime};
+use crate::copy;
+use crate::exit::early;
+use crate::session::Session;
+
+/// Entries of one folder that `ls` prints at most.
+const ENTRIES_MAX: usize = 10_000_000;
+
+/// Arguments of `fs`.
+#[derive(Debug, Args)]
+pub(crate) struct FsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Copy local files and folders into the chunk store: put LOCAL... PATH
+    Put {
+        /// What to copy; folders with all that is in them
+        #[arg(required = true, value_name = "LOCAL")]
+        from: Vec<PathBuf>,
+        /// The new file or folder; an existing folder gets it inside
+        #[arg(value_name = "PATH")]
+        to: StorePath,
+    },
+    /// Copy files and folders out of the chunk store: get PATH... LOCAL
+    Get {
+        /// What to copy; folders with all that is in them
+        #[arg(required = true, value_name = "PATH")]
+        from: Vec<StorePath>,
+        /// The new file or folder; an existing folder gets it inside
+        #[arg(value_name = "LOCAL")]
+        to: PathBuf,
+    },
+    /// Write files to standard output
+    Cat {
+        /// The files
+        #[arg(required = true)]
+        paths: Vec<StorePath>,
+    },
+    /// List folders
+    Ls {
+        /// The folders, or files
+        #[arg(default_value = "/")]
+        paths: Vec<StorePath>,
+    },
+    /// Make folders
+    Mkdir {
+        /// The folders
+        #[arg(required = true)]
+        paths: Vec<StorePath>,
+        /// Make missing folders above too; an existing folder is fine
+        #[arg(short, long)]
+        parents: bool,
+    },
+    /// Move a file or folder
+    Mv {
+        /// What to move
+        from: StorePath,
+        /// Its new path; an existing folder gets it inside
+        to: StorePath,
+    },
+    /// Remove files and folders
+    Rm {
+        /// What to remove
+        #[arg(required = true)]
+        paths: Vec<StorePath>,
+        /// Remove what is in folders too
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Show what stands at a path
+    Stat {
+        /// The path
+        path: StorePath,
+    },
+}
+
+/// Runs `fs`.
+pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
+    let session = Session::open(global.client_config()?)?;
+    let format = global.format;
+    if let Action::Put { from, .. } = &args.action {
+        check_sources(from)?;
+    }
+    runtime::on_this_thread(async {
+        let store = session.store().await?;
+        match args.action {
+            Action::Put { from, to } => copy::put(&store, &from, &to).await,
+            Action::Get { from, to } => copy::get(&store, &from, &to).await,
+            Action::Cat { paths } => cat(&store, &paths).await,
+            Action::Ls { paths } => list(&store, &paths, format).await,
+            Action::Mkdir { paths, parents } => {
+                for path in &paths {
+                    store.mkdir(path, parents).await.with_context(|| shown("make", path))?;
+                }
+                Ok(())
+            }
+            Action::Mv { from, to } => rename(&store, &from, &to).await,
+            Action::Rm { paths, recursive } => {
+                for path in &paths {
+                    store.delete(path, recursive).await.with_context(|| shown("remove", path))?;
+                }
+                Ok(())
+            }
+            Action::Stat { path } => show(&store.stat(&path).await?, format),
+        }
+    })
+}
+
+fn shown(verb: &str, path: &StorePath) -> String {
+    format!("cannot {verb} {path}")
+}
+
+/// What can't be read here needs no cluster to say so.
+fn check_sources(sources: &[PathBuf]) -> anyhow::Result<()> {
+    for source in sources {
+        let found = std::fs::metadata(source).map(drop);
+        found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
+    }
+    Ok(())
+}
+
+async fn cat(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
+    for path in paths {
+        let mut reader = store.open(path).await.with_context(|| shown("read", path))?;
+        while let Some(piece) = reader.next().await? {
+            match io::stdout().lock().write_all(&piece) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written.context("cannot write to standard output")?,
+            }
+        }
+    }
+    quiet_if_closed(io::stdout().lock().flush())
+}
+
+async fn rename(store: &ChunkStore, from: &StorePath, to: &StorePath) -> anyhow::Result<()> {
+    let target = match (copy::kind_at(store, to).await?, from.name()) {
+        (Some(FileKind::Folder), Some(name)) => to.join(name)?,
+        _ => to.clone(),
+    };
+    store.rename(from, &target).await.with_context(|| format!("cannot move {from} to {target}"))
+}
+
+async fn list(store: &ChunkStore, paths: &[StorePath], format: Format) -> anyhow::Result<()> {
+    let mut listings = Vec::new();
+    for path in paths {
+        let entries = entries_at(store, path).await.with_context(|| shown("list", path))?;
+        listings.push((path, entries));
+    }
+    if format == Format::Json {
+        let entries: Vec<_> = listings.into_iter().flat_map(|(_, entries)| entries).collect();
+        return print_json(&json!({"entries": entries}));
+    }
+    let several = listings.len() > 1;
+    let mut text = String::new();
+    for (path, entries) in listings {
+        if several {
+            let _ = writeln!(text, "{path}:");
+        }
+        for entry in entries {
+            let _ = writeln!(text, "{}", line_of(&entry));
+        }
+    }
+    quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+async fn entries_at(store: &ChunkStore, path: &StorePath) -> Result<Vec<FileStatus>, StoreError> {
+    let found = store.stat(path).await?;
+    match found.kind {
+        FileKind::Folder => store.list_all(path, ENTRIES_MAX).await,
+        FileKind::File { .. } => Ok(vec![found]),
+    }
+}
+
+/// One line: kind, replicas, bytes, time of change, path.
+fn line_of(entry: &FileStatus) -> String {
+    let (kind, replication, length) = match &entry.kind {
+        FileKind::Folder => ("d", "-".to_owned(), "-".to_owned()),
+        FileKind::File { length, replication, open, .. } => {
+            (if *open { "w" } else { "-" }, replication.to_string(), length.to_string())
+        }
+    };
+    let modified = time_of(entry);
+    format!("{kind} {replication:>2} {length:>14}  {modified}  {}", entry.path)
+}
+
+fn time_of(entry: &FileStatus) -> String {
+    let millis = i64::try_from(entry.modified.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis)
+        .map_or_else(|_| "-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+fn show(status: &FileStatus, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return print_json(status);
+    }
+    println!("path         {}", status.path);
+    println!("modified     {}", time_of(status));
+    match &status.kind {
+        FileKind::Folder => println!("kind         folder"),
+        FileKind::File { length, replication, chunk_bytes, n_chunks, open, .. } => {
+            println!("kind         {}", if *open { "file, being written" } else { "file" });
+            println!("length       {length}");
+            println!("chunks       {n_chunks}");
+            println!("chunk_bytes  {chunk_bytes}");
+            println!("replication  {replication}");
+        }
+    }
+    Ok(())
+}

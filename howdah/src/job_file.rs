@@ -1,0 +1,249 @@
+//! A job file as its author writes it, checked as far as that goes without the cluster. `job submit`,
+//! `local` and `demo` call it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chunkstore_protocol::{PathError, StorePath};
+use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, builtins};
+
+/// Length limit of a job file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const NAME_CHARS_MAX: usize = 200;
+
+/// Why a job can't be run as it is written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobFileError {
+    /// The file can't be read.
+    #[error("cannot read the job file {file}: {cause}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The file is no job file.
+    #[error("the job file {file} has more than {FILE_BYTES_MAX} bytes")]
+    TooLong {
+        /// The file.
+        file: PathBuf,
+    },
+    /// It is not YAML, or has unknown, missing or malformed keys.
+    #[error("{file}: {cause}")]
+    Yaml {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with line and column.
+        cause: serde_yaml::Error,
+    },
+    /// It is not JSON, or has unknown, missing or malformed keys.
+    #[error("{file}: {cause}")]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with line and column.
+        cause: serde_json::Error,
+    },
+    /// The name is empty or too long.
+    #[error("{file}: 'name' must have 1 to {NAME_CHARS_MAX} characters")]
+    Name {
+        /// The file.
+        file: PathBuf,
+    },
+    /// There is nothing to read.
+    #[error("{file}: 'input' is empty: name at least one file or folder")]
+    NoInput {
+        /// The file.
+        file: PathBuf,
+    },
+    /// An input or output is no path of the chunk store.
+    #[error("{file}: '{key}': {cause}")]
+    StorePath {
+        /// The file.
+        file: PathBuf,
+        /// `input` or `output`.
+        key: &'static str,
+        /// What is wrong with it.
+        cause: PathError,
+    },
+    /// An input or output of a local job is relative.
+    #[error("{file}: '{key}': the path {path:?} is not absolute: write it with a leading '/'")]
+    Relative {
+        /// The file.
+        file: PathBuf,
+        /// `input` or `output`.
+        key: &'static str,
+        /// The path.
+        path: String,
+    },
+    /// The program, its arguments or the number of reduces won't do.
+    #[error("{file}: {cause}")]
+    Program {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with them.
+        cause: ProgramError,
+    },
+    /// The author's executable can't be read.
+    #[error("{file}: cannot read the executable {executable}: {cause}")]
+    Executable {
+        /// The file.
+        file: PathBuf,
+        /// The executable.
+        executable: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// A job with the file it came from.
+#[derive(Debug)]
+pub(crate) struct JobFile {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The job.
+    pub(crate) spec: JobSpec,
+    /// Reduces that it runs with; 0: its maps write the output.
+    pub(crate) n_reduces: u32,
+}
+
+impl JobFile {
+    /// Reads and checks the file, all but its paths.
+    pub(crate) fn read(path: &Path) -> Result<Self, JobFileError> {
+        let file = path.to_owned();
+        let text = match read_text(path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(JobFileError::TooLong { file }),
+            Err(cause) => return Err(JobFileError::Unreadable { file, cause }),
+        };
+        // Every JSON is YAML but for tabs between tokens, and JSON's own parser speaks of JSON.
+        let spec: JobSpec = if text.trim_start().starts_with('{') {
+            serde_json::from_str(&text)
+                .map_err(|cause| JobFileError::Json { file: file.clone(), cause })?
+        } else {
+            serde_yaml::from_str(&text)
+                .map_err(|cause| JobFileError::Yaml { file: file.clone(), cause })?
+        };
+        Self::check(file, spec)
+    }
+
+    fn check(file: PathBuf, spec: JobSpec) -> Result<Self, JobFileError> {
+        if !(1..=NAME_CHARS_MAX).contains(&spec.name.chars().count()) {
+            return Err(JobFileError::Name { file });
+        }
+        if spec.input.is_empty() {
+            return Err(JobFileError::NoInput { file });
+        }
+        match builtins::check(&spec) {
+            Ok(n_reduces) => Ok(Self { path: file, spec, n_reduces }),
+            Err(cause) => Err(JobFileError::Program { file, cause }),
+        }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let output = std::iter::once(("output", &self.spec.output));
+        self.spec.input.iter().map(|input| ("input", input)).chain(output)
+    }
+
+    /// Checks that inputs and output are paths of the chunk store.
+    pub(crate) fn check_store_paths(&self) -> Result<(), JobFileError> {
+        self.paths().try_for_each(|(key, path)| match path.parse::<StorePath>() {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(JobFileError::StorePath { file: self.path.clone(), key, cause }),
+        })
+    }
+
+    /// Checks that inputs and output are absolute local paths.
+    pub(crate) fn check_local_paths(&self) -> Result<(), JobFileError> {
+        self.paths().try_for_each(|(key, path)| match Path::new(path).is_absolute() {
+            true => Ok(()),
+            false => {
+                Err(JobFileError::Relative { file: self.path.clone(), key, path: path.clone() })
+            }
+        })
+    }
+
+    /// The path of the author's executable, if the program is native: relative to the job file.
+    pub(crate) fn executable(&self) -> Option<PathBuf> {
+        match &self.spec.program {
+            Program::Builtin(_) => None,
+            Program::Native(Native { executable, .. }) => {
+                Some(self.path.parent().unwrap_or(Path::new("")).join(executable))
+            }
+        }
+    }
+
+    /// The bytes of the author's executable, if the program is native.
+    pub(crate) fn read_executable(&self) -> Result<Option<Vec<u8>>, JobFileError> {
+        let Some(executable) = self.executable() else { return Ok(None) };
+        fs::read(&executable).map(Some).map_err(|cause| JobFileError::Executable {
+            file: self.path.clone(),
+            executable,
+            cause,
+        })
+    }
+}
+
+fn read_text(path: &Path) -> std::io::Result<Option<String>> {
+    use std::io::Read;
+    let mut text = String::new();
+    let n = fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    Ok((n as u64 <= FILE_BYTES_MAX).then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<JobFile, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job.yaml");
+        fs::write(&path, text).unwrap();
+        let read = JobFile::read(&path).and_then(|job| job.check_store_paths().map(|()| job));
+        read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn yaml_and_json_are_one_schema() {
+        let yaml = "name: n\ninput: [/in]\noutput: /out\nprogram:\n  builtin: {name: wordcount}\n";
+        let json = "{\t\"name\": \"n\", \"input\": [\"/in\"], \"output\": \"/out\",\n\
+                    \t\"program\": {\"builtin\": {\"name\": \"wordcount\"}}}";
+        let (yaml, json) = (read(yaml).unwrap(), read(json).unwrap());
+        assert_eq!(yaml.spec, json.spec);
+        assert_eq!(yaml.n_reduces, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        const WORDCOUNT: &str = "program:\n  builtin: {name: wordcount}\n";
+        let job = |rest: &str| format!("name: n\ninput: [/in]\noutput: /out\n{rest}");
+        let table = [
+            (job("program: {builtin: {name: wordcuont}}"), "wordcuont"),
+            (job(&format!("reduces: 0\n{WORDCOUNT}")), "at least one reduce"),
+            (job(&format!("reducers: 4\n{WORDCOUNT}")), "line 4"),
+            (job("program: [\n"), "line"),
+            (job(WORDCOUNT).replace("[/in]", "[in]"), "not absolute"),
+            (job(WORDCOUNT).replace("[/in]", "[]"), "'input' is empty"),
+            (job(WORDCOUNT).replace("/out", "/out/../x"), "'output'"),
+            (job(WORDCOUNT).replace("name: n\n", "name: ''\n"), "'name'"),
+            ("{\"name\": 1}".to_owned(), "line 1 column"),
+        ];
+        for (text, expected) in table {
+            let error = read(&text).map(|job| job.spec).unwrap_err();
+            assert!(error.contains(expected) && error.contains("job.yaml"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_executable_is_found_beside_its_job_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job.yaml");
+        let native = "name: n\ninput: [/in]\noutput: /out\nprogram: {native: {executable: prog}}\n";
+        fs::write(&path, native).unwrap();
+        let job = JobFile::read(&path).unwrap();
+        let missing = job.read_executable().unwrap_err().to_string();
+        assert!(missing.contains("prog") && missing.contains("job.yaml"), "{missing}");
+        fs::write(folder.path().join("prog"), "bytes").unwrap();
+        assert_eq!(job.read_executable().unwrap().unwrap(), b"bytes");
+    }
+}

@@ -1,0 +1,99 @@
+//! The JobTracker as a client calls it: REST with types, and retries where they are safe.
+
+use std::time::Duration;
+
+use mapreduce_protocol::{
+    AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus,
+};
+use net::reqwest::Method;
+use net::{Backoff, CallError, Client};
+
+/// Header that makes a submit safe to repeat.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// A client of one JobTracker.
+#[derive(Clone)]
+pub(crate) struct Jobs {
+    client: Client,
+    address: String,
+    retry_for: Duration,
+}
+
+impl Jobs {
+    /// A client whose waits go on for `retry_for` while the JobTracker is away.
+    pub(crate) fn new(client: Client, address: String, retry_for: Duration) -> Self {
+        Self { client, address, retry_for }
+    }
+
+    /// Submits a job, once, however often the request has to be repeated.
+    pub(crate) async fn submit(&self, spec: &JobSpec) -> Result<JobAccepted, CallError> {
+        let key = net::random_hex(16);
+        let started = clock::Stopwatch::start();
+        let mut backoff = Backoff::default();
+        loop {
+            let request = self.client.request(Method::POST, &self.address, "/v1/jobs");
+            let request = request.header(IDEMPOTENCY_KEY, &key).json(spec).timeout(self.retry_for);
+            match self.client.exchange(&self.address, request).await {
+                Err(error)
+                    if error.is_transient()
+                        && !error.is_connect()
+                        && started.elapsed() < self.retry_for =>
+                {
+                    backoff.pause().await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// A job's state.
+    pub(crate) async fn status(&self, job: JobId) -> Result<JobStatus, CallError> {
+        self.client.get(&self.address, &format!("/v1/jobs/{job}")).await
+    }
+
+    /// A job's state at its end, or after `wait`.
+    pub(crate) async fn status_after(
+        &self,
+        job: JobId,
+        wait: Duration,
+    ) -> Result<JobStatus, CallError> {
+        let path = format!("/v1/jobs/{job}?wait_ms={}", wait.as_millis());
+        self.client.get(&self.address, &path).await
+    }
+
+    /// How long to wait for a JobTracker that has gone away.
+    pub(crate) fn retry_for(&self) -> Duration {
+        self.retry_for
+    }
+
+    /// All jobs it keeps, newest first.
+    pub(crate) async fn list(&self) -> Result<JobList, CallError> {
+        self.client.get(&self.address, "/v1/jobs").await
+    }
+
+    /// Ends a job.
+    pub(crate) async fn kill(&self, job: JobId) -> Result<JobStatus, CallError> {
+        let path = format!("/v1/jobs/{job}/kill");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await
+    }
+
+    /// A job's counters.
+    pub(crate) async fn counters(&self, job: JobId) -> Result<JobCounters, CallError> {
+        self.client.get(&self.address, &format!("/v1/jobs/{job}/counters")).await
+    }
+
+    /// A job's attempts.
+    pub(crate) async fn attempts(&self, job: JobId) -> Result<AttemptList, CallError> {
+        self.client.get(&self.address, &format!("/v1/jobs/{job}/attempts")).await
+    }
+
+    /// What an attempt wrote, from the TaskTracker at `tracker`.
+    pub(crate) async fn log(
+        &self,
+        tracker: &str,
+        attempt: AttemptId,
+    ) -> Result<net::reqwest::Response, CallError> {
+        let path = format!("/v1/attempts/{attempt}/log");
+        self.client.send(tracker, self.client.request(Method::GET, tracker, &path)).await
+    }
+}

@@ -1,0 +1,145 @@
+//! How far a transfer or a job is, on standard error: bars on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mapreduce_protocol::{JobStatus, TaskCounts};
+
+const TASKS: &str = "{prefix:>7} [{bar:40}] {pos}/{len} {msg}";
+const BYTES: &str = "{prefix} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
+
+fn on_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the template is a constant")
+        .progress_chars("=> ")
+}
+
+/// A job's maps and reduces.
+pub(crate) struct JobProgress {
+    bars: Option<[ProgressBar; 2]>,
+    last_line: String,
+}
+
+impl JobProgress {
+    /// Shows nothing until the first state.
+    pub(crate) fn new() -> Self {
+        let bars = on_terminal().then(|| {
+            let both = MultiProgress::new();
+            ["maps", "reduces"].map(|prefix| {
+                let bar = both.add(ProgressBar::new(0).with_style(style(TASKS)));
+                bar.with_prefix(prefix)
+            })
+        });
+        Self { bars, last_line: String::new() }
+    }
+
+    /// Shows this state, if it differs from the one shown.
+    pub(crate) fn show(&mut self, status: &JobStatus) {
+        match &self.bars {
+            Some([maps, reduces]) => {
+                show_on(maps, status.maps);
+                show_on(reduces, status.reduces);
+            }
+            None => {
+                let line = line_of(status);
+                if line != self.last_line {
+                    eprintln!("{line}");
+                    self.last_line = line;
+                }
+            }
+        }
+    }
+
+    /// Says something without disturbing the bars.
+    pub(crate) fn say(&self, text: &str) {
+        match &self.bars {
+            Some([maps, _]) => maps.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Leaves the last state on the screen.
+    pub(crate) fn finish(&self) {
+        for bar in self.bars.iter().flatten() {
+            bar.abandon();
+        }
+    }
+}
+
+fn show_on(bar: &ProgressBar, counts: TaskCounts) {
+    bar.set_length(counts.total.into());
+    bar.set_position(counts.succeeded.into());
+    bar.set_message(format!("{} running", counts.running));
+}
+
+/// Hadoop's line: `map 50% reduce 0%`.
+fn line_of(status: &JobStatus) -> String {
+    let percent = |counts: TaskCounts| (counts.succeeded * 100).checked_div(counts.total);
+    let map = percent(status.maps).unwrap_or(0);
+    let reduce = percent(status.reduces).unwrap_or(if map == 100 { 100 } else { 0 });
+    format!("{} {} map {map}% reduce {reduce}%", status.id, status.state.as_str())
+}
+
+/// Bytes that go from one place to another.
+pub(crate) struct ByteProgress {
+    bar: Option<ProgressBar>,
+    moved: AtomicU64,
+}
+
+impl ByteProgress {
+    /// A bar for `total` bytes, on a terminal; elsewhere nothing is shown.
+    pub(crate) fn new(prefix: &'static str, total: u64) -> Self {
+        let bar = on_terminal().then(|| {
+            let target = ProgressDrawTarget::stderr();
+            ProgressBar::with_draw_target(Some(total), target)
+                .with_style(style(BYTES))
+                .with_prefix(prefix)
+        });
+        Self { bar, moved: AtomicU64::new(0) }
+    }
+
+    /// That many bytes more are through.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+        }
+    }
+
+    /// Bytes that are through.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_progress_reads_like_hadoops() {
+        let mut status: JobStatus = serde_json::from_value(serde_json::json!({
+            "id": "job_20261122_0001", "name": "n", "state": "RUNNING", "failure": null,
+            "maps": TaskCounts { total: 3, succeeded: 1, ..TaskCounts::default() },
+            "reduces": TaskCounts { total: 2, ..TaskCounts::default() },
+            "output": "/out", "input_bytes": 0, "submitted_at": 0, "finished_at": null,
+        }))
+        .unwrap();
+        assert_eq!(line_of(&status), "job_20261122_0001 RUNNING map 33% reduce 0%");
+        status.maps.succeeded = 3;
+        status.reduces.total = 0;
+        assert_eq!(line_of(&status), "job_20261122_0001 RUNNING map 100% reduce 100%");
+    }
+}

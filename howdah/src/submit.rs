@@ -1,0 +1,119 @@
+//! A job on its way into the cluster and to its end: the author's executable is put once, the job is
+//! submitted once, its end awaited through restarts of the JobTracker. `job` and `demo` call it.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
+use chunkstore_protocol::{FileKind, StorePath};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
+
+use crate::exit::OrEarly;
+use crate::job_file::JobFile;
+use crate::jobs::Jobs;
+use crate::progress::JobProgress;
+use crate::session::Session;
+
+/// Folder of the executables, each named by its SHA-256.
+const PROGRAMS: &str = "/.howdah/programs";
+/// Time between two looks at a job.
+const STATUS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Submits a checked job; a native program's executable is put into the chunk store first.
+pub(crate) async fn submit(session: &Session, job: &JobFile) -> anyhow::Result<JobAccepted> {
+    let mut spec: JobSpec = job.spec.clone();
+    if let Some(executable) = job.read_executable().or_early()?
+        && let Program::Native(native) = &mut spec.program
+    {
+        let sha256 = sha256_of(&executable);
+        let store = session.store().await?;
+        let path = put_program(&store, &sha256, executable).await;
+        native.executable = path.context("shipping the executable")?.to_string();
+        native.sha256 = Some(sha256);
+    }
+    Ok(session.jobs().submit(&spec).await?)
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes the executable stand at its path, whole: it is written beside it and then renamed.
+async fn put_program(
+    store: &ChunkStore,
+    sha256: &str,
+    executable: Vec<u8>,
+) -> Result<StorePath, StoreError> {
+    let folder: StorePath = PROGRAMS.parse().expect("the constant is a path");
+    let below = |name: &str| folder.join(name).expect("digests are parts of paths");
+    let path = below(sha256);
+    if stands_whole(store, &path, executable.len() as u64).await? {
+        return Ok(path);
+    }
+    let beside = below(&format!("{sha256}.{}", net::random_hex(8)));
+    let options = CreateOptions { parents: true, ..CreateOptions::default() };
+    store.write_all(&beside, Bytes::from(executable), options).await?;
+    match store.rename(&beside, &path).await {
+        Ok(()) => Ok(path),
+        Err(StoreError::AlreadyExists { .. }) => {
+            store.delete(&beside, false).await?;
+            Ok(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn stands_whole(
+    store: &ChunkStore,
+    path: &StorePath,
+    bytes: u64,
+) -> Result<bool, StoreError> {
+    match store.stat(path).await {
+        Ok(found) => Ok(matches!(found.kind, FileKind::File { length, .. } if length == bytes)),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for a job's end, showing how far it is. A JobTracker that goes away is waited for.
+pub(crate) async fn await_end(
+    jobs: &Jobs,
+    id: JobId,
+    progress: &mut JobProgress,
+) -> anyhow::Result<JobStatus> {
+    let mut away: Option<clock::Stopwatch> = None;
+    loop {
+        match jobs.status_after(id, STATUS_INTERVAL).await {
+            Ok(status) => {
+                away = None;
+                progress.show(&status);
+                if status.state.is_final() {
+                    progress.finish();
+                    return Ok(status);
+                }
+            }
+            Err(error) if error.is_transient() => {
+                if away.is_none() {
+                    progress.say(&format!("{error}; waiting for it to come back"));
+                }
+                if away.get_or_insert_with(clock::Stopwatch::start).elapsed() > jobs.retry_for() {
+                    return Err(error).with_context(|| format!("waiting for {id}, which goes on"));
+                }
+                tokio::time::sleep(STATUS_INTERVAL).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Says why a job has not succeeded.
+pub(crate) fn must_have_succeeded(ended: &JobStatus) -> anyhow::Result<()> {
+    let JobStatus { id, state, .. } = ended;
+    match (state, &ended.failure) {
+        (JobState::Succeeded, _) => Ok(()),
+        (_, Some(failure)) => Err(anyhow!("{id} {}: {failure}", state.as_str())),
+        (_, None) => Err(anyhow!("{id} {}", state.as_str())),
+    }
+}
