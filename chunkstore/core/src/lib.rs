@@ -1,4 +1,5 @@
 //! The pure state machines of the chunk store.
 
+pub mod master;
 pub mod replica;
 pub mod writer;

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, FileId, StorePath, Version};
 
+/// Entries of one page of a [`Listing`].
+pub const LIST_ENTRIES_MAX: u32 = 10_000;
+/// Chunks of one [`Located`]; for those that follow, ask again from the end of the last.
+pub const LOCATE_CHUNKS_MAX: usize = 10_000;
+
 /// A chunkserver as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServerAddress {
@@ -129,7 +134,8 @@ pub struct Abandon {
     pub file: FileId,
 }
 
-/// `POST /v1/files/renew` → [`Done`]. Keeps the leases of a writer that has nothing else to say.
+/// `POST /v1/files/renew` → [`Done`]. Keeps the leases of a writer that has nothing else to say. Refused
+/// only when none of the files is held any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renew {
     /// The holder.
@@ -222,7 +228,7 @@ pub struct Locate {
 pub struct Located {
     /// Length of the whole file, bytes.
     pub length: u64,
-    /// The chunks that cover the range, in order.
+    /// The chunks that cover the range, in order: at most [`LOCATE_CHUNKS_MAX`], the first ones.
     pub chunks: Vec<ChunkLocation>,
 }
 

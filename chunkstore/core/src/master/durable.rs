@@ -1,0 +1,356 @@
+//! What the chunk master must never forget: the tree, the sealed chunks, who writes what, the replies,
+//! its term. [`Durable::apply`] is the only way to change it, live and in recovery alike; it decides
+//! nothing. Who serves and where replicas are is not here: servers tell that again.
+
+use std::collections::BTreeMap;
+
+use chunkstore_protocol::{ChunkId, FileId, Version};
+use ids::{ClientId, ClusterId, Epoch, RequestStamp, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::namespace::{EntryKind, File, Folder, Namespace};
+use super::record::{Adopted, Allotted, NewFolder, Record, Sealed};
+use super::replies::{CachedReply, ClosedFile, Replies};
+
+/// Entries of a removed subtree that its own record takes apart; what is beyond waits for
+/// [`Record::Reclaimed`], so that no record holds the loop for long.
+pub(crate) const RECLAIM_STEP: u32 = 1000;
+
+/// The durable state. Serialised whole as the journal's snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durable {
+    cluster: Option<ClusterId>,
+    epoch: Epoch,
+    next_file: u64,
+    next_chunk: u64,
+    namespace: Namespace,
+    sealed: BTreeMap<ChunkId, SealedState>,
+    writers: BTreeMap<FileId, Writer>,
+    open_chunks: BTreeMap<ChunkId, FileId>,
+    replies: Replies,
+    gathered: Vec<Adopted>,
+}
+
+/// A chunk that some file consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SealedState {
+    pub(crate) version: Version,
+    pub(crate) length: u64,
+    pub(crate) checksum: u32,
+}
+
+/// The writer of an open file: a file is open while it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Writer {
+    /// Who holds the lease.
+    pub(crate) holder: ClientId,
+    /// The chunk being written.
+    pub(crate) open: Option<(ChunkId, Version)>,
+}
+
+/// What the master knows of a chunk id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkState {
+    /// Part of a file.
+    Sealed(SealedState),
+    /// Being written.
+    Open,
+    /// Given out once; no file refers to it.
+    Garbage,
+    /// Never given out by this master.
+    Foreign,
+}
+
+impl Durable {
+    /// Changes the state by one fact. Returns the chunks that no file refers to any more.
+    ///
+    /// # Panics
+    /// When the record names what does not exist: then it is not this journal's next record.
+    pub fn apply(&mut self, record: &Record) -> Vec<ChunkId> {
+        match record {
+            Record::ClusterInitialised { cluster } => {
+                self.cluster = Some(cluster.clone());
+                (self.next_file, self.next_chunk) = (1, 1);
+                Vec::new()
+            }
+            Record::Started { epoch } => {
+                self.epoch = *epoch;
+                self.gathered.clear();
+                Vec::new()
+            }
+            Record::FileCreated { .. } => self.apply_created(record),
+            Record::ChunkAllocated { stamp, at, file, sealed, allotted } => {
+                let dropped = self.settle(*file, sealed.as_ref(), *at);
+                self.open_chunk(*file, allotted);
+                self.reply(stamp, CachedReply::Allocated { allotted: allotted.clone() });
+                dropped
+            }
+            Record::FileClosed { stamp, at, file, sealed } => {
+                let dropped = self.settle(*file, sealed.as_ref(), *at);
+                self.writers.remove(file);
+                self.namespace.file_mut(*file, *at);
+                self.reply_closed(stamp, *file, *at);
+                dropped
+            }
+            Record::FileAbandoned { stamp, at, file }
+            | Record::Deleted { stamp, at, entry: file } => {
+                self.reply(stamp, CachedReply::Done);
+                self.namespace.detach(*file, *at);
+                self.reclaim(RECLAIM_STEP)
+            }
+            Record::LeaseExpired { at, file } => {
+                self.namespace.detach(*file, *at);
+                self.reclaim(RECLAIM_STEP)
+            }
+            Record::FoldersMade { stamp, at, parent, folders } => {
+                self.make_folders(*parent, folders, *at);
+                self.reply(stamp, CachedReply::Done);
+                Vec::new()
+            }
+            Record::Renamed { stamp, at, entry, parent, name } => {
+                self.namespace.rename(*entry, *parent, name, *at);
+                self.reply(stamp, CachedReply::Done);
+                Vec::new()
+            }
+            Record::WinnersGathered { winners } => {
+                self.gathered.extend_from_slice(winners);
+                Vec::new()
+            }
+            Record::Published { .. } => self.apply_published(record),
+            Record::Reclaimed { entries } => self.reclaim(*entries),
+        }
+    }
+
+    fn apply_created(&mut self, record: &Record) -> Vec<ChunkId> {
+        if let Record::FileCreated {
+            stamp,
+            at,
+            parent,
+            folders,
+            name,
+            file,
+            replication,
+            chunk_bytes,
+            allotted,
+        } = record
+        {
+            let parent = self.make_folders(*parent, folders, *at);
+            self.insert_file(*file, parent, name, (*replication, *chunk_bytes), *at);
+            self.writers.insert(*file, Writer { holder: stamp.client.clone(), open: None });
+            self.open_chunk(*file, allotted);
+            let reply = CachedReply::Created {
+                file: *file,
+                replication: *replication,
+                chunk_bytes: *chunk_bytes,
+                allotted: allotted.clone(),
+            };
+            self.reply(stamp, reply);
+        }
+        Vec::new()
+    }
+
+    fn apply_published(&mut self, record: &Record) -> Vec<ChunkId> {
+        let Record::Published {
+            stamp,
+            at,
+            staging,
+            parent,
+            folders,
+            winners,
+            marker,
+            marker_file,
+            replication,
+            chunk_bytes,
+        } = record
+        else {
+            return Vec::new();
+        };
+        let target = self.make_folders(*parent, folders, *at);
+        let gathered = std::mem::take(&mut self.gathered);
+        for Adopted(file, name) in gathered.iter().chain(winners) {
+            self.namespace.adopt(*file, target, name, *at);
+        }
+        self.insert_file(*marker_file, target, marker, (*replication, *chunk_bytes), *at);
+        self.namespace.detach(*staging, *at);
+        self.reply(stamp, CachedReply::Done);
+        self.reclaim(RECLAIM_STEP)
+    }
+
+    fn make_folders(&mut self, parent: FileId, folders: &[NewFolder], at: UnixMillis) -> FileId {
+        let mut above = parent;
+        for NewFolder { id, name } in folders {
+            let kind = EntryKind::Folder(Folder::default());
+            self.namespace.insert(*id, above, name, kind, at);
+            self.next_file = self.next_file.max(id.0 + 1);
+            above = *id;
+        }
+        above
+    }
+
+    fn insert_file(
+        &mut self,
+        file: FileId,
+        parent: FileId,
+        name: &str,
+        (replication, chunk_bytes): (u8, u64),
+        at: UnixMillis,
+    ) {
+        let kind = EntryKind::File(File { replication, chunk_bytes, chunks: Vec::new() });
+        self.namespace.insert(file, parent, name, kind, at);
+        self.next_file = self.next_file.max(file.0 + 1);
+    }
+
+    fn open_chunk(&mut self, file: FileId, allotted: &Allotted) {
+        let Allotted { chunk, version, pipeline: _ } = allotted;
+        self.next_chunk = self.next_chunk.max(chunk.0 + 1);
+        self.open_chunks.insert(*chunk, file);
+        let writer = self.writers.get_mut(&file).expect("records allot chunks to open files");
+        writer.open = Some((*chunk, *version));
+    }
+
+    /// Ends the open chunk of a file: it is sealed and appended, or given up and returned.
+    fn settle(&mut self, file: FileId, sealed: Option<&Sealed>, at: UnixMillis) -> Vec<ChunkId> {
+        let open = self.writers.get_mut(&file).and_then(|writer| writer.open.take());
+        let Some((chunk, _)) = open else { return Vec::new() };
+        self.open_chunks.remove(&chunk);
+        let Some(Sealed { chunk, version, length, checksum }) = sealed.copied() else {
+            return vec![chunk];
+        };
+        self.sealed.insert(chunk, SealedState { version, length, checksum });
+        self.namespace.file_mut(file, at).append(chunk, length);
+        Vec::new()
+    }
+
+    fn reclaim(&mut self, entries: u32) -> Vec<ChunkId> {
+        let mut dropped = Vec::new();
+        for (id, file) in self.namespace.reclaim(entries) {
+            if let Some((chunk, _)) = self.writers.remove(&id).and_then(|writer| writer.open) {
+                self.open_chunks.remove(&chunk);
+                dropped.push(chunk);
+            }
+            for place in file.chunks {
+                self.sealed.remove(&place.chunk);
+                dropped.push(place.chunk);
+            }
+        }
+        dropped
+    }
+
+    fn reply(&mut self, stamp: &RequestStamp, reply: CachedReply) {
+        self.replies.store(stamp, reply);
+    }
+
+    fn reply_closed(&mut self, stamp: &RequestStamp, id: FileId, modified: UnixMillis) {
+        if let (Some(path), Some(file)) = (self.namespace.path_of(id), self.namespace.file(id)) {
+            let closed = ClosedFile {
+                path,
+                modified,
+                length: file.length(),
+                replication: file.replication,
+                chunk_bytes: file.chunk_bytes,
+                n_chunks: file.chunks.len() as u64,
+            };
+            self.reply(stamp, CachedReply::Closed(closed));
+        }
+    }
+
+    /// The cluster; `None` before [`Record::ClusterInitialised`].
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterId> {
+        self.cluster.as_ref()
+    }
+
+    /// The last term that began.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    /// The writer of an open file that is not cut off.
+    pub(crate) fn writer(&self, file: FileId) -> Option<&Writer> {
+        self.writers.get(&file)
+    }
+
+    /// All open files.
+    pub(crate) fn open_files(&self) -> impl Iterator<Item = FileId> {
+        self.writers.keys().copied()
+    }
+
+    pub(crate) fn n_open_files(&self) -> usize {
+        self.writers.len()
+    }
+
+    pub(crate) fn n_chunks(&self) -> usize {
+        self.sealed.len()
+    }
+
+    pub(crate) fn chunk(&self, chunk: ChunkId) -> ChunkState {
+        if let Some(sealed) = self.sealed.get(&chunk) {
+            ChunkState::Sealed(*sealed)
+        } else if self.open_chunks.contains_key(&chunk) {
+            ChunkState::Open
+        } else if (1..self.next_chunk).contains(&chunk.0) {
+            ChunkState::Garbage
+        } else {
+            ChunkState::Foreign
+        }
+    }
+
+    /// The ids for new entries.
+    pub(crate) fn next_files(&self) -> impl Iterator<Item = FileId> + use<> {
+        (self.next_file..).map(FileId)
+    }
+
+    /// The id for a new entry that comes after `n_before` others.
+    pub(crate) fn next_file(&self, n_before: usize) -> FileId {
+        FileId(self.next_file + n_before as u64)
+    }
+
+    /// The id for the next chunk.
+    pub(crate) fn next_chunk(&self) -> ChunkId {
+        ChunkId(self.next_chunk)
+    }
+
+    /// Asserts what must hold after every record: each entry has one place; a file's chunks are
+    /// sealed, ascending and its own; a chunk is open or sealed, and of one file; replies are bounded.
+    ///
+    /// # Panics
+    /// When something of that does not hold.
+    pub fn check_invariants(&self) {
+        self.namespace.check_invariants();
+        self.replies.check_invariants();
+        let mut n_chunks = 0;
+        for (id, entry) in self.namespace.entries() {
+            assert!(id.0 < self.next_file.max(1), "{id:?} was never given out");
+            let EntryKind::File(file) = &entry.kind else { continue };
+            let mut start = 0;
+            for place in &file.chunks {
+                let sealed = self.sealed.get(&place.chunk);
+                let length = sealed.expect("a file's chunk is sealed").length;
+                assert_eq!(start + length, place.end, "{} lies elsewhere", place.chunk);
+                assert!((1..=file.chunk_bytes).contains(&length), "length of {}", place.chunk);
+                start = place.end;
+                n_chunks += 1;
+            }
+        }
+        assert_eq!(n_chunks, self.sealed.len(), "a chunk is in no file, or in two");
+        for (file, writer) in &self.writers {
+            assert!(self.namespace.file(*file).is_some(), "{file:?} is open and gone");
+            if let Some((chunk, _)) = writer.open {
+                assert_eq!(self.open_chunks.get(&chunk), Some(file), "writer of {chunk}");
+            }
+        }
+        let n_open = self.writers.values().filter(|writer| writer.open.is_some()).count();
+        assert_eq!(n_open, self.open_chunks.len(), "a chunk is open without a writer");
+        let given_out = |chunk: &ChunkId| (1..self.next_chunk).contains(&chunk.0);
+        assert!(self.sealed.keys().chain(self.open_chunks.keys()).all(given_out));
+    }
+}

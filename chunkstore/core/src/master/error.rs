@@ -1,0 +1,435 @@
+//! Why the chunk master says no: to clients ([`FsError`]) and to chunkservers ([`ServerError`]). Every
+//! text names the thing and the remedy; which HTTP status it becomes is decided in the daemon's
+//! `http/error.rs` alone.
+
+use std::fmt;
+
+use chunkstore_protocol::{ChunkId, FileId, PROTOCOL_VERSION, ProblemKind, StorePath};
+use ids::{ClusterId, Epoch, HostName};
+
+/// A refused request, of either side.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A client's.
+    #[error(transparent)]
+    Files(#[from] FsError),
+    /// A chunkserver's.
+    #[error(transparent)]
+    Servers(#[from] ServerError),
+}
+
+/// A refused request of a client. Nothing of it happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FsError {
+    /// Nothing stands at the path.
+    #[error("{path} does not exist: {folder} has no entry {missing:?}")]
+    NotFound {
+        /// What was asked for.
+        path: StorePath,
+        /// The deepest folder that exists.
+        folder: StorePath,
+        /// What it lacks.
+        missing: String,
+    },
+    /// The folder that should hold the new entry is not there.
+    #[error(
+        "{path} can't be made: its folder {folder} does not exist; make it first, or ask for `parents`"
+    )]
+    ParentMissing {
+        /// What was to be made.
+        path: StorePath,
+        /// The folder that is missing.
+        folder: StorePath,
+    },
+    /// The name is taken.
+    #[error("{path} already exists: choose another name, or delete it first")]
+    AlreadyExists {
+        /// The name.
+        path: StorePath,
+    },
+    /// A file stands where a folder is needed.
+    #[error("{path} can't be reached: {file} is a file, not a folder")]
+    NotAFolder {
+        /// What was asked for.
+        path: StorePath,
+        /// The file in the way.
+        file: StorePath,
+    },
+    /// A file was needed.
+    #[error("{path} is a folder: name a file in it")]
+    IsAFolder {
+        /// The folder.
+        path: StorePath,
+    },
+    /// A folder with entries is only removed when that is asked for.
+    #[error("{path} has entries: empty it first, or ask for `recursive`")]
+    FolderNotEmpty {
+        /// The folder.
+        path: StorePath,
+    },
+    /// The target lies below what moves.
+    #[error("{from} can't move to {to}: that is a place within itself")]
+    RenameIntoItself {
+        /// What moves.
+        from: StorePath,
+        /// Where to.
+        to: StorePath,
+    },
+    /// `/` is always there.
+    #[error("/ can't be removed, moved or replaced: name something in it")]
+    RootStays,
+    /// The names below the target would exceed the limit of paths.
+    #[error(
+        "{to} is too long a name: paths below it would exceed 4096 bytes; choose a shorter one"
+    )]
+    PathTooLong {
+        /// Where it was to go.
+        to: StorePath,
+    },
+    /// A name that is no single part of a path.
+    #[error("{name:?} is not a file name: 1 to 255 bytes, without '/', not '.' or '..'")]
+    BadName {
+        /// As given, cut to 80 characters.
+        name: String,
+    },
+    /// The file is being written.
+    #[error("{path} is still being written: wait until its writer has closed it")]
+    StillOpen {
+        /// The file.
+        path: StorePath,
+    },
+    /// The file is not open, or not for this client.
+    #[error(
+        "this client holds no lease on file {}: it was closed, removed, or its lease expired; create it again", file.0
+    )]
+    LeaseLost {
+        /// The file.
+        file: FileId,
+    },
+    /// A chunk that this writer was not given, or that is finished.
+    #[error(
+        "chunk {chunk} is not the open chunk of {path}: finish each chunk once, under the version it was allotted with"
+    )]
+    NotAllotted {
+        /// The file.
+        path: StorePath,
+        /// The chunk.
+        chunk: ChunkId,
+    },
+    /// The chunk before is neither finished nor given up.
+    #[error(
+        "{path} has the open chunk {chunk}: say that it is sealed or abandoned before asking for another"
+    )]
+    ChunkStillOpen {
+        /// The file.
+        path: StorePath,
+        /// Its open chunk.
+        chunk: ChunkId,
+    },
+    /// A length that no chunk of this file can have.
+    #[error("chunk {chunk} of {path} can't have {length} bytes: 1 to {max} are allowed")]
+    BadChunkLength {
+        /// The file.
+        path: StorePath,
+        /// The chunk.
+        chunk: ChunkId,
+        /// As told.
+        length: u64,
+        /// The file's limit.
+        max: u64,
+    },
+    /// Too few servers have the chunk for the close to be a promise.
+    #[error(
+        "chunk {chunk} of {path} is sealed on {} but {needed} replicas are needed: abandon it and write it to another pipeline",
+        Hosts(on)
+    )]
+    TooFewReplicas {
+        /// The file.
+        path: StorePath,
+        /// The chunk.
+        chunk: ChunkId,
+        /// Who has it.
+        on: Vec<HostName>,
+        /// How many must.
+        needed: u8,
+    },
+    /// Fewer live chunkservers than a chunk needs.
+    #[error(
+        "no {needed} live chunkserver(s) for a chunk of {path}: {}; start chunkservers, or wait until they have registered",
+        Unfits(unfit)
+    )]
+    NoLiveServers {
+        /// The file.
+        path: StorePath,
+        /// How many are needed at least.
+        needed: u8,
+        /// Every known server that won't do, and why.
+        unfit: Vec<Unfit>,
+    },
+    /// Servers live, but too few have room.
+    #[error(
+        "no {needed} chunkserver(s) with room for a chunk of {chunk_bytes} bytes of {path}: {}; free space there, or add servers",
+        Unfits(unfit)
+    )]
+    NoRoom {
+        /// The file.
+        path: StorePath,
+        /// How many are needed at least.
+        needed: u8,
+        /// What a chunk may take.
+        chunk_bytes: u64,
+        /// Every known server that won't do, and why.
+        unfit: Vec<Unfit>,
+    },
+    /// The journal's disk has no room for another segment.
+    #[error("the chunk master's journal has no room: free space on its disk; reads go on")]
+    JournalFull,
+    /// A page size out of range.
+    #[error("limit {given} is not allowed: 1 to {max} entries a page")]
+    BadLimit {
+        /// As asked.
+        given: u32,
+        /// The most.
+        max: u32,
+    },
+    /// A number of replicas out of range.
+    #[error("replication {given} is not allowed: 1 to {max}")]
+    BadReplication {
+        /// As asked.
+        given: u8,
+        /// The most.
+        max: u8,
+    },
+    /// A chunk length out of range.
+    #[error("chunk_bytes {given} is not allowed: {min} to {max}")]
+    BadChunkBytes {
+        /// As asked.
+        given: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// Two winners of a publish collide.
+    #[error("publish names {name:?} twice: every winner and the marker need a name of their own")]
+    NamedTwice {
+        /// That name.
+        name: String,
+    },
+    /// A publish beyond the bound.
+    #[error("publish of {given} files is too large: at most {max} at once; use fewer reduces")]
+    PublishTooLarge {
+        /// As asked.
+        given: usize,
+        /// The most.
+        max: usize,
+    },
+    /// A stray copy of an earlier request.
+    #[error(
+        "request {sequence} of this client's slot comes after request {last}: it is a stray copy and was not carried out"
+    )]
+    StaleRequest {
+        /// Its number.
+        sequence: u64,
+        /// The slot's last one.
+        last: u64,
+    },
+    /// The stamp was used for another kind of request.
+    #[error(
+        "request {sequence} of this client's slot was another request: number every new request anew"
+    )]
+    StampReused {
+        /// Its number.
+        sequence: u64,
+    },
+}
+
+/// Why a server was not given a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The server.
+    pub host: HostName,
+    /// Its reason.
+    pub why: UnfitReason,
+}
+
+/// See [`Unfit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnfitReason {
+    /// Not heard for too long.
+    Dead,
+    /// Its disks are full.
+    NoRoom {
+        /// What it has left, bytes.
+        free_bytes: u64,
+    },
+}
+
+/// A refused message of a chunkserver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServerError {
+    /// It speaks another protocol.
+    #[error(
+        "{host} speaks protocol {theirs}, this chunk master {PROTOCOL_VERSION}: run the same release on both"
+    )]
+    WrongProtocol {
+        /// The server.
+        host: HostName,
+        /// Its version.
+        theirs: u32,
+    },
+    /// Its data belongs elsewhere.
+    #[error(
+        "the data of {host} belongs to cluster {theirs}, this is {ours}: point it to its own chunk master, or give it an empty data folder"
+    )]
+    WrongCluster {
+        /// The server.
+        host: HostName,
+        /// Its cluster.
+        theirs: ClusterId,
+        /// This one.
+        ours: ClusterId,
+    },
+    /// Another process lives under that name.
+    #[error(
+        "host name {host} is taken by the live chunkserver at {address}: name each host once, or stop that one and wait until it counts as dead"
+    )]
+    HostNameTaken {
+        /// The name.
+        host: HostName,
+        /// Where the other one serves.
+        address: String,
+    },
+    /// An address that can't be told to clients.
+    #[error("address of {host} is not allowed: write it as host:port, at most {max} bytes")]
+    BadAddress {
+        /// The server.
+        host: HostName,
+        /// The limit.
+        max: usize,
+    },
+    /// More servers than the bound.
+    #[error("{host} can't register: {max} chunkservers are known already")]
+    TooManyServers {
+        /// The server.
+        host: HostName,
+        /// The bound.
+        max: usize,
+    },
+    /// The message is of another term or registration, or the sender was declared dead.
+    #[error(
+        "{host} is not registered with session {session} of epoch {theirs} (this is epoch {ours}): register again"
+    )]
+    NotRegistered {
+        /// The sender.
+        host: HostName,
+        /// Its epoch.
+        theirs: Epoch,
+        /// Its session.
+        session: u64,
+        /// The master's epoch.
+        ours: Epoch,
+    },
+}
+
+impl Refusal {
+    /// The stable kind that programs act on.
+    #[must_use]
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Self::Files(error) => error.kind(),
+            Self::Servers(error) => error.kind(),
+        }
+    }
+}
+
+impl FsError {
+    /// The stable kind that programs act on.
+    #[must_use]
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Self::NotFound { .. } | Self::ParentMissing { .. } => ProblemKind::NotFound,
+            Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,
+            Self::NotAFolder { .. } => ProblemKind::NotAFolder,
+            Self::IsAFolder { .. } => ProblemKind::IsAFolder,
+            Self::FolderNotEmpty { .. } => ProblemKind::FolderNotEmpty,
+            Self::RenameIntoItself { .. } => ProblemKind::RenameIntoItself,
+            Self::StillOpen { .. } => ProblemKind::StillOpen,
+            Self::LeaseLost { .. } => ProblemKind::LeaseLost,
+            Self::TooFewReplicas { .. } => ProblemKind::TooFewReplicas,
+            Self::NoLiveServers { .. } | Self::NoRoom { .. } => ProblemKind::NoServers,
+            Self::JournalFull => ProblemKind::OutOfSpace,
+            Self::RootStays
+            | Self::PathTooLong { .. }
+            | Self::BadName { .. }
+            | Self::NotAllotted { .. }
+            | Self::ChunkStillOpen { .. }
+            | Self::BadChunkLength { .. }
+            | Self::BadLimit { .. }
+            | Self::BadReplication { .. }
+            | Self::BadChunkBytes { .. }
+            | Self::NamedTwice { .. }
+            | Self::PublishTooLarge { .. }
+            | Self::StaleRequest { .. }
+            | Self::StampReused { .. } => ProblemKind::InvalidRequest,
+        }
+    }
+}
+
+impl ServerError {
+    /// The stable kind that programs act on.
+    #[must_use]
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Self::WrongProtocol { .. } => ProblemKind::WrongProtocol,
+            Self::WrongCluster { .. } => ProblemKind::WrongCluster,
+            Self::HostNameTaken { .. } => ProblemKind::HostNameTaken,
+            Self::BadAddress { .. } => ProblemKind::InvalidRequest,
+            Self::TooManyServers { .. } => ProblemKind::Unavailable,
+            Self::NotRegistered { .. } => ProblemKind::NotRegistered,
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            UnfitReason::Dead => write!(f, "{} is dead", self.host),
+            UnfitReason::NoRoom { free_bytes } => {
+                write!(f, "{} has {free_bytes} bytes free", self.host)
+            }
+        }
+    }
+}
+
+/// Names in a message at most; the rest is counted.
+const SHOWN_MAX: usize = 20;
+
+struct Hosts<'a>(&'a [HostName]);
+
+impl fmt::Display for Hosts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        join(f, self.0, "no server")
+    }
+}
+
+struct Unfits<'a>(&'a [Unfit]);
+
+impl fmt::Display for Unfits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        join(f, self.0, "no other is known")
+    }
+}
+
+fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T], none: &str) -> fmt::Result {
+    if items.is_empty() {
+        return f.write_str(none);
+    }
+    for (n, item) in items.iter().take(SHOWN_MAX).enumerate() {
+        write!(f, "{}{item}", if n == 0 { "" } else { ", " })?;
+    }
+    match items.len().checked_sub(SHOWN_MAX) {
+        Some(more) if more > 0 => write!(f, " and {more} more"),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The life of a file under its writer: create, allocate, close, abandon. Each plans one record; who may
+//! hold which name is `tree.rs`', where chunks go is `placement.rs`' to say.
+
+use chunkstore_protocol::{
+    Abandon, Allocate, CHUNK_BYTES_MAX, ChunkId, Close, Create, FileId, SealedChunk, StorePath,
+    Version,
+};
+use ids::{ClientId, HostName, UnixMillis};
+
+use super::Master;
+use super::durable::Writer;
+use super::error::FsError;
+use super::namespace::File;
+use super::placement::Wish;
+use super::record::{Allotted, Record, Sealed};
+use super::replicas::Claim;
+
+/// Replicas that may be asked for.
+const REPLICATION_MAX: u8 = 10;
+/// Least length limit of a chunk that may be asked for: below it a file is all metadata.
+const CHUNK_BYTES_MIN: u64 = 1 << 10;
+/// Replicas that make a close a promise, where as many were asked for.
+const REPLICAS_TO_CLOSE: u8 = 2;
+/// Every chunk is written under one lease only.
+const FIRST_VERSION: Version = Version(1);
+
+/// An open file in its writer's hands.
+struct Held<'a> {
+    path: StorePath,
+    file: &'a File,
+    writer: &'a Writer,
+}
+
+/// What a chunk's servers are chosen for.
+struct Order<'a> {
+    path: &'a StorePath,
+    replication: u8,
+    chunk_bytes: u64,
+    exclude: &'a [HostName],
+    writer_host: Option<&'a HostName>,
+}
+
+impl Master {
+    pub(super) fn plan_create(
+        &mut self,
+        at: UnixMillis,
+        request: &Create,
+    ) -> Result<Record, FsError> {
+        let Create { stamp, path, parents, replication, chunk_bytes, writer_host } = request;
+        let replication = self.replication(*replication)?;
+        let chunk_bytes = self.chunk_bytes(*chunk_bytes)?;
+        let spot = self.spot(path, *parents)?;
+        let (parent, folders, name) = (spot.parent, spot.folders, spot.name.to_owned());
+        let writer_host = writer_host.as_ref();
+        let order = Order { path, replication, chunk_bytes, exclude: &[], writer_host };
+        let allotted = self.allot(&order)?;
+        let file = self.next_file_after(&folders);
+        let stamp = stamp.clone();
+        Ok(Record::FileCreated {
+            stamp,
+            at,
+            parent,
+            folders,
+            name,
+            file,
+            replication,
+            chunk_bytes,
+            allotted,
+        })
+    }
+
+    pub(super) fn plan_allocate(
+        &mut self,
+        at: UnixMillis,
+        request: &Allocate,
+    ) -> Result<Record, FsError> {
+        let Allocate { stamp, file, sealed, abandoned, exclude, writer_host } = request;
+        let held = self.held(*file, &stamp.client)?;
+        let settled = held.settled(sealed.as_ref(), *abandoned)?;
+        if let Some((chunk, _)) = held.writer.open
+            && sealed.is_none()
+            && abandoned.is_none()
+        {
+            return Err(FsError::ChunkStillOpen { path: held.path, chunk });
+        }
+        let (replication, chunk_bytes) = (held.file.replication, held.file.chunk_bytes);
+        let path = held.path;
+        let writer_host = writer_host.as_ref();
+        let order = Order { path: &path, replication, chunk_bytes, exclude, writer_host };
+        let allotted = self.allot(&order)?;
+        let (stamp, file) = (stamp.clone(), *file);
+        Ok(Record::ChunkAllocated { stamp, at, file, sealed: settled, allotted })
+    }
+
+    pub(super) fn plan_close(&self, at: UnixMillis, request: &Close) -> Result<Record, FsError> {
+        let Close { stamp, file, sealed, abandoned } = request;
+        let held = self.held(*file, &stamp.client)?;
+        let sealed = held.settled(sealed.as_ref(), *abandoned)?;
+        Ok(Record::FileClosed { stamp: stamp.clone(), at, file: *file, sealed })
+    }
+
+    pub(super) fn plan_abandon(
+        &self,
+        at: UnixMillis,
+        request: &Abandon,
+    ) -> Result<Record, FsError> {
+        let Abandon { stamp, file } = request;
+        self.held(*file, &stamp.client)?;
+        Ok(Record::FileAbandoned { stamp: stamp.clone(), at, file: *file })
+    }
+
+    /// Whether `client` still holds the lease of `file`.
+    pub(super) fn holds(&self, file: FileId, client: &ClientId) -> bool {
+        self.held(file, client).is_ok()
+    }
+
+    /// Takes in who sealed a chunk, once it is part of its file.
+    pub(super) fn learn(&mut self, sealed: &SealedChunk) {
+        let SealedChunk { chunk, version, length, checksum, servers } = sealed;
+        for host in servers {
+            if let Some((server, session)) = self.servers.by_host(host) {
+                let (version, length, checksum) = (*version, *length, *checksum);
+                self.replicas.claim(*chunk, Claim { server, session, version, length, checksum });
+            }
+        }
+        self.weed(*chunk);
+    }
+
+    /// Replicas of a file for which the request names none.
+    pub(super) fn replication(&self, asked: Option<u8>) -> Result<u8, FsError> {
+        let given = asked.unwrap_or(self.settings.replication);
+        match given {
+            1..=REPLICATION_MAX => Ok(given),
+            _ => Err(FsError::BadReplication { given, max: REPLICATION_MAX }),
+        }
+    }
+
+    fn chunk_bytes(&self, asked: Option<u64>) -> Result<u64, FsError> {
+        let given = asked.unwrap_or(self.settings.chunk_bytes);
+        match given {
+            CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX => Ok(given),
+            _ => Err(FsError::BadChunkBytes { given, min: CHUNK_BYTES_MIN, max: CHUNK_BYTES_MAX }),
+        }
+    }
+
+    fn held(&self, file: FileId, client: &ClientId) -> Result<Held<'_>, FsError> {
+        let held = || {
+            let writer = self.durable.writer(file).filter(|writer| writer.holder == *client)?;
+            let path = self.durable.namespace().path_of(file)?;
+            let file = self.durable.namespace().file(file)?;
+            Some(Held { path, file, writer })
+        };
+        held().ok_or(FsError::LeaseLost { file })
+    }
+
+    fn allot(&mut self, order: &Order<'_>) -> Result<Allotted, FsError> {
+        let Order { path, replication, chunk_bytes, exclude, writer_host } = *order;
+        let needed = replication.min(REPLICAS_TO_CLOSE);
+        let wish = Wish { replicas: replication, needed, writer: writer_host };
+        let n_live = self.servers.n_live();
+        let pipeline = self.servers.place(wish, chunk_bytes, exclude).map_err(|unfit| {
+            let path = path.clone();
+            if n_live < usize::from(needed) {
+                FsError::NoLiveServers { path, needed, unfit }
+            } else {
+                FsError::NoRoom { path, needed, chunk_bytes, unfit }
+            }
+        })?;
+        Ok(Allotted { chunk: self.durable.next_chunk(), version: FIRST_VERSION, pipeline })
+    }
+}
+
+impl Held<'_> {
+    /// What becomes of the open chunk: the request says that it is sealed, or given up, or nothing.
+    fn settled(
+        &self,
+        sealed: Option<&SealedChunk>,
+        abandoned: Option<ChunkId>,
+    ) -> Result<Option<Sealed>, FsError> {
+        let not_allotted = |chunk| Err(FsError::NotAllotted { path: self.path.clone(), chunk });
+        if let Some(chunk) = abandoned
+            && (sealed.is_some() || self.writer.open.is_none_or(|(open, _)| open != chunk))
+        {
+            return not_allotted(chunk);
+        }
+        let Some(told) = sealed else { return Ok(None) };
+        if self.writer.open != Some((told.chunk, told.version)) {
+            return not_allotted(told.chunk);
+        }
+        let (chunk, length, max) = (told.chunk, told.length, self.file.chunk_bytes);
+        if !(1..=max).contains(&length) {
+            let path = self.path.clone();
+            return Err(FsError::BadChunkLength { path, chunk, length, max });
+        }
+        let needed = self.file.replication.min(REPLICAS_TO_CLOSE);
+        let mut on = told.servers.clone();
+        on.sort();
+        on.dedup();
+        if on.len() < usize::from(needed) {
+            return Err(FsError::TooFewReplicas { path: self.path.clone(), chunk, on, needed });
+        }
+        Ok(Some(Sealed::from(told)))
+    }
+}

@@ -1,0 +1,482 @@
+//! The chunk master's state machine: the namespace, chunks, leases, chunkservers and placement (GFS
+//! 2003, sections 2.6, 3 and 4). [`Master::handle`] takes one input at a time and gives records to
+//! journal and effects to let out once those are durable. No I/O, no clock, no tokens, no HTTP: the
+//! daemon `chunkmaster` is its only caller, and tests.
+
+mod deadlines;
+mod durable;
+mod error;
+mod files;
+mod namespace;
+mod placement;
+mod reads;
+mod record;
+mod replicas;
+mod replies;
+mod reports;
+mod servers;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use durable::Durable;
+pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
+pub use record::{Adopted, Allotted, NewFolder, Record, Sealed};
+pub use tree::WINNERS_MAX;
+
+use std::time::Duration;
+
+use chunkstore_protocol::{
+    Abandon, Allocate, Allocation, ChunkId, Close, Create, Created, Delete, FileId, FileStatus,
+    List, Listing, Locate, Located, Mkdir, Publish, RegisterServer, Rename, Renew, ServerHeartbeat,
+    ServerHeartbeatReply, ServerRegistered, Stat, StorePath,
+};
+use ids::{ClusterId, Epoch, HostName, Monotonic, Now, RequestStamp};
+
+use deadlines::Deadlines;
+use durable::RECLAIM_STEP;
+use replicas::Replicas;
+use replies::{CachedReply, Seen};
+use servers::Servers;
+
+/// Pause between two steps of taking a large removed folder apart: requests go between them.
+const RECLAIM_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the configuration says to the state machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Replicas asked for where a client does not say.
+    pub replication: u8,
+    /// Length limit of chunks where a client does not say, bytes.
+    pub chunk_bytes: u64,
+    /// Time between a server's heartbeats; told to the servers.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a server counts as dead.
+    pub dead_after: Duration,
+    /// How long a writer's lease lasts without a renewal.
+    pub lease: Duration,
+}
+
+/// Which caller waits for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplyTo(pub u64);
+
+/// What happens to the master.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The process begins to serve: the first input after recovery.
+    Start,
+    /// A client changes something.
+    Mutate(ReplyTo, Mutation),
+    /// A client looks at something, or keeps its leases.
+    Query(ReplyTo, Query),
+    /// A chunkserver registers.
+    Register(ReplyTo, RegisterServer),
+    /// A chunkserver's heartbeat.
+    Heartbeat(ReplyTo, ServerHeartbeat),
+    /// Someone wants the gauges.
+    Summarise(ReplyTo),
+}
+
+/// A stamped request: carried out once, however often it comes.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
+pub enum Mutation {
+    Create(Create),
+    Allocate(Allocate),
+    Close(Close),
+    Abandon(Abandon),
+    Mkdir(Mkdir),
+    Rename(Rename),
+    Delete(Delete),
+    Publish(Publish),
+}
+
+/// A request that leaves no record.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
+pub enum Query {
+    Stat(Stat),
+    List(List),
+    Locate(Locate),
+    Renew(Renew),
+}
+
+/// What is to be done outside, once all records before are durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer a caller.
+    Reply(ReplyTo, Box<Result<Reply, Refusal>>),
+    /// Say it in the log.
+    Tell(Notice),
+}
+
+/// A granted request's answer. Tokens in it are empty: whoever holds the key mints them.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "each variant is its reply's name; the protocol documents those")]
+pub enum Reply {
+    Created(Created),
+    Allocated(Allocation),
+    Status(FileStatus),
+    Done,
+    Listing(Listing),
+    Located(Located),
+    Registered(ServerRegistered),
+    Heartbeat(ServerHeartbeatReply),
+    Summary(Summary),
+}
+
+/// What an operator would want to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The master serves.
+    Started {
+        /// Its cluster.
+        cluster: ClusterId,
+        /// Its term.
+        epoch: Epoch,
+    },
+    /// A server joined, or joined again.
+    ServerRegistered {
+        /// Its host.
+        host: HostName,
+        /// Where it serves.
+        address: String,
+        /// Its registration.
+        session: u64,
+    },
+    /// A server was silent for too long.
+    ServerDied {
+        /// Its host.
+        host: HostName,
+    },
+    /// A writer was silent for too long; its file is removed.
+    LeaseExpired {
+        /// The file.
+        path: StorePath,
+    },
+    /// A server holds a chunk that this master never gave out; it is kept.
+    ForeignChunk {
+        /// The server's host.
+        host: HostName,
+        /// The chunk.
+        chunk: ChunkId,
+    },
+    /// A server's replica is not what was sealed.
+    StaleReplica {
+        /// The server's host.
+        host: HostName,
+        /// The chunk.
+        chunk: ChunkId,
+    },
+}
+
+/// The state in numbers, for gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files, open ones included.
+    pub files: u64,
+    /// Files with a writer.
+    pub open_files: u64,
+    /// Folders.
+    pub folders: u64,
+    /// Sealed chunks.
+    pub chunks: u64,
+    /// Servers heard of lately.
+    pub servers_live: u64,
+    /// Servers that fell silent in this term.
+    pub servers_dead: u64,
+    /// Size of the live servers' disks.
+    pub capacity_bytes: u64,
+    /// Free on them.
+    pub free_bytes: u64,
+    /// Commands that servers have not carried out yet.
+    pub commands_pending: u64,
+    /// This master's term.
+    pub epoch: u64,
+}
+
+/// What one input leads to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    /// To be journaled, in order, before the effects leave.
+    pub records: Vec<Record>,
+    /// To be done after that.
+    pub effects: Vec<Effect>,
+}
+
+/// A journal that has no cluster in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal holds no cluster: mint one with `chunkmaster --init`")]
+pub struct NotInitialised;
+
+/// The chunk master.
+#[derive(Clone, Debug)]
+pub struct Master {
+    settings: Settings,
+    cluster: ClusterId,
+    durable: Durable,
+    servers: Servers,
+    replicas: Replicas,
+    leases: Deadlines<FileId>,
+    reclaim_at: Option<Monotonic>,
+}
+
+impl Master {
+    /// The master with what its journal told. [`Input::Start`] must be its first input.
+    ///
+    /// # Errors
+    /// When the journal holds no cluster.
+    pub fn recover(settings: Settings, durable: Durable) -> Result<Self, NotInitialised> {
+        let cluster = durable.cluster().cloned().ok_or(NotInitialised)?;
+        Ok(Self {
+            settings,
+            cluster,
+            durable,
+            servers: Servers::new(settings.dead_after),
+            replicas: Replicas::default(),
+            leases: Deadlines::default(),
+            reclaim_at: None,
+        })
+    }
+
+    /// The durable state, for tests and for the journal's snapshots.
+    #[must_use]
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// Takes one input. Deadlines that have passed are handled before it.
+    pub fn handle(&mut self, now: Now, input: Input) -> Output {
+        let mut out = Output::default();
+        self.pass_deadlines(now, &mut out);
+        let (to, answer) = match input {
+            Input::Start => {
+                self.start(now, &mut out);
+                return out;
+            }
+            Input::Mutate(to, request) => {
+                (to, self.mutate(now, &request, &mut out).map_err(Refusal::Files))
+            }
+            Input::Query(to, request) => (to, self.query(now, &request).map_err(Refusal::Files)),
+            Input::Register(to, request) => {
+                (to, self.register(now, request, &mut out).map_err(Refusal::Servers))
+            }
+            Input::Heartbeat(to, heartbeat) => {
+                (to, self.heartbeat(now, heartbeat, &mut out).map_err(Refusal::Servers))
+            }
+            Input::Summarise(to) => (to, Ok(Reply::Summary(self.summary()))),
+        };
+        out.effects.push(Effect::Reply(to, Box::new(answer)));
+        out
+    }
+
+    /// Handles the deadlines that have passed: expired leases, silent servers, removed folders to take
+    /// apart. Call it when the time of [`Self::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Now) -> Output {
+        let mut out = Output::default();
+        self.pass_deadlines(now, &mut out);
+        out
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next; ask again after every input.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        let all = [self.leases.next(), self.servers.next_death(), self.reclaim_at];
+        all.into_iter().flatten().min()
+    }
+
+    /// What to answer instead of handling an input while the journal has no room; gives the input back
+    /// if it needs no record.
+    ///
+    /// # Errors
+    /// With the refusal, when the input would need a record.
+    pub fn refuse(input: Input) -> Result<Input, Effect> {
+        match input {
+            Input::Mutate(to, _) => {
+                Err(Effect::Reply(to, Box::new(Err(FsError::JournalFull.into()))))
+            }
+            Input::Start
+            | Input::Query(..)
+            | Input::Register(..)
+            | Input::Heartbeat(..)
+            | Input::Summarise(_) => Ok(input),
+        }
+    }
+
+    fn start(&mut self, now: Now, out: &mut Output) {
+        let epoch = self.durable.epoch().next();
+        self.commit(now, Record::Started { epoch }, out);
+        let until = now.monotonic + self.settings.lease;
+        for file in self.durable.open_files() {
+            self.leases.set(file, until);
+        }
+        out.effects.push(Effect::Tell(Notice::Started { cluster: self.cluster.clone(), epoch }));
+    }
+
+    fn pass_deadlines(&mut self, now: Now, out: &mut Output) {
+        while let Some(host) = self.servers.pop_dead(now.monotonic) {
+            out.effects.push(Effect::Tell(Notice::ServerDied { host }));
+        }
+        while let Some(file) = self.leases.pop_passed(now.monotonic) {
+            let open = self.durable.writer(file).is_some();
+            if let Some(path) = self.durable.namespace().path_of(file).filter(|_| open) {
+                self.commit(now, Record::LeaseExpired { at: now.wall, file }, out);
+                out.effects.push(Effect::Tell(Notice::LeaseExpired { path }));
+            }
+        }
+        if self.reclaim_at.is_some_and(|at| at <= now.monotonic) {
+            self.reclaim_at = None;
+            self.commit(now, Record::Reclaimed { entries: RECLAIM_STEP }, out);
+        }
+    }
+
+    /// The one way of a record: into the state, its soft consequences, out to the journal.
+    fn commit(&mut self, now: Now, record: Record, out: &mut Output) {
+        for chunk in self.durable.apply(&record) {
+            self.replicas.drop_chunk(chunk, &mut self.servers);
+        }
+        match &record {
+            Record::FileCreated { file, .. } | Record::ChunkAllocated { file, .. } => {
+                self.leases.set(*file, now.monotonic + self.settings.lease);
+            }
+            Record::FileClosed { file, .. } | Record::FileAbandoned { file, .. } => {
+                self.leases.remove(*file);
+            }
+            Record::ClusterInitialised { .. }
+            | Record::Started { .. }
+            | Record::LeaseExpired { .. }
+            | Record::FoldersMade { .. }
+            | Record::Renamed { .. }
+            | Record::Deleted { .. }
+            | Record::WinnersGathered { .. }
+            | Record::Published { .. }
+            | Record::Reclaimed { .. } => {}
+        }
+        if self.durable.namespace().has_detached() && self.reclaim_at.is_none() {
+            self.reclaim_at = Some(now.monotonic + RECLAIM_PAUSE);
+        }
+        out.records.push(record);
+    }
+
+    fn mutate(&mut self, now: Now, request: &Mutation, out: &mut Output) -> Result<Reply, FsError> {
+        let stamp = request.stamp();
+        match self.durable.replies().seen(stamp) {
+            Seen::Same(reply) if request.fits(reply) => return Ok(self.reply(reply)),
+            Seen::Same(_) => return Err(FsError::StampReused { sequence: stamp.sequence }),
+            Seen::Older { last } => {
+                return Err(FsError::StaleRequest { sequence: stamp.sequence, last });
+            }
+            Seen::New => {}
+        }
+        for record in self.plan(now, request)? {
+            self.commit(now, record, out);
+        }
+        if let Some(sealed) = request.sealed() {
+            self.learn(sealed);
+        }
+        // The first answer and a retry's come out of the same record.
+        Ok(match self.durable.replies().seen(stamp) {
+            Seen::Same(reply) => self.reply(reply),
+            Seen::New | Seen::Older { .. } => Reply::Done,
+        })
+    }
+
+    /// The records that carry a request out; none if all is as it asks.
+    fn plan(&mut self, now: Now, request: &Mutation) -> Result<Vec<Record>, FsError> {
+        let at = now.wall;
+        match request {
+            Mutation::Create(request) => self.plan_create(at, request).map(|r| vec![r]),
+            Mutation::Allocate(request) => self.plan_allocate(at, request).map(|r| vec![r]),
+            Mutation::Close(request) => self.plan_close(at, request).map(|r| vec![r]),
+            Mutation::Abandon(request) => self.plan_abandon(at, request).map(|r| vec![r]),
+            Mutation::Mkdir(request) => self.plan_mkdir(at, request),
+            Mutation::Rename(request) => self.plan_rename(at, request).map(|r| vec![r]),
+            Mutation::Delete(request) => self.plan_delete(at, request).map(|r| vec![r]),
+            Mutation::Publish(request) => self.plan_publish(at, request),
+        }
+    }
+
+    fn reply(&self, cached: &CachedReply) -> Reply {
+        let allocation = |allotted: &Allotted| {
+            let Allotted { chunk, version, pipeline } = allotted.clone();
+            Allocation { chunk, version, pipeline, token: String::new() }
+        };
+        match cached {
+            CachedReply::Created { file, replication, chunk_bytes, allotted } => {
+                Reply::Created(Created {
+                    file: *file,
+                    replication: *replication,
+                    chunk_bytes: *chunk_bytes,
+                    lease_ms: millis(self.settings.lease),
+                    allocation: allocation(allotted),
+                })
+            }
+            CachedReply::Allocated { allotted } => Reply::Allocated(allocation(allotted)),
+            CachedReply::Closed(closed) => Reply::Status(closed.status()),
+            CachedReply::Done => Reply::Done,
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let census = self.servers.census();
+        Summary {
+            files: self.durable.namespace().n_files(),
+            open_files: self.durable.n_open_files() as u64,
+            folders: self.durable.namespace().n_folders(),
+            chunks: self.durable.n_chunks() as u64,
+            servers_live: census.live,
+            servers_dead: census.dead,
+            capacity_bytes: census.capacity_bytes,
+            free_bytes: census.free_bytes,
+            commands_pending: census.commands_pending,
+            epoch: self.durable.epoch().0,
+        }
+    }
+}
+
+impl Mutation {
+    fn stamp(&self) -> &RequestStamp {
+        match self {
+            Self::Create(request) => &request.stamp,
+            Self::Allocate(request) => &request.stamp,
+            Self::Close(request) => &request.stamp,
+            Self::Abandon(request) => &request.stamp,
+            Self::Mkdir(request) => &request.stamp,
+            Self::Rename(request) => &request.stamp,
+            Self::Delete(request) => &request.stamp,
+            Self::Publish(request) => &request.stamp,
+        }
+    }
+
+    fn sealed(&self) -> Option<&chunkstore_protocol::SealedChunk> {
+        match self {
+            Self::Allocate(request) => request.sealed.as_ref(),
+            Self::Close(request) => request.sealed.as_ref(),
+            Self::Create(_)
+            | Self::Abandon(_)
+            | Self::Mkdir(_)
+            | Self::Rename(_)
+            | Self::Delete(_)
+            | Self::Publish(_) => None,
+        }
+    }
+
+    fn fits(&self, reply: &CachedReply) -> bool {
+        match self {
+            Self::Create(_) => matches!(reply, CachedReply::Created { .. }),
+            Self::Allocate(_) => matches!(reply, CachedReply::Allocated { .. }),
+            Self::Close(_) => matches!(reply, CachedReply::Closed(_)),
+            Self::Abandon(_)
+            | Self::Mkdir(_)
+            | Self::Rename(_)
+            | Self::Delete(_)
+            | Self::Publish(_) => matches!(reply, CachedReply::Done),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

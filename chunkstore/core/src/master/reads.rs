@@ -1,0 +1,121 @@
+//! What clients look at: stat, list, locate; and the renewal of leases. None of it leaves a record, and
+//! each is bounded, so that none holds the loop for long.
+
+use chunkstore_protocol::{
+    ChunkLocation, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, LOCATE_CHUNKS_MAX, List,
+    Listing, Locate, Located, Renew, Stat, StorePath,
+};
+use ids::Now;
+
+use super::durable::ChunkState;
+use super::error::FsError;
+use super::namespace::{EntryKind, File, FileChunk};
+use super::{Master, Query, Reply};
+
+impl Master {
+    pub(super) fn query(&mut self, now: Now, request: &Query) -> Result<Reply, FsError> {
+        match request {
+            Query::Stat(Stat { path }) => {
+                let id = self.find(path)?;
+                Ok(Reply::Status(self.status(id, path.clone())))
+            }
+            Query::List(request) => self.list(request).map(Reply::Listing),
+            Query::Locate(request) => self.locate(request).map(Reply::Located),
+            Query::Renew(request) => self.renew(now, request),
+        }
+    }
+
+    /// Renews what the client still holds. Only when that is nothing is the answer no: a renewal may
+    /// cross a close on its way.
+    fn renew(&mut self, now: Now, request: &Renew) -> Result<Reply, FsError> {
+        let Renew { client, files } = request;
+        let until = now.monotonic + self.settings.lease;
+        let mut n_held = 0;
+        for &file in files {
+            if self.holds(file, client) {
+                self.leases.set(file, until);
+                n_held += 1;
+            }
+        }
+        match files.first() {
+            Some(&file) if n_held == 0 => Err(FsError::LeaseLost { file }),
+            Some(_) | None => Ok(Reply::Done),
+        }
+    }
+
+    fn status(&self, id: FileId, path: StorePath) -> FileStatus {
+        let entry = self.durable.namespace().entry(id);
+        let kind = match &entry.kind {
+            EntryKind::Folder(_) => FileKind::Folder,
+            EntryKind::File(file) => FileKind::File {
+                length: file.length(),
+                replication: file.replication,
+                chunk_bytes: file.chunk_bytes,
+                n_chunks: file.chunks.len() as u64,
+                open: self.durable.writer(id).is_some(),
+            },
+        };
+        FileStatus { path, modified: entry.modified, kind }
+    }
+
+    fn list(&self, request: &List) -> Result<Listing, FsError> {
+        let List { path, after, limit } = request;
+        if !(1..=LIST_ENTRIES_MAX).contains(limit) {
+            return Err(FsError::BadLimit { given: *limit, max: LIST_ENTRIES_MAX });
+        }
+        let id = self.find(path)?;
+        let EntryKind::Folder(folder) = &self.durable.namespace().entry(id).kind else {
+            let entries = vec![self.status(id, path.clone())];
+            return Ok(Listing { entries, next: None });
+        };
+        let mut listing = Listing { entries: Vec::new(), next: None };
+        let mut last = None;
+        for (name, child) in folder.children_after(after.as_deref()) {
+            if listing.entries.len() == *limit as usize {
+                listing.next = last.map(str::to_owned);
+                break;
+            }
+            let path = path.join(name).expect("creating and moving keep paths within their limits");
+            listing.entries.push(self.status(child, path));
+            last = Some(name);
+        }
+        Ok(listing)
+    }
+
+    fn locate(&self, request: &Locate) -> Result<Located, FsError> {
+        let Locate { path, offset, length } = request;
+        let id = self.find(path)?;
+        let file = self.durable.namespace().file(id);
+        let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
+        if self.durable.writer(id).is_some() {
+            return Err(FsError::StillOpen { path: path.clone() });
+        }
+        let end = length.map_or(u64::MAX, |length| offset.saturating_add(length));
+        let first = file.chunks.partition_point(|place| place.end <= *offset);
+        let chunks = (first..file.chunks.len())
+            .map(|n| (start_of(file, n), file.chunks[n]))
+            .take_while(|(start, _)| *start < end)
+            .take(LOCATE_CHUNKS_MAX)
+            .filter_map(|(start, place)| self.location(start, place))
+            .collect();
+        Ok(Located { length: file.length(), chunks })
+    }
+
+    fn location(&self, offset: u64, place: FileChunk) -> Option<ChunkLocation> {
+        let chunk = place.chunk;
+        let ChunkState::Sealed(sealed) = self.durable.chunk(chunk) else { return None };
+        let holders = self.replicas.holders(chunk, &sealed, &self.servers);
+        Some(ChunkLocation {
+            chunk,
+            version: sealed.version,
+            offset,
+            length: sealed.length,
+            servers: holders.map(|server| self.servers.address(server)).collect(),
+            token: String::new(),
+        })
+    }
+}
+
+fn start_of(file: &File, n: usize) -> u64 {
+    n.checked_sub(1).map_or(0, |before| file.chunks[before].end)
+}

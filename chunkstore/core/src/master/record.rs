@@ -1,0 +1,206 @@
+//! What the chunk master journals: one record for each mutating request that was granted, with the
+//! request's stamp and all that its reply needs. Records are facts with their ids in them: applying one
+//! decides nothing. Not here: what servers hold and who is alive, which they tell again.
+//!
+//! The encoding is by field names, so that fields can be added with a serde default. Every record stays
+//! below the journal's limit: paths are bounded, and a publish is cut by [`WINNER_BYTES_PER_RECORD`].
+
+use chunkstore_protocol::{ChunkId, FileId, SealedChunk, ServerAddress, Version};
+use ids::{ClusterId, Epoch, RequestStamp, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Winners of a publish go into one record until their names have this many bytes; then another is
+/// begun. Half of the journal's limit of 1 MiB leaves room for the rest of the record.
+pub(crate) const WINNER_BYTES_PER_RECORD: usize = 512 << 10;
+
+/// A fact of the chunk master's durable state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// The cluster exists from here on: always the first record.
+    ClusterInitialised {
+        /// Its identity.
+        cluster: ClusterId,
+    },
+    /// A master process began to serve.
+    Started {
+        /// Its term.
+        epoch: Epoch,
+    },
+    /// A file was opened for one writer.
+    FileCreated {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before.
+        folders: Vec<NewFolder>,
+        /// The file's name.
+        name: String,
+        /// The file.
+        file: FileId,
+        /// Replicas asked for.
+        replication: u8,
+        /// Length limit of its chunks.
+        chunk_bytes: u64,
+        /// Its first chunk.
+        allotted: Allotted,
+    },
+    /// An open file got its next chunk.
+    ChunkAllocated {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+        /// The chunk before it, if that is finished; otherwise it was given up.
+        sealed: Option<Sealed>,
+        /// The chunk.
+        allotted: Allotted,
+    },
+    /// A file is whole. A chunk that is allotted and not `sealed` here is given up.
+    FileClosed {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+        /// Its last chunk, if that has bytes.
+        sealed: Option<Sealed>,
+    },
+    /// The writer gave an open file up.
+    FileAbandoned {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+    },
+    /// The writer of an open file was silent for too long: the file is removed.
+    LeaseExpired {
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+    },
+    /// Folders were made.
+    FoldersMade {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before.
+        folders: Vec<NewFolder>,
+    },
+    /// A file or folder moved.
+    Renamed {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// What moved.
+        entry: FileId,
+        /// The folder that it went to.
+        parent: FileId,
+        /// Its new name.
+        name: String,
+    },
+    /// A file, or a folder with all below it, was removed.
+    Deleted {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// What was removed.
+        entry: FileId,
+    },
+    /// A part of the winners of the [`Record::Published`] that follows. Changes nothing that anyone can
+    /// see; without that record (the master died between them) it is forgotten at the next start.
+    WinnersGathered {
+        /// That part.
+        winners: Vec<Adopted>,
+    },
+    /// A staging folder's winners became a folder of their own; the rest of it was removed.
+    Published {
+        /// The request.
+        stamp: RequestStamp,
+        /// When.
+        at: UnixMillis,
+        /// The staging folder.
+        staging: FileId,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before; the last is the target.
+        folders: Vec<NewFolder>,
+        /// The winners, after those gathered before.
+        winners: Vec<Adopted>,
+        /// Name of the empty file that says that the folder is whole.
+        marker: String,
+        /// That file.
+        marker_file: FileId,
+        /// Replicas asked for it.
+        replication: u8,
+        /// Length limit of its chunks, if it ever gets one.
+        chunk_bytes: u64,
+    },
+    /// The next entries of what was removed were taken apart.
+    Reclaimed {
+        /// At most so many.
+        entries: u32,
+    },
+}
+
+/// A folder in a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewFolder {
+    /// Its id.
+    pub id: FileId,
+    /// Its name.
+    pub name: String,
+}
+
+/// A winner in a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted(
+    /// The file.
+    pub FileId,
+    /// Its name in the target folder.
+    pub String,
+);
+
+/// A chunk given to a writer, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allotted {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its version.
+    pub version: Version,
+    /// The servers, for a reply that is given again; where replicas are is not durable.
+    pub pipeline: Vec<ServerAddress>,
+}
+
+/// A finished chunk in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its version.
+    pub version: Version,
+    /// Its length, bytes.
+    pub length: u64,
+    /// CRC32C of its block checksums.
+    pub checksum: u32,
+}
+
+impl From<&SealedChunk> for Sealed {
+    fn from(told: &SealedChunk) -> Self {
+        let SealedChunk { chunk, version, length, checksum, servers: _ } = told;
+        Self { chunk: *chunk, version: *version, length: *length, checksum: *checksum }
+    }
+}

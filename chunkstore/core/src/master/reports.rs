@@ -1,0 +1,88 @@
+//! What chunkservers say: registrations, heartbeats, and the replica events in them. Decides which
+//! replicas are wanted; how commands and events are delivered is `servers.rs`' to know.
+
+use chunkstore_protocol::{
+    ChunkId, RegisterServer, ReplicaEvent, ServerCommand, ServerHeartbeat, ServerHeartbeatReply,
+    ServerRegistered, Version,
+};
+use ids::Now;
+
+use super::durable::ChunkState;
+use super::error::ServerError;
+use super::replicas::Claim;
+use super::servers::{Heard, ServerId};
+use super::{Effect, Master, Notice, Output, Reply, millis};
+
+impl Master {
+    pub(super) fn register(
+        &mut self,
+        now: Now,
+        request: RegisterServer,
+        out: &mut Output,
+    ) -> Result<Reply, ServerError> {
+        let (host, address) = (request.host.clone(), request.address.clone());
+        let session = self.servers.register(now.monotonic, request, &self.cluster)?;
+        out.effects.push(Effect::Tell(Notice::ServerRegistered { host, address, session }));
+        Ok(Reply::Registered(ServerRegistered {
+            cluster: self.cluster.clone(),
+            epoch: self.durable.epoch(),
+            session,
+            heartbeat_interval_ms: millis(self.settings.heartbeat_interval),
+        }))
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        now: Now,
+        heartbeat: ServerHeartbeat,
+        out: &mut Output,
+    ) -> Result<Reply, ServerError> {
+        let epoch = self.durable.epoch();
+        let Heard { server, events } = self.servers.hear(now.monotonic, heartbeat, epoch)?;
+        for event in events {
+            match event {
+                ReplicaEvent::Held { chunk, version, length, checksum } => {
+                    let session = self.servers.session(server);
+                    let claim = Claim { server, session, version, length, checksum };
+                    self.held_by(chunk, claim, out);
+                }
+                ReplicaEvent::Lost { chunk, version } => {
+                    self.replicas.lost(chunk, server, version);
+                }
+            }
+        }
+        let (events_received, commands) = self.servers.deliver(server);
+        Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
+    }
+
+    fn held_by(&mut self, chunk: ChunkId, claim: Claim, out: &mut Output) {
+        let Claim { server, version, .. } = claim;
+        match self.durable.chunk(chunk) {
+            ChunkState::Open => self.replicas.claim(chunk, claim),
+            ChunkState::Sealed(sealed) => {
+                self.replicas.claim(chunk, claim);
+                if !claim.matches(&sealed) {
+                    let host = self.servers.host(server).clone();
+                    out.effects.push(Effect::Tell(Notice::StaleReplica { host, chunk }));
+                }
+                self.weed(chunk);
+            }
+            ChunkState::Garbage => self.remove_garbage(server, chunk, version),
+            ChunkState::Foreign => {
+                let host = self.servers.host(server).clone();
+                out.effects.push(Effect::Tell(Notice::ForeignChunk { host, chunk }));
+            }
+        }
+    }
+
+    fn remove_garbage(&mut self, server: ServerId, chunk: ChunkId, version: Version) {
+        self.servers.command(server, ServerCommand::Delete { chunk, version });
+    }
+
+    /// Stale replicas of the chunk go, if it is sealed and a good one is known to live.
+    pub(super) fn weed(&mut self, chunk: ChunkId) {
+        if let ChunkState::Sealed(sealed) = self.durable.chunk(chunk) {
+            self.replicas.weed(chunk, &sealed, &mut self.servers);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Folders: mkdir, rename, delete, list; names and their limits.
+
+use super::*;
+
+#[test]
+fn mkdir_follows_its_rules() {
+    let mut world = World::with_servers(2);
+    assert_eq!(world.mkdir("/a"), Ok(Reply::Done));
+    assert_eq!(world.mkdir("/a"), Err(FsError::AlreadyExists { path: path("/a") }));
+    assert_eq!(world.mkdir("/"), Err(FsError::AlreadyExists { path: path("/") }));
+    let missing = FsError::ParentMissing { path: path("/b/c"), folder: path("/b") };
+    assert_eq!(world.mkdir("/b/c"), Err(missing));
+    world.put("/a/f", 1);
+    let blocked = FsError::NotAFolder { path: path("/a/f/g"), file: path("/a/f") };
+    assert_eq!(world.mkdir("/a/f/g"), Err(blocked));
+    let before = world.journal.len();
+    world.mkdirs("/a");
+    world.mkdirs("/");
+    assert_eq!(world.journal.len(), before, "what is there needs no record");
+    world.mkdirs("/b/c/d");
+    assert_eq!(world.journal.len(), before + 1, "one request, one record");
+    let request = Mkdir { stamp: world.stamp(), path: path("/a/f"), parents: true };
+    let error = FsError::AlreadyExists { path: path("/a/f") };
+    assert_eq!(world.mutate(Mutation::Mkdir(request)), Err(error));
+}
+
+#[test]
+fn rename_follows_its_rules() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/a/b");
+    world.put("/a/b/f", 3);
+    world.put("/g", 1);
+    let into = FsError::RenameIntoItself { from: path("/a"), to: path("/a/b/a") };
+    assert_eq!(world.rename("/a", "/a/b/a"), Err(into));
+    assert_eq!(world.rename("/a", "/g"), Err(FsError::AlreadyExists { path: path("/g") }));
+    assert_eq!(world.rename("/a", "/a"), Err(FsError::AlreadyExists { path: path("/a") }));
+    assert_eq!(world.rename("/", "/x"), Err(FsError::RootStays));
+    assert_eq!(world.rename("/a", "/"), Err(FsError::RootStays));
+    let (missing, folder) = ("n".to_owned(), path("/"));
+    let error = FsError::NotFound { path: path("/n"), folder, missing };
+    assert_eq!(world.rename("/n", "/x"), Err(error));
+    let error = FsError::ParentMissing { path: path("/x/y"), folder: path("/x") };
+    assert_eq!(world.rename("/a", "/x/y"), Err(error));
+    let error = FsError::NotAFolder { path: path("/g/y"), file: path("/g") };
+    assert_eq!(world.rename("/a", "/g/y"), Err(error));
+    assert_eq!(
+        world.rename("/g", "/g/y"),
+        Err(FsError::NotAFolder { path: path("/g/y"), file: path("/g") })
+    );
+
+    assert_eq!(world.rename("/a/b", "/c"), Ok(Reply::Done));
+    assert_eq!(world.names("/c"), ["/c/f"]);
+    assert!(world.names("/a").is_empty());
+    assert_eq!(world.rename("/c/f", "/a/f2"), Ok(Reply::Done));
+    assert_eq!(world.locate("/a/f2").unwrap().length, 3);
+}
+
+#[test]
+fn an_open_file_keeps_its_writer_when_it_is_renamed() {
+    let mut world = World::with_servers(2);
+    let created = world.create("/f").unwrap();
+    world.mkdirs("/d");
+    world.rename("/f", "/d/f").unwrap();
+    let status = world.close(created.file, Some(seal(&created.allocation, 9))).unwrap();
+    assert_eq!(status.path, path("/d/f"));
+}
+
+#[test]
+fn delete_follows_its_rules() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/a/b");
+    world.mkdirs("/empty");
+    world.put("/a/b/f", 3);
+    let error = FsError::FolderNotEmpty { path: path("/a") };
+    assert_eq!(world.delete("/a", false), Err(error));
+    assert_eq!(world.delete("/", true), Err(FsError::RootStays));
+    assert!(matches!(world.delete("/x", true), Err(FsError::NotFound { .. })));
+    assert_eq!(world.delete("/empty", false), Ok(Reply::Done));
+    assert_eq!(world.delete("/a/b/f", false), Ok(Reply::Done));
+    assert_eq!(world.delete("/a", true), Ok(Reply::Done));
+    assert!(world.names("/").is_empty());
+    let left = world.summary();
+    assert_eq!((left.files, left.folders, left.chunks), (0, 1, 0));
+}
+
+#[test]
+fn a_large_folder_disappears_at_once_and_is_taken_apart_in_steps() {
+    let mut world = World::crowded(2500);
+    world.register(1);
+    world.register(2);
+    world.rename("/staging/job", "/big").unwrap();
+    world.delete("/staging", false).unwrap();
+    let open = world.create("/big/open").unwrap().file;
+    let before = world.journal.len();
+    world.delete("/big", true).unwrap();
+    assert_eq!(world.journal.len(), before + 1);
+    assert!(world.names("/").is_empty());
+    assert_eq!(world.summary().files, 1501);
+    assert_eq!(world.close(open, None), Err(FsError::LeaseLost { file: open }));
+    world.mkdirs("/big/002499");
+    world.restart();
+    assert_eq!(world.summary().files, 1501, "a restart forgets none of the work");
+    world.mkdirs("/other");
+    world.pass(Duration::from_millis(20));
+    let left = world.summary();
+    assert_eq!((left.files, left.chunks, left.open_files), (0, 0, 0));
+    assert_eq!(world.names("/big"), ["/big/002499"]);
+}
+
+#[test]
+fn listings_are_paged_in_the_order_of_the_names_bytes() {
+    let mut world = World::with_servers(2);
+    for name in ["b", "a", "ä", "B", "a!", "c"] {
+        world.mkdirs(&format!("/{name}"));
+    }
+    assert_eq!(world.names("/"), ["/B", "/a", "/a!", "/b", "/c", "/ä"]);
+    let mut after = None;
+    let mut all = Vec::new();
+    loop {
+        let page = world.list("/", after.as_deref(), 2).unwrap();
+        assert!(page.entries.len() <= 2);
+        all.extend(page.entries.into_iter().map(|entry| entry.path.to_string()));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(all, world.names("/"));
+    assert_eq!(world.list("/", Some("ä"), 9), Ok(Listing { entries: vec![], next: None }));
+    for given in [0, LIST_ENTRIES_MAX + 1] {
+        let error = FsError::BadLimit { given, max: LIST_ENTRIES_MAX };
+        assert_eq!(world.list("/", None, given), Err(error));
+    }
+    world.put("/f", 4);
+    let itself = world.list("/f", None, 1).unwrap();
+    assert_eq!(itself.entries, [world.stat("/f").unwrap()]);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/a/b");
+    let error = world.stat("/a/b/c/d").unwrap_err();
+    assert_eq!(error.to_string(), "/a/b/c/d does not exist: /a/b has no entry \"c\"");
+    assert_eq!(error.kind(), ProblemKind::NotFound);
+    assert_eq!(world.locate("/a"), Err(FsError::IsAFolder { path: path("/a") }));
+}
+
+#[test]
+fn a_rename_never_makes_paths_beyond_the_limit() {
+    let mut world = World::empty();
+    let part = "x".repeat(255);
+    let deep = format!("/{part}").repeat(15);
+    world.mkdirs(&format!("/a{deep}"));
+    world.mkdirs("/long");
+    let to = format!("/long/{part}");
+    assert_eq!(world.rename("/a", &to), Err(FsError::PathTooLong { to: path(&to) }));
+    assert_eq!(world.rename("/a", "/long/b"), Ok(Reply::Done));
+    let mut at = "/long/b".to_owned();
+    for _ in 0..15 {
+        at = world.names(&at).remove(0);
+    }
+    assert_eq!(at, format!("/long/b{deep}"));
+    let error = FsError::PathTooLong { to: path(&to) };
+    assert_eq!(world.rename("/long/b", &to), Err(error), "moved folders know their depth");
+}

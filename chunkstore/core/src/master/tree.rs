@@ -1,0 +1,242 @@
+//! Changes of the tree: mkdir, rename, delete, publish. Each plans its records and changes nothing; what
+//! they do to the tree is in `Durable::apply`.
+
+use std::collections::BTreeSet;
+
+use chunkstore_protocol::path::PATH_BYTES_MAX;
+use chunkstore_protocol::{Delete, FileId, Mkdir, Publish, Rename, StorePath, Winner};
+use ids::UnixMillis;
+
+use super::Master;
+use super::error::FsError;
+use super::namespace::{EntryKind, Folder, ROOT, Walk};
+use super::record::{Adopted, NewFolder, Record, WINNER_BYTES_PER_RECORD};
+
+/// Files of one publish: as many as the loop can move within its time.
+pub const WINNERS_MAX: usize = 100_000;
+/// What a winner takes in a record besides its name, at most: its id and their framing.
+const WINNER_OVERHEAD_BYTES: usize = 16;
+
+/// Where a new entry will hang.
+pub(super) struct Spot<'p> {
+    /// The deepest folder that is there.
+    pub(super) parent: FileId,
+    /// Folders to make below it.
+    pub(super) folders: Vec<NewFolder>,
+    /// The entry's own name.
+    pub(super) name: &'p str,
+}
+
+impl Master {
+    pub(super) fn plan_mkdir(
+        &self,
+        at: UnixMillis,
+        request: &Mkdir,
+    ) -> Result<Vec<Record>, FsError> {
+        let Mkdir { stamp, path, parents } = request;
+        if let Walk::Found(id) = self.durable.namespace().walk(path)
+            && *parents
+            && matches!(self.durable.namespace().entry(id).kind, EntryKind::Folder(_))
+        {
+            return Ok(Vec::new());
+        }
+        let Spot { parent, mut folders, name } = self.spot(path, *parents)?;
+        let id = self.next_file_after(&folders);
+        folders.push(NewFolder { id, name: name.to_owned() });
+        Ok(vec![Record::FoldersMade { stamp: stamp.clone(), at, parent, folders }])
+    }
+
+    pub(super) fn plan_rename(&self, at: UnixMillis, request: &Rename) -> Result<Record, FsError> {
+        let Rename { stamp, from, to } = request;
+        let entry = self.find(from)?;
+        if entry == ROOT || to.is_root() {
+            return Err(FsError::RootStays);
+        }
+        if from != to && to.is_within(from) && self.folder(from).is_ok() {
+            let (from, to) = (from.clone(), to.clone());
+            return Err(FsError::RenameIntoItself { from, to });
+        }
+        let Spot { parent, folders: _, name } = self.spot(to, false)?;
+        if !self.durable.namespace().fits_at(entry, to) {
+            return Err(FsError::PathTooLong { to: to.clone() });
+        }
+        let (stamp, name) = (stamp.clone(), name.to_owned());
+        Ok(Record::Renamed { stamp, at, entry, parent, name })
+    }
+
+    pub(super) fn plan_delete(&self, at: UnixMillis, request: &Delete) -> Result<Record, FsError> {
+        let Delete { stamp, path, recursive } = request;
+        let entry = self.find(path)?;
+        if entry == ROOT {
+            return Err(FsError::RootStays);
+        }
+        match &self.durable.namespace().entry(entry).kind {
+            EntryKind::Folder(folder) if !recursive && !folder.is_empty() => {
+                Err(FsError::FolderNotEmpty { path: path.clone() })
+            }
+            EntryKind::Folder(_) | EntryKind::File(_) => {
+                Ok(Record::Deleted { stamp: stamp.clone(), at, entry })
+            }
+        }
+    }
+
+    pub(super) fn plan_publish(
+        &self,
+        at: UnixMillis,
+        request: &Publish,
+    ) -> Result<Vec<Record>, FsError> {
+        let Publish { stamp, staging: staging_path, winners, target, marker } = request;
+        if winners.len() > WINNERS_MAX {
+            return Err(FsError::PublishTooLarge { given: winners.len(), max: WINNERS_MAX });
+        }
+        let (staging, folder) = self.folder(staging_path)?;
+        if target.is_within(staging_path) {
+            let (from, to) = (staging_path.clone(), target.clone());
+            return Err(FsError::RenameIntoItself { from, to });
+        }
+        let Spot { parent, mut folders, name } = self.spot(target, true)?;
+        folders.push(NewFolder { id: self.next_file_after(&folders), name: name.to_owned() });
+        let mut names = BTreeSet::new();
+        self.check_published_name(marker, target, &mut names)?;
+        let mut adopted = Vec::with_capacity(winners.len());
+        let mut staged_names = BTreeSet::new();
+        for Winner { staged, published } in winners {
+            self.check_published_name(published, target, &mut names)?;
+            if !staged_names.insert(staged.as_str()) {
+                return Err(FsError::NamedTwice { name: staged.clone() });
+            }
+            let file = self.winner(staging_path, folder, staged)?;
+            adopted.push(Adopted(file, published.clone()));
+        }
+        let mut batches = cut(adopted);
+        let winners = batches.pop().unwrap_or_default();
+        let mut records: Vec<Record> =
+            batches.into_iter().map(|winners| Record::WinnersGathered { winners }).collect();
+        records.push(Record::Published {
+            stamp: stamp.clone(),
+            at,
+            staging,
+            parent,
+            marker_file: self.next_file_after(&folders),
+            folders,
+            winners,
+            marker: marker.clone(),
+            replication: self.replication(None)?,
+            chunk_bytes: self.settings.chunk_bytes,
+        });
+        Ok(records)
+    }
+
+    fn check_published_name<'a>(
+        &self,
+        name: &'a str,
+        target: &StorePath,
+        names: &mut BTreeSet<&'a str>,
+    ) -> Result<(), FsError> {
+        check_name(name)?;
+        if target.as_str().len() + 1 + name.len() > PATH_BYTES_MAX {
+            return Err(FsError::PathTooLong { to: target.clone() });
+        }
+        match names.insert(name) {
+            true => Ok(()),
+            false => Err(FsError::NamedTwice { name: name.to_owned() }),
+        }
+    }
+
+    fn winner(
+        &self,
+        staging: &StorePath,
+        folder: &Folder,
+        staged: &str,
+    ) -> Result<FileId, FsError> {
+        check_name(staged)?;
+        // Only an error needs the full path; there, a path too long to be written is the folder's.
+        let path = || staging.join(staged).unwrap_or_else(|_| staging.clone());
+        let Some(id) = folder.child(staged) else {
+            let (folder, missing) = (staging.clone(), staged.to_owned());
+            return Err(FsError::NotFound { path: path(), folder, missing });
+        };
+        match self.durable.namespace().file(id) {
+            None => Err(FsError::IsAFolder { path: path() }),
+            Some(_) if self.durable.writer(id).is_some() => {
+                Err(FsError::StillOpen { path: path() })
+            }
+            Some(_) => Ok(id),
+        }
+    }
+
+    /// Where `path`, which must not exist, can be made.
+    pub(super) fn spot<'p>(&self, path: &'p StorePath, parents: bool) -> Result<Spot<'p>, FsError> {
+        let (parent, mut missing) = match self.durable.namespace().walk(path) {
+            Walk::Found(_) => return Err(FsError::AlreadyExists { path: path.clone() }),
+            Walk::Blocked { file } => return Err(self.blocked(path, file)),
+            Walk::Missing { folder, missing } => (folder, missing),
+        };
+        let name = missing.pop().unwrap_or_default();
+        if !missing.is_empty() && !parents {
+            let folder = path.parent().unwrap_or_else(StorePath::root);
+            return Err(FsError::ParentMissing { path: path.clone(), folder });
+        }
+        let ids = self.durable.next_files();
+        let folders =
+            ids.zip(missing).map(|(id, name)| NewFolder { id, name: name.to_owned() }).collect();
+        Ok(Spot { parent, folders, name })
+    }
+
+    /// The id for an entry that is made together with `folders`.
+    pub(super) fn next_file_after(&self, folders: &[NewFolder]) -> FileId {
+        self.durable.next_file(folders.len())
+    }
+
+    /// What stands at `path`.
+    pub(super) fn find(&self, path: &StorePath) -> Result<FileId, FsError> {
+        match self.durable.namespace().walk(path) {
+            Walk::Found(id) => Ok(id),
+            Walk::Blocked { file } => Err(self.blocked(path, file)),
+            Walk::Missing { folder, missing } => {
+                let folder = self.path_of(folder);
+                let missing = missing.first().copied().unwrap_or_default().to_owned();
+                Err(FsError::NotFound { path: path.clone(), folder, missing })
+            }
+        }
+    }
+
+    fn folder(&self, path: &StorePath) -> Result<(FileId, &Folder), FsError> {
+        let id = self.find(path)?;
+        match &self.durable.namespace().entry(id).kind {
+            EntryKind::Folder(folder) => Ok((id, folder)),
+            EntryKind::File(_) => Err(self.blocked(path, id)),
+        }
+    }
+
+    fn blocked(&self, path: &StorePath, file: FileId) -> FsError {
+        FsError::NotAFolder { path: path.clone(), file: self.path_of(file) }
+    }
+
+    fn path_of(&self, id: FileId) -> StorePath {
+        let path = self.durable.namespace().path_of(id);
+        path.expect("what a walk passes is attached")
+    }
+}
+
+fn check_name(name: &str) -> Result<(), FsError> {
+    match StorePath::root().join(name) {
+        Ok(path) if path.name() == Some(name) => Ok(()),
+        Ok(_) | Err(_) => Err(FsError::BadName { name: name.chars().take(80).collect() }),
+    }
+}
+
+/// Cuts the winners so that each part fits into a record.
+fn cut(winners: Vec<Adopted>) -> Vec<Vec<Adopted>> {
+    let mut batches = vec![Vec::new()];
+    let mut bytes = 0;
+    for winner in winners {
+        bytes += winner.1.len() + WINNER_OVERHEAD_BYTES;
+        if bytes > WINNER_BYTES_PER_RECORD {
+            batches.push(Vec::new());
+            bytes = winner.1.len() + WINNER_OVERHEAD_BYTES;
+        }
+        batches.last_mut().expect("begins with one batch").push(winner);
+    }
+    batches
+}
