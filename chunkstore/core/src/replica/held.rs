@@ -44,8 +44,16 @@ pub(super) enum Doom {
 #[derive(Debug)]
 pub(super) struct Held {
     states: BTreeMap<ReplicaKey, State>,
-    n_open: usize,
+    count: Count,
     uploads_max: usize,
+}
+
+/// How many there are, and how large.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Count {
+    pub(super) n_open: usize,
+    pub(super) n_sealed: u64,
+    pub(super) sealed_bytes: u64,
 }
 
 impl Held {
@@ -53,8 +61,11 @@ impl Held {
         uploads_max: usize,
         sealed: impl IntoIterator<Item = (ReplicaKey, Sealed)>,
     ) -> Self {
-        let states = sealed.into_iter().map(|(key, sealed)| (key, State::Sealed(sealed)));
-        Self { states: states.collect(), n_open: 0, uploads_max }
+        let mut held = Self { states: BTreeMap::new(), count: Count::default(), uploads_max };
+        for (replica, sealed) in sealed {
+            held.set(replica, Some(State::Sealed(sealed)));
+        }
+        held
     }
 
     pub(super) fn open(&mut self, replica: ReplicaKey) -> OpenAnswer {
@@ -66,24 +77,21 @@ impl Held {
         if let Some(held) = self.newest_sealed(replica).filter(|held| *held > replica.version) {
             return OpenAnswer::Stale { held };
         }
-        if self.n_open >= self.uploads_max {
+        if self.count.n_open >= self.uploads_max {
             return OpenAnswer::TooMany { uploads_max: self.uploads_max };
         }
-        self.states.insert(replica, State::Open);
-        self.n_open += 1;
+        self.set(replica, Some(State::Open));
         OpenAnswer::Write
     }
 
     pub(super) fn seal(&mut self, replica: ReplicaKey, sealed: Sealed) -> Seal {
         match self.states.get(&replica) {
             Some(State::Open) => {
-                self.states.insert(replica, State::Sealed(sealed));
-                self.n_open -= 1;
+                self.set(replica, Some(State::Sealed(sealed)));
                 Seal::Kept(held_event(replica, sealed))
             }
             Some(State::Doomed) => {
-                self.states.insert(replica, State::Deleting);
-                self.n_open -= 1;
+                self.set(replica, Some(State::Deleting));
                 Seal::Doomed
             }
             Some(State::Sealed(_) | State::Deleting) | None => Seal::Unknown,
@@ -93,8 +101,7 @@ impl Held {
     pub(super) fn abort(&mut self, replica: ReplicaKey) {
         match self.states.get(&replica) {
             Some(State::Open | State::Doomed) => {
-                self.states.remove(&replica);
-                self.n_open -= 1;
+                self.set(replica, None);
             }
             Some(State::Sealed(_) | State::Deleting) | None => {}
         }
@@ -104,7 +111,7 @@ impl Held {
     pub(super) fn lose(&mut self, replica: ReplicaKey) -> Option<ReplicaEvent> {
         match self.states.get(&replica) {
             Some(State::Sealed(_)) => {
-                self.states.remove(&replica);
+                self.set(replica, None);
                 Some(lost_event(replica))
             }
             Some(State::Open | State::Doomed | State::Deleting) | None => None,
@@ -116,11 +123,11 @@ impl Held {
         match self.states.get(&replica) {
             // Deleting: a command of a registration before this one; removing twice does no harm.
             Some(State::Sealed(_) | State::Deleting) => {
-                self.states.insert(replica, State::Deleting);
+                self.set(replica, Some(State::Deleting));
                 Doom::Remove
             }
             Some(State::Open | State::Doomed) => {
-                self.states.insert(replica, State::Doomed);
+                self.set(replica, Some(State::Doomed));
                 Doom::Nothing
             }
             None => Doom::Nothing,
@@ -130,7 +137,7 @@ impl Held {
     pub(super) fn deleted(&mut self, replica: ReplicaKey) -> Option<ReplicaEvent> {
         match self.states.get(&replica) {
             Some(State::Deleting) => {
-                self.states.remove(&replica);
+                self.set(replica, None);
                 Some(lost_event(replica))
             }
             // Removed twice, and uploaded again since.
@@ -153,14 +160,32 @@ impl Held {
         })
     }
 
-    /// Sealed replicas, open ones, and bytes of the sealed ones.
-    pub(super) fn count(&self) -> (u64, u64, u64) {
-        let lengths = self.states.values().filter_map(|state| match state {
-            State::Sealed(sealed) => Some(sealed.length),
-            State::Open | State::Doomed | State::Deleting => None,
-        });
-        let (n, bytes) = lengths.fold((0, 0), |(n, bytes), length| (n + 1, bytes + length));
-        (n, self.n_open as u64, bytes)
+    pub(super) fn count(&self) -> Count {
+        self.count
+    }
+
+    /// The only place that changes a state, so that the counts follow.
+    fn set(&mut self, replica: ReplicaKey, state: Option<State>) {
+        let old = match state {
+            Some(state) => self.states.insert(replica, state),
+            None => self.states.remove(&replica),
+        };
+        match old {
+            Some(State::Open | State::Doomed) => self.count.n_open -= 1,
+            Some(State::Sealed(sealed)) => {
+                self.count.n_sealed -= 1;
+                self.count.sealed_bytes -= sealed.length;
+            }
+            Some(State::Deleting) | None => {}
+        }
+        match state {
+            Some(State::Open | State::Doomed) => self.count.n_open += 1,
+            Some(State::Sealed(sealed)) => {
+                self.count.n_sealed += 1;
+                self.count.sealed_bytes += sealed.length;
+            }
+            Some(State::Deleting) | None => {}
+        }
     }
 
     fn newest_sealed(&self, replica: ReplicaKey) -> Option<Version> {

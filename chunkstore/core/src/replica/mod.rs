@@ -285,11 +285,11 @@ impl Replicas {
     /// Numbers for metrics.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let (n_sealed, n_open, sealed_bytes) = self.held.count();
+        let count = self.held.count();
         Summary {
-            n_sealed,
-            n_open,
-            sealed_bytes,
+            n_sealed: count.n_sealed,
+            n_open: count.n_open as u64,
+            sealed_bytes: count.sealed_bytes,
             n_events_pending: self.link.n_events_pending(),
             registered: self.link.is_registered(),
         }

@@ -386,5 +386,7 @@ fn the_masters_view_follows_whatever_messages_are_lost() {
         let holds = (1..=5).filter(|n| server.sealed(key(*n, 1)).is_some()).map(ChunkId);
         assert_eq!(server.summary().n_events_pending, 0, "seed {seed}");
         assert_eq!(view, holds.collect(), "seed {seed}");
+        let summary = server.summary();
+        assert_eq!((summary.n_sealed, summary.n_open), (view.len() as u64, 0), "seed {seed}");
     }
 }
