@@ -1,1 +1,27 @@
-//! The TaskTracker: runs attempts on one host and serves map outputs.
+//! The TaskTracker: runs attempts on one host, each in a process of its own, and serves map outputs and
+//! logs. What it does when is decided in `tasktracker-core`; what runs where, in the JobTracker.
+//!
+//! [`run`] is called by the `howdah` binary. The way of an input: `http`, `attempt` and `jobtracker` →
+//! `event_loop` → core; the way of an effect: `event_loop` → `attempt` → `process`.
+
+mod attempt;
+mod channel;
+mod description;
+mod event_loop;
+mod folder;
+mod http;
+mod jobtracker;
+mod logs;
+mod map_outputs;
+mod metrics;
+mod process;
+mod program_store;
+mod programs;
+mod run;
+mod settings;
+mod shuffle_server;
+
+pub use folder::FolderError;
+pub use jobtracker::RefusedError;
+pub use run::{RunError, run};
+pub use settings::TasktrackerSettings;

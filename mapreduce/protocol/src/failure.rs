@@ -55,6 +55,24 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// The wire form's `kind`, for metrics and tables.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::UserCode => "user_code",
+            Self::Crashed { .. } => "crashed",
+            Self::FetchFailed { .. } => "fetch_failed",
+            Self::InputUnavailable => "input_unavailable",
+            Self::OutputUnavailable => "output_unavailable",
+            Self::OutOfSpace => "out_of_space",
+            Self::ProgramUnavailable => "program_unavailable",
+            Self::BadJob => "bad_job",
+            Self::TimedOut => "timed_out",
+            Self::Killed => "killed",
+            Self::TrackerLost => "tracker_lost",
+        }
+    }
+
     /// Whether this counts against the task's tries (Hadoop: FAILED counts, KILLED does not).
     #[must_use]
     pub fn counts(&self) -> bool {
@@ -68,6 +86,33 @@ impl FailureKind {
             | Self::ProgramUnavailable
             | Self::BadJob
             | Self::TimedOut => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_kind_is_its_wire_form() {
+        let map_attempt = "attempt_20261122_0001_m_000003_0".parse().unwrap();
+        let tracker: HostName = "host-1".parse().unwrap();
+        for kind in [
+            FailureKind::UserCode,
+            FailureKind::Crashed { exit_code: Some(1), signal: None },
+            FailureKind::FetchFailed { map_attempt, tracker },
+            FailureKind::InputUnavailable,
+            FailureKind::OutputUnavailable,
+            FailureKind::OutOfSpace,
+            FailureKind::ProgramUnavailable,
+            FailureKind::BadJob,
+            FailureKind::TimedOut,
+            FailureKind::Killed,
+            FailureKind::TrackerLost,
+        ] {
+            let wire = serde_json::to_value(&kind).unwrap();
+            assert_eq!(wire["kind"], kind.as_str());
         }
     }
 }

@@ -159,7 +159,7 @@ pub enum Effect {
 }
 
 /// What gauges show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Slots.
     pub slots: u32,
@@ -173,6 +173,10 @@ pub struct Summary {
     pub unacknowledged: usize,
     /// Whether the JobTracker knows this tracker.
     pub registered: bool,
+    /// Attempts that have succeeded since the start.
+    pub succeeded: u64,
+    /// Attempts that have ended otherwise since the start, by kind.
+    pub failed: BTreeMap<&'static str, u64>,
 }
 
 /// The TaskTracker's state. All of it is soft: the JobTracker hears it again at every registration.
@@ -189,6 +193,8 @@ pub struct Core {
     held: BTreeSet<AttemptId>,
     purging: BTreeSet<JobId>,
     map_events: MapEventLists,
+    succeeded: u64,
+    failed: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
 }
 
@@ -206,6 +212,8 @@ impl Core {
             held: held.into_iter().collect(),
             purging: BTreeSet::new(),
             map_events: MapEventLists::default(),
+            succeeded: 0,
+            failed: BTreeMap::new(),
             effects: Vec::new(),
         }
     }
@@ -263,6 +271,8 @@ impl Core {
             map_outputs: self.held.len(),
             unacknowledged: self.session.unacknowledged().count(),
             registered: self.session.is_registered(),
+            succeeded: self.succeeded,
+            failed: self.failed.clone(),
         }
     }
 
@@ -387,11 +397,13 @@ impl Core {
             self.held.insert(id);
         }
         self.ended.insert(id);
+        self.succeeded += 1;
         self.session.report(TrackerEvent::Succeeded { attempt: id, result });
     }
 
     fn report_failed(&mut self, id: AttemptId, failure: Failure) {
         self.ended.insert(id);
+        *self.failed.entry(failure.kind.as_str()).or_default() += 1;
         self.session.report(TrackerEvent::Failed { attempt: id, failure });
     }
 

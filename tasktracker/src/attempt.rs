@@ -1,0 +1,321 @@
+//! One attempt from its launch to its end: program, folder, process, channel, log, and what is left of
+//! it removed. What its messages mean, and when it is to end, is decided by the core.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mapreduce_protocol::{
+    AttemptId, CHANNEL_ARGUMENT, Failure, FailureKind, FromTask, Launch, MapEvent, Program,
+    TaskKind, ToTask,
+};
+use tasktracker_core::Input;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::channel;
+use crate::description::Describer;
+use crate::folder::DataFolder;
+use crate::logs::{self, LogWriter, Logs};
+use crate::metrics;
+use crate::process::{self, CHANNEL_FD, Executable, Killer, Process, Spawner};
+use crate::program_store::StoreOfPrograms;
+use crate::programs::{ProgramInUse, Programs};
+
+/// Bytes of a log's end that a crash is reported with.
+const LOG_TAIL_BYTES: u64 = 2048;
+
+/// How long what a process has left in its channel and log is waited for once its group is gone: more
+/// only comes from descendants that left the group.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Tries to run an executable that the system calls busy: a child that is just being started holds a
+/// copy of the descriptor that it was written through.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+const LOG_READ_BYTES: usize = 16 << 10;
+
+/// What attempts need of this host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) folder: Arc<DataFolder>,
+    pub(crate) spawner: Spawner,
+    pub(crate) programs: Programs<StoreOfPrograms>,
+    pub(crate) describer: Describer,
+    /// The executable of `howdah task`.
+    pub(crate) task_executable: PathBuf,
+    pub(crate) log_bytes_max: u64,
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+/// What an attempt is told from outside. At most one kill, and no more map events than its job has.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Kill { reason: String },
+    MapEvents { events: Vec<MapEvent> },
+}
+
+/// A running process and what goes with it.
+struct Running {
+    process: Process,
+    log: LogWriter,
+    description: ToTask,
+    /// Keeps the executable's file.
+    _program: Option<ProgramInUse>,
+}
+
+/// Runs an attempt to its end, which the core is told last.
+pub(crate) async fn run(
+    host: Arc<Host>,
+    launch: Box<Launch>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let attempt = launch.attempt;
+    let started = tokio::select! {
+        started = start(&host, &launch) => started,
+        reason = killed(&mut orders) => Err(Failure { kind: FailureKind::Killed, message: reason }),
+    };
+    let otherwise = match started {
+        Ok(running) => follow(&host, &launch, running, orders).await,
+        Err(failure) => failure,
+    };
+    let folder = host.folder.attempt(attempt);
+    if let Err(error) = tokio::fs::remove_dir_all(&folder).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%attempt, %error, "an attempt's folder can't be removed: {}", folder.display());
+    }
+    host.tell(Input::Ended { attempt, otherwise }).await;
+}
+
+impl Host {
+    async fn tell(&self, input: Input) {
+        // The loop is gone only when the daemon ends.
+        let _ = self.inputs.send(input).await;
+    }
+}
+
+async fn killed(orders: &mut mpsc::UnboundedReceiver<Order>) -> String {
+    loop {
+        match orders.recv().await {
+            Some(Order::Kill { reason }) => return reason,
+            Some(Order::MapEvents { .. }) => {}
+            None => return "the tasktracker stops".to_owned(),
+        }
+    }
+}
+
+async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
+    let attempt = launch.attempt;
+    let (path, arguments, program) = executable(host, launch).await?;
+    let folder = host.folder.attempt(attempt);
+    let log =
+        prepare_folder(host, launch, &folder).map_err(|error| local_failure(&folder, &error))?;
+    let map_output = host.folder.map_outputs().path(attempt);
+    let description = host.describer.describe(launch, &folder, &map_output, clock::wall());
+    let description = ToTask::Describe(Box::new(description));
+    let watch = clock::Stopwatch::start();
+    let process = spawn(host, launch, &path, &arguments, &folder).await.map_err(|error| {
+        let message = format!("the program {} can't be run: {error}", path.display());
+        Failure { kind: FailureKind::ProgramUnavailable, message }
+    })?;
+    metrics::observe_spawn(watch.elapsed());
+    Ok(Running { process, log, description, _program: program })
+}
+
+/// What to execute, with which arguments.
+async fn executable(
+    host: &Host,
+    launch: &Launch,
+) -> Result<(PathBuf, Vec<String>, Option<ProgramInUse>), Failure> {
+    let channel = format!("{CHANNEL_ARGUMENT}{CHANNEL_FD}");
+    match &launch.job.program {
+        Program::Builtin(_) => {
+            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], None))
+        }
+        Program::Native(native) => {
+            let program = host.programs.acquire(native).await.map_err(|error| error.failure())?;
+            let arguments = std::iter::once(channel).chain(native.args.iter().cloned()).collect();
+            Ok((program.path.clone(), arguments, Some(program)))
+        }
+    }
+}
+
+fn prepare_folder(host: &Host, launch: &Launch, folder: &Path) -> io::Result<LogWriter> {
+    std::fs::create_dir(folder)?;
+    if launch.attempt.task.kind == TaskKind::Map && launch.job.n_reduces > 0 {
+        host.folder.make_outputs_of(launch.attempt.task.job)?;
+    }
+    LogWriter::create(Logs::path(&host.folder.logs(), launch.attempt), host.log_bytes_max)
+}
+
+fn local_failure(folder: &Path, error: &io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::OutOfSpace,
+        _ => FailureKind::Crashed { exit_code: None, signal: None },
+    };
+    let message = format!("the attempt's folder {} can't be made: {error}", folder.display());
+    Failure { kind, message }
+}
+
+async fn spawn(
+    host: &Host,
+    launch: &Launch,
+    path: &Path,
+    arguments: &[String],
+    folder: &Path,
+) -> io::Result<Process> {
+    let mut tries = 0;
+    loop {
+        let executable = Executable {
+            path: path.to_owned(),
+            arguments: arguments.to_vec(),
+            folder: folder.to_owned(),
+            environment: vec![
+                ("HOWDAH_JOB_ID", launch.attempt.task.job.to_string()),
+                ("HOWDAH_TASK_ID", launch.attempt.task.to_string()),
+                ("HOWDAH_ATTEMPT_ID", launch.attempt.to_string()),
+                ("HOWDAH_HOST", host.describer.host.to_string()),
+            ],
+        };
+        match host.spawner.spawn(executable).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES =>
+            {
+                tries += 1;
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            spawned => return spawned,
+        }
+    }
+}
+
+/// Carries messages and orders until the process is gone. What to report if it did not say it itself.
+async fn follow(
+    host: &Arc<Host>,
+    launch: &Launch,
+    running: Running,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) -> Failure {
+    let attempt = launch.attempt;
+    let Running { process, log, description, _program } = running;
+    let Process { channel, log: log_pipe, mut exit, killer } = process;
+    let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
+        Ok(channel) => channel.into_split(),
+        Err(error) => {
+            killer.kill();
+            return local_failure(&host.folder.attempt(attempt), &error);
+        }
+    };
+    host.tell(Input::Started { attempt }).await;
+    let log = tokio::spawn(copy_log(log_pipe, log));
+    let (to_task, outgoing) = mpsc::unbounded_channel();
+    let _ = to_task.send(description);
+    let writing = tokio::spawn(write_all(writer, outgoing));
+    let reading = tokio::spawn(read_all(Arc::clone(host), attempt, reader, killer.clone()));
+    let status = loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::MapEvents { events }) => drop(to_task.send(ToTask::MapEvents { events })),
+                Some(Order::Kill { reason }) => {
+                    tracing::info!(%attempt, reason, "killing");
+                    killer.kill();
+                }
+                None => {
+                    killer.kill();
+                    break (&mut exit).await.ok();
+                }
+            },
+            status = &mut exit => break status.ok(),
+        }
+    };
+    writing.abort();
+    if let Program::Native(_) = launch.job.program {
+        kill_strays_of(host.folder.attempt(attempt)).await;
+    }
+    let complaint = finish(reading).await.flatten();
+    finish(log).await;
+    crashed(status, complaint, &Logs::path(&host.folder.logs(), attempt))
+}
+
+/// Descendants that left the process group: only user code makes such.
+async fn kill_strays_of(folder: PathBuf) {
+    let killed = tokio::task::spawn_blocking(move || process::kill_strays(&folder)).await;
+    if let Ok(killed @ 1..) = killed {
+        tracing::info!(killed, "ended processes that had left their attempt's group");
+    }
+}
+
+async fn finish<T>(mut task: JoinHandle<T>) -> Option<T> {
+    match tokio::time::timeout(DRAIN_TIMEOUT, &mut task).await {
+        Ok(done) => done.ok(),
+        Err(_) => {
+            task.abort();
+            None
+        }
+    }
+}
+
+/// Writes what the task is told. A channel that broke off shows as the end of the process.
+async fn write_all(mut writer: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceiver<ToTask>) {
+    while let Some(message) = outgoing.recv().await {
+        if let Err(error) = channel::write(&mut writer, &message).await {
+            tracing::debug!(%error, "a task does not listen");
+            return;
+        }
+    }
+}
+
+/// Passes on what the task says, until it closes the channel. A task that can't be understood is
+/// killed; the result says why.
+async fn read_all(
+    host: Arc<Host>,
+    attempt: AttemptId,
+    mut reader: OwnedReadHalf,
+    killer: Killer,
+) -> Option<String> {
+    loop {
+        match channel::read::<FromTask>(&mut reader).await {
+            Ok(Some(message)) => host.tell(Input::Said { attempt, message }).await,
+            Ok(None) | Err(channel::ChannelError::Io(_)) => return None,
+            Err(error) => {
+                killer.kill();
+                return Some(error.to_string());
+            }
+        }
+    }
+}
+
+/// Copies what the process writes into its log, until nobody can write any more.
+async fn copy_log(from: io::PipeReader, mut log: LogWriter) {
+    let opened = pipe::Receiver::from_owned_fd(from.into());
+    let Ok(mut from) = opened else { return };
+    let mut buffer = vec![0; LOG_READ_BYTES];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        if let Err(error) = log.append(&buffer[..n]) {
+            tracing::debug!(%error, "a log has no room");
+        }
+    }
+}
+
+fn crashed(status: Option<ExitStatus>, complaint: Option<String>, log: &Path) -> Failure {
+    use std::os::unix::process::ExitStatusExt as _;
+    let exit_code = status.and_then(|status| status.code());
+    let signal = status.and_then(|status| status.signal());
+    let ending = complaint.unwrap_or_else(|| match (exit_code, signal) {
+        (Some(code), _) => format!("the process exited with status {code} and no last word"),
+        (None, Some(signal)) => format!("the process was ended by signal {signal}"),
+        (None, None) => "the process ended".to_owned(),
+    });
+    let tail = logs::read(log, Some(LOG_TAIL_BYTES)).unwrap_or_default();
+    let message = match String::from_utf8_lossy(&tail).trim() {
+        "" => format!("{ending}; its log is empty"),
+        tail => format!("{ending}; its log ends: {tail}"),
+    };
+    Failure { kind: FailureKind::Crashed { exit_code, signal }, message }
+}

@@ -1,0 +1,76 @@
+//! What a task process is told at its start, and the capability that it gets: its inputs, its staging
+//! folder and its job's map outputs, nothing else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ids::{HostName, RackName, UnixMillis};
+use mapreduce_protocol::{CHANNEL_VERSION, Launch, TaskDescription, TaskSettings, Work, shuffle};
+use net::{Capability, Keyring, Right, Role};
+
+/// How long an attempt's capability counts: longer than any attempt should run, since hosts' clocks
+/// differ and it can't be renewed.
+const TOKEN_LIFE: Duration = Duration::from_hours(7 * 24);
+
+/// What is the same for all attempts on this host.
+#[derive(Clone, Debug)]
+pub(crate) struct Describer {
+    pub(crate) host: HostName,
+    pub(crate) rack: RackName,
+    pub(crate) chunkmaster: String,
+    pub(crate) keyring: Keyring,
+    pub(crate) settings: TaskSettings,
+}
+
+impl Describer {
+    /// Describes an attempt that works in `folder` and leaves its map output in `map_output`.
+    pub(crate) fn describe(
+        &self,
+        launch: &Launch,
+        folder: &Path,
+        map_output: &Path,
+        now: UnixMillis,
+    ) -> TaskDescription {
+        TaskDescription {
+            version: CHANNEL_VERSION,
+            attempt: launch.attempt,
+            job: launch.job.clone(),
+            work: launch.work.clone(),
+            host: self.host.clone(),
+            rack: self.rack.clone(),
+            chunkmaster: self.chunkmaster.clone(),
+            token: self.keyring.mint(&capability(launch, now)),
+            folder: folder.display().to_string(),
+            map_output: map_output.display().to_string(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// A token to read one file of the chunk store, for the host itself.
+    pub(crate) fn token_to_read(&self, path: &str, now: UnixMillis) -> String {
+        self.keyring.mint(&Capability {
+            subject: self.host.to_string(),
+            role: Role::Task,
+            prefixes: vec![path.to_owned()],
+            rights: vec![Right::Read],
+            expires: now + TOKEN_LIFE,
+        })
+    }
+}
+
+fn capability(launch: &Launch, now: UnixMillis) -> Capability {
+    let mut prefixes = match &launch.work {
+        Work::Map { split } => split.pieces.iter().map(|piece| piece.path.clone()).collect(),
+        Work::Reduce => vec![shuffle::resource(launch.attempt.task.job)],
+    };
+    prefixes.sort();
+    prefixes.dedup();
+    prefixes.push(launch.job.staging.clone());
+    Capability {
+        subject: launch.attempt.to_string(),
+        role: Role::Task,
+        prefixes,
+        rights: vec![Right::Read, Right::Write],
+        expires: now + TOKEN_LIFE,
+    }
+}

@@ -1,0 +1,372 @@
+//! Task processes: how one is started, waited for and killed with all its descendants. What runs, and
+//! when it ends, is decided elsewhere.
+//!
+//! All children are spawned from one thread that lives as long as the [`Spawner`]: the parent-death
+//! signal fires when the *thread* that spawned ends, and no task outlives its TaskTracker.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use rustix::process::{Pid, Signal};
+use tokio::sync::oneshot;
+
+/// The descriptor under which a child finds its channel.
+pub(crate) const CHANNEL_FD: i32 = 3;
+
+/// Names the attempt's folder in the environment of its processes: what a later TaskTracker process
+/// recognizes left-over ones by.
+pub(crate) const FOLDER_VARIABLE: &str = "HOWDAH_ATTEMPT_FOLDER";
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What to run.
+#[derive(Debug)]
+pub(crate) struct Executable {
+    pub(crate) path: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// Also its working directory.
+    pub(crate) folder: PathBuf,
+    /// Facts for the program, beside `PATH`, `HOME`, `LANG` and `TMPDIR`.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Parent's end of the channel.
+    pub(crate) channel: UnixStream,
+    /// What it writes to standard output and error.
+    pub(crate) log: io::PipeReader,
+    /// Resolves when the process and its group are gone.
+    pub(crate) exit: oneshot::Receiver<ExitStatus>,
+    pub(crate) killer: Killer,
+}
+
+/// Kills a process with its group; harmless when they are gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Killer {
+    pid: Pid,
+    /// Until the child is waited for, its id can't be another's.
+    reaped: Arc<Mutex<bool>>,
+}
+
+impl Killer {
+    pub(crate) fn kill(&self) {
+        let reaped = self.lock();
+        if !*reaped {
+            kill_group(self.pid);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kill_group(pid: Pid) {
+    if let Err(error) = rustix::process::kill_process_group(pid, Signal::KILL) {
+        // ESRCH: all gone already.
+        tracing::debug!(pid = pid.as_raw_nonzero(), %error, "no process group to kill");
+    }
+}
+
+struct Request {
+    executable: Executable,
+    reply: oneshot::Sender<io::Result<Process>>,
+}
+
+/// Starts children from its own thread. When the last clone is dropped, the thread ends and with it
+/// every child.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Spawner {
+    /// Starts the thread. From here on, no descriptor that this process has inherited is passed on to
+    /// its children.
+    pub(crate) fn start() -> io::Result<Self> {
+        close_all_on_exec()?;
+        // Held for ever, so that no descriptor of the standard library's own can be number 3 in a child
+        // that is being started, where it is replaced.
+        let placeholder = std::fs::File::open("/dev/null")?;
+        let placeholder = rustix::io::fcntl_dupfd_cloexec(&placeholder, CHANNEL_FD)?;
+        let (requests, incoming) = mpsc::channel::<Request>();
+        std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
+            for Request { executable, reply } in incoming {
+                // Nobody waits for it any more: dropping the process kills it below.
+                if let Err(Ok(process)) = reply.send(spawn(&executable)) {
+                    process.killer.kill();
+                }
+            }
+            drop(placeholder);
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Starts a child; it runs when this returns.
+    ///
+    /// # Errors
+    /// When it can't be executed, or the system has no resources for it.
+    pub(crate) async fn spawn(&self, executable: Executable) -> io::Result<Process> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || io::Error::other("the spawning thread has ended");
+        self.requests.send(Request { executable, reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+fn spawn(executable: &Executable) -> io::Result<Process> {
+    let (channel, childs_end) = UnixStream::pair()?;
+    channel.set_nonblocking(true)?;
+    let (log, log_writer) = io::pipe()?;
+    let mut command = Command::new(&executable.path);
+    command
+        .args(&executable.arguments)
+        .current_dir(&executable.folder)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LANG", "C.UTF-8")
+        .env("HOME", &executable.folder)
+        .env("TMPDIR", &executable.folder)
+        .env(FOLDER_VARIABLE, &executable.folder)
+        .envs(executable.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log_writer.try_clone()?)
+        .stderr(log_writer)
+        .process_group(0);
+    die_with_parent(&mut command, childs_end.into());
+    let child = command.spawn()?;
+    drop(command);
+    let pid = Pid::from_child(&child);
+    let killer = Killer { pid, reaped: Arc::new(Mutex::new(false)) };
+    let exit = wait_on_thread(child, &killer)?;
+    Ok(Process { channel, log, exit, killer })
+}
+
+/// Makes the child put its end of the channel under [`CHANNEL_FD`] and die with the calling thread.
+fn die_with_parent(command: &mut Command, channel: OwnedFd) {
+    let parent = rustix::process::getpid();
+    let prepare = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() != Some(parent) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if channel.as_raw_fd() == CHANNEL_FD {
+            rustix::io::fcntl_setfd(&channel, rustix::io::FdFlags::empty())?;
+            return Ok(());
+        }
+        // SAFETY: number 3 is an open descriptor of this process image alone (the spawner's
+        // placeholder or whatever took the number before it); nothing of the child uses it before
+        // exec. It is forgotten below, so it is not closed by its owner here.
+        let mut target = std::mem::ManuallyDrop::new(unsafe {
+            <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(CHANNEL_FD)
+        });
+        rustix::io::dup2(&channel, &mut target)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls only (prctl, getppid, fcntl or
+    // dup2): no allocation, no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Waits for the child on a thread of its own; its group is killed before the child's id is free again.
+fn wait_on_thread(mut child: Child, killer: &Killer) -> io::Result<oneshot::Receiver<ExitStatus>> {
+    let (done, exit) = oneshot::channel();
+    let waiting = killer.clone();
+    let wait = move || {
+        let options =
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        while let Err(rustix::io::Errno::INTR) =
+            rustix::process::waitid(rustix::process::WaitId::Pid(waiting.pid), options)
+        {}
+        let mut reaped = waiting.lock();
+        kill_group(waiting.pid);
+        let status = child.wait();
+        *reaped = true;
+        drop(reaped);
+        match status {
+            // The receiver is gone only if the daemon is ending.
+            Ok(status) => drop(done.send(status)),
+            Err(error) => tracing::error!(%error, "a child could not be waited for"),
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("waiter".to_owned()).spawn(wait) {
+        killer.kill();
+        return Err(error);
+    }
+    Ok(exit)
+}
+
+/// Marks every descriptor but the standard ones to be closed on exec: one that was inherited without
+/// that mark would be passed on to user code.
+fn close_all_on_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let Some(number) = number.filter(|number| *number > 2) else { continue };
+        // SAFETY: the number is only used for one fcntl; if it was closed meanwhile, that fails.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        if let Ok(flags) = rustix::io::fcntl_getfd(fd) {
+            // Fails only for a descriptor that is gone, like the one of this listing.
+            let _ = rustix::io::fcntl_setfd(fd, flags | rustix::io::FdFlags::CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
+/// Kills every process whose environment says that it belongs to an attempt below `folder`: left over
+/// by a TaskTracker that was killed, or gone from its group. The number of processes killed.
+pub(crate) fn kill_strays(folder: &Path) -> usize {
+    let mark = format!("{FOLDER_VARIABLE}={}", folder.display());
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let mut killed = 0;
+    for entry in processes.flatten() {
+        let pid =
+            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Some(pid) = pid.filter(|pid| *pid != rustix::process::getpid()) else { continue };
+        // Another user's process can't be read, and is none of ours.
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+        let ours = environment.split(|byte| *byte == 0).any(|variable| {
+            variable
+                .strip_prefix(mark.as_bytes())
+                .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+        });
+        if ours && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+            killed += 1;
+        }
+    }
+    killed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    fn shell(script: &str, folder: &Path) -> Executable {
+        Executable {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            folder: folder.to_owned(),
+            environment: vec![("HOWDAH_JOB_ID", "job_20261122_0001".to_owned())],
+        }
+    }
+
+    /// Everything written to the log: returns when all processes that hold it are gone.
+    async fn log_to_its_end(mut log: io::PipeReader) -> String {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            log.read_to_string(&mut text).unwrap();
+            text
+        });
+        tokio::time::timeout(std::time::Duration::from_secs(20), read).await.unwrap().unwrap()
+    }
+
+    fn first_line(log: &mut io::PipeReader) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while log.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_child_has_its_channel_a_clean_environment_and_no_other_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let script = "echo ready; pwd; env; exec cat <&3";
+        let mut child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+        assert_eq!(first_line(&mut child.log), "ready");
+        let descriptors = format!("/proc/{}/fd", child.killer.pid.as_raw_nonzero());
+        let descriptors = std::fs::read_dir(descriptors).unwrap();
+        let mut descriptors: Vec<_> = descriptors.map(|fd| fd.unwrap().file_name()).collect();
+        descriptors.sort();
+        assert_eq!(descriptors, ["0", "1", "2", "3"]);
+        let mut channel = child.channel;
+        channel.set_nonblocking(false).unwrap();
+        channel.write_all(b"hello\n").unwrap();
+        channel.shutdown(std::net::Shutdown::Write).unwrap();
+        let log = log_to_its_end(child.log).await;
+        assert!(child.exit.await.unwrap().success());
+        let folder = folder.path().display();
+        for line in [
+            "hello".to_owned(),
+            folder.to_string(),
+            format!("HOME={folder}"),
+            format!("TMPDIR={folder}"),
+            "HOWDAH_JOB_ID=job_20261122_0001".to_owned(),
+            "LANG=C.UTF-8".to_owned(),
+        ] {
+            assert!(log.lines().any(|found| found == line), "no {line} in {log}");
+        }
+        assert!(!log.contains("CARGO"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_kill_ends_the_whole_group_with_grandchildren() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let script = "(sleep 1000; echo late) & echo ready; sleep 1000";
+        let mut child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+        assert_eq!(first_line(&mut child.log), "ready");
+        child.killer.kill();
+        assert_eq!(child.exit.await.unwrap().signal(), Some(9));
+        assert_eq!(log_to_its_end(child.log).await, "");
+        child.killer.kill();
+    }
+
+    #[tokio::test]
+    async fn what_a_process_leaves_in_its_group_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let script = "sleep 1000 & exit 7";
+        let child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+        assert_eq!(child.exit.await.unwrap().code(), Some(7));
+        assert_eq!(log_to_its_end(child.log).await, "");
+    }
+
+    #[tokio::test]
+    async fn children_die_with_the_thread_that_spawned_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let child = spawner.spawn(shell("exec sleep 1000", folder.path())).await.unwrap();
+        drop(spawner);
+        let status = tokio::time::timeout(std::time::Duration::from_secs(20), child.exit).await;
+        assert_eq!(status.unwrap().unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn strays_are_found_by_the_folder_in_their_environment() {
+        let place = tempfile::tempdir().unwrap();
+        let (ours, others) = (place.path().join("a"), place.path().join("ab"));
+        std::fs::create_dir_all(ours.join("attempt")).unwrap();
+        std::fs::create_dir_all(&others).unwrap();
+        let spawner = Spawner::start().unwrap();
+        let script = "echo ready; sleep 1000";
+        let mut stray = spawner.spawn(shell(script, &ours.join("attempt"))).await.unwrap();
+        let mut other = spawner.spawn(shell(script, &others)).await.unwrap();
+        assert_eq!(first_line(&mut stray.log), "ready");
+        assert_eq!(first_line(&mut other.log), "ready");
+        assert!(kill_strays(&ours) >= 1);
+        assert_eq!(stray.exit.await.unwrap().signal(), Some(9));
+        assert!(other.exit.try_recv().is_err(), "another folder's process goes on");
+        other.killer.kill();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_run_is_an_error_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let missing = Executable { path: "/no/such".into(), ..shell("", folder.path()) };
+        let error = spawner.spawn(missing).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

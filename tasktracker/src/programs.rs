@@ -1,0 +1,356 @@
+//! Executables of native programs: fetched from the chunk store once per host, verified by SHA-256, kept
+//! in `programs/<sha256>` while there is room. Attempts that want the same one wait for one download.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mapreduce_protocol::{Failure, FailureKind, Native};
+
+/// Programs kept on disk beyond those in use.
+const PROGRAMS_MAX: usize = 16;
+
+const READ_BYTES: usize = 1 << 20;
+
+/// Where executables come from: the chunk store.
+pub(crate) trait ProgramStore: Send + Sync + 'static {
+    /// Why it failed.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Copies the store's file `path` to the new local file `target`.
+    fn fetch(
+        &self,
+        path: &str,
+        target: &Path,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Why an executable can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramError {
+    /// The job does not say what the file must be.
+    #[error(
+        "the program {executable} has no SHA-256 of 64 lower-case hexadecimal digits: submit the job with `howdah job submit`, which fills it in, or set program.native.sha256"
+    )]
+    NoDigest {
+        /// Its path in the chunk store.
+        executable: String,
+    },
+    /// It is another file than the job names.
+    #[error(
+        "the program {executable} has the SHA-256 {found}, the job names {expected}: the file was changed after the submit; submit again"
+    )]
+    Mismatch {
+        /// Its path in the chunk store.
+        executable: String,
+        /// What the job names.
+        expected: String,
+        /// What the bytes have.
+        found: String,
+    },
+    /// The chunk store does not give it.
+    #[error("the program {executable} can't be fetched from the chunk store: {source}")]
+    Fetch {
+        /// Its path in the chunk store.
+        executable: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The local disk says no.
+    #[error("the program's file {}: {source}", path.display())]
+    Io {
+        /// The local file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ProgramError {
+    /// What to report of an attempt that could not start for this reason.
+    pub(crate) fn failure(&self) -> Failure {
+        let kind = match self {
+            Self::NoDigest { .. } => FailureKind::BadJob,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                FailureKind::OutOfSpace
+            }
+            Self::Mismatch { .. } | Self::Fetch { .. } | Self::Io { .. } => {
+                FailureKind::ProgramUnavailable
+            }
+        };
+        Failure { kind, message: self.to_string() }
+    }
+}
+
+/// The executables on this host.
+#[derive(Debug)]
+pub(crate) struct Programs<S> {
+    folder: PathBuf,
+    store: S,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By digest.
+    slots: BTreeMap<String, Slot>,
+    uses: u64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    users: u32,
+    last_use: u64,
+    /// Whether the file is there and was verified by this process; locked while somebody sees to it.
+    verified: Arc<tokio::sync::Mutex<bool>>,
+}
+
+/// An executable in use: its file stays as long as this lives.
+#[derive(Debug)]
+pub(crate) struct ProgramInUse {
+    pub(crate) path: PathBuf,
+    digest: String,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Drop for ProgramInUse {
+    fn drop(&mut self) {
+        if let Some(slot) = lock(&self.known).slots.get_mut(&self.digest) {
+            slot.users -= 1;
+        }
+    }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: ProgramStore> Programs<S> {
+    /// Takes over the folder: what a former process has fetched is verified when it is first used.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub(crate) fn open(folder: PathBuf, store: S) -> io::Result<Self> {
+        let mut known = Known::default();
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_name().to_str().filter(|name| is_digest(name)) {
+                Some(digest) => {
+                    known.slots.insert(digest.to_owned(), Slot::default());
+                }
+                None => std::fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(Self { folder, store, known: Arc::new(Mutex::new(known)) })
+    }
+
+    /// The executable, fetched if it is not here yet.
+    ///
+    /// # Errors
+    /// See [`ProgramError`].
+    pub(crate) async fn acquire(&self, native: &Native) -> Result<ProgramInUse, ProgramError> {
+        let executable = &native.executable;
+        let digest = native.sha256.as_ref().filter(|digest| is_digest(digest));
+        let no_digest = || ProgramError::NoDigest { executable: executable.clone() };
+        let digest = digest.ok_or_else(no_digest)?;
+        let (program, verified) = self.claim(digest);
+        let mut verified = verified.lock().await;
+        if !*verified {
+            self.provide(executable, digest, &program.path).await?;
+            *verified = true;
+            self.evict();
+        }
+        Ok(program)
+    }
+
+    fn claim(&self, digest: &str) -> (ProgramInUse, Arc<tokio::sync::Mutex<bool>>) {
+        let mut known = lock(&self.known);
+        known.uses += 1;
+        let uses = known.uses;
+        let slot = known.slots.entry(digest.to_owned()).or_default();
+        slot.users += 1;
+        slot.last_use = uses;
+        let verified = Arc::clone(&slot.verified);
+        drop(known);
+        let path = self.folder.join(digest);
+        let known = Arc::clone(&self.known);
+        (ProgramInUse { path, digest: digest.to_owned(), known }, verified)
+    }
+
+    async fn provide(
+        &self,
+        executable: &str,
+        expected: &str,
+        path: &Path,
+    ) -> Result<(), ProgramError> {
+        if digest_of(path).await.is_ok_and(|found| found == expected) {
+            return Ok(());
+        }
+        let target = path.with_extension("fetched");
+        let fetched = self.fetch(executable, expected, &target, path).await;
+        if fetched.is_err() && target.exists() {
+            let removed = tokio::fs::remove_file(&target).await;
+            removed.map_err(|source| ProgramError::Io { path: target, source })?;
+        }
+        fetched
+    }
+
+    async fn fetch(
+        &self,
+        executable: &str,
+        expected: &str,
+        target: &Path,
+        path: &Path,
+    ) -> Result<(), ProgramError> {
+        let fetched = self.store.fetch(executable, target).await;
+        fetched.map_err(|source| ProgramError::Fetch {
+            executable: executable.to_owned(),
+            source: Box::new(source),
+        })?;
+        let io = |source| ProgramError::Io { path: target.to_owned(), source };
+        let found = digest_of(target).await.map_err(io)?;
+        if found != expected {
+            let (executable, expected) = (executable.to_owned(), expected.to_owned());
+            return Err(ProgramError::Mismatch { executable, expected, found });
+        }
+        let mode = std::fs::Permissions::from_mode(0o700);
+        tokio::fs::set_permissions(target, mode).await.map_err(io)?;
+        tokio::fs::rename(target, path).await.map_err(io)
+    }
+
+    /// Removes the programs that were not used for longest, beyond [`PROGRAMS_MAX`].
+    fn evict(&self) {
+        let mut known = lock(&self.known);
+        while known.slots.len() > PROGRAMS_MAX {
+            let unused = known.slots.iter().filter(|(_, slot)| slot.users == 0);
+            let Some(digest) =
+                unused.min_by_key(|(_, slot)| slot.last_use).map(|(digest, _)| digest)
+            else {
+                return;
+            };
+            let digest = digest.clone();
+            let path = self.folder.join(&digest);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "a program stays");
+                }
+                _ => {}
+            }
+            known.slots.remove(&digest);
+        }
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+async fn digest_of(path: &Path) -> io::Result<String> {
+    let path = path.to_owned();
+    let digest = tokio::task::spawn_blocking(move || {
+        let mut file = std::fs::File::open(path)?;
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match io::Read::read(&mut file, &mut buffer)? {
+                0 => break,
+                n => context.update(&buffer[..n]),
+            }
+        }
+        let digest = context.finish();
+        Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    });
+    digest.await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Gives every path its own name as content.
+    #[derive(Debug, Default)]
+    struct Fake {
+        fetches: AtomicU32,
+    }
+
+    impl ProgramStore for Fake {
+        type Error = io::Error;
+
+        async fn fetch(&self, path: &str, target: &Path) -> Result<(), io::Error> {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            match path {
+                "/missing" => Err(io::ErrorKind::NotFound.into()),
+                path => tokio::fs::write(target, path).await,
+            }
+        }
+    }
+
+    fn sha256(text: &str) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn native(path: &str, content: &str) -> Native {
+        Native { executable: path.to_owned(), args: Vec::new(), sha256: Some(sha256(content)) }
+    }
+
+    #[tokio::test]
+    async fn attempts_at_once_share_one_download() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+        let native = native("/p", "/p");
+        let (a, b, c) = tokio::join!(
+            programs.acquire(&native),
+            programs.acquire(&native),
+            programs.acquire(&native)
+        );
+        let path = a.unwrap().path.clone();
+        assert_eq!(path, b.unwrap().path);
+        assert_eq!(path, c.unwrap().path);
+        assert_eq!(programs.store.fetches.load(Ordering::SeqCst), 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        // The next process verifies the file and does not fetch it; a damaged one it does.
+        for (content, fetches) in [("/p", 0), ("/q", 1)] {
+            std::fs::write(&path, content).unwrap();
+            let next = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+            next.acquire(&native).await.unwrap();
+            assert_eq!(next.store.fetches.load(Ordering::SeqCst), fetches);
+        }
+    }
+
+    #[tokio::test]
+    async fn another_file_than_the_job_names_is_refused_with_both_digests() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+        let failure = programs.acquire(&native("/p", "x")).await.unwrap_err().failure();
+        assert_eq!(failure.kind, FailureKind::ProgramUnavailable);
+        assert!(failure.message.contains(&sha256("/p")) && failure.message.contains(&sha256("x")));
+        let missing = programs.acquire(&native("/missing", "x")).await.unwrap_err().failure();
+        assert!(missing.message.contains("/missing"), "{}", missing.message);
+        let escaping = Native { sha256: Some("../x".to_owned()), ..native("/p", "") };
+        let refused = programs.acquire(&escaping).await.unwrap_err().failure();
+        assert_eq!(refused.kind, FailureKind::BadJob);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[tokio::test]
+    async fn the_oldest_unused_program_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+        let kept = programs.acquire(&native("/0", "/0")).await.unwrap();
+        for number in 1..=PROGRAMS_MAX {
+            let path = format!("/{number}");
+            programs.acquire(&native(&path, &path)).await.unwrap();
+        }
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, PROGRAMS_MAX);
+        assert!(kept.path.exists(), "what is in use stays");
+        assert!(!folder.path().join(sha256("/1")).exists());
+    }
+}

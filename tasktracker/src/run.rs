@@ -1,0 +1,157 @@
+//! The one wiring function, in boot order.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chunkstore_client::StoreSettings;
+use daemon::{Health, Metrics, Shutdown};
+use net::{Guard, Keyring};
+use tasktracker_core::{Core, Settings};
+use tokio::sync::mpsc;
+
+use crate::attempt::Host;
+use crate::description::Describer;
+use crate::event_loop::{EventLoop, INPUTS_MAX};
+use crate::folder::{DataFolder, FolderError};
+use crate::http::{self, Served};
+use crate::jobtracker::{JobTracker, RefusedError};
+use crate::logs::Logs;
+use crate::process::Spawner;
+use crate::program_store::StoreOfPrograms;
+use crate::programs::Programs;
+use crate::settings::TasktrackerSettings;
+use crate::shuffle_server::ShuffleServer;
+
+/// Why a TaskTracker can't run (any further).
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its data folder can't be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A part of the data folder can't be read.
+    #[error("the data folder {}: {source}", path.display())]
+    Recover {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No thread for task processes, or this program's own file can't be found.
+    #[error("task processes can't be started: {0}")]
+    Spawner(io::Error),
+    /// The JobTracker does not want it.
+    #[error(transparent)]
+    Refused(#[from] RefusedError),
+    /// The HTTP server failed.
+    #[error("the HTTP server on {address}: {source}")]
+    Http {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Runs a TaskTracker on `listener` until `shutdown`; all its task processes end with it.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(
+    settings: TasktrackerSettings,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let (metrics, health) = (Metrics::install(), Health::default());
+    let folder = Arc::new(DataFolder::open(&settings.data_dir)?);
+    let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
+    let held = folder.map_outputs().recover().map_err(recover)?;
+    let logs = Logs::open(folder.logs()).map_err(recover)?;
+    let keyring = Keyring::new(&settings.secret);
+    let core = Core::new(core_settings(&settings, &folder)?, held);
+    let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
+    let jobtracker = Arc::new(JobTracker::new(
+        settings.client,
+        settings.jobtracker.clone(),
+        keyring.clone(),
+        settings.host.clone(),
+        Arc::clone(&folder),
+        health.clone(),
+    ));
+    let shuffle =
+        ShuffleServer::new(folder.map_outputs(), settings.shuffle_requests_max, inputs.clone());
+    let served = Served { shuffle: Arc::new(shuffle), logs: folder.logs() };
+    let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
+    let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
+    let address = settings.address.clone();
+    let host = Arc::new(host(settings, folder, keyring, inputs)?);
+    let stop = shutdown.clone();
+    let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
+    let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
+    shutdown.trigger();
+    let served = http.await.map_err(io::Error::other).and_then(|served| served);
+    ended?;
+    served.map_err(|source| RunError::Http { address, source })
+}
+
+fn core_settings(
+    settings: &TasktrackerSettings,
+    folder: &DataFolder,
+) -> Result<Settings, FolderError> {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Settings {
+        cluster: folder.cluster()?,
+        host: settings.host.clone(),
+        rack: settings.rack.clone(),
+        address: settings.address.clone(),
+        incarnation: net::random_u64(),
+        slots: match settings.slots {
+            0 => u32::try_from(processors()).unwrap_or(u32::MAX),
+            slots => slots,
+        },
+        task_timeout: settings.task_timeout,
+        seed: net::random_u64(),
+    })
+}
+
+fn host(
+    settings: TasktrackerSettings,
+    folder: Arc<DataFolder>,
+    keyring: Keyring,
+    inputs: mpsc::Sender<tasktracker_core::Input>,
+) -> Result<Host, RunError> {
+    let describer = Describer {
+        host: settings.host.clone(),
+        rack: settings.rack.clone(),
+        chunkmaster: settings.chunkmaster.clone(),
+        keyring,
+        settings: settings.task,
+    };
+    let store = StoreOfPrograms {
+        client: net::Client::new(settings.client),
+        settings: StoreSettings {
+            master: settings.chunkmaster,
+            host: Some(settings.host),
+            rack: settings.rack,
+            retry_for: settings.retry_for,
+        },
+        describer: describer.clone(),
+    };
+    let path = folder.programs();
+    let programs =
+        Programs::open(path.clone(), store).map_err(|source| RunError::Recover { path, source })?;
+    let task_executable = match settings.task_executable {
+        Some(path) => path,
+        None => std::env::current_exe().map_err(RunError::Spawner)?,
+    };
+    Ok(Host {
+        folder,
+        spawner: Spawner::start().map_err(RunError::Spawner)?,
+        programs,
+        describer,
+        task_executable,
+        log_bytes_max: settings.log_bytes_max,
+        inputs,
+    })
+}

@@ -1,0 +1,62 @@
+//! What `run` is told: made from the configuration by the `howdah` binary.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ids::{HostName, RackName};
+use mapreduce_protocol::TaskSettings;
+use net::{Capability, ClientSettings, Secret};
+
+/// Settings of one TaskTracker.
+#[derive(Clone, Debug)]
+pub struct TasktrackerSettings {
+    /// The host's name: what locality compares.
+    pub host: HostName,
+    /// Its rack.
+    pub rack: RackName,
+    /// `host:port` where reduces on other hosts reach this tracker.
+    pub address: String,
+    /// `host:port` of the JobTracker.
+    pub jobtracker: String,
+    /// `host:port` of the chunk master.
+    pub chunkmaster: String,
+    /// The data folder; made if it is missing.
+    pub data_dir: PathBuf,
+    /// Task processes at once; 0: one per processor.
+    pub slots: u32,
+    /// Time without a sign of life after which an attempt is ended.
+    pub task_timeout: Duration,
+    /// Bytes kept of an attempt's log.
+    pub log_bytes_max: u64,
+    /// Shuffle requests served at once.
+    pub shuffle_requests_max: u32,
+    /// Limits that task processes are told.
+    pub task: TaskSettings,
+    /// Time limits of calls to the JobTracker.
+    pub client: ClientSettings,
+    /// How long reads from the chunk store are retried.
+    pub retry_for: Duration,
+    /// The cluster's secret.
+    pub secret: Secret,
+    /// What requests without a token may do.
+    pub anonymous: Option<Capability>,
+    /// The executable whose subcommand `task` runs builtin programs; this process' own if absent.
+    pub task_executable: Option<PathBuf>,
+}
+
+impl TasktrackerSettings {
+    /// The limits of task processes, from the configuration.
+    #[must_use]
+    pub fn task_settings(task: &config::Task, client: &config::Client) -> TaskSettings {
+        let millis = |time: config::Time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX);
+        TaskSettings {
+            sort_buffer_bytes: task.sort_buffer.0,
+            fetch_buffer_bytes: task.fetch_buffer.0,
+            parallel_fetches: task.parallel_fetches,
+            merge_factor: task.merge_factor,
+            fetch_retry_ms: millis(task.fetch_retry),
+            store_retry_ms: millis(client.retry_for),
+            output_replication: task.output_replication,
+        }
+    }
+}
