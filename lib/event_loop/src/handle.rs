@@ -37,7 +37,7 @@ impl<I> Clone for Handle<I> {
 
 impl<I> std::fmt::Debug for Handle<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("free", &self.inputs.capacity()).finish()
+        f.debug_struct("Handle").field("free", &self.free()).finish()
     }
 }
 
@@ -68,6 +68,12 @@ impl<I> Handle<I> {
                 unreachable!("an input was sent")
             }
         })
+    }
+
+    /// Inputs that the queue would take now without waiting: for a gauge.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.inputs.capacity()
     }
 
     /// Asks the loop to end once it has handled all that was sent before.

@@ -45,6 +45,7 @@ pub fn start<M: Machine>(
         appended: last,
         durable: last,
         snapshot: None,
+        next_snapshot: settings.snapshot_after_segments.max(1),
         stopping: false,
     };
     Running { handle: Handle::new(sender), join: tokio::spawn(event_loop.run()) }
@@ -62,7 +63,10 @@ struct EventLoop<M: Machine, F> {
     /// The last record given to the journal, and the last that is on disk.
     appended: u64,
     durable: u64,
-    snapshot: Option<JoinHandle<()>>,
+    /// The snapshot that is being made; ends with whether it was.
+    snapshot: Option<JoinHandle<bool>>,
+    /// How many closed segments make the next one.
+    next_snapshot: u32,
     stopping: bool,
 }
 
@@ -93,7 +97,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         tokio::select! {
             biased;
             word = self.log.durability.recv() => self.on_durability(word),
-            () = finished(&mut self.snapshot) => self.snapshot = None,
+            made = finished(&mut self.snapshot) => self.on_snapshot(made),
             message = self.inputs.recv(), if takes_inputs => self.handle_turn(message),
             () = until(timeout) => {}
         }
@@ -105,7 +109,9 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             let word = self.log.durability.recv().await;
             self.on_durability(word);
         }
-        finished_or_none(self.snapshot.take()).await;
+        if self.snapshot.is_some() {
+            finished(&mut self.snapshot).await;
+        }
     }
 
     fn takes_inputs(&self) -> bool {
@@ -183,16 +189,30 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 
     fn start_snapshot(&mut self) {
-        let closed = self.log.journal.closed_segments();
-        if self.snapshot.is_some() || closed < self.settings.snapshot_after_segments.max(1) {
+        if self.snapshot.is_some() || self.log.journal.closed_segments() < self.next_snapshot {
             return;
         }
         let snapshotter = self.log.journal.snapshotter();
-        self.snapshot =
-            Some(tokio::task::spawn_blocking(move || match snapshotter.run::<M::Durable>() {
-                Ok(covered) => tracing::info!(?covered, closed, "snapshot made"),
-                Err(error) => tracing::error!(%error, "snapshot failed"),
-            }));
+        let fold = move || match snapshotter.run::<M::Durable>() {
+            Ok(covered) => {
+                tracing::info!(covered = covered.map(|last| last.0), "snapshot made");
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no snapshot, the journal grows");
+                false
+            }
+        };
+        self.snapshot = Some(tokio::task::spawn_blocking(fold));
+    }
+
+    /// A snapshot that failed is tried again when one more segment is closed.
+    fn on_snapshot(&mut self, made: bool) {
+        self.snapshot = None;
+        self.next_snapshot = match made {
+            true => self.settings.snapshot_after_segments.max(1),
+            false => self.log.journal.closed_segments() + 1,
+        };
     }
 }
 
@@ -210,15 +230,13 @@ async fn until(deadline: Option<ids::Monotonic>) {
     }
 }
 
-async fn finished(task: &mut Option<JoinHandle<()>>) {
+/// Waits for the task's end, and whether it did what it should; for ever where there is none.
+async fn finished(task: &mut Option<JoinHandle<bool>>) -> bool {
     match task {
-        Some(task) => drop(task.await),
+        Some(task) => task.await.unwrap_or(false),
         None => std::future::pending().await,
     }
 }
 
-async fn finished_or_none(task: Option<JoinHandle<()>>) {
-    if let Some(task) = task {
-        drop(task.await);
-    }
-}
+#[cfg(test)]
+mod tests;

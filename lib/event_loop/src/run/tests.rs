@@ -1,0 +1,393 @@
+//! The loop with a toy machine: named totals that are added to, read, and that an alarm raises.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use ids::{Monotonic, Now};
+use journal::{Fold, FoldError, Journal, JournalError, Options, Sequence};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+use crate::{TrySendError, decode_record, recover};
+
+const SMALL: Options = Options { segment_bytes: 4096 };
+const SETTINGS: Settings = Settings { queue: 16, snapshot_after_segments: 1000 };
+/// No test waits longer than this for an effect.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Totals(BTreeMap<String, u64>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Added {
+    name: String,
+    amount: u64,
+}
+
+impl Totals {
+    fn apply_added(&mut self, record: &Added) {
+        *self.0.entry(record.name.clone()).or_default() += record.amount;
+    }
+}
+
+impl Fold for Totals {
+    fn restore(snapshot: Option<&[u8]>) -> Result<Self, FoldError> {
+        Ok(snapshot.map(decode_record).transpose()?.unwrap_or_default())
+    }
+
+    fn apply(&mut self, record: &[u8]) -> Result<(), FoldError> {
+        self.apply_added(&decode_record(record)?);
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        encode_record(self)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ask {
+    Add(u64),
+    Read,
+    AlarmIn(Duration),
+    All,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Tell {
+    Total(u64),
+    Refused,
+    Alarm,
+    All(Totals),
+}
+
+struct Toy {
+    totals: Totals,
+    alarm: Option<Monotonic>,
+}
+
+impl Toy {
+    fn add(&mut self, amount: u64, effect: fn(u64) -> Tell) -> Step<Added, Tell> {
+        let record = Added { name: "total".to_owned(), amount };
+        self.totals.apply_added(&record);
+        let effects = vec![effect(self.totals.0["total"])];
+        Step { records: vec![record], effects }
+    }
+}
+
+impl Machine for Toy {
+    type Input = Ask;
+    type Record = Added;
+    type Effect = Tell;
+    type Durable = Totals;
+
+    fn handle(&mut self, now: Now, input: Ask) -> Step<Added, Tell> {
+        match input {
+            Ask::Add(amount) => self.add(amount, Tell::Total),
+            Ask::Read => {
+                let total = self.totals.0.get("total").copied().unwrap_or(0);
+                Step { records: Vec::new(), effects: vec![Tell::Total(total)] }
+            }
+            Ask::AlarmIn(delay) => {
+                self.alarm = Some(now.monotonic + delay);
+                Step::default()
+            }
+            Ask::All => Step { records: Vec::new(), effects: vec![Tell::All(self.totals.clone())] },
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) -> Step<Added, Tell> {
+        assert!(self.alarm.take().is_some_and(|alarm| alarm <= now.monotonic), "woken too early");
+        self.add(1000, |_| Tell::Alarm)
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.alarm
+    }
+
+    fn refuse(&mut self, input: Ask) -> Result<Ask, Vec<Tell>> {
+        match input {
+            Ask::Add(_) => Err(vec![Tell::Refused]),
+            harmless => Ok(harmless),
+        }
+    }
+}
+
+/// A running toy with what it tells.
+struct Toys {
+    running: Running<Ask>,
+    told: UnboundedReceiver<Tell>,
+}
+
+impl Toys {
+    fn start(totals: Totals, log: Log, settings: Settings) -> Self {
+        let (tell, told) = unbounded_channel();
+        let effects = move |effect| tell.send(effect).expect("the test listens");
+        Self { running: start(Toy { totals, alarm: None }, log, effects, settings), told }
+    }
+
+    fn open(dir: &Path, settings: Settings) -> Self {
+        let recovered = recover::<Totals>(dir, SMALL).unwrap();
+        Self::start(recovered.durable, recovered.log, settings)
+    }
+
+    async fn ask(&self, input: Ask) {
+        self.running.handle.send(input).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Tell {
+        let next = tokio::time::timeout(DEADLINE, self.told.recv());
+        next.await.expect("an effect in time").expect("the loop runs")
+    }
+}
+
+/// A toy whose journal works, but whose loop hears of a sync only when the test says so.
+struct Withheld {
+    toys: Toys,
+    said: UnboundedReceiver<Durability>,
+    pass_on: UnboundedSender<Durability>,
+}
+
+impl Withheld {
+    fn open(dir: &Path, settings: Settings) -> Self {
+        Journal::create(dir, SMALL).unwrap();
+        let (say, said) = unbounded_channel();
+        let on_durable = Box::new(move |word| drop(say.send(word)));
+        let journal = Journal::open(dir, SMALL, on_durable).unwrap().journal;
+        let (pass_on, durability) = unbounded_channel();
+        let log = Log { journal, durability };
+        Self { toys: Toys::start(Totals::default(), log, settings), said, pass_on }
+    }
+
+    /// Waits until the journal says that this record is on disk, without telling the loop.
+    async fn await_sync_of(&mut self, record: u64) {
+        loop {
+            let word = tokio::time::timeout(DEADLINE, self.said.recv());
+            let Some(Durability::Synced(last)) = word.await.expect("a sync in time") else {
+                panic!("the journal has failed");
+            };
+            if last >= Sequence(record) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the loop has taken all inputs and had a turn after them.
+    async fn await_handled(&self) {
+        let handle = &self.toys.running.handle;
+        let idle = async {
+            while handle.free() < SETTINGS.queue {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, idle).await.expect("the loop takes its inputs in time");
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn say_synced(&self, record: u64) {
+        self.pass_on.send(Durability::Synced(Sequence(record))).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_the_record_before_it_is_durable_reads_included() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut held = Withheld::open(dir.path(), SETTINGS);
+    held.toys.ask(Ask::Read).await;
+    assert_eq!(held.toys.next().await, Tell::Total(0), "with nothing pending, at once");
+    for input in [Ask::Add(1), Ask::Read, Ask::Add(2), Ask::Read] {
+        held.toys.ask(input).await;
+    }
+    held.await_sync_of(2).await;
+    held.await_handled().await;
+    assert!(held.toys.told.try_recv().is_err(), "told before the sync was heard of");
+    held.say_synced(1);
+    assert_eq!(held.toys.next().await, Tell::Total(1));
+    assert_eq!(held.toys.next().await, Tell::Total(1), "the read after the first record");
+    held.await_handled().await;
+    assert!(held.toys.told.try_recv().is_err(), "told before the second sync was heard of");
+    held.say_synced(2);
+    assert_eq!(held.toys.next().await, Tell::Total(3));
+    assert_eq!(held.toys.next().await, Tell::Total(3));
+}
+
+#[tokio::test]
+async fn inputs_wait_in_the_queue_when_too_much_is_untold() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut held = Withheld::open(dir.path(), SETTINGS);
+    let handle = held.toys.running.handle.clone();
+    let fill = async {
+        for _ in 0..UNTOLD_STEPS_MAX + SETTINGS.queue {
+            handle.send(Ask::Add(1)).await.unwrap();
+        }
+    };
+    tokio::time::timeout(DEADLINE, fill).await.expect("that many are taken or queued");
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+        assert!(matches!(handle.try_send(Ask::Read), Err(TrySendError::Full(Ask::Read))));
+    }
+    held.await_sync_of(UNTOLD_STEPS_MAX as u64).await;
+    held.say_synced(UNTOLD_STEPS_MAX as u64);
+    for total in 1..=UNTOLD_STEPS_MAX as u64 {
+        assert_eq!(held.toys.next().await, Tell::Total(total));
+    }
+    handle.send(Ask::Read).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_mutations_until_there_is_room_and_answers_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    // Stands in the way of the next segment, as a full disk would.
+    let obstacle = dir.path().join("prepared.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let mut toys = Toys::open(dir.path(), SETTINGS);
+    for _ in 0..3 {
+        toys.ask(Ask::Add(5)).await;
+        assert_eq!(toys.next().await, Tell::Refused);
+        toys.ask(Ask::Read).await;
+        assert_eq!(toys.next().await, Tell::Total(0));
+    }
+    std::fs::remove_dir(&obstacle).unwrap();
+    let accepted = async {
+        loop {
+            toys.ask(Ask::Add(5)).await;
+            if toys.next().await == Tell::Total(5) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, accepted).await.expect("room is found again");
+}
+
+#[tokio::test]
+async fn a_timeout_fires_without_inputs_and_its_records_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let mut toys = Toys::open(dir.path(), SETTINGS);
+    for delay in [Duration::ZERO, Duration::from_millis(20)] {
+        toys.ask(Ask::AlarmIn(delay)).await;
+        assert_eq!(toys.next().await, Tell::Alarm);
+    }
+    toys.running.stop().await;
+    let recovered = recover::<Totals>(dir.path(), SMALL).unwrap();
+    assert_eq!(recovered.durable.0["total"], 2000);
+}
+
+#[tokio::test]
+async fn snapshots_are_made_and_recovery_gives_the_live_state() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let settings = Settings { snapshot_after_segments: 2, ..SETTINGS };
+    let mut live = Totals::default();
+    for _ in 0..3 {
+        let mut toys = Toys::open(dir.path(), settings);
+        toys.ask(Ask::All).await;
+        assert_eq!(toys.next().await, Tell::All(live), "the state of the run before");
+        for amount in 0..600 {
+            toys.ask(Ask::Add(amount)).await;
+            toys.next().await;
+        }
+        toys.ask(Ask::All).await;
+        let Tell::All(totals) = toys.next().await else { panic!("all were asked for") };
+        live = totals;
+        toys.running.stop().await;
+    }
+    let report = journal::verify(dir.path()).unwrap();
+    assert_eq!(report.last, Sequence(1800));
+    assert!(report.snapshot > Some(Sequence(1000)) && report.records < 800, "{report}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_is_made_when_more_segments_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    // Stands in the way of the snapshot, as a full disk would.
+    let obstacle = dir.path().join("snapshot.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let settings = Settings { snapshot_after_segments: 2, ..SETTINGS };
+    let mut toys = Toys::open(dir.path(), settings);
+    let mut added = 0;
+    for snapshots in [false, true] {
+        while added < 1000 || snapshots != has_snapshot(dir.path()) {
+            assert!(added < 100_000, "no snapshot after {added} records");
+            toys.ask(Ask::Add(1)).await;
+            added += 1;
+            assert_eq!(toys.next().await, Tell::Total(added));
+        }
+        let _there_once = std::fs::remove_dir(&obstacle);
+    }
+    toys.running.stop().await;
+    assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], added);
+}
+
+fn has_snapshot(dir: &Path) -> bool {
+    journal::verify(dir).unwrap().snapshot.is_some()
+}
+
+#[tokio::test]
+async fn a_stopped_loop_has_told_everything_and_takes_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let mut toys = Toys::open(dir.path(), SETTINGS);
+    for amount in 1..=10 {
+        toys.ask(Ask::Add(amount)).await;
+    }
+    let handle = toys.running.handle.clone();
+    toys.running.stop().await;
+    for amount in 1..=10 {
+        assert_eq!(toys.told.recv().await, Some(Tell::Total(amount * (amount + 1) / 2)));
+    }
+    assert_eq!(toys.told.recv().await, None);
+    assert_eq!(handle.send(Ask::Read).await, Err(crate::Stopped));
+    assert!(matches!(handle.try_send(Ask::Read), Err(TrySendError::Stopped(Ask::Read))));
+    assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], 55);
+}
+
+#[tokio::test]
+async fn a_loop_whose_handles_are_gone_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let mut toys = Toys::open(dir.path(), SETTINGS);
+    toys.ask(Ask::Add(1)).await;
+    drop(toys.running.handle);
+    tokio::time::timeout(DEADLINE, toys.running.join).await.expect("it ends in time").unwrap();
+    assert_eq!(toys.told.recv().await, Some(Tell::Total(1)));
+}
+
+/// Runs in a process of its own, since it aborts: this test binary again, with a filter that matches no
+/// test and tells the child that it is the child.
+#[tokio::test]
+async fn a_failed_sync_aborts_the_process_and_tells_nothing() {
+    const CHILD: &str = "child-whose-sync-fails-in=";
+    if let Some(dir) = std::env::args().find_map(|arg| arg.strip_prefix(CHILD).map(str::to_owned)) {
+        return fail_a_sync(Path::new(&dir)).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "run::tests::a_failed_sync_aborts_the_process_and_tells_nothing";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", name])
+        .arg(format!("{CHILD}{}", dir.path().display()))
+        .output()
+        .unwrap();
+    let signal = std::os::unix::process::ExitStatusExt::signal(&child.status);
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(output.contains("appended"), "{output}");
+    assert!(!output.contains("told"), "{output}");
+    assert_eq!(signal, Some(6), "SIGABRT, not {}: {output}", child.status);
+}
+
+async fn fail_a_sync(dir: &Path) {
+    let mut held = Withheld::open(dir, SETTINGS);
+    held.toys.ask(Ask::Add(1)).await;
+    held.await_sync_of(1).await;
+    println!("appended");
+    let source = std::io::ErrorKind::Other.into();
+    let cause = journal::FileError { action: "sync", file: dir.join("x"), source };
+    held.pass_on.send(Durability::Failed(JournalError(cause))).unwrap();
+    println!("told {:?}", held.toys.next().await);
+}
