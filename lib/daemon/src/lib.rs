@@ -17,3 +17,6 @@ pub use shutdown::Shutdown;
 
 /// The release, as logs and panics name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests;
