@@ -5,6 +5,7 @@ mod crash;
 mod flips;
 mod folder;
 mod format;
+mod power;
 mod room;
 mod snapshots;
 mod sync;

@@ -7,14 +7,14 @@ const LENS: [usize; 5] = [1400, 30, 700, 1, 900];
 
 /// What a life came to before its crash.
 #[derive(Default)]
-struct Life {
+pub(super) struct Life {
     submitted: u64,
     acknowledged: u64,
-    finished: bool,
+    pub(super) finished: bool,
 }
 
 /// Creates, opens, appends over several segments, makes snapshots; stops at the first failure.
-fn live(disk: &Arc<JudgedDisk>, dir: &Path, life: &mut Life) -> Option<()> {
+pub(super) fn live(disk: &Arc<dyn Disk>, dir: &Path, life: &mut Life) -> Option<()> {
     open::create(&**disk, dir, SMALL).ok()?;
     let mut open = Open::on(disk.clone(), dir).ok()?;
     for round in 0..8 {
@@ -38,7 +38,7 @@ fn live(disk: &Arc<JudgedDisk>, dir: &Path, life: &mut Life) -> Option<()> {
     Some(())
 }
 
-fn check_after(dir: &Path, life: &Life, at: &str) {
+pub(super) fn check_after(dir: &Path, life: &Life, at: &str) {
     match Open::really(dir) {
         Ok(mut open) => {
             let found = last(&open).0;
@@ -62,7 +62,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
         loop {
             let dir = tempfile::tempdir().unwrap();
             let mut operations = 0;
-            let disk = JudgedDisk::new(move |_, _| {
+            let disk: Arc<dyn Disk> = JudgedDisk::new(move |_, _| {
                 operations += 1;
                 match operations {
                     now if now < crash_at => Verdict::Go,

@@ -1,0 +1,150 @@
+//! A power loss at each operation of a journal's whole life. Other than in `crash`, what was written but
+//! not synced is lost: wholly, or from a sector on; and so are names whose folder was not synced. So
+//! these tests fail if a sync is missing or comes too late.
+
+use std::collections::BTreeMap;
+
+use super::crash::{Life, check_after, live};
+use super::*;
+
+/// A disk that knows what would survive a power loss.
+#[derive(Clone, Default)]
+struct PoweredDisk(Arc<Mutex<Power>>);
+
+#[derive(Default)]
+struct Power {
+    operations: u64,
+    fails_at: u64,
+    files: u64,
+    /// Which file bears a name now, and which did at the last sync of the folder.
+    names: BTreeMap<PathBuf, u64>,
+    synced_names: BTreeMap<PathBuf, u64>,
+    /// What is in a file at its last sync.
+    synced: BTreeMap<u64, Vec<u8>>,
+}
+
+/// What survives of that which was not synced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Luck {
+    Nothing,
+    /// All names.
+    Names,
+    /// All names, and of each file's unsynced part the sectors of its first half.
+    HalfOfTheBytes,
+}
+
+impl PoweredDisk {
+    fn operate(&self) -> io::Result<std::sync::MutexGuard<'_, Power>> {
+        let mut power = self.0.lock().unwrap();
+        power.operations += 1;
+        if power.operations < power.fails_at { Ok(power) } else { Err(io::ErrorKind::Other.into()) }
+    }
+
+    /// What the next start finds, in a folder of its own.
+    fn survivors(&self, luck: Luck, into: &Path) {
+        let power = self.0.lock().unwrap();
+        let names = if luck == Luck::Nothing { &power.synced_names } else { &power.names };
+        for (path, file) in names {
+            let mut bytes = power.synced.get(file).cloned().unwrap_or_default();
+            let now = power.names.iter().find(|(_, named)| *named == file);
+            if let (Luck::HalfOfTheBytes, Some((path, _))) = (luck, now) {
+                keep_half(&mut bytes, &std::fs::read(path).unwrap());
+            }
+            std::fs::write(into.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+}
+
+fn keep_half(synced: &mut Vec<u8>, written: &[u8]) {
+    synced.resize(written.len(), 0);
+    let differs = |at: &usize| synced[*at] != written[*at];
+    let Some(first) = (0..written.len()).find(differs) else { return };
+    let last = (0..written.len()).rfind(differs).unwrap_or(first);
+    let middle = (first + (last - first) / 2).next_multiple_of(512).min(written.len());
+    synced[..middle].copy_from_slice(&written[..middle]);
+}
+
+impl Disk for PoweredDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut power = self.operate()?;
+        power.files += 1;
+        let file = power.files;
+        power.names.insert(path.to_owned(), file);
+        Ok(Box::new(PoweredFile(self.clone(), file, RealDisk.create(path)?)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.operate()?.names[path];
+        Ok(Box::new(PoweredFile(self.clone(), file, RealDisk.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut power = self.operate()?;
+        let file = power.names.remove(from).expect("only what is there is renamed");
+        power.names.insert(to.to_owned(), file);
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.operate()?.names.remove(path);
+        RealDisk.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut power = self.operate()?;
+        power.synced_names = power
+            .names
+            .iter()
+            .filter(|(path, _)| path.starts_with(folder))
+            .map(|(path, file)| (path.clone(), *file))
+            .collect();
+        Ok(())
+    }
+}
+
+struct PoweredFile(PoweredDisk, u64, Box<dyn DiskFile>);
+
+impl DiskFile for PoweredFile {
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let _power = self.0.operate()?;
+        self.2.reserve(bytes)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let _power = self.0.operate()?;
+        self.2.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut power = self.0.operate()?;
+        let path = power.names.iter().find(|(_, file)| **file == self.1).map(|(path, _)| path);
+        if let Some(path) = path {
+            let bytes = std::fs::read(path)?;
+            power.synced.insert(self.1, bytes);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_power_loss_at_any_operation_loses_nothing_acknowledged() {
+    let mut fails_at = 1;
+    loop {
+        let powered = PoweredDisk::default();
+        powered.0.lock().unwrap().fails_at = fails_at;
+        let dir = tempfile::tempdir().unwrap();
+        let mut life = Life::default();
+        let disk: Arc<dyn Disk> = Arc::new(powered.clone());
+        let _lost = live(&disk, dir.path(), &mut life);
+        for luck in [Luck::Nothing, Luck::Names, Luck::HalfOfTheBytes] {
+            let after = tempfile::tempdir().unwrap();
+            powered.survivors(luck, after.path());
+            check_after(after.path(), &life, &format!("lost at {fails_at}, survives: {luck:?}"));
+        }
+        if life.finished {
+            break;
+        }
+        fails_at += 1;
+    }
+    assert!(fails_at > 60, "the whole life takes more than {fails_at} operations");
+}
