@@ -1,0 +1,419 @@
+//! A chunkserver's data folder: whose it is, which files it holds under which names, and what is found
+//! in it at start. The bytes behind a chunk are `footer`'s, writing and reading chunks `open_chunk`'s and
+//! `download`'s.
+//!
+//! ```text
+//! cluster            {"format": 1, "daemon": "chunkserver", "cluster": "<id>"}
+//! lock               held by the running process
+//! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
+//! chunks/2a/000000000000002a_1.open     being written; removed at start
+//! chunks/2a/000000000000002a_1.bad      set aside: found corrupt; never served, removed by hand
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
+use chunkstore_protocol::Version;
+use ids::ClusterId;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
+
+/// Version of the folder's layout.
+const FORMAT_VERSION: u32 = 1;
+const DAEMON: &str = "chunkserver";
+
+/// The `cluster` file.
+#[derive(Debug, Serialize, Deserialize)]
+struct ClusterFile {
+    format: u32,
+    daemon: String,
+    cluster: ClusterId,
+}
+
+/// Why a data folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The operating system says no.
+    #[error("{}: {source}: check that the data folder exists, and its owner and mode", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Another process uses it.
+    #[error(
+        "the data folder {} is in use by another process: stop that one, or give this chunkserver a \
+         folder of its own (chunkserver.data_dir)",
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its identity file is not readable.
+    #[error(
+        "{}: {source}: restore it, or empty the folder so that the chunks are copied here again",
+        path.display()
+    )]
+    BadIdentity {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Of a later release.
+    #[error(
+        "the data folder {} has format version {found}, and this release reads version 1: start the \
+         release that wrote it, or a later one",
+        path.display()
+    )]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// It belongs to another kind of daemon.
+    #[error(
+        "the data folder {} belongs to a {found}: give this chunkserver a folder of its own \
+         (chunkserver.data_dir)",
+        path.display()
+    )]
+    OtherDaemon {
+        /// The folder.
+        path: PathBuf,
+        /// That kind.
+        found: String,
+    },
+    /// It has chunks of nobody knows which cluster.
+    #[error(
+        "the data folder {} holds chunks but no `cluster` file: restore that file, or move the chunks \
+         away",
+        path.display()
+    )]
+    NoIdentity {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// What stands in the way of reading a replica.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// There is no such file.
+    #[error("there is no such file")]
+    Missing,
+    /// It can't be opened or read.
+    #[error(transparent)]
+    Io(io::Error),
+    /// It is not what its name says.
+    #[error(transparent)]
+    Footer(#[from] FooterError),
+}
+
+/// A locked data folder.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    root: PathBuf,
+    reserve_bytes: u64,
+    /// Released by the operating system when the process ends, however it does.
+    _lock: File,
+}
+
+/// What a data folder held at start.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) sealed: Vec<(ReplicaKey, Sealed)>,
+    /// Uploads that the last process left unfinished, now removed.
+    pub(super) n_removed: u64,
+    /// Replicas set aside now.
+    pub(super) n_bad: u64,
+}
+
+impl DataDir {
+    /// Takes the folder, makes what is missing in it, and says whose it is (`None`: nobody's yet).
+    pub(super) fn open(
+        root: &Path,
+        reserve_bytes: u64,
+    ) -> Result<(Self, Option<ClusterId>), DataDirError> {
+        fs::create_dir_all(root.join("chunks")).map_err(io_error(root))?;
+        let lock_path = root.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(io_error(&lock_path))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(DataDirError::InUse { path: root.to_owned() });
+        }
+        let cluster = read_cluster(root)?;
+        let dir = Self { root: root.to_owned(), reserve_bytes, _lock: lock };
+        for prefix in 0..=u8::MAX {
+            let folder = dir.folder(prefix);
+            fs::create_dir_all(&folder).map_err(io_error(&folder))?;
+        }
+        sync_folder(&root.join("chunks")).map_err(io_error(root))?;
+        Ok((dir, cluster))
+    }
+
+    /// Keeps the cluster that this folder belongs to from now on, durably.
+    pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
+        let path = self.root.join("cluster");
+        let partial = self.root.join("cluster.new");
+        let file = ClusterFile {
+            format: FORMAT_VERSION,
+            daemon: DAEMON.to_owned(),
+            cluster: cluster.clone(),
+        };
+        let text = serde_json::to_vec(&file).expect("an identity is plain data");
+        write_synced(&partial, &text)
+            .and_then(|()| fs::rename(&partial, &path))
+            .and_then(|()| sync_folder(&self.root))
+            .map_err(io_error(&path))
+    }
+
+    /// Lists the sealed replicas, removes unfinished ones, and sets broken ones aside. `cluster`: whose
+    /// folder it is.
+    pub(super) fn scan(&self, cluster: Option<&ClusterId>) -> Result<Found, DataDirError> {
+        let mut found = Found::default();
+        for prefix in 0..=u8::MAX {
+            let folder = self.folder(prefix);
+            let entries = fs::read_dir(&folder).map_err(io_error(&folder))?;
+            for entry in entries {
+                let path = entry.map_err(io_error(&folder))?.path();
+                self.classify(&path, &mut found)?;
+            }
+        }
+        if cluster.is_none() && !found.sealed.is_empty() {
+            return Err(DataDirError::NoIdentity { path: self.root.clone() });
+        }
+        found.sealed.sort_by_key(|(replica, _)| *replica);
+        Ok(found)
+    }
+
+    fn classify(&self, path: &Path, found: &mut Found) -> Result<(), DataDirError> {
+        match parse_name(path) {
+            Some((_, "open")) => {
+                fs::remove_file(path).map_err(io_error(path))?;
+                found.n_removed += 1;
+            }
+            Some((replica, "chunk")) => match self.open_sealed(replica) {
+                Ok((_, footer)) => found.sealed.push((replica, footer.sealed())),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "a chunk file is broken");
+                    self.set_aside(replica);
+                    found.n_bad += 1;
+                }
+            },
+            Some((_, "bad")) => {
+                tracing::warn!(path = %path.display(), "a broken chunk file lies here, not served");
+            }
+            Some(_) | None => {
+                tracing::warn!(path = %path.display(), "not a file of the chunkserver: left alone");
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a sealed replica and reads its footer.
+    pub(super) fn open_sealed(&self, replica: ReplicaKey) -> Result<(File, Footer), OpenError> {
+        let file = match File::open(self.sealed_path(replica)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Missing);
+            }
+            Err(error) => return Err(OpenError::Io(error)),
+        };
+        let length = file.metadata().map_err(OpenError::Io)?.len();
+        let n = usize::try_from(length).unwrap_or(usize::MAX).min(FOOTER_BYTES_MAX);
+        let mut end = vec![0; n];
+        file.read_exact_at(&mut end, length - n as u64).map_err(OpenError::Io)?;
+        Ok((file, Footer::decode(replica, &end, length)?))
+    }
+
+    /// Renames a replica that must not be served any more; best effort, as its disk may be failing.
+    pub(super) fn set_aside(&self, replica: ReplicaKey) {
+        let (from, to) = (self.sealed_path(replica), self.path(replica, "bad"));
+        match fs::rename(&from, &to) {
+            Ok(()) => tracing::warn!(path = %to.display(), "a broken replica is set aside"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::error!(path = %from.display(), %error, "a broken replica can't be set aside");
+            }
+        }
+    }
+
+    /// Removes a sealed replica; a missing one counts as removed.
+    pub(super) fn remove_sealed(&self, replica: ReplicaKey) -> io::Result<()> {
+        match fs::remove_file(self.sealed_path(replica)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Size and room of the disk.
+    pub(super) fn space(&self) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        let unit = stat.f_frsize;
+        let free = stat.f_bavail.saturating_mul(unit).saturating_sub(self.reserve_bytes);
+        Ok(Space { capacity: stat.f_blocks.saturating_mul(unit), free })
+    }
+
+    /// Where the folder is.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A sealed replica's file.
+    pub(super) fn sealed_path(&self, replica: ReplicaKey) -> PathBuf {
+        self.path(replica, "chunk")
+    }
+
+    /// A replica's file while it is written.
+    pub(super) fn open_path(&self, replica: ReplicaKey) -> PathBuf {
+        self.path(replica, "open")
+    }
+
+    fn path(&self, ReplicaKey { chunk, version }: ReplicaKey, suffix: &str) -> PathBuf {
+        let [prefix, ..] = chunk.0.to_le_bytes();
+        self.folder(prefix).join(format!("{chunk}_{}.{suffix}", version.0))
+    }
+
+    /// By the id's last digits: ids are counted up, so that these spread evenly.
+    fn folder(&self, prefix: u8) -> PathBuf {
+        self.root.join("chunks").join(format!("{prefix:02x}"))
+    }
+}
+
+/// Makes a folder's entries durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parse_name(path: &Path) -> Option<(ReplicaKey, &str)> {
+    let (name, suffix) = path.file_name()?.to_str()?.split_once('.')?;
+    let (chunk, version) = name.split_once('_')?;
+    let replica =
+        ReplicaKey { chunk: chunk.parse().ok()?, version: Version(version.parse().ok()?) };
+    Some((replica, suffix))
+}
+
+fn read_cluster(root: &Path) -> Result<Option<ClusterId>, DataDirError> {
+    let path = root.join("cluster");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(&path)(error)),
+    };
+    let bad = |source| DataDirError::BadIdentity { path: path.clone(), source };
+    // The version first: a later release may write the rest otherwise.
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
+    let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if found > u64::from(FORMAT_VERSION) {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        return Err(DataDirError::NewerFormat { path: root.to_owned(), found });
+    }
+    let file: ClusterFile = serde_json::from_value(value).map_err(bad)?;
+    if file.daemon != DAEMON {
+        return Err(DataDirError::OtherDaemon { path: root.to_owned(), found: file.daemon });
+    }
+    Ok(Some(file.cluster))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chunkstore_protocol::ChunkId;
+
+    fn cluster() -> ClusterId {
+        "cluster-1".parse().unwrap()
+    }
+
+    fn replica(chunk: u64) -> ReplicaKey {
+        ReplicaKey { chunk: ChunkId(chunk), version: Version(1) }
+    }
+
+    fn put(dir: &DataDir, replica: ReplicaKey, data: &[u8]) -> PathBuf {
+        let blocks = vec![chunkstore_client::checksum::crc32c(data)];
+        let footer = Footer { replica, length: data.len() as u64, blocks };
+        let path = dir.sealed_path(replica);
+        fs::write(&path, [data, &footer.encode()].concat()).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_folder_knows_its_cluster_and_admits_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, found) = DataDir::open(folder.path(), 0).unwrap();
+        assert_eq!(found, None);
+        assert!(matches!(DataDir::open(folder.path(), 0), Err(DataDirError::InUse { .. })));
+        dir.keep_cluster(&cluster()).unwrap();
+        drop(dir);
+        let (_dir, found) = DataDir::open(folder.path(), 0).unwrap();
+        assert_eq!(found, Some(cluster()));
+    }
+
+    #[test]
+    fn folders_of_later_releases_and_of_other_daemons_are_refused_with_a_remedy() {
+        for (text, expected) in [
+            (r#"{"format": 2, "shape": "new"}"#, "format version 2"),
+            (r#"{"format": 1, "daemon": "jobtracker", "cluster": "cluster-1"}"#, "jobtracker"),
+            (r#"{"format": 1}"#, "restore it"),
+            ("garbage", "restore it"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("cluster"), text).unwrap();
+            let error = DataDir::open(folder.path(), 0).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_scan_lists_the_sealed_removes_the_unfinished_and_sets_the_broken_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, _) = DataDir::open(folder.path(), 0).unwrap();
+        put(&dir, replica(1), b"good");
+        let torn = put(&dir, replica(2), b"torn");
+        let bytes = fs::read(&torn).unwrap();
+        fs::write(&torn, &bytes[..bytes.len() - 1]).unwrap();
+        fs::rename(put(&dir, replica(3), b"other"), dir.sealed_path(replica(0x0103))).unwrap();
+        fs::write(dir.open_path(replica(4)), b"half").unwrap();
+        fs::write(dir.root().join("chunks/00/notes.txt"), b"somebody's").unwrap();
+        let found = dir.scan(Some(&cluster())).unwrap();
+        let listed: Vec<_> = found.sealed.iter().map(|(replica, s)| (*replica, s.length)).collect();
+        assert_eq!(listed, [(replica(1), 4)]);
+        assert_eq!((found.n_removed, found.n_bad), (1, 2));
+        assert!(torn.with_extension("bad").exists() && !torn.exists());
+        assert!(!dir.open_path(replica(4)).exists());
+        assert!(dir.root().join("chunks/00/notes.txt").exists());
+        let again = dir.scan(Some(&cluster())).unwrap();
+        assert_eq!((again.sealed.len(), again.n_removed, again.n_bad), (1, 0, 0));
+    }
+
+    #[test]
+    fn chunks_of_an_unknown_cluster_are_not_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, _) = DataDir::open(folder.path(), 0).unwrap();
+        assert!(dir.scan(None).unwrap().sealed.is_empty());
+        put(&dir, replica(1), b"whose?");
+        assert!(matches!(dir.scan(None), Err(DataDirError::NoIdentity { .. })));
+    }
+}

@@ -1,0 +1,323 @@
+//! A chunk's `GET`: reads whole blocks in large batches on blocking threads, one batch ahead of the
+//! network, and verifies each block against the footer before it is sent. A replica that does not match
+//! is set aside and reported lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use bytes::Bytes;
+use chunkstore_client::checksum::{ChunkChecksum, crc32c};
+use chunkstore_core::replica::{Input, ReplicaKey};
+use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, END_BYTES, HEADER_BYTES};
+use futures_util::stream;
+use rustix::fs::{Advice, fadvise};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
+use tokio::task::JoinHandle;
+
+use super::Server;
+use super::data_dir::{DataDir, OpenError};
+use super::footer::Footer;
+use super::metrics;
+
+/// Blocks that one read takes: 1 MiB.
+const BLOCKS_PER_READ: usize = 16;
+/// Footers kept in memory: at most 4 KiB each.
+const FOOTERS_MAX: usize = 2048;
+
+/// Why a replica can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DownloadError {
+    /// It is not here.
+    #[error("chunk {} version {} is not held here: locate it again", .0.chunk, .0.version.0)]
+    Unknown(ReplicaKey),
+    /// The range begins behind the chunk's end.
+    #[error("the chunk has {length} bytes: there are none from {offset} on")]
+    BehindEnd {
+        /// First byte asked for.
+        offset: u64,
+        /// The chunk's length.
+        length: u64,
+    },
+    /// It is corrupt, or its disk fails.
+    #[error("chunk {} is broken here ({cause}): read it from another server", replica.chunk)]
+    Broken {
+        /// What was asked for.
+        replica: ReplicaKey,
+        /// How.
+        cause: Breakage,
+    },
+    /// As many reads as allowed are under way.
+    #[error("{reads_max} reads are under way: try another server, or again in a moment")]
+    TooMany {
+        /// The limit.
+        reads_max: usize,
+    },
+}
+
+/// What is wrong with a replica on disk.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Breakage {
+    /// Its file or footer.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Reading it.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// A block's bytes.
+    #[error("the block at byte {offset} does not match its checksum")]
+    Block {
+        /// The block's offset.
+        offset: u64,
+    },
+}
+
+/// A read, answered.
+pub(super) struct Download {
+    /// Offset of the first byte sent.
+    pub(super) first: u64,
+    /// Bytes of the body.
+    pub(super) body_bytes: u64,
+    pub(super) body: Body,
+}
+
+/// Footers of the replicas read last, so that a read in pieces reads its footer once. Sealed replicas
+/// never change; [`Self::forget`] what is removed.
+#[derive(Debug, Default)]
+pub(super) struct Footers {
+    cached: Mutex<Cached>,
+}
+
+#[derive(Debug, Default)]
+struct Cached {
+    footers: BTreeMap<ReplicaKey, Arc<Footer>>,
+    oldest_first: VecDeque<ReplicaKey>,
+}
+
+impl Footers {
+    /// Must be called before the replica's name can be used again.
+    pub(super) fn forget(&self, replica: ReplicaKey) {
+        self.lock().footers.remove(&replica);
+    }
+
+    fn find(&self, replica: ReplicaKey) -> Option<Arc<Footer>> {
+        self.lock().footers.get(&replica).cloned()
+    }
+
+    fn keep(&self, footer: &Arc<Footer>) {
+        let mut cached = self.lock();
+        if cached.footers.insert(footer.replica, Arc::clone(footer)).is_none() {
+            cached.oldest_first.push_back(footer.replica);
+        }
+        while cached.oldest_first.len() > FOOTERS_MAX {
+            if let Some(oldest) = cached.oldest_first.pop_front() {
+                cached.footers.remove(&oldest);
+            }
+        }
+    }
+
+    /// Never held across an await or a read.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers a read of `length` bytes (to the end if `None`) from `offset` on, widened to whole blocks. The
+/// first batch is verified before the answer begins.
+pub(super) async fn send(
+    server: &Arc<Server>,
+    replica: ReplicaKey,
+    offset: u64,
+    length: Option<u64>,
+) -> Result<Download, DownloadError> {
+    let permit = Arc::clone(&server.reads).try_acquire_owned();
+    let permit = permit.map_err(|error| match error {
+        TryAcquireError::NoPermits | TryAcquireError::Closed => {
+            DownloadError::TooMany { reads_max: super::READS_MAX }
+        }
+    })?;
+    let (file, footer) = match open(server, replica).await {
+        Ok(opened) => opened,
+        Err(error) => return Err(broken(server, replica, error.into()).await),
+    };
+    if offset > footer.length {
+        return Err(DownloadError::BehindEnd { offset, length: footer.length });
+    }
+    let end = offset.saturating_add(length.unwrap_or(u64::MAX)).min(footer.length);
+    let block = BLOCK_BYTES as u64;
+    let range = (offset / block)..if end > offset { end.div_ceil(block) } else { offset / block };
+    let n_bytes = (range.end * block).min(footer.length) - (range.start * block).min(footer.length);
+    let body_bytes = n_bytes + (range.end - range.start) * HEADER_BYTES as u64 + END_BYTES as u64;
+    let mut reading = Reading::new(Arc::clone(server), file, footer, range.clone(), permit);
+    let first = match reading.next_batch().await {
+        Ok(batch) => batch,
+        Err(cause) => return Err(broken(server, replica, cause).await),
+    };
+    let body = Body::from_stream(stream::unfold((first, reading), |(batch, mut reading)| async {
+        let frame = batch?;
+        metrics::observe_sent(frame.len() as u64);
+        let next = match reading.next_batch().await {
+            Ok(next) => next,
+            Err(cause) => return Some((Err(reading.broken(cause).await), (None, reading))),
+        };
+        Some((Ok::<_, DownloadError>(frame), (next, reading)))
+    }));
+    Ok(Download { first: range.start * block, body_bytes, body })
+}
+
+async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
+    let server = Arc::clone(server);
+    let opened = tokio::task::spawn_blocking(move || open_blocking(&server, replica)).await;
+    opened.unwrap_or_else(|error| Err(OpenError::Io(io::Error::other(error))))
+}
+
+fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
+    let (file, footer) = match server.footers.find(replica) {
+        Some(footer) => (open_again(&server.dir, replica)?, footer),
+        None => {
+            let (file, footer) = server.dir.open_sealed(replica)?;
+            let footer = Arc::new(footer);
+            server.footers.keep(&footer);
+            (file, footer)
+        }
+    };
+    fadvise(&file, 0, None, Advice::Sequential).map_err(|error| OpenError::Io(error.into()))?;
+    Ok((file, footer))
+}
+
+fn open_again(dir: &DataDir, replica: ReplicaKey) -> Result<File, OpenError> {
+    File::open(dir.sealed_path(replica)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing,
+        _ => OpenError::Io(error),
+    })
+}
+
+/// Sets a broken replica aside and tells the master, through the core.
+async fn broken(server: &Arc<Server>, replica: ReplicaKey, cause: Breakage) -> DownloadError {
+    server.footers.forget(replica);
+    let missing = matches!(cause, Breakage::Open(OpenError::Missing));
+    if !missing {
+        tracing::error!(chunk = %replica.chunk, %cause, "a replica is broken: reported as lost");
+        metrics::observe_broken();
+        let setting = Arc::clone(server);
+        // Whether or not the file could be renamed, it is lost.
+        let _ = tokio::task::spawn_blocking(move || setting.dir.set_aside(replica)).await;
+    }
+    // A daemon that is stopping reports everything it holds at its next start.
+    let _ = server.replicas.tell(Input::Lost { replica }).await;
+    if missing { DownloadError::Unknown(replica) } else { DownloadError::Broken { replica, cause } }
+}
+
+/// A read under way: one batch is always being read.
+struct Reading {
+    server: Arc<Server>,
+    file: Arc<File>,
+    footer: Arc<Footer>,
+    /// Blocks still to be read.
+    blocks: std::ops::Range<u64>,
+    checksum: ChunkChecksum,
+    ahead: Option<JoinHandle<Result<Bytes, Breakage>>>,
+    ended: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reading {
+    fn new(
+        server: Arc<Server>,
+        file: File,
+        footer: Arc<Footer>,
+        blocks: std::ops::Range<u64>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let mut reading = Self {
+            server,
+            file: Arc::new(file),
+            footer,
+            blocks,
+            checksum: ChunkChecksum::default(),
+            ahead: None,
+            ended: false,
+            _permit: permit,
+        };
+        reading.read_ahead();
+        reading
+    }
+
+    /// The next frame of the body: a batch of blocks with their headers, the last one with the end mark.
+    async fn next_batch(&mut self) -> Result<Option<Bytes>, Breakage> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Some(ahead) = self.ahead.take() else {
+            self.ended = true;
+            let mark = BlockHeader { length: 0, checksum: self.checksum.value() };
+            return Ok(Some(Bytes::copy_from_slice(&mark.encode())));
+        };
+        let batch = ahead.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
+        self.read_ahead();
+        Ok(Some(batch))
+    }
+
+    fn read_ahead(&mut self) {
+        let first = self.blocks.start;
+        let n = (self.blocks.end - first).min(BLOCKS_PER_READ as u64);
+        if n == 0 {
+            return;
+        }
+        self.blocks.start += n;
+        let from = usize::try_from(first).unwrap_or(usize::MAX);
+        let sent = self.footer.blocks.iter().skip(from).take(BLOCKS_PER_READ.min(n as usize));
+        sent.for_each(|block| self.checksum.push(*block));
+        let (file, footer) = (Arc::clone(&self.file), Arc::clone(&self.footer));
+        self.ahead =
+            Some(tokio::task::spawn_blocking(move || read_batch(&file, &footer, from, n as usize)));
+    }
+
+    async fn broken(&self, cause: Breakage) -> DownloadError {
+        broken(&self.server, self.footer.replica, cause).await
+    }
+}
+
+/// Reads `n` blocks from block `first` on, right into the form that they are sent in: with a gap for its
+/// header before each. So no byte is copied between the page cache and the socket.
+fn read_batch(file: &File, footer: &Footer, first: usize, n: usize) -> Result<Bytes, Breakage> {
+    let offset = (first * BLOCK_BYTES) as u64;
+    let n_bytes =
+        usize::try_from(footer.length - offset).unwrap_or(usize::MAX).min(n * BLOCK_BYTES);
+    let mut batch = vec![0; n_bytes + n * HEADER_BYTES];
+    read_into_gaps(file, &mut batch, offset)?;
+    let checksums = footer.blocks.iter().skip(first);
+    for (at, (block, checksum)) in
+        batch.chunks_mut(HEADER_BYTES + BLOCK_BYTES).zip(checksums).enumerate()
+    {
+        let (header, bytes) = block.split_at_mut(HEADER_BYTES);
+        if crc32c(bytes) != *checksum {
+            return Err(Breakage::Block { offset: offset + (at * BLOCK_BYTES) as u64 });
+        }
+        let length = u32::try_from(bytes.len()).expect("a block's length fits");
+        header.copy_from_slice(&BlockHeader { length, checksum: *checksum }.encode());
+    }
+    Ok(batch.into())
+}
+
+fn read_into_gaps(file: &File, batch: &mut [u8], mut offset: u64) -> io::Result<()> {
+    let mut gaps: Vec<_> = batch
+        .chunks_mut(HEADER_BYTES + BLOCK_BYTES)
+        .map(|block| IoSliceMut::new(block.split_at_mut(HEADER_BYTES).1))
+        .collect();
+    let mut left = gaps.as_mut_slice();
+    while !left.is_empty() {
+        match rustix::io::preadv(file, left, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                offset += n as u64;
+                IoSliceMut::advance_slices(&mut left, n);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

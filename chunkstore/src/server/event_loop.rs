@@ -1,0 +1,311 @@
+//! The one task that owns the replica core: takes an input at a time, lets the core decide, and carries
+//! its effects out (messages to the chunk master, removals). It decides nothing itself. Uploads and reads
+//! talk to it through [`ReplicaLoop`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chunkstore_core::replica::{
+    CommandNumber, Effect, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo, Space,
+    StopReason,
+};
+use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
+use ids::{HostName, Monotonic};
+use net::{CallError, Capability, Client, Keyring, Right, Role};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
+
+use super::data_dir::{DataDir, DataDirError};
+use super::download::Footers;
+use super::metrics;
+
+/// Inputs that may wait for the core.
+const QUEUE: usize = 1024;
+/// How long a token of this server counts; each message gets a new one.
+const TOKEN_LIFE: Duration = Duration::from_hours(1);
+
+/// The daemon is stopping: nobody answers any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the chunkserver is stopping: try another server")]
+pub(super) struct Stopped;
+
+/// Why the loop ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoopError {
+    /// The core says so.
+    #[error(transparent)]
+    Stop(#[from] StopReason),
+    /// The cluster's id can't be kept.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+}
+
+#[derive(Debug)]
+enum Message {
+    Open {
+        replica: ReplicaKey,
+        answer: oneshot::Sender<OpenAnswer>,
+    },
+    Input(Input),
+    /// What keeping the cluster's id came to.
+    ClusterKept(Result<(), DataDirError>),
+}
+
+/// The way to the core, for uploads and reads.
+#[derive(Clone, Debug)]
+pub(super) struct ReplicaLoop {
+    messages: mpsc::Sender<Message>,
+}
+
+impl ReplicaLoop {
+    /// The handle, and what [`run`] reads from.
+    pub(super) fn new() -> (Self, Inbox) {
+        let (messages, inbox) = mpsc::channel(QUEUE);
+        (Self { messages }, Inbox(inbox))
+    }
+
+    /// May this replica be written?
+    pub(super) async fn open(&self, replica: ReplicaKey) -> Result<OpenAnswer, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::Open { replica, answer }).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Something happened to a replica.
+    pub(super) async fn tell(&self, input: Input) -> Result<(), Stopped> {
+        self.send(Message::Input(input)).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Stopped> {
+        self.messages.send(message).await.map_err(|_| Stopped)
+    }
+}
+
+/// The loop's end of [`ReplicaLoop`].
+#[derive(Debug)]
+pub(super) struct Inbox(mpsc::Receiver<Message>);
+
+/// What the loop needs to carry effects out.
+#[derive(Debug)]
+pub(super) struct Shell {
+    pub(super) dir: Arc<DataDir>,
+    pub(super) footers: Arc<Footers>,
+    pub(super) client: Client,
+    pub(super) keyring: Keyring,
+    pub(super) master: String,
+    pub(super) host: HostName,
+    pub(super) health: daemon::Health,
+    pub(super) to_loop: ReplicaLoop,
+}
+
+/// Runs until the core or the disk says stop; dropped at shutdown.
+pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> LoopError {
+    let mut waiting = BTreeMap::new();
+    let mut next_reply = 0;
+    let mut link = LinkLog::default();
+    loop {
+        let message = next_message(&mut inbox, core.poll_timeout()).await;
+        let now = clock::now();
+        let effects = match message {
+            Some(Message::Open { replica, answer }) => {
+                next_reply += 1;
+                waiting.insert(ReplyTo(next_reply), answer);
+                core.handle(now, Input::OpenRequested { to: ReplyTo(next_reply), replica })
+            }
+            Some(Message::Input(input)) => {
+                link.observe(&shell, &input);
+                core.handle(now, input)
+            }
+            Some(Message::ClusterKept(Ok(()))) => core.handle(now, Input::ClusterKept),
+            Some(Message::ClusterKept(Err(error))) => return error.into(),
+            None => {
+                let space = shell.measure();
+                metrics::observe_state(&core.summary(), space);
+                core.handle(now, Input::SpaceMeasured(space));
+                core.handle_timeout(now)
+            }
+        };
+        if let Some(reason) = shell.carry_out(effects, &mut waiting) {
+            return reason.into();
+        }
+    }
+}
+
+/// `None` when the core's time-out is due.
+async fn next_message(inbox: &mut Inbox, due: Option<Monotonic>) -> Option<Message> {
+    let Some(due) = due else {
+        // The shell holds a sender, so that the channel never closes.
+        return inbox.0.recv().await;
+    };
+    let pause = due.since(clock::monotonic());
+    if pause.is_zero() {
+        return None;
+    }
+    tokio::time::timeout(pause, inbox.0.recv()).await.ok().flatten()
+}
+
+impl Shell {
+    fn measure(&self) -> Space {
+        self.dir.space().unwrap_or_else(|error| {
+            tracing::error!(%error, "the disk's space can't be measured");
+            Space::default()
+        })
+    }
+
+    fn carry_out(
+        &self,
+        effects: Vec<Effect>,
+        waiting: &mut BTreeMap<ReplyTo, oneshot::Sender<OpenAnswer>>,
+    ) -> Option<StopReason> {
+        let mut doomed = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Reply { to, answer } => {
+                    if let Some(asker) = waiting.remove(&to) {
+                        self.answer(asker, answer);
+                    }
+                }
+                Effect::Register(request) => self.register(*request),
+                Effect::Heartbeat(request) => self.heartbeat(*request),
+                Effect::KeepCluster(cluster) => {
+                    let (dir, to_loop) = (Arc::clone(&self.dir), self.to_loop.clone());
+                    tokio::task::spawn_blocking(move || {
+                        let kept = dir.keep_cluster(&cluster);
+                        // A loop that is gone needs no answer.
+                        let _ = to_loop.messages.blocking_send(Message::ClusterKept(kept));
+                    });
+                }
+                Effect::Delete { command, replica } => doomed.push((command, replica)),
+                Effect::Stop(reason) => return Some(reason),
+            }
+        }
+        self.remove(doomed);
+        None
+    }
+
+    fn answer(&self, asker: oneshot::Sender<OpenAnswer>, answer: OpenAnswer) {
+        let begins = answer == OpenAnswer::Write;
+        if asker.send(answer).is_err() && begins {
+            tracing::debug!("an upload was given up before it began");
+        }
+    }
+
+    /// Removes files one after the other, so that thousands of removals do not crowd out reads.
+    fn remove(&self, doomed: Vec<(CommandNumber, ReplicaKey)>) {
+        if doomed.is_empty() {
+            return;
+        }
+        let (dir, footers) = (Arc::clone(&self.dir), Arc::clone(&self.footers));
+        let to_loop = self.to_loop.clone();
+        tokio::task::spawn_blocking(move || {
+            for (command, replica) in doomed {
+                if let Err(error) = dir.remove_sealed(replica) {
+                    tracing::error!(chunk = %replica.chunk, %error,
+                        "a replica that the master gave up can't be removed");
+                }
+                footers.forget(replica);
+                let done = Message::Input(Input::Deleted { command, replica });
+                if to_loop.messages.blocking_send(done).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn register(&self, request: RegisterServer) {
+        self.ask_master("/v1/servers/register", request, Input::Registered);
+    }
+
+    fn heartbeat(&self, request: ServerHeartbeat) {
+        self.ask_master("/v1/servers/heartbeat", request, Input::HeartbeatReplied);
+    }
+
+    fn ask_master<Q, A>(
+        &self,
+        route: &'static str,
+        request: Q,
+        input: impl FnOnce(A) -> Input + Send + 'static,
+    ) where
+        Q: Serialize + Send + Sync + 'static,
+        A: DeserializeOwned + Send,
+    {
+        let client = self.client.with_token(self.token());
+        let (master, to_loop) = (self.master.clone(), self.to_loop.clone());
+        tokio::spawn(async move {
+            let input = match client.post::<Q, A>(&master, route, &request).await {
+                Ok(answer) => input(answer),
+                Err(error) => {
+                    tracing::debug!(%error, route, "the chunk master");
+                    refusal(&error).map_or(Input::MasterSilent, Input::MasterRefused)
+                }
+            };
+            // A loop that is gone needs no answer.
+            let _ = to_loop.tell(input).await;
+        });
+    }
+
+    fn token(&self) -> String {
+        self.keyring.mint(&Capability {
+            subject: self.host.to_string(),
+            role: Role::Server,
+            prefixes: vec!["/".to_owned()],
+            rights: vec![Right::Read, Right::Write],
+            expires: clock::wall() + TOKEN_LIFE,
+        })
+    }
+}
+
+fn refusal(error: &CallError) -> Option<Refusal> {
+    let kind = error.problem_kind()?;
+    let is = |known: ProblemKind| kind == known.as_str();
+    Some(if is(ProblemKind::NotRegistered) {
+        Refusal::NotRegistered
+    } else if is(ProblemKind::WrongCluster) {
+        Refusal::WrongCluster
+    } else if is(ProblemKind::WrongProtocol) {
+        Refusal::WrongProtocol
+    } else if is(ProblemKind::HostNameTaken) {
+        Refusal::HostNameTaken
+    } else {
+        Refusal::Other
+    })
+}
+
+/// Says aloud when the link to the master changes, once each time.
+#[derive(Debug, Default)]
+struct LinkLog {
+    trouble: bool,
+}
+
+impl LinkLog {
+    fn observe(&mut self, shell: &Shell, input: &Input) {
+        let master = &shell.master;
+        match input {
+            Input::Registered(registered) => {
+                tracing::info!(%master, epoch = registered.epoch.0, cluster = %registered.cluster,
+                    "registered with the chunk master");
+                metrics::observe_registration();
+                self.trouble = false;
+                shell.health.ready();
+            }
+            Input::HeartbeatReplied(_) if self.trouble => {
+                tracing::info!(%master, "the chunk master answers again");
+                self.trouble = false;
+            }
+            Input::MasterSilent if !self.trouble => {
+                tracing::warn!(%master, "the chunk master does not answer: trying until it does");
+                self.trouble = true;
+            }
+            Input::MasterRefused(Refusal::NotRegistered) => {
+                shell.health.not_ready("registering with the chunk master");
+            }
+            Input::MasterRefused(refusal) if !self.trouble => {
+                tracing::warn!(%master, ?refusal, "the chunk master refuses this server");
+                self.trouble = true;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The next server of a pipeline, as the one before it sees it: bytes go on at once, and a failure is
+//! remembered, never passed up. Only `upload` calls this.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunkstore_client::transfer::{put_chunk, put_stall_limit};
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::{SealedChunk, ServerAddress};
+use futures_util::stream;
+use net::{CallError, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Frames between this server and the next.
+const FRAMES_IN_FLIGHT: usize = 32;
+
+/// A chunk on its way to the servers downstream. Dropping it ends it, and nothing is kept there.
+#[derive(Debug)]
+pub(super) struct Forward {
+    replica: ReplicaKey,
+    next: ServerAddress,
+    limit: Duration,
+    /// `None` after a failure.
+    frames: Option<mpsc::Sender<Bytes>>,
+    task: JoinHandle<Result<SealedChunk, CallError>>,
+}
+
+impl Forward {
+    /// Starts to send to the first of `downstream`; `None` if this is the pipeline's last server.
+    /// `client` bears the writer's token.
+    pub(super) fn start(
+        client: Client,
+        replica: ReplicaKey,
+        downstream: &[ServerAddress],
+    ) -> Option<Self> {
+        let (next, rest) = downstream.split_first()?;
+        let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
+        let (server, rest) = (next.clone(), rest.to_vec());
+        let task = tokio::spawn(async move {
+            let body = stream::unfold(receiver, async |mut frames: mpsc::Receiver<Bytes>| {
+                frames.recv().await.map(|frame| (Ok::<_, io::Error>(frame), frames))
+            });
+            put_chunk(&client, &server, &rest, (replica.chunk, replica.version), body).await
+        });
+        let limit = put_stall_limit(downstream.len());
+        Some(Self { replica, next: next.clone(), limit, frames: Some(frames), task })
+    }
+
+    /// Passes on a frame, if downstream is alive; waits while it is slow.
+    pub(super) async fn send(&mut self, frame: Bytes) {
+        let Some(frames) = &self.frames else {
+            return;
+        };
+        let reason = match tokio::time::timeout(self.limit, frames.send(frame)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(_)) => match self.answer().await {
+                Ok(sealed) => format!("answered before the end: {sealed:?}"),
+                Err(reason) => reason,
+            },
+            Err(_) => format!("took no bytes for {} s", self.limit.as_secs()),
+        };
+        self.give_up(&reason);
+    }
+
+    /// After the last frame: what downstream sealed, if it did.
+    pub(super) async fn finish(mut self) -> Option<SealedChunk> {
+        self.frames.take()?;
+        match self.answer().await {
+            Ok(sealed) => Some(sealed),
+            Err(reason) => {
+                self.give_up(&reason);
+                None
+            }
+        }
+    }
+
+    async fn answer(&mut self) -> Result<SealedChunk, String> {
+        match tokio::time::timeout(self.limit, &mut self.task).await {
+            Ok(Ok(answer)) => answer.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("did not seal within {} s", self.limit.as_secs())),
+        }
+    }
+
+    fn give_up(&mut self, reason: &str) {
+        tracing::warn!(chunk = %self.replica.chunk, next = %self.next.host, reason,
+            "the pipeline goes on without the servers downstream");
+        self.frames = None;
+        self.task.abort();
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,80 @@
+//! The only place that chooses HTTP statuses and problem types of the chunkserver.
+
+use chunkstore_client::blocks::BlockError;
+use chunkstore_protocol::{ChunkIdError, ProblemKind};
+use net::Problem;
+
+use crate::server::download::DownloadError;
+use crate::server::open_chunk::DiskError;
+use crate::server::upload::UploadError;
+
+/// What a request says wrong.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadRequest {
+    /// The path's last part.
+    #[error(transparent)]
+    Chunk(ChunkIdError),
+    /// The query.
+    #[error("the query needs version=N, and may have offset and length: {0}")]
+    Query(String),
+    /// The pipeline header isn't text.
+    #[error("the header x-howdah-pipeline is not text")]
+    PipelineText,
+    /// The pipeline header isn't a list of servers.
+    #[error("the header x-howdah-pipeline must be a JSON array of server addresses: {0}")]
+    Pipeline(serde_json::Error),
+    /// The pipeline is absurdly long.
+    #[error("a pipeline of {servers} more servers is too long")]
+    PipelineLength {
+        /// Servers downstream.
+        servers: usize,
+    },
+}
+
+impl From<BadRequest> for Problem {
+    fn from(error: BadRequest) -> Self {
+        problem(400, ProblemKind::InvalidRequest, &error)
+    }
+}
+
+/// Of a failed `PUT`.
+pub(super) fn problem_of_upload(error: &UploadError) -> Problem {
+    let (status, kind) = match error {
+        UploadError::Busy(_) | UploadError::Stale { .. } | UploadError::Differs(_) => {
+            (409, ProblemKind::AlreadyExists)
+        }
+        UploadError::TooMany { .. } | UploadError::Stopped(_) => (503, ProblemKind::Unavailable),
+        UploadError::Blocks(
+            BlockError::Checksum { .. }
+            | BlockError::EndMark { .. }
+            | BlockError::CutShort { .. }
+            | BlockError::AfterEnd,
+        ) => (400, ProblemKind::ChecksumMismatch),
+        UploadError::Blocks(
+            BlockError::BadHeader { .. }
+            | BlockError::AfterShortBlock { .. }
+            | BlockError::TooLong { .. },
+        )
+        | UploadError::Empty => (400, ProblemKind::InvalidRequest),
+        UploadError::Broken(_) => (400, ProblemKind::ChecksumMismatch),
+        UploadError::Idle => (408, ProblemKind::Unavailable),
+        UploadError::Disk(DiskError::OutOfSpace { .. }) => (507, ProblemKind::OutOfSpace),
+        UploadError::Disk(DiskError::Io { .. }) => (500, ProblemKind::Internal),
+    };
+    problem(status, kind, error)
+}
+
+/// Of a failed `GET`.
+pub(super) fn problem_of_download(error: &DownloadError) -> Problem {
+    let (status, kind) = match error {
+        DownloadError::Unknown(_) => (404, ProblemKind::UnknownChunk),
+        DownloadError::BehindEnd { .. } => (400, ProblemKind::InvalidRequest),
+        DownloadError::Broken { .. } => (500, ProblemKind::ChecksumMismatch),
+        DownloadError::TooMany { .. } => (503, ProblemKind::Unavailable),
+    };
+    problem(status, kind, error)
+}
+
+fn problem(status: u16, kind: ProblemKind, error: &dyn std::error::Error) -> Problem {
+    Problem::new(status, kind.as_str(), error.to_string())
+}

@@ -1,0 +1,112 @@
+//! The chunkserver's routes: decode the request, check its capability, hand over to `upload` and
+//! `download`. No decisions.
+
+pub(super) mod error;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+use chunkstore_client::transfer::{OFFSET_HEADER, PIPELINE_HEADER};
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::{ChunkId, SealedChunk, ServerAddress, Version};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use serde::Deserialize;
+
+use super::Server;
+use super::upload::{Upload, drain, receive_detached};
+use error::{BadRequest, problem_of_download, problem_of_upload};
+
+/// Servers of a pipeline, at most.
+const PIPELINE_MAX: usize = 16;
+
+/// The routes beside those that every daemon has.
+pub(super) fn routes() -> Routes<Arc<Server>> {
+    Routes::new().route(
+        "/v1/chunks/{chunk}",
+        Access::Roles(&[Role::Task]),
+        axum::routing::put(put_chunk).get(get_chunk),
+    )
+}
+
+#[derive(Debug, Deserialize)]
+struct Which {
+    version: u32,
+    #[serde(default)]
+    offset: u64,
+    #[serde(default)]
+    length: Option<u64>,
+}
+
+async fn put_chunk(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<SealedChunk>, Problem> {
+    let body = body.into_data_stream();
+    match parse_upload(&caller, &chunk, which, &headers) {
+        Ok(upload) => {
+            let sealed = receive_detached(server, upload, body).await;
+            sealed.map(Json).map_err(|error| problem_of_upload(&error))
+        }
+        Err(problem) => {
+            tokio::spawn(drain(body));
+            Err(problem)
+        }
+    }
+}
+
+async fn get_chunk(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let (replica, Which { offset, length, .. }) = parse_replica(&chunk, which)?;
+    caller.require(Right::Read, &replica.chunk.resource())?;
+    let download = super::download::send(&server, replica, offset, length)
+        .await
+        .map_err(|error| problem_of_download(&error))?;
+    let mut response = download.body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(download.body_bytes));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(OFFSET_HEADER, HeaderValue::from(download.first));
+    Ok(response)
+}
+
+fn parse_upload(
+    caller: &Caller,
+    chunk: &str,
+    which: Result<Query<Which>, QueryRejection>,
+    headers: &HeaderMap,
+) -> Result<Upload, Problem> {
+    let (replica, _) = parse_replica(chunk, which)?;
+    caller.require(Right::Write, &replica.chunk.resource())?;
+    let text = headers.get(PIPELINE_HEADER).map_or(Ok("[]"), HeaderValue::to_str);
+    let text = text.map_err(|_| BadRequest::PipelineText)?;
+    let downstream: Vec<ServerAddress> =
+        serde_json::from_str(text).map_err(BadRequest::Pipeline)?;
+    if downstream.len() >= PIPELINE_MAX {
+        return Err(BadRequest::PipelineLength { servers: downstream.len() }.into());
+    }
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    Ok(Upload { replica, downstream, token })
+}
+
+fn parse_replica(
+    chunk: &str,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<(ReplicaKey, Which), Problem> {
+    let chunk: ChunkId = chunk.parse().map_err(BadRequest::Chunk)?;
+    let Query(which) = which.map_err(|error| BadRequest::Query(error.body_text()))?;
+    Ok((ReplicaKey { chunk, version: Version(which.version) }, which))
+}

@@ -1,0 +1,76 @@
+//! The chunkserver's metrics; the only place that names them. Called by the shell where something
+//! happens, and by the event loop with the core's summary.
+
+use std::time::Duration;
+
+use chunkstore_core::replica::{Space, Summary};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// Names and explains the metrics.
+pub(super) fn describe() {
+    describe_counter!("howdah_chunkserver_received_bytes_total", "Bytes of chunks sealed here");
+    describe_counter!("howdah_chunkserver_sent_bytes_total", "Bytes of chunks sent to readers");
+    describe_counter!(
+        "howdah_chunkserver_uploads_total",
+        "Uploads by outcome: sealed or failed (nothing is kept)"
+    );
+    describe_histogram!(
+        "howdah_chunkserver_upload_seconds",
+        "From an upload's first byte to its durable end"
+    );
+    describe_counter!(
+        "howdah_chunkserver_broken_replicas_total",
+        "Replicas found corrupt or unreadable and set aside"
+    );
+    describe_counter!(
+        "howdah_chunkserver_registrations_total",
+        "Registrations with the chunk master"
+    );
+    describe_gauge!("howdah_chunkserver_replicas", "Sealed replicas held");
+    describe_gauge!("howdah_chunkserver_replicas_bytes", "Bytes of the sealed replicas");
+    describe_gauge!("howdah_chunkserver_open_uploads", "Uploads under way");
+    describe_gauge!(
+        "howdah_chunkserver_pending_events",
+        "Replica events that the chunk master has not acknowledged"
+    );
+    describe_gauge!("howdah_chunkserver_registered", "1 while the chunk master knows this server");
+    describe_gauge!("howdah_chunkserver_capacity_bytes", "Size of the disk");
+    describe_gauge!("howdah_chunkserver_free_bytes", "Free for chunks: less the reserve");
+}
+
+/// An upload ended; `sealed_bytes` if it was sealed.
+pub(super) fn observe_upload(sealed_bytes: Option<u64>, duration: Duration) {
+    let outcome = if sealed_bytes.is_some() { "sealed" } else { "failed" };
+    counter!("howdah_chunkserver_uploads_total", "outcome" => outcome).increment(1);
+    if let Some(bytes) = sealed_bytes {
+        counter!("howdah_chunkserver_received_bytes_total").increment(bytes);
+        histogram!("howdah_chunkserver_upload_seconds").record(duration);
+    }
+}
+
+/// Bytes went to a reader.
+pub(super) fn observe_sent(bytes: u64) {
+    counter!("howdah_chunkserver_sent_bytes_total").increment(bytes);
+}
+
+/// A replica was set aside.
+pub(super) fn observe_broken() {
+    counter!("howdah_chunkserver_broken_replicas_total").increment(1);
+}
+
+/// The master took a registration.
+pub(super) fn observe_registration() {
+    counter!("howdah_chunkserver_registrations_total").increment(1);
+}
+
+/// What the core and the disk say now.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+pub(super) fn observe_state(summary: &Summary, space: Space) {
+    gauge!("howdah_chunkserver_replicas").set(summary.n_sealed as f64);
+    gauge!("howdah_chunkserver_replicas_bytes").set(summary.sealed_bytes as f64);
+    gauge!("howdah_chunkserver_open_uploads").set(summary.n_open as f64);
+    gauge!("howdah_chunkserver_pending_events").set(summary.n_events_pending as f64);
+    gauge!("howdah_chunkserver_registered").set(f64::from(u8::from(summary.registered)));
+    gauge!("howdah_chunkserver_capacity_bytes").set(space.capacity as f64);
+    gauge!("howdah_chunkserver_free_bytes").set(space.free as f64);
+}

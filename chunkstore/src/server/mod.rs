@@ -1,0 +1,154 @@
+//! The chunkserver: keeps replicas of chunks as files on one host's disk, takes them in through
+//! pipelines, hands them out, and tells the chunk master what it holds. It knows no paths. What it may
+//! take and what it must tell is decided in `chunkstore_core::replica`.
+
+mod data_dir;
+mod download;
+mod event_loop;
+mod footer;
+mod forward;
+mod http;
+mod metrics;
+mod open_chunk;
+mod upload;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chunkstore_core::replica::{Identity, Replicas, StopReason};
+use daemon::{Health, Metrics, Shutdown};
+use ids::{HostName, RackName};
+use net::{Client, ClientSettings, Guard, Keyring};
+use tokio::sync::Semaphore;
+
+use data_dir::{DataDir, Found};
+use download::Footers;
+use event_loop::{LoopError, ReplicaLoop, Shell};
+
+pub use data_dir::DataDirError;
+
+/// Uploads at once; more are refused.
+const UPLOADS_MAX: usize = 256;
+/// Reads at once; more are refused.
+const READS_MAX: usize = 512;
+
+/// What a chunkserver must know.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Its host, which locality compares.
+    pub host: HostName,
+    /// Its rack.
+    pub rack: RackName,
+    /// `host:port` where clients and other servers reach it.
+    pub address: String,
+    /// Folder of the chunks.
+    pub data_dir: PathBuf,
+    /// Bytes of the disk that are never given to chunks.
+    pub reserve_bytes: u64,
+    /// `host:port` of the chunk master.
+    pub master: String,
+    /// Verifies its callers' tokens, and mints its own.
+    pub keyring: Keyring,
+    /// Time limits of its calls.
+    pub client: ClientSettings,
+}
+
+/// Why a chunkserver ended, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its data folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// It must not go on.
+    #[error(transparent)]
+    Stop(#[from] StopReason),
+    /// Its listener.
+    #[error("the chunkserver can't serve at {address}: {source}")]
+    Serve {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What the routes share.
+#[derive(Debug)]
+struct Server {
+    host: HostName,
+    dir: Arc<DataDir>,
+    footers: Arc<Footers>,
+    replicas: ReplicaLoop,
+    /// Without a token: uploads add their writer's.
+    client: Client,
+    reads: Arc<Semaphore>,
+}
+
+/// Runs a chunkserver until `shutdown`, or until it must stop.
+///
+/// # Errors
+/// When its data folder can't be used, or its cluster or release is not the chunk master's.
+pub async fn run(
+    settings: ServerSettings,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let metrics = Metrics::install();
+    metrics::describe();
+    let health = Health::default();
+    let (dir, core) = open_data_dir(&settings).await?;
+    let dir = Arc::new(dir);
+    let (replicas, inbox) = ReplicaLoop::new();
+    let footers = Arc::new(Footers::default());
+    let client = Client::new(settings.client);
+    let shell = Shell {
+        dir: Arc::clone(&dir),
+        footers: Arc::clone(&footers),
+        client: client.clone(),
+        keyring: settings.keyring.clone(),
+        master: settings.master.clone(),
+        host: settings.host.clone(),
+        health: health.clone(),
+        to_loop: replicas.clone(),
+    };
+    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let server = Server { host: settings.host, dir, footers, replicas, client, reads };
+    let router = http::routes()
+        .merge(daemon::routes(health, metrics))
+        .into_router(Arc::new(server), Guard { keyring: settings.keyring, anonymous: None });
+    let serving = net::serve(listener, router, async move { shutdown.wait().await });
+    tokio::select! {
+        ended = event_loop::run(core, inbox, shell) => Err(match ended {
+            LoopError::Stop(reason) => reason.into(),
+            LoopError::DataDir(error) => error.into(),
+        }),
+        served = serving => {
+            served.map_err(|source| RunError::Serve { address: settings.address, source })
+        }
+    }
+}
+
+async fn open_data_dir(settings: &ServerSettings) -> Result<(DataDir, Replicas), DataDirError> {
+    let (root, reserve_bytes) = (settings.data_dir.clone(), settings.reserve_bytes);
+    let opened = tokio::task::spawn_blocking(move || {
+        let (dir, cluster) = DataDir::open(&root, reserve_bytes)?;
+        let found = dir.scan(cluster.as_ref())?;
+        Ok::<_, DataDirError>((dir, cluster, found))
+    });
+    let (dir, cluster, found) = opened.await.unwrap_or_else(|error| {
+        let path = settings.data_dir.clone();
+        Err(DataDirError::Io { path, source: std::io::Error::other(error) })
+    })?;
+    let Found { sealed, n_removed, n_bad } = found;
+    tracing::info!(path = %dir.root().display(), replicas = sealed.len(), n_removed, n_bad,
+        "the data folder is open");
+    let identity = Identity {
+        cluster,
+        host: settings.host.clone(),
+        rack: settings.rack.clone(),
+        address: settings.address.clone(),
+        incarnation: net::random_u64(),
+    };
+    Ok((dir, Replicas::new(identity, UPLOADS_MAX, sealed)))
+}

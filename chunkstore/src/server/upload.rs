@@ -1,0 +1,257 @@
+//! A chunk's `PUT`: verifies each block, writes it, passes it on to the next server of the pipeline at
+//! once, and seals. Disk failures are `open_chunk`'s, the next server's failures `forward`'s; whether the
+//! upload may begin is the replica core's word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use bytes::Bytes;
+use chunkstore_client::blocks::{BlockDecoder, BlockError, Item};
+use chunkstore_core::replica::{Input, OpenAnswer, ReplicaKey, Sealed};
+use chunkstore_protocol::{CHUNK_BYTES_MAX, SealedChunk, ServerAddress, Version};
+use clock::Stopwatch;
+use futures_util::StreamExt as _;
+
+use super::Server;
+use super::event_loop::Stopped;
+use super::forward::Forward;
+use super::metrics;
+use super::open_chunk::{DiskError, OpenChunk};
+
+/// Silence after which a writer counts as dead. Long, as a slow program may write little by little.
+const IDLE_LIMIT: Duration = Duration::from_mins(10);
+/// How long the rest of a refused upload is read and dropped, so that the writer can read the refusal.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// A `PUT`, as its request says.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) replica: ReplicaKey,
+    pub(super) downstream: Vec<ServerAddress>,
+    /// The writer's token, for the servers downstream.
+    pub(super) token: String,
+}
+
+/// Why a chunk was not taken. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// The same replica is being written or deleted.
+    #[error("chunk {} is being written or deleted here: allocate another", .0.chunk)]
+    Busy(ReplicaKey),
+    /// A newer version is here.
+    #[error("version {} of chunk {} is held here: this upload is of an older lease", held.0, replica.chunk)]
+    Stale {
+        /// What was offered.
+        replica: ReplicaKey,
+        /// What is held.
+        held: Version,
+    },
+    /// Other bytes are sealed here under the same name.
+    #[error("chunk {} is sealed here with other bytes: allocate another", .0.chunk)]
+    Differs(ReplicaKey),
+    /// As many uploads as allowed are under way.
+    #[error("{uploads_max} uploads are under way: try another server, or again in a moment")]
+    TooMany {
+        /// The limit.
+        uploads_max: usize,
+    },
+    /// The bytes can't be trusted.
+    #[error("the upload's block stream: {0}")]
+    Blocks(#[from] BlockError),
+    /// There are no bytes.
+    #[error("an empty chunk is not kept: close the file without it")]
+    Empty,
+    /// The writer's connection broke.
+    #[error("the upload broke off: {0}")]
+    Broken(axum::Error),
+    /// The writer is silent.
+    #[error("nothing arrived for {} s", IDLE_LIMIT.as_secs())]
+    Idle,
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The daemon is stopping.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Takes a chunk; on return it is durable here, and on the servers that the answer lists.
+pub(super) async fn receive(
+    server: &Server,
+    upload: &Upload,
+    body: &mut BodyDataStream,
+) -> Result<SealedChunk, UploadError> {
+    let replica = upload.replica;
+    let watch = Stopwatch::start();
+    let sealed = match server.replicas.open(replica).await? {
+        OpenAnswer::Write => receive_new(server, upload, body).await,
+        OpenAnswer::AlreadySealed(sealed) => receive_again(server, upload, sealed, body).await,
+        OpenAnswer::Busy => Err(UploadError::Busy(replica)),
+        OpenAnswer::Stale { held } => Err(UploadError::Stale { replica, held }),
+        OpenAnswer::TooMany { uploads_max } => Err(UploadError::TooMany { uploads_max }),
+    };
+    metrics::observe_upload(sealed.as_ref().ok().map(|chunk| chunk.length), watch.elapsed());
+    if let Err(error) = &sealed {
+        tracing::warn!(chunk = %replica.chunk, version = replica.version.0, %error,
+            "an upload failed: nothing of it is kept");
+    }
+    sealed
+}
+
+/// Reads and drops what comes after a refusal.
+pub(super) async fn drain(mut body: BodyDataStream) {
+    let dropped = async {
+        let mut left = CHUNK_BYTES_MAX + CHUNK_BYTES_MAX / 1024;
+        while let Some(Ok(frame)) = body.next().await {
+            left = left.saturating_sub(frame.len() as u64);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // A writer that goes on for longer loses its connection.
+    let _ = tokio::time::timeout(DRAIN_LIMIT, dropped).await;
+}
+
+async fn receive_new(
+    server: &Server,
+    upload: &Upload,
+    body: &mut BodyDataStream,
+) -> Result<SealedChunk, UploadError> {
+    let replica = upload.replica;
+    let outcome = match OpenChunk::create(&server.dir, replica).await {
+        Ok(mut chunk) => match write(server, upload, body, &mut chunk).await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                chunk.discard().await;
+                Err(error)
+            }
+        },
+        Err(error) => Err(error.into()),
+    };
+    let told = match &outcome {
+        Ok((sealed, _)) => Input::Sealed { replica, sealed: *sealed },
+        Err(_) => Input::Aborted { replica },
+    };
+    server.replicas.tell(told).await?;
+    outcome.map(|(sealed, downstream)| answer(server, replica, sealed, downstream))
+}
+
+async fn write(
+    server: &Server,
+    upload: &Upload,
+    body: &mut BodyDataStream,
+    chunk: &mut OpenChunk,
+) -> Result<(Sealed, Option<SealedChunk>), UploadError> {
+    let mut forward = start_forward(server, upload);
+    let mut decoder = BlockDecoder::new(CHUNK_BYTES_MAX);
+    while let Some(frame) = next_frame(body).await? {
+        decoder.feed(frame.clone());
+        while let Some(item) = decoder.next_item()? {
+            match item {
+                Item::Bytes(bytes) => chunk.push(bytes),
+                Item::BlockEnd { checksum } => chunk.end_block(checksum),
+                Item::End { .. } => {}
+            }
+        }
+        if let Some(forward) = &mut forward {
+            forward.send(frame).await;
+        }
+        chunk.write_full_batch().await?;
+    }
+    decoder.finish()?;
+    if decoder.length() == 0 {
+        return Err(UploadError::Empty);
+    }
+    let downstream = async {
+        match forward {
+            Some(forward) => forward.finish().await,
+            None => None,
+        }
+    };
+    let (footer, downstream) = tokio::join!(chunk.seal(), downstream);
+    Ok((footer?.sealed(), downstream))
+}
+
+/// A repeated upload: the same bytes get the same answer, and go downstream again.
+async fn receive_again(
+    server: &Server,
+    upload: &Upload,
+    held: Sealed,
+    body: &mut BodyDataStream,
+) -> Result<SealedChunk, UploadError> {
+    let mut forward = start_forward(server, upload);
+    let mut decoder = BlockDecoder::new(CHUNK_BYTES_MAX);
+    let mut checksum = 0;
+    while let Some(frame) = next_frame(body).await? {
+        decoder.feed(frame.clone());
+        while let Some(item) = decoder.next_item()? {
+            if let Item::End { checksum: end } = item {
+                checksum = end;
+            }
+        }
+        if let Some(forward) = &mut forward {
+            forward.send(frame).await;
+        }
+    }
+    decoder.finish()?;
+    if (Sealed { length: decoder.length(), checksum }) != held {
+        return Err(UploadError::Differs(upload.replica));
+    }
+    let downstream = match forward {
+        Some(forward) => forward.finish().await,
+        None => None,
+    };
+    Ok(answer(server, upload.replica, held, downstream))
+}
+
+fn start_forward(server: &Server, upload: &Upload) -> Option<Forward> {
+    let client = server.client.with_token(upload.token.clone());
+    Forward::start(client, upload.replica, &upload.downstream)
+}
+
+async fn next_frame(body: &mut BodyDataStream) -> Result<Option<Bytes>, UploadError> {
+    let frame = tokio::time::timeout(IDLE_LIMIT, body.next()).await;
+    frame.map_err(|_| UploadError::Idle)?.transpose().map_err(UploadError::Broken)
+}
+
+fn answer(
+    server: &Server,
+    replica: ReplicaKey,
+    sealed: Sealed,
+    downstream: Option<SealedChunk>,
+) -> SealedChunk {
+    let Sealed { length, checksum } = sealed;
+    let mut servers = vec![server.host.clone()];
+    match downstream {
+        Some(theirs) if (theirs.length, theirs.checksum) == (length, checksum) => {
+            servers.extend(theirs.servers);
+        }
+        Some(theirs) => {
+            tracing::error!(chunk = %replica.chunk, ?theirs, ?sealed, "downstream sealed other bytes");
+        }
+        None => {}
+    }
+    SealedChunk { chunk: replica.chunk, version: replica.version, length, checksum, servers }
+}
+
+/// Runs an upload to its end whatever becomes of its connection, so that it always cleans up; what is
+/// left of a refused body is read and dropped while the refusal is already on its way.
+pub(super) async fn receive_detached(
+    server: Arc<Server>,
+    upload: Upload,
+    mut body: BodyDataStream,
+) -> Result<SealedChunk, UploadError> {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let outcome = receive(&server, &upload, &mut body).await;
+        let refused = outcome.is_err();
+        // A writer that is gone wants no answer.
+        let _ = answer.send(outcome);
+        if refused {
+            drain(body).await;
+        }
+    });
+    answered.await.unwrap_or(Err(UploadError::Stopped(Stopped)))
+}
