@@ -1,1 +1,36 @@
-//! What a job's author imports: Mapper, Reducer, Job; and the runtime of the task process.
+//! MapReduce, as a job's author imports it: [`Mapper`], [`Reducer`], [`Combiner`], [`Partitioner`],
+//! [`Job`] and main; the runtime of the task process , the builtin programs
+//! ([`builtin`]), the local runner and the sequential oracle ([`run_local`]). Where tasks run is not
+//! decided here.
+//!
+//! ```
+//! use mapreduce::{Bytes, Job, words};
+//!
+//! let job = Job::map::<Bytes, u64>(|line, out| {
+//!     for word in words(line.value) {
+//!         out.emit(word, 1);
+//!     }
+//!     Ok(())
+//! })
+//! .combine(|earlier, later, one| one.set(earlier + later))
+//! .reduce::<Bytes, u64>(|word, counts, out| {
+//!     out.emit(word, counts.sum());
+//!     Ok(())
+//! });
+//! let _: Job = job.into();
+//! ```
+
+mod api;
+mod builtin;
+mod entry;
+mod local;
+mod oracle;
+mod program;
+mod task;
+
+pub use api::*;
+pub use builtin::{BuiltinError, builtin};
+pub use entry::main;
+
+pub use local::run_local;
+pub use task::task_main;

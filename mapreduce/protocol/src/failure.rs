@@ -40,7 +40,7 @@ pub enum FailureKind {
     InputUnavailable,
     /// The output could not be written to the chunk store.
     OutputUnavailable,
-    /// A local disk is full.
+    /// A local disk is full, or fails.
     OutOfSpace,
     /// The program could not be fetched, does not have the digest that the job names, or can't be run.
     ProgramUnavailable,

@@ -1,0 +1,73 @@
+//! Keys and values of any length: raw bytes, and text.
+
+use std::cmp::Ordering;
+
+use super::{Datum, DecodeError, Key};
+
+/// Any bytes (Hadoop: `BytesWritable`, but ordered without a length in front).
+#[derive(Clone, Copy, Debug)]
+pub enum Bytes {}
+
+/// UTF-8 (Hadoop: `Text`). For words of files that may hold other bytes, take [`Bytes`].
+#[derive(Clone, Copy, Debug)]
+pub enum Text {}
+
+impl Datum for Bytes {
+    type Ref<'a> = &'a [u8];
+
+    #[inline]
+    fn encode(value: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(value);
+    }
+
+    #[inline]
+    fn borrowed<'v>(value: &'v &[u8]) -> Option<&'v [u8]> {
+        Some(value)
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+        Ok(bytes)
+    }
+
+    fn write_text(value: &[u8], out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(value);
+        true
+    }
+}
+
+impl Key for Bytes {
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.cmp(b)
+    }
+}
+
+impl Datum for Text {
+    type Ref<'a> = &'a str;
+
+    #[inline]
+    fn encode(value: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(value.as_bytes());
+    }
+
+    #[inline]
+    fn borrowed<'v>(value: &'v &str) -> Option<&'v [u8]> {
+        Some(value.as_bytes())
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<&str, DecodeError> {
+        str::from_utf8(bytes).map_err(|_| DecodeError::new("UTF-8 text", bytes))
+    }
+
+    fn write_text(value: &str, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(value.as_bytes());
+        true
+    }
+}
+
+impl Key for Text {
+    fn compare(a: &str, b: &str) -> Ordering {
+        a.cmp(b)
+    }
+}

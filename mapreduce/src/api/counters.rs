@@ -1,0 +1,61 @@
+//! Counters of one attempt: the author's and the runtime's own (Hadoop: `Counters`, `TaskCounter`).
+
+use std::collections::BTreeMap;
+
+/// Group of the runtime's own counters.
+const OWN_GROUP: &str = "task";
+
+/// Distinct counters of one attempt; more are dropped and counted (Hadoop: `mapreduce.job.counters.max`).
+const COUNTERS_MAX: usize = 1000;
+
+/// Own counter: how many calls named a counter beyond [`COUNTERS_MAX`].
+const DROPPED: &str = "COUNTERS_DROPPED";
+
+/// Sums by group and name.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    // A job has a handful of them: a scan is faster than hashing two strings.
+    sums: Vec<(Box<str>, Box<str>, u64)>,
+}
+
+impl Counters {
+    /// Adds `n`.
+    pub(crate) fn add(&mut self, group: &str, name: &str, n: u64) {
+        let known = self.sums.iter().position(|(g, m, _)| **g == *group && **m == *name);
+        match known {
+            Some(at) => self.sums[at].2 = self.sums[at].2.saturating_add(n),
+            None if self.sums.len() < COUNTERS_MAX || group == OWN_GROUP => {
+                self.sums.push((group.into(), name.into(), n));
+            }
+            None => self.add(OWN_GROUP, DROPPED, 1),
+        }
+    }
+
+    /// Adds `n` to one of the runtime's own, named as Hadoop's `TaskCounter`.
+    pub(crate) fn add_own(&mut self, name: &str, n: u64) {
+        self.add(OWN_GROUP, name, n);
+    }
+
+    /// The wire form, `GROUP.NAME` → sum.
+    pub(crate) fn into_sums(self) -> BTreeMap<String, u64> {
+        self.sums.into_iter().map(|(group, name, sum)| (format!("{group}.{name}"), sum)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_up_and_are_bounded() {
+        let mut counters = Counters::default();
+        for n in 0..COUNTERS_MAX + 5 {
+            counters.add("g", &format!("c{n}"), 1);
+        }
+        counters.add("g", "c0", 2);
+        let sums = counters.into_sums();
+        assert_eq!(sums["g.c0"], 3);
+        assert_eq!(sums["task.COUNTERS_DROPPED"], 5);
+        assert_eq!(sums.len(), COUNTERS_MAX + 1);
+    }
+}

@@ -1,0 +1,81 @@
+//! The map side of a job: [`Mapper`], the [`Record`] it is given and the [`Output`] it writes to.
+
+use super::{Counters, Datum, Key, UserError};
+
+/// One record of the input.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Where its first byte stands in the file.
+    pub offset: u64,
+    /// The line, without its end (LF or CRLF).
+    pub value: &'a [u8],
+    /// The file.
+    pub path: &'a str,
+}
+
+/// The author's map function (Hadoop: `Mapper`). One is made for each attempt, and lives on one thread.
+pub trait Mapper {
+    /// Keys that it emits.
+    type Key: Key;
+    /// Values that it emits.
+    type Value: Datum;
+
+    /// Called before the first record.
+    ///
+    /// # Errors
+    /// Any error ends the attempt.
+    fn setup(&mut self, out: &mut Output<'_, Self::Key, Self::Value>) -> Result<(), UserError> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Called for each record.
+    ///
+    /// # Errors
+    /// Any error ends the attempt.
+    fn map(
+        &mut self,
+        record: Record<'_>,
+        out: &mut Output<'_, Self::Key, Self::Value>,
+    ) -> Result<(), UserError>;
+
+    /// Called after the last record.
+    ///
+    /// # Errors
+    /// Any error ends the attempt.
+    fn finish(&mut self, out: &mut Output<'_, Self::Key, Self::Value>) -> Result<(), UserError> {
+        let _ = out;
+        Ok(())
+    }
+}
+
+/// Where pairs go: the sort buffer, the oracle's list or the job's output.
+pub(crate) trait Sink<K: Datum, V: Datum> {
+    /// Takes a pair. A sink that fails keeps its error and takes nothing more: whoever drives it asks
+    /// after each call of the author's code.
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>);
+}
+
+/// Where mappers and reducers write to (Hadoop: `Context`).
+pub struct Output<'a, K: Datum, V: Datum> {
+    sink: &'a mut dyn Sink<K, V>,
+    counters: &'a mut Counters,
+}
+
+impl<'a, K: Datum, V: Datum> Output<'a, K, V> {
+    pub(crate) fn new(sink: &'a mut dyn Sink<K, V>, counters: &'a mut Counters) -> Self {
+        Self { sink, counters }
+    }
+
+    /// Writes a pair. If it can't be kept (a full disk), the attempt ends after this call of the
+    /// author's code.
+    #[inline]
+    pub fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
+        self.sink.emit(key, value);
+    }
+
+    /// Adds `n` to the job's counter `name` of `group`.
+    pub fn count(&mut self, group: &str, name: &str, n: u64) {
+        self.counters.add(group, name, n);
+    }
+}

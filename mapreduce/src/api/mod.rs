@@ -1,0 +1,33 @@
+//! What a job's author writes against: [`Mapper`], [`Reducer`], [`Combiner`], [`Partitioner`], the types
+//! of keys and values, and [`Job`], which ties them together. No file is touched here: the task
+//! runtime (`crate::task`) and the oracle (`crate::oracle`) call what is written against this.
+
+mod bytes;
+mod combine;
+mod counters;
+mod datum;
+mod error;
+mod functions;
+mod job;
+mod map;
+mod numbers;
+mod pairs;
+mod partition;
+mod reduce;
+mod words;
+
+pub use bytes::{Bytes, Text};
+pub use combine::{Combined, Combiner};
+pub use datum::{Datum, DecodeError, Key};
+pub use error::UserError;
+pub use functions::{CombineFn, MapFn, ReduceFn};
+pub use job::{Job, JobOf};
+pub use map::{Mapper, Output, Record};
+pub use partition::{HashPartitioner, Partitioner};
+pub use reduce::{Identity, Reducer, Values};
+pub use words::{Words, words};
+
+pub(crate) use combine::NoCombiner;
+pub(crate) use counters::Counters;
+pub(crate) use map::Sink;
+pub(crate) use reduce::ValueSource;

@@ -1,0 +1,137 @@
+//! The reduce side of a job: [`Reducer`] and the [`Values`] it is given.
+
+use std::marker::PhantomData;
+
+use super::{Datum, DecodeError, Key, Output, UserError};
+
+/// The author's reduce function (Hadoop: `Reducer`). One is made for each attempt, and lives on one
+/// thread.
+pub trait Reducer {
+    /// Keys of the map output.
+    type InKey: Key;
+    /// Values of the map output.
+    type InValue: Datum;
+    /// First part of the lines it writes.
+    type OutKey: Datum;
+    /// Second part of the lines it writes; `()` for none, and then no tab.
+    type OutValue: Datum;
+
+    /// Called before the first key.
+    ///
+    /// # Errors
+    /// Any error ends the attempt.
+    fn setup(
+        &mut self,
+        out: &mut Output<'_, Self::OutKey, Self::OutValue>,
+    ) -> Result<(), UserError> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Called for each key, in the order of keys. `values` come by map and in the order in which each map
+    /// emitted them; those that are not asked for are skipped.
+    ///
+    /// # Errors
+    /// Any error ends the attempt.
+    fn reduce(
+        &mut self,
+        key: <Self::InKey as Datum>::Ref<'_>,
+        values: &mut Values<'_, Self::InValue>,
+        out: &mut Output<'_, Self::OutKey, Self::OutValue>,
+    ) -> Result<(), UserError>;
+
+    /// Called after the last key.
+    ///
+    /// # Errors
+    /// Any error ends the attempt.
+    fn finish(
+        &mut self,
+        out: &mut Output<'_, Self::OutKey, Self::OutValue>,
+    ) -> Result<(), UserError> {
+        let _ = out;
+        Ok(())
+    }
+}
+
+/// Where the values of one key come from: a merge, or the oracle's list.
+pub(crate) trait ValueSource {
+    /// Steps to the next value; `false` after the last one or a failure, which the source keeps.
+    fn advance(&mut self) -> bool;
+
+    /// The encoding of the value stepped to.
+    fn current(&self) -> &[u8];
+
+    /// The value just given can't be decoded: it is the last one. (By `&self`: a value that is returned
+    /// borrows from the source to the end of the call.)
+    fn refuse(&self, error: DecodeError);
+}
+
+/// The values of one key, each seen once. For numbers it is also an [`Iterator`]: `values.sum()`.
+pub struct Values<'a, V: Datum> {
+    source: &'a mut dyn ValueSource,
+    value: PhantomData<fn() -> V>,
+}
+
+impl<'a, V: Datum> Values<'a, V> {
+    pub(crate) fn new(source: &'a mut dyn ValueSource) -> Self {
+        Self { source, value: PhantomData }
+    }
+
+    /// The next value, valid until the next call.
+    #[allow(clippy::should_implement_trait)] // An Iterator's items can't borrow from it.
+    pub fn next(&mut self) -> Option<V::Ref<'_>> {
+        if !self.source.advance() {
+            return None;
+        }
+        let source = &*self.source;
+        match V::decode(source.current()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                source.refuse(error);
+                None
+            }
+        }
+    }
+}
+
+macro_rules! owned_values {
+    ($($value:ty),*) => {$(
+        impl Iterator for Values<'_, $value> {
+            type Item = $value;
+
+            fn next(&mut self) -> Option<$value> {
+                Values::next(self)
+            }
+        }
+    )*};
+}
+owned_values!(u8, u16, u32, u64, i32, i64, f64, ());
+
+/// The reducer of jobs that name none: writes every pair as it is, sorted by key (Hadoop: the default
+/// `Reducer`).
+pub struct Identity<K, V>(PhantomData<fn() -> (K, V)>);
+
+impl<K, V> Default for Identity<K, V> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<K: Key, V: Datum> Reducer for Identity<K, V> {
+    type InKey = K;
+    type InValue = V;
+    type OutKey = K;
+    type OutValue = V;
+
+    fn reduce(
+        &mut self,
+        key: K::Ref<'_>,
+        values: &mut Values<'_, V>,
+        out: &mut Output<'_, K, V>,
+    ) -> Result<(), UserError> {
+        while let Some(value) = values.next() {
+            out.emit(key, value);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! All lines as they are.
+
+use crate::{Bytes, Job};
+
+/// Lines unchanged; map-only, so their order stays.
+pub(super) fn job() -> Job {
+    Job::map::<Bytes, ()>(|line, out| {
+        out.emit(line.value, ());
+        Ok(())
+    })
+    .into()
+}

@@ -1,0 +1,211 @@
+//! A whole job on local files, in threads of this process: the same task runtime as on a cluster, or the
+//! sequential oracle. The output folder appears by a rename, with its parts and `_SUCCESS`, or not at all.
+
+mod files;
+mod plan;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Split, builtins};
+
+use crate::api::{Counters, Job};
+use crate::oracle::OracleInput;
+use crate::task::cursor::{Source, read_index};
+use crate::task::failure::{bad_job, disk, failure};
+use crate::task::map::MapTask;
+use crate::task::progress::Progress;
+use crate::task::reduce::Watch;
+use crate::task::segments::{Budget, Segments};
+use crate::task::text_output::TextOutput;
+use files::{LocalInput, LocalOutput};
+use stage::Stage;
+
+/// Runs `job` as `local` says: its input, output, number of reduces, threads and limits.
+pub fn run_local(job: &Job, local: &LocalJob) -> LocalResult {
+    LocalResult { outcome: run(job, local) }
+}
+
+fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
+    let n_reduces = builtins::check(&local.spec).map_err(|error| bad_job(error.to_string()))?;
+    if n_reduces == 0 && job.has_reducer() {
+        return Err(bad_job("the program has a reducer but 'reduces' is 0: set it to 1 or more"));
+    }
+    let splits = plan::splits(&local.spec.input, local.split_bytes)?;
+    let stage = Stage::create(Path::new(&local.spec.output))?;
+    let counters = if local.sequential {
+        run_sequentially(job, &splits, n_reduces, &stage)?
+    } else {
+        LocalRun { job, local, splits: &splits, n_reduces, stage: &stage }.run()?
+    };
+    stage.publish()?;
+    Ok(counters)
+}
+
+fn part_name(n_reduces: u32, index: usize) -> String {
+    format!("part-{}-{index:05}", if n_reduces == 0 { 'm' } else { 'r' })
+}
+
+fn run_sequentially(
+    job: &Job,
+    splits: &[Split],
+    n_reduces: u32,
+    stage: &Stage,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut paths: Vec<&str> = Vec::new();
+    for piece in splits.iter().flat_map(|split| &split.pieces) {
+        // A file's pieces are neighbours, and begin with its first byte.
+        if piece.offset == 0 {
+            paths.push(&piece.path);
+        }
+    }
+    let read = |path: &str| match std::fs::read(path) {
+        Ok(data) => Ok(OracleInput { path: path.to_owned(), data }),
+        Err(error) => Err(files::unreadable(path, &error)),
+    };
+    let input = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut counters = Counters::default();
+    let parts = job.program.run_sequentially(&input, n_reduces, &mut counters)?;
+    for (index, text) in parts.iter().enumerate() {
+        let path = stage.output().join(part_name(n_reduces, index));
+        std::fs::write(&path, text).map_err(|error| disk(&error, "write", &path))?;
+    }
+    Ok(counters.into_sums())
+}
+
+/// One job under way.
+struct LocalRun<'a> {
+    job: &'a Job,
+    local: &'a LocalJob,
+    splits: &'a [Split],
+    n_reduces: u32,
+    stage: &'a Stage,
+}
+
+impl LocalRun<'_> {
+    fn run(&self) -> Result<BTreeMap<String, u64>, Failure> {
+        let mut sums = BTreeMap::new();
+        self.in_threads(self.splits.len(), &mut sums, |index| self.map(index))?;
+        self.in_threads(self.n_reduces as usize, &mut sums, |index| self.reduce(index))?;
+        Ok(sums)
+    }
+
+    /// Runs `n` tasks; the first failure, by index, ends the job.
+    fn in_threads(
+        &self,
+        n: usize,
+        sums: &mut BTreeMap<String, u64>,
+        task: impl Fn(usize) -> Result<Counters, Failure> + Sync,
+    ) -> Result<(), Failure> {
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<BTreeMap<usize, Failure>> = Mutex::default();
+        let worked = |sums: &mut BTreeMap<String, u64>| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= n || !lock(&failed).is_empty() {
+                    return;
+                }
+                match task(index) {
+                    Ok(counters) => {
+                        for (name, sum) in counters.into_sums() {
+                            *sums.entry(name).or_insert(0) += sum;
+                        }
+                    }
+                    Err(failure) => drop(lock(&failed).insert(index, failure)),
+                }
+            }
+        };
+        let n_threads = (self.local.parallelism.max(1) as usize).min(n);
+        let ended: Vec<_> = std::thread::scope(|scope| {
+            let run = || {
+                let mut sums = BTreeMap::new();
+                worked(&mut sums);
+                sums
+            };
+            let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(run)).collect();
+            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for own in ended {
+            let own = own.map_err(|_| panicked())?;
+            for (name, sum) in own {
+                *sums.entry(name).or_insert(0) += sum;
+            }
+        }
+        match lock(&failed).pop_first() {
+            Some((_, failure)) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn map_output(&self, index: usize) -> PathBuf {
+        self.stage.work().join(format!("map-{index:06}"))
+    }
+
+    fn map(&self, index: usize) -> Result<Counters, Failure> {
+        let folder = self.folder("m", index)?;
+        let map_output = self.map_output(index);
+        let mut task = MapTask {
+            split: &self.splits[index],
+            input: &LocalInput,
+            n_partitions: self.n_reduces,
+            folder: &folder,
+            map_output: &map_output,
+            settings: &self.local.settings,
+            progress: Progress::new(&|_| ()),
+            counters: Counters::default(),
+        };
+        if self.n_reduces == 0 {
+            let output = self.output(index)?;
+            self.job.program.map_to_text(&mut task, output)?;
+        } else {
+            self.job.program.map_to_partitions(&mut task)?;
+        }
+        Ok(task.counters)
+    }
+
+    fn reduce(&self, index: usize) -> Result<Counters, Failure> {
+        let settings = &self.local.settings;
+        let budget = Budget::new(settings.fetch_buffer_bytes);
+        let folder = self.folder("r", index)?;
+        let mut segments = Segments::new(folder, settings.merge_factor, budget);
+        for (map, ordinal) in (0..self.splits.len()).zip(0..) {
+            let path = self.map_output(map);
+            let index_of_map = read_index(&path)?;
+            let segment = index_of_map
+                .get(index)
+                .ok_or_else(|| bad_job(format!("{} has too few partitions", path.display())))?;
+            // It lies on this host's disk already: to read it first would only copy it.
+            segments.add_on_disk(ordinal, Source::open(&path, segment)?);
+        }
+        let mut counters = Counters::default();
+        let mut fold = self.job.program.fold();
+        let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
+        counters.add_own("SPILLED_RECORDS", records_written);
+        let mut watch = Watch { progress: Progress::new(&|_| ()) };
+        self.job.program.reduce(merge, self.output(index)?, &mut watch, &mut counters)?;
+        Ok(counters)
+    }
+
+    fn output(&self, index: usize) -> Result<TextOutput, Failure> {
+        let path = self.stage.output().join(part_name(self.n_reduces, index));
+        Ok(TextOutput::new(Box::new(LocalOutput::create(path)?)))
+    }
+
+    fn folder(&self, kind: &str, index: usize) -> Result<PathBuf, Failure> {
+        let folder = self.stage.work().join(format!("{kind}-{index:06}"));
+        std::fs::create_dir(&folder).map_err(|error| disk(&error, "create", &folder))?;
+        Ok(folder)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn panicked() -> Failure {
+    let kind = FailureKind::Crashed { exit_code: None, signal: None };
+    failure(kind, "the job's code panicked; its message is above".to_owned())
+}

@@ -1,0 +1,96 @@
+//! A job without its types: what the task runtime, the local runner and the oracle ask of it. Each call
+//! covers a whole task, so that everything below it is compiled for the author's types.
+
+use mapreduce_protocol::Failure;
+
+use crate::api::{Combiner, Counters, JobOf, Mapper, Partitioner, Reducer};
+use crate::oracle::{self, OracleInput};
+use crate::task::fold::{CombinerFold, Fold};
+use crate::task::map::{self, MapTask};
+use crate::task::merge::Merge;
+use crate::task::reduce;
+use crate::task::text_output::TextOutput;
+
+/// See the module.
+pub(crate) trait Program: Send + Sync {
+    /// Whether the author named a reducer.
+    fn has_reducer(&self) -> bool;
+
+    /// Maps a split into a map output file; returns its digest.
+    fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure>;
+
+    /// Maps a split into the job's output; returns its digest.
+    fn map_to_text(&self, task: &mut MapTask<'_>, output: TextOutput) -> Result<String, Failure>;
+
+    /// The combiner, for merges of encoded records.
+    fn fold(&self) -> Option<Box<dyn Fold>>;
+
+    /// Reduces a merge into the job's output; returns its digest.
+    fn reduce(
+        &self,
+        merge: Merge,
+        output: TextOutput,
+        watch: &mut reduce::Watch<'_>,
+        counters: &mut Counters,
+    ) -> Result<String, Failure>;
+
+    /// Runs the whole job the plain way; the text of each part.
+    fn run_sequentially(
+        &self,
+        input: &[OracleInput],
+        n_reduces: u32,
+        counters: &mut Counters,
+    ) -> Result<Vec<Vec<u8>>, Failure>;
+}
+
+impl<M, C, R, P> Program for JobOf<M, C, R, P>
+where
+    M: Mapper + 'static,
+    C: Combiner<Key = M::Key, Value = M::Value> + 'static,
+    R: Reducer<InKey = M::Key, InValue = M::Value> + 'static,
+    P: Partitioner<M::Key> + Send + Sync + 'static,
+{
+    fn has_reducer(&self) -> bool {
+        self.reduces
+    }
+
+    fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure> {
+        let mapper = (self.mapper)();
+        match &self.combiner {
+            Some(combiner) => map::with_combiner(mapper, combiner(), &self.partitioner, task),
+            None => map::without_combiner(mapper, &self.partitioner, task),
+        }
+    }
+
+    fn map_to_text(&self, task: &mut MapTask<'_>, output: TextOutput) -> Result<String, Failure> {
+        map::to_text((self.mapper)(), output, task)
+    }
+
+    fn fold(&self) -> Option<Box<dyn Fold>> {
+        let combiner = self.combiner.as_ref()?;
+        Some(Box::new(CombinerFold::new(combiner())))
+    }
+
+    fn reduce(
+        &self,
+        merge: Merge,
+        output: TextOutput,
+        watch: &mut reduce::Watch<'_>,
+        counters: &mut Counters,
+    ) -> Result<String, Failure> {
+        reduce::groups((self.reducer)(), merge, output, watch, counters)
+    }
+
+    fn run_sequentially(
+        &self,
+        input: &[OracleInput],
+        n_reduces: u32,
+        counters: &mut Counters,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let mapper = (self.mapper)();
+        if n_reduces == 0 {
+            return oracle::map_only(mapper, input, counters);
+        }
+        oracle::run(mapper, (self.reducer)(), &self.partitioner, input, n_reduces, counters)
+    }
+}

@@ -1,0 +1,209 @@
+//! Fetching map outputs, on the I/O thread: listens to the job's map events, asks trackers as
+//! `fetch_plan.rs` says, and hands verified segments to the task's thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ids::Monotonic;
+use mapreduce_protocol::shuffle;
+use mapreduce_protocol::{AttemptId, Failure, MapEvent};
+use net::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::channel::Channel;
+use super::cursor::Source;
+use super::failure::bad_job;
+use super::fetch_body::{self, Body};
+use super::fetch_plan::{Batch, FetchPlan};
+use super::segments::Budget;
+
+/// Segments that wait for the task's thread; their bytes are bounded by the budget.
+const SEGMENTS_QUEUED: usize = 256;
+
+/// Time between two signs of life while nothing arrives.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+
+/// A map's verified segment.
+pub(crate) struct Segment {
+    /// The map's ordinal.
+    pub(crate) map: u32,
+    /// In memory (taken from the budget) or on disk.
+    pub(crate) source: Source,
+}
+
+/// What the fetcher is given.
+pub(crate) struct FetchSettings {
+    /// Its client, with the attempt's token.
+    pub(crate) client: Client,
+    /// The attempt's folder.
+    pub(crate) folder: PathBuf,
+    /// The job whose maps they are, and the partition wanted.
+    pub(crate) job: mapreduce_protocol::JobId,
+    /// The partition wanted.
+    pub(crate) partition: u32,
+    /// Maps of the job.
+    pub(crate) n_maps: u32,
+    /// Requests at once.
+    pub(crate) parallel_fetches: u32,
+    /// First pause after a failure.
+    pub(crate) retry: Duration,
+    /// Memory for segments.
+    pub(crate) budget: Budget,
+}
+
+/// Fetches all segments; they come out of the channel, which ends after the last one or a failure.
+/// `tell` speaks to the tracker.
+pub(crate) fn start(
+    settings: FetchSettings,
+    tell: Channel,
+    events: mpsc::Receiver<Vec<MapEvent>>,
+) -> (impl Future<Output = ()> + Send, mpsc::Receiver<Result<Segment, Failure>>) {
+    let (segments, received) = mpsc::channel(SEGMENTS_QUEUED);
+    let plan = FetchPlan::new(settings.n_maps, settings.retry, settings.partition as usize);
+    let fetcher = Fetcher { plan, tell, segments, settings: Arc::new(settings) };
+    (fetcher.run(events), received)
+}
+
+struct Fetcher {
+    plan: FetchPlan,
+    tell: Channel,
+    segments: mpsc::Sender<Result<Segment, Failure>>,
+    settings: Arc<FetchSettings>,
+}
+
+/// What happened in a request.
+enum Happened {
+    Arrived { attempt: AttemptId, source: Source },
+    Failed { attempt: AttemptId, message: String },
+    Ended { address: String },
+}
+
+impl Fetcher {
+    async fn run(mut self, events: mpsc::Receiver<Vec<MapEvent>>) {
+        if let Err(failure) = self.fetch_all(events).await {
+            // The task's thread stops listening only when it has failed itself.
+            let _ = self.segments.send(Err(failure)).await;
+        }
+    }
+
+    async fn fetch_all(
+        &mut self,
+        mut events: mpsc::Receiver<Vec<MapEvent>>,
+    ) -> Result<(), Failure> {
+        let (happened, mut happens) = mpsc::channel(16);
+        let mut requests = JoinSet::new();
+        let mut sign_of_life = tokio::time::interval(SIGN_OF_LIFE);
+        while !self.plan.is_complete() {
+            while requests.len() < self.settings.parallel_fetches.max(1) as usize {
+                let Some(batch) = self.plan.next_batch(clock::monotonic()) else { break };
+                requests.spawn(request(Arc::clone(&self.settings), batch, happened.clone()));
+            }
+            let timeout = self.plan.poll_timeout();
+            tokio::select! {
+                news = events.recv() => self.learn(news)?,
+                Some(what) = happens.recv() => self.handle(what).await,
+                Some(_) = requests.join_next() => {}
+                () = wait_until(timeout) => {}
+                _ = sign_of_life.tick() => self.report(),
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, news: Option<Vec<MapEvent>>) -> Result<(), Failure> {
+        let Some(news) = news else {
+            return Err(bad_job("the TaskTracker's channel closed before all maps were known"));
+        };
+        let now = clock::monotonic();
+        news.into_iter().try_for_each(|event| self.plan.learn(now, event))
+    }
+
+    async fn handle(&mut self, what: Happened) {
+        match what {
+            Happened::Arrived { attempt, source } => {
+                if self.plan.arrived(attempt, clock::monotonic()) {
+                    let segment = Segment { map: attempt.task.index, source };
+                    let _ = self.segments.send(Ok(segment)).await;
+                } else if let Source::Memory(bytes) = source {
+                    self.settings.budget.give_back(bytes.len() as u64);
+                }
+            }
+            Happened::Failed { attempt, message } => {
+                if self.plan.failed(attempt, clock::monotonic(), net::random_u64()) {
+                    eprintln!("{attempt}'s output did not come: {message}");
+                    self.tell.fetch_failed(attempt, message);
+                }
+            }
+            Happened::Ended { address } => self.plan.ended(&address),
+        }
+    }
+
+    /// Fetching is the first half of a reduce's way.
+    fn report(&self) {
+        let share = self.plan.fetched() as f32 / self.settings.n_maps.max(1) as f32;
+        self.tell.progress(share / 2.0);
+    }
+}
+
+async fn wait_until(timeout: Option<Monotonic>) {
+    match timeout {
+        Some(at) => tokio::time::sleep(at.since(clock::monotonic())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One request and all its segments; every map asked for is told of, and then the end.
+async fn request(settings: Arc<FetchSettings>, batch: Batch, tell: mpsc::Sender<Happened>) {
+    let Batch { address, maps } = batch;
+    let mut arrived = 0;
+    let outcome = receive(&settings, &address, &maps, &tell, &mut arrived).await;
+    if let Err(message) = outcome {
+        // What stands behind a broken segment can't be told apart: all of it is asked for again.
+        for attempt in &maps[arrived..] {
+            let _ =
+                tell.send(Happened::Failed { attempt: *attempt, message: message.clone() }).await;
+        }
+    }
+    let _ = tell.send(Happened::Ended { address }).await;
+}
+
+async fn receive(
+    settings: &FetchSettings,
+    address: &str,
+    maps: &[AttemptId],
+    tell: &mpsc::Sender<Happened>,
+    told: &mut usize,
+) -> Result<(), String> {
+    let path = shuffle::path_and_query(settings.job, settings.partition, maps);
+    let mut body = Body::open(&settings.client, address, &path).await?;
+    for attempt in maps {
+        let what = match body.segment_header(*attempt).await? {
+            None => {
+                let message = format!("{address} does not have it");
+                Happened::Failed { attempt: *attempt, message }
+            }
+            Some(length) if settings.budget.take(length) => match body.into_memory(length).await {
+                Ok(bytes) => Happened::Arrived { attempt: *attempt, source: Source::Memory(bytes) },
+                Err(message) => {
+                    settings.budget.give_back(length);
+                    return Err(message);
+                }
+            },
+            Some(length) => {
+                static NUMBER: AtomicU32 = AtomicU32::new(0);
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let path = settings.folder.join(format!("fetched-{number:06}"));
+                let source = fetch_body::into_file(&mut body, length, &path).await?;
+                Happened::Arrived { attempt: *attempt, source }
+            }
+        };
+        *told += 1;
+        if tell.send(what).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

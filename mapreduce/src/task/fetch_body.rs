@@ -1,0 +1,131 @@
+//! The body of one shuffle answer: segment headers, and blocks that are verified as they come.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use mapreduce_protocol::AttemptId;
+use mapreduce_protocol::map_output::{self, BLOCK_HEADER_BYTES, BlockHeader};
+use mapreduce_protocol::shuffle::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use net::{CallError, Client};
+use reqwest::{Method, Response};
+
+use super::cursor::Source;
+use super::run_writer::crc32c;
+
+/// A tracker that sends nothing for so long is given up for now.
+const STALL: Duration = Duration::from_secs(30);
+
+/// An answer under way. After an error nothing more can be read from it.
+pub(super) struct Body {
+    address: String,
+    response: Response,
+    /// Bytes that came and were not taken.
+    came: Bytes,
+}
+
+impl Body {
+    /// Asks `address` for `path`.
+    pub(super) async fn open(client: &Client, address: &str, path: &str) -> Result<Self, String> {
+        let request = client.request(Method::GET, address, path);
+        let response = tokio::time::timeout(STALL, client.send(address, request))
+            .await
+            .map_err(|_| stalled(address))?
+            .map_err(|error| error.to_string())?;
+        Ok(Self { address: address.to_owned(), response, came: Bytes::new() })
+    }
+
+    /// The length of `attempt`'s segment, which must come next; `None` if the tracker does not have it.
+    pub(super) async fn segment_header(
+        &mut self,
+        attempt: AttemptId,
+    ) -> Result<Option<u64>, String> {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        self.take(SEGMENT_HEADER_BYTES, &mut bytes).await?;
+        let header = bytes.first_chunk().and_then(SegmentHeader::decode);
+        let expected = (attempt.task.index, attempt.number);
+        match header.filter(|header| (header.map, header.attempt) == expected) {
+            Some(header) => Ok(header.found.then_some(header.length)),
+            None => Err(format!("{} sent something else than was asked for", self.address)),
+        }
+    }
+
+    /// A whole segment in memory.
+    pub(super) async fn into_memory(&mut self, length: u64) -> Result<Bytes, String> {
+        let length = usize::try_from(length).map_err(|_| self.broken("its length"))?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let left = (length - bytes.len()) as u64;
+            self.block(left, &mut bytes).await?;
+        }
+        Ok(bytes.into())
+    }
+
+    /// Appends the next block, of at most `left` bytes with its header, and verifies it.
+    async fn block(&mut self, left: u64, bytes: &mut Vec<u8>) -> Result<(), String> {
+        let start = bytes.len();
+        self.take(BLOCK_HEADER_BYTES, bytes).await?;
+        let header = bytes[start..].first_chunk().map(BlockHeader::decode);
+        let Some(Ok(header)) = header else { return Err(self.broken("a block's header")) };
+        let whole = BLOCK_HEADER_BYTES as u64 + u64::from(header.stored_length);
+        if whole > left {
+            return Err(self.broken("a block's length"));
+        }
+        self.take(header.stored_length as usize, bytes).await?;
+        let body = &bytes[start + BLOCK_HEADER_BYTES..];
+        if crc32c(body) == header.crc32c { Ok(()) } else { Err(self.broken("a block's checksum")) }
+    }
+
+    fn broken(&self, what: &str) -> String {
+        format!("the segment from {} is broken: {what} is wrong", self.address)
+    }
+
+    /// Appends exactly `n` bytes of the answer.
+    async fn take(&mut self, mut n: usize, to: &mut Vec<u8>) -> Result<(), String> {
+        while n > 0 {
+            if self.came.is_empty() {
+                self.came = self.next_bytes().await?;
+                continue;
+            }
+            let now = n.min(self.came.len());
+            to.extend_from_slice(&self.came[..now]);
+            self.came.advance(now);
+            n -= now;
+        }
+        Ok(())
+    }
+
+    async fn next_bytes(&mut self) -> Result<Bytes, String> {
+        let chunk = tokio::time::timeout(STALL, self.response.chunk()).await;
+        match chunk.map_err(|_| stalled(&self.address))? {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(format!("the answer of {} ended too early", self.address)),
+            Err(error) => Err(CallError::from_http(&self.address, &error).to_string()),
+        }
+    }
+}
+
+fn stalled(address: &str) -> String {
+    format!("{address} sent nothing for {} s", STALL.as_secs())
+}
+
+/// A whole segment in a file that has no name any more.
+pub(super) async fn into_file(body: &mut Body, length: u64, path: &Path) -> Result<Source, String> {
+    let disk = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file = File::create_new(path).map_err(disk)?;
+    // Its room is free again when the last reader is done, or the task ends.
+    let source = Source::open(path, &map_output::Segment { length, ..Default::default() });
+    std::fs::remove_file(path).map_err(disk)?;
+    let source = source.map_err(|failure| failure.message)?;
+    let mut written = 0;
+    let mut block = Vec::new();
+    while written < length {
+        block.clear();
+        body.block(length - written, &mut block).await?;
+        file.write_all(&block).map_err(disk)?;
+        written += block.len() as u64;
+    }
+    Ok(source)
+}

@@ -1,0 +1,137 @@
+//! The map task: lines of the split → the author's mapper → the collector or the job's output.
+
+use std::path::Path;
+
+use mapreduce_protocol::{Failure, Split, TaskSettings};
+
+use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
+use super::combine_table::CombineTable;
+use super::failure;
+use super::lines::Lines;
+use super::partitions::Partitions;
+use super::progress::Progress;
+use super::sort_buffer::SortBuffer;
+use super::storage::Input;
+use super::text_output::TextOutput;
+use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
+
+/// Records between two looks at the clock.
+const RECORDS_PER_LOOK: u64 = 64;
+
+/// What a map is given.
+pub(crate) struct MapTask<'a> {
+    /// What to read.
+    pub(crate) split: &'a Split,
+    /// From where.
+    pub(crate) input: &'a dyn Input,
+    /// Reduces of the job.
+    pub(crate) n_partitions: u32,
+    /// The attempt's folder.
+    pub(crate) folder: &'a Path,
+    /// Where the map output goes; it does not exist.
+    pub(crate) map_output: &'a Path,
+    /// Limits.
+    pub(crate) settings: &'a TaskSettings,
+    /// How far it is.
+    pub(crate) progress: Progress<'a>,
+    /// Sums.
+    pub(crate) counters: Counters,
+}
+
+/// Maps through a hash table that combines.
+pub(crate) fn with_combiner<M, C, P>(
+    mapper: M,
+    combiner: C,
+    partitioner: &P,
+    task: &mut MapTask<'_>,
+) -> Result<String, Failure>
+where
+    M: Mapper,
+    C: Combiner<Key = M::Key, Value = M::Value> + 'static,
+    P: Partitioner<M::Key>,
+{
+    let partitions = Partitions::new(partitioner, task.n_partitions);
+    collect(mapper, CombineTable::new(combiner, partitions), task)
+}
+
+/// Maps through a plain sort buffer.
+pub(crate) fn without_combiner<M, P>(
+    mapper: M,
+    partitioner: &P,
+    task: &mut MapTask<'_>,
+) -> Result<String, Failure>
+where
+    M: Mapper,
+    P: Partitioner<M::Key>,
+{
+    let partitions = Partitions::new(partitioner, task.n_partitions);
+    let buffer = SortBuffer::new(partitions, buffer_budget(task.settings));
+    collect(mapper, buffer, task)
+}
+
+fn collect<M, B>(mut mapper: M, buffer: B, task: &mut MapTask<'_>) -> Result<String, Failure>
+where
+    M: Mapper,
+    B: Buffer<M::Key, M::Value>,
+{
+    let to = CollectorSettings {
+        folder: task.folder,
+        n_partitions: task.n_partitions,
+        settings: task.settings,
+    };
+    let mut collector = Collector::new(buffer, &to);
+    drive(&mut mapper, &mut collector, Collector::take_failure, task)?;
+    let run = collector.finish(task.map_output.to_owned(), &mut task.counters)?;
+    Ok(run.digest)
+}
+
+/// Maps into the job's output, in the order of the input.
+pub(crate) fn to_text<M: Mapper>(
+    mut mapper: M,
+    mut output: TextOutput,
+    task: &mut MapTask<'_>,
+) -> Result<String, Failure> {
+    let mut sink = output.sink::<M::Key, M::Value>();
+    drive(&mut mapper, &mut sink, |sink| sink.take_failure(), task)?;
+    output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
+}
+
+/// Gives the mapper each record; `take_failure` asks the sink how it went.
+fn drive<M, S>(
+    mapper: &mut M,
+    sink: &mut S,
+    take_failure: impl Fn(&mut S) -> Option<Failure>,
+    task: &mut MapTask<'_>,
+) -> Result<(), Failure>
+where
+    M: Mapper,
+    S: Sink<M::Key, M::Value>,
+{
+    let check = |called: Result<(), UserError>, sink: &mut S, during| {
+        called.map_err(|error| failure::user_code(&error, during))?;
+        take_failure(sink).map_or(Ok(()), Err)
+    };
+    let MapTask { split, input, progress, counters, .. } = task;
+    let set_up = mapper.setup(&mut Output::new(sink, counters));
+    check(set_up, sink, "mapper (setup)")?;
+    let (mut records, mut passed) = (0_u64, 0);
+    let total = split.length();
+    for piece in &split.pieces {
+        let mut lines = Lines::open(*input, piece)?;
+        while let Some((offset, value)) = lines.next_line()? {
+            let record = Record { offset, value, path: &piece.path };
+            let mapped = mapper.map(record, &mut Output::new(sink, counters));
+            check(mapped, sink, "mapper")?;
+            records += 1;
+            if records.is_multiple_of(RECORDS_PER_LOOK) {
+                progress.at(passed + offset.saturating_sub(piece.offset), total);
+            }
+        }
+        passed += piece.length;
+    }
+    let finished = mapper.finish(&mut Output::new(sink, counters));
+    check(finished, sink, "mapper (finish)")?;
+    counters.add_own("MAP_INPUT_RECORDS", records);
+    counters.add_own("SPLIT_BYTES", total);
+    Ok(())
+}

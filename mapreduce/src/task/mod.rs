@@ -1,0 +1,29 @@
+//! The runtime of the task process: what turns a task's description into an attempt's result. The map
+//! side collects, sorts, combines, spills and merges; the reduce side fetches, merges and reduces. The
+//! local runner uses the same parts on local files.
+
+mod channel;
+mod collector;
+mod combine_table;
+pub(crate) mod cursor;
+pub(crate) mod failure;
+mod fetch;
+mod fetch_body;
+mod fetch_plan;
+pub(crate) mod fold;
+mod io;
+mod lines;
+pub(crate) mod map;
+pub(crate) mod merge;
+mod partitions;
+mod process;
+pub(crate) mod progress;
+pub(crate) mod reduce;
+mod run_writer;
+pub(crate) mod segments;
+mod sort_buffer;
+mod spills;
+pub(crate) mod storage;
+pub(crate) mod text_output;
+
+pub use process::task_main;

@@ -1,0 +1,184 @@
+//! The task process from its description to its last word.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mapreduce_protocol::{
+    AttemptResult, CHANNEL_VERSION, Failure, FailureKind, MapEvent, Split, TaskDescription, Work,
+};
+use tokio::sync::mpsc;
+
+use super::channel::{self, Channel};
+use super::cursor::Source;
+use super::failure::{bad_job, failure};
+use super::fetch::{self, FetchSettings};
+use super::io::Io;
+use super::map::MapTask;
+use super::merge::Merge;
+use super::progress::Progress;
+use super::reduce::Watch;
+use super::segments::{Budget, Segments};
+use super::text_output::TextOutput;
+use crate::Job;
+use crate::api::Counters;
+
+/// Exit status when there is no channel to speak on.
+const NO_CHANNEL: u8 = 2;
+
+/// Runs one attempt of one task: reads its description from `channel_fd`, asks `program` for the job, and
+/// ends with [`mapreduce_protocol::FromTask::Succeeded`] or [`mapreduce_protocol::FromTask::Failed`] on
+/// the channel. If the channel closes, the process ends at once.
+///
+/// To be called once, with a descriptor that the TaskTracker passed for it.
+pub fn task_main(
+    channel_fd: i32,
+    program: impl FnOnce(&TaskDescription) -> Result<Job, Failure>,
+) -> ExitCode {
+    let (channel, description, events) = match channel::open(channel_fd) {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("no channel to a TaskTracker: {error}");
+            return ExitCode::from(NO_CHANNEL);
+        }
+    };
+    let outcome = check_version(&description)
+        .and_then(|()| program(&description))
+        .and_then(|job| Attempt { job, description: &description, channel: &channel }.run(events));
+    let status = match &outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // The tracker keeps this in the attempt's log.
+            eprintln!("{} failed: {}", description.attempt, failure.message);
+            ExitCode::FAILURE
+        }
+    };
+    channel.end(outcome);
+    status
+}
+
+fn check_version(description: &TaskDescription) -> Result<(), Failure> {
+    if description.version == CHANNEL_VERSION {
+        return Ok(());
+    }
+    let message = format!(
+        "this executable speaks version {CHANNEL_VERSION} of the task channel, the TaskTracker {}: \
+         build it against the cluster's version",
+        description.version
+    );
+    Err(failure(FailureKind::BadJob, message))
+}
+
+struct Attempt<'a> {
+    job: Job,
+    description: &'a TaskDescription,
+    channel: &'a Channel,
+}
+
+impl Attempt<'_> {
+    fn run(&self, events: mpsc::Receiver<Vec<MapEvent>>) -> Result<AttemptResult, Failure> {
+        if self.description.job.n_reduces == 0 && self.job.has_reducer() {
+            return Err(bad_job(
+                "the program has a reducer, but the job has no reduces: set 'reduces' to 1 or more",
+            ));
+        }
+        let io = Io::start(self.description).map_err(|error| {
+            let message = format!("the I/O thread can't be started: {error}");
+            failure(FailureKind::Crashed { exit_code: None, signal: None }, message)
+        })?;
+        match &self.description.work {
+            Work::Map { split } => self.map(&io, split),
+            Work::Reduce => self.reduce(&io, events),
+        }
+    }
+
+    fn map(&self, io: &Io, split: &Split) -> Result<AttemptResult, Failure> {
+        let description = self.description;
+        let tell = |progress| self.channel.progress(progress);
+        let mut task = MapTask {
+            split,
+            input: io,
+            n_partitions: description.job.n_reduces,
+            folder: Path::new(&description.folder),
+            map_output: Path::new(&description.map_output),
+            settings: &description.settings,
+            progress: Progress::new(&tell),
+            counters: Counters::default(),
+        };
+        let digest = if description.job.n_reduces == 0 {
+            let output = TextOutput::new(io.create(&self.output_path())?);
+            self.job.program.map_to_text(&mut task, output)?
+        } else {
+            self.job.program.map_to_partitions(&mut task)?
+        };
+        Ok(AttemptResult { digest, counters: task.counters.into_sums() })
+    }
+
+    fn reduce(
+        &self,
+        io: &Io,
+        events: mpsc::Receiver<Vec<MapEvent>>,
+    ) -> Result<AttemptResult, Failure> {
+        let mut counters = Counters::default();
+        let merge = self.gather(io, events, &mut counters)?;
+        let output = TextOutput::new(io.create(&self.output_path())?);
+        let tell = |progress| self.channel.progress(progress);
+        let mut watch = Watch { progress: Progress::new(&tell) };
+        let digest = self.job.program.reduce(merge, output, &mut watch, &mut counters)?;
+        Ok(AttemptResult { digest, counters: counters.into_sums() })
+    }
+
+    /// Fetches every map's segment and merges what must be merged before.
+    fn gather(
+        &self,
+        io: &Io,
+        events: mpsc::Receiver<Vec<MapEvent>>,
+        counters: &mut Counters,
+    ) -> Result<Merge, Failure> {
+        let description = self.description;
+        let settings = &description.settings;
+        let budget = Budget::new(settings.fetch_buffer_bytes);
+        let fetch = FetchSettings {
+            client: io.client(),
+            folder: description.folder.clone().into(),
+            job: description.job.job,
+            partition: description.attempt.task.index,
+            n_maps: description.job.n_maps,
+            parallel_fetches: settings.parallel_fetches,
+            retry: Duration::from_millis(settings.fetch_retry_ms),
+            budget: budget.clone(),
+        };
+        let (fetcher, mut received) = fetch::start(fetch, self.channel.clone(), events);
+        io.spawn(fetcher);
+        let folder = description.folder.clone().into();
+        let mut segments = Segments::new(folder, settings.merge_factor, budget.clone());
+        let mut fold = self.job.program.fold();
+        let (mut n_segments, mut bytes) = (0, 0);
+        while let Some(segment) = received.blocking_recv() {
+            let segment = segment?;
+            n_segments += 1;
+            bytes += segment.source.remaining();
+            match segment.source {
+                Source::Memory(blocks) => segments.add_in_memory(segment.map, blocks),
+                source @ Source::File { .. } => segments.add_on_disk(segment.map, source),
+            }
+            if budget.is_crowded() {
+                segments.make_room(fold.as_deref_mut())?;
+            }
+        }
+        counters.add_own("SHUFFLED_MAPS", n_segments);
+        counters.add_own("REDUCE_SHUFFLE_BYTES", bytes);
+        let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
+        counters.add_own("SPILLED_RECORDS", records_written);
+        Ok(merge)
+    }
+
+    /// The attempt's file in the job's staging folder.
+    fn output_path(&self) -> String {
+        format!(
+            "{}/{}",
+            self.description.job.staging.trim_end_matches('/'),
+            self.description.attempt
+        )
+    }
+}

@@ -1,0 +1,136 @@
+//! The reduce task's last part: the merge of all maps' segments → groups of equal keys → the author's
+//! reducer → the job's output.
+
+use std::cell::Cell;
+
+use mapreduce_protocol::Failure;
+
+use super::failure;
+use super::merge::Merge;
+use super::progress::Progress;
+use super::text_output::TextOutput;
+use crate::api::{Counters, Datum, DecodeError, Output, Reducer, UserError, ValueSource, Values};
+
+/// Keys between two looks at the clock.
+const KEYS_PER_LOOK: u64 = 64;
+
+/// How far a reduce is: the merge is the second half of its way.
+pub(crate) struct Watch<'a> {
+    /// Who is told.
+    pub(crate) progress: Progress<'a>,
+}
+
+impl Watch<'_> {
+    /// `remaining` of `total` bytes are still to merge.
+    fn merging(&mut self, remaining: u64, total: u64) {
+        let total = total.max(1);
+        self.progress.at(total + total.saturating_sub(remaining), 2 * total);
+    }
+}
+
+/// Reduces all groups of `merge`; returns the digest of the output.
+pub(crate) fn groups<R: Reducer>(
+    mut reducer: R,
+    mut merge: Merge,
+    mut output: TextOutput,
+    watch: &mut Watch<'_>,
+    counters: &mut Counters,
+) -> Result<String, Failure> {
+    let check = |called: Result<(), UserError>, output: &mut TextOutput, during| {
+        called.map_err(|error| failure::user_code(&error, during))?;
+        output.take_failure().map_or(Ok(()), Err)
+    };
+    let set_up = reducer.setup(&mut Output::new(&mut output.sink(), counters));
+    check(set_up, &mut output, "reducer (setup)")?;
+    let total = merge.remaining();
+    let (mut keys, mut records) = (0_u64, 0);
+    let mut key = Vec::new();
+    while let Some(head) = merge.head() {
+        key.clear();
+        key.extend_from_slice(head.key());
+        let decoded = R::InKey::decode(&key).map_err(|e| failure::undecodable(e, "key"))?;
+        let mut group = Group::new(&mut merge, &key);
+        let mut values = Values::new(&mut group);
+        let mut sink = output.sink();
+        let reduced = reducer.reduce(decoded, &mut values, &mut Output::new(&mut sink, counters));
+        records += group.finish()?;
+        check(reduced, &mut output, "reducer")?;
+        keys += 1;
+        if keys.is_multiple_of(KEYS_PER_LOOK) {
+            watch.merging(merge.remaining(), total);
+        }
+    }
+    let finished = reducer.finish(&mut Output::new(&mut output.sink(), counters));
+    check(finished, &mut output, "reducer (finish)")?;
+    counters.add_own("REDUCE_INPUT_GROUPS", keys);
+    counters.add_own("REDUCE_INPUT_RECORDS", records);
+    output.finish("REDUCE_OUTPUT_RECORDS", counters)
+}
+
+/// The values of the key at the merge's head.
+struct Group<'a> {
+    merge: &'a mut Merge,
+    key: &'a [u8],
+    place: Place,
+    records: u64,
+    refused: Cell<Option<DecodeError>>,
+}
+
+/// Where the merge stands.
+enum Place {
+    /// On the group's first value, which was not given out.
+    Before,
+    /// On a value that was given out.
+    On,
+    /// Behind the group.
+    Behind,
+    /// It could not step on.
+    Failed(Failure),
+}
+
+impl<'a> Group<'a> {
+    fn new(merge: &'a mut Merge, key: &'a [u8]) -> Self {
+        Self { merge, key, place: Place::Before, records: 0, refused: Cell::new(None) }
+    }
+
+    fn step(&mut self) -> Place {
+        if matches!(self.place, Place::On)
+            && let Err(failure) = self.merge.advance()
+        {
+            return Place::Failed(failure);
+        }
+        match self.merge.head() {
+            Some(head) if head.key() == self.key => Place::On,
+            _ => Place::Behind,
+        }
+    }
+
+    /// Skips the values that were not asked for; returns how many there were.
+    fn finish(mut self) -> Result<u64, Failure> {
+        while self.advance() {}
+        match (self.place, self.refused.into_inner()) {
+            (Place::Failed(failure), _) => Err(failure),
+            (_, Some(error)) => Err(failure::undecodable(error, "value")),
+            (_, None) => Ok(self.records),
+        }
+    }
+}
+
+impl ValueSource for Group<'_> {
+    fn advance(&mut self) -> bool {
+        if matches!(self.place, Place::Before | Place::On) && self.refused.get().is_none() {
+            self.place = self.step();
+        }
+        let is_on = matches!(self.place, Place::On) && self.refused.get().is_none();
+        self.records += u64::from(is_on);
+        is_on
+    }
+
+    fn current(&self) -> &[u8] {
+        self.merge.head().map_or(&[], |head| head.value())
+    }
+
+    fn refuse(&self, error: DecodeError) {
+        self.refused.set(Some(error));
+    }
+}

@@ -1,0 +1,251 @@
+//! What a reduce has of the maps' outputs: segments in memory within a budget, and runs on local disk.
+//! Who fetches them is `fetch.rs`, or the local runner.
+//!
+//! Runs that are merged before the end always cover neighbouring map ordinals with no gap, so that the
+//! values of a key stay in the order of maps.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use mapreduce_protocol::Failure;
+
+use super::cursor::Source;
+use super::failure;
+use super::fold::Fold;
+use super::merge::Merge;
+use super::run_writer::RunWriter;
+
+/// Memory for segments, shared between who fetches (takes) and who merges (gives back).
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    limit: u64,
+    used: Arc<AtomicU64>,
+}
+
+impl Budget {
+    /// `limit` bytes.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { limit, used: Arc::default() }
+    }
+
+    /// Takes `length` bytes if they are left.
+    pub(crate) fn take(&self, length: u64) -> bool {
+        let taken = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+            used.checked_add(length).filter(|sum| *sum <= self.limit)
+        });
+        taken.is_ok()
+    }
+
+    /// Gives `length` bytes back.
+    pub(crate) fn give_back(&self, length: u64) {
+        self.used.fetch_sub(length, Ordering::AcqRel);
+    }
+
+    /// Whether so little is left that most segments will have to go to disk one by one.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.used.load(Ordering::Acquire) > self.limit / 3 * 2
+    }
+}
+
+/// Consecutive maps' records of one partition.
+struct Held {
+    last_map: u32,
+    source: Source,
+}
+
+impl Held {
+    fn is_in_memory(&self) -> bool {
+        matches!(self.source, Source::Memory(_))
+    }
+}
+
+/// See the module.
+pub(crate) struct Segments {
+    folder: PathBuf,
+    merge_factor: usize,
+    budget: Budget,
+    /// By the first map.
+    held: BTreeMap<u32, Held>,
+    created: u32,
+    records_written: u64,
+}
+
+impl Segments {
+    /// None yet; merges go to files in `folder`.
+    pub(crate) fn new(folder: PathBuf, merge_factor: u32, budget: Budget) -> Self {
+        let merge_factor = merge_factor.max(2) as usize;
+        Self { folder, merge_factor, budget, held: BTreeMap::new(), created: 0, records_written: 0 }
+    }
+
+    /// A verified segment, whose length was taken from the budget.
+    pub(crate) fn add_in_memory(&mut self, map: u32, blocks: Bytes) {
+        self.held.insert(map, Held { last_map: map, source: Source::Memory(blocks) });
+    }
+
+    /// A segment on local disk.
+    pub(crate) fn add_on_disk(&mut self, map: u32, source: Source) {
+        self.held.insert(map, Held { last_map: map, source });
+    }
+
+    /// Merges what is in memory to disk, each chain of neighbours into one run.
+    pub(crate) fn make_room(
+        &mut self,
+        fold: Option<&mut (dyn Fold + 'static)>,
+    ) -> Result<(), Failure> {
+        let mut fold = fold;
+        let mut chains: Vec<(u32, u32)> = Vec::new();
+        for (first, held) in self.held.iter().filter(|(_, held)| held.is_in_memory()) {
+            match chains.last_mut() {
+                Some((_, last)) if *last + 1 == *first => *last = held.last_map,
+                _ => chains.push((*first, held.last_map)),
+            }
+        }
+        for (first, last) in chains {
+            self.merge_to_disk(first, last, fold.as_deref_mut())?;
+        }
+        Ok(())
+    }
+
+    /// The merge of all, when every map's segment is here. Merges to disk first if more runs are there
+    /// than may be read at once.
+    pub(crate) fn into_merge(
+        mut self,
+        fold: Option<&mut (dyn Fold + 'static)>,
+    ) -> Result<(Merge, u64), Failure> {
+        let mut fold = fold;
+        while let Some((first, last)) = self.cheapest_window() {
+            self.merge_to_disk(first, last, fold.as_deref_mut())?;
+        }
+        let merge = Merge::new(self.held.into_values().map(|held| held.source))?;
+        Ok((merge, self.records_written))
+    }
+
+    /// The neighbours to merge next, as first and last map; `None` if few enough runs are on disk.
+    fn cheapest_window(&self) -> Option<(u32, u32)> {
+        let on_disk: Vec<(u32, u32)> = self
+            .held
+            .iter()
+            .filter(|(_, held)| !held.is_in_memory())
+            .map(|(first, held)| (*first, held.last_map))
+            .collect();
+        let excess = on_disk.len().checked_sub(self.merge_factor).filter(|excess| *excess > 0)?;
+        let n = (excess + 1).min(self.merge_factor);
+        on_disk.windows(n).map(|window| (window[0].0, window[n - 1].1)).min_by_key(
+            |(first, last)| {
+                self.held.range(first..=last).map(|(_, held)| held.source.remaining()).sum::<u64>()
+            },
+        )
+    }
+
+    /// Merges all that is held of the maps `first..=last` into one run on disk.
+    fn merge_to_disk(
+        &mut self,
+        first: u32,
+        last: u32,
+        fold: Option<&mut (dyn Fold + 'static)>,
+    ) -> Result<(), Failure> {
+        let maps: Vec<u32> = self.held.range(first..=last).map(|(map, _)| *map).collect();
+        let held: Vec<Held> = maps.iter().filter_map(|map| self.held.remove(map)).collect();
+        let memory: u64 =
+            held.iter().filter(|h| h.is_in_memory()).map(|h| h.source.remaining()).sum();
+        let path = self.folder.join(format!("merge-{:06}", self.created));
+        self.created += 1;
+        let mut writer = RunWriter::create(&path, 1, false)?;
+        Merge::new(held.into_iter().map(|held| held.source))?.write_to(&mut writer, 0, fold)?;
+        let run = writer.finish()?;
+        self.records_written += run.records;
+        let source = Source::open(&path, &run.segments[0])?;
+        // The open file is all that is needed: its room is free again when the last reader is done.
+        std::fs::remove_file(&path).map_err(|error| failure::disk(&error, "remove", &path))?;
+        self.held.insert(first, Held { last_map: last, source });
+        self.budget.give_back(memory);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A segment with one record for each of `keys`, valued with the map's ordinal.
+    fn segment(folder: &std::path::Path, map: u32, keys: &[&str]) -> (Source, Bytes) {
+        let path = folder.join(format!("segment-{map}"));
+        let mut writer = RunWriter::create(&path, 1, false).unwrap();
+        for key in keys {
+            writer.record(0, key.as_bytes(), map.to_string().as_bytes()).unwrap();
+        }
+        let run = writer.finish().unwrap();
+        let (from, to) = (run.segments[0].offset, run.segments[0].offset + run.segments[0].length);
+        let file = std::fs::read(&path).unwrap();
+        let blocks = Bytes::copy_from_slice(&file[from as usize..to as usize]);
+        (Source::open(&path, &run.segments[0]).unwrap(), blocks)
+    }
+
+    fn merged(segments: Segments) -> Vec<(String, String)> {
+        let (mut merge, _) = segments.into_merge(None).unwrap();
+        let mut all = Vec::new();
+        while let Some(head) = merge.head() {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            all.push((text(head.key()), text(head.value())));
+            merge.advance().unwrap();
+        }
+        all
+    }
+
+    #[test]
+    fn values_come_by_map_whatever_was_merged_before() {
+        let n_maps = 12;
+        for seed in 0..200_u64 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut random = seed;
+            let mut below = |n: u64| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+                (random >> 33) % n
+            };
+            let budget = Budget::new(1 << 20);
+            let factor = 2 + below(4) as u32;
+            let mut segments = Segments::new(folder.path().to_owned(), factor, budget.clone());
+            let mut order: Vec<u32> = (0..n_maps).collect();
+            for i in (1..order.len()).rev() {
+                order.swap(i, below(i as u64 + 1) as usize);
+            }
+            for map in order {
+                let (source, blocks) = segment(folder.path(), map, &["a", "b", "b"]);
+                if below(2) == 0 {
+                    assert!(budget.take(blocks.len() as u64));
+                    segments.add_in_memory(map, blocks);
+                } else {
+                    segments.add_on_disk(map, source);
+                }
+                if below(4) == 0 {
+                    segments.make_room(None).unwrap();
+                    assert!(budget.take(1 << 20), "all memory is free again");
+                    budget.give_back(1 << 20);
+                }
+            }
+            let twice = (0..n_maps).flat_map(|map| [map, map]).map(|map| ("b", map));
+            let expected: Vec<_> = (0..n_maps)
+                .map(|map| ("a", map))
+                .chain(twice)
+                .map(|(key, map)| (key.to_owned(), map.to_string()))
+                .collect();
+            assert_eq!(merged(segments), expected, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_never_exceeded() {
+        let budget = Budget::new(10);
+        assert!(budget.take(6));
+        assert!(!budget.take(5));
+        assert!(!budget.take(u64::MAX));
+        assert!(!budget.is_crowded());
+        assert!(budget.take(4));
+        assert!(budget.is_crowded());
+        budget.give_back(6);
+        assert!(budget.take(6));
+    }
+}

@@ -1,0 +1,121 @@
+//! The buffer of jobs without a combiner: encoded pairs in one arena, and an entry for each to sort.
+
+use std::marker::PhantomData;
+
+use mapreduce_protocol::Failure;
+use mapreduce_protocol::map_output::BLOCK_BYTES_MAX;
+
+use super::collector::Buffer;
+use super::cursor::key_prefix;
+use super::fold::Fold;
+use super::partitions::Partitions;
+use super::run_writer::{RunWriter, too_long};
+use crate::api::{Counters, Datum, Key, Partitioner};
+
+/// One pair in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// First eight bytes of the key: decides most comparisons without a look at the arena.
+    prefix: u64,
+    partition: u32,
+    offset: u32,
+    key_length: u32,
+    value_length: u32,
+}
+
+/// See the module.
+pub(crate) struct SortBuffer<'p, K, V, P> {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    partitions: Partitions<'p, P>,
+    bytes: u64,
+    pair: PhantomData<fn() -> (K, V)>,
+}
+
+impl<'p, K: Key, V: Datum, P: Partitioner<K>> SortBuffer<'p, K, V, P> {
+    /// Room for `budget` bytes: reserved at once, so that the arena never moves; the system gives pages
+    /// only as they are touched.
+    pub(crate) fn new(partitions: Partitions<'p, P>, budget: usize) -> Self {
+        let arena = Vec::with_capacity(budget);
+        Self { arena, entries: Vec::new(), partitions, bytes: 0, pair: PhantomData }
+    }
+}
+
+impl Entry {
+    fn key<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        &arena[self.offset as usize..][..self.key_length as usize]
+    }
+
+    fn value<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        let start = self.offset as usize + self.key_length as usize;
+        &arena[start..][..self.value_length as usize]
+    }
+}
+
+impl<K: Key, V: Datum, P: Partitioner<K>> Buffer<K, V> for SortBuffer<'_, K, V, P> {
+    #[inline]
+    fn add(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<(), Failure> {
+        let offset = self.arena.len();
+        K::encode(key, &mut self.arena);
+        let key_end = self.arena.len();
+        V::encode(value, &mut self.arena);
+        let length = self.arena.len() - offset;
+        // Half of the limit leaves room for the lengths before a record.
+        if length > BLOCK_BYTES_MAX as usize / 2 {
+            self.arena.truncate(offset);
+            return Err(too_long(length));
+        }
+        let encoded = &self.arena[offset..key_end];
+        let partition = self.partitions.of::<K>(key, encoded)?;
+        self.bytes += length as u64;
+        self.entries.push(Entry {
+            prefix: key_prefix(encoded),
+            partition,
+            offset: narrow(offset),
+            key_length: narrow(key_end - offset),
+            value_length: narrow(length - (key_end - offset)),
+        });
+        Ok(())
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.arena.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn write_sorted(&mut self, writer: &mut RunWriter) -> Result<(), Failure> {
+        let arena = &self.arena;
+        self.entries.sort_unstable_by(|a, b| {
+            let by_key = (a.partition, a.prefix).cmp(&(b.partition, b.prefix));
+            // What is equal keeps the order of its coming, which is that of offsets.
+            by_key
+                .then_with(|| a.key(arena).cmp(b.key(arena)))
+                .then_with(|| a.offset.cmp(&b.offset))
+        });
+        self.entries.iter().try_for_each(|entry| {
+            writer.record(entry.partition, entry.key(arena), entry.value(arena))
+        })
+    }
+
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.entries.clear();
+    }
+
+    fn count(&self, counters: &mut Counters) {
+        counters.add_own("MAP_OUTPUT_BYTES", self.bytes);
+    }
+
+    fn fold(&mut self) -> Option<&mut (dyn Fold + 'static)> {
+        None
+    }
+}
+
+/// A place or length in a buffer, whose limit keeps it within 32 bits.
+pub(crate) fn narrow(place: usize) -> u32 {
+    u32::try_from(place).expect("the buffer's limit keeps places within 32 bits")
+}
