@@ -2,6 +2,7 @@
 //! where that can be had: single files always, folders on the local side; of a folder that could not be
 //! put, what was put is removed again. `fs` and `demo` call it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,28 @@ pub(crate) async fn put(
         copied.with_context(|| format!("cannot put {}", source.display()))?;
     }
     Ok(())
+}
+
+/// Copies local files into `folder`, each by its own name, behind a number where names clash. Returns
+/// their bytes.
+pub(crate) async fn put_files(
+    store: &ChunkStore,
+    files: &[PathBuf],
+    folder: &StorePath,
+) -> anyhow::Result<u64> {
+    let mut tree = Tree::default();
+    let mut taken = BTreeSet::new();
+    for (index, file) in files.iter().enumerate() {
+        let name = name_of(file)?;
+        let free = if taken.contains(name) { format!("{index}-{name}") } else { name.to_owned() };
+        scan_local(file, &folder.join(&free)?, &mut tree).or_early()?;
+        taken.insert(free);
+    }
+    let progress = ByteProgress::new("put", tree.bytes);
+    let copied = put_below(store, &tree, &progress).await;
+    progress.finish();
+    copied.context("cannot put the input")?;
+    Ok(tree.bytes)
 }
 
 fn name_of(path: &Path) -> anyhow::Result<&str> {

@@ -51,8 +51,11 @@ pub(crate) struct Interrupted {
 }
 
 /// Prints the error, if there is one, and picks the code.
-pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     let code = code_of(&error);
     eprintln!("howdah: {}", sentence(&error));
     if code == NO_CONNECTION {

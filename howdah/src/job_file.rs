@@ -84,6 +84,14 @@ pub(crate) enum JobFileError {
         /// What is wrong with them.
         cause: ProgramError,
     },
+    /// An argument of the builtin is wrong.
+    #[error("{file}: {cause}")]
+    Builtin {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        cause: mapreduce::BuiltinError,
+    },
     /// The author's executable can't be read.
     #[error("{file}: cannot read the executable {executable}: {cause}")]
     Executable {
@@ -103,8 +111,6 @@ pub(crate) struct JobFile {
     pub(crate) path: PathBuf,
     /// The job.
     pub(crate) spec: JobSpec,
-    /// Reduces that it runs with; 0: its maps write the output.
-    pub(crate) n_reduces: u32,
 }
 
 impl JobFile {
@@ -134,10 +140,15 @@ impl JobFile {
         if spec.input.is_empty() {
             return Err(JobFileError::NoInput { file });
         }
-        match builtins::check(&spec) {
-            Ok(n_reduces) => Ok(Self { path: file, spec, n_reduces }),
-            Err(cause) => Err(JobFileError::Program { file, cause }),
+        if let Err(cause) = builtins::check(&spec) {
+            return Err(JobFileError::Program { file, cause });
         }
+        if let Program::Builtin(builtin) = &spec.program
+            && let Err(cause) = mapreduce::builtin(&builtin.name, &builtin.args)
+        {
+            return Err(JobFileError::Builtin { file, cause });
+        }
+        Ok(Self { path: file, spec })
     }
 
     fn paths(&self) -> impl Iterator<Item = (&'static str, &String)> {
@@ -210,7 +221,6 @@ mod tests {
                     \t\"program\": {\"builtin\": {\"name\": \"wordcount\"}}}";
         let (yaml, json) = (read(yaml).unwrap(), read(json).unwrap());
         assert_eq!(yaml.spec, json.spec);
-        assert_eq!(yaml.n_reduces, 1);
     }
 
     #[test]
@@ -219,6 +229,7 @@ mod tests {
         let job = |rest: &str| format!("name: n\ninput: [/in]\noutput: /out\n{rest}");
         let table = [
             (job("program: {builtin: {name: wordcuont}}"), "wordcuont"),
+            (job("program: {builtin: {name: grep, args: {pattern: '('}}}"), "regular expression"),
             (job(&format!("reduces: 0\n{WORDCOUNT}")), "at least one reduce"),
             (job(&format!("reducers: 4\n{WORDCOUNT}")), "line 4"),
             (job("program: [\n"), "line"),

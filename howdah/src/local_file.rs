@@ -31,7 +31,6 @@ pub(crate) enum LocalFileError {
 /// A local file that is being written.
 pub(crate) struct LocalFile {
     target: PathBuf,
-    keep_existing: bool,
     out: BufWriter<Out>,
 }
 
@@ -51,36 +50,18 @@ impl LocalFile {
         } else {
             temporary_beside(path)
         };
-        Self::writing(path, out, false)
-    }
-
-    /// A new file at `path`.
-    pub(crate) fn create(path: &Path) -> Result<Self, LocalFileError> {
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(LocalFileError::Exists { path: path.to_owned() });
-        }
-        Self::writing(path, temporary_beside(path), true)
-    }
-
-    fn writing(
-        path: &Path,
-        out: io::Result<Out>,
-        keep_existing: bool,
-    ) -> Result<Self, LocalFileError> {
         let unwritable = |cause| LocalFileError::Unwritable { path: path.to_owned(), cause };
         let out = BufWriter::with_capacity(BUFFER_BYTES, out.map_err(unwritable)?);
-        Ok(Self { target: path.to_owned(), keep_existing, out })
+        Ok(Self { target: path.to_owned(), out })
     }
 
     /// Gives the file its name. Without this call nothing stays.
     pub(crate) fn persist(self) -> io::Result<()> {
-        let (target, keep_existing) = (self.target, self.keep_existing);
         match self.out.into_inner().map_err(io::IntoInnerError::into_error)? {
             Out::Direct(_) => Ok(()),
-            Out::Temporary(file) if keep_existing => {
-                file.persist_noclobber(target).map(drop).map_err(|error| error.error)
+            Out::Temporary(file) => {
+                file.persist(self.target).map(drop).map_err(|error| error.error)
             }
-            Out::Temporary(file) => file.persist(target).map(drop).map_err(|error| error.error),
         }
     }
 }
@@ -140,17 +121,16 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        let mut given_up = LocalFile::create(&path).unwrap();
+        let mut given_up = LocalFile::replace(&path).unwrap();
         given_up.write_all(b"half").unwrap();
         drop(given_up);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 
-        let mut file = LocalFile::create(&path).unwrap();
+        let mut file = LocalFile::replace(&path).unwrap();
         file.write_all(b"whole").unwrap();
         assert!(!path.exists());
         file.persist().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-        assert!(matches!(LocalFile::create(&path), Err(LocalFileError::Exists { .. })));
 
         let mut again = LocalFile::replace(&path).unwrap();
         again.write_all(b"new").unwrap();

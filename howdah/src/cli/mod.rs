@@ -2,17 +2,22 @@
 //! room it calls. Every command returns an error whose type says the exit code (see `exit`).
 
 mod config_file;
+mod daemon;
+mod demo;
 mod dev;
 mod fs;
 mod gen_data;
 mod job;
 mod journal;
+mod local;
 mod overrides;
 mod record;
 mod runtime;
 mod size;
+mod task;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -50,30 +55,44 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show it: a whole cluster on loopback, a job on it, a summary; nothing stays
+    Demo(demo::DemoArgs),
     /// Run a whole cluster on loopback in the foreground, kept in a folder
     Dev(dev::DevArgs),
+    /// Run the TaskTracker of one host
+    Tasktracker(daemon::HostArgs),
     /// Work with files and folders of the chunk store
     Fs(fs::FsArgs),
     /// Submit jobs and look after them
     Job(job::JobArgs),
+    /// Run a job on local files, without daemons
+    Local(local::LocalArgs),
     /// Make up input data: local files of an exact size
     Gen(gen_data::GenArgs),
     /// Check or print a configuration
     Config(config_file::ConfigArgs),
     /// Look into a master's journal
     Journal(journal::JournalArgs),
+    /// Run one attempt of a builtin program, as a TaskTracker's child
+    #[command(hide = true)]
+    Task(task::TaskArgs),
 }
 
 /// Runs what was asked for.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let done = match cli.command {
+        Command::Task(args) => return Ok(task::run(&args)),
+        Command::Demo(args) => demo::run(args, &cli.global),
         Command::Dev(args) => dev::run(&args),
+        Command::Tasktracker(args) => daemon::tasktracker(&args, &cli.global),
         Command::Fs(args) => fs::run(args, &cli.global),
         Command::Job(args) => job::run(args, &cli.global),
+        Command::Local(args) => local::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),
         Command::Journal(args) => journal::run(&args, &cli.global),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Prints one JSON document.

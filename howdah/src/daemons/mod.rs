@@ -1,8 +1,12 @@
 //! The daemons' mains: each turns the configuration into its daemon's settings and calls its `run`.
-//! What is the same for all (listener, secret, pid file, logs) is here too; what a daemon does is not.
+//! What is the same for all (logs, secret, listener, pid file) is in `boot`; what a daemon does is in its
+//! own crate.
 
+mod boot;
 mod listen;
 mod name;
 mod pid_file;
+pub(crate) mod tasktracker;
 
+use boot::Boot;
 pub(crate) use name::DaemonName;

@@ -56,23 +56,33 @@ impl Cluster {
         let layout = open_folder(dir)?;
         let lock = lock(&layout)?;
         mint_secret(&layout)?;
-        let is_new = !layout.cluster_yaml().exists();
         let Prepared { config, seats } =
             settings::prepare(&layout, options.trackers, &options.overrides)?;
         let mut cluster = Self { config, layout, daemons: Vec::new(), _lock: lock };
-        let started = cluster.start_all(seats, is_new).await;
+        let started = cluster.start_all(seats).await;
         if started.is_err() {
             cluster.stop().await;
         }
         started.map(|()| cluster)
     }
 
-    async fn start_all(&mut self, seats: Vec<settings::Seat>, is_new: bool) -> anyhow::Result<()> {
+    async fn start_all(&mut self, seats: Vec<settings::Seat>) -> anyhow::Result<()> {
         for seat in seats {
-            let init = is_new && has_journal(&seat.name);
+            let init = self.needs_init(&seat.name);
             self.daemons.push(children::spawn(&self.layout, seat, init)?);
         }
         self.await_ready().await
+    }
+
+    /// Whether this is the first start of a daemon with a journal. A journal that is lost later is not
+    /// taken for an empty cluster: the chunkservers know which one they belong to.
+    fn needs_init(&self, name: &DaemonName) -> bool {
+        let folder = match name {
+            DaemonName::Chunkmaster => &self.config.chunkmaster.data_dir,
+            DaemonName::Jobtracker => &self.config.jobtracker.data_dir,
+            DaemonName::Chunkserver(_) | DaemonName::Tasktracker(_) => return false,
+        };
+        fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
     }
 
     async fn await_ready(&self) -> anyhow::Result<()> {
@@ -121,10 +131,6 @@ impl Cluster {
         let daemons = self.daemons.iter();
         daemons.map(|daemon| (daemon.name.to_string(), format!("http://{}/", daemon.address)))
     }
-}
-
-fn has_journal(name: &DaemonName) -> bool {
-    matches!(name, DaemonName::Chunkmaster | DaemonName::Jobtracker)
 }
 
 fn open_folder(dir: &Path) -> anyhow::Result<Layout> {

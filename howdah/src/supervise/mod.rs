@@ -3,10 +3,13 @@
 
 mod children;
 mod cluster;
+pub(crate) mod demo;
 mod layout;
 mod ports;
+mod report;
 mod settings;
 mod signals;
+mod top_words;
 
 pub(crate) use cluster::{Cluster, ClusterOptions};
 pub(crate) use signals::termination;

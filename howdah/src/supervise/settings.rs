@@ -51,7 +51,15 @@ pub(super) fn prepare(
         config.tasktracker.slots = slots_each(config.hosts.len());
     }
     let mut config = config.with_overrides(overrides).or_early()?;
-    let seats = bind(layout, &mut config, if is_new { None } else { Some(before) })?;
+    let given = |key: &str| !is_new || overrides.iter().any(|(set, _)| set == key);
+    let known = Known {
+        chunkmaster: given("chunkmaster.address"),
+        jobtracker: given("jobtracker.address"),
+        hosts: before,
+    };
+    let seats = bind(layout, &mut config, &known)?;
+    // As the daemons will read it: what they would refuse is refused here, and nothing is left behind.
+    let config = config::parse(&config.to_yaml(), &file, &[]).or_early()?;
     write(layout, &config)?;
     Ok(Prepared { config, seats })
 }
@@ -86,8 +94,16 @@ fn set_hosts(config: &mut Config, layout: &Layout, trackers: Option<usize>) {
     }
 }
 
-/// Binds all listeners. Hosts after the first `kept`, and everything of a new cluster, get new ports.
-fn bind(layout: &Layout, config: &mut Config, kept: Option<usize>) -> anyhow::Result<Vec<Seat>> {
+/// Whose addresses are known; the others get new ports.
+struct Known {
+    chunkmaster: bool,
+    jobtracker: bool,
+    /// That many hosts, the first ones.
+    hosts: usize,
+}
+
+/// Binds all listeners.
+fn bind(layout: &Layout, config: &mut Config, known: &Known) -> anyhow::Result<Vec<Seat>> {
     let file = layout.cluster_yaml();
     let listen = |name: &DaemonName, address: &mut String, known: bool| {
         if known {
@@ -102,11 +118,12 @@ fn bind(layout: &Layout, config: &mut Config, kept: Option<usize>) -> anyhow::Re
         let listener = listen(&name, address, known)?;
         anyhow::Ok(Seat { name, host: host.map(str::to_owned), address: address.clone(), listener })
     };
-    let known = kept.is_some();
-    let chunkmaster = seat(DaemonName::Chunkmaster, None, &mut config.chunkmaster.address, known)?;
-    let jobtracker = seat(DaemonName::Jobtracker, None, &mut config.jobtracker.address, known)?;
+    let address = &mut config.chunkmaster.address;
+    let chunkmaster = seat(DaemonName::Chunkmaster, None, address, known.chunkmaster)?;
+    let address = &mut config.jobtracker.address;
+    let jobtracker = seat(DaemonName::Jobtracker, None, address, known.jobtracker)?;
     for (index, host) in config.hosts.iter_mut().enumerate() {
-        let known = kept.is_some_and(|kept| index < kept);
+        let known = index < known.hosts;
         let name = Some(host.name.as_str());
         let mut address = host.chunkserver.address.take().unwrap_or_default();
         servers.push(seat(DaemonName::Chunkserver(index + 1), name, &mut address, known)?);

@@ -1,0 +1,19 @@
+//! `howdah chunkmaster|chunkserver|jobtracker|tasktracker`: one daemon in the foreground.
+
+use clap::Args;
+
+use super::Global;
+use crate::daemons;
+
+/// Arguments of a daemon that belongs to a host.
+#[derive(Debug, Args)]
+pub(crate) struct HostArgs {
+    /// Which entry of `hosts` this is; may be left out where there is one
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+}
+
+/// Runs `tasktracker`.
+pub(crate) fn tasktracker(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
+    daemons::tasktracker::run(&global.config_file()?, args.host.as_deref())
+}

@@ -1,0 +1,125 @@
+//! What every daemon does before its `run`: configuration, logs, secret, listener, pid file.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clock::wall;
+use config::{Config, HostConfig};
+use daemon::Shutdown;
+use net::{Capability, ClientSettings, Right, Role, Secret};
+
+use super::DaemonName;
+use super::listen::listener;
+use super::pid_file::PidFile;
+use crate::exit::OrEarly;
+
+/// A daemon without the cluster's secret.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{file}: cluster.secret_file names no secret, and daemons prove by it who they are: make one with \
+     `(umask 077; openssl rand -hex 32 > /etc/howdah/secret)`, copy it to every host, and name it there; \
+     `howdah dev` mints its own"
+)]
+pub(crate) struct SecretMissing {
+    file: PathBuf,
+}
+
+/// A daemon that is about to run.
+pub(crate) struct Boot {
+    /// The configuration of all.
+    pub(crate) config: Config,
+    /// The cluster's secret.
+    pub(crate) secret: Secret,
+    file: PathBuf,
+}
+
+impl Boot {
+    /// Reads the configuration and the secret, installs logs and the panic hook. What is wrong is
+    /// decidable without the cluster.
+    pub(crate) fn new(file: &Path) -> anyhow::Result<Self> {
+        let config = config::load(file, &[]).or_early()?;
+        let format = match config.log.format {
+            config::LogFormat::Text => daemon::LogFormat::Text,
+            config::LogFormat::Json => daemon::LogFormat::Json,
+        };
+        daemon::install_logging(format, &config.log.filter).or_early()?;
+        daemon::install_panic_hook();
+        let Some(secret_file) = &config.cluster.secret_file else {
+            return Err(SecretMissing { file: file.to_owned() }).or_early();
+        };
+        let secret = Secret::read_file(secret_file).or_early()?;
+        Ok(Self { config, secret, file: file.to_owned() })
+    }
+
+    /// The worker host called `name`, or the only one there is, with its position from 1.
+    pub(crate) fn host(&self, name: Option<&str>) -> anyhow::Result<(usize, HostConfig)> {
+        let names: Vec<&str> = self.config.hosts.iter().map(|host| host.name.as_str()).collect();
+        let name = match (name, names.as_slice()) {
+            (Some(name), _) => name,
+            (None, [name]) => name,
+            (None, _) => {
+                let file = self.file.display();
+                return Err(anyhow!(
+                    "which host is this? give --host one of those in {file}: {}",
+                    names.join(", ")
+                ))
+                .or_early();
+            }
+        };
+        let host = self.config.host(name).or_early()?;
+        let position = names.iter().position(|known| *known == name).unwrap_or_default();
+        Ok((position + 1, host))
+    }
+
+    /// What requests without a token may do at `address`.
+    pub(crate) fn anonymous(&self, address: &str) -> Option<Capability> {
+        let allowed = self.config.cluster.anonymous_loopback && config::is_loopback(address);
+        allowed.then(|| Capability {
+            subject: "anonymous".to_owned(),
+            role: Role::User,
+            prefixes: vec!["/".to_owned()],
+            rights: vec![Right::Read, Right::Write],
+            expires: ids::UnixMillis(u64::MAX),
+        })
+    }
+
+    /// Time limits of calls to other daemons.
+    pub(crate) fn client(&self) -> ClientSettings {
+        ClientSettings {
+            connect_timeout: self.config.client.connect_timeout.0,
+            request_timeout: self.config.client.request_timeout.0,
+        }
+    }
+
+    /// Listens, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
+    pub(crate) fn run<F, E>(
+        &self,
+        name: &DaemonName,
+        address: &str,
+        serve: impl FnOnce(TcpListener, Shutdown) -> F,
+    ) -> anyhow::Result<()>
+    where
+        F: Future<Output = Result<(), E>>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let handed_down = config::env::process().listen_fd().or_early()?;
+        let listener = listener(address, handed_down).or_early()?;
+        let pid_dir = self.config.cluster.pid_dir.as_deref();
+        let pid_file = pid_dir.map(|folder| PidFile::write(folder, name)).transpose().or_early()?;
+        tracing::info!(%name, address, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let ended = runtime.context("cannot start the async runtime")?.block_on(async {
+            let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+            serve(listener, shutdown).await.map_err(anyhow::Error::from)
+        });
+        drop(pid_file);
+        match ended {
+            Ok(()) => tracing::info!(%name, "stopped"),
+            // The log is where operators look; standard error may be elsewhere.
+            Err(ref error) => tracing::error!(%name, "stopped: {error:#}"),
+        }
+        ended
+    }
+}

@@ -1,0 +1,38 @@
+//! `howdah tasktracker`.
+
+use std::path::Path;
+
+use ids::{HostName, RackName};
+use tasktracker::TasktrackerSettings;
+
+use super::{Boot, DaemonName};
+use crate::exit::OrEarly;
+
+/// Runs the TaskTracker of `host`.
+pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
+    let boot = Boot::new(file)?;
+    let (number, host) = boot.host(host)?;
+    let config = &boot.config;
+    let address = host.tasktracker_address;
+    let settings = TasktrackerSettings {
+        host: host.name.parse::<HostName>().or_early()?,
+        rack: host.rack.parse::<RackName>().or_early()?,
+        address: address.clone(),
+        jobtracker: config.jobtracker.address.clone(),
+        chunkmaster: config.chunkmaster.address.clone(),
+        data_dir: host.tasktracker_dir,
+        slots: config.tasktracker.slots,
+        task_timeout: config.tasktracker.task_timeout.0,
+        log_bytes_max: config.tasktracker.log_bytes_max.0,
+        shuffle_requests_max: config.tasktracker.shuffle_requests_max,
+        task: TasktrackerSettings::task_settings(&config.task, &config.client),
+        client: boot.client(),
+        retry_for: config.client.retry_for.0,
+        secret: boot.secret.clone(),
+        anonymous: boot.anonymous(&address),
+        task_executable: None,
+    };
+    boot.run(&DaemonName::Tasktracker(number), &address, |listener, shutdown| {
+        tasktracker::run(settings, listener, shutdown)
+    })
+}
