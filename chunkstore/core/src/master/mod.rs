@@ -241,7 +241,13 @@ impl Master {
         })
     }
 
-    /// The durable state, for tests and for the journal's snapshots.
+    /// Which cluster this is.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterId {
+        &self.cluster
+    }
+
+    /// The durable state: what recovery must give again.
     #[must_use]
     pub fn durable(&self) -> &Durable {
         &self.durable

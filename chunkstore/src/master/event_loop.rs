@@ -1,0 +1,170 @@
+//! The core in its loop: adapts [`Master`] to `event_loop::Machine`, brings replies back to those who
+//! wait for them, and says notices in the log. No decisions.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chunkstore_core::master::{
+    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo,
+};
+use event_loop::{Handle, Log, Machine, Running, Settings, Step};
+use ids::{Monotonic, Now};
+use tokio::sync::oneshot;
+
+use super::MasterFold;
+use super::metrics::observe_records;
+
+/// Inputs that wait for the loop; beyond that, requests wait before it.
+const QUEUE: usize = 1024;
+
+struct MasterMachine(Master);
+
+impl Machine for MasterMachine {
+    type Input = Input;
+    type Record = Record;
+    type Effect = Effect;
+    type Durable = MasterFold;
+
+    fn handle(&mut self, now: Now, input: Input) -> Step<Record, Effect> {
+        step(self.0.handle(now, input))
+    }
+
+    fn handle_timeout(&mut self, now: Now) -> Step<Record, Effect> {
+        step(self.0.handle_timeout(now))
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.0.poll_timeout()
+    }
+
+    fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
+        Master::refuse(input).map_err(|effect| vec![effect])
+    }
+}
+
+fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
+    observe_records(&records);
+    Step { records, effects }
+}
+
+/// Asks the core. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Core {
+    inputs: Handle<Input>,
+    replies: Arc<Replies>,
+}
+
+/// Why there is no answer, or not the one asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// The core's no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The loop has ended.
+    #[error("the chunk master is shutting down: ask again when it is back")]
+    Stopped,
+}
+
+/// Starts the loop over a recovered state. The first input is on its way when this returns.
+pub(super) async fn start(
+    master: Master,
+    log: Log,
+    snapshot_after_segments: u32,
+) -> (Core, Running<Input>) {
+    let replies = Arc::new(Replies::default());
+    let waiting = Arc::clone(&replies);
+    let effects = move |effect| match effect {
+        Effect::Reply(to, answer) => waiting.answer(to, *answer),
+        Effect::Tell(notice) => say(&notice),
+    };
+    let settings = Settings { queue: QUEUE, snapshot_after_segments };
+    let running = event_loop::start(MasterMachine(master), log, effects, settings);
+    let core = Core { inputs: running.handle.clone(), replies };
+    // A loop that has ended says so to the next who asks.
+    let _ended = core.inputs.send(Input::Start).await;
+    (core, running)
+}
+
+impl Core {
+    /// Sends one input and waits for its reply.
+    pub(super) async fn ask(
+        &self,
+        input: impl FnOnce(ReplyTo) -> Input + Send,
+    ) -> Result<Reply, AskError> {
+        let waiter = self.replies.expect_one();
+        let input = input(waiter.to);
+        self.inputs.send(input).await.map_err(|_| AskError::Stopped)?;
+        waiter.reply().await
+    }
+}
+
+type Answer = Result<Reply, Refusal>;
+
+/// Who waits for which reply. As many as there are requests in flight.
+#[derive(Default)]
+struct Replies {
+    last: AtomicU64,
+    waiting: Mutex<BTreeMap<ReplyTo, oneshot::Sender<Answer>>>,
+}
+
+impl Replies {
+    fn expect_one(self: &Arc<Self>) -> Waiter {
+        let to = ReplyTo(self.last.fetch_add(1, Ordering::Relaxed));
+        let (sender, answer) = oneshot::channel();
+        self.lock().insert(to, sender);
+        Waiter { replies: Arc::clone(self), to, answer }
+    }
+
+    fn answer(&self, to: ReplyTo, answer: Answer) {
+        if let Some(waiting) = self.lock().remove(&to) {
+            // The request was given up; its stamp gets the same answer when it comes again.
+            let _gone = waiting.send(answer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ReplyTo, oneshot::Sender<Answer>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits; a request that is given up waits no more.
+struct Waiter {
+    replies: Arc<Replies>,
+    to: ReplyTo,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Waiter {
+    async fn reply(mut self) -> Result<Reply, AskError> {
+        let answer = (&mut self.answer).await.map_err(|_| AskError::Stopped)?;
+        Ok(answer?)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.replies.lock().remove(&self.to);
+    }
+}
+
+fn say(notice: &Notice) {
+    match notice {
+        Notice::Started { cluster, epoch } => {
+            tracing::info!(%cluster, %epoch, "chunk master serves");
+        }
+        Notice::ServerRegistered { host, address, session } => {
+            tracing::info!(%host, address, session, "chunkserver registered");
+        }
+        Notice::ServerDied { host } => tracing::warn!(%host, "chunkserver counts as dead"),
+        Notice::LeaseExpired { path } => {
+            tracing::warn!(%path, "open file removed: its writer was silent for too long");
+        }
+        Notice::ForeignChunk { host, chunk } => {
+            tracing::warn!(%host, %chunk, "chunk kept that this master never gave out");
+        }
+        Notice::StaleReplica { host, chunk } => {
+            tracing::warn!(%host, %chunk, "replica is not what was sealed");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Which HTTP status each refusal gets: the only place of the chunk master that decides it.
+
+use chunkstore_core::master::{FsError, Refusal, Reply};
+use chunkstore_protocol::ProblemKind;
+use net::Problem;
+
+use super::super::event_loop::AskError;
+
+/// Seconds after which a server that restarts has mostly registered again.
+const RETRY_AFTER: u32 = 1;
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => refused(&refusal),
+            AskError::Stopped => {
+                Self::new(503, ProblemKind::Unavailable.as_str(), error.to_string())
+                    .retry_after(RETRY_AFTER)
+            }
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let (kind, detail) = (refusal.kind(), refusal.to_string());
+    let status = match refusal {
+        Refusal::Files(FsError::NoLiveServers { .. }) => 503,
+        Refusal::Files(FsError::StaleRequest { .. } | FsError::StampReused { .. }) => 409,
+        Refusal::Files(_) | Refusal::Servers(_) => status(kind),
+    };
+    let problem = Problem::new(status, kind.as_str(), detail);
+    if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
+}
+
+fn status(kind: ProblemKind) -> u16 {
+    match kind {
+        ProblemKind::InvalidRequest => 400,
+        ProblemKind::Forbidden => 403,
+        ProblemKind::NotFound | ProblemKind::UnknownChunk => 404,
+        ProblemKind::AlreadyExists
+        | ProblemKind::NotAFolder
+        | ProblemKind::IsAFolder
+        | ProblemKind::FolderNotEmpty
+        | ProblemKind::RenameIntoItself
+        | ProblemKind::StillOpen
+        | ProblemKind::LeaseLost
+        | ProblemKind::TooFewReplicas
+        | ProblemKind::NotRegistered
+        | ProblemKind::WrongCluster
+        | ProblemKind::WrongProtocol
+        | ProblemKind::HostNameTaken => 409,
+        ProblemKind::ChecksumMismatch => 422,
+        ProblemKind::Internal => 500,
+        ProblemKind::Unavailable => 503,
+        ProblemKind::NoServers | ProblemKind::OutOfSpace => 507,
+    }
+}
+
+/// A reply of another kind than its request: a flaw of this program.
+pub(super) fn unexpected(reply: &Reply) -> Problem {
+    tracing::error!(?reply, "a reply that does not answer its request");
+    let detail = "the chunk master gave a reply of another kind; its log says more";
+    Problem::new(500, ProblemKind::Internal.as_str(), detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkstore_core::master::{ServerError, Unfit, UnfitReason};
+    use chunkstore_protocol::{FileId, StorePath};
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status_type_and_remedy() {
+        let path: StorePath = "/in/f".parse().unwrap();
+        let host: ids::HostName = "host-1".parse().unwrap();
+        let unfit = |why| vec![Unfit { host: host.clone(), why }];
+        let not_found = FsError::NotFound {
+            path: path.clone(),
+            folder: "/in".parse().unwrap(),
+            missing: "f".to_owned(),
+        };
+        let no_live = FsError::NoLiveServers {
+            path: path.clone(),
+            needed: 2,
+            unfit: unfit(UnfitReason::Dead),
+        };
+        let no_room = FsError::NoRoom {
+            path: path.clone(),
+            needed: 1,
+            chunk_bytes: 9,
+            unfit: unfit(UnfitReason::NoRoom { free_bytes: 3 }),
+        };
+        let not_registered = ServerError::NotRegistered {
+            host: host.clone(),
+            theirs: ids::Epoch(1),
+            session: 2,
+            ours: ids::Epoch(3),
+        };
+        let table: Vec<(Refusal, u16, &str, &str)> = vec![
+            (not_found.into(), 404, "not-found", "/in has no entry"),
+            (FsError::AlreadyExists { path }.into(), 409, "already-exists", "choose another"),
+            (FsError::LeaseLost { file: FileId(3) }.into(), 409, "lease-lost", "create it again"),
+            (FsError::RootStays.into(), 400, "invalid-request", "/ can't be"),
+            (FsError::JournalFull.into(), 507, "out-of-space", "free space"),
+            (FsError::StampReused { sequence: 4 }.into(), 409, "invalid-request", "anew"),
+            (no_live.into(), 503, "no-servers", "host-1 is dead"),
+            (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
+            (not_registered.into(), 409, "not-registered", "register again"),
+        ];
+        for (refusal, status, kind, remedy) in table {
+            let problem = refused(&refusal);
+            assert_eq!((problem.status, problem.kind.as_str()), (status, kind), "{refusal}");
+            assert!(problem.detail.contains(remedy), "{}", problem.detail);
+            assert_eq!(problem.retry_after.is_some(), status == 503, "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Clients' routes: the namespace and the life of files. A request that names a path needs the right on
+//! it; one that names an open file is checked by its lease, whose holder had the right at the create.
+
+use axum::extract::State;
+use axum::routing::post;
+use chunkstore_core::master::{Input, Mutation, Query, Reply};
+use chunkstore_protocol::{
+    Abandon, Allocate, Allocation, Close, Create, Created, Delete, Done, FileStatus, List, Listing,
+    Locate, Located, Mkdir, Publish, Rename, Renew, Stat,
+};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+
+use super::ServerState;
+use super::error::unexpected;
+use super::tokens::Mint;
+
+const CLIENTS: Access = Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new()
+        .route("/v1/files/create", CLIENTS, post(create))
+        .route("/v1/files/allocate", CLIENTS, post(allocate))
+        .route("/v1/files/close", CLIENTS, post(close))
+        .route("/v1/files/abandon", CLIENTS, post(abandon))
+        .route("/v1/files/renew", CLIENTS, post(renew))
+        .route("/v1/files/stat", CLIENTS, post(stat))
+        .route("/v1/files/list", CLIENTS, post(list))
+        .route("/v1/files/locate", CLIENTS, post(locate))
+        .route("/v1/files/mkdir", CLIENTS, post(mkdir))
+        .route("/v1/files/rename", CLIENTS, post(rename))
+        .route("/v1/files/delete", CLIENTS, post(delete))
+        .route("/v1/files/publish", CLIENTS, post(publish))
+}
+
+async fn create(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Create>,
+) -> Answer<Created> {
+    caller.require(Right::Write, request.path.as_str())?;
+    match state.mutate(Mutation::Create(request)).await? {
+        Reply::Created(mut created) => {
+            created.allocation.token =
+                Mint::new(&state.keyring, &caller).write(&created.allocation);
+            Ok(Json(created))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn allocate(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Allocate>,
+) -> Answer<Allocation> {
+    match state.mutate(Mutation::Allocate(request)).await? {
+        Reply::Allocated(mut allocation) => {
+            allocation.token = Mint::new(&state.keyring, &caller).write(&allocation);
+            Ok(Json(allocation))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn close(State(state): State<ServerState>, Json(request): Json<Close>) -> Answer<FileStatus> {
+    status(state.mutate(Mutation::Close(request)).await?)
+}
+
+async fn abandon(State(state): State<ServerState>, Json(request): Json<Abandon>) -> Answer<Done> {
+    done(state.mutate(Mutation::Abandon(request)).await?)
+}
+
+async fn renew(State(state): State<ServerState>, Json(request): Json<Renew>) -> Answer<Done> {
+    done(state.query(Query::Renew(request)).await?)
+}
+
+async fn stat(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Stat>,
+) -> Answer<FileStatus> {
+    caller.require(Right::Read, request.path.as_str())?;
+    status(state.query(Query::Stat(request)).await?)
+}
+
+async fn list(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<List>,
+) -> Answer<Listing> {
+    caller.require(Right::Read, request.path.as_str())?;
+    match state.query(Query::List(request)).await? {
+        Reply::Listing(listing) => Ok(Json(listing)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn locate(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Locate>,
+) -> Answer<Located> {
+    caller.require(Right::Read, request.path.as_str())?;
+    match state.query(Query::Locate(request)).await? {
+        Reply::Located(mut located) => {
+            let mint = Mint::new(&state.keyring, &caller);
+            for location in &mut located.chunks {
+                location.token = mint.read(location);
+            }
+            Ok(Json(located))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn mkdir(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Mkdir>,
+) -> Answer<Done> {
+    caller.require(Right::Write, request.path.as_str())?;
+    done(state.mutate(Mutation::Mkdir(request)).await?)
+}
+
+async fn rename(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Rename>,
+) -> Answer<Done> {
+    caller.require(Right::Write, request.from.as_str())?;
+    caller.require(Right::Write, request.to.as_str())?;
+    done(state.mutate(Mutation::Rename(request)).await?)
+}
+
+async fn delete(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Delete>,
+) -> Answer<Done> {
+    caller.require(Right::Write, request.path.as_str())?;
+    done(state.mutate(Mutation::Delete(request)).await?)
+}
+
+async fn publish(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Publish>,
+) -> Answer<Done> {
+    caller.require(Right::Write, request.staging.as_str())?;
+    caller.require(Right::Write, request.target.as_str())?;
+    done(state.mutate(Mutation::Publish(request)).await?)
+}
+
+impl ServerState {
+    async fn mutate(&self, request: Mutation) -> Result<Reply, Problem> {
+        Ok(self.core.ask(|to| Input::Mutate(to, request)).await?)
+    }
+
+    async fn query(&self, request: Query) -> Result<Reply, Problem> {
+        Ok(self.core.ask(|to| Input::Query(to, request)).await?)
+    }
+}
+
+fn status(reply: Reply) -> Answer<FileStatus> {
+    match reply {
+        Reply::Status(status) => Ok(Json(status)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn done(reply: Reply) -> Answer<Done> {
+    match reply {
+        Reply::Done => Ok(Json(Done {})),
+        other => Err(unexpected(&other)),
+    }
+}

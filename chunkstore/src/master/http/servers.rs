@@ -1,0 +1,42 @@
+//! Chunkservers' routes: registration and heartbeats.
+
+use axum::extract::State;
+use axum::routing::post;
+use chunkstore_core::master::{Input, Reply};
+use chunkstore_protocol::{
+    RegisterServer, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
+};
+use net::{Access, Json, Problem, Role, Routes};
+
+use super::ServerState;
+use super::error::unexpected;
+
+const SERVERS: Access = Access::Roles(&[Role::Server]);
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new().route("/v1/servers/register", SERVERS, post(register)).route(
+        "/v1/servers/heartbeat",
+        SERVERS,
+        post(heartbeat),
+    )
+}
+
+async fn register(
+    State(state): State<ServerState>,
+    Json(request): Json<RegisterServer>,
+) -> Result<Json<ServerRegistered>, Problem> {
+    match state.core.ask(|to| Input::Register(to, request)).await? {
+        Reply::Registered(registered) => Ok(Json(registered)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn heartbeat(
+    State(state): State<ServerState>,
+    Json(request): Json<ServerHeartbeat>,
+) -> Result<Json<ServerHeartbeatReply>, Problem> {
+    match state.core.ask(|to| Input::Heartbeat(to, request)).await? {
+        Reply::Heartbeat(reply) => Ok(Json(reply)),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,46 @@
+//! The tokens of chunks: who may read a path, or write an open file, may do so with its chunks on every
+//! chunkserver, for a while. The core gives replies without them: it holds no key.
+
+use std::time::Duration;
+
+use chunkstore_protocol::{Allocation, ChunkId, ChunkLocation};
+use ids::UnixMillis;
+use net::{Caller, Capability, Keyring, Right, Role};
+
+/// Readers ask for locations again.
+const READ_FOR: Duration = Duration::from_hours(1);
+/// A chunk is written as slowly as its writer is, but for its lease.
+const WRITE_FOR: Duration = Duration::from_hours(24);
+
+/// Mints tokens for one caller.
+pub(super) struct Mint<'a> {
+    keyring: &'a Keyring,
+    caller: &'a Caller,
+    now: UnixMillis,
+}
+
+impl<'a> Mint<'a> {
+    pub(super) fn new(keyring: &'a Keyring, caller: &'a Caller) -> Self {
+        Self { keyring, caller, now: clock::wall() }
+    }
+
+    /// To write the chunk of this allocation.
+    pub(super) fn write(&self, allocation: &Allocation) -> String {
+        self.mint(allocation.chunk, Right::Write, WRITE_FOR)
+    }
+
+    /// To read the chunk at this location.
+    pub(super) fn read(&self, location: &ChunkLocation) -> String {
+        self.mint(location.chunk, Right::Read, READ_FOR)
+    }
+
+    fn mint(&self, chunk: ChunkId, right: Right, time: Duration) -> String {
+        self.keyring.mint(&Capability {
+            subject: self.caller.0.subject.clone(),
+            role: Role::Task,
+            prefixes: vec![chunk.resource()],
+            rights: vec![right],
+            expires: self.now + time,
+        })
+    }
+}

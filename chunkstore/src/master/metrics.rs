@@ -1,0 +1,58 @@
+//! The chunk master's metrics, and the only place that names them: counters are a fold over the
+//! records, gauges the core's summary as it is at the scrape.
+
+use std::time::Duration;
+
+use chunkstore_core::master::{Record, Summary};
+use metrics::{counter, gauge, histogram};
+
+/// Counts what is journaled.
+pub(super) fn observe_records(records: &[Record]) {
+    for record in records {
+        counter!("howdah_chunkmaster_records_total", "record" => kind(record)).increment(1);
+    }
+}
+
+/// Counts a request and its time, by the route's pattern.
+pub(super) fn observe_request(route: &str, status: u16, time: Duration) {
+    let labels = [("route", route.to_owned()), ("status", status.to_string())];
+    histogram!("howdah_chunkmaster_request_seconds", &labels).record(time);
+}
+
+/// Sets the gauges.
+pub(super) fn observe_summary(summary: &Summary) {
+    let gauges = [
+        ("howdah_chunkmaster_files", summary.files),
+        ("howdah_chunkmaster_open_files", summary.open_files),
+        ("howdah_chunkmaster_folders", summary.folders),
+        ("howdah_chunkmaster_chunks", summary.chunks),
+        ("howdah_chunkmaster_servers_live", summary.servers_live),
+        ("howdah_chunkmaster_servers_dead", summary.servers_dead),
+        ("howdah_chunkmaster_capacity_bytes", summary.capacity_bytes),
+        ("howdah_chunkmaster_free_bytes", summary.free_bytes),
+        ("howdah_chunkmaster_commands_pending", summary.commands_pending),
+        ("howdah_chunkmaster_epoch", summary.epoch),
+    ];
+    for (name, value) in gauges {
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+        gauge!(name).set(value as f64);
+    }
+}
+
+fn kind(record: &Record) -> &'static str {
+    match record {
+        Record::ClusterInitialised { .. } => "cluster_initialised",
+        Record::Started { .. } => "started",
+        Record::FileCreated { .. } => "file_created",
+        Record::ChunkAllocated { .. } => "chunk_allocated",
+        Record::FileClosed { .. } => "file_closed",
+        Record::FileAbandoned { .. } => "file_abandoned",
+        Record::LeaseExpired { .. } => "lease_expired",
+        Record::FoldersMade { .. } => "folders_made",
+        Record::Renamed { .. } => "renamed",
+        Record::Deleted { .. } => "deleted",
+        Record::WinnersGathered { .. } => "winners_gathered",
+        Record::Published { .. } => "published",
+        Record::Reclaimed { .. } => "reclaimed",
+    }
+}

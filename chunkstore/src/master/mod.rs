@@ -1,0 +1,19 @@
+//! The chunk master's daemon: the shell around `chunkstore_core::master`. [`run`] wires journal, event
+//! loop and HTTP; [`init`] makes a new cluster. What is decided stands in the core, statuses in
+//! `http/error.rs`, metric names in `metrics.rs`. Called by `howdah chunkmaster`.
+
+mod event_loop;
+mod fold;
+mod http;
+mod init;
+mod metrics;
+mod run;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+pub use fold::MasterFold;
+pub use init::{InitError, init};
+pub use run::{RunError, run};
+pub use settings::MasterSettings;

@@ -1,0 +1,85 @@
+//! The chunk master's one wiring function: journal, core, loop, HTTP; and down again in reverse.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use chunkstore_core::master::{Input, Master};
+use daemon::{Health, Metrics, Shutdown};
+use event_loop::{RecoverError, Recovered, recover};
+use ids::UnixMillis;
+use net::{Capability, Guard, Right, Role};
+
+use super::event_loop::{AskError, start};
+use super::http::{ServerState, router};
+use super::{MasterFold, MasterSettings};
+
+/// Why the chunk master does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its journal can't be read.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// Its journal was never finished.
+    #[error("the journal in {} holds no cluster: start once with --init", data_dir.display())]
+    NotInitialised {
+        /// The journal's folder.
+        data_dir: PathBuf,
+    },
+    /// Its listener can't be used.
+    #[error("the chunk master can't serve on its listener: {0}")]
+    Listen(#[from] io::Error),
+    /// The loop ended before it served.
+    #[error("the chunk master stopped before it served; see the log")]
+    Stopped,
+}
+
+/// Runs the chunk master until `shutdown`. It serves once its new term is on disk.
+///
+/// # Errors
+/// When it can't start: no journal, one that can't be read, or a listener that can't be used.
+pub async fn run(
+    settings: MasterSettings,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let Recovered { durable, log } = recover_state(&settings).await?;
+    let master = Master::recover(settings.core(), durable.0);
+    let master =
+        master.map_err(|_| RunError::NotInitialised { data_dir: settings.data_dir.clone() })?;
+    let cluster = master.cluster().clone();
+    let (core, running) = start(master, log, settings.snapshot_after_segments).await;
+    // The first answer leaves when the new term is on disk.
+    let answered = core.ask(Input::Summarise).await;
+    answered.map_err(|_: AskError| RunError::Stopped)?;
+
+    let health = Health::default();
+    let anonymous = anonymous(&settings, &listener)?;
+    let guard = Guard { keyring: settings.keyring.clone(), anonymous };
+    let state = ServerState { core, keyring: settings.keyring, cluster };
+    let router = router(state, guard, health.clone(), Metrics::install());
+    health.ready();
+    let served = net::serve(listener, router, async move { shutdown.wait().await }).await;
+    health.not_ready("shutting down");
+    running.stop().await;
+    Ok(served?)
+}
+
+/// Reads the journal on a thread that may block.
+async fn recover_state(settings: &MasterSettings) -> Result<Recovered<MasterFold>, RunError> {
+    let (dir, options) = (settings.data_dir.clone(), settings.journal());
+    let recovered = tokio::task::spawn_blocking(move || recover::<MasterFold>(&dir, options)).await;
+    Ok(recovered.map_err(|_panicked| RunError::Stopped)??)
+}
+
+/// What callers without a token may do: what a user may, on loopback, if the configuration says so.
+fn anonymous(settings: &MasterSettings, listener: &TcpListener) -> io::Result<Option<Capability>> {
+    let loopback = listener.local_addr()?.ip().is_loopback();
+    Ok((settings.anonymous_loopback && loopback).then(|| Capability {
+        subject: "anonymous".to_owned(),
+        role: Role::User,
+        prefixes: vec!["/".to_owned()],
+        rights: vec![Right::Read, Right::Write],
+        expires: UnixMillis(u64::MAX),
+    }))
+}

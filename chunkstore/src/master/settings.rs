@@ -1,0 +1,49 @@
+//! What the configuration says to the chunk master, parsed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use net::Keyring;
+
+/// Settings of one chunk master.
+#[derive(Clone, Debug)]
+pub struct MasterSettings {
+    /// Folder of the journal.
+    pub data_dir: PathBuf,
+    /// Replicas asked for where a client does not say.
+    pub replication: u8,
+    /// Length limit of chunks where a client does not say, bytes.
+    pub chunk_bytes: u64,
+    /// Time between a chunkserver's heartbeats; told at registration.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a chunkserver counts as dead.
+    pub dead_after: Duration,
+    /// How long a writer's lease lasts without a renewal.
+    pub lease: Duration,
+    /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
+    pub journal_segment_bytes: u64,
+    /// Closed journal segments that make a new snapshot.
+    pub snapshot_after_segments: u32,
+    /// Verifies callers' tokens and mints those for chunks.
+    pub keyring: Keyring,
+    /// Whether requests without a token may do what a user may, if the listener is on loopback.
+    pub anonymous_loopback: bool,
+}
+
+impl MasterSettings {
+    /// What the state machine is told.
+    pub(super) fn core(&self) -> chunkstore_core::master::Settings {
+        chunkstore_core::master::Settings {
+            replication: self.replication,
+            chunk_bytes: self.chunk_bytes,
+            heartbeat_interval: self.heartbeat_interval,
+            dead_after: self.dead_after,
+            lease: self.lease,
+        }
+    }
+
+    /// How the journal is kept.
+    pub(super) fn journal(&self) -> journal::Options {
+        journal::Options { segment_bytes: self.journal_segment_bytes }
+    }
+}

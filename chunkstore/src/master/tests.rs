@@ -1,0 +1,353 @@
+//! The chunk master behind real HTTP and a real journal in a temporary folder.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use chunkstore_protocol::*;
+use daemon::Shutdown;
+use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp};
+use net::{CallError, Capability, Client, ClientSettings, Keyring, Right, Role, Secret};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const SEGMENT: u64 = 2 << 20;
+
+fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
+    MasterSettings {
+        data_dir: data_dir.to_owned(),
+        replication: 2,
+        chunk_bytes: 1 << 20,
+        heartbeat_interval: Duration::from_secs(1),
+        dead_after: Duration::from_secs(60),
+        lease: Duration::from_secs(60),
+        journal_segment_bytes: SEGMENT,
+        snapshot_after_segments: 1,
+        keyring: keyring.clone(),
+        anonymous_loopback: true,
+    }
+}
+
+struct Cluster {
+    dir: tempfile::TempDir,
+    keyring: Keyring,
+    id: ClusterId,
+    address: String,
+    shutdown: Shutdown,
+    master: JoinHandle<Result<(), RunError>>,
+    sequence: u64,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = Keyring::new(&Secret::random());
+        let id = init(dir.path(), SEGMENT).unwrap();
+        let (address, shutdown, master) = serve(dir.path(), &keyring).await;
+        Self { dir, keyring, id, address, shutdown, master, sequence: 0 }
+    }
+
+    async fn restart(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    async fn start_again(&mut self) {
+        let (address, shutdown, master) = serve(self.dir.path(), &self.keyring).await;
+        (self.address, self.shutdown, self.master) = (address, shutdown, master);
+    }
+
+    async fn stop(&mut self) {
+        self.shutdown.trigger();
+        (&mut self.master).await.unwrap().unwrap();
+    }
+
+    fn client(&self, role: Role, prefix: &str) -> Client {
+        let settings = ClientSettings {
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+        };
+        let expires = clock::wall() + Duration::from_secs(600);
+        Client::new(settings).with_token(self.keyring.mint(&Capability {
+            subject: "tester".to_owned(),
+            role,
+            prefixes: vec![prefix.to_owned()],
+            rights: vec![Right::Read, Right::Write],
+            expires,
+        }))
+    }
+
+    async fn call<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+    ) -> Result<A, CallError> {
+        self.client(Role::User, "/").post(&self.address, path, request).await
+    }
+
+    fn stamp(&mut self) -> RequestStamp {
+        self.sequence += 1;
+        RequestStamp { client: "client-1".parse().unwrap(), slot: 0, sequence: self.sequence }
+    }
+
+    async fn register(&self, n: u16) -> ServerRegistered {
+        let request = RegisterServer {
+            protocol: PROTOCOL_VERSION,
+            cluster: Some(self.id.clone()),
+            host: host(n),
+            rack: RackName::default_rack(),
+            address: format!("127.0.0.1:{n}"),
+            incarnation: u64::from(n),
+            capacity_bytes: 1 << 40,
+            free_bytes: 1 << 40,
+        };
+        let server = self.client(Role::Server, "/");
+        server.post(&self.address, "/v1/servers/register", &request).await.unwrap()
+    }
+
+    async fn mkdir(&mut self, path: &str) -> Result<Done, CallError> {
+        let path = path.parse().unwrap();
+        let request = Mkdir { stamp: self.stamp(), path, parents: false };
+        self.call("/v1/files/mkdir", &request).await
+    }
+
+    async fn names(&self, path: &str) -> Vec<String> {
+        let request = List { path: path.parse().unwrap(), after: None, limit: 100 };
+        let listing: Listing = self.call("/v1/files/list", &request).await.unwrap();
+        listing.entries.into_iter().map(|entry| entry.path.to_string()).collect()
+    }
+
+    async fn text(&self, path: &str) -> String {
+        let client = self.client(Role::User, "/");
+        let request = client.request(net::reqwest::Method::GET, &self.address, path);
+        client.send(&self.address, request).await.unwrap().text().await.unwrap()
+    }
+}
+
+async fn serve(
+    dir: &Path,
+    keyring: &Keyring,
+) -> (String, Shutdown, JoinHandle<Result<(), RunError>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let shutdown = Shutdown::default();
+    let master = tokio::spawn(run(settings(dir, keyring), listener, shutdown.clone()));
+    (address, shutdown, master)
+}
+
+fn host(n: u16) -> HostName {
+    format!("host-{n}").parse().unwrap()
+}
+
+fn create(stamp: RequestStamp, path: &str) -> Create {
+    Create {
+        stamp,
+        path: path.parse().unwrap(),
+        parents: false,
+        replication: None,
+        chunk_bytes: None,
+        writer_host: None,
+    }
+}
+
+fn problem<T: std::fmt::Debug>(result: Result<T, CallError>) -> (u16, String) {
+    match result.unwrap_err() {
+        CallError::Problem { problem, .. } => (problem.status, problem.kind),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_written_read_and_deleted_over_http() {
+    let mut cluster = Cluster::start().await;
+    let registered = cluster.register(1).await;
+    cluster.register(2).await;
+    assert_eq!((&registered.cluster, registered.epoch), (&cluster.id, Epoch(1)));
+    let request = create(cluster.stamp(), "/f");
+    let created: Created = cluster.call("/v1/files/create", &request).await.unwrap();
+    let Allocation { chunk, version, pipeline, token } = created.allocation;
+    let write = cluster.keyring.verify(&token, clock::wall()).unwrap();
+    assert!(write.permits(Right::Write, &chunk.resource()));
+    assert!(!write.permits(Right::Read, &chunk.resource()) && !write.permits(Right::Write, "/f"));
+    assert_eq!(write.role, Role::Task);
+
+    let servers: Vec<_> = pipeline.into_iter().map(|server| server.host).collect();
+    let sealed = Some(SealedChunk { chunk, version, length: 5, checksum: 9, servers });
+    let request = Close { stamp: cluster.stamp(), file: created.file, sealed, abandoned: None };
+    let status: FileStatus = cluster.call("/v1/files/close", &request).await.unwrap();
+    assert!(matches!(status.kind, FileKind::File { length: 5, open: false, .. }));
+
+    let request = Locate { path: "/f".parse().unwrap(), offset: 0, length: None };
+    let located: Located = cluster.call("/v1/files/locate", &request).await.unwrap();
+    assert_eq!((located.chunks.len(), located.chunks[0].servers.len()), (1, 2));
+    let read = cluster.keyring.verify(&located.chunks[0].token, clock::wall()).unwrap();
+    assert!(read.permits(Right::Read, &chunk.resource()));
+    assert!(!read.permits(Right::Write, &chunk.resource()));
+
+    let path = "/f".parse().unwrap();
+    let request = Delete { stamp: cluster.stamp(), path, recursive: false };
+    let _: Done = cluster.call("/v1/files/delete", &request).await.unwrap();
+    let heartbeat = ServerHeartbeat {
+        host: host(1),
+        epoch: registered.epoch,
+        session: registered.session,
+        number: HeartbeatNumber(1),
+        capacity_bytes: 1 << 40,
+        free_bytes: 1 << 40,
+        events: Vec::new(),
+        report_complete: true,
+        commands_done: 0,
+    };
+    let server = cluster.client(Role::Server, "/");
+    let reply: ServerHeartbeatReply =
+        server.post(&cluster.address, "/v1/servers/heartbeat", &heartbeat).await.unwrap();
+    let item = ServerCommand::Delete { chunk, version };
+    assert_eq!(reply.commands, [Numbered { number: 1, item }]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_master_knows_all_that_it_acknowledged_and_answers_retries_alike() {
+    let mut cluster = Cluster::start().await;
+    cluster.register(1).await;
+    cluster.register(2).await;
+    cluster.mkdir("/d").await.unwrap();
+    let request = create(cluster.stamp(), "/d/f");
+    let mut first: Created = cluster.call("/v1/files/create", &request).await.unwrap();
+    cluster.restart().await;
+    assert_eq!(cluster.names("/d").await, ["/d/f"]);
+    let mut again: Created = cluster.call("/v1/files/create", &request).await.unwrap();
+    // Tokens are minted anew.
+    first.allocation.token.clear();
+    again.allocation.token.clear();
+    assert_eq!(again, first);
+    let info: ClusterInfo =
+        cluster.client(Role::Server, "/").get(&cluster.address, "/v1/cluster").await.unwrap();
+    assert_eq!((info.cluster, info.epoch), (cluster.id.clone(), Epoch(2)));
+    let request = create(cluster.stamp(), "/g");
+    let refused = cluster.call::<_, Created>("/v1/files/create", &request).await;
+    assert_eq!(problem(refused), (503, "no-servers".to_owned()), "none has registered again");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn state_survives_snapshots_of_many_segments() {
+    let mut cluster = Cluster::start().await;
+    let long = "x".repeat(200);
+    let mut expected = Vec::new();
+    // About 5 MiB of records: two segments are closed and folded into a snapshot.
+    for n in 0..20 {
+        let deep: String = (0..19).map(|part| format!("/{part:02}{long}")).collect();
+        let path: StorePath = format!("/{n:02}{deep}").parse().unwrap();
+        for _ in 0..32 {
+            let request = Mkdir { stamp: cluster.stamp(), path: path.clone(), parents: true };
+            let _: Done = cluster.call("/v1/files/mkdir", &request).await.unwrap();
+            let top = format!("/{n:02}").parse().unwrap();
+            let request = Delete { stamp: cluster.stamp(), path: top, recursive: true };
+            let _: Done = cluster.call("/v1/files/delete", &request).await.unwrap();
+        }
+        let request = Mkdir { stamp: cluster.stamp(), path, parents: true };
+        let _: Done = cluster.call("/v1/files/mkdir", &request).await.unwrap();
+        expected.push(format!("/{n:02}"));
+    }
+    cluster.stop().await;
+    assert!(journal::latest_snapshot(cluster.dir.path()).unwrap().is_some());
+    cluster.start_again().await;
+    assert_eq!(cluster.names("/").await, expected);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn roles_and_prefixes_are_enforced() {
+    let mut cluster = Cluster::start().await;
+    cluster.mkdir("/mine").await.unwrap();
+    let forbidden = (403, "forbidden".to_owned());
+    let stat = |path: &str| Stat { path: path.parse().unwrap() };
+    let task = cluster.client(Role::Task, "/mine");
+    let address = cluster.address.clone();
+    let allowed = task.post::<_, FileStatus>(&address, "/v1/files/stat", &stat("/mine")).await;
+    assert!(allowed.is_ok());
+    let outside = task.post::<_, FileStatus>(&address, "/v1/files/stat", &stat("/")).await;
+    assert_eq!(problem(outside), forbidden);
+    let (from, to) = ("/mine".parse().unwrap(), "/other".parse().unwrap());
+    let request = Rename { stamp: cluster.stamp(), from, to };
+    let stolen = task.post::<_, Done>(&address, "/v1/files/rename", &request).await;
+    assert_eq!(problem(stolen), forbidden);
+    let server = cluster.client(Role::Server, "/");
+    let refused = server.post::<_, FileStatus>(&address, "/v1/files/stat", &stat("/")).await;
+    assert_eq!(problem(refused), forbidden);
+    let request = serde_json::json!({});
+    let user = cluster.client(Role::User, "/");
+    let refused =
+        user.post::<_, ServerRegistered>(&address, "/v1/servers/register", &request).await;
+    assert_eq!(problem(refused), forbidden);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_without_a_token_is_a_user_on_loopback_and_no_server() {
+    let mut cluster = Cluster::start().await;
+    let settings = ClientSettings {
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(30),
+    };
+    let anyone = Client::new(settings);
+    let stat = Stat { path: StorePath::root() };
+    let root: FileStatus = anyone.post(&cluster.address, "/v1/files/stat", &stat).await.unwrap();
+    assert_eq!(root.kind, FileKind::Folder);
+    let body = serde_json::json!({});
+    let refused = anyone
+        .post::<_, ServerHeartbeatReply>(&cluster.address, "/v1/servers/heartbeat", &body)
+        .await;
+    assert_eq!(problem(refused).0, 403);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_and_health_tell_the_state() {
+    let mut cluster = Cluster::start().await;
+    cluster.register(1).await;
+    cluster.mkdir("/d").await.unwrap();
+    assert_eq!(cluster.text("/readyz").await, "ready\n");
+    let text = cluster.text("/metrics").await;
+    for line in [
+        "howdah_chunkmaster_servers_live",
+        "howdah_chunkmaster_files",
+        "howdah_chunkmaster_records_total{record=\"folders_made\"}",
+        "howdah_chunkmaster_request_seconds_count{route=\"/v1/files/mkdir\",status=\"200\"}",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "no {line} in\n{text}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_is_initialised_once_and_never_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = Keyring::new(&Secret::random());
+    let (_, _, master) = serve(dir.path(), &keyring).await;
+    let error = master.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("--init"), "{error}");
+
+    let options = journal::Options { segment_bytes: SEGMENT };
+    journal::Journal::create(dir.path(), options).unwrap();
+    let (_, _, master) = serve(dir.path(), &keyring).await;
+    let error = master.await.unwrap().unwrap_err();
+    assert!(matches!(error, RunError::NotInitialised { .. }), "{error}");
+    init(dir.path(), SEGMENT).unwrap();
+    let error = init(dir.path(), SEGMENT).unwrap_err().to_string();
+    assert!(error.contains("already"), "{error}");
+}
+
+#[tokio::test]
+async fn a_second_master_on_the_same_folder_is_refused() {
+    let mut cluster = Cluster::start().await;
+    assert!(cluster.names("/").await.is_empty());
+    let (_, _, second) = serve(cluster.dir.path(), &cluster.keyring).await;
+    let error = second.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    cluster.stop().await;
+}
