@@ -1,1 +1,57 @@
-//! The pure scheduler: jobs, tasks, attempts, trackers, placement, commit.
+//! The pure scheduler: jobs, tasks, attempts, trackers, placement, commit. No I/O, no clock, no
+//! randomness: `jobtracker`'s event loop brings inputs with the time, journals the records and carries
+//! out the effects; it alone calls this crate.
+//!
+//! - `machine`: [`Core`], which leads each input to its rules;
+//! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
+//! - `submit`, `spec`: a job's beginning; `commit`: its end;
+//! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to;
+//! - `trackers`, `registration`, `heartbeat`: the TaskTrackers;
+//! - `schedule`, `locality`: which task runs where;
+//! - `queries`, `summary`: what may be asked.
+
+mod attempt;
+mod commit;
+mod counters;
+mod date;
+mod durable;
+mod heartbeat;
+mod invariants;
+mod job;
+mod locality;
+mod machine;
+mod messages;
+mod queries;
+mod records;
+mod recovery;
+mod registration;
+mod schedule;
+mod settings;
+mod spec;
+#[cfg(test)]
+mod stories;
+mod submit;
+mod summary;
+mod task;
+mod timers;
+mod trackers;
+
+use std::time::Duration;
+
+pub use durable::Durable;
+pub use job::staging_folder;
+pub use machine::Core;
+pub use messages::{
+    Effect, Input, Output, Part, Plan, Query, Refusal, Reply, ReplyTo, StoreOutcome,
+};
+pub use queries::WAIT_MAX;
+pub use records::{Home, IdempotencyKey, PlannedSplit, Record, SplitList, StagedSplits};
+pub use registration::SLOTS_MAX;
+pub use settings::{Settings, recovery_grace};
+pub use spec::{InvalidJob, STAGING_ROOT, is_within, validate};
+pub use submit::{KEY_BYTES_MAX, SPLITS_MAX, UNFINISHED_JOBS_MAX};
+pub use summary::{Launches, Summary, TaskGauges};
+pub use task::ATTEMPTS_PER_TERM;
+
+/// Time before a call to the chunk store is made again, after the edge gave up retrying it.
+pub const STORE_RETRY: Duration = Duration::from_secs(1);

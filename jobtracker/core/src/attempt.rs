@@ -1,0 +1,266 @@
+//! What attempts come to: they win, fail, are lost, or their outputs are. Trackers' words arrive here
+//! through `heartbeat` and `registration`.
+
+use ids::{HostName, Now};
+use mapreduce_protocol::{
+    AttemptId, AttemptResult, AttemptState, Failure, FailureKind, JobId, JobState, MapEvent,
+    TaskId, TaskKind, TrackerCommand, TrackerEvent,
+};
+
+use crate::durable::EndedAttempt;
+use crate::machine::{Core, Fifo};
+use crate::records::Record;
+
+/// Length limit of a failure's message, bytes.
+const MESSAGE_BYTES_MAX: usize = 8 << 10;
+/// Length limit of an output's digest, bytes.
+const DIGEST_BYTES_MAX: usize = 64;
+/// Counters of one attempt, at most.
+const COUNTERS_MAX: usize = 1024;
+
+impl Core {
+    /// The tracker on `host` tells something for the first time.
+    pub(crate) fn handle_event(&mut self, now: Now, host: &HostName, event: TrackerEvent) {
+        match event {
+            TrackerEvent::Succeeded { attempt, result } => {
+                self.free_slot(host, attempt);
+                self.on_succeeded(host, attempt, result);
+            }
+            TrackerEvent::Failed { attempt, failure } => {
+                self.free_slot(host, attempt);
+                self.on_failed(now, host, attempt, failure);
+            }
+            TrackerEvent::FetchFailed { reduce: _, map, message: _ } => self.on_fetch_failed(map),
+            TrackerEvent::MapOutputLost { attempt } => self.on_output_lost(attempt),
+        }
+    }
+
+    fn free_slot(&mut self, host: &HostName, attempt: AttemptId) {
+        if let Some(tracker) = self.trackers.get_mut(host) {
+            tracker.free(attempt);
+            self.unsettled = true;
+        }
+    }
+
+    /// The first attempt to succeed wins, also one that had been given up: its output is as good.
+    fn on_succeeded(&mut self, host: &HostName, attempt: AttemptId, mut result: AttemptResult) {
+        let task = attempt.task;
+        let job = task.job;
+        let Some(live) = self.live(job) else { return };
+        let winner = match self.durable.task(task) {
+            Some(entry) => entry.winner.as_ref().map(|winner| winner.number),
+            None => return,
+        };
+        if winner == Some(attempt.number) {
+            return;
+        }
+        if winner.is_some() || live.committing {
+            return self.drop_output(host, attempt);
+        }
+        if live.is_live(attempt) {
+            self.live_mut(job).and_then(|live| live.take_live(task));
+        } else {
+            self.kill_live(task, "another attempt of its task succeeded first");
+        }
+        if let Some(live) = self.live_mut(job) {
+            live.stop_waiting(task);
+        }
+        result.digest = cut(result.digest, DIGEST_BYTES_MAX);
+        let other_bytes = task.kind == TaskKind::Map
+            && self.durable.task(task).is_some_and(|e| e.lost_other_than(&result.digest));
+        self.record(Record::TaskSucceeded {
+            attempt,
+            host: host.clone(),
+            digest: result.digest,
+            counters: result.counters.into_iter().take(COUNTERS_MAX).collect(),
+        });
+        if other_bytes {
+            self.undo_reduces(attempt);
+        }
+        if task.kind == TaskKind::Map {
+            self.announce(attempt);
+        }
+        self.unsettled = true;
+        self.commit_if_done(job);
+    }
+
+    /// A map made other bytes than before: no reduce that may have read the old ones may stand.
+    fn undo_reduces(&mut self, map: AttemptId) {
+        let job = map.task.job;
+        let Some(entry) = self.durable.running(job) else { return };
+        let n_reduces = u32::try_from(entry.reduces.len()).unwrap_or(u32::MAX);
+        if entry.reduces_done > 0 {
+            self.record(Record::ReducesUndone { map });
+        }
+        for task in (0..n_reduces).map(|index| job.task(TaskKind::Reduce, index)) {
+            self.kill_live(task, "a map that it may have read was run again and made other bytes");
+            self.wait_again(task);
+        }
+    }
+
+    /// Tells the reduces where a map's winning output is. Nothing if its tracker is not there, or if
+    /// there are no reduces.
+    pub(crate) fn announce(&mut self, attempt: AttemptId) {
+        let Some(entry) = self.durable.running(attempt.task.job) else { return };
+        let winner = entry.maps.get(attempt.task.index as usize).and_then(|e| e.winner.as_ref());
+        let (Some(winner), true) = (winner, entry.needs_map_outputs()) else { return };
+        let Some(tracker) = self.trackers.get(&winner.host) else { return };
+        let event = MapEvent::Available {
+            attempt,
+            host: winner.host.clone(),
+            address: tracker.address.clone(),
+            digest: winner.digest.clone(),
+        };
+        let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
+        if let Some(live) = jobs.get_mut(&Fifo::of(attempt.task.job)) {
+            live.unreported.remove(&attempt.task.index);
+            live.publish_event(event, trackers);
+        }
+    }
+
+    fn on_failed(&mut self, now: Now, host: &HostName, attempt: AttemptId, mut failure: Failure) {
+        if let FailureKind::FetchFailed { map_attempt, .. } = failure.kind {
+            self.on_fetch_failed(map_attempt);
+        }
+        let task = attempt.task;
+        if !self.live(task.job).is_some_and(|live| live.is_live(attempt)) {
+            return;
+        }
+        self.live_mut(task.job).and_then(|live| live.take_live(task));
+        if !failure.kind.counts() {
+            self.count_killed(attempt, host.clone());
+            return self.wait_again(task);
+        }
+        failure.message = cut(failure.message, MESSAGE_BYTES_MAX);
+        self.record(Record::AttemptFailed { attempt, host: host.clone(), failure });
+        if let Some(live) = self.live_mut(task.job) {
+            live.tasks_mut(task.kind).tally.failed += 1;
+            if let Some(state) = live.task_mut(task) {
+                state.avoid = Some(host.clone());
+            }
+        }
+        match self.why_given_up(task) {
+            Some(reason) => self.end_job(now, task.job, JobState::Failed, Some(reason)),
+            None => self.wait_again(task),
+        }
+    }
+
+    /// Why `task` fails its job, if its tries are used up.
+    fn why_given_up(&self, task: TaskId) -> Option<String> {
+        let max_attempts = self.durable.job(task.job)?.max_attempts as usize;
+        let failures = &self.durable.task(task)?.failures;
+        let last = failures.last().filter(|_| failures.len() >= max_attempts)?;
+        let hosts: Vec<_> = failures.iter().map(|failed| failed.host.as_str()).collect();
+        Some(format!(
+            "{task} failed {} times (on {}), last: {}",
+            failures.len(),
+            hosts.join(", "),
+            last.failure.message
+        ))
+    }
+
+    /// A reduce can't fetch a map's output: once is chance, several times, or from a tracker that is
+    /// not there, means that the map must run again.
+    fn on_fetch_failed(&mut self, map: AttemptId) {
+        let Some(winner) = self.durable.task(map.task).and_then(|entry| entry.winner.as_ref())
+        else {
+            return;
+        };
+        if winner.number != map.number || map.task.kind != TaskKind::Map {
+            return;
+        }
+        let reachable = self.trackers.is_live(&winner.host);
+        let reports_max = self.settings.fetch_failures_max;
+        let Some(live) = self.live_mut(map.task.job) else { return };
+        let reports = live.fetch_reports.entry(map).or_default();
+        *reports += 1;
+        // After a restart of the JobTracker a tracker that is not there yet has not lost anything.
+        let unreported = live.unreported.contains(&map.task.index);
+        if *reports >= reports_max || (!reachable && !unreported) {
+            self.on_output_lost(map);
+        }
+    }
+
+    /// The output of a map is gone; if a reduce may still want it, the map runs again.
+    pub(crate) fn on_output_lost(&mut self, map: AttemptId) {
+        let Some(entry) = self.durable.running(map.task.job) else { return };
+        let winner = entry.maps.get(map.task.index as usize).and_then(|e| e.winner.as_ref());
+        let Some(winner) = winner.filter(|winner| winner.number == map.number) else { return };
+        if map.task.kind != TaskKind::Map || !entry.needs_map_outputs() {
+            return;
+        }
+        let host = winner.host.clone();
+        self.record(Record::MapOutputLost { attempt: map });
+        self.drop_output(&host, map);
+        let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
+        if let Some(live) = jobs.get_mut(&Fifo::of(map.task.job)) {
+            live.unreported.remove(&map.task.index);
+            live.fetch_reports.remove(&map);
+            live.publish_event(MapEvent::Withdrawn { attempt: map }, trackers);
+            if let Some(state) = live.task_mut(map.task) {
+                state.ran_before = true;
+            }
+        }
+        self.wait_again(map.task);
+    }
+
+    /// The tracker that ran `attempt` is gone, or does not know it: it is run elsewhere, and the loss
+    /// does not count against it.
+    pub(crate) fn on_attempt_lost(&mut self, attempt: AttemptId, host: &HostName) {
+        let task = attempt.task;
+        if self.live(task.job).is_some_and(|live| live.is_live(attempt)) {
+            self.live_mut(task.job).and_then(|live| live.take_live(task));
+            self.count_killed(attempt, host.clone());
+            self.wait_again(task);
+        }
+    }
+
+    /// `task` waits for a slot again, unless it runs, has a winner, or its job is past that.
+    pub(crate) fn wait_again(&mut self, task: TaskId) {
+        let needed = self.durable.task(task).is_some_and(|entry| entry.winner.is_none());
+        let (jobs, trackers) = (&mut self.jobs, &self.trackers);
+        let Some(live) = jobs.get_mut(&Fifo::of(task.job)) else { return };
+        if needed && !live.committing && live.live(task).is_none() {
+            live.task_waits(task, trackers);
+            self.unsettled = true;
+        }
+    }
+
+    pub(crate) fn count_killed(&mut self, attempt: AttemptId, host: HostName) {
+        self.counted.attempts_killed += 1;
+        if let Some(live) = self.live_mut(attempt.task.job) {
+            let state = AttemptState::Killed;
+            live.count_killed(EndedAttempt { attempt, host, state, failure: None });
+        }
+    }
+
+    /// Nobody will ask for this map output any more.
+    pub(crate) fn drop_output(&mut self, host: &HostName, attempt: AttemptId) {
+        if attempt.task.kind == TaskKind::Map && self.has_reduces(attempt.task.job) {
+            self.trackers.tell(host, TrackerCommand::DropMapOutput { attempt });
+        }
+    }
+
+    fn has_reduces(&self, job: JobId) -> bool {
+        self.durable.job(job).is_some_and(|entry| entry.n_reduces > 0)
+    }
+}
+
+/// `text` without what is beyond `bytes_max`.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(super::cut("abc".to_owned(), 3), "abc");
+        assert_eq!(super::cut("aßc".to_owned(), 2), "a…");
+    }
+}

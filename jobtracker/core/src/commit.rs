@@ -1,0 +1,161 @@
+//! A job's end. Winners are chosen one by one as attempts succeed; when every task has one, the chunk
+//! master publishes them in one transaction, and only then has the job succeeded.
+
+use ids::Now;
+use mapreduce_protocol::{JobId, JobState, TaskId, TaskKind, TrackerCommand};
+
+use crate::durable::{RunningEntry, Stage, TaskEntry};
+use crate::job::{StoreCall, staging_folder};
+use crate::machine::{Core, Fifo};
+use crate::messages::{Effect, Part, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::records::Record;
+use crate::timers::Timer;
+use crate::trackers::Occupied;
+
+impl Core {
+    /// Publishes the output if every task has its winner.
+    pub(crate) fn commit_if_done(&mut self, job: JobId) {
+        let done = self.durable.running(job).is_some_and(RunningEntry::is_done);
+        let Some(live) = self.live_mut(job) else { return };
+        if done && !live.committing {
+            live.committing = true;
+            self.end_attempts(job, "the job's output is complete");
+            self.call_store(job, StoreCall::Publish);
+        }
+    }
+
+    /// Asks for the publication. The stamp is the job's id: a second one is the first.
+    pub(crate) fn publish(&mut self, job: JobId) {
+        let Some(entry) = self.durable.job(job) else { return };
+        let Stage::Running(running) = &entry.stage else { return };
+        let (kind, letter) = match running.reduces.is_empty() {
+            true => (TaskKind::Map, 'm'),
+            false => (TaskKind::Reduce, 'r'),
+        };
+        let part = |(index, task): (u32, &TaskEntry)| {
+            let winner = task.winner.as_ref()?;
+            Some(Part {
+                staged: job.task(kind, index).attempt(winner.number).to_string(),
+                published: format!("part-{letter}-{index:05}"),
+            })
+        };
+        let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
+        let target = entry.spec.output.clone();
+        self.effect(Effect::Publish { job, staging: staging_folder(job), parts, target });
+    }
+
+    pub(crate) fn handle_published(&mut self, now: Now, job: JobId, outcome: StoreOutcome<()>) {
+        if !self.live(job).is_some_and(|live| live.committing) {
+            return;
+        }
+        match outcome {
+            StoreOutcome::Done(()) => self.end_job(now, job, JobState::Succeeded, None),
+            StoreOutcome::Refused { reason } => {
+                let reason = format!("its output could not be published: {reason}");
+                self.end_job(now, job, JobState::Failed, Some(reason));
+            }
+            StoreOutcome::Unavailable { .. } => self.retry_store(now, job, StoreCall::Publish),
+        }
+    }
+
+    pub(crate) fn handle_kill(&mut self, now: Now, job: JobId, reply_to: ReplyTo) {
+        let Some(entry) = self.durable.job(job) else {
+            return self.refuse_with(reply_to, Refusal::NoSuchJob { job });
+        };
+        if let Stage::Ended(ended) = &entry.stage {
+            let state = ended.state;
+            return self.refuse_with(reply_to, Refusal::JobEnded { job, state });
+        }
+        if self.live(job).is_some_and(|live| live.committing) {
+            return self.refuse_with(reply_to, Refusal::Committing { job });
+        }
+        let reason = "it was killed by a client's request".to_owned();
+        self.end_job(now, job, JobState::Killed, Some(reason));
+        if let Some(status) = self.status(job) {
+            self.reply(reply_to, Reply::Status(Box::new(status)));
+        }
+    }
+
+    /// Brings a job to its final state and everybody to know it.
+    pub(crate) fn end_job(
+        &mut self,
+        now: Now,
+        job: JobId,
+        state: JobState,
+        failure: Option<String>,
+    ) {
+        self.end_attempts(job, "its job is over");
+        let Some(live) = self.live(job) else { return };
+        let entry = self.durable.running(job);
+        let (maps, reduces) =
+            (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
+        self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces });
+        self.jobs.remove(&Fifo::of(job));
+        self.trackers.tell_all(&TrackerCommand::Purge { job });
+        if state != JobState::Succeeded {
+            self.remove_staging(job);
+        }
+        self.on_ended(job);
+        self.forget_oldest();
+        self.unsettled = true;
+    }
+
+    /// None of the job's attempts may win any more.
+    fn end_attempts(&mut self, job: JobId, reason: &str) {
+        for kind in [TaskKind::Map, TaskKind::Reduce] {
+            let Some(live) = self.live(job) else { return };
+            let running: Vec<_> = live.live_attempts(kind).map(|(task, _)| task).collect();
+            for task in running {
+                self.kill_live(task, reason);
+            }
+        }
+        if let Some(live) = self.live_mut(job) {
+            live.clear_waiting();
+        }
+    }
+
+    pub(crate) fn remove_staging(&mut self, job: JobId) {
+        let left = self.durable.job(job).is_some_and(|entry| match &entry.stage {
+            Stage::Ended(ended) => !ended.staging_removed,
+            Stage::Planning | Stage::Running(_) => false,
+        });
+        if left {
+            self.effect(Effect::RemoveStaging { job, staging: staging_folder(job) });
+        }
+    }
+
+    pub(crate) fn handle_removed(&mut self, now: Now, job: JobId, outcome: &StoreOutcome<()>) {
+        if self.durable.job(job).is_none() {
+            return;
+        }
+        match outcome {
+            StoreOutcome::Done(()) | StoreOutcome::Refused { .. } => {
+                self.record(Record::StagingRemoved { job });
+            }
+            StoreOutcome::Unavailable { .. } => {
+                self.timers.set(now.monotonic + crate::STORE_RETRY, Timer::Store(job));
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.durable.ended().len() > self.settings.finished_jobs_max {
+            let Some(job) = self.durable.ended().front().copied() else { return };
+            self.record(Record::JobForgotten { job });
+        }
+    }
+
+    /// Tells the tracker to end the attempt that runs `task`; it can't win any more.
+    pub(crate) fn kill_live(&mut self, task: TaskId, reason: &str) {
+        let Some(live) = self.live_mut(task.job).and_then(|live| live.take_live(task)) else {
+            return;
+        };
+        let attempt = task.attempt(live.number);
+        if let Some(tracker) = self.trackers.get_mut(&live.host) {
+            tracker.occupy(attempt, Occupied::Ending);
+            let reason = reason.to_owned();
+            self.trackers.tell(&live.host, TrackerCommand::Kill { attempt, reason });
+        }
+        self.count_killed(attempt, live.host);
+    }
+}

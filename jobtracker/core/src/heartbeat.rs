@@ -1,0 +1,146 @@
+//! Heartbeats of TaskTrackers: what they tell is taken once; the reply is parked until there is
+//! something to say, or the interval is over. A newer heartbeat has the parked one answered first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::{HostName, Now};
+use mapreduce_protocol::{
+    AttemptProgress, JobId, MapEvents, TrackerHeartbeat, TrackerHeartbeatReply,
+};
+
+use crate::machine::{Core, Fifo};
+use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::timers::Timer;
+use crate::trackers::{Parked, Tracker};
+
+/// Commands that one reply carries at most.
+const COMMANDS_PER_REPLY_MAX: usize = 256;
+/// Map events of one job that one reply carries at most.
+const MAP_EVENTS_PER_REPLY_MAX: usize = 5000;
+
+impl Core {
+    pub(crate) fn handle_heartbeat(
+        &mut self,
+        now: Now,
+        heartbeat: TrackerHeartbeat,
+        reply_to: ReplyTo,
+    ) {
+        let TrackerHeartbeat { host, epoch, session, number, events, commands_done, .. } =
+            heartbeat;
+        let known = self.trackers.get(&host).is_some_and(|tracker| tracker.session == session);
+        if !known || epoch != self.epoch() {
+            return self.refuse_with(reply_to, Refusal::NotRegistered { host });
+        }
+        self.counted.heartbeats += 1;
+        self.answer_parked(&host);
+        let Some(tracker) = self.trackers.get_mut(&host) else { return };
+        tracker.last_seen = now.monotonic;
+        tracker.commands.acknowledge(commands_done);
+        let late = number <= tracker.last_number;
+        tracker.last_number = number.max(tracker.last_number);
+        for event in tracker.inbox.accept(events) {
+            self.handle_event(now, &host, event);
+        }
+        if late {
+            return self.answer(&host, reply_to);
+        }
+        self.set_progress(&heartbeat.running);
+        self.listen(&host, heartbeat.map_event_cursors);
+        self.park(now, &host, reply_to);
+    }
+
+    fn park(&mut self, now: Now, host: &HostName, to: ReplyTo) {
+        let until = now.monotonic + self.settings.heartbeat_interval;
+        if let Some(tracker) = self.trackers.get_mut(host) {
+            tracker.parked = Some(Parked { to, until });
+            self.timers.set(until, Timer::Parked(host.clone()));
+            self.trackers.news.insert(host.clone());
+        }
+        self.unsettled = true;
+    }
+
+    /// Answers the parked heartbeat of `host`, if there is one, with what is to be said now.
+    pub(crate) fn answer_parked(&mut self, host: &HostName) {
+        let parked = self.trackers.get_mut(host).and_then(|tracker| tracker.parked.take());
+        if let Some(Parked { to, until }) = parked {
+            self.timers.cancel(until, Timer::Parked(host.clone()));
+            self.answer(host, to);
+        }
+    }
+
+    /// The connection of a parked heartbeat broke: its tracker gets nothing until it comes again.
+    pub(crate) fn unpark(&mut self, to: ReplyTo) {
+        let is_it = |tracker: &Tracker| tracker.parked.is_some_and(|parked| parked.to == to);
+        let host = self.trackers.iter().find(|(_, tracker)| is_it(tracker)).map(|(host, _)| host);
+        let Some(host) = host.cloned() else { return };
+        if let Some(parked) = self.trackers.get_mut(&host).and_then(|it| it.parked.take()) {
+            self.timers.cancel(parked.until, Timer::Parked(host));
+        }
+    }
+
+    /// Answers the parked heartbeats of all trackers to which there is something to say.
+    pub(crate) fn tell_news(&mut self) {
+        for host in std::mem::take(&mut self.trackers.news) {
+            if self.trackers.get(&host).is_some_and(|tracker| self.has_news(tracker)) {
+                self.answer_parked(&host);
+            }
+        }
+    }
+
+    fn has_news(&self, tracker: &Tracker) -> bool {
+        !tracker.commands.is_empty()
+            || tracker.cursors.iter().any(|(job, cursor)| self.map_events(*job, *cursor).is_some())
+    }
+
+    fn answer(&mut self, host: &HostName, to: ReplyTo) {
+        let Some(tracker) = self.trackers.get(host) else { return };
+        let map_events = tracker
+            .cursors
+            .iter()
+            .filter_map(|(job, cursor)| self.map_events(*job, *cursor))
+            .collect();
+        let reply = TrackerHeartbeatReply {
+            epoch: self.epoch(),
+            events_received: tracker.inbox.received(),
+            commands: tracker.commands.pending(COMMANDS_PER_REPLY_MAX).cloned().collect(),
+            map_events,
+        };
+        self.reply(to, Reply::Heartbeat(Box::new(reply)));
+    }
+
+    /// The map events of `job` from `cursor` on, if there are any. A cursor beyond the list is of an
+    /// earlier JobTracker's: it reads from the beginning.
+    fn map_events(&self, job: JobId, cursor: u64) -> Option<MapEvents> {
+        let events = &self.live(job)?.events;
+        let first = usize::try_from(cursor).ok().filter(|first| *first <= events.len());
+        let first = first.unwrap_or(0);
+        let run: Vec<_> = events[first..].iter().take(MAP_EVENTS_PER_REPLY_MAX).cloned().collect();
+        (!run.is_empty()).then_some(MapEvents { job, first: first as u64, events: run })
+    }
+
+    fn listen(&mut self, host: &HostName, cursors: BTreeMap<JobId, u64>) {
+        let Some(tracker) = self.trackers.get_mut(host) else { return };
+        let jobs: BTreeSet<_> = cursors.keys().chain(tracker.cursors.keys()).copied().collect();
+        for job in jobs {
+            if let Some(live) = self.jobs.get_mut(&Fifo::of(job)) {
+                if cursors.contains_key(&job) {
+                    live.listeners.insert(host.clone());
+                } else {
+                    live.listeners.remove(host);
+                }
+            }
+        }
+        tracker.cursors = cursors;
+    }
+
+    fn set_progress(&mut self, running: &[AttemptProgress]) {
+        for AttemptProgress { attempt, progress } in running {
+            let live = self.live_mut(attempt.task.job);
+            let state = live.and_then(|live| live.task_mut(attempt.task));
+            let live = state.and_then(|state| state.live.as_mut());
+            if let Some(live) = live.filter(|live| live.number == attempt.number) {
+                live.progress = progress.clamp(0.0, 1.0);
+            }
+        }
+    }
+}

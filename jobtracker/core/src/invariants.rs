@@ -1,0 +1,81 @@
+//! What must hold after every input. Tests and simulators check it; whoever breaks it hears which line.
+
+use mapreduce_protocol::TaskKind;
+
+use crate::job::LiveJob;
+use crate::machine::Core;
+use crate::trackers::Occupied;
+
+impl Core {
+    /// Checks what must hold between durable and soft state.
+    ///
+    /// # Panics
+    /// With the invariant that does not hold.
+    pub fn check_invariants(&self) {
+        for live in self.jobs.values() {
+            self.check_tasks(live);
+        }
+        let unfinished = self.durable.unfinished().count();
+        assert_eq!(unfinished, self.jobs.len(), "every unfinished job has its soft half");
+        self.check_slots();
+        for job in self.durable.ended() {
+            assert!(self.live(*job).is_none(), "{job} has ended and still lives");
+        }
+    }
+
+    /// Of each task exactly one is true: it has a winner, it runs, it waits; or its job does not launch.
+    fn check_tasks(&self, live: &LiveJob) {
+        let Some(entry) = self.durable.running(live.id) else {
+            assert!(!live.has_waiting(), "{} has no tasks yet", live.id);
+            return;
+        };
+        for kind in [TaskKind::Map, TaskKind::Reduce] {
+            let mut running = 0;
+            let mut won = 0;
+            for (index, task) in (0..).zip(entry.tasks(kind)) {
+                let id = live.id.task(kind, index);
+                let states = [task.winner.is_some(), live.live(id).is_some(), live.waits(id)];
+                let n_states = states.iter().filter(|state| **state).count();
+                let idle = live.committing || !live.has_splits();
+                assert!(
+                    n_states == 1 || (idle && n_states == 0),
+                    "{id}: won, runs, waits: {states:?}"
+                );
+                won += u32::from(states[0]);
+                running += u32::from(states[1]);
+            }
+            assert_eq!(running, live.tasks(kind).running, "{} running {kind}s", live.id);
+            let done = match kind {
+                TaskKind::Map => entry.maps_done,
+                TaskKind::Reduce => entry.reduces_done,
+            };
+            assert_eq!(won, done, "{} winners of {kind}s", live.id);
+            self.check_running(live, kind);
+        }
+        assert!(live.waiting_maps().len() <= entry.maps.len());
+    }
+
+    /// Every live attempt occupies a slot of the tracker that runs it.
+    fn check_running(&self, live: &LiveJob, kind: TaskKind) {
+        for (task, attempt) in live.live_attempts(kind) {
+            let id = task.attempt(attempt.number);
+            let tracker = self.trackers.get(&attempt.host);
+            let slot = tracker.and_then(|tracker| tracker.occupied().get(&id));
+            assert_eq!(slot, Some(&Occupied::Running), "{id} runs on {}", attempt.host);
+        }
+    }
+
+    /// Every running slot is of a live attempt.
+    fn check_slots(&self) {
+        for (host, tracker) in self.trackers.iter() {
+            for (attempt, why) in tracker.occupied() {
+                let live = self.live(attempt.task.job).is_some_and(|live| live.is_live(*attempt));
+                let fits = match why {
+                    Occupied::Running => live,
+                    Occupied::Ending => !live,
+                };
+                assert!(fits, "{host} has {attempt} as {why:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Soft state of one unfinished job: what runs, what waits, what its reduces are told. It is built from
+//! the durable entry, and again so after a restart; trackers then tell what they run.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ids::{Epoch, HostName, Monotonic};
+use mapreduce_protocol::{
+    AttemptId, JobDescription, JobId, MapEvent, TaskCounts, TaskId, TaskKind,
+};
+
+use crate::durable::{EndedAttempt, JobEntry, RunningEntry, TaskEntry};
+use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
+use crate::records::{Home, PlannedSplit};
+use crate::spec::STAGING_ROOT;
+use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
+use crate::trackers::Trackers;
+
+/// Killed attempts of a job that are remembered for people.
+const KILLED_ATTEMPTS_MAX: usize = 200;
+
+/// A call to the chunk store that a job needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum StoreCall {
+    /// List and locate its inputs.
+    Plan,
+    /// Read its split list back.
+    ReadSplits,
+    /// Make its output appear.
+    Publish,
+}
+
+/// An unfinished job while this process lives.
+#[derive(Debug)]
+pub(crate) struct LiveJob {
+    pub(crate) id: JobId,
+    /// Number of the first attempt of each task in this term.
+    first_attempt: u32,
+    pub(crate) description: Arc<JobDescription>,
+    /// Absent while they are planned, or read again after a restart.
+    splits: Option<Vec<PlannedSplit>>,
+    maps: Tasks,
+    reduces: Tasks,
+    waiting_maps: WaitingMaps,
+    pub(crate) waiting_reduces: BTreeSet<u32>,
+    pub(crate) patience: Patience,
+    /// After a restart: nothing is launched until then.
+    pub(crate) hold_until: Option<Monotonic>,
+    /// What reduces are told, in order. Positions are good for this process' life.
+    pub(crate) events: Vec<MapEvent>,
+    /// Hosts whose reduces want the events.
+    pub(crate) listeners: BTreeSet<HostName>,
+    /// Winners of an earlier term whose outputs no tracker has reported yet.
+    pub(crate) unreported: BTreeSet<u32>,
+    /// Reports that the output of a winner can't be fetched.
+    pub(crate) fetch_reports: BTreeMap<AttemptId, u32>,
+    /// Calls to the chunk store that wait to be tried again.
+    pub(crate) to_retry: BTreeSet<StoreCall>,
+    /// Whether its output is being published: it can't be killed any more.
+    pub(crate) committing: bool,
+    pub(crate) killed: VecDeque<EndedAttempt>,
+}
+
+/// The tasks of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    states: Vec<TaskState>,
+    /// Those with a live attempt.
+    pub(crate) running: u32,
+    pub(crate) tally: Tally,
+}
+
+/// What became of attempts, since the process' start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) attempts: u32,
+    pub(crate) failed: u32,
+    pub(crate) killed: u32,
+    pub(crate) node_local: u32,
+    pub(crate) rack_local: u32,
+    pub(crate) off_rack: u32,
+}
+
+/// The folder below which the attempts of `job` write.
+#[must_use]
+pub fn staging_folder(job: JobId) -> String {
+    format!("{STAGING_ROOT}/{job}")
+}
+
+impl LiveJob {
+    /// A job of which nothing runs. Its tasks do not wait yet: see [`Self::task_waits`].
+    pub(crate) fn new(id: JobId, entry: &JobEntry, epoch: Epoch) -> Self {
+        let restarts = epoch.0.saturating_sub(entry.accepted_in.0);
+        let restarts = u32::try_from(restarts).unwrap_or(u32::MAX);
+        Self {
+            id,
+            first_attempt: restarts.saturating_mul(ATTEMPTS_PER_TERM),
+            description: Arc::new(JobDescription {
+                job: id,
+                name: entry.spec.name.clone(),
+                program: entry.spec.program.clone(),
+                n_reduces: entry.n_reduces,
+                n_maps: 0,
+                staging: staging_folder(id),
+            }),
+            splits: None,
+            maps: Tasks::default(),
+            reduces: Tasks::default(),
+            waiting_maps: WaitingMaps::default(),
+            waiting_reduces: BTreeSet::new(),
+            patience: Patience::default(),
+            hold_until: None,
+            events: Vec::new(),
+            listeners: BTreeSet::new(),
+            unreported: BTreeSet::new(),
+            fetch_reports: BTreeMap::new(),
+            to_retry: BTreeSet::new(),
+            committing: false,
+            killed: VecDeque::new(),
+        }
+    }
+
+    /// Its tasks are known now.
+    pub(crate) fn on_planned(&mut self, entry: &RunningEntry) {
+        let n_maps = u32::try_from(entry.maps.len()).expect("the number of maps came as u32");
+        Arc::make_mut(&mut self.description).n_maps = n_maps;
+        self.maps = Tasks::of(&entry.maps);
+        self.reduces = Tasks::of(&entry.reduces);
+    }
+
+    pub(crate) fn has_splits(&self) -> bool {
+        self.splits.is_some()
+    }
+
+    pub(crate) fn set_splits(&mut self, splits: Vec<PlannedSplit>) {
+        self.splits = Some(splits);
+    }
+
+    pub(crate) fn split(&self, map: u32) -> Option<&PlannedSplit> {
+        self.splits.as_ref()?.get(map as usize)
+    }
+
+    pub(crate) fn tasks(&self, kind: TaskKind) -> &Tasks {
+        match kind {
+            TaskKind::Map => &self.maps,
+            TaskKind::Reduce => &self.reduces,
+        }
+    }
+
+    pub(crate) fn tasks_mut(&mut self, kind: TaskKind) -> &mut Tasks {
+        match kind {
+            TaskKind::Map => &mut self.maps,
+            TaskKind::Reduce => &mut self.reduces,
+        }
+    }
+
+    /// The state of one of its tasks; `None` if it has no such task.
+    pub(crate) fn task(&self, task: TaskId) -> Option<&TaskState> {
+        self.tasks(task.kind).states.get(task.index as usize)
+    }
+
+    pub(crate) fn task_mut(&mut self, task: TaskId) -> Option<&mut TaskState> {
+        self.tasks_mut(task.kind).states.get_mut(task.index as usize)
+    }
+
+    /// The attempt that may win `task`.
+    pub(crate) fn live(&self, task: TaskId) -> Option<&LiveAttempt> {
+        self.task(task)?.live.as_ref()
+    }
+
+    pub(crate) fn is_live(&self, attempt: AttemptId) -> bool {
+        self.live(attempt.task).is_some_and(|live| live.number == attempt.number)
+    }
+
+    /// Whether an attempt of that number may have been launched, in this term or an earlier one.
+    pub(crate) fn may_have_launched(&self, attempt: AttemptId) -> bool {
+        let launched = |state: &TaskState| self.first_attempt.saturating_add(state.launched);
+        self.task(attempt.task).is_some_and(|state| attempt.number < launched(state))
+    }
+
+    /// Number of the next attempt of `task`; `None` if this term's numbers are used up.
+    pub(crate) fn next_number(&mut self, task: TaskId) -> Option<u32> {
+        let first = self.first_attempt;
+        let state = self.task_mut(task).filter(|state| state.launched < ATTEMPTS_PER_TERM)?;
+        let number = first.checked_add(state.launched)?;
+        state.launched += 1;
+        Some(number)
+    }
+
+    /// An attempt of `task` runs from now on.
+    pub(crate) fn set_live(&mut self, task: TaskId, attempt: LiveAttempt) {
+        self.stop_waiting(task);
+        self.tasks_mut(task.kind).running += 1;
+        let state = self.task_mut(task).expect("whoever launches knows the task");
+        assert!(state.live.is_none(), "{task} already runs");
+        state.live = Some(attempt);
+        state.ran_before = true;
+    }
+
+    /// The running attempt of `task` is over, or may not win any more.
+    pub(crate) fn take_live(&mut self, task: TaskId) -> Option<LiveAttempt> {
+        let live = self.task_mut(task)?.live.take()?;
+        self.tasks_mut(task.kind).running -= 1;
+        Some(live)
+    }
+
+    /// All running attempts of one kind.
+    pub(crate) fn live_attempts(
+        &self,
+        kind: TaskKind,
+    ) -> impl Iterator<Item = (TaskId, &LiveAttempt)> {
+        (0..).zip(&self.tasks(kind).states).filter_map(move |(index, state)| {
+            Some((self.id.task(kind, index), state.live.as_ref()?))
+        })
+    }
+
+    /// `task` waits for a slot from now on.
+    pub(crate) fn task_waits(&mut self, task: TaskId, trackers: &Trackers) {
+        match task.kind {
+            TaskKind::Reduce => {
+                self.waiting_reduces.insert(task.index);
+            }
+            TaskKind::Map => {
+                let key = self.wait_key(task.index);
+                let avoid = self.maps.states[task.index as usize].avoid.as_ref();
+                let Some(split) = self.splits.as_ref().and_then(|all| all.get(task.index as usize))
+                else {
+                    return;
+                };
+                let homes = split.homes.iter().filter(|home| Some(&home.host) != avoid);
+                self.waiting_maps.insert(key, homes, |host| trackers.is_live(host));
+            }
+        }
+    }
+
+    /// `task` does not wait any more, if it did.
+    pub(crate) fn stop_waiting(&mut self, task: TaskId) {
+        match task.kind {
+            TaskKind::Reduce => {
+                self.waiting_reduces.remove(&task.index);
+            }
+            TaskKind::Map => {
+                let key = self.wait_key(task.index);
+                let homes: &[Home] = match self.splits.as_ref() {
+                    Some(splits) => &splits[task.index as usize].homes,
+                    None => &[],
+                };
+                self.waiting_maps.remove(key, homes.iter());
+            }
+        }
+    }
+
+    /// Nothing of it is launched any more.
+    pub(crate) fn clear_waiting(&mut self) {
+        self.waiting_maps = WaitingMaps::default();
+        self.waiting_reduces.clear();
+    }
+
+    pub(crate) fn waits(&self, task: TaskId) -> bool {
+        match task.kind {
+            TaskKind::Reduce => self.waiting_reduces.contains(&task.index),
+            TaskKind::Map => self.waiting_maps.contains(self.wait_key(task.index)),
+        }
+    }
+
+    pub(crate) fn waiting_maps(&self) -> &WaitingMaps {
+        &self.waiting_maps
+    }
+
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting_maps.is_empty() || !self.waiting_reduces.is_empty()
+    }
+
+    /// A tracker came up on `host`.
+    pub(crate) fn on_host_up(&mut self, host: &HostName) {
+        self.waiting_maps.on_host_up(host);
+    }
+
+    /// The tracker on `host` is gone from `trackers`.
+    pub(crate) fn on_host_down(&mut self, host: &HostName, trackers: &Trackers) {
+        self.listeners.remove(host);
+        let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
+        self.waiting_maps.on_host_down(host, |map| {
+            let avoid = states[map as usize].avoid.as_ref();
+            let mut homes = splits[map as usize].homes.iter().map(|home| &home.host);
+            homes.any(|home| Some(home) != avoid && trackers.is_live(home))
+        });
+    }
+
+    /// Tells the reduces, and marks the trackers that should hear of it.
+    pub(crate) fn publish_event(&mut self, event: MapEvent, trackers: &mut Trackers) {
+        self.events.push(event);
+        trackers.news.extend(self.listeners.iter().cloned());
+    }
+
+    /// An attempt was killed or lost.
+    pub(crate) fn count_killed(&mut self, ended: EndedAttempt) {
+        self.tasks_mut(ended.attempt.task.kind).tally.killed += 1;
+        if self.killed.len() == KILLED_ATTEMPTS_MAX {
+            self.killed.pop_front();
+        }
+        self.killed.push_back(ended);
+    }
+
+    /// Its tasks of one kind in numbers.
+    pub(crate) fn counts(&self, kind: TaskKind, entry: Option<&RunningEntry>) -> TaskCounts {
+        let tasks = self.tasks(kind);
+        let total = u32::try_from(tasks.states.len()).unwrap_or(u32::MAX);
+        let succeeded = entry.map_or(0, |entry| match kind {
+            TaskKind::Map => entry.maps_done,
+            TaskKind::Reduce => entry.reduces_done,
+        });
+        let Tally { attempts, failed, killed, node_local, rack_local, off_rack } = tasks.tally;
+        TaskCounts {
+            total,
+            waiting: total.saturating_sub(succeeded + tasks.running),
+            running: tasks.running,
+            succeeded,
+            attempts,
+            failed_attempts: failed,
+            killed_attempts: killed,
+            node_local,
+            rack_local,
+            off_rack,
+        }
+    }
+
+    fn wait_key(&self, map: u32) -> WaitKey {
+        let ran_before = self.maps.states.get(map as usize).is_some_and(|state| state.ran_before);
+        WaitKey { first_run: !ran_before, map }
+    }
+}
+
+impl Tasks {
+    fn of(entries: &[TaskEntry]) -> Self {
+        let failed: usize = entries.iter().map(|entry| entry.failures.len()).sum();
+        let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+        Self {
+            states: vec![TaskState::default(); entries.len()],
+            running: 0,
+            tally: Tally { failed, ..Tally::default() },
+        }
+    }
+}
+
+impl Tally {
+    /// An attempt was launched so near to its bytes (absent for reduces).
+    pub(crate) fn count_launch(&mut self, locality: Option<Locality>) {
+        self.attempts += 1;
+        match locality {
+            Some(Locality::NodeLocal) => self.node_local += 1,
+            Some(Locality::RackLocal) => self.rack_local += 1,
+            Some(Locality::OffRack) => self.off_rack += 1,
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Where a map should run: near its bytes. A job's waiting maps are indexed by host and rack, so that a
+//! free slot finds its map without looking at all of them; delay scheduling (Zaharia et al., EuroSys
+//! 2010) makes a job decline slots far from its data for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ids::{HostName, Monotonic, RackName};
+
+use crate::records::Home;
+
+/// How near a map runs to its bytes; nearer is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Locality {
+    /// On a host that holds a replica.
+    NodeLocal,
+    /// On the rack of one.
+    RackLocal,
+    /// Elsewhere.
+    OffRack,
+}
+
+/// What makes one map a better choice for a slot than another: the least score wins, field by field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PlacementScore {
+    /// Maps that ran before come first: reduces may be waiting for them, and a bad record should fail
+    /// its job soon.
+    pub(crate) first_run: bool,
+    /// Then those near their bytes.
+    pub(crate) locality: Locality,
+    /// Then in the order of splits.
+    pub(crate) map: u32,
+    /// Whether no live tracker is any nearer, so that it did not have to wait.
+    pub(crate) homeless: bool,
+}
+
+/// Place of a map among those equally near: in the order of [`PlacementScore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WaitKey {
+    /// Whether it never ran.
+    pub(crate) first_run: bool,
+    /// Its ordinal.
+    pub(crate) map: u32,
+}
+
+/// One job's waiting maps.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingMaps {
+    all: BTreeSet<WaitKey>,
+    by_host: BTreeMap<HostName, BTreeSet<WaitKey>>,
+    by_rack: BTreeMap<RackName, BTreeSet<WaitKey>>,
+    /// Those with no live tracker on any host that holds their bytes: waiting would not help them.
+    homeless: BTreeSet<WaitKey>,
+}
+
+impl WaitingMaps {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn first(&self) -> Option<WaitKey> {
+        self.all.first().copied()
+    }
+
+    pub(crate) fn contains(&self, key: WaitKey) -> bool {
+        self.all.contains(&key)
+    }
+
+    /// Adds a map whose bytes are at `homes` (without those that it avoids).
+    pub(crate) fn insert<'a>(
+        &mut self,
+        key: WaitKey,
+        homes: impl Iterator<Item = &'a Home>,
+        is_live: impl Fn(&HostName) -> bool,
+    ) {
+        let mut homeless = true;
+        self.all.insert(key);
+        for home in homes {
+            homeless &= !is_live(&home.host);
+            self.by_host.entry(home.host.clone()).or_default().insert(key);
+            self.by_rack.entry(home.rack.clone()).or_default().insert(key);
+        }
+        if homeless {
+            self.homeless.insert(key);
+        }
+    }
+
+    /// Removes a map; `homes` may be more than at the insertion.
+    pub(crate) fn remove<'a>(&mut self, key: WaitKey, homes: impl Iterator<Item = &'a Home>) {
+        self.all.remove(&key);
+        self.homeless.remove(&key);
+        for home in homes {
+            remove_from(&mut self.by_host, &home.host, key);
+            remove_from(&mut self.by_rack, &home.rack, key);
+        }
+    }
+
+    /// A tracker came up on `host`: what has bytes there is at home again.
+    pub(crate) fn on_host_up(&mut self, host: &HostName) {
+        for key in self.by_host.get(host).into_iter().flatten() {
+            self.homeless.remove(key);
+        }
+    }
+
+    /// The tracker on `host` is gone; `at_home` says whether a map has another live home.
+    pub(crate) fn on_host_down(&mut self, host: &HostName, at_home: impl Fn(u32) -> bool) {
+        let here = self.by_host.get(host).into_iter().flatten();
+        self.homeless.extend(here.filter(|key| !at_home(key.map)));
+    }
+
+    /// The best map for a slot on `host`, no farther from its bytes than `limit` unless no nearer
+    /// tracker lives; none that `avoids` this host.
+    pub(crate) fn choose(
+        &self,
+        host: &HostName,
+        rack: &RackName,
+        limit: Locality,
+        avoids: impl Fn(u32) -> bool,
+    ) -> Option<PlacementScore> {
+        let score = |locality, homeless| {
+            move |key: &WaitKey| {
+                let WaitKey { first_run, map } = *key;
+                PlacementScore { first_run, locality, map, homeless }
+            }
+        };
+        let welcome = |key: &&WaitKey| !avoids(key.map);
+        let local = self.by_host.get(host).into_iter().flatten().next();
+        let on_rack = self.by_rack.get(rack);
+        let homeless = self.homeless.iter().find(welcome).map(|key| {
+            let near = on_rack.is_some_and(|maps| maps.contains(key));
+            score(if near { Locality::RackLocal } else { Locality::OffRack }, true)(key)
+        });
+        let in_rack = on_rack.filter(|_| limit >= Locality::RackLocal).into_iter().flatten();
+        let any = Some(&self.all).filter(|_| limit >= Locality::OffRack).into_iter().flatten();
+        [
+            local.map(score(Locality::NodeLocal, false)),
+            homeless,
+            in_rack.into_iter().find(welcome).map(score(Locality::RackLocal, false)),
+            any.into_iter().find(welcome).map(score(Locality::OffRack, false)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<WaitKey>>, at: &K, key: WaitKey) {
+    if let Some(keys) = index.get_mut(at) {
+        keys.remove(&key);
+        if keys.is_empty() {
+            index.remove(at);
+        }
+    }
+}
+
+/// A job's patience: how far from its bytes its maps may run now.
+///
+/// It begins at node-local. From the first slot declined since the last launch at that level it waits
+/// one `locality_wait`, then takes rack-local slots; after another wait any. A launch at a nearer level
+/// brings it back there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    limit: Locality,
+    /// When the first slot was declined at this level.
+    declined_at: Option<Monotonic>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { limit: Locality::NodeLocal, declined_at: None }
+    }
+}
+
+impl Patience {
+    /// The farthest level allowed at `now`.
+    pub(crate) fn limit(&mut self, now: Monotonic, wait: Duration) -> Locality {
+        while let Some(over) = self.declined_at.map(|at| at + wait).filter(|over| *over <= now) {
+            (self.limit, self.declined_at) = match self.limit {
+                Locality::NodeLocal => (Locality::RackLocal, Some(over)),
+                Locality::RackLocal | Locality::OffRack => (Locality::OffRack, None),
+            };
+        }
+        self.limit
+    }
+
+    /// A slot was declined; when to look again.
+    pub(crate) fn decline(&mut self, now: Monotonic, wait: Duration) -> Option<Monotonic> {
+        match self.limit {
+            Locality::OffRack => None,
+            Locality::NodeLocal | Locality::RackLocal => {
+                Some(*self.declined_at.get_or_insert(now) + wait)
+            }
+        }
+    }
+
+    /// A map was launched. (One that had no nearer choice says nothing of the others.)
+    pub(crate) fn launched(&mut self, score: &PlacementScore) {
+        if !score.homeless {
+            *self = Self { limit: score.locality, declined_at: None };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(1);
+
+    fn home(host: &str, rack: &str) -> Home {
+        Home { host: host.parse().unwrap(), rack: rack.parse().unwrap() }
+    }
+
+    fn key(map: u32) -> WaitKey {
+        WaitKey { first_run: true, map }
+    }
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic(Duration::from_millis(millis))
+    }
+
+    /// Map 0 lives on a/r1, map 1 on b/r1, map 2 on c/r2, map 3 on z/r9; a, b and c are live.
+    fn waiting() -> WaitingMaps {
+        let mut waiting = WaitingMaps::default();
+        let homes = [home("a", "/r1"), home("b", "/r1"), home("c", "/r2"), home("z", "/r9")];
+        for (map, home) in (0..).zip(&homes) {
+            waiting.insert(key(map), [home].into_iter(), |host| host.as_str() != "z");
+        }
+        waiting
+    }
+
+    fn chosen(waiting: &WaitingMaps, host: &str, rack: &str, limit: Locality) -> Option<u32> {
+        let (host, rack) = (host.parse().unwrap(), rack.parse().unwrap());
+        waiting.choose(&host, &rack, limit, |_| false).map(|score| score.map)
+    }
+
+    #[test]
+    fn a_slot_takes_the_nearest_map_within_the_limit() {
+        let mut waiting = waiting();
+        assert_eq!(chosen(&waiting, "b", "/r1", Locality::NodeLocal), Some(1));
+        assert_eq!(chosen(&waiting, "d", "/r1", Locality::NodeLocal), Some(3), "the homeless one");
+        waiting.remove(key(3), [home("z", "/r9")].iter());
+        assert_eq!(chosen(&waiting, "d", "/r2", Locality::NodeLocal), None);
+        assert_eq!(chosen(&waiting, "d", "/r2", Locality::RackLocal), Some(2));
+        assert_eq!(chosen(&waiting, "d", "/r3", Locality::RackLocal), None);
+        assert_eq!(chosen(&waiting, "d", "/r3", Locality::OffRack), Some(0));
+    }
+
+    #[test]
+    fn maps_that_ran_before_come_first() {
+        let mut waiting = WaitingMaps::default();
+        let homes = [home("a", "/r1")];
+        waiting.insert(key(0), homes.iter(), |_| true);
+        waiting.insert(WaitKey { first_run: false, map: 9 }, homes.iter(), |_| true);
+        assert_eq!(chosen(&waiting, "a", "/r1", Locality::NodeLocal), Some(9));
+    }
+
+    #[test]
+    fn a_map_is_homeless_while_no_tracker_lives_where_its_bytes_are() {
+        let mut waiting = waiting();
+        let host = "a".parse().unwrap();
+        waiting.on_host_down(&host, |_| false);
+        assert_eq!(chosen(&waiting, "d", "/r3", Locality::NodeLocal), Some(0));
+        waiting.on_host_up(&host);
+        assert_eq!(chosen(&waiting, "d", "/r3", Locality::NodeLocal), Some(3));
+    }
+
+    #[test]
+    fn patience_ends_level_by_level_and_comes_back_with_a_nearer_launch() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.limit(at(9000), WAIT), Locality::NodeLocal, "nothing was declined");
+        assert_eq!(patience.decline(at(9000), WAIT), Some(at(10_000)));
+        assert_eq!(patience.decline(at(9500), WAIT), Some(at(10_000)), "the first one counts");
+        assert_eq!(patience.limit(at(9999), WAIT), Locality::NodeLocal);
+        assert_eq!(patience.limit(at(10_000), WAIT), Locality::RackLocal);
+        assert_eq!(patience.limit(at(11_000), WAIT), Locality::OffRack);
+        assert_eq!(patience.decline(at(11_000), WAIT), None);
+        let score = PlacementScore {
+            first_run: true,
+            locality: Locality::RackLocal,
+            map: 0,
+            homeless: false,
+        };
+        patience.launched(&PlacementScore { homeless: true, ..score });
+        assert_eq!(patience.limit(at(11_000), WAIT), Locality::OffRack);
+        patience.launched(&score);
+        assert_eq!(patience.limit(at(99_000), WAIT), Locality::RackLocal);
+    }
+}

@@ -1,0 +1,188 @@
+//! The state machine: leads each input to the file that knows its rules, then lets waiting work find
+//! slots and parked heartbeats find answers. It never asks for the time; the caller brings it.
+
+use std::collections::BTreeMap;
+
+use ids::{Epoch, Monotonic, Now};
+use mapreduce_protocol::JobId;
+
+use crate::durable::Durable;
+use crate::job::LiveJob;
+use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::queries::Waiters;
+use crate::records::Record;
+use crate::settings::Settings;
+use crate::summary::Counted;
+use crate::timers::{Timer, Timers};
+use crate::trackers::Trackers;
+
+/// The JobTracker without its edges. [`Self::handle`] takes one input at a time; what it returns is to
+/// be journaled and then carried out, in order.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) durable: Durable,
+    /// The unfinished jobs, oldest first: ids grow with the order of acceptance.
+    pub(crate) jobs: BTreeMap<Fifo, LiveJob>,
+    pub(crate) trackers: Trackers,
+    pub(crate) timers: Timers,
+    pub(crate) waiters: Waiters,
+    /// Whether something changed that may bring a waiting task and a free slot together.
+    pub(crate) unsettled: bool,
+    pub(crate) counted: Counted,
+    out: Output,
+}
+
+/// A job's place in the queue: the order of acceptance, whatever the dates say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fifo(u32);
+
+impl Fifo {
+    pub(crate) fn of(job: JobId) -> Self {
+        Self(job.ordinal)
+    }
+}
+
+impl Core {
+    /// A core that goes on from `durable`. Its first input must be [`Input::Start`].
+    #[must_use]
+    pub fn new(settings: Settings, durable: Durable) -> Self {
+        Self {
+            settings,
+            durable,
+            jobs: BTreeMap::new(),
+            trackers: Trackers::default(),
+            timers: Timers::default(),
+            waiters: Waiters::default(),
+            unsettled: false,
+            counted: Counted::default(),
+            out: Output::default(),
+        }
+    }
+
+    /// Takes one input. The output is complete: nothing is left over for a later call.
+    pub fn handle(&mut self, now: Now, input: Input) -> Output {
+        match input {
+            Input::Start => self.handle_start(now),
+            Input::Submit { spec, key, reply_to } => self.handle_submit(now, *spec, key, reply_to),
+            Input::SplitsPlanned { job, outcome } => self.handle_planned(now, job, outcome),
+            Input::SplitsRead { job, outcome } => self.handle_splits_read(now, job, outcome),
+            Input::Published { job, outcome } => self.handle_published(now, job, outcome),
+            Input::StagingRemoved { job, outcome } => self.handle_removed(now, job, &outcome),
+            Input::RegisterTracker { request, reply_to } => {
+                self.handle_register(now, &request, reply_to);
+            }
+            Input::Heartbeat { heartbeat, reply_to } => {
+                self.handle_heartbeat(now, *heartbeat, reply_to);
+            }
+            Input::Kill { job, reply_to } => self.handle_kill(now, job, reply_to),
+            Input::Query { query, reply_to } => self.handle_query(now, query, reply_to),
+            Input::Gone { reply_to } => self.handle_gone(reply_to),
+        }
+        self.settle(now)
+    }
+
+    /// To be called when [`Self::poll_timeout`] is reached; earlier does no harm.
+    pub fn handle_timeout(&mut self, now: Now) -> Output {
+        while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            match timer {
+                Timer::Parked(host) => self.answer_parked(&host),
+                Timer::Silence(host) => self.handle_silence(now, &host),
+                Timer::Placement(_) => self.unsettled = true,
+                Timer::Unreported => self.handle_unreported(),
+                Timer::Store(job) => self.handle_store_retry(job),
+                Timer::Wait(job, to) => self.handle_wait_over(job, to),
+            }
+        }
+        self.settle(now)
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; changes with every call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        self.timers.soonest()
+    }
+
+    /// Says what is refused while the journal has no room: `Ok` gives the input back, to be handled all
+    /// the same.
+    ///
+    /// # Errors
+    /// The refusal to be sent instead of handling the input.
+    pub fn refuse(&self, input: Input) -> Result<Input, Vec<Effect>> {
+        let refused =
+            |to| Err(vec![Effect::Reply { to, reply: Reply::Refused(Refusal::JournalFull) }]);
+        match input {
+            Input::Submit { reply_to, .. }
+            | Input::Kill { reply_to, .. }
+            | Input::RegisterTracker { reply_to, .. } => refused(reply_to),
+            Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
+                refused(reply_to)
+            }
+            // What the edge brings back of its own calls comes once: it is few and small, and a
+            // segment's reserve takes it.
+            Input::Start
+            | Input::SplitsPlanned { .. }
+            | Input::SplitsRead { .. }
+            | Input::Published { .. }
+            | Input::StagingRemoved { .. }
+            | Input::Heartbeat { .. }
+            | Input::Query { .. }
+            | Input::Gone { .. } => Ok(input),
+        }
+    }
+
+    /// The state that the journal holds.
+    #[must_use]
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.durable.epoch()
+    }
+
+    pub(crate) fn live(&self, job: JobId) -> Option<&LiveJob> {
+        self.jobs.get(&Fifo::of(job)).filter(|live| live.id == job)
+    }
+
+    pub(crate) fn live_mut(&mut self, job: JobId) -> Option<&mut LiveJob> {
+        self.jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job)
+    }
+
+    pub(crate) fn record(&mut self, record: Record) {
+        self.durable.apply(&record);
+        self.out.records.push(record);
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.out.effects.push(effect);
+    }
+
+    pub(crate) fn reply(&mut self, to: ReplyTo, reply: Reply) {
+        self.effect(Effect::Reply { to, reply });
+    }
+
+    pub(crate) fn refuse_with(&mut self, to: ReplyTo, refusal: Refusal) {
+        self.reply(to, Reply::Refused(refusal));
+    }
+
+    fn settle(&mut self, now: Now) -> Output {
+        while std::mem::take(&mut self.unsettled) {
+            self.schedule(now);
+        }
+        self.tell_news();
+        std::mem::take(&mut self.out)
+    }
+}
+
+impl<T> StoreOutcome<T> {
+    /// The same outcome without its value.
+    #[must_use]
+    pub fn without_value(self) -> StoreOutcome<()> {
+        match self {
+            Self::Done(_) => StoreOutcome::Done(()),
+            Self::Refused { reason } => StoreOutcome::Refused { reason },
+            Self::Unavailable { reason } => StoreOutcome::Unavailable { reason },
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What goes into the core and what comes out: inputs, replies, refusals and effects. The edge turns
+//! HTTP requests and results of calls into inputs, and carries effects out; it decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ids::{ClusterId, HostName};
+use mapreduce_protocol::{
+    AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobState, JobStatus,
+    JobtrackerInfo, RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+};
+
+use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
+use crate::spec::InvalidJob;
+use crate::summary::Summary;
+
+/// Names the request that a reply belongs to; minted by the edge, never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplyTo(pub u64);
+
+/// What happens to the JobTracker.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The first input of a process, after recovery.
+    Start,
+    /// A client submits a job whose inputs exist and whose output does not.
+    Submit {
+        /// The job.
+        spec: Box<JobSpec>,
+        /// What makes a retry safe, if the client wants that.
+        key: Option<IdempotencyKey>,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// [`Effect::PlanSplits`] came to an end.
+    SplitsPlanned {
+        /// The job.
+        job: JobId,
+        /// Its splits, or why there are none.
+        outcome: StoreOutcome<Plan>,
+    },
+    /// [`Effect::ReadSplits`] came to an end.
+    SplitsRead {
+        /// The job.
+        job: JobId,
+        /// Its splits, or why there are none.
+        outcome: StoreOutcome<Vec<PlannedSplit>>,
+    },
+    /// [`Effect::Publish`] came to an end.
+    Published {
+        /// The job.
+        job: JobId,
+        /// Whether its output is there.
+        outcome: StoreOutcome<()>,
+    },
+    /// [`Effect::RemoveStaging`] came to an end.
+    StagingRemoved {
+        /// The job.
+        job: JobId,
+        /// Whether nothing is left. (`Refused` counts as done: nothing more can be tried.)
+        outcome: StoreOutcome<()>,
+    },
+    /// A TaskTracker registers.
+    RegisterTracker {
+        /// What it says of itself.
+        request: Box<RegisterTracker>,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// A TaskTracker reports and asks for work.
+    Heartbeat {
+        /// The message.
+        heartbeat: Box<TrackerHeartbeat>,
+        /// The request, which may stay parked for the heartbeat interval.
+        reply_to: ReplyTo,
+    },
+    /// A client wants a job to end.
+    Kill {
+        /// The job.
+        job: JobId,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// A client asks.
+    Query {
+        /// What.
+        query: Query,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// Nobody waits for this reply any more: the connection broke.
+    Gone {
+        /// The request.
+        reply_to: ReplyTo,
+    },
+}
+
+/// What clients may ask. Nothing changes by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// One job's state.
+    Status {
+        /// The job.
+        job: JobId,
+        /// Wait this long for its end, at most [`crate::WAIT_MAX`].
+        wait: Option<Duration>,
+    },
+    /// The newest jobs.
+    List {
+        /// How many.
+        limit: usize,
+    },
+    /// One job's attempts.
+    Attempts {
+        /// The job.
+        job: JobId,
+    },
+    /// One job's counters.
+    Counters {
+        /// The job.
+        job: JobId,
+    },
+    /// The job that a key was used for, if any.
+    Submitted {
+        /// The key, and the digest of the job that came with it now.
+        key: IdempotencyKey,
+    },
+    /// The cluster in short.
+    Cluster,
+    /// Gauges.
+    Summary,
+}
+
+/// How a call to the chunk store ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOutcome<T> {
+    /// It did what was asked.
+    Done(T),
+    /// It said no, and will say no again.
+    Refused {
+        /// Why and what to do, for people.
+        reason: String,
+    },
+    /// It did not answer for as long as the edge retries: it is asked again.
+    Unavailable {
+        /// What went wrong, for people.
+        reason: String,
+    },
+}
+
+/// A job's splits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of map ordinals.
+    pub splits: Vec<PlannedSplit>,
+    /// Where they are written down, if they are too long for a record.
+    pub staged: Option<StagedSplits>,
+}
+
+/// What the edge is to do, once the records before it are durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer a request.
+    Reply {
+        /// Which.
+        to: ReplyTo,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Make the staging folder and list and locate the inputs; then [`Input::SplitsPlanned`].
+    PlanSplits {
+        /// The job.
+        job: JobId,
+        /// What it reads.
+        spec: Arc<JobSpec>,
+        /// The folder to make.
+        staging: String,
+    },
+    /// Read a split list back; then [`Input::SplitsRead`].
+    ReadSplits {
+        /// The job.
+        job: JobId,
+        /// Where it is.
+        list: StagedSplits,
+    },
+    /// Make a job's output appear in one transaction, stamped by the job's id so that a second one is
+    /// the first; then [`Input::Published`].
+    Publish {
+        /// The job.
+        job: JobId,
+        /// The folder that holds the winners.
+        staging: String,
+        /// What appears.
+        parts: Vec<Part>,
+        /// The folder that appears.
+        target: String,
+    },
+    /// Remove a job's staging folder, if there is one; then [`Input::StagingRemoved`].
+    RemoveStaging {
+        /// The job.
+        job: JobId,
+        /// The folder.
+        staging: String,
+    },
+}
+
+/// One file of a job's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Name in the staging folder.
+    pub staged: String,
+    /// Name in the output.
+    pub published: String,
+}
+
+/// Answers to requests.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// A job is accepted, now or before.
+    Accepted(JobAccepted),
+    /// One job.
+    Status(Box<JobStatus>),
+    /// Several jobs.
+    List(JobList),
+    /// A job's attempts.
+    Attempts(AttemptList),
+    /// A job's counters.
+    Counters(JobCounters),
+    /// The job of an idempotency key.
+    Submitted(Option<JobAccepted>),
+    /// The cluster in short.
+    Cluster(JobtrackerInfo),
+    /// Gauges.
+    Summary(Box<Summary>),
+    /// A tracker is registered.
+    Registered(TrackerRegistered),
+    /// What a tracker is to do.
+    Heartbeat(Box<TrackerHeartbeatReply>),
+    /// No.
+    Refused(Refusal),
+}
+
+/// Why a request is refused. Nothing happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The job can't be run as it is written.
+    #[error(transparent)]
+    InvalidJob(#[from] InvalidJob),
+    /// Another unfinished job will write there.
+    #[error(
+        "output {output:?} is reserved by {by}, which has not ended: choose another folder, or wait for that job"
+    )]
+    OutputReserved {
+        /// The output.
+        output: String,
+        /// Whose it is.
+        by: JobId,
+    },
+    /// The key came with another job before.
+    #[error("the Idempotency-Key was used for another job, {job}: send a new key with a new job")]
+    KeyReused {
+        /// That job.
+        job: JobId,
+    },
+    /// The key is too long or not printable.
+    #[error("the Idempotency-Key is not 1 to {} printable ASCII characters", crate::KEY_BYTES_MAX)]
+    BadKey,
+    /// No such job, or it was forgotten.
+    #[error("there is no job {job}: it was never accepted, or has been forgotten since it ended")]
+    NoSuchJob {
+        /// What was asked for.
+        job: JobId,
+    },
+    /// The job is over.
+    #[error("{job} has ended already: it is {}", .state.as_str())]
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        state: JobState,
+    },
+    /// The job's output is being published, which can't be stopped.
+    #[error("{job} is publishing its output and can't be killed any more: ask for its state again")]
+    Committing {
+        /// The job.
+        job: JobId,
+    },
+    /// The queue is full.
+    #[error(
+        "{unfinished} jobs have not ended yet, which is the limit: submit again when some have"
+    )]
+    TooManyJobs {
+        /// How many there are.
+        unfinished: usize,
+    },
+    /// The sender's registration is none of this term.
+    #[error("TaskTracker {host} is not registered with this JobTracker: register again")]
+    NotRegistered {
+        /// The sender.
+        host: HostName,
+    },
+    /// The sender belongs to another cluster.
+    #[error(
+        "TaskTracker {host} belongs to cluster {theirs}, this is {ours}: point it at its own JobTracker, or give it an empty data folder"
+    )]
+    WrongCluster {
+        /// The sender.
+        host: HostName,
+        /// Its cluster.
+        theirs: ClusterId,
+        /// This cluster.
+        ours: ClusterId,
+    },
+    /// The sender speaks another version.
+    #[error(
+        "TaskTracker {host} speaks protocol version {theirs}, this JobTracker {}: run the same release on all hosts",
+        mapreduce_protocol::PROTOCOL_VERSION
+    )]
+    WrongProtocol {
+        /// The sender.
+        host: HostName,
+        /// Its version.
+        theirs: u32,
+    },
+    /// Another live tracker bears the name.
+    #[error(
+        "a TaskTracker at {address} is registered as {host} and alive: give each host its own name, or stop that one"
+    )]
+    HostNameTaken {
+        /// The name.
+        host: HostName,
+        /// Where its bearer is.
+        address: String,
+    },
+    /// The registration makes no sense.
+    #[error(
+        "TaskTracker {host} offers {slots} slots: set 'tasktracker.slots' to 1 to {}",
+        crate::SLOTS_MAX
+    )]
+    BadSlots {
+        /// The sender.
+        host: HostName,
+        /// Slots as given.
+        slots: u32,
+    },
+    /// The journal's disk is full.
+    #[error("the JobTracker's journal has no room: make space in its data folder and try again")]
+    JournalFull,
+}
+
+/// What an input led to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    /// To be journaled in order.
+    pub records: Vec<Record>,
+    /// To be carried out once the records are durable.
+    pub effects: Vec<Effect>,
+}

@@ -1,0 +1,250 @@
+//! What clients ask, and the clients that wait for a job's end. Nothing here changes a job.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ids::{Monotonic, Now};
+use mapreduce_protocol::{
+    AttemptList, AttemptState, AttemptStatus, JobCounters, JobId, JobList, JobState, JobStatus,
+    JobtrackerInfo, TaskCounts, TaskKind,
+};
+
+use crate::durable::{EndedAttempt, JobEntry, RunningEntry, Stage};
+use crate::job::LiveJob;
+use crate::machine::Core;
+use crate::messages::{Query, Refusal, Reply, ReplyTo};
+use crate::timers::Timer;
+
+/// The longest wait for a job's end that one request gets.
+pub const WAIT_MAX: Duration = Duration::from_mins(1);
+/// Requests that wait at once, at most; further ones are answered at once.
+const WAITERS_MAX: usize = 10_000;
+/// Jobs in one list, at most.
+const LIST_MAX: usize = 1000;
+
+/// Requests that wait for a job's end.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    jobs: BTreeMap<JobId, BTreeSet<ReplyTo>>,
+    /// When each gives up.
+    until: BTreeMap<ReplyTo, (JobId, Monotonic)>,
+}
+
+impl Waiters {
+    pub(crate) fn len(&self) -> usize {
+        self.until.len()
+    }
+
+    fn add(&mut self, job: JobId, to: ReplyTo, until: Monotonic) {
+        self.jobs.entry(job).or_default().insert(to);
+        self.until.insert(to, (job, until));
+    }
+
+    fn remove(&mut self, to: ReplyTo) -> Option<(JobId, Monotonic)> {
+        let (job, until) = self.until.remove(&to)?;
+        if let Some(waiting) = self.jobs.get_mut(&job) {
+            waiting.remove(&to);
+            if waiting.is_empty() {
+                self.jobs.remove(&job);
+            }
+        }
+        Some((job, until))
+    }
+
+    fn of(&self, job: JobId) -> Vec<ReplyTo> {
+        self.jobs.get(&job).into_iter().flatten().copied().collect()
+    }
+}
+
+impl Core {
+    pub(crate) fn handle_query(&mut self, now: Now, query: Query, reply_to: ReplyTo) {
+        let reply = match query {
+            Query::Status { job, wait } => {
+                if self.waits(now, job, wait, reply_to) {
+                    return;
+                }
+                self.status(job).map(|status| Reply::Status(Box::new(status))).ok_or(job)
+            }
+            Query::List { limit } => Ok(Reply::List(self.list(limit))),
+            Query::Attempts { job } => self.attempts(job).map(Reply::Attempts).ok_or(job),
+            Query::Counters { job } => self.counters(job).map(Reply::Counters).ok_or(job),
+            Query::Submitted { key } => Ok(match self.submitted(Some(&key)) {
+                Ok(accepted) => Reply::Submitted(accepted),
+                Err(refusal) => Reply::Refused(refusal),
+            }),
+            Query::Cluster => Ok(Reply::Cluster(self.cluster())),
+            Query::Summary => Ok(Reply::Summary(Box::new(self.summary()))),
+        };
+        match reply {
+            Ok(reply) => self.reply(reply_to, reply),
+            Err(job) => self.refuse_with(reply_to, Refusal::NoSuchJob { job }),
+        }
+    }
+
+    /// Whether the reply waits for the job's end.
+    fn waits(&mut self, now: Now, job: JobId, wait: Option<Duration>, to: ReplyTo) -> bool {
+        let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return false };
+        if self.live(job).is_none() || self.waiters.len() >= WAITERS_MAX {
+            return false;
+        }
+        let until = now.monotonic + wait.min(WAIT_MAX);
+        self.waiters.add(job, to, until);
+        self.timers.set(until, Timer::Wait(job, to));
+        true
+    }
+
+    pub(crate) fn handle_wait_over(&mut self, job: JobId, to: ReplyTo) {
+        if self.waiters.remove(to).is_some() {
+            self.reply_status(job, to);
+        }
+    }
+
+    /// The job has reached its final state: whoever waits hears of it.
+    pub(crate) fn on_ended(&mut self, job: JobId) {
+        for to in self.waiters.of(job) {
+            if let Some((_, until)) = self.waiters.remove(to) {
+                self.timers.cancel(until, Timer::Wait(job, to));
+            }
+            self.reply_status(job, to);
+        }
+    }
+
+    pub(crate) fn handle_gone(&mut self, to: ReplyTo) {
+        match self.waiters.remove(to) {
+            Some((job, until)) => self.timers.cancel(until, Timer::Wait(job, to)),
+            None => self.unpark(to),
+        }
+    }
+
+    fn reply_status(&mut self, job: JobId, to: ReplyTo) {
+        match self.status(job) {
+            Some(status) => self.reply(to, Reply::Status(Box::new(status))),
+            None => self.refuse_with(to, Refusal::NoSuchJob { job }),
+        }
+    }
+
+    /// The state of a job that is known.
+    pub(crate) fn state_of(&self, job: JobId) -> JobState {
+        match self.durable.job(job).map(|entry| &entry.stage) {
+            Some(Stage::Ended(ended)) => ended.state,
+            Some(Stage::Running(_)) => JobState::Running,
+            Some(Stage::Planning) | None => JobState::Prep,
+        }
+    }
+
+    pub(crate) fn status(&self, job: JobId) -> Option<JobStatus> {
+        Some(self.status_of(job, self.durable.job(job)?))
+    }
+
+    fn status_of(&self, job: JobId, entry: &JobEntry) -> JobStatus {
+        let status = JobStatus {
+            id: job,
+            name: entry.spec.name.clone(),
+            state: self.state_of(job),
+            maps: TaskCounts::default(),
+            reduces: TaskCounts { total: entry.n_reduces, ..TaskCounts::default() },
+            failure: None,
+            output: entry.spec.output.clone(),
+            input_bytes: 0,
+            submitted_at: entry.submitted_at,
+            finished_at: None,
+        };
+        match &entry.stage {
+            Stage::Planning => status,
+            Stage::Running(running) => {
+                let counts = |kind| {
+                    self.live(job).map(|live| live.counts(kind, Some(running))).unwrap_or_default()
+                };
+                JobStatus {
+                    maps: counts(TaskKind::Map),
+                    reduces: counts(TaskKind::Reduce),
+                    input_bytes: running.input_bytes,
+                    ..status
+                }
+            }
+            Stage::Ended(ended) => JobStatus {
+                maps: ended.maps,
+                reduces: ended.reduces,
+                failure: ended.failure.clone(),
+                input_bytes: ended.input_bytes,
+                finished_at: Some(ended.finished_at),
+                ..status
+            },
+        }
+    }
+
+    fn list(&self, limit: usize) -> JobList {
+        let mut newest: Vec<_> = self.durable.jobs().iter().collect();
+        newest.sort_by_key(|(job, _)| std::cmp::Reverse(job.ordinal));
+        newest.truncate(limit.min(LIST_MAX));
+        JobList { jobs: newest.into_iter().map(|(job, e)| self.status_of(*job, e)).collect() }
+    }
+
+    fn counters(&self, job: JobId) -> Option<JobCounters> {
+        let counters = match &self.durable.job(job)?.stage {
+            Stage::Planning => BTreeMap::new(),
+            Stage::Running(running) => running.counters(),
+            Stage::Ended(ended) => ended.counters.clone(),
+        };
+        Some(JobCounters { counters })
+    }
+
+    fn attempts(&self, job: JobId) -> Option<AttemptList> {
+        let mut attempts: Vec<_> = match &self.durable.job(job)?.stage {
+            Stage::Planning => Vec::new(),
+            Stage::Running(running) => self.unfinished_attempts(job, running),
+            Stage::Ended(ended) => ended.attempts.iter().map(|it| self.shown(it)).collect(),
+        };
+        attempts.sort_by_key(|shown| shown.attempt);
+        Some(AttemptList { attempts })
+    }
+
+    fn unfinished_attempts(&self, job: JobId, running: &RunningEntry) -> Vec<AttemptStatus> {
+        let Some(live) = self.live(job) else { return Vec::new() };
+        let mut attempts: Vec<_> = live.killed.iter().map(|it| self.shown(it)).collect();
+        for kind in [TaskKind::Map, TaskKind::Reduce] {
+            for (index, entry) in (0..).zip(running.tasks(kind)) {
+                let task = job.task(kind, index);
+                attempts.extend(entry.ended(task).map(|it| self.shown(&it)));
+            }
+            attempts.extend(self.running_attempts(live, kind));
+        }
+        attempts
+    }
+
+    fn running_attempts(
+        &self,
+        live: &LiveJob,
+        kind: TaskKind,
+    ) -> impl Iterator<Item = AttemptStatus> {
+        live.live_attempts(kind).map(|(task, attempt)| {
+            self.shown(&EndedAttempt {
+                attempt: task.attempt(attempt.number),
+                host: attempt.host.clone(),
+                state: AttemptState::Running,
+                failure: None,
+            })
+        })
+    }
+
+    fn shown(&self, ended: &EndedAttempt) -> AttemptStatus {
+        AttemptStatus {
+            attempt: ended.attempt,
+            host: ended.host.clone(),
+            address: self.trackers.get(&ended.host).map(|tracker| tracker.address.clone()),
+            state: ended.state,
+            failure: ended.failure.clone(),
+        }
+    }
+
+    fn cluster(&self) -> JobtrackerInfo {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        JobtrackerInfo {
+            cluster: self.settings.cluster.clone(),
+            epoch: self.epoch(),
+            trackers: count(self.trackers.len()),
+            slots: count(self.trackers.slots()),
+            unfinished_jobs: count(self.jobs.len()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the JobTracker can't afford to forget: the records of its journal. They are folded by
+//! `durable`; nothing else changes durable state. Kinds are never renamed, and fields are only added
+//! with a default.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ids::{ClusterId, Epoch, HostName, RackName, UnixMillis};
+use mapreduce_protocol::{AttemptId, Failure, JobId, JobSpec, JobState, Split, TaskCounts};
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened, for ever.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// The first record of a journal: whose it is.
+    Initialized {
+        /// The cluster that this JobTracker belongs to.
+        cluster: ClusterId,
+    },
+    /// A JobTracker process began its term.
+    Started {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// A job was accepted; its output is reserved.
+    JobAccepted {
+        /// Its id.
+        job: JobId,
+        /// What was asked.
+        spec: Arc<JobSpec>,
+        /// Reduces that it runs with.
+        n_reduces: u32,
+        /// Tries of each task.
+        max_attempts: u32,
+        /// The client's `Idempotency-Key`, if it sent one.
+        key: Option<IdempotencyKey>,
+        /// When.
+        at: UnixMillis,
+    },
+    /// A job's splits are fixed.
+    SplitsPlanned {
+        /// The job.
+        job: JobId,
+        /// Number of splits.
+        n_maps: u32,
+        /// Bytes of all splits.
+        input_bytes: u64,
+        /// The splits.
+        list: SplitList,
+    },
+    /// An attempt won its task.
+    TaskSucceeded {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Where it ran; of a map with reduces, where its output is.
+        host: HostName,
+        /// Digest of its output.
+        digest: String,
+        /// Its counters.
+        counters: BTreeMap<String, u64>,
+    },
+    /// An attempt failed in a way that counts against its task.
+    AttemptFailed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Where it ran.
+        host: HostName,
+        /// Why.
+        failure: Failure,
+    },
+    /// The output of a map's winner is gone: the map has no winner any more.
+    MapOutputLost {
+        /// The former winner.
+        attempt: AttemptId,
+    },
+    /// A map ran again and produced other bytes than before: what reduces made of the old ones is void.
+    ReducesUndone {
+        /// The map's new winner.
+        map: AttemptId,
+    },
+    /// A job reached its final state.
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// SUCCEEDED, FAILED or KILLED.
+        state: JobState,
+        /// Why it did not succeed, for people.
+        failure: Option<String>,
+        /// When.
+        at: UnixMillis,
+        /// Its maps.
+        maps: TaskCounts,
+        /// Its reduces.
+        reduces: TaskCounts,
+    },
+    /// Nothing of a job is left in the staging folder.
+    StagingRemoved {
+        /// The job.
+        job: JobId,
+    },
+    /// An ended job made room for newer ones.
+    JobForgotten {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// What makes a submission idempotent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// The client's key.
+    pub key: String,
+    /// Digest of the job that came with it.
+    pub digest: String,
+}
+
+/// A split and the hosts that hold its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedSplit {
+    /// What the map reads.
+    pub split: Split,
+    /// Where its bytes are, best first.
+    pub homes: Vec<Home>,
+}
+
+/// A host that holds a replica.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Home {
+    /// The host.
+    pub host: HostName,
+    /// Its rack.
+    pub rack: RackName,
+}
+
+/// A job's splits, in the order of map ordinals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitList {
+    /// In the record itself.
+    Inline(Vec<PlannedSplit>),
+    /// In a file of the chunk store, since it is long.
+    Staged(StagedSplits),
+}
+
+/// A split list in the chunk store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedSplits {
+    /// The file.
+    pub path: String,
+    /// XXH3-128 of its bytes, 32 hexadecimal digits.
+    pub digest: String,
+}

@@ -1,0 +1,270 @@
+//! Trackers come and go. One that registers tells all it runs and holds, and the books are brought in
+//! line with that; one that is silent for too long is lost, with what it ran and held.
+
+use std::collections::BTreeSet;
+
+use ids::{HostName, Now};
+use mapreduce_protocol::{
+    AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, TaskKind, TrackerCommand,
+    TrackerRegistered,
+};
+
+use crate::machine::{Core, Fifo};
+use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::task::LiveAttempt;
+use crate::timers::Timer;
+use crate::trackers::{Occupied, Registration, Tracker};
+
+/// Slots of one tracker, at most.
+pub const SLOTS_MAX: u32 = 4096;
+
+impl Core {
+    pub(crate) fn handle_register(
+        &mut self,
+        now: Now,
+        request: &RegisterTracker,
+        reply_to: ReplyTo,
+    ) {
+        if let Err(refusal) = self.check_registration(now, request) {
+            return self.refuse_with(reply_to, refusal);
+        }
+        let host = request.host.clone();
+        let session = self.trackers.next_session();
+        let before = self.come_up(now, request, session);
+        self.take_over_running(now, &host, &request.running, before.as_ref());
+        self.take_over_outputs(&host, &request.map_outputs, before.as_ref());
+        self.purge_ended(&host, request.running.iter().chain(&request.map_outputs));
+        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(host));
+        self.unsettled = true;
+        let registered = TrackerRegistered {
+            cluster: self.settings.cluster.clone(),
+            epoch: self.epoch(),
+            session,
+            heartbeat_interval_ms: u64::try_from(self.settings.heartbeat_interval.as_millis())
+                .unwrap_or(u64::MAX),
+        };
+        self.reply(reply_to, Reply::Registered(registered));
+    }
+
+    fn check_registration(&self, now: Now, request: &RegisterTracker) -> Result<(), Refusal> {
+        let host = request.host.clone();
+        if request.protocol != PROTOCOL_VERSION {
+            return Err(Refusal::WrongProtocol { host, theirs: request.protocol });
+        }
+        let ours = &self.settings.cluster;
+        if let Some(theirs) = request.cluster.as_ref().filter(|theirs| *theirs != ours) {
+            let (theirs, ours) = (theirs.clone(), ours.clone());
+            return Err(Refusal::WrongCluster { host, theirs, ours });
+        }
+        if !(1..=SLOTS_MAX).contains(&request.slots) {
+            return Err(Refusal::BadSlots { host, slots: request.slots });
+        }
+        match self.trackers.get(&host) {
+            Some(other) if self.is_rival(now, other, request) => {
+                Err(Refusal::HostNameTaken { host, address: other.address.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether `other`, which bears the same name, is another living process. At the same address it
+    /// can't be: the port was free for the new one. Otherwise it is, while it heartbeats in time.
+    fn is_rival(&self, now: Now, other: &Tracker, request: &RegisterTracker) -> bool {
+        let silence = now.monotonic.since(other.last_seen);
+        let in_time = (self.settings.heartbeat_interval * 2).min(self.settings.dead_after);
+        other.incarnation != request.incarnation
+            && other.address != request.address
+            && silence < in_time
+    }
+
+    /// Puts the tracker in its place; the former bearer of the name is returned.
+    fn come_up(&mut self, now: Now, request: &RegisterTracker, session: u64) -> Option<Tracker> {
+        let host = &request.host;
+        if let Some(parked) = self.trackers.get(host).and_then(|tracker| tracker.parked) {
+            self.unpark(parked.to);
+            self.refuse_with(parked.to, Refusal::NotRegistered { host: host.clone() });
+        }
+        let before = self.trackers.remove(host);
+        let said = Registration {
+            rack: request.rack.clone(),
+            address: request.address.clone(),
+            incarnation: request.incarnation,
+            session,
+            slots: request.slots,
+        };
+        self.trackers.insert(host.clone(), Tracker::new(said, now.monotonic));
+        for live in self.jobs.values_mut() {
+            live.listeners.remove(host);
+            if before.is_none() {
+                live.on_host_up(host);
+            }
+        }
+        before
+    }
+
+    /// Goes on with the attempts that may still win, ends the others, and counts as lost what the
+    /// tracker should run but does not.
+    fn take_over_running(
+        &mut self,
+        now: Now,
+        host: &HostName,
+        running: &[AttemptId],
+        before: Option<&Tracker>,
+    ) {
+        for attempt in running {
+            let wanted = self.is_current(host, *attempt) || self.adopt(now, host, *attempt);
+            let why = if wanted { Occupied::Running } else { Occupied::Ending };
+            if let Some(tracker) = self.trackers.get_mut(host) {
+                tracker.occupy(*attempt, why);
+            }
+            if !wanted {
+                let reason = "another attempt runs in its place, or none is needed".to_owned();
+                let command = TrackerCommand::Kill { attempt: *attempt, reason };
+                self.trackers.tell(host, command);
+            }
+        }
+        let running: BTreeSet<_> = running.iter().copied().collect();
+        let should_run = before.map(Tracker::occupied).into_iter().flatten();
+        for attempt in should_run.map(|(attempt, _)| *attempt).filter(|it| !running.contains(it)) {
+            self.on_attempt_lost(attempt, host);
+        }
+    }
+
+    fn is_current(&self, host: &HostName, attempt: AttemptId) -> bool {
+        let live = self.live(attempt.task.job).and_then(|live| live.live(attempt.task));
+        live.is_some_and(|live| live.number == attempt.number && live.host == *host)
+    }
+
+    /// Takes up an attempt that this process did not launch, or had given up, if its task needs one.
+    fn adopt(&mut self, now: Now, host: &HostName, attempt: AttemptId) -> bool {
+        let task = attempt.task;
+        let needed = self.durable.task(task).is_some_and(|entry| {
+            let failed = entry.failures.iter().any(|failed| failed.number == attempt.number);
+            entry.winner.is_none() && !failed
+        });
+        let Some(live) = self.live_mut(task.job) else { return false };
+        let free = live.live(task).is_none() && live.may_have_launched(attempt) && !live.committing;
+        if needed && free {
+            live.set_live(
+                task,
+                LiveAttempt {
+                    number: attempt.number,
+                    host: host.clone(),
+                    since: now.monotonic,
+                    locality: None,
+                    progress: 0.0,
+                },
+            );
+        }
+        needed && free
+    }
+
+    /// Finds winners' outputs again, and counts as lost those that should be there but are not.
+    fn take_over_outputs(
+        &mut self,
+        host: &HostName,
+        outputs: &[AttemptId],
+        before: Option<&Tracker>,
+    ) {
+        let outputs: BTreeSet<_> = outputs.iter().copied().collect();
+        let address = self.trackers.get(host).map(|tracker| tracker.address.clone());
+        let moved = before.map(|tracker| &tracker.address) != address.as_ref();
+        for winner in self.outputs_on(host) {
+            if !outputs.contains(&winner) {
+                self.on_output_lost(winner);
+            } else if moved {
+                self.announce(winner);
+            }
+        }
+        for output in outputs {
+            // An output without a winner stays: the word of its success may be under way.
+            let winner = self.durable.task(output.task).and_then(|entry| entry.winner.as_ref());
+            if winner.is_some_and(|w| w.number != output.number || w.host != *host) {
+                self.drop_output(host, output);
+            }
+        }
+    }
+
+    /// Winning map outputs on `host` that reduces may still want.
+    fn outputs_on(&self, host: &HostName) -> Vec<AttemptId> {
+        let mut winners = Vec::new();
+        for live in self.jobs.values() {
+            let Some(entry) = self.durable.running(live.id).filter(|e| e.needs_map_outputs())
+            else {
+                continue;
+            };
+            for (index, map) in (0..).zip(&entry.maps) {
+                if let Some(winner) = map.winner.as_ref().filter(|winner| winner.host == *host) {
+                    winners.push(live.id.task(TaskKind::Map, index).attempt(winner.number));
+                }
+            }
+        }
+        winners
+    }
+
+    /// Tells the tracker which of its jobs are over.
+    fn purge_ended<'a>(&mut self, host: &HostName, reported: impl Iterator<Item = &'a AttemptId>) {
+        let jobs: BTreeSet<JobId> = reported.map(|attempt| attempt.task.job).collect();
+        for job in jobs {
+            if self.live(job).is_none() {
+                self.trackers.tell(host, TrackerCommand::Purge { job });
+            }
+        }
+    }
+
+    pub(crate) fn handle_silence(&mut self, now: Now, host: &HostName) {
+        let Some(tracker) = self.trackers.get(host) else { return };
+        let dead_at = tracker.last_seen + self.settings.dead_after;
+        if dead_at > now.monotonic {
+            self.timers.set(dead_at, Timer::Silence(host.clone()));
+        } else {
+            self.lose_tracker(host);
+        }
+    }
+
+    /// Everything that ran or lay on `host` is lost, until its tracker says otherwise.
+    fn lose_tracker(&mut self, host: &HostName) {
+        if let Some(parked) = self.trackers.get(host).and_then(|tracker| tracker.parked) {
+            self.unpark(parked.to);
+            self.refuse_with(parked.to, Refusal::NotRegistered { host: host.clone() });
+        }
+        let Some(tracker) = self.trackers.remove(host) else { return };
+        for live in self.jobs.values_mut() {
+            live.on_host_down(host, &self.trackers);
+        }
+        for attempt in tracker.occupied().keys() {
+            self.on_attempt_lost(*attempt, host);
+        }
+        for winner in self.outputs_on(host) {
+            self.on_output_lost(winner);
+        }
+        self.unsettled = true;
+    }
+
+    /// A while after a start: what is still not reported is lost.
+    pub(crate) fn handle_unreported(&mut self) {
+        let mut lost = Vec::new();
+        for live in self.jobs.values_mut() {
+            let maps = std::mem::take(&mut live.unreported);
+            lost.extend(maps.into_iter().map(|map| live.id.task(TaskKind::Map, map)));
+        }
+        for task in lost {
+            let winner = self.durable.task(task).and_then(|entry| entry.winner.as_ref());
+            if let Some(number) = winner.map(|winner| winner.number) {
+                self.on_output_lost(task.attempt(number));
+            }
+        }
+    }
+
+    /// Winners of an earlier term whose outputs reduces still need are not taken for lost at once.
+    pub(crate) fn expect_outputs(&mut self, job: JobId) {
+        let Some(entry) = self.durable.running(job).filter(|e| e.needs_map_outputs()) else {
+            return;
+        };
+        let won = (0..).zip(&entry.maps).filter(|(_, map)| map.winner.is_some());
+        let unreported = won.map(|(index, _)| index).collect();
+        if let Some(live) = self.jobs.get_mut(&Fifo::of(job)) {
+            live.unreported = unreported;
+        }
+    }
+}

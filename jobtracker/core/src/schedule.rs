@@ -1,0 +1,211 @@
+//! Which waiting task gets which free slot: first in, first out over jobs; in a job maps before reduces;
+//! of the maps the one that `locality` chooses. Slots are one pool: when a needed map finds none, the
+//! youngest reduce of its job gives way.
+
+use std::cmp::Reverse;
+
+use ids::{HostName, Now};
+use mapreduce_protocol::{JobId, JobState, Launch, TaskId, TaskKind, TrackerCommand, Work};
+
+use crate::durable::RunningEntry;
+use crate::job::LiveJob;
+use crate::locality::{Locality, PlacementScore};
+use crate::machine::{Core, Fifo};
+use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
+use crate::timers::Timer;
+use crate::trackers::{Occupied, Tracker, Trackers};
+
+/// A task for a slot.
+enum Choice {
+    Map(PlacementScore),
+    Reduce(u32),
+}
+
+impl Core {
+    /// Brings waiting tasks and free slots together, one slot of each tracker a round, so that a small
+    /// job spreads. Only trackers whose heartbeat is parked take part: they hear of it at once.
+    pub(crate) fn schedule(&mut self, now: Now) {
+        loop {
+            let mut offers: Vec<_> = self
+                .trackers
+                .iter()
+                .filter(|(_, tracker)| tracker.parked.is_some() && tracker.free_slots() > 0)
+                .map(|(host, tracker)| (Reverse(tracker.free_slots()), host.clone()))
+                .collect();
+            if !self.jobs.values().any(LiveJob::has_waiting) {
+                return;
+            }
+            offers.sort();
+            let taken = offers.iter().filter(|(_, host)| self.fill_slot(now, host)).count();
+            if taken == 0 {
+                break;
+            }
+        }
+        self.preempt(now);
+    }
+
+    /// Launches one task on `host`, if one wants to run there.
+    fn fill_slot(&mut self, now: Now, host: &HostName) -> bool {
+        match self.choose(now, host) {
+            Some((job, Choice::Map(score))) => {
+                if let Some(live) = self.live_mut(job) {
+                    live.patience.launched(&score);
+                }
+                let task = job.task(TaskKind::Map, score.map);
+                let locality = self.locality(task, host);
+                self.launch(now, host, task, Some(locality))
+            }
+            Some((job, Choice::Reduce(index))) => {
+                self.launch(now, host, job.task(TaskKind::Reduce, index), None)
+            }
+            None => false,
+        }
+    }
+
+    fn choose(&mut self, now: Now, host: &HostName) -> Option<(JobId, Choice)> {
+        let tracker = self.trackers.get(host).filter(|tracker| tracker.free_slots() > 0)?;
+        let wait = self.settings.locality_wait;
+        let mut maps_wait = false;
+        for live in self.jobs.values_mut().filter(|live| live.has_waiting()) {
+            if let Some(until) = live.hold_until.filter(|until| *until > now.monotonic) {
+                self.timers.set(until, Timer::Placement(live.id));
+                continue;
+            }
+            let limit = live.patience.limit(now.monotonic, wait);
+            if let Some(score) = choose_map(live, &self.trackers, host, tracker, limit) {
+                return Some((live.id, Choice::Map(score)));
+            }
+            if !live.waiting_maps().is_empty() {
+                maps_wait = true;
+                if let Some(at) = live.patience.decline(now.monotonic, wait) {
+                    self.timers.set(at, Timer::Placement(live.id));
+                }
+            }
+            let entry = self.durable.running(live.id);
+            let may_start =
+                entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
+            if !may_start || (maps_wait && !leaves_room(&self.trackers)) {
+                continue;
+            }
+            if let Some(reduce) = choose_reduce(live, &self.trackers, host) {
+                return Some((live.id, Choice::Reduce(reduce)));
+            }
+        }
+        None
+    }
+
+    /// How near to its bytes a map is on `host`, whatever made it go there.
+    fn locality(&self, task: TaskId, host: &HostName) -> Locality {
+        let split = self.live(task.job).and_then(|live| live.split(task.index));
+        let homes = split.map_or(&[][..], |planned| &planned.homes);
+        let rack = self.trackers.get(host).map(|tracker| &tracker.rack);
+        if homes.iter().any(|home| home.host == *host) {
+            Locality::NodeLocal
+        } else if homes.iter().any(|home| Some(&home.rack) == rack) {
+            Locality::RackLocal
+        } else {
+            Locality::OffRack
+        }
+    }
+
+    fn launch(
+        &mut self,
+        now: Now,
+        host: &HostName,
+        task: TaskId,
+        locality: Option<Locality>,
+    ) -> bool {
+        let Some(live) = self.jobs.get_mut(&Fifo::of(task.job)) else { return false };
+        let Some(number) = live.next_number(task) else {
+            let reason = format!(
+                "{task} was launched {ATTEMPTS_PER_TERM} times without an end: see its attempts' logs"
+            );
+            self.end_job(now, task.job, JobState::Failed, Some(reason));
+            return true;
+        };
+        let work = match task.kind {
+            TaskKind::Map => match live.split(task.index) {
+                Some(planned) => Work::Map { split: planned.split.clone() },
+                None => return false,
+            },
+            TaskKind::Reduce => Work::Reduce,
+        };
+        live.set_live(
+            task,
+            LiveAttempt {
+                number,
+                host: host.clone(),
+                since: now.monotonic,
+                locality,
+                progress: 0.0,
+            },
+        );
+        live.tasks_mut(task.kind).tally.count_launch(locality);
+        self.counted.launches.count(locality);
+        let attempt = task.attempt(number);
+        let job = std::sync::Arc::clone(&live.description);
+        if let Some(tracker) = self.trackers.get_mut(host) {
+            assert!(tracker.free_slots() > 0, "{host} has no free slot for {attempt}");
+            tracker.occupy(attempt, Occupied::Running);
+        }
+        self.trackers.tell(host, TrackerCommand::Launch(Launch { attempt, job, work }));
+        true
+    }
+
+    /// Makes room for a map that finds no slot while reduces of its job, which can't end without it,
+    /// hold some.
+    fn preempt(&mut self, now: Now) {
+        let held = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
+        let victim = self.jobs.values().filter(|live| !held(live)).find_map(|live| {
+            let first = live.waiting_maps().first()?;
+            let task = live.id.task(TaskKind::Map, first.map);
+            let free = |(host, tracker): (&HostName, &Tracker)| {
+                tracker.free_slots() > 0 && !avoids(live, &self.trackers, task, host)
+            };
+            let ending = self.trackers.iter().any(|(_, tracker)| tracker.is_ending());
+            let maps_run = live.tasks(TaskKind::Map).running > 0;
+            if maps_run || ending || self.trackers.iter().any(free) {
+                return None;
+            }
+            let reduces = live.live_attempts(TaskKind::Reduce);
+            reduces.max_by_key(|(task, attempt)| (attempt.since, *task)).map(|(task, _)| task)
+        });
+        if let Some(task) = victim {
+            self.kill_live(task, "a map that reduces wait for needs its slot");
+            self.wait_again(task);
+        }
+    }
+}
+
+fn choose_map(
+    live: &LiveJob,
+    trackers: &Trackers,
+    host: &HostName,
+    tracker: &Tracker,
+    limit: Locality,
+) -> Option<PlacementScore> {
+    let avoids = |map| avoids(live, trackers, live.id.task(TaskKind::Map, map), host);
+    live.waiting_maps().choose(host, &tracker.rack, limit, avoids)
+}
+
+fn choose_reduce(live: &LiveJob, trackers: &Trackers, host: &HostName) -> Option<u32> {
+    let fits =
+        |index: &&u32| !avoids(live, trackers, live.id.task(TaskKind::Reduce, **index), host);
+    live.waiting_reduces.iter().find(fits).copied()
+}
+
+/// Whether `task` failed on `host` and there is another host for its next try.
+fn avoids(live: &LiveJob, trackers: &Trackers, task: TaskId, host: &HostName) -> bool {
+    trackers.len() > 1 && live.task(task).is_some_and(|state| state.avoid.as_ref() == Some(host))
+}
+
+/// Whether enough maps are done for the reduces to begin fetching.
+fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
+    let needed = (entry.maps.len() as f64 * slowstart).ceil();
+    f64::from(entry.maps_done) >= needed
+}
+
+/// Whether one more reduce leaves a slot for the maps that wait.
+fn leaves_room(trackers: &Trackers) -> bool {
+    trackers.reduces_running() + 1 < trackers.slots()
+}

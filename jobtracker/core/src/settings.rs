@@ -1,0 +1,40 @@
+//! What the core is told once, at its start. Numbers come from the configuration's section
+//! `jobtracker`; nothing here has a default.
+
+use std::time::Duration;
+
+use ids::ClusterId;
+
+/// The rules' numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The cluster in the JobTracker's data folder.
+    pub cluster: ClusterId,
+    /// How long a heartbeat may stay parked.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a tracker is lost; also how long after a start finished maps wait for their
+    /// trackers to come back.
+    pub dead_after: Duration,
+    /// Tries of one task, where a job does not say (Hadoop: `mapred.map.max.attempts`).
+    pub max_attempts: u32,
+    /// How long a job waits for a better place, per level of locality.
+    pub locality_wait: Duration,
+    /// Share of a job's maps that must be done before its reduces start (Hadoop:
+    /// `mapred.reduce.slowstart.completed.maps`), 0 to 1.
+    pub reduce_slowstart: f64,
+    /// Reports that a map output can't be fetched after which the map runs again.
+    pub fetch_failures_max: u32,
+    /// Ended jobs that are remembered.
+    pub finished_jobs_max: usize,
+    /// How long after a start nothing of an earlier term's jobs is launched, so that trackers can
+    /// register with what they run; see [`recovery_grace`].
+    pub recovery_grace: Duration,
+}
+
+/// The usual [`Settings::recovery_grace`]: a tracker notices a restart within one heartbeat interval,
+/// and tries to register again at least once a second.
+#[must_use]
+pub fn recovery_grace(heartbeat_interval: Duration, dead_after: Duration) -> Duration {
+    const RETRY_MAX: Duration = Duration::from_secs(1);
+    dead_after.min(heartbeat_interval * 2 + RETRY_MAX)
+}

@@ -1,0 +1,234 @@
+//! Whether a job can be run as it is written. Everything here is decidable without the chunk store;
+//! that the inputs exist and the output does not is checked by the edge, before the job comes here.
+
+use mapreduce_protocol::{JobSpec, Program, ProgramError, builtins};
+
+/// Folder of the chunk store below which each unfinished job has a folder named by its id.
+pub const STAGING_ROOT: &str = "/.howdah/staging";
+
+/// The cluster's own folder of the chunk store: no job may write there.
+const SYSTEM_ROOT: &str = "/.howdah";
+const NAME_CHARS_MAX: usize = 200;
+const INPUTS_MAX: usize = 10_000;
+const ATTEMPTS_MAX: u32 = 100;
+
+/// Why a job can't be run as it is written, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJob {
+    /// The name is empty, too long or unprintable.
+    #[error(
+        "the job's name has {given} characters: give it 1 to {NAME_CHARS_MAX}, without line breaks or other control characters"
+    )]
+    Name {
+        /// Characters in the name as given.
+        given: usize,
+    },
+    /// No input at all.
+    #[error("the job has no input: name at least one file or folder under 'input'")]
+    NoInput,
+    /// More inputs than one job may name.
+    #[error(
+        "the job names {given} inputs: name at most {INPUTS_MAX}, or the folder that holds them"
+    )]
+    TooManyInputs {
+        /// Inputs named.
+        given: usize,
+    },
+    /// A path that is not absolute, or not written the one way paths are.
+    #[error(
+        "{role} {path:?} is not an absolute path of the chunk store: write it like /folder/file, without empty, '.' or '..' parts"
+    )]
+    Path {
+        /// Where it stands in the job.
+        role: &'static str,
+        /// The path as given, cut to 200 characters.
+        path: String,
+    },
+    /// The output is an input, or lies within one, or would hold one.
+    #[error(
+        "output {output:?} overlaps input {input:?}: choose a folder outside of the job's inputs"
+    )]
+    OutputOverlapsInput {
+        /// The output.
+        output: String,
+        /// The input.
+        input: String,
+    },
+    /// The output is the root, or lies in the cluster's own folder.
+    #[error("output {output:?} is not free for jobs: choose a new folder outside of {SYSTEM_ROOT}")]
+    OutputReservedForSystem {
+        /// The output.
+        output: String,
+    },
+    /// An input lies in the folder of unfinished outputs.
+    #[error(
+        "input {input:?} lies in {STAGING_ROOT}, where unfinished outputs are: read a job's output when it has succeeded"
+    )]
+    InputInStaging {
+        /// The input.
+        input: String,
+    },
+    /// `max_attempts` is out of range.
+    #[error("'max_attempts' is {given}: set it to 1 to {ATTEMPTS_MAX}, or leave it out")]
+    Attempts {
+        /// Tries asked for.
+        given: u32,
+    },
+    /// A native program without the digest of its executable, or with something else in its place.
+    #[error(
+        "native program {executable:?} has no well-formed 'sha256': give the 64 hexadecimal digits that `sha256sum` prints, or let `howdah job submit` fill them in"
+    )]
+    Sha256 {
+        /// The executable.
+        executable: String,
+    },
+    /// The program, its arguments or its number of reduces.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+}
+
+/// Checks `spec`; the number of reduces that it runs with.
+///
+/// # Errors
+/// The first rule of jobs that it breaks.
+pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
+    let name_chars = spec.name.chars().count();
+    if !(1..=NAME_CHARS_MAX).contains(&name_chars) || spec.name.chars().any(char::is_control) {
+        return Err(InvalidJob::Name { given: name_chars });
+    }
+    check_inputs(&spec.input)?;
+    check_output(&spec.output, &spec.input)?;
+    match spec.max_attempts {
+        Some(given) if !(1..=ATTEMPTS_MAX).contains(&given) => {
+            return Err(InvalidJob::Attempts { given });
+        }
+        Some(_) | None => {}
+    }
+    if let Program::Native(native) = &spec.program {
+        check_path("executable", &native.executable)?;
+        let well_formed = |digest: &String| {
+            digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        if !native.sha256.as_ref().is_some_and(well_formed) {
+            return Err(InvalidJob::Sha256 { executable: native.executable.clone() });
+        }
+    }
+    Ok(builtins::check(spec)?)
+}
+
+/// Whether `path` is `folder` or lies below it, by whole parts.
+#[must_use]
+pub fn is_within(path: &str, folder: &str) -> bool {
+    folder == "/"
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether one of the two lies within the other.
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
+    is_within(a, b) || is_within(b, a)
+}
+
+fn check_inputs(inputs: &[String]) -> Result<(), InvalidJob> {
+    if inputs.is_empty() {
+        return Err(InvalidJob::NoInput);
+    }
+    if inputs.len() > INPUTS_MAX {
+        return Err(InvalidJob::TooManyInputs { given: inputs.len() });
+    }
+    for input in inputs {
+        check_path("input", input)?;
+        if is_within(input, STAGING_ROOT) {
+            return Err(InvalidJob::InputInStaging { input: input.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_output(output: &str, inputs: &[String]) -> Result<(), InvalidJob> {
+    check_path("output", output)?;
+    if output == "/" || is_within(output, SYSTEM_ROOT) {
+        return Err(InvalidJob::OutputReservedForSystem { output: output.to_owned() });
+    }
+    match inputs.iter().find(|input| overlap(output, input)) {
+        Some(input) => {
+            Err(InvalidJob::OutputOverlapsInput { output: output.to_owned(), input: input.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_path(role: &'static str, path: &str) -> Result<(), InvalidJob> {
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    let fine = path == "/" || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
+    if fine {
+        Ok(())
+    } else {
+        Err(InvalidJob::Path { role, path: path.chars().take(200).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mapreduce_protocol::{Builtin, Native};
+
+    fn good() -> JobSpec {
+        JobSpec {
+            name: "count".to_owned(),
+            input: vec!["/in".to_owned()],
+            output: "/out".to_owned(),
+            program: Program::Builtin(Builtin {
+                name: "wordcount".to_owned(),
+                args: Default::default(),
+            }),
+            reduces: Some(3),
+            max_attempts: None,
+        }
+    }
+
+    fn native(executable: &str, sha256: Option<&str>) -> Program {
+        Program::Native(Native {
+            executable: executable.to_owned(),
+            args: vec![],
+            sha256: sha256.map(str::to_owned),
+        })
+    }
+
+    #[test]
+    fn a_good_job_passes_with_its_number_of_reduces() {
+        assert_eq!(validate(&good()), Ok(3));
+        let spec = JobSpec { program: native("/bin/job", Some(&"aB".repeat(32))), ..good() };
+        assert_eq!(validate(&spec), Ok(3));
+        assert_eq!(validate(&JobSpec { output: "/input".to_owned(), ..good() }), Ok(3));
+    }
+
+    #[test]
+    fn each_cause_has_its_own_error_that_says_what_to_do() {
+        let input = |path: &str| JobSpec { input: vec![path.to_owned()], ..good() };
+        let output = |path: &str| JobSpec { output: path.to_owned(), ..good() };
+        for (spec, needle) in [
+            (JobSpec { name: String::new(), ..good() }, "0 characters"),
+            (JobSpec { name: "a\nb".to_owned(), ..good() }, "control"),
+            (JobSpec { name: "n".repeat(201), ..good() }, "201 characters"),
+            (JobSpec { input: vec![], ..good() }, "no input"),
+            (input("in"), "input \"in\" is not an absolute path"),
+            (input("/a/../b"), "without empty"),
+            (input("/.howdah/staging/job_1"), "unfinished outputs"),
+            (output("out"), "output \"out\" is not an absolute path"),
+            (output("/in"), "overlaps"),
+            (output("/in/out"), "overlaps"),
+            (JobSpec { input: vec!["/out/in".to_owned()], ..good() }, "overlaps"),
+            (output("/"), "not free"),
+            (output("/.howdah/x"), "not free"),
+            (JobSpec { max_attempts: Some(0), ..good() }, "max_attempts"),
+            (JobSpec { max_attempts: Some(101), ..good() }, "1 to 100"),
+            (JobSpec { program: native("/p", None), ..good() }, "sha256sum"),
+            (JobSpec { program: native("/p", Some("abc")), ..good() }, "sha256sum"),
+            (JobSpec { program: native("p", Some(&"a".repeat(64))), ..good() }, "executable \"p\""),
+            (JobSpec { reduces: Some(0), ..good() }, "at least one reduce"),
+        ] {
+            let error = validate(&spec).expect_err(needle).to_string();
+            assert!(error.contains(needle), "{error}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Stories of what goes wrong: failed attempts, lost trackers, lost outputs.
+
+use super::*;
+
+fn map(job: JobId, index: u32, number: u32) -> AttemptId {
+    job.task(TaskKind::Map, index).attempt(number)
+}
+
+fn reduce(job: JobId, index: u32, number: u32) -> AttemptId {
+    job.task(TaskKind::Reduce, index).attempt(number)
+}
+
+#[test]
+fn four_failures_of_one_task_end_the_job_and_say_where_and_why() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    story.tracker("b", 1);
+    let job = story.job(0, &[&["a", "b"]]);
+    for number in 0..4 {
+        assert_eq!(story.status(job).state, JobState::Running);
+        story.fail(map(job, 0, number), FailureKind::UserCode);
+    }
+    let status = story.status(job);
+    assert_eq!(status.state, JobState::Failed);
+    let text = status.failure.unwrap();
+    let task = job.task(TaskKind::Map, 0).to_string();
+    assert!(text.contains(&task) && text.contains("4 times (on a, b, a, b)"), "{text}");
+    assert!(text.contains("boom"), "{text}");
+}
+
+#[test]
+fn killed_and_lost_attempts_do_not_count_as_failures() {
+    for kind in [FailureKind::Killed, FailureKind::TrackerLost] {
+        let mut story = Story::begin();
+        story.tracker("a", 1);
+        let job = story.job(0, &[&["a"]]);
+        for number in 0..10 {
+            story.fail(map(job, 0, number), kind.clone());
+        }
+        let status = story.status(job);
+        assert_eq!((status.state, status.maps.killed_attempts), (JobState::Running, 10));
+    }
+}
+
+#[test]
+fn a_job_may_ask_for_fewer_tries() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.submit(JobSpec { max_attempts: Some(1), ..identity("/out") });
+    story.plan(job, splits(&[&["a"]]));
+    story.fail(map(job, 0, 0), FailureKind::TimedOut);
+    assert_eq!(story.status(job).state, JobState::Failed);
+}
+
+#[test]
+fn a_task_that_never_ends_is_given_up_before_its_numbers_run_out() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    for number in 0..ATTEMPTS_PER_TERM {
+        story.fail(map(job, 0, number), FailureKind::Killed);
+    }
+    let status = story.status(job);
+    assert_eq!(status.state, JobState::Failed);
+    assert!(status.failure.unwrap().contains("1000 times"));
+}
+
+#[test]
+fn a_lost_trackers_running_attempts_run_elsewhere() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    let b = story.tracker("b", 2);
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(9));
+    assert!(story.running(&b).is_empty(), "silence is not death yet");
+    story.pass(Duration::from_secs(2));
+    assert_eq!(story.running(&b), [map(job, 0, 1), map(job, 1, 1)]);
+    let maps = story.status(job).maps;
+    assert_eq!((maps.failed_attempts, maps.killed_attempts), (0, 2));
+}
+
+#[test]
+fn map_output_lost_after_success_is_rerun() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["b"]]);
+    let b = story.tracker("b", 3);
+    story.succeed(map(job, 0, 0));
+    assert!(story.running(&b).contains(&map(job, 1, 0)));
+    assert!(story.running(&b).contains(&reduce(job, 0, 0)));
+    story.kill_tracker(&a);
+    story.succeed(map(job, 1, 0));
+    story.pass(Duration::from_secs(12));
+    assert!(story.running(&b).contains(&map(job, 0, 1)), "its output went with a");
+    assert!(!story.running(&b).contains(&map(job, 1, 1)), "this one lies on b");
+    story.succeed(map(job, 0, 1));
+    let told = story.toys[&b].news[&job].clone();
+    let available = |attempt| move |event: &&MapEvent| matches!(event, MapEvent::Available { attempt: it, .. } if *it == attempt);
+    assert_eq!(told.iter().filter(available(map(job, 0, 0))).count(), 1);
+    assert_eq!(told.iter().filter(available(map(job, 0, 1))).count(), 1);
+    assert!(told.contains(&MapEvent::Withdrawn { attempt: map(job, 0, 0) }));
+}
+
+#[test]
+fn outputs_that_no_reduce_needs_any_more_are_not_made_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    story.kill_tracker(&a);
+    let b = story.tracker("b", 2);
+    story.pass(Duration::from_secs(12));
+    assert_eq!(story.running(&b), [map(job, 1, 1)], "map 0 wrote to the staging folder");
+}
+
+#[test]
+fn the_third_report_of_a_failed_fetch_makes_the_map_run_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    let (reduce, map_attempt) = (reduce(job, 0, 0), map(job, 0, 0));
+    for reports in 1..=3 {
+        let message = "connection reset".to_owned();
+        story.event(&a, TrackerEvent::FetchFailed { reduce, map: map_attempt, message });
+        let again = story.running(&a).contains(&map(job, 0, 1));
+        assert_eq!(again, reports == 3, "after {reports} reports");
+    }
+    assert!(!story.toys[&a].outputs.contains(&map_attempt), "the broken output is dropped");
+}
+
+#[test]
+fn a_reduce_that_gave_up_fetching_counts_as_a_report_but_not_as_a_failure() {
+    let mut story = Story::with(Settings { fetch_failures_max: 1, ..settings() });
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    let kind = FailureKind::FetchFailed { map_attempt: map(job, 0, 0), tracker: a.clone() };
+    story.fail(reduce(job, 0, 0), kind);
+    assert!(story.running(&a).contains(&map(job, 0, 1)));
+    assert_eq!(story.status(job).reduces.failed_attempts, 0);
+}
+
+#[test]
+fn a_rerun_with_the_same_bytes_leaves_finished_reduces_alone() {
+    let finished = |digest: &str| {
+        let mut story = Story::begin();
+        let a = story.tracker("a", 3);
+        let job = story.job(2, &[&["a"]]);
+        story.succeed_with(map(job, 0, 0), "bytes-1");
+        story.succeed(reduce(job, 0, 0));
+        story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+        story.succeed_with(map(job, 0, 1), digest);
+        let status = story.status(job);
+        (status.reduces.succeeded, story.running(&a))
+    };
+    let (succeeded, running) = finished("bytes-1");
+    assert_eq!((succeeded, running.len()), (1, 1));
+    let (succeeded, running) = finished("bytes-2");
+    assert_eq!(succeeded, 0, "a reduce of other bytes may not stand");
+    assert!(running.iter().all(|it| it.number == 1), "both run again: {running:?}");
+    assert_eq!(running.len(), 2);
+}
+
+#[test]
+fn the_first_attempt_to_succeed_wins_even_if_it_was_given_up() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    let b = story.tracker("b", 1);
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(12));
+    assert_eq!(story.running(&b), [map(job, 0, 1)]);
+    let toy = story.toy(&a);
+    toy.dead = false;
+    toy.running.clear();
+    let result = AttemptResult::default();
+    toy.events.push(TrackerEvent::Succeeded { attempt: map(job, 0, 0), result });
+    story.register(&a);
+    story.beat(&a);
+    story.beat_all();
+    assert!(story.running_everywhere().is_empty(), "the other is ended");
+    assert_eq!(story.publishes()[0].1[0].staged, map(job, 0, 0).to_string());
+}
+
+#[test]
+fn a_tracker_that_comes_back_goes_on_with_what_is_still_wanted() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(12));
+    let b = story.tracker("b", 1);
+    assert_eq!(story.running(&b), [map(job, 0, 1)]);
+    story.toy(&a).dead = false;
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.running(&a), [map(job, 1, 0)], "one goes on, the other has been replaced");
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_restarted_tracker_has_lost_what_it_ran_and_what_it_does_not_report() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    let toy = story.toy(&a);
+    *toy = Toy {
+        incarnation: 2,
+        slots: 3,
+        rack: toy.rack.clone(),
+        address: toy.address.clone(),
+        ..Toy::default()
+    };
+    story.register(&a);
+    story.beat(&a);
+    let running = story.running(&a);
+    assert!(running.contains(&map(job, 0, 1)) && running.contains(&map(job, 1, 1)), "{running:?}");
+}
+
+#[test]
+fn a_host_name_belongs_to_its_living_bearer() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let toy = story.toy(&a);
+    (toy.incarnation, toy.address) = (2, "elsewhere:7881".to_owned());
+    match story.register_reply(&a) {
+        Reply::Refused(Refusal::HostNameTaken { address, .. }) => assert_eq!(address, "a:7881"),
+        other => panic!("{other:?}"),
+    }
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(3));
+    assert!(matches!(story.register_reply(&a), Reply::Registered(_)), "the first is silent");
+    story.toy(&a).incarnation = 3;
+    assert!(matches!(story.register_reply(&a), Reply::Registered(_)), "the address was free");
+}
+
+#[test]
+fn strangers_are_refused_with_what_to_do() {
+    let mut story = Story::begin();
+    type Change = fn(&mut RegisterTracker);
+    let request = |change: Change| {
+        let mut request = RegisterTracker {
+            protocol: PROTOCOL_VERSION,
+            cluster: None,
+            host: host("a"),
+            rack: Default::default(),
+            address: "a:1".to_owned(),
+            incarnation: 1,
+            slots: 1,
+            running: vec![],
+            map_outputs: vec![],
+        };
+        change(&mut request);
+        Box::new(request)
+    };
+    let changes: [(Change, &str); 3] = [
+        (|it| it.cluster = Some("another-one".parse().unwrap()), "another-one"),
+        (|it| it.protocol = 9, "version 9"),
+        (|it| it.slots = 0, "0 slots"),
+    ];
+    for (change, needle) in changes {
+        let request = request(change);
+        match story.answer(|reply_to| Input::RegisterTracker { request, reply_to }) {
+            Reply::Refused(refusal) => assert!(refusal.to_string().contains(needle), "{refusal}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let a = story.tracker("b", 1);
+    let old = story.heartbeat(&a);
+    story.register(&a);
+    let reply = story.answer(|reply_to| Input::Heartbeat { heartbeat: Box::new(old), reply_to });
+    assert_eq!(reply, Reply::Refused(Refusal::NotRegistered { host: a }), "of an old session");
+}
+
+#[test]
+fn doubled_and_reordered_heartbeats_are_taken_once() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"], &["a"], &["a"]]);
+    let attempt = map(job, 0, 0);
+    let toy = story.toy(&a);
+    toy.running.remove(&attempt);
+    let result = AttemptResult::default();
+    toy.events.push(TrackerEvent::Succeeded { attempt, result });
+    let older = story.heartbeat(&a);
+    let newer = story.heartbeat(&a);
+    story.send(newer.clone());
+    story.send(older.clone());
+    story.send(newer);
+    story.send(older);
+    story.beat(&a);
+    let status = story.status(job);
+    assert_eq!((status.maps.succeeded, status.maps.attempts), (1, 2));
+    assert_eq!(story.running(&a), [map(job, 1, 0)]);
+}

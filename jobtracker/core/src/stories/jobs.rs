@@ -1,0 +1,278 @@
+//! Stories of whole jobs: submission, reservation, commit, kill, queries.
+
+use super::*;
+
+fn refusal(reply: Reply) -> Refusal {
+    match reply {
+        Reply::Refused(refusal) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn submit(story: &mut Story, spec: JobSpec, key: Option<(&str, &str)>) -> Reply {
+    let spec = Box::new(spec);
+    let key = key.map(|(key, digest)| IdempotencyKey { key: key.into(), digest: digest.into() });
+    story.answer(|reply_to| Input::Submit { spec, key, reply_to })
+}
+
+#[test]
+fn a_job_runs_from_submission_to_published_output() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.submit(wordcount("/out", 2));
+    assert_eq!(job.to_string(), "job_20261122_0001");
+    assert_eq!(story.status(job).state, JobState::Prep);
+    assert!(matches!(&story.effects[..], [Effect::PlanSplits { .. }]));
+    story.plan(job, splits(&[&["a"], &["a"], &["a"]]));
+    assert_eq!(story.status(job).state, JobState::Running);
+    assert_eq!(story.running(&a).len(), 2, "both slots in one heartbeat");
+    story.run_all();
+    let status = story.status(job);
+    assert_eq!((status.maps.succeeded, status.reduces.succeeded), (3, 2));
+    assert_eq!(status.state, JobState::Running, "nothing is public before it is published");
+    let part = |index: u32| Part {
+        staged: job.task(TaskKind::Reduce, index).attempt(0).to_string(),
+        published: format!("part-r-{index:05}"),
+    };
+    assert_eq!(story.publishes(), [(job, vec![part(0), part(1)])]);
+    story.published(job);
+    story.beat_all();
+    let status = story.status(job);
+    assert_eq!((status.state, status.failure), (JobState::Succeeded, None));
+    assert_eq!(status.maps.node_local, 3);
+    assert!(story.toys[&a].outputs.is_empty(), "its map outputs are purged");
+    match story.query(Query::Counters { job }) {
+        Reply::Counters(counters) => assert_eq!(counters.counters["task.records"], 5),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn winners_of_a_map_only_job_are_its_parts() {
+    let mut story = Story::begin();
+    story.tracker("a", 4);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    story.run_all();
+    let names: Vec<_> =
+        story.publishes().remove(0).1.into_iter().map(|part| part.published).collect();
+    assert_eq!(names, ["part-m-00000", "part-m-00001"]);
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn empty_inputs_give_empty_parts_or_none_at_all() {
+    let mut story = Story::begin();
+    story.tracker("a", 4);
+    let with_reduces = story.job(2, &[]);
+    assert_eq!(story.running_everywhere().len(), 2, "reduces run without maps");
+    story.run_all();
+    let map_only = story.job(0, &[]);
+    let publishes = story.publishes();
+    assert_eq!(publishes[0].1.len(), 2);
+    assert_eq!(publishes[1], (map_only, vec![]));
+    story.published(with_reduces);
+    story.published(map_only);
+    assert_eq!(story.status(map_only).state, JobState::Succeeded);
+}
+
+#[test]
+fn an_output_belongs_to_one_unfinished_job_at_a_time() {
+    let mut story = Story::begin();
+    let first = story.submit(wordcount("/out/a", 1));
+    for taken in ["/out/a", "/out", "/out/a/b"] {
+        let refused = refusal(submit(&mut story, wordcount(taken, 1), None));
+        assert_eq!(refused, Refusal::OutputReserved { output: taken.to_owned(), by: first });
+    }
+    story.submit(wordcount("/out/ab", 1));
+    story.answer(|reply_to| Input::Kill { job: first, reply_to });
+    story.submit(wordcount("/out/a", 1));
+}
+
+#[test]
+fn the_same_key_gives_the_same_job_across_restarts() {
+    let mut story = Story::begin();
+    let spec = || wordcount("/out", 1);
+    let Reply::Accepted(first) = submit(&mut story, spec(), Some(("key-1", "d1"))) else {
+        panic!("not accepted")
+    };
+    story.restart();
+    assert_eq!(submit(&mut story, spec(), Some(("key-1", "d1"))), Reply::Accepted(first.clone()));
+    let other = refusal(submit(&mut story, spec(), Some(("key-1", "d2"))));
+    assert_eq!(other, Refusal::KeyReused { job: first.id });
+    assert_eq!(refusal(submit(&mut story, spec(), Some(("a b", "d")))), Refusal::BadKey);
+    let key = IdempotencyKey { key: "key-1".into(), digest: "d1".into() };
+    assert_eq!(story.query(Query::Submitted { key }), Reply::Submitted(Some(first)));
+}
+
+#[test]
+fn a_job_that_cannot_be_run_is_refused_before_it_is_journaled() {
+    let mut story = Story::begin();
+    let n_records = story.records.len();
+    let refused = refusal(submit(&mut story, wordcount("/out", 0), None));
+    assert!(refused.to_string().contains("at least one reduce"), "{refused}");
+    assert_eq!(story.records.len(), n_records);
+}
+
+#[test]
+fn a_job_whose_input_is_gone_when_it_is_planned_fails_with_the_reason() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    let reason = "input /in does not exist".to_owned();
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Refused { reason } });
+    let status = story.status(job);
+    assert_eq!(status.state, JobState::Failed);
+    assert!(status.failure.unwrap().contains("/in does not exist"));
+    assert!(matches!(story.effects.last(), Some(Effect::RemoveStaging { .. })));
+}
+
+#[test]
+fn planning_and_publishing_are_tried_again_until_the_chunk_store_answers() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.submit(identity("/out"));
+    let reason = || "connection refused".to_owned();
+    let outcome = StoreOutcome::Unavailable { reason: reason() };
+    story.give(Input::SplitsPlanned { job, outcome });
+    story.pass(STORE_RETRY);
+    let plans = |it: &&Effect| matches!(it, Effect::PlanSplits { .. });
+    assert_eq!(story.effects.iter().filter(plans).count(), 2);
+    story.plan(job, splits(&[&["a"]]));
+    story.run_all();
+    let outcome = StoreOutcome::Unavailable { reason: reason() };
+    story.give(Input::Published { job, outcome });
+    assert_eq!(story.status(job).state, JobState::Running);
+    story.pass(STORE_RETRY);
+    let publishes = story.publishes();
+    assert_eq!(publishes.len(), 2);
+    assert_eq!(publishes[0], publishes[1]);
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn an_output_that_appeared_meanwhile_fails_the_job() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    story.run_all();
+    let reason = "output /out exists: choose another".to_owned();
+    story.give(Input::Published { job, outcome: StoreOutcome::Refused { reason } });
+    let status = story.status(job);
+    assert_eq!(status.state, JobState::Failed);
+    assert!(status.failure.unwrap().contains("choose another"));
+}
+
+#[test]
+fn a_killed_job_ends_its_attempts_and_leaves_nothing() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    let wait = Some(Duration::from_secs(30));
+    let waiting = story.ask();
+    story.give(Input::Query { query: Query::Status { job, wait }, reply_to: waiting });
+    assert!(!story.replies.contains_key(&waiting), "it waits");
+    match story.answer(|reply_to| Input::Kill { job, reply_to }) {
+        Reply::Status(status) => assert_eq!(status.state, JobState::Killed),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(&story.replies[&waiting], Reply::Status(s) if s.state == JobState::Killed));
+    story.beat_all();
+    assert!(story.running(&a).is_empty());
+    let removes = Effect::RemoveStaging { job, staging: staging_folder(job) };
+    assert_eq!(story.effects.last(), Some(&removes));
+    let again = refusal(story.answer(|reply_to| Input::Kill { job, reply_to }));
+    assert_eq!(again, Refusal::JobEnded { job, state: JobState::Killed });
+    story.job(1, &[&["a"], &["a"]]);
+    assert_eq!(story.running(&a).len(), 2, "the slots are free again");
+}
+
+#[test]
+fn a_job_that_is_publishing_cannot_be_killed() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    story.run_all();
+    let refused = refusal(story.answer(|reply_to| Input::Kill { job, reply_to }));
+    assert_eq!(refused, Refusal::Committing { job });
+}
+
+#[test]
+fn a_waiting_client_hears_after_its_time_and_is_forgotten_when_it_goes() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    let [patient, gone] = [story.ask(), story.ask()];
+    for reply_to in [patient, gone] {
+        let query = Query::Status { job, wait: Some(Duration::from_secs(5)) };
+        story.give(Input::Query { query, reply_to });
+    }
+    story.give(Input::Gone { reply_to: gone });
+    story.pass(Duration::from_secs(4));
+    assert!(story.replies.is_empty());
+    story.pass(Duration::from_secs(1));
+    assert!(matches!(&story.replies[&patient], Reply::Status(s) if s.state == JobState::Prep));
+    assert!(!story.replies.contains_key(&gone));
+    assert_eq!(story.core.summary().waiting_clients, 0);
+}
+
+#[test]
+fn ended_jobs_are_forgotten_oldest_first_with_their_keys() {
+    let mut story = Story::with(Settings { finished_jobs_max: 1, ..settings() });
+    let mut ids = Vec::new();
+    for n in 0..2 {
+        let key = format!("key-{n}");
+        let spec = wordcount(&format!("/out-{n}"), 1);
+        let Reply::Accepted(accepted) = submit(&mut story, spec, Some((&key, "d"))) else {
+            panic!("not accepted")
+        };
+        story.answer(|reply_to| Input::Kill { job: accepted.id, reply_to });
+        ids.push(accepted.id);
+    }
+    let gone = refusal(story.query(Query::Status { job: ids[0], wait: None }));
+    assert_eq!(gone, Refusal::NoSuchJob { job: ids[0] });
+    assert_eq!(story.status(ids[1]).state, JobState::Killed);
+    let key = IdempotencyKey { key: "key-0".into(), digest: "other".into() };
+    assert_eq!(story.query(Query::Submitted { key }), Reply::Submitted(None));
+    match story.query(Query::List { limit: 10 }) {
+        Reply::List(list) => assert_eq!(list.jobs.len(), 1),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_full_journal_refuses_what_would_be_written_and_answers_the_rest() {
+    let story = Story::begin();
+    let to = ReplyTo(7);
+    let full = vec![Effect::Reply { to, reply: Reply::Refused(Refusal::JournalFull) }];
+    let spec = Box::new(wordcount("/out", 1));
+    let submit = Input::Submit { spec, key: None, reply_to: to };
+    assert_eq!(story.core.refuse(submit).map(|_| ()), Err(full));
+    let query = Input::Query { query: Query::Cluster, reply_to: to };
+    assert!(story.core.refuse(query).is_ok());
+}
+
+#[test]
+fn attempts_are_listed_with_what_became_of_them() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    let first = job.task(TaskKind::Map, 0);
+    story.fail(first.attempt(0), FailureKind::UserCode);
+    story.succeed(first.attempt(1));
+    let Reply::Attempts(list) = story.query(Query::Attempts { job }) else { panic!("no list") };
+    let shown: Vec<_> = list.attempts.iter().map(|it| (it.attempt, it.state)).collect();
+    assert_eq!(
+        shown,
+        [
+            (first.attempt(0), AttemptState::Failed),
+            (first.attempt(1), AttemptState::Succeeded),
+            (job.task(TaskKind::Map, 1).attempt(0), AttemptState::Running),
+        ]
+    );
+    assert_eq!(list.attempts[0].failure.as_ref().unwrap().message, "boom");
+    assert_eq!(list.attempts[0].address.as_deref(), Some("a:7881"));
+    story.run_all();
+    story.published(job);
+    let Reply::Attempts(after) = story.query(Query::Attempts { job }) else { panic!("no list") };
+    assert_eq!(after.attempts.len(), 3, "an ended job's attempts are still known");
+}

@@ -1,0 +1,482 @@
+//! The rules of the scheduler, told as stories: a core, toy TaskTrackers that obey it, and a chunk store
+//! that says what the story wants. `world` runs the same toys at random.
+
+mod failures;
+mod jobs;
+mod placement;
+mod restarts;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
+use mapreduce_protocol::{
+    AttemptId, AttemptResult, AttemptState, Builtin, Failure, FailureKind, JobId, JobSpec,
+    JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Program, RegisterTracker, Split,
+    SplitPiece, TaskId, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    TrackerHeartbeatReply,
+};
+
+use crate::{
+    ATTEMPTS_PER_TERM, Core, Durable, Effect, Home, IdempotencyKey, Input, Output, Part, Plan,
+    PlannedSplit, Query, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, StagedSplits,
+    StoreOutcome, staging_folder,
+};
+
+/// 2026-11-22T00:00:00Z.
+const MIDNIGHT: u64 = 1_795_305_600_000;
+
+/// A TaskTracker that does what it is told.
+#[derive(Debug, Default)]
+struct Toy {
+    incarnation: u64,
+    slots: u32,
+    rack: String,
+    address: String,
+    registered: Option<(Epoch, u64)>,
+    number: u64,
+    events: Outbox<TrackerEvent>,
+    inbox: Inbox,
+    running: BTreeMap<AttemptId, Launch>,
+    outputs: BTreeSet<AttemptId>,
+    /// Per job: the map events read so far.
+    news: BTreeMap<JobId, Vec<MapEvent>>,
+    dead: bool,
+}
+
+impl Toy {
+    fn cursors(&self) -> BTreeMap<JobId, u64> {
+        let reduces = self.running.keys().filter(|it| it.task.kind == TaskKind::Reduce);
+        let jobs: BTreeSet<_> = reduces.map(|it| it.task.job).collect();
+        jobs.into_iter()
+            .map(|job| (job, self.news.get(&job).map_or(0, |n| n.len() as u64)))
+            .collect()
+    }
+
+    fn obey(&mut self, command: TrackerCommand) {
+        match command {
+            TrackerCommand::Launch(launch) => {
+                self.running.insert(launch.attempt, launch);
+            }
+            TrackerCommand::Kill { attempt, .. } => self.kill(attempt),
+            TrackerCommand::Purge { job } => {
+                self.outputs.retain(|output| output.task.job != job);
+                let over: Vec<_> =
+                    self.running.keys().filter(|it| it.task.job == job).copied().collect();
+                for attempt in over {
+                    self.kill(attempt);
+                }
+            }
+            TrackerCommand::DropMapOutput { attempt } => {
+                self.outputs.remove(&attempt);
+            }
+        }
+    }
+
+    fn kill(&mut self, attempt: AttemptId) {
+        if self.running.remove(&attempt).is_some() {
+            let failure = failure(FailureKind::Killed, "told to");
+            self.events.push(TrackerEvent::Failed { attempt, failure });
+        }
+    }
+}
+
+fn failure(kind: FailureKind, message: &str) -> Failure {
+    Failure { kind, message: message.to_owned() }
+}
+
+/// A core and what is around it.
+struct Story {
+    core: Core,
+    settings: Settings,
+    now: Now,
+    requests: u64,
+    /// Heartbeats without an answer: whose.
+    parked: BTreeMap<ReplyTo, HostName>,
+    replies: BTreeMap<ReplyTo, Reply>,
+    /// Effects that are not replies, oldest first.
+    effects: Vec<Effect>,
+    records: Vec<Record>,
+    toys: BTreeMap<HostName, Toy>,
+}
+
+fn settings() -> Settings {
+    Settings {
+        cluster: "cluster-1".parse().unwrap(),
+        heartbeat_interval: Duration::from_secs(1),
+        dead_after: Duration::from_secs(10),
+        max_attempts: 4,
+        locality_wait: Duration::from_secs(1),
+        reduce_slowstart: 0.05,
+        fetch_failures_max: 3,
+        finished_jobs_max: 1000,
+        recovery_grace: Duration::from_secs(3),
+    }
+}
+
+fn host(name: &str) -> HostName {
+    name.parse().unwrap()
+}
+
+fn wordcount(output: &str, reduces: u32) -> JobSpec {
+    let builtin = Builtin { name: "wordcount".to_owned(), args: BTreeMap::new() };
+    JobSpec {
+        name: "count".to_owned(),
+        input: vec!["/in".to_owned()],
+        output: output.to_owned(),
+        program: Program::Builtin(builtin),
+        reduces: Some(reduces),
+        max_attempts: None,
+    }
+}
+
+fn identity(output: &str) -> JobSpec {
+    let builtin = Builtin { name: "identity".to_owned(), args: BTreeMap::new() };
+    JobSpec { program: Program::Builtin(builtin), reduces: None, ..wordcount(output, 1) }
+}
+
+/// A split of one byte at `index`, on `homes`, each `host` or `host/rack`.
+fn split(index: usize, homes: &[&str]) -> PlannedSplit {
+    let home = |text: &&str| match text.split_once('/') {
+        Some((host, rack)) => {
+            Home { host: host.parse().unwrap(), rack: format!("/{rack}").parse().unwrap() }
+        }
+        None => Home { host: text.parse().unwrap(), rack: Default::default() },
+    };
+    let piece = SplitPiece {
+        path: "/in".to_owned(),
+        offset: index as u64,
+        length: 1,
+        file_length: 1 << 20,
+    };
+    PlannedSplit { split: Split { pieces: vec![piece] }, homes: homes.iter().map(home).collect() }
+}
+
+fn splits(homes: &[&[&str]]) -> Vec<PlannedSplit> {
+    homes.iter().enumerate().map(|(index, homes)| split(index, homes)).collect()
+}
+
+impl Story {
+    fn begin() -> Self {
+        Self::with(settings())
+    }
+
+    fn with(settings: Settings) -> Self {
+        let mut durable = Durable::default();
+        let initialized = Record::Initialized { cluster: settings.cluster.clone() };
+        durable.apply(&initialized);
+        let mut story = Self {
+            core: Core::new(settings.clone(), durable),
+            settings,
+            now: Now { monotonic: Monotonic::default(), wall: UnixMillis(MIDNIGHT) },
+            requests: 0,
+            parked: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            effects: Vec::new(),
+            records: vec![initialized],
+            toys: BTreeMap::new(),
+        };
+        story.give(Input::Start);
+        story
+    }
+
+    /// Folds the records into a fresh core, as a restarted JobTracker does.
+    fn restart(&mut self) {
+        let mut durable = Durable::default();
+        for record in &self.records {
+            durable.apply(record);
+        }
+        assert_eq!(&durable, self.core.durable(), "the fold is the live state");
+        self.core = Core::new(self.settings.clone(), durable);
+        self.parked.clear();
+        self.effects.clear();
+        self.give(Input::Start);
+    }
+
+    fn give(&mut self, input: Input) {
+        let output = self.core.handle(self.now, input);
+        self.take(output);
+    }
+
+    fn take(&mut self, output: Output) {
+        self.core.check_invariants();
+        self.records.extend(output.records);
+        for effect in output.effects {
+            match effect {
+                Effect::Reply { to, reply } => match (self.parked.remove(&to), reply) {
+                    (Some(host), Reply::Heartbeat(reply)) => self.deliver(&host, *reply),
+                    (Some(host), Reply::Refused(_)) => self.toy(&host).registered = None,
+                    (Some(_), other) => panic!("a heartbeat was answered with {other:?}"),
+                    (None, reply) => {
+                        assert!(self.replies.insert(to, reply).is_none(), "one reply each");
+                    }
+                },
+                other => self.effects.push(other),
+            }
+        }
+    }
+
+    fn deliver(&mut self, host: &HostName, reply: TrackerHeartbeatReply) {
+        let toy = self.toys.get_mut(host).unwrap();
+        if toy.dead {
+            return;
+        }
+        toy.events.acknowledge(reply.events_received);
+        for command in toy.inbox.accept(reply.commands) {
+            toy.obey(command);
+        }
+        for news in reply.map_events {
+            let known = toy.news.entry(news.job).or_default();
+            let skip = known.len().saturating_sub(news.first as usize);
+            if news.first as usize <= known.len() {
+                known.extend(news.events.into_iter().skip(skip));
+            }
+        }
+    }
+
+    fn toy(&mut self, host: &HostName) -> &mut Toy {
+        self.toys.get_mut(host).unwrap()
+    }
+
+    fn ask(&mut self) -> ReplyTo {
+        self.requests += 1;
+        ReplyTo(self.requests)
+    }
+
+    /// Asks and takes the answer, which must come at once.
+    fn answer(&mut self, input: impl FnOnce(ReplyTo) -> Input) -> Reply {
+        let to = self.ask();
+        self.give(input(to));
+        self.replies.remove(&to).expect("an answer at once")
+    }
+
+    fn query(&mut self, query: Query) -> Reply {
+        self.answer(|reply_to| Input::Query { query, reply_to })
+    }
+
+    fn submit(&mut self, spec: JobSpec) -> JobId {
+        let spec = Box::new(spec);
+        match self.answer(|reply_to| Input::Submit { spec, key: None, reply_to }) {
+            Reply::Accepted(accepted) => accepted.id,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    fn plan(&mut self, job: JobId, splits: Vec<PlannedSplit>) {
+        let outcome = StoreOutcome::Done(Plan { splits, staged: None });
+        self.give(Input::SplitsPlanned { job, outcome });
+    }
+
+    /// A job of which each map has its bytes on the hosts named.
+    fn job(&mut self, reduces: u32, homes: &[&[&str]]) -> JobId {
+        let output = format!("/out-{}", self.requests);
+        let spec = if reduces == 0 { identity(&output) } else { wordcount(&output, reduces) };
+        let job = self.submit(spec);
+        self.plan(job, splits(homes));
+        job
+    }
+
+    fn status(&mut self, job: JobId) -> JobStatus {
+        match self.query(Query::Status { job, wait: None }) {
+            Reply::Status(status) => *status,
+            other => panic!("no status: {other:?}"),
+        }
+    }
+
+    /// Registers a new tracker, `host` or `host/rack`, and lets it heartbeat.
+    fn tracker(&mut self, name: &str, slots: u32) -> HostName {
+        let (name, rack) = name.split_once('/').unwrap_or((name, "default-rack"));
+        let host = host(name);
+        let toy = Toy {
+            incarnation: 1,
+            slots,
+            rack: format!("/{rack}"),
+            address: format!("{name}:7881"),
+            ..Toy::default()
+        };
+        self.toys.insert(host.clone(), toy);
+        self.register(&host);
+        self.beat(&host);
+        host
+    }
+
+    fn register_reply(&mut self, host: &HostName) -> Reply {
+        let toy = self.toy(host);
+        let request = Box::new(RegisterTracker {
+            protocol: PROTOCOL_VERSION,
+            cluster: None,
+            host: host.clone(),
+            rack: toy.rack.parse().unwrap(),
+            address: toy.address.clone(),
+            incarnation: toy.incarnation,
+            slots: toy.slots,
+            running: toy.running.keys().copied().collect(),
+            map_outputs: toy.outputs.iter().copied().collect(),
+        });
+        self.answer(|reply_to| Input::RegisterTracker { request, reply_to })
+    }
+
+    fn register(&mut self, host: &HostName) {
+        match self.register_reply(host) {
+            Reply::Registered(registered) => {
+                let toy = self.toy(host);
+                let unacknowledged: Vec<_> =
+                    toy.events.pending(usize::MAX).map(|event| event.item.clone()).collect();
+                toy.events = Outbox::default();
+                for event in unacknowledged {
+                    toy.events.push(event);
+                }
+                toy.registered = Some((registered.epoch, registered.session));
+                toy.number = 0;
+                toy.inbox = Inbox::default();
+                toy.news.clear();
+            }
+            other => panic!("not registered: {other:?}"),
+        }
+    }
+
+    fn heartbeat(&mut self, host: &HostName) -> TrackerHeartbeat {
+        let toy = self.toy(host);
+        let (epoch, session) = toy.registered.expect("a registered tracker");
+        toy.number += 1;
+        TrackerHeartbeat {
+            host: host.clone(),
+            epoch,
+            session,
+            number: HeartbeatNumber(toy.number),
+            events: toy.events.pending(1000).cloned().collect(),
+            commands_done: toy.inbox.received(),
+            running: Vec::new(),
+            map_event_cursors: toy.cursors(),
+        }
+    }
+
+    fn send(&mut self, heartbeat: TrackerHeartbeat) -> ReplyTo {
+        let reply_to = self.ask();
+        self.parked.insert(reply_to, heartbeat.host.clone());
+        self.give(Input::Heartbeat { heartbeat: Box::new(heartbeat), reply_to });
+        reply_to
+    }
+
+    /// Heartbeats until one stays parked.
+    fn beat(&mut self, host: &HostName) {
+        for _ in 0..100 {
+            let heartbeat = self.heartbeat(host);
+            let to = self.send(heartbeat);
+            if self.parked.contains_key(&to) || self.toy(host).registered.is_none() {
+                return;
+            }
+        }
+        panic!("{host} never gets to park");
+    }
+
+    fn beat_all(&mut self) {
+        let hosts: Vec<_> = self.toys.keys().cloned().collect();
+        for _ in 0..2 {
+            for host in &hosts {
+                if !self.toys[host].dead && self.toys[host].registered.is_some() {
+                    self.beat(host);
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, host: &HostName, event: TrackerEvent) {
+        self.toy(host).events.push(event);
+        self.beat(host);
+    }
+
+    fn succeed(&mut self, attempt: AttemptId) {
+        self.succeed_with(attempt, "digest");
+    }
+
+    fn succeed_with(&mut self, attempt: AttemptId, digest: &str) {
+        let host = self.host_of(attempt);
+        let toy = self.toy(&host);
+        let launch = toy.running.remove(&attempt).unwrap();
+        if attempt.task.kind == TaskKind::Map && launch.job.n_reduces > 0 {
+            toy.outputs.insert(attempt);
+        }
+        let counters = BTreeMap::from([("task.records".to_owned(), 1)]);
+        let result = AttemptResult { digest: digest.to_owned(), counters };
+        self.event(&host, TrackerEvent::Succeeded { attempt, result });
+    }
+
+    fn fail(&mut self, attempt: AttemptId, kind: FailureKind) {
+        let host = self.host_of(attempt);
+        self.toy(&host).running.remove(&attempt).unwrap();
+        let failure = failure(kind, "boom");
+        self.event(&host, TrackerEvent::Failed { attempt, failure });
+    }
+
+    fn host_of(&self, attempt: AttemptId) -> HostName {
+        let runs = |toy: &Toy| toy.running.contains_key(&attempt);
+        let host = self.toys.iter().find(|(_, toy)| runs(toy)).map(|(host, _)| host.clone());
+        host.unwrap_or_else(|| panic!("{attempt} runs nowhere: {:?}", self.running_everywhere()))
+    }
+
+    /// Attempts that run on `host`.
+    fn running(&self, host: &HostName) -> Vec<AttemptId> {
+        self.toys[host].running.keys().copied().collect()
+    }
+
+    fn running_everywhere(&self) -> Vec<AttemptId> {
+        let mut all: Vec<_> =
+            self.toys.values().flat_map(|toy| toy.running.keys().copied()).collect();
+        all.sort();
+        all
+    }
+
+    /// Succeeds whatever runs until nothing does.
+    fn run_all(&mut self) {
+        for _ in 0..10_000 {
+            match self.running_everywhere().first() {
+                Some(attempt) => self.succeed(*attempt),
+                None => return,
+            }
+        }
+        panic!("it never ends");
+    }
+
+    /// Lets time pass, with the timers that fall due; live trackers heartbeat at each.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now.monotonic + time;
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= until) {
+            self.advance_to(at);
+            let output = self.core.handle_timeout(self.now);
+            self.take(output);
+            let hosts: Vec<_> = self.toys.keys().cloned().collect();
+            for host in hosts {
+                let toy = &self.toys[&host];
+                let waits = self.parked.values().any(|parked| *parked == host);
+                if !toy.dead && toy.registered.is_some() && !waits {
+                    self.beat(&host);
+                }
+            }
+        }
+        self.advance_to(until);
+    }
+
+    fn advance_to(&mut self, at: Monotonic) {
+        let passed = at.since(self.now.monotonic);
+        self.now = Now { monotonic: self.now.monotonic + passed, wall: self.now.wall + passed };
+    }
+
+    /// Its process dies: it says nothing any more.
+    fn kill_tracker(&mut self, host: &HostName) {
+        self.toy(host).dead = true;
+    }
+
+    fn publishes(&self) -> Vec<(JobId, Vec<Part>)> {
+        let publish = |effect: &Effect| match effect {
+            Effect::Publish { job, parts, .. } => Some((*job, parts.clone())),
+            _ => None,
+        };
+        self.effects.iter().filter_map(publish).collect()
+    }
+
+    fn published(&mut self, job: JobId) {
+        self.give(Input::Published { job, outcome: StoreOutcome::Done(()) });
+    }
+}

@@ -1,0 +1,239 @@
+//! Stories of placement: which task gets which slot, and when.
+
+use super::*;
+
+fn map(job: JobId, index: u32) -> AttemptId {
+    job.task(TaskKind::Map, index).attempt(0)
+}
+
+fn reduce(job: JobId, index: u32) -> AttemptId {
+    job.task(TaskKind::Reduce, index).attempt(0)
+}
+
+#[test]
+fn the_oldest_job_gets_the_slots_first() {
+    let mut story = Story::begin();
+    let first = story.job(0, &[&["a"], &["a"]]);
+    let second = story.job(0, &[&["a"], &["a"]]);
+    let a = story.tracker("a", 3);
+    assert_eq!(story.running(&a), [map(first, 0), map(first, 1), map(second, 0)]);
+}
+
+#[test]
+fn a_small_job_spreads_over_the_trackers() {
+    let mut story = Story::begin();
+    let hosts = ["a", "b", "c"].map(|name| story.tracker(name, 4));
+    story.job(0, &[&["a", "b", "c"], &["a", "b", "c"], &["a", "b", "c"]]);
+    for host in hosts {
+        assert_eq!(story.running(&host).len(), 1, "{host}");
+    }
+}
+
+#[test]
+fn a_map_goes_to_its_bytes_then_to_their_rack_then_anywhere() {
+    let mut story = Story::begin();
+    let a = story.tracker("a/r1", 1);
+    let job = story.job(0, &[&["a/r1"], &["a/r1"], &["a/r1"]]);
+    let near = story.tracker("near/r1", 1);
+    let far = story.tracker("far/r2", 1);
+    assert_eq!(story.running(&a), [map(job, 0)]);
+    story.pass(Duration::from_millis(999));
+    assert!(story.running(&near).is_empty(), "it waits for a slot with its bytes");
+    story.pass(Duration::from_millis(1));
+    assert_eq!(story.running(&near), [map(job, 1)]);
+    story.pass(Duration::from_millis(999));
+    assert!(story.running(&far).is_empty(), "it waits for a slot on its rack");
+    story.pass(Duration::from_millis(1));
+    assert_eq!(story.running(&far), [map(job, 2)]);
+    let maps = story.status(job).maps;
+    assert_eq!((maps.node_local, maps.rack_local, maps.off_rack), (1, 1, 1));
+}
+
+#[test]
+fn a_map_without_a_live_tracker_at_its_bytes_does_not_wait() {
+    let mut story = Story::begin();
+    let b = story.tracker("b", 1);
+    let job = story.job(0, &[&["a"]]);
+    assert_eq!(story.running(&b), [map(job, 0)]);
+}
+
+#[test]
+fn a_job_waits_again_after_a_launch_at_its_bytes() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let b = story.tracker("b", 1);
+    let job = story.job(0, &[&["a"], &["a"], &["a"], &["a"]]);
+    story.pass(Duration::from_millis(900));
+    story.succeed(map(job, 0));
+    assert_eq!(story.running(&a), [map(job, 1)]);
+    story.pass(Duration::from_millis(900));
+    assert!(story.running(&b).is_empty(), "the launch on a renewed the wait");
+    story.pass(Duration::from_millis(200));
+    assert_eq!(story.running(&b), [map(job, 2)]);
+}
+
+/// The share of node-local maps when each tracker's slots take maps as they come free.
+fn node_local(n_trackers: usize, replicas: usize, seed: u64) -> u32 {
+    let mut story = Story::begin();
+    let mut random = world::Random::new(seed);
+    let names: Vec<_> = (0..n_trackers).map(|n| format!("host-{n}")).collect();
+    let hosts: Vec<_> = names.iter().map(|name| story.tracker(name, 2)).collect();
+    let job = story.submit(wordcount("/out", 2));
+    let homes = |index: usize, random: &mut world::Random| {
+        let first = random.below(n_trackers as u64) as usize;
+        let homes: Vec<_> =
+            (0..replicas).map(|n| names[(first + n) % n_trackers].as_str()).collect();
+        split(index, &homes)
+    };
+    let planned = (0..100).map(|index| homes(index, &mut random)).collect();
+    story.plan(job, planned);
+    let mut done = 0;
+    while done < 100 {
+        story.pass(Duration::from_millis(20 + random.below(200)));
+        let host = &hosts[random.below(n_trackers as u64) as usize];
+        let mut running = story.running(host);
+        running.retain(|it| it.task.kind == TaskKind::Map);
+        for attempt in running {
+            story.succeed(attempt);
+            done += 1;
+        }
+    }
+    story.status(job).maps.node_local
+}
+
+#[test]
+fn nine_of_ten_maps_run_at_their_bytes_with_two_replicas_on_three_trackers() {
+    for seed in 0..10 {
+        let local = node_local(3, 2, seed);
+        assert!(local >= 90, "seed {seed}: {local} of 100");
+    }
+}
+
+#[test]
+fn nine_of_ten_maps_run_at_their_bytes_with_one_replica_on_four_trackers() {
+    for seed in 0..10 {
+        let local = node_local(4, 1, seed);
+        assert!(local >= 90, "seed {seed}: {local} of 100");
+    }
+}
+
+#[test]
+fn reduces_start_after_their_share_of_maps() {
+    let mut story = Story::with(Settings { reduce_slowstart: 0.5, ..settings() });
+    story.tracker("a", 8);
+    let job = story.job(1, &[&["a"], &["a"], &["a"]]);
+    story.succeed(map(job, 0));
+    assert!(!story.running_everywhere().contains(&reduce(job, 0)), "1 of 3 is less than half");
+    story.succeed(map(job, 1));
+    assert!(story.running_everywhere().contains(&reduce(job, 0)));
+}
+
+#[test]
+fn maps_come_before_reduces_of_their_job() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0));
+    assert_eq!(story.running(&a), [map(job, 1)]);
+    story.succeed(map(job, 1));
+    assert_eq!(story.running(&a), [reduce(job, 0)]);
+}
+
+#[test]
+fn reduces_leave_a_slot_while_maps_wait() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let b = story.tracker("b", 2);
+    let job = story.job(3, &[&["a"], &["a"], &["a"]]);
+    story.succeed(map(job, 0));
+    assert_eq!(story.running(&a), [map(job, 1)]);
+    assert_eq!(story.running(&b).len(), 2, "maps wait for their bytes, reduces take b");
+    story.tracker("c", 0x10);
+    let reduces = || job.task(TaskKind::Reduce, 2);
+    assert!(story.running_everywhere().iter().any(|it| it.task == reduces()));
+    let mut crowded = Story::begin();
+    let b = crowded.tracker("b", 2);
+    let job = crowded.job(3, &[&["b"], &["b"]]);
+    crowded.succeed(map(job, 0));
+    assert_eq!(crowded.running(&b), [map(job, 1), reduce(job, 0)]);
+}
+
+#[test]
+fn the_youngest_reduce_gives_way_to_a_map_that_must_run_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(2, &[&["a"]]);
+    story.succeed(map(job, 0));
+    assert_eq!(story.running(&a), [reduce(job, 0), reduce(job, 1)]);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0) });
+    let again = job.task(TaskKind::Map, 0).attempt(1);
+    assert_eq!(story.running(&a), [again, reduce(job, 0)]);
+    let status = story.status(job);
+    assert_eq!((status.reduces.killed_attempts, status.reduces.failed_attempts), (1, 0));
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_reduce_gives_way_when_the_only_other_tracker_dies_with_maps_left() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let b = story.tracker("b", 1);
+    let job = story.job(1, &[&["a"], &["a"], &["a"]]);
+    story.succeed(map(job, 0));
+    assert_eq!(story.running(&b), [reduce(job, 0)]);
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(12));
+    let again = job.task(TaskKind::Map, 0).attempt(1);
+    assert_eq!(story.running(&b), [again], "the reduce could never have ended");
+    story.toys.remove(&a);
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_failed_task_is_tried_on_another_host_if_there_is_one() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    story.fail(map(job, 0), FailureKind::UserCode);
+    assert_eq!(story.running(&a).len(), 1, "there is no other");
+    let b = story.tracker("b", 1);
+    story.fail(job.task(TaskKind::Map, 0).attempt(1), FailureKind::OutOfSpace);
+    assert!(story.running(&a).is_empty());
+    assert_eq!(story.running(&b).len(), 1);
+}
+
+#[test]
+fn a_tracker_whose_connection_broke_gets_nothing_until_it_comes_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let parked = *story.parked.keys().next().unwrap();
+    story.give(Input::Gone { reply_to: parked });
+    let job = story.job(0, &[&["a"]]);
+    assert_eq!(story.status(job).maps.attempts, 0);
+    story.beat(&a);
+    assert_eq!(story.running(&a), [map(job, 0)]);
+}
+
+#[test]
+fn a_parked_heartbeat_is_answered_at_the_interval_or_when_a_newer_comes() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let older = *story.parked.keys().next().unwrap();
+    let heartbeat = story.heartbeat(&a);
+    let newer = story.send(heartbeat.clone());
+    assert!(!story.parked.contains_key(&older), "the older one is answered first");
+    assert!(story.parked.contains_key(&newer));
+    let output = story.core.handle_timeout(story.now);
+    story.take(output);
+    assert!(story.parked.contains_key(&newer));
+    story.advance_to(Monotonic(Duration::from_secs(1)));
+    let output = story.core.handle_timeout(story.now);
+    story.take(output);
+    assert!(story.parked.is_empty());
+    let repeated = story.send(heartbeat);
+    assert!(!story.parked.contains_key(&repeated), "a repeated one is answered at once");
+}

@@ -1,0 +1,188 @@
+//! Stories of a JobTracker that dies and comes back: nothing accepted is lost, nothing runs twice.
+
+use super::*;
+
+fn map(job: JobId, index: u32, number: u32) -> AttemptId {
+    job.task(TaskKind::Map, index).attempt(number)
+}
+
+#[test]
+fn running_attempts_are_taken_over_and_finished_ones_not_run_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    assert_eq!(story.running(&a), [map(job, 1, 0)]);
+    story.restart();
+    assert_eq!(story.status(job).maps.succeeded, 1);
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.running(&a), [map(job, 1, 0)], "it goes on");
+    assert_eq!(story.status(job).maps.running, 1);
+    story.pass(Duration::from_secs(3));
+    story.succeed(map(job, 1, 0));
+    assert_eq!(story.running(&a), [map(job, 2, 1000)], "numbers of a new term are new");
+    story.run_all();
+    let told = &story.toys[&a].news[&job];
+    assert!(matches!(&told[0], MapEvent::Available { attempt, .. } if *attempt == map(job, 0, 0)));
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+    assert_eq!(
+        story.records.iter().filter(|it| matches!(it, Record::TaskSucceeded { .. })).count(),
+        4
+    );
+}
+
+#[test]
+fn nothing_of_an_earlier_term_is_launched_before_trackers_had_time_to_register() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let b = story.tracker("b", 2);
+    let job = story.job(0, &[&["a", "b"], &["a", "b"]]);
+    story.restart();
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.status(job).maps.running, 1);
+    story.pass(Duration::from_secs(2));
+    assert_eq!(story.running_everywhere().len(), 2, "b's attempt may still run");
+    story.register(&b);
+    story.beat(&b);
+    story.pass(Duration::from_secs(5));
+    let status = story.status(job);
+    assert_eq!((status.maps.running, status.maps.attempts), (2, 0), "none was run twice");
+    let fresh = story.job(0, &[&["a"]]);
+    assert_eq!(story.status(fresh).maps.running, 1, "a new job need not wait");
+}
+
+#[test]
+fn failures_still_count_after_a_restart() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    for number in 0..3 {
+        story.fail(map(job, 0, number), FailureKind::UserCode);
+    }
+    story.restart();
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.status(job).maps.failed_attempts, 3);
+    story.fail(map(job, 0, 3), FailureKind::UserCode);
+    assert_eq!(story.status(job).state, JobState::Failed);
+}
+
+#[test]
+fn outputs_that_nobody_reports_are_made_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    story.kill_tracker(&a);
+    story.restart();
+    let b = story.tracker("b", 3);
+    story.pass(Duration::from_secs(9));
+    let again = |story: &Story| story.running(&b).contains(&map(job, 0, 1000));
+    assert!(!again(&story), "a may still come back");
+    story.pass(Duration::from_secs(1));
+    story.beat(&b);
+    assert!(again(&story), "{:?}", story.running(&b));
+}
+
+#[test]
+fn a_job_being_planned_is_planned_again() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    story.restart();
+    assert!(matches!(&story.effects[..], [Effect::PlanSplits { job: it, .. }] if *it == job));
+}
+
+#[test]
+fn a_long_split_list_is_read_again_from_the_chunk_store() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.submit(identity("/out"));
+    let list = StagedSplits { path: "/staging/splits".into(), digest: "d".into() };
+    let planned = splits(&[&["a"], &["a"]]);
+    let plan = Plan { splits: planned.clone(), staged: Some(list.clone()) };
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+    story.restart();
+    assert_eq!(story.effects, [Effect::ReadSplits { job, list }]);
+    story.register(&a);
+    story.beat(&a);
+    story.pass(Duration::from_secs(4));
+    story.give(Input::SplitsRead { job, outcome: StoreOutcome::Done(planned) });
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_split_list_that_is_not_the_one_written_down_fails_the_job() {
+    let mut story = Story::begin();
+    let job = story.submit(identity("/out"));
+    let list = StagedSplits { path: "/staging/splits".into(), digest: "d".into() };
+    let plan = Plan { splits: splits(&[&["a"]]), staged: Some(list) };
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+    story.restart();
+    story.give(Input::SplitsRead { job, outcome: StoreOutcome::Done(vec![]) });
+    assert!(story.status(job).failure.unwrap().contains("0 splits instead of 1"));
+}
+
+#[test]
+fn a_publication_that_was_under_way_is_asked_for_again_and_alike() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    story.run_all();
+    let before = story.publishes();
+    story.restart();
+    assert_eq!(story.publishes(), before);
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_staging_folder_that_was_not_removed_is_removed_after_the_restart() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    story.restart();
+    let remove = Effect::RemoveStaging { job, staging: staging_folder(job) };
+    assert_eq!(story.effects, [remove]);
+    story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+    story.restart();
+    assert_eq!(story.effects, []);
+}
+
+#[test]
+fn a_tracker_that_holds_outputs_of_an_ended_job_is_told_to_purge_them() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(12));
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    story.toy(&a).dead = false;
+    story.register(&a);
+    story.beat(&a);
+    let toy = &story.toys[&a];
+    assert!(toy.outputs.is_empty() && toy.running.is_empty());
+}
+
+#[test]
+fn the_word_of_a_success_may_come_in_the_next_term() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"]]);
+    let attempt = map(job, 0, 0);
+    let toy = story.toy(&a);
+    toy.running.remove(&attempt);
+    toy.outputs.insert(attempt);
+    let result = AttemptResult::default();
+    toy.events.push(TrackerEvent::Succeeded { attempt, result });
+    story.restart();
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.status(job).maps.succeeded, 1);
+    assert!(story.toys[&a].outputs.contains(&attempt));
+}

@@ -1,0 +1,229 @@
+//! A job's beginning: accepted with its output reserved, then planned. The splits themselves are made
+//! by the edge, which asks the chunk store.
+
+use std::sync::Arc;
+
+use ids::Now;
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind};
+
+use crate::date::yyyymmdd;
+use crate::durable::Stage;
+use crate::job::{LiveJob, StoreCall, staging_folder};
+use crate::machine::{Core, Fifo};
+use crate::messages::{Effect, Plan, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::records::{IdempotencyKey, PlannedSplit, Record, SplitList};
+use crate::spec;
+use crate::timers::Timer;
+
+/// Jobs that have not ended, at most.
+pub const UNFINISHED_JOBS_MAX: usize = 10_000;
+/// Length limit of an `Idempotency-Key`, bytes.
+pub const KEY_BYTES_MAX: usize = 200;
+/// Splits of one job, at most.
+pub const SPLITS_MAX: usize = 1_000_000;
+
+impl Core {
+    pub(crate) fn handle_submit(
+        &mut self,
+        now: Now,
+        spec: JobSpec,
+        key: Option<IdempotencyKey>,
+        reply_to: ReplyTo,
+    ) {
+        let accepted = match self.submitted(key.as_ref()) {
+            Ok(Some(accepted)) => Ok(accepted),
+            Ok(None) => self.accept(now, spec, key),
+            Err(refusal) => Err(refusal),
+        };
+        match accepted {
+            Ok(accepted) => self.reply(reply_to, Reply::Accepted(accepted)),
+            Err(refusal) => self.refuse_with(reply_to, refusal),
+        }
+    }
+
+    /// The job that `key` was used for.
+    pub(crate) fn submitted(
+        &self,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<JobAccepted>, Refusal> {
+        let Some(IdempotencyKey { key, digest }) = key else { return Ok(None) };
+        if !(1..=KEY_BYTES_MAX).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Refusal::BadKey);
+        }
+        match self.durable.key(key) {
+            Some((job, known)) if known == digest => {
+                Ok(Some(JobAccepted { id: job, state: self.state_of(job) }))
+            }
+            Some((job, _)) => Err(Refusal::KeyReused { job }),
+            None => Ok(None),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Now,
+        spec: JobSpec,
+        key: Option<IdempotencyKey>,
+    ) -> Result<JobAccepted, Refusal> {
+        let n_reduces = spec::validate(&spec)?;
+        let unfinished = self.jobs.len();
+        if unfinished >= UNFINISHED_JOBS_MAX {
+            return Err(Refusal::TooManyJobs { unfinished });
+        }
+        self.check_reservation(&spec.output)?;
+        let job = JobId { date: yyyymmdd(now.wall), ordinal: self.durable.next_ordinal() };
+        let max_attempts = spec.max_attempts.unwrap_or(self.settings.max_attempts);
+        let (spec, at) = (Arc::new(spec), now.wall);
+        self.record(Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at });
+        self.begin(job);
+        self.call_store(job, StoreCall::Plan);
+        Ok(JobAccepted { id: job, state: JobState::Prep })
+    }
+
+    /// No two unfinished jobs write to overlapping folders.
+    fn check_reservation(&self, output: &str) -> Result<(), Refusal> {
+        let taken = self.jobs.values().find(|live| {
+            let theirs = self.durable.job(live.id).map(|entry| entry.spec.output.as_str());
+            theirs.is_some_and(|theirs| spec::overlap(theirs, output))
+        });
+        match taken {
+            Some(live) => Err(Refusal::OutputReserved { output: output.to_owned(), by: live.id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the soft half of an unfinished job.
+    pub(crate) fn begin(&mut self, job: JobId) {
+        let entry = self.durable.job(job).expect("a job begins after its acceptance");
+        let live = LiveJob::new(job, entry, self.epoch());
+        self.jobs.insert(Fifo::of(job), live);
+    }
+
+    /// Has the edge make a call to the chunk store that `job` needs.
+    pub(crate) fn call_store(&mut self, job: JobId, call: StoreCall) {
+        let Some(entry) = self.durable.job(job) else { return };
+        let spec = Arc::clone(&entry.spec);
+        match (call, &entry.stage) {
+            (StoreCall::Plan, _) => {
+                self.effect(Effect::PlanSplits { job, spec, staging: staging_folder(job) });
+            }
+            (StoreCall::ReadSplits, Stage::Running(running)) => {
+                if let SplitList::Staged(list) = running.list.clone() {
+                    self.effect(Effect::ReadSplits { job, list });
+                }
+            }
+            (StoreCall::Publish, Stage::Running(_)) => self.publish(job),
+            (StoreCall::ReadSplits | StoreCall::Publish, Stage::Planning | Stage::Ended(_)) => {}
+        }
+    }
+
+    /// The chunk store did not answer: asks again after a while.
+    pub(crate) fn retry_store(&mut self, now: Now, job: JobId, call: StoreCall) {
+        if let Some(live) = self.live_mut(job) {
+            live.to_retry.insert(call);
+            self.timers.set(now.monotonic + crate::STORE_RETRY, Timer::Store(job));
+        }
+    }
+
+    pub(crate) fn handle_store_retry(&mut self, job: JobId) {
+        match self.live_mut(job) {
+            Some(live) => {
+                for call in std::mem::take(&mut live.to_retry) {
+                    self.call_store(job, call);
+                }
+            }
+            None => self.remove_staging(job),
+        }
+    }
+
+    pub(crate) fn handle_planned(&mut self, now: Now, job: JobId, outcome: StoreOutcome<Plan>) {
+        let planning = self.durable.job(job).is_some_and(|e| matches!(e.stage, Stage::Planning));
+        if !planning || self.live(job).is_none() {
+            return;
+        }
+        match outcome {
+            StoreOutcome::Done(plan) if plan.splits.len() > SPLITS_MAX => {
+                let n = plan.splits.len();
+                let reason = format!(
+                    "the input makes {n} splits, a job has at most {SPLITS_MAX}: use larger chunks or fewer files"
+                );
+                self.end_job(now, job, JobState::Failed, Some(reason));
+            }
+            StoreOutcome::Done(plan) => self.plan(job, plan),
+            StoreOutcome::Refused { reason } => {
+                let reason = format!("its splits could not be planned: {reason}");
+                self.end_job(now, job, JobState::Failed, Some(reason));
+            }
+            StoreOutcome::Unavailable { .. } => self.retry_store(now, job, StoreCall::Plan),
+        }
+    }
+
+    fn plan(&mut self, job: JobId, plan: Plan) {
+        let n_maps = u32::try_from(plan.splits.len()).expect("SPLITS_MAX is less than u32::MAX");
+        let input_bytes = plan.splits.iter().map(|planned| planned.split.length()).sum();
+        let list = match plan.staged {
+            Some(staged) => SplitList::Staged(staged),
+            None => SplitList::Inline(plan.splits.clone()),
+        };
+        self.record(Record::SplitsPlanned { job, n_maps, input_bytes, list });
+        self.begin_tasks(job);
+        self.on_splits(job, plan.splits);
+        self.commit_if_done(job);
+    }
+
+    /// The tasks of a planned job exist from now on.
+    pub(crate) fn begin_tasks(&mut self, job: JobId) {
+        let (jobs, durable) = (&mut self.jobs, &self.durable);
+        if let (Some(live), Some(entry)) = (jobs.get_mut(&Fifo::of(job)), durable.running(job)) {
+            live.on_planned(entry);
+        }
+    }
+
+    pub(crate) fn handle_splits_read(
+        &mut self,
+        now: Now,
+        job: JobId,
+        outcome: StoreOutcome<Vec<PlannedSplit>>,
+    ) {
+        let Some(n_maps) = self.durable.running(job).map(|running| running.maps.len()) else {
+            return;
+        };
+        if self.live(job).is_none_or(LiveJob::has_splits) {
+            return;
+        }
+        let refused = match outcome {
+            StoreOutcome::Done(splits) if splits.len() == n_maps => {
+                return self.on_splits(job, splits);
+            }
+            StoreOutcome::Unavailable { .. } => {
+                return self.retry_store(now, job, StoreCall::ReadSplits);
+            }
+            StoreOutcome::Done(splits) => {
+                format!("it names {} splits instead of {n_maps}", splits.len())
+            }
+            StoreOutcome::Refused { reason } => reason,
+        };
+        let reason = format!("its split list could not be read again after a restart: {refused}");
+        self.end_job(now, job, JobState::Failed, Some(reason));
+    }
+
+    /// The splits are known: every task that has no winner and does not run waits for a slot.
+    pub(crate) fn on_splits(&mut self, job: JobId, splits: Vec<PlannedSplit>) {
+        let Some(live) = self.live_mut(job) else { return };
+        live.set_splits(splits);
+        let (jobs, trackers) = (&mut self.jobs, &self.trackers);
+        let (Some(live), Some(entry)) = (jobs.get_mut(&Fifo::of(job)), self.durable.running(job))
+        else {
+            return;
+        };
+        for kind in [TaskKind::Map, TaskKind::Reduce] {
+            for (index, task) in (0..).zip(entry.tasks(kind)) {
+                let task_id = job.task(kind, index);
+                if task.winner.is_none() && live.live(task_id).is_none() {
+                    live.task_waits(task_id, trackers);
+                }
+            }
+        }
+        self.unsettled = true;
+    }
+}

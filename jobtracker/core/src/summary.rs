@@ -1,0 +1,114 @@
+//! Numbers for gauges, read at each scrape. Counters are a fold over the records, made by the edge.
+
+use std::collections::BTreeMap;
+
+use mapreduce_protocol::{JobState, TaskKind};
+
+use crate::durable::Stage;
+use crate::locality::Locality;
+use crate::machine::Core;
+
+/// The JobTracker in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Jobs that are remembered, by state.
+    pub jobs: BTreeMap<JobState, u64>,
+    /// Live trackers.
+    pub trackers: u64,
+    /// Their slots.
+    pub slots: u64,
+    /// Slots that are not free.
+    pub slots_occupied: u64,
+    /// Maps of unfinished jobs.
+    pub maps: TaskGauges,
+    /// Reduces of unfinished jobs.
+    pub reduces: TaskGauges,
+    /// Maps launched on a host of their bytes, on the rack of one, elsewhere; since the start.
+    pub launches: Launches,
+    /// Heartbeats taken since the start.
+    pub heartbeats: u64,
+    /// Attempts killed or lost since the start.
+    pub attempts_killed: u64,
+    /// Clients that wait for a job's end.
+    pub waiting_clients: u64,
+}
+
+/// Tasks of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskGauges {
+    /// Those that wait for a slot.
+    pub waiting: u64,
+    /// Those with a running attempt.
+    pub running: u64,
+}
+
+/// Attempts launched since the process' start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Launches {
+    /// Maps on a host that holds a replica of their split.
+    pub node_local: u64,
+    /// Maps on the rack of one.
+    pub rack_local: u64,
+    /// Maps elsewhere.
+    pub off_rack: u64,
+    /// Reduces.
+    pub reduce: u64,
+}
+
+/// What the core counts itself, since no record tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) launches: Launches,
+    pub(crate) heartbeats: u64,
+    pub(crate) attempts_killed: u64,
+}
+
+impl Launches {
+    pub(crate) fn count(&mut self, locality: Option<Locality>) {
+        match locality {
+            Some(Locality::NodeLocal) => self.node_local += 1,
+            Some(Locality::RackLocal) => self.rack_local += 1,
+            Some(Locality::OffRack) => self.off_rack += 1,
+            None => self.reduce += 1,
+        }
+    }
+}
+
+impl Core {
+    /// The numbers now.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let mut jobs = BTreeMap::new();
+        for entry in self.durable.jobs().values() {
+            let state = match &entry.stage {
+                Stage::Planning => JobState::Prep,
+                Stage::Running(_) => JobState::Running,
+                Stage::Ended(ended) => ended.state,
+            };
+            *jobs.entry(state).or_default() += 1;
+        }
+        let occupied = self.trackers.iter().map(|(_, tracker)| tracker.occupied().len() as u64);
+        Summary {
+            jobs,
+            trackers: self.trackers.len() as u64,
+            slots: self.trackers.slots() as u64,
+            slots_occupied: occupied.sum(),
+            maps: self.gauges(TaskKind::Map),
+            reduces: self.gauges(TaskKind::Reduce),
+            launches: self.counted.launches,
+            heartbeats: self.counted.heartbeats,
+            attempts_killed: self.counted.attempts_killed,
+            waiting_clients: self.waiters.len() as u64,
+        }
+    }
+
+    fn gauges(&self, kind: TaskKind) -> TaskGauges {
+        let mut gauges = TaskGauges::default();
+        for live in self.jobs.values() {
+            let counts = live.counts(kind, self.durable.running(live.id));
+            gauges.waiting += u64::from(counts.waiting);
+            gauges.running += u64::from(counts.running);
+        }
+        gauges
+    }
+}

@@ -1,0 +1,35 @@
+//! Soft state of one task: its running attempt, and what its next one must know. Winners and failures
+//! are durable, in `durable`.
+
+use ids::{HostName, Monotonic};
+
+use crate::locality::Locality;
+
+/// Attempts of one task that one JobTracker process launches at most: attempt numbers of the next term
+/// begin there.
+pub const ATTEMPTS_PER_TERM: u32 = 1000;
+
+/// What is known of a task while this process lives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TaskState {
+    /// Attempts launched in this term.
+    pub(crate) launched: u32,
+    /// The attempt that may win; only while the task has no winner.
+    pub(crate) live: Option<LiveAttempt>,
+    /// Where its last attempt failed.
+    pub(crate) avoid: Option<HostName>,
+    /// Whether it ran before.
+    pub(crate) ran_before: bool,
+}
+
+/// A running attempt, or one just about to be launched.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LiveAttempt {
+    pub(crate) number: u32,
+    pub(crate) host: HostName,
+    pub(crate) since: Monotonic,
+    /// How near to its bytes; absent for reduces and attempts of an earlier term.
+    pub(crate) locality: Option<Locality>,
+    /// 0 to 1, as told last.
+    pub(crate) progress: f32,
+}

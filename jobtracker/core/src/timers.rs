@@ -1,0 +1,52 @@
+//! What the core wants to be woken for. Timers are not exact promises: whoever is woken looks again
+//! whether its time has come.
+
+use std::collections::BTreeSet;
+
+use ids::{HostName, Monotonic};
+use mapreduce_protocol::JobId;
+
+use crate::messages::ReplyTo;
+
+/// One reason to wake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A tracker's parked heartbeat has waited long enough.
+    Parked(HostName),
+    /// A tracker may have been silent for too long.
+    Silence(HostName),
+    /// A job's delay for locality, or its hold after a restart, is over.
+    Placement(JobId),
+    /// Finished maps of an earlier term that no tracker has reported are lost.
+    Unreported,
+    /// A call to the chunk store for this job is tried again.
+    Store(JobId),
+    /// A client has waited for a job's end for as long as it wanted.
+    Wait(JobId, ReplyTo),
+}
+
+/// The timers, soonest first.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(BTreeSet<(Monotonic, Timer)>);
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Monotonic, timer: Timer) {
+        self.0.insert((at, timer));
+    }
+
+    pub(crate) fn cancel(&mut self, at: Monotonic, timer: Timer) {
+        self.0.remove(&(at, timer));
+    }
+
+    pub(crate) fn soonest(&self) -> Option<Monotonic> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    /// The next timer whose time has come.
+    pub(crate) fn pop_due(&mut self, now: Monotonic) -> Option<Timer> {
+        match self.0.first() {
+            Some((at, _)) if *at <= now => self.0.pop_first().map(|(_, timer)| timer),
+            Some(_) | None => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The TaskTrackers that are registered and alive: soft state, lost with the process and told anew by
+//! the trackers. What a heartbeat leads to is in `heartbeat`, who gets which task in `schedule`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::{HeartbeatNumber, HostName, Inbox, Monotonic, Outbox, RackName};
+use mapreduce_protocol::{AttemptId, JobId, TaskKind, TrackerCommand};
+
+use crate::messages::ReplyTo;
+
+/// One registered tracker.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    pub(crate) rack: RackName,
+    pub(crate) address: String,
+    pub(crate) incarnation: u64,
+    pub(crate) session: u64,
+    pub(crate) slots: u32,
+    pub(crate) last_seen: Monotonic,
+    pub(crate) last_number: HeartbeatNumber,
+    pub(crate) inbox: Inbox,
+    pub(crate) commands: Outbox<TrackerCommand>,
+    pub(crate) cursors: BTreeMap<JobId, u64>,
+    pub(crate) parked: Option<Parked>,
+    occupied: BTreeMap<AttemptId, Occupied>,
+}
+
+/// A heartbeat whose reply waits for news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parked {
+    pub(crate) to: ReplyTo,
+    pub(crate) until: Monotonic,
+}
+
+/// Why a slot is not free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occupied {
+    /// Its attempt may win.
+    Running,
+    /// Its attempt was told to end and has not reported it yet.
+    Ending,
+}
+
+/// What a registration says of a tracker.
+pub(crate) struct Registration {
+    pub(crate) rack: RackName,
+    pub(crate) address: String,
+    pub(crate) incarnation: u64,
+    pub(crate) session: u64,
+    pub(crate) slots: u32,
+}
+
+impl Tracker {
+    pub(crate) fn new(said: Registration, now: Monotonic) -> Self {
+        Self {
+            rack: said.rack,
+            address: said.address,
+            incarnation: said.incarnation,
+            session: said.session,
+            slots: said.slots,
+            last_seen: now,
+            last_number: HeartbeatNumber(0),
+            inbox: Inbox::default(),
+            commands: Outbox::default(),
+            cursors: BTreeMap::new(),
+            parked: None,
+            occupied: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn free_slots(&self) -> usize {
+        (self.slots as usize).saturating_sub(self.occupied.len())
+    }
+
+    pub(crate) fn occupied(&self) -> &BTreeMap<AttemptId, Occupied> {
+        &self.occupied
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.occupied.values().any(|why| *why == Occupied::Ending)
+    }
+
+    pub(crate) fn occupy(&mut self, attempt: AttemptId, why: Occupied) {
+        self.occupied.insert(attempt, why);
+    }
+
+    pub(crate) fn free(&mut self, attempt: AttemptId) {
+        self.occupied.remove(&attempt);
+    }
+}
+
+/// All registered trackers by host.
+#[derive(Debug, Default)]
+pub(crate) struct Trackers {
+    by_host: BTreeMap<HostName, Tracker>,
+    /// Who may have something to be told.
+    pub(crate) news: BTreeSet<HostName>,
+    sessions: u64,
+}
+
+impl Trackers {
+    pub(crate) fn get(&self, host: &HostName) -> Option<&Tracker> {
+        self.by_host.get(host)
+    }
+
+    pub(crate) fn get_mut(&mut self, host: &HostName) -> Option<&mut Tracker> {
+        self.by_host.get_mut(host)
+    }
+
+    pub(crate) fn is_live(&self, host: &HostName) -> bool {
+        self.by_host.contains_key(host)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Tracker)> {
+        self.by_host.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_host.len()
+    }
+
+    pub(crate) fn next_session(&mut self) -> u64 {
+        self.sessions += 1;
+        self.sessions
+    }
+
+    pub(crate) fn insert(&mut self, host: HostName, tracker: Tracker) {
+        self.by_host.insert(host, tracker);
+    }
+
+    pub(crate) fn remove(&mut self, host: &HostName) -> Option<Tracker> {
+        self.news.remove(host);
+        self.by_host.remove(host)
+    }
+
+    /// Queues a command, if the tracker is there.
+    pub(crate) fn tell(&mut self, host: &HostName, command: TrackerCommand) {
+        if let Some(tracker) = self.by_host.get_mut(host) {
+            tracker.commands.push(command);
+            self.news.insert(host.clone());
+        }
+    }
+
+    pub(crate) fn tell_all(&mut self, command: &TrackerCommand) {
+        for (host, tracker) in &mut self.by_host {
+            tracker.commands.push(command.clone());
+            self.news.insert(host.clone());
+        }
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.by_host.values().map(|tracker| tracker.slots as usize).sum()
+    }
+
+    pub(crate) fn reduces_running(&self) -> usize {
+        let reduces = |tracker: &Tracker| {
+            tracker.occupied.keys().filter(|attempt| attempt.task.kind == TaskKind::Reduce).count()
+        };
+        self.by_host.values().map(reduces).sum()
+    }
+}
