@@ -13,6 +13,11 @@ pub(crate) struct HostArgs {
     host: Option<String>,
 }
 
+/// Runs `chunkserver`.
+pub(crate) fn chunkserver(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
+    daemons::chunkserver::run(&global.config_file()?, args.host.as_deref())
+}
+
 /// Runs `tasktracker`.
 pub(crate) fn tasktracker(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
     daemons::tasktracker::run(&global.config_file()?, args.host.as_deref())

@@ -1,0 +1,30 @@
+//! `howdah chunkserver`.
+
+use std::path::Path;
+
+use chunkstore::server::{self, ServerSettings};
+use ids::{HostName, RackName};
+use net::Keyring;
+
+use super::{Boot, DaemonName};
+use crate::exit::OrEarly;
+
+/// Runs the chunkserver of `host`.
+pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
+    let boot = Boot::new(file)?;
+    let (number, host) = boot.host(host)?;
+    let address = host.chunkserver_address;
+    let settings = ServerSettings {
+        host: host.name.parse::<HostName>().or_early()?,
+        rack: host.rack.parse::<RackName>().or_early()?,
+        address: address.clone(),
+        data_dir: host.chunkserver_dir,
+        reserve_bytes: boot.config.chunkserver.reserve.0,
+        master: boot.config.chunkmaster.address.clone(),
+        keyring: Keyring::new(&boot.secret),
+        client: boot.client(),
+    };
+    boot.run(&DaemonName::Chunkserver(number), &address, |listener, shutdown| {
+        server::run(settings, listener, shutdown)
+    })
+}
