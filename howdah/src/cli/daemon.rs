@@ -13,6 +13,19 @@ pub(crate) struct HostArgs {
     host: Option<String>,
 }
 
+/// Arguments of a master.
+#[derive(Debug, Args)]
+pub(crate) struct MasterArgs {
+    /// Make a new cluster in the empty data folder first
+    #[arg(long)]
+    init: bool,
+}
+
+/// Runs `chunkmaster`.
+pub(crate) fn chunkmaster(args: &MasterArgs, global: &Global) -> anyhow::Result<()> {
+    daemons::chunkmaster::run(&global.config_file()?, args.init)
+}
+
 /// Runs `chunkserver`.
 pub(crate) fn chunkserver(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
     daemons::chunkserver::run(&global.config_file()?, args.host.as_deref())

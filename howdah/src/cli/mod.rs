@@ -59,6 +59,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run a whole cluster on loopback in the foreground, kept in a folder
     Dev(dev::DevArgs),
+    /// Run the master of the chunk store
+    Chunkmaster(daemon::MasterArgs),
     /// Run the chunkserver of one host
     Chunkserver(daemon::HostArgs),
     /// Run the TaskTracker of one host
@@ -86,6 +88,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Task(args) => return Ok(task::run(&args)),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Dev(args) => dev::run(&args),
+        Command::Chunkmaster(args) => daemon::chunkmaster(&args, &cli.global),
         Command::Chunkserver(args) => daemon::chunkserver(&args, &cli.global),
         Command::Tasktracker(args) => daemon::tasktracker(&args, &cli.global),
         Command::Fs(args) => fs::run(args, &cli.global),

@@ -94,16 +94,12 @@ impl Boot {
     }
 
     /// Listens, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
-    pub(crate) fn run<F, E>(
+    pub(crate) fn run<F: Future<Output = anyhow::Result<()>>>(
         &self,
         name: &DaemonName,
         address: &str,
         serve: impl FnOnce(TcpListener, Shutdown) -> F,
-    ) -> anyhow::Result<()>
-    where
-        F: Future<Output = Result<(), E>>,
-        E: std::error::Error + Send + Sync + 'static,
-    {
+    ) -> anyhow::Result<()> {
         let handed_down = config::env::process().listen_fd().or_early()?;
         let listener = listener(address, handed_down).or_early()?;
         let pid_dir = self.config.cluster.pid_dir.as_deref();
@@ -112,7 +108,7 @@ impl Boot {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let ended = runtime.context("cannot start the async runtime")?.block_on(async {
             let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
-            serve(listener, shutdown).await.map_err(anyhow::Error::from)
+            serve(listener, shutdown).await
         });
         drop(pid_file);
         match ended {

@@ -24,7 +24,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         keyring: Keyring::new(&boot.secret),
         client: boot.client(),
     };
-    boot.run(&DaemonName::Chunkserver(number), &address, |listener, shutdown| {
-        server::run(settings, listener, shutdown)
+    boot.run(&DaemonName::Chunkserver(number), &address, |listener, shutdown| async {
+        Ok(server::run(settings, listener, shutdown).await?)
     })
 }

@@ -3,6 +3,7 @@
 //! own crate.
 
 mod boot;
+pub(crate) mod chunkmaster;
 pub(crate) mod chunkserver;
 mod listen;
 mod name;

@@ -32,7 +32,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         anonymous: boot.anonymous(&address),
         task_executable: None,
     };
-    boot.run(&DaemonName::Tasktracker(number), &address, |listener, shutdown| {
-        tasktracker::run(settings, listener, shutdown)
+    boot.run(&DaemonName::Tasktracker(number), &address, |listener, shutdown| async {
+        Ok(tasktracker::run(settings, listener, shutdown).await?)
     })
 }

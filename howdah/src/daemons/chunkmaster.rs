@@ -1,0 +1,33 @@
+//! `howdah chunkmaster`.
+
+use std::path::Path;
+
+use chunkstore::master::{self, MasterSettings};
+use net::Keyring;
+
+use super::{Boot, DaemonName};
+
+/// Runs the chunk master; with `init` it makes a new cluster first.
+pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
+    let boot = Boot::new(file)?;
+    let config = &boot.config.chunkmaster;
+    let settings = MasterSettings {
+        data_dir: config.data_dir.clone(),
+        replication: config.replication,
+        chunk_bytes: config.chunk_bytes.0,
+        heartbeat_interval: config.heartbeat_interval.0,
+        dead_after: config.dead_after.0,
+        lease: config.lease.0,
+        journal_segment_bytes: config.journal_segment.0,
+        snapshot_after_segments: config.snapshot_after_segments,
+        keyring: Keyring::new(&boot.secret),
+        anonymous_loopback: boot.config.cluster.anonymous_loopback,
+    };
+    boot.run(&DaemonName::Chunkmaster, &config.address, |listener, shutdown| async move {
+        if init {
+            let cluster = master::init(&settings.data_dir, settings.journal_segment_bytes)?;
+            tracing::info!(%cluster, "made a new cluster");
+        }
+        Ok(master::run(settings, listener, shutdown).await?)
+    })
+}
