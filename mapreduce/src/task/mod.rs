@@ -21,6 +21,7 @@ pub(crate) mod progress;
 pub(crate) mod reduce;
 mod run_writer;
 pub(crate) mod segments;
+mod slots;
 mod sort_buffer;
 mod spills;
 pub(crate) mod storage;
