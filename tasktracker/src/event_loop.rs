@@ -33,6 +33,8 @@ pub(crate) struct EventLoop {
     pub(crate) logs: Logs,
     orders: BTreeMap<AttemptId, mpsc::UnboundedSender<Order>>,
     attempts: JoinSet<()>,
+    /// Calls to the JobTracker: at most two heartbeats, or a registration.
+    calls: JoinSet<()>,
     refused: Option<oneshot::Receiver<RefusedError>>,
 }
 
@@ -51,6 +53,7 @@ impl EventLoop {
             logs,
             orders: BTreeMap::new(),
             attempts: JoinSet::new(),
+            calls: JoinSet::new(),
             refused: None,
         }
     }
@@ -132,9 +135,10 @@ impl EventLoop {
         }
     }
 
-    fn send_heartbeat(&self, heartbeat: Box<TrackerHeartbeat>) {
+    fn send_heartbeat(&mut self, heartbeat: Box<TrackerHeartbeat>) {
+        while self.calls.try_join_next().is_some() {}
         let (jobtracker, host) = (Arc::clone(&self.jobtracker), Arc::clone(&self.host));
-        tokio::spawn(async move {
+        self.calls.spawn(async move {
             let input = jobtracker.heartbeat(&heartbeat).await;
             // The loop is gone only when the daemon ends.
             let _ = host.inputs.send(input).await;
@@ -145,7 +149,7 @@ impl EventLoop {
         let (jobtracker, host) = (Arc::clone(&self.jobtracker), Arc::clone(&self.host));
         let (refuse, refused) = oneshot::channel();
         self.refused = Some(refused);
-        tokio::spawn(async move {
+        self.calls.spawn(async move {
             match jobtracker.register(&registration).await {
                 Ok(input) => drop(host.inputs.send(input).await),
                 Err(error) => drop(refuse.send(error)),
@@ -154,6 +158,7 @@ impl EventLoop {
     }
 
     async fn end_attempts(mut self) {
+        self.calls.shutdown().await;
         // An attempt without orders to come ends its process.
         self.orders.clear();
         let all = async { while self.attempts.join_next().await.is_some() {} };

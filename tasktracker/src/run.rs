@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkstore_client::StoreSettings;
 use daemon::{Health, Metrics, Shutdown};
@@ -23,6 +24,9 @@ use crate::program_store::StoreOfPrograms;
 use crate::programs::Programs;
 use crate::settings::TasktrackerSettings;
 use crate::shuffle_server::ShuffleServer;
+
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a TaskTracker can't run (any further).
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +68,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (metrics, health) = (Metrics::install(), Health::default());
-    let folder = Arc::new(DataFolder::open(&settings.data_dir)?);
+    let folder = Arc::new(open_folder(&settings.data_dir).await?);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
     let logs = Logs::open(folder.logs()).map_err(recover)?;
@@ -93,6 +97,18 @@ pub async fn run(
     let served = http.await.map_err(io::Error::other).and_then(|served| served);
     ended?;
     served.map_err(|source| RunError::Http { address, source })
+}
+
+/// Opens the folder. A process that was just killed may leave its lock for a moment to a child that it
+/// was about to start.
+async fn open_folder(path: &Path) -> Result<DataFolder, FolderError> {
+    for _ in 0..LOCK_TRIES {
+        match DataFolder::open(path) {
+            Err(FolderError::Locked { .. }) => tokio::time::sleep(LOCK_PAUSE).await,
+            opened => return opened,
+        }
+    }
+    DataFolder::open(path)
 }
 
 fn core_settings(
