@@ -125,6 +125,34 @@ impl Dev {
         finish(&mut self.client(args))
     }
 
+    /// Copies a local file or folder into the store.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn put(&self, local: &Path, path: &str) {
+        let put = finish(self.client(&["fs", "put"]).arg(local).arg(path));
+        assert_eq!(put.code, Some(0), "stderr: {}", put.stderr);
+    }
+
+    /// Copies a file or folder of the store to a local path.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn get(&self, path: &str, local: &Path) {
+        let got = finish(self.client(&["fs", "get", path]).arg(local));
+        assert_eq!(got.code, Some(0), "stderr: {}", got.stderr);
+    }
+
+    /// Makes a file of the store with this text.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn put_text(&self, text: &str, path: &str) {
+        let file = self.scratch().join("text-to-put");
+        fs::write(&file, text).expect("a file can be written");
+        self.put(&file, path);
+    }
+
     /// The file for `--config`.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {

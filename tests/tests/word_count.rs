@@ -53,7 +53,7 @@ fn demo_refuses_an_output_that_exists_before_it_starts_anything() {
 fn a_job_through_dev_put_submit_and_cat_equals_a_plain_count() {
     let dev = Dev::start(&DevOptions::default());
     let input = books::folder(dev.scratch());
-    let _ = dev.run(&["fs", "put", path(&input), "/in"]).success();
+    dev.put(&input, "/in");
     let file = dev.job_file("job.yaml", WORD_COUNT);
     let submitted = dev.run(&["job", "submit", &file, "--wait"]).success();
     let id = submitted.text();
@@ -84,9 +84,7 @@ fn a_job_through_dev_put_submit_and_cat_equals_a_plain_count() {
 #[test]
 fn a_job_by_rest_alone_and_the_same_key_is_the_same_job() {
     let dev = Dev::start(&DevOptions::default());
-    let input = dev.scratch().join("in.txt");
-    fs::write(&input, "b a b\nc\n").unwrap();
-    let _ = dev.run(&["fs", "put", path(&input), "/in/in.txt"]).success();
+    dev.put_text("b a b\nc\n", "/in/in.txt");
     let job = r#"{"name": "by hand", "input": ["/in"], "output": "/out",
                   "program": {"builtin": {"name": "wordcount"}}, "reduces": 1}"#;
     let submit = || {
@@ -118,7 +116,7 @@ fn grep_sort_and_identity_equal_the_oracle() {
     let dev = Dev::start(&DevOptions::default());
     let input = dev.scratch().join("lines.txt");
     books::generate(&input, "300KiB", 5);
-    let _ = dev.run(&["fs", "put", path(&input), "/in/lines.txt"]).success();
+    dev.put(&input, "/in/lines.txt");
     let programs = [
         ("grep", "{name: grep, args: {pattern: 'st$'}}", ""),
         ("sort", "{name: sort}", "reduces: 3\n"),
@@ -134,7 +132,7 @@ fn grep_sort_and_identity_equal_the_oracle() {
         let on_cluster = dev.job_file("cluster.yaml", &job("/in", &format!("/out/{name}")));
         let _ = dev.run(&["job", "submit", &on_cluster, "--wait"]).success();
         let got = dev.scratch().join(format!("{name}-cluster"));
-        let _ = dev.run(&["fs", "get", &format!("/out/{name}"), path(&got)]).success();
+        dev.get(&format!("/out/{name}"), &got);
 
         let expected = dev.scratch().join(format!("{name}-oracle"));
         let local = dev.job_file("local.yaml", &job(path(&input), path(&expected)));

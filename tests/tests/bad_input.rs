@@ -1,0 +1,179 @@
+//! Bad input: a sentence that names the thing and the remedy, the right exit code, nothing left behind.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use tests::cluster::PATIENCE;
+use tests::command::run;
+use tests::{Dev, DevOptions, wait};
+
+fn job(extra: &str, program: &str) -> String {
+    format!("name: bad\ninput: [/in]\noutput: /out\nprogram: {program}\n{extra}")
+}
+
+const WORDCOUNT: &str = "{builtin: {name: wordcount}}";
+
+fn one_file(dev: &Dev) {
+    dev.put_text("a b a\n", "/in/in.txt");
+}
+
+/// What a refused command must not change.
+fn store_of(dev: &Dev) -> String {
+    dev.run(&["fs", "ls", "/"]).success().text()
+}
+
+#[test]
+fn what_the_cluster_refuses_ends_with_1_and_leaves_nothing() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let file = dev.job_file("job.yaml", &job("", WORDCOUNT));
+    let missing = dev.run(&["job", "submit", &file]).refused(1, &["/in"]);
+    assert_eq!(missing.text(), "", "no id");
+    assert!(!store_of(&dev).contains("/out"), "the output is not reserved in the store");
+
+    one_file(&dev);
+    let _ = dev.run(&["fs", "mkdir", "/out"]).success();
+    let _ = dev.run(&["job", "submit", &file]).refused(1, &["/out", "exist"]);
+    let _ = dev.run(&["fs", "rm", "/out"]).success();
+    assert!(dev.run(&["job", "list"]).success().text().is_empty());
+
+    let before = store_of(&dev);
+    for (args, said) in [
+        (&["fs", "cat", "/nowhere"][..], "/nowhere"),
+        (&["fs", "ls", "/nowhere"], "/nowhere"),
+        (&["fs", "rm", "/nowhere"], "/nowhere"),
+        (&["fs", "rm", "/in"], "/in"),
+        (&["fs", "mkdir", "/a/b"], "/a"),
+        (&["fs", "mv", "/nowhere", "/b"], "/nowhere"),
+        (&["fs", "put", &file, "/in/in.txt"], "/in/in.txt"),
+        (&["fs", "cat", "/in"], "/in"),
+        (&["job", "status", "job_20200101_0001"], "job_20200101_0001"),
+        (&["job", "kill", "job_20200101_0001"], "job_20200101_0001"),
+    ] {
+        let _ = dev.run(args).refused(1, &[said]);
+    }
+    assert_eq!(store_of(&dev), before);
+    let got = dev.scratch().join("got");
+    let _ = dev.run(&["fs", "get", "/nowhere", got.to_str().unwrap()]).refused(1, &["/nowhere"]);
+    assert!(!got.exists());
+}
+
+#[test]
+fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.yaml");
+    let unreadable = folder.path().join("missing-program");
+    let name = file.to_str().unwrap();
+    let native = "{native: {executable: missing-program}}";
+    for (text, said) in [
+        (job("", "{builtin: {name: wordcuont}}"), &["wordcuont", "wordcount"][..]),
+        (job("reduces: 0\n", WORDCOUNT), &["at least one reduce"]),
+        (job("reduces: many\n", WORDCOUNT), &["line 5"]),
+        (job("", "[\n"), &["line"]),
+        (job("colour: red\n", WORDCOUNT), &["colour", "line 5"]),
+        (job("", "{}"), &["builtin", "native"]),
+        (job("", native), &[unreadable.to_str().unwrap()]),
+        (job("", "{builtin: {name: grep, args: {pattern: '('}}}"), &["pattern"]),
+        ("{\"name\": \"n\",\n \"input\": 7}".to_owned(), &["line 2"]),
+    ] {
+        fs::write(&file, text).unwrap();
+        let _ = run(["job", "submit", name]).refused(2, said).refused(2, &[name]);
+        let _ = run(["local", name]).refused(2, said);
+    }
+    let _ = run(["job", "submit", "/no/such/job.yaml"]).refused(2, &["/no/such/job.yaml"]);
+    let _ = run(["fs", "put", "/no/such/file", "/in"]).refused(2, &["/no/such/file"]);
+    let _ = run(["fs", "ls", "relative"]).refused(2, &["relative", "'/'"]);
+    let _ = run(["job", "status", "17"]).refused(2, &["job_20261122_0001"]);
+    let _ = run(["demo", "--program", "wordcuont"]).refused(2, &["wordcuont"]);
+    let _ = run(["demo", "--input", "/no/such/input"]).refused(2, &["/no/such/input"]);
+    let _ = run(["gen", "tera", "--size", "150", "/tmp/x"]).refused(2, &["100", "200"]);
+    let _ = run(["frobnicate"]).refused(2, &["frobnicate"]);
+    let _ = run(["jobtracker"]).refused(2, &["--config"]);
+}
+
+#[test]
+fn a_configuration_error_is_said_with_line_column_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("howdah.yaml");
+    let name = file.to_str().unwrap();
+    fs::write(&file, "jobtracker:\n  slots: 4\n").unwrap();
+    for args in [["config", "check", name], ["jobtracker", "--config", name]] {
+        let _ = run(args).refused(2, &[&format!("{name}:2:3"), "jobtracker.slots"]);
+    }
+    fs::write(&file, "tasktracker: {slots: 4}\n").unwrap();
+    let _ = run(["config", "check", name]).success();
+    // Daemons prove who they are by the secret.
+    let _ = run(["jobtracker", "--config", name]).refused(2, &["secret_file", "openssl"]);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let config = folder.path().join("howdah.yaml");
+    fs::write(
+        &config,
+        format!("jobtracker: {{address: '{nobody}'}}\nchunkmaster: {{address: '{nobody}'}}\n"),
+    )
+    .unwrap();
+    let file = folder.path().join("job.yaml");
+    fs::write(&file, job("", WORDCOUNT)).unwrap();
+    let (config, file) = (config.to_str().unwrap(), file.to_str().unwrap());
+    for args in [["job", "submit", file], ["job", "status", "job_20200101_0001"], ["fs", "ls", "/"]]
+    {
+        let _ = run(args.into_iter().chain(["--config", config]))
+            .refused(3, &[&nobody, "no connection", "--config"]);
+    }
+}
+
+#[test]
+fn a_chunk_store_without_a_live_server_says_so() {
+    let set = "chunkmaster.dead_after=2s";
+    let dev =
+        Dev::start(&DevOptions::trackers(1).set("chunkmaster.heartbeat_interval=200ms").set(set));
+    dev.kill("chunkserver-1");
+    let file = dev.scratch().join("in.txt");
+    fs::write(&file, "a\n").unwrap();
+    let put = || {
+        let put = dev.run(&["fs", "put", file.to_str().unwrap(), "/late.txt"]);
+        assert_eq!(put.code, Some(1), "{}", put.stderr);
+        Some(put).filter(|put| put.stderr.contains("live"))
+    };
+    wait::until("the master knows that no server lives", PATIENCE, put);
+    assert!(!store_of(&dev).contains("late.txt"));
+}
+
+#[test]
+fn a_failed_get_leaves_no_half_file() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    one_file(&dev);
+    dev.kill("chunkserver-1");
+    let target = dev.scratch().join("target");
+    fs::create_dir(&target).unwrap();
+    for path in ["/in/in.txt", "/in"] {
+        let got = dev.run(&["fs", "get", path, target.to_str().unwrap()]);
+        let _ = got.refused(1, &["/in/in.txt"]);
+    }
+    let left = |folder: &Path| fs::read_dir(folder).unwrap().count();
+    assert_eq!(left(&target), 0);
+}
+
+#[test]
+fn a_job_that_fails_says_why_and_publishes_nothing() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    one_file(&dev);
+    // An executable that is none: every attempt fails.
+    let program = dev.scratch().join("program");
+    fs::write(&program, "#!/bin/sh\necho it is broken >&2\nexit 7\n").unwrap();
+    let text = job("max_attempts: 2\n", "{native: {executable: program}}");
+    let file = dev.job_file("job.yaml", &text);
+    let failed = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["FAILED"]);
+    let id = failed.text();
+    assert_eq!(dev.job(&id)["state"], "FAILED");
+    assert!(!dev.job(&id)["failure"].is_null());
+    assert!(!store_of(&dev).contains("/out"));
+    let logs = dev.run(&["job", "logs", &id]).success().text();
+    assert!(logs.contains("it is broken"), "{logs}");
+    // The second time the program is in the store already.
+    let _ = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["FAILED"]);
+}

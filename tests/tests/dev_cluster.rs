@@ -1,0 +1,146 @@
+//! `howdah dev`: what its folder keeps, and how its daemons begin and end.
+
+use std::fs;
+use std::net::TcpListener;
+
+use tests::cluster::PATIENCE;
+use tests::command::finish;
+use tests::{Dev, DevOptions, howdah, http, wait};
+
+const DAEMONS: [&str; 6] = [
+    "chunkmaster",
+    "jobtracker",
+    "chunkserver-1",
+    "chunkserver-2",
+    "tasktracker-1",
+    "tasktracker-2",
+];
+
+#[test]
+fn a_second_start_finds_the_data_and_the_ports_of_the_first() {
+    let options = DevOptions::trackers(2);
+    let mut dev = Dev::start(&options);
+    let config = dev.config();
+    assert_eq!(config.chunkmaster.replication, 2, "min(3, trackers)");
+    assert_eq!(config.hosts[1].name, "host-2");
+    dev.put_text("kept\n", "/kept.txt");
+    assert_eq!(dev.stop(), Some(0));
+    assert_eq!(fs::read_dir(dev.dir().join("pids")).unwrap().count(), 0, "{}", dev.events());
+
+    dev.start_again(&DevOptions::default());
+    assert_eq!(dev.config(), config);
+    let cat = || Some(dev.run(&["fs", "cat", "/kept.txt"])).filter(|cat| cat.code == Some(0));
+    assert_eq!(wait::until("the chunk is reported", PATIENCE, cat).text(), "kept");
+    for daemon in DAEMONS {
+        assert!(dev.dir().join("data").join(daemon).exists(), "{daemon}");
+        assert!(dev.dir().join("logs").join(format!("{daemon}.log")).exists(), "{daemon}");
+        assert!(dev.pid(daemon) > 0);
+    }
+}
+
+#[test]
+fn a_second_dev_on_a_folder_in_use_is_refused_and_the_first_goes_on() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let dir = dev.dir();
+    let second = finish(howdah().arg("dev").arg("--dir").arg(&dir));
+    let _ = second.refused(2, &[dir.to_str().unwrap(), "in use"]);
+    let _ = dev.run(&["fs", "ls", "/"]).success();
+}
+
+#[test]
+fn a_taken_port_is_named_and_nothing_is_started() {
+    let options = DevOptions::trackers(1);
+    let mut dev = Dev::start(&options);
+    let address = dev.jobtracker();
+    dev.stop();
+    let taken = TcpListener::bind(&address).unwrap();
+    let refused = finish(howdah().arg("dev").arg("--dir").arg(dev.dir()));
+    let _ = refused.refused(2, &[&address, "jobtracker"]);
+    drop(taken);
+    dev.start_again(&options);
+}
+
+#[test]
+fn a_daemon_that_dies_is_reported_and_one_started_by_hand_takes_its_place() {
+    let mut dev = Dev::start(&DevOptions::trackers(2));
+    for daemon in DAEMONS {
+        let before = dev.pid(daemon);
+        dev.kill(daemon);
+        let reported = || dev.events().contains(&format!("{daemon} died")).then_some(());
+        wait::until(&format!("the death of {daemon} is reported"), PATIENCE, reported);
+        dev.restart(daemon);
+        assert_ne!(dev.pid(daemon), before);
+    }
+    dev.put_text("a b a\n", "/in/in.txt");
+    let job = dev.job_file(
+        "job.yaml",
+        "name: n\ninput: [/in]\noutput: /out\nprogram: {builtin: {name: wordcount}}\n",
+    );
+    let _ = dev.run(&["job", "submit", &job, "--wait"]).success();
+}
+
+#[test]
+fn a_second_daemon_on_the_same_folder_is_refused() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    for daemon in ["chunkmaster", "jobtracker", "chunkserver", "tasktracker"] {
+        // The same folder, but another port: it must not get as far as the port.
+        let mut config = dev.config();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        config.cluster.pid_dir = None;
+        match daemon {
+            "chunkmaster" => config.chunkmaster.address = port,
+            "jobtracker" => config.jobtracker.address = port,
+            "chunkserver" => config.hosts[0].chunkserver.address = Some(port),
+            _ => config.hosts[0].tasktracker.address = Some(port),
+        }
+        let file = dev.scratch().join("second.yaml");
+        fs::write(&file, config.to_yaml()).unwrap();
+        let second = finish(howdah().arg(daemon).arg("--config").arg(&file));
+        let folder = dev.dir().join("data");
+        let _ = second.refused(2, &[folder.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn every_daemon_serves_health_and_metrics() {
+    let dev = Dev::start(&DevOptions::trackers(2));
+    for daemon in DAEMONS {
+        let address = dev.address_of(daemon);
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(http::get(&address, path).unwrap().status, 200, "{daemon} {path}");
+        }
+        let metrics = http::get(&address, "/metrics").unwrap();
+        assert!(metrics.text.contains("process_resident_memory_bytes"), "{daemon}");
+        let unknown = http::get(&address, "/v1/nothing").unwrap();
+        assert_eq!(unknown.status, 404, "{daemon}: {}", unknown.text);
+    }
+}
+
+#[test]
+fn a_journal_is_dumped_and_verified_and_a_flipped_bit_is_found() {
+    let mut dev = Dev::start(&DevOptions::trackers(1));
+    let _ = dev.run(&["fs", "mkdir", "/somewhere"]).success();
+    dev.stop();
+    let journal = dev.dir().join("data/chunkmaster");
+    let journal = journal.to_str().unwrap();
+    let dumped = dev.run(&["journal", "dump", journal]).success().text();
+    let is_record = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["record"].is_object())
+    };
+    assert!(dumped.lines().count() >= 3 && dumped.lines().all(is_record), "{dumped}");
+    assert!(dumped.contains("somewhere"), "{dumped}");
+    let _ = dev.run(&["journal", "verify", journal]).success();
+
+    let segments = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
+    let holds_it = |path: &std::path::PathBuf| {
+        path.is_file()
+            && fs::read(path).unwrap().windows(b"somewhere".len()).any(|text| text == b"somewhere")
+    };
+    let segment = segments.into_iter().find(holds_it).expect("a segment holds the record");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(b"somewhere".len()).position(|text| text == b"somewhere").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let name = segment.file_name().unwrap().to_str().unwrap();
+    let _ = dev.run(&["journal", "verify", journal]).refused(1, &[name]);
+}
