@@ -152,3 +152,6 @@ async fn open_data_dir(settings: &ServerSettings) -> Result<(DataDir, Replicas),
     };
     Ok((dir, Replicas::new(identity, UPLOADS_MAX, sealed)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! Whole files: the client's writer and reader against servers that fail.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunkstore_client::{ChunkStore, CreateOptions, FileReader, StoreError};
+use chunkstore_protocol::block::BLOCK_BYTES;
+use chunkstore_protocol::{FileKind, ReplicaEvent, StorePath};
+
+use super::{Cluster, bytes, dead_server, flip_byte, until};
+
+fn path(text: &str) -> StorePath {
+    text.parse().unwrap()
+}
+
+async fn write(store: &ChunkStore, to: &str, data: &[u8], piece: usize) -> Result<(), StoreError> {
+    let mut writer = store.create(&path(to), CreateOptions::default()).await?;
+    for part in data.chunks(piece) {
+        writer.write(Bytes::copy_from_slice(part)).await?;
+    }
+    let status = writer.close().await?;
+    let FileKind::File { length, open, .. } = status.kind else { panic!("{status:?}") };
+    assert_eq!((length, open), (data.len() as u64, false));
+    Ok(())
+}
+
+async fn rest(reader: &mut FileReader) -> Result<Vec<u8>, StoreError> {
+    let mut data = Vec::new();
+    while let Some(piece) = reader.next().await? {
+        assert!(!piece.is_empty());
+        data.extend_from_slice(&piece);
+        assert!(reader.position() >= data.len() as u64);
+    }
+    Ok(data)
+}
+
+/// Waits until the master knows so many replicas in all.
+async fn replicas(cluster: &Cluster, n: usize) {
+    until("the replicas are reported", || {
+        let book = cluster.master.book();
+        book.servers.values().map(|known| known.replicas.len()).sum::<usize>() == n
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_of_many_chunks_is_read_back_whole_and_in_ranges() {
+    let cluster = Cluster::start(2).await;
+    cluster.master.book().chunk_bytes = 3 * BLOCK_BYTES as u64 + 17;
+    let store = cluster.store();
+    let data = bytes(1_000_000);
+    write(&store, "/f", &data, 70_001).await.unwrap();
+    replicas(&cluster, 12).await;
+    let mut reader = store.open(&path("/f")).await.unwrap();
+    assert_eq!(reader.len(), data.len() as u64);
+    assert_eq!(rest(&mut reader).await.unwrap(), data);
+    for (offset, length) in [(0, 1), (196_624, 3), (196_625, 1), (500_000, 400_000), (999_999, 9)] {
+        reader.seek(offset, length);
+        let end = (offset + length).min(1_000_000);
+        let expected = &data[offset as usize..end as usize];
+        assert_eq!(rest(&mut reader).await.unwrap(), expected, "{offset}+{length}");
+        let mut fresh = store.open_range(&path("/f"), offset, length).await.unwrap();
+        assert_eq!(rest(&mut fresh).await.unwrap(), expected);
+    }
+    reader.seek(2_000_000, 5);
+    assert!(reader.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_small_file_costs_two_calls_to_the_master_and_an_empty_one_too() {
+    let cluster = Cluster::start(2).await;
+    let store = cluster.store();
+    write(&store, "/small", b"hello", 5).await.unwrap();
+    write(&store, "/empty", b"", 1).await.unwrap();
+    assert_eq!(cluster.master.book().calls, ["create", "close", "create", "close"]);
+    let mut reader = store.open(&path("/empty")).await.unwrap();
+    assert!(reader.is_empty() && reader.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_dead_head_costs_a_new_chunk_and_no_bytes() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.master.book().also = vec![dead_server("dead")];
+    let store = cluster.store();
+    let data = bytes(2_500_000);
+    write(&store, "/f", &data, 100_000).await.unwrap();
+    let excluded = cluster.master.book().excluded.clone();
+    assert!(excluded[0].is_empty() && excluded[1..].iter().all(|e| e[0].as_str() == "dead"));
+    replicas(&cluster, 6).await;
+    let mut reader = store.open(&path("/f")).await.unwrap();
+    assert_eq!(rest(&mut reader).await.unwrap(), data);
+    // And a full one in the middle of the chain of tries.
+    cluster.add_server("a-full-one", u64::MAX);
+    cluster.registered(3).await;
+    write(&store, "/g", &data, 100_000).await.unwrap();
+    let mut reader = store.open(&path("/g")).await.unwrap();
+    assert_eq!(rest(&mut reader).await.unwrap(), data);
+}
+
+#[tokio::test]
+async fn a_chunk_on_one_server_is_not_enough_where_two_were_asked_for() {
+    let cluster = Cluster::start(1).await;
+    let store = cluster.store_retrying(Duration::ZERO, None);
+    let refused = write(&store, "/f", b"data", 4).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooFewReplicas { .. }), "{refused}");
+    assert!(cluster.master.book().files.is_empty(), "taken back");
+    cluster.master.book().also = vec![dead_server("dead-1"), dead_server("dead-2")];
+    let refused = write(&store, "/f", b"data", 4).await.unwrap_err().to_string();
+    assert!(refused.contains("dead-1: no connection to"), "{refused}");
+    cluster.master.book().also.clear();
+    cluster.master.book().replication = 1;
+    write(&store, "/f", b"data", 4).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_block_gone_bad_on_disk_is_read_from_the_other_replica() {
+    let cluster = Cluster::start(2).await;
+    let data = bytes(40 * BLOCK_BYTES);
+    cluster.master.book().chunk_bytes = 64 << 20;
+    let near = cluster.store_retrying(Duration::from_secs(5), Some("host-2"));
+    write(&near, "/f", &data, 1 << 20).await.unwrap();
+    replicas(&cluster, 2).await;
+    let broken = &cluster.servers[1];
+    flip_byte(&broken.chunk_files()[0], 30 * BLOCK_BYTES + 9);
+    let mut reader = near.open(&path("/f")).await.unwrap();
+    assert_eq!(rest(&mut reader).await.unwrap(), data);
+    until("the master hears which replica is lost", || {
+        let book = cluster.master.book();
+        book.events.iter().any(|(host, event)| {
+            host.as_str() == "host-2" && matches!(event, ReplicaEvent::Lost { .. })
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_when_the_nearest_server_dies_and_names_all_when_none_is_left() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.master.book().chunk_bytes = 2 * BLOCK_BYTES as u64;
+    let data = bytes(10 * BLOCK_BYTES);
+    let store = cluster.store_retrying(Duration::ZERO, Some("host-2"));
+    write(&store, "/f", &data, 50_000).await.unwrap();
+    replicas(&cluster, 10).await;
+    let mut reader = store.open(&path("/f")).await.unwrap();
+    let first = reader.next().await.unwrap().unwrap();
+    cluster.servers.remove(1).stop().await;
+    let mut got = first.to_vec();
+    got.extend(rest(&mut reader).await.unwrap());
+    assert_eq!(got, data);
+    cluster.servers.remove(0).stop().await;
+    reader.seek(0, 10);
+    let error = rest(&mut reader).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable { offset: 0, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("/f") && text.contains("host-1") && text.contains("host-2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_reader_waits_for_replicas_while_a_restarted_master_learns_of_them() {
+    let cluster = Cluster::start(1).await;
+    cluster.master.book().replication = 1;
+    let store = cluster.store();
+    write(&store, "/f", b"patience", 3).await.unwrap();
+    replicas(&cluster, 1).await;
+    {
+        let mut book = cluster.master.book();
+        book.epoch += 1;
+        book.servers.clear();
+        book.unavailable = 3;
+    }
+    let mut reader = store.open(&path("/f")).await.unwrap();
+    assert_eq!(rest(&mut reader).await.unwrap(), b"patience");
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_the_writer_is_idle_and_not_after_it_is_dropped() {
+    let cluster = Cluster::start(2).await;
+    cluster.master.book().lease_ms = 30;
+    let store = cluster.store();
+    let mut writer = store.create(&path("/f"), CreateOptions::default()).await.unwrap();
+    writer.write(Bytes::from_static(b"x")).await.unwrap();
+    until("three renewals", || cluster.master.book().renewed.len() >= 3).await;
+    cluster.master.book().lease_lost = true;
+    let lost = loop {
+        match writer.write(Bytes::from_static(b"x")).await {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(lost, StoreError::LeaseLost { .. }), "{lost}");
+    cluster.master.book().lease_lost = false;
+    let dropped = store.create(&path("/g"), CreateOptions::default()).await.unwrap();
+    drop((writer, dropped));
+    cluster.master.book().renewed.clear();
+    let watch = store.create(&path("/h"), CreateOptions::default()).await.unwrap();
+    until("ten more renewals", || cluster.master.book().renewed.len() >= 10).await;
+    let renewed = cluster.master.book().renewed.clone();
+    let watched = *renewed.last().unwrap();
+    // One that was asked for before the drop may still have arrived.
+    assert!(renewed[1..].iter().all(|file| *file == watched), "{renewed:?}");
+    drop(watch);
+}
+
+#[tokio::test]
+async fn an_abandoned_file_disappears_and_what_is_missing_or_taken_is_named() {
+    let cluster = Cluster::start(2).await;
+    let store = cluster.store();
+    let mut writer = store.create(&path("/f"), CreateOptions::default()).await.unwrap();
+    writer.write(bytes(300_000).into()).await.unwrap();
+    assert!(matches!(store.open(&path("/f")).await, Err(StoreError::StillOpen { .. })));
+    let taken = store.create(&path("/f"), CreateOptions::default()).await.unwrap_err();
+    assert!(matches!(taken, StoreError::AlreadyExists { .. }));
+    writer.abandon().await.unwrap();
+    assert!(!store.exists(&path("/f")).await.unwrap());
+    let missing = store.open(&path("/f")).await.unwrap_err();
+    assert!(matches!(missing, StoreError::NotFound { .. }) && missing.to_string().contains("/f"));
+    until("nothing is left on disk", || cluster.servers.iter().all(|s| s.chunk_files().is_empty()))
+        .await;
+}
+
+#[tokio::test]
+async fn local_files_go_in_and_come_out_and_a_failed_copy_leaves_nothing() {
+    let cluster = Cluster::start(2).await;
+    let store = cluster.store();
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("in"), folder.path().join("out"));
+    let data = bytes(2_345_678);
+    std::fs::write(&source, &data).unwrap();
+    let told = std::cell::Cell::new(0);
+    let options = CreateOptions::default();
+    store.put_local(&source, &path("/f"), options, |n| told.set(n)).await.unwrap();
+    assert_eq!(told.get(), data.len() as u64);
+    replicas(&cluster, 6).await;
+    let n = store.get_local(&path("/f"), &target, |n| told.set(n)).await.unwrap();
+    assert_eq!((n, told.get()), (data.len() as u64, data.len() as u64));
+    assert_eq!(std::fs::read(&target).unwrap(), data);
+
+    let missing = store.put_local(&folder.path().join("none"), &path("/g"), options, |_| {}).await;
+    assert!(matches!(missing, Err(StoreError::Local { .. })));
+    assert!(!store.exists(&path("/g")).await.unwrap());
+    let is_folder = store.put_local(folder.path(), &path("/g"), options, |_| {}).await;
+    assert!(is_folder.unwrap_err().to_string().contains("directory"));
+    let unreadable = folder.path().join("no/such/folder");
+    assert!(store.get_local(&path("/f"), &unreadable, |_| {}).await.is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}

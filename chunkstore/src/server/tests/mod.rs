@@ -1,0 +1,182 @@
+//! Chunkservers over real sockets and real disks, with a fake chunk master; and through them the client:
+//! its writer and reader need servers that fail in their own ways.
+
+mod fake_master;
+mod files;
+mod transfers;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chunkstore_client::{ChunkStore, StoreSettings};
+use chunkstore_protocol::{ChunkId, ServerAddress};
+use daemon::Shutdown;
+use ids::{RackName, UnixMillis};
+use net::{Capability, Client, ClientSettings, Keyring, Right, Role, Secret};
+use tokio::task::JoinHandle;
+
+use super::{RunError, ServerSettings};
+use fake_master::FakeMaster;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn client_settings() -> ClientSettings {
+    ClientSettings {
+        connect_timeout: Duration::from_secs(2),
+        request_timeout: Duration::from_secs(10),
+    }
+}
+
+/// Deterministic bytes without a period that blocks could share.
+fn bytes(n: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+/// Waits until `is_so`, or fails after the deadline.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    let reached = async {
+        while !is_so() {
+            ticks.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, reached).await.is_ok(), "never: {what}");
+}
+
+struct RunningServer {
+    address: ServerAddress,
+    settings: ServerSettings,
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), RunError>>,
+    folder: tempfile::TempDir,
+}
+
+impl RunningServer {
+    fn chunk_files(&self) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.folder.path().join("chunks")).unwrap();
+        let mut files: Vec<_> = folders
+            .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
+            .map(|file| file.unwrap().path())
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn file_of(&self, chunk: ChunkId) -> Option<PathBuf> {
+        let name = format!("{chunk}_1.chunk");
+        self.chunk_files().into_iter().find(|path| path.ends_with(&name))
+    }
+
+    /// Ends it, and waits until its listener and lock are free.
+    async fn stop(self) -> (ServerSettings, tempfile::TempDir) {
+        self.shutdown.trigger();
+        self.task.await.unwrap().unwrap();
+        (self.settings, self.folder)
+    }
+}
+
+struct Cluster {
+    master: FakeMaster,
+    servers: Vec<RunningServer>,
+}
+
+impl Cluster {
+    /// A master and `n` registered servers, `host-1` and so on.
+    async fn start(n: usize) -> Self {
+        let keyring = Keyring::new(&Secret::random());
+        let mut cluster = Self { master: FakeMaster::start(keyring), servers: Vec::new() };
+        for number in 1..=n {
+            cluster.add_server(&format!("host-{number}"), 0);
+        }
+        cluster.registered(n).await;
+        cluster
+    }
+
+    async fn registered(&self, n: usize) {
+        until("all servers have reported", || {
+            let book = self.master.book();
+            book.servers.values().filter(|known| known.report_complete).count() >= n
+        })
+        .await;
+    }
+
+    fn add_server(&mut self, host: &str, reserve_bytes: u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = ServerSettings {
+            host: host.parse().unwrap(),
+            rack: RackName::default_rack(),
+            address: String::new(),
+            data_dir: folder.path().to_owned(),
+            reserve_bytes,
+            master: self.master.address.clone(),
+            keyring: self.master.keyring.clone(),
+            client: client_settings(),
+        };
+        self.start_server(settings, folder);
+    }
+
+    fn start_server(&mut self, mut settings: ServerSettings, folder: tempfile::TempDir) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        settings.address = listener.local_addr().unwrap().to_string();
+        let address = ServerAddress {
+            host: settings.host.clone(),
+            rack: settings.rack.clone(),
+            address: settings.address.clone(),
+        };
+        let shutdown = Shutdown::default();
+        let task = tokio::spawn(super::run(settings.clone(), listener, shutdown.clone()));
+        self.servers.push(RunningServer { address, settings, shutdown, task, folder });
+    }
+
+    fn store(&self) -> ChunkStore {
+        self.store_retrying(Duration::from_secs(10), None)
+    }
+
+    fn store_retrying(&self, retry_for: Duration, host: Option<&str>) -> ChunkStore {
+        let token = self.master.keyring.mint(&Capability {
+            subject: "tester".into(),
+            role: Role::User,
+            prefixes: vec!["/".into()],
+            rights: vec![Right::Read, Right::Write],
+            expires: UnixMillis(u64::MAX),
+        });
+        let settings = StoreSettings {
+            master: self.master.address.clone(),
+            host: host.map(|host| host.parse().unwrap()),
+            rack: RackName::default_rack(),
+            retry_for,
+        };
+        ChunkStore::new(Client::new(client_settings()).with_token(token), settings)
+    }
+
+    /// A client with a token for `resource`.
+    fn client(&self, rights: &[Right], resource: &str) -> Client {
+        Client::new(client_settings()).with_token(self.master.token(rights, resource))
+    }
+}
+
+/// An address where nobody listens.
+fn dead_server(host: &str) -> ServerAddress {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ServerAddress {
+        host: host.parse().unwrap(),
+        rack: RackName::default_rack(),
+        address: listener.local_addr().unwrap().to_string(),
+    }
+}
+
+/// Changes one byte of a file.
+fn flip_byte(path: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 0x40;
+    std::fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,354 @@
+//! One chunk at a time: `PUT` and `GET` as servers answer them.
+
+use bytes::Bytes;
+use chunkstore_client::blocks::{BlockDecoder, BlockEncoder, Item};
+use chunkstore_client::transfer::{get_chunk, put_chunk};
+use chunkstore_protocol::block::BLOCK_BYTES;
+use chunkstore_protocol::{
+    ChunkId, ProblemKind, ReplicaEvent, SealedChunk, ServerAddress, ServerCommand, Version,
+};
+use futures_util::stream;
+use net::reqwest::Method;
+use net::{CallError, Capability, Client, Right, Role};
+
+use super::{Cluster, bytes, client_settings, dead_server, flip_byte, until};
+
+const BOTH: &[Right] = &[Right::Read, Right::Write];
+
+/// The block stream of a chunk, as one frame for each block.
+fn frames(data: &[u8]) -> Vec<Bytes> {
+    let mut encoder = BlockEncoder::default();
+    let mut frames = Vec::new();
+    encoder.push(Bytes::copy_from_slice(data), &mut frames);
+    encoder.finish(&mut frames);
+    frames
+}
+
+async fn put(
+    cluster: &Cluster,
+    chunk: u64,
+    frames: Vec<Bytes>,
+    downstream: &[ServerAddress],
+) -> Result<SealedChunk, CallError> {
+    let chunk = ChunkId(chunk);
+    let client = cluster.client(BOTH, &chunk.resource());
+    let body = stream::iter(frames.into_iter().map(Ok));
+    put_chunk(&client, &cluster.servers[0].address, downstream, (chunk, Version(1)), body).await
+}
+
+/// The bytes of a `GET` from the `n`th server, and where they begin.
+async fn get(
+    cluster: &Cluster,
+    n: usize,
+    chunk: u64,
+    range: std::ops::Range<u64>,
+) -> Result<(u64, Vec<u8>), CallError> {
+    let chunk = ChunkId(chunk);
+    let client = cluster.client(&[Right::Read], &chunk.resource());
+    let address = &cluster.servers[n].address.address;
+    let length = range.end - range.start;
+    let (first, mut response) =
+        get_chunk(&client, address, (chunk, Version(1)), range.start, length).await?;
+    let mut decoder = BlockDecoder::new(1 << 30);
+    let mut data = Vec::new();
+    while let Some(frame) =
+        response.chunk().await.map_err(|error| CallError::from_http(address, &error))?
+    {
+        decoder.feed(frame);
+        while let Some(item) = decoder.next_item().unwrap() {
+            if let Item::Bytes(bytes) = item {
+                data.extend_from_slice(&bytes);
+            }
+        }
+    }
+    decoder.finish().unwrap();
+    Ok((first, data))
+}
+
+fn status_and_kind<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> (u16, String) {
+    match outcome {
+        Err(CallError::Problem { problem, .. }) => (problem.status, problem.kind),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_goes_through_the_pipeline_and_comes_back_from_each_server_in_any_range() {
+    let cluster = Cluster::start(3).await;
+    let data = bytes(3 * BLOCK_BYTES + 1000);
+    let downstream: Vec<_> = cluster.servers[1..].iter().map(|s| s.address.clone()).collect();
+    let sealed = put(&cluster, 7, frames(&data), &downstream).await.unwrap();
+    assert_eq!(sealed.length, data.len() as u64);
+    let hosts: Vec<_> = sealed.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["host-1", "host-2", "host-3"]);
+    let n = data.len();
+    for server in 0..3 {
+        for range in [0..n, 0..1, 5..10, BLOCK_BYTES - 1..BLOCK_BYTES + 1, n - 1..n, n..n, 2..9 * n]
+        {
+            let wanted = range.start as u64..range.end as u64;
+            let (first, got) = get(&cluster, server, 7, wanted).await.unwrap();
+            let from = range.start / BLOCK_BYTES * BLOCK_BYTES;
+            assert_eq!(first as usize, from.min(n / BLOCK_BYTES * BLOCK_BYTES));
+            let until = range.end.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES).min(n);
+            let expected = if range.is_empty() { &[][..] } else { &data[from..until] };
+            assert_eq!(got, expected, "{range:?}");
+        }
+    }
+    let behind = get(&cluster, 0, 7, (n as u64 + 1)..(n as u64 + 2)).await;
+    assert_eq!(status_and_kind(behind), (400, "invalid-request".into()));
+    assert_eq!(
+        status_and_kind(get(&cluster, 0, 8, 0..1).await),
+        (404, ProblemKind::UnknownChunk.as_str().into())
+    );
+    until("the master knows all three", || {
+        cluster.master.book().servers.values().all(|known| known.replicas.len() == 1)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_server_downstream_is_left_out_and_the_others_seal() {
+    let cluster = Cluster::start(2).await;
+    let data = bytes(5 * BLOCK_BYTES);
+    for (chunk, downstream, expected) in [
+        (1, vec![dead_server("dead"), cluster.servers[1].address.clone()], vec!["host-1"]),
+        (
+            2,
+            vec![cluster.servers[1].address.clone(), dead_server("dead")],
+            vec!["host-1", "host-2"],
+        ),
+    ] {
+        let sealed = put(&cluster, chunk, frames(&data), &downstream).await.unwrap();
+        let hosts: Vec<_> = sealed.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, expected);
+        assert_eq!(get(&cluster, 0, chunk, 0..u64::MAX).await.unwrap().1, data);
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_short_changed_or_empty_leaves_nothing_on_any_server() {
+    let cluster = Cluster::start(2).await;
+    let data = bytes(40 * BLOCK_BYTES);
+    let whole = frames(&data);
+    let mut cut = whole.clone();
+    cut.pop();
+    let mut changed = whole.clone();
+    let mut block = changed[41].to_vec();
+    block[77] ^= 1;
+    changed[41] = block.into();
+    let mut block_missing = whole.clone();
+    block_missing.remove(3);
+    let mut malformed = whole.clone();
+    malformed[2] = Bytes::from_static(&[0xff; 8]);
+    let endless: Vec<_> = (0..17).flat_map(|_| frames(&bytes(4 << 20))[..128].to_vec()).collect();
+    for (what, frames, expected) in [
+        ("cut short", cut, (400, ProblemKind::ChecksumMismatch)),
+        ("changed", changed, (400, ProblemKind::ChecksumMismatch)),
+        ("a block missing", block_missing, (400, ProblemKind::ChecksumMismatch)),
+        ("a malformed header", malformed, (400, ProblemKind::InvalidRequest)),
+        ("empty", frames(&[]), (400, ProblemKind::InvalidRequest)),
+        ("more than a chunk", endless, (400, ProblemKind::InvalidRequest)),
+    ] {
+        let refused = put(&cluster, 9, frames, &[cluster.servers[1].address.clone()]).await;
+        let (status, kind) = status_and_kind(refused);
+        assert_eq!((status, kind.as_str()), (expected.0, expected.1.as_str()), "{what}");
+        until("nothing is left", || {
+            cluster.servers.iter().all(|server| server.chunk_files().is_empty())
+        })
+        .await;
+    }
+    put(&cluster, 9, whole, &[]).await.unwrap();
+    assert_eq!(get(&cluster, 0, 9, 0..u64::MAX).await.unwrap().1, data);
+}
+
+#[tokio::test]
+async fn an_upload_whose_writer_dies_leaves_nothing_and_does_not_stand_in_the_way() {
+    let cluster = Cluster::start(1).await;
+    let data = bytes(100 * BLOCK_BYTES);
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1000);
+    for frame in &frames(&data)[..150] {
+        sender.send(frame.clone()).await.unwrap();
+    }
+    let body = stream::unfold(receiver, async |mut receiver| {
+        receiver.recv().await.map(|frame| (Ok(frame), receiver))
+    });
+    let client = cluster.client(BOTH, &ChunkId(4).resource());
+    let head = cluster.servers[0].address.clone();
+    let upload = tokio::spawn(async move {
+        put_chunk(&client, &head, &[], (ChunkId(4), Version(1)), body).await
+    });
+    until("bytes are on disk", || {
+        let files = cluster.servers[0].chunk_files();
+        files.iter().any(|file| file.metadata().is_ok_and(|m| m.len() >= 2 << 20))
+    })
+    .await;
+    let busy = put(&cluster, 4, frames(&data), &[]).await;
+    assert_eq!(status_and_kind(busy), (409, "already-exists".into()));
+    upload.abort();
+    until("nothing is left", || cluster.servers[0].chunk_files().is_empty()).await;
+    // The file goes first and the core hears of it next: the name is free a moment later.
+    let mut again = put(&cluster, 4, frames(&data), &[]).await;
+    while again.as_ref().is_err_and(|error| error.problem_kind() == Some("already-exists")) {
+        again = put(&cluster, 4, frames(&data), &[]).await;
+    }
+    again.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_bytes_again_get_the_same_answer_and_other_bytes_none() {
+    let cluster = Cluster::start(2).await;
+    let data = bytes(2 * BLOCK_BYTES + 5);
+    let first = put(&cluster, 3, frames(&data), &[]).await.unwrap();
+    assert_eq!(put(&cluster, 3, frames(&data), &[]).await.unwrap(), first);
+    let wider = put(&cluster, 3, frames(&data), &[cluster.servers[1].address.clone()]).await;
+    assert_eq!(wider.unwrap().servers.len(), 2, "a repeat goes downstream as well");
+    let other = put(&cluster, 3, frames(&data[1..]), &[]).await;
+    assert_eq!(status_and_kind(other), (409, "already-exists".into()));
+    assert_eq!(get(&cluster, 0, 3, 0..u64::MAX).await.unwrap().1, data);
+}
+
+#[tokio::test]
+async fn a_token_opens_its_own_chunk_and_only_as_it_says() {
+    let cluster = Cluster::start(1).await;
+    put(&cluster, 1, frames(b"secret"), &[]).await.unwrap();
+    let server = cluster.servers[0].address.clone();
+    let (mine, other) = (ChunkId(1).resource(), ChunkId(2).resource());
+    let user = cluster.master.keyring.mint(&Capability {
+        subject: "user".into(),
+        role: Role::User,
+        prefixes: vec!["/".into()],
+        rights: BOTH.to_vec(),
+        expires: ids::UnixMillis(u64::MAX),
+    });
+    let nobody = Client::new(client_settings());
+    for (who, client, may_read, may_write) in [
+        ("nobody", nobody.clone(), 401, 401),
+        ("a forger", nobody.with_token("e30.AAAA"), 401, 401),
+        ("a user", nobody.with_token(user), 403, 403),
+        ("another chunk's writer", cluster.client(BOTH, &other), 403, 403),
+        ("a reader", cluster.client(&[Right::Read], &mine), 200, 403),
+        ("a writer", cluster.client(&[Right::Write], &mine), 403, 200),
+    ] {
+        let path = format!("{mine}?version=1");
+        let read = client.request(Method::GET, &server.address, &path).send().await.unwrap();
+        assert_eq!(read.status(), may_read, "{who} reads");
+        let body = net::reqwest::Body::from(frames(b"secret").concat());
+        let write = client.request(Method::PUT, &server.address, &path).body(body);
+        assert_eq!(write.send().await.unwrap().status(), may_write, "{who} writes");
+    }
+    for path in ["/v1/chunks/../../etc?version=1", "/v1/chunks/zz?version=1", &mine, "/v1/chunks"] {
+        let client = cluster.client(BOTH, "/");
+        let answer = client.request(Method::GET, &server.address, path).send().await.unwrap();
+        assert!(matches!(answer.status().as_u16(), 400 | 404), "{path}: {}", answer.status());
+        assert!(answer.text().await.unwrap().contains("\"type\""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_at_its_reserve_takes_no_chunk_and_goes_on_serving() {
+    let mut cluster = Cluster::start(1).await;
+    put(&cluster, 1, frames(b"before"), &[]).await.unwrap();
+    let (mut settings, folder) = cluster.servers.remove(0).stop().await;
+    settings.reserve_bytes = u64::MAX;
+    cluster.start_server(settings, folder);
+    let full = put(&cluster, 2, frames(&bytes(3 << 20)), &[]).await;
+    assert_eq!(status_and_kind(full), (507, "out-of-space".into()));
+    assert_eq!(cluster.servers[0].chunk_files().len(), 1, "nothing of it is left");
+    assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, b"before");
+    until("the master hears that there is no room", || {
+        cluster.master.book().servers.values().all(|known| known.free_bytes == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_corrupt_block_is_never_sent_and_its_replica_is_lost() {
+    let cluster = Cluster::start(1).await;
+    let data = bytes(64 * BLOCK_BYTES);
+    for (chunk, at) in [(1, 10), (2, 50 * BLOCK_BYTES)] {
+        put(&cluster, chunk, frames(&data), &[]).await.unwrap();
+        flip_byte(&cluster.servers[0].file_of(ChunkId(chunk)).unwrap(), at);
+        // In the first batch it is a refusal, behind it the answer breaks off.
+        assert!(get(&cluster, 0, chunk, 0..u64::MAX).await.is_err());
+        let lost = ReplicaEvent::Lost { chunk: ChunkId(chunk), version: Version(1) };
+        until("the master hears of it", || {
+            cluster.master.book().events.iter().any(|(_, event)| *event == lost)
+        })
+        .await;
+        assert_eq!(cluster.servers[0].file_of(ChunkId(chunk)), None, "set aside");
+        let gone = get(&cluster, 0, chunk, 0..1).await;
+        assert_eq!(status_and_kind(gone).0, 404);
+        // A sound copy may come again under the same name.
+        put(&cluster, chunk, frames(&data), &[]).await.unwrap();
+        assert_eq!(get(&cluster, 0, chunk, 0..u64::MAX).await.unwrap().1, data);
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_server_reports_what_it_holds_and_removes_what_was_unfinished() {
+    let mut cluster = Cluster::start(1).await;
+    put(&cluster, 1, frames(b"one"), &[]).await.unwrap();
+    put(&cluster, 2, frames(b"two"), &[]).await.unwrap();
+    let leftover = cluster.servers[0].file_of(ChunkId(1)).unwrap().with_extension("open");
+    let (settings, folder) = cluster.servers.remove(0).stop().await;
+    std::fs::write(&leftover, b"half").unwrap();
+    cluster.master.book().servers.clear();
+    cluster.start_server(settings, folder);
+    cluster.registered(1).await;
+    {
+        let book = cluster.master.book();
+        let known = book.servers.values().next().unwrap();
+        assert_eq!(known.replicas.keys().copied().collect::<Vec<_>>(), [ChunkId(1), ChunkId(2)]);
+        let cluster = known.registration.cluster.as_ref().unwrap();
+        assert_eq!(cluster.as_str(), "cluster-1", "from the data folder");
+    }
+    assert!(!leftover.exists());
+    assert_eq!(get(&cluster, 0, 2, 0..u64::MAX).await.unwrap().1, b"two");
+}
+
+#[tokio::test]
+async fn a_server_registers_again_when_the_master_has_restarted() {
+    let cluster = Cluster::start(1).await;
+    put(&cluster, 1, frames(b"kept"), &[]).await.unwrap();
+    {
+        let mut book = cluster.master.book();
+        book.epoch += 1;
+        book.servers.clear();
+    }
+    cluster.registered(1).await;
+    let book = cluster.master.book();
+    let known = book.servers.values().next().unwrap();
+    assert!(known.replicas.contains_key(&ChunkId(1)));
+}
+
+#[tokio::test]
+async fn a_deleted_replica_goes_from_disk_and_the_master_hears_of_it() {
+    let cluster = Cluster::start(1).await;
+    put(&cluster, 1, frames(b"gone soon"), &[]).await.unwrap();
+    put(&cluster, 2, frames(b"stays"), &[]).await.unwrap();
+    assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, b"gone soon");
+    {
+        let mut book = cluster.master.book();
+        let known = book.servers.values_mut().next().unwrap();
+        known.commands.push(ServerCommand::Delete { chunk: ChunkId(1), version: Version(1) });
+    }
+    until("the replica is gone and the command acknowledged", || {
+        let book = cluster.master.book();
+        let known = book.servers.values().next().unwrap();
+        known.commands.is_empty() && !known.replicas.contains_key(&ChunkId(1))
+    })
+    .await;
+    assert_eq!(cluster.servers[0].file_of(ChunkId(1)), None);
+    assert_eq!(status_and_kind(get(&cluster, 0, 1, 0..1).await).0, 404);
+    assert_eq!(get(&cluster, 0, 2, 0..u64::MAX).await.unwrap().1, b"stays");
+}
+
+#[tokio::test]
+async fn a_server_of_another_cluster_stops_with_a_remedy() {
+    let mut cluster = Cluster::start(1).await;
+    let (settings, folder) = cluster.servers.remove(0).stop().await;
+    cluster.master.book().cluster = "cluster-2".into();
+    cluster.start_server(settings, folder);
+    let stopped = cluster.servers.remove(0).task.await.unwrap().unwrap_err().to_string();
+    assert!(stopped.contains("another cluster") && stopped.contains("data folder"), "{stopped}");
+}
