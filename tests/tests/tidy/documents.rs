@@ -64,3 +64,12 @@ fn the_pages_keep_their_shape() {
     assert_eq!(kinds, ["Safety", "Features", "Internals"]);
     assert!(read("LICENSE").contains("Version 2.0, January 2004"));
 }
+
+#[test]
+fn the_readmes_program_is_the_example_that_compiles() {
+    let example = read("mapreduce/examples/word_count.rs");
+    let code = example.split_once("\n\n").expect("its head is a paragraph").1;
+    let readme = read("README.md");
+    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(shown, Some(code), "README.md and mapreduce/examples/word_count.rs");
+}
