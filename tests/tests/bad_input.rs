@@ -109,13 +109,13 @@ fn a_configuration_error_is_said_with_line_column_and_key() {
 #[test]
 fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [jobtracker, chunkmaster] = bound.map(|port| port.local_addr().unwrap().to_string());
     let config = folder.path().join("howdah.yaml");
-    fs::write(
-        &config,
-        format!("jobtracker: {{address: '{nobody}'}}\nchunkmaster: {{address: '{nobody}'}}\n"),
-    )
-    .unwrap();
+    let masters = format!(
+        "jobtracker: {{address: '{jobtracker}'}}\nchunkmaster: {{address: '{chunkmaster}'}}\n"
+    );
+    fs::write(&config, masters).unwrap();
     let file = folder.path().join("job.yaml");
     fs::write(&file, job("", WORDCOUNT)).unwrap();
     let (config, file) = (config.to_str().unwrap(), file.to_str().unwrap());
