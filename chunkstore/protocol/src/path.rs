@@ -85,6 +85,14 @@ impl StorePath {
         format!("{above}/{relative}").parse()
     }
 
+    /// Whether `text` may be one part of a path: a file's or folder's name.
+    #[must_use]
+    pub fn is_part(text: &str) -> bool {
+        !matches!(text, "" | "." | "..")
+            && text.len() <= PART_BYTES_MAX
+            && !text.bytes().any(|byte| matches!(byte, b'/' | 0))
+    }
+
     /// Whether this path is `folder` or lies below it, by whole parts (`/a/b` is not below `/a/bc`).
     #[must_use]
     pub fn is_within(&self, folder: &Self) -> bool {
@@ -170,6 +178,11 @@ mod tests {
         for bad in ["", "a", "//", "/a//b", "/a/", "/.", "/a/../b", "/a\0b", &long_part, &long_path]
         {
             assert!(bad.parse::<StorePath>().is_err(), "{bad:?}");
+        }
+        for name in ["", ".", "..", "a/b", "a\0", "x", "..x", "ü", &"x".repeat(256)] {
+            let path = StorePath::root().join(name);
+            let is_part = path.is_ok_and(|path| path.name() == Some(name));
+            assert_eq!(StorePath::is_part(name), is_part, "{name:?}");
         }
     }
 }

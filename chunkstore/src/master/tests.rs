@@ -234,6 +234,25 @@ async fn a_restarted_master_knows_all_that_it_acknowledged_and_answers_retries_a
 }
 
 #[tokio::test]
+async fn a_page_is_as_long_as_asked_for_though_the_core_gives_it_in_parts() {
+    let mut cluster = Cluster::start().await;
+    let n_all = 2 * chunkstore_core::master::READ_STEP + 50;
+    for n in 0..n_all {
+        cluster.mkdir(&format!("/{n:05}")).await.unwrap();
+    }
+    let path = StorePath::root();
+    for (limit, expected) in [(10_000, n_all), (1500, 1500), (10, 10)] {
+        let request = List { path: path.clone(), after: None, limit };
+        let page: Listing = cluster.call("/v1/files/list", &request).await.unwrap();
+        assert_eq!(page.entries.len(), expected);
+        assert_eq!(page.next.is_some(), expected < n_all);
+        let names: Vec<_> = page.entries.iter().map(|entry| entry.path.to_string()).collect();
+        assert!(names.is_sorted());
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn state_survives_snapshots_of_many_segments() {
     let mut cluster = Cluster::start().await;
     let long = "x".repeat(200);

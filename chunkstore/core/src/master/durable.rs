@@ -14,7 +14,7 @@ use super::replies::{CachedReply, ClosedFile, Replies};
 
 /// Entries of a removed subtree that its own record takes apart; what is beyond waits for
 /// [`Record::Reclaimed`], so that no record holds the loop for long.
-pub(crate) const RECLAIM_STEP: u32 = 1000;
+pub(crate) const RECLAIM_STEP: u32 = 500;
 
 /// The durable state. Serialised whole as the journal's snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,9 +167,8 @@ impl Durable {
         };
         let target = self.make_folders(*parent, folders, *at);
         let gathered = std::mem::take(&mut self.gathered);
-        for Adopted(file, name) in gathered.iter().chain(winners) {
-            self.namespace.adopt(*file, target, name, *at);
-        }
+        let all = gathered.iter().chain(winners).map(|Adopted(file, name)| (*file, name.as_str()));
+        self.namespace.adopt(target, all);
         self.insert_file(*marker_file, target, marker, (*replication, *chunk_bytes), *at);
         self.namespace.detach(*staging, *at);
         self.reply(stamp, CachedReply::Done);

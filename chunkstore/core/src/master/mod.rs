@@ -22,6 +22,7 @@ mod tests;
 
 pub use durable::Durable;
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
+pub use reads::READ_STEP;
 pub use record::{Adopted, Allotted, NewFolder, Record, Sealed};
 pub use tree::WINNERS_MAX;
 
@@ -253,7 +254,8 @@ impl Master {
         &self.durable
     }
 
-    /// Takes one input. Deadlines that have passed are handled before it.
+    /// Takes one input. Deadlines that have passed are handled before it. Listings and locations come in
+    /// parts of at most [`READ_STEP`].
     pub fn handle(&mut self, now: Now, input: Input) -> Output {
         let mut out = Output::default();
         self.pass_deadlines(now, &mut out);

@@ -262,10 +262,23 @@ impl Namespace {
         self.hang(id, parent, name, at);
     }
 
-    /// Hangs an entry into `parent` as well; the folder that it comes from is about to be cut off, and
-    /// no longer counts as its parent.
-    pub(crate) fn adopt(&mut self, id: FileId, parent: FileId, name: &str, at: UnixMillis) {
-        self.hang(id, parent, name, at);
+    /// Hangs files into `parent` as well; the folder that they come from is about to be cut off, and no
+    /// longer counts as their parent. There may be very many: each costs one step and no more.
+    pub(crate) fn adopt<'a>(
+        &mut self,
+        parent: FileId,
+        files: impl Iterator<Item = (FileId, &'a str)>,
+    ) {
+        let mut children = BTreeMap::new();
+        for (id, name) in files {
+            let entry = self.entry_mut(id);
+            entry.parent = parent;
+            entry.name = name.into();
+            children.insert(Arc::clone(&entry.name), id);
+        }
+        let longest = children.keys().map(|name| 1 + name.len()).max().unwrap_or(0);
+        self.folder_mut(parent).children.append(&mut children);
+        self.note_below(parent, longest);
     }
 
     /// Cuts off an entry with all below it.
@@ -310,10 +323,15 @@ impl Namespace {
             EntryKind::Folder(folder) => folder.below_bytes_max,
             EntryKind::File(_) => 0,
         };
-        let mut bytes = 1 + name.len() + below;
+        let bytes = 1 + name.len() + below;
         self.folder_mut(parent).children.insert(name, id);
         self.entry_mut(parent).modified = at;
-        let mut above = parent;
+        self.note_below(parent, bytes);
+    }
+
+    /// There is a path of so many bytes below `folder`: it and those above remember the longest.
+    fn note_below(&mut self, folder: FileId, mut bytes: usize) {
+        let mut above = folder;
         while above != NOWHERE {
             let folder = self.folder_mut(above);
             if folder.below_bytes_max >= bytes {

@@ -2,8 +2,8 @@
 //! each is bounded, so that none holds the loop for long.
 
 use chunkstore_protocol::{
-    ChunkLocation, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, LOCATE_CHUNKS_MAX, List,
-    Listing, Locate, Located, Renew, Stat, StorePath,
+    ChunkLocation, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, List, Listing, Locate, Located,
+    Renew, Stat, StorePath,
 };
 use ids::Now;
 
@@ -11,6 +11,10 @@ use super::durable::ChunkState;
 use super::error::FsError;
 use super::namespace::{EntryKind, File, FileChunk};
 use super::{Master, Query, Reply};
+
+/// Entries and chunks that one input looks at: whoever wants more gets them in several inputs, so that
+/// others come between.
+pub const READ_STEP: usize = 1000;
 
 impl Master {
     pub(super) fn query(&mut self, now: Now, request: &Query) -> Result<Reply, FsError> {
@@ -71,7 +75,7 @@ impl Master {
         let mut listing = Listing { entries: Vec::new(), next: None };
         let mut last = None;
         for (name, child) in folder.children_after(after.as_deref()) {
-            if listing.entries.len() == *limit as usize {
+            if listing.entries.len() == READ_STEP.min(*limit as usize) {
                 listing.next = last.map(str::to_owned);
                 break;
             }
@@ -95,7 +99,7 @@ impl Master {
         let chunks = (first..file.chunks.len())
             .map(|n| (start_of(file, n), file.chunks[n]))
             .take_while(|(start, _)| *start < end)
-            .take(LOCATE_CHUNKS_MAX)
+            .take(READ_STEP)
             .filter_map(|(start, place)| self.location(start, place))
             .collect();
         Ok(Located { length: file.length(), chunks })

@@ -1,8 +1,6 @@
 //! Changes of the tree: mkdir, rename, delete, publish. Each plans its records and changes nothing; what
 //! they do to the tree is in `Durable::apply`.
 
-use std::collections::BTreeSet;
-
 use chunkstore_protocol::path::PATH_BYTES_MAX;
 use chunkstore_protocol::{Delete, FileId, Mkdir, Publish, Rename, StorePath, Winner};
 use ids::UnixMillis;
@@ -96,15 +94,11 @@ impl Master {
         }
         let Spot { parent, mut folders, name } = self.spot(target, true)?;
         folders.push(NewFolder { id: self.next_file_after(&folders), name: name.to_owned() });
-        let mut names = BTreeSet::new();
-        self.check_published_name(marker, target, &mut names)?;
+        let published = winners.iter().map(|winner| winner.published.as_str());
+        check_published(target, published.chain([marker.as_str()]))?;
+        check_distinct(winners.iter().map(|winner| winner.staged.as_str()))?;
         let mut adopted = Vec::with_capacity(winners.len());
-        let mut staged_names = BTreeSet::new();
         for Winner { staged, published } in winners {
-            self.check_published_name(published, target, &mut names)?;
-            if !staged_names.insert(staged.as_str()) {
-                return Err(FsError::NamedTwice { name: staged.clone() });
-            }
             let file = self.winner(staging_path, folder, staged)?;
             adopted.push(Adopted(file, published.clone()));
         }
@@ -125,22 +119,6 @@ impl Master {
             chunk_bytes: self.settings.chunk_bytes,
         });
         Ok(records)
-    }
-
-    fn check_published_name<'a>(
-        &self,
-        name: &'a str,
-        target: &StorePath,
-        names: &mut BTreeSet<&'a str>,
-    ) -> Result<(), FsError> {
-        check_name(name)?;
-        if target.as_str().len() + 1 + name.len() > PATH_BYTES_MAX {
-            return Err(FsError::PathTooLong { to: target.clone() });
-        }
-        match names.insert(name) {
-            true => Ok(()),
-            false => Err(FsError::NamedTwice { name: name.to_owned() }),
-        }
     }
 
     fn winner(
@@ -220,9 +198,32 @@ impl Master {
 }
 
 fn check_name(name: &str) -> Result<(), FsError> {
-    match StorePath::root().join(name) {
-        Ok(path) if path.name() == Some(name) => Ok(()),
-        Ok(_) | Err(_) => Err(FsError::BadName { name: name.chars().take(80).collect() }),
+    if StorePath::is_part(name) {
+        return Ok(());
+    }
+    Err(FsError::BadName { name: name.chars().take(80).collect() })
+}
+
+/// The names that a publish makes in `target`.
+fn check_published<'a>(
+    target: &StorePath,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), FsError> {
+    for name in names.clone() {
+        check_name(name)?;
+        if target.as_str().len() + 1 + name.len() > PATH_BYTES_MAX {
+            return Err(FsError::PathTooLong { to: target.clone() });
+        }
+    }
+    check_distinct(names)
+}
+
+fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), FsError> {
+    let mut sorted: Vec<&str> = names.collect();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(FsError::NamedTwice { name: pair[0].to_owned() }),
+        None => Ok(()),
     }
 }
 

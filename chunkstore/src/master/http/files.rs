@@ -10,9 +10,9 @@ use chunkstore_protocol::{
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
-use super::ServerState;
 use super::error::unexpected;
 use super::tokens::Mint;
+use super::{ServerState, pages};
 
 const CLIENTS: Access = Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
 
@@ -91,10 +91,7 @@ async fn list(
     Json(request): Json<List>,
 ) -> Answer<Listing> {
     caller.require(Right::Read, request.path.as_str())?;
-    match state.query(Query::List(request)).await? {
-        Reply::Listing(listing) => Ok(Json(listing)),
-        other => Err(unexpected(&other)),
-    }
+    pages::list(&state, request).await.map(Json)
 }
 
 async fn locate(
@@ -103,16 +100,12 @@ async fn locate(
     Json(request): Json<Locate>,
 ) -> Answer<Located> {
     caller.require(Right::Read, request.path.as_str())?;
-    match state.query(Query::Locate(request)).await? {
-        Reply::Located(mut located) => {
-            let mint = Mint::new(&state.keyring, &caller);
-            for location in &mut located.chunks {
-                location.token = mint.read(location);
-            }
-            Ok(Json(located))
-        }
-        other => Err(unexpected(&other)),
+    let mut located = pages::locate(&state, request).await?;
+    let mint = Mint::new(&state.keyring, &caller);
+    for location in &mut located.chunks {
+        location.token = mint.read(location);
     }
+    Ok(Json(located))
 }
 
 async fn mkdir(
@@ -158,7 +151,7 @@ impl ServerState {
         Ok(self.core.ask(|to| Input::Mutate(to, request)).await?)
     }
 
-    async fn query(&self, request: Query) -> Result<Reply, Problem> {
+    pub(super) async fn query(&self, request: Query) -> Result<Reply, Problem> {
         Ok(self.core.ask(|to| Input::Query(to, request)).await?)
     }
 }

@@ -3,6 +3,7 @@
 
 mod error;
 mod files;
+mod pages;
 mod servers;
 mod tokens;
 

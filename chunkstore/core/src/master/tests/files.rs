@@ -58,6 +58,28 @@ fn a_range_is_located_by_the_chunks_that_cover_it() {
 }
 
 #[test]
+fn a_file_of_very_many_chunks_is_located_in_parts() {
+    let mut world = World::with_servers(1);
+    let mut request = create(world.stamp(), "/f");
+    (request.replication, request.chunk_bytes) = (Some(1), Some(1024));
+    let Reply::Created(created) = world.mutate(Mutation::Create(request)).unwrap() else {
+        panic!("not created")
+    };
+    let mut allocation = created.allocation;
+    for _ in 0..READ_STEP {
+        let sealed = Some(seal(&allocation, 1000));
+        let request = Allocate { sealed, ..allocate(world.stamp(), created.file) };
+        allocation = world.allocate(request).unwrap();
+    }
+    world.close(created.file, Some(seal(&allocation, 7))).unwrap();
+    let first = world.locate("/f").unwrap();
+    assert_eq!((first.length, first.chunks.len()), (1_000_007, READ_STEP));
+    let rest = world.locate_range("/f", 1_000_000, None).unwrap();
+    assert_eq!(rest.chunks.len(), 1);
+    assert_eq!(rest.chunks[0].length, 7);
+}
+
+#[test]
 fn an_empty_file_needs_no_chunk() {
     let mut world = World::with_servers(2);
     let status = world.put("/empty", 0);
