@@ -25,6 +25,12 @@ impl Jobs {
         Self { client, address, retry_for }
     }
 
+    /// Whether it is there.
+    pub(crate) async fn is_there(&self) -> Result<(), CallError> {
+        let request = self.client.request(Method::GET, &self.address, "/healthz");
+        self.client.send(&self.address, request).await.map(drop)
+    }
+
     /// Submits a job, once, however often the request has to be repeated.
     pub(crate) async fn submit(&self, spec: &JobSpec) -> Result<JobAccepted, CallError> {
         let key = net::random_hex(16);

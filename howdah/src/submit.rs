@@ -26,6 +26,8 @@ pub(crate) async fn submit(session: &Session, job: &JobFile) -> anyhow::Result<J
     if let Some(executable) = job.read_executable().or_early()?
         && let Program::Native(native) = &mut spec.program
     {
+        // Before anything is left in the chunk store.
+        session.jobs().is_there().await?;
         let sha256 = sha256_of(&executable);
         let store = session.store().await?;
         let path = put_program(&store, &sha256, executable).await;

@@ -16,7 +16,8 @@ pub(crate) struct HostArgs {
 /// Arguments of a master.
 #[derive(Debug, Args)]
 pub(crate) struct MasterArgs {
-    /// Make a new cluster in the empty data folder first
+    /// The first start, in an empty data folder: the chunk master makes a new cluster, the JobTracker
+    /// joins it
     #[arg(long)]
     init: bool,
 }
@@ -29,6 +30,11 @@ pub(crate) fn chunkmaster(args: &MasterArgs, global: &Global) -> anyhow::Result<
 /// Runs `chunkserver`.
 pub(crate) fn chunkserver(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
     daemons::chunkserver::run(&global.config_file()?, args.host.as_deref())
+}
+
+/// Runs `jobtracker`.
+pub(crate) fn jobtracker(args: &MasterArgs, global: &Global) -> anyhow::Result<()> {
+    daemons::jobtracker::run(&global.config_file()?, args.init)
 }
 
 /// Runs `tasktracker`.

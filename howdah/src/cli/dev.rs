@@ -31,11 +31,9 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
     };
     runtime::on_this_thread(async {
         let mut end = termination()?;
-        let Some(started) = end.or(Cluster::start(&args.dir, &options)).await else {
-            // Daemons that were being started end with this process.
+        let Some(mut cluster) = Cluster::start(&args.dir, &options, &mut end).await? else {
             return Ok(());
         };
-        let mut cluster = started?;
         let told = tell_ready();
         if told.is_ok() {
             eprintln!("for clients: --config {}", cluster.config_file().display());

@@ -74,7 +74,11 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             Action::Submit { file, wait } => submit(&session, &file, wait, format).await,
             Action::List => list(&jobs, format).await,
             Action::Status { id } => show(&jobs.status(id).await?, format),
-            Action::Wait { id } => wait_for(&jobs, id).await,
+            Action::Wait { id } => {
+                // A JobTracker that goes away is waited for; one that is not there is not.
+                jobs.status(id).await?;
+                wait_for(&jobs, id).await
+            }
             Action::Kill { id } => {
                 jobs.kill(id).await?;
                 eprintln!("{id} ends");

@@ -63,6 +63,8 @@ enum Command {
     Chunkmaster(daemon::MasterArgs),
     /// Run the chunkserver of one host
     Chunkserver(daemon::HostArgs),
+    /// Run the scheduler
+    Jobtracker(daemon::MasterArgs),
     /// Run the TaskTracker of one host
     Tasktracker(daemon::HostArgs),
     /// Work with files and folders of the chunk store
@@ -90,6 +92,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => dev::run(&args),
         Command::Chunkmaster(args) => daemon::chunkmaster(&args, &cli.global),
         Command::Chunkserver(args) => daemon::chunkserver(&args, &cli.global),
+        Command::Jobtracker(args) => daemon::jobtracker(&args, &cli.global),
         Command::Tasktracker(args) => daemon::tasktracker(&args, &cli.global),
         Command::Fs(args) => fs::run(args, &cli.global),
         Command::Job(args) => job::run(args, &cli.global),

@@ -5,6 +5,7 @@
 mod boot;
 pub(crate) mod chunkmaster;
 pub(crate) mod chunkserver;
+pub(crate) mod jobtracker;
 mod listen;
 mod name;
 mod pid_file;

@@ -12,6 +12,7 @@ use rustix::fs::FlockOperation;
 use super::children::{self, Supervised};
 use super::layout::Layout;
 use super::settings::{self, Prepared};
+use super::signals::Termination;
 use crate::daemons::DaemonName;
 use crate::exit::OrEarly;
 
@@ -48,22 +49,30 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts everything in `dir` (made if missing) and returns when all daemons are ready.
+    /// Starts everything in `dir` (made if missing) and returns when all daemons are ready; `None` if
+    /// the end is asked for before.
     ///
     /// # Errors
-    /// When the folder is in use, a port is taken, or a daemon does not come up; nothing runs then.
-    pub(crate) async fn start(dir: &Path, options: &ClusterOptions) -> anyhow::Result<Self> {
+    /// When the folder is in use, a port is taken, or a daemon does not come up.
+    ///
+    /// Nothing runs where no cluster is returned.
+    pub(crate) async fn start(
+        dir: &Path,
+        options: &ClusterOptions,
+        end: &mut Termination,
+    ) -> anyhow::Result<Option<Self>> {
         let layout = open_folder(dir)?;
-        let lock = lock(&layout)?;
+        let lock = lock(&layout).or_early()?;
         mint_secret(&layout)?;
         let Prepared { config, seats } =
             settings::prepare(&layout, options.trackers, &options.overrides)?;
         let mut cluster = Self { config, layout, daemons: Vec::new(), _lock: lock };
-        let started = cluster.start_all(seats).await;
-        if started.is_err() {
-            cluster.stop().await;
+        let started = end.or(cluster.start_all(seats)).await;
+        if let Some(Ok(())) = started {
+            return Ok(Some(cluster));
         }
-        started.map(|()| cluster)
+        cluster.stop().await;
+        started.transpose().map(|_| None)
     }
 
     async fn start_all(&mut self, seats: Vec<settings::Seat>) -> anyhow::Result<()> {

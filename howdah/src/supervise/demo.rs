@@ -80,10 +80,8 @@ impl Demo {
         let options =
             ClusterOptions { trackers: Some(self.trackers), overrides: self.overrides.clone() };
         eprintln!("starting {} TaskTrackers and chunkservers", self.trackers);
-        let Some(started) = end.or(Cluster::start(folder.path(), &options)).await else {
-            return Err(interrupted());
-        };
-        let mut cluster = started?;
+        let started = Cluster::start(folder.path(), &options, &mut end).await?;
+        let mut cluster = started.ok_or_else(interrupted)?;
         let shown = end.or(self.show(&cluster, input)).await.unwrap_or_else(|| Err(interrupted()));
         if shown.is_ok() && self.keep {
             print_urls(&cluster);

@@ -57,7 +57,7 @@ pub(super) fn prepare(
         jobtracker: given("jobtracker.address"),
         hosts: before,
     };
-    let seats = bind(layout, &mut config, &known)?;
+    let seats = bind(layout, &mut config, &known).or_early()?;
     // As the daemons will read it: what they would refuse is refused here, and nothing is left behind.
     let config = config::parse(&config.to_yaml(), &file, &[]).or_early()?;
     write(layout, &config)?;

@@ -1,0 +1,44 @@
+//! `howdah jobtracker`.
+
+use std::path::Path;
+
+use jobtracker::JobtrackerSettings;
+use net::Keyring;
+
+use super::{Boot, DaemonName};
+
+/// Runs the JobTracker; with `init` its empty data folder joins the chunk master's cluster first.
+pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
+    let boot = Boot::new(file)?;
+    let settings = settings(&boot);
+    let address = &boot.config.jobtracker.address;
+    boot.run(&DaemonName::Jobtracker, address, |listener, shutdown| async move {
+        if init {
+            let cluster = jobtracker::init(&settings).await?;
+            tracing::info!(%cluster, "joined the cluster");
+        }
+        Ok(jobtracker::run(settings, listener, shutdown).await?)
+    })
+}
+
+fn settings(boot: &Boot) -> JobtrackerSettings {
+    let config = &boot.config.jobtracker;
+    JobtrackerSettings {
+        data_dir: config.data_dir.clone(),
+        chunkmaster: boot.config.chunkmaster.address.clone(),
+        heartbeat_interval: config.heartbeat_interval.0,
+        dead_after: config.dead_after.0,
+        max_attempts: config.max_attempts,
+        locality_wait: config.locality_wait.0,
+        split_bytes: config.split_bytes.0,
+        reduce_slowstart: config.reduce_slowstart,
+        fetch_failures_max: config.fetch_failures_max,
+        finished_jobs_max: config.finished_jobs_max,
+        journal_segment_bytes: config.journal_segment.0,
+        snapshot_after_segments: config.snapshot_after_segments,
+        client: boot.client(),
+        retry_for: boot.config.client.retry_for.0,
+        keyring: Keyring::new(&boot.secret),
+        anonymous: boot.anonymous(&config.address),
+    }
+}
