@@ -1,13 +1,16 @@
 //! Serves map outputs to reduces: one partition of many maps in one answer, framed by
 //! `mapreduce_protocol::shuffle`. Files are read on blocking threads; only so many requests at once.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use mapreduce_protocol::AttemptId;
 use mapreduce_protocol::shuffle::SegmentHeader;
 use tasktracker_core::Input;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::map_outputs::{MapOutput, MapOutputError, MapOutputs};
@@ -18,6 +21,15 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// Pieces of one answer that wait to be sent.
 const PIECES_AHEAD: usize = 4;
+
+/// A reduce that takes nothing for so long is given up, and its turn is another's.
+const STALL: Duration = Duration::from_secs(60);
+
+/// What is next in an answer; one that ends without `Complete` has broken off.
+enum Piece {
+    Bytes(Bytes),
+    Complete,
+}
 
 /// Map outputs of this host, for the network.
 #[derive(Debug)]
@@ -44,14 +56,25 @@ impl ShuffleServer {
             inputs: self.inputs.clone(),
             pieces,
             piece: Vec::with_capacity(PIECE_BYTES),
+            runtime: Handle::current(),
         };
         tokio::task::spawn_blocking(move || {
-            answer.send(partition, &maps);
+            // A reduce that went away has what it wanted, or asks again.
+            let _ = answer.send(partition, &maps);
             drop(permit);
         });
-        Body::from_stream(futures_util::stream::unfold(body, |mut body| async {
-            body.recv().await.map(|piece| (piece, body))
-        }))
+        Body::from_stream(futures_util::stream::unfold(Some(body), next_piece))
+    }
+}
+
+async fn next_piece(
+    body: Option<mpsc::Receiver<Piece>>,
+) -> Option<(io::Result<Bytes>, Option<mpsc::Receiver<Piece>>)> {
+    let mut body = body?;
+    match body.recv().await {
+        Some(Piece::Bytes(piece)) => Some((Ok(piece), Some(body))),
+        Some(Piece::Complete) => None,
+        None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
     }
 }
 
@@ -59,26 +82,24 @@ impl ShuffleServer {
 struct Answer {
     outputs: MapOutputs,
     inputs: mpsc::Sender<Input>,
-    pieces: mpsc::Sender<std::io::Result<Bytes>>,
+    pieces: mpsc::Sender<Piece>,
     piece: Vec<u8>,
+    runtime: Handle,
 }
 
 /// The reduce does not listen any more.
 struct Gone;
 
 impl Answer {
-    fn send(mut self, partition: u32, maps: &[AttemptId]) {
+    fn send(mut self, partition: u32, maps: &[AttemptId]) -> Result<(), Gone> {
         for map in maps {
-            let sent = match self.outputs.open(*map) {
-                Ok(output) => self.send_segment(*map, &output, partition),
-                Err(error) => self.send_miss(*map, &error),
-            };
-            if let Err(Gone) = sent {
-                return;
+            match self.outputs.open(*map) {
+                Ok(output) => self.send_segment(*map, &output, partition)?,
+                Err(error) => self.send_miss(*map, &error)?,
             }
         }
-        // A reduce that went away in the end has what it wanted.
-        let _ = self.flush();
+        self.flush()?;
+        self.hand_over(Piece::Complete)
     }
 
     fn send_segment(
@@ -99,7 +120,8 @@ impl Answer {
             let length = left.min(PIECE_BYTES - start);
             self.piece.resize(start + length, 0);
             if let Err(error) = output.read(&mut self.piece[start..], at) {
-                return self.break_off(map, error);
+                self.miss(map, &error);
+                return Err(Gone);
             }
             at += length as u64;
         }
@@ -108,19 +130,14 @@ impl Answer {
     }
 
     fn send_miss(&mut self, map: AttemptId, error: &MapOutputError) -> Result<(), Gone> {
-        metrics::observe_shuffle_miss();
-        tracing::warn!(attempt = %map, %error, "asked for a map output that can't be served");
-        self.report(map);
+        self.miss(map, error);
         self.send_header(map, false, 0)
     }
 
-    /// The length is sent already: the reduce must see that the rest does not come.
-    fn break_off(&mut self, map: AttemptId, error: std::io::Error) -> Result<(), Gone> {
+    fn miss(&self, map: AttemptId, error: &(dyn std::error::Error + 'static)) {
         metrics::observe_shuffle_miss();
-        tracing::warn!(attempt = %map, %error, "a map output can't be read to its end");
+        tracing::warn!(attempt = %map, error, "asked for a map output that can't be served");
         self.report(map);
-        let _ = self.pieces.blocking_send(Err(error));
-        Err(Gone)
     }
 
     /// The core knows whether this output was held at all.
@@ -141,6 +158,88 @@ impl Answer {
 
     fn flush(&mut self) -> Result<(), Gone> {
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        self.pieces.blocking_send(Ok(piece.into())).map_err(|_| Gone)
+        self.hand_over(Piece::Bytes(piece.into()))
+    }
+
+    fn hand_over(&self, piece: Piece) -> Result<(), Gone> {
+        let sending = tokio::time::timeout(STALL, self.pieces.send(piece));
+        match self.runtime.block_on(sending) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_protocol::shuffle::SEGMENT_HEADER_BYTES;
+    use mapreduce_protocol::{JobId, TaskKind};
+
+    use super::*;
+    use crate::map_outputs::tests::encode;
+
+    const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
+
+    fn map(index: u32) -> AttemptId {
+        JOB.task(TaskKind::Map, index).attempt(0)
+    }
+
+    fn outputs(folder: &tempfile::TempDir) -> MapOutputs {
+        let outputs = MapOutputs::new(folder.path().to_owned());
+        std::fs::create_dir(outputs.of_job(JOB)).unwrap();
+        outputs
+    }
+
+    #[tokio::test]
+    async fn segments_of_all_sizes_come_whole_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = outputs(&folder);
+        let sizes = [
+            0,
+            1,
+            PIECE_BYTES - SEGMENT_HEADER_BYTES,
+            PIECE_BYTES - 1,
+            3 * PIECE_BYTES + 7,
+            PIECE_BYTES - 2 * SEGMENT_HEADER_BYTES,
+            5,
+        ];
+        let mut expected = Vec::new();
+        let mut maps = Vec::new();
+        for (index, size) in (0..).zip(sizes) {
+            let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            std::fs::write(outputs.path(map(index)), encode(&[b"other", &bytes])).unwrap();
+            let length = size as u64;
+            let header = SegmentHeader { map: index, attempt: 0, found: true, length };
+            expected.extend_from_slice(&header.encode());
+            expected.extend_from_slice(&bytes);
+            maps.push(map(index));
+        }
+        let (inputs, _reports) = mpsc::channel(8);
+        let server = ShuffleServer::new(outputs, 1, inputs);
+        for _ in 0..2 {
+            let body = server.serve(1, maps.clone()).await;
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            assert!(body == expected, "{} bytes of {}", body.len(), expected.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_cut_after_its_length_was_sent_breaks_the_answer_off_and_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = outputs(&folder);
+        let path = outputs.path(map(0));
+        std::fs::write(&path, encode(&[&[7; 100]])).unwrap();
+        let opened = outputs.open(map(0)).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(50).unwrap();
+        let (inputs, mut reports) = mpsc::channel(8);
+        let (pieces, body) = mpsc::channel(PIECES_AHEAD);
+        let runtime = Handle::current();
+        let mut answer = Answer { outputs, inputs, pieces, piece: Vec::new(), runtime };
+        let sent = tokio::task::spawn_blocking(move || answer.send_segment(map(0), &opened, 0));
+        assert!(sent.await.unwrap().is_err());
+        let body = Body::from_stream(futures_util::stream::unfold(Some(body), next_piece));
+        assert!(axum::body::to_bytes(body, usize::MAX).await.is_err());
+        let report = reports.recv().await;
+        assert!(matches!(report, Some(Input::MapOutputBroken { attempt }) if attempt == map(0)));
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - `attempts`: one attempt's phases;
 //! - `session`: the talk with the JobTracker: registration, numbered heartbeats, retries;
+//! - `messages`: inputs, effects, settings, summary;
 //! - `map_events`: the lists of map events that reduces are fed from;
 //! - here: [`Core`], which leads inputs to them.
 
@@ -11,6 +12,7 @@ mod attempts;
 #[cfg(test)]
 mod lossy;
 mod map_events;
+mod messages;
 mod session;
 #[cfg(test)]
 mod stories;
@@ -19,165 +21,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ids::{ClusterId, Epoch, HostName, Monotonic, Now, RackName};
+use ids::{Monotonic, Now};
 use mapreduce_protocol::{
     AttemptId, AttemptProgress, AttemptResult, Failure, FailureKind, FromTask, JobId, Launch,
-    MapEvent, RegisterTracker, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
-    TrackerHeartbeatReply, TrackerRegistered,
+    TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
 };
 
 use attempts::{Attempt, Phase};
 use map_events::MapEventLists;
+pub use messages::{Effect, Input, SessionId, Settings, Summary};
 use session::Session;
-
-/// What the core is told once.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The cluster in the data folder, if it belongs to one yet.
-    pub cluster: Option<ClusterId>,
-    /// This host.
-    pub host: HostName,
-    /// Its rack.
-    pub rack: RackName,
-    /// `host:port` of the HTTP server.
-    pub address: String,
-    /// Random per process.
-    pub incarnation: u64,
-    /// Task processes at once.
-    pub slots: u32,
-    /// Time without a sign of life after which an attempt is ended.
-    pub task_timeout: Duration,
-    /// Seed of the jitter of retries.
-    pub seed: u64,
-}
-
-/// One registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionId {
-    /// The JobTracker's term.
-    pub epoch: Epoch,
-    /// Number of the registration within it.
-    pub session: u64,
-}
-
-impl SessionId {
-    /// The session that a heartbeat is sent in.
-    #[must_use]
-    pub fn of(heartbeat: &TrackerHeartbeat) -> Self {
-        Self { epoch: heartbeat.epoch, session: heartbeat.session }
-    }
-}
-
-/// What happens to a TaskTracker.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The JobTracker took the registration.
-    Registered(TrackerRegistered),
-    /// The registration did not arrive, or was refused for now.
-    RegistrationFailed,
-    /// A heartbeat was answered.
-    HeartbeatReply {
-        /// The session it was sent in.
-        session: SessionId,
-        /// Its number.
-        number: u64,
-        /// The answer.
-        reply: TrackerHeartbeatReply,
-    },
-    /// A heartbeat got no answer. Every heartbeat ends in this, the one above or the one below.
-    HeartbeatFailed {
-        /// The session it was sent in.
-        session: SessionId,
-        /// Its number.
-        number: u64,
-    },
-    /// The JobTracker does not know the session that a heartbeat was sent in.
-    NotRegistered {
-        /// That session.
-        session: SessionId,
-    },
-    /// The process of an attempt runs; it can be told things.
-    Started {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// The process said something.
-    Said {
-        /// The attempt.
-        attempt: AttemptId,
-        /// What.
-        message: FromTask,
-    },
-    /// Nothing is left of the attempt's process, or it could not be started. Every [`Effect::Spawn`]
-    /// ends in exactly one of these.
-    Ended {
-        /// The attempt.
-        attempt: AttemptId,
-        /// What to report if the process has said nothing of its end and nobody asked for it.
-        otherwise: Failure,
-    },
-    /// A map output turned out to be missing or broken when it was asked for.
-    MapOutputBroken {
-        /// Whose output.
-        attempt: AttemptId,
-    },
-}
-
-/// What the event loop is to do. Nothing is to be done twice; the order matters.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Start an attempt's process.
-    Spawn(Box<Launch>),
-    /// Kill an attempt's process with all its descendants, also one that is only being prepared.
-    KillProcess {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Why, for its log.
-        reason: String,
-    },
-    /// Tell a reduce about map outputs.
-    SendMapEvents {
-        /// The reduce.
-        attempt: AttemptId,
-        /// In the order of the job's list.
-        events: Vec<MapEvent>,
-    },
-    /// Remove a map output's file, if there is one.
-    RemoveMapOutput {
-        /// Whose output.
-        attempt: AttemptId,
-    },
-    /// Remove everything of a job; none of its processes runs any more.
-    RemoveJob {
-        /// The job.
-        job: JobId,
-    },
-    /// Send a heartbeat; it ends in one input that names its number.
-    SendHeartbeat(Box<TrackerHeartbeat>),
-    /// Register with the JobTracker.
-    Register(Box<RegisterTracker>),
-}
-
-/// What gauges show.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Slots.
-    pub slots: u32,
-    /// Attempts that wait for a slot.
-    pub waiting: usize,
-    /// Attempts that take a slot.
-    pub running: usize,
-    /// Map outputs served.
-    pub map_outputs: usize,
-    /// Events not yet acknowledged.
-    pub unacknowledged: usize,
-    /// Whether the JobTracker knows this tracker.
-    pub registered: bool,
-    /// Attempts that have succeeded since the start.
-    pub succeeded: u64,
-    /// Attempts that have ended otherwise since the start, by kind.
-    pub failed: BTreeMap<&'static str, u64>,
-}
 
 /// The TaskTracker's state. All of it is soft: the JobTracker hears it again at every registration.
 #[derive(Debug)]

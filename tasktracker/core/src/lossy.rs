@@ -1,7 +1,8 @@
 //! A seeded world of one tracker and a JobTracker that forgets, behind a network that loses, doubles
 //! and reorders: every launch is executed once, every end arrives.
 
-use ids::{Inbox, Outbox};
+use ids::{Epoch, Inbox, Outbox};
+use mapreduce_protocol::TrackerHeartbeat;
 
 use super::*;
 use crate::stories::{launch, registered, tracker};

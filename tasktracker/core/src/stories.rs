@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use ids::{Numbered, UnixMillis};
-use mapreduce_protocol::{Builtin, JobDescription, MapEvents, Program, Split, Work};
+use ids::{Epoch, Numbered, RackName, UnixMillis};
+use mapreduce_protocol::{
+    Builtin, JobDescription, MapEvent, MapEvents, Program, RegisterTracker, Split,
+    TrackerHeartbeat, TrackerRegistered, Work,
+};
 
 use super::*;
 use crate::attempts::EXIT_GRACE;
