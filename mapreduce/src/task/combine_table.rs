@@ -9,7 +9,8 @@ use super::failure;
 use super::fold::{CombinerFold, Fold, combine};
 use super::partitions::Partitions;
 use super::run_writer::{RunWriter, too_long};
-use super::slots::{KeyWords, Slots};
+use super::slots::{KEY_INLINE, KeyWords, Slots, VALUE_INLINE, hash, inline_of};
+use super::sort_buffer::narrow;
 use crate::api::{Combiner, Counters, Datum, Partitioner};
 
 /// What a key counts for in the buffer, apart from the arena: its slot in a table that is half full, and
@@ -23,9 +24,31 @@ struct Entry {
     slot: u32,
 }
 
+/// Pairs that are under way at once: enough to hide a cache miss.
+const PENDING: usize = 16;
+
+/// A short key with a value of fixed width, whose slot is on its way into the cache.
+#[derive(Clone, Copy)]
+struct Pending {
+    hash: u64,
+    words: KeyWords,
+    value: [u8; VALUE_INLINE],
+    key_length: u32,
+}
+
+const NOTHING: Pending =
+    Pending { hash: 0, words: KeyWords::EMPTY, value: [0; VALUE_INLINE], key_length: 0 };
+
 /// See the module.
+///
+/// Most of what counting a word would cost is waiting for its slot to come from memory. So short pairs
+/// first go to a ring while their slots are fetched, and are folded a few pairs later, in order.
 pub(crate) struct CombineTable<'p, C: Combiner, P> {
     slots: Slots,
+    ring: [Pending; PENDING],
+    /// Pairs that ever went into the ring, and those that were folded since.
+    entered: usize,
+    left: usize,
     fold: CombinerFold<C>,
     partitions: Partitions<'p, P>,
     key_scratch: Vec<u8>,
@@ -44,6 +67,9 @@ where
     pub(crate) fn new(combiner: C, partitions: Partitions<'p, P>) -> Self {
         Self {
             slots: Slots::new(),
+            ring: [NOTHING; PENDING],
+            entered: 0,
+            left: 0,
             fold: CombinerFold::new(combiner),
             partitions,
             key_scratch: Vec::new(),
@@ -64,7 +90,17 @@ where
         self.records += 1;
         self.bytes += (encoded.len() + self.length_of(value)) as u64;
         let words = KeyWords::of(encoded);
-        let (slot, found) = self.slots.find(encoded, words);
+        let hash = hash(encoded, words);
+        let is_short = encoded.len() <= KEY_INLINE;
+        if is_short && C::Value::WIDTH.is_some_and(|width| width <= VALUE_INLINE) {
+            self.value_scratch.clear();
+            C::Value::encode(value, &mut self.value_scratch);
+            let value = inline_of::<C::Value>(&self.value_scratch).unwrap_or_default();
+            self.slots.prefetch(hash);
+            return self.enter(Pending { hash, words, value, key_length: narrow(encoded.len()) });
+        }
+        self.fold_pending()?;
+        let (slot, found) = self.slots.find(hash, words, encoded);
         if !found {
             self.value_scratch.clear();
             C::Value::encode(value, &mut self.value_scratch);
@@ -72,10 +108,62 @@ where
             self.slots.insert::<C::Value>(slot, encoded, words, &self.value_scratch);
             return Ok(());
         }
+        self.fold_into(slot, key, value)?;
+        check_length(encoded.len() + self.value_scratch.len())
+    }
+
+    /// Folds the oldest pair of a full ring, and puts this one in its place.
+    #[inline]
+    fn enter(&mut self, pending: Pending) -> Result<(), Failure> {
+        let place = self.entered % PENDING;
+        let oldest = self.ring[place];
+        let is_full = self.entered - self.left == PENDING;
+        self.ring[place] = pending;
+        self.entered += 1;
+        if !is_full {
+            return Ok(());
+        }
+        self.left += 1;
+        self.fold_one(oldest)
+    }
+
+    #[inline]
+    fn fold_one(&mut self, pending: Pending) -> Result<(), Failure> {
+        let Pending { hash, words, value, key_length } = pending;
+        let key = words.bytes();
+        let key = &key[..key_length as usize];
+        let value = &value[..C::Value::WIDTH.unwrap_or(0)];
+        let (slot, found) = self.slots.find_short(hash, words, key_length);
+        if !found {
+            self.slots.insert::<C::Value>(slot, key, words, value);
+            return Ok(());
+        }
+        let key = C::Key::decode(key).map_err(|error| failure::undecodable(error, "key"))?;
+        let value =
+            C::Value::decode(value).map_err(|error| failure::undecodable(error, "value"))?;
+        self.fold_into(slot, key, value)
+    }
+
+    /// Empties the ring.
+    fn fold_pending(&mut self) -> Result<(), Failure> {
+        while self.left < self.entered {
+            let oldest = self.ring[self.left % PENDING];
+            self.left += 1;
+            self.fold_one(oldest)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn fold_into(
+        &mut self,
+        slot: u32,
+        key: <C::Key as Datum>::Ref<'_>,
+        value: <C::Value as Datum>::Ref<'_>,
+    ) -> Result<(), Failure> {
         let left = self.slots.value::<C::Value>(slot);
         let left = C::Value::decode(left).map_err(|error| failure::undecodable(error, "value"))?;
         combine(&mut self.fold.combiner, key, left, value, &mut self.value_scratch)?;
-        check_length(encoded.len() + self.value_scratch.len())?;
         self.slots.replace::<C::Value>(slot, &self.value_scratch);
         Ok(())
     }
@@ -129,10 +217,11 @@ where
     }
 
     fn is_empty(&self) -> bool {
-        self.slots.len() == 0
+        self.slots.len() == 0 && self.entered == self.left
     }
 
     fn write_sorted(&mut self, writer: &mut RunWriter) -> Result<(), Failure> {
+        self.fold_pending()?;
         let slots = &self.slots;
         let mut sorted = Vec::with_capacity(slots.len());
         for slot in slots.taken() {

@@ -13,10 +13,10 @@ use super::sort_buffer::narrow;
 use crate::api::Datum;
 
 /// Bytes of a key that stand in its slot.
-const KEY_INLINE: usize = 16;
+pub(crate) const KEY_INLINE: usize = 16;
 
 /// Bytes of a value that fit a slot.
-const VALUE_INLINE: usize = 8;
+pub(crate) const VALUE_INLINE: usize = 8;
 
 /// Bytes of the capacity in front of a value in the arena.
 const CAPACITY_BYTES: usize = 4;
@@ -37,11 +37,23 @@ pub(crate) struct KeyWords {
 }
 
 impl KeyWords {
+    /// Of the empty key.
+    pub(crate) const EMPTY: Self = Self { first: 0, second: 0 };
+
     /// Of an encoded key.
     #[inline]
     pub(crate) fn of(key: &[u8]) -> Self {
         let second = if key.len() > 8 { key_prefix(&key[8..]) } else { 0 };
         Self { first: key_prefix(key), second }
+    }
+
+    /// The key's first sixteen bytes.
+    #[inline]
+    pub(crate) fn bytes(self) -> [u8; KEY_INLINE] {
+        let mut bytes = [0; KEY_INLINE];
+        bytes[..8].copy_from_slice(&self.first.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.second.to_be_bytes());
+        bytes
     }
 }
 
@@ -56,12 +68,8 @@ struct Slot {
     key_length: u32,
 }
 
-const FREE_SLOT: Slot = Slot {
-    words: KeyWords { first: 0, second: 0 },
-    value: [0; VALUE_INLINE],
-    key_at: 0,
-    key_length: FREE,
-};
+const FREE_SLOT: Slot =
+    Slot { words: KeyWords::EMPTY, value: [0; VALUE_INLINE], key_at: 0, key_length: FREE };
 
 /// A value's place in the arena, as kept in a slot.
 #[derive(Clone, Copy, Debug)]
@@ -102,19 +110,46 @@ impl Slots {
         self.arena.clear();
     }
 
-    /// The slot of a key, or the one where it is to be inserted.
+    /// Begins to bring the slots into the cache in which a key with this hash is looked for.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8], words: KeyWords) -> (u32, bool) {
+    pub(crate) fn prefetch(&self, hash: u64) {
+        let slot: *const Slot = &raw const self.slots[hash as usize & (self.slots.len() - 1)];
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing that the program sees and faults at no address.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(slot.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = slot;
+    }
+
+    /// The slot of a key that stands whole in its words, or the one where it is to be inserted.
+    #[inline]
+    pub(crate) fn find_short(&self, hash: u64, words: KeyWords, length: u32) -> (u32, bool) {
+        self.probe(hash, |slot| slot.words == words && slot.key_length == length)
+    }
+
+    /// The slot of a key of any length, or the one where it is to be inserted.
+    pub(crate) fn find(&self, hash: u64, words: KeyWords, key: &[u8]) -> (u32, bool) {
+        if key.len() <= KEY_INLINE {
+            return self.find_short(hash, words, narrow(key.len()));
+        }
+        self.probe(hash, |slot| {
+            let same_start = slot.words == words && slot.key_length as usize == key.len();
+            same_start && self.long_key(slot) == key
+        })
+    }
+
+    #[inline]
+    fn probe(&self, hash: u64, is_it: impl Fn(&Slot) -> bool) -> (u32, bool) {
         let mask = self.slots.len() - 1;
-        let mut at = hash(key, words) as usize & mask;
+        let mut at = hash as usize & mask;
         loop {
             let slot = &self.slots[at & mask];
-            if slot.words == words && slot.key_length as usize == key.len() {
-                let is_same = key.len() <= KEY_INLINE || self.long_key(slot) == key;
-                if is_same {
-                    return (at as u32, true);
-                }
-            } else if slot.key_length == FREE {
+            if is_it(slot) {
+                return (at as u32, true);
+            }
+            if slot.key_length == FREE {
                 return (at as u32, false);
             }
             at = (at + 1) & mask;
@@ -217,8 +252,7 @@ impl Slots {
         if length > KEY_INLINE {
             return self.long_key(slot);
         }
-        inline[..8].copy_from_slice(&slot.words.first.to_be_bytes());
-        inline[8..].copy_from_slice(&slot.words.second.to_be_bytes());
+        *inline = slot.words.bytes();
         &inline[..length]
     }
 
@@ -244,7 +278,7 @@ impl Slots {
 
 /// A value as it stands in a slot, if its type's values do.
 #[inline]
-fn inline_of<V: Datum>(value: &[u8]) -> Option<[u8; VALUE_INLINE]> {
+pub(crate) fn inline_of<V: Datum>(value: &[u8]) -> Option<[u8; VALUE_INLINE]> {
     let width = V::WIDTH.filter(|width| *width <= VALUE_INLINE)?;
     if let Some(whole) = value.first_chunk::<VALUE_INLINE>() {
         return Some(*whole);
@@ -268,7 +302,7 @@ impl Place {
 /// Places keys in the table; nothing else depends on it. A multiplication folded upon itself is enough
 /// for the short keys that most are, and costs a fraction of a hash of bytes.
 #[inline]
-fn hash(key: &[u8], words: KeyWords) -> u64 {
+pub(crate) fn hash(key: &[u8], words: KeyWords) -> u64 {
     const A: u64 = 0x9e37_79b9_7f4a_7c15;
     const B: u64 = 0xd1b5_4a32_d192_ed03;
     if key.len() > KEY_INLINE {
@@ -285,7 +319,8 @@ mod tests {
     use crate::Bytes;
 
     fn find(slots: &Slots, key: &[u8]) -> (u32, bool) {
-        slots.find(key, KeyWords::of(key))
+        let words = KeyWords::of(key);
+        slots.find(hash(key, words), words, key)
     }
 
     fn put(slots: &mut Slots, key: &[u8], value: &[u8]) {
