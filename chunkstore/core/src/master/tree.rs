@@ -10,8 +10,8 @@ use super::error::FsError;
 use super::namespace::{EntryKind, Folder, ROOT, Walk};
 use super::record::{Adopted, NewFolder, Record, WINNER_BYTES_PER_RECORD};
 
-/// Files of one publish: as many as the loop can move within its time.
-pub const WINNERS_MAX: usize = 100_000;
+/// Files of one publish. Each costs the loop some microseconds, and a transaction is not cut in steps.
+pub const WINNERS_MAX: usize = 50_000;
 /// What a winner takes in a record besides its name, at most: its id and their framing.
 const WINNER_OVERHEAD_BYTES: usize = 16;
 

@@ -153,5 +153,5 @@ fn a_publish_beyond_the_bound_is_refused_with_the_bound() {
     let winner = Winner { staged: "a".to_owned(), published: "p".to_owned() };
     request.winners = vec![winner; WINNERS_MAX + 1];
     let error = world.mutate(Mutation::Publish(request)).unwrap_err();
-    assert!(error.to_string().contains("at most 100000"), "{error}");
+    assert!(error.to_string().contains("at most 50000"), "{error}");
 }
