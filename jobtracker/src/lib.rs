@@ -1,1 +1,24 @@
-//! The JobTracker: schedules jobs, serves the job API.
+//! The JobTracker's daemon: the shell around `jobtracker_core`. [`run()`] wires journal, event loop and
+//! HTTP; [`init()`] makes it a member of the chunk store's cluster. What is decided stands in the core;
+//! here are the calls to the chunk store (`admission`, `splits`, `commit`), statuses in `http/error.rs`,
+//! metric names in `metrics.rs`. Called by `howdah jobtracker`.
+
+mod admission;
+mod commit;
+mod event_loop;
+mod fold;
+mod http;
+mod init;
+mod metrics;
+mod run;
+mod settings;
+mod splits;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use fold::JobFold;
+pub use init::{InitError, init};
+pub use run::{RunError, run};
+pub use settings::JobtrackerSettings;

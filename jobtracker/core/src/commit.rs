@@ -54,7 +54,9 @@ impl Core {
                 let reason = format!("its output could not be published: {reason}");
                 self.end_job(now, job, JobState::Failed, Some(reason));
             }
-            StoreOutcome::Unavailable { .. } => self.retry_store(now, job, StoreCall::Publish),
+            StoreOutcome::Unavailable { reason } => {
+                self.retry_store(now, job, StoreCall::Publish, reason);
+            }
         }
     }
 

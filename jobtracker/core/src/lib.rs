@@ -42,7 +42,7 @@ pub use durable::Durable;
 pub use job::staging_folder;
 pub use machine::Core;
 pub use messages::{
-    Effect, Input, Output, Part, Plan, Query, Refusal, Reply, ReplyTo, StoreOutcome,
+    Effect, Input, Notice, Output, Part, Plan, Query, Refusal, Reply, ReplyTo, StoreOutcome,
 };
 pub use queries::WAIT_MAX;
 pub use records::{Home, IdempotencyKey, PlannedSplit, Record, SplitList, StagedSplits};

@@ -8,7 +8,7 @@ use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
 use crate::job::LiveJob;
-use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo};
 use crate::queries::Waiters;
 use crate::records::Record;
 use crate::settings::Settings;
@@ -172,17 +172,5 @@ impl Core {
         }
         self.tell_news();
         std::mem::take(&mut self.out)
-    }
-}
-
-impl<T> StoreOutcome<T> {
-    /// The same outcome without its value.
-    #[must_use]
-    pub fn without_value(self) -> StoreOutcome<()> {
-        match self {
-            Self::Done(_) => StoreOutcome::Done(()),
-            Self::Refused { reason } => StoreOutcome::Refused { reason },
-            Self::Unavailable { reason } => StoreOutcome::Unavailable { reason },
-        }
     }
 }

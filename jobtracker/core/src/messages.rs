@@ -167,6 +167,8 @@ pub enum Effect {
         /// The answer.
         reply: Reply,
     },
+    /// Say it in the log.
+    Tell(Notice),
     /// Make the staging folder and list and locate the inputs; then [`Input::SplitsPlanned`].
     PlanSplits {
         /// The job.
@@ -201,6 +203,34 @@ pub enum Effect {
         job: JobId,
         /// The folder.
         staging: String,
+    },
+}
+
+/// What an operator would want to hear, and no record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A tracker is there.
+    TrackerRegistered {
+        /// Its host.
+        host: HostName,
+        /// `host:port` of it.
+        address: String,
+        /// What it offers.
+        slots: u32,
+        /// Attempts that run there and go on.
+        running: usize,
+    },
+    /// A tracker was silent for too long; what it ran and held is made elsewhere.
+    TrackerLost {
+        /// Its host.
+        host: HostName,
+    },
+    /// The chunk store did not answer; the job waits for it.
+    StoreUnavailable {
+        /// The job.
+        job: JobId,
+        /// What went wrong.
+        reason: String,
     },
 }
 

@@ -10,7 +10,7 @@ use mapreduce_protocol::{
 };
 
 use crate::machine::{Core, Fifo};
-use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::messages::{Effect, Notice, Refusal, Reply, ReplyTo};
 use crate::task::LiveAttempt;
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Registration, Tracker};
@@ -34,8 +34,14 @@ impl Core {
         self.take_over_running(now, &host, &request.running, before.as_ref());
         self.take_over_outputs(&host, &request.map_outputs, before.as_ref());
         self.purge_ended(&host, request.running.iter().chain(&request.map_outputs));
-        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(host));
+        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(host.clone()));
         self.unsettled = true;
+        self.effect(Effect::Tell(Notice::TrackerRegistered {
+            host,
+            address: request.address.clone(),
+            slots: request.slots,
+            running: request.running.len(),
+        }));
         let registered = TrackerRegistered {
             cluster: self.settings.cluster.clone(),
             epoch: self.epoch(),
@@ -239,6 +245,7 @@ impl Core {
             self.on_output_lost(winner);
         }
         self.unsettled = true;
+        self.effect(Effect::Tell(Notice::TrackerLost { host: host.clone() }));
     }
 
     /// A while after a start: what is still not reported is lost.

@@ -10,7 +10,7 @@ use crate::date::yyyymmdd;
 use crate::durable::Stage;
 use crate::job::{LiveJob, StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
-use crate::messages::{Effect, Plan, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Notice, Plan, Refusal, Reply, ReplyTo, StoreOutcome};
 use crate::records::{IdempotencyKey, PlannedSplit, Record, SplitList};
 use crate::spec;
 use crate::timers::Timer;
@@ -118,7 +118,8 @@ impl Core {
     }
 
     /// The chunk store did not answer: asks again after a while.
-    pub(crate) fn retry_store(&mut self, now: Now, job: JobId, call: StoreCall) {
+    pub(crate) fn retry_store(&mut self, now: Now, job: JobId, call: StoreCall, reason: String) {
+        self.effect(Effect::Tell(Notice::StoreUnavailable { job, reason }));
         if let Some(live) = self.live_mut(job) {
             live.to_retry.insert(call);
             self.timers.set(now.monotonic + crate::STORE_RETRY, Timer::Store(job));
@@ -154,7 +155,9 @@ impl Core {
                 let reason = format!("its splits could not be planned: {reason}");
                 self.end_job(now, job, JobState::Failed, Some(reason));
             }
-            StoreOutcome::Unavailable { .. } => self.retry_store(now, job, StoreCall::Plan),
+            StoreOutcome::Unavailable { reason } => {
+                self.retry_store(now, job, StoreCall::Plan, reason);
+            }
         }
     }
 
@@ -195,8 +198,8 @@ impl Core {
             StoreOutcome::Done(splits) if splits.len() == n_maps => {
                 return self.on_splits(job, splits);
             }
-            StoreOutcome::Unavailable { .. } => {
-                return self.retry_store(now, job, StoreCall::ReadSplits);
+            StoreOutcome::Unavailable { reason } => {
+                return self.retry_store(now, job, StoreCall::ReadSplits, reason);
             }
             StoreOutcome::Done(splits) => {
                 format!("it names {} splits instead of {n_maps}", splits.len())

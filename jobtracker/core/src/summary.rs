@@ -27,6 +27,8 @@ pub struct Summary {
     pub launches: Launches,
     /// Heartbeats taken since the start.
     pub heartbeats: u64,
+    /// Heartbeats whose reply waits for news.
+    pub heartbeats_parked: u64,
     /// Attempts killed or lost since the start.
     pub attempts_killed: u64,
     /// Clients that wait for a job's end.
@@ -88,6 +90,7 @@ impl Core {
             *jobs.entry(state).or_default() += 1;
         }
         let occupied = self.trackers.iter().map(|(_, tracker)| tracker.occupied().len() as u64);
+        let parked = self.trackers.iter().filter(|(_, tracker)| tracker.parked.is_some());
         Summary {
             jobs,
             trackers: self.trackers.len() as u64,
@@ -97,6 +100,7 @@ impl Core {
             reduces: self.gauges(TaskKind::Reduce),
             launches: self.counted.launches,
             heartbeats: self.counted.heartbeats,
+            heartbeats_parked: parked.count() as u64,
             attempts_killed: self.counted.attempts_killed,
             waiting_clients: self.waiters.len() as u64,
         }

@@ -95,7 +95,7 @@ struct Story {
     /// Heartbeats without an answer: whose.
     parked: BTreeMap<ReplyTo, HostName>,
     replies: BTreeMap<ReplyTo, Reply>,
-    /// Effects that are not replies, oldest first.
+    /// Calls to the chunk store, oldest first.
     effects: Vec<Effect>,
     records: Vec<Record>,
     toys: BTreeMap<HostName, Toy>,
@@ -212,6 +212,7 @@ impl Story {
                         assert!(self.replies.insert(to, reply).is_none(), "one reply each");
                     }
                 },
+                Effect::Tell(_) => {}
                 other => self.effects.push(other),
             }
         }

@@ -99,7 +99,7 @@ impl World {
             Effect::RemoveStaging { job, .. } => {
                 Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) }
             }
-            Effect::Reply { .. } => return,
+            Effect::Reply { .. } | Effect::Tell(_) => return,
         };
         self.story.give(input);
     }

@@ -1,0 +1,119 @@
+//! What the chunk store must say before a job is submitted to the core: its inputs exist, its output
+//! does not. (Two jobs with the same output are told apart by the core.)
+
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, PathError, StorePath};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jobtracker_core::InvalidJob;
+use mapreduce_protocol::{JobSpec, Program};
+
+/// Calls to the chunk master of one job at once.
+const PARALLEL_CALLS: usize = 16;
+
+/// Why a job is not submitted to the core.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdmissionError {
+    /// It can't be run as it is written.
+    #[error(transparent)]
+    Invalid(#[from] InvalidJob),
+    /// A path that the chunk store does not take.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// An input is not there.
+    #[error("input {path} does not exist: put it there with `howdah fs put`, or name another")]
+    InputNotFound {
+        /// The input.
+        path: StorePath,
+    },
+    /// The output is there.
+    #[error("output {path} exists: choose another, or remove it with `howdah fs rm`")]
+    OutputExists {
+        /// The output.
+        path: StorePath,
+    },
+    /// The executable of a native program is not there, or is a folder.
+    #[error(
+        "the executable {path} is no file of the chunk store: put it there, or let `howdah job submit` do so"
+    )]
+    NoExecutable {
+        /// Where it should be.
+        path: StorePath,
+    },
+    /// The chunk store does not answer, or says no.
+    #[error("the job can't be checked against the chunk store: {0}")]
+    Store(Box<StoreError>),
+}
+
+impl From<StoreError> for AdmissionError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+/// The paths of a job, parsed.
+pub(crate) struct JobPaths {
+    pub(crate) inputs: Vec<StorePath>,
+    pub(crate) output: StorePath,
+    pub(crate) executable: Option<StorePath>,
+}
+
+/// Checks what can be checked without the chunk store.
+///
+/// # Errors
+/// The first rule that the job breaks.
+pub(crate) fn check_spec(spec: &JobSpec) -> Result<JobPaths, AdmissionError> {
+    jobtracker_core::validate(spec)?;
+    let executable = match &spec.program {
+        Program::Native(native) => Some(native.executable.parse()?),
+        Program::Builtin(_) => None,
+    };
+    Ok(JobPaths {
+        inputs: spec.input.iter().map(|input| input.parse()).collect::<Result<_, _>>()?,
+        output: spec.output.parse()?,
+        executable,
+    })
+}
+
+/// Asks the chunk store.
+///
+/// # Errors
+/// When an input or the executable is missing, the output is there, or there is no answer.
+pub(crate) async fn check_store(
+    store: &ChunkStore,
+    paths: &JobPaths,
+) -> Result<(), AdmissionError> {
+    let inputs = stream::iter(paths.inputs.clone())
+        .map(|input| check_input(store, input))
+        .buffered(PARALLEL_CALLS)
+        .try_collect::<()>();
+    let executable = check_executable(store, paths.executable.as_ref());
+    tokio::try_join!(inputs, executable, check_output(store, &paths.output))?;
+    Ok(())
+}
+
+async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), AdmissionError> {
+    match store.exists(&input).await? {
+        true => Ok(()),
+        false => Err(AdmissionError::InputNotFound { path: input }),
+    }
+}
+
+async fn check_output(store: &ChunkStore, output: &StorePath) -> Result<(), AdmissionError> {
+    match store.exists(output).await? {
+        true => Err(AdmissionError::OutputExists { path: output.clone() }),
+        false => Ok(()),
+    }
+}
+
+async fn check_executable(
+    store: &ChunkStore,
+    executable: Option<&StorePath>,
+) -> Result<(), AdmissionError> {
+    let Some(path) = executable else { return Ok(()) };
+    let missing = || AdmissionError::NoExecutable { path: path.clone() };
+    match store.stat(path).await {
+        Ok(status) if matches!(status.kind, FileKind::File { .. }) => Ok(()),
+        Ok(_) | Err(StoreError::NotFound { .. }) => Err(missing()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,66 @@
+//! The two ends of a job in the chunk store: its output appears in one transaction, or nothing of it
+//! stays. The chunk master carries both out; which winners are published is the core's choice.
+
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{Done, PathError, Publish, StorePath, Winner};
+use ids::RequestStamp;
+use jobtracker_core::{Part, StoreOutcome};
+use mapreduce_protocol::JobId;
+
+use crate::store::{Store, outcome_of};
+
+/// The file that says that an output is whole.
+const MARKER: &str = "_SUCCESS";
+
+/// Publishes the output of `job`. The stamp is made of the job's id, which is never used twice: a second
+/// request, even of the next process, is the first.
+pub(crate) async fn publish(
+    store: &Store,
+    job: JobId,
+    staging: &str,
+    parts: Vec<Part>,
+    target: &str,
+) -> StoreOutcome<()> {
+    let (staging, target) = match (staging.parse(), target.parse()) {
+        (Ok(staging), Ok(target)) => (staging, target),
+        (Err(error), _) | (_, Err(error)) => return refused(&error),
+    };
+    let winner = |part: Part| Winner { staged: part.staged, published: part.published };
+    let request = Publish {
+        stamp: stamp(job),
+        staging,
+        winners: parts.into_iter().map(winner).collect(),
+        target,
+        marker: MARKER.to_owned(),
+    };
+    let (client, retry_for) = (store.client(), store.retry_for());
+    let route = "/v1/files/publish";
+    match client.post_retrying::<_, Done>(store.master(), route, &request, retry_for).await {
+        Ok(Done {}) => StoreOutcome::Done(()),
+        Err(error) => outcome_of(&StoreError::from_call(&request.target, error)),
+    }
+}
+
+fn stamp(job: JobId) -> RequestStamp {
+    let client = format!("publish-{job}").parse().expect("job ids have no other characters");
+    RequestStamp { client, slot: 0, sequence: 1 }
+}
+
+fn refused(error: &PathError) -> StoreOutcome<()> {
+    StoreOutcome::Refused { reason: error.to_string() }
+}
+
+/// Removes a job's staging folder with all that is in it. That there is none is fine.
+pub(crate) async fn remove_staging(store: &ChunkStore, staging: &str) -> StoreOutcome<()> {
+    let staging: StorePath = match staging.parse() {
+        Ok(staging) => staging,
+        Err(error) => return refused(&error),
+    };
+    match store.delete(&staging, true).await {
+        Ok(()) | Err(StoreError::NotFound { .. }) => StoreOutcome::Done(()),
+        Err(error) => {
+            tracing::warn!(%staging, %error, "a staging folder was not removed");
+            outcome_of(&error)
+        }
+    }
+}

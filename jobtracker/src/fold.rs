@@ -1,0 +1,209 @@
+//! The JobTracker's state as the journal's fold: records and snapshots as bytes. Used at boot, and a
+//! second time on the snapshot's own thread.
+
+use event_loop::{decode_record, encode_record};
+use jobtracker_core::{Durable, Record};
+use journal::{Fold, FoldError};
+use serde::{Deserialize, Serialize};
+
+/// Version of the snapshot's encoding. Fields may be added with a serde default; whatever else changes
+/// needs a new version, and a step from the old one in [`Fold::restore`].
+const SNAPSHOT_FORMAT: u32 = 1;
+
+/// The durable state, restored from a snapshot and moved by records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobFold(pub Durable);
+
+#[derive(Deserialize)]
+struct SnapshotHead {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+struct Snapshot {
+    state: Durable,
+}
+
+#[derive(Serialize)]
+struct SnapshotRef<'a> {
+    format: u32,
+    state: &'a Durable,
+}
+
+/// A snapshot of another release.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the JobTracker's snapshot has format {found}, this release reads {SNAPSHOT_FORMAT}: start the release that wrote it, or a newer one"
+)]
+struct UnknownFormat {
+    found: u32,
+}
+
+impl Fold for JobFold {
+    fn restore(snapshot: Option<&[u8]>) -> Result<Self, FoldError> {
+        let Some(bytes) = snapshot else { return Ok(Self::default()) };
+        let SnapshotHead { format } = decode_record(bytes)?;
+        if format != SNAPSHOT_FORMAT {
+            return Err(FoldError::new(UnknownFormat { found: format }));
+        }
+        let Snapshot { state } = decode_record(bytes)?;
+        Ok(Self(state))
+    }
+
+    fn apply(&mut self, record: &[u8]) -> Result<(), FoldError> {
+        self.0.apply(&decode_record::<Record>(record)?);
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        encode_record(&SnapshotRef { format: SNAPSHOT_FORMAT, state: &self.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use ids::{Epoch, RackName, UnixMillis};
+    use jobtracker_core::{Home, IdempotencyKey, PlannedSplit, SplitList, StagedSplits};
+    use mapreduce_protocol::{
+        AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Program, Split,
+        SplitPiece, TaskCounts, TaskKind,
+    };
+
+    use super::*;
+
+    fn accepted(job: JobId) -> Record {
+        let args = BTreeMap::from([("pattern".to_owned(), "a+".to_owned())]);
+        Record::JobAccepted {
+            job,
+            spec: Arc::new(JobSpec {
+                name: "count".to_owned(),
+                input: vec!["/in".to_owned()],
+                output: "/out".to_owned(),
+                program: Program::Builtin(Builtin { name: "wordcount".to_owned(), args }),
+                reduces: Some(1),
+                max_attempts: None,
+            }),
+            n_reduces: 1,
+            max_attempts: 4,
+            key: Some(IdempotencyKey { key: "key-1".to_owned(), digest: "0a".to_owned() }),
+            at: UnixMillis(10),
+        }
+    }
+
+    fn planned() -> PlannedSplit {
+        let piece = SplitPiece { path: "/in/a".to_owned(), offset: 0, length: 7, file_length: 9 };
+        let home = Home { host: "host-1".parse().unwrap(), rack: RackName::default_rack() };
+        PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![home] }
+    }
+
+    fn succeeded(attempt: AttemptId, digest: &str) -> Record {
+        Record::TaskSucceeded {
+            attempt,
+            host: "host-1".parse().unwrap(),
+            digest: digest.to_owned(),
+            counters: BTreeMap::from([("map.records".to_owned(), 3)]),
+        }
+    }
+
+    fn failed(attempt: AttemptId, kind: FailureKind) -> Record {
+        let failure = Failure { kind, message: "exit status 1".to_owned() };
+        Record::AttemptFailed { attempt, host: "host-1".parse().unwrap(), failure }
+    }
+
+    fn ended(job: JobId, state: JobState, failure: Option<&str>) -> Record {
+        Record::JobEnded {
+            job,
+            state,
+            failure: failure.map(str::to_owned),
+            at: UnixMillis(20),
+            maps: TaskCounts { total: 1, succeeded: 1, ..TaskCounts::default() },
+            reduces: TaskCounts::default(),
+        }
+    }
+
+    /// Records of every kind, as one JobTracker could write them.
+    fn one_of_each() -> Vec<Record> {
+        let job = |ordinal| JobId { date: 20_261_122, ordinal };
+        let map = job(1).task(TaskKind::Map, 0);
+        let reduce = job(1).task(TaskKind::Reduce, 0);
+        let crashed = FailureKind::Crashed { exit_code: Some(1), signal: None };
+        let unfetched = FailureKind::FetchFailed {
+            map_attempt: map.attempt(1),
+            tracker: "host-2".parse().unwrap(),
+        };
+        let planned = |job, list| Record::SplitsPlanned { job, n_maps: 1, input_bytes: 7, list };
+        let staged =
+            StagedSplits { path: "/.howdah/staging/x".to_owned(), digest: "0b".to_owned() };
+        vec![
+            Record::Initialized { cluster: "cluster-1".parse().unwrap() },
+            Record::Started { epoch: Epoch(1) },
+            accepted(job(1)),
+            planned(job(1), SplitList::Inline(vec![self::planned()])),
+            failed(map.attempt(0), crashed),
+            succeeded(map.attempt(1), "d1"),
+            failed(reduce.attempt(0), unfetched),
+            succeeded(reduce.attempt(1), "d2"),
+            Record::MapOutputLost { attempt: map.attempt(1) },
+            succeeded(map.attempt(2), "d3"),
+            Record::ReducesUndone { map: map.attempt(2) },
+            ended(job(1), JobState::Succeeded, None),
+            Record::JobForgotten { job: job(1) },
+            accepted(job(2)),
+            planned(job(2), SplitList::Staged(staged)),
+            ended(job(2), JobState::Killed, Some("by a client")),
+            Record::StagingRemoved { job: job(2) },
+        ]
+    }
+
+    /// What this release's journals hold: it must be read for ever. A record that changes its bytes
+    /// needs a serde default for what was added, and both forms here.
+    const GOLDEN: &str = include_str!("golden_records.txt");
+
+    fn hexadecimal(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn records_have_the_bytes_that_journals_hold() {
+        let encoded: Vec<_> =
+            one_of_each().iter().map(|record| hexadecimal(&encode_record(record))).collect();
+        let golden: Vec<_> = GOLDEN.lines().collect();
+        assert_eq!(encoded, golden, "a journal of the release before would not be read");
+    }
+
+    #[test]
+    fn records_are_read_as_they_were_written() {
+        for record in one_of_each() {
+            assert_eq!(decode_record::<Record>(&encode_record(&record)).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_at_any_point_and_the_records_after_it_give_the_same_state() {
+        let records: Vec<_> = one_of_each().iter().map(encode_record).collect();
+        let mut whole = JobFold::default();
+        for record in &records {
+            whole.apply(record).unwrap();
+        }
+        for cut in 0..=records.len() {
+            let mut first = JobFold::default();
+            records[..cut].iter().for_each(|record| first.apply(record).unwrap());
+            let mut second = JobFold::restore(Some(&first.snapshot())).unwrap();
+            assert_eq!(second, first);
+            records[cut..].iter().for_each(|record| second.apply(record).unwrap());
+            assert_eq!(second, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_another_format_is_refused_by_its_number() {
+        let durable = Durable::default();
+        let bytes = encode_record(&SnapshotRef { format: 9, state: &durable });
+        let error = format!("{:?}", JobFold::restore(Some(&bytes)).unwrap_err());
+        assert!(error.contains('9'), "{error}");
+        assert!(JobFold::restore(Some(b"\xc1")).is_err());
+    }
+}

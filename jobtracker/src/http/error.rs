@@ -1,0 +1,116 @@
+//! Which HTTP status each refusal gets: the only place of the JobTracker that decides it.
+
+use axum::extract::rejection::QueryRejection;
+use jobtracker_core::{Refusal, Reply};
+use mapreduce_protocol::{IdError, ProblemKind};
+use net::Problem;
+
+use crate::admission::AdmissionError;
+use crate::event_loop::AskError;
+
+/// Seconds after which a daemon that restarts is mostly back.
+const RETRY_AFTER: u32 = 1;
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) => refused(&refusal),
+            AskError::Stopped => problem(503, ProblemKind::Unavailable, error.to_string()),
+        }
+    }
+}
+
+impl From<AdmissionError> for Problem {
+    fn from(error: AdmissionError) -> Self {
+        let (status, kind) = match &error {
+            AdmissionError::Invalid(_)
+            | AdmissionError::Path(_)
+            | AdmissionError::NoExecutable { .. } => (400, ProblemKind::InvalidJob),
+            AdmissionError::InputNotFound { .. } => (404, ProblemKind::InputNotFound),
+            AdmissionError::OutputExists { .. } => (409, ProblemKind::OutputExists),
+            AdmissionError::Store(store) if store.is_transient() => {
+                (503, ProblemKind::StoreUnavailable)
+            }
+            AdmissionError::Store(_) => (500, ProblemKind::Internal),
+        };
+        problem(status, kind, error.to_string())
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let (status, kind) = match refusal {
+        Refusal::InvalidJob(_) => (400, ProblemKind::InvalidJob),
+        Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),
+        Refusal::KeyReused { .. } => (409, ProblemKind::KeyReused),
+        Refusal::BadKey | Refusal::BadSlots { .. } => (400, ProblemKind::InvalidRequest),
+        Refusal::NoSuchJob { .. } => (404, ProblemKind::NotFound),
+        Refusal::JobEnded { .. } | Refusal::Committing { .. } => (409, ProblemKind::JobEnded),
+        Refusal::TooManyJobs { .. } => (503, ProblemKind::Unavailable),
+        Refusal::NotRegistered { .. } => (409, ProblemKind::NotRegistered),
+        Refusal::WrongCluster { .. } => (409, ProblemKind::WrongCluster),
+        Refusal::WrongProtocol { .. } => (409, ProblemKind::WrongProtocol),
+        Refusal::HostNameTaken { .. } => (409, ProblemKind::HostNameTaken),
+        Refusal::JournalFull => (507, ProblemKind::OutOfSpace),
+    };
+    problem(status, kind, refusal.to_string())
+}
+
+fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
+    let problem = Problem::new(status, kind.as_str(), detail);
+    if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
+}
+
+/// A path that names no job.
+pub(super) fn bad_job_id(error: &IdError) -> Problem {
+    problem(400, ProblemKind::InvalidRequest, error.to_string())
+}
+
+/// A query string that the route does not take.
+pub(super) fn bad_query(error: &QueryRejection) -> Problem {
+    problem(400, ProblemKind::InvalidRequest, error.body_text())
+}
+
+/// An `Idempotency-Key` that is no text.
+pub(super) fn bad_key() -> Problem {
+    refused(&Refusal::BadKey)
+}
+
+/// A reply of another kind than its request: a flaw of this program.
+pub(super) fn unexpected(reply: &Reply) -> Problem {
+    tracing::error!(?reply, "a reply that does not answer its request");
+    let detail = "the JobTracker gave a reply of another kind; its log says more".to_owned();
+    problem(500, ProblemKind::Internal, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use jobtracker_core::InvalidJob;
+    use mapreduce_protocol::{JobId, JobState};
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status_type_and_remedy() {
+        let job = JobId { date: 20_261_122, ordinal: 1 };
+        let host: ids::HostName = "host-1".parse().unwrap();
+        let reserved = Refusal::OutputReserved { output: "/out".to_owned(), by: job };
+        let ended = Refusal::JobEnded { job, state: JobState::Killed };
+        for (refusal, status, kind, remedy) in [
+            (InvalidJob::NoInput.into(), 400, "invalid-job", "at least one"),
+            (reserved, 409, "output-exists", "choose another"),
+            (Refusal::KeyReused { job }, 409, "key-reused", "new key"),
+            (Refusal::BadKey, 400, "invalid-request", "printable"),
+            (Refusal::NoSuchJob { job }, 404, "not-found", "job_20261122_0001"),
+            (ended, 409, "job-ended", "KILLED"),
+            (Refusal::Committing { job }, 409, "job-ended", "ask for its state"),
+            (Refusal::TooManyJobs { unfinished: 9 }, 503, "unavailable", "submit again"),
+            (Refusal::NotRegistered { host }, 409, "not-registered", "register again"),
+            (Refusal::JournalFull, 507, "out-of-space", "make space"),
+        ] {
+            let problem = refused(&refusal);
+            assert_eq!((problem.status, problem.kind.as_str()), (status, kind), "{refusal}");
+            assert!(problem.detail.contains(remedy), "{}", problem.detail);
+            assert_eq!(problem.retry_after.is_some(), status == 503, "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Users' routes: jobs and what hangs below them.
+
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query as UrlQuery, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use jobtracker_core::{IdempotencyKey, Input, Query, Reply};
+use mapreduce_protocol::{
+    AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus,
+};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::ServerState;
+use super::error::{bad_job_id, bad_key, bad_query, unexpected};
+use crate::admission::{JobPaths, check_spec, check_store};
+
+const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
+
+/// Makes a submission safe to repeat.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Jobs of a list where the request does not say.
+const LIST_DEFAULT: usize = 100;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new()
+        .route("/v1/jobs", USERS, post(submit).get(list))
+        .route("/v1/jobs/{id}", USERS, get(status))
+        .route("/v1/jobs/{id}/kill", USERS, post(kill))
+        .route("/v1/jobs/{id}/counters", USERS, get(counters))
+        .route("/v1/jobs/{id}/attempts", USERS, get(attempts))
+}
+
+async fn submit(
+    State(state): State<ServerState>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(spec): Json<JobSpec>,
+) -> Result<impl IntoResponse, Problem> {
+    let paths = check_spec(&spec)?;
+    check_rights(&caller, &paths)?;
+    let key = key_of(&headers, &spec)?;
+    let accepted = match already_submitted(&state, key.clone()).await? {
+        Some(accepted) => accepted,
+        None => {
+            check_store(&state.store.prompt(), &paths).await?;
+            let spec = Box::new(spec);
+            let submit = |reply_to| Input::Submit { spec, key, reply_to };
+            match state.core.ask(submit).await? {
+                Reply::Accepted(accepted) => accepted,
+                other => return Err(unexpected(&other)),
+            }
+        }
+    };
+    let location = [(header::LOCATION, format!("/v1/jobs/{}", accepted.id))];
+    Ok((StatusCode::CREATED, location, Json(accepted)))
+}
+
+fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
+    for path in paths.inputs.iter().chain(&paths.executable) {
+        caller.require(Right::Read, path.as_str())?;
+    }
+    caller.require(Right::Write, paths.output.as_str())
+}
+
+/// The first answer to a request that comes again, even if its output exists by now.
+async fn already_submitted(
+    state: &ServerState,
+    key: Option<IdempotencyKey>,
+) -> Result<Option<JobAccepted>, Problem> {
+    let Some(key) = key else { return Ok(None) };
+    match state.query(Query::Submitted { key }).await? {
+        Reply::Submitted(accepted) => Ok(accepted),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn key_of(headers: &HeaderMap, spec: &JobSpec) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key.to_str().map_err(|_| bad_key())?.to_owned();
+    let spec = serde_json::to_vec(spec).expect("a job is plain data");
+    Ok(Some(IdempotencyKey { key, digest: format!("{:032x}", xxh3_128(&spec)) }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListParameters {
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(state): State<ServerState>,
+    parameters: Result<UrlQuery<ListParameters>, QueryRejection>,
+) -> Answer<JobList> {
+    let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
+    let limit = parameters.limit.unwrap_or(LIST_DEFAULT);
+    match state.query(Query::List { limit }).await? {
+        Reply::List(list) => Ok(Json(list)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusParameters {
+    wait_ms: Option<u64>,
+}
+
+async fn status(
+    State(state): State<ServerState>,
+    Path(id): Path<String>,
+    parameters: Result<UrlQuery<StatusParameters>, QueryRejection>,
+) -> Answer<JobStatus> {
+    let job = job_of(&id)?;
+    let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
+    let wait = parameters.wait_ms.map(Duration::from_millis);
+    job_status(state.query(Query::Status { job, wait }).await?)
+}
+
+async fn kill(State(state): State<ServerState>, Path(id): Path<String>) -> Answer<JobStatus> {
+    let job = job_of(&id)?;
+    job_status(state.core.ask(|reply_to| Input::Kill { job, reply_to }).await?)
+}
+
+fn job_status(reply: Reply) -> Answer<JobStatus> {
+    match reply {
+        Reply::Status(status) => Ok(Json(*status)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn counters(State(state): State<ServerState>, Path(id): Path<String>) -> Answer<JobCounters> {
+    let job = job_of(&id)?;
+    match state.query(Query::Counters { job }).await? {
+        Reply::Counters(counters) => Ok(Json(counters)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn attempts(State(state): State<ServerState>, Path(id): Path<String>) -> Answer<AttemptList> {
+    let job = job_of(&id)?;
+    match state.query(Query::Attempts { job }).await? {
+        Reply::Attempts(attempts) => Ok(Json(attempts)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn job_of(id: &str) -> Result<JobId, Problem> {
+    id.parse().map_err(|error| bad_job_id(&error))
+}

@@ -1,0 +1,86 @@
+//! The JobTracker's HTTP: decode, check the caller's right, ask the core, encode. No decisions; statuses
+//! are `error.rs`'.
+//!
+//! | route | who | what |
+//! | --- | --- | --- |
+//! | `GET /v1/cluster` | any | `JobtrackerInfo` |
+//! | `POST /v1/jobs` | users | a `JobSpec` → 201 `JobAccepted`, `Location`; `Idempotency-Key` |
+//! | `GET /v1/jobs?limit=` | users | `JobList`, newest first |
+//! | `GET /v1/jobs/{id}?wait_ms=` | users | `JobStatus`, at once or at the job's end |
+//! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
+//! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
+//! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
+
+mod error;
+mod jobs;
+mod trackers;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use clock::Stopwatch;
+use daemon::{Health, Metrics};
+use jobtracker_core::{Input, Query, Reply};
+use mapreduce_protocol::JobtrackerInfo;
+use net::{Access, Guard, Json, Problem, Role, Routes};
+
+use crate::event_loop::Core;
+use crate::metrics::{observe_request, observe_summary};
+use crate::store::Store;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct ServerState {
+    /// The core behind its loop.
+    pub(crate) core: Core,
+    /// The chunk store, for what must be asked before a job is submitted.
+    pub(crate) store: Store,
+}
+
+const ANY_ROLE: Access =
+    Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
+
+/// All routes behind their guard.
+pub(crate) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
+    let observed = from_fn_with_state(state.clone(), observe);
+    routes().merge(daemon::routes(health, metrics)).into_router(state, guard).layer(observed)
+}
+
+/// The routes of `/v1`.
+fn routes() -> Routes<ServerState> {
+    Routes::new()
+        .route("/v1/cluster", ANY_ROLE, get(cluster))
+        .merge(jobs::routes())
+        .merge(trackers::routes())
+}
+
+async fn cluster(State(state): State<ServerState>) -> Result<Json<JobtrackerInfo>, Problem> {
+    match state.query(Query::Cluster).await? {
+        Reply::Cluster(info) => Ok(Json(info)),
+        other => Err(error::unexpected(&other)),
+    }
+}
+
+impl ServerState {
+    async fn query(&self, query: Query) -> Result<Reply, Problem> {
+        Ok(self.core.ask(|reply_to| Input::Query { query, reply_to }).await?)
+    }
+}
+
+/// Measures every request, and renews the gauges before they are read.
+async fn observe(State(state): State<ServerState>, request: Request, next: Next) -> Response {
+    let stopwatch = Stopwatch::start();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    if route.as_deref() == Some("/metrics")
+        && let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await
+    {
+        observe_summary(&summary);
+    }
+    let response = next.run(request).await;
+    // Paths that are no routes must not become labels.
+    let route = route.as_deref().unwrap_or("none");
+    observe_request(route, response.status().as_u16(), stopwatch.elapsed());
+    response
+}

@@ -1,0 +1,45 @@
+//! TaskTrackers' routes: registration and heartbeats. A heartbeat's reply may be parked for the
+//! heartbeat interval.
+
+use axum::extract::State;
+use axum::routing::post;
+use jobtracker_core::{Input, Reply};
+use mapreduce_protocol::{
+    RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+};
+use net::{Access, Json, Problem, Role, Routes};
+
+use super::ServerState;
+use super::error::unexpected;
+
+const TRACKERS: Access = Access::Roles(&[Role::Tracker]);
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new().route("/v1/trackers/register", TRACKERS, post(register)).route(
+        "/v1/trackers/heartbeat",
+        TRACKERS,
+        post(heartbeat),
+    )
+}
+
+async fn register(
+    State(state): State<ServerState>,
+    Json(request): Json<RegisterTracker>,
+) -> Result<Json<TrackerRegistered>, Problem> {
+    let request = Box::new(request);
+    match state.core.ask(|reply_to| Input::RegisterTracker { request, reply_to }).await? {
+        Reply::Registered(registered) => Ok(Json(registered)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn heartbeat(
+    State(state): State<ServerState>,
+    Json(heartbeat): Json<TrackerHeartbeat>,
+) -> Result<Json<TrackerHeartbeatReply>, Problem> {
+    let heartbeat = Box::new(heartbeat);
+    match state.core.ask(|reply_to| Input::Heartbeat { heartbeat, reply_to }).await? {
+        Reply::Heartbeat(reply) => Ok(Json(*reply)),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,131 @@
+//! The JobTracker's one wiring function: journal, core, loop, HTTP; and down again in reverse.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use daemon::{Health, Metrics, Shutdown};
+use event_loop::{RecoverError, Recovered, recover};
+use ids::ClusterId;
+use jobtracker_core::{Core, Input, Query};
+use net::{Backoff, CallError, Guard};
+
+use crate::event_loop::{AskError, start};
+use crate::http::{ServerState, router};
+use crate::init::ask_cluster;
+use crate::store::Store;
+use crate::{JobFold, JobtrackerSettings};
+
+/// Why the JobTracker does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its journal can't be read.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// Its journal was never finished.
+    #[error("the journal in {} belongs to no cluster: start once with --init", data_dir.display())]
+    NotInitialized {
+        /// The journal's folder.
+        data_dir: PathBuf,
+    },
+    /// The chunk master is another cluster's.
+    #[error(
+        "the journal in {} belongs to {ours}, the chunk master at {chunkmaster} to {theirs}: name another chunk master, or another data folder", data_dir.display()
+    )]
+    OtherCluster {
+        /// The journal's folder.
+        data_dir: PathBuf,
+        /// The cluster in it.
+        ours: ClusterId,
+        /// `host:port` of the chunk master.
+        chunkmaster: String,
+        /// Its cluster.
+        theirs: ClusterId,
+    },
+    /// Its listener can't be used.
+    #[error("the JobTracker can't serve on its listener: {0}")]
+    Listen(#[from] io::Error),
+    /// The loop ended before it served.
+    #[error("the JobTracker stopped before it served; see the log")]
+    Stopped,
+}
+
+/// Runs the JobTracker until `shutdown`. It serves once its new term is on disk, and is ready once the
+/// chunk master has said that it belongs to the same cluster.
+///
+/// # Errors
+/// When it can't start: no journal, one that can't be read, or a listener that can't be used; or when the
+/// chunk master belongs to another cluster.
+pub async fn run(
+    settings: JobtrackerSettings,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let Recovered { durable: JobFold(durable), log } = recover_state(&settings).await?;
+    let Some(cluster) = durable.cluster().cloned() else {
+        return Err(RunError::NotInitialized { data_dir: settings.data_dir.clone() });
+    };
+    let store = Store::new(&settings);
+    let core = Core::new(settings.core(cluster.clone()), durable);
+    let (split_bytes, segments) = (settings.split_bytes, settings.snapshot_after_segments);
+    let (core, running) = start(core, log, store.clone(), split_bytes, segments).await;
+    // The first answer leaves when the new term is on disk.
+    let answered = core.ask(|reply_to| Input::Query { query: Query::Cluster, reply_to }).await;
+    answered.map_err(|_: AskError| RunError::Stopped)?;
+
+    let health = Health::default();
+    let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
+    let state = ServerState { core, store: store.clone() };
+    let router = router(state, guard, health.clone(), Metrics::install());
+    let stop = shutdown.clone();
+    let served = net::serve(listener, router, async move { stop.wait().await });
+    let compared = compare_clusters(&settings, &store, &cluster, &health);
+    let ended = tokio::select! {
+        served = served => served.map_err(RunError::from),
+        error = compared => Err(error),
+    };
+    health.not_ready("shutting down");
+    running.stop().await;
+    ended
+}
+
+/// Reads the journal on a thread that may block.
+async fn recover_state(settings: &JobtrackerSettings) -> Result<Recovered<JobFold>, RunError> {
+    let (dir, options) = (settings.data_dir.clone(), settings.journal());
+    let recovered = tokio::task::spawn_blocking(move || recover::<JobFold>(&dir, options)).await;
+    Ok(recovered.map_err(|_panicked| RunError::Stopped)??)
+}
+
+/// Asks the chunk master which cluster it belongs to, for as long as it takes. Ends only if that is
+/// another one.
+async fn compare_clusters(
+    settings: &JobtrackerSettings,
+    store: &Store,
+    ours: &ClusterId,
+    health: &Health,
+) -> RunError {
+    let mut backoff = Backoff::default();
+    loop {
+        match ask_cluster(store).await {
+            Ok(theirs) if theirs == *ours => {
+                health.ready();
+                return std::future::pending().await;
+            }
+            Ok(theirs) => {
+                return RunError::OtherCluster {
+                    data_dir: settings.data_dir.clone(),
+                    ours: ours.clone(),
+                    chunkmaster: settings.chunkmaster.clone(),
+                    theirs,
+                };
+            }
+            Err(error) => wait_for_master(&error, health, &mut backoff).await,
+        }
+    }
+}
+
+async fn wait_for_master(error: &CallError, health: &Health, backoff: &mut Backoff) {
+    tracing::debug!(%error, "the chunk master does not say which cluster it belongs to");
+    health.not_ready("the chunk master does not answer");
+    backoff.pause().await;
+}

@@ -1,0 +1,67 @@
+//! What the configuration says to the JobTracker, parsed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ids::ClusterId;
+use jobtracker_core::recovery_grace;
+use net::{Capability, ClientSettings, Keyring};
+
+/// Settings of one JobTracker.
+#[derive(Clone, Debug)]
+pub struct JobtrackerSettings {
+    /// Folder of the journal.
+    pub data_dir: PathBuf,
+    /// `host:port` of the chunk master.
+    pub chunkmaster: String,
+    /// How long a heartbeat may stay parked.
+    pub heartbeat_interval: Duration,
+    /// Silence after which a TaskTracker counts as dead.
+    pub dead_after: Duration,
+    /// Tries of one task, where a job does not say.
+    pub max_attempts: u32,
+    /// How long a map waits for a better place, per level of locality.
+    pub locality_wait: Duration,
+    /// Length limit of a split, bytes.
+    pub split_bytes: u64,
+    /// Share of a job's maps that must be done before its reduces start.
+    pub reduce_slowstart: f64,
+    /// Reports that a map output can't be fetched after which the map runs again.
+    pub fetch_failures_max: u32,
+    /// Jobs that are kept after their end.
+    pub finished_jobs_max: u32,
+    /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
+    pub journal_segment_bytes: u64,
+    /// Closed journal segments that make a new snapshot.
+    pub snapshot_after_segments: u32,
+    /// Time limits of calls to the chunk store.
+    pub client: ClientSettings,
+    /// How long calls to the chunk store are retried while it restarts.
+    pub retry_for: Duration,
+    /// Verifies callers' tokens, and mints this daemon's own.
+    pub keyring: Keyring,
+    /// What requests without a token may do.
+    pub anonymous: Option<Capability>,
+}
+
+impl JobtrackerSettings {
+    /// What the state machine is told.
+    pub(crate) fn core(&self, cluster: ClusterId) -> jobtracker_core::Settings {
+        jobtracker_core::Settings {
+            cluster,
+            heartbeat_interval: self.heartbeat_interval,
+            dead_after: self.dead_after,
+            max_attempts: self.max_attempts,
+            locality_wait: self.locality_wait,
+            reduce_slowstart: self.reduce_slowstart,
+            fetch_failures_max: self.fetch_failures_max,
+            finished_jobs_max: self.finished_jobs_max.max(1) as usize,
+            recovery_grace: recovery_grace(self.heartbeat_interval, self.dead_after),
+        }
+    }
+
+    /// How the journal is kept.
+    pub(crate) fn journal(&self) -> journal::Options {
+        journal::Options { segment_bytes: self.journal_segment_bytes }
+    }
+}

@@ -1,0 +1,123 @@
+//! The chunk store as the JobTracker calls it: as a master, with a token that is renewed long before it
+//! expires.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
+use ids::{RackName, UnixMillis};
+use jobtracker_core::StoreOutcome;
+use net::{Capability, Client, Keyring, Right, Role};
+
+use crate::JobtrackerSettings;
+
+/// How long a token counts; hosts' clocks differ.
+const TOKEN_LIFE: Duration = Duration::from_hours(24);
+/// A token is used for so long before a new one is minted.
+const TOKEN_USE: Duration = Duration::from_hours(12);
+/// A client that submits a job is not kept waiting for longer, whatever the configuration allows.
+const ADMISSION_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Makes clients of the chunk store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    keyring: Keyring,
+    master: String,
+    retry_for: Duration,
+    minted: Mutex<Option<Minted>>,
+}
+
+#[derive(Clone, Debug)]
+struct Minted {
+    client: Client,
+    /// For what may take its time.
+    patient: ChunkStore,
+    /// For what a client waits for.
+    prompt: ChunkStore,
+    renew_at: UnixMillis,
+}
+
+impl Store {
+    pub(crate) fn new(settings: &JobtrackerSettings) -> Self {
+        let inner = Inner {
+            client: Client::new(settings.client),
+            keyring: settings.keyring.clone(),
+            master: settings.chunkmaster.clone(),
+            retry_for: settings.retry_for,
+            minted: Mutex::new(None),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// `host:port` of the chunk master.
+    pub(crate) fn master(&self) -> &str {
+        &self.inner.master
+    }
+
+    /// How long calls are retried.
+    pub(crate) fn retry_for(&self) -> Duration {
+        self.inner.retry_for
+    }
+
+    /// For calls that `ChunkStore` does not make.
+    pub(crate) fn client(&self) -> Client {
+        self.minted().client
+    }
+
+    /// A client that waits for a chunk master that restarts.
+    pub(crate) fn patient(&self) -> ChunkStore {
+        self.minted().patient
+    }
+
+    /// A client that soon says that the chunk master is away.
+    pub(crate) fn prompt(&self) -> ChunkStore {
+        self.minted().prompt
+    }
+
+    fn minted(&self) -> Minted {
+        let now = clock::wall();
+        let mut current = self.inner.minted.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.as_ref().filter(|minted| now < minted.renew_at) {
+            Some(minted) => minted.clone(),
+            None => current.insert(self.mint(now)).clone(),
+        }
+    }
+
+    fn mint(&self, now: UnixMillis) -> Minted {
+        let Inner { client, keyring, master, retry_for, .. } = &*self.inner;
+        let client = client.with_token(keyring.mint(&Capability {
+            subject: "jobtracker".to_owned(),
+            role: Role::Master,
+            prefixes: vec!["/".to_owned()],
+            rights: vec![Right::Read, Right::Write],
+            expires: now + TOKEN_LIFE,
+        }));
+        let store = |retry_for| {
+            let master = master.clone();
+            let rack = RackName::default_rack();
+            let settings = StoreSettings { master, host: None, rack, retry_for };
+            ChunkStore::new(client.clone(), settings)
+        };
+        Minted {
+            patient: store(*retry_for),
+            prompt: store((*retry_for).min(ADMISSION_RETRY_MAX)),
+            client: client.clone(),
+            renew_at: now + TOKEN_USE,
+        }
+    }
+}
+
+/// What the core is told of a failed call.
+pub(crate) fn outcome_of<T>(error: &StoreError) -> StoreOutcome<T> {
+    let reason = error.to_string();
+    match error.is_transient() {
+        true => StoreOutcome::Unavailable { reason },
+        false => StoreOutcome::Refused { reason },
+    }
+}

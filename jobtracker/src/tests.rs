@@ -1,0 +1,474 @@
+//! The JobTracker behind real HTTP and a real journal in a temporary folder, before a chunk master that
+//! knows a few files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use chunkstore_protocol::{
+    ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileKind, FileStatus, Locate, Located,
+    Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
+};
+use daemon::Shutdown;
+use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
+use mapreduce_protocol::{
+    AttemptId, AttemptList, AttemptResult, JobAccepted, JobCounters, JobList, JobSpec, JobState,
+    JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TrackerCommand, TrackerEvent,
+    TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+};
+use net::{
+    Access, CallError, Capability, Client, ClientSettings, Guard, Json, Keyring, Problem, Right,
+    Role, Routes, Secret,
+};
+use tokio::task::JoinHandle;
+
+use crate::{InitError, JobtrackerSettings, RunError, init, run};
+
+const ALL: Access = Access::Roles(&[Role::Master]);
+
+/// What the chunk master knows: files with their lengths, folders made, publications.
+#[derive(Debug, Default)]
+struct Files {
+    lengths: BTreeMap<StorePath, u64>,
+    folders: BTreeSet<StorePath>,
+    published: Vec<Publish>,
+}
+
+#[derive(Clone, Default)]
+struct Master(Arc<Mutex<Files>>);
+
+impl Master {
+    fn files(&self) -> std::sync::MutexGuard<'_, Files> {
+        self.0.lock().unwrap()
+    }
+
+    fn serve(&self, keyring: &Keyring) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let guard = Guard { keyring: keyring.clone(), anonymous: None };
+        let router = Routes::<Self>::new()
+            .route("/v1/cluster", ALL, get(cluster))
+            .route("/v1/files/stat", ALL, post(stat))
+            .route("/v1/files/locate", ALL, post(locate))
+            .route("/v1/files/mkdir", ALL, post(mkdir))
+            .route("/v1/files/delete", ALL, post(delete))
+            .route("/v1/files/publish", ALL, post(publish))
+            .into_router(self.clone(), guard);
+        tokio::spawn(net::serve(listener, router, std::future::pending()));
+        address
+    }
+}
+
+async fn cluster() -> Json<ClusterInfo> {
+    Json(ClusterInfo { cluster: "cluster-1".parse().unwrap(), epoch: Epoch(1) })
+}
+
+fn not_found(path: &StorePath) -> Problem {
+    Problem::new(404, "not-found", format!("no file {path}"))
+}
+
+async fn stat(
+    State(master): State<Master>,
+    Json(Stat { path }): Json<Stat>,
+) -> Result<Json<FileStatus>, Problem> {
+    let files = master.files();
+    let kind = match files.lengths.get(&path) {
+        Some(length) => FileKind::File {
+            length: *length,
+            replication: 1,
+            chunk_bytes: 1 << 20,
+            n_chunks: 1,
+            open: false,
+        },
+        None if files.folders.contains(&path) => FileKind::Folder,
+        None => return Err(not_found(&path)),
+    };
+    Ok(Json(FileStatus { path, modified: UnixMillis(0), kind }))
+}
+
+async fn locate(
+    State(master): State<Master>,
+    Json(Locate { path, .. }): Json<Locate>,
+) -> Result<Json<Located>, Problem> {
+    let length = *master.files().lengths.get(&path).ok_or_else(|| not_found(&path))?;
+    let server = ServerAddress {
+        host: "host-1".parse().unwrap(),
+        rack: RackName::default_rack(),
+        address: "127.0.0.1:1".to_owned(),
+    };
+    let chunk = ChunkLocation {
+        chunk: ChunkId(1),
+        version: Version(1),
+        offset: 0,
+        length,
+        servers: vec![server],
+        token: String::new(),
+    };
+    Ok(Json(Located { length, chunks: vec![chunk] }))
+}
+
+async fn mkdir(State(master): State<Master>, Json(Mkdir { path, .. }): Json<Mkdir>) -> Json<Done> {
+    master.files().folders.insert(path);
+    Json(Done {})
+}
+
+async fn delete(
+    State(master): State<Master>,
+    Json(Delete { path, .. }): Json<Delete>,
+) -> Result<Json<Done>, Problem> {
+    match master.files().folders.remove(&path) {
+        true => Ok(Json(Done {})),
+        false => Err(not_found(&path)),
+    }
+}
+
+async fn publish(State(master): State<Master>, Json(request): Json<Publish>) -> Json<Done> {
+    let mut files = master.files();
+    files.folders.remove(&request.staging);
+    files.folders.insert(request.target.clone());
+    files.published.push(request);
+    Json(Done {})
+}
+
+struct Cluster {
+    dir: tempfile::TempDir,
+    keyring: Keyring,
+    master: Master,
+    chunkmaster: String,
+    address: String,
+    shutdown: Shutdown,
+    daemon: JoinHandle<Result<(), RunError>>,
+    client: Client,
+    tracker: Client,
+}
+
+fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSettings {
+    JobtrackerSettings {
+        data_dir: dir.join("jobtracker"),
+        chunkmaster: chunkmaster.to_owned(),
+        heartbeat_interval: Duration::from_secs(20),
+        dead_after: Duration::from_secs(60),
+        max_attempts: 4,
+        locality_wait: Duration::from_secs(1),
+        split_bytes: 1 << 20,
+        reduce_slowstart: 0.05,
+        fetch_failures_max: 3,
+        finished_jobs_max: 10,
+        journal_segment_bytes: 2 << 20,
+        snapshot_after_segments: 1,
+        client: client_settings(),
+        retry_for: Duration::from_secs(10),
+        keyring: keyring.clone(),
+        anonymous: None,
+    }
+}
+
+fn client_settings() -> ClientSettings {
+    let (connect_timeout, request_timeout) = (Duration::from_secs(2), Duration::from_secs(30));
+    ClientSettings { connect_timeout, request_timeout }
+}
+
+fn start(settings: JobtrackerSettings) -> (String, Shutdown, JoinHandle<Result<(), RunError>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let shutdown = Shutdown::default();
+    (address, shutdown.clone(), tokio::spawn(run(settings, listener, shutdown)))
+}
+
+fn spec() -> JobSpec {
+    let job = r#"{"name": "count", "input": ["/in"], "output": "/out",
+        "program": {"builtin": {"name": "wordcount"}}}"#;
+    serde_json::from_str(job).unwrap()
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = Keyring::new(&Secret::random());
+        let master = Master::default();
+        master.files().lengths.insert("/in".parse().unwrap(), 1000);
+        let chunkmaster = master.serve(&keyring);
+        let settings = settings(dir.path(), &keyring, &chunkmaster);
+        assert_eq!(init(&settings).await.unwrap().as_str(), "cluster-1");
+        let (address, shutdown, daemon) = self::start(settings);
+        let client = |role| {
+            let capability = Capability {
+                subject: "somebody".to_owned(),
+                role,
+                prefixes: vec!["/in".to_owned(), "/out".to_owned()],
+                rights: vec![Right::Read, Right::Write],
+                expires: UnixMillis(u64::MAX),
+            };
+            Client::new(client_settings()).with_token(keyring.mint(&capability))
+        };
+        let (client, tracker) = (client(Role::User), client(Role::Tracker));
+        Self { dir, keyring, master, chunkmaster, address, shutdown, daemon, client, tracker }
+    }
+
+    async fn restart(&mut self) {
+        self.shutdown.trigger();
+        (&mut self.daemon).await.unwrap().unwrap();
+        let settings = settings(self.dir.path(), &self.keyring, &self.chunkmaster);
+        (self.address, self.shutdown, self.daemon) = start(settings);
+    }
+
+    async fn submit(&self, spec: &JobSpec, key: Option<&str>) -> Result<JobAccepted, CallError> {
+        let method = net::reqwest::Method::POST;
+        let mut request = self.client.request(method, &self.address, "/v1/jobs").json(spec);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        self.client.exchange(&self.address, request).await
+    }
+
+    async fn get<A: serde::de::DeserializeOwned>(&self, path: &str) -> Result<A, CallError> {
+        self.client.get(&self.address, path).await
+    }
+
+    /// Waits until `/metrics` has this line.
+    async fn metric(&self, line: &str) {
+        let waiting = clock::Stopwatch::start();
+        loop {
+            let method = net::reqwest::Method::GET;
+            let request = self.client.request(method, &self.address, "/metrics");
+            let response = self.client.send(&self.address, request).await.unwrap();
+            let text = response.text().await.unwrap();
+            if text.lines().any(|found| found == line) {
+                return;
+            }
+            assert!(waiting.elapsed() < Duration::from_secs(20), "no {line} in\n{text}");
+        }
+    }
+
+    async fn register(&self) -> Tracker<'_> {
+        let request = RegisterTracker {
+            protocol: PROTOCOL_VERSION,
+            cluster: None,
+            host: "host-1".parse().unwrap(),
+            rack: RackName::default_rack(),
+            address: "127.0.0.1:2".to_owned(),
+            incarnation: 1,
+            slots: 2,
+            running: Vec::new(),
+            map_outputs: Vec::new(),
+        };
+        let path = "/v1/trackers/register";
+        let registered = self.tracker.post(&self.address, path, &request).await.unwrap();
+        Tracker { cluster: self, registered, number: 0, done: 0, events: Vec::new() }
+    }
+}
+
+/// A TaskTracker whose attempts end when the test says so.
+struct Tracker<'a> {
+    cluster: &'a Cluster,
+    registered: TrackerRegistered,
+    number: u64,
+    done: u64,
+    events: Vec<Numbered<TrackerEvent>>,
+}
+
+impl Tracker<'_> {
+    fn message(&mut self) -> TrackerHeartbeat {
+        self.number += 1;
+        TrackerHeartbeat {
+            host: "host-1".parse().unwrap(),
+            epoch: self.registered.epoch,
+            session: self.registered.session,
+            number: HeartbeatNumber(self.number),
+            events: self.events.clone(),
+            commands_done: self.done,
+            running: Vec::new(),
+            map_event_cursors: BTreeMap::new(),
+        }
+    }
+
+    /// Heartbeats once, and says what it is to do.
+    async fn beat(&mut self) -> Vec<TrackerCommand> {
+        let message = self.message();
+        let (client, address) = (&self.cluster.tracker, &self.cluster.address);
+        let path = "/v1/trackers/heartbeat";
+        let reply: TrackerHeartbeatReply = client.post(address, path, &message).await.unwrap();
+        self.events.retain(|event| event.number > reply.events_received);
+        self.done = reply.commands.last().map_or(self.done, |last| last.number);
+        reply.commands.into_iter().map(|command| command.item).collect()
+    }
+
+    /// Heartbeats until it is to start an attempt.
+    async fn launched(&mut self) -> AttemptId {
+        loop {
+            for command in self.beat().await {
+                if let TrackerCommand::Launch(launch) = command {
+                    return launch.attempt;
+                }
+            }
+        }
+    }
+
+    fn succeed(&mut self, attempt: AttemptId, event: u64) {
+        let counters = BTreeMap::from([("task.records".to_owned(), 5)]);
+        let result = AttemptResult { digest: "d".to_owned(), counters };
+        let item = TrackerEvent::Succeeded { attempt, result };
+        self.events.push(Numbered { number: event, item });
+    }
+}
+
+fn kind(error: &CallError) -> (u16, String) {
+    let problem = error.problem().unwrap_or_else(|| panic!("no problem: {error}"));
+    (problem.status, problem.kind.clone())
+}
+
+#[tokio::test]
+async fn a_job_goes_from_submission_to_publication() {
+    let cluster = Cluster::start().await;
+    let job = cluster.submit(&spec(), None).await.unwrap();
+    assert_eq!(job.state, JobState::Prep);
+    let waits = format!("/v1/jobs/{}?wait_ms=30000", job.id);
+    let (ended, ()) = tokio::join!(cluster.get::<JobStatus>(&waits), async {
+        let mut tracker = cluster.register().await;
+        let map = tracker.launched().await;
+        tracker.succeed(map, 1);
+        let reduce = tracker.launched().await;
+        tracker.succeed(reduce, 2);
+        let purge = tracker.beat().await;
+        assert_eq!(purge, [TrackerCommand::Purge { job: job.id }]);
+    });
+    let status = ended.unwrap();
+    assert_eq!((status.state, status.input_bytes), (JobState::Succeeded, 1000));
+    assert_eq!((status.maps.succeeded, status.maps.node_local), (1, 1));
+    let published = cluster.master.files().published.clone();
+    assert_eq!(published[0].target.as_str(), "/out");
+    assert_eq!(published[0].winners[0].published, "part-r-00000");
+    let staging = format!("/.howdah/staging/{}", job.id);
+    assert_eq!(published[0].staging.as_str(), staging);
+    let counters: JobCounters =
+        cluster.get(&format!("/v1/jobs/{}/counters", job.id)).await.unwrap();
+    assert_eq!(counters.counters["task.records"], 10);
+    let attempts: AttemptList =
+        cluster.get(&format!("/v1/jobs/{}/attempts", job.id)).await.unwrap();
+    assert_eq!(attempts.attempts.len(), 2);
+    let jobs: JobList = cluster.get("/v1/jobs?limit=5").await.unwrap();
+    assert_eq!(jobs.jobs[0].id, job.id);
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_refused_with_its_type_and_leaves_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.master.files().folders.insert("/out/there".parse().unwrap());
+    let job = |change: fn(&mut JobSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        spec
+    };
+    for (spec, status, expected, needle) in [
+        (job(|it| it.input = vec!["/in/no".into()]), 404, "input-not-found", "/in/no"),
+        (job(|it| it.output = "/out/there".into()), 409, "output-exists", "/out/there exists"),
+        (job(|it| it.reduces = Some(0)), 400, "invalid-job", "at least one reduce"),
+        (job(|it| it.name = String::new()), 400, "invalid-job", "name"),
+        (job(|it| it.input = vec!["/else".into()]), 403, "forbidden", "/else"),
+        (job(|it| it.output = "/else".into()), 403, "forbidden", "write /else"),
+    ] {
+        let error = cluster.submit(&spec, None).await.unwrap_err();
+        assert_eq!(kind(&error), (status, expected.to_owned()), "{error}");
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+    let jobs: JobList = cluster.get("/v1/jobs").await.unwrap();
+    assert!(jobs.jobs.is_empty());
+    for (path, status) in [
+        ("/v1/jobs/job_20261122_0099", 404),
+        ("/v1/jobs/nonsense", 400),
+        ("/v1/jobs?limit=many", 400),
+        ("/v1/jobs/job_20261122_0099/attempts", 404),
+    ] {
+        let error = cluster.get::<JobStatus>(path).await.unwrap_err();
+        assert_eq!(kind(&error).0, status, "{path}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_job_and_a_restart_loses_none() {
+    let mut cluster = Cluster::start().await;
+    let job = cluster.submit(&spec(), Some("key-1")).await.unwrap();
+    let before: JobtrackerInfo = cluster.get("/v1/cluster").await.unwrap();
+    cluster.restart().await;
+    let info: JobtrackerInfo = cluster.get("/v1/cluster").await.unwrap();
+    assert_eq!((info.epoch, info.unfinished_jobs), (before.epoch.next(), 1));
+    let again = cluster.submit(&spec(), Some("key-1")).await.unwrap();
+    assert_eq!(again.id, job.id);
+    let other = JobSpec { name: "other".to_owned(), ..spec() };
+    let reused = cluster.submit(&other, Some("key-1")).await.unwrap_err();
+    assert_eq!(kind(&reused), (409, "key-reused".to_owned()));
+    let reserved = cluster.submit(&spec(), None).await.unwrap_err();
+    assert_eq!(kind(&reserved), (409, "output-exists".to_owned()));
+    let path = format!("/v1/jobs/{}/kill", job.id);
+    let killed: JobStatus = cluster.client.post(&cluster.address, &path, &()).await.unwrap();
+    assert_eq!(killed.state, JobState::Killed);
+    let twice = cluster.client.post::<_, JobStatus>(&cluster.address, &path, &()).await;
+    assert_eq!(kind(&twice.unwrap_err()), (409, "job-ended".to_owned()));
+}
+
+#[tokio::test]
+async fn an_old_terms_heartbeat_is_refused_and_roles_are_kept_apart() {
+    let mut cluster = Cluster::start().await;
+    let message = cluster.register().await.message();
+    cluster.restart().await;
+    let path = "/v1/trackers/heartbeat";
+    let call = |client: Client| {
+        let (address, message) = (cluster.address.clone(), message.clone());
+        async move {
+            let answer = client.post::<_, TrackerHeartbeatReply>(&address, path, &message).await;
+            kind(&answer.unwrap_err())
+        }
+    };
+    assert_eq!(call(cluster.tracker.clone()).await, (409, "not-registered".to_owned()));
+    assert_eq!(call(cluster.client.clone()).await, (403, "forbidden".to_owned()));
+}
+
+#[tokio::test]
+async fn a_broken_connection_takes_its_parked_heartbeat_with_it() {
+    let cluster = Cluster::start().await;
+    let mut tracker = cluster.register().await;
+    let message = tracker.message();
+    let (client, address) = (cluster.tracker.clone(), cluster.address.clone());
+    let parked = tokio::spawn(async move {
+        client.post::<_, TrackerHeartbeatReply>(&address, "/v1/trackers/heartbeat", &message).await
+    });
+    cluster.metric("howdah_jobtracker_heartbeats_parked 1").await;
+    parked.abort();
+    cluster.metric("howdah_jobtracker_heartbeats_parked 0").await;
+    let job = cluster.submit(&spec(), None).await.unwrap();
+    cluster.metric("howdah_jobtracker_jobs{state=\"running\"} 1").await;
+    let status: JobStatus = cluster.get(&format!("/v1/jobs/{}", job.id)).await.unwrap();
+    assert_eq!(status.maps.attempts, 0, "nobody would hear of it");
+    assert_eq!(tracker.launched().await.task.job, job.id);
+}
+
+#[tokio::test]
+async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
+    let cluster = Cluster::start().await;
+    let settings = |name: &str| {
+        let data_dir = cluster.dir.path().join(name);
+        let settings = settings(cluster.dir.path(), &cluster.keyring, &cluster.chunkmaster);
+        JobtrackerSettings { data_dir, ..settings }
+    };
+    let (_, _, daemon) = start(settings("empty"));
+    assert!(matches!(daemon.await.unwrap(), Err(RunError::Recover(_))));
+    let again = init(&settings("jobtracker")).await;
+    assert!(matches!(again, Err(InitError::Open(_))), "{again:?}");
+    let stranger = Routes::<()>::new().route(
+        "/v1/cluster",
+        ALL,
+        get(async || Json(ClusterInfo { cluster: "cluster-2".parse().unwrap(), epoch: Epoch(1) })),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let chunkmaster = listener.local_addr().unwrap().to_string();
+    let guard = Guard { keyring: cluster.keyring.clone(), anonymous: None };
+    tokio::spawn(net::serve(listener, stranger.into_router((), guard), std::future::pending()));
+    init(&settings("other")).await.unwrap();
+    let (_, _, daemon) = start(JobtrackerSettings { chunkmaster, ..settings("other") });
+    let error = daemon.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("cluster-1") && error.contains("cluster-2"), "{error}");
+}
