@@ -14,7 +14,7 @@ use crate::replica_stream::ReplicaStream;
 use crate::{ChunkStore, StoreError};
 
 /// Bytes of a file whose chunks are located by one call.
-const LOCATE_BYTES: u64 = 1 << 30;
+const LOCATE_BYTES: u64 = 256 << 20;
 /// Failures kept for the error message.
 const FAILURES_MAX: usize = 16;
 

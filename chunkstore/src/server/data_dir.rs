@@ -19,6 +19,7 @@ use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
 use chunkstore_protocol::Version;
 use ids::ClusterId;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
@@ -117,6 +118,25 @@ pub(super) enum OpenError {
     Footer(#[from] FooterError),
 }
 
+impl OpenError {
+    /// Whether the replica itself is bad, for good: then it may be set aside. A process that has too few
+    /// descriptors or rights, or a file of a later release, must not cost a replica.
+    pub(super) fn is_broken(&self) -> bool {
+        match self {
+            Self::Missing | Self::Footer(FooterError::NewerFormat { .. }) => false,
+            Self::Footer(_) => true,
+            Self::Io(error) => is_media_error(error),
+        }
+    }
+}
+
+/// Whether a read failed for what is on the disk.
+pub(super) fn is_media_error(error: &io::Error) -> bool {
+    let media = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || error.raw_os_error().is_some_and(|code| media.contains(&code))
+}
+
 /// A locked data folder.
 #[derive(Debug)]
 pub(super) struct DataDir {
@@ -204,14 +224,20 @@ impl DataDir {
                 fs::remove_file(path).map_err(io_error(path))?;
                 found.n_removed += 1;
             }
-            Some((replica, "chunk")) => match self.open_sealed(replica) {
-                Ok((_, footer)) => found.sealed.push((replica, footer.sealed())),
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "a chunk file is broken");
-                    self.set_aside(replica);
-                    found.n_bad += 1;
+            Some((replica, "chunk")) => {
+                match self.open_file(replica).and_then(|file| read_footer(&file, replica)) {
+                    Ok(footer) => found.sealed.push((replica, footer.sealed())),
+                    Err(error) if error.is_broken() => {
+                        tracing::error!(path = %path.display(), %error, "a chunk file is broken");
+                        self.set_aside(replica);
+                        found.n_bad += 1;
+                    }
+                    Err(OpenError::Io(error)) => return Err(io_error(path)(error)),
+                    Err(error) => {
+                        tracing::error!(path = %path.display(), %error, "a chunk file is not served");
+                    }
                 }
-            },
+            }
             Some((_, "bad")) => {
                 tracing::warn!(path = %path.display(), "a broken chunk file lies here, not served");
             }
@@ -222,20 +248,12 @@ impl DataDir {
         Ok(())
     }
 
-    /// Opens a sealed replica and reads its footer.
-    pub(super) fn open_sealed(&self, replica: ReplicaKey) -> Result<(File, Footer), OpenError> {
-        let file = match File::open(self.sealed_path(replica)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(OpenError::Missing);
-            }
-            Err(error) => return Err(OpenError::Io(error)),
-        };
-        let length = file.metadata().map_err(OpenError::Io)?.len();
-        let n = usize::try_from(length).unwrap_or(usize::MAX).min(FOOTER_BYTES_MAX);
-        let mut end = vec![0; n];
-        file.read_exact_at(&mut end, length - n as u64).map_err(OpenError::Io)?;
-        Ok((file, Footer::decode(replica, &end, length)?))
+    /// Opens a sealed replica's file.
+    pub(super) fn open_file(&self, replica: ReplicaKey) -> Result<File, OpenError> {
+        File::open(self.sealed_path(replica)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => OpenError::Missing,
+            _ => OpenError::Io(error),
+        })
     }
 
     /// Renames a replica that must not be served any more; best effort, as its disk may be failing.
@@ -290,6 +308,15 @@ impl DataDir {
     fn folder(&self, prefix: u8) -> PathBuf {
         self.root.join("chunks").join(format!("{prefix:02x}"))
     }
+}
+
+/// Reads the footer of a sealed replica from its file.
+pub(super) fn read_footer(file: &File, replica: ReplicaKey) -> Result<Footer, OpenError> {
+    let length = file.metadata().map_err(OpenError::Io)?.len();
+    let n = usize::try_from(length).unwrap_or(usize::MAX).min(FOOTER_BYTES_MAX);
+    let mut end = vec![0; n];
+    file.read_exact_at(&mut end, length - n as u64).map_err(OpenError::Io)?;
+    Ok(Footer::decode(replica, &end, length)?)
 }
 
 /// Makes a folder's entries durable.
@@ -406,6 +433,22 @@ mod tests {
         assert!(dir.root().join("chunks/00/notes.txt").exists());
         let again = dir.scan(Some(&cluster())).unwrap();
         assert_eq!((again.sealed.len(), again.n_removed, again.n_bad), (1, 0, 0));
+    }
+
+    #[test]
+    fn only_what_is_wrong_on_the_disk_costs_a_replica() {
+        for (error, broken) in [
+            (OpenError::Io(Errno::IO.into()), true),
+            (OpenError::Io(io::ErrorKind::UnexpectedEof.into()), true),
+            (OpenError::Footer(FooterError::Corrupt), true),
+            (OpenError::Io(Errno::MFILE.into()), false),
+            (OpenError::Io(Errno::ACCESS.into()), false),
+            (OpenError::Io(io::Error::other("task was cancelled")), false),
+            (OpenError::Footer(FooterError::NewerFormat { found: 2 }), false),
+            (OpenError::Missing, false),
+        ] {
+            assert_eq!(error.is_broken(), broken, "{error:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -18,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 use tokio::task::JoinHandle;
 
 use super::Server;
-use super::data_dir::{DataDir, OpenError};
+use super::data_dir::{OpenError, is_media_error, read_footer};
 use super::footer::Footer;
 use super::metrics;
 
@@ -49,6 +50,14 @@ pub(super) enum DownloadError {
         /// How.
         cause: Breakage,
     },
+    /// This process can't read it just now; the replica may be sound.
+    #[error("chunk {} can't be read here just now ({cause}): read it from another server", replica.chunk)]
+    Failed {
+        /// What was asked for.
+        replica: ReplicaKey,
+        /// Why.
+        cause: Breakage,
+    },
     /// As many reads as allowed are under way.
     #[error("{reads_max} reads are under way: try another server, or again in a moment")]
     TooMany {
@@ -57,7 +66,7 @@ pub(super) enum DownloadError {
     },
 }
 
-/// What is wrong with a replica on disk.
+/// What came in the way of reading a replica.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Breakage {
     /// Its file or footer.
@@ -74,6 +83,16 @@ pub(super) enum Breakage {
     },
 }
 
+impl Breakage {
+    fn is_of_the_replica(&self) -> bool {
+        match self {
+            Self::Open(error) => error.is_broken(),
+            Self::Read(error) => is_media_error(error),
+            Self::Block { .. } => true,
+        }
+    }
+}
+
 /// A read, answered.
 pub(super) struct Download {
     /// Offset of the first byte sent.
@@ -83,8 +102,8 @@ pub(super) struct Download {
     pub(super) body: Body,
 }
 
-/// Footers of the replicas read last, so that a read in pieces reads its footer once. Sealed replicas
-/// never change; [`Self::forget`] what is removed.
+/// Footers of the replicas read last, so that a read in pieces reads its footer once. A name may come to
+/// stand for another file, so that each is kept with its file's identity.
 #[derive(Debug, Default)]
 pub(super) struct Footers {
     cached: Mutex<Cached>,
@@ -92,23 +111,30 @@ pub(super) struct Footers {
 
 #[derive(Debug, Default)]
 struct Cached {
-    footers: BTreeMap<ReplicaKey, Arc<Footer>>,
+    footers: BTreeMap<ReplicaKey, (Identity, Arc<Footer>)>,
     oldest_first: VecDeque<ReplicaKey>,
 }
 
+/// Inode and change time: no two files of one name share both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, i64, i64);
+
 impl Footers {
-    /// Must be called before the replica's name can be used again.
+    /// Of a replica that is gone.
     pub(super) fn forget(&self, replica: ReplicaKey) {
         self.lock().footers.remove(&replica);
     }
 
-    fn find(&self, replica: ReplicaKey) -> Option<Arc<Footer>> {
-        self.lock().footers.get(&replica).cloned()
+    fn find(&self, replica: ReplicaKey, identity: Identity) -> Option<Arc<Footer>> {
+        let cached = self.lock();
+        let (known, footer) = cached.footers.get(&replica)?;
+        (*known == identity).then(|| Arc::clone(footer))
     }
 
-    fn keep(&self, footer: &Arc<Footer>) {
+    fn keep(&self, identity: Identity, footer: &Arc<Footer>) {
         let mut cached = self.lock();
-        if cached.footers.insert(footer.replica, Arc::clone(footer)).is_none() {
+        let entry = (identity, Arc::clone(footer));
+        if cached.footers.insert(footer.replica, entry).is_none() {
             cached.oldest_first.push_back(footer.replica);
         }
         while cached.oldest_first.len() > FOOTERS_MAX {
@@ -140,7 +166,7 @@ pub(super) async fn send(
     })?;
     let (file, footer) = match open(server, replica).await {
         Ok(opened) => opened,
-        Err(error) => return Err(broken(server, replica, error.into()).await),
+        Err(error) => return Err(give_up(server, replica, error.into()).await),
     };
     if offset > footer.length {
         return Err(DownloadError::BehindEnd { offset, length: footer.length });
@@ -153,14 +179,14 @@ pub(super) async fn send(
     let mut reading = Reading::new(Arc::clone(server), file, footer, range.clone(), permit);
     let first = match reading.next_batch().await {
         Ok(batch) => batch,
-        Err(cause) => return Err(broken(server, replica, cause).await),
+        Err(cause) => return Err(give_up(server, replica, cause).await),
     };
     let body = Body::from_stream(stream::unfold((first, reading), |(batch, mut reading)| async {
         let frame = batch?;
         metrics::observe_sent(frame.len() as u64);
         let next = match reading.next_batch().await {
             Ok(next) => next,
-            Err(cause) => return Some((Err(reading.broken(cause).await), (None, reading))),
+            Err(cause) => return Some((Err(reading.give_up(cause).await), (None, reading))),
         };
         Some((Ok::<_, DownloadError>(frame), (next, reading)))
     }));
@@ -174,30 +200,29 @@ async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Fo
 }
 
 fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
-    let (file, footer) = match server.footers.find(replica) {
-        Some(footer) => (open_again(&server.dir, replica)?, footer),
+    let file = server.dir.open_file(replica)?;
+    let metadata = file.metadata().map_err(OpenError::Io)?;
+    let identity = Identity(metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+    let footer = match server.footers.find(replica, identity) {
+        Some(footer) => footer,
         None => {
-            let (file, footer) = server.dir.open_sealed(replica)?;
-            let footer = Arc::new(footer);
-            server.footers.keep(&footer);
-            (file, footer)
+            let footer = Arc::new(read_footer(&file, replica)?);
+            server.footers.keep(identity, &footer);
+            footer
         }
     };
     fadvise(&file, 0, None, Advice::Sequential).map_err(|error| OpenError::Io(error.into()))?;
     Ok((file, footer))
 }
 
-fn open_again(dir: &DataDir, replica: ReplicaKey) -> Result<File, OpenError> {
-    File::open(dir.sealed_path(replica)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => OpenError::Missing,
-        _ => OpenError::Io(error),
-    })
-}
-
-/// Sets a broken replica aside and tells the master, through the core.
-async fn broken(server: &Arc<Server>, replica: ReplicaKey, cause: Breakage) -> DownloadError {
-    server.footers.forget(replica);
+/// If the replica is broken, sets it aside and tells the master, through the core.
+async fn give_up(server: &Arc<Server>, replica: ReplicaKey, cause: Breakage) -> DownloadError {
     let missing = matches!(cause, Breakage::Open(OpenError::Missing));
+    if !missing && !cause.is_of_the_replica() {
+        tracing::error!(chunk = %replica.chunk, %cause, "a replica can't be read just now");
+        return DownloadError::Failed { replica, cause };
+    }
+    server.footers.forget(replica);
     if !missing {
         tracing::error!(chunk = %replica.chunk, %cause, "a replica is broken: reported as lost");
         metrics::observe_broken();
@@ -275,8 +300,8 @@ impl Reading {
             Some(tokio::task::spawn_blocking(move || read_batch(&file, &footer, from, n as usize)));
     }
 
-    async fn broken(&self, cause: Breakage) -> DownloadError {
-        broken(&self.server, self.footer.replica, cause).await
+    async fn give_up(&self, cause: Breakage) -> DownloadError {
+        give_up(&self.server, self.footer.replica, cause).await
     }
 }
 

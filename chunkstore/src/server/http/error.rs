@@ -70,6 +70,7 @@ pub(super) fn problem_of_download(error: &DownloadError) -> Problem {
         DownloadError::Unknown(_) => (404, ProblemKind::UnknownChunk),
         DownloadError::BehindEnd { .. } => (400, ProblemKind::InvalidRequest),
         DownloadError::Broken { .. } => (500, ProblemKind::ChecksumMismatch),
+        DownloadError::Failed { .. } => (500, ProblemKind::Internal),
         DownloadError::TooMany { .. } => (503, ProblemKind::Unavailable),
     };
     problem(status, kind, error)
