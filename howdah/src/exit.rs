@@ -93,12 +93,48 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<Early>() {
         return Some(EARLY);
     }
-    match cause.downcast_ref::<CallError>()? {
-        CallError::Connect { .. } | CallError::TimedOut { .. } | CallError::Broken { .. } => {
-            Some(NO_CONNECTION)
-        }
-        CallError::Problem { .. } | CallError::Decode { .. } => Some(REFUSED),
+    if let Some(error) = cause.downcast_ref::<CallError>() {
+        return Some(code_of_call(error));
     }
+    own_folder_refused(cause).then_some(EARLY)
+}
+
+fn code_of_call(error: &CallError) -> u8 {
+    match error {
+        CallError::Connect { .. } | CallError::TimedOut { .. } | CallError::Broken { .. } => {
+            NO_CONNECTION
+        }
+        CallError::Problem { .. } | CallError::Decode { .. } => REFUSED,
+    }
+}
+
+/// Whether a daemon could not start because of its own folder: in use, never initialised, unreadable.
+fn own_folder_refused(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use chunkstore::{master, server};
+    if let Some(error) = cause.downcast_ref() {
+        return matches!(
+            error,
+            master::RunError::Recover(_) | master::RunError::NotInitialised { .. }
+        );
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return matches!(
+            error,
+            jobtracker::RunError::Recover(_) | jobtracker::RunError::NotInitialized { .. }
+        );
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return matches!(error, server::RunError::DataDir(_));
+    }
+    if let Some(error) = cause.downcast_ref() {
+        return matches!(
+            error,
+            tasktracker::RunError::Folder(_) | tasktracker::RunError::Recover { .. }
+        );
+    }
+    let opened = cause.downcast_ref().map(|error| matches!(error, master::InitError::Open(_)));
+    let joined = cause.downcast_ref().map(|error| matches!(error, jobtracker::InitError::Open(_)));
+    opened.or(joined).unwrap_or(false)
 }
 
 #[cfg(test)]

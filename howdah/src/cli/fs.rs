@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use chunkstore_client::{ChunkStore, StoreError};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Format, Global, print_json, quiet_if_closed, runtime};
 use crate::copy;
-use crate::exit::early;
+use crate::exit::{OrEarly, early};
 use crate::session::Session;
 
 /// Entries of one folder that `ls` prints at most.
@@ -27,23 +27,21 @@ pub(crate) struct FsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Copy local files and folders into the chunk store: put LOCAL... PATH
+    /// Copy local files and folders into the chunk store
+    #[command(override_usage = "howdah fs put [OPTIONS] LOCAL... PATH")]
     Put {
-        /// What to copy; folders with all that is in them
-        #[arg(required = true, value_name = "LOCAL")]
-        from: Vec<PathBuf>,
-        /// The new file or folder; an existing folder gets it inside
-        #[arg(value_name = "PATH")]
-        to: StorePath,
+        /// What to copy, folders with all that is in them; and, last, the new file or folder, or an
+        /// existing folder that gets it inside
+        #[arg(required = true, value_name = "LOCAL... PATH")]
+        paths: Vec<PathBuf>,
     },
-    /// Copy files and folders out of the chunk store: get PATH... LOCAL
+    /// Copy files and folders out of the chunk store
+    #[command(override_usage = "howdah fs get [OPTIONS] PATH... LOCAL")]
     Get {
-        /// What to copy; folders with all that is in them
-        #[arg(required = true, value_name = "PATH")]
-        from: Vec<StorePath>,
-        /// The new file or folder; an existing folder gets it inside
-        #[arg(value_name = "LOCAL")]
-        to: PathBuf,
+        /// What to copy, folders with all that is in them; and, last, the new local file or folder, or
+        /// an existing folder that gets it inside
+        #[arg(required = true, value_name = "PATH... LOCAL")]
+        paths: Vec<PathBuf>,
     },
     /// Write files to standard output
     Cat {
@@ -93,30 +91,29 @@ enum Action {
 pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
     let session = Session::open(global.client_config()?)?;
     let format = global.format;
-    if let Action::Put { from, .. } = &args.action {
-        check_sources(from)?;
-    }
     runtime::on_this_thread(async {
-        let store = session.store().await?;
         match args.action {
-            Action::Put { from, to } => copy::put(&store, &from, &to).await,
-            Action::Get { from, to } => copy::get(&store, &from, &to).await,
-            Action::Cat { paths } => cat(&store, &paths).await,
-            Action::Ls { paths } => list(&store, &paths, format).await,
+            // What is wrong with local paths is said before the cluster is asked.
+            Action::Put { paths } => Copy::put(&paths)?.run(&session.store().await?).await,
+            Action::Get { paths } => Copy::get(&paths)?.run(&session.store().await?).await,
+            Action::Cat { paths } => cat(&session.store().await?, &paths).await,
+            Action::Ls { paths } => list(&session.store().await?, &paths, format).await,
             Action::Mkdir { paths, parents } => {
+                let store = session.store().await?;
                 for path in &paths {
                     store.mkdir(path, parents).await.with_context(|| shown("make", path))?;
                 }
                 Ok(())
             }
-            Action::Mv { from, to } => rename(&store, &from, &to).await,
+            Action::Mv { from, to } => rename(&session.store().await?, &from, &to).await,
             Action::Rm { paths, recursive } => {
+                let store = session.store().await?;
                 for path in &paths {
                     store.delete(path, recursive).await.with_context(|| shown("remove", path))?;
                 }
                 Ok(())
             }
-            Action::Stat { path } => show(&store.stat(&path).await?, format),
+            Action::Stat { path } => show(&session.store().await?.stat(&path).await?, format),
         }
     })
 }
@@ -125,13 +122,48 @@ fn shown(verb: &str, path: &StorePath) -> String {
     format!("cannot {verb} {path}")
 }
 
-/// What can't be read here needs no cluster to say so.
-fn check_sources(sources: &[PathBuf]) -> anyhow::Result<()> {
-    for source in sources {
-        let found = std::fs::metadata(source).map(drop);
-        found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
+/// A copy with its paths told apart. One list on the command line, since options may stand between.
+enum Copy {
+    Put { from: Vec<PathBuf>, to: StorePath },
+    Get { from: Vec<StorePath>, to: PathBuf },
+}
+
+impl Copy {
+    fn put(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let (to, from) = last_and_others(paths, "fs put LOCAL... PATH")?;
+        for source in from {
+            let found = std::fs::metadata(source).map(drop);
+            found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
+        }
+        Ok(Self::Put { from: from.to_vec(), to: store_path(to)? })
     }
-    Ok(())
+
+    fn get(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let (to, from) = last_and_others(paths, "fs get PATH... LOCAL")?;
+        let from = from.iter().map(|path| store_path(path)).collect::<Result<_, _>>()?;
+        Ok(Self::Get { from, to: to.clone() })
+    }
+
+    async fn run(self, store: &ChunkStore) -> anyhow::Result<()> {
+        match self {
+            Self::Put { from, to } => copy::put(store, &from, &to).await,
+            Self::Get { from, to } => copy::get(store, &from, &to).await,
+        }
+    }
+}
+
+fn last_and_others<'a>(
+    paths: &'a [PathBuf],
+    usage: &str,
+) -> anyhow::Result<(&'a PathBuf, &'a [PathBuf])> {
+    match paths.split_last() {
+        Some((last, others)) if !others.is_empty() => Ok((last, others)),
+        _ => Err(early(anyhow!("a copy needs two paths at least: howdah {usage}"))),
+    }
+}
+
+fn store_path(path: &Path) -> anyhow::Result<StorePath> {
+    path.to_string_lossy().parse::<StorePath>().or_early()
 }
 
 async fn cat(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
