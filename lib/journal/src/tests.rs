@@ -87,6 +87,11 @@ impl Open {
         Self::on(Arc::new(RealDisk), dir)
     }
 
+    /// Without real syncs, of which a thousand take their time.
+    fn quickly(dir: &Path) -> Result<Self, OpenError> {
+        Self::on(JudgedDisk::new(|_, _| Verdict::Go), dir)
+    }
+
     /// Appends and flushes one record of each of these lengths.
     fn append(&mut self, lens: &[usize]) {
         for &len in lens {
@@ -122,7 +127,8 @@ enum Verdict {
 
 type Judge = Box<dyn FnMut(&str, &Path) -> Verdict + Send>;
 
-/// A disk whose operations ("reserve", "write", "sync", …) are judged before they are done.
+/// A disk whose operations ("reserve", "write", "sync", …) are judged before they are done. A sync is
+/// only judged: no power is lost here (but in `power`).
 #[derive(Clone)]
 struct JudgedDisk(Arc<Mutex<Judge>>);
 
@@ -162,8 +168,7 @@ impl Disk for JudgedDisk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.judge("sync folder", folder)?;
-        RealDisk.sync_folder(folder)
+        self.judge("sync folder", folder)
     }
 }
 
@@ -188,8 +193,7 @@ impl DiskFile for JudgedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.judge("sync", &self.1)?;
-        self.2.sync()
+        self.0.judge("sync", &self.1)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use super::*;
 
-const LENS: [usize; 5] = [1400, 30, 700, 1, 900];
+/// Such that segments end within batches.
+const LENS: [usize; 5] = [1100, 30, 700, 1, 300];
 
 /// What a life came to before its crash.
 #[derive(Default)]
@@ -39,7 +40,7 @@ pub(super) fn live(disk: &Arc<dyn Disk>, dir: &Path, life: &mut Life) -> Option<
 }
 
 pub(super) fn check_after(dir: &Path, life: &Life, at: &str) {
-    match Open::really(dir) {
+    match Open::quickly(dir) {
         Ok(mut open) => {
             let found = last(&open).0;
             let range = life.acknowledged..=life.submitted;

@@ -7,9 +7,11 @@ use crate::{recover, snapshot};
 
 /// Two segments, the newest ending in a record whose last sector is zero but for the end mark.
 const LENS: [usize; 6] = [1500, 1200, 600, 700, 9, 1014];
+/// The same, its last frame ending with a sector.
+const LENS_OF_SECTORS: [usize; 6] = [1500, 1200, 600, 700, 9, 1264];
 
-fn journal_with_two_segments(dir: &Path) -> u64 {
-    journal_of(dir, &LENS);
+fn journal_with_two_segments(dir: &Path, lens: &[usize]) -> u64 {
+    journal_of(dir, lens);
     let listing = crate::folder::list(dir).unwrap();
     assert_eq!(listing.segments.len(), 2, "{listing:?}");
     listing.segments[1]
@@ -34,11 +36,15 @@ fn every_flip(path: &Path, refuses: impl Fn(Vec<u8>) -> Result<(), OpenError>) {
 
 #[test]
 fn every_flipped_bit_of_a_segment_is_found_and_located() {
-    let dir = tempfile::tempdir().unwrap();
-    let newest = journal_with_two_segments(dir.path());
-    for (first, is_newest) in [(1, false), (newest, true)] {
-        let path = segment_path(dir.path(), first);
-        every_flip(&path, |image| recover::check_segment(image, &path, first, is_newest).map(drop));
+    for lens in [LENS, LENS_OF_SECTORS] {
+        let dir = tempfile::tempdir().unwrap();
+        let newest = journal_with_two_segments(dir.path(), &lens);
+        for (first, is_newest) in [(1, false), (newest, true)] {
+            let path = segment_path(dir.path(), first);
+            every_flip(&path, |image| {
+                recover::check_segment(image, &path, first, is_newest).map(drop)
+            });
+        }
     }
 }
 
@@ -65,7 +71,7 @@ fn a_snapshot_cut_off_anywhere_is_refused() {
 #[test]
 fn a_refused_start_changes_nothing_and_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let newest = journal_with_two_segments(dir.path());
+    let newest = journal_with_two_segments(dir.path(), &LENS);
     let path = segment_path(dir.path(), newest);
     let image = std::fs::read(&path).unwrap();
     for bit in (0..image.len() * 8).step_by(509) {

@@ -24,9 +24,11 @@ struct Power {
 }
 
 /// What survives of that which was not synced.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Luck {
     Nothing,
+    /// That names are gone, but no new ones.
+    Removals,
     /// All names.
     Names,
     /// All names, and of each file's unsynced part the sectors of its first half.
@@ -43,8 +45,11 @@ impl PoweredDisk {
     /// What the next start finds, in a folder of its own.
     fn survivors(&self, luck: Luck, into: &Path) {
         let power = self.0.lock().unwrap();
-        let names = if luck == Luck::Nothing { &power.synced_names } else { &power.names };
+        let names = if luck <= Luck::Removals { &power.synced_names } else { &power.names };
         for (path, file) in names {
+            if luck == Luck::Removals && power.names.get(path) != Some(file) {
+                continue;
+            }
             let mut bytes = power.synced.get(file).cloned().unwrap_or_default();
             let now = power.names.iter().find(|(_, named)| *named == file);
             if let (Luck::HalfOfTheBytes, Some((path, _))) = (luck, now) {
@@ -136,7 +141,7 @@ fn a_power_loss_at_any_operation_loses_nothing_acknowledged() {
         let mut life = Life::default();
         let disk: Arc<dyn Disk> = Arc::new(powered.clone());
         let _lost = live(&disk, dir.path(), &mut life);
-        for luck in [Luck::Nothing, Luck::Names, Luck::HalfOfTheBytes] {
+        for luck in [Luck::Nothing, Luck::Removals, Luck::Names, Luck::HalfOfTheBytes] {
             let after = tempfile::tempdir().unwrap();
             powered.survivors(luck, after.path());
             check_after(after.path(), &life, &format!("lost at {fails_at}, survives: {luck:?}"));

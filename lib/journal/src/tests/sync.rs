@@ -56,6 +56,7 @@ fn nothing_is_acknowledged_after_a_failed_sync_and_it_is_not_tried_again() {
         journal_of(dir.path(), &[1]);
         let tried = Arc::new(Mutex::new(0));
         let counter = tried.clone();
+        let (proceed, go_on) = sync_channel::<()>(1);
         let disk = JudgedDisk::new(move |operation, path| {
             if operation != failing || !is_called(path, "journal-") {
                 return Verdict::Go;
@@ -63,12 +64,19 @@ fn nothing_is_acknowledged_after_a_failed_sync_and_it_is_not_tried_again() {
             let mut tried = counter.lock().unwrap();
             *tried += 1;
             // The first is the repair at the start, the second the first record.
-            if *tried > 2 { Verdict::Fail(io::ErrorKind::Other) } else { Verdict::Go }
+            if *tried <= 2 {
+                return Verdict::Go;
+            }
+            let _more_is_queued = go_on.recv_timeout(DEADLINE);
+            Verdict::Fail(io::ErrorKind::Other)
         });
         let mut open = Open::on(disk, dir.path()).unwrap();
         open.append(&[10]);
         open.synced();
-        open.append(&[20, 20]);
+        for _ in 0..3 {
+            open.append(&[20, 20]);
+        }
+        proceed.send(()).unwrap();
         match open.next_word() {
             Durability::Failed(error) => {
                 let text = error.to_string();
