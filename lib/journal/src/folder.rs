@@ -97,12 +97,12 @@ impl Lock {
                 return Err(FileError { action: "lock", file: path, source }.into());
             }
         }
+        // Always of one length, so that nothing need be cut off.
         let text = format!(
-            "howdah journal lock, format {}\n{}\n",
+            "howdah journal lock, format {}\n{:010}\n",
             crate::FORMAT_VERSION,
             std::process::id()
         );
-        file.set_len(0).context("write", &path)?;
         file.write_all(text.as_bytes()).context("write", &path)?;
         Ok(Self { _file: file })
     }
@@ -111,5 +111,5 @@ impl Lock {
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let _best_effort = file.take(256).read_to_string(&mut text);
-    text.lines().nth(1).unwrap_or("unknown").to_owned()
+    text.lines().nth(1).map_or("unknown", |pid| pid.trim_start_matches('0')).to_owned()
 }

@@ -33,6 +33,15 @@ pub(crate) struct Part {
     pub(crate) frames: Vec<u8>,
 }
 
+/// What the thread does next.
+enum Turn {
+    Command(Command),
+    /// No command yet, but a segment to be filled.
+    Idle,
+    /// The handle is gone.
+    Over,
+}
+
 /// The next segment.
 enum Next {
     /// Its preparation failed; the handle asks when to try again.
@@ -73,11 +82,12 @@ impl Writer {
 
     /// Works until the handle is gone or a write fails.
     pub(crate) fn run(mut self, commands: &Receiver<Command>, mut on_durable: OnDurable) {
-        while let Some(command) = self.next_command(commands) {
-            match command {
-                None => self.fill_on(),
-                Some(Command::Prepare) => self.retry_filling(),
-                Some(Command::Write(batch)) => match self.commit(batch, commands) {
+        loop {
+            match self.next_turn(commands) {
+                Turn::Over => break,
+                Turn::Idle => self.fill_on(),
+                Turn::Command(Command::Prepare) => self.retry_filling(),
+                Turn::Command(Command::Write(batch)) => match self.commit(batch, commands) {
                     Ok(last) => on_durable(Durability::Synced(Sequence(last))),
                     Err(error) => {
                         self.shared.set_failed();
@@ -92,16 +102,14 @@ impl Writer {
         }
     }
 
-    /// The next command; `Some(None)` where there is none yet, but a segment to be filled meanwhile.
-    #[expect(clippy::option_option, reason = "ended, idle and busy are three answers")]
-    fn next_command(&self, commands: &Receiver<Command>) -> Option<Option<Command>> {
+    fn next_turn(&self, commands: &Receiver<Command>) -> Turn {
         if !matches!(self.next, Next::Filling(_)) {
-            return commands.recv().ok().map(Some);
+            return commands.recv().map_or(Turn::Over, Turn::Command);
         }
         match commands.try_recv() {
-            Ok(command) => Some(Some(command)),
-            Err(TryRecvError::Empty) => Some(None),
-            Err(TryRecvError::Disconnected) => None,
+            Ok(command) => Turn::Command(command),
+            Err(TryRecvError::Empty) => Turn::Idle,
+            Err(TryRecvError::Disconnected) => Turn::Over,
         }
     }
 
