@@ -55,7 +55,7 @@ fn attach(
         listen(reader, &events);
         std::process::exit(TRACKER_GONE);
     })?;
-    Ok((Channel { stream: Arc::new(Mutex::new(stream)) }, description, received))
+    Ok((Channel::on(stream), description, received))
 }
 
 /// Passes map events on until the channel closes.
@@ -92,6 +92,11 @@ fn read_message(reader: &mut impl Read) -> io::Result<Option<ToTask>> {
 }
 
 impl Channel {
+    /// Speaks on `stream`.
+    pub(crate) fn on(stream: UnixStream) -> Self {
+        Self { stream: Arc::new(Mutex::new(stream)) }
+    }
+
     /// How far the task is, 0 to 1.
     pub(crate) fn progress(&self, progress: f32) {
         self.say(&FromTask::Progress { progress });

@@ -5,7 +5,7 @@
 //! split gives the same spills.
 
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mapreduce_protocol::{Failure, TaskSettings};
 
@@ -103,12 +103,8 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
     }
 
     /// Writes the map output file; the buffer goes there directly if nothing was spilled.
-    pub(crate) fn finish(
-        mut self,
-        output: PathBuf,
-        counters: &mut Counters,
-    ) -> Result<Run, Failure> {
-        let mut writer = RunWriter::create(&output, self.n_partitions, true)?;
+    pub(crate) fn finish(mut self, output: &Path, counters: &mut Counters) -> Result<Run, Failure> {
+        let mut writer = RunWriter::create(output, self.n_partitions, true)?;
         if self.spills.is_empty() {
             self.buffer.write_sorted(&mut writer)?;
             self.spills.count_written(writer.records());

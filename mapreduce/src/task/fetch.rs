@@ -185,7 +185,7 @@ async fn receive(
                 let message = format!("{address} does not have it");
                 Happened::Failed { attempt: *attempt, message }
             }
-            Some(length) if settings.budget.take(length) => match body.into_memory(length).await {
+            Some(length) if settings.budget.take(length) => match body.segment(length).await {
                 Ok(bytes) => Happened::Arrived { attempt: *attempt, source: Source::Memory(bytes) },
                 Err(message) => {
                     settings.budget.give_back(length);
@@ -196,7 +196,7 @@ async fn receive(
                 static NUMBER: AtomicU32 = AtomicU32::new(0);
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                 let path = settings.folder.join(format!("fetched-{number:06}"));
-                let source = fetch_body::into_file(&mut body, length, &path).await?;
+                let source = fetch_body::segment_in_file(&mut body, length, &path).await?;
                 Happened::Arrived { attempt: *attempt, source }
             }
         };
@@ -207,3 +207,7 @@ async fn receive(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -53,7 +53,7 @@ impl Body {
     }
 
     /// A whole segment in memory.
-    pub(super) async fn into_memory(&mut self, length: u64) -> Result<Bytes, String> {
+    pub(super) async fn segment(&mut self, length: u64) -> Result<Bytes, String> {
         let length = usize::try_from(length).map_err(|_| self.broken("its length"))?;
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
@@ -112,7 +112,11 @@ fn stalled(address: &str) -> String {
 }
 
 /// A whole segment in a file that has no name any more.
-pub(super) async fn into_file(body: &mut Body, length: u64, path: &Path) -> Result<Source, String> {
+pub(super) async fn segment_in_file(
+    body: &mut Body,
+    length: u64,
+    path: &Path,
+) -> Result<Source, String> {
     let disk = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut file = File::create_new(path).map_err(disk)?;
     // Its room is free again when the last reader is done, or the task ends.

@@ -12,7 +12,7 @@ use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sort_buffer::SortBuffer;
 use super::storage::Input;
-use super::text_output::TextOutput;
+use super::text_output::{TextOutput, TextSink};
 use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
 
 /// Records between two looks at the clock.
@@ -81,7 +81,7 @@ where
     };
     let mut collector = Collector::new(buffer, &to);
     drive(&mut mapper, &mut collector, Collector::take_failure, task)?;
-    let run = collector.finish(task.map_output.to_owned(), &mut task.counters)?;
+    let run = collector.finish(task.map_output, &mut task.counters)?;
     Ok(run.digest)
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn to_text<M: Mapper>(
     task: &mut MapTask<'_>,
 ) -> Result<String, Failure> {
     let mut sink = output.sink::<M::Key, M::Value>();
-    drive(&mut mapper, &mut sink, |sink| sink.take_failure(), task)?;
+    drive(&mut mapper, &mut sink, TextSink::take_failure, task)?;
     output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
 }
 

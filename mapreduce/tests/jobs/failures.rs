@@ -1,0 +1,147 @@
+//! Bad jobs and broken author's code: a typed failure with a sentence that names the thing, and nothing
+//! left behind.
+
+use crate::local::{Folder, Shape, local_job, run, wordcount};
+use mapreduce::{Bytes, HashPartitioner, Identity, Job, Key, Partitioner, Text, run_local};
+use mapreduce_protocol::{Failure, FailureKind};
+
+fn folder() -> Folder {
+    Folder::with(&[b"one\ntwo\nboom\nthree\n".repeat(50)])
+}
+
+fn failure_of(job: &Job, shape: &Shape, sequential: bool) -> Failure {
+    run(job, "native", &folder(), shape, sequential).unwrap_err()
+}
+
+/// Runtime and oracle fail alike.
+fn check(job: &Job, kind: &FailureKind, needle: &str) {
+    for sequential in [false, true] {
+        let failure = failure_of(job, &Shape::default(), sequential);
+        assert_eq!(&failure.kind, kind, "{}", failure.message);
+        assert!(failure.message.contains(needle), "{}", failure.message);
+    }
+}
+
+#[test]
+fn errors_of_the_authors_code_name_themselves() {
+    let map: Job = Job::map::<Bytes, u64>(|line, _| match line.value {
+        b"boom" => Err("the line says boom".into()),
+        _ => Ok(()),
+    })
+    .into();
+    check(&map, &FailureKind::UserCode, "the line says boom");
+    let reduce: Job = Job::map::<Bytes, u64>(|line, out| {
+        out.emit(line.value, 1);
+        Ok(())
+    })
+    .reduce::<Bytes, ()>(|key, _, _| {
+        str::from_utf8(key)?.parse::<u64>()?;
+        Ok(())
+    })
+    .into();
+    check(&reduce, &FailureKind::UserCode, "invalid digit");
+}
+
+/// Chooses a partition that does not exist.
+struct Outside;
+
+impl<K: Key> Partitioner<K> for Outside {
+    fn partition(&self, _: K::Ref<'_>, _: &[u8], n_partitions: u32) -> u32 {
+        n_partitions
+    }
+}
+
+#[test]
+fn a_partition_that_does_not_exist_is_refused() {
+    let job = Job::map::<Bytes, u64>(|line, out| {
+        out.emit(line.value, 1);
+        Ok(())
+    });
+    let plain: Job = job.partitioner(Outside).into();
+    check(&plain, &FailureKind::UserCode, "2 of 2");
+    let combining: Job = Job::map::<Bytes, u64>(|line, out| {
+        out.emit(line.value, 1);
+        Ok(())
+    })
+    .combine(|a, b, one| one.set(a + b))
+    .partitioner(Outside)
+    .into();
+    check(&combining, &FailureKind::UserCode, "2 of 2");
+}
+
+#[test]
+fn a_combiner_that_sets_nothing_is_refused() {
+    let job: Job = Job::map::<Bytes, Text>(|line, out| {
+        out.emit(line.value, "x");
+        Ok(())
+    })
+    .combine(|_, _, _| ())
+    .reducer(Identity::default)
+    .partitioner(HashPartitioner)
+    .into();
+    let failure = failure_of(&job, &Shape::default(), false);
+    assert_eq!(failure.kind, FailureKind::UserCode);
+    assert!(failure.message.contains("set no value"), "{}", failure.message);
+}
+
+#[test]
+fn a_panic_of_the_authors_code_fails_the_job() {
+    let job: Job = Job::map::<Bytes, u64>(|_, _| panic!("as the test wants")).into();
+    let failure = failure_of(&job, &Shape::default(), false);
+    assert!(matches!(failure.kind, FailureKind::Crashed { .. }), "{}", failure.message);
+}
+
+#[test]
+fn an_output_that_exists_is_left_alone() {
+    let folder = folder();
+    std::fs::create_dir(folder.output()).unwrap();
+    std::fs::write(folder.output().join("precious"), "x").unwrap();
+    let local = local_job("wordcount", Default::default(), &folder, &Shape::default(), false);
+    let failure = run_local(&wordcount(), &local).outcome.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::OutputUnavailable);
+    assert!(failure.message.contains("exists"), "{}", failure.message);
+    assert_eq!(std::fs::read(folder.output().join("precious")).unwrap(), b"x");
+}
+
+#[test]
+fn missing_input_and_reduces_are_named() {
+    let folder = folder();
+    let mut local = local_job("wordcount", Default::default(), &folder, &Shape::default(), false);
+    local.spec.input = vec!["/no/such/input".to_owned()];
+    let failure = run_local(&wordcount(), &local).outcome.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InputUnavailable);
+    assert!(failure.message.contains("/no/such/input"), "{}", failure.message);
+    let none = Shape { reduces: 0, ..Shape::default() };
+    for name in ["wordcount", "native"] {
+        let failure = run(&wordcount(), name, &folder, &none, false).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::BadJob);
+        assert!(failure.message.contains("reduce"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn hidden_files_and_inner_folders_are_no_input() {
+    let folder = Folder::with(&[b"a b a\n".to_vec()]);
+    for name in ["_SUCCESS", ".hidden"] {
+        std::fs::write(folder.input().join(name), "hidden\n").unwrap();
+    }
+    std::fs::create_dir(folder.input().join("inner")).unwrap();
+    let one = Shape { reduces: 1, ..Shape::default() };
+    for sequential in [false, true] {
+        let ran = run(&wordcount(), "wordcount", &folder, &one, sequential).unwrap();
+        assert_eq!(ran.parts["part-r-00000"], b"a\t2\nb\t1\n");
+    }
+}
+
+#[test]
+fn folders_above_the_output_appear_with_it_and_only_with_it() {
+    let folder = folder();
+    let mut local = local_job("wordcount", Default::default(), &folder, &Shape::default(), false);
+    let deep = folder.path().join("a/b/out");
+    local.spec.output = deep.to_str().unwrap().to_owned();
+    let failing: Job = Job::map::<Bytes, u64>(|_, _| Err("no".into())).into();
+    run_local(&failing, &local).outcome.unwrap_err();
+    assert!(!folder.path().join("a").exists());
+    run_local(&wordcount(), &local).outcome.unwrap();
+    assert!(deep.join("_SUCCESS").exists());
+}

@@ -1,0 +1,8 @@
+//! Whole jobs through the public API.
+
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+mod failures;
+mod keys;
+mod local;
+mod oracle;

@@ -1,0 +1,282 @@
+//! The task runtime against the sequential oracle: whatever the sizes of buffers, splits and merges, both
+//! give the same bytes.
+
+use crate::local::{Folder, Shape, run, wordcount};
+use mapreduce::{
+    Bytes, Combined, Combiner, Job, Mapper, Output, Partitioner, Record, Text, UserError, words,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Writes `key<TAB>values joined by blanks`: shows the order of values.
+fn listing() -> Job {
+    Job::map::<Bytes, Text>(|line, out| {
+        for (n, word) in words(line.value).enumerate() {
+            out.emit(word, &format!("{}.{n}", line.offset));
+        }
+        Ok(())
+    })
+    .reduce::<Bytes, Text>(|word, places, out| {
+        let mut list = String::new();
+        while let Some(place) = places.next() {
+            list.push_str(place);
+            list.push(' ');
+        }
+        out.emit(word, list.trim_end());
+        Ok(())
+    })
+    .into()
+}
+
+/// Joins two values: associative, but not commutative, and its values grow.
+struct Join;
+
+impl Combiner for Join {
+    type Key = Bytes;
+    type Value = Text;
+
+    fn combine(
+        &mut self,
+        _: &[u8],
+        left: &str,
+        right: &str,
+        out: &mut Combined<'_, Text>,
+    ) -> Result<(), UserError> {
+        out.set(&format!("{left} {right}"));
+        Ok(())
+    }
+}
+
+/// [`listing`] with a combiner.
+fn joined_listing() -> Job {
+    Job::map::<Bytes, Text>(|line, out| {
+        for (n, word) in words(line.value).enumerate() {
+            out.emit(word, &format!("{}.{n}", line.offset));
+        }
+        Ok(())
+    })
+    .combiner(|| Join)
+    .reduce::<Bytes, Text>(|word, places, out| {
+        let mut list = String::new();
+        while let Some(place) = places.next() {
+            list.push_str(place);
+            list.push(' ');
+        }
+        out.emit(word, list.trim_end());
+        Ok(())
+    })
+    .into()
+}
+
+/// Keys of two parts, of which the first may hold any byte; sums signed numbers.
+struct Pairs;
+
+impl Mapper for Pairs {
+    type Key = (Bytes, i64);
+    type Value = (i64, ());
+
+    fn map(
+        &mut self,
+        line: Record<'_>,
+        out: &mut Output<'_, (Bytes, i64), (i64, ())>,
+    ) -> Result<(), UserError> {
+        let middle = line.value.len() / 2;
+        let number = line.value.len() as i64 - 7;
+        out.emit((&line.value[..middle], number), (-number, ()));
+        out.count("pairs", "LINES", 1);
+        Ok(())
+    }
+}
+
+/// Everything below partition 2, whatever the key.
+struct Crowded;
+
+impl Partitioner<(Bytes, i64)> for Crowded {
+    fn partition(&self, (_, number): (&[u8], i64), _: &[u8], n_partitions: u32) -> u32 {
+        u32::from(number % 2 != 0).min(n_partitions - 1)
+    }
+}
+
+fn pairs() -> Job {
+    Job::new(|| Pairs)
+        .combine(|(left, ()), (right, ()), one| one.set((left + right, ())))
+        .reduce::<(Bytes, i64), i64>(|key, numbers, out| {
+            let mut sum = 0;
+            while let Some((number, ())) = numbers.next() {
+                sum += number;
+            }
+            out.emit(key, sum);
+            Ok(())
+        })
+        .partitioner(Crowded)
+        .into()
+}
+
+/// Lines of few distinct bytes: repeated words, blanks, CR, LF, NUL and high bytes.
+fn data() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        6 => Just(b'a'), 3 => Just(b'b'), 4 => Just(b' '), 3 => Just(b'\n'), 1 => Just(b'\r'),
+        1 => Just(b'\t'), 1 => Just(0_u8), 1 => Just(0xff_u8), 1 => any::<u8>(),
+    ];
+    vec(byte, 0..400)
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    (1..700_u64, 60..3000_u64, 1..2000_u64, 2..5_u32, 1..6_u32, 1..4_u32).prop_map(
+        |(split, sort_buffer, fetch_buffer, merge_factor, reduces, parallelism)| Shape {
+            split_bytes: split,
+            sort_buffer_bytes: sort_buffer,
+            fetch_buffer_bytes: fetch_buffer,
+            merge_factor,
+            reduces,
+            parallelism,
+        },
+    )
+}
+
+fn check(job: &Job, builtin: Option<&str>, files: &[Vec<u8>], shape: &Shape) {
+    let folder = Folder::with(files);
+    let name = builtin.unwrap_or("native");
+    let sequential = run(job, name, &folder, shape, true).unwrap();
+    let parallel = run(job, name, &folder, shape, false).unwrap();
+    assert_eq!(sequential.parts, parallel.parts);
+    for counter in ["task.MAP_INPUT_RECORDS", "task.REDUCE_INPUT_GROUPS", "pairs.LINES"] {
+        assert_eq!(
+            sequential.counters.get(counter).or(Some(&0)).copied().unwrap_or(0),
+            parallel.counters.get(counter).copied().unwrap_or(0),
+            "{counter}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn counting_words(files in vec(data(), 0..4), shape in shape()) {
+        check(&wordcount(), Some("wordcount"), &files, &shape);
+    }
+
+    #[test]
+    fn values_come_in_the_order_of_the_input(files in vec(data(), 1..3), shape in shape()) {
+        check(&listing(), None, &files, &shape);
+    }
+
+    #[test]
+    fn combined_values_stay_in_that_order(files in vec(data(), 1..3), shape in shape()) {
+        check(&joined_listing(), None, &files, &shape);
+    }
+
+    #[test]
+    fn pairs_as_keys_in_few_partitions(files in vec(data(), 1..3), shape in shape()) {
+        check(&pairs(), None, &files, &shape);
+    }
+
+    #[test]
+    fn sorting_keeps_equal_lines(files in vec(data(), 1..3), shape in shape()) {
+        let job = mapreduce::builtin("sort", &Default::default()).unwrap();
+        check(&job, Some("sort"), &files, &shape);
+    }
+}
+
+#[test]
+fn lines_longer_than_splits_blocks_and_buffers() {
+    let mut long = vec![b'x'; 900_000];
+    long.extend_from_slice(b" x\nshort x\r\n");
+    long.extend(vec![b'y'; 300_000]);
+    let shape = Shape { split_bytes: 100_000, sort_buffer_bytes: 1000, ..Shape::default() };
+    check(&listing(), None, &[long.clone(), b"x".to_vec()], &shape);
+    check(&wordcount(), Some("wordcount"), &[long], &shape);
+}
+
+#[test]
+fn one_key_for_all_and_a_key_for_each() {
+    let shape = Shape { sort_buffer_bytes: 2000, merge_factor: 2, ..Shape::default() };
+    check(&listing(), None, &["same\n".repeat(3000).into_bytes()], &shape);
+    let distinct: String = (0..3000).map(|n| format!("word-with-a-long-name-{n}\n")).collect();
+    check(&wordcount(), Some("wordcount"), &[distinct.clone().into_bytes()], &shape);
+    check(&listing(), None, &[distinct.into_bytes()], &shape);
+}
+
+/// Counts how often it is set up and finished, and how many lines come between.
+#[derive(Default)]
+struct Lifecycle {
+    set_up: bool,
+    lines: u64,
+}
+
+impl Mapper for Lifecycle {
+    type Key = Text;
+    type Value = u64;
+
+    fn setup(&mut self, out: &mut Output<'_, Text, u64>) -> Result<(), UserError> {
+        self.set_up = true;
+        out.emit("set up", 1);
+        Ok(())
+    }
+
+    fn map(&mut self, _: Record<'_>, _: &mut Output<'_, Text, u64>) -> Result<(), UserError> {
+        assert!(self.set_up);
+        self.lines += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<'_, Text, u64>) -> Result<(), UserError> {
+        out.emit("lines", self.lines);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_mapper_is_set_up_and_finished_once_for_each_split() {
+    let job: Job = Job::new(Lifecycle::default)
+        .reduce::<Text, u64>(|what, counts, out| {
+            out.emit(what, counts.sum());
+            Ok(())
+        })
+        .into();
+    let folder = Folder::with(&[b"a\nb\nc\nd\n".to_vec(), b"e\n".to_vec()]);
+    let shape = Shape { split_bytes: 4, reduces: 1, ..Shape::default() };
+    let parallel = run(&job, "native", &folder, &shape, false).unwrap();
+    assert_eq!(parallel.parts["part-r-00000"], b"lines\t5\nset up\t3\n");
+    let sequential = run(&job, "native", &folder, &shape, true).unwrap();
+    assert_eq!(sequential.parts["part-r-00000"], b"lines\t5\nset up\t1\n");
+}
+
+#[test]
+fn map_only_programs_keep_the_order_of_lines() {
+    let text = b"one\ntwo\r\n\nno end".to_vec();
+    let folder = Folder::with(&[text]);
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    let identity = mapreduce::builtin("identity", &Default::default()).unwrap();
+    let result = run(&identity, "identity", &folder, &shape, false).unwrap();
+    assert_eq!(result.parts["part-m-00000"], b"one\ntwo\n\nno end\n");
+    let args = [("pattern".to_owned(), "^(?-u:.)*o".to_owned())].into();
+    let grep = mapreduce::builtin("grep", &args).unwrap();
+    let result = crate::local::run_with_args(&grep, "grep", args, &folder, &shape, false).unwrap();
+    assert_eq!(result.parts["part-m-00000"], b"one\ntwo\nno end\n");
+}
+
+#[test]
+fn spills_depend_on_bytes_alone() {
+    let text: String = (0..20_000).map(|n| format!("w{} ", n * 7919 % 4001)).collect();
+    let folder = Folder::with(&[text.into_bytes()]);
+    for job in [listing(), wordcount()] {
+        let name = if job.has_reducer() { "native" } else { "identity" };
+        let spilled = |parallelism, sort_buffer_bytes| {
+            let shape =
+                Shape { split_bytes: 30_000, parallelism, sort_buffer_bytes, ..Shape::default() };
+            run(&job, name, &folder, &shape, false).unwrap().counters
+        };
+        let small = spilled(1, 20_000);
+        assert_eq!(small, spilled(3, 20_000), "whatever the threads");
+        assert_eq!(small, spilled(1, 20_000), "and again");
+        let output =
+            |counters: &std::collections::BTreeMap<String, u64>| counters["task.SPILLED_RECORDS"];
+        assert!(output(&small) > output(&spilled(1, 10_000_000)), "less memory, more spills");
+    }
+}
