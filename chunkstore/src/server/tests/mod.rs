@@ -3,6 +3,7 @@
 
 mod fake_master;
 mod files;
+mod real_master;
 mod transfers;
 
 use std::net::TcpListener;

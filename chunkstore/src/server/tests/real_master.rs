@@ -1,0 +1,176 @@
+//! Chunkservers and client with the real chunk master: that the three agree on what they say.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunkstore_client::{ChunkStore, CreateOptions, StoreError, StoreSettings};
+use chunkstore_protocol::{StorePath, Winner};
+use daemon::Shutdown;
+use ids::{RackName, UnixMillis};
+use net::{Capability, Client, Keyring, Right, Role, Secret};
+use tokio::task::JoinHandle;
+
+use super::{bytes, client_settings, until};
+use crate::master::{self, MasterSettings};
+use crate::server::{self, ServerSettings};
+
+const SEGMENT: u64 = 2 << 20;
+
+struct RealCluster {
+    keyring: Keyring,
+    address: String,
+    master_dir: tempfile::TempDir,
+    master: Option<(Shutdown, JoinHandle<Result<(), master::RunError>>)>,
+    server_dirs: Vec<tempfile::TempDir>,
+}
+
+impl RealCluster {
+    fn start(n_servers: usize) -> Self {
+        let master_dir = tempfile::tempdir().unwrap();
+        master::init(master_dir.path(), SEGMENT).unwrap();
+        let mut cluster = Self {
+            keyring: Keyring::new(&Secret::random()),
+            address: "127.0.0.1:0".into(),
+            master_dir,
+            master: None,
+            server_dirs: (0..n_servers).map(|_| tempfile::tempdir().unwrap()).collect(),
+        };
+        cluster.start_master();
+        for (n, dir) in cluster.server_dirs.iter().enumerate() {
+            cluster.start_server(n + 1, dir.path());
+        }
+        cluster
+    }
+
+    fn start_master(&mut self) {
+        let listener = TcpListener::bind(&self.address).unwrap();
+        self.address = listener.local_addr().unwrap().to_string();
+        let settings = MasterSettings {
+            data_dir: self.master_dir.path().to_owned(),
+            replication: 2,
+            chunk_bytes: 1 << 20,
+            heartbeat_interval: Duration::from_millis(50),
+            dead_after: Duration::from_secs(60),
+            lease: Duration::from_secs(60),
+            journal_segment_bytes: SEGMENT,
+            snapshot_after_segments: 2,
+            keyring: self.keyring.clone(),
+            anonymous_loopback: false,
+        };
+        let shutdown = Shutdown::default();
+        let task = tokio::spawn(master::run(settings, listener, shutdown.clone()));
+        self.master = Some((shutdown, task));
+    }
+
+    async fn stop_master(&mut self) {
+        let (shutdown, task) = self.master.take().unwrap();
+        shutdown.trigger();
+        task.await.unwrap().unwrap();
+    }
+
+    fn start_server(&self, n: usize, dir: &Path) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = ServerSettings {
+            host: format!("host-{n}").parse().unwrap(),
+            rack: RackName::default_rack(),
+            address: listener.local_addr().unwrap().to_string(),
+            data_dir: dir.to_owned(),
+            reserve_bytes: 0,
+            master: self.address.clone(),
+            keyring: self.keyring.clone(),
+            client: client_settings(),
+        };
+        tokio::spawn(server::run(settings, listener, Shutdown::default()));
+    }
+
+    fn store(&self) -> ChunkStore {
+        let token = self.keyring.mint(&Capability {
+            subject: "tester".into(),
+            role: Role::User,
+            prefixes: vec!["/".into()],
+            rights: vec![Right::Read, Right::Write],
+            expires: UnixMillis(u64::MAX),
+        });
+        let settings = StoreSettings {
+            master: self.address.clone(),
+            host: Some("host-1".parse().unwrap()),
+            rack: RackName::default_rack(),
+            retry_for: Duration::from_secs(20),
+        };
+        ChunkStore::new(Client::new(client_settings()).with_token(token), settings)
+    }
+
+    fn n_chunk_files(&self) -> usize {
+        let folders = self
+            .server_dirs
+            .iter()
+            .flat_map(|dir| std::fs::read_dir(dir.path().join("chunks")).into_iter().flatten());
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        files.filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "chunk").count()
+    }
+}
+
+fn path(text: &str) -> StorePath {
+    text.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_written_across_a_restart_of_the_master_and_read_and_deleted_after_it() {
+    let mut cluster = RealCluster::start(2);
+    let store = cluster.store();
+    let data = bytes(5_500_000);
+    let options = CreateOptions { parents: true, ..CreateOptions::default() };
+    let mut writer = store.create(&path("/in/f"), options).await.unwrap();
+    writer.write(Bytes::copy_from_slice(&data[..2_500_000])).await.unwrap();
+    cluster.stop_master().await;
+    let rest = Bytes::copy_from_slice(&data[2_500_000..]);
+    let writing = tokio::spawn(async move {
+        writer.write(rest).await?;
+        writer.close().await
+    });
+    cluster.start_master();
+    let status = writing.await.unwrap().unwrap();
+    assert_eq!(status.path, path("/in/f"));
+    assert_eq!(cluster.n_chunk_files(), 12, "six chunks, two replicas each");
+    let read = store.read_all(&path("/in/f"), 1 << 30).await.unwrap();
+    assert!(read == data);
+    store.delete(&path("/in"), true).await.unwrap();
+    assert!(matches!(store.open(&path("/in/f")).await, Err(StoreError::NotFound { .. })));
+    until("the chunks are deleted from the disks", || cluster.n_chunk_files() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_calls_about_names_do_what_they_say() {
+    let cluster = RealCluster::start(2);
+    let store = cluster.store();
+    let options = CreateOptions::default();
+    store.mkdir(&path("/staging/job"), true).await.unwrap();
+    for name in ["a", "b", "c"] {
+        let to = path("/staging/job").join(name).unwrap();
+        store.write_all(&to, name.as_bytes().to_vec(), options).await.unwrap();
+    }
+    let page = store.list(&path("/staging/job"), None, 2).await.unwrap();
+    assert_eq!((page.entries.len(), page.next.is_some()), (2, true));
+    assert_eq!(store.list_all(&path("/staging/job"), 3).await.unwrap().len(), 3);
+    let too_much = store.list_all(&path("/staging/job"), 2).await;
+    assert!(matches!(too_much, Err(StoreError::TooMuch { limit: 2, .. })));
+    let winner = |staged: &str, published: &str| Winner {
+        staged: staged.to_owned(),
+        published: published.to_owned(),
+    };
+    let winners = [winner("a", "part-r-00000"), winner("c", "part-r-00001")];
+    let (staging, out) = (path("/staging/job"), path("/out/x"));
+    store.publish(&staging, &winners, &out, "_SUCCESS").await.unwrap();
+    assert!(!store.exists(&staging).await.unwrap());
+    assert_eq!(store.read_all(&path("/out/x/part-r-00001"), 10).await.unwrap(), b"c");
+    assert!(store.read_all(&path("/out/x/_SUCCESS"), 10).await.unwrap().is_empty());
+    store.rename(&out, &path("/out/y")).await.unwrap();
+    let taken = store.write_all(&path("/out/y/_SUCCESS"), vec![], options).await;
+    assert!(matches!(taken, Err(StoreError::AlreadyExists { .. })));
+    let full = store.delete(&path("/out"), false).await;
+    assert!(matches!(full, Err(StoreError::FolderNotEmpty { .. })));
+    let orphan = store.write_all(&path("/no/such/folder"), vec![1], options).await;
+    assert!(matches!(orphan, Err(StoreError::NotFound { .. })), "{orphan:?}");
+}
