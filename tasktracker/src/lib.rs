@@ -20,6 +20,7 @@ mod programs;
 mod run;
 mod settings;
 mod shuffle_server;
+mod vfork;
 
 pub use folder::FolderError;
 pub use jobtracker::RefusedError;

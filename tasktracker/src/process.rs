@@ -4,16 +4,22 @@
 //! All children are spawned from one thread that lives as long as the [`Spawner`]: the parent-death
 //! signal fires when the *thread* that spawned ends, and no task outlives its TaskTracker.
 
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use tokio::sync::oneshot;
+
+use crate::vfork::{self, Start};
 
 /// The descriptor under which a child finds its channel.
 pub(crate) const CHANNEL_FD: i32 = 3;
@@ -22,7 +28,7 @@ pub(crate) const CHANNEL_FD: i32 = 3;
 /// recognizes left-over ones by.
 pub(crate) const FOLDER_VARIABLE: &str = "HOWDAH_ATTEMPT_FOLDER";
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What to run.
 #[derive(Debug)]
@@ -63,6 +69,18 @@ impl Killer {
         }
     }
 
+    /// Blocks until the process ends, then kills what is left of its group.
+    fn wait(&self) -> io::Result<ExitStatus> {
+        let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(self.pid), exited) {}
+        let mut reaped = self.lock();
+        kill_group(self.pid);
+        let status = rustix::process::waitpid(Some(self.pid), WaitOptions::empty())?;
+        *reaped = true;
+        let (_, status) = status.ok_or(io::ErrorKind::NotFound)?;
+        Ok(ExitStatus::from_raw(status.as_raw()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,19 +110,15 @@ impl Spawner {
     /// its children.
     pub(crate) fn start() -> io::Result<Self> {
         close_all_on_exec()?;
-        // Held for ever, so that no descriptor of the standard library's own can be number 3 in a child
-        // that is being started, where it is replaced.
-        let placeholder = std::fs::File::open("/dev/null")?;
-        let placeholder = rustix::io::fcntl_dupfd_cloexec(&placeholder, CHANNEL_FD)?;
+        let null = File::open("/dev/null")?;
         let (requests, incoming) = mpsc::channel::<Request>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for Request { executable, reply } in incoming {
-                // Nobody waits for it any more: dropping the process kills it below.
-                if let Err(Ok(process)) = reply.send(spawn(&executable)) {
+                // Nobody waits for it any more.
+                if let Err(Ok(process)) = reply.send(spawn(&executable, &null)) {
                     process.killer.kill();
                 }
             }
-            drop(placeholder);
         })?;
         Ok(Self { requests })
     }
@@ -121,83 +135,49 @@ impl Spawner {
     }
 }
 
-fn spawn(executable: &Executable) -> io::Result<Process> {
+fn spawn(executable: &Executable, null: &File) -> io::Result<Process> {
     let (channel, childs_end) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
     let (log, log_writer) = io::pipe()?;
-    let mut command = Command::new(&executable.path);
-    command
-        .args(&executable.arguments)
-        .current_dir(&executable.folder)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("LANG", "C.UTF-8")
-        .env("HOME", &executable.folder)
-        .env("TMPDIR", &executable.folder)
-        .env(FOLDER_VARIABLE, &executable.folder)
-        .envs(executable.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(log_writer.try_clone()?)
-        .stderr(log_writer)
-        .process_group(0);
-    die_with_parent(&mut command, childs_end.into());
-    let child = command.spawn()?;
-    drop(command);
-    let pid = Pid::from_child(&child);
+    let pid = vfork::start(&Start {
+        path: &executable.path,
+        arguments: &executable.arguments,
+        environment: environment(executable)?,
+        folder: &executable.folder,
+        stdin: null.as_fd(),
+        stdout: log_writer.as_fd(),
+        channel: childs_end.as_fd(),
+        channel_number: CHANNEL_FD,
+    })?;
     let killer = Killer { pid, reaped: Arc::new(Mutex::new(false)) };
-    let exit = wait_on_thread(child, &killer)?;
+    let exit = wait_on_thread(&killer)?;
     Ok(Process { channel, log, exit, killer })
 }
 
-/// Makes the child put its end of the channel under [`CHANNEL_FD`] and die with the calling thread.
-fn die_with_parent(command: &mut Command, channel: OwnedFd) {
-    let parent = rustix::process::getpid();
-    let prepare = move || {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        if rustix::process::getppid() != Some(parent) {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if channel.as_raw_fd() == CHANNEL_FD {
-            rustix::io::fcntl_setfd(&channel, rustix::io::FdFlags::empty())?;
-            return Ok(());
-        }
-        // SAFETY: number 3 is an open descriptor of this process image alone (the spawner's
-        // placeholder or whatever took the number before it); nothing of the child uses it before
-        // exec. It is forgotten below, so it is not closed by its owner here.
-        let mut target = std::mem::ManuallyDrop::new(unsafe {
-            <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(CHANNEL_FD)
-        });
-        rustix::io::dup2(&channel, &mut target)?;
-        Ok(())
-    };
-    // SAFETY: between fork and exec the closure makes system calls only (prctl, getppid, fcntl or
-    // dup2): no allocation, no lock.
-    unsafe { command.pre_exec(prepare) };
+fn environment(executable: &Executable) -> io::Result<Vec<CString>> {
+    let folder = executable.folder.as_os_str().as_bytes();
+    let mut variables = vec![vfork::c_string(PATH)?, vfork::c_string("LANG=C.UTF-8")?];
+    for name in ["HOME", "TMPDIR", FOLDER_VARIABLE] {
+        variables.push(vfork::c_string([name.as_bytes(), b"=", folder].concat())?);
+    }
+    for (name, value) in &executable.environment {
+        variables.push(vfork::c_string(format!("{name}={value}"))?);
+    }
+    Ok(variables)
 }
 
 /// Waits for the child on a thread of its own; its group is killed before the child's id is free again.
-fn wait_on_thread(mut child: Child, killer: &Killer) -> io::Result<oneshot::Receiver<ExitStatus>> {
+fn wait_on_thread(killer: &Killer) -> io::Result<oneshot::Receiver<ExitStatus>> {
     let (done, exit) = oneshot::channel();
     let waiting = killer.clone();
-    let wait = move || {
-        let options =
-            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
-        while let Err(rustix::io::Errno::INTR) =
-            rustix::process::waitid(rustix::process::WaitId::Pid(waiting.pid), options)
-        {}
-        let mut reaped = waiting.lock();
-        kill_group(waiting.pid);
-        let status = child.wait();
-        *reaped = true;
-        drop(reaped);
-        match status {
-            // The receiver is gone only if the daemon is ending.
-            Ok(status) => drop(done.send(status)),
-            Err(error) => tracing::error!(%error, "a child could not be waited for"),
-        }
+    let wait = move || match waiting.wait() {
+        // The receiver is gone only if the daemon is ending.
+        Ok(status) => drop(done.send(status)),
+        Err(error) => tracing::error!(%error, "a child could not be waited for"),
     };
     if let Err(error) = std::thread::Builder::new().name("waiter".to_owned()).spawn(wait) {
         killer.kill();
+        killer.wait()?;
         return Err(error);
     }
     Ok(exit)
@@ -246,7 +226,6 @@ pub(crate) fn kill_strays(folder: &Path) -> usize {
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
 
@@ -308,6 +287,19 @@ mod tests {
             assert!(log.lines().any(|found| found == line), "no {line} in {log}");
         }
         assert!(!log.contains("CARGO"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_child_ignores_and_blocks_no_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let arguments = vec!["/proc/self/status".to_owned()];
+        let cat = Executable { path: "/bin/cat".into(), arguments, ..shell("", folder.path()) };
+        let status = log_to_its_end(spawner.spawn(cat).await.unwrap().log).await;
+        for signals in ["SigBlk", "SigIgn", "SigCgt"] {
+            let none = format!("{signals}:\t0000000000000000");
+            assert!(status.lines().any(|line| line == none), "{status}");
+        }
     }
 
     #[tokio::test]

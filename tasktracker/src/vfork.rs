@@ -1,0 +1,185 @@
+//! How a child comes to run: `clone` as `vfork` does it, then `exec`. The calling thread stands still
+//! until the child has another program, and no page of this process is copied: with `fork`, which the
+//! standard library falls back to as soon as a child must prepare itself, a start costs milliseconds that
+//! grow with the tracker's memory. (glibc's `posix_spawn` works the same way, but knows no parent-death
+//! signal.)
+//!
+//! All the system calls between `clone` and `exec` are in [`in_child`]. Called by `process` alone.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::ptr;
+
+use rustix::process::Pid;
+
+/// More than [`in_child`] and `exec` need.
+const STACK_BYTES: usize = 64 << 10;
+
+/// What a child gets.
+pub(crate) struct Start<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) arguments: &'a [String],
+    /// `NAME=value`.
+    pub(crate) environment: Vec<CString>,
+    pub(crate) folder: &'a Path,
+    pub(crate) stdin: BorrowedFd<'a>,
+    /// Also standard error.
+    pub(crate) stdout: BorrowedFd<'a>,
+    /// The descriptor that it finds under the number `channel_number`.
+    pub(crate) channel: BorrowedFd<'a>,
+    pub(crate) channel_number: c_int,
+}
+
+/// What [`in_child`] reads, made before: it may not allocate.
+struct Plan {
+    parent: libc::pid_t,
+    path: CString,
+    folder: CString,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    stdin: c_int,
+    stdout: c_int,
+    channel: c_int,
+    channel_number: c_int,
+    /// Why the program could not be started; read by the parent when the child has ended.
+    errno: c_int,
+}
+
+/// A NUL-terminated copy.
+///
+/// # Errors
+/// When the text holds a NUL.
+pub(crate) fn c_string(text: impl AsRef<[u8]>) -> io::Result<CString> {
+    CString::new(text.as_ref()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain(std::iter::once(ptr::null())).collect()
+}
+
+/// Starts a child in a process group of its own, which is killed when the calling thread ends. All
+/// signals are as they are by default. It runs the program when this returns.
+///
+/// # Errors
+/// When the program can't be executed, or the system has no room for a process.
+pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
+    let path = c_string(child.path.as_os_str().as_bytes())?;
+    let mut arguments = vec![path.clone()];
+    for argument in child.arguments {
+        arguments.push(c_string(argument)?);
+    }
+    let mut plan = Plan {
+        parent: rustix::process::getpid().as_raw_nonzero().get(),
+        path,
+        folder: c_string(child.folder.as_os_str().as_bytes())?,
+        arguments: pointers(&arguments),
+        environment: pointers(&child.environment),
+        stdin: child.stdin.as_raw_fd(),
+        stdout: child.stdout.as_raw_fd(),
+        channel: child.channel.as_raw_fd(),
+        channel_number: child.channel_number,
+        errno: 0,
+    };
+    let mut stack = vec![0_u8; STACK_BYTES];
+    let pid = with_signals_blocked(|| {
+        // SAFETY: the stack is ours and large enough, and its upper end is aligned for all targets. With
+        // CLONE_VFORK this thread goes on only when the child has called exec or ended, so `plan`, what
+        // it points to, and the stack live long enough and are not touched by two at once. The child
+        // runs `in_child` alone, which only makes system calls.
+        unsafe {
+            let end = stack.as_mut_ptr().add(STACK_BYTES);
+            let end = end.sub(end.align_offset(64).wrapping_neg() & 63).cast::<c_void>();
+            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+            libc::clone(in_child, end, flags, ptr::from_mut(&mut plan).cast())
+        }
+    })?;
+    // SAFETY: the child has written it, if at all, before this thread went on.
+    let errno = unsafe { ptr::read_volatile(&raw const plan.errno) };
+    let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
+    if errno != 0 {
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    Ok(pid)
+}
+
+/// Calls `clone` while no signal can be delivered to this thread, or to the child before it has reset
+/// the handlers that it shares this memory with.
+fn with_signals_blocked(clone: impl FnOnce() -> c_int) -> io::Result<c_int> {
+    // SAFETY: both sets are plain data that the calls below fill.
+    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: the sets live for the whole call, and only this thread's mask is changed.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+    }
+    let pid = clone();
+    let failed = (pid < 0).then(io::Error::last_os_error);
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) };
+    failed.map_or(Ok(pid), Err)
+}
+
+/// The child, until it is another program. It shares all memory with the parent: no allocation, no
+/// lock, no panic, only system calls on what `plan` holds.
+extern "C" fn in_child(plan: *mut c_void) -> c_int {
+    // SAFETY: `start` passes its plan and stands still while this runs.
+    unsafe {
+        let plan = &mut *plan.cast::<Plan>();
+        if become_program(plan) != 0 {
+            ptr::write_volatile(&raw mut plan.errno, *libc::__errno_location());
+        }
+        libc::_exit(127)
+    }
+}
+
+/// Returns only if it fails, with `errno` set.
+///
+/// # Safety
+/// Only in the child of `start`, with its plan.
+unsafe fn become_program(plan: &Plan) -> c_int {
+    // SAFETY: plain system calls; pointers are to NUL-terminated strings and NULL-terminated lists that
+    // `start` keeps alive.
+    unsafe {
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
+            || libc::getppid() != plan.parent
+            || libc::setpgid(0, 0) != 0
+            || libc::dup2(plan.stdin, 0) < 0
+            || libc::dup2(plan.stdout, 1) < 0
+            || libc::dup2(plan.stdout, 2) < 0
+            || place(plan.channel, plan.channel_number) < 0
+            || libc::chdir(plan.folder.as_ptr()) != 0
+        {
+            return -1;
+        }
+        // Before they can be delivered: a handler would run in the parent's memory. SIGKILL, SIGSTOP
+        // and two of glibc's own can't be set, and have no handler.
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        let path: &CStr = &plan.path;
+        libc::execve(path.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr())
+    }
+}
+
+/// Puts a descriptor under a number, open over exec.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn place(descriptor: c_int, number: c_int) -> c_int {
+    // SAFETY: system calls on numbers of the child's own table.
+    unsafe {
+        if descriptor == number {
+            libc::fcntl(descriptor, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(descriptor, number)
+        }
+    }
+}
