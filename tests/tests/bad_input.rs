@@ -119,10 +119,13 @@ fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
     let file = folder.path().join("job.yaml");
     fs::write(&file, job("", WORDCOUNT)).unwrap();
     let (config, file) = (config.to_str().unwrap(), file.to_str().unwrap());
-    for args in [["job", "submit", file], ["job", "status", "job_20200101_0001"], ["fs", "ls", "/"]]
-    {
+    for (args, nobody) in [
+        (["job", "submit", file], &jobtracker),
+        (["job", "status", "job_20200101_0001"], &jobtracker),
+        (["fs", "ls", "/"], &chunkmaster),
+    ] {
         let _ = run(args.into_iter().chain(["--config", config]))
-            .refused(3, &[&nobody, "no connection", "--config"]);
+            .refused(3, &[nobody, "no connection", "--config"]);
     }
 }
 

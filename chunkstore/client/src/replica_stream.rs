@@ -9,7 +9,7 @@ use net::reqwest::Response;
 use net::{CallError, Client};
 
 use crate::blocks::{BlockDecoder, BlockError, Item};
-use crate::transfer::{get_chunk, get_stall_limit};
+use crate::transfer::{get_chunk, read_stall_limit};
 
 /// Why a replica can't be read on.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub(crate) enum ReplicaError {
     #[error("sent {missing} bytes less than the chunk has")]
     TooFew { missing: u64 },
     /// Silence.
-    #[error("sent nothing for {} s", get_stall_limit().as_secs())]
+    #[error("sent nothing for {} s", read_stall_limit().as_secs())]
     Stalled,
 }
 
@@ -57,7 +57,7 @@ impl ReplicaStream {
         let client = client.with_token(location.token.clone());
         let chunk = (location.chunk, location.version);
         let opened = get_chunk(&client, address, chunk, offset, length);
-        let (first, response) = tokio::time::timeout(get_stall_limit(), opened)
+        let (first, response) = tokio::time::timeout(read_stall_limit(), opened)
             .await
             .map_err(|_| ReplicaError::Stalled)??;
         if first > offset || offset - first >= BLOCK_BYTES as u64 {
@@ -106,7 +106,7 @@ impl ReplicaStream {
     }
 
     async fn frame(&mut self) -> Result<Option<Bytes>, ReplicaError> {
-        let frame = tokio::time::timeout(get_stall_limit(), self.response.chunk())
+        let frame = tokio::time::timeout(read_stall_limit(), self.response.chunk())
             .await
             .map_err(|_| ReplicaError::Stalled)?;
         Ok(frame.map_err(|error| CallError::from_http(&self.address, &error))?)

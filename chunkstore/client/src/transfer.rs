@@ -15,18 +15,18 @@ pub const PIPELINE_HEADER: &str = "x-howdah-pipeline";
 /// Header of a `GET`'s answer: offset in the chunk of the first byte sent.
 pub const OFFSET_HEADER: &str = "x-howdah-offset";
 /// Silence in the middle of a transfer after which the other end counts as dead. Each server of a
-/// pipeline must notice before the one above it does, hence [`put_stall_limit`].
+/// pipeline must notice before the one above it does, hence [`write_stall_limit`].
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a sender waits for a pipeline of `n_servers` to take the next bytes, or to seal.
 #[must_use]
-pub fn put_stall_limit(n_servers: usize) -> Duration {
+pub fn write_stall_limit(n_servers: usize) -> Duration {
     STALL_LIMIT * u32::try_from(n_servers).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// How long a reader waits for the next bytes.
 #[must_use]
-pub fn get_stall_limit() -> Duration {
+pub fn read_stall_limit() -> Duration {
     STALL_LIMIT * 2
 }
 

@@ -12,7 +12,7 @@ use net::{CallError, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::transfer::{put_chunk, put_stall_limit};
+use crate::transfer::{put_chunk, write_stall_limit};
 
 /// Frames between the writer and the network: about 1 MiB of blocks.
 const FRAMES_IN_FLIGHT: usize = 32;
@@ -38,7 +38,7 @@ impl Upload {
         let task = tokio::spawn(send(client, allocation.clone(), head.clone(), receiver));
         Self {
             head: head.host.clone(),
-            stall_limit: put_stall_limit(allocation.pipeline.len()),
+            stall_limit: write_stall_limit(allocation.pipeline.len()),
             frames: Some(frames),
             n_sent: 0,
             task,

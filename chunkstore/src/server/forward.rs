@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_client::transfer::{put_chunk, put_stall_limit};
+use chunkstore_client::transfer::{put_chunk, write_stall_limit};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{SealedChunk, ServerAddress};
 use futures_util::stream;
@@ -44,7 +44,7 @@ impl Forward {
             });
             put_chunk(&client, &server, &rest, (replica.chunk, replica.version), body).await
         });
-        let limit = put_stall_limit(downstream.len());
+        let limit = write_stall_limit(downstream.len());
         Some(Self { replica, next: next.clone(), limit, frames: Some(frames), task })
     }
 
