@@ -208,8 +208,8 @@ fn say(notice: &Notice) {
         Notice::TrackerRegistered { host, address, slots, running } => {
             tracing::info!(%host, address, slots, running, "TaskTracker registered");
         }
-        Notice::TrackerLost { host } => {
-            tracing::warn!(%host, "TaskTracker counts as dead: what it ran and held is made elsewhere");
+        Notice::TrackerLost { host, attempts, map_outputs } => {
+            tracing::warn!(%host, attempts, map_outputs, "TaskTracker counts as dead: what it ran and held is made elsewhere");
         }
         Notice::StoreUnavailable { job, reason } => {
             tracing::warn!(%job, reason, "the chunk store does not answer; the job waits for it");
@@ -231,7 +231,7 @@ fn say_record(record: &Record) {
             tracing::warn!(%attempt, %host, kind = ?failure.kind, message = failure.message, "attempt failed");
         }
         Record::MapOutputLost { attempt } => {
-            tracing::warn!(%attempt, "map output lost: the map runs again");
+            tracing::debug!(%attempt, "map output lost: the map runs again");
         }
         Record::ReducesUndone { map } => {
             tracing::warn!(%map, "a map made other bytes than before: its job's reduces run again");

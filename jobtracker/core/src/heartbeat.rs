@@ -89,7 +89,7 @@ impl Core {
 
     fn has_news(&self, tracker: &Tracker) -> bool {
         !tracker.commands.is_empty()
-            || tracker.cursors.iter().any(|(job, cursor)| self.map_events(*job, *cursor).is_some())
+            || tracker.cursors.iter().any(|(job, cursor)| self.unread(*job, *cursor).is_some())
     }
 
     fn answer(&mut self, host: &HostName, to: ReplyTo) {
@@ -108,14 +108,19 @@ impl Core {
         self.reply(to, Reply::Heartbeat(Box::new(reply)));
     }
 
-    /// The map events of `job` from `cursor` on, if there are any. A cursor beyond the list is of an
-    /// earlier JobTracker's: it reads from the beginning.
+    /// The map events of `job` from `cursor` on, if there are any.
     fn map_events(&self, job: JobId, cursor: u64) -> Option<MapEvents> {
-        let events = &self.live(job)?.events;
-        let first = usize::try_from(cursor).ok().filter(|first| *first <= events.len());
-        let first = first.unwrap_or(0);
-        let run: Vec<_> = events[first..].iter().take(MAP_EVENTS_PER_REPLY_MAX).cloned().collect();
-        (!run.is_empty()).then_some(MapEvents { job, first: first as u64, events: run })
+        let first = self.unread(job, cursor)?;
+        let events = self.live(job)?.events.iter().skip(first).take(MAP_EVENTS_PER_REPLY_MAX);
+        Some(MapEvents { job, first: first as u64, events: events.cloned().collect() })
+    }
+
+    /// Index of the first map event of `job` that a reader at `cursor` has not seen. A cursor beyond the
+    /// list is of an earlier JobTracker's: it reads from the beginning.
+    fn unread(&self, job: JobId, cursor: u64) -> Option<usize> {
+        let n_events = self.live(job)?.events.len();
+        let first = usize::try_from(cursor).ok().filter(|first| *first <= n_events).unwrap_or(0);
+        (first < n_events).then_some(first)
     }
 
     fn listen(&mut self, host: &HostName, cursors: BTreeMap<JobId, u64>) {

@@ -224,6 +224,10 @@ pub enum Notice {
     TrackerLost {
         /// Its host.
         host: HostName,
+        /// Attempts that ran there.
+        attempts: usize,
+        /// Map outputs there that reduces still need.
+        map_outputs: usize,
     },
     /// The chunk store did not answer; the job waits for it.
     StoreUnavailable {

@@ -241,11 +241,14 @@ impl Core {
         for attempt in tracker.occupied().keys() {
             self.on_attempt_lost(*attempt, host);
         }
-        for winner in self.outputs_on(host) {
+        let lost = self.outputs_on(host);
+        let (attempts, map_outputs) = (tracker.occupied().len(), lost.len());
+        for winner in lost {
             self.on_output_lost(winner);
         }
         self.unsettled = true;
-        self.effect(Effect::Tell(Notice::TrackerLost { host: host.clone() }));
+        let host = host.clone();
+        self.effect(Effect::Tell(Notice::TrackerLost { host, attempts, map_outputs }));
     }
 
     /// A while after a start: what is still not reported is lost.
