@@ -65,7 +65,7 @@ pub(super) fn spawn(layout: &Layout, seat: Seat, init: bool) -> anyhow::Result<S
     // Inherited by this child alone: nothing else is spawned before the listener is dropped.
     rustix::io::fcntl_setfd(&listener, FdFlags::empty()).context("cannot hand down a listener")?;
     let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-    Ok(watch_over(layout, name, address, child))
+    Ok(watch_over(layout, name, host.as_deref(), address, child))
 }
 
 /// Makes the child end when the thread that spawns it, the main one, ends, however that happens.
@@ -83,19 +83,24 @@ fn end_with_this_process(command: &mut Command) {
     unsafe { command.pre_exec(in_child) };
 }
 
-fn watch_over(layout: &Layout, name: DaemonName, address: String, mut child: Child) -> Supervised {
+fn watch_over(
+    layout: &Layout,
+    name: DaemonName,
+    host: Option<&str>,
+    address: String,
+    mut child: Child,
+) -> Supervised {
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let (sender, ended) = watch::channel(None);
     let stopping = Arc::new(AtomicBool::new(false));
     let (asked, daemon, log) = (stopping.clone(), name.clone(), layout.log_of(&name.to_string()));
-    let file = layout.cluster_yaml();
+    let restart = restart_command(&name, host, layout);
     tokio::spawn(async move {
         let status = child.wait().await.unwrap_or_default();
         if !asked.load(Ordering::Relaxed) {
             eprintln!(
-                "{daemon} died: {status}; its log is {}; `{}` starts it again",
+                "{daemon} died: {status}; its log is {}; `{restart}` starts it again",
                 log.display(),
-                restart_command(&daemon, &file.display().to_string()),
             );
         }
         sender.send_replace(Some(status));
@@ -103,9 +108,9 @@ fn watch_over(layout: &Layout, name: DaemonName, address: String, mut child: Chi
     Supervised { name, address, pid, ended, stopping }
 }
 
-fn restart_command(name: &DaemonName, file: &str) -> String {
-    let host = name.host_number().map(|number| format!(" --host host-{number}"));
-    format!("howdah {} --config {file}{}", name.command(), host.unwrap_or_default())
+fn restart_command(name: &DaemonName, host: Option<&str>, layout: &Layout) -> String {
+    let host = host.map(|host| format!(" --host {host}")).unwrap_or_default();
+    format!("howdah {} --config {}{host}", name.command(), layout.cluster_yaml().display())
 }
 
 impl Supervised {
