@@ -175,11 +175,7 @@ impl DataDir {
         }
         let cluster = read_cluster(root)?;
         let dir = Self { root: root.to_owned(), reserve_bytes, _lock: lock };
-        for prefix in 0..=u8::MAX {
-            let folder = dir.folder(prefix);
-            fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-        }
-        sync_folder(&root.join("chunks")).map_err(io_error(root))?;
+        sync_folder(root).map_err(io_error(root))?;
         Ok((dir, cluster))
     }
 
@@ -205,8 +201,10 @@ impl DataDir {
         let mut found = Found::default();
         for prefix in 0..=u8::MAX {
             let folder = self.folder(prefix);
-            let entries = fs::read_dir(&folder).map_err(io_error(&folder))?;
-            for entry in entries {
+            if !folder.exists() {
+                continue;
+            }
+            for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
                 let path = entry.map_err(io_error(&folder))?.path();
                 self.classify(&path, &mut found)?;
             }
@@ -246,6 +244,20 @@ impl DataDir {
             }
         }
         Ok(())
+    }
+
+    /// Makes the file of a replica to be written, and its folder if that is its first one.
+    pub(super) fn create_file(&self, replica: ReplicaKey) -> io::Result<File> {
+        let path = self.open_path(replica);
+        let create = || File::options().write(true).create(true).truncate(true).open(&path);
+        match (create(), path.parent()) {
+            (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(folder)?;
+                sync_folder(&self.root.join("chunks"))?;
+                create()
+            }
+            (created, _) => created,
+        }
     }
 
     /// Opens a sealed replica's file.
@@ -379,6 +391,8 @@ mod tests {
     }
 
     fn put(dir: &DataDir, replica: ReplicaKey, data: &[u8]) -> PathBuf {
+        dir.create_file(replica).unwrap();
+        fs::remove_file(dir.open_path(replica)).unwrap();
         let blocks = vec![chunkstore_client::checksum::crc32c(data)];
         let footer = Footer { replica, length: data.len() as u64, blocks };
         let path = dir.sealed_path(replica);
@@ -422,15 +436,15 @@ mod tests {
         let bytes = fs::read(&torn).unwrap();
         fs::write(&torn, &bytes[..bytes.len() - 1]).unwrap();
         fs::rename(put(&dir, replica(3), b"other"), dir.sealed_path(replica(0x0103))).unwrap();
-        fs::write(dir.open_path(replica(4)), b"half").unwrap();
-        fs::write(dir.root().join("chunks/00/notes.txt"), b"somebody's").unwrap();
+        dir.create_file(replica(4)).unwrap();
+        fs::write(dir.root().join("chunks/01/notes.txt"), b"somebody's").unwrap();
         let found = dir.scan(Some(&cluster())).unwrap();
         let listed: Vec<_> = found.sealed.iter().map(|(replica, s)| (*replica, s.length)).collect();
         assert_eq!(listed, [(replica(1), 4)]);
         assert_eq!((found.n_removed, found.n_bad), (1, 2));
         assert!(torn.with_extension("bad").exists() && !torn.exists());
         assert!(!dir.open_path(replica(4)).exists());
-        assert!(dir.root().join("chunks/00/notes.txt").exists());
+        assert!(dir.root().join("chunks/01/notes.txt").exists());
         let again = dir.scan(Some(&cluster())).unwrap();
         assert_eq!((again.sealed.len(), again.n_removed, again.n_bad), (1, 0, 0));
     }

@@ -65,10 +65,10 @@ pub(super) struct OpenChunk {
 impl OpenChunk {
     pub(super) async fn create(dir: &Arc<DataDir>, replica: ReplicaKey) -> Result<Self, DiskError> {
         let path = dir.open_path(replica);
-        let (room, at) = (Arc::clone(dir), path.clone());
+        let folder = Arc::clone(dir);
         let created = blocking(move || {
-            check_room(&room, 0)?;
-            File::options().read(true).write(true).create(true).truncate(true).open(at)
+            check_room(&folder, 0)?;
+            folder.create_file(replica)
         })
         .await;
         Ok(Self {

@@ -128,7 +128,7 @@ async fn a_dead_server_downstream_is_left_out_and_the_others_seal() {
 #[tokio::test]
 async fn what_is_cut_short_changed_or_empty_leaves_nothing_on_any_server() {
     let cluster = Cluster::start(2).await;
-    let data = bytes(40 * BLOCK_BYTES);
+    let data = bytes(24 * BLOCK_BYTES);
     let whole = frames(&data);
     let mut cut = whole.clone();
     cut.pop();
@@ -140,14 +140,12 @@ async fn what_is_cut_short_changed_or_empty_leaves_nothing_on_any_server() {
     block_missing.remove(3);
     let mut malformed = whole.clone();
     malformed[2] = Bytes::from_static(&[0xff; 8]);
-    let endless: Vec<_> = (0..17).flat_map(|_| frames(&bytes(4 << 20))[..128].to_vec()).collect();
     for (what, frames, expected) in [
         ("cut short", cut, (400, ProblemKind::ChecksumMismatch)),
         ("changed", changed, (400, ProblemKind::ChecksumMismatch)),
         ("a block missing", block_missing, (400, ProblemKind::ChecksumMismatch)),
         ("a malformed header", malformed, (400, ProblemKind::InvalidRequest)),
         ("empty", frames(&[]), (400, ProblemKind::InvalidRequest)),
-        ("more than a chunk", endless, (400, ProblemKind::InvalidRequest)),
     ] {
         let refused = put(&cluster, 9, frames, &[cluster.servers[1].address.clone()]).await;
         let (status, kind) = status_and_kind(refused);
