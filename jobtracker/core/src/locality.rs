@@ -81,8 +81,8 @@ impl WaitingMaps {
         self.all.insert(key);
         for home in homes {
             homeless &= !is_live(&home.host);
-            self.by_host.entry(home.host.clone()).or_default().insert(key);
-            self.by_rack.entry(home.rack.clone()).or_default().insert(key);
+            insert_into(&mut self.by_host, &home.host, key);
+            insert_into(&mut self.by_rack, &home.rack, key);
         }
         if homeless {
             self.homeless.insert(key);
@@ -145,6 +145,17 @@ impl WaitingMaps {
         .into_iter()
         .flatten()
         .min()
+    }
+}
+
+fn insert_into<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<WaitKey>>, at: &K, key: WaitKey) {
+    match index.get_mut(at) {
+        Some(keys) => {
+            keys.insert(key);
+        }
+        None => {
+            index.insert(at.clone(), BTreeSet::from([key]));
+        }
     }
 }
 

@@ -58,6 +58,30 @@ fn a_map_without_a_live_tracker_at_its_bytes_does_not_wait() {
 }
 
 #[test]
+fn maps_wait_for_their_bytes_as_soon_as_a_tracker_comes_up_there() {
+    let mut story = Story::begin();
+    let b = story.tracker("b", 1);
+    let job = story.job(0, &[&["a"], &["a"], &["a"]]);
+    let a = story.tracker("a", 1);
+    assert_eq!((story.running(&b), story.running(&a)), (vec![map(job, 0)], vec![map(job, 1)]));
+    story.succeed(map(job, 0));
+    assert!(story.running(&b).is_empty(), "a will take it");
+}
+
+#[test]
+fn maps_stop_waiting_for_their_bytes_when_the_tracker_there_dies() {
+    let patient = Duration::from_secs(3600);
+    let mut story = Story::with(Settings { locality_wait: patient, ..settings() });
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    let b = story.tracker("b", 2);
+    assert!(story.running(&b).is_empty());
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(12));
+    assert_eq!(story.running(&b), [job.task(TaskKind::Map, 0).attempt(1), map(job, 1)]);
+}
+
+#[test]
 fn a_job_waits_again_after_a_launch_at_its_bytes() {
     let mut story = Story::begin();
     let a = story.tracker("a", 1);
