@@ -14,12 +14,12 @@ use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Split, bui
 
 use crate::api::{Counters, Job};
 use crate::oracle::OracleInput;
-use crate::task::cursor::{Source, read_index};
 use crate::task::failure::{bad_job, disk, failure};
 use crate::task::map::MapTask;
 use crate::task::progress::Progress;
 use crate::task::reduce::Watch;
 use crate::task::segments::{Budget, Segments};
+use crate::task::source::{RunFile, Source, read_index};
 use crate::task::text_output::TextOutput;
 use files::{LocalInput, LocalOutput};
 use stage::Stage;
@@ -102,42 +102,28 @@ impl LocalRun<'_> {
     ) -> Result<(), Failure> {
         let next = AtomicUsize::new(0);
         let failed: Mutex<BTreeMap<usize, Failure>> = Mutex::default();
-        let worked = |sums: &mut BTreeMap<String, u64>| {
+        let run_some = || {
+            let mut sums = BTreeMap::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= n || !lock(&failed).is_empty() {
-                    return;
+                    return sums;
                 }
                 match task(index) {
-                    Ok(counters) => {
-                        for (name, sum) in counters.into_sums() {
-                            *sums.entry(name).or_insert(0) += sum;
-                        }
-                    }
+                    Ok(counters) => add(&mut sums, counters.into_sums()),
                     Err(failure) => drop(lock(&failed).insert(index, failure)),
                 }
             }
         };
         let n_threads = (self.local.parallelism.max(1) as usize).min(n);
         let ended: Vec<_> = std::thread::scope(|scope| {
-            let run = || {
-                let mut sums = BTreeMap::new();
-                worked(&mut sums);
-                sums
-            };
-            let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(run)).collect();
+            let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(run_some)).collect();
             threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
         for own in ended {
-            let own = own.map_err(|_| panicked())?;
-            for (name, sum) in own {
-                *sums.entry(name).or_insert(0) += sum;
-            }
+            add(sums, own.map_err(|_| panicked())?);
         }
-        match lock(&failed).pop_first() {
-            Some((_, failure)) => Err(failure),
-            None => Ok(()),
-        }
+        lock(&failed).pop_first().map_or(Ok(()), |(_, failure)| Err(failure))
     }
 
     fn map_output(&self, index: usize) -> PathBuf {
@@ -172,13 +158,8 @@ impl LocalRun<'_> {
         let folder = self.folder("r", index)?;
         let mut segments = Segments::new(folder, settings.merge_factor, budget);
         for (map, ordinal) in (0..self.splits.len()).zip(0..) {
-            let path = self.map_output(map);
-            let index_of_map = read_index(&path)?;
-            let segment = index_of_map
-                .get(index)
-                .ok_or_else(|| bad_job(format!("{} has too few partitions", path.display())))?;
             // It lies on this host's disk already: to read it first would only copy it.
-            segments.add_on_disk(ordinal, Source::open(&path, segment)?);
+            segments.add_on_disk(ordinal, self.segment(map, index)?);
         }
         let mut counters = Counters::default();
         let mut fold = self.job.program.fold();
@@ -187,6 +168,16 @@ impl LocalRun<'_> {
         let mut watch = Watch { progress: Progress::new(&|_| ()) };
         self.job.program.reduce(merge, self.output(index)?, &mut watch, &mut counters)?;
         Ok(counters)
+    }
+
+    /// A map's output for one reduce. The file is not left open: there may be very many.
+    fn segment(&self, map: usize, partition: usize) -> Result<Source, Failure> {
+        let path = self.map_output(map);
+        let segment = read_index(&RunFile::kept(&path))?
+            .get(partition)
+            .copied()
+            .ok_or_else(|| bad_job(format!("{} has too few partitions", path.display())))?;
+        Ok(Source::of(&RunFile::kept(&path), &segment))
     }
 
     fn output(&self, index: usize) -> Result<TextOutput, Failure> {
@@ -198,6 +189,12 @@ impl LocalRun<'_> {
         let folder = self.stage.work().join(format!("{kind}-{index:06}"));
         std::fs::create_dir(&folder).map_err(|error| disk(&error, "create", &folder))?;
         Ok(folder)
+    }
+}
+
+fn add(sums: &mut BTreeMap<String, u64>, more: BTreeMap<String, u64>) {
+    for (name, sum) in more {
+        *sums.entry(name).or_insert(0) += sum;
     }
 }
 

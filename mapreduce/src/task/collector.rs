@@ -104,7 +104,7 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
 
     /// Writes the map output file; the buffer goes there directly if nothing was spilled.
     pub(crate) fn finish(mut self, output: &Path, counters: &mut Counters) -> Result<Run, Failure> {
-        let mut writer = RunWriter::create(output, self.n_partitions, true)?;
+        let mut writer = RunWriter::create_output(output, self.n_partitions)?;
         if self.spills.is_empty() {
             self.buffer.write_sorted(&mut writer)?;
             self.spills.count_written(writer.records());
@@ -127,9 +127,12 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
 impl<K: Key, V: Datum, B: Buffer<K, V>> Sink<K, V> for Collector<K, V, B> {
     #[inline]
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
+        if self.failure.is_some() {
+            return;
+        }
         self.records += 1;
         if let Err(failure) = self.add(key, value) {
-            self.failure.get_or_insert(failure);
+            self.failure = Some(failure);
         }
     }
 }

@@ -108,8 +108,7 @@ where
             self.slots.insert::<C::Value>(slot, encoded, words, &self.value_scratch);
             return Ok(());
         }
-        self.fold_into(slot, key, value)?;
-        check_length(encoded.len() + self.value_scratch.len())
+        self.fold_into(slot, key, encoded.len(), value)
     }
 
     /// Folds the oldest pair of a full ring, and puts this one in its place.
@@ -141,7 +140,7 @@ where
         let key = C::Key::decode(key).map_err(|error| failure::undecodable(error, "key"))?;
         let value =
             C::Value::decode(value).map_err(|error| failure::undecodable(error, "value"))?;
-        self.fold_into(slot, key, value)
+        self.fold_into(slot, key, key_length as usize, value)
     }
 
     /// Empties the ring.
@@ -159,11 +158,13 @@ where
         &mut self,
         slot: u32,
         key: <C::Key as Datum>::Ref<'_>,
+        key_length: usize,
         value: <C::Value as Datum>::Ref<'_>,
     ) -> Result<(), Failure> {
         let left = self.slots.value::<C::Value>(slot);
         let left = C::Value::decode(left).map_err(|error| failure::undecodable(error, "value"))?;
         combine(&mut self.fold.combiner, key, left, value, &mut self.value_scratch)?;
+        check_length(key_length + self.value_scratch.len())?;
         self.slots.replace::<C::Value>(slot, &self.value_scratch);
         Ok(())
     }

@@ -1,133 +1,11 @@
-//! Reading one sorted run, record by record: from memory (a fetched segment) or from a file of the map
-//! output's layout. Blocks of files are verified as they are read, those in memory when they arrived.
+//! Reading one sorted run, record by record.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mapreduce_protocol::Failure;
-use mapreduce_protocol::map_output;
-use mapreduce_protocol::map_output::{
-    BLOCK_HEADER_BYTES, BlockHeader, LayoutError, Segment, Trailer,
-};
 
-use super::failure;
-use super::run_writer::crc32c;
-
-/// Where a run's blocks come from.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// Blocks back to back, verified.
-    Memory(Bytes),
-    /// A range of a file.
-    File {
-        /// The file, open.
-        file: Arc<File>,
-        /// Its path, for messages.
-        path: Arc<Path>,
-        /// First byte not yet read.
-        at: u64,
-        /// Where the run ends.
-        end: u64,
-    },
-}
-
-impl Source {
-    /// The blocks of `segment` of the file at `path`.
-    pub(crate) fn open(path: &Path, segment: &Segment) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|error| failure::disk(&error, "open", path))?;
-        let (at, end) = (segment.offset, segment.offset + segment.length);
-        Ok(Self::File { file: Arc::new(file), path: path.into(), at, end })
-    }
-
-    /// The same file's range at `offset`; of memory, a slice.
-    pub(crate) fn range(&self, offset: u64, length: u64) -> Self {
-        match self {
-            Self::Memory(bytes) => {
-                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-                Self::Memory(bytes.slice(place(offset)..place(offset.saturating_add(length))))
-            }
-            Self::File { file, path, .. } => Self::File {
-                file: Arc::clone(file),
-                path: Arc::clone(path),
-                at: offset,
-                end: offset + length,
-            },
-        }
-    }
-
-    /// Bytes left.
-    pub(crate) fn remaining(&self) -> u64 {
-        match self {
-            Self::Memory(bytes) => bytes.len() as u64,
-            Self::File { at, end, .. } => end - at,
-        }
-    }
-
-    /// The raw bytes of the next block.
-    fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
-        match self {
-            Self::Memory(bytes) => Ok(split_block(bytes)),
-            Self::File { file, path, at, end } => {
-                if at == end {
-                    return Ok(None);
-                }
-                let block = read_block(file, path, *at, *end)?;
-                *at += (BLOCK_HEADER_BYTES + block.len()) as u64;
-                Ok(Some(block))
-            }
-        }
-    }
-}
-
-/// Takes the first block off `bytes`, which were verified as whole blocks.
-fn split_block(bytes: &mut Bytes) -> Option<Bytes> {
-    let header = bytes.first_chunk::<BLOCK_HEADER_BYTES>()?;
-    let length = BlockHeader::decode(header).ok()?.stored_length as usize;
-    let mut block = bytes.split_to(BLOCK_HEADER_BYTES + length);
-    Some(block.split_off(BLOCK_HEADER_BYTES))
-}
-
-fn read_block(file: &File, path: &Path, at: u64, end: u64) -> Result<Bytes, Failure> {
-    let read = |bytes: &mut [u8], at| {
-        file.read_exact_at(bytes, at).map_err(|error| failure::disk(&error, "read", path))
-    };
-    let mut header = [0; BLOCK_HEADER_BYTES];
-    if end - at < BLOCK_HEADER_BYTES as u64 {
-        return Err(failure::broken_run("it ends inside a block's header", path));
-    }
-    read(&mut header, at)?;
-    let header = BlockHeader::decode(&header)
-        .map_err(|error| failure::broken_run(&error.to_string(), path))?;
-    let body = at + BLOCK_HEADER_BYTES as u64;
-    if u64::from(header.stored_length) > end - body {
-        return Err(failure::broken_run("a block is longer than its segment", path));
-    }
-    let mut block = vec![0; header.stored_length as usize];
-    read(&mut block, body)?;
-    if crc32c(&block) != header.crc32c {
-        return Err(failure::broken_run("a block's checksum does not match", path));
-    }
-    Ok(block.into())
-}
-
-/// Reads the index of a map output file.
-pub(crate) fn read_index(path: &Path) -> Result<Vec<Segment>, Failure> {
-    let disk = |error: std::io::Error| failure::disk(&error, "read", path);
-    let broken = |error: LayoutError| failure::broken_run(&error.to_string(), path);
-    let file = File::open(path).map_err(disk)?;
-    let file_length = file.metadata().map_err(disk)?.len();
-    let mut trailer = [0; map_output::TRAILER_BYTES];
-    let trailer_offset = map_output::trailer_offset(file_length).map_err(broken)?;
-    file.read_exact_at(&mut trailer, trailer_offset).map_err(disk)?;
-    let trailer = Trailer::decode(&trailer, file_length).map_err(broken)?;
-    let mut index = vec![0; usize::try_from(trailer.index_length()).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut index, trailer.index_offset).map_err(disk)?;
-    map_output::decode_index(&index, crc32c(&index), &trailer).map_err(broken)
-}
+use super::source::Source;
 
 /// A place in a run: one record, or the end.
 pub(crate) struct Cursor {
@@ -169,12 +47,7 @@ impl Cursor {
                 }
             }
         }
-        self.parse().ok_or_else(|| match &self.source {
-            Source::Memory(_) => {
-                failure::broken_run("a record is malformed", Path::new("a fetched segment"))
-            }
-            Source::File { path, .. } => failure::broken_run("a record is malformed", path),
-        })
+        self.parse().ok_or_else(|| self.source.malformed())
     }
 
     fn parse(&mut self) -> Option<()> {

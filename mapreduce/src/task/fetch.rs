@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::channel::Channel;
-use super::cursor::Source;
 use super::failure::bad_job;
 use super::fetch_body::{self, Body};
 use super::fetch_plan::{Batch, FetchPlan};
 use super::segments::Budget;
+use super::source::Source;
 
 /// Segments that wait for the task's thread; their bytes are bounded by the budget.
 const SEGMENTS_QUEUED: usize = 256;
@@ -96,19 +96,30 @@ impl Fetcher {
         let (happened, mut happens) = mpsc::channel(16);
         let mut requests = JoinSet::new();
         let mut sign_of_life = tokio::time::interval(SIGN_OF_LIFE);
+        // Looking costs a pass over all maps: only what can change the answer makes it worth it.
+        let mut look = true;
+        let mut timeout = None;
         while !self.plan.is_complete() {
-            while requests.len() < self.settings.parallel_fetches.max(1) as usize {
+            while look && requests.len() < self.settings.parallel_fetches.max(1) as usize {
                 let Some(batch) = self.plan.next_batch(clock::monotonic()) else { break };
                 requests.spawn(request(Arc::clone(&self.settings), batch, happened.clone()));
             }
-            let timeout = self.plan.poll_timeout();
-            tokio::select! {
-                news = events.recv() => self.learn(news)?,
-                Some(what) = happens.recv() => self.handle(what).await,
-                Some(_) = requests.join_next() => {}
-                () = wait_until(timeout) => {}
-                _ = sign_of_life.tick() => self.report(),
+            if look {
+                timeout = self.plan.poll_timeout();
             }
+            look = tokio::select! {
+                news = events.recv() => {
+                    self.learn(news)?;
+                    true
+                }
+                Some(what) = happens.recv() => self.handle(what).await,
+                Some(_) = requests.join_next() => true,
+                () = wait_until(timeout) => true,
+                _ = sign_of_life.tick() => {
+                    self.report();
+                    false
+                }
+            };
         }
         Ok(())
     }
@@ -121,7 +132,8 @@ impl Fetcher {
         news.into_iter().try_for_each(|event| self.plan.learn(now, event))
     }
 
-    async fn handle(&mut self, what: Happened) {
+    /// Returns whether there may be something to ask for now.
+    async fn handle(&mut self, what: Happened) -> bool {
         match what {
             Happened::Arrived { attempt, source } => {
                 if self.plan.arrived(attempt, clock::monotonic()) {
@@ -129,15 +141,21 @@ impl Fetcher {
                     let _ = self.segments.send(Ok(segment)).await;
                 } else if let Source::Memory(bytes) = source {
                     self.settings.budget.give_back(bytes.len() as u64);
+                    return true;
                 }
+                false
             }
             Happened::Failed { attempt, message } => {
                 if self.plan.failed(attempt, clock::monotonic(), net::random_u64()) {
                     eprintln!("{attempt}'s output did not come: {message}");
                     self.tell.fetch_failed(attempt, message);
                 }
+                true
             }
-            Happened::Ended { address } => self.plan.ended(&address),
+            Happened::Ended { address } => {
+                self.plan.ended(&address);
+                true
+            }
         }
     }
 

@@ -12,8 +12,8 @@ use mapreduce_protocol::shuffle::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use net::{CallError, Client};
 use reqwest::{Method, Response};
 
-use super::cursor::Source;
 use super::run_writer::crc32c;
+use super::source::{RunFile, Source};
 
 /// A tracker that sends nothing for so long is given up for now.
 const STALL: Duration = Duration::from_secs(30);
@@ -111,18 +111,15 @@ fn stalled(address: &str) -> String {
     format!("{address} sent nothing for {} s", STALL.as_secs())
 }
 
-/// A whole segment in a file that has no name any more.
+/// A whole segment in a file that goes with its last reader.
 pub(super) async fn segment_in_file(
     body: &mut Body,
     length: u64,
     path: &Path,
 ) -> Result<Source, String> {
     let disk = |error: std::io::Error| format!("{}: {error}", path.display());
+    let run = RunFile::temporary(path);
     let mut file = File::create_new(path).map_err(disk)?;
-    // Its room is free again when the last reader is done, or the task ends.
-    let source = Source::open(path, &map_output::Segment { length, ..Default::default() });
-    std::fs::remove_file(path).map_err(disk)?;
-    let source = source.map_err(|failure| failure.message)?;
     let mut written = 0;
     let mut block = Vec::new();
     while written < length {
@@ -131,5 +128,5 @@ pub(super) async fn segment_in_file(
         file.write_all(&block).map_err(disk)?;
         written += block.len() as u64;
     }
-    Ok(source)
+    Ok(Source::of(&run, &map_output::Segment { length, ..Default::default() }))
 }

@@ -3,9 +3,10 @@
 
 use mapreduce_protocol::Failure;
 
-use super::cursor::{Cursor, Source};
+use super::cursor::Cursor;
 use super::fold::Fold;
 use super::run_writer::RunWriter;
+use super::source::Source;
 
 /// All records of several runs in order.
 pub(crate) struct Merge {

@@ -5,7 +5,7 @@
 mod channel;
 mod collector;
 mod combine_table;
-pub(crate) mod cursor;
+mod cursor;
 pub(crate) mod failure;
 mod fetch;
 mod fetch_body;
@@ -23,6 +23,7 @@ mod run_writer;
 pub(crate) mod segments;
 mod slots;
 mod sort_buffer;
+pub(crate) mod source;
 mod spills;
 pub(crate) mod storage;
 pub(crate) mod text_output;

@@ -10,7 +10,6 @@ use mapreduce_protocol::{
 use tokio::sync::mpsc;
 
 use super::channel::{self, Channel};
-use super::cursor::Source;
 use super::failure::{bad_job, failure};
 use super::fetch::{self, FetchSettings};
 use super::io::Io;
@@ -19,6 +18,7 @@ use super::merge::Merge;
 use super::progress::Progress;
 use super::reduce::Watch;
 use super::segments::{Budget, Segments};
+use super::source::Source;
 use super::text_output::TextOutput;
 use crate::Job;
 use crate::api::Counters;

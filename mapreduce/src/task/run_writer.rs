@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use mapreduce_protocol::Failure;
@@ -13,13 +14,14 @@ use mapreduce_protocol::map_output::{
 use xxhash_rust::xxh3::Xxh3;
 
 use super::failure;
+use super::source::RunFile;
 
 /// Bytes of records that one write call may gather: few calls, small memory.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// Writes records by ascending partition and, within each, by key.
 pub(crate) struct RunWriter {
-    path: PathBuf,
+    run: Arc<RunFile>,
     file: File,
     /// Whole blocks and the one being filled.
     buffer: Vec<u8>,
@@ -37,7 +39,7 @@ pub(crate) struct RunWriter {
 #[derive(Debug)]
 pub(crate) struct Run {
     /// Where it is.
-    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<RunFile>,
     /// Its index.
     pub(crate) segments: Vec<Segment>,
     /// All its records.
@@ -47,24 +49,34 @@ pub(crate) struct Run {
 }
 
 impl RunWriter {
-    /// Creates the file; it must not exist. The digest is only computed where it is wanted.
-    pub(crate) fn create(
-        path: &Path,
+    /// Creates a file that stays, with a digest; it must not exist.
+    pub(crate) fn create_output(path: &Path, n_partitions: u32) -> Result<Self, Failure> {
+        Self::create(RunFile::kept(path), n_partitions, Some(Box::default()))
+    }
+
+    /// Creates a file that is removed when it is not needed any more; it must not exist.
+    pub(crate) fn create_temporary(path: &Path, n_partitions: u32) -> Result<Self, Failure> {
+        Self::create(RunFile::temporary(path), n_partitions, None)
+    }
+
+    fn create(
+        run: Arc<RunFile>,
         n_partitions: u32,
-        with_digest: bool,
+        digest: Option<Box<Xxh3>>,
     ) -> Result<Self, Failure> {
+        let path = run.path();
         let file = File::create_new(path).map_err(|error| failure::disk(&error, "create", path))?;
         let mut buffer = Vec::with_capacity(WRITE_BYTES + 2 * BLOCK_BYTES);
         buffer.extend_from_slice(&map_output::header());
         Ok(Self {
-            path: path.to_owned(),
+            run,
             file,
             buffer,
             block: None,
             flushed: 0,
             segments: Vec::with_capacity(n_partitions as usize),
             n_partitions,
-            digest: with_digest.then(Box::default),
+            digest,
             records: 0,
         })
     }
@@ -113,7 +125,7 @@ impl RunWriter {
         self.buffer.extend_from_slice(&trailer.encode());
         self.flush()?;
         Ok(Run {
-            path: self.path,
+            file: self.run,
             segments: self.segments,
             records: self.records,
             digest: self.digest.map(|digest| hex(&digest)).unwrap_or_default(),
@@ -173,7 +185,7 @@ impl RunWriter {
     fn flush(&mut self) -> Result<(), Failure> {
         self.file
             .write_all(&self.buffer)
-            .map_err(|error| failure::disk(&error, "write", &self.path))?;
+            .map_err(|error| failure::disk(&error, "write", self.run.path()))?;
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -12,11 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use mapreduce_protocol::Failure;
 
-use super::cursor::Source;
-use super::failure;
 use super::fold::Fold;
 use super::merge::Merge;
 use super::run_writer::RunWriter;
+use super::source::Source;
 
 /// Memory for segments, shared between who fetches (takes) and who merges (gives back).
 #[derive(Clone, Debug)]
@@ -87,6 +86,9 @@ impl Segments {
 
     /// A segment on local disk.
     pub(crate) fn add_on_disk(&mut self, map: u32, source: Source) {
+        // Nothing needs no file.
+        let is_empty = source.remaining() == 0;
+        let source = if is_empty { Source::Memory(Bytes::new()) } else { source };
         self.held.insert(map, Held { last_map: map, source });
     }
 
@@ -153,13 +155,11 @@ impl Segments {
             held.iter().filter(|h| h.is_in_memory()).map(|h| h.source.remaining()).sum();
         let path = self.folder.join(format!("merge-{:06}", self.created));
         self.created += 1;
-        let mut writer = RunWriter::create(&path, 1, false)?;
+        let mut writer = RunWriter::create_temporary(&path, 1)?;
         Merge::new(held.into_iter().map(|held| held.source))?.write_to(&mut writer, 0, fold)?;
         let run = writer.finish()?;
         self.records_written += run.records;
-        let source = Source::open(&path, &run.segments[0])?;
-        // The open file is all that is needed: its room is free again when the last reader is done.
-        std::fs::remove_file(&path).map_err(|error| failure::disk(&error, "remove", &path))?;
+        let source = Source::of(&run.file, &run.segments[0]);
         self.held.insert(first, Held { last_map: last, source });
         self.budget.give_back(memory);
         Ok(())
@@ -173,7 +173,7 @@ mod tests {
     /// A segment with one record for each of `keys`, valued with the map's ordinal.
     fn segment(folder: &std::path::Path, map: u32, keys: &[&str]) -> (Source, Bytes) {
         let path = folder.join(format!("segment-{map}"));
-        let mut writer = RunWriter::create(&path, 1, false).unwrap();
+        let mut writer = RunWriter::create_temporary(&path, 1).unwrap();
         for key in keys {
             writer.record(0, key.as_bytes(), map.to_string().as_bytes()).unwrap();
         }
@@ -181,7 +181,7 @@ mod tests {
         let (from, to) = (run.segments[0].offset, run.segments[0].offset + run.segments[0].length);
         let file = std::fs::read(&path).unwrap();
         let blocks = Bytes::copy_from_slice(&file[from as usize..to as usize]);
-        (Source::open(&path, &run.segments[0]).unwrap(), blocks)
+        (Source::of(&run.file, &run.segments[0]), blocks)
     }
 
     fn merged(segments: Segments) -> Vec<(String, String)> {

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::Failure;
 
-use super::cursor::Source;
-use super::failure;
 use super::fold::Fold;
 use super::merge::Merge;
 use super::run_writer::{Run, RunWriter};
+use super::source::Source;
 
 /// Sorted runs in the order in which they were gathered.
 pub(crate) struct Spills {
@@ -52,7 +51,7 @@ impl Spills {
     pub(crate) fn create(&mut self) -> Result<RunWriter, Failure> {
         let path = self.folder.join(format!("spill-{:06}", self.created));
         self.created += 1;
-        RunWriter::create(&path, self.n_partitions, false)
+        RunWriter::create_temporary(&path, self.n_partitions)
     }
 
     /// Takes a finished spill, later than all before.
@@ -76,12 +75,11 @@ impl Spills {
             merge_runs(&self.runs[start..start + n], &mut merged, fold.as_deref_mut())?;
             let merged = merged.finish()?;
             self.records_written += merged.records;
-            for run in self.runs.splice(start..start + n, [merged]) {
-                remove(&run.path)?;
-            }
+            self.runs.splice(start..start + n, [merged]);
         }
         merge_runs(&self.runs, writer, fold)?;
-        self.runs.drain(..).try_for_each(|run| remove(&run.path))
+        self.runs.clear();
+        Ok(())
     }
 
     /// Where the `n` neighbours begin that have the fewest records.
@@ -98,21 +96,9 @@ fn merge_runs(
     mut fold: Option<&mut (dyn Fold + 'static)>,
 ) -> Result<(), Failure> {
     let n_partitions = runs.first().map_or(0, |run| run.segments.len());
-    let opened = runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     for (index, partition) in (0..n_partitions).zip(0..) {
-        let sources = runs.iter().zip(&opened).map(|(run, source)| {
-            let segment = run.segments[index];
-            source.range(segment.offset, segment.length)
-        });
+        let sources = runs.iter().map(|run| Source::of(&run.file, &run.segments[index]));
         Merge::new(sources)?.write_to(writer, partition, fold.as_deref_mut())?;
     }
     Ok(())
-}
-
-fn open(run: &Run) -> Result<Source, Failure> {
-    Source::open(&run.path, &mapreduce_protocol::map_output::Segment::default())
-}
-
-fn remove(path: &Path) -> Result<(), Failure> {
-    std::fs::remove_file(path).map_err(|error| failure::disk(&error, "remove", path))
 }
