@@ -193,10 +193,15 @@ impl Dev {
     ///
     /// # Panics
     /// When it does not run.
-    pub fn kill(&self, daemon: &str) {
+    pub fn kill(&mut self, daemon: &str) {
         let pid = Pid::from_raw(self.pid(daemon)).expect("a pid is positive");
         kill_process(pid, Signal::KILL).unwrap_or_else(|e| panic!("kill {daemon}: {e}"));
-        wait::until("the killed process is gone", PATIENCE, || test_kill_process(pid).err());
+        // One that was started by hand is this process' child, and there until it is waited for.
+        let by_hand = &mut self.by_hand;
+        wait::until("the killed process is gone", PATIENCE, || {
+            by_hand.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            test_kill_process(pid).err()
+        });
     }
 
     /// Starts a daemon by hand after its death; returns when it has renewed its pid file and is ready.

@@ -148,7 +148,7 @@ fn a_chunk_store_without_a_live_server_says_so() {
 
 #[test]
 fn a_failed_get_leaves_no_half_file() {
-    let dev = Dev::start(&DevOptions::trackers(1));
+    let mut dev = Dev::start(&DevOptions::trackers(1));
     one_file(&dev);
     dev.kill("chunkserver-1");
     let target = dev.scratch().join("target");
