@@ -132,7 +132,7 @@ fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
 #[test]
 fn a_chunk_store_without_a_live_server_says_so() {
     let set = "chunkmaster.dead_after=2s";
-    let dev =
+    let mut dev =
         Dev::start(&DevOptions::trackers(1).set("chunkmaster.heartbeat_interval=200ms").set(set));
     dev.kill("chunkserver-1");
     let file = dev.scratch().join("in.txt");
