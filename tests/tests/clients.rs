@@ -1,0 +1,171 @@
+//! The commands as people and scripts use them: interrupted, piped, repeated, with folders.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tests::command::{Finished, finish, howdah, run};
+use tests::{Dev, DevOptions, http};
+
+fn started(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
+}
+
+/// Sends Ctrl-C and waits for the end; what was read of its output before is not in the result.
+fn interrupted(child: Child) -> Finished {
+    let pid = Pid::from_raw(child.id().cast_signed()).expect("a pid is positive");
+    kill_process(pid, Signal::INT).expect("it still runs");
+    child.wait_with_output().expect("its output can be read").into()
+}
+
+/// Reads lines until one begins with `wanted`; panics at the end of the stream.
+fn read_until(stream: &mut impl Read, wanted: &str) -> String {
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0];
+        assert_eq!(stream.read(&mut byte).expect("readable"), 1, "no line begins with {wanted:?}");
+        match byte[0] {
+            b'\n' if line.starts_with(wanted.as_bytes()) => {
+                return String::from_utf8_lossy(&line).into_owned();
+            }
+            b'\n' => line.clear(),
+            other => line.push(other),
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_while_waiting_leaves_the_job_and_says_its_id() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("a\n", "/in/a.txt");
+    let program = dev.scratch().join("sleeps");
+    fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    let file = dev.job_file(
+        "job.yaml",
+        "name: long\ninput: [/in]\noutput: /out\nprogram: {native: {executable: sleeps}}\n",
+    );
+    let mut waiting = started(&mut dev.client(&["job", "submit", &file, "--wait"]));
+    let id = read_until(waiting.stdout.as_mut().unwrap(), "job_");
+    dev.await_job(&id, "runs", |job| job["maps"]["running"] == 1);
+    let _ = interrupted(waiting).refused(130, &[&id, "goes on"]);
+    assert_eq!(dev.job(&id)["state"], "RUNNING");
+
+    let mut waiting = started(&mut dev.client(&["job", "wait", &id]));
+    read_until(waiting.stderr.as_mut().unwrap(), &id);
+    let _ = dev.run(&["job", "kill", &id]).success();
+    let ended: Finished = waiting.wait_with_output().unwrap().into();
+    let _ = ended.refused(1, &["KILLED"]);
+    let status = dev.run(&["job", "status", &id, "--format", "json"]).success().text();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["state"], "KILLED");
+    let _ = dev.run(&["job", "kill", &id]).refused(1, &[&id]);
+}
+
+#[test]
+fn a_demo_that_is_kept_prints_its_urls_and_ends_cleanly_on_ctrl_c() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut demo = howdah();
+    demo.args(["demo", "--size", "64KiB", "--trackers", "2", "--keep"]);
+    let mut demo = started(demo.env("TMPDIR", scratch.path()));
+    let mut url = String::new();
+    for daemon in ["chunkmaster", "chunkserver-2", "jobtracker", "tasktracker-2"] {
+        let line = read_until(demo.stdout.as_mut().unwrap(), daemon);
+        url = line.split_whitespace().nth(1).expect("a URL").to_owned();
+    }
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    assert_eq!(http::get(address, "/healthz").unwrap().status, 200);
+    let _ = interrupted(demo).success();
+    assert!(http::get(address, "/healthz").is_err(), "the daemons are stopped");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    for line in ["starting", "put "] {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut demo = howdah();
+        demo.args(["demo", "--size", "8MiB"]);
+        let mut demo = started(demo.env("TMPDIR", scratch.path()));
+        read_until(demo.stderr.as_mut().unwrap(), line);
+        let _ = interrupted(demo).refused(130, &["nothing"]);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "{line}");
+    }
+}
+
+#[test]
+fn files_and_folders_are_put_and_got_as_cp_would() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let tree = dev.scratch().join("tree");
+    fs::create_dir_all(tree.join("below/deep")).unwrap();
+    for (name, text) in [("a", "1"), ("below/b", "22"), ("below/deep/c", ""), ("below/ü b", "4")] {
+        fs::write(tree.join(name), text).unwrap();
+    }
+    let same = |got: &std::path::Path| {
+        finish(Command::new("diff").arg("-r").arg(&tree).arg(got)).code == Some(0)
+    };
+    dev.put(&tree, "/new/tree");
+    let again = finish(dev.client(&["fs", "put"]).arg(&tree).arg("/new"));
+    let _ = again.refused(1, &["/new/tree", "exists"]);
+    let _ = dev.run(&["fs", "mkdir", "/into"]).success();
+    dev.put(&tree, "/into");
+    let _ = dev.run(&["fs", "mv", "/into/tree", "/new/moved"]).success();
+
+    let got = dev.scratch().join("got");
+    dev.get("/new/moved", &got);
+    assert!(same(&got));
+    dev.get("/new/tree", &got);
+    assert!(same(&got.join("tree")));
+    let again = finish(dev.client(&["fs", "get", "/new/tree"]).arg(&got));
+    let _ = again.refused(2, &["got/tree", "exists"]);
+
+    let _ = dev.run(&["fs", "rm", "/new/tree"]).refused(1, &["/new/tree"]);
+    let _ = dev.run(&["fs", "rm", "-r", "/new/tree", "/new/moved"]).success();
+    let listed = dev.run(&["fs", "ls", "/new"]).success().text();
+    assert_eq!(listed, "");
+    let stat = dev.run(&["fs", "stat", "/into", "--format", "json"]).success().text();
+    assert!(stat.contains("folder"), "{stat}");
+}
+
+#[test]
+fn a_closed_pipe_ends_cat_quietly() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let big = dev.scratch().join("big");
+    tests::books::generate(&big, "4MiB", 1);
+    dev.put(&big, "/big");
+    let mut cat = started(&mut dev.client(&["fs", "cat", "/big"]));
+    let mut first = String::new();
+    BufReader::with_capacity(16, cat.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(!first.is_empty());
+    let ended: Finished = cat.wait_with_output().unwrap().into();
+    let ended = ended.success();
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn disks_without_room_refuse_a_put_and_keep_nothing_of_it() {
+    // All of the disk is kept free, so there is no room for chunks.
+    let dev = Dev::start(&DevOptions::trackers(1).set("chunkserver.reserve=1000TiB"));
+    let file = dev.scratch().join("file");
+    fs::write(&file, "a\n").unwrap();
+    let put = finish(dev.client(&["fs", "put"]).arg(&file).arg("/file"));
+    let _ = put.refused(1, &["/file", "room"]);
+    assert_eq!(dev.run(&["fs", "ls", "/"]).success().text(), "");
+}
+
+#[test]
+fn generated_data_has_its_exact_size_and_is_the_same_for_a_seed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let made = |name: &str, kind: &str, size: &str, seed: &str| {
+        let path = scratch.path().join(name);
+        let path = path.to_str().unwrap();
+        let _ = run(["gen", kind, "--size", size, "--seed", seed, path]).success();
+        fs::read(path).unwrap()
+    };
+    let text = made("a", "text", "1MiB", "1");
+    assert_eq!(text.len(), 1 << 20);
+    assert!(text == made("b", "text", "1MiB", "1") && text != made("c", "text", "1MiB", "2"));
+    let tera = made("d", "tera", "100000", "1");
+    assert_eq!(tera.split_inclusive(|&byte| byte == b'\n').count(), 1000);
+    assert!(tera == made("e", "tera", "100000", "1"));
+}
