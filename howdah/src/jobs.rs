@@ -10,6 +10,10 @@ use net::{Backoff, CallError, Client};
 
 /// Header that makes a submit safe to repeat.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// How long a submit is repeated while the answer gets lost or the JobTracker can't reach the chunk store.
+const SUBMIT_PATIENCE: Duration = Duration::from_secs(10);
+/// Time for one answer to a submit: the JobTracker asks the chunk store before it gives one.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of one JobTracker.
 #[derive(Clone)]
@@ -38,12 +42,12 @@ impl Jobs {
         let mut backoff = Backoff::default();
         loop {
             let request = self.client.request(Method::POST, &self.address, "/v1/jobs");
-            let request = request.header(IDEMPOTENCY_KEY, &key).json(spec).timeout(self.retry_for);
+            let request = request.header(IDEMPOTENCY_KEY, &key).json(spec).timeout(SUBMIT_TIMEOUT);
             match self.client.exchange(&self.address, request).await {
                 Err(error)
                     if error.is_transient()
                         && !error.is_connect()
-                        && started.elapsed() < self.retry_for =>
+                        && started.elapsed() < SUBMIT_PATIENCE =>
                 {
                     backoff.pause().await;
                 }

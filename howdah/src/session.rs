@@ -15,7 +15,7 @@ use crate::jobs::Jobs;
 /// How long the token of one command is good.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long calls to the chunk store go on when it has answered once and then does not.
-const STORE_PATIENCE: Duration = Duration::from_secs(10);
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client of one cluster.
 pub(crate) struct Session {

@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP, as the supervisor waits for them.
+//! SIGINT and SIGTERM, as the supervisor waits for them. Not SIGHUP: whoever starts it under `nohup`
+//! wants it to go on.
 
 use std::future::Future;
 
@@ -9,26 +10,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Termination {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
 }
 
-/// Starts to listen; from here on none of them ends the process by itself.
+/// Starts to listen; from here on neither signal ends the process by itself.
 pub(crate) fn termination() -> anyhow::Result<Termination> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     Ok(Termination {
         interrupt: listen(SignalKind::interrupt())?,
         terminate: listen(SignalKind::terminate())?,
-        hang_up: listen(SignalKind::hangup())?,
     })
 }
 
 impl Termination {
-    /// Waits for any of them.
+    /// Waits for either.
     pub(crate) async fn await_signal(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
         }
     }
 
