@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::channel::Channel;
 use super::failure::bad_job;
-use super::fetch_body::{self, Body};
+use super::fetch_body::{self, Body, FetchError};
 use super::fetch_plan::{Batch, FetchPlan};
 use super::segments::Budget;
 use super::source::Source;
@@ -76,9 +76,21 @@ struct Fetcher {
 
 /// What happened in a request.
 enum Happened {
-    Arrived { attempt: AttemptId, source: Source },
-    Failed { attempt: AttemptId, message: String },
-    Ended { address: String },
+    Arrived {
+        attempt: AttemptId,
+        source: Source,
+    },
+    Failed {
+        attempt: AttemptId,
+        message: String,
+    },
+    /// This host can't keep what comes.
+    Unkept {
+        failure: Failure,
+    },
+    Ended {
+        address: String,
+    },
 }
 
 impl Fetcher {
@@ -112,7 +124,7 @@ impl Fetcher {
                     self.learn(news)?;
                     true
                 }
-                Some(what) = happens.recv() => self.handle(what).await,
+                Some(what) = happens.recv() => self.handle(what).await?,
                 Some(_) = requests.join_next() => true,
                 () = wait_until(timeout) => true,
                 _ = sign_of_life.tick() => {
@@ -132,8 +144,8 @@ impl Fetcher {
         news.into_iter().try_for_each(|event| self.plan.learn(now, event))
     }
 
-    /// Returns whether there may be something to ask for now.
-    async fn handle(&mut self, what: Happened) -> bool {
+    /// Returns whether there may be something to ask for now; a failure ends the attempt.
+    async fn handle(&mut self, what: Happened) -> Result<bool, Failure> {
         match what {
             Happened::Arrived { attempt, source } => {
                 if self.plan.arrived(attempt, clock::monotonic()) {
@@ -141,20 +153,21 @@ impl Fetcher {
                     let _ = self.segments.send(Ok(segment)).await;
                 } else if let Source::Memory(bytes) = source {
                     self.settings.budget.give_back(bytes.len() as u64);
-                    return true;
+                    return Ok(true);
                 }
-                false
+                Ok(false)
             }
+            Happened::Unkept { failure } => Err(failure),
             Happened::Failed { attempt, message } => {
                 if self.plan.failed(attempt, clock::monotonic(), net::random_u64()) {
                     eprintln!("{attempt}'s output did not come: {message}");
                     self.tell.fetch_failed(attempt, message);
                 }
-                true
+                Ok(true)
             }
             Happened::Ended { address } => {
                 self.plan.ended(&address);
-                true
+                Ok(true)
             }
         }
     }
@@ -178,12 +191,16 @@ async fn request(settings: Arc<FetchSettings>, batch: Batch, tell: mpsc::Sender<
     let Batch { address, maps } = batch;
     let mut arrived = 0;
     let outcome = receive(&settings, &address, &maps, &tell, &mut arrived).await;
-    if let Err(message) = outcome {
+    match outcome {
+        Ok(()) => {}
         // What stands behind a broken segment can't be told apart: all of it is asked for again.
-        for attempt in &maps[arrived..] {
-            let _ =
-                tell.send(Happened::Failed { attempt: *attempt, message: message.clone() }).await;
+        Err(FetchError::Peer(message)) => {
+            for attempt in &maps[arrived..] {
+                let what = Happened::Failed { attempt: *attempt, message: message.clone() };
+                let _ = tell.send(what).await;
+            }
         }
+        Err(FetchError::Local(failure)) => drop(tell.send(Happened::Unkept { failure }).await),
     }
     let _ = tell.send(Happened::Ended { address }).await;
 }
@@ -194,7 +211,7 @@ async fn receive(
     maps: &[AttemptId],
     tell: &mpsc::Sender<Happened>,
     told: &mut usize,
-) -> Result<(), String> {
+) -> Result<(), FetchError> {
     let path = shuffle::path_and_query(settings.job, settings.partition, maps);
     let mut body = Body::open(&settings.client, address, &path).await?;
     for attempt in maps {
@@ -207,7 +224,7 @@ async fn receive(
                 Ok(bytes) => Happened::Arrived { attempt: *attempt, source: Source::Memory(bytes) },
                 Err(message) => {
                     settings.budget.give_back(length);
-                    return Err(message);
+                    return Err(message.into());
                 }
             },
             Some(length) => {

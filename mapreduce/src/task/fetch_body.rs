@@ -6,17 +6,32 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use mapreduce_protocol::AttemptId;
 use mapreduce_protocol::map_output::{self, BLOCK_HEADER_BYTES, BlockHeader};
 use mapreduce_protocol::shuffle::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use mapreduce_protocol::{AttemptId, Failure};
 use net::{CallError, Client};
 use reqwest::{Method, Response};
 
+use super::failure;
 use super::run_writer::crc32c;
 use super::source::{RunFile, Source};
 
 /// A tracker that sends nothing for so long is given up for now.
 const STALL: Duration = Duration::from_secs(30);
+
+/// Why a segment did not come, by who is to blame: only one of the two says anything about the output.
+pub(super) enum FetchError {
+    /// The tracker, or the way to it: asked again it may come, and elsewhere too.
+    Peer(String),
+    /// This host's own disk: no tracker can help.
+    Local(Failure),
+}
+
+impl From<String> for FetchError {
+    fn from(message: String) -> Self {
+        Self::Peer(message)
+    }
+}
 
 /// An answer under way. After an error nothing more can be read from it.
 pub(super) struct Body {
@@ -116,16 +131,18 @@ pub(super) async fn segment_in_file(
     body: &mut Body,
     length: u64,
     path: &Path,
-) -> Result<Source, String> {
-    let disk = |error: std::io::Error| format!("{}: {error}", path.display());
+) -> Result<Source, FetchError> {
+    let disk = |error: &std::io::Error, what| {
+        FetchError::Local(failure::disk(error, &format!("{what} a fetched segment as"), path))
+    };
     let run = RunFile::temporary(path);
-    let mut file = File::create_new(path).map_err(disk)?;
+    let mut file = File::create_new(path).map_err(|error| disk(&error, "create"))?;
     let mut written = 0;
     let mut block = Vec::new();
     while written < length {
         block.clear();
         body.block(length - written, &mut block).await?;
-        file.write_all(&block).map_err(disk)?;
+        file.write_all(&block).map_err(|error| disk(&error, "write"))?;
         written += block.len() as u64;
     }
     Ok(Source::of(&run, &map_output::Segment { length, ..Default::default() }))

@@ -123,7 +123,7 @@ struct Fetching {
     events: mpsc::Sender<Vec<MapEvent>>,
     received: mpsc::Receiver<Result<Segment, Failure>>,
     tracker: UnixStream,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn fetch(n_maps: u32, memory: u64) -> Fetching {
@@ -148,7 +148,7 @@ fn fetch(n_maps: u32, memory: u64) -> Fetching {
     let (events, news) = mpsc::channel(4);
     let (fetcher, received) = start(settings, Channel::on(own), news);
     runtime.spawn(fetcher);
-    Fetching { runtime, events, received, tracker, _folder: folder }
+    Fetching { runtime, events, received, tracker, folder }
 }
 
 fn available(index: u32, address: SocketAddr, digest: &str) -> MapEvent {
@@ -252,6 +252,19 @@ fn what_exceeds_the_memory_goes_to_disk() {
     let all = fetching.all();
     assert_eq!(all.values().filter(|(records, _)| *records == 20_000).count(), 3);
     assert_eq!(all.values().filter(|(_, in_memory)| *in_memory).count(), 2);
+}
+
+#[test]
+fn a_disk_that_takes_no_segment_ends_the_attempt_and_accuses_no_tracker() {
+    let (address, _) = serve(Acts::new(), 10);
+    let mut fetching = fetch(3, 1);
+    std::fs::remove_dir(fetching.folder.path()).unwrap();
+    fetching.tell((0..3).map(|index| available(index, address, "x")).collect());
+    let failure = fetching.next().unwrap().err().unwrap();
+    assert_eq!(failure.kind, FailureKind::OutOfSpace, "{}", failure.message);
+    assert!(failure.message.contains("fetched-"), "{}", failure.message);
+    assert!(fetching.next().is_none());
+    assert_eq!(fetching.reported(), [0; 0]);
 }
 
 #[test]
