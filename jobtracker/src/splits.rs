@@ -35,6 +35,12 @@ pub(crate) enum SplitError {
         /// The file.
         path: StorePath,
     },
+    /// Its chunks do not follow each other up to its length, so it was replaced between two questions.
+    #[error("input {path} was replaced while its splits were made: submit again when it rests")]
+    InputReplaced {
+        /// The file.
+        path: StorePath,
+    },
     /// Too many of them.
     #[error(
         "the input makes more than {SPLITS_MAX} splits: use larger chunks or splits, or fewer files"
@@ -169,11 +175,48 @@ fn to_read(status: FileStatus) -> Result<Option<StorePath>, SplitError> {
     }
 }
 
+/// All chunks of `file`. The chunk master tells so many at once and no more.
 async fn locate(store: &ChunkStore, file: StorePath) -> Result<(StorePath, Located), SplitError> {
-    match store.locate(&file, 0, None).await {
-        Err(StoreError::NotFound { path, .. }) => Err(SplitError::InputNotFound { path }),
-        located => Ok((file, located?)),
+    let mut all = locate_from(store, &file, 0).await?;
+    check_row(&file, 0, &all.chunks)?;
+    loop {
+        let end = all.chunks.last().map_or(0, |chunk| chunk.offset + chunk.length);
+        if end >= all.length {
+            return Ok((file, all));
+        }
+        if all.chunks.len() > SPLITS_MAX {
+            return Err(SplitError::TooMany);
+        }
+        let more = locate_from(store, &file, end).await?;
+        if more.length != all.length || more.chunks.is_empty() {
+            return Err(SplitError::InputReplaced { path: file });
+        }
+        check_row(&file, end, &more.chunks)?;
+        all.chunks.extend(more.chunks);
     }
+}
+
+async fn locate_from(
+    store: &ChunkStore,
+    file: &StorePath,
+    offset: u64,
+) -> Result<Located, SplitError> {
+    match store.locate(file, offset, None).await {
+        Err(StoreError::NotFound { path, .. }) => Err(SplitError::InputNotFound { path }),
+        located => Ok(located?),
+    }
+}
+
+/// Whether the chunks follow each other from `start` on: a gap would be bytes that no map reads.
+fn check_row(file: &StorePath, start: u64, chunks: &[ChunkLocation]) -> Result<(), SplitError> {
+    let mut end = start;
+    for chunk in chunks {
+        if chunk.offset != end || chunk.length == 0 {
+            return Err(SplitError::InputReplaced { path: file.clone() });
+        }
+        end += chunk.length;
+    }
+    Ok(())
 }
 
 fn cut(file: &StorePath, located: &Located, split_bytes: u64, splits: &mut Vec<PlannedSplit>) {

@@ -34,6 +34,10 @@ const ALL: Access = Access::Roles(&[Role::Master]);
 #[derive(Debug, Default)]
 struct Files {
     lengths: BTreeMap<StorePath, u64>,
+    /// Files of several chunks: bytes of each chunk. They are told two at a time.
+    chunk_bytes: BTreeMap<StorePath, u64>,
+    /// Whether a file grows by a byte whenever its chunks are asked for.
+    replaced: bool,
     folders: BTreeSet<StorePath>,
     published: Vec<Publish>,
 }
@@ -92,23 +96,29 @@ async fn stat(
 
 async fn locate(
     State(master): State<Master>,
-    Json(Locate { path, .. }): Json<Locate>,
+    Json(Locate { path, offset, .. }): Json<Locate>,
 ) -> Result<Json<Located>, Problem> {
-    let length = *master.files().lengths.get(&path).ok_or_else(|| not_found(&path))?;
-    let server = ServerAddress {
-        host: "host-1".parse().unwrap(),
-        rack: RackName::default_rack(),
-        address: "127.0.0.1:1".to_owned(),
-    };
-    let chunk = ChunkLocation {
-        chunk: ChunkId(1),
+    let mut files = master.files();
+    let replaced = files.replaced;
+    let length = files.lengths.get_mut(&path).ok_or_else(|| not_found(&path))?;
+    *length += u64::from(replaced);
+    let length = *length;
+    let chunk_bytes = files.chunk_bytes.get(&path).copied().unwrap_or(length);
+    let chunk = |index: u64| ChunkLocation {
+        chunk: ChunkId(index + 1),
         version: Version(1),
-        offset: 0,
-        length,
-        servers: vec![server],
+        offset: index * chunk_bytes,
+        length: chunk_bytes.min(length - index * chunk_bytes),
+        servers: vec![ServerAddress {
+            host: "host-1".parse().unwrap(),
+            rack: RackName::default_rack(),
+            address: "127.0.0.1:1".to_owned(),
+        }],
         token: String::new(),
     };
-    Ok(Json(Located { length, chunks: vec![chunk] }))
+    let first = offset / chunk_bytes;
+    let chunks = (first..length.div_ceil(chunk_bytes)).take(2).map(chunk).collect();
+    Ok(Json(Located { length, chunks }))
 }
 
 async fn mkdir(State(master): State<Master>, Json(Mkdir { path, .. }): Json<Mkdir>) -> Json<Done> {
@@ -352,6 +362,28 @@ async fn a_job_goes_from_submission_to_publication() {
     assert_eq!(attempts.attempts.len(), 2);
     let jobs: JobList = cluster.get("/v1/jobs?limit=5").await.unwrap();
     assert_eq!(jobs.jobs[0].id, job.id);
+}
+
+#[tokio::test]
+async fn a_file_of_more_chunks_than_one_answer_tells_is_read_to_its_end() {
+    let cluster = Cluster::start().await;
+    cluster.master.files().chunk_bytes.insert("/in".parse().unwrap(), 150);
+    let job = cluster.submit(&spec(), None).await.unwrap();
+    cluster.metric("howdah_jobtracker_jobs{state=\"running\"} 1").await;
+    let status: JobStatus = cluster.get(&format!("/v1/jobs/{}", job.id)).await.unwrap();
+    assert_eq!((status.maps.total, status.input_bytes), (7, 1000));
+}
+
+#[tokio::test]
+async fn an_input_that_is_replaced_between_two_answers_fails_the_job() {
+    let cluster = Cluster::start().await;
+    cluster.master.files().chunk_bytes.insert("/in".parse().unwrap(), 150);
+    cluster.master.files().replaced = true;
+    let job = cluster.submit(&spec(), None).await.unwrap();
+    let waits = format!("/v1/jobs/{}?wait_ms=30000", job.id);
+    let status: JobStatus = cluster.get(&waits).await.unwrap();
+    let failure = status.failure.expect("it can't be planned");
+    assert!(failure.contains("/in was replaced"), "{failure}");
 }
 
 #[tokio::test]
