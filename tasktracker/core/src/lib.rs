@@ -5,10 +5,12 @@
 //! - `attempts`: one attempt's phases;
 //! - `session`: the talk with the JobTracker: registration, numbered heartbeats, retries;
 //! - `messages`: inputs, effects, settings, summary;
+//! - `limits`: how much of what tasks say is passed on;
 //! - `map_events`: the lists of map events that reduces are fed from;
 //! - here: [`Core`], which leads inputs to them.
 
 mod attempts;
+mod limits;
 #[cfg(test)]
 mod lossy;
 mod map_events;
@@ -230,7 +232,7 @@ impl Core {
         if !attempt.hears(now) {
             return;
         }
-        match message {
+        match limits::bounded(message) {
             FromTask::Progress { progress } => attempt.advance(progress),
             FromTask::FetchFailed { map, message } => {
                 self.session.report(TrackerEvent::FetchFailed { reduce: id, map, message });
@@ -254,7 +256,8 @@ impl Core {
         self.session.report(TrackerEvent::Succeeded { attempt: id, result });
     }
 
-    fn report_failed(&mut self, id: AttemptId, failure: Failure) {
+    fn report_failed(&mut self, id: AttemptId, mut failure: Failure) {
+        limits::cut_message(&mut failure.message);
         self.ended.insert(id);
         *self.failed.entry(failure.kind.as_str()).or_default() += 1;
         self.session.report(TrackerEvent::Failed { attempt: id, failure });

@@ -7,16 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ids::{ClusterId, Epoch, HeartbeatNumber, Inbox, Monotonic, Outbox};
+use ids::{ClusterId, Epoch, HeartbeatNumber, Inbox, Monotonic, Numbered, Outbox};
 use mapreduce_protocol::{
     AttemptId, AttemptProgress, JobId, MapEvents, PROTOCOL_VERSION, RegisterTracker,
     TrackerCommand, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
-use crate::{SessionId, Settings};
+use crate::{SessionId, Settings, limits};
 
 /// Events that one heartbeat carries at most.
 pub(crate) const EVENTS_PER_HEARTBEAT_MAX: usize = 1000;
+
+/// Bytes of JSON that the events of one heartbeat take at most, unless one alone takes more: half of what a
+/// request's body may have. No event within the limits of `limits.rs` comes near it.
+pub(crate) const EVENT_BYTES_PER_HEARTBEAT_MAX: usize = 8 << 20;
 
 /// Heartbeats out at once: the parked one and one with news.
 const HEARTBEATS_OUT_MAX: usize = 2;
@@ -40,6 +44,17 @@ enum Link {
         /// Heartbeats without an answer yet, and when they were sent.
         out: BTreeMap<u64, Monotonic>,
     },
+}
+
+/// The oldest events, as many as fit a heartbeat.
+fn next_events(outbox: &Outbox<TrackerEvent>) -> Vec<Numbered<TrackerEvent>> {
+    let mut bytes = 0;
+    let fitting = outbox.pending(EVENTS_PER_HEARTBEAT_MAX).take_while(|event| {
+        let is_first = bytes == 0;
+        bytes += limits::event_bytes(&event.item);
+        is_first || bytes <= EVENT_BYTES_PER_HEARTBEAT_MAX
+    });
+    fitting.cloned().collect()
 }
 
 #[derive(Debug)]
@@ -142,7 +157,7 @@ impl Session {
         };
         *last_number += 1;
         out.insert(*last_number, now);
-        let events: Vec<_> = self.outbox.pending(EVENTS_PER_HEARTBEAT_MAX).cloned().collect();
+        let events = next_events(&self.outbox);
         self.told = events.last().map_or(self.last_event, |last| last.number);
         TrackerHeartbeat {
             host: self.settings.host.clone(),

@@ -10,6 +10,7 @@ use mapreduce_protocol::{
 
 use super::*;
 use crate::attempts::EXIT_GRACE;
+use crate::session::EVENT_BYTES_PER_HEARTBEAT_MAX;
 
 const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -225,6 +226,37 @@ fn a_failure_is_told_when_the_process_is_gone() {
     assert_eq!(story.told_failures(), []);
     assert_eq!(story.give(Input::Ended { attempt: reduce(0), otherwise: crash() }), []);
     assert_eq!(story.told_failures(), [(reduce(0), FailureKind::UserCode)]);
+}
+
+#[test]
+fn what_tasks_say_at_length_comes_cut_and_in_heartbeats_that_a_request_can_hold() {
+    let n = 400;
+    let mut story = Story::begin(n, &[]);
+    let all: Vec<_> = (0..n).map(map).collect();
+    story.answer(all.iter().map(|attempt| launch(*attempt)).collect(), Vec::new());
+    // While the JobTracker is away, nothing is sent.
+    let number = story.out.remove(0).number.0;
+    story.give(Input::HeartbeatFailed { session: story.session, number });
+    for attempt in &all {
+        story.give(Input::Started { attempt: *attempt });
+        let message = "\0".repeat(1 << 16);
+        let failure = Failure { kind: FailureKind::UserCode, message };
+        story.give(Input::Said { attempt: *attempt, message: FromTask::Failed { failure } });
+        story.give(Input::Ended { attempt: *attempt, otherwise: crash() });
+    }
+    story.pass(Duration::from_secs(1));
+    let mut told = BTreeSet::new();
+    let mut heartbeats = 0;
+    while story.core.summary().unacknowledged > 0 {
+        assert!(!story.told().is_empty());
+        let json = serde_json::to_vec(&story.out[0].events).unwrap();
+        assert!(json.len() <= EVENT_BYTES_PER_HEARTBEAT_MAX, "{} bytes", json.len());
+        told.extend(story.told_failures().into_iter().map(|(attempt, _)| attempt));
+        heartbeats += 1;
+        story.answer(Vec::new(), Vec::new());
+    }
+    assert!(all.iter().eq(&told), "{} of {n} were told", told.len());
+    assert!((3..10).contains(&heartbeats), "{heartbeats}");
 }
 
 #[test]
