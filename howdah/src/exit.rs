@@ -57,9 +57,9 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
         Err(error) => error,
     };
     let code = code_of(&error);
-    eprintln!("howdah: {}", sentence(&error));
+    crate::say::say!("howdah: {}", sentence(&error));
     if code == NO_CONNECTION {
-        eprintln!("howdah: {CONNECT_REMEDY}");
+        crate::say::say!("howdah: {CONNECT_REMEDY}");
     }
     ExitCode::from(code)
 }

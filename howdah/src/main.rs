@@ -10,6 +10,7 @@ mod job_file;
 mod jobs;
 mod local_file;
 mod progress;
+mod say;
 mod session;
 mod submit;
 mod supervise;

@@ -48,7 +48,7 @@ impl JobProgress {
             None => {
                 let line = line_of(status);
                 if line != self.last_line {
-                    eprintln!("{line}");
+                    crate::say::say!("{line}");
                     self.last_line = line;
                 }
             }
@@ -58,8 +58,8 @@ impl JobProgress {
     /// Says something without disturbing the bars.
     pub(crate) fn say(&self, text: &str) {
         match &self.bars {
-            Some([maps, _]) => maps.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some([maps, _]) => maps.suspend(|| crate::say::say!("{text}")),
+            None => crate::say::say!("{text}"),
         }
     }
 

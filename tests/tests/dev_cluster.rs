@@ -144,3 +144,23 @@ fn a_journal_is_dumped_and_verified_and_a_flipped_bit_is_found() {
     let name = segment.file_name().unwrap().to_str().unwrap();
     let _ = dev.run(&["journal", "verify", journal]).refused(1, &[name]);
 }
+
+#[test]
+fn a_log_that_cannot_be_written_ends_neither_a_daemon_nor_a_command() {
+    let mut dev = Dev::start(&DevOptions::trackers(1));
+    dev.kill("jobtracker");
+    let log = dev.dir().join("logs/jobtracker.log");
+    fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    dev.restart("jobtracker");
+    dev.put_text("a b a\n", "/in");
+    let job = dev.job_file(
+        "job.yaml",
+        "{name: n, input: [/in], output: /out, program: {builtin: {name: wordcount}}}",
+    );
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let submit = dev.client(&["job", "submit", &job, "--wait"]).stderr(full()).status().unwrap();
+    assert_eq!(submit.code(), Some(0));
+    let missing = dev.client(&["fs", "ls", "/missing"]).stderr(full()).status().unwrap();
+    assert_eq!(missing.code(), Some(1), "a no stays a no, and no abort");
+}

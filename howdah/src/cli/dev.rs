@@ -36,7 +36,7 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
         };
         let told = tell_ready();
         if told.is_ok() {
-            eprintln!("for clients: --config {}", cluster.config_file().display());
+            crate::say::say!("for clients: --config {}", cluster.config_file().display());
             end.await_signal().await;
         }
         cluster.stop().await;

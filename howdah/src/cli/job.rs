@@ -81,7 +81,7 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             }
             Action::Kill { id } => {
                 jobs.kill(id).await?;
-                eprintln!("{id} ends");
+                crate::say::say!("{id} ends");
                 Ok(())
             }
             Action::Logs { id, attempt } => logs(&jobs, id, attempt).await,
@@ -114,7 +114,7 @@ async fn wait_for(jobs: &Jobs, id: JobId) -> anyhow::Result<()> {
             return Err(Interrupted { goes_on }.into());
         }
     };
-    eprintln!("{id} {}{}", ended.state.as_str(), duration_of(&ended));
+    crate::say::say!("{id} {}{}", ended.state.as_str(), duration_of(&ended));
     submit::must_have_succeeded(&ended)
 }
 
@@ -188,9 +188,12 @@ async fn logs(jobs: &Jobs, id: JobId, only: Option<AttemptId>) -> anyhow::Result
             println!("==== {attempt} on {} ====", status.host);
         }
         match &status.address {
-            None => eprintln!("{attempt}: its TaskTracker on {} is lost, and its log", status.host),
+            None => crate::say::say!(
+                "{attempt}: its TaskTracker on {} is lost, and its log",
+                status.host
+            ),
             Some(tracker) => match print_log(jobs, tracker, attempt).await {
-                Err(error) if only.is_none() => eprintln!("{attempt}: {error:#}"),
+                Err(error) if only.is_none() => crate::say::say!("{attempt}: {error:#}"),
                 printed => printed?,
             },
         }

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     match result.outcome {
         Err(failure) => Err(anyhow!("{}: {}", job.spec.name, failure.message)),
         Ok(counters) => {
-            eprintln!("{} is done: {}", job.spec.name, job.spec.output);
+            crate::say::say!("{} is done: {}", job.spec.name, job.spec.output);
             match global.format {
                 Format::Text => Ok(()),
                 Format::Json => print_json(&JobCounters { counters }),

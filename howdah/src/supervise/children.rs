@@ -98,7 +98,7 @@ fn watch_over(
     tokio::spawn(async move {
         let status = child.wait().await.unwrap_or_default();
         if !asked.load(Ordering::Relaxed) {
-            eprintln!(
+            crate::say::say!(
                 "{daemon} died: {status}; its log is {}; `{restart}` starts it again",
                 log.display(),
             );
@@ -126,7 +126,7 @@ impl Supervised {
         let mut ended = self.ended.clone();
         let stopped = ended.wait_for(Option::is_some);
         if tokio::time::timeout(STOP_GRACE, stopped).await.is_err() {
-            eprintln!("{} does not stop; ending it", self.name);
+            crate::say::say!("{} does not stop; ending it", self.name);
             self.signal(Signal::KILL);
             // The sender lives until the process is reaped, so this ends with it.
             self.ended.wait_for(Option::is_some).await.ok();

@@ -79,7 +79,7 @@ impl Demo {
         let mut end = termination()?;
         let options =
             ClusterOptions { trackers: Some(self.trackers), overrides: self.overrides.clone() };
-        eprintln!("starting {} TaskTrackers and chunkservers", self.trackers);
+        crate::say::say!("starting {} TaskTrackers and chunkservers", self.trackers);
         let started = Cluster::start(folder.path(), &options, &mut end).await?;
         let mut cluster = started.ok_or_else(interrupted)?;
         let shown = end.or(self.show(&cluster, input)).await.unwrap_or_else(|| Err(interrupted()));
@@ -109,7 +109,7 @@ impl Demo {
         self.spec.reduces = reduces_for(&self.spec, self.trackers);
         let accepted = session.jobs().submit(&self.spec).await?;
         let since_accepted = clock::Stopwatch::start();
-        eprintln!("{} {}", accepted.id, self.spec.name);
+        crate::say::say!("{} {}", accepted.id, self.spec.name);
         let mut progress = JobProgress::new();
         let ended = submit::await_end(&session.jobs(), accepted.id, &mut progress).await?;
         let wall_time = since_accepted.elapsed();
@@ -130,12 +130,12 @@ impl Demo {
             let text = ZipfText::new(self.size, SEED);
             let put = copy::put_blocks(store, &path, text, &progress).await;
             progress.finish();
-            eprintln!("put {} of generated text", shown_size(progress.moved()));
+            crate::say::say!("put {} of generated text", shown_size(progress.moved()));
             return put.context("cannot put generated text");
         }
         store.mkdir(&folder, true).await?;
         let bytes = copy::put_files(store, &input, &folder).await?;
-        eprintln!("put {} files, {}", input.len(), shown_size(bytes));
+        crate::say::say!("put {} files, {}", input.len(), shown_size(bytes));
         Ok(())
     }
 
@@ -190,7 +190,10 @@ fn shown_size(bytes: u64) -> String {
 }
 
 fn print_urls(cluster: &Cluster) {
-    eprintln!("the cluster stays up until Ctrl-C; --config {}", cluster.config_file().display());
+    crate::say::say!(
+        "the cluster stays up until Ctrl-C; --config {}",
+        cluster.config_file().display()
+    );
     for (name, url) in cluster.urls() {
         println!("{name:15} {url}");
     }
