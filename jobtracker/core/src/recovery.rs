@@ -5,7 +5,7 @@
 use ids::Now;
 use mapreduce_protocol::JobId;
 
-use crate::durable::Stage;
+use crate::durable::{RunningEntry, Stage};
 use crate::job::StoreCall;
 use crate::machine::Core;
 use crate::records::{PlannedSplit, Record, SplitList};
@@ -46,8 +46,11 @@ impl Core {
             live.hold_until = Some(hold_until);
         }
         self.expect_outputs(job);
+        let done = self.durable.running(job).is_some_and(RunningEntry::is_done);
         match splits {
             Some(splits) => self.on_splits(job, splits),
+            // The former process' publication may have taken the staging folder away, list and all.
+            None if done => {}
             None => self.call_store(job, StoreCall::ReadSplits),
         }
         self.commit_if_done(job);

@@ -191,7 +191,8 @@ impl Core {
         let Some(n_maps) = self.durable.running(job).map(|running| running.maps.len()) else {
             return;
         };
-        if self.live(job).is_none_or(LiveJob::has_splits) {
+        // A job whose output is complete wants no splits, and its staging folder may be gone.
+        if self.live(job).is_none_or(|live| live.has_splits() || live.committing) {
             return;
         }
         let refused = match outcome {

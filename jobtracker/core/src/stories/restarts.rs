@@ -186,3 +186,40 @@ fn the_word_of_a_success_may_come_in_the_next_term() {
     assert_eq!(story.status(job).maps.succeeded, 1);
     assert!(story.toys[&a].outputs.contains(&attempt));
 }
+
+/// A job of one map whose split list is in the chunk store.
+fn with_staged_list(story: &mut Story) -> JobId {
+    let job = story.submit(identity("/out"));
+    let list = StagedSplits { path: "/staging/splits".into(), digest: "d".into() };
+    let plan = Plan { splits: splits(&[&["a"]]), staged: Some(list) };
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+    job
+}
+
+#[test]
+fn a_job_that_is_done_needs_its_split_list_no_more() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = with_staged_list(&mut story);
+    story.run_all();
+    story.restart();
+    assert!(matches!(&story.effects[..], [Effect::Publish { .. }]), "{:?}", story.effects);
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_split_list_that_goes_with_the_publication_is_not_missed() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = with_staged_list(&mut story);
+    story.restart();
+    story.register(&a);
+    story.beat(&a);
+    story.succeed(map(job, 0, 0));
+    assert_eq!(story.publishes().len(), 1, "the attempt that went on was the last");
+    let reason = "no such file".to_owned();
+    story.give(Input::SplitsRead { job, outcome: StoreOutcome::Refused { reason } });
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
