@@ -307,6 +307,39 @@ async fn roles_and_prefixes_are_enforced() {
 }
 
 #[tokio::test]
+async fn nobody_gets_the_reply_or_the_lease_of_another_by_naming_its_client() {
+    let mut cluster = Cluster::start().await;
+    cluster.register(1).await;
+    cluster.register(2).await;
+    cluster.mkdir("/mine").await.unwrap();
+    let address = cluster.address.clone();
+    let request = create(cluster.stamp(), "/mine/f");
+    let created: Created = cluster.call("/v1/files/create", &request).await.unwrap();
+    let thief = cluster.client(Role::Task, "/theirs");
+    let file = created.file;
+    let forged = Create { path: "/theirs".parse().unwrap(), ..request };
+    let own: Created = thief.post(&address, "/v1/files/create", &forged).await.unwrap();
+    assert_ne!(own.file, file, "another's reply");
+    let lost = (409, "lease-lost".to_owned());
+    let stamp = cluster.stamp();
+    let abandon = Abandon { stamp: stamp.clone(), file };
+    let abandoned = thief.post::<_, Done>(&address, "/v1/files/abandon", &abandon).await;
+    assert_eq!(problem(abandoned), lost);
+    let close = Close { stamp: stamp.clone(), file, sealed: None, abandoned: None };
+    let closed = thief.post::<_, FileStatus>(&address, "/v1/files/close", &close).await;
+    assert_eq!(problem(closed), lost);
+    let renew = Renew { client: stamp.client.clone(), files: vec![file] };
+    let renewed = thief.post::<_, Done>(&address, "/v1/files/renew", &renew).await;
+    assert_eq!(problem(renewed), lost);
+    let _: Done = cluster.call("/v1/files/renew", &renew).await.unwrap();
+    let closed: FileStatus = cluster.call("/v1/files/close", &close).await.unwrap();
+    assert_eq!(closed.path.as_str(), "/mine/f");
+    let stolen = thief.post::<_, FileStatus>(&address, "/v1/files/close", &close).await;
+    assert_eq!(problem(stolen), lost, "the kept reply is its owner's");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_caller_without_a_token_is_a_user_on_loopback_and_no_server() {
     let mut cluster = Cluster::start().await;
     let settings = ClientSettings {

@@ -7,6 +7,7 @@ mod deadlines;
 mod durable;
 mod error;
 mod files;
+mod mutation;
 mod namespace;
 mod placement;
 mod reads;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use durable::Durable;
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
+pub use mutation::Mutation;
 pub use reads::READ_STEP;
 pub use record::{Adopted, Allotted, NewFolder, Record, Sealed};
 pub use tree::WINNERS_MAX;
@@ -29,11 +31,11 @@ pub use tree::WINNERS_MAX;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, ChunkId, Close, Create, Created, Delete, FileId, FileStatus,
-    List, Listing, Locate, Located, Mkdir, Publish, RegisterServer, Rename, Renew, ServerHeartbeat,
-    ServerHeartbeatReply, ServerRegistered, Stat, StorePath,
+    Allocation, ChunkId, Created, FileId, FileStatus, List, Listing, Locate, Located,
+    RegisterServer, Renew, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat,
+    StorePath,
 };
-use ids::{ClusterId, Epoch, HostName, Monotonic, Now, RequestStamp};
+use ids::{ClusterId, Epoch, HostName, Monotonic, Now};
 
 use deadlines::Deadlines;
 use durable::RECLAIM_STEP;
@@ -78,20 +80,6 @@ pub enum Input {
     Heartbeat(ReplyTo, ServerHeartbeat),
     /// Someone wants the gauges.
     Summarise(ReplyTo),
-}
-
-/// A stamped request: carried out once, however often it comes.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
-pub enum Mutation {
-    Create(Create),
-    Allocate(Allocate),
-    Close(Close),
-    Abandon(Abandon),
-    Mkdir(Mkdir),
-    Rename(Rename),
-    Delete(Delete),
-    Publish(Publish),
 }
 
 /// A request that leaves no record.
@@ -440,47 +428,6 @@ impl Master {
             free_bytes: census.free_bytes,
             commands_pending: census.commands_pending,
             epoch: self.durable.epoch().0,
-        }
-    }
-}
-
-impl Mutation {
-    fn stamp(&self) -> &RequestStamp {
-        match self {
-            Self::Create(request) => &request.stamp,
-            Self::Allocate(request) => &request.stamp,
-            Self::Close(request) => &request.stamp,
-            Self::Abandon(request) => &request.stamp,
-            Self::Mkdir(request) => &request.stamp,
-            Self::Rename(request) => &request.stamp,
-            Self::Delete(request) => &request.stamp,
-            Self::Publish(request) => &request.stamp,
-        }
-    }
-
-    fn sealed(&self) -> Option<&chunkstore_protocol::SealedChunk> {
-        match self {
-            Self::Allocate(request) => request.sealed.as_ref(),
-            Self::Close(request) => request.sealed.as_ref(),
-            Self::Create(_)
-            | Self::Abandon(_)
-            | Self::Mkdir(_)
-            | Self::Rename(_)
-            | Self::Delete(_)
-            | Self::Publish(_) => None,
-        }
-    }
-
-    fn fits(&self, reply: &CachedReply) -> bool {
-        match self {
-            Self::Create(_) => matches!(reply, CachedReply::Created { .. }),
-            Self::Allocate(_) => matches!(reply, CachedReply::Allocated { .. }),
-            Self::Close(_) => matches!(reply, CachedReply::Closed(_)),
-            Self::Abandon(_)
-            | Self::Mkdir(_)
-            | Self::Rename(_)
-            | Self::Delete(_)
-            | Self::Publish(_) => matches!(reply, CachedReply::Done),
         }
     }
 }

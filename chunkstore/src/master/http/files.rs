@@ -1,5 +1,6 @@
 //! Clients' routes: the namespace and the life of files. A request that names a path needs the right on
-//! it; one that names an open file is checked by its lease, whose holder had the right at the create.
+//! it; one that names an open file is checked by its lease, whose holder had the right at the create. Stamps
+//! and leases are the caller's own: see `requester.rs`.
 
 use axum::extract::State;
 use axum::routing::post;
@@ -11,6 +12,7 @@ use chunkstore_protocol::{
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::error::unexpected;
+use super::requester::client_of;
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
@@ -40,7 +42,7 @@ async fn create(
     Json(request): Json<Create>,
 ) -> Answer<Created> {
     caller.require(Right::Write, request.path.as_str())?;
-    match state.mutate(Mutation::Create(request)).await? {
+    match state.mutate(&caller, Mutation::Create(request)).await? {
         Reply::Created(mut created) => {
             created.allocation.token =
                 Mint::new(&state.keyring, &caller).write(&created.allocation);
@@ -55,7 +57,7 @@ async fn allocate(
     caller: Caller,
     Json(request): Json<Allocate>,
 ) -> Answer<Allocation> {
-    match state.mutate(Mutation::Allocate(request)).await? {
+    match state.mutate(&caller, Mutation::Allocate(request)).await? {
         Reply::Allocated(mut allocation) => {
             allocation.token = Mint::new(&state.keyring, &caller).write(&allocation);
             Ok(Json(allocation))
@@ -64,15 +66,28 @@ async fn allocate(
     }
 }
 
-async fn close(State(state): State<ServerState>, Json(request): Json<Close>) -> Answer<FileStatus> {
-    status(state.mutate(Mutation::Close(request)).await?)
+async fn close(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Close>,
+) -> Answer<FileStatus> {
+    status(state.mutate(&caller, Mutation::Close(request)).await?)
 }
 
-async fn abandon(State(state): State<ServerState>, Json(request): Json<Abandon>) -> Answer<Done> {
-    done(state.mutate(Mutation::Abandon(request)).await?)
+async fn abandon(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Abandon>,
+) -> Answer<Done> {
+    done(state.mutate(&caller, Mutation::Abandon(request)).await?)
 }
 
-async fn renew(State(state): State<ServerState>, Json(request): Json<Renew>) -> Answer<Done> {
+async fn renew(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(mut request): Json<Renew>,
+) -> Answer<Done> {
+    request.client = client_of(&caller.0, &request.client);
     done(state.query(Query::Renew(request)).await?)
 }
 
@@ -114,7 +129,7 @@ async fn mkdir(
     Json(request): Json<Mkdir>,
 ) -> Answer<Done> {
     caller.require(Right::Write, request.path.as_str())?;
-    done(state.mutate(Mutation::Mkdir(request)).await?)
+    done(state.mutate(&caller, Mutation::Mkdir(request)).await?)
 }
 
 async fn rename(
@@ -124,7 +139,7 @@ async fn rename(
 ) -> Answer<Done> {
     caller.require(Right::Write, request.from.as_str())?;
     caller.require(Right::Write, request.to.as_str())?;
-    done(state.mutate(Mutation::Rename(request)).await?)
+    done(state.mutate(&caller, Mutation::Rename(request)).await?)
 }
 
 async fn delete(
@@ -133,7 +148,7 @@ async fn delete(
     Json(request): Json<Delete>,
 ) -> Answer<Done> {
     caller.require(Right::Write, request.path.as_str())?;
-    done(state.mutate(Mutation::Delete(request)).await?)
+    done(state.mutate(&caller, Mutation::Delete(request)).await?)
 }
 
 async fn publish(
@@ -143,11 +158,13 @@ async fn publish(
 ) -> Answer<Done> {
     caller.require(Right::Write, request.staging.as_str())?;
     caller.require(Right::Write, request.target.as_str())?;
-    done(state.mutate(Mutation::Publish(request)).await?)
+    done(state.mutate(&caller, Mutation::Publish(request)).await?)
 }
 
 impl ServerState {
-    async fn mutate(&self, request: Mutation) -> Result<Reply, Problem> {
+    async fn mutate(&self, caller: &Caller, mut request: Mutation) -> Result<Reply, Problem> {
+        let stamp = request.stamp_mut();
+        stamp.client = client_of(&caller.0, &stamp.client);
         Ok(self.core.ask(|to| Input::Mutate(to, request)).await?)
     }
 

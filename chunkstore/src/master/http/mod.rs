@@ -4,6 +4,7 @@
 mod error;
 mod files;
 mod pages;
+mod requester;
 mod servers;
 mod tokens;
 

@@ -10,7 +10,7 @@ mod stamps;
 mod tree;
 
 use chunkstore_protocol::*;
-use ids::{ClientId, HeartbeatNumber, HostName, Numbered, RackName, UnixMillis};
+use ids::{ClientId, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp, UnixMillis};
 
 use super::namespace::EntryKind;
 use super::*;
