@@ -204,7 +204,7 @@ async fn follow(
 ) -> Failure {
     let attempt = launch.attempt;
     let Running { process, log, description, _program } = running;
-    let Process { channel, log: log_pipe, mut exit, killer } = process;
+    let Process { channel, log: log_pipe, mut exit, killer, leash: _leash } = process;
     let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
         Ok(channel) => channel.into_split(),
         Err(error) => {

@@ -41,7 +41,7 @@ pub(crate) struct Executable {
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
-/// A running child.
+/// A running child. Unless it is followed to its end, it ends with this.
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Parent's end of the channel.
@@ -51,6 +51,19 @@ pub(crate) struct Process {
     /// Resolves when the process and its group are gone.
     pub(crate) exit: oneshot::Receiver<ExitStatus>,
     pub(crate) killer: Killer,
+    /// To be kept as long as the child may run.
+    pub(crate) leash: Leash,
+}
+
+/// Kills its process with the group when dropped: whoever waits for a child may stop to at any moment,
+/// even while the child is on its way to them.
+#[derive(Debug)]
+pub(crate) struct Leash(Killer);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
 }
 
 /// Kills a process with its group; harmless when they are gone.
@@ -114,10 +127,8 @@ impl Spawner {
         let (requests, incoming) = mpsc::channel::<Request>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for Request { executable, reply } in incoming {
-                // Nobody waits for it any more.
-                if let Err(Ok(process)) = reply.send(spawn(&executable, &null)) {
-                    process.killer.kill();
-                }
+                // If nobody waits for it any more, its leash ends it.
+                drop(reply.send(spawn(&executable, &null)));
             }
         })?;
         Ok(Self { requests })
@@ -151,7 +162,8 @@ fn spawn(executable: &Executable, null: &File) -> io::Result<Process> {
     })?;
     let killer = Killer { pid, reaped: Arc::new(Mutex::new(false)) };
     let exit = wait_on_thread(&killer)?;
-    Ok(Process { channel, log, exit, killer })
+    let leash = Leash(killer.clone());
+    Ok(Process { channel, log, exit, killer, leash })
 }
 
 fn environment(executable: &Executable) -> io::Result<Vec<CString>> {
@@ -316,6 +328,28 @@ mod tests {
         assert_eq!(child.exit.await.unwrap().signal(), Some(9));
         assert_eq!(log_to_its_end(child.log).await, "");
         child.killer.kill();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_nobody_takes_over_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        let spawner = Spawner::start().unwrap();
+        let (reply, answer) = oneshot::channel();
+        let executable = shell("exec sleep 1000 >fifo", folder.path());
+        spawner.requests.send(Request { executable, reply }).unwrap();
+        // Open only when the child has opened its end, which nothing but its death closes.
+        let opening = tokio::task::spawn_blocking(move || File::open(fifo).unwrap());
+        let limit = std::time::Duration::from_secs(20);
+        let mut childs_life = tokio::time::timeout(limit, opening).await.unwrap().unwrap();
+        // One after the other: when the second is there, the first has been handed over.
+        let second = spawner.spawn(shell("exit 0", folder.path())).await.unwrap();
+        assert!(second.exit.await.unwrap().success());
+        drop(answer);
+        let end = tokio::task::spawn_blocking(move || childs_life.read(&mut [0]).unwrap());
+        assert_eq!(tokio::time::timeout(limit, end).await.unwrap().unwrap(), 0);
     }
 
     #[tokio::test]
