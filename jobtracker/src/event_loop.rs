@@ -233,7 +233,7 @@ fn say_record(record: &Record) {
         Record::MapOutputLost { attempt } => {
             tracing::debug!(%attempt, "map output lost: the map runs again");
         }
-        Record::ReducesUndone { map } => {
+        Record::ReducesUndone { map, .. } => {
             tracing::warn!(%map, "a map made other bytes than before: its job's reduces run again");
         }
         Record::JobEnded { job, state, failure, .. } => {

@@ -51,7 +51,7 @@ impl Core {
             Some(entry) => entry.winner.as_ref().map(|winner| winner.number),
             None => return,
         };
-        if winner == Some(attempt.number) {
+        if winner == Some(attempt.number) || self.is_undone(attempt) {
             return;
         }
         if winner.is_some() || live.committing {
@@ -89,13 +89,23 @@ impl Core {
         let job = map.task.job;
         let Some(entry) = self.durable.running(job) else { return };
         let n_reduces = u32::try_from(entry.reduces.len()).unwrap_or(u32::MAX);
-        if entry.reduces_done > 0 {
-            self.record(Record::ReducesUndone { map });
+        let undone_below = entry.reduces_from;
+        let Some(live) = self.live_mut(job) else { return };
+        let reduces_from = live.renumber_reduces();
+        if reduces_from > undone_below {
+            self.record(Record::ReducesUndone { map, reduces_from });
         }
         for task in (0..n_reduces).map(|index| job.task(TaskKind::Reduce, index)) {
             self.kill_live(task, "a map that it may have read was run again and made other bytes");
             self.wait_again(task);
         }
+    }
+
+    /// Whether `attempt` is a reduce that may have read what a map made before it made other bytes: it
+    /// may be told of late, or go on after a restart, but never win.
+    pub(crate) fn is_undone(&self, attempt: AttemptId) -> bool {
+        let from = self.durable.running(attempt.task.job).map_or(0, |entry| entry.reduces_from);
+        attempt.task.kind == TaskKind::Reduce && attempt.number < from
     }
 
     /// Tells the reduces where a map's winning output is. Nothing if its tracker is not there, or if

@@ -61,6 +61,9 @@ pub(crate) struct RunningEntry {
     pub(crate) reduces: Vec<TaskEntry>,
     pub(crate) maps_done: u32,
     pub(crate) reduces_done: u32,
+    /// Reduce attempts below this number may have read bytes that no map stands for any more.
+    #[serde(default)]
+    pub(crate) reduces_from: u32,
     counters: CounterTable,
 }
 
@@ -193,6 +196,7 @@ impl Durable {
                     reduces: vec![TaskEntry::default(); entry.n_reduces as usize],
                     maps_done: 0,
                     reduces_done: 0,
+                    reduces_from: 0,
                     counters: CounterTable::default(),
                 });
             }
@@ -207,8 +211,10 @@ impl Durable {
             Record::MapOutputLost { attempt } => {
                 self.known_running(attempt.task.job).undo(attempt.task);
             }
-            Record::ReducesUndone { map } => {
-                self.known_running(map.task.job).undo_reduces(map.task.job);
+            Record::ReducesUndone { map, reduces_from } => {
+                let running = self.known_running(map.task.job);
+                running.undo_reduces(map.task.job);
+                running.reduces_from = running.reduces_from.max(*reduces_from);
             }
             Record::JobEnded { .. } => self.apply_ended(record),
             Record::StagingRemoved { job } => {

@@ -187,6 +187,13 @@ impl LiveJob {
         Some(number)
     }
 
+    /// Gives the reduces' next attempts numbers above all that any reduce has had; the lowest of them.
+    pub(crate) fn renumber_reduces(&mut self) -> u32 {
+        let launched = self.reduces.states.iter().map(|state| state.launched).max().unwrap_or(0);
+        self.reduces.states.iter_mut().for_each(|state| state.launched = launched);
+        self.first_attempt.saturating_add(launched)
+    }
+
     /// An attempt of `task` runs from now on.
     pub(crate) fn set_live(&mut self, task: TaskId, attempt: LiveAttempt) {
         self.stop_waiting(task);

@@ -78,6 +78,9 @@ pub enum Record {
     ReducesUndone {
         /// The map's new winner.
         map: AttemptId,
+        /// Reduce attempts below this number may have read the old bytes: none of them may win.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        reduces_from: u32,
     },
     /// A job reached its final state.
     JobEnded {
@@ -104,6 +107,12 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
+}
+
+/// Journals of the release before have no such number.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What makes a submission idempotent.

@@ -144,6 +144,9 @@ impl Core {
     /// Takes up an attempt that this process did not launch, or had given up, if its task needs one.
     fn adopt(&mut self, now: Now, host: &HostName, attempt: AttemptId) -> bool {
         let task = attempt.task;
+        if self.is_undone(attempt) {
+            return false;
+        }
         let needed = self.durable.task(task).is_some_and(|entry| {
             let failed = entry.failures.iter().any(|failed| failed.number == attempt.number);
             entry.winner.is_none() && !failed

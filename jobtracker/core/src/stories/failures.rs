@@ -164,6 +164,50 @@ fn a_rerun_with_the_same_bytes_leaves_finished_reduces_alone() {
 }
 
 #[test]
+fn a_reduce_of_old_bytes_that_succeeds_just_then_does_not_win() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 3);
+    let job = story.job(1, &[&["a"]]);
+    story.succeed_with(map(job, 0, 0), "bytes-1");
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+    // Both ends are told in one heartbeat.
+    let toy = story.toy(&a);
+    for (attempt, digest) in [(map(job, 0, 1), "bytes-2"), (reduce(job, 0, 0), "old")] {
+        toy.running.remove(&attempt).unwrap();
+        let result = AttemptResult { digest: digest.to_owned(), counters: BTreeMap::new() };
+        toy.events.push(TrackerEvent::Succeeded { attempt, result });
+    }
+    toy.outputs.insert(map(job, 0, 1));
+    story.beat(&a);
+    assert!(story.publishes().is_empty(), "it read what no map stands for");
+    assert_eq!(story.running(&a), [reduce(job, 0, 1)]);
+    story.run_all();
+    assert_eq!(story.publishes()[0].1[0].staged, reduce(job, 0, 1).to_string());
+}
+
+#[test]
+fn a_reduce_of_old_bytes_is_ended_when_it_comes_back_after_a_restart() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"]]);
+    story.succeed_with(map(job, 0, 0), "bytes-1");
+    assert_eq!(story.running(&a), [reduce(job, 0, 0)]);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+    let old = story.toys[&a].running[&reduce(job, 0, 0)].clone();
+    story.succeed_with(map(job, 0, 1), "bytes-2");
+    assert_eq!(story.running(&a), [reduce(job, 0, 1)]);
+    // The word to end it was lost with the JobTracker.
+    let toy = story.toy(&a);
+    toy.running = BTreeMap::from([(old.attempt, old)]);
+    story.restart();
+    story.register(&a);
+    story.beat(&a);
+    assert!(story.running(&a).is_empty(), "{:?}", story.running(&a));
+    story.pass(Duration::from_secs(4));
+    assert_eq!(story.running(&a), [reduce(job, 0, ATTEMPTS_PER_TERM)]);
+}
+
+#[test]
 fn the_first_attempt_to_succeed_wins_even_if_it_was_given_up() {
     let mut story = Story::begin();
     let a = story.tracker("a", 1);

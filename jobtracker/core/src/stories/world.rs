@@ -316,9 +316,13 @@ impl World {
 fn check_winners(records: &[Record], seed: u64) {
     let mut winners: BTreeMap<TaskId, AttemptId> = BTreeMap::new();
     let mut used = BTreeSet::new();
+    let mut undone_below: BTreeMap<JobId, u32> = BTreeMap::new();
     for record in records {
         match record {
             Record::TaskSucceeded { attempt, .. } => {
+                let from = undone_below.get(&attempt.task.job).copied().unwrap_or(0);
+                let undone = attempt.task.kind == TaskKind::Reduce && attempt.number < from;
+                assert!(!undone, "seed {seed}: {attempt} won though it may have read old bytes");
                 assert!(used.insert(*attempt), "seed {seed}: {attempt} won twice");
                 let before = winners.insert(attempt.task, *attempt);
                 assert_eq!(before, None, "seed {seed}: {attempt} won a task already won");
@@ -326,7 +330,8 @@ fn check_winners(records: &[Record], seed: u64) {
             Record::MapOutputLost { attempt } => {
                 assert_eq!(winners.remove(&attempt.task), Some(*attempt), "seed {seed}");
             }
-            Record::ReducesUndone { map } => {
+            Record::ReducesUndone { map, reduces_from } => {
+                undone_below.insert(map.task.job, *reduces_from);
                 winners.retain(|task, _| task.job != map.task.job || task.kind == TaskKind::Map);
             }
             _ => {}
