@@ -30,7 +30,9 @@ impl Core {
                 self.free_slot(host, attempt);
                 self.on_failed(now, host, attempt, failure);
             }
-            TrackerEvent::FetchFailed { reduce: _, map, message: _ } => self.on_fetch_failed(map),
+            TrackerEvent::FetchFailed { reduce, map, message: _ } => {
+                self.on_fetch_failed(now, reduce.task, map);
+            }
             TrackerEvent::MapOutputLost { attempt } => self.on_output_lost(attempt),
         }
     }
@@ -130,7 +132,7 @@ impl Core {
 
     fn on_failed(&mut self, now: Now, host: &HostName, attempt: AttemptId, mut failure: Failure) {
         if let FailureKind::FetchFailed { map_attempt, .. } = failure.kind {
-            self.on_fetch_failed(map_attempt);
+            self.on_fetch_failed(now, attempt.task, map_attempt);
         }
         let task = attempt.task;
         if !self.live(task.job).is_some_and(|live| live.is_live(attempt)) {
@@ -169,9 +171,11 @@ impl Core {
         ))
     }
 
-    /// A reduce can't fetch a map's output: once is chance, several times, or from a tracker that is
-    /// not there, means that the map must run again.
-    fn on_fetch_failed(&mut self, map: AttemptId) {
+    /// A reduce can't fetch a map's output. One reduce may have a bad network, and a tracker that starts
+    /// again is soon back: only when several say so for a while, or one for long, or the tracker is not
+    /// there, the map runs again. (An output that its tracker looked for in vain is lost at once: the
+    /// tracker says so.)
+    fn on_fetch_failed(&mut self, now: Now, reduce: TaskId, map: AttemptId) {
         let Some(winner) = self.durable.task(map.task).and_then(|entry| entry.winner.as_ref())
         else {
             return;
@@ -180,13 +184,15 @@ impl Core {
             return;
         }
         let reachable = self.trackers.is_live(&winner.host);
-        let reports_max = self.settings.fetch_failures_max;
+        let (reports_max, patience) = (self.settings.fetch_failures_max, self.settings.dead_after);
         let Some(live) = self.live_mut(map.task.job) else { return };
+        let reports_needed = reports_max.min(live.tasks(TaskKind::Reduce).running).max(1);
         let reports = live.fetch_reports.entry(map).or_default();
-        *reports += 1;
+        reports.add(now.monotonic, reduce.index, patience);
+        let believed = reports.believed(now.monotonic, reports_needed, patience);
         // After a restart of the JobTracker a tracker that is not there yet has not lost anything.
         let unreported = live.unreported.contains(&map.task.index);
-        if *reports >= reports_max || (!reachable && !unreported) {
+        if believed || (!reachable && !unreported) {
             self.on_output_lost(map);
         }
     }

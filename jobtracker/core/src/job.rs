@@ -10,6 +10,7 @@ use mapreduce_protocol::{
 };
 
 use crate::durable::{EndedAttempt, JobEntry, RunningEntry, TaskEntry};
+use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
 use crate::records::{Home, PlannedSplit};
 use crate::spec::STAGING_ROOT;
@@ -53,7 +54,7 @@ pub(crate) struct LiveJob {
     /// Winners of an earlier term whose outputs no tracker has reported yet.
     pub(crate) unreported: BTreeSet<u32>,
     /// Reports that the output of a winner can't be fetched.
-    pub(crate) fetch_reports: BTreeMap<AttemptId, u32>,
+    pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
     /// Calls to the chunk store that wait to be tried again.
     pub(crate) to_retry: BTreeSet<StoreCall>,
     /// Whether its output is being published: it can't be killed any more.

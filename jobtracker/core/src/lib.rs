@@ -15,6 +15,7 @@ mod commit;
 mod counters;
 mod date;
 mod durable;
+mod fetch_reports;
 mod heartbeat;
 mod invariants;
 mod job;

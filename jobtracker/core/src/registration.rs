@@ -181,7 +181,13 @@ impl Core {
         for winner in self.outputs_on(host) {
             if !outputs.contains(&winner) {
                 self.on_output_lost(winner);
-            } else if moved {
+                continue;
+            }
+            // What reduces said of it is of the time before.
+            if let Some(live) = self.live_mut(winner.task.job) {
+                live.fetch_reports.remove(&winner);
+            }
+            if moved {
                 self.announce(winner);
             }
         }

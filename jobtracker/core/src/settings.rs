@@ -22,7 +22,7 @@ pub struct Settings {
     /// Share of a job's maps that must be done before its reduces start (Hadoop:
     /// `mapred.reduce.slowstart.completed.maps`), 0 to 1.
     pub reduce_slowstart: f64,
-    /// Reports that a map output can't be fetched after which the map runs again.
+    /// Reduces that can't fetch a map output for `dead_after`, after which the map runs again.
     pub fetch_failures_max: u32,
     /// Ended jobs that are remembered.
     pub finished_jobs_max: usize,

@@ -114,28 +114,81 @@ fn outputs_that_no_reduce_needs_any_more_are_not_made_again() {
     assert_eq!(story.running(&b), [map(job, 1, 1)], "map 0 wrote to the staging folder");
 }
 
+fn cannot_fetch(story: &mut Story, host: &HostName, reduce: AttemptId, map: AttemptId) {
+    let message = "connection reset".to_owned();
+    story.event(host, TrackerEvent::FetchFailed { reduce, map, message });
+}
+
 #[test]
-fn the_third_report_of_a_failed_fetch_makes_the_map_run_again() {
+fn an_output_that_several_reduces_cannot_fetch_for_a_while_is_made_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 5);
+    let job = story.job(4, &[&["a"]]);
+    let lost = map(job, 0, 0);
+    story.succeed(lost);
+    let report = |story: &mut Story, index| {
+        cannot_fetch(story, &a, reduce(job, index, 0), lost);
+        story.running(&a).contains(&map(job, 0, 1))
+    };
+    for index in [0, 0, 0, 1, 2] {
+        assert!(!report(&mut story, index), "its tracker may be starting again");
+    }
+    story.pass(Duration::from_secs(9));
+    assert!(!report(&mut story, 0));
+    story.pass(Duration::from_secs(1));
+    assert!(report(&mut story, 0));
+    assert!(!story.toys[&a].outputs.contains(&lost), "the broken output is dropped");
+}
+
+#[test]
+fn a_reduce_with_a_bad_network_does_not_make_all_maps_run_again() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 4);
+    let job = story.job(3, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    for _ in 0..5 {
+        cannot_fetch(&mut story, &a, reduce(job, 0, 0), map(job, 0, 0));
+        story.pass(Duration::from_secs(5));
+    }
+    assert!(!story.running(&a).contains(&map(job, 0, 1)), "the others have read it");
+    story.pass(Duration::from_secs(5));
+    cannot_fetch(&mut story, &a, reduce(job, 0, 0), map(job, 0, 0));
+    assert!(story.running(&a).contains(&map(job, 0, 1)), "its part may be broken");
+}
+
+#[test]
+fn a_tracker_that_starts_again_with_its_outputs_is_not_blamed_for_the_gap() {
     let mut story = Story::begin();
     let a = story.tracker("a", 2);
     let job = story.job(1, &[&["a"]]);
     story.succeed(map(job, 0, 0));
-    let (reduce, map_attempt) = (reduce(job, 0, 0), map(job, 0, 0));
-    for reports in 1..=3 {
-        let message = "connection reset".to_owned();
-        story.event(&a, TrackerEvent::FetchFailed { reduce, map: map_attempt, message });
-        let again = story.running(&a).contains(&map(job, 0, 1));
-        assert_eq!(again, reports == 3, "after {reports} reports");
-    }
-    assert!(!story.toys[&a].outputs.contains(&map_attempt), "the broken output is dropped");
+    cannot_fetch(&mut story, &a, reduce(job, 0, 0), map(job, 0, 0));
+    story.pass(Duration::from_secs(9));
+    story.register(&a);
+    story.beat(&a);
+    story.pass(Duration::from_secs(2));
+    cannot_fetch(&mut story, &a, reduce(job, 0, 0), map(job, 0, 0));
+    assert!(!story.running(&a).contains(&map(job, 0, 1)));
+}
+
+#[test]
+fn an_output_that_its_tracker_looked_for_in_vain_is_made_again_at_once() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+    assert!(story.running(&a).contains(&map(job, 0, 1)));
 }
 
 #[test]
 fn a_reduce_that_gave_up_fetching_counts_as_a_report_but_not_as_a_failure() {
-    let mut story = Story::with(Settings { fetch_failures_max: 1, ..settings() });
+    let mut story = Story::begin();
     let a = story.tracker("a", 2);
     let job = story.job(1, &[&["a"]]);
     story.succeed(map(job, 0, 0));
+    cannot_fetch(&mut story, &a, reduce(job, 0, 0), map(job, 0, 0));
+    story.pass(Duration::from_secs(10));
     let kind = FailureKind::FetchFailed { map_attempt: map(job, 0, 0), tracker: a.clone() };
     story.fail(reduce(job, 0, 0), kind);
     assert!(story.running(&a).contains(&map(job, 0, 1)));
