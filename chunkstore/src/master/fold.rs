@@ -64,14 +64,15 @@ impl Fold for MasterFold {
 
 #[cfg(test)]
 mod tests {
-    use chunkstore_core::master::{Adopted, Allotted, NewFolder, Sealed};
+    use chunkstore_core::master::{Adopted, Allotted, NewFolder, RequestDigest, Sealed, Stamp};
     use chunkstore_protocol::{ChunkId, FileId, ServerAddress, Version};
-    use ids::{Epoch, RequestStamp, UnixMillis};
+    use ids::{Epoch, UnixMillis};
 
     use super::*;
 
-    fn stamp(sequence: u64) -> RequestStamp {
-        RequestStamp { client: "client-1".parse().unwrap(), slot: 3, sequence }
+    fn stamp(sequence: u64) -> Stamp {
+        let digest = RequestDigest(u64::MAX - sequence);
+        Stamp { client: "client-1".parse().unwrap(), slot: 3, sequence, digest }
     }
 
     fn allotted(chunk: u64) -> Allotted {

@@ -307,6 +307,21 @@ async fn roles_and_prefixes_are_enforced() {
 }
 
 #[tokio::test]
+async fn a_stamp_that_comes_again_with_another_request_is_a_conflict_across_restarts_too() {
+    let mut cluster = Cluster::start().await;
+    let first = Mkdir { stamp: cluster.stamp(), path: "/a".parse().unwrap(), parents: false };
+    let other = Mkdir { path: "/b".parse().unwrap(), ..first.clone() };
+    for _ in 0..2 {
+        let _: Done = cluster.call("/v1/files/mkdir", &first).await.unwrap();
+        let refused = cluster.call::<_, Done>("/v1/files/mkdir", &other).await;
+        assert_eq!(problem(refused), (409, "invalid-request".to_owned()));
+        cluster.restart().await;
+    }
+    assert_eq!(cluster.names("/").await, ["/a"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_gets_the_reply_or_the_lease_of_another_by_naming_its_client() {
     let mut cluster = Cluster::start().await;
     cluster.register(1).await;

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{ChunkId, FileId, Version};
-use ids::{ClientId, ClusterId, Epoch, RequestStamp, UnixMillis};
+use ids::{ClientId, ClusterId, Epoch, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::namespace::{EntryKind, File, Folder, Namespace};
-use super::record::{Adopted, Allotted, NewFolder, Record, Sealed};
+use super::record::{Adopted, Allotted, NewFolder, Record, Sealed, Stamp};
 use super::replies::{CachedReply, ClosedFile, Replies};
 
 /// Entries of a removed subtree that its own record takes apart; what is beyond waits for
@@ -235,11 +235,11 @@ impl Durable {
         dropped
     }
 
-    fn reply(&mut self, stamp: &RequestStamp, reply: CachedReply) {
+    fn reply(&mut self, stamp: &Stamp, reply: CachedReply) {
         self.replies.store(stamp, reply);
     }
 
-    fn reply_closed(&mut self, stamp: &RequestStamp, id: FileId, modified: UnixMillis) {
+    fn reply_closed(&mut self, stamp: &Stamp, id: FileId, modified: UnixMillis) {
         if let (Some(path), Some(file)) = (self.namespace.path_of(id), self.namespace.file(id)) {
             let closed = ClosedFile {
                 path,

@@ -12,7 +12,7 @@ use super::durable::Writer;
 use super::error::FsError;
 use super::namespace::File;
 use super::placement::Wish;
-use super::record::{Allotted, Record, Sealed};
+use super::record::{Allotted, Record, Sealed, Stamp};
 use super::replicas::Claim;
 
 /// Replicas that may be asked for.
@@ -44,9 +44,10 @@ impl Master {
     pub(super) fn plan_create(
         &mut self,
         at: UnixMillis,
+        stamp: &Stamp,
         request: &Create,
     ) -> Result<Record, FsError> {
-        let Create { stamp, path, parents, replication, chunk_bytes, writer_host } = request;
+        let Create { stamp: _, path, parents, replication, chunk_bytes, writer_host } = request;
         let replication = self.replication(*replication)?;
         let chunk_bytes = self.chunk_bytes(*chunk_bytes)?;
         let spot = self.spot(path, *parents)?;
@@ -72,9 +73,10 @@ impl Master {
     pub(super) fn plan_allocate(
         &mut self,
         at: UnixMillis,
+        stamp: &Stamp,
         request: &Allocate,
     ) -> Result<Record, FsError> {
-        let Allocate { stamp, file, sealed, abandoned, exclude, writer_host } = request;
+        let Allocate { stamp: _, file, sealed, abandoned, exclude, writer_host } = request;
         let held = self.held(*file, &stamp.client)?;
         let settled = held.settled(sealed.as_ref(), *abandoned)?;
         if let Some((chunk, _)) = held.writer.open
@@ -92,8 +94,13 @@ impl Master {
         Ok(Record::ChunkAllocated { stamp, at, file, sealed: settled, allotted })
     }
 
-    pub(super) fn plan_close(&self, at: UnixMillis, request: &Close) -> Result<Record, FsError> {
-        let Close { stamp, file, sealed, abandoned } = request;
+    pub(super) fn plan_close(
+        &self,
+        at: UnixMillis,
+        stamp: &Stamp,
+        request: &Close,
+    ) -> Result<Record, FsError> {
+        let Close { stamp: _, file, sealed, abandoned } = request;
         let held = self.held(*file, &stamp.client)?;
         let sealed = held.settled(sealed.as_ref(), *abandoned)?;
         Ok(Record::FileClosed { stamp: stamp.clone(), at, file: *file, sealed })
@@ -102,9 +109,10 @@ impl Master {
     pub(super) fn plan_abandon(
         &self,
         at: UnixMillis,
+        stamp: &Stamp,
         request: &Abandon,
     ) -> Result<Record, FsError> {
-        let Abandon { stamp, file } = request;
+        let Abandon { stamp: _, file } = request;
         self.held(*file, &stamp.client)?;
         Ok(Record::FileAbandoned { stamp: stamp.clone(), at, file: *file })
     }

@@ -25,7 +25,7 @@ pub use durable::Durable;
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use mutation::Mutation;
 pub use reads::READ_STEP;
-pub use record::{Adopted, Allotted, NewFolder, Record, Sealed};
+pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use tree::WINNERS_MAX;
 
 use std::time::Duration;
@@ -70,8 +70,8 @@ pub struct ReplyTo(pub u64);
 pub enum Input {
     /// The process begins to serve: the first input after recovery.
     Start,
-    /// A client changes something.
-    Mutate(ReplyTo, Mutation),
+    /// A client changes something; the digest is of the whole request.
+    Mutate(ReplyTo, RequestDigest, Mutation),
     /// A client looks at something, or keeps its leases.
     Query(ReplyTo, Query),
     /// A chunkserver registers.
@@ -252,8 +252,9 @@ impl Master {
                 self.start(now, &mut out);
                 return out;
             }
-            Input::Mutate(to, request) => {
-                (to, self.mutate(now, &request, &mut out).map_err(Refusal::Files))
+            Input::Mutate(to, digest, request) => {
+                let stamp = Stamp::new(request.stamp(), digest);
+                (to, self.mutate(now, &stamp, &request, &mut out).map_err(Refusal::Files))
             }
             Input::Query(to, request) => (to, self.query(now, &request).map_err(Refusal::Files)),
             Input::Register(to, request) => {
@@ -290,7 +291,7 @@ impl Master {
     /// With the refusal, when the input would need a record.
     pub fn refuse(input: Input) -> Result<Input, Effect> {
         match input {
-            Input::Mutate(to, _) => {
+            Input::Mutate(to, ..) => {
                 Err(Effect::Reply(to, Box::new(Err(FsError::JournalFull.into()))))
             }
             Input::Start
@@ -356,17 +357,22 @@ impl Master {
         out.records.push(record);
     }
 
-    fn mutate(&mut self, now: Now, request: &Mutation, out: &mut Output) -> Result<Reply, FsError> {
-        let stamp = request.stamp();
+    fn mutate(
+        &mut self,
+        now: Now,
+        stamp: &Stamp,
+        request: &Mutation,
+        out: &mut Output,
+    ) -> Result<Reply, FsError> {
         match self.durable.replies().seen(stamp) {
-            Seen::Same(reply) if request.fits(reply) => return Ok(self.reply(reply)),
-            Seen::Same(_) => return Err(FsError::StampReused { sequence: stamp.sequence }),
+            Seen::Same(reply) => return Ok(self.reply(reply)),
+            Seen::Reused => return Err(FsError::StampReused { sequence: stamp.sequence }),
             Seen::Older { last } => {
                 return Err(FsError::StaleRequest { sequence: stamp.sequence, last });
             }
             Seen::New => {}
         }
-        for record in self.plan(now, request)? {
+        for record in self.plan(now, stamp, request)? {
             self.commit(now, record, out);
         }
         if let Some(sealed) = request.sealed() {
@@ -375,22 +381,27 @@ impl Master {
         // The first answer and a retry's come out of the same record.
         Ok(match self.durable.replies().seen(stamp) {
             Seen::Same(reply) => self.reply(reply),
-            Seen::New | Seen::Older { .. } => Reply::Done,
+            Seen::New | Seen::Reused | Seen::Older { .. } => Reply::Done,
         })
     }
 
     /// The records that carry a request out; none if all is as it asks.
-    fn plan(&mut self, now: Now, request: &Mutation) -> Result<Vec<Record>, FsError> {
+    fn plan(
+        &mut self,
+        now: Now,
+        stamp: &Stamp,
+        request: &Mutation,
+    ) -> Result<Vec<Record>, FsError> {
         let at = now.wall;
         match request {
-            Mutation::Create(request) => self.plan_create(at, request).map(|r| vec![r]),
-            Mutation::Allocate(request) => self.plan_allocate(at, request).map(|r| vec![r]),
-            Mutation::Close(request) => self.plan_close(at, request).map(|r| vec![r]),
-            Mutation::Abandon(request) => self.plan_abandon(at, request).map(|r| vec![r]),
-            Mutation::Mkdir(request) => self.plan_mkdir(at, request),
-            Mutation::Rename(request) => self.plan_rename(at, request).map(|r| vec![r]),
-            Mutation::Delete(request) => self.plan_delete(at, request).map(|r| vec![r]),
-            Mutation::Publish(request) => self.plan_publish(at, request),
+            Mutation::Create(request) => self.plan_create(at, stamp, request).map(|r| vec![r]),
+            Mutation::Allocate(request) => self.plan_allocate(at, stamp, request).map(|r| vec![r]),
+            Mutation::Close(request) => self.plan_close(at, stamp, request).map(|r| vec![r]),
+            Mutation::Abandon(request) => self.plan_abandon(at, stamp, request).map(|r| vec![r]),
+            Mutation::Mkdir(request) => self.plan_mkdir(at, stamp, request),
+            Mutation::Rename(request) => self.plan_rename(at, stamp, request).map(|r| vec![r]),
+            Mutation::Delete(request) => self.plan_delete(at, stamp, request).map(|r| vec![r]),
+            Mutation::Publish(request) => self.plan_publish(at, stamp, request),
         }
     }
 

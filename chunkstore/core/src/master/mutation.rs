@@ -5,11 +5,10 @@ use chunkstore_protocol::{
     Abandon, Allocate, Close, Create, Delete, Mkdir, Publish, Rename, SealedChunk,
 };
 use ids::RequestStamp;
-
-use super::replies::CachedReply;
+use serde::Serialize;
 
 /// A stamped request: carried out once, however often it comes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
 pub enum Mutation {
     Create(Create),
@@ -60,19 +59,6 @@ impl Mutation {
             | Self::Rename(_)
             | Self::Delete(_)
             | Self::Publish(_) => None,
-        }
-    }
-
-    pub(super) fn fits(&self, reply: &CachedReply) -> bool {
-        match self {
-            Self::Create(_) => matches!(reply, CachedReply::Created { .. }),
-            Self::Allocate(_) => matches!(reply, CachedReply::Allocated { .. }),
-            Self::Close(_) => matches!(reply, CachedReply::Closed(_)),
-            Self::Abandon(_)
-            | Self::Mkdir(_)
-            | Self::Rename(_)
-            | Self::Delete(_)
-            | Self::Publish(_) => matches!(reply, CachedReply::Done),
         }
     }
 }

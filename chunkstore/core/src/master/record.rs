@@ -6,7 +6,7 @@
 //! below the journal's limit: paths are bounded, and a publish is cut by [`WINNER_BYTES_PER_RECORD`].
 
 use chunkstore_protocol::{ChunkId, FileId, SealedChunk, ServerAddress, Version};
-use ids::{ClusterId, Epoch, RequestStamp, UnixMillis};
+use ids::{ClientId, ClusterId, Epoch, RequestStamp, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Winners of a publish go into one record until their names have this many bytes; then another is
@@ -29,7 +29,7 @@ pub enum Record {
     /// A file was opened for one writer.
     FileCreated {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// The deepest folder that was there.
@@ -50,7 +50,7 @@ pub enum Record {
     /// An open file got its next chunk.
     ChunkAllocated {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// The file.
@@ -63,7 +63,7 @@ pub enum Record {
     /// A file is whole. A chunk that is allotted and not `sealed` here is given up.
     FileClosed {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// The file.
@@ -74,7 +74,7 @@ pub enum Record {
     /// The writer gave an open file up.
     FileAbandoned {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// The file.
@@ -90,7 +90,7 @@ pub enum Record {
     /// Folders were made.
     FoldersMade {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// The deepest folder that was there.
@@ -101,7 +101,7 @@ pub enum Record {
     /// A file or folder moved.
     Renamed {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// What moved.
@@ -114,7 +114,7 @@ pub enum Record {
     /// A file, or a folder with all below it, was removed.
     Deleted {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// What was removed.
@@ -129,7 +129,7 @@ pub enum Record {
     /// A staging folder's winners became a folder of their own; the rest of it was removed.
     Published {
         /// The request.
-        stamp: RequestStamp,
+        stamp: Stamp,
         /// When.
         at: UnixMillis,
         /// The staging folder.
@@ -154,6 +154,33 @@ pub enum Record {
         /// At most so many.
         entries: u32,
     },
+}
+
+/// Digest of all that a request says, made where requests come in. The same stamp with another digest is
+/// not a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestDigest(pub u64);
+
+/// A request in a record: its stamp, and its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Who asked.
+    pub client: ClientId,
+    /// In which chain of its requests.
+    pub slot: u32,
+    /// Position in that chain.
+    pub sequence: u64,
+    /// What it asked.
+    pub digest: RequestDigest,
+}
+
+impl Stamp {
+    /// Of the request with this digest.
+    #[must_use]
+    pub fn new(stamp: &RequestStamp, digest: RequestDigest) -> Self {
+        let RequestStamp { client, slot, sequence } = stamp.clone();
+        Self { client, slot, sequence, digest }
+    }
 }
 
 /// A folder in a record.

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{FileId, FileKind, FileStatus, StorePath};
-use ids::{ClientId, RequestStamp, UnixMillis};
+use ids::{ClientId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::record::Allotted;
+use super::record::{Allotted, RequestDigest, Stamp};
 
 /// Replies kept in all.
 pub(crate) const REPLIES_MAX: usize = 32_768;
@@ -55,6 +55,8 @@ pub(crate) enum Seen<'a> {
     New,
     /// It was carried out; this was the answer.
     Same(&'a CachedReply),
+    /// Another request was carried out under it.
+    Reused,
     /// The slot is further: this one is a stray copy.
     Older {
         /// The slot's last sequence.
@@ -82,22 +84,25 @@ struct Client {
 struct Slot {
     used: u64,
     sequence: u64,
+    digest: RequestDigest,
     reply: CachedReply,
 }
 
 impl Replies {
     /// Looks a request up.
-    pub(crate) fn seen(&self, stamp: &RequestStamp) -> Seen<'_> {
+    pub(crate) fn seen(&self, stamp: &Stamp) -> Seen<'_> {
         let slot = self.clients.get(&stamp.client).and_then(|c| c.slots.get(&stamp.slot));
         match slot {
-            Some(slot) if slot.sequence == stamp.sequence => Seen::Same(&slot.reply),
             Some(slot) if slot.sequence > stamp.sequence => Seen::Older { last: slot.sequence },
-            Some(_) | None => Seen::New,
+            Some(slot) if slot.sequence < stamp.sequence => Seen::New,
+            Some(slot) if slot.digest != stamp.digest => Seen::Reused,
+            Some(slot) => Seen::Same(&slot.reply),
+            None => Seen::New,
         }
     }
 
     /// Keeps the reply to a request, in place of the one before in its slot.
-    pub(crate) fn store(&mut self, stamp: &RequestStamp, reply: CachedReply) {
+    pub(crate) fn store(&mut self, stamp: &Stamp, reply: CachedReply) {
         self.clock += 1;
         let used = self.clock;
         let client = self
@@ -107,7 +112,8 @@ impl Replies {
         self.by_use.remove(&client.used);
         client.used = used;
         self.by_use.insert(used, stamp.client.clone());
-        let slot = Slot { used, sequence: stamp.sequence, reply };
+        let Stamp { sequence, digest, .. } = *stamp;
+        let slot = Slot { used, sequence, digest, reply };
         if client.slots.insert(stamp.slot, slot).is_none() {
             self.n_replies += 1;
         }
@@ -141,8 +147,9 @@ impl Replies {
 mod tests {
     use super::*;
 
-    fn stamp(client: usize, slot: u32, sequence: u64) -> RequestStamp {
-        RequestStamp { client: format!("client-{client:06}").parse().unwrap(), slot, sequence }
+    fn stamp(client: usize, slot: u32, sequence: u64) -> Stamp {
+        let client = format!("client-{client:06}").parse().unwrap();
+        Stamp { client, slot, sequence, digest: RequestDigest(sequence) }
     }
 
     #[test]
@@ -151,6 +158,8 @@ mod tests {
         assert_eq!(replies.seen(&stamp(1, 0, 1)), Seen::New);
         replies.store(&stamp(1, 0, 1), CachedReply::Done);
         assert_eq!(replies.seen(&stamp(1, 0, 1)), Seen::Same(&CachedReply::Done));
+        let other = Stamp { digest: RequestDigest(9), ..stamp(1, 0, 1) };
+        assert_eq!(replies.seen(&other), Seen::Reused);
         assert_eq!(replies.seen(&stamp(1, 1, 1)), Seen::New);
         replies.store(&stamp(1, 0, 5), CachedReply::Done);
         assert_eq!(replies.seen(&stamp(1, 0, 1)), Seen::Older { last: 5 });

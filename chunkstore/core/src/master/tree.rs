@@ -8,7 +8,7 @@ use ids::UnixMillis;
 use super::Master;
 use super::error::FsError;
 use super::namespace::{EntryKind, Folder, ROOT, Walk};
-use super::record::{Adopted, NewFolder, Record, WINNER_BYTES_PER_RECORD};
+use super::record::{Adopted, NewFolder, Record, Stamp, WINNER_BYTES_PER_RECORD};
 
 /// Files of one publish. Each costs the loop some microseconds, and a transaction is not cut in steps.
 pub const WINNERS_MAX: usize = 50_000;
@@ -29,9 +29,10 @@ impl Master {
     pub(super) fn plan_mkdir(
         &self,
         at: UnixMillis,
+        stamp: &Stamp,
         request: &Mkdir,
     ) -> Result<Vec<Record>, FsError> {
-        let Mkdir { stamp, path, parents } = request;
+        let Mkdir { stamp: _, path, parents } = request;
         if let Walk::Found(id) = self.durable.namespace().walk(path)
             && *parents
             && matches!(self.durable.namespace().entry(id).kind, EntryKind::Folder(_))
@@ -44,8 +45,13 @@ impl Master {
         Ok(vec![Record::FoldersMade { stamp: stamp.clone(), at, parent, folders }])
     }
 
-    pub(super) fn plan_rename(&self, at: UnixMillis, request: &Rename) -> Result<Record, FsError> {
-        let Rename { stamp, from, to } = request;
+    pub(super) fn plan_rename(
+        &self,
+        at: UnixMillis,
+        stamp: &Stamp,
+        request: &Rename,
+    ) -> Result<Record, FsError> {
+        let Rename { stamp: _, from, to } = request;
         let entry = self.find(from)?;
         if entry == ROOT || to.is_root() {
             return Err(FsError::RootStays);
@@ -62,8 +68,13 @@ impl Master {
         Ok(Record::Renamed { stamp, at, entry, parent, name })
     }
 
-    pub(super) fn plan_delete(&self, at: UnixMillis, request: &Delete) -> Result<Record, FsError> {
-        let Delete { stamp, path, recursive } = request;
+    pub(super) fn plan_delete(
+        &self,
+        at: UnixMillis,
+        stamp: &Stamp,
+        request: &Delete,
+    ) -> Result<Record, FsError> {
+        let Delete { stamp: _, path, recursive } = request;
         let entry = self.find(path)?;
         if entry == ROOT {
             return Err(FsError::RootStays);
@@ -81,9 +92,10 @@ impl Master {
     pub(super) fn plan_publish(
         &self,
         at: UnixMillis,
+        stamp: &Stamp,
         request: &Publish,
     ) -> Result<Vec<Record>, FsError> {
-        let Publish { stamp, staging: staging_path, winners, target, marker } = request;
+        let Publish { stamp: _, staging: staging_path, winners, target, marker } = request;
         if winners.len() > WINNERS_MAX {
             return Err(FsError::PublishTooLarge { given: winners.len(), max: WINNERS_MAX });
         }

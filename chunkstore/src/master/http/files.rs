@@ -12,7 +12,7 @@ use chunkstore_protocol::{
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::error::unexpected;
-use super::requester::client_of;
+use super::requester::{client_of, digest_of};
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
@@ -165,7 +165,8 @@ impl ServerState {
     async fn mutate(&self, caller: &Caller, mut request: Mutation) -> Result<Reply, Problem> {
         let stamp = request.stamp_mut();
         stamp.client = client_of(&caller.0, &stamp.client);
-        Ok(self.core.ask(|to| Input::Mutate(to, request)).await?)
+        let digest = digest_of(&request);
+        Ok(self.core.ask(|to| Input::Mutate(to, digest, request)).await?)
     }
 
     pub(super) async fn query(&self, request: Query) -> Result<Reply, Problem> {

@@ -1,10 +1,11 @@
-//! Whose a client id is. Clients choose their ids themselves, and leases and kept replies go by them: so
+//! Who asks what: whose a client id is, and what tells one request from another. Clients choose their ids themselves, and leases and kept replies go by them: so
 //! that nobody can speak for another by naming that one's id, the core is given an id that is made of the
 //! caller's token too. A process that starts again under the same token's subject stays who it was.
 
+use chunkstore_core::master::{Mutation, RequestDigest};
 use ids::ClientId;
 use net::{Capability, Role};
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 
 /// The id under which the core knows the client `told` of this caller: SHA-256 of role, subject and id,
 /// in hexadecimal.
@@ -16,6 +17,14 @@ pub(super) fn client_of(caller: &Capability, told: &ClientId) -> ClientId {
     }
     let digits: String = text.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     digits.parse().expect("64 hexadecimal digits are allowed in client ids")
+}
+
+/// The first 8 bytes of the SHA-256 of the request as JSON with its kind.
+pub(super) fn digest_of(request: &Mutation) -> RequestDigest {
+    let text = serde_json::to_vec(request).expect("requests are plain data");
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest(&SHA256, &text).as_ref()[..8]);
+    RequestDigest(u64::from_be_bytes(first))
 }
 
 fn role(role: Role) -> &'static str {
@@ -30,7 +39,8 @@ fn role(role: Role) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use ids::UnixMillis;
+    use chunkstore_protocol::{Delete, Mkdir};
+    use ids::{RequestStamp, UnixMillis};
     use net::Right;
 
     use super::*;
@@ -59,5 +69,21 @@ mod tests {
         ] {
             assert_ne!(own, client_of(&caller(role, subject, "/x"), &id(client)), "{subject:?}");
         }
+    }
+
+    /// Journals keep digests: they must not change.
+    #[test]
+    fn a_digest_is_of_all_that_a_request_says() {
+        let stamp = RequestStamp { client: "client-1".parse().unwrap(), slot: 0, sequence: 1 };
+        let mkdir = |path: &str, parents| {
+            let path = path.parse().unwrap();
+            digest_of(&Mutation::Mkdir(Mkdir { stamp: stamp.clone(), path, parents }))
+        };
+        let first = mkdir("/a", false);
+        assert_eq!(first, RequestDigest(2_712_539_161_494_450_400));
+        assert_ne!(mkdir("/b", false), first);
+        assert_ne!(mkdir("/a", true), first);
+        let (path, recursive) = ("/a".parse().unwrap(), false);
+        assert_ne!(digest_of(&Mutation::Delete(Delete { stamp, path, recursive })), first);
     }
 }

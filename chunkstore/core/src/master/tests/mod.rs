@@ -9,6 +9,8 @@ mod servers;
 mod stamps;
 mod tree;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use chunkstore_protocol::*;
 use ids::{ClientId, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp, UnixMillis};
 
@@ -50,6 +52,12 @@ pub(super) fn path(text: &str) -> StorePath {
 
 pub(super) fn host(n: usize) -> HostName {
     format!("host-{n}").parse().unwrap()
+}
+
+fn digest(request: &Mutation) -> RequestDigest {
+    let mut hasher = DefaultHasher::new();
+    format!("{request:?}").hash(&mut hasher);
+    RequestDigest(hasher.finish())
 }
 
 pub(super) fn client() -> ClientId {
@@ -164,7 +172,7 @@ impl World {
 
     pub(super) fn mutate(&mut self, request: Mutation) -> Result<Reply, FsError> {
         let to = self.reply_to();
-        fs(self.run(Input::Mutate(to, request)))
+        fs(self.run(Input::Mutate(to, digest(&request), request)))
     }
 
     pub(super) fn query(&mut self, request: Query) -> Result<Reply, FsError> {
@@ -311,7 +319,8 @@ impl World {
 }
 
 fn one_byte_file(parent: FileId, file: FileId, chunk: ChunkId, n: u64) -> [Record; 2] {
-    let stamp = |sequence| RequestStamp { client: client(), slot: 1, sequence };
+    let digest = RequestDigest(0);
+    let stamp = |sequence| Stamp { client: client(), slot: 1, sequence, digest };
     let (at, version) = (UnixMillis(0), Version(1));
     let created = Record::FileCreated {
         stamp: stamp(2 * n + 1),
@@ -432,7 +441,8 @@ fn while_the_journal_is_full_reads_and_heartbeats_go_on() {
     let mut world = World::empty();
     let mutation =
         Mutation::Mkdir(Mkdir { stamp: world.stamp(), path: path("/a"), parents: false });
-    let refused = Master::refuse(Input::Mutate(ReplyTo(1), mutation)).unwrap_err();
+    let refused =
+        Master::refuse(Input::Mutate(ReplyTo(1), digest(&mutation), mutation)).unwrap_err();
     let full = Refusal::Files(FsError::JournalFull);
     assert_eq!(refused, Effect::Reply(ReplyTo(1), Box::new(Err(full))));
     let read = Input::Query(ReplyTo(2), Query::Stat(Stat { path: path("/") }));

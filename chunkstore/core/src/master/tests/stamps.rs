@@ -52,12 +52,26 @@ fn a_stray_copy_of_an_earlier_request_is_refused() {
 }
 
 #[test]
-fn a_stamp_does_not_answer_another_kind_of_request() {
+fn a_stamp_that_comes_again_with_another_request_is_refused_and_changes_nothing() {
     let mut world = World::with_servers(2);
-    world.mkdirs("/a");
-    world.sequence = 0;
-    let error = world.create("/f").unwrap_err();
-    assert_eq!(error, FsError::StampReused { sequence: 1 });
+    let first = Mkdir { stamp: world.stamp(), path: path("/a"), parents: false };
+    world.mutate(Mutation::Mkdir(first.clone())).unwrap();
+    let stamp = first.stamp.clone();
+    let other_path = Mkdir { path: path("/b"), ..first.clone() };
+    let other_kind = Delete { stamp: stamp.clone(), path: path("/a"), recursive: false };
+    for other in [
+        Mutation::Mkdir(other_path),
+        Mutation::Delete(other_kind),
+        Mutation::Create(create(stamp, "/f")),
+    ] {
+        for _ in 0..2 {
+            let refused = world.mutate(other.clone());
+            assert_eq!(refused, Err(FsError::StampReused { sequence: 1 }), "{other:?}");
+            world.restart();
+        }
+    }
+    assert_eq!(world.mutate(Mutation::Mkdir(first)), Ok(Reply::Done), "a retry still is one");
+    assert_eq!(world.names("/"), ["/a"]);
 }
 
 #[test]
