@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use mapreduce_protocol::{Failure, FailureKind};
+use mapreduce_protocol::{Failure, FailureKind, SplitPiece};
 
 use crate::task::failure::{disk, failure};
 use crate::task::storage::{Blocks, Input, OutputFile};
@@ -30,9 +30,9 @@ pub(super) fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 }
 
 impl Input for LocalInput {
-    fn read(&self, path: &str, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
-        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-        let path = path.to_owned();
+    fn read(&self, of: &SplitPiece, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
+        let path = of.path.clone();
+        let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
         Ok(Box::new(LocalBlocks { file, path, at: offset, end: offset + length }))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError, StoreSettings};
 use chunkstore_protocol::StorePath;
-use mapreduce_protocol::{Failure, FailureKind, TaskDescription};
+use mapreduce_protocol::{Failure, FailureKind, SplitPiece, TaskDescription};
 use net::{Client, ClientSettings};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
@@ -119,8 +119,37 @@ fn store_path(path: &str) -> Result<StorePath, Failure> {
     path.parse().map_err(|error| bad_job(format!("the task's description: {error}")))
 }
 
-fn unreadable(path: &str, error: &StoreError) -> Failure {
-    failure(FailureKind::InputUnavailable, format!("can't read input {path}: {error}"))
+fn unreadable(path: &str, why: impl std::fmt::Display) -> Failure {
+    failure(FailureKind::InputUnavailable, format!("can't read input {path}: {why}"))
+}
+
+/// Passes the range on, block by block.
+async fn read_all(
+    store: &ChunkStore,
+    path: &StorePath,
+    piece: &SplitPiece,
+    (offset, length): (u64, u64),
+    blocks: &mpsc::Sender<Result<Bytes, Failure>>,
+) -> Result<(), Failure> {
+    let unavailable = |error: StoreError| unreadable(&piece.path, error);
+    let mut reader = store.open_range(path, offset, length).await.map_err(unavailable)?;
+    if reader.len() != piece.file_length {
+        // The splits were cut from another file: records would be torn or missing.
+        let why = format!(
+            "it has {} bytes and had {} when the job was planned; it was replaced meanwhile: \
+             submit the job again",
+            reader.len(),
+            piece.file_length
+        );
+        return Err(unreadable(&piece.path, why));
+    }
+    while let Some(block) = reader.next().await.map_err(unavailable)? {
+        // Who has seen enough stops listening.
+        if blocks.send(Ok(block)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn unwritable(path: &StorePath, error: &StoreError) -> Failure {
@@ -128,24 +157,15 @@ fn unwritable(path: &StorePath, error: &StoreError) -> Failure {
 }
 
 impl Input for Io {
-    fn read(&self, path: &str, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
-        let store_path = store_path(path)?;
-        let path = path.to_owned();
+    fn read(&self, of: &SplitPiece, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
+        let path = store_path(&of.path)?;
+        let piece = of.clone();
         let (blocks, received) = mpsc::channel(INPUT_BLOCKS);
         let store = self.store();
         self.spawn(async move {
-            let read = async {
-                let mut reader = store.open_range(&store_path, offset, length).await?;
-                while let Some(block) = reader.next().await? {
-                    // Who has seen enough stops listening.
-                    if blocks.send(Ok(block)).await.is_err() {
-                        break;
-                    }
-                }
-                Ok(())
-            };
-            if let Err(error) = read.await {
-                let _ = blocks.send(Err(unreadable(&path, &error))).await;
+            let read = read_all(&store, &path, &piece, (offset, length), &blocks).await;
+            if let Err(failure) = read {
+                let _ = blocks.send(Err(failure)).await;
             }
         });
         Ok(Box::new(StoreBlocks { received, missing: length }))
@@ -203,6 +223,83 @@ impl OutputFile for StoreOutput {
     fn close(mut self: Box<Self>) -> Result<(), Failure> {
         match self.blocks.blocking_send(Message::Close) {
             Ok(()) | Err(_) => self.outcome(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use chunkstore_protocol::Located;
+    use mapreduce_protocol::{
+        Builtin, CHANNEL_VERSION, JobDescription, JobId, Program, Split, TaskKind, TaskSettings,
+        Work,
+    };
+
+    use super::*;
+
+    /// A chunk master that knows one file of `length` bytes, whatever it is asked, once.
+    fn master_of_a_file(length: u64) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            let body = serde_json::to_string(&Located { length, chunks: Vec::new() }).unwrap();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+            let length = body.len();
+            write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        });
+        address
+    }
+
+    fn description(chunkmaster: String) -> TaskDescription {
+        let job = JobId { date: 20_261_122, ordinal: 1 };
+        let builtin = Builtin { name: "wordcount".to_owned(), args: [].into() };
+        let common = JobDescription {
+            job,
+            name: "words".to_owned(),
+            program: Program::Builtin(builtin),
+            n_reduces: 1,
+            n_maps: 1,
+            staging: "/staging".to_owned(),
+        };
+        TaskDescription {
+            version: CHANNEL_VERSION,
+            attempt: job.task(TaskKind::Map, 0).attempt(0),
+            job: common.into(),
+            work: Work::Map { split: Split { pieces: Vec::new() } },
+            host: "host-1".parse().unwrap(),
+            rack: ids::RackName::default(),
+            chunkmaster,
+            token: String::new(),
+            folder: String::new(),
+            map_output: String::new(),
+            settings: TaskSettings {
+                sort_buffer_bytes: 1 << 20,
+                fetch_buffer_bytes: 1 << 20,
+                parallel_fetches: 1,
+                merge_factor: 10,
+                fetch_retry_ms: 10,
+                store_retry_ms: 10,
+                output_replication: None,
+            },
+        }
+    }
+
+    #[test]
+    fn an_input_replaced_since_the_job_was_planned_is_not_read() {
+        for length in [999, 1001] {
+            let io = Io::start(&description(master_of_a_file(length))).unwrap();
+            let path = "/in/a".to_owned();
+            let piece = SplitPiece { path, offset: 0, length: 10, file_length: 1000 };
+            let failure = io.read(&piece, 0, 10).unwrap().next_block().unwrap_err();
+            assert_eq!(failure.kind, FailureKind::InputUnavailable, "{}", failure.message);
+            let expected = format!("/in/a: it has {length} bytes and had 1000 when");
+            assert!(failure.message.contains(&expected), "{}", failure.message);
         }
     }
 }

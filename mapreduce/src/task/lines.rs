@@ -44,7 +44,7 @@ impl<'a> Lines<'a> {
         let mut lines = Self {
             input,
             piece,
-            blocks: input.read(&piece.path, start, end - start)?,
+            blocks: input.read(piece, start, end - start)?,
             blocks_end: end,
             overrun: OVERRUN_BYTES,
             block: Bytes::new(),
@@ -126,7 +126,7 @@ impl<'a> Lines<'a> {
                 return Ok(false);
             }
             let length = self.overrun.min(left);
-            self.blocks = self.input.read(&self.piece.path, self.blocks_end, length)?;
+            self.blocks = self.input.read(self.piece, self.blocks_end, length)?;
             self.blocks_end += length;
             self.overrun = (self.overrun * 2).min(OVERRUN_BYTES_MAX);
         }

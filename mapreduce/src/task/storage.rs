@@ -2,12 +2,12 @@
 //! runner. The task side is synchronous; what waits for a network does so on the I/O thread.
 
 use bytes::Bytes;
-use mapreduce_protocol::Failure;
+use mapreduce_protocol::{Failure, SplitPiece};
 
 /// Files of the input.
 pub(crate) trait Input: Sync {
-    /// Reads `length` bytes from `offset` on, which lie inside the file.
-    fn read(&self, path: &str, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure>;
+    /// Reads `length` bytes from `offset` on, which lie inside the file but perhaps not in the piece of it.
+    fn read(&self, of: &SplitPiece, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure>;
 }
 
 /// A range of a file, block by block; how long a block is, is the file's business.
@@ -45,7 +45,12 @@ pub(crate) mod testing {
     }
 
     impl Input for MemoryInput {
-        fn read(&self, _: &str, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
+        fn read(
+            &self,
+            _: &SplitPiece,
+            offset: u64,
+            length: u64,
+        ) -> Result<Box<dyn Blocks>, Failure> {
             let (start, length) = (offset as usize, length as usize);
             let rest = Bytes::copy_from_slice(&self.data[start..start + length]);
             Ok(Box::new(MemoryBlocks { rest, block: self.block }))
