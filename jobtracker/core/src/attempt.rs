@@ -7,16 +7,15 @@ use mapreduce_protocol::{
     TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
+use crate::counters::bounded;
 use crate::durable::EndedAttempt;
 use crate::machine::{Core, Fifo};
 use crate::records::Record;
 
-/// Length limit of a failure's message, bytes.
-const MESSAGE_BYTES_MAX: usize = 8 << 10;
+/// Length limit of a failure's message or a job's reason, bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
 /// Length limit of an output's digest, bytes.
 const DIGEST_BYTES_MAX: usize = 64;
-/// Counters of one attempt, at most.
-const COUNTERS_MAX: usize = 1024;
 
 impl Core {
     /// The tracker on `host` tells something for the first time.
@@ -74,7 +73,7 @@ impl Core {
             attempt,
             host: host.clone(),
             digest: result.digest,
-            counters: result.counters.into_iter().take(COUNTERS_MAX).collect(),
+            counters: bounded(result.counters),
         });
         if other_bytes {
             self.undo_reduces(attempt);
@@ -263,7 +262,7 @@ impl Core {
 }
 
 /// `text` without what is beyond `bytes_max`.
-fn cut(mut text: String, bytes_max: usize) -> String {
+pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);

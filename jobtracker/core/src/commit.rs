@@ -4,6 +4,7 @@
 use ids::Now;
 use mapreduce_protocol::{JobId, JobState, TaskId, TaskKind, TrackerCommand};
 
+use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::{RunningEntry, Stage, TaskEntry};
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
@@ -91,6 +92,7 @@ impl Core {
         let entry = self.durable.running(job);
         let (maps, reduces) =
             (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
+        let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces });
         self.jobs.remove(&Fifo::of(job));
         self.trackers.tell_all(&TrackerCommand::Purge { job });

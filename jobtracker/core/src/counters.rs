@@ -9,9 +9,17 @@ use serde::{Deserialize, Serialize};
 const NAMES_MAX: usize = 512;
 /// Length limit of a name, bytes; longer ones are dropped.
 const NAME_BYTES_MAX: usize = 256;
+/// Counters of one attempt, at most; further ones are dropped.
+const COUNTERS_MAX: usize = 1024;
 
 /// One attempt's counters: index of the name in its job's table, value.
 pub(crate) type Share = Vec<(u16, u64)>;
+
+/// What is taken of an attempt's counters, so that no task can make a record too long for the journal.
+pub(crate) fn bounded(counters: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let short = |(name, _): &(String, u64)| name.len() <= NAME_BYTES_MAX;
+    counters.into_iter().filter(short).take(COUNTERS_MAX).collect()
+}
 
 /// The sums.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,8 @@ const SYSTEM_ROOT: &str = "/.howdah";
 const NAME_CHARS_MAX: usize = 200;
 const INPUTS_MAX: usize = 10_000;
 const ATTEMPTS_MAX: u32 = 100;
+/// Length limit of a job's JSON, bytes: it must fit into a record of the journal with room to spare.
+const SPEC_BYTES_MAX: usize = 256 << 10;
 
 /// Why a job can't be run as it is written, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,14 @@ pub enum InvalidJob {
     )]
     Name {
         /// Characters in the name as given.
+        given: usize,
+    },
+    /// Longer than a job may be.
+    #[error(
+        "the job's description has {given} bytes, at most {SPEC_BYTES_MAX} are taken: name a folder instead of its files, and pass long arguments as a file"
+    )]
+    TooLong {
+        /// Bytes of its JSON.
         given: usize,
     },
     /// No input at all.
@@ -92,6 +102,7 @@ pub enum InvalidJob {
 /// # Errors
 /// The first rule of jobs that it breaks.
 pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
+    check_length(spec)?;
     let name_chars = spec.name.chars().count();
     if !(1..=NAME_CHARS_MAX).contains(&name_chars) || spec.name.chars().any(char::is_control) {
         return Err(InvalidJob::Name { given: name_chars });
@@ -114,6 +125,14 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
         }
     }
     Ok(builtins::check(spec)?)
+}
+
+fn check_length(spec: &JobSpec) -> Result<(), InvalidJob> {
+    let given = serde_json::to_vec(spec).expect("a job is plain data").len();
+    if given > SPEC_BYTES_MAX {
+        return Err(InvalidJob::TooLong { given });
+    }
+    Ok(())
 }
 
 /// Whether `path` is `folder` or lies below it, by whole parts.
@@ -194,6 +213,11 @@ mod tests {
         })
     }
 
+    fn grep(pattern: String) -> Program {
+        let args = [("pattern".to_owned(), pattern)].into();
+        Program::Builtin(Builtin { name: "grep".to_owned(), args })
+    }
+
     #[test]
     fn a_good_job_passes_with_its_number_of_reduces() {
         assert_eq!(validate(&good()), Ok(3));
@@ -226,6 +250,8 @@ mod tests {
             (JobSpec { program: native("/p", Some("abc")), ..good() }, "sha256sum"),
             (JobSpec { program: native("p", Some(&"a".repeat(64))), ..good() }, "executable \"p\""),
             (JobSpec { reduces: Some(0), ..good() }, "at least one reduce"),
+            (JobSpec { program: grep("x".repeat(1_100_000)), ..good() }, "at most 262144"),
+            (JobSpec { input: vec![format!("/{}", "x".repeat(30)); 9_999], ..good() }, "a folder"),
         ] {
             let error = validate(&spec).expect_err(needle).to_string();
             assert!(error.contains(needle), "{error}");

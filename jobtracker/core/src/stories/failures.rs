@@ -43,6 +43,32 @@ fn killed_and_lost_attempts_do_not_count_as_failures() {
 }
 
 #[test]
+fn whatever_a_task_or_the_chunk_store_says_no_record_is_long() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 3);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    let long = || "x".repeat(2 << 20);
+    let toy = story.toy(&a);
+    for attempt in [map(job, 0, 0), map(job, 1, 0)] {
+        toy.running.remove(&attempt).unwrap();
+    }
+    let many = (0..5000).map(|n| (format!("{n:0>256}"), 1));
+    let counters = many.chain([(long(), 1)]).collect();
+    let result = AttemptResult { digest: long(), counters };
+    story.event(&a, TrackerEvent::Succeeded { attempt: map(job, 0, 0), result });
+    let failure = failure(FailureKind::UserCode, &long());
+    story.event(&a, TrackerEvent::Failed { attempt: map(job, 1, 0), failure });
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    let other = story.submit(identity("/out"));
+    let outcome = StoreOutcome::Refused { reason: long() };
+    story.give(Input::SplitsPlanned { job: other, outcome });
+    for record in &story.records {
+        let length = format!("{record:?}").len();
+        assert!(length < 512 << 10, "{length} bytes");
+    }
+}
+
+#[test]
 fn a_job_may_ask_for_fewer_tries() {
     let mut story = Story::begin();
     story.tracker("a", 1);
