@@ -30,7 +30,7 @@ pub(crate) trait Program: Send + Sync {
         &self,
         merge: Merge,
         output: TextOutput,
-        watch: &mut reduce::Watch<'_>,
+        watch: &reduce::Watch,
         counters: &mut Counters,
     ) -> Result<String, Failure>;
 
@@ -75,7 +75,7 @@ where
         &self,
         merge: Merge,
         output: TextOutput,
-        watch: &mut reduce::Watch<'_>,
+        watch: &reduce::Watch,
         counters: &mut Counters,
     ) -> Result<String, Failure> {
         reduce::groups((self.reducer)(), merge, output, watch, counters)

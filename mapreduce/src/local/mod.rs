@@ -140,7 +140,7 @@ impl LocalRun<'_> {
             folder: &folder,
             map_output: &map_output,
             settings: &self.local.settings,
-            progress: Progress::new(&|_| ()),
+            progress: Progress::untold(),
             counters: Counters::default(),
         };
         if self.n_reduces == 0 {
@@ -156,7 +156,7 @@ impl LocalRun<'_> {
         let settings = &self.local.settings;
         let budget = Budget::new(settings.fetch_buffer_bytes);
         let folder = self.folder("r", index)?;
-        let mut segments = Segments::new(folder, settings.merge_factor, budget);
+        let mut segments = Segments::new(folder, settings.merge_factor, budget, Progress::untold());
         for (map, ordinal) in (0..self.splits.len()).zip(0..) {
             // It lies on this host's disk already: to read it first would only copy it.
             segments.add_on_disk(ordinal, self.segment(map, index)?);
@@ -165,8 +165,8 @@ impl LocalRun<'_> {
         let mut fold = self.job.program.fold();
         let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
         counters.add_own("SPILLED_RECORDS", records_written);
-        let mut watch = Watch { progress: Progress::new(&|_| ()) };
-        self.job.program.reduce(merge, self.output(index)?, &mut watch, &mut counters)?;
+        let watch = Watch { progress: Progress::untold() };
+        self.job.program.reduce(merge, self.output(index)?, &watch, &mut counters)?;
         Ok(counters)
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use mapreduce_protocol::{Failure, TaskSettings};
 
 use super::fold::Fold;
+use super::progress::Progress;
 use super::run_writer::{Run, RunWriter};
 use super::spills::Spills;
 use crate::api::{Counters, Datum, Key, Sink};
@@ -48,6 +49,7 @@ pub(crate) struct Collector<K, V, B> {
     budget: usize,
     n_partitions: u32,
     spills: Spills,
+    progress: Progress,
     failure: Option<Failure>,
     records: u64,
     pair: PhantomData<fn() -> (K, V)>,
@@ -61,6 +63,8 @@ pub(crate) struct CollectorSettings<'a> {
     pub(crate) n_partitions: u32,
     /// Buffer and merge factor.
     pub(crate) settings: &'a TaskSettings,
+    /// Each pair is a sign of life to it.
+    pub(crate) progress: &'a Progress,
 }
 
 /// Bytes of memory for a buffer under `settings`.
@@ -75,7 +79,13 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
             buffer,
             budget: buffer_budget(to.settings),
             n_partitions: to.n_partitions,
-            spills: Spills::new(to.folder, to.n_partitions, to.settings.merge_factor),
+            spills: Spills::new(
+                to.folder,
+                to.n_partitions,
+                to.settings.merge_factor,
+                to.progress.clone(),
+            ),
+            progress: to.progress.clone(),
             failure: None,
             records: 0,
             pair: PhantomData,
@@ -131,6 +141,7 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Sink<K, V> for Collector<K, V, B> {
             return;
         }
         self.records += 1;
+        self.progress.alive();
         if let Err(failure) = self.add(key, value) {
             self.failure = Some(failure);
         }

@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::failure::bad_job;
 use super::fetch_body::{self, Body, FetchError};
 use super::fetch_plan::{Batch, FetchPlan};
+use super::progress::Progress;
 use super::segments::Budget;
 use super::source::Source;
 
@@ -52,6 +53,8 @@ pub(crate) struct FetchSettings {
     pub(crate) retry: Duration,
     /// Memory for segments.
     pub(crate) budget: Budget,
+    /// How far the reduce is.
+    pub(crate) progress: Progress,
 }
 
 /// Fetches all segments; they come out of the channel, which ends after the last one or a failure.
@@ -172,10 +175,12 @@ impl Fetcher {
         }
     }
 
-    /// Fetching is the first half of a reduce's way.
+    /// Fetching is the first half of a reduce's way. To wait for maps is no silence.
     fn report(&self) {
-        let share = self.plan.fetched() as f32 / self.settings.n_maps.max(1) as f32;
-        self.tell.progress(share / 2.0);
+        let n_maps = u64::from(self.settings.n_maps.max(1));
+        let progress = &self.settings.progress;
+        progress.make_due();
+        progress.at(self.plan.fetched().into(), 2 * n_maps);
     }
 }
 

@@ -144,6 +144,7 @@ fn fetch(n_maps: u32, memory: u64) -> Fetching {
         parallel_fetches: 2,
         retry: Duration::from_millis(5),
         budget: Budget::new(memory),
+        progress: Progress::untold(),
     };
     let (events, news) = mpsc::channel(4);
     let (fetcher, received) = start(settings, Channel::on(own), news);

@@ -15,8 +15,8 @@ use super::storage::Input;
 use super::text_output::{TextOutput, TextSink};
 use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
 
-/// Records between two looks at the clock.
-const RECORDS_PER_LOOK: u64 = 64;
+/// Records between two reckonings of how far the map is.
+const RECORDS_PER_RECKONING: u64 = 64;
 
 /// What a map is given.
 pub(crate) struct MapTask<'a> {
@@ -33,7 +33,7 @@ pub(crate) struct MapTask<'a> {
     /// Limits.
     pub(crate) settings: &'a TaskSettings,
     /// How far it is.
-    pub(crate) progress: Progress<'a>,
+    pub(crate) progress: Progress,
     /// Sums.
     pub(crate) counters: Counters,
 }
@@ -78,6 +78,7 @@ where
         folder: task.folder,
         n_partitions: task.n_partitions,
         settings: task.settings,
+        progress: &task.progress,
     };
     let mut collector = Collector::new(buffer, &to);
     drive(&mut mapper, &mut collector, Collector::take_failure, task)?;
@@ -123,7 +124,8 @@ where
             let mapped = mapper.map(record, &mut Output::new(sink, counters));
             check(mapped, sink, "mapper")?;
             records += 1;
-            if records.is_multiple_of(RECORDS_PER_LOOK) {
+            progress.alive();
+            if records.is_multiple_of(RECORDS_PER_RECKONING) {
                 progress.at(passed + offset.saturating_sub(piece.offset), total);
             }
         }

@@ -5,6 +5,7 @@ use mapreduce_protocol::Failure;
 
 use super::cursor::Cursor;
 use super::fold::Fold;
+use super::progress::Progress;
 use super::run_writer::RunWriter;
 use super::source::Source;
 
@@ -14,15 +15,20 @@ pub(crate) struct Merge {
     /// At each inner place of the tournament, who lost there; place 0 is not used.
     losers: Vec<usize>,
     winner: usize,
+    progress: Progress,
 }
 
 impl Merge {
-    /// Stands on the first record; `runs` in the order in which equal keys shall come.
-    pub(crate) fn new(runs: impl IntoIterator<Item = Source>) -> Result<Self, Failure> {
+    /// Stands on the first record; `runs` in the order in which equal keys shall come. Each step is a sign
+    /// of life to `progress`.
+    pub(crate) fn new(
+        runs: impl IntoIterator<Item = Source>,
+        progress: Progress,
+    ) -> Result<Self, Failure> {
         let mut cursors = runs.into_iter().map(Cursor::new).collect::<Result<Vec<_>, _>>()?;
         cursors.retain(|cursor| !cursor.is_done());
         let n = cursors.len();
-        let mut merge = Self { cursors, losers: vec![0; n], winner: 0 };
+        let mut merge = Self { cursors, losers: vec![0; n], winner: 0, progress };
         // Place p is decided between places 2p and 2p + 1; run r stands at place n + r.
         let mut winners: Vec<usize> = (0..2 * n).map(|place| place.saturating_sub(n)).collect();
         for place in (1..n).rev() {
@@ -48,6 +54,7 @@ impl Merge {
 
     /// Steps to the next record; not to be called at the end.
     pub(crate) fn advance(&mut self) -> Result<(), Failure> {
+        self.progress.alive();
         self.cursors[self.winner].advance()?;
         let mut place = (self.cursors.len() + self.winner) / 2;
         while place > 0 {

@@ -94,7 +94,6 @@ impl Attempt<'_> {
 
     fn map(&self, io: &Io, split: &Split) -> Result<AttemptResult, Failure> {
         let description = self.description;
-        let tell = |progress| self.channel.progress(progress);
         let mut task = MapTask {
             split,
             input: io,
@@ -102,7 +101,7 @@ impl Attempt<'_> {
             folder: Path::new(&description.folder),
             map_output: Path::new(&description.map_output),
             settings: &description.settings,
-            progress: Progress::new(&tell),
+            progress: self.progress(io),
             counters: Counters::default(),
         };
         let digest = if description.job.n_reduces == 0 {
@@ -120,12 +119,20 @@ impl Attempt<'_> {
         events: mpsc::Receiver<Vec<MapEvent>>,
     ) -> Result<AttemptResult, Failure> {
         let mut counters = Counters::default();
-        let merge = self.gather(io, events, &mut counters)?;
+        let progress = self.progress(io);
+        let merge = self.gather(io, events, &progress, &mut counters)?;
         let output = TextOutput::new(io.create(&self.output_path())?);
-        let tell = |progress| self.channel.progress(progress);
-        let mut watch = Watch { progress: Progress::new(&tell) };
-        let digest = self.job.program.reduce(merge, output, &mut watch, &mut counters)?;
+        let watch = Watch { progress };
+        let digest = self.job.program.reduce(merge, output, &watch, &mut counters)?;
         Ok(AttemptResult { digest, counters: counters.into_sums() })
+    }
+
+    /// Told on the channel, from now on.
+    fn progress(&self, io: &Io) -> Progress {
+        let channel = self.channel.clone();
+        let progress = Progress::new(move |share| channel.progress(share));
+        io.spawn(progress.clone().keep_due());
+        progress
     }
 
     /// Fetches every map's segment and merges what must be merged before.
@@ -133,6 +140,7 @@ impl Attempt<'_> {
         &self,
         io: &Io,
         events: mpsc::Receiver<Vec<MapEvent>>,
+        progress: &Progress,
         counters: &mut Counters,
     ) -> Result<Merge, Failure> {
         let description = self.description;
@@ -147,11 +155,13 @@ impl Attempt<'_> {
             parallel_fetches: settings.parallel_fetches,
             retry: Duration::from_millis(settings.fetch_retry_ms),
             budget: budget.clone(),
+            progress: progress.clone(),
         };
         let (fetcher, mut received) = fetch::start(fetch, self.channel.clone(), events);
         io.spawn(fetcher);
         let folder = description.folder.clone().into();
-        let mut segments = Segments::new(folder, settings.merge_factor, budget.clone());
+        let mut segments =
+            Segments::new(folder, settings.merge_factor, budget.clone(), progress.clone());
         let mut fold = self.job.program.fold();
         let (mut n_segments, mut bytes) = (0, 0);
         while let Some(segment) = received.blocking_recv() {
@@ -168,6 +178,7 @@ impl Attempt<'_> {
         }
         counters.add_own("SHUFFLED_MAPS", n_segments);
         counters.add_own("REDUCE_SHUFFLE_BYTES", bytes);
+        progress.at(1, 2);
         let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
         counters.add_own("SPILLED_RECORDS", records_written);
         Ok(merge)

@@ -1,29 +1,196 @@
-//! How far a task is: by bytes, told now and then. Telling is also the sign of life.
+//! How far a task is: by bytes, told now and then. Telling is also the sign of life, so all that a task
+//! works at asks here, record by record. That costs no more than a look at a flag, which the I/O thread
+//! raises twice a second; it never speaks itself, so code that hangs stays silent.
 
-use ids::Monotonic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Time between two messages.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Tells how far a task is.
-pub(crate) struct Progress<'a> {
-    tell: &'a dyn Fn(f32),
-    told_at: Monotonic,
+#[derive(Clone)]
+pub(crate) struct Progress(Arc<Shared>);
+
+struct Shared {
+    due: AtomicBool,
+    /// The bits of an `f32`, 0 to 1.
+    share: AtomicU32,
+    tell: Box<dyn Fn(f32) + Send + Sync>,
 }
 
-impl<'a> Progress<'a> {
-    /// `tell` is called at most every half second.
-    pub(crate) fn new(tell: &'a dyn Fn(f32)) -> Self {
-        Self { tell, told_at: clock::monotonic() }
+impl Progress {
+    /// `tell` is called whenever a message is due and the task does something.
+    pub(crate) fn new(tell: impl Fn(f32) + Send + Sync + 'static) -> Self {
+        let (due, share) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self(Arc::new(Shared { due, share, tell: Box::new(tell) }))
+    }
+
+    /// Nobody wants to know.
+    pub(crate) fn untold() -> Self {
+        Self::new(|_| ())
+    }
+
+    /// Makes a message due from time to time, for ever.
+    pub(crate) async fn keep_due(self) {
+        let mut interval = tokio::time::interval(INTERVAL);
+        loop {
+            interval.tick().await;
+            self.make_due();
+        }
+    }
+
+    /// The next thing that the task does is told.
+    pub(crate) fn make_due(&self) {
+        self.0.due.store(true, Ordering::Relaxed);
+    }
+
+    /// The task goes on, wherever it is.
+    #[inline]
+    pub(crate) fn alive(&self) {
+        if self.0.due.load(Ordering::Relaxed) {
+            self.tell();
+        }
     }
 
     /// `done` of `total` bytes are passed.
-    pub(crate) fn at(&mut self, done: u64, total: u64) {
-        let now = clock::monotonic();
-        if now.since(self.told_at) >= INTERVAL {
-            self.told_at = now;
-            (self.tell)((done as f64 / total.max(1) as f64).min(1.0) as f32);
+    pub(crate) fn at(&self, done: u64, total: u64) {
+        let share = (done as f64 / total.max(1) as f64).min(1.0) as f32;
+        self.0.share.store(share.to_bits(), Ordering::Relaxed);
+        self.alive();
+    }
+
+    #[cold]
+    fn tell(&self) {
+        self.0.due.store(false, Ordering::Relaxed);
+        (self.0.tell)(f32::from_bits(self.0.share.load(Ordering::Relaxed)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use mapreduce_protocol::{Failure, Split, SplitPiece, TaskSettings};
+
+    use super::*;
+    use crate::Job;
+    use crate::api::Counters;
+    use crate::task::map::MapTask;
+    use crate::task::reduce::Watch;
+    use crate::task::run_writer::RunWriter;
+    use crate::task::segments::{Budget, Segments};
+    use crate::task::source::Source;
+    use crate::task::storage::OutputFile;
+    use crate::task::storage::testing::MemoryInput;
+    use crate::task::text_output::TextOutput;
+
+    /// What is told.
+    fn recorded() -> (Progress, Arc<Mutex<Vec<f32>>>) {
+        let told: Arc<Mutex<Vec<f32>>> = Arc::default();
+        let heard = Arc::clone(&told);
+        (Progress::new(move |share| heard.lock().unwrap().push(share)), told)
+    }
+
+    struct Nowhere;
+
+    impl OutputFile for Nowhere {
+        fn write(&mut self, _: Bytes) -> Result<(), Failure> {
+            Ok(())
         }
+
+        fn close(self: Box<Self>) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// Three records of one key, and one of another.
+    fn run(folder: &std::path::Path, name: &str) -> Source {
+        let mut writer = RunWriter::create_temporary(&folder.join(name), 1).unwrap();
+        for key in ["a", "a", "a", "b"] {
+            writer.record(0, key.as_bytes(), b"v").unwrap();
+        }
+        let run = writer.finish().unwrap();
+        Source::of(&run.file, &run.segments[0])
+    }
+
+    #[test]
+    fn what_is_due_is_told_once_with_the_last_share() {
+        let (progress, told) = recorded();
+        progress.at(1, 4);
+        progress.alive();
+        assert_eq!(*told.lock().unwrap(), [0.0; 0]);
+        progress.make_due();
+        progress.alive();
+        progress.alive();
+        assert_eq!(*told.lock().unwrap(), [0.25]);
+        progress.make_due();
+        progress.at(9, 4);
+        progress.at(0, 0);
+        assert_eq!(*told.lock().unwrap(), [0.25, 1.0]);
+    }
+
+    #[test]
+    fn each_call_of_a_mapper_is_a_sign_of_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let (progress, told) = recorded();
+        let slow = progress.clone();
+        let job: Job = Job::map::<crate::Bytes, u64>(move |_, _| {
+            slow.make_due();
+            Ok(())
+        })
+        .into();
+        let path = "/in".to_owned();
+        let pieces = vec![SplitPiece { path, offset: 0, length: 6, file_length: 6 }];
+        let mut task = MapTask {
+            split: &Split { pieces },
+            input: &MemoryInput { data: b"a\nb\nc\n".to_vec(), block: 100 },
+            n_partitions: 1,
+            folder: folder.path(),
+            map_output: &folder.path().join("output"),
+            settings: &TaskSettings {
+                sort_buffer_bytes: 1 << 20,
+                fetch_buffer_bytes: 1 << 20,
+                parallel_fetches: 1,
+                merge_factor: 10,
+                fetch_retry_ms: 10,
+                store_retry_ms: 10,
+                output_replication: None,
+            },
+            progress,
+            counters: Counters::default(),
+        };
+        job.program.map_to_partitions(&mut task).unwrap();
+        assert_eq!(told.lock().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn each_record_that_is_merged_or_reduced_is_a_sign_of_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let (progress, told) = recorded();
+        let budget = Budget::new(1);
+        let mut segments = Segments::new(folder.path().to_owned(), 2, budget, progress.clone());
+        for (map, name) in [(0, "x"), (1, "y"), (2, "z")] {
+            segments.add_on_disk(map, run(folder.path(), name));
+        }
+        progress.make_due();
+        let (merge, written) = segments.into_merge(None).unwrap();
+        assert!(written > 0, "more runs than may be merged at once");
+        assert_eq!(told.lock().unwrap().len(), 1, "a merge to disk");
+        let slow = progress.clone();
+        let job: Job = Job::map::<crate::Bytes, crate::Bytes>(|_, _| Ok(()))
+            .reduce::<crate::Bytes, ()>(move |_, values, _| {
+                while values.next().is_some() {
+                    slow.make_due();
+                }
+                Ok(())
+            })
+            .into();
+        let output = TextOutput::new(Box::new(Nowhere));
+        let watch = Watch { progress };
+        job.program.reduce(merge, output, &watch, &mut Counters::default()).unwrap();
+        assert_eq!(told.lock().unwrap().len(), 1 + 12, "each value");
     }
 }

@@ -11,18 +11,18 @@ use super::progress::Progress;
 use super::text_output::TextOutput;
 use crate::api::{Counters, Datum, DecodeError, Output, Reducer, UserError, ValueSource, Values};
 
-/// Keys between two looks at the clock.
-const KEYS_PER_LOOK: u64 = 64;
+/// Keys between two reckonings of how far the reduce is; each record is a sign of life by itself.
+const KEYS_PER_RECKONING: u64 = 64;
 
 /// How far a reduce is: the merge is the second half of its way.
-pub(crate) struct Watch<'a> {
+pub(crate) struct Watch {
     /// Who is told.
-    pub(crate) progress: Progress<'a>,
+    pub(crate) progress: Progress,
 }
 
-impl Watch<'_> {
+impl Watch {
     /// `remaining` of `total` bytes are still to merge.
-    fn merging(&mut self, remaining: u64, total: u64) {
+    fn merging(&self, remaining: u64, total: u64) {
         let total = total.max(1);
         self.progress.at(total + total.saturating_sub(remaining), 2 * total);
     }
@@ -33,7 +33,7 @@ pub(crate) fn groups<R: Reducer>(
     mut reducer: R,
     mut merge: Merge,
     mut output: TextOutput,
-    watch: &mut Watch<'_>,
+    watch: &Watch,
     counters: &mut Counters,
 ) -> Result<String, Failure> {
     let check = |called: Result<(), UserError>, output: &mut TextOutput, during| {
@@ -56,7 +56,7 @@ pub(crate) fn groups<R: Reducer>(
         records += group.finish()?;
         check(reduced, &mut output, "reducer")?;
         keys += 1;
-        if keys.is_multiple_of(KEYS_PER_LOOK) {
+        if keys.is_multiple_of(KEYS_PER_RECKONING) {
             watch.merging(merge.remaining(), total);
         }
     }

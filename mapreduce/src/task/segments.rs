@@ -14,6 +14,7 @@ use mapreduce_protocol::Failure;
 
 use super::fold::Fold;
 use super::merge::Merge;
+use super::progress::Progress;
 use super::run_writer::RunWriter;
 use super::source::Source;
 
@@ -70,13 +71,20 @@ pub(crate) struct Segments {
     held: BTreeMap<u32, Held>,
     created: u32,
     records_written: u64,
+    progress: Progress,
 }
 
 impl Segments {
-    /// None yet; merges go to files in `folder`.
-    pub(crate) fn new(folder: PathBuf, merge_factor: u32, budget: Budget) -> Self {
+    /// None yet; merges go to files in `folder`, and are signs of life to `progress`.
+    pub(crate) fn new(
+        folder: PathBuf,
+        merge_factor: u32,
+        budget: Budget,
+        progress: Progress,
+    ) -> Self {
         let merge_factor = merge_factor.max(2) as usize;
-        Self { folder, merge_factor, budget, held: BTreeMap::new(), created: 0, records_written: 0 }
+        let held = BTreeMap::new();
+        Self { folder, merge_factor, budget, held, created: 0, records_written: 0, progress }
     }
 
     /// A verified segment, whose length was taken from the budget.
@@ -121,7 +129,8 @@ impl Segments {
         while let Some((first, last)) = self.cheapest_window() {
             self.merge_to_disk(first, last, fold.as_deref_mut())?;
         }
-        let merge = Merge::new(self.held.into_values().map(|held| held.source))?;
+        let sources = self.held.into_values().map(|held| held.source);
+        let merge = Merge::new(sources, self.progress)?;
         Ok((merge, self.records_written))
     }
 
@@ -156,7 +165,8 @@ impl Segments {
         let path = self.folder.join(format!("merge-{:06}", self.created));
         self.created += 1;
         let mut writer = RunWriter::create_temporary(&path, 1)?;
-        Merge::new(held.into_iter().map(|held| held.source))?.write_to(&mut writer, 0, fold)?;
+        let sources = held.into_iter().map(|held| held.source);
+        Merge::new(sources, self.progress.clone())?.write_to(&mut writer, 0, fold)?;
         let run = writer.finish()?;
         self.records_written += run.records;
         let source = Source::of(&run.file, &run.segments[0]);
@@ -207,7 +217,8 @@ mod tests {
             };
             let budget = Budget::new(1 << 20);
             let factor = 2 + below(4) as u32;
-            let mut segments = Segments::new(folder.path().to_owned(), factor, budget.clone());
+            let mut segments =
+                Segments::new(folder.path().to_owned(), factor, budget.clone(), Progress::untold());
             let mut order: Vec<u32> = (0..n_maps).collect();
             for i in (1..order.len()).rev() {
                 order.swap(i, below(i as u64 + 1) as usize);

@@ -6,6 +6,7 @@ use mapreduce_protocol::Failure;
 
 use super::fold::Fold;
 use super::merge::Merge;
+use super::progress::Progress;
 use super::run_writer::{Run, RunWriter};
 use super::source::Source;
 
@@ -17,11 +18,17 @@ pub(crate) struct Spills {
     runs: Vec<Run>,
     created: u32,
     records_written: u64,
+    progress: Progress,
 }
 
 impl Spills {
-    /// None yet; files will be made in `folder`.
-    pub(crate) fn new(folder: &Path, n_partitions: u32, merge_factor: u32) -> Self {
+    /// None yet; files will be made in `folder`, and merges be signs of life to `progress`.
+    pub(crate) fn new(
+        folder: &Path,
+        n_partitions: u32,
+        merge_factor: u32,
+        progress: Progress,
+    ) -> Self {
         Self {
             folder: folder.to_owned(),
             n_partitions,
@@ -29,6 +36,7 @@ impl Spills {
             runs: Vec::new(),
             created: 0,
             records_written: 0,
+            progress,
         }
     }
 
@@ -72,12 +80,13 @@ impl Spills {
             let n = excess.min(self.merge_factor);
             let start = self.cheapest(n);
             let mut merged = self.create()?;
-            merge_runs(&self.runs[start..start + n], &mut merged, fold.as_deref_mut())?;
+            let runs = &self.runs[start..start + n];
+            merge_runs(runs, &mut merged, fold.as_deref_mut(), &self.progress)?;
             let merged = merged.finish()?;
             self.records_written += merged.records;
             self.runs.splice(start..start + n, [merged]);
         }
-        merge_runs(&self.runs, writer, fold)?;
+        merge_runs(&self.runs, writer, fold, &self.progress)?;
         self.runs.clear();
         Ok(())
     }
@@ -94,11 +103,12 @@ fn merge_runs(
     runs: &[Run],
     writer: &mut RunWriter,
     mut fold: Option<&mut (dyn Fold + 'static)>,
+    progress: &Progress,
 ) -> Result<(), Failure> {
     let n_partitions = runs.first().map_or(0, |run| run.segments.len());
     for (index, partition) in (0..n_partitions).zip(0..) {
         let sources = runs.iter().map(|run| Source::of(&run.file, &run.segments[index]));
-        Merge::new(sources)?.write_to(writer, partition, fold.as_deref_mut())?;
+        Merge::new(sources, progress.clone())?.write_to(writer, partition, fold.as_deref_mut())?;
     }
     Ok(())
 }
