@@ -3,7 +3,7 @@
 
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{Done, PathError, Publish, StorePath, Winner};
-use ids::RequestStamp;
+use ids::{RequestStamp, UnixMillis};
 use jobtracker_core::{Part, StoreOutcome};
 use mapreduce_protocol::JobId;
 
@@ -12,11 +12,10 @@ use crate::store::{Store, outcome_of};
 /// The file that says that an output is whole.
 const MARKER: &str = "_SUCCESS";
 
-/// Publishes the output of `job`. The stamp is made of the job's id, which is never used twice: a second
-/// request, even of the next process, is the first.
+/// Publishes a job's output. A second request with the same stamp, even of the next process, is the first.
 pub(crate) async fn publish(
     store: &Store,
-    job: JobId,
+    stamp: RequestStamp,
     staging: &str,
     parts: Vec<Part>,
     target: &str,
@@ -27,7 +26,7 @@ pub(crate) async fn publish(
     };
     let winner = |part: Part| Winner { staged: part.staged, published: part.published };
     let request = Publish {
-        stamp: stamp(job),
+        stamp,
         staging,
         winners: parts.into_iter().map(winner).collect(),
         target,
@@ -37,12 +36,21 @@ pub(crate) async fn publish(
     let route = "/v1/files/publish";
     match client.post_retrying::<_, Done>(store.master(), route, &request, retry_for).await {
         Ok(Done {}) => StoreOutcome::Done(()),
-        Err(error) => outcome_of(&StoreError::from_call(&request.target, error)),
+        Err(error) => match StoreError::from_call(&request.target, error) {
+            // Space is made by people, and the job's work is worth waiting for them.
+            full @ StoreError::OutOfSpace { .. } => {
+                StoreOutcome::Unavailable { reason: full.to_string() }
+            }
+            error => outcome_of(&error),
+        },
     }
 }
 
-fn stamp(job: JobId) -> RequestStamp {
-    let client = format!("publish-{job}").parse().expect("job ids have no other characters");
+/// The one stamp of the job's publication. The id alone would not do: a JobTracker with a new journal
+/// begins to count again, and would be given the answer to another job of that day.
+pub(crate) fn stamp(job: JobId, submitted_at: UnixMillis) -> RequestStamp {
+    let client = format!("publish-{job}-{}", submitted_at.0);
+    let client = client.parse().expect("ids and numbers have no other characters");
     RequestStamp { client, slot: 0, sequence: 1 }
 }
 

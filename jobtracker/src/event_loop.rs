@@ -128,8 +128,9 @@ async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Inpu
         Effect::ReadSplits { job, list } => {
             Input::SplitsRead { job, outcome: splits::read(&store.patient(), &list).await }
         }
-        Effect::Publish { job, staging, parts, target } => {
-            let outcome = commit::publish(store, job, &staging, parts, &target).await;
+        Effect::Publish { job, submitted_at, staging, parts, target } => {
+            let stamp = commit::stamp(job, submitted_at);
+            let outcome = commit::publish(store, stamp, &staging, parts, &target).await;
             Input::Published { job, outcome }
         }
         Effect::RemoveStaging { job, staging } => {

@@ -40,6 +40,8 @@ struct Files {
     replaced: bool,
     folders: BTreeSet<StorePath>,
     published: Vec<Publish>,
+    /// Publications that are still to be refused since the chunk master's disk is full.
+    full: u32,
 }
 
 #[derive(Clone, Default)]
@@ -136,12 +138,19 @@ async fn delete(
     }
 }
 
-async fn publish(State(master): State<Master>, Json(request): Json<Publish>) -> Json<Done> {
+async fn publish(
+    State(master): State<Master>,
+    Json(request): Json<Publish>,
+) -> Result<Json<Done>, Problem> {
     let mut files = master.files();
+    if files.full > 0 {
+        files.full -= 1;
+        return Err(Problem::new(507, "out-of-space", "the journal has no room"));
+    }
     files.folders.remove(&request.staging);
     files.folders.insert(request.target.clone());
     files.published.push(request);
-    Json(Done {})
+    Ok(Json(Done {}))
 }
 
 struct Cluster {
@@ -224,6 +233,32 @@ impl Cluster {
         (&mut self.daemon).await.unwrap().unwrap();
         let settings = settings(self.dir.path(), &self.keyring, &self.chunkmaster);
         (self.address, self.shutdown, self.daemon) = start(settings);
+    }
+
+    /// Goes on with a new journal in another folder.
+    async fn start_anew(&mut self) {
+        self.shutdown.trigger();
+        (&mut self.daemon).await.unwrap().unwrap();
+        let settings = settings(self.dir.path(), &self.keyring, &self.chunkmaster);
+        let data_dir = self.dir.path().join("anew");
+        let settings = JobtrackerSettings { data_dir, ..settings };
+        init(&settings).await.unwrap();
+        (self.address, self.shutdown, self.daemon) = start(settings);
+    }
+
+    /// Runs a job of one map and one reduce to its end.
+    async fn run_job(&self) -> JobStatus {
+        let job = self.submit(&spec(), None).await.unwrap();
+        let waits = format!("/v1/jobs/{}?wait_ms=30000", job.id);
+        let (ended, ()) = tokio::join!(self.get::<JobStatus>(&waits), async {
+            let mut tracker = self.register().await;
+            for event in 1..=2 {
+                let attempt = tracker.launched().await;
+                tracker.succeed(attempt, event);
+            }
+            tracker.beat().await;
+        });
+        ended.unwrap()
     }
 
     async fn submit(&self, spec: &JobSpec, key: Option<&str>) -> Result<JobAccepted, CallError> {
@@ -384,6 +419,27 @@ async fn an_input_that_is_replaced_between_two_answers_fails_the_job() {
     let status: JobStatus = cluster.get(&waits).await.unwrap();
     let failure = status.failure.expect("it can't be planned");
     assert!(failure.contains("/in was replaced"), "{failure}");
+}
+
+#[tokio::test]
+async fn two_jobs_of_one_id_are_published_under_two_stamps() {
+    let mut cluster = Cluster::start().await;
+    let first = cluster.run_job().await;
+    cluster.master.files().folders.remove(&"/out".parse().unwrap());
+    cluster.start_anew().await;
+    let second = cluster.run_job().await;
+    assert_eq!(first.id.ordinal, second.id.ordinal, "a new journal counts from the beginning");
+    let files = cluster.master.files();
+    assert_ne!(files.published[0].stamp, files.published[1].stamp);
+}
+
+#[tokio::test]
+async fn a_full_disk_of_the_chunk_master_delays_a_publication_but_fails_no_job() {
+    let cluster = Cluster::start().await;
+    cluster.master.files().full = 1;
+    let status = cluster.run_job().await;
+    assert_eq!((status.state, status.failure), (JobState::Succeeded, None));
+    assert_eq!(cluster.master.files().full, 0);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ impl Core {
         }
     }
 
-    /// Asks for the publication. The stamp is the job's id: a second one is the first.
+    /// Asks for the publication, always alike: a second one is the first.
     pub(crate) fn publish(&mut self, job: JobId) {
         let Some(entry) = self.durable.job(job) else { return };
         let Stage::Running(running) = &entry.stage else { return };
@@ -41,8 +41,9 @@ impl Core {
             })
         };
         let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
-        let target = entry.spec.output.clone();
-        self.effect(Effect::Publish { job, staging: staging_folder(job), parts, target });
+        let (staging, target) = (staging_folder(job), entry.spec.output.clone());
+        let submitted_at = entry.submitted_at;
+        self.effect(Effect::Publish { job, submitted_at, staging, parts, target });
     }
 
     pub(crate) fn handle_published(&mut self, now: Now, job: JobId, outcome: StoreOutcome<()>) {

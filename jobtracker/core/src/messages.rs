@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{ClusterId, HostName};
+use ids::{ClusterId, HostName, UnixMillis};
 use mapreduce_protocol::{
     AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobState, JobStatus,
     JobtrackerInfo, RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
@@ -185,11 +185,13 @@ pub enum Effect {
         /// Where it is.
         list: StagedSplits,
     },
-    /// Make a job's output appear in one transaction, stamped by the job's id so that a second one is
-    /// the first; then [`Input::Published`].
+    /// Make a job's output appear in one transaction, stamped by the job's id and its time so that a
+    /// second one is the first; then [`Input::Published`].
     Publish {
         /// The job.
         job: JobId,
+        /// When it was submitted. A JobTracker with a new journal gives the same ids again.
+        submitted_at: UnixMillis,
         /// The folder that holds the winners.
         staging: String,
         /// What appears.
