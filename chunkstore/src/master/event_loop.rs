@@ -153,6 +153,9 @@ fn say(notice: &Notice) {
         Notice::Started { cluster, epoch } => {
             tracing::info!(%cluster, %epoch, "chunk master serves");
         }
+        Notice::Paused { time } => {
+            tracing::warn!(?time, "this process stood still: servers and writers have longer");
+        }
         Notice::ServerRegistered { host, address, session } => {
             tracing::info!(%host, address, session, "chunkserver registered");
         }

@@ -2,6 +2,7 @@
 //! gets a new deadline. Knows nothing of what happens when one passes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ids::Monotonic;
 
@@ -31,6 +32,14 @@ impl<K: Copy + Ord> Deadlines<K> {
         if let Some(at) = self.by_key.remove(&key) {
             self.in_order.remove(&(at, key));
         }
+    }
+
+    /// Moves all deadlines.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        for at in self.by_key.values_mut() {
+            *at = *at + by;
+        }
+        self.in_order = self.by_key.iter().map(|(key, at)| (*at, *key)).collect();
     }
 
     /// Whether the key has a deadline.

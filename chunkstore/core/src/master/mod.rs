@@ -46,6 +46,11 @@ use servers::Servers;
 /// Pause between two steps of taking a large removed folder apart: requests go between them.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(5);
 
+/// While it waits for anyone, the master wants to be called at least so often, or once a heartbeat if
+/// that is longer. It stood still itself if it was not for [`PAUSED_AFTER_TICKS`] of these.
+const TICK_MIN: Duration = Duration::from_secs(1);
+const PAUSED_AFTER_TICKS: u32 = 2;
+
 /// What the configuration says to the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -125,6 +130,12 @@ pub enum Notice {
         cluster: ClusterId,
         /// Its term.
         epoch: Epoch,
+    },
+    /// The master itself stood still (its process or machine was stopped): nobody could be heard
+    /// meanwhile, and everybody has so much longer.
+    Paused {
+        /// For how long.
+        time: Duration,
     },
     /// A server joined, or joined again.
     ServerRegistered {
@@ -210,6 +221,8 @@ pub struct Master {
     replicas: Replicas,
     leases: Deadlines<FileId>,
     reclaim_at: Option<Monotonic>,
+    /// The last call.
+    called: Monotonic,
 }
 
 impl Master {
@@ -227,6 +240,7 @@ impl Master {
             replicas: Replicas::default(),
             leases: Deadlines::default(),
             reclaim_at: None,
+            called: Monotonic::default(),
         })
     }
 
@@ -280,8 +294,9 @@ impl Master {
     /// When [`Self::handle_timeout`] is to be called next; ask again after every input.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        let all = [self.leases.next(), self.servers.next_death(), self.reclaim_at];
-        all.into_iter().flatten().min()
+        let due = self.next_deadline();
+        let tick = due.map(|_| self.called + self.tick());
+        [due, tick, self.reclaim_at].into_iter().flatten().min()
     }
 
     /// What to answer instead of handling an input while the journal has no room; gives the input back
@@ -312,7 +327,29 @@ impl Master {
         out.effects.push(Effect::Tell(Notice::Started { cluster: self.cluster.clone(), epoch }));
     }
 
+    /// When someone's time is over next.
+    fn next_deadline(&self) -> Option<Monotonic> {
+        [self.leases.next(), self.servers.next_death()].into_iter().flatten().min()
+    }
+
+    fn tick(&self) -> Duration {
+        self.settings.heartbeat_interval.max(TICK_MIN)
+    }
+
+    /// The silence of others counts only while they could be heard: what they said while the master
+    /// stood still waits behind this call.
+    fn pass_pause(&mut self, now: Now, out: &mut Output) {
+        let time = now.monotonic.since(self.called);
+        self.called = now.monotonic;
+        if time > self.tick() * PAUSED_AFTER_TICKS && self.next_deadline().is_some() {
+            self.leases.postpone(time);
+            self.servers.postpone_deaths(time);
+            out.effects.push(Effect::Tell(Notice::Paused { time }));
+        }
+    }
+
     fn pass_deadlines(&mut self, now: Now, out: &mut Output) {
+        self.pass_pause(now, out);
         while let Some(host) = self.servers.pop_dead(now.monotonic) {
             out.effects.push(Effect::Tell(Notice::ServerDied { host }));
         }

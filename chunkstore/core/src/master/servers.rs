@@ -184,6 +184,11 @@ impl Servers {
         Some(server.told.host.clone())
     }
 
+    /// Gives every live server so much longer.
+    pub(crate) fn postpone_deaths(&mut self, by: Duration) {
+        self.lives.postpone(by);
+    }
+
     /// When the next server counts as dead.
     pub(crate) fn next_death(&self) -> Option<Monotonic> {
         self.lives.next()

@@ -276,10 +276,29 @@ fn an_allocate_renews_the_lease_and_a_restart_grants_a_new_one() {
 }
 
 #[test]
+fn a_master_that_stood_still_takes_no_lease_away_before_its_writer_could_speak() {
+    let mut world = World::with_servers(2);
+    let file = world.create("/f").unwrap().file;
+    world.pass(Duration::from_secs(59));
+    let time = Duration::from_secs(100);
+    world.pause(time);
+    let renew = Renew { client: client(), files: vec![file] };
+    assert_eq!(world.query(Query::Renew(renew)), Ok(Reply::Done));
+    assert_eq!(world.notices.iter().filter(|n| matches!(n, Notice::Paused { .. })).count(), 1);
+    // Again, and now the writer is gone: it has the rest of its lease and no more.
+    world.pause(time);
+    world.pass(Duration::from_secs(59));
+    assert!(world.stat("/f").is_ok());
+    world.pass(Duration::from_secs(1));
+    assert!(world.stat("/f").is_err());
+}
+
+#[test]
 fn a_lease_that_ran_out_is_gone_even_if_nobody_looked() {
     let mut world = World::with_servers(2);
     let file = world.create("/f").unwrap().file;
-    world.now.monotonic = world.now.monotonic + Duration::from_secs(60);
+    world.pass(Duration::from_secs(59));
+    world.pause(Duration::from_secs(1));
     assert_eq!(world.close(file, None).unwrap_err(), FsError::LeaseLost { file });
     assert!(world.stat("/f").is_err());
 }

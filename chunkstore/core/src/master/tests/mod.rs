@@ -155,6 +155,11 @@ impl World {
         self.turn(until);
     }
 
+    /// Turns the clock while the master stands still.
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.turn(self.now.monotonic + time);
+    }
+
     fn turn(&mut self, to: Monotonic) {
         self.now.wall = self.now.wall + to.since(self.now.monotonic);
         self.now.monotonic = to;

@@ -92,6 +92,23 @@ fn heartbeats_keep_a_server_alive_and_repeated_ones_do_not() {
 }
 
 #[test]
+fn a_master_that_stood_still_counts_no_server_as_dead_before_it_could_speak() {
+    let mut world = World::empty();
+    let registered = world.register(1);
+    world.register(2);
+    world.pass(Duration::from_secs(8));
+    world.pause(Duration::from_secs(3600));
+    // The time-out comes first, the heartbeats have waited behind it.
+    world.pass(Duration::ZERO);
+    assert_eq!(world.summary().servers_live, 2);
+    assert!(world.beat(heartbeat(1, &registered, 1, vec![])).is_ok());
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.summary().servers_live, 1, "one is silent though it could be heard");
+    world.pass(Duration::from_secs(8));
+    assert_eq!(world.summary().servers_live, 0, "the silence of all is not the master's own");
+}
+
+#[test]
 fn readers_are_sent_to_live_servers_that_hold_the_chunk() {
     let mut world = World::empty();
     let registered: Vec<_> = (1..=3).map(|n| world.register(n)).collect();
