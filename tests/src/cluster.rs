@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{http, wait};
 /// Time in which every state that tests wait for must come, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of each log's end that a failed test prints.
-const LOG_TAIL_BYTES: usize = 6000;
+const LOG_TAIL_BYTES: u64 = 6000;
 
 /// What a test's cluster differs in.
 #[derive(Clone, Debug, Default)]
@@ -307,13 +307,22 @@ impl Dev {
     #[must_use]
     pub fn logs(&self) -> BTreeMap<String, String> {
         let entries = fs::read_dir(self.dir().join("logs")).into_iter().flatten().flatten();
-        let tail = |path: &Path| {
-            let bytes = fs::read(path).unwrap_or_default();
-            let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
-            String::from_utf8_lossy(&bytes[from..]).into_owned()
+        // A log may be a device, which has no end.
+        let tail = |path: &Path| match path.is_file() {
+            true => end_of(path).unwrap_or_default(),
+            false => String::new(),
         };
         entries.map(|e| (e.file_name().to_string_lossy().into_owned(), tail(&e.path()))).collect()
     }
+}
+
+fn end_of(path: &Path) -> std::io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn signal(child: &Child, signal: Signal) {

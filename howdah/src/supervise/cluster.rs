@@ -1,7 +1,8 @@
 //! A supervised cluster from its start to its end: lock, configuration, children, readiness, stop.
 //! `dev` and `demo` hold one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::exit::OrEarly;
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(20);
 /// Bytes of a log's end that are shown when a daemon does not come up.
-const LOG_TAIL_BYTES: usize = 2000;
+const LOG_TAIL_BYTES: u64 = 2000;
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
@@ -115,8 +116,7 @@ impl Cluster {
 
     fn not_ready(&self, daemon: &Supervised, why: &net::CallError) -> anyhow::Error {
         let log = self.layout.log_of(&daemon.name.to_string());
-        let text = fs::read(&log).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]);
+        let tail = end_of(&log).unwrap_or_default();
         anyhow!("{} does not get ready: {why}; end of {}:\n{tail}", daemon.name, log.display())
     }
 
@@ -142,9 +142,19 @@ impl Cluster {
     }
 }
 
+fn end_of(log: &Path) -> std::io::Result<String> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn open_folder(dir: &Path) -> anyhow::Result<Layout> {
     let made = || -> std::io::Result<Layout> {
-        fs::create_dir_all(dir)?;
+        // All data of the cluster is below it, for its owner alone whatever the umask.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let layout = Layout::new(dir.canonicalize()?);
         fs::create_dir_all(layout.pids())?;
         fs::create_dir_all(layout.logs())?;
@@ -175,4 +185,19 @@ fn mint_secret(layout: &Layout) -> anyhow::Result<()> {
         return Ok(());
     }
     net::Secret::random().write_file(&path).context("cannot keep the cluster's secret")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_new_clusters_folder_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = open_folder(&folder.path().join("cluster")).unwrap();
+        let mode = fs::metadata(layout.dir()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+    }
 }
