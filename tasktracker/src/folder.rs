@@ -9,8 +9,9 @@
 //! logs/<job>/…             see `logs`
 //! ```
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ids::ClusterId;
@@ -94,7 +95,9 @@ impl DataFolder {
     /// # Errors
     /// See [`FolderError`].
     pub(crate) fn open(root: &Path) -> Result<Self, FolderError> {
-        std::fs::create_dir_all(root).map_err(FolderError::io(root))?;
+        // What jobs read and write is for nobody else on this host.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
+        made.map_err(FolderError::io(root))?;
         let root = root.canonicalize().map_err(FolderError::io(root))?;
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
@@ -199,7 +202,17 @@ fn remove_all(path: &Path) -> Result<(), FolderError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_new_data_folder_is_for_its_owner_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("data");
+        DataFolder::open(&root).unwrap();
+        assert_eq!(std::fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_folder_belongs_to_one_process_and_one_cluster() {
