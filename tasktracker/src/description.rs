@@ -1,5 +1,5 @@
-//! What a task process is told at its start, and the capability that it gets: its inputs, its staging
-//! folder and its job's map outputs, nothing else.
+//! What a task process is told at its start, and the capability that it gets: its inputs, its own file
+//! in the staging folder and its job's map outputs, nothing else.
 
 use std::path::Path;
 use std::time::Duration;
@@ -65,12 +65,48 @@ fn capability(launch: &Launch, now: UnixMillis) -> Capability {
     };
     prefixes.sort();
     prefixes.dedup();
-    prefixes.push(launch.job.staging.clone());
+    let staging = launch.job.staging.trim_end_matches('/');
+    prefixes.push(format!("{staging}/{}", launch.attempt));
     Capability {
         subject: launch.attempt.to_string(),
         role: Role::Task,
         prefixes,
         rights: vec![Right::Read, Right::Write],
         expires: now + TOKEN_LIFE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_protocol::{
+        Builtin, JobDescription, JobId, Program, Split, SplitPiece, TaskKind,
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_may_touch_its_own_output_and_no_other_attempts() {
+        let job = JobId { date: 20_261_122, ordinal: 1 };
+        let builtin = Builtin { name: "wordcount".to_owned(), args: [].into() };
+        let common = JobDescription {
+            job,
+            name: "words".to_owned(),
+            program: Program::Builtin(builtin),
+            n_reduces: 0,
+            n_maps: 2,
+            staging: "/.howdah/staging/j".to_owned(),
+        };
+        let path = "/in/a".to_owned();
+        let pieces = vec![SplitPiece { path, offset: 0, length: 1, file_length: 1 }];
+        let attempt = job.task(TaskKind::Map, 1).attempt(0);
+        let work = Work::Map { split: Split { pieces } };
+        let capability = capability(&Launch { attempt, job: common.into(), work }, UnixMillis(0));
+        let own = format!("/.howdah/staging/j/{attempt}");
+        assert!(capability.permits(Right::Write, &own));
+        assert!(capability.permits(Right::Read, "/in/a"));
+        let other = format!("/.howdah/staging/j/{}", job.task(TaskKind::Map, 0).attempt(0));
+        for resource in ["/.howdah/staging/j", &other, "/in", "/in/b", "/"] {
+            assert!(!capability.permits(Right::Write, resource), "{resource}");
+        }
     }
 }
