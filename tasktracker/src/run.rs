@@ -68,6 +68,11 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (metrics, health) = (Metrics::install(), Health::default());
+    let uid = rustix::process::getuid().as_raw();
+    tracing::warn!(
+        "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
+         cluster's secret too"
+    );
     let folder = Arc::new(open_folder(&settings.data_dir).await?);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
