@@ -21,6 +21,8 @@ pub const UNFINISHED_JOBS_MAX: usize = 10_000;
 pub const KEY_BYTES_MAX: usize = 200;
 /// Splits of one job, at most.
 pub const SPLITS_MAX: usize = 1_000_000;
+/// Files of one job's output, at most: as many as the chunk master publishes in one transaction.
+const PARTS_MAX: usize = mapreduce_protocol::builtins::REDUCES_MAX as usize;
 
 impl Core {
     pub(crate) fn handle_submit(
@@ -138,8 +140,11 @@ impl Core {
     }
 
     pub(crate) fn handle_planned(&mut self, now: Now, job: JobId, outcome: StoreOutcome<Plan>) {
-        let planning = self.durable.job(job).is_some_and(|e| matches!(e.stage, Stage::Planning));
-        if !planning || self.live(job).is_none() {
+        if self.live(job).is_none() {
+            // The job ended meanwhile. Its staging folder may have been made after it was removed.
+            return self.effect(Effect::RemoveStaging { job, staging: staging_folder(job) });
+        }
+        if !self.durable.job(job).is_some_and(|entry| matches!(entry.stage, Stage::Planning)) {
             return;
         }
         match outcome {
@@ -147,6 +152,13 @@ impl Core {
                 let n = plan.splits.len();
                 let reason = format!(
                     "the input makes {n} splits, a job has at most {SPLITS_MAX}: use larger chunks or fewer files"
+                );
+                self.end_job(now, job, JobState::Failed, Some(reason));
+            }
+            StoreOutcome::Done(plan) if self.is_unpublishable(job, &plan) => {
+                let n = plan.splits.len();
+                let reason = format!(
+                    "the input makes {n} splits, a map-only job has at most {PARTS_MAX} since each becomes a file: use larger chunks, set a larger 'jobtracker.split_bytes', or let the job have reduces"
                 );
                 self.end_job(now, job, JobState::Failed, Some(reason));
             }
@@ -159,6 +171,12 @@ impl Core {
                 self.retry_store(now, job, StoreCall::Plan, reason);
             }
         }
+    }
+
+    /// Whether a map-only job would have more parts than one publication takes.
+    fn is_unpublishable(&self, job: JobId, plan: &Plan) -> bool {
+        let map_only = self.durable.job(job).is_some_and(|entry| entry.n_reduces == 0);
+        map_only && plan.splits.len() > PARTS_MAX
     }
 
     fn plan(&mut self, job: JobId, plan: Plan) {

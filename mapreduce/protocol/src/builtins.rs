@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::{Builtin, JobSpec, Program};
 
-/// Reduces of one job, at most.
-pub const REDUCES_MAX: u32 = 100_000;
+/// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
+pub const REDUCES_MAX: u32 = 50_000;
 
 /// One builtin program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -188,6 +188,42 @@ fn a_killed_job_ends_its_attempts_and_leaves_nothing() {
 }
 
 #[test]
+fn a_staging_folder_that_a_late_plan_makes_goes_with_its_killed_job() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+    story.effects.clear();
+    story.plan(job, splits(&[&["a"]]));
+    assert_eq!(story.effects, [Effect::RemoveStaging { job, staging: staging_folder(job) }]);
+    assert_eq!(story.status(job).state, JobState::Killed);
+}
+
+#[test]
+fn a_job_that_could_not_be_published_is_refused_before_it_runs() {
+    let mut story = Story::begin();
+    let many = |n: usize| (0..n).map(|index| split(index, &[])).collect::<Vec<_>>();
+    let list = || Some(StagedSplits { path: "/s".into(), digest: "d".into() });
+    for (spec, n, expected) in [
+        (identity("/out"), 50_000, JobState::Running),
+        (identity("/out-1"), 50_001, JobState::Failed),
+        (wordcount("/out-2", 1), 50_001, JobState::Running),
+    ] {
+        let job = story.submit(spec);
+        let plan = Plan { splits: many(n), staged: list() };
+        story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+        let status = story.status(job);
+        assert_eq!(status.state, expected, "{n}");
+        assert_eq!(
+            status.failure.is_some_and(|it| it.contains("split_bytes")),
+            n > 50_000 && expected == JobState::Failed
+        );
+    }
+    let refused = refusal(submit(&mut story, wordcount("/out-3", 50_001), None));
+    assert!(refused.to_string().contains("at most 50000"), "{refused}");
+}
+
+#[test]
 fn a_job_that_is_publishing_cannot_be_killed() {
     let mut story = Story::begin();
     story.tracker("a", 1);
