@@ -34,7 +34,7 @@ impl Core {
         self.counted.heartbeats += 1;
         self.answer_parked(&host);
         let Some(tracker) = self.trackers.get_mut(&host) else { return };
-        tracker.last_seen = now.monotonic;
+        (tracker.last_seen, tracker.refused) = (now.monotonic, false);
         tracker.commands.acknowledge(commands_done);
         let late = number <= tracker.last_number;
         tracker.last_number = number.max(tracker.last_number);
@@ -47,6 +47,14 @@ impl Core {
         self.set_progress(&heartbeat.running);
         self.listen(&host, heartbeat.map_event_cursors);
         self.park(now, &host, reply_to);
+    }
+
+    /// There is no room to journal what it tells; that it lives is no less true.
+    pub(crate) fn refuse_heartbeat(&mut self, heartbeat: &TrackerHeartbeat) {
+        let current = heartbeat.epoch == self.epoch();
+        if let Some(tracker) = self.trackers.get_mut(&heartbeat.host) {
+            tracker.refused |= current && tracker.session == heartbeat.session;
+        }
     }
 
     fn park(&mut self, now: Now, host: &HostName, to: ReplyTo) {

@@ -30,6 +30,8 @@ pub struct Core {
     /// Whether something changed that may bring a waiting task and a free slot together.
     pub(crate) unsettled: bool,
     pub(crate) counted: Counted,
+    /// When this was called last.
+    pub(crate) last_input: Option<Monotonic>,
     out: Output,
 }
 
@@ -56,12 +58,14 @@ impl Core {
             waiters: Waiters::default(),
             unsettled: false,
             counted: Counted::default(),
+            last_input: None,
             out: Output::default(),
         }
     }
 
     /// Takes one input. The output is complete: nothing is left over for a later call.
     pub fn handle(&mut self, now: Now, input: Input) -> Output {
+        self.notice_pause(now);
         match input {
             Input::Start => self.handle_start(now),
             Input::Submit { spec, key, reply_to } => self.handle_submit(now, *spec, key, reply_to),
@@ -84,6 +88,7 @@ impl Core {
 
     /// To be called when [`Self::poll_timeout`] is reached; earlier does no harm.
     pub fn handle_timeout(&mut self, now: Now) -> Output {
+        self.notice_pause(now);
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
             match timer {
                 Timer::Parked(host) => self.answer_parked(&host),
@@ -108,7 +113,7 @@ impl Core {
     ///
     /// # Errors
     /// The refusal to be sent instead of handling the input.
-    pub fn refuse(&self, input: Input) -> Result<Input, Vec<Effect>> {
+    pub fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
         let refused =
             |to| Err(vec![Effect::Reply { to, reply: Reply::Refused(Refusal::JournalFull) }]);
         match input {
@@ -116,6 +121,7 @@ impl Core {
             | Input::Kill { reply_to, .. }
             | Input::RegisterTracker { reply_to, .. } => refused(reply_to),
             Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
+                self.refuse_heartbeat(heartbeat);
                 refused(reply_to)
             }
             // What the edge brings back of its own calls comes once: it is few and small, and a

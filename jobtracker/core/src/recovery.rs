@@ -1,6 +1,8 @@
-//! A start: the epoch grows, and every unfinished job goes on from its records. What ran in the last
+//! A start, and a pause. At a start the epoch grows, and every unfinished job goes on from its records. What ran in the last
 //! term is told by the trackers when they register; until they had time to, nothing of those jobs is
-//! launched.
+//! launched. A process that was stopped for a while does not blame others for the silence.
+
+use std::time::Duration;
 
 use ids::Now;
 use mapreduce_protocol::JobId;
@@ -10,6 +12,9 @@ use crate::job::StoreCall;
 use crate::machine::Core;
 use crate::records::{PlannedSplit, Record, SplitList};
 use crate::timers::Timer;
+
+/// Timers may be late by twice this much, at least, before the process counts as having been paused.
+const PUNCTUAL_MIN: Duration = Duration::from_secs(1);
 
 /// What a job needs to go on.
 enum Resume {
@@ -36,6 +41,24 @@ impl Core {
             }
         }
         self.timers.set(now.monotonic + self.settings.dead_after, Timer::Unreported);
+    }
+
+    /// To be called with each input. A timer that is long overdue means that this process did not run (it
+    /// was stopped, or its host was): heartbeats may wait to be read, and none of that time counts.
+    pub(crate) fn notice_pause(&mut self, now: Now) {
+        let before = self.last_input.replace(now.monotonic);
+        let punctual = self.settings.heartbeat_interval.max(PUNCTUAL_MIN) * 2;
+        let late = self.timers.soonest().map(|due| now.monotonic.since(due));
+        let (Some(before), true) = (before, late.is_some_and(|late| late > punctual)) else {
+            return;
+        };
+        let pause = now.monotonic.since(before);
+        self.trackers.pardon(now.monotonic, pause);
+        self.timers.postpone(&Timer::Unreported, pause);
+        for live in self.jobs.values_mut() {
+            live.fetch_reports.clear();
+            live.hold_until = live.hold_until.map(|until| until + pause);
+        }
     }
 
     fn resume_tasks(&mut self, now: Now, job: JobId, splits: Option<Vec<PlannedSplit>>) {

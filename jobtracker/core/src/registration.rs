@@ -228,7 +228,10 @@ impl Core {
     }
 
     pub(crate) fn handle_silence(&mut self, now: Now, host: &HostName) {
-        let Some(tracker) = self.trackers.get(host) else { return };
+        let Some(tracker) = self.trackers.get_mut(host) else { return };
+        if std::mem::take(&mut tracker.refused) {
+            tracker.last_seen = now.monotonic;
+        }
         let dead_at = tracker.last_seen + self.settings.dead_after;
         if dead_at > now.monotonic {
             self.timers.set(dead_at, Timer::Silence(host.clone()));

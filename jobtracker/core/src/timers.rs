@@ -2,6 +2,7 @@
 //! whether its time has come.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::JobId;
@@ -36,6 +37,15 @@ impl Timers {
 
     pub(crate) fn cancel(&mut self, at: Monotonic, timer: Timer) {
         self.0.remove(&(at, timer));
+    }
+
+    /// Moves the one `timer` that is set, if it is.
+    pub(crate) fn postpone(&mut self, timer: &Timer, by: Duration) {
+        let set = self.0.iter().find(|(_, it)| it == timer).cloned();
+        if let Some((at, timer)) = set {
+            self.cancel(at, timer.clone());
+            self.set(at + by, timer);
+        }
     }
 
     pub(crate) fn soonest(&self) -> Option<Monotonic> {

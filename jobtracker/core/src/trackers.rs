@@ -2,6 +2,7 @@
 //! the trackers. What a heartbeat leads to is in `heartbeat`, who gets which task in `schedule`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ids::{HeartbeatNumber, HostName, Inbox, Monotonic, Outbox, RackName};
 use mapreduce_protocol::{AttemptId, JobId, TaskKind, TrackerCommand};
@@ -17,6 +18,8 @@ pub(crate) struct Tracker {
     pub(crate) session: u64,
     pub(crate) slots: u32,
     pub(crate) last_seen: Monotonic,
+    /// Whether it was refused since then for want of room in the journal: it lives.
+    pub(crate) refused: bool,
     pub(crate) last_number: HeartbeatNumber,
     pub(crate) inbox: Inbox,
     pub(crate) commands: Outbox<TrackerCommand>,
@@ -59,6 +62,7 @@ impl Tracker {
             session: said.session,
             slots: said.slots,
             last_seen: now,
+            refused: false,
             last_number: HeartbeatNumber(0),
             inbox: Inbox::default(),
             commands: Outbox::default(),
@@ -113,6 +117,13 @@ impl Trackers {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Tracker)> {
         self.by_host.iter()
+    }
+
+    /// Counts none of the last `pause` as silence.
+    pub(crate) fn pardon(&mut self, now: Monotonic, pause: Duration) {
+        for tracker in self.by_host.values_mut() {
+            tracker.last_seen = (tracker.last_seen + pause).min(now);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -277,7 +277,7 @@ fn ended_jobs_are_forgotten_oldest_first_with_their_keys() {
 
 #[test]
 fn a_full_journal_refuses_what_would_be_written_and_answers_the_rest() {
-    let story = Story::begin();
+    let mut story = Story::begin();
     let to = ReplyTo(7);
     let full = vec![Effect::Reply { to, reply: Reply::Refused(Refusal::JournalFull) }];
     let spec = Box::new(wordcount("/out", 1));

@@ -459,6 +459,13 @@ impl Story {
         self.advance_to(until);
     }
 
+    /// The JobTracker's process stands still; on waking it sees its timers first.
+    fn pause(&mut self, time: Duration) {
+        self.advance_to(self.now.monotonic + time);
+        let output = self.core.handle_timeout(self.now);
+        self.take(output);
+    }
+
     fn advance_to(&mut self, at: Monotonic) {
         let passed = at.since(self.now.monotonic);
         self.now = Now { monotonic: self.now.monotonic + passed, wall: self.now.wall + passed };

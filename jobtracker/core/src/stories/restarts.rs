@@ -1,4 +1,5 @@
-//! Stories of a JobTracker that dies and comes back: nothing accepted is lost, nothing runs twice.
+//! Stories of a JobTracker that dies and comes back, or stands still for a while: nothing accepted is lost,
+//! nothing runs twice.
 
 use super::*;
 
@@ -222,4 +223,70 @@ fn a_split_list_that_goes_with_the_publication_is_not_missed() {
     story.give(Input::SplitsRead { job, outcome: StoreOutcome::Refused { reason } });
     story.published(job);
     assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_jobtracker_that_stood_still_blames_no_tracker_for_the_silence() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    for _ in 0..3 {
+        story.pause(Duration::from_secs(60));
+        story.beat(&a);
+        let maps = story.status(job).maps;
+        assert_eq!((maps.succeeded, maps.running, maps.killed_attempts), (1, 1, 0));
+    }
+    story.kill_tracker(&a);
+    story.pass(Duration::from_secs(11));
+    assert_eq!(story.status(job).maps.running, 0, "silence while it runs is silence");
+}
+
+#[test]
+fn messages_that_waited_out_a_pause_are_no_sign_that_timers_were_punctual() {
+    let mut story = Story::begin();
+    let [a, b] = [story.tracker("a", 1), story.tracker("b", 1)];
+    let job = story.job(0, &[&["a"], &["b"]]);
+    let waiting = story.heartbeat(&a);
+    story.advance_to(story.now.monotonic + Duration::from_secs(60));
+    story.send(waiting);
+    story.pause(Duration::ZERO);
+    story.beat(&b);
+    assert_eq!(story.status(job).maps.running, 2);
+}
+
+#[test]
+fn a_pause_after_a_restart_leaves_trackers_their_time_to_register() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    story.restart();
+    story.pause(Duration::from_secs(60));
+    let b = story.tracker("b", 2);
+    assert!(story.running(&b).is_empty(), "a's attempt may still run");
+    story.register(&a);
+    story.beat(&a);
+    let maps = story.status(job).maps;
+    assert_eq!((maps.succeeded, maps.running), (1, 1), "its output is not taken for lost");
+}
+
+#[test]
+fn a_tracker_that_is_refused_for_want_of_room_is_alive() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    let toy = story.toy(&a);
+    let failure = failure(FailureKind::UserCode, "boom");
+    toy.events.push(TrackerEvent::Failed { attempt: map(job, 0, 0), failure });
+    toy.dead = true;
+    let heartbeat = Box::new(story.heartbeat(&a));
+    for _ in 0..6 {
+        let (heartbeat, reply_to) = (heartbeat.clone(), story.ask());
+        assert!(story.core.refuse(Input::Heartbeat { heartbeat, reply_to }).is_err());
+        story.pass(Duration::from_secs(5));
+        assert_eq!(story.status(job).maps.running, 2);
+    }
+    story.pass(Duration::from_secs(20));
+    assert_eq!(story.status(job).maps.running, 0, "it is refused no more, and silent");
 }
