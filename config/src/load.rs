@@ -309,9 +309,12 @@ mod tests {
             ("hosts:\n- name: a\n  slots: 1", &["c.yaml:3:3: unknown key 'hosts[0].slots'"]),
             ("1: 2", &["c.yaml:1:1: unknown key '1'"]),
             ("log:\n  filter: a\n  filter: b", &["c.yaml:3:3: key 'log.filter' stands twice"]),
-            ("chunkmaster:\n  replication: 300", &["c.yaml:2:16", "replication", "1 to 16"]),
-            ("chunkmaster:\n  replication: 0", &["c.yaml:2:16", "\"0\" is refused", "1 to 16"]),
-            ("chunkmaster:\n  replication: 1.5", &["c.yaml:2:16", "1.5", "1 to 16"]),
+            ("chunkmaster:\n  replication: 300", &["c.yaml:2:16", "replication", "1 to 10"]),
+            ("chunkmaster:\n  replication: 0", &["c.yaml:2:16", "\"0\" is refused", "1 to 10"]),
+            ("chunkmaster:\n  replication: 1.5", &["c.yaml:2:16", "1.5", "1 to 10"]),
+            ("chunkmaster: {replication: 11}", &["c.yaml:1:28", "from 1 to 10"]),
+            ("task: {output_replication: 11}", &["1:28: task.output_replication", "1 to 10"]),
+            ("task: {sort_buffer: 2049MiB}", &["1:21: task.sort_buffer", "1MiB to 2GiB"]),
             ("chunkmaster: {lease: 5}", &["c.yaml:1:22: chunkmaster.lease", "from 1s to 1h"]),
             ("chunkmaster: {lease: 5 parsecs}", &["c.yaml:1:22: chunkmaster.lease", "1s to 1h"]),
             ("chunkmaster: {chunk_bytes: 100KiB}", &["c.yaml:1:28", "multiple of 64KiB"]),
@@ -337,6 +340,13 @@ mod tests {
                 assert!(told.contains(part), "{text:?} gave {told:?}, which lacks {part:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_largest_allowed_values_are_allowed() {
+        let text = "chunkmaster: {replication: 10}\n\
+                    task: {output_replication: 10, sort_buffer: 2GiB, fetch_buffer: 3GiB}";
+        assert_eq!(parse(text, "c.yaml", &[]).unwrap().task.output_replication, Some(10));
     }
 
     #[test]

@@ -51,8 +51,8 @@ const RULES: &[Rule] = &[
     }),
     rule("chunkmaster.address", ADDRESS, |c| is_address(&c.chunkmaster.address)),
     rule("chunkmaster.data_dir", FOLDER, |c| c.chunkmaster.data_dir.is_absolute()),
-    rule("chunkmaster.replication", "a whole number from 1 to 16", |c| {
-        (1..=16).contains(&c.chunkmaster.replication)
+    rule("chunkmaster.replication", "a whole number from 1 to 10", |c| {
+        (1..=10).contains(&c.chunkmaster.replication)
     }),
     rule("chunkmaster.chunk_bytes", "a size from 64KiB to 64MiB, a multiple of 64KiB", |c| {
         let Bytes(bytes) = c.chunkmaster.chunk_bytes;
@@ -132,7 +132,9 @@ const RULES: &[Rule] = &[
     rule("tasktracker.shuffle_requests_max", "a whole number from 1 to 4096", |c| {
         (1..=4096).contains(&c.tasktracker.shuffle_requests_max)
     }),
-    rule("task.sort_buffer", MEMORY, |c| within(c.task.sort_buffer, MIB, 3 * GIB)),
+    rule("task.sort_buffer", "a size from 1MiB to 2GiB", |c| {
+        within(c.task.sort_buffer, MIB, 2 * GIB)
+    }),
     rule("task.fetch_buffer", MEMORY, |c| within(c.task.fetch_buffer, MIB, 3 * GIB)),
     rule("task.parallel_fetches", "a whole number from 1 to 256", |c| {
         (1..=256).contains(&c.task.parallel_fetches)
@@ -141,8 +143,8 @@ const RULES: &[Rule] = &[
         (2..=1024).contains(&c.task.merge_factor)
     }),
     rule("task.fetch_retry", "a time from 1ms to 10s", |c| lasts(c.task.fetch_retry, 1, 10_000)),
-    rule("task.output_replication", "null, or a whole number from 1 to 16", |c| {
-        c.task.output_replication.is_none_or(|replicas| (1..=16).contains(&replicas))
+    rule("task.output_replication", "null, or a whole number from 1 to 10", |c| {
+        c.task.output_replication.is_none_or(|replicas| (1..=10).contains(&replicas))
     }),
     rule("client.connect_timeout", "a time from 10ms to 1h", |c| {
         lasts(c.client.connect_timeout, 10, HOUR_MS)
