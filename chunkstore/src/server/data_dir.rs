@@ -10,9 +10,9 @@
 //! chunks/2a/000000000000002a_1.bad      set aside: found corrupt; never served, removed by hand
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
@@ -162,7 +162,9 @@ impl DataDir {
         root: &Path,
         reserve_bytes: u64,
     ) -> Result<(Self, Option<ClusterId>), DataDirError> {
-        fs::create_dir_all(root.join("chunks")).map_err(io_error(root))?;
+        // Chunks hold what tokens guard: the folder is for the daemon alone, whatever the umask.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(root.join("chunks"));
+        made.map_err(io_error(root))?;
         let lock_path = root.join("lock");
         let lock = File::options()
             .create(true)
@@ -379,6 +381,8 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use chunkstore_protocol::ChunkId;
 
@@ -398,6 +402,17 @@ mod tests {
         let path = dir.sealed_path(replica);
         fs::write(&path, [data, &footer.encode()].concat()).unwrap();
         path
+    }
+
+    #[test]
+    fn a_new_folder_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        let _dir = DataDir::open(&root, 0).unwrap();
+        for made in [root.clone(), root.join("chunks")] {
+            let mode = fs::metadata(&made).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}: {mode:o}", made.display());
+        }
     }
 
     #[test]

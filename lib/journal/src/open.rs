@@ -1,5 +1,7 @@
 //! Creating a journal and opening one: lock, recovery, repair of a torn tail, start of the thread.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -42,7 +44,9 @@ impl Recovered {
 }
 
 pub(crate) fn create(disk: &dyn Disk, dir: &Path, options: Options) -> Result<(), OpenError> {
-    std::fs::create_dir_all(dir).context("create", dir)?;
+    // What is journaled is for the daemon alone, whatever the umask.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.context("create", dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         disk.sync_folder(parent).context("sync", parent)?;
     }

@@ -1,5 +1,7 @@
 //! What a folder may hold for a start: a journal, whole, of this format, and nobody else's.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 use crate::folder::{prepared_path, preparing_path, segment_path, snapshot_path};
 
@@ -27,6 +29,15 @@ fn a_journal_is_created_once() {
     assert!(matches!(Journal::create(&inner, SMALL), Err(OpenError::Exists { .. })));
     assert_eq!(Open::really(&inner).unwrap().state, All::default());
     assert!(matches!(Journal::create(&inner, SMALL), Err(OpenError::Exists { .. })));
+}
+
+#[test]
+fn a_new_journals_folder_is_for_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("journal");
+    Journal::create(&inner, SMALL).unwrap();
+    let mode = std::fs::metadata(&inner).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
 }
 
 #[test]
