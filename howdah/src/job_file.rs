@@ -122,14 +122,7 @@ impl JobFile {
             Ok(None) => return Err(JobFileError::TooLong { file }),
             Err(cause) => return Err(JobFileError::Unreadable { file, cause }),
         };
-        // Every JSON is YAML but for tabs between tokens, and JSON's own parser speaks of JSON.
-        let spec: JobSpec = if text.trim_start().starts_with('{') {
-            serde_json::from_str(&text)
-                .map_err(|cause| JobFileError::Json { file: file.clone(), cause })?
-        } else {
-            serde_yaml::from_str(&text)
-                .map_err(|cause| JobFileError::Yaml { file: file.clone(), cause })?
-        };
+        let spec = parse(&file, &text)?;
         Self::check(file, spec)
     }
 
@@ -202,6 +195,22 @@ fn read_text(path: &Path) -> std::io::Result<Option<String>> {
     Ok((n as u64 <= FILE_BYTES_MAX).then_some(text))
 }
 
+/// Reads YAML, of which JSON is a part but for tabs between tokens. What is neither is explained as what
+/// its name says it is.
+fn parse(file: &Path, text: &str) -> Result<JobSpec, JobFileError> {
+    let json = serde_json::from_str(text);
+    let yaml = |json: serde_json::Error| {
+        serde_yaml::from_str(text).map_err(|cause| {
+            let file = file.to_owned();
+            match file.extension() {
+                Some(extension) if extension == "json" => JobFileError::Json { file, cause: json },
+                _ => JobFileError::Yaml { file, cause },
+            }
+        })
+    };
+    json.or_else(yaml)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +230,8 @@ mod tests {
                     \t\"program\": {\"builtin\": {\"name\": \"wordcount\"}}}";
         let (yaml, json) = (read(yaml).unwrap(), read(json).unwrap());
         assert_eq!(yaml.spec, json.spec);
+        let flow = "{name: n, input: [/in], output: /out, program: {builtin: {name: wordcount}}}";
+        assert_eq!(read(flow).unwrap().spec, json.spec, "YAML may begin with a brace too");
     }
 
     #[test]

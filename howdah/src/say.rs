@@ -1,6 +1,8 @@
-//! What goes to standard error: events, progress, complaints. A line that can't be written (a closed
-//! terminal, a full disk behind a redirection) is lost, and nothing else: `eprintln!` would panic, and a
-//! panic takes the supervisor and its whole cluster along.
+//! What commands print. Standard output carries answers. Standard error carries events, progress,
+//! complaints: a line that can't be written (a closed terminal, a full disk behind a redirection) is
+//! lost, and nothing else: `eprintln!` would panic, and take the supervisor and its cluster along.
+
+use anyhow::Context as _;
 
 /// `eprintln!` that never panics.
 macro_rules! say {
@@ -10,3 +12,35 @@ macro_rules! say {
     }};
 }
 pub(crate) use say;
+
+/// `println!` for a command's answer: whoever closes the pipe (`| head`) has read enough, and an answer
+/// that can't be written is a failure with a sentence, not a panic.
+macro_rules! tell {
+    ($($arg:tt)*) => {
+        $crate::say::on_told({
+            use ::std::io::Write as _;
+            ::std::writeln!(::std::io::stdout(), $($arg)*)
+        })
+    };
+}
+pub(crate) use tell;
+
+/// Ends the command where its answer could not be written.
+pub(crate) fn on_told(written: std::io::Result<()>) {
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            say!("howdah: cannot write to standard output: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn quiet_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}

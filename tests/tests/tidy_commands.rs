@@ -85,3 +85,11 @@ fn a_wrong_configuration_ends_with_2_and_tells_file_line_column_and_remedy() {
         drop(finish(&mut command).refused(2, &parts));
     }
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure_and_no_panic() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut print = howdah();
+    print.args(["config", "print"]).arg(root().join("config/howdah.yaml")).stdout(full);
+    let _ = finish(print.stderr(std::process::Stdio::piped())).refused(1, &["standard output"]);
+}

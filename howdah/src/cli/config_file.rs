@@ -37,7 +37,7 @@ pub(crate) fn run(args: ConfigArgs, global: &Global) -> anyhow::Result<()> {
             let file = file.map_or_else(|| global.config_file(), Ok)?;
             config::load(&file, &[]).or_early()?;
             match global.format {
-                Format::Text => println!("{}: valid", file.display()),
+                Format::Text => crate::say::tell!("{}: valid", file.display()),
                 Format::Json => print_json(&serde_json::json!({"file": file, "valid": true}))?,
             }
         }
@@ -45,7 +45,7 @@ pub(crate) fn run(args: ConfigArgs, global: &Global) -> anyhow::Result<()> {
             let file = file.map_or_else(|| global.config_file(), Ok)?;
             let config = config::load(&file, &[]).or_early()?;
             match global.format {
-                Format::Text => print!("{}", config.to_yaml()),
+                Format::Text => crate::say::tell!("{}", config.to_yaml().trim_end()),
                 Format::Json => print_json(&config)?,
             }
         }

@@ -10,9 +10,10 @@ use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Format, Global, print_json, quiet_if_closed, runtime};
+use super::{Format, Global, print_json, runtime};
 use crate::copy;
 use crate::exit::{OrEarly, early};
+use crate::say::quiet_if_closed;
 use crate::session::Session;
 
 /// Entries of one folder that `ls` prints at most.
@@ -240,16 +241,19 @@ fn show(status: &FileStatus, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(status);
     }
-    println!("path         {}", status.path);
-    println!("modified     {}", time_of(status));
+    crate::say::tell!("path         {}", status.path);
+    crate::say::tell!("modified     {}", time_of(status));
     match &status.kind {
-        FileKind::Folder => println!("kind         folder"),
+        FileKind::Folder => crate::say::tell!("kind         folder"),
         FileKind::File { length, replication, chunk_bytes, n_chunks, open, .. } => {
-            println!("kind         {}", if *open { "file, being written" } else { "file" });
-            println!("length       {length}");
-            println!("chunks       {n_chunks}");
-            println!("chunk_bytes  {chunk_bytes}");
-            println!("replication  {replication}");
+            crate::say::tell!(
+                "kind         {}",
+                if *open { "file, being written" } else { "file" }
+            );
+            crate::say::tell!("length       {length}");
+            crate::say::tell!("chunks       {n_chunks}");
+            crate::say::tell!("chunk_bytes  {chunk_bytes}");
+            crate::say::tell!("replication  {replication}");
         }
     }
     Ok(())

@@ -8,11 +8,12 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use mapreduce_protocol::{AttemptId, AttemptList, JobId, JobStatus, TaskCounts};
 
-use super::{Format, Global, print_json, quiet_if_closed, runtime};
+use super::{Format, Global, print_json, runtime};
 use crate::exit::{Interrupted, OrEarly};
 use crate::job_file::JobFile;
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
+use crate::say::quiet_if_closed;
 use crate::session::Session;
 use crate::submit;
 
@@ -152,15 +153,15 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(status);
     }
-    println!("id       {}", status.id);
-    println!("name     {}", status.name);
-    println!("state    {}{}", status.state.as_str(), duration_of(status));
+    crate::say::tell!("id       {}", status.id);
+    crate::say::tell!("name     {}", status.name);
+    crate::say::tell!("state    {}{}", status.state.as_str(), duration_of(status));
     if let Some(failure) = &status.failure {
-        println!("failure  {failure}");
+        crate::say::tell!("failure  {failure}");
     }
-    println!("output   {}", status.output);
-    println!("maps     {}", counts_line(status.maps));
-    println!("reduces  {}", counts_line(status.reduces));
+    crate::say::tell!("output   {}", status.output);
+    crate::say::tell!("maps     {}", counts_line(status.maps));
+    crate::say::tell!("reduces  {}", counts_line(status.reduces));
     Ok(())
 }
 
@@ -185,7 +186,7 @@ async fn logs(jobs: &Jobs, id: JobId, only: Option<AttemptId>) -> anyhow::Result
     for status in wanted {
         let attempt = status.attempt;
         if only.is_none() {
-            println!("==== {attempt} on {} ====", status.host);
+            crate::say::tell!("==== {attempt} on {} ====", status.host);
         }
         match &status.address {
             None => crate::say::say!(

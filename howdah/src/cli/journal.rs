@@ -9,7 +9,8 @@ use journal::Sequence;
 use serde_json::json;
 
 use super::record::decode;
-use super::{Format, Global, print_json, quiet_if_closed};
+use super::{Format, Global, print_json};
+use crate::say::quiet_if_closed;
 
 /// Arguments of `journal`.
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ fn write_line(out: &mut impl Write, sequence: Sequence, record: &[u8]) -> io::Re
 fn verify(dir: &std::path::Path, format: Format) -> anyhow::Result<()> {
     let report = journal::verify(dir)?;
     match format {
-        Format::Text => println!("{}: {report}", dir.display()),
+        Format::Text => crate::say::tell!("{}: {report}", dir.display()),
         Format::Json => print_json(&json!({
             "snapshot": report.snapshot.map(|sequence| sequence.0),
             "segments": report.segments,

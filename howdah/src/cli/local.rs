@@ -85,7 +85,7 @@ fn read_result(executable: &Path, stdout: &[u8]) -> anyhow::Result<LocalResult> 
         None => (None, text.trim_end()),
     };
     if let Some(printed) = printed {
-        println!("{printed}");
+        crate::say::tell!("{printed}");
     }
     serde_json::from_str(last).map_err(|_| {
         anyhow!(

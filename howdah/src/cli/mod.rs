@@ -107,14 +107,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Prints one JSON document.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(document).context("cannot encode as JSON")?;
-    println!("{text}");
+    crate::say::tell!("{text}");
     Ok(())
-}
-
-/// A reader that has seen enough (`| head`) is no failure.
-fn quiet_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
-    }
 }

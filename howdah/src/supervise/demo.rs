@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -195,6 +196,7 @@ fn print_urls(cluster: &Cluster) {
         cluster.config_file().display()
     );
     for (name, url) in cluster.urls() {
-        println!("{name:15} {url}");
+        // Not written, it is no reason to end: the cluster is still to be stopped.
+        let _closed = writeln!(std::io::stdout(), "{name:15} {url}");
     }
 }

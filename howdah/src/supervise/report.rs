@@ -1,6 +1,7 @@
 //! What the demo prints at its end.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,14 +23,15 @@ pub(super) struct Report {
 impl Report {
     /// To standard output.
     pub(super) fn print(&self, format: Format) -> anyhow::Result<()> {
-        match format {
-            Format::Text => print!("{self}"),
+        let text = match format {
+            Format::Text => self.to_string(),
             Format::Json => {
                 let text = serde_json::to_string_pretty(&self.document());
-                println!("{}", text.context("cannot encode as JSON")?);
+                text.context("cannot encode as JSON")? + "\n"
             }
-        }
-        Ok(())
+        };
+        // An error, not an exit: the cluster is still to be stopped.
+        crate::say::quiet_if_closed(io::stdout().write_all(text.as_bytes()))
     }
 
     fn document(&self) -> serde_json::Value {
