@@ -195,20 +195,21 @@ fn read_text(path: &Path) -> std::io::Result<Option<String>> {
     Ok((n as u64 <= FILE_BYTES_MAX).then_some(text))
 }
 
-/// Reads YAML, of which JSON is a part but for tabs between tokens. What is neither is explained as what
-/// its name says it is.
+/// YAML, of which JSON is a part but for tabs between tokens. What looks like JSON is complained about as
+/// JSON: its parser says where.
 fn parse(file: &Path, text: &str) -> Result<JobSpec, JobFileError> {
-    let json = serde_json::from_str(text);
-    let yaml = |json: serde_json::Error| {
-        serde_yaml::from_str(text).map_err(|cause| {
-            let file = file.to_owned();
-            match file.extension() {
-                Some(extension) if extension == "json" => JobFileError::Json { file, cause: json },
-                _ => JobFileError::Yaml { file, cause },
-            }
-        })
+    let json = match serde_json::from_str(text) {
+        Ok(spec) => return Ok(spec),
+        Err(cause) => cause,
     };
-    json.or_else(yaml)
+    serde_yaml::from_str(text).map_err(|cause| {
+        let file = file.to_owned();
+        let mut tokens = text.chars().filter(|c| !c.is_whitespace());
+        match (tokens.next(), tokens.next()) {
+            (Some('{'), Some('"')) => JobFileError::Json { file, cause: json },
+            _ => JobFileError::Yaml { file, cause },
+        }
+    })
 }
 
 #[cfg(test)]

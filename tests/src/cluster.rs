@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{
+    Pid, Signal, kill_process, set_parent_process_death_signal, test_kill_process,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -79,6 +82,7 @@ impl Dev {
         }
         fs::create_dir_all(self.dir()).expect("the cluster's folder");
         let events = self.events_file();
+        end_with_this_test(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(events).spawn().expect("dev starts");
         let stdout = child.stdout.take().expect("its output is a pipe");
         self.supervisor = Some(child);
@@ -219,6 +223,7 @@ impl Dev {
         if !number.is_empty() {
             start.args(["--host", &format!("host-{number}")]);
         }
+        end_with_this_test(&mut start);
         let child = start.stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
         let pid = child.id().cast_signed();
         self.by_hand.push(child);
@@ -314,6 +319,13 @@ impl Dev {
         };
         entries.map(|e| (e.file_name().to_string_lossy().into_owned(), tail(&e.path()))).collect()
     }
+}
+
+/// Makes a child end with the thread that runs the test, also when that is killed and drops nothing.
+fn end_with_this_test(command: &mut Command) {
+    let ask = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: between fork and exec one system call is made: no allocation, no lock.
+    unsafe { command.pre_exec(ask) };
 }
 
 fn end_of(path: &Path) -> std::io::Result<String> {
