@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use tests::binary::root;
-use tests::command::{finish, run};
+use tests::command::{finish, howdah, run};
 
 /// The commands that `howdah ARGS --help` lists.
 fn commands_of(args: &[&str]) -> BTreeSet<String> {
