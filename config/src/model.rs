@@ -47,8 +47,8 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cluster {
-    /// File with the cluster's secret, at least 32 bytes, readable by its owner alone. Needed as soon
-    /// as a daemon listens on another address than loopback.
+    /// File with the cluster's secret, at least 32 bytes, readable by its owner alone. Daemons need it
+    /// to start; here it is required as soon as one listens on another address than loopback.
     pub secret_file: Option<PathBuf>,
     /// On loopback: whether requests without a token may do what a user may (submit, read, write
     /// files). Daemons' own routes always need one.
