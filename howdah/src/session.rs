@@ -7,7 +7,7 @@ use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
 use chunkstore_protocol::StorePath;
 use config::Config;
 use ids::RackName;
-use net::{Capability, Client, ClientSettings, Keyring, Right, Role, Secret};
+use net::{Capability, Client, ClientSettings, Keyring, Role, Secret};
 
 use crate::exit::OrEarly;
 use crate::jobs::Jobs;
@@ -66,11 +66,9 @@ fn token(config: &Config) -> anyhow::Result<Option<String>> {
         Err(_) if config.cluster.anonymous_loopback => return Ok(None),
         read => read.or_early()?,
     };
-    Ok(Some(Keyring::new(&secret).mint(&Capability {
-        subject: "howdah command".to_owned(),
-        role: Role::User,
-        prefixes: vec!["/".to_owned()],
-        rights: vec![Right::Read, Right::Write],
-        expires: clock::wall() + TOKEN_LIFE,
-    })))
+    Ok(Some(Keyring::new(&secret).mint(&Capability::unlimited(
+        "howdah command",
+        Role::User,
+        clock::wall() + TOKEN_LIFE,
+    ))))
 }

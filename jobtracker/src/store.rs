@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
 use ids::{RackName, UnixMillis};
 use jobtracker_core::StoreOutcome;
-use net::{Capability, Client, Keyring, Right, Role};
+use net::{Capability, Client, Keyring, Role};
 
 use crate::JobtrackerSettings;
 
@@ -91,13 +91,11 @@ impl Store {
 
     fn mint(&self, now: UnixMillis) -> Minted {
         let Inner { client, keyring, master, retry_for, .. } = &*self.inner;
-        let client = client.with_token(keyring.mint(&Capability {
-            subject: "jobtracker".to_owned(),
-            role: Role::Master,
-            prefixes: vec!["/".to_owned()],
-            rights: vec![Right::Read, Right::Write],
-            expires: now + TOKEN_LIFE,
-        }));
+        let client = client.with_token(keyring.mint(&Capability::unlimited(
+            "jobtracker",
+            Role::Master,
+            now + TOKEN_LIFE,
+        )));
         let store = |retry_for| {
             let master = master.clone();
             let rack = RackName::default_rack();

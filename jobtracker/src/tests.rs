@@ -21,7 +21,7 @@ use mapreduce_protocol::{
     TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 use net::{
-    Access, CallError, Capability, Client, ClientSettings, Guard, Json, Keyring, Problem, Right,
+    Access, CallError, Capability, Client, ClientSettings, Grant, Guard, Json, Keyring, Problem,
     Role, Routes, Secret,
 };
 use tokio::task::JoinHandle;
@@ -218,8 +218,7 @@ impl Cluster {
             let capability = Capability {
                 subject: "somebody".to_owned(),
                 role,
-                prefixes: vec!["/in".to_owned(), "/out".to_owned()],
-                rights: vec![Right::Read, Right::Write],
+                grants: vec![Grant::all("/in"), Grant::all("/out")],
                 expires: UnixMillis(u64::MAX),
             };
             Client::new(client_settings()).with_token(keyring.mint(&capability))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::{HostName, RackName, UnixMillis};
 use mapreduce_protocol::{CHANNEL_VERSION, Launch, TaskDescription, TaskSettings, Work, shuffle};
-use net::{Capability, Keyring, Right, Role};
+use net::{Capability, Grant, Keyring, Role};
 
 /// How long an attempt's capability counts: longer than any attempt should run, since hosts' clocks
 /// differ and it can't be renewed.
@@ -51,27 +51,25 @@ impl Describer {
         self.keyring.mint(&Capability {
             subject: self.host.to_string(),
             role: Role::Task,
-            prefixes: vec![path.to_owned()],
-            rights: vec![Right::Read],
+            grants: vec![Grant::read(path)],
             expires: now + TOKEN_LIFE,
         })
     }
 }
 
 fn capability(launch: &Launch, now: UnixMillis) -> Capability {
-    let mut prefixes = match &launch.work {
+    let mut inputs = match &launch.work {
         Work::Map { split } => split.pieces.iter().map(|piece| piece.path.clone()).collect(),
         Work::Reduce => vec![shuffle::resource(launch.attempt.task.job)],
     };
-    prefixes.sort();
-    prefixes.dedup();
+    inputs.sort();
+    inputs.dedup();
     let staging = launch.job.staging.trim_end_matches('/');
-    prefixes.push(format!("{staging}/{}", launch.attempt));
+    let own = Grant::all(format!("{staging}/{}", launch.attempt));
     Capability {
         subject: launch.attempt.to_string(),
         role: Role::Task,
-        prefixes,
-        rights: vec![Right::Read, Right::Write],
+        grants: inputs.into_iter().map(Grant::read).chain([own]).collect(),
         expires: now + TOKEN_LIFE,
     }
 }
@@ -82,10 +80,12 @@ mod tests {
         Builtin, JobDescription, JobId, Program, Split, SplitPiece, TaskKind,
     };
 
+    use net::Right;
+
     use super::*;
 
     #[test]
-    fn an_attempt_may_touch_its_own_output_and_no_other_attempts() {
+    fn an_attempt_may_change_its_own_output_alone_not_even_its_input() {
         let job = JobId { date: 20_261_122, ordinal: 1 };
         let builtin = Builtin { name: "wordcount".to_owned(), args: [].into() };
         let common = JobDescription {
@@ -105,7 +105,7 @@ mod tests {
         assert!(capability.permits(Right::Write, &own));
         assert!(capability.permits(Right::Read, "/in/a"));
         let other = format!("/.howdah/staging/j/{}", job.task(TaskKind::Map, 0).attempt(0));
-        for resource in ["/.howdah/staging/j", &other, "/in", "/in/b", "/"] {
+        for resource in ["/.howdah/staging/j", &other, "/in", "/in/a", "/in/b", "/"] {
             assert!(!capability.permits(Right::Write, resource), "{resource}");
         }
     }

@@ -11,7 +11,7 @@ use mapreduce_protocol::{
     ProblemKind, RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 use net::reqwest::Method;
-use net::{CallError, Capability, Client, Keyring, Problem, Right, Role};
+use net::{CallError, Capability, Client, Keyring, Problem, Role};
 use tasktracker_core::{Input, SessionId};
 
 use crate::folder::{DataFolder, FolderError};
@@ -164,12 +164,10 @@ impl JobTracker {
     }
 
     fn client(&self) -> Client {
-        self.client.with_token(self.keyring.mint(&Capability {
-            subject: self.host.to_string(),
-            role: Role::Tracker,
-            prefixes: vec!["/".to_owned()],
-            rights: vec![Right::Read, Right::Write],
-            expires: clock::wall() + TOKEN_LIFE,
-        }))
+        self.client.with_token(self.keyring.mint(&Capability::unlimited(
+            self.host.as_str(),
+            Role::Tracker,
+            clock::wall() + TOKEN_LIFE,
+        )))
     }
 }

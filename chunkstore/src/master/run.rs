@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use chunkstore_core::master::{Input, Master};
 use daemon::{Health, Metrics, Shutdown};
 use event_loop::{RecoverError, Recovered, recover};
-use ids::UnixMillis;
-use net::{Capability, Guard, Right, Role};
+use net::{Capability, Guard};
 
 use super::event_loop::{AskError, start};
 use super::http::{ServerState, router};
@@ -75,11 +74,5 @@ async fn recover_state(settings: &MasterSettings) -> Result<Recovered<MasterFold
 /// What callers without a token may do: what a user may, on loopback, if the configuration says so.
 fn anonymous(settings: &MasterSettings, listener: &TcpListener) -> io::Result<Option<Capability>> {
     let loopback = listener.local_addr()?.ip().is_loopback();
-    Ok((settings.anonymous_loopback && loopback).then(|| Capability {
-        subject: "anonymous".to_owned(),
-        role: Role::User,
-        prefixes: vec!["/".to_owned()],
-        rights: vec![Right::Read, Right::Write],
-        expires: UnixMillis(u64::MAX),
-    }))
+    Ok((settings.anonymous_loopback && loopback).then(Capability::anonymous))
 }

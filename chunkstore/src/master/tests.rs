@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunkstore_protocol::*;
 use daemon::Shutdown;
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp};
-use net::{CallError, Capability, Client, ClientSettings, Keyring, Right, Role, Secret};
+use net::{CallError, Capability, Client, ClientSettings, Grant, Keyring, Right, Role, Secret};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -74,8 +74,7 @@ impl Cluster {
         Client::new(settings).with_token(self.keyring.mint(&Capability {
             subject: "tester".to_owned(),
             role,
-            prefixes: vec![prefix.to_owned()],
-            rights: vec![Right::Read, Right::Write],
+            grants: vec![Grant::all(prefix)],
             expires,
         }))
     }

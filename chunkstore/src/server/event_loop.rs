@@ -12,7 +12,7 @@ use chunkstore_core::replica::{
 };
 use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
 use ids::{HostName, Monotonic};
-use net::{CallError, Capability, Client, Keyring, Right, Role};
+use net::{CallError, Capability, Client, Keyring, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
@@ -247,13 +247,11 @@ impl Shell {
     }
 
     fn token(&self) -> String {
-        self.keyring.mint(&Capability {
-            subject: self.host.to_string(),
-            role: Role::Server,
-            prefixes: vec!["/".to_owned()],
-            rights: vec![Right::Read, Right::Write],
-            expires: clock::wall() + TOKEN_LIFE,
-        })
+        self.keyring.mint(&Capability::unlimited(
+            self.host.as_str(),
+            Role::Server,
+            clock::wall() + TOKEN_LIFE,
+        ))
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clock::wall;
 use config::{Config, HostConfig};
 use daemon::Shutdown;
-use net::{Capability, ClientSettings, Right, Role, Secret};
+use net::{Capability, ClientSettings, Secret};
 
 use super::DaemonName;
 use super::listen::listener;
@@ -76,13 +76,7 @@ impl Boot {
     /// What requests without a token may do at `address`.
     pub(crate) fn anonymous(&self, address: &str) -> Option<Capability> {
         let allowed = self.config.cluster.anonymous_loopback && config::is_loopback(address);
-        allowed.then(|| Capability {
-            subject: "anonymous".to_owned(),
-            role: Role::User,
-            prefixes: vec!["/".to_owned()],
-            rights: vec![Right::Read, Right::Write],
-            expires: ids::UnixMillis(u64::MAX),
-        })
+        allowed.then(Capability::anonymous)
     }
 
     /// Time limits of calls to other daemons.

@@ -139,6 +139,41 @@ pub enum Right {
     Write,
 }
 
+/// What may be done with one resource and everything below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The resource: a path. It covers others by whole parts: `/a/b` covers `/a/b/c` and not `/a/bc`; `/`
+    /// covers all.
+    pub prefix: String,
+    /// What may be done with it.
+    pub rights: Vec<Right>,
+}
+
+impl Grant {
+    /// To look at it.
+    pub fn read(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), rights: vec![Right::Read] }
+    }
+
+    /// To make, change or remove it, unseen.
+    pub fn write(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), rights: vec![Right::Write] }
+    }
+
+    /// Both.
+    pub fn all(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), rights: vec![Right::Read, Right::Write] }
+    }
+
+    fn permits(&self, right: Right, resource: &str) -> bool {
+        let covers = match resource.strip_prefix(self.prefix.as_str()) {
+            Some(rest) => self.prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        covers && self.rights.contains(&right)
+    }
+}
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
@@ -146,24 +181,28 @@ pub struct Capability {
     pub subject: String,
     /// In which role.
     pub role: Role,
-    /// Resources, each with everything below it.
-    pub prefixes: Vec<String>,
-    /// What may be done with them.
-    pub rights: Vec<Right>,
+    /// What the holder may do; nothing else.
+    pub grants: Vec<Grant>,
     /// From when on it counts no more.
     pub expires: UnixMillis,
 }
 
 impl Capability {
-    /// Whether this allows `right` on `resource`. Prefixes match by whole parts: `/a/b` covers `/a/b/c`
-    /// and not `/a/bc`; `/` covers all.
+    /// Of someone who may do all that the role may, with every resource.
+    pub fn unlimited(subject: impl Into<String>, role: Role, expires: UnixMillis) -> Self {
+        Self { subject: subject.into(), role, grants: vec![Grant::all("/")], expires }
+    }
+
+    /// Of requests without a token, where the configuration admits them on loopback: what a user may.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::unlimited("anonymous", Role::User, UnixMillis(u64::MAX))
+    }
+
+    /// Whether this allows `right` on `resource`.
     #[must_use]
     pub fn permits(&self, right: Right, resource: &str) -> bool {
-        let covers = |prefix: &String| match resource.strip_prefix(prefix.as_str()) {
-            Some(rest) => prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'),
-            None => false,
-        };
-        self.rights.contains(&right) && self.prefixes.iter().any(covers)
+        self.grants.iter().any(|grant| grant.permits(right, resource))
     }
 }
 
@@ -235,8 +274,7 @@ mod tests {
         Capability {
             subject: "host-1".into(),
             role: Role::Tracker,
-            prefixes: vec!["/a/b".into()],
-            rights: vec![Right::Read],
+            grants: vec![Grant::read("/a/b")],
             expires: UnixMillis(1000),
         }
     }
@@ -277,10 +315,25 @@ mod tests {
             assert_eq!(c.permits(Right::Read, resource), expected, "{resource}");
         }
         assert!(!c.permits(Right::Write, "/a/b"));
-        c.prefixes = vec!["/".into()];
+        c.grants = vec![Grant::read("/")];
         assert!(c.permits(Right::Read, "/anything"));
-        c.prefixes = vec![];
+        c.grants = vec![];
         assert!(!c.permits(Right::Read, "/"));
+    }
+
+    #[test]
+    fn each_right_is_for_its_own_prefix() {
+        let mut c = capability();
+        c.grants = vec![Grant::read("/in"), Grant::write("/out/own"), Grant::all("/both")];
+        for (resource, read, write) in [
+            ("/in/a", true, false),
+            ("/out/own", false, true),
+            ("/out/other", false, false),
+            ("/both/a", true, true),
+        ] {
+            assert_eq!(c.permits(Right::Read, resource), read, "{resource}");
+            assert_eq!(c.permits(Right::Write, resource), write, "{resource}");
+        }
     }
 
     #[test]

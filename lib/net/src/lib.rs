@@ -8,7 +8,7 @@ pub mod problem;
 pub mod random;
 pub mod server;
 
-pub use capability::{Capability, Keyring, Right, Role, Secret, SecretError, TokenError};
+pub use capability::{Capability, Grant, Keyring, Right, Role, Secret, SecretError, TokenError};
 pub use client::{Backoff, CallError, Client, ClientSettings};
 pub use problem::Problem;
 pub use random::{random_hex, random_u64};

@@ -6,20 +6,14 @@ use std::time::Duration;
 use axum::routing::{get, post};
 use ids::UnixMillis;
 use net::{
-    Access, CallError, Caller, Capability, Client, ClientSettings, Guard, Json, Keyring, Problem,
-    Right, Role, Routes, Secret,
+    Access, CallError, Caller, Capability, Client, ClientSettings, Grant, Guard, Json, Keyring,
+    Problem, Right, Role, Routes, Secret,
 };
 
 const FAR: UnixMillis = UnixMillis(u64::MAX);
 
 fn capability(role: Role, expires: UnixMillis) -> Capability {
-    Capability {
-        subject: "someone".into(),
-        role,
-        prefixes: vec!["/allowed".into()],
-        rights: vec![Right::Read],
-        expires,
-    }
+    Capability { subject: "someone".into(), role, grants: vec![Grant::read("/allowed")], expires }
 }
 
 async fn read(caller: Caller) -> Result<Json<u32>, Problem> {

@@ -13,7 +13,7 @@ use mapreduce_protocol::{
     AttemptId, AttemptResult, Failure, FailureKind, FromTask, JobId, MapEvent, ProblemKind,
     TaskKind, TrackerCommand, TrackerEvent, shuffle,
 };
-use net::{Capability, Right, Role};
+use net::{Capability, Grant, Role};
 use tasktracker::{RefusedError, RunError};
 
 use jobtracker::FakeJobTracker;
@@ -271,8 +271,7 @@ async fn bytes_are_only_for_those_who_may_have_them() {
     let expired = Capability {
         subject: "s".to_owned(),
         role: Role::Task,
-        prefixes: vec!["/".to_owned()],
-        rights: vec![Right::Read],
+        grants: vec![Grant::read("/")],
         expires: ids::UnixMillis(1),
     };
     assert_eq!(tracker.status(&path, &place.mint(&expired)).await, 401);

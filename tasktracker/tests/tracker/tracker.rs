@@ -14,7 +14,7 @@ use mapreduce_protocol::{
     TrackerCommand, Work,
 };
 use net::reqwest::Method;
-use net::{Capability, ClientSettings, Keyring, Right, Role, Secret};
+use net::{Capability, ClientSettings, Grant, Keyring, Role, Secret};
 use tasktracker::{RunError, TasktrackerSettings};
 
 use crate::jobtracker::DEADLINE;
@@ -145,8 +145,7 @@ impl Place {
         self.mint(&Capability {
             subject: "test".to_owned(),
             role,
-            prefixes: vec![resource.to_owned()],
-            rights: vec![Right::Read],
+            grants: vec![Grant::read(resource)],
             expires: UnixMillis(u64::MAX),
         })
     }

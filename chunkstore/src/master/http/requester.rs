@@ -41,7 +41,7 @@ fn role(role: Role) -> &'static str {
 mod tests {
     use chunkstore_protocol::{Delete, Mkdir};
     use ids::{RequestStamp, UnixMillis};
-    use net::Right;
+    use net::Grant;
 
     use super::*;
 
@@ -49,8 +49,7 @@ mod tests {
         Capability {
             subject: subject.to_owned(),
             role,
-            prefixes: vec![prefix.to_owned()],
-            rights: vec![Right::Write],
+            grants: vec![Grant::write(prefix)],
             expires: UnixMillis(1),
         }
     }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use chunkstore_protocol::{Allocation, ChunkId, ChunkLocation};
+use chunkstore_protocol::{Allocation, ChunkLocation};
 use ids::UnixMillis;
-use net::{Caller, Capability, Keyring, Right, Role};
+use net::{Caller, Capability, Grant, Keyring, Role};
 
 /// Readers ask for locations again.
 const READ_FOR: Duration = Duration::from_hours(1);
@@ -26,20 +26,19 @@ impl<'a> Mint<'a> {
 
     /// To write the chunk of this allocation.
     pub(super) fn write(&self, allocation: &Allocation) -> String {
-        self.mint(allocation.chunk, Right::Write, WRITE_FOR)
+        self.mint(Grant::write(allocation.chunk.resource()), WRITE_FOR)
     }
 
     /// To read the chunk at this location.
     pub(super) fn read(&self, location: &ChunkLocation) -> String {
-        self.mint(location.chunk, Right::Read, READ_FOR)
+        self.mint(Grant::read(location.chunk.resource()), READ_FOR)
     }
 
-    fn mint(&self, chunk: ChunkId, right: Right, time: Duration) -> String {
+    fn mint(&self, grant: Grant, time: Duration) -> String {
         self.keyring.mint(&Capability {
             subject: self.caller.0.subject.clone(),
             role: Role::Task,
-            prefixes: vec![chunk.resource()],
-            rights: vec![right],
+            grants: vec![grant],
             expires: self.now + time,
         })
     }

@@ -14,7 +14,7 @@ use chunkstore_protocol::{
     ServerRegistered, Stat, StorePath, Version,
 };
 use ids::{Epoch, HostName, Inbox, Outbox, UnixMillis};
-use net::{Access, Capability, Guard, Json, Keyring, Problem, Right, Role, Routes};
+use net::{Access, Capability, Grant, Guard, Json, Keyring, Problem, Right, Role, Routes};
 
 /// Everything that the fake knows.
 #[derive(Default)]
@@ -112,8 +112,7 @@ impl FakeMaster {
         self.keyring.mint(&Capability {
             subject: "test".into(),
             role: Role::Task,
-            prefixes: vec![resource.into()],
-            rights: rights.to_vec(),
+            grants: vec![Grant { prefix: resource.into(), rights: rights.to_vec() }],
             expires: UnixMillis(u64::MAX),
         })
     }

@@ -143,13 +143,11 @@ impl Cluster {
     }
 
     fn store_retrying(&self, retry_for: Duration, host: Option<&str>) -> ChunkStore {
-        let token = self.master.keyring.mint(&Capability {
-            subject: "tester".into(),
-            role: Role::User,
-            prefixes: vec!["/".into()],
-            rights: vec![Right::Read, Right::Write],
-            expires: UnixMillis(u64::MAX),
-        });
+        let token = self.master.keyring.mint(&Capability::unlimited(
+            "tester",
+            Role::User,
+            UnixMillis(u64::MAX),
+        ));
         let settings = StoreSettings {
             master: self.master.address.clone(),
             host: host.map(|host| host.parse().unwrap()),

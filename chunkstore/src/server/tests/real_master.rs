@@ -9,7 +9,7 @@ use chunkstore_client::{ChunkStore, CreateOptions, StoreError, StoreSettings};
 use chunkstore_protocol::{StorePath, Winner};
 use daemon::Shutdown;
 use ids::{RackName, UnixMillis};
-use net::{Capability, Client, Keyring, Right, Role, Secret};
+use net::{Capability, Client, Keyring, Role, Secret};
 use tokio::task::JoinHandle;
 
 use super::{bytes, client_settings, until};
@@ -86,13 +86,8 @@ impl RealCluster {
     }
 
     fn store(&self) -> ChunkStore {
-        let token = self.keyring.mint(&Capability {
-            subject: "tester".into(),
-            role: Role::User,
-            prefixes: vec!["/".into()],
-            rights: vec![Right::Read, Right::Write],
-            expires: UnixMillis(u64::MAX),
-        });
+        let token =
+            self.keyring.mint(&Capability::unlimited("tester", Role::User, UnixMillis(u64::MAX)));
         let settings = StoreSettings {
             master: self.address.clone(),
             host: Some("host-1".parse().unwrap()),

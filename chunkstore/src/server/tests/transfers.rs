@@ -211,13 +211,11 @@ async fn a_token_opens_its_own_chunk_and_only_as_it_says() {
     put(&cluster, 1, frames(b"secret"), &[]).await.unwrap();
     let server = cluster.servers[0].address.clone();
     let (mine, other) = (ChunkId(1).resource(), ChunkId(2).resource());
-    let user = cluster.master.keyring.mint(&Capability {
-        subject: "user".into(),
-        role: Role::User,
-        prefixes: vec!["/".into()],
-        rights: BOTH.to_vec(),
-        expires: ids::UnixMillis(u64::MAX),
-    });
+    let user = cluster.master.keyring.mint(&Capability::unlimited(
+        "user",
+        Role::User,
+        ids::UnixMillis(u64::MAX),
+    ));
     let nobody = Client::new(client_settings());
     for (who, client, may_read, may_write) in [
         ("nobody", nobody.clone(), 401, 401),
