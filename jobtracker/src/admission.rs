@@ -1,5 +1,5 @@
-//! What the chunk store must say before a job is submitted to the core: its inputs exist, its output
-//! does not. (Two jobs with the same output are told apart by the core.)
+//! What the chunk store must say before a job is submitted to the core: its inputs exist and hold files,
+//! its output does not. (Two jobs with the same output are told apart by the core.)
 
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, PathError, StorePath};
@@ -7,8 +7,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::InvalidJob;
 use mapreduce_protocol::{JobSpec, Program};
 
+use crate::splits::{is_read, no_files};
+
 /// Calls to the chunk master of one job at once.
 const PARALLEL_CALLS: usize = 16;
+/// Entries of an input folder that are asked for at once: mostly one of the first is a file.
+const PAGE_ENTRIES: u32 = 1000;
 
 /// Why a job is not submitted to the core.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,12 @@ pub(crate) enum AdmissionError {
     #[error("input {path} does not exist: put it there with `howdah fs put`, or name another")]
     InputNotFound {
         /// The input.
+        path: StorePath,
+    },
+    /// An input folder without any file that would be read.
+    #[error("{}", no_files(path))]
+    InputWithoutFiles {
+        /// The folder.
         path: StorePath,
     },
     /// The output is there.
@@ -92,9 +102,30 @@ pub(crate) async fn check_store(
 }
 
 async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), AdmissionError> {
-    match store.exists(&input).await? {
-        true => Ok(()),
-        false => Err(AdmissionError::InputNotFound { path: input }),
+    let is_folder = match store.stat(&input).await {
+        Ok(status) => matches!(status.kind, FileKind::Folder),
+        Err(StoreError::NotFound { .. }) => {
+            return Err(AdmissionError::InputNotFound { path: input });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match is_folder && !has_files(store, &input).await? {
+        true => Err(AdmissionError::InputWithoutFiles { path: input }),
+        false => Ok(()),
+    }
+}
+
+async fn has_files(store: &ChunkStore, folder: &StorePath) -> Result<bool, StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.list(folder, after, PAGE_ENTRIES).await?;
+        if page.entries.iter().any(is_read) {
+            return Ok(true);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(false),
+        }
     }
 }
 

@@ -29,6 +29,12 @@ pub(crate) enum SplitError {
         /// The input.
         path: StorePath,
     },
+    /// An input folder without any file that would be read.
+    #[error("{}", no_files(path))]
+    NoFiles {
+        /// The folder.
+        path: StorePath,
+    },
     /// An input is still being written.
     #[error("input {path} is still being written: submit again when its writer has closed it")]
     InputStillOpen {
@@ -156,17 +162,30 @@ async fn files_of(store: &ChunkStore, input: StorePath) -> Result<Vec<StorePath>
         FileKind::File { .. } => vec![status],
         FileKind::Folder => {
             let mut entries = store.list_all(&input, FOLDER_ENTRIES_MAX).await?;
-            entries.retain(|entry| !is_hidden(&entry.path));
+            entries.retain(is_read);
+            if entries.is_empty() {
+                return Err(SplitError::NoFiles { path: input });
+            }
             entries
         }
     };
     entries.into_iter().filter_map(|entry| to_read(entry).transpose()).collect()
 }
 
-fn is_hidden(path: &StorePath) -> bool {
-    path.name().is_some_and(|name| name.starts_with(['_', '.']))
+/// Whether an input folder's entry is read: a file, and not one of those that jobs leave beside data.
+pub(crate) fn is_read(entry: &FileStatus) -> bool {
+    let is_file = matches!(entry.kind, FileKind::File { .. });
+    is_file && !entry.path.name().is_some_and(|name| name.starts_with(['_', '.']))
 }
 
+/// An empty folder is more often a wrong name than a wish for an empty output.
+pub(crate) fn no_files(folder: &StorePath) -> String {
+    format!(
+        "input folder {folder} holds no files (subfolders, and names that begin with '_' or '.', are not read): name the folders that hold the files, or put files there"
+    )
+}
+
+/// A file's path, unless it is empty.
 fn to_read(status: FileStatus) -> Result<Option<StorePath>, SplitError> {
     match status.kind {
         FileKind::File { open: true, .. } => Err(SplitError::InputStillOpen { path: status.path }),
@@ -283,14 +302,19 @@ mod tests {
 
     #[test]
     fn a_folders_hidden_entries_subfolders_and_empty_files_are_not_read() {
-        let file = |path: &str, length, open| FileStatus {
+        let status = |path: &str, kind| FileStatus {
             path: path.parse().unwrap(),
             modified: ids::UnixMillis(0),
-            kind: FileKind::File { length, replication: 1, chunk_bytes: 1, n_chunks: 1, open },
+            kind,
         };
-        assert!(is_hidden(&"/in/_SUCCESS".parse().unwrap()));
-        assert!(is_hidden(&"/in/.x".parse().unwrap()));
-        assert!(!is_hidden(&"/_in/x".parse().unwrap()));
+        let file = |path: &str, length, open| {
+            let kind = FileKind::File { length, replication: 1, chunk_bytes: 1, n_chunks: 1, open };
+            status(path, kind)
+        };
+        assert!(!is_read(&file("/in/_SUCCESS", 1, false)));
+        assert!(!is_read(&file("/in/.x", 1, false)));
+        assert!(!is_read(&status("/in/sub", FileKind::Folder)));
+        assert!(is_read(&file("/_in/x", 0, true)));
         assert_eq!(to_read(file("/in/a", 1, false)).unwrap().unwrap().as_str(), "/in/a");
         assert!(to_read(file("/in/a", 0, false)).unwrap().is_none());
         assert!(to_read(file("/in/a", 1, true)).unwrap_err().to_string().contains("still being"));

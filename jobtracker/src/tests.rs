@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::{get, post};
 use chunkstore_protocol::{
-    ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileKind, FileStatus, Locate, Located,
-    Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
+    ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileKind, FileStatus, List, Listing, Locate,
+    Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
 };
 use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
@@ -44,6 +44,23 @@ struct Files {
     full: u32,
 }
 
+impl Files {
+    fn status(&self, path: &StorePath) -> Option<FileStatus> {
+        let kind = match self.lengths.get(path) {
+            Some(length) => FileKind::File {
+                length: *length,
+                replication: 1,
+                chunk_bytes: 1 << 20,
+                n_chunks: 1,
+                open: false,
+            },
+            None if self.folders.contains(path) => FileKind::Folder,
+            None => return None,
+        };
+        Some(FileStatus { path: path.clone(), modified: UnixMillis(0), kind })
+    }
+}
+
 #[derive(Clone, Default)]
 struct Master(Arc<Mutex<Files>>);
 
@@ -59,6 +76,7 @@ impl Master {
         let router = Routes::<Self>::new()
             .route("/v1/cluster", ALL, get(cluster))
             .route("/v1/files/stat", ALL, post(stat))
+            .route("/v1/files/list", ALL, post(list))
             .route("/v1/files/locate", ALL, post(locate))
             .route("/v1/files/mkdir", ALL, post(mkdir))
             .route("/v1/files/delete", ALL, post(delete))
@@ -82,18 +100,26 @@ async fn stat(
     Json(Stat { path }): Json<Stat>,
 ) -> Result<Json<FileStatus>, Problem> {
     let files = master.files();
-    let kind = match files.lengths.get(&path) {
-        Some(length) => FileKind::File {
-            length: *length,
-            replication: 1,
-            chunk_bytes: 1 << 20,
-            n_chunks: 1,
-            open: false,
-        },
-        None if files.folders.contains(&path) => FileKind::Folder,
-        None => return Err(not_found(&path)),
-    };
-    Ok(Json(FileStatus { path, modified: UnixMillis(0), kind }))
+    files.status(&path).map(Json).ok_or_else(|| not_found(&path))
+}
+
+/// One entry at a time, so that whoever wants all must ask again.
+async fn list(
+    State(master): State<Master>,
+    Json(List { path, after, .. }): Json<List>,
+) -> Json<Listing> {
+    let files = master.files();
+    let within = |entry: &&StorePath| entry.parent().as_ref() == Some(&path);
+    let entries: BTreeSet<_> =
+        files.lengths.keys().chain(&files.folders).filter(within).cloned().collect();
+    let unread = |entry: &StorePath| after.as_deref() < entry.name();
+    let mut entries = entries.into_iter().filter(unread);
+    let first = entries.next();
+    let name = first.as_ref().and_then(|path| path.name()).map(str::to_owned);
+    Json(Listing {
+        entries: first.iter().filter_map(|path| files.status(path)).collect(),
+        next: entries.next().and(name),
+    })
 }
 
 async fn locate(
@@ -204,6 +230,10 @@ fn spec() -> JobSpec {
     serde_json::from_str(job).unwrap()
 }
 
+fn job_on(inputs: &[&str]) -> JobSpec {
+    JobSpec { input: inputs.iter().map(|input| (*input).to_owned()).collect(), ..spec() }
+}
+
 impl Cluster {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -243,6 +273,20 @@ impl Cluster {
         let settings = JobtrackerSettings { data_dir, ..settings };
         init(&settings).await.unwrap();
         (self.address, self.shutdown, self.daemon) = start(settings);
+    }
+
+    /// Makes a folder of the chunk store with these files, of 10 bytes each, and folders (`name/`).
+    fn fill_folder(&self, folder: &str, entries: &[&str]) {
+        let mut files = self.master.files();
+        files.folders.insert(folder.parse().unwrap());
+        for entry in entries {
+            let path = format!("{folder}/{}", entry.trim_end_matches('/')).parse().unwrap();
+            if entry.ends_with('/') {
+                files.folders.insert(path);
+            } else {
+                files.lengths.insert(path, 10);
+            }
+        }
     }
 
     /// Runs a job of one map and one reduce to its end.
@@ -409,6 +453,16 @@ async fn a_file_of_more_chunks_than_one_answer_tells_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_folder_is_read_if_a_file_stands_anywhere_in_it() {
+    let cluster = Cluster::start().await;
+    cluster.fill_folder("/in/mixed", &["_SUCCESS", "a/", "file", "z/"]);
+    let job = cluster.submit(&job_on(&["/in/mixed"]), None).await.unwrap();
+    cluster.metric("howdah_jobtracker_jobs{state=\"running\"} 1").await;
+    let status: JobStatus = cluster.get(&format!("/v1/jobs/{}", job.id)).await.unwrap();
+    assert_eq!((status.maps.total, status.input_bytes), (1, 10));
+}
+
+#[tokio::test]
 async fn an_input_that_is_replaced_between_two_answers_fails_the_job() {
     let cluster = Cluster::start().await;
     cluster.master.files().chunk_bytes.insert("/in".parse().unwrap(), 150);
@@ -461,6 +515,17 @@ async fn what_cannot_be_run_is_refused_with_its_type_and_leaves_nothing() {
         let error = cluster.submit(&spec, None).await.unwrap_err();
         assert_eq!(kind(&error), (status, expected.to_owned()), "{error}");
         assert!(error.to_string().contains(needle), "{error}");
+    }
+    for (folder, entries) in [
+        ("/in/empty", &[][..]),
+        ("/in/folders", &["a/", "b/"]),
+        ("/in/hidden", &["_SUCCESS", "_logs/"]),
+    ] {
+        cluster.fill_folder(folder, entries);
+        let error = cluster.submit(&job_on(&["/in", folder]), None).await.unwrap_err();
+        assert_eq!(kind(&error), (404, "input-not-found".to_owned()), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("{folder} holds no files")), "{text}");
     }
     let jobs: JobList = cluster.get("/v1/jobs").await.unwrap();
     assert!(jobs.jobs.is_empty());

@@ -26,7 +26,9 @@ impl From<AdmissionError> for Problem {
             AdmissionError::Invalid(_)
             | AdmissionError::Path(_)
             | AdmissionError::NoExecutable { .. } => (400, ProblemKind::InvalidJob),
-            AdmissionError::InputNotFound { .. } => (404, ProblemKind::InputNotFound),
+            AdmissionError::InputNotFound { .. } | AdmissionError::InputWithoutFiles { .. } => {
+                (404, ProblemKind::InputNotFound)
+            }
             AdmissionError::OutputExists { .. } => (409, ProblemKind::OutputExists),
             AdmissionError::Store(store) if store.is_transient() => {
                 (503, ProblemKind::StoreUnavailable)

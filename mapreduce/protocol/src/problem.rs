@@ -11,7 +11,7 @@ pub enum ProblemKind {
     InvalidRequest,
     /// The job can't be run as it is written (unknown builtin, reduces, paths).
     InvalidJob,
-    /// The input does not exist.
+    /// An input does not exist, or is a folder without files.
     InputNotFound,
     /// The output exists, or another job has reserved it.
     OutputExists,

@@ -1,5 +1,5 @@
-//! Splits of local files, by the rules of the cluster: files in order, a folder's by name, empty files
-//! give none.
+//! Splits of local files, by the rules of the cluster: files in order, a folder's by name; empty files
+//! give none, and a folder must hold a file.
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,13 @@ fn files(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
         if !is_hidden && std::fs::metadata(entry.path()).map_err(problem)?.is_file() {
             found.push(entry.path());
         }
+    }
+    if found.is_empty() {
+        let message = format!(
+            "input folder {} holds no files (subfolders, and names that begin with '_' or '.', are not read): name the folders that hold the files",
+            path.display()
+        );
+        return Err(failure(FailureKind::InputUnavailable, message));
     }
     found.sort();
     let with_length = |path: PathBuf| {

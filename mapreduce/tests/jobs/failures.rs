@@ -145,3 +145,32 @@ fn folders_above_the_output_appear_with_it_and_only_with_it() {
     run_local(&wordcount(), &local).outcome.unwrap();
     assert!(deep.join("_SUCCESS").exists());
 }
+
+#[test]
+fn a_folder_without_files_is_no_input_but_empty_files_are() {
+    for entries in [&[][..], &["sub/", "_SUCCESS"]] {
+        let folder = Folder::with(&[]);
+        for entry in entries {
+            let path = folder.input().join(entry);
+            if entry.ends_with('/') {
+                std::fs::create_dir(path).unwrap();
+            } else {
+                std::fs::write(path, "a\n").unwrap();
+            }
+        }
+        for sequential in [false, true] {
+            let failure =
+                run(&wordcount(), "wordcount", &folder, &Shape::default(), sequential).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::InputUnavailable);
+            let expected = format!("input folder {} holds no files", folder.input().display());
+            assert!(failure.message.contains(&expected), "{}", failure.message);
+        }
+    }
+    for sequential in [false, true] {
+        let folder = Folder::with(&[vec![], vec![]]);
+        let ran = run(&wordcount(), "wordcount", &folder, &Shape::default(), sequential).unwrap();
+        let parts: Vec<_> = ran.parts.into_iter().collect();
+        let empty = |name: &str| (name.to_owned(), Vec::new());
+        assert_eq!(parts, [empty("part-r-00000"), empty("part-r-00001")]);
+    }
+}

@@ -157,7 +157,7 @@ proptest! {
     })]
 
     #[test]
-    fn counting_words(files in vec(data(), 0..4), shape in shape()) {
+    fn counting_words(files in vec(data(), 1..4), shape in shape()) {
         check(&wordcount(), Some("wordcount"), &files, &shape);
     }
 
