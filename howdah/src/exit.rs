@@ -2,12 +2,14 @@
 //! was is read from the types in its chain, never from its text.
 //!
 //! 0 done · 1 the cluster's answer was no · 2 decidable without the cluster · 3 no connection ·
-//! 130 interrupted while waiting.
+//! 130 Ctrl-C, 143 SIGTERM.
 
 use std::fmt;
 use std::process::ExitCode;
 
 use net::CallError;
+
+use crate::signals::Caught;
 
 /// What to try when nobody answers.
 const CONNECT_REMEDY: &str = "start it (`howdah dev --dir DIR` starts a whole cluster), \
@@ -42,12 +44,14 @@ impl<T, E: Into<anyhow::Error>> OrEarly<T> for Result<T, E> {
     }
 }
 
-/// Ctrl-C ended the wait; what was waited for goes on.
+/// Ctrl-C, or SIGTERM, ended the command.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; {goes_on}")]
+#[error("interrupted; {remains}")]
 pub(crate) struct Interrupted {
-    /// What goes on without us, and how to look after it.
-    pub(crate) goes_on: String,
+    /// The signal.
+    pub(crate) by: Caught,
+    /// What goes on without us, or is left, and how to look after it.
+    pub(crate) remains: String,
 }
 
 /// Prints the error, if there is one, and picks the code.
@@ -80,15 +84,18 @@ fn sentence(error: &anyhow::Error) -> String {
 const REFUSED: u8 = 1;
 const EARLY: u8 = 2;
 const NO_CONNECTION: u8 = 3;
-const INTERRUPTED: u8 = 130;
 
 fn code_of(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of_cause).unwrap_or(REFUSED)
 }
 
 fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if cause.is::<Interrupted>() {
-        return Some(INTERRUPTED);
+    let stopped = |error| matches!(error, &jobtracker::InitError::Stopped { .. });
+    if let Some(interrupted) = cause.downcast_ref::<Interrupted>() {
+        return Some(interrupted.by.exit_code());
+    }
+    if cause.downcast_ref().is_some_and(stopped) {
+        return Some(Caught::Interrupt.exit_code());
     }
     if cause.is::<Early>() {
         return Some(EARLY);
@@ -120,7 +127,7 @@ fn own_folder_refused(cause: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref() {
         return matches!(
             error,
-            jobtracker::RunError::Recover(_) | jobtracker::RunError::NotInitialized { .. }
+            jobtracker::RunError::Recover(_) | jobtracker::RunError::NotInitialised { .. }
         );
     }
     if let Some(error) = cause.downcast_ref() {
@@ -151,13 +158,17 @@ mod tests {
             address: address.clone(),
             problem: net::Problem::new(409, "output-exists", "the output exists"),
         };
-        let interrupted = Interrupted { goes_on: "job_20261122_0001 goes on".to_owned() };
-        let table: [(anyhow::Error, u8); 6] = [
+        let remains = "job_20261122_0001 goes on".to_owned();
+        let interrupted = |by| Interrupted { by, remains: remains.clone() };
+        let chunkmaster = address.clone();
+        let table: [(anyhow::Error, u8); 8] = [
             (connect().into(), NO_CONNECTION),
             (Err::<(), _>(connect()).context("submitting").unwrap_err(), NO_CONNECTION),
             (problem().into(), REFUSED),
             (early(anyhow::anyhow!("bad YAML")).context("reading"), EARLY),
-            (interrupted.into(), INTERRUPTED),
+            (interrupted(Caught::Interrupt).into(), 130),
+            (interrupted(Caught::Terminate).into(), 143),
+            (jobtracker::InitError::Stopped { chunkmaster }.into(), 130),
             (anyhow::anyhow!("disk full"), REFUSED),
         ];
         for (error, code) in table {

@@ -240,7 +240,7 @@ fn say_record(record: &Record) {
         Record::JobEnded { job, state, failure, .. } => {
             tracing::info!(%job, state = state.as_str(), failure, "job ended");
         }
-        Record::Initialized { .. }
+        Record::Initialised { .. }
         | Record::TaskSucceeded { .. }
         | Record::StagingRemoved { .. }
         | Record::JobForgotten { .. } => {}

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 
 use chunkstore_protocol::ClusterInfo;
 use clock::Stopwatch;
+use daemon::Shutdown;
 use event_loop::encode_record;
 use ids::ClusterId;
 use jobtracker_core::Record;
@@ -21,6 +22,14 @@ pub enum InitError {
     /// The chunk master does not say which cluster it is.
     #[error("the chunk master does not say which cluster this is: {0}")]
     Cluster(#[from] CallError),
+    /// Whoever started it wants it to end before the chunk master has answered.
+    #[error(
+        "stopped while waiting for the chunk master at {chunkmaster}; nothing was written: start it, then this again"
+    )]
+    Stopped {
+        /// `host:port` of the chunk master.
+        chunkmaster: String,
+    },
     /// The journal can't be made or opened; mostly, because there is one.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -39,14 +48,22 @@ pub enum InitError {
 }
 
 /// Makes an empty data folder a member of the chunk store's cluster, whose id is returned once it is on
-/// disk. Waits for the chunk master as long as other calls are retried.
+/// disk. Waits for the chunk master as long as other calls are retried, and says so, or until `shutdown`.
 ///
 /// An earlier call that was cut off before it had written the id is completed.
 ///
 /// # Errors
 /// When the folder holds a journal already or can't be written, or the chunk master does not answer.
-pub async fn init(settings: &JobtrackerSettings) -> Result<ClusterId, InitError> {
-    let cluster = ask_patiently(settings).await?;
+pub async fn init(
+    settings: &JobtrackerSettings,
+    shutdown: &Shutdown,
+) -> Result<ClusterId, InitError> {
+    let cluster = tokio::select! {
+        answer = ask_patiently(settings) => answer?,
+        () = shutdown.wait() => {
+            return Err(InitError::Stopped { chunkmaster: settings.chunkmaster.clone() });
+        }
+    };
     let (data_dir, options, id) = (settings.data_dir.clone(), settings.journal(), cluster.clone());
     let written = tokio::task::spawn_blocking(move || write(&data_dir, options, id)).await;
     written.map_err(|_panicked| InitError::Ended)??;
@@ -57,9 +74,16 @@ async fn ask_patiently(settings: &JobtrackerSettings) -> Result<ClusterId, CallE
     let store = Store::new(settings);
     let waiting = Stopwatch::start();
     let mut backoff = Backoff::default();
+    let mut said = false;
     loop {
         match ask_cluster(&store).await {
             Err(error) if error.is_transient() && waiting.elapsed() < settings.retry_for => {
+                if !std::mem::replace(&mut said, true) {
+                    let patience = settings.retry_for.as_secs();
+                    tracing::warn!(
+                        "waiting up to {patience} s for the chunk master, which says which cluster this is: {error}"
+                    );
+                }
                 backoff.pause().await;
             }
             answer => return answer,
@@ -89,7 +113,7 @@ fn write(data_dir: &Path, options: Options, cluster: ClusterId) -> Result<(), In
     if let Some(error) = exists.filter(|_| fold != JobFold::default()) {
         return Err(error.into());
     }
-    journal.append(&encode_record(&Record::Initialized { cluster }))?;
+    journal.append(&encode_record(&Record::Initialised { cluster }))?;
     journal.flush();
     match durability.recv() {
         Ok(Durability::Synced(_)) => Ok(()),

@@ -32,7 +32,7 @@ pub(crate) fn observe_records(records: &[Record]) {
             Record::ReducesUndone { .. } => {
                 counter!("howdah_jobtracker_reduces_undone_total").increment(1);
             }
-            Record::Initialized { .. }
+            Record::Initialised { .. }
             | Record::Started { .. }
             | Record::SplitsPlanned { .. }
             | Record::StagingRemoved { .. }

@@ -24,7 +24,7 @@ pub enum RunError {
     Recover(#[from] RecoverError),
     /// Its journal was never finished.
     #[error("the journal in {} belongs to no cluster: start once with --init", data_dir.display())]
-    NotInitialized {
+    NotInitialised {
         /// The journal's folder.
         data_dir: PathBuf,
     },
@@ -63,7 +63,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let Recovered { durable: JobFold(durable), log } = recover_state(&settings).await?;
     let Some(cluster) = durable.cluster().cloned() else {
-        return Err(RunError::NotInitialized { data_dir: settings.data_dir.clone() });
+        return Err(RunError::NotInitialised { data_dir: settings.data_dir.clone() });
     };
     let store = Store::new(&settings);
     let core = Core::new(settings.core(cluster.clone()), durable);

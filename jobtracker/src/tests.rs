@@ -242,7 +242,7 @@ impl Cluster {
         master.files().lengths.insert("/in".parse().unwrap(), 1000);
         let chunkmaster = master.serve(&keyring);
         let settings = settings(dir.path(), &keyring, &chunkmaster);
-        assert_eq!(init(&settings).await.unwrap().as_str(), "cluster-1");
+        assert_eq!(init(&settings, &Shutdown::default()).await.unwrap().as_str(), "cluster-1");
         let (address, shutdown, daemon) = self::start(settings);
         let client = |role| {
             let capability = Capability {
@@ -271,7 +271,7 @@ impl Cluster {
         let settings = settings(self.dir.path(), &self.keyring, &self.chunkmaster);
         let data_dir = self.dir.path().join("anew");
         let settings = JobtrackerSettings { data_dir, ..settings };
-        init(&settings).await.unwrap();
+        init(&settings, &Shutdown::default()).await.unwrap();
         (self.address, self.shutdown, self.daemon) = start(settings);
     }
 
@@ -608,7 +608,7 @@ async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
     };
     let (_, _, daemon) = start(settings("empty"));
     assert!(matches!(daemon.await.unwrap(), Err(RunError::Recover(_))));
-    let again = init(&settings("jobtracker")).await;
+    let again = init(&settings("jobtracker"), &Shutdown::default()).await;
     assert!(matches!(again, Err(InitError::Open(_))), "{again:?}");
     let stranger = Routes::<()>::new().route(
         "/v1/cluster",
@@ -619,8 +619,23 @@ async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
     let chunkmaster = listener.local_addr().unwrap().to_string();
     let guard = Guard { keyring: cluster.keyring.clone(), anonymous: None };
     tokio::spawn(net::serve(listener, stranger.into_router((), guard), std::future::pending()));
-    init(&settings("other")).await.unwrap();
+    init(&settings("other"), &Shutdown::default()).await.unwrap();
     let (_, _, daemon) = start(JobtrackerSettings { chunkmaster, ..settings("other") });
     let error = daemon.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("cluster-1") && error.contains("cluster-2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_first_start_that_waits_for_the_chunk_master_can_be_stopped_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // Bound, so that nobody else answers there; and nobody does here.
+    let away = TcpListener::bind("127.0.0.1:0").unwrap();
+    let chunkmaster = away.local_addr().unwrap().to_string();
+    let settings = settings(dir.path(), &Keyring::new(&Secret::random()), &chunkmaster);
+    let shutdown = Shutdown::default();
+    shutdown.trigger();
+    let error = init(&settings, &shutdown).await.unwrap_err();
+    assert!(matches!(error, InitError::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains(&chunkmaster), "{error}");
+    assert!(!settings.data_dir.exists());
 }

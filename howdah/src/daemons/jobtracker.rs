@@ -14,7 +14,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     let address = &boot.config.jobtracker.address;
     boot.run(&DaemonName::Jobtracker, address, |listener, shutdown| async move {
         if init {
-            let cluster = jobtracker::init(&settings).await?;
+            let cluster = jobtracker::init(&settings, &shutdown).await?;
             tracing::info!(%cluster, "joined the cluster");
         }
         Ok(jobtracker::run(settings, listener, shutdown).await?)

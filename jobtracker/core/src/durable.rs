@@ -184,7 +184,7 @@ impl Durable {
     /// If the record does not continue this state: the journal is not ours.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Initialized { cluster } => self.cluster = Some(cluster.clone()),
+            Record::Initialised { cluster } => self.cluster = Some(cluster.clone()),
             Record::Started { epoch } => self.epoch = *epoch,
             Record::JobAccepted { .. } => self.apply_accepted(record),
             Record::SplitsPlanned { job, n_maps, input_bytes, list } => {

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Record {
     /// The first record of a journal: whose it is.
-    Initialized {
+    #[serde(rename = "initialized")] // as journals spell it
+    Initialised {
         /// The cluster that this JobTracker belongs to.
         cluster: ClusterId,
     },

@@ -164,8 +164,8 @@ impl Story {
 
     fn with(settings: Settings) -> Self {
         let mut durable = Durable::default();
-        let initialized = Record::Initialized { cluster: settings.cluster.clone() };
-        durable.apply(&initialized);
+        let initialised = Record::Initialised { cluster: settings.cluster.clone() };
+        durable.apply(&initialised);
         let mut story = Self {
             core: Core::new(settings.clone(), durable),
             settings,
@@ -174,7 +174,7 @@ impl Story {
             parked: BTreeMap::new(),
             replies: BTreeMap::new(),
             effects: Vec::new(),
-            records: vec![initialized],
+            records: vec![initialised],
             toys: BTreeMap::new(),
         };
         story.give(Input::Start);
