@@ -27,6 +27,10 @@ struct Args {
     /// Runs of each thing; the median counts.
     #[arg(long, default_value_t = 5)]
     runs: u32,
+    /// The one-thread program to compare with: `PROGRAM INPUT OUTPUT` writes `word<TAB>count` lines.
+    /// The default is this package's `st_wordcount`.
+    #[arg(long, value_name = "PROGRAM")]
+    baseline: Option<PathBuf>,
     /// Fail if a goal is missed.
     #[arg(long)]
     goals: bool,
@@ -38,7 +42,11 @@ struct Args {
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let mut report = Report::new();
-    main_job::measure(&args.size, args.runs, &mut report)?;
+    let baseline = match args.baseline {
+        Some(named) => named,
+        None => std::env::current_exe()?.with_file_name("st_wordcount"),
+    };
+    main_job::measure(&args.size, args.runs, &baseline, &mut report)?;
     small_job::measure(args.runs.max(5) * 2 - 1, &mut report)?;
     idle::measure(&mut report)?;
     println!("{report}");

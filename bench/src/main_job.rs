@@ -16,40 +16,44 @@ use crate::report::Report;
 const RATIO_MAX: f64 = 1.0;
 
 /// Adds the row of word count on `size` of text.
-pub(crate) fn measure(size: &str, runs: u32, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(
+    size: &str,
+    runs: u32,
+    baseline: &Path,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let cluster = Dev::start(&DevOptions::trackers(3));
     let text = cluster.scratch().join("text");
     tests::books::generate(&text, size, 42);
     let text = text.to_str().context("the scratch folder's name is no UTF-8")?;
     let _put = cluster.run(&["fs", "put", text, "/in"]).success();
     let counted = cluster.scratch().join("counted");
-    let (mut jobs, mut baseline) = (Samples::default(), Samples::default());
+    let (mut jobs, mut alone) = (Samples::default(), Samples::default());
     for run in 0..=runs {
         let output = format!("/out-{run}");
-        let alone = count_alone(text, &counted)?;
+        let counting = count_alone(baseline, text, &counted)?;
         let job = run_job(&cluster, "wordcount", "/in", &output, 2)?;
         if run == 0 {
             check_output(&cluster, &output, &counted)?;
         } else {
-            baseline.push(alone);
+            alone.push(counting);
             jobs.push(job);
         }
         let _removed = cluster.run(&["fs", "rm", "-r", &output]).success();
     }
-    let ratio = jobs.ratio_to(&baseline);
+    let ratio = jobs.ratio_to(&alone);
     report.row(
         format!("word count of {size}, 3 trackers, replication 3"),
-        format!("{jobs}; one thread {baseline}; ratio {ratio:.2}"),
+        format!("{jobs}; one thread {alone}; ratio {ratio:.2}"),
         format!("≤ {RATIO_MAX:.1} × one thread"),
         ratio <= RATIO_MAX,
     );
     Ok(())
 }
 
-fn count_alone(text: &str, output: &Path) -> anyhow::Result<Duration> {
-    let program = std::env::current_exe()?.with_file_name("st_wordcount");
+fn count_alone(program: &Path, text: &str, output: &Path) -> anyhow::Result<Duration> {
     let watch = clock::Stopwatch::start();
-    let status = Command::new(&program).arg(text).arg(output).status();
+    let status = Command::new(program).arg(text).arg(output).status();
     let status = status.with_context(|| {
         format!("{}: build it with `cargo build --release -p bench`", program.display())
     })?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::binary::root;
 use crate::command::run;
 
-/// The seven most frequent words of the books with their counts.
+/// The six most frequent words of the books with their counts.
 pub const TOP_OF_THE_BOOKS: [(&str, u64); 6] =
     [("the", 29610), ("and", 23052), ("to", 15696), ("of", 13463), ("a", 12997), ("I", 11896)];
 /// Different words of the books.

@@ -1,11 +1,13 @@
 //! The main job, end to end, over real processes: its results are those of a plain count.
 
 use std::fs;
+use std::process::Command;
 
 use tests::books::{self, TOP_OF_THE_BOOKS, WORDS_OF_THE_BOOKS};
+use tests::cluster::PATIENCE;
 use tests::command::{finish, howdah, run};
 use tests::oracle::{count_words_of, lines_of, lines_of_counts, lines_of_parts};
-use tests::{Dev, DevOptions, http};
+use tests::{Dev, DevOptions, http, wait};
 
 const WORD_COUNT: &str = "name: word count\ninput: [/in]\noutput: /out\nprogram:\n  \
                           builtin: {name: wordcount}\nreduces: 4\n";
@@ -109,6 +111,35 @@ fn a_job_by_rest_alone_and_the_same_key_is_the_same_job() {
     let headers = ["Idempotency-Key: one"];
     let refused = http::request(&dev.jobtracker(), "POST", "/v1/jobs", &headers, &other).unwrap();
     assert_eq!(refused.body["type"], "key-reused", "{}", refused.text);
+}
+
+#[test]
+fn a_job_by_curl_alone() {
+    let dev = Dev::start(&DevOptions::default());
+    dev.put_text("b a b\nc\n", "/in/in.txt");
+    let curl = |args: &[&str], path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60"]);
+        finish(curl.args(args).arg(format!("http://{}{path}", dev.jobtracker()))).success().text()
+    };
+    let job = r#"{"name": "by curl", "input": ["/in"], "output": "/out",
+                  "program": {"builtin": {"name": "wordcount"}}, "reduces": 1}"#;
+    let json = "content-type: application/json";
+    let accepted = curl(&["--include", "--header", json, "--data", job], "/v1/jobs");
+    let (head, body) = accepted.split_once("\r\n\r\n").expect("a head and a body");
+    let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
+    let id = body["id"].as_str().expect("an id");
+    assert!(head.starts_with("HTTP/1.1 201 "), "{head}");
+    assert!(head.to_lowercase().contains(&format!("location: /v1/jobs/{id}")), "{head}");
+
+    let succeeded = wait::until("the job succeeds", PATIENCE, || {
+        let status = curl(&[], &format!("/v1/jobs/{id}"));
+        status.contains("\"SUCCEEDED\"").then_some(status)
+    });
+    let status: serde_json::Value = serde_json::from_str(&succeeded).expect("the status is JSON");
+    assert_eq!(status["name"], "by curl");
+    assert_eq!(status["reduces"]["succeeded"], 1);
+    assert_eq!(dev.run(&["fs", "cat", "/out/part-r-00000"]).success().text(), "a\t1\nb\t2\nc\t1");
 }
 
 #[test]
