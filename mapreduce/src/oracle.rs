@@ -74,7 +74,7 @@ fn map_all<M: Mapper>(
         let mut offset = 0;
         for line in data.split_inclusive(|byte| *byte == b'\n') {
             let value = match line {
-                [value @ .., b'\r', b'\n'] | [value @ .., b'\n'] => value,
+                [value @ .., b'\n'] => value,
                 value => value,
             };
             let record = Record { offset, value, path };

@@ -55,7 +55,7 @@ pub fn lines_of_parts(folder: &Path) -> Vec<Vec<u8>> {
 pub fn lines_of(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes
         .split_inclusive(|&byte| byte == b'\n')
-        .map(|line| line.trim_ascii_end().to_vec())
+        .map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec())
         .collect()
 }
 

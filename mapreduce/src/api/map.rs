@@ -7,7 +7,7 @@ use super::{Counters, Datum, Key, UserError};
 pub struct Record<'a> {
     /// Where its first byte stands in the file.
     pub offset: u64,
-    /// The line, without its end (LF or CRLF).
+    /// The line, without the LF that ends it; of a CRLF, the CR is part of the line.
     pub value: &'a [u8],
     /// The file.
     pub path: &'a str,

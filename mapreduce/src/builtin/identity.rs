@@ -2,7 +2,7 @@
 
 use crate::{Bytes, Job};
 
-/// Lines unchanged; map-only, so their order stays.
+/// Lines unchanged; map-only, so their order stays. (A last line without its LF gets one.)
 pub(super) fn job() -> Job {
     Job::map::<Bytes, ()>(|line, out| {
         out.emit(line.value, ());

@@ -254,11 +254,28 @@ fn map_only_programs_keep_the_order_of_lines() {
     let shape = Shape { reduces: 0, ..Shape::default() };
     let identity = mapreduce::builtin("identity", &Default::default()).unwrap();
     let result = run(&identity, "identity", &folder, &shape, false).unwrap();
-    assert_eq!(result.parts["part-m-00000"], b"one\ntwo\n\nno end\n");
+    assert_eq!(result.parts["part-m-00000"], b"one\ntwo\r\n\nno end\n");
     let args = [("pattern".to_owned(), "^(?-u:.)*o".to_owned())].into();
     let grep = mapreduce::builtin("grep", &args).unwrap();
     let result = crate::local::run_with_args(&grep, "grep", args, &folder, &shape, false).unwrap();
-    assert_eq!(result.parts["part-m-00000"], b"one\ntwo\nno end\n");
+    assert_eq!(result.parts["part-m-00000"], b"one\ntwo\r\nno end\n");
+}
+
+#[test]
+fn sorting_gives_every_record_back_byte_for_byte() {
+    let records: Vec<u8> = (0..500_u64)
+        .flat_map(|n| format!("{:010}{:>88}\r\n", n * 7919 % 500, n).into_bytes())
+        .collect();
+    assert!(records.chunks(100).all(|record| record.ends_with(b"\r\n")));
+    let mut expected: Vec<&[u8]> = records.chunks(100).collect();
+    expected.sort_unstable();
+    let folder = Folder::with(std::slice::from_ref(&records));
+    let shape = Shape { split_bytes: 990, reduces: 1, ..Shape::default() };
+    let sort = mapreduce::builtin("sort", &Default::default()).unwrap();
+    for sequential in [false, true] {
+        let sorted = run(&sort, "sort", &folder, &shape, sequential).unwrap();
+        assert_eq!(sorted.parts["part-r-00000"], expected.concat());
+    }
 }
 
 #[test]
