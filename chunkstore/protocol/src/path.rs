@@ -10,6 +10,13 @@ pub const PATH_BYTES_MAX: usize = 4096;
 /// Length limit of one part of a path, in bytes (HDFS: 255).
 pub const PART_BYTES_MAX: usize = 255;
 
+/// The folder of the system's own files. Whoever uses the chunk store may look into it, and change
+/// nothing there but [`PROGRAMS_FOLDER`].
+pub const SYSTEM_FOLDER: &str = "/.howdah";
+/// Where users leave executables for the system, each under its SHA-256 in hexadecimal. One that is
+/// still being put has a name with a dot.
+pub const PROGRAMS_FOLDER: &str = "/.howdah/programs";
+
 /// An absolute path of the chunk store: `/` or `/part/part`, parts of UTF-8 without `/` and NUL,
 /// never empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -306,6 +306,41 @@ async fn roles_and_prefixes_are_enforced() {
 }
 
 #[tokio::test]
+async fn no_user_takes_from_running_jobs_what_they_rely_on() {
+    let mut cluster = Cluster::start().await;
+    let (system, address) = (cluster.client(Role::Master, "/"), cluster.address.clone());
+    let staging: StorePath = "/.howdah/staging/job_1".parse().unwrap();
+    let path = staging.clone();
+    let request = Mkdir { stamp: cluster.stamp(), path, parents: true };
+    let _: Done = system.post(&address, "/v1/files/mkdir", &request).await.unwrap();
+    cluster.mkdir("/mine").await.unwrap();
+    let forbidden = (403, "forbidden".to_owned());
+    let top: StorePath = "/.howdah".parse().unwrap();
+    for path in [top.clone(), staging.clone()] {
+        let request = Delete { stamp: cluster.stamp(), path: path.clone(), recursive: true };
+        assert_eq!(problem(cluster.call::<_, Done>("/v1/files/delete", &request).await), forbidden);
+        let to = "/mine/theirs".parse().unwrap();
+        let request = Rename { stamp: cluster.stamp(), from: path, to };
+        assert_eq!(problem(cluster.call::<_, Done>("/v1/files/rename", &request).await), forbidden);
+    }
+    for (from, to) in [(staging, "/out"), ("/mine".parse().unwrap(), "/.howdah/staging/job_2")] {
+        let request = Publish {
+            stamp: cluster.stamp(),
+            staging: from,
+            winners: Vec::new(),
+            target: to.parse().unwrap(),
+            marker: "_SUCCESS".to_owned(),
+        };
+        let published = cluster.call::<_, Done>("/v1/files/publish", &request).await;
+        assert_eq!(problem(published), forbidden, "to {to}");
+    }
+    assert_eq!(cluster.names("/.howdah/staging").await, ["/.howdah/staging/job_1"]);
+    let request = Delete { stamp: cluster.stamp(), path: top, recursive: true };
+    let _: Done = system.post(&address, "/v1/files/delete", &request).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_stamp_that_comes_again_with_another_request_is_a_conflict_across_restarts_too() {
     let mut cluster = Cluster::start().await;
     let first = Mkdir { stamp: cluster.stamp(), path: "/a".parse().unwrap(), parents: false };

@@ -1,5 +1,5 @@
 //! Clients' routes: the namespace and the life of files. A request that names a path needs the right on
-//! it; one that names an open file is checked by its lease, whose holder had the right at the create. Stamps
+//! it (to change it, see `rights.rs`); one that names an open file is checked by its lease, whose holder had the right at the create. Stamps
 //! and leases are the caller's own: see `requester.rs`.
 
 use axum::extract::State;
@@ -13,6 +13,7 @@ use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::error::unexpected;
 use super::requester::{client_of, digest_of};
+use super::rights::{Change, may_change};
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
@@ -41,7 +42,7 @@ async fn create(
     caller: Caller,
     Json(request): Json<Create>,
 ) -> Answer<Created> {
-    caller.require(Right::Write, request.path.as_str())?;
+    may_change(&caller, Change::Put(&request.path))?;
     match state.mutate(&caller, Mutation::Create(request)).await? {
         Reply::Created(mut created) => {
             created.allocation.token =
@@ -128,7 +129,7 @@ async fn mkdir(
     caller: Caller,
     Json(request): Json<Mkdir>,
 ) -> Answer<Done> {
-    caller.require(Right::Write, request.path.as_str())?;
+    may_change(&caller, Change::MakeFolder(&request.path))?;
     done(state.mutate(&caller, Mutation::Mkdir(request)).await?)
 }
 
@@ -137,8 +138,8 @@ async fn rename(
     caller: Caller,
     Json(request): Json<Rename>,
 ) -> Answer<Done> {
-    caller.require(Right::Write, request.from.as_str())?;
-    caller.require(Right::Write, request.to.as_str())?;
+    may_change(&caller, Change::Remove(&request.from))?;
+    may_change(&caller, Change::Put(&request.to))?;
     done(state.mutate(&caller, Mutation::Rename(request)).await?)
 }
 
@@ -147,7 +148,7 @@ async fn delete(
     caller: Caller,
     Json(request): Json<Delete>,
 ) -> Answer<Done> {
-    caller.require(Right::Write, request.path.as_str())?;
+    may_change(&caller, Change::Remove(&request.path))?;
     done(state.mutate(&caller, Mutation::Delete(request)).await?)
 }
 
@@ -156,8 +157,8 @@ async fn publish(
     caller: Caller,
     Json(request): Json<Publish>,
 ) -> Answer<Done> {
-    caller.require(Right::Write, request.staging.as_str())?;
-    caller.require(Right::Write, request.target.as_str())?;
+    may_change(&caller, Change::Remove(&request.staging))?;
+    may_change(&caller, Change::MakeFolder(&request.target))?;
     done(state.mutate(&caller, Mutation::Publish(request)).await?)
 }
 

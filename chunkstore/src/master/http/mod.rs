@@ -5,6 +5,7 @@ mod error;
 mod files;
 mod pages;
 mod requester;
+mod rights;
 mod servers;
 mod tokens;
 

@@ -1,0 +1,126 @@
+//! Who may change which names. A token says it path by path; beyond that, nobody but the masters changes
+//! the system's own folder, whatever prefix a token has: what lies there is what running jobs rely on.
+//! Users may put programs there and no more; tasks write where their token sends them.
+
+use chunkstore_protocol::StorePath;
+use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER};
+use net::{Caller, Problem, Right, Role};
+
+/// What a request does to a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change<'a> {
+    /// A file appears there.
+    Put(&'a StorePath),
+    /// A folder appears there.
+    MakeFolder(&'a StorePath),
+    /// What stands there goes, with all below it.
+    Remove(&'a StorePath),
+}
+
+/// Passes if the caller may do this.
+///
+/// # Errors
+/// A 403 problem that names the subject and the path.
+pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Problem> {
+    let (Change::Put(path) | Change::MakeFolder(path) | Change::Remove(path)) = change;
+    caller.require(Right::Write, path.as_str())?;
+    let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
+    // What stands above it is the root, which nobody removes or moves.
+    let permitted = match caller.0.role {
+        _ if !path.is_within(&system) => true,
+        Role::Master => true,
+        Role::Task => *path != system,
+        Role::User | Role::Tracker | Role::Server => puts_program(change),
+    };
+    if permitted {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} may not change {path}: what is in {SYSTEM_FOLDER} belongs to the jobs, and goes with them; \
+         to end one, kill it",
+        caller.0.subject
+    );
+    Err(Problem::new(403, "forbidden", detail))
+}
+
+/// Whether this is a step of putting a program: it comes under a name with a dot, is renamed when it is
+/// whole, and taken back if another was faster. One that is whole stays, as others may run it.
+fn puts_program(change: Change<'_>) -> bool {
+    let in_programs =
+        |path: &StorePath| path.parent().is_some_and(|folder| folder.as_str() == PROGRAMS_FOLDER);
+    match change {
+        Change::Put(path) => in_programs(path),
+        Change::Remove(path) => {
+            in_programs(path) && path.name().is_some_and(|name| name.contains('.'))
+        }
+        Change::MakeFolder(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::UnixMillis;
+    use net::{Capability, Grant};
+
+    use super::*;
+
+    fn path(text: &str) -> StorePath {
+        text.parse().unwrap()
+    }
+
+    fn may(role: Role, grant: &str, change: Change<'_>) -> bool {
+        let subject = "tester".to_owned();
+        let grants = vec![Grant::all(grant)];
+        let caller = Caller(Capability { subject, role, grants, expires: UnixMillis(1) });
+        match may_change(&caller, change) {
+            Ok(()) => true,
+            Err(problem) => {
+                assert_eq!((problem.status, problem.kind.as_str()), (403, "forbidden"));
+                assert!(problem.detail.contains("tester"), "{}", problem.detail);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_but_a_master_changes_what_jobs_rely_on() {
+        for text in [
+            "/.howdah",
+            "/.howdah/programs",
+            "/.howdah/staging",
+            "/.howdah/staging/job_20261122_0001/part",
+            "/.howdah/new",
+        ] {
+            let path = path(text);
+            for change in [Change::Put(&path), Change::MakeFolder(&path), Change::Remove(&path)] {
+                assert!(may(Role::Master, "/", change), "{change:?}");
+                for role in [Role::User, Role::Tracker, Role::Server] {
+                    assert!(!may(role, "/", change), "{role:?} {change:?}");
+                }
+            }
+        }
+        assert!(may(Role::User, "/", Change::Remove(&path("/.howdah2"))));
+        assert!(may(Role::User, "/", Change::Remove(&path("/in/.howdah"))));
+        assert!(!may(Role::Master, "/in", Change::Remove(&path("/.howdah"))), "tokens go first");
+    }
+
+    #[test]
+    fn a_task_writes_where_its_token_sends_it() {
+        let own = path("/.howdah/staging/job/attempt");
+        assert!(may(Role::Task, own.as_str(), Change::Put(&own)));
+        assert!(!may(Role::Task, own.as_str(), Change::Put(&path("/.howdah/staging/job/other"))));
+        assert!(!may(Role::Task, "/", Change::Remove(&path("/.howdah"))));
+    }
+
+    #[test]
+    fn a_user_puts_programs_and_removes_none_that_is_whole() {
+        let (whole, beside) = (path("/.howdah/programs/5eed"), path("/.howdah/programs/5eed.1"));
+        for change in [Change::Put(&beside), Change::Put(&whole), Change::Remove(&beside)] {
+            assert!(may(Role::User, "/", change), "{change:?}");
+        }
+        let below = path("/.howdah/programs/5eed.1/x");
+        for change in [Change::Remove(&whole), Change::MakeFolder(&whole), Change::Put(&below)] {
+            assert!(!may(Role::User, "/", change), "{change:?}");
+        }
+    }
+}
