@@ -1,14 +1,12 @@
 //! The core in its loop: adapts it to `event_loop::Machine`, brings replies back to those who wait for
 //! them, starts calls to the chunk store, and says in the log what happens. No decisions.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use event_loop::{Handle, Log, Machine, Running, Settings, Step};
+use event_loop::{Handle, Log, Machine, ReplyDesk, Room, Running, Settings, Step, Waiter};
 use ids::{Monotonic, Now};
 use jobtracker_core::{Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::metrics::observe_records;
 use crate::store::Store;
@@ -19,7 +17,10 @@ const QUEUE: usize = 1024;
 /// Jobs whose calls to the chunk store are under way at once.
 const STORE_CALLS: usize = 64;
 
-struct JobMachine(jobtracker_core::Core);
+struct JobMachine {
+    core: jobtracker_core::Core,
+    room: Room,
+}
 
 impl Machine for JobMachine {
     type Input = Input;
@@ -28,19 +29,27 @@ impl Machine for JobMachine {
     type Durable = JobFold;
 
     fn handle(&mut self, now: Now, input: Input) -> Step<Record, Effect> {
-        step(self.0.handle(now, input))
+        step(self.core.handle(now, input))
     }
 
     fn handle_timeout(&mut self, now: Now) -> Step<Record, Effect> {
-        step(self.0.handle_timeout(now))
+        step(self.core.handle_timeout(now))
     }
 
     fn poll_timeout(&self) -> Option<Monotonic> {
-        self.0.poll_timeout()
+        self.core.poll_timeout()
+    }
+
+    fn set_room(&mut self, room: Room) {
+        self.room = room;
     }
 
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
-        self.0.refuse(input)
+        match (self.room, input) {
+            // What a job has made goes with it.
+            (Room::Reserve, kill @ Input::Kill { .. }) => Ok(kill),
+            (_, input) => self.core.refuse(input),
+        }
     }
 }
 
@@ -54,7 +63,7 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
 #[derive(Clone)]
 pub(crate) struct Core {
     inputs: Handle<Input>,
-    replies: Arc<Replies>,
+    replies: ReplyDesk<Reply>,
 }
 
 /// Why there is no answer, or not the one asked for.
@@ -76,12 +85,12 @@ pub(crate) async fn start(
     split_bytes: u64,
     snapshot_after_segments: u32,
 ) -> (Core, Running<Input>) {
-    let replies = Arc::new(Replies::default());
-    let waiting = Arc::clone(&replies);
+    let replies = ReplyDesk::default();
+    let waiting = replies.clone();
     // As many calls as there are unfinished jobs, which the core bounds.
     let (calls, asked) = mpsc::unbounded_channel();
     let effects = move |effect| match effect {
-        Effect::Reply { to, reply } => waiting.answer(to, reply),
+        Effect::Reply { to: ReplyTo(to), reply } => waiting.answer(to, reply),
         Effect::Tell(notice) => say(&notice),
         call => {
             // The receiver ends with the loop.
@@ -89,7 +98,8 @@ pub(crate) async fn start(
         }
     };
     let settings = Settings { queue: QUEUE, snapshot_after_segments };
-    let running = event_loop::start(JobMachine(core), log, effects, settings);
+    let machine = JobMachine { core, room: Room::Ample };
+    let running = event_loop::start(machine, log, effects, settings);
     tokio::spawn(carry_out_all(asked, running.handle.clone(), store, split_bytes));
     let core = Core { inputs: running.handle.clone(), replies };
     // A loop that has ended says so to the next who asks.
@@ -147,59 +157,30 @@ impl Core {
         &self,
         input: impl FnOnce(ReplyTo) -> Input + Send,
     ) -> Result<Reply, AskError> {
-        let mut waiter = self.expect_one();
-        let input = input(waiter.to);
-        self.inputs.send(input).await.map_err(|_| AskError::Stopped)?;
-        let reply = (&mut waiter.answer).await.map_err(|_| AskError::Stopped)?;
-        match reply {
+        let mut asker = Asker { inputs: &self.inputs, waiter: self.replies.expect_one() };
+        let stopped = |_| AskError::Stopped;
+        self.inputs.send(input(ReplyTo(asker.waiter.number()))).await.map_err(stopped)?;
+        match asker.waiter.answer().await.map_err(stopped)? {
             Reply::Refused(refusal) => Err(refusal.into()),
             reply => Ok(reply),
         }
     }
-
-    fn expect_one(&self) -> Waiter {
-        let to = ReplyTo(self.replies.last.fetch_add(1, Ordering::Relaxed));
-        let (sender, answer) = oneshot::channel();
-        self.replies.lock().insert(to, sender);
-        Waiter { core: self.clone(), to, answer }
-    }
 }
 
-/// Who waits for which reply. As many as there are requests in flight.
-#[derive(Default)]
-struct Replies {
-    last: AtomicU64,
-    waiting: Mutex<BTreeMap<ReplyTo, oneshot::Sender<Reply>>>,
+/// One who waits for a reply.
+struct Asker<'a> {
+    inputs: &'a Handle<Input>,
+    waiter: Waiter<Reply>,
 }
 
-impl Replies {
-    fn answer(&self, to: ReplyTo, reply: Reply) {
-        if let Some(waiting) = self.lock().remove(&to) {
-            // The request was given up; what it changed is told again when it is asked again.
-            let _gone = waiting.send(reply);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ReplyTo, oneshot::Sender<Reply>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One who waits.
-struct Waiter {
-    core: Core,
-    to: ReplyTo,
-    answer: oneshot::Receiver<Reply>,
-}
-
-impl Drop for Waiter {
+impl Drop for Asker<'_> {
     /// A request that is given up, because its connection broke, waits no more: its tracker must not be
     /// given work that nobody hears of.
     fn drop(&mut self) {
-        let unanswered = self.core.replies.lock().remove(&self.to).is_some();
-        if unanswered {
+        if self.waiter.withdraw() {
+            let reply_to = ReplyTo(self.waiter.number());
             // With a full queue the core finds out when the reply gets lost.
-            let _full = self.core.inputs.try_send(Input::Gone { reply_to: self.to });
+            let _full = self.inputs.try_send(Input::Gone { reply_to });
         }
     }
 }
@@ -244,5 +225,41 @@ fn say_record(record: &Record) {
         | Record::TaskSucceeded { .. }
         | Record::StagingRemoved { .. }
         | Record::JobForgotten { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn machine() -> JobMachine {
+        let settings = jobtracker_core::Settings {
+            cluster: "cluster-1".parse().unwrap(),
+            heartbeat_interval: Duration::from_secs(1),
+            dead_after: Duration::from_secs(10),
+            max_attempts: 4,
+            locality_wait: Duration::from_secs(1),
+            reduce_slowstart: 0.05,
+            fetch_failures_max: 3,
+            finished_jobs_max: 10,
+            recovery_grace: Duration::from_secs(10),
+        };
+        let core = jobtracker_core::Core::new(settings, jobtracker_core::Durable::default());
+        JobMachine { core, room: Room::Ample }
+    }
+
+    #[test]
+    fn while_the_journal_is_full_jobs_can_be_killed_as_long_as_there_is_a_reserve() {
+        let mut machine = machine();
+        let job = "job_20261122_0001".parse().unwrap();
+        for (room, admitted) in [(Room::Reserve, true), (Room::None, false)] {
+            machine.set_room(room);
+            let kill = Input::Kill { job, reply_to: ReplyTo(1) };
+            assert_eq!(machine.refuse(kill).is_ok(), admitted, "{room:?}");
+            let query = jobtracker_core::Query::Cluster;
+            assert!(machine.refuse(Input::Query { query, reply_to: ReplyTo(2) }).is_ok());
+        }
     }
 }

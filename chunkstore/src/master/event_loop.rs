@@ -1,16 +1,11 @@
 //! The core in its loop: adapts [`Master`] to `event_loop::Machine`, brings replies back to those who
 //! wait for them, and says notices in the log. No decisions.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use chunkstore_core::master::{
-    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo,
+    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room,
 };
-use event_loop::{Handle, Log, Machine, Running, Settings, Step};
+use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped};
 use ids::{Monotonic, Now};
-use tokio::sync::oneshot;
 
 use super::MasterFold;
 use super::metrics::observe_records;
@@ -38,8 +33,16 @@ impl Machine for MasterMachine {
         self.0.poll_timeout()
     }
 
+    fn set_room(&mut self, room: event_loop::Room) {
+        self.0.set_room(match room {
+            event_loop::Room::Ample => Room::Ample,
+            event_loop::Room::Reserve => Room::Reserve,
+            event_loop::Room::None => Room::None,
+        });
+    }
+
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
-        Master::refuse(input).map_err(|effect| vec![effect])
+        self.0.refuse(input).map_err(|effect| vec![effect])
     }
 }
 
@@ -52,7 +55,7 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
 #[derive(Clone)]
 pub(super) struct Core {
     inputs: Handle<Input>,
-    replies: Arc<Replies>,
+    replies: ReplyDesk<Answer>,
 }
 
 /// Why there is no answer, or not the one asked for.
@@ -63,7 +66,7 @@ pub(super) enum AskError {
     Refused(#[from] Refusal),
     /// The loop has ended.
     #[error("the chunk master is shutting down: ask again when it is back")]
-    Stopped,
+    Stopped(#[from] Stopped),
 }
 
 /// Starts the loop over a recovered state. The first input is on its way when this returns.
@@ -72,10 +75,10 @@ pub(super) async fn start(
     log: Log,
     snapshot_after_segments: u32,
 ) -> (Core, Running<Input>) {
-    let replies = Arc::new(Replies::default());
-    let waiting = Arc::clone(&replies);
+    let replies = ReplyDesk::default();
+    let waiting = replies.clone();
     let effects = move |effect| match effect {
-        Effect::Reply(to, answer) => waiting.answer(to, *answer),
+        Effect::Reply(ReplyTo(to), answer) => waiting.answer(to, *answer),
         Effect::Tell(notice) => say(&notice),
     };
     let settings = Settings { queue: QUEUE, snapshot_after_segments };
@@ -92,61 +95,13 @@ impl Core {
         &self,
         input: impl FnOnce(ReplyTo) -> Input + Send,
     ) -> Result<Reply, AskError> {
-        let waiter = self.replies.expect_one();
-        let input = input(waiter.to);
-        self.inputs.send(input).await.map_err(|_| AskError::Stopped)?;
-        waiter.reply().await
+        let mut waiter = self.replies.expect_one();
+        self.inputs.send(input(ReplyTo(waiter.number()))).await?;
+        Ok(waiter.answer().await??)
     }
 }
 
 type Answer = Result<Reply, Refusal>;
-
-/// Who waits for which reply. As many as there are requests in flight.
-#[derive(Default)]
-struct Replies {
-    last: AtomicU64,
-    waiting: Mutex<BTreeMap<ReplyTo, oneshot::Sender<Answer>>>,
-}
-
-impl Replies {
-    fn expect_one(self: &Arc<Self>) -> Waiter {
-        let to = ReplyTo(self.last.fetch_add(1, Ordering::Relaxed));
-        let (sender, answer) = oneshot::channel();
-        self.lock().insert(to, sender);
-        Waiter { replies: Arc::clone(self), to, answer }
-    }
-
-    fn answer(&self, to: ReplyTo, answer: Answer) {
-        if let Some(waiting) = self.lock().remove(&to) {
-            // The request was given up; its stamp gets the same answer when it comes again.
-            let _gone = waiting.send(answer);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ReplyTo, oneshot::Sender<Answer>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One who waits; a request that is given up waits no more.
-struct Waiter {
-    replies: Arc<Replies>,
-    to: ReplyTo,
-    answer: oneshot::Receiver<Answer>,
-}
-
-impl Waiter {
-    async fn reply(mut self) -> Result<Reply, AskError> {
-        let answer = (&mut self.answer).await.map_err(|_| AskError::Stopped)?;
-        Ok(answer?)
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.replies.lock().remove(&self.to);
-    }
-}
 
 fn say(notice: &Notice) {
     match notice {

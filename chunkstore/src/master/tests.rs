@@ -279,6 +279,40 @@ async fn state_survives_snapshots_of_many_segments() {
 }
 
 #[tokio::test]
+async fn with_a_full_journal_files_can_be_removed_and_none_made_until_there_is_room() {
+    let mut cluster = Cluster::start().await;
+    cluster.mkdir("/old").await.unwrap();
+    cluster.stop().await;
+    // Stands in the way of the next segment, as a full disk would.
+    let obstacle = cluster.dir.path().join("prepared.tmp");
+    let _none_yet = std::fs::remove_file(cluster.dir.path().join("prepared.log"));
+    std::fs::create_dir(&obstacle).unwrap();
+    cluster.start_again().await;
+    cluster.register(1).await;
+    cluster.register(2).await;
+    let full = (507, "out-of-space".to_owned());
+    let request = create(cluster.stamp(), "/new");
+    let refused = cluster.call::<_, Created>("/v1/files/create", &request).await;
+    assert_eq!(problem(refused), full);
+    let path = "/old".parse().unwrap();
+    let remove = Delete { stamp: cluster.stamp(), path, recursive: false };
+    let _: Done = cluster.call("/v1/files/delete", &remove).await.unwrap();
+    std::fs::remove_dir(&obstacle).unwrap();
+    let made = async {
+        loop {
+            let request = create(cluster.stamp(), "/new");
+            match cluster.call::<_, Created>("/v1/files/create", &request).await {
+                Ok(_) => return,
+                refused => assert_eq!(problem(refused), full),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), made).await.expect("room is found again");
+    assert_eq!(cluster.names("/").await, ["/new"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn roles_and_prefixes_are_enforced() {
     let mut cluster = Cluster::start().await;
     cluster.mkdir("/mine").await.unwrap();

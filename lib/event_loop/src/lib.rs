@@ -17,13 +17,16 @@
 //! # Ok(()) }
 //! ```
 
+mod desk;
 mod encoding;
 mod handle;
 mod log;
 mod run;
 
+pub use desk::{ReplyDesk, Waiter};
 pub use encoding::{DecodeError, decode_record, encode_record};
 pub use handle::{Handle, Running, Stopped, TrySendError};
+pub use journal::Room;
 pub use log::{Log, RecoverError, Recovered, recover};
 pub use run::start;
 
@@ -53,11 +56,15 @@ pub trait Machine: Send + 'static {
     /// When [`Self::handle_timeout`] is to be called next. Asked again after each call of a `handle`.
     fn poll_timeout(&self) -> Option<Monotonic>;
 
-    /// Asked before `handle` while the journal's disk is full.
+    /// Told whenever what the journal takes has changed; it begins with [`Room::Ample`]. With
+    /// [`Room::None`] time-outs wait, and no call of `handle` may lead to a record that can wait.
+    fn set_room(&mut self, room: Room);
+
+    /// Asked before `handle` while the room is not [`Room::Ample`].
     ///
     /// # Errors
-    /// The effects that refuse the input (a reply with status 507). An input that writes little or
-    /// nothing comes back in `Ok` and goes on to `handle`.
+    /// The effects that refuse the input (a reply with status 507). An input that writes nothing comes
+    /// back in `Ok` and goes on to `handle`; with [`Room::Reserve`] so does one that makes space.
     fn refuse(&mut self, input: Self::Input) -> Result<Self::Input, Vec<Self::Effect>>;
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use clock::Stopwatch;
-use journal::{AppendError, Durability};
+use journal::{AppendError, Durability, Room};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -17,6 +17,8 @@ const TURN: Duration = Duration::from_millis(5);
 const UNTOLD_STEPS_MAX: usize = 4096;
 /// The same for their records' bytes.
 const UNTOLD_BYTES_MAX: usize = 32 << 20;
+/// A full disk is looked at again so often, even when nothing comes in.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts the loop as a task of the current tokio runtime. `effects` is called in the loop: it must not
 /// block, so it spawns tasks or sends on channels.
@@ -46,6 +48,7 @@ pub fn start<M: Machine>(
         durable: last,
         snapshot: None,
         next_snapshot: settings.snapshot_after_segments.max(1),
+        room: Room::Ample,
         stopping: false,
     };
     Running { handle: Handle::new(sender), join: tokio::spawn(event_loop.run()) }
@@ -67,6 +70,8 @@ struct EventLoop<M: Machine, F> {
     snapshot: Option<JoinHandle<bool>>,
     /// How many closed segments make the next one.
     next_snapshot: u32,
+    /// As the machine was told.
+    room: Room,
     stopping: bool,
 }
 
@@ -81,6 +86,7 @@ struct Untold<E> {
 impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     async fn run(mut self) {
         while !self.stopping {
+            self.look_for_room();
             self.handle_due_timeout();
             self.log.journal.flush();
             self.start_snapshot();
@@ -93,13 +99,15 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     /// Waits for the next thing to happen, and does it.
     async fn wait(&mut self) {
         let takes_inputs = self.takes_inputs();
-        let timeout = self.machine.poll_timeout().filter(|_| takes_inputs);
+        let timeout = self.machine.poll_timeout().filter(|_| self.takes_timeouts());
+        let room = (self.room != Room::Ample).then(|| clock::monotonic() + ROOM_INTERVAL);
         tokio::select! {
             biased;
             word = self.log.durability.recv() => self.on_durability(word),
             made = finished(&mut self.snapshot) => self.on_snapshot(made),
             message = self.inputs.recv(), if takes_inputs => self.handle_turn(message),
             () = until(timeout) => {}
+            () = until(room) => {}
         }
     }
 
@@ -118,10 +126,33 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         self.untold.len() < UNTOLD_STEPS_MAX && self.untold_bytes < UNTOLD_BYTES_MAX
     }
 
+    /// What a time-out leads to may need a record.
+    fn takes_timeouts(&self) -> bool {
+        self.takes_inputs() && self.room != Room::None
+    }
+
+    fn look_for_room(&mut self) {
+        let room = self.log.journal.room();
+        if room == self.room {
+            return;
+        }
+        self.room = room;
+        self.machine.set_room(room);
+        match room {
+            Room::Ample => tracing::info!("the journal has room again"),
+            Room::Reserve => tracing::error!(
+                "the journal's disk is full: only what makes space is taken until some is free there"
+            ),
+            Room::None => tracing::error!(
+                "the journal's disk is full and the reserve used up: nothing is taken until some is free there"
+            ),
+        }
+    }
+
     fn handle_due_timeout(&mut self) {
         let now = clock::now();
         let due = self.machine.poll_timeout().is_some_and(|deadline| deadline <= now.monotonic);
-        if due && self.takes_inputs() {
+        if due && self.takes_timeouts() {
             let step = self.machine.handle_timeout(now);
             self.take(step);
         }
@@ -148,8 +179,11 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 
     fn handle(&mut self, input: M::Input) {
-        let accepted =
-            if self.log.journal.has_room() { Ok(input) } else { self.machine.refuse(input) };
+        self.look_for_room();
+        let accepted = match self.room {
+            Room::Ample => Ok(input),
+            Room::Reserve | Room::None => self.machine.refuse(input),
+        };
         let step = match accepted {
             Ok(input) => self.machine.handle(clock::now(), input),
             Err(effects) => Step { records: Vec::new(), effects },

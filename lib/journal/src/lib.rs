@@ -66,6 +66,18 @@ impl Options {
     }
 }
 
+/// What a journal takes, for want of space or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The segment after this one is there, or being prepared.
+    Ample,
+    /// The disk has no space for another: the rest of this segment is a reserve, for what makes space.
+    Reserve,
+    /// The reserve is used up, but for a quarter of the segment: what a start writes, and what was on its
+    /// way, must never be without room.
+    None,
+}
+
 /// What became of the records handed over by [`Journal::flush`].
 #[derive(Debug)]
 pub enum Durability {
@@ -180,16 +192,18 @@ impl Journal {
         }
     }
 
-    /// Whether the segment after this one is there, or being prepared. While it cannot be, for want of
-    /// space, what remains of this one is kept for what cannot be refused; asking makes the thread try
-    /// again.
+    /// What may be appended now. Nothing keeps [`Self::append`] from taking more; asking makes the thread
+    /// try again to prepare the next segment.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        let room = self.shared.may_use(self.ordinal + 1);
-        if !room && self.shared.ask_retry() {
+    pub fn room(&self) -> Room {
+        if self.shared.may_use(self.ordinal + 1) {
+            return Room::Ample;
+        }
+        if self.shared.ask_retry() {
             self.command(Command::Prepare);
         }
-        room
+        let left = self.capacity.saturating_sub(self.used);
+        if left > self.capacity / 4 { Room::Reserve } else { Room::None }
     }
 
     /// How many segments the next snapshot would cover.

@@ -182,7 +182,10 @@ pub enum FsError {
         unfit: Vec<Unfit>,
     },
     /// The journal's disk has no room for another segment.
-    #[error("the chunk master's journal has no room: free space on its disk; reads go on")]
+    #[error(
+        "the chunk master's journal has no room: free space on its disk (chunkmaster.data_dir); reads go \
+         on, and so do removals, which free space on the chunkservers"
+    )]
     JournalFull,
     /// A page size out of range.
     #[error("limit {given} is not allowed: 1 to {max} entries a page")]

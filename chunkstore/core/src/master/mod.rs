@@ -15,6 +15,7 @@ mod record;
 mod replicas;
 mod replies;
 mod reports;
+mod room;
 mod servers;
 mod tree;
 
@@ -26,6 +27,7 @@ pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use mutation::Mutation;
 pub use reads::READ_STEP;
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
+pub use room::Room;
 pub use tree::WINNERS_MAX;
 
 use std::time::Duration;
@@ -45,6 +47,9 @@ use servers::Servers;
 
 /// Pause between two steps of taking a large removed folder apart: requests go between them.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(5);
+
+/// Leases that expire in one call: each costs a record, and takes a file apart.
+const EXPIRIES_PER_CALL: usize = 500;
 
 /// While it waits for anyone, the master wants to be called at least so often, or once a heartbeat if
 /// that is longer. It stood still itself if it was not for [`PAUSED_AFTER_TICKS`] of these.
@@ -221,6 +226,7 @@ pub struct Master {
     replicas: Replicas,
     leases: Deadlines<FileId>,
     reclaim_at: Option<Monotonic>,
+    room: Room,
     /// The last call.
     called: Monotonic,
 }
@@ -240,6 +246,7 @@ impl Master {
             replicas: Replicas::default(),
             leases: Deadlines::default(),
             reclaim_at: None,
+            room: Room::default(),
             called: Monotonic::default(),
         })
     }
@@ -296,25 +303,8 @@ impl Master {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let due = self.next_deadline();
         let tick = due.map(|_| self.called + self.tick());
-        [due, tick, self.reclaim_at].into_iter().flatten().min()
-    }
-
-    /// What to answer instead of handling an input while the journal has no room; gives the input back
-    /// if it needs no record.
-    ///
-    /// # Errors
-    /// With the refusal, when the input would need a record.
-    pub fn refuse(input: Input) -> Result<Input, Effect> {
-        match input {
-            Input::Mutate(to, ..) => {
-                Err(Effect::Reply(to, Box::new(Err(FsError::JournalFull.into()))))
-            }
-            Input::Start
-            | Input::Query(..)
-            | Input::Register(..)
-            | Input::Heartbeat(..)
-            | Input::Summarise(_) => Ok(input),
-        }
+        let reclaim_at = self.reclaim_at.filter(|_| self.room != Room::None);
+        [due, tick, reclaim_at].into_iter().flatten().min()
     }
 
     fn start(&mut self, now: Now, out: &mut Output) {
@@ -329,7 +319,8 @@ impl Master {
 
     /// When someone's time is over next.
     fn next_deadline(&self) -> Option<Monotonic> {
-        [self.leases.next(), self.servers.next_death()].into_iter().flatten().min()
+        let lease = self.leases.next().filter(|_| self.room != Room::None);
+        [lease, self.servers.next_death()].into_iter().flatten().min()
     }
 
     fn tick(&self) -> Duration {
@@ -353,7 +344,11 @@ impl Master {
         while let Some(host) = self.servers.pop_dead(now.monotonic) {
             out.effects.push(Effect::Tell(Notice::ServerDied { host }));
         }
-        while let Some(file) = self.leases.pop_passed(now.monotonic) {
+        if self.room == Room::None {
+            return;
+        }
+        for _ in 0..EXPIRIES_PER_CALL {
+            let Some(file) = self.leases.pop_passed(now.monotonic) else { break };
             let open = self.durable.writer(file).is_some();
             if let Some(path) = self.durable.namespace().path_of(file).filter(|_| open) {
                 self.commit(now, Record::LeaseExpired { at: now.wall, file }, out);

@@ -13,7 +13,7 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Refused(refusal) => refused(&refusal),
-            AskError::Stopped => {
+            AskError::Stopped(_) => {
                 Self::new(503, ProblemKind::Unavailable.as_str(), error.to_string())
                     .retry_after(RETRY_AFTER)
             }

@@ -50,6 +50,8 @@ impl Fold for Totals {
 #[derive(Debug, PartialEq, Eq)]
 enum Ask {
     Add(u64),
+    /// Makes space.
+    Clear,
     Read,
     AlarmIn(Duration),
     All,
@@ -66,6 +68,7 @@ enum Tell {
 struct Toy {
     totals: Totals,
     alarm: Option<Monotonic>,
+    room: Room,
 }
 
 impl Toy {
@@ -86,6 +89,7 @@ impl Machine for Toy {
     fn handle(&mut self, now: Now, input: Ask) -> Step<Added, Tell> {
         match input {
             Ask::Add(amount) => self.add(amount, Tell::Total),
+            Ask::Clear => self.add(0, Tell::Total),
             Ask::Read => {
                 let total = self.totals.0.get("total").copied().unwrap_or(0);
                 Step { records: Vec::new(), effects: vec![Tell::Total(total)] }
@@ -107,10 +111,15 @@ impl Machine for Toy {
         self.alarm
     }
 
+    fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
     fn refuse(&mut self, input: Ask) -> Result<Ask, Vec<Tell>> {
-        match input {
-            Ask::Add(_) => Err(vec![Tell::Refused]),
-            harmless => Ok(harmless),
+        match (self.room, input) {
+            (Room::Ample, _) => panic!("nothing is refused while there is room"),
+            (_, Ask::Add(_)) | (Room::None, Ask::Clear) => Err(vec![Tell::Refused]),
+            (_, harmless) => Ok(harmless),
         }
     }
 }
@@ -125,7 +134,8 @@ impl Toys {
     fn start(totals: Totals, log: Log, settings: Settings) -> Self {
         let (tell, told) = unbounded_channel();
         let effects = move |effect| tell.send(effect).expect("the test listens");
-        Self { running: start(Toy { totals, alarm: None }, log, effects, settings), told }
+        let toy = Toy { totals, alarm: None, room: Room::Ample };
+        Self { running: start(toy, log, effects, settings), told }
     }
 
     fn open(dir: &Path, settings: Settings) -> Self {
@@ -238,30 +248,67 @@ async fn inputs_wait_in_the_queue_when_too_much_is_untold() {
     handle.send(Ask::Read).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_mutations_until_there_is_room_and_answers_reads() {
-    let dir = tempfile::tempdir().unwrap();
-    Journal::create(dir.path(), SMALL).unwrap();
-    // Stands in the way of the next segment, as a full disk would.
-    let obstacle = dir.path().join("prepared.tmp");
+/// A toy on a disk that is full for the next segment, until the obstacle is gone.
+fn on_a_full_disk(dir: &Path) -> (Toys, std::path::PathBuf) {
+    Journal::create(dir, SMALL).unwrap();
+    let obstacle = dir.join("prepared.tmp");
     std::fs::create_dir(&obstacle).unwrap();
-    let mut toys = Toys::open(dir.path(), SETTINGS);
-    for _ in 0..3 {
-        toys.ask(Ask::Add(5)).await;
-        assert_eq!(toys.next().await, Tell::Refused);
-        toys.ask(Ask::Read).await;
-        assert_eq!(toys.next().await, Tell::Total(0));
-    }
-    std::fs::remove_dir(&obstacle).unwrap();
+    (Toys::open(dir, SETTINGS), obstacle)
+}
+
+async fn await_room(toys: &mut Toys) {
     let accepted = async {
         loop {
             toys.ask(Ask::Add(5)).await;
-            if toys.next().await == Tell::Total(5) {
+            if toys.next().await != Tell::Refused {
                 return;
             }
         }
     };
     tokio::time::timeout(DEADLINE, accepted).await.expect("room is found again");
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_what_makes_space_and_answers_reads_until_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut toys, obstacle) = on_a_full_disk(dir.path());
+    for _ in 0..3 {
+        toys.ask(Ask::Add(5)).await;
+        assert_eq!(toys.next().await, Tell::Refused);
+        for admitted in [Ask::Read, Ask::Clear] {
+            toys.ask(admitted).await;
+            assert_eq!(toys.next().await, Tell::Total(0));
+        }
+    }
+    std::fs::remove_dir(&obstacle).unwrap();
+    await_room(&mut toys).await;
+}
+
+#[tokio::test]
+async fn with_its_reserve_used_up_a_loop_lives_on_and_makes_up_for_its_time_outs_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut toys, obstacle) = on_a_full_disk(dir.path());
+    let mut cleared = 0;
+    loop {
+        toys.ask(Ask::Clear).await;
+        match toys.next().await {
+            Tell::Total(0) => cleared += 1,
+            Tell::Refused => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(cleared > 20, "{cleared}");
+    toys.ask(Ask::AlarmIn(Duration::ZERO)).await;
+    for _ in 0..1000 {
+        toys.ask(Ask::Read).await;
+        assert_eq!(toys.next().await, Tell::Total(0), "no alarm, and no abort");
+    }
+    std::fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(toys.next().await, Tell::Alarm, "the loop looks for room by itself");
+    await_room(&mut toys).await;
+    toys.running.stop().await;
+    let recovered = recover::<Totals>(dir.path(), SMALL).unwrap();
+    assert_eq!(recovered.durable.0["total"], 1005);
 }
 
 #[tokio::test]

@@ -3,19 +3,19 @@
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::AppendError;
 use crate::folder::{prepared_path, preparing_path};
+use crate::{AppendError, Room};
 
-/// Waits until `has_room` says so.
-fn await_room(open: &Open, expected: bool) {
+/// Waits until the journal says so.
+fn await_room(open: &Open, expected: Room) {
     let (_nobody, patience) = channel::<()>();
     for _ in 0..DEADLINE.as_millis() {
-        if open.journal.has_room() == expected {
+        if open.journal.room() == expected {
             return;
         }
         let _a_moment = patience.recv_timeout(Duration::from_millis(1));
     }
-    panic!("has_room never became {expected}");
+    panic!("the room never became {expected:?}");
 }
 
 /// A disk that is full for the next segment while the flag is set, at this operation.
@@ -39,23 +39,30 @@ fn there_is_no_room_while_the_next_segment_cannot_be_prepared_and_no_record_is_l
         let _ = std::fs::remove_file(prepared_path(dir.path()));
         let full = Arc::new(AtomicBool::new(true));
         let mut open = Open::on(full_disk(operation, &full), dir.path()).unwrap();
-        await_room(&open, false);
+        await_room(&open, Room::Reserve);
         open.append(&[1000, 1000]);
         open.synced();
+        assert_eq!(open.journal.room(), Room::Reserve);
         let refused = open.journal.append(&[0; 2000]).unwrap_err();
         assert!(matches!(refused, AppendError::NoRoom), "{operation}: {refused}");
+        open.append(&[1000]);
+        assert_eq!(
+            open.journal.room(),
+            Room::None,
+            "a quarter is kept back, and is there all the same"
+        );
         open.append(&[100]);
         open.synced();
         drop(open);
         assert!(!preparing_path(dir.path()).exists(), "{operation}: no partial file is left");
         let mut open = Open::on(full_disk(operation, &full), dir.path()).unwrap();
-        await_room(&open, false);
+        await_room(&open, Room::None);
         full.store(false, Ordering::SeqCst);
-        await_room(&open, true);
+        await_room(&open, Room::Ample);
         open.append(&[2000]);
         open.synced();
         drop(open);
-        let expected = records(&[100, 1000, 1000, 100, 2000], 5);
+        let expected = records(&[100, 1000, 1000, 1000, 100, 2000], 6);
         assert_eq!(Open::really(dir.path()).unwrap().state, All(expected), "{operation}");
     }
 }

@@ -5,6 +5,7 @@
 mod files;
 mod model;
 mod publish;
+mod room;
 mod servers;
 mod stamps;
 mod tree;
@@ -439,21 +440,6 @@ fn every_start_is_a_new_epoch_and_forgets_the_servers() {
     assert_eq!(world.summary().servers_live, 0);
     let cluster = "cluster-1".parse().unwrap();
     assert_eq!(world.notices.last(), Some(&Notice::Started { cluster, epoch: Epoch(2) }));
-}
-
-#[test]
-fn while_the_journal_is_full_reads_and_heartbeats_go_on() {
-    let mut world = World::empty();
-    let mutation =
-        Mutation::Mkdir(Mkdir { stamp: world.stamp(), path: path("/a"), parents: false });
-    let refused =
-        Master::refuse(Input::Mutate(ReplyTo(1), digest(&mutation), mutation)).unwrap_err();
-    let full = Refusal::Files(FsError::JournalFull);
-    assert_eq!(refused, Effect::Reply(ReplyTo(1), Box::new(Err(full))));
-    let read = Input::Query(ReplyTo(2), Query::Stat(Stat { path: path("/") }));
-    assert_eq!(Master::refuse(read.clone()), Ok(read));
-    let beat = Input::Register(ReplyTo(3), registration(1));
-    assert!(Master::refuse(beat).is_ok());
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! What the master takes while its journal's disk is full: whatever needs no record, and what makes space
+//! as long as there is a reserve. Whether there is room, the daemon's loop knows and says.
+
+use super::error::FsError;
+use super::replies::Seen;
+use super::{Effect, Input, Master, Mutation, Stamp};
+
+/// What the journal takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Anything.
+    #[default]
+    Ample,
+    /// What makes space.
+    Reserve,
+    /// Nothing that can wait: leases expire and removed folders are taken apart later.
+    None,
+}
+
+impl Master {
+    /// The journal takes so much from now on.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// What to answer instead of handling an input while the room is not [`Room::Ample`]; gives the input
+    /// back if it needs no record, or makes space and there is a reserve.
+    ///
+    /// # Errors
+    /// With the refusal.
+    pub fn refuse(&self, input: Input) -> Result<Input, Effect> {
+        match &input {
+            Input::Mutate(to, digest, request) => {
+                let stamp = Stamp::new(request.stamp(), *digest);
+                let is_new = matches!(self.durable.replies().seen(&stamp), Seen::New);
+                let admitted = self.room != Room::None && request.makes_space();
+                if is_new && !admitted {
+                    return Err(Effect::Reply(*to, Box::new(Err(FsError::JournalFull.into()))));
+                }
+                Ok(input)
+            }
+            Input::Start
+            | Input::Query(..)
+            | Input::Register(..)
+            | Input::Heartbeat(..)
+            | Input::Summarise(_) => Ok(input),
+        }
+    }
+}
+
+impl Mutation {
+    /// Whether chunks go with it.
+    fn makes_space(&self) -> bool {
+        match self {
+            Self::Delete(_) | Self::Abandon(_) => true,
+            Self::Create(_)
+            | Self::Allocate(_)
+            | Self::Close(_)
+            | Self::Mkdir(_)
+            | Self::Rename(_)
+            | Self::Publish(_) => false,
+        }
+    }
+}

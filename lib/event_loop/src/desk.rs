@@ -1,0 +1,111 @@
+//! Who waits for which reply of a machine. An input carries a number, an effect brings it back with the
+//! answer, and the desk hands that to whoever sent the input. The masters' HTTP calls this.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::Stopped;
+
+/// As many wait here as there are requests in flight. Cheap to clone; all clones are one.
+pub struct ReplyDesk<A> {
+    shared: Arc<Shared<A>>,
+}
+
+struct Shared<A> {
+    last: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, oneshot::Sender<A>>>,
+}
+
+impl<A> Clone for ReplyDesk<A> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<A> Default for ReplyDesk<A> {
+    fn default() -> Self {
+        let shared = Shared { last: AtomicU64::new(0), waiting: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<A> ReplyDesk<A> {
+    /// Someone begins to wait, under a new number.
+    #[must_use]
+    pub fn expect_one(&self) -> Waiter<A> {
+        let number = self.shared.last.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.lock().insert(number, sender);
+        Waiter { desk: self.clone(), number, answer }
+    }
+
+    /// The answer for that number. If its request was given up, nobody hears it.
+    pub fn answer(&self, number: u64, answer: A) {
+        if let Some(waiting) = self.lock().remove(&number) {
+            let _given_up = waiting.send(answer);
+        }
+    }
+
+    /// Never held across an await.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<A>>> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits, until it is dropped.
+pub struct Waiter<A> {
+    desk: ReplyDesk<A>,
+    number: u64,
+    answer: oneshot::Receiver<A>,
+}
+
+impl<A> Waiter<A> {
+    /// What the input must carry.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The answer, when it comes. May be dropped and asked again.
+    ///
+    /// # Errors
+    /// The loop has ended without one.
+    pub async fn answer(&mut self) -> Result<A, Stopped> {
+        (&mut self.answer).await.map_err(|_| Stopped)
+    }
+
+    /// Waits no more. Whether the answer is still to come: then nobody will hear it.
+    pub fn withdraw(&self) -> bool {
+        self.desk.lock().remove(&self.number).is_some()
+    }
+}
+
+impl<A> Drop for Waiter<A> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_hears_its_own_answer_and_one_that_gave_up_none() {
+        let desk = ReplyDesk::default();
+        let (mut first, mut second, given_up) =
+            (desk.expect_one(), desk.expect_one(), desk.expect_one());
+        let gone = given_up.number();
+        assert!(given_up.withdraw() && !given_up.withdraw());
+        drop(given_up);
+        for (number, answer) in [(second.number(), "b"), (gone, "lost"), (first.number(), "a")] {
+            desk.answer(number, answer);
+        }
+        assert_eq!((first.answer().await, second.answer().await), (Ok("a"), Ok("b")));
+        assert!(!first.withdraw(), "it was answered");
+        assert!(desk.lock().is_empty());
+    }
+}
