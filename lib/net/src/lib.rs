@@ -6,6 +6,7 @@ pub mod capability;
 pub mod client;
 pub mod problem;
 pub mod random;
+pub mod schema_words;
 pub mod server;
 
 pub use capability::{Capability, Grant, Keyring, Right, Role, Secret, SecretError, TokenError};
@@ -13,4 +14,5 @@ pub use client::{Backoff, CallError, Client, ClientSettings};
 pub use problem::Problem;
 pub use random::{random_hex, random_u64};
 pub use reqwest;
+pub use schema_words::schema_words;
 pub use server::{Access, Caller, Guard, Json, Routes, serve};

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
-use crate::{Capability, Keyring, Problem, Right, Role};
+use crate::{Capability, Keyring, Problem, Right, Role, schema_words};
 
 /// Follows a request through all daemons.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -143,11 +143,16 @@ async fn check_caller(
 
 fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
-        let anonymous = guard.anonymous.as_ref().filter(|_| is_safe_anonymous(request));
-        return anonymous.cloned().ok_or_else(|| {
+        let Some(anonymous) = guard.anonymous.as_ref().filter(|_| is_loopback(request)) else {
             let detail = "this needs a token: send `Authorization: Bearer <token>`";
-            Problem::new(401, "forbidden", detail)
-        });
+            return Err(Problem::new(401, "forbidden", detail));
+        };
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        return if reads || is_json(request.headers()) {
+            Ok(anonymous.clone())
+        } else {
+            Err(no_json())
+        };
     };
     let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
     token
@@ -159,18 +164,21 @@ fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
 /// A browser on this machine must not be a bridge into the cluster: a request without a token needs a
 /// loopback `Host` (against DNS rebinding), and one that changes something a JSON body (no plain form of
 /// another site sends one without asking first).
-fn is_safe_anonymous(request: &Request) -> bool {
+fn is_loopback(request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let loopback = host.is_some_and(|host| {
+    host.is_some_and(|host| {
         let name = host.parse::<SocketAddr>().map_or_else(
             |_| host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned(),
             |address| address.ip().to_string(),
         );
         name == "localhost"
             || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    });
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    loopback && (reads || is_json(request.headers()))
+    })
+}
+
+fn no_json() -> Problem {
+    let detail = "send a JSON body with `Content-Type: application/json`";
+    Problem::new(415, "invalid-request", detail)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -235,8 +243,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let invalid = |detail: String| Problem::new(400, "invalid-request", detail);
         if !is_json(request.headers()) {
-            let detail = "send a JSON body with `Content-Type: application/json`".to_owned();
-            return Err(Problem::new(415, "invalid-request", detail));
+            return Err(no_json());
         }
         let body = axum::body::to_bytes(request.into_body(), JSON_BYTES_MAX).await;
         let body = body.map_err(|error| {
@@ -244,9 +251,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 format!("the body did not arrive whole within {JSON_BYTES_MAX} bytes: {error}");
             Problem::new(413, "invalid-request", detail)
         })?;
-        serde_json::from_slice(&body)
-            .map(Self)
-            .map_err(|error| invalid(format!("the body is not what this route takes: {error}")))
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            let error = schema_words(&error.to_string());
+            invalid(format!("the body is not what this route takes: {error}"))
+        })
     }
 }
 

@@ -1,0 +1,81 @@
+//! What serde says of malformed YAML and JSON, in the words of whoever wrote it: no names of our types.
+//! The JSON extractor and the reader of job files call it.
+
+/// `text`, a message of serde, with the type that it expected named as YAML and JSON name types.
+#[must_use]
+pub fn schema_words(text: &str) -> String {
+    // The last one: what was found instead stands before it, and may be anybody's text.
+    let Some((before, expected)) = text.rsplit_once("expected ") else {
+        return text.to_owned();
+    };
+    let (type_name, after) = match expected.split_once(" at line ") {
+        Some((type_name, place)) => (type_name, format!(" at line {place}")),
+        None => (expected, String::new()),
+    };
+    match word_for(type_name) {
+        Some(word) => format!("{before}expected {word}{after}"),
+        None => text.to_owned(),
+    }
+}
+
+fn word_for(type_name: &str) -> Option<&'static str> {
+    let first = type_name.split(' ').next()?;
+    Some(match first {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "unit" if type_name == "unit" => "null",
+        "struct" => "an object of keys and values",
+        "tuple" => "a list",
+        "enum" | "newtype" | "unit" => "one of the names that this key takes",
+        _ if type_name == "a map" => "an object of keys and values",
+        _ if type_name.starts_with("a tuple") => "a list",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only errors are looked at")]
+    struct Inner {
+        n: u32,
+        ratio: f64,
+        pair: (i8, i8),
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Kind {
+        A,
+    }
+
+    #[test]
+    fn no_type_of_ours_is_named() {
+        let table = [
+            ("[7]", "an object"),
+            ("{\"x\": 7}", "an object"),
+            ("{\"x\": {\"n\": \"expected u32\"}}", "a whole number"),
+            ("{\"x\": {\"n\": -1}}", "a whole number"),
+            ("{\"x\": {\"ratio\": []}}", "a number"),
+            ("{\"x\": {\"pair\": 1}}", "a list"),
+            ("{\"x\": {\"kind\": \"B\"}}", "expected `A`"),
+            ("{\"x\": {\"kind\": \"A\"}}", "missing field `n`"),
+            ("{", "EOF"),
+        ];
+        for (text, expected) in table {
+            let error = serde_json::from_str::<BTreeMap<String, Inner>>(text).unwrap_err();
+            let said = schema_words(&error.to_string());
+            let names_a_type = ["Inner", "Kind", "expected u32 at", "i8", "f64", "tuple"];
+            assert!(!names_a_type.iter().any(|name| said.contains(name)), "{said}");
+            assert!(said.contains("line 1"), "{said}");
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+    }
+}
