@@ -1,5 +1,5 @@
 //! MapReduce, as a job's author imports it: [`Mapper`], [`Reducer`], [`Combiner`], [`Partitioner`],
-//! [`Job`] and main; the runtime of the task process , the builtin programs
+//! [`Job`] and main; the runtime of the task process, the builtin programs
 //! ([`builtin`]), the local runner and the sequential oracle ([`run_local`]). Where tasks run is not
 //! decided here.
 //!
@@ -32,5 +32,5 @@ pub use api::*;
 pub use builtin::{BuiltinError, builtin};
 pub use entry::main;
 
-pub use local::run_local;
+pub use local::{LocalTraces, run_local};
 pub use task::task_main;

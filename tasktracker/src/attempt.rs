@@ -114,16 +114,13 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     let attempt = launch.attempt;
     let (path, arguments, program) = executable(host, launch).await?;
     let folder = host.folder.attempt(attempt);
-    let log =
-        prepare_folder(host, launch, &folder).map_err(|error| local_failure(&folder, &error))?;
+    let log = prepare_folder(host, launch, &folder).map_err(|error| no_folder(&folder, &error))?;
     let map_output = host.folder.map_outputs().path(attempt);
     let description = host.describer.describe(launch, &folder, &map_output, clock::wall());
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
-    let process = spawn(host, launch, &path, &arguments, &folder).await.map_err(|error| {
-        let message = format!("the program {} can't be run: {error}", path.display());
-        Failure { kind: FailureKind::ProgramUnavailable, message }
-    })?;
+    let process = spawn(host, launch, &path, &arguments, &folder).await;
+    let process = process.map_err(|error| not_run(&path, &error))?;
     metrics::observe_spawn(watch.elapsed());
     Ok(Running { process, log, description, _program: program })
 }
@@ -154,13 +151,18 @@ fn prepare_folder(host: &Host, launch: &Launch, folder: &Path) -> io::Result<Log
     LogWriter::create(Logs::path(&host.folder.logs(), launch.attempt), host.log_bytes_max)
 }
 
-fn local_failure(folder: &Path, error: &io::Error) -> Failure {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::OutOfSpace,
-        _ => FailureKind::Crashed { exit_code: None, signal: None },
-    };
+fn no_folder(folder: &Path, error: &io::Error) -> Failure {
     let message = format!("the attempt's folder {} can't be made: {error}", folder.display());
-    Failure { kind, message }
+    Failure { kind: FailureKind::OutOfSpace, message }
+}
+
+/// It is this host's fault if it has too many processes or too little memory for another one.
+fn not_run(path: &Path, error: &io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => FailureKind::OutOfSpace,
+        _ => FailureKind::ProgramUnavailable,
+    };
+    Failure { kind, message: format!("the program {} can't be run: {error}", path.display()) }
 }
 
 async fn spawn(
@@ -209,7 +211,8 @@ async fn follow(
         Ok(channel) => channel.into_split(),
         Err(error) => {
             killer.kill();
-            return local_failure(&host.folder.attempt(attempt), &error);
+            let message = format!("the channel to the task can't be used: {error}");
+            return Failure { kind: FailureKind::OutOfSpace, message };
         }
     };
     host.tell(Input::Started { attempt }).await;

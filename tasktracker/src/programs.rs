@@ -17,15 +17,23 @@ const READ_BYTES: usize = 1 << 20;
 
 /// Where executables come from: the chunk store.
 pub(crate) trait ProgramStore: Send + Sync + 'static {
-    /// Why it failed.
-    type Error: std::error::Error + Send + Sync + 'static;
-
     /// Copies the store's file `path` to the new local file `target`.
     fn fetch(
         &self,
         path: &str,
         target: &Path,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    ) -> impl Future<Output = Result<(), FetchError>> + Send;
+}
+
+/// Why a program was not copied, by who is to blame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// The store does not give it.
+    #[error(transparent)]
+    Store(Box<dyn std::error::Error + Send + Sync>),
+    /// The local disk says no.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
 }
 
 /// Why an executable can't be had.
@@ -74,12 +82,9 @@ impl ProgramError {
     pub(crate) fn failure(&self) -> Failure {
         let kind = match self {
             Self::NoDigest { .. } => FailureKind::BadJob,
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                FailureKind::OutOfSpace
-            }
-            Self::Mismatch { .. } | Self::Fetch { .. } | Self::Io { .. } => {
-                FailureKind::ProgramUnavailable
-            }
+            // Another host's disk may do.
+            Self::Io { .. } => FailureKind::OutOfSpace,
+            Self::Mismatch { .. } | Self::Fetch { .. } => FailureKind::ProgramUnavailable,
         };
         Failure { kind, message: self.to_string() }
     }
@@ -206,11 +211,13 @@ impl<S: ProgramStore> Programs<S> {
         path: &Path,
     ) -> Result<(), ProgramError> {
         let fetched = self.store.fetch(executable, target).await;
-        fetched.map_err(|source| ProgramError::Fetch {
-            executable: executable.to_owned(),
-            source: Box::new(source),
-        })?;
         let io = |source| ProgramError::Io { path: target.to_owned(), source };
+        fetched.map_err(|error| match error {
+            FetchError::Store(source) => {
+                ProgramError::Fetch { executable: executable.to_owned(), source }
+            }
+            FetchError::Disk(source) => io(source),
+        })?;
         let found = digest_of(target).await.map_err(io)?;
         if found != expected {
             let (executable, expected) = (executable.to_owned(), expected.to_owned());
@@ -279,14 +286,13 @@ mod tests {
     }
 
     impl ProgramStore for Fake {
-        type Error = io::Error;
-
-        async fn fetch(&self, path: &str, target: &Path) -> Result<(), io::Error> {
+        async fn fetch(&self, path: &str, target: &Path) -> Result<(), FetchError> {
             self.fetches.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             match path {
-                "/missing" => Err(io::ErrorKind::NotFound.into()),
-                path => tokio::fs::write(target, path).await,
+                "/missing" => Err(FetchError::Store("it is not there".into())),
+                "/large" => Err(io::Error::from(io::ErrorKind::StorageFull).into()),
+                path => Ok(tokio::fs::write(target, path).await?),
             }
         }
     }
@@ -333,6 +339,9 @@ mod tests {
         assert!(failure.message.contains(&sha256("/p")) && failure.message.contains(&sha256("x")));
         let missing = programs.acquire(&native("/missing", "x")).await.unwrap_err().failure();
         assert!(missing.message.contains("/missing"), "{}", missing.message);
+        assert_eq!(missing.kind, FailureKind::ProgramUnavailable);
+        let large = programs.acquire(&native("/large", "x")).await.unwrap_err().failure();
+        assert_eq!(large.kind, FailureKind::OutOfSpace, "{}", large.message);
         let escaping = Native { sha256: Some("../x".to_owned()), ..native("/p", "") };
         let refused = programs.acquire(&escaping).await.unwrap_err().failure();
         assert_eq!(refused.kind, FailureKind::BadJob);

@@ -3,7 +3,7 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, AttemptState, Failure, FailureKind, JobId, JobState, MapEvent,
+    AttemptId, AttemptResult, AttemptState, Blame, Failure, FailureKind, JobId, JobState, MapEvent,
     TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
@@ -55,7 +55,8 @@ impl Core {
         if winner == Some(attempt.number) || self.is_undone(attempt) {
             return;
         }
-        if winner.is_some() || live.committing {
+        let lost = self.durable.task(task).is_some_and(|entry| entry.lost(attempt.number));
+        if winner.is_some() || lost || live.committing {
             return self.drop_output(host, attempt);
         }
         if live.is_live(attempt) {
@@ -65,6 +66,7 @@ impl Core {
         }
         if let Some(live) = self.live_mut(job) {
             live.stop_waiting(task);
+            live.exclusions.absolve(host, task.kind);
         }
         result.digest = cut(result.digest, DIGEST_BYTES_MAX);
         let other_bytes = task.kind == TaskKind::Map
@@ -138,19 +140,32 @@ impl Core {
             return;
         }
         self.live_mut(task.job).and_then(|live| live.take_live(task));
-        if !failure.kind.counts() {
+        let blame = failure.kind.blame();
+        if blame == Blame::Nobody {
             self.count_killed(attempt, host.clone());
             return self.wait_again(task);
         }
         failure.message = cut(failure.message, MESSAGE_BYTES_MAX);
-        self.record(Record::AttemptFailed { attempt, host: host.clone(), failure });
+        self.record(Record::AttemptFailed {
+            attempt,
+            host: host.clone(),
+            failure: failure.clone(),
+        });
         if let Some(live) = self.live_mut(task.job) {
             live.tasks_mut(task.kind).tally.failed += 1;
-            if let Some(state) = live.task_mut(task) {
-                state.avoid = Some(host.clone());
+            match blame {
+                Blame::Host => live.exclusions.add(now.monotonic, host, task.kind),
+                Blame::Task => live.task_mut(task).into_iter().for_each(|it| it.failed_on(host)),
+                Blame::Job | Blame::Nobody => {}
             }
         }
-        match self.why_given_up(task) {
+        let given_up = match blame {
+            Blame::Task => self.why_given_up(task),
+            Blame::Host => self.why_no_host_is_left(task, host, &failure),
+            Blame::Job => Some(format!("{task} can't run on any host: {}", failure.message)),
+            Blame::Nobody => None,
+        };
+        match given_up {
             Some(reason) => self.end_job(now, task.job, JobState::Failed, Some(reason)),
             None => self.wait_again(task),
         }
@@ -159,7 +174,8 @@ impl Core {
     /// Why `task` fails its job, if its tries are used up.
     fn why_given_up(&self, task: TaskId) -> Option<String> {
         let max_attempts = self.durable.job(task.job)?.max_attempts as usize;
-        let failures = &self.durable.task(task)?.failures;
+        let failures = self.durable.task(task)?.failures.iter();
+        let failures: Vec<_> = failures.filter(|failed| failed.counts()).collect();
         let last = failures.last().filter(|_| failures.len() >= max_attempts)?;
         let hosts: Vec<_> = failures.iter().map(|failed| failed.host.as_str()).collect();
         Some(format!(
@@ -167,6 +183,27 @@ impl Core {
             failures.len(),
             hosts.join(", "),
             last.failure.message
+        ))
+    }
+
+    /// Why a host's fault fails the job, if every live host has failed it as often in a row as a task may.
+    fn why_no_host_is_left(
+        &self,
+        task: TaskId,
+        host: &HostName,
+        failure: &Failure,
+    ) -> Option<String> {
+        let max_attempts = self.durable.job(task.job)?.max_attempts;
+        let exclusions = &self.live(task.job)?.exclusions;
+        if self.trackers.iter().any(|(host, _)| exclusions.faults(host) < max_attempts) {
+            return None;
+        }
+        Some(format!(
+            "no host is left that has room for its tasks: each of {} failed {max_attempts} times in a row, \
+             last {task} on {host}: {}; make space in the TaskTrackers' data folders or add a host, and \
+             submit again",
+            self.trackers.len(),
+            failure.message
         ))
     }
 

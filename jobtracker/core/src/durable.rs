@@ -1,18 +1,20 @@
 //! Durable state: the fold of the journal's records. [`Durable::apply`] is the only way to change it,
 //! live and in recovery alike. Soft state (who runs what) is in `job` and `trackers`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptState, Failure, JobId, JobSpec, JobState, TaskCounts, TaskId, TaskKind,
+    AttemptId, AttemptState, Blame, Failure, JobId, JobSpec, JobState, TaskCounts, TaskId, TaskKind,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterTable, Share};
 use crate::records::{Record, SplitList};
 
+/// Failures that are remembered of one task, beyond those that count against its tries.
+const UNCOUNTED_FAILURES_MAX: usize = 20;
 /// Attempts that are remembered of an ended job: failed ones first.
 const ENDED_ATTEMPTS_MAX: usize = 500;
 
@@ -71,10 +73,13 @@ pub(crate) struct RunningEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TaskEntry {
     pub(crate) winner: Option<Winner>,
-    /// Attempts that count against its tries.
+    /// Attempts that failed: all that count against its tries, and the last of the others.
     pub(crate) failures: Vec<FailedAttempt>,
     /// Digest of a former winner whose output was lost.
     lost_digest: Option<String>,
+    /// Numbers of former winners whose outputs were lost.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lost: BTreeSet<u32>,
 }
 
 /// The attempt that won a task.
@@ -206,7 +211,7 @@ impl Durable {
             Record::AttemptFailed { attempt, host, failure } => {
                 let task = self.known_running(attempt.task.job).task_mut(attempt.task);
                 let (number, host) = (attempt.number, host.clone());
-                task.failures.push(FailedAttempt { number, host, failure: failure.clone() });
+                task.fail(FailedAttempt { number, host, failure: failure.clone() });
             }
             Record::MapOutputLost { attempt } => {
                 self.known_running(attempt.task.job).undo(attempt.task);
@@ -356,6 +361,7 @@ impl RunningEntry {
         let entry = self.task_mut(task);
         if let Some(winner) = entry.winner.take() {
             entry.lost_digest = Some(winner.digest);
+            entry.lost.insert(winner.number);
             self.counters.subtract(&winner.counters);
             *self.done_mut(task.kind) -= 1;
         }
@@ -385,10 +391,25 @@ impl RunningEntry {
 }
 
 impl TaskEntry {
+    fn fail(&mut self, failed: FailedAttempt) {
+        let uncounted = self.failures.iter().filter(|failed| !failed.counts()).count();
+        if !failed.counts() && uncounted == UNCOUNTED_FAILURES_MAX {
+            let oldest = self.failures.iter().position(|failed| !failed.counts());
+            oldest.map(|oldest| self.failures.remove(oldest));
+        }
+        self.failures.push(failed);
+    }
+
     /// Its attempts that have ended and are remembered.
     pub(crate) fn ended(&self, task: TaskId) -> impl Iterator<Item = EndedAttempt> {
         let failed = self.failures.iter().map(move |failed| failed.ended(task));
         failed.chain(self.winner.iter().map(move |winner| winner.ended(task)))
+    }
+
+    /// Whether the attempt of that number won and its output was lost: whoever tells of its success again
+    /// has not heard of that.
+    pub(crate) fn lost(&self, number: u32) -> bool {
+        self.lost.contains(&number)
     }
 
     /// Digest of a former winner's output, if it is another than `digest`.
@@ -398,6 +419,11 @@ impl TaskEntry {
 }
 
 impl FailedAttempt {
+    /// Whether it used up one of its task's tries.
+    pub(crate) fn counts(&self) -> bool {
+        self.failure.kind.blame() == Blame::Task
+    }
+
     fn ended(&self, task: TaskId) -> EndedAttempt {
         EndedAttempt {
             attempt: task.attempt(self.number),

@@ -10,6 +10,7 @@ use mapreduce_protocol::{
 };
 
 use crate::durable::{EndedAttempt, JobEntry, RunningEntry, TaskEntry};
+use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
 use crate::records::{Home, PlannedSplit};
@@ -45,6 +46,8 @@ pub(crate) struct LiveJob {
     waiting_maps: WaitingMaps,
     pub(crate) waiting_reduces: BTreeSet<u32>,
     pub(crate) patience: Patience,
+    /// Hosts that failed it.
+    pub(crate) exclusions: Exclusions,
     /// After a restart: nothing is launched until then.
     pub(crate) hold_until: Option<Monotonic>,
     /// What reduces are told, in order. Positions are good for this process' life.
@@ -110,6 +113,7 @@ impl LiveJob {
             waiting_maps: WaitingMaps::default(),
             waiting_reduces: BTreeSet::new(),
             patience: Patience::default(),
+            exclusions: Exclusions::default(),
             hold_until: None,
             events: Vec::new(),
             listeners: BTreeSet::new(),
@@ -230,12 +234,12 @@ impl LiveJob {
             }
             TaskKind::Map => {
                 let key = self.wait_key(task.index);
-                let avoid = self.maps.states[task.index as usize].avoid.as_ref();
+                let avoid = &self.maps.states[task.index as usize].avoid;
                 let Some(split) = self.splits.as_ref().and_then(|all| all.get(task.index as usize))
                 else {
                     return;
                 };
-                let homes = split.homes.iter().filter(|home| Some(&home.host) != avoid);
+                let homes = split.homes.iter().filter(|home| !avoid.contains(&home.host));
                 self.waiting_maps.insert(key, homes, |host| trackers.is_live(host));
             }
         }
@@ -289,9 +293,9 @@ impl LiveJob {
         self.listeners.remove(host);
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
         self.waiting_maps.on_host_down(host, |map| {
-            let avoid = states[map as usize].avoid.as_ref();
+            let avoid = &states[map as usize].avoid;
             let mut homes = splits[map as usize].homes.iter().map(|home| &home.host);
-            homes.any(|home| Some(home) != avoid && trackers.is_live(home))
+            homes.any(|home| !avoid.contains(home) && trackers.is_live(home))
         });
     }
 

@@ -7,7 +7,7 @@
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
 //! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers;
-//! - `schedule`, `locality`: which task runs where;
+//! - `schedule`, `locality`, `exclusions`: which task runs where;
 //! - `queries`, `summary`: what may be asked.
 
 mod attempt;
@@ -15,6 +15,7 @@ mod commit;
 mod counters;
 mod date;
 mod durable;
+mod exclusions;
 mod fetch_reports;
 mod heartbeat;
 mod invariants;

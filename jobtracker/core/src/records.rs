@@ -61,7 +61,7 @@ pub enum Record {
         /// Its counters.
         counters: BTreeMap<String, u64>,
     },
-    /// An attempt failed in a way that counts against its task.
+    /// An attempt failed, by whosever fault.
     AttemptFailed {
         /// The attempt.
         attempt: AttemptId,

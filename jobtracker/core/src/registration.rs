@@ -99,10 +99,14 @@ impl Core {
             slots: request.slots,
         };
         self.trackers.insert(host.clone(), Tracker::new(said, now.monotonic));
+        let restarted = before.as_ref().is_none_or(|it| it.incarnation != request.incarnation);
         for live in self.jobs.values_mut() {
             live.listeners.remove(host);
             if before.is_none() {
                 live.on_host_up(host);
+            }
+            if restarted {
+                live.exclusions.forget(host);
             }
         }
         before
@@ -149,7 +153,7 @@ impl Core {
         }
         let needed = self.durable.task(task).is_some_and(|entry| {
             let failed = entry.failures.iter().any(|failed| failed.number == attempt.number);
-            entry.winner.is_none() && !failed
+            entry.winner.is_none() && !failed && !entry.lost(attempt.number)
         });
         let Some(live) = self.live_mut(task.job) else { return false };
         let free = live.live(task).is_none() && live.may_have_launched(attempt) && !live.committing;

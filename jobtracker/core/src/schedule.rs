@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 
-use ids::{HostName, Now};
+use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{JobId, JobState, Launch, TaskId, TaskKind, TrackerCommand, Work};
 
 use crate::durable::RunningEntry;
@@ -71,8 +71,13 @@ impl Core {
                 self.timers.set(until, Timer::Placement(live.id));
                 continue;
             }
+            if let Some(until) = live.exclusions.until(now.monotonic, host) {
+                self.timers.set(until, Timer::Placement(live.id));
+                continue;
+            }
             let limit = live.patience.limit(now.monotonic, wait);
-            if let Some(score) = choose_map(live, &self.trackers, host, tracker, limit) {
+            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+            if let Some(score) = hosts.choose_map(host, tracker, limit) {
                 return Some((live.id, Choice::Map(score)));
             }
             if !live.waiting_maps().is_empty() {
@@ -87,7 +92,8 @@ impl Core {
             if !may_start || (maps_wait && !leaves_room(&self.trackers)) {
                 continue;
             }
-            if let Some(reduce) = choose_reduce(live, &self.trackers, host) {
+            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+            if let Some(reduce) = hosts.choose_reduce(host) {
                 return Some((live.id, Choice::Reduce(reduce)));
             }
         }
@@ -159,8 +165,9 @@ impl Core {
         let victim = self.jobs.values().filter(|live| !held(live)).find_map(|live| {
             let first = live.waiting_maps().first()?;
             let task = live.id.task(TaskKind::Map, first.map);
+            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             let free = |(host, tracker): (&HostName, &Tracker)| {
-                tracker.free_slots() > 0 && !avoids(live, &self.trackers, task, host)
+                tracker.free_slots() > 0 && hosts.suits(task, host)
             };
             let ending = self.trackers.iter().any(|(_, tracker)| tracker.is_ending());
             let maps_run = live.tasks(TaskKind::Map).running > 0;
@@ -168,7 +175,8 @@ impl Core {
                 return None;
             }
             let reduces = live.live_attempts(TaskKind::Reduce);
-            reduces.max_by_key(|(task, attempt)| (attempt.since, *task)).map(|(task, _)| task)
+            let useful = reduces.filter(|(_, attempt)| hosts.suits(task, &attempt.host));
+            useful.max_by_key(|(task, attempt)| (attempt.since, *task)).map(|(task, _)| task)
         });
         if let Some(task) = victim {
             self.kill_live(task, "a map that reduces wait for needs its slot");
@@ -177,26 +185,49 @@ impl Core {
     }
 }
 
-fn choose_map(
-    live: &LiveJob,
-    trackers: &Trackers,
-    host: &HostName,
-    tracker: &Tracker,
-    limit: Locality,
-) -> Option<PlacementScore> {
-    let avoids = |map| avoids(live, trackers, live.id.task(TaskKind::Map, map), host);
-    live.waiting_maps().choose(host, &tracker.rack, limit, avoids)
+/// Where the tasks of one job may go.
+struct Hosts<'a> {
+    now: Monotonic,
+    trackers: &'a Trackers,
+    live: &'a LiveJob,
 }
 
-fn choose_reduce(live: &LiveJob, trackers: &Trackers, host: &HostName) -> Option<u32> {
-    let fits =
-        |index: &&u32| !avoids(live, trackers, live.id.task(TaskKind::Reduce, **index), host);
-    live.waiting_reduces.iter().find(fits).copied()
-}
+impl Hosts<'_> {
+    fn choose_map(
+        &self,
+        host: &HostName,
+        tracker: &Tracker,
+        limit: Locality,
+    ) -> Option<PlacementScore> {
+        let avoids = |map| self.avoids(self.live.id.task(TaskKind::Map, map), host);
+        self.live.waiting_maps().choose(host, &tracker.rack, limit, avoids)
+    }
 
-/// Whether `task` failed on `host` and there is another host for its next try.
-fn avoids(live: &LiveJob, trackers: &Trackers, task: TaskId, host: &HostName) -> bool {
-    trackers.len() > 1 && live.task(task).is_some_and(|state| state.avoid.as_ref() == Some(host))
+    fn choose_reduce(&self, host: &HostName) -> Option<u32> {
+        let task = |index: &u32| self.live.id.task(TaskKind::Reduce, *index);
+        self.live.waiting_reduces.iter().find(|index| !self.avoids(task(index), host)).copied()
+    }
+
+    fn suits(&self, task: TaskId, host: &HostName) -> bool {
+        !self.is_excluded(host) && !self.avoids(task, host)
+    }
+
+    /// Whether `task` failed on `host` and there is another host for its next try: one where it has not
+    /// failed, or where it did not fail last.
+    fn avoids(&self, task: TaskId, host: &HostName) -> bool {
+        let Some(state) = self.live.task(task).filter(|state| state.avoid.contains(host)) else {
+            return false;
+        };
+        let any_of = |wanted: &dyn Fn(&HostName) -> bool| {
+            self.trackers.iter().any(|(other, _)| wanted(other) && !self.is_excluded(other))
+        };
+        any_of(&|other| !state.avoid.contains(other))
+            || (state.avoid.last() == Some(host) && any_of(&|other| other != host))
+    }
+
+    fn is_excluded(&self, host: &HostName) -> bool {
+        self.live.exclusions.until(self.now, host).is_some()
+    }
 }
 
 /// Whether enough maps are done for the reduces to begin fetching.

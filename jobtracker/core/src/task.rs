@@ -16,10 +16,18 @@ pub(crate) struct TaskState {
     pub(crate) launched: u32,
     /// The attempt that may win; only while the task has no winner.
     pub(crate) live: Option<LiveAttempt>,
-    /// Where its last attempt failed.
-    pub(crate) avoid: Option<HostName>,
+    /// Where its attempts failed, the last one last.
+    pub(crate) avoid: Vec<HostName>,
     /// Whether it ran before.
     pub(crate) ran_before: bool,
+}
+
+impl TaskState {
+    /// An attempt failed on `host`, and the host may be why.
+    pub(crate) fn failed_on(&mut self, host: &HostName) {
+        self.avoid.retain(|avoided| avoided != host);
+        self.avoid.push(host.clone());
+    }
 }
 
 /// A running attempt, or one just about to be launched.

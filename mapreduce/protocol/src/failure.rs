@@ -40,11 +40,12 @@ pub enum FailureKind {
     InputUnavailable,
     /// The output could not be written to the chunk store.
     OutputUnavailable,
-    /// A local disk is full, or fails.
+    /// The host has no room: a local disk is full or fails, or no process can be started.
     OutOfSpace,
     /// The program could not be fetched, does not have the digest that the job names, or can't be run.
     ProgramUnavailable,
-    /// The builtin or its arguments are wrong, or the task's description can't be understood.
+    /// The program's name or arguments are wrong, or the task's description can't be understood: it would
+    /// be so on every host.
     BadJob,
     /// No progress for longer than the time-out.
     TimedOut,
@@ -52,6 +53,19 @@ pub enum FailureKind {
     Killed,
     /// Its TaskTracker died or forgot it; does not count as a failure.
     TrackerLost,
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The task's, as far as anybody can tell: one of its tries is used up (Hadoop: FAILED).
+    Task,
+    /// The host's: the task runs elsewhere, and the job leaves that host alone for a while.
+    Host,
+    /// The job's: it would fail alike everywhere, and fails at once.
+    Job,
+    /// Nobody's: the task runs again (Hadoop: KILLED).
+    Nobody,
 }
 
 impl FailureKind {
@@ -73,19 +87,19 @@ impl FailureKind {
         }
     }
 
-    /// Whether this counts against the task's tries (Hadoop: FAILED counts, KILLED does not).
+    /// Whose fault it is, which decides how the job goes on.
     #[must_use]
-    pub fn counts(&self) -> bool {
+    pub fn blame(&self) -> Blame {
         match self {
-            Self::Killed | Self::TrackerLost | Self::FetchFailed { .. } => false,
+            Self::Killed | Self::TrackerLost | Self::FetchFailed { .. } => Blame::Nobody,
+            Self::OutOfSpace => Blame::Host,
+            Self::BadJob => Blame::Job,
             Self::UserCode
             | Self::Crashed { .. }
             | Self::InputUnavailable
             | Self::OutputUnavailable
-            | Self::OutOfSpace
             | Self::ProgramUnavailable
-            | Self::BadJob
-            | Self::TimedOut => true,
+            | Self::TimedOut => Blame::Task,
         }
     }
 }

@@ -14,7 +14,7 @@ use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Split, bui
 
 use crate::api::{Counters, Job};
 use crate::oracle::OracleInput;
-use crate::task::failure::{bad_job, disk, failure};
+use crate::task::failure::{bad_job, broken_run, disk, failure};
 use crate::task::map::MapTask;
 use crate::task::progress::Progress;
 use crate::task::reduce::Watch;
@@ -23,6 +23,8 @@ use crate::task::source::{RunFile, Source, read_index};
 use crate::task::text_output::TextOutput;
 use files::{LocalInput, LocalOutput};
 use stage::Stage;
+
+pub use stage::LocalTraces;
 
 /// Runs `job` as `local` says: its input, output, number of reduces, threads and limits.
 pub fn run_local(job: &Job, local: &LocalJob) -> LocalResult {
@@ -176,7 +178,7 @@ impl LocalRun<'_> {
         let segment = read_index(&RunFile::kept(&path))?
             .get(partition)
             .copied()
-            .ok_or_else(|| bad_job(format!("{} has too few partitions", path.display())))?;
+            .ok_or_else(|| broken_run("it has too few partitions", &path))?;
         Ok(Source::of(&RunFile::kept(&path), &segment))
     }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use ids::Monotonic;
 use mapreduce_protocol::shuffle;
-use mapreduce_protocol::{AttemptId, Failure, MapEvent};
+use mapreduce_protocol::{AttemptId, Failure, FailureKind, MapEvent};
 use net::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::channel::Channel;
-use super::failure::bad_job;
+use super::failure::failure;
 use super::fetch_body::{self, Body, FetchError};
 use super::fetch_plan::{Batch, FetchPlan};
 use super::progress::Progress;
@@ -141,7 +141,8 @@ impl Fetcher {
 
     fn learn(&mut self, news: Option<Vec<MapEvent>>) -> Result<(), Failure> {
         let Some(news) = news else {
-            return Err(bad_job("the TaskTracker's channel closed before all maps were known"));
+            let message = "the TaskTracker's channel closed before all maps were known".to_owned();
+            return Err(failure(FailureKind::TrackerLost, message));
         };
         let now = clock::monotonic();
         news.into_iter().try_for_each(|event| self.plan.learn(now, event))

@@ -68,6 +68,158 @@ fn whatever_a_task_or_the_chunk_store_says_no_record_is_long() {
     }
 }
 
+fn no_room(story: &mut Story, attempt: AttemptId) {
+    story.fail(attempt, FailureKind::OutOfSpace);
+}
+
+#[test]
+fn a_host_without_room_is_left_alone_and_costs_the_task_no_try() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(0, &[&["a"], &["a"], &["a"], &["a"]]);
+    let b = story.tracker("b", 1);
+    no_room(&mut story, map(job, 0, 0));
+    no_room(&mut story, map(job, 1, 0));
+    assert!(story.running(&a).is_empty(), "it has free slots, but no room");
+    story.pass(Duration::from_secs(3));
+    assert_eq!(story.running(&b).len(), 1, "elsewhere the job goes on");
+    story.pass(Duration::from_millis(2500));
+    let again = story.running(&a);
+    assert_eq!(again.len(), 2, "it may have room now");
+    no_room(&mut story, again[0]);
+    story.pass(Duration::from_secs(9));
+    assert_eq!(story.running(&a), again[1..], "the second time for longer");
+    story.run_all();
+    story.pass(Duration::from_secs(20));
+    story.run_all();
+    story.published(job);
+    let status = story.status(job);
+    assert_eq!((status.state, status.maps.failed_attempts), (JobState::Succeeded, 3));
+}
+
+#[test]
+fn a_task_outlives_more_full_hosts_than_it_has_tries() {
+    let mut story = Story::begin();
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        story.tracker(name, 1);
+    }
+    let job = story.job(0, &[&["a"]]);
+    for number in 0..4 {
+        story.pass(Duration::from_secs(1));
+        no_room(&mut story, map(job, 0, number));
+    }
+    story.pass(Duration::from_secs(1));
+    story.succeed(map(job, 0, 4));
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_job_for_which_no_host_has_room_fails_and_says_what_to_do() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    story.tracker("b", 1);
+    let job = story.job(0, &[&["a"]]);
+    let began = story.now.monotonic;
+    let mut tries = 0;
+    while story.status(job).state == JobState::Running {
+        match story.running_everywhere().first() {
+            Some(attempt) => no_room(&mut story, *attempt),
+            None => story.pass(Duration::from_secs(1)),
+        }
+        tries = story.status(job).maps.failed_attempts;
+        assert!(tries < 20);
+    }
+    assert_eq!(tries, 8, "four on each host");
+    assert!(story.now.monotonic.since(began) >= Duration::from_secs(35), "with pauses");
+    let status = story.status(job);
+    assert_eq!(status.state, JobState::Failed);
+    let text = status.failure.unwrap();
+    assert!(text.contains("each of 2 failed 4 times in a row") && text.contains("boom"), "{text}");
+    assert!(text.contains("make space"), "{text}");
+}
+
+#[test]
+fn a_tracker_that_was_started_anew_gets_work_at_once() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    no_room(&mut story, map(job, 0, 0));
+    assert!(story.running(&a).is_empty());
+    story.toy(&a).incarnation = 2;
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.running(&a), [map(job, 0, 1)]);
+}
+
+#[test]
+fn no_reduce_gives_way_on_a_host_that_has_no_room_for_the_map() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(2, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    assert_eq!(story.running(&a), [reduce(job, 0, 0), reduce(job, 1, 0)]);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+    assert_eq!(story.running(&a), [map(job, 0, 1), reduce(job, 0, 0)], "one gave way");
+    no_room(&mut story, map(job, 0, 1));
+    assert_eq!(story.running(&a), [reduce(job, 0, 0)], "the other need not");
+    story.pass(Duration::from_secs(6));
+    assert_eq!(story.running(&a), [map(job, 0, 2), reduce(job, 0, 0)]);
+}
+
+#[test]
+fn what_would_fail_on_every_host_fails_the_job_at_once() {
+    let mut story = Story::begin();
+    story.tracker("a", 2);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    story.fail(map(job, 1, 0), FailureKind::BadJob);
+    let status = story.status(job);
+    assert_eq!((status.state, status.maps.failed_attempts), (JobState::Failed, 1));
+    let text = status.failure.unwrap();
+    assert!(text.contains("can't run on any host: boom"), "{text}");
+}
+
+#[test]
+fn of_failures_that_cost_no_try_the_last_are_remembered() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let spec = JobSpec { max_attempts: Some(100), ..identity("/out") };
+    let job = story.submit(spec);
+    story.plan(job, splits(&[&["a"]]));
+    story.fail(map(job, 0, 0), FailureKind::UserCode);
+    for number in 1..=30 {
+        no_room(&mut story, map(job, 0, number));
+        story.pass(Duration::from_mins(5));
+    }
+    let Reply::Attempts(list) = story.query(Query::Attempts { job }) else { panic!("no list") };
+    let failed = list.attempts.iter().filter(|it| it.state == AttemptState::Failed);
+    let numbers: Vec<_> = failed.map(|it| it.attempt.number).collect();
+    assert_eq!(numbers, [0].into_iter().chain(11..=30).collect::<Vec<_>>());
+    story.restart();
+}
+
+#[test]
+fn a_success_told_again_after_its_output_was_lost_wins_nothing() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(1, &[&["a"]]);
+    let lost = map(job, 0, 0);
+    story.succeed(lost);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: lost });
+    let toy = story.toy(&a);
+    toy.running.clear();
+    let result = AttemptResult::default();
+    toy.events = Outbox::default();
+    toy.events.push(TrackerEvent::Succeeded { attempt: lost, result });
+    // It has heard no answer, so for all it knows the attempt is still to be reported.
+    toy.outputs.insert(lost);
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.running(&a), [map(job, 0, 2)], "the one between went with the session");
+    assert!(story.toys[&a].outputs.is_empty());
+}
+
 #[test]
 fn a_job_may_ask_for_fewer_tries() {
     let mut story = Story::begin();

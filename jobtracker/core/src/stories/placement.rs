@@ -225,9 +225,29 @@ fn a_failed_task_is_tried_on_another_host_if_there_is_one() {
     story.fail(map(job, 0), FailureKind::UserCode);
     assert_eq!(story.running(&a).len(), 1, "there is no other");
     let b = story.tracker("b", 1);
-    story.fail(job.task(TaskKind::Map, 0).attempt(1), FailureKind::OutOfSpace);
+    story.fail(job.task(TaskKind::Map, 0).attempt(1), FailureKind::TimedOut);
     assert!(story.running(&a).is_empty());
     assert_eq!(story.running(&b).len(), 1);
+}
+
+#[test]
+fn a_task_is_tried_on_every_host_before_it_comes_back_to_one() {
+    let mut story = Story::begin();
+    for name in ["a", "b", "c", "d"] {
+        story.tracker(name, 1);
+    }
+    let job = story.job(0, &[&["a", "b"]]);
+    let mut tried = Vec::new();
+    for number in 0..3 {
+        let attempt = job.task(TaskKind::Map, 0).attempt(number);
+        story.pass(Duration::from_secs(3));
+        tried.push(story.host_of(attempt));
+        story.fail(attempt, FailureKind::UserCode);
+    }
+    story.pass(Duration::from_secs(3));
+    tried.push(story.host_of(job.task(TaskKind::Map, 0).attempt(3)));
+    tried.sort();
+    assert_eq!(tried, ["a", "b", "c", "d"].map(host));
 }
 
 #[test]

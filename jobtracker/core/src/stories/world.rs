@@ -162,7 +162,8 @@ impl World {
         let toy = self.story.toy(host);
         if fails {
             toy.running.remove(&attempt);
-            let failure = failure(FailureKind::UserCode, "boom");
+            let kinds = [FailureKind::UserCode, FailureKind::OutOfSpace, FailureKind::Killed];
+            let failure = failure(kinds[self.random.below(3) as usize].clone(), "boom");
             toy.events.push(TrackerEvent::Failed { attempt, failure });
             self.faults -= 1;
         } else if ready {
@@ -264,7 +265,7 @@ impl World {
             }
         }
         if self.random.one_in(30) {
-            self.faults -= 1;
+            self.faults = self.faults.saturating_sub(1);
             let victim = host(HOSTS[self.random.below(4) as usize]);
             self.story.kill_tracker(&victim);
         }
