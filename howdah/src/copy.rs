@@ -1,23 +1,32 @@
 //! Files and folders into the chunk store and out of it. What is copied appears whole or not at all
 //! where that can be had: single files always, folders on the local side; of a folder that could not be
-//! put, what was put is removed again. `fs` and `demo` call it.
+//! put, what was put is removed again, after Ctrl-C too. `fs` and `demo` call it.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
+use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::exit::{OrEarly, early};
-use crate::local_file::LocalFileError;
+use crate::exit::{Interrupted, OrEarly, early};
+use crate::local_file::{LocalFileError, UnfinishedFolder};
 use crate::progress::ByteProgress;
+use crate::signals::{Caught, Termination};
 
 /// Files copied at once: small ones wait for the disks of several servers.
 const FILES_AT_ONCE: usize = 4;
+/// Bytes of one read of a local file: whole blocks, which the writer then shares.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Pieces between the disk and the network.
+const PIECES_AHEAD: usize = 4;
+/// Time to take back what an interrupted put has made.
+const UNDO_PATIENCE: Duration = Duration::from_secs(3);
 /// Entries of one folder.
 const ENTRIES_MAX: usize = 10_000_000;
 
@@ -46,11 +55,13 @@ impl<From, To> Default for Tree<From, To> {
     }
 }
 
-/// Copies local files and folders to `to`, or into it if it is a folder.
+/// Copies local files and folders to `to`, or into it if it is a folder. What `end` interrupts is taken
+/// back, and so is what fails.
 pub(crate) async fn put(
     store: &ChunkStore,
     from: &[PathBuf],
     to: &StorePath,
+    end: &mut Termination,
 ) -> anyhow::Result<()> {
     let into_folder = matches!(kind_at(store, to).await?, Some(FileKind::Folder));
     if from.len() > 1 && !into_folder {
@@ -58,16 +69,84 @@ pub(crate) async fn put(
             "{to} is no folder: make it first (`howdah fs mkdir`) to put several things there"
         ));
     }
+    let mut stays = Vec::new();
     for source in from {
         let target = if into_folder { to.join(name_of(source)?)? } else { to.clone() };
         let mut tree = Tree::default();
         scan_local(source, &target, &mut tree).or_early()?;
+        let mut made = Made::at(store, target.clone()).await?;
         let progress = ByteProgress::new("put", tree.bytes);
-        let copied = put_tree(store, &target, &tree, &progress).await;
+        let copied = put_tree(store, &mut made, &tree, &progress, end).await;
         progress.finish();
-        copied.with_context(|| format!("cannot put {}", source.display()))?;
+        match copied {
+            Ok(Ok(())) => stays.push(target.to_string()),
+            Ok(Err(error)) => {
+                // Best effort: the failure itself is reported.
+                made.undo(store).await.ok();
+                return Err(error).with_context(|| format!("cannot put {}", source.display()));
+            }
+            Err(by) => {
+                let remains = made.remains(store, &stays).await;
+                return Err(Interrupted { by, remains }.into());
+            }
+        }
     }
     Ok(())
+}
+
+/// What one put has made in the chunk store.
+struct Made {
+    target: StorePath,
+    /// Whether what stands at `target` is this put's.
+    is_there: bool,
+    /// Folders above that were missing, innermost first.
+    above: Vec<StorePath>,
+}
+
+impl Made {
+    async fn at(store: &ChunkStore, target: StorePath) -> Result<Self, StoreError> {
+        let mut above = Vec::new();
+        let mut next = target.parent();
+        while let Some(folder) = next {
+            if kind_at(store, &folder).await?.is_some() {
+                break;
+            }
+            next = folder.parent();
+            above.push(folder);
+        }
+        Ok(Self { target, is_there: false, above })
+    }
+
+    /// Removes it; the folders above if nobody has put anything there since.
+    async fn undo(&self, store: &ChunkStore) -> Result<(), StoreError> {
+        if self.is_there {
+            match store.delete(&self.target, true).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for folder in &self.above {
+            if store.delete(folder, false).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it, and says what is left of it and of what was put before.
+    async fn remains(&self, store: &ChunkStore, stays: &[String]) -> String {
+        let target = &self.target;
+        let undone = tokio::time::timeout(UNDO_PATIENCE, self.undo(store)).await;
+        let mut remains = match undone {
+            Ok(Ok(())) => format!("nothing is left at {target}"),
+            _ => format!("part of it may be left: `howdah fs rm -r {target}` removes it"),
+        };
+        if !stays.is_empty() {
+            remains.push_str("; what was put before stays: ");
+            remains.push_str(&stays.join(", "));
+        }
+        remains
+    }
 }
 
 /// Copies local files into `folder`, each by its own name, behind a number where names clash. Returns
@@ -127,23 +206,36 @@ fn scan_local(
 
 async fn put_tree(
     store: &ChunkStore,
-    target: &StorePath,
+    made: &mut Made,
     tree: &Tree<PathBuf, StorePath>,
     progress: &ByteProgress,
-) -> Result<(), StoreError> {
-    if let Some(folder) = tree.folders.first() {
+    end: &mut Termination,
+) -> Result<Result<(), StoreError>, Caught> {
+    let [folder, ..] = tree.folders.as_slice() else {
+        // A single file. Once its creation is under way its answer tells whose the file is.
+        for (local, path) in &tree.files {
+            let opened = end.or_soon(open(store, local, path, true)).await?;
+            let Ok((writer, pieces)) = opened else { return Ok(opened.map(drop)) };
+            made.is_there = true;
+            if let failed @ Err(_) = end.or(fill(writer, pieces, progress)).await? {
+                made.is_there = false;
+                return Ok(failed);
+            }
+        }
+        return Ok(Ok(()));
+    };
+    let top = async {
         if let Some(above) = folder.parent() {
             store.mkdir(&above, true).await?;
         }
         // Without parents, so that a folder that exists is refused.
-        store.mkdir(folder, false).await?;
+        store.mkdir(folder, false).await
+    };
+    if let failed @ Err(_) = end.or_soon(top).await? {
+        return Ok(failed);
     }
-    let copied = put_below(store, tree, progress).await;
-    if copied.is_err() && !tree.folders.is_empty() {
-        // Best effort: the failure itself is reported.
-        store.delete(target, true).await.ok();
-    }
-    copied
+    made.is_there = true;
+    end.or(put_below(store, tree, progress)).await
 }
 
 async fn put_below(
@@ -154,13 +246,81 @@ async fn put_below(
     for folder in tree.folders.iter().skip(1) {
         store.mkdir(folder, false).await?;
     }
-    let options = CreateOptions { parents: true, ..CreateOptions::default() };
     let puts = tree.files.iter().map(|(local, path)| async move {
-        let told = std::cell::Cell::new(0);
-        let tell = |so_far: u64| progress.add(so_far - told.replace(so_far));
-        store.put_local(local, path, options, tell).await.map(drop)
+        // Without parents: a request that arrives after the folder was taken back makes nothing.
+        let (writer, pieces) = open(store, local, path, false).await?;
+        fill(writer, pieces, progress).await
     });
     stream::iter(puts).buffer_unordered(FILES_AT_ONCE).try_collect().await
+}
+
+async fn open(
+    store: &ChunkStore,
+    local: &Path,
+    path: &StorePath,
+    parents: bool,
+) -> Result<(FileWriter, Pieces), StoreError> {
+    let unreadable = |source| StoreError::Local { path: local.to_owned(), source };
+    let file = fs::File::open(local).map_err(unreadable)?;
+    let options = CreateOptions { parents, ..CreateOptions::default() };
+    let writer = store.create(path, options).await?;
+    Ok((writer, Pieces { file, path: local.to_owned() }))
+}
+
+/// A local file as the writer takes it: pieces of whole blocks, which it then shares.
+struct Pieces {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Vec<u8>, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut piece = Vec::with_capacity(PIECE_BYTES as usize);
+        match (&mut self.file).take(PIECE_BYTES).read_to_end(&mut piece) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(piece)),
+            Err(source) => Some(Err(StoreError::Local { path: self.path.clone(), source })),
+        }
+    }
+}
+
+/// Writes the pieces, which are made on a thread of their own, and closes the file. What fails is taken
+/// back.
+async fn fill(
+    mut writer: FileWriter,
+    pieces: impl Iterator<Item = Result<Vec<u8>, StoreError>> + Send + 'static,
+    progress: &ByteProgress,
+) -> Result<(), StoreError> {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(PIECES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        for piece in pieces {
+            let is_last = piece.is_err();
+            // A receiver that is gone has failed and says why itself.
+            if sender.blocking_send(piece).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    while let Some(piece) = receiver.recv().await {
+        let written = match piece {
+            Ok(piece) => {
+                let n_bytes = piece.len() as u64;
+                writer.write(Bytes::from(piece)).await.map(|()| n_bytes)
+            }
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(n_bytes) => progress.add(n_bytes),
+            Err(error) => {
+                // The first failure is what the caller must hear of; the lease ends by itself.
+                writer.abandon().await.ok();
+                return Err(error);
+            }
+        }
+    }
+    writer.close().await.map(drop)
 }
 
 /// Copies files and folders of the chunk store to the local `to`, or into it if it is a folder.
@@ -187,27 +347,21 @@ pub(crate) async fn get(store: &ChunkStore, from: &[StorePath], to: &Path) -> an
 
 async fn get_one(store: &ChunkStore, source: &StorePath, target: &Path) -> anyhow::Result<()> {
     let found = store.stat(source).await?;
-    if let FileKind::File { length, .. } = found.kind {
-        let progress = ByteProgress::new("get", length);
-        let copied = get_file(store, source, target, &progress).await;
-        progress.finish();
-        return copied;
-    }
-    let above = target.parent().filter(|above| !above.as_os_str().is_empty());
-    let unwritable = || format!("cannot write {}", target.display());
-    // Beside the target, so that the finished folder only has to be renamed.
-    let partial = tempfile::Builder::new()
-        .prefix(".howdah-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777))
-        .tempdir_in(above.unwrap_or(Path::new(".")))
-        .with_context(unwritable)?;
+    let unfinished = UnfinishedFolder::beside(target)?;
+    let whole = unfinished.path().join("whole");
     let mut tree = Tree::default();
-    scan_store(store, &found, partial.path(), &mut tree).await?;
+    if let FileKind::File { length, .. } = found.kind {
+        tree.bytes = length;
+        tree.files.push((source.clone(), whole.clone()));
+    } else {
+        tree.folders.push(whole.clone());
+        scan_store(store, &found, &whole, &mut tree).await?;
+    }
     let progress = ByteProgress::new("get", tree.bytes);
     let copied = get_tree(store, &tree, &progress).await;
     progress.finish();
     copied?;
-    fs::rename(partial.keep(), target).with_context(unwritable)
+    fs::rename(whole, target).with_context(|| format!("cannot write {}", target.display()))
 }
 
 async fn scan_store(
@@ -259,30 +413,14 @@ async fn get_file(
     Ok(())
 }
 
-/// Makes a new file of generated blocks, which are made on a thread of their own.
+/// Makes a new file of generated blocks.
 pub(crate) async fn put_blocks(
     store: &ChunkStore,
     path: &StorePath,
     blocks: impl Iterator<Item = Vec<u8>> + Send + 'static,
     progress: &ByteProgress,
-) -> anyhow::Result<()> {
-    const BLOCKS_AHEAD: usize = 8;
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(BLOCKS_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        for block in blocks {
-            // A receiver that is gone has failed and says why itself.
-            if sender.blocking_send(Bytes::from(block)).is_err() {
-                return;
-            }
-        }
-    });
+) -> Result<(), StoreError> {
     let options = CreateOptions { parents: true, ..CreateOptions::default() };
-    let mut writer = store.create(path, options).await?;
-    while let Some(block) = receiver.recv().await {
-        let n_bytes = block.len() as u64;
-        writer.write(block).await?;
-        progress.add(n_bytes);
-    }
-    writer.close().await?;
-    Ok(())
+    let writer = store.create(path, options).await?;
+    fill(writer, blocks.map(Ok), progress).await
 }

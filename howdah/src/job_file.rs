@@ -2,6 +2,7 @@
 //! `local` and `demo` call it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chunkstore_protocol::{PathError, StorePath};
@@ -29,7 +30,7 @@ pub(crate) enum JobFileError {
         file: PathBuf,
     },
     /// It is not YAML, or has unknown, missing or malformed keys.
-    #[error("{file}: {cause}")]
+    #[error("{file}: {}", net::schema_words(&cause.to_string()))]
     Yaml {
         /// The file.
         file: PathBuf,
@@ -37,7 +38,7 @@ pub(crate) enum JobFileError {
         cause: serde_yaml::Error,
     },
     /// It is not JSON, or has unknown, missing or malformed keys.
-    #[error("{file}: {cause}")]
+    #[error("{file}: {}", net::schema_words(&cause.to_string()))]
     Json {
         /// The file.
         file: PathBuf,
@@ -55,6 +56,44 @@ pub(crate) enum JobFileError {
     NoInput {
         /// The file.
         file: PathBuf,
+    },
+    /// It is none of the jobs that a cluster takes.
+    #[error("{file}: {cause}")]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// Which rule it breaks.
+        cause: Box<jobtracker::InvalidJob>,
+    },
+    /// The output of a local job exists.
+    #[error("{file}: the output {output} exists: remove it, or name another folder")]
+    OutputExists {
+        /// The file.
+        file: PathBuf,
+        /// The output.
+        output: String,
+    },
+    /// The output of a local job is an input, or lies within one, or would hold one.
+    #[error(
+        "{file}: output {output} overlaps input {input}: choose a folder outside of the inputs"
+    )]
+    OutputOverlapsInput {
+        /// The file.
+        file: PathBuf,
+        /// The output.
+        output: String,
+        /// The input.
+        input: String,
+    },
+    /// An input of a local job can't be read.
+    #[error("{file}: cannot read the input {input}: {cause}")]
+    Input {
+        /// The file.
+        file: PathBuf,
+        /// The input.
+        input: String,
+        /// What the system said.
+        cause: std::io::Error,
     },
     /// An input or output is no path of the chunk store.
     #[error("{file}: '{key}': {cause}")]
@@ -91,6 +130,25 @@ pub(crate) enum JobFileError {
         file: PathBuf,
         /// What is wrong with it.
         cause: mapreduce::BuiltinError,
+    },
+    /// The author's executable is not marked as one.
+    #[error("{file}: {executable} is not executable: if it is your program, run `chmod +x` on it")]
+    NotExecutable {
+        /// The file.
+        file: PathBuf,
+        /// The executable.
+        executable: PathBuf,
+    },
+    /// The author's executable is none.
+    #[error(
+        "{file}: {executable} is no program: it begins neither as an ELF executable nor with `#!`; name \
+         the executable that the build made"
+    )]
+    NoProgram {
+        /// The file.
+        file: PathBuf,
+        /// The executable.
+        executable: PathBuf,
     },
     /// The author's executable can't be read.
     #[error("{file}: cannot read the executable {executable}: {cause}")]
@@ -149,22 +207,49 @@ impl JobFile {
         self.spec.input.iter().map(|input| ("input", input)).chain(output)
     }
 
-    /// Checks that inputs and output are paths of the chunk store.
-    pub(crate) fn check_store_paths(&self) -> Result<(), JobFileError> {
+    /// Checks all that a cluster will check of the job as it is written.
+    pub(crate) fn check_for_cluster(&self) -> Result<(), JobFileError> {
         self.paths().try_for_each(|(key, path)| match path.parse::<StorePath>() {
             Ok(_) => Ok(()),
             Err(cause) => Err(JobFileError::StorePath { file: self.path.clone(), key, cause }),
-        })
+        })?;
+        let mut as_shipped = self.spec.clone();
+        if let Program::Native(native) = &mut as_shipped.program {
+            native.executable = "/program".to_owned();
+            native.sha256 = Some("0".repeat(64));
+        }
+        match jobtracker::validate(&as_shipped) {
+            Ok(_) => Ok(()),
+            Err(cause) => {
+                Err(JobFileError::Invalid { file: self.path.clone(), cause: Box::new(cause) })
+            }
+        }
     }
 
-    /// Checks that inputs and output are absolute local paths.
-    pub(crate) fn check_local_paths(&self) -> Result<(), JobFileError> {
-        self.paths().try_for_each(|(key, path)| match Path::new(path).is_absolute() {
-            true => Ok(()),
-            false => {
-                Err(JobFileError::Relative { file: self.path.clone(), key, path: path.clone() })
+    /// Checks that the job can be run on local files: inputs that are there, and an output that is not.
+    pub(crate) fn check_for_local(&self) -> Result<(), JobFileError> {
+        let file = || self.path.clone();
+        for (key, path) in self.paths() {
+            if !Path::new(path).is_absolute() {
+                return Err(JobFileError::Relative { file: file(), key, path: path.clone() });
             }
-        })
+        }
+        let output = &self.spec.output;
+        for input in &self.spec.input {
+            if let Err(cause) = fs::metadata(input) {
+                return Err(JobFileError::Input { file: file(), input: input.clone(), cause });
+            }
+            let (below, above) = (Path::new(output), Path::new(input));
+            if below.starts_with(above) || above.starts_with(below) {
+                let (output, input) = (output.clone(), input.clone());
+                return Err(JobFileError::OutputOverlapsInput { file: file(), output, input });
+            }
+        }
+        // A dangling link exists, too.
+        match fs::symlink_metadata(output) {
+            Ok(_) => Err(JobFileError::OutputExists { file: file(), output: output.clone() }),
+            Err(_) => Ok(()),
+        }
     }
 
     /// The path of the author's executable, if the program is native: relative to the job file.
@@ -180,11 +265,18 @@ impl JobFile {
     /// The bytes of the author's executable, if the program is native.
     pub(crate) fn read_executable(&self) -> Result<Option<Vec<u8>>, JobFileError> {
         let Some(executable) = self.executable() else { return Ok(None) };
-        fs::read(&executable).map(Some).map_err(|cause| JobFileError::Executable {
-            file: self.path.clone(),
-            executable,
-            cause,
-        })
+        let file = self.path.clone();
+        let read = fs::metadata(&executable).and_then(|found| Ok((found, fs::read(&executable)?)));
+        match read {
+            Err(cause) => Err(JobFileError::Executable { file, executable, cause }),
+            Ok((_, bytes)) if !bytes.starts_with(b"\x7fELF") && !bytes.starts_with(b"#!") => {
+                Err(JobFileError::NoProgram { file, executable })
+            }
+            Ok((found, _)) if found.permissions().mode() & 0o111 == 0 => {
+                Err(JobFileError::NotExecutable { file, executable })
+            }
+            Ok((_, bytes)) => Ok(Some(bytes)),
+        }
     }
 }
 
@@ -220,7 +312,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("job.yaml");
         fs::write(&path, text).unwrap();
-        let read = JobFile::read(&path).and_then(|job| job.check_store_paths().map(|()| job));
+        let read = JobFile::read(&path).and_then(|job| job.check_for_cluster().map(|()| job));
         read.map_err(|error| error.to_string())
     }
 
@@ -249,6 +341,15 @@ mod tests {
             (job(WORDCOUNT).replace("[/in]", "[]"), "'input' is empty"),
             (job(WORDCOUNT).replace("/out", "/out/../x"), "'output'"),
             (job(WORDCOUNT).replace("name: n\n", "name: ''\n"), "'name'"),
+            (job(&format!("max_attempts: 0\n{WORDCOUNT}")), "1 to 100"),
+            (job(WORDCOUNT).replace("/out", "/in/out"), "overlaps"),
+            (job(WORDCOUNT).replace("[/in]", "[/out/in]"), "overlaps"),
+            (job(WORDCOUNT).replace("/out", "/.howdah/out"), "/.howdah"),
+            (job(WORDCOUNT).replace("name: n\n", "name: [n]\n"), "a string"),
+            (job("program: 7\n"), "an object"),
+            (job("program: {builtin: wordcount}\n"), "an object"),
+            (job(&format!("reduces: many\n{WORDCOUNT}")), "a whole number"),
+            ("7".to_owned(), "an object"),
             ("{\"name\": 1}".to_owned(), "line 1 column"),
         ];
         for (text, expected) in table {
@@ -266,7 +367,18 @@ mod tests {
         let job = JobFile::read(&path).unwrap();
         let missing = job.read_executable().unwrap_err().to_string();
         assert!(missing.contains("prog") && missing.contains("job.yaml"), "{missing}");
-        fs::write(folder.path().join("prog"), "bytes").unwrap();
-        assert_eq!(job.read_executable().unwrap().unwrap(), b"bytes");
+        let program = folder.path().join("prog");
+        for (bytes, mode, said) in [
+            ("bytes", 0o755, "no program"),
+            ("", 0o755, "no program"),
+            ("#!/bin/sh", 0o644, "chmod"),
+        ] {
+            fs::write(&program, bytes).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+            let refused = job.read_executable().unwrap_err().to_string();
+            assert!(refused.contains(said) && refused.contains("prog"), "{refused}");
+        }
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(job.read_executable().unwrap().unwrap(), b"#!/bin/sh");
     }
 }

@@ -1,5 +1,5 @@
-//! Local files that appear whole or not at all: written under a temporary name in the same folder, then
-//! renamed. `gen`, `fs get` and `demo --output` call it.
+//! Local files and folders that appear whole or not at all: made under a temporary name in the same
+//! folder, then renamed. `gen`, `fs get` and `demo --output` call it.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 const BUFFER_BYTES: usize = 1 << 20;
+/// Tries to remove a folder in which other threads made something when it was taken from them.
+const REMOVALS: usize = 8;
 
 /// Why a local path can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +43,15 @@ enum Out {
     Direct(File),
 }
 
+/// Whether a pipe or a device stands at `path`: it is written to, not replaced.
+pub(crate) fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 impl LocalFile {
     /// A file that replaces what stands at `path`; a pipe or device there is written to.
     pub(crate) fn replace(path: &Path) -> Result<Self, LocalFileError> {
-        let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-        let out = if special {
+        let out = if is_special(path) {
             fs::OpenOptions::new().write(true).open(path).map(Out::Direct)
         } else {
             temporary_beside(path)
@@ -61,6 +67,43 @@ impl LocalFile {
             Out::Direct(_) => Ok(()),
             Out::Temporary(file) => {
                 file.persist(self.target).map(drop).map_err(|error| error.error)
+            }
+        }
+    }
+}
+
+/// A folder for what is not yet whole, on the same disk as its target. Dropping it removes it with all
+/// that is in it, also while other threads still write there.
+pub(crate) struct UnfinishedFolder {
+    path: PathBuf,
+}
+
+impl UnfinishedFolder {
+    /// Makes one beside `target`.
+    pub(crate) fn beside(target: &Path) -> Result<Self, LocalFileError> {
+        let path = target.with_file_name(format!(".howdah-{}", net::random_hex(6)));
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(Self { path }),
+            Err(cause) => Err(LocalFileError::Unwritable { path: target.to_owned(), cause }),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for UnfinishedFolder {
+    fn drop(&mut self) {
+        // Under its new name nobody finds it any more to make something in it: it can be emptied.
+        let doomed = self.path.with_extension("removed");
+        let there = if fs::rename(&self.path, &doomed).is_ok() { &doomed } else { &self.path };
+        for _ in 0..REMOVALS {
+            match fs::remove_dir_all(there) {
+                // What was on its way in came in.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => return,
             }
         }
     }

@@ -12,6 +12,7 @@ mod local_file;
 mod progress;
 mod say;
 mod session;
+mod signals;
 mod submit;
 mod supervise;
 

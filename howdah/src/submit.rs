@@ -9,19 +9,25 @@ use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
 use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
 
-use crate::exit::OrEarly;
+use crate::exit::{Interrupted, OrEarly};
 use crate::job_file::JobFile;
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
 use crate::session::Session;
+use crate::signals::Termination;
 
 /// Folder of the executables, each named by its SHA-256.
 const PROGRAMS: &str = "/.howdah/programs";
 /// Time between two looks at a job.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Submits a checked job; a native program's executable is put into the chunk store first.
-pub(crate) async fn submit(session: &Session, job: &JobFile) -> anyhow::Result<JobAccepted> {
+/// Submits a checked job; a native program's executable is put into the chunk store first. `end` ends it
+/// before its answer.
+pub(crate) async fn submit(
+    session: &Session,
+    job: &JobFile,
+    end: &mut Termination,
+) -> anyhow::Result<JobAccepted> {
     let mut spec: JobSpec = job.spec.clone();
     if let Some(executable) = job.read_executable().or_early()?
         && let Program::Native(native) = &mut spec.program
@@ -30,11 +36,13 @@ pub(crate) async fn submit(session: &Session, job: &JobFile) -> anyhow::Result<J
         session.jobs().is_there().await?;
         let sha256 = sha256_of(&executable);
         let store = session.store().await?;
-        let path = put_program(&store, &sha256, executable).await;
+        let path = put_program(&store, &sha256, executable, end).await;
         native.executable = path.context("shipping the executable")?.to_string();
         native.sha256 = Some(sha256);
     }
-    Ok(session.jobs().submit(&spec).await?)
+    let accepted = end.or_soon(session.jobs().submit(&spec)).await;
+    let remains = "the job may have been submitted: `howdah job list` tells".to_owned();
+    Ok(accepted.map_err(|by| Interrupted { by, remains })??)
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
@@ -47,7 +55,8 @@ async fn put_program(
     store: &ChunkStore,
     sha256: &str,
     executable: Vec<u8>,
-) -> Result<StorePath, StoreError> {
+    end: &mut Termination,
+) -> anyhow::Result<StorePath> {
     let folder: StorePath = PROGRAMS.parse().expect("the constant is a path");
     let below = |name: &str| folder.join(name).expect("digests are parts of paths");
     let path = below(sha256);
@@ -56,14 +65,22 @@ async fn put_program(
     }
     let beside = below(&format!("{sha256}.{}", net::random_hex(8)));
     let options = CreateOptions { parents: true, ..CreateOptions::default() };
-    store.write_all(&beside, Bytes::from(executable), options).await?;
+    match end.or(store.write_all(&beside, Bytes::from(executable), options)).await {
+        Ok(written) => written.map(drop)?,
+        Err(by) => {
+            // Best effort: an open file disappears with its lease.
+            store.delete(&beside, false).await.ok();
+            let remains = "nothing was submitted".to_owned();
+            return Err(Interrupted { by, remains }.into());
+        }
+    }
     match store.rename(&beside, &path).await {
         Ok(()) => Ok(path),
         Err(StoreError::AlreadyExists { .. }) => {
             store.delete(&beside, false).await?;
             Ok(path)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tests::cluster::PATIENCE;
@@ -168,6 +169,7 @@ fn a_job_that_fails_says_why_and_publishes_nothing() {
     // An executable that is none: every attempt fails.
     let program = dev.scratch().join("program");
     fs::write(&program, "#!/bin/sh\necho it is broken >&2\nexit 7\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let text = job("max_attempts: 2\n", "{native: {executable: program}}");
     let file = dev.job_file("job.yaml", &text);
     let failed = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["FAILED"]);

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tests::cluster::PATIENCE;
 use tests::command::{Finished, finish, howdah, run};
-use tests::{Dev, DevOptions, http};
+use tests::{Dev, DevOptions, http, wait};
 
 fn started(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
@@ -14,9 +16,34 @@ fn started(command: &mut Command) -> Child {
 
 /// Sends Ctrl-C and waits for the end; what was read of its output before is not in the result.
 fn interrupted(child: Child) -> Finished {
+    ended_by(child, Signal::INT)
+}
+
+fn ended_by(child: Child, signal: Signal) -> Finished {
     let pid = Pid::from_raw(child.id().cast_signed()).expect("a pid is positive");
-    kill_process(pid, Signal::INT).expect("it still runs");
+    kill_process(pid, signal).expect("it still runs");
     child.wait_with_output().expect("its output can be read").into()
+}
+
+/// Entries of a folder, those with a dot too.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+    let mut names: Vec<_> = entries.map(|e| name(e).to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Waits until the command has begun to make something in `folder`, where `kept` names are anyhow.
+fn await_more_than(folder: &Path, kept: usize) {
+    wait::until("it makes something", PATIENCE, || (names_in(folder).len() > kept).then_some(()));
+}
+
+/// An executable file with this script.
+fn script(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Reads lines until one begins with `wanted`; panics at the end of the stream.
@@ -39,8 +66,7 @@ fn read_until(stream: &mut impl Read, wanted: &str) -> String {
 fn ctrl_c_while_waiting_leaves_the_job_and_says_its_id() {
     let dev = Dev::start(&DevOptions::trackers(1));
     dev.put_text("a\n", "/in/a.txt");
-    let program = dev.scratch().join("sleeps");
-    fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    script(&dev.scratch().join("sleeps"), "#!/bin/sh\nexec sleep 1000\n");
     let file = dev.job_file(
         "job.yaml",
         "name: long\ninput: [/in]\noutput: /out\nprogram: {native: {executable: sleeps}}\n",
@@ -90,6 +116,109 @@ fn an_interrupted_demo_leaves_nothing_behind() {
         read_until(demo.stderr.as_mut().unwrap(), line);
         let _ = interrupted(demo).refused(130, &["nothing"]);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "{line}");
+    }
+}
+
+#[test]
+fn an_interrupted_gen_leaves_no_file() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut make = howdah();
+        make.args(["gen", "tera", "--size", "10000000000"]).arg(scratch.path().join("big"));
+        let making = started(&mut make);
+        await_more_than(scratch.path(), 0);
+        let _ = ended_by(making, signal).refused(code, &["no file"]);
+        assert_eq!(names_in(scratch.path()), [""; 0]);
+    }
+}
+
+#[test]
+fn gen_replaces_a_file_only_by_force() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("precious");
+    fs::write(&file, "work of years").unwrap();
+    let made = |force: &[&str]| {
+        finish(howdah().args(["gen", "tera", "--size", "200"]).args(force).arg(&file))
+    };
+    let _ = made(&[]).refused(2, &["precious", "exists", "--force"]);
+    assert_eq!(fs::read(&file).unwrap(), b"work of years");
+    let _ = made(&["--force"]).success();
+    assert_eq!(fs::read(&file).unwrap().len(), 200);
+}
+
+#[test]
+fn a_local_job_that_is_interrupted_or_crashes_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("work");
+    fs::create_dir(&folder).unwrap();
+    let input = scratch.path().join("in.txt");
+    tests::books::generate(&input, "64MiB", 1);
+    let job = |program: &str| {
+        let file = scratch.path().join("job.yaml");
+        let (input, output) = (input.display(), folder.join("new/out"));
+        let output = output.display();
+        let text = format!("name: n\ninput: ['{input}']\noutput: '{output}'\nprogram: {program}\n");
+        fs::write(&file, text).unwrap();
+        let mut local = howdah();
+        local.arg("local").arg(file);
+        local
+    };
+    let sorting = started(&mut job("{builtin: {name: sort}}"));
+    await_more_than(&folder, 0);
+    let _ = interrupted(sorting).refused(130, &["nothing is left"]);
+    assert_eq!(names_in(&folder), [""; 0]);
+
+    // As a program does that dies in the middle: what it made of its stage stays.
+    let stage = folder.join("new/.out.howdah-$$-0/work");
+    let dies = format!("#!/bin/sh\nmkdir -p '{}'\n", stage.display()).replace("$$", "'$$'");
+    let crashing = scratch.path().join("crashes");
+    let native = format!("{{native: {{executable: '{}'}}}}", crashing.display());
+    for (ending, said) in [
+        ("kill -ABRT $$", &["crashed", "ABRT"][..]),
+        ("exit 101", &["crashed", "101"]),
+        ("exit 0", &["linked with", "mapreduce::main"]),
+    ] {
+        script(&crashing, &format!("{dies}{ending}\n"));
+        let _ = finish(&mut job(&native)).refused(1, said);
+        assert_eq!(names_in(&folder), [""; 0], "{ending}");
+    }
+    script(&crashing, &format!("{dies}sleep 1000\n"));
+    let sleeping = started(&mut job(&native));
+    await_more_than(&folder, 0);
+    let _ = ended_by(sleeping, Signal::TERM).refused(143, &["nothing is left"]);
+    assert_eq!(names_in(&folder), [""; 0]);
+}
+
+#[test]
+fn an_interrupted_put_frees_the_name_and_an_interrupted_get_leaves_nothing() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let tree = dev.scratch().join("tree");
+    fs::create_dir_all(tree.join("below")).unwrap();
+    let big = tree.join("big");
+    fs::File::create(&big).unwrap().set_len(10 << 30).unwrap();
+    fs::write(tree.join("below/small"), "a").unwrap();
+    let before = dev.run(&["fs", "ls", "/"]).success().text();
+    for (source, target, open) in
+        [(&big, "/new/file", "/new/file"), (&tree, "/new/tree", "/new/tree/big")]
+    {
+        let mut put = dev.client(&["fs", "put"]);
+        let putting = started(put.arg(source).arg(target));
+        let stat = || dev.run(&["fs", "stat", open]);
+        wait::until("the file is open", PATIENCE, || (stat().code == Some(0)).then_some(()));
+        let _ = interrupted(putting).refused(130, &[target, "nothing is left"]);
+        assert_eq!(dev.run(&["fs", "ls", "/"]).success().text(), before);
+        dev.put(&tree.join("below"), target);
+        let _ = dev.run(&["fs", "rm", "-r", "/new"]).success();
+    }
+    let got = dev.scratch().join("got");
+    fs::create_dir(&got).unwrap();
+    fs::File::options().write(true).open(&big).unwrap().set_len(1 << 30).unwrap();
+    dev.put(&tree, "/tree");
+    for source in ["/tree", "/tree/big"] {
+        let getting = started(dev.client(&["fs", "get", source]).arg(got.join("target")));
+        await_more_than(&got, 0);
+        let _ = interrupted(getting).refused(130, &["interrupted"]);
+        assert_eq!(names_in(&got), [""; 0], "{source}");
     }
 }
 

@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::overrides::Overrides;
 use super::runtime;
-use crate::supervise::{Cluster, ClusterOptions, termination};
+use crate::signals::termination;
+use crate::supervise::{Cluster, ClusterOptions};
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
     };
     runtime::on_this_thread(async {
         let mut end = termination()?;
-        let Some(mut cluster) = Cluster::start(&args.dir, &options, &mut end).await? else {
+        let Ok(mut cluster) = Cluster::start(&args.dir, &options, &mut end).await? else {
             return Ok(());
         };
         let told = tell_ready();

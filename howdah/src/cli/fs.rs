@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::{Format, Global, print_json, runtime};
 use crate::copy;
-use crate::exit::{OrEarly, early};
+use crate::exit::{Interrupted, OrEarly, early};
 use crate::say::quiet_if_closed;
 use crate::session::Session;
+use crate::signals::termination;
 
 /// Entries of one folder that `ls` prints at most.
 const ENTRIES_MAX: usize = 10_000_000;
@@ -147,8 +148,12 @@ impl Copy {
 
     async fn run(self, store: &ChunkStore) -> anyhow::Result<()> {
         match self {
-            Self::Put { from, to } => copy::put(store, &from, &to).await,
-            Self::Get { from, to } => copy::get(store, &from, &to).await,
+            Self::Put { from, to } => copy::put(store, &from, &to, &mut termination()?).await,
+            Self::Get { from, to } => {
+                let got = termination()?.or(copy::get(store, &from, &to)).await;
+                let remains = "what is not whole is not left behind".to_owned();
+                got.map_err(|by| Interrupted { by, remains })?
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::jobs::Jobs;
 use crate::progress::JobProgress;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
+use crate::signals::{Termination, termination};
 use crate::submit;
 
 /// Arguments of `job`.
@@ -78,7 +79,7 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             Action::Wait { id } => {
                 // A JobTracker that goes away is waited for; one that is not there is not.
                 jobs.status(id).await?;
-                wait_for(&jobs, id).await
+                wait_for(&jobs, id, &mut termination()?).await
             }
             Action::Kill { id } => {
                 jobs.kill(id).await?;
@@ -93,8 +94,9 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
 
 async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> anyhow::Result<()> {
     let job = JobFile::read(file).or_early()?;
-    job.check_store_paths().or_early()?;
-    let accepted = submit::submit(session, &job).await?;
+    job.check_for_cluster().or_early()?;
+    let mut end = termination()?;
+    let accepted = submit::submit(session, &job, &mut end).await?;
     match format {
         Format::Text => {
             let mut out = std::io::stdout().lock();
@@ -102,19 +104,20 @@ async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> a
         }
         Format::Json => print_json(&accepted)?,
     }
-    if wait { wait_for(&session.jobs(), accepted.id).await } else { Ok(()) }
+    if wait { wait_for(&session.jobs(), accepted.id, &mut end).await } else { Ok(()) }
 }
 
 /// Waits for a job's end; it must have succeeded.
-async fn wait_for(jobs: &Jobs, id: JobId) -> anyhow::Result<()> {
+async fn wait_for(jobs: &Jobs, id: JobId, end: &mut Termination) -> anyhow::Result<()> {
     let mut progress = JobProgress::new();
-    let ended = tokio::select! {
-        ended = submit::await_end(jobs, id, &mut progress) => ended?,
-        _ = tokio::signal::ctrl_c() => {
-            let goes_on = format!("{id} goes on: `howdah job wait {id}` waits for it again, `howdah job kill {id}` ends it");
-            return Err(Interrupted { goes_on }.into());
+    let ended = end.or(submit::await_end(jobs, id, &mut progress)).await;
+    let ended = ended.map_err(|by| {
+        let again = format!("`howdah job wait {id}` waits for it again");
+        Interrupted {
+            by,
+            remains: format!("{id} goes on: {again}, `howdah job kill {id}` ends it"),
         }
-    };
+    })??;
     crate::say::say!("{id} {}{}", ended.state.as_str(), duration_of(&ended));
     submit::must_have_succeeded(&ended)
 }

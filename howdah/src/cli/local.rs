@@ -1,18 +1,28 @@
-//! `howdah local`: a job on local files, without daemons. A builtin program runs in this process, a
-//! native one in its own.
+//! `howdah local`: a job on local files, without daemons. It runs in a process of its own, a builtin
+//! program as `howdah task`, so that nothing of it is left when it crashes or is interrupted.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use config::Config;
-use mapreduce_protocol::{JobCounters, LOCAL_ARGUMENT, LocalJob, LocalResult, Program};
+use mapreduce_protocol::{JobCounters, LOCAL_ARGUMENT, LocalJob, LocalResult};
+use rustix::process::{Pid, Signal};
 use tasktracker::TasktrackerSettings;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 
-use super::{Format, Global, print_json};
-use crate::exit::{OrEarly, early};
+use super::task::JOB_ON_STDIN;
+use super::{Format, Global, print_json, runtime};
+use crate::exit::{Interrupted, OrEarly, early};
 use crate::job_file::JobFile;
+use crate::signals::termination;
+use crate::supervise::end_with_this_process;
+
+/// The exit status of a Rust program whose main thread panicked.
+const PANICKED: i32 = 101;
 
 /// Arguments of `local`.
 #[derive(Debug, Args)]
@@ -28,15 +38,9 @@ pub(crate) struct LocalArgs {
 pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let config = global.client_config()?;
     let job = JobFile::read(&args.file).or_early()?;
-    job.check_local_paths().or_early()?;
+    job.check_for_local().or_early()?;
     let local = local_job(&job, args.sequential, &config);
-    let result = match &job.spec.program {
-        Program::Builtin(builtin) => {
-            let program = mapreduce::builtin(&builtin.name, &builtin.args).or_early()?;
-            mapreduce::run_local(&program, &local)
-        }
-        Program::Native(_) => run_executable(&job, &local)?,
-    };
+    let result = runtime::on_this_thread(run_apart(&job, &local))?;
     match result.outcome {
         Err(failure) => Err(anyhow!("{}: {}", job.spec.name, failure.message)),
         Ok(counters) => {
@@ -60,37 +64,83 @@ fn local_job(job: &JobFile, sequential: bool, config: &Config) -> LocalJob {
     }
 }
 
-/// Runs the author's executable, which holds the job and the local runner.
-fn run_executable(job: &JobFile, local: &LocalJob) -> anyhow::Result<LocalResult> {
+/// The process that runs the job: user code may end it in the middle, and so may Ctrl-C.
+fn runner(job: &JobFile, encoded: &str) -> anyhow::Result<Command> {
     job.read_executable().or_early()?;
-    let executable = job.executable().context("a native program has an executable")?;
+    let Some(executable) = job.executable() else {
+        let own = std::env::current_exe().context("cannot find this binary")?;
+        let mut command = Command::new(own);
+        command.arg("task").arg(format!("{LOCAL_ARGUMENT}{JOB_ON_STDIN}"));
+        command.stdin(Stdio::piped());
+        return Ok(command);
+    };
     // Command looks names without a slash up in PATH; this is a file.
-    let executable = executable.canonicalize().or_early()?;
-    let argument = serde_json::to_string(local).context("cannot encode the job")?;
-    let ran = Command::new(&executable)
-        .arg(format!("{LOCAL_ARGUMENT}{argument}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output();
-    let ran =
-        ran.map_err(|error| early(anyhow!("cannot run {}: {error}", executable.display())))?;
-    read_result(&executable, &ran.stdout).with_context(|| format!("it ended with {}", ran.status))
+    let mut command = Command::new(executable.canonicalize().or_early()?);
+    command.arg(format!("{LOCAL_ARGUMENT}{encoded}")).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Runs it to its end; nothing unfinished is left, however it ends.
+async fn run_apart(job: &JobFile, local: &LocalJob) -> anyhow::Result<LocalResult> {
+    let encoded = serde_json::to_string(local).context("cannot encode the job")?;
+    let mut command = runner(job, &encoded)?;
+    // A group of its own: Ctrl-C reaches this process alone, which ends the other and what that started.
+    command.stdout(Stdio::piped()).stderr(Stdio::inherit()).process_group(0);
+    end_with_this_process(&mut command);
+    let program = Path::new(command.as_std().get_program()).to_owned();
+    let mut end = termination()?;
+    let traces = mapreduce::LocalTraces::before(Path::new(&job.spec.output));
+    let child = command.spawn();
+    let mut child =
+        child.map_err(|error| early(anyhow!("cannot run {}: {error}", program.display())))?;
+    let pid = child.id().context("a child that was just started has no process id")?;
+    let ended = end.or(exchange(&mut child, encoded)).await;
+    if ended.is_err() {
+        if let Some(group) = Pid::from_raw(pid.cast_signed()) {
+            // It may have ended in between.
+            rustix::process::kill_process_group(group, Signal::KILL).ok();
+        }
+        child.wait().await.context("cannot wait for the job's process")?;
+    }
+    traces.remove(pid);
+    let remains = "nothing is left behind".to_owned();
+    let (status, stdout) = ended.map_err(|by| Interrupted { by, remains })??;
+    read_result(&program, status, &stdout)
+}
+
+async fn exchange(child: &mut Child, job: String) -> anyhow::Result<(ExitStatus, Vec<u8>)> {
+    if let Some(mut stdin) = child.stdin.take() {
+        // A process that ends before it has read the job says why itself.
+        stdin.write_all(job.as_bytes()).await.ok();
+    }
+    let mut said = Vec::new();
+    if let Some(stdout) = &mut child.stdout {
+        stdout.read_to_end(&mut said).await.context("cannot read what the job says")?;
+    }
+    Ok((child.wait().await.context("cannot wait for the job's process")?, said))
 }
 
 /// The result is the last line: the author's code may have printed lines of its own.
-fn read_result(executable: &Path, stdout: &[u8]) -> anyhow::Result<LocalResult> {
+fn read_result(program: &Path, status: ExitStatus, stdout: &[u8]) -> anyhow::Result<LocalResult> {
     let text = String::from_utf8_lossy(stdout);
     let (printed, last) = match text.trim_end().rsplit_once('\n') {
         Some((printed, last)) => (Some(printed), last),
         None => (None, text.trim_end()),
     };
     if let Some(printed) = printed {
-        crate::say::tell!("{printed}");
+        crate::say::say!("{printed}");
     }
-    serde_json::from_str(last).map_err(|_| {
-        anyhow!(
-            "{} gave no result: is it linked with `mapreduce` and does its main call mapreduce::main?",
-            executable.display()
-        )
-    })
+    serde_json::from_str(last).map_err(|_| no_result(program, status))
+}
+
+fn no_result(program: &Path, status: ExitStatus) -> anyhow::Error {
+    let program = program.display();
+    let crashed = status.signal().is_some() || status.code() == Some(PANICKED);
+    if crashed {
+        return anyhow!("{program} crashed ({status}); what it said last is above");
+    }
+    anyhow!(
+        "{program} ended with {status} and without a result: is it linked with the `mapreduce` crate, and \
+         does its main return `mapreduce::main(…)`?"
+    )
 }

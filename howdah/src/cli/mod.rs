@@ -87,7 +87,7 @@ enum Command {
 /// Runs what was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command {
-        Command::Task(args) => return Ok(task::run(&args)),
+        Command::Task(args) => return task::run(&args),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Dev(args) => dev::run(&args),
         Command::Chunkmaster(args) => daemon::chunkmaster(&args, &cli.global),

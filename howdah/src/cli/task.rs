@@ -1,26 +1,55 @@
-//! `howdah task`: one attempt of a builtin program, as a TaskTracker's child. Not for people.
+//! `howdah task`: a builtin program as a child: one attempt for a TaskTracker, or a whole job on local
+//! files for `howdah local`. Not for people.
 
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
-use mapreduce_protocol::{Failure, FailureKind, Program};
+use mapreduce::Job;
+use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Program};
 
-/// Arguments of `task`; see `mapreduce_protocol::CHANNEL_ARGUMENT`.
+/// The one value of `--howdah-local-job` here: standard input, which has no length limit as arguments do.
+pub(super) const JOB_ON_STDIN: &str = "-";
+
+/// Arguments of `task`; see `mapreduce_protocol::CHANNEL_ARGUMENT` and `LOCAL_ARGUMENT`.
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
     /// The channel to the TaskTracker
-    #[arg(long = "howdah-task-channel", value_name = "FD")]
-    channel: RawFd,
+    #[arg(long = "howdah-task-channel", value_name = "FD", required_unless_present = "local_job")]
+    channel: Option<RawFd>,
+    /// A job on local files, as JSON on standard input
+    #[arg(long = "howdah-local-job", value_name = "-", value_parser = [JOB_ON_STDIN])]
+    local_job: Option<String>,
 }
 
-/// Runs the attempt that the TaskTracker describes.
-pub(crate) fn run(args: &TaskArgs) -> ExitCode {
-    mapreduce::task_main(args.channel, |description| match &description.job.program {
+/// Runs the attempt that the TaskTracker describes, or the job that standard input does.
+pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
+    match args.channel {
+        Some(channel) => {
+            Ok(mapreduce::task_main(channel, |description| job_of(&description.job.program)))
+        }
+        None => run_local(),
+    }
+}
+
+fn run_local() -> anyhow::Result<ExitCode> {
+    let local: LocalJob =
+        serde_json::from_reader(std::io::stdin().lock()).context("standard input is no job")?;
+    let result = match job_of(&local.spec.program) {
+        Ok(job) => mapreduce::run_local(&job, &local),
+        Err(failure) => LocalResult { outcome: Err(failure) },
+    };
+    crate::say::tell!("{}", serde_json::to_string(&result).context("cannot encode the result")?);
+    Ok(if result.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn job_of(program: &Program) -> Result<Job, Failure> {
+    match program {
         Program::Builtin(builtin) => mapreduce::builtin(&builtin.name, &builtin.args)
             .map_err(|error| bad_job(error.to_string())),
         Program::Native(_) => Err(bad_job("a native program brings its own executable".to_owned())),
-    })
+    }
 }
 
 fn bad_job(message: String) -> Failure {

@@ -69,7 +69,7 @@ pub(super) fn spawn(layout: &Layout, seat: Seat, init: bool) -> anyhow::Result<S
 }
 
 /// Makes the child end when the thread that spawns it, the main one, ends, however that happens.
-fn end_with_this_process(command: &mut Command) {
+pub(crate) fn end_with_this_process(command: &mut Command) {
     let supervisor = rustix::process::getpid();
     let in_child = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -14,9 +14,9 @@ use rustix::fs::FlockOperation;
 use super::children::{self, Supervised};
 use super::layout::Layout;
 use super::settings::{self, Prepared};
-use super::signals::Termination;
 use crate::daemons::DaemonName;
 use crate::exit::OrEarly;
+use crate::signals::{Caught, Termination};
 
 /// Time for all daemons to be ready.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -51,8 +51,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts everything in `dir` (made if missing) and returns when all daemons are ready; `None` if
-    /// the end is asked for before.
+    /// Starts everything in `dir` (made if missing) and returns when all daemons are ready, or the signal
+    /// that asks for the end before.
     ///
     /// # Errors
     /// When the folder is in use, a port is taken, or a daemon does not come up.
@@ -62,7 +62,7 @@ impl Cluster {
         dir: &Path,
         options: &ClusterOptions,
         end: &mut Termination,
-    ) -> anyhow::Result<Option<Self>> {
+    ) -> anyhow::Result<Result<Self, Caught>> {
         let layout = open_folder(dir)?;
         let lock = lock(&layout).or_early()?;
         mint_secret(&layout)?;
@@ -70,11 +70,13 @@ impl Cluster {
             settings::prepare(&layout, options.trackers, &options.overrides)?;
         let mut cluster = Self { config, layout, daemons: Vec::new(), _lock: lock };
         let started = end.or(cluster.start_all(seats)).await;
-        if let Some(Ok(())) = started {
-            return Ok(Some(cluster));
+        if !matches!(started, Ok(Ok(()))) {
+            cluster.stop().await;
         }
-        cluster.stop().await;
-        started.transpose().map(|_| None)
+        match started {
+            Ok(started) => started.map(|()| Ok(cluster)),
+            Err(caught) => Ok(Err(caught)),
+        }
     }
 
     async fn start_all(&mut self, seats: Vec<settings::Seat>) -> anyhow::Result<()> {

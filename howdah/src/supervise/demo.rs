@@ -14,7 +14,7 @@ use mapreduce_protocol::{Builtin, JobSpec, JobStatus, Program};
 
 use super::report::Report;
 use super::top_words::top_words;
-use super::{Cluster, ClusterOptions, termination};
+use super::{Cluster, ClusterOptions};
 use crate::cli::Format;
 use crate::copy;
 use crate::exit::{Interrupted, OrEarly, early};
@@ -22,6 +22,7 @@ use crate::generate::ZipfText;
 use crate::local_file::LocalFileError;
 use crate::progress::{ByteProgress, JobProgress};
 use crate::session::Session;
+use crate::signals::{Caught, termination};
 use crate::submit;
 
 const INPUT: &str = "/in";
@@ -75,15 +76,16 @@ impl Demo {
         {
             return Err(early(LocalFileError::Exists { path: output.clone() }));
         }
+        let mut end = termination()?;
         let folder = tempfile::Builder::new().prefix("howdah-demo-").tempdir();
         let folder = folder.context("cannot make a temporary folder")?;
-        let mut end = termination()?;
         let options =
             ClusterOptions { trackers: Some(self.trackers), overrides: self.overrides.clone() };
         crate::say::say!("starting {} TaskTrackers and chunkservers", self.trackers);
         let started = Cluster::start(folder.path(), &options, &mut end).await?;
-        let mut cluster = started.ok_or_else(interrupted)?;
-        let shown = end.or(self.show(&cluster, input)).await.unwrap_or_else(|| Err(interrupted()));
+        let mut cluster = started.map_err(interrupted)?;
+        let shown = end.or(self.show(&cluster, input)).await;
+        let shown = shown.unwrap_or_else(|caught| Err(interrupted(caught)));
         if shown.is_ok() && self.keep {
             print_urls(&cluster);
             end.await_signal().await;
@@ -156,8 +158,9 @@ impl Demo {
     }
 }
 
-fn interrupted() -> anyhow::Error {
-    Interrupted { goes_on: "the demo is stopped and leaves nothing behind".to_owned() }.into()
+fn interrupted(by: Caught) -> anyhow::Error {
+    let remains = "the demo is stopped and leaves nothing behind".to_owned();
+    Interrupted { by, remains }.into()
 }
 
 fn files_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {

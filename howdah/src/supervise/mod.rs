@@ -8,8 +8,7 @@ mod layout;
 mod ports;
 mod report;
 mod settings;
-mod signals;
 mod top_words;
 
+pub(crate) use children::end_with_this_process;
 pub(crate) use cluster::{Cluster, ClusterOptions};
-pub(crate) use signals::termination;
