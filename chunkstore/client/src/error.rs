@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use chunkstore_core::writer::{GaveUp, ServerFailure};
+use chunkstore_core::writer::{GaveUp, ServerFailure, show};
 use chunkstore_protocol::{ChunkId, ProblemKind, StorePath};
 use net::{CallError, Problem};
 
@@ -82,8 +82,9 @@ pub enum StoreError {
     },
     /// No replica of a chunk could be read.
     #[error(
-        "the file {path} can't be read at byte {offset}: chunk {chunk} has no readable replica ({})",
-        show(.failures)
+        "the file {path} can't be read at byte {offset}: chunk {chunk} has no readable replica ({}); {}",
+        show(.failures, "no live chunkserver holds one"),
+        unreadable_remedy(.failures)
     )]
     Unreadable {
         /// The file.
@@ -153,11 +154,11 @@ pub enum StoreError {
     },
 }
 
-fn show(failures: &[ServerFailure]) -> String {
-    if failures.is_empty() {
-        return "no live chunkserver holds one: start the chunkservers that do".to_owned();
+fn unreadable_remedy(failures: &[ServerFailure]) -> &'static str {
+    match failures {
+        [] => "start the chunkservers that do",
+        _ => "look after these chunkservers (their logs say more), or write the file again",
     }
-    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl StoreError {
@@ -177,7 +178,9 @@ impl StoreError {
             Some(ProblemKind::FolderNotEmpty) => Self::FolderNotEmpty { path, problem },
             Some(ProblemKind::StillOpen) => Self::StillOpen { path, problem },
             Some(ProblemKind::LeaseLost) => Self::LeaseLost { path },
-            Some(ProblemKind::NoServers) => Self::NoServers { path, problem },
+            Some(ProblemKind::NoServers | ProblemKind::Starting) => {
+                Self::NoServers { path, problem }
+            }
             Some(ProblemKind::Forbidden) => Self::Forbidden { path, problem },
             Some(ProblemKind::OutOfSpace) => Self::OutOfSpace { path, problem },
             _ => Self::Refused { path, problem },
@@ -200,6 +203,11 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+/// Whether the master expects servers to register yet.
+pub(crate) fn is_starting(problem: &Problem) -> bool {
+    problem_kind(problem) == Some(ProblemKind::Starting)
 }
 
 /// The chunk store's name for a problem; `None` for one that this version does not know.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use chunkstore_core::writer::ServerFailure;
+use chunkstore_core::writer::{Failures, ServerFailure};
 use chunkstore_protocol::{ChunkLocation, ServerAddress, StorePath};
 use clock::Stopwatch;
 use net::Backoff;
@@ -15,8 +15,6 @@ use crate::{ChunkStore, StoreError};
 
 /// Bytes of a file whose chunks are located by one call.
 const LOCATE_BYTES: u64 = 256 << 20;
-/// Failures kept for the error message.
-const FAILURES_MAX: usize = 16;
 
 /// An open file. Files never change, so a reader sees one file however long it takes; the bytes returned
 /// are verified, each by its block's checksum.
@@ -47,7 +45,7 @@ struct Trouble {
     n_rounds: u32,
     /// Replicas of the current chunk that were not tried in this round.
     untried: Vec<ServerAddress>,
-    failures: Vec<ServerFailure>,
+    failures: Failures,
 }
 
 impl FileReader {
@@ -186,9 +184,7 @@ impl FileReader {
         };
         let trouble = self.trouble.get_or_insert_with(|| Trouble::new(untried));
         trouble.untried.retain(|other| other.host != server.host);
-        trouble.failures.push(ServerFailure { host: server.host.clone(), reason });
-        let surplus = trouble.failures.len().saturating_sub(FAILURES_MAX);
-        trouble.failures.drain(..surplus);
+        trouble.failures.note(ServerFailure { host: server.host.clone(), reason });
     }
 
     /// All replicas have failed: after a pause asks the master where they are now.
@@ -201,7 +197,7 @@ impl FileReader {
                 path: self.path.clone(),
                 offset: self.fetched,
                 chunk: location.chunk,
-                failures: trouble.failures.clone(),
+                failures: trouble.failures.all().to_vec(),
             });
         }
         trouble.n_rounds += 1;
@@ -256,6 +252,7 @@ impl FileReader {
 impl Trouble {
     fn new(untried: Vec<ServerAddress>) -> Self {
         let backoff = Backoff::default();
-        Self { since: Stopwatch::start(), backoff, n_rounds: 0, untried, failures: Vec::new() }
+        let failures = Failures::default();
+        Self { since: Stopwatch::start(), backoff, n_rounds: 0, untried, failures }
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chunkstore_core::writer::no_servers_patience;
 use chunkstore_protocol::{
-    Create, Created, Delete, Done, FileStatus, List, Listing, Locate, Located, Mkdir, Publish,
-    Rename, Stat, StorePath, Winner,
+    Create, Created, Delete, Done, FileStatus, List, Listing, Locate, Located, Mkdir, ProblemKind,
+    Publish, Rename, Stat, StorePath, Winner,
 };
 use ids::{ClientId, HostName, RackName, RequestStamp};
-use net::{Backoff, CallError, Client};
+use net::{Backoff, CallError, Client, Problem};
 
-use crate::error::problem_kind;
+use crate::error::{is_starting, problem_kind};
 use crate::stamps::Stamps;
 use crate::{FileReader, FileWriter, StoreError};
 
@@ -200,8 +201,9 @@ impl ChunkStore {
     /// Makes a new file and opens it for writing.
     ///
     /// # Errors
-    /// When something stands there, a folder above is missing (without `parents`), no chunkserver is alive
-    /// for as long as retries go on, or the master can't be asked.
+    /// When something stands there, a folder above is missing (without `parents`), no chunkserver is alive or
+    /// has room (after some seconds; in a cluster that is starting, as long as retries go on), or the master
+    /// can't be asked.
     pub async fn create(
         &self,
         path: &StorePath,
@@ -221,8 +223,8 @@ impl ChunkStore {
             };
             match self.change("/v1/files/create", path, request).await {
                 // The servers register again when the master has restarted.
-                Err(StoreError::NoServers { .. })
-                    if waiting.elapsed() < self.inner.settings.retry_for =>
+                Err(StoreError::NoServers { problem, .. })
+                    if waiting.elapsed() < self.no_servers_patience(&problem) =>
                 {
                     backoff.pause().await;
                 }
@@ -230,6 +232,10 @@ impl ChunkStore {
             }
         };
         Ok(FileWriter::new(self.clone(), path.clone(), &created, asked))
+    }
+
+    fn no_servers_patience(&self, problem: &Problem) -> Duration {
+        no_servers_patience(self.inner.settings.retry_for, is_starting(problem))
     }
 
     /// Opens a closed file for reading, from its beginning.
@@ -357,9 +363,7 @@ impl ChunkStore {
 
 /// A master without servers has answered: another request, with a stamp of its own, must ask again.
 fn is_retried(error: &CallError) -> bool {
-    let no_servers = error
-        .problem()
-        .and_then(problem_kind)
-        .is_some_and(|kind| kind == chunkstore_protocol::ProblemKind::NoServers);
+    let kind = error.problem().and_then(problem_kind);
+    let no_servers = matches!(kind, Some(ProblemKind::NoServers | ProblemKind::Starting));
     error.is_transient() && !no_servers
 }

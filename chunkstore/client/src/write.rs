@@ -11,9 +11,11 @@ use chunkstore_protocol::{
     Allocation, ChunkId, Created, Done, FileId, FileStatus, Renew, StorePath,
 };
 use ids::Monotonic;
+use net::CallError;
 use tokio::task::JoinHandle;
 
 use crate::blocks::BlockEncoder;
+use crate::error::is_starting;
 use crate::upload::{Outcome, Upload};
 use crate::{ChunkStore, StoreError};
 
@@ -178,16 +180,22 @@ impl FileWriter {
 
     async fn start_upload(&mut self) -> Result<Upload, StoreError> {
         loop {
-            match self.core.allocation() {
-                Some(allocation) => match allocation.pipeline.first() {
-                    Some(head) => {
-                        return Ok(Upload::start(self.store.client(), allocation, head));
-                    }
-                    None => self.no_servers(allocation.chunk).await?,
-                },
-                None => self.allocate(clock::monotonic()).await?,
-            }
+            let Some(allocation) = self.core.allocation() else {
+                self.allocate(clock::monotonic()).await?;
+                continue;
+            };
+            return match allocation.pipeline.first() {
+                Some(head) => Ok(Upload::start(self.store.client(), allocation, head)),
+                None => Err(self.no_pipeline()),
+            };
         }
+    }
+
+    fn no_pipeline(&self) -> StoreError {
+        let address = self.store.settings().master.clone();
+        let cause = "an allocation without servers".to_owned();
+        let source = CallError::Decode { address, cause };
+        StoreError::Call { path: self.path.clone(), source }
     }
 
     async fn allocate(&mut self, not_before: Monotonic) -> Result<(), StoreError> {
@@ -201,21 +209,24 @@ impl FileWriter {
                 self.core.handle_allocated(allocation);
                 Ok(())
             }
-            Err(StoreError::NoServers { .. }) => {
-                self.no_servers(failed.unwrap_or(ChunkId(0))).await
+            Err(error @ StoreError::NoServers { .. }) => {
+                self.no_servers(failed.unwrap_or(ChunkId(0)), error).await
             }
             Err(error) => Err(error),
         }
     }
 
     /// The next turn of [`Self::start_upload`] or [`Self::deliver`] asks again.
-    async fn no_servers(&mut self, chunk: ChunkId) -> Result<(), StoreError> {
-        match self.core.handle_no_servers(clock::monotonic(), chunk) {
+    async fn no_servers(&mut self, chunk: ChunkId, error: StoreError) -> Result<(), StoreError> {
+        let starting =
+            matches!(&error, StoreError::NoServers { problem, .. } if is_starting(problem));
+        match self.core.handle_no_servers(clock::monotonic(), chunk, starting) {
             Next::Sealed => Ok(()),
             Next::Allocate { not_before } => {
                 wait_until(not_before).await;
                 Ok(())
             }
+            Next::GiveUp(gave_up) if gave_up.failures.is_empty() => Err(error),
             Next::GiveUp(gave_up) => Err(self.gave_up(gave_up)),
         }
     }

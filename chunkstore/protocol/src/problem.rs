@@ -28,6 +28,8 @@ pub enum ProblemKind {
     TooFewReplicas,
     /// No chunkserver can take a chunk (none alive, or none with room).
     NoServers,
+    /// The same while the cluster is starting: chunkservers are expected to register yet.
+    Starting,
     /// The chunkserver does not hold that chunk (version).
     UnknownChunk,
     /// Bytes that do not match their checksum or length.
@@ -66,6 +68,7 @@ impl ProblemKind {
             Self::LeaseLost => "lease-lost",
             Self::TooFewReplicas => "too-few-replicas",
             Self::NoServers => "no-servers",
+            Self::Starting => "starting",
             Self::UnknownChunk => "unknown-chunk",
             Self::ChecksumMismatch => "checksum-mismatch",
             Self::OutOfSpace => "out-of-space",

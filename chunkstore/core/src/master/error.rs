@@ -155,8 +155,8 @@ pub enum FsError {
     },
     /// Fewer live chunkservers than a chunk needs.
     #[error(
-        "no {needed} live chunkserver(s) for a chunk of {path}: {}; start chunkservers, or wait until they have registered",
-        Unfits(unfit)
+        "no {needed} live chunkserver(s) for a chunk of {path}: {}; start chunkservers{}",
+        Unfits(unfit), if *starting { ", or wait: the chunk master has just started, and they may register yet" } else { "" }
     )]
     NoLiveServers {
         /// The file.
@@ -165,6 +165,8 @@ pub enum FsError {
         needed: u8,
         /// Every known server that won't do, and why.
         unfit: Vec<Unfit>,
+        /// Whether others may be expected to register yet.
+        starting: bool,
     },
     /// Servers live, but too few have room.
     #[error(
@@ -360,6 +362,7 @@ impl FsError {
             Self::StillOpen { .. } => ProblemKind::StillOpen,
             Self::LeaseLost { .. } => ProblemKind::LeaseLost,
             Self::TooFewReplicas { .. } => ProblemKind::TooFewReplicas,
+            Self::NoLiveServers { starting: true, .. } => ProblemKind::Starting,
             Self::NoLiveServers { .. } | Self::NoRoom { .. } => ProblemKind::NoServers,
             Self::JournalFull => ProblemKind::OutOfSpace,
             Self::RootStays

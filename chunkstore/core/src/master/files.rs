@@ -151,6 +151,13 @@ impl Master {
         }
     }
 
+    /// Whether servers are expected that have not registered in this term: none has, or the term is so
+    /// young that nobody could count as dead.
+    fn is_starting(&self) -> bool {
+        let age = self.called.since(self.started);
+        self.servers.is_empty() || age < self.settings.dead_after
+    }
+
     fn held(&self, file: FileId, client: &ClientId) -> Result<Held<'_>, FsError> {
         let held = || {
             let writer = self.durable.writer(file).filter(|writer| writer.holder == *client)?;
@@ -165,11 +172,11 @@ impl Master {
         let Order { path, replication, chunk_bytes, exclude, writer_host } = *order;
         let needed = replication.min(REPLICAS_TO_CLOSE);
         let wish = Wish { replicas: replication, needed, writer: writer_host };
-        let n_live = self.servers.n_live();
+        let (n_live, starting) = (self.servers.n_live(), self.is_starting());
         let pipeline = self.servers.place(wish, chunk_bytes, exclude).map_err(|unfit| {
             let path = path.clone();
             if n_live < usize::from(needed) {
-                FsError::NoLiveServers { path, needed, unfit }
+                FsError::NoLiveServers { path, needed, unfit, starting }
             } else {
                 FsError::NoRoom { path, needed, chunk_bytes, unfit }
             }

@@ -227,6 +227,7 @@ pub struct Master {
     leases: Deadlines<FileId>,
     reclaim_at: Option<Monotonic>,
     room: Room,
+    started: Monotonic,
     /// The last call.
     called: Monotonic,
 }
@@ -247,6 +248,7 @@ impl Master {
             leases: Deadlines::default(),
             reclaim_at: None,
             room: Room::default(),
+            started: Monotonic::default(),
             called: Monotonic::default(),
         })
     }
@@ -310,6 +312,7 @@ impl Master {
     fn start(&mut self, now: Now, out: &mut Output) {
         let epoch = self.durable.epoch().next();
         self.commit(now, Record::Started { epoch }, out);
+        self.started = now.monotonic;
         let until = now.monotonic + self.settings.lease;
         for file in self.durable.open_files() {
             self.leases.set(file, until);

@@ -280,6 +280,11 @@ impl Servers {
         others.map(|(host, &id)| Unfit { host: host.clone(), why: reason(id) }).collect()
     }
 
+    /// Whether none has registered in this term.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(crate) fn n_live(&self) -> usize {
         self.live().count()
     }

@@ -6,10 +6,10 @@
 //! is allocated on other servers, and the writer sends the chunk's bytes again. So no replica of a file
 //! is ever in doubt (GFS mends the pipeline in place; write-once chunks make the fresh start simpler).
 
+mod failures;
 mod lease;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use chunkstore_protocol::{
@@ -17,6 +17,7 @@ use chunkstore_protocol::{
 };
 use ids::{HostName, Monotonic, RequestStamp};
 
+pub use failures::{Failures, ServerFailure, show};
 pub use lease::Lease;
 
 /// Tries that one chunk gets, however short the time for retries is: servers may fail one after the
@@ -24,11 +25,11 @@ pub use lease::Lease;
 pub const CHUNK_TRIES_MIN: u32 = 3;
 /// Tries that one chunk gets, however long the time for retries is.
 pub const CHUNK_TRIES_MAX: u32 = 64;
+/// A cluster without servers to write to, or with none that has room, is asked again for so long, if the
+/// time for retries is not shorter: a server that is started again registers within it.
+const NO_SERVERS_PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Failures that are kept for the final report.
-const FAILURES_MAX: usize = 8;
-
 /// The length and checksum of the chunk that was sent, as the writer counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -36,21 +37,6 @@ pub struct Sent {
     pub length: u64,
     /// CRC32C of its block checksums.
     pub checksum: u32,
-}
-
-/// Why a server failed the writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerFailure {
-    /// The server.
-    pub host: HostName,
-    /// What it, or the connection to it, said.
-    pub reason: String,
-}
-
-impl fmt::Display for ServerFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.host, self.reason)
-    }
 }
 
 /// What the writer does next.
@@ -72,7 +58,7 @@ pub enum Next {
 #[error(
     "chunk {chunk} could not be written to {wanted} of the chunkservers in {n_tries} tries ({}): check \
      that enough chunkservers are alive and have room",
-    show(.failures)
+    show(.failures, "no chunkserver could be allocated")
 )]
 pub struct GaveUp {
     /// The chunk of the last try.
@@ -85,12 +71,10 @@ pub struct GaveUp {
     pub failures: Vec<ServerFailure>,
 }
 
-fn show(failures: &[ServerFailure]) -> String {
-    if failures.is_empty() {
-        return "no chunkserver could be allocated".to_owned();
-    }
-    let shown: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    shown.join("; ")
+/// How long a master without servers is asked again, where other failures are retried for `retry_for`.
+#[must_use]
+pub fn no_servers_patience(retry_for: Duration, starting: bool) -> Duration {
+    if starting { retry_for } else { retry_for.min(NO_SERVERS_PATIENCE) }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,9 +99,11 @@ pub struct Writer {
     sealed: Option<SealedChunk>,
     state: State,
     excluded: BTreeSet<HostName>,
-    failures: Vec<ServerFailure>,
+    failures: Failures,
     n_tries: u32,
     failing_since: Option<Monotonic>,
+    /// Since when the master has had no servers each time that it was asked.
+    no_servers_since: Option<Monotonic>,
 }
 
 impl Writer {
@@ -133,9 +119,10 @@ impl Writer {
             sealed: None,
             state: State::Open(created.allocation.clone()),
             excluded: BTreeSet::new(),
-            failures: Vec::new(),
+            failures: Failures::default(),
             n_tries: 0,
             failing_since: None,
+            no_servers_since: None,
         }
     }
 
@@ -190,12 +177,23 @@ impl Writer {
     /// The master answered [`Self::allocate`].
     pub fn handle_allocated(&mut self, allocation: Allocation) {
         self.sealed = None;
+        self.no_servers_since = None;
         self.state = State::Open(allocation);
     }
 
-    /// The master has no server to allocate just now.
-    pub fn handle_no_servers(&mut self, now: Monotonic, abandoned: ChunkId) -> Next {
-        self.try_again(now, abandoned)
+    /// The master has no server to allocate just now; `starting`: it expects some to register yet.
+    pub fn handle_no_servers(
+        &mut self,
+        now: Monotonic,
+        abandoned: ChunkId,
+        starting: bool,
+    ) -> Next {
+        let since = *self.no_servers_since.get_or_insert(now);
+        let patience = no_servers_patience(self.retry_for, starting);
+        match now.since(since) < patience {
+            true => self.try_again(now, abandoned),
+            false => self.give_up(abandoned),
+        }
     }
 
     /// The allocated chunk's pipeline ended: it sealed the chunk on some servers, or its head failed.
@@ -228,7 +226,7 @@ impl Writer {
     fn handle_sealed(&mut self, sealed: SealedChunk, missing: Vec<ServerFailure>) {
         self.sealed = Some(sealed);
         self.state = State::Between;
-        self.failures.clear();
+        self.failures = Failures::default();
         self.note(missing);
         self.n_tries = 0;
         self.failing_since = None;
@@ -239,12 +237,7 @@ impl Writer {
         let since = *self.failing_since.get_or_insert(now);
         let time_is_over = now.since(since) >= self.retry_for && self.n_tries >= CHUNK_TRIES_MIN;
         if time_is_over || self.n_tries >= CHUNK_TRIES_MAX {
-            return Next::GiveUp(GaveUp {
-                chunk,
-                wanted: self.wanted,
-                n_tries: self.n_tries,
-                failures: self.failures.clone(),
-            });
+            return self.give_up(chunk);
         }
         // At once the first time: other servers are there, most likely.
         let doublings = self.n_tries - 1;
@@ -255,13 +248,20 @@ impl Writer {
         Next::Allocate { not_before: now + pause }
     }
 
+    fn give_up(&self, chunk: ChunkId) -> Next {
+        Next::GiveUp(GaveUp {
+            chunk,
+            wanted: self.wanted,
+            n_tries: self.n_tries,
+            failures: self.failures.all().to_vec(),
+        })
+    }
+
     fn note(&mut self, failures: Vec<ServerFailure>) {
         for failure in failures {
             self.excluded.insert(failure.host.clone());
-            self.failures.push(failure);
+            self.failures.note(failure);
         }
-        let surplus = self.failures.len().saturating_sub(FAILURES_MAX);
-        self.failures.drain(..surplus);
     }
 
     fn abandoned(&self) -> Option<ChunkId> {

@@ -115,7 +115,7 @@ fn a_chunk_sealed_before_a_failure_is_still_told_to_the_master() {
     let mut writer = writer(2, &["a", "b"]);
     writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
     // The next allocation is refused for want of servers; the request that follows must repeat both.
-    let next = writer.handle_no_servers(at(1), ChunkId(1));
+    let next = writer.handle_no_servers(at(1), ChunkId(1), false);
     assert_eq!(next, Next::Allocate { not_before: at(1) });
     assert_eq!(writer.allocate(stamp()).sealed, Some(sealed(1, &["a", "b"])));
 }
@@ -161,7 +161,8 @@ fn retries_end_with_the_time_and_name_each_server_but_never_before_three_tries()
         }
     };
     assert!((1000..3000).contains(&now), "gave up after {now} ms");
-    assert!(gave_up.to_string().contains("a: connection refused"), "{gave_up}");
+    let text = gave_up.to_string();
+    assert_eq!(text.matches("a: connection refused").count(), 1, "{text}");
 
     let mut late = self::writer(1, &["a"]);
     late.handle_uploaded(at(0), SENT, Err(failure("a")));
@@ -179,5 +180,36 @@ fn a_sealed_chunk_gives_the_next_one_its_full_time() {
         let next = writer.handle_uploaded(at(chunk * 1000), SENT, Ok(sealed(chunk, &["b"])));
         assert_eq!(next, Next::Sealed, "chunk {chunk}");
         writer.handle_allocated(allocation(chunk + 1, &["a"]));
+    }
+}
+
+#[test]
+fn a_cluster_without_servers_is_given_up_soon_and_one_that_starts_is_waited_for() {
+    for (retry_for, starting, expected) in
+        [(60, false, 2000..4500), (60, true, 60_000..63_000), (1, false, 1000..3000)]
+    {
+        let mut writer = writer(2, &["a", "b"]);
+        writer.retry_for = Duration::from_secs(retry_for);
+        writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
+        let mut now = 0;
+        while let Next::Allocate { not_before } =
+            writer.handle_no_servers(at(now), ChunkId(1), starting)
+        {
+            now = u64::try_from(not_before.0.as_millis()).unwrap().max(now + 1);
+        }
+        assert!(expected.contains(&now), "{retry_for} {starting}: gave up after {now} ms");
+    }
+}
+
+#[test]
+fn the_patience_with_a_cluster_without_servers_begins_anew_when_it_had_some() {
+    let mut writer = writer(2, &["a", "b"]);
+    writer.retry_for = Duration::from_secs(60);
+    for chunk in 1..10 {
+        let now = at(chunk * 1500);
+        writer.handle_uploaded(now, SENT, Err(failure("a")));
+        let next = writer.handle_no_servers(now, ChunkId(chunk), false);
+        assert!(matches!(next, Next::Allocate { .. }), "{chunk}");
+        writer.handle_allocated(allocation(chunk + 1, &["a", "b"]));
     }
 }

@@ -51,7 +51,7 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::HostNameTaken => 409,
         ProblemKind::ChecksumMismatch => 422,
         ProblemKind::Internal => 500,
-        ProblemKind::Unavailable => 503,
+        ProblemKind::Starting | ProblemKind::Unavailable => 503,
         ProblemKind::NoServers | ProblemKind::OutOfSpace => 507,
     }
 }
@@ -84,6 +84,13 @@ mod tests {
             path: path.clone(),
             needed: 2,
             unfit: unfit(UnfitReason::Dead),
+            starting: false,
+        };
+        let starting = FsError::NoLiveServers {
+            path: path.clone(),
+            needed: 2,
+            unfit: Vec::new(),
+            starting: true,
         };
         let no_room = FsError::NoRoom {
             path: path.clone(),
@@ -104,7 +111,8 @@ mod tests {
             (FsError::RootStays.into(), 400, "invalid-request", "/ can't be"),
             (FsError::JournalFull.into(), 507, "out-of-space", "free space"),
             (FsError::StampReused { sequence: 4 }.into(), 409, "invalid-request", "anew"),
-            (no_live.into(), 503, "no-servers", "host-1 is dead"),
+            (no_live.into(), 503, "no-servers", "host-1 is dead; start chunkservers"),
+            (starting.into(), 503, "starting", "or wait"),
             (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
             (not_registered.into(), 409, "not-registered", "register again"),
         ];

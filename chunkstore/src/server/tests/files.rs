@@ -44,6 +44,16 @@ async fn replicas(cluster: &Cluster, n: usize) {
 }
 
 #[tokio::test]
+async fn a_file_for_a_cluster_without_servers_is_refused_soon_in_the_masters_words() {
+    let cluster = Cluster::start(0).await;
+    let store = cluster.store_retrying(Duration::from_secs(600), None);
+    let refused = tokio::time::timeout(super::DEADLINE, write(&store, "/f", b"x", 1)).await;
+    let error = refused.expect("long before the time for retries is over").unwrap_err();
+    assert!(matches!(error, StoreError::NoServers { .. }), "{error}");
+    assert!(error.to_string().contains("start one"), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_of_many_chunks_is_read_back_whole_and_in_ranges() {
     let cluster = Cluster::start(2).await;
     cluster.master.book().chunk_bytes = 3 * BLOCK_BYTES as u64 + 17;

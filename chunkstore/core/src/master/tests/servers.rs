@@ -345,6 +345,21 @@ fn the_writers_host_gets_the_first_replica_and_excluded_servers_none() {
 }
 
 #[test]
+fn a_cluster_that_starts_is_told_from_one_whose_servers_are_dead() {
+    let mut world = World::empty();
+    let refused = |world: &mut World| world.create("/f").unwrap_err().kind();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(refused(&mut world), ProblemKind::Starting, "none has ever registered");
+    world.register(1);
+    assert_eq!(refused(&mut world), ProblemKind::NoServers, "the others are late");
+    world.restart();
+    world.register(1);
+    assert_eq!(refused(&mut world), ProblemKind::Starting, "the others may be about to come");
+    world.pass(settings().dead_after);
+    assert_eq!(refused(&mut world), ProblemKind::NoServers);
+}
+
+#[test]
 fn when_no_server_can_take_a_chunk_each_is_named_with_its_reason() {
     let mut world = World::with_servers(2);
     world.pass(Duration::from_secs(5));
