@@ -40,7 +40,8 @@ pub struct CreateOptions {
     pub parents: bool,
     /// Replicas asked for; the master's default if `None`.
     pub replication: Option<u8>,
-    /// Length limit of the chunks, bytes; the master's default if `None`.
+    /// Length limit of the chunks, bytes (see `chunkstore_protocol::is_chunk_limit`); the master's default if
+    /// `None`.
     pub chunk_bytes: Option<u64>,
 }
 

@@ -38,7 +38,7 @@ pub struct Create {
     /// Replicas asked for; the master's default if absent.
     #[serde(default)]
     pub replication: Option<u8>,
-    /// Length limit of the file's chunks; the master's default if absent.
+    /// Length limit of the file's chunks ([`crate::is_chunk_limit`]); the master's default if absent.
     #[serde(default)]
     pub chunk_bytes: Option<u64>,
     /// The writer's host, for the first replica.

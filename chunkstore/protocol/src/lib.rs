@@ -26,6 +26,15 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Length limit of a chunk, in bytes (GFS: 64 MB), whatever the configuration says.
 pub const CHUNK_BYTES_MAX: u64 = 64 << 20;
 
+/// Whether the chunks of a file may be limited to so many bytes, by the configuration or by who creates it:
+/// whole blocks, from one to [`CHUNK_BYTES_MAX`]. With less a file would be all metadata; a limit within a
+/// block would leave a short one in every chunk.
+#[must_use]
+pub fn is_chunk_limit(bytes: u64) -> bool {
+    let block = block::BLOCK_BYTES as u64;
+    (block..=CHUNK_BYTES_MAX).contains(&bytes) && bytes.is_multiple_of(block)
+}
+
 /// A file while it exists, whatever it is called: what a writer holds on to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId(pub u64);
@@ -92,6 +101,17 @@ pub struct Version(pub u32);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunks_are_limited_to_whole_blocks() {
+        const BLOCK: u64 = block::BLOCK_BYTES as u64;
+        for good in [BLOCK, 2 * BLOCK, 1 << 20, CHUNK_BYTES_MAX] {
+            assert!(is_chunk_limit(good), "{good}");
+        }
+        for bad in [0, 1024, BLOCK - 1, BLOCK + 1, CHUNK_BYTES_MAX + BLOCK] {
+            assert!(!is_chunk_limit(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn chunk_ids_round_trip_and_refuse_what_is_not_one() {

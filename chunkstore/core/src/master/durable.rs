@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{ChunkId, FileId, Version};
-use ids::{ClientId, ClusterId, Epoch, UnixMillis};
+use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::namespace::{EntryKind, File, Folder, Namespace};
@@ -46,6 +46,9 @@ pub(crate) struct Writer {
     pub(crate) holder: ClientId,
     /// The chunk being written.
     pub(crate) open: Option<(ChunkId, Version)>,
+    /// The servers that it was allotted on: nobody else can have sealed it.
+    #[serde(default)]
+    pub(crate) pipeline: Vec<HostName>,
 }
 
 /// What the master knows of a chunk id.
@@ -136,7 +139,8 @@ impl Durable {
         {
             let parent = self.make_folders(*parent, folders, *at);
             self.insert_file(*file, parent, name, (*replication, *chunk_bytes), *at);
-            self.writers.insert(*file, Writer { holder: stamp.client.clone(), open: None });
+            let holder = stamp.client.clone();
+            self.writers.insert(*file, Writer { holder, open: None, pipeline: Vec::new() });
             self.open_chunk(*file, allotted);
             let reply = CachedReply::Created {
                 file: *file,
@@ -200,11 +204,12 @@ impl Durable {
     }
 
     fn open_chunk(&mut self, file: FileId, allotted: &Allotted) {
-        let Allotted { chunk, version, pipeline: _ } = allotted;
+        let Allotted { chunk, version, pipeline } = allotted;
         self.next_chunk = self.next_chunk.max(chunk.0 + 1);
         self.open_chunks.insert(*chunk, file);
         let writer = self.writers.get_mut(&file).expect("records allot chunks to open files");
         writer.open = Some((*chunk, *version));
+        writer.pipeline = pipeline.iter().map(|server| server.host.clone()).collect();
     }
 
     /// Ends the open chunk of a file: it is sealed and appended, or given up and returned.

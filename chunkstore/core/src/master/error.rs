@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use chunkstore_protocol::{ChunkId, FileId, PROTOCOL_VERSION, ProblemKind, StorePath};
+use chunkstore_protocol::block::BLOCK_BYTES;
+use chunkstore_protocol::{
+    CHUNK_BYTES_MAX, ChunkId, FileId, PROTOCOL_VERSION, ProblemKind, StorePath,
+};
 use ids::{ClusterId, Epoch, HostName};
 
 /// A refused request, of either side.
@@ -116,6 +119,18 @@ pub enum FsError {
         /// The chunk.
         chunk: ChunkId,
     },
+    /// A server that the chunk was never meant for.
+    #[error(
+        "chunk {chunk} of {path} can't be sealed on {host}: it was allotted on other servers; name those that sealed it"
+    )]
+    NotInPipeline {
+        /// The file.
+        path: StorePath,
+        /// The chunk.
+        chunk: ChunkId,
+        /// The stranger.
+        host: HostName,
+    },
     /// The chunk before is neither finished nor given up.
     #[error(
         "{path} has the open chunk {chunk}: say that it is sealed or abandoned before asking for another"
@@ -206,14 +221,12 @@ pub enum FsError {
         max: u8,
     },
     /// A chunk length out of range.
-    #[error("chunk_bytes {given} is not allowed: {min} to {max}")]
+    #[error(
+        "chunk_bytes {given} is not allowed: give a multiple of {BLOCK_BYTES} up to {CHUNK_BYTES_MAX}"
+    )]
     BadChunkBytes {
         /// As asked.
         given: u64,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
     },
     /// Two winners of a publish collide.
     #[error("publish names {name:?} twice: every winner and the marker need a name of their own")]
@@ -369,6 +382,7 @@ impl FsError {
             | Self::PathTooLong { .. }
             | Self::BadName { .. }
             | Self::NotAllotted { .. }
+            | Self::NotInPipeline { .. }
             | Self::ChunkStillOpen { .. }
             | Self::BadChunkLength { .. }
             | Self::BadLimit { .. }

@@ -2,8 +2,8 @@
 //! hold which name is `tree.rs`', where chunks go is `placement.rs`' to say.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, CHUNK_BYTES_MAX, ChunkId, Close, Create, FileId, SealedChunk, StorePath,
-    Version,
+    Abandon, Allocate, ChunkId, Close, Create, FileId, SealedChunk, StorePath, Version,
+    is_chunk_limit,
 };
 use ids::{ClientId, HostName, UnixMillis};
 
@@ -17,8 +17,6 @@ use super::replicas::Claim;
 
 /// Replicas that may be asked for.
 const REPLICATION_MAX: u8 = 10;
-/// Least length limit of a chunk that may be asked for: below it a file is all metadata.
-const CHUNK_BYTES_MIN: u64 = 1 << 10;
 /// Replicas that make a close a promise, where as many were asked for.
 const REPLICAS_TO_CLOSE: u8 = 2;
 /// Every chunk is written under one lease only.
@@ -145,9 +143,9 @@ impl Master {
 
     fn chunk_bytes(&self, asked: Option<u64>) -> Result<u64, FsError> {
         let given = asked.unwrap_or(self.settings.chunk_bytes);
-        match given {
-            CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX => Ok(given),
-            _ => Err(FsError::BadChunkBytes { given, min: CHUNK_BYTES_MIN, max: CHUNK_BYTES_MAX }),
+        match is_chunk_limit(given) {
+            true => Ok(given),
+            false => Err(FsError::BadChunkBytes { given }),
         }
     }
 
@@ -206,6 +204,10 @@ impl Held<'_> {
         if !(1..=max).contains(&length) {
             let path = self.path.clone();
             return Err(FsError::BadChunkLength { path, chunk, length, max });
+        }
+        if let Some(host) = told.servers.iter().find(|host| !self.writer.pipeline.contains(host)) {
+            let (path, host) = (self.path.clone(), host.clone());
+            return Err(FsError::NotInPipeline { path, chunk, host });
         }
         let needed = self.file.replication.min(REPLICAS_TO_CLOSE);
         let mut on = told.servers.clone();

@@ -61,7 +61,7 @@ fn a_range_is_located_by_the_chunks_that_cover_it() {
 fn a_file_of_very_many_chunks_is_located_in_parts() {
     let mut world = World::with_servers(1);
     let mut request = create(world.stamp(), "/f");
-    (request.replication, request.chunk_bytes) = (Some(1), Some(1024));
+    (request.replication, request.chunk_bytes) = (Some(1), Some(64 << 10));
     let Reply::Created(created) = world.mutate(Mutation::Create(request)).unwrap() else {
         panic!("not created")
     };
@@ -110,11 +110,11 @@ fn what_create_asks_for_is_checked() {
     assert_eq!(error, FsError::BadReplication { given: 0, max: 10 });
     let error = refused(&mut world, "/g", |c| c.replication = Some(11));
     assert_eq!(error, FsError::BadReplication { given: 11, max: 10 });
-    for given in [0, 1023, CHUNK_BYTES_MAX + 1] {
+    for given in [0, 1024, CHUNK_BYTES_MAX - 1, 2 * CHUNK_BYTES_MAX] {
         let mut request = create(world.stamp(), "/g");
         request.chunk_bytes = Some(given);
         let error = world.mutate(Mutation::Create(request)).unwrap_err();
-        assert!(matches!(error, FsError::BadChunkBytes { given: g, .. } if g == given));
+        assert_eq!(error, FsError::BadChunkBytes { given });
     }
     assert_eq!(world.names("/"), ["/d"]);
 }
@@ -131,6 +131,23 @@ fn with_parents_the_folders_above_are_made_with_the_file() {
 }
 
 #[test]
+fn a_chunk_is_sealed_by_the_servers_it_was_allotted_on_and_by_nobody_else() {
+    let mut world = World::with_servers(3);
+    let created = world.create("/f").unwrap();
+    let mut sealed = seal(&created.allocation, 5);
+    let outsider = (1..=3).map(host).find(|host| !sealed.servers.contains(host)).unwrap();
+    for stranger in [outsider, host(9)] {
+        sealed.servers[1] = stranger.clone();
+        let error = world.close(created.file, Some(sealed.clone())).unwrap_err();
+        let chunk = sealed.chunk;
+        assert_eq!(error, FsError::NotInPipeline { path: path("/f"), chunk, host: stranger });
+    }
+    world.restart();
+    let sealed = seal(&created.allocation, 5);
+    assert!(world.close(created.file, Some(sealed)).is_ok(), "the journal knows the pipeline");
+}
+
+#[test]
 fn a_close_needs_two_replicas_where_two_were_asked_for() {
     let mut world = World::with_servers(3);
     for (replication, sealed_on, enough) in
@@ -143,16 +160,16 @@ fn a_close_needs_two_replicas_where_two_were_asked_for() {
             panic!("not created")
         };
         let mut sealed = seal(&created.allocation, 5);
-        sealed.servers = (1..=sealed_on).map(host).collect();
+        sealed.servers.truncate(sealed_on);
+        let on = sealed.servers.clone();
         // The same server twice is one replica.
-        sealed.servers.extend((1..=sealed_on.min(1)).map(host));
+        sealed.servers.extend(on.first().cloned());
         let result = world.close(created.file, Some(sealed.clone()));
         if enough {
             assert!(result.is_ok(), "{at}");
             continue;
         }
         let needed = replication.min(2);
-        let on = (1..=sealed_on).map(host).collect();
         let error = FsError::TooFewReplicas { path: path(&at), chunk: sealed.chunk, on, needed };
         assert_eq!(result, Err(error.clone()), "{at}");
         let request = Allocate { sealed: Some(sealed), ..allocate(world.stamp(), created.file) };
