@@ -44,6 +44,9 @@ impl JobProgress {
             Some([maps, reduces]) => {
                 show_on(maps, status.maps);
                 show_on(reduces, status.reduces);
+                if let Some(waiting) = &status.waiting {
+                    maps.set_message(format!("waits: {waiting}"));
+                }
             }
             None => {
                 let line = line_of(status);
@@ -82,7 +85,8 @@ fn line_of(status: &JobStatus) -> String {
     let percent = |counts: TaskCounts| (counts.succeeded * 100).checked_div(counts.total);
     let map = percent(status.maps).unwrap_or(0);
     let reduce = percent(status.reduces).unwrap_or(if map == 100 { 100 } else { 0 });
-    format!("{} {} map {map}% reduce {reduce}%", status.id, status.state.as_str())
+    let waits = status.waiting.iter().map(|why| format!(" (waits: {why})")).collect::<String>();
+    format!("{} {} map {map}% reduce {reduce}%{waits}", status.id, status.state.as_str())
 }
 
 /// Bytes that go from one place to another.
@@ -141,5 +145,7 @@ mod tests {
         status.maps.succeeded = 3;
         status.reduces.total = 0;
         assert_eq!(line_of(&status), "job_20261122_0001 RUNNING map 100% reduce 100%");
+        status.waiting = Some("no slots".to_owned());
+        assert!(line_of(&status).ends_with(" (waits: no slots)"), "{}", line_of(&status));
     }
 }

@@ -66,7 +66,9 @@ mod tests {
     use std::sync::Arc;
 
     use ids::{Epoch, RackName, UnixMillis};
-    use jobtracker_core::{Home, IdempotencyKey, PlannedSplit, SplitList, StagedSplits};
+    use jobtracker_core::{
+        Home, IdempotencyKey, KilledAttempt, PlannedSplit, SplitList, StagedSplits,
+    };
     use mapreduce_protocol::{
         AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Program, Split,
         SplitPiece, TaskCounts, TaskKind,
@@ -121,7 +123,15 @@ mod tests {
             at: UnixMillis(20),
             maps: TaskCounts { total: 1, succeeded: 1, ..TaskCounts::default() },
             reduces: TaskCounts::default(),
+            killed: Vec::new(),
         }
+    }
+
+    fn with_a_killed_attempt(mut ended: Record, attempt: AttemptId) -> Record {
+        if let Record::JobEnded { killed, .. } = &mut ended {
+            killed.push(KilledAttempt { attempt, host: "host-1".parse().unwrap() });
+        }
+        ended
     }
 
     /// Records of every kind, as one JobTracker could write them.
@@ -156,6 +166,12 @@ mod tests {
             planned(job(2), SplitList::Staged(staged)),
             ended(job(2), JobState::Killed, Some("by a client")),
             Record::StagingRemoved { job: job(2) },
+            accepted(job(3)),
+            planned(job(3), SplitList::Inline(vec![self::planned()])),
+            with_a_killed_attempt(
+                ended(job(3), JobState::Killed, None),
+                job(3).task(TaskKind::Map, 0).attempt(0),
+            ),
         ]
     }
 

@@ -50,8 +50,10 @@ pub enum RunError {
     Stopped,
 }
 
-/// Runs the JobTracker until `shutdown`. It serves once its new term is on disk, and is ready once the
-/// chunk master has said that it belongs to the same cluster.
+/// Runs the JobTracker until `shutdown`. It serves once its new term is on disk, and is ready, for
+/// submissions, once the chunk master has said that it belongs to the same cluster. That stays so whoever
+/// goes away later: TaskTrackers could not report what they run to a JobTracker that is taken out of
+/// service.
 ///
 /// # Errors
 /// When it can't start: no journal, one that can't be read, or a listener that can't be used; or when the

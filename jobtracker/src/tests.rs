@@ -16,9 +16,9 @@ use chunkstore_protocol::{
 use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptResult, JobAccepted, JobCounters, JobList, JobSpec, JobState,
-    JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TrackerCommand, TrackerEvent,
-    TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+    AttemptId, AttemptList, AttemptResult, JobAccepted, JobCounters, JobId, JobList, JobSpec,
+    JobState, JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TrackerCommand,
+    TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 use net::{
     Access, CallError, Capability, Client, ClientSettings, Grant, Guard, Json, Keyring, Problem,
@@ -317,7 +317,20 @@ impl Cluster {
         self.client.get(&self.address, path).await
     }
 
-    /// Waits until `/metrics` has this line.
+    /// Waits until the job's splits are made.
+    async fn planned(&self, job: JobId) -> JobStatus {
+        let waiting = clock::Stopwatch::start();
+        loop {
+            let status: JobStatus = self.get(&format!("/v1/jobs/{job}")).await.unwrap();
+            if status.state == JobState::Running {
+                return status;
+            }
+            assert!(waiting.elapsed() < Duration::from_secs(20), "not planned: {status:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until `/metrics` has this line. Only for one test: the recorder is the process'.
     async fn metric(&self, line: &str) {
         let waiting = clock::Stopwatch::start();
         loop {
@@ -447,8 +460,7 @@ async fn a_file_of_more_chunks_than_one_answer_tells_is_read_to_its_end() {
     let cluster = Cluster::start().await;
     cluster.master.files().chunk_bytes.insert("/in".parse().unwrap(), 150);
     let job = cluster.submit(&spec(), None).await.unwrap();
-    cluster.metric("howdah_jobtracker_jobs{state=\"running\"} 1").await;
-    let status: JobStatus = cluster.get(&format!("/v1/jobs/{}", job.id)).await.unwrap();
+    let status = cluster.planned(job.id).await;
     assert_eq!((status.maps.total, status.input_bytes), (7, 1000));
 }
 
@@ -457,8 +469,7 @@ async fn a_folder_is_read_if_a_file_stands_anywhere_in_it() {
     let cluster = Cluster::start().await;
     cluster.fill_folder("/in/mixed", &["_SUCCESS", "a/", "file", "z/"]);
     let job = cluster.submit(&job_on(&["/in/mixed"]), None).await.unwrap();
-    cluster.metric("howdah_jobtracker_jobs{state=\"running\"} 1").await;
-    let status: JobStatus = cluster.get(&format!("/v1/jobs/{}", job.id)).await.unwrap();
+    let status = cluster.planned(job.id).await;
     assert_eq!((status.maps.total, status.input_bytes), (1, 10));
 }
 
@@ -592,8 +603,7 @@ async fn a_broken_connection_takes_its_parked_heartbeat_with_it() {
     parked.abort();
     cluster.metric("howdah_jobtracker_heartbeats_parked 0").await;
     let job = cluster.submit(&spec(), None).await.unwrap();
-    cluster.metric("howdah_jobtracker_jobs{state=\"running\"} 1").await;
-    let status: JobStatus = cluster.get(&format!("/v1/jobs/{}", job.id)).await.unwrap();
+    let status = cluster.planned(job.id).await;
     assert_eq!(status.maps.attempts, 0, "nobody would hear of it");
     assert_eq!(tracker.launched().await.task.job, job.id);
 }

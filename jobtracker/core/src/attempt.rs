@@ -3,14 +3,13 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, AttemptState, Blame, Failure, FailureKind, JobId, JobState, MapEvent,
-    TaskId, TaskKind, TrackerCommand, TrackerEvent,
+    AttemptId, AttemptResult, Blame, Failure, FailureKind, JobId, JobState, MapEvent, TaskId,
+    TaskKind, TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
-use crate::durable::EndedAttempt;
 use crate::machine::{Core, Fifo};
-use crate::records::Record;
+use crate::records::{KilledAttempt, Record};
 
 /// Length limit of a failure's message or a job's reason, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
@@ -281,8 +280,7 @@ impl Core {
     pub(crate) fn count_killed(&mut self, attempt: AttemptId, host: HostName) {
         self.counted.attempts_killed += 1;
         if let Some(live) = self.live_mut(attempt.task.job) {
-            let state = AttemptState::Killed;
-            live.count_killed(EndedAttempt { attempt, host, state, failure: None });
+            live.count_killed(KilledAttempt { attempt, host });
         }
     }
 

@@ -94,7 +94,8 @@ impl Core {
         let (maps, reduces) =
             (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
         let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
-        self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces });
+        let killed = live.killed.iter().cloned().collect();
+        self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
         self.jobs.remove(&Fifo::of(job));
         self.trackers.tell_all(&TrackerCommand::Purge { job });
         if state != JobState::Succeeded {

@@ -11,11 +11,11 @@ use mapreduce_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterTable, Share};
-use crate::records::{Record, SplitList};
+use crate::records::{KilledAttempt, Record, SplitList};
 
 /// Failures that are remembered of one task, beyond those that count against its tries.
 const UNCOUNTED_FAILURES_MAX: usize = 20;
-/// Attempts that are remembered of an ended job: failed ones first.
+/// Attempts that are remembered of an ended job: failed ones first, then killed ones.
 const ENDED_ATTEMPTS_MAX: usize = 500;
 
 /// Everything that survives a restart.
@@ -255,11 +255,13 @@ impl Durable {
     }
 
     fn apply_ended(&mut self, record: &Record) {
-        let Record::JobEnded { job, state, failure, at, maps, reduces } = record else { return };
+        let Record::JobEnded { job, state, failure, at, maps, reduces, killed } = record else {
+            return;
+        };
         let stage = &mut self.known(*job).stage;
         let (input_bytes, counters, attempts) = match stage {
             Stage::Running(running) => {
-                (running.input_bytes, running.counters(), running.ended_attempts(*job))
+                (running.input_bytes, running.counters(), running.ended_attempts(*job, killed))
             }
             Stage::Planning | Stage::Ended(_) => Default::default(),
         };
@@ -374,7 +376,7 @@ impl RunningEntry {
         }
     }
 
-    fn ended_attempts(&self, job: JobId) -> Vec<EndedAttempt> {
+    fn ended_attempts(&self, job: JobId, killed: &[KilledAttempt]) -> Vec<EndedAttempt> {
         let mut failed = Vec::new();
         let mut won = Vec::new();
         for kind in [TaskKind::Map, TaskKind::Reduce] {
@@ -384,7 +386,15 @@ impl RunningEntry {
                 won.extend(entry.winner.iter().map(|winner| winner.ended(task)));
             }
         }
-        let mut attempts: Vec<_> = failed.into_iter().chain(won).take(ENDED_ATTEMPTS_MAX).collect();
+        // One that was given up may have won after all.
+        let has_won = |attempt: AttemptId| {
+            let task = self.tasks(attempt.task.kind).get(attempt.task.index as usize);
+            let winner = task.and_then(|task| task.winner.as_ref());
+            winner.is_some_and(|winner| winner.number == attempt.number)
+        };
+        let killed = killed.iter().filter(|it| !has_won(it.attempt)).map(KilledAttempt::ended);
+        let all = failed.into_iter().chain(killed).chain(won);
+        let mut attempts: Vec<_> = all.take(ENDED_ATTEMPTS_MAX).collect();
         attempts.sort_by_key(|ended| ended.attempt);
         attempts
     }
@@ -430,6 +440,17 @@ impl FailedAttempt {
             host: self.host.clone(),
             state: AttemptState::Failed,
             failure: Some(self.failure.clone()),
+        }
+    }
+}
+
+impl KilledAttempt {
+    pub(crate) fn ended(&self) -> EndedAttempt {
+        EndedAttempt {
+            attempt: self.attempt,
+            host: self.host.clone(),
+            state: AttemptState::Killed,
+            failure: None,
         }
     }
 }

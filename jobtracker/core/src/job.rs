@@ -9,11 +9,11 @@ use mapreduce_protocol::{
     AttemptId, JobDescription, JobId, MapEvent, TaskCounts, TaskId, TaskKind,
 };
 
-use crate::durable::{EndedAttempt, JobEntry, RunningEntry, TaskEntry};
+use crate::durable::{JobEntry, RunningEntry, TaskEntry};
 use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
-use crate::records::{Home, PlannedSplit};
+use crate::records::{Home, KilledAttempt, PlannedSplit};
 use crate::spec::STAGING_ROOT;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
 use crate::trackers::Trackers;
@@ -62,7 +62,8 @@ pub(crate) struct LiveJob {
     pub(crate) to_retry: BTreeSet<StoreCall>,
     /// Whether its output is being published: it can't be killed any more.
     pub(crate) committing: bool,
-    pub(crate) killed: VecDeque<EndedAttempt>,
+    /// Attempts that were killed or lost, the last ones.
+    pub(crate) killed: VecDeque<KilledAttempt>,
 }
 
 /// The tasks of one kind.
@@ -306,12 +307,12 @@ impl LiveJob {
     }
 
     /// An attempt was killed or lost.
-    pub(crate) fn count_killed(&mut self, ended: EndedAttempt) {
-        self.tasks_mut(ended.attempt.task.kind).tally.killed += 1;
+    pub(crate) fn count_killed(&mut self, killed: KilledAttempt) {
+        self.tasks_mut(killed.attempt.task.kind).tally.killed += 1;
         if self.killed.len() == KILLED_ATTEMPTS_MAX {
             self.killed.pop_front();
         }
-        self.killed.push_back(ended);
+        self.killed.push_back(killed);
     }
 
     /// Its tasks of one kind in numbers.

@@ -8,7 +8,7 @@
 //! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers;
 //! - `schedule`, `locality`, `exclusions`: which task runs where;
-//! - `queries`, `summary`: what may be asked.
+//! - `queries`, `waiting`, `summary`: what may be asked.
 
 mod attempt;
 mod commit;
@@ -37,6 +37,7 @@ mod summary;
 mod task;
 mod timers;
 mod trackers;
+mod waiting;
 
 use std::time::Duration;
 
@@ -47,7 +48,9 @@ pub use messages::{
     Effect, Input, Notice, Output, Part, Plan, Query, Refusal, Reply, ReplyTo, StoreOutcome,
 };
 pub use queries::WAIT_MAX;
-pub use records::{Home, IdempotencyKey, PlannedSplit, Record, SplitList, StagedSplits};
+pub use records::{
+    Home, IdempotencyKey, KilledAttempt, PlannedSplit, Record, SplitList, StagedSplits,
+};
 pub use registration::SLOTS_MAX;
 pub use settings::{Settings, recovery_grace};
 pub use spec::{InvalidJob, STAGING_ROOT, is_within, validate};

@@ -144,6 +144,7 @@ impl Core {
             maps: TaskCounts::default(),
             reduces: TaskCounts { total: entry.n_reduces, ..TaskCounts::default() },
             failure: None,
+            waiting: self.live(job).and_then(|live| self.why_waiting(live)),
             output: entry.spec.output.clone(),
             input_bytes: 0,
             submitted_at: entry.submitted_at,
@@ -201,7 +202,7 @@ impl Core {
 
     fn unfinished_attempts(&self, job: JobId, running: &RunningEntry) -> Vec<AttemptStatus> {
         let Some(live) = self.live(job) else { return Vec::new() };
-        let mut attempts: Vec<_> = live.killed.iter().map(|it| self.shown(it)).collect();
+        let mut attempts = Vec::new();
         for kind in [TaskKind::Map, TaskKind::Reduce] {
             for (index, entry) in (0..).zip(running.tasks(kind)) {
                 let task = job.task(kind, index);
@@ -209,6 +210,10 @@ impl Core {
             }
             attempts.extend(self.running_attempts(live, kind));
         }
+        // One that was given up may have come back.
+        let known: BTreeSet<_> = attempts.iter().map(|shown| shown.attempt).collect();
+        let killed = live.killed.iter().filter(|killed| !known.contains(&killed.attempt));
+        attempts.extend(killed.map(|killed| self.shown(&killed.ended())));
         attempts
     }
 

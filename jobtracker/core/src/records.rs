@@ -97,6 +97,9 @@ pub enum Record {
         maps: TaskCounts,
         /// Its reduces.
         reduces: TaskCounts,
+        /// Attempts that were killed or lost, the last ones: their logs may say why the job was ended.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        killed: Vec<KilledAttempt>,
     },
     /// Nothing of a job is left in the staging folder.
     StagingRemoved {
@@ -114,6 +117,15 @@ pub enum Record {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// An attempt that was killed, or lost with its tracker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KilledAttempt {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Where it ran.
+    pub host: HostName,
 }
 
 /// What makes a submission idempotent.

@@ -85,6 +85,9 @@ pub struct JobStatus {
     pub reduces: TaskCounts,
     /// Why it failed or was killed.
     pub failure: Option<String>,
+    /// What an unfinished job waits for, if nothing of it runs: slots, TaskTrackers, the chunk store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
     /// Where its output appears.
     pub output: String,
     /// Bytes of all splits; 0 until they are planned.

@@ -188,6 +188,49 @@ fn a_killed_job_ends_its_attempts_and_leaves_nothing() {
 }
 
 #[test]
+fn a_killed_jobs_attempts_can_still_be_found_after_a_restart_too() {
+    let mut story = Story::begin();
+    story.tracker("a", 2);
+    let job = story.job(1, &[&["a"], &["a"], &["a"]]);
+    let map = |index| job.task(TaskKind::Map, index);
+    story.fail(map(0).attempt(0), FailureKind::Killed);
+    story.fail(map(1).attempt(0), FailureKind::UserCode);
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    story.restart();
+    let Reply::Attempts(list) = story.query(Query::Attempts { job }) else { panic!("no list") };
+    let shown: Vec<_> = list.attempts.iter().map(|it| (it.attempt, it.state)).collect();
+    let (failed, killed) = (AttemptState::Failed, AttemptState::Killed);
+    let first = [(map(0).attempt(0), killed), (map(0).attempt(1), killed)];
+    let second = [(map(1).attempt(0), failed), (map(1).attempt(1), killed)];
+    assert_eq!(shown, [first, second].concat());
+}
+
+#[test]
+fn a_job_of_which_nothing_runs_says_what_it_waits_for() {
+    let mut story = Story::begin();
+    let says = |story: &mut Story, job| story.status(job).waiting.unwrap_or_default();
+    let job = story.submit(wordcount("/out", 1));
+    assert_eq!(says(&mut story, job), "");
+    let reason = "no connection".to_owned();
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Unavailable { reason } });
+    assert!(says(&mut story, job).contains("chunk store"));
+    story.pass(STORE_RETRY);
+    story.plan(job, splits(&[&["a"], &["a"]]));
+    assert!(says(&mut story, job).contains("no TaskTracker is registered"));
+    story.tracker("a", 1);
+    assert_eq!(says(&mut story, job), "", "it runs");
+    let other = story.job(0, &[&["a"]]);
+    assert!(says(&mut story, other).contains("there are 1 on 1 TaskTrackers"));
+    story.answer(|reply_to| Input::Kill { job: other, reply_to });
+    assert_eq!(says(&mut story, other), "");
+    story.fail(job.task(TaskKind::Map, 0).attempt(0), FailureKind::OutOfSpace);
+    assert!(says(&mut story, job).contains("want of room"));
+    story.restart();
+    story.register(&host("a"));
+    assert!(says(&mut story, job).contains("has just started"));
+}
+
+#[test]
 fn a_staging_folder_that_a_late_plan_makes_goes_with_its_killed_job() {
     let mut story = Story::begin();
     let job = story.submit(wordcount("/out", 1));

@@ -1,0 +1,51 @@
+//! What a job waits for while nothing of it runs, in a sentence for people: "it stands still" alone does
+//! not tell a busy cluster from one without hosts. Part of a job's status; nothing acts on it.
+
+use ids::Monotonic;
+use mapreduce_protocol::TaskKind;
+
+use crate::job::{LiveJob, StoreCall};
+use crate::machine::Core;
+use crate::trackers::Tracker;
+
+impl Core {
+    /// Why nothing of an unfinished job runs; `None` if something does, or will in a moment.
+    pub(crate) fn why_waiting(&self, live: &LiveJob) -> Option<String> {
+        if let Some(call) = live.to_retry.first() {
+            let what = match call {
+                StoreCall::Plan => "where its input is",
+                StoreCall::ReadSplits => "for its list of splits",
+                StoreCall::Publish => "to publish its output",
+            };
+            return Some(format!("the chunk store, asked {what}, does not answer or has no room"));
+        }
+        let runs = |kind| live.tasks(kind).running > 0;
+        if !live.has_waiting() || runs(TaskKind::Map) || runs(TaskKind::Reduce) {
+            return None;
+        }
+        let now = self.last_input.unwrap_or_default();
+        self.why_no_slot(live, now)
+    }
+
+    fn why_no_slot(&self, live: &LiveJob, now: Monotonic) -> Option<String> {
+        if self.trackers.len() == 0 {
+            return Some("no TaskTracker is registered: start one".to_owned());
+        }
+        if live.hold_until.is_some_and(|until| until > now) {
+            let why =
+                "the JobTracker has just started, and TaskTrackers may still report what runs";
+            return Some(why.to_owned());
+        }
+        let excluded = |host| live.exclusions.until(now, host).is_some();
+        if self.trackers.iter().all(|(host, _)| excluded(host)) {
+            let why = "every host has failed it for want of room, and is tried again after a while: see \
+                       its failed attempts";
+            return Some(why.to_owned());
+        }
+        let full = |tracker: &Tracker| tracker.free_slots() == 0;
+        self.trackers.iter().all(|(host, it)| excluded(host) || full(it)).then(|| {
+            let (slots, trackers) = (self.trackers.slots(), self.trackers.len());
+            format!("all slots are taken: there are {slots} on {trackers} TaskTrackers")
+        })
+    }
+}
