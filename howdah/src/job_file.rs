@@ -199,7 +199,31 @@ impl JobFile {
         {
             return Err(JobFileError::Builtin { file, cause });
         }
-        Ok(Self { path: file, spec })
+        let job = Self { path: file, spec };
+        let anywhere = JobSpec {
+            input: vec!["/in".to_owned()],
+            output: "/out".to_owned(),
+            ..job.as_shipped()
+        };
+        job.validate(&anywhere)?;
+        Ok(job)
+    }
+
+    fn validate(&self, spec: &JobSpec) -> Result<(), JobFileError> {
+        jobtracker::validate(spec).map(drop).map_err(|cause| JobFileError::Invalid {
+            file: self.path.clone(),
+            cause: Box::new(cause),
+        })
+    }
+
+    /// With an executable and a digest of the form that submit puts there.
+    fn as_shipped(&self) -> JobSpec {
+        let mut spec = self.spec.clone();
+        if let Program::Native(native) = &mut spec.program {
+            native.executable = "/program".to_owned();
+            native.sha256 = Some("0".repeat(64));
+        }
+        spec
     }
 
     fn paths(&self) -> impl Iterator<Item = (&'static str, &String)> {
@@ -213,17 +237,7 @@ impl JobFile {
             Ok(_) => Ok(()),
             Err(cause) => Err(JobFileError::StorePath { file: self.path.clone(), key, cause }),
         })?;
-        let mut as_shipped = self.spec.clone();
-        if let Program::Native(native) = &mut as_shipped.program {
-            native.executable = "/program".to_owned();
-            native.sha256 = Some("0".repeat(64));
-        }
-        match jobtracker::validate(&as_shipped) {
-            Ok(_) => Ok(()),
-            Err(cause) => {
-                Err(JobFileError::Invalid { file: self.path.clone(), cause: Box::new(cause) })
-            }
-        }
+        self.validate(&self.as_shipped())
     }
 
     /// Checks that the job can be run on local files: inputs that are there, and an output that is not.
@@ -236,13 +250,13 @@ impl JobFile {
         }
         let output = &self.spec.output;
         for input in &self.spec.input {
-            if let Err(cause) = fs::metadata(input) {
-                return Err(JobFileError::Input { file: file(), input: input.clone(), cause });
-            }
             let (below, above) = (Path::new(output), Path::new(input));
             if below.starts_with(above) || above.starts_with(below) {
                 let (output, input) = (output.clone(), input.clone());
                 return Err(JobFileError::OutputOverlapsInput { file: file(), output, input });
+            }
+            if let Err(cause) = fs::metadata(input) {
+                return Err(JobFileError::Input { file: file(), input: input.clone(), cause });
             }
         }
         // A dangling link exists, too.

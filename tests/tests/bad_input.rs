@@ -65,6 +65,7 @@ fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
     let file = folder.path().join("job.yaml");
     let unreadable = folder.path().join("missing-program");
     let name = file.to_str().unwrap();
+    fs::write(folder.path().join("plain"), "#!/bin/sh\n").unwrap();
     let native = "{native: {executable: missing-program}}";
     for (text, said) in [
         (job("", "{builtin: {name: wordcuont}}"), &["wordcuont", "wordcount"][..]),
@@ -74,6 +75,12 @@ fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
         (job("colour: red\n", WORDCOUNT), &["colour", "line 5"]),
         (job("", "{}"), &["builtin", "native"]),
         (job("", native), &[unreadable.to_str().unwrap()]),
+        (job("", "{native: {executable: plain}}"), &["plain", "chmod +x"]),
+        (job("", "{native: {executable: job.yaml}}"), &["job.yaml", "no program"]),
+        (job("max_attempts: 0\n", WORDCOUNT), &["max_attempts", "1 to 100"]),
+        (job("", WORDCOUNT).replace("/out", "/in/out"), &["/in/out", "overlaps"]),
+        (job("", WORDCOUNT).replace("/in", "/out/in"), &["/out/in", "overlaps"]),
+        (job("", WORDCOUNT).replace("name: bad", "name: [bad]"), &["name", "line 1"]),
         (job("", "{builtin: {name: grep, args: {pattern: '('}}}"), &["pattern"]),
         ("{\"name\": \"n\",\n \"input\": 7}".to_owned(), &["line 2"]),
     ] {
@@ -81,6 +88,16 @@ fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
         let _ = run(["job", "submit", name]).refused(2, said).refused(2, &[name]);
         let _ = run(["local", name]).refused(2, said);
     }
+    let out = folder.path().join("out");
+    let text =
+        format!("name: n\ninput: ['{name}']\noutput: '{}'\nprogram: {WORDCOUNT}\n", out.display());
+    fs::write(&file, &text).unwrap();
+    fs::create_dir(&out).unwrap();
+    let out = out.to_str().unwrap();
+    let _ = run(["local", name]).refused(2, &[out, "exists"]);
+    let _ = run(["demo", "--output", out]).refused(2, &[out, "exists"]);
+    fs::write(&file, text.replace("input: ['", "input: ['/no")).unwrap();
+    let _ = run(["local", name]).refused(2, &["/no", "input"]);
     let _ = run(["job", "submit", "/no/such/job.yaml"]).refused(2, &["/no/such/job.yaml"]);
     let _ = run(["fs", "put", "/no/such/file", "/in"]).refused(2, &["/no/such/file"]);
     let _ = run(["fs", "ls", "relative"]).refused(2, &["relative", "'/'"]);

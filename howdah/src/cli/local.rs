@@ -38,6 +38,7 @@ pub(crate) struct LocalArgs {
 pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let config = global.client_config()?;
     let job = JobFile::read(&args.file).or_early()?;
+    job.read_executable().or_early()?;
     job.check_for_local().or_early()?;
     let local = local_job(&job, args.sequential, &config);
     let result = runtime::on_this_thread(run_apart(&job, &local))?;
@@ -66,7 +67,6 @@ fn local_job(job: &JobFile, sequential: bool, config: &Config) -> LocalJob {
 
 /// The process that runs the job: user code may end it in the middle, and so may Ctrl-C.
 fn runner(job: &JobFile, encoded: &str) -> anyhow::Result<Command> {
-    job.read_executable().or_early()?;
     let Some(executable) = job.executable() else {
         let own = std::env::current_exe().context("cannot find this binary")?;
         let mut command = Command::new(own);
