@@ -162,6 +162,9 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     if let Some(failure) = &status.failure {
         crate::say::tell!("failure  {failure}");
     }
+    if let Some(waiting) = &status.waiting {
+        crate::say::tell!("waits    {waiting}");
+    }
     crate::say::tell!("output   {}", status.output);
     crate::say::tell!("maps     {}", counts_line(status.maps));
     crate::say::tell!("reduces  {}", counts_line(status.reduces));
