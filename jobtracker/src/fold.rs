@@ -140,10 +140,6 @@ mod tests {
         let map = job(1).task(TaskKind::Map, 0);
         let reduce = job(1).task(TaskKind::Reduce, 0);
         let crashed = FailureKind::Crashed { exit_code: Some(1), signal: None };
-        let unfetched = FailureKind::FetchFailed {
-            map_attempt: map.attempt(1),
-            tracker: "host-2".parse().unwrap(),
-        };
         let planned = |job, list| Record::SplitsPlanned { job, n_maps: 1, input_bytes: 7, list };
         let staged =
             StagedSplits { path: "/.howdah/staging/x".to_owned(), digest: "0b".to_owned() };
@@ -154,7 +150,7 @@ mod tests {
             planned(job(1), SplitList::Inline(vec![self::planned()])),
             failed(map.attempt(0), crashed),
             succeeded(map.attempt(1), "d1"),
-            failed(reduce.attempt(0), unfetched),
+            failed(reduce.attempt(0), FailureKind::OutOfSpace),
             succeeded(reduce.attempt(1), "d2"),
             Record::MapOutputLost { attempt: map.attempt(1) },
             succeeded(map.attempt(2), "d3"),

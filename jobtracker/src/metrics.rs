@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jobtracker_core::{Record, Summary};
-use mapreduce_protocol::{FailureKind, JobState, TaskKind};
+use mapreduce_protocol::{JobState, TaskKind};
 use metrics::{counter, gauge, histogram};
 
 /// Counts what is journaled.
@@ -23,7 +23,7 @@ pub(crate) fn observe_records(records: &[Record]) {
                 counter!("howdah_jobtracker_tasks_succeeded_total", "kind" => kind).increment(1);
             }
             Record::AttemptFailed { attempt, failure, .. } => {
-                let labels = [("kind", kind(attempt.task.kind)), ("cause", cause(&failure.kind))];
+                let labels = [("kind", kind(attempt.task.kind)), ("cause", failure.kind.as_str())];
                 counter!("howdah_jobtracker_attempts_failed_total", &labels).increment(1);
             }
             Record::MapOutputLost { .. } => {
@@ -95,21 +95,5 @@ fn kind(kind: TaskKind) -> &'static str {
     match kind {
         TaskKind::Map => "map",
         TaskKind::Reduce => "reduce",
-    }
-}
-
-fn cause(kind: &FailureKind) -> &'static str {
-    match kind {
-        FailureKind::UserCode => "user_code",
-        FailureKind::Crashed { .. } => "crashed",
-        FailureKind::FetchFailed { .. } => "fetch_failed",
-        FailureKind::InputUnavailable => "input_unavailable",
-        FailureKind::OutputUnavailable => "output_unavailable",
-        FailureKind::OutOfSpace => "out_of_space",
-        FailureKind::ProgramUnavailable => "program_unavailable",
-        FailureKind::BadJob => "bad_job",
-        FailureKind::TimedOut => "timed_out",
-        FailureKind::Killed => "killed",
-        FailureKind::TrackerLost => "tracker_lost",
     }
 }

@@ -3,8 +3,8 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, Failure, FailureKind, JobId, JobState, MapEvent, TaskId,
-    TaskKind, TrackerCommand, TrackerEvent,
+    AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, TaskId, TaskKind,
+    TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -131,9 +131,6 @@ impl Core {
     }
 
     fn on_failed(&mut self, now: Now, host: &HostName, attempt: AttemptId, mut failure: Failure) {
-        if let FailureKind::FetchFailed { map_attempt, .. } = failure.kind {
-            self.on_fetch_failed(now, attempt.task, map_attempt);
-        }
         let task = attempt.task;
         if !self.live(task.job).is_some_and(|live| live.is_live(attempt)) {
             return;

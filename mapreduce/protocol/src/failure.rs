@@ -1,7 +1,6 @@
 //! Failure as a type: it travels from the task process through the TaskTracker to the JobTracker's
 //! core, which acts on the kind. The text is for humans alone.
 
-use ids::HostName;
 use serde::{Deserialize, Serialize};
 
 use crate::AttemptId;
@@ -29,12 +28,10 @@ pub enum FailureKind {
         /// Signal, if one ended it.
         signal: Option<i32>,
     },
-    /// A map's output could not be fetched, or what came was broken; the reduce gives up.
-    FetchFailed {
-        /// Whose output.
+    /// A map that was run again, since its output was lost, made other bytes than this reduce has read.
+    MapOutputChanged {
+        /// The map's new attempt.
         map_attempt: AttemptId,
-        /// From where.
-        tracker: HostName,
     },
     /// The split could not be read: no replica answers or none is intact.
     InputUnavailable,
@@ -75,7 +72,7 @@ impl FailureKind {
         match self {
             Self::UserCode => "user_code",
             Self::Crashed { .. } => "crashed",
-            Self::FetchFailed { .. } => "fetch_failed",
+            Self::MapOutputChanged { .. } => "map_output_changed",
             Self::InputUnavailable => "input_unavailable",
             Self::OutputUnavailable => "output_unavailable",
             Self::OutOfSpace => "out_of_space",
@@ -91,7 +88,7 @@ impl FailureKind {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Killed | Self::TrackerLost | Self::FetchFailed { .. } => Blame::Nobody,
+            Self::Killed | Self::TrackerLost | Self::MapOutputChanged { .. } => Blame::Nobody,
             Self::OutOfSpace => Blame::Host,
             Self::BadJob => Blame::Job,
             Self::UserCode
@@ -111,11 +108,10 @@ mod tests {
     #[test]
     fn the_name_of_a_kind_is_its_wire_form() {
         let map_attempt = "attempt_20261122_0001_m_000003_0".parse().unwrap();
-        let tracker: HostName = "host-1".parse().unwrap();
         for kind in [
             FailureKind::UserCode,
             FailureKind::Crashed { exit_code: Some(1), signal: None },
-            FailureKind::FetchFailed { map_attempt, tracker },
+            FailureKind::MapOutputChanged { map_attempt },
             FailureKind::InputUnavailable,
             FailureKind::OutputUnavailable,
             FailureKind::OutOfSpace,

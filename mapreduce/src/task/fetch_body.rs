@@ -1,7 +1,6 @@
 //! The body of one shuffle answer: segment headers, and blocks that are verified as they come.
 
-use std::fs::File;
-use std::io::Write;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use mapreduce_protocol::shuffle::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use mapreduce_protocol::{AttemptId, Failure};
 use net::{CallError, Client};
 use reqwest::{Method, Response};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
 
 use super::failure;
 use super::run_writer::crc32c;
@@ -132,18 +133,21 @@ pub(super) async fn segment_in_file(
     length: u64,
     path: &Path,
 ) -> Result<Source, FetchError> {
-    let disk = |error: &std::io::Error, what| {
+    let disk = |error: &io::Error, what| {
         FetchError::Local(failure::disk(error, &format!("{what} a fetched segment as"), path))
     };
     let run = RunFile::temporary(path);
-    let mut file = File::create_new(path).map_err(|error| disk(&error, "create"))?;
+    // Written by a thread of its own: this one serves all fetches, the disk may be slow.
+    let file = File::create_new(path).await;
+    let mut file = file.map_err(|error| disk(&error, "create"))?;
     let mut written = 0;
     let mut block = Vec::new();
     while written < length {
         block.clear();
         body.block(length - written, &mut block).await?;
-        file.write_all(&block).map_err(|error| disk(&error, "write"))?;
+        file.write_all(&block).await.map_err(|error| disk(&error, "write"))?;
         written += block.len() as u64;
     }
+    file.flush().await.map_err(|error| disk(&error, "write"))?;
     Ok(Source::of(&run, &map_output::Segment { length, ..Default::default() }))
 }

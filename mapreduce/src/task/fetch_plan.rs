@@ -195,7 +195,7 @@ impl FetchPlan {
 
 fn available(state: &mut State, new: MapSource, now: Monotonic) -> Result<(), Failure> {
     match state {
-        State::Fetched { digest } if *digest != new.digest => Err(impure(&new)),
+        State::Fetched { digest } if *digest != new.digest => Err(changed(new.attempt)),
         State::Fetched { .. } => Ok(()),
         State::Fetching { source, newer, .. } => {
             *newer = (*source != new).then_some(News::Elsewhere(new));
@@ -223,14 +223,14 @@ fn withdrawn(state: &mut State, attempt: AttemptId) {
     }
 }
 
-fn impure(new: &MapSource) -> Failure {
-    let kind = FailureKind::FetchFailed { map_attempt: new.attempt, tracker: new.host.clone() };
+/// A map is not a function of its input.
+fn changed(new: AttemptId) -> Failure {
     let message = format!(
-        "{} gave another output than the attempt whose output this reduce has read; \
-         it starts again (a map function must depend on its input alone)",
-        new.attempt
+        "{new}, run because an earlier attempt's output was lost, made other bytes than that, which this \
+         reduce has read: all reduces start again. The map must depend on its input alone, not on time, \
+         chance, the host or the order of a hash table"
     );
-    failure(kind, message)
+    failure(FailureKind::MapOutputChanged { map_attempt: new }, message)
 }
 
 /// Between half and the whole of `retry` × 2^failures, at most [`RETRY_MAX`].
@@ -381,9 +381,8 @@ mod tests {
         assert!(plan.arrived(map(0, 0), at(0)));
         plan.learn(at(0), available(0, 1, "b", "x")).unwrap();
         let failure = plan.learn(at(0), available(0, 2, "c", "y")).unwrap_err();
-        let expected =
-            FailureKind::FetchFailed { map_attempt: map(0, 2), tracker: "c".parse().unwrap() };
-        assert_eq!(failure.kind, expected);
+        assert_eq!(failure.kind, FailureKind::MapOutputChanged { map_attempt: map(0, 2) });
+        assert!(failure.message.contains("its input alone"), "{}", failure.message);
     }
 
     #[test]

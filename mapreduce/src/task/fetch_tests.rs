@@ -297,7 +297,8 @@ fn another_output_of_a_fetched_map_ends_the_attempt() {
     assert_eq!(fetching.next().unwrap().unwrap().map, 0);
     fetching.tell(vec![available(0, address, "y")]);
     let failure = fetching.next().unwrap().err().unwrap();
-    assert!(matches!(failure.kind, FailureKind::FetchFailed { .. }), "{}", failure.message);
+    let changed = FailureKind::MapOutputChanged { map_attempt: map(0) };
+    assert_eq!(failure.kind, changed, "{}", failure.message);
     assert!(fetching.next().is_none());
 }
 

@@ -360,16 +360,14 @@ fn an_output_that_its_tracker_looked_for_in_vain_is_made_again_at_once() {
 }
 
 #[test]
-fn a_reduce_that_gave_up_fetching_counts_as_a_report_but_not_as_a_failure() {
+fn a_reduce_that_has_read_what_no_map_stands_for_starts_again_and_blames_nobody() {
     let mut story = Story::begin();
     let a = story.tracker("a", 2);
     let job = story.job(1, &[&["a"]]);
-    story.succeed(map(job, 0, 0));
-    cannot_fetch(&mut story, &a, reduce(job, 0, 0), map(job, 0, 0));
-    story.pass(Duration::from_secs(10));
-    let kind = FailureKind::FetchFailed { map_attempt: map(job, 0, 0), tracker: a.clone() };
-    story.fail(reduce(job, 0, 0), kind);
-    assert!(story.running(&a).contains(&map(job, 0, 1)));
+    story.succeed_with(map(job, 0, 0), "bytes-1");
+    let read = reduce(job, 0, 0);
+    story.fail(read, FailureKind::MapOutputChanged { map_attempt: map(job, 0, 0) });
+    assert_eq!(story.running(&a), [reduce(job, 0, 1)], "the map's output is as good as before");
     assert_eq!(story.status(job).reduces.failed_attempts, 0);
 }
 
