@@ -1,7 +1,9 @@
 //! `howdah dev`: what its folder keeps, and how its daemons begin and end.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use tests::cluster::PATIENCE;
 use tests::command::finish;
@@ -36,6 +38,95 @@ fn a_second_start_finds_the_data_and_the_ports_of_the_first() {
         assert!(dev.dir().join("logs").join(format!("{daemon}.log")).exists(), "{daemon}");
         assert!(dev.pid(daemon) > 0);
     }
+}
+
+#[test]
+fn replicas_follow_the_number_of_chunkservers_unless_they_were_set() {
+    let mut dev = Dev::start(&DevOptions::trackers(3));
+    let ports = dev.config();
+    for (trackers, replication) in [(1, 1), (2, 2)] {
+        dev.stop();
+        dev.start_again(&DevOptions::trackers(trackers));
+        let config = dev.config();
+        assert_eq!(config.chunkmaster.replication, replication);
+        assert_eq!(config.chunkmaster.address, ports.chunkmaster.address);
+        assert_eq!(config.jobtracker.address, ports.jobtracker.address);
+        assert_eq!(config.hosts[0], ports.hosts[0]);
+        dev.put_text("a\n", &format!("/with-{trackers}"));
+    }
+    dev.stop();
+    dev.start_again(&DevOptions::trackers(2).set("chunkmaster.replication=3"));
+    dev.stop();
+    let mut single = howdah();
+    single.args(["dev", "--trackers", "1", "--dir"]).arg(dev.dir());
+    let _ =
+        finish(&mut single).refused(2, &["replication is 3", "--set chunkmaster.replication=1"]);
+    dev.start_again(&DevOptions::trackers(1).set("chunkmaster.replication=1"));
+}
+
+#[test]
+fn a_lost_journal_is_not_taken_for_a_new_cluster() {
+    let mut dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("kept\n", "/kept.txt");
+    let id = {
+        let file = dev.job_file(
+            "job.yaml",
+            "{name: n, input: [/kept.txt], output: /out, program: {builtin: {name: wordcount}}}",
+        );
+        dev.run(&["job", "submit", &file, "--wait"]).success().text()
+    };
+    dev.stop();
+    for (master, remedy) in [("jobtracker", "complete"), ("chunkmaster", "--dir")] {
+        let folder = dev.dir().join("data").join(master);
+        let away = dev.scratch().join(master);
+        fs::rename(&folder, &away).unwrap();
+        let refused = finish(howdah().arg("dev").arg("--dir").arg(dev.dir()));
+        let _ = refused.refused(2, &[folder.to_str().unwrap(), "copy", remedy]);
+        assert!(!folder.exists(), "nothing is made in its place");
+        fs::rename(&away, &folder).unwrap();
+    }
+    dev.start_again(&DevOptions::default());
+    assert_eq!(dev.job(&id)["state"], "SUCCEEDED");
+    dev.stop();
+    fs::remove_dir_all(dev.dir().join("data/jobtracker")).unwrap();
+    fs::remove_file(dev.dir().join("complete")).unwrap();
+    dev.start_again(&DevOptions::default());
+    assert_eq!(dev.run(&["job", "list"]).success().text(), "", "no jobs are known");
+    assert_eq!(dev.run(&["fs", "cat", "/kept.txt"]).success().text(), "kept");
+}
+
+#[test]
+fn a_first_start_that_is_cut_off_anywhere_can_be_begun_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("cluster");
+    // Each thing that appears while a cluster starts, and the whole once more.
+    for seen in ["cluster.yaml", "data/chunkmaster", "data/jobtracker", "data/tasktracker-1"] {
+        let mut dev = howdah();
+        dev.args(["dev", "--trackers", "1", "--dir"]).arg(&dir);
+        let mut child = dev.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait::until(seen, PATIENCE, || dir.join(seen).exists().then_some(()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut dev = howdah();
+    dev.args(["dev", "--dir"]).arg(&dir).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = dev.spawn().unwrap();
+    let mut line = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"ready\n");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap(),
+        rustix::process::Signal::INT,
+    )
+    .unwrap();
+    let ended: tests::Finished = child.wait_with_output().unwrap().into();
+    let ended = ended.success();
+    for said in
+        ["chunk master  http://127.0.0.1:", "JobTracker    http://127.0.0.1:", "cluster.yaml"]
+    {
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    assert_eq!(ended.stdout, b"", "ready is all that it prints");
 }
 
 #[test]

@@ -35,14 +35,21 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
         let Ok(mut cluster) = Cluster::start(&args.dir, &options, &mut end).await? else {
             return Ok(());
         };
+        say_where(&cluster);
         let told = tell_ready();
         if told.is_ok() {
-            crate::say::say!("for clients: --config {}", cluster.config_file().display());
             end.await_signal().await;
         }
         cluster.stop().await;
         told
     })
+}
+
+fn say_where(cluster: &Cluster) {
+    let file = cluster.config_file();
+    crate::say::say!("chunk master  http://{}/", cluster.config.chunkmaster.address);
+    crate::say::say!("JobTracker    http://{}/", cluster.config.jobtracker.address);
+    crate::say::say!("for clients   --config {0}, or HOWDAH_CONFIG={0}", file.display());
 }
 
 fn tell_ready() -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 
 use super::children::{self, Supervised};
 use super::layout::Layout;
+use super::masters::FirstStarts;
 use super::settings::{self, Prepared};
 use crate::daemons::DaemonName;
 use crate::exit::OrEarly;
@@ -68,8 +69,9 @@ impl Cluster {
         mint_secret(&layout)?;
         let Prepared { config, seats } =
             settings::prepare(&layout, options.trackers, &options.overrides)?;
+        let first_starts = FirstStarts::of(&layout, &config).or_early()?;
         let mut cluster = Self { config, layout, daemons: Vec::new(), _lock: lock };
-        let started = end.or(cluster.start_all(seats)).await;
+        let started = end.or(cluster.start_all(seats, first_starts)).await;
         if !matches!(started, Ok(Ok(()))) {
             cluster.stop().await;
         }
@@ -79,23 +81,19 @@ impl Cluster {
         }
     }
 
-    async fn start_all(&mut self, seats: Vec<settings::Seat>) -> anyhow::Result<()> {
+    async fn start_all(
+        &mut self,
+        seats: Vec<settings::Seat>,
+        first_starts: FirstStarts,
+    ) -> anyhow::Result<()> {
         for seat in seats {
-            let init = self.needs_init(&seat.name);
+            let init = first_starts.is_first(&seat.name);
             self.daemons.push(children::spawn(&self.layout, seat, init)?);
         }
-        self.await_ready().await
-    }
-
-    /// Whether this is the first start of a daemon with a journal. A journal that is lost later is not
-    /// taken for an empty cluster: the chunkservers know which one they belong to.
-    fn needs_init(&self, name: &DaemonName) -> bool {
-        let folder = match name {
-            DaemonName::Chunkmaster => &self.config.chunkmaster.data_dir,
-            DaemonName::Jobtracker => &self.config.jobtracker.data_dir,
-            DaemonName::Chunkserver(_) | DaemonName::Tasktracker(_) => return false,
-        };
-        fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+        self.await_ready().await?;
+        let complete = self.layout.complete();
+        FirstStarts::are_over(&self.layout)
+            .with_context(|| format!("cannot write {}", complete.display()))
     }
 
     async fn await_ready(&self) -> anyhow::Result<()> {

@@ -34,6 +34,11 @@ impl Layout {
         self.dir.join("lock")
     }
 
+    /// There once all daemons of the cluster have been ready together: its masters have journals.
+    pub(crate) fn complete(&self) -> PathBuf {
+        self.dir.join("complete")
+    }
+
     /// Where each daemon writes its process id.
     pub(crate) fn pids(&self) -> PathBuf {
         self.dir.join("pids")

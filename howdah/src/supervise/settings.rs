@@ -45,12 +45,16 @@ pub(super) fn prepare(
     let is_new = kept.is_none();
     let mut config = kept.unwrap_or_else(|| new_config(layout));
     let before = config.hosts.len();
+    let was_derived = is_new || config.chunkmaster.replication == replicas(before);
     set_hosts(&mut config, layout, trackers);
+    if was_derived {
+        config.chunkmaster.replication = replicas(config.hosts.len());
+    }
     if is_new {
-        config.chunkmaster.replication = config.hosts.len().min(REPLICAS_MAX) as u8;
         config.tasktracker.slots = slots_each(config.hosts.len());
     }
     let mut config = config.with_overrides(overrides).or_early()?;
+    check_replicas(&config).or_early()?;
     let given = |key: &str| !is_new || overrides.iter().any(|(set, _)| set == key);
     let known = Known {
         chunkmaster: given("chunkmaster.address"),
@@ -62,6 +66,30 @@ pub(super) fn prepare(
     let config = config::parse(&config.to_yaml(), &file, &[]).or_early()?;
     write(layout, &config)?;
     Ok(Prepared { config, seats })
+}
+
+/// More replicas than there will be chunkservers to take them.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "chunkmaster.replication is {replication}, and a single chunkserver can't keep more than one replica: \
+     add --set chunkmaster.replication=1, or start more with --trackers"
+)]
+pub(crate) struct TooManyReplicas {
+    replication: u8,
+}
+
+/// A file is written when two servers have it, or one where one replica is asked for.
+fn check_replicas(config: &Config) -> Result<(), TooManyReplicas> {
+    let replication = config.chunkmaster.replication;
+    if config.hosts.len() == 1 && replication > 1 {
+        return Err(TooManyReplicas { replication });
+    }
+    Ok(())
+}
+
+/// What a cluster of that many chunkservers keeps of each chunk, unless the user says otherwise.
+fn replicas(chunkservers: usize) -> u8 {
+    chunkservers.min(REPLICAS_MAX) as u8
 }
 
 fn new_config(layout: &Layout) -> Config {
