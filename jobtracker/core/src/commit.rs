@@ -94,11 +94,12 @@ impl Core {
         let (maps, reduces) =
             (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
         let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
-        let killed = live.killed.iter().cloned().collect();
+        let (planning, killed) = (live.planning, live.killed.iter().cloned().collect());
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
         self.jobs.remove(&Fifo::of(job));
         self.trackers.tell_all(&TrackerCommand::Purge { job });
-        if state != JobState::Succeeded {
+        // While it is planned, the folder may still come: it is removed when the plan is there.
+        if !planning {
             self.remove_staging(job);
         }
         self.on_ended(job);
@@ -121,13 +122,17 @@ impl Core {
     }
 
     pub(crate) fn remove_staging(&mut self, job: JobId) {
-        let left = self.durable.job(job).is_some_and(|entry| match &entry.stage {
-            Stage::Ended(ended) => !ended.staging_removed,
-            Stage::Planning | Stage::Running(_) => false,
-        });
-        if left {
+        if self.leaves_staging(job) {
             self.effect(Effect::RemoveStaging { job, staging: staging_folder(job) });
         }
+    }
+
+    /// Whether an ended job's staging folder may still be there.
+    fn leaves_staging(&self, job: JobId) -> bool {
+        self.durable.job(job).is_some_and(|entry| match &entry.stage {
+            Stage::Ended(ended) => !ended.staging_removed,
+            Stage::Planning | Stage::Running(_) => false,
+        })
     }
 
     pub(crate) fn handle_removed(&mut self, now: Now, job: JobId, outcome: &StoreOutcome<()>) {
@@ -137,6 +142,7 @@ impl Core {
         match outcome {
             StoreOutcome::Done(()) | StoreOutcome::Refused { .. } => {
                 self.record(Record::StagingRemoved { job });
+                self.forget_oldest();
             }
             StoreOutcome::Unavailable { .. } => {
                 self.timers.set(now.monotonic + crate::STORE_RETRY, Timer::Store(job));
@@ -144,9 +150,12 @@ impl Core {
         }
     }
 
+    /// Forgets the jobs that ended first; none whose staging folder is still to be removed, since nobody
+    /// else would.
     fn forget_oldest(&mut self) {
         while self.durable.ended().len() > self.settings.finished_jobs_max {
-            let Some(job) = self.durable.ended().front().copied() else { return };
+            let oldest = self.durable.ended().iter().find(|job| !self.leaves_staging(**job));
+            let Some(job) = oldest.copied() else { return };
             self.record(Record::JobForgotten { job });
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct LiveJob {
     pub(crate) unreported: BTreeSet<u32>,
     /// Reports that the output of a winner can't be fetched.
     pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
+    /// Whether the edge is planning it: its staging folder may come to be at any time.
+    pub(crate) planning: bool,
     /// Calls to the chunk store that wait to be tried again.
     pub(crate) to_retry: BTreeSet<StoreCall>,
     /// Whether its output is being published: it can't be killed any more.
@@ -120,6 +122,7 @@ impl LiveJob {
             listeners: BTreeSet::new(),
             unreported: BTreeSet::new(),
             fetch_reports: BTreeMap::new(),
+            planning: false,
             to_retry: BTreeSet::new(),
             committing: false,
             killed: VecDeque::new(),

@@ -107,6 +107,7 @@ impl Core {
         let spec = Arc::clone(&entry.spec);
         match (call, &entry.stage) {
             (StoreCall::Plan, _) => {
+                self.live_mut(job).into_iter().for_each(|live| live.planning = true);
                 self.effect(Effect::PlanSplits { job, spec, staging: staging_folder(job) });
             }
             (StoreCall::ReadSplits, Stage::Running(running)) => {
@@ -140,9 +141,10 @@ impl Core {
     }
 
     pub(crate) fn handle_planned(&mut self, now: Now, job: JobId, outcome: StoreOutcome<Plan>) {
-        if self.live(job).is_none() {
-            // The job ended meanwhile. Its staging folder may have been made after it was removed.
-            return self.effect(Effect::RemoveStaging { job, staging: staging_folder(job) });
+        match self.live_mut(job) {
+            Some(live) => live.planning = false,
+            // The job ended meanwhile; its staging folder could not be removed before it was made.
+            None => return self.remove_staging(job),
         }
         if !self.durable.job(job).is_some_and(|entry| matches!(entry.stage, Stage::Planning)) {
             return;

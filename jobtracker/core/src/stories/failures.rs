@@ -551,6 +551,25 @@ fn strangers_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_repeated_heartbeat_is_a_sign_of_life_though_it_tells_nothing_new() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    let heartbeat = story.heartbeat(&a);
+    story.send(heartbeat.clone());
+    // Whatever is answered does not arrive.
+    story.kill_tracker(&a);
+    for _ in 0..20 {
+        story.send(heartbeat.clone());
+        story.pass(Duration::from_secs(2));
+    }
+    assert_eq!(story.core.summary().trackers, 1);
+    assert_eq!(story.status(job).maps.killed_attempts, 0);
+    story.pass(Duration::from_secs(11));
+    assert_eq!(story.core.summary().trackers, 0);
+}
+
+#[test]
 fn doubled_and_reordered_heartbeats_are_taken_once() {
     let mut story = Story::begin();
     let a = story.tracker("a", 1);

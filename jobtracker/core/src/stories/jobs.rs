@@ -232,14 +232,60 @@ fn a_job_of_which_nothing_runs_says_what_it_waits_for() {
 
 #[test]
 fn a_staging_folder_that_a_late_plan_makes_goes_with_its_killed_job() {
+    for restarts in [false, true] {
+        let mut story = Story::begin();
+        let job = story.submit(wordcount("/out", 1));
+        story.effects.clear();
+        story.answer(|reply_to| Input::Kill { job, reply_to });
+        assert_eq!(story.effects, [], "it may be made after it was removed");
+        if restarts {
+            story.restart();
+        } else {
+            story.plan(job, splits(&[&["a"]]));
+        }
+        assert_eq!(story.effects, [Effect::RemoveStaging { job, staging: staging_folder(job) }]);
+        story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+        story.effects.clear();
+        story.restart();
+        assert_eq!(story.effects, [], "once is enough");
+        assert_eq!(story.status(job).state, JobState::Killed);
+    }
+}
+
+#[test]
+fn a_job_killed_while_its_plan_waits_to_be_tried_again_is_removed_at_once() {
     let mut story = Story::begin();
     let job = story.submit(wordcount("/out", 1));
-    story.answer(|reply_to| Input::Kill { job, reply_to });
-    story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+    let reason = "down".to_owned();
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Unavailable { reason } });
     story.effects.clear();
-    story.plan(job, splits(&[&["a"]]));
+    story.answer(|reply_to| Input::Kill { job, reply_to });
     assert_eq!(story.effects, [Effect::RemoveStaging { job, staging: staging_folder(job) }]);
-    assert_eq!(story.status(job).state, JobState::Killed);
+}
+
+#[test]
+fn no_job_is_forgotten_before_its_staging_folder_is_gone() {
+    let mut story = Story::with(Settings { finished_jobs_max: 1, ..settings() });
+    let jobs = [0, 1, 2].map(|_| story.job(1, &[&["a"]]));
+    for job in jobs {
+        story.answer(|reply_to| Input::Kill { job, reply_to });
+    }
+    let known = |story: &mut Story| match story.query(Query::List { limit: 9 }) {
+        Reply::List(list) => list.jobs.iter().map(|job| job.id).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(known(&mut story), [jobs[2], jobs[1], jobs[0]]);
+    let reason = "down".to_owned();
+    let outcome = StoreOutcome::Unavailable { reason };
+    story.give(Input::StagingRemoved { job: jobs[0], outcome });
+    story.effects.clear();
+    story.pass(STORE_RETRY);
+    let staging = staging_folder(jobs[0]);
+    assert_eq!(story.effects, [Effect::RemoveStaging { job: jobs[0], staging }]);
+    for job in [jobs[1], jobs[0], jobs[2]] {
+        story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+    }
+    assert_eq!(known(&mut story), [jobs[2]]);
 }
 
 #[test]
@@ -304,8 +350,11 @@ fn ended_jobs_are_forgotten_oldest_first_with_their_keys() {
         let Reply::Accepted(accepted) = submit(&mut story, spec, Some((&key, "d"))) else {
             panic!("not accepted")
         };
-        story.answer(|reply_to| Input::Kill { job: accepted.id, reply_to });
-        ids.push(accepted.id);
+        let job = accepted.id;
+        story.plan(job, splits(&[&["a"]]));
+        story.answer(|reply_to| Input::Kill { job, reply_to });
+        story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+        ids.push(job);
     }
     let gone = refusal(story.query(Query::Status { job: ids[0], wait: None }));
     assert_eq!(gone, Refusal::NoSuchJob { job: ids[0] });
