@@ -22,7 +22,7 @@ mod settings;
 mod shuffle_server;
 mod vfork;
 
-pub use folder::FolderError;
+pub use daemon::FolderError;
 pub use jobtracker::RefusedError;
 pub use run::{RunError, run};
 pub use settings::TasktrackerSettings;

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chunkstore_client::StoreSettings;
-use daemon::{Health, Metrics, Shutdown};
+use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
 use net::{Guard, Keyring};
 use tasktracker_core::{Core, Settings};
 use tokio::sync::mpsc;
@@ -15,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::attempt::Host;
 use crate::description::Describer;
 use crate::event_loop::{EventLoop, INPUTS_MAX};
-use crate::folder::{DataFolder, FolderError};
+use crate::folder::DataFolder;
 use crate::http::{self, Served};
 use crate::jobtracker::{JobTracker, RefusedError};
 use crate::logs::Logs;
@@ -24,9 +23,6 @@ use crate::program_store::StoreOfPrograms;
 use crate::programs::Programs;
 use crate::settings::TasktrackerSettings;
 use crate::shuffle_server::ShuffleServer;
-
-const LOCK_TRIES: u32 = 10;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a TaskTracker can't run (any further).
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +69,12 @@ pub async fn run(
         "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
          cluster's secret too"
     );
-    let folder = Arc::new(open_folder(&settings.data_dir).await?);
+    let folder = Arc::new(open_folder(&settings).await?);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
     let logs = Logs::open(folder.logs()).map_err(recover)?;
     let keyring = Keyring::new(&settings.secret);
-    let core = Core::new(core_settings(&settings, &folder)?, held);
+    let core = Core::new(core_settings(&settings, &folder), held);
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
         settings.client,
@@ -104,25 +100,15 @@ pub async fn run(
     served.map_err(|source| RunError::Http { address, source })
 }
 
-/// Opens the folder. A process that was just killed may leave its lock for a moment to a child that it
-/// was about to start.
-async fn open_folder(path: &Path) -> Result<DataFolder, FolderError> {
-    for _ in 0..LOCK_TRIES {
-        match DataFolder::open(path) {
-            Err(FolderError::Locked { .. }) => tokio::time::sleep(LOCK_PAUSE).await,
-            opened => return opened,
-        }
-    }
-    DataFolder::open(path)
+async fn open_folder(settings: &TasktrackerSettings) -> Result<DataFolder, FolderError> {
+    let owner = Owner::new("tasktracker", settings.host.clone());
+    DataFolder::open(daemon::DataFolder::open_patiently(&settings.data_dir, owner).await?)
 }
 
-fn core_settings(
-    settings: &TasktrackerSettings,
-    folder: &DataFolder,
-) -> Result<Settings, FolderError> {
+fn core_settings(settings: &TasktrackerSettings, folder: &DataFolder) -> Settings {
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(Settings {
-        cluster: folder.cluster()?,
+    Settings {
+        cluster: folder.cluster(),
         host: settings.host.clone(),
         rack: settings.rack.clone(),
         address: settings.address.clone(),
@@ -133,7 +119,7 @@ fn core_settings(
         },
         task_timeout: settings.task_timeout,
         seed: net::random_u64(),
-    })
+    }
 }
 
 fn host(

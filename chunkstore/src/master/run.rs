@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use chunkstore_core::master::{Input, Master};
 use daemon::{Health, Metrics, Shutdown};
-use event_loop::{RecoverError, Recovered, recover};
+use event_loop::{RecoverError, Recovered, recover_patiently};
 use net::{Capability, Guard};
 
 use super::event_loop::{AskError, start};
@@ -42,7 +42,8 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let Recovered { durable, log } = recover_state(&settings).await?;
+    let recovered = recover_patiently::<MasterFold>(&settings.data_dir, settings.journal());
+    let Recovered { durable, log } = recovered.await?;
     let master = Master::recover(settings.core(), durable.0);
     let master =
         master.map_err(|_| RunError::NotInitialised { data_dir: settings.data_dir.clone() })?;
@@ -62,13 +63,6 @@ pub async fn run(
     health.not_ready("shutting down");
     running.stop().await;
     Ok(served?)
-}
-
-/// Reads the journal on a thread that may block.
-async fn recover_state(settings: &MasterSettings) -> Result<Recovered<MasterFold>, RunError> {
-    let (dir, options) = (settings.data_dir.clone(), settings.journal());
-    let recovered = tokio::task::spawn_blocking(move || recover::<MasterFold>(&dir, options)).await;
-    Ok(recovered.map_err(|_panicked| RunError::Stopped)??)
 }
 
 /// What callers without a token may do: what a user may, on loopback, if the configuration says so.

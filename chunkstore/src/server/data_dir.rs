@@ -1,101 +1,37 @@
-//! A chunkserver's data folder: whose it is, which files it holds under which names, and what is found
-//! in it at start. The bytes behind a chunk are `footer`'s, writing and reading chunks `open_chunk`'s and
+//! A chunkserver's data folder: which files it holds under which names, and what is found in it at start.
+//! Whose it is, `daemon` knows; the bytes behind a chunk are `footer`'s, writing and reading chunks `open_chunk`'s and
 //! `download`'s.
 //!
 //! ```text
-//! cluster            {"format": 1, "daemon": "chunkserver", "cluster": "<id>"}
-//! lock               held by the running process
+//! lock, identity.json                   see `daemon::DataFolder`
 //! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
 //! chunks/2a/000000000000002a_1.open     being written; removed at start
 //! chunks/2a/000000000000002a_1.bad      set aside: found corrupt; never served, removed by hand
 //! ```
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
 use chunkstore_protocol::Version;
+use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
-use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
-
-/// Version of the folder's layout.
-const FORMAT_VERSION: u32 = 1;
-const DAEMON: &str = "chunkserver";
-
-/// The `cluster` file.
-#[derive(Debug, Serialize, Deserialize)]
-struct ClusterFile {
-    format: u32,
-    daemon: String,
-    cluster: ClusterId,
-}
 
 /// Why a data folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The operating system says no.
-    #[error("{}: {source}: check that the data folder exists, and its owner and mode", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// Another process uses it.
-    #[error(
-        "the data folder {} is in use by another process: stop that one, or give this chunkserver a \
-         folder of its own (chunkserver.data_dir)",
-        path.display()
-    )]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Its identity file is not readable.
-    #[error(
-        "{}: {source}: restore it, or empty the folder so that the chunks are copied here again",
-        path.display()
-    )]
-    BadIdentity {
-        /// The identity file.
-        path: PathBuf,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
-    /// Of a later release.
-    #[error(
-        "the data folder {} has format version {found}, and this release reads version 1: start the \
-         release that wrote it, or a later one",
-        path.display()
-    )]
-    NewerFormat {
-        /// The folder.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-    /// It belongs to another kind of daemon.
-    #[error(
-        "the data folder {} belongs to a {found}: give this chunkserver a folder of its own \
-         (chunkserver.data_dir)",
-        path.display()
-    )]
-    OtherDaemon {
-        /// The folder.
-        path: PathBuf,
-        /// That kind.
-        found: String,
-    },
+    /// It is another's, or can't be read or written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// It has chunks of nobody knows which cluster.
     #[error(
-        "the data folder {} holds chunks but no `cluster` file: restore that file, or move the chunks \
-         away",
+        "the data folder {} holds chunks, and nothing says of which cluster: restore its identity.json, or \
+         move the chunks away",
         path.display()
     )]
     NoIdentity {
@@ -137,13 +73,11 @@ pub(super) fn is_media_error(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| media.contains(&code))
 }
 
-/// A locked data folder.
+/// A data folder in use.
 #[derive(Debug)]
 pub(super) struct DataDir {
-    root: PathBuf,
+    own: DataFolder,
     reserve_bytes: u64,
-    /// Released by the operating system when the process ends, however it does.
-    _lock: File,
 }
 
 /// What a data folder held at start.
@@ -157,49 +91,27 @@ pub(super) struct Found {
 }
 
 impl DataDir {
-    /// Takes the folder, makes what is missing in it, and says whose it is (`None`: nobody's yet).
-    pub(super) fn open(
-        root: &Path,
-        reserve_bytes: u64,
-    ) -> Result<(Self, Option<ClusterId>), DataDirError> {
-        // Chunks hold what tokens guard: the folder is for the daemon alone, whatever the umask.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(root.join("chunks"));
-        made.map_err(io_error(root))?;
-        let lock_path = root.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(io_error(&lock_path))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(DataDirError::InUse { path: root.to_owned() });
-        }
-        let cluster = read_cluster(root)?;
-        let dir = Self { root: root.to_owned(), reserve_bytes, _lock: lock };
-        sync_folder(root).map_err(io_error(root))?;
-        Ok((dir, cluster))
+    /// Makes what is missing in the folder.
+    pub(super) fn open(own: DataFolder, reserve_bytes: u64) -> Result<Self, DataDirError> {
+        let chunks = own.root().join("chunks");
+        // Chunks hold what tokens guard: they are for the daemon alone, whatever the umask.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&chunks);
+        made.and_then(|()| sync_folder(own.root())).map_err(io_error(&chunks))?;
+        Ok(Self { own, reserve_bytes })
+    }
+
+    /// The cluster that this folder belongs to; `None`: nobody's yet.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.own.cluster()
     }
 
     /// Keeps the cluster that this folder belongs to from now on, durably.
     pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
-        let path = self.root.join("cluster");
-        let partial = self.root.join("cluster.new");
-        let file = ClusterFile {
-            format: FORMAT_VERSION,
-            daemon: DAEMON.to_owned(),
-            cluster: cluster.clone(),
-        };
-        let text = serde_json::to_vec(&file).expect("an identity is plain data");
-        write_synced(&partial, &text)
-            .and_then(|()| fs::rename(&partial, &path))
-            .and_then(|()| sync_folder(&self.root))
-            .map_err(io_error(&path))
+        Ok(self.own.join(cluster)?)
     }
 
-    /// Lists the sealed replicas, removes unfinished ones, and sets broken ones aside. `cluster`: whose
-    /// folder it is.
-    pub(super) fn scan(&self, cluster: Option<&ClusterId>) -> Result<Found, DataDirError> {
+    /// Lists the sealed replicas, removes unfinished ones, and sets broken ones aside.
+    pub(super) fn scan(&self) -> Result<Found, DataDirError> {
         let mut found = Found::default();
         for prefix in 0..=u8::MAX {
             let folder = self.folder(prefix);
@@ -211,8 +123,8 @@ impl DataDir {
                 self.classify(&path, &mut found)?;
             }
         }
-        if cluster.is_none() && !found.sealed.is_empty() {
-            return Err(DataDirError::NoIdentity { path: self.root.clone() });
+        if self.cluster().is_none() && !found.sealed.is_empty() {
+            return Err(DataDirError::NoIdentity { path: self.root().to_owned() });
         }
         found.sealed.sort_by_key(|(replica, _)| *replica);
         Ok(found)
@@ -255,7 +167,7 @@ impl DataDir {
         match (create(), path.parent()) {
             (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(folder)?;
-                sync_folder(&self.root.join("chunks"))?;
+                sync_folder(&self.root().join("chunks"))?;
                 create()
             }
             (created, _) => created,
@@ -292,7 +204,7 @@ impl DataDir {
 
     /// Size and room of the disk.
     pub(super) fn space(&self) -> io::Result<Space> {
-        let stat = rustix::fs::statvfs(&self.root)?;
+        let stat = rustix::fs::statvfs(self.root())?;
         let unit = stat.f_frsize;
         let free = stat.f_bavail.saturating_mul(unit).saturating_sub(self.reserve_bytes);
         Ok(Space { capacity: stat.f_blocks.saturating_mul(unit), free })
@@ -300,7 +212,7 @@ impl DataDir {
 
     /// Where the folder is.
     pub(super) fn root(&self) -> &Path {
-        &self.root
+        self.own.root()
     }
 
     /// A sealed replica's file.
@@ -320,7 +232,7 @@ impl DataDir {
 
     /// By the id's last digits: ids are counted up, so that these spread evenly.
     fn folder(&self, prefix: u8) -> PathBuf {
-        self.root.join("chunks").join(format!("{prefix:02x}"))
+        self.root().join("chunks").join(format!("{prefix:02x}"))
     }
 }
 
@@ -346,48 +258,20 @@ fn parse_name(path: &Path) -> Option<(ReplicaKey, &str)> {
     Some((replica, suffix))
 }
 
-fn read_cluster(root: &Path) -> Result<Option<ClusterId>, DataDirError> {
-    let path = root.join("cluster");
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(&path)(error)),
-    };
-    let bad = |source| DataDirError::BadIdentity { path: path.clone(), source };
-    // The version first: a later release may write the rest otherwise.
-    let value: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
-    let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    if found > u64::from(FORMAT_VERSION) {
-        let found = u32::try_from(found).unwrap_or(u32::MAX);
-        return Err(DataDirError::NewerFormat { path: root.to_owned(), found });
-    }
-    let file: ClusterFile = serde_json::from_value(value).map_err(bad)?;
-    if file.daemon != DAEMON {
-        return Err(DataDirError::OtherDaemon { path: root.to_owned(), found: file.daemon });
-    }
-    Ok(Some(file.cluster))
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
-    let path = path.to_owned();
-    move |source| DataDirError::Io { path: path.clone(), source }
+    let named = FolderError::io(path);
+    move |source| named(source).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
     use chunkstore_protocol::ChunkId;
 
-    fn cluster() -> ClusterId {
-        "cluster-1".parse().unwrap()
+    use super::*;
+
+    fn open(folder: &tempfile::TempDir) -> DataDir {
+        let owner = daemon::Owner::new("chunkserver", "host-1".parse().unwrap());
+        DataDir::open(DataFolder::open(folder.path(), owner).unwrap(), 0).unwrap()
     }
 
     fn replica(chunk: u64) -> ReplicaKey {
@@ -405,47 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_folder_is_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("data");
-        let _dir = DataDir::open(&root, 0).unwrap();
-        for made in [root.clone(), root.join("chunks")] {
-            let mode = fs::metadata(&made).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o700, "{}: {mode:o}", made.display());
-        }
-    }
-
-    #[test]
-    fn a_folder_knows_its_cluster_and_admits_one_process() {
-        let folder = tempfile::tempdir().unwrap();
-        let (dir, found) = DataDir::open(folder.path(), 0).unwrap();
-        assert_eq!(found, None);
-        assert!(matches!(DataDir::open(folder.path(), 0), Err(DataDirError::InUse { .. })));
-        dir.keep_cluster(&cluster()).unwrap();
-        drop(dir);
-        let (_dir, found) = DataDir::open(folder.path(), 0).unwrap();
-        assert_eq!(found, Some(cluster()));
-    }
-
-    #[test]
-    fn folders_of_later_releases_and_of_other_daemons_are_refused_with_a_remedy() {
-        for (text, expected) in [
-            (r#"{"format": 2, "shape": "new"}"#, "format version 2"),
-            (r#"{"format": 1, "daemon": "jobtracker", "cluster": "cluster-1"}"#, "jobtracker"),
-            (r#"{"format": 1}"#, "restore it"),
-            ("garbage", "restore it"),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join("cluster"), text).unwrap();
-            let error = DataDir::open(folder.path(), 0).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
     fn a_scan_lists_the_sealed_removes_the_unfinished_and_sets_the_broken_aside() {
         let folder = tempfile::tempdir().unwrap();
-        let (dir, _) = DataDir::open(folder.path(), 0).unwrap();
+        let dir = open(&folder);
+        dir.keep_cluster(&"cluster-1".parse().unwrap()).unwrap();
         put(&dir, replica(1), b"good");
         let torn = put(&dir, replica(2), b"torn");
         let bytes = fs::read(&torn).unwrap();
@@ -453,14 +300,14 @@ mod tests {
         fs::rename(put(&dir, replica(3), b"other"), dir.sealed_path(replica(0x0103))).unwrap();
         dir.create_file(replica(4)).unwrap();
         fs::write(dir.root().join("chunks/01/notes.txt"), b"somebody's").unwrap();
-        let found = dir.scan(Some(&cluster())).unwrap();
+        let found = dir.scan().unwrap();
         let listed: Vec<_> = found.sealed.iter().map(|(replica, s)| (*replica, s.length)).collect();
         assert_eq!(listed, [(replica(1), 4)]);
         assert_eq!((found.n_removed, found.n_bad), (1, 2));
         assert!(torn.with_extension("bad").exists() && !torn.exists());
         assert!(!dir.open_path(replica(4)).exists());
         assert!(dir.root().join("chunks/01/notes.txt").exists());
-        let again = dir.scan(Some(&cluster())).unwrap();
+        let again = dir.scan().unwrap();
         assert_eq!((again.sealed.len(), again.n_removed, again.n_bad), (1, 0, 0));
     }
 
@@ -483,9 +330,9 @@ mod tests {
     #[test]
     fn chunks_of_an_unknown_cluster_are_not_taken_over() {
         let folder = tempfile::tempdir().unwrap();
-        let (dir, _) = DataDir::open(folder.path(), 0).unwrap();
-        assert!(dir.scan(None).unwrap().sealed.is_empty());
+        let dir = open(&folder);
+        assert!(dir.scan().unwrap().sealed.is_empty());
         put(&dir, replica(1), b"whose?");
-        assert!(matches!(dir.scan(None), Err(DataDirError::NoIdentity { .. })));
+        assert!(matches!(dir.scan(), Err(DataDirError::NoIdentity { .. })));
     }
 }

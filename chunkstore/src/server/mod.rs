@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
-use daemon::{Health, Metrics, Shutdown};
+use daemon::{DataFolder, FolderError, Health, Metrics, Owner, Shutdown};
 use ids::{HostName, RackName};
 use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
@@ -130,21 +130,21 @@ pub async fn run(
 }
 
 async fn open_data_dir(settings: &ServerSettings) -> Result<(DataDir, Replicas), DataDirError> {
-    let (root, reserve_bytes) = (settings.data_dir.clone(), settings.reserve_bytes);
+    let owner = Owner::new("chunkserver", settings.host.clone());
+    let own = DataFolder::open_patiently(&settings.data_dir, owner).await?;
+    let reserve_bytes = settings.reserve_bytes;
     let opened = tokio::task::spawn_blocking(move || {
-        let (dir, cluster) = DataDir::open(&root, reserve_bytes)?;
-        let found = dir.scan(cluster.as_ref())?;
-        Ok::<_, DataDirError>((dir, cluster, found))
+        let dir = DataDir::open(own, reserve_bytes)?;
+        let found = dir.scan()?;
+        Ok::<_, DataDirError>((dir, found))
     });
-    let (dir, cluster, found) = opened.await.unwrap_or_else(|error| {
-        let path = settings.data_dir.clone();
-        Err(DataDirError::Io { path, source: std::io::Error::other(error) })
-    })?;
+    let panicked = |error| FolderError::io(&settings.data_dir)(std::io::Error::other(error));
+    let (dir, found) = opened.await.map_err(panicked)??;
     let Found { sealed, n_removed, n_bad } = found;
     tracing::info!(path = %dir.root().display(), replicas = sealed.len(), n_removed, n_bad,
         "the data folder is open");
     let identity = Identity {
-        cluster,
+        cluster: dir.cluster(),
         host: settings.host.clone(),
         rack: settings.rack.clone(),
         address: settings.address.clone(),

@@ -1,6 +1,7 @@
-//! What every daemon has, whatever it does: logs, metrics, health, shutdown, the panic hook, and the
-//! routes for them. Called by the daemons' `run` and by their mains; knows neither chunks nor jobs.
+//! What every daemon has, whatever it does: logs, metrics, health, shutdown, the panic hook, the routes
+//! for them, and a data folder of its own. Called by the daemons' `run` and by their mains; knows neither chunks nor jobs.
 
+mod data_folder;
 mod health;
 mod logging;
 mod metrics;
@@ -8,6 +9,7 @@ mod panic;
 mod routes;
 mod shutdown;
 
+pub use data_folder::{DataFolder, FolderError, Owner};
 pub use health::Health;
 pub use logging::{LogFormat, LoggingError, install_logging};
 pub use metrics::Metrics;

@@ -27,7 +27,7 @@ pub use desk::{ReplyDesk, Waiter};
 pub use encoding::{DecodeError, decode_record, encode_record};
 pub use handle::{Handle, Running, Stopped, TrySendError};
 pub use journal::Room;
-pub use log::{Log, RecoverError, Recovered, recover};
+pub use log::{Log, RecoverError, Recovered, recover, recover_patiently};
 pub use run::start;
 
 use ids::{Monotonic, Now};

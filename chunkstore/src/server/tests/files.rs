@@ -44,6 +44,19 @@ async fn replicas(cluster: &Cluster, n: usize) {
 }
 
 #[tokio::test]
+async fn a_server_on_the_folder_of_another_host_does_not_start() {
+    let mut cluster = Cluster::start(1).await;
+    let (mut settings, _folder) = cluster.servers.remove(0).stop().await;
+    settings.host = "host-2".parse().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let started = crate::server::run(settings, listener, daemon::Shutdown::default());
+    let ended = tokio::time::timeout(super::DEADLINE, started).await.expect("it ends at once");
+    let error = ended.unwrap_err().to_string();
+    let both = "belongs to the chunkserver of host-1, not to the chunkserver of host-2";
+    assert!(error.contains(both), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_for_a_cluster_without_servers_is_refused_soon_in_the_masters_words() {
     let cluster = Cluster::start(0).await;
     let store = cluster.store_retrying(Duration::from_secs(600), None);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::{TrySendError, decode_record, recover};
+use crate::{TrySendError, decode_record, recover, recover_patiently};
 
 const SMALL: Options = Options { segment_bytes: 4096 };
 const SETTINGS: Settings = Settings { queue: 16, snapshot_after_segments: 1000 };
@@ -393,6 +393,21 @@ async fn a_stopped_loop_has_told_everything_and_takes_nothing_more() {
     assert_eq!(handle.send(Ask::Read).await, Err(crate::Stopped));
     assert!(matches!(handle.try_send(Ask::Read), Err(TrySendError::Stopped(Ask::Read))));
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], 55);
+}
+
+#[tokio::test]
+async fn the_journal_of_a_process_that_is_about_to_end_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let former = Toys::open(dir.path(), SETTINGS);
+    former.ask(Ask::Add(7)).await;
+    let ending = async {
+        tokio::task::yield_now().await;
+        former.running.stop().await;
+    };
+    let next = recover_patiently::<Totals>(dir.path(), SMALL);
+    let (recovered, ()) = tokio::join!(biased; next, ending);
+    assert_eq!(recovered.unwrap().durable.0["total"], 7);
 }
 
 #[tokio::test]
