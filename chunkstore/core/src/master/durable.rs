@@ -8,7 +8,8 @@ use chunkstore_protocol::{ChunkId, FileId, Version};
 use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::namespace::{EntryKind, File, Folder, Namespace};
+use super::namespace::{EntryKind, File, FileChunk, Namespace};
+use super::paged::Paged;
 use super::record::{Adopted, Allotted, NewFolder, Record, Sealed, Stamp};
 use super::replies::{CachedReply, ClosedFile, Replies};
 
@@ -24,7 +25,7 @@ pub struct Durable {
     next_file: u64,
     next_chunk: u64,
     namespace: Namespace,
-    sealed: BTreeMap<ChunkId, SealedState>,
+    sealed: Paged<ChunkId, SealedState>,
     writers: BTreeMap<FileId, Writer>,
     open_chunks: BTreeMap<ChunkId, FileId>,
     replies: Replies,
@@ -35,8 +36,24 @@ pub struct Durable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SealedState {
     pub(crate) version: Version,
-    pub(crate) length: u64,
+    length: u32,
     pub(crate) checksum: u32,
+}
+
+impl SealedState {
+    /// Bytes of the chunk.
+    pub(crate) fn length(&self) -> u64 {
+        u64::from(self.length)
+    }
+}
+
+/// A chunk that no file refers to any more, and the version that its replicas have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its version.
+    pub version: Version,
 }
 
 /// The writer of an open file: a file is open while it has one.
@@ -69,7 +86,7 @@ impl Durable {
     ///
     /// # Panics
     /// When the record names what does not exist: then it is not this journal's next record.
-    pub fn apply(&mut self, record: &Record) -> Vec<ChunkId> {
+    pub fn apply(&mut self, record: &Record) -> Vec<Dropped> {
         match record {
             Record::ClusterInitialised { cluster } => {
                 self.cluster = Some(cluster.clone());
@@ -124,7 +141,7 @@ impl Durable {
         }
     }
 
-    fn apply_created(&mut self, record: &Record) -> Vec<ChunkId> {
+    fn apply_created(&mut self, record: &Record) -> Vec<Dropped> {
         if let Record::FileCreated {
             stamp,
             at,
@@ -153,7 +170,7 @@ impl Durable {
         Vec::new()
     }
 
-    fn apply_published(&mut self, record: &Record) -> Vec<ChunkId> {
+    fn apply_published(&mut self, record: &Record) -> Vec<Dropped> {
         let Record::Published {
             stamp,
             at,
@@ -182,7 +199,7 @@ impl Durable {
     fn make_folders(&mut self, parent: FileId, folders: &[NewFolder], at: UnixMillis) -> FileId {
         let mut above = parent;
         for NewFolder { id, name } in folders {
-            let kind = EntryKind::Folder(Folder::default());
+            let kind = EntryKind::Folder(Box::default());
             self.namespace.insert(*id, above, name, kind, at);
             self.next_file = self.next_file.max(id.0 + 1);
             above = *id;
@@ -198,7 +215,7 @@ impl Durable {
         (replication, chunk_bytes): (u8, u64),
         at: UnixMillis,
     ) {
-        let kind = EntryKind::File(File { replication, chunk_bytes, chunks: Vec::new() });
+        let kind = EntryKind::File(File::new(replication, chunk_bytes));
         self.namespace.insert(file, parent, name, kind, at);
         self.next_file = self.next_file.max(file.0 + 1);
     }
@@ -213,28 +230,31 @@ impl Durable {
     }
 
     /// Ends the open chunk of a file: it is sealed and appended, or given up and returned.
-    fn settle(&mut self, file: FileId, sealed: Option<&Sealed>, at: UnixMillis) -> Vec<ChunkId> {
+    fn settle(&mut self, file: FileId, sealed: Option<&Sealed>, at: UnixMillis) -> Vec<Dropped> {
         let open = self.writers.get_mut(&file).and_then(|writer| writer.open.take());
-        let Some((chunk, _)) = open else { return Vec::new() };
+        let Some((chunk, version)) = open else { return Vec::new() };
         self.open_chunks.remove(&chunk);
         let Some(Sealed { chunk, version, length, checksum }) = sealed.copied() else {
-            return vec![chunk];
+            return vec![Dropped { chunk, version }];
         };
-        self.sealed.insert(chunk, SealedState { version, length, checksum });
         self.namespace.file_mut(file, at).append(chunk, length);
+        let length = u32::try_from(length).expect("chunks are bounded far below 4 GiB");
+        self.sealed.insert(chunk, SealedState { version, length, checksum });
         Vec::new()
     }
 
-    fn reclaim(&mut self, entries: u32) -> Vec<ChunkId> {
+    fn reclaim(&mut self, entries: u32) -> Vec<Dropped> {
         let mut dropped = Vec::new();
         for (id, file) in self.namespace.reclaim(entries) {
-            if let Some((chunk, _)) = self.writers.remove(&id).and_then(|writer| writer.open) {
+            if let Some((chunk, version)) = self.writers.remove(&id).and_then(|writer| writer.open)
+            {
                 self.open_chunks.remove(&chunk);
-                dropped.push(chunk);
+                dropped.push(Dropped { chunk, version });
             }
-            for place in file.chunks {
-                self.sealed.remove(&place.chunk);
-                dropped.push(place.chunk);
+            for FileChunk { chunk, end: _ } in file.places_from(0) {
+                let sealed = self.sealed.remove(chunk);
+                dropped
+                    .extend(sealed.map(|SealedState { version, .. }| Dropped { chunk, version }));
             }
         }
         dropped
@@ -251,8 +271,8 @@ impl Durable {
                 modified,
                 length: file.length(),
                 replication: file.replication,
-                chunk_bytes: file.chunk_bytes,
-                n_chunks: file.chunks.len() as u64,
+                chunk_bytes: file.chunk_bytes(),
+                n_chunks: file.n_chunks() as u64,
             };
             self.reply(stamp, CachedReply::Closed(closed));
         }
@@ -297,7 +317,7 @@ impl Durable {
     }
 
     pub(crate) fn chunk(&self, chunk: ChunkId) -> ChunkState {
-        if let Some(sealed) = self.sealed.get(&chunk) {
+        if let Some(sealed) = self.sealed.get(chunk) {
             ChunkState::Sealed(*sealed)
         } else if self.open_chunks.contains_key(&chunk) {
             ChunkState::Open
@@ -336,11 +356,11 @@ impl Durable {
             assert!(id.0 < self.next_file.max(1), "{id:?} was never given out");
             let EntryKind::File(file) = &entry.kind else { continue };
             let mut start = 0;
-            for place in &file.chunks {
-                let sealed = self.sealed.get(&place.chunk);
-                let length = sealed.expect("a file's chunk is sealed").length;
+            for place in file.places_from(0) {
+                let sealed = self.sealed.get(place.chunk);
+                let length = sealed.expect("a file's chunk is sealed").length();
                 assert_eq!(start + length, place.end, "{} lies elsewhere", place.chunk);
-                assert!((1..=file.chunk_bytes).contains(&length), "length of {}", place.chunk);
+                assert!((1..=file.chunk_bytes()).contains(&length), "length of {}", place.chunk);
                 start = place.end;
                 n_chunks += 1;
             }
@@ -355,6 +375,7 @@ impl Durable {
         let n_open = self.writers.values().filter(|writer| writer.open.is_some()).count();
         assert_eq!(n_open, self.open_chunks.len(), "a chunk is open without a writer");
         let given_out = |chunk: &ChunkId| (1..self.next_chunk).contains(&chunk.0);
-        assert!(self.sealed.keys().chain(self.open_chunks.keys()).all(given_out));
+        assert!(self.sealed.iter().all(|(chunk, _)| given_out(&chunk)));
+        assert!(self.open_chunks.keys().all(given_out));
     }
 }

@@ -8,7 +8,7 @@ use chunkstore_protocol::{
 use ids::{ClientId, HostName, UnixMillis};
 
 use super::Master;
-use super::durable::Writer;
+use super::durable::{ChunkState, Writer};
 use super::error::FsError;
 use super::namespace::File;
 use super::placement::Wish;
@@ -83,7 +83,7 @@ impl Master {
         {
             return Err(FsError::ChunkStillOpen { path: held.path, chunk });
         }
-        let (replication, chunk_bytes) = (held.file.replication, held.file.chunk_bytes);
+        let (replication, chunk_bytes) = (held.file.replication, held.file.chunk_bytes());
         let path = held.path;
         let writer_host = writer_host.as_ref();
         let order = Order { path: &path, replication, chunk_bytes, exclude, writer_host };
@@ -123,10 +123,13 @@ impl Master {
     /// Takes in who sealed a chunk, once it is part of its file.
     pub(super) fn learn(&mut self, sealed: &SealedChunk) {
         let SealedChunk { chunk, version, length, checksum, servers } = sealed;
+        let ChunkState::Sealed(sealed) = self.durable.chunk(*chunk) else { return };
+        self.replicas.judge(*chunk, &sealed);
         for host in servers {
-            if let Some((server, session)) = self.servers.by_host(host) {
+            if let Some(by) = self.servers.by_host(host) {
                 let (version, length, checksum) = (*version, *length, *checksum);
-                self.replicas.claim(*chunk, Claim { server, session, version, length, checksum });
+                let claim = Claim { by, version, length, checksum };
+                self.replicas.claim(*chunk, claim, Some(&sealed));
             }
         }
         self.weed(*chunk);
@@ -200,7 +203,7 @@ impl Held<'_> {
         if self.writer.open != Some((told.chunk, told.version)) {
             return not_allotted(told.chunk);
         }
-        let (chunk, length, max) = (told.chunk, told.length, self.file.chunk_bytes);
+        let (chunk, length, max) = (told.chunk, told.length, self.file.chunk_bytes());
         if !(1..=max).contains(&length) {
             let path = self.path.clone();
             return Err(FsError::BadChunkLength { path, chunk, length, max });

@@ -3,12 +3,14 @@
 //! journal and effects to let out once those are durable. No I/O, no clock, no tokens, no HTTP: the
 //! daemon `chunkmaster` is its only caller, and tests.
 
+mod children;
 mod deadlines;
 mod durable;
 mod error;
 mod files;
 mod mutation;
 mod namespace;
+mod paged;
 mod placement;
 mod reads;
 mod record;
@@ -22,7 +24,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use durable::Durable;
+pub use durable::{Dropped, Durable};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use mutation::Mutation;
 pub use reads::READ_STEP;
@@ -366,8 +368,8 @@ impl Master {
 
     /// The one way of a record: into the state, its soft consequences, out to the journal.
     fn commit(&mut self, now: Now, record: Record, out: &mut Output) {
-        for chunk in self.durable.apply(&record) {
-            self.replicas.drop_chunk(chunk, &mut self.servers);
+        for dropped in self.durable.apply(&record) {
+            self.replicas.drop_chunk(dropped, &mut self.servers);
         }
         match &record {
             Record::FileCreated { file, .. } | Record::ChunkAllocated { file, .. } => {

@@ -4,14 +4,13 @@
 //! Removing a subtree only cuts it off (one step, however large); it is taken apart afterwards in
 //! bounded steps by [`Namespace::reclaim`].
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::Arc;
-
 use chunkstore_protocol::path::PATH_BYTES_MAX;
 use chunkstore_protocol::{ChunkId, FileId, StorePath};
 use ids::UnixMillis;
 use serde::{Deserialize, Serialize};
+
+use super::children::{Children, Place};
+use super::paged::Paged;
 
 /// The folder `/`. Folders and files take their ids from one sequence.
 pub(crate) const ROOT: FileId = FileId(0);
@@ -21,7 +20,7 @@ const NOWHERE: FileId = FileId(u64::MAX);
 /// The whole tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Namespace {
-    entries: BTreeMap<FileId, Entry>,
+    entries: Paged<FileId, Entry>,
     /// What is cut off and not yet taken apart; the last one is taken first.
     detached: Vec<FileId>,
     n_files: u64,
@@ -31,7 +30,7 @@ pub(crate) struct Namespace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     parent: FileId,
-    name: Arc<str>,
+    name: Box<str>,
     /// When it was created or closed, or a folder's entries changed.
     pub(crate) modified: UnixMillis,
     /// What it is.
@@ -42,7 +41,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EntryKind {
     /// Holds others by name.
-    Folder(Folder),
+    Folder(Box<Folder>),
     /// Holds chunks.
     File(File),
 }
@@ -50,7 +49,7 @@ pub(crate) enum EntryKind {
 /// A folder's entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folder {
-    children: BTreeMap<Arc<str>, FileId>,
+    children: Children,
     /// No path below this folder was ever longer than this many bytes, counted from here: what lets a
     /// rename be refused before it makes paths that nobody could write.
     below_bytes_max: usize,
@@ -59,12 +58,19 @@ pub(crate) struct Folder {
 /// A file's sealed chunks. Whether it is open is the writers' table's to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct File {
+    chunks: Chunks,
+    /// Length limit of its chunks; [`chunkstore_protocol::CHUNK_BYTES_MAX`] fits.
+    chunk_bytes: u32,
     /// Replicas asked for.
     pub(crate) replication: u8,
-    /// Length limit of its chunks.
-    pub(crate) chunk_bytes: u64,
-    /// Its chunks in order.
-    pub(crate) chunks: Vec<FileChunk>,
+}
+
+/// Most files have one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Chunks {
+    None,
+    One { chunk: ChunkId, length: u32 },
+    Several(Vec<FileChunk>),
 }
 
 /// A chunk in its place in a file.
@@ -77,15 +83,69 @@ pub(crate) struct FileChunk {
 }
 
 impl File {
+    /// Without chunks.
+    pub(crate) fn new(replication: u8, chunk_bytes: u64) -> Self {
+        let chunk_bytes = u32::try_from(chunk_bytes).expect("chunks are bounded far below 4 GiB");
+        Self { chunks: Chunks::None, chunk_bytes, replication }
+    }
+
+    /// Length limit of its chunks.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        u64::from(self.chunk_bytes)
+    }
+
     /// Bytes in its sealed chunks.
     pub(crate) fn length(&self) -> u64 {
-        self.chunks.last().map_or(0, |last| last.end)
+        match &self.chunks {
+            Chunks::None => 0,
+            Chunks::One { length, .. } => u64::from(*length),
+            Chunks::Several(places) => places.last().map_or(0, |last| last.end),
+        }
+    }
+
+    /// Number of its chunks.
+    pub(crate) fn n_chunks(&self) -> usize {
+        match &self.chunks {
+            Chunks::None => 0,
+            Chunks::One { .. } => 1,
+            Chunks::Several(places) => places.len(),
+        }
+    }
+
+    /// Its chunks in order, from the `first`.
+    pub(crate) fn places_from(&self, first: usize) -> impl Iterator<Item = FileChunk> {
+        let (one, several) = match &self.chunks {
+            Chunks::None => (None, &[][..]),
+            Chunks::One { chunk, length } => {
+                (Some(FileChunk { chunk: *chunk, end: u64::from(*length) }), &[][..])
+            }
+            Chunks::Several(places) => (None, places.as_slice()),
+        };
+        one.into_iter().chain(several.iter().copied()).skip(first)
+    }
+
+    /// The number of the chunk that holds the byte at `offset`; of chunks, if that lies behind the end.
+    pub(crate) fn chunk_at(&self, offset: u64) -> usize {
+        match &self.chunks {
+            Chunks::Several(places) => places.partition_point(|place| place.end <= offset),
+            Chunks::None | Chunks::One { .. } => {
+                usize::from(offset >= self.length()) * self.n_chunks()
+            }
+        }
     }
 
     /// Puts a sealed chunk behind the others.
     pub(crate) fn append(&mut self, chunk: ChunkId, length: u64) {
         let end = self.length() + length;
-        self.chunks.push(FileChunk { chunk, end });
+        if let Chunks::Several(places) = &mut self.chunks {
+            places.push(FileChunk { chunk, end });
+        } else if matches!(self.chunks, Chunks::None) {
+            let length = u32::try_from(length).expect("chunks are bounded far below 4 GiB");
+            self.chunks = Chunks::One { chunk, length };
+        } else {
+            let places = self.places_from(0).chain([FileChunk { chunk, end }]).collect();
+            self.chunks = Chunks::Several(places);
+        }
     }
 }
 
@@ -93,21 +153,6 @@ impl Folder {
     /// Whether it has no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.children.is_empty()
-    }
-
-    /// The entry called `name`.
-    pub(crate) fn child(&self, name: &str) -> Option<FileId> {
-        self.children.get(name).copied()
-    }
-
-    /// The entries after `after`, sorted by the names' bytes.
-    pub(crate) fn children_after(
-        &self,
-        after: Option<&str>,
-    ) -> impl Iterator<Item = (&str, FileId)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = self.children.range::<str, _>((from, Bound::Unbounded));
-        rest.map(|(name, id)| (&**name, *id))
     }
 }
 
@@ -136,9 +181,11 @@ impl Default for Namespace {
             parent: NOWHERE,
             name: "".into(),
             modified: UnixMillis(0),
-            kind: EntryKind::Folder(Folder::default()),
+            kind: EntryKind::Folder(Box::default()),
         };
-        Self { entries: BTreeMap::from([(ROOT, root)]), detached: Vec::new(), n_files: 0 }
+        let mut entries = Paged::default();
+        entries.insert(ROOT, root);
+        Self { entries, detached: Vec::new(), n_files: 0 }
     }
 }
 
@@ -151,7 +198,7 @@ impl Namespace {
             let EntryKind::Folder(folder) = &self.entry(at).kind else {
                 return Walk::Blocked { file: at };
             };
-            match folder.child(part) {
+            match self.child(folder, part) {
                 Some(child) => at = child,
                 None => {
                     let missing = std::iter::once(part).chain(parts).collect();
@@ -162,14 +209,38 @@ impl Namespace {
         Walk::Found(at)
     }
 
+    /// The entry of `folder` called `name`.
+    pub(crate) fn child(&self, folder: &Folder, name: &str) -> Option<FileId> {
+        let place = self.place(folder, name).ok()?;
+        Some(folder.children.get(place))
+    }
+
+    /// The entries of `folder` after the name `after`, sorted by the names' bytes.
+    pub(crate) fn children_after(
+        &self,
+        folder: &Folder,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&str, FileId)> {
+        let from = match after.map(|name| self.place(folder, name)) {
+            None => Place::FIRST,
+            Some(Ok(place)) => place.next(),
+            Some(Err(place)) => place,
+        };
+        folder.children.iter_from(from).map(|id| (&*self.entry(id).name, id))
+    }
+
+    fn place(&self, folder: &Folder, name: &str) -> Result<Place, Place> {
+        folder.children.find(name, |id| &self.entry(id).name)
+    }
+
     /// The entry of an id that is known to exist (from a walk, a folder, a journal record).
     pub(crate) fn entry(&self, id: FileId) -> &Entry {
-        self.entries.get(&id).expect("ids come from walks, folders and records of what exists")
+        self.entries.get(id).expect("ids come from walks, folders and records of what exists")
     }
 
     /// The file of that id, wherever it hangs.
     pub(crate) fn file(&self, id: FileId) -> Option<&File> {
-        match &self.entries.get(&id)?.kind {
+        match &self.entries.get(id)?.kind {
             EntryKind::File(file) => Some(file),
             EntryKind::Folder(_) => None,
         }
@@ -180,7 +251,7 @@ impl Namespace {
         let mut names = Vec::new();
         let mut at = id;
         while at != ROOT {
-            let entry = self.entries.get(&at)?;
+            let entry = self.entries.get(at)?;
             names.push(&*entry.name);
             at = entry.parent;
         }
@@ -217,11 +288,18 @@ impl Namespace {
 
     /// All entries, in the order of their ids.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (FileId, &Entry)> {
-        self.entries.iter().map(|(id, entry)| (*id, entry))
+        self.entries.iter()
     }
 
     fn entry_mut(&mut self, id: FileId) -> &mut Entry {
-        self.entries.get_mut(&id).expect("records name entries that exist")
+        self.entries.get_mut(id).expect("records name entries that exist")
+    }
+
+    fn folder(&self, id: FileId) -> &Folder {
+        match &self.entry(id).kind {
+            EntryKind::Folder(folder) => folder,
+            EntryKind::File(_) => unreachable!("records name folders where they need folders"),
+        }
     }
 
     fn folder_mut(&mut self, id: FileId) -> &mut Folder {
@@ -262,22 +340,25 @@ impl Namespace {
         self.hang(id, parent, name, at);
     }
 
-    /// Hangs files into `parent` as well; the folder that they come from is about to be cut off, and no
+    /// Hangs files into `parent`, which is new and empty; the folder that they come from is about to be cut off, and no
     /// longer counts as their parent. There may be very many: each costs one step and no more.
     pub(crate) fn adopt<'a>(
         &mut self,
         parent: FileId,
         files: impl Iterator<Item = (FileId, &'a str)>,
     ) {
-        let mut children = BTreeMap::new();
+        let mut children = Vec::new();
+        let mut longest = 0;
         for (id, name) in files {
             let entry = self.entry_mut(id);
             entry.parent = parent;
             entry.name = name.into();
-            children.insert(Arc::clone(&entry.name), id);
+            longest = longest.max(1 + name.len());
+            children.push((name, id));
         }
-        let longest = children.keys().map(|name| 1 + name.len()).max().unwrap_or(0);
-        self.folder_mut(parent).children.append(&mut children);
+        children.sort_unstable();
+        let ids: Vec<FileId> = children.into_iter().map(|(_, id)| id).collect();
+        self.folder_mut(parent).children = Children::from_sorted(&ids);
         self.note_below(parent, longest);
     }
 
@@ -296,17 +377,17 @@ impl Namespace {
             && let Some(&last) = self.detached.last()
         {
             if let EntryKind::Folder(folder) = &mut self.entry_mut(last).kind
-                && let Some((_, child)) = folder.children.pop_first()
+                && let Some(child) = folder.children.pop()
             {
                 // A winner that was adopted elsewhere stays.
-                if self.entries.get(&child).is_some_and(|entry| entry.parent == last) {
+                if self.entries.get(child).is_some_and(|entry| entry.parent == last) {
                     self.detached.push(child);
                 }
                 continue;
             }
             left -= 1;
             self.detached.pop();
-            if let Some(Entry { kind: EntryKind::File(file), .. }) = self.entries.remove(&last) {
+            if let Some(Entry { kind: EntryKind::File(file), .. }) = self.entries.remove(last) {
                 self.n_files -= 1;
                 files.push((last, file));
             }
@@ -315,16 +396,16 @@ impl Namespace {
     }
 
     fn hang(&mut self, id: FileId, parent: FileId, name: &str, at: UnixMillis) {
-        let name: Arc<str> = name.into();
         let entry = self.entry_mut(id);
         entry.parent = parent;
-        entry.name = Arc::clone(&name);
+        entry.name = name.into();
         let below = match &entry.kind {
             EntryKind::Folder(folder) => folder.below_bytes_max,
             EntryKind::File(_) => 0,
         };
         let bytes = 1 + name.len() + below;
-        self.folder_mut(parent).children.insert(name, id);
+        let place = self.place(self.folder(parent), name).unwrap_or_else(|free| free);
+        self.folder_mut(parent).children.insert(place, id);
         self.entry_mut(parent).modified = at;
         self.note_below(parent, bytes);
     }
@@ -345,9 +426,11 @@ impl Namespace {
     }
 
     fn unhang(&mut self, id: FileId, at: UnixMillis) {
-        let entry = self.entry(id);
-        let (parent, name) = (entry.parent, Arc::clone(&entry.name));
-        self.folder_mut(parent).children.remove(&name);
+        let Entry { parent, name, .. } = self.entry(id);
+        let parent = *parent;
+        let place = self.place(self.folder(parent), name);
+        let place = place.expect("what hangs in a folder is found there by its name");
+        self.folder_mut(parent).children.remove(place);
         self.entry_mut(parent).modified = at;
     }
 
@@ -357,17 +440,19 @@ impl Namespace {
     /// When one does not.
     pub(crate) fn check_invariants(&self) {
         let mut n_hung = 0;
-        for (id, entry) in &self.entries {
-            assert_ne!(*id, NOWHERE, "the id that stands for no place is used");
+        for (id, entry) in self.entries.iter() {
+            assert_ne!(id, NOWHERE, "the id that stands for no place is used");
             let EntryKind::Folder(folder) = &entry.kind else { continue };
-            for (name, child) in &folder.children {
-                let Some(below) = self.entries.get(child).filter(|below| below.parent == *id)
-                else {
-                    assert!(self.path_of(*id).is_none(), "{name:?} hangs in {id:?} no more");
+            let mut before: Option<&str> = None;
+            for child in folder.children.iter() {
+                let Some(below) = self.entries.get(child).filter(|below| below.parent == id) else {
+                    assert!(self.path_of(id).is_none(), "{child:?} hangs in {id:?} no more");
                     continue;
                 };
                 n_hung += 1;
-                assert_eq!(below.name, *name, "entry {child:?} has two names");
+                let name = &*below.name;
+                assert!(before.is_none_or(|before| before < name), "{name:?} is out of order");
+                before = Some(name);
                 let tail = match &below.kind {
                     EntryKind::Folder(inner) => inner.below_bytes_max,
                     EntryKind::File(_) => 0,
@@ -378,7 +463,7 @@ impl Namespace {
         // Each cut-off entry on the stack has lost its folder's hold; the root never had one.
         let n_loose = self.detached.len() + 1;
         assert_eq!(n_hung + n_loose, self.entries.len(), "an entry hangs nowhere");
-        let files = self.entries.values().filter(|e| matches!(e.kind, EntryKind::File(_)));
+        let files = self.entries.iter().filter(|(_, e)| matches!(e.kind, EntryKind::File(_)));
         assert_eq!(files.count() as u64, self.n_files, "files are miscounted");
     }
 }

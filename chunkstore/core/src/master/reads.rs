@@ -9,7 +9,7 @@ use ids::Now;
 
 use super::durable::ChunkState;
 use super::error::FsError;
-use super::namespace::{EntryKind, File, FileChunk};
+use super::namespace::{EntryKind, FileChunk};
 use super::{Master, Query, Reply};
 
 /// Entries and chunks that one input looks at: whoever wants more gets them in several inputs, so that
@@ -54,8 +54,8 @@ impl Master {
             EntryKind::File(file) => FileKind::File {
                 length: file.length(),
                 replication: file.replication,
-                chunk_bytes: file.chunk_bytes,
-                n_chunks: file.chunks.len() as u64,
+                chunk_bytes: file.chunk_bytes(),
+                n_chunks: file.n_chunks() as u64,
                 open: self.durable.writer(id).is_some(),
             },
         };
@@ -74,7 +74,7 @@ impl Master {
         };
         let mut listing = Listing { entries: Vec::new(), next: None };
         let mut last = None;
-        for (name, child) in folder.children_after(after.as_deref()) {
+        for (name, child) in self.durable.namespace().children_after(folder, after.as_deref()) {
             if listing.entries.len() == READ_STEP.min(*limit as usize) {
                 listing.next = last.map(str::to_owned);
                 break;
@@ -95,9 +95,12 @@ impl Master {
             return Err(FsError::StillOpen { path: path.clone() });
         }
         let end = length.map_or(u64::MAX, |length| offset.saturating_add(length));
-        let first = file.chunks.partition_point(|place| place.end <= *offset);
-        let chunks = (first..file.chunks.len())
-            .map(|n| (start_of(file, n), file.chunks[n]))
+        let first = file.chunk_at(*offset);
+        let before = first.checked_sub(1).and_then(|before| file.places_from(before).next());
+        let starts = before.map_or(0, |before| before.end);
+        let chunks = file
+            .places_from(first)
+            .scan(starts, |start, place| Some((std::mem::replace(start, place.end), place)))
             .take_while(|(start, _)| *start < end)
             .take(READ_STEP)
             .filter_map(|(start, place)| self.location(start, place))
@@ -108,18 +111,14 @@ impl Master {
     fn location(&self, offset: u64, place: FileChunk) -> Option<ChunkLocation> {
         let chunk = place.chunk;
         let ChunkState::Sealed(sealed) = self.durable.chunk(chunk) else { return None };
-        let holders = self.replicas.holders(chunk, &sealed, &self.servers);
+        let holders = self.replicas.holders(chunk, &self.servers);
         Some(ChunkLocation {
             chunk,
             version: sealed.version,
             offset,
-            length: sealed.length,
+            length: sealed.length(),
             servers: holders.map(|server| self.servers.address(server)).collect(),
             token: String::new(),
         })
     }
-}
-
-fn start_of(file: &File, n: usize) -> u64 {
-    n.checked_sub(1).map_or(0, |before| file.chunks[before].end)
 }

@@ -1,33 +1,41 @@
 //! Which server says that it holds which chunk: learnt from the writers' seals and the servers' reports,
-//! soft. A claim counts as a replica only while it matches the sealed chunk; that comparison is made
-//! when asked, so that a report may come before or after the seal.
+//! soft. A claim counts as a replica if it matches the sealed chunk. A report may come before the
+//! seal: what is claimed of an open chunk is judged when that is sealed. Nearly all claims are good ones
+//! of sealed chunks, so those are kept in a few bytes.
 
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{ChunkId, ServerCommand, Version};
+use smallvec::SmallVec;
 
-use super::durable::SealedState;
-use super::servers::{ServerId, Servers};
+use super::durable::{Dropped, SealedState};
+use super::paged::Paged;
+use super::servers::{ServerId, Servers, Session};
+
+/// Replicas of a chunk that need no memory of their own.
+const HOLDERS_INLINE: usize = 3;
 
 /// What one server said of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    pub(crate) server: ServerId,
-    pub(crate) session: u64,
+    pub(crate) by: Holder,
     pub(crate) version: Version,
     pub(crate) length: u64,
     pub(crate) checksum: u32,
 }
 
+/// A server, and the registration in which it said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) server: ServerId,
+    pub(crate) session: Session,
+}
+
 impl Claim {
     /// Whether these are the bytes that were sealed.
     pub(crate) fn matches(&self, sealed: &SealedState) -> bool {
-        let SealedState { version, length, checksum } = *sealed;
-        (self.version, self.length, self.checksum) == (version, length, checksum)
-    }
-
-    fn delete(&self, chunk: ChunkId) -> ServerCommand {
-        ServerCommand::Delete { chunk, version: self.version }
+        (self.version, self.length, self.checksum)
+            == (sealed.version, sealed.length(), sealed.checksum)
     }
 }
 
@@ -35,27 +43,55 @@ impl Claim {
 /// stay until the chunk is touched again, but are not believed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replicas {
-    claims: BTreeMap<ChunkId, Vec<Claim>>,
+    /// Those that match the sealed chunk.
+    good: Paged<ChunkId, SmallVec<[Holder; HOLDERS_INLINE]>>,
+    /// The others: of open chunks, stale, of other bytes than were sealed.
+    odd: BTreeMap<ChunkId, Vec<Claim>>,
 }
 
 impl Replicas {
-    /// Takes a claim in, in place of what the same server said before.
-    pub(crate) fn claim(&mut self, chunk: ChunkId, claim: Claim) {
-        let claims = self.claims.entry(chunk).or_default();
-        claims.retain(|old| {
-            old.server != claim.server
-                || (old.session == claim.session && old.version != claim.version)
+    /// Takes a claim in, in place of what the same server said before. `sealed`: the chunk, if it is.
+    pub(crate) fn claim(&mut self, chunk: ChunkId, claim: Claim, sealed: Option<&SealedState>) {
+        let Holder { server, session } = claim.by;
+        let outlived = |old: &Claim| {
+            old.by.server == server && (old.by.session != session || old.version == claim.version)
+        };
+        self.retain_odd(chunk, |old| !outlived(old));
+        let is_good = sealed.is_some_and(|sealed| claim.matches(sealed));
+        // Another version of the same registration leaves a good one as it is.
+        let speaks_of_it = |sealed: &SealedState| claim.version == sealed.version;
+        let contradicts = sealed.is_none_or(speaks_of_it);
+        self.retain_good(chunk, |old| {
+            old.server != server || (old.session == session && !contradicts)
         });
-        claims.push(claim);
+        match is_good {
+            true => self.good.get_or_default(chunk).push(claim.by),
+            false => self.odd.entry(chunk).or_default().push(claim),
+        }
     }
 
-    /// The server does not hold it any more.
-    pub(crate) fn lost(&mut self, chunk: ChunkId, server: ServerId, version: Version) {
-        if let Some(claims) = self.claims.get_mut(&chunk) {
-            claims.retain(|old| old.server != server || old.version != version);
-            if claims.is_empty() {
-                self.claims.remove(&chunk);
-            }
+    /// The chunk was sealed: judges what was claimed of it before.
+    pub(crate) fn judge(&mut self, chunk: ChunkId, sealed: &SealedState) {
+        let claims = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);
+        let good: Vec<Holder> =
+            claims.iter().filter(|claim| claim.matches(sealed)).map(|claim| claim.by).collect();
+        if !good.is_empty() {
+            self.retain_odd(chunk, |claim| !claim.matches(sealed));
+            self.good.get_or_default(chunk).extend(good);
+        }
+    }
+
+    /// The server does not hold it any more. `sealed`: the chunk, if it is.
+    pub(crate) fn lost(
+        &mut self,
+        chunk: ChunkId,
+        server: ServerId,
+        version: Version,
+        sealed: Option<&SealedState>,
+    ) {
+        self.retain_odd(chunk, |old| old.by.server != server || old.version != version);
+        if sealed.is_some_and(|sealed| sealed.version == version) {
+            self.retain_good(chunk, |old| old.server != server);
         }
     }
 
@@ -63,42 +99,60 @@ impl Replicas {
     pub(crate) fn holders(
         &self,
         chunk: ChunkId,
-        sealed: &SealedState,
         servers: &Servers,
     ) -> impl Iterator<Item = ServerId> {
-        let claims = self.claims.get(&chunk).map_or(&[][..], Vec::as_slice);
-        claims
-            .iter()
-            .filter(|claim| {
-                claim.matches(sealed) && servers.is_believed(claim.server, claim.session)
-            })
-            .map(|claim| claim.server)
+        let good = self.good.get(chunk).map_or(&[][..], SmallVec::as_slice);
+        good.iter().filter(|by| servers.is_believed(by.server, by.session)).map(|by| by.server)
     }
 
     /// Has stale replicas of a sealed chunk deleted (older, or of other bytes than were sealed), if a
     /// good one is known to live: the last copy of anything is kept, even a bad one.
     pub(crate) fn weed(&mut self, chunk: ChunkId, sealed: &SealedState, servers: &mut Servers) {
-        let Some(claims) = self.claims.get_mut(&chunk) else { return };
-        let current = |claim: &Claim| servers.is_current(claim.server, claim.session);
-        if !claims.iter().any(|claim| claim.matches(sealed) && current(claim)) {
+        let current = |by: &Holder| servers.is_current(by.server, by.session);
+        let odd = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);
+        let stale: Vec<Claim> = odd
+            .iter()
+            .filter(|claim| claim.version <= sealed.version && current(&claim.by))
+            .copied()
+            .collect();
+        if stale.is_empty() || !self.good.get(chunk).is_some_and(|good| good.iter().any(current)) {
             return;
         }
-        let is_stale = |claim: &Claim| {
-            !claim.matches(sealed) && claim.version <= sealed.version && current(claim)
-        };
-        let stale: Vec<Claim> = claims.iter().copied().filter(is_stale).collect();
-        claims.retain(|claim| !stale.contains(claim));
-        for claim in stale {
-            servers.command(claim.server, claim.delete(chunk));
+        self.retain_odd(chunk, |claim| !stale.contains(claim));
+        for Claim { by, version, .. } in stale {
+            servers.command(by.server, ServerCommand::Delete { chunk, version });
         }
     }
 
     /// No file refers to the chunk any more: every server that is known to hold it is told. The others
     /// are told when they report it.
-    pub(crate) fn drop_chunk(&mut self, chunk: ChunkId, servers: &mut Servers) {
-        for claim in self.claims.remove(&chunk).unwrap_or_default() {
-            if servers.is_current(claim.server, claim.session) {
-                servers.command(claim.server, claim.delete(chunk));
+    pub(crate) fn drop_chunk(&mut self, dropped: Dropped, servers: &mut Servers) {
+        let Dropped { chunk, version } = dropped;
+        let good = self.good.remove(chunk).unwrap_or_default();
+        let good = good.into_iter().map(|by| (by, version));
+        let odd = self.odd.remove(&chunk).unwrap_or_default();
+        let odd = odd.into_iter().map(|claim| (claim.by, claim.version));
+        for (by, version) in good.chain(odd) {
+            if servers.is_current(by.server, by.session) {
+                servers.command(by.server, ServerCommand::Delete { chunk, version });
+            }
+        }
+    }
+
+    fn retain_good(&mut self, chunk: ChunkId, keep: impl Fn(&Holder) -> bool) {
+        if let Some(good) = self.good.get_mut(chunk) {
+            good.retain(|by| keep(by));
+            if good.is_empty() {
+                self.good.remove(chunk);
+            }
+        }
+    }
+
+    fn retain_odd(&mut self, chunk: ChunkId, keep: impl Fn(&Claim) -> bool) {
+        if let Some(odd) = self.odd.get_mut(&chunk) {
+            odd.retain(keep);
+            if odd.is_empty() {
+                self.odd.remove(&chunk);
             }
         }
     }

@@ -7,9 +7,9 @@ use chunkstore_protocol::{
 };
 use ids::Now;
 
-use super::durable::ChunkState;
+use super::durable::{ChunkState, SealedState};
 use super::error::ServerError;
-use super::replicas::Claim;
+use super::replicas::{Claim, Holder};
 use super::servers::{Heard, ServerId};
 use super::{Effect, Master, Notice, Output, Reply, millis};
 
@@ -42,12 +42,13 @@ impl Master {
         for event in events {
             match event {
                 ReplicaEvent::Held { chunk, version, length, checksum } => {
-                    let session = self.servers.session(server);
-                    let claim = Claim { server, session, version, length, checksum };
+                    let by = Holder { server, session: self.servers.session(server) };
+                    let claim = Claim { by, version, length, checksum };
                     self.held_by(chunk, claim, out);
                 }
                 ReplicaEvent::Lost { chunk, version } => {
-                    self.replicas.lost(chunk, server, version);
+                    let sealed = self.sealed(chunk);
+                    self.replicas.lost(chunk, server, version, sealed.as_ref());
                 }
             }
         }
@@ -56,11 +57,11 @@ impl Master {
     }
 
     fn held_by(&mut self, chunk: ChunkId, claim: Claim, out: &mut Output) {
-        let Claim { server, version, .. } = claim;
+        let Claim { by: Holder { server, .. }, version, .. } = claim;
         match self.durable.chunk(chunk) {
-            ChunkState::Open => self.replicas.claim(chunk, claim),
+            ChunkState::Open => self.replicas.claim(chunk, claim, None),
             ChunkState::Sealed(sealed) => {
-                self.replicas.claim(chunk, claim);
+                self.replicas.claim(chunk, claim, Some(&sealed));
                 if !claim.matches(&sealed) {
                     let host = self.servers.host(server).clone();
                     out.effects.push(Effect::Tell(Notice::StaleReplica { host, chunk }));
@@ -81,8 +82,15 @@ impl Master {
 
     /// Stale replicas of the chunk go, if it is sealed and a good one is known to live.
     pub(super) fn weed(&mut self, chunk: ChunkId) {
-        if let ChunkState::Sealed(sealed) = self.durable.chunk(chunk) {
+        if let Some(sealed) = self.sealed(chunk) {
             self.replicas.weed(chunk, &sealed, &mut self.servers);
+        }
+    }
+
+    fn sealed(&self, chunk: ChunkId) -> Option<SealedState> {
+        match self.durable.chunk(chunk) {
+            ChunkState::Sealed(sealed) => Some(sealed),
+            ChunkState::Open | ChunkState::Garbage | ChunkState::Foreign => None,
         }
     }
 }

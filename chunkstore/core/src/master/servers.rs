@@ -13,6 +13,7 @@ use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Numbere
 use super::deadlines::Deadlines;
 use super::error::{ServerError, Unfit, UnfitReason};
 use super::placement::{Candidate, Wish, choose};
+use super::replicas::Holder;
 
 /// Servers known at once, dead ones included.
 pub(crate) const SERVERS_MAX: usize = 10_000;
@@ -31,6 +32,17 @@ const FULLNESS_WEIGHT_MAX: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServerId(u32);
 
+/// A registration: each has another number within a term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Session(u32);
+
+impl Session {
+    /// As servers are told.
+    pub(crate) fn told(self) -> u64 {
+        u64::from(self.0)
+    }
+}
+
 /// All servers that registered in this term.
 #[derive(Clone, Debug)]
 pub(crate) struct Servers {
@@ -39,15 +51,15 @@ pub(crate) struct Servers {
     by_host: BTreeMap<HostName, ServerId>,
     /// The live ones: when each counts as dead.
     lives: Deadlines<ServerId>,
-    last_session: u64,
+    last_session: Session,
 }
 
 #[derive(Clone, Debug)]
 struct Server {
     told: RegisterServer,
-    session: u64,
+    session: Session,
     /// The registration before, whose report counts until the new one is complete.
-    previous: Option<u64>,
+    previous: Option<Session>,
     report_complete: bool,
     heartbeat: HeartbeatNumber,
     capacity_bytes: u64,
@@ -78,7 +90,7 @@ pub(crate) struct Census {
 impl Servers {
     pub(crate) fn new(dead_after: Duration) -> Self {
         let (all, by_host, lives) = (Vec::new(), BTreeMap::new(), Deadlines::default());
-        Self { dead_after, all, by_host, lives, last_session: 0 }
+        Self { dead_after, all, by_host, lives, last_session: Session::default() }
     }
 
     /// A server joins, or joins again with all that it holds still to be told. Returns its session.
@@ -93,7 +105,7 @@ impl Servers {
         let id = known.unwrap_or(ServerId(u32::try_from(self.all.len()).unwrap_or(u32::MAX)));
         // A newcomer starts level with the others, or it would get every new chunk until it has caught up.
         let least = self.live().map(|(_, server)| server.load).min().unwrap_or(0);
-        self.last_session += 1;
+        self.last_session.0 += 1;
         let before = known.map(|id| self.server(id));
         let server = Server {
             session: self.last_session,
@@ -114,7 +126,7 @@ impl Servers {
             None => self.all.push(server),
         }
         self.lives.set(id, now + self.dead_after);
-        Ok(self.last_session)
+        Ok(self.last_session.told())
     }
 
     fn admit(&self, request: &RegisterServer, ours: &ClusterId) -> Result<(), ServerError> {
@@ -161,7 +173,7 @@ impl Servers {
     ) -> Result<Heard, ServerError> {
         let ServerHeartbeat { host, epoch, session, .. } = &heartbeat;
         let id = self.by_host.get(host).copied().filter(|&id| {
-            *epoch == ours && self.is_live(id) && self.server(id).session == *session
+            *epoch == ours && self.is_live(id) && self.server(id).session.told() == *session
         });
         let Some(id) = id else {
             let ServerHeartbeat { host, epoch: theirs, session, .. } = heartbeat;
@@ -209,12 +221,12 @@ impl Servers {
     }
 
     /// The server and its present session, by name.
-    pub(crate) fn by_host(&self, host: &HostName) -> Option<(ServerId, u64)> {
+    pub(crate) fn by_host(&self, host: &HostName) -> Option<Holder> {
         let id = *self.by_host.get(host)?;
-        Some((id, self.server(id).session))
+        Some(Holder { server: id, session: self.server(id).session })
     }
 
-    pub(crate) fn session(&self, id: ServerId) -> u64 {
+    pub(crate) fn session(&self, id: ServerId) -> Session {
         self.server(id).session
     }
 
@@ -223,13 +235,13 @@ impl Servers {
     }
 
     /// Whether what was told in `session` is known to hold now.
-    pub(crate) fn is_current(&self, id: ServerId, session: u64) -> bool {
+    pub(crate) fn is_current(&self, id: ServerId, session: Session) -> bool {
         self.is_live(id) && self.server(id).session == session
     }
 
     /// Whether what was told in `session` may be told to readers: it is current, or of the registration
     /// before while the new one's report is on its way.
-    pub(crate) fn is_believed(&self, id: ServerId, session: u64) -> bool {
+    pub(crate) fn is_believed(&self, id: ServerId, session: Session) -> bool {
         let server = self.server(id);
         let before = !server.report_complete && server.previous == Some(session);
         self.is_live(id) && (server.session == session || before)

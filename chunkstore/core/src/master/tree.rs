@@ -142,7 +142,7 @@ impl Master {
         check_name(staged)?;
         // Only an error needs the full path; there, a path too long to be written is the folder's.
         let path = || staging.join(staged).unwrap_or_else(|_| staging.clone());
-        let Some(id) = folder.child(staged) else {
+        let Some(id) = self.durable.namespace().child(folder, staged) else {
             let (folder, missing) = (staging.clone(), staged.to_owned());
             return Err(FsError::NotFound { path: path(), folder, missing });
         };

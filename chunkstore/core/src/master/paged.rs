@@ -1,0 +1,246 @@
+//! A map whose keys are ids given out in sequence: it costs its values and little more, however many
+//! there are, and what is removed leaves no hole. Nothing here knows what the values are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use chunkstore_protocol::{ChunkId, FileId};
+use serde::de::{SeqAccess, Visitor};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Ids of one page: those that are in it stand in a row, and a bit for each says whether it is.
+const PAGE_IDS: u64 = 256;
+const WORD_BITS: u64 = 64;
+const PAGE_WORDS: usize = (PAGE_IDS / WORD_BITS) as usize;
+
+/// An id that is given out in sequence.
+pub(crate) trait Sequential: Copy {
+    /// Its position in the sequence.
+    fn position(self) -> u64;
+    /// The id at a position.
+    fn at(position: u64) -> Self;
+}
+
+impl Sequential for FileId {
+    fn position(self) -> u64 {
+        self.0
+    }
+
+    fn at(position: u64) -> Self {
+        Self(position)
+    }
+}
+
+impl Sequential for ChunkId {
+    fn position(self) -> u64 {
+        self.0
+    }
+
+    fn at(position: u64) -> Self {
+        Self(position)
+    }
+}
+
+/// Values by ids. Serialised as the sequence of its pairs.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Paged<K, V> {
+    pages: BTreeMap<u64, Page<V>>,
+    n_values: usize,
+    keys: PhantomData<K>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Page<V> {
+    present: [u64; PAGE_WORDS],
+    values: Vec<V>,
+}
+
+impl<V> Page<V> {
+    const EMPTY: Self = Self { present: [0; PAGE_WORDS], values: Vec::new() };
+
+    /// Where the value of the id at `offset` stands, or would stand.
+    fn rank(&self, offset: u64) -> Result<usize, usize> {
+        let (word, bit) = (index(offset / WORD_BITS), offset % WORD_BITS);
+        let before: u32 = self.present[..word].iter().map(|bits| bits.count_ones()).sum();
+        let below = self.present[word] & ((1 << bit) - 1);
+        let rank = (before + below.count_ones()) as usize;
+        if self.present[word] >> bit & 1 == 1 { Ok(rank) } else { Err(rank) }
+    }
+
+    fn flip(&mut self, offset: u64) {
+        self.present[index(offset / WORD_BITS)] ^= 1 << (offset % WORD_BITS);
+    }
+
+    fn offsets(&self) -> impl Iterator<Item = u64> {
+        (0..PAGE_IDS).filter(|offset| {
+            self.present[index(offset / WORD_BITS)] >> (offset % WORD_BITS) & 1 == 1
+        })
+    }
+}
+
+fn index(small: u64) -> usize {
+    usize::try_from(small).expect("a position within a page")
+}
+
+impl<K, V> Default for Paged<K, V> {
+    fn default() -> Self {
+        Self { pages: BTreeMap::new(), n_values: 0, keys: PhantomData }
+    }
+}
+
+impl<K: Sequential, V> Paged<K, V> {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.n_values
+    }
+
+    /// The value of an id.
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
+        let page = self.pages.get(&(key.position() / PAGE_IDS))?;
+        page.values.get(page.rank(key.position() % PAGE_IDS).ok()?)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        let page = self.pages.get_mut(&(key.position() / PAGE_IDS))?;
+        let rank = page.rank(key.position() % PAGE_IDS).ok()?;
+        page.values.get_mut(rank)
+    }
+
+    /// Sets the value of an id; returns the one before.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let (number, offset) = (key.position() / PAGE_IDS, key.position() % PAGE_IDS);
+        let page = self.pages.entry(number).or_insert(Page::EMPTY);
+        match page.rank(offset) {
+            Ok(rank) => Some(std::mem::replace(&mut page.values[rank], value)),
+            Err(rank) => {
+                page.values.insert(rank, value);
+                page.flip(offset);
+                self.n_values += 1;
+                None
+            }
+        }
+    }
+
+    /// The value of an id, made if there is none.
+    pub(crate) fn get_or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        if self.get(key).is_none() {
+            self.insert(key, V::default());
+        }
+        self.get_mut(key).expect("it was there or has just been made")
+    }
+
+    /// Takes the value of an id out.
+    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
+        let (number, offset) = (key.position() / PAGE_IDS, key.position() % PAGE_IDS);
+        let page = self.pages.get_mut(&number)?;
+        let value = page.values.remove(page.rank(offset).ok()?);
+        page.flip(offset);
+        self.n_values -= 1;
+        if page.values.is_empty() {
+            self.pages.remove(&number);
+        } else if page.values.len() * 4 < page.values.capacity() {
+            page.values.shrink_to(page.values.len() * 2);
+        }
+        Some(value)
+    }
+
+    /// All pairs, by ascending ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        self.pages.iter().flat_map(|(number, page)| {
+            let ids = page.offsets().map(move |offset| K::at(number * PAGE_IDS + offset));
+            ids.zip(&page.values)
+        })
+    }
+}
+
+impl<K: Sequential + fmt::Debug, V: fmt::Debug> fmt::Debug for Paged<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K: Sequential + Serialize, V: Serialize> Serialize for Paged<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut pairs = serializer.serialize_seq(Some(self.n_values))?;
+        for pair in self.iter() {
+            pairs.serialize_element(&pair)?;
+        }
+        pairs.end()
+    }
+}
+
+impl<'de, K: Sequential + Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Paged<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K: Sequential + Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Pairs<K, V> {
+            type Value = Paged<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("pairs of an id and its value")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+                let mut paged = Paged::default();
+                while let Some((key, value)) = pairs.next_element()? {
+                    paged.insert(key, value);
+                }
+                Ok(paged)
+            }
+        }
+
+        deserializer.deserialize_seq(Pairs(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Ids cluster around the edges of pages and words.
+        #[test]
+        fn it_is_the_map_that_it_stands_for(
+            steps in prop::collection::vec((any::<bool>(), 0_u64..700, any::<u8>()), 0..400)
+        ) {
+            let mut paged: Paged<FileId, u8> = Paged::default();
+            let mut model = BTreeMap::new();
+            for (put, id, value) in steps {
+                let id = id * 3 / 2;
+                match put {
+                    true => prop_assert_eq!(paged.insert(FileId(id), value), model.insert(id, value)),
+                    false => prop_assert_eq!(paged.remove(FileId(id)), model.remove(&id)),
+                }
+                prop_assert_eq!(paged.get(FileId(id)), model.get(&id));
+                prop_assert_eq!(paged.len(), model.len());
+            }
+            let pairs: Vec<_> = paged.iter().map(|(id, value)| (id.0, *value)).collect();
+            prop_assert_eq!(pairs, model.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_removed_leaves_no_page() {
+        let mut paged: Paged<ChunkId, u8> = Paged::default();
+        for id in 0..10_000 {
+            paged.insert(ChunkId(id), 1);
+        }
+        for id in (0..10_000).filter(|id| id % 1000 != 7) {
+            paged.remove(ChunkId(id));
+        }
+        assert_eq!((paged.len(), paged.pages.len()), (10, 10));
+        assert!(paged.pages.values().all(|page| page.values.capacity() <= 4));
+        for id in 0..10_000 {
+            paged.remove(ChunkId(id));
+        }
+        assert!(paged.pages.is_empty());
+    }
+}
