@@ -171,6 +171,16 @@ fn a_daemon_that_dies_is_reported_and_one_started_by_hand_takes_its_place() {
 }
 
 #[test]
+fn a_daemon_that_is_started_at_once_after_kill_9_waits_for_its_predecessor() {
+    let mut dev = Dev::start(&DevOptions::trackers(2));
+    for daemon in DAEMONS {
+        let pid = rustix::process::Pid::from_raw(dev.pid(daemon)).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        dev.restart(daemon);
+    }
+}
+
+#[test]
 fn a_second_daemon_on_the_same_folder_is_refused() {
     let dev = Dev::start(&DevOptions::trackers(1));
     for daemon in ["chunkmaster", "jobtracker", "chunkserver", "tasktracker"] {

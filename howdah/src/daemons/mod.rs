@@ -6,7 +6,7 @@ mod boot;
 pub(crate) mod chunkmaster;
 pub(crate) mod chunkserver;
 pub(crate) mod jobtracker;
-mod listen;
+pub(crate) mod listen;
 mod name;
 mod pid_file;
 pub(crate) mod tasktracker;

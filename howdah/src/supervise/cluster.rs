@@ -10,13 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use config::Config;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::children::{self, Supervised};
 use super::layout::Layout;
 use super::masters::FirstStarts;
 use super::settings::{self, Prepared};
-use crate::daemons::DaemonName;
 use crate::exit::OrEarly;
+use crate::patience::patiently;
 use crate::signals::{Caught, Termination};
 
 /// Time for all daemons to be ready.
@@ -173,9 +174,10 @@ fn lock(layout: &Layout) -> anyhow::Result<File> {
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))
         .or_early()?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let take = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    match patiently(take, |error| *error == Errno::WOULDBLOCK) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DirInUse { dir: layout.dir().to_owned() }.into()),
+        Err(Errno::WOULDBLOCK) => Err(DirInUse { dir: layout.dir().to_owned() }.into()),
         Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }

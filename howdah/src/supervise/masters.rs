@@ -98,6 +98,10 @@ fn is_unmade(folder: &Path) -> bool {
 mod tests {
     use super::*;
 
+    type Records = Option<&'static [&'static [u8]]>;
+    /// What the masters have journaled, whether the cluster was complete, and who starts for the first time.
+    type Case = (Records, Records, bool, Option<(bool, bool)>);
+
     fn write_journal(folder: &Path, records: &[&[u8]]) {
         let options = journal::Options { segment_bytes: 1 };
         journal::Journal::create(folder, options).unwrap();
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn only_a_first_start_that_was_cut_off_is_begun_again() {
-        let table: [(Option<&[&[u8]]>, Option<&[&[u8]]>, bool, Option<(bool, bool)>); 8] = [
+        let table: [Case; 8] = [
             (None, None, false, Some((true, true))),
             (Some(&[]), None, false, Some((true, true))),
             (Some(&[b"made"]), None, false, Some((false, true))),

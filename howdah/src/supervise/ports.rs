@@ -8,6 +8,8 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
+use crate::daemons::listen::{bind, remedy};
+
 /// First port that is tried, and the end of the range where the system says nothing else.
 const PORTS: std::ops::Range<u16> = 15_000..32_768;
 const TRIES: u32 = 200;
@@ -18,8 +20,8 @@ const OUTGOING_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 pub(crate) enum PortError {
     /// The address that the cluster keeps is in use.
     #[error(
-        "{daemon} can't listen on {address}, which this cluster keeps for it in {file}: {cause}; \
-         stop what uses that port, or give {daemon} another address there"
+        "{daemon} can't listen on {address}, which this cluster keeps for it in {file}: {cause}; {}",
+        remedy(cause)
     )]
     Kept {
         /// The daemon.
@@ -60,7 +62,7 @@ pub(crate) fn listen_again(
     address: &str,
     file: &std::path::Path,
 ) -> Result<TcpListener, PortError> {
-    TcpListener::bind(address).map_err(|cause| PortError::Kept {
+    bind(address).map_err(|cause| PortError::Kept {
         daemon: daemon.to_owned(),
         address: address.to_owned(),
         file: file.display().to_string(),

@@ -4,8 +4,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{Context, FileError, OpenError};
 
@@ -15,6 +17,10 @@ const PREPARED: &str = "prepared.log";
 const PREPARING: &str = "prepared.tmp";
 const SNAPSHOT_TMP: &str = "snapshot.tmp";
 const LOCK: &str = "LOCK";
+/// A process that was just killed holds its lock until the last of its threads is gone: that long, two
+/// seconds in all, a successor waits.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_TRIES: u32 = 100;
 
 /// The files of a journal, by the sequence in their names, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -87,9 +93,9 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .context("open", &path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock_patiently(&file) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 return Err(OpenError::Locked { dir: dir.to_owned(), holder: holder(&mut file) });
             }
             Err(error) => {
@@ -106,6 +112,16 @@ impl Lock {
         file.write_all(text.as_bytes()).context("write", &path)?;
         Ok(Self { _file: file })
     }
+}
+
+fn lock_patiently(file: &File) -> Result<(), Errno> {
+    for _ in 1..LOCK_TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::park_timeout(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 fn holder(file: &mut File) -> String {
