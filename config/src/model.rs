@@ -107,6 +107,8 @@ pub struct Chunkserver {
     pub data_dir: PathBuf,
     /// Space that is never given to chunks.
     pub reserve: Bytes,
+    /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
+    pub idle_timeout: Time,
 }
 
 impl Default for Chunkserver {
@@ -115,6 +117,7 @@ impl Default for Chunkserver {
             address: "127.0.0.1:7871".to_owned(),
             data_dir: "/var/lib/howdah/chunkserver".into(),
             reserve: Bytes(256 * MIB),
+            idle_timeout: Time(Duration::from_mins(1)),
         }
     }
 }

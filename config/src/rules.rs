@@ -81,6 +81,9 @@ const RULES: &[Rule] = &[
     rule("chunkserver.address", ADDRESS, |c| is_address(&c.chunkserver.address)),
     rule("chunkserver.data_dir", FOLDER, |c| c.chunkserver.data_dir.is_absolute()),
     rule("chunkserver.reserve", "a size with a unit, like 256MiB or 0B", |_| true),
+    rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
+        lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)
+    }),
     rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
     rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
     rule("jobtracker.heartbeat_interval", "a time from 10ms to 1min", |c| {

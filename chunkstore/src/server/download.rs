@@ -1,12 +1,13 @@
 //! A chunk's `GET`: reads whole blocks in large batches on blocking threads, one batch ahead of the
 //! network, and verifies each block against the footer before it is sent. A replica that does not match
-//! is set aside and reported lost.
+//! is set aside and reported lost; a reader that takes nothing for too long is given up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use chunkstore_core::replica::{Input, ReplicaKey};
 use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, END_BYTES, HEADER_BYTES};
 use futures_util::stream;
 use rustix::fs::{Advice, fadvise};
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Server;
@@ -35,8 +36,10 @@ pub(super) enum DownloadError {
     #[error("chunk {} version {} is not held here: locate it again", .0.chunk, .0.version.0)]
     Unknown(ReplicaKey),
     /// The range begins behind the chunk's end.
-    #[error("the chunk has {length} bytes: there are none from {offset} on")]
+    #[error("chunk {} has {length} bytes: there are none from {offset} on", replica.chunk)]
     BehindEnd {
+        /// What was asked for.
+        replica: ReplicaKey,
         /// First byte asked for.
         offset: u64,
         /// The chunk's length.
@@ -57,6 +60,14 @@ pub(super) enum DownloadError {
         replica: ReplicaKey,
         /// Why.
         cause: Breakage,
+    },
+    /// Its reader takes nothing.
+    #[error("the reader of chunk {} took no bytes for {limit:?}: read on from where it stands", replica.chunk)]
+    Idle {
+        /// What was asked for.
+        replica: ReplicaKey,
+        /// How long a reader may take nothing.
+        limit: Duration,
     },
     /// As many reads as allowed are under way.
     #[error("{reads_max} reads are under way: try another server, or again in a moment")]
@@ -169,7 +180,7 @@ pub(super) async fn send(
         Err(error) => return Err(give_up(server, replica, error.into()).await),
     };
     if offset > footer.length {
-        return Err(DownloadError::BehindEnd { offset, length: footer.length });
+        return Err(DownloadError::BehindEnd { replica, offset, length: footer.length });
     }
     let end = offset.saturating_add(length.unwrap_or(u64::MAX)).min(footer.length);
     let block = BLOCK_BYTES as u64;
@@ -181,16 +192,12 @@ pub(super) async fn send(
         Ok(batch) => batch,
         Err(cause) => return Err(give_up(server, replica, cause).await),
     };
-    let body = Body::from_stream(stream::unfold((first, reading), |(batch, mut reading)| async {
-        let frame = batch?;
-        metrics::observe_sent(frame.len() as u64);
-        let next = match reading.next_batch().await {
-            Ok(next) => next,
-            Err(cause) => return Some((Err(reading.give_up(cause).await), (None, reading))),
-        };
-        Some((Ok::<_, DownloadError>(frame), (next, reading)))
-    }));
-    Ok(Download { first: range.start * block, body_bytes, body })
+    let (frames, sent) = mpsc::channel(1);
+    tokio::spawn(reading.send_all(first, frames));
+    let body = stream::unfold(sent, async |mut sent: mpsc::Receiver<_>| {
+        sent.recv().await.map(|frame| (frame, sent))
+    });
+    Ok(Download { first: range.start * block, body_bytes, body: Body::from_stream(body) })
 }
 
 async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
@@ -270,6 +277,39 @@ impl Reading {
         reading
     }
 
+    /// Sends the body, from its first frame on, to whoever writes it to the network. A reader that takes
+    /// nothing for too long loses its permit and what is held for it at once; it hears why if it ever
+    /// takes up reading again.
+    async fn send_all(
+        mut self,
+        first: Option<Bytes>,
+        frames: mpsc::Sender<Result<Bytes, DownloadError>>,
+    ) {
+        let mut next = first;
+        while let Some(frame) = next {
+            let limit = self.server.idle_timeout;
+            let Ok(place) = tokio::time::timeout(limit, frames.reserve()).await else {
+                let replica = self.footer.replica;
+                tracing::warn!(chunk = %replica.chunk, ?limit, "a reader takes nothing: given up");
+                drop(self);
+                let _gone = frames.send(Err(DownloadError::Idle { replica, limit })).await;
+                return;
+            };
+            // A reader that is gone wants no more.
+            let Ok(place) = place else { return };
+            metrics::observe_sent(frame.len() as u64);
+            place.send(Ok(frame));
+            next = match self.next_batch().await {
+                Ok(batch) => batch,
+                Err(cause) => {
+                    let error = give_up(&self.server, self.footer.replica, cause).await;
+                    let _gone = frames.send(Err(error)).await;
+                    return;
+                }
+            };
+        }
+    }
+
     /// The next frame of the body: a batch of blocks with their headers, the last one with the end mark.
     async fn next_batch(&mut self) -> Result<Option<Bytes>, Breakage> {
         if self.ended {
@@ -298,10 +338,6 @@ impl Reading {
         let (file, footer) = (Arc::clone(&self.file), Arc::clone(&self.footer));
         self.ahead =
             Some(tokio::task::spawn_blocking(move || read_batch(&file, &footer, from, n as usize)));
-    }
-
-    async fn give_up(&self, cause: Breakage) -> DownloadError {
-        give_up(&self.server, self.footer.replica, cause).await
     }
 }
 

@@ -15,6 +15,7 @@ mod upload;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
 use daemon::{DataFolder, FolderError, Health, Metrics, Owner, Shutdown};
@@ -46,6 +47,8 @@ pub struct ServerSettings {
     pub data_dir: PathBuf,
     /// Bytes of the disk that are never given to chunks.
     pub reserve_bytes: u64,
+    /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
+    pub idle_timeout: Duration,
     /// `host:port` of the chunk master.
     pub master: String,
     /// Verifies its callers' tokens, and mints its own.
@@ -83,6 +86,7 @@ struct Server {
     /// Without a token: uploads add their writer's.
     client: Client,
     reads: Arc<Semaphore>,
+    idle_timeout: Duration,
 }
 
 /// Runs a chunkserver until `shutdown`, or until it must stop.
@@ -113,7 +117,8 @@ pub async fn run(
         to_loop: replicas.clone(),
     };
     let reads = Arc::new(Semaphore::new(READS_MAX));
-    let server = Server { host: settings.host, dir, footers, replicas, client, reads };
+    let (host, idle_timeout) = (settings.host, settings.idle_timeout);
+    let server = Server { host, dir, footers, replicas, client, reads, idle_timeout };
     let router = http::routes()
         .merge(daemon::routes(health, metrics))
         .into_router(Arc::new(server), Guard { keyring: settings.keyring, anonymous: None });

@@ -19,8 +19,8 @@ use super::forward::Forward;
 use super::metrics;
 use super::open_chunk::{DiskError, OpenChunk};
 
-/// Silence after which a writer counts as dead. Long, as a slow program may write little by little.
-const IDLE_LIMIT: Duration = Duration::from_mins(10);
+/// A writer may be silent for so many times as long as a reader: a slow program may write little by little.
+const WRITER_PATIENCE: u32 = 10;
 /// How long the rest of a refused upload is read and dropped, so that the writer can read the refusal.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -66,8 +66,11 @@ pub(super) enum UploadError {
     #[error("the upload broke off: {0}")]
     Broken(axum::Error),
     /// The writer is silent.
-    #[error("nothing arrived for {} s", IDLE_LIMIT.as_secs())]
-    Idle,
+    #[error("nothing arrived for {limit:?}")]
+    Idle {
+        /// How long a writer may be silent.
+        limit: Duration,
+    },
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -146,7 +149,7 @@ async fn write(
 ) -> Result<(Sealed, Option<SealedChunk>), UploadError> {
     let mut forward = start_forward(server, upload);
     let mut decoder = BlockDecoder::new(CHUNK_BYTES_MAX);
-    while let Some(frame) = next_frame(body).await? {
+    while let Some(frame) = next_frame(server, body).await? {
         decoder.feed(frame.clone());
         while let Some(item) = decoder.next_item()? {
             match item {
@@ -184,7 +187,7 @@ async fn receive_again(
     let mut forward = start_forward(server, upload);
     let mut decoder = BlockDecoder::new(CHUNK_BYTES_MAX);
     let mut checksum = 0;
-    while let Some(frame) = next_frame(body).await? {
+    while let Some(frame) = next_frame(server, body).await? {
         decoder.feed(frame.clone());
         while let Some(item) = decoder.next_item()? {
             if let Item::End { checksum: end } = item {
@@ -211,9 +214,13 @@ fn start_forward(server: &Server, upload: &Upload) -> Option<Forward> {
     Forward::start(client, upload.replica, &upload.downstream)
 }
 
-async fn next_frame(body: &mut BodyDataStream) -> Result<Option<Bytes>, UploadError> {
-    let frame = tokio::time::timeout(IDLE_LIMIT, body.next()).await;
-    frame.map_err(|_| UploadError::Idle)?.transpose().map_err(UploadError::Broken)
+async fn next_frame(
+    server: &Server,
+    body: &mut BodyDataStream,
+) -> Result<Option<Bytes>, UploadError> {
+    let limit = server.idle_timeout.saturating_mul(WRITER_PATIENCE);
+    let frame = tokio::time::timeout(limit, body.next()).await;
+    frame.map_err(|_| UploadError::Idle { limit })?.transpose().map_err(UploadError::Broken)
 }
 
 fn answer(

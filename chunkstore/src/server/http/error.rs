@@ -57,7 +57,7 @@ pub(super) fn problem_of_upload(error: &UploadError) -> Problem {
         )
         | UploadError::Empty => (400, ProblemKind::InvalidRequest),
         UploadError::Broken(_) => (400, ProblemKind::ChecksumMismatch),
-        UploadError::Idle => (408, ProblemKind::Unavailable),
+        UploadError::Idle { .. } => (408, ProblemKind::Unavailable),
         UploadError::Disk(DiskError::OutOfSpace { .. }) => (507, ProblemKind::OutOfSpace),
         UploadError::Disk(DiskError::Io { .. }) => (500, ProblemKind::Internal),
     };
@@ -71,6 +71,7 @@ pub(super) fn problem_of_download(error: &DownloadError) -> Problem {
         DownloadError::BehindEnd { .. } => (400, ProblemKind::InvalidRequest),
         DownloadError::Broken { .. } => (500, ProblemKind::ChecksumMismatch),
         DownloadError::Failed { .. } => (500, ProblemKind::Internal),
+        DownloadError::Idle { .. } => (408, ProblemKind::Unavailable),
         DownloadError::TooMany { .. } => (503, ProblemKind::Unavailable),
     };
     problem(status, kind, error)

@@ -3,6 +3,7 @@
 
 mod fake_master;
 mod files;
+mod idle_readers;
 mod real_master;
 mod transfers;
 
@@ -118,6 +119,7 @@ impl Cluster {
             address: String::new(),
             data_dir: folder.path().to_owned(),
             reserve_bytes,
+            idle_timeout: Duration::from_secs(60),
             master: self.master.address.clone(),
             keyring: self.master.keyring.clone(),
             client: client_settings(),

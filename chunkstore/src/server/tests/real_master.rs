@@ -78,6 +78,7 @@ impl RealCluster {
             address: listener.local_addr().unwrap().to_string(),
             data_dir: dir.to_owned(),
             reserve_bytes: 0,
+            idle_timeout: Duration::from_secs(60),
             master: self.address.clone(),
             keyring: self.keyring.clone(),
             client: client_settings(),

@@ -1,0 +1,78 @@
+//! A reader that takes nothing, seen from within: over a socket the kernel's buffers would take for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use chunkstore_client::checksum::crc32c;
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::block::BLOCK_BYTES;
+use chunkstore_protocol::{ChunkId, Version};
+use daemon::{DataFolder, Owner};
+use futures_util::StreamExt as _;
+use net::Client;
+use tokio::sync::Semaphore;
+
+use super::{bytes, client_settings, until};
+use crate::server::Server;
+use crate::server::data_dir::DataDir;
+use crate::server::download::{DownloadError, Footers, send};
+use crate::server::event_loop::ReplicaLoop;
+use crate::server::open_chunk::OpenChunk;
+
+const REPLICA: ReplicaKey = ReplicaKey { chunk: ChunkId(7), version: Version(1) };
+
+/// A server that serves one reader at a time, and holds a chunk of these bytes.
+async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration) -> Arc<Server> {
+    let host: ids::HostName = "host-1".parse().unwrap();
+    let own = DataFolder::open(folder.path(), Owner::new("chunkserver", host.clone())).unwrap();
+    let dir = Arc::new(DataDir::open(own, 0).unwrap());
+    let mut chunk = OpenChunk::create(&dir, REPLICA).await.unwrap();
+    for block in data.chunks(BLOCK_BYTES) {
+        chunk.push(Bytes::copy_from_slice(block));
+        chunk.end_block(crc32c(block));
+    }
+    chunk.seal().await.unwrap();
+    Arc::new(Server {
+        host,
+        dir,
+        footers: Arc::new(Footers::default()),
+        replicas: ReplicaLoop::new().0,
+        client: Client::new(client_settings()),
+        reads: Arc::new(Semaphore::new(1)),
+        idle_timeout,
+    })
+}
+
+async fn read(body: Body) -> Result<usize, axum::Error> {
+    let mut frames = body.into_data_stream();
+    let mut n_bytes = 0;
+    while let Some(frame) = frames.next().await {
+        n_bytes += frame?.len();
+    }
+    Ok(n_bytes)
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_gives_way_to_others_and_learns_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = bytes(40 * BLOCK_BYTES);
+    let server = server(&folder, &data, Duration::from_millis(300)).await;
+    let idle = send(&server, REPLICA, 0, None).await.unwrap();
+    let refused = send(&server, REPLICA, 0, None).await.map(|_| ());
+    assert!(matches!(refused, Err(DownloadError::TooMany { .. })), "{refused:?}");
+    until("the idle reader has lost its permit", || server.reads.available_permits() == 1).await;
+    let other = send(&server, REPLICA, 0, None).await.unwrap();
+    assert!(read(other.body).await.unwrap() > data.len());
+    let error = read(idle.body).await.unwrap_err().to_string();
+    assert!(error.contains("took no bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_leaves_its_permit() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder, &bytes(40 * BLOCK_BYTES), Duration::from_secs(600)).await;
+    drop(send(&server, REPLICA, 0, None).await.unwrap());
+    until("its permit is back", || server.reads.available_permits() == 1).await;
+}
