@@ -1,13 +1,9 @@
 //! CRC32C, as the chunk store uses it: over each block, and over a chunk's block checksums. The one
 //! place that names the algorithm for client and chunkserver.
 
+/// CRC32C of bytes, as the library calls it.
+pub use crc_fast::crc32_iscsi as crc32c;
 use crc_fast::{CrcAlgorithm, Digest};
-
-/// CRC32C of `bytes`.
-#[must_use]
-pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(bytes)
-}
 
 /// CRC32C of bytes that come in pieces.
 #[derive(Clone, Debug)]

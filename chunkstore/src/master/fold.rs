@@ -1,64 +1,24 @@
-//! The chunk master's state as the journal's fold: records and snapshots as bytes. Used at boot, and a
-//! second time on the snapshot's own thread.
+//! The chunk master's state as its journal keeps it; how, `event_loop` knows.
 
 use chunkstore_core::master::{Durable, Record};
-use event_loop::{decode_record, encode_record};
-use journal::{Fold, FoldError};
-use serde::{Deserialize, Serialize};
+use event_loop::{State, StateFold};
 
-/// Version of the snapshot's encoding. Fields may be added with a serde default; whatever else changes
-/// needs a new version, and a step from the old one in [`Fold::restore`].
-const SNAPSHOT_FORMAT: u32 = 1;
+/// See [`MasterFold`].
+#[derive(Debug)]
+pub enum MasterState {}
 
 /// The durable state, restored from a snapshot and moved by records.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MasterFold(pub Durable);
+pub type MasterFold = StateFold<MasterState>;
 
-#[derive(Deserialize)]
-struct SnapshotHead {
-    format: u32,
-}
+impl State for MasterState {
+    type Durable = Durable;
+    type Record = Record;
+    const DAEMON: &'static str = "chunk master";
+    const SNAPSHOT_FORMAT: u32 = 1;
 
-#[derive(Deserialize)]
-struct Snapshot {
-    state: Durable,
-}
-
-#[derive(Serialize)]
-struct SnapshotRef<'a> {
-    format: u32,
-    state: &'a Durable,
-}
-
-/// A snapshot of another release.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the chunk master's snapshot has format {found}, this release reads {SNAPSHOT_FORMAT}: start the release \
-     that wrote it, or a newer one"
-)]
-struct UnknownFormat {
-    found: u32,
-}
-
-impl Fold for MasterFold {
-    fn restore(snapshot: Option<&[u8]>) -> Result<Self, FoldError> {
-        let Some(bytes) = snapshot else { return Ok(Self::default()) };
-        let SnapshotHead { format } = decode_record(bytes)?;
-        if format != SNAPSHOT_FORMAT {
-            return Err(FoldError::new(UnknownFormat { found: format }));
-        }
-        let Snapshot { state } = decode_record(bytes)?;
-        Ok(Self(state))
-    }
-
-    fn apply(&mut self, record: &[u8]) -> Result<(), FoldError> {
+    fn apply(state: &mut Durable, record: &Record) {
         // Garbage is found again through the servers' reports.
-        let _garbage = self.0.apply(&decode_record::<Record>(record)?);
-        Ok(())
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        encode_record(&SnapshotRef { format: SNAPSHOT_FORMAT, state: &self.0 })
+        let _garbage = state.apply(record);
     }
 }
 
@@ -66,7 +26,9 @@ impl Fold for MasterFold {
 mod tests {
     use chunkstore_core::master::{Adopted, Allotted, NewFolder, RequestDigest, Sealed, Stamp};
     use chunkstore_protocol::{ChunkId, FileId, ServerAddress, Version};
+    use event_loop::encode_record;
     use ids::{Epoch, UnixMillis};
+    use journal::Fold as _;
 
     use super::*;
 
@@ -179,14 +141,5 @@ mod tests {
             records[cut..].iter().for_each(|record| second.apply(record).unwrap());
             assert_eq!(second, whole, "cut at {cut}");
         }
-    }
-
-    #[test]
-    fn a_snapshot_of_another_format_is_refused_by_its_number() {
-        let durable = Durable::default();
-        let bytes = encode_record(&SnapshotRef { format: 9, state: &durable });
-        let error = format!("{:?}", MasterFold::restore(Some(&bytes)).unwrap_err());
-        assert!(error.contains('9'), "{error}");
-        assert!(MasterFold::restore(Some(b"\xc1")).is_err());
     }
 }

@@ -13,7 +13,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use fold::MasterFold;
-pub use init::{InitError, init};
+pub use ::event_loop::InitError;
+pub use fold::{MasterFold, MasterState};
+pub use init::init;
 pub use run::{RunError, run};
 pub use settings::MasterSettings;

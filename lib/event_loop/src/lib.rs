@@ -20,15 +20,19 @@
 mod desk;
 mod encoding;
 mod handle;
+mod init;
 mod log;
 mod run;
+mod state;
 
 pub use desk::{ReplyDesk, Waiter};
 pub use encoding::{DecodeError, decode_record, encode_record};
 pub use handle::{Handle, Running, Stopped, TrySendError};
+pub use init::{InitError, init};
 pub use journal::Room;
 pub use log::{Log, RecoverError, Recovered, recover, recover_patiently};
 pub use run::start;
+pub use state::{State, StateFold};
 
 use ids::{Monotonic, Now};
 use serde::Serialize;

@@ -15,7 +15,8 @@
 //! The end mark is not zero, so a whole frame never ends in zeros: a frame whose tail is zero was not
 //! written to its end, whatever its body holds.
 
-use crc_fast::{CrcAlgorithm, checksum};
+/// CRC32C, as the library calls it.
+pub(crate) use crc_fast::crc32_iscsi as crc32c;
 
 /// Limit of one record.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -84,11 +85,6 @@ pub enum Flaw {
     /// A snapshot without the segments after it.
     #[error("the segments after this snapshot are missing")]
     NoSegments,
-}
-
-/// CRC32C (Castagnoli).
-pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    u32::try_from(checksum(CrcAlgorithm::Crc32Iscsi, bytes)).expect("a 32-bit checksum")
 }
 
 /// Appends the frame of `body` to `out`. The caller keeps to [`RECORD_BYTES_MAX`].
