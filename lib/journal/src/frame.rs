@@ -1,19 +1,26 @@
-//! One record as it lies in a segment: a header with two checksums, the body, an end mark. Encoding and
-//! decoding of bytes only; which flaw is a torn tail and which is corruption is decided in `recover`.
-//! Snapshots use the same frames for the blocks of their body.
+//! One record as it lies in a segment: a header with two checksums, the body, a filling; and the mark
+//! before each batch of records, which says what was durable by then. Encoding and decoding of bytes
+//! only; which flaw is a torn tail and which is corruption is decided in `recover`. Snapshots use the
+//! same frames for the blocks of their body.
 //!
-//! | bytes | field |
+//! | bytes | field of a frame |
 //! | --- | --- |
 //! | 4 | magic |
 //! | 4 | length of the body, little endian as all numbers |
 //! | 8 | sequence |
-//! | 4 | CRC32C of the body |
+//! | 4 | CRC32C of the stored body |
 //! | 4 | CRC32C of the 20 bytes before |
-//! | length | body |
-//! | 1 | end mark |
+//! | length | body, each 8 bytes of it XORed with a pattern |
+//! | 1 to 8 | filling up to a multiple of 8, not zero |
 //!
-//! The end mark is not zero, so a whole frame never ends in zeros: a frame whose tail is zero was not
-//! written to its end, whatever its body holds.
+//! | bytes | field of a mark |
+//! | --- | --- |
+//! | 4 | magic |
+//! | 4 | CRC32C of the 8 bytes after |
+//! | 8 | one more than the last sequence that was synced |
+//!
+//! Everything begins at a multiple of 8 bytes, and no 8 bytes that were written are zero, whatever the
+//! records hold (but for one record in 2^64): where zeros stand, a write did not arrive.
 
 /// CRC32C, as the library calls it.
 pub(crate) use crc_fast::crc32_iscsi as crc32c;
@@ -22,23 +29,35 @@ pub(crate) use crc_fast::crc32_iscsi as crc32c;
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Length of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 24;
-/// What a frame adds to its body.
-pub(crate) const OVERHEAD_BYTES: usize = HEADER_BYTES + 1;
+/// What a frame adds to its body, at most.
+pub(crate) const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + WORD_BYTES;
+/// Length of the mark before a batch.
+pub(crate) const MARK_BYTES: usize = 16;
+/// Frames and marks begin at multiples of this.
+pub(crate) const WORD_BYTES: usize = 8;
 
 const MAGIC: [u8; 4] = *b"HwRc";
-const END_MARK: u8 = 0xa5;
+const MARK_MAGIC: [u8; 4] = *b"HwSy";
+const FILLING: u8 = 0xa5;
+/// Any eight bytes without a zero that no record is likely to hold.
+const PATTERN: [u8; WORD_BYTES] = [0x9e, 0x37, 0x79, 0xb9, 0x7f, 0x4a, 0x7c, 0x15];
 
 /// A whole frame.
 pub(crate) struct Frame<'a> {
     pub(crate) sequence: u64,
-    pub(crate) body: &'a [u8],
-    /// Length of the frame, header and end mark included.
+    /// As it is stored: [`reveal`] gives the record.
+    pub(crate) stored: &'a [u8],
+    /// Length of the frame, header and filling included.
     pub(crate) len: usize,
 }
 
 /// What stands where a frame is looked for.
 pub(crate) enum Next<'a> {
     Frame(Frame<'a>),
+    /// Before the records that follow were written, everything up to this one was durable.
+    Mark {
+        synced: u64,
+    },
     /// A header of zeros, or too few bytes for one: nothing was written here.
     Nothing,
     /// Not a frame as it was written.
@@ -61,12 +80,15 @@ pub enum Flaw {
     /// A length that no writer writes.
     #[error("the frame is longer than its file or than a record may be")]
     FrameLength,
-    /// The body's checksum or the end mark.
+    /// The body's checksum or the filling.
     #[error("the frame's body fails its checksum")]
     FrameBody,
     /// A frame with another number than its place asks for.
     #[error("the frame has another sequence number than its place asks for")]
     FrameSequence,
+    /// A mark that fails its checksum, or speaks of records that come after it.
+    #[error("the mark before a batch of records fails its checksum")]
+    Mark,
     /// Bytes after the last frame that are not zero.
     #[error("there are bytes after the last frame")]
     Garbage,
@@ -94,15 +116,59 @@ pub(crate) fn encode(out: &mut Vec<u8>, sequence: u64, body: &[u8]) {
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&sequence.to_le_bytes());
-    out.extend_from_slice(&crc32c(body).to_le_bytes());
-    let header = crc32c(&out[start..]);
-    out.extend_from_slice(&header.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(body);
-    out.push(END_MARK);
+    let stored = &mut out[start + HEADER_BYTES..];
+    hide(stored);
+    let crc = crc32c(stored).to_le_bytes();
+    out[start + 16..start + 20].copy_from_slice(&crc);
+    let crc = crc32c(&out[start..start + 20]).to_le_bytes();
+    out[start + 20..start + HEADER_BYTES].copy_from_slice(&crc);
+    out.resize(start + framed_bytes(body.len()), FILLING);
+}
+
+/// Length of the frame of a record.
+pub(crate) fn framed_bytes(record: usize) -> usize {
+    (HEADER_BYTES + record + 1).next_multiple_of(WORD_BYTES)
+}
+
+/// The mark for `out`, which has its length.
+pub(crate) fn encode_mark(out: &mut [u8], synced: u64) {
+    let synced = (synced + 1).to_le_bytes();
+    out[..4].copy_from_slice(&MARK_MAGIC);
+    out[4..8].copy_from_slice(&crc32c(&synced).to_le_bytes());
+    out[8..].copy_from_slice(&synced);
+}
+
+/// The mark at the beginning of `bytes`: up to which record everything was durable.
+pub(crate) fn decode_mark(bytes: &[u8]) -> Option<u64> {
+    let mark = bytes.get(..MARK_BYTES).filter(|mark| mark[..4] == MARK_MAGIC)?;
+    (crc32c(&mark[8..]) == u32_at(mark, 4)).then(|| u64_at(mark, 8).saturating_sub(1))
+}
+
+/// The record of a stored body.
+pub(crate) fn reveal(stored: &[u8]) -> Vec<u8> {
+    let mut record = stored.to_vec();
+    hide(&mut record);
+    record
+}
+
+fn hide(bytes: &mut [u8]) {
+    for word in bytes.chunks_mut(WORD_BYTES) {
+        for (byte, pattern) in word.iter_mut().zip(PATTERN) {
+            *byte ^= pattern;
+        }
+    }
 }
 
 /// Looks at the frame at the beginning of `bytes`, which reach to the end of the file.
 pub(crate) fn decode(bytes: &[u8]) -> Next<'_> {
+    if bytes.starts_with(&MARK_MAGIC) {
+        return match decode_mark(bytes) {
+            Some(synced) => Next::Mark { synced },
+            None => Next::Broken(Broken { flaw: Flaw::Mark, len: MARK_BYTES.min(bytes.len()) }),
+        };
+    }
     let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Next::Nothing;
     };
@@ -113,15 +179,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Next<'_> {
         return Next::Broken(Broken { flaw: Flaw::FrameHeader, len: HEADER_BYTES });
     }
     let body_len = u32_at(header, 4) as usize;
-    let len = OVERHEAD_BYTES + body_len;
+    let len = framed_bytes(body_len);
     if body_len > RECORD_BYTES_MAX || len > bytes.len() {
         return Next::Broken(Broken { flaw: Flaw::FrameLength, len: HEADER_BYTES });
     }
-    let (body, end) = rest.split_at(body_len);
-    if crc32c(body) != u32_at(header, 16) || end[0] != END_MARK {
+    let (stored, after) = rest.split_at(body_len);
+    let filling = &after[..len - HEADER_BYTES - body_len];
+    if crc32c(stored) != u32_at(header, 16) || filling.iter().any(|&byte| byte != FILLING) {
         return Next::Broken(Broken { flaw: Flaw::FrameBody, len });
     }
-    Next::Frame(Frame { sequence: u64_at(header, 8), body, len })
+    Next::Frame(Frame { sequence: u64_at(header, 8), stored, len })
 }
 
 /// The little-endian number at `at`.
@@ -147,11 +214,13 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&mut bytes, 7, b"abc");
         let golden = [
-            72, 119, 82, 99, 3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 183, 63, 75, 54, 0, 0, 0, 0, 97,
-            98, 99, 165,
+            72, 119, 82, 99, 3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 171, 169, 39, 23, 113, 60, 19,
+            192, 255, 85, 26, 165, 165, 165, 165, 165,
         ];
-        assert_eq!(bytes[..20], golden[..20], "{bytes:?}");
-        assert_eq!(bytes[24..], golden[24..]);
+        assert_eq!(bytes, golden);
+        let mut mark = [0; MARK_BYTES];
+        encode_mark(&mut mark, 7);
+        assert_eq!(mark, [72, 119, 83, 121, 80, 182, 19, 206, 8, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283, "the check value of CRC32C");
     }
 
@@ -164,9 +233,17 @@ mod tests {
             assert!(matches!(decode(&bytes), Next::Broken(_)), "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
-        assert!(matches!(
-            decode(&bytes),
-            Next::Frame(Frame { sequence: 7, body: b"abc", len: 28 })
-        ));
+        let Next::Frame(Frame { sequence: 7, stored, len: 32 }) = decode(&bytes) else {
+            panic!("a frame is read as it was written")
+        };
+        assert_eq!(reveal(stored), b"abc");
+        let mut mark = [0; MARK_BYTES];
+        encode_mark(&mut mark, 7);
+        assert!(matches!(decode(&mark), Next::Mark { synced: 7 }));
+        for bit in 0..mark.len() * 8 {
+            mark[bit / 8] ^= 1 << (bit % 8);
+            assert!(!matches!(decode(&mark), Next::Mark { .. } | Next::Frame(_)), "bit {bit}");
+            mark[bit / 8] ^= 1 << (bit % 8);
+        }
     }
 }

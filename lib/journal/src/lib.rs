@@ -145,11 +145,13 @@ impl Journal {
         if self.shared.failed() {
             return Err(AppendError::Failed);
         }
-        let framed = (frame::OVERHEAD_BYTES + record.len()) as u64;
-        if self.used + framed > self.capacity {
+        let framed = frame::framed_bytes(record.len()) as u64;
+        let mark = if self.batch.parts.is_empty() { frame::MARK_BYTES as u64 } else { 0 };
+        if self.used + mark + framed > self.capacity {
             self.roll()?;
         } else if self.batch.parts.is_empty() {
-            self.batch.parts.push(Part { roll_to: None, frames: Vec::new() });
+            self.used += mark;
+            self.batch.parts.push(Part::new(None));
         }
         let part =
             self.batch.parts.last_mut().expect("a part has just been made where there was none");
@@ -162,7 +164,8 @@ impl Journal {
 
     fn record_bytes_max(&self) -> usize {
         let fits = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
-        RECORD_BYTES_MAX.min(fits - SEGMENT_HEADER_BYTES - frame::OVERHEAD_BYTES)
+        RECORD_BYTES_MAX
+            .min(fits - SEGMENT_HEADER_BYTES - frame::MARK_BYTES - frame::OVERHEAD_BYTES_MAX)
     }
 
     fn roll(&mut self) -> Result<(), AppendError> {
@@ -170,9 +173,9 @@ impl Journal {
             return Err(AppendError::NoRoom);
         }
         self.ordinal += 1;
-        self.used = SEGMENT_HEADER_BYTES as u64;
+        self.used = (SEGMENT_HEADER_BYTES + frame::MARK_BYTES) as u64;
         self.capacity = self.segment_bytes;
-        self.batch.parts.push(Part { roll_to: Some(self.next), frames: Vec::new() });
+        self.batch.parts.push(Part::new(Some(self.next)));
         Ok(())
     }
 

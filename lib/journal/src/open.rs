@@ -76,7 +76,7 @@ pub(crate) fn open(
         records.extend(recover::closed_segment(dir, first, end)?);
     }
     let newest = recover::read_segment(dir, *active, true)?;
-    records.extend(newest.records().map(<[u8]>::to_vec));
+    records.extend(newest.records());
     // A rename that a crash followed may not be on disk yet, and what it replaced goes now.
     disk.sync_folder(dir).context("sync", dir)?;
     recover::remove_covered(&*disk, dir, files.snapshot.unwrap_or(0))?;
@@ -84,7 +84,9 @@ pub(crate) fn open(
 
     let shared = Arc::new(Shared::new(files.snapshot, closed.to_vec(), *active));
     let segment_bytes = options.effective_bytes();
-    let writer = Writer::new(disk.clone(), dir.to_owned(), shared.clone(), segment_bytes, file);
+    let next = active + newest.bodies.len() as u64;
+    let files = (disk.clone(), dir.to_owned());
+    let writer = Writer::new(files, shared.clone(), segment_bytes, file, next - 1);
     let (commands, queue) = sync_channel(QUEUED_BATCHES_MAX);
     let thread = std::thread::Builder::new()
         .name("journal".to_owned())
@@ -98,7 +100,7 @@ pub(crate) fn open(
         shared,
         lock,
         batch: crate::thread::Batch::default(),
-        next: active + newest.bodies.len() as u64,
+        next,
         used: newest.end as u64,
         capacity: newest.image.len() as u64,
         segment_bytes,

@@ -1,9 +1,11 @@
 //! Reading a journal back: which files count, which frames are whole, what is a torn tail and what is
 //! corruption. Called by `Journal::open`, by the snapshotter and by `verify` and `dump`.
 //!
-//! **Torn** is the newest segment's last frame, if the file is zero from some 512-byte boundary inside
-//! it to its end: a write that a crash cut off before its sync, so nobody was told of it. Anything
-//! else that fails a check is corruption, and the start is refused.
+//! **Torn** is the newest segment from its first broken frame on, if that frame has a sector that was
+//! not written (it is zero, which nothing written is) and no batch behind it says that the frame's record was
+//! synced: a write that a crash cut off before its sync, so nobody was told of it. A disk may write the
+//! sectors of one batch in any order, so whole frames can stand behind a torn one. Anything else that
+//! fails a check is corruption, and the start is refused.
 
 use std::path::Path;
 
@@ -43,11 +45,11 @@ pub(crate) fn choose(dir: &Path, listing: &Listing) -> Result<Files, OpenError> 
 /// A segment's bytes, checked.
 pub(crate) struct Segment {
     pub(crate) image: Vec<u8>,
-    /// Where each record's body lies, in order.
+    /// Where each record's stored body lies, in order.
     pub(crate) bodies: Vec<std::ops::Range<usize>>,
-    /// Where the last whole frame ends.
+    /// Where the frames that count end.
     pub(crate) end: usize,
-    /// Whether a frame that was not written to its end follows.
+    /// Whether others follow that were not wholly written.
     pub(crate) torn: bool,
 }
 
@@ -71,37 +73,56 @@ pub(crate) fn check_segment(
     let mut segment = Segment { image, bodies: Vec::new(), end: SEGMENT_HEADER_BYTES, torn: false };
     match scan(&mut segment, first) {
         Ok(()) => Ok(segment),
-        Err(broken) if newest && is_torn(&segment.image, segment.end, broken.len) => {
+        Err(broken) => {
+            let lost = first + segment.bodies.len() as u64;
+            let damage = &segment.image[segment.end..];
+            if !newest || !is_torn(damage, segment.end, broken.len) || was_synced(damage, lost) {
+                return Err(corrupt(path, segment.end, broken.flaw));
+            }
             segment.torn = true;
             Ok(segment)
         }
-        Err(broken) => Err(corrupt(path, segment.end, broken.flaw)),
     }
 }
 
 fn scan(segment: &mut Segment, first: u64) -> Result<(), frame::Broken> {
-    for sequence in first.. {
+    let mut sequence = first;
+    loop {
         let rest = &segment.image[segment.end..];
         match frame::decode(rest) {
             Next::Frame(found) if found.sequence == sequence => {
                 let body = segment.end + frame::HEADER_BYTES;
-                segment.bodies.push(body..body + found.body.len());
+                segment.bodies.push(body..body + found.stored.len());
                 segment.end += found.len;
+                sequence += 1;
             }
+            Next::Mark { synced } if synced < sequence => segment.end += frame::MARK_BYTES,
             Next::Frame(_) => return Err(frame::Broken { flaw: Flaw::FrameSequence, len: 0 }),
-            Next::Nothing if rest.iter().all(|&byte| byte == 0) => break,
-            Next::Nothing => return Err(frame::Broken { flaw: Flaw::Garbage, len: 0 }),
+            Next::Mark { .. } => return Err(frame::Broken { flaw: Flaw::Mark, len: 0 }),
+            Next::Nothing if rest.iter().all(|&byte| byte == 0) => return Ok(()),
+            Next::Nothing => {
+                let len = frame::HEADER_BYTES.min(rest.len());
+                return Err(frame::Broken { flaw: Flaw::Garbage, len });
+            }
             Next::Broken(broken) => return Err(broken),
         }
     }
-    Ok(())
 }
 
-/// Whether the file is zero from some sector boundary inside the frame at `start` to its end.
-fn is_torn(image: &[u8], start: usize, len: usize) -> bool {
-    let written = image.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let boundary = written.max(start + 1).next_multiple_of(SECTOR_BYTES);
-    boundary < start + len
+/// Whether in some sector all is zero that belongs to the first `len` bytes of `damage`, which begins at
+/// `offset` in its file.
+fn is_torn(damage: &[u8], offset: usize, len: usize) -> bool {
+    let first = SECTOR_BYTES - offset % SECTOR_BYTES;
+    let (first, rest) = damage[..len].split_at(first.min(len));
+    let is_zero = |part: &[u8]| !part.is_empty() && part.iter().all(|&byte| byte == 0);
+    is_zero(first) || rest.chunks(SECTOR_BYTES).any(is_zero)
+}
+
+/// Whether a batch in `damage` was written after the record `sequence` had been synced.
+fn was_synced(damage: &[u8], sequence: u64) -> bool {
+    let marks = damage.chunks(frame::WORD_BYTES).zip((0..).step_by(frame::WORD_BYTES));
+    let mut synced = marks.filter_map(|(_, at)| frame::decode_mark(&damage[at..]));
+    synced.any(|synced| synced >= sequence)
 }
 
 /// The records of a closed segment, whose follower begins with record `end`.
@@ -110,13 +131,13 @@ pub(crate) fn closed_segment(dir: &Path, first: u64, end: u64) -> Result<Vec<Vec
     if first + segment.bodies.len() as u64 != end {
         return Err(gap_before(dir, end));
     }
-    Ok(segment.records().map(<[u8]>::to_vec).collect())
+    Ok(segment.records().collect())
 }
 
 impl Segment {
-    /// The records' bodies.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &[u8]> {
-        self.bodies.iter().map(|body| &self.image[body.clone()])
+    /// The records.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.bodies.iter().map(|body| frame::reveal(&self.image[body.clone()]))
     }
 }
 

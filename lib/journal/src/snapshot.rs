@@ -92,7 +92,7 @@ fn write_tmp(disk: &dyn Disk, tmp: &Path, bytes: &[u8]) -> Result<(), FileError>
 fn encode(last: u64, body: &[u8]) -> Vec<u8> {
     let blocks = body.len().div_ceil(RECORD_BYTES_MAX);
     let mut out =
-        Vec::with_capacity(SNAPSHOT_HEADER_BYTES + body.len() + blocks * frame::OVERHEAD_BYTES);
+        Vec::with_capacity(SNAPSHOT_HEADER_BYTES + body.len() + blocks * frame::OVERHEAD_BYTES_MAX);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&crate::FORMAT_VERSION.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -137,11 +137,11 @@ pub(crate) fn decode(image: &[u8], path: &Path, last: u64) -> Result<Vec<u8>, Op
         }
         match frame::decode(&image[offset..]) {
             Next::Frame(block) if block.sequence == number => {
-                body.extend_from_slice(block.body);
+                body.append(&mut frame::reveal(block.stored));
                 offset += block.len;
             }
             Next::Frame(_) => return Err(corrupt(offset, Flaw::FrameSequence)),
-            Next::Nothing => return Err(corrupt(offset, Flaw::FileLength)),
+            Next::Nothing | Next::Mark { .. } => return Err(corrupt(offset, Flaw::FileLength)),
             Next::Broken(broken) => return Err(corrupt(offset, broken.flaw)),
         }
     }

@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::error::{FileError, JournalError};
 use crate::segment::{self, Active, Filled, Filling, Prepared};
 use crate::shared::Shared;
-use crate::{Durability, OnDurable, Sequence};
+use crate::{Durability, OnDurable, Sequence, frame};
 
 /// What the handle asks for.
 pub(crate) enum Command {
@@ -30,7 +30,14 @@ pub(crate) struct Batch {
 pub(crate) struct Part {
     /// Where these begin a new segment: its first record.
     pub(crate) roll_to: Option<u64>,
+    /// Begins with room for the mark, which is written with them.
     pub(crate) frames: Vec<u8>,
+}
+
+impl Part {
+    pub(crate) fn new(roll_to: Option<u64>) -> Self {
+        Self { roll_to, frames: vec![0; frame::MARK_BYTES] }
+    }
 }
 
 /// What the thread does next.
@@ -60,19 +67,21 @@ pub(crate) struct Writer {
     /// Of the active segment, counted from the start of this process.
     ordinal: u64,
     next: Next,
+    /// The last record that is surely on disk.
+    synced: u64,
 }
 
 impl Writer {
     pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
+        (disk, dir): (Arc<dyn Disk>, PathBuf),
         shared: Arc<Shared>,
         segment_bytes: u64,
         active: Active,
+        synced: u64,
     ) -> Self {
         let leftover = Prepared::leftover(&*disk, &dir, segment_bytes);
-        let mut writer =
-            Self { disk, dir, shared, segment_bytes, active, ordinal: 0, next: Next::Missing };
+        let (ordinal, next) = (0, Next::Missing);
+        let mut writer = Self { disk, dir, shared, segment_bytes, active, ordinal, next, synced };
         match leftover {
             Some(prepared) => writer.ready(prepared),
             None => writer.start_filling(),
@@ -123,14 +132,17 @@ impl Writer {
             }
         }
         self.sync()?;
+        self.synced = last;
         Ok(last)
     }
 
     fn write(&mut self, batch: Batch) -> Result<u64, FileError> {
-        for part in batch.parts {
+        for mut part in batch.parts {
             if let Some(first) = part.roll_to {
                 self.roll(first)?;
+                self.synced = first - 1;
             }
+            frame::encode_mark(&mut part.frames[..frame::MARK_BYTES], self.synced);
             self.active.write(&part.frames)?;
         }
         Ok(batch.last)

@@ -73,7 +73,7 @@ pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report
         (1..READINGS_MAX).find_map(|_| read_all(dir).ok()).map_or_else(|| read_all(dir), Ok)?;
     let first = report.snapshot.unwrap_or_default().0 + 1;
     for (sequence, record) in (first..).zip(segments.iter().flat_map(Segment::records)) {
-        visit(Sequence(sequence), record);
+        visit(Sequence(sequence), &record);
     }
     Ok(report)
 }

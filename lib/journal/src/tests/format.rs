@@ -20,13 +20,18 @@ fn a_segment_is_the_bytes_of_format_1() {
     assert_eq!((number(&bytes[16..24]), number(&bytes[24..32])), (1, 4096), "first, length");
     assert_eq!(number(&bytes[32..36]), u64::from(crc32c(&bytes[..32])));
     assert!(bytes[36..512].iter().all(|&byte| byte == 0));
-    let frame = &bytes[512..542];
+    let mark = &bytes[512..528];
+    assert_eq!((&mark[..4], number(&mark[8..])), (&b"HwSy"[..], 1), "nothing was synced before");
+    assert_eq!(number(&mark[4..8]), u64::from(crc32c(&mark[8..])));
+    let frame = &bytes[528..560];
     assert_eq!(frame[..4], *b"HwRc");
     assert_eq!((number(&frame[4..8]), number(&frame[8..16])), (5, 1), "length, sequence");
-    assert_eq!(number(&frame[16..20]), u64::from(crc32c(&record(1, 5))));
+    let stored: Vec<u8> =
+        record(1, 5).iter().zip([0x9e, 0x37, 0x79, 0xb9, 0x7f]).map(|(a, b)| a ^ b).collect();
+    assert_eq!(number(&frame[16..20]), u64::from(crc32c(&stored)));
     assert_eq!(number(&frame[20..24]), u64::from(crc32c(&frame[..20])));
-    assert_eq!((&frame[24..29], frame[29]), (&record(1, 5)[..], 0xa5));
-    assert!(bytes[542..].iter().all(|&byte| byte == 0));
+    assert_eq!((&frame[24..29], &frame[29..]), (&stored[..], &[0xa5; 3][..]));
+    assert!(bytes[560..].iter().all(|&byte| byte == 0));
 }
 
 #[test]
@@ -39,7 +44,7 @@ fn a_snapshot_is_the_bytes_of_format_1() {
     assert_eq!((number(&bytes[16..24]), number(&bytes[24..32])), (9, 5), "last, length");
     assert_eq!(number(&bytes[32..36]), u64::from(crc32c(&bytes[..32])));
     assert_eq!(bytes[36..40], *b"HwRc");
-    assert_eq!((&bytes[60..65], bytes[65], bytes.len()), (&b"state"[..], 0xa5, 66));
+    assert_eq!((bytes[60], &bytes[65..], bytes.len()), (b's' ^ 0x9e, &[0xa5; 3][..], 68));
 }
 
 #[test]

@@ -33,6 +33,8 @@ enum Luck {
     Names,
     /// All names, and of each file's unsynced part the sectors of its first half.
     HalfOfTheBytes,
+    /// All names, and some of the unsynced sectors, chosen by this number: a disk writes them in any order.
+    SomeSectors(u64),
 }
 
 impl PoweredDisk {
@@ -52,8 +54,11 @@ impl PoweredDisk {
             }
             let mut bytes = power.synced.get(file).cloned().unwrap_or_default();
             let now = power.names.iter().find(|(_, named)| *named == file);
-            if let (Luck::HalfOfTheBytes, Some((path, _))) = (luck, now) {
-                keep_half(&mut bytes, &std::fs::read(path).unwrap());
+            let written = now.map(|(path, _)| std::fs::read(path).unwrap());
+            match (luck, written) {
+                (Luck::HalfOfTheBytes, Some(written)) => keep_half(&mut bytes, &written),
+                (Luck::SomeSectors(seed), Some(written)) => keep_some(&mut bytes, &written, seed),
+                _ => {}
             }
             std::fs::write(into.join(path.file_name().unwrap()), bytes).unwrap();
         }
@@ -67,6 +72,17 @@ fn keep_half(synced: &mut Vec<u8>, written: &[u8]) {
     let last = (0..written.len()).rfind(differs).unwrap_or(first);
     let middle = (first + (last - first) / 2).next_multiple_of(512).min(written.len());
     synced[..middle].copy_from_slice(&written[..middle]);
+}
+
+fn keep_some(synced: &mut Vec<u8>, written: &[u8], seed: u64) {
+    synced.resize(written.len(), 0);
+    let mut luck = seed;
+    for (old, new) in synced.chunks_mut(512).zip(written.chunks(512)) {
+        luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if luck >> 62 & 1 == 1 {
+            old.copy_from_slice(new);
+        }
+    }
 }
 
 impl Disk for PoweredDisk {
@@ -141,7 +157,8 @@ fn a_power_loss_at_any_operation_loses_nothing_acknowledged() {
         let mut life = Life::default();
         let disk: Arc<dyn Disk> = Arc::new(powered.clone());
         let _lost = live(&disk, dir.path(), &mut life);
-        for luck in [Luck::Nothing, Luck::Removals, Luck::Names, Luck::HalfOfTheBytes] {
+        let lucks = [Luck::Nothing, Luck::Removals, Luck::Names, Luck::HalfOfTheBytes];
+        for luck in lucks.into_iter().chain((0..8).map(Luck::SomeSectors)) {
             let after = tempfile::tempdir().unwrap();
             powered.survivors(luck, after.path());
             check_after(after.path(), &life, &format!("lost at {fails_at}, survives: {luck:?}"));

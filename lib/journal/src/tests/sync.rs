@@ -39,7 +39,7 @@ fn what_is_queued_during_a_sync_is_written_and_synced_together() {
     let mut open = Open::on(disk, dir.path()).unwrap();
     open.append(&[10]);
     at_sync.recv_timeout(DEADLINE).unwrap();
-    for _ in 0..100 {
+    for _ in 0..40 {
         open.append(&[10]);
     }
     assert!(open.said.try_recv().is_err(), "nothing is acknowledged while the sync runs");
