@@ -124,8 +124,15 @@ async fn status(
     job_status(state.query(Query::Status { job, wait }).await?)
 }
 
-async fn kill(State(state): State<ServerState>, Path(id): Path<String>) -> Answer<JobStatus> {
+/// Whoever may write a job's output may end it.
+async fn kill(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<JobStatus> {
     let job = job_of(&id)?;
+    let Json(status) = job_status(state.query(Query::Status { job, wait: None }).await?)?;
+    caller.require(Right::Write, &status.output)?;
     job_status(state.core.ask(|reply_to| Input::Kill { job, reply_to }).await?)
 }
 
