@@ -21,7 +21,7 @@ pub(crate) struct Early(anyhow::Error);
 
 impl fmt::Display for Early {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.0)
+        f.write_str(&sentence(&self.0))
     }
 }
 
@@ -68,14 +68,14 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The chain of causes in one line. Some errors end with their cause's text, so that they read whole
-/// in logs too: it is not said twice.
-fn sentence(error: &anyhow::Error) -> String {
+/// The chain of causes in one line. Some errors hold their cause's text, so that they read whole in
+/// logs too: it is not said twice.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |said, cause| {
         let cause = cause.to_string();
         match said.as_str() {
             "" => cause,
-            said if said.ends_with(&cause) => said.to_owned(),
+            said if said.contains(&cause) => said.to_owned(),
             said => format!("{said}: {cause}"),
         }
     })
@@ -187,5 +187,8 @@ mod tests {
         let error = anyhow::Error::from(Wrapped { source }).context("cannot list /in");
         let expected = "cannot list /in: the chunk master: no answer from m:1 in time";
         assert_eq!(sentence(&error), expected);
+        assert_eq!(early(error).to_string(), expected);
+        let hinted = anyhow::anyhow!("no room").context("cannot put /a: no room; make some");
+        assert_eq!(sentence(&hinted), "cannot put /a: no room; make some");
     }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mapreduce_protocol::{JobStatus, TaskCounts};
+use mapreduce_protocol::{JobState, JobStatus, TaskCounts};
 
 const TASKS: &str = "{prefix:>7} [{bar:40}] {pos}/{len} {msg}";
 const BYTES: &str = "{prefix} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
@@ -83,7 +83,10 @@ fn show_on(bar: &ProgressBar, counts: TaskCounts) {
 /// Hadoop's line: `map 50% reduce 0%`.
 fn line_of(status: &JobStatus) -> String {
     let percent = |counts: TaskCounts| (counts.succeeded * 100).checked_div(counts.total);
-    let map = percent(status.maps).unwrap_or(0);
+    // Before the plan there are no tasks; after it, those that there are not are done.
+    let is_planned = status.state != JobState::Prep && status.maps.total + status.reduces.total > 0;
+    let is_over = is_planned || status.state == JobState::Succeeded;
+    let map = percent(status.maps).unwrap_or(if is_over { 100 } else { 0 });
     let reduce = percent(status.reduces).unwrap_or(if map == 100 { 100 } else { 0 });
     let waits = status.waiting.iter().map(|why| format!(" (waits: {why})")).collect::<String>();
     format!("{} {} map {map}% reduce {reduce}%{waits}", status.id, status.state.as_str())
@@ -145,6 +148,16 @@ mod tests {
         status.maps.succeeded = 3;
         status.reduces.total = 0;
         assert_eq!(line_of(&status), "job_20261122_0001 RUNNING map 100% reduce 100%");
+        // Of an empty input: nothing to map.
+        status.maps = TaskCounts::default();
+        assert_eq!(line_of(&status), "job_20261122_0001 RUNNING map 0% reduce 0%");
+        status.reduces.total = 1;
+        assert_eq!(line_of(&status), "job_20261122_0001 RUNNING map 100% reduce 0%");
+        status.state = JobState::Succeeded;
+        status.reduces.total = 0;
+        assert_eq!(line_of(&status), "job_20261122_0001 SUCCEEDED map 100% reduce 100%");
+        status.state = JobState::Prep;
+        assert_eq!(line_of(&status), "job_20261122_0001 PREP map 0% reduce 0%");
         status.waiting = Some("no slots".to_owned());
         assert!(line_of(&status).ends_with(" (waits: no slots)"), "{}", line_of(&status));
     }

@@ -42,8 +42,9 @@ fn await_more_than(folder: &Path, kept: usize) {
 /// An executable file with this script.
 fn script(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(path, text).expect("a script can be written");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(path, mode).expect("its mode can be set");
 }
 
 /// Reads lines until one begins with `wanted`; panics at the end of the stream.

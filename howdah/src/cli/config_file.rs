@@ -20,12 +20,12 @@ pub(crate) struct ConfigArgs {
 enum Action {
     /// Say whether a file is a valid configuration, or what is wrong where
     Check {
-        /// The file; that of --config if left out
+        /// The file; that of --config or HOWDAH_CONFIG if left out
         file: Option<PathBuf>,
     },
     /// Print the effective configuration: the file's values and the defaults
     Print {
-        /// The file; that of --config if left out
+        /// The file; that of --config or HOWDAH_CONFIG if left out; the defaults without either
         file: Option<PathBuf>,
     },
 }
@@ -42,8 +42,7 @@ pub(crate) fn run(args: ConfigArgs, global: &Global) -> anyhow::Result<()> {
             }
         }
         Action::Print { file } => {
-            let file = file.map_or_else(|| global.config_file(), Ok)?;
-            let config = config::load(&file, &[]).or_early()?;
+            let config = file.map_or_else(|| global.client_config(), |file| load(&file))?;
             match global.format {
                 Format::Text => crate::say::tell!("{}", config.to_yaml().trim_end()),
                 Format::Json => print_json(&config)?,

@@ -10,7 +10,7 @@ use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Format, Global, print_json, runtime};
+use super::{Format, Global, print_json, runtime, shown};
 use crate::copy;
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::say::quiet_if_closed;
@@ -48,19 +48,19 @@ enum Action {
     /// Write files to standard output
     Cat {
         /// The files
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = shown::store_path)]
         paths: Vec<StorePath>,
     },
     /// List folders
     Ls {
         /// The folders, or files
-        #[arg(default_value = "/")]
+        #[arg(default_value = "/", value_parser = shown::store_path)]
         paths: Vec<StorePath>,
     },
     /// Make folders
     Mkdir {
         /// The folders
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = shown::store_path)]
         paths: Vec<StorePath>,
         /// Make missing folders above too; an existing folder is fine
         #[arg(short, long)]
@@ -69,14 +69,16 @@ enum Action {
     /// Move a file or folder
     Mv {
         /// What to move
+        #[arg(value_parser = shown::store_path)]
         from: StorePath,
         /// Its new path; an existing folder gets it inside
+        #[arg(value_parser = shown::store_path)]
         to: StorePath,
     },
     /// Remove files and folders
     Rm {
         /// What to remove
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = shown::store_path)]
         paths: Vec<StorePath>,
         /// Remove what is in folders too
         #[arg(short, long)]
@@ -85,6 +87,7 @@ enum Action {
     /// Show what stands at a path
     Stat {
         /// The path
+        #[arg(value_parser = shown::store_path)]
         path: StorePath,
     },
 }
@@ -103,7 +106,11 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
             Action::Mkdir { paths, parents } => {
                 let store = session.store().await?;
                 for path in &paths {
-                    store.mkdir(path, parents).await.with_context(|| shown("make", path))?;
+                    store
+                        .mkdir(path, parents)
+                        .await
+                        .map_err(in_flags)
+                        .with_context(|| doing("make", path))?;
                 }
                 Ok(())
             }
@@ -111,7 +118,8 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
             Action::Rm { paths, recursive } => {
                 let store = session.store().await?;
                 for path in &paths {
-                    store.delete(path, recursive).await.with_context(|| shown("remove", path))?;
+                    let removed = store.delete(path, recursive).await.map_err(in_flags);
+                    removed.with_context(|| doing("remove", path))?;
                 }
                 Ok(())
             }
@@ -120,8 +128,16 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
     })
 }
 
-fn shown(verb: &str, path: &StorePath) -> String {
+fn doing(verb: &str, path: &StorePath) -> String {
     format!("cannot {verb} {path}")
+}
+
+/// The chunk master speaks to REST, of fields; here they are flags.
+fn in_flags(error: StoreError) -> anyhow::Error {
+    let said = error.to_string();
+    let in_flags =
+        said.replace("ask for `recursive`", "add -r").replace("ask for `parents`", "add -p");
+    if in_flags == said { error.into() } else { anyhow!(in_flags) }
 }
 
 /// A copy with its paths told apart. One list on the command line, since options may stand between.
@@ -169,12 +185,12 @@ fn last_and_others<'a>(
 }
 
 fn store_path(path: &Path) -> anyhow::Result<StorePath> {
-    path.to_string_lossy().parse::<StorePath>().or_early()
+    shown::store_path(&path.to_string_lossy()).or_early()
 }
 
 async fn cat(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
     for path in paths {
-        let mut reader = store.open(path).await.with_context(|| shown("read", path))?;
+        let mut reader = store.open(path).await.with_context(|| doing("read", path))?;
         while let Some(piece) = reader.next().await? {
             match io::stdout().lock().write_all(&piece) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -190,13 +206,20 @@ async fn rename(store: &ChunkStore, from: &StorePath, to: &StorePath) -> anyhow:
         (Some(FileKind::Folder), Some(name)) => to.join(name)?,
         _ => to.clone(),
     };
-    store.rename(from, &target).await.with_context(|| format!("cannot move {from} to {target}"))
+    let moved = store.rename(from, &target).await.map_err(|error| {
+        let said = error.to_string();
+        match (said.strip_suffix(", or ask for `parents`"), target.parent()) {
+            (Some(said), Some(folder)) => anyhow!("{said} (`howdah fs mkdir -p {folder}`)"),
+            _ => error.into(),
+        }
+    });
+    moved.with_context(|| format!("cannot move {from} to {target}"))
 }
 
 async fn list(store: &ChunkStore, paths: &[StorePath], format: Format) -> anyhow::Result<()> {
     let mut listings = Vec::new();
     for path in paths {
-        let entries = entries_at(store, path).await.with_context(|| shown("list", path))?;
+        let entries = entries_at(store, path).await.with_context(|| doing("list", path))?;
         listings.push((path, entries));
     }
     if format == Format::Json {
@@ -232,14 +255,8 @@ fn line_of(entry: &FileStatus) -> String {
             (if *open { "w" } else { "-" }, replication.to_string(), length.to_string())
         }
     };
-    let modified = time_of(entry);
+    let modified = shown::time(entry.modified);
     format!("{kind} {replication:>2} {length:>14}  {modified}  {}", entry.path)
-}
-
-fn time_of(entry: &FileStatus) -> String {
-    let millis = i64::try_from(entry.modified.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis)
-        .map_or_else(|_| "-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 fn show(status: &FileStatus, format: Format) -> anyhow::Result<()> {
@@ -247,7 +264,7 @@ fn show(status: &FileStatus, format: Format) -> anyhow::Result<()> {
         return print_json(status);
     }
     crate::say::tell!("path         {}", status.path);
-    crate::say::tell!("modified     {}", time_of(status));
+    crate::say::tell!("modified     {}", shown::time(status.modified));
     match &status.kind {
         FileKind::Folder => crate::say::tell!("kind         folder"),
         FileKind::File { length, replication, chunk_bytes, n_chunks, open, .. } => {

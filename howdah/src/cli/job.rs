@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use mapreduce_protocol::{AttemptId, AttemptList, JobId, JobStatus, TaskCounts};
+use mapreduce_protocol::{AttemptId, AttemptList, AttemptStatus, JobId, JobStatus, TaskCounts};
+use serde_json::json;
 
-use super::{Format, Global, print_json, runtime};
-use crate::exit::{Interrupted, OrEarly};
+use super::{Format, Global, print_json, runtime, shown};
+use crate::exit::{Interrupted, OrEarly, sentence};
 use crate::job_file::JobFile;
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
@@ -79,14 +80,14 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             Action::Wait { id } => {
                 // A JobTracker that goes away is waited for; one that is not there is not.
                 jobs.status(id).await?;
-                wait_for(&jobs, id, &mut termination()?).await
+                wait_for(&jobs, id, &mut termination()?, format).await
             }
             Action::Kill { id } => {
-                jobs.kill(id).await?;
+                let status = jobs.kill(id).await?;
                 crate::say::say!("{id} ends");
-                Ok(())
+                if format == Format::Json { print_json(&status) } else { Ok(()) }
             }
-            Action::Logs { id, attempt } => logs(&jobs, id, attempt).await,
+            Action::Logs { id, attempt } => logs(&jobs, id, attempt, format).await,
             Action::Counters { id } => counters(&jobs, id, format).await,
         }
     })
@@ -104,11 +105,18 @@ async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> a
         }
         Format::Json => print_json(&accepted)?,
     }
-    if wait { wait_for(&session.jobs(), accepted.id, &mut end).await } else { Ok(()) }
+    // Its answer is printed already.
+    let quiet = Format::Text;
+    if wait { wait_for(&session.jobs(), accepted.id, &mut end, quiet).await } else { Ok(()) }
 }
 
 /// Waits for a job's end; it must have succeeded.
-async fn wait_for(jobs: &Jobs, id: JobId, end: &mut Termination) -> anyhow::Result<()> {
+async fn wait_for(
+    jobs: &Jobs,
+    id: JobId,
+    end: &mut Termination,
+    format: Format,
+) -> anyhow::Result<()> {
     let mut progress = JobProgress::new();
     let ended = end.or(submit::await_end(jobs, id, &mut progress)).await;
     let ended = ended.map_err(|by| {
@@ -118,56 +126,80 @@ async fn wait_for(jobs: &Jobs, id: JobId, end: &mut Termination) -> anyhow::Resu
             remains: format!("{id} goes on: {again}, `howdah job kill {id}` ends it"),
         }
     })??;
-    crate::say::say!("{id} {}{}", ended.state.as_str(), duration_of(&ended));
+    crate::say::say!("{id} {}{}", ended.state.as_str(), after(&ended));
+    if format == Format::Json {
+        print_json(&ended)?;
+    }
     submit::must_have_succeeded(&ended)
 }
 
-fn duration_of(status: &JobStatus) -> String {
-    let Some(finished) = status.finished_at else { return String::new() };
-    let duration = Duration::from_millis(finished.0.saturating_sub(status.submitted_at.0));
-    format!(" after {}", humantime::format_duration(duration))
+/// From the submit to the end, or to now.
+fn elapsed(status: &JobStatus) -> Duration {
+    let until = status.finished_at.unwrap_or_else(clock::wall);
+    Duration::from_millis(until.0.saturating_sub(status.submitted_at.0))
+}
+
+fn after(status: &JobStatus) -> String {
+    match status.finished_at {
+        Some(_) => format!(" after {}", shown::duration(elapsed(status))),
+        None => String::new(),
+    }
 }
 
 async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
     let list = jobs.list().await?;
-    match format {
-        Format::Json => print_json(&list),
-        Format::Text => {
-            let mut out = std::io::stdout().lock();
-            let written = list.jobs.iter().try_for_each(|job| {
-                writeln!(
-                    out,
-                    "{}  {:9}  maps {}/{}  reduces {}/{}  {}",
-                    job.id,
-                    job.state.as_str(),
-                    job.maps.succeeded,
-                    job.maps.total,
-                    job.reduces.succeeded,
-                    job.reduces.total,
-                    job.name
-                )
-            });
-            quiet_if_closed(written)
-        }
+    if format == Format::Json {
+        return print_json(&list);
     }
+    let done = |counts: TaskCounts| format!("{}/{}", counts.succeeded, counts.total);
+    let line = |columns: [&str; 7]| {
+        let [id, state, submitted, elapsed, maps, reduces, name] = columns;
+        format!(
+            "{id:17}  {state:9}  {submitted:20}  {elapsed:>10}  {maps:>9}  {reduces:>9}  {name}\n"
+        )
+    };
+    let mut text = String::new();
+    for job in &list.jobs {
+        if text.is_empty() {
+            let head = ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "NAME"];
+            text = line(head);
+        }
+        text.push_str(&line([
+            &job.id.to_string(),
+            job.state.as_str(),
+            &shown::time(job.submitted_at),
+            &shown::duration(elapsed(job)),
+            &done(job.maps),
+            &done(job.reduces),
+            &job.name,
+        ]));
+    }
+    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
 fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(status);
     }
-    crate::say::tell!("id       {}", status.id);
-    crate::say::tell!("name     {}", status.name);
-    crate::say::tell!("state    {}{}", status.state.as_str(), duration_of(status));
+    crate::say::tell!("id           {}", status.id);
+    crate::say::tell!("name         {}", status.name);
+    crate::say::tell!("state      {}{}", status.state.as_str(), after(status));
+    crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
+    if status.finished_at.is_none() {
+        crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
+    }
+    if let Some(waiting) = &status.waiting {
+        crate::say::tell!("waiting    {waiting}");
+    }
     if let Some(failure) = &status.failure {
-        crate::say::tell!("failure  {failure}");
+        crate::say::tell!("failure      {failure}");
     }
     if let Some(waiting) = &status.waiting {
         crate::say::tell!("waits    {waiting}");
     }
-    crate::say::tell!("output   {}", status.output);
-    crate::say::tell!("maps     {}", counts_line(status.maps));
-    crate::say::tell!("reduces  {}", counts_line(status.reduces));
+    crate::say::tell!("output       {}", status.output);
+    crate::say::tell!("maps         {}", counts_line(status.maps));
+    crate::say::tell!("reduces      {}", counts_line(status.reduces));
     Ok(())
 }
 
@@ -181,40 +213,56 @@ fn counts_line(counts: TaskCounts) -> String {
     )
 }
 
-async fn logs(jobs: &Jobs, id: JobId, only: Option<AttemptId>) -> anyhow::Result<()> {
-    let AttemptList { attempts } = jobs.attempts(id).await?;
-    if let Some(attempt) = only
-        && !attempts.iter().any(|status| status.attempt == attempt)
-    {
-        return Err(anyhow!("{id} has no attempt {attempt}: `howdah job logs {id}` shows all"));
+async fn logs(
+    jobs: &Jobs,
+    id: JobId,
+    only: Option<AttemptId>,
+    format: Format,
+) -> anyhow::Result<()> {
+    let AttemptList { mut attempts } = jobs.attempts(id).await?;
+    if let Some(attempt) = only {
+        attempts.retain(|status| status.attempt == attempt);
+        if attempts.is_empty() {
+            return Err(anyhow!("{id} has no attempt {attempt}: `howdah job logs {id}` shows all"));
+        }
     }
-    let wanted = attempts.iter().filter(|status| only.is_none_or(|only| only == status.attempt));
-    for status in wanted {
-        let attempt = status.attempt;
+    let mut documents = Vec::new();
+    for status in &attempts {
+        let log = log_of(jobs, status).await;
+        if let (Err(error), Some(_)) = (&log, only) {
+            return Err(anyhow!("{}: {}", status.attempt, sentence(error)));
+        }
+        if format == Format::Json {
+            let (log, error) = match log {
+                Ok(log) => (Some(String::from_utf8_lossy(&log).into_owned()), None),
+                Err(error) => (None, Some(sentence(&error))),
+            };
+            let (attempt, host) = (status.attempt, &status.host);
+            documents.push(json!({"attempt": attempt, "host": host, "log": log, "error": error}));
+            continue;
+        }
         if only.is_none() {
-            crate::say::tell!("==== {attempt} on {} ====", status.host);
+            crate::say::tell!("==== {} on {} ====", status.attempt, status.host);
         }
-        match &status.address {
-            None => crate::say::say!(
-                "{attempt}: its TaskTracker on {} is lost, and its log",
-                status.host
-            ),
-            Some(tracker) => match print_log(jobs, tracker, attempt).await {
-                Err(error) if only.is_none() => crate::say::say!("{attempt}: {error:#}"),
-                printed => printed?,
-            },
+        match log {
+            Ok(log) => quiet_if_closed(std::io::stdout().lock().write_all(&log))?,
+            Err(error) => crate::say::say!("{}: {}", status.attempt, sentence(&error)),
         }
     }
-    Ok(())
+    if format == Format::Json { print_json(&json!({"logs": documents})) } else { Ok(()) }
 }
 
-async fn print_log(jobs: &Jobs, tracker: &str, attempt: AttemptId) -> anyhow::Result<()> {
-    let mut log = jobs.log(tracker, attempt).await?;
-    while let Some(piece) = log.chunk().await.context("the log broke off")? {
-        let written = std::io::stdout().lock().write_all(&piece);
-        quiet_if_closed(written)?;
+/// What the attempt wrote; TaskTrackers bound it (`tasktracker.log_bytes_max`).
+async fn log_of(jobs: &Jobs, status: &AttemptStatus) -> anyhow::Result<Vec<u8>> {
+    let Some(tracker) = &status.address else {
+        return Err(anyhow!("its TaskTracker on {} is lost, and its log", status.host));
+    };
+    let mut response = jobs.log(tracker, status.attempt).await?;
+    let mut log = Vec::new();
+    while let Some(piece) = response.chunk().await.context("the log broke off")? {
+        log.extend_from_slice(&piece);
     }
-    Ok(())
+    Ok(log)
 }
 
 async fn counters(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {

@@ -13,14 +13,17 @@ mod local;
 mod overrides;
 mod record;
 mod runtime;
+mod shown;
 mod size;
 mod task;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// MapReduce on a GFS-like chunk store.
 #[derive(Debug, Parser)]
@@ -36,7 +39,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Global {
     /// The cluster's configuration file; else HOWDAH_CONFIG names it; clients without either take
-    /// the defaults, on loopback
+    /// the defaults, on loopback. Not for demo, dev, gen and journal, which read none
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How data is printed
@@ -79,6 +82,8 @@ enum Command {
     Config(config_file::ConfigArgs),
     /// Look into a master's journal
     Journal(journal::JournalArgs),
+    /// Make a token for REST on a cluster with a secret
+    Token(token::TokenArgs),
     /// Run one attempt of a builtin program, as a TaskTracker's child
     #[command(hide = true)]
     Task(task::TaskArgs),
@@ -86,6 +91,7 @@ enum Command {
 
 /// Runs what was asked for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    refuse_idle_config(&cli);
     let done = match cli.command {
         Command::Task(args) => return task::run(&args),
         Command::Demo(args) => demo::run(args, &cli.global),
@@ -100,8 +106,22 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),
         Command::Journal(args) => journal::run(&args, &cli.global),
+        Command::Token(args) => token::run(&args, &cli.global),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// A file that would not be read must not look as if it were.
+fn refuse_idle_config(cli: &Cli) {
+    let why = match &cli.command {
+        Command::Demo(_) => "demo makes a cluster of its own: --set changes its configuration",
+        Command::Dev(_) => "dev keeps its configuration in its --dir: --set changes it",
+        Command::Gen(_) | Command::Journal(_) => "this command reads no configuration",
+        _ => return,
+    };
+    if cli.global.config.is_some() {
+        Cli::command().error(ErrorKind::ArgumentConflict, format!("--config: {why}")).exit();
+    }
 }
 
 /// Prints one JSON document.

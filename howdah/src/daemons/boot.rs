@@ -13,7 +13,7 @@ use net::{Capability, ClientSettings, Secret};
 use super::DaemonName;
 use super::listen::listener;
 use super::pid_file::PidFile;
-use crate::exit::OrEarly;
+use crate::exit::{OrEarly, sentence};
 
 /// A daemon without the cluster's secret.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +108,7 @@ impl Boot {
         match ended {
             Ok(()) => tracing::info!(%name, "stopped"),
             // The log is where operators look; standard error may be elsewhere.
-            Err(ref error) => tracing::error!(%name, "stopped: {error:#}"),
+            Err(ref error) => tracing::error!(%name, "stopped: {}", sentence(error)),
         }
         ended
     }
