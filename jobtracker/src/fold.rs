@@ -144,7 +144,8 @@ mod tests {
         let staged =
             StagedSplits { path: "/.howdah/staging/x".to_owned(), digest: "0b".to_owned() };
         vec![
-            Record::Initialised { cluster: "cluster-1".parse().unwrap() },
+            Record::Initialised { cluster: "cluster-1".parse().unwrap(), former_journals: 0 },
+            Record::Initialised { cluster: "cluster-1".parse().unwrap(), former_journals: 2 },
             Record::Started { epoch: Epoch(1) },
             accepted(job(1)),
             planned(job(1), SplitList::Inline(vec![self::planned()])),

@@ -1,20 +1,22 @@
 //! `jobtracker --init`: asks the chunk master which cluster this is, and writes the answer as the
 //! journal's first record. An empty folder is never taken for an empty cluster otherwise.
 
-use std::path::Path;
-use std::sync::mpsc;
-
-use chunkstore_protocol::ClusterInfo;
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{ClusterInfo, StorePath};
 use clock::Stopwatch;
 use daemon::Shutdown;
-use event_loop::encode_record;
 use ids::ClusterId;
 use jobtracker_core::Record;
-use journal::{AppendError, Durability, FoldError, Journal, JournalError, OpenError, Options};
+use journal::{OpenError, Sequence};
 use net::{Backoff, CallError};
 
 use crate::store::Store;
 use crate::{JobFold, JobtrackerSettings};
+
+/// The folder of the chunk store in which each journal of the cluster's JobTrackers has a folder.
+const JOURNALS: &str = "/.howdah/jobtracker-journals";
+/// Journals that one cluster may have: each begins to count jobs where the last can't have come.
+const JOURNALS_MAX: usize = 4000;
 
 /// Why the folder holds no journal now.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum InitError {
     /// The chunk master does not say which cluster it is.
     #[error("the chunk master does not say which cluster this is: {0}")]
     Cluster(#[from] CallError),
+    /// The chunk store does not take the note that the cluster has one more journal.
+    #[error("the chunk store does not number the JobTracker's journal: {0}")]
+    Number(Box<StoreError>),
     /// Whoever started it wants it to end before the chunk master has answered.
     #[error(
         "stopped while waiting for the chunk master at {chunkmaster}; nothing was written: start it, then this again"
@@ -33,18 +38,21 @@ pub enum InitError {
     /// The journal can't be made or opened; mostly, because there is one.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// What is in the folder can't be read.
+    /// The journal can't be read or written.
     #[error(transparent)]
-    Fold(#[from] FoldError),
-    /// The first record is not taken.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    /// The first record can't be synced.
-    #[error(transparent)]
-    Sync(#[from] JournalError),
-    /// The journal's thread is gone without a word.
-    #[error("the journal ended before its first record was synced; see the log")]
+    Journal(event_loop::InitError),
+    /// The thread that writes it is gone without a word.
+    #[error("the journal's writer ended before the first record was synced; see the log")]
     Ended,
+}
+
+impl From<event_loop::InitError> for InitError {
+    fn from(error: event_loop::InitError) -> Self {
+        match error {
+            event_loop::InitError::Open(error) => Self::Open(error),
+            error => Self::Journal(error),
+        }
+    }
 }
 
 /// Makes an empty data folder a member of the chunk store's cluster, whose id is returned once it is on
@@ -58,25 +66,57 @@ pub async fn init(
     settings: &JobtrackerSettings,
     shutdown: &Shutdown,
 ) -> Result<ClusterId, InitError> {
-    let cluster = tokio::select! {
-        answer = ask_patiently(settings) => answer?,
+    let (data_dir, options) = (settings.data_dir.clone(), settings.journal());
+    // Before the cluster is asked: it numbers each new journal, and this is none.
+    if journal::verify(&data_dir).is_ok_and(|report| report.last > Sequence(0)) {
+        return Err(OpenError::Exists { dir: data_dir }.into());
+    }
+    let (cluster, former_journals) = tokio::select! {
+        answer = join(settings) => answer?,
         () = shutdown.wait() => {
             return Err(InitError::Stopped { chunkmaster: settings.chunkmaster.clone() });
         }
     };
-    let (data_dir, options, id) = (settings.data_dir.clone(), settings.journal(), cluster.clone());
-    let written = tokio::task::spawn_blocking(move || write(&data_dir, options, id)).await;
-    written.map_err(|_panicked| InitError::Ended)??;
+    let first = Record::Initialised { cluster: cluster.clone(), former_journals };
+    let write = move || event_loop::init::<JobFold>(&data_dir, options, &first);
+    tokio::task::spawn_blocking(write).await.map_err(|_panicked| InitError::Ended)??;
     Ok(cluster)
 }
 
-async fn ask_patiently(settings: &JobtrackerSettings) -> Result<ClusterId, CallError> {
+/// The chunk store's cluster, and how many journals it has seen before.
+async fn join(settings: &JobtrackerSettings) -> Result<(ClusterId, u32), InitError> {
     let store = Store::new(settings);
+    let cluster = ask_patiently(settings, &store).await?;
+    let number = number_journal(&store.patient()).await;
+    let former_journals = number.map_err(|error| InitError::Number(Box::new(error)))?;
+    Ok((cluster, former_journals))
+}
+
+/// Numbers the journal to come, from 0, by a folder that only one can make. (A number whose journal was
+/// never written is lost, and does no harm.)
+async fn number_journal(store: &ChunkStore) -> Result<u32, StoreError> {
+    let all: StorePath = JOURNALS.parse().expect("a constant path");
+    store.mkdir(&all, true).await?;
+    let mut number = store.list_all(&all, JOURNALS_MAX).await?.len();
+    loop {
+        let own = all.join(&number.to_string()).expect("a number is a name");
+        match store.mkdir(&own, false).await {
+            Ok(()) => return Ok(u32::try_from(number).unwrap_or(u32::MAX)),
+            Err(StoreError::AlreadyExists { .. }) => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn ask_patiently(
+    settings: &JobtrackerSettings,
+    store: &Store,
+) -> Result<ClusterId, CallError> {
     let waiting = Stopwatch::start();
     let mut backoff = Backoff::default();
     let mut said = false;
     loop {
-        match ask_cluster(&store).await {
+        match ask_cluster(store).await {
             Err(error) if error.is_transient() && waiting.elapsed() < settings.retry_for => {
                 if !std::mem::replace(&mut said, true) {
                     let patience = settings.retry_for.as_secs();
@@ -95,29 +135,4 @@ async fn ask_patiently(settings: &JobtrackerSettings) -> Result<ClusterId, CallE
 pub(crate) async fn ask_cluster(store: &Store) -> Result<ClusterId, CallError> {
     let info: ClusterInfo = store.client().get(store.master(), "/v1/cluster").await?;
     Ok(info.cluster)
-}
-
-fn write(data_dir: &Path, options: Options, cluster: ClusterId) -> Result<(), InitError> {
-    let exists = match Journal::create(data_dir, options) {
-        Ok(()) => None,
-        Err(error @ OpenError::Exists { .. }) => Some(error),
-        Err(error) => return Err(error.into()),
-    };
-    let (sender, durability) = mpsc::channel();
-    let tell = move |word| {
-        // Nobody waits for what comes after the first record.
-        let _done = sender.send(word);
-    };
-    let recovered = Journal::open(data_dir, options, Box::new(tell))?;
-    let (fold, mut journal) = recovered.fold::<JobFold>()?;
-    if let Some(error) = exists.filter(|_| fold != JobFold::default()) {
-        return Err(error.into());
-    }
-    journal.append(&encode_record(&Record::Initialised { cluster }))?;
-    journal.flush();
-    match durability.recv() {
-        Ok(Durability::Synced(_)) => Ok(()),
-        Ok(Durability::Failed(error)) => Err(error.into()),
-        Err(mpsc::RecvError) => Err(InitError::Ended),
-    }
 }

@@ -149,9 +149,14 @@ async fn locate(
     Ok(Json(Located { length, chunks }))
 }
 
-async fn mkdir(State(master): State<Master>, Json(Mkdir { path, .. }): Json<Mkdir>) -> Json<Done> {
-    master.files().folders.insert(path);
-    Json(Done {})
+async fn mkdir(
+    State(master): State<Master>,
+    Json(Mkdir { path, parents, .. }): Json<Mkdir>,
+) -> Result<Json<Done>, Problem> {
+    match master.files().folders.insert(path) || parents {
+        true => Ok(Json(Done {})),
+        false => Err(Problem::new(409, "already-exists", "it is there")),
+    }
 }
 
 async fn delete(
@@ -486,13 +491,13 @@ async fn an_input_that_is_replaced_between_two_answers_fails_the_job() {
 }
 
 #[tokio::test]
-async fn two_jobs_of_one_id_are_published_under_two_stamps() {
+async fn a_cluster_that_has_lost_a_journal_gives_no_id_twice() {
     let mut cluster = Cluster::start().await;
     let first = cluster.run_job().await;
     cluster.master.files().folders.remove(&"/out".parse().unwrap());
     cluster.start_anew().await;
     let second = cluster.run_job().await;
-    assert_eq!(first.id.ordinal, second.id.ordinal, "a new journal counts from the beginning");
+    assert_eq!((first.id.ordinal, second.id.ordinal), (1, 1_000_001), "no id is used twice");
     let files = cluster.master.files();
     assert_ne!(files.published[0].stamp, files.published[1].stamp);
 }
@@ -620,6 +625,9 @@ async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
     assert!(matches!(daemon.await.unwrap(), Err(RunError::Recover(_))));
     let again = init(&settings("jobtracker"), &Shutdown::default()).await;
     assert!(matches!(again, Err(InitError::Open(_))), "{again:?}");
+    let numbers = "/.howdah/jobtracker-journals/";
+    let numbered = |it: &&StorePath| it.as_str().starts_with(numbers);
+    assert_eq!(cluster.master.files().folders.iter().filter(numbered).count(), 1, "no number lost");
     let stranger = Routes::<()>::new().route(
         "/v1/cluster",
         ALL,

@@ -18,6 +18,12 @@ const UNCOUNTED_FAILURES_MAX: usize = 20;
 /// Attempts that are remembered of an ended job: failed ones first, then killed ones.
 const ENDED_ATTEMPTS_MAX: usize = 500;
 
+/// Jobs for which one journal has numbers. TaskTrackers and the chunk store outlive a JobTracker that
+/// loses its journal: what they still hold of a job must not pass for another job's.
+const ORDINALS_PER_JOURNAL: u32 = 1_000_000;
+/// The same of starts: a message of a lost journal's term must not pass for one of this term.
+const EPOCHS_PER_JOURNAL: u64 = 1_000_000;
+
 /// Everything that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Durable {
@@ -189,7 +195,11 @@ impl Durable {
     /// If the record does not continue this state: the journal is not ours.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Initialised { cluster } => self.cluster = Some(cluster.clone()),
+            Record::Initialised { cluster, former_journals } => {
+                self.cluster = Some(cluster.clone());
+                self.last_ordinal = former_journals.saturating_mul(ORDINALS_PER_JOURNAL);
+                self.epoch = Epoch(u64::from(*former_journals) * EPOCHS_PER_JOURNAL);
+            }
             Record::Started { epoch } => self.epoch = *epoch,
             Record::JobAccepted { .. } => self.apply_accepted(record),
             Record::SplitsPlanned { job, n_maps, input_bytes, list } => {

@@ -18,6 +18,9 @@ pub enum Record {
     Initialised {
         /// The cluster that this JobTracker belongs to.
         cluster: ClusterId,
+        /// Journals that JobTrackers of this cluster had before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        former_journals: u32,
     },
     /// A JobTracker process began its term.
     Started {

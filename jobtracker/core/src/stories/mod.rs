@@ -164,7 +164,8 @@ impl Story {
 
     fn with(settings: Settings) -> Self {
         let mut durable = Durable::default();
-        let initialised = Record::Initialised { cluster: settings.cluster.clone() };
+        let cluster = settings.cluster.clone();
+        let initialised = Record::Initialised { cluster, former_journals: 0 };
         durable.apply(&initialised);
         let mut story = Self {
             core: Core::new(settings.clone(), durable),
@@ -188,6 +189,18 @@ impl Story {
             durable.apply(record);
         }
         assert_eq!(&durable, self.core.durable(), "the fold is the live state");
+        self.core = Core::new(self.settings.clone(), durable);
+        self.parked.clear();
+        self.effects.clear();
+        self.give(Input::Start);
+    }
+
+    /// Goes on with the cluster's second journal, as `--init` in an empty folder makes it.
+    fn lose_the_journal(&mut self) {
+        let cluster = self.settings.cluster.clone();
+        self.records = vec![Record::Initialised { cluster, former_journals: 1 }];
+        let mut durable = Durable::default();
+        durable.apply(&self.records[0]);
         self.core = Core::new(self.settings.clone(), durable);
         self.parked.clear();
         self.effects.clear();

@@ -3,6 +3,29 @@
 
 use super::*;
 
+#[test]
+fn what_trackers_hold_of_a_lost_journals_jobs_passes_for_nothing_of_the_next() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let old = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(old.task(TaskKind::Map, 0).attempt(0));
+    let heartbeat = story.heartbeat(&a);
+    story.lose_the_journal();
+    let job = story.job(1, &[&["a"], &["a"]]);
+    assert_ne!(job, old);
+    assert_eq!(job.to_string(), "job_20261122_1000001");
+    let answer =
+        story.answer(|reply_to| Input::Heartbeat { heartbeat: Box::new(heartbeat), reply_to });
+    assert_eq!(answer, Reply::Refused(Refusal::NotRegistered { host: a.clone() }));
+    story.register(&a);
+    story.beat_all();
+    assert!(story.running(&a).iter().all(|attempt| attempt.task.job == job));
+    assert!(story.toys[&a].outputs.is_empty(), "purged");
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
 fn map(job: JobId, index: u32, number: u32) -> AttemptId {
     job.task(TaskKind::Map, index).attempt(number)
 }
