@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use chunkstore_core::master::{Input, Master};
 use daemon::{Health, Metrics, Shutdown};
-use event_loop::{RecoverError, Recovered, recover_patiently};
+use event_loop::{RecoverError, Recovered, recover_async};
 use net::{Capability, Guard};
 
 use super::event_loop::{AskError, start};
@@ -42,7 +42,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let recovered = recover_patiently::<MasterFold>(&settings.data_dir, settings.journal());
+    let recovered = recover_async::<MasterFold>(&settings.data_dir, settings.journal());
     let Recovered { durable, log } = recovered.await?;
     let master = Master::recover(settings.core(), durable.0);
     let master =

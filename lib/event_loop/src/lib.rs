@@ -30,7 +30,7 @@ pub use encoding::{DecodeError, decode_record, encode_record};
 pub use handle::{Handle, Running, Stopped, TrySendError};
 pub use init::{InitError, init};
 pub use journal::Room;
-pub use log::{Log, RecoverError, Recovered, recover, recover_patiently};
+pub use log::{Log, RecoverError, Recovered, recover, recover_async};
 pub use run::start;
 pub use state::{State, StateFold};
 

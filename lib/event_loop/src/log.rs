@@ -2,15 +2,9 @@
 //! turned into a channel.
 
 use std::path::Path;
-use std::time::Duration;
 
-use clock::Stopwatch;
 use journal::{Durability, Fold, FoldError, Journal, OpenError, Options};
 use tokio::sync::mpsc;
-
-/// A process that was just killed holds its journal's lock until the last of its threads is gone.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A journal that does not lead to a state.
 #[derive(Debug, thiserror::Error)]
@@ -52,28 +46,18 @@ pub fn recover<D: Fold>(dir: &Path, options: Options) -> Result<Recovered<D>, Re
     Ok(Recovered { durable, log: Log { journal, durability } })
 }
 
-/// As [`recover`], on a thread that may block; and waits for a former process that is about to end.
+/// As [`recover`], on a thread that may block.
 ///
 /// # Errors
 /// See [`recover`].
 ///
 /// # Panics
 /// When the fold does.
-pub async fn recover_patiently<D: Fold + Send + 'static>(
+pub async fn recover_async<D: Fold + Send + 'static>(
     dir: &Path,
     options: Options,
 ) -> Result<Recovered<D>, RecoverError> {
-    let waiting = Stopwatch::start();
-    loop {
-        let folder = dir.to_owned();
-        let recovered = tokio::task::spawn_blocking(move || recover::<D>(&folder, options)).await;
-        match recovered.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic())) {
-            Err(RecoverError::Open(OpenError::Locked { .. }))
-                if waiting.elapsed() < LOCK_PATIENCE =>
-            {
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-            recovered => return recovered,
-        }
-    }
+    let dir = dir.to_owned();
+    let recovered = tokio::task::spawn_blocking(move || recover::<D>(&dir, options)).await;
+    recovered.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::{TrySendError, decode_record, recover, recover_patiently};
+use crate::{TrySendError, decode_record, recover, recover_async};
 
 const SMALL: Options = Options { segment_bytes: 4096 };
 const SETTINGS: Settings = Settings { queue: 16, snapshot_after_segments: 1000 };
@@ -405,7 +405,7 @@ async fn the_journal_of_a_process_that_is_about_to_end_is_waited_for() {
         tokio::task::yield_now().await;
         former.running.stop().await;
     };
-    let next = recover_patiently::<Totals>(dir.path(), SMALL);
+    let next = recover_async::<Totals>(dir.path(), SMALL);
     let (recovered, ()) = tokio::join!(biased; next, ending);
     assert_eq!(recovered.unwrap().durable.0["total"], 7);
 }
