@@ -199,7 +199,7 @@ impl Dev {
     /// When it does not run.
     pub fn kill(&mut self, daemon: &str) {
         let pid = Pid::from_raw(self.pid(daemon)).expect("a pid is positive");
-        kill_process(pid, Signal::KILL).unwrap_or_else(|e| panic!("kill {daemon}: {e}"));
+        self.send(daemon, Signal::KILL);
         // One that was started by hand is this process' child, and there until it is waited for.
         let by_hand = &mut self.by_hand;
         wait::until("the killed process is gone", PATIENCE, || {
@@ -208,11 +208,40 @@ impl Dev {
         });
     }
 
+    /// Stops a daemon's process in its tracks (SIGSTOP); the task processes of a TaskTracker go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self, daemon: &str) {
+        self.send(daemon, Signal::STOP);
+    }
+
+    /// Lets a frozen daemon go on, as if no time had passed.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self, daemon: &str) {
+        self.send(daemon, Signal::CONT);
+    }
+
+    fn send(&self, daemon: &str, signal: Signal) {
+        let pid = Pid::from_raw(self.pid(daemon)).expect("a pid is positive");
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("{signal:?} to {daemon}: {e}"));
+    }
+
     /// Starts a daemon by hand after its death; returns when it has renewed its pid file and is ready.
     ///
     /// # Panics
     /// When it can't be started, or does not get ready.
     pub fn restart(&mut self, daemon: &str) {
+        self.restart_with(daemon, &[]);
+    }
+
+    /// The same, with further arguments.
+    ///
+    /// # Panics
+    /// When it can't be started, or does not get ready.
+    pub fn restart_with(&mut self, daemon: &str, arguments: &[&str]) {
         let (command, number) = daemon.split_once('-').unwrap_or((daemon, ""));
         let log = fs::OpenOptions::new()
             .append(true)
@@ -220,6 +249,7 @@ impl Dev {
             .open(self.dir().join("logs").join(format!("{daemon}.log")))
             .expect("its log can be written");
         let mut start = self.client(&[command]);
+        start.args(arguments);
         if !number.is_empty() {
             start.args(["--host", &format!("host-{number}")]);
         }
@@ -277,6 +307,32 @@ impl Dev {
         let answer = http::get(&self.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.body
+    }
+
+    /// TaskTrackers that the JobTracker takes for alive.
+    #[must_use]
+    pub fn live_trackers(&self) -> Option<u64> {
+        http::get(&self.jobtracker(), "/v1/cluster").ok()?.body["trackers"].as_u64()
+    }
+
+    /// Waits until that many TaskTrackers are alive.
+    ///
+    /// # Panics
+    /// When time is up.
+    pub fn await_trackers(&self, n: u64) {
+        let reached = || (self.live_trackers()? == n).then_some(());
+        wait::until(&format!("{n} TaskTrackers are alive"), PATIENCE, reached);
+    }
+
+    /// A counter of the JobTracker, as its metrics show it; 0 if it was never counted.
+    ///
+    /// # Panics
+    /// When the metrics can't be read.
+    #[must_use]
+    pub fn jobtracker_counter(&self, name: &str) -> u64 {
+        let metrics = http::get(&self.jobtracker(), "/metrics").expect("an answer").text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().expect("a counter is a number"))
     }
 
     /// Waits until `reached` is true of the job's state. It never waits for a job that has ended

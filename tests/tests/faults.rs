@@ -3,38 +3,44 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use serde_json::Value;
 use tests::books;
+use tests::cluster::PATIENCE;
 use tests::oracle::{count_words, lines_of_counts, lines_of_parts};
-use tests::{Dev, DevOptions, long, runs};
+use tests::{Dev, DevOptions, http, long, runs, wait};
 
 /// A cluster whose job has many maps: one for each chunk of 1 MiB.
 struct Experiment {
     dev: Dev,
     expected: Vec<Vec<u8>>,
+    lines: u64,
     maps: u64,
 }
 
 impl Experiment {
-    fn start() -> Self {
+    /// With TaskTrackers that count as dead after so much silence.
+    fn start(dead_after: &str) -> Self {
         let options = DevOptions::trackers(3)
             .set("chunkmaster.chunk_bytes=1MiB")
             .set("chunkmaster.replication=2")
             .set("chunkmaster.heartbeat_interval=300ms")
             .set("chunkmaster.dead_after=2s")
             .set("jobtracker.heartbeat_interval=300ms")
-            .set("jobtracker.dead_after=2s");
+            .set(&format!("jobtracker.dead_after={dead_after}"));
         let dev = Dev::start(&options);
         let maps: u64 = if long() { 100 } else { 30 };
         let input = dev.scratch().join("text");
         books::generate(&input, &format!("{maps}MiB"), 11);
+        let text = fs::read(&input).expect("it was just written");
         let mut counts = BTreeMap::new();
-        count_words(&fs::read(&input).expect("it was just written"), &mut counts);
+        count_words(&text, &mut counts);
         dev.put(&input, "/in/text");
-        Self { dev, expected: lines_of_counts(&counts), maps }
+        let lines = text.split_inclusive(|byte| *byte == b'\n').count() as u64;
+        Self { dev, expected: lines_of_counts(&counts), lines, maps }
     }
 
-    /// Submits a word count, calls `disturb` when `percent` of the maps are done, and compares.
-    fn disturbed(&mut self, run: &str, percents: &[u64], mut disturb: impl FnMut(&mut Dev, usize)) {
+    /// Submits a word count.
+    fn submit(&self, run: &str) -> String {
         let file = self.dev.job_file(
             "job.yaml",
             &format!(
@@ -42,27 +48,54 @@ impl Experiment {
                  builtin: {{name: wordcount}}\nreduces: 3\n"
             ),
         );
-        let id = self.dev.run(&["job", "submit", &file]).success().text();
-        for (nth, percent) in percents.iter().enumerate() {
-            let enough = self.maps * percent / 100;
-            let reached = |job: &serde_json::Value| {
-                job["maps"]["total"] == self.maps
-                    && job["maps"]["succeeded"].as_u64().is_some_and(|done| done >= enough)
-            };
-            self.dev.await_job(&id, &format!("{percent} % of the maps"), reached);
-            disturb(&mut self.dev, nth);
-        }
-        self.dev.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+        self.dev.run(&["job", "submit", &file]).success().text()
+    }
+
+    /// Waits until so many of the job's maps are done.
+    fn reach(&self, id: &str, percent: u64) -> Value {
+        let enough = self.maps * percent / 100;
+        self.dev.await_job(id, &format!("{percent} % of the maps"), |job| {
+            job["maps"]["total"] == self.maps
+                && job["maps"]["succeeded"].as_u64().is_some_and(|done| done >= enough)
+        })
+    }
+
+    /// Waits for the job's end, and compares.
+    fn finish(&self, run: &str, id: &str) {
+        self.dev.await_job(id, "succeeds", |job| job["state"] == "SUCCEEDED");
         let got = self.dev.scratch().join(run);
         self.dev.get(&format!("/out/{run}"), &got);
         assert!(lines_of_parts(&got) == self.expected, "{run}: the output differs");
         fs::remove_dir_all(got).expect("the copy can be removed");
+        let path = format!("/v1/jobs/{id}/counters");
+        let counters = http::get(&self.dev.jobtracker(), &path).expect("an answer").body;
+        let lines = &counters["counters"]["task.MAP_INPUT_RECORDS"];
+        assert_eq!(lines, &Value::from(self.lines), "{run}: each line counts once");
+    }
+
+    /// Runs a word count, calls `disturb` when `percent` of the maps are done, and compares.
+    fn disturbed(&mut self, run: &str, percents: &[u64], mut disturb: impl FnMut(&mut Dev, usize)) {
+        let id = self.submit(run);
+        for (nth, percent) in percents.iter().enumerate() {
+            self.reach(&id, *percent);
+            disturb(&mut self.dev, nth);
+        }
+        self.finish(run, &id);
+    }
+
+    /// Waits until no TaskTracker holds anything of a job but its logs.
+    fn await_purge(&self, id: &str) {
+        for host in self.dev.config().all_hosts() {
+            let folder = host.tasktracker_dir.join("outputs").join(id);
+            let gone = || (!folder.exists()).then_some(());
+            wait::until(&format!("{id} is purged from {}", host.name), PATIENCE, gone);
+        }
     }
 }
 
 #[test]
 fn a_tasktracker_and_a_chunkserver_die_at_30_and_at_70_percent_of_the_maps() {
-    let mut experiment = Experiment::start();
+    let mut experiment = Experiment::start("2s");
     for run in 0..runs(3) {
         experiment.disturbed(&format!("workers-{run}"), &[30, 70], |dev, nth| {
             // Different hosts: with two replicas each chunk outlives one chunkserver.
@@ -83,7 +116,7 @@ fn a_tasktracker_and_a_chunkserver_die_at_30_and_at_70_percent_of_the_maps() {
 
 #[test]
 fn the_jobtracker_dies_and_its_job_goes_on_when_it_is_back() {
-    let mut experiment = Experiment::start();
+    let mut experiment = Experiment::start("2s");
     for run in 0..runs(3) {
         experiment.disturbed(&format!("jobtracker-{run}"), &[30, 70], |dev, _| {
             dev.kill("jobtracker");
@@ -94,11 +127,65 @@ fn the_jobtracker_dies_and_its_job_goes_on_when_it_is_back() {
 
 #[test]
 fn the_chunkmaster_dies_and_jobs_go_on_when_it_is_back() {
-    let mut experiment = Experiment::start();
+    let mut experiment = Experiment::start("2s");
     for run in 0..runs(3) {
         experiment.disturbed(&format!("chunkmaster-{run}"), &[30, 70], |dev, _| {
             dev.kill("chunkmaster");
             dev.restart("chunkmaster");
         });
     }
+}
+
+#[test]
+fn a_tasktracker_that_starts_again_in_mid_shuffle_serves_the_outputs_it_had() {
+    // Longer than its absence, on a busy machine too: what it held is not to be taken for lost.
+    let mut experiment = Experiment::start("60s");
+    for run in 0..runs(3) {
+        let run = format!("shuffle-{run}");
+        let id = experiment.submit(&run);
+        experiment.reach(&id, 80);
+        let fetches = |job: &Value| job["reduces"]["running"].as_u64().is_some_and(|n| n > 0);
+        let job = experiment.dev.await_job(&id, "reduces run", fetches);
+        assert_eq!(job["reduces"]["succeeded"], 0, "in mid-shuffle");
+        experiment.dev.kill("tasktracker-1");
+        experiment.dev.restart("tasktracker-1");
+        experiment.finish(&run, &id);
+        let lost = experiment.dev.jobtracker_counter("howdah_jobtracker_map_outputs_lost_total");
+        assert_eq!(lost, 0, "they are on its disk");
+    }
+}
+
+#[test]
+fn a_tasktracker_that_comes_back_from_the_dead_changes_nothing() {
+    let experiment = Experiment::start("2s");
+    for run in 0..runs(3) {
+        let run = format!("zombie-{run}");
+        let id = experiment.submit(&run);
+        experiment.reach(&id, 30);
+        experiment.dev.freeze("tasktracker-1");
+        experiment.dev.await_trackers(2);
+        experiment.dev.thaw("tasktracker-1");
+        experiment.dev.await_trackers(3);
+        experiment.finish(&run, &id);
+        let lost = experiment.dev.jobtracker_counter("howdah_jobtracker_map_outputs_lost_total");
+        assert!(lost > 0, "what it held was made again elsewhere");
+        experiment.await_purge(&id);
+    }
+}
+
+#[test]
+fn a_jobtracker_with_a_new_journal_takes_nothing_of_the_old_ones_jobs_for_its_own() {
+    let mut experiment = Experiment::start("2s");
+    let old = experiment.submit("old");
+    experiment.reach(&old, 30);
+    experiment.dev.kill("jobtracker");
+    fs::remove_dir_all(experiment.dev.config().jobtracker.data_dir).expect("it is there");
+    experiment.dev.restart_with("jobtracker", &["--init"]);
+    let new = experiment.submit("new");
+    assert_ne!(old, new);
+    experiment.finish("new", &new);
+    experiment.await_purge(&old);
+    let forgotten = http::get(&experiment.dev.jobtracker(), &format!("/v1/jobs/{old}"));
+    assert_eq!(forgotten.expect("an answer").status, 404);
+    assert_eq!(experiment.dev.live_trackers(), Some(3));
 }
