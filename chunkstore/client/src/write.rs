@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chunkstore_core::writer::{GaveUp, Lease, Next, Sent, Writer};
-use chunkstore_protocol::{
-    Allocation, ChunkId, Created, Done, FileId, FileStatus, Renew, StorePath,
-};
+use chunkstore_protocol::{Allocation, Created, Done, FileId, FileStatus, Renew, StorePath};
 use ids::Monotonic;
 use net::CallError;
 use tokio::task::JoinHandle;
@@ -199,7 +197,6 @@ impl FileWriter {
     }
 
     async fn allocate(&mut self, not_before: Monotonic) -> Result<(), StoreError> {
-        let failed = self.core.allocation().map(|allocation| allocation.chunk);
         wait_until(not_before).await;
         let core = &self.core;
         let answer: Result<Allocation, _> =
@@ -209,18 +206,16 @@ impl FileWriter {
                 self.core.handle_allocated(allocation);
                 Ok(())
             }
-            Err(error @ StoreError::NoServers { .. }) => {
-                self.no_servers(failed.unwrap_or(ChunkId(0)), error).await
-            }
+            Err(error @ StoreError::NoServers { .. }) => self.no_servers(error).await,
             Err(error) => Err(error),
         }
     }
 
     /// The next turn of [`Self::start_upload`] or [`Self::deliver`] asks again.
-    async fn no_servers(&mut self, chunk: ChunkId, error: StoreError) -> Result<(), StoreError> {
+    async fn no_servers(&mut self, error: StoreError) -> Result<(), StoreError> {
         let starting =
             matches!(&error, StoreError::NoServers { problem, .. } if is_starting(problem));
-        match self.core.handle_no_servers(clock::monotonic(), chunk, starting) {
+        match self.core.handle_no_servers(clock::monotonic(), starting) {
             Next::Sealed => Ok(()),
             Next::Allocate { not_before } => {
                 wait_until(not_before).await;

@@ -56,13 +56,14 @@ pub enum Next {
 /// Why a writer gave up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "chunk {chunk} could not be written to {wanted} of the chunkservers in {n_tries} tries ({}): check \
+    "{} could not be written to {wanted} of the chunkservers in {n_tries} tries ({}): check \
      that enough chunkservers are alive and have room",
+    chunk.map_or("the next chunk".to_owned(), |chunk| format!("chunk {chunk}")),
     show(.failures, "no chunkserver could be allocated")
 )]
 pub struct GaveUp {
-    /// The chunk of the last try.
-    pub chunk: ChunkId,
+    /// The chunk of the last try, if one was allocated.
+    pub chunk: Option<ChunkId>,
     /// Servers that must have it.
     pub wanted: usize,
     /// Tries made.
@@ -182,17 +183,12 @@ impl Writer {
     }
 
     /// The master has no server to allocate just now; `starting`: it expects some to register yet.
-    pub fn handle_no_servers(
-        &mut self,
-        now: Monotonic,
-        abandoned: ChunkId,
-        starting: bool,
-    ) -> Next {
+    pub fn handle_no_servers(&mut self, now: Monotonic, starting: bool) -> Next {
         let since = *self.no_servers_since.get_or_insert(now);
         let patience = no_servers_patience(self.retry_for, starting);
         match now.since(since) < patience {
-            true => self.try_again(now, abandoned),
-            false => self.give_up(abandoned),
+            true => self.try_again(now),
+            false => self.give_up(),
         }
     }
 
@@ -220,7 +216,7 @@ impl Writer {
         };
         self.state = State::Failed { abandoned: chunk };
         self.note(failed);
-        self.try_again(now, chunk)
+        self.try_again(now)
     }
 
     fn handle_sealed(&mut self, sealed: SealedChunk, missing: Vec<ServerFailure>) {
@@ -232,12 +228,12 @@ impl Writer {
         self.failing_since = None;
     }
 
-    fn try_again(&mut self, now: Monotonic, chunk: ChunkId) -> Next {
+    fn try_again(&mut self, now: Monotonic) -> Next {
         self.n_tries += 1;
         let since = *self.failing_since.get_or_insert(now);
         let time_is_over = now.since(since) >= self.retry_for && self.n_tries >= CHUNK_TRIES_MIN;
         if time_is_over || self.n_tries >= CHUNK_TRIES_MAX {
-            return self.give_up(chunk);
+            return self.give_up();
         }
         // At once the first time: other servers are there, most likely.
         let doublings = self.n_tries - 1;
@@ -248,9 +244,9 @@ impl Writer {
         Next::Allocate { not_before: now + pause }
     }
 
-    fn give_up(&self, chunk: ChunkId) -> Next {
+    fn give_up(&self) -> Next {
         Next::GiveUp(GaveUp {
-            chunk,
+            chunk: self.abandoned(),
             wanted: self.wanted,
             n_tries: self.n_tries,
             failures: self.failures.all().to_vec(),

@@ -115,7 +115,7 @@ fn a_chunk_sealed_before_a_failure_is_still_told_to_the_master() {
     let mut writer = writer(2, &["a", "b"]);
     writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
     // The next allocation is refused for want of servers; the request that follows must repeat both.
-    let next = writer.handle_no_servers(at(1), ChunkId(1), false);
+    let next = writer.handle_no_servers(at(1), false);
     assert_eq!(next, Next::Allocate { not_before: at(1) });
     assert_eq!(writer.allocate(stamp()).sealed, Some(sealed(1, &["a", "b"])));
 }
@@ -163,6 +163,7 @@ fn retries_end_with_the_time_and_name_each_server_but_never_before_three_tries()
     assert!((1000..3000).contains(&now), "gave up after {now} ms");
     let text = gave_up.to_string();
     assert_eq!(text.matches("a: connection refused").count(), 1, "{text}");
+    assert!(text.starts_with("chunk 0000"), "{text}");
 
     let mut late = self::writer(1, &["a"]);
     late.handle_uploaded(at(0), SENT, Err(failure("a")));
@@ -192,9 +193,7 @@ fn a_cluster_without_servers_is_given_up_soon_and_one_that_starts_is_waited_for(
         writer.retry_for = Duration::from_secs(retry_for);
         writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
         let mut now = 0;
-        while let Next::Allocate { not_before } =
-            writer.handle_no_servers(at(now), ChunkId(1), starting)
-        {
+        while let Next::Allocate { not_before } = writer.handle_no_servers(at(now), starting) {
             now = u64::try_from(not_before.0.as_millis()).unwrap().max(now + 1);
         }
         assert!(expected.contains(&now), "{retry_for} {starting}: gave up after {now} ms");
@@ -208,7 +207,7 @@ fn the_patience_with_a_cluster_without_servers_begins_anew_when_it_had_some() {
     for chunk in 1..10 {
         let now = at(chunk * 1500);
         writer.handle_uploaded(now, SENT, Err(failure("a")));
-        let next = writer.handle_no_servers(now, ChunkId(chunk), false);
+        let next = writer.handle_no_servers(now, false);
         assert!(matches!(next, Next::Allocate { .. }), "{chunk}");
         writer.handle_allocated(allocation(chunk + 1, &["a", "b"]));
     }

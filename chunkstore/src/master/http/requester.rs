@@ -1,6 +1,7 @@
-//! Who asks what: whose a client id is, and what tells one request from another. Clients choose their ids themselves, and leases and kept replies go by them: so
-//! that nobody can speak for another by naming that one's id, the core is given an id that is made of the
-//! caller's token too. A process that starts again under the same token's subject stays who it was.
+//! Who asks what: whose a client id is, and what tells one request from another. Clients choose their ids
+//! themselves, and leases and kept replies go by them: so that nobody can speak for another by naming that
+//! one's id, the core is given an id that is made of the caller's token too. A process that starts again
+//! under the same token's subject stays who it was.
 
 use chunkstore_core::master::{Mutation, RequestDigest};
 use ids::ClientId;
