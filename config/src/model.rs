@@ -143,7 +143,7 @@ pub struct Jobtracker {
     pub split_bytes: Bytes,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
-    /// Reports that a map output can't be fetched after which the map runs again.
+    /// Reduces that can't fetch a map output for `dead_after`, after which that map runs again.
     pub fetch_failures_max: u32,
     /// Jobs that are kept after their end.
     pub finished_jobs_max: u32,
@@ -217,6 +217,8 @@ pub struct Task {
     pub merge_factor: u32,
     /// Time before a fetch is tried again first; it doubles, with jitter, up to 10s.
     pub fetch_retry: Time,
+    /// A TaskTracker that sends nothing of a map output for so long is given up for now.
+    pub fetch_stall: Time,
     /// Replicas asked for a job's output; the chunk master's default if null.
     pub output_replication: Option<u8>,
 }
@@ -229,6 +231,7 @@ impl Default for Task {
             parallel_fetches: 5,
             merge_factor: 64,
             fetch_retry: Time(Duration::from_millis(200)),
+            fetch_stall: Time(Duration::from_secs(30)),
             output_replication: None,
         }
     }

@@ -146,6 +146,7 @@ const RULES: &[Rule] = &[
         (2..=1024).contains(&c.task.merge_factor)
     }),
     rule("task.fetch_retry", "a time from 1ms to 10s", |c| lasts(c.task.fetch_retry, 1, 10_000)),
+    rule("task.fetch_stall", "a time from 1s to 1h", |c| lasts(c.task.fetch_stall, 1000, HOUR_MS)),
     rule("task.output_replication", "null, or a whole number from 1 to 10", |c| {
         c.task.output_replication.is_none_or(|replicas| (1..=10).contains(&replicas))
     }),

@@ -26,7 +26,7 @@ pub struct JobtrackerSettings {
     pub split_bytes: u64,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
-    /// Reports that a map output can't be fetched after which the map runs again.
+    /// Reduces that can't fetch a map output for `dead_after`, after which that map runs again.
     pub fetch_failures_max: u32,
     /// Jobs that are kept after their end.
     pub finished_jobs_max: u32,

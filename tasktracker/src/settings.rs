@@ -55,6 +55,9 @@ impl TasktrackerSettings {
             parallel_fetches: task.parallel_fetches,
             merge_factor: task.merge_factor,
             fetch_retry_ms: millis(task.fetch_retry),
+            fetch_stall_ms: millis(task.fetch_stall),
+            connect_timeout_ms: millis(client.connect_timeout),
+            request_timeout_ms: millis(client.request_timeout),
             store_retry_ms: millis(client.retry_for),
             output_replication: task.output_replication,
         }

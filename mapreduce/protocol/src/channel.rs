@@ -68,7 +68,7 @@ pub struct TaskDescription {
     pub settings: TaskSettings,
 }
 
-/// Limits of a task process (configuration section `task`).
+/// Limits of a task process (configuration sections `task` and `client`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSettings {
     /// Memory of the map side's sort buffer, bytes.
@@ -81,6 +81,12 @@ pub struct TaskSettings {
     pub merge_factor: u32,
     /// Time before a fetch is tried again first, milliseconds; it doubles, with jitter, up to 10 s.
     pub fetch_retry_ms: u64,
+    /// A TaskTracker that sends nothing of a map output for so long is given up for now, milliseconds.
+    pub fetch_stall_ms: u64,
+    /// Time to connect to a daemon, milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Time for a daemon's answer to one small request, milliseconds; retries are on top.
+    pub request_timeout_ms: u64,
     /// How long calls to the chunk store are retried while a daemon restarts, milliseconds.
     pub store_retry_ms: u64,
     /// Replicas asked for the job's output.

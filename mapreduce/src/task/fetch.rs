@@ -51,6 +51,8 @@ pub(crate) struct FetchSettings {
     pub(crate) parallel_fetches: u32,
     /// First pause after a failure.
     pub(crate) retry: Duration,
+    /// Silence after which a tracker is given up for now.
+    pub(crate) stall: Duration,
     /// Memory for segments.
     pub(crate) budget: Budget,
     /// How far the reduce is.
@@ -219,7 +221,7 @@ async fn receive(
     told: &mut usize,
 ) -> Result<(), FetchError> {
     let path = shuffle::path_and_query(settings.job, settings.partition, maps);
-    let mut body = Body::open(&settings.client, address, &path).await?;
+    let mut body = Body::open(&settings.client, address, &path, settings.stall).await?;
     for attempt in maps {
         let what = match body.segment_header(*attempt).await? {
             None => {

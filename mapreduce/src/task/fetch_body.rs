@@ -17,9 +17,6 @@ use super::failure;
 use super::run_writer::crc32c;
 use super::source::{RunFile, Source};
 
-/// A tracker that sends nothing for so long is given up for now.
-const STALL: Duration = Duration::from_secs(30);
-
 /// Why a segment did not come, by who is to blame: only one of the two says anything about the output.
 pub(super) enum FetchError {
     /// The tracker, or the way to it: asked again it may come, and elsewhere too.
@@ -38,19 +35,26 @@ impl From<String> for FetchError {
 pub(super) struct Body {
     address: String,
     response: Response,
+    /// Silence after which the tracker is given up.
+    stall: Duration,
     /// Bytes that came and were not taken.
     came: Bytes,
 }
 
 impl Body {
     /// Asks `address` for `path`.
-    pub(super) async fn open(client: &Client, address: &str, path: &str) -> Result<Self, String> {
+    pub(super) async fn open(
+        client: &Client,
+        address: &str,
+        path: &str,
+        stall: Duration,
+    ) -> Result<Self, String> {
         let request = client.request(Method::GET, address, path);
-        let response = tokio::time::timeout(STALL, client.send(address, request))
+        let response = tokio::time::timeout(stall, client.send(address, request))
             .await
-            .map_err(|_| stalled(address))?
+            .map_err(|_| stalled(address, stall))?
             .map_err(|error| error.to_string())?;
-        Ok(Self { address: address.to_owned(), response, came: Bytes::new() })
+        Ok(Self { address: address.to_owned(), response, stall, came: Bytes::new() })
     }
 
     /// The length of `attempt`'s segment, which must come next; `None` if the tracker does not have it.
@@ -114,8 +118,8 @@ impl Body {
     }
 
     async fn next_bytes(&mut self) -> Result<Bytes, String> {
-        let chunk = tokio::time::timeout(STALL, self.response.chunk()).await;
-        match chunk.map_err(|_| stalled(&self.address))? {
+        let chunk = tokio::time::timeout(self.stall, self.response.chunk()).await;
+        match chunk.map_err(|_| stalled(&self.address, self.stall))? {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(format!("the answer of {} ended too early", self.address)),
             Err(error) => Err(CallError::from_http(&self.address, &error).to_string()),
@@ -123,8 +127,8 @@ impl Body {
     }
 }
 
-fn stalled(address: &str) -> String {
-    format!("{address} sent nothing for {} s", STALL.as_secs())
+fn stalled(address: &str, stall: Duration) -> String {
+    format!("{address} sent nothing for {} s", stall.as_secs_f32())
 }
 
 /// A whole segment in a file that goes with its last reader.

@@ -127,6 +127,10 @@ struct Fetching {
 }
 
 fn fetch(n_maps: u32, memory: u64) -> Fetching {
+    fetch_with(n_maps, memory, Duration::from_secs(60))
+}
+
+fn fetch_with(n_maps: u32, memory: u64, stall: Duration) -> Fetching {
     let folder = tempfile::tempdir().unwrap();
     let (own, tracker) = UnixStream::pair().unwrap();
     let runtime =
@@ -143,6 +147,7 @@ fn fetch(n_maps: u32, memory: u64) -> Fetching {
         n_maps,
         parallel_fetches: 2,
         retry: Duration::from_millis(5),
+        stall,
         budget: Budget::new(memory),
         progress: Progress::untold(),
     };
@@ -271,8 +276,19 @@ fn a_disk_that_takes_no_segment_ends_the_attempt_and_accuses_no_tracker() {
 #[test]
 fn a_lost_output_comes_from_where_it_is_made_again() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    comes_from_elsewhere(fetch(1, 1 << 20), gone);
+}
+
+#[test]
+fn a_tracker_that_says_nothing_is_given_up_and_reported() {
+    // It takes the connection, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let fetching = fetch_with(1, 1 << 20, Duration::from_millis(50));
+    comes_from_elsewhere(fetching, silent.local_addr().unwrap());
+}
+
+fn comes_from_elsewhere(mut fetching: Fetching, gone: SocketAddr) {
     let (address, _) = serve(Acts::new(), 1);
-    let mut fetching = fetch(1, 1 << 20);
     fetching.tell(vec![available(0, gone, "x")]);
     let mut length = [0; 4];
     fetching.tracker.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

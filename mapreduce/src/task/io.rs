@@ -22,18 +22,13 @@ const INPUT_BLOCKS: usize = 64;
 /// Blocks of the output that wait to be sent.
 const OUTPUT_BLOCKS: usize = 16;
 
-/// Time to connect to a daemon.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time for the answer to one small request; retries are on top.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// The I/O thread and what it reaches the cluster with.
 pub(crate) struct Io {
     runtime: Handle,
     client: OnceLock<Client>,
     store: OnceLock<ChunkStore>,
     token: String,
+    client_settings: ClientSettings,
     settings: StoreSettings,
     replication: Option<u8>,
 }
@@ -41,6 +36,7 @@ pub(crate) struct Io {
 impl Io {
     /// Starts the thread; it ends with the process.
     pub(crate) fn start(description: &TaskDescription) -> std::io::Result<Self> {
+        let settings = &description.settings;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         std::thread::Builder::new()
@@ -51,13 +47,17 @@ impl Io {
             client: OnceLock::new(),
             store: OnceLock::new(),
             token: description.token.clone(),
+            client_settings: ClientSettings {
+                connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
+                request_timeout: Duration::from_millis(settings.request_timeout_ms),
+            },
             settings: StoreSettings {
                 master: description.chunkmaster.clone(),
                 host: Some(description.host.clone()),
                 rack: description.rack.clone(),
-                retry_for: Duration::from_millis(description.settings.store_retry_ms),
+                retry_for: Duration::from_millis(settings.store_retry_ms),
             },
-            replication: description.settings.output_replication,
+            replication: settings.output_replication,
         })
     }
 
@@ -68,13 +68,7 @@ impl Io {
 
     /// The client for the cluster's daemons, with the attempt's token.
     pub(crate) fn client(&self) -> Client {
-        let make = || {
-            let settings = ClientSettings {
-                connect_timeout: CONNECT_TIMEOUT,
-                request_timeout: REQUEST_TIMEOUT,
-            };
-            Client::new(settings).with_token(self.token.clone())
-        };
+        let make = || Client::new(self.client_settings).with_token(self.token.clone());
         self.client.get_or_init(make).clone()
     }
 
@@ -284,6 +278,9 @@ mod tests {
                 parallel_fetches: 1,
                 merge_factor: 10,
                 fetch_retry_ms: 10,
+                fetch_stall_ms: 30_000,
+                connect_timeout_ms: 2000,
+                request_timeout_ms: 30_000,
                 store_retry_ms: 10,
                 output_replication: None,
             },

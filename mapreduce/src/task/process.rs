@@ -154,6 +154,7 @@ impl Attempt<'_> {
             n_maps: description.job.n_maps,
             parallel_fetches: settings.parallel_fetches,
             retry: Duration::from_millis(settings.fetch_retry_ms),
+            stall: Duration::from_millis(settings.fetch_stall_ms),
             budget: budget.clone(),
             progress: progress.clone(),
         };
