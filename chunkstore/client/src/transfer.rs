@@ -47,7 +47,7 @@ where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
     let (chunk, version) = chunk;
-    let path = format!("{}?version={}", chunk.resource(), version.0);
+    let path = format!("{}?version={}", chunk.route(), version.0);
     let pipeline = serde_json::to_string(downstream).expect("addresses are plain data");
     let request = client
         .request(Method::PUT, &server.address, &path)
@@ -70,7 +70,7 @@ pub async fn get_chunk(
 ) -> Result<(u64, Response), CallError> {
     let (chunk, version) = chunk;
     let path =
-        format!("{}?version={}&offset={offset}&length={length}", chunk.resource(), version.0);
+        format!("{}?version={}&offset={offset}&length={length}", chunk.route(), version.0);
     let response = client.send(server, client.request(Method::GET, server, &path)).await?;
     let header = response.headers().get(OFFSET_HEADER).and_then(|value| value.to_str().ok());
     match header.and_then(|text| text.parse().ok()) {

@@ -84,10 +84,16 @@ impl From<ChunkId> for String {
 }
 
 impl ChunkId {
-    /// The name under which capabilities speak of this chunk, and the route of its bytes:
-    /// `/v1/chunks/<id>`.
+    /// The name under which capabilities speak of this chunk: no path of a file, so that no right to a
+    /// path covers it, nor the other way round.
     #[must_use]
     pub fn resource(self) -> String {
+        format!("chunk/{self}")
+    }
+
+    /// The route of its bytes.
+    #[must_use]
+    pub fn route(self) -> String {
         format!("/v1/chunks/{self}")
     }
 }

@@ -16,17 +16,18 @@ pub const SEGMENT_HEADER_BYTES: usize = 24;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"HSEG");
 
-/// What a capability must allow to fetch this job's map outputs.
+/// What a capability must allow to fetch this job's map outputs. No path of a file, so that no right to
+/// a path covers it, nor the other way round.
 #[must_use]
 pub fn resource(job: JobId) -> String {
-    format!("/v1/shuffle/{job}")
+    format!("shuffle/{job}")
 }
 
 /// Path and query of a request for `maps`' segments of `partition`.
 #[must_use]
 pub fn path_and_query(job: JobId, partition: u32, maps: &[AttemptId]) -> String {
     let maps: Vec<_> = maps.iter().map(ToString::to_string).collect();
-    format!("{}/{partition}?maps={}", resource(job), maps.join(","))
+    format!("/v1/shuffle/{job}/{partition}?maps={}", maps.join(","))
 }
 
 /// Parses the `maps` parameter; `None` if it is empty, too long or not map attempts of `job`.

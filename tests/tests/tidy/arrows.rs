@@ -10,8 +10,8 @@ use crate::sources::{all, metadata, none, read};
 /// Crates whose tests may look where their code may not: (crate, crate, why). Each must be in use.
 const DEV_ARROWS: &[(&str, &str, &str)] = &[];
 
-/// What a pure crate (core, protocol, ids) may take from outside.
-const PURE_DEPENDENCIES: [&str; 3] = ["serde", "serde_json", "thiserror"];
+/// What a pure crate (core, protocol, ids) may take from outside: words, errors, small collections.
+const PURE_DEPENDENCIES: [&str; 4] = ["serde", "serde_json", "smallvec", "thiserror"];
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
