@@ -249,6 +249,23 @@ impl LiveJob {
         }
     }
 
+    /// Every task that has no winner and does not run waits for a slot from now on.
+    pub(crate) fn all_wait(&mut self, entry: &RunningEntry, trackers: &Trackers) {
+        let idle = |kind| {
+            let tasks = (0..).zip(entry.tasks(kind)).zip(&self.tasks(kind).states);
+            tasks.filter(|((_, task), state)| task.winner.is_none() && state.live.is_none())
+        };
+        let waiting_reduces = idle(TaskKind::Reduce).map(|((index, _), _)| index).collect();
+        let splits = self.splits.as_deref().unwrap_or_default();
+        let maps = idle(TaskKind::Map).filter_map(|((map, _), state)| {
+            let homes = splits.get(map as usize)?.homes.iter();
+            let homes = homes.filter(|home| !state.avoid.contains(&home.host));
+            Some((WaitKey { first_run: !state.ran_before, map }, homes))
+        });
+        let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_live(host));
+        (self.waiting_maps, self.waiting_reduces) = (waiting_maps, waiting_reduces);
+    }
+
     /// `task` does not wait any more, if it did.
     pub(crate) fn stop_waiting(&mut self, task: TaskId) {
         match task.kind {

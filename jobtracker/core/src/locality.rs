@@ -44,7 +44,7 @@ pub(crate) struct WaitKey {
 }
 
 /// One job's waiting maps.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct WaitingMaps {
     all: BTreeSet<WaitKey>,
     by_host: BTreeMap<HostName, BTreeSet<WaitKey>>,
@@ -68,6 +68,38 @@ impl WaitingMaps {
 
     pub(crate) fn contains(&self, key: WaitKey) -> bool {
         self.all.contains(&key)
+    }
+
+    /// Maps that begin to wait all at once, as those of a job that was just planned: each with the homes of
+    /// its bytes, in the order of keys. Sorted lists become sets far faster than key by key.
+    pub(crate) fn all_at_once<'a, H: Iterator<Item = &'a Home>>(
+        maps: impl Iterator<Item = (WaitKey, H)>,
+        is_live: impl Fn(&HostName) -> bool,
+    ) -> Self {
+        let (mut all, mut homeless) = (Vec::new(), Vec::new());
+        let mut by_host: BTreeMap<&HostName, (bool, Vec<WaitKey>)> = BTreeMap::new();
+        let mut by_rack: BTreeMap<&RackName, Vec<WaitKey>> = BTreeMap::new();
+        for (key, homes) in maps {
+            all.push(key);
+            let mut at_home = false;
+            for home in homes {
+                let here = by_host.entry(&home.host);
+                let (live, keys) = here.or_insert_with(|| (is_live(&home.host), Vec::new()));
+                at_home |= *live;
+                keys.push(key);
+                by_rack.entry(&home.rack).or_default().push(key);
+            }
+            if !at_home {
+                homeless.push(key);
+            }
+        }
+        let set = |keys: Vec<WaitKey>| keys.into_iter().collect::<BTreeSet<_>>();
+        Self {
+            all: set(all),
+            by_host: by_host.into_iter().map(|(host, (_, it))| (host.clone(), set(it))).collect(),
+            by_rack: by_rack.into_iter().map(|(rack, it)| (rack.clone(), set(it))).collect(),
+            homeless: set(homeless),
+        }
     }
 
     /// Adds a map whose bytes are at `homes` (without those that it avoids).
@@ -247,6 +279,24 @@ mod tests {
     fn chosen(waiting: &WaitingMaps, host: &str, rack: &str, limit: Locality) -> Option<u32> {
         let (host, rack) = (host.parse().unwrap(), rack.parse().unwrap());
         waiting.choose(&host, &rack, limit, |_| false).map(|score| score.map)
+    }
+
+    #[test]
+    fn maps_that_wait_all_at_once_are_indexed_as_one_by_one() {
+        let place = |n: u32| home(&format!("h{}", n % 5), &format!("/r{}", n % 3));
+        let homes = |map: u32| match map % 4 {
+            0 => vec![],
+            1 => vec![place(map)],
+            _ => vec![place(map), place(map * 7 + 1), place(map * 7 + 1)],
+        };
+        let all: Vec<_> = (0..100).map(|map| (key(map), homes(map))).collect();
+        let is_live = |host: &HostName| !host.as_str().ends_with('3');
+        let mut one_by_one = WaitingMaps::default();
+        for (key, homes) in &all {
+            one_by_one.insert(*key, homes.iter(), is_live);
+        }
+        let maps = all.iter().map(|(key, homes)| (*key, homes.iter()));
+        assert_eq!(WaitingMaps::all_at_once(maps, is_live), one_by_one);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ids::Now;
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState};
 
 use crate::date::yyyymmdd;
 use crate::durable::Stage;
@@ -240,14 +240,7 @@ impl Core {
         else {
             return;
         };
-        for kind in [TaskKind::Map, TaskKind::Reduce] {
-            for (index, task) in (0..).zip(entry.tasks(kind)) {
-                let task_id = job.task(kind, index);
-                if task.winner.is_none() && live.live(task_id).is_none() {
-                    live.task_waits(task_id, trackers);
-                }
-            }
-        }
+        live.all_wait(entry, trackers);
         self.unsettled = true;
     }
 }
