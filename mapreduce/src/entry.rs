@@ -12,8 +12,7 @@ use crate::{Job, UserError, run_local, task_main};
 const USAGE: u8 = 2;
 
 /// Runs an executable that holds one job. `program` makes the job from the arguments in the job file
-/// (`program: {native: {executable, args}}`); its error fails the
-/// job.
+/// (`program: {native: {executable, args}}`); its error fails the job.
 ///
 /// Started by a TaskTracker (`--howdah-task-channel=FD`) it is a task process; started by `howdah local`
 /// (`--howdah-local-job=JSON`) it runs the whole job on local files. Otherwise it says how it is used.
