@@ -194,8 +194,14 @@ impl Source<'_> {
             Some((key, rest)) if exists(key) => ConfigError::BadValue {
                 place,
                 key: key.to_owned(),
-                problem: rest.to_owned(),
+                problem: without_types(rest).to_owned(),
                 accepted: rules::accepted_form(key),
+            },
+            _ if without_types(&problem) != problem => ConfigError::BadValue {
+                place,
+                key: "the file".to_owned(),
+                problem: without_types(&problem).to_owned(),
+                accepted: rules::accepted_form(""),
             },
             _ => ConfigError::Syntax { place, problem },
         }
@@ -205,6 +211,14 @@ impl Source<'_> {
     fn blame(&self, key: &str, overrides: &[(String, String)]) -> Place {
         blamed_override(key, overrides)
             .unwrap_or_else(|| self.place(locate::value_position(self.text, key)))
+    }
+}
+
+/// What serde expected is a type of ours; what is accepted is said in the words of the file.
+fn without_types(problem: &str) -> &str {
+    match problem.rsplit_once(", expected ") {
+        Some((found, _)) if problem.starts_with("invalid ") => found,
+        _ => problem,
     }
 }
 
@@ -329,7 +343,8 @@ mod tests {
             ("log: {format: text", &["c.yaml:", "not YAML"]),
             ("log:\n\tformat: text", &["c.yaml:2:1: not YAML"]),
             ("a: {b: c", &["c.yaml:1:1: unknown key 'a'"]),
-            ("- log", &["c.yaml:1:1: not YAML", "Config"]),
+            ("- log", &["c.yaml:1:1: the file: invalid type: sequence; accepted: keys and values"]),
+            ("log: 7", &["c.yaml:1:6: log: invalid type: integer `7`; accepted: keys and values"]),
             ("--- {}\n--- {}\n", &["c.yaml: not YAML", "more than one document"]),
             ("hosts: [{rack: /r}]", &["c.yaml:1:9: hosts[0]", "missing field `name`", "a host"]),
             ("hosts: [{name: 'a b'}]", &["c.yaml:1:16: hosts[0].name", "letters"]),

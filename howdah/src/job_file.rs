@@ -180,7 +180,9 @@ impl JobFile {
             Ok(None) => return Err(JobFileError::TooLong { file }),
             Err(cause) => return Err(JobFileError::Unreadable { file, cause }),
         };
-        let spec = parse(&file, &text)?;
+        let mut spec = parse(&file, &text)?;
+        // As shells complete folders.
+        spec.input.iter_mut().chain([&mut spec.output]).for_each(cut_slashes);
         Self::check(file, spec)
     }
 
@@ -294,6 +296,11 @@ impl JobFile {
     }
 }
 
+fn cut_slashes(path: &mut String) {
+    let kept = path.trim_end_matches('/').len().max(1);
+    path.truncate(kept);
+}
+
 fn read_text(path: &Path) -> std::io::Result<Option<String>> {
     use std::io::Read;
     let mut text = String::new();
@@ -337,7 +344,7 @@ mod tests {
                     \t\"program\": {\"builtin\": {\"name\": \"wordcount\"}}}";
         let (yaml, json) = (read(yaml).unwrap(), read(json).unwrap());
         assert_eq!(yaml.spec, json.spec);
-        let flow = "{name: n, input: [/in], output: /out, program: {builtin: {name: wordcount}}}";
+        let flow = "{name: n, input: [/in/], output: /out, program: {builtin: {name: wordcount}}}";
         assert_eq!(read(flow).unwrap().spec, json.spec, "YAML may begin with a brace too");
     }
 

@@ -43,16 +43,19 @@ enum Out {
     Direct(File),
 }
 
-/// Whether a pipe or a device stands at `path`: it is written to, not replaced.
+/// Whether a pipe, a device or an open descriptor (`/dev/stdout` may be a file) stands at `path`: it is
+/// written to, not replaced.
 pub(crate) fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+    let open = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"];
+    let is_open = open.iter().any(|open| path.starts_with(open));
+    fs::metadata(path).is_ok_and(|found| !found.is_dir() && (!found.is_file() || is_open))
 }
 
 impl LocalFile {
     /// A file that replaces what stands at `path`; a pipe or device there is written to.
     pub(crate) fn replace(path: &Path) -> Result<Self, LocalFileError> {
         let out = if is_special(path) {
-            fs::OpenOptions::new().write(true).open(path).map(Out::Direct)
+            fs::OpenOptions::new().append(true).open(path).map(Out::Direct)
         } else {
             temporary_beside(path)
         };
@@ -154,6 +157,11 @@ fn temporary_beside(path: &Path) -> io::Result<Out> {
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map(Out::Temporary)
+        // Without the temporary name: nobody has asked for that.
+        .map_err(|error| match error.to_string().split_once(" at path ") {
+            Some((cause, _)) => io::Error::new(error.kind(), cause.to_owned()),
+            None => error,
+        })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(crate) enum AdmissionError {
         path: StorePath,
     },
     /// The output is there.
-    #[error("output {path} exists: choose another, or remove it with `howdah fs rm`")]
+    #[error("output {path} exists: choose another, or remove it with `howdah fs rm -r`")]
     OutputExists {
         /// The output.
         path: StorePath,

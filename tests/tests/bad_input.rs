@@ -43,9 +43,10 @@ fn what_the_cluster_refuses_ends_with_1_and_leaves_nothing() {
         (&["fs", "cat", "/nowhere"][..], "/nowhere"),
         (&["fs", "ls", "/nowhere"], "/nowhere"),
         (&["fs", "rm", "/nowhere"], "/nowhere"),
-        (&["fs", "rm", "/in"], "/in"),
-        (&["fs", "mkdir", "/a/b"], "/a"),
+        (&["fs", "rm", "/in"], "add -r"),
+        (&["fs", "mkdir", "/a/b"], "add -p"),
         (&["fs", "mv", "/nowhere", "/b"], "/nowhere"),
+        (&["fs", "mv", "/in", "/a/b"], "howdah fs mkdir -p /a"),
         (&["fs", "put", &file, "/in/in.txt"], "/in/in.txt"),
         (&["fs", "cat", "/in"], "/in"),
         (&["job", "status", "job_20200101_0001"], "job_20200101_0001"),
@@ -106,6 +107,12 @@ fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
     let _ = run(["demo", "--input", "/no/such/input"]).refused(2, &["/no/such/input"]);
     let _ = run(["gen", "tera", "--size", "150", "/tmp/x"]).refused(2, &["100", "200"]);
     let _ = run(["frobnicate"]).refused(2, &["frobnicate"]);
+    for idle in
+        [&["demo"][..], &["dev", "--dir", "/tmp/x"], &["gen", "text", "--size", "1", "/tmp/x"]]
+    {
+        let _ = run(idle.iter().chain(&["--config", name])).refused(2, &["--config"]);
+    }
+    let _ = run(["demo", "--program", "grep"]).refused(2, &["pattern", "--arg NAME=VALUE"]);
     let _ = run(["jobtracker"]).refused(2, &["--config"]);
 }
 

@@ -249,12 +249,59 @@ fn files_and_folders_are_put_and_got_as_cp_would() {
     let again = finish(dev.client(&["fs", "get", "/new/tree"]).arg(&got));
     let _ = again.refused(2, &["got/tree", "exists"]);
 
+    let listed = dev.run(&["fs", "ls", "/new/tree/below/"]).success().text();
+    assert_eq!(listed.lines().count(), 3, "a folder as shells complete it: {listed}");
+
     let _ = dev.run(&["fs", "rm", "/new/tree"]).refused(1, &["/new/tree"]);
     let _ = dev.run(&["fs", "rm", "-r", "/new/tree", "/new/moved"]).success();
     let listed = dev.run(&["fs", "ls", "/new"]).success().text();
     assert_eq!(listed, "");
     let stat = dev.run(&["fs", "stat", "/into", "--format", "json"]).success().text();
     assert!(stat.contains("folder"), "{stat}");
+}
+
+#[test]
+fn what_a_job_did_is_told_in_text_and_in_json() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("", "/empty");
+    script(&dev.scratch().join("fails"), "#!/bin/sh\necho why it fails\nexit 3\n");
+    let job = |program: &str, output: &str| {
+        let text = format!(
+            "name: n n\ninput: [/empty/]\noutput: {output}\nprogram: {program}\nmax_attempts: 1\n"
+        );
+        dev.job_file("job.yaml", &text)
+    };
+    let file = job("{builtin: {name: wordcount}}", "/out");
+    let done = dev.run(&["job", "submit", &file, "--wait"]).success();
+    assert!(done.stderr.contains("map 100% reduce 100%"), "nothing to map: {}", done.stderr);
+    let id = done.text();
+    dev.put_text("a\n", "/some");
+    let file = job("{native: {executable: fails}}", "/out-2");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("/empty/", "/some")).unwrap();
+    let failed = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["FAILED after"]).text();
+
+    let json = |args: &[&str]| -> serde_json::Value {
+        let answer = dev.run(&[args, &["--format", "json"]].concat());
+        serde_json::from_slice(&answer.stdout).expect("one JSON document")
+    };
+    assert_eq!(json(&["job", "wait", &id])["state"], "SUCCEEDED");
+    assert_eq!(json(&["job", "wait", &failed])["state"], "FAILED");
+    let logs = json(&["job", "logs", &failed]);
+    assert_eq!(logs["logs"][0]["log"], "why it fails\n", "{logs}");
+    assert_eq!(dev.run(&["job", "logs", &failed]).success().text().lines().count(), 2);
+    let list = dev.run(&["job", "list"]).success().text();
+    let columns = |line: usize| -> Vec<String> {
+        list.lines().nth(line).unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(columns(0), ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "NAME"]);
+    let [job, state, submitted, elapsed] = &columns(2)[..4] else { panic!("{list}") };
+    assert_eq!((job, state.as_str()), (&id, "SUCCEEDED"));
+    assert!(submitted.ends_with('Z') && elapsed.ends_with('s'), "{list}");
+    assert_eq!(json(&["job", "list"])["jobs"].as_array().unwrap().len(), 2);
+    assert_eq!(json(&["job", "status", &id])["id"], id.as_str());
+    assert!(json(&["job", "counters", &id])["counters"].is_object());
+    assert!(json(&["fs", "ls", "/"])["entries"].is_array());
+    assert_eq!(json(&["fs", "stat", "/some"])["length"], 2);
 }
 
 #[test]
@@ -280,7 +327,8 @@ fn disks_without_room_refuse_a_put_and_keep_nothing_of_it() {
     fs::write(&file, "a\n").unwrap();
     let put = finish(dev.client(&["fs", "put"]).arg(&file).arg("/file"));
     let _ = put.refused(1, &["/file", "room"]);
-    assert_eq!(dev.run(&["fs", "ls", "/"]).success().text(), "");
+    let left = dev.run(&["fs", "ls", "/"]).success().text();
+    assert!(!left.contains("/file"), "{left}");
 }
 
 #[test]

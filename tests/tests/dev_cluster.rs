@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use tests::cluster::PATIENCE;
-use tests::command::finish;
+use tests::command::{finish, run};
 use tests::{Dev, DevOptions, howdah, http, wait};
 
 const DAEMONS: [&str; 6] = [
@@ -224,13 +224,13 @@ fn a_journal_is_dumped_and_verified_and_a_flipped_bit_is_found() {
     dev.stop();
     let journal = dev.dir().join("data/chunkmaster");
     let journal = journal.to_str().unwrap();
-    let dumped = dev.run(&["journal", "dump", journal]).success().text();
+    let dumped = run(["journal", "dump", journal]).success().text();
     let is_record = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["record"].is_object())
     };
     assert!(dumped.lines().count() >= 3 && dumped.lines().all(is_record), "{dumped}");
     assert!(dumped.contains("somewhere"), "{dumped}");
-    let _ = dev.run(&["journal", "verify", journal]).success();
+    let _ = run(["journal", "verify", journal]).success();
 
     let segments = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
     let holds_it = |path: &std::path::PathBuf| {
@@ -243,7 +243,7 @@ fn a_journal_is_dumped_and_verified_and_a_flipped_bit_is_found() {
     bytes[at] ^= 1;
     fs::write(&segment, bytes).unwrap();
     let name = segment.file_name().unwrap().to_str().unwrap();
-    let _ = dev.run(&["journal", "verify", journal]).refused(1, &[name]);
+    let _ = run(["journal", "verify", journal]).refused(1, &[name]);
 }
 
 #[test]

@@ -71,6 +71,17 @@ fn the_sample_files_are_valid_and_printing_one_gives_the_same_again() {
 }
 
 #[test]
+fn the_configuration_that_is_in_force_is_printed() {
+    let printed = |command: &mut std::process::Command| finish(command).success().text();
+    let defaults = printed(howdah().args(["config", "print"]));
+    assert_eq!(defaults, config::Config::default().to_yaml().trim_end(), "without a file");
+    let sample = root().join("config/five-hosts.yaml");
+    let named = printed(howdah().args(["config", "print"]).arg(&sample));
+    let by_variable = printed(howdah().args(["config", "print"]).env("HOWDAH_CONFIG", &sample));
+    assert!(named == by_variable && named != defaults);
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_2_and_tells_file_line_column_and_remedy() {
     let folder = tempfile::tempdir().expect("there is room for a file");
     let file = folder.path().join("wrong.yaml");

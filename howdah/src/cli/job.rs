@@ -181,25 +181,22 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(status);
     }
-    crate::say::tell!("id           {}", status.id);
-    crate::say::tell!("name         {}", status.name);
+    crate::say::tell!("id         {}", status.id);
+    crate::say::tell!("name       {}", status.name);
     crate::say::tell!("state      {}{}", status.state.as_str(), after(status));
     crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
     if status.finished_at.is_none() {
         crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
     }
     if let Some(waiting) = &status.waiting {
-        crate::say::tell!("waiting    {waiting}");
+        crate::say::tell!("waits      {waiting}");
     }
     if let Some(failure) = &status.failure {
-        crate::say::tell!("failure      {failure}");
+        crate::say::tell!("failure    {failure}");
     }
-    if let Some(waiting) = &status.waiting {
-        crate::say::tell!("waits    {waiting}");
-    }
-    crate::say::tell!("output       {}", status.output);
-    crate::say::tell!("maps         {}", counts_line(status.maps));
-    crate::say::tell!("reduces      {}", counts_line(status.reduces));
+    crate::say::tell!("output     {}", status.output);
+    crate::say::tell!("maps       {}", counts_line(status.maps));
+    crate::say::tell!("reduces    {}", counts_line(status.reduces));
     Ok(())
 }
 

@@ -56,7 +56,9 @@ pub(crate) fn job(program: &str, args: &[String]) -> anyhow::Result<JobSpec> {
         None => Err(early(anyhow!("--arg {arg:?} is not NAME=VALUE"))),
     };
     let args: BTreeMap<String, String> = args.iter().map(pair).collect::<Result<_, _>>()?;
-    mapreduce::builtin(program, &args).or_early()?;
+    mapreduce::builtin(program, &args).map_err(|error| {
+        early(anyhow!(error.to_string().replace("under 'args'", "by --arg NAME=VALUE")))
+    })?;
     Ok(JobSpec {
         name: format!("demo {program}"),
         input: vec![INPUT.to_owned()],
@@ -81,7 +83,7 @@ impl Demo {
         let folder = folder.context("cannot make a temporary folder")?;
         let options =
             ClusterOptions { trackers: Some(self.trackers), overrides: self.overrides.clone() };
-        crate::say::say!("starting {} TaskTrackers and chunkservers", self.trackers);
+        crate::say::say!("starting a cluster of {}", counted(self.trackers, "host"));
         let started = Cluster::start(folder.path(), &options, &mut end).await?;
         let mut cluster = started.map_err(interrupted)?;
         let shown = end.or(self.show(&cluster, input)).await;
@@ -138,7 +140,7 @@ impl Demo {
         }
         store.mkdir(&folder, true).await?;
         let bytes = copy::put_files(store, &input, &folder).await?;
-        crate::say::say!("put {} files, {}", input.len(), shown_size(bytes));
+        crate::say::say!("put {}, {}", counted(input.len(), "file"), shown_size(bytes));
         Ok(())
     }
 
@@ -187,6 +189,10 @@ fn reduces_for(spec: &JobSpec, trackers: usize) -> Option<u32> {
         ReducesRule::AtLeastOne | ReducesRule::OptionalDefaultOne => u32::try_from(trackers).ok(),
         ReducesRule::MapOnly | ReducesRule::Optional => None,
     }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn shown_size(bytes: u64) -> String {

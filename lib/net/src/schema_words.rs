@@ -21,7 +21,7 @@ pub fn schema_words(text: &str) -> String {
 fn word_for(type_name: &str) -> Option<&'static str> {
     let first = type_name.split(' ').next()?;
     Some(match first {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of 0 or more",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
         "unit" if type_name == "unit" => "null",
@@ -29,7 +29,7 @@ fn word_for(type_name: &str) -> Option<&'static str> {
         "tuple" => "a list",
         "enum" | "newtype" | "unit" => "one of the names that this key takes",
         _ if type_name == "a map" => "an object of keys and values",
-        _ if type_name.starts_with("a tuple") => "a list",
+        _ if type_name == "a sequence" || type_name.starts_with("a tuple") => "a list",
         _ => return None,
     })
 }
