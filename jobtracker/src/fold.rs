@@ -1,62 +1,23 @@
-//! The JobTracker's state as the journal's fold: records and snapshots as bytes. Used at boot, and a
-//! second time on the snapshot's own thread.
+//! The JobTracker's state as its journal keeps it; how, `event_loop` knows.
 
-use event_loop::{decode_record, encode_record};
+use event_loop::{State, StateFold};
 use jobtracker_core::{Durable, Record};
-use journal::{Fold, FoldError};
-use serde::{Deserialize, Serialize};
 
-/// Version of the snapshot's encoding. Fields may be added with a serde default; whatever else changes
-/// needs a new version, and a step from the old one in [`Fold::restore`].
-const SNAPSHOT_FORMAT: u32 = 1;
+/// See [`JobFold`].
+#[derive(Debug)]
+pub enum JobtrackerState {}
 
 /// The durable state, restored from a snapshot and moved by records.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct JobFold(pub Durable);
+pub type JobFold = StateFold<JobtrackerState>;
 
-#[derive(Deserialize)]
-struct SnapshotHead {
-    format: u32,
-}
+impl State for JobtrackerState {
+    type Durable = Durable;
+    type Record = Record;
+    const DAEMON: &'static str = "JobTracker";
+    const SNAPSHOT_FORMAT: u32 = 1;
 
-#[derive(Deserialize)]
-struct Snapshot {
-    state: Durable,
-}
-
-#[derive(Serialize)]
-struct SnapshotRef<'a> {
-    format: u32,
-    state: &'a Durable,
-}
-
-/// A snapshot of another release.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the JobTracker's snapshot has format {found}, this release reads {SNAPSHOT_FORMAT}: start the release that wrote it, or a newer one"
-)]
-struct UnknownFormat {
-    found: u32,
-}
-
-impl Fold for JobFold {
-    fn restore(snapshot: Option<&[u8]>) -> Result<Self, FoldError> {
-        let Some(bytes) = snapshot else { return Ok(Self::default()) };
-        let SnapshotHead { format } = decode_record(bytes)?;
-        if format != SNAPSHOT_FORMAT {
-            return Err(FoldError::new(UnknownFormat { found: format }));
-        }
-        let Snapshot { state } = decode_record(bytes)?;
-        Ok(Self(state))
-    }
-
-    fn apply(&mut self, record: &[u8]) -> Result<(), FoldError> {
-        self.0.apply(&decode_record::<Record>(record)?);
-        Ok(())
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        encode_record(&SnapshotRef { format: SNAPSHOT_FORMAT, state: &self.0 })
+    fn apply(state: &mut Durable, record: &Record) {
+        state.apply(record);
     }
 }
 
@@ -73,6 +34,9 @@ mod tests {
         AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Program, Split,
         SplitPiece, TaskCounts, TaskKind,
     };
+
+    use event_loop::{decode_record, encode_record};
+    use journal::Fold as _;
 
     use super::*;
 
@@ -210,14 +174,5 @@ mod tests {
             records[cut..].iter().for_each(|record| second.apply(record).unwrap());
             assert_eq!(second, whole, "cut at {cut}");
         }
-    }
-
-    #[test]
-    fn a_snapshot_of_another_format_is_refused_by_its_number() {
-        let durable = Durable::default();
-        let bytes = encode_record(&SnapshotRef { format: 9, state: &durable });
-        let error = format!("{:?}", JobFold::restore(Some(&bytes)).unwrap_err());
-        assert!(error.contains('9'), "{error}");
-        assert!(JobFold::restore(Some(b"\xc1")).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use daemon::{Health, Metrics, Shutdown};
-use event_loop::{RecoverError, Recovered, recover};
+use event_loop::{RecoverError, Recovered, recover_async};
 use ids::ClusterId;
 use jobtracker_core::{Core, Input, Query};
 use net::{Backoff, CallError, Guard};
@@ -63,7 +63,9 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let Recovered { durable: JobFold(durable), log } = recover_state(&settings).await?;
+    let recovered = recover_async::<JobFold>(&settings.data_dir, settings.journal()).await?;
+    let Recovered { durable, log } = recovered;
+    let durable = durable.0;
     let Some(cluster) = durable.cluster().cloned() else {
         return Err(RunError::NotInitialised { data_dir: settings.data_dir.clone() });
     };
@@ -89,13 +91,6 @@ pub async fn run(
     health.not_ready("shutting down");
     running.stop().await;
     ended
-}
-
-/// Reads the journal on a thread that may block.
-async fn recover_state(settings: &JobtrackerSettings) -> Result<Recovered<JobFold>, RunError> {
-    let (dir, options) = (settings.data_dir.clone(), settings.journal());
-    let recovered = tokio::task::spawn_blocking(move || recover::<JobFold>(&dir, options)).await;
-    Ok(recovered.map_err(|_panicked| RunError::Stopped)??)
 }
 
 /// Asks the chunk master which cluster it belongs to, for as long as it takes. Ends only if that is
