@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use crc_fast::crc32_iscsi;
 use mapreduce_protocol::map_output::{self, LayoutError, Segment, TRAILER_BYTES, Trailer};
 use mapreduce_protocol::{AttemptId, JobId};
 
@@ -143,12 +144,7 @@ fn read_index(file: &File) -> Result<Vec<Segment>, ReadError> {
     let trailer = Trailer::decode(&trailer, length)?;
     let mut index = vec![0; usize::try_from(trailer.index_length()).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut index, trailer.index_offset)?;
-    Ok(map_output::decode_index(&index, crc32c(&index), &trailer)?)
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
-    u32::try_from(crc).expect("a CRC of 32 bits")
+    Ok(map_output::decode_index(&index, crc32_iscsi(&index), &trailer)?)
 }
 
 impl MapOutput {
@@ -185,7 +181,7 @@ pub(crate) mod tests {
         let trailer = Trailer {
             index_offset: file.len() as u64,
             partitions: u32::try_from(segments.len()).unwrap(),
-            index_crc32c: crc32c(&encoded),
+            index_crc32c: crc32_iscsi(&encoded),
         };
         file.extend_from_slice(&encoded);
         file.extend_from_slice(&trailer.encode());

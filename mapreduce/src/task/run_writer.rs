@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use mapreduce_protocol::Failure;
 use mapreduce_protocol::map_output::{
     self, BLOCK_BYTES, BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, CODEC_NONE, Segment,
@@ -15,6 +14,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::failure;
 use super::source::RunFile;
+
+/// Checksum of blocks and indices.
+pub(crate) use crc_fast::crc32_iscsi as crc32c;
 
 /// Bytes of records that one write call may gather: few calls, small memory.
 const WRITE_BYTES: usize = 256 << 10;
@@ -196,12 +198,6 @@ impl RunWriter {
 pub(crate) fn too_long(length: usize) -> Failure {
     let message = format!("a record of {length} bytes; at most {BLOCK_BYTES_MAX} are possible");
     failure::failure(mapreduce_protocol::FailureKind::UserCode, message)
-}
-
-/// Checksum of blocks and indices.
-pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    // The crate computes all widths in 64 bits; CRC-32C leaves the upper half empty.
-    (crc_fast::checksum(Crc32Iscsi, bytes) & u64::from(u32::MAX)) as u32
 }
 
 /// A digest as the protocol writes it.

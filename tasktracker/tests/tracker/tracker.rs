@@ -82,11 +82,10 @@ impl Place {
             file.extend_from_slice(bytes);
         }
         let encoded = map_output::encode_index(&index);
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &encoded);
         let trailer = Trailer {
             index_offset: file.len() as u64,
             partitions: u32::try_from(segments.len()).unwrap(),
-            index_crc32c: u32::try_from(crc).unwrap(),
+            index_crc32c: crc_fast::crc32_iscsi(&encoded),
         };
         file.extend_from_slice(&encoded);
         file.extend_from_slice(&trailer.encode());
