@@ -28,6 +28,9 @@ use crate::programs::{ProgramInUse, Programs};
 
 /// Bytes of a log's end that a crash is reported with.
 const LOG_TAIL_BYTES: u64 = 2048;
+/// Of a process that ended as if all were well.
+const NOT_LINKED: &str = "the process exited without a last word: is it linked with the `mapreduce` crate, \
+     and does its main return `mapreduce::main(…)`?";
 
 /// How long what a process has left in its channel and log is waited for once its group is gone: more
 /// only comes from descendants that left the group.
@@ -311,6 +314,7 @@ fn crashed(status: Option<ExitStatus>, complaint: Option<String>, log: &Path) ->
     let exit_code = status.and_then(|status| status.code());
     let signal = status.and_then(|status| status.signal());
     let ending = complaint.unwrap_or_else(|| match (exit_code, signal) {
+        (Some(0), _) => NOT_LINKED.to_owned(),
         (Some(code), _) => format!("the process exited with status {code} and no last word"),
         (None, Some(signal)) => format!("the process was ended by signal {signal}"),
         (None, None) => "the process ended".to_owned(),

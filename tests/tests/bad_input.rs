@@ -203,6 +203,12 @@ fn a_job_that_fails_says_why_and_publishes_nothing() {
     assert!(!store_of(&dev).contains("/out"));
     let logs = dev.run(&["job", "logs", &id]).success().text();
     assert!(logs.contains("it is broken"), "{logs}");
+    // A program that knows nothing of howdah ends as if all were well.
+    fs::write(dev.scratch().join("program"), "#!/bin/sh\nexit 0\n").unwrap();
+    let stranger = dev.run(&["job", "submit", &file, "--wait"]);
+    let _ = stranger.refused(1, &["FAILED", "linked with the `mapreduce` crate"]);
+    fs::write(dev.scratch().join("program"), "#!/bin/sh\nexit 7\n").unwrap();
+    let _ = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["status 7"]);
     // The second time the program is in the store already.
     let _ = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["FAILED"]);
 }

@@ -175,8 +175,8 @@ fn a_local_job_that_is_interrupted_or_crashes_leaves_nothing() {
     let crashing = scratch.path().join("crashes");
     let native = format!("{{native: {{executable: '{}'}}}}", crashing.display());
     for (ending, said) in [
-        ("kill -ABRT $$", &["crashed", "ABRT"][..]),
-        ("exit 101", &["crashed", "101"]),
+        ("kill -ABRT $$", &["ended before", "ABRT"][..]),
+        ("echo why; exit 7", &["ended before", "status: 7", "why"]),
         ("exit 0", &["linked with", "mapreduce::main"]),
     ] {
         script(&crashing, &format!("{dies}{ending}\n"));

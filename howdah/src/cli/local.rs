@@ -1,7 +1,6 @@
 //! `howdah local`: a job on local files, without daemons. It runs in a process of its own, a builtin
 //! program as `howdah task`, so that nothing of it is left when it crashes or is interrupted.
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -20,9 +19,6 @@ use crate::exit::{Interrupted, OrEarly, early};
 use crate::job_file::JobFile;
 use crate::signals::termination;
 use crate::supervise::end_with_this_process;
-
-/// The exit status of a Rust program whose main thread panicked.
-const PANICKED: i32 = 101;
 
 /// Arguments of `local`.
 #[derive(Debug, Args)]
@@ -123,24 +119,23 @@ async fn exchange(child: &mut Child, job: String) -> anyhow::Result<(ExitStatus,
 /// The result is the last line: the author's code may have printed lines of its own.
 fn read_result(program: &Path, status: ExitStatus, stdout: &[u8]) -> anyhow::Result<LocalResult> {
     let text = String::from_utf8_lossy(stdout);
-    let (printed, last) = match text.trim_end().rsplit_once('\n') {
-        Some((printed, last)) => (Some(printed), last),
-        None => (None, text.trim_end()),
-    };
-    if let Some(printed) = printed {
+    let text = text.trim_end();
+    let (printed, last) = text.rsplit_once('\n').unwrap_or(("", text));
+    let result = serde_json::from_str(last);
+    let printed = if result.is_ok() { printed } else { text };
+    if !printed.is_empty() {
         crate::say::say!("{printed}");
     }
-    serde_json::from_str(last).map_err(|_| no_result(program, status))
+    result.map_err(|_| no_result(program, status))
 }
 
 fn no_result(program: &Path, status: ExitStatus) -> anyhow::Error {
     let program = program.display();
-    let crashed = status.signal().is_some() || status.code() == Some(PANICKED);
-    if crashed {
-        return anyhow!("{program} crashed ({status}); what it said last is above");
+    if !status.success() {
+        return anyhow!("{program} ended before the job was done: {status}; what it said is above");
     }
     anyhow!(
-        "{program} ended with {status} and without a result: is it linked with the `mapreduce` crate, and \
-         does its main return `mapreduce::main(…)`?"
+        "{program} ended without a result: is it linked with the `mapreduce` crate, and does its main return \
+         `mapreduce::main(…)`?"
     )
 }
