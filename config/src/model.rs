@@ -109,6 +109,8 @@ pub struct Chunkserver {
     pub reserve: Bytes,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Time,
+    /// Bytes per second that it sends at most to make lost replicas again on other servers.
+    pub repair_rate: Bytes,
 }
 
 impl Default for Chunkserver {
@@ -118,6 +120,7 @@ impl Default for Chunkserver {
             data_dir: "/var/lib/howdah/chunkserver".into(),
             reserve: Bytes(256 * MIB),
             idle_timeout: Time(Duration::from_mins(1)),
+            repair_rate: Bytes(128 * MIB),
         }
     }
 }

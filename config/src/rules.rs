@@ -84,6 +84,9 @@ const RULES: &[Rule] = &[
     rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
         lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)
     }),
+    rule("chunkserver.repair_rate", "a size with a unit, at least 1MiB", |c| {
+        c.chunkserver.repair_rate.0 >= MIB
+    }),
     rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
     rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
     rule("jobtracker.heartbeat_interval", "a time from 10ms to 1min", |c| {

@@ -115,6 +115,42 @@ fn a_tasktracker_and_a_chunkserver_die_at_30_and_at_70_percent_of_the_maps() {
 }
 
 #[test]
+fn chunkservers_die_one_after_the_other_and_no_file_is_lost() {
+    let options = DevOptions::trackers(4)
+        .set("chunkmaster.chunk_bytes=1MiB")
+        .set("chunkmaster.replication=2")
+        .set("chunkmaster.heartbeat_interval=200ms")
+        .set("chunkmaster.dead_after=2s");
+    let mut dev = Dev::start(&options);
+    let file = dev.scratch().join("text");
+    books::generate(&file, if long() { "1GiB" } else { "64MiB" }, 17);
+    dev.put(&file, "/text");
+    let chunkmaster = dev.address_of("chunkmaster");
+    let gauge = |name: &str| {
+        let page = http::get(&chunkmaster, "/metrics").ok()?.text;
+        let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        lines.filter_map(|value| value.trim().parse::<f64>().ok()).next()
+    };
+    let whole = |live: f64| {
+        let is = |name, value| gauge(name) == Some(value);
+        (is("howdah_chunkmaster_servers_live", live)
+            && is("howdah_chunkmaster_sweeping", 0.0)
+            && is("howdah_chunkmaster_repairs_waiting", 0.0)
+            && is("howdah_chunkmaster_repairs_running", 0.0))
+        .then_some(())
+    };
+    // Two replicas each: without repair, the second death would lose a sixth of the file.
+    for (server, live) in [("chunkserver-1", 3.0), ("chunkserver-2", 2.0)] {
+        dev.kill(server);
+        wait::until(&format!("what {server} held is made again"), PATIENCE, || whole(live));
+        assert_eq!(gauge("howdah_chunkmaster_chunks_missing"), Some(0.0));
+    }
+    let got = dev.scratch().join("got");
+    dev.get("/text", &got);
+    assert!(fs::read(&got).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
+}
+
+#[test]
 fn the_jobtracker_dies_and_its_job_goes_on_when_it_is_back() {
     let mut experiment = Experiment::start("2s");
     for run in 0..runs(3) {

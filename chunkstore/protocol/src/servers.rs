@@ -7,7 +7,7 @@
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{ChunkId, Version};
+use crate::{ChunkId, ServerAddress, Version};
 
 /// Replica events that one heartbeat carries at most.
 pub const EVENTS_PER_HEARTBEAT_MAX: usize = 10_000;
@@ -94,6 +94,15 @@ pub enum ReplicaEvent {
         /// CRC32C of its block checksums.
         checksum: u32,
     },
+    /// A [`ServerCommand::Copy`] has ended.
+    CopyEnded {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The command's number.
+        command: u64,
+        /// Whether it is sealed and synced there.
+        done: bool,
+    },
     /// It is gone: deleted as told, or found missing or corrupt.
     Lost {
         /// The chunk.
@@ -124,5 +133,14 @@ pub enum ServerCommand {
         chunk: ChunkId,
         /// The version to remove; another version stays.
         version: Version,
+    },
+    /// Send this replica to another server; answered by [`ReplicaEvent::CopyEnded`].
+    Copy {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+        /// Where it goes.
+        to: ServerAddress,
     },
 }

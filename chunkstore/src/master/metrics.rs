@@ -31,6 +31,10 @@ pub(super) fn observe_summary(summary: &Summary) {
         ("howdah_chunkmaster_capacity_bytes", summary.capacity_bytes),
         ("howdah_chunkmaster_free_bytes", summary.free_bytes),
         ("howdah_chunkmaster_commands_pending", summary.commands_pending),
+        ("howdah_chunkmaster_repairs_waiting", summary.repairs_waiting),
+        ("howdah_chunkmaster_repairs_running", summary.repairs_running),
+        ("howdah_chunkmaster_chunks_missing", summary.chunks_missing),
+        ("howdah_chunkmaster_sweeping", summary.sweeping),
         ("howdah_chunkmaster_epoch", summary.epoch),
     ];
     for (name, value) in gauges {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use chunkstore_client::checksum::{ChunkChecksum, crc32c};
-use chunkstore_core::replica::{Input, ReplicaKey};
+use chunkstore_core::replica::{Input, ReplicaKey, Sealed};
 use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, END_BYTES, HEADER_BYTES};
 use futures_util::stream;
 use rustix::fs::{Advice, fadvise};
@@ -110,6 +110,10 @@ pub(super) struct Download {
     pub(super) first: u64,
     /// Bytes of the body.
     pub(super) body_bytes: u64,
+    /// Bytes of the whole chunk.
+    pub(super) length: u64,
+    /// CRC32C of its block checksums.
+    pub(super) checksum: u32,
     pub(super) body: Body,
 }
 
@@ -161,13 +165,13 @@ impl Footers {
     }
 }
 
-/// Answers a read of `length` bytes (to the end if `None`) from `offset` on, widened to whole blocks. The
+/// Answers a read of `wanted` bytes (to the end if `None`) from `offset` on, widened to whole blocks. The
 /// first batch is verified before the answer begins.
 pub(super) async fn send(
     server: &Arc<Server>,
     replica: ReplicaKey,
     offset: u64,
-    length: Option<u64>,
+    wanted: Option<u64>,
 ) -> Result<Download, DownloadError> {
     let permit = Arc::clone(&server.reads).try_acquire_owned();
     let permit = permit.map_err(|error| match error {
@@ -182,11 +186,12 @@ pub(super) async fn send(
     if offset > footer.length {
         return Err(DownloadError::BehindEnd { replica, offset, length: footer.length });
     }
-    let end = offset.saturating_add(length.unwrap_or(u64::MAX)).min(footer.length);
+    let end = offset.saturating_add(wanted.unwrap_or(u64::MAX)).min(footer.length);
     let block = BLOCK_BYTES as u64;
     let range = (offset / block)..if end > offset { end.div_ceil(block) } else { offset / block };
     let n_bytes = (range.end * block).min(footer.length) - (range.start * block).min(footer.length);
     let body_bytes = n_bytes + (range.end - range.start) * HEADER_BYTES as u64 + END_BYTES as u64;
+    let Sealed { length, checksum } = footer.sealed();
     let mut reading = Reading::new(Arc::clone(server), file, footer, range.clone(), permit);
     let first = match reading.next_batch().await {
         Ok(batch) => batch,
@@ -197,7 +202,8 @@ pub(super) async fn send(
     let body = stream::unfold(sent, async |mut sent: mpsc::Receiver<_>| {
         sent.recv().await.map(|frame| (frame, sent))
     });
-    Ok(Download { first: range.start * block, body_bytes, body: Body::from_stream(body) })
+    let (first, body) = (range.start * block, Body::from_stream(body));
+    Ok(Download { first, body_bytes, length, checksum, body })
 }
 
 async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {

@@ -11,15 +11,14 @@ use chunkstore_core::replica::{
     StopReason,
 };
 use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
-use ids::{HostName, Monotonic};
-use net::{CallError, Capability, Client, Keyring, Role};
+use ids::Monotonic;
+use net::{CallError, Capability, Keyring, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
-use super::data_dir::{DataDir, DataDirError};
-use super::download::Footers;
-use super::metrics;
+use super::data_dir::DataDirError;
+use super::{Server, copy, metrics};
 
 /// Inputs that may wait for the core.
 const QUEUE: usize = 1024;
@@ -90,14 +89,10 @@ pub(super) struct Inbox(mpsc::Receiver<Message>);
 /// What the loop needs to carry effects out.
 #[derive(Debug)]
 pub(super) struct Shell {
-    pub(super) dir: Arc<DataDir>,
-    pub(super) footers: Arc<Footers>,
-    pub(super) client: Client,
+    pub(super) server: Arc<Server>,
     pub(super) keyring: Keyring,
     pub(super) master: String,
-    pub(super) host: HostName,
     pub(super) health: daemon::Health,
-    pub(super) to_loop: ReplicaLoop,
 }
 
 /// Runs until the core or the disk says stop; dropped at shutdown.
@@ -148,7 +143,7 @@ async fn next_message(inbox: &mut Inbox, due: Option<Monotonic>) -> Option<Messa
 
 impl Shell {
     fn measure(&self) -> Space {
-        self.dir.space().unwrap_or_else(|error| {
+        self.server.dir.space().unwrap_or_else(|error| {
             tracing::error!(%error, "the disk's space can't be measured");
             Space::default()
         })
@@ -170,14 +165,18 @@ impl Shell {
                 Effect::Register(request) => self.register(*request),
                 Effect::Heartbeat(request) => self.heartbeat(*request),
                 Effect::KeepCluster(cluster) => {
-                    let (dir, to_loop) = (Arc::clone(&self.dir), self.to_loop.clone());
+                    let server = Arc::clone(&self.server);
                     tokio::task::spawn_blocking(move || {
-                        let kept = dir.keep_cluster(&cluster);
+                        let kept = Message::ClusterKept(server.dir.keep_cluster(&cluster));
                         // A loop that is gone needs no answer.
-                        let _ = to_loop.messages.blocking_send(Message::ClusterKept(kept));
+                        let _ = server.replicas.messages.blocking_send(kept);
                     });
                 }
                 Effect::Delete { command, replica } => doomed.push((command, replica)),
+                Effect::Copy { command, replica, to } => {
+                    let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
+                    tokio::spawn(copy::carry_out(server, keyring, command, replica, to));
+                }
                 Effect::Stop(reason) => return Some(reason),
             }
         }
@@ -197,17 +196,16 @@ impl Shell {
         if doomed.is_empty() {
             return;
         }
-        let (dir, footers) = (Arc::clone(&self.dir), Arc::clone(&self.footers));
-        let to_loop = self.to_loop.clone();
+        let server = Arc::clone(&self.server);
         tokio::task::spawn_blocking(move || {
             for (command, replica) in doomed {
-                if let Err(error) = dir.remove_sealed(replica) {
+                if let Err(error) = server.dir.remove_sealed(replica) {
                     tracing::error!(chunk = %replica.chunk, %error,
                         "a replica that the master gave up can't be removed");
                 }
-                footers.forget(replica);
+                server.footers.forget(replica);
                 let done = Message::Input(Input::Deleted { command, replica });
-                if to_loop.messages.blocking_send(done).is_err() {
+                if server.replicas.messages.blocking_send(done).is_err() {
                     return;
                 }
             }
@@ -231,8 +229,8 @@ impl Shell {
         Q: Serialize + Send + Sync + 'static,
         A: DeserializeOwned + Send,
     {
-        let client = self.client.with_token(self.token());
-        let (master, to_loop) = (self.master.clone(), self.to_loop.clone());
+        let client = self.server.client.with_token(self.token());
+        let (master, to_loop) = (self.master.clone(), self.server.replicas.clone());
         tokio::spawn(async move {
             let input = match client.post::<Q, A>(&master, route, &request).await {
                 Ok(answer) => input(answer),
@@ -248,7 +246,7 @@ impl Shell {
 
     fn token(&self) -> String {
         self.keyring.mint(&Capability::unlimited(
-            self.host.as_str(),
+            self.server.host.as_str(),
             Role::Server,
             clock::wall() + TOKEN_LIFE,
         ))

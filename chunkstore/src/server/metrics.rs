@@ -23,6 +23,11 @@ pub(super) fn describe() {
         "Replicas found corrupt or unreadable and set aside"
     );
     describe_counter!(
+        "howdah_chunkserver_copies_total",
+        "Replicas sent to other servers, as the chunk master asks, by outcome: done or failed"
+    );
+    describe_counter!("howdah_chunkserver_copied_bytes_total", "Bytes of those that were done");
+    describe_counter!(
         "howdah_chunkserver_registrations_total",
         "Registrations with the chunk master"
     );
@@ -51,6 +56,13 @@ pub(super) fn observe_upload(sealed_bytes: Option<u64>, duration: Duration) {
 /// Bytes went to a reader.
 pub(super) fn observe_sent(bytes: u64) {
     counter!("howdah_chunkserver_sent_bytes_total").increment(bytes);
+}
+
+/// A copy to another server ended; its bytes if it arrived.
+pub(super) fn observe_copy(done_bytes: Option<u64>) {
+    let outcome = if done_bytes.is_some() { "done" } else { "failed" };
+    counter!("howdah_chunkserver_copies_total", "outcome" => outcome).increment(1);
+    counter!("howdah_chunkserver_copied_bytes_total").increment(done_bytes.unwrap_or(0));
 }
 
 /// A replica was set aside.

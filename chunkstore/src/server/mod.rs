@@ -2,6 +2,7 @@
 //! pipelines, hands them out, and tells the chunk master what it holds. It knows no paths. What it may
 //! take and what it must tell is decided in `chunkstore_core::replica`.
 
+mod copy;
 mod data_dir;
 mod download;
 mod event_loop;
@@ -23,6 +24,7 @@ use ids::{HostName, RackName};
 use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
 
+use copy::Throttle;
 use data_dir::{DataDir, Found};
 use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
@@ -49,6 +51,8 @@ pub struct ServerSettings {
     pub reserve_bytes: u64,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Duration,
+    /// Bytes per second that all copies to other servers together may take.
+    pub repair_rate: u64,
     /// `host:port` of the chunk master.
     pub master: String,
     /// Verifies its callers' tokens, and mints its own.
@@ -86,6 +90,7 @@ struct Server {
     /// Without a token: uploads add their writer's.
     client: Client,
     reads: Arc<Semaphore>,
+    throttle: Throttle,
     idle_timeout: Duration,
 }
 
@@ -106,22 +111,20 @@ pub async fn run(
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
     let client = Client::new(settings.client);
+    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let throttle = Throttle::new(settings.repair_rate);
+    let (host, idle_timeout) = (settings.host, settings.idle_timeout);
+    let server = Server { host, dir, footers, replicas, client, reads, throttle, idle_timeout };
+    let server = Arc::new(server);
     let shell = Shell {
-        dir: Arc::clone(&dir),
-        footers: Arc::clone(&footers),
-        client: client.clone(),
+        server: Arc::clone(&server),
         keyring: settings.keyring.clone(),
         master: settings.master.clone(),
-        host: settings.host.clone(),
         health: health.clone(),
-        to_loop: replicas.clone(),
     };
-    let reads = Arc::new(Semaphore::new(READS_MAX));
-    let (host, idle_timeout) = (settings.host, settings.idle_timeout);
-    let server = Server { host, dir, footers, replicas, client, reads, idle_timeout };
     let router = http::routes()
         .merge(daemon::routes(health, metrics))
-        .into_router(Arc::new(server), Guard { keyring: settings.keyring, anonymous: None });
+        .into_router(server, Guard { keyring: settings.keyring, anonymous: None });
     let serving = net::serve(listener, router, async move { shutdown.wait().await });
     tokio::select! {
         ended = event_loop::run(core, inbox, shell) => Err(match ended {

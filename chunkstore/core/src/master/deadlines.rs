@@ -42,6 +42,16 @@ impl<K: Copy + Ord> Deadlines<K> {
         self.in_order = self.by_key.iter().map(|(key, at)| (*at, *key)).collect();
     }
 
+    /// Number of deadlines.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The key's deadline.
+    pub(crate) fn get(&self, key: K) -> Option<Monotonic> {
+        self.by_key.get(&key).copied()
+    }
+
     /// Whether the key has a deadline.
     pub(crate) fn contains(&self, key: K) -> bool {
         self.by_key.contains_key(&key)

@@ -38,6 +38,8 @@ pub(crate) struct SealedState {
     pub(crate) version: Version,
     length: u32,
     pub(crate) checksum: u32,
+    /// Replicas asked for.
+    pub(crate) wanted: u8,
 }
 
 impl SealedState {
@@ -237,9 +239,11 @@ impl Durable {
         let Some(Sealed { chunk, version, length, checksum }) = sealed.copied() else {
             return vec![Dropped { chunk, version }];
         };
-        self.namespace.file_mut(file, at).append(chunk, length);
+        let owner = self.namespace.file_mut(file, at);
+        owner.append(chunk, length);
+        let wanted = owner.replication;
         let length = u32::try_from(length).expect("chunks are bounded far below 4 GiB");
-        self.sealed.insert(chunk, SealedState { version, length, checksum });
+        self.sealed.insert(chunk, SealedState { version, length, checksum, wanted });
         Vec::new()
     }
 
@@ -314,6 +318,11 @@ impl Durable {
 
     pub(crate) fn n_chunks(&self) -> usize {
         self.sealed.len()
+    }
+
+    /// The sealed chunks from `first` on, by their ids.
+    pub(crate) fn chunks_from(&self, first: ChunkId) -> impl Iterator<Item = ChunkId> {
+        self.sealed.iter_from(first).map(|(chunk, _)| chunk)
     }
 
     pub(crate) fn chunk(&self, chunk: ChunkId) -> ChunkState {

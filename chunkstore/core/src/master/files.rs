@@ -5,7 +5,7 @@ use chunkstore_protocol::{
     Abandon, Allocate, ChunkId, Close, Create, FileId, SealedChunk, StorePath, Version,
     is_chunk_limit,
 };
-use ids::{ClientId, HostName, UnixMillis};
+use ids::{ClientId, HostName, Monotonic, UnixMillis};
 
 use super::Master;
 use super::durable::{ChunkState, Writer};
@@ -121,7 +121,7 @@ impl Master {
     }
 
     /// Takes in who sealed a chunk, once it is part of its file.
-    pub(super) fn learn(&mut self, sealed: &SealedChunk) {
+    pub(super) fn learn(&mut self, sealed: &SealedChunk, now: Monotonic) {
         let SealedChunk { chunk, version, length, checksum, servers } = sealed;
         let ChunkState::Sealed(sealed) = self.durable.chunk(*chunk) else { return };
         self.replicas.judge(*chunk, &sealed);
@@ -133,6 +133,7 @@ impl Master {
             }
         }
         self.weed(*chunk);
+        self.inspect(*chunk, now);
     }
 
     /// Replicas of a file for which the request names none.

@@ -14,11 +14,13 @@ mod paged;
 mod placement;
 mod reads;
 mod record;
+mod repair;
 mod replicas;
 mod replies;
 mod reports;
 mod room;
 mod servers;
+mod summary;
 mod tree;
 
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use mutation::Mutation;
 pub use reads::READ_STEP;
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use room::Room;
+pub use summary::Summary;
 pub use tree::WINNERS_MAX;
 
 use std::time::Duration;
@@ -43,6 +46,7 @@ use ids::{ClusterId, Epoch, HostName, Monotonic, Now};
 
 use deadlines::Deadlines;
 use durable::RECLAIM_STEP;
+use repair::Repairs;
 use replicas::Replicas;
 use replies::{CachedReply, Seen};
 use servers::Servers;
@@ -179,31 +183,6 @@ pub enum Notice {
     },
 }
 
-/// The state in numbers, for gauges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Files, open ones included.
-    pub files: u64,
-    /// Files with a writer.
-    pub open_files: u64,
-    /// Folders.
-    pub folders: u64,
-    /// Sealed chunks.
-    pub chunks: u64,
-    /// Servers heard of lately.
-    pub servers_live: u64,
-    /// Servers that fell silent in this term.
-    pub servers_dead: u64,
-    /// Size of the live servers' disks.
-    pub capacity_bytes: u64,
-    /// Free on them.
-    pub free_bytes: u64,
-    /// Commands that servers have not carried out yet.
-    pub commands_pending: u64,
-    /// This master's term.
-    pub epoch: u64,
-}
-
 /// What one input leads to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
@@ -227,6 +206,7 @@ pub struct Master {
     servers: Servers,
     replicas: Replicas,
     leases: Deadlines<FileId>,
+    repairs: Repairs,
     reclaim_at: Option<Monotonic>,
     room: Room,
     started: Monotonic,
@@ -248,6 +228,7 @@ impl Master {
             servers: Servers::new(settings.dead_after),
             replicas: Replicas::default(),
             leases: Deadlines::default(),
+            repairs: Repairs::default(),
             reclaim_at: None,
             room: Room::default(),
             started: Monotonic::default(),
@@ -325,7 +306,7 @@ impl Master {
     /// When someone's time is over next.
     fn next_deadline(&self) -> Option<Monotonic> {
         let lease = self.leases.next().filter(|_| self.room != Room::None);
-        [lease, self.servers.next_death()].into_iter().flatten().min()
+        [lease, self.servers.next_death(), self.repairs.due()].into_iter().flatten().min()
     }
 
     fn tick(&self) -> Duration {
@@ -346,9 +327,12 @@ impl Master {
 
     fn pass_deadlines(&mut self, now: Now, out: &mut Output) {
         self.pass_pause(now, out);
-        while let Some(host) = self.servers.pop_dead(now.monotonic) {
+        while let Some(server) = self.servers.pop_dead(now.monotonic) {
+            let host = self.servers.host(server).clone();
             out.effects.push(Effect::Tell(Notice::ServerDied { host }));
+            self.server_changed(server, now.monotonic);
         }
+        self.repair(now.monotonic);
         if self.room == Room::None {
             return;
         }
@@ -413,7 +397,7 @@ impl Master {
             self.commit(now, record, out);
         }
         if let Some(sealed) = request.sealed() {
-            self.learn(sealed);
+            self.learn(sealed, now.monotonic);
         }
         // The first answer and a retry's come out of the same record.
         Ok(match self.durable.replies().seen(stamp) {
@@ -460,22 +444,6 @@ impl Master {
             CachedReply::Allocated { allotted } => Reply::Allocated(allocation(allotted)),
             CachedReply::Closed(closed) => Reply::Status(closed.status()),
             CachedReply::Done => Reply::Done,
-        }
-    }
-
-    fn summary(&self) -> Summary {
-        let census = self.servers.census();
-        Summary {
-            files: self.durable.namespace().n_files(),
-            open_files: self.durable.n_open_files() as u64,
-            folders: self.durable.namespace().n_folders(),
-            chunks: self.durable.n_chunks() as u64,
-            servers_live: census.live,
-            servers_dead: census.dead,
-            capacity_bytes: census.capacity_bytes,
-            free_bytes: census.free_bytes,
-            commands_pending: census.commands_pending,
-            epoch: self.durable.epoch().0,
         }
     }
 }

@@ -152,10 +152,17 @@ impl<K: Sequential, V> Paged<K, V> {
 
     /// All pairs, by ascending ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        self.pages.iter().flat_map(|(number, page)| {
-            let ids = page.offsets().map(move |offset| K::at(number * PAGE_IDS + offset));
+        self.iter_from(K::at(0))
+    }
+
+    /// The pairs from an id on.
+    pub(crate) fn iter_from(&self, first: K) -> impl Iterator<Item = (K, &V)> {
+        let first = first.position();
+        let pairs = self.pages.range(first / PAGE_IDS..).flat_map(|(number, page)| {
+            let ids = page.offsets().map(move |offset| number * PAGE_IDS + offset);
             ids.zip(&page.values)
-        })
+        });
+        pairs.skip_while(move |(id, _)| *id < first).map(|(id, value)| (K::at(id), value))
     }
 }
 
@@ -223,7 +230,11 @@ mod tests {
                 prop_assert_eq!(paged.len(), model.len());
             }
             let pairs: Vec<_> = paged.iter().map(|(id, value)| (id.0, *value)).collect();
-            prop_assert_eq!(pairs, model.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(pairs, model.iter().map(|(id, value)| (*id, *value)).collect::<Vec<_>>());
+            for first in [0, 5, 63, 64, 255, 256, 257, 900, 2000] {
+                let rest = paged.iter_from(FileId(first)).map(|(id, _)| id.0);
+                prop_assert!(rest.eq(model.range(first..).map(|(id, _)| *id)));
+            }
         }
     }
 

@@ -101,8 +101,13 @@ impl Replicas {
         chunk: ChunkId,
         servers: &Servers,
     ) -> impl Iterator<Item = ServerId> {
-        let good = self.good.get(chunk).map_or(&[][..], SmallVec::as_slice);
+        let good = self.all_holders(chunk);
         good.iter().filter(|by| servers.is_believed(by.server, by.session)).map(|by| by.server)
+    }
+
+    /// Everyone who claimed to hold the sealed chunk, whether that is still so or not.
+    pub(crate) fn all_holders(&self, chunk: ChunkId) -> &[Holder] {
+        self.good.get(chunk).map_or(&[], SmallVec::as_slice)
     }
 
     /// Has stale replicas of a sealed chunk deleted (older, or of other bytes than were sealed), if a

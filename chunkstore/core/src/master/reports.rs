@@ -22,6 +22,9 @@ impl Master {
     ) -> Result<Reply, ServerError> {
         let (host, address) = (request.host.clone(), request.address.clone());
         let session = self.servers.register(now.monotonic, request, &self.cluster)?;
+        if let Some(Holder { server, .. }) = self.servers.by_host(&host) {
+            self.server_changed(server, now.monotonic);
+        }
         out.effects.push(Effect::Tell(Notice::ServerRegistered { host, address, session }));
         Ok(Reply::Registered(ServerRegistered {
             cluster: self.cluster.clone(),
@@ -38,20 +41,30 @@ impl Master {
         out: &mut Output,
     ) -> Result<Reply, ServerError> {
         let epoch = self.durable.epoch();
-        let Heard { server, events } = self.servers.hear(now.monotonic, heartbeat, epoch)?;
+        let Heard { server, events, completed } =
+            self.servers.hear(now.monotonic, heartbeat, epoch)?;
         for event in events {
             match event {
                 ReplicaEvent::Held { chunk, version, length, checksum } => {
                     let by = Holder { server, session: self.servers.session(server) };
                     let claim = Claim { by, version, length, checksum };
                     self.held_by(chunk, claim, out);
+                    self.inspect(chunk, now.monotonic);
                 }
                 ReplicaEvent::Lost { chunk, version } => {
                     let sealed = self.sealed(chunk);
                     self.replicas.lost(chunk, server, version, sealed.as_ref());
+                    self.inspect(chunk, now.monotonic);
+                }
+                ReplicaEvent::CopyEnded { chunk, command, done } => {
+                    self.copy_ended(server, (chunk, command), done, now.monotonic);
                 }
             }
         }
+        if completed {
+            self.sweep(now.monotonic);
+        }
+        self.start_copies(now.monotonic);
         let (events_received, commands) = self.servers.deliver(server);
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
     }
@@ -87,7 +100,7 @@ impl Master {
         }
     }
 
-    fn sealed(&self, chunk: ChunkId) -> Option<SealedState> {
+    pub(super) fn sealed(&self, chunk: ChunkId) -> Option<SealedState> {
         match self.durable.chunk(chunk) {
             ChunkState::Sealed(sealed) => Some(sealed),
             ChunkState::Open | ChunkState::Garbage | ChunkState::Foreign => None,

@@ -2,11 +2,12 @@
 //! All soft: after a restart every server registers again. Which replicas they hold is `replicas.rs`',
 //! which of them gets a chunk is `placement.rs`' to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerAddress, ServerCommand, ServerHeartbeat,
+    ChunkId, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerAddress, ServerCommand,
+    ServerHeartbeat,
 };
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Numbered, Outbox};
 
@@ -75,6 +76,8 @@ struct Server {
 pub(crate) struct Heard {
     pub(crate) server: ServerId,
     pub(crate) events: Vec<ReplicaEvent>,
+    /// With these, the server has told all that it held when it registered.
+    pub(crate) completed: bool,
 }
 
 /// Sums over the servers, for gauges.
@@ -180,20 +183,22 @@ impl Servers {
             return Err(ServerError::NotRegistered { host, theirs, session, ours });
         };
         let mut events = Vec::new();
+        let before = self.server(id).report_complete;
         if heartbeat.number > self.server(id).heartbeat {
             self.lives.set(id, now + self.dead_after);
             events = self.server_mut(id).take(heartbeat);
         }
-        Ok(Heard { server: id, events })
+        let completed = !before && self.server(id).report_complete;
+        Ok(Heard { server: id, events, completed })
     }
 
     /// The first server that has been silent for too long; it no longer counts as live.
-    pub(crate) fn pop_dead(&mut self, now: Monotonic) -> Option<HostName> {
+    pub(crate) fn pop_dead(&mut self, now: Monotonic) -> Option<ServerId> {
         let id = self.lives.pop_passed(now)?;
         let server = self.server_mut(id);
         // It will register again and be told anew what to delete.
         server.outbox = Outbox::default();
-        Some(server.told.host.clone())
+        Some(id)
     }
 
     /// Gives every live server so much longer.
@@ -213,11 +218,10 @@ impl Servers {
         (server.inbox.received(), commands)
     }
 
-    /// Queues a command; repeated until the server has carried it out.
-    pub(crate) fn command(&mut self, id: ServerId, command: ServerCommand) {
-        if self.is_live(id) {
-            self.server_mut(id).outbox.push(command);
-        }
+    /// Queues a command for a live server; repeated until the server has carried it out. Returns its
+    /// number, which is 0 if the server is dead: it will be told anew what to delete.
+    pub(crate) fn command(&mut self, id: ServerId, command: ServerCommand) -> u64 {
+        if self.is_live(id) { self.server_mut(id).outbox.push(command) } else { 0 }
     }
 
     /// The server and its present session, by name.
@@ -283,6 +287,45 @@ impl Servers {
         Ok(pipeline.into_iter().map(|id| self.address(id)).collect())
     }
 
+    /// The server for one more replica of a chunk that `holders` hold: on a rack of its own if they share
+    /// one, then the least loaded.
+    pub(crate) fn copy_target(
+        &self,
+        holders: &[ServerId],
+        length: u64,
+        is_free: impl Fn(ServerId) -> bool,
+    ) -> Option<Holder> {
+        let racks: BTreeSet<_> = holders.iter().map(|&id| &self.server(id).told.rack).collect();
+        let suits = |id: ServerId, server: &Server| {
+            !holders.contains(&id) && server.room() >= length && is_free(id)
+        };
+        let fit = self.live().filter(|(id, server)| suits(*id, server));
+        let score = |server: &Server| {
+            let crowded = racks.len() == 1 && racks.contains(&server.told.rack);
+            (crowded, server.load)
+        };
+        let (id, server) = fit.min_by_key(|(id, server)| (score(server), *id))?;
+        Some(Holder { server: id, session: server.session })
+    }
+
+    /// A copy of that length goes to the server.
+    pub(crate) fn book_copy(&mut self, id: ServerId, length: u64) {
+        let most_free = self.live().map(|(_, server)| server.free_bytes).max().unwrap_or(0);
+        self.server_mut(id).book(length, most_free);
+    }
+
+    /// Which of the holders of a chunk can best do without it: one whose rack has another, on the
+    /// fullest disk. Where all is equal, the chunks take turns.
+    pub(crate) fn least_needed(&self, chunk: ChunkId, holders: &[Holder]) -> Option<ServerId> {
+        let rack = |by: &Holder| &self.server(by.server).told.rack;
+        let beside = |by: &Holder| holders.iter().filter(|other| rack(other) == rack(by)).count();
+        let turn = |at: usize| (at as u64 + chunk.0) % holders.len().max(1) as u64;
+        let score = |(at, by): &(usize, &Holder)| {
+            (beside(by) < 2, self.server(by.server).free_bytes, turn(*at))
+        };
+        holders.iter().enumerate().min_by_key(score).map(|(_, by)| by.server)
+    }
+
     fn unfit(&self, fit: &[ServerId]) -> Vec<Unfit> {
         let reason = |id: ServerId| match self.is_live(id) {
             true => UnfitReason::NoRoom { free_bytes: self.server(id).room() },
@@ -311,6 +354,12 @@ impl Servers {
         }
         census.dead = self.all.len() as u64 - census.live;
         census
+    }
+
+    /// Whether the server spoke within the last `since`.
+    pub(crate) fn is_fresh(&self, id: ServerId, since: Duration, now: Monotonic) -> bool {
+        let heard = self.lives.get(id).map(|dead_at| dead_at.since(now) + since);
+        heard.is_some_and(|left| left >= self.dead_after)
     }
 
     fn is_live(&self, id: ServerId) -> bool {

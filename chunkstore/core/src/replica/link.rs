@@ -11,7 +11,7 @@ use chunkstore_protocol::{
 use ids::{Epoch, HeartbeatNumber, Inbox, Monotonic, Now, Outbox};
 
 use super::held::{Doom, Held, lost_event};
-use super::{CommandNumber, Effect, Identity, Refusal, ReplicaKey, Space, StopReason};
+use super::{CommandNumber, Effect, Identity, Refusal, ReplicaKey, Space, StopReason, copy_ended};
 
 /// Pause before the first retry; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -125,11 +125,13 @@ impl Link {
         self.timeout(now)
     }
 
-    pub(super) fn command_done(&mut self, command: CommandNumber) {
-        if let State::Registered(session) = &mut self.state
-            && command.registration == self.registration
-        {
-            session.running.remove(&command.number);
+    /// Whether the present registration gave the command.
+    pub(super) fn command_done(&mut self, command: CommandNumber) -> bool {
+        match &mut self.state {
+            State::Registered(session) if command.registration == self.registration => {
+                session.running.remove(&command.number)
+            }
+            _ => false,
         }
     }
 
@@ -184,17 +186,15 @@ impl Link {
         session.events.acknowledge(reply.events_received);
         let mut effects = Vec::new();
         let mut number = session.commands.received();
-        for ServerCommand::Delete { chunk, version } in session.commands.accept(reply.commands) {
+        for command in session.commands.accept(reply.commands) {
             number += 1;
-            let replica = ReplicaKey { chunk, version };
-            match held.doom(replica) {
-                Doom::Remove => {
+            match begin(command, CommandNumber { registration, number }, held) {
+                Begun::Running(effect) => {
                     session.running.insert(number);
-                    let command = CommandNumber { registration, number };
-                    effects.push(Effect::Delete { command, replica });
+                    effects.push(effect);
                 }
-                Doom::Nothing => {
-                    session.events.push(lost_event(replica));
+                Begun::Ended(event) => {
+                    session.events.push(event);
                 }
             }
         }
@@ -281,6 +281,32 @@ impl Link {
         self.jitter ^= self.jitter << 17;
         let half = doubled.min(RETRY_MAX) / 2;
         half + half.mul_f64((self.jitter % 1024) as f64 / 1024.0)
+    }
+}
+
+/// What a command of the master leads to.
+enum Begun {
+    Running(Effect),
+    /// There is nothing to be done, and this to be told.
+    Ended(ReplicaEvent),
+}
+
+fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun {
+    match told {
+        ServerCommand::Delete { chunk, version } => {
+            let replica = ReplicaKey { chunk, version };
+            match held.doom(replica) {
+                Doom::Remove => Begun::Running(Effect::Delete { command, replica }),
+                Doom::Nothing => Begun::Ended(lost_event(replica)),
+            }
+        }
+        ServerCommand::Copy { chunk, version, to } => {
+            let replica = ReplicaKey { chunk, version };
+            match held.sealed(replica) {
+                Some(_) => Begun::Running(Effect::Copy { command, replica, to }),
+                None => Begun::Ended(copy_ended(command, replica, false)),
+            }
+        }
     }
 }
 

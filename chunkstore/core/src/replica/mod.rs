@@ -9,7 +9,8 @@ mod held;
 mod link;
 
 use chunkstore_protocol::{
-    ChunkId, RegisterServer, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Version,
+    ChunkId, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat, ServerHeartbeatReply,
+    ServerRegistered, Version,
 };
 use ids::{ClusterId, HostName, Monotonic, Now, RackName};
 
@@ -87,6 +88,15 @@ pub enum Input {
         /// What is gone.
         replica: ReplicaKey,
     },
+    /// An [`Effect::Copy`] has ended.
+    CopyEnded {
+        /// The effect's command.
+        command: CommandNumber,
+        /// What was sent.
+        replica: ReplicaKey,
+        /// Whether it arrived: the other server sealed the same bytes.
+        done: bool,
+    },
     /// The disk's size and room, bytes, as measured just now.
     SpaceMeasured(Space),
     /// The master took the registration.
@@ -156,6 +166,15 @@ pub enum Effect {
         command: CommandNumber,
         /// What to remove.
         replica: ReplicaKey,
+    },
+    /// Send a sealed replica to another server; then [`Input::CopyEnded`].
+    Copy {
+        /// To be given back.
+        command: CommandNumber,
+        /// What to send.
+        replica: ReplicaKey,
+        /// Where.
+        to: ServerAddress,
     },
     /// Stop the daemon: going on could mix two clusters or versions.
     Stop(StopReason),
@@ -253,6 +272,10 @@ impl Replicas {
                 self.link.command_done(command);
                 self.link.tell(now, event)
             }
+            Input::CopyEnded { command, replica, done } => {
+                let asked = self.link.command_done(command);
+                self.link.tell(now, asked.then(|| copy_ended(command, replica, done)))
+            }
             Input::SpaceMeasured(space) => {
                 self.link.measure(space);
                 Vec::new()
@@ -304,6 +327,10 @@ impl Replicas {
             held::Seal::Unknown => Vec::new(),
         }
     }
+}
+
+fn copy_ended(command: CommandNumber, replica: ReplicaKey, done: bool) -> ReplicaEvent {
+    ReplicaEvent::CopyEnded { chunk: replica.chunk, command: command.number, done }
 }
 
 #[cfg(test)]

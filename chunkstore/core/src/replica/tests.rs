@@ -368,6 +368,7 @@ fn the_masters_view_follows_whatever_messages_are_lost() {
                             match event {
                                 ReplicaEvent::Held { chunk, .. } => view.insert(chunk),
                                 ReplicaEvent::Lost { chunk, .. } => view.remove(&chunk),
+                                ReplicaEvent::CopyEnded { .. } => panic!("nothing is copied"),
                             };
                         }
                         let lost_answer = lossy == 2;

@@ -221,9 +221,14 @@ async fn heartbeat(
     known.commands.acknowledge(request.commands_done);
     for event in known.inbox.accept(request.events) {
         match &event {
-            ReplicaEvent::Held { chunk, version, .. } => known.replicas.insert(*chunk, *version),
-            ReplicaEvent::Lost { chunk, .. } => known.replicas.remove(chunk),
-        };
+            ReplicaEvent::Held { chunk, version, .. } => {
+                known.replicas.insert(*chunk, *version);
+            }
+            ReplicaEvent::Lost { chunk, .. } => {
+                known.replicas.remove(chunk);
+            }
+            ReplicaEvent::CopyEnded { .. } => {}
+        }
         book.events.push((request.host.clone(), event));
     }
     known.report_complete |= request.report_complete;

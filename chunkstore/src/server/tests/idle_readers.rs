@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::{bytes, client_settings, until};
 use crate::server::Server;
+use crate::server::copy::Throttle;
 use crate::server::data_dir::DataDir;
 use crate::server::download::{DownloadError, Footers, send};
 use crate::server::event_loop::ReplicaLoop;
@@ -41,6 +42,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         replicas: ReplicaLoop::new().0,
         client: Client::new(client_settings()),
         reads: Arc::new(Semaphore::new(1)),
+        throttle: Throttle::new(1 << 30),
         idle_timeout,
     })
 }

@@ -43,6 +43,9 @@ fn bytes(n: usize) -> Vec<u8> {
         .collect()
 }
 
+/// Bytes per second of copies: more than any test sends.
+const REPAIR_RATE: u64 = 1 << 30;
+
 /// Waits until `is_so`, or fails after the deadline.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
@@ -120,6 +123,7 @@ impl Cluster {
             data_dir: folder.path().to_owned(),
             reserve_bytes,
             idle_timeout: Duration::from_secs(60),
+            repair_rate: REPAIR_RATE,
             master: self.master.address.clone(),
             keyring: self.master.keyring.clone(),
             client: client_settings(),

@@ -12,7 +12,7 @@ use ids::{RackName, UnixMillis};
 use net::{Capability, Client, Keyring, Role, Secret};
 use tokio::task::JoinHandle;
 
-use super::{bytes, client_settings, until};
+use super::{REPAIR_RATE, bytes, client_settings, until};
 use crate::master::{self, MasterSettings};
 use crate::server::{self, ServerSettings};
 
@@ -24,10 +24,16 @@ struct RealCluster {
     master_dir: tempfile::TempDir,
     master: Option<(Shutdown, JoinHandle<Result<(), master::RunError>>)>,
     server_dirs: Vec<tempfile::TempDir>,
+    servers: Vec<Shutdown>,
+    dead_after: Duration,
 }
 
 impl RealCluster {
     fn start(n_servers: usize) -> Self {
+        Self::start_with(n_servers, Duration::from_secs(60))
+    }
+
+    fn start_with(n_servers: usize, dead_after: Duration) -> Self {
         let master_dir = tempfile::tempdir().unwrap();
         master::init(master_dir.path(), SEGMENT).unwrap();
         let mut cluster = Self {
@@ -36,10 +42,13 @@ impl RealCluster {
             master_dir,
             master: None,
             server_dirs: (0..n_servers).map(|_| tempfile::tempdir().unwrap()).collect(),
+            servers: Vec::new(),
+            dead_after,
         };
         cluster.start_master();
-        for (n, dir) in cluster.server_dirs.iter().enumerate() {
-            cluster.start_server(n + 1, dir.path());
+        for n in 1..=n_servers {
+            let server = cluster.start_server(n, cluster.server_dirs[n - 1].path());
+            cluster.servers.push(server);
         }
         cluster
     }
@@ -52,7 +61,7 @@ impl RealCluster {
             replication: 2,
             chunk_bytes: 1 << 20,
             heartbeat_interval: Duration::from_millis(50),
-            dead_after: Duration::from_secs(60),
+            dead_after: self.dead_after,
             lease: Duration::from_secs(60),
             journal_segment_bytes: SEGMENT,
             snapshot_after_segments: 2,
@@ -70,7 +79,7 @@ impl RealCluster {
         task.await.unwrap().unwrap();
     }
 
-    fn start_server(&self, n: usize, dir: &Path) {
+    fn start_server(&self, n: usize, dir: &Path) -> Shutdown {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let settings = ServerSettings {
             host: format!("host-{n}").parse().unwrap(),
@@ -79,11 +88,14 @@ impl RealCluster {
             data_dir: dir.to_owned(),
             reserve_bytes: 0,
             idle_timeout: Duration::from_secs(60),
+            repair_rate: REPAIR_RATE,
             master: self.address.clone(),
             keyring: self.keyring.clone(),
             client: client_settings(),
         };
-        tokio::spawn(server::run(settings, listener, Shutdown::default()));
+        let shutdown = Shutdown::default();
+        tokio::spawn(server::run(settings, listener, shutdown.clone()));
+        shutdown
     }
 
     fn store(&self) -> ChunkStore {
@@ -99,8 +111,12 @@ impl RealCluster {
     }
 
     fn n_chunk_files(&self) -> usize {
-        let folders = self
-            .server_dirs
+        self.n_chunk_files_from(1)
+    }
+
+    /// Sealed chunks on the servers from the `first` on.
+    fn n_chunk_files_from(&self, first: usize) -> usize {
+        let folders = self.server_dirs[first - 1..]
             .iter()
             .flat_map(|dir| std::fs::read_dir(dir.path().join("chunks")).into_iter().flatten());
         let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
@@ -135,6 +151,21 @@ async fn a_file_is_written_across_a_restart_of_the_master_and_read_and_deleted_a
     store.delete(&path("/in"), true).await.unwrap();
     assert!(matches!(store.open(&path("/in/f")).await, Err(StoreError::NotFound { .. })));
     until("the chunks are deleted from the disks", || cluster.n_chunk_files() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_server_held_is_made_again_and_goes_when_it_is_back() {
+    let cluster = RealCluster::start_with(3, Duration::from_secs(1));
+    let store = cluster.store();
+    let data = bytes(20_500_000);
+    store.write_all(&path("/f"), data.clone(), CreateOptions::default()).await.unwrap();
+    assert_eq!(cluster.n_chunk_files(), 40);
+    cluster.servers[0].trigger();
+    until("two replicas of each are on the others", || cluster.n_chunk_files_from(2) == 40).await;
+    assert!(store.read_all(&path("/f"), 1 << 30).await.unwrap() == data);
+    cluster.start_server(1, cluster.server_dirs[0].path());
+    until("no chunk has more than it needs", || cluster.n_chunk_files() == 40).await;
+    assert!(store.read_all(&path("/f"), 1 << 30).await.unwrap() == data);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

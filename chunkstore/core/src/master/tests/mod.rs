@@ -5,6 +5,7 @@
 mod files;
 mod model;
 mod publish;
+mod repair;
 mod room;
 mod servers;
 mod stamps;

@@ -8,7 +8,10 @@ fn deletes(reply: &ServerHeartbeatReply) -> Vec<ChunkId> {
     reply
         .commands
         .iter()
-        .map(|Numbered { item: ServerCommand::Delete { chunk, .. }, .. }| *chunk)
+        .filter_map(|Numbered { item, .. }| match item {
+            ServerCommand::Delete { chunk, .. } => Some(*chunk),
+            ServerCommand::Copy { .. } => None,
+        })
         .collect()
 }
 

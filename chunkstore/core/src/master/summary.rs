@@ -1,0 +1,59 @@
+//! The chunk master in numbers. What they are called outside is the daemon's business.
+
+use super::Master;
+
+/// The state in numbers, for gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files, open ones included.
+    pub files: u64,
+    /// Files with a writer.
+    pub open_files: u64,
+    /// Folders.
+    pub folders: u64,
+    /// Sealed chunks.
+    pub chunks: u64,
+    /// Servers heard of lately.
+    pub servers_live: u64,
+    /// Servers that fell silent in this term.
+    pub servers_dead: u64,
+    /// Size of the live servers' disks.
+    pub capacity_bytes: u64,
+    /// Free on them.
+    pub free_bytes: u64,
+    /// Commands that servers have not carried out yet.
+    pub commands_pending: u64,
+    /// Chunks with fewer live replicas than asked for that wait for another.
+    pub repairs_waiting: u64,
+    /// Chunks that are being copied.
+    pub repairs_running: u64,
+    /// Chunks without any live replica, as last counted.
+    pub chunks_missing: u64,
+    /// 1 while all chunks are being compared with what is asked for.
+    pub sweeping: u64,
+    /// This master's term.
+    pub epoch: u64,
+}
+
+impl Master {
+    pub(super) fn summary(&self) -> Summary {
+        let census = self.servers.census();
+        let repairs = self.repairs.census();
+        Summary {
+            files: self.durable.namespace().n_files(),
+            open_files: self.durable.n_open_files() as u64,
+            folders: self.durable.namespace().n_folders(),
+            chunks: self.durable.n_chunks() as u64,
+            servers_live: census.live,
+            servers_dead: census.dead,
+            capacity_bytes: census.capacity_bytes,
+            free_bytes: census.free_bytes,
+            commands_pending: census.commands_pending,
+            repairs_waiting: repairs.waiting,
+            repairs_running: repairs.running,
+            chunks_missing: repairs.missing,
+            sweeping: repairs.sweeping,
+            epoch: self.durable.epoch().0,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Repair, with servers that do as they are told, die and come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::{Inbox, Outbox};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server: what is on its disk stays there while it is away.
+#[derive(Default)]
+struct Disk {
+    chunks: BTreeMap<ChunkId, u64>,
+    session: Option<Session>,
+}
+
+struct Session {
+    registered: ServerRegistered,
+    number: u64,
+    events: Outbox<ReplicaEvent>,
+    commands: Inbox,
+}
+
+/// A copy under way.
+struct Sent {
+    source: usize,
+    command: u64,
+    chunk: ChunkId,
+    target: usize,
+}
+
+/// A master and its servers, numbered from 1.
+struct Farm {
+    world: World,
+    disks: Vec<Disk>,
+    copies: Vec<Sent>,
+    /// Most copies that one server has sent and received at once.
+    most_streams: usize,
+    /// In the order in which they ended.
+    copied: Vec<ChunkId>,
+}
+
+impl Farm {
+    fn new(n: usize) -> Self {
+        let disks = (0..n).map(|_| Disk::default()).collect();
+        let (copies, copied) = (Vec::new(), Vec::new());
+        let mut farm = Self { world: World::empty(), disks, copies, most_streams: 0, copied };
+        (1..=n).for_each(|n| farm.come(n));
+        // Repair begins when the master has been there for as long as silence is allowed.
+        farm.run(10);
+        farm
+    }
+
+    fn come(&mut self, n: usize) {
+        let registered = self.world.register(n);
+        let disk = &mut self.disks[n - 1];
+        let mut events = Outbox::default();
+        for (chunk, length) in &disk.chunks {
+            events.push(held(*chunk, *length));
+        }
+        let commands = Inbox::default();
+        disk.session = Some(Session { registered, number: 0, events, commands });
+    }
+
+    fn die(&mut self, n: usize) {
+        self.disks[n - 1].session = None;
+        self.copies.retain(|sent| sent.source != n);
+        for sent in std::mem::take(&mut self.copies) {
+            match sent.target == n {
+                true => self.end_copy(&sent, false),
+                false => self.copies.push(sent),
+            }
+        }
+    }
+
+    /// Files of one chunk; returns those.
+    fn put(&mut self, n: usize, replication: u8) -> Vec<ChunkId> {
+        (0..n).map(|n| self.put_one(&format!("/f{n}"), replication)).collect()
+    }
+
+    fn put_one(&mut self, at: &str, replication: u8) -> ChunkId {
+        let mut request = create(self.world.stamp(), at);
+        request.replication = Some(replication);
+        let Reply::Created(created) = self.world.mutate(Mutation::Create(request)).unwrap() else {
+            panic!("not created")
+        };
+        for server in &created.allocation.pipeline {
+            let n = number(&server.host);
+            self.disks[n - 1].chunks.insert(created.allocation.chunk, 5);
+        }
+        self.world.close(created.file, Some(seal(&created.allocation, 5))).unwrap();
+        created.allocation.chunk
+    }
+
+    /// Time passes, a heartbeat of everyone a second; what was begun a second before is done.
+    fn run(&mut self, seconds: usize) {
+        for _ in 0..seconds {
+            self.world.pass(SECOND);
+            for sent in std::mem::take(&mut self.copies) {
+                let chunk = sent.chunk;
+                let length = self.disks[sent.source - 1].chunks.get(&chunk).copied();
+                let target = &mut self.disks[sent.target - 1];
+                let done = length.filter(|_| target.session.is_some());
+                if let (Some(length), Some(session)) = (done, &mut target.session) {
+                    session.events.push(held(chunk, length));
+                    target.chunks.insert(chunk, length);
+                    self.copied.push(chunk);
+                }
+                self.end_copy(&sent, done.is_some());
+            }
+            for n in 1..=self.disks.len() {
+                self.beat(n);
+            }
+        }
+    }
+
+    fn end_copy(&mut self, sent: &Sent, done: bool) {
+        let Sent { source, command, chunk, .. } = *sent;
+        if let Some(session) = &mut self.disks[source - 1].session {
+            session.events.push(ReplicaEvent::CopyEnded { chunk, command, done });
+        }
+    }
+
+    fn beat(&mut self, n: usize) {
+        let Disk { chunks, session } = &mut self.disks[n - 1];
+        let Some(session) = session else { return };
+        session.number += 1;
+        let mut message = heartbeat(n, &session.registered, session.number, Vec::new());
+        message.events = session.events.pending(usize::MAX).cloned().collect();
+        message.commands_done = session.commands.received();
+        let Ok(reply) = self.world.beat(message) else { return self.come(n) };
+        session.events.acknowledge(reply.events_received);
+        let first = session.commands.received() + 1;
+        for (number, command) in (first..).zip(session.commands.accept(reply.commands)) {
+            match command {
+                ServerCommand::Delete { chunk, version } => {
+                    chunks.remove(&chunk);
+                    session.events.push(ReplicaEvent::Lost { chunk, version });
+                }
+                ServerCommand::Copy { chunk, to, .. } => {
+                    let target = self::number(&to.host);
+                    self.copies.push(Sent { source: n, command: number, chunk, target });
+                }
+            }
+        }
+        let of = |n: usize| {
+            self.copies.iter().filter(|sent| sent.source == n || sent.target == n).count()
+        };
+        let streams = (1..=self.disks.len()).map(of).max().unwrap_or(0);
+        self.most_streams = self.most_streams.max(streams);
+    }
+
+    fn holders(&self, chunk: ChunkId) -> BTreeSet<usize> {
+        let holds = |n: &usize| self.disks[n - 1].chunks.contains_key(&chunk);
+        (1..=self.disks.len()).filter(holds).collect()
+    }
+
+    fn live_holders(&self, chunk: ChunkId) -> usize {
+        let lives = |n: &usize| self.disks[n - 1].session.is_some();
+        self.holders(chunk).iter().filter(|n| lives(n)).count()
+    }
+}
+
+fn number(host: &HostName) -> usize {
+    host.as_str().strip_prefix("host-").unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_a_dead_server_held_is_copied_to_others_and_nothing_else() {
+    let mut farm = Farm::new(4);
+    let chunks = farm.put(40, 2);
+    let held: BTreeSet<_> = farm.disks[0].chunks.keys().copied().collect();
+    farm.die(1);
+    farm.run(9);
+    assert_eq!(farm.copied, [], "it may only be slow");
+    farm.run(60);
+    assert_eq!(farm.copied.iter().copied().collect::<BTreeSet<_>>(), held);
+    assert_eq!(farm.copied.len(), held.len(), "each once");
+    assert!(chunks.iter().all(|chunk| farm.live_holders(*chunk) == 2));
+    assert!(farm.most_streams <= 2, "{} at once", farm.most_streams);
+    let summary = farm.world.summary();
+    assert_eq!(
+        (summary.repairs_waiting, summary.repairs_running, summary.chunks_missing),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn those_nearest_to_loss_are_copied_first() {
+    let mut farm = Farm::new(5);
+    let chunks = farm.put(60, 3);
+    farm.die(1);
+    farm.die(2);
+    let left = |farm: &Farm, n| {
+        let chunks = chunks.iter().filter(|chunk| farm.live_holders(**chunk) == n);
+        chunks.copied().collect::<BTreeSet<_>>()
+    };
+    let one = left(&farm, 1);
+    assert!(one.len() > 10 && left(&farm, 2).len() > 10);
+    farm.run(200);
+    // Others go meanwhile where the servers of the rarest are busy.
+    let first = farm.copied[..one.len()].iter().filter(|chunk| one.contains(chunk));
+    assert!(first.count() * 10 > one.len() * 9);
+    assert!(chunks.iter().all(|chunk| farm.live_holders(*chunk) == 3));
+}
+
+#[test]
+fn a_server_that_comes_back_makes_no_chunk_rarer_and_the_surplus_goes() {
+    let mut farm = Farm::new(4);
+    let chunks = farm.put(40, 2);
+    farm.die(1);
+    farm.run(60);
+    farm.come(1);
+    farm.run(30);
+    assert!(chunks.iter().all(|chunk| farm.holders(*chunk).len() == 2));
+    let spread: Vec<usize> = farm.disks.iter().map(|disk| disk.chunks.len()).collect();
+    assert!(spread.iter().all(|n| *n > 5), "{spread:?}");
+}
+
+#[test]
+fn with_too_few_servers_nothing_is_tried_until_another_comes() {
+    let mut farm = Farm::new(3);
+    let chunks = farm.put(6, 3);
+    farm.die(3);
+    farm.run(30);
+    assert_eq!((farm.copied.len(), farm.world.summary().repairs_waiting), (0, 0));
+    farm.disks.push(Disk::default());
+    farm.come(4);
+    farm.run(30);
+    assert!(chunks.iter().all(|chunk| farm.live_holders(*chunk) == 3));
+}
+
+#[test]
+fn a_chunk_with_no_live_replica_counts_as_missing_until_its_server_is_back() {
+    let mut farm = Farm::new(2);
+    let chunk = farm.put(1, 1)[0];
+    let n = *farm.holders(chunk).first().unwrap();
+    farm.die(n);
+    farm.run(15);
+    assert_eq!(farm.world.summary().chunks_missing, 1);
+    farm.come(n);
+    farm.run(5);
+    assert_eq!(farm.world.summary().chunks_missing, 0);
+    assert_eq!(farm.copied, []);
+}
+
+#[test]
+fn a_master_that_has_just_started_waits_for_the_servers_reports() {
+    let mut farm = Farm::new(4);
+    farm.put(40, 2);
+    farm.world.restart();
+    farm.run(1);
+    // Each learns of the restart by its refused heartbeat, and all report at once.
+    farm.run(40);
+    assert_eq!(farm.copied, []);
+    assert_eq!(farm.disks.iter().map(|disk| disk.chunks.len()).sum::<usize>(), 80);
+}
+
+#[test]
+fn a_corrupt_replica_is_replaced() {
+    let mut farm = Farm::new(3);
+    let chunk = farm.put(1, 2)[0];
+    let n = *farm.holders(chunk).first().unwrap();
+    farm.disks[n - 1].chunks.remove(&chunk);
+    let lost = ReplicaEvent::Lost { chunk, version: Version(1) };
+    farm.disks[n - 1].session.as_mut().unwrap().events.push(lost);
+    farm.run(5);
+    assert_eq!((farm.live_holders(chunk), farm.copied.len()), (2, 1));
+}
+
+/// Servers die and come back at random, one within three heartbeats, and never so that a chunk has no
+/// live replica (nor only such as are about to be removed): then none is ever lost, and in the end each
+/// has as many as asked for.
+#[test]
+fn whatever_servers_do_no_last_replica_is_removed_and_all_are_whole_in_the_end() {
+    for seed in 0..40_u64 {
+        let mut luck = seed;
+        let mut dice = |sides: u64| {
+            luck = luck
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (luck >> 33) % sides
+        };
+        let mut farm = Farm::new(5);
+        let mut chunks = farm.put(20, 2);
+        let mut calm_from = Monotonic::default();
+        for step in 0..120 {
+            let n = usize::try_from(dice(5)).unwrap() + 1;
+            match (dice(4), farm.disks[n - 1].session.is_some()) {
+                (0, true) => {
+                    let alone = |chunk: &ChunkId| {
+                        farm.holders(*chunk).contains(&n) && farm.live_holders(*chunk) == 1
+                    };
+                    let lone = chunks.iter().any(alone);
+                    let others = farm.disks.iter().filter(|disk| disk.session.is_some()).count();
+                    let idle = farm.world.summary().commands_pending == 0;
+                    let now = farm.world.now.monotonic;
+                    if others > 2 && !lone && idle && now >= calm_from {
+                        farm.die(n);
+                        calm_from = now + 3 * SECOND;
+                    }
+                }
+                (1, false) => farm.come(n),
+                (2, _) => {
+                    let at = format!("/new-{step}");
+                    let live = farm.disks.iter().filter(|disk| disk.session.is_some()).count();
+                    if live == 5 {
+                        chunks.push(farm.put_one(&at, 2));
+                    }
+                }
+                _ => farm.run(usize::try_from(dice(6)).unwrap()),
+            }
+            for chunk in &chunks {
+                assert!(farm.live_holders(*chunk) > 0, "seed {seed}: {chunk} is lost");
+            }
+        }
+        for n in 1..=5 {
+            if farm.disks[n - 1].session.is_none() {
+                farm.come(n);
+            }
+        }
+        farm.run(120);
+        for chunk in &chunks {
+            assert_eq!(farm.holders(*chunk).len(), 2, "seed {seed}: {chunk}");
+        }
+        assert!(farm.most_streams <= 2, "seed {seed}");
+    }
+}

@@ -1,0 +1,127 @@
+//! Sends a replica to another server, as the chunk master asks for when others are lost: read and
+//! verified as for any reader, written there as by any writer, as fast as the configured rate allows.
+//! Which replica goes where is the master's word.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use bytes::Bytes;
+use chunkstore_client::transfer::put_chunk;
+use chunkstore_core::replica::{Input, ReplicaKey};
+use chunkstore_protocol::{SealedChunk, ServerAddress};
+use futures_util::{StreamExt as _, stream};
+use ids::Monotonic;
+use net::{CallError, Capability, Grant, Keyring, Role};
+use tokio::sync::Mutex;
+
+use super::Server;
+use super::download::{self, DownloadError};
+use super::metrics;
+
+/// How long the other server has for a whole chunk, whatever the rate: far more than it needs.
+const COPY_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Why a copy did not arrive. The other server keeps nothing of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// It can't be read here.
+    #[error(transparent)]
+    Read(#[from] DownloadError),
+    /// The other server does not take it.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The other server sealed something else.
+    #[error("{} sealed other bytes: {sealed:?}", to.host)]
+    Differs {
+        /// The other server.
+        to: ServerAddress,
+        /// What it says that it sealed.
+        sealed: SealedChunk,
+    },
+    /// It takes too long.
+    #[error("it is not done after {COPY_LIMIT:?}")]
+    TooSlow,
+}
+
+/// Shares out the rate among the copies of this server.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    bytes_per_second: u64,
+    /// When what was let through so far has had its time.
+    free_at: Mutex<Monotonic>,
+}
+
+impl Throttle {
+    pub(super) fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second, free_at: Mutex::default() }
+    }
+
+    /// Waits until `bytes` more may go. Copies take turns.
+    async fn pass(&self, bytes: u64) {
+        let mut free_at = self.free_at.lock().await;
+        let now = clock::monotonic();
+        tokio::time::sleep(free_at.since(now)).await;
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second.max(1));
+        let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        *free_at = (*free_at).max(now) + time;
+    }
+}
+
+/// Sends a sealed replica to another server.
+pub(super) async fn send(
+    server: &Arc<Server>,
+    keyring: &Keyring,
+    replica: ReplicaKey,
+    to: &ServerAddress,
+) -> Result<(), CopyError> {
+    let grant = Grant::write(replica.chunk.resource());
+    let capability = Capability {
+        subject: server.host.to_string(),
+        role: Role::Task,
+        grants: vec![grant],
+        expires: clock::wall() + COPY_LIMIT,
+    };
+    let client = server.client.with_token(keyring.mint(&capability));
+    let download = download::send(server, replica, 0, None).await?;
+    let body = throttled(Arc::clone(server), download.body.into_data_stream());
+    let put = put_chunk(&client, to, &[], (replica.chunk, replica.version), body);
+    let sealed = tokio::time::timeout(COPY_LIMIT, put).await.map_err(|_| CopyError::TooSlow)??;
+    if (sealed.length, sealed.checksum) == (download.length, download.checksum) {
+        metrics::observe_copy(Some(sealed.length));
+        return Ok(());
+    }
+    Err(CopyError::Differs { to: to.clone(), sealed })
+}
+
+fn throttled(
+    server: Arc<Server>,
+    body: BodyDataStream,
+) -> impl futures_util::Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
+    stream::unfold((server, body), async |(server, mut body)| {
+        let frame = body.next().await?.map_err(io::Error::other);
+        if let Ok(bytes) = &frame {
+            server.throttle.pass(bytes.len() as u64).await;
+        }
+        Some((frame, (server, body)))
+    })
+}
+
+/// As [`send`], with a word to the log; gives the core its answer.
+pub(super) async fn carry_out(
+    server: Arc<Server>,
+    keyring: Keyring,
+    command: chunkstore_core::replica::CommandNumber,
+    replica: ReplicaKey,
+    to: ServerAddress,
+) {
+    let sent = send(&server, &keyring, replica, &to).await;
+    if let Err(error) = &sent {
+        metrics::observe_copy(None);
+        tracing::warn!(chunk = %replica.chunk, to = %to.host, %error, "a replica was not copied");
+    }
+    let told = Input::CopyEnded { command, replica, done: sent.is_ok() };
+    // A loop that is gone needs no answer.
+    let _ = server.replicas.tell(told).await;
+}
