@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use crc_fast::crc32_iscsi as crc32c;
 use mapreduce_protocol::map_output::{self, BLOCK_HEADER_BYTES, BlockHeader};
 use mapreduce_protocol::shuffle::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use mapreduce_protocol::{AttemptId, Failure};
@@ -14,7 +15,6 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
 use super::failure;
-use super::run_writer::crc32c;
 use super::source::{RunFile, Source};
 
 /// Why a segment did not come, by who is to blame: only one of the two says anything about the output.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crc_fast::crc32_iscsi as crc32c;
 use mapreduce_protocol::Failure;
 use mapreduce_protocol::map_output::{
     self, BLOCK_BYTES, BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, CODEC_NONE, Segment,
@@ -14,9 +15,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::failure;
 use super::source::RunFile;
-
-/// Checksum of blocks and indices.
-pub(crate) use crc_fast::crc32_iscsi as crc32c;
 
 /// Bytes of records that one write call may gather: few calls, small memory.
 const WRITE_BYTES: usize = 256 << 10;

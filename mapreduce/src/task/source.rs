@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use crc_fast::crc32_iscsi as crc32c;
 use mapreduce_protocol::Failure;
 use mapreduce_protocol::map_output::{
     self, BLOCK_HEADER_BYTES, BlockHeader, LayoutError, Segment, Trailer,
 };
 
 use super::failure;
-use super::run_writer::crc32c;
 
 /// A file of runs, opened when it is first read: far more of them may wait than may be open.
 #[derive(Debug)]

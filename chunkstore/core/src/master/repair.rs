@@ -12,8 +12,8 @@ use ids::Monotonic;
 use super::Master;
 use super::deadlines::Deadlines;
 use super::durable::SealedState;
-use super::replicas::{Claim, Holder};
-use super::servers::ServerId;
+use super::replicas::Claim;
+use super::servers::{Holder, ServerId};
 
 /// Copies that one server sends or receives at once.
 const STREAMS_PER_SERVER: u32 = 2;

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::durable::{Dropped, SealedState};
 use super::paged::Paged;
-use super::servers::{ServerId, Servers, Session};
+use super::servers::{Holder, ServerId, Servers};
 
 /// Replicas of a chunk that need no memory of their own.
 const HOLDERS_INLINE: usize = 3;
@@ -22,13 +22,6 @@ pub(crate) struct Claim {
     pub(crate) version: Version,
     pub(crate) length: u64,
     pub(crate) checksum: u32,
-}
-
-/// A server, and the registration in which it said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
-    pub(crate) server: ServerId,
-    pub(crate) session: Session,
 }
 
 impl Claim {

@@ -9,8 +9,8 @@ use ids::Now;
 
 use super::durable::{ChunkState, SealedState};
 use super::error::ServerError;
-use super::replicas::{Claim, Holder};
-use super::servers::{Heard, ServerId};
+use super::replicas::Claim;
+use super::servers::{Heard, Holder, ServerId};
 use super::{Effect, Master, Notice, Output, Reply, millis};
 
 impl Master {

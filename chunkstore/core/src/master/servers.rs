@@ -14,7 +14,6 @@ use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Numbere
 use super::deadlines::Deadlines;
 use super::error::{ServerError, Unfit, UnfitReason};
 use super::placement::{Candidate, Wish, choose};
-use super::replicas::Holder;
 
 /// Servers known at once, dead ones included.
 pub(crate) const SERVERS_MAX: usize = 10_000;
@@ -42,6 +41,13 @@ impl Session {
     pub(crate) fn told(self) -> u64 {
         u64::from(self.0)
     }
+}
+
+/// A server in one of its registrations: who said that it holds a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) server: ServerId,
+    pub(crate) session: Session,
 }
 
 /// All servers that registered in this term.
