@@ -43,6 +43,8 @@ pub(crate) struct Repairs {
     /// Chunks with more replicas than asked for, and when those may go.
     surplus: Deadlines<ChunkId>,
     sweep: Sweep,
+    /// More chunks are short of replicas than can wait: another sweep finds them.
+    overflowed: bool,
     /// Chunks without a live replica, as the last whole sweep found them.
     missing: u64,
 }
@@ -100,7 +102,7 @@ impl Repairs {
             waiting: (waiting + self.again.len() - running) as u64,
             running: running as u64,
             missing: self.missing,
-            sweeping: u64::from(self.sweep.next.is_some() || self.sweep.again),
+            sweeping: u64::from(self.sweep.next.is_some() || self.overflowed),
         }
     }
 
@@ -138,7 +140,7 @@ impl Repairs {
         if waiting.len() < WAITING_MAX {
             waiting.insert(chunk);
         } else {
-            self.sweep.again = true;
+            self.overflowed = true;
         }
     }
 
@@ -196,6 +198,12 @@ impl Master {
 
     /// Does what is due: steps of a sweep, second looks, removals.
     pub(super) fn repair(&mut self, now: Monotonic) {
+        let waiting: usize = self.repairs.waiting.values().map(BTreeSet::len).sum();
+        if self.repairs.sweep.next.is_none() && self.repairs.overflowed && waiting < WAITING_MAX / 2
+        {
+            self.repairs.overflowed = false;
+            self.repairs.sweep_at(now);
+        }
         if let Some((first, at)) = self.repairs.sweep.next
             && at <= now
         {
@@ -246,10 +254,10 @@ impl Master {
         if live > wanted && !self.repairs.surplus.contains(chunk) {
             self.repairs.surplus.set(chunk, now + self.settings.heartbeat_interval);
         }
-        let short = (1..wanted.min(self.servers.n_live())).contains(&live);
+        let short = (1..wanted).contains(&live) && live < self.servers.n_live();
         if short && !self.repairs.running.contains_key(&chunk) {
             self.repairs.wait(chunk, live);
-        } else if !self.repairs.waiting.is_empty() {
+        } else {
             self.repairs.leave(chunk);
         }
         Some(live)
@@ -305,9 +313,10 @@ impl Master {
             self.servers.is_current(by.server, by.session) && repairs.is_free(by.server)
         });
         let source = current.min_by_key(|by| repairs.streams.get(&by.server).copied());
+        let Some(source) = source.map(|by| by.server) else { return };
         let is_free = |server| repairs.is_free(server);
         let target = self.servers.copy_target(&holders, sealed.length(), is_free);
-        let (Some(source), Some(target)) = (source.map(|by| by.server), target) else { return };
+        let Some(target) = target else { return };
         let to = self.servers.address(target.server);
         self.servers.book_copy(target.server, sealed.length());
         let version = sealed.version;
