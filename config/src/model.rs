@@ -53,7 +53,8 @@ pub struct Cluster {
     /// On loopback: whether requests without a token may do what a user may (submit, read, write
     /// files). Daemons' own routes always need one.
     pub anonymous_loopback: bool,
-    /// Folder in which each daemon keeps a `<daemon>.pid` file while it runs; none if null.
+    /// Folder in which each daemon keeps a `<daemon>.pid` file while it runs, made if missing; none if
+    /// null.
     pub pid_dir: Option<PathBuf>,
 }
 
