@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+/// What the names of unfinished files and folders begin with.
+pub(crate) const UNFINISHED: &str = ".howdah-";
 const BUFFER_BYTES: usize = 1 << 20;
 /// Tries to remove a folder in which other threads made something when it was taken from them.
 const REMOVALS: usize = 8;
@@ -84,7 +86,7 @@ pub(crate) struct UnfinishedFolder {
 impl UnfinishedFolder {
     /// Makes one beside `target`.
     pub(crate) fn beside(target: &Path) -> Result<Self, LocalFileError> {
-        let path = target.with_file_name(format!(".howdah-{}", net::random_hex(6)));
+        let path = target.with_file_name(format!("{UNFINISHED}{}", net::random_hex(6)));
         match fs::create_dir(&path) {
             Ok(()) => Ok(Self { path }),
             Err(cause) => Err(LocalFileError::Unwritable { path: target.to_owned(), cause }),
@@ -152,7 +154,7 @@ fn temporary_beside(path: &Path) -> io::Result<Out> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     tempfile::Builder::new()
-        .prefix(".howdah-")
+        .prefix(UNFINISHED)
         // Files of the user's, not secrets: what the umask leaves of the usual mode.
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))

@@ -52,10 +52,20 @@ fn replicas_follow_the_number_of_chunkservers_unless_they_were_set() {
         assert_eq!(config.chunkmaster.address, ports.chunkmaster.address);
         assert_eq!(config.jobtracker.address, ports.jobtracker.address);
         assert_eq!(config.hosts[0], ports.hosts[0]);
-        dev.put_text("a\n", &format!("/with-{trackers}"));
     }
+    dev.put_text("a\n", "/with-2");
     dev.stop();
-    dev.start_again(&DevOptions::trackers(2).set("chunkmaster.replication=3"));
+    let mut single = howdah();
+    single.args(["dev", "--trackers", "1", "--dir"]).arg(dev.dir());
+    let _ = finish(&mut single).refused(2, &["chunkserver-2/chunks", "--trackers 2"]);
+    dev.start_again(&DevOptions::default());
+    let cat = || Some(dev.run(&["fs", "cat", "/with-2"])).filter(|cat| cat.code == Some(0));
+    assert_eq!(wait::until("the chunk is reported", PATIENCE, cat).text(), "a");
+}
+
+#[test]
+fn more_replicas_than_chunkservers_are_refused() {
+    let mut dev = Dev::start(&DevOptions::trackers(2).set("chunkmaster.replication=3"));
     dev.stop();
     let mut single = howdah();
     single.args(["dev", "--trackers", "1", "--dir"]).arg(dev.dir());
@@ -187,7 +197,6 @@ fn a_second_daemon_on_the_same_folder_is_refused() {
         // The same folder, but another port: it must not get as far as the port.
         let mut config = dev.config();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        config.cluster.pid_dir = None;
         match daemon {
             "chunkmaster" => config.chunkmaster.address = port,
             "jobtracker" => config.jobtracker.address = port,
@@ -195,10 +204,22 @@ fn a_second_daemon_on_the_same_folder_is_refused() {
             _ => config.hosts[0].tasktracker.address = Some(port),
         }
         let file = dev.scratch().join("second.yaml");
-        fs::write(&file, config.to_yaml()).unwrap();
-        let second = finish(howdah().arg(daemon).arg("--config").arg(&file));
+        let second = |config: &config::Config| {
+            fs::write(&file, config.to_yaml()).unwrap();
+            finish(howdah().arg(daemon).arg("--config").arg(&file))
+        };
+        let name = if daemon.starts_with("chunkm") || daemon.starts_with("job") {
+            daemon.to_owned()
+        } else {
+            format!("{daemon}-1")
+        };
+        let running = dev.pid(&name);
+        let _ = second(&config).refused(2, &["runs already", &running.to_string()]);
+        assert_eq!(dev.pid(&name), running, "its pid file stays");
+        config.cluster.pid_dir = Some(dev.scratch().join("other/pids"));
         let folder = dev.dir().join("data");
-        let _ = second.refused(2, &[folder.to_str().unwrap()]);
+        let _ = second(&config).refused(2, &[folder.to_str().unwrap()]);
+        assert_eq!(dev.pid(&name), running, "its pid file stays");
     }
 }
 

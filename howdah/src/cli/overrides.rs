@@ -7,7 +7,8 @@ use crate::exit::OrEarly;
 /// The flag.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Overrides {
-    /// Set a configuration key, like tasktracker.slots=2; may be repeated
+    /// Set a configuration key, like tasktracker.slots=2; may be repeated. `dev` keeps it in its
+    /// DIR/cluster.yaml, for later starts too
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

@@ -26,6 +26,9 @@ const READY_POLL: Duration = Duration::from_millis(20);
 /// Bytes of a log's end that are shown when a daemon does not come up.
 const LOG_TAIL_BYTES: u64 = 2000;
 
+/// What a first start makes before cluster.yaml, which it may be cut off from.
+const FIRST_FILES: [&str; 4] = ["lock", "logs", "pids", "secret"];
+
 /// What to start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClusterOptions {
@@ -154,6 +157,7 @@ fn end_of(log: &Path) -> std::io::Result<String> {
 }
 
 fn open_folder(dir: &Path) -> anyhow::Result<Layout> {
+    check_no_stranger(dir)?;
     let made = || -> std::io::Result<Layout> {
         // All data of the cluster is below it, for its owner alone whatever the umask.
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -163,6 +167,32 @@ fn open_folder(dir: &Path) -> anyhow::Result<Layout> {
         Ok(layout)
     };
     made().with_context(|| format!("cannot make the folder {}", dir.display())).or_early()
+}
+
+/// A folder of something else.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{dir} is not empty ({found}), and no cluster of `howdah dev`: it has no cluster.yaml; name an empty or      a new folder with --dir"
+)]
+pub(crate) struct NoCluster {
+    dir: PathBuf,
+    found: String,
+}
+
+/// Refuses a folder with anything that no start of a cluster leaves there before its cluster.yaml.
+fn check_no_stranger(dir: &Path) -> anyhow::Result<()> {
+    if dir.join("cluster.yaml").exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_ours = |name: &String| {
+        FIRST_FILES.contains(&name.as_str()) || name.starts_with(crate::local_file::UNFINISHED)
+    };
+    match names.filter(|name| !is_ours(name)).min() {
+        None => Ok(()),
+        Some(found) => Err(NoCluster { dir: dir.to_owned(), found }).or_early(),
+    }
 }
 
 fn lock(layout: &Layout) -> anyhow::Result<File> {
@@ -202,5 +232,22 @@ mod tests {
         let layout = open_folder(&folder.path().join("cluster")).unwrap();
         let mode = fs::metadata(layout.dir()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open_folder(folder.path()).unwrap());
+        fs::write(folder.path().join("secret"), "of a start that was cut off").unwrap();
+        drop(open_folder(folder.path()).unwrap());
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("thesis.txt"), "").unwrap();
+        let refused = open_folder(other.path()).map(drop).unwrap_err().to_string();
+        for part in [other.path().to_str().unwrap(), "thesis.txt", "--dir"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+        fs::write(other.path().join("cluster.yaml"), "").unwrap();
+        drop(open_folder(other.path()).unwrap());
     }
 }

@@ -5,6 +5,7 @@ mod children;
 mod cluster;
 pub(crate) mod demo;
 mod layout;
+mod left_out;
 mod masters;
 mod ports;
 mod report;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use config::Config;
 
 use super::layout::Layout;
+use super::left_out;
 use super::ports::{listen_again, listen_anywhere};
 use crate::daemons::DaemonName;
 use crate::exit::OrEarly;
@@ -45,6 +46,7 @@ pub(super) fn prepare(
     let is_new = kept.is_none();
     let mut config = kept.unwrap_or_else(|| new_config(layout));
     let before = config.hosts.len();
+    left_out::check(&config, trackers.unwrap_or(before), &file).or_early()?;
     let was_derived = is_new || config.chunkmaster.replication == replicas(before);
     set_hosts(&mut config, layout, trackers);
     if was_derived {
