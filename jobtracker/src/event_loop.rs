@@ -209,7 +209,7 @@ fn say_record(record: &Record) {
         Record::SplitsPlanned { job, n_maps, input_bytes, .. } => {
             tracing::info!(%job, n_maps, input_bytes, "job planned");
         }
-        Record::AttemptFailed { attempt, host, failure } => {
+        Record::AttemptFailed { attempt, host, failure, .. } => {
             tracing::warn!(%attempt, %host, kind = ?failure.kind, message = failure.message, "attempt failed");
         }
         Record::MapOutputLost { attempt } => {
@@ -223,6 +223,7 @@ fn say_record(record: &Record) {
         }
         Record::Initialised { .. }
         | Record::TaskSucceeded { .. }
+        | Record::AttemptKilled { .. }
         | Record::StagingRemoved { .. }
         | Record::JobForgotten { .. } => {}
     }

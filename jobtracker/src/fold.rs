@@ -28,7 +28,7 @@ mod tests {
 
     use ids::{Epoch, RackName, UnixMillis};
     use jobtracker_core::{
-        Home, IdempotencyKey, KilledAttempt, PlannedSplit, SplitList, StagedSplits,
+        Home, IdempotencyKey, KilledAttempt, Locality, PlannedSplit, SplitList, StagedSplits,
     };
     use mapreduce_protocol::{
         AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Program, Split,
@@ -71,12 +71,30 @@ mod tests {
             host: "host-1".parse().unwrap(),
             digest: digest.to_owned(),
             counters: BTreeMap::from([("map.records".to_owned(), 3)]),
+            place: None,
         }
     }
 
     fn failed(attempt: AttemptId, kind: FailureKind) -> Record {
         let failure = Failure { kind, message: "exit status 1".to_owned() };
-        Record::AttemptFailed { attempt, host: "host-1".parse().unwrap(), failure }
+        let host = "host-1".parse().unwrap();
+        Record::AttemptFailed { attempt, host, failure, place: None, split: None }
+    }
+
+    fn killed_attempt(attempt: AttemptId, split: Option<Split>) -> KilledAttempt {
+        KilledAttempt { attempt, host: "host-1".parse().unwrap(), split }
+    }
+
+    /// The same record, with what journals tell of maps by now.
+    fn placed(mut record: Record, near: Locality) -> Record {
+        match &mut record {
+            Record::TaskSucceeded { place, .. } => *place = Some(near),
+            Record::AttemptFailed { place, split, .. } => {
+                (*place, *split) = (Some(near), Some(planned().split));
+            }
+            other => panic!("{other:?} has no place"),
+        }
+        record
     }
 
     fn ended(job: JobId, state: JobState, failure: Option<&str>) -> Record {
@@ -93,7 +111,7 @@ mod tests {
 
     fn with_a_killed_attempt(mut ended: Record, attempt: AttemptId) -> Record {
         if let Record::JobEnded { killed, .. } = &mut ended {
-            killed.push(KilledAttempt { attempt, host: "host-1".parse().unwrap() });
+            killed.push(killed_attempt(attempt, None));
         }
         ended
     }
@@ -103,6 +121,7 @@ mod tests {
         let job = |ordinal| JobId { date: 20_261_122, ordinal };
         let map = job(1).task(TaskKind::Map, 0);
         let reduce = job(1).task(TaskKind::Reduce, 0);
+        let last = job(4).task(TaskKind::Map, 0);
         let crashed = FailureKind::Crashed { exit_code: Some(1), signal: None };
         let planned = |job, list| Record::SplitsPlanned { job, n_maps: 1, input_bytes: 7, list };
         let staged =
@@ -133,6 +152,16 @@ mod tests {
                 ended(job(3), JobState::Killed, None),
                 job(3).task(TaskKind::Map, 0).attempt(0),
             ),
+            accepted(job(4)),
+            planned(job(4), SplitList::Inline(vec![self::planned()])),
+            Record::AttemptKilled {
+                killed: killed_attempt(last.attempt(0), Some(self::planned().split)),
+                place: Some(Locality::OffRack),
+            },
+            Record::AttemptKilled { killed: killed_attempt(last.attempt(1), None), place: None },
+            placed(failed(last.attempt(2), FailureKind::UserCode), Locality::RackLocal),
+            placed(succeeded(last.attempt(0), "d4"), Locality::NodeLocal),
+            ended(job(4), JobState::Succeeded, None),
         ]
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn observe_records(records: &[Record]) {
             Record::Initialised { .. }
             | Record::Started { .. }
             | Record::SplitsPlanned { .. }
+            | Record::AttemptKilled { .. }
             | Record::StagingRemoved { .. }
             | Record::JobForgotten { .. } => {}
         }

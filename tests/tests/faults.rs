@@ -73,14 +73,38 @@ impl Experiment {
         assert_eq!(lines, &Value::from(self.lines), "{run}: each line counts once");
     }
 
+    /// Checks what an ended job says of its attempts: where they ran, and what they read.
+    fn check_attempts(&self, id: &str) {
+        let job = http::get(&self.dev.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
+        let number = |kind: &str, name: &str| job.body[kind][name].as_u64().expect("a number");
+        let n_maps = number("maps", "attempts");
+        assert!(n_maps >= self.maps && number("reduces", "attempts") >= 3, "{}", job.text);
+        let (near, rack) = (number("maps", "node_local"), number("maps", "rack_local"));
+        assert_eq!(near + rack + number("maps", "off_rack"), n_maps, "{}", job.text);
+        assert!(near > n_maps / 2, "two of three hosts have each chunk: {}", job.text);
+        let path = format!("/v1/jobs/{id}/attempts");
+        let list = http::get(&self.dev.jobtracker(), &path).expect("an answer").body;
+        let list = list["attempts"].as_array().expect("a list");
+        assert!(list.len() as u64 <= n_maps + number("reduces", "attempts"), "{}", job.text);
+        let maps: Vec<_> = list.iter().filter(|it| !it["split"].is_null()).collect();
+        assert!(maps.len() as u64 >= self.maps, "each map names its split");
+        assert!(maps.iter().all(|map| map["split"]["pieces"][0]["path"] == "/in/text"));
+    }
+
     /// Runs a word count, calls `disturb` when `percent` of the maps are done, and compares.
-    fn disturbed(&mut self, run: &str, percents: &[u64], mut disturb: impl FnMut(&mut Dev, usize)) {
+    fn disturbed(
+        &mut self,
+        run: &str,
+        percents: &[u64],
+        mut disturb: impl FnMut(&mut Dev, usize),
+    ) -> String {
         let id = self.submit(run);
         for (nth, percent) in percents.iter().enumerate() {
             self.reach(&id, *percent);
             disturb(&mut self.dev, nth);
         }
         self.finish(run, &id);
+        id
     }
 
     /// Waits until no TaskTracker holds anything of a job but its logs.
@@ -154,10 +178,11 @@ fn chunkservers_die_one_after_the_other_and_no_file_is_lost() {
 fn the_jobtracker_dies_and_its_job_goes_on_when_it_is_back() {
     let mut experiment = Experiment::start("2s");
     for run in 0..runs(3) {
-        experiment.disturbed(&format!("jobtracker-{run}"), &[30, 70], |dev, _| {
+        let id = experiment.disturbed(&format!("jobtracker-{run}"), &[30, 70], |dev, _| {
             dev.kill("jobtracker");
             dev.restart("jobtracker");
         });
+        experiment.check_attempts(&id);
     }
 }
 

@@ -235,11 +235,13 @@ async fn logs(
                 Err(error) => (None, Some(sentence(&error))),
             };
             let (attempt, host) = (status.attempt, &status.host);
-            documents.push(json!({"attempt": attempt, "host": host, "log": log, "error": error}));
+            let document = json!({"attempt": attempt, "host": host, "split": status.split, "log": log, "error": error});
+            documents.push(document);
             continue;
         }
         if only.is_none() {
-            crate::say::tell!("==== {} on {} ====", status.attempt, status.host);
+            let reads = status.split.as_ref().map(|split| format!(", {split}")).unwrap_or_default();
+            crate::say::tell!("==== {} on {}{reads} ====", status.attempt, status.host);
         }
         match log {
             Ok(log) => quiet_if_closed(std::io::stdout().lock().write_all(&log))?,

@@ -3,13 +3,14 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, TaskId, TaskKind,
+    AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, Split, TaskId, TaskKind,
     TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
 use crate::machine::{Core, Fifo};
 use crate::records::{KilledAttempt, Record};
+use crate::task::LiveAttempt;
 
 /// Length limit of a failure's message or a job's reason, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
@@ -58,11 +59,13 @@ impl Core {
         if winner.is_some() || lost || live.committing {
             return self.drop_output(host, attempt);
         }
-        if live.is_live(attempt) {
-            self.live_mut(job).and_then(|live| live.take_live(task));
+        let place = if live.is_live(attempt) {
+            let live = self.live_mut(job).and_then(|live| live.take_live(task));
+            live.and_then(|live| live.place)
         } else {
             self.kill_live(task, "another attempt of its task succeeded first");
-        }
+            self.place(task, host)
+        };
         if let Some(live) = self.live_mut(job) {
             live.stop_waiting(task);
             live.exclusions.absolve(host, task.kind);
@@ -75,6 +78,7 @@ impl Core {
             host: host.clone(),
             digest: result.digest,
             counters: bounded(result.counters),
+            place,
         });
         if other_bytes {
             self.undo_reduces(attempt);
@@ -132,13 +136,10 @@ impl Core {
 
     fn on_failed(&mut self, now: Now, host: &HostName, attempt: AttemptId, mut failure: Failure) {
         let task = attempt.task;
-        if !self.live(task.job).is_some_and(|live| live.is_live(attempt)) {
-            return;
-        }
-        self.live_mut(task.job).and_then(|live| live.take_live(task));
+        let Some(ended) = self.take_attempt(attempt) else { return };
         let blame = failure.kind.blame();
         if blame == Blame::Nobody {
-            self.count_killed(attempt, host.clone());
+            self.on_killed(attempt, ended);
             return self.wait_again(task);
         }
         failure.message = cut(failure.message, MESSAGE_BYTES_MAX);
@@ -146,9 +147,10 @@ impl Core {
             attempt,
             host: host.clone(),
             failure: failure.clone(),
+            place: ended.place,
+            split: self.split(task).cloned(),
         });
         if let Some(live) = self.live_mut(task.job) {
-            live.tasks_mut(task.kind).tally.failed += 1;
             match blame {
                 Blame::Host => live.exclusions.add(now.monotonic, host, task.kind),
                 Blame::Task => live.task_mut(task).into_iter().for_each(|it| it.failed_on(host)),
@@ -158,7 +160,12 @@ impl Core {
         let given_up = match blame {
             Blame::Task => self.why_given_up(task),
             Blame::Host => self.why_no_host_is_left(task, host, &failure),
-            Blame::Job => Some(format!("{task} can't run on any host: {}", failure.message)),
+            Blame::Job => {
+                let reading = self.split(task).map(|split| format!(", {split}"));
+                let reading = reading.unwrap_or_default();
+                let message = &failure.message;
+                Some(format!("{task}{reading}, can't run on any host: {message}"))
+            }
             Blame::Nobody => None,
         };
         match given_up {
@@ -174,10 +181,13 @@ impl Core {
         let failures: Vec<_> = failures.filter(|failed| failed.counts()).collect();
         let last = failures.last().filter(|_| failures.len() >= max_attempts)?;
         let hosts: Vec<_> = failures.iter().map(|failed| failed.host.as_str()).collect();
+        let reading = last.split.as_ref().map(|split| format!(", {split}")).unwrap_or_default();
         Some(format!(
-            "{task} failed {} times (on {}), last: {}",
+            "{task} failed {} times (on {}), last {} on {}{reading}: {}",
             failures.len(),
             hosts.join(", "),
+            task.attempt(last.number),
+            last.host,
             last.failure.message
         ))
     }
@@ -254,13 +264,23 @@ impl Core {
 
     /// The tracker that ran `attempt` is gone, or does not know it: it is run elsewhere, and the loss
     /// does not count against it.
-    pub(crate) fn on_attempt_lost(&mut self, attempt: AttemptId, host: &HostName) {
+    pub(crate) fn on_attempt_lost(&mut self, attempt: AttemptId) {
         let task = attempt.task;
-        if self.live(task.job).is_some_and(|live| live.is_live(attempt)) {
-            self.live_mut(task.job).and_then(|live| live.take_live(task));
-            self.count_killed(attempt, host.clone());
+        if let Some(lost) = self.take_attempt(attempt) {
+            self.on_killed(attempt, lost);
             self.wait_again(task);
         }
+    }
+
+    /// The running attempt is over, or may not win any more; `None` if it could not.
+    fn take_attempt(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
+        let live = self.live_mut(attempt.task.job).filter(|live| live.is_live(attempt))?;
+        live.take_live(attempt.task)
+    }
+
+    /// What a map reads; `None` for a reduce, and while a restarted JobTracker has no splits yet.
+    pub(crate) fn split(&self, task: TaskId) -> Option<&Split> {
+        self.live(task.job)?.split(task).map(|planned| &planned.split)
     }
 
     /// `task` waits for a slot again, unless it runs, has a winner, or its job is past that.
@@ -274,10 +294,13 @@ impl Core {
         }
     }
 
-    pub(crate) fn count_killed(&mut self, attempt: AttemptId, host: HostName) {
+    /// Remembers an attempt that was killed or lost; one that came back and goes again is remembered.
+    pub(crate) fn on_killed(&mut self, attempt: AttemptId, ended: LiveAttempt) {
         self.counted.attempts_killed += 1;
-        if let Some(live) = self.live_mut(attempt.task.job) {
-            live.count_killed(KilledAttempt { attempt, host });
+        if !ended.came_back {
+            let split = self.split(attempt.task).cloned();
+            let killed = KilledAttempt { attempt, host: ended.host, split };
+            self.record(Record::AttemptKilled { killed, place: ended.place });
         }
     }
 

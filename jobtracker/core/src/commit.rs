@@ -5,11 +5,12 @@ use ids::Now;
 use mapreduce_protocol::{JobId, JobState, TaskId, TaskKind, TrackerCommand};
 
 use crate::attempt::{MESSAGE_BYTES_MAX, cut};
-use crate::durable::{RunningEntry, Stage, TaskEntry};
+use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Part, Refusal, Reply, ReplyTo, StoreOutcome};
 use crate::records::Record;
+use crate::running::{RunningEntry, TaskEntry};
 use crate::timers::Timer;
 use crate::trackers::Occupied;
 
@@ -94,7 +95,8 @@ impl Core {
         let (maps, reduces) =
             (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
         let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
-        let (planning, killed) = (live.planning, live.killed.iter().cloned().collect());
+        // Each has a record of its own.
+        let (planning, killed) = (live.planning, Vec::new());
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
         self.jobs.remove(&Fifo::of(job));
         self.trackers.tell_all(&TrackerCommand::Purge { job });
@@ -171,6 +173,6 @@ impl Core {
             let reason = reason.to_owned();
             self.trackers.tell(&live.host, TrackerCommand::Kill { attempt, reason });
         }
-        self.count_killed(attempt, live.host);
+        self.on_killed(attempt, live);
     }
 }

@@ -1,22 +1,15 @@
 //! Durable state: the fold of the journal's records. [`Durable::apply`] is the only way to change it,
 //! live and in recovery alike. Soft state (who runs what) is in `job` and `trackers`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ids::{ClusterId, Epoch, HostName, UnixMillis};
-use mapreduce_protocol::{
-    AttemptId, AttemptState, Blame, Failure, JobId, JobSpec, JobState, TaskCounts, TaskId, TaskKind,
-};
+use ids::{ClusterId, Epoch, UnixMillis};
+use mapreduce_protocol::{JobId, JobSpec, JobState, TaskCounts, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::counters::{CounterTable, Share};
-use crate::records::{KilledAttempt, Record, SplitList};
-
-/// Failures that are remembered of one task, beyond those that count against its tries.
-const UNCOUNTED_FAILURES_MAX: usize = 20;
-/// Attempts that are remembered of an ended job: failed ones first, then killed ones.
-const ENDED_ATTEMPTS_MAX: usize = 500;
+use crate::records::Record;
+use crate::running::{EndedAttempt, FailedAttempt, RunningEntry, TaskEntry};
 
 /// Jobs for which one journal has numbers. TaskTrackers and the chunk store outlive a JobTracker that
 /// loses its journal: what they still hold of a job must not pass for another job's.
@@ -60,51 +53,6 @@ pub(crate) enum Stage {
     Ended(EndedEntry),
 }
 
-/// What is known of a planned job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct RunningEntry {
-    pub(crate) input_bytes: u64,
-    pub(crate) list: SplitList,
-    pub(crate) maps: Vec<TaskEntry>,
-    pub(crate) reduces: Vec<TaskEntry>,
-    pub(crate) maps_done: u32,
-    pub(crate) reduces_done: u32,
-    /// Reduce attempts below this number may have read bytes that no map stands for any more.
-    #[serde(default)]
-    pub(crate) reduces_from: u32,
-    counters: CounterTable,
-}
-
-/// What is known of a task.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct TaskEntry {
-    pub(crate) winner: Option<Winner>,
-    /// Attempts that failed: all that count against its tries, and the last of the others.
-    pub(crate) failures: Vec<FailedAttempt>,
-    /// Digest of a former winner whose output was lost.
-    lost_digest: Option<String>,
-    /// Numbers of former winners whose outputs were lost.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    lost: BTreeSet<u32>,
-}
-
-/// The attempt that won a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Winner {
-    pub(crate) number: u32,
-    pub(crate) host: HostName,
-    pub(crate) digest: String,
-    counters: Share,
-}
-
-/// An attempt that failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct FailedAttempt {
-    pub(crate) number: u32,
-    pub(crate) host: HostName,
-    pub(crate) failure: Failure,
-}
-
 /// What is kept of a job that is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EndedEntry {
@@ -118,15 +66,6 @@ pub(crate) struct EndedEntry {
     pub(crate) attempts: Vec<EndedAttempt>,
     /// Whether its staging folder is known to be gone.
     pub(crate) staging_removed: bool,
-}
-
-/// An attempt of a job that is over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct EndedAttempt {
-    pub(crate) attempt: AttemptId,
-    pub(crate) host: HostName,
-    pub(crate) state: AttemptState,
-    pub(crate) failure: Option<Failure>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,24 +143,21 @@ impl Durable {
             Record::JobAccepted { .. } => self.apply_accepted(record),
             Record::SplitsPlanned { job, n_maps, input_bytes, list } => {
                 let entry = self.known(*job);
-                entry.stage = Stage::Running(RunningEntry {
-                    input_bytes: *input_bytes,
-                    list: list.clone(),
-                    maps: vec![TaskEntry::default(); *n_maps as usize],
-                    reduces: vec![TaskEntry::default(); entry.n_reduces as usize],
-                    maps_done: 0,
-                    reduces_done: 0,
-                    reduces_from: 0,
-                    counters: CounterTable::default(),
-                });
+                let running = RunningEntry::new(*n_maps, entry.n_reduces, *input_bytes, list);
+                entry.stage = Stage::Running(running);
             }
-            Record::TaskSucceeded { attempt, host, digest, counters } => {
-                self.known_running(attempt.task.job).succeed(*attempt, host, digest, counters);
+            Record::TaskSucceeded { attempt, host, digest, counters, place } => {
+                let winner = (*attempt, host, digest.as_str());
+                self.known_running(attempt.task.job).succeed(winner, counters, *place);
             }
-            Record::AttemptFailed { attempt, host, failure } => {
-                let task = self.known_running(attempt.task.job).task_mut(attempt.task);
+            Record::AttemptFailed { attempt, host, failure, place, split } => {
                 let (number, host) = (attempt.number, host.clone());
-                task.fail(FailedAttempt { number, host, failure: failure.clone() });
+                let (failure, split) = (failure.clone(), split.clone());
+                let failed = FailedAttempt { number, host, failure, split };
+                self.known_running(attempt.task.job).fail(attempt.task, failed, *place);
+            }
+            Record::AttemptKilled { killed, place } => {
+                self.known_running(killed.attempt.task.job).kill(killed, *place);
             }
             Record::MapOutputLost { attempt } => {
                 self.known_running(attempt.task.job).undo(attempt.task);
@@ -306,172 +242,6 @@ impl Durable {
             Stage::Planning | Stage::Ended(_) => {
                 unreachable!("records of tasks come between a job's planning and its end")
             }
-        }
-    }
-}
-
-impl RunningEntry {
-    pub(crate) fn tasks(&self, kind: TaskKind) -> &[TaskEntry] {
-        match kind {
-            TaskKind::Map => &self.maps,
-            TaskKind::Reduce => &self.reduces,
-        }
-    }
-
-    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
-        self.counters.totals()
-    }
-
-    /// Whether nothing is left but to publish.
-    pub(crate) fn is_done(&self) -> bool {
-        if self.reduces.is_empty() {
-            self.maps_done as usize == self.maps.len()
-        } else {
-            self.reduces_done as usize == self.reduces.len()
-        }
-    }
-
-    /// Whether map outputs are still needed by some reduce.
-    pub(crate) fn needs_map_outputs(&self) -> bool {
-        (self.reduces_done as usize) < self.reduces.len()
-    }
-
-    fn task_mut(&mut self, task: TaskId) -> &mut TaskEntry {
-        match task.kind {
-            TaskKind::Map => &mut self.maps[task.index as usize],
-            TaskKind::Reduce => &mut self.reduces[task.index as usize],
-        }
-    }
-
-    fn done_mut(&mut self, kind: TaskKind) -> &mut u32 {
-        match kind {
-            TaskKind::Map => &mut self.maps_done,
-            TaskKind::Reduce => &mut self.reduces_done,
-        }
-    }
-
-    fn succeed(
-        &mut self,
-        attempt: AttemptId,
-        host: &HostName,
-        digest: &str,
-        counters: &BTreeMap<String, u64>,
-    ) {
-        let counters = self.counters.add(counters);
-        let winner = Winner {
-            number: attempt.number,
-            host: host.clone(),
-            digest: digest.to_owned(),
-            counters,
-        };
-        let before = self.task_mut(attempt.task).winner.replace(winner);
-        assert!(before.is_none(), "{} won a task that had a winner", attempt);
-        *self.done_mut(attempt.task.kind) += 1;
-    }
-
-    fn undo(&mut self, task: TaskId) {
-        let entry = self.task_mut(task);
-        if let Some(winner) = entry.winner.take() {
-            entry.lost_digest = Some(winner.digest);
-            entry.lost.insert(winner.number);
-            self.counters.subtract(&winner.counters);
-            *self.done_mut(task.kind) -= 1;
-        }
-    }
-
-    fn undo_reduces(&mut self, job: JobId) {
-        for index in 0..self.reduces.len() {
-            let index = u32::try_from(index).expect("a job has at most u32::MAX reduces");
-            self.undo(job.task(TaskKind::Reduce, index));
-        }
-    }
-
-    fn ended_attempts(&self, job: JobId, killed: &[KilledAttempt]) -> Vec<EndedAttempt> {
-        let mut failed = Vec::new();
-        let mut won = Vec::new();
-        for kind in [TaskKind::Map, TaskKind::Reduce] {
-            for (index, entry) in (0..).zip(self.tasks(kind)) {
-                let task = job.task(kind, index);
-                failed.extend(entry.failures.iter().map(|failed| failed.ended(task)));
-                won.extend(entry.winner.iter().map(|winner| winner.ended(task)));
-            }
-        }
-        // One that was given up may have won after all.
-        let has_won = |attempt: AttemptId| {
-            let task = self.tasks(attempt.task.kind).get(attempt.task.index as usize);
-            let winner = task.and_then(|task| task.winner.as_ref());
-            winner.is_some_and(|winner| winner.number == attempt.number)
-        };
-        let killed = killed.iter().filter(|it| !has_won(it.attempt)).map(KilledAttempt::ended);
-        let all = failed.into_iter().chain(killed).chain(won);
-        let mut attempts: Vec<_> = all.take(ENDED_ATTEMPTS_MAX).collect();
-        attempts.sort_by_key(|ended| ended.attempt);
-        attempts
-    }
-}
-
-impl TaskEntry {
-    fn fail(&mut self, failed: FailedAttempt) {
-        let uncounted = self.failures.iter().filter(|failed| !failed.counts()).count();
-        if !failed.counts() && uncounted == UNCOUNTED_FAILURES_MAX {
-            let oldest = self.failures.iter().position(|failed| !failed.counts());
-            oldest.map(|oldest| self.failures.remove(oldest));
-        }
-        self.failures.push(failed);
-    }
-
-    /// Its attempts that have ended and are remembered.
-    pub(crate) fn ended(&self, task: TaskId) -> impl Iterator<Item = EndedAttempt> {
-        let failed = self.failures.iter().map(move |failed| failed.ended(task));
-        failed.chain(self.winner.iter().map(move |winner| winner.ended(task)))
-    }
-
-    /// Whether the attempt of that number won and its output was lost: whoever tells of its success again
-    /// has not heard of that.
-    pub(crate) fn lost(&self, number: u32) -> bool {
-        self.lost.contains(&number)
-    }
-
-    /// Digest of a former winner's output, if it is another than `digest`.
-    pub(crate) fn lost_other_than(&self, digest: &str) -> bool {
-        self.lost_digest.as_ref().is_some_and(|lost| lost != digest)
-    }
-}
-
-impl FailedAttempt {
-    /// Whether it used up one of its task's tries.
-    pub(crate) fn counts(&self) -> bool {
-        self.failure.kind.blame() == Blame::Task
-    }
-
-    fn ended(&self, task: TaskId) -> EndedAttempt {
-        EndedAttempt {
-            attempt: task.attempt(self.number),
-            host: self.host.clone(),
-            state: AttemptState::Failed,
-            failure: Some(self.failure.clone()),
-        }
-    }
-}
-
-impl KilledAttempt {
-    pub(crate) fn ended(&self) -> EndedAttempt {
-        EndedAttempt {
-            attempt: self.attempt,
-            host: self.host.clone(),
-            state: AttemptState::Killed,
-            failure: None,
-        }
-    }
-}
-
-impl Winner {
-    fn ended(&self, task: TaskId) -> EndedAttempt {
-        EndedAttempt {
-            attempt: task.attempt(self.number),
-            host: self.host.clone(),
-            state: AttemptState::Succeeded,
-            failure: None,
         }
     }
 }

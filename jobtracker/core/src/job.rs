@@ -1,7 +1,7 @@
 //! Soft state of one unfinished job: what runs, what waits, what its reduces are told. It is built from
 //! the durable entry, and again so after a restart; trackers then tell what they run.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ids::{Epoch, HostName, Monotonic};
@@ -9,17 +9,16 @@ use mapreduce_protocol::{
     AttemptId, JobDescription, JobId, MapEvent, TaskCounts, TaskId, TaskKind,
 };
 
-use crate::durable::{JobEntry, RunningEntry, TaskEntry};
+use crate::durable::JobEntry;
 use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
-use crate::records::{Home, KilledAttempt, PlannedSplit};
+use crate::records::{Home, PlannedSplit};
+use crate::running::{RunningEntry, TaskEntry};
 use crate::spec::STAGING_ROOT;
+use crate::tally::Tally;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
 use crate::trackers::Trackers;
-
-/// Killed attempts of a job that are remembered for people.
-const KILLED_ATTEMPTS_MAX: usize = 200;
 
 /// A call to the chunk store that a job needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,8 +63,6 @@ pub(crate) struct LiveJob {
     pub(crate) to_retry: BTreeSet<StoreCall>,
     /// Whether its output is being published: it can't be killed any more.
     pub(crate) committing: bool,
-    /// Attempts that were killed or lost, the last ones.
-    pub(crate) killed: VecDeque<KilledAttempt>,
 }
 
 /// The tasks of one kind.
@@ -74,18 +71,10 @@ pub(crate) struct Tasks {
     states: Vec<TaskState>,
     /// Those with a live attempt.
     pub(crate) running: u32,
-    pub(crate) tally: Tally,
-}
-
-/// What became of attempts, since the process' start.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Tally {
-    pub(crate) attempts: u32,
-    pub(crate) failed: u32,
-    pub(crate) killed: u32,
-    pub(crate) node_local: u32,
-    pub(crate) rack_local: u32,
-    pub(crate) off_rack: u32,
+    /// Of those, attempts that the journal counts as killed: they came back.
+    came_back: u32,
+    /// Of those, all others.
+    live: Tally,
 }
 
 /// The folder below which the attempts of `job` write.
@@ -125,7 +114,6 @@ impl LiveJob {
             planning: false,
             to_retry: BTreeSet::new(),
             committing: false,
-            killed: VecDeque::new(),
         }
     }
 
@@ -145,8 +133,12 @@ impl LiveJob {
         self.splits = Some(splits);
     }
 
-    pub(crate) fn split(&self, map: u32) -> Option<&PlannedSplit> {
-        self.splits.as_ref()?.get(map as usize)
+    /// What a map reads; `None` for a reduce, and while the splits are not known.
+    pub(crate) fn split(&self, task: TaskId) -> Option<&PlannedSplit> {
+        match task.kind {
+            TaskKind::Map => self.splits.as_ref()?.get(task.index as usize),
+            TaskKind::Reduce => None,
+        }
     }
 
     pub(crate) fn tasks(&self, kind: TaskKind) -> &Tasks {
@@ -206,7 +198,10 @@ impl LiveJob {
     /// An attempt of `task` runs from now on.
     pub(crate) fn set_live(&mut self, task: TaskId, attempt: LiveAttempt) {
         self.stop_waiting(task);
-        self.tasks_mut(task.kind).running += 1;
+        let tasks = self.tasks_mut(task.kind);
+        tasks.running += 1;
+        tasks.came_back += u32::from(attempt.came_back);
+        tasks.count(&attempt, Tally::count);
         let state = self.task_mut(task).expect("whoever launches knows the task");
         assert!(state.live.is_none(), "{task} already runs");
         state.live = Some(attempt);
@@ -216,8 +211,19 @@ impl LiveJob {
     /// The running attempt of `task` is over, or may not win any more.
     pub(crate) fn take_live(&mut self, task: TaskId) -> Option<LiveAttempt> {
         let live = self.task_mut(task)?.live.take()?;
-        self.tasks_mut(task.kind).running -= 1;
+        let tasks = self.tasks_mut(task.kind);
+        tasks.running -= 1;
+        tasks.came_back -= u32::from(live.came_back);
+        tasks.count(&live, Tally::uncount);
         Some(live)
+    }
+
+    /// Says how near to its bytes a running map is, which could not be told before.
+    pub(crate) fn set_place(&mut self, task: TaskId, place: Option<Locality>) {
+        if let Some(mut live) = self.take_live(task) {
+            live.place = place;
+            self.set_live(task, live);
+        }
     }
 
     /// All running attempts of one kind.
@@ -326,15 +332,6 @@ impl LiveJob {
         trackers.news.extend(self.listeners.iter().cloned());
     }
 
-    /// An attempt was killed or lost.
-    pub(crate) fn count_killed(&mut self, killed: KilledAttempt) {
-        self.tasks_mut(killed.attempt.task.kind).tally.killed += 1;
-        if self.killed.len() == KILLED_ATTEMPTS_MAX {
-            self.killed.pop_front();
-        }
-        self.killed.push_back(killed);
-    }
-
     /// Its tasks of one kind in numbers.
     pub(crate) fn counts(&self, kind: TaskKind, entry: Option<&RunningEntry>) -> TaskCounts {
         let tasks = self.tasks(kind);
@@ -343,18 +340,19 @@ impl LiveJob {
             TaskKind::Map => entry.maps_done,
             TaskKind::Reduce => entry.reduces_done,
         });
-        let Tally { attempts, failed, killed, node_local, rack_local, off_rack } = tasks.tally;
+        let ended = entry.map(|entry| entry.tally(kind)).unwrap_or_default();
+        let live = tasks.live;
         TaskCounts {
             total,
             waiting: total.saturating_sub(succeeded + tasks.running),
             running: tasks.running,
             succeeded,
-            attempts,
-            failed_attempts: failed,
-            killed_attempts: killed,
-            node_local,
-            rack_local,
-            off_rack,
+            attempts: ended.attempts + live.attempts,
+            failed_attempts: ended.failed,
+            killed_attempts: ended.killed - tasks.came_back,
+            node_local: ended.node_local + live.node_local,
+            rack_local: ended.rack_local + live.rack_local,
+            off_rack: ended.off_rack + live.off_rack,
         }
     }
 
@@ -366,25 +364,13 @@ impl LiveJob {
 
 impl Tasks {
     fn of(entries: &[TaskEntry]) -> Self {
-        let failed: usize = entries.iter().map(|entry| entry.failures.len()).sum();
-        let failed = u32::try_from(failed).unwrap_or(u32::MAX);
-        Self {
-            states: vec![TaskState::default(); entries.len()],
-            running: 0,
-            tally: Tally { failed, ..Tally::default() },
-        }
+        Self { states: vec![TaskState::default(); entries.len()], ..Self::default() }
     }
-}
 
-impl Tally {
-    /// An attempt was launched so near to its bytes (absent for reduces).
-    pub(crate) fn count_launch(&mut self, locality: Option<Locality>) {
-        self.attempts += 1;
-        match locality {
-            Some(Locality::NodeLocal) => self.node_local += 1,
-            Some(Locality::RackLocal) => self.rack_local += 1,
-            Some(Locality::OffRack) => self.off_rack += 1,
-            None => {}
+    /// Counts a running attempt, or takes that back.
+    fn count(&mut self, attempt: &LiveAttempt, count: impl Fn(&mut Tally, Option<Locality>)) {
+        if !attempt.came_back {
+            count(&mut self.live, attempt.place);
         }
     }
 }

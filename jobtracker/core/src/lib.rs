@@ -27,6 +27,7 @@ mod queries;
 mod records;
 mod recovery;
 mod registration;
+mod running;
 mod schedule;
 mod settings;
 mod spec;
@@ -34,6 +35,7 @@ mod spec;
 mod stories;
 mod submit;
 mod summary;
+mod tally;
 mod task;
 mod timers;
 mod trackers;
@@ -43,6 +45,7 @@ use std::time::Duration;
 
 pub use durable::Durable;
 pub use job::staging_folder;
+pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
     Effect, Input, Notice, Output, Part, Plan, Query, Refusal, Reply, ReplyTo, StoreOutcome,

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ids::{HostName, Monotonic, RackName};
+use serde::{Deserialize, Serialize};
 
 use crate::records::Home;
 
 /// How near a map runs to its bytes; nearer is less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Locality {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Locality {
     /// On a host that holds a replica.
     NodeLocal,
     /// On the rack of one.

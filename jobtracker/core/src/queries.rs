@@ -9,10 +9,11 @@ use mapreduce_protocol::{
     JobtrackerInfo, TaskCounts, TaskKind,
 };
 
-use crate::durable::{EndedAttempt, JobEntry, RunningEntry, Stage};
+use crate::durable::{JobEntry, Stage};
 use crate::job::LiveJob;
 use crate::machine::Core;
 use crate::messages::{Query, Refusal, Reply, ReplyTo};
+use crate::running::{EndedAttempt, RunningEntry};
 use crate::timers::Timer;
 
 /// The longest wait for a job's end that one request gets.
@@ -206,13 +207,14 @@ impl Core {
         for kind in [TaskKind::Map, TaskKind::Reduce] {
             for (index, entry) in (0..).zip(running.tasks(kind)) {
                 let task = job.task(kind, index);
-                attempts.extend(entry.ended(task).map(|it| self.shown(&it)));
+                let ended = entry.ended(task, self.split(task));
+                attempts.extend(ended.map(|it| self.shown(&it)));
             }
             attempts.extend(self.running_attempts(live, kind));
         }
         // One that was given up may have come back.
         let known: BTreeSet<_> = attempts.iter().map(|shown| shown.attempt).collect();
-        let killed = live.killed.iter().filter(|killed| !known.contains(&killed.attempt));
+        let killed = running.killed.iter().filter(|killed| !known.contains(&killed.attempt));
         attempts.extend(killed.map(|killed| self.shown(&killed.ended())));
         attempts
     }
@@ -228,6 +230,7 @@ impl Core {
                 host: attempt.host.clone(),
                 state: AttemptState::Running,
                 failure: None,
+                split: self.split(task).cloned(),
             })
         })
     }
@@ -239,6 +242,7 @@ impl Core {
             address: self.trackers.get(&ended.host).map(|tracker| tracker.address.clone()),
             state: ended.state,
             failure: ended.failure.clone(),
+            split: ended.split.clone(),
         }
     }
 

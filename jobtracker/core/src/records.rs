@@ -9,6 +9,8 @@ use ids::{ClusterId, Epoch, HostName, RackName, UnixMillis};
 use mapreduce_protocol::{AttemptId, Failure, JobId, JobSpec, JobState, Split, TaskCounts};
 use serde::{Deserialize, Serialize};
 
+use crate::locality::Locality;
+
 /// One thing that happened, for ever.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +65,9 @@ pub enum Record {
         digest: String,
         /// Its counters.
         counters: BTreeMap<String, u64>,
+        /// How near to its bytes a map ran, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Locality>,
     },
     /// An attempt failed, by whosever fault.
     AttemptFailed {
@@ -72,6 +77,20 @@ pub enum Record {
         host: HostName,
         /// Why.
         failure: Failure,
+        /// How near to its bytes a map ran, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Locality>,
+        /// What a map read, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        split: Option<Split>,
+    },
+    /// An attempt was killed, or lost with its tracker. It may come back, and even win.
+    AttemptKilled {
+        /// The attempt, where it ran, and what it read.
+        killed: KilledAttempt,
+        /// How near to its bytes a map ran, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Locality>,
     },
     /// The output of a map's winner is gone: the map has no winner any more.
     MapOutputLost {
@@ -100,7 +119,7 @@ pub enum Record {
         maps: TaskCounts,
         /// Its reduces.
         reduces: TaskCounts,
-        /// Attempts that were killed or lost, the last ones: their logs may say why the job was ended.
+        /// Attempts that were killed or lost, the last ones, in journals that do not tell of each.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         killed: Vec<KilledAttempt>,
     },
@@ -129,6 +148,9 @@ pub struct KilledAttempt {
     pub attempt: AttemptId,
     /// Where it ran.
     pub host: HostName,
+    /// What a map read, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// What makes a submission idempotent.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use ids::Now;
 use mapreduce_protocol::JobId;
 
-use crate::durable::{RunningEntry, Stage};
+use crate::durable::Stage;
 use crate::job::StoreCall;
 use crate::machine::Core;
 use crate::records::{PlannedSplit, Record, SplitList};
+use crate::running::RunningEntry;
 use crate::timers::Timer;
 
 /// Timers may be late by twice this much, at least, before the process counts as having been paused.

@@ -136,7 +136,7 @@ impl Core {
         let running: BTreeSet<_> = running.iter().copied().collect();
         let should_run = before.map(Tracker::occupied).into_iter().flatten();
         for attempt in should_run.map(|(attempt, _)| *attempt).filter(|it| !running.contains(it)) {
-            self.on_attempt_lost(attempt, host);
+            self.on_attempt_lost(attempt);
         }
     }
 
@@ -155,6 +155,9 @@ impl Core {
             let failed = entry.failures.iter().any(|failed| failed.number == attempt.number);
             entry.winner.is_none() && !failed && !entry.lost(attempt.number)
         });
+        let came_back =
+            self.durable.task(task).is_some_and(|entry| entry.is_given_up(attempt.number));
+        let place = self.place(task, host);
         let Some(live) = self.live_mut(task.job) else { return false };
         let free = live.live(task).is_none() && live.may_have_launched(attempt) && !live.committing;
         if needed && free {
@@ -164,7 +167,8 @@ impl Core {
                     number: attempt.number,
                     host: host.clone(),
                     since: now.monotonic,
-                    locality: None,
+                    place,
+                    came_back,
                     progress: 0.0,
                 },
             );
@@ -255,7 +259,7 @@ impl Core {
             live.on_host_down(host, &self.trackers);
         }
         for attempt in tracker.occupied().keys() {
-            self.on_attempt_lost(*attempt, host);
+            self.on_attempt_lost(*attempt);
         }
         let lost = self.outputs_on(host);
         let (attempts, map_outputs) = (tracker.occupied().len(), lost.len());

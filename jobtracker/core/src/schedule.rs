@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{JobId, JobState, Launch, TaskId, TaskKind, TrackerCommand, Work};
 
-use crate::durable::RunningEntry;
 use crate::job::LiveJob;
 use crate::locality::{Locality, PlacementScore};
 use crate::machine::{Core, Fifo};
+use crate::running::RunningEntry;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
@@ -52,11 +52,10 @@ impl Core {
                     live.patience.launched(&score);
                 }
                 let task = job.task(TaskKind::Map, score.map);
-                let locality = self.locality(task, host);
-                self.launch(now, host, task, Some(locality))
+                self.launch(now, host, task)
             }
             Some((job, Choice::Reduce(index))) => {
-                self.launch(now, host, job.task(TaskKind::Reduce, index), None)
+                self.launch(now, host, job.task(TaskKind::Reduce, index))
             }
             None => false,
         }
@@ -100,27 +99,22 @@ impl Core {
         None
     }
 
-    /// How near to its bytes a map is on `host`, whatever made it go there.
-    fn locality(&self, task: TaskId, host: &HostName) -> Locality {
-        let split = self.live(task.job).and_then(|live| live.split(task.index));
-        let homes = split.map_or(&[][..], |planned| &planned.homes);
+    /// How near to its bytes a map is on `host`, whatever made it go there; `None` for a reduce, and
+    /// while its split is not known.
+    pub(crate) fn place(&self, task: TaskId, host: &HostName) -> Option<Locality> {
+        let homes = &self.live(task.job)?.split(task)?.homes;
         let rack = self.trackers.get(host).map(|tracker| &tracker.rack);
-        if homes.iter().any(|home| home.host == *host) {
+        Some(if homes.iter().any(|home| home.host == *host) {
             Locality::NodeLocal
         } else if homes.iter().any(|home| Some(&home.rack) == rack) {
             Locality::RackLocal
         } else {
             Locality::OffRack
-        }
+        })
     }
 
-    fn launch(
-        &mut self,
-        now: Now,
-        host: &HostName,
-        task: TaskId,
-        locality: Option<Locality>,
-    ) -> bool {
+    fn launch(&mut self, now: Now, host: &HostName, task: TaskId) -> bool {
+        let place = self.place(task, host);
         let Some(live) = self.jobs.get_mut(&Fifo::of(task.job)) else { return false };
         let Some(number) = live.next_number(task) else {
             let reason = format!(
@@ -130,7 +124,7 @@ impl Core {
             return true;
         };
         let work = match task.kind {
-            TaskKind::Map => match live.split(task.index) {
+            TaskKind::Map => match live.split(task) {
                 Some(planned) => Work::Map { split: planned.split.clone() },
                 None => return false,
             },
@@ -142,12 +136,12 @@ impl Core {
                 number,
                 host: host.clone(),
                 since: now.monotonic,
-                locality,
+                place,
+                came_back: false,
                 progress: 0.0,
             },
         );
-        live.tasks_mut(task.kind).tally.count_launch(locality);
-        self.counted.launches.count(locality);
+        self.counted.launches.count(place);
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
         if let Some(tracker) = self.trackers.get_mut(host) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ids::Now;
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind};
 
 use crate::date::yyyymmdd;
 use crate::durable::Stage;
@@ -242,5 +242,17 @@ impl Core {
         };
         live.all_wait(entry, trackers);
         self.unsettled = true;
+        self.place_running_maps(job);
+    }
+
+    /// Of maps that went on through a restart it is only known now how near to their bytes they are.
+    fn place_running_maps(&mut self, job: JobId) {
+        let Some(live) = self.live(job) else { return };
+        let unplaced = live.live_attempts(TaskKind::Map).filter(|(_, map)| map.place.is_none());
+        let unplaced: Vec<_> = unplaced.map(|(task, map)| (task, map.host.clone())).collect();
+        for (task, host) in unplaced {
+            let place = self.place(task, &host);
+            self.live_mut(job).into_iter().for_each(|live| live.set_place(task, place));
+        }
     }
 }

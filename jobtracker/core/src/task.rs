@@ -36,8 +36,10 @@ pub(crate) struct LiveAttempt {
     pub(crate) number: u32,
     pub(crate) host: HostName,
     pub(crate) since: Monotonic,
-    /// How near to its bytes; absent for reduces and attempts of an earlier term.
-    pub(crate) locality: Option<Locality>,
+    /// How near to its bytes; absent for reduces, and while a restarted JobTracker has no splits yet.
+    pub(crate) place: Option<Locality>,
+    /// Whether it had been given up as killed or lost.
+    pub(crate) came_back: bool,
     /// 0 to 1, as told last.
     pub(crate) progress: f32,
 }

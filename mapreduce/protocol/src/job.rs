@@ -1,6 +1,7 @@
 //! The job as its author writes it (YAML or JSON, the same schema) and as REST takes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,24 @@ impl Split {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.length).sum()
+    }
+}
+
+/// The pieces as people read them, separated by commas.
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, piece) in self.pieces.iter().enumerate() {
+            write!(f, "{}{piece}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The file, its first byte, and the byte after its last.
+impl fmt::Display for SplitPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, offset, length, .. } = self;
+        write!(f, "{path} bytes {offset}–{}", offset.saturating_add(*length))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Failure, JobId};
+use crate::{AttemptId, Failure, JobId, Split};
 
 /// The state of a job (Hadoop: `JobStatus`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,17 +109,18 @@ pub struct TaskCounts {
     pub running: u32,
     /// Tasks that have succeeded.
     pub succeeded: u32,
-    /// Attempts launched since the JobTracker's start.
+    /// Attempts: those that run, and those that ended. (One is not counted that was lost, with its
+    /// TaskTracker, while no JobTracker ran.)
     pub attempts: u32,
     /// Attempts that failed.
     pub failed_attempts: u32,
     /// Attempts that were killed or lost with their tracker.
     pub killed_attempts: u32,
-    /// Attempts launched on a host that holds a replica of their split.
+    /// Attempts on a host that holds a replica of their split.
     pub node_local: u32,
-    /// Attempts launched on the rack of one.
+    /// Attempts on the rack of one.
     pub rack_local: u32,
-    /// Attempts launched elsewhere.
+    /// Attempts elsewhere.
     pub off_rack: u32,
 }
 
@@ -157,6 +158,10 @@ pub struct AttemptStatus {
     pub state: AttemptState,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+    /// What a map reads: absent of reduces, while a restarted JobTracker has not read a long list of
+    /// splits again, and of winners of such a job when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// What became of an attempt.

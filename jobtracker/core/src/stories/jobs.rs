@@ -403,4 +403,25 @@ fn attempts_are_listed_with_what_became_of_them() {
     story.published(job);
     let Reply::Attempts(after) = story.query(Query::Attempts { job }) else { panic!("no list") };
     assert_eq!(after.attempts.len(), 3, "an ended job's attempts are still known");
+    for attempt in list.attempts.iter().chain(&after.attempts) {
+        let split = attempt.split.as_ref().map(ToString::to_string);
+        let index = attempt.attempt.task.index;
+        assert_eq!(split, Some(format!("/in bytes {index}–{}", index + 1)));
+    }
+}
+
+#[test]
+fn failed_and_killed_maps_name_their_split_even_when_a_long_split_list_is_gone() {
+    let mut story = Story::begin();
+    story.tracker("a", 2);
+    let job = story.submit(identity("/out"));
+    let list = StagedSplits { path: "/staging/splits".into(), digest: "d".into() };
+    let plan = Plan { splits: splits(&[&["a"], &["a"]]), staged: Some(list) };
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+    story.fail(job.task(TaskKind::Map, 1).attempt(0), FailureKind::UserCode);
+    story.answer(|reply_to| Input::Kill { job, reply_to });
+    let Reply::Attempts(list) = story.query(Query::Attempts { job }) else { panic!("no list") };
+    let shown: Vec<_> =
+        list.attempts.iter().map(|it| it.split.clone().unwrap().to_string()).collect();
+    assert_eq!(shown, ["/in bytes 0–1", "/in bytes 1–2", "/in bytes 1–2"]);
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, AttemptState, Builtin, Failure, FailureKind, JobId, JobSpec,
-    JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Program, RegisterTracker, Split,
-    SplitPiece, TaskId, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
-    TrackerHeartbeatReply,
+    AttemptId, AttemptResult, AttemptState, AttemptStatus, Builtin, Failure, FailureKind, JobId,
+    JobSpec, JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Program, RegisterTracker,
+    Split, SplitPiece, TaskCounts, TaskId, TaskKind, TrackerCommand, TrackerEvent,
+    TrackerHeartbeat, TrackerHeartbeatReply,
 };
 
 use crate::{

@@ -73,7 +73,7 @@ fn nothing_of_an_earlier_term_is_launched_before_trackers_had_time_to_register()
     story.beat(&b);
     story.pass(Duration::from_secs(5));
     let status = story.status(job);
-    assert_eq!((status.maps.running, status.maps.attempts), (2, 0), "none was run twice");
+    assert_eq!((status.maps.running, status.maps.attempts), (2, 2), "none was run twice");
     let fresh = story.job(0, &[&["a"]]);
     assert_eq!(story.status(fresh).maps.running, 1, "a new job need not wait");
 }
@@ -312,4 +312,118 @@ fn a_tracker_that_is_refused_for_want_of_room_is_alive() {
     }
     story.pass(Duration::from_secs(20));
     assert_eq!(story.status(job).maps.running, 0, "it is refused no more, and silent");
+}
+
+/// A JobTracker that may be killed and start again.
+fn maybe_restart(story: &mut Story, restarts: bool) {
+    if restarts {
+        story.restart();
+        let live: Vec<_> = story.toys.iter().filter(|(_, toy)| !toy.dead).collect();
+        let live: Vec<_> = live.into_iter().map(|(host, _)| host.clone()).collect();
+        for host in live {
+            story.register(&host);
+            story.beat(&host);
+        }
+    }
+    story.pass(Duration::from_secs(3));
+}
+
+/// The numbers after each step of a job that sees a failure, a lost tracker, a lost output and a kill.
+fn numbers(restarts: bool, killed: bool) -> Vec<(TaskCounts, TaskCounts)> {
+    let mut story = Story::begin();
+    let a = story.tracker("a/1", 2);
+    let job = story.job(1, &[&["a/1"], &["x/1"], &["y/2"], &["a/1"], &["a/1"]]);
+    let mut seen = Vec::new();
+    let mut see = |story: &mut Story| {
+        let before = story.status(job);
+        maybe_restart(story, restarts);
+        let after = story.status(job);
+        assert_eq!((before.maps, before.reduces), (after.maps, after.reduces));
+        seen.push((after.maps, after.reduces));
+    };
+    see(&mut story);
+    let first = story.running(&a)[0];
+    story.fail(first, FailureKind::UserCode);
+    see(&mut story);
+    let won = story.running(&a)[0];
+    story.succeed(won);
+    see(&mut story);
+    let b = story.tracker("b/2", 1);
+    story.pass(Duration::from_secs(3));
+    see(&mut story);
+    story.kill_tracker(&b);
+    story.pass(Duration::from_secs(11));
+    see(&mut story);
+    story.toy(&b).dead = false;
+    story.register(&b);
+    story.beat(&b);
+    see(&mut story);
+    story.toy(&a).outputs.remove(&won);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: won });
+    see(&mut story);
+    if killed {
+        story.answer(|reply_to| Input::Kill { job, reply_to });
+    } else {
+        while !story.running_everywhere().is_empty() {
+            story.run_all();
+            story.pass(Duration::from_secs(3));
+        }
+        story.published(job);
+    }
+    see(&mut story);
+    let (last, listed) = (story.status(job), attempts(&mut story, job));
+    assert_eq!(
+        last.maps.attempts + last.reduces.attempts,
+        listed.len() as u32 + 1,
+        "1 output lost"
+    );
+    let places = last.maps.node_local + last.maps.rack_local + last.maps.off_rack;
+    assert_eq!(places, last.maps.attempts, "each map ran somewhere");
+    let told = story.records.iter().filter_map(|record| match record {
+        Record::JobEnded { maps, reduces, .. } => Some((*maps, *reduces)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(last.maps, last.reduces)]);
+    seen
+}
+
+fn attempts(story: &mut Story, job: JobId) -> Vec<AttemptStatus> {
+    match story.query(Query::Attempts { job }) {
+        Reply::Attempts(list) => list.attempts,
+        other => panic!("no attempts: {other:?}"),
+    }
+}
+
+#[test]
+fn numbers_of_attempts_are_the_same_with_and_without_a_restart() {
+    for killed in [false, true] {
+        let seen = numbers(false, killed);
+        let (maps, reduces) = *seen.last().unwrap();
+        assert!(seen.iter().any(|(maps, _)| maps.killed_attempts > 0), "{seen:#?}");
+        assert_eq!(maps.failed_attempts, 1, "{seen:#?}");
+        assert!(killed || maps.attempts > maps.total && reduces.attempts > 0, "{seen:#?}");
+        let restarted = numbers(true, killed);
+        let last = seen.len() - 1;
+        assert_eq!(restarted[..last], seen[..last], "killed: {killed}");
+        // Which slots the rest of the maps took is chance.
+        let ends = |counts: TaskCounts| {
+            (counts.attempts, counts.succeeded, counts.failed_attempts, counts.killed_attempts)
+        };
+        assert_eq!(ends(restarted[last].0), ends(maps), "killed: {killed}");
+        assert_eq!(ends(restarted[last].1), ends(reduces), "killed: {killed}");
+    }
+}
+
+#[test]
+fn how_near_a_running_map_is_becomes_known_with_a_long_split_list() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    let job = with_staged_list(&mut story);
+    story.restart();
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.status(job).maps.node_local, 0, "the list is still to be read");
+    story.give(Input::SplitsRead { job, outcome: StoreOutcome::Done(splits(&[&["a"]])) });
+    let maps = story.status(job).maps;
+    assert_eq!((maps.attempts, maps.node_local), (1, 1));
 }

@@ -1,0 +1,342 @@
+//! The durable half of a planned job: what the journal's records say of its tasks and their attempts.
+//! `durable` calls it for each record; everybody else only reads.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ids::HostName;
+use mapreduce_protocol::{AttemptId, AttemptState, Blame, Failure, JobId, Split, TaskId, TaskKind};
+use serde::{Deserialize, Serialize};
+
+use crate::counters::{CounterTable, Share};
+use crate::locality::Locality;
+use crate::records::{KilledAttempt, SplitList};
+use crate::tally::Tally;
+
+/// Failures that are remembered of one task, beyond those that count against its tries.
+const UNCOUNTED_FAILURES_MAX: usize = 20;
+/// Killed attempts that are remembered of a job: the last ones.
+const KILLED_ATTEMPTS_MAX: usize = 200;
+/// Attempts that are remembered of an ended job: failed ones first, then killed ones.
+const ENDED_ATTEMPTS_MAX: usize = 500;
+
+/// What is known of a planned job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunningEntry {
+    pub(crate) input_bytes: u64,
+    pub(crate) list: SplitList,
+    pub(crate) maps: Vec<TaskEntry>,
+    pub(crate) reduces: Vec<TaskEntry>,
+    pub(crate) maps_done: u32,
+    pub(crate) reduces_done: u32,
+    /// Reduce attempts below this number may have read bytes that no map stands for any more.
+    #[serde(default)]
+    pub(crate) reduces_from: u32,
+    counters: CounterTable,
+    /// What became of maps' attempts.
+    #[serde(default)]
+    map_tally: Tally,
+    /// What became of reduces' attempts.
+    #[serde(default)]
+    reduce_tally: Tally,
+    /// Attempts that were killed or lost, the last ones.
+    #[serde(default)]
+    pub(crate) killed: VecDeque<KilledAttempt>,
+}
+
+/// What is known of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskEntry {
+    pub(crate) winner: Option<Winner>,
+    /// Attempts that failed: all that count against its tries, and the last of the others.
+    pub(crate) failures: Vec<FailedAttempt>,
+    /// Digest of a former winner whose output was lost.
+    lost_digest: Option<String>,
+    /// Numbers of former winners whose outputs were lost.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lost: BTreeSet<u32>,
+    /// Numbers of attempts that were killed or lost, and have not come to another end since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    given_up: BTreeSet<u32>,
+}
+
+/// The attempt that won a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Winner {
+    pub(crate) number: u32,
+    pub(crate) host: HostName,
+    pub(crate) digest: String,
+    counters: Share,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FailedAttempt {
+    pub(crate) number: u32,
+    pub(crate) host: HostName,
+    pub(crate) failure: Failure,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split: Option<Split>,
+}
+
+/// An attempt of a job that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EndedAttempt {
+    pub(crate) attempt: AttemptId,
+    pub(crate) host: HostName,
+    pub(crate) state: AttemptState,
+    pub(crate) failure: Option<Failure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split: Option<Split>,
+}
+
+impl RunningEntry {
+    /// A job of which no task has run.
+    pub(crate) fn new(n_maps: u32, n_reduces: u32, input_bytes: u64, list: &SplitList) -> Self {
+        Self {
+            input_bytes,
+            list: list.clone(),
+            maps: vec![TaskEntry::default(); n_maps as usize],
+            reduces: vec![TaskEntry::default(); n_reduces as usize],
+            maps_done: 0,
+            reduces_done: 0,
+            reduces_from: 0,
+            counters: CounterTable::default(),
+            map_tally: Tally::default(),
+            reduce_tally: Tally::default(),
+            killed: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn tasks(&self, kind: TaskKind) -> &[TaskEntry] {
+        match kind {
+            TaskKind::Map => &self.maps,
+            TaskKind::Reduce => &self.reduces,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
+        self.counters.totals()
+    }
+
+    /// Whether nothing is left but to publish.
+    pub(crate) fn is_done(&self) -> bool {
+        if self.reduces.is_empty() {
+            self.maps_done as usize == self.maps.len()
+        } else {
+            self.reduces_done as usize == self.reduces.len()
+        }
+    }
+
+    /// Whether map outputs are still needed by some reduce.
+    pub(crate) fn needs_map_outputs(&self) -> bool {
+        (self.reduces_done as usize) < self.reduces.len()
+    }
+
+    fn task_mut(&mut self, task: TaskId) -> &mut TaskEntry {
+        match task.kind {
+            TaskKind::Map => &mut self.maps[task.index as usize],
+            TaskKind::Reduce => &mut self.reduces[task.index as usize],
+        }
+    }
+
+    fn done_mut(&mut self, kind: TaskKind) -> &mut u32 {
+        match kind {
+            TaskKind::Map => &mut self.maps_done,
+            TaskKind::Reduce => &mut self.reduces_done,
+        }
+    }
+
+    pub(crate) fn succeed(
+        &mut self,
+        (attempt, host, digest): (AttemptId, &HostName, &str),
+        counters: &BTreeMap<String, u64>,
+        place: Option<Locality>,
+    ) {
+        self.count_end(attempt, place);
+        let counters = self.counters.add(counters);
+        let winner = Winner {
+            number: attempt.number,
+            host: host.clone(),
+            digest: digest.to_owned(),
+            counters,
+        };
+        let before = self.task_mut(attempt.task).winner.replace(winner);
+        assert!(before.is_none(), "{} won a task that had a winner", attempt);
+        *self.done_mut(attempt.task.kind) += 1;
+    }
+
+    pub(crate) fn fail(&mut self, task: TaskId, failed: FailedAttempt, place: Option<Locality>) {
+        self.count_end(task.attempt(failed.number), place).failed += 1;
+        self.task_mut(task).fail(failed);
+    }
+
+    /// What became of the attempts of one kind that ended.
+    pub(crate) fn tally(&self, kind: TaskKind) -> Tally {
+        match kind {
+            TaskKind::Map => self.map_tally,
+            TaskKind::Reduce => self.reduce_tally,
+        }
+    }
+
+    fn tally_mut(&mut self, kind: TaskKind) -> &mut Tally {
+        match kind {
+            TaskKind::Map => &mut self.map_tally,
+            TaskKind::Reduce => &mut self.reduce_tally,
+        }
+    }
+
+    /// Counts an attempt that won or failed; one that had been given up is counted already.
+    fn count_end(&mut self, attempt: AttemptId, place: Option<Locality>) -> &mut Tally {
+        let came_back = self.task_mut(attempt.task).given_up.remove(&attempt.number);
+        if came_back {
+            self.killed.retain(|killed| killed.attempt != attempt);
+        }
+        let tally = self.tally_mut(attempt.task.kind);
+        if came_back {
+            tally.killed -= 1;
+        } else {
+            tally.count(place);
+        }
+        tally
+    }
+
+    pub(crate) fn kill(&mut self, killed: &KilledAttempt, place: Option<Locality>) {
+        let TaskId { kind, .. } = killed.attempt.task;
+        if self.task_mut(killed.attempt.task).given_up.insert(killed.attempt.number) {
+            self.tally_mut(kind).count(place);
+            self.tally_mut(kind).killed += 1;
+            if self.killed.len() == KILLED_ATTEMPTS_MAX {
+                self.killed.pop_front();
+            }
+            self.killed.push_back(killed.clone());
+        }
+    }
+
+    pub(crate) fn undo(&mut self, task: TaskId) {
+        let entry = self.task_mut(task);
+        if let Some(winner) = entry.winner.take() {
+            entry.lost_digest = Some(winner.digest);
+            entry.lost.insert(winner.number);
+            self.counters.subtract(&winner.counters);
+            *self.done_mut(task.kind) -= 1;
+        }
+    }
+
+    pub(crate) fn undo_reduces(&mut self, job: JobId) {
+        for index in 0..self.reduces.len() {
+            let index = u32::try_from(index).expect("a job has at most u32::MAX reduces");
+            self.undo(job.task(TaskKind::Reduce, index));
+        }
+    }
+
+    /// What a map reads, if the journal itself tells.
+    fn split(&self, task: TaskId) -> Option<&Split> {
+        match (&self.list, task.kind) {
+            (SplitList::Inline(splits), TaskKind::Map) => {
+                splits.get(task.index as usize).map(|planned| &planned.split)
+            }
+            (SplitList::Inline(_) | SplitList::Staged(_), _) => None,
+        }
+    }
+
+    pub(crate) fn ended_attempts(&self, job: JobId, killed: &[KilledAttempt]) -> Vec<EndedAttempt> {
+        let mut failed = Vec::new();
+        let mut won = Vec::new();
+        for kind in [TaskKind::Map, TaskKind::Reduce] {
+            for (index, entry) in (0..).zip(self.tasks(kind)) {
+                let task = job.task(kind, index);
+                failed.extend(entry.failures.iter().map(|failed| failed.ended(task)));
+                won.extend(entry.winner.iter().map(|winner| winner.ended(task, self.split(task))));
+            }
+        }
+        // One that was given up may have won after all.
+        let has_won = |attempt: AttemptId| {
+            let task = self.tasks(attempt.task.kind).get(attempt.task.index as usize);
+            let winner = task.and_then(|task| task.winner.as_ref());
+            winner.is_some_and(|winner| winner.number == attempt.number)
+        };
+        let killed = killed.iter().filter(|it| !has_won(it.attempt)).chain(&self.killed);
+        let all = failed.into_iter().chain(killed.map(KilledAttempt::ended)).chain(won);
+        let mut attempts: Vec<_> = all.take(ENDED_ATTEMPTS_MAX).collect();
+        attempts.sort_by_key(|ended| ended.attempt);
+        attempts
+    }
+}
+
+impl TaskEntry {
+    fn fail(&mut self, failed: FailedAttempt) {
+        let uncounted = self.failures.iter().filter(|failed| !failed.counts()).count();
+        if !failed.counts() && uncounted == UNCOUNTED_FAILURES_MAX {
+            let oldest = self.failures.iter().position(|failed| !failed.counts());
+            oldest.map(|oldest| self.failures.remove(oldest));
+        }
+        self.failures.push(failed);
+    }
+
+    /// Its attempts that have ended and are remembered.
+    pub(crate) fn ended(
+        &self,
+        task: TaskId,
+        split: Option<&Split>,
+    ) -> impl Iterator<Item = EndedAttempt> {
+        let failed = self.failures.iter().map(move |failed| failed.ended(task));
+        failed.chain(self.winner.iter().map(move |winner| winner.ended(task, split)))
+    }
+
+    /// Whether the attempt of that number was killed or lost, and has not come to another end since.
+    pub(crate) fn is_given_up(&self, number: u32) -> bool {
+        self.given_up.contains(&number)
+    }
+
+    /// Whether the attempt of that number won and its output was lost: whoever tells of its success again
+    /// has not heard of that.
+    pub(crate) fn lost(&self, number: u32) -> bool {
+        self.lost.contains(&number)
+    }
+
+    /// Digest of a former winner's output, if it is another than `digest`.
+    pub(crate) fn lost_other_than(&self, digest: &str) -> bool {
+        self.lost_digest.as_ref().is_some_and(|lost| lost != digest)
+    }
+}
+
+impl FailedAttempt {
+    /// Whether it used up one of its task's tries.
+    pub(crate) fn counts(&self) -> bool {
+        self.failure.kind.blame() == Blame::Task
+    }
+
+    fn ended(&self, task: TaskId) -> EndedAttempt {
+        EndedAttempt {
+            attempt: task.attempt(self.number),
+            host: self.host.clone(),
+            state: AttemptState::Failed,
+            failure: Some(self.failure.clone()),
+            split: self.split.clone(),
+        }
+    }
+}
+
+impl KilledAttempt {
+    pub(crate) fn ended(&self) -> EndedAttempt {
+        EndedAttempt {
+            attempt: self.attempt,
+            host: self.host.clone(),
+            state: AttemptState::Killed,
+            failure: None,
+            split: self.split.clone(),
+        }
+    }
+}
+
+impl Winner {
+    fn ended(&self, task: TaskId, split: Option<&Split>) -> EndedAttempt {
+        EndedAttempt {
+            attempt: task.attempt(self.number),
+            host: self.host.clone(),
+            state: AttemptState::Succeeded,
+            failure: None,
+            split: split.cloned(),
+        }
+    }
+}
