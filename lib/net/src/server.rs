@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -148,7 +149,7 @@ fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
             return Err(Problem::new(401, "forbidden", detail));
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        return if reads || is_json(request.headers()) {
+        return if reads || is_json(request.headers()) || is_empty_and_of_no_page(request) {
             Ok(anonymous.clone())
         } else {
             Err(no_json())
@@ -163,7 +164,7 @@ fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
 
 /// A browser on this machine must not be a bridge into the cluster: a request without a token needs a
 /// loopback `Host` (against DNS rebinding), and one that changes something a JSON body (no plain form of
-/// another site sends one without asking first).
+/// another site sends one without asking first), or no body and no sign of a browser.
 fn is_loopback(request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| {
@@ -174,6 +175,12 @@ fn is_loopback(request: &Request) -> bool {
         name == "localhost"
             || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     })
+}
+
+/// Browsers name the page's origin with each request that may change something; `curl -X POST` has none.
+fn is_empty_and_of_no_page(request: &Request) -> bool {
+    let of_a_page = |name: &str| request.headers().contains_key(name);
+    request.body().is_end_stream() && !of_a_page("origin") && !of_a_page("sec-fetch-site")
 }
 
 fn no_json() -> Problem {

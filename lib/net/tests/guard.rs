@@ -46,6 +46,7 @@ fn start(anonymous: Option<Capability>) -> Server {
         .route("/read", users, get(read))
         .route("/write", users, post(write))
         .route("/echo", users, post(echo))
+        .route("/end", users, post(|| async { Json(3) }))
         .route("/server", Access::Roles(&[Role::Server]), get(|| async { Json(2) }));
     let router = routes.into_router((), Guard { keyring: keyring.clone(), anonymous });
     tokio::spawn(net::serve(listener, router, std::future::pending()));
@@ -134,6 +135,29 @@ async fn requests_without_a_token_pass_only_from_loopback_names_and_with_json() 
     // A token would not help: the answer says what would.
     assert_eq!(server.client.send(address, form).await.unwrap_err().problem().unwrap().status, 415);
     assert_eq!(server.client.post::<_, u32>(address, "/echo", &3).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn what_needs_no_body_is_taken_without_one_but_not_from_a_page() {
+    let server = start(Some(capability(Role::User, FAR)));
+    let address = server.address.as_str();
+    let of_a_page = Some(("origin", "http://evil.example"));
+    let cases = [
+        ("/end", "", None, 200),
+        ("/end", "", of_a_page, 415),
+        ("/end", "", Some(("sec-fetch-site", "cross-site")), 415),
+        ("/end", "x", None, 415),
+        ("/echo", "", None, 415),
+    ];
+    for (path, body, header, expected) in cases {
+        let mut request = server.client.request(net::reqwest::Method::POST, address, path);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let answer = server.client.send(address, request.body(body)).await;
+        let status = answer.map_or_else(|e| e.problem().unwrap().status, |_| 200);
+        assert_eq!(status, expected, "{path} {body:?} {header:?}");
+    }
 }
 
 #[tokio::test]
