@@ -73,3 +73,55 @@ fn the_readmes_program_is_the_example_that_compiles() {
     let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
     assert_eq!(shown, Some(code), "README.md and mapreduce/examples/word_count.rs");
 }
+
+/// What stands between backquotes in the first column of a table's rows, below `heading`.
+fn first_column<'a>(page: &'a str, heading: &str, head: &str) -> Vec<&'a str> {
+    let section = page.split(heading).nth(1).unwrap_or_default();
+    let table = section.split(head).nth(1).unwrap_or_default();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| row.strip_prefix("| `")?.split_once('`')).map(|(cell, _)| cell).collect()
+}
+
+#[test]
+fn the_readme_has_every_key_of_a_job() {
+    let readme = read("README.md");
+    let model = read("mapreduce/protocol/src/job.rs");
+    let spec = model.split("pub struct JobSpec {").nth(1).and_then(|rest| rest.split("\n}").next());
+    let fields = spec.expect("the job").lines().filter_map(|line| line.trim().strip_prefix("pub "));
+    let fields: Vec<_> =
+        fields.filter_map(|field| field.trim_end_matches(',').split_once(": ")).collect();
+    let keys: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(first_column(&readme, "\n## A job\n", "| key |"), keys);
+    for (name, kind) in fields {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let needed = row.is_some_and(|row| row.contains("| needed |"));
+        assert_eq!(needed, !kind.starts_with("Option<"), "{name}: {kind}");
+    }
+}
+
+/// `/v1/…` between double quotes.
+fn routes_in(source: &str) -> BTreeSet<String> {
+    let code = read(source);
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let quoted = code.split('"').filter(|text| text.starts_with("/v1/") && !text.contains("{}"));
+    quoted.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_has_every_route_for_users() {
+    let readme = read("README.md");
+    let told = |head| -> BTreeSet<String> {
+        let rows = first_column(&readme, "\n## REST\n", head).into_iter();
+        rows.map(|cell| cell.split_once(' ').map_or(cell, |(_, path)| path).to_owned()).collect()
+    };
+    let mut jobs = routes_in("jobtracker/src/http/jobs.rs");
+    jobs.insert("/v1/cluster".to_owned());
+    assert_eq!(told("| the JobTracker's |"), jobs);
+    // The life of an open file is the client library's.
+    let not_for_users = ["create", "allocate", "close", "abandon", "renew", "locate", "publish"];
+    let mut files = routes_in("chunkstore/src/master/http/files.rs");
+    for name in not_for_users {
+        assert!(files.remove(&format!("/v1/files/{name}")), "{name} is a route");
+    }
+    assert_eq!(told("| the chunk master's |"), files);
+}
