@@ -55,15 +55,41 @@ impl<From, To> Default for Tree<From, To> {
     }
 }
 
-/// Copies local files and folders to `to`, or into it if it is a folder. What `end` interrupts is taken
-/// back, and so is what fails.
+/// Where in the chunk store something is to go, as it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The path.
+    pub(crate) path: StorePath,
+    /// It ends with a slash: a file is to go into it.
+    pub(crate) is_folder: bool,
+}
+
+impl Target {
+    /// Refuses to make a file of that name where a folder is meant.
+    pub(crate) fn check_file(&self) -> anyhow::Result<()> {
+        let path = &self.path;
+        if self.is_folder {
+            return Err(anyhow!(
+                "{path}/ is no folder: make it first (`howdah fs mkdir -p {path}`), or leave the slash off"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Copies local files and folders to `target`, or into it if it is a folder. What `end` interrupts is
+/// taken back, and so is what fails.
 pub(crate) async fn put(
     store: &ChunkStore,
     from: &[PathBuf],
-    to: &StorePath,
+    target: &Target,
     end: &mut Termination,
 ) -> anyhow::Result<()> {
+    let to = &target.path;
     let into_folder = matches!(kind_at(store, to).await?, Some(FileKind::Folder));
+    if !into_folder && from.iter().any(|source| !source.is_dir()) {
+        target.check_file()?;
+    }
     if from.len() > 1 && !into_folder {
         return Err(anyhow!(
             "{to} is no folder: make it first (`howdah fs mkdir`) to put several things there"
@@ -326,6 +352,12 @@ async fn fill(
 /// Copies files and folders of the chunk store to the local `to`, or into it if it is a folder.
 pub(crate) async fn get(store: &ChunkStore, from: &[StorePath], to: &Path) -> anyhow::Result<()> {
     let into_folder = to.is_dir();
+    if !into_folder && to.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(early(anyhow!(
+            "{} is no folder: make it first, or leave the slash off",
+            to.display()
+        )));
+    }
     if from.len() > 1 && !into_folder {
         return Err(early(anyhow!(
             "{} is no folder: make it first to get several things there",

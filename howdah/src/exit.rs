@@ -7,6 +7,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use mapreduce_protocol::ProblemKind;
 use net::CallError;
 
 use crate::signals::Caught;
@@ -62,7 +63,10 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     };
     let code = code_of(&error);
     crate::say::say!("howdah: {}", sentence(&error));
-    if code == NO_CONNECTION {
+    let is_stranger = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(CallError::Stranger { .. }))
+    };
+    if code == NO_CONNECTION && !error.chain().any(is_stranger) {
         crate::say::say!("howdah: {CONNECT_REMEDY}");
     }
     ExitCode::from(code)
@@ -109,6 +113,13 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn code_of_call(error: &CallError) -> u8 {
     match error {
         CallError::Connect { .. } | CallError::TimedOut { .. } | CallError::Broken { .. } => {
+            NO_CONNECTION
+        }
+        CallError::Stranger { .. } => NO_CONNECTION,
+        // The JobTracker answers for the chunk master, which does not.
+        CallError::Problem { problem, .. }
+            if problem.kind == ProblemKind::StoreUnavailable.as_str() =>
+        {
             NO_CONNECTION
         }
         CallError::Problem { .. } | CallError::Decode { .. } => REFUSED,

@@ -32,7 +32,7 @@ impl Jobs {
     /// Whether it is there.
     pub(crate) async fn is_there(&self) -> Result<(), CallError> {
         let request = self.client.request(Method::GET, &self.address, "/healthz");
-        self.client.send(&self.address, request).await.map(drop)
+        self.client.send(&self.address, request).await.map(drop).map_err(named)
     }
 
     /// Submits a job, once, however often the request has to be repeated.
@@ -51,14 +51,14 @@ impl Jobs {
                 {
                     backoff.pause().await;
                 }
-                answer => return answer,
+                answer => return answer.map_err(named),
             }
         }
     }
 
     /// A job's state.
     pub(crate) async fn status(&self, job: JobId) -> Result<JobStatus, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs/{job}")).await
+        self.client.get(&self.address, &format!("/v1/jobs/{job}")).await.map_err(named)
     }
 
     /// A job's state at its end, or after `wait`.
@@ -68,7 +68,7 @@ impl Jobs {
         wait: Duration,
     ) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}?wait_ms={}", wait.as_millis());
-        self.client.get(&self.address, &path).await
+        self.client.get(&self.address, &path).await.map_err(named)
     }
 
     /// How long to wait for a JobTracker that has gone away.
@@ -78,23 +78,23 @@ impl Jobs {
 
     /// All jobs it keeps, newest first.
     pub(crate) async fn list(&self) -> Result<JobList, CallError> {
-        self.client.get(&self.address, "/v1/jobs").await
+        self.client.get(&self.address, "/v1/jobs").await.map_err(named)
     }
 
     /// Ends a job.
     pub(crate) async fn kill(&self, job: JobId) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/kill");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
     }
 
     /// A job's counters.
     pub(crate) async fn counters(&self, job: JobId) -> Result<JobCounters, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs/{job}/counters")).await
+        self.client.get(&self.address, &format!("/v1/jobs/{job}/counters")).await.map_err(named)
     }
 
     /// A job's attempts.
     pub(crate) async fn attempts(&self, job: JobId) -> Result<AttemptList, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs/{job}/attempts")).await
+        self.client.get(&self.address, &format!("/v1/jobs/{job}/attempts")).await.map_err(named)
     }
 
     /// What an attempt wrote, from the TaskTracker at `tracker`.
@@ -106,4 +106,9 @@ impl Jobs {
         let path = format!("/v1/attempts/{attempt}/log");
         self.client.send(tracker, self.client.request(Method::GET, tracker, &path)).await
     }
+}
+
+/// Says who was expected where a stranger answers.
+fn named(error: CallError) -> CallError {
+    error.expecting("a JobTracker", "jobtracker.address")
 }

@@ -23,6 +23,7 @@ fn style(template: &str) -> ProgressStyle {
 pub(crate) struct JobProgress {
     bars: Option<[ProgressBar; 2]>,
     last_line: String,
+    last_reason: Option<String>,
 }
 
 impl JobProgress {
@@ -35,7 +36,7 @@ impl JobProgress {
                 bar.with_prefix(prefix)
             })
         });
-        Self { bars, last_line: String::new() }
+        Self { bars, last_line: String::new(), last_reason: None }
     }
 
     /// Shows this state, if it differs from the one shown.
@@ -53,6 +54,11 @@ impl JobProgress {
                 if line != self.last_line {
                     crate::say::say!("{line}");
                     self.last_line = line;
+                }
+                if status.waiting.is_some() && status.waiting != self.last_reason {
+                    self.last_reason.clone_from(&status.waiting);
+                    let why = self.last_reason.as_deref().unwrap_or_default();
+                    crate::say::say!("{} waits: {why}", status.id);
                 }
             }
         }
@@ -88,8 +94,7 @@ fn line_of(status: &JobStatus) -> String {
     let is_over = is_planned || status.state == JobState::Succeeded;
     let map = percent(status.maps).unwrap_or(if is_over { 100 } else { 0 });
     let reduce = percent(status.reduces).unwrap_or(if map == 100 { 100 } else { 0 });
-    let waits = status.waiting.iter().map(|why| format!(" (waits: {why})")).collect::<String>();
-    format!("{} {} map {map}% reduce {reduce}%{waits}", status.id, status.state.as_str())
+    format!("{} {} map {map}% reduce {reduce}%", status.id, status.state.as_str())
 }
 
 /// Bytes that go from one place to another.
@@ -158,7 +163,5 @@ mod tests {
         assert_eq!(line_of(&status), "job_20261122_0001 SUCCEEDED map 100% reduce 100%");
         status.state = JobState::Prep;
         assert_eq!(line_of(&status), "job_20261122_0001 PREP map 0% reduce 0%");
-        status.waiting = Some("no slots".to_owned());
-        assert!(line_of(&status).ends_with(" (waits: no slots)"), "{}", line_of(&status));
     }
 }

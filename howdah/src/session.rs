@@ -1,13 +1,14 @@
 //! A client's side of the cluster: its configuration, its token, and the two masters it speaks to.
 //! Commands that talk to the cluster open one; so does `demo`, on its own cluster.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
 use chunkstore_protocol::StorePath;
 use config::Config;
 use ids::RackName;
-use net::{Capability, Client, ClientSettings, Keyring, Role, Secret};
+use net::{CallError, Capability, Client, ClientSettings, Keyring, Role, Secret};
 
 use crate::exit::OrEarly;
 use crate::jobs::Jobs;
@@ -21,6 +22,45 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Session {
     config: Config,
     client: Client,
+    has_token: bool,
+}
+
+/// The cluster does not know whoever asks: said in the words of the configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotLetIn {
+    /// No secret is named.
+    #[error(
+        "the cluster lets in only who has its secret: name a copy of its file with cluster.secret_file in the \
+         configuration (--config)"
+    )]
+    NoSecret,
+    /// This user can't read it.
+    #[error(
+        "the cluster lets in only who has its secret, and {file} (cluster.secret_file) can't be read"
+    )]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Another cluster's.
+    #[error(
+        "the secret in {file} (cluster.secret_file) is not that of this cluster: copy the cluster's there, or \
+         name the right cluster's addresses"
+    )]
+    WrongSecret {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Whether a daemon does not know who asks (401).
+fn is_unknown_caller(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let by_call = cause.downcast_ref::<CallError>().and_then(CallError::problem);
+    let by_store = match cause.downcast_ref() {
+        Some(StoreError::Forbidden { problem, .. }) => Some(problem),
+        _ => None,
+    };
+    by_call.or(by_store).is_some_and(|problem| problem.status == 401)
 }
 
 impl Session {
@@ -30,11 +70,23 @@ impl Session {
             connect_timeout: config.client.connect_timeout.0,
             request_timeout: config.client.request_timeout.0,
         });
-        let client = match token(&config)? {
-            Some(token) => client.with_token(token),
-            None => client,
+        let token = token(&config)?;
+        let has_token = token.is_some();
+        let client = token.map_or_else(|| client.clone(), |token| client.with_token(token));
+        Ok(Self { config, client, has_token })
+    }
+
+    /// The error of a command, with what to do where the cluster did not know who asked.
+    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if !error.chain().any(is_unknown_caller) {
+            return error;
+        }
+        let not_let_in = match self.config.cluster.secret_file.clone() {
+            None => NotLetIn::NoSecret,
+            Some(file) if self.has_token => NotLetIn::WrongSecret { file },
+            Some(file) => NotLetIn::Unreadable { file },
         };
-        Ok(Self { config, client })
+        not_let_in.into()
     }
 
     /// The chunk store, after it has answered once: a command says at once that nobody answers.

@@ -137,7 +137,7 @@ pub enum StoreError {
         problem: Problem,
     },
     /// The chunk master could not be asked, or its answer did not arrive.
-    #[error("the chunk master: {source}")]
+    #[error("{}{source}", whose(source))]
     Call {
         /// What was asked for.
         path: StorePath,
@@ -154,6 +154,14 @@ pub enum StoreError {
     },
 }
 
+/// A stranger's sentence says itself what it is not.
+fn whose(source: &CallError) -> &'static str {
+    match source {
+        CallError::Stranger { .. } => "",
+        _ => "the chunk master: ",
+    }
+}
+
 fn unreadable_remedy(failures: &[ServerFailure]) -> &'static str {
     match failures {
         [] => "start the chunkservers that do",
@@ -168,7 +176,10 @@ impl StoreError {
         let path = path.clone();
         let problem = match source {
             CallError::Problem { problem, .. } => problem,
-            source => return Self::Call { path, source },
+            source => {
+                let source = source.expecting("a chunk master", "chunkmaster.address");
+                return Self::Call { path, source };
+            }
         };
         match problem_kind(&problem) {
             Some(ProblemKind::NotFound) => Self::NotFound { path, problem },

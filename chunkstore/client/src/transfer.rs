@@ -69,8 +69,7 @@ pub async fn get_chunk(
     length: u64,
 ) -> Result<(u64, Response), CallError> {
     let (chunk, version) = chunk;
-    let path =
-        format!("{}?version={}&offset={offset}&length={length}", chunk.route(), version.0);
+    let path = format!("{}?version={}&offset={offset}&length={length}", chunk.route(), version.0);
     let response = client.send(server, client.request(Method::GET, server, &path)).await?;
     let header = response.headers().get(OFFSET_HEADER).and_then(|value| value.to_str().ok());
     match header.and_then(|text| text.parse().ok()) {

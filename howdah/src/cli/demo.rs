@@ -11,6 +11,7 @@ use crate::supervise::demo::{self, Demo};
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
+#[command(arg(super::idle_config()))]
 pub(crate) struct DemoArgs {
     /// TaskTrackers, each with a chunkserver on the same host
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=200))]

@@ -13,6 +13,7 @@ use crate::supervise::{Cluster, ClusterOptions};
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
+#[command(arg(super::idle_config()))]
 pub(crate) struct DevArgs {
     /// Folder of the cluster: cluster.yaml, pids, logs and data; made if missing
     #[arg(long)]

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Format, Global, print_json, runtime, shown};
-use crate::copy;
+use crate::copy::{self, Target};
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::say::quiet_if_closed;
 use crate::session::Session;
@@ -72,8 +72,8 @@ enum Action {
         #[arg(value_parser = shown::store_path)]
         from: StorePath,
         /// Its new path; an existing folder gets it inside
-        #[arg(value_parser = shown::store_path)]
-        to: StorePath,
+        #[arg(value_parser = shown::target)]
+        to: Target,
     },
     /// Remove files and folders
     Rm {
@@ -96,7 +96,7 @@ enum Action {
 pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
     let session = Session::open(global.client_config()?)?;
     let format = global.format;
-    runtime::on_this_thread(async {
+    let done = runtime::on_this_thread(async {
         match args.action {
             // What is wrong with local paths is said before the cluster is asked.
             Action::Put { paths } => Copy::put(&paths)?.run(&session.store().await?).await,
@@ -125,7 +125,8 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
             }
             Action::Stat { path } => show(&session.store().await?.stat(&path).await?, format),
         }
-    })
+    });
+    done.map_err(|error| session.explain(error))
 }
 
 fn doing(verb: &str, path: &StorePath) -> String {
@@ -142,7 +143,7 @@ fn in_flags(error: StoreError) -> anyhow::Error {
 
 /// A copy with its paths told apart. One list on the command line, since options may stand between.
 enum Copy {
-    Put { from: Vec<PathBuf>, to: StorePath },
+    Put { from: Vec<PathBuf>, to: Target },
     Get { from: Vec<StorePath>, to: PathBuf },
 }
 
@@ -153,7 +154,8 @@ impl Copy {
             let found = std::fs::metadata(source).map(drop);
             found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
         }
-        Ok(Self::Put { from: from.to_vec(), to: store_path(to)? })
+        let to = shown::target(&to.to_string_lossy()).or_early()?;
+        Ok(Self::Put { from: from.to_vec(), to })
     }
 
     fn get(paths: &[PathBuf]) -> anyhow::Result<Self> {
@@ -201,11 +203,17 @@ async fn cat(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
     quiet_if_closed(io::stdout().lock().flush())
 }
 
-async fn rename(store: &ChunkStore, from: &StorePath, to: &StorePath) -> anyhow::Result<()> {
-    let target = match (copy::kind_at(store, to).await?, from.name()) {
-        (Some(FileKind::Folder), Some(name)) => to.join(name)?,
-        _ => to.clone(),
+async fn rename(store: &ChunkStore, from: &StorePath, to: &Target) -> anyhow::Result<()> {
+    let target = match (copy::kind_at(store, &to.path).await?, from.name()) {
+        (Some(FileKind::Folder), Some(name)) => to.path.join(name)?,
+        _ => to.path.clone(),
     };
+    let moves_file = || async {
+        anyhow::Ok(matches!(copy::kind_at(store, from).await?, Some(FileKind::File { .. })))
+    };
+    if to.is_folder && target == to.path && moves_file().await? {
+        to.check_file()?;
+    }
     let moved = store.rename(from, &target).await.map_err(|error| {
         let said = error.to_string();
         match (said.strip_suffix(", or ask for `parents`"), target.parent()) {

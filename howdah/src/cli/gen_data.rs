@@ -17,6 +17,7 @@ use crate::signals::termination;
 
 /// Arguments of `gen`.
 #[derive(Debug, Args)]
+#[command(arg(super::idle_config()))]
 pub(crate) struct GenArgs {
     /// What to make
     #[arg(value_enum)]

@@ -71,7 +71,7 @@ enum Action {
 pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
     let format = global.format;
     let session = Session::open(global.client_config()?)?;
-    runtime::on_this_thread(async {
+    let done = runtime::on_this_thread(async {
         let jobs = session.jobs();
         match args.action {
             Action::Submit { file, wait } => submit(&session, &file, wait, format).await,
@@ -90,7 +90,8 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             Action::Logs { id, attempt } => logs(&jobs, id, attempt, format).await,
             Action::Counters { id } => counters(&jobs, id, format).await,
         }
-    })
+    });
+    done.map_err(|error| session.explain(error))
 }
 
 async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> anyhow::Result<()> {
@@ -155,7 +156,7 @@ async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
     let line = |columns: [&str; 7]| {
         let [id, state, submitted, elapsed, maps, reduces, name] = columns;
         format!(
-            "{id:17}  {state:9}  {submitted:20}  {elapsed:>10}  {maps:>9}  {reduces:>9}  {name}\n"
+            "{id:17}  {state:9}  {submitted:20}  {elapsed:>18}  {maps:>9}  {reduces:>9}  {name}\n"
         )
     };
     let mut text = String::new();
@@ -183,11 +184,9 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     }
     crate::say::tell!("id         {}", status.id);
     crate::say::tell!("name       {}", status.name);
-    crate::say::tell!("state      {}{}", status.state.as_str(), after(status));
+    crate::say::tell!("state      {}", status.state.as_str());
     crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
-    if status.finished_at.is_none() {
-        crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
-    }
+    crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
     if let Some(waiting) = &status.waiting {
         crate::say::tell!("waits      {waiting}");
     }

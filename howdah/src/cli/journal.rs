@@ -3,17 +3,19 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use journal::Sequence;
 use serde_json::json;
 
 use super::record::decode;
 use super::{Format, Global, print_json};
+use crate::exit::early;
 use crate::say::quiet_if_closed;
 
 /// Arguments of `journal`.
 #[derive(Debug, Args)]
+#[command(arg(super::idle_config()))]
 pub(crate) struct JournalArgs {
     #[command(subcommand)]
     action: Action,
@@ -35,6 +37,10 @@ enum Action {
 
 /// Runs `journal`.
 pub(crate) fn run(args: &JournalArgs, global: &Global) -> anyhow::Result<()> {
+    let (Action::Dump { dir } | Action::Verify { dir }) = &args.action;
+    if !dir.is_dir() {
+        return Err(early(anyhow!("no such folder: {}", dir.display())));
+    }
     match &args.action {
         Action::Dump { dir } => dump(dir),
         Action::Verify { dir } => verify(dir, global.format),

@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Global {
     /// The cluster's configuration file; else HOWDAH_CONFIG names it; clients without either take
-    /// the defaults, on loopback. Not for demo, dev, gen and journal, which read none
+    /// the defaults, on loopback
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How data is printed
@@ -109,6 +109,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(args) => token::run(&args, &cli.global),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// `--config` of commands that read none: not in their help, and refused below.
+fn idle_config() -> clap::Arg {
+    let parser = clap::value_parser!(PathBuf);
+    clap::Arg::new("config").long("config").global(true).hide(true).value_parser(parser)
 }
 
 /// A file that would not be read must not look as if it were.

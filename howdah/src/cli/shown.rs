@@ -5,6 +5,8 @@ use std::time::Duration;
 use chunkstore_protocol::{PathError, StorePath};
 use ids::UnixMillis;
 
+use crate::copy::Target;
+
 /// Like `2026-11-22T10:00:00Z`.
 pub(super) fn time(at: UnixMillis) -> String {
     let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
@@ -26,6 +28,11 @@ pub(super) fn store_path(text: &str) -> Result<StorePath, PathError> {
         "" if !text.is_empty() => Ok(StorePath::root()),
         path => path.parse(),
     }
+}
+
+/// A path of the chunk store that something is to go to.
+pub(super) fn target(text: &str) -> Result<Target, PathError> {
+    Ok(Target { path: store_path(text)?, is_folder: text.ends_with('/') })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::cli::Format;
 use crate::copy;
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::generate::ZipfText;
-use crate::local_file::LocalFileError;
+use crate::local_file::{LocalFileError, UnfinishedFolder};
 use crate::progress::{ByteProgress, JobProgress};
 use crate::session::Session;
 use crate::signals::{Caught, termination};
@@ -73,10 +73,8 @@ impl Demo {
     /// Runs it, stops the cluster and removes its folder.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let input = self.check_input()?;
-        if let Some(output) = &self.output
-            && fs::symlink_metadata(output).is_ok()
-        {
-            return Err(early(LocalFileError::Exists { path: output.clone() }));
+        if let Some(output) = &self.output {
+            check_output(output).or_early()?;
         }
         let mut end = termination()?;
         let folder = tempfile::Builder::new().prefix("howdah-demo-").tempdir();
@@ -120,11 +118,12 @@ impl Demo {
         let wall_time = since_accepted.elapsed();
         submit::must_have_succeeded(&ended)?;
         let output: StorePath = OUTPUT.parse()?;
-        if let Some(local) = &self.output {
-            copy::get(&store, std::slice::from_ref(&output), local).await?;
-        }
         let top = self.top(&store, &output, &ended).await?;
-        Report { status: ended, wall_time, top }.print(self.format)
+        Report { status: ended, wall_time, top }.print(self.format)?;
+        match &self.output {
+            Some(local) => copy::get(&store, std::slice::from_ref(&output), local).await,
+            None => Ok(()),
+        }
     }
 
     async fn put_input(&self, store: &ChunkStore, input: Vec<PathBuf>) -> anyhow::Result<()> {
@@ -158,6 +157,14 @@ impl Demo {
         }
         top_words(store, output).await.map(Some).context("cannot read the output")
     }
+}
+
+/// Whether the output can be put there, as far as that shows before.
+fn check_output(output: &Path) -> Result<(), LocalFileError> {
+    if fs::symlink_metadata(output).is_ok() {
+        return Err(LocalFileError::Exists { path: output.to_owned() });
+    }
+    UnfinishedFolder::beside(output).map(drop)
 }
 
 fn interrupted(by: Caught) -> anyhow::Error {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 use crate::problem::MEDIA_TYPE;
-use crate::server::{JSON_BYTES_MAX, REQUEST_ID_HEADER};
+use crate::server::{JSON_BYTES_MAX, NO_ROUTE, REQUEST_ID_HEADER, WRONG_METHOD};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -66,6 +66,18 @@ pub enum CallError {
         /// What it said.
         problem: Problem,
     },
+    /// Somebody answers there, but not the daemon that was asked.
+    #[error("{address} is not {expected} ({said}): correct {key}")]
+    Stranger {
+        /// `host:port`.
+        address: String,
+        /// Who was expected there.
+        expected: &'static str,
+        /// Which key holds the address.
+        key: &'static str,
+        /// What gives it away.
+        said: String,
+    },
     /// The answer is not what this version understands.
     #[error("{address} answered something else than expected: {cause}")]
     Decode {
@@ -104,7 +116,21 @@ impl CallError {
         match self {
             Self::Connect { .. } | Self::TimedOut { .. } | Self::Broken { .. } => true,
             Self::Problem { problem, .. } => problem.status == 503,
-            Self::Decode { .. } => false,
+            Self::Stranger { .. } | Self::Decode { .. } => false,
+        }
+    }
+
+    fn stranger(address: &str, said: String) -> Self {
+        let (expected, key) = ("the daemon that was asked for", "its address in the configuration");
+        Self::Stranger { address: address.to_owned(), expected, key, said }
+    }
+
+    /// The same, of a call to the daemon `expected`, whose address stands in the configuration's `key`.
+    #[must_use]
+    pub fn expecting(self, expected: &'static str, key: &'static str) -> Self {
+        match self {
+            Self::Stranger { address, said, .. } => Self::Stranger { address, expected, key, said },
+            other => other,
         }
     }
 
@@ -250,10 +276,11 @@ impl Client {
         request: RequestBuilder,
     ) -> Result<A, CallError> {
         let response = self.send(address, request).await?;
+        let is_ours = is_ours(&response);
         let body = read_body(address, response, JSON_BYTES_MAX).await?;
-        serde_json::from_slice(&body).map_err(|error| CallError::Decode {
-            address: address.to_owned(),
-            cause: error.to_string(),
+        serde_json::from_slice(&body).map_err(|error| match is_ours {
+            true => CallError::Decode { address: address.to_owned(), cause: error.to_string() },
+            false => CallError::stranger(address, "its answer is no JSON document".to_owned()),
         })
     }
 }
@@ -293,17 +320,31 @@ impl Backoff {
     }
 }
 
+/// Whether a daemon of ours answers: it gives each request's id back.
+fn is_ours(response: &Response) -> bool {
+    response.headers().contains_key(REQUEST_ID_HEADER)
+}
+
 async fn read_problem(address: &str, response: Response) -> CallError {
     let status = response.status();
     let is_problem = response
         .headers()
         .get(reqwest::header::CONTENT_TYPE)
         .is_some_and(|media| media.as_bytes().starts_with(MEDIA_TYPE.as_bytes()));
+    if !is_problem && !is_ours(&response) {
+        // What it says is meant for others, like browsers.
+        return CallError::stranger(address, format!("it answers {status}"));
+    }
     let body = match read_body(address, response, PROBLEM_BYTES_MAX).await {
         Ok(body) => body,
         Err(error) => return error,
     };
     let parsed = serde_json::from_slice::<Problem>(&body).ok().filter(|_| is_problem);
+    if let Some(problem) = &parsed
+        && [NO_ROUTE, WRONG_METHOD].contains(&problem.kind.as_str())
+    {
+        return CallError::stranger(address, format!("it says: {}", problem.detail));
+    }
     let problem = parsed.unwrap_or_else(|| {
         let shown: String = String::from_utf8_lossy(&body).chars().take(200).collect();
         Problem::new(status.as_u16(), "unknown", format!("{address} answered {status}: {shown}"))

@@ -12,11 +12,19 @@ pub fn schema_words(text: &str) -> String {
         Some((type_name, place)) => (type_name, format!(" at line {place}")),
         None => (expected, String::new()),
     };
+    let is_text = before.contains("invalid type: string ");
     match word_for(type_name) {
+        Some(A_LIST) if is_text => {
+            let given = before.split_once('"').and_then(|(_, rest)| rest.rsplit_once('"'));
+            let given = given.map_or("", |(given, _)| given);
+            format!("{before}expected {A_LIST}: write [{given}]{after}")
+        }
         Some(word) => format!("{before}expected {word}{after}"),
         None => text.to_owned(),
     }
 }
+
+const A_LIST: &str = "a list";
 
 fn word_for(type_name: &str) -> Option<&'static str> {
     let first = type_name.split(' ').next()?;
@@ -26,10 +34,10 @@ fn word_for(type_name: &str) -> Option<&'static str> {
         "f32" | "f64" => "a number",
         "unit" if type_name == "unit" => "null",
         "struct" => "an object of keys and values",
-        "tuple" => "a list",
+        "tuple" => A_LIST,
         "enum" | "newtype" | "unit" => "one of the names that this key takes",
         _ if type_name == "a map" => "an object of keys and values",
-        _ if type_name == "a sequence" || type_name.starts_with("a tuple") => "a list",
+        _ if type_name == "a sequence" || type_name.starts_with("a tuple") => A_LIST,
         _ => return None,
     })
 }
@@ -65,6 +73,7 @@ mod tests {
             ("{\"x\": {\"n\": -1}}", "a whole number"),
             ("{\"x\": {\"ratio\": []}}", "a number"),
             ("{\"x\": {\"pair\": 1}}", "a list"),
+            ("{\"x\": {\"pair\": \"/in\"}}", "a list: write [/in]"),
             ("{\"x\": {\"kind\": \"B\"}}", "expected `A`"),
             ("{\"x\": {\"kind\": \"A\"}}", "missing field `n`"),
             ("{", "EOF"),

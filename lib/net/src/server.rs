@@ -28,6 +28,11 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Length limit of a JSON body, bytes.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
 
+/// The kind of problem of a request to a path that this daemon has not.
+pub(crate) const NO_ROUTE: &str = "no-such-route";
+/// And of one with a method that the path does not take.
+pub(crate) const WRONG_METHOD: &str = "wrong-method";
+
 /// Who may call a route at all; what they may do with which resource is asked through [`Caller`].
 #[derive(Clone, Copy, Debug)]
 pub enum Access {
@@ -97,11 +102,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .fallback(|request: Request| async move {
                 let detail =
                     format!("no such route: {} {}", request.method(), request.uri().path());
-                Problem::new(404, "not-found", detail)
+                Problem::new(404, NO_ROUTE, detail)
             })
             .method_not_allowed_fallback(|request: Request| async move {
                 let detail = format!("{} does not take {}", request.uri().path(), request.method());
-                Problem::new(405, "invalid-request", detail)
+                Problem::new(405, WRONG_METHOD, detail)
             })
             .layer(axum::middleware::from_fn(follow))
             .with_state(state)

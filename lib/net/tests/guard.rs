@@ -86,7 +86,11 @@ async fn every_route_refuses_whoever_it_is_not_meant_for() {
             assert_eq!(server.status(client, path).await, *expected, "case {at} {path}");
         }
     }
-    assert_eq!(server.status(&server.client(Role::User), "/forgotten").await, 404);
+    let unknown = server.client(Role::User).get::<u32>(&server.address, "/forgotten").await;
+    let named = unknown.unwrap_err().expecting("a JobTracker", "jobtracker.address").to_string();
+    for part in [&server.address, "is not a JobTracker", "GET /forgotten", "jobtracker.address"] {
+        assert!(named.contains(part), "{named}");
+    }
 }
 
 #[tokio::test]
