@@ -28,9 +28,9 @@ use crate::programs::{ProgramInUse, Programs};
 
 /// Bytes of a log's end that a crash is reported with.
 const LOG_TAIL_BYTES: u64 = 2048;
-/// Of a process that ended as if all were well.
-const NOT_LINKED: &str = "the process exited without a last word: is it linked with the `mapreduce` crate, \
-     and does its main return `mapreduce::main(…)`?";
+/// Of a process that ended as if all were well, and never said a word.
+const NOT_LINKED: &str = "it is no Howdah program: its process ended well and has said nothing to the TaskTracker; \
+     it must be linked with the `mapreduce` crate, and its main must call `mapreduce::main`";
 
 /// How long what a process has left in its channel and log is waited for once its group is gone: more
 /// only comes from descendants that left the group.
@@ -244,9 +244,10 @@ async fn follow(
     if let Program::Native(_) = launch.job.program {
         kill_strays_of(host.folder.attempt(attempt)).await;
     }
-    let complaint = finish(reading).await.flatten();
+    // What is not known to have said nothing may have said something.
+    let heard = finish(reading).await.unwrap_or(Heard { anything: true, complaint: None });
     finish(log).await;
-    crashed(status, complaint, &Logs::path(&host.folder.logs(), attempt))
+    crashed(status, heard, &Logs::path(&host.folder.logs(), attempt))
 }
 
 /// Descendants that left the process group: only user code makes such.
@@ -277,6 +278,13 @@ async fn write_all(mut writer: OwnedWriteHalf, mut outgoing: mpsc::UnboundedRece
     }
 }
 
+/// What came from a task.
+struct Heard {
+    anything: bool,
+    /// Why it can't be understood.
+    complaint: Option<String>,
+}
+
 /// Passes on what the task says, until it closes the channel. A task that can't be understood is
 /// killed; the result says why.
 async fn read_all(
@@ -284,14 +292,20 @@ async fn read_all(
     attempt: AttemptId,
     mut reader: OwnedReadHalf,
     killer: Killer,
-) -> Option<String> {
+) -> Heard {
+    let mut anything = false;
     loop {
         match channel::read::<FromTask>(&mut reader).await {
-            Ok(Some(message)) => host.tell(Input::Said { attempt, message }).await,
-            Ok(None) | Err(channel::ChannelError::Io(_)) => return None,
+            Ok(Some(message)) => {
+                anything = true;
+                host.tell(Input::Said { attempt, message }).await;
+            }
+            Ok(None) | Err(channel::ChannelError::Io(_)) => {
+                return Heard { anything, complaint: None };
+            }
             Err(error) => {
                 killer.kill();
-                return Some(error.to_string());
+                return Heard { anything: true, complaint: Some(error.to_string()) };
             }
         }
     }
@@ -309,12 +323,13 @@ async fn copy_log(from: io::PipeReader, mut log: LogWriter) {
     }
 }
 
-fn crashed(status: Option<ExitStatus>, complaint: Option<String>, log: &Path) -> Failure {
+fn crashed(status: Option<ExitStatus>, heard: Heard, log: &Path) -> Failure {
     use std::os::unix::process::ExitStatusExt as _;
     let exit_code = status.and_then(|status| status.code());
     let signal = status.and_then(|status| status.signal());
-    let ending = complaint.unwrap_or_else(|| match (exit_code, signal) {
-        (Some(0), _) => NOT_LINKED.to_owned(),
+    let is_stranger = exit_code == Some(0) && !heard.anything;
+    let ending = heard.complaint.unwrap_or_else(|| match (exit_code, signal) {
+        _ if is_stranger => NOT_LINKED.to_owned(),
         (Some(code), _) => format!("the process exited with status {code} and no last word"),
         (None, Some(signal)) => format!("the process was ended by signal {signal}"),
         (None, None) => "the process ended".to_owned(),
@@ -324,5 +339,9 @@ fn crashed(status: Option<ExitStatus>, complaint: Option<String>, log: &Path) ->
         "" => format!("{ending}; its log is empty"),
         tail => format!("{ending}; its log ends: {tail}"),
     };
-    Failure { kind: FailureKind::Crashed { exit_code, signal }, message }
+    let kind = match is_stranger {
+        true => FailureKind::BadJob,
+        false => FailureKind::Crashed { exit_code, signal },
+    };
+    Failure { kind, message }
 }

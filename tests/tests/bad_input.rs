@@ -1,6 +1,7 @@
 //! Bad input: a sentence that names the thing and the remedy, the right exit code, nothing left behind.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -48,6 +49,8 @@ fn what_the_cluster_refuses_ends_with_1_and_leaves_nothing() {
         (&["fs", "mv", "/nowhere", "/b"], "/nowhere"),
         (&["fs", "mv", "/in", "/a/b"], "howdah fs mkdir -p /a"),
         (&["fs", "put", &file, "/in/in.txt"], "/in/in.txt"),
+        (&["fs", "put", &file, "/big/"], "howdah fs mkdir -p /big"),
+        (&["fs", "mv", "/in/in.txt", "/big/"], "howdah fs mkdir -p /big"),
         (&["fs", "cat", "/in"], "/in"),
         (&["job", "status", "job_20200101_0001"], "job_20200101_0001"),
         (&["job", "kill", "job_20200101_0001"], "job_20200101_0001"),
@@ -71,6 +74,7 @@ fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
     for (text, said) in [
         (job("", "{builtin: {name: wordcuont}}"), &["wordcuont", "wordcount"][..]),
         (job("reduces: 0\n", WORDCOUNT), &["at least one reduce"]),
+        (job("", WORDCOUNT).replace("[/in]", "/in"), &["input", "write [/in]"]),
         (job("reduces: many\n", WORDCOUNT), &["line 5"]),
         (job("", "[\n"), &["line"]),
         (job("colour: red\n", WORDCOUNT), &["colour", "line 5"]),
@@ -97,6 +101,13 @@ fn what_is_wrong_before_any_cluster_is_asked_ends_with_2() {
     let out = out.to_str().unwrap();
     let _ = run(["local", name]).refused(2, &[out, "exists"]);
     let _ = run(["demo", "--output", out]).refused(2, &[out, "exists"]);
+    let below_nothing = format!("{out}/no/such");
+    let _ = run(["demo", "--output", &below_nothing]).refused(2, &[&below_nothing]);
+    let _ = run(["dev", "--dir", folder.path().to_str().unwrap()]).refused(2, &["not empty"]);
+    let nothing = format!("{out}/no-journal");
+    for action in ["verify", "dump"] {
+        let _ = run(["journal", action, &nothing]).refused(2, &["no such folder", &nothing]);
+    }
     fs::write(&file, text.replace("input: ['", "input: ['/no")).unwrap();
     let _ = run(["local", name]).refused(2, &["/no", "input"]);
     let _ = run(["job", "submit", "/no/such/job.yaml"]).refused(2, &["/no/such/job.yaml"]);
@@ -154,6 +165,92 @@ fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
     }
 }
 
+/// A web server that has nothing to do with Howdah: it answers everything with a page.
+fn foreign_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            // One read is enough of a small request; a client that hangs up has its answer.
+            let _ = stream.read(&mut request);
+            let page = "<html><body>It works!</body></html>";
+            let head = "HTTP/1.1 404 Not Found\r\ncontent-type: text/html\r\nconnection: close";
+            let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+        }
+    });
+    address
+}
+
+#[test]
+fn an_address_where_somebody_else_answers_is_named_with_its_key() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let config = dev.config();
+    let (chunkmaster, jobtracker) = (&config.chunkmaster.address, &config.jobtracker.address);
+    let foreign = foreign_server();
+    let file = dev.scratch().join("wrong.yaml");
+    for (at_chunkmaster, at_jobtracker) in [(jobtracker, chunkmaster), (&foreign, &foreign)] {
+        let mut wrong = config.clone();
+        wrong.chunkmaster.address.clone_from(at_chunkmaster);
+        wrong.jobtracker.address =
+            format!("localhost{}", &at_jobtracker[at_jobtracker.find(':').unwrap()..]);
+        fs::write(&file, wrong.to_yaml()).unwrap();
+        let file = file.to_str().unwrap();
+        let listed = run(["fs", "ls", "/", "--config", file]);
+        let parts = [at_chunkmaster, "is not a chunk master", "chunkmaster.address"];
+        let listed = listed.refused(3, &parts);
+        let jobs = run(["job", "list", "--config", file]);
+        let jobs = jobs.refused(3, &["is not a JobTracker", "jobtracker.address"]);
+        for said in [listed.stderr, jobs.stderr] {
+            assert!(!said.contains('<') && !said.contains("howdah dev"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_command_without_the_clusters_secret_is_told_where_to_name_it() {
+    let dev = Dev::start(&DevOptions::trackers(1).set("cluster.anonymous_loopback=false"));
+    let _ = dev.run(&["fs", "ls", "/"]).success();
+    let mut config = dev.config();
+    config.cluster.secret_file = None;
+    let file = dev.scratch().join("other.yaml");
+    let secret = dev.scratch().join("other-secret");
+    let commands = [["fs", "ls", "/", "--config"], ["job", "list", "--format=text", "--config"]];
+    fs::write(&file, config.to_yaml()).unwrap();
+    for command in commands {
+        let refused = run(command.iter().copied().chain([file.to_str().unwrap()]));
+        let refused = refused.refused(1, &["cluster.secret_file"]);
+        assert!(!refused.stderr.contains("Bearer"), "{}", refused.stderr);
+    }
+    fs::write(&secret, [7; 32]).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    config.cluster.secret_file = Some(secret.clone());
+    fs::write(&file, config.to_yaml()).unwrap();
+    for command in commands {
+        let refused = run(command.iter().copied().chain([file.to_str().unwrap()]));
+        let _ = refused.refused(1, &[secret.to_str().unwrap(), "not that of this cluster"]);
+    }
+}
+
+#[test]
+fn a_submit_whose_chunk_master_is_dead_ends_with_3() {
+    let mut dev = Dev::start(&DevOptions::trackers(1).set("client.retry_for=1s"));
+    one_file(&dev);
+    dev.kill("chunkmaster");
+    let file = dev.job_file("job.yaml", &job("", WORDCOUNT));
+    let _ = dev.run(&["job", "submit", &file]).refused(3, &["chunk"]);
+}
+
+#[test]
+fn commands_that_read_no_configuration_do_not_offer_the_flag() {
+    for args in [&["demo"][..], &["dev"], &["gen"], &["journal"], &["journal", "verify"]] {
+        let help = run(args.iter().chain(&["--help"])).success().text();
+        assert!(!help.contains("--config"), "{help}");
+    }
+    assert!(run(["fs", "ls", "--help"]).success().text().contains("--config"));
+}
+
 #[test]
 fn a_chunk_store_without_a_live_server_says_so() {
     let set = "chunkmaster.dead_after=2s";
@@ -206,7 +303,11 @@ fn a_job_that_fails_says_why_and_publishes_nothing() {
     // A program that knows nothing of howdah ends as if all were well.
     fs::write(dev.scratch().join("program"), "#!/bin/sh\nexit 0\n").unwrap();
     let stranger = dev.run(&["job", "submit", &file, "--wait"]);
-    let _ = stranger.refused(1, &["FAILED", "linked with the `mapreduce` crate"]);
+    let stranger = stranger.refused(1, &["FAILED", "it is no Howdah program"]).text();
+    let attempts = &dev.job(&stranger)["maps"]["attempts"];
+    assert_eq!(attempts, 1, "it would fail alike everywhere");
+    let status = dev.run(&["job", "status", &stranger]).success().text();
+    assert!(status.contains("it is no Howdah program"), "{status}");
     fs::write(dev.scratch().join("program"), "#!/bin/sh\nexit 7\n").unwrap();
     let _ = dev.run(&["job", "submit", &file, "--wait"]).refused(1, &["status 7"]);
     // The second time the program is in the store already.
