@@ -49,7 +49,7 @@ pub fn parse(
     let config = source.parse()?.overlaid(overrides)?;
     match rules::first_fault(&config) {
         None => Ok(config),
-        Some(fault) => Err(fault_error(&config, fault, |key| source.blame(key, overrides))),
+        Some(fault) => Err(fault_error(&config, fault, text, |key| source.blame(key, overrides))),
     }
 }
 
@@ -77,7 +77,7 @@ impl Config {
         let built_in = Path::new("built-in configuration");
         match rules::first_refused(&config) {
             None => Ok(config),
-            Some(fault) => Err(fault_error(&config, fault, |key| {
+            Some(fault) => Err(fault_error(&config, fault, "", |key| {
                 blamed_override(key, overrides).unwrap_or_else(|| Place::File(built_in.to_owned()))
             })),
         }
@@ -230,12 +230,36 @@ fn blamed_override(key: &str, overrides: &[(String, String)]) -> Option<Place> {
     Some(Place::Override(format!("{set}={value}")))
 }
 
-fn fault_error(config: &Config, fault: Fault, blame: impl Fn(&str) -> Place) -> ConfigError {
+/// A size or time as its author wrote it, not as we would.
+fn as_written(place: &Place, text: &str, given: &str) -> Option<String> {
+    let written = match place {
+        Place::Override(set) => set.split_once('=')?.1,
+        Place::Position { line, column, .. } => {
+            let start = text.lines().nth(line - 1)?.char_indices().nth(column - 1)?.0;
+            let rest = &text.lines().nth(line - 1)?[start..];
+            rest.split([',', '}', '#']).next()?
+        }
+        Place::File(_) => return None,
+    };
+    let written = written.trim().trim_matches(['"', '\'']);
+    let same_size = || Some(written.parse::<Bytes>().ok()? == given.parse().ok()?);
+    let same_time = || Some(written.parse::<crate::Time>().ok()? == given.parse().ok()?);
+    same_size().or_else(same_time)?.then(|| written.to_owned())
+}
+
+fn fault_error(
+    config: &Config,
+    fault: Fault,
+    text: &str,
+    blame: impl Fn(&str) -> Place,
+) -> ConfigError {
     match fault {
         Fault::Refused { key } => {
             let given = rules::at(&value_of(config), &key).map(scalar_text).unwrap_or_default();
+            let place = blame(&key);
+            let given = as_written(&place, text, &given).unwrap_or(given);
             ConfigError::BadValue {
-                place: blame(&key),
+                place,
                 problem: refused(&given),
                 accepted: rules::accepted_form(&key),
                 key,
@@ -301,6 +325,18 @@ mod tests {
     fn set(key: &str, value: &str) -> Result<Config, String> {
         let given = [(key.to_owned(), value.to_owned())];
         parse("chunkmaster:\n  dead_after: 9s\n", "c.yaml", &given).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn sizes_and_times_are_refused_as_they_were_written() {
+        for (text, written) in [
+            ("chunkmaster: {chunk_bytes: 1000KB}", "\"1000KB\" is refused"),
+            ("chunkmaster:\n  chunk_bytes: '131072 KiB' # much", "\"131072 KiB\" is refused"),
+        ] {
+            assert!(error(text).contains(written), "{}", error(text));
+        }
+        let set = set("chunkmaster.chunk_bytes", "1000KB").unwrap_err();
+        assert!(set.contains("\"1000KB\" is refused"), "{set}");
     }
 
     #[test]
