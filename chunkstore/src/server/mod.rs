@@ -137,6 +137,17 @@ pub async fn run(
     }
 }
 
+/// A disk whose room is all reserved takes no chunk, and nothing else would say why.
+fn warn_if_full(dir: &DataDir, reserve_bytes: u64) {
+    let path = dir.root().display();
+    match dir.space() {
+        Ok(space) if space.free == 0 => tracing::warn!(%path, reserve_bytes,
+            "no room for chunks: chunkserver.reserve takes all that the disk has free; free space, or lower it"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%path, %error, "the room on the disk can't be told"),
+    }
+}
+
 async fn open_data_dir(settings: &ServerSettings) -> Result<(DataDir, Replicas), DataDirError> {
     let owner = Owner::new("chunkserver", settings.host.clone());
     let own = DataFolder::open_patiently(&settings.data_dir, owner).await?;
@@ -144,6 +155,7 @@ async fn open_data_dir(settings: &ServerSettings) -> Result<(DataDir, Replicas),
     let opened = tokio::task::spawn_blocking(move || {
         let dir = DataDir::open(own, reserve_bytes)?;
         let found = dir.scan()?;
+        warn_if_full(&dir, reserve_bytes);
         Ok::<_, DataDirError>((dir, found))
     });
     let panicked = |error| FolderError::io(&settings.data_dir)(std::io::Error::other(error));

@@ -170,14 +170,16 @@ pub enum FsError {
     },
     /// Fewer live chunkservers than a chunk needs.
     #[error(
-        "no {needed} live chunkserver(s) for a chunk of {path}: {}; start chunkservers{}",
-        Unfits(unfit), if *starting { ", or wait: the chunk master has just started, and they may register yet" } else { "" }
+        "a chunk of {path} needs {needed} live chunkserver(s){}, there {}{}; start chunkservers{}{}",
+        WhyNeeded(*needed), Live(live), Unfits(unfit), FewerReplicas(*needed), if *starting { ", or wait: the chunk master has just started, and they may register yet" } else { "" }
     )]
     NoLiveServers {
         /// The file.
         path: StorePath,
         /// How many are needed at least.
         needed: u8,
+        /// Those that live.
+        live: Vec<HostName>,
         /// Every known server that won't do, and why.
         unfit: Vec<Unfit>,
         /// Whether others may be expected to register yet.
@@ -185,8 +187,8 @@ pub enum FsError {
     },
     /// Servers live, but too few have room.
     #[error(
-        "no {needed} chunkserver(s) with room for a chunk of {chunk_bytes} bytes of {path}: {}; free space there, or add servers",
-        Unfits(unfit)
+        "no {needed} chunkserver(s) with room for a chunk of {chunk_bytes} bytes of {path}{}{}; free space there, lower chunkserver.reserve where it is what lacks, add servers, or let the file have smaller chunks{}",
+        WhyNeeded(*needed), Unfits(unfit), FewerReplicas(*needed)
     )]
     NoRoom {
         /// The file.
@@ -275,10 +277,13 @@ pub struct Unfit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnfitReason {
     /// Not heard for too long.
-    Dead,
+    Dead {
+        /// Since when it counts as dead, seconds ago.
+        seconds: u64,
+    },
     /// Its disks are full.
     NoRoom {
-        /// What it has left, bytes.
+        /// What it has left beyond its reserve and what was promised to others, bytes.
         free_bytes: u64,
     },
 }
@@ -414,9 +419,9 @@ impl ServerError {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
-            UnfitReason::Dead => write!(f, "{} is dead", self.host),
+            UnfitReason::Dead { seconds } => write!(f, "{} is dead for {seconds} s", self.host),
             UnfitReason::NoRoom { free_bytes } => {
-                write!(f, "{} has {free_bytes} bytes free", self.host)
+                write!(f, "{} has {free_bytes} bytes free beyond chunkserver.reserve", self.host)
             }
         }
     }
@@ -437,7 +442,45 @@ struct Unfits<'a>(&'a [Unfit]);
 
 impl fmt::Display for Unfits<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(f, self.0, "no other is known")
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        f.write_str(": ")?;
+        join(f, self.0, "")
+    }
+}
+
+struct Live<'a>(&'a [HostName]);
+
+impl fmt::Display for Live<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("is none"),
+            live => write!(f, "is {}", Hosts(live)),
+        }
+    }
+}
+
+/// Why a chunk can't do with one server.
+struct WhyNeeded(u8);
+
+impl fmt::Display for WhyNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 | 1 => Ok(()),
+            n => write!(f, " (what is to have {n} replicas or more must be on {n} from the start)"),
+        }
+    }
+}
+
+struct FewerReplicas(u8);
+
+impl fmt::Display for FewerReplicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 | 1 => Ok(()),
+            _ => f.write_str(", or ask for 1 replica"),
+        }
     }
 }
 

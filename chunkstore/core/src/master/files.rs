@@ -174,11 +174,12 @@ impl Master {
         let Order { path, replication, chunk_bytes, exclude, writer_host } = *order;
         let needed = replication.min(REPLICAS_TO_CLOSE);
         let wish = Wish { replicas: replication, needed, writer: writer_host };
-        let (n_live, starting) = (self.servers.n_live(), self.is_starting());
-        let pipeline = self.servers.place(wish, chunk_bytes, exclude).map_err(|unfit| {
-            let path = path.clone();
-            if n_live < usize::from(needed) {
-                FsError::NoLiveServers { path, needed, unfit, starting }
+        let starting = self.is_starting();
+        let placed = self.servers.place(self.called, wish, chunk_bytes, exclude);
+        let pipeline = placed.map_err(|unfit| {
+            let (path, live) = (path.clone(), self.servers.live_hosts());
+            if live.len() < usize::from(needed) {
+                FsError::NoLiveServers { path, needed, live, unfit, starting }
             } else {
                 FsError::NoRoom { path, needed, chunk_bytes, unfit }
             }

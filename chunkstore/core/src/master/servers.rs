@@ -71,6 +71,8 @@ struct Server {
     heartbeat: HeartbeatNumber,
     capacity_bytes: u64,
     free_bytes: u64,
+    /// When it counted as dead last.
+    died: Option<Monotonic>,
     /// Given away since `free_bytes` was told.
     promised_bytes: u64,
     load: u64,
@@ -123,6 +125,7 @@ impl Servers {
             heartbeat: HeartbeatNumber(0),
             capacity_bytes: request.capacity_bytes,
             free_bytes: request.free_bytes,
+            died: None,
             promised_bytes: 0,
             load: before.map_or(least, |server| server.load.max(least)),
             inbox: Inbox::default(),
@@ -204,6 +207,7 @@ impl Servers {
         let server = self.server_mut(id);
         // It will register again and be told anew what to delete.
         server.outbox = Outbox::default();
+        server.died = Some(now);
         Some(id)
     }
 
@@ -268,6 +272,7 @@ impl Servers {
     /// With every server's reason when fewer than `wish.needed` can take it.
     pub(crate) fn place(
         &mut self,
+        now: Monotonic,
         wish: Wish<'_>,
         chunk_bytes: u64,
         exclude: &[HostName],
@@ -283,7 +288,7 @@ impl Servers {
             .collect();
         let chosen = choose(&candidates, wish);
         if chosen.len() < usize::from(wish.needed) {
-            return Err(self.unfit(&fit));
+            return Err(self.unfit(now, &fit));
         }
         let most_free = fit.iter().map(|&id| self.server(id).free_bytes).max().unwrap_or(0);
         let pipeline: Vec<ServerId> = chosen.into_iter().map(|at| fit[at]).collect();
@@ -332,10 +337,11 @@ impl Servers {
         holders.iter().enumerate().min_by_key(score).map(|(_, by)| by.server)
     }
 
-    fn unfit(&self, fit: &[ServerId]) -> Vec<Unfit> {
+    fn unfit(&self, now: Monotonic, fit: &[ServerId]) -> Vec<Unfit> {
+        let dead_for = |id| self.server(id).died.map_or(0, |died| now.since(died).as_secs());
         let reason = |id: ServerId| match self.is_live(id) {
             true => UnfitReason::NoRoom { free_bytes: self.server(id).room() },
-            false => UnfitReason::Dead,
+            false => UnfitReason::Dead { seconds: dead_for(id) },
         };
         let others = self.by_host.iter().filter(|(_, id)| !fit.contains(id));
         others.map(|(host, &id)| Unfit { host: host.clone(), why: reason(id) }).collect()
@@ -348,6 +354,10 @@ impl Servers {
 
     pub(crate) fn n_live(&self) -> usize {
         self.live().count()
+    }
+
+    pub(crate) fn live_hosts(&self) -> Vec<HostName> {
+        self.live().map(|(_, server)| server.told.host.clone()).collect()
     }
 
     pub(crate) fn census(&self) -> Census {

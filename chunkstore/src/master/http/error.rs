@@ -83,12 +83,14 @@ mod tests {
         let no_live = FsError::NoLiveServers {
             path: path.clone(),
             needed: 2,
-            unfit: unfit(UnfitReason::Dead),
+            live: Vec::new(),
+            unfit: unfit(UnfitReason::Dead { seconds: 9 }),
             starting: false,
         };
         let starting = FsError::NoLiveServers {
             path: path.clone(),
             needed: 2,
+            live: Vec::new(),
             unfit: Vec::new(),
             starting: true,
         };
@@ -111,7 +113,12 @@ mod tests {
             (FsError::RootStays.into(), 400, "invalid-request", "/ can't be"),
             (FsError::JournalFull.into(), 507, "out-of-space", "free space"),
             (FsError::StampReused { sequence: 4 }.into(), 409, "invalid-request", "anew"),
-            (no_live.into(), 503, "no-servers", "host-1 is dead; start chunkservers"),
+            (
+                no_live.into(),
+                503,
+                "no-servers",
+                "there is none: host-1 is dead for 9 s; start chunkservers",
+            ),
             (starting.into(), 503, "starting", "or wait"),
             (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
             (not_registered.into(), 409, "not-registered", "register again"),

@@ -370,16 +370,24 @@ fn when_no_server_can_take_a_chunk_each_is_named_with_its_reason() {
     world.pass(Duration::from_secs(5));
     let error = world.create("/f").unwrap_err();
     assert!(matches!(error, FsError::NoLiveServers { needed: 2, .. }));
-    assert!(error.to_string().contains("host-2 is dead"), "{error}");
+    world.pass(Duration::from_secs(2));
+    world.beat(heartbeat(1, &registered, 1, vec![])).unwrap();
+    let text = world.create("/f").unwrap_err().to_string();
+    let says = "needs 2 live chunkserver(s) (what is to have 2 replicas or more must be on 2 from the \
+                start), there is host-1: host-2 is dead for 2 s; start chunkservers, or ask for 1 replica";
+    assert!(text.contains(says), "{text}");
     assert_eq!(error.kind(), ProblemKind::NoServers);
 
     world.register(2);
-    let mut full = heartbeat(1, &registered, 1, vec![]);
+    let mut full = heartbeat(1, &registered, 2, vec![]);
     full.free_bytes = 1000;
     world.beat(full).unwrap();
     let error = world.create("/f").unwrap_err();
     assert!(matches!(error, FsError::NoRoom { needed: 2, .. }));
-    assert!(error.to_string().contains("host-1 has 1000 bytes free"), "{error}");
+    assert!(
+        error.to_string().contains("host-1 has 1000 bytes free beyond chunkserver.reserve"),
+        "{error}"
+    );
     assert!(world.stat("/f").is_err());
 }
 
