@@ -167,11 +167,11 @@ fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
 
 /// A web server that has nothing to do with Howdah: it answers everything with a page.
 fn foreign_server() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    let address = listener.local_addr().expect("a bound socket has an address").to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
+            let mut stream = stream.expect("a client that connects");
             let mut request = [0; 4096];
             // One read is enough of a small request; a client that hangs up has its answer.
             let _ = stream.read(&mut request);
