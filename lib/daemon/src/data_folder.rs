@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 /// Version of the identity file.
 const FORMAT_VERSION: u32 = 1;
 const IDENTITY: &str = "identity.json";
+const IDENTITY_PARTIAL: &str = "identity.json.new";
+const LOCK: &str = "lock";
 /// A process that was just killed holds its lock until the last of its threads is gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -89,6 +91,19 @@ pub enum FolderError {
         /// Who wanted it.
         owner: Owner,
     },
+    /// There is something of somebody else's.
+    #[error(
+        "{} is no data folder of the {owner}, and {} is in it: name another folder, or an empty one",
+        path.display(), entry.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What was found in it, by its name.
+        entry: PathBuf,
+        /// Who wants to use it.
+        owner: Owner,
+    },
     /// Written by another release.
     #[error(
         "{} has format version {found}, this release reads {FORMAT_VERSION}: start the release that wrote it, \
@@ -146,6 +161,9 @@ impl DataFolder {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
         made.map_err(FolderError::io(root))?;
         let root = root.canonicalize().map_err(FolderError::io(root))?;
+        if !root.join(IDENTITY).exists() {
+            refuse_foreign(&root, &owner)?;
+        }
         let lock = lock(&root, &owner)?;
         let folder = Self { root, owner, cluster: Mutex::default(), _lock: lock };
         match folder.read_identity()? {
@@ -221,7 +239,7 @@ impl DataFolder {
         let (owner, cluster) = (self.owner.clone(), cluster.cloned());
         let identity = Identity { format: FORMAT_VERSION, owner, cluster };
         let text = serde_json::to_vec(&identity).expect("an identity is plain data");
-        let (path, partial) = (self.root.join(IDENTITY), self.root.join("identity.json.new"));
+        let (path, partial) = (self.root.join(IDENTITY), self.root.join(IDENTITY_PARTIAL));
         let written = File::create(&partial)
             .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
             .and_then(|()| std::fs::rename(&partial, &path))
@@ -230,8 +248,21 @@ impl DataFolder {
     }
 }
 
+/// A folder without identity must be empty: daemons tidy up in theirs.
+fn refuse_foreign(root: &Path, owner: &Owner) -> Result<(), FolderError> {
+    for entry in std::fs::read_dir(root).map_err(FolderError::io(root))? {
+        let entry = PathBuf::from(entry.map_err(FolderError::io(root))?.file_name());
+        // The first two a first start leaves that was cut off, the last one a new file system.
+        if ![LOCK, IDENTITY_PARTIAL, "lost+found"].map(Path::new).contains(&entry.as_path()) {
+            let (path, owner) = (root.to_owned(), owner.clone());
+            return Err(FolderError::Foreign { path, entry, owner });
+        }
+    }
+    Ok(())
+}
+
 fn lock(root: &Path, owner: &Owner) -> Result<File, FolderError> {
-    let path = root.join("lock");
+    let path = root.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(FolderError::io(&path))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -251,6 +282,21 @@ mod tests {
 
     fn owner(role: &str, host: &str) -> Owner {
         Owner::new(role, host.parse().unwrap())
+    }
+
+    #[test]
+    fn a_folder_with_something_of_somebody_elses_is_refused_and_left_as_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let theirs = place.path().join("programs");
+        std::fs::create_dir(&theirs).unwrap();
+        let refused = DataFolder::open(place.path(), owner("tasktracker", "host-1")).unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("programs is in it") && said.contains("tasktracker"), "{said}");
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        std::fs::remove_dir(&theirs).unwrap();
+        std::fs::create_dir(place.path().join("lost+found")).unwrap();
+        DataFolder::open(place.path(), owner("tasktracker", "host-1")).unwrap();
     }
 
     #[test]
