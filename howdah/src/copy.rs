@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::watch;
 
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::local_file::{LocalFileError, UnfinishedFolder};
@@ -100,9 +102,9 @@ pub(crate) async fn put(
         let target = if into_folder { to.join(name_of(source)?)? } else { to.clone() };
         let mut tree = Tree::default();
         scan_local(source, &target, &mut tree).or_early()?;
-        let mut made = Made::at(store, target.clone()).await?;
+        let made = Made::at(store, target.clone()).await?;
         let progress = ByteProgress::new("put", tree.bytes);
-        let copied = put_tree(store, &mut made, &tree, &progress, end).await;
+        let copied = put_tree(store, &made, &tree, &progress, end).await;
         progress.finish();
         match copied {
             Ok(Ok(())) => stays.push(target.to_string()),
@@ -120,16 +122,26 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// What one put has made in the chunk store.
+/// What one put has made in the chunk store: that, and nothing that others have put beside it, is taken
+/// back when it fails.
 struct Made {
     target: StorePath,
-    /// Whether what stands at `target` is this put's.
-    is_there: bool,
     /// Folders above that were missing, innermost first.
     above: Vec<StorePath>,
+    /// Its folders, each before what is in it, and its closed files. What is open is given up by whoever
+    /// writes it: only so it is surely this put's.
+    folders: Mutex<Vec<StorePath>>,
+    files: Mutex<Vec<StorePath>>,
+    /// Whether the writers are to give up.
+    stop: watch::Sender<bool>,
 }
 
 impl Made {
+    fn new(target: StorePath, above: Vec<StorePath>) -> Self {
+        let (folders, files) = (Mutex::default(), Mutex::default());
+        Self { target, above, folders, files, stop: watch::Sender::new(false) }
+    }
+
     async fn at(store: &ChunkStore, target: StorePath) -> Result<Self, StoreError> {
         let mut above = Vec::new();
         let mut next = target.parent();
@@ -140,16 +152,31 @@ impl Made {
             next = folder.parent();
             above.push(folder);
         }
-        Ok(Self { target, is_there: false, above })
+        Ok(Self::new(target, above))
     }
 
-    /// Removes it; the folders above if nobody has put anything there since.
+    fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    async fn stopped(&self) {
+        // It can't fail: the sender lives as long as `self`.
+        let mut stop = self.stop.subscribe();
+        let _stopped = stop.wait_for(|stop| *stop).await;
+    }
+
+    /// Removes it; folders only where nobody has put anything else since.
     async fn undo(&self, store: &ChunkStore) -> Result<(), StoreError> {
-        if self.is_there {
-            match store.delete(&self.target, true).await {
-                Ok(()) | Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        let removed = stream::iter(listed(&self.files))
+            .map(|file| async move { remove(store, &file).await })
+            .buffer_unordered(FILES_AT_ONCE);
+        removed.try_collect::<()>().await?;
+        for folder in listed(&self.folders).iter().rev() {
+            remove(store, folder).await?;
         }
         for folder in &self.above {
             if store.delete(folder, false).await.is_err() {
@@ -175,6 +202,22 @@ impl Made {
     }
 }
 
+fn list(paths: &Mutex<Vec<StorePath>>) -> MutexGuard<'_, Vec<StorePath>> {
+    paths.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn listed(paths: &Mutex<Vec<StorePath>>) -> Vec<StorePath> {
+    list(paths).clone()
+}
+
+/// What somebody else has removed, or put something into, is not this put's to remove.
+async fn remove(store: &ChunkStore, path: &StorePath) -> Result<(), StoreError> {
+    match store.delete(path, false).await {
+        Err(StoreError::NotFound { .. } | StoreError::FolderNotEmpty { .. }) => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Copies local files into `folder`, each by its own name, behind a number where names clash. Returns
 /// their bytes.
 pub(crate) async fn put_files(
@@ -191,7 +234,7 @@ pub(crate) async fn put_files(
         taken.insert(free);
     }
     let progress = ByteProgress::new("put", tree.bytes);
-    let copied = put_below(store, &tree, &progress).await;
+    let copied = put_all(store, &Made::new(folder.clone(), Vec::new()), &tree, &progress).await;
     progress.finish();
     copied.context("cannot put the input")?;
     Ok(tree.bytes)
@@ -232,52 +275,71 @@ fn scan_local(
 
 async fn put_tree(
     store: &ChunkStore,
-    made: &mut Made,
+    made: &Made,
     tree: &Tree<PathBuf, StorePath>,
     progress: &ByteProgress,
     end: &mut Termination,
 ) -> Result<Result<(), StoreError>, Caught> {
-    let [folder, ..] = tree.folders.as_slice() else {
-        // A single file. Once its creation is under way its answer tells whose the file is.
-        for (local, path) in &tree.files {
-            let opened = end.or_soon(open(store, local, path, true)).await?;
-            let Ok((writer, pieces)) = opened else { return Ok(opened.map(drop)) };
-            made.is_there = true;
-            if let failed @ Err(_) = end.or(fill(writer, pieces, progress)).await? {
-                made.is_there = false;
-                return Ok(failed);
-            }
+    let mut work = std::pin::pin!(put_all(store, made, tree, progress));
+    match end.or(&mut work).await {
+        Ok(done) => Ok(done),
+        Err(caught) => {
+            made.stop();
+            // Requests under way have a moment for their answers, which say what was made.
+            let _late = tokio::time::timeout(UNDO_PATIENCE, work).await;
+            Err(caught)
         }
-        return Ok(Ok(()));
-    };
-    let top = async {
-        if let Some(above) = folder.parent() {
-            store.mkdir(&above, true).await?;
-        }
-        // Without parents, so that a folder that exists is refused.
-        store.mkdir(folder, false).await
-    };
-    if let failed @ Err(_) = end.or_soon(top).await? {
-        return Ok(failed);
     }
-    made.is_there = true;
-    end.or(put_below(store, tree, progress)).await
 }
 
-async fn put_below(
+async fn put_all(
     store: &ChunkStore,
+    made: &Made,
     tree: &Tree<PathBuf, StorePath>,
     progress: &ByteProgress,
 ) -> Result<(), StoreError> {
-    for folder in tree.folders.iter().skip(1) {
-        store.mkdir(folder, false).await?;
+    if let Some(above) = tree.folders.first().and_then(StorePath::parent) {
+        store.mkdir(&above, true).await?;
     }
-    let puts = tree.files.iter().map(|(local, path)| async move {
-        // Without parents: a request that arrives after the folder was taken back makes nothing.
-        let (writer, pieces) = open(store, local, path, false).await?;
-        fill(writer, pieces, progress).await
+    for folder in &tree.folders {
+        if made.is_stopped() {
+            return Ok(());
+        }
+        // Without parents, so that a folder that exists is refused.
+        store.mkdir(folder, false).await?;
+        list(&made.folders).push(folder.clone());
+    }
+    // Without parents, a request that arrives after the folder was taken back makes nothing.
+    let parents = tree.folders.is_empty();
+    let failed = Mutex::new(None);
+    let puts = stream::iter(&tree.files).for_each_concurrent(FILES_AT_ONCE, |(local, path)| {
+        let failed = &failed;
+        async move {
+            if made.is_stopped() {
+                return;
+            }
+            if let Err(error) = put_file(store, made, (local, path), parents, progress).await {
+                made.stop();
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
     });
-    stream::iter(puts).buffer_unordered(FILES_AT_ONCE).try_collect().await
+    puts.await;
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+async fn put_file(
+    store: &ChunkStore,
+    made: &Made,
+    (local, path): (&Path, &StorePath),
+    parents: bool,
+    progress: &ByteProgress,
+) -> Result<(), StoreError> {
+    let (writer, pieces) = open(store, local, path, parents).await?;
+    if fill(writer, pieces, made, progress).await? {
+        list(&made.files).push(path.clone());
+    }
+    Ok(())
 }
 
 async fn open(
@@ -312,13 +374,14 @@ impl Iterator for Pieces {
     }
 }
 
-/// Writes the pieces, which are made on a thread of their own, and closes the file. What fails is taken
-/// back.
+/// Writes the pieces, which are made on a thread of their own, and closes the file; tells whether it did.
+/// What fails, or is to stop, is given up.
 async fn fill(
     mut writer: FileWriter,
     pieces: impl Iterator<Item = Result<Vec<u8>, StoreError>> + Send + 'static,
+    made: &Made,
     progress: &ByteProgress,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
         for piece in pieces {
@@ -329,24 +392,25 @@ async fn fill(
             }
         }
     });
-    while let Some(piece) = receiver.recv().await {
-        let written = match piece {
-            Ok(piece) => {
-                let n_bytes = piece.len() as u64;
-                writer.write(Bytes::from(piece)).await.map(|()| n_bytes)
-            }
-            Err(error) => Err(error),
-        };
-        match written {
-            Ok(n_bytes) => progress.add(n_bytes),
-            Err(error) => {
-                // The first failure is what the caller must hear of; the lease ends by itself.
-                writer.abandon().await.ok();
-                return Err(error);
-            }
+    let writing = async {
+        while let Some(piece) = receiver.recv().await {
+            let piece = piece?;
+            let n_bytes = piece.len() as u64;
+            writer.write(Bytes::from(piece)).await?;
+            progress.add(n_bytes);
         }
+        Ok(true)
+    };
+    let written = tokio::select! {
+        written = writing => written,
+        () = made.stopped() => Ok(false),
+    };
+    if !matches!(written, Ok(true)) {
+        // The first failure is what the caller must hear of; the lease ends by itself.
+        writer.abandon().await.ok();
+        return written;
     }
-    writer.close().await.map(drop)
+    writer.close().await.map(|_closed| true)
 }
 
 /// Copies files and folders of the chunk store to the local `to`, or into it if it is a folder.
@@ -454,5 +518,6 @@ pub(crate) async fn put_blocks(
 ) -> Result<(), StoreError> {
     let options = CreateOptions { parents: true, ..CreateOptions::default() };
     let writer = store.create(path, options).await?;
-    fill(writer, blocks.map(Ok), progress).await
+    let alone = Made::new(path.clone(), Vec::new());
+    fill(writer, blocks.map(Ok), &alone, progress).await.map(drop)
 }

@@ -224,6 +224,22 @@ fn an_interrupted_put_frees_the_name_and_an_interrupted_get_leaves_nothing() {
 }
 
 #[test]
+fn a_put_that_is_taken_back_leaves_what_others_have_put_beside_it() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let tree = dev.scratch().join("tree");
+    fs::create_dir_all(tree.join("below")).unwrap();
+    let big = tree.join("big");
+    fs::File::create(&big).unwrap().set_len(10 << 30).unwrap();
+    let putting = started(dev.client(&["fs", "put"]).arg(&tree).arg("/data"));
+    let stat = || dev.run(&["fs", "stat", "/data/big"]);
+    wait::until("the file is open", PATIENCE, || (stat().code == Some(0)).then_some(()));
+    dev.put_text("acknowledged", "/data/below/theirs");
+    let _ = interrupted(putting).refused(130, &["interrupted"]);
+    assert_eq!(dev.run(&["fs", "cat", "/data/below/theirs"]).success().text(), "acknowledged");
+    let _ = dev.run(&["fs", "stat", "/data/big"]).refused(1, &["/data/big"]);
+}
+
+#[test]
 fn files_and_folders_are_put_and_got_as_cp_would() {
     let dev = Dev::start(&DevOptions::trackers(1));
     let tree = dev.scratch().join("tree");
