@@ -6,18 +6,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::watch;
 
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::local_file::{LocalFileError, UnfinishedFolder};
+use crate::made::{Made, UNDO_PATIENCE};
 use crate::progress::ByteProgress;
 use crate::signals::{Caught, Termination};
 
@@ -27,8 +26,6 @@ const FILES_AT_ONCE: usize = 4;
 const PIECE_BYTES: u64 = 1 << 20;
 /// Pieces between the disk and the network.
 const PIECES_AHEAD: usize = 4;
-/// Time to take back what an interrupted put has made.
-const UNDO_PATIENCE: Duration = Duration::from_secs(3);
 /// Entries of one folder.
 const ENTRIES_MAX: usize = 10_000_000;
 
@@ -102,7 +99,7 @@ pub(crate) async fn put(
         let target = if into_folder { to.join(name_of(source)?)? } else { to.clone() };
         let mut tree = Tree::default();
         scan_local(source, &target, &mut tree).or_early()?;
-        let made = Made::at(store, target.clone()).await?;
+        let made = Made::new(target.clone(), missing_above(store, &target).await?);
         let progress = ByteProgress::new("put", tree.bytes);
         let copied = put_tree(store, &made, &tree, &progress, end).await;
         progress.finish();
@@ -122,100 +119,18 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// What one put has made in the chunk store: that, and nothing that others have put beside it, is taken
-/// back when it fails.
-struct Made {
-    target: StorePath,
-    /// Folders above that were missing, innermost first.
-    above: Vec<StorePath>,
-    /// Its folders, each before what is in it, and its closed files. What is open is given up by whoever
-    /// writes it: only so it is surely this put's.
-    folders: Mutex<Vec<StorePath>>,
-    files: Mutex<Vec<StorePath>>,
-    /// Whether the writers are to give up.
-    stop: watch::Sender<bool>,
-}
-
-impl Made {
-    fn new(target: StorePath, above: Vec<StorePath>) -> Self {
-        let (folders, files) = (Mutex::default(), Mutex::default());
-        Self { target, above, folders, files, stop: watch::Sender::new(false) }
-    }
-
-    async fn at(store: &ChunkStore, target: StorePath) -> Result<Self, StoreError> {
-        let mut above = Vec::new();
-        let mut next = target.parent();
-        while let Some(folder) = next {
-            if kind_at(store, &folder).await?.is_some() {
-                break;
-            }
-            next = folder.parent();
-            above.push(folder);
+/// The folders above `path` that are missing, innermost first.
+async fn missing_above(store: &ChunkStore, path: &StorePath) -> Result<Vec<StorePath>, StoreError> {
+    let mut above = Vec::new();
+    let mut next = path.parent();
+    while let Some(folder) = next {
+        if kind_at(store, &folder).await?.is_some() {
+            break;
         }
-        Ok(Self::new(target, above))
+        next = folder.parent();
+        above.push(folder);
     }
-
-    fn stop(&self) {
-        self.stop.send_replace(true);
-    }
-
-    fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    async fn stopped(&self) {
-        // It can't fail: the sender lives as long as `self`.
-        let mut stop = self.stop.subscribe();
-        let _stopped = stop.wait_for(|stop| *stop).await;
-    }
-
-    /// Removes it; folders only where nobody has put anything else since.
-    async fn undo(&self, store: &ChunkStore) -> Result<(), StoreError> {
-        let removed = stream::iter(listed(&self.files))
-            .map(|file| async move { remove(store, &file).await })
-            .buffer_unordered(FILES_AT_ONCE);
-        removed.try_collect::<()>().await?;
-        for folder in listed(&self.folders).iter().rev() {
-            remove(store, folder).await?;
-        }
-        for folder in &self.above {
-            if store.delete(folder, false).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes it, and says what is left of it and of what was put before.
-    async fn remains(&self, store: &ChunkStore, stays: &[String]) -> String {
-        let target = &self.target;
-        let undone = tokio::time::timeout(UNDO_PATIENCE, self.undo(store)).await;
-        let mut remains = match undone {
-            Ok(Ok(())) => format!("nothing is left at {target}"),
-            _ => format!("part of it may be left: `howdah fs rm -r {target}` removes it"),
-        };
-        if !stays.is_empty() {
-            remains.push_str("; what was put before stays: ");
-            remains.push_str(&stays.join(", "));
-        }
-        remains
-    }
-}
-
-fn list(paths: &Mutex<Vec<StorePath>>) -> MutexGuard<'_, Vec<StorePath>> {
-    paths.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn listed(paths: &Mutex<Vec<StorePath>>) -> Vec<StorePath> {
-    list(paths).clone()
-}
-
-/// What somebody else has removed, or put something into, is not this put's to remove.
-async fn remove(store: &ChunkStore, path: &StorePath) -> Result<(), StoreError> {
-    match store.delete(path, false).await {
-        Err(StoreError::NotFound { .. } | StoreError::FolderNotEmpty { .. }) => Ok(()),
-        removed => removed,
-    }
+    Ok(above)
 }
 
 /// Copies local files into `folder`, each by its own name, behind a number where names clash. Returns
@@ -307,7 +222,7 @@ async fn put_all(
         }
         // Without parents, so that a folder that exists is refused.
         store.mkdir(folder, false).await?;
-        list(&made.folders).push(folder.clone());
+        made.add_folder(folder);
     }
     // Without parents, a request that arrives after the folder was taken back makes nothing.
     let parents = tree.folders.is_empty();
@@ -337,7 +252,7 @@ async fn put_file(
 ) -> Result<(), StoreError> {
     let (writer, pieces) = open(store, local, path, parents).await?;
     if fill(writer, pieces, made, progress).await? {
-        list(&made.files).push(path.clone());
+        made.add_file(path);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod generate;
 mod job_file;
 mod jobs;
 mod local_file;
+mod made;
 mod patience;
 mod progress;
 mod say;
