@@ -224,6 +224,17 @@ fn a_second_daemon_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn daemons_may_open_as_many_files_as_the_system_allows() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    for daemon in ["chunkmaster", "jobtracker", "chunkserver-1", "tasktracker-1"] {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", dev.pid(daemon))).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let mut numbers = line.split_whitespace().skip(3);
+        assert_eq!(numbers.next(), numbers.next(), "{daemon}: soft and hard limit");
+    }
+}
+
+#[test]
 fn every_daemon_serves_health_and_metrics() {
     let dev = Dev::start(&DevOptions::trackers(2));
     for daemon in DAEMONS {

@@ -9,6 +9,7 @@ use clock::wall;
 use config::{Config, HostConfig};
 use daemon::Shutdown;
 use net::{Capability, ClientSettings, Secret};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::DaemonName;
 use super::listen::listener;
@@ -94,6 +95,7 @@ impl Boot {
         address: &str,
         serve: impl FnOnce(TcpListener, Shutdown) -> F,
     ) -> anyhow::Result<()> {
+        raise_open_files();
         let handed_down = config::env::process().listen_fd().or_early()?;
         let listener = listener(address, handed_down).or_early()?;
         let pid_dir = self.config.cluster.pid_dir.as_deref();
@@ -111,5 +113,15 @@ impl Boot {
             Err(ref error) => tracing::error!(%name, "stopped: {}", sentence(error)),
         }
         ended
+    }
+}
+
+/// Takes as many descriptors as the system allows this process: each connection is one, and the usual
+/// default of 1024 is for interactive programs.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if let Err(error) = raised {
+        tracing::warn!(?current, ?maximum, %error, "the limit of open files can't be raised");
     }
 }
