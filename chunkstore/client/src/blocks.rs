@@ -62,7 +62,7 @@ impl BlockEncoder {
 
     fn header(&mut self, block: &[u8]) -> [u8; HEADER_BYTES] {
         let checksum = crc32c(block);
-        self.checksum.push(checksum);
+        self.checksum.push(checksum, block.len() as u64);
         let length = u32::try_from(block.len()).expect("a block's length fits");
         BlockHeader { length, checksum }.encode()
     }
@@ -80,7 +80,7 @@ pub enum Item {
     },
     /// The stream is whole.
     End {
-        /// CRC32C of its block checksums.
+        /// CRC32C of its bytes.
         checksum: u32,
     },
 }
@@ -261,7 +261,7 @@ impl BlockDecoder {
             let offset = self.length - self.last_block_bytes as u64;
             return Err(BlockError::Checksum { offset });
         }
-        self.checksum.push(checksum);
+        self.checksum.push(checksum, self.last_block_bytes as u64);
         self.state = State::Header { filled: 0 };
         Ok(Item::BlockEnd { checksum })
     }

@@ -1,6 +1,6 @@
 //! How chunk bytes travel, in both directions: a body is a run of blocks, each
 //! `length: u32 LE, crc32c: u32 LE, bytes`, then an end mark `0: u32, crc32c: u32` whose second word is
-//! the [`chunk_checksum`-style](END_BYTES) fold of the block checksums. A body without its end mark was
+//! the CRC32C of all bytes of the blocks before it. A body without its end mark was
 //! cut short and is never taken as whole.
 //!
 //! Every block of a chunk holds [`BLOCK_BYTES`], but the chunk's last one may hold fewer; reads are
@@ -18,7 +18,7 @@ pub const END_BYTES: usize = 8;
 pub struct BlockHeader {
     /// Bytes that follow; 0 marks the end of the body.
     pub length: u32,
-    /// CRC32C of those bytes; in the end mark, CRC32C of all block checksums (LE) in order.
+    /// CRC32C of those bytes; in the end mark, of all bytes before it.
     pub checksum: u32,
 }
 

@@ -83,7 +83,7 @@ pub struct SealedChunk {
     pub version: Version,
     /// Its length, bytes; more than 0.
     pub length: u64,
-    /// CRC32C of its block checksums.
+    /// CRC32C of its bytes.
     pub checksum: u32,
     /// The servers that hold it.
     pub servers: Vec<HostName>,

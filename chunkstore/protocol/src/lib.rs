@@ -21,7 +21,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages between the daemons of the chunk store; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Length limit of a chunk, in bytes (GFS: 64 MB), whatever the configuration says.
 pub const CHUNK_BYTES_MAX: u64 = 64 << 20;

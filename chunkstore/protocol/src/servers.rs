@@ -91,7 +91,7 @@ pub enum ReplicaEvent {
         version: Version,
         /// Its length, bytes.
         length: u64,
-        /// CRC32C of its block checksums.
+        /// CRC32C of its bytes.
         checksum: u32,
     },
     /// A [`ServerCommand::Copy`] has ended.

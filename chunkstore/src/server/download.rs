@@ -112,7 +112,7 @@ pub(super) struct Download {
     pub(super) body_bytes: u64,
     /// Bytes of the whole chunk.
     pub(super) length: u64,
-    /// CRC32C of its block checksums.
+    /// CRC32C of its bytes.
     pub(super) checksum: u32,
     pub(super) body: Body,
 }
@@ -339,8 +339,8 @@ impl Reading {
         }
         self.blocks.start += n;
         let from = usize::try_from(first).unwrap_or(usize::MAX);
-        let sent = self.footer.blocks.iter().skip(from).take(BLOCKS_PER_READ.min(n as usize));
-        sent.for_each(|block| self.checksum.push(*block));
+        let sent = self.footer.checked_blocks(from).take(n as usize);
+        sent.for_each(|(block, length)| self.checksum.push(block, length));
         let (file, footer) = (Arc::clone(&self.file), Arc::clone(&self.footer));
         self.ahead =
             Some(tokio::task::spawn_blocking(move || read_batch(&file, &footer, from, n as usize)));

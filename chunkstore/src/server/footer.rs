@@ -66,8 +66,16 @@ impl Footer {
     /// Length and checksum, as the master knows a replica.
     pub(super) fn sealed(&self) -> Sealed {
         let mut checksum = ChunkChecksum::default();
-        self.blocks.iter().for_each(|block| checksum.push(*block));
+        self.checked_blocks(0).for_each(|(block, length)| checksum.push(block, length));
         Sealed { length: self.length, checksum: checksum.value() }
+    }
+
+    /// The blocks from the `first` on: each one's checksum, and how many bytes it has.
+    pub(super) fn checked_blocks(&self, first: usize) -> impl Iterator<Item = (u32, u64)> {
+        let block = BLOCK_BYTES as u64;
+        let starts = (first as u64..).map(move |nth| nth * block);
+        let lengths = starts.map(move |start| self.length.saturating_sub(start).min(block));
+        self.blocks.iter().skip(first).copied().zip(lengths)
     }
 
     /// The footer's bytes.

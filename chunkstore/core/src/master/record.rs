@@ -221,7 +221,7 @@ pub struct Sealed {
     pub version: Version,
     /// Its length, bytes.
     pub length: u64,
-    /// CRC32C of its block checksums.
+    /// CRC32C of its bytes.
     pub checksum: u32,
 }
 

@@ -31,7 +31,7 @@ pub struct ReplicaKey {
 pub struct Sealed {
     /// Bytes of the chunk.
     pub length: u64,
-    /// CRC32C of its block checksums.
+    /// CRC32C of its bytes.
     pub checksum: u32,
 }
 

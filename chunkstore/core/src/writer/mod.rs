@@ -35,7 +35,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub struct Sent {
     /// Bytes of the chunk.
     pub length: u64,
-    /// CRC32C of its block checksums.
+    /// CRC32C of its bytes.
     pub checksum: u32,
 }
 
