@@ -13,8 +13,8 @@ pub struct HostConfig {
     pub rack: String,
     /// Where its chunkserver listens, and where others connect.
     pub chunkserver_address: String,
-    /// Folder of its chunks.
-    pub chunkserver_dir: PathBuf,
+    /// Folders of its chunks.
+    pub chunkserver_dirs: Vec<PathBuf>,
     /// Where its TaskTracker listens, and where others connect.
     pub tasktracker_address: String,
     /// Folder of its attempts and map outputs.
@@ -58,7 +58,7 @@ impl Config {
                 name: host.name.clone(),
                 rack: host.rack.clone(),
                 chunkserver_address: own_or(&server.address, &self.chunkserver.address),
-                chunkserver_dir: own_or(&server.data_dir, &self.chunkserver.data_dir),
+                chunkserver_dirs: own_or(&server.data_dirs, &self.chunkserver.data_dirs),
                 tasktracker_address: own_or(&tracker.address, &self.tasktracker.address),
                 tasktracker_dir: own_or(&tracker.data_dir, &self.tasktracker.data_dir),
             }
@@ -77,14 +77,15 @@ mod tests {
     #[test]
     fn a_host_has_its_own_values_and_else_those_of_the_section() {
         let text = "hosts:\n- name: a\n  rack: /r1\n  chunkserver: {address: 'localhost:9001'}\n\
-                    - name: b\n  chunkserver: {address: 'localhost:9002', data_dir: /b/c}\n  \
+                    - name: b\n  chunkserver: {address: 'localhost:9002', data_dirs: [/b/c, /d]}\n  \
                     tasktracker: {address: 'localhost:9003', data_dir: /b/t}\n";
         let config = crate::parse(text, "c.yaml", &[]).unwrap();
         let a = config.host("a").unwrap();
         assert_eq!((a.rack.as_str(), a.chunkserver_address.as_str()), ("/r1", "localhost:9001"));
-        assert_eq!(a.chunkserver_dir, config.chunkserver.data_dir);
+        assert_eq!(a.chunkserver_dirs, config.chunkserver.data_dirs);
         assert_eq!(a.tasktracker_address, config.tasktracker.address);
         let b = config.host("b").unwrap();
+        assert_eq!(b.chunkserver_dirs, [PathBuf::from("/b/c"), PathBuf::from("/d")]);
         assert_eq!((b.rack.as_str(), b.tasktracker_dir), ("/default-rack", PathBuf::from("/b/t")));
         let unknown = config.host("c").unwrap_err().to_string();
         assert!(unknown.contains("\"c\"") && unknown.contains("a, b"), "{unknown}");

@@ -292,7 +292,9 @@ fn value_of(config: &Config) -> Value {
 
 /// All keys there are: the default configuration with one host.
 fn schema() -> Value {
-    value_of(&Config { hosts: vec![Host::named("host-1")], ..Config::default() })
+    let mut host = Host::named("host-1");
+    host.chunkserver.data_dirs = Some(Config::default().chunkserver.data_dirs);
+    value_of(&Config { hosts: vec![host], ..Config::default() })
 }
 
 fn keys_of(value: &Value) -> Vec<String> {
@@ -373,6 +375,15 @@ mod tests {
             ("chunkmaster: {address: '0.0.0.0:1'}", &["\"0.0.0.0:1\" is refused", "connect to"]),
             ("jobtracker: {dead_after: 1s}", &["1:26: jobtracker.dead_after", "longer than"]),
             ("jobtracker: {reduce_slowstart: .nan}", &["1:32", "a number from 0 to 1"]),
+            ("chunkserver: {data_dir: /a}", &["1:15: unknown key", "mean 'chunkserver.data_dirs'"]),
+            ("chunkserver: {data_dirs: /a}", &["1:26: chunkserver.data_dirs", "a list of 1 to 64"]),
+            ("chunkserver: {data_dirs: []}", &["1:26: chunkserver.data_dirs", "a list of 1 to 64"]),
+            ("chunkserver: {data_dirs: [a]}", &["chunkserver.data_dirs", "absolute folders"]),
+            ("chunkserver: {data_dirs: [{}]}", &["chunkserver.data_dirs[0]", "absolute folders"]),
+            (
+                "hosts: [{name: a, chunkserver: {data_dir: /a}}]",
+                &["hosts[0].chunkserver.data_dirs"],
+            ),
             ("jobtracker: {data_dir: here}", &["c.yaml:1:24", "absolute folder"]),
             ("tasktracker: {slots: -1}", &["c.yaml:1:22: tasktracker.slots", "0 (one per"]),
             ("log: {format: xml}", &["c.yaml:1:15: log.format", "text or json"]),
@@ -413,6 +424,11 @@ mod tests {
         let host =
             error("tasktracker: {data_dir: /var/lib/howdah/chunkserver}\nhosts: [{name: a}]");
         assert!(host.contains("hosts[0].tasktracker.data_dir and hosts[0].chunkserver"), "{host}");
+        let disks = error("hosts: [{name: a, chunkserver: {data_dirs: [/b, /c, /b]}}]");
+        for part in ["data_dirs[2] and hosts[0].chunkserver.data_dirs[0] are both /b", "each disk"]
+        {
+            assert!(disks.contains(part), "{disks}");
+        }
     }
 
     #[test]

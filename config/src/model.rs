@@ -104,9 +104,9 @@ impl Default for Chunkmaster {
 pub struct Chunkserver {
     /// Address to listen on, where the host names none.
     pub address: String,
-    /// Folder of the chunks, where the host names none.
-    pub data_dir: PathBuf,
-    /// Space that is never given to chunks.
+    /// Folders of the chunks, one on each disk, where the host names none.
+    pub data_dirs: Vec<PathBuf>,
+    /// Space of each disk that is never given to chunks.
     pub reserve: Bytes,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Time,
@@ -118,7 +118,7 @@ impl Default for Chunkserver {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:7871".to_owned(),
-            data_dir: "/var/lib/howdah/chunkserver".into(),
+            data_dirs: vec!["/var/lib/howdah/chunkserver".into()],
             reserve: Bytes(256 * MIB),
             idle_timeout: Time(Duration::from_mins(1)),
             repair_rate: Bytes(128 * MIB),
@@ -301,16 +301,26 @@ pub struct Host {
     pub rack: String,
     /// This host's own values of section `chunkserver`.
     #[serde(default)]
-    pub chunkserver: HostDaemon,
+    pub chunkserver: HostChunkserver,
     /// This host's own values of section `tasktracker`.
     #[serde(default)]
-    pub tasktracker: HostDaemon,
+    pub tasktracker: HostTasktracker,
 }
 
-/// What a host says differently of a daemon.
+/// What a host says differently of its chunkserver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct HostDaemon {
+pub struct HostChunkserver {
+    /// Address to listen on.
+    pub address: Option<String>,
+    /// Folders of the chunks.
+    pub data_dirs: Option<Vec<PathBuf>>,
+}
+
+/// What a host says differently of its TaskTracker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostTasktracker {
     /// Address to listen on.
     pub address: Option<String>,
     /// Data folder.
@@ -324,8 +334,8 @@ impl Host {
         Self {
             name: name.into(),
             rack: default_rack(),
-            chunkserver: HostDaemon::default(),
-            tasktracker: HostDaemon::default(),
+            chunkserver: HostChunkserver::default(),
+            tasktracker: HostTasktracker::default(),
         }
     }
 }

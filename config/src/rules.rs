@@ -2,6 +2,7 @@
 //! it; then the rules between keys. Types have been parsed before; this is what types can't say.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -38,6 +39,9 @@ const HOUR_MS: u64 = 3_600_000;
 const ADDRESS: &str =
     "host:port that others can connect to, like host-1:7870 (a name, an IPv4 address or [IPv6])";
 const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
+const FOLDERS: &str =
+    "a list of 1 to 64 absolute folders, one on each disk, like [/mnt/disk-1/howdah]";
+const FOLDERS_MAX: usize = 64;
 const SEGMENT: &str = "a size from 2MiB to 1GiB";
 const MEMORY: &str = "a size from 1MiB to 3GiB";
 
@@ -79,7 +83,7 @@ const RULES: &[Rule] = &[
         (1..=1000).contains(&c.chunkmaster.snapshot_after_segments)
     }),
     rule("chunkserver.address", ADDRESS, |c| is_address(&c.chunkserver.address)),
-    rule("chunkserver.data_dir", FOLDER, |c| c.chunkserver.data_dir.is_absolute()),
+    rule("chunkserver.data_dirs", FOLDERS, |c| are_folders(&c.chunkserver.data_dirs)),
     rule("chunkserver.reserve", "a size with a unit, like 256MiB or 0B", |_| true),
     rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
         lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)
@@ -193,9 +197,9 @@ const HOST_RULES: &[HostRule] = &[
         holds: |host| host.chunkserver.address.as_ref().is_none_or(|text| is_address(text)),
     },
     HostRule {
-        key: "chunkserver.data_dir",
-        accepted: FOLDER,
-        holds: |host| host.chunkserver.data_dir.as_ref().is_none_or(|dir| dir.is_absolute()),
+        key: "chunkserver.data_dirs",
+        accepted: FOLDERS,
+        holds: |host| host.chunkserver.data_dirs.as_ref().is_none_or(|dirs| are_folders(dirs)),
     },
     HostRule {
         key: "tasktracker.address",
@@ -209,6 +213,10 @@ const HOST_RULES: &[HostRule] = &[
     },
 ];
 
+fn are_folders(folders: &[PathBuf]) -> bool {
+    (1..=FOLDERS_MAX).contains(&folders.len()) && folders.iter().all(|dir| dir.is_absolute())
+}
+
 fn lasts(time: Time, from_ms: u64, to_ms: u64) -> bool {
     (Duration::from_millis(from_ms)..=Duration::from_millis(to_ms)).contains(&time.0)
 }
@@ -220,6 +228,8 @@ fn within(size: Bytes, from: u64, to: u64) -> bool {
 /// What `key` accepts, as a sentence; of a list's entries, any index will do.
 #[must_use]
 pub fn accepted_form(key: &str) -> &'static str {
+    // A folder is told with its list.
+    let key = key.find("data_dirs[").map_or(key, |at| &key[..at + "data_dirs".len()]);
     if key.starts_with("hosts[") {
         let host_key = key.split_once("].").map_or("", |(_, host_key)| host_key);
         let rule = HOST_RULES.iter().find(|rule| rule.key == host_key);
@@ -270,18 +280,19 @@ fn addresses_twice(config: &Config) -> Option<Fault> {
 /// Folders are compared on one host only: the same folder on two hosts is two folders.
 fn folders_twice(config: &Config) -> Option<Fault> {
     let folder = |key: &str, path: &std::path::Path| (key.to_owned(), path.display().to_string());
-    let remedy = "give each daemon a folder of its own";
+    let remedy = "give each daemon, and each disk, a folder of its own";
     let masters = [
         folder("chunkmaster.data_dir", &config.chunkmaster.data_dir),
         folder("jobtracker.data_dir", &config.jobtracker.data_dir),
     ];
     first_twice(masters, remedy).or_else(|| {
         config.all_hosts().enumerate().find_map(|(index, host)| {
-            let both = [
-                folder(&format!("hosts[{index}].chunkserver.data_dir"), &host.chunkserver_dir),
-                folder(&format!("hosts[{index}].tasktracker.data_dir"), &host.tasktracker_dir),
-            ];
-            first_twice(both, remedy)
+            let chunks = host.chunkserver_dirs.iter().enumerate().map(|(nth, dir)| {
+                folder(&format!("hosts[{index}].chunkserver.data_dirs[{nth}]"), dir)
+            });
+            let key = format!("hosts[{index}].tasktracker.data_dir");
+            let tasks = std::iter::once(folder(&key, &host.tasktracker_dir));
+            first_twice(chunks.chain(tasks), remedy)
         })
     })
 }

@@ -77,7 +77,8 @@ fn the_example_of_five_hosts_loads_and_spreads_over_two_racks() {
     assert_eq!(config.hosts.len(), 4);
     let last = config.host("host-4").unwrap();
     assert_eq!(last.rack, "/room-1/rack-2");
-    assert_eq!(last.chunkserver_dir, Path::new("/mnt/disk-2/howdah-chunks"));
+    let folders = [2, 3].map(|n| PathBuf::from(format!("/mnt/disk-{n}/howdah-chunks")));
+    assert_eq!(last.chunkserver_dirs, folders);
     assert_eq!(last.tasktracker_address, "host-4.example.org:7881");
 }
 

@@ -12,6 +12,11 @@ use crate::{ChunkId, ServerAddress, Version};
 /// Replica events that one heartbeat carries at most.
 pub const EVENTS_PER_HEARTBEAT_MAX: usize = 10_000;
 
+/// Disks that one server has at most.
+pub const DISKS_MAX: usize = 64;
+/// Length limit of a text of a [`DiskState`].
+pub const DISK_TEXT_BYTES_MAX: usize = 800;
+
 /// Reply to `GET /v1/cluster` of the chunk master (any role): which cluster this is. `jobtracker --init`
 /// asks it for the id that its own data folder then keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +46,25 @@ pub struct RegisterServer {
     pub capacity_bytes: u64,
     /// Free for chunks, bytes.
     pub free_bytes: u64,
+    /// Each of its disks, at most [`DISKS_MAX`].
+    #[serde(default)]
+    pub disks: Vec<DiskState>,
+}
+
+/// One disk of a server: a data folder, as it was found last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskState {
+    /// The folder.
+    pub path: String,
+    /// Size, bytes; 0 of a failed one.
+    pub capacity_bytes: u64,
+    /// Free for chunks, bytes; folders on one file system each tell all of it.
+    pub free_bytes: u64,
+    /// Sealed replicas on it.
+    pub replicas: u64,
+    /// Why it is not used: it could not be opened at start, or failed since.
+    pub failed: Option<String>,
 }
 
 /// Reply to [`RegisterServer`].
@@ -71,6 +95,9 @@ pub struct ServerHeartbeat {
     pub capacity_bytes: u64,
     /// Free for chunks, bytes.
     pub free_bytes: u64,
+    /// Each of its disks, at most [`DISKS_MAX`].
+    #[serde(default)]
+    pub disks: Vec<DiskState>,
     /// Replicas won and lost, unacknowledged ones first.
     pub events: Vec<Numbered<ReplicaEvent>>,
     /// Whether everything held at registration is delivered with this message.

@@ -102,6 +102,7 @@ impl Cluster {
             incarnation: u64::from(n),
             capacity_bytes: 1 << 40,
             free_bytes: 1 << 40,
+            disks: Vec::new(),
         };
         let server = self.client(Role::Server, "/");
         server.post(&self.address, "/v1/servers/register", &request).await.unwrap()
@@ -196,6 +197,7 @@ async fn a_file_is_written_read_and_deleted_over_http() {
         number: HeartbeatNumber(1),
         capacity_bytes: 1 << 40,
         free_bytes: 1 << 40,
+        disks: Vec::new(),
         events: Vec::new(),
         report_complete: true,
         commands_done: 0,

@@ -1,5 +1,6 @@
-//! A chunkserver's data folder: which files it holds under which names, and what is found in it at start.
-//! Whose it is, `daemon` knows; the bytes behind a chunk are `footer`'s, writing and reading chunks `open_chunk`'s and
+//! One data folder of a chunkserver, on a disk of its own: which files it holds under which names, what is
+//! found in it at start, and whether its disk still works. Whose it is, `daemon` knows; which folder has which
+//! replica, `disks`; the bytes behind a chunk are `footer`'s, writing and reading chunks `open_chunk`'s and
 //! `download`'s.
 //!
 //! ```text
@@ -9,15 +10,20 @@
 //! chunks/2a/000000000000002a_1.bad      set aside: found corrupt; never served, removed by hand
 //! ```
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
 use chunkstore_protocol::Version;
 use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
+use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
@@ -38,6 +44,47 @@ pub enum DataDirError {
         /// The folder.
         path: PathBuf,
     },
+    /// Two folders of one server have chunks of two clusters.
+    #[error(
+        "the data folder {} belongs to the cluster {cluster}, and {} to {other_cluster}: take the one that is \
+         not of this server's cluster out of chunkserver.data_dirs",
+        path.display(), other.display()
+    )]
+    TwoClusters {
+        /// The folder.
+        path: PathBuf,
+        /// Its cluster.
+        cluster: ClusterId,
+        /// One before it in the list.
+        other: PathBuf,
+        /// The cluster of that one.
+        other_cluster: ClusterId,
+    },
+    /// Two names of the list lead to one folder, or one lies in the other.
+    #[error(
+        "the data folder {} is the same as {} or inside it: name separate folders in chunkserver.data_dirs, \
+         one on each disk",
+        path.display(), other.display()
+    )]
+    Overlap {
+        /// The folder.
+        path: PathBuf,
+        /// The one that it is, or is in.
+        other: PathBuf,
+    },
+    /// No folder of several works.
+    #[error("none of the data folders can be used: {reasons}")]
+    NoneWorks {
+        /// Each folder's reason, with what to do.
+        reasons: String,
+    },
+}
+
+impl DataDirError {
+    /// Whether the disk is to blame, not what is configured: then a server goes on with its others.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Folder(FolderError::Io { .. } | FolderError::BadIdentity { .. }))
+    }
 }
 
 /// What stands in the way of reading a replica.
@@ -73,11 +120,35 @@ pub(super) fn is_media_error(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| media.contains(&code))
 }
 
-/// A data folder in use.
+/// Whether a write, or a look at a folder, failed for good: the disk is gone, or takes nothing any more. A
+/// full disk, or a process without descriptors, works again by itself.
+fn is_disk_failure(error: &io::Error) -> bool {
+    const FAILURES: [Errno; 7] = [
+        Errno::IO,
+        Errno::ROFS,
+        Errno::NODEV,
+        Errno::NXIO,
+        Errno::UCLEAN,
+        Errno::NOTDIR,
+        Errno::STALE,
+    ];
+    error.raw_os_error().is_some_and(|code| FAILURES.iter().any(|e| e.raw_os_error() == code))
+}
+
+/// A data folder in use. Once its disk has [failed](Self::fail), nothing is written there or read from it
+/// until the next start.
 #[derive(Debug)]
 pub(super) struct DataDir {
     own: DataFolder,
     reserve_bytes: u64,
+    /// Device and inode of the folder of the chunks: another in its place is not ours.
+    identity: (u64, u64),
+    /// Sealed replicas here.
+    held: Mutex<BTreeSet<ReplicaKey>>,
+    /// Uploads under way to it.
+    n_open: AtomicU64,
+    /// Why its disk counts as failed.
+    failed: OnceLock<String>,
 }
 
 /// What a data folder held at start.
@@ -97,7 +168,9 @@ impl DataDir {
         // Chunks hold what tokens guard: they are for the daemon alone, whatever the umask.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&chunks);
         made.and_then(|()| sync_folder(own.root())).map_err(io_error(&chunks))?;
-        Ok(Self { own, reserve_bytes })
+        let identity = identity_of(&chunks).map_err(io_error(&chunks))?;
+        let (held, n_open, failed) = (Mutex::default(), AtomicU64::new(0), OnceLock::new());
+        Ok(Self { own, reserve_bytes, identity, held, n_open, failed })
     }
 
     /// The cluster that this folder belongs to; `None`: nobody's yet.
@@ -127,7 +200,98 @@ impl DataDir {
             return Err(DataDirError::NoIdentity { path: self.root().to_owned() });
         }
         found.sealed.sort_by_key(|(replica, _)| *replica);
+        *self.held() = found.sealed.iter().map(|(replica, _)| *replica).collect();
         Ok(found)
+    }
+
+    /// Never held across a system call.
+    fn held(&self) -> MutexGuard<'_, BTreeSet<ReplicaKey>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A replica is sealed here; false if the disk has failed meanwhile, and it is as good as lost.
+    pub(super) fn hold(&self, replica: ReplicaKey) -> bool {
+        let mut held = self.held();
+        // After the lock: whoever takes what a failed disk held finds this one too, or it is refused.
+        if self.failed().is_some() {
+            return false;
+        }
+        held.insert(replica);
+        true
+    }
+
+    /// It is gone, or not to be served any more.
+    pub(super) fn forget(&self, replica: ReplicaKey) {
+        self.held().remove(&replica);
+    }
+
+    /// Whether a replica is here and can be read.
+    pub(super) fn holds(&self, replica: ReplicaKey) -> bool {
+        self.failed().is_none() && self.held().contains(&replica)
+    }
+
+    /// How many are here.
+    pub(super) fn n_held(&self) -> u64 {
+        self.held().len() as u64
+    }
+
+    /// Takes some of what a failed disk held, at most `max`: it is lost.
+    pub(super) fn take_lost(&self, max: usize) -> Vec<ReplicaKey> {
+        if self.failed().is_none() {
+            return Vec::new();
+        }
+        let mut held = self.held();
+        std::iter::from_fn(|| held.pop_first()).take(max).collect()
+    }
+
+    /// Why the disk counts as failed, if it does.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// From now on the disk counts as failed.
+    pub(super) fn fail(&self, reason: &dyn fmt::Display) {
+        if self.failed.set(reason.to_string()).is_ok() {
+            tracing::error!(path = %self.root().display(), %reason,
+                "a disk has failed: its replicas are reported as lost, and it is not used before the next \
+                 start; replace it, or take it out of chunkserver.data_dirs");
+        }
+    }
+
+    /// Takes note of an error of a write here; whether the disk has failed.
+    pub(super) fn blame(&self, error: &io::Error) -> bool {
+        if is_disk_failure(error) {
+            self.fail(error);
+        } else {
+            self.check();
+        }
+        self.failed().is_some()
+    }
+
+    /// Looks whether the folder is still there.
+    fn check(&self) {
+        match identity_of(&self.root().join("chunks")) {
+            Ok(identity) if identity == self.identity => {}
+            Ok(_) => self.fail(&"another folder has taken its place"),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// An upload to this folder, counted until what is returned is dropped.
+    pub(super) fn book(self: &std::sync::Arc<Self>) -> Booking {
+        self.n_open.fetch_add(1, Ordering::Relaxed);
+        Booking(std::sync::Arc::clone(self))
+    }
+
+    /// Uploads under way.
+    pub(super) fn n_open(&self) -> u64 {
+        self.n_open.load(Ordering::Relaxed)
+    }
+
+    /// The device that it is on.
+    pub(super) fn device(&self) -> u64 {
+        self.identity.0
     }
 
     fn classify(&self, path: &Path, found: &mut Found) -> Result<(), DataDirError> {
@@ -166,7 +330,11 @@ impl DataDir {
         let create = || File::options().write(true).create(true).truncate(true).open(&path);
         match (create(), path.parent()) {
             (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(folder)?;
+                match fs::create_dir(folder) {
+                    // Another upload has just made it.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    made => made?,
+                }
                 sync_folder(&self.root().join("chunks"))?;
                 create()
             }
@@ -184,11 +352,13 @@ impl DataDir {
 
     /// Renames a replica that must not be served any more; best effort, as its disk may be failing.
     pub(super) fn set_aside(&self, replica: ReplicaKey) {
+        self.forget(replica);
         let (from, to) = (self.sealed_path(replica), self.path(replica, "bad"));
         match fs::rename(&from, &to) {
             Ok(()) => tracing::warn!(path = %to.display(), "a broken replica is set aside"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
+                self.blame(&error);
                 tracing::error!(path = %from.display(), %error, "a broken replica can't be set aside");
             }
         }
@@ -196,15 +366,38 @@ impl DataDir {
 
     /// Removes a sealed replica; a missing one counts as removed.
     pub(super) fn remove_sealed(&self, replica: ReplicaKey) -> io::Result<()> {
+        self.forget(replica);
         match fs::remove_file(self.sealed_path(replica)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.blame(&error);
+                Err(error)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Size and room of the disk.
+    /// Size and room of the disk, and a look whether it still works; a failed one has neither.
+    pub(super) fn measure(&self) -> Space {
+        self.check();
+        match self.space() {
+            Ok(space) if self.failed().is_none() => space,
+            Ok(_) => Space::default(),
+            Err(error) => {
+                if !self.blame(&error) {
+                    tracing::error!(path = %self.root().display(), %error,
+                        "the disk's space can't be measured");
+                }
+                Space::default()
+            }
+        }
+    }
+
+    /// Size and room of the disk. Notices when it takes no writes any more.
     pub(super) fn space(&self) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(self.root())?;
+        if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            self.fail(&io::Error::from(Errno::ROFS));
+        }
         let unit = stat.f_frsize;
         let free = stat.f_bavail.saturating_mul(unit).saturating_sub(self.reserve_bytes);
         Ok(Space { capacity: stat.f_blocks.saturating_mul(unit), free })
@@ -243,6 +436,28 @@ pub(super) fn read_footer(file: &File, replica: ReplicaKey) -> Result<Footer, Op
     let mut end = vec![0; n];
     file.read_exact_at(&mut end, length - n as u64).map_err(OpenError::Io)?;
     Ok(Footer::decode(replica, &end, length)?)
+}
+
+/// Counts as an upload to a folder while it lives.
+#[derive(Debug)]
+pub(super) struct Booking(std::sync::Arc<DataDir>);
+
+impl std::ops::Deref for Booking {
+    type Target = DataDir;
+
+    fn deref(&self) -> &DataDir {
+        &self.0
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(folder).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Makes a folder's entries durable.
@@ -324,6 +539,51 @@ mod tests {
             (OpenError::Missing, false),
         ] {
             assert_eq!(error.is_broken(), broken, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_fails_by_what_does_not_heal_and_a_full_one_or_a_busy_process_do() {
+        for (error, fails) in [
+            (Errno::IO, true),
+            (Errno::ROFS, true),
+            (Errno::NODEV, true),
+            (Errno::NOTDIR, true),
+            (Errno::NOSPC, false),
+            (Errno::DQUOT, false),
+            (Errno::MFILE, false),
+            (Errno::ACCESS, false),
+            (Errno::NOENT, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = open(&folder);
+            put(&dir, replica(1), b"here");
+            assert!(dir.hold(replica(1)));
+            assert_eq!(dir.blame(&error.into()), fails, "{error:?}");
+            assert_eq!(dir.hold(replica(2)), !fails, "{error:?}");
+            assert_eq!(dir.holds(replica(1)), !fails, "{error:?}");
+            assert_eq!(dir.take_lost(10).len(), usize::from(fails), "{error:?}");
+            assert_eq!(dir.measure() == Space::default(), fails, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_or_another_is_noticed_and_not_made_again() {
+        for another in [true, false] {
+            let place = tempfile::tempdir().unwrap();
+            let (here, away) = (place.path().join("disk"), place.path().join("away"));
+            let owner = daemon::Owner::new("chunkserver", "host-1".parse().unwrap());
+            let dir = DataDir::open(DataFolder::open(&here, owner).unwrap(), 0).unwrap();
+            fs::rename(&here, away).unwrap();
+            if another {
+                fs::create_dir_all(here.join("chunks")).unwrap();
+                dir.measure();
+            } else {
+                let error = dir.create_file(replica(1)).unwrap_err();
+                assert!(dir.blame(&error));
+                assert!(!here.exists(), "not made again on whatever lies below");
+            }
+            assert!(dir.failed().is_some());
         }
     }
 

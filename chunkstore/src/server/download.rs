@@ -213,7 +213,7 @@ async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Fo
 }
 
 fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
-    let file = server.dir.open_file(replica)?;
+    let file = server.disks.open_file(replica)?;
     let metadata = file.metadata().map_err(OpenError::Io)?;
     let identity = Identity(metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
     let footer = match server.footers.find(replica, identity) {
@@ -236,12 +236,14 @@ async fn give_up(server: &Arc<Server>, replica: ReplicaKey, cause: Breakage) -> 
         return DownloadError::Failed { replica, cause };
     }
     server.footers.forget(replica);
-    if !missing {
+    if missing {
+        server.disks.forget(replica);
+    } else {
         tracing::error!(chunk = %replica.chunk, %cause, "a replica is broken: reported as lost");
         metrics::observe_broken();
         let setting = Arc::clone(server);
         // Whether or not the file could be renamed, it is lost.
-        let _ = tokio::task::spawn_blocking(move || setting.dir.set_aside(replica)).await;
+        let _ = tokio::task::spawn_blocking(move || setting.disks.set_aside(replica)).await;
     }
     // A daemon that is stopping reports everything it holds at its next start.
     let _ = server.replicas.tell(Input::Lost { replica }).await;

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_core::replica::{
-    CommandNumber, Effect, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo, Space,
-    StopReason,
+    CommandNumber, Effect, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo, StopReason,
 };
 use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
-use ids::Monotonic;
+use ids::{Monotonic, Now};
 use net::{CallError, Capability, Keyring, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +21,8 @@ use super::{Server, copy, metrics};
 
 /// Inputs that may wait for the core.
 const QUEUE: usize = 1024;
+/// Replicas of each failed disk that are reported as lost at once. Keeps the loop free.
+const LOST_PER_STEP: usize = 2000;
 /// How long a token of this server counts; each message gets a new one.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
 
@@ -116,10 +117,9 @@ pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> L
             Some(Message::ClusterKept(Ok(()))) => core.handle(now, Input::ClusterKept),
             Some(Message::ClusterKept(Err(error))) => return error.into(),
             None => {
-                let space = shell.measure();
-                metrics::observe_state(&core.summary(), space);
-                core.handle(now, Input::SpaceMeasured(space));
-                core.handle_timeout(now)
+                let mut effects = shell.look_at_disks(&mut core, now);
+                effects.extend(core.handle_timeout(now));
+                effects
             }
         };
         if let Some(reason) = shell.carry_out(effects, &mut waiting) {
@@ -142,11 +142,15 @@ async fn next_message(inbox: &mut Inbox, due: Option<Monotonic>) -> Option<Messa
 }
 
 impl Shell {
-    fn measure(&self) -> Space {
-        self.server.dir.space().unwrap_or_else(|error| {
-            tracing::error!(%error, "the disk's space can't be measured");
-            Space::default()
-        })
+    /// Tells the core what the disks are like, and what was lost with those that failed.
+    fn look_at_disks(&self, core: &mut Replicas, now: Now) -> Vec<Effect> {
+        let (space, disks) = self.server.disks.measure();
+        metrics::observe_state(&core.summary(), space);
+        metrics::observe_disks(&disks);
+        core.handle(now, Input::SpaceMeasured(space));
+        core.handle(now, Input::DisksMeasured(disks));
+        let lost = self.server.disks.take_lost(LOST_PER_STEP);
+        lost.into_iter().flat_map(|replica| core.handle(now, Input::Lost { replica })).collect()
     }
 
     fn carry_out(
@@ -167,7 +171,7 @@ impl Shell {
                 Effect::KeepCluster(cluster) => {
                     let server = Arc::clone(&self.server);
                     tokio::task::spawn_blocking(move || {
-                        let kept = Message::ClusterKept(server.dir.keep_cluster(&cluster));
+                        let kept = Message::ClusterKept(server.disks.keep_cluster(&cluster));
                         // A loop that is gone needs no answer.
                         let _ = server.replicas.messages.blocking_send(kept);
                     });
@@ -199,7 +203,7 @@ impl Shell {
         let server = Arc::clone(&self.server);
         tokio::task::spawn_blocking(move || {
             for (command, replica) in doomed {
-                if let Err(error) = server.dir.remove_sealed(replica) {
+                if let Err(error) = server.disks.remove_sealed(replica) {
                     tracing::error!(chunk = %replica.chunk, %error,
                         "a replica that the master gave up can't be removed");
                 }

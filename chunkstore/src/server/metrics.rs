@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chunkstore_core::replica::{Space, Summary};
+use chunkstore_protocol::DiskState;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Names and explains the metrics.
@@ -39,7 +40,8 @@ pub(super) fn describe() {
         "Replica events that the chunk master has not acknowledged"
     );
     describe_gauge!("howdah_chunkserver_registered", "1 while the chunk master knows this server");
-    describe_gauge!("howdah_chunkserver_capacity_bytes", "Size of the disk");
+    describe_gauge!("howdah_chunkserver_capacity_bytes", "Size of the disks that work");
+    describe_gauge!("howdah_chunkserver_disks", "Data folders by state: working or failed");
     describe_gauge!("howdah_chunkserver_free_bytes", "Free for chunks: less the reserve");
 }
 
@@ -85,4 +87,12 @@ pub(super) fn observe_state(summary: &Summary, space: Space) {
     gauge!("howdah_chunkserver_registered").set(f64::from(u8::from(summary.registered)));
     gauge!("howdah_chunkserver_capacity_bytes").set(space.capacity as f64);
     gauge!("howdah_chunkserver_free_bytes").set(space.free as f64);
+}
+
+/// How many data folders work.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+pub(super) fn observe_disks(disks: &[DiskState]) {
+    let n_failed = disks.iter().filter(|disk| disk.failed.is_some()).count();
+    gauge!("howdah_chunkserver_disks", "state" => "failed").set(n_failed as f64);
+    gauge!("howdah_chunkserver_disks", "state" => "working").set((disks.len() - n_failed) as f64);
 }

@@ -1,9 +1,10 @@
-//! The chunkserver: keeps replicas of chunks as files on one host's disk, takes them in through
+//! The chunkserver: keeps replicas of chunks as files on one host's disks, takes them in through
 //! pipelines, hands them out, and tells the chunk master what it holds. It knows no paths. What it may
 //! take and what it must tell is decided in `chunkstore_core::replica`.
 
 mod copy;
 mod data_dir;
+mod disks;
 mod download;
 mod event_loop;
 mod footer;
@@ -19,13 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
-use daemon::{DataFolder, FolderError, Health, Metrics, Owner, Shutdown};
+use daemon::{Health, Metrics, Owner, Shutdown};
 use ids::{HostName, RackName};
 use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
 
 use copy::Throttle;
-use data_dir::{DataDir, Found};
+use disks::Disks;
 use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
 
@@ -45,9 +46,9 @@ pub struct ServerSettings {
     pub rack: RackName,
     /// `host:port` where clients and other servers reach it.
     pub address: String,
-    /// Folder of the chunks.
-    pub data_dir: PathBuf,
-    /// Bytes of the disk that are never given to chunks.
+    /// Folders of the chunks, one on each disk.
+    pub data_dirs: Vec<PathBuf>,
+    /// Bytes of each disk that are never given to chunks.
     pub reserve_bytes: u64,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Duration,
@@ -64,7 +65,7 @@ pub struct ServerSettings {
 /// Why a chunkserver ended, or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its data folder.
+    /// Its data folders.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// It must not go on.
@@ -84,7 +85,7 @@ pub enum RunError {
 #[derive(Debug)]
 struct Server {
     host: HostName,
-    dir: Arc<DataDir>,
+    disks: Arc<Disks>,
     footers: Arc<Footers>,
     replicas: ReplicaLoop,
     /// Without a token: uploads add their writer's.
@@ -97,7 +98,7 @@ struct Server {
 /// Runs a chunkserver until `shutdown`, or until it must stop.
 ///
 /// # Errors
-/// When its data folder can't be used, or its cluster or release is not the chunk master's.
+/// When its data folders can't be used, or its cluster or release is not the chunk master's.
 pub async fn run(
     settings: ServerSettings,
     listener: TcpListener,
@@ -106,15 +107,15 @@ pub async fn run(
     let metrics = Metrics::install();
     metrics::describe();
     let health = Health::default();
-    let (dir, core) = open_data_dir(&settings).await?;
-    let dir = Arc::new(dir);
+    let (disks, core) = open_disks(&settings).await?;
+    let disks = Arc::new(disks);
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
     let client = Client::new(settings.client);
     let reads = Arc::new(Semaphore::new(READS_MAX));
     let throttle = Throttle::new(settings.repair_rate);
     let (host, idle_timeout) = (settings.host, settings.idle_timeout);
-    let server = Server { host, dir, footers, replicas, client, reads, throttle, idle_timeout };
+    let server = Server { host, disks, footers, replicas, client, reads, throttle, idle_timeout };
     let server = Arc::new(server);
     let shell = Shell {
         server: Arc::clone(&server),
@@ -137,40 +138,18 @@ pub async fn run(
     }
 }
 
-/// A disk whose room is all reserved takes no chunk, and nothing else would say why.
-fn warn_if_full(dir: &DataDir, reserve_bytes: u64) {
-    let path = dir.root().display();
-    match dir.space() {
-        Ok(space) if space.free == 0 => tracing::warn!(%path, reserve_bytes,
-            "no room for chunks: chunkserver.reserve takes all that the disk has free; free space, or lower it"),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%path, %error, "the room on the disk can't be told"),
-    }
-}
-
-async fn open_data_dir(settings: &ServerSettings) -> Result<(DataDir, Replicas), DataDirError> {
+async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas), DataDirError> {
     let owner = Owner::new("chunkserver", settings.host.clone());
-    let own = DataFolder::open_patiently(&settings.data_dir, owner).await?;
-    let reserve_bytes = settings.reserve_bytes;
-    let opened = tokio::task::spawn_blocking(move || {
-        let dir = DataDir::open(own, reserve_bytes)?;
-        let found = dir.scan()?;
-        warn_if_full(&dir, reserve_bytes);
-        Ok::<_, DataDirError>((dir, found))
-    });
-    let panicked = |error| FolderError::io(&settings.data_dir)(std::io::Error::other(error));
-    let (dir, found) = opened.await.map_err(panicked)??;
-    let Found { sealed, n_removed, n_bad } = found;
-    tracing::info!(path = %dir.root().display(), replicas = sealed.len(), n_removed, n_bad,
-        "the data folder is open");
+    let opened = Disks::open(&settings.data_dirs, &owner, settings.reserve_bytes).await?;
+    let (disks, sealed) = opened;
     let identity = Identity {
-        cluster: dir.cluster(),
+        cluster: disks.cluster(),
         host: settings.host.clone(),
         rack: settings.rack.clone(),
         address: settings.address.clone(),
         incarnation: net::random_u64(),
     };
-    Ok((dir, Replicas::new(identity, UPLOADS_MAX, sealed)))
+    Ok((disks, Replicas::new(identity, UPLOADS_MAX, sealed)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use chunkstore_core::replica::ReplicaKey;
 use rustix::fs::{Advice, fadvise};
 use tokio::task::JoinHandle;
 
-use super::data_dir::{DataDir, sync_folder};
+use super::data_dir::{Booking, DataDir, sync_folder};
+use super::disks::Disks;
 use super::footer::Footer;
 
 /// Bytes that one write hands to the operating system.
@@ -27,10 +28,18 @@ const PIECES_PER_WRITE: usize = 512;
 pub(super) enum DiskError {
     /// No room, or only what is reserved.
     #[error(
-        "the disk of {} has no room for chunks: free some, or lower chunkserver.reserve",
-        folder.display()
+        "the disk of {folders} has no room for chunks: free some, or lower chunkserver.reserve"
     )]
     OutOfSpace {
+        /// The data folders that have none.
+        folders: String,
+    },
+    /// Every disk has failed.
+    #[error("all disks of this server have failed: replace them, and start it again")]
+    NoneWorks,
+    /// Its disk failed before the replica could be told of.
+    #[error("the disk of {} has failed: allocate another chunk", folder.display())]
+    Failed {
         /// The data folder.
         folder: PathBuf,
     },
@@ -44,11 +53,23 @@ pub(super) enum DiskError {
     },
 }
 
+impl DiskError {
+    /// Of a write in `dir`.
+    pub(super) fn new(dir: &DataDir, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::OutOfSpace { folders: dir.root().display().to_string() }
+            }
+            _ => Self::Io { path: path.to_owned(), source },
+        }
+    }
+}
+
 /// A replica being written. Must end in [`Self::seal`] or [`Self::discard`]; what a crash leaves behind
 /// is removed at the next start.
 #[derive(Debug)]
 pub(super) struct OpenChunk {
-    dir: Arc<DataDir>,
+    dir: Arc<Booking>,
     replica: ReplicaKey,
     path: PathBuf,
     file: Arc<File>,
@@ -63,19 +84,17 @@ pub(super) struct OpenChunk {
 }
 
 impl OpenChunk {
-    pub(super) async fn create(dir: &Arc<DataDir>, replica: ReplicaKey) -> Result<Self, DiskError> {
-        let path = dir.open_path(replica);
-        let folder = Arc::clone(dir);
-        let created = blocking(move || {
-            check_room(&folder, 0)?;
-            folder.create_file(replica)
-        })
-        .await;
+    /// Begins a replica, on the disk that has most room for it.
+    pub(super) async fn create(disks: &Arc<Disks>, replica: ReplicaKey) -> Result<Self, DiskError> {
+        let disks = Arc::clone(disks);
+        let created = tokio::task::spawn_blocking(move || disks.create_file(replica)).await;
+        // Only a panic gets here, or the end of the daemon.
+        let (dir, file) = created.unwrap_or(Err(DiskError::NoneWorks))?;
         Ok(Self {
-            file: Arc::new(created.map_err(|error| disk_error(dir, &path, error))?),
-            dir: Arc::clone(dir),
+            file: Arc::new(file),
+            path: dir.open_path(replica),
+            dir: Arc::new(dir),
             replica,
-            path,
             batch: Vec::new(),
             batch_bytes: 0,
             batch_at: 0,
@@ -120,14 +139,18 @@ impl OpenChunk {
             std::fs::rename(&from, &to)?;
             to.parent().map_or(Ok(()), sync_folder)
         });
-        sealed.await.map_err(|error| disk_error(&self.dir, &self.path, error))?;
-        Ok(footer)
+        sealed.await.map_err(|error| self.disk_error(error))?;
+        match self.dir.hold(self.replica) {
+            true => Ok(footer),
+            false => Err(DiskError::Failed { folder: self.dir.root().to_owned() }),
+        }
     }
 
     /// Removes the file. It may carry its final name already, if the seal failed at its very end.
     pub(super) async fn discard(mut self) {
         // Whatever the last write says, the file goes.
         let _ = self.end_write().await;
+        self.dir.forget(self.replica);
         let paths = [self.path.clone(), self.dir.sealed_path(self.replica)];
         let removed = blocking(move || {
             for path in paths {
@@ -154,6 +177,9 @@ impl OpenChunk {
             self.flushed = self.batch_at;
         }
         let (file, dir) = (Arc::clone(&self.file), Arc::clone(&self.dir));
+        if self.dir.failed().is_some() {
+            return Err(DiskError::Failed { folder: self.dir.root().to_owned() });
+        }
         self.writing = Some(tokio::task::spawn_blocking(move || {
             check_room(&dir, n)?;
             write_at(&file, &batch, at)?;
@@ -167,7 +193,12 @@ impl OpenChunk {
             return Ok(());
         };
         let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        written.map_err(|error| disk_error(&self.dir, &self.path, error))
+        written.map_err(|error| self.disk_error(error))
+    }
+
+    fn disk_error(&self, error: io::Error) -> DiskError {
+        self.dir.blame(&error);
+        DiskError::new(&self.dir, &self.path, error)
     }
 }
 
@@ -212,13 +243,4 @@ async fn blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
-fn disk_error(dir: &DataDir, path: &std::path::Path, source: io::Error) -> DiskError {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            DiskError::OutOfSpace { folder: dir.root().to_owned() }
-        }
-        _ => DiskError::Io { path: path.to_owned(), source },
-    }
 }

@@ -123,7 +123,7 @@ async fn receive_new(
     body: &mut BodyDataStream,
 ) -> Result<SealedChunk, UploadError> {
     let replica = upload.replica;
-    let outcome = match OpenChunk::create(&server.dir, replica).await {
+    let outcome = match OpenChunk::create(&server.disks, replica).await {
         Ok(mut chunk) => match write(server, upload, body, &mut chunk).await {
             Ok(done) => Ok(done),
             Err(error) => {
@@ -138,6 +138,10 @@ async fn receive_new(
         Err(_) => Input::Aborted { replica },
     };
     server.replicas.tell(told).await?;
+    if outcome.is_ok() && server.disks.find(replica).is_none() {
+        // Its disk failed in this moment, and what it held may have been told before this one was known.
+        server.replicas.tell(Input::Lost { replica }).await?;
+    }
     outcome.map(|(sealed, downstream)| answer(server, replica, sealed, downstream))
 }
 

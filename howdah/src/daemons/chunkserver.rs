@@ -18,7 +18,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         host: host.name.parse::<HostName>().or_early()?,
         rack: host.rack.parse::<RackName>().or_early()?,
         address: address.clone(),
-        data_dir: host.chunkserver_dir,
+        data_dirs: host.chunkserver_dirs,
         reserve_bytes: boot.config.chunkserver.reserve.0,
         idle_timeout: boot.config.chunkserver.idle_timeout.0,
         repair_rate: boot.config.chunkserver.repair_rate.0,

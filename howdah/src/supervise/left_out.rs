@@ -22,7 +22,7 @@ pub(crate) struct LeftOut {
 /// Refuses to go on with the first `wanted` hosts of `config`, which stands in `file`, where another one
 /// holds chunks.
 pub(super) fn check(config: &Config, wanted: usize, file: &Path) -> Result<(), LeftOut> {
-    let folders = config.all_hosts().skip(wanted).map(|host| host.chunkserver_dir);
+    let folders = config.all_hosts().skip(wanted).flat_map(|host| host.chunkserver_dirs);
     match folders.map(|folder| folder.join("chunks")).find(|folder| holds_chunks(folder)) {
         None => Ok(()),
         Some(holder) => {
@@ -48,7 +48,7 @@ mod tests {
         let mut config = Config::default();
         for number in 1..=3 {
             let mut host = config::Host::named(format!("host-{number}"));
-            host.chunkserver.data_dir = Some(folder.path().join(&host.name));
+            host.chunkserver.data_dirs = Some(vec![folder.path().join(&host.name)]);
             config.hosts.push(host);
         }
         let chunks = folder.path().join("host-2/chunks/0a");

@@ -116,8 +116,8 @@ fn set_hosts(config: &mut Config, layout: &Layout, trackers: Option<usize>) {
     config.hosts.truncate(wanted);
     for number in config.hosts.len() + 1..=wanted {
         let mut host = config::Host::named(format!("host-{number}"));
-        host.chunkserver.data_dir =
-            Some(layout.data_of(&DaemonName::Chunkserver(number).to_string()));
+        host.chunkserver.data_dirs =
+            Some(vec![layout.data_of(&DaemonName::Chunkserver(number).to_string())]);
         host.tasktracker.data_dir =
             Some(layout.data_of(&DaemonName::Tasktracker(number).to_string()));
         config.hosts.push(host);

@@ -68,7 +68,7 @@ pub enum FolderError {
     /// Another process uses it.
     #[error(
         "the data folder {} is in use by another process: stop that one, or give the {owner} a folder of its \
-         own ({}.data_dir)",
+         own, in section {} of the configuration",
         path.display(), owner.role
     )]
     InUse {
@@ -80,7 +80,8 @@ pub enum FolderError {
     /// It is another daemon's, or another host's.
     #[error(
         "the data folder {} belongs to the {found}, not to the {owner}: name the folder that the {owner} had \
-         before, or an empty one ({}.data_dir); if the host was renamed, rename it in {IDENTITY} there too",
+         before, or an empty one, in section {} of the configuration; if the host was renamed, rename it in \
+         {IDENTITY} there too",
         path.display(), owner.role
     )]
     OtherOwner {

@@ -23,8 +23,8 @@ const FORBIDDEN: &[(&str, &str)] = &[
 const REFUSED_NAMES: [&str; 4] = ["manager", "helper", "worker", "node"];
 
 /// Parts of names that hold a refused one: of other people's interfaces, and Hadoop's own word.
-const ACCEPTED_PARTS: [&str; 6] =
-    ["worker_threads", "node_local", "nodelocal", "nodename", "nodelay", "nodes"];
+const ACCEPTED_PARTS: [&str; 7] =
+    ["worker_threads", "node_local", "nodelocal", "nodename", "nodelay", "nodev", "nodes"];
 
 #[test]
 fn no_file_holds_a_forbidden_word() {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    ChunkId, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerAddress, ServerCommand,
-    ServerHeartbeat,
+    ChunkId, DISKS_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerAddress,
+    ServerCommand, ServerHeartbeat,
 };
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Numbered, Outbox};
 
@@ -108,10 +108,11 @@ impl Servers {
     pub(crate) fn register(
         &mut self,
         now: Monotonic,
-        request: RegisterServer,
+        mut request: RegisterServer,
         ours: &ClusterId,
     ) -> Result<u64, ServerError> {
         self.admit(&request, ours)?;
+        request.disks.truncate(DISKS_MAX);
         let known = self.by_host.get(&request.host).copied();
         let id = known.unwrap_or(ServerId(u32::try_from(self.all.len()).unwrap_or(u32::MAX)));
         // A newcomer starts level with the others, or it would get every new chunk until it has caught up.
@@ -401,6 +402,8 @@ impl Server {
         self.heartbeat = heartbeat.number;
         self.capacity_bytes = heartbeat.capacity_bytes;
         self.free_bytes = heartbeat.free_bytes;
+        self.told.disks = heartbeat.disks;
+        self.told.disks.truncate(DISKS_MAX);
         self.promised_bytes = 0;
         self.outbox.acknowledge(heartbeat.commands_done);
         let last = heartbeat.events.last().map_or(0, |event| event.number);

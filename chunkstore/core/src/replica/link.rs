@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    EVENTS_PER_HEARTBEAT_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerCommand,
-    ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
+    DiskState, EVENTS_PER_HEARTBEAT_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent,
+    ServerCommand, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
 };
 use ids::{Epoch, HeartbeatNumber, Inbox, Monotonic, Now, Outbox};
 
@@ -56,6 +56,7 @@ struct Session {
 pub(super) struct Link {
     identity: Identity,
     space: Space,
+    disks: Vec<DiskState>,
     state: State,
     /// Registrations so far.
     registration: u64,
@@ -68,7 +69,8 @@ impl Link {
     pub(super) fn new(identity: Identity) -> Self {
         let jitter = identity.incarnation | 1;
         let state = State::Unregistered { due: Monotonic::default() };
-        Self { identity, space: Space::default(), state, registration: 0, n_failures: 0, jitter }
+        let (space, disks) = (Space::default(), Vec::new());
+        Self { identity, space, disks, state, registration: 0, n_failures: 0, jitter }
     }
 
     pub(super) fn due(&self) -> Option<Monotonic> {
@@ -94,6 +96,10 @@ impl Link {
         self.space = space;
     }
 
+    pub(super) fn measure_disks(&mut self, disks: Vec<DiskState>) {
+        self.disks = disks;
+    }
+
     /// Sends what is due at `now`.
     pub(super) fn timeout(&mut self, now: Now) -> Vec<Effect> {
         if self.due().is_none_or(|due| due > now.monotonic) {
@@ -105,7 +111,7 @@ impl Link {
                 vec![Effect::Register(Box::new(self.registration()))]
             }
             State::Registered(session) => {
-                let heartbeat = session.heartbeat(&self.identity, self.space);
+                let heartbeat = session.heartbeat(&self.identity, self.space, &self.disks);
                 vec![Effect::Heartbeat(Box::new(heartbeat))]
             }
             State::Registering | State::Joining(_) | State::Stopped => Vec::new(),
@@ -269,6 +275,7 @@ impl Link {
             incarnation,
             capacity_bytes: self.space.capacity,
             free_bytes: self.space.free,
+            disks: self.disks.clone(),
         }
     }
 
@@ -311,7 +318,12 @@ fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun 
 }
 
 impl Session {
-    fn heartbeat(&mut self, identity: &Identity, space: Space) -> ServerHeartbeat {
+    fn heartbeat(
+        &mut self,
+        identity: &Identity,
+        space: Space,
+        disks: &[DiskState],
+    ) -> ServerHeartbeat {
         self.number += 1;
         self.due = None;
         let first_left_out = self.events.pending(usize::MAX).nth(EVENTS_PER_HEARTBEAT_MAX);
@@ -323,6 +335,7 @@ impl Session {
             number: HeartbeatNumber(self.number),
             capacity_bytes: space.capacity,
             free_bytes: space.free,
+            disks: disks.to_vec(),
             events: self.events.pending(EVENTS_PER_HEARTBEAT_MAX).cloned().collect(),
             report_complete,
             commands_done: self.commands_done(),

@@ -5,14 +5,17 @@
 //! Nothing here is journaled: the sealed files on disk are the durable state, listed at start and
 //! reported whole at each registration (GFS 4.1: the master asks the chunkservers what they hold).
 
+mod disk;
 mod held;
 mod link;
 
 use chunkstore_protocol::{
-    ChunkId, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat, ServerHeartbeatReply,
-    ServerRegistered, Version,
+    ChunkId, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
+    ServerHeartbeatReply, ServerRegistered, Version,
 };
 use ids::{ClusterId, HostName, Monotonic, Now, RackName};
+
+pub use disk::{DiskRoom, choose_disk};
 
 use held::Held;
 use link::Link;
@@ -97,8 +100,10 @@ pub enum Input {
         /// Whether it arrived: the other server sealed the same bytes.
         done: bool,
     },
-    /// The disk's size and room, bytes, as measured just now.
+    /// Size and room of all disks that work, bytes, as measured just now.
     SpaceMeasured(Space),
+    /// Each disk, as looked at just now; the master is told with the next message.
+    DisksMeasured(Vec<DiskState>),
     /// The master took the registration.
     Registered(ServerRegistered),
     /// The cluster's id is on disk, as [`Effect::KeepCluster`] asked.
@@ -111,7 +116,7 @@ pub enum Input {
     MasterSilent,
 }
 
-/// Size and room of the disk, bytes.
+/// Size and room of a disk, or of all, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
     /// Size.
@@ -278,6 +283,10 @@ impl Replicas {
             }
             Input::SpaceMeasured(space) => {
                 self.link.measure(space);
+                Vec::new()
+            }
+            Input::DisksMeasured(disks) => {
+                self.link.measure_disks(disks);
                 Vec::new()
             }
             Input::Registered(registered) => self.link.registered(now, registered, &self.held),

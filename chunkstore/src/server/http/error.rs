@@ -59,7 +59,9 @@ pub(super) fn problem_of_upload(error: &UploadError) -> Problem {
         UploadError::Broken(_) => (400, ProblemKind::ChecksumMismatch),
         UploadError::Idle { .. } => (408, ProblemKind::Unavailable),
         UploadError::Disk(DiskError::OutOfSpace { .. }) => (507, ProblemKind::OutOfSpace),
-        UploadError::Disk(DiskError::Io { .. }) => (500, ProblemKind::Internal),
+        UploadError::Disk(
+            DiskError::Io { .. } | DiskError::Failed { .. } | DiskError::NoneWorks,
+        ) => (500, ProblemKind::Internal),
     };
     problem(status, kind, error)
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::extract::State;
 use axum::routing::post;
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, ChunkId, ChunkLocation, Close, Create, Created, Done, FileId,
-    FileKind, FileStatus, Locate, Located, PROTOCOL_VERSION, ProblemKind, RegisterServer, Renew,
-    ReplicaEvent, SealedChunk, ServerAddress, ServerCommand, ServerHeartbeat, ServerHeartbeatReply,
-    ServerRegistered, Stat, StorePath, Version,
+    Abandon, Allocate, Allocation, ChunkId, ChunkLocation, Close, Create, Created, DiskState, Done,
+    FileId, FileKind, FileStatus, Locate, Located, PROTOCOL_VERSION, ProblemKind, RegisterServer,
+    Renew, ReplicaEvent, SealedChunk, ServerAddress, ServerCommand, ServerHeartbeat,
+    ServerHeartbeatReply, ServerRegistered, Stat, StorePath, Version,
 };
 use ids::{Epoch, HostName, Inbox, Outbox, UnixMillis};
 use net::{Access, Capability, Grant, Guard, Json, Keyring, Problem, Right, Role, Routes};
@@ -51,6 +51,7 @@ pub(super) struct Known {
     pub(super) replicas: BTreeMap<ChunkId, Version>,
     pub(super) report_complete: bool,
     pub(super) free_bytes: u64,
+    pub(super) disks: Vec<DiskState>,
 }
 
 #[derive(Clone)]
@@ -195,6 +196,7 @@ async fn register(
         replicas: BTreeMap::new(),
         report_complete: false,
         free_bytes: request.free_bytes,
+        disks: request.disks.clone(),
         registration: request.clone(),
     };
     book.servers.insert(request.host, known);
@@ -218,6 +220,7 @@ async fn heartbeat(
         _ => return refuse(409, ProblemKind::NotRegistered, "register"),
     };
     known.free_bytes = request.free_bytes;
+    known.disks = request.disks;
     known.commands.acknowledge(request.commands_done);
     for event in known.inbox.accept(request.events) {
         match &event {

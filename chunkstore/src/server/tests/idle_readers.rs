@@ -9,7 +9,7 @@ use chunkstore_client::checksum::crc32c;
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{ChunkId, Version};
-use daemon::{DataFolder, Owner};
+use daemon::Owner;
 use futures_util::StreamExt as _;
 use net::Client;
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::{bytes, client_settings, until};
 use crate::server::Server;
 use crate::server::copy::Throttle;
-use crate::server::data_dir::DataDir;
+use crate::server::disks::Disks;
 use crate::server::download::{DownloadError, Footers, send};
 use crate::server::event_loop::ReplicaLoop;
 use crate::server::open_chunk::OpenChunk;
@@ -27,9 +27,10 @@ const REPLICA: ReplicaKey = ReplicaKey { chunk: ChunkId(7), version: Version(1) 
 /// A server that serves one reader at a time, and holds a chunk of these bytes.
 async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration) -> Arc<Server> {
     let host: ids::HostName = "host-1".parse().unwrap();
-    let own = DataFolder::open(folder.path(), Owner::new("chunkserver", host.clone())).unwrap();
-    let dir = Arc::new(DataDir::open(own, 0).unwrap());
-    let mut chunk = OpenChunk::create(&dir, REPLICA).await.unwrap();
+    let owner = Owner::new("chunkserver", host.clone());
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let disks = Arc::new(disks);
+    let mut chunk = OpenChunk::create(&disks, REPLICA).await.unwrap();
     for block in data.chunks(BLOCK_BYTES) {
         chunk.push(Bytes::copy_from_slice(block));
         chunk.end_block(crc32c(block));
@@ -37,7 +38,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
     chunk.seal().await.unwrap();
     Arc::new(Server {
         host,
-        dir,
+        disks,
         footers: Arc::new(Footers::default()),
         replicas: ReplicaLoop::new().0,
         client: Client::new(client_settings()),

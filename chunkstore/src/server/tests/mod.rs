@@ -1,6 +1,7 @@
 //! Chunkservers over real sockets and real disks, with a fake chunk master; and through them the client:
 //! its writer and reader need servers that fail in their own ways.
 
+mod disks;
 mod fake_master;
 mod files;
 mod idle_readers;
@@ -120,7 +121,7 @@ impl Cluster {
             host: host.parse().unwrap(),
             rack: RackName::default_rack(),
             address: String::new(),
-            data_dir: folder.path().to_owned(),
+            data_dirs: vec![folder.path().to_owned()],
             reserve_bytes,
             idle_timeout: Duration::from_secs(60),
             repair_rate: REPAIR_RATE,

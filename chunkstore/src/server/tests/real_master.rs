@@ -85,7 +85,7 @@ impl RealCluster {
             host: format!("host-{n}").parse().unwrap(),
             rack: RackName::default_rack(),
             address: listener.local_addr().unwrap().to_string(),
-            data_dir: dir.to_owned(),
+            data_dirs: vec![dir.to_owned()],
             reserve_bytes: 0,
             idle_timeout: Duration::from_secs(60),
             repair_rate: REPAIR_RATE,

@@ -13,10 +13,10 @@ use net::{CallError, Capability, Client, Right, Role};
 
 use super::{Cluster, bytes, client_settings, dead_server, flip_byte, until};
 
-const BOTH: &[Right] = &[Right::Read, Right::Write];
+pub(super) const BOTH: &[Right] = &[Right::Read, Right::Write];
 
 /// The block stream of a chunk, as one frame for each block.
-fn frames(data: &[u8]) -> Vec<Bytes> {
+pub(super) fn frames(data: &[u8]) -> Vec<Bytes> {
     let mut encoder = BlockEncoder::default();
     let mut frames = Vec::new();
     encoder.push(Bytes::copy_from_slice(data), &mut frames);
@@ -24,7 +24,7 @@ fn frames(data: &[u8]) -> Vec<Bytes> {
     frames
 }
 
-async fn put(
+pub(super) async fn put(
     cluster: &Cluster,
     chunk: u64,
     frames: Vec<Bytes>,
@@ -37,7 +37,7 @@ async fn put(
 }
 
 /// The bytes of a `GET` from the `n`th server, and where they begin.
-async fn get(
+pub(super) async fn get(
     cluster: &Cluster,
     n: usize,
     chunk: u64,
@@ -65,7 +65,7 @@ async fn get(
     Ok((first, data))
 }
 
-fn status_and_kind<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> (u16, String) {
+pub(super) fn status_and_kind<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> (u16, String) {
     match outcome {
         Err(CallError::Problem { problem, .. }) => (problem.status, problem.kind),
         other => panic!("not refused: {other:?}"),

@@ -381,6 +381,7 @@ pub(super) fn registration(n: usize) -> RegisterServer {
         incarnation: n as u64,
         capacity_bytes: 1 << 40,
         free_bytes: 1 << 39,
+        disks: Vec::new(),
     }
 }
 
@@ -398,6 +399,7 @@ pub(super) fn heartbeat(
         number: HeartbeatNumber(number),
         capacity_bytes: 1 << 40,
         free_bytes: 1 << 39,
+        disks: Vec::new(),
         events: (1..).zip(events).map(|(number, item)| Numbered { number, item }).collect(),
         report_complete: true,
         commands_done: 0,

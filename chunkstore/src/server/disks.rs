@@ -1,0 +1,293 @@
+//! The disks of one chunkserver, a data folder on each: which has which replica, which one a new replica goes
+//! to, and what is left when one fails. A folder that can't be opened at start is left out; one whose disk
+//! fails later is not used any more, and all it held is lost. The files in a folder are `data_dir`'s.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chunkstore_core::replica::{DiskRoom, ReplicaKey, Sealed, Space, choose_disk};
+use chunkstore_protocol::{CHUNK_BYTES_MAX, DISK_TEXT_BYTES_MAX, DiskState};
+use daemon::{DataFolder, FolderError, Owner};
+use ids::ClusterId;
+
+use super::data_dir::{Booking, DataDir, DataDirError, Found, OpenError};
+use super::open_chunk::DiskError;
+
+/// All data folders, in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Disks {
+    all: Vec<Disk>,
+    /// New replicas so far: where disks are equal, they take turns.
+    turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Disk {
+    Open(Arc<DataDir>),
+    /// It could not be opened at start.
+    LeftOut {
+        path: PathBuf,
+        reason: String,
+    },
+}
+
+impl Disks {
+    /// Opens every folder, leaves out those whose disks do not work, and lists the replicas in the others.
+    ///
+    /// # Errors
+    /// When a folder is not this server's, or none works.
+    pub(super) async fn open(
+        paths: &[PathBuf],
+        owner: &Owner,
+        reserve_bytes: u64,
+    ) -> Result<(Self, Vec<(ReplicaKey, Sealed)>), DataDirError> {
+        let (mut all, mut failures, mut sealed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for path in paths {
+            refuse_overlap(path, &all)?;
+            match open_one(path, owner, reserve_bytes).await {
+                Ok((dir, found)) => {
+                    refuse_two_clusters(&dir, &all)?;
+                    take(&dir, found, &mut sealed);
+                    all.push(Disk::Open(Arc::new(dir)));
+                }
+                Err(error) if error.is_of_the_disk() => {
+                    tracing::error!(path = %path.display(), %error, "a data folder is left out");
+                    all.push(Disk::LeftOut { path: path.clone(), reason: error.to_string() });
+                    failures.push(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let disks = Self { all, turn: AtomicUsize::new(0) };
+        match (disks.open_dirs().next(), failures.pop()) {
+            (None, Some(only)) if failures.is_empty() => return Err(only),
+            (None, last) => {
+                let reasons = failures.iter().chain(&last).map(ToString::to_string);
+                return Err(DataDirError::NoneWorks {
+                    reasons: reasons.collect::<Vec<_>>().join("; "),
+                });
+            }
+            (Some(_), _) => {}
+        }
+        if let Some(cluster) = disks.cluster() {
+            disks.keep_cluster(&cluster)?;
+        }
+        Ok((disks, sealed.into_iter().collect()))
+    }
+
+    /// The cluster that the folders belong to; `None`: nobody's yet.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.open_dirs().find_map(|dir| dir.cluster())
+    }
+
+    /// Keeps the cluster that all folders belong to from now on, durably. A disk that can't has failed.
+    ///
+    /// # Errors
+    /// When no disk could.
+    pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
+        let mut failure = Ok(());
+        for dir in self.open_dirs().filter(|dir| dir.cluster().as_ref() != Some(cluster)) {
+            if let Err(error) = dir.keep_cluster(cluster) {
+                dir.fail(&error);
+                failure = Err(error);
+            }
+        }
+        match self.working().next() {
+            Some(_) => Ok(()),
+            None => failure,
+        }
+    }
+
+    fn open_dirs(&self) -> impl Iterator<Item = &Arc<DataDir>> {
+        self.all.iter().filter_map(|disk| match disk {
+            Disk::Open(dir) => Some(dir),
+            Disk::LeftOut { .. } => None,
+        })
+    }
+
+    /// The folders whose disks work.
+    pub(super) fn working(&self) -> impl Iterator<Item = &Arc<DataDir>> {
+        self.open_dirs().filter(|dir| dir.failed().is_none())
+    }
+
+    /// Where a sealed replica is.
+    pub(super) fn find(&self, replica: ReplicaKey) -> Option<&Arc<DataDir>> {
+        self.open_dirs().find(|dir| dir.holds(replica))
+    }
+
+    /// Makes the file of a replica to be written, on the disk with the most room. Blocks.
+    pub(super) fn create_file(&self, replica: ReplicaKey) -> Result<(Booking, File), DiskError> {
+        let mut failure = None;
+        // A disk may turn out to have failed; each is tried once.
+        for _ in 0..self.all.len() {
+            let Some(dir) = self.choose() else { break };
+            let booking = dir.book();
+            match booking.create_file(replica) {
+                Ok(file) => return Ok((booking, file)),
+                Err(error) => {
+                    let has_failed = dir.blame(&error);
+                    let error = DiskError::new(dir, &dir.open_path(replica), error);
+                    if !has_failed {
+                        return Err(error);
+                    }
+                    failure = Some(error);
+                }
+            }
+        }
+        let working: Vec<_> = self.working().map(|dir| dir.root().display().to_string()).collect();
+        Err(failure.unwrap_or_else(|| match working.is_empty() {
+            true => DiskError::NoneWorks,
+            false => DiskError::OutOfSpace { folders: working.join(", ") },
+        }))
+    }
+
+    fn choose(&self) -> Option<&Arc<DataDir>> {
+        let working: Vec<_> = self.working().collect();
+        let rooms: Vec<_> = working.iter().map(|dir| room(dir)).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        choose_disk(&rooms, turn).map(|at| working[at])
+    }
+
+    /// Opens a sealed replica's file.
+    pub(super) fn open_file(&self, replica: ReplicaKey) -> Result<File, OpenError> {
+        self.find(replica).ok_or(OpenError::Missing)?.open_file(replica)
+    }
+
+    /// Its file is not there, or is not to be served any more: best effort, as its disk may be failing.
+    pub(super) fn set_aside(&self, replica: ReplicaKey) {
+        if let Some(dir) = self.find(replica) {
+            dir.set_aside(replica);
+        }
+    }
+
+    /// A replica turned out to have no file.
+    pub(super) fn forget(&self, replica: ReplicaKey) {
+        if let Some(dir) = self.find(replica) {
+            dir.forget(replica);
+        }
+    }
+
+    /// Removes a sealed replica; a missing one counts as removed.
+    pub(super) fn remove_sealed(&self, replica: ReplicaKey) -> io::Result<()> {
+        self.find(replica).map_or(Ok(()), |dir| dir.remove_sealed(replica))
+    }
+
+    /// Each disk, and their sum, in which those that share a file system count once. Notices which have failed.
+    pub(super) fn measure(&self) -> (Space, Vec<DiskState>) {
+        let (mut sum, mut devices) = (Space::default(), BTreeSet::new());
+        let states = self.all.iter().map(|disk| {
+            let dir = match disk {
+                Disk::Open(dir) => dir,
+                Disk::LeftOut { path, reason } => {
+                    return state(path, Space::default(), 0, Some(reason));
+                }
+            };
+            let space = dir.measure();
+            if dir.failed().is_none() && devices.insert(dir.device()) {
+                sum.capacity += space.capacity;
+                sum.free += space.free;
+            }
+            state(dir.root(), space, dir.n_held(), dir.failed())
+        });
+        let states = states.collect();
+        (sum, states)
+    }
+
+    /// Some of the replicas that failed disks held, `max` of each disk at most, each told once.
+    pub(super) fn take_lost(&self, max: usize) -> Vec<ReplicaKey> {
+        let lost = self.open_dirs().flat_map(|dir| dir.take_lost(max));
+        // One that was uploaded anew to another disk is not.
+        lost.filter(|replica| self.find(*replica).is_none()).collect()
+    }
+}
+
+fn room(dir: &DataDir) -> DiskRoom {
+    let free = dir.space().map_or(0, |space| space.free);
+    DiskRoom { free, promised: dir.n_open().saturating_mul(CHUNK_BYTES_MAX) }
+}
+
+fn state(path: &Path, space: Space, replicas: u64, failed: Option<&str>) -> DiskState {
+    let bounded = |text: &str| text.chars().take(DISK_TEXT_BYTES_MAX / 4).collect::<String>();
+    DiskState {
+        path: bounded(&path.to_string_lossy()),
+        capacity_bytes: space.capacity,
+        free_bytes: space.free,
+        replicas,
+        failed: failed.map(bounded),
+    }
+}
+
+/// Compares before the folder is opened: its lock would only say that somebody has it.
+fn refuse_overlap(path: &Path, before: &[Disk]) -> Result<(), DataDirError> {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let others = before.iter().filter_map(|disk| match disk {
+        Disk::Open(dir) => Some(dir.root()),
+        Disk::LeftOut { .. } => None,
+    });
+    match others.into_iter().find(|other| real.starts_with(other) || other.starts_with(&real)) {
+        None => Ok(()),
+        Some(other) => {
+            Err(DataDirError::Overlap { path: path.to_owned(), other: other.to_owned() })
+        }
+    }
+}
+
+fn refuse_two_clusters(dir: &DataDir, before: &[Disk]) -> Result<(), DataDirError> {
+    let Some(cluster) = dir.cluster() else { return Ok(()) };
+    for disk in before {
+        let Disk::Open(other) = disk else { continue };
+        if let Some(other_cluster) = other.cluster().filter(|other| *other != cluster) {
+            let (path, other) = (dir.root().to_owned(), other.root().to_owned());
+            return Err(DataDirError::TwoClusters { path, cluster, other, other_cluster });
+        }
+    }
+    Ok(())
+}
+
+async fn open_one(
+    path: &Path,
+    owner: &Owner,
+    reserve_bytes: u64,
+) -> Result<(DataDir, Found), DataDirError> {
+    let own = DataFolder::open_patiently(path, owner.clone()).await?;
+    let opened = tokio::task::spawn_blocking(move || {
+        let dir = DataDir::open(own, reserve_bytes)?;
+        let found = dir.scan()?;
+        warn_if_full(&dir, reserve_bytes);
+        Ok::<_, DataDirError>((dir, found))
+    });
+    let panicked = |error| FolderError::io(path)(io::Error::other(error));
+    opened.await.map_err(panicked)?
+}
+
+/// Adds what a folder held. What a disk brings back that another has too is not served.
+fn take(dir: &DataDir, found: Found, sealed: &mut BTreeMap<ReplicaKey, Sealed>) {
+    let Found { sealed: here, n_removed, n_bad } = found;
+    tracing::info!(path = %dir.root().display(), replicas = here.len(), n_removed, n_bad,
+        "a data folder is open");
+    for (replica, is) in here {
+        if let Entry::Vacant(place) = sealed.entry(replica) {
+            place.insert(is);
+        } else {
+            tracing::warn!(path = %dir.sealed_path(replica).display(),
+                "a replica lies on two disks: this one is not served");
+            dir.forget(replica);
+        }
+    }
+}
+
+/// A disk whose room is all reserved takes no chunk, and nothing else would say why.
+fn warn_if_full(dir: &DataDir, reserve_bytes: u64) {
+    let path = dir.root().display();
+    match dir.space() {
+        Ok(space) if space.free == 0 => tracing::warn!(%path, reserve_bytes,
+            "no room for chunks: chunkserver.reserve takes all that the disk has free; free space, or lower it"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%path, %error, "the room on the disk can't be told"),
+    }
+}

@@ -1,0 +1,193 @@
+//! A server on several disks: where replicas go, and what is left when a disk fails.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use chunkstore_client::transfer::put_chunk;
+use chunkstore_protocol::block::BLOCK_BYTES;
+use chunkstore_protocol::{ChunkId, DiskState, Version};
+use daemon::Owner;
+use futures_util::stream;
+
+use super::transfers::{BOTH, frames, get, put, status_and_kind};
+use super::{Cluster, bytes, until};
+use crate::server::data_dir::DataDirError;
+use crate::server::disks::Disks;
+
+/// A cluster of one server with two data folders, `disk-1` and `disk-2`.
+async fn two_disks() -> Cluster {
+    let mut cluster = Cluster::start(1).await;
+    let (mut settings, folder) = cluster.servers.remove(0).stop().await;
+    settings.data_dirs = ["disk-1", "disk-2"].map(|disk| folder.path().join(disk)).to_vec();
+    start(&mut cluster, settings, folder).await;
+    cluster
+}
+
+async fn start(
+    cluster: &mut Cluster,
+    settings: crate::server::ServerSettings,
+    folder: tempfile::TempDir,
+) {
+    cluster.master.book().servers.clear();
+    cluster.start_server(settings, folder);
+    cluster.registered(1).await;
+}
+
+fn disk(cluster: &Cluster, n: usize) -> PathBuf {
+    cluster.servers[0].folder.path().join(format!("disk-{n}"))
+}
+
+/// The chunks whose files in a data folder end so.
+fn chunks_on(disk: &Path, suffix: &str) -> BTreeSet<ChunkId> {
+    let folders = std::fs::read_dir(disk.join("chunks")).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names = names.filter_map(|name| name.strip_suffix(suffix).map(str::to_owned));
+    names.map(|name| name.parse().unwrap()).collect()
+}
+
+/// What the master knows to be held.
+fn known(cluster: &Cluster) -> BTreeSet<ChunkId> {
+    let book = cluster.master.book();
+    book.servers.values().flat_map(|known| known.replicas.keys().copied()).collect()
+}
+
+fn told(cluster: &Cluster) -> Vec<DiskState> {
+    cluster.master.book().servers.values().next().unwrap().disks.clone()
+}
+
+/// As a disk that is pulled: there is something else where the folder was.
+fn pull(disk: &Path) {
+    std::fs::rename(disk, disk.with_extension("away")).unwrap();
+    std::fs::write(disk, "").unwrap();
+}
+
+fn put_back(disk: &Path) {
+    std::fs::remove_file(disk).unwrap();
+    std::fs::rename(disk.with_extension("away"), disk).unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_is_pulled_costs_its_replicas_alone_and_is_left_out_until_it_is_back() {
+    let mut cluster = two_disks().await;
+    let data = bytes(BLOCK_BYTES + 5);
+    for chunk in 1..=8 {
+        put(&cluster, chunk, frames(&data), &[]).await.unwrap();
+    }
+    let held = [1, 2].map(|n| chunks_on(&disk(&cluster, n), "_1.chunk"));
+    assert_eq!(held.each_ref().map(BTreeSet::len), [4, 4], "equal disks take turns");
+    until("all are known", || known(&cluster).len() == 8).await;
+    until("each disk is told of", || told(&cluster).iter().all(|disk| disk.replicas == 4)).await;
+    let capacity = cluster.master.book().servers.values().next().unwrap().free_bytes;
+    assert!(told(&cluster).iter().all(|disk| disk.free_bytes.abs_diff(capacity) < 1 << 30));
+
+    pull(&disk(&cluster, 2));
+    until("exactly its replicas are lost", || known(&cluster) == held[0]).await;
+    let states = told(&cluster);
+    let failed = states[1].failed.as_deref().expect("the disk has failed");
+    assert!(failed.contains("Not a directory") && states[0].failed.is_none(), "{states:?}");
+    let (lost, kept) = (held[1].first().unwrap().0, held[0].first().unwrap().0);
+    assert_eq!(status_and_kind(get(&cluster, 0, lost, 0..1).await).0, 404);
+    assert_eq!(get(&cluster, 0, kept, 0..u64::MAX).await.unwrap().1, data);
+    // The master makes one again, here of all places.
+    put(&cluster, lost, frames(&data), &[]).await.unwrap();
+    put(&cluster, 9, frames(&data), &[]).await.unwrap();
+    assert!(chunks_on(&disk(&cluster, 1), "_1.chunk").contains(&ChunkId(lost)));
+
+    for is_back in [false, true] {
+        let (settings, folder) = cluster.servers.remove(0).stop().await;
+        if is_back {
+            put_back(&folder.path().join("disk-2"));
+        }
+        start(&mut cluster, settings, folder).await;
+        assert_eq!(told(&cluster)[1].failed.is_some(), !is_back);
+        assert_eq!(known(&cluster).len(), if is_back { 9 } else { 6 }, "{:?}", known(&cluster));
+        assert_eq!(get(&cluster, 0, lost, 0..u64::MAX).await.unwrap().1, data);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_to_a_disk_that_fails_is_refused_and_its_next_try_goes_to_another() {
+    let cluster = two_disks().await;
+    let data = bytes(64 * BLOCK_BYTES);
+    let whole = frames(&data);
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1000);
+    let body = stream::unfold(receiver, async |mut receiver| {
+        receiver.recv().await.map(|frame| (Ok(frame), receiver))
+    });
+    let client = cluster.client(BOTH, &ChunkId(1).resource());
+    let head = cluster.servers[0].address.clone();
+    let upload = tokio::spawn(async move {
+        put_chunk(&client, &head, &[], (ChunkId(1), Version(1)), body).await
+    });
+    let (first, rest) = whole.split_at(20);
+    for frame in first {
+        sender.send(frame.clone()).await.unwrap();
+    }
+    let is_on = |n: usize| !chunks_on(&disk(&cluster, n), "_1.open").is_empty();
+    until("it has begun", || is_on(1) || is_on(2)).await;
+    let broken = if is_on(1) { 1 } else { 2 };
+    pull(&disk(&cluster, broken));
+    until("the disk has failed", || told(&cluster)[broken - 1].failed.is_some()).await;
+    for frame in rest {
+        sender.send(frame.clone()).await.unwrap();
+    }
+    drop(sender);
+    assert_eq!(status_and_kind(upload.await.unwrap()), (500, "internal".into()));
+    put(&cluster, 1, whole, &[]).await.unwrap();
+    assert_eq!(chunks_on(&disk(&cluster, 3 - broken), "_1.chunk").len(), 1);
+    assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, data);
+}
+
+/// What a server on these folders says at its start.
+async fn refusal(folders: &[PathBuf]) -> DataDirError {
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    Disks::open(folders, &owner, 0).await.map(|_| ()).unwrap_err()
+}
+
+async fn keep(folder: &Path, host: &str, cluster: &str) {
+    let owner = Owner::new("chunkserver", host.parse().unwrap());
+    let (disks, _) = Disks::open(&[folder.to_owned()], &owner, 0).await.unwrap();
+    disks.keep_cluster(&cluster.parse().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn folders_that_do_not_belong_together_are_refused_with_both_named() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().canonicalize().unwrap().join(name);
+    keep(&at("ours"), "host-1", "cluster-1").await;
+    keep(&at("other-cluster"), "host-1", "cluster-2").await;
+    keep(&at("other-host"), "host-2", "cluster-1").await;
+    keep(&at("newer"), "host-1", "cluster-1").await;
+    let identity = std::fs::read_to_string(at("newer/identity.json")).unwrap();
+    let newer = identity.replace("\"format\":1", "\"format\":2");
+    std::fs::write(at("newer/identity.json"), newer).unwrap();
+    std::os::unix::fs::symlink(at("ours"), at("link")).unwrap();
+    std::fs::write(at("file"), "").unwrap();
+    std::fs::write(at("file-2"), "").unwrap();
+    for (folders, said) in [
+        (&["ours", "other-cluster"][..], &["other-cluster belongs to", "cluster-2", "ours to"][..]),
+        (&["ours", "other-host"], &["other-host belongs to the chunkserver of host-2"]),
+        (&["ours", "newer"], &["newer/identity.json has format version 2"]),
+        (&["ours", "ours"], &["is the same as", "chunkserver.data_dirs"]),
+        (&["ours", "link"], &["link is the same as", "ours"]),
+        (&["ours", "ours/chunks"], &["ours/chunks is the same as", "inside it"]),
+        (&["ours", "ours/chunks/new"], &["ours/chunks/new is the same as", "inside it"]),
+        (&["ours/inner", "ours"], &["ours is", "inner"]),
+        (&["file"], &["file: File exists", "check that"]),
+        (&["file", "file-2"], &["none of the data folders", "file: File", "file-2: File"]),
+    ] {
+        let folders: Vec<_> = folders.iter().map(|name| at(name)).collect();
+        let error = refusal(&folders).await.to_string();
+        for part in said {
+            assert!(error.contains(part), "{folders:?}: {error:?} lacks {part:?}");
+        }
+    }
+    // A new disk joins the cluster of the others; one that does not work is no reason to refuse.
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    let folders = ["file", "new", "ours"].map(at);
+    let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
+    assert_eq!(disks.working().count(), 2);
+    assert!(disks.working().all(|dir| dir.cluster() == "cluster-1".parse().ok()));
+}
