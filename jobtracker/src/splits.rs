@@ -308,7 +308,8 @@ mod tests {
             kind,
         };
         let file = |path: &str, length, open| {
-            let kind = FileKind::File { length, replication: 1, chunk_bytes: 1, n_chunks: 1, open };
+            let (replication, chunk_bytes, n_chunks, cut) = (1, 1, 1, false);
+            let kind = FileKind::File { length, replication, chunk_bytes, n_chunks, open, cut };
             status(path, kind)
         };
         assert!(!is_read(&file("/in/_SUCCESS", 1, false)));

@@ -53,6 +53,7 @@ impl Files {
                 chunk_bytes: 1 << 20,
                 n_chunks: 1,
                 open: false,
+                cut: false,
             },
             None if self.folders.contains(path) => FileKind::Folder,
             None => return None,

@@ -20,6 +20,7 @@ mod upload;
 mod write;
 
 pub use chunkstore_core::writer::{GaveUp, ServerFailure};
+pub use chunkstore_protocol::IfWriterDies;
 pub use error::StoreError;
 pub use read::FileReader;
 pub use store::{ChunkStore, CreateOptions, StoreSettings};

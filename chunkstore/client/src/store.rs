@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chunkstore_core::writer::no_servers_patience;
 use chunkstore_protocol::{
-    Create, Created, Delete, Done, FileStatus, List, Listing, Locate, Located, Mkdir, ProblemKind,
-    Publish, Rename, Stat, StorePath, Winner,
+    Append, Create, Created, Delete, Done, FileStatus, IfWriterDies, List, Listing, Locate,
+    Located, Mkdir, ProblemKind, Publish, Rename, Stat, StorePath, Winner,
 };
 use ids::{ClientId, HostName, RackName, RequestStamp};
 use net::{Backoff, CallError, Client, Problem};
@@ -43,6 +43,8 @@ pub struct CreateOptions {
     /// Length limit of the chunks, bytes (see `chunkstore_protocol::is_chunk_limit`); the master's default if
     /// `None`.
     pub chunk_bytes: Option<u64>,
+    /// What becomes of the file if its writer dies before closing it.
+    pub if_writer_dies: IfWriterDies,
 }
 
 /// A client of the chunk store. Clones share one client id and its connections.
@@ -196,7 +198,8 @@ impl ChunkStore {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Located, StoreError> {
-        self.ask("/v1/files/locate", path, &Locate { path: path.clone(), offset, length }).await
+        let request = Locate { path: path.clone(), offset, length, open: false };
+        self.ask("/v1/files/locate", path, &request).await
     }
 
     /// Makes a new file and opens it for writing.
@@ -210,19 +213,42 @@ impl ChunkStore {
         path: &StorePath,
         options: CreateOptions,
     ) -> Result<FileWriter, StoreError> {
+        let request = |stamp| Create {
+            stamp,
+            path: path.clone(),
+            parents: options.parents,
+            replication: options.replication,
+            chunk_bytes: options.chunk_bytes,
+            writer_host: self.inner.settings.host.clone(),
+            if_writer_dies: options.if_writer_dies,
+        };
+        self.open_for_writing("/v1/files/create", path, request).await
+    }
+
+    /// Opens a closed file to put more behind its end. It stays readable as it was; what is new appears when
+    /// the writer is closed. If the writer dies, the file keeps the chunks that were sealed; if it is
+    /// abandoned, the file is what it was.
+    ///
+    /// # Errors
+    /// [`StoreError::StillOpen`] if another writer holds it; otherwise as [`Self::create`].
+    pub async fn append(&self, path: &StorePath) -> Result<FileWriter, StoreError> {
+        let writer_host = &self.inner.settings.host;
+        let request =
+            |stamp| Append { stamp, path: path.clone(), writer_host: writer_host.clone() };
+        self.open_for_writing("/v1/files/append", path, request).await
+    }
+
+    async fn open_for_writing<Q: serde::Serialize + Sync>(
+        &self,
+        route: &str,
+        path: &StorePath,
+        request: impl Fn(RequestStamp) -> Q,
+    ) -> Result<FileWriter, StoreError> {
         let asked = clock::monotonic();
         let waiting = clock::Stopwatch::start();
         let mut backoff = Backoff::default();
         let created: Created = loop {
-            let request = |stamp| Create {
-                stamp,
-                path: path.clone(),
-                parents: options.parents,
-                replication: options.replication,
-                chunk_bytes: options.chunk_bytes,
-                writer_host: self.inner.settings.host.clone(),
-            };
-            match self.change("/v1/files/create", path, request).await {
+            match self.change(route, path, &request).await {
                 // The servers register again when the master has restarted.
                 Err(StoreError::NoServers { problem, .. })
                     if waiting.elapsed() < self.no_servers_patience(&problem) =>

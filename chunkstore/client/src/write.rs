@@ -20,8 +20,9 @@ use crate::{ChunkStore, StoreError};
 /// A file being written. It is readable from the moment [`FileWriter::close`] returns, and not before.
 ///
 /// Memory: the blocks of the current chunk, at most the file's `chunk_bytes`, shared with what the caller
-/// wrote where that was whole blocks. Dropping a writer stops the renewals of its lease; the open file
-/// disappears when the lease ends.
+/// wrote where that was whole blocks. Dropping a writer stops the renewals of its lease; what becomes of the
+/// open file when that ends was said at its create ([`crate::IfWriterDies`]); one that was appended to keeps
+/// what was sealed.
 #[derive(Debug)]
 pub struct FileWriter {
     store: ChunkStore,
@@ -124,7 +125,7 @@ impl FileWriter {
         closed
     }
 
-    /// Gives the file up: it disappears.
+    /// Gives the file up: it disappears, or is what it was before the append.
     ///
     /// # Errors
     /// When the master can't be asked; then the file disappears when its lease ends.

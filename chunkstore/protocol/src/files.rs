@@ -3,6 +3,7 @@
 //! A writer's life: [`Create`] gives the first [`Allocation`]; the bytes of a chunk go through its
 //! pipeline; the [`SealedChunk`] that comes back goes to the master with the next [`Allocate`] or with
 //! [`Close`]. Until the close the file is not listed as readable, and its lease must be renewed.
+//! [`Append`] opens a closed file again: it stays readable as it was, and what is new appears at the close.
 
 use ids::{ClientId, HostName, RackName, RequestStamp, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -44,9 +45,45 @@ pub struct Create {
     /// The writer's host, for the first replica.
     #[serde(default)]
     pub writer_host: Option<HostName>,
+    /// What becomes of the file if its lease ends before it is closed.
+    #[serde(default, skip_serializing_if = "IfWriterDies::is_default")]
+    pub if_writer_dies: IfWriterDies,
 }
 
-/// Reply to [`Create`].
+/// What becomes of an open file whose writer is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfWriterDies {
+    /// It disappears.
+    #[default]
+    Remove,
+    /// It is closed at its last sealed chunk, and marked: see [`FileKind::File`]'s `cut`.
+    Close,
+}
+
+impl IfWriterDies {
+    /// Whether this need not be said. Journals keep digests of requests: those of old ones must not change.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `POST /v1/files/append` → [`Created`]. Opens a closed file for one writer, to put more behind its end.
+/// Until the close it is readable as it was. If the writer dies it is closed at its last sealed chunk; if it
+/// gives up ([`Abandon`]), the file is what it was before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Append {
+    /// Makes a retry safe; its client is the holder of the lease.
+    pub stamp: RequestStamp,
+    /// The file.
+    pub path: StorePath,
+    /// The writer's host, for the first replica.
+    #[serde(default)]
+    pub writer_host: Option<HostName>,
+}
+
+/// Reply to [`Create`] and [`Append`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {
     /// The file for the calls that follow.
@@ -125,7 +162,8 @@ pub struct Close {
     pub abandoned: Option<ChunkId>,
 }
 
-/// `POST /v1/files/abandon` → [`Done`]. The writer gives up: the open file disappears.
+/// `POST /v1/files/abandon` → [`Done`]. The writer gives up: the open file disappears; one opened by
+/// [`Append`] loses what was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abandon {
     /// Makes a retry safe; its client must hold the lease.
@@ -175,7 +213,8 @@ pub enum FileKind {
     Folder,
     /// A file.
     File {
-        /// Its length, bytes; of an open file, its sealed chunks.
+        /// Its length, bytes; of an open file, its sealed chunks; of one opened by [`Append`], what it
+        /// had before.
         length: u64,
         /// Replicas asked for.
         replication: u8,
@@ -185,6 +224,11 @@ pub enum FileKind {
         n_chunks: u64,
         /// Whether a writer still holds it.
         open: bool,
+        /// Whether its writer died before closing it ([`IfWriterDies::Close`]): it ends with the last
+        /// chunk that was sealed, and more may have been meant to follow. Whoever appends to it and closes
+        /// it takes the mark away.
+        #[serde(default)]
+        cut: bool,
     },
 }
 
@@ -210,7 +254,7 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
-/// `POST /v1/files/locate` → [`Located`]. Where the chunks of a closed file are.
+/// `POST /v1/files/locate` → [`Located`]. Where the chunks of a file are that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Locate {
     /// The file.
@@ -221,12 +265,16 @@ pub struct Locate {
     /// Bytes of interest; to the end if absent.
     #[serde(default)]
     pub length: Option<u64>,
+    /// Whether the sealed chunks of an open file are of interest too: it may yet grow, or disappear.
+    /// Without it, one that was never closed is refused, and one opened by [`Append`] ends where it did.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// Reply to [`Locate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Located {
-    /// Length of the whole file, bytes.
+    /// Length of the whole file, bytes; of an open one, as far as it was asked for.
     pub length: u64,
     /// The chunks that cover the range, in order: at most [`LOCATE_CHUNKS_MAX`], the first ones.
     pub chunks: Vec<ChunkLocation>,

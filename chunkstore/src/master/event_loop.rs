@@ -118,6 +118,9 @@ fn say(notice: &Notice) {
         Notice::LeaseExpired { path } => {
             tracing::warn!(%path, "open file removed: its writer was silent for too long");
         }
+        Notice::WriterDied { path, length } => {
+            tracing::warn!(%path, length, "open file closed at its last sealed chunk: its writer was silent for too long");
+        }
         Notice::ForeignChunk { host, chunk } => {
             tracing::warn!(%host, %chunk, "chunk kept that this master never gave out");
         }

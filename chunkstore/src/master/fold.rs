@@ -25,7 +25,7 @@ impl State for MasterState {
 #[cfg(test)]
 mod tests {
     use chunkstore_core::master::{Adopted, Allotted, NewFolder, RequestDigest, Sealed, Stamp};
-    use chunkstore_protocol::{ChunkId, FileId, ServerAddress, Version};
+    use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, ServerAddress, Version};
     use event_loop::encode_record;
     use ids::{Epoch, UnixMillis};
     use journal::Fold as _;
@@ -57,7 +57,13 @@ mod tests {
             replication: 2,
             chunk_bytes: 1 << 20,
             allotted: allotted(chunk),
+            if_writer_dies: IfWriterDies::Remove,
         }
+    }
+
+    fn reopened(sequence: u64, file: FileId, chunk: u64) -> Record {
+        let (stamp, at) = (stamp(sequence), UnixMillis(10));
+        Record::FileReopened { stamp, at, file, allotted: allotted(chunk) }
     }
 
     /// One record of every kind, as one master could write them.
@@ -106,6 +112,10 @@ mod tests {
             },
             Record::Deleted { stamp: stamp(10), at, entry: FileId(6) },
             Record::Reclaimed { entries: 1000 },
+            reopened(11, file, 5),
+            Record::AppendAbandoned { stamp: stamp(12), at, file },
+            reopened(13, file, 6),
+            Record::WriterDied { at, file, cut: true },
         ]
     }
 

@@ -150,6 +150,7 @@ fn create(stamp: RequestStamp, path: &str) -> Create {
         replication: None,
         chunk_bytes: None,
         writer_host: None,
+        if_writer_dies: IfWriterDies::Remove,
     }
 }
 
@@ -180,7 +181,7 @@ async fn a_file_is_written_read_and_deleted_over_http() {
     let status: FileStatus = cluster.call("/v1/files/close", &request).await.unwrap();
     assert!(matches!(status.kind, FileKind::File { length: 5, open: false, .. }));
 
-    let request = Locate { path: "/f".parse().unwrap(), offset: 0, length: None };
+    let request = Locate { path: "/f".parse().unwrap(), offset: 0, length: None, open: false };
     let located: Located = cluster.call("/v1/files/locate", &request).await.unwrap();
     assert_eq!((located.chunks.len(), located.chunks[0].servers.len()), (1, 2));
     let read = cluster.keyring.verify(&located.chunks[0].token, clock::wall()).unwrap();

@@ -275,11 +275,13 @@ fn show(status: &FileStatus, format: Format) -> anyhow::Result<()> {
     crate::say::tell!("modified     {}", shown::time(status.modified));
     match &status.kind {
         FileKind::Folder => crate::say::tell!("kind         folder"),
-        FileKind::File { length, replication, chunk_bytes, n_chunks, open, .. } => {
-            crate::say::tell!(
-                "kind         {}",
-                if *open { "file, being written" } else { "file" }
-            );
+        FileKind::File { length, replication, chunk_bytes, n_chunks, open, cut } => {
+            let kind = match (open, cut) {
+                (true, _) => "file, being written",
+                (false, true) => "file, cut: its writer died before it was closed",
+                (false, false) => "file",
+            };
+            crate::say::tell!("kind         {kind}");
             crate::say::tell!("length       {length}");
             crate::say::tell!("chunks       {n_chunks}");
             crate::say::tell!("chunk_bytes  {chunk_bytes}");

@@ -118,7 +118,8 @@ fn the_readme_has_every_route_for_users() {
     jobs.insert("/v1/cluster".to_owned());
     assert_eq!(told("| the JobTracker's |"), jobs);
     // The life of an open file is the client library's.
-    let not_for_users = ["create", "allocate", "close", "abandon", "renew", "locate", "publish"];
+    let not_for_users =
+        ["create", "append", "allocate", "close", "abandon", "renew", "locate", "publish"];
     let mut files = routes_in("chunkstore/src/master/http/files.rs");
     for name in not_for_users {
         assert!(files.remove(&format!("/v1/files/{name}")), "{name} is a route");

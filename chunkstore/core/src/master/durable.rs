@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chunkstore_protocol::{ChunkId, FileId, Version};
+use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, Version};
 use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,24 @@ pub(crate) struct Writer {
     /// The servers that it was allotted on: nobody else can have sealed it.
     #[serde(default)]
     pub(crate) pipeline: Vec<HostName>,
+    /// What becomes of a new file if its lease ends.
+    #[serde(default)]
+    pub(crate) if_writer_dies: IfWriterDies,
+    /// Of a file that was closed before: its length then, which is what others read meanwhile.
+    #[serde(default)]
+    pub(crate) reopened_at: Option<u64>,
+}
+
+impl Writer {
+    fn new(holder: ClientId) -> Self {
+        Self {
+            holder,
+            open: None,
+            pipeline: Vec::new(),
+            if_writer_dies: IfWriterDies::default(),
+            reopened_at: None,
+        }
+    }
 }
 
 /// What the master knows of a chunk id.
@@ -107,11 +125,22 @@ impl Durable {
                 self.reply(stamp, CachedReply::Allocated { allotted: allotted.clone() });
                 dropped
             }
+            Record::FileReopened { .. } => self.apply_reopened(record),
             Record::FileClosed { stamp, at, file, sealed } => {
                 let dropped = self.settle(*file, sealed.as_ref(), *at);
                 self.writers.remove(file);
-                self.namespace.file_mut(*file, *at);
+                self.namespace.file_mut(*file, *at).cut = false;
                 self.reply_closed(stamp, *file, *at);
+                dropped
+            }
+            Record::AppendAbandoned { stamp, at, file } => {
+                self.reply(stamp, CachedReply::Done);
+                self.undo_append(*file, *at)
+            }
+            Record::WriterDied { at, file, cut } => {
+                let dropped = self.settle(*file, None, *at);
+                self.writers.remove(file);
+                self.namespace.file_mut(*file, *at).cut |= cut;
                 dropped
             }
             Record::FileAbandoned { stamp, at, file }
@@ -154,12 +183,13 @@ impl Durable {
             replication,
             chunk_bytes,
             allotted,
+            if_writer_dies,
         } = record
         {
             let parent = self.make_folders(*parent, folders, *at);
             self.insert_file(*file, parent, name, (*replication, *chunk_bytes), *at);
-            let holder = stamp.client.clone();
-            self.writers.insert(*file, Writer { holder, open: None, pipeline: Vec::new() });
+            let writer = Writer::new(stamp.client.clone());
+            self.writers.insert(*file, Writer { if_writer_dies: *if_writer_dies, ..writer });
             self.open_chunk(*file, allotted);
             let reply = CachedReply::Created {
                 file: *file,
@@ -170,6 +200,39 @@ impl Durable {
             self.reply(stamp, reply);
         }
         Vec::new()
+    }
+
+    fn apply_reopened(&mut self, record: &Record) -> Vec<Dropped> {
+        if let Record::FileReopened { stamp, at: _, file, allotted } = record
+            && let Some(reopened) = self.namespace.file(*file)
+        {
+            let reply = CachedReply::Created {
+                file: *file,
+                replication: reopened.replication,
+                chunk_bytes: reopened.chunk_bytes(),
+                allotted: allotted.clone(),
+            };
+            let reopened_at = Some(reopened.length());
+            let writer = Writer::new(stamp.client.clone());
+            self.writers.insert(*file, Writer { reopened_at, ..writer });
+            self.open_chunk(*file, allotted);
+            self.reply(stamp, reply);
+        }
+        Vec::new()
+    }
+
+    /// Takes back what the writer of a reopened file has put behind its end.
+    fn undo_append(&mut self, file: FileId, at: UnixMillis) -> Vec<Dropped> {
+        let mut dropped = self.settle(file, None, at);
+        let reopened_at = self.writers.remove(&file).and_then(|writer| writer.reopened_at);
+        if let Some(length) = reopened_at {
+            for FileChunk { chunk, end: _ } in self.namespace.file_mut(file, at).truncate(length) {
+                let sealed = self.sealed.remove(chunk);
+                dropped
+                    .extend(sealed.map(|SealedState { version, .. }| Dropped { chunk, version }));
+            }
+        }
+        dropped
     }
 
     fn apply_published(&mut self, record: &Record) -> Vec<Dropped> {

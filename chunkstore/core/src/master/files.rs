@@ -1,5 +1,6 @@
 //! The life of a file under its writer: create, allocate, close, abandon. Each plans one record; who may
-//! hold which name is `tree.rs`', where chunks go is `placement.rs`' to say.
+//! hold which name is `tree.rs`', where chunks go is `placement.rs`' to say. How a file begins again, or
+//! ends without its writer, is `append.rs`'.
 
 use chunkstore_protocol::{
     Abandon, Allocate, ChunkId, Close, Create, FileId, SealedChunk, StorePath, Version,
@@ -30,12 +31,12 @@ struct Held<'a> {
 }
 
 /// What a chunk's servers are chosen for.
-struct Order<'a> {
-    path: &'a StorePath,
-    replication: u8,
-    chunk_bytes: u64,
-    exclude: &'a [HostName],
-    writer_host: Option<&'a HostName>,
+pub(super) struct Order<'a> {
+    pub(super) path: &'a StorePath,
+    pub(super) replication: u8,
+    pub(super) chunk_bytes: u64,
+    pub(super) exclude: &'a [HostName],
+    pub(super) writer_host: Option<&'a HostName>,
 }
 
 impl Master {
@@ -45,7 +46,15 @@ impl Master {
         stamp: &Stamp,
         request: &Create,
     ) -> Result<Record, FsError> {
-        let Create { stamp: _, path, parents, replication, chunk_bytes, writer_host } = request;
+        let Create {
+            stamp: _,
+            path,
+            parents,
+            replication,
+            chunk_bytes,
+            writer_host,
+            if_writer_dies,
+        } = request;
         let replication = self.replication(*replication)?;
         let chunk_bytes = self.chunk_bytes(*chunk_bytes)?;
         let spot = self.spot(path, *parents)?;
@@ -65,6 +74,7 @@ impl Master {
             replication,
             chunk_bytes,
             allotted,
+            if_writer_dies: *if_writer_dies,
         })
     }
 
@@ -111,8 +121,12 @@ impl Master {
         request: &Abandon,
     ) -> Result<Record, FsError> {
         let Abandon { stamp: _, file } = request;
-        self.held(*file, &stamp.client)?;
-        Ok(Record::FileAbandoned { stamp: stamp.clone(), at, file: *file })
+        let is_append = self.held(*file, &stamp.client)?.writer.reopened_at.is_some();
+        let (stamp, file) = (stamp.clone(), *file);
+        Ok(match is_append {
+            true => Record::AppendAbandoned { stamp, at, file },
+            false => Record::FileAbandoned { stamp, at, file },
+        })
     }
 
     /// Whether `client` still holds the lease of `file`.
@@ -170,7 +184,8 @@ impl Master {
         held().ok_or(FsError::LeaseLost { file })
     }
 
-    fn allot(&mut self, order: &Order<'_>) -> Result<Allotted, FsError> {
+    /// The next chunk of a file, and the servers that it goes to.
+    pub(super) fn allot(&mut self, order: &Order<'_>) -> Result<Allotted, FsError> {
         let Order { path, replication, chunk_bytes, exclude, writer_host } = *order;
         let needed = replication.min(REPLICAS_TO_CLOSE);
         let wish = Wish { replicas: replication, needed, writer: writer_host };

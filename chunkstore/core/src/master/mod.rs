@@ -3,6 +3,7 @@
 //! journal and effects to let out once those are durable. No I/O, no clock, no tokens, no HTTP: the
 //! daemon `chunkmaster` is its only caller, and tests.
 
+mod append;
 mod children;
 mod deadlines;
 mod durable;
@@ -166,6 +167,13 @@ pub enum Notice {
     LeaseExpired {
         /// The file.
         path: StorePath,
+    },
+    /// A writer was silent for too long; its file is closed at its last sealed chunk.
+    WriterDied {
+        /// The file.
+        path: StorePath,
+        /// Bytes that it has.
+        length: u64,
     },
     /// A server holds a chunk that this master never gave out; it is kept.
     ForeignChunk {
@@ -338,10 +346,9 @@ impl Master {
         }
         for _ in 0..EXPIRIES_PER_CALL {
             let Some(file) = self.leases.pop_passed(now.monotonic) else { break };
-            let open = self.durable.writer(file).is_some();
-            if let Some(path) = self.durable.namespace().path_of(file).filter(|_| open) {
-                self.commit(now, Record::LeaseExpired { at: now.wall, file }, out);
-                out.effects.push(Effect::Tell(Notice::LeaseExpired { path }));
+            if let Some((record, notice)) = self.plan_writer_death(now.wall, file) {
+                self.commit(now, record, out);
+                out.effects.push(Effect::Tell(notice));
             }
         }
         if self.reclaim_at.is_some_and(|at| at <= now.monotonic) {
@@ -356,15 +363,20 @@ impl Master {
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }
         match &record {
-            Record::FileCreated { file, .. } | Record::ChunkAllocated { file, .. } => {
+            Record::FileCreated { file, .. }
+            | Record::FileReopened { file, .. }
+            | Record::ChunkAllocated { file, .. } => {
                 self.leases.set(*file, now.monotonic + self.settings.lease);
             }
-            Record::FileClosed { file, .. } | Record::FileAbandoned { file, .. } => {
+            Record::FileClosed { file, .. }
+            | Record::FileAbandoned { file, .. }
+            | Record::AppendAbandoned { file, .. } => {
                 self.leases.remove(*file);
             }
             Record::ClusterInitialised { .. }
             | Record::Started { .. }
             | Record::LeaseExpired { .. }
+            | Record::WriterDied { .. }
             | Record::FoldersMade { .. }
             | Record::Renamed { .. }
             | Record::Deleted { .. }
@@ -416,6 +428,7 @@ impl Master {
         let at = now.wall;
         match request {
             Mutation::Create(request) => self.plan_create(at, stamp, request).map(|r| vec![r]),
+            Mutation::Append(request) => self.plan_append(at, stamp, request).map(|r| vec![r]),
             Mutation::Allocate(request) => self.plan_allocate(at, stamp, request).map(|r| vec![r]),
             Mutation::Close(request) => self.plan_close(at, stamp, request).map(|r| vec![r]),
             Mutation::Abandon(request) => self.plan_abandon(at, stamp, request).map(|r| vec![r]),

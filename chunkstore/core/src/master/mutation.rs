@@ -2,7 +2,7 @@
 //! `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP ask here.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Close, Create, Delete, Mkdir, Publish, Rename, SealedChunk,
+    Abandon, Allocate, Append, Close, Create, Delete, Mkdir, Publish, Rename, SealedChunk,
 };
 use ids::RequestStamp;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde::Serialize;
 #[allow(missing_docs, reason = "each variant is its request's name; the protocol documents those")]
 pub enum Mutation {
     Create(Create),
+    Append(Append),
     Allocate(Allocate),
     Close(Close),
     Abandon(Abandon),
@@ -25,6 +26,7 @@ impl Mutation {
     pub(super) fn stamp(&self) -> &RequestStamp {
         match self {
             Self::Create(request) => &request.stamp,
+            Self::Append(request) => &request.stamp,
             Self::Allocate(request) => &request.stamp,
             Self::Close(request) => &request.stamp,
             Self::Abandon(request) => &request.stamp,
@@ -39,6 +41,7 @@ impl Mutation {
     pub fn stamp_mut(&mut self) -> &mut RequestStamp {
         match self {
             Self::Create(request) => &mut request.stamp,
+            Self::Append(request) => &mut request.stamp,
             Self::Allocate(request) => &mut request.stamp,
             Self::Close(request) => &mut request.stamp,
             Self::Abandon(request) => &mut request.stamp,
@@ -54,6 +57,7 @@ impl Mutation {
             Self::Allocate(request) => request.sealed.as_ref(),
             Self::Close(request) => request.sealed.as_ref(),
             Self::Create(_)
+            | Self::Append(_)
             | Self::Abandon(_)
             | Self::Mkdir(_)
             | Self::Rename(_)

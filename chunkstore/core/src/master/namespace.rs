@@ -63,6 +63,9 @@ pub(crate) struct File {
     chunk_bytes: u32,
     /// Replicas asked for.
     pub(crate) replication: u8,
+    /// Whether its writer died before it was closed.
+    #[serde(default)]
+    pub(crate) cut: bool,
 }
 
 /// Most files have one chunk.
@@ -86,7 +89,7 @@ impl File {
     /// Without chunks.
     pub(crate) fn new(replication: u8, chunk_bytes: u64) -> Self {
         let chunk_bytes = u32::try_from(chunk_bytes).expect("chunks are bounded far below 4 GiB");
-        Self { chunks: Chunks::None, chunk_bytes, replication }
+        Self { chunks: Chunks::None, chunk_bytes, replication, cut: false }
     }
 
     /// Length limit of its chunks.
@@ -146,6 +149,23 @@ impl File {
             let places = self.places_from(0).chain([FileChunk { chunk, end }]).collect();
             self.chunks = Chunks::Several(places);
         }
+    }
+}
+
+impl File {
+    /// Takes the chunks away that lie behind its first `length` bytes; a chunk ends there.
+    pub(crate) fn truncate(&mut self, length: u64) -> Vec<FileChunk> {
+        let (kept, gone): (Vec<_>, _) =
+            self.places_from(0).partition(|place: &FileChunk| place.end <= length);
+        self.chunks = match kept[..] {
+            [] => Chunks::None,
+            [FileChunk { chunk, end }] => {
+                let length = u32::try_from(end).expect("chunks are bounded far below 4 GiB");
+                Chunks::One { chunk, length }
+            }
+            _ => Chunks::Several(kept),
+        };
+        gone
     }
 }
 

@@ -7,7 +7,7 @@ use chunkstore_protocol::{
 };
 use ids::Now;
 
-use super::durable::ChunkState;
+use super::durable::{ChunkState, Writer};
 use super::error::FsError;
 use super::namespace::{EntryKind, FileChunk};
 use super::{Master, Query, Reply};
@@ -51,13 +51,19 @@ impl Master {
         let entry = self.durable.namespace().entry(id);
         let kind = match &entry.kind {
             EntryKind::Folder(_) => FileKind::Folder,
-            EntryKind::File(file) => FileKind::File {
-                length: file.length(),
-                replication: file.replication,
-                chunk_bytes: file.chunk_bytes(),
-                n_chunks: file.n_chunks() as u64,
-                open: self.durable.writer(id).is_some(),
-            },
+            EntryKind::File(file) => {
+                let writer = self.durable.writer(id);
+                let reopened_at = writer.and_then(|writer| writer.reopened_at);
+                let chunks = reopened_at.map(|length| file.chunk_at(length));
+                FileKind::File {
+                    length: reopened_at.unwrap_or(file.length()),
+                    replication: file.replication,
+                    chunk_bytes: file.chunk_bytes(),
+                    n_chunks: chunks.unwrap_or(file.n_chunks()) as u64,
+                    open: writer.is_some(),
+                    cut: file.cut,
+                }
+            }
         };
         FileStatus { path, modified: entry.modified, kind }
     }
@@ -87,14 +93,17 @@ impl Master {
     }
 
     fn locate(&self, request: &Locate) -> Result<Located, FsError> {
-        let Locate { path, offset, length } = request;
+        let Locate { path, offset, length, open } = request;
         let id = self.find(path)?;
         let file = self.durable.namespace().file(id);
         let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
-        if self.durable.writer(id).is_some() {
-            return Err(FsError::StillOpen { path: path.clone() });
-        }
-        let end = length.map_or(u64::MAX, |length| offset.saturating_add(length));
+        let whole = match self.durable.writer(id) {
+            None => file.length(),
+            Some(_) if *open => file.length(),
+            Some(Writer { reopened_at: Some(length), .. }) => *length,
+            Some(_) => return Err(FsError::StillOpen { path: path.clone() }),
+        };
+        let end = length.map_or(whole, |length| offset.saturating_add(length).min(whole));
         let first = file.chunk_at(*offset);
         let before = first.checked_sub(1).and_then(|before| file.places_from(before).next());
         let starts = before.map_or(0, |before| before.end);
@@ -105,7 +114,7 @@ impl Master {
             .take(READ_STEP)
             .filter_map(|(start, place)| self.location(start, place))
             .collect();
-        Ok(Located { length: file.length(), chunks })
+        Ok(Located { length: whole, chunks })
     }
 
     fn location(&self, offset: u64, place: FileChunk) -> Option<ChunkLocation> {

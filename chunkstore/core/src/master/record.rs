@@ -5,7 +5,7 @@
 //! The encoding is by field names, so that fields can be added with a serde default. Every record stays
 //! below the journal's limit: paths are bounded, and a publish is cut by [`WINNER_BYTES_PER_RECORD`].
 
-use chunkstore_protocol::{ChunkId, FileId, SealedChunk, ServerAddress, Version};
+use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddress, Version};
 use ids::{ClientId, ClusterId, Epoch, RequestStamp, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,20 @@ pub enum Record {
         chunk_bytes: u64,
         /// Its first chunk.
         allotted: Allotted,
+        /// What becomes of it if its writer is silent for too long.
+        #[serde(default, skip_serializing_if = "IfWriterDies::is_default")]
+        if_writer_dies: IfWriterDies,
+    },
+    /// A closed file was opened for one writer, who puts more behind its end.
+    FileReopened {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+        /// Its next chunk.
+        allotted: Allotted,
     },
     /// An open file got its next chunk.
     ChunkAllocated {
@@ -80,12 +94,30 @@ pub enum Record {
         /// The file.
         file: FileId,
     },
+    /// The writer of a reopened file gave up: the file is what it was before.
+    AppendAbandoned {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+    },
     /// The writer of an open file was silent for too long: the file is removed.
     LeaseExpired {
         /// When.
         at: UnixMillis,
         /// The file.
         file: FileId,
+    },
+    /// The writer of an open file was silent for too long: the file ends with its last sealed chunk.
+    WriterDied {
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+        /// Whether it is marked as cut.
+        cut: bool,
     },
     /// Folders were made.
     FoldersMade {

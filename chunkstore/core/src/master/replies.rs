@@ -43,7 +43,8 @@ impl ClosedFile {
     /// As the writer is told.
     pub(crate) fn status(&self) -> FileStatus {
         let Self { path, modified, length, replication, chunk_bytes, n_chunks } = self.clone();
-        let kind = FileKind::File { length, replication, chunk_bytes, n_chunks, open: false };
+        let (open, cut) = (false, false);
+        let kind = FileKind::File { length, replication, chunk_bytes, n_chunks, open, cut };
         FileStatus { path, modified, kind }
     }
 }

@@ -54,6 +54,7 @@ impl Mutation {
         match self {
             Self::Delete(_) | Self::Abandon(_) => true,
             Self::Create(_)
+            | Self::Append(_)
             | Self::Allocate(_)
             | Self::Close(_)
             | Self::Mkdir(_)

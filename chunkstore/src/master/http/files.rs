@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::routing::post;
 use chunkstore_core::master::{Input, Mutation, Query, Reply};
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Close, Create, Created, Delete, Done, FileStatus, List, Listing,
-    Locate, Located, Mkdir, Publish, Rename, Renew, Stat,
+    Abandon, Allocate, Allocation, Append, Close, Create, Created, Delete, Done, FileStatus, List,
+    Listing, Locate, Located, Mkdir, Publish, Rename, Renew, Stat,
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
@@ -24,6 +24,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route("/v1/files/create", CLIENTS, post(create))
+        .route("/v1/files/append", CLIENTS, post(append))
         .route("/v1/files/allocate", CLIENTS, post(allocate))
         .route("/v1/files/close", CLIENTS, post(close))
         .route("/v1/files/abandon", CLIENTS, post(abandon))
@@ -43,10 +44,22 @@ async fn create(
     Json(request): Json<Create>,
 ) -> Answer<Created> {
     may_change(&caller, Change::Put(&request.path))?;
-    match state.mutate(&caller, Mutation::Create(request)).await? {
+    created(&state, &caller, Mutation::Create(request)).await
+}
+
+async fn append(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Append>,
+) -> Answer<Created> {
+    may_change(&caller, Change::Alter(&request.path))?;
+    created(&state, &caller, Mutation::Append(request)).await
+}
+
+async fn created(state: &ServerState, caller: &Caller, request: Mutation) -> Answer<Created> {
+    match state.mutate(caller, request).await? {
         Reply::Created(mut created) => {
-            created.allocation.token =
-                Mint::new(&state.keyring, &caller).write(&created.allocation);
+            created.allocation.token = Mint::new(&state.keyring, caller).write(&created.allocation);
             Ok(Json(created))
         }
         other => Err(unexpected(&other)),

@@ -13,6 +13,8 @@ pub(super) enum Change<'a> {
     Put(&'a StorePath),
     /// A folder appears there.
     MakeFolder(&'a StorePath),
+    /// The file there gets other bytes.
+    Alter(&'a StorePath),
     /// What stands there goes, with all below it.
     Remove(&'a StorePath),
 }
@@ -22,7 +24,8 @@ pub(super) enum Change<'a> {
 /// # Errors
 /// A 403 problem that names the subject and the path.
 pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Problem> {
-    let (Change::Put(path) | Change::MakeFolder(path) | Change::Remove(path)) = change;
+    let (Change::Put(path) | Change::MakeFolder(path) | Change::Alter(path) | Change::Remove(path)) =
+        change;
     caller.require(Right::Write, path.as_str())?;
     let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
     // What stands above it is the root, which nobody removes or moves.
@@ -50,7 +53,7 @@ fn puts_program(change: Change<'_>) -> bool {
         |path: &StorePath| path.parent().is_some_and(|folder| folder.as_str() == PROGRAMS_FOLDER);
     match change {
         Change::Put(path) => in_programs(path),
-        Change::Remove(path) => {
+        Change::Alter(path) | Change::Remove(path) => {
             in_programs(path) && path.name().is_some_and(|name| name.contains('.'))
         }
         Change::MakeFolder(_) => false,
@@ -119,7 +122,8 @@ mod tests {
             assert!(may(Role::User, "/", change), "{change:?}");
         }
         let below = path("/.howdah/programs/5eed.1/x");
-        for change in [Change::Remove(&whole), Change::MakeFolder(&whole), Change::Put(&below)] {
+        let (remove, alter) = (Change::Remove(&whole), Change::Alter(&whole));
+        for change in [remove, alter, Change::MakeFolder(&whole), Change::Put(&below)] {
             assert!(!may(Role::User, "/", change), "{change:?}");
         }
     }

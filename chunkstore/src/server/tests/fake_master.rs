@@ -153,6 +153,7 @@ impl Book {
             chunk_bytes: 1,
             n_chunks: file.chunks.len() as u64,
             open: file.open,
+            cut: false,
         };
         FileStatus { path: file.path.clone(), modified: UnixMillis(0), kind }
     }

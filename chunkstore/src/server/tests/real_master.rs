@@ -201,3 +201,26 @@ async fn the_calls_about_names_do_what_they_say() {
     let orphan = store.write_all(&path("/no/such/folder"), vec![1], options).await;
     assert!(matches!(orphan, Err(StoreError::NotFound { .. })), "{orphan:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_appended_to_while_others_read_it_as_it_was() {
+    let cluster = RealCluster::start(2);
+    let store = cluster.store();
+    let data = bytes(3_300_000);
+    let (before, at) = (1_500_000, path("/f"));
+    store.write_all(&at, data[..before].to_vec(), CreateOptions::default()).await.unwrap();
+    let mut writer = store.append(&at).await.unwrap();
+    writer.write(Bytes::copy_from_slice(&data[before..])).await.unwrap();
+    assert!(store.read_all(&at, 1 << 30).await.unwrap() == data[..before]);
+    let refused = store.append(&at).await.unwrap_err();
+    assert!(matches!(refused, StoreError::StillOpen { .. }), "{refused}");
+    assert!(refused.to_string().contains("wait until its writer has closed it"), "{refused}");
+    writer.close().await.unwrap();
+    assert!(store.read_all(&at, 1 << 30).await.unwrap() == data);
+    let n_files = cluster.n_chunk_files();
+    let mut writer = store.append(&at).await.unwrap();
+    writer.write(bytes(2_500_000).into()).await.unwrap();
+    writer.abandon().await.unwrap();
+    assert!(store.read_all(&at, 1 << 30).await.unwrap() == data, "as it was");
+    until("what was appended is deleted", || cluster.n_chunk_files() == n_files).await;
+}

@@ -2,6 +2,7 @@
 //! After every input the invariants are checked; at the end of every test a fresh state is folded from
 //! the journal and compared with the live one.
 
+mod append;
 mod files;
 mod model;
 mod publish;
@@ -284,7 +285,7 @@ impl World {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Located, FsError> {
-        match self.query(Query::Locate(Locate { path: path(at), offset, length }))? {
+        match self.query(Query::Locate(Locate { path: path(at), offset, length, open: false }))? {
             Reply::Located(located) => Ok(located),
             other => panic!("{other:?}"),
         }
@@ -339,6 +340,7 @@ fn one_byte_file(parent: FileId, file: FileId, chunk: ChunkId, n: u64) -> [Recor
         replication: 1,
         chunk_bytes: CHUNK,
         allotted: Allotted { chunk, version, pipeline: Vec::new() },
+        if_writer_dies: IfWriterDies::Remove,
     };
     let sealed = Some(Sealed { chunk, version, length: 1, checksum: 7 });
     [created, Record::FileClosed { stamp: stamp(2 * n + 2), at, file, sealed }]
@@ -352,6 +354,7 @@ pub(super) fn create(stamp: RequestStamp, at: &str) -> Create {
         replication: None,
         chunk_bytes: None,
         writer_host: None,
+        if_writer_dies: IfWriterDies::Remove,
     }
 }
 
