@@ -45,11 +45,21 @@ fn the_readme_lists_the_commands_there_are() {
 #[test]
 fn the_readme_lists_the_actions_of_commands_that_have_some() {
     let lines = readme_lines();
-    for command in ["fs", "job", "config", "journal"] {
+    for command in ["job", "config", "journal"] {
         let line = lines.iter().find(|(names, _)| names == command);
         let (_, text) = line.expect("the README lists it");
         assert_eq!(list(text, ','), commands_of(&[command]), "howdah {command}");
     }
+}
+
+#[test]
+fn the_readme_has_every_verb_of_fs() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md stands");
+    let (_, table) = readme.split_once("| verb of `howdah fs` |").expect("it has the table");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.strip_prefix("| `"));
+    let verbs = cells.filter_map(|cell| cell.split([' ', '`']).next());
+    assert_eq!(verbs.map(str::to_owned).collect::<BTreeSet<_>>(), commands_of(&["fs"]));
 }
 
 #[test]

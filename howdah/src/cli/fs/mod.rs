@@ -1,0 +1,74 @@
+//! `howdah fs`: files and folders of the chunk store. Here: which verbs there are. Each group of verbs has
+//! a file of its own, with their arguments and what they print; copies in and out are in `crate::copy`.
+
+mod list;
+mod read;
+mod transfer;
+mod tree;
+
+use chunkstore_client::StoreError;
+use chunkstore_protocol::StorePath;
+use clap::{Args, Subcommand};
+
+use super::{Format, Global, print_json, runtime, shown};
+use crate::session::Session;
+
+/// Arguments of `fs`.
+#[derive(Debug, Args)]
+pub(crate) struct FsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Copy local files and folders into the chunk store
+    #[command(override_usage = "howdah fs put [OPTIONS] LOCAL... PATH")]
+    Put(transfer::PutArgs),
+    /// Copy files and folders out of the chunk store
+    #[command(override_usage = "howdah fs get [OPTIONS] PATH... LOCAL")]
+    Get(transfer::GetArgs),
+    /// Write files to standard output
+    Cat(read::CatArgs),
+    /// List folders
+    Ls(list::LsArgs),
+    /// Show what stands at a path
+    Stat(list::StatArgs),
+    /// Make folders
+    Mkdir(tree::MkdirArgs),
+    /// Move a file or folder
+    Mv(tree::MvArgs),
+    /// Remove files and folders
+    Rm(tree::RmArgs),
+}
+
+/// Runs `fs`.
+pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
+    let session = Session::open(global.client_config()?)?;
+    let format = global.format;
+    let done = runtime::on_this_thread(async {
+        match args.action {
+            Action::Put(args) => transfer::put(&session, &args).await,
+            Action::Get(args) => transfer::get(&session, &args).await,
+            Action::Cat(args) => read::cat(&session, &args).await,
+            Action::Ls(args) => list::ls(&session, &args, format).await,
+            Action::Stat(args) => list::stat(&session, &args, format).await,
+            Action::Mkdir(args) => tree::mkdir(&session, &args).await,
+            Action::Mv(args) => tree::mv(&session, &args).await,
+            Action::Rm(args) => tree::rm(&session, &args).await,
+        }
+    });
+    done.map_err(|error| session.explain(error))
+}
+
+fn doing(verb: &str, path: &StorePath) -> String {
+    format!("cannot {verb} {path}")
+}
+
+/// The chunk master speaks to REST, of fields; here they are flags.
+fn in_flags(error: StoreError) -> anyhow::Error {
+    let said = error.to_string();
+    let in_flags =
+        said.replace("ask for `recursive`", "add -r").replace("ask for `parents`", "add -p");
+    if in_flags == said { error.into() } else { anyhow::anyhow!(in_flags) }
+}
