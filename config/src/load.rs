@@ -385,6 +385,8 @@ mod tests {
                 &["hosts[0].chunkserver.data_dirs"],
             ),
             ("jobtracker: {data_dir: here}", &["c.yaml:1:24", "absolute folder"]),
+            ("jobtracker: {journal_mirror: /var/lib/howdah/jobtracker/m}", &["1:30", "neither in"]),
+            ("chunkmaster: {journal_mirror: /var/lib}", &["1:31", "nor above"]),
             ("tasktracker: {slots: -1}", &["c.yaml:1:22: tasktracker.slots", "0 (one per"]),
             ("log: {format: xml}", &["c.yaml:1:15: log.format", "text or json"]),
             ("log: {format: text", &["c.yaml:", "not YAML"]),
@@ -421,6 +423,11 @@ mod tests {
         assert!(masters.contains("c.yaml:1:23: jobtracker.address and chunkmaster.address"));
         let folders = error("jobtracker: {data_dir: /var/lib/howdah/chunkmaster}");
         assert!(folders.contains("a folder of its own"), "{folders}");
+        let mirrors = error("jobtracker: {journal_mirror: /var/lib/howdah/chunkmaster}");
+        assert!(
+            mirrors.contains("jobtracker.journal_mirror and chunkmaster.data_dir"),
+            "{mirrors}"
+        );
         let host =
             error("tasktracker: {data_dir: /var/lib/howdah/chunkserver}\nhosts: [{name: a}]");
         assert!(host.contains("hosts[0].tasktracker.data_dir and hosts[0].chunkserver"), "{host}");

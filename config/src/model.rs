@@ -66,6 +66,8 @@ pub struct Chunkmaster {
     pub address: String,
     /// Folder of the journal.
     pub data_dir: PathBuf,
+    /// A second folder of the journal, on another disk; none if null.
+    pub journal_mirror: Option<PathBuf>,
     /// Replicas asked for, where a client does not say.
     pub replication: u8,
     /// Length limit of chunks, at most 64MiB, where a client does not say.
@@ -87,6 +89,7 @@ impl Default for Chunkmaster {
         Self {
             address: "127.0.0.1:7870".to_owned(),
             data_dir: "/var/lib/howdah/chunkmaster".into(),
+            journal_mirror: None,
             replication: 3,
             chunk_bytes: Bytes(64 * MIB),
             heartbeat_interval: Time(Duration::from_secs(1)),
@@ -134,6 +137,8 @@ pub struct Jobtracker {
     pub address: String,
     /// Folder of the journal.
     pub data_dir: PathBuf,
+    /// A second folder of the journal, on another disk; none if null.
+    pub journal_mirror: Option<PathBuf>,
     /// How long a heartbeat may stay parked.
     pub heartbeat_interval: Time,
     /// Silence after which a TaskTracker counts as dead.
@@ -162,6 +167,7 @@ impl Default for Jobtracker {
         Self {
             address: "127.0.0.1:7880".to_owned(),
             data_dir: "/var/lib/howdah/jobtracker".into(),
+            journal_mirror: None,
             heartbeat_interval: Time(Duration::from_secs(1)),
             dead_after: Time(Duration::from_secs(10)),
             max_attempts: 4,

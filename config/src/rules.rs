@@ -2,7 +2,7 @@
 //! it; then the rules between keys. Types have been parsed before; this is what types can't say.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -42,6 +42,8 @@ const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
 const FOLDERS: &str =
     "a list of 1 to 64 absolute folders, one on each disk, like [/mnt/disk-1/howdah]";
 const FOLDERS_MAX: usize = 64;
+const MIRROR: &str =
+    "null, or an absolute folder on another disk that is neither in data_dir nor above it";
 const SEGMENT: &str = "a size from 2MiB to 1GiB";
 const MEMORY: &str = "a size from 1MiB to 3GiB";
 
@@ -55,6 +57,9 @@ const RULES: &[Rule] = &[
     }),
     rule("chunkmaster.address", ADDRESS, |c| is_address(&c.chunkmaster.address)),
     rule("chunkmaster.data_dir", FOLDER, |c| c.chunkmaster.data_dir.is_absolute()),
+    rule("chunkmaster.journal_mirror", MIRROR, |c| {
+        is_apart(c.chunkmaster.journal_mirror.as_deref(), &c.chunkmaster.data_dir)
+    }),
     rule("chunkmaster.replication", "a whole number from 1 to 10", |c| {
         (1..=10).contains(&c.chunkmaster.replication)
     }),
@@ -93,6 +98,9 @@ const RULES: &[Rule] = &[
     }),
     rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
     rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
+    rule("jobtracker.journal_mirror", MIRROR, |c| {
+        is_apart(c.jobtracker.journal_mirror.as_deref(), &c.jobtracker.data_dir)
+    }),
     rule("jobtracker.heartbeat_interval", "a time from 10ms to 1min", |c| {
         lasts(c.jobtracker.heartbeat_interval, 10, 60_000)
     }),
@@ -221,6 +229,12 @@ fn lasts(time: Time, from_ms: u64, to_ms: u64) -> bool {
     (Duration::from_millis(from_ms)..=Duration::from_millis(to_ms)).contains(&time.0)
 }
 
+fn is_apart(mirror: Option<&Path>, data_dir: &Path) -> bool {
+    mirror.is_none_or(|mirror| {
+        mirror.is_absolute() && !mirror.starts_with(data_dir) && !data_dir.starts_with(mirror)
+    })
+}
+
 fn within(size: Bytes, from: u64, to: u64) -> bool {
     (from..=to).contains(&size.0)
 }
@@ -279,13 +293,18 @@ fn addresses_twice(config: &Config) -> Option<Fault> {
 
 /// Folders are compared on one host only: the same folder on two hosts is two folders.
 fn folders_twice(config: &Config) -> Option<Fault> {
-    let folder = |key: &str, path: &std::path::Path| (key.to_owned(), path.display().to_string());
+    let folder = |key: &str, path: &Path| (key.to_owned(), path.display().to_string());
     let remedy = "give each daemon, and each disk, a folder of its own";
     let masters = [
         folder("chunkmaster.data_dir", &config.chunkmaster.data_dir),
         folder("jobtracker.data_dir", &config.jobtracker.data_dir),
     ];
-    first_twice(masters, remedy).or_else(|| {
+    let mirrors = [
+        ("chunkmaster.journal_mirror", &config.chunkmaster.journal_mirror),
+        ("jobtracker.journal_mirror", &config.jobtracker.journal_mirror),
+    ];
+    let mirrors = mirrors.into_iter().filter_map(|(key, path)| Some(folder(key, path.as_deref()?)));
+    first_twice(masters.into_iter().chain(mirrors), remedy).or_else(|| {
         config.all_hosts().enumerate().find_map(|(index, host)| {
             let chunks = host.chunkserver_dirs.iter().enumerate().map(|(nth, dir)| {
                 folder(&format!("hosts[{index}].chunkserver.data_dirs[{nth}]"), dir)

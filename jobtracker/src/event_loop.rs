@@ -8,7 +8,7 @@ use ids::{Monotonic, Now};
 use jobtracker_core::{Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::metrics::observe_records;
+use crate::metrics::{observe_folders, observe_records};
 use crate::store::Store;
 use crate::{JobFold, commit, splits};
 
@@ -42,6 +42,10 @@ impl Machine for JobMachine {
 
     fn set_room(&mut self, room: Room) {
         self.room = room;
+    }
+
+    fn observe_folders(&mut self, live: usize) {
+        observe_folders(live);
     }
 
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {

@@ -61,15 +61,17 @@ impl From<event_loop::InitError> for InitError {
 /// An earlier call that was cut off before it had written the id is completed.
 ///
 /// # Errors
-/// When the folder holds a journal already or can't be written, or the chunk master does not answer.
+/// When a folder holds a journal already or can't be written, or the chunk master does not answer.
 pub async fn init(
     settings: &JobtrackerSettings,
     shutdown: &Shutdown,
 ) -> Result<ClusterId, InitError> {
-    let (data_dir, options) = (settings.data_dir.clone(), settings.journal());
+    let (folders, options) = (settings.folders(), settings.journal());
     // Before the cluster is asked: it numbers each new journal, and this is none.
-    if journal::verify(&data_dir).is_ok_and(|report| report.last > Sequence(0)) {
-        return Err(OpenError::Exists { dir: data_dir }.into());
+    for dir in folders.iter() {
+        if journal::verify(dir).is_ok_and(|report| report.last > Sequence(0)) {
+            return Err(OpenError::Exists { dir: dir.to_owned() }.into());
+        }
     }
     let (cluster, former_journals) = tokio::select! {
         answer = join(settings) => answer?,
@@ -78,7 +80,7 @@ pub async fn init(
         }
     };
     let first = Record::Initialised { cluster: cluster.clone(), former_journals };
-    let write = move || event_loop::init::<JobFold>(&data_dir, options, &first);
+    let write = move || event_loop::init::<JobFold>(folders, options, &first);
     tokio::task::spawn_blocking(write).await.map_err(|_panicked| InitError::Ended)??;
     Ok(cluster)
 }

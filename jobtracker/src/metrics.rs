@@ -48,6 +48,12 @@ pub(crate) fn observe_request(route: &str, status: u16, time: Duration) {
     histogram!("howdah_jobtracker_request_seconds", &labels).record(time);
 }
 
+/// How many folders the journal is written to; one less than configured while a disk is lost.
+pub(crate) fn observe_folders(live: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!("howdah_jobtracker_journal_mirrors_live").set(live as f64);
+}
+
 /// Sets the gauges, and the counters that the core keeps itself.
 pub(crate) fn observe_summary(summary: &Summary) {
     for state in

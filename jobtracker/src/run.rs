@@ -63,7 +63,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let recovered = recover_async::<JobFold>(&settings.data_dir, settings.journal()).await?;
+    let recovered = recover_async::<JobFold>(settings.folders(), settings.journal()).await?;
     let Recovered { durable, log } = recovered;
     let durable = durable.0;
     let Some(cluster) = durable.cluster().cloned() else {

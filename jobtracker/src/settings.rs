@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use event_loop::Folders;
 use ids::ClusterId;
 use jobtracker_core::recovery_grace;
 use net::{Capability, ClientSettings, Keyring};
@@ -12,6 +13,8 @@ use net::{Capability, ClientSettings, Keyring};
 pub struct JobtrackerSettings {
     /// Folder of the journal.
     pub data_dir: PathBuf,
+    /// A second folder of the journal, on another disk.
+    pub journal_mirror: Option<PathBuf>,
     /// `host:port` of the chunk master.
     pub chunkmaster: String,
     /// How long a heartbeat may stay parked.
@@ -58,6 +61,11 @@ impl JobtrackerSettings {
             finished_jobs_max: self.finished_jobs_max.max(1) as usize,
             recovery_grace: recovery_grace(self.heartbeat_interval, self.dead_after),
         }
+    }
+
+    /// Where the journal is kept.
+    pub(crate) fn folders(&self) -> Folders {
+        Folders { main: self.data_dir.clone(), mirror: self.journal_mirror.clone() }
     }
 
     /// How the journal is kept.

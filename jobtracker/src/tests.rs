@@ -200,6 +200,7 @@ struct Cluster {
 fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSettings {
     JobtrackerSettings {
         data_dir: dir.join("jobtracker"),
+        journal_mirror: None,
         chunkmaster: chunkmaster.to_owned(),
         heartbeat_interval: Duration::from_secs(20),
         dead_after: Duration::from_secs(60),

@@ -8,7 +8,7 @@ use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopp
 use ids::{Monotonic, Now};
 
 use super::MasterFold;
-use super::metrics::observe_records;
+use super::metrics::{observe_folders, observe_records};
 
 /// Inputs that wait for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
@@ -39,6 +39,10 @@ impl Machine for MasterMachine {
             event_loop::Room::Reserve => Room::Reserve,
             event_loop::Room::None => Room::None,
         });
+    }
+
+    fn observe_folders(&mut self, live: usize) {
+        observe_folders(live);
     }
 
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {

@@ -1,27 +1,28 @@
 //! `chunkmaster --init`: mints the cluster's id and writes it as the journal's first record. Nothing
 //! else ever makes a cluster.
 
-use std::path::Path;
-
 use chunkstore_core::master::Record;
-use event_loop::InitError;
+use event_loop::{Folders, InitError};
 use ids::ClusterId;
 use journal::Options;
 
 use super::MasterFold;
 
-/// Makes a new cluster in an empty folder, and returns its id once that is on disk. Blocks.
+/// Makes a new cluster in an empty folder, or in two, and returns its id once that is on disk. Blocks.
 ///
 /// An earlier call that was cut off before it had written the id is completed.
 ///
 /// # Errors
-/// When the folder holds a cluster already, or can't be written.
-pub fn init(data_dir: &Path, journal_segment_bytes: u64) -> Result<ClusterId, InitError> {
+/// When a folder holds a cluster already, or can't be written.
+pub fn init(
+    folders: impl Into<Folders>,
+    journal_segment_bytes: u64,
+) -> Result<ClusterId, InitError> {
     let options = Options { segment_bytes: journal_segment_bytes };
     let cluster: ClusterId = format!("cluster-{}", net::random_hex(8))
         .parse()
         .expect("hexadecimal digits are allowed in cluster ids");
     let record = Record::ClusterInitialised { cluster: cluster.clone() };
-    event_loop::init::<MasterFold>(data_dir, options, &record)?;
+    event_loop::init::<MasterFold>(folders, options, &record)?;
     Ok(cluster)
 }

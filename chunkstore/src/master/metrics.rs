@@ -19,6 +19,12 @@ pub(super) fn observe_request(route: &str, status: u16, time: Duration) {
     histogram!("howdah_chunkmaster_request_seconds", &labels).record(time);
 }
 
+/// How many folders the journal is written to; one less than configured while a disk is lost.
+pub(super) fn observe_folders(live: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!("howdah_chunkmaster_journal_mirrors_live").set(live as f64);
+}
+
 /// Sets the gauges.
 pub(super) fn observe_summary(summary: &Summary) {
     let gauges = [

@@ -42,7 +42,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let recovered = recover_async::<MasterFold>(&settings.data_dir, settings.journal());
+    let recovered = recover_async::<MasterFold>(settings.folders(), settings.journal());
     let Recovered { durable, log } = recovered.await?;
     let master = Master::recover(settings.core(), durable.0);
     let master =

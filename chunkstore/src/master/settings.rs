@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use event_loop::Folders;
 use net::Keyring;
 
 /// Settings of one chunk master.
@@ -10,6 +11,8 @@ use net::Keyring;
 pub struct MasterSettings {
     /// Folder of the journal.
     pub data_dir: PathBuf,
+    /// A second folder of the journal, on another disk.
+    pub journal_mirror: Option<PathBuf>,
     /// Replicas asked for where a client does not say.
     pub replication: u8,
     /// Length limit of chunks where a client does not say, bytes.
@@ -40,6 +43,12 @@ impl MasterSettings {
             dead_after: self.dead_after,
             lease: self.lease,
         }
+    }
+
+    /// Where the journal is kept.
+    #[must_use]
+    pub fn folders(&self) -> Folders {
+        Folders { main: self.data_dir.clone(), mirror: self.journal_mirror.clone() }
     }
 
     /// How the journal is kept.

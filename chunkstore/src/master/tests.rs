@@ -19,6 +19,7 @@ const SEGMENT: u64 = 2 << 20;
 fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
     MasterSettings {
         data_dir: data_dir.to_owned(),
+        journal_mirror: None,
         replication: 2,
         chunk_bytes: 1 << 20,
         heartbeat_interval: Duration::from_secs(1),

@@ -13,6 +13,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     let config = &boot.config.chunkmaster;
     let settings = MasterSettings {
         data_dir: config.data_dir.clone(),
+        journal_mirror: config.journal_mirror.clone(),
         replication: config.replication,
         chunk_bytes: config.chunk_bytes.0,
         heartbeat_interval: config.heartbeat_interval.0,
@@ -25,7 +26,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     };
     boot.run(&DaemonName::Chunkmaster, &config.address, |listener, shutdown| async move {
         if init {
-            let cluster = master::init(&settings.data_dir, settings.journal_segment_bytes)?;
+            let cluster = master::init(settings.folders(), settings.journal_segment_bytes)?;
             tracing::info!(%cluster, "made a new cluster");
         }
         Ok(master::run(settings, listener, shutdown).await?)

@@ -25,6 +25,7 @@ fn settings(boot: &Boot) -> JobtrackerSettings {
     let config = &boot.config.jobtracker;
     JobtrackerSettings {
         data_dir: config.data_dir.clone(),
+        journal_mirror: config.journal_mirror.clone(),
         chunkmaster: boot.config.chunkmaster.address.clone(),
         heartbeat_interval: config.heartbeat_interval.0,
         dead_after: config.dead_after.0,

@@ -1,11 +1,10 @@
 //! A new journal with its first record: what `--init` of a master writes. Nothing else ever makes a
 //! journal, so that a lost disk is never taken for an empty one.
 
-use std::path::Path;
 use std::sync::mpsc;
 
 use journal::{
-    AppendError, Durability, Fold, FoldError, Journal, JournalError, OpenError, Options,
+    AppendError, Durability, Fold, FoldError, Folders, Journal, JournalError, OpenError, Options,
 };
 use serde::Serialize;
 
@@ -31,18 +30,20 @@ pub enum InitError {
     Ended,
 }
 
-/// Makes a journal of which `record` is the first one; it is on disk when this returns. Blocks.
+/// Makes a journal of which `record` is the first one; it is on disk, in both folders where there are two,
+/// when this returns. Blocks.
 ///
 /// An earlier call that was cut off before it had written its record is completed.
 ///
 /// # Errors
-/// When the folder holds a journal already, or can't be written.
+/// When a folder holds a journal already, or can't be written.
 pub fn init<D: Fold + Default + PartialEq>(
-    dir: &Path,
+    folders: impl Into<Folders>,
     options: Options,
     record: &impl Serialize,
 ) -> Result<(), InitError> {
-    let exists = match Journal::create(dir, options) {
+    let folders = folders.into();
+    let exists = match Journal::create(&folders, options) {
         Ok(()) => None,
         Err(error @ OpenError::Exists { .. }) => Some(error),
         Err(error) => return Err(error.into()),
@@ -52,7 +53,7 @@ pub fn init<D: Fold + Default + PartialEq>(
         // Nobody waits for what comes after the first record.
         let _done = sender.send(word);
     };
-    let (fold, mut journal) = Journal::open(dir, options, Box::new(tell))?.fold::<D>()?;
+    let (fold, mut journal) = Journal::open(folders, options, Box::new(tell))?.fold::<D>()?;
     if let Some(error) = exists.filter(|_| fold != D::default()) {
         return Err(error.into());
     }

@@ -29,7 +29,7 @@ pub use desk::{ReplyDesk, Waiter};
 pub use encoding::{DecodeError, decode_record, encode_record};
 pub use handle::{Handle, Running, Stopped, TrySendError};
 pub use init::{InitError, init};
-pub use journal::Room;
+pub use journal::{Folders, Room};
 pub use log::{Log, RecoverError, Recovered, recover, recover_async};
 pub use run::start;
 pub use state::{State, StateFold};
@@ -63,6 +63,11 @@ pub trait Machine: Send + 'static {
     /// Told whenever what the journal takes has changed; it begins with [`Room::Ample`]. With
     /// [`Room::None`] time-outs wait, and no call of `handle` may lead to a record that can wait.
     fn set_room(&mut self, room: Room);
+
+    /// Told how many folders the journal is written to, at the start and whenever that changes: for a gauge.
+    fn observe_folders(&mut self, live: usize) {
+        let _no_gauge = live;
+    }
 
     /// Asked before `handle` while the room is not [`Room::Ample`].
     ///

@@ -1,9 +1,7 @@
 //! The journal as the loop sees it: opened and folded at boot, with its word about what is durable
 //! turned into a channel.
 
-use std::path::Path;
-
-use journal::{Durability, Fold, FoldError, Journal, OpenError, Options};
+use journal::{Durability, Fold, FoldError, Folders, Journal, OpenError, Options};
 use tokio::sync::mpsc;
 
 /// A journal that does not lead to a state.
@@ -32,17 +30,20 @@ pub struct Recovered<D> {
     pub log: Log,
 }
 
-/// Opens the journal in `dir` and folds it. Blocks; everything in the fold is on disk.
+/// Opens the journal in its folders and folds it. Blocks; everything in the fold is on disk.
 ///
 /// # Errors
 /// See [`OpenError`]: a folder without journal is refused, [`Journal::create`] makes one.
-pub fn recover<D: Fold>(dir: &Path, options: Options) -> Result<Recovered<D>, RecoverError> {
+pub fn recover<D: Fold>(
+    folders: impl Into<Folders>,
+    options: Options,
+) -> Result<Recovered<D>, RecoverError> {
     let (on_durable, durability) = mpsc::unbounded_channel();
     let tell = move |word| {
         // A loop that has ended asks no more.
         let _ended = on_durable.send(word);
     };
-    let (durable, journal) = Journal::open(dir, options, Box::new(tell))?.fold::<D>()?;
+    let (durable, journal) = Journal::open(folders, options, Box::new(tell))?.fold::<D>()?;
     Ok(Recovered { durable, log: Log { journal, durability } })
 }
 
@@ -54,10 +55,10 @@ pub fn recover<D: Fold>(dir: &Path, options: Options) -> Result<Recovered<D>, Re
 /// # Panics
 /// When the fold does.
 pub async fn recover_async<D: Fold + Send + 'static>(
-    dir: &Path,
+    folders: impl Into<Folders>,
     options: Options,
 ) -> Result<Recovered<D>, RecoverError> {
-    let dir = dir.to_owned();
-    let recovered = tokio::task::spawn_blocking(move || recover::<D>(&dir, options)).await;
+    let folders = folders.into();
+    let recovered = tokio::task::spawn_blocking(move || recover::<D>(folders, options)).await;
     recovered.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }

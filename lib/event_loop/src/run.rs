@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use clock::Stopwatch;
-use journal::{AppendError, Durability, Room};
+use journal::{AppendError, Durability, FolderNotice, Room};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -85,7 +85,9 @@ struct Untold<E> {
 
 impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     async fn run(mut self) {
+        self.machine.observe_folders(self.log.journal.folders_live());
         while !self.stopping {
+            self.look_at_folders();
             self.look_for_room();
             self.handle_due_timeout();
             self.log.journal.flush();
@@ -129,6 +131,17 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     /// What a time-out leads to may need a record.
     fn takes_timeouts(&self) -> bool {
         self.takes_inputs() && self.room != Room::None
+    }
+
+    fn look_at_folders(&mut self) {
+        for notice in self.log.journal.take_notices() {
+            match notice {
+                FolderNotice::Completed { .. } => tracing::info!("{notice}"),
+                FolderNotice::Filled { .. } => tracing::warn!("{notice}"),
+                FolderNotice::Lost { .. } => tracing::error!("{notice}"),
+            }
+            self.machine.observe_folders(self.log.journal.folders_live());
+        }
     }
 
     fn look_for_room(&mut self) {

@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -19,10 +19,14 @@ pub(crate) trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in the folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Where that which is done to `folder` is done, and so where it can be read: one place at least.
+    fn places(&self, folder: &Path) -> Vec<PathBuf> {
+        vec![folder.to_owned()]
+    }
 }
 
 /// What a journal does to one file.
-pub(crate) trait DiskFile: Send {
+pub(crate) trait DiskFile: Send + Sync {
     /// Claims the blocks, so that a full disk shows now. A file system that cannot is not an error.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;

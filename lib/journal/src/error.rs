@@ -60,6 +60,60 @@ pub enum OpenError {
         /// What is wrong there.
         flaw: Flaw,
     },
+    /// One of a journal's two folders is corrupt.
+    #[error(
+        "{source}. If the journal in {} is whole, stop its daemon and let `howdah journal repair {} --from {}` \
+         make this folder good", other.display(), dir.display(), other.display()
+    )]
+    Damaged {
+        /// The folder.
+        dir: PathBuf,
+        /// The other one.
+        other: PathBuf,
+        /// What is wrong in it.
+        source: Box<Self>,
+    },
+    /// A journal's two folders hold different records, or snapshots, of one number.
+    #[error(
+        "{} at byte {offset} and {} at byte {other_offset} differ, but both are record {sequence}: these folders \
+         were written apart from each other. Nothing was changed. Find out which of them counts, move the other \
+         one away, and start again: it is filled anew", file.display(), other.display()
+    )]
+    Diverged {
+        /// The file in one folder.
+        file: PathBuf,
+        /// Where the record's frame begins.
+        offset: u64,
+        /// The file in the other one.
+        other: PathBuf,
+        /// Where the record's frame begins there.
+        other_offset: u64,
+        /// The record, or the last one that the snapshots cover.
+        sequence: u64,
+    },
+    /// Two folders that are not known to be of one journal.
+    #[error(
+        "the journal in {} is another one than that in {}, or nothing shows that it is the same. Nothing was \
+         changed. Name the folder that belongs to it, or an empty one, which is filled", dir.display(),
+        other.display()
+    )]
+    OtherJournal {
+        /// The folder.
+        dir: PathBuf,
+        /// The other one.
+        other: PathBuf,
+    },
+    /// The only folder that is there lacks records that were acknowledged.
+    #[error(
+        "the journal in {} is behind: its disk failed, or it was being filled, while the journal's other folder \
+         went on, and that one is not there. Mount, name or restore that one. If it is lost for ever, remove the \
+         file {} to start without what was acknowledged since", dir.display(),
+        crate::folder::behind_path(dir).display()
+    )]
+    Behind {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Written by a newer release.
     #[error(
         "{} has format version {found}, this release reads {}: start the release that wrote it, or a newer one",

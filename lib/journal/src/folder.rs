@@ -1,8 +1,9 @@
 //! The journal's folder: names of its files, its listing, its lock. No contents. Called by everything
 //! else in this crate.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,12 @@ const PREPARED: &str = "prepared.log";
 /// The same while it is being filled with zeros.
 const PREPARING: &str = "prepared.tmp";
 const SNAPSHOT_TMP: &str = "snapshot.tmp";
+/// A copy of another folder's file, before it has its name.
+const COPYING: &str = "copying.tmp";
+/// Marks a folder of a pair that lacks what the other one has.
+const BEHIND: &str = "BEHIND";
+/// Which journal this is; only where there are two folders.
+const ID: &str = "ID";
 const LOCK: &str = "LOCK";
 /// A process that was just killed holds its lock until the last of its threads is gone: that long, two
 /// seconds in all, a successor waits.
@@ -27,6 +34,12 @@ const LOCK_TRIES: u32 = 100;
 pub(crate) struct Listing {
     pub(crate) segments: Vec<u64>,
     pub(crate) snapshots: Vec<u64>,
+}
+
+impl Listing {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.snapshots.is_empty()
+    }
 }
 
 pub(crate) fn segment_path(dir: &Path, first: u64) -> PathBuf {
@@ -47,6 +60,28 @@ pub(crate) fn preparing_path(dir: &Path) -> PathBuf {
 
 pub(crate) fn snapshot_tmp_path(dir: &Path) -> PathBuf {
     dir.join(SNAPSHOT_TMP)
+}
+
+pub(crate) fn copying_path(dir: &Path) -> PathBuf {
+    dir.join(COPYING)
+}
+
+pub(crate) fn behind_path(dir: &Path) -> PathBuf {
+    dir.join(BEHIND)
+}
+
+pub(crate) fn id_path(dir: &Path) -> PathBuf {
+    dir.join(ID)
+}
+
+/// Whether the file is made to claim space, with nothing in it yet that counts.
+pub(crate) fn claims_space(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == PREPARING || name == SNAPSHOT_TMP)
+}
+
+/// Makes the folder if need be. What is journaled is for the daemon alone, whatever the umask.
+pub(crate) fn make(dir: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).context("create", dir)
 }
 
 /// Reads the folder. One that does not exist has no files. Other names are left alone.

@@ -104,6 +104,9 @@ pub enum Flaw {
     /// Records between this file and the one before are missing.
     #[error("a segment before this file is missing")]
     Gap,
+    /// The file that says which journal this is.
+    #[error("the file does not say which journal this is")]
+    Id,
     /// A snapshot without the segments after it.
     #[error("the segments after this snapshot are missing")]
     NoSegments,

@@ -4,13 +4,17 @@
 //!
 //! A folder holds segments `journal-<first sequence>.log`, the newest `snapshot-<last sequence>.snap`
 //! (both in 16 hex digits), a segment prepared in advance, and `LOCK`.
+//!
+//! A journal may be kept in two folders at once, on two disks, of which either suffices: see [`Folders`].
 
 mod disk;
 mod error;
 mod folder;
 mod frame;
+mod mirror;
 mod open;
 mod recover;
+mod reunite;
 mod segment;
 mod shared;
 mod snapshot;
@@ -27,12 +31,14 @@ use std::thread::JoinHandle;
 
 pub use error::{AppendError, FileError, Flaw, FoldError, JournalError, OpenError, SnapshotError};
 pub use frame::RECORD_BYTES_MAX;
+pub use mirror::FolderNotice;
 pub use open::Recovered;
 pub use snapshot::{Fold, Snapshotter};
 pub use verify::{Report, Torn, dump, latest_snapshot, verify};
 
 use disk::{Disk, RealDisk};
 use folder::Lock;
+use mirror::Mirror;
 use segment::SEGMENT_HEADER_BYTES;
 use shared::Shared;
 use thread::{Batch, Command, Part};
@@ -63,6 +69,50 @@ pub struct Options {
 impl Options {
     fn effective_bytes(self) -> u64 {
         self.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(SEGMENT_BYTES_MIN)
+    }
+}
+
+/// Where a journal is kept: in one folder, or in two at once.
+///
+/// Every record is synced in both before it is durable, and either folder suffices for a start: a disk
+/// that is lost, or replaced by an empty one, stops no daemon. While a daemon runs, a folder that fails is
+/// left ([`FolderNotice::Lost`]) and the journal goes on with the other one. At a start the folder with fewer
+/// records is completed, and one that is absent, empty or behind is filled, before anybody is told of a
+/// record. Refused are: a damaged folder, one of another journal, records that differ, and a folder that
+/// is known to be behind where the other is not there.
+///
+/// What two folders can't tell: a disk that went away at once, unmarked, and comes back when the other one
+/// is lost as well, looks like a whole journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// The folder.
+    pub main: PathBuf,
+    /// The second one, on another disk.
+    pub mirror: Option<PathBuf>,
+}
+
+impl Folders {
+    /// Both, or the only one.
+    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&*self.main).chain(self.mirror.as_deref())
+    }
+}
+
+impl From<&Path> for Folders {
+    fn from(main: &Path) -> Self {
+        Self { main: main.to_owned(), mirror: None }
+    }
+}
+
+impl From<&PathBuf> for Folders {
+    fn from(main: &PathBuf) -> Self {
+        Self::from(&**main)
+    }
+}
+
+impl From<&Self> for Folders {
+    fn from(folders: &Self) -> Self {
+        folders.clone()
     }
 }
 
@@ -97,8 +147,9 @@ pub struct Journal {
     thread: Option<JoinHandle<()>>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    mirror: Option<Mirror>,
     shared: Arc<Shared>,
-    lock: Arc<Lock>,
+    locks: Arc<Vec<Lock>>,
     /// Appended, not yet handed over.
     batch: Batch,
     /// Sequence of the next record.
@@ -112,25 +163,26 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Makes an empty journal: what `--init` does. The folder is created if need be.
+    /// Makes an empty journal: what `--init` does. The folder is created if need be; a second one is
+    /// filled by [`Self::open`].
     ///
     /// # Errors
-    /// A journal is there already, or the folder cannot be written.
-    pub fn create(dir: &Path, options: Options) -> Result<(), OpenError> {
-        open::create(&RealDisk, dir, options)
+    /// A journal is there already, in either folder, or the folder cannot be written.
+    pub fn create(folders: impl Into<Folders>, options: Options) -> Result<(), OpenError> {
+        open::create(&RealDisk, &folders.into(), options)
     }
 
-    /// Takes the lock, reads everything back, repairs a torn tail, and starts the thread.
-    /// `on_durable` is called on that thread.
+    /// Takes the lock, reads everything back, repairs a torn tail, and starts the thread; of two folders,
+    /// both come to hold the same. `on_durable` is called on that thread.
     ///
     /// # Errors
     /// See [`OpenError`]. No record has been changed then.
     pub fn open(
-        dir: &Path,
+        folders: impl Into<Folders>,
         options: Options,
         on_durable: OnDurable,
     ) -> Result<Recovered, OpenError> {
-        open::open(Arc::new(RealDisk), dir, options, on_durable)
+        open::open(Arc::new(RealDisk), &folders.into(), options, on_durable)
     }
 
     /// Numbers `record` and puts it behind the last one. It goes to disk after [`Self::flush`].
@@ -215,6 +267,18 @@ impl Journal {
         u32::try_from(self.shared.closed_segments()).unwrap_or(u32::MAX)
     }
 
+    /// How many folders take what is written: of two, one may have been lost.
+    #[must_use]
+    pub fn folders_live(&self) -> usize {
+        self.mirror.as_ref().map_or(1, Mirror::folders_live)
+    }
+
+    /// What became of the folders since this was last asked: to be said in the log. Cheap to ask.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<FolderNotice> {
+        self.mirror.as_ref().map(Mirror::take_notices).unwrap_or_default()
+    }
+
     /// How often records were synced, for metrics and tests of the group commit.
     #[must_use]
     pub fn syncs(&self) -> u64 {
@@ -234,7 +298,7 @@ impl Journal {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
             shared: self.shared.clone(),
-            _lock: self.lock.clone(),
+            _locks: self.locks.clone(),
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Creating a journal and opening one: lock, recovery, repair of a torn tail, start of the thread.
+//! Creating a journal and opening one: lock, recovery, repair of a torn tail, start of the thread. Of two
+//! folders `reunite` makes one disk first.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -9,12 +8,14 @@ use std::sync::mpsc::sync_channel;
 use crate::disk::Disk;
 use crate::error::{Context, FileError, FoldError, OpenError};
 use crate::folder::{self, Lock};
+use crate::mirror::Mirror;
 use crate::recover::{self, Segment};
+use crate::reunite::{is_behind, reunite};
 use crate::segment::{Active, Filling};
 use crate::shared::Shared;
 use crate::snapshot::{self, Fold};
 use crate::thread::Writer;
-use crate::{Journal, OnDurable, Options};
+use crate::{Folders, Journal, OnDurable, Options};
 
 /// Batches between the handle and its thread; a full queue makes `flush` wait.
 const QUEUED_BATCHES_MAX: usize = 256;
@@ -43,15 +44,24 @@ impl Recovered {
     }
 }
 
-pub(crate) fn create(disk: &dyn Disk, dir: &Path, options: Options) -> Result<(), OpenError> {
-    // What is journaled is for the daemon alone, whatever the umask.
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.context("create", dir)?;
+/// Only in the first folder: opening the journal fills the other one.
+pub(crate) fn create(
+    disk: &dyn Disk,
+    folders: &Folders,
+    options: Options,
+) -> Result<(), OpenError> {
+    let dir = &folders.main;
+    if let Some(mirror) = &folders.mirror
+        && !folder::list(mirror)?.is_empty()
+    {
+        return Err(OpenError::Exists { dir: mirror.clone() });
+    }
+    folder::make(dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         disk.sync_folder(parent).context("sync", parent)?;
     }
     let _lock = Lock::take(dir)?;
-    if folder::list(dir)? != folder::Listing::default() {
+    if !folder::list(dir)?.is_empty() {
         return Err(OpenError::Exists { dir: dir.to_owned() });
     }
     let filling = Filling::start(disk, dir, options.effective_bytes())?;
@@ -61,21 +71,50 @@ pub(crate) fn create(disk: &dyn Disk, dir: &Path, options: Options) -> Result<()
 
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
-    dir: &Path,
+    folders: &Folders,
     options: Options,
     on_durable: OnDurable,
 ) -> Result<Recovered, OpenError> {
-    recover::choose(dir, &folder::list(dir)?)?;
-    let lock = Arc::new(Lock::take(dir)?);
-    let files = recover::choose(dir, &folder::list(dir)?)?;
-    let snapshot = files.snapshot.map(|last| snapshot::read(dir, last)).transpose()?;
+    let dir = &folders.main;
+    let Some(other) = &folders.mirror else {
+        recover::choose(dir, &folder::list(dir)?)?;
+        let lock = Lock::take(dir)?;
+        if is_behind(dir)? {
+            return Err(OpenError::Behind { dir: dir.clone() });
+        }
+        let locked = Locked { disk, dir, mirror: None, locks: vec![lock] };
+        return open_locked(locked, options, on_durable);
+    };
+    let (mirror, locks) = reunite(&disk, &[dir.clone(), other.clone()])?;
+    let disk = Arc::new(mirror.clone());
+    open_locked(Locked { disk, dir, mirror: Some(mirror), locks }, options, on_durable)
+}
+
+/// What is needed to open a journal that nobody else has open.
+struct Locked<'a> {
+    disk: Arc<dyn Disk>,
+    /// How its disk calls it.
+    dir: &'a Path,
+    mirror: Option<Mirror>,
+    locks: Vec<Lock>,
+}
+
+fn open_locked(
+    locked: Locked<'_>,
+    options: Options,
+    on_durable: OnDurable,
+) -> Result<Recovered, OpenError> {
+    let Locked { disk, dir, mirror, locks } = locked;
+    let place = &disk.places(dir)[0];
+    let files = recover::choose(place, &folder::list(place)?)?;
+    let snapshot = files.snapshot.map(|last| snapshot::read(place, last)).transpose()?;
     let (active, closed) = files.segments.split_last().expect("there is always a newest segment");
     let mut records = Vec::new();
     for (position, &first) in closed.iter().enumerate() {
         let end = files.segments[position + 1];
-        records.extend(recover::closed_segment(dir, first, end)?);
+        records.extend(recover::closed_segment(place, first, end)?);
     }
-    let newest = recover::read_segment(dir, *active, true)?;
+    let newest = recover::read_segment(place, *active, true)?;
     records.extend(newest.records());
     // A rename that a crash followed may not be on disk yet, and what it replaced goes now.
     disk.sync_folder(dir).context("sync", dir)?;
@@ -97,8 +136,9 @@ pub(crate) fn open(
         thread: Some(thread),
         disk,
         dir: dir.to_owned(),
+        mirror,
         shared,
-        lock,
+        locks: Arc::new(locks),
         batch: crate::thread::Batch::default(),
         next,
         used: newest.end as u64,

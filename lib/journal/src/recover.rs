@@ -7,6 +7,7 @@
 //! sectors of one batch in any order, so whole frames can stand behind a torn one. Anything else that
 //! fails a check is corruption, and the start is refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::disk::Disk;
@@ -143,18 +144,18 @@ impl Segment {
 
 /// Removes the segments and snapshots that the snapshot of everything up to `last` makes superfluous.
 pub(crate) fn remove_covered(disk: &dyn Disk, dir: &Path, last: u64) -> Result<(), FileError> {
-    let listing = folder::list(dir)?;
-    let segments = listing.segments.iter().filter(|&&first| first <= last);
-    let snapshots = listing.snapshots.iter().filter(|&&other| other < last);
-    let mut removed = false;
-    for path in segments
-        .map(|&first| folder::segment_path(dir, first))
-        .chain(snapshots.map(|&other| folder::snapshot_path(dir, other)))
-    {
-        disk.remove(&path).context("remove", &path)?;
-        removed = true;
+    let mut covered = BTreeSet::new();
+    for place in disk.places(dir) {
+        let listing = folder::list(&place)?;
+        let segments = listing.segments.into_iter().filter(|&first| first <= last);
+        let snapshots = listing.snapshots.into_iter().filter(|&other| other < last);
+        covered.extend(segments.map(|first| folder::segment_path(dir, first)));
+        covered.extend(snapshots.map(|other| folder::snapshot_path(dir, other)));
     }
-    if removed { disk.sync_folder(dir).context("sync", dir) } else { Ok(()) }
+    for path in &covered {
+        disk.remove(path).context("remove", path)?;
+    }
+    if covered.is_empty() { Ok(()) } else { disk.sync_folder(dir).context("sync", dir) }
 }
 
 /// That the records before the segment `first` are missing.

@@ -168,14 +168,17 @@ pub(crate) fn remove_partial(disk: &dyn Disk, dir: &Path) {
 impl Prepared {
     /// The prepared segment that an earlier process left, if it is whole and of this length.
     pub(crate) fn leftover(disk: &dyn Disk, dir: &Path, bytes: u64) -> Option<Self> {
+        for place in disk.places(dir) {
+            let path = folder::prepared_path(&place);
+            if std::fs::metadata(&path).ok()?.len() != bytes {
+                return None;
+            }
+            let image = std::fs::read(&path).ok()?;
+            if image.iter().any(|&byte| byte != 0) {
+                return None;
+            }
+        }
         let path = folder::prepared_path(dir);
-        if std::fs::metadata(&path).ok()?.len() != bytes {
-            return None;
-        }
-        let image = std::fs::read(&path).ok()?;
-        if image.iter().any(|&byte| byte != 0) {
-            return None;
-        }
         Some(Self { file: disk.open(&path).ok()?, bytes })
     }
 

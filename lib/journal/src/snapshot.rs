@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::error::{Context, FileError, Flaw, FoldError, OpenError, SnapshotError};
 use crate::folder::{self, Lock};
 use crate::frame::{self, Next, RECORD_BYTES_MAX, crc32c, u32_at, u64_at};
-use crate::shared::Shared;
+use crate::shared::{Closed, Shared};
 use crate::{Sequence, recover};
 
 const MAGIC: &[u8; 8] = b"HwSnapsh";
@@ -40,7 +40,7 @@ pub struct Snapshotter {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) _lock: Arc<Lock>,
+    pub(crate) _locks: Arc<Vec<Lock>>,
 }
 
 impl Snapshotter {
@@ -53,21 +53,33 @@ impl Snapshotter {
     pub fn run<F: Fold>(&self) -> Result<Option<Sequence>, SnapshotError> {
         let _alone = self.shared.one_snapshot_at_a_time();
         let Some(plan) = self.shared.closed() else { return Ok(None) };
-        let old = plan.snapshot.map(|last| read(&self.dir, last)).transpose()?;
-        let mut fold = F::restore(old.as_deref())?;
-        drop(old);
-        for (position, &first) in plan.segments.iter().enumerate() {
-            let end = plan.segments.get(position + 1).copied().unwrap_or(plan.end);
-            for record in recover::closed_segment(&self.dir, first, end)? {
-                fold.apply(&record)?;
-            }
-        }
         let last = plan.end - 1;
-        write(&*self.disk, &self.dir, last, &fold.snapshot())?;
+        write(&*self.disk, &self.dir, last, &self.fold::<F>(&plan)?.snapshot())?;
         self.shared.covered_by(last);
         recover::remove_covered(&*self.disk, &self.dir, last)?;
         Ok(Some(Sequence(last)))
     }
+
+    /// Where one folder of two can't be read, the other one is.
+    fn fold<F: Fold>(&self, plan: &Closed) -> Result<F, SnapshotError> {
+        let places = self.disk.places(&self.dir);
+        let mut folds = places.iter().map(|dir| fold(dir, plan));
+        let first = folds.next().expect("there is always one place");
+        first.or_else(|error| folds.next().and_then(Result::ok).ok_or(error))
+    }
+}
+
+fn fold<F: Fold>(dir: &Path, plan: &Closed) -> Result<F, SnapshotError> {
+    let old = plan.snapshot.map(|last| read(dir, last)).transpose()?;
+    let mut fold = F::restore(old.as_deref())?;
+    drop(old);
+    for (position, &first) in plan.segments.iter().enumerate() {
+        let end = plan.segments.get(position + 1).copied().unwrap_or(plan.end);
+        for record in recover::closed_segment(dir, first, end)? {
+            fold.apply(&record)?;
+        }
+    }
+    Ok(fold)
 }
 
 /// Writes the snapshot of everything up to `last`: there under its name, and durable, or not at all.

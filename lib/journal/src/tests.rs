@@ -5,6 +5,7 @@ mod crash;
 mod flips;
 mod folder;
 mod format;
+mod mirror;
 mod power;
 mod room;
 mod snapshots;
@@ -18,7 +19,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, RealDisk};
-use crate::{Durability, Fold, FoldError, Journal, OpenError, Options, Recovered, Sequence, open};
+use crate::{
+    Durability, Fold, FoldError, Folders, Journal, OpenError, Options, Recovered, Sequence, open,
+};
 
 const SMALL: Options = Options { segment_bytes: 4096 };
 /// No test waits longer than this for the journal's thread.
@@ -75,20 +78,20 @@ struct Open {
 }
 
 impl Open {
-    fn on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, OpenError> {
+    fn on(disk: Arc<dyn Disk>, folders: impl Into<Folders>) -> Result<Self, OpenError> {
         let (say, said) = channel();
         let on_durable = Box::new(move |word| drop(say.send(word)));
-        let recovered: Recovered = open::open(disk, dir, SMALL, on_durable)?;
+        let recovered: Recovered = open::open(disk, &folders.into(), SMALL, on_durable)?;
         let (state, journal) = recovered.fold().unwrap();
         Ok(Self { journal, said, state })
     }
 
-    fn really(dir: &Path) -> Result<Self, OpenError> {
+    fn really(dir: impl Into<Folders>) -> Result<Self, OpenError> {
         Self::on(Arc::new(RealDisk), dir)
     }
 
     /// Without real syncs, of which a thousand take their time.
-    fn quickly(dir: &Path) -> Result<Self, OpenError> {
+    fn quickly(dir: impl Into<Folders>) -> Result<Self, OpenError> {
         Self::on(JudgedDisk::new(|_, _| Verdict::Go), dir)
     }
 
@@ -120,6 +123,8 @@ impl Open {
 /// What a disk does with an operation.
 enum Verdict {
     Go,
+    /// Not before the test says so; other operations go on.
+    GoAfter(Receiver<()>),
     Fail(io::ErrorKind),
     /// A write gets as far as to the sector boundary in its middle, then fails.
     Tear,
@@ -138,8 +143,13 @@ impl JudgedDisk {
     }
 
     fn judge(&self, operation: &str, path: &Path) -> io::Result<()> {
-        match (self.0.lock().unwrap())(operation, path) {
+        let verdict = (self.0.lock().unwrap())(operation, path);
+        match verdict {
             Verdict::Go => Ok(()),
+            Verdict::GoAfter(word) => {
+                let _or_gone = word.recv();
+                Ok(())
+            }
             Verdict::Fail(kind) => Err(kind.into()),
             Verdict::Tear => Err(io::ErrorKind::BrokenPipe.into()),
         }
@@ -202,10 +212,16 @@ fn is_called(path: &Path, prefix: &str) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
 }
 
+/// Two folders in `dir`.
+fn pair(dir: &Path) -> Folders {
+    Folders { main: dir.join("main"), mirror: Some(dir.join("mirror")) }
+}
+
 /// A new journal with records of these lengths, closed again.
-fn journal_of(dir: &Path, lens: &[usize]) {
-    Journal::create(dir, SMALL).unwrap();
-    let mut open = Open::really(dir).unwrap();
+fn journal_of(folders: impl Into<Folders>, lens: &[usize]) {
+    let folders = folders.into();
+    open::create(&*JudgedDisk::new(|_, _| Verdict::Go), &folders, SMALL).unwrap();
+    let mut open = Open::quickly(&folders).unwrap();
     open.append(lens);
     open.synced();
 }

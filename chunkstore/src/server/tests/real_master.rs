@@ -58,6 +58,7 @@ impl RealCluster {
         self.address = listener.local_addr().unwrap().to_string();
         let settings = MasterSettings {
             data_dir: self.master_dir.path().to_owned(),
+            journal_mirror: None,
             replication: 2,
             chunk_bytes: 1 << 20,
             heartbeat_interval: Duration::from_millis(50),

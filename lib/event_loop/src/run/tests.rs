@@ -55,6 +55,7 @@ enum Ask {
     Read,
     AlarmIn(Duration),
     All,
+    Folders,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -63,12 +64,14 @@ enum Tell {
     Refused,
     Alarm,
     All(Totals),
+    Folders(usize),
 }
 
 struct Toy {
     totals: Totals,
     alarm: Option<Monotonic>,
     room: Room,
+    folders: usize,
 }
 
 impl Toy {
@@ -98,6 +101,9 @@ impl Machine for Toy {
                 self.alarm = Some(now.monotonic + delay);
                 Step::default()
             }
+            Ask::Folders => {
+                Step { records: Vec::new(), effects: vec![Tell::Folders(self.folders)] }
+            }
             Ask::All => Step { records: Vec::new(), effects: vec![Tell::All(self.totals.clone())] },
         }
     }
@@ -113,6 +119,10 @@ impl Machine for Toy {
 
     fn set_room(&mut self, room: Room) {
         self.room = room;
+    }
+
+    fn observe_folders(&mut self, live: usize) {
+        self.folders = live;
     }
 
     fn refuse(&mut self, input: Ask) -> Result<Ask, Vec<Tell>> {
@@ -134,7 +144,7 @@ impl Toys {
     fn start(totals: Totals, log: Log, settings: Settings) -> Self {
         let (tell, told) = unbounded_channel();
         let effects = move |effect| tell.send(effect).expect("the test listens");
-        let toy = Toy { totals, alarm: None, room: Room::Ample };
+        let toy = Toy { totals, alarm: None, room: Room::Ample, folders: 0 };
         Self { running: start(toy, log, effects, settings), told }
     }
 
@@ -370,6 +380,27 @@ async fn a_snapshot_that_fails_is_made_when_more_segments_are_closed() {
     }
     toys.running.stop().await;
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], added);
+}
+
+#[tokio::test]
+async fn a_lost_folder_is_told_and_the_other_one_takes_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (main, mirror) = (dir.path().join("main"), dir.path().join("mirror"));
+    let folders = crate::Folders { main: main.clone(), mirror: Some(mirror.clone()) };
+    Journal::create(&folders, SMALL).unwrap();
+    for live in [2, 1] {
+        let recovered = recover::<Totals>(&folders, SMALL).unwrap();
+        let mut toys = Toys::start(recovered.durable, recovered.log, SETTINGS);
+        toys.ask(Ask::Add(7)).await;
+        toys.next().await;
+        toys.ask(Ask::Folders).await;
+        assert_eq!(toys.next().await, Tell::Folders(live));
+        toys.running.stop().await;
+        // As unreadable as a bad disk.
+        let segment = mirror.join("journal-0000000000000001.log");
+        let _again = std::fs::remove_file(&segment).and_then(|()| std::fs::create_dir(&segment));
+    }
+    assert_eq!(recover::<Totals>(&main, SMALL).unwrap().durable.0["total"], 14);
 }
 
 fn has_snapshot(dir: &Path) -> bool {

@@ -4,20 +4,25 @@
 use super::*;
 
 /// Such that segments end within batches.
-const LENS: [usize; 5] = [1100, 30, 700, 1, 300];
+pub(super) const LENS: [usize; 5] = [1100, 30, 700, 1, 300];
 
 /// What a life came to before its crash.
 #[derive(Default)]
 pub(super) struct Life {
-    submitted: u64,
-    acknowledged: u64,
+    pub(super) submitted: u64,
+    pub(super) acknowledged: u64,
     pub(super) finished: bool,
 }
 
 /// Creates, opens, appends over several segments, makes snapshots; stops at the first failure.
-pub(super) fn live(disk: &Arc<dyn Disk>, dir: &Path, life: &mut Life) -> Option<()> {
-    open::create(&**disk, dir, SMALL).ok()?;
-    let mut open = Open::on(disk.clone(), dir).ok()?;
+pub(super) fn live(
+    disk: &Arc<dyn Disk>,
+    folders: impl Into<Folders>,
+    life: &mut Life,
+) -> Option<()> {
+    let folders = folders.into();
+    open::create(&**disk, &folders, SMALL).ok()?;
+    let mut open = Open::on(disk.clone(), &folders).ok()?;
     for round in 0..8 {
         for len in LENS {
             let number = last(&open).0 + 1;
@@ -39,8 +44,8 @@ pub(super) fn live(disk: &Arc<dyn Disk>, dir: &Path, life: &mut Life) -> Option<
     Some(())
 }
 
-pub(super) fn check_after(dir: &Path, life: &Life, at: &str) {
-    match Open::quickly(dir) {
+pub(super) fn check_after(folders: impl Into<Folders>, life: &Life, at: &str) {
+    match Open::quickly(folders) {
         Ok(mut open) => {
             let found = last(&open).0;
             let range = life.acknowledged..=life.submitted;

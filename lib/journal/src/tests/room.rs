@@ -7,7 +7,7 @@ use crate::folder::{prepared_path, preparing_path};
 use crate::{AppendError, Room};
 
 /// Waits until the journal says so.
-fn await_room(open: &Open, expected: Room) {
+pub(super) fn await_room(open: &Open, expected: Room) {
     let (_nobody, patience) = channel::<()>();
     for _ in 0..DEADLINE.as_millis() {
         if open.journal.room() == expected {
@@ -91,10 +91,11 @@ fn a_journal_that_cannot_be_created_leaves_no_journal() {
     let dir = tempfile::tempdir().unwrap();
     let full = Arc::new(AtomicBool::new(true));
     for operation in ["create", "reserve", "write", "sync", "rename"] {
-        let error = open::create(&*full_disk(operation, &full), dir.path(), SMALL).unwrap_err();
+        let error =
+            open::create(&*full_disk(operation, &full), &dir.path().into(), SMALL).unwrap_err();
         assert!(error.to_string().contains("prepared"), "{error}");
         assert!(matches!(Open::really(dir.path()).err(), Some(OpenError::Missing { .. })));
         assert!(!preparing_path(dir.path()).exists());
     }
-    open::create(&RealDisk, dir.path(), SMALL).unwrap();
+    open::create(&RealDisk, &dir.path().into(), SMALL).unwrap();
 }

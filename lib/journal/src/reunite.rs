@@ -1,0 +1,397 @@
+//! The two folders of a journal before a start: which of them counts, and how the other comes to hold the
+//! same. Called by `open`; `repair` and `verify` compare folders by it too. Writing afterwards is in
+//! `mirror`.
+//!
+//! | one folder | the other | then |
+//! | --- | --- | --- |
+//! | whole | whole, and one's records are the beginning of the other's | the shorter is completed |
+//! | whole | absent, empty, or marked as behind | it is filled |
+//! | whole | its disk gives errors | the start goes on without it, and marks it as behind if it can |
+//! | any | damaged | refused: `howdah journal repair` |
+//! | whole | of another journal, or with other records under the same sequence | refused |
+//! | absent, empty, behind or lost | not whole either | refused |
+//!
+//! So either folder suffices, and a disk that is lost or replaced does not stop a start. What is told
+//! outside was in both folders, or in the only live one: then the other is behind. It is marked so if its
+//! disk still takes the mark; without it (the disk was gone) nobody can tell a folder that is behind once
+//! the other one is lost as well. A folder's permissions are not mended by going on without it: they refuse
+//! the start.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::error::{Context, FileError, Flaw, OpenError};
+use crate::folder::{self, Lock};
+use crate::mirror::{FolderNotice, Mirror, mark_behind};
+use crate::recover::{self, Segment};
+use crate::snapshot;
+
+/// Random bytes by which a journal in two folders is known.
+const ID_BYTES: usize = 16;
+const ID_PREFIX: &str = "howdah journal ";
+
+/// A whole journal in one folder, read and checked.
+pub(crate) struct Contents {
+    pub(crate) dir: PathBuf,
+    pub(crate) snapshot: Option<u64>,
+    /// Each with its first sequence.
+    pub(crate) segments: Vec<(u64, Segment)>,
+    pub(crate) last: u64,
+    id: Option<String>,
+}
+
+impl Contents {
+    /// Reads the folder; `None` where no journal is.
+    ///
+    /// # Errors
+    /// As a start from this folder alone would be refused.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>, OpenError> {
+        let files = match recover::choose(dir, &folder::list(dir)?) {
+            Err(OpenError::Missing { .. }) => return Ok(None),
+            files => files?,
+        };
+        if let Some(last) = files.snapshot {
+            snapshot::read(dir, last)?;
+        }
+        let (mut segments, mut last) = (Vec::new(), files.snapshot.unwrap_or(0));
+        for (position, &first) in files.segments.iter().enumerate() {
+            if first != last + 1 {
+                return Err(recover::gap_before(dir, first));
+            }
+            let newest = position + 1 == files.segments.len();
+            let segment = recover::read_segment(dir, first, newest)?;
+            last += segment.bodies.len() as u64;
+            segments.push((first, segment));
+        }
+        let (dir, snapshot, id) = (dir.to_owned(), files.snapshot, read_id(dir)?);
+        Ok(Some(Self { dir, snapshot, segments, last, id }))
+    }
+
+    /// The record's file, offset and stored bytes; `None` where only a snapshot covers it.
+    fn record(&self, sequence: u64) -> Option<(u64, u64, &[u8])> {
+        let after = self.segments.partition_point(|(first, _)| *first <= sequence);
+        let (first, segment) = &self.segments[after.checked_sub(1)?];
+        let body = segment.bodies.get(usize::try_from(sequence - first).ok()?)?;
+        let offset = body.start - crate::frame::HEADER_BYTES;
+        Some((*first, offset as u64, &segment.image[body.clone()]))
+    }
+
+    fn names(&self) -> Vec<u64> {
+        self.segments.iter().map(|(first, _)| *first).collect()
+    }
+}
+
+/// That the records of one are the beginning of the other's.
+///
+/// # Errors
+/// They differ, or nothing shows that they are of one journal.
+pub(crate) fn compare(one: &Contents, other: &Contents) -> Result<(), OpenError> {
+    let strangers = || OpenError::OtherJournal { dir: other.dir.clone(), other: one.dir.clone() };
+    if one.id.is_some() && other.id.is_some() && one.id != other.id {
+        return Err(strangers());
+    }
+    if let Some(last) = one.snapshot.filter(|_| one.snapshot == other.snapshot) {
+        compare_snapshots(&one.dir, &other.dir, last)?;
+    }
+    let common = one.snapshot.max(other.snapshot).unwrap_or(0) + 1..=one.last.min(other.last);
+    let known = one.id.is_some() && one.id == other.id;
+    let nothing_to_lose = one.last == 0 || other.last == 0;
+    if common.is_empty() && one.snapshot != other.snapshot && !known && !nothing_to_lose {
+        return Err(strangers());
+    }
+    for sequence in common {
+        let (Some(here), Some(there)) = (one.record(sequence), other.record(sequence)) else {
+            continue;
+        };
+        if here.2 != there.2 {
+            let file = |contents: &Contents, first| folder::segment_path(&contents.dir, first);
+            return Err(OpenError::Diverged {
+                file: file(one, here.0),
+                offset: here.1,
+                other: file(other, there.0),
+                other_offset: there.1,
+                sequence,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn compare_snapshots(one: &Path, other: &Path, last: u64) -> Result<(), OpenError> {
+    let [file, other] = [one, other].map(|dir| folder::snapshot_path(dir, last));
+    let open = |path: &Path| File::open(path).map(BufReader::new).context("read", path);
+    let (mut here, mut there) = (open(&file)?, open(&other)?);
+    let (mut block, mut other_block) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut offset = 0;
+    loop {
+        let len = read_block(&mut here, &mut block).context("read", &file)?;
+        let other_len = read_block(&mut there, &mut other_block).context("read", &other)?;
+        if block[..len] != other_block[..other_len] {
+            let same = block[..len].iter().zip(&other_block[..other_len]);
+            let at = offset + same.take_while(|(a, b)| a == b).count() as u64;
+            return Err(OpenError::Diverged {
+                file,
+                offset: at,
+                other,
+                other_offset: at,
+                sequence: last,
+            });
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        offset += len as u64;
+    }
+}
+
+fn read_block(from: &mut impl io::Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < block.len() {
+        match from.read(&mut block[len..])? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    Ok(len)
+}
+
+/// What one folder of the two was found to be.
+enum Found {
+    /// No journal, or one that doesn't count.
+    Nothing {
+        behind: bool,
+    },
+    Whole(Contents),
+    /// Its disk gives errors.
+    Lost(FileError),
+}
+
+/// Takes both locks and makes both folders hold the same, whole journal, as far as their disks let it.
+///
+/// # Errors
+/// See the table above. Nothing that counts was changed.
+pub(crate) fn reunite(
+    disk: &Arc<dyn Disk>,
+    folders: &[PathBuf; 2],
+) -> Result<(Mirror, Vec<Lock>), OpenError> {
+    // An empty folder is left as it was found where there is nothing to fill it from.
+    if folders.iter().all(|dir| folder::list(dir).is_ok_and(|found| found.is_empty())) {
+        return Err(OpenError::Missing { dir: folders[0].clone() });
+    }
+    let mut locks = Vec::new();
+    let mut look = |side: usize| look(&folders[side], &folders[1 - side], &mut locks);
+    let found = [look(0)?, look(1)?];
+    let mirror = Mirror::new(disk.clone(), folders.clone());
+    let whole = match found {
+        [Found::Whole(one), Found::Whole(other)] => {
+            compare(&one, &other)?;
+            let shorter = usize::from(one.last >= other.last);
+            let (longer, short) = if shorter == 1 { (one, other) } else { (other, one) };
+            let done = complete(&**disk, &longer, &short);
+            tell(&mirror, shorter, done.map(|filled| notice_of(filled, &longer, &short)))?;
+            longer
+        }
+        [Found::Whole(whole), other] => fill_or_lose(&mirror, &**disk, whole, 1, other, folders)?,
+        [other, Found::Whole(whole)] => fill_or_lose(&mirror, &**disk, whole, 0, other, folders)?,
+        [Found::Nothing { behind: true }, _] => return Err(behind(&folders[0])),
+        [_, Found::Nothing { behind: true }] => return Err(behind(&folders[1])),
+        [Found::Lost(error), _] | [_, Found::Lost(error)] => return Err(error.into()),
+        [Found::Nothing { .. }, Found::Nothing { .. }] => {
+            return Err(OpenError::Missing { dir: folders[0].clone() });
+        }
+    };
+    give_id(&mirror, &whole, folders)?;
+    Ok((mirror, locks))
+}
+
+fn behind(dir: &Path) -> OpenError {
+    OpenError::Behind { dir: dir.to_owned() }
+}
+
+fn look(dir: &Path, other: &Path, locks: &mut Vec<Lock>) -> Result<Found, OpenError> {
+    let looked = folder::make(dir).map_err(OpenError::from).and_then(|()| {
+        locks.push(Lock::take(dir)?);
+        if is_behind(dir)? {
+            return Ok(Found::Nothing { behind: true });
+        }
+        Ok(Contents::read(dir)?.map_or(Found::Nothing { behind: false }, Found::Whole))
+    });
+    match looked {
+        Err(OpenError::File(error)) if !is_mistake(&error.source) => Ok(Found::Lost(error)),
+        Err(source @ OpenError::Corrupt { .. }) => Err(OpenError::Damaged {
+            dir: dir.to_owned(),
+            other: other.to_owned(),
+            source: Box::new(source),
+        }),
+        looked => looked,
+    }
+}
+
+/// What no disk does by itself: whoever configured the folder can mend it.
+fn is_mistake(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, NotADirectory, PermissionDenied};
+    matches!(error.kind(), PermissionDenied | NotADirectory | InvalidInput)
+}
+
+pub(crate) fn is_behind(dir: &Path) -> Result<bool, FileError> {
+    let mark = folder::behind_path(dir);
+    mark.try_exists().context("look for", &mark)
+}
+
+fn fill_or_lose(
+    mirror: &Mirror,
+    disk: &dyn Disk,
+    whole: Contents,
+    side: usize,
+    other: Found,
+    folders: &[PathBuf; 2],
+) -> Result<Contents, OpenError> {
+    let dir = &folders[side];
+    let done = match other {
+        Found::Lost(error) => Err(error),
+        _ => fill(disk, &whole, dir).map(|()| {
+            let (dir, from) = (dir.clone(), whole.dir.clone());
+            Some(FolderNotice::Filled { dir, from, last: whole.last })
+        }),
+    };
+    tell(mirror, side, done)?;
+    Ok(whole)
+}
+
+/// A folder that can't be made to hold the same, because its disk gives errors or is full, is lost.
+fn tell(
+    mirror: &Mirror,
+    side: usize,
+    done: Result<Option<FolderNotice>, FileError>,
+) -> Result<(), OpenError> {
+    match done {
+        Ok(notice) => notice.into_iter().for_each(|notice| mirror.notice(notice)),
+        Err(error) if is_mistake(&error.source) => return Err(error.into()),
+        Err(error) => mirror.lose(side, error)?,
+    }
+    Ok(())
+}
+
+/// How a folder was made to hold what the other one holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Completed {
+    Already,
+    Appended,
+    Filled,
+}
+
+fn notice_of(done: Completed, longer: &Contents, short: &Contents) -> Option<FolderNotice> {
+    let (dir, from) = (short.dir.clone(), longer.dir.clone());
+    let records = longer.last - short.last;
+    match done {
+        Completed::Filled => Some(FolderNotice::Filled { dir, from, last: longer.last }),
+        Completed::Appended if records > 0 => Some(FolderNotice::Completed { dir, from, records }),
+        Completed::Appended | Completed::Already => None,
+    }
+}
+
+/// Makes `short` hold what `longer` does. Where only the last segments differ, each is replaced in one
+/// step, oldest first, so that the folder is a whole journal at every moment.
+fn complete(disk: &dyn Disk, longer: &Contents, short: &Contents) -> Result<Completed, FileError> {
+    let (names, short_names) = (longer.names(), short.names());
+    if longer.snapshot != short.snapshot || !names.starts_with(&short_names) {
+        fill(disk, longer, &short.dir)?;
+        return Ok(Completed::Filled);
+    }
+    let mut done = Completed::Already;
+    for (position, (first, segment)) in longer.segments.iter().enumerate() {
+        let there = short.segments.get(position);
+        if there.is_none_or(|(_, there)| there.image != segment.image) {
+            let name = folder::segment_path(Path::new(""), *first);
+            copy(disk, &longer.dir, &short.dir, &name)?;
+            disk.sync_folder(&short.dir).context("sync", &short.dir)?;
+            done = Completed::Appended;
+        }
+    }
+    Ok(done)
+}
+
+/// Makes `dir` hold what `whole` does, whatever was in it. It is marked as behind until it does.
+pub(crate) fn fill(disk: &dyn Disk, whole: &Contents, dir: &Path) -> Result<(), FileError> {
+    mark_behind(disk, dir).context("mark as behind", dir)?;
+    let old = folder::list(dir)?;
+    let segments = old.segments.iter().map(|&first| folder::segment_path(dir, first));
+    let snapshots = old.snapshots.iter().map(|&last| folder::snapshot_path(dir, last));
+    for path in segments.chain(snapshots) {
+        disk.remove(&path).context("remove", &path)?;
+    }
+    let none = Path::new("");
+    let snapshot = whole.snapshot.iter().map(|&last| folder::snapshot_path(none, last));
+    let segments = whole.segments.iter().map(|(first, _)| folder::segment_path(none, *first));
+    let id = whole.id.iter().map(|_| folder::id_path(none));
+    for name in snapshot.chain(segments).chain(id) {
+        copy(disk, &whole.dir, dir, &name)?;
+    }
+    disk.sync_folder(dir).context("sync", dir)?;
+    let mark = folder::behind_path(dir);
+    disk.remove(&mark).context("remove", &mark)?;
+    disk.sync_folder(dir).context("sync", dir)
+}
+
+/// Copies a file: there under its name, and whole, or as it was.
+fn copy(disk: &dyn Disk, from: &Path, to: &Path, name: &Path) -> Result<(), FileError> {
+    let (source, target) = (from.join(name), to.join(name));
+    let bytes = std::fs::read(&source).context("read", &source)?;
+    write_whole(disk, to, &target, &bytes)
+}
+
+fn write_whole(disk: &dyn Disk, dir: &Path, target: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let tmp = folder::copying_path(dir);
+    let written = disk.create(&tmp).context("create", &tmp).and_then(|file| {
+        file.write_all_at(bytes, 0).context("write", &tmp)?;
+        file.sync().context("sync", &tmp)
+    });
+    if written.is_err() {
+        let _next_time = disk.remove(&tmp);
+    }
+    written?;
+    disk.rename(&tmp, target).context("rename", &tmp)
+}
+
+/// Both folders bear the journal's id from now on.
+fn give_id(mirror: &Mirror, whole: &Contents, folders: &[PathBuf; 2]) -> Result<(), OpenError> {
+    let live = mirror.places(&folders[0]);
+    let bearing = live.iter().map(|dir| Ok(read_id(dir)? == whole.id));
+    let all_bear = bearing.collect::<Result<Vec<bool>, OpenError>>()?.into_iter().all(|same| same);
+    if whole.id.is_some() && all_bear {
+        return Ok(());
+    }
+    let id = whole.id.clone().map_or_else(mint_id, Ok)?;
+    let text = format!("{ID_PREFIX}{id}\n");
+    write_whole(mirror, &folders[0], &folder::id_path(&folders[0]), text.as_bytes())?;
+    mirror.sync_folder(&folders[0]).context("sync", &folders[0])?;
+    Ok(())
+}
+
+fn mint_id() -> Result<String, FileError> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; ID_BYTES];
+    let read = File::open(path).and_then(|mut random| random.read_exact(&mut bytes));
+    read.context("read", path)?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+}
+
+fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
+    let path = folder::id_path(dir);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.context("read", &path)?,
+    };
+    let id = std::str::from_utf8(&bytes).ok().and_then(|text| {
+        let id = text.strip_prefix(ID_PREFIX)?.strip_suffix('\n')?;
+        let is_id = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_id.then(|| id.to_owned())
+    });
+    match id {
+        Some(id) => Ok(Some(id)),
+        None => Err(OpenError::Corrupt { file: path, offset: 0, flaw: Flaw::Id }),
+    }
+}

@@ -1,0 +1,434 @@
+//! A journal in two folders: nothing is acknowledged before both have it, either suffices, and nothing that
+//! differs, is damaged or is behind is taken for the journal.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use super::crash::{LENS, Life, check_after, live};
+use super::*;
+use crate::FolderNotice;
+use crate::folder::{behind_path, id_path, segment_path};
+
+fn sides(folders: &Folders) -> [PathBuf; 2] {
+    [folders.main.clone(), folders.mirror.clone().unwrap()]
+}
+
+/// One of the two alone.
+fn alone(dir: &Path) -> Folders {
+    Folders::from(dir)
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+fn notices(open: &Open) -> Vec<&'static str> {
+    let notices = open.journal.take_notices().into_iter();
+    let kind = |notice| match notice {
+        FolderNotice::Filled { .. } => "filled",
+        FolderNotice::Completed { .. } => "completed",
+        FolderNotice::Lost { .. } => "lost",
+    };
+    notices.map(kind).collect()
+}
+
+/// A disk whose operations in one folder fail from the one with this number on: the first of them only,
+/// or all.
+fn failing_folder(dir: &Path, from: u64, for_good: bool) -> (Arc<JudgedDisk>, Arc<AtomicU64>) {
+    let (dir, counter) = (dir.to_owned(), Arc::new(AtomicU64::new(0)));
+    let counted = counter.clone();
+    let disk = JudgedDisk::new(move |_, path| {
+        if !path.starts_with(&dir) {
+            return Verdict::Go;
+        }
+        let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        let fails = if for_good { number >= from } else { number == from };
+        if fails { Verdict::Fail(io::ErrorKind::Other) } else { Verdict::Go }
+    });
+    (disk, counter)
+}
+
+#[test]
+fn nothing_is_acknowledged_before_both_folders_have_synced_it() {
+    for slow in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = pair(dir.path());
+        journal_of(&folders, &[1]);
+        let held = sides(&folders)[slow].clone();
+        let (reached, at_sync) = sync_channel(0);
+        let (proceed, go_on) = sync_channel::<()>(1);
+        let mut go_on = Some(go_on);
+        let mut syncs = 0;
+        let disk = JudgedDisk::new(move |operation, path| {
+            if operation == "sync" && path.starts_with(&held) && is_called(path, "journal-") {
+                syncs += 1;
+                // The first is the start's.
+                if syncs == 2 {
+                    let _test_is_over = reached.send(());
+                    return go_on.take().map_or(Verdict::Go, Verdict::GoAfter);
+                }
+            }
+            Verdict::Go
+        });
+        let mut open = Open::on(disk, &folders).unwrap();
+        open.append(&[10]);
+        at_sync.recv_timeout(DEADLINE).unwrap();
+        assert!(open.said.recv_timeout(Duration::from_millis(20)).is_err(), "acknowledged by one");
+        proceed.send(()).unwrap();
+        open.synced();
+        drop(open);
+        let [main, mirror] = sides(&folders).map(|side| crate::verify(&side).unwrap());
+        assert_eq!((main.last, mirror.last), (Sequence(2), Sequence(2)));
+    }
+}
+
+#[test]
+fn either_folder_suffices_and_the_other_is_filled_from_it() {
+    for lost in [0, 1] {
+        for removed in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let folders = pair(dir.path());
+            journal_of(&folders, &[1500; 7]);
+            let open = Open::really(&folders).unwrap();
+            assert_eq!(notices(&open), [""; 0], "both hold the same");
+            open.journal.snapshotter().run::<All>().unwrap();
+            drop(open);
+            let gone = sides(&folders)[lost].clone();
+            std::fs::remove_dir_all(&gone).unwrap();
+            if !removed {
+                std::fs::create_dir(&gone).unwrap();
+            }
+            let mut open = Open::really(&folders).unwrap();
+            assert_eq!((notices(&open), open.journal.folders_live()), (vec!["filled"], 2));
+            assert_eq!(open.state, All(records(&[1500], 7)));
+            open.append(&[1500; 2]);
+            open.synced();
+            drop(open);
+            for side in sides(&folders) {
+                assert_eq!(Open::really(alone(&side)).unwrap().state, All(records(&[1500], 9)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_operation_leaves_in_each_folder_what_was_acknowledged() {
+    for torn in [false, true] {
+        for crash_at in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let folders = pair(dir.path());
+            let mut operations = 0;
+            let disk: Arc<dyn Disk> = JudgedDisk::new(move |_, _| {
+                operations += 1;
+                match operations {
+                    now if now < crash_at => Verdict::Go,
+                    now if now == crash_at && torn => Verdict::Tear,
+                    _ => Verdict::Fail(io::ErrorKind::Other),
+                }
+            });
+            let mut life = Life::default();
+            let _crashed = live(&disk, &folders, &mut life);
+            for side in sides(&folders) {
+                let at = format!("crash at operation {crash_at}, {} alone", side.display());
+                let copy = tempfile::tempdir().unwrap();
+                copy_folder(&side, copy.path());
+                if life.acknowledged == 0 && is_unusable(copy.path()) {
+                    continue;
+                }
+                check_after(copy.path(), &life, &at);
+            }
+            check_after(&folders, &life, &format!("crash at operation {crash_at}, both"));
+            if life.finished {
+                assert!(crash_at > 120, "{crash_at} operations");
+                break;
+            }
+        }
+    }
+}
+
+/// A folder that was being filled, before anything was acknowledged, is rightly refused.
+fn is_unusable(dir: &Path) -> bool {
+    matches!(Open::quickly(alone(dir)).err(), Some(OpenError::Behind { .. }))
+}
+
+#[test]
+fn a_crash_while_the_folders_are_made_the_same_is_one_more_crash() {
+    let lens: Vec<usize> = LENS.iter().copied().cycle().take(25).collect();
+    let whole = tempfile::tempdir().unwrap();
+    let folders = pair(whole.path());
+    journal_of(&folders, &lens[..10]);
+    let before = tempfile::tempdir().unwrap();
+    copy_folder(&folders.main, before.path());
+    let mut open = Open::really(&folders).unwrap();
+    open.append(&lens[10..]);
+    open.synced();
+    drop(open);
+    let snapshotted = tempfile::tempdir().unwrap();
+    copy_folder(&folders.main, snapshotted.path());
+    Open::quickly(snapshotted.path()).unwrap().journal.snapshotter().run::<All>().unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let cases = [(&folders.main, before.path()), (&folders.main, empty.path())];
+    let snapshot = snapshotted.path().to_owned();
+    for (longer, shorter) in cases.into_iter().chain([(&snapshot, before.path())]) {
+        for behind in [0, 1] {
+            for crash_at in 1.. {
+                let dir = tempfile::tempdir().unwrap();
+                let folders = pair(dir.path());
+                copy_folder(longer, &sides(&folders)[1 - behind]);
+                copy_folder(shorter, &sides(&folders)[behind]);
+                let mut operations = 0;
+                let crash = JudgedDisk::new(move |_, _| {
+                    operations += 1;
+                    match operations {
+                        now if now < crash_at => Verdict::Go,
+                        now if now == crash_at => Verdict::Tear,
+                        _ => Verdict::Fail(io::ErrorKind::Other),
+                    }
+                });
+                // With one folder lost it may go on; it was not to be told apart from a bad disk.
+                let finished = Open::on(crash, &folders).is_ok_and(|open| {
+                    open.journal.folders_live() == 2 && open.journal.room() == crate::Room::Ample
+                });
+                let open = Open::quickly(&folders).unwrap();
+                assert_eq!(open.state, All(records(&lens, 25)), "crash at {crash_at}");
+                assert_eq!(open.journal.folders_live(), 2);
+                drop(open);
+                for side in sides(&folders) {
+                    let state = Open::quickly(alone(&side)).unwrap().state;
+                    assert_eq!(state, All(records(&lens, 25)), "crash at {crash_at}");
+                }
+                if finished || crash_at > 100 {
+                    assert!(finished && crash_at > 4, "{crash_at}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_fails_at_any_operation_is_left_and_stops_nothing() {
+    for for_good in [false, true] {
+        for side in [0, 1] {
+            for from in 1.. {
+                let dir = tempfile::tempdir().unwrap();
+                let folders = pair(dir.path());
+                Journal::create(&folders, SMALL).unwrap();
+                drop(Open::quickly(&folders).unwrap());
+                let (dead, other) = (&sides(&folders)[side], &sides(&folders)[1 - side]);
+                let (disk, counter) = failing_folder(dead, from, for_good);
+                let disk: Arc<dyn Disk> = disk;
+                let mut life = Life::default();
+                goes_on(&disk, &folders, &mut life).expect("the other folder suffices");
+                let whole = counter.load(Ordering::SeqCst) < from;
+                let at = format!("{} fails from {from} on", dead.display());
+                let copy = tempfile::tempdir().unwrap();
+                copy_folder(dead, copy.path());
+                match Open::quickly(alone(copy.path())) {
+                    Ok(open) if open.state.0.len() as u64 == life.acknowledged => {}
+                    // The mark did not get through either: nobody can tell.
+                    Ok(_behind) => assert!(for_good, "{at}: taken for whole"),
+                    Err(OpenError::Behind { .. }) => assert!(!whole, "{at}"),
+                    Err(error) => panic!("{at}: {error}"),
+                }
+                let copy_of_other = tempfile::tempdir().unwrap();
+                copy_folder(other, copy_of_other.path());
+                check_after(copy_of_other.path(), &life, &at);
+                check_after(&folders, &life, &at);
+                if whole {
+                    assert!(from > 40, "{from}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// As `live`, over a journal that is there.
+fn goes_on(disk: &Arc<dyn Disk>, folders: &Folders, life: &mut Life) -> Option<()> {
+    let mut open = Open::on(disk.clone(), folders).ok()?;
+    for _ in 0..5 {
+        open.append(&LENS);
+        open.synced();
+        life.submitted = last(&open).0;
+        life.acknowledged = life.submitted;
+    }
+    open.journal.snapshotter().run::<All>().unwrap();
+    Some(())
+}
+
+#[test]
+fn when_both_folders_fail_nothing_more_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[1]);
+    let mut syncs = 0;
+    let disk = JudgedDisk::new(move |operation, path| {
+        syncs += u64::from(operation == "sync" && is_called(path, "journal-"));
+        // Two at the start; then the first record's, one after the other or at once.
+        if syncs > 2 { Verdict::Fail(io::ErrorKind::Other) } else { Verdict::Go }
+    });
+    let mut open = Open::on(disk, &folders).unwrap();
+    open.append(&[10]);
+    assert!(matches!(open.next_word(), Durability::Failed(_)));
+    drop(open);
+    let found = Open::really(&folders).unwrap().state.0.len();
+    assert!((1..=2).contains(&found), "{found}");
+}
+
+#[test]
+fn a_damaged_folder_is_refused_with_the_remedy_and_nothing_is_changed() {
+    for side in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = pair(dir.path());
+        journal_of(&folders, &[1500, 1200, 600]);
+        let (harmed, whole) = (&sides(&folders)[side], &sides(&folders)[1 - side]);
+        let path = segment_path(harmed, 1);
+        let mut image = std::fs::read(&path).unwrap();
+        image[700] ^= 1;
+        std::fs::write(&path, &image).unwrap();
+        let error = Open::really(&folders).err().unwrap();
+        let OpenError::Damaged { source, .. } = &error else { panic!("{error}") };
+        assert!(matches!(&**source, OpenError::Corrupt { file, .. } if *file == path), "{source}");
+        let remedy =
+            format!("howdah journal repair {} --from {}", harmed.display(), whole.display());
+        assert!(error.to_string().contains(&remedy), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), image);
+        assert_eq!(Open::really(alone(whole)).unwrap().state.0.len(), 3);
+    }
+}
+
+#[test]
+fn other_records_under_the_same_sequence_are_refused_with_both_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[1500, 10]);
+    let [main, mirror] = sides(&folders);
+    for (side, len) in [(&main, 11), (&mirror, 12)] {
+        let mut open = Open::really(alone(side)).unwrap();
+        open.append(&[len]);
+        open.synced();
+    }
+    let error = Open::really(&folders).err().unwrap();
+    let OpenError::Diverged { file, offset, other, other_offset, sequence: 3 } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((file, other), (&segment_path(&main, 1), &segment_path(&mirror, 1)));
+    for (file, offset) in [(file, offset), (other, other_offset)] {
+        let image = std::fs::read(file).unwrap();
+        assert_eq!(image[usize::try_from(*offset).unwrap()..][..4], *b"HwRc");
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_of_another_journal_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [ours, theirs] = ["a", "b"].map(|name| pair(&dir.path().join(name)));
+    journal_of(&ours, &[1500; 5]);
+    journal_of(&theirs, &[1500; 3]);
+    let mixed = Folders { main: ours.main.clone(), mirror: theirs.mirror.clone() };
+    // The same records, as two clusters may begin.
+    let error = Open::really(&mixed).err().unwrap();
+    assert!(matches!(error, OpenError::OtherJournal { .. }), "{error}");
+    // Nothing to compare, and nothing that says whose it is.
+    Open::really(&ours).unwrap().journal.snapshotter().run::<All>().unwrap();
+    std::fs::remove_file(id_path(theirs.mirror.as_deref().unwrap())).unwrap();
+    let error = Open::really(&mixed).err().unwrap();
+    assert!(matches!(error, OpenError::OtherJournal { .. }), "{error}");
+    std::fs::write(id_path(theirs.mirror.as_deref().unwrap()), "howdah journal 7\n").unwrap();
+    assert!(matches!(Open::really(&mixed).err(), Some(OpenError::Damaged { .. })));
+}
+
+#[test]
+fn a_folder_that_is_behind_is_never_started_from_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[100]);
+    let [main, mirror] = sides(&folders);
+    let (disk, _) = failing_folder(&mirror, 9, false);
+    let mut open = Open::on(disk, &folders).unwrap();
+    open.append(&[200]);
+    open.synced();
+    open.append(&[1500; 3]);
+    open.synced();
+    assert_eq!((notices(&open), open.journal.folders_live()), (vec!["lost"], 1));
+    drop(open);
+    let aside = dir.path().join("aside");
+    std::fs::rename(&main, &aside).unwrap();
+    for lonely in [alone(&mirror), folders.clone()] {
+        let error = Open::really(&lonely).err().unwrap();
+        assert!(matches!(error, OpenError::Behind { .. }), "{error}");
+        assert!(error.to_string().contains(&behind_path(&mirror).display().to_string()), "{error}");
+    }
+    std::fs::remove_dir_all(&main).unwrap();
+    std::fs::rename(&aside, &main).unwrap();
+    let open = Open::really(&folders).unwrap();
+    assert_eq!((notices(&open), last(&open)), (vec!["filled"], Sequence(5)));
+}
+
+#[test]
+fn a_full_disk_under_one_folder_is_no_loss_but_want_of_room() {
+    for side in [0, 1] {
+        for operation in ["create", "reserve", "write"] {
+            let dir = tempfile::tempdir().unwrap();
+            let folders = pair(dir.path());
+            journal_of(&folders, &[100]);
+            let full = sides(&folders)[side].clone();
+            let disk = JudgedDisk::new(move |done, path| {
+                let prepares = path.starts_with(&full) && is_called(path, "prepared.tmp");
+                let kind = io::ErrorKind::StorageFull;
+                if prepares && done == operation { Verdict::Fail(kind) } else { Verdict::Go }
+            });
+            for side in sides(&folders) {
+                let _there_once = std::fs::remove_file(crate::folder::prepared_path(&side));
+            }
+            let mut open = Open::on(disk, &folders).unwrap();
+            super::room::await_room(&open, crate::Room::Reserve);
+            open.append(&[1000]);
+            open.synced();
+            assert_eq!((open.journal.folders_live(), notices(&open)), (2, vec![]));
+        }
+    }
+}
+
+#[test]
+fn a_folder_whose_disk_gives_errors_does_not_stop_a_start_and_one_named_wrongly_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[100]);
+    let [_, mirror] = sides(&folders);
+    let (segment, aside) = (segment_path(&mirror, 1), mirror.join("aside"));
+    std::fs::rename(&segment, &aside).unwrap();
+    // As unreadable as a bad disk.
+    std::fs::create_dir(&segment).unwrap();
+    let open = Open::really(&folders).unwrap();
+    assert_eq!((notices(&open), open.journal.folders_live()), (vec!["lost"], 1));
+    drop(open);
+    assert!(behind_path(&mirror).exists());
+    let named_wrongly =
+        Folders { mirror: Some(aside.join("below-a-file")), main: folders.main.clone() };
+    assert!(matches!(Open::really(&named_wrongly).err(), Some(OpenError::File(_))));
+}
+
+#[test]
+fn both_folders_are_locked_and_a_lost_first_one_makes_no_new_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[100]);
+    let open = Open::really(&folders).unwrap();
+    for side in sides(&folders) {
+        assert!(matches!(Open::really(alone(&side)).err(), Some(OpenError::Locked { .. })));
+    }
+    drop(open);
+    std::fs::remove_dir_all(&folders.main).unwrap();
+    let error = Journal::create(&folders, SMALL).unwrap_err();
+    assert!(matches!(&error, OpenError::Exists { dir } if Some(dir) == folders.mirror.as_ref()));
+    let neither = pair(&dir.path().join("unmounted"));
+    assert!(matches!(Open::really(&neither).err(), Some(OpenError::Missing { .. })));
+    assert!(!dir.path().join("unmounted").exists(), "nothing is left behind");
+}
