@@ -304,12 +304,16 @@ mod tests {
     fn a_folders_hidden_entries_subfolders_and_empty_files_are_not_read() {
         let status = |path: &str, kind| FileStatus {
             path: path.parse().unwrap(),
+            owner: "tester".to_owned(),
+            created: ids::UnixMillis(0),
             modified: ids::UnixMillis(0),
             kind,
         };
         let file = |path: &str, length, open| {
-            let (replication, chunk_bytes, n_chunks, cut) = (1, 1, 1, false);
-            let kind = FileKind::File { length, replication, chunk_bytes, n_chunks, open, cut };
+            let (file, replication, n_chunks) = (chunkstore_protocol::FileId(1), 1, 1);
+            let (chunk_bytes, cut) = (1, false);
+            let kind =
+                FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut };
             status(path, kind)
         };
         assert!(!is_read(&file("/in/_SUCCESS", 1, false)));

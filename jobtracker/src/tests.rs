@@ -48,6 +48,7 @@ impl Files {
     fn status(&self, path: &StorePath) -> Option<FileStatus> {
         let kind = match self.lengths.get(path) {
             Some(length) => FileKind::File {
+                file: chunkstore_protocol::FileId(1),
                 length: *length,
                 replication: 1,
                 chunk_bytes: 1 << 20,
@@ -58,7 +59,8 @@ impl Files {
             None if self.folders.contains(path) => FileKind::Folder,
             None => return None,
         };
-        Some(FileStatus { path: path.clone(), modified: UnixMillis(0), kind })
+        let (owner, time) = ("tester".to_owned(), UnixMillis(0));
+        Some(FileStatus { path: path.clone(), owner, created: time, modified: time, kind })
     }
 }
 

@@ -112,6 +112,14 @@ pub enum StoreError {
         /// The caller's limit.
         limit: u64,
     },
+    /// What stands there is not the file that was to be replaced.
+    #[error("{problem}")]
+    Changed {
+        /// What was asked for.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
     /// The capability does not allow this.
     #[error("{problem}")]
     Forbidden {
@@ -188,6 +196,7 @@ impl StoreError {
             Some(ProblemKind::IsAFolder) => Self::IsAFolder { path, problem },
             Some(ProblemKind::FolderNotEmpty) => Self::FolderNotEmpty { path, problem },
             Some(ProblemKind::StillOpen) => Self::StillOpen { path, problem },
+            Some(ProblemKind::Changed) => Self::Changed { path, problem },
             Some(ProblemKind::LeaseLost) => Self::LeaseLost { path },
             Some(ProblemKind::NoServers | ProblemKind::Starting) => {
                 Self::NoServers { path, problem }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chunkstore_core::writer::no_servers_patience;
 use chunkstore_protocol::{
-    Append, Create, Created, Delete, Done, FileStatus, IfWriterDies, List, Listing, Locate,
-    Located, Mkdir, ProblemKind, Publish, Rename, Stat, StorePath, Winner,
+    Append, Copy, Create, Created, Delete, Done, FileStatus, IfWriterDies, List, Listing, Locate,
+    Located, Mkdir, ProblemKind, Publish, Rename, Replace, SetReplication, Stat, StorePath, Winner,
 };
 use ids::{ClientId, HostName, RackName, RequestStamp};
 use net::{Backoff, CallError, Client, Problem};
@@ -152,8 +152,53 @@ impl ChunkStore {
     /// # Errors
     /// When `from` does not exist, `to` does, or the master can't be asked.
     pub async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
-        let request = |stamp| Rename { stamp, from: from.clone(), to: to.clone() };
+        self.rename_over(from, to, Replace::Never).await
+    }
+
+    /// Moves a file or folder, atomically; a file over another one as `replace` says.
+    ///
+    /// # Errors
+    /// When `from` does not exist, `to` must not be replaced ([`StoreError::Changed`] if it is another file than
+    /// `replace` says), or the master can't be asked.
+    pub async fn rename_over(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        replace: Replace,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| Rename { stamp, from: from.clone(), to: to.clone(), replace };
         self.change::<_, Done>("/v1/files/rename", from, request).await.map(drop)
+    }
+
+    /// Makes `to` a file of the same chunks as the closed file `from`: no bytes move. With `parents` missing
+    /// folders above it are made.
+    ///
+    /// # Errors
+    /// When `from` is no closed file or has too many chunks, `to` must not be replaced
+    /// ([`StoreError::Changed`] if it is another file than `replace` says), or the master can't be asked.
+    pub async fn copy(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        replace: Replace,
+        parents: bool,
+    ) -> Result<FileStatus, StoreError> {
+        let request = |stamp| Copy { stamp, from: from.clone(), to: to.clone(), replace, parents };
+        self.change("/v1/files/copy", from, request).await
+    }
+
+    /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies keep the highest
+    /// number asked for them.
+    ///
+    /// # Errors
+    /// When `path` is no closed file, the number is out of range, or the master can't be asked.
+    pub async fn set_replication(
+        &self,
+        path: &StorePath,
+        replication: u8,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| SetReplication { stamp, path: path.clone(), replication };
+        self.change::<_, Done>("/v1/files/set_replication", path, request).await.map(drop)
     }
 
     /// Removes a file or folder; one with entries only if `recursive`.

@@ -1,17 +1,15 @@
-//! Clients and the chunk master: the namespace, and the life of a file under its writer.
+//! Clients and the chunk master: the life of a file under its writer, and where its chunks are.
 //!
 //! A writer's life: [`Create`] gives the first [`Allocation`]; the bytes of a chunk go through its
 //! pipeline; the [`SealedChunk`] that comes back goes to the master with the next [`Allocate`] or with
 //! [`Close`]. Until the close the file is not listed as readable, and its lease must be renewed.
 //! [`Append`] opens a closed file again: it stays readable as it was, and what is new appears at the close.
 
-use ids::{ClientId, HostName, RackName, RequestStamp, UnixMillis};
+use ids::{ClientId, HostName, RackName, RequestStamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, FileId, StorePath, Version};
 
-/// Entries of one page of a [`Listing`].
-pub const LIST_ENTRIES_MAX: u32 = 10_000;
 /// Chunks of one [`Located`]; for those that follow, ask again from the end of the last.
 pub const LOCATE_CHUNKS_MAX: usize = 10_000;
 
@@ -147,7 +145,7 @@ pub struct Allocate {
     pub writer_host: Option<HostName>,
 }
 
-/// `POST /v1/files/close` → [`FileStatus`]. From the reply on the file is readable, whole and durable.
+/// `POST /v1/files/close` → [`crate::FileStatus`]. From the reply on the file is readable, whole and durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
     /// Makes a retry safe; its client must hold the lease.
@@ -185,74 +183,6 @@ pub struct Renew {
 /// Nothing to say but that it is done, durably.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
-
-/// `POST /v1/files/stat` → [`FileStatus`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stat {
-    /// What to look at.
-    pub path: StorePath,
-}
-
-/// A file or folder as listings and `stat` show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileStatus {
-    /// Its full path.
-    pub path: StorePath,
-    /// When it was created or closed, or when a folder's entries changed last.
-    pub modified: UnixMillis,
-    /// What it is.
-    #[serde(flatten)]
-    pub kind: FileKind,
-}
-
-/// What stands at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum FileKind {
-    /// A folder.
-    Folder,
-    /// A file.
-    File {
-        /// Its length, bytes; of an open file, its sealed chunks; of one opened by [`Append`], what it
-        /// had before.
-        length: u64,
-        /// Replicas asked for.
-        replication: u8,
-        /// Length limit of its chunks, bytes.
-        chunk_bytes: u64,
-        /// Number of chunks.
-        n_chunks: u64,
-        /// Whether a writer still holds it.
-        open: bool,
-        /// Whether its writer died before closing it ([`IfWriterDies::Close`]): it ends with the last
-        /// chunk that was sealed, and more may have been meant to follow. Whoever appends to it and closes
-        /// it takes the mark away.
-        #[serde(default)]
-        cut: bool,
-    },
-}
-
-/// `POST /v1/files/list` → [`Listing`]. One page of a folder; of a file, itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct List {
-    /// The folder.
-    pub path: StorePath,
-    /// Names after this one; absent for the first page.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// Entries wanted, 1 to 10,000.
-    pub limit: u32,
-}
-
-/// A page of a folder, sorted by the names' bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
-    /// The entries.
-    pub entries: Vec<FileStatus>,
-    /// Pass as `after` for the next page; absent at the end.
-    #[serde(default)]
-    pub next: Option<String>,
-}
 
 /// `POST /v1/files/locate` → [`Located`]. Where the chunks of a file are that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,65 +225,4 @@ pub struct ChunkLocation {
     pub servers: Vec<ServerAddress>,
     /// Capability to read it.
     pub token: String,
-}
-
-/// `POST /v1/files/mkdir` → [`Done`]. With `parents` an existing folder is fine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mkdir {
-    /// Makes a retry safe.
-    pub stamp: RequestStamp,
-    /// The folder to make.
-    pub path: StorePath,
-    /// Make missing folders above too.
-    #[serde(default)]
-    pub parents: bool,
-}
-
-/// `POST /v1/files/rename` → [`Done`]. Atomic, for files and folders; the target must not exist.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rename {
-    /// Makes a retry safe.
-    pub stamp: RequestStamp,
-    /// What to move.
-    pub from: StorePath,
-    /// Its new path.
-    pub to: StorePath,
-}
-
-/// `POST /v1/files/delete` → [`Done`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delete {
-    /// Makes a retry safe.
-    pub stamp: RequestStamp,
-    /// What to remove.
-    pub path: StorePath,
-    /// Remove a folder's entries too.
-    #[serde(default)]
-    pub recursive: bool,
-}
-
-/// `POST /v1/files/publish` → [`Done`]. In one transaction: makes `target` (it must not exist), moves
-/// the winners from the staging folder into it, adds the marker, removes the staging folder with all
-/// that lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Publish {
-    /// Makes a retry safe.
-    pub stamp: RequestStamp,
-    /// The folder that holds the winners.
-    pub staging: StorePath,
-    /// What to move.
-    pub winners: Vec<Winner>,
-    /// The folder to make; missing folders above it are made too.
-    pub target: StorePath,
-    /// An empty file that says the folder is whole (`_SUCCESS`).
-    pub marker: String,
-}
-
-/// One file of a [`Publish`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Winner {
-    /// Name in the staging folder; it must be closed.
-    pub staged: String,
-    /// Name in the target folder.
-    pub published: String,
 }

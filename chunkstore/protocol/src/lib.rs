@@ -6,11 +6,13 @@
 
 pub mod block;
 pub mod files;
+pub mod namespace;
 pub mod path;
 pub mod problem;
 pub mod servers;
 
 pub use files::*;
+pub use namespace::*;
 pub use path::{PathError, StorePath};
 pub use problem::ProblemKind;
 pub use servers::*;
@@ -36,7 +38,9 @@ pub fn is_chunk_limit(bytes: u64) -> bool {
 }
 
 /// A file while it exists, whatever it is called: what a writer holds on to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct FileId(pub u64);
 
 /// A chunk for ever: never used twice. Written as 16 hexadecimal digits.

@@ -22,6 +22,8 @@ pub enum ProblemKind {
     RenameIntoItself,
     /// The file is still being written.
     StillOpen,
+    /// What stands there is not the file that the request counts on.
+    Changed,
     /// The writer's lease is gone: closed, removed or expired.
     LeaseLost,
     /// Fewer replicas were sealed than a close needs.
@@ -65,6 +67,7 @@ impl ProblemKind {
             Self::FolderNotEmpty => "folder-not-empty",
             Self::RenameIntoItself => "rename-into-itself",
             Self::StillOpen => "still-open",
+            Self::Changed => "changed",
             Self::LeaseLost => "lease-lost",
             Self::TooFewReplicas => "too-few-replicas",
             Self::NoServers => "no-servers",

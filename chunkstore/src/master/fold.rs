@@ -58,6 +58,7 @@ mod tests {
             chunk_bytes: 1 << 20,
             allotted: allotted(chunk),
             if_writer_dies: IfWriterDies::Remove,
+            owner: String::new(),
         }
     }
 
@@ -76,7 +77,13 @@ mod tests {
         vec![
             Record::ClusterInitialised { cluster: "cluster-1".parse().unwrap() },
             Record::Started { epoch: Epoch(1) },
-            Record::FoldersMade { stamp: stamp(1), at, parent, folders: staged },
+            Record::FoldersMade {
+                stamp: stamp(1),
+                at,
+                parent,
+                folders: staged,
+                owner: String::new(),
+            },
             created(2, "a", 2, 1),
             Record::ChunkAllocated {
                 stamp: stamp(3),
@@ -96,6 +103,7 @@ mod tests {
                 entry: file,
                 parent: FileId(1),
                 name: "w".into(),
+                replaced: None,
             },
             Record::WinnersGathered { winners: vec![Adopted(file, "part-r-00000".to_owned())] },
             Record::Published {
@@ -109,6 +117,7 @@ mod tests {
                 marker_file: FileId(6),
                 replication: 2,
                 chunk_bytes: 1 << 20,
+                owner: String::new(),
             },
             Record::Deleted { stamp: stamp(10), at, entry: FileId(6) },
             Record::Reclaimed { entries: 1000 },
@@ -116,7 +125,40 @@ mod tests {
             Record::AppendAbandoned { stamp: stamp(12), at, file },
             reopened(13, file, 6),
             Record::WriterDied { at, file, cut: true },
+            folders_of_alice(),
+            copied(15, 8, "copy"),
+            Record::ReplicationSet { stamp: stamp(16), file: FileId(8), replication: 3 },
+            Record::ReplicationSpread { chunks: 1000 },
+            copied(17, 9, "another"),
+            Record::Renamed {
+                stamp: stamp(18),
+                at,
+                entry: FileId(9),
+                parent: FileId(7),
+                name: "copy".into(),
+                replaced: Some(FileId(8)),
+            },
         ]
+    }
+
+    fn copied(sequence: u64, file: u64, name: &str) -> Record {
+        Record::Copied {
+            stamp: stamp(sequence),
+            at: UnixMillis(12),
+            source: FileId(2),
+            parent: FileId(7),
+            folders: Vec::new(),
+            name: name.to_owned(),
+            file: FileId(file),
+            replaced: None,
+            owner: "alice".to_owned(),
+        }
+    }
+
+    fn folders_of_alice() -> Record {
+        let folders = vec![NewFolder { id: FileId(7), name: "home".to_owned() }];
+        let (stamp, at, parent, owner) = (stamp(14), UnixMillis(11), FileId(0), "alice".to_owned());
+        Record::FoldersMade { stamp, at, parent, folders, owner }
     }
 
     /// What this release's journals hold: it must be read for ever. A record that changes its bytes

@@ -329,7 +329,7 @@ async fn roles_and_prefixes_are_enforced() {
     let outside = task.post::<_, FileStatus>(&address, "/v1/files/stat", &stat("/")).await;
     assert_eq!(problem(outside), forbidden);
     let (from, to) = ("/mine".parse().unwrap(), "/other".parse().unwrap());
-    let request = Rename { stamp: cluster.stamp(), from, to };
+    let request = Rename { stamp: cluster.stamp(), from, to, replace: Replace::Never };
     let stolen = task.post::<_, Done>(&address, "/v1/files/rename", &request).await;
     assert_eq!(problem(stolen), forbidden);
     let server = cluster.client(Role::Server, "/");
@@ -358,7 +358,7 @@ async fn no_user_takes_from_running_jobs_what_they_rely_on() {
         let request = Delete { stamp: cluster.stamp(), path: path.clone(), recursive: true };
         assert_eq!(problem(cluster.call::<_, Done>("/v1/files/delete", &request).await), forbidden);
         let to = "/mine/theirs".parse().unwrap();
-        let request = Rename { stamp: cluster.stamp(), from: path, to };
+        let request = Rename { stamp: cluster.stamp(), from: path, to, replace: Replace::Never };
         assert_eq!(problem(cluster.call::<_, Done>("/v1/files/rename", &request).await), forbidden);
     }
     for (from, to) in [(staging, "/out"), ("/mine".parse().unwrap(), "/.howdah/staging/job_2")] {
@@ -373,6 +373,13 @@ async fn no_user_takes_from_running_jobs_what_they_rely_on() {
         assert_eq!(problem(published), forbidden, "to {to}");
     }
     assert_eq!(cluster.names("/.howdah/staging").await, ["/.howdah/staging/job_1"]);
+    let program: StorePath = "/.howdah/programs/5eed".parse().unwrap();
+    let (from, replace) = ("/mine/other".parse().unwrap(), Replace::Always);
+    let over = Rename { stamp: cluster.stamp(), from, to: program, replace };
+    assert_eq!(problem(cluster.call::<_, Done>("/v1/files/rename", &over).await), forbidden);
+    let Rename { stamp, from, to, replace } = over;
+    let over = Copy { stamp, from, to, replace, parents: false };
+    assert_eq!(problem(cluster.call::<_, FileStatus>("/v1/files/copy", &over).await), forbidden);
     let request = Delete { stamp: cluster.stamp(), path: top, recursive: true };
     let _: Done = system.post(&address, "/v1/files/delete", &request).await.unwrap();
     cluster.stop().await;

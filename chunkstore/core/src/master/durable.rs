@@ -2,15 +2,20 @@
 //! its term. [`Durable::apply`] is the only way to change it, live and in recovery alike; it decides
 //! nothing. Who serves and where replicas are is not here: servers tell that again.
 
+mod invariants;
+mod sharing;
+mod tree;
+
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, Version};
 use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::namespace::{EntryKind, File, FileChunk, Namespace};
+use super::layout::File;
+use super::namespace::{Birth, EntryKind, Namespace};
 use super::paged::Paged;
-use super::record::{Adopted, Allotted, NewFolder, Record, Sealed, Stamp};
+use super::record::{Adopted, Allotted, Record, Sealed, Stamp};
 use super::replies::{CachedReply, ClosedFile, Replies};
 
 /// Entries of a removed subtree that its own record takes apart; what is beyond waits for
@@ -30,6 +35,9 @@ pub struct Durable {
     open_chunks: BTreeMap<ChunkId, FileId>,
     replies: Replies,
     gathered: Vec<Adopted>,
+    /// Files whose chunks are yet to be told how many replicas are wanted, and from which chunk on.
+    #[serde(default)]
+    spreading: BTreeMap<FileId, usize>,
 }
 
 /// A chunk that some file consists of.
@@ -38,8 +46,15 @@ pub(crate) struct SealedState {
     pub(crate) version: Version,
     length: u32,
     pub(crate) checksum: u32,
-    /// Replicas asked for.
+    /// Replicas asked for: the highest number, where several files have it.
     pub(crate) wanted: u8,
+    /// Files that have it.
+    #[serde(default = "one")]
+    referents: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl SealedState {
@@ -48,6 +63,10 @@ impl SealedState {
         u64::from(self.length)
     }
 }
+
+/// What a sealed chunk takes here.
+#[cfg(test)]
+pub(crate) const BYTES_PER_CHUNK: usize = size_of::<SealedState>();
 
 /// A chunk that no file refers to any more, and the version that its replicas have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +148,8 @@ impl Durable {
             Record::FileClosed { stamp, at, file, sealed } => {
                 let dropped = self.settle(*file, sealed.as_ref(), *at);
                 self.writers.remove(file);
-                self.namespace.file_mut(*file, *at).cut = false;
+                self.namespace.touch(*file, *at);
+                self.namespace.file_mut(*file).cut = false;
                 self.reply_closed(stamp, *file, *at);
                 dropped
             }
@@ -140,11 +160,11 @@ impl Durable {
             Record::WriterDied { at, file, cut } => {
                 let dropped = self.settle(*file, None, *at);
                 self.writers.remove(file);
-                self.namespace.file_mut(*file, *at).cut |= cut;
+                self.namespace.touch(*file, *at);
+                self.namespace.file_mut(*file).cut |= cut;
                 dropped
             }
-            Record::FileAbandoned { stamp, at, file }
-            | Record::Deleted { stamp, at, entry: file } => {
+            Record::FileAbandoned { stamp, at, file } => {
                 self.reply(stamp, CachedReply::Done);
                 self.namespace.detach(*file, *at);
                 self.reclaim(RECLAIM_STEP)
@@ -153,22 +173,15 @@ impl Durable {
                 self.namespace.detach(*file, *at);
                 self.reclaim(RECLAIM_STEP)
             }
-            Record::FoldersMade { stamp, at, parent, folders } => {
-                self.make_folders(*parent, folders, *at);
-                self.reply(stamp, CachedReply::Done);
-                Vec::new()
-            }
-            Record::Renamed { stamp, at, entry, parent, name } => {
-                self.namespace.rename(*entry, *parent, name, *at);
-                self.reply(stamp, CachedReply::Done);
-                Vec::new()
-            }
-            Record::WinnersGathered { winners } => {
-                self.gathered.extend_from_slice(winners);
-                Vec::new()
-            }
-            Record::Published { .. } => self.apply_published(record),
-            Record::Reclaimed { entries } => self.reclaim(*entries),
+            Record::FoldersMade { .. }
+            | Record::Renamed { .. }
+            | Record::Copied { .. }
+            | Record::ReplicationSet { .. }
+            | Record::ReplicationSpread { .. }
+            | Record::Deleted { .. }
+            | Record::WinnersGathered { .. }
+            | Record::Published { .. }
+            | Record::Reclaimed { .. } => self.apply_to_tree(record),
         }
     }
 
@@ -184,10 +197,13 @@ impl Durable {
             chunk_bytes,
             allotted,
             if_writer_dies,
+            owner,
         } = record
         {
-            let parent = self.make_folders(*parent, folders, *at);
-            self.insert_file(*file, parent, name, (*replication, *chunk_bytes), *at);
+            let birth = Birth { at: *at, owner };
+            let parent = self.make_folders(*parent, folders, birth);
+            let kind = EntryKind::File(File::new(*replication, *chunk_bytes));
+            self.insert(*file, parent, name, kind, birth);
             let writer = Writer::new(stamp.client.clone());
             self.writers.insert(*file, Writer { if_writer_dies: *if_writer_dies, ..writer });
             self.open_chunk(*file, allotted);
@@ -226,63 +242,10 @@ impl Durable {
         let mut dropped = self.settle(file, None, at);
         let reopened_at = self.writers.remove(&file).and_then(|writer| writer.reopened_at);
         if let Some(length) = reopened_at {
-            for FileChunk { chunk, end: _ } in self.namespace.file_mut(file, at).truncate(length) {
-                let sealed = self.sealed.remove(chunk);
-                dropped
-                    .extend(sealed.map(|SealedState { version, .. }| Dropped { chunk, version }));
-            }
+            let gone = self.namespace.file_mut(file).truncate(length);
+            dropped.extend(gone.into_iter().filter_map(|place| self.leave(place.chunk)));
         }
         dropped
-    }
-
-    fn apply_published(&mut self, record: &Record) -> Vec<Dropped> {
-        let Record::Published {
-            stamp,
-            at,
-            staging,
-            parent,
-            folders,
-            winners,
-            marker,
-            marker_file,
-            replication,
-            chunk_bytes,
-        } = record
-        else {
-            return Vec::new();
-        };
-        let target = self.make_folders(*parent, folders, *at);
-        let gathered = std::mem::take(&mut self.gathered);
-        let all = gathered.iter().chain(winners).map(|Adopted(file, name)| (*file, name.as_str()));
-        self.namespace.adopt(target, all);
-        self.insert_file(*marker_file, target, marker, (*replication, *chunk_bytes), *at);
-        self.namespace.detach(*staging, *at);
-        self.reply(stamp, CachedReply::Done);
-        self.reclaim(RECLAIM_STEP)
-    }
-
-    fn make_folders(&mut self, parent: FileId, folders: &[NewFolder], at: UnixMillis) -> FileId {
-        let mut above = parent;
-        for NewFolder { id, name } in folders {
-            let kind = EntryKind::Folder(Box::default());
-            self.namespace.insert(*id, above, name, kind, at);
-            self.next_file = self.next_file.max(id.0 + 1);
-            above = *id;
-        }
-        above
-    }
-
-    fn insert_file(
-        &mut self,
-        file: FileId,
-        parent: FileId,
-        name: &str,
-        (replication, chunk_bytes): (u8, u64),
-        at: UnixMillis,
-    ) {
-        let kind = EntryKind::File(File::new(replication, chunk_bytes));
-        self.namespace.insert(file, parent, name, kind, at);
-        self.next_file = self.next_file.max(file.0 + 1);
     }
 
     fn open_chunk(&mut self, file: FileId, allotted: &Allotted) {
@@ -302,29 +265,36 @@ impl Durable {
         let Some(Sealed { chunk, version, length, checksum }) = sealed.copied() else {
             return vec![Dropped { chunk, version }];
         };
-        let owner = self.namespace.file_mut(file, at);
+        self.namespace.touch(file, at);
+        let owner = self.namespace.file_mut(file);
         owner.append(chunk, length);
         let wanted = owner.replication;
         let length = u32::try_from(length).expect("chunks are bounded far below 4 GiB");
-        self.sealed.insert(chunk, SealedState { version, length, checksum, wanted });
+        self.sealed.insert(chunk, SealedState { version, length, checksum, wanted, referents: 1 });
         Vec::new()
     }
 
     fn reclaim(&mut self, entries: u32) -> Vec<Dropped> {
         let mut dropped = Vec::new();
-        for (id, file) in self.namespace.reclaim(entries) {
+        for (id, chunks) in self.namespace.reclaim(entries) {
             if let Some((chunk, version)) = self.writers.remove(&id).and_then(|writer| writer.open)
             {
                 self.open_chunks.remove(&chunk);
                 dropped.push(Dropped { chunk, version });
             }
-            for FileChunk { chunk, end: _ } in file.places_from(0) {
-                let sealed = self.sealed.remove(chunk);
-                dropped
-                    .extend(sealed.map(|SealedState { version, .. }| Dropped { chunk, version }));
-            }
+            dropped.extend(chunks.into_iter().filter_map(|chunk| self.leave(chunk)));
         }
         dropped
+    }
+
+    /// Whether there is something for [`Record::Reclaimed`] to do.
+    pub(crate) fn is_reclaiming(&self) -> bool {
+        self.namespace.has_detached()
+    }
+
+    /// Whether there is something for [`Record::ReplicationSpread`] to do.
+    pub(crate) fn is_spreading(&self) -> bool {
+        !self.spreading.is_empty()
     }
 
     fn reply(&mut self, stamp: &Stamp, reply: CachedReply) {
@@ -333,8 +303,12 @@ impl Durable {
 
     fn reply_closed(&mut self, stamp: &Stamp, id: FileId, modified: UnixMillis) {
         if let (Some(path), Some(file)) = (self.namespace.path_of(id), self.namespace.file(id)) {
+            let entry = self.namespace.entry(id);
             let closed = ClosedFile {
                 path,
+                file: id,
+                owner: self.namespace.owner(entry).to_owned(),
+                created: entry.created,
                 modified,
                 length: file.length(),
                 replication: file.replication,
@@ -413,41 +387,5 @@ impl Durable {
     /// The id for the next chunk.
     pub(crate) fn next_chunk(&self) -> ChunkId {
         ChunkId(self.next_chunk)
-    }
-
-    /// Asserts what must hold after every record: each entry has one place; a file's chunks are
-    /// sealed, ascending and its own; a chunk is open or sealed, and of one file; replies are bounded.
-    ///
-    /// # Panics
-    /// When something of that does not hold.
-    pub fn check_invariants(&self) {
-        self.namespace.check_invariants();
-        self.replies.check_invariants();
-        let mut n_chunks = 0;
-        for (id, entry) in self.namespace.entries() {
-            assert!(id.0 < self.next_file.max(1), "{id:?} was never given out");
-            let EntryKind::File(file) = &entry.kind else { continue };
-            let mut start = 0;
-            for place in file.places_from(0) {
-                let sealed = self.sealed.get(place.chunk);
-                let length = sealed.expect("a file's chunk is sealed").length();
-                assert_eq!(start + length, place.end, "{} lies elsewhere", place.chunk);
-                assert!((1..=file.chunk_bytes()).contains(&length), "length of {}", place.chunk);
-                start = place.end;
-                n_chunks += 1;
-            }
-        }
-        assert_eq!(n_chunks, self.sealed.len(), "a chunk is in no file, or in two");
-        for (file, writer) in &self.writers {
-            assert!(self.namespace.file(*file).is_some(), "{file:?} is open and gone");
-            if let Some((chunk, _)) = writer.open {
-                assert_eq!(self.open_chunks.get(&chunk), Some(file), "writer of {chunk}");
-            }
-        }
-        let n_open = self.writers.values().filter(|writer| writer.open.is_some()).count();
-        assert_eq!(n_open, self.open_chunks.len(), "a chunk is open without a writer");
-        let given_out = |chunk: &ChunkId| (1..self.next_chunk).contains(&chunk.0);
-        assert!(self.sealed.iter().all(|(chunk, _)| given_out(&chunk)));
-        assert!(self.open_chunks.keys().all(given_out));
     }
 }

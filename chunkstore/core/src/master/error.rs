@@ -1,14 +1,14 @@
-//! Why the chunk master says no: to clients ([`FsError`]) and to chunkservers ([`ServerError`]). Every
+//! Why the chunk master says no: to clients ([`FsError`]), and to chunkservers ([`ServerError`]). Every
 //! text names the thing and the remedy; which HTTP status it becomes is decided in the daemon's
 //! `http/error.rs` alone.
 
 use std::fmt;
 
 use chunkstore_protocol::block::BLOCK_BYTES;
-use chunkstore_protocol::{
-    CHUNK_BYTES_MAX, ChunkId, FileId, PROTOCOL_VERSION, ProblemKind, StorePath,
-};
-use ids::{ClusterId, Epoch, HostName};
+use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, FileId, ProblemKind, StorePath};
+use ids::HostName;
+
+pub use super::server_error::ServerError;
 
 /// A refused request, of either side.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +100,16 @@ pub enum FsError {
     StillOpen {
         /// The file.
         path: StorePath,
+    },
+    /// Another file than the one that was to be replaced, or none.
+    #[error(
+        "{path} is not file {} any more: look at what stands there now, and decide again", expected.0
+    )]
+    Changed {
+        /// The path.
+        path: StorePath,
+        /// The file that was expected.
+        expected: FileId,
     },
     /// The file is not open, or not for this client.
     #[error(
@@ -206,6 +216,28 @@ pub enum FsError {
          on, and so do removals, which free space on the chunkservers"
     )]
     JournalFull,
+    /// A copy beyond the bound.
+    #[error(
+        "{path} has {given} chunks: at most {max} are shared by one copy; read it and write it anew, with larger chunks"
+    )]
+    CopyTooLong {
+        /// The file.
+        path: StorePath,
+        /// Its chunks.
+        given: usize,
+        /// The most.
+        max: usize,
+    },
+    /// More owners than the bound.
+    #[error(
+        "nothing can be made for {owner}: files and folders have {max} different owners already; use a token of one of them, or remove all that some have"
+    )]
+    TooManyOwners {
+        /// One too many.
+        owner: String,
+        /// The most.
+        max: usize,
+    },
     /// A page size out of range.
     #[error("limit {given} is not allowed: 1 to {max} entries a page")]
     BadLimit {
@@ -288,73 +320,6 @@ pub enum UnfitReason {
     },
 }
 
-/// A refused message of a chunkserver.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServerError {
-    /// It speaks another protocol.
-    #[error(
-        "{host} speaks protocol {theirs}, this chunk master {PROTOCOL_VERSION}: run the same release on both"
-    )]
-    WrongProtocol {
-        /// The server.
-        host: HostName,
-        /// Its version.
-        theirs: u32,
-    },
-    /// Its data belongs elsewhere.
-    #[error(
-        "the data of {host} belongs to cluster {theirs}, this is {ours}: point it to its own chunk master, or give it an empty data folder"
-    )]
-    WrongCluster {
-        /// The server.
-        host: HostName,
-        /// Its cluster.
-        theirs: ClusterId,
-        /// This one.
-        ours: ClusterId,
-    },
-    /// Another process lives under that name.
-    #[error(
-        "host name {host} is taken by the live chunkserver at {address}: name each host once, or stop that one and wait until it counts as dead"
-    )]
-    HostNameTaken {
-        /// The name.
-        host: HostName,
-        /// Where the other one serves.
-        address: String,
-    },
-    /// An address that can't be told to clients.
-    #[error("address of {host} is not allowed: write it as host:port, at most {max} bytes")]
-    BadAddress {
-        /// The server.
-        host: HostName,
-        /// The limit.
-        max: usize,
-    },
-    /// More servers than the bound.
-    #[error("{host} can't register: {max} chunkservers are known already")]
-    TooManyServers {
-        /// The server.
-        host: HostName,
-        /// The bound.
-        max: usize,
-    },
-    /// The message is of another term or registration, or the sender was declared dead.
-    #[error(
-        "{host} is not registered with session {session} of epoch {theirs} (this is epoch {ours}): register again"
-    )]
-    NotRegistered {
-        /// The sender.
-        host: HostName,
-        /// Its epoch.
-        theirs: Epoch,
-        /// Its session.
-        session: u64,
-        /// The master's epoch.
-        ours: Epoch,
-    },
-}
-
 impl Refusal {
     /// The stable kind that programs act on.
     #[must_use]
@@ -378,6 +343,7 @@ impl FsError {
             Self::FolderNotEmpty { .. } => ProblemKind::FolderNotEmpty,
             Self::RenameIntoItself { .. } => ProblemKind::RenameIntoItself,
             Self::StillOpen { .. } => ProblemKind::StillOpen,
+            Self::Changed { .. } => ProblemKind::Changed,
             Self::LeaseLost { .. } => ProblemKind::LeaseLost,
             Self::TooFewReplicas { .. } => ProblemKind::TooFewReplicas,
             Self::NoLiveServers { starting: true, .. } => ProblemKind::Starting,
@@ -395,23 +361,10 @@ impl FsError {
             | Self::BadChunkBytes { .. }
             | Self::NamedTwice { .. }
             | Self::PublishTooLarge { .. }
+            | Self::CopyTooLong { .. }
+            | Self::TooManyOwners { .. }
             | Self::StaleRequest { .. }
             | Self::StampReused { .. } => ProblemKind::InvalidRequest,
-        }
-    }
-}
-
-impl ServerError {
-    /// The stable kind that programs act on.
-    #[must_use]
-    pub fn kind(&self) -> ProblemKind {
-        match self {
-            Self::WrongProtocol { .. } => ProblemKind::WrongProtocol,
-            Self::WrongCluster { .. } => ProblemKind::WrongCluster,
-            Self::HostNameTaken { .. } => ProblemKind::HostNameTaken,
-            Self::BadAddress { .. } => ProblemKind::InvalidRequest,
-            Self::TooManyServers { .. } => ProblemKind::Unavailable,
-            Self::NotRegistered { .. } => ProblemKind::NotRegistered,
         }
     }
 }

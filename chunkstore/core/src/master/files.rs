@@ -11,7 +11,7 @@ use ids::{ClientId, HostName, Monotonic, UnixMillis};
 use super::Master;
 use super::durable::{ChunkState, Writer};
 use super::error::FsError;
-use super::namespace::File;
+use super::layout::File;
 use super::placement::Wish;
 use super::record::{Allotted, Record, Sealed, Stamp};
 use super::replicas::Claim;
@@ -44,6 +44,7 @@ impl Master {
         &mut self,
         at: UnixMillis,
         stamp: &Stamp,
+        owner: &str,
         request: &Create,
     ) -> Result<Record, FsError> {
         let Create {
@@ -57,6 +58,7 @@ impl Master {
         } = request;
         let replication = self.replication(*replication)?;
         let chunk_bytes = self.chunk_bytes(*chunk_bytes)?;
+        let owner = self.admitted(owner)?;
         let spot = self.spot(path, *parents)?;
         let (parent, folders, name) = (spot.parent, spot.folders, spot.name.to_owned());
         let writer_host = writer_host.as_ref();
@@ -75,6 +77,7 @@ impl Master {
             chunk_bytes,
             allotted,
             if_writer_dies: *if_writer_dies,
+            owner,
         })
     }
 

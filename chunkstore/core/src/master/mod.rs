@@ -5,12 +5,15 @@
 
 mod append;
 mod children;
+mod copies;
 mod deadlines;
 mod durable;
 mod error;
 mod files;
+mod layout;
 mod mutation;
 mod namespace;
+mod owners;
 mod paged;
 mod placement;
 mod reads;
@@ -20,6 +23,7 @@ mod replicas;
 mod replies;
 mod reports;
 mod room;
+mod server_error;
 mod servers;
 mod summary;
 mod tree;
@@ -27,9 +31,10 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use copies::COPY_CHUNKS_MAX;
 pub use durable::{Dropped, Durable};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
-pub use mutation::Mutation;
+pub use mutation::{Asker, Mutation};
 pub use reads::READ_STEP;
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use room::Room;
@@ -45,14 +50,16 @@ use chunkstore_protocol::{
 };
 use ids::{ClusterId, Epoch, HostName, Monotonic, Now};
 
+use copies::REPLICATION_STEP;
 use deadlines::Deadlines;
 use durable::RECLAIM_STEP;
 use repair::Repairs;
 use replicas::Replicas;
-use replies::{CachedReply, Seen};
+use replies::Seen;
 use servers::Servers;
 
-/// Pause between two steps of taking a large removed folder apart: requests go between them.
+/// Pause between two steps of taking a large removed folder apart, or of telling a long file's chunks how many
+/// replicas are wanted: requests go between them.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(5);
 
 /// Leases that expire in one call: each costs a record, and takes a file apart.
@@ -87,8 +94,8 @@ pub struct ReplyTo(pub u64);
 pub enum Input {
     /// The process begins to serve: the first input after recovery.
     Start,
-    /// A client changes something; the digest is of the whole request.
-    Mutate(ReplyTo, RequestDigest, Mutation),
+    /// A client changes something.
+    Mutate(ReplyTo, Asker, Mutation),
     /// A client looks at something, or keeps its leases.
     Query(ReplyTo, Query),
     /// A chunkserver registers.
@@ -266,9 +273,8 @@ impl Master {
                 self.start(now, &mut out);
                 return out;
             }
-            Input::Mutate(to, digest, request) => {
-                let stamp = Stamp::new(request.stamp(), digest);
-                (to, self.mutate(now, &stamp, &request, &mut out).map_err(Refusal::Files))
+            Input::Mutate(to, asker, request) => {
+                (to, self.mutate(now, &asker, &request, &mut out).map_err(Refusal::Files))
             }
             Input::Query(to, request) => (to, self.query(now, &request).map_err(Refusal::Files)),
             Input::Register(to, request) => {
@@ -353,12 +359,21 @@ impl Master {
         }
         if self.reclaim_at.is_some_and(|at| at <= now.monotonic) {
             self.reclaim_at = None;
-            self.commit(now, Record::Reclaimed { entries: RECLAIM_STEP }, out);
+            if self.durable.is_spreading() {
+                self.commit(now, Record::ReplicationSpread { chunks: REPLICATION_STEP }, out);
+            }
+            if self.durable.is_reclaiming() {
+                self.commit(now, Record::Reclaimed { entries: RECLAIM_STEP }, out);
+            }
         }
     }
 
     /// The one way of a record: into the state, its soft consequences, out to the journal.
     fn commit(&mut self, now: Now, record: Record, out: &mut Output) {
+        let told = match &record {
+            Record::ReplicationSpread { chunks } => self.durable.to_spread(*chunks),
+            _ => Vec::new(),
+        };
         for dropped in self.durable.apply(&record) {
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }
@@ -379,12 +394,20 @@ impl Master {
             | Record::WriterDied { .. }
             | Record::FoldersMade { .. }
             | Record::Renamed { .. }
+            | Record::Copied { .. }
+            | Record::ReplicationSet { .. }
             | Record::Deleted { .. }
             | Record::WinnersGathered { .. }
             | Record::Published { .. }
             | Record::Reclaimed { .. } => {}
+            Record::ReplicationSpread { .. } => {
+                for (_, chunk) in told {
+                    self.inspect(chunk, now.monotonic);
+                }
+            }
         }
-        if self.durable.namespace().has_detached() && self.reclaim_at.is_none() {
+        let goes_on = self.durable.is_reclaiming() || self.durable.is_spreading();
+        if goes_on && self.reclaim_at.is_none() {
             self.reclaim_at = Some(now.monotonic + RECLAIM_PAUSE);
         }
         out.records.push(record);
@@ -393,10 +416,11 @@ impl Master {
     fn mutate(
         &mut self,
         now: Now,
-        stamp: &Stamp,
+        asker: &Asker,
         request: &Mutation,
         out: &mut Output,
     ) -> Result<Reply, FsError> {
+        let stamp = &Stamp::new(request.stamp(), asker.digest);
         match self.durable.replies().seen(stamp) {
             Seen::Same(reply) => return Ok(self.reply(reply)),
             Seen::Reused => return Err(FsError::StampReused { sequence: stamp.sequence }),
@@ -405,7 +429,7 @@ impl Master {
             }
             Seen::New => {}
         }
-        for record in self.plan(now, stamp, request)? {
+        for record in self.plan(now, stamp, &asker.owner, request)? {
             self.commit(now, record, out);
         }
         if let Some(sealed) = request.sealed() {
@@ -416,48 +440,6 @@ impl Master {
             Seen::Same(reply) => self.reply(reply),
             Seen::New | Seen::Reused | Seen::Older { .. } => Reply::Done,
         })
-    }
-
-    /// The records that carry a request out; none if all is as it asks.
-    fn plan(
-        &mut self,
-        now: Now,
-        stamp: &Stamp,
-        request: &Mutation,
-    ) -> Result<Vec<Record>, FsError> {
-        let at = now.wall;
-        match request {
-            Mutation::Create(request) => self.plan_create(at, stamp, request).map(|r| vec![r]),
-            Mutation::Append(request) => self.plan_append(at, stamp, request).map(|r| vec![r]),
-            Mutation::Allocate(request) => self.plan_allocate(at, stamp, request).map(|r| vec![r]),
-            Mutation::Close(request) => self.plan_close(at, stamp, request).map(|r| vec![r]),
-            Mutation::Abandon(request) => self.plan_abandon(at, stamp, request).map(|r| vec![r]),
-            Mutation::Mkdir(request) => self.plan_mkdir(at, stamp, request),
-            Mutation::Rename(request) => self.plan_rename(at, stamp, request).map(|r| vec![r]),
-            Mutation::Delete(request) => self.plan_delete(at, stamp, request).map(|r| vec![r]),
-            Mutation::Publish(request) => self.plan_publish(at, stamp, request),
-        }
-    }
-
-    fn reply(&self, cached: &CachedReply) -> Reply {
-        let allocation = |allotted: &Allotted| {
-            let Allotted { chunk, version, pipeline } = allotted.clone();
-            Allocation { chunk, version, pipeline, token: String::new() }
-        };
-        match cached {
-            CachedReply::Created { file, replication, chunk_bytes, allotted } => {
-                Reply::Created(Created {
-                    file: *file,
-                    replication: *replication,
-                    chunk_bytes: *chunk_bytes,
-                    lease_ms: millis(self.settings.lease),
-                    allocation: allocation(allotted),
-                })
-            }
-            CachedReply::Allocated { allotted } => Reply::Allocated(allocation(allotted)),
-            CachedReply::Closed(closed) => Reply::Status(closed.status()),
-            CachedReply::Done => Reply::Done,
-        }
     }
 }
 

@@ -2,10 +2,25 @@
 //! `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP ask here.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Append, Close, Create, Delete, Mkdir, Publish, Rename, SealedChunk,
+    Abandon, Allocate, Allocation, Append, Close, Copy, Create, Created, Delete, Mkdir, Publish,
+    Rename, SealedChunk, SetReplication,
 };
-use ids::RequestStamp;
+use ids::{Now, RequestStamp};
 use serde::Serialize;
+
+use super::error::FsError;
+use super::record::{Allotted, Record, RequestDigest, Stamp};
+use super::replies::CachedReply;
+use super::{Master, Reply, millis};
+
+/// Of whom a request comes, as the edge knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Of the whole request.
+    pub digest: RequestDigest,
+    /// To whom belongs what it makes.
+    pub owner: String,
+}
 
 /// A stamped request: carried out once, however often it comes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,6 +33,8 @@ pub enum Mutation {
     Abandon(Abandon),
     Mkdir(Mkdir),
     Rename(Rename),
+    Copy(Copy),
+    SetReplication(SetReplication),
     Delete(Delete),
     Publish(Publish),
 }
@@ -32,6 +49,8 @@ impl Mutation {
             Self::Abandon(request) => &request.stamp,
             Self::Mkdir(request) => &request.stamp,
             Self::Rename(request) => &request.stamp,
+            Self::Copy(request) => &request.stamp,
+            Self::SetReplication(request) => &request.stamp,
             Self::Delete(request) => &request.stamp,
             Self::Publish(request) => &request.stamp,
         }
@@ -47,6 +66,8 @@ impl Mutation {
             Self::Abandon(request) => &mut request.stamp,
             Self::Mkdir(request) => &mut request.stamp,
             Self::Rename(request) => &mut request.stamp,
+            Self::Copy(request) => &mut request.stamp,
+            Self::SetReplication(request) => &mut request.stamp,
             Self::Delete(request) => &mut request.stamp,
             Self::Publish(request) => &mut request.stamp,
         }
@@ -61,8 +82,59 @@ impl Mutation {
             | Self::Abandon(_)
             | Self::Mkdir(_)
             | Self::Rename(_)
+            | Self::Copy(_)
+            | Self::SetReplication(_)
             | Self::Delete(_)
             | Self::Publish(_) => None,
+        }
+    }
+}
+
+impl Master {
+    /// The records that carry a request out; none if all is as it asks.
+    pub(super) fn plan(
+        &mut self,
+        now: Now,
+        stamp: &Stamp,
+        owner: &str,
+        request: &Mutation,
+    ) -> Result<Vec<Record>, FsError> {
+        let at = now.wall;
+        match request {
+            Mutation::Create(request) => {
+                self.plan_create(at, stamp, owner, request).map(|r| vec![r])
+            }
+            Mutation::Append(request) => self.plan_append(at, stamp, request).map(|r| vec![r]),
+            Mutation::Allocate(request) => self.plan_allocate(at, stamp, request).map(|r| vec![r]),
+            Mutation::Close(request) => self.plan_close(at, stamp, request).map(|r| vec![r]),
+            Mutation::Abandon(request) => self.plan_abandon(at, stamp, request).map(|r| vec![r]),
+            Mutation::Mkdir(request) => self.plan_mkdir(at, stamp, owner, request),
+            Mutation::Rename(request) => self.plan_rename(at, stamp, request),
+            Mutation::Copy(request) => self.plan_copy(at, stamp, owner, request).map(|r| vec![r]),
+            Mutation::SetReplication(request) => self.plan_set_replication(stamp, request),
+            Mutation::Delete(request) => self.plan_delete(at, stamp, request).map(|r| vec![r]),
+            Mutation::Publish(request) => self.plan_publish(at, stamp, owner, request),
+        }
+    }
+
+    pub(super) fn reply(&self, cached: &CachedReply) -> Reply {
+        let allocation = |allotted: &Allotted| {
+            let Allotted { chunk, version, pipeline } = allotted.clone();
+            Allocation { chunk, version, pipeline, token: String::new() }
+        };
+        match cached {
+            CachedReply::Created { file, replication, chunk_bytes, allotted } => {
+                Reply::Created(Created {
+                    file: *file,
+                    replication: *replication,
+                    chunk_bytes: *chunk_bytes,
+                    lease_ms: millis(self.settings.lease),
+                    allocation: allocation(allotted),
+                })
+            }
+            CachedReply::Allocated { allotted } => Reply::Allocated(allocation(allotted)),
+            CachedReply::Closed(closed) => Reply::Status(closed.status()),
+            CachedReply::Done => Reply::Done,
         }
     }
 }

@@ -10,6 +10,8 @@ use ids::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::children::{Children, Place};
+use super::layout::File;
+use super::owners::{OwnerId, Owners};
 use super::paged::Paged;
 
 /// The folder `/`. Folders and files take their ids from one sequence.
@@ -24,6 +26,8 @@ pub(crate) struct Namespace {
     /// What is cut off and not yet taken apart; the last one is taken first.
     detached: Vec<FileId>,
     n_files: u64,
+    #[serde(default)]
+    owners: Owners,
 }
 
 /// A folder or file, wherever it hangs.
@@ -31,8 +35,13 @@ pub(crate) struct Namespace {
 pub(crate) struct Entry {
     parent: FileId,
     name: Box<str>,
+    /// When it was made; 0 if a snapshot of a release before did not say.
+    #[serde(default)]
+    pub(crate) created: UnixMillis,
     /// When it was created or closed, or a folder's entries changed.
     pub(crate) modified: UnixMillis,
+    #[serde(default)]
+    owner: OwnerId,
     /// What it is.
     pub(crate) kind: EntryKind,
 }
@@ -46,6 +55,15 @@ pub(crate) enum EntryKind {
     File(File),
 }
 
+/// How an entry comes into being.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth<'a> {
+    /// When.
+    pub(crate) at: UnixMillis,
+    /// Whose it is; empty where a record of a release before does not say.
+    pub(crate) owner: &'a str,
+}
+
 /// A folder's entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folder {
@@ -53,120 +71,6 @@ pub(crate) struct Folder {
     /// No path below this folder was ever longer than this many bytes, counted from here: what lets a
     /// rename be refused before it makes paths that nobody could write.
     below_bytes_max: usize,
-}
-
-/// A file's sealed chunks. Whether it is open is the writers' table's to say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct File {
-    chunks: Chunks,
-    /// Length limit of its chunks; [`chunkstore_protocol::CHUNK_BYTES_MAX`] fits.
-    chunk_bytes: u32,
-    /// Replicas asked for.
-    pub(crate) replication: u8,
-    /// Whether its writer died before it was closed.
-    #[serde(default)]
-    pub(crate) cut: bool,
-}
-
-/// Most files have one chunk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Chunks {
-    None,
-    One { chunk: ChunkId, length: u32 },
-    Several(Vec<FileChunk>),
-}
-
-/// A chunk in its place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileChunk {
-    /// The chunk.
-    pub(crate) chunk: ChunkId,
-    /// Offset in the file of the byte after its last.
-    pub(crate) end: u64,
-}
-
-impl File {
-    /// Without chunks.
-    pub(crate) fn new(replication: u8, chunk_bytes: u64) -> Self {
-        let chunk_bytes = u32::try_from(chunk_bytes).expect("chunks are bounded far below 4 GiB");
-        Self { chunks: Chunks::None, chunk_bytes, replication, cut: false }
-    }
-
-    /// Length limit of its chunks.
-    pub(crate) fn chunk_bytes(&self) -> u64 {
-        u64::from(self.chunk_bytes)
-    }
-
-    /// Bytes in its sealed chunks.
-    pub(crate) fn length(&self) -> u64 {
-        match &self.chunks {
-            Chunks::None => 0,
-            Chunks::One { length, .. } => u64::from(*length),
-            Chunks::Several(places) => places.last().map_or(0, |last| last.end),
-        }
-    }
-
-    /// Number of its chunks.
-    pub(crate) fn n_chunks(&self) -> usize {
-        match &self.chunks {
-            Chunks::None => 0,
-            Chunks::One { .. } => 1,
-            Chunks::Several(places) => places.len(),
-        }
-    }
-
-    /// Its chunks in order, from the `first`.
-    pub(crate) fn places_from(&self, first: usize) -> impl Iterator<Item = FileChunk> {
-        let (one, several) = match &self.chunks {
-            Chunks::None => (None, &[][..]),
-            Chunks::One { chunk, length } => {
-                (Some(FileChunk { chunk: *chunk, end: u64::from(*length) }), &[][..])
-            }
-            Chunks::Several(places) => (None, places.as_slice()),
-        };
-        one.into_iter().chain(several.iter().copied()).skip(first)
-    }
-
-    /// The number of the chunk that holds the byte at `offset`; of chunks, if that lies behind the end.
-    pub(crate) fn chunk_at(&self, offset: u64) -> usize {
-        match &self.chunks {
-            Chunks::Several(places) => places.partition_point(|place| place.end <= offset),
-            Chunks::None | Chunks::One { .. } => {
-                usize::from(offset >= self.length()) * self.n_chunks()
-            }
-        }
-    }
-
-    /// Puts a sealed chunk behind the others.
-    pub(crate) fn append(&mut self, chunk: ChunkId, length: u64) {
-        let end = self.length() + length;
-        if let Chunks::Several(places) = &mut self.chunks {
-            places.push(FileChunk { chunk, end });
-        } else if matches!(self.chunks, Chunks::None) {
-            let length = u32::try_from(length).expect("chunks are bounded far below 4 GiB");
-            self.chunks = Chunks::One { chunk, length };
-        } else {
-            let places = self.places_from(0).chain([FileChunk { chunk, end }]).collect();
-            self.chunks = Chunks::Several(places);
-        }
-    }
-}
-
-impl File {
-    /// Takes the chunks away that lie behind its first `length` bytes; a chunk ends there.
-    pub(crate) fn truncate(&mut self, length: u64) -> Vec<FileChunk> {
-        let (kept, gone): (Vec<_>, _) =
-            self.places_from(0).partition(|place: &FileChunk| place.end <= length);
-        self.chunks = match kept[..] {
-            [] => Chunks::None,
-            [FileChunk { chunk, end }] => {
-                let length = u32::try_from(end).expect("chunks are bounded far below 4 GiB");
-                Chunks::One { chunk, length }
-            }
-            _ => Chunks::Several(kept),
-        };
-        gone
-    }
 }
 
 impl Folder {
@@ -200,12 +104,14 @@ impl Default for Namespace {
         let root = Entry {
             parent: NOWHERE,
             name: "".into(),
+            created: UnixMillis(0),
             modified: UnixMillis(0),
+            owner: OwnerId::default(),
             kind: EntryKind::Folder(Box::default()),
         };
         let mut entries = Paged::default();
         entries.insert(ROOT, root);
-        Self { entries, detached: Vec::new(), n_files: 0 }
+        Self { entries, detached: Vec::new(), n_files: 0, owners: Owners::default() }
     }
 }
 
@@ -264,6 +170,21 @@ impl Namespace {
             EntryKind::File(file) => Some(file),
             EntryKind::Folder(_) => None,
         }
+    }
+
+    /// The folder that an entry hangs in.
+    pub(crate) fn parent(&self, id: FileId) -> FileId {
+        self.entry(id).parent
+    }
+
+    /// Whose an entry is; empty if nobody said.
+    pub(crate) fn owner(&self, entry: &Entry) -> &str {
+        self.owners.text(entry.owner)
+    }
+
+    /// Whether something of this owner can be made.
+    pub(crate) fn admits_owner(&self, owner: &str) -> bool {
+        self.owners.admit(owner)
     }
 
     /// The path of an entry; `None` if it is cut off or gone.
@@ -329,11 +250,14 @@ impl Namespace {
         }
     }
 
+    /// It changed.
+    pub(crate) fn touch(&mut self, id: FileId, at: UnixMillis) {
+        self.entry_mut(id).modified = at;
+    }
+
     /// The file of a record.
-    pub(crate) fn file_mut(&mut self, id: FileId, at: UnixMillis) -> &mut File {
-        let entry = self.entry_mut(id);
-        entry.modified = at;
-        match &mut entry.kind {
+    pub(crate) fn file_mut(&mut self, id: FileId) -> &mut File {
+        match &mut self.entry_mut(id).kind {
             EntryKind::File(file) => file,
             EntryKind::Folder(_) => unreachable!("records name files where they need files"),
         }
@@ -346,10 +270,12 @@ impl Namespace {
         parent: FileId,
         name: &str,
         kind: EntryKind,
-        at: UnixMillis,
+        Birth { at, owner }: Birth<'_>,
     ) {
         self.n_files += u64::from(matches!(kind, EntryKind::File(_)));
-        let entry = Entry { parent: NOWHERE, name: "".into(), modified: at, kind };
+        let owner = self.owners.acquire(owner);
+        let (created, modified, name_later) = (at, at, "".into());
+        let entry = Entry { parent: NOWHERE, name: name_later, created, modified, owner, kind };
         self.entries.insert(id, entry);
         self.hang(id, parent, name, at);
     }
@@ -360,19 +286,23 @@ impl Namespace {
         self.hang(id, parent, name, at);
     }
 
-    /// Hangs files into `parent`, which is new and empty; the folder that they come from is about to be cut off, and no
-    /// longer counts as their parent. There may be very many: each costs one step and no more.
+    /// Hangs files into `parent`, which is new and empty, and makes them `owner`'s; the folder that they come from is
+    /// about to be cut off, and no longer counts as their parent. There may be very many: each costs one step and no more.
     pub(crate) fn adopt<'a>(
         &mut self,
         parent: FileId,
+        owner: &str,
         files: impl Iterator<Item = (FileId, &'a str)>,
     ) {
         let mut children = Vec::new();
         let mut longest = 0;
         for (id, name) in files {
+            let owner = self.owners.acquire(owner);
             let entry = self.entry_mut(id);
             entry.parent = parent;
             entry.name = name.into();
+            let before = std::mem::replace(&mut entry.owner, owner);
+            self.owners.release(before);
             longest = longest.max(1 + name.len());
             children.push((name, id));
         }
@@ -389,27 +319,39 @@ impl Namespace {
         self.detached.push(id);
     }
 
-    /// Takes apart what is cut off: at most `limit` entries. Returns the files among them.
-    pub(crate) fn reclaim(&mut self, limit: u32) -> Vec<(FileId, File)> {
+    /// Takes apart what is cut off: at most `limit` entries and chunks. Returns the files among them with the
+    /// chunks that they lost; of a long file, only those chunks go.
+    pub(crate) fn reclaim(&mut self, limit: u32) -> Vec<(FileId, Vec<ChunkId>)> {
         let mut files = Vec::new();
-        let mut left = limit;
+        let mut left = limit as usize;
         while left > 0
             && let Some(&last) = self.detached.last()
         {
-            if let EntryKind::Folder(folder) = &mut self.entry_mut(last).kind
-                && let Some(child) = folder.children.pop()
-            {
-                // A winner that was adopted elsewhere stays.
-                if self.entries.get(child).is_some_and(|entry| entry.parent == last) {
-                    self.detached.push(child);
+            match &mut self.entry_mut(last).kind {
+                EntryKind::Folder(folder) => {
+                    if let Some(child) = folder.children.pop() {
+                        // A winner that was adopted elsewhere stays.
+                        if self.entries.get(child).is_some_and(|entry| entry.parent == last) {
+                            self.detached.push(child);
+                        }
+                        continue;
+                    }
+                    left -= 1;
                 }
-                continue;
+                EntryKind::File(file) => {
+                    let chunks = file.take_last(left);
+                    left -= chunks.len().clamp(1, left);
+                    let goes_on = file.n_chunks() > 0;
+                    files.push((last, chunks));
+                    if goes_on {
+                        continue;
+                    }
+                    self.n_files -= 1;
+                }
             }
-            left -= 1;
             self.detached.pop();
-            if let Some(Entry { kind: EntryKind::File(file), .. }) = self.entries.remove(last) {
-                self.n_files -= 1;
-                files.push((last, file));
+            if let Some(Entry { owner, .. }) = self.entries.remove(last) {
+                self.owners.release(owner);
             }
         }
         files
@@ -485,5 +427,6 @@ impl Namespace {
         assert_eq!(n_hung + n_loose, self.entries.len(), "an entry hangs nowhere");
         let files = self.entries.iter().filter(|(_, e)| matches!(e.kind, EntryKind::File(_)));
         assert_eq!(files.count() as u64, self.n_files, "files are miscounted");
+        self.owners.check_invariants(self.entries.iter().map(|(_, entry)| entry.owner));
     }
 }

@@ -9,7 +9,8 @@ use ids::Now;
 
 use super::durable::{ChunkState, Writer};
 use super::error::FsError;
-use super::namespace::{EntryKind, FileChunk};
+use super::layout::FileChunk;
+use super::namespace::EntryKind;
 use super::{Master, Query, Reply};
 
 /// Entries and chunks that one input looks at: whoever wants more gets them in several inputs, so that
@@ -56,6 +57,7 @@ impl Master {
                 let reopened_at = writer.and_then(|writer| writer.reopened_at);
                 let chunks = reopened_at.map(|length| file.chunk_at(length));
                 FileKind::File {
+                    file: id,
                     length: reopened_at.unwrap_or(file.length()),
                     replication: file.replication,
                     chunk_bytes: file.chunk_bytes(),
@@ -65,7 +67,8 @@ impl Master {
                 }
             }
         };
-        FileStatus { path, modified: entry.modified, kind }
+        let owner = self.durable.namespace().owner(entry).to_owned();
+        FileStatus { path, owner, created: entry.created, modified: entry.modified, kind }
     }
 
     fn list(&self, request: &List) -> Result<Listing, FsError> {

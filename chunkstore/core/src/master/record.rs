@@ -49,6 +49,9 @@ pub enum Record {
         /// What becomes of it if its writer is silent for too long.
         #[serde(default, skip_serializing_if = "IfWriterDies::is_default")]
         if_writer_dies: IfWriterDies,
+        /// Whose it is; empty in records of the releases before.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        owner: String,
     },
     /// A closed file was opened for one writer, who puts more behind its end.
     FileReopened {
@@ -129,6 +132,9 @@ pub enum Record {
         parent: FileId,
         /// Folders made below it, each in the one before.
         folders: Vec<NewFolder>,
+        /// Whose they are; empty in records of the releases before.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        owner: String,
     },
     /// A file or folder moved.
     Renamed {
@@ -142,6 +148,45 @@ pub enum Record {
         parent: FileId,
         /// Its new name.
         name: String,
+        /// The file that stood there and went.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaced: Option<FileId>,
+    },
+    /// A file of the same chunks as another appeared.
+    Copied {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// That other.
+        source: FileId,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before.
+        folders: Vec<NewFolder>,
+        /// The copy's name.
+        name: String,
+        /// The copy.
+        file: FileId,
+        /// The file that stood there and went.
+        replaced: Option<FileId>,
+        /// Whose the copy is.
+        owner: String,
+    },
+    /// A file asks for another number of replicas; its chunks are told by
+    /// [`Record::ReplicationSpread`].
+    ReplicationSet {
+        /// The request.
+        stamp: Stamp,
+        /// The file.
+        file: FileId,
+        /// Replicas.
+        replication: u8,
+    },
+    /// The next chunks of files whose replication changed were told.
+    ReplicationSpread {
+        /// At most so many.
+        chunks: u32,
     },
     /// A file, or a folder with all below it, was removed.
     Deleted {
@@ -180,6 +225,9 @@ pub enum Record {
         replication: u8,
         /// Length limit of its chunks, if it ever gets one.
         chunk_bytes: u64,
+        /// Whose all that is; empty in records of the releases before.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        owner: String,
     },
     /// The next entries of what was removed were taken apart.
     Reclaimed {

@@ -15,6 +15,10 @@ use super::servers::{Holder, ServerId, Servers};
 /// Replicas of a chunk that need no memory of their own.
 const HOLDERS_INLINE: usize = 3;
 
+/// What the claims of a chunk take that is as it should be.
+#[cfg(test)]
+pub(crate) const BYTES_PER_CHUNK: usize = size_of::<SmallVec<[Holder; HOLDERS_INLINE]>>();
+
 /// What one server said of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {

@@ -32,6 +32,13 @@ pub(crate) enum CachedReply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClosedFile {
     pub(crate) path: StorePath,
+    // Kept replies of the releases before do not say these three.
+    #[serde(default)]
+    pub(crate) file: FileId,
+    #[serde(default)]
+    pub(crate) owner: String,
+    #[serde(default)]
+    pub(crate) created: UnixMillis,
     pub(crate) modified: UnixMillis,
     pub(crate) length: u64,
     pub(crate) replication: u8,
@@ -42,10 +49,11 @@ pub(crate) struct ClosedFile {
 impl ClosedFile {
     /// As the writer is told.
     pub(crate) fn status(&self) -> FileStatus {
-        let Self { path, modified, length, replication, chunk_bytes, n_chunks } = self.clone();
+        let Self { path, file, owner, created, modified, .. } = self.clone();
+        let Self { length, replication, chunk_bytes, n_chunks, .. } = *self;
         let (open, cut) = (false, false);
-        let kind = FileKind::File { length, replication, chunk_bytes, n_chunks, open, cut };
-        FileStatus { path, modified, kind }
+        let kind = FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut };
+        FileStatus { path, owner, created, modified, kind }
     }
 }
 

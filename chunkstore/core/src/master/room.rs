@@ -30,8 +30,8 @@ impl Master {
     /// With the refusal.
     pub fn refuse(&self, input: Input) -> Result<Input, Effect> {
         match &input {
-            Input::Mutate(to, digest, request) => {
-                let stamp = Stamp::new(request.stamp(), *digest);
+            Input::Mutate(to, asker, request) => {
+                let stamp = Stamp::new(request.stamp(), asker.digest);
                 let is_new = matches!(self.durable.replies().seen(&stamp), Seen::New);
                 let admitted = self.room != Room::None && request.makes_space();
                 if is_new && !admitted {
@@ -59,6 +59,8 @@ impl Mutation {
             | Self::Close(_)
             | Self::Mkdir(_)
             | Self::Rename(_)
+            | Self::Copy(_)
+            | Self::SetReplication(_)
             | Self::Publish(_) => false,
         }
     }

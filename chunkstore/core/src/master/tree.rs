@@ -1,13 +1,14 @@
-//! Changes of the tree: mkdir, rename, delete, publish. Each plans its records and changes nothing; what
+//! Changes of the tree: mkdir, rename, delete, publish; where anything may go. Each plans its records and changes nothing; what
 //! they do to the tree is in `Durable::apply`.
 
 use chunkstore_protocol::path::PATH_BYTES_MAX;
-use chunkstore_protocol::{Delete, FileId, Mkdir, Publish, Rename, StorePath, Winner};
+use chunkstore_protocol::{Delete, FileId, Mkdir, Publish, Rename, Replace, StorePath, Winner};
 use ids::UnixMillis;
 
 use super::Master;
 use super::error::FsError;
 use super::namespace::{EntryKind, Folder, ROOT, Walk};
+use super::owners::OWNERS_MAX;
 use super::record::{Adopted, NewFolder, Record, Stamp, WINNER_BYTES_PER_RECORD};
 
 /// Files of one publish. Each costs the loop some microseconds, and a transaction is not cut in steps.
@@ -25,11 +26,20 @@ pub(super) struct Spot<'p> {
     pub(super) name: &'p str,
 }
 
+/// Where what is there already, or its copy, will hang.
+pub(super) struct Target<'p> {
+    /// Its place.
+    pub(super) spot: Spot<'p>,
+    /// The file that stands there and goes.
+    pub(super) replaced: Option<FileId>,
+}
+
 impl Master {
     pub(super) fn plan_mkdir(
         &self,
         at: UnixMillis,
         stamp: &Stamp,
+        owner: &str,
         request: &Mkdir,
     ) -> Result<Vec<Record>, FsError> {
         let Mkdir { stamp: _, path, parents } = request;
@@ -42,7 +52,8 @@ impl Master {
         let Spot { parent, mut folders, name } = self.spot(path, *parents)?;
         let id = self.next_file_after(&folders);
         folders.push(NewFolder { id, name: name.to_owned() });
-        Ok(vec![Record::FoldersMade { stamp: stamp.clone(), at, parent, folders }])
+        let (stamp, owner) = (stamp.clone(), self.admitted(owner)?);
+        Ok(vec![Record::FoldersMade { stamp, at, parent, folders, owner }])
     }
 
     pub(super) fn plan_rename(
@@ -50,22 +61,26 @@ impl Master {
         at: UnixMillis,
         stamp: &Stamp,
         request: &Rename,
-    ) -> Result<Record, FsError> {
-        let Rename { stamp: _, from, to } = request;
+    ) -> Result<Vec<Record>, FsError> {
+        let Rename { stamp: _, from, to, replace } = request;
         let entry = self.find(from)?;
         if entry == ROOT || to.is_root() {
             return Err(FsError::RootStays);
         }
-        if from != to && to.is_within(from) && self.folder(from).is_ok() {
+        if from == to {
+            return self.is_still(to, entry, *replace).map(|()| Vec::new());
+        }
+        if to.is_within(from) && self.folder(from).is_ok() {
             let (from, to) = (from.clone(), to.clone());
             return Err(FsError::RenameIntoItself { from, to });
         }
-        let Spot { parent, folders: _, name } = self.spot(to, false)?;
+        let Target { spot: Spot { parent, folders: _, name }, replaced } =
+            self.target((from, entry), to, *replace, false)?;
         if !self.durable.namespace().fits_at(entry, to) {
             return Err(FsError::PathTooLong { to: to.clone() });
         }
         let (stamp, name) = (stamp.clone(), name.to_owned());
-        Ok(Record::Renamed { stamp, at, entry, parent, name })
+        Ok(vec![Record::Renamed { stamp, at, entry, parent, name, replaced }])
     }
 
     pub(super) fn plan_delete(
@@ -93,6 +108,7 @@ impl Master {
         &self,
         at: UnixMillis,
         stamp: &Stamp,
+        owner: &str,
         request: &Publish,
     ) -> Result<Vec<Record>, FsError> {
         let Publish { stamp: _, staging: staging_path, winners, target, marker } = request;
@@ -129,6 +145,7 @@ impl Master {
             marker: marker.clone(),
             replication: self.replication(None)?,
             chunk_bytes: self.settings.chunk_bytes,
+            owner: self.admitted(owner)?,
         });
         Ok(records)
     }
@@ -171,6 +188,57 @@ impl Master {
         let folders =
             ids.zip(missing).map(|(id, name)| NewFolder { id, name: name.to_owned() }).collect();
         Ok(Spot { parent, folders, name })
+    }
+
+    /// Where what stands at `from` can go: to a name that is free, or over a file, as `replace` says. What
+    /// replaces and what is replaced are whole files.
+    pub(super) fn target<'p>(
+        &self,
+        (from, entry): (&StorePath, FileId),
+        path: &'p StorePath,
+        replace: Replace,
+        parents: bool,
+    ) -> Result<Target<'p>, FsError> {
+        let there = match (self.durable.namespace().walk(path), replace) {
+            (Walk::Found(there), Replace::Always | Replace::Only(_)) => there,
+            (Walk::Missing { .. } | Walk::Blocked { .. }, Replace::Only(expected)) => {
+                return Err(FsError::Changed { path: path.clone(), expected });
+            }
+            _ => return Ok(Target { spot: self.spot(path, parents)?, replaced: None }),
+        };
+        self.is_still(path, there, replace)?;
+        let tree = self.durable.namespace();
+        if tree.file(there).is_none() {
+            return Err(FsError::IsAFolder { path: path.clone() });
+        }
+        if tree.file(entry).is_none() {
+            return Err(FsError::AlreadyExists { path: path.clone() });
+        }
+        for (path, file) in [(from, entry), (path, there)] {
+            if self.durable.writer(file).is_some() {
+                return Err(FsError::StillOpen { path: path.clone() });
+            }
+        }
+        let name = path.name().unwrap_or_default();
+        let spot = Spot { parent: tree.parent(there), folders: Vec::new(), name };
+        Ok(Target { spot, replaced: Some(there) })
+    }
+
+    fn is_still(&self, path: &StorePath, there: FileId, replace: Replace) -> Result<(), FsError> {
+        match replace {
+            Replace::Only(expected) if expected != there => {
+                Err(FsError::Changed { path: path.clone(), expected })
+            }
+            Replace::Only(_) | Replace::Always | Replace::Never => Ok(()),
+        }
+    }
+
+    /// The owner of what is to be made, if there is room for one more.
+    pub(super) fn admitted(&self, owner: &str) -> Result<String, FsError> {
+        if self.durable.namespace().admits_owner(owner) {
+            return Ok(owner.to_owned());
+        }
+        Err(FsError::TooManyOwners { owner: owner.to_owned(), max: OWNERS_MAX })
     }
 
     /// The id for an entry that is made together with `folders`.

@@ -43,6 +43,7 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::FolderNotEmpty
         | ProblemKind::RenameIntoItself
         | ProblemKind::StillOpen
+        | ProblemKind::Changed
         | ProblemKind::LeaseLost
         | ProblemKind::TooFewReplicas
         | ProblemKind::NotRegistered

@@ -4,15 +4,16 @@
 
 use axum::extract::State;
 use axum::routing::post;
-use chunkstore_core::master::{Input, Mutation, Query, Reply};
+use chunkstore_core::master::{Asker, Input, Mutation, Query, Reply};
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Append, Close, Create, Created, Delete, Done, FileStatus, List,
-    Listing, Locate, Located, Mkdir, Publish, Rename, Renew, Stat,
+    Abandon, Allocate, Allocation, Append, Close, Copy, Create, Created, Delete, Done, FileStatus,
+    List, Listing, Locate, Located, Mkdir, Publish, Rename, Renew, Replace, SetReplication, Stat,
+    StorePath,
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::error::unexpected;
-use super::requester::{client_of, digest_of};
+use super::requester::{client_of, digest_of, owner_of};
 use super::rights::{Change, may_change};
 use super::tokens::Mint;
 use super::{ServerState, pages};
@@ -34,6 +35,8 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/files/locate", CLIENTS, post(locate))
         .route("/v1/files/mkdir", CLIENTS, post(mkdir))
         .route("/v1/files/rename", CLIENTS, post(rename))
+        .route("/v1/files/copy", CLIENTS, post(copy))
+        .route("/v1/files/set_replication", CLIENTS, post(set_replication))
         .route("/v1/files/delete", CLIENTS, post(delete))
         .route("/v1/files/publish", CLIENTS, post(publish))
 }
@@ -152,8 +155,27 @@ async fn rename(
     Json(request): Json<Rename>,
 ) -> Answer<Done> {
     may_change(&caller, Change::Remove(&request.from))?;
-    may_change(&caller, Change::Put(&request.to))?;
+    may_put(&caller, &request.to, request.replace)?;
     done(state.mutate(&caller, Mutation::Rename(request)).await?)
+}
+
+async fn copy(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Copy>,
+) -> Answer<FileStatus> {
+    caller.require(Right::Read, request.from.as_str())?;
+    may_put(&caller, &request.to, request.replace)?;
+    status(state.mutate(&caller, Mutation::Copy(request)).await?)
+}
+
+async fn set_replication(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<SetReplication>,
+) -> Answer<Done> {
+    may_change(&caller, Change::Put(&request.path))?;
+    done(state.mutate(&caller, Mutation::SetReplication(request)).await?)
 }
 
 async fn delete(
@@ -179,13 +201,21 @@ impl ServerState {
     async fn mutate(&self, caller: &Caller, mut request: Mutation) -> Result<Reply, Problem> {
         let stamp = request.stamp_mut();
         stamp.client = client_of(&caller.0, &stamp.client);
-        let digest = digest_of(&request);
-        Ok(self.core.ask(|to| Input::Mutate(to, digest, request)).await?)
+        let asker = Asker { digest: digest_of(&request), owner: owner_of(&caller.0) };
+        Ok(self.core.ask(|to| Input::Mutate(to, asker, request)).await?)
     }
 
     pub(super) async fn query(&self, request: Query) -> Result<Reply, Problem> {
         Ok(self.core.ask(|to| Input::Query(to, request)).await?)
     }
+}
+
+/// What goes over another file takes that away too.
+fn may_put(caller: &Caller, to: &StorePath, replace: Replace) -> Result<(), Problem> {
+    if !replace.is_never() {
+        may_change(caller, Change::Remove(to))?;
+    }
+    may_change(caller, Change::Put(to))
 }
 
 fn status(reply: Reply) -> Answer<FileStatus> {

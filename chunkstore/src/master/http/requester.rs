@@ -20,6 +20,20 @@ pub(super) fn client_of(caller: &Capability, told: &ClientId) -> ClientId {
     digits.parse().expect("64 hexadecimal digits are allowed in client ids")
 }
 
+/// Characters of an owner; what is longer is cut.
+const OWNER_CHARS_MAX: usize = 128;
+
+/// To whom belongs what this caller makes: its subject. Those of tasks are attempts, of which there are ever
+/// more: until a master publishes what they made, it is nobody's in particular.
+pub(super) fn owner_of(caller: &Capability) -> String {
+    match caller.role {
+        Role::Task => role(Role::Task).to_owned(),
+        Role::User | Role::Tracker | Role::Server | Role::Master => {
+            caller.subject.chars().take(OWNER_CHARS_MAX).collect()
+        }
+    }
+}
+
 /// The first 8 bytes of the SHA-256 of the request as JSON with its kind.
 pub(super) fn digest_of(request: &Mutation) -> RequestDigest {
     let text = serde_json::to_vec(request).expect("requests are plain data");
@@ -69,6 +83,15 @@ mod tests {
         ] {
             assert_ne!(own, client_of(&caller(role, subject, "/x"), &id(client)), "{subject:?}");
         }
+    }
+
+    #[test]
+    fn what_a_task_makes_is_not_its_attempts() {
+        assert_eq!(owner_of(&caller(Role::User, "alice", "/")), "alice");
+        assert_eq!(owner_of(&caller(Role::Master, "jobtracker", "/")), "jobtracker");
+        assert_eq!(owner_of(&caller(Role::Task, "attempt_1", "/")), "task");
+        let long = "ü".repeat(OWNER_CHARS_MAX + 1);
+        assert_eq!(owner_of(&caller(Role::User, &long, "/")), "ü".repeat(OWNER_CHARS_MAX));
     }
 
     /// Journals keep digests: they must not change.

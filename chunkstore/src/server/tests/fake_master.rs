@@ -148,6 +148,7 @@ impl FakeMaster {
 impl Book {
     fn status(file: &File) -> FileStatus {
         let kind = FileKind::File {
+            file: FileId::default(),
             length: file.chunks.iter().map(|chunk| chunk.length).sum(),
             replication: 2,
             chunk_bytes: 1,
@@ -155,7 +156,8 @@ impl Book {
             open: file.open,
             cut: false,
         };
-        FileStatus { path: file.path.clone(), modified: UnixMillis(0), kind }
+        let (owner, time) = ("tester".to_owned(), UnixMillis(0));
+        FileStatus { path: file.path.clone(), owner, created: time, modified: time, kind }
     }
 
     fn find(&self, path: &StorePath) -> Result<&File, Problem> {

@@ -82,16 +82,19 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
         return print_json(&found);
     }
     tell!("path         {}", found.path);
+    tell!("owner        {}", found.owner);
+    tell!("created      {}", shown::time(found.created));
     tell!("modified     {}", shown::time(found.modified));
     match &found.kind {
         FileKind::Folder => tell!("kind         folder"),
-        FileKind::File { length, replication, chunk_bytes, n_chunks, open, cut } => {
+        FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut } => {
             let kind = match (open, cut) {
                 (true, _) => "file, being written",
                 (false, true) => "file, cut: its writer died before it was closed",
                 (false, false) => "file",
             };
             tell!("kind         {kind}");
+            tell!("file         {}", file.0);
             tell!("length       {length}");
             tell!("chunks       {n_chunks}");
             tell!("chunk_bytes  {chunk_bytes}");

@@ -23,8 +23,8 @@ fn a_file_of_three_chunks_is_written_closed_and_located() {
     let status = world.close(created.file, Some(third.clone())).unwrap();
     let length = 2 * CHUNK + 5;
     let (replication, chunk_bytes) = (2, CHUNK);
-    let (open, cut) = (false, false);
-    let kind = FileKind::File { length, replication, chunk_bytes, n_chunks: 3, open, cut };
+    let (file, open, cut) = (created.file, false, false);
+    let kind = FileKind::File { file, length, replication, chunk_bytes, n_chunks: 3, open, cut };
     assert_eq!((&status.path, &status.kind), (&path("/f"), &kind));
     assert_eq!(world.stat("/f").unwrap(), status);
 

@@ -3,6 +3,7 @@
 //! the journal and compared with the live one.
 
 mod append;
+mod copies;
 mod files;
 mod model;
 mod publish;
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) notices: Vec<Notice>,
     pub(super) sequence: u64,
+    pub(super) owner: String,
     next_reply: u64,
 }
 
@@ -57,10 +59,12 @@ pub(super) fn host(n: usize) -> HostName {
     format!("host-{n}").parse().unwrap()
 }
 
-fn digest(request: &Mutation) -> RequestDigest {
+pub(super) const OWNER: &str = "alice";
+
+fn asker(request: &Mutation, owner: &str) -> Asker {
     let mut hasher = DefaultHasher::new();
     format!("{request:?}").hash(&mut hasher);
-    RequestDigest(hasher.finish())
+    Asker { digest: RequestDigest(hasher.finish()), owner: owner.to_owned() }
 }
 
 pub(super) fn client() -> ClientId {
@@ -79,6 +83,7 @@ impl World {
             now: Now::default(),
             notices: Vec::new(),
             sequence: 0,
+            owner: OWNER.to_owned(),
             next_reply: 0,
         };
         assert!(world.run(Input::Start).is_none());
@@ -179,8 +184,8 @@ impl World {
     }
 
     pub(super) fn mutate(&mut self, request: Mutation) -> Result<Reply, FsError> {
-        let to = self.reply_to();
-        fs(self.run(Input::Mutate(to, digest(&request), request)))
+        let (to, asker) = (self.reply_to(), asker(&request, &self.owner));
+        fs(self.run(Input::Mutate(to, asker, request)))
     }
 
     pub(super) fn query(&mut self, request: Query) -> Result<Reply, FsError> {
@@ -241,7 +246,8 @@ impl World {
     }
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<Reply, FsError> {
-        let request = Rename { stamp: self.stamp(), from: path(from), to: path(to) };
+        let request =
+            Rename { stamp: self.stamp(), from: path(from), to: path(to), replace: Replace::Never };
         self.mutate(Mutation::Rename(request))
     }
 
@@ -341,6 +347,7 @@ fn one_byte_file(parent: FileId, file: FileId, chunk: ChunkId, n: u64) -> [Recor
         chunk_bytes: CHUNK,
         allotted: Allotted { chunk, version, pipeline: Vec::new() },
         if_writer_dies: IfWriterDies::Remove,
+        owner: OWNER.to_owned(),
     };
     let sealed = Some(Sealed { chunk, version, length: 1, checksum: 7 });
     [created, Record::FileClosed { stamp: stamp(2 * n + 2), at, file, sealed }]

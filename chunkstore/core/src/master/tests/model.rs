@@ -105,6 +105,9 @@ impl Model {
         if kind == Kind::Folder && is_below(to, from) {
             return Err(ProblemKind::RenameIntoItself);
         }
+        if from == to {
+            return Ok(());
+        }
         self.room_for(to, false)?;
         for (key, kind) in self.remove(from) {
             self.0.insert(format!("{to}{}", &key[from.len()..]), kind);

@@ -5,7 +5,7 @@ use super::*;
 impl World {
     /// Sends a mutation as the loop does while the room is not ample.
     fn mutate_if_admitted(&mut self, request: Mutation) -> Result<Reply, FsError> {
-        let input = Input::Mutate(ReplyTo(0), digest(&request), request);
+        let input = Input::Mutate(ReplyTo(0), asker(&request, OWNER), request);
         match self.master.refuse(input) {
             Ok(input) => fs(self.run(input)),
             Err(Effect::Reply(_, answer)) => fs(Some(*answer)),

@@ -15,7 +15,12 @@ fn every_mutation_asked_twice_is_carried_out_once_and_answered_alike() {
         Mutation::Close(Close { stamp: world.stamp(), file, sealed: None, abandoned: None }),
         Mutation::Abandon(Abandon { stamp: world.stamp(), file: gone }),
         Mutation::Mkdir(Mkdir { stamp: world.stamp(), path: path("/d"), parents: false }),
-        Mutation::Rename(Rename { stamp: world.stamp(), from: path("/d"), to: path("/e") }),
+        Mutation::Rename(Rename {
+            stamp: world.stamp(),
+            from: path("/d"),
+            to: path("/e"),
+            replace: Replace::Never,
+        }),
         Mutation::Delete(Delete { stamp: world.stamp(), path: path("/e"), recursive: false }),
     ];
     requests.push(Mutation::Publish(Publish {

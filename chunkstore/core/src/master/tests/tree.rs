@@ -1,5 +1,8 @@
 //! Folders: mkdir, rename, delete, list; names and their limits.
 
+use super::super::namespace::Entry;
+use super::super::owners::OWNERS_MAX;
+use super::super::{durable, replicas};
 use super::*;
 
 #[test]
@@ -33,7 +36,6 @@ fn rename_follows_its_rules() {
     let into = FsError::RenameIntoItself { from: path("/a"), to: path("/a/b/a") };
     assert_eq!(world.rename("/a", "/a/b/a"), Err(into));
     assert_eq!(world.rename("/a", "/g"), Err(FsError::AlreadyExists { path: path("/g") }));
-    assert_eq!(world.rename("/a", "/a"), Err(FsError::AlreadyExists { path: path("/a") }));
     assert_eq!(world.rename("/", "/x"), Err(FsError::RootStays));
     assert_eq!(world.rename("/a", "/"), Err(FsError::RootStays));
     let (missing, folder) = ("n".to_owned(), path("/"));
@@ -163,4 +165,84 @@ fn a_rename_never_makes_paths_beyond_the_limit() {
     assert_eq!(at, format!("/long/b{deep}"));
     let error = FsError::PathTooLong { to: path(&to) };
     assert_eq!(world.rename("/long/b", &to), Err(error), "moved folders know their depth");
+}
+
+#[test]
+fn everything_has_an_owner_and_two_times_and_a_file_stays_the_same_file() {
+    let mut world = World::with_servers(2);
+    world.pass(Duration::from_secs(3));
+    world.mkdirs("/d");
+    world.register(1);
+    world.register(2);
+    let put = world.put("/d/f", 3);
+    assert_eq!((put.owner.as_str(), put.created), (OWNER, UnixMillis(3000)));
+    world.pass(Duration::from_secs(2));
+    world.rename("/d/f", "/f").unwrap();
+    let folder = world.stat("/d").unwrap();
+    assert_eq!((folder.owner.as_str(), folder.created), (OWNER, UnixMillis(3000)));
+    assert_eq!(folder.modified, UnixMillis(5000));
+    let moved = world.stat("/f").unwrap();
+    assert_eq!(FileStatus { path: put.path.clone(), ..moved }, put, "but for its path");
+    world.restart();
+    assert_eq!(world.stat("/f").unwrap().created, UnixMillis(3000));
+    assert_eq!(world.stat("/").unwrap().owner, "", "the root is nobody's");
+}
+
+#[test]
+fn what_is_published_belongs_to_its_publisher() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/staging/job");
+    world.owner = "task".to_owned();
+    world.put("/staging/job/a", 3);
+    world.owner = "publisher".to_owned();
+    let winners = vec![Winner { staged: "a".to_owned(), published: "part".to_owned() }];
+    let (staging, target) = (path("/staging/job"), path("/out/job"));
+    let (stamp, marker) = (world.stamp(), "_SUCCESS".to_owned());
+    let request = Publish { stamp, staging, winners, target, marker };
+    assert_eq!(world.mutate(Mutation::Publish(request)), Ok(Reply::Done));
+    for at in ["/out", "/out/job", "/out/job/part", "/out/job/_SUCCESS"] {
+        assert_eq!(world.stat(at).unwrap().owner, "publisher", "{at}");
+    }
+}
+
+#[test]
+fn an_owner_too_many_is_refused_until_another_has_nothing_left() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/d");
+    let mut durable = world.master.durable().clone();
+    for n in 1..OWNERS_MAX as u64 - 1 {
+        let digest = RequestDigest(0);
+        let stamp = Stamp { client: client(), slot: 1, sequence: n, digest };
+        let folders = vec![NewFolder { id: FileId(1 + n), name: n.to_string() }];
+        let (at, parent, owner) = (UnixMillis(0), FileId(1), n.to_string());
+        let record = Record::FoldersMade { stamp, at, parent, folders, owner };
+        durable.apply(&record);
+        world.journal.push(record);
+    }
+    world.master = Master::recover(settings(), durable).unwrap();
+    world.run(Input::Start);
+    world.register(1);
+    world.register(2);
+    world.owner = "mallory".to_owned();
+    let error = FsError::TooManyOwners { owner: "mallory".to_owned(), max: OWNERS_MAX };
+    assert_eq!(world.mkdir("/m"), Err(error.clone()));
+    assert_eq!(world.create("/m").unwrap_err(), error);
+    assert_eq!(world.delete("/d/7", false), Ok(Reply::Done));
+    assert_eq!(world.mkdir("/m"), Ok(Reply::Done));
+}
+
+/// What the master keeps in memory for a file of one chunk with three replicas and a name of ten
+/// bytes, all tables full.
+#[test]
+fn a_file_of_one_chunk_costs_the_master_less_than_250_bytes() {
+    const NAME_BYTES: usize = 16;
+    const PAGE_BIT_BYTES: usize = 1;
+    let bytes = size_of::<Entry>()
+        + NAME_BYTES
+        + size_of::<FileId>()
+        + replicas::BYTES_PER_CHUNK
+        + durable::BYTES_PER_CHUNK
+        + 3 * PAGE_BIT_BYTES;
+    println!("{bytes} bytes per file");
+    assert!(bytes < 250, "{bytes}");
 }

@@ -1,0 +1,72 @@
+//! What is done with whole closed files, without their bytes: copies, which share chunks, and the number of
+//! replicas that a file asks for. Each plans its records; what they do is in `Durable::apply`.
+
+use chunkstore_protocol::{Copy, FileId, SetReplication, StorePath};
+use ids::UnixMillis;
+
+use super::Master;
+use super::error::FsError;
+use super::layout::File;
+use super::record::{Record, Stamp};
+use super::tree::{Spot, Target};
+
+/// Chunks of a file that is copied: counting them holds the loop, and a copy is not cut in steps. At full
+/// length they hold 6.4 TB.
+pub const COPY_CHUNKS_MAX: usize = 100_000;
+/// Chunks that one record tells how many replicas are wanted: each is looked at by the repair.
+pub(super) const REPLICATION_STEP: u32 = 1000;
+
+impl Master {
+    pub(super) fn plan_copy(
+        &self,
+        at: UnixMillis,
+        stamp: &Stamp,
+        owner: &str,
+        request: &Copy,
+    ) -> Result<Record, FsError> {
+        let Copy { stamp: _, from, to, replace, parents } = request;
+        let (source, file) = self.closed_file(from)?;
+        let (given, max) = (file.n_chunks(), COPY_CHUNKS_MAX);
+        if given > max {
+            return Err(FsError::CopyTooLong { path: from.clone(), given, max });
+        }
+        let Target { spot: Spot { parent, folders, name }, replaced } =
+            self.target((from, source), to, *replace, *parents)?;
+        Ok(Record::Copied {
+            stamp: stamp.clone(),
+            at,
+            source,
+            parent,
+            name: name.to_owned(),
+            file: self.next_file_after(&folders),
+            folders,
+            replaced,
+            owner: self.admitted(owner)?,
+        })
+    }
+
+    /// A file that is being written keeps the number that its chunks are allotted for.
+    pub(super) fn plan_set_replication(
+        &self,
+        stamp: &Stamp,
+        request: &SetReplication,
+    ) -> Result<Vec<Record>, FsError> {
+        let SetReplication { stamp: _, path, replication } = request;
+        let replication = self.replication(Some(*replication))?;
+        let (file, _) = self.closed_file(path)?;
+        let stamp = stamp.clone();
+        let set = Record::ReplicationSet { stamp, file, replication };
+        Ok(vec![set, Record::ReplicationSpread { chunks: REPLICATION_STEP }])
+    }
+
+    /// The file at `path`, if nobody writes it.
+    pub(super) fn closed_file(&self, path: &StorePath) -> Result<(FileId, &File), FsError> {
+        let id = self.find(path)?;
+        let file = self.durable.namespace().file(id);
+        let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
+        match self.durable.writer(id) {
+            Some(_) => Err(FsError::StillOpen { path: path.clone() }),
+            None => Ok((id, file)),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What must hold of the durable state, whatever happened: for tests.
+
+use std::collections::BTreeMap;
+
+use chunkstore_protocol::ChunkId;
+
+use super::Durable;
+use crate::master::namespace::EntryKind;
+
+impl Durable {
+    /// Asserts what must hold after every record: each entry has one place; a file's chunks are
+    /// sealed and in order; a chunk is open or sealed, of one file while it is open, and counts those that
+    /// have it; replies are bounded.
+    ///
+    /// # Panics
+    /// When something of that does not hold.
+    pub fn check_invariants(&self) {
+        self.namespace.check_invariants();
+        self.replies.check_invariants();
+        let mut referents: BTreeMap<ChunkId, u32> = BTreeMap::new();
+        for (id, entry) in self.namespace.entries() {
+            assert!(id.0 < self.next_file.max(1), "{id:?} was never given out");
+            let EntryKind::File(file) = &entry.kind else { continue };
+            let mut start = 0;
+            for place in file.places_from(0) {
+                let sealed = self.sealed.get(place.chunk);
+                let length = sealed.expect("a file's chunk is sealed").length();
+                assert_eq!(start + length, place.end, "{} lies elsewhere", place.chunk);
+                assert!((1..=file.chunk_bytes()).contains(&length), "length of {}", place.chunk);
+                start = place.end;
+                *referents.entry(place.chunk).or_default() += 1;
+            }
+        }
+        let counted = self.sealed.iter().map(|(chunk, sealed)| (chunk, sealed.referents));
+        assert!(counted.eq(referents), "a chunk is in no file, or miscounts those that have it");
+        for (file, writer) in &self.writers {
+            assert!(self.namespace.file(*file).is_some(), "{file:?} is open and gone");
+            if let Some((chunk, _)) = writer.open {
+                assert_eq!(self.open_chunks.get(&chunk), Some(file), "writer of {chunk}");
+            }
+        }
+        let n_open = self.writers.values().filter(|writer| writer.open.is_some()).count();
+        assert_eq!(n_open, self.open_chunks.len(), "a chunk is open without a writer");
+        let given_out = |chunk: &ChunkId| (1..self.next_chunk).contains(&chunk.0);
+        assert!(self.sealed.iter().all(|(chunk, _)| given_out(&chunk)));
+        assert!(self.open_chunks.keys().all(given_out));
+    }
+}

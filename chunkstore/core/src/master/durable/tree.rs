@@ -1,0 +1,105 @@
+//! What the records of folders and of whole files do: they move, are copied, published, removed.
+
+use chunkstore_protocol::FileId;
+
+use super::{Dropped, Durable, RECLAIM_STEP};
+use crate::master::layout::File;
+use crate::master::namespace::{Birth, EntryKind};
+use crate::master::record::{Adopted, NewFolder, Record};
+use crate::master::replies::CachedReply;
+
+impl Durable {
+    pub(super) fn apply_to_tree(&mut self, record: &Record) -> Vec<Dropped> {
+        match record {
+            Record::FoldersMade { stamp, at, parent, folders, owner } => {
+                self.make_folders(*parent, folders, Birth { at: *at, owner });
+                self.reply(stamp, CachedReply::Done);
+                Vec::new()
+            }
+            Record::Renamed { stamp, at, entry, parent, name, replaced } => {
+                let dropped = self.replace(*replaced, *at);
+                self.namespace.rename(*entry, *parent, name, *at);
+                self.reply(stamp, CachedReply::Done);
+                dropped
+            }
+            Record::Copied { .. } => self.apply_copied(record),
+            Record::ReplicationSet { stamp, file, replication } => {
+                self.namespace.file_mut(*file).replication = *replication;
+                self.spreading.insert(*file, 0);
+                self.reply(stamp, CachedReply::Done);
+                Vec::new()
+            }
+            Record::ReplicationSpread { chunks } => {
+                self.spread(*chunks);
+                Vec::new()
+            }
+            Record::Deleted { stamp, at, entry } => {
+                self.reply(stamp, CachedReply::Done);
+                self.namespace.detach(*entry, *at);
+                self.reclaim(RECLAIM_STEP)
+            }
+            Record::WinnersGathered { winners } => {
+                self.gathered.extend_from_slice(winners);
+                Vec::new()
+            }
+            Record::Published { .. } => self.apply_published(record),
+            Record::Reclaimed { entries } => self.reclaim(*entries),
+            _ => unreachable!("the others are told apart before"),
+        }
+    }
+
+    fn apply_published(&mut self, record: &Record) -> Vec<Dropped> {
+        let Record::Published {
+            stamp,
+            at,
+            staging,
+            parent,
+            folders,
+            winners,
+            marker,
+            marker_file,
+            replication,
+            chunk_bytes,
+            owner,
+        } = record
+        else {
+            return Vec::new();
+        };
+        let birth = Birth { at: *at, owner };
+        let target = self.make_folders(*parent, folders, birth);
+        let gathered = std::mem::take(&mut self.gathered);
+        let all = gathered.iter().chain(winners).map(|Adopted(file, name)| (*file, name.as_str()));
+        self.namespace.adopt(target, owner, all);
+        let kind = EntryKind::File(File::new(*replication, *chunk_bytes));
+        self.insert(*marker_file, target, marker, kind, birth);
+        self.namespace.detach(*staging, *at);
+        self.reply(stamp, CachedReply::Done);
+        self.reclaim(RECLAIM_STEP)
+    }
+
+    pub(super) fn make_folders(
+        &mut self,
+        parent: FileId,
+        folders: &[NewFolder],
+        birth: Birth<'_>,
+    ) -> FileId {
+        let mut above = parent;
+        for NewFolder { id, name } in folders {
+            self.insert(*id, above, name, EntryKind::Folder(Box::default()), birth);
+            above = *id;
+        }
+        above
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        id: FileId,
+        parent: FileId,
+        name: &str,
+        kind: EntryKind,
+        birth: Birth<'_>,
+    ) {
+        self.namespace.insert(id, parent, name, kind, birth);
+        self.next_file = self.next_file.max(id.0 + 1);
+    }
+}

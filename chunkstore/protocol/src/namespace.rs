@@ -1,0 +1,200 @@
+//! Clients and the chunk master: the tree of folders and files.
+
+use ids::{RequestStamp, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{FileId, StorePath};
+
+/// Entries of one page of a [`Listing`].
+pub const LIST_ENTRIES_MAX: u32 = 10_000;
+
+/// `POST /v1/files/stat` → [`FileStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// What to look at.
+    pub path: StorePath,
+}
+
+/// A file or folder as listings and `stat` show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Its full path.
+    pub path: StorePath,
+    /// The subject of the token that created it; `task` while it is a task's and not yet published.
+    pub owner: String,
+    /// When it was created.
+    pub created: UnixMillis,
+    /// When it was created or closed, or when a folder's entries changed last.
+    pub modified: UnixMillis,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: FileKind,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FileKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File {
+        /// Which file it is, wherever it moves: never that of another, nor of a copy.
+        file: FileId,
+        /// Its length, bytes; of an open file, its sealed chunks; of one opened by [`crate::Append`], what it
+        /// had before.
+        length: u64,
+        /// Replicas asked for.
+        replication: u8,
+        /// Length limit of its chunks, bytes.
+        chunk_bytes: u64,
+        /// Number of chunks.
+        n_chunks: u64,
+        /// Whether a writer still holds it.
+        open: bool,
+        /// Whether its writer died before closing it ([`crate::IfWriterDies::Close`]): it ends with the last
+        /// chunk that was sealed, and more may have been meant to follow. Whoever appends to it and closes
+        /// it takes the mark away.
+        #[serde(default)]
+        cut: bool,
+    },
+}
+
+/// `POST /v1/files/list` → [`Listing`]. One page of a folder; of a file, itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List {
+    /// The folder.
+    pub path: StorePath,
+    /// Names after this one; absent for the first page.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// Entries wanted, 1 to 10,000.
+    pub limit: u32,
+}
+
+/// A page of a folder, sorted by the names' bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The entries.
+    pub entries: Vec<FileStatus>,
+    /// Pass as `after` for the next page; absent at the end.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// `POST /v1/files/mkdir` → [`Done`]. With `parents` an existing folder is fine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mkdir {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The folder to make.
+    pub path: StorePath,
+    /// Make missing folders above too.
+    #[serde(default)]
+    pub parents: bool,
+}
+
+/// What becomes of a file that stands where another is to go. A folder is never replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replace {
+    /// Nothing may stand there.
+    #[default]
+    Never,
+    /// It goes, in the same step.
+    Always,
+    /// It goes if it is this very file; another one, or none, is refused.
+    Only(FileId),
+}
+
+impl Replace {
+    /// Whether this is what a request means that does not say: so it is left out, and requests keep their
+    /// digests.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
+}
+
+/// `POST /v1/files/rename` → [`Done`]. Atomic, for files and folders. Onto itself it is done without a
+/// change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// What to move.
+    pub from: StorePath,
+    /// Its new path.
+    pub to: StorePath,
+    /// Whether a closed file may go over another.
+    #[serde(default, skip_serializing_if = "Replace::is_never")]
+    pub replace: Replace,
+}
+
+/// `POST /v1/files/copy` → [`FileStatus`] of the copy. A closed file's copy shares its chunks: no byte is read
+/// or written, and each chunk goes with the last file that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The file.
+    pub from: StorePath,
+    /// The copy's path.
+    pub to: StorePath,
+    /// Whether it may go over another file.
+    #[serde(default)]
+    pub replace: Replace,
+    /// Make missing folders above `to`.
+    #[serde(default)]
+    pub parents: bool,
+}
+
+/// `POST /v1/files/set_replication` → [`Done`]. How many replicas a closed file asks for. Chunks that it shares
+/// with copies keep the highest number asked for them while they are shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetReplication {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The file.
+    pub path: StorePath,
+    /// Replicas wanted from now on.
+    pub replication: u8,
+}
+
+/// `POST /v1/files/delete` → [`Done`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// What to remove.
+    pub path: StorePath,
+    /// Remove a folder's entries too.
+    #[serde(default)]
+    pub recursive: bool,
+}
+
+/// `POST /v1/files/publish` → [`Done`]. In one transaction: makes `target` (it must not exist), moves
+/// the winners from the staging folder into it, adds the marker, removes the staging folder with all
+/// that lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The folder that holds the winners.
+    pub staging: StorePath,
+    /// What to move.
+    pub winners: Vec<Winner>,
+    /// The folder to make; missing folders above it are made too.
+    pub target: StorePath,
+    /// An empty file that says the folder is whole (`_SUCCESS`).
+    pub marker: String,
+}
+
+/// One file of a [`Publish`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Winner {
+    /// Name in the staging folder; it must be closed.
+    pub staged: String,
+    /// Name in the target folder.
+    pub published: String,
+}
