@@ -157,6 +157,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
+/// How long an idle connection is kept.
+pub(crate) const IDLE_CONNECTION_LIMIT: Duration = Duration::from_secs(60);
+
 impl Client {
     /// A client without a token.
     ///
@@ -169,7 +172,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(IDLE_CONNECTION_LIMIT)
             .build()
             .expect("an HTTP client without TLS needs nothing from outside");
         Self { http, token: None, request_timeout: settings.request_timeout }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod problem;
 pub mod random;
 pub mod schema_words;
+pub mod serve;
 pub mod server;
 
 pub use capability::{Capability, Grant, Keyring, Right, Role, Secret, SecretError, TokenError};
@@ -15,4 +16,5 @@ pub use problem::Problem;
 pub use random::{random_hex, random_u64};
 pub use reqwest;
 pub use schema_words::schema_words;
-pub use server::{Access, Caller, Guard, Json, Routes, serve};
+pub use serve::{ConnectionLimits, serve, serve_within};
+pub use server::{Access, Caller, Guard, Json, Routes};

@@ -1,7 +1,6 @@
 //! The server side: routes that cannot be forgotten to be guarded, JSON bodies whose errors are problem
 //! documents, and the accept loop with a graceful end.
 
-use std::future::{Future, IntoFuture as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +22,10 @@ use crate::{Capability, Keyring, Problem, Right, Role, schema_words};
 
 /// Follows a request through all daemons.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
-/// How long requests in flight may go on after the shutdown began.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Length limit of a JSON body, bytes.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
+/// Time in which the whole of a JSON body must arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The kind of problem of a request to a path that this daemon has not.
 pub(crate) const NO_ROUTE: &str = "no-such-route";
@@ -257,7 +256,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(no_json());
         }
-        let body = axum::body::to_bytes(request.into_body(), JSON_BYTES_MAX).await;
+        let whole = axum::body::to_bytes(request.into_body(), JSON_BYTES_MAX);
+        let body = tokio::time::timeout(BODY_TIMEOUT, whole).await.map_err(|_| {
+            let limit = BODY_TIMEOUT.as_secs();
+            let detail = format!("the body did not arrive within {limit} s: send it again");
+            Problem::new(408, "invalid-request", detail)
+        })?;
         let body = body.map_err(|error| {
             let detail =
                 format!("the body did not arrive whole within {JSON_BYTES_MAX} bytes: {error}");
@@ -276,55 +280,5 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
             Err(error) => Problem::new(500, "internal", error.to_string()).into_response(),
         }
-    }
-}
-
-/// Serves until `shutdown` resolves, then lets requests in flight go on for [`SHUTDOWN_GRACE`].
-///
-/// # Errors
-/// When the listener can't be used.
-pub async fn serve(
-    listener: std::net::TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = NoDelay(tokio::net::TcpListener::from_std(listener)?);
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        // The receiver is gone only if the server has ended already.
-        let _ = stopping.send(());
-    });
-    let grace_is_over = async {
-        if stopped.await.is_ok() {
-            tokio::time::sleep(SHUTDOWN_GRACE).await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        ended = server.into_future() => ended,
-        () = grace_is_over => Ok(()),
-    }
-}
-
-/// Small replies must not wait for Nagle's algorithm.
-struct NoDelay(tokio::net::TcpListener);
-
-impl axum::serve::Listener for NoDelay {
-    type Io = tokio::net::TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection without TCP_NODELAY");
-        }
-        (stream, address)
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.0.local_addr()
     }
 }

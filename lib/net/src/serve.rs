@@ -1,0 +1,112 @@
+//! A daemon's connections: how many there may be, how long one may be silent, and how they end. What is asked on
+//! them is `server`'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Bounds of a daemon's connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// At once; further ones wait in the listener's queue.
+    pub connections_max: usize,
+    /// For a request's head, and for a kept connection's next request: longer than clients keep an idle
+    /// connection, so that it is they who close it, and no request meets a server that is closing.
+    pub head: Duration,
+    /// For requests in flight, once the server is to stop.
+    pub grace: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        let head = crate::client::IDLE_CONNECTION_LIMIT + Duration::from_secs(15);
+        Self { connections_max: 8192, head, grace: Duration::from_secs(5) }
+    }
+}
+
+/// Serves until `shutdown` resolves, then lets requests in flight go on for a while.
+///
+/// # Errors
+/// When the listener can't be used.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    serve_within(ConnectionLimits::default(), listener, router, shutdown).await
+}
+
+/// As [`serve`], within these bounds.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_within(
+    limits: ConnectionLimits,
+    listener: std::net::TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut listener = tokio::net::TcpListener::from_std(listener)?;
+    // The routes are made once, not for each connection.
+    let router: Router = router.with_state(());
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let (stop, stopping) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+            // Pauses while the process has no descriptor left.
+            let (stream, _) = axum::serve::Listener::accept(&mut listener).await;
+            (stream, place)
+        };
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_ended) = connections.join_next() => {}
+            (stream, place) = next => {
+                let (router, stopping) = (router.clone(), stopping.clone());
+                connections.spawn(converse(stream, limits.head, router, stopping, place));
+            }
+        }
+    }
+    drop((listener, stop));
+    let all = async { while connections.join_next().await.is_some() {} };
+    // What is left when the time is over ends with the set.
+    let _cut_off = tokio::time::timeout(limits.grace, all).await;
+    Ok(())
+}
+
+async fn converse(
+    stream: TcpStream,
+    head: Duration,
+    router: Router,
+    mut stopping: watch::Receiver<()>,
+    _place: OwnedSemaphorePermit,
+) {
+    // Small replies must not wait for Nagle's algorithm.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection without TCP_NODELAY");
+    }
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
