@@ -14,8 +14,9 @@ use crate::timers::Timer;
 use crate::trackers::{Parked, Tracker};
 
 /// Commands that one reply carries at most.
-const COMMANDS_PER_REPLY_MAX: usize = 256;
-/// Map events of one job that one reply carries at most.
+/// Each may hold a job's whole description: so many stay far below what a body may have.
+const COMMANDS_PER_REPLY_MAX: usize = 32;
+/// Map events, of all jobs together, that one reply carries at most; the others are news for the next one.
 const MAP_EVENTS_PER_REPLY_MAX: usize = 5000;
 
 impl Core {
@@ -102,11 +103,13 @@ impl Core {
 
     fn answer(&mut self, host: &HostName, to: ReplyTo) {
         let Some(tracker) = self.trackers.get(host) else { return };
-        let map_events = tracker
-            .cursors
-            .iter()
-            .filter_map(|(job, cursor)| self.map_events(*job, *cursor))
-            .collect();
+        let mut left = MAP_EVENTS_PER_REPLY_MAX;
+        let mut map_events = Vec::new();
+        for (job, cursor) in &tracker.cursors {
+            let Some(news) = self.map_events(*job, *cursor, left) else { continue };
+            left -= news.events.len();
+            map_events.push(news);
+        }
         let reply = TrackerHeartbeatReply {
             epoch: self.epoch(),
             events_received: tracker.inbox.received(),
@@ -116,10 +119,10 @@ impl Core {
         self.reply(to, Reply::Heartbeat(Box::new(reply)));
     }
 
-    /// The map events of `job` from `cursor` on, if there are any.
-    fn map_events(&self, job: JobId, cursor: u64) -> Option<MapEvents> {
-        let first = self.unread(job, cursor)?;
-        let events = self.live(job)?.events.iter().skip(first).take(MAP_EVENTS_PER_REPLY_MAX);
+    /// The map events of `job` from `cursor` on, at most `limit`, if there are any.
+    fn map_events(&self, job: JobId, cursor: u64, limit: usize) -> Option<MapEvents> {
+        let first = self.unread(job, cursor).filter(|_| limit > 0)?;
+        let events = self.live(job)?.events.iter().skip(first).take(limit);
         Some(MapEvents { job, first: first as u64, events: events.cloned().collect() })
     }
 

@@ -8,7 +8,7 @@ use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
 use crate::job::LiveJob;
-use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo};
+use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo, StoreOutcome};
 use crate::queries::Waiters;
 use crate::records::Record;
 use crate::settings::Settings;
@@ -124,7 +124,12 @@ impl Core {
                 self.refuse_heartbeat(heartbeat);
                 refused(reply_to)
             }
-            // What the edge brings back of its own calls comes once: it is few and small, and a
+            // A plan may be long, and many may come at once: it is made again when there is room.
+            Input::SplitsPlanned { job, outcome: StoreOutcome::Done(_) } => {
+                let reason = Refusal::JournalFull.to_string();
+                Ok(Input::SplitsPlanned { job, outcome: StoreOutcome::Unavailable { reason } })
+            }
+            // What else the edge brings back of its own calls comes once: it is few and small, and a
             // segment's reserve takes it.
             Input::Start
             | Input::SplitsPlanned { .. }

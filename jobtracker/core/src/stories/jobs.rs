@@ -380,6 +380,31 @@ fn a_full_journal_refuses_what_would_be_written_and_answers_the_rest() {
 }
 
 #[test]
+fn a_plan_that_comes_while_the_journal_is_full_is_made_again() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    let outcome = StoreOutcome::Done(Plan { splits: splits(&[&["a"]]), staged: None });
+    let planned = Input::SplitsPlanned { job, outcome };
+    let taken = story.core.refuse(planned).expect("it is no request");
+    story.give(taken);
+    assert!(story.status(job).waiting.unwrap_or_default().contains("chunk store"));
+    story.pass(STORE_RETRY);
+    story.plan(job, splits(&[&["a"]]));
+    story.tracker("a", 1);
+    assert_eq!(story.status(job).state, JobState::Running);
+}
+
+#[test]
+fn more_launches_than_one_reply_carries_all_arrive() {
+    let mut story = Story::begin();
+    let host = story.tracker("a", 100);
+    let homes: [&[&str]; 100] = [&["a"]; 100];
+    story.job(0, &homes);
+    story.beat(&host);
+    assert_eq!(story.toy(&host).running.len(), 100);
+}
+
+#[test]
 fn attempts_are_listed_with_what_became_of_them() {
     let mut story = Story::begin();
     story.tracker("a", 1);
