@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
+use chunkstore_protocol::path::PROGRAMS_FOLDER;
 use chunkstore_protocol::{FileKind, StorePath};
 use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
 
@@ -16,8 +17,6 @@ use crate::progress::JobProgress;
 use crate::session::Session;
 use crate::signals::Termination;
 
-/// Folder of the executables, each named by its SHA-256.
-const PROGRAMS: &str = "/.howdah/programs";
 /// Time between two looks at a job.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -50,17 +49,19 @@ fn sha256_of(bytes: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes the executable stand at its path, whole: it is written beside it and then renamed.
+/// Makes the executable stand at its path, whole: it is written beside it and then renamed. Where other bytes
+/// have that name it stays where it was written: jobs go by the digest, not by the name.
 async fn put_program(
     store: &ChunkStore,
     sha256: &str,
     executable: Vec<u8>,
     end: &mut Termination,
 ) -> anyhow::Result<StorePath> {
-    let folder: StorePath = PROGRAMS.parse().expect("the constant is a path");
+    let folder: StorePath = PROGRAMS_FOLDER.parse().expect("the constant is a path");
     let below = |name: &str| folder.join(name).expect("digests are parts of paths");
     let path = below(sha256);
-    if stands_whole(store, &path, executable.len() as u64).await? {
+    let n_bytes = executable.len() as u64;
+    if stands_whole(store, &path, sha256, n_bytes).await? {
         return Ok(path);
     }
     let beside = below(&format!("{sha256}.{}", net::random_hex(8)));
@@ -77,6 +78,9 @@ async fn put_program(
     match store.rename(&beside, &path).await {
         Ok(()) => Ok(path),
         Err(StoreError::AlreadyExists { .. }) => {
+            if !stands_whole(store, &path, sha256, n_bytes).await? {
+                return Ok(beside);
+            }
             store.delete(&beside, false).await?;
             Ok(path)
         }
@@ -84,14 +88,25 @@ async fn put_program(
     }
 }
 
+/// Whether these very bytes stand there: neither name nor length says so, since others may put there what they
+/// like, and a replica may be lost.
 async fn stands_whole(
     store: &ChunkStore,
     path: &StorePath,
-    bytes: u64,
+    sha256: &str,
+    n_bytes: u64,
 ) -> Result<bool, StoreError> {
     match store.stat(path).await {
-        Ok(found) => Ok(matches!(found.kind, FileKind::File { length, .. } if length == bytes)),
-        Err(StoreError::NotFound { .. }) => Ok(false),
+        Ok(found) => match found.kind {
+            FileKind::File { length, open: false, .. } if length == n_bytes => {}
+            FileKind::File { .. } | FileKind::Folder => return Ok(false),
+        },
+        Err(StoreError::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    match store.read_all(path, n_bytes).await {
+        Ok(bytes) => Ok(sha256_of(&bytes) == sha256),
+        Err(StoreError::NotFound { .. } | StoreError::Unreadable { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
