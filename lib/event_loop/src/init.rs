@@ -59,9 +59,12 @@ pub fn init<D: Fold + Default + PartialEq>(
     }
     journal.append(&encode_record(record))?;
     journal.flush();
-    match durability.recv() {
-        Ok(Durability::Synced(_)) => Ok(()),
-        Ok(Durability::Failed(error)) => Err(error.into()),
-        Err(mpsc::RecvError) => Err(InitError::Ended),
+    loop {
+        match durability.recv() {
+            Ok(Durability::Synced(_)) => return Ok(()),
+            Ok(Durability::RoomChanged) => {}
+            Ok(Durability::Failed(error)) => return Err(error.into()),
+            Err(mpsc::RecvError) => return Err(InitError::Ended),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use clock::Stopwatch;
+use ids::Monotonic;
 use journal::{AppendError, Durability, FolderNotice, Room};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,8 +24,12 @@ const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 /// Starts the loop as a task of the current tokio runtime. `effects` is called in the loop: it must not
 /// block, so it spawns tasks or sends on channels.
 ///
-/// The process is aborted when the journal fails, or is full with records that could not be refused:
-/// what was told outside stays true, and the next start finds it.
+/// Inputs are taken while the journal has space for what they lead to, however far its disk lags behind;
+/// else they wait until its next segment is there, or are refused if there can't be one. A step with more
+/// records than there is space for keeps them here, told to nobody, and everything waits until there is some.
+///
+/// The process is aborted when the journal fails: what was told outside stays true, and the next start
+/// finds it.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -44,6 +49,7 @@ pub fn start<M: Machine>(
         inputs,
         untold: VecDeque::new(),
         untold_bytes: 0,
+        backlog: VecDeque::new(),
         appended: last,
         durable: last,
         snapshot: None,
@@ -63,7 +69,9 @@ struct EventLoop<M: Machine, F> {
     /// Effects that wait for a sync, oldest first.
     untold: VecDeque<Untold<M::Effect>>,
     untold_bytes: usize,
-    /// The last record given to the journal, and the last that is on disk.
+    /// Records of the last step for which the journal has no space yet, oldest first.
+    backlog: VecDeque<Vec<u8>>,
+    /// The last record that was made, and the last that is on disk.
     appended: u64,
     durable: u64,
     /// The snapshot that is being made; ends with whether it was.
@@ -89,6 +97,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         while !self.stopping {
             self.look_at_folders();
             self.look_for_room();
+            self.append_backlog();
             self.handle_due_timeout();
             self.log.journal.flush();
             self.start_snapshot();
@@ -102,7 +111,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     async fn wait(&mut self) {
         let takes_inputs = self.takes_inputs();
         let timeout = self.machine.poll_timeout().filter(|_| self.takes_timeouts());
-        let room = (self.room != Room::Ample).then(|| clock::monotonic() + ROOM_INTERVAL);
+        let room = self.looks_for_room();
         tokio::select! {
             biased;
             word = self.log.durability.recv() => self.on_durability(word),
@@ -113,9 +122,30 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
-    /// After the last input: everything journaled is synced, everything synced is told.
+    /// When a full disk is to be looked at again.
+    fn looks_for_room(&self) -> Option<Monotonic> {
+        (self.room != Room::Ample).then(|| clock::monotonic() + ROOM_INTERVAL)
+    }
+
+    /// After the last input: everything journaled is synced, everything synced is told. What a full disk
+    /// has no space for is given up, with its effects: nobody was told of it.
     async fn settle(mut self) {
-        while !self.untold.is_empty() || self.durable < self.appended {
+        loop {
+            self.look_for_room();
+            self.append_backlog();
+            self.log.journal.flush();
+            if !self.backlog.is_empty() && self.room != Room::Ample {
+                tracing::error!(
+                    records = self.backlog.len(),
+                    "given up: the journal's disk is full"
+                );
+                self.appended -= self.backlog.len() as u64;
+                self.backlog.clear();
+                self.untold.retain(|untold| untold.after <= self.appended);
+            }
+            if self.untold.is_empty() && self.durable == self.appended {
+                break;
+            }
             let word = self.log.durability.recv().await;
             self.on_durability(word);
         }
@@ -125,7 +155,10 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 
     fn takes_inputs(&self) -> bool {
-        self.untold.len() < UNTOLD_STEPS_MAX && self.untold_bytes < UNTOLD_BYTES_MAX
+        self.untold.len() < UNTOLD_STEPS_MAX
+            && self.untold_bytes < UNTOLD_BYTES_MAX
+            && self.backlog.is_empty()
+            && self.log.journal.takes_more()
     }
 
     /// What a time-out leads to may need a record.
@@ -208,12 +241,11 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         let mut bytes = 0;
         for record in &step.records {
             let record = encode_record(record);
-            match self.log.journal.append(&record) {
-                Ok(sequence) => self.appended = sequence.0,
-                Err(error) => abort(&error),
-            }
             bytes += record.len();
+            self.appended += 1;
+            self.backlog.push_back(record);
         }
+        self.append_backlog();
         if self.durable == self.appended {
             step.effects.into_iter().for_each(&mut self.effects);
         } else if bytes > 0 || !step.effects.is_empty() {
@@ -222,9 +254,25 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
+    /// Hands on what the journal has space for; the rest waits for [`Durability::RoomChanged`], or, if the
+    /// disk is full, for the next look.
+    fn append_backlog(&mut self) {
+        while let Some(record) = self.backlog.pop_front() {
+            match self.log.journal.append(&record) {
+                Ok(_) => {}
+                Err(AppendError::NotYet | AppendError::NoRoom) => {
+                    self.backlog.push_front(record);
+                    return;
+                }
+                Err(error @ (AppendError::TooLong { .. } | AppendError::Failed)) => abort(&error),
+            }
+        }
+    }
+
     fn on_durability(&mut self, word: Option<Durability>) {
         match word {
             Some(Durability::Synced(sequence)) => self.durable = sequence.0,
+            Some(Durability::RoomChanged) => {}
             Some(Durability::Failed(error)) => abort(&error),
             None => abort(&AppendError::Failed),
         }
@@ -270,7 +318,7 @@ fn abort(error: &dyn std::error::Error) -> ! {
 }
 
 /// Waits for the deadline; for ever where there is none.
-async fn until(deadline: Option<ids::Monotonic>) {
+async fn until(deadline: Option<Monotonic>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(deadline.since(clock::monotonic())).await,
         None => std::future::pending().await,

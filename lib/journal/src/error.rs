@@ -141,6 +141,9 @@ pub enum AppendError {
         /// The limit.
         limit: usize,
     },
+    /// The segment is full, and the next one is not there yet: [`crate::Durability::RoomChanged`] will be said.
+    #[error("the journal's next segment is still being prepared: wait for it")]
+    NotYet,
     /// The segment is full and there is no room for another: free space on the disk.
     #[error(
         "the journal's last segment is full and its disk has no room for another: free some space"

@@ -119,7 +119,7 @@ impl From<&Self> for Folders {
 /// What a journal takes, for want of space or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// The segment after this one is there, or being prepared.
+    /// The segment after this one is there, or being prepared: [`Journal::takes_more`] tells these apart.
     Ample,
     /// The disk has no space for another: the rest of this segment is a reserve, for what makes space.
     Reserve,
@@ -133,6 +133,8 @@ pub enum Room {
 pub enum Durability {
     /// Everything up to this record is on disk.
     Synced(Sequence),
+    /// The next segment is there, or can't be: said once for each time that it was waited for.
+    RoomChanged,
     /// Nothing more will be: the process must end. Reported once.
     Failed(JournalError),
 }
@@ -185,10 +187,13 @@ impl Journal {
         open::open(Arc::new(RealDisk), &folders.into(), options, on_durable)
     }
 
-    /// Numbers `record` and puts it behind the last one. It goes to disk after [`Self::flush`].
+    /// Numbers `record` and puts it behind the last one. It goes to disk after [`Self::flush`]. A record is
+    /// only taken into a segment that is wholly there, so that what was taken always finds its place,
+    /// however far the disk lags behind.
     ///
     /// # Errors
-    /// The record is too long, or there is no room, or the journal has failed. It is not taken then.
+    /// The record is too long, or there is no room, or none yet, or the journal has failed. It is not taken
+    /// then.
     pub fn append(&mut self, record: &[u8]) -> Result<Sequence, AppendError> {
         let limit = self.record_bytes_max();
         if record.len() > limit {
@@ -221,14 +226,38 @@ impl Journal {
     }
 
     fn roll(&mut self) -> Result<(), AppendError> {
-        if !self.shared.may_use(self.ordinal + 1) {
-            return Err(AppendError::NoRoom);
+        if !self.shared.is_prepared(self.ordinal + 1) {
+            return Err(self.no_place());
         }
         self.ordinal += 1;
         self.used = (SEGMENT_HEADER_BYTES + frame::MARK_BYTES) as u64;
         self.capacity = self.segment_bytes;
         self.batch.parts.push(Part::new(Some(self.next)));
         Ok(())
+    }
+
+    fn no_place(&self) -> AppendError {
+        if self.shared.is_unpreparable() {
+            return AppendError::NoRoom;
+        }
+        self.shared.wish_for_word();
+        AppendError::NotYet
+    }
+
+    /// Whether there is space enough, come what may, for what one more input leads to, and a reserve for
+    /// what makes space: the next segment is there, or half of this one is left. Where this says no, the next
+    /// segment is being prepared, and [`Durability::RoomChanged`] follows. Where it can't be prepared,
+    /// [`Self::room`] says what may be appended, and this says yes.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        let known = || self.shared.is_prepared(self.ordinal + 1) || self.shared.is_unpreparable();
+        let half_is_left = self.capacity.saturating_sub(self.used) > self.capacity / 2;
+        if half_is_left || known() {
+            return true;
+        }
+        // The answer may have come between the two looks: then there may be no word any more.
+        self.shared.wish_for_word();
+        known()
     }
 
     /// Hands everything appended to the thread, which writes it, with whatever else is queued by then,
@@ -247,11 +276,11 @@ impl Journal {
         }
     }
 
-    /// What may be appended now. Nothing keeps [`Self::append`] from taking more; asking makes the thread
-    /// try again to prepare the next segment.
+    /// What may be appended now. Nothing keeps [`Self::append`] from taking what else fits; asking makes the
+    /// thread try again to prepare the next segment.
     #[must_use]
     pub fn room(&self) -> Room {
-        if self.shared.may_use(self.ordinal + 1) {
+        if self.shared.is_prepared(self.ordinal + 1) || !self.shared.is_unpreparable() {
             return Room::Ample;
         }
         if self.shared.ask_retry() {

@@ -12,6 +12,8 @@ pub(crate) struct Shared {
     prepared: AtomicU64,
     unpreparable: AtomicBool,
     retry_asked: AtomicBool,
+    /// Whether the handle waits to hear that one of the two above has changed.
+    word_wished: AtomicBool,
     failed: AtomicBool,
     syncs: AtomicU64,
 }
@@ -84,10 +86,24 @@ impl Shared {
         self.retry_asked.store(false, Ordering::Release);
     }
 
-    /// Whether segment `ordinal` is ready, or may still become so.
-    pub(crate) fn may_use(&self, ordinal: u64) -> bool {
-        !self.unpreparable.load(Ordering::Acquire)
-            || self.prepared.load(Ordering::Acquire) >= ordinal
+    /// Whether segment `ordinal` is ready.
+    pub(crate) fn is_prepared(&self, ordinal: u64) -> bool {
+        self.prepared.load(Ordering::Acquire) >= ordinal
+    }
+
+    /// Whether the last try to prepare a segment has failed.
+    pub(crate) fn is_unpreparable(&self) -> bool {
+        self.unpreparable.load(Ordering::Acquire)
+    }
+
+    /// Whoever wishes looks once more afterwards: what changed before is seen then, and what changes later
+    /// is said.
+    pub(crate) fn wish_for_word(&self) {
+        self.word_wished.swap(true, Ordering::AcqRel);
+    }
+
+    pub(crate) fn take_wish(&self) -> bool {
+        self.word_wished.swap(false, Ordering::AcqRel)
     }
 
     /// True once for each failed preparation: the first to see it asks for another try.

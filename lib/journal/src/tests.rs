@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::{
-    Durability, Fold, FoldError, Folders, Journal, OpenError, Options, Recovered, Sequence, open,
+    AppendError, Durability, Fold, FoldError, Folders, Journal, OpenError, Options, Recovered,
+    Sequence, open,
 };
 
 const SMALL: Options = Options { segment_bytes: 4096 };
@@ -98,14 +99,35 @@ impl Open {
     /// Appends and flushes one record of each of these lengths.
     fn append(&mut self, lens: &[usize]) {
         for &len in lens {
-            let number = self.journal.last().0 + 1;
-            self.journal.append(&record(number, len)).unwrap();
+            self.append_one(len).unwrap();
         }
         self.journal.flush();
     }
 
+    /// Appends one record, which waits for the next segment where need be.
+    fn append_one(&mut self, len: usize) -> Result<Sequence, AppendError> {
+        let number = self.journal.last().0 + 1;
+        let (_nobody, patience) = channel::<()>();
+        for _ in 0..DEADLINE.as_millis() {
+            match self.journal.append(&record(number, len)) {
+                Err(AppendError::NotYet) => {
+                    self.journal.flush();
+                    let _a_moment = patience.recv_timeout(Duration::from_millis(1));
+                }
+                done => return done,
+            }
+        }
+        panic!("the next segment is neither there nor known to be impossible");
+    }
+
+    /// The next word about records.
     fn next_word(&self) -> Durability {
-        self.said.recv_timeout(DEADLINE).expect("the journal's thread says something in time")
+        loop {
+            match self.said.recv_timeout(DEADLINE).expect("the journal says something in time") {
+                Durability::RoomChanged => {}
+                word => return word,
+            }
+        }
     }
 
     /// Waits until everything appended is on disk.
@@ -113,7 +135,7 @@ impl Open {
         loop {
             match self.next_word() {
                 Durability::Synced(sequence) if sequence == self.journal.last() => return,
-                Durability::Synced(_) => {}
+                Durability::Synced(_) | Durability::RoomChanged => {}
                 Durability::Failed(error) => panic!("{error}"),
             }
         }

@@ -69,6 +69,8 @@ pub(crate) struct Writer {
     next: Next,
     /// The last record that is surely on disk.
     synced: u64,
+    /// Whether the next segment has become ready or unpreparable since that was last said.
+    has_news: bool,
 }
 
 impl Writer {
@@ -81,7 +83,9 @@ impl Writer {
     ) -> Self {
         let leftover = Prepared::leftover(&*disk, &dir, segment_bytes);
         let (ordinal, next) = (0, Next::Missing);
-        let mut writer = Self { disk, dir, shared, segment_bytes, active, ordinal, next, synced };
+        let has_news = false;
+        let mut writer =
+            Self { disk, dir, shared, segment_bytes, active, ordinal, next, synced, has_news };
         match leftover {
             Some(prepared) => writer.ready(prepared),
             None => writer.start_filling(),
@@ -104,6 +108,9 @@ impl Writer {
                         return;
                     }
                 },
+            }
+            if std::mem::take(&mut self.has_news) && self.shared.take_wish() {
+                on_durable(Durability::RoomChanged);
             }
         }
         if matches!(self.next, Next::Filling(_)) {
@@ -159,11 +166,8 @@ impl Writer {
     /// so only the newest segment can have a torn tail.
     fn roll(&mut self, first: u64) -> Result<(), FileError> {
         self.sync()?;
-        let prepared = match std::mem::replace(&mut self.next, Next::Missing) {
-            Next::Ready(prepared) => prepared,
-            Next::Filling(filling) => filling.finish(&*self.disk, &self.dir)?,
-            Next::Missing => Filling::start(&*self.disk, &self.dir, self.segment_bytes)?
-                .finish(&*self.disk, &self.dir)?,
+        let Next::Ready(prepared) = std::mem::replace(&mut self.next, Next::Missing) else {
+            unreachable!("the handle puts records only into a segment that is ready")
         };
         self.active = prepared.activate(&*self.disk, &self.dir, first)?;
         self.ordinal += 1;
@@ -200,10 +204,12 @@ impl Writer {
     fn ready(&mut self, prepared: Prepared) {
         self.next = Next::Ready(prepared);
         self.shared.set_prepared(self.ordinal + 1);
+        self.has_news = true;
     }
 
     fn unpreparable(&mut self) {
         self.next = Next::Missing;
         self.shared.set_unpreparable();
+        self.has_news = true;
     }
 }

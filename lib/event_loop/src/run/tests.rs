@@ -50,6 +50,8 @@ impl Fold for Totals {
 #[derive(Debug, PartialEq, Eq)]
 enum Ask {
     Add(u64),
+    /// As many records of one step.
+    AddOften(u64),
     /// Makes space.
     Clear,
     Read,
@@ -92,6 +94,15 @@ impl Machine for Toy {
     fn handle(&mut self, now: Now, input: Ask) -> Step<Added, Tell> {
         match input {
             Ask::Add(amount) => self.add(amount, Tell::Total),
+            Ask::AddOften(times) => {
+                let mut step = Step::default();
+                for _ in 0..times {
+                    let Step { records, effects } = self.add(1, Tell::Total);
+                    step.records.extend(records);
+                    step.effects = effects;
+                }
+                step
+            }
             Ask::Clear => self.add(0, Tell::Total),
             Ask::Read => {
                 let total = self.totals.0.get("total").copied().unwrap_or(0);
@@ -128,7 +139,9 @@ impl Machine for Toy {
     fn refuse(&mut self, input: Ask) -> Result<Ask, Vec<Tell>> {
         match (self.room, input) {
             (Room::Ample, _) => panic!("nothing is refused while there is room"),
-            (_, Ask::Add(_)) | (Room::None, Ask::Clear) => Err(vec![Tell::Refused]),
+            (_, Ask::Add(_) | Ask::AddOften(_)) | (Room::None, Ask::Clear) => {
+                Err(vec![Tell::Refused])
+            }
             (_, harmless) => Ok(harmless),
         }
     }
@@ -174,9 +187,13 @@ impl Withheld {
     fn open(dir: &Path, settings: Settings) -> Self {
         Journal::create(dir, SMALL).unwrap();
         let (say, said) = unbounded_channel();
-        let on_durable = Box::new(move |word| drop(say.send(word)));
-        let journal = Journal::open(dir, SMALL, on_durable).unwrap().journal;
         let (pass_on, durability) = unbounded_channel();
+        let at_once = pass_on.clone();
+        let on_durable = Box::new(move |word| match word {
+            Durability::RoomChanged => drop(at_once.send(word)),
+            word => drop(say.send(word)),
+        });
+        let journal = Journal::open(dir, SMALL, on_durable).unwrap().journal;
         let log = Log { journal, durability };
         Self { toys: Toys::start(Totals::default(), log, settings), said, pass_on }
     }
@@ -292,6 +309,70 @@ async fn a_full_disk_takes_what_makes_space_and_answers_reads_until_there_is_roo
     }
     std::fs::remove_dir(&obstacle).unwrap();
     await_room(&mut toys).await;
+}
+
+#[tokio::test]
+async fn a_burst_on_a_disk_that_fills_up_ends_in_refusals_and_what_makes_space_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let mut toys = Toys::open(dir.path(), Settings { queue: 2000, ..SETTINGS });
+    let prepared = async {
+        while !dir.path().join("prepared.log").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, prepared).await.expect("the next segment is prepared");
+    let obstacle = dir.path().join("prepared.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    // All at once: the loop handles many of them before the disk sees the first.
+    for _ in 0..2000 {
+        toys.running.handle.try_send(Ask::Add(1)).unwrap();
+    }
+    let (mut total, mut refused) = (0, 0);
+    while total + refused < 2000 {
+        match toys.next().await {
+            Tell::Total(new) => total = new,
+            Tell::Refused => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(total > 50 && refused > 1000, "{total} taken, {refused} refused");
+    toys.ask(Ask::Clear).await;
+    assert_eq!(toys.next().await, Tell::Total(total), "there is a reserve");
+    std::fs::remove_dir(&obstacle).unwrap();
+    await_room(&mut toys).await;
+    toys.running.stop().await;
+    assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], total + 5);
+}
+
+/// A step with more records than a segment holds, of which no machine should be capable.
+#[tokio::test]
+async fn a_step_that_is_longer_than_the_journal_has_space_for_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let mut toys = Toys::open(dir.path(), SETTINGS);
+    toys.ask(Ask::AddOften(1000)).await;
+    assert_eq!(toys.next().await, Tell::Total(1000));
+    toys.running.stop().await;
+    let (mut toys, obstacle) = {
+        let obstacle = dir.path().join("prepared.tmp");
+        let _partial = std::fs::remove_file(dir.path().join("prepared.log"));
+        std::fs::create_dir(&obstacle).unwrap();
+        (Toys::open(dir.path(), SETTINGS), obstacle)
+    };
+    toys.ask(Ask::AddOften(1000)).await;
+    toys.ask(Ask::Read).await;
+    std::fs::remove_dir(&obstacle).unwrap();
+    loop {
+        match toys.next().await {
+            Tell::Refused => toys.ask(Ask::AddOften(1000)).await,
+            Tell::Total(2000) => break,
+            Tell::Total(1000) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    toys.running.stop().await;
+    assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], 2000);
 }
 
 #[tokio::test]

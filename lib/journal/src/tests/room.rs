@@ -3,8 +3,8 @@
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::Room;
 use crate::folder::{prepared_path, preparing_path};
-use crate::{AppendError, Room};
 
 /// Waits until the journal says so.
 pub(super) fn await_room(open: &Open, expected: Room) {
@@ -68,22 +68,85 @@ fn there_is_no_room_while_the_next_segment_cannot_be_prepared_and_no_record_is_l
 }
 
 #[test]
-fn a_disk_that_fills_up_between_two_segments_fails_before_a_record_is_acknowledged() {
+fn a_burst_on_a_slow_disk_that_fills_up_gets_no_further_than_there_is_surely_space() {
     let dir = tempfile::tempdir().unwrap();
     journal_of(dir.path(), &[100]);
-    let full = Arc::new(AtomicBool::new(false));
-    let mut open = Open::on(full_disk("reserve", &full), dir.path()).unwrap();
-    full.store(true, Ordering::SeqCst);
-    open.append(&[2000, 2000, 2000, 2000, 2000, 2000]);
-    let word = open.next_word();
-    assert!(
-        matches!(&word, Durability::Failed(error) if error.to_string().contains("reserve")),
-        "{word:?}"
-    );
+    let (proceed, slow_sync) = channel::<()>();
+    let (mut slow_sync, mut syncs) = (Some(slow_sync), 0);
+    let disk = JudgedDisk::new(move |operation, path| {
+        if operation == "sync" && is_called(path, "journal-") {
+            syncs += 1;
+            // The first is the start's, the second the first batch's.
+            return match slow_sync.take_if(|_| syncs == 2) {
+                Some(word) => Verdict::GoAfter(word),
+                None => Verdict::Go,
+            };
+        }
+        // Space for the segment that is prepared at the start, and for no other.
+        if syncs >= 2 && operation == "reserve" {
+            return Verdict::Fail(io::ErrorKind::StorageFull);
+        }
+        Verdict::Go
+    });
+    let mut open = Open::on(disk, dir.path()).unwrap();
+    await_file(&prepared_path(dir.path()));
+    open.append(&[1]);
+    let mut taken = 2;
+    while open.journal.takes_more() {
+        open.journal.append(&record(taken + 1, 200)).unwrap();
+        open.journal.flush();
+        taken += 1;
+        assert!(taken < 1000, "more is taken than one segment holds that is not there");
+    }
+    proceed.send(()).unwrap();
+    open.synced();
+    await_room(&open, Room::Reserve);
+    assert!(open.journal.takes_more(), "what makes space");
+    open.append(&[200]);
+    open.synced();
     drop(open);
-    let state = Open::really(dir.path()).unwrap().state.0;
-    assert!(!state.is_empty() && state.len() < 7, "{}", state.len());
-    assert_eq!(state, records(&[100, 2000, 2000, 2000, 2000, 2000, 2000], state.len() as u64));
+    assert_eq!(Open::really(dir.path()).unwrap().state.0.len() as u64, taken + 1);
+}
+
+#[test]
+fn who_waits_for_the_next_segment_is_told_once_when_it_is_there_or_can_not_be() {
+    for full in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        journal_of(dir.path(), &[3000]);
+        let _there_once = std::fs::remove_file(prepared_path(dir.path()));
+        let (proceed, word) = channel::<()>();
+        let mut word = Some(word);
+        let disk = JudgedDisk::new(move |operation, path| match operation {
+            "write" if is_called(path, "prepared") => {
+                word.take().map_or(Verdict::Go, Verdict::GoAfter)
+            }
+            "sync" if full && is_called(path, "prepared") => {
+                Verdict::Fail(io::ErrorKind::StorageFull)
+            }
+            _ => Verdict::Go,
+        });
+        let mut open = Open::on(disk, dir.path()).unwrap();
+        assert!(!open.journal.takes_more(), "nobody knows yet");
+        assert!(matches!(open.journal.append(&[7; 2000]), Err(AppendError::NotYet)));
+        proceed.send(()).unwrap();
+        let word = open.said.recv_timeout(DEADLINE).unwrap();
+        assert!(matches!(word, Durability::RoomChanged), "{word:?}");
+        assert!(open.journal.takes_more());
+        let refused = open.journal.append(&[7; 2000]).err();
+        assert_eq!(matches!(refused, Some(AppendError::NoRoom)), full, "{refused:?}");
+        assert!(open.said.try_recv().is_err(), "said once");
+    }
+}
+
+fn await_file(path: &Path) {
+    let (_nobody, patience) = channel::<()>();
+    for _ in 0..DEADLINE.as_millis() {
+        if path.exists() {
+            return;
+        }
+        let _a_moment = patience.recv_timeout(Duration::from_millis(1));
+    }
+    panic!("{} never appeared", path.display());
 }
 
 #[test]

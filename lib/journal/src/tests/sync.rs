@@ -3,8 +3,6 @@
 use super::*;
 use std::sync::mpsc::sync_channel;
 
-use crate::AppendError;
-
 #[test]
 fn many_appends_are_synced_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,6 +80,7 @@ fn nothing_is_acknowledged_after_a_failed_sync_and_it_is_not_tried_again() {
                 let text = error.to_string();
                 assert!(text.contains(failing) && text.contains("journal-"), "{text}");
             }
+            Durability::RoomChanged => panic!("nobody waited for room"),
             Durability::Synced(sequence) => {
                 panic!("{sequence} acknowledged after a failed {failing}")
             }
