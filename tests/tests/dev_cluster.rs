@@ -263,6 +263,14 @@ fn a_journal_is_dumped_and_verified_and_a_flipped_bit_is_found() {
     assert!(dumped.lines().count() >= 3 && dumped.lines().all(is_record), "{dumped}");
     assert!(dumped.contains("somewhere"), "{dumped}");
     let _ = run(["journal", "verify", journal]).success();
+    let copy = dev.dir().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(journal).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    let copy = copy.to_str().unwrap();
+    let _ = run(["journal", "verify", journal, copy]).success();
 
     let mut segments = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
     let is_segment = |path: &std::path::PathBuf| path.to_string_lossy().contains("/journal-");
@@ -273,6 +281,12 @@ fn a_journal_is_dumped_and_verified_and_a_flipped_bit_is_found() {
     fs::write(&segment, bytes).unwrap();
     let name = segment.file_name().unwrap().to_str().unwrap();
     let _ = run(["journal", "verify", journal]).refused(1, &[name]);
+    let _ = run(["journal", "verify", journal, copy]).refused(1, &[name]);
+    let _ =
+        run(["journal", "repair", copy, "--from", journal]).refused(1, &[name, "repaired from"]);
+    let repaired = run(["journal", "repair", journal, "--from", copy]).success().text();
+    assert!(repaired.contains("damaged-"), "{repaired}");
+    assert_eq!(run(["journal", "dump", journal]).success().text(), dumped);
 }
 
 #[test]

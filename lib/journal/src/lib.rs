@@ -14,6 +14,7 @@ mod frame;
 mod mirror;
 mod open;
 mod recover;
+mod repair;
 mod reunite;
 mod segment;
 mod shared;
@@ -33,6 +34,7 @@ pub use error::{AppendError, FileError, Flaw, FoldError, JournalError, OpenError
 pub use frame::RECORD_BYTES_MAX;
 pub use mirror::FolderNotice;
 pub use open::Recovered;
+pub use repair::{RepairError, Repaired, repair, verify_both};
 pub use snapshot::{Fold, Snapshotter};
 pub use verify::{Report, Torn, dump, latest_snapshot, verify};
 

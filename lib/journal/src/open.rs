@@ -77,17 +77,20 @@ pub(crate) fn open(
 ) -> Result<Recovered, OpenError> {
     let dir = &folders.main;
     let Some(other) = &folders.mirror else {
+        refuse_behind(dir)?;
         recover::choose(dir, &folder::list(dir)?)?;
         let lock = Lock::take(dir)?;
-        if is_behind(dir)? {
-            return Err(OpenError::Behind { dir: dir.clone() });
-        }
+        refuse_behind(dir)?;
         let locked = Locked { disk, dir, mirror: None, locks: vec![lock] };
         return open_locked(locked, options, on_durable);
     };
     let (mirror, locks) = reunite(&disk, &[dir.clone(), other.clone()])?;
     let disk = Arc::new(mirror.clone());
     open_locked(Locked { disk, dir, mirror: Some(mirror), locks }, options, on_durable)
+}
+
+fn refuse_behind(dir: &Path) -> Result<(), OpenError> {
+    if is_behind(dir)? { Err(OpenError::Behind { dir: dir.to_owned() }) } else { Ok(()) }
 }
 
 /// What is needed to open a journal that nobody else has open.

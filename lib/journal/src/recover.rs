@@ -15,6 +15,7 @@ use crate::error::{Context, FileError, Flaw, OpenError};
 use crate::folder::{self, Listing};
 use crate::frame::{self, Next};
 use crate::segment::{self, BadHeader, SEGMENT_HEADER_BYTES};
+use crate::verify::Torn;
 
 const SECTOR_BYTES: usize = 512;
 
@@ -156,6 +157,11 @@ pub(crate) fn remove_covered(disk: &dyn Disk, dir: &Path, last: u64) -> Result<(
         disk.remove(path).context("remove", path)?;
     }
     if covered.is_empty() { Ok(()) } else { disk.sync_folder(dir).context("sync", dir) }
+}
+
+/// Where the torn tail of this segment begins.
+pub(crate) fn torn_at(dir: &Path, first: u64, segment: &Segment) -> Torn {
+    Torn { file: folder::segment_path(dir, first), offset: segment.end as u64 }
 }
 
 /// That the records before the segment `first` are missing.

@@ -79,6 +79,26 @@ impl Contents {
         Some((*first, offset as u64, &segment.image[body.clone()]))
     }
 
+    /// That this has the record as another folder has it, in the file and at the offset `place`; if only a
+    /// snapshot covers it, or nothing, there is nothing to compare.
+    pub(crate) fn compare_record(
+        &self,
+        sequence: u64,
+        place: (&Path, u64),
+        stored: &[u8],
+    ) -> Result<(), OpenError> {
+        match self.record(sequence) {
+            Some((first, other_offset, ours)) if ours != stored => Err(OpenError::Diverged {
+                file: place.0.to_owned(),
+                offset: place.1,
+                other: folder::segment_path(&self.dir, first),
+                other_offset,
+                sequence,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn names(&self) -> Vec<u64> {
         self.segments.iter().map(|(first, _)| *first).collect()
     }
@@ -89,7 +109,7 @@ impl Contents {
 /// # Errors
 /// They differ, or nothing shows that they are of one journal.
 pub(crate) fn compare(one: &Contents, other: &Contents) -> Result<(), OpenError> {
-    let strangers = || OpenError::OtherJournal { dir: other.dir.clone(), other: one.dir.clone() };
+    let strangers = || strangers(&other.dir, one);
     if one.id.is_some() && other.id.is_some() && one.id != other.id {
         return Err(strangers());
     }
@@ -103,19 +123,26 @@ pub(crate) fn compare(one: &Contents, other: &Contents) -> Result<(), OpenError>
         return Err(strangers());
     }
     for sequence in common {
-        let (Some(here), Some(there)) = (one.record(sequence), other.record(sequence)) else {
-            continue;
-        };
-        if here.2 != there.2 {
-            let file = |contents: &Contents, first| folder::segment_path(&contents.dir, first);
-            return Err(OpenError::Diverged {
-                file: file(one, here.0),
-                offset: here.1,
-                other: file(other, there.0),
-                other_offset: there.1,
-                sequence,
-            });
+        if let Some((first, offset, stored)) = one.record(sequence) {
+            let file = folder::segment_path(&one.dir, first);
+            other.compare_record(sequence, (&file, offset), stored)?;
         }
+    }
+    Ok(())
+}
+
+fn strangers(dir: &Path, whole: &Contents) -> OpenError {
+    OpenError::OtherJournal { dir: dir.to_owned(), other: whole.dir.clone() }
+}
+
+/// That `dir`, which may be damaged, does not say that it is of another journal.
+pub(crate) fn compare_ids(dir: &Path, whole: &Contents) -> Result<(), OpenError> {
+    let id = match read_id(dir) {
+        Err(OpenError::Corrupt { .. }) => None,
+        id => id?,
+    };
+    if id.is_some() && whole.id.is_some() && id != whole.id {
+        return Err(strangers(dir, whole));
     }
     Ok(())
 }

@@ -5,8 +5,10 @@ mod crash;
 mod flips;
 mod folder;
 mod format;
+mod full;
 mod mirror;
 mod power;
+mod repair;
 mod room;
 mod snapshots;
 mod sync;
@@ -27,6 +29,13 @@ use crate::{
 const SMALL: Options = Options { segment_bytes: 4096 };
 /// No test waits longer than this for the journal's thread.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How far apart the crash states are that are tried: all of them at full size (`HOWDAH_LONG=1`).
+#[expect(clippy::disallowed_methods, reason = "a leaf crate can't ask the configuration's")]
+fn stride(in_short: usize) -> usize {
+    let is_long = std::env::var_os("HOWDAH_LONG").is_some_and(|value| value != "0");
+    if is_long { 1 } else { in_short }
+}
 
 /// The simplest fold: all records.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -69,13 +69,17 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
 /// # Errors
 /// As [`verify`]; no record has been passed on.
 pub fn dump(dir: &Path, mut visit: impl FnMut(Sequence, &[u8])) -> Result<Report, OpenError> {
-    let (report, segments) =
-        (1..READINGS_MAX).find_map(|_| read_all(dir).ok()).map_or_else(|| read_all(dir), Ok)?;
+    let (report, segments) = patiently(|| read_all(dir))?;
     let first = report.snapshot.unwrap_or_default().0 + 1;
     for (sequence, record) in (first..).zip(segments.iter().flat_map(Segment::records)) {
         visit(Sequence(sequence), &record);
     }
     Ok(report)
+}
+
+/// Reads what may change meanwhile.
+pub(crate) fn patiently<T>(read: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    (1..READINGS_MAX).find_map(|_| read().ok()).map_or_else(read, Ok)
 }
 
 /// The newest snapshot, and the last record that it covers.
@@ -109,9 +113,7 @@ fn read_all(dir: &Path) -> Result<(Report, Vec<Segment>), OpenError> {
         let segment = recover::read_segment(dir, first, newest)?;
         report.records += segment.bodies.len() as u64;
         report.last.0 += segment.bodies.len() as u64;
-        report.torn = segment
-            .torn
-            .then(|| Torn { file: folder::segment_path(dir, first), offset: segment.end as u64 });
+        report.torn = segment.torn.then(|| recover::torn_at(dir, first, &segment));
         segments.push(segment);
     }
     Ok((report, segments))

@@ -1,6 +1,8 @@
 //! A crash at each operation of a journal's whole life, the writes also torn in their middle: the next
 //! start finds all that was acknowledged, and nothing that was not submitted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 /// Such that segments end within batches.
@@ -12,6 +14,8 @@ pub(super) struct Life {
     pub(super) submitted: u64,
     pub(super) acknowledged: u64,
     pub(super) finished: bool,
+    /// Set when the power is gone, and this process with it: nobody hears what it says then.
+    pub(super) is_over: Arc<AtomicBool>,
 }
 
 /// Creates, opens, appends over several segments, makes snapshots; stops at the first failure.
@@ -33,6 +37,7 @@ pub(super) fn live(
         open.journal.flush();
         while life.acknowledged < life.submitted {
             match open.next_word() {
+                Durability::Synced(_) if life.is_over.load(Ordering::SeqCst) => return None,
                 Durability::Synced(sequence) => life.acknowledged = sequence.0,
                 Durability::RoomChanged => {}
                 Durability::Failed(_) => return None,

@@ -91,3 +91,51 @@ fn a_refused_start_changes_nothing_and_says_what_to_do() {
     std::fs::write(&path, &image).unwrap();
     assert_eq!(Open::really(dir.path()).unwrap().state, All(records(&LENS, 6)));
 }
+
+/// A flip anywhere in a folder, through a start: of this folder alone, and of both where the other one is
+/// whole.
+#[test]
+fn every_flipped_bit_of_a_whole_folder_is_refused_by_its_start_or_does_no_harm() {
+    let lens = [1500, 1200, 600, 700, 9, 1014, 1200, 900];
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &lens[..6]);
+    let mut open = Open::quickly(&folders).unwrap();
+    open.journal.snapshotter().run::<All>().unwrap();
+    open.append(&lens[6..]);
+    open.synced();
+    drop(open);
+    let (main, all) = (folders.main.clone(), All(records(&lens, 8)));
+    let listing = crate::folder::list(&main).unwrap();
+    let segments = listing.segments.iter().map(|&first| segment_path(&main, first));
+    let snapshots = listing.snapshots.iter().map(|&last| snapshot_path(&main, last));
+    let files: Vec<PathBuf> =
+        segments.chain(snapshots).chain([crate::folder::id_path(&main)]).collect();
+    assert_eq!(files.len(), 4, "two segments, a snapshot, the id: {files:?}");
+    for path in files {
+        let image = std::fs::read(&path).unwrap();
+        let is_id = path == crate::folder::id_path(&main);
+        for bit in (0..image.len() * 8).step_by(stride(101)) {
+            let mut harmed = image.clone();
+            harmed[bit / 8] ^= 1 << (bit % 8);
+            let at = format!("bit {bit} of {}", path.display());
+            std::fs::write(&path, &harmed).unwrap();
+            match Open::quickly(&main) {
+                Ok(open) => assert_eq!(open.state, all, "{at}"),
+                Err(OpenError::Corrupt { file, offset, .. }) => {
+                    assert_eq!(file, path, "{at}");
+                    assert!(offset <= (bit / 8) as u64, "{at}: {offset}");
+                }
+                Err(error) => panic!("{at}: {error}"),
+            }
+            std::fs::write(&path, &harmed).unwrap();
+            match Open::quickly(&folders) {
+                Ok(open) => assert_eq!(open.state, all, "{at}"),
+                Err(OpenError::Damaged { dir, .. }) => assert_eq!(dir, main, "{at}"),
+                Err(OpenError::OtherJournal { .. }) => assert!(is_id, "{at}"),
+                Err(error) => panic!("{at}: {error}"),
+            }
+            std::fs::write(&path, &image).unwrap();
+        }
+    }
+}

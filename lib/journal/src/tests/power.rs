@@ -3,8 +3,10 @@
 //! these tests fail if a sync is missing or comes too late.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::crash::{Life, check_after, live};
+use super::mirror::{is_unusable, sides};
 use super::*;
 
 /// A disk that knows what would survive a power loss.
@@ -16,6 +18,7 @@ struct Power {
     operations: u64,
     fails_at: u64,
     files: u64,
+    is_lost: Arc<AtomicBool>,
     /// Which file bears a name now, and which did at the last sync of the folder.
     names: BTreeMap<PathBuf, u64>,
     synced_names: BTreeMap<PathBuf, u64>,
@@ -41,14 +44,18 @@ impl PoweredDisk {
     fn operate(&self) -> io::Result<std::sync::MutexGuard<'_, Power>> {
         let mut power = self.0.lock().unwrap();
         power.operations += 1;
-        if power.operations < power.fails_at { Ok(power) } else { Err(io::ErrorKind::Other.into()) }
+        if power.operations < power.fails_at {
+            return Ok(power);
+        }
+        power.is_lost.store(true, Ordering::SeqCst);
+        Err(io::ErrorKind::Other.into())
     }
 
-    /// What the next start finds, in a folder of its own.
-    fn survivors(&self, luck: Luck, into: &Path) {
+    /// What the next start finds of what was in `from`, in a folder of its own.
+    fn survivors(&self, luck: Luck, from: &Path, into: &Path) {
         let power = self.0.lock().unwrap();
         let names = if luck <= Luck::Removals { &power.synced_names } else { &power.names };
-        for (path, file) in names {
+        for (path, file) in names.iter().filter(|(path, _)| path.starts_with(from)) {
             if luck == Luck::Removals && power.names.get(path) != Some(file) {
                 continue;
             }
@@ -113,12 +120,11 @@ impl Disk for PoweredDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut power = self.operate()?;
-        power.synced_names = power
-            .names
-            .iter()
-            .filter(|(path, _)| path.starts_with(folder))
-            .map(|(path, file)| (path.clone(), *file))
-            .collect();
+        let Power { names, synced_names, .. } = &mut *power;
+        let is_in = |path: &Path| path.parent() == Some(folder);
+        synced_names.retain(|path, _| !is_in(path));
+        let now = names.iter().filter(|(path, _)| is_in(path));
+        synced_names.extend(now.map(|(path, file)| (path.clone(), *file)));
         Ok(())
     }
 }
@@ -160,7 +166,7 @@ fn a_power_loss_at_any_operation_loses_nothing_acknowledged() {
         let lucks = [Luck::Nothing, Luck::Removals, Luck::Names, Luck::HalfOfTheBytes];
         for luck in lucks.into_iter().chain((0..8).map(Luck::SomeSectors)) {
             let after = tempfile::tempdir().unwrap();
-            powered.survivors(luck, after.path());
+            powered.survivors(luck, dir.path(), after.path());
             check_after(after.path(), &life, &format!("lost at {fails_at}, survives: {luck:?}"));
         }
         if life.finished {
@@ -169,4 +175,47 @@ fn a_power_loss_at_any_operation_loses_nothing_acknowledged() {
         fails_at += 1;
     }
     assert!(fails_at > 60, "the whole life takes more than {fails_at} operations");
+}
+
+#[test]
+fn a_power_loss_at_any_operation_on_two_folders_leaves_what_was_acknowledged_in_each() {
+    for fails_at in (1..).step_by(stride(3)) {
+        let powered = PoweredDisk::default();
+        powered.0.lock().unwrap().fails_at = fails_at;
+        let dir = tempfile::tempdir().unwrap();
+        let folders = pair(dir.path());
+        // Else one folder's sync would count that was done, and the other one's that was not be taken for
+        // a disk that failed.
+        let is_over = powered.0.lock().unwrap().is_lost.clone();
+        let mut life = Life { is_over, ..Life::default() };
+        let disk: Arc<dyn Disk> = Arc::new(powered.clone());
+        let _lost = live(&disk, &folders, &mut life);
+        let lucks = [
+            [Luck::Nothing, Luck::Names],
+            [Luck::HalfOfTheBytes, Luck::Removals],
+            [Luck::SomeSectors(1), Luck::SomeSectors(2)],
+            [Luck::SomeSectors(3), Luck::Nothing],
+            [Luck::Names, Luck::SomeSectors(4)],
+        ];
+        for lucks in lucks {
+            let at = format!("lost at {fails_at}, survives: {lucks:?}");
+            let after = tempfile::tempdir().unwrap();
+            let survivors = pair(after.path());
+            for ((from, into), luck) in sides(&folders).iter().zip(sides(&survivors)).zip(lucks) {
+                std::fs::create_dir(&into).unwrap();
+                powered.survivors(luck, from, &into);
+                let alone = tempfile::tempdir().unwrap();
+                powered.survivors(luck, from, alone.path());
+                // What was never filled to its end was never counted on.
+                if life.acknowledged > 0 || !is_unusable(alone.path()) {
+                    check_after(alone.path(), &life, &format!("{at}, {} alone", from.display()));
+                }
+            }
+            check_after(&survivors, &life, &at);
+        }
+        if life.finished {
+            assert!(fails_at > 120, "{fails_at} operations");
+            break;
+        }
+    }
 }

@@ -53,6 +53,34 @@ fn a_frame_torn_at_any_byte_is_dropped_or_the_start_is_refused_there() {
 }
 
 #[test]
+fn a_journal_torn_at_any_byte_gives_a_beginning_of_it_or_is_refused_there() {
+    let lens = [100, 600, 3, 700, 900];
+    let starts = frame_starts(&lens);
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &lens);
+    let path = segment_path(&folders.main, 1);
+    let whole = std::fs::read(&path).unwrap();
+    for from in (HEADER..starts[5]).step_by(stride(7)) {
+        cut(&folders.main, &whole, Some(from..whole.len()));
+        let kept = starts[1..].iter().filter(|&&end| end <= from).count() as u64;
+        // Where the first frame that is cut begins: at the mark, if it is the batch's first.
+        let torn_at = if from < starts[0] { HEADER } else { starts[kept as usize] };
+        match Open::quickly(&folders.main) {
+            Ok(open) => assert_eq!(open.state, All(records(&lens, kept)), "torn at {from}"),
+            refused => assert_eq!(flaw_of(refused), (path.clone(), torn_at as u64), "{from}"),
+        }
+        // With a second folder it is completed, or refused as damaged.
+        cut(&folders.main, &whole, Some(from..whole.len()));
+        match Open::quickly(&folders) {
+            Ok(open) => assert_eq!(open.state, All(records(&lens, 5)), "torn at {from}"),
+            Err(OpenError::Damaged { dir, .. }) => assert_eq!(dir, folders.main, "{from}"),
+            Err(error) => panic!("torn at {from}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn a_batch_torn_at_a_sector_keeps_the_frames_before_it_and_goes_on_there() {
     let lens = [100, 600, 3, 700, 900];
     let starts = frame_starts(&lens);

@@ -1,0 +1,186 @@
+//! Making one of a journal's two folders good from the other one, and comparing the two, for the CLI.
+//! What a start does by itself is in `reunite`; this is for what a start refuses: a damaged folder.
+//!
+//! Nothing is destroyed: what was in the folder is moved aside within it. Nothing is lost either: a folder
+//! in which a record is found, anywhere, that the other one lacks or has with another content is left as
+//! it is. What a repair was cut off in is marked as behind; the next start, or repair, completes it.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, RealDisk};
+use crate::error::{Context, FileError, OpenError};
+use crate::folder::{self, Lock};
+use crate::frame::{self, Next};
+use crate::mirror::mark_behind;
+use crate::reunite::{self, Contents};
+use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::verify::{self, Report};
+use crate::{Sequence, recover};
+
+/// What a repair came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// The last record, in both folders now.
+    pub last: Sequence,
+    /// Where that which was in the folder is now, if there was anything.
+    pub aside: Option<PathBuf>,
+}
+
+/// Why a folder was not repaired. Nothing in it was changed, unless it was the disk that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The folder to repair from is no better.
+    #[error("nothing can be repaired from {}: {source}", from.display())]
+    Source {
+        /// That folder.
+        from: PathBuf,
+        /// What is wrong with it.
+        source: OpenError,
+    },
+    /// Both paths lead to one folder.
+    #[error("{} is the same folder: name the journal's other one", from.display())]
+    SameFolder {
+        /// The folder.
+        from: PathBuf,
+    },
+    /// The folder has what the other one lacks.
+    #[error(
+        "{} holds record {found}, {} ends with record {last}: a repair would lose what only the first one has. \
+         Repair in the other direction, if the first is whole; else keep a copy of both",
+        dir.display(), from.display()
+    )]
+    Loses {
+        /// The folder.
+        dir: PathBuf,
+        /// The other one.
+        from: PathBuf,
+        /// The last record that was found in the folder.
+        found: u64,
+        /// The last record of the other one.
+        last: u64,
+    },
+    /// The folder can't be used or written.
+    #[error(transparent)]
+    Folder(#[from] OpenError),
+}
+
+impl From<FileError> for RepairError {
+    fn from(error: FileError) -> Self {
+        Self::Folder(error.into())
+    }
+}
+
+/// Makes `dir` hold the journal that is in `from`. What is in `dir` is moved into a folder `damaged-<label>`
+/// in it. Takes the locks of both: no daemon may have them open.
+///
+/// # Errors
+/// See [`RepairError`].
+pub fn repair(dir: &Path, from: &Path, label: &str) -> Result<Repaired, RepairError> {
+    let refuse = |source| RepairError::Source { from: from.to_owned(), source };
+    if folder::list(from)?.is_empty() {
+        return Err(refuse(OpenError::Missing { dir: from.to_owned() }));
+    }
+    folder::make(dir)?;
+    if dir.canonicalize().context("find", dir)? == from.canonicalize().context("find", from)? {
+        return Err(RepairError::SameFolder { from: from.to_owned() });
+    }
+    let _locks = [Lock::take(from).map_err(refuse)?, Lock::take(dir)?];
+    if reunite::is_behind(from)? {
+        return Err(refuse(OpenError::Behind { dir: from.to_owned() }));
+    }
+    let whole = Contents::read(from).map_err(refuse)?;
+    let whole = whole.ok_or_else(|| refuse(OpenError::Missing { dir: from.to_owned() }))?;
+    if !reunite::is_behind(dir)? {
+        refuse_loss(dir, &whole)?;
+    }
+    let aside = move_aside(dir, label)?;
+    reunite::fill(&RealDisk, &whole, dir)?;
+    Ok(Repaired { last: Sequence(whole.last), aside })
+}
+
+/// Looks at every frame that can be read in `dir`, behind damage too.
+fn refuse_loss(dir: &Path, whole: &Contents) -> Result<(), RepairError> {
+    reunite::compare_ids(dir, whole)?;
+    let mut found = 0;
+    for first in folder::list(dir)?.segments {
+        let path = folder::segment_path(dir, first);
+        let image = std::fs::read(&path).context("read", &path)?;
+        for (offset, sequence, stored) in frames(&image) {
+            found = found.max(sequence);
+            whole.compare_record(sequence, (&path, offset), stored)?;
+        }
+    }
+    let last = whole.last;
+    if found > last {
+        let (dir, from) = (dir.to_owned(), whole.dir.clone());
+        return Err(RepairError::Loses { dir, from, found, last });
+    }
+    Ok(())
+}
+
+/// What is a frame, wherever it stands: (offset, sequence, stored body).
+fn frames(image: &[u8]) -> impl Iterator<Item = (u64, u64, &[u8])> {
+    let offsets = (SEGMENT_HEADER_BYTES..image.len()).step_by(frame::WORD_BYTES);
+    offsets.filter_map(|at| match frame::decode(&image[at..]) {
+        Next::Frame(frame) => Some((at as u64, frame.sequence, frame.stored)),
+        Next::Mark { .. } | Next::Nothing | Next::Broken(_) => None,
+    })
+}
+
+/// Moves the journal's files away; where there are none, nothing is made. The folder is marked as behind
+/// first: until it is filled it is no journal.
+fn move_aside(dir: &Path, label: &str) -> Result<Option<PathBuf>, FileError> {
+    let found = folder::list(dir)?;
+    let segments = found.segments.iter().map(|&first| folder::segment_path(dir, first));
+    let snapshots = found.snapshots.iter().map(|&last| folder::snapshot_path(dir, last));
+    let id = Some(folder::id_path(dir)).filter(|id| id.exists());
+    let files: Vec<PathBuf> = segments.chain(snapshots).chain(id).collect();
+    if files.is_empty() {
+        return Ok(None);
+    }
+    mark_behind(&RealDisk, dir).context("mark as behind", dir)?;
+    let aside = dir.join(format!("damaged-{label}"));
+    folder::make(&aside)?;
+    for file in files {
+        let name = file.file_name().expect("the journal's files have names");
+        RealDisk.rename(&file, &aside.join(name)).context("move aside", &file)?;
+    }
+    RealDisk.sync_folder(&aside).context("sync", &aside)?;
+    RealDisk.sync_folder(dir).context("sync", dir)?;
+    Ok(Some(aside))
+}
+
+/// Checks every byte that counts in both folders of a journal, and that the records of one are the
+/// beginning of the other's. As [`crate::verify`], it works on a journal in use.
+///
+/// # Errors
+/// As a start with these two folders would be refused.
+pub fn verify_both(dir: &Path, other: &Path) -> Result<[Report; 2], OpenError> {
+    for folder in [dir, other] {
+        if reunite::is_behind(folder)? {
+            return Err(OpenError::Behind { dir: folder.to_owned() });
+        }
+    }
+    verify::patiently(|| {
+        let read = |dir: &Path| {
+            let missing = || OpenError::Missing { dir: dir.to_owned() };
+            Contents::read(dir)?.ok_or_else(missing)
+        };
+        let (one, two) = (read(dir)?, read(other)?);
+        reunite::compare(&one, &two)?;
+        Ok([one, two].map(|contents| contents.report()))
+    })
+}
+
+impl Contents {
+    fn report(&self) -> Report {
+        let newest = self.segments.last().filter(|(_, newest)| newest.torn);
+        Report {
+            snapshot: self.snapshot.map(Sequence),
+            segments: self.segments.len(),
+            records: self.last - self.snapshot.unwrap_or(0),
+            last: Sequence(self.last),
+            torn: newest.map(|(first, newest)| recover::torn_at(&self.dir, *first, newest)),
+        }
+    }
+}
