@@ -134,6 +134,12 @@ impl Repairs {
         Some(copy)
     }
 
+    /// The server tells of a chunk itself: if it was being copied there, that has ended, and the source's
+    /// word, which may come later, counts no more.
+    pub(crate) fn told_by_target(&mut self, chunk: ChunkId, server: ServerId) {
+        let _ended = self.end_if(chunk, |copy| copy.target.server == server);
+    }
+
     fn wait(&mut self, chunk: ChunkId, live: usize) {
         self.leave(chunk);
         let waiting = self.waiting.entry(live).or_default();

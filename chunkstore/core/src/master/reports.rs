@@ -48,11 +48,13 @@ impl Master {
                 ReplicaEvent::Held { chunk, version, length, checksum } => {
                     let by = Holder { server, session: self.servers.session(server) };
                     let claim = Claim { by, version, length, checksum };
+                    self.repairs.told_by_target(chunk, server);
                     self.held_by(chunk, claim, out);
                     self.inspect(chunk, now.monotonic);
                 }
                 ReplicaEvent::Lost { chunk, version } => {
                     let sealed = self.sealed(chunk);
+                    self.repairs.told_by_target(chunk, server);
                     self.replicas.lost(chunk, server, version, sealed.as_ref());
                     self.inspect(chunk, now.monotonic);
                 }

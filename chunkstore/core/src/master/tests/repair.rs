@@ -269,6 +269,30 @@ fn a_corrupt_replica_is_replaced() {
     assert_eq!((farm.live_holders(chunk), farm.copied.len()), (2, 1));
 }
 
+#[test]
+fn what_a_target_says_of_its_replica_counts_more_than_its_sources_late_word() {
+    let mut farm = Farm::new(3);
+    let chunk = farm.put(1, 2)[0];
+    let (first, lost) = (farm.holders(chunk), ReplicaEvent::Lost { chunk, version: Version(1) });
+    let [source, bad] = first.into_iter().collect::<Vec<_>>()[..] else { panic!("two hold it") };
+    let tell = |farm: &mut Farm, n: usize, event: ReplicaEvent| {
+        farm.disks[n - 1].session.as_mut().unwrap().events.push(event);
+    };
+    farm.disks[bad - 1].chunks.remove(&chunk);
+    tell(&mut farm, bad, lost.clone());
+    farm.beat(bad);
+    farm.beat(source);
+    let sent = farm.copies.pop().unwrap();
+    // It arrives and is lost again before the source is heard of.
+    tell(&mut farm, sent.target, held(chunk, 5));
+    tell(&mut farm, sent.target, lost);
+    farm.beat(sent.target);
+    farm.end_copy(&sent, true);
+    farm.beat(source);
+    farm.run(10);
+    assert_eq!(farm.live_holders(chunk), 2);
+}
+
 /// Servers die and come back at random, one within three heartbeats, and never so that a chunk has no
 /// live replica (nor only such as are about to be removed): then none is ever lost, and in the end each
 /// has as many as asked for.
