@@ -89,6 +89,11 @@ impl<S: Source> Env<S> {
         self.filled("HOWDAH_LONG").is_some_and(|value| value != "0")
     }
 
+    /// `HOWDAH_SEED`: the one world that the simulator's tests show.
+    pub fn seed(&self) -> Option<u64> {
+        self.filled("HOWDAH_SEED")?.to_str()?.parse().ok()
+    }
+
     fn filled(&self, name: &str) -> Option<OsString> {
         self.0.var(name).filter(|value| !value.is_empty())
     }
@@ -106,10 +111,12 @@ mod tests {
             ("NO_COLOR", ""),
             ("RUST_BACKTRACE", "0"),
             ("HOWDAH_LONG", "1"),
+            ("HOWDAH_SEED", "7"),
         ]);
         assert_eq!(env.config_file(), Some("/etc/howdah.yaml".into()));
         assert_eq!(env.listen_fd(), Ok(Some(3)));
         assert!(env.color() && env.long() && !env.backtrace());
+        assert_eq!((env.seed(), Env([("HOWDAH_SEED", "x")]).seed()), (Some(7), None));
         assert_eq!((env.howdah_bin(), Env([]).listen_fd()), (None, Ok(None)));
         assert!(!Env([("NO_COLOR", "1")]).color());
     }

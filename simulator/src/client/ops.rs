@@ -1,0 +1,119 @@
+//! What clients do: a few names that all of them fight for, and jobs that publish.
+
+use std::collections::VecDeque;
+
+use chunkstore_core::master::{Mutation, Query};
+use chunkstore_protocol::{Delete, List, Locate, Mkdir, Publish, Rename, Stat, StorePath, Winner};
+use ids::RequestStamp;
+
+use crate::random::Random;
+
+/// Units of the largest file.
+const UNITS_MAX: usize = 40;
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Write {
+        path: StorePath,
+        n_units: usize,
+        replication: u8,
+    },
+    Read(StorePath),
+    Look(Query),
+    /// The stamp is put in when it is sent.
+    Change(Mutation),
+}
+
+fn path(text: &str) -> StorePath {
+    text.parse().expect("a path")
+}
+
+fn no_stamp() -> RequestStamp {
+    RequestStamp { client: "nobody-yet".parse().expect("a client's id"), slot: 0, sequence: 0 }
+}
+
+fn folder(random: &mut Random) -> String {
+    (*random.pick(&["/a", "/a/b", "/c"])).to_owned()
+}
+
+fn name(random: &mut Random) -> StorePath {
+    let folder = folder(random);
+    path(&format!("{folder}/{}", random.pick(&["x", "y", "z"])))
+}
+
+/// The next thing, or a few that belong together.
+pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
+    let op = match random.below(100) {
+        0..30 => write(name(random), random),
+        30..55 => Op::Read(name(random)),
+        55..62 => Op::Look(Query::Stat(Stat { path: name(random) })),
+        62..66 => {
+            let folder = path(&folder(random));
+            Op::Look(Query::List(List { path: folder, after: None, limit: 100 }))
+        }
+        66..72 => mkdir(&folder(random), random.chance(500)),
+        72..80 => rename(random),
+        80..90 => delete(name(random), false),
+        90..92 => delete(path(&folder(random)), true),
+        _ => return job(random),
+    };
+    VecDeque::from([op])
+}
+
+fn write(path: StorePath, random: &mut Random) -> Op {
+    let n_units = match random.below(4) {
+        0 => random.below(3),
+        _ => random.within(1..UNITS_MAX),
+    };
+    let replication = *random.pick(&[1, 2, 2, 3, 3, 3]);
+    Op::Write { path, n_units, replication }
+}
+
+fn mkdir(at: &str, parents: bool) -> Op {
+    Op::Change(Mutation::Mkdir(Mkdir { stamp: no_stamp(), path: path(at), parents }))
+}
+
+fn rename(random: &mut Random) -> Op {
+    let (from, to) = match random.chance(200) {
+        true => (path(&folder(random)), path(&folder(random))),
+        false => (name(random), name(random)),
+    };
+    Op::Change(Mutation::Rename(Rename { stamp: no_stamp(), from, to }))
+}
+
+fn delete(path: StorePath, recursive: bool) -> Op {
+    Op::Change(Mutation::Delete(Delete { stamp: no_stamp(), path, recursive }))
+}
+
+/// A job's output: staged, published, and often enough replaced by the next job under the same names.
+fn job(random: &mut Random) -> VecDeque<Op> {
+    let n = random.below(2);
+    let (staging, target) = (format!("/staging-{n}"), format!("/out-{n}"));
+    let mut ops = VecDeque::new();
+    if random.chance(600) {
+        ops.push_back(delete(path(&target), true));
+    }
+    ops.push_back(mkdir(&staging, true));
+    let mut winners = Vec::new();
+    for part in 0..random.within(1..3) {
+        let staged = format!("part-{part}");
+        ops.push_back(write(path(&format!("{staging}/{staged}")), random));
+        winners.push(Winner { published: staged.clone(), staged });
+    }
+    let publish = Publish {
+        stamp: no_stamp(),
+        staging: path(&staging),
+        winners,
+        target: path(&target),
+        marker: "_SUCCESS".to_owned(),
+    };
+    ops.push_back(Op::Change(Mutation::Publish(publish)));
+    ops.push_back(Op::Read(path(&format!("{target}/part-0"))));
+    ops
+}
+
+/// Where a file's chunks are.
+pub(crate) fn locate(path: &StorePath) -> Query {
+    Query::Locate(Locate { path: path.clone(), offset: 0, length: None })
+}

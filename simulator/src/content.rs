@@ -1,0 +1,41 @@
+//! What files consist of here: units, each of which stands for some KiB of a real file. Lengths are
+//! those of the real bytes, so that the cores' limits hold; comparing units compares bytes.
+
+/// Bytes that one unit stands for.
+pub(crate) const UNIT_BYTES: u64 = 4 << 10;
+
+/// The bytes of a file or chunk.
+pub(crate) type Content = Vec<Unit>;
+
+/// [`UNIT_BYTES`] bytes that occur nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unit(u32);
+
+/// New bytes, different from those of every other `number`.
+pub(crate) fn fresh(number: u32, n_units: usize) -> Content {
+    (0..n_units as u32).map(|at| Unit(number << 8 | at)).collect()
+}
+
+/// Bytes that differ from `content` at one place.
+pub(crate) fn spoilt(content: &[Unit], at: usize) -> Content {
+    let mut content = content.to_vec();
+    if let Some(unit) = content.get_mut(at) {
+        unit.0 = !unit.0;
+    }
+    content
+}
+
+pub(crate) fn length(content: &[Unit]) -> u64 {
+    content.len() as u64 * UNIT_BYTES
+}
+
+/// Number of units of so many bytes.
+pub(crate) fn units(length: u64) -> usize {
+    (length / UNIT_BYTES) as usize
+}
+
+/// Stands for the CRC32C: FNV-1a over the units.
+pub(crate) fn checksum(content: &[Unit]) -> u32 {
+    let mix = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    content.iter().flat_map(|unit| unit.0.to_le_bytes()).fold(0x811C_9DC5, mix)
+}

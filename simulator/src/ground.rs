@@ -1,0 +1,369 @@
+//! What all processes stand on: time, what happens next, chance, the network, and the trace. Events
+//! happen in the order of their times; of those at one time, chance says which is first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use chunkstore_core::master::{Mutation, Query, Refusal, Reply};
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::{RegisterServer, SealedChunk, ServerHeartbeat};
+use ids::{Monotonic, Now, UnixMillis};
+
+use crate::content::{Content, Unit};
+use crate::faults::Fault;
+use crate::random::Random;
+
+/// The wall clock at the beginning.
+const WALL_START: UnixMillis = UnixMillis(1_800_000_000_000);
+/// Lines of a trace that are kept.
+const TRACE_LINES_MAX: usize = 200_000;
+
+/// A process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    Master,
+    Server(usize),
+    Client(usize),
+}
+
+/// One attempt to ask somebody something; its answer bears the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallId(pub(crate) u64);
+
+/// A stream of bytes to a server, and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamId(pub(crate) u64);
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Mutate(Mutation),
+    Query(Query),
+    Register(RegisterServer),
+    Heartbeat(ServerHeartbeat),
+    /// A chunkserver: give me this replica.
+    Read(ReplicaKey),
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Master(Box<Result<Reply, Refusal>>),
+    Bytes(Result<Content, &'static str>),
+}
+
+/// What goes through a stream; the last three in the other direction or to both.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// Write this replica, and on these servers after it.
+    Put {
+        replica: ReplicaKey,
+        downstream: Vec<usize>,
+    },
+    Data(Content),
+    /// That was all; with the checksum of it.
+    End(u32),
+    /// What became of it.
+    Sealed(Result<SealedChunk, &'static str>),
+    /// The connection is gone.
+    Broken,
+}
+
+/// What a process wants to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// Its core's time-out.
+    Core,
+    /// The journal is on disk up to here.
+    Synced(usize),
+    /// A replica is on disk under its name.
+    Sealed(StreamId),
+    /// The next server of a pipeline is slow.
+    Patience(StreamId),
+    /// A removal, by its number.
+    Removed(u64),
+    /// The cluster's id is on disk.
+    ClusterKept,
+    /// The next replica is read for no reader.
+    Scrub,
+    /// The next step of a client's task, by its number.
+    Step(u64),
+    /// A lease is to be renewed.
+    Renew,
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Asked {
+        to: Who,
+        from: Who,
+        call: CallId,
+        ask: Box<Ask>,
+    },
+    Answered {
+        to: Who,
+        call: CallId,
+        answer: Box<Answer>,
+    },
+    /// Nobody answers.
+    CallFailed {
+        to: Who,
+        call: CallId,
+    },
+    Streamed {
+        to: Who,
+        stream: StreamId,
+        item: Item,
+    },
+    Woken {
+        who: Who,
+        life: u32,
+        timer: Timer,
+    },
+    Begun(Fault),
+    /// A process runs again.
+    Started(Who),
+}
+
+impl Event {
+    /// Whose event it is: it waits while that one stands still.
+    pub(crate) fn whose(&self) -> Option<Who> {
+        match self {
+            Self::Asked { to, .. }
+            | Self::Answered { to, .. }
+            | Self::CallFailed { to, .. }
+            | Self::Streamed { to, .. } => Some(*to),
+            Self::Woken { who, .. } => Some(*who),
+            Self::Begun(_) | Self::Started(_) => None,
+        }
+    }
+}
+
+/// How bad the network is, each in 1000.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) slow: u64,
+    pub(crate) broken: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    opener: Who,
+    server: usize,
+    /// When the last item arrives, in each direction: the next ones come later.
+    up: Monotonic,
+    down: Monotonic,
+}
+
+/// See the module.
+pub(crate) struct Ground {
+    now: Monotonic,
+    queue: BTreeMap<(Monotonic, u64, u64), Event>,
+    n_events: u64,
+    pub(crate) random: Random,
+    pub(crate) weather: Weather,
+    /// Pairs that do not hear each other.
+    parted: BTreeSet<(Who, Who)>,
+    streams: BTreeMap<StreamId, Stream>,
+    next_id: u64,
+    trace: Option<Vec<String>>,
+}
+
+impl Ground {
+    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+        Self {
+            now: Monotonic(Duration::from_secs(1)),
+            queue: BTreeMap::new(),
+            n_events: 0,
+            random: Random::new(seed),
+            weather: Weather::default(),
+            parted: BTreeSet::new(),
+            streams: BTreeMap::new(),
+            next_id: 0,
+            trace: traced.then(Vec::new),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let Monotonic(time) = self.now;
+        Now { monotonic: self.now, wall: WALL_START + time }
+    }
+
+    /// A line of the trace.
+    pub(crate) fn say(&mut self, line: fmt::Arguments<'_>) {
+        let now = self.now.0;
+        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_LINES_MAX) {
+            trace.push(format!("{:>10.3} ms {line}", now.as_secs_f64() * 1e3));
+        }
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Vec<String> {
+        self.trace.take().unwrap_or_default()
+    }
+
+    pub(crate) fn at(&mut self, at: Monotonic, event: Event) {
+        let tie = self.random.next();
+        self.n_events += 1;
+        self.queue.insert((at.max(self.now), tie, self.n_events), event);
+    }
+
+    pub(crate) fn after(&mut self, pause: Duration, event: Event) {
+        self.at(self.now + pause, event);
+    }
+
+    /// The next event; time has come to it.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let ((at, ..), event) = self.queue.pop_first()?;
+        self.now = at;
+        Some(event)
+    }
+
+    /// Puts an event off; those that are put off to one time keep their order.
+    pub(crate) fn put_off(&mut self, until: Monotonic, event: Event) {
+        self.n_events += 1;
+        self.queue.insert((until, 0, self.n_events), event);
+    }
+
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn delay(&mut self) -> Duration {
+        match self.random.chance(self.weather.slow) {
+            true => self.random.millis(20..3000),
+            false => self.random.millis(0..4),
+        }
+    }
+
+    pub(crate) fn part(&mut self, a: Who, b: Who) {
+        self.parted.extend([(a, b), (b, a)]);
+        let between = |stream: &Stream| {
+            let ends = (stream.opener, Who::Server(stream.server));
+            ends == (a, b) || ends == (b, a)
+        };
+        let cut: Vec<StreamId> =
+            self.streams.iter().filter(|(_, it)| between(it)).map(|(id, _)| *id).collect();
+        for stream in cut {
+            self.break_off(stream);
+        }
+    }
+
+    pub(crate) fn join(&mut self, a: Who, b: Who) {
+        self.parted.remove(&(a, b));
+        self.parted.remove(&(b, a));
+    }
+
+    pub(crate) fn join_all(&mut self) {
+        self.parted.clear();
+    }
+
+    fn arrives(&mut self, from: Who, to: Who) -> bool {
+        !self.parted.contains(&(from, to)) && !self.random.chance(self.weather.lost)
+    }
+
+    /// Asks `to`. Exactly one [`Event::Answered`] or [`Event::CallFailed`] counts for the caller, the
+    /// first; whether what was asked has happened is another question.
+    pub(crate) fn call(&mut self, from: Who, to: Who, ask: &Ask, limit: Duration) -> CallId {
+        let call = CallId(self.number());
+        self.after(limit, Event::CallFailed { to: from, call });
+        let copies = 1 + usize::from(self.random.chance(self.weather.doubled));
+        for _ in 0..copies {
+            if self.arrives(from, to) {
+                let delay = self.delay();
+                let ask = Box::new(ask.clone());
+                self.after(delay, Event::Asked { to, from, call, ask });
+            }
+        }
+        call
+    }
+
+    pub(crate) fn answer(&mut self, from: Who, to: Who, call: CallId, answer: Answer) {
+        if self.arrives(from, to) {
+            let delay = self.delay();
+            self.after(delay, Event::Answered { to, call, answer: Box::new(answer) });
+        }
+    }
+
+    /// Nobody listens there.
+    pub(crate) fn refuse(&mut self, to: Who, call: CallId) {
+        let delay = self.delay();
+        self.after(delay, Event::CallFailed { to, call });
+    }
+
+    pub(crate) fn open(&mut self, opener: Who, server: usize, put: Item) -> StreamId {
+        let id = StreamId(self.number());
+        let (up, down) = (self.now, self.now);
+        self.streams.insert(id, Stream { opener, server, up, down });
+        self.send(id, put);
+        id
+    }
+
+    /// From the opener to the server, after what was sent before.
+    pub(crate) fn send(&mut self, id: StreamId, item: Item) {
+        let Some(server) = self.streams.get(&id).map(|stream| stream.server) else { return };
+        if self.breaks(id) {
+            return;
+        }
+        let delay = self.delay();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.up = (stream.up + Duration::from_nanos(1)).max(self.now + delay);
+        let at = stream.up;
+        self.at(at, Event::Streamed { to: Who::Server(server), stream: id, item });
+    }
+
+    /// From the server to the opener; the stream ends with it.
+    pub(crate) fn reply(&mut self, id: StreamId, answer: Result<SealedChunk, &'static str>) {
+        if self.breaks(id) {
+            return;
+        }
+        let delay = self.delay();
+        let Some(stream) = self.streams.remove(&id) else { return };
+        let at = stream.down.max(self.now + delay);
+        let item = Item::Sealed(answer);
+        self.at(at, Event::Streamed { to: stream.opener, stream: id, item });
+    }
+
+    fn breaks(&mut self, id: StreamId) -> bool {
+        let Some(stream) = self.streams.get(&id) else { return true };
+        let ends = (stream.opener, Who::Server(stream.server));
+        let broken = self.parted.contains(&ends) || self.random.chance(self.weather.broken);
+        if broken {
+            self.break_off(id);
+        }
+        broken
+    }
+
+    /// Both ends learn that the connection is gone, after what is on its way.
+    pub(crate) fn break_off(&mut self, id: StreamId) {
+        let Some(Stream { opener, server, up, down }) = self.streams.remove(&id) else { return };
+        for (to, last) in [(Who::Server(server), up), (opener, down)] {
+            let delay = self.random.millis(1..1500);
+            let at = (last + Duration::from_nanos(1)).max(self.now + delay);
+            self.at(at, Event::Streamed { to, stream: id, item: Item::Broken });
+        }
+    }
+
+    /// The process is gone, and with it all its connections.
+    pub(crate) fn break_all(&mut self, who: Who) {
+        let its = |stream: &Stream| stream.opener == who || Who::Server(stream.server) == who;
+        let ids: Vec<StreamId> =
+            self.streams.iter().filter(|(_, it)| its(it)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.break_off(id);
+        }
+    }
+}
+
+/// Units as they go: so many in one item.
+pub(crate) fn pieces(content: &[Unit]) -> impl Iterator<Item = Content> {
+    content.chunks(4).map(<[Unit]>::to_vec)
+}

@@ -1,0 +1,80 @@
+//! An acknowledged close means the right bytes, on at least two disks where as many were asked for; no
+//! replica is sealed below what was acknowledged; a read returns the right bytes or an error.
+
+use std::collections::BTreeSet;
+
+use chunkstore_core::master::{Record, Sealed as Recorded};
+use chunkstore_core::replica::{ReplicaKey, Sealed};
+use chunkstore_protocol::{ChunkId, FileId, SealedChunk};
+
+use super::Watch;
+use crate::content::{Unit, checksum, length, units};
+use crate::disk::Disk;
+use crate::model::ModelFile;
+
+impl Watch {
+    /// A server tells a writer that it holds its chunk.
+    pub(crate) fn see_sealed(&mut self, server: usize, told: &SealedChunk, disk: &Disk) {
+        let key = ReplicaKey { chunk: told.chunk, version: told.version };
+        // What the disk lost since is the world's doing.
+        let Some(file) = disk.read(key) else { return };
+        let Sealed { length, checksum } = file.sealed();
+        if (length, checksum) != (told.length, told.checksum) {
+            let what = format!("host-{server} holds {length} bytes, and {told:?} was acknowledged");
+            self.broken("content", what);
+        } else if file.is_whole() {
+            self.sealed_on.entry(told.chunk).or_default().insert(server);
+        }
+    }
+
+    pub(super) fn learn_content(&mut self, record: &Record) {
+        match record {
+            Record::ChunkAllocated { file, sealed: Some(sealed), .. } => {
+                self.learn_chunk(*file, sealed);
+            }
+            Record::FileClosed { file, sealed, .. } => {
+                if let Some(sealed) = sealed {
+                    self.learn_chunk(*file, sealed);
+                }
+                let has = self.model.file(*file).map_or(0, ModelFile::length)
+                    + sealed.map_or(0, |sealed| sealed.length);
+                let meant = self.intents.get(file).map(|content| length(content));
+                if meant != Some(has) {
+                    let what = format!("{file:?} was closed with {has} bytes of {meant:?}");
+                    self.broken("content", what);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_chunk(&mut self, id: FileId, sealed: &Recorded) {
+        let Some(file) = self.model.file(id) else { return };
+        let (start, n, replication) =
+            (units(file.length()), units(sealed.length), usize::from(file.replication));
+        let intent = self.intents.get(&id).map_or(&[][..], Vec::as_slice);
+        let Some(content) = intent.get(start..start + n).filter(|it| right(it, sealed)) else {
+            let what = format!("{id:?} has {sealed:?} at unit {start}: not what was written there");
+            return self.broken("content", what);
+        };
+        let content = content.to_vec();
+        let on = self.sealed_on.get(&sealed.chunk).map_or(0, BTreeSet::len);
+        if on < replication.min(2) {
+            let what = format!("chunk {} of {id:?} was sealed on {on} disks", sealed.chunk);
+            self.broken("content", what);
+        }
+        self.truth.insert(sealed.chunk, content);
+    }
+
+    /// A reader got bytes of a chunk.
+    pub(crate) fn see_read(&mut self, chunk: ChunkId, bytes: &[Unit]) {
+        self.n_reads += 1;
+        if self.truth.get(&chunk).is_none_or(|truth| truth != bytes) {
+            self.broken("content", format!("a reader got wrong bytes of chunk {chunk}"));
+        }
+    }
+}
+
+fn right(content: &[Unit], sealed: &Recorded) -> bool {
+    checksum(content) == sealed.checksum
+}

@@ -1,0 +1,88 @@
+//! When nothing fails any more, everything ends: clients finish, open files close or expire, every file
+//! has as many replicas as it asks for and no more, and nothing waits for ever. Then all names are what
+//! the model says, and every file can be read byte for byte.
+
+use chunkstore_core::master::{Input, Query, Reply, ReplyTo};
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::{List, Stat, StorePath};
+
+use crate::client::locate;
+use crate::disk::Disk;
+use crate::server::number;
+use crate::world::{SERVERS, World, reply_of};
+
+impl World {
+    /// What has not ended yet.
+    pub(crate) fn unrest(&self) -> Option<String> {
+        if let Some(client) = self.clients.iter().find(|client| !client.is_idle()) {
+            return Some(client.doing());
+        }
+        let Some(summary) = self.summary() else { return Some("the master is away".to_owned()) };
+        let open = summary.open_files;
+        let busy = summary.commands_pending
+            + summary.repairs_waiting
+            + summary.repairs_running
+            + summary.sweeping;
+        if open + busy > 0 || summary.servers_live < SERVERS as u64 {
+            return Some(format!("the master has work to do: {summary:?}"));
+        }
+        let disks: Vec<&Disk> = self.servers.iter().map(|server| &server.disk).collect();
+        self.watch.model.chunks().find_map(|(file, sealed)| {
+            let key = ReplicaKey { chunk: sealed.chunk, version: sealed.version };
+            let (good, wanted) = (self.watch.n_good(key, &disks), usize::from(file.replication));
+            (good != wanted).then(|| {
+                format!("chunk {} of {:?} has {good} good replicas of {wanted}", key.chunk, file.id)
+            })
+        })
+    }
+
+    /// Looks at everything, once all has come to rest.
+    pub(crate) fn check_whole(&mut self) {
+        let disks: Vec<&Disk> = self.servers.iter().map(|server| &server.disk).collect();
+        self.watch.check_copies(&disks);
+        let Some(mut master) = self.master.core.clone() else { return };
+        self.watch.check_fold(&master);
+        let (now, to) = (self.ground.now(), ReplyTo(0));
+        let parsed = |path: &str| path.parse().expect("the model's paths are the clients'");
+        let folders: Vec<StorePath> = self.watch.model.folders().map(parsed).collect();
+        let files: Vec<StorePath> =
+            self.watch.model.files().map(|(path, _)| parsed(path)).collect();
+        let lists = folders
+            .iter()
+            .map(|path| Query::List(List { path: path.clone(), after: None, limit: 1000 }));
+        let stats = files.iter().map(|path| Query::Stat(Stat { path: path.clone() }));
+        for query in lists.chain(stats).chain(files.iter().map(locate)) {
+            let out = master.handle(now, Input::Query(to, query.clone()));
+            match reply_of(out.effects) {
+                Some(reply) => {
+                    let answer = Ok(reply);
+                    self.watch.see_query(&query, &answer);
+                    if let Ok(Reply::Located(located)) = answer {
+                        self.check_located(&located);
+                    }
+                }
+                None => self.watch.broken("liveness", format!("{query:?} was refused at the end")),
+            }
+        }
+    }
+
+    fn check_located(&mut self, located: &chunkstore_protocol::Located) {
+        for location in &located.chunks {
+            let key = ReplicaKey { chunk: location.chunk, version: location.version };
+            for server in &location.servers {
+                let file = self.servers[number(&server.host)].disk.read(key);
+                match file.map(|file| file.content.clone()) {
+                    Some(content) => self.watch.see_read(location.chunk, &content),
+                    None => {
+                        let what = format!("{} has no chunk {}", server.host, location.chunk);
+                        self.watch.broken("liveness", what);
+                    }
+                }
+            }
+            if location.servers.is_empty() {
+                let what = format!("nobody is known to have chunk {}", location.chunk);
+                self.watch.broken("liveness", what);
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The simplest thing that the store's names could be: a sorted map of paths. It is folded from the
+//! records in their order, but takes what each did from the request that a client sent: so it agrees
+//! with the master only if the master did what it was asked, once, and in that order.
+
+use std::collections::BTreeMap;
+
+use chunkstore_core::master::{Mutation, Record, Sealed, Stamp};
+use chunkstore_protocol::{ChunkId, FileId};
+use ids::ClientId;
+
+/// A request, by its stamp.
+pub(crate) type StampKey = (ClientId, u32, u64);
+
+/// Every request that any client sent.
+pub(crate) type Requests = BTreeMap<StampKey, Mutation>;
+
+/// The record is not what the request asked for, or nobody asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Odd(pub(crate) String);
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ModelFile {
+    pub(crate) id: FileId,
+    pub(crate) open: bool,
+    pub(crate) replication: u8,
+    pub(crate) chunks: Vec<Sealed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Folder,
+    File(ModelFile),
+}
+
+/// All names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// Planted bugs move requests to slots this far away, or a multiple; no client uses those.
+pub(crate) const STRANGE_SLOTS: u32 = 1000;
+
+/// The request as its client numbered it.
+pub(crate) fn key(stamp: &Stamp) -> StampKey {
+    (stamp.client.clone(), stamp.slot % STRANGE_SLOTS, stamp.sequence)
+}
+
+/// Whose request a record carries out.
+pub(crate) fn stamp_of(record: &Record) -> Option<&Stamp> {
+    match record {
+        Record::FileCreated { stamp, .. }
+        | Record::ChunkAllocated { stamp, .. }
+        | Record::FileClosed { stamp, .. }
+        | Record::FileAbandoned { stamp, .. }
+        | Record::FoldersMade { stamp, .. }
+        | Record::Renamed { stamp, .. }
+        | Record::Deleted { stamp, .. }
+        | Record::Published { stamp, .. } => Some(stamp),
+        Record::ClusterInitialised { .. }
+        | Record::Started { .. }
+        | Record::LeaseExpired { .. }
+        | Record::WinnersGathered { .. }
+        | Record::Reclaimed { .. } => None,
+    }
+}
+
+impl ModelFile {
+    pub(crate) fn length(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.length).sum()
+    }
+}
+
+impl Model {
+    /// Follows one record.
+    pub(crate) fn apply(&mut self, record: &Record, requests: &Requests) -> Result<(), Odd> {
+        let asked = stamp_of(record).map(|stamp| requests.get(&key(stamp)));
+        match (record, asked) {
+            (_, Some(None)) => Err(Odd(format!("no client asked for {record:?}"))),
+            (Record::LeaseExpired { file, .. }, _) => self.remove_file(*file),
+            (_, None) => Ok(()),
+            (_, Some(Some(request))) => self.carry_out(record, request),
+        }
+    }
+
+    fn carry_out(&mut self, record: &Record, request: &Mutation) -> Result<(), Odd> {
+        match (record, request) {
+            (Record::FileCreated { file, replication, .. }, Mutation::Create(asked)) => {
+                let (id, replication) = (*file, *replication);
+                let file = ModelFile { id, open: true, replication, chunks: Vec::new() };
+                self.add(asked.path.as_str(), asked.parents, Entry::File(file))
+            }
+            (Record::ChunkAllocated { file, sealed, .. }, Mutation::Allocate(asked)) => {
+                let told = asked.sealed.as_ref().map(Sealed::from);
+                self.append(*file, *sealed, told, true)
+            }
+            (Record::FileClosed { file, sealed, .. }, Mutation::Close(asked)) => {
+                let told = asked.sealed.as_ref().map(Sealed::from);
+                self.append(*file, *sealed, told, false)
+            }
+            (Record::FileAbandoned { file, .. }, Mutation::Abandon(asked))
+                if *file == asked.file =>
+            {
+                self.remove_file(*file)
+            }
+            (Record::FoldersMade { .. }, Mutation::Mkdir(asked)) => {
+                self.add(asked.path.as_str(), asked.parents, Entry::Folder)
+            }
+            (Record::Renamed { .. }, Mutation::Rename(asked)) => {
+                self.rename(asked.from.as_str(), asked.to.as_str())
+            }
+            (Record::Deleted { .. }, Mutation::Delete(asked)) => {
+                self.delete(asked.path.as_str(), asked.recursive)
+            }
+            (Record::Published { marker_file, replication, .. }, Mutation::Publish(asked)) => {
+                let marker = ModelFile {
+                    id: *marker_file,
+                    open: false,
+                    replication: *replication,
+                    chunks: Vec::new(),
+                };
+                self.publish(asked, marker)
+            }
+            _ => Err(Odd(format!("asked was {request:?}, and done {record:?}"))),
+        }
+    }
+
+    fn add(&mut self, path: &str, parents: bool, entry: Entry) -> Result<(), Odd> {
+        if self.entries.contains_key(path) {
+            return Err(Odd(format!("{path} was there already")));
+        }
+        for folder in above(path) {
+            match self.entries.get(folder) {
+                Some(Entry::Folder) => {}
+                Some(Entry::File(_)) => return Err(Odd(format!("{folder} is a file"))),
+                None if parents => drop(self.entries.insert(folder.to_owned(), Entry::Folder)),
+                None => return Err(Odd(format!("{folder} is missing for {path}"))),
+            }
+        }
+        self.entries.insert(path.to_owned(), entry);
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        id: FileId,
+        sealed: Option<Sealed>,
+        told: Option<Sealed>,
+        open: bool,
+    ) -> Result<(), Odd> {
+        if sealed != told {
+            return Err(Odd(format!("{told:?} was told and {sealed:?} is recorded")));
+        }
+        let file = self.file_mut(id).filter(|file| file.open);
+        let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
+        file.chunks.extend(sealed);
+        file.open = open;
+        Ok(())
+    }
+
+    fn remove_file(&mut self, id: FileId) -> Result<(), Odd> {
+        let path = self.path_of(id).map(str::to_owned);
+        let path = path.ok_or_else(|| Odd(format!("{id:?} is nowhere")))?;
+        match self.entries.remove(&path) {
+            Some(Entry::File(file)) if file.open => Ok(()),
+            other => Err(Odd(format!("{path} was no open file: {other:?}"))),
+        }
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Odd> {
+        let moved = self.take(from);
+        if moved.is_empty() {
+            return Err(Odd(format!("{from} is not there")));
+        }
+        for (path, entry) in moved {
+            self.add(&format!("{to}{}", &path[from.len()..]), false, entry)?;
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, path: &str, recursive: bool) -> Result<(), Odd> {
+        match self.take(path).len() {
+            0 => Err(Odd(format!("{path} is not there"))),
+            1 => Ok(()),
+            _ if recursive => Ok(()),
+            _ => Err(Odd(format!("{path} had entries"))),
+        }
+    }
+
+    fn publish(
+        &mut self,
+        asked: &chunkstore_protocol::Publish,
+        marker: ModelFile,
+    ) -> Result<(), Odd> {
+        let target = asked.target.as_str();
+        self.add(target, true, Entry::Folder)?;
+        for winner in &asked.winners {
+            let staged = format!("{}/{}", asked.staging, winner.staged);
+            match self.entries.remove(&staged) {
+                Some(Entry::File(file)) if !file.open => {
+                    self.add(&format!("{target}/{}", winner.published), false, Entry::File(file))?;
+                }
+                other => return Err(Odd(format!("winner {staged} is {other:?}"))),
+            }
+        }
+        self.add(&format!("{target}/{}", asked.marker), false, Entry::File(marker))?;
+        self.delete(asked.staging.as_str(), true)
+    }
+
+    fn take(&mut self, path: &str) -> Vec<(String, Entry)> {
+        let below = format!("{path}/");
+        let is_it = |at: &str| at == path || at.starts_with(&below);
+        let paths: Vec<String> = self.entries.keys().filter(|at| is_it(at)).cloned().collect();
+        paths.into_iter().filter_map(|path| self.entries.remove_entry(&path)).collect()
+    }
+
+    fn file_mut(&mut self, id: FileId) -> Option<&mut ModelFile> {
+        self.entries.values_mut().find_map(|entry| match entry {
+            Entry::File(file) if file.id == id => Some(file),
+            Entry::File(_) | Entry::Folder => None,
+        })
+    }
+
+    fn path_of(&self, id: FileId) -> Option<&str> {
+        self.files().find(|(_, file)| file.id == id).map(|(path, _)| path)
+    }
+
+    pub(crate) fn file(&self, id: FileId) -> Option<&ModelFile> {
+        self.files().find(|(_, file)| file.id == id).map(|(_, file)| file)
+    }
+
+    pub(crate) fn at(&self, path: &str) -> Option<&Entry> {
+        match path {
+            "/" => Some(&Entry::Folder),
+            _ => self.entries.get(path),
+        }
+    }
+
+    /// The entries of a folder, by their names.
+    pub(crate) fn within(&self, folder: &str) -> Vec<(&str, &Entry)> {
+        let start = if folder == "/" { "/".to_owned() } else { format!("{folder}/") };
+        let name = |path: &'_ String| -> Option<usize> {
+            let rest = path.strip_prefix(&start)?;
+            (!rest.contains('/')).then_some(start.len())
+        };
+        let all = self.entries.iter();
+        all.filter_map(|(path, entry)| name(path).map(|at| (&path[at..], entry))).collect()
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &ModelFile)> {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            Entry::File(file) => Some((path.as_str(), file)),
+            Entry::Folder => None,
+        })
+    }
+
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &str> {
+        let folders = self.entries.iter().filter(|(_, entry)| **entry == Entry::Folder);
+        std::iter::once("/").chain(folders.map(|(path, _)| path.as_str()))
+    }
+
+    /// The replicas that a file with this chunk asks for; `None` if no file has it.
+    pub(crate) fn wanted(&self, chunk: ChunkId) -> Option<u8> {
+        let has = |file: &ModelFile| file.chunks.iter().any(|sealed| sealed.chunk == chunk);
+        self.files().filter(|(_, file)| has(file)).map(|(_, file)| file.replication).max()
+    }
+
+    /// A closed file that has this chunk.
+    pub(crate) fn closed_with(&self, chunk: ChunkId) -> Option<&str> {
+        let has = |file: &ModelFile| file.chunks.iter().any(|sealed| sealed.chunk == chunk);
+        self.files().find(|(_, file)| !file.open && has(file)).map(|(path, _)| path)
+    }
+
+    /// How a chunk was sealed, if a file has it.
+    pub(crate) fn sealed(&self, chunk: ChunkId) -> Option<&Sealed> {
+        self.chunks().map(|(_, sealed)| sealed).find(|sealed| sealed.chunk == chunk)
+    }
+
+    /// The chunks of all files.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (&ModelFile, &Sealed)> {
+        self.files().flat_map(|(_, file)| file.chunks.iter().map(move |chunk| (file, chunk)))
+    }
+}
+
+/// The folders above a path but the root, the highest first.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
+}

@@ -1,0 +1,19 @@
+//! Bugs to plant: each breaks one promise in the shells or on the wire, with the cores as they are. What
+//! the invariants are worth is shown by their finding each.
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The master's shell lets effects out before the records before them are on disk.
+    AcknowledgeBeforeSync,
+    /// What reports say of a replica is made to fit what the master wants to hear.
+    StaleVersionAccepted,
+    /// After a restart the master knows no earlier request.
+    ReplyCacheLost,
+    /// Each copy of a publish is carried out as a request of its own.
+    PublishReplayed,
+    /// Heartbeats of an earlier term or registration pass for present ones.
+    OldEpochAccepted,
+    /// A server seals less than it acknowledges.
+    SealedShort,
+}
