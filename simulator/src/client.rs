@@ -21,7 +21,7 @@ pub(crate) use ops::locate;
 
 use ops::Op;
 use read::Reading;
-use write::Writing;
+use write::{Opening, Writing};
 
 /// How long one attempt waits for its answer.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
@@ -277,8 +277,12 @@ impl Client {
         let Some(op) = self.plan.pop_front() else { return };
         ground.say(format_args!("client-{} does {op:?}", self.n));
         match op {
-            Op::Write { path, n_units, replication } => {
-                self.create(ground, watch, path, (n_units, replication));
+            Op::Write { path, n_units, replication, if_writer_dies } => {
+                let opening = Opening::Create { replication, if_writer_dies };
+                self.open(ground, watch, path, n_units, opening);
+            }
+            Op::Append { path, n_units } => {
+                self.open(ground, watch, path, n_units, Opening::Append);
             }
             Op::Read(path) => self.read(ground, path),
             Op::Look(query) => self.simple(ground, Ask::Query(query)),

@@ -25,6 +25,10 @@ pub(crate) struct ModelFile {
     pub(crate) open: bool,
     pub(crate) replication: u8,
     pub(crate) chunks: Vec<Sealed>,
+    /// While it is open again: so many of the chunks were there before.
+    before: Option<usize>,
+    /// It ends where its writer died.
+    pub(crate) cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,26 +51,19 @@ pub(crate) fn key(stamp: &Stamp) -> StampKey {
     (stamp.client.clone(), stamp.slot % STRANGE_SLOTS, stamp.sequence)
 }
 
-/// Whose request a record carries out.
-pub(crate) fn stamp_of(record: &Record) -> Option<&Stamp> {
-    match record {
-        Record::FileCreated { stamp, .. }
-        | Record::ChunkAllocated { stamp, .. }
-        | Record::FileClosed { stamp, .. }
-        | Record::FileAbandoned { stamp, .. }
-        | Record::FoldersMade { stamp, .. }
-        | Record::Renamed { stamp, .. }
-        | Record::Deleted { stamp, .. }
-        | Record::Published { stamp, .. } => Some(stamp),
-        Record::ClusterInitialised { .. }
-        | Record::Started { .. }
-        | Record::LeaseExpired { .. }
-        | Record::WinnersGathered { .. }
-        | Record::Reclaimed { .. } => None,
-    }
-}
-
 impl ModelFile {
+    fn new(id: FileId, open: bool, replication: u8) -> Self {
+        Self { id, open, replication, chunks: Vec::new(), before: None, cut: false }
+    }
+
+    /// The chunks that readers see; `None` while it was never closed.
+    pub(crate) fn readable(&self) -> Option<&[Sealed]> {
+        match self.before {
+            Some(n) => Some(&self.chunks[..n]),
+            None => (!self.open).then_some(self.chunks.as_slice()),
+        }
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.length).sum()
     }
@@ -75,10 +72,11 @@ impl ModelFile {
 impl Model {
     /// Follows one record.
     pub(crate) fn apply(&mut self, record: &Record, requests: &Requests) -> Result<(), Odd> {
-        let asked = stamp_of(record).map(|stamp| requests.get(&key(stamp)));
+        let asked = record.stamp().map(|stamp| requests.get(&key(stamp)));
         match (record, asked) {
             (_, Some(None)) => Err(Odd(format!("no client asked for {record:?}"))),
             (Record::LeaseExpired { file, .. }, _) => self.remove_file(*file),
+            (Record::WriterDied { file, cut, .. }, _) => self.end(*file, *cut),
             (_, None) => Ok(()),
             (_, Some(Some(request))) => self.carry_out(record, request),
         }
@@ -87,9 +85,16 @@ impl Model {
     fn carry_out(&mut self, record: &Record, request: &Mutation) -> Result<(), Odd> {
         match (record, request) {
             (Record::FileCreated { file, replication, .. }, Mutation::Create(asked)) => {
-                let (id, replication) = (*file, *replication);
-                let file = ModelFile { id, open: true, replication, chunks: Vec::new() };
+                let file = ModelFile::new(*file, true, *replication);
                 self.add(asked.path.as_str(), asked.parents, Entry::File(file))
+            }
+            (Record::FileReopened { file, .. }, Mutation::Append(asked)) => {
+                self.reopen(*file, asked.path.as_str())
+            }
+            (Record::AppendAbandoned { file, .. }, Mutation::Abandon(asked))
+                if *file == asked.file =>
+            {
+                self.undo_append(*file)
             }
             (Record::ChunkAllocated { file, sealed, .. }, Mutation::Allocate(asked)) => {
                 let told = asked.sealed.as_ref().map(Sealed::from);
@@ -114,12 +119,7 @@ impl Model {
                 self.delete(asked.path.as_str(), asked.recursive)
             }
             (Record::Published { marker_file, replication, .. }, Mutation::Publish(asked)) => {
-                let marker = ModelFile {
-                    id: *marker_file,
-                    open: false,
-                    replication: *replication,
-                    chunks: Vec::new(),
-                };
+                let marker = ModelFile::new(*marker_file, false, *replication);
                 self.publish(asked, marker)
             }
             _ => Err(Odd(format!("asked was {request:?}, and done {record:?}"))),
@@ -156,6 +156,37 @@ impl Model {
         let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
         file.chunks.extend(sealed);
         file.open = open;
+        if !open {
+            (file.before, file.cut) = (None, false);
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self, id: FileId, path: &str) -> Result<(), Odd> {
+        match self.entries.get_mut(path) {
+            Some(Entry::File(file)) if file.id == id && !file.open => {
+                (file.open, file.before) = (true, Some(file.chunks.len()));
+                Ok(())
+            }
+            other => Err(Odd(format!("{path} is opened again and was {other:?}"))),
+        }
+    }
+
+    fn undo_append(&mut self, id: FileId) -> Result<(), Odd> {
+        let file = self.file_mut(id).filter(|file| file.open);
+        let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
+        let before = file.before.take();
+        file.chunks.truncate(before.ok_or_else(|| Odd(format!("{id:?} is a new file")))?);
+        file.open = false;
+        Ok(())
+    }
+
+    /// Without its writer: what is sealed stays.
+    fn end(&mut self, id: FileId, cut: bool) -> Result<(), Odd> {
+        let file = self.file_mut(id).filter(|file| file.open);
+        let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
+        (file.open, file.before) = (false, None);
+        file.cut |= cut;
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use chunkstore_core::master::{Mutation, Query};
-use chunkstore_protocol::{Delete, List, Locate, Mkdir, Publish, Rename, Stat, StorePath, Winner};
+use chunkstore_protocol::{
+    Delete, IfWriterDies, List, Locate, Mkdir, Publish, Rename, Stat, StorePath, Winner,
+};
 use ids::RequestStamp;
 
 use crate::random::Random;
@@ -18,6 +20,11 @@ pub(super) enum Op {
         path: StorePath,
         n_units: usize,
         replication: u8,
+        if_writer_dies: IfWriterDies,
+    },
+    Append {
+        path: StorePath,
+        n_units: usize,
     },
     Read(StorePath),
     Look(Query),
@@ -45,7 +52,8 @@ fn name(random: &mut Random) -> StorePath {
 /// The next thing, or a few that belong together.
 pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
     let op = match random.below(100) {
-        0..30 => write(name(random), random),
+        0..25 => write(name(random), random),
+        25..30 => Op::Append { path: name(random), n_units: random.below(UNITS_MAX) },
         30..55 => Op::Read(name(random)),
         55..62 => Op::Look(Query::Stat(Stat { path: name(random) })),
         62..66 => {
@@ -67,7 +75,8 @@ fn write(path: StorePath, random: &mut Random) -> Op {
         _ => random.within(1..UNITS_MAX),
     };
     let replication = *random.pick(&[1, 2, 2, 3, 3, 3]);
-    Op::Write { path, n_units, replication }
+    let if_writer_dies = *random.pick(&[IfWriterDies::Remove, IfWriterDies::Close]);
+    Op::Write { path, n_units, replication, if_writer_dies }
 }
 
 fn mkdir(at: &str, parents: bool) -> Op {
@@ -115,5 +124,5 @@ fn job(random: &mut Random) -> VecDeque<Op> {
 
 /// Where a file's chunks are.
 pub(crate) fn locate(path: &StorePath) -> Query {
-    Query::Locate(Locate { path: path.clone(), offset: 0, length: None })
+    Query::Locate(Locate { path: path.clone(), offset: 0, length: None, open: false })
 }

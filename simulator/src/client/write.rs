@@ -6,8 +6,10 @@ use std::time::Duration;
 use chunkstore_core::master::{Mutation, Refusal, Reply};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_core::writer::{Lease, Next, Sent, ServerFailure, Writer};
-use chunkstore_protocol::{Create, FileId, ProblemKind, Renew, SealedChunk, StorePath};
-use ids::Monotonic;
+use chunkstore_protocol::{
+    Append, Create, FileId, IfWriterDies, ProblemKind, Renew, SealedChunk, StorePath,
+};
+use ids::{Monotonic, RequestStamp};
 
 use super::{Client, Outcome, RETRY_FOR, Task};
 use crate::content::{Content, checksum, length, units};
@@ -21,7 +23,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// What the writer waits for.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
-    Creating {
+    Opening {
         since: Option<Monotonic>,
     },
     /// The chunk's pieces are on their way; so many units are sent.
@@ -40,11 +42,23 @@ enum Phase {
     Abandoning,
 }
 
+/// How a file is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Opening {
+    Create {
+        replication: u8,
+        if_writer_dies: IfWriterDies,
+    },
+    /// A closed one, to put more behind its end.
+    Append,
+}
+
 /// A file being written.
 pub(crate) struct Writing {
     path: StorePath,
+    /// What this writer puts into it.
     content: Content,
-    replication: u8,
+    opening: Opening,
     core: Option<Writer>,
     lease: Option<Lease>,
     lost: bool,
@@ -65,6 +79,23 @@ impl Writing {
         &self.content[self.n_sealed..end]
     }
 
+    /// The request that opens the file.
+    fn request(&self, stamp: RequestStamp) -> Mutation {
+        let (path, writer_host) = (self.path.clone(), None);
+        match self.opening {
+            Opening::Create { replication, if_writer_dies } => Mutation::Create(Create {
+                stamp,
+                path,
+                parents: true,
+                replication: Some(replication),
+                chunk_bytes: None,
+                writer_host,
+                if_writer_dies,
+            }),
+            Opening::Append => Mutation::Append(Append { stamp, path, writer_host }),
+        }
+    }
+
     fn sent(&self) -> Sent {
         let chunk = self.chunk();
         Sent { length: length(chunk), checksum: checksum(chunk) }
@@ -72,22 +103,23 @@ impl Writing {
 }
 
 impl Client {
-    pub(super) fn create(
+    pub(super) fn open(
         &mut self,
         ground: &mut Ground,
         watch: &mut Watch,
         path: StorePath,
-        (n_units, replication): (usize, u8),
+        n_units: usize,
+        opening: Opening,
     ) {
         let content = self.fresh(n_units);
         self.task = Task::Writing(Box::new(Writing {
             path,
             content,
-            replication,
+            opening,
             core: None,
             lease: None,
             lost: false,
-            phase: Phase::Creating { since: None },
+            phase: Phase::Opening { since: None },
             n_sealed: 0,
         }));
         self.write_step(ground, watch);
@@ -98,14 +130,7 @@ impl Client {
         let stamp = self.stamp(ground);
         let Task::Writing(writing) = &mut self.task else { return };
         let request = match (&writing.phase, &writing.core) {
-            (Phase::Creating { .. }, _) => Mutation::Create(Create {
-                stamp,
-                path: writing.path.clone(),
-                parents: true,
-                replication: Some(writing.replication),
-                chunk_bytes: None,
-                writer_host: None,
-            }),
+            (Phase::Opening { .. }, _) => writing.request(stamp),
             (Phase::Sending { .. }, Some(_)) => return self.send_piece(ground),
             (Phase::Sealing { .. }, _) => return,
             (_, None) => return self.rest(ground),
@@ -137,7 +162,7 @@ impl Client {
         let Task::Writing(writing) = &mut self.task else { return };
         match outcome {
             Outcome::Done(Reply::Created(created)) => {
-                watch.intents.insert(created.file, writing.content.clone());
+                watch.see_intent(created.file, &self.id, &writing.content);
                 let lease = Lease::new(now, Duration::from_millis(created.lease_ms));
                 writing.core = Some(Writer::new(&created, host_less, RETRY_FOR));
                 writing.lease = Some(lease);
@@ -164,7 +189,7 @@ impl Client {
         let now = ground.now().monotonic;
         let Task::Writing(writing) = &mut self.task else { return };
         match (&mut writing.phase, &mut writing.core) {
-            (Phase::Creating { since }, _) => {
+            (Phase::Opening { since }, _) => {
                 let since = *since.get_or_insert(now);
                 match now.since(since) < RETRY_FOR {
                     true => self.step_after(ground, Duration::from_millis(500)),

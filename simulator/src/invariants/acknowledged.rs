@@ -3,7 +3,7 @@
 use chunkstore_core::master::Record;
 
 use super::Watch;
-use crate::model::{StampKey, key, stamp_of};
+use crate::model::{StampKey, key};
 
 impl Watch {
     /// A caller was told that its request is done.
@@ -15,7 +15,7 @@ impl Watch {
 
     pub(super) fn check_acknowledged(&mut self, journal: &[Record]) {
         let kept: std::collections::BTreeSet<StampKey> =
-            journal.iter().filter_map(stamp_of).map(key).collect();
+            journal.iter().filter_map(Record::stamp).map(key).collect();
         if let Some(lost) = self.acknowledged.difference(&kept).next() {
             let what =
                 format!("{lost:?} was acknowledged and is gone: {:?}", self.requests.get(lost));

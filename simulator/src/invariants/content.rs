@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chunkstore_core::master::{Record, Sealed as Recorded};
 use chunkstore_core::replica::{ReplicaKey, Sealed};
 use chunkstore_protocol::{ChunkId, FileId, SealedChunk};
+use ids::ClientId;
 
 use super::Watch;
 use crate::content::{Unit, checksum, length, units};
@@ -27,18 +28,27 @@ impl Watch {
         }
     }
 
+    /// A client may write a file: what it has, and then this.
+    pub(crate) fn see_intent(&mut self, id: FileId, client: &ClientId, more: &[Unit]) {
+        let chunks = self.model.file(id).map_or(&[][..], |file| file.chunks.as_slice());
+        let before = chunks.iter().filter_map(|sealed| self.truth.get(&sealed.chunk)).flatten();
+        let whole = before.chain(more).copied().collect();
+        self.intents.insert((id, client.clone()), whole);
+    }
+
     pub(super) fn learn_content(&mut self, record: &Record) {
         match record {
-            Record::ChunkAllocated { file, sealed: Some(sealed), .. } => {
-                self.learn_chunk(*file, sealed);
+            Record::ChunkAllocated { stamp, file, sealed: Some(sealed), .. } => {
+                self.learn_chunk(&(*file, stamp.client.clone()), sealed);
             }
-            Record::FileClosed { file, sealed, .. } => {
+            Record::FileClosed { stamp, file, sealed, .. } => {
+                let writer = (*file, stamp.client.clone());
                 if let Some(sealed) = sealed {
-                    self.learn_chunk(*file, sealed);
+                    self.learn_chunk(&writer, sealed);
                 }
                 let has = self.model.file(*file).map_or(0, ModelFile::length)
                     + sealed.map_or(0, |sealed| sealed.length);
-                let meant = self.intents.get(file).map(|content| length(content));
+                let meant = self.intents.get(&writer).map(|content| length(content));
                 if meant != Some(has) {
                     let what = format!("{file:?} was closed with {has} bytes of {meant:?}");
                     self.broken("content", what);
@@ -48,11 +58,12 @@ impl Watch {
         }
     }
 
-    fn learn_chunk(&mut self, id: FileId, sealed: &Recorded) {
+    fn learn_chunk(&mut self, writer: &(FileId, ClientId), sealed: &Recorded) {
+        let id = writer.0;
         let Some(file) = self.model.file(id) else { return };
         let (start, n, replication) =
             (units(file.length()), units(sealed.length), usize::from(file.replication));
-        let intent = self.intents.get(&id).map_or(&[][..], Vec::as_slice);
+        let intent = self.intents.get(writer).map_or(&[][..], Vec::as_slice);
         let Some(content) = intent.get(start..start + n).filter(|it| right(it, sealed)) else {
             let what = format!("{id:?} has {sealed:?} at unit {start}: not what was written there");
             return self.broken("content", what);

@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chunkstore_core::master::{Durable, Record, Reply};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{ChunkId, FileId};
-use ids::Epoch;
+use ids::{ClientId, Epoch};
 
 use crate::content::Content;
-use crate::model::{Model, Requests, StampKey, stamp_of};
+use crate::model::{Model, Requests, StampKey};
 
 pub(crate) use fencing::Sent;
 
@@ -48,8 +48,8 @@ pub(crate) struct Watch {
     /// Requests that were told to be done, and have a record.
     acknowledged: BTreeSet<StampKey>,
     answers: BTreeMap<StampKey, Reply>,
-    /// What each writer means to write.
-    pub(crate) intents: BTreeMap<FileId, Content>,
+    /// What each writer means to have in its file in the end.
+    pub(crate) intents: BTreeMap<(FileId, ClientId), Content>,
     /// The bytes of every chunk that ever was part of a file.
     pub(crate) truth: BTreeMap<ChunkId, Content>,
     /// Which servers ever had a chunk's right bytes sealed on disk.
@@ -80,7 +80,7 @@ impl Watch {
             self.broken("tree", odd.0);
         }
         self.fold.apply(record);
-        self.journaled.extend(stamp_of(record).map(crate::model::key));
+        self.journaled.extend(record.stamp().map(crate::model::key));
     }
 
     /// So many records are on disk.
@@ -102,7 +102,7 @@ impl Watch {
         for record in journal {
             self.fold.apply(record);
         }
-        self.journaled = journal.iter().filter_map(stamp_of).map(crate::model::key).collect();
+        self.journaled = journal.iter().filter_map(Record::stamp).map(crate::model::key).collect();
         // What was decided and is lost was told to nobody, or `acknowledged` says so.
         self.answers.retain(|stamp, _| self.journaled.contains(stamp));
         self.present.clear();

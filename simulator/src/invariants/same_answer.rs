@@ -4,11 +4,11 @@
 use chunkstore_core::master::{FsError, Record, Refusal, Reply};
 
 use super::Watch;
-use crate::model::{StampKey, key, stamp_of};
+use crate::model::{StampKey, key};
 
 impl Watch {
     pub(super) fn check_once(&mut self, record: &Record) {
-        if let Some(stamp) = stamp_of(record).map(key).filter(|it| self.journaled.contains(it)) {
+        if let Some(stamp) = record.stamp().map(key).filter(|it| self.journaled.contains(it)) {
             self.broken("same_answer", format!("{stamp:?} was carried out again: {record:?}"));
         }
     }

@@ -1,11 +1,11 @@
 //! What clients see of the tree is what the requests before have made of it: whatever is looked at, the
 //! answer is the model's.
 
-use chunkstore_core::master::{FsError, Query, Refusal, Reply};
+use chunkstore_core::master::{FsError, Query, Refusal, Reply, Sealed};
 use chunkstore_protocol::{FileKind, Listing, Located, ProblemKind};
 
 use super::Watch;
-use crate::model::{Entry, ModelFile};
+use crate::model::Entry;
 
 impl Watch {
     /// The master's core has answered a query; all records before are in the model.
@@ -15,7 +15,7 @@ impl Watch {
                 self.odd_entry(asked.path.as_str(), &told.kind)
             }
             (Query::Locate(asked), Ok(Reply::Located(told))) => {
-                self.odd_places(asked.path.as_str(), told)
+                self.odd_places(asked.path.as_str(), asked.open, told)
             }
             (Query::List(asked), Ok(Reply::Listing(told))) if asked.after.is_none() => {
                 self.odd_listing(asked.path.as_str(), told)
@@ -33,20 +33,29 @@ impl Watch {
     fn odd_entry(&self, path: &str, told: &FileKind) -> Option<String> {
         let same = match (self.model.at(path), told) {
             (Some(Entry::Folder), FileKind::Folder) => true,
-            (Some(Entry::File(file)), FileKind::File { length, replication, open, .. }) => {
-                (file.length(), file.replication, file.open) == (*length, *replication, *open)
+            (Some(Entry::File(file)), FileKind::File { length, replication, open, cut, .. }) => {
+                let shown = file.readable().unwrap_or(&file.chunks);
+                let shown: u64 = shown.iter().map(|chunk| chunk.length).sum();
+                (shown, file.replication, file.open, file.cut)
+                    == (*length, *replication, *open, *cut)
             }
             _ => false,
         };
         (!same).then(|| format!("there is {:?}", self.model.at(path)))
     }
 
-    fn odd_places(&self, path: &str, told: &Located) -> Option<String> {
+    /// `open`: whether the sealed chunks of an open file are asked for too.
+    fn odd_places(&self, path: &str, open: bool, told: &Located) -> Option<String> {
         let Some(Entry::File(file)) = self.model.at(path) else {
             return Some("there is no file".to_owned());
         };
-        let chunks: Vec<_> = told.chunks.iter().map(|it| (it.chunk, it.length)).collect();
-        let same = !file.open && told.length == file.length() && chunks == places(file);
+        let there = if open { Some(file.chunks.as_slice()) } else { file.readable() };
+        let chunks = |sealed: &[Sealed]| -> Vec<_> {
+            sealed.iter().map(|it| (it.chunk, it.length)).collect()
+        };
+        let told_chunks: Vec<_> = told.chunks.iter().map(|it| (it.chunk, it.length)).collect();
+        let length = told_chunks.iter().map(|(_, length)| length).sum::<u64>();
+        let same = told.length == length && there.map(chunks) == Some(told_chunks);
         (!same).then(|| format!("there is {file:?}"))
     }
 
@@ -65,7 +74,9 @@ impl Watch {
     fn odd_refusal(&self, path: &str, refusal: &Refusal) -> Option<String> {
         let there = self.model.at(path);
         let right = match (refusal, there) {
-            (Refusal::Files(FsError::StillOpen { .. }), Some(Entry::File(file))) => file.open,
+            (Refusal::Files(FsError::StillOpen { .. }), Some(Entry::File(file))) => {
+                file.readable().is_none()
+            }
             (Refusal::Files(FsError::IsAFolder { .. }), Some(Entry::Folder)) => true,
             (refusal, None) => {
                 matches!(refusal.kind(), ProblemKind::NotFound | ProblemKind::NotAFolder)
@@ -74,8 +85,4 @@ impl Watch {
         };
         (!right).then(|| format!("there is {there:?}"))
     }
-}
-
-fn places(file: &ModelFile) -> Vec<(chunkstore_protocol::ChunkId, u64)> {
-    file.chunks.iter().map(|chunk| (chunk.chunk, chunk.length)).collect()
 }

@@ -236,6 +236,31 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The request that it carries out; `None` for what the master does by itself, or in several records.
+    #[must_use]
+    pub fn stamp(&self) -> Option<&Stamp> {
+        match self {
+            Self::FileCreated { stamp, .. }
+            | Self::FileReopened { stamp, .. }
+            | Self::ChunkAllocated { stamp, .. }
+            | Self::FileClosed { stamp, .. }
+            | Self::FileAbandoned { stamp, .. }
+            | Self::AppendAbandoned { stamp, .. }
+            | Self::FoldersMade { stamp, .. }
+            | Self::Renamed { stamp, .. }
+            | Self::Deleted { stamp, .. }
+            | Self::Published { stamp, .. } => Some(stamp),
+            Self::ClusterInitialised { .. }
+            | Self::Started { .. }
+            | Self::LeaseExpired { .. }
+            | Self::WriterDied { .. }
+            | Self::WinnersGathered { .. }
+            | Self::Reclaimed { .. } => None,
+        }
+    }
+}
+
 /// Digest of all that a request says, made where requests come in. The same stamp with another digest is
 /// not a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
