@@ -244,8 +244,12 @@ impl World {
     }
 
     /// Whether the store survives the loss of a server's replica: others have it, and the master neither
-    /// counts on any that is not there nor has told anybody to remove one.
+    /// counts on any that is not there nor has told anybody to remove one. It may keep the lost one and
+    /// remove another as surplus before it knows, so at least two must be asked for.
     fn may_lose(&self, n: usize, replica: ReplicaKey) -> bool {
+        if self.watch.model.wanted(replica.chunk).is_none_or(|wanted| wanted < 2) {
+            return false;
+        }
         let Some(truth) = self.watch.truth.get(&replica.chunk) else { return false };
         let good = |at: usize| self.servers[at].disk.holds(replica, truth);
         let others = (0..SERVERS).any(|at| at != n && good(at));

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chunkstore_core::master::{
-    Durable, Effect, Input, Master, Mutation, Output, Query, Record, Refusal, Reply, ReplyTo,
-    RequestDigest, Room, Settings,
+    Asker, Durable, Effect, Input, Master, Mutation, Output, Query, Record, Refusal, Reply,
+    ReplyTo, RequestDigest, Room, Settings,
 };
 use chunkstore_protocol::{ReplicaEvent, ServerHeartbeat};
 use ids::{Monotonic, RequestStamp};
@@ -54,7 +54,8 @@ pub(crate) struct MasterShell {
     pub(crate) room: Room,
     /// How long a sync takes, milliseconds at most.
     pub(crate) sync_millis: u64,
-    n_copies: u32,
+    /// Of a planted bug: the last publish, to be carried out again.
+    published: Option<Mutation>,
 }
 
 impl MasterShell {
@@ -77,7 +78,7 @@ impl MasterShell {
             timer: None,
             room: Room::Ample,
             sync_millis: 5,
-            n_copies: 0,
+            published: None,
         }
     }
 
@@ -130,6 +131,9 @@ impl MasterShell {
         if self.core.is_none() {
             return ground.refuse(from, call);
         }
+        if self.sabotage == Some(Sabotage::PublishReplayed) {
+            self.replay(ground, watch);
+        }
         self.next_reply += 1;
         let to = ReplyTo(self.next_reply);
         let Some((about, input)) = self.input(watch, to, from, ask) else { return };
@@ -145,10 +149,13 @@ impl MasterShell {
         Some(match ask {
             Ask::Mutate(mut request) => {
                 let RequestStamp { client, slot, sequence } = request.stamp_mut().clone();
-                let digest = digest_of(&request);
+                let asker = Asker { digest: digest_of(&request), owner: client.to_string() };
+                if matches!(request, Mutation::Publish(_)) {
+                    self.published = Some(request.clone());
+                }
                 self.spoil_stamp(&mut request);
                 let about = About::Mutation((client, slot, sequence));
-                (about, Input::Mutate(to, digest, request))
+                (about, Input::Mutate(to, asker, request))
             }
             Ask::Query(query) => (About::Query(query.clone()), Input::Query(to, query)),
             Ask::Register(request) => (About::Registration(server), Input::Register(to, request)),
@@ -289,16 +296,21 @@ impl MasterShell {
     }
 
     fn spoil_stamp(&mut self, request: &mut Mutation) {
-        let is_publish = matches!(request, Mutation::Publish(_));
-        let stamp = request.stamp_mut();
-        match self.sabotage {
-            Some(Sabotage::ReplyCacheLost) => stamp.slot += STRANGE_SLOTS * self.life,
-            Some(Sabotage::PublishReplayed) if is_publish => {
-                self.n_copies += 1;
-                stamp.slot += STRANGE_SLOTS * self.n_copies;
-            }
-            _ => {}
+        if self.sabotage == Some(Sabotage::ReplyCacheLost) {
+            request.stamp_mut().slot += STRANGE_SLOTS * self.life;
         }
+    }
+
+    /// Publishes again as soon as that is possible, though it was answered long ago.
+    fn replay(&mut self, ground: &mut Ground, watch: &mut Watch) {
+        let Some(Mutation::Publish(asked)) = &self.published else { return };
+        if !watch.was_published(asked) || !watch.can_publish(asked) {
+            return;
+        }
+        let Some(mut request) = self.published.take() else { return };
+        let asker = Asker { digest: digest_of(&request), owner: "nobody".to_owned() };
+        request.stamp_mut().slot += STRANGE_SLOTS;
+        self.handle(ground, watch, Input::Mutate(ReplyTo(0), asker, request));
     }
 
     fn spoil_heartbeat(&self, watch: &Watch, server: usize, heartbeat: &mut ServerHeartbeat) {

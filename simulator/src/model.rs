@@ -2,10 +2,10 @@
 //! records in their order, but takes what each did from the request that a client sent: so it agrees
 //! with the master only if the master did what it was asked, once, and in that order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chunkstore_core::master::{Mutation, Record, Sealed, Stamp};
-use chunkstore_protocol::{ChunkId, FileId};
+use chunkstore_protocol::{ChunkId, FileId, Replace};
 use ids::ClientId;
 
 /// A request, by its stamp.
@@ -41,6 +41,10 @@ pub(crate) enum Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     entries: BTreeMap<String, Entry>,
+    /// The replicas that are asked for each chunk.
+    wanted: BTreeMap<ChunkId, u8>,
+    /// Files whose chunks are not told yet of their new number of replicas.
+    spreading: BTreeSet<FileId>,
 }
 
 /// Planted bugs move requests to slots this far away, or a multiple; no client uses those.
@@ -54,6 +58,10 @@ pub(crate) fn key(stamp: &Stamp) -> StampKey {
 impl ModelFile {
     fn new(id: FileId, open: bool, replication: u8) -> Self {
         Self { id, open, replication, chunks: Vec::new(), before: None, cut: false }
+    }
+
+    fn has(&self, chunk: ChunkId) -> bool {
+        self.chunks.iter().any(|sealed| sealed.chunk == chunk)
     }
 
     /// The chunks that readers see; `None` while it was never closed.
@@ -77,6 +85,10 @@ impl Model {
             (_, Some(None)) => Err(Odd(format!("no client asked for {record:?}"))),
             (Record::LeaseExpired { file, .. }, _) => self.remove_file(*file),
             (Record::WriterDied { file, cut, .. }, _) => self.end(*file, *cut),
+            (Record::ReplicationSpread { .. }, _) => {
+                self.spread();
+                Ok(())
+            }
             (_, None) => Ok(()),
             (_, Some(Some(request))) => self.carry_out(record, request),
         }
@@ -112,8 +124,26 @@ impl Model {
             (Record::FoldersMade { .. }, Mutation::Mkdir(asked)) => {
                 self.add(asked.path.as_str(), asked.parents, Entry::Folder)
             }
-            (Record::Renamed { .. }, Mutation::Rename(asked)) => {
-                self.rename(asked.from.as_str(), asked.to.as_str())
+            (Record::Renamed { replaced, .. }, Mutation::Rename(asked)) => {
+                let (from, to) = (asked.from.as_str(), asked.to.as_str());
+                self.replace(to, asked.replace, *replaced)?;
+                self.rename(from, to)
+            }
+            (Record::Copied { source, file, replaced, .. }, Mutation::Copy(asked)) => {
+                let copy = self.copied(*source, asked.from.as_str(), *file)?;
+                self.replace(asked.to.as_str(), asked.replace, *replaced)?;
+                self.add(asked.to.as_str(), asked.parents, Entry::File(copy))
+            }
+            (Record::ReplicationSet { file, .. }, Mutation::SetReplication(asked)) => {
+                let entry = self.entries.get_mut(asked.path.as_str());
+                self.spreading.insert(*file);
+                match entry {
+                    Some(Entry::File(it)) if it.id == *file && !it.open => {
+                        it.replication = asked.replication;
+                        Ok(())
+                    }
+                    other => Err(Odd(format!("{} is {other:?}", asked.path))),
+                }
             }
             (Record::Deleted { .. }, Mutation::Delete(asked)) => {
                 self.delete(asked.path.as_str(), asked.recursive)
@@ -156,9 +186,11 @@ impl Model {
         let file = file.ok_or_else(|| Odd(format!("{id:?} is not open")))?;
         file.chunks.extend(sealed);
         file.open = open;
+        let replication = file.replication;
         if !open {
             (file.before, file.cut) = (None, false);
         }
+        self.wanted.extend(sealed.map(|sealed| (sealed.chunk, replication)));
         Ok(())
     }
 
@@ -196,6 +228,37 @@ impl Model {
         match self.entries.remove(&path) {
             Some(Entry::File(file)) if file.open => Ok(()),
             other => Err(Odd(format!("{path} was no open file: {other:?}"))),
+        }
+    }
+
+    /// What stands where something else is to go.
+    fn replace(&mut self, path: &str, how: Replace, replaced: Option<FileId>) -> Result<(), Odd> {
+        let Some(id) = replaced else { return Ok(()) };
+        let may = how == Replace::Always || how == Replace::Only(id);
+        match self.entries.remove(path) {
+            Some(Entry::File(file)) if may && file.id == id && !file.open => Ok(()),
+            other => Err(Odd(format!("{other:?} at {path} was replaced: {how:?} {id:?}"))),
+        }
+    }
+
+    fn copied(&self, source: FileId, from: &str, id: FileId) -> Result<ModelFile, Odd> {
+        match self.entries.get(from) {
+            Some(Entry::File(file)) if file.id == source && !file.open => {
+                Ok(ModelFile { id, ..file.clone() })
+            }
+            other => Err(Odd(format!("{from} was copied and is {other:?}"))),
+        }
+    }
+
+    /// A chunk of one file is asked for as that file says; one of several as often as any said since.
+    fn spread(&mut self) {
+        for id in std::mem::take(&mut self.spreading) {
+            let Some(file) = self.file(id).cloned() else { continue };
+            for chunk in file.chunks.iter().map(|sealed| sealed.chunk) {
+                let n_files = self.files().filter(|(_, file)| file.has(chunk)).count();
+                let before = self.wanted.get(&chunk).copied().filter(|_| n_files > 1);
+                self.wanted.insert(chunk, before.unwrap_or(0).max(file.replication));
+            }
         }
     }
 
@@ -291,16 +354,15 @@ impl Model {
         std::iter::once("/").chain(folders.map(|(path, _)| path.as_str()))
     }
 
-    /// The replicas that a file with this chunk asks for; `None` if no file has it.
+    /// The replicas that are asked for a chunk; `None` if no file has it.
     pub(crate) fn wanted(&self, chunk: ChunkId) -> Option<u8> {
-        let has = |file: &ModelFile| file.chunks.iter().any(|sealed| sealed.chunk == chunk);
-        self.files().filter(|(_, file)| has(file)).map(|(_, file)| file.replication).max()
+        let has_one = self.files().any(|(_, file)| file.has(chunk));
+        self.wanted.get(&chunk).copied().filter(|_| has_one)
     }
 
     /// A closed file that has this chunk.
     pub(crate) fn closed_with(&self, chunk: ChunkId) -> Option<&str> {
-        let has = |file: &ModelFile| file.chunks.iter().any(|sealed| sealed.chunk == chunk);
-        self.files().find(|(_, file)| !file.open && has(file)).map(|(path, _)| path)
+        self.files().find(|(_, file)| !file.open && file.has(chunk)).map(|(path, _)| path)
     }
 
     /// How a chunk was sealed, if a file has it.

@@ -10,7 +10,7 @@ pub enum Sabotage {
     StaleVersionAccepted,
     /// After a restart the master knows no earlier request.
     ReplyCacheLost,
-    /// Each copy of a publish is carried out as a request of its own.
+    /// A publish is carried out again when its target has gone and its staging folder has come again.
     PublishReplayed,
     /// Heartbeats of an earlier term or registration pass for present ones.
     OldEpochAccepted,

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use chunkstore_core::master::{Mutation, Query};
 use chunkstore_protocol::{
-    Delete, IfWriterDies, List, Locate, Mkdir, Publish, Rename, Stat, StorePath, Winner,
+    Copy, Delete, FileId, IfWriterDies, List, Locate, Mkdir, Publish, Rename, Replace,
+    SetReplication, Stat, StorePath, Winner,
 };
 use ids::RequestStamp;
 
@@ -54,7 +55,9 @@ pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
     let op = match random.below(100) {
         0..25 => write(name(random), random),
         25..30 => Op::Append { path: name(random), n_units: random.below(UNITS_MAX) },
-        30..55 => Op::Read(name(random)),
+        30..35 => copy(random),
+        35..38 => set_replication(random),
+        38..55 => Op::Read(name(random)),
         55..62 => Op::Look(Query::Stat(Stat { path: name(random) })),
         62..66 => {
             let folder = path(&folder(random));
@@ -88,7 +91,30 @@ fn rename(random: &mut Random) -> Op {
         true => (path(&folder(random)), path(&folder(random))),
         false => (name(random), name(random)),
     };
-    Op::Change(Mutation::Rename(Rename { stamp: no_stamp(), from, to }))
+    let replace = replace(random);
+    Op::Change(Mutation::Rename(Rename { stamp: no_stamp(), from, to, replace }))
+}
+
+/// Sometimes another file may stand there, sometimes one only, which is there if luck will have it.
+fn replace(random: &mut Random) -> Replace {
+    match random.below(3) {
+        0 => Replace::Never,
+        1 => Replace::Always,
+        _ => Replace::Only(FileId(random.below(40) as u64)),
+    }
+}
+
+fn copy(random: &mut Random) -> Op {
+    let (from, to) = (name(random), name(random));
+    let (replace, parents) = (replace(random), random.chance(500));
+    Op::Change(Mutation::Copy(Copy { stamp: no_stamp(), from, to, replace, parents }))
+}
+
+/// Never to one: see `World::may_lose`.
+fn set_replication(random: &mut Random) -> Op {
+    let (path, replication) = (name(random), random.within(2..4) as u8);
+    let request = SetReplication { stamp: no_stamp(), path, replication };
+    Op::Change(Mutation::SetReplication(request))
 }
 
 fn delete(path: StorePath, recursive: bool) -> Op {

@@ -29,7 +29,8 @@ impl World {
         let disks: Vec<&Disk> = self.servers.iter().map(|server| &server.disk).collect();
         self.watch.model.chunks().find_map(|(file, sealed)| {
             let key = ReplicaKey { chunk: sealed.chunk, version: sealed.version };
-            let (good, wanted) = (self.watch.n_good(key, &disks), usize::from(file.replication));
+            let wanted = self.watch.model.wanted(key.chunk).map_or(0, usize::from);
+            let good = self.watch.n_good(key, &disks);
             (good != wanted).then(|| {
                 format!("chunk {} of {:?} has {good} good replicas of {wanted}", key.chunk, file.id)
             })

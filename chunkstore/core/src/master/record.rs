@@ -249,12 +249,15 @@ impl Record {
             | Self::AppendAbandoned { stamp, .. }
             | Self::FoldersMade { stamp, .. }
             | Self::Renamed { stamp, .. }
+            | Self::Copied { stamp, .. }
+            | Self::ReplicationSet { stamp, .. }
             | Self::Deleted { stamp, .. }
             | Self::Published { stamp, .. } => Some(stamp),
             Self::ClusterInitialised { .. }
             | Self::Started { .. }
             | Self::LeaseExpired { .. }
             | Self::WriterDied { .. }
+            | Self::ReplicationSpread { .. }
             | Self::WinnersGathered { .. }
             | Self::Reclaimed { .. } => None,
         }
