@@ -113,6 +113,8 @@ pub struct Chunkserver {
     pub reserve: Bytes,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Time,
+    /// How long an upload that broke off is kept for its writer to go on with.
+    pub keep_unfinished: Time,
     /// Bytes per second that it sends at most to make lost replicas again on other servers.
     pub repair_rate: Bytes,
 }
@@ -124,6 +126,7 @@ impl Default for Chunkserver {
             data_dirs: vec!["/var/lib/howdah/chunkserver".into()],
             reserve: Bytes(256 * MIB),
             idle_timeout: Time(Duration::from_mins(1)),
+            keep_unfinished: Time(Duration::from_mins(2)),
             repair_rate: Bytes(128 * MIB),
         }
     }

@@ -93,6 +93,9 @@ const RULES: &[Rule] = &[
     rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
         lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)
     }),
+    rule("chunkserver.keep_unfinished", "a time from 1s to 1h", |c| {
+        lasts(c.chunkserver.keep_unfinished, 1000, HOUR_MS)
+    }),
     rule("chunkserver.repair_rate", "a size with a unit, at least 1MiB", |c| {
         c.chunkserver.repair_rate.0 >= MIB
     }),

@@ -53,6 +53,34 @@ impl BlockEncoder {
         sent
     }
 
+    /// Takes the first `n_frames` out of `frames`, which are all of the chunk so far, with their end mark if
+    /// `ended`: what is left is a chunk of its own. Says what that is if it has ended; it has no frames if it
+    /// has no bytes.
+    pub fn forget(
+        &mut self,
+        frames: &mut Vec<Bytes>,
+        n_frames: usize,
+        ended: bool,
+    ) -> Option<Sent> {
+        frames.drain(..n_frames);
+        let (mut checksum, mut length) = (ChunkChecksum::default(), 0);
+        for (_, block) in blocks(frames) {
+            checksum.push(block.checksum, block.length.into());
+            length += u64::from(block.length);
+        }
+        if !ended {
+            self.checksum = checksum;
+            self.length = length + self.partial.len().saturating_sub(HEADER_BYTES) as u64;
+            return None;
+        }
+        frames.pop(); // That end mark spoke of what is gone, too.
+        let checksum = checksum.value();
+        if length > 0 {
+            frames.push(Bytes::copy_from_slice(&BlockHeader { length: 0, checksum }.encode()));
+        }
+        Some(Sent { length, checksum })
+    }
+
     fn end_block(&mut self, frames: &mut Vec<Bytes>) {
         let mut block = self.partial.split();
         let header = self.header(&block[HEADER_BYTES..]);
@@ -66,6 +94,34 @@ impl BlockEncoder {
         let length = u32::try_from(block.len()).expect("a block's length fits");
         BlockHeader { length, checksum }.encode()
     }
+}
+
+/// How many frames of a [`BlockEncoder`] the first `length` bytes take, and what they are; `None` if no block
+/// ends there.
+#[must_use]
+pub fn first_bytes(frames: &[Bytes], length: u64) -> Option<(usize, Sent)> {
+    let (mut checksum, mut so_far, mut n_frames) = (ChunkChecksum::default(), 0, 0);
+    for (n, block) in blocks(frames) {
+        if so_far >= length {
+            break;
+        }
+        checksum.push(block.checksum, block.length.into());
+        so_far += u64::from(block.length);
+        n_frames += n;
+    }
+    (so_far == length).then(|| (n_frames, Sent { length, checksum: checksum.value() }))
+}
+
+/// The headers of the blocks in frames of a [`BlockEncoder`], and how many frames each block takes.
+fn blocks(frames: &[Bytes]) -> impl Iterator<Item = (usize, BlockHeader)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let frame = frames.get(at)?;
+        let header = BlockHeader::decode(*frame.first_chunk::<HEADER_BYTES>()?)?;
+        let n = if frame.len() == HEADER_BYTES { 2 } else { 1 };
+        at += n;
+        (header.length > 0).then_some((n, header))
+    })
 }
 
 /// What a [`BlockDecoder`] finds in the stream.
@@ -275,6 +331,13 @@ mod tests {
         (0..n).map(|i| (i * 31 % 251) as u8).collect()
     }
 
+    fn encode_frames(data: &[u8]) -> (Vec<Bytes>, Sent) {
+        let (mut encoder, mut frames) = (BlockEncoder::default(), Vec::new());
+        encoder.push(Bytes::copy_from_slice(data), &mut frames);
+        let sent = encoder.finish(&mut frames);
+        (frames, sent)
+    }
+
     fn encode(data: &[u8], piece: usize) -> (Vec<u8>, Sent) {
         let mut encoder = BlockEncoder::default();
         let mut frames = Vec::new();
@@ -333,6 +396,45 @@ mod tests {
         assert_eq!(decode(&longer, 5000, 1 << 30), Err(BlockError::AfterEnd));
         let limit = data.len() as u64 - 1;
         assert_eq!(decode(&stream, 5000, limit), Err(BlockError::TooLong { limit }));
+    }
+
+    #[test]
+    fn what_is_behind_a_sealed_beginning_is_a_chunk_of_its_own() {
+        let block = BLOCK_BYTES as u64;
+        for n in [1, 3 * BLOCK_BYTES, 3 * BLOCK_BYTES + 5] {
+            for piece in [1000, BLOCK_BYTES, usize::MAX] {
+                for (cut, ended) in (0..=4).flat_map(|cut| [(cut, false), (cut, true)]) {
+                    let cut = (cut * block).min(n as u64);
+                    let data = bytes(n);
+                    let (mut encoder, mut frames) = (BlockEncoder::default(), Vec::new());
+                    for part in data.chunks(piece) {
+                        encoder.push(Bytes::copy_from_slice(part), &mut frames);
+                    }
+                    if ended {
+                        encoder.finish(&mut frames);
+                    }
+                    let Some((n_frames, first)) = first_bytes(&frames, cut) else {
+                        assert!(!ended && cut > n as u64 / block * block, "{n} {piece} {cut}");
+                        continue;
+                    };
+                    let (before, behind) = data.split_at(usize::try_from(cut).unwrap());
+                    assert_eq!(first, Sent { length: cut, checksum: crc32c(before) });
+                    let sent = encoder.forget(&mut frames, n_frames, ended);
+                    if behind.is_empty() && ended {
+                        assert!(frames.is_empty());
+                        continue;
+                    }
+                    let sent = sent.unwrap_or_else(|| encoder.finish(&mut frames));
+                    let expected = Sent { length: behind.len() as u64, checksum: crc32c(behind) };
+                    assert_eq!(sent, expected, "{n} by {piece}, cut at {cut}");
+                    let decoded = decode(&frames.concat(), 5000, 1 << 30);
+                    assert_eq!(decoded, Ok((behind.to_vec(), sent.checksum)));
+                }
+            }
+        }
+        let (frames, _) = encode_frames(&bytes(2 * BLOCK_BYTES));
+        assert_eq!(first_bytes(&frames, 5), None, "within a block");
+        assert_eq!(first_bytes(&frames, 3 * block), None, "behind the end");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 pub mod local;
 mod order;
 mod read;
+mod recovery;
 mod replica_stream;
 mod stamps;
 mod store;

@@ -1,11 +1,12 @@
 //! Chunk bytes over HTTP, as both ends call them: the routes, the headers and the time limits of a
-//! chunk's `PUT` and `GET`. The writer and every chunkserver of a pipeline send with [`put_chunk`]; the
-//! reader opens with [`get_chunk`]. No retries here.
+//! chunk's `PUT` and `GET`. The writer sends with [`put_chunk`], every chunkserver of a pipeline to the next
+//! with [`pass_chunk_on`]; the reader opens with [`get_chunk`]. A writer whose pipeline failed calls
+//! [`freeze_chunk`] and [`seal_chunk`]. No retries here.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_protocol::{ChunkId, SealedChunk, ServerAddress, Version};
+use chunkstore_protocol::{ChunkId, Frozen, ProblemKind, SealedChunk, ServerAddress, Version};
 use futures_util::Stream;
 use net::reqwest::{Body, Method, Response};
 use net::{CallError, Client};
@@ -17,6 +18,10 @@ pub const OFFSET_HEADER: &str = "x-howdah-offset";
 /// Silence in the middle of a transfer after which the other end counts as dead. Each server of a
 /// pipeline must notice before the one above it does, hence [`write_stall_limit`].
 const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a server of a failed pipeline may take to say what it has: one that is dead or hangs must not
+/// hold up the writer for long.
+const FREEZE_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long a sender waits for a pipeline of `n_servers` to take the next bytes, or to seal.
 #[must_use]
@@ -30,12 +35,12 @@ pub fn read_stall_limit() -> Duration {
     STALL_LIMIT * 2
 }
 
-/// Sends a chunk to `server`, which passes it on `downstream`. `body` is a block stream; if it ends
-/// without its end mark, or with an error, nothing is kept. `client` bears the allocation's token.
-/// The answer may come before the body's end: then it is a refusal.
+/// Sends a chunk to `server`, which passes it on `downstream`. `body` is a block stream; if it breaks off,
+/// what has come is kept for a while, to be sealed by [`seal_chunk`]; if it ends without its end mark, nothing
+/// is. `client` bears the allocation's token. The answer may come before the body's end: then it is a refusal.
 ///
 /// # Errors
-/// When the server can't be reached or refuses; what it has of the chunk is removed.
+/// When the server can't be reached or refuses, or the one after it failed.
 pub async fn put_chunk<S>(
     client: &Client,
     server: &ServerAddress,
@@ -46,13 +51,80 @@ pub async fn put_chunk<S>(
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
-    let (chunk, version) = chunk;
-    let path = format!("{}?version={}", chunk.route(), version.0);
+    let query = format!("version={}", chunk.1.0);
+    send_chunk(client, server, downstream, (chunk.0, &query), body).await
+}
+
+/// As [`put_chunk`], for a server that has the bytes too: `server` goes on if the one after it fails.
+///
+/// # Errors
+/// When the server can't be reached or refuses.
+pub async fn pass_chunk_on<S>(
+    client: &Client,
+    server: &ServerAddress,
+    downstream: &[ServerAddress],
+    chunk: (ChunkId, Version),
+    body: S,
+) -> Result<SealedChunk, CallError>
+where
+    S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+{
+    let query = format!("version={}&passed_on=true", chunk.1.0);
+    send_chunk(client, server, downstream, (chunk.0, &query), body).await
+}
+
+async fn send_chunk<S>(
+    client: &Client,
+    server: &ServerAddress,
+    downstream: &[ServerAddress],
+    (chunk, query): (ChunkId, &str),
+    body: S,
+) -> Result<SealedChunk, CallError>
+where
+    S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+{
+    let path = format!("{}?{query}", chunk.route());
     let pipeline = serde_json::to_string(downstream).expect("addresses are plain data");
     let request = client
         .request(Method::PUT, &server.address, &path)
         .header(PIPELINE_HEADER, pipeline)
         .body(Body::wrap_stream(body));
+    client.exchange(&server.address, request).await
+}
+
+/// Ends whatever adds to a chunk on `server`, and asks how much of it is there: 0 if nothing is. `client` bears
+/// the allocation's token.
+///
+/// # Errors
+/// When the server can't be reached, or takes too long.
+pub async fn freeze_chunk(
+    client: &Client,
+    server: &ServerAddress,
+    chunk: (ChunkId, Version),
+) -> Result<u64, CallError> {
+    let (chunk, version) = chunk;
+    let path = format!("{}/freeze?version={}", chunk.route(), version.0);
+    let request = client.request(Method::POST, &server.address, &path).timeout(FREEZE_LIMIT);
+    match client.exchange::<Frozen>(&server.address, request).await {
+        Ok(frozen) => Ok(frozen.length),
+        Err(error) if error.problem_kind() == Some(ProblemKind::UnknownChunk.as_str()) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has `server` seal what it has of a frozen chunk at `length`. `client` bears the allocation's token.
+///
+/// # Errors
+/// When the server can't be reached, takes too long, or can't give the chunk that length.
+pub async fn seal_chunk(
+    client: &Client,
+    server: &ServerAddress,
+    chunk: (ChunkId, Version),
+    length: u64,
+) -> Result<SealedChunk, CallError> {
+    let (chunk, version) = chunk;
+    let path = format!("{}/seal?version={}&length={length}", chunk.route(), version.0);
+    let request = client.request(Method::POST, &server.address, &path).timeout(STALL_LIMIT);
     client.exchange(&server.address, request).await
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_core::writer::ServerFailure;
-use chunkstore_protocol::{Allocation, SealedChunk, ServerAddress};
+use chunkstore_protocol::{Allocation, ProblemKind, SealedChunk, ServerAddress};
 use futures_util::stream;
 use ids::HostName;
 use net::{CallError, Client};
@@ -20,10 +20,12 @@ const FRAMES_IN_FLIGHT: usize = 32;
 /// What the head of a pipeline made of a chunk.
 pub(crate) type Outcome = Result<SealedChunk, ServerFailure>;
 
-/// An upload under way. Dropping it ends it, and what the servers have of the chunk is removed.
+/// An upload under way. Dropping it ends it; the servers keep what they have of the chunk for a while.
 #[derive(Debug)]
 pub(crate) struct Upload {
     head: HostName,
+    /// The server after the head, whose failure the head reports.
+    next: Option<HostName>,
     stall_limit: Duration,
     frames: Option<mpsc::Sender<Bytes>>,
     n_sent: usize,
@@ -38,6 +40,7 @@ impl Upload {
         let task = tokio::spawn(send(client, allocation.clone(), head.clone(), receiver));
         Self {
             head: head.host.clone(),
+            next: allocation.pipeline.get(1).map(|server| server.host.clone()),
             stall_limit: write_stall_limit(allocation.pipeline.len()),
             frames: Some(frames),
             n_sent: 0,
@@ -70,7 +73,7 @@ impl Upload {
     async fn outcome(&mut self) -> Outcome {
         match tokio::time::timeout(self.stall_limit, &mut self.task).await {
             Ok(Ok(Ok(sealed))) => Ok(sealed),
-            Ok(Ok(Err(error))) => Err(self.head_failed(error.to_string())),
+            Ok(Ok(Err(error))) => Err(self.failure(&error)),
             Ok(Err(error)) => Err(self.head_failed(format!("the upload was ended: {error}"))),
             Err(_) => Err(self.stalled("did not seal the chunk")),
         }
@@ -78,6 +81,12 @@ impl Upload {
 
     fn stalled(&self, what: &str) -> ServerFailure {
         self.head_failed(format!("{what} within {} s", self.stall_limit.as_secs()))
+    }
+
+    fn failure(&self, error: &CallError) -> ServerFailure {
+        let is_next = error.problem_kind() == Some(ProblemKind::NextServerFailed.as_str());
+        let host = self.next.as_ref().filter(|_| is_next).unwrap_or(&self.head);
+        ServerFailure { host: host.clone(), reason: error.to_string() }
     }
 
     fn head_failed(&self, reason: String) -> ServerFailure {

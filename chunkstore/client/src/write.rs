@@ -1,5 +1,5 @@
 //! Writing one file: cuts it into chunks, streams each through its pipeline while the caller writes, and
-//! keeps a chunk's blocks until it is sealed, so that it can be sent again to other servers. What happens
+//! keeps a chunk's blocks until it is sealed, so that what its servers lose can be sent to others. What happens
 //! after a failure is decided by `chunkstore_core::writer`; the bytes on the way are `upload`'s.
 
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use ids::Monotonic;
 use net::CallError;
 use tokio::task::JoinHandle;
 
-use crate::blocks::BlockEncoder;
+use crate::blocks::{BlockEncoder, first_bytes};
 use crate::error::is_starting;
 use crate::upload::{Outcome, Upload};
-use crate::{ChunkStore, StoreError};
+use crate::{ChunkStore, StoreError, recovery};
 
 /// A file being written. It is readable from the moment [`FileWriter::close`] returns, and not before.
 ///
@@ -146,7 +146,7 @@ impl FileWriter {
 
     /// Sends the frames that are not sent yet, again and elsewhere after failures. With `end` (the end
     /// mark is among them) until the chunk is sealed.
-    async fn deliver(&mut self, end: Option<Sent>) -> Result<(), StoreError> {
+    async fn deliver(&mut self, mut end: Option<Sent>) -> Result<(), StoreError> {
         while !self.frames.is_empty() {
             let Some(outcome) = self.send_frames(end.is_some()).await? else {
                 return Ok(());
@@ -154,13 +154,50 @@ impl FileWriter {
             self.upload = None;
             // An answer before the end mark can only be a failure: nothing was sent as a whole yet.
             let sent = end.unwrap_or(Sent { length: 0, checksum: 0 });
-            match self.core.handle_uploaded(clock::monotonic(), sent, outcome) {
+            match self.core.handle_uploaded(sent, outcome) {
                 Next::Sealed => return Ok(()),
-                Next::Allocate { not_before } => self.allocate(not_before).await?,
-                Next::GiveUp(gave_up) => return Err(self.gave_up(gave_up)),
+                Next::Recover => self.recover(&mut end).await?,
+                next => self.follow(next).await?,
             }
         }
         Ok(())
+    }
+
+    /// Has what the servers of a failed pipeline have in common sealed, and forgets it: what is left goes to
+    /// the next chunk. If they have nothing in common all of it does.
+    async fn recover(&mut self, end: &mut Option<Sent>) -> Result<(), StoreError> {
+        let Some(broken) = self.core.broken().cloned() else {
+            return Ok(());
+        };
+        let client = self.store.client();
+        let answers = recovery::freeze(client, &broken).await;
+        let next = self.core.handle_frozen(clock::monotonic(), &answers);
+        let Next::Seal { length, on } = next else {
+            return self.follow(next).await;
+        };
+        let answers = recovery::seal(client, &broken, length, &on).await;
+        let first = first_bytes(&self.frames, length);
+        let prefix = first.map(|(_, prefix)| prefix);
+        match (self.core.handle_recovered(clock::monotonic(), prefix, answers), first) {
+            (Next::Sealed, Some((n_frames, prefix))) => {
+                tracing::info!(path = %self.path, chunk = %broken.chunk, length,
+                    "a pipeline failed: its survivors have sealed what they had");
+                let rest = self.encoder.forget(&mut self.frames, n_frames, end.is_some());
+                *end = rest;
+                self.chunk_length -= prefix.length;
+                Ok(())
+            }
+            (next, _) => self.follow(next).await,
+        }
+    }
+
+    async fn follow(&mut self, next: Next) -> Result<(), StoreError> {
+        match next {
+            // Neither comes where this is called.
+            Next::Sealed | Next::Recover | Next::Seal { .. } => Ok(()),
+            Next::Allocate { not_before } => self.allocate(not_before).await,
+            Next::GiveUp(gave_up) => Err(self.gave_up(gave_up)),
+        }
     }
 
     async fn send_frames(&mut self, is_end: bool) -> Result<Option<Outcome>, StoreError> {
@@ -217,7 +254,7 @@ impl FileWriter {
         let starting =
             matches!(&error, StoreError::NoServers { problem, .. } if is_starting(problem));
         match self.core.handle_no_servers(clock::monotonic(), starting) {
-            Next::Sealed => Ok(()),
+            Next::Sealed | Next::Recover | Next::Seal { .. } => Ok(()),
             Next::Allocate { not_before } => {
                 wait_until(not_before).await;
                 Ok(())

@@ -124,6 +124,16 @@ pub struct SealedChunk {
     pub servers: Vec<HostName>,
 }
 
+/// Reply of a chunkserver to `POST /v1/chunks/{chunk}/freeze?version=N`, sent when a pipeline has failed: an
+/// upload of the chunk to this server ends, and from the reply on nothing is added.
+/// `POST /v1/chunks/{chunk}/seal?version=N&length=N` → [`SealedChunk`] of that server alone then seals the
+/// chunk at that many bytes; a block must end there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Bytes of the chunk that are there and verified.
+    pub length: u64,
+}
+
 /// `POST /v1/files/allocate` → [`Allocation`]. The next chunk of an open file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocate {

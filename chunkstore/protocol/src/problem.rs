@@ -36,6 +36,8 @@ pub enum ProblemKind {
     UnknownChunk,
     /// Bytes that do not match their checksum or length.
     ChecksumMismatch,
+    /// The next server of the pipeline failed, and the chunk must not be on this one alone.
+    NextServerFailed,
     /// The server's disk is full, or the master's journal has no room.
     OutOfSpace,
     /// The sender is not registered with this epoch.
@@ -74,6 +76,7 @@ impl ProblemKind {
             Self::Starting => "starting",
             Self::UnknownChunk => "unknown-chunk",
             Self::ChecksumMismatch => "checksum-mismatch",
+            Self::NextServerFailed => "next-server-failed",
             Self::OutOfSpace => "out-of-space",
             Self::NotRegistered => "not-registered",
             Self::WrongCluster => "wrong-cluster",

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_core::replica::{
-    CommandNumber, Effect, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo, StopReason,
+    CommandNumber, Effect, FreezeAnswer, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo,
+    SealAnswer, StopReason,
 };
 use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
 use ids::{Monotonic, Now};
@@ -48,6 +49,15 @@ enum Message {
         replica: ReplicaKey,
         answer: oneshot::Sender<OpenAnswer>,
     },
+    Freeze {
+        replica: ReplicaKey,
+        answer: oneshot::Sender<FreezeAnswer>,
+    },
+    Seal {
+        replica: ReplicaKey,
+        length: u64,
+        answer: oneshot::Sender<SealAnswer>,
+    },
     Input(Input),
     /// What keeping the cluster's id came to.
     ClusterKept(Result<(), DataDirError>),
@@ -70,6 +80,24 @@ impl ReplicaLoop {
     pub(super) async fn open(&self, replica: ReplicaKey) -> Result<OpenAnswer, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.send(Message::Open { replica, answer }).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// What is there of this replica? Nothing is added to it from the answer on.
+    pub(super) async fn freeze(&self, replica: ReplicaKey) -> Result<FreezeAnswer, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::Freeze { replica, answer }).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// May this replica be sealed at `length`?
+    pub(super) async fn seal(
+        &self,
+        replica: ReplicaKey,
+        length: u64,
+    ) -> Result<SealAnswer, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::Seal { replica, length, answer }).await?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -98,17 +126,27 @@ pub(super) struct Shell {
 
 /// Runs until the core or the disk says stop; dropped at shutdown.
 pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> LoopError {
-    let mut waiting = BTreeMap::new();
-    let mut next_reply = 0;
+    let mut waiting = Waiting::default();
     let mut link = LinkLog::default();
     loop {
         let message = next_message(&mut inbox, core.poll_timeout()).await;
         let now = clock::now();
         let effects = match message {
             Some(Message::Open { replica, answer }) => {
-                next_reply += 1;
-                waiting.insert(ReplyTo(next_reply), answer);
-                core.handle(now, Input::OpenRequested { to: ReplyTo(next_reply), replica })
+                let to = waiting.next();
+                waiting.open.insert(to, answer);
+                core.handle(now, Input::OpenRequested { to, replica })
+            }
+            Some(Message::Freeze { replica, answer }) => {
+                let to = waiting.next();
+                waiting.freeze.retain(|_, asker| !asker.is_closed());
+                waiting.freeze.insert(to, answer);
+                core.handle(now, Input::FreezeRequested { to, replica })
+            }
+            Some(Message::Seal { replica, length, answer }) => {
+                let to = waiting.next();
+                waiting.seal.insert(to, answer);
+                core.handle(now, Input::SealRequested { to, replica, length })
             }
             Some(Message::Input(input)) => {
                 link.observe(&shell, &input);
@@ -141,6 +179,23 @@ async fn next_message(inbox: &mut Inbox, due: Option<Monotonic>) -> Option<Messa
     tokio::time::timeout(pause, inbox.0.recv()).await.ok().flatten()
 }
 
+/// Who waits for the core's answers.
+#[derive(Debug, Default)]
+struct Waiting {
+    last: u64,
+    open: BTreeMap<ReplyTo, oneshot::Sender<OpenAnswer>>,
+    /// An answer to these may take as long as an upload's end; who has gone is forgotten.
+    freeze: BTreeMap<ReplyTo, oneshot::Sender<FreezeAnswer>>,
+    seal: BTreeMap<ReplyTo, oneshot::Sender<SealAnswer>>,
+}
+
+impl Waiting {
+    fn next(&mut self) -> ReplyTo {
+        self.last += 1;
+        ReplyTo(self.last)
+    }
+}
+
 impl Shell {
     /// Tells the core what the disks are like, and what was lost with those that failed.
     fn look_at_disks(&self, core: &mut Replicas, now: Now) -> Vec<Effect> {
@@ -153,19 +208,23 @@ impl Shell {
         lost.into_iter().flat_map(|replica| core.handle(now, Input::Lost { replica })).collect()
     }
 
-    fn carry_out(
-        &self,
-        effects: Vec<Effect>,
-        waiting: &mut BTreeMap<ReplyTo, oneshot::Sender<OpenAnswer>>,
-    ) -> Option<StopReason> {
+    fn carry_out(&self, effects: Vec<Effect>, waiting: &mut Waiting) -> Option<StopReason> {
         let mut doomed = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Reply { to, answer } => {
-                    if let Some(asker) = waiting.remove(&to) {
+                    if let Some(asker) = waiting.open.remove(&to) {
                         self.answer(asker, answer);
                     }
                 }
+                // Who has gone wants no answer.
+                Effect::ReplyFrozen { to, answer } => {
+                    let _ = waiting.freeze.remove(&to).map(|asker| asker.send(answer));
+                }
+                Effect::ReplySeal { to, answer } => {
+                    let _ = waiting.seal.remove(&to).map(|asker| asker.send(answer));
+                }
+                Effect::EndUpload { replica } => self.server.unfinished.end_upload(replica),
                 Effect::Register(request) => self.register(*request),
                 Effect::Heartbeat(request) => self.heartbeat(*request),
                 Effect::KeepCluster(cluster) => {
@@ -201,6 +260,11 @@ impl Shell {
             return;
         }
         let server = Arc::clone(&self.server);
+        for (_, replica) in &doomed {
+            if let Some(cut) = server.unfinished.take(*replica) {
+                tokio::spawn(cut.discard());
+            }
+        }
         tokio::task::spawn_blocking(move || {
             for (command, replica) in doomed {
                 if let Err(error) = server.disks.remove_sealed(replica) {

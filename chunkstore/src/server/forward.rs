@@ -1,14 +1,16 @@
-//! The next server of a pipeline, as the one before it sees it: bytes go on at once, and a failure is
-//! remembered, never passed up. Only `upload` calls this.
+//! The next server of a pipeline, as the one before it sees it: bytes go on at once. Two servers are what
+//! a close needs, so that the head needs its next one, and says so when that fails; the others go on without
+//! theirs. Only `upload` calls this.
 
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_client::transfer::{put_chunk, write_stall_limit};
+use chunkstore_client::transfer::{pass_chunk_on, write_stall_limit};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{SealedChunk, ServerAddress};
 use futures_util::stream;
+use ids::HostName;
 use net::{CallError, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -25,15 +27,25 @@ pub(super) struct Forward {
     /// `None` after a failure.
     frames: Option<mpsc::Sender<Bytes>>,
     task: JoinHandle<Result<SealedChunk, CallError>>,
+    is_needed: bool,
+}
+
+/// The next server has failed, and is needed.
+#[derive(Debug, thiserror::Error)]
+#[error("the next chunkserver of the pipeline, {next}, failed: {reason}")]
+pub(super) struct NextFailed {
+    next: HostName,
+    reason: String,
 }
 
 impl Forward {
     /// Starts to send to the first of `downstream`; `None` if this is the pipeline's last server.
-    /// `client` bears the writer's token.
+    /// `client` bears the writer's token; `is_needed`: the bytes must not stay with this server alone.
     pub(super) fn start(
         client: Client,
         replica: ReplicaKey,
         downstream: &[ServerAddress],
+        is_needed: bool,
     ) -> Option<Self> {
         let (next, rest) = downstream.split_first()?;
         let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
@@ -42,19 +54,19 @@ impl Forward {
             let body = stream::unfold(receiver, async |mut frames: mpsc::Receiver<Bytes>| {
                 frames.recv().await.map(|frame| (Ok::<_, io::Error>(frame), frames))
             });
-            put_chunk(&client, &server, &rest, (replica.chunk, replica.version), body).await
+            pass_chunk_on(&client, &server, &rest, (replica.chunk, replica.version), body).await
         });
         let limit = write_stall_limit(downstream.len());
-        Some(Self { replica, next: next.clone(), limit, frames: Some(frames), task })
+        Some(Self { replica, next: next.clone(), limit, frames: Some(frames), task, is_needed })
     }
 
     /// Passes on a frame, if downstream is alive; waits while it is slow.
-    pub(super) async fn send(&mut self, frame: Bytes) {
+    pub(super) async fn send(&mut self, frame: Bytes) -> Result<(), NextFailed> {
         let Some(frames) = &self.frames else {
-            return;
+            return Ok(());
         };
         let reason = match tokio::time::timeout(self.limit, frames.send(frame)).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(_)) => match self.answer().await {
                 Ok(sealed) => format!("answered before the end: {sealed:?}"),
                 Err(reason) => reason,
@@ -62,6 +74,10 @@ impl Forward {
             Err(_) => format!("took no bytes for {} s", self.limit.as_secs()),
         };
         self.give_up(&reason);
+        match self.is_needed {
+            true => Err(NextFailed { next: self.next.host.clone(), reason }),
+            false => Ok(()),
+        }
     }
 
     /// After the last frame: what downstream sealed, if it did.
@@ -86,7 +102,7 @@ impl Forward {
 
     fn give_up(&mut self, reason: &str) {
         tracing::warn!(chunk = %self.replica.chunk, next = %self.next.host, reason,
-            "the pipeline goes on without the servers downstream");
+            "the servers downstream are given up");
         self.frames = None;
         self.task.abort();
     }

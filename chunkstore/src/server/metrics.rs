@@ -13,7 +13,7 @@ pub(super) fn describe() {
     describe_counter!("howdah_chunkserver_sent_bytes_total", "Bytes of chunks sent to readers");
     describe_counter!(
         "howdah_chunkserver_uploads_total",
-        "Uploads by outcome: sealed or failed (nothing is kept)"
+        "Uploads by outcome: sealed or failed (what had come may be sealed yet)"
     );
     describe_histogram!(
         "howdah_chunkserver_upload_seconds",
@@ -35,6 +35,10 @@ pub(super) fn describe() {
     describe_gauge!("howdah_chunkserver_replicas", "Sealed replicas held");
     describe_gauge!("howdah_chunkserver_replicas_bytes", "Bytes of the sealed replicas");
     describe_gauge!("howdah_chunkserver_open_uploads", "Uploads under way");
+    describe_gauge!(
+        "howdah_chunkserver_cut_uploads",
+        "Uploads that broke off, kept for their writers to go on with"
+    );
     describe_gauge!(
         "howdah_chunkserver_pending_events",
         "Replica events that the chunk master has not acknowledged"
@@ -83,6 +87,7 @@ pub(super) fn observe_state(summary: &Summary, space: Space) {
     gauge!("howdah_chunkserver_replicas").set(summary.n_sealed as f64);
     gauge!("howdah_chunkserver_replicas_bytes").set(summary.sealed_bytes as f64);
     gauge!("howdah_chunkserver_open_uploads").set(summary.n_open as f64);
+    gauge!("howdah_chunkserver_cut_uploads").set(summary.n_cut as f64);
     gauge!("howdah_chunkserver_pending_events").set(summary.n_events_pending as f64);
     gauge!("howdah_chunkserver_registered").set(f64::from(u8::from(summary.registered)));
     gauge!("howdah_chunkserver_capacity_bytes").set(space.capacity as f64);

@@ -12,6 +12,7 @@ mod forward;
 mod http;
 mod metrics;
 mod open_chunk;
+mod seal;
 mod upload;
 
 use std::net::TcpListener;
@@ -29,6 +30,7 @@ use copy::Throttle;
 use disks::Disks;
 use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
+use seal::Unfinished;
 
 pub use data_dir::DataDirError;
 
@@ -52,6 +54,8 @@ pub struct ServerSettings {
     pub reserve_bytes: u64,
     /// Time in which a reader takes no bytes after which it is given up; a writer after ten times as long.
     pub idle_timeout: Duration,
+    /// How long an upload that broke off is kept for its writer to go on with.
+    pub keep_unfinished: Duration,
     /// Bytes per second that all copies to other servers together may take.
     pub repair_rate: u64,
     /// `host:port` of the chunk master.
@@ -88,6 +92,7 @@ struct Server {
     disks: Arc<Disks>,
     footers: Arc<Footers>,
     replicas: ReplicaLoop,
+    unfinished: Unfinished,
     /// Without a token: uploads add their writer's.
     client: Client,
     reads: Arc<Semaphore>,
@@ -115,8 +120,17 @@ pub async fn run(
     let reads = Arc::new(Semaphore::new(READS_MAX));
     let throttle = Throttle::new(settings.repair_rate);
     let (host, idle_timeout) = (settings.host, settings.idle_timeout);
-    let server = Server { host, disks, footers, replicas, client, reads, throttle, idle_timeout };
-    let server = Arc::new(server);
+    let server = Arc::new(Server {
+        host,
+        disks,
+        footers,
+        replicas,
+        unfinished: Unfinished::default(),
+        client,
+        reads,
+        throttle,
+        idle_timeout,
+    });
     let shell = Shell {
         server: Arc::clone(&server),
         keyring: settings.keyring.clone(),
@@ -149,7 +163,8 @@ async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas), Data
         address: settings.address.clone(),
         incarnation: net::random_u64(),
     };
-    Ok((disks, Replicas::new(identity, UPLOADS_MAX, sealed)))
+    let replicas = Replicas::new(identity, UPLOADS_MAX, sealed);
+    Ok((disks, replicas.keeping_cuts_for(settings.keep_unfinished)))
 }
 
 #[cfg(test)]

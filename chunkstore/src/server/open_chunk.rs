@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::block::BLOCK_BYTES;
 use rustix::fs::{Advice, fadvise};
 use tokio::task::JoinHandle;
 
@@ -81,6 +82,8 @@ pub(super) struct OpenChunk {
     flushed: u64,
     writing: Option<JoinHandle<io::Result<()>>>,
     blocks: Vec<u32>,
+    /// Up to here the bytes are whole, verified blocks.
+    verified: u64,
 }
 
 impl OpenChunk {
@@ -101,6 +104,7 @@ impl OpenChunk {
             flushed: 0,
             writing: None,
             blocks: Vec::new(),
+            verified: 0,
         })
     }
 
@@ -113,6 +117,22 @@ impl OpenChunk {
     /// The bytes since the last block are a block with this checksum.
     pub(super) fn end_block(&mut self, checksum: u32) {
         self.blocks.push(checksum);
+        self.verified = self.batch_at + self.batch_bytes as u64;
+    }
+
+    /// Takes no more, and writes what has come. Returns how many bytes of it are verified.
+    pub(super) async fn cut(&mut self) -> Result<u64, DiskError> {
+        self.begin_write().await?;
+        self.end_write().await?;
+        Ok(self.verified)
+    }
+
+    /// Forgets what lies behind the first `length` bytes of a cut one; a block ends there.
+    pub(super) fn truncate(&mut self, length: u64) {
+        let n_blocks = length.div_ceil(BLOCK_BYTES as u64);
+        self.blocks.truncate(usize::try_from(n_blocks).unwrap_or(usize::MAX));
+        (self.batch_at, self.verified) = (length, length);
+        self.flushed = self.flushed.min(length);
     }
 
     /// Begins to write what has come, if that is worth it; waits for the write before.
@@ -132,9 +152,11 @@ impl OpenChunk {
         self.push(footer.encode().into());
         self.begin_write().await?;
         self.end_write().await?;
-        let (file, from) = (Arc::clone(&self.file), self.path.clone());
+        let (file, from, end) = (Arc::clone(&self.file), self.path.clone(), self.batch_at);
         let to = self.dir.sealed_path(self.replica);
         let sealed = blocking(move || {
+            // Of a cut one, more may lie behind the footer.
+            file.set_len(end)?;
             rustix::fs::fdatasync(&*file)?;
             std::fs::rename(&from, &to)?;
             to.parent().map_or(Ok(()), sync_folder)
@@ -189,10 +211,12 @@ impl OpenChunk {
     }
 
     async fn end_write(&mut self) -> Result<(), DiskError> {
-        let Some(writing) = self.writing.take() else {
+        // Whoever drops this in between has not lost the write: an upload may be ended at any await.
+        let Some(writing) = &mut self.writing else {
             return Ok(());
         };
         let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.writing = None;
         written.map_err(|error| self.disk_error(error))
     }
 

@@ -1,6 +1,6 @@
 //! A chunk's `PUT`: verifies each block, writes it, passes it on to the next server of the pipeline at
 //! once, and seals. Disk failures are `open_chunk`'s, the next server's failures `forward`'s; whether the
-//! upload may begin is the replica core's word.
+//! upload may begin is the replica core's word. What an upload that breaks off leaves is `seal`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use futures_util::StreamExt as _;
 
 use super::Server;
 use super::event_loop::Stopped;
-use super::forward::Forward;
+use super::forward::{Forward, NextFailed};
 use super::metrics;
 use super::open_chunk::{DiskError, OpenChunk};
+use super::seal::EndSignal;
 
 /// A writer may be silent for so many times as long as a reader: a slow program may write little by little.
 const WRITER_PATIENCE: u32 = 10;
@@ -29,11 +30,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Upload {
     pub(super) replica: ReplicaKey,
     pub(super) downstream: Vec<ServerAddress>,
+    /// Whether another server passes it on, which has the bytes too.
+    pub(super) passed_on: bool,
     /// The writer's token, for the servers downstream.
     pub(super) token: String,
 }
 
-/// Why a chunk was not taken. Nothing of it is kept.
+/// Why a chunk was not taken whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {
     /// The same replica is being written or deleted.
@@ -71,12 +74,40 @@ pub(super) enum UploadError {
         /// How long a writer may be silent.
         limit: Duration,
     },
+    /// Its writer ended it.
+    #[error("the upload was frozen: seal the chunk where it ends, and write the rest to another")]
+    Frozen,
+    /// The bytes would be on this server alone.
+    #[error(transparent)]
+    NextFailed(#[from] NextFailed),
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The daemon is stopping.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+impl UploadError {
+    /// Whether what came before is good, and its writer may want it sealed.
+    fn leaves_a_cut(&self) -> bool {
+        match self {
+            Self::Broken(_)
+            | Self::Idle { .. }
+            | Self::Frozen
+            | Self::NextFailed(_)
+            // A sender that dies may look like one that ends.
+            | Self::Blocks(BlockError::CutShort { .. }) => true,
+            Self::Busy(_)
+            | Self::Stale { .. }
+            | Self::Differs(_)
+            | Self::TooMany { .. }
+            | Self::Blocks(_)
+            | Self::Empty
+            | Self::Disk(_)
+            | Self::Stopped(_) => false,
+        }
+    }
 }
 
 /// Takes a chunk; on return it is durable here, and on the servers that the answer lists.
@@ -97,7 +128,7 @@ pub(super) async fn receive(
     metrics::observe_upload(sealed.as_ref().ok().map(|chunk| chunk.length), watch.elapsed());
     if let Err(error) = &sealed {
         tracing::warn!(chunk = %replica.chunk, version = replica.version.0, %error,
-            "an upload failed: nothing of it is kept");
+            "an upload failed");
     }
     sealed
 }
@@ -123,26 +154,41 @@ async fn receive_new(
     body: &mut BodyDataStream,
 ) -> Result<SealedChunk, UploadError> {
     let replica = upload.replica;
-    let outcome = match OpenChunk::create(&server.disks, replica).await {
-        Ok(mut chunk) => match write(server, upload, body, &mut chunk).await {
-            Ok(done) => Ok(done),
-            Err(error) => {
-                chunk.discard().await;
-                Err(error)
+    let end = server.unfinished.begin(replica);
+    let (told, outcome) = match OpenChunk::create(&server.disks, replica).await {
+        Err(error) => (Input::Aborted { replica }, Err(error.into())),
+        Ok(mut chunk) => match write(server, upload, body, &mut chunk, &end).await {
+            Ok((sealed, downstream)) => {
+                let answer = answer(server, replica, sealed, downstream);
+                (Input::Sealed { replica, sealed }, Ok(answer))
             }
+            Err(error) => (end_early(server, chunk, replica, &error).await, Err(error)),
         },
-        Err(error) => Err(error.into()),
     };
-    let told = match &outcome {
-        Ok((sealed, _)) => Input::Sealed { replica, sealed: *sealed },
-        Err(_) => Input::Aborted { replica },
-    };
+    server.unfinished.end(replica);
     server.replicas.tell(told).await?;
     if outcome.is_ok() && server.disks.find(replica).is_none() {
         // Its disk failed in this moment, and what it held may have been told before this one was known.
         server.replicas.tell(Input::Lost { replica }).await?;
     }
-    outcome.map(|(sealed, downstream)| answer(server, replica, sealed, downstream))
+    outcome
+}
+
+/// Keeps what there is for its writer to seal, or nothing. Returns what the core is to hear.
+async fn end_early(
+    server: &Server,
+    mut chunk: OpenChunk,
+    replica: ReplicaKey,
+    error: &UploadError,
+) -> Input {
+    if error.leaves_a_cut()
+        && let Ok(length @ 1..) = chunk.cut().await
+    {
+        server.unfinished.keep(replica, chunk);
+        return Input::Cut { replica, length };
+    }
+    chunk.discard().await;
+    Input::Aborted { replica }
 }
 
 async fn write(
@@ -150,8 +196,36 @@ async fn write(
     upload: &Upload,
     body: &mut BodyDataStream,
     chunk: &mut OpenChunk,
+    end: &EndSignal,
 ) -> Result<(Sealed, Option<SealedChunk>), UploadError> {
     let mut forward = start_forward(server, upload);
+    tokio::select! {
+        biased;
+        () = end.notified() => return Err(UploadError::Frozen),
+        written = write_blocks(server, body, chunk, forward.as_mut()) => written?,
+    }
+    let downstream = async {
+        match forward {
+            // Who freezes this server now wants to know what it has, not what others have.
+            Some(forward) => tokio::select! {
+                biased;
+                () = end.notified() => None,
+                sealed = forward.finish() => sealed,
+            },
+            None => None,
+        }
+    };
+    let (footer, downstream) = tokio::join!(chunk.seal(), downstream);
+    Ok((footer?.sealed(), downstream))
+}
+
+/// Takes the whole body. May be dropped at any await: what has come is in `chunk`.
+async fn write_blocks(
+    server: &Server,
+    body: &mut BodyDataStream,
+    chunk: &mut OpenChunk,
+    mut forward: Option<&mut Forward>,
+) -> Result<(), UploadError> {
     let mut decoder = BlockDecoder::new(CHUNK_BYTES_MAX);
     while let Some(frame) = next_frame(server, body).await? {
         decoder.feed(frame.clone());
@@ -163,22 +237,15 @@ async fn write(
             }
         }
         if let Some(forward) = &mut forward {
-            forward.send(frame).await;
+            forward.send(frame).await?;
         }
         chunk.write_full_batch().await?;
     }
     decoder.finish()?;
-    if decoder.length() == 0 {
-        return Err(UploadError::Empty);
+    match decoder.length() {
+        0 => Err(UploadError::Empty),
+        _ => Ok(()),
     }
-    let downstream = async {
-        match forward {
-            Some(forward) => forward.finish().await,
-            None => None,
-        }
-    };
-    let (footer, downstream) = tokio::join!(chunk.seal(), downstream);
-    Ok((footer?.sealed(), downstream))
 }
 
 /// A repeated upload: the same bytes get the same answer, and go downstream again.
@@ -199,7 +266,7 @@ async fn receive_again(
             }
         }
         if let Some(forward) = &mut forward {
-            forward.send(frame).await;
+            forward.send(frame).await?;
         }
     }
     decoder.finish()?;
@@ -215,7 +282,7 @@ async fn receive_again(
 
 fn start_forward(server: &Server, upload: &Upload) -> Option<Forward> {
     let client = server.client.with_token(upload.token.clone());
-    Forward::start(client, upload.replica, &upload.downstream)
+    Forward::start(client, upload.replica, &upload.downstream, !upload.passed_on)
 }
 
 async fn next_frame(

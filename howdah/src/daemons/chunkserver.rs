@@ -21,6 +21,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         data_dirs: host.chunkserver_dirs,
         reserve_bytes: boot.config.chunkserver.reserve.0,
         idle_timeout: boot.config.chunkserver.idle_timeout.0,
+        keep_unfinished: boot.config.chunkserver.keep_unfinished.0,
         repair_rate: boot.config.chunkserver.repair_rate.0,
         master: boot.config.chunkmaster.address.clone(),
         keyring: Keyring::new(&boot.secret),

@@ -4,13 +4,14 @@
 //! A reopened file is two things at once: what it was, which everybody reads, and the chunks behind that,
 //! which are its writer's until the close. A copy made before shares none of the latter.
 
-use chunkstore_protocol::{Append, FileId, IfWriterDies};
+use chunkstore_protocol::{Append, FileId, IfWriterDies, ServerCommand};
 use ids::UnixMillis;
 
 use super::durable::Writer;
 use super::error::FsError;
 use super::files::Order;
 use super::record::{Record, Stamp};
+use super::servers::ServerId;
 use super::{Master, Notice};
 
 impl Master {
@@ -32,6 +33,32 @@ impl Master {
         let order = Order { path, replication, chunk_bytes, exclude: &[], writer_host };
         let allotted = self.allot(&order)?;
         Ok(Record::FileReopened { stamp: stamp.clone(), at, file: id, allotted })
+    }
+
+    /// The open chunk that a record gives up, and the servers that may have begun to write it without a word
+    /// to the master yet. A close gives up chunks that nobody began to write.
+    pub(super) fn given_up(&self, record: &Record) -> Option<(ServerCommand, Vec<ServerId>)> {
+        let (Record::ChunkAllocated { file, sealed: None, .. }
+        | Record::FileAbandoned { file, .. }
+        | Record::AppendAbandoned { file, .. }
+        | Record::LeaseExpired { file, .. }
+        | Record::WriterDied { file, .. }) = record
+        else {
+            return None;
+        };
+        let writer = self.durable.writer(*file)?;
+        let (chunk, version) = writer.open?;
+        let pipeline = writer.pipeline.iter().filter_map(|host| self.servers.by_host(host));
+        let unheard = pipeline.filter(|by| !self.replicas.is_claimed(chunk, by.server));
+        Some((ServerCommand::Delete { chunk, version }, unheard.map(|by| by.server).collect()))
+    }
+
+    /// Tells servers to forget a chunk that was given up.
+    pub(super) fn discard(&mut self, unfinished: Option<(ServerCommand, Vec<ServerId>)>) {
+        let Some((command, servers)) = unfinished else { return };
+        for server in servers {
+            self.servers.command(server, command.clone());
+        }
     }
 
     /// What becomes of an open file whose lease has ended; nothing if it is closed or gone.

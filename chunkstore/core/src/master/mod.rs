@@ -374,9 +374,11 @@ impl Master {
             Record::ReplicationSpread { chunks } => self.durable.to_spread(*chunks),
             _ => Vec::new(),
         };
+        let unfinished = self.given_up(&record);
         for dropped in self.durable.apply(&record) {
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }
+        self.discard(unfinished);
         match &record {
             Record::FileCreated { file, .. }
             | Record::FileReopened { file, .. }

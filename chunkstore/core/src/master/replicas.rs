@@ -67,6 +67,11 @@ impl Replicas {
         }
     }
 
+    /// Whether the server has claimed to hold a chunk that is not sealed.
+    pub(crate) fn is_claimed(&self, chunk: ChunkId, server: ServerId) -> bool {
+        self.odd.get(&chunk).is_some_and(|odd| odd.iter().any(|claim| claim.by.server == server))
+    }
+
     /// The chunk was sealed: judges what was claimed of it before.
     pub(crate) fn judge(&mut self, chunk: ChunkId, sealed: &SealedState) {
         let claims = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);

@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{ReplicaEvent, Version};
 
-use super::{OpenAnswer, ReplicaKey, Sealed};
+use super::{FreezeAnswer, OpenAnswer, ReplicaKey, SealAnswer, Sealed};
 
 /// State of one replica; what is not in the map is not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Being uploaded.
+    /// Being uploaded; or cut before, and being sealed.
     Open,
+    /// Its upload broke off: so many verified bytes are there, and no more are taken.
+    Cut { length: u64 },
     /// Being uploaded, but the master has given it up: removed as soon as the upload ends.
     Doomed,
     /// Whole, synced and named; never changes again.
@@ -29,6 +32,26 @@ pub(super) enum Seal {
     Doomed,
     /// No such upload was under way.
     Unknown,
+}
+
+/// What became of an upload that broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CutOff {
+    /// It is kept, to be sealed.
+    Kept,
+    /// The master gave it up meanwhile, or there are too many: its file must go.
+    Dropped,
+    /// No such upload was under way.
+    Unknown,
+}
+
+/// What a replica comes to if it is frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freeze {
+    /// This.
+    Now(FreezeAnswer),
+    /// That is known when its upload has ended.
+    WhenEnded,
 }
 
 /// How the file of a replica that must go stands.
@@ -52,6 +75,7 @@ pub(super) struct Held {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Count {
     pub(super) n_open: usize,
+    pub(super) n_cut: usize,
     pub(super) n_sealed: u64,
     pub(super) sealed_bytes: u64,
 }
@@ -71,7 +95,9 @@ impl Held {
     pub(super) fn open(&mut self, replica: ReplicaKey) -> OpenAnswer {
         match self.states.get(&replica) {
             Some(State::Sealed(sealed)) => return OpenAnswer::AlreadySealed(*sealed),
-            Some(State::Open | State::Doomed | State::Deleting) => return OpenAnswer::Busy,
+            Some(State::Open | State::Cut { .. } | State::Doomed | State::Deleting) => {
+                return OpenAnswer::Busy;
+            }
             None => {}
         }
         if let Some(held) = self.newest_sealed(replica).filter(|held| *held > replica.version) {
@@ -94,8 +120,59 @@ impl Held {
                 self.set(replica, Some(State::Deleting));
                 Seal::Doomed
             }
-            Some(State::Sealed(_) | State::Deleting) | None => Seal::Unknown,
+            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) | None => Seal::Unknown,
         }
+    }
+
+    /// An upload broke off behind so many verified bytes, at least one.
+    pub(super) fn cut(&mut self, replica: ReplicaKey, length: u64) -> CutOff {
+        match self.states.get(&replica) {
+            Some(State::Open) if self.count.n_cut < self.uploads_max => {
+                self.set(replica, Some(State::Cut { length }));
+                CutOff::Kept
+            }
+            Some(State::Open | State::Doomed) => {
+                self.set(replica, Some(State::Deleting));
+                CutOff::Dropped
+            }
+            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) | None => CutOff::Unknown,
+        }
+    }
+
+    /// What there is, if nothing may be added.
+    pub(super) fn freeze(&self, replica: ReplicaKey) -> Freeze {
+        Freeze::Now(match self.states.get(&replica) {
+            Some(State::Open) => return Freeze::WhenEnded,
+            Some(State::Cut { length }) => FreezeAnswer::Frozen { length: *length },
+            Some(State::Sealed(sealed)) => FreezeAnswer::Frozen { length: sealed.length },
+            Some(State::Doomed | State::Deleting) | None => FreezeAnswer::Unknown,
+        })
+    }
+
+    /// A cut replica is to be sealed at `length`: at the end of one of its blocks.
+    pub(super) fn seal_cut(&mut self, replica: ReplicaKey, length: u64) -> SealAnswer {
+        match self.states.get(&replica).copied() {
+            Some(State::Sealed(sealed)) if sealed.length == length => {
+                SealAnswer::AlreadySealed(sealed)
+            }
+            Some(State::Cut { length: held }) if ends_block(length, held) => {
+                self.set(replica, Some(State::Open));
+                SealAnswer::Seal
+            }
+            Some(State::Cut { length: held }) => SealAnswer::Differs { held },
+            Some(State::Sealed(sealed)) => SealAnswer::Differs { held: sealed.length },
+            Some(State::Open) => SealAnswer::Open,
+            Some(State::Doomed | State::Deleting) | None => SealAnswer::Unknown,
+        }
+    }
+
+    /// Whether a cut replica that nobody has sealed was there: its file must go.
+    pub(super) fn expire(&mut self, replica: ReplicaKey) -> bool {
+        let is_cut = matches!(self.states.get(&replica), Some(State::Cut { .. }));
+        if is_cut {
+            self.set(replica, Some(State::Deleting));
+        }
+        is_cut
     }
 
     pub(super) fn abort(&mut self, replica: ReplicaKey) {
@@ -103,7 +180,7 @@ impl Held {
             Some(State::Open | State::Doomed) => {
                 self.set(replica, None);
             }
-            Some(State::Sealed(_) | State::Deleting) | None => {}
+            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) | None => {}
         }
     }
 
@@ -114,7 +191,7 @@ impl Held {
                 self.set(replica, None);
                 Some(lost_event(replica))
             }
-            Some(State::Open | State::Doomed | State::Deleting) | None => None,
+            Some(State::Open | State::Cut { .. } | State::Doomed | State::Deleting) | None => None,
         }
     }
 
@@ -122,7 +199,7 @@ impl Held {
     pub(super) fn doom(&mut self, replica: ReplicaKey) -> Doom {
         match self.states.get(&replica) {
             // Deleting: a command of a registration before this one; removing twice does no harm.
-            Some(State::Sealed(_) | State::Deleting) => {
+            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) => {
                 self.set(replica, Some(State::Deleting));
                 Doom::Remove
             }
@@ -141,14 +218,14 @@ impl Held {
                 Some(lost_event(replica))
             }
             // Removed twice, and uploaded again since.
-            Some(State::Open | State::Doomed | State::Sealed(_)) | None => None,
+            Some(State::Open | State::Cut { .. } | State::Doomed | State::Sealed(_)) | None => None,
         }
     }
 
     pub(super) fn sealed(&self, replica: ReplicaKey) -> Option<Sealed> {
         match self.states.get(&replica) {
             Some(State::Sealed(sealed)) => Some(*sealed),
-            Some(State::Open | State::Doomed | State::Deleting) | None => None,
+            Some(State::Open | State::Cut { .. } | State::Doomed | State::Deleting) | None => None,
         }
     }
 
@@ -156,7 +233,7 @@ impl Held {
     pub(super) fn report(&self) -> impl Iterator<Item = ReplicaEvent> {
         self.states.iter().filter_map(|(key, state)| match state {
             State::Sealed(sealed) => Some(held_event(*key, *sealed)),
-            State::Open | State::Doomed | State::Deleting => None,
+            State::Open | State::Cut { .. } | State::Doomed | State::Deleting => None,
         })
     }
 
@@ -172,6 +249,7 @@ impl Held {
         };
         match old {
             Some(State::Open | State::Doomed) => self.count.n_open -= 1,
+            Some(State::Cut { .. }) => self.count.n_cut -= 1,
             Some(State::Sealed(sealed)) => {
                 self.count.n_sealed -= 1;
                 self.count.sealed_bytes -= sealed.length;
@@ -180,6 +258,7 @@ impl Held {
         }
         match state {
             Some(State::Open | State::Doomed) => self.count.n_open += 1,
+            Some(State::Cut { .. }) => self.count.n_cut += 1,
             Some(State::Sealed(sealed)) => {
                 self.count.n_sealed += 1;
                 self.count.sealed_bytes += sealed.length;
@@ -197,6 +276,11 @@ impl Held {
             self.states.range(versions).filter(|(_, state)| matches!(state, State::Sealed(_)));
         sealed.map(|(key, _)| key.version).next_back()
     }
+}
+
+/// Whether a chunk can end at `length` where `held` bytes are: all of its blocks but the last are whole.
+fn ends_block(length: u64, held: u64) -> bool {
+    length > 0 && (length == held || (length < held && length.is_multiple_of(BLOCK_BYTES as u64)))
 }
 
 pub(super) fn lost_event(replica: ReplicaKey) -> ReplicaEvent {

@@ -4,10 +4,17 @@
 //!
 //! Nothing here is journaled: the sealed files on disk are the durable state, listed at start and
 //! reported whole at each registration (GFS 4.1: the master asks the chunkservers what they hold).
+//!
+//! An upload that breaks off leaves its replica cut: nothing is added to it, and it waits for its writer to
+//! seal it at the length that all servers of its pipeline have. Nothing of it was acknowledged, so that it
+//! may go at a restart, and does when nobody has come for a while.
 
+mod cuts;
 mod disk;
 mod held;
 mod link;
+
+use std::time::Duration;
 
 use chunkstore_protocol::{
     ChunkId, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
@@ -15,9 +22,11 @@ use chunkstore_protocol::{
 };
 use ids::{ClusterId, HostName, Monotonic, Now, RackName};
 
+pub use cuts::KEEP_CUT_FOR;
 pub use disk::{DiskRoom, choose_disk};
 
-use held::Held;
+use cuts::Cuts;
+use held::{CutOff, Freeze, Held};
 use link::Link;
 
 /// One replica on this server: a chunk under the version that it was written with.
@@ -78,6 +87,30 @@ pub enum Input {
     Aborted {
         /// What was being written.
         replica: ReplicaKey,
+    },
+    /// An open replica's upload ended early; its file is kept, and takes no more.
+    Cut {
+        /// What was being written.
+        replica: ReplicaKey,
+        /// Verified bytes in the file, whole blocks: more than 0.
+        length: u64,
+    },
+    /// Someone wants to know how much there is of a replica, and that nothing is added from then on.
+    /// Answered by [`FreezeAnswer`].
+    FreezeRequested {
+        /// Whom to answer.
+        to: ReplyTo,
+        /// What to freeze.
+        replica: ReplicaKey,
+    },
+    /// Someone wants a cut replica sealed at a length. Answered by [`SealAnswer`].
+    SealRequested {
+        /// Whom to answer.
+        to: ReplyTo,
+        /// What to seal.
+        replica: ReplicaKey,
+        /// Bytes that it is to have.
+        length: u64,
     },
     /// A sealed replica was found missing or corrupt, and is set aside.
     Lost {
@@ -159,6 +192,25 @@ pub enum Effect {
         /// With what.
         answer: OpenAnswer,
     },
+    /// Answer an [`Input::FreezeRequested`].
+    ReplyFrozen {
+        /// Whom.
+        to: ReplyTo,
+        /// With what.
+        answer: FreezeAnswer,
+    },
+    /// Answer an [`Input::SealRequested`].
+    ReplySeal {
+        /// Whom.
+        to: ReplyTo,
+        /// With what.
+        answer: SealAnswer,
+    },
+    /// End the upload of this replica, if one is under way; then [`Input::Cut`] or [`Input::Aborted`].
+    EndUpload {
+        /// What is being written.
+        replica: ReplicaKey,
+    },
     /// Send this registration; report back what came of it.
     Register(Box<RegisterServer>),
     /// Keep this cluster's id in the data folder, durably; then [`Input::ClusterKept`].
@@ -206,6 +258,36 @@ pub enum OpenAnswer {
     },
 }
 
+/// Answer to [`Input::FreezeRequested`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreezeAnswer {
+    /// So much is there, and nothing is added any more.
+    Frozen {
+        /// Verified bytes.
+        length: u64,
+    },
+    /// Nothing is there.
+    Unknown,
+}
+
+/// Answer to [`Input::SealRequested`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealAnswer {
+    /// Seal it; report [`Input::Sealed`] or [`Input::Aborted`].
+    Seal,
+    /// It is sealed already, at that length.
+    AlreadySealed(Sealed),
+    /// It can't have that length: it is sealed at another, holds less, or no block ends there.
+    Differs {
+        /// Bytes that it has.
+        held: u64,
+    },
+    /// Its upload goes on: it must be frozen first.
+    Open,
+    /// Nothing is there.
+    Unknown,
+}
+
 /// Why the daemon must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StopReason {
@@ -230,6 +312,8 @@ pub struct Summary {
     pub n_sealed: u64,
     /// Uploads under way.
     pub n_open: u64,
+    /// Uploads that broke off, waiting for their writer.
+    pub n_cut: u64,
     /// Bytes of the sealed replicas.
     pub sealed_bytes: u64,
     /// Events that the master has not acknowledged.
@@ -242,6 +326,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Replicas {
     held: Held,
+    cuts: Cuts,
     link: Link,
 }
 
@@ -254,7 +339,15 @@ impl Replicas {
         uploads_max: usize,
         sealed: impl IntoIterator<Item = (ReplicaKey, Sealed)>,
     ) -> Self {
-        Self { held: Held::new(uploads_max, sealed), link: Link::new(identity) }
+        let (held, link) = (Held::new(uploads_max, sealed), Link::new(identity));
+        Self { held, cuts: Cuts::default(), link }
+    }
+
+    /// The same, keeping uploads that broke off for so long, not for [`KEEP_CUT_FOR`].
+    #[must_use]
+    pub fn keeping_cuts_for(mut self, time: Duration) -> Self {
+        self.cuts.keep_for(time);
+        self
     }
 
     /// Takes one input; the effects are to be carried out in order.
@@ -266,7 +359,18 @@ impl Replicas {
             Input::Sealed { replica, sealed } => self.handle_sealed(now, replica, sealed),
             Input::Aborted { replica } => {
                 self.held.abort(replica);
-                Vec::new()
+                self.thaw(replica)
+            }
+            Input::Cut { replica, length } => self.handle_cut(now, replica, length),
+            Input::FreezeRequested { to, replica } => match self.held.freeze(replica) {
+                Freeze::Now(answer) => vec![Effect::ReplyFrozen { to, answer }],
+                Freeze::WhenEnded => {
+                    self.cuts.wait(replica, to);
+                    vec![Effect::EndUpload { replica }]
+                }
+            },
+            Input::SealRequested { to, replica, length } => {
+                vec![Effect::ReplySeal { to, answer: self.held.seal_cut(replica, length) }]
             }
             Input::Lost { replica } => {
                 let event = self.held.lose(replica);
@@ -297,15 +401,23 @@ impl Replicas {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due; `None` while a message to the master is in flight.
+    /// When [`Self::handle_timeout`] is due; `None` while a message to the master is in flight and no upload
+    /// that broke off waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        self.link.due()
+        [self.link.due(), self.cuts.due()].into_iter().flatten().min()
     }
 
-    /// Sends what is due. May be called at any time.
+    /// Sends what is due, and gives up what nobody came for. May be called at any time.
     pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
-        self.link.timeout(now)
+        let mut effects = Vec::new();
+        while let Some(replica) = self.cuts.pop_passed(now.monotonic) {
+            if self.held.expire(replica) {
+                effects.push(Effect::Delete { command: self.link.no_command(), replica });
+            }
+        }
+        effects.extend(self.link.timeout(now));
+        effects
     }
 
     /// What a sealed replica is; `None` if it is not held.
@@ -321,6 +433,7 @@ impl Replicas {
         Summary {
             n_sealed: count.n_sealed,
             n_open: count.n_open as u64,
+            n_cut: count.n_cut as u64,
             sealed_bytes: count.sealed_bytes,
             n_events_pending: self.link.n_events_pending(),
             registered: self.link.is_registered(),
@@ -328,13 +441,38 @@ impl Replicas {
     }
 
     fn handle_sealed(&mut self, now: Now, replica: ReplicaKey, sealed: Sealed) -> Vec<Effect> {
-        match self.held.seal(replica, sealed) {
+        let mut effects = match self.held.seal(replica, sealed) {
             held::Seal::Kept(event) => self.link.tell(now, Some(event)),
             held::Seal::Doomed => {
                 vec![Effect::Delete { command: self.link.no_command(), replica }]
             }
             held::Seal::Unknown => Vec::new(),
+        };
+        effects.extend(self.thaw(replica));
+        effects
+    }
+
+    fn handle_cut(&mut self, now: Now, replica: ReplicaKey, length: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match self.held.cut(replica, length) {
+            CutOff::Kept => self.cuts.keep(now.monotonic, replica),
+            CutOff::Dropped => {
+                effects.push(Effect::Delete { command: self.link.no_command(), replica });
+            }
+            CutOff::Unknown => {}
         }
+        effects.extend(self.thaw(replica));
+        effects
+    }
+
+    /// The upload of a replica has ended: answers those who wait to hear what it came to.
+    fn thaw(&mut self, replica: ReplicaKey) -> Vec<Effect> {
+        let answer = match self.held.freeze(replica) {
+            Freeze::Now(answer) => answer,
+            Freeze::WhenEnded => return Vec::new(),
+        };
+        let waiting = self.cuts.waiting(replica);
+        waiting.into_iter().map(|to| Effect::ReplyFrozen { to, answer }).collect()
     }
 }
 

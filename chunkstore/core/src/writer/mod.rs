@@ -2,9 +2,11 @@
 //! pipeline fails. Not here: bytes, sockets, stamps; `chunkstore-client` calls this and carries out
 //! what [`Next`] says.
 //!
-//! A pipeline that fails, or seals on too few servers, is given up whole: the chunk is abandoned, another
-//! is allocated on other servers, and the writer sends the chunk's bytes again. So no replica of a file
-//! is ever in doubt (GFS mends the pipeline in place; write-once chunks make the fresh start simpler).
+//! A pipeline that fails, or seals on too few servers, is asked what it has: each of its servers that answers
+//! adds nothing from then on ([`Next::Recover`]). What all of them have is sealed there ([`Next::Seal`]),
+//! and the writer goes on behind it in another chunk, on other servers; no replica is padded or cut later,
+//! and none is ever in doubt (GFS and HDFS mend the pipeline in place). If that is nothing, or too few
+//! servers have it, the chunk is abandoned, and its bytes are sent again.
 
 mod failures;
 mod lease;
@@ -13,7 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, ChunkId, Close, Created, FileId, SealedChunk,
+    Abandon, Allocate, Allocation, ChunkId, Close, Created, FileId, SealedChunk, ServerAddress,
 };
 use ids::{HostName, Monotonic, RequestStamp};
 
@@ -42,8 +44,19 @@ pub struct Sent {
 /// What the writer does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The chunk is sealed on enough servers; its bytes may be forgotten.
+    /// The chunk is sealed on enough servers; its bytes may be forgotten. After [`Next::Seal`] those are the
+    /// ones that it was sealed at, and what is behind them goes to the next chunk.
     Sealed,
+    /// The pipeline has failed. Freeze the chunk on all servers of [`Writer::broken`], each for a short while,
+    /// and report to [`Writer::handle_frozen`].
+    Recover,
+    /// Seal the chunk at this length on these servers, and report to [`Writer::handle_recovered`].
+    Seal {
+        /// Bytes that all of them have.
+        length: u64,
+        /// The servers.
+        on: Vec<ServerAddress>,
+    },
     /// Not before this time send [`Writer::allocate`], then the chunk's bytes again.
     Allocate {
         /// When.
@@ -82,6 +95,8 @@ pub fn no_servers_patience(retry_for: Duration, starting: bool) -> Duration {
 enum State {
     /// An allocated chunk, not sealed yet.
     Open(Allocation),
+    /// Its pipeline failed, for these reasons: its servers are asked what they have.
+    Broken { allocation: Allocation, blamed: Vec<ServerFailure> },
     /// The last allocated chunk failed; the next allocation names it.
     Failed { abandoned: ChunkId },
     /// The last allocated chunk is sealed.
@@ -144,7 +159,16 @@ impl Writer {
     pub fn allocation(&self) -> Option<&Allocation> {
         match &self.state {
             State::Open(allocation) => Some(allocation),
-            State::Failed { .. } | State::Between => None,
+            State::Broken { .. } | State::Failed { .. } | State::Between => None,
+        }
+    }
+
+    /// The chunk whose pipeline has failed, while its servers are asked what they have.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Allocation> {
+        match &self.state {
+            State::Broken { allocation, .. } => Some(allocation),
+            State::Open(_) | State::Failed { .. } | State::Between => None,
         }
     }
 
@@ -195,15 +219,13 @@ impl Writer {
     /// The allocated chunk's pipeline ended: it sealed the chunk on some servers, or its head failed.
     pub fn handle_uploaded(
         &mut self,
-        now: Monotonic,
         sent: Sent,
         outcome: Result<SealedChunk, ServerFailure>,
     ) -> Next {
         let State::Open(allocation) = &self.state else {
             return Next::Sealed; // No chunk is open, so nothing can have failed.
         };
-        let chunk = allocation.chunk;
-        let failed = match outcome {
+        let blamed = match outcome {
             Ok(sealed) => match check(allocation, sent, &sealed) {
                 Ok(missing) if sealed.servers.len() >= self.wanted => {
                     self.handle_sealed(sealed, missing);
@@ -214,8 +236,95 @@ impl Writer {
             },
             Err(failure) => vec![failure],
         };
-        self.state = State::Failed { abandoned: chunk };
-        self.note(failed);
+        self.state = State::Broken { allocation: allocation.clone(), blamed };
+        Next::Recover
+    }
+
+    /// What each server of a failed pipeline answered when it was asked to freeze the chunk: how many bytes
+    /// it has, or why it did not say.
+    pub fn handle_frozen(
+        &mut self,
+        now: Monotonic,
+        answers: &[(HostName, Result<u64, String>)],
+    ) -> Next {
+        let State::Broken { allocation, blamed } = &mut self.state else {
+            return Next::Sealed; // Nothing has failed.
+        };
+        let blamed = std::mem::take(blamed);
+        let has = |host: &HostName| {
+            let answer = answers.iter().find(|(answered, _)| answered == host);
+            answer.and_then(|(_, answer)| answer.as_ref().ok()).copied().filter(|n| *n > 0)
+        };
+        let survivors = allocation.pipeline.iter().filter(|server| has(&server.host).is_some());
+        let on: Vec<_> = survivors.cloned().collect();
+        let common = on.iter().filter_map(|server| has(&server.host)).min();
+        self.blame(blamed, answers);
+        match common {
+            Some(length) if on.len() >= self.wanted => Next::Seal { length, on },
+            Some(_) | None => self.fail(now),
+        }
+    }
+
+    /// What came of [`Next::Seal`] on each server; `prefix` is what the writer itself counted of the bytes
+    /// that were to be sealed, `None` if no block of it ends there.
+    pub fn handle_recovered(
+        &mut self,
+        now: Monotonic,
+        prefix: Option<Sent>,
+        answers: Vec<(HostName, Result<SealedChunk, String>)>,
+    ) -> Next {
+        let State::Broken { allocation, .. } = &self.state else {
+            return Next::Sealed;
+        };
+        let (mut sealed_on, mut missing) = (Vec::new(), Vec::new());
+        for (host, answer) in answers {
+            match answer {
+                Ok(sealed) if is_same(allocation, prefix, &sealed) => sealed_on.push(host),
+                Ok(sealed) => {
+                    missing.push(ServerFailure { host, reason: sealed_something_else(&sealed) });
+                }
+                Err(reason) => missing.push(ServerFailure { host, reason }),
+            }
+        }
+        match prefix {
+            Some(Sent { length, checksum }) if sealed_on.len() >= self.wanted => {
+                let (chunk, version) = (allocation.chunk, allocation.version);
+                let sealed = SealedChunk { chunk, version, length, checksum, servers: sealed_on };
+                self.handle_sealed(sealed, missing);
+                Next::Sealed
+            }
+            Some(_) | None => {
+                self.note(missing);
+                self.fail(now)
+            }
+        }
+    }
+
+    /// Those that did not answer are to blame; if all did, those that seemed to be at first.
+    fn blame(&mut self, blamed: Vec<ServerFailure>, answers: &[(HostName, Result<u64, String>)]) {
+        let silent = answers.iter().filter_map(|(host, answer)| {
+            let reason = answer.as_ref().err()?.clone();
+            Some(ServerFailure { host: host.clone(), reason })
+        });
+        let silent: Vec<_> = silent.collect();
+        if silent.is_empty() {
+            return self.note(blamed);
+        }
+        blamed.into_iter().for_each(|failure| self.failures.note(failure));
+        for failure in silent {
+            self.excluded.insert(failure.host.clone());
+            // What it said before says more than that it says nothing now.
+            if !self.failures.all().iter().any(|known| known.host == failure.host) {
+                self.failures.note(failure);
+            }
+        }
+    }
+
+    /// Nothing of the chunk is of use.
+    fn fail(&mut self, now: Monotonic) -> Next {
+        if let State::Broken { allocation, .. } = &self.state {
+            self.state = State::Failed { abandoned: allocation.chunk };
+        }
         self.try_again(now)
     }
 
@@ -262,7 +371,7 @@ impl Writer {
 
     fn abandoned(&self) -> Option<ChunkId> {
         match &self.state {
-            State::Open(allocation) => Some(allocation.chunk),
+            State::Open(allocation) | State::Broken { allocation, .. } => Some(allocation.chunk),
             State::Failed { abandoned } => Some(*abandoned),
             State::Between => None,
         }
@@ -275,16 +384,12 @@ fn check(
     sent: Sent,
     sealed: &SealedChunk,
 ) -> Result<Vec<ServerFailure>, ServerFailure> {
-    let same = sealed.chunk == allocation.chunk
-        && sealed.version == allocation.version
-        && sealed.length == sent.length
-        && sealed.checksum == sent.checksum;
+    let same = is_same(allocation, Some(sent), sealed);
     let hosts = || allocation.pipeline.iter().map(|server| &server.host);
     match hosts().next() {
-        Some(head) if !same => Err(ServerFailure {
-            host: head.clone(),
-            reason: format!("sealed something else than it was sent: {sealed:?}"),
-        }),
+        Some(head) if !same => {
+            Err(ServerFailure { host: head.clone(), reason: sealed_something_else(sealed) })
+        }
         _ => {
             let missing = hosts().filter(|host| !sealed.servers.contains(host));
             Ok(missing
@@ -297,5 +402,17 @@ fn check(
     }
 }
 
+fn is_same(allocation: &Allocation, sent: Option<Sent>, sealed: &SealedChunk) -> bool {
+    sealed.chunk == allocation.chunk
+        && sealed.version == allocation.version
+        && Some(Sent { length: sealed.length, checksum: sealed.checksum }) == sent
+}
+
+fn sealed_something_else(sealed: &SealedChunk) -> String {
+    format!("sealed something else than it was sent: {sealed:?}")
+}
+
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,22 @@ fn failure(name: &str) -> ServerFailure {
     ServerFailure { host: host(name), reason: "connection refused".into() }
 }
 
+/// Nothing is left of a pipeline that failed, and all of its servers answer.
+fn uploaded(
+    writer: &mut Writer,
+    now: Monotonic,
+    outcome: Result<SealedChunk, ServerFailure>,
+) -> Next {
+    match writer.handle_uploaded(SENT, outcome) {
+        Next::Recover => {
+            let pipeline = writer.broken().unwrap().pipeline.clone();
+            let nothing: Vec<_> = pipeline.into_iter().map(|server| (server.host, Ok(0))).collect();
+            writer.handle_frozen(now, &nothing)
+        }
+        next => next,
+    }
+}
+
 #[test]
 fn a_chunk_counts_as_sealed_on_two_servers_or_on_one_where_one_was_asked_for() {
     let pipeline = ["a", "b", "c"];
@@ -72,7 +88,7 @@ fn a_chunk_counts_as_sealed_on_two_servers_or_on_one_where_one_was_asked_for() {
         (0, &[], false),
     ] {
         let mut writer = writer(replication, &pipeline);
-        let next = writer.handle_uploaded(at(0), SENT, Ok(sealed(1, sealed_on)));
+        let next = uploaded(&mut writer, at(0), Ok(sealed(1, sealed_on)));
         assert_eq!(next == Next::Sealed, enough, "{replication} {sealed_on:?} {next:?}");
     }
 }
@@ -80,7 +96,7 @@ fn a_chunk_counts_as_sealed_on_two_servers_or_on_one_where_one_was_asked_for() {
 #[test]
 fn a_sealed_chunk_travels_with_the_next_allocation_or_with_the_close() {
     let mut writer = writer(2, &["a", "b"]);
-    writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
+    uploaded(&mut writer, at(0), Ok(sealed(1, &["a", "b"])));
     let request = writer.allocate(stamp());
     assert_eq!(request.sealed, Some(sealed(1, &["a", "b"])));
     assert_eq!(request.abandoned, None);
@@ -99,13 +115,13 @@ fn an_empty_file_closes_without_a_chunk() {
 #[test]
 fn a_dead_head_is_excluded_and_the_chunk_written_again_elsewhere() {
     let mut writer = writer(2, &["a", "b"]);
-    let next = writer.handle_uploaded(at(5), SENT, Err(failure("a")));
+    let next = uploaded(&mut writer, at(5), Err(failure("a")));
     assert_eq!(next, Next::Allocate { not_before: at(5) }, "the first time at once");
     let request = writer.allocate(stamp());
     assert_eq!(request.abandoned, Some(ChunkId(1)));
     assert_eq!(request.exclude, [host("a")]);
     writer.handle_allocated(allocation(2, &["b", "c"]));
-    let next = writer.handle_uploaded(at(6), SENT, Ok(sealed(2, &["b", "c"])));
+    let next = uploaded(&mut writer, at(6), Ok(sealed(2, &["b", "c"])));
     assert_eq!(next, Next::Sealed);
     assert_eq!(writer.close(stamp()).sealed, Some(sealed(2, &["b", "c"])));
 }
@@ -113,7 +129,7 @@ fn a_dead_head_is_excluded_and_the_chunk_written_again_elsewhere() {
 #[test]
 fn a_chunk_sealed_before_a_failure_is_still_told_to_the_master() {
     let mut writer = writer(2, &["a", "b"]);
-    writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
+    uploaded(&mut writer, at(0), Ok(sealed(1, &["a", "b"])));
     // The next allocation is refused for want of servers; the request that follows must repeat both.
     let next = writer.handle_no_servers(at(1), false);
     assert_eq!(next, Next::Allocate { not_before: at(1) });
@@ -123,7 +139,7 @@ fn a_chunk_sealed_before_a_failure_is_still_told_to_the_master() {
 #[test]
 fn servers_missing_from_a_good_enough_seal_are_not_asked_for_again() {
     let mut writer = writer(3, &["a", "b", "c"]);
-    writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "c"])));
+    uploaded(&mut writer, at(0), Ok(sealed(1, &["a", "c"])));
     assert_eq!(writer.allocate(stamp()).exclude, [host("b")]);
 }
 
@@ -137,7 +153,7 @@ fn a_seal_that_does_not_match_what_was_sent_is_a_failure_of_the_head() {
     ];
     for answer in wrong {
         let mut writer = writer(2, &["a", "b"]);
-        let next = writer.handle_uploaded(at(0), SENT, Ok(answer.clone()));
+        let next = uploaded(&mut writer, at(0), Ok(answer.clone()));
         assert!(matches!(next, Next::Allocate { .. }), "{answer:?}");
         assert_eq!(writer.allocate(stamp()).exclude, [host("a")]);
     }
@@ -150,14 +166,14 @@ fn retries_end_with_the_time_and_name_each_server_but_never_before_three_tries()
     let mut tries = 0;
     let gave_up = loop {
         tries += 1;
-        match writer.handle_uploaded(at(now), SENT, Err(failure("a"))) {
+        match uploaded(&mut writer, at(now), Err(failure("a"))) {
             Next::Allocate { not_before } => {
                 assert!(not_before <= at(now + 2000));
                 now = u64::try_from(not_before.0.as_millis()).unwrap();
                 writer.handle_allocated(allocation(tries + 1, &["a"]));
             }
             Next::GiveUp(gave_up) => break gave_up,
-            Next::Sealed => panic!("nothing was sealed"),
+            other => panic!("{other:?}"),
         }
     };
     assert!((1000..3000).contains(&now), "gave up after {now} ms");
@@ -166,9 +182,9 @@ fn retries_end_with_the_time_and_name_each_server_but_never_before_three_tries()
     assert!(text.starts_with("chunk 0000"), "{text}");
 
     let mut late = self::writer(1, &["a"]);
-    late.handle_uploaded(at(0), SENT, Err(failure("a")));
+    uploaded(&mut late, at(0), Err(failure("a")));
     late.handle_allocated(allocation(2, &["b"]));
-    let next = late.handle_uploaded(at(60_000), SENT, Err(failure("b")));
+    let next = uploaded(&mut late, at(60_000), Err(failure("b")));
     assert!(matches!(next, Next::Allocate { .. }), "the second try, however slow the first was");
 }
 
@@ -176,9 +192,9 @@ fn retries_end_with_the_time_and_name_each_server_but_never_before_three_tries()
 fn a_sealed_chunk_gives_the_next_one_its_full_time() {
     let mut writer = writer(1, &["a"]);
     for chunk in 1..200 {
-        writer.handle_uploaded(at(chunk * 1000), SENT, Err(failure("a")));
+        uploaded(&mut writer, at(chunk * 1000), Err(failure("a")));
         writer.handle_allocated(allocation(chunk, &["b"]));
-        let next = writer.handle_uploaded(at(chunk * 1000), SENT, Ok(sealed(chunk, &["b"])));
+        let next = uploaded(&mut writer, at(chunk * 1000), Ok(sealed(chunk, &["b"])));
         assert_eq!(next, Next::Sealed, "chunk {chunk}");
         writer.handle_allocated(allocation(chunk + 1, &["a"]));
     }
@@ -191,7 +207,7 @@ fn a_cluster_without_servers_is_given_up_soon_and_one_that_starts_is_waited_for(
     {
         let mut writer = writer(2, &["a", "b"]);
         writer.retry_for = Duration::from_secs(retry_for);
-        writer.handle_uploaded(at(0), SENT, Ok(sealed(1, &["a", "b"])));
+        uploaded(&mut writer, at(0), Ok(sealed(1, &["a", "b"])));
         let mut now = 0;
         while let Next::Allocate { not_before } = writer.handle_no_servers(at(now), starting) {
             now = u64::try_from(not_before.0.as_millis()).unwrap().max(now + 1);
@@ -206,7 +222,7 @@ fn the_patience_with_a_cluster_without_servers_begins_anew_when_it_had_some() {
     writer.retry_for = Duration::from_secs(60);
     for chunk in 1..10 {
         let now = at(chunk * 1500);
-        writer.handle_uploaded(now, SENT, Err(failure("a")));
+        uploaded(&mut writer, now, Err(failure("a")));
         let next = writer.handle_no_servers(now, false);
         assert!(matches!(next, Next::Allocate { .. }), "{chunk}");
         writer.handle_allocated(allocation(chunk + 1, &["a", "b"]));

@@ -52,7 +52,7 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::HostNameTaken => 409,
         ProblemKind::ChecksumMismatch => 422,
         ProblemKind::Internal => 500,
-        ProblemKind::Starting | ProblemKind::Unavailable => 503,
+        ProblemKind::Starting | ProblemKind::Unavailable | ProblemKind::NextServerFailed => 503,
         ProblemKind::NoServers | ProblemKind::OutOfSpace => 507,
     }
 }

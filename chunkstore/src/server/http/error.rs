@@ -6,6 +6,7 @@ use net::Problem;
 
 use crate::server::download::DownloadError;
 use crate::server::open_chunk::DiskError;
+use crate::server::seal::SealError;
 use crate::server::upload::UploadError;
 
 /// What a request says wrong.
@@ -15,7 +16,7 @@ pub(super) enum BadRequest {
     #[error(transparent)]
     Chunk(ChunkIdError),
     /// The query.
-    #[error("the query needs version=N, and may have offset and length: {0}")]
+    #[error("the query needs version=N, and may have offset, length and passed_on: {0}")]
     Query(String),
     /// The pipeline header isn't text.
     #[error("the header x-howdah-pipeline is not text")]
@@ -56,14 +57,34 @@ pub(super) fn problem_of_upload(error: &UploadError) -> Problem {
             | BlockError::TooLong { .. },
         )
         | UploadError::Empty => (400, ProblemKind::InvalidRequest),
+        UploadError::Frozen => (409, ProblemKind::Unavailable),
+        UploadError::NextFailed(_) => (503, ProblemKind::NextServerFailed),
         UploadError::Broken(_) => (400, ProblemKind::ChecksumMismatch),
         UploadError::Idle { .. } => (408, ProblemKind::Unavailable),
-        UploadError::Disk(DiskError::OutOfSpace { .. }) => (507, ProblemKind::OutOfSpace),
-        UploadError::Disk(
-            DiskError::Io { .. } | DiskError::Failed { .. } | DiskError::NoneWorks,
-        ) => (500, ProblemKind::Internal),
+        UploadError::Disk(disk) => of_disk(disk),
     };
     problem(status, kind, error)
+}
+
+/// Of a failed freeze or seal.
+pub(super) fn problem_of_seal(error: &SealError) -> Problem {
+    let (status, kind) = match error {
+        SealError::Unknown(_) => (404, ProblemKind::UnknownChunk),
+        SealError::Open(_) | SealError::Differs { .. } => (409, ProblemKind::AlreadyExists),
+        SealError::NoLength => (400, ProblemKind::InvalidRequest),
+        SealError::Disk(disk) => of_disk(disk),
+        SealError::Stopped(_) => (503, ProblemKind::Unavailable),
+    };
+    problem(status, kind, error)
+}
+
+fn of_disk(error: &DiskError) -> (u16, ProblemKind) {
+    match error {
+        DiskError::OutOfSpace { .. } => (507, ProblemKind::OutOfSpace),
+        DiskError::Io { .. } | DiskError::Failed { .. } | DiskError::NoneWorks => {
+            (500, ProblemKind::Internal)
+        }
+    }
 }
 
 /// Of a failed `GET`.

@@ -13,24 +13,25 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use chunkstore_client::transfer::{OFFSET_HEADER, PIPELINE_HEADER};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{ChunkId, SealedChunk, ServerAddress, Version};
+use chunkstore_protocol::{ChunkId, Frozen, SealedChunk, ServerAddress, Version};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
 
-use super::Server;
+use super::seal::SealError;
 use super::upload::{Upload, drain, receive_detached};
-use error::{BadRequest, problem_of_download, problem_of_upload};
+use super::{Server, seal};
+use error::{BadRequest, problem_of_download, problem_of_seal, problem_of_upload};
 
 /// Servers of a pipeline, at most.
 const PIPELINE_MAX: usize = 16;
 
 /// The routes beside those that every daemon has.
 pub(super) fn routes() -> Routes<Arc<Server>> {
-    Routes::new().route(
-        "/v1/chunks/{chunk}",
-        Access::Roles(&[Role::Task]),
-        axum::routing::put(put_chunk).get(get_chunk),
-    )
+    const HOLDERS: Access = Access::Roles(&[Role::Task]);
+    Routes::new()
+        .route("/v1/chunks/{chunk}", HOLDERS, axum::routing::put(put_chunk).get(get_chunk))
+        .route("/v1/chunks/{chunk}/freeze", HOLDERS, axum::routing::post(freeze_chunk))
+        .route("/v1/chunks/{chunk}/seal", HOLDERS, axum::routing::post(seal_chunk))
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +41,8 @@ struct Which {
     offset: u64,
     #[serde(default)]
     length: Option<u64>,
+    #[serde(default)]
+    passed_on: bool,
 }
 
 async fn put_chunk(
@@ -82,13 +85,40 @@ async fn get_chunk(
     Ok(response)
 }
 
+async fn freeze_chunk(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<Frozen>, Problem> {
+    let (replica, _) = parse_replica(&chunk, which)?;
+    caller.require(Right::Write, &replica.chunk.resource())?;
+    let frozen = seal::freeze(&server, replica).await;
+    frozen.map(Json).map_err(|error| problem_of_seal(&error))
+}
+
+async fn seal_chunk(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<SealedChunk>, Problem> {
+    let (replica, Which { length, .. }) = parse_replica(&chunk, which)?;
+    caller.require(Right::Write, &replica.chunk.resource())?;
+    let sealed = match length {
+        Some(length) => seal::seal(server, replica, length).await,
+        None => Err(SealError::NoLength),
+    };
+    sealed.map(Json).map_err(|error| problem_of_seal(&error))
+}
+
 fn parse_upload(
     caller: &Caller,
     chunk: &str,
     which: Result<Query<Which>, QueryRejection>,
     headers: &HeaderMap,
 ) -> Result<Upload, Problem> {
-    let (replica, _) = parse_replica(chunk, which)?;
+    let (replica, Which { passed_on, .. }) = parse_replica(chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     let text = headers.get(PIPELINE_HEADER).map_or(Ok("[]"), HeaderValue::to_str);
     let text = text.map_err(|_| BadRequest::PipelineText)?;
@@ -99,7 +129,7 @@ fn parse_upload(
     }
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-    Ok(Upload { replica, downstream, token })
+    Ok(Upload { replica, downstream, passed_on, token })
 }
 
 fn parse_replica(

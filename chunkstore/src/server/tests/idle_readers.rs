@@ -21,6 +21,7 @@ use crate::server::disks::Disks;
 use crate::server::download::{DownloadError, Footers, send};
 use crate::server::event_loop::ReplicaLoop;
 use crate::server::open_chunk::OpenChunk;
+use crate::server::seal::Unfinished;
 
 const REPLICA: ReplicaKey = ReplicaKey { chunk: ChunkId(7), version: Version(1) };
 
@@ -41,6 +42,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         disks,
         footers: Arc::new(Footers::default()),
         replicas: ReplicaLoop::new().0,
+        unfinished: Unfinished::default(),
         client: Client::new(client_settings()),
         reads: Arc::new(Semaphore::new(1)),
         throttle: Throttle::new(1 << 30),

@@ -47,6 +47,9 @@ fn bytes(n: usize) -> Vec<u8> {
 /// Bytes per second of copies: more than any test sends.
 const REPAIR_RATE: u64 = 1 << 30;
 
+/// How long uploads that broke off are kept.
+const KEEP_UNFINISHED: Duration = Duration::from_secs(3);
+
 /// Waits until `is_so`, or fails after the deadline.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
@@ -124,6 +127,7 @@ impl Cluster {
             data_dirs: vec![folder.path().to_owned()],
             reserve_bytes,
             idle_timeout: Duration::from_secs(60),
+            keep_unfinished: KEEP_UNFINISHED,
             repair_rate: REPAIR_RATE,
             master: self.master.address.clone(),
             keyring: self.master.keyring.clone(),

@@ -1,5 +1,6 @@
 //! Chunkservers and client with the real chunk master: that the three agree on what they say.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
@@ -81,6 +82,24 @@ impl RealCluster {
     }
 
     fn start_server(&self, n: usize, dir: &Path) -> Shutdown {
+        let (shutdown, serving) = self.server(n, dir);
+        tokio::spawn(serving);
+        shutdown
+    }
+
+    /// A server in a runtime of its own: shutting that down ends it wherever it stands, like SIGKILL.
+    fn start_mortal(&self, n: usize, dir: &Path) -> tokio::runtime::Runtime {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(self.server(n, dir).1);
+        runtime
+    }
+
+    fn server(
+        &self,
+        n: usize,
+        dir: &Path,
+    ) -> (Shutdown, impl Future<Output = Result<(), server::RunError>> + Send + use<>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let settings = ServerSettings {
             host: format!("host-{n}").parse().unwrap(),
@@ -89,14 +108,15 @@ impl RealCluster {
             data_dirs: vec![dir.to_owned()],
             reserve_bytes: 0,
             idle_timeout: Duration::from_secs(60),
+            keep_unfinished: Duration::from_secs(120),
             repair_rate: REPAIR_RATE,
             master: self.address.clone(),
             keyring: self.keyring.clone(),
             client: client_settings(),
         };
         let shutdown = Shutdown::default();
-        tokio::spawn(server::run(settings, listener, shutdown.clone()));
-        shutdown
+        let serving = server::run(settings, listener, shutdown.clone());
+        (shutdown, serving)
     }
 
     fn store(&self) -> ChunkStore {
@@ -224,4 +244,67 @@ async fn a_file_is_appended_to_while_others_read_it_as_it_was() {
     writer.abandon().await.unwrap();
     assert!(store.read_all(&at, 1 << 30).await.unwrap() == data, "as it was");
     until("what was appended is deleted", || cluster.n_chunk_files() == n_files).await;
+}
+
+/// Bytes of the largest chunk being written in a server's folder.
+fn open_bytes(dir: &tempfile::TempDir) -> u64 {
+    let folders = std::fs::read_dir(dir.path().join("chunks")).into_iter().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let open = files.map(|file| file.unwrap().path()).filter(|path| is_open(path));
+    open.filter_map(|path| Some(path.metadata().ok()?.len())).max().unwrap_or(0)
+}
+
+/// Whether the server has its cluster's id from the master.
+fn is_joined(dir: &tempfile::TempDir) -> bool {
+    let identity = std::fs::read_to_string(dir.path().join("identity.json"));
+    identity.is_ok_and(|text| !text.contains("null"))
+}
+
+fn is_open(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "open")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_goes_on_behind_what_the_survivors_of_a_killed_server_have() {
+    const MIB: usize = 1 << 20;
+    // Head, middle and end of the pipeline; then two of four, one after the other.
+    for (n_servers, killed) in [(3, vec![1]), (3, vec![2]), (3, vec![3]), (4, vec![1, 2])] {
+        let mut cluster = RealCluster::start(0);
+        cluster.server_dirs = (0..n_servers).map(|_| tempfile::tempdir().unwrap()).collect();
+        let dirs = &cluster.server_dirs;
+        let mut servers: BTreeMap<usize, _> =
+            (1..=n_servers).map(|n| (n, cluster.start_mortal(n, dirs[n - 1].path()))).collect();
+        let store = cluster.store();
+        let data = bytes(40 * MIB);
+        let options = CreateOptions {
+            chunk_bytes: Some(16 << 20),
+            replication: Some(3),
+            ..CreateOptions::default()
+        };
+        until("all servers have registered", || dirs.iter().all(is_joined)).await;
+        let mut writer = store.create(&path("/f"), options).await.unwrap();
+        let mut at = 0;
+        for (round, victim) in killed.iter().enumerate() {
+            let until_byte = (20 + 8 * round) * MIB;
+            writer.write(Bytes::copy_from_slice(&data[at..until_byte])).await.unwrap();
+            at = until_byte;
+            until("some MiB of a chunk are on three disks", || {
+                servers.keys().filter(|n| open_bytes(&dirs[**n - 1]) >= 2 << 20).count() == 3
+            })
+            .await;
+            servers.remove(victim).unwrap().shutdown_background();
+        }
+        for piece in data[at..].chunks(MIB) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        writer.close().await.unwrap();
+        let located = store.locate(&path("/f"), 0, None).await.unwrap();
+        let lengths: Vec<_> = located.chunks.iter().map(|chunk| chunk.length).collect();
+        assert_eq!(lengths.iter().sum::<u64>(), data.len() as u64, "{killed:?}: {lengths:?}");
+        let broken = killed != [3];
+        let shorter = lengths[..lengths.len() - 1].iter().filter(|n| **n < 16 << 20).count();
+        assert_eq!(shorter > 0, broken, "{killed:?}: sealed where it broke off: {lengths:?}");
+        assert!(store.read_all(&path("/f"), 1 << 30).await.unwrap() == data, "{killed:?}");
+        servers.into_values().for_each(tokio::runtime::Runtime::shutdown_background);
+    }
 }

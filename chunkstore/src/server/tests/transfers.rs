@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use chunkstore_client::blocks::{BlockDecoder, BlockEncoder, Item};
-use chunkstore_client::transfer::{get_chunk, put_chunk};
+use chunkstore_client::checksum::crc32c;
+use chunkstore_client::transfer::{freeze_chunk, get_chunk, put_chunk, seal_chunk};
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{
     ChunkId, ProblemKind, ReplicaEvent, SealedChunk, ServerAddress, ServerCommand, Version,
@@ -107,22 +108,35 @@ async fn a_chunk_goes_through_the_pipeline_and_comes_back_from_each_server_in_an
 }
 
 #[tokio::test]
-async fn a_dead_server_downstream_is_left_out_and_the_others_seal() {
+async fn a_pipeline_needs_its_second_server_and_goes_on_without_those_behind() {
     let cluster = Cluster::start(2).await;
     let data = bytes(5 * BLOCK_BYTES);
-    for (chunk, downstream, expected) in [
-        (1, vec![dead_server("dead"), cluster.servers[1].address.clone()], vec!["host-1"]),
-        (
-            2,
-            vec![cluster.servers[1].address.clone(), dead_server("dead")],
-            vec!["host-1", "host-2"],
-        ),
-    ] {
-        let sealed = put(&cluster, chunk, frames(&data), &downstream).await.unwrap();
-        let hosts: Vec<_> = sealed.servers.iter().map(ToString::to_string).collect();
-        assert_eq!(hosts, expected);
-        assert_eq!(get(&cluster, 0, chunk, 0..u64::MAX).await.unwrap().1, data);
+    let downstream = [cluster.servers[1].address.clone(), dead_server("dead")];
+    let sealed = put(&cluster, 2, frames(&data), &downstream).await.unwrap();
+    let hosts: Vec<_> = sealed.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["host-1", "host-2"]);
+    assert_eq!(get(&cluster, 1, 2, 0..u64::MAX).await.unwrap().1, data);
+
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1000);
+    let body =
+        stream::unfold(receiver, async |mut receiver: tokio::sync::mpsc::Receiver<Bytes>| {
+            receiver.recv().await.map(|frame| (Ok(frame), receiver))
+        });
+    let client = cluster.client(BOTH, &ChunkId(1).resource());
+    let head = cluster.servers[0].address.clone();
+    let upload = tokio::spawn(async move {
+        let downstream = [dead_server("dead")];
+        put_chunk(&client, &head, &downstream, (ChunkId(1), Version(1)), body).await
+    });
+    for frame in frames(&data).into_iter().cycle() {
+        // Until the refusal is there the upload goes on.
+        if sender.send(frame).await.is_err() || upload.is_finished() {
+            break;
+        }
     }
+    let error = upload.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("dead, failed: no connection"), "{error}");
+    assert_eq!(error.problem_kind(), Some(ProblemKind::NextServerFailed.as_str()));
 }
 
 #[tokio::test]
@@ -353,4 +367,86 @@ async fn a_server_of_another_cluster_stops_with_a_remedy() {
     cluster.start_server(settings, folder);
     let stopped = cluster.servers.remove(0).task.await.unwrap().unwrap_err().to_string();
     assert!(stopped.contains("another cluster") && stopped.contains("data folder"), "{stopped}");
+}
+
+/// Sends `n_frames` of a chunk to the first server, waits until its blocks are on disk, and breaks off.
+async fn break_off(cluster: &Cluster, chunk: u64, data: &[u8], n_frames: usize, on_disk: u64) {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1000);
+    for frame in &frames(data)[..n_frames] {
+        sender.send(frame.clone()).await.unwrap();
+    }
+    let body =
+        stream::unfold(receiver, async |mut receiver: tokio::sync::mpsc::Receiver<Bytes>| {
+            receiver.recv().await.map(|frame| (Ok(frame), receiver))
+        });
+    let chunk = ChunkId(chunk);
+    let client = cluster.client(BOTH, &chunk.resource());
+    let head = cluster.servers[0].address.clone();
+    let downstream = [cluster.servers[1].address.clone()];
+    let upload = tokio::spawn(async move {
+        put_chunk(&client, &head, &downstream, (chunk, Version(1)), body).await
+    });
+    until("bytes are on both disks", || {
+        cluster.servers.iter().all(|server| {
+            let files = server.chunk_files();
+            files.iter().any(|file| file.metadata().is_ok_and(|m| m.len() >= on_disk))
+        })
+    })
+    .await;
+    upload.abort();
+}
+
+#[tokio::test]
+async fn what_survivors_of_a_broken_pipeline_have_is_sealed_at_the_length_that_is_asked_for() {
+    let cluster = Cluster::start(2).await;
+    let data = bytes(40 * BLOCK_BYTES + 5);
+    // Two frames for each block: the last of these is a header.
+    break_off(&cluster, 4, &data, 79, 2 << 20).await;
+    let client = cluster.client(BOTH, &ChunkId(4).resource());
+    let chunk = (ChunkId(4), Version(1));
+    let (first, second) = (&cluster.servers[0].address, &cluster.servers[1].address);
+    let (a, b) =
+        tokio::join!(freeze_chunk(&client, first, chunk), freeze_chunk(&client, second, chunk));
+    let block = BLOCK_BYTES as u64;
+    let common = a.unwrap().min(b.unwrap());
+    assert!(common >= 16 * block && common <= 39 * block && common.is_multiple_of(block));
+    let length = common - block;
+    for (server, address) in [(0, first), (1, second)] {
+        for wrong in [0, 5, length + 1, 41 * block] {
+            let refused = seal_chunk(&client, address, chunk, wrong).await;
+            assert_eq!(status_and_kind(refused), (409, "already-exists".into()), "{wrong}");
+        }
+        let sealed = seal_chunk(&client, address, chunk, length).await.unwrap();
+        let expected = &data[..length as usize];
+        assert_eq!((sealed.length, sealed.checksum), (length, crc32c(expected)));
+        assert_eq!(sealed.servers, std::slice::from_ref(&address.host));
+        assert_eq!(get(&cluster, server, 4, 0..u64::MAX).await.unwrap().1, expected);
+        assert_eq!(seal_chunk(&client, address, chunk, length).await.unwrap(), sealed, "again");
+        let other = seal_chunk(&client, address, chunk, length - block).await;
+        assert_eq!(status_and_kind(other), (409, "already-exists".into()));
+        assert_eq!(freeze_chunk(&client, address, chunk).await.unwrap(), length);
+    }
+    let unknown = (ChunkId(5), Version(1));
+    let client = cluster.client(BOTH, &ChunkId(5).resource());
+    assert_eq!(freeze_chunk(&client, first, unknown).await.unwrap(), 0);
+    let refused = seal_chunk(&client, first, unknown, block).await;
+    assert_eq!(status_and_kind(refused), (404, "unknown-chunk".into()));
+    let stranger = cluster.client(&[Right::Read], &ChunkId(4).resource());
+    assert_eq!(status_and_kind(freeze_chunk(&stranger, first, chunk).await).0, 403);
+    assert_eq!(status_and_kind(seal_chunk(&stranger, first, chunk, length).await).0, 403);
+}
+
+#[tokio::test]
+async fn a_broken_upload_that_nobody_comes_for_goes_by_itself_and_one_given_up_at_once() {
+    let cluster = Cluster::start(2).await;
+    let data = bytes(40 * BLOCK_BYTES);
+    break_off(&cluster, 4, &data, 70, 2 << 20).await;
+    let delete = ServerCommand::Delete { chunk: ChunkId(4), version: Version(1) };
+    {
+        let mut book = cluster.master.book();
+        let known = book.servers.values_mut().next().unwrap();
+        known.commands.push(delete);
+    }
+    until("one is deleted as told", || cluster.servers[0].chunk_files().is_empty()).await;
+    until("the other's time is over", || cluster.servers[1].chunk_files().is_empty()).await;
 }

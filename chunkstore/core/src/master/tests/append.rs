@@ -182,3 +182,18 @@ fn a_file_deleted_while_it_is_appended_to_goes_with_all_its_chunks() {
     let lost = FsError::LeaseLost { file: created.file };
     assert_eq!(world.close(created.file, None).unwrap_err(), lost);
 }
+
+#[test]
+fn servers_forget_what_they_have_of_a_chunk_that_its_writer_gave_up() {
+    let mut world = World::with_servers(2);
+    let created = world.create("/f").unwrap();
+    let abandoned = Some(created.allocation.chunk);
+    let request = Allocate { abandoned, ..allocate(world.stamp(), created.file) };
+    world.allocate(request).unwrap();
+    assert_eq!(world.summary().commands_pending, 2, "each of its pipeline");
+    let request = Abandon { stamp: world.stamp(), file: created.file };
+    world.mutate(Mutation::Abandon(request)).unwrap();
+    assert_eq!(world.summary().commands_pending, 4);
+    world.put("/empty", 0);
+    assert_eq!(world.summary().commands_pending, 4, "nobody began to write that one");
+}
