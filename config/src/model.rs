@@ -78,6 +78,8 @@ pub struct Chunkmaster {
     pub dead_after: Time,
     /// How long a writer's lease lasts without a renewal.
     pub lease: Time,
+    /// How long it lasts once the writer's connection has ended.
+    pub lease_grace: Time,
     /// Length of a journal segment, zero-filled in advance.
     pub journal_segment: Bytes,
     /// Closed journal segments that make a new snapshot.
@@ -95,6 +97,7 @@ impl Default for Chunkmaster {
             heartbeat_interval: Time(Duration::from_secs(1)),
             dead_after: Time(Duration::from_secs(10)),
             lease: Time(Duration::from_secs(60)),
+            lease_grace: Time(Duration::from_secs(5)),
             journal_segment: Bytes(8 * MIB),
             snapshot_after_segments: 4,
         }

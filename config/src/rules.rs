@@ -81,6 +81,9 @@ const RULES: &[Rule] = &[
     rule("chunkmaster.lease", "a time from 1s to 1h", |c| {
         lasts(c.chunkmaster.lease, 1000, HOUR_MS)
     }),
+    rule("chunkmaster.lease_grace", "a time from 100ms to 1h", |c| {
+        lasts(c.chunkmaster.lease_grace, 100, HOUR_MS)
+    }),
     rule("chunkmaster.journal_segment", SEGMENT, |c| {
         within(c.chunkmaster.journal_segment, 2 * MIB, GIB)
     }),

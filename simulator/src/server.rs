@@ -258,6 +258,10 @@ impl Server {
         for effect in effects {
             match effect {
                 Effect::Reply { answer, .. } => self.opening = Some(answer),
+                // Nobody freezes an upload in this world.
+                Effect::ReplyFrozen { .. }
+                | Effect::ReplySeal { .. }
+                | Effect::EndUpload { .. } => {}
                 Effect::Register(request) => self.call(ground, &Ask::Register(*request)),
                 Effect::Heartbeat(heartbeat) => {
                     if let Some(core) = &self.core {

@@ -66,6 +66,7 @@ fn settings() -> Settings {
         heartbeat_interval: Duration::from_millis(500),
         dead_after: Duration::from_secs(3),
         lease: Duration::from_secs(8),
+        lease_grace: Duration::from_secs(1),
     }
 }
 

@@ -48,7 +48,7 @@ impl FileWriter {
         let settings = store.settings();
         let core = Writer::new(created, settings.host.clone(), settings.retry_for);
         let length = std::time::Duration::from_millis(created.lease_ms);
-        let lease = Lease::new(asked, length);
+        let lease = Lease::new(asked, length, store.client().request_timeout());
         Self {
             renewals: Renewals::start(store.clone(), path.clone(), core.file(), lease),
             store,
@@ -276,7 +276,8 @@ async fn wait_until(when: Monotonic) {
     }
 }
 
-/// Keeps a lease in the background until dropped.
+/// Keeps a lease in the background until dropped: a renewal waits at the master for its answer nearly all
+/// the time, so that the master sees when this process is gone.
 #[derive(Debug)]
 struct Renewals {
     lost: Arc<AtomicBool>,
@@ -308,7 +309,8 @@ async fn renew(
     mut lease: Lease,
     lost: Arc<AtomicBool>,
 ) {
-    let request = Renew { client: store.client_id().clone(), files: vec![file] };
+    let wait_ms = u64::try_from(lease.wait().as_millis()).unwrap_or(u64::MAX);
+    let request = Renew { client: store.client_id().clone(), files: vec![file], wait_ms };
     loop {
         wait_until(lease.poll_timeout()).await;
         let asked = clock::monotonic();

@@ -181,13 +181,17 @@ pub struct Abandon {
 }
 
 /// `POST /v1/files/renew` → [`Done`]. Keeps the leases of a writer that has nothing else to say. Refused
-/// only when none of the files is held any more.
+/// only when none of the files is held any more. A writer whose connection ends while this is being answered
+/// is taken for dead soon, unless it renews again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renew {
     /// The holder.
     pub client: ClientId,
     /// Its open files.
     pub files: Vec<FileId>,
+    /// How long to wait with the answer, milliseconds; up to a minute.
+    #[serde(default)]
+    pub wait_ms: u64,
 }
 
 /// Nothing to say but that it is done, durably.

@@ -94,6 +94,12 @@ pub(super) async fn start(
 }
 
 impl Core {
+    /// Sends an input that has no reply, if the queue has room: what is lost must be of no consequence.
+    pub(super) fn tell(&self, input: Input) {
+        // A loop that has ended, or is far behind, has other cares.
+        let _lost = self.inputs.try_send(input);
+    }
+
     /// Sends one input and waits for its reply.
     pub(super) async fn ask(
         &self,

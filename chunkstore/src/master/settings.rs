@@ -23,6 +23,8 @@ pub struct MasterSettings {
     pub dead_after: Duration,
     /// How long a writer's lease lasts without a renewal.
     pub lease: Duration,
+    /// How long it lasts once the writer's connection has ended.
+    pub lease_grace: Duration,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
     /// Closed journal segments that make a new snapshot.
@@ -42,6 +44,7 @@ impl MasterSettings {
             heartbeat_interval: self.heartbeat_interval,
             dead_after: self.dead_after,
             lease: self.lease,
+            lease_grace: self.lease_grace,
         }
     }
 

@@ -25,6 +25,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         heartbeat_interval: Duration::from_secs(1),
         dead_after: Duration::from_secs(60),
         lease: Duration::from_secs(60),
+        lease_grace: Duration::from_millis(500),
         journal_segment_bytes: SEGMENT,
         snapshot_after_segments: 1,
         keyring: keyring.clone(),
@@ -422,7 +423,7 @@ async fn nobody_gets_the_reply_or_the_lease_of_another_by_naming_its_client() {
     let close = Close { stamp: stamp.clone(), file, sealed: None, abandoned: None };
     let closed = thief.post::<_, FileStatus>(&address, "/v1/files/close", &close).await;
     assert_eq!(problem(closed), lost);
-    let renew = Renew { client: stamp.client.clone(), files: vec![file] };
+    let renew = Renew { client: stamp.client.clone(), files: vec![file], wait_ms: 0 };
     let renewed = thief.post::<_, Done>(&address, "/v1/files/renew", &renew).await;
     assert_eq!(problem(renewed), lost);
     let _: Done = cluster.call("/v1/files/renew", &renew).await.unwrap();

@@ -19,6 +19,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
         heartbeat_interval: config.heartbeat_interval.0,
         dead_after: config.dead_after.0,
         lease: config.lease.0,
+        lease_grace: config.lease_grace.0,
         journal_segment_bytes: config.journal_segment.0,
         snapshot_after_segments: config.snapshot_after_segments,
         keyring: Keyring::new(&boot.secret),

@@ -189,6 +189,12 @@ impl Client {
         Self { token, ..self.clone() }
     }
 
+    /// Time for the answer to a small request.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     /// A request with token and request id, and no time limit: for bulk bodies.
     pub fn request(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
         let request = self

@@ -163,7 +163,8 @@ impl Client {
         match outcome {
             Outcome::Done(Reply::Created(created)) => {
                 watch.see_intent(created.file, &self.id, &writing.content);
-                let lease = Lease::new(now, Duration::from_millis(created.lease_ms));
+                let length = Duration::from_millis(created.lease_ms);
+                let lease = Lease::new(now, length, length);
                 writing.core = Some(Writer::new(&created, host_less, RETRY_FOR));
                 writing.lease = Some(lease);
                 writing.phase = Phase::Between;
@@ -217,6 +218,18 @@ impl Client {
                 writing.n_sealed += n_chunk;
                 self.write_step(ground, watch);
             }
+            Next::Recover => {
+                // What a broken upload leaves goes at once in this world.
+                let pipeline =
+                    writing.core.as_ref().and_then(Writer::broken).map(|it| &it.pipeline);
+                let nothing: Vec<_> =
+                    pipeline.into_iter().flatten().map(|it| (it.host.clone(), Ok(0))).collect();
+                let Some(core) = &mut writing.core else { return };
+                let next = core.handle_frozen(now, &nothing);
+                self.follow(ground, watch, next);
+            }
+            // Nobody has anything to seal.
+            Next::Seal { .. } => {}
             Next::Allocate { not_before } => self.step_after(ground, not_before.since(now)),
             Next::GiveUp(why) => {
                 writing.phase = Phase::Abandoning;
@@ -264,7 +277,6 @@ impl Client {
         from: StreamId,
         answer: Result<SealedChunk, &'static str>,
     ) {
-        let now = ground.now().monotonic;
         let Task::Writing(writing) = &mut self.task else { return };
         let sent = match writing.phase {
             Phase::Sealing { stream } if stream == from => writing.sent(),
@@ -276,7 +288,7 @@ impl Client {
         let head = core.allocation().and_then(|it| it.pipeline.first()).map(|it| it.host.clone());
         let Some(host) = head else { return };
         let outcome = answer.map_err(|why| ServerFailure { host, reason: why.to_owned() });
-        let next = core.handle_uploaded(now, sent, outcome);
+        let next = core.handle_uploaded(sent, outcome);
         self.follow(ground, watch, next);
     }
 
@@ -306,7 +318,7 @@ impl Client {
         // Timers of files before this one come too.
         let is_due = self.renewing.is_none() && due.is_some_and(|due| due <= now);
         let Some(file) = self.open_file().filter(|_| is_due) else { return };
-        let request = Renew { client: self.id.clone(), files: vec![file] };
+        let request = Renew { client: self.id.clone(), files: vec![file], wait_ms: 0 };
         let ask = Ask::Query(chunkstore_core::master::Query::Renew(request));
         let call = ground.call(self.who(), Who::Master, &ask, super::CALL_LIMIT);
         self.renewing = Some(call);

@@ -5,7 +5,7 @@
 //! which are its writer's until the close. A copy made before shares none of the latter.
 
 use chunkstore_protocol::{Append, FileId, IfWriterDies, ServerCommand};
-use ids::UnixMillis;
+use ids::{ClientId, Monotonic, UnixMillis};
 
 use super::durable::Writer;
 use super::error::FsError;
@@ -58,6 +58,16 @@ impl Master {
         let Some((command, servers)) = unfinished else { return };
         for server in servers {
             self.servers.command(server, command.clone());
+        }
+    }
+
+    /// Its leases end soon, if it does not renew them.
+    pub(super) fn writer_gone(&mut self, now: Monotonic, client: &ClientId, files: &[FileId]) {
+        let until = now + self.settings.lease_grace;
+        for &file in files {
+            if self.holds(file, client) && self.leases.get(file).is_some_and(|at| at > until) {
+                self.leases.set(file, until);
+            }
         }
     }
 

@@ -48,7 +48,7 @@ use chunkstore_protocol::{
     RegisterServer, Renew, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat,
     StorePath,
 };
-use ids::{ClusterId, Epoch, HostName, Monotonic, Now};
+use ids::{ClientId, ClusterId, Epoch, HostName, Monotonic, Now};
 
 use copies::REPLICATION_STEP;
 use deadlines::Deadlines;
@@ -83,6 +83,8 @@ pub struct Settings {
     pub dead_after: Duration,
     /// How long a writer's lease lasts without a renewal.
     pub lease: Duration,
+    /// How long it lasts once the writer's connection has ended.
+    pub lease_grace: Duration,
 }
 
 /// Which caller waits for a reply.
@@ -102,6 +104,8 @@ pub enum Input {
     Register(ReplyTo, RegisterServer),
     /// A chunkserver's heartbeat.
     Heartbeat(ReplyTo, ServerHeartbeat),
+    /// The connection on which a writer kept its leases has ended. Nobody waits for an answer.
+    WriterGone(ClientId, Vec<FileId>),
     /// Someone wants the gauges.
     Summarise(ReplyTo),
 }
@@ -271,6 +275,10 @@ impl Master {
         let (to, answer) = match input {
             Input::Start => {
                 self.start(now, &mut out);
+                return out;
+            }
+            Input::WriterGone(client, files) => {
+                self.writer_gone(now.monotonic, &client, &files);
                 return out;
             }
             Input::Mutate(to, asker, request) => {

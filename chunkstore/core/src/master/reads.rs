@@ -33,7 +33,7 @@ impl Master {
     /// Renews what the client still holds. Only when that is nothing is the answer no: a renewal may
     /// cross a close on its way.
     fn renew(&mut self, now: Now, request: &Renew) -> Result<Reply, FsError> {
-        let Renew { client, files } = request;
+        let Renew { client, files, wait_ms: _ } = request;
         let until = now.monotonic + self.settings.lease;
         let mut n_held = 0;
         for &file in files {

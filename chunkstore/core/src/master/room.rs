@@ -40,6 +40,7 @@ impl Master {
                 Ok(input)
             }
             Input::Start
+            | Input::WriterGone(..)
             | Input::Query(..)
             | Input::Register(..)
             | Input::Heartbeat(..)

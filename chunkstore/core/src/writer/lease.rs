@@ -1,22 +1,34 @@
-//! When a writer's lease must be renewed: at a third of its length, so that two renewals may be lost.
+//! When a writer's lease is renewed. A renewal waits at the master for its answer, for a third of the lease,
+//! so that the master sees the writer's connection end; then the next one goes. Two may be lost.
 //! `chunkstore-client` asks, in the background of each open file.
 
 use std::time::Duration;
 
 use ids::Monotonic;
 
+/// A file younger than this is not renewed: most are closed by then, and need no watching.
+const FIRST_AFTER: Duration = Duration::from_millis(500);
+
 /// The renewal times of one lease. Whether the lease still holds is the master's word alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     length: Duration,
+    wait: Duration,
     due: Monotonic,
 }
 
 impl Lease {
-    /// A lease granted at `now` for `length`.
+    /// A lease granted at `now` for `length`, of a writer that gives up a request after `timeout`.
     #[must_use]
-    pub fn new(now: Monotonic, length: Duration) -> Self {
-        Self { length, due: now + length / 3 }
+    pub fn new(now: Monotonic, length: Duration, timeout: Duration) -> Self {
+        let wait = (length / 3).min(timeout / 2);
+        Self { length, wait, due: now + wait.min(FIRST_AFTER) }
+    }
+
+    /// How long the master is to wait with its answer to a renewal.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.wait
     }
 
     /// When to renew.
@@ -25,9 +37,9 @@ impl Lease {
         self.due
     }
 
-    /// The master renewed it, asked at `asked`.
+    /// The master renewed it, asked at `asked`. One that did not wait is not asked sooner.
     pub fn handle_renewed(&mut self, asked: Monotonic) {
-        self.due = asked + self.length / 3;
+        self.due = asked + self.wait;
     }
 
     /// The master could not be asked at `asked`.
@@ -45,12 +57,22 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_renewed_at_a_third_and_sooner_after_a_lost_renewal() {
-        let mut lease = Lease::new(at(0), Duration::from_mins(1));
-        assert_eq!(lease.poll_timeout(), at(20));
+    fn a_renewal_waits_for_a_third_of_the_lease_and_a_lost_one_is_repeated_sooner() {
+        let minute = Duration::from_mins(1);
+        let mut lease = Lease::new(at(0), minute, minute);
+        assert_eq!(lease.wait(), Duration::from_secs(20));
+        assert_eq!(lease.poll_timeout(), at(0) + FIRST_AFTER);
         lease.handle_silent(at(20));
         assert_eq!(lease.poll_timeout(), at(23));
         lease.handle_renewed(at(23));
         assert_eq!(lease.poll_timeout(), at(43));
+    }
+
+    #[test]
+    fn a_renewal_is_answered_before_its_writer_gives_it_up() {
+        let lease = Lease::new(at(0), Duration::from_mins(1), Duration::from_secs(10));
+        assert_eq!(lease.wait(), Duration::from_secs(5));
+        let short = Lease::new(at(0), Duration::from_millis(30), Duration::from_secs(10));
+        assert_eq!(short.poll_timeout(), at(0) + Duration::from_millis(10));
     }
 }

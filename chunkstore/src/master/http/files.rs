@@ -2,6 +2,8 @@
 //! it (to change it, see `rights.rs`); one that names an open file is checked by its lease, whose holder had the right at the create. Stamps
 //! and leases are the caller's own: see `requester.rs`.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::routing::post;
 use chunkstore_core::master::{Asker, Input, Mutation, Query, Reply};
@@ -19,6 +21,9 @@ use super::tokens::Mint;
 use super::{ServerState, pages};
 
 const CLIENTS: Access = Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
+
+/// How long the answer to a renewal waits at most.
+const RENEW_WAIT_MAX: Duration = Duration::from_mins(1);
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -105,7 +110,15 @@ async fn renew(
     Json(mut request): Json<Renew>,
 ) -> Answer<Done> {
     request.client = client_of(&caller.0, &request.client);
-    done(state.query(Query::Renew(request)).await?)
+    let watch = state.leases.watch(&state.core, &request);
+    let wait = Duration::from_millis(request.wait_ms).min(RENEW_WAIT_MAX);
+    let renewed = state.query(Query::Renew(request)).await;
+    if renewed.is_ok() {
+        // A master that goes down does not wait for anybody.
+        let _time_is_over = tokio::time::timeout(wait, state.shutdown.wait()).await;
+    }
+    watch.answered();
+    done(renewed?)
 }
 
 async fn stat(

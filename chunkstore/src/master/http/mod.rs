@@ -3,6 +3,7 @@
 
 mod error;
 mod files;
+mod leases;
 mod pages;
 mod requester;
 mod rights;
@@ -17,12 +18,13 @@ use axum::routing::get;
 use chunkstore_core::master::{Input, Reply};
 use chunkstore_protocol::ClusterInfo;
 use clock::Stopwatch;
-use daemon::{Health, Metrics};
+use daemon::{Health, Metrics, Shutdown};
 use ids::{ClusterId, Epoch};
 use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
 
 use super::event_loop::Core;
 use super::metrics::{observe_request, observe_summary};
+pub(super) use leases::Leases;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -33,6 +35,10 @@ pub(super) struct ServerState {
     pub(super) keyring: Keyring,
     /// Which cluster this is.
     pub(super) cluster: ClusterId,
+    /// Writers whose renewals wait for their answers.
+    pub(super) leases: Leases,
+    /// Ends waits.
+    pub(super) shutdown: Shutdown,
 }
 
 const ANY_ROLE: Access =

@@ -95,7 +95,10 @@ async fn a_small_file_costs_two_calls_to_the_master_and_an_empty_one_too() {
     let store = cluster.store();
     write(&store, "/small", b"hello", 5).await.unwrap();
     write(&store, "/empty", b"", 1).await.unwrap();
-    assert_eq!(cluster.master.book().calls, ["create", "close", "create", "close"]);
+    let mut calls = cluster.master.book().calls.clone();
+    // On a very slow machine no file is small.
+    calls.retain(|call| *call != "renew");
+    assert_eq!(calls, ["create", "close", "create", "close"]);
     let mut reader = store.open(&path("/empty")).await.unwrap();
     assert!(reader.is_empty() && reader.next().await.unwrap().is_none());
 }

@@ -11,6 +11,7 @@ use chunkstore_protocol::{StorePath, Winner};
 use daemon::Shutdown;
 use ids::{RackName, UnixMillis};
 use net::{Capability, Client, Keyring, Role, Secret};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 use super::{REPAIR_RATE, bytes, client_settings, until};
@@ -65,6 +66,7 @@ impl RealCluster {
             heartbeat_interval: Duration::from_millis(50),
             dead_after: self.dead_after,
             lease: Duration::from_secs(60),
+            lease_grace: Duration::from_millis(500),
             journal_segment_bytes: SEGMENT,
             snapshot_after_segments: 2,
             keyring: self.keyring.clone(),
@@ -120,10 +122,14 @@ impl RealCluster {
     }
 
     fn store(&self) -> ChunkStore {
+        self.store_through(&self.address)
+    }
+
+    fn store_through(&self, master: &str) -> ChunkStore {
         let token =
             self.keyring.mint(&Capability::unlimited("tester", Role::User, UnixMillis(u64::MAX)));
         let settings = StoreSettings {
-            master: self.address.clone(),
+            master: master.to_owned(),
             host: Some("host-1".parse().unwrap()),
             rack: RackName::default_rack(),
             retry_for: Duration::from_secs(20),
@@ -307,4 +313,89 @@ async fn a_put_goes_on_behind_what_the_survivors_of_a_killed_server_have() {
         assert!(store.read_all(&path("/f"), 1 << 30).await.unwrap() == data, "{killed:?}");
         servers.into_values().for_each(tokio::runtime::Runtime::shutdown_background);
     }
+}
+
+/// Passes on what comes to it to `target`; says when a client has asked for `needle`.
+async fn pass_on(listener: TcpListener, target: String, needle: &'static str, seen: Shutdown) {
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    loop {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let (target, seen) = (target.clone(), seen.clone());
+        tokio::spawn(async move {
+            let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+            let (mut from_near, mut to_near) = near.split();
+            let (mut from_far, mut to_far) = far.split();
+            let up = async {
+                let mut bytes = vec![0; 64 << 10];
+                while let Ok(n @ 1..) = from_near.read(&mut bytes).await {
+                    to_far.write_all(&bytes[..n]).await.unwrap();
+                    if bytes[..n].windows(needle.len()).any(|part| part == needle.as_bytes()) {
+                        seen.trigger();
+                    }
+                }
+            };
+            // Either end closes both.
+            tokio::select! {
+                () = up => {}
+                _ = tokio::io::copy(&mut from_far, &mut to_near) => {}
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_killed_writers_file_is_free_again_in_a_moment() {
+    let cluster = RealCluster::start(2);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let between = listener.local_addr().unwrap().to_string();
+    let renewed = Shutdown::default();
+    tokio::spawn(pass_on(listener, cluster.address.clone(), "/v1/files/renew", renewed.clone()));
+    let (store, doomed) = (cluster.store(), cluster.store_through(&between));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let writing = runtime.spawn(async move {
+        let mut writer = doomed.create(&path("/f"), CreateOptions::default()).await.unwrap();
+        writer.write(bytes(2_500_000).into()).await.unwrap();
+        writer
+    });
+    let writer = writing.await.unwrap();
+    renewed.wait().await;
+    let taken = store.create(&path("/f"), CreateOptions::default()).await.unwrap_err();
+    assert!(matches!(taken, StoreError::AlreadyExists { .. }), "{taken}");
+    runtime.shutdown_background();
+    let free_again = async {
+        while store.exists(&path("/f")).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Its lease would last for a minute.
+    let limit = Duration::from_secs(20);
+    assert!(tokio::time::timeout(limit, free_again).await.is_ok(), "the name is still taken");
+    store.write_all(&path("/f"), vec![1], CreateOptions::default()).await.unwrap();
+    drop(writer);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_and_an_idle_appender_live_through_a_restart_of_the_master() {
+    let mut cluster = RealCluster::start(2);
+    let store = cluster.store();
+    let data = bytes(7_300_000);
+    let before = 5_500_000;
+    let at = path("/f");
+    store.write_all(&at, data[..before].to_vec(), CreateOptions::default()).await.unwrap();
+    let mut writer = store.append(&at).await.unwrap();
+    let mut reader = store.open(&at).await.unwrap();
+    let mut got = reader.next().await.unwrap().unwrap().to_vec();
+    cluster.stop_master().await;
+    while got.len() < before / 2 {
+        got.extend_from_slice(&reader.next().await.unwrap().unwrap());
+    }
+    cluster.start_master();
+    while let Some(piece) = reader.next().await.unwrap() {
+        got.extend_from_slice(&piece);
+    }
+    assert!(got == data[..before], "as the file was when it was opened");
+    writer.write(Bytes::copy_from_slice(&data[before..])).await.unwrap();
+    writer.close().await.unwrap();
+    assert!(store.read_all(&at, 1 << 30).await.unwrap() == data);
 }

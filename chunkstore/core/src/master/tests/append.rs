@@ -197,3 +197,26 @@ fn servers_forget_what_they_have_of_a_chunk_that_its_writer_gave_up() {
     world.put("/empty", 0);
     assert_eq!(world.summary().commands_pending, 4, "nobody began to write that one");
 }
+
+#[test]
+fn a_writer_whose_connection_ended_has_a_moment_to_come_back() {
+    let mut world = World::with_servers(2);
+    let gone = world.create("/gone").unwrap().file;
+    let back = world.create("/back").unwrap().file;
+    world.pass(Duration::from_secs(1));
+    let stranger: ClientId = "client-2".parse().unwrap();
+    world.run(Input::WriterGone(stranger, vec![gone]));
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.names("/").len(), 2, "only its own writer ends a lease");
+    world.run(Input::WriterGone(client(), vec![gone, back, FileId(99)]));
+    world.pass(Duration::from_secs(4));
+    let renew = Renew { client: client(), files: vec![back], wait_ms: 0 };
+    assert_eq!(world.query(Query::Renew(renew)), Ok(Reply::Done));
+    assert_eq!(world.names("/").len(), 2);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.names("/"), ["/back"]);
+    world.pass(Duration::from_secs(58));
+    world.run(Input::WriterGone(client(), vec![back]));
+    world.pass(Duration::from_secs(1));
+    assert!(world.names("/").is_empty(), "a lease that ends sooner is not made longer");
+}

@@ -259,15 +259,15 @@ fn a_silent_writers_file_is_removed_and_a_renewed_one_stays() {
     let alive = world.create("/alive").unwrap().file;
     for _ in 0..4 {
         world.pass(Duration::from_secs(20));
-        let request = Renew { client: client(), files: vec![alive] };
+        let request = Renew { client: client(), files: vec![alive], wait_ms: 0 };
         assert_eq!(world.query(Query::Renew(request)), Ok(Reply::Done));
     }
     assert!(world.notices.contains(&Notice::LeaseExpired { path: path("/silent") }));
     assert_eq!(world.names("/"), ["/alive"]);
     assert_eq!(world.close(silent, None).unwrap_err(), FsError::LeaseLost { file: silent });
-    let both = Renew { client: client(), files: vec![silent, alive] };
+    let both = Renew { client: client(), files: vec![silent, alive], wait_ms: 0 };
     assert_eq!(world.query(Query::Renew(both)), Ok(Reply::Done), "one of them is held");
-    let lost = Renew { client: client(), files: vec![silent] };
+    let lost = Renew { client: client(), files: vec![silent], wait_ms: 0 };
     let error = FsError::LeaseLost { file: silent };
     assert_eq!(world.query(Query::Renew(lost)), Err(error));
     assert!(world.close(alive, None).is_ok());
@@ -300,7 +300,7 @@ fn a_master_that_stood_still_takes_no_lease_away_before_its_writer_could_speak()
     world.pass(Duration::from_secs(59));
     let time = Duration::from_secs(100);
     world.pause(time);
-    let renew = Renew { client: client(), files: vec![file] };
+    let renew = Renew { client: client(), files: vec![file], wait_ms: 0 };
     assert_eq!(world.query(Query::Renew(renew)), Ok(Reply::Done));
     assert_eq!(world.notices.iter().filter(|n| matches!(n, Notice::Paused { .. })).count(), 1);
     // Again, and now the writer is gone: it has the rest of its lease and no more.

@@ -48,6 +48,7 @@ pub(super) fn settings() -> Settings {
         heartbeat_interval: Duration::from_secs(1),
         dead_after: Duration::from_secs(10),
         lease: Duration::from_secs(60),
+        lease_grace: Duration::from_secs(5),
     }
 }
 
