@@ -120,6 +120,8 @@ pub struct Chunkserver {
     pub keep_unfinished: Time,
     /// Bytes per second that it sends at most to make lost replicas again on other servers.
     pub repair_rate: Bytes,
+    /// Bytes per second and disk that are read again and verified; 0B: none.
+    pub scrub_rate: Bytes,
 }
 
 impl Default for Chunkserver {
@@ -131,6 +133,7 @@ impl Default for Chunkserver {
             idle_timeout: Time(Duration::from_mins(1)),
             keep_unfinished: Time(Duration::from_mins(2)),
             repair_rate: Bytes(128 * MIB),
+            scrub_rate: Bytes(8 * MIB),
         }
     }
 }

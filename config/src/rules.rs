@@ -102,6 +102,9 @@ const RULES: &[Rule] = &[
     rule("chunkserver.repair_rate", "a size with a unit, at least 1MiB", |c| {
         c.chunkserver.repair_rate.0 >= MIB
     }),
+    rule("chunkserver.scrub_rate", "0B (off), or a size from 64KiB up", |c| {
+        c.chunkserver.scrub_rate.0 == 0 || c.chunkserver.scrub_rate.0 >= 64 * KIB
+    }),
     rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
     rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
     rule("jobtracker.journal_mirror", MIRROR, |c| {

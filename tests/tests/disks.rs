@@ -1,7 +1,9 @@
 //! Disks of chunkservers that fail under a running cluster.
 
 use std::fs;
+use std::path::PathBuf;
 
+use serde_json::Value;
 use tests::cluster::PATIENCE;
 use tests::{Dev, DevOptions, books, http, wait};
 
@@ -54,6 +56,65 @@ fn what_lay_on_a_disk_that_is_pulled_is_made_again_elsewhere() {
     await_replicas(&dev, &SERVERS, 2 * n_chunks);
     // So every chunk outlives one server again.
     dev.kill("chunkserver-2");
+    let got = dev.scratch().join("got");
+    dev.get("/text", &got);
+    assert!(fs::read(&got).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
+}
+
+/// The files of the sealed chunks of a chunkserver's only disk, in the order of their ids.
+fn chunk_files(dev: &Dev, host: usize) -> Vec<PathBuf> {
+    let disk = &dev.config().all_hosts().nth(host).expect("a host").chunkserver_dirs[0];
+    let folders = fs::read_dir(disk.join("chunks")).expect("the disk is in use").flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten());
+    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "chunk"));
+    files.sort_by_key(|file| file.file_name().map(ToOwned::to_owned));
+    files
+}
+
+#[test]
+fn what_rots_on_an_idle_disk_is_found_and_made_again_and_a_kill_does_not_begin_anew() {
+    let options = DevOptions::trackers(3)
+        .set("chunkmaster.chunk_bytes=1MiB")
+        .set("chunkmaster.replication=2")
+        .set("chunkserver.scrub_rate=1MiB");
+    let mut dev = Dev::start(&options);
+    let file = dev.scratch().join("text");
+    books::generate(&file, "15MiB", 29);
+    dev.put(&file, "/text");
+    let n_chunks = fs::metadata(&file).expect("it was just written").len().div_ceil(1 << 20);
+    await_replicas(&dev, &SERVERS, 2 * n_chunks);
+    // About 10 MiB on each: a round takes ten seconds.
+    let files = chunk_files(&dev, 0);
+    let [flipped, cut, deleted] = [&files[1], &files[3], &files[5]];
+    let mut bytes = fs::read(flipped).expect("a chunk can be read");
+    bytes[700_000] ^= 1;
+    fs::write(flipped, bytes).expect("and written");
+    let writer = fs::File::options().write(true).open(cut).expect("a chunk can be written");
+    writer.set_len(70_000).expect("and cut");
+    fs::remove_file(deleted).expect("and removed");
+    let found = "howdah_chunkserver_scrub_bad_replicas_total ";
+    wait::until("all three are found", PATIENCE, || {
+        (metric(&dev, SERVERS[0], found)? as u64 == 3).then_some(())
+    });
+    await_replicas(&dev, &SERVERS, 2 * n_chunks);
+
+    let disk = dev.config().all_hosts().next().expect("a host").chunkserver_dirs[0].clone();
+    let place = || -> Option<Value> {
+        serde_json::from_slice(&fs::read(disk.join("scrub.json")).ok()?).ok()
+    };
+    let in_mid_round = || place().filter(|place| !place["after"].is_null());
+    let before = wait::until("the scrubber's place is kept", PATIENCE, in_mid_round);
+    dev.kill(SERVERS[0]);
+    let before = place().unwrap_or(before);
+    dev.restart(SERVERS[0]);
+    let after = wait::until("it is kept again", PATIENCE, || place().filter(|it| *it != before));
+    let same_round = after["round_started"] == before["round_started"];
+    let further = after["after"][0].as_str() > before["after"][0].as_str();
+    // It may have come to the round's end, which takes longer from a round's beginning.
+    let round = metric(&dev, SERVERS[0], "howdah_chunkserver_scrub_round_seconds");
+    let has_ended = round.is_some_and(|seconds| seconds > 0.0);
+    assert!((same_round && further) || has_ended, "from {before} to {after}");
     let got = dev.scratch().join("got");
     dev.get("/text", &got);
     assert!(fs::read(&got).unwrap() == fs::read(&file).unwrap(), "other bytes came back");

@@ -45,7 +45,7 @@ pub(super) enum CopyError {
     TooSlow,
 }
 
-/// Shares out the rate among the copies of this server.
+/// Shares out a rate: among the copies of this server, or to the scrubber of a disk.
 #[derive(Debug)]
 pub(super) struct Throttle {
     bytes_per_second: u64,
@@ -58,8 +58,8 @@ impl Throttle {
         Self { bytes_per_second, free_at: Mutex::default() }
     }
 
-    /// Waits until `bytes` more may go. Copies take turns.
-    async fn pass(&self, bytes: u64) {
+    /// Waits until `bytes` more may go. Those who wait take turns.
+    pub(super) async fn pass(&self, bytes: u64) {
         let mut free_at = self.free_at.lock().await;
         let now = clock::monotonic();
         tokio::time::sleep(free_at.since(now)).await;

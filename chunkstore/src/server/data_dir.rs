@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! lock, identity.json                   see `daemon::DataFolder`
+//! scrub.json                            how far the scrubber is
 //! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
 //! chunks/2a/000000000000002a_1.open     being written; removed at start
 //! chunks/2a/000000000000002a_1.bad      set aside: found corrupt; never served, removed by hand
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -228,6 +230,12 @@ impl DataDir {
     /// Whether a replica is here and can be read.
     pub(super) fn holds(&self, replica: ReplicaKey) -> bool {
         self.failed().is_none() && self.held().contains(&replica)
+    }
+
+    /// The first replica here behind `after`, or of all.
+    pub(super) fn next_held(&self, after: Option<ReplicaKey>) -> Option<ReplicaKey> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.held().range((from, Bound::Unbounded)).next().copied()
     }
 
     /// How many are here.

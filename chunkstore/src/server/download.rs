@@ -25,7 +25,7 @@ use super::footer::Footer;
 use super::metrics;
 
 /// Blocks that one read takes: 1 MiB.
-const BLOCKS_PER_READ: usize = 16;
+pub(super) const BLOCKS_PER_READ: usize = 16;
 /// Footers kept in memory: at most 4 KiB each.
 const FOOTERS_MAX: usize = 2048;
 
@@ -229,7 +229,11 @@ fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Foot
 }
 
 /// If the replica is broken, sets it aside and tells the master, through the core.
-async fn give_up(server: &Arc<Server>, replica: ReplicaKey, cause: Breakage) -> DownloadError {
+pub(super) async fn give_up(
+    server: &Arc<Server>,
+    replica: ReplicaKey,
+    cause: Breakage,
+) -> DownloadError {
     let missing = matches!(cause, Breakage::Open(OpenError::Missing));
     if !missing && !cause.is_of_the_replica() {
         tracing::error!(chunk = %replica.chunk, %cause, "a replica can't be read just now");
@@ -351,7 +355,12 @@ impl Reading {
 
 /// Reads `n` blocks from block `first` on, right into the form that they are sent in: with a gap for its
 /// header before each. So no byte is copied between the page cache and the socket.
-fn read_batch(file: &File, footer: &Footer, first: usize, n: usize) -> Result<Bytes, Breakage> {
+pub(super) fn read_batch(
+    file: &File,
+    footer: &Footer,
+    first: usize,
+    n: usize,
+) -> Result<Bytes, Breakage> {
     let offset = (first * BLOCK_BYTES) as u64;
     let n_bytes =
         usize::try_from(footer.length - offset).unwrap_or(usize::MAX).min(n * BLOCK_BYTES);

@@ -29,6 +29,18 @@ pub(super) fn describe() {
     );
     describe_counter!("howdah_chunkserver_copied_bytes_total", "Bytes of those that were done");
     describe_counter!(
+        "howdah_chunkserver_scrubbed_bytes_total",
+        "Bytes of replicas that the scrubber found sound"
+    );
+    describe_counter!(
+        "howdah_chunkserver_scrub_bad_replicas_total",
+        "Replicas that the scrubber found corrupt, unreadable or missing"
+    );
+    describe_gauge!(
+        "howdah_chunkserver_scrub_round_seconds",
+        "How long the scrubber's last whole round over a disk took, restarts included"
+    );
+    describe_counter!(
         "howdah_chunkserver_registrations_total",
         "Registrations with the chunk master"
     );
@@ -74,6 +86,21 @@ pub(super) fn observe_copy(done_bytes: Option<u64>) {
 /// A replica was set aside.
 pub(super) fn observe_broken() {
     counter!("howdah_chunkserver_broken_replicas_total").increment(1);
+}
+
+/// The scrubber read bytes, and they are sound.
+pub(super) fn observe_scrubbed(bytes: u64) {
+    counter!("howdah_chunkserver_scrubbed_bytes_total").increment(bytes);
+}
+
+/// The scrubber found a bad replica.
+pub(super) fn observe_scrub_bad() {
+    counter!("howdah_chunkserver_scrub_bad_replicas_total").increment(1);
+}
+
+/// The scrubber has read all of a disk.
+pub(super) fn observe_scrub_round(disk: &str, took: Duration) {
+    gauge!("howdah_chunkserver_scrub_round_seconds", "disk" => disk.to_owned()).set(took);
 }
 
 /// The master took a registration.

@@ -12,6 +12,7 @@ mod forward;
 mod http;
 mod metrics;
 mod open_chunk;
+mod scrub;
 mod seal;
 mod upload;
 
@@ -58,6 +59,8 @@ pub struct ServerSettings {
     pub keep_unfinished: Duration,
     /// Bytes per second that all copies to other servers together may take.
     pub repair_rate: u64,
+    /// Bytes per second and disk that are read again and verified; 0: none.
+    pub scrub_rate: u64,
     /// `host:port` of the chunk master.
     pub master: String,
     /// Verifies its callers' tokens, and mints its own.
@@ -137,6 +140,8 @@ pub async fn run(
         master: settings.master.clone(),
         health: health.clone(),
     };
+    // They end with this function.
+    let _scrubbers = scrub::start(&server, settings.scrub_rate);
     let router = http::routes()
         .merge(daemon::routes(health, metrics))
         .into_router(server, Guard { keyring: settings.keyring, anonymous: None });

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use chunkstore_client::transfer::put_chunk;
 use chunkstore_protocol::block::BLOCK_BYTES;
-use chunkstore_protocol::{ChunkId, DiskState, Version};
+use chunkstore_protocol::{ChunkId, DiskState, ReplicaEvent, Version};
 use daemon::Owner;
 use futures_util::stream;
 
 use super::transfers::{BOTH, frames, get, put, status_and_kind};
-use super::{Cluster, bytes, until};
+use super::{Cluster, bytes, flip_byte, until};
 use crate::server::data_dir::DataDirError;
 use crate::server::disks::Disks;
 
@@ -190,4 +190,68 @@ async fn folders_that_do_not_belong_together_are_refused_with_both_named() {
     let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
     assert_eq!(disks.working().count(), 2);
     assert!(disks.working().all(|dir| dir.cluster() == "cluster-1".parse().ok()));
+}
+
+/// Starts the cluster's server again, scrubbing so much per second.
+async fn scrub(cluster: &mut Cluster, rate: u64) {
+    let (mut settings, folder) = cluster.servers.remove(0).stop().await;
+    settings.scrub_rate = rate;
+    start(cluster, settings, folder).await;
+}
+
+fn lost(cluster: &Cluster) -> BTreeSet<ChunkId> {
+    let lost = |event: &ReplicaEvent| match event {
+        ReplicaEvent::Lost { chunk, .. } => Some(*chunk),
+        ReplicaEvent::Held { .. } | ReplicaEvent::CopyEnded { .. } => None,
+    };
+    cluster.master.book().events.iter().filter_map(|(_, event)| lost(event)).collect()
+}
+
+#[tokio::test]
+async fn the_scrubber_finds_what_rots_is_cut_short_or_deleted_and_nothing_else() {
+    let mut cluster = two_disks().await;
+    let data = bytes(20 * BLOCK_BYTES);
+    for chunk in 1..=12 {
+        put(&cluster, chunk, frames(&data), &[]).await.unwrap();
+    }
+    scrub(&mut cluster, 64 << 20).await;
+    let file = |chunk: u64| {
+        let folder = format!("chunks/{chunk:02x}/{}_1.chunk", ChunkId(chunk));
+        let paths = [1, 2].map(|n| disk(&cluster, n).join(&folder));
+        paths.into_iter().find(|path| path.exists()).unwrap()
+    };
+    flip_byte(&file(2), 19 * BLOCK_BYTES + 100);
+    let cut = std::fs::File::options().write(true).open(file(5)).unwrap();
+    cut.set_len(3 * BLOCK_BYTES as u64).unwrap();
+    std::fs::remove_file(file(8)).unwrap();
+    let bad = [2, 5, 8].map(ChunkId).into();
+    until("all three are reported", || lost(&cluster) == bad).await;
+    assert_eq!(known(&cluster).len(), 9);
+    assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, data);
+    put(&cluster, 8, frames(&data), &[]).await.unwrap();
+    assert_eq!(get(&cluster, 0, 8, 0..u64::MAX).await.unwrap().1, data);
+}
+
+#[tokio::test]
+async fn a_scrubber_that_is_killed_goes_on_where_it_was() {
+    let mut cluster = Cluster::start(1).await;
+    for chunk in 1..=20 {
+        put(&cluster, chunk, frames(&bytes(3 * BLOCK_BYTES)), &[]).await.unwrap();
+    }
+    // Each counts as 256 KiB: the round takes 10 s, and its place is kept after five.
+    scrub(&mut cluster, 512 << 10).await;
+    let place = cluster.servers[0].folder.path().join("scrub.json");
+    until("the place is kept", || place.exists()).await;
+    let server = cluster.servers.remove(0);
+    server.task.abort();
+    assert!(server.task.await.unwrap_err().is_cancelled());
+    cluster.master.book().servers.clear();
+    cluster.start_server(server.settings, server.folder);
+    for chunk in [1, 20] {
+        let path = cluster.servers[0].file_of(ChunkId(chunk)).unwrap();
+        flip_byte(&path, 7);
+    }
+    // The first is for the next round.
+    until("the last is found", || !lost(&cluster).is_empty()).await;
+    assert_eq!(lost(&cluster), [ChunkId(20)].into());
 }

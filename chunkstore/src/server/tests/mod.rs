@@ -129,6 +129,7 @@ impl Cluster {
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: KEEP_UNFINISHED,
             repair_rate: REPAIR_RATE,
+            scrub_rate: 0,
             master: self.master.address.clone(),
             keyring: self.master.keyring.clone(),
             client: client_settings(),

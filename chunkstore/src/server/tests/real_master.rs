@@ -112,6 +112,7 @@ impl RealCluster {
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: Duration::from_secs(120),
             repair_rate: REPAIR_RATE,
+            scrub_rate: 0,
             master: self.address.clone(),
             keyring: self.keyring.clone(),
             client: client_settings(),
