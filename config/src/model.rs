@@ -122,6 +122,8 @@ pub struct Chunkserver {
     pub repair_rate: Bytes,
     /// Bytes per second and disk that are read again and verified; 0B: none.
     pub scrub_rate: Bytes,
+    /// How long orphans and broken replicas stay in a disk's trash, where there is room.
+    pub trash_interval: Time,
 }
 
 impl Default for Chunkserver {
@@ -134,6 +136,7 @@ impl Default for Chunkserver {
             keep_unfinished: Time(Duration::from_mins(2)),
             repair_rate: Bytes(128 * MIB),
             scrub_rate: Bytes(8 * MIB),
+            trash_interval: Time(Duration::from_hours(24)),
         }
     }
 }

@@ -105,6 +105,9 @@ const RULES: &[Rule] = &[
     rule("chunkserver.scrub_rate", "0B (off), or a size from 64KiB up", |c| {
         c.chunkserver.scrub_rate.0 == 0 || c.chunkserver.scrub_rate.0 >= 64 * KIB
     }),
+    rule("chunkserver.trash_interval", "a time from 0s to 365days", |c| {
+        lasts(c.chunkserver.trash_interval, 0, 365 * 24 * HOUR_MS)
+    }),
     rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
     rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
     rule("jobtracker.journal_mirror", MIRROR, |c| {

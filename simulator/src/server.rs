@@ -271,7 +271,7 @@ impl Server {
                     self.call(ground, &Ask::Heartbeat(*heartbeat));
                 }
                 Effect::KeepCluster(_) => self.later(ground, Timer::ClusterKept),
-                Effect::Delete { command, replica } => {
+                Effect::Delete { command, replica, .. } => {
                     self.next_number += 1;
                     self.removals.insert(self.next_number, (command, replica));
                     self.later(ground, Timer::Removed(self.next_number));

@@ -63,6 +63,12 @@ pub struct DiskState {
     pub free_bytes: u64,
     /// Sealed replicas on it.
     pub replicas: u64,
+    /// Files in its trash: orphans, and replicas that were found broken.
+    pub trash_files: u64,
+    /// Their bytes.
+    pub trash_bytes: u64,
+    /// Of these files, the broken replicas.
+    pub broken_files: u64,
     /// Why it is not used: it could not be opened at start, or failed since.
     pub failed: Option<String>,
 }
@@ -160,6 +166,10 @@ pub enum ServerCommand {
         chunk: ChunkId,
         /// The version to remove; another version stays.
         version: Version,
+        /// Only a report showed it, and no file is known that it was ever of: it goes to the server's trash,
+        /// and can be put back from there for a while.
+        #[serde(default)]
+        orphan: bool,
     },
     /// Send this replica to another server; answered by [`ReplicaEvent::CopyEnded`].
     Copy {

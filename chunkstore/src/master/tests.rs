@@ -208,7 +208,7 @@ async fn a_file_is_written_read_and_deleted_over_http() {
     let server = cluster.client(Role::Server, "/");
     let reply: ServerHeartbeatReply =
         server.post(&cluster.address, "/v1/servers/heartbeat", &heartbeat).await.unwrap();
-    let item = ServerCommand::Delete { chunk, version };
+    let item = ServerCommand::Delete { chunk, version, orphan: false };
     assert_eq!(reply.commands, [Numbered { number: 1, item }]);
     cluster.stop().await;
 }

@@ -8,7 +8,7 @@
 //! scrub.json                            how far the scrubber is
 //! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
 //! chunks/2a/000000000000002a_1.open     being written; removed at start
-//! chunks/2a/000000000000002a_1.bad      set aside: found corrupt; never served, removed by hand
+//! trash/                                what is not served any more: see `trash`
 //! ```
 
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
 use chunkstore_protocol::Version;
@@ -28,7 +28,9 @@ use ids::ClusterId;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
+use super::disk_health::DiskHealth;
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
+use super::trash::{Trash, Why};
 
 /// Why a data folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -122,35 +124,18 @@ pub(super) fn is_media_error(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| media.contains(&code))
 }
 
-/// Whether a write, or a look at a folder, failed for good: the disk is gone, or takes nothing any more. A
-/// full disk, or a process without descriptors, works again by itself.
-fn is_disk_failure(error: &io::Error) -> bool {
-    const FAILURES: [Errno; 7] = [
-        Errno::IO,
-        Errno::ROFS,
-        Errno::NODEV,
-        Errno::NXIO,
-        Errno::UCLEAN,
-        Errno::NOTDIR,
-        Errno::STALE,
-    ];
-    error.raw_os_error().is_some_and(|code| FAILURES.iter().any(|e| e.raw_os_error() == code))
-}
-
-/// A data folder in use. Once its disk has [failed](Self::fail), nothing is written there or read from it
+/// A data folder in use. Once its disk has [failed](DiskHealth), nothing is written there or read from it
 /// until the next start.
 #[derive(Debug)]
 pub(super) struct DataDir {
     own: DataFolder,
     reserve_bytes: u64,
-    /// Device and inode of the folder of the chunks: another in its place is not ours.
-    identity: (u64, u64),
+    health: DiskHealth,
+    trash: Trash,
     /// Sealed replicas here.
     held: Mutex<BTreeSet<ReplicaKey>>,
     /// Uploads under way to it.
     n_open: AtomicU64,
-    /// Why its disk counts as failed.
-    failed: OnceLock<String>,
 }
 
 /// What a data folder held at start.
@@ -170,9 +155,10 @@ impl DataDir {
         // Chunks hold what tokens guard: they are for the daemon alone, whatever the umask.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&chunks);
         made.and_then(|()| sync_folder(own.root())).map_err(io_error(&chunks))?;
-        let identity = identity_of(&chunks).map_err(io_error(&chunks))?;
-        let (held, n_open, failed) = (Mutex::default(), AtomicU64::new(0), OnceLock::new());
-        Ok(Self { own, reserve_bytes, identity, held, n_open, failed })
+        let trash = Trash::open(own.root()).map_err(io_error(own.root()))?;
+        let health = DiskHealth::new(chunks.clone()).map_err(io_error(&chunks))?;
+        let (held, n_open) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { own, reserve_bytes, health, trash, held, n_open })
     }
 
     /// The cluster that this folder belongs to; `None`: nobody's yet.
@@ -254,42 +240,23 @@ impl DataDir {
 
     /// Why the disk counts as failed, if it does.
     pub(super) fn failed(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
+        self.health.failed()
     }
 
-    /// From now on the disk counts as failed.
+    /// Its disk has failed.
     pub(super) fn fail(&self, reason: &dyn fmt::Display) {
-        if self.failed.set(reason.to_string()).is_ok() {
-            tracing::error!(path = %self.root().display(), %reason,
-                "a disk has failed: its replicas are reported as lost, and it is not used before the next \
-                 start; replace it, or take it out of chunkserver.data_dirs");
-        }
+        self.health.fail(reason);
     }
 
     /// Takes note of an error of a write here; whether the disk has failed.
     pub(super) fn blame(&self, error: &io::Error) -> bool {
-        if is_disk_failure(error) {
-            self.fail(error);
-        } else {
-            self.check();
-        }
-        self.failed().is_some()
-    }
-
-    /// Looks whether the folder is still there.
-    fn check(&self) {
-        match identity_of(&self.root().join("chunks")) {
-            Ok(identity) if identity == self.identity => {}
-            Ok(_) => self.fail(&"another folder has taken its place"),
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {}
-            Err(error) => self.fail(&error),
-        }
+        self.health.blame(error)
     }
 
     /// An upload to this folder, counted until what is returned is dropped.
-    pub(super) fn book(self: &std::sync::Arc<Self>) -> Booking {
+    pub(super) fn book(self: &Arc<Self>) -> Booking {
         self.n_open.fetch_add(1, Ordering::Relaxed);
-        Booking(std::sync::Arc::clone(self))
+        Booking(Arc::clone(self))
     }
 
     /// Uploads under way.
@@ -299,7 +266,7 @@ impl DataDir {
 
     /// The device that it is on.
     pub(super) fn device(&self) -> u64 {
-        self.identity.0
+        self.health.device()
     }
 
     fn classify(&self, path: &Path, found: &mut Found) -> Result<(), DataDirError> {
@@ -313,7 +280,7 @@ impl DataDir {
                     Ok(footer) => found.sealed.push((replica, footer.sealed())),
                     Err(error) if error.is_broken() => {
                         tracing::error!(path = %path.display(), %error, "a chunk file is broken");
-                        self.set_aside(replica);
+                        self.set_aside(replica, Why::Broken);
                         found.n_bad += 1;
                     }
                     Err(OpenError::Io(error)) => return Err(io_error(path)(error)),
@@ -321,9 +288,6 @@ impl DataDir {
                         tracing::error!(path = %path.display(), %error, "a chunk file is not served");
                     }
                 }
-            }
-            Some((_, "bad")) => {
-                tracing::warn!(path = %path.display(), "a broken chunk file lies here, not served");
             }
             Some(_) | None => {
                 tracing::warn!(path = %path.display(), "not a file of the chunkserver: left alone");
@@ -358,18 +322,26 @@ impl DataDir {
         })
     }
 
-    /// Renames a replica that must not be served any more; best effort, as its disk may be failing.
-    pub(super) fn set_aside(&self, replica: ReplicaKey) {
+    /// Moves a replica that must not be served any more into the trash; best effort, as its disk may be
+    /// failing.
+    pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) {
         self.forget(replica);
-        let (from, to) = (self.sealed_path(replica), self.path(replica, "bad"));
-        match fs::rename(&from, &to) {
-            Ok(()) => tracing::warn!(path = %to.display(), "a broken replica is set aside"),
+        let from = self.sealed_path(replica);
+        match self.trash.take(&from, replica, why) {
+            Ok(to) => {
+                tracing::warn!(path = %to.display(), ?why, "a replica is set aside, in the trash");
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 self.blame(&error);
-                tracing::error!(path = %from.display(), %error, "a broken replica can't be set aside");
+                tracing::error!(path = %from.display(), %error, "a replica can't be set aside");
             }
         }
+    }
+
+    /// What is not served any more.
+    pub(super) fn trash(&self) -> &Trash {
+        &self.trash
     }
 
     /// Removes a sealed replica; a missing one counts as removed.
@@ -386,7 +358,7 @@ impl DataDir {
 
     /// Size and room of the disk, and a look whether it still works; a failed one has neither.
     pub(super) fn measure(&self) -> Space {
-        self.check();
+        self.health.check();
         match self.space() {
             Ok(space) if self.failed().is_none() => space,
             Ok(_) => Space::default(),
@@ -400,15 +372,30 @@ impl DataDir {
         }
     }
 
-    /// Size and room of the disk. Notices when it takes no writes any more.
+    /// Size and room of the disk, what the trash can give up included.
     pub(super) fn space(&self) -> io::Result<Space> {
+        let (capacity, available) = self.look()?;
+        let room = available.saturating_add(self.trash.content().bytes);
+        Ok(Space { capacity, free: room.saturating_sub(self.reserve_bytes) })
+    }
+
+    /// Whether `n` more bytes fit on the disk; the trash makes room for them. Blocks.
+    pub(super) fn make_room(&self, n: u64) -> io::Result<bool> {
+        self.trash.give_way(|| {
+            let free = self.look()?.1.saturating_sub(self.reserve_bytes);
+            // Whatever is free after the reserve; a disk that is too small for its reserve has nothing.
+            Ok(free > 0 && free >= n)
+        })
+    }
+
+    /// Size of the disk, and what is available. Notices when it takes no writes any more.
+    fn look(&self) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::statvfs(self.root())?;
         if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
             self.fail(&io::Error::from(Errno::ROFS));
         }
         let unit = stat.f_frsize;
-        let free = stat.f_bavail.saturating_mul(unit).saturating_sub(self.reserve_bytes);
-        Ok(Space { capacity: stat.f_blocks.saturating_mul(unit), free })
+        Ok((stat.f_blocks.saturating_mul(unit), stat.f_bavail.saturating_mul(unit)))
     }
 
     /// Where the folder is.
@@ -448,7 +435,7 @@ pub(super) fn read_footer(file: &File, replica: ReplicaKey) -> Result<Footer, Op
 
 /// Counts as an upload to a folder while it lives.
 #[derive(Debug)]
-pub(super) struct Booking(std::sync::Arc<DataDir>);
+pub(super) struct Booking(Arc<DataDir>);
 
 impl std::ops::Deref for Booking {
     type Target = DataDir;
@@ -462,10 +449,6 @@ impl Drop for Booking {
     fn drop(&mut self) {
         self.0.n_open.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(folder).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Makes a folder's entries durable.
@@ -527,7 +510,9 @@ mod tests {
         let listed: Vec<_> = found.sealed.iter().map(|(replica, s)| (*replica, s.length)).collect();
         assert_eq!(listed, [(replica(1), 4)]);
         assert_eq!((found.n_removed, found.n_bad), (1, 2));
-        assert!(torn.with_extension("bad").exists() && !torn.exists());
+        let trash = dir.trash().content();
+        assert_eq!((trash.files, trash.broken), (2, 2));
+        assert!(!torn.exists());
         assert!(!dir.open_path(replica(4)).exists());
         assert!(dir.root().join("chunks/01/notes.txt").exists());
         let again = dir.scan().unwrap();

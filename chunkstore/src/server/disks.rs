@@ -17,6 +17,7 @@ use ids::ClusterId;
 
 use super::data_dir::{Booking, DataDir, DataDirError, Found, OpenError};
 use super::open_chunk::DiskError;
+use super::trash::Why;
 
 /// All data folders, in the order of the configuration.
 #[derive(Debug)]
@@ -158,10 +159,11 @@ impl Disks {
         self.find(replica).ok_or(OpenError::Missing)?.open_file(replica)
     }
 
-    /// Its file is not there, or is not to be served any more: best effort, as its disk may be failing.
-    pub(super) fn set_aside(&self, replica: ReplicaKey) {
+    /// Moves the file of a replica that is not to be served any more into the trash: best effort, as its disk
+    /// may be failing.
+    pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) {
         if let Some(dir) = self.find(replica) {
-            dir.set_aside(replica);
+            dir.set_aside(replica, why);
         }
     }
 
@@ -184,7 +186,7 @@ impl Disks {
             let dir = match disk {
                 Disk::Open(dir) => dir,
                 Disk::LeftOut { path, reason } => {
-                    return state(path, Space::default(), 0, Some(reason));
+                    return state(path, Some(reason));
                 }
             };
             let space = dir.measure();
@@ -192,7 +194,16 @@ impl Disks {
                 sum.capacity += space.capacity;
                 sum.free += space.free;
             }
-            state(dir.root(), space, dir.n_held(), dir.failed())
+            let trash = dir.trash().content();
+            DiskState {
+                capacity_bytes: space.capacity,
+                free_bytes: space.free,
+                replicas: dir.n_held(),
+                trash_files: trash.files,
+                trash_bytes: trash.bytes,
+                broken_files: trash.broken,
+                ..state(dir.root(), dir.failed())
+            }
         });
         let states = states.collect();
         (sum, states)
@@ -211,14 +222,13 @@ fn room(dir: &DataDir) -> DiskRoom {
     DiskRoom { free, promised: dir.n_open().saturating_mul(CHUNK_BYTES_MAX) }
 }
 
-fn state(path: &Path, space: Space, replicas: u64, failed: Option<&str>) -> DiskState {
+/// Name and health of a disk.
+fn state(path: &Path, failed: Option<&str>) -> DiskState {
     let bounded = |text: &str| text.chars().take(DISK_TEXT_BYTES_MAX / 4).collect::<String>();
     DiskState {
         path: bounded(&path.to_string_lossy()),
-        capacity_bytes: space.capacity,
-        free_bytes: space.free,
-        replicas,
         failed: failed.map(bounded),
+        ..DiskState::default()
     }
 }
 
@@ -274,9 +284,8 @@ fn take(dir: &DataDir, found: Found, sealed: &mut BTreeMap<ReplicaKey, Sealed>) 
         if let Entry::Vacant(place) = sealed.entry(replica) {
             place.insert(is);
         } else {
-            tracing::warn!(path = %dir.sealed_path(replica).display(),
-                "a replica lies on two disks: this one is not served");
-            dir.forget(replica);
+            tracing::warn!(path = %dir.sealed_path(replica).display(), "a replica lies on two disks");
+            dir.set_aside(replica, Why::Orphan);
         }
     }
 }

@@ -23,6 +23,7 @@ use super::Server;
 use super::data_dir::{OpenError, is_media_error, read_footer};
 use super::footer::Footer;
 use super::metrics;
+use super::trash::Why;
 
 /// Blocks that one read takes: 1 MiB.
 pub(super) const BLOCKS_PER_READ: usize = 16;
@@ -247,7 +248,8 @@ pub(super) async fn give_up(
         metrics::observe_broken();
         let setting = Arc::clone(server);
         // Whether or not the file could be renamed, it is lost.
-        let _ = tokio::task::spawn_blocking(move || setting.disks.set_aside(replica)).await;
+        let _ = tokio::task::spawn_blocking(move || setting.disks.set_aside(replica, Why::Broken))
+            .await;
     }
     // A daemon that is stopping reports everything it holds at its next start.
     let _ = server.replicas.tell(Input::Lost { replica }).await;

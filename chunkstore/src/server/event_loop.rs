@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDirError;
+use super::trash::Why;
 use super::{Server, copy, metrics};
 
 /// Inputs that may wait for the core.
@@ -235,7 +236,9 @@ impl Shell {
                         let _ = server.replicas.messages.blocking_send(kept);
                     });
                 }
-                Effect::Delete { command, replica } => doomed.push((command, replica)),
+                Effect::Delete { command, replica, orphan } => {
+                    doomed.push((command, replica, orphan));
+                }
                 Effect::Copy { command, replica, to } => {
                     let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
                     tokio::spawn(copy::carry_out(server, keyring, command, replica, to));
@@ -255,19 +258,21 @@ impl Shell {
     }
 
     /// Removes files one after the other, so that thousands of removals do not crowd out reads.
-    fn remove(&self, doomed: Vec<(CommandNumber, ReplicaKey)>) {
+    fn remove(&self, doomed: Vec<(CommandNumber, ReplicaKey, bool)>) {
         if doomed.is_empty() {
             return;
         }
         let server = Arc::clone(&self.server);
-        for (_, replica) in &doomed {
+        for (_, replica, _) in &doomed {
             if let Some(cut) = server.unfinished.take(*replica) {
                 tokio::spawn(cut.discard());
             }
         }
         tokio::task::spawn_blocking(move || {
-            for (command, replica) in doomed {
-                if let Err(error) = server.disks.remove_sealed(replica) {
+            for (command, replica, orphan) in doomed {
+                if orphan {
+                    server.disks.set_aside(replica, Why::Orphan);
+                } else if let Err(error) = server.disks.remove_sealed(replica) {
                     tracing::error!(chunk = %replica.chunk, %error,
                         "a replica that the master gave up can't be removed");
                 }

@@ -28,6 +28,13 @@ pub(super) fn describe() {
         "Replicas sent to other servers, as the chunk master asks, by outcome: done or failed"
     );
     describe_counter!("howdah_chunkserver_copied_bytes_total", "Bytes of those that were done");
+    describe_gauge!("howdah_chunkserver_trash_files", "Files in the trash of all disks");
+    describe_gauge!("howdah_chunkserver_trash_bytes", "Bytes of these");
+    describe_gauge!("howdah_chunkserver_trash_broken", "Broken replicas among these");
+    describe_counter!(
+        "howdah_chunkserver_purged_total",
+        "Files removed from the trash by cause: expired, or room for chunks"
+    );
     describe_counter!(
         "howdah_chunkserver_scrubbed_bytes_total",
         "Bytes of replicas that the scrubber found sound"
@@ -88,6 +95,11 @@ pub(super) fn observe_broken() {
     counter!("howdah_chunkserver_broken_replicas_total").increment(1);
 }
 
+/// Files went from the trash for good.
+pub(super) fn observe_purged(cause: &'static str, n: usize) {
+    counter!("howdah_chunkserver_purged_total", "cause" => cause).increment(n as u64);
+}
+
 /// The scrubber read bytes, and they are sound.
 pub(super) fn observe_scrubbed(bytes: u64) {
     counter!("howdah_chunkserver_scrubbed_bytes_total").increment(bytes);
@@ -121,10 +133,14 @@ pub(super) fn observe_state(summary: &Summary, space: Space) {
     gauge!("howdah_chunkserver_free_bytes").set(space.free as f64);
 }
 
-/// How many data folders work.
+/// How many data folders work, and what is in their trash.
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
 pub(super) fn observe_disks(disks: &[DiskState]) {
     let n_failed = disks.iter().filter(|disk| disk.failed.is_some()).count();
     gauge!("howdah_chunkserver_disks", "state" => "failed").set(n_failed as f64);
     gauge!("howdah_chunkserver_disks", "state" => "working").set((disks.len() - n_failed) as f64);
+    let sum = |of: fn(&DiskState) -> u64| disks.iter().map(of).sum::<u64>() as f64;
+    gauge!("howdah_chunkserver_trash_files").set(sum(|disk| disk.trash_files));
+    gauge!("howdah_chunkserver_trash_bytes").set(sum(|disk| disk.trash_bytes));
+    gauge!("howdah_chunkserver_trash_broken").set(sum(|disk| disk.broken_files));
 }

@@ -4,6 +4,7 @@
 
 mod copy;
 mod data_dir;
+mod disk_health;
 mod disks;
 mod download;
 mod event_loop;
@@ -14,6 +15,7 @@ mod metrics;
 mod open_chunk;
 mod scrub;
 mod seal;
+mod trash;
 mod upload;
 
 use std::net::TcpListener;
@@ -61,6 +63,8 @@ pub struct ServerSettings {
     pub repair_rate: u64,
     /// Bytes per second and disk that are read again and verified; 0: none.
     pub scrub_rate: u64,
+    /// How long orphans and broken replicas stay in the trash.
+    pub trash_interval: Duration,
     /// `host:port` of the chunk master.
     pub master: String,
     /// Verifies its callers' tokens, and mints its own.
@@ -141,7 +145,8 @@ pub async fn run(
         health: health.clone(),
     };
     // They end with this function.
-    let _scrubbers = scrub::start(&server, settings.scrub_rate);
+    let mut background = scrub::start(&server, settings.scrub_rate);
+    background.spawn(trash::purge_expired(Arc::clone(&server), settings.trash_interval));
     let router = http::routes()
         .merge(daemon::routes(health, metrics))
         .into_router(server, Guard { keyring: settings.keyring, anonymous: None });

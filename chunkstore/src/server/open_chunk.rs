@@ -227,11 +227,9 @@ impl OpenChunk {
 }
 
 fn check_room(dir: &DataDir, n: u64) -> io::Result<()> {
-    // Whatever is free after the reserve; a disk that is too small for its reserve has none.
-    match dir.space()?.free {
-        0 => Err(io::ErrorKind::StorageFull.into()),
-        free if free < n => Err(io::ErrorKind::StorageFull.into()),
-        _ => Ok(()),
+    match dir.make_room(n)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::StorageFull.into()),
     }
 }
 

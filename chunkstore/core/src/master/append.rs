@@ -50,7 +50,10 @@ impl Master {
         let (chunk, version) = writer.open?;
         let pipeline = writer.pipeline.iter().filter_map(|host| self.servers.by_host(host));
         let unheard = pipeline.filter(|by| !self.replicas.is_claimed(chunk, by.server));
-        Some((ServerCommand::Delete { chunk, version }, unheard.map(|by| by.server).collect()))
+        Some((
+            ServerCommand::Delete { chunk, version, orphan: false },
+            unheard.map(|by| by.server).collect(),
+        ))
     }
 
     /// Tells servers to forget a chunk that was given up.

@@ -289,7 +289,7 @@ impl Master {
             holders.retain(|by| by.server != victim);
             let version = sealed.version;
             self.replicas.lost(chunk, victim, version, Some(&sealed));
-            self.servers.command(victim, ServerCommand::Delete { chunk, version });
+            self.servers.command(victim, ServerCommand::Delete { chunk, version, orphan: false });
         }
     }
 

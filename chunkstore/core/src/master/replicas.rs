@@ -127,7 +127,7 @@ impl Replicas {
         }
         self.retain_odd(chunk, |claim| !stale.contains(claim));
         for Claim { by, version, .. } in stale {
-            servers.command(by.server, ServerCommand::Delete { chunk, version });
+            servers.command(by.server, ServerCommand::Delete { chunk, version, orphan: false });
         }
     }
 
@@ -141,7 +141,7 @@ impl Replicas {
         let odd = odd.into_iter().map(|claim| (claim.by, claim.version));
         for (by, version) in good.chain(odd) {
             if servers.is_current(by.server, by.session) {
-                servers.command(by.server, ServerCommand::Delete { chunk, version });
+                servers.command(by.server, ServerCommand::Delete { chunk, version, orphan: false });
             }
         }
     }

@@ -92,7 +92,7 @@ impl Master {
     }
 
     fn remove_garbage(&mut self, server: ServerId, chunk: ChunkId, version: Version) {
-        self.servers.command(server, ServerCommand::Delete { chunk, version });
+        self.servers.command(server, ServerCommand::Delete { chunk, version, orphan: false });
     }
 
     /// Stale replicas of the chunk go, if it is sealed and a good one is known to live.

@@ -300,10 +300,10 @@ enum Begun {
 
 fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun {
     match told {
-        ServerCommand::Delete { chunk, version } => {
+        ServerCommand::Delete { chunk, version, orphan } => {
             let replica = ReplicaKey { chunk, version };
             match held.doom(replica) {
-                Doom::Remove => Begun::Running(Effect::Delete { command, replica }),
+                Doom::Remove => Begun::Running(Effect::Delete { command, replica, orphan }),
                 Doom::Nothing => Begun::Ended(lost_event(replica)),
             }
         }

@@ -223,6 +223,8 @@ pub enum Effect {
         command: CommandNumber,
         /// What to remove.
         replica: ReplicaKey,
+        /// It goes to the trash.
+        orphan: bool,
     },
     /// Send a sealed replica to another server; then [`Input::CopyEnded`].
     Copy {
@@ -413,7 +415,11 @@ impl Replicas {
         let mut effects = Vec::new();
         while let Some(replica) = self.cuts.pop_passed(now.monotonic) {
             if self.held.expire(replica) {
-                effects.push(Effect::Delete { command: self.link.no_command(), replica });
+                effects.push(Effect::Delete {
+                    command: self.link.no_command(),
+                    replica,
+                    orphan: false,
+                });
             }
         }
         effects.extend(self.link.timeout(now));
@@ -444,7 +450,7 @@ impl Replicas {
         let mut effects = match self.held.seal(replica, sealed) {
             held::Seal::Kept(event) => self.link.tell(now, Some(event)),
             held::Seal::Doomed => {
-                vec![Effect::Delete { command: self.link.no_command(), replica }]
+                vec![Effect::Delete { command: self.link.no_command(), replica, orphan: false }]
             }
             held::Seal::Unknown => Vec::new(),
         };
@@ -457,7 +463,11 @@ impl Replicas {
         match self.held.cut(replica, length) {
             CutOff::Kept => self.cuts.keep(now.monotonic, replica),
             CutOff::Dropped => {
-                effects.push(Effect::Delete { command: self.link.no_command(), replica });
+                effects.push(Effect::Delete {
+                    command: self.link.no_command(),
+                    replica,
+                    orphan: false,
+                });
             }
             CutOff::Unknown => {}
         }

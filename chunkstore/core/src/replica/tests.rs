@@ -59,7 +59,7 @@ fn registered(epoch: u64, session: u64) -> Input {
 fn reply(events_received: u64, commands: Vec<(u64, u64)>) -> Input {
     let delete = |(number, chunk)| Numbered {
         number,
-        item: ServerCommand::Delete { chunk: ChunkId(chunk), version: Version(1) },
+        item: ServerCommand::Delete { chunk: ChunkId(chunk), version: Version(1), orphan: false },
     };
     Input::HeartbeatReplied(ServerHeartbeatReply {
         epoch: Epoch(1),
@@ -184,7 +184,7 @@ fn a_deleted_replica_is_done_and_told_once_its_file_is_gone() {
     let deletes: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Delete { command, replica } => Some((*command, *replica)),
+            Effect::Delete { command, replica, .. } => Some((*command, *replica)),
             _ => None,
         })
         .collect();
@@ -218,7 +218,9 @@ fn a_replica_given_up_during_its_upload_is_removed_when_the_upload_ends() {
     server.handle_timeout(at(1000));
     server.handle(at(1001), reply(0, vec![(1, 3)]));
     let effects = server.handle(at(1002), Input::Sealed { replica: key(3, 1), sealed: sealed(1) });
-    let [Effect::Delete { command, replica }] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Delete { command, replica, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert_eq!((*replica, server.sealed(key(3, 1))), (key(3, 1), None));
     server.handle(at(1003), Input::Deleted { command: *command, replica: *replica });
     assert_eq!(open(&mut server, key(3, 1)), OpenAnswer::Write);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_client::transfer::put_chunk;
+use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::block::BLOCK_BYTES;
-use chunkstore_protocol::{ChunkId, DiskState, ReplicaEvent, Version};
+use chunkstore_protocol::{ChunkId, DiskState, ReplicaEvent, ServerCommand, Version};
 use daemon::Owner;
 use futures_util::stream;
 
@@ -14,6 +16,7 @@ use super::transfers::{BOTH, frames, get, put, status_and_kind};
 use super::{Cluster, bytes, flip_byte, until};
 use crate::server::data_dir::DataDirError;
 use crate::server::disks::Disks;
+use crate::server::trash::Why;
 
 /// A cluster of one server with two data folders, `disk-1` and `disk-2`.
 async fn two_disks() -> Cluster {
@@ -254,4 +257,77 @@ async fn a_scrubber_that_is_killed_goes_on_where_it_was() {
     // The first is for the next round.
     until("the last is found", || !lost(&cluster).is_empty()).await;
     assert_eq!(lost(&cluster), [ChunkId(20)].into());
+}
+
+/// What lies in the trash of a data folder.
+fn trash_of(disk: &Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(disk.join("trash")).unwrap();
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The master gives up a replica.
+fn delete(cluster: &Cluster, chunk: u64, orphan: bool) {
+    let mut book = cluster.master.book();
+    let known = book.servers.values_mut().next().unwrap();
+    let (chunk, version) = (ChunkId(chunk), Version(1));
+    known.commands.push(ServerCommand::Delete { chunk, version, orphan });
+}
+
+#[tokio::test]
+async fn an_orphan_stays_in_the_trash_for_its_time_and_can_be_put_back_by_hand() {
+    let mut cluster = Cluster::start(1).await;
+    let disk = cluster.servers[0].folder.path().to_owned();
+    let data = bytes(BLOCK_BYTES + 1);
+    for chunk in 1..=4 {
+        put(&cluster, chunk, frames(&data), &[]).await.unwrap();
+    }
+    until("all are known", || known(&cluster).len() == 4).await;
+    delete(&cluster, 1, true);
+    delete(&cluster, 2, true);
+    delete(&cluster, 3, false);
+    until("they are gone for the master", || known(&cluster) == [ChunkId(4)].into()).await;
+    let in_trash = trash_of(&disk);
+    let names = ["0000000000000001_1.", "0000000000000002_1."];
+    assert_eq!(in_trash.len(), 2, "what a file was removed of goes at once: {in_trash:?}");
+    assert!(in_trash.iter().zip(names).all(|(name, start)| name.starts_with(start)));
+    assert_eq!(chunks_on(&disk, "_1.chunk"), [ChunkId(4)].into());
+    assert_eq!(status_and_kind(get(&cluster, 0, 1, 0..1).await).0, 404);
+    until("the master is told", || told(&cluster)[0].trash_files == 2).await;
+
+    let (settings, folder) = cluster.servers.remove(0).stop().await;
+    let first = disk.join("trash").join(in_trash.first().unwrap());
+    std::fs::rename(first, disk.join("chunks/01/0000000000000001_1.chunk")).unwrap();
+    start(&mut cluster, settings, folder).await;
+    assert_eq!(known(&cluster), [1, 4].map(ChunkId).into());
+    assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, data);
+    assert_eq!(trash_of(&disk).len(), 1);
+
+    // Broken ones go the same way.
+    flip_byte(&cluster.servers[0].file_of(ChunkId(4)).unwrap(), 5);
+    assert!(get(&cluster, 0, 4, 0..1).await.is_err());
+    until("the master is told", || {
+        (told(&cluster)[0].trash_files, told(&cluster)[0].broken_files) == (2, 1)
+    })
+    .await;
+    let (mut settings, folder) = cluster.servers.remove(0).stop().await;
+    settings.trash_interval = Duration::ZERO;
+    start(&mut cluster, settings, folder).await;
+    until("their time is over", || trash_of(&disk).is_empty()).await;
+    assert_eq!(known(&cluster), [ChunkId(1)].into());
+    until("the master is told", || told(&cluster)[0].trash_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn what_the_trash_can_give_up_counts_as_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let dir = disks.working().next().unwrap();
+    let before = dir.space().unwrap().free;
+    let replica = ReplicaKey { chunk: ChunkId(1), version: Version(1) };
+    // Sparse: long, and no load for the disk.
+    dir.create_file(replica).unwrap().set_len(1 << 40).unwrap();
+    std::fs::rename(dir.open_path(replica), dir.sealed_path(replica)).unwrap();
+    dir.set_aside(replica, Why::Orphan);
+    assert!(dir.space().unwrap().free > before + (1 << 39));
 }

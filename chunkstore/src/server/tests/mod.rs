@@ -1,6 +1,7 @@
 //! Chunkservers over real sockets and real disks, with a fake chunk master; and through them the client:
 //! its writer and reader need servers that fail in their own ways.
 
+mod bad_requests;
 mod disks;
 mod fake_master;
 mod files;
@@ -130,6 +131,7 @@ impl Cluster {
             keep_unfinished: KEEP_UNFINISHED,
             repair_rate: REPAIR_RATE,
             scrub_rate: 0,
+            trash_interval: Duration::from_hours(24),
             master: self.master.address.clone(),
             keyring: self.master.keyring.clone(),
             client: client_settings(),

@@ -113,6 +113,7 @@ impl RealCluster {
             keep_unfinished: Duration::from_secs(120),
             repair_rate: REPAIR_RATE,
             scrub_rate: 0,
+            trash_interval: Duration::from_hours(24),
             master: self.address.clone(),
             keyring: self.keyring.clone(),
             client: client_settings(),

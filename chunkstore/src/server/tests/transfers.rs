@@ -346,7 +346,11 @@ async fn a_deleted_replica_goes_from_disk_and_the_master_hears_of_it() {
     {
         let mut book = cluster.master.book();
         let known = book.servers.values_mut().next().unwrap();
-        known.commands.push(ServerCommand::Delete { chunk: ChunkId(1), version: Version(1) });
+        known.commands.push(ServerCommand::Delete {
+            chunk: ChunkId(1),
+            version: Version(1),
+            orphan: false,
+        });
     }
     until("the replica is gone and the command acknowledged", || {
         let book = cluster.master.book();
@@ -441,7 +445,7 @@ async fn a_broken_upload_that_nobody_comes_for_goes_by_itself_and_one_given_up_a
     let cluster = Cluster::start(2).await;
     let data = bytes(40 * BLOCK_BYTES);
     break_off(&cluster, 4, &data, 70, 2 << 20).await;
-    let delete = ServerCommand::Delete { chunk: ChunkId(4), version: Version(1) };
+    let delete = ServerCommand::Delete { chunk: ChunkId(4), version: Version(1), orphan: false };
     {
         let mut book = cluster.master.book();
         let known = book.servers.values_mut().next().unwrap();

@@ -134,7 +134,7 @@ impl Farm {
         let first = session.commands.received() + 1;
         for (number, command) in (first..).zip(session.commands.accept(reply.commands)) {
             match command {
-                ServerCommand::Delete { chunk, version } => {
+                ServerCommand::Delete { chunk, version, .. } => {
                     chunks.remove(&chunk);
                     session.events.push(ReplicaEvent::Lost { chunk, version });
                 }

@@ -1,0 +1,87 @@
+//! Whether the disk of a data folder still works. Once it has failed it is not used any more until the next
+//! start: a disk that comes and goes would lose more than one that stays away.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::io::Errno;
+
+/// Whether a write, or a look at a folder, failed for good: the disk is gone, or takes nothing any more. A
+/// full disk, or a process without descriptors, works again by itself.
+fn is_disk_failure(error: &io::Error) -> bool {
+    const FAILURES: [Errno; 7] = [
+        Errno::IO,
+        Errno::ROFS,
+        Errno::NODEV,
+        Errno::NXIO,
+        Errno::UCLEAN,
+        Errno::NOTDIR,
+        Errno::STALE,
+    ];
+    error.raw_os_error().is_some_and(|code| FAILURES.iter().any(|e| e.raw_os_error() == code))
+}
+
+/// The health of one disk, as a folder on it shows it.
+#[derive(Debug)]
+pub(super) struct DiskHealth {
+    folder: PathBuf,
+    /// Device and inode of the folder: another in its place is not ours.
+    identity: (u64, u64),
+    /// Why it counts as failed.
+    failed: OnceLock<String>,
+}
+
+impl DiskHealth {
+    /// Of a disk that works, with this folder on it.
+    pub(super) fn new(folder: PathBuf) -> io::Result<Self> {
+        let identity = identity_of(&folder)?;
+        Ok(Self { folder, identity, failed: OnceLock::new() })
+    }
+
+    /// Why the disk counts as failed, if it does.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// From now on the disk counts as failed.
+    pub(super) fn fail(&self, reason: &dyn fmt::Display) {
+        if self.failed.set(reason.to_string()).is_ok() {
+            tracing::error!(path = %self.folder.display(), %reason,
+                "a disk has failed: its replicas are reported as lost, and it is not used before the next \
+                 start; replace it, or take it out of chunkserver.data_dirs");
+        }
+    }
+
+    /// Takes note of an error of a write; whether the disk has failed.
+    pub(super) fn blame(&self, error: &io::Error) -> bool {
+        if is_disk_failure(error) {
+            self.fail(error);
+        } else {
+            self.check();
+        }
+        self.failed().is_some()
+    }
+
+    /// Looks whether the folder is still there.
+    pub(super) fn check(&self) {
+        match identity_of(&self.folder) {
+            Ok(identity) if identity == self.identity => {}
+            Ok(_) => self.fail(&"another folder has taken its place"),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// The device.
+    pub(super) fn device(&self) -> u64 {
+        self.identity.0
+    }
+}
+
+fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(folder).map(|metadata| (metadata.dev(), metadata.ino()))
+}

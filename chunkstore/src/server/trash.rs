@@ -1,0 +1,275 @@
+//! The trash of one data folder: files that are not served any more and kept for a while, in case that what
+//! gave them up was wrong. Orphans, which the chunk master found no file for, and replicas that were found
+//! broken. The oldest go first, when their time is over or the disk has no other room.
+//!
+//! ```text
+//! trash/000000000000002a_1.1764355811000.chunk   an orphan: chunk, version, when it came (ms since 1970)
+//! trash/000000000000002a_1.1764355811000.bad     found broken
+//! ```
+//! To put one back by hand: move it to the name that it had, here `chunks/2a/000000000000002a_1.chunk`, and
+//! start the chunkserver again, which then reports it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::Version;
+use ids::UnixMillis;
+
+use super::{Server, metrics};
+
+/// Between two looks for files whose time is over.
+const PURGE_PAUSE: Duration = Duration::from_secs(1);
+/// Files of each disk that a look removes at most: so many a second, so that removals crowd nobody out.
+const PURGED_PER_LOOK: usize = 32;
+
+/// Why a file is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Why {
+    /// No file of the store refers to it.
+    Orphan,
+    /// It is corrupt or unreadable.
+    Broken,
+}
+
+impl Why {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Orphan => "chunk",
+            Self::Broken => "bad",
+        }
+    }
+}
+
+/// A file of the trash; in the order in which they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
+    came: UnixMillis,
+    replica: ReplicaKey,
+    why: Why,
+}
+
+impl Item {
+    fn name(&self) -> String {
+        let Self { came, replica: ReplicaKey { chunk, version }, why } = self;
+        format!("{chunk}_{}.{}.{}", version.0, came.0, why.suffix())
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('.');
+        let (replica, came, suffix) = (parts.next()?, parts.next()?, parts.next()?);
+        let (chunk, version) = replica.split_once('_')?;
+        let (chunk, version) = (chunk.parse().ok()?, Version(version.parse().ok()?));
+        let why = [Why::Orphan, Why::Broken].into_iter().find(|why| why.suffix() == suffix)?;
+        let replica = ReplicaKey { chunk, version };
+        let item = Self { came: UnixMillis(came.parse().ok()?), replica, why };
+        (item.name() == name).then_some(item)
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) files: u64,
+    /// Of these, the broken ones.
+    pub(super) broken: u64,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Items {
+    bytes_of: BTreeMap<Item, u64>,
+    content: Content,
+}
+
+impl Items {
+    fn add(&mut self, item: Item, bytes: u64) {
+        self.remove(item);
+        self.bytes_of.insert(item, bytes);
+        self.content.files += 1;
+        self.content.broken += u64::from(item.why == Why::Broken);
+        self.content.bytes += bytes;
+    }
+
+    fn remove(&mut self, item: Item) {
+        if let Some(bytes) = self.bytes_of.remove(&item) {
+            self.content.files -= 1;
+            self.content.broken -= u64::from(item.why == Why::Broken);
+            self.content.bytes -= bytes;
+        }
+    }
+
+    fn pop_oldest(&mut self, came_before: UnixMillis) -> Option<Item> {
+        let (&item, _) = self.bytes_of.first_key_value()?;
+        (item.came < came_before).then(|| self.remove(item))?;
+        Some(item)
+    }
+}
+
+/// The trash of a data folder. All of it blocks but [`Self::content`].
+#[derive(Debug)]
+pub(super) struct Trash {
+    folder: PathBuf,
+    /// Never held across a system call.
+    items: Mutex<Items>,
+}
+
+impl Trash {
+    /// Makes the folder if need be, and lists what is in it; what is not ours is left alone.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let folder = root.join("trash");
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let mut items = Items::default();
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_name().to_str().and_then(Item::parse) {
+                Some(item) => items.add(item, entry.metadata()?.len()),
+                None => tracing::warn!(path = %entry.path().display(),
+                    "not a file of the chunkserver's trash: left alone"),
+            }
+        }
+        Ok(Self { folder, items: Mutex::new(items) })
+    }
+
+    fn items(&self) -> MutexGuard<'_, Items> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the file of a replica here; returns where it is now.
+    pub(super) fn take(&self, from: &Path, replica: ReplicaKey, why: Why) -> io::Result<PathBuf> {
+        let item = Item { came: clock::wall(), replica, why };
+        let to = self.folder.join(item.name());
+        let bytes = fs::metadata(from)?.len();
+        fs::rename(from, &to)?;
+        self.items().add(item, bytes);
+        Ok(to)
+    }
+
+    /// Removes files that came before then, the oldest first, `max` at most; returns how many.
+    pub(super) fn purge(&self, came_before: UnixMillis, max: usize) -> usize {
+        let mut n_removed = 0;
+        while n_removed < max {
+            let Some(item) = self.items().pop_oldest(came_before) else { break };
+            n_removed += 1;
+            let path = self.folder.join(item.name());
+            match fs::remove_file(&path) {
+                // It was put back by hand, or removed.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::error!(path = %path.display(), %error,
+                        "a file of the trash can't be removed: the next start will try again");
+                }
+                _ => {}
+            }
+        }
+        n_removed
+    }
+
+    /// Removes the oldest file, whatever its time, and again until there `is_room`; whether there is.
+    pub(super) fn give_way(
+        &self,
+        mut is_room: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        while !is_room()? {
+            if self.purge(UnixMillis(u64::MAX), 1) == 0 {
+                return Ok(false);
+            }
+            metrics::observe_purged("room", 1);
+        }
+        Ok(true)
+    }
+
+    /// How much is here.
+    pub(super) fn content(&self) -> Content {
+        self.items().content
+    }
+}
+
+/// Removes what has been in the trash of a disk for longer than `interval`, slowly, for ever.
+pub(super) async fn purge_expired(server: Arc<Server>, interval: Duration) {
+    loop {
+        tokio::time::sleep(PURGE_PAUSE).await;
+        let age = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let came_before = UnixMillis(clock::wall().0.saturating_sub(age));
+        for dir in server.disks.working() {
+            let dir = Arc::clone(dir);
+            let purge = move || dir.trash().purge(came_before, PURGED_PER_LOOK);
+            // Only the end of the daemon stands in its way.
+            metrics::observe_purged(
+                "expired",
+                tokio::task::spawn_blocking(purge).await.unwrap_or(0),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkstore_protocol::ChunkId;
+
+    use super::*;
+
+    #[test]
+    fn a_name_tells_all_and_other_names_are_left_alone() {
+        let replica = ReplicaKey { chunk: ChunkId(0x2a), version: Version(3) };
+        let item = Item { came: UnixMillis(1_764_355_811_000), replica, why: Why::Broken };
+        assert_eq!(item.name(), "000000000000002a_3.1764355811000.bad");
+        assert_eq!(Item::parse(&item.name()), Some(item));
+        for other in ["notes.txt", "000000000000002a_3.chunk", "000000000000002a_3.07.bad", ""] {
+            assert_eq!(Item::parse(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_no_more_than_asked_for_and_a_restart_knows_the_rest() {
+        let root = tempfile::tempdir().unwrap();
+        let trash = Trash::open(root.path()).unwrap();
+        let file = root.path().join("file");
+        let before = clock::wall();
+        for chunk in 1..=4 {
+            fs::write(&file, vec![0; chunk]).unwrap();
+            let replica = ReplicaKey { chunk: ChunkId(chunk as u64), version: Version(1) };
+            let why = if chunk == 3 { Why::Broken } else { Why::Orphan };
+            trash.take(&file, replica, why).unwrap();
+        }
+        let all = Content { files: 4, broken: 1, bytes: 10 };
+        assert_eq!(trash.content(), all);
+        fs::write(root.path().join("trash/notes.txt"), "somebody's").unwrap();
+        let trash = Trash::open(root.path()).unwrap();
+        assert_eq!(trash.content(), all);
+        assert_eq!(trash.purge(before, 10), 0, "their time is not over");
+        assert_eq!(trash.purge(UnixMillis(u64::MAX), 2), 2);
+        assert_eq!(trash.content(), Content { files: 2, broken: 1, bytes: 7 });
+        let left: Vec<_> = fs::read_dir(root.path().join("trash")).unwrap().collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert_eq!(trash.purge(UnixMillis(u64::MAX), 10), 2);
+        assert_eq!(trash.content(), Content::default());
+        assert!(root.path().join("trash/notes.txt").exists());
+    }
+
+    #[test]
+    fn the_trash_gives_way_until_there_is_room_and_no_further() {
+        let root = tempfile::tempdir().unwrap();
+        let trash = Trash::open(root.path()).unwrap();
+        let file = root.path().join("file");
+        for chunk in 1..=4 {
+            fs::write(&file, "x").unwrap();
+            let replica = ReplicaKey { chunk: ChunkId(chunk), version: Version(1) };
+            trash.take(&file, replica, Why::Orphan).unwrap();
+        }
+        assert!(trash.give_way(|| Ok(true)).unwrap());
+        assert_eq!(trash.content().files, 4);
+        assert!(trash.give_way(|| Ok(trash.content().files <= 3)).unwrap());
+        let left = fs::read_dir(root.path().join("trash")).unwrap();
+        let names = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|name| name.starts_with("0000000000000001")).count(), 0);
+        assert_eq!(trash.content().files, 3);
+        assert!(!trash.give_way(|| Ok(false)).unwrap());
+        assert_eq!(trash.content(), Content::default());
+        assert!(trash.give_way(|| Err(io::ErrorKind::NotFound.into())).is_err());
+    }
+}
