@@ -62,7 +62,9 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
         Err(error) => error,
     };
     let code = code_of(&error);
-    crate::say::say!("howdah: {}", sentence(&error));
+    // Names in it were chosen by others; lines are our own, or a task's.
+    let lines = sentence(&error).lines().map(crate::say::plain).collect::<Vec<_>>().join("\n");
+    crate::say::say!("howdah: {lines}");
     let is_stranger = |cause: &(dyn std::error::Error + 'static)| {
         matches!(cause.downcast_ref(), Some(CallError::Stranger { .. }))
     };

@@ -114,6 +114,26 @@ impl Drop for UnfinishedFolder {
     }
 }
 
+/// Gives the file or folder at `from` a name that nothing has yet, on the same disk. What appears there
+/// meanwhile stays as it is.
+pub(crate) fn move_new(from: &Path, to: &Path) -> Result<(), LocalFileError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    let moved = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A filesystem that can't: a second name for a file is refused where something stands.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if from.is_file() => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+        }
+        // A folder moves over no file, and over no folder with something in it.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(from, to),
+        moved => moved.map_err(io::Error::from),
+    };
+    moved.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => LocalFileError::Exists { path: to.to_owned() },
+        _ => LocalFileError::Unwritable { path: to.to_owned(), cause },
+    })
+}
+
 /// Replaces what stands at `path` by `bytes`, at once.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = LocalFile::replace(path).map_err(io::Error::other)?;
@@ -169,6 +189,25 @@ fn temporary_beside(path: &Path) -> io::Result<Out> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_at_a_new_name_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "new").unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        fs::write(path("taken"), "old").unwrap();
+        fs::create_dir(path("taken-folder")).unwrap();
+        for from in ["file", "folder"] {
+            for taken in ["taken", "taken-folder"] {
+                let moved = move_new(&path(from), &path(taken));
+                assert!(matches!(moved, Err(LocalFileError::Exists { .. })), "{from} {taken}");
+            }
+            move_new(&path(from), &path("moved").with_extension(from)).unwrap();
+        }
+        assert_eq!(fs::read(path("taken")).unwrap(), b"old");
+        assert_eq!(fs::read(path("moved.file")).unwrap(), b"new");
+    }
 
     #[test]
     fn a_file_appears_whole_or_not_at_all() {

@@ -1,6 +1,7 @@
-//! What a put has made in the chunk store so far, and taking it back when it fails or is interrupted.
-//! `copy` fills it in.
+//! What a copy has made in the chunk store so far, and taking it back when it fails or is interrupted.
+//! `copy` fills it in, and the verbs of `fs` that copy within the chunk store.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,36 +12,39 @@ use tokio::sync::watch;
 
 /// Files removed at once.
 const REMOVALS_AT_ONCE: usize = 16;
-/// Time to take back what an interrupted put has made.
+/// Time to take back what an interrupted copy has made.
 pub(crate) const UNDO_PATIENCE: Duration = Duration::from_secs(3);
+/// Targets that a message names.
+const SHOWN_MAX: usize = 3;
 
-/// What one put has made in the chunk store: that, and nothing that others have put beside it, is taken
+/// What one copy has made in the chunk store: that, and nothing that others have put beside it, is taken
 /// back when it fails.
 pub(crate) struct Made {
-    target: StorePath,
+    targets: Vec<StorePath>,
     /// Folders above that were missing, innermost first.
     above: Vec<StorePath>,
     /// Its folders, each before what is in it, and its closed files. What is open is given up by whoever
-    /// writes it: only so it is surely this put's.
+    /// writes it: only so it is surely this copy's.
     folders: Mutex<Vec<StorePath>>,
-    files: Mutex<Vec<StorePath>>,
+    files: Mutex<BTreeSet<StorePath>>,
     /// Whether the writers are to give up.
     stop: watch::Sender<bool>,
 }
 
 impl Made {
     /// Nothing yet.
-    pub(crate) fn new(target: StorePath, above: Vec<StorePath>) -> Self {
+    pub(crate) fn new(targets: Vec<StorePath>, above: Vec<StorePath>) -> Self {
+        let stop = watch::Sender::new(false);
         let (folders, files) = (Mutex::default(), Mutex::default());
-        Self { target, above, folders, files, stop: watch::Sender::new(false) }
+        Self { targets, above, folders, files, stop }
     }
 
     pub(crate) fn add_folder(&self, path: &StorePath) {
-        list(&self.folders).push(path.clone());
+        lock(&self.folders).push(path.clone());
     }
 
     pub(crate) fn add_file(&self, path: &StorePath) {
-        list(&self.files).push(path.clone());
+        lock(&self.files).insert(path.clone());
     }
 
     /// Makes all writers give up.
@@ -58,13 +62,20 @@ impl Made {
         let _stopped = stop.wait_for(|stop| *stop).await;
     }
 
+    /// Where it goes, as a message says it.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.targets)
+    }
+
     /// Removes it; folders only where nobody has put anything else since.
     pub(crate) async fn undo(&self, store: &ChunkStore) -> Result<(), StoreError> {
-        let removed = stream::iter(listed(&self.files))
+        let files = lock(&self.files).clone();
+        let removed = stream::iter(files)
             .map(|file| async move { remove(store, &file).await })
             .buffer_unordered(REMOVALS_AT_ONCE);
         removed.try_collect::<()>().await?;
-        for folder in listed(&self.folders).iter().rev() {
+        let folders = lock(&self.folders).clone();
+        for folder in folders.iter().rev() {
             remove(store, folder).await?;
         }
         for folder in &self.above {
@@ -75,31 +86,31 @@ impl Made {
         Ok(())
     }
 
-    /// Removes it, and says what is left of it and of what was put before.
-    pub(crate) async fn remains(&self, store: &ChunkStore, stays: &[String]) -> String {
-        let target = &self.target;
+    /// Removes it, and says what is left.
+    pub(crate) async fn remains(&self, store: &ChunkStore) -> String {
         let undone = tokio::time::timeout(UNDO_PATIENCE, self.undo(store)).await;
-        let mut remains = match undone {
-            Ok(Ok(())) => format!("nothing is left at {target}"),
-            _ => format!("part of it may be left: `howdah fs rm -r {target}` removes it"),
-        };
-        if !stays.is_empty() {
-            remains.push_str("; what was put before stays: ");
-            remains.push_str(&stays.join(", "));
+        let at = self.shown();
+        match undone {
+            Ok(Ok(())) => format!("nothing is left at {at}"),
+            _ => format!("part of it may be left: `howdah fs rm -r` removes it at {at}"),
         }
-        remains
     }
 }
 
-fn list(paths: &Mutex<Vec<StorePath>>) -> MutexGuard<'_, Vec<StorePath>> {
+fn shown(paths: &[StorePath]) -> String {
+    let mut shown =
+        paths.iter().take(SHOWN_MAX).map(StorePath::as_str).collect::<Vec<_>>().join(", ");
+    if paths.len() > SHOWN_MAX {
+        shown.push_str(&format!(" and {} more", paths.len() - SHOWN_MAX));
+    }
+    shown
+}
+
+fn lock<T>(paths: &Mutex<T>) -> MutexGuard<'_, T> {
     paths.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn listed(paths: &Mutex<Vec<StorePath>>) -> Vec<StorePath> {
-    list(paths).clone()
-}
-
-/// What somebody else has removed, or put something into, is not this put's to remove.
+/// What somebody else has removed, or put something into, is not this copy's to remove.
 async fn remove(store: &ChunkStore, path: &StorePath) -> Result<(), StoreError> {
     match store.delete(path, false).await {
         Err(StoreError::NotFound { .. } | StoreError::FolderNotEmpty { .. }) => Ok(()),

@@ -2,12 +2,16 @@
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mapreduce_protocol::{JobState, JobStatus, TaskCounts};
 
 const TASKS: &str = "{prefix:>7} [{bar:40}] {pos}/{len} {msg}";
-const BYTES: &str = "{prefix} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
+const BYTES: &str = "{prefix} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+const ENDLESS: &str = "{prefix} {bytes} {binary_bytes_per_sec}";
+/// Work that is over sooner shows no bar.
+const SILENT: Duration = Duration::from_secs(1);
 
 fn on_terminal() -> bool {
     std::io::stderr().is_terminal()
@@ -101,26 +105,37 @@ fn line_of(status: &JobStatus) -> String {
 pub(crate) struct ByteProgress {
     bar: Option<ProgressBar>,
     moved: AtomicU64,
+    started: clock::Stopwatch,
 }
 
 impl ByteProgress {
-    /// A bar for `total` bytes, on a terminal; elsewhere nothing is shown.
+    /// A bar for `total` bytes, on a terminal, when it has gone on for a moment; elsewhere nothing is shown.
     pub(crate) fn new(prefix: &'static str, total: u64) -> Self {
+        Self::with(prefix, Some(total), BYTES)
+    }
+
+    /// The same for bytes that end nobody knows when.
+    pub(crate) fn endless(prefix: &'static str) -> Self {
+        Self::with(prefix, None, ENDLESS)
+    }
+
+    fn with(prefix: &'static str, total: Option<u64>, template: &str) -> Self {
         let bar = on_terminal().then(|| {
-            let target = ProgressDrawTarget::stderr();
-            ProgressBar::with_draw_target(Some(total), target)
-                .with_style(style(BYTES))
+            ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden())
+                .with_style(style(template))
                 .with_prefix(prefix)
         });
-        Self { bar, moved: AtomicU64::new(0) }
+        Self { bar, moved: AtomicU64::new(0), started: clock::Stopwatch::start() }
     }
 
     /// That many bytes more are through.
     pub(crate) fn add(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.inc(bytes);
+        let Some(bar) = &self.bar else { return };
+        if bar.is_hidden() && self.started.elapsed() >= SILENT {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
         }
+        bar.inc(bytes);
     }
 
     /// Bytes that are through.

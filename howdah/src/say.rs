@@ -44,3 +44,20 @@ pub(crate) fn quiet_if_closed(written: std::io::Result<()>) -> anyhow::Result<()
         other => other.context("cannot write to standard output"),
     }
 }
+
+/// Text that others chose, as it may stand on a terminal: what moves the cursor, ends the line or turns the
+/// direction of writing is shown as an escape.
+pub(crate) fn plain(text: &str) -> String {
+    let is_escaped = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut plain = String::with_capacity(text.len());
+    for char in text.chars() {
+        match is_escaped(char) {
+            true => plain.extend(char.escape_default()),
+            false => plain.push(char),
+        }
+    }
+    plain
+}

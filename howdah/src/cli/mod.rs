@@ -94,13 +94,13 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     refuse_idle_config(&cli);
     let done = match cli.command {
         Command::Task(args) => return task::run(&args),
+        Command::Fs(args) => return fs::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Dev(args) => dev::run(&args),
         Command::Chunkmaster(args) => daemon::chunkmaster(&args, &cli.global),
         Command::Chunkserver(args) => daemon::chunkserver(&args, &cli.global),
         Command::Jobtracker(args) => daemon::jobtracker(&args, &cli.global),
         Command::Tasktracker(args) => daemon::tasktracker(&args, &cli.global),
-        Command::Fs(args) => fs::run(args, &cli.global),
         Command::Job(args) => job::run(args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),

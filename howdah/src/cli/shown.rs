@@ -1,5 +1,6 @@
-//! Times as commands print them, and paths of the chunk store as people type them.
+//! Times, sizes, paths and tables as commands print them, and paths of the chunk store as people type them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chunkstore_protocol::{PathError, StorePath};
@@ -35,9 +36,52 @@ pub(super) fn target(text: &str) -> Result<Target, PathError> {
     Ok(Target { path: store_path(text)?, is_folder: text.ends_with('/') })
 }
 
+/// Bytes, for programs or for people.
+pub(super) fn size(bytes: u64, human: bool) -> String {
+    if human { indicatif::BinaryBytes(bytes).to_string() } else { bytes.to_string() }
+}
+
+/// A path as it may stand on a terminal: a name can hold what moves the cursor, or ends the line.
+pub(super) fn path(path: &StorePath) -> String {
+    crate::say::plain(path.as_str())
+}
+
+/// Rows in columns that are as wide as need be; those that `right` says are aligned to the right.
+pub(super) fn table<const N: usize>(rows: &[[String; N]], right: [bool; N]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let mut text = String::new();
+    for row in rows {
+        let begin = text.len();
+        for (column, cell) in row.iter().enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            let width = widths[column];
+            let _ = match right[column] {
+                true => write!(text, "{gap}{cell:>width$}"),
+                false => write!(text, "{gap}{cell:<width$}"),
+            };
+        }
+        text.truncate(begin + text[begin..].trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_need_be_and_names_cannot_move_the_cursor() {
+        let name = |text: &str| path(&text.parse().unwrap());
+        let rows = [
+            [size(7, true), name("/a"), String::new()],
+            [size(1536, true), name("/ü\n\u{1b}[2J"), "x".to_owned()],
+        ];
+        let expected = "     7 B  /a\n1.50 KiB  /ü\\n\\u{1b}[2J  x\n";
+        assert_eq!(table(&rows, [true, false, false]), expected);
+        assert_eq!(table::<2>(&[], [true, false]), "");
+    }
 
     #[test]
     fn times_are_short_and_paths_forgiving() {

@@ -16,7 +16,7 @@ use super::report::Report;
 use super::top_words::top_words;
 use super::{Cluster, ClusterOptions};
 use crate::cli::Format;
-use crate::copy;
+use crate::copy::{self, CopyOptions};
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::generate::ZipfText;
 use crate::local_file::{LocalFileError, UnfinishedFolder};
@@ -121,7 +121,10 @@ impl Demo {
         let top = self.top(&store, &output, &ended).await?;
         Report { status: ended, wall_time, top }.print(self.format)?;
         match &self.output {
-            Some(local) => copy::get(&store, std::slice::from_ref(&output), local).await,
+            Some(local) => {
+                let options = CopyOptions::default();
+                copy::get(&store, std::slice::from_ref(&output), local, &options).await
+            }
             None => Ok(()),
         }
     }

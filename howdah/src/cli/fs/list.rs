@@ -1,88 +1,158 @@
-//! `fs ls` and `fs stat`: what there is.
+//! `fs ls`, `fs stat` and `fs test`: what there is.
 
-use std::fmt::Write as _;
+use std::cmp::Reverse;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde_json::json;
 
+use super::expand::{ENTRIES_MAX, below, expand_one, expand_statuses};
+use super::pattern::Pattern;
 use super::{Format, doing, print_json, shown};
 use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
 
-/// Entries of one folder that `ls` prints at most.
-const ENTRIES_MAX: usize = 10_000_000;
-
 /// Arguments of `fs ls`.
 #[derive(Debug, Args)]
 pub(super) struct LsArgs {
-    /// The folders, or files
-    #[arg(default_value = "/", value_parser = shown::store_path)]
-    paths: Vec<StorePath>,
+    /// The folders, or files; patterns are expanded
+    #[arg(default_value = "/")]
+    paths: Vec<Pattern>,
+    /// What is in folders of folders too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Sizes for people, like 1.50 MiB
+    #[arg(short, long)]
+    human_readable: bool,
+    /// The folders themselves, not what is in them
+    #[arg(short, long)]
+    directory: bool,
+    /// Newest first
+    #[arg(short = 't', overrides_with = "by_size")]
+    by_time: bool,
+    /// Largest first
+    #[arg(short = 'S')]
+    by_size: bool,
+    /// The other way round
+    #[arg(short, long)]
+    reverse: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
 }
 
 /// Arguments of `fs stat`.
 #[derive(Debug, Args)]
 pub(super) struct StatArgs {
+    /// The path, or a pattern that matches one
+    path: Pattern,
+}
+
+/// Arguments of `fs test`.
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    #[command(flatten)]
+    wanted: Wanted,
     /// The path
     #[arg(value_parser = shown::store_path)]
     path: StorePath,
 }
 
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Wanted {
+    /// Is there anything?
+    #[arg(short)]
+    exists: bool,
+    /// Is it a file?
+    #[arg(short)]
+    file: bool,
+    /// Is it a folder?
+    #[arg(short)]
+    directory: bool,
+    /// Is it a file with bytes, or a folder with entries?
+    #[arg(short = 's')]
+    filled: bool,
+    /// Is it a file without a byte?
+    #[arg(short = 'z')]
+    zero: bool,
+}
+
 pub(super) async fn ls(session: &Session, args: &LsArgs, format: Format) -> anyhow::Result<()> {
     let store = session.store().await?;
-    let mut listings = Vec::new();
-    for path in &args.paths {
-        let entries = entries_at(&store, path).await.with_context(|| doing("list", path))?;
-        listings.push((path, entries));
+    let mut entries = Vec::new();
+    for found in expand_statuses(&store, &args.paths).await? {
+        let listing = doing("list", &found.path);
+        entries.extend(entries_at(&store, found, args).await.context(listing)?);
     }
+    sort(&mut entries, args);
     if format == Format::Json {
-        let entries: Vec<_> = listings.into_iter().flat_map(|(_, entries)| entries).collect();
         return print_json(&json!({"entries": entries}));
     }
-    let several = listings.len() > 1;
-    let mut text = String::new();
-    for (path, entries) in listings {
-        if several {
-            let _ = writeln!(text, "{path}:");
-        }
-        for entry in entries {
-            let _ = writeln!(text, "{}", line_of(&entry));
-        }
-    }
+    let rows: Vec<_> = entries.iter().map(|entry| row_of(entry, args.human_readable)).collect();
+    let text = shown::table(&rows, [false, true, true, false, false]);
     quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
 }
 
-async fn entries_at(store: &ChunkStore, path: &StorePath) -> Result<Vec<FileStatus>, StoreError> {
-    let found = store.stat(path).await?;
+async fn entries_at(
+    store: &ChunkStore,
+    found: FileStatus,
+    args: &LsArgs,
+) -> Result<Vec<FileStatus>, StoreError> {
     match found.kind {
-        FileKind::Folder => store.list_all(path, ENTRIES_MAX).await,
+        FileKind::Folder if args.directory => Ok(vec![found]),
+        FileKind::Folder if args.recursive => {
+            let below = below(store, &found.path).await?;
+            Ok(below.into_iter().filter_map(|entry| entry.seen).collect())
+        }
+        FileKind::Folder => store.list_all(&found.path, ENTRIES_MAX).await,
         FileKind::File { .. } => Ok(vec![found]),
     }
 }
 
+/// Without a wish: as they were found, by name.
+fn sort(entries: &mut [FileStatus], args: &LsArgs) {
+    if args.by_time {
+        entries.sort_by_key(|entry| Reverse(entry.modified));
+    } else if args.by_size {
+        entries.sort_by_key(|entry| Reverse(length_of(entry)));
+    }
+    if args.reverse {
+        entries.reverse();
+    }
+}
+
+fn length_of(entry: &FileStatus) -> u64 {
+    match entry.kind {
+        FileKind::Folder => 0,
+        FileKind::File { length, .. } => length,
+    }
+}
+
 /// One line: kind, replicas, bytes, time of change, path.
-fn line_of(entry: &FileStatus) -> String {
+fn row_of(entry: &FileStatus, human: bool) -> [String; 5] {
     let (kind, replication, length) = match &entry.kind {
         FileKind::Folder => ("d", "-".to_owned(), "-".to_owned()),
         FileKind::File { length, replication, open, .. } => {
-            (if *open { "w" } else { "-" }, replication.to_string(), length.to_string())
+            (if *open { "w" } else { "-" }, replication.to_string(), shown::size(*length, human))
         }
     };
     let modified = shown::time(entry.modified);
-    format!("{kind} {replication:>2} {length:>14}  {modified}  {}", entry.path)
+    [kind.to_owned(), replication, length, modified, shown::path(&entry.path)]
 }
 
 pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> anyhow::Result<()> {
-    let found = session.store().await?.stat(&args.path).await?;
+    let store = session.store().await?;
+    let found = store.stat(&expand_one(&store, &args.path).await?).await?;
     if format == Format::Json {
         return print_json(&found);
     }
-    tell!("path         {}", found.path);
-    tell!("owner        {}", found.owner);
+    tell!("path         {}", shown::path(&found.path));
+    tell!("owner        {}", crate::say::plain(&found.owner));
     tell!("created      {}", shown::time(found.created));
     tell!("modified     {}", shown::time(found.modified));
     match &found.kind {
@@ -102,4 +172,28 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
         }
     }
     Ok(())
+}
+
+/// Says nothing: the exit code is the answer, 0 or 1.
+pub(super) async fn test(session: &Session, args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let store = session.store().await?;
+    let wanted = &args.wanted;
+    let found = match store.stat(&args.path).await {
+        Ok(found) => found,
+        Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => {
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let is_so = match found.kind {
+        FileKind::Folder if wanted.filled => {
+            !store.list(&args.path, None, 1).await?.entries.is_empty()
+        }
+        FileKind::Folder => wanted.exists || wanted.directory,
+        FileKind::File { length, .. } => {
+            let by_length = if length == 0 { wanted.zero } else { wanted.filled };
+            wanted.exists || wanted.file || by_length
+        }
+    };
+    Ok(if is_so { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

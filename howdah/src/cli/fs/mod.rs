@@ -1,10 +1,15 @@
 //! `howdah fs`: files and folders of the chunk store. Here: which verbs there are. Each group of verbs has
 //! a file of its own, with their arguments and what they print; copies in and out are in `crate::copy`.
 
+mod expand;
 mod list;
+mod pattern;
 mod read;
 mod transfer;
 mod tree;
+mod usage;
+
+use std::process::ExitCode;
 
 use chunkstore_client::StoreError;
 use chunkstore_protocol::StorePath;
@@ -28,35 +33,62 @@ enum Action {
     /// Copy files and folders out of the chunk store
     #[command(override_usage = "howdah fs get [OPTIONS] PATH... LOCAL")]
     Get(transfer::GetArgs),
+    /// Put local files, or standard input, behind the end of a file
+    #[command(override_usage = "howdah fs append [OPTIONS] LOCAL... PATH")]
+    Append(transfer::AppendArgs),
     /// Write files to standard output
     Cat(read::CatArgs),
+    /// Write the beginning of files to standard output
+    Head(read::HeadArgs),
+    /// Write the end of files to standard output
+    Tail(read::TailArgs),
     /// List folders
+    #[command(disable_help_flag = true)]
     Ls(list::LsArgs),
     /// Show what stands at a path
     Stat(list::StatArgs),
+    /// Ask what stands at a path: the exit code is 0 for yes, 1 for no
+    Test(list::TestArgs),
+    /// Sum up the bytes of what is in folders: of the files, and of all their replicas
+    #[command(disable_help_flag = true)]
+    Du(usage::DuArgs),
+    /// Count folders, files and bytes
+    #[command(disable_help_flag = true)]
+    Count(usage::CountArgs),
     /// Make folders
     Mkdir(tree::MkdirArgs),
-    /// Move a file or folder
+    /// Make empty files; what exists stays as it is
+    Touch(tree::TouchArgs),
+    /// Move files and folders
+    #[command(override_usage = "howdah fs mv [OPTIONS] PATH... PATH")]
     Mv(tree::MvArgs),
     /// Remove files and folders
     Rm(tree::RmArgs),
 }
 
 /// Runs `fs`.
-pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<()> {
+pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let session = Session::open(global.client_config()?)?;
     let format = global.format;
     let done = runtime::on_this_thread(async {
         match args.action {
             Action::Put(args) => transfer::put(&session, &args).await,
             Action::Get(args) => transfer::get(&session, &args).await,
+            Action::Append(args) => transfer::append(&session, &args).await,
             Action::Cat(args) => read::cat(&session, &args).await,
+            Action::Head(args) => read::head(&session, &args).await,
+            Action::Tail(args) => read::tail(&session, &args).await,
             Action::Ls(args) => list::ls(&session, &args, format).await,
             Action::Stat(args) => list::stat(&session, &args, format).await,
+            Action::Test(args) => return list::test(&session, &args).await,
+            Action::Du(args) => usage::du(&session, &args, format).await,
+            Action::Count(args) => usage::count(&session, &args, format).await,
             Action::Mkdir(args) => tree::mkdir(&session, &args).await,
+            Action::Touch(args) => tree::touch(&session, &args).await,
             Action::Mv(args) => tree::mv(&session, &args).await,
             Action::Rm(args) => tree::rm(&session, &args).await,
         }
+        .map(|()| ExitCode::SUCCESS)
     });
     done.map_err(|error| session.explain(error))
 }

@@ -1,33 +1,219 @@
-//! `fs cat`: bytes of files on standard output.
+//! `fs cat`, `fs head` and `fs tail`: bytes of files on standard output.
 
 use std::io::{self, Write};
 
 use anyhow::Context;
+use chunkstore_client::{ChunkStore, FileReader, StoreError};
 use chunkstore_protocol::StorePath;
 use clap::Args;
 
+use super::expand::expand;
+use super::pattern::Pattern;
 use super::{doing, shown};
+use crate::cli::size::parse_size;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
+
+/// Lines that `head` and `tail` show where nothing else is wanted.
+const LINES: u64 = 10;
+/// Bytes of one step back in search of the beginning of a file's last lines.
+const STEP_BACK: u64 = 1 << 18;
 
 /// Arguments of `fs cat`.
 #[derive(Debug, Args)]
 pub(super) struct CatArgs {
-    /// The files
-    #[arg(required = true, value_parser = shown::store_path)]
-    paths: Vec<StorePath>,
+    /// The files; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
+}
+
+/// Arguments of `fs head`.
+#[derive(Debug, Args)]
+pub(super) struct HeadArgs {
+    #[command(flatten)]
+    part: PartArgs,
+}
+
+/// Arguments of `fs tail`.
+#[derive(Debug, Args)]
+pub(super) struct TailArgs {
+    #[command(flatten)]
+    part: PartArgs,
+}
+
+#[derive(Debug, Args)]
+struct PartArgs {
+    /// So many bytes, like 1000 or 1KiB
+    #[arg(short = 'c', long, value_name = "SIZE", value_parser = parse_size)]
+    bytes: Option<u64>,
+    /// So many lines; 10 if nothing is said
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "bytes")]
+    lines: Option<u64>,
+    /// The files; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
+}
+
+impl PartArgs {
+    fn lines(&self) -> u64 {
+        self.lines.unwrap_or(LINES)
+    }
+
+    /// Several are told apart as `head` and `tail` of a shell do.
+    fn head_of(paths: &[StorePath], index: usize) -> String {
+        match paths.len() {
+            1 => String::new(),
+            _ => {
+                let gap = if index == 0 { "" } else { "\n" };
+                format!("{gap}==> {} <==\n", shown::path(&paths[index]))
+            }
+        }
+    }
+}
+
+/// Whoever reads the output has seen enough.
+struct Enough;
+
+/// Writes to standard output. Nobody reading there is an end, not a failure.
+fn write(bytes: &[u8]) -> anyhow::Result<Result<(), Enough>> {
+    match io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Err(Enough)),
+        written => written.map(Ok).context("cannot write to standard output"),
+    }
+}
+
+/// Writes the rest of what the reader is to read.
+async fn write_all(reader: &mut FileReader) -> anyhow::Result<Result<(), Enough>> {
+    while let Some(piece) = reader.next().await? {
+        if write(&piece)?.is_err() {
+            return Ok(Err(Enough));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn flush() -> anyhow::Result<()> {
+    quiet_if_closed(io::stdout().lock().flush())
 }
 
 pub(super) async fn cat(session: &Session, args: &CatArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
-    for path in &args.paths {
-        let mut reader = store.open(path).await.with_context(|| doing("read", path))?;
-        while let Some(piece) = reader.next().await? {
-            match io::stdout().lock().write_all(&piece) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written.context("cannot write to standard output")?,
-            }
+    write_files(&store, &expand(&store, &args.paths).await?).await
+}
+
+/// Writes whole files to standard output, one after the other.
+pub(super) async fn write_files(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
+    for path in paths {
+        let reading = || doing("read", path);
+        let mut reader = store.open(path).await.with_context(reading)?;
+        if write_all(&mut reader).await.with_context(reading)?.is_err() {
+            return Ok(());
         }
     }
-    quiet_if_closed(io::stdout().lock().flush())
+    flush()
+}
+
+pub(super) async fn head(session: &Session, HeadArgs { part }: &HeadArgs) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let paths = expand(&store, &part.paths).await?;
+    for (index, path) in paths.iter().enumerate() {
+        if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
+            return Ok(());
+        }
+        let shown = match part.bytes {
+            Some(bytes) => first_bytes(&store, path, bytes).await,
+            None => first_lines(&store, path, part.lines()).await,
+        };
+        if shown.with_context(|| doing("read", path))?.is_err() {
+            return Ok(());
+        }
+    }
+    flush()
+}
+
+async fn first_bytes(
+    store: &ChunkStore,
+    path: &StorePath,
+    bytes: u64,
+) -> anyhow::Result<Result<(), Enough>> {
+    write_all(&mut store.open_range(path, 0, bytes).await?).await
+}
+
+async fn first_lines(
+    store: &ChunkStore,
+    path: &StorePath,
+    lines: u64,
+) -> anyhow::Result<Result<(), Enough>> {
+    let mut reader = store.open(path).await?;
+    let mut left = lines;
+    while left > 0 {
+        let Some(piece) = reader.next().await? else { break };
+        let mut end = piece.len();
+        for (at, _) in piece.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            left -= 1;
+            if left == 0 {
+                end = at + 1;
+                break;
+            }
+        }
+        if write(&piece[..end])?.is_err() {
+            return Ok(Err(Enough));
+        }
+    }
+    Ok(Ok(()))
+}
+
+pub(super) async fn tail(session: &Session, TailArgs { part }: &TailArgs) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let paths = expand(&store, &part.paths).await?;
+    for (index, path) in paths.iter().enumerate() {
+        if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
+            return Ok(());
+        }
+        let shown = last_part(&store, path, part).await.with_context(|| doing("read", path))?;
+        if shown.is_err() {
+            return Ok(());
+        }
+    }
+    flush()
+}
+
+async fn last_part(
+    store: &ChunkStore,
+    path: &StorePath,
+    part: &PartArgs,
+) -> anyhow::Result<Result<(), Enough>> {
+    let mut reader = store.open_range(path, 0, 0).await?;
+    let from = match part.bytes {
+        Some(bytes) => reader.len().saturating_sub(bytes),
+        None => start_of_last_lines(&mut reader, part.lines()).await?,
+    };
+    reader.seek(from, u64::MAX);
+    write_all(&mut reader).await
+}
+
+/// Where the last lines begin. A file that does not end with a newline ends with a line all the same.
+async fn start_of_last_lines(reader: &mut FileReader, lines: u64) -> Result<u64, StoreError> {
+    let length = reader.len();
+    let (mut end, mut left) = (length, lines);
+    while end > 0 && left > 0 {
+        let begin = end.saturating_sub(STEP_BACK);
+        reader.seek(begin, end - begin);
+        let mut bytes = Vec::new();
+        while let Some(piece) = reader.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        for (at, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            let behind = begin + at as u64 + 1;
+            // The newline that ends the file ends no line before its last.
+            if behind < length {
+                left -= 1;
+            }
+            if left == 0 {
+                return Ok(behind);
+            }
+        }
+        end = begin;
+    }
+    Ok(if lines == 0 { length } else { 0 })
 }

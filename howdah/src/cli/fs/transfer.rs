@@ -1,54 +1,135 @@
 //! `fs put` and `fs get`: which path is local, and which the chunk store's. The copying is `crate::copy`'s.
 
+use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use chunkstore_protocol::StorePath;
+use chunkstore_client::CreateOptions;
 use clap::Args;
 
-use super::shown;
-use crate::copy;
+use super::expand::expand;
+use super::pattern::Pattern;
+use super::{read, shown};
+use crate::cli::size::parse_size;
+use crate::copy::{self, CopyOptions, FILES_AT_ONCE};
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::session::Session;
 use crate::signals::termination;
+
+/// Files that one command copies at once at most.
+const THREADS_MAX: usize = 64;
 
 /// Arguments of `fs put`.
 #[derive(Debug, Args)]
 pub(super) struct PutArgs {
     // One list of paths, since options may stand between.
-    /// What to copy, folders with all that is in them; and, last, the new file or folder, or an
-    /// existing folder that gets it inside
+    /// What to copy, folders with all that is in them, - for standard input; and, last, the new file or
+    /// folder, or an existing folder that gets it inside
     #[arg(required = true, value_name = "LOCAL... PATH")]
     paths: Vec<PathBuf>,
+    /// Files copied at once
+    #[arg(short, long, value_name = "N", default_value_t = FILES_AT_ONCE, value_parser = parse_threads)]
+    threads: usize,
+    /// Replicas of each file; the chunk master's default if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    replication: Option<u8>,
+    /// Length of the files' chunks, like 64MiB; the chunk master's default if absent
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    chunk_size: Option<u64>,
 }
 
 /// Arguments of `fs get`.
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
-    /// What to copy, folders with all that is in them; and, last, the new local file or folder, or
-    /// an existing folder that gets it inside
+    /// What to copy, folders with all that is in them, patterns are expanded; and, last, the new local file or
+    /// folder, or an existing folder that gets it inside, or - for standard output
     #[arg(required = true, value_name = "PATH... LOCAL")]
     paths: Vec<PathBuf>,
+    /// Replace files that are there, each in one step; folders get what is missing
+    #[arg(short, long)]
+    force: bool,
+    /// Files copied at once
+    #[arg(short, long, value_name = "N", default_value_t = FILES_AT_ONCE, value_parser = parse_threads)]
+    threads: usize,
+}
+
+/// Arguments of `fs append`.
+#[derive(Debug, Args)]
+pub(super) struct AppendArgs {
+    /// The files to append, one after the other, or - for standard input; and, last, the file that gets longer,
+    /// which is made if it is missing
+    #[arg(required = true, value_name = "LOCAL... PATH")]
+    paths: Vec<PathBuf>,
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    let wanted = text.parse().ok().filter(|n| (1..=THREADS_MAX).contains(n));
+    wanted.ok_or_else(|| format!("between 1 and {THREADS_MAX}"))
 }
 
 /// What is wrong with local paths is said before the cluster is asked.
 pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs put LOCAL... PATH")?;
-    for source in from {
-        let found = std::fs::metadata(source).map(drop);
-        found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
+    let is_stream = check_local(from)?;
+    let to = shown::target(text_of(to)?).or_early()?;
+    let create = CreateOptions {
+        replication: args.replication,
+        chunk_bytes: args.chunk_size,
+        ..CreateOptions::default()
+    };
+    let options = CopyOptions { replace: false, at_once: args.threads, create };
+    let store = session.store().await?;
+    let mut end = termination()?;
+    match is_stream {
+        true => copy::put_stream(&store, io::stdin(), &to, &options, &mut end).await,
+        false => copy::put(&store, from, &to, &options, &mut end).await,
     }
-    let to = shown::target(&to.to_string_lossy()).or_early()?;
-    copy::put(&session.store().await?, from, &to, &mut termination()?).await
 }
 
 pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs get PATH... LOCAL")?;
-    let from = from.iter().map(|path| store_path(path)).collect::<Result<Vec<_>, _>>()?;
+    let patterns = from.iter().map(|path| text_of(path)?.parse::<Pattern>().or_early());
+    let patterns = patterns.collect::<Result<Vec<_>, _>>()?;
     let store = session.store().await?;
-    let got = termination()?.or(copy::get(&store, &from, to)).await;
+    let from = expand(&store, &patterns).await?;
+    if is_dash(to) {
+        return read::write_files(&store, &from).await;
+    }
+    let create = CreateOptions::default();
+    let options = CopyOptions { replace: args.force, at_once: args.threads, create };
+    let got = termination()?.or(copy::get(&store, &from, to, &options)).await;
     let remains = "what is not whole is not left behind".to_owned();
     got.map_err(|by| Interrupted { by, remains })?
+}
+
+pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Result<()> {
+    let (to, from) = last_and_others(&args.paths, "fs append LOCAL... PATH")?;
+    let is_stream = check_local(from)?;
+    let to = shown::store_path(text_of(to)?).or_early()?;
+    let store = session.store().await?;
+    let mut end = termination()?;
+    match is_stream {
+        true => copy::append_stream(&store, io::stdin(), &to, &mut end).await,
+        false => copy::append(&store, from, &to, &mut end).await,
+    }
+}
+
+/// Refuses what can't be read. Tells whether it is standard input.
+fn check_local(from: &[PathBuf]) -> anyhow::Result<bool> {
+    let is_stream = from.iter().any(|source| is_dash(source));
+    if is_stream && from.len() > 1 {
+        return Err(early(anyhow!("- is standard input, which can only be copied alone")));
+    }
+    for source in from.iter().filter(|source| !is_dash(source)) {
+        let found = std::fs::metadata(source).map(drop);
+        found.map_err(|error| early(anyhow!("cannot read {}: {error}", source.display())))?;
+    }
+    Ok(is_stream)
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == OsStr::new("-")
 }
 
 fn last_and_others<'a>(
@@ -61,6 +142,10 @@ fn last_and_others<'a>(
     }
 }
 
-fn store_path(path: &Path) -> anyhow::Result<StorePath> {
-    shown::store_path(&path.to_string_lossy()).or_early()
+/// A path of the chunk store is text.
+fn text_of(path: &Path) -> anyhow::Result<&str> {
+    let text = path.to_str();
+    text.ok_or_else(|| {
+        early(anyhow!("{} is not UTF-8, as paths of the chunk store are", path.display()))
+    })
 }

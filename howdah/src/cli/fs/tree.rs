@@ -1,12 +1,17 @@
-//! `fs mkdir`, `fs mv` and `fs rm`: what changes the tree.
+//! `fs mkdir`, `fs touch`, `fs mv` and `fs rm`: what changes the tree.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
-use chunkstore_client::ChunkStore;
+use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
 use clap::Args;
 
+use super::expand::{expand, matches};
+use super::pattern::Pattern;
 use super::{doing, in_flags, shown};
 use crate::copy::{self, Target};
+use crate::exit::{OrEarly, early};
 use crate::session::Session;
 
 /// Arguments of `fs mkdir`.
@@ -20,26 +25,34 @@ pub(super) struct MkdirArgs {
     parents: bool,
 }
 
+/// Arguments of `fs touch`.
+#[derive(Debug, Args)]
+pub(super) struct TouchArgs {
+    /// The files
+    #[arg(required = true, value_parser = shown::store_path)]
+    paths: Vec<StorePath>,
+}
+
 /// Arguments of `fs mv`.
 #[derive(Debug, Args)]
 pub(super) struct MvArgs {
-    /// What to move
-    #[arg(value_parser = shown::store_path)]
-    from: StorePath,
-    /// Its new path; an existing folder gets it inside
-    #[arg(value_parser = shown::target)]
-    to: Target,
+    /// What to move, patterns are expanded; and, last, the new path, or an existing folder that gets it inside
+    #[arg(required = true, value_name = "PATH... PATH")]
+    paths: Vec<String>,
 }
 
 /// Arguments of `fs rm`.
 #[derive(Debug, Args)]
 pub(super) struct RmArgs {
-    /// What to remove
-    #[arg(required = true, value_parser = shown::store_path)]
-    paths: Vec<StorePath>,
-    /// Remove what is in folders too
-    #[arg(short, long)]
+    /// What to remove; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
+    /// Remove folders too, with what is in them
+    #[arg(short, long, visible_short_alias = 'R')]
     recursive: bool,
+    /// What does not exist is no failure
+    #[arg(short, long)]
+    force: bool,
 }
 
 pub(super) async fn mkdir(session: &Session, args: &MkdirArgs) -> anyhow::Result<()> {
@@ -51,24 +64,80 @@ pub(super) async fn mkdir(session: &Session, args: &MkdirArgs) -> anyhow::Result
     Ok(())
 }
 
-pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
-    let MvArgs { from, to } = args;
+pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
-    let target = match (copy::kind_at(&store, &to.path).await?, from.name()) {
-        (Some(FileKind::Folder), Some(name)) => to.path.join(name)?,
-        _ => to.path.clone(),
-    };
-    if to.is_folder && target == to.path && is_file(&store, from).await? {
-        to.check_file()?;
-    }
-    let moved = store.rename(from, &target).await.map_err(|error| {
-        let said = error.to_string();
-        match (said.strip_suffix(", or ask for `parents`"), target.parent()) {
-            (Some(said), Some(folder)) => anyhow!("{said} (`howdah fs mkdir -p {folder}`)"),
-            _ => error.into(),
+    for path in &args.paths {
+        let made = store.write_all(path, Vec::new(), CreateOptions::default()).await;
+        match made {
+            // Whatever is there stays as it is.
+            Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
+            Err(error) => {
+                let error = in_commands(error, path.parent());
+                return Err(error).with_context(|| doing("make", path));
+            }
         }
-    });
-    moved.with_context(|| format!("cannot move {from} to {target}"))
+    }
+    Ok(())
+}
+
+/// The sources, as patterns, and the target of what `usage` shows.
+pub(super) fn sources_and_target(
+    paths: &[String],
+    usage: &str,
+) -> anyhow::Result<(Vec<Pattern>, Target)> {
+    let Some((to, from)) = paths.split_last().filter(|(_, from)| !from.is_empty()) else {
+        return Err(early(anyhow!("two paths at least are needed: howdah {usage}")));
+    };
+    let from = from.iter().map(|text| text.parse()).collect::<Result<_, _>>().or_early()?;
+    Ok((from, shown::target(to).or_early()?))
+}
+
+/// Each source with the path that it is to get: in the target, if that is a folder.
+pub(super) async fn targets_of(
+    store: &ChunkStore,
+    from: &[Pattern],
+    to: &Target,
+) -> anyhow::Result<Vec<(StorePath, StorePath)>> {
+    let into_folder = matches!(copy::kind_at(store, &to.path).await?, Some(FileKind::Folder));
+    let from = expand(store, from).await?;
+    if from.len() > 1 && !into_folder {
+        let to = &to.path;
+        return Err(anyhow!(
+            "{to} is no folder: make it first (`howdah fs mkdir {to}`) to have several things there"
+        ));
+    }
+    let mut targets = Vec::new();
+    for from in from {
+        let target = match from.name() {
+            Some(name) if into_folder => to.path.join(name)?,
+            _ => to.path.clone(),
+        };
+        if to.is_folder && !into_folder && is_file(store, &from).await? {
+            to.check_file()?;
+        }
+        targets.push((from, target));
+    }
+    Ok(targets)
+}
+
+pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
+    let (from, to) = sources_and_target(&args.paths, "fs mv PATH... PATH")?;
+    let store = session.store().await?;
+    for (from, target) in targets_of(&store, &from, &to).await? {
+        let moved = store.rename(&from, &target).await;
+        let moved = moved.map_err(|error| in_commands(error, target.parent()));
+        moved.with_context(|| format!("cannot move {from} to {target}"))?;
+    }
+    Ok(())
+}
+
+/// The chunk master speaks to REST; where a verb has no flag for what it says, it is another verb.
+fn in_commands(error: StoreError, missing: Option<StorePath>) -> anyhow::Error {
+    let said = error.to_string();
+    match (said.strip_suffix(", or ask for `parents`"), missing) {
+        (Some(said), Some(folder)) => anyhow!("{said} (`howdah fs mkdir -p {folder}`)"),
+        _ => error.into(),
+    }
 }
 
 async fn is_file(store: &ChunkStore, path: &StorePath) -> anyhow::Result<bool> {
@@ -77,9 +146,25 @@ async fn is_file(store: &ChunkStore, path: &StorePath) -> anyhow::Result<bool> {
 
 pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
-    for path in &args.paths {
-        let removed = store.delete(path, args.recursive).await.map_err(in_flags);
-        removed.with_context(|| doing("remove", path))?;
+    let mut gone = BTreeSet::new();
+    for pattern in &args.paths {
+        let paths = match args.force {
+            true => matches(&store, pattern).await?.into_iter().map(|found| found.path).collect(),
+            false => expand(&store, std::slice::from_ref(pattern)).await?,
+        };
+        for path in paths {
+            // What lies in a folder that was meant too is gone with it.
+            if std::iter::successors(Some(path.clone()), StorePath::parent)
+                .any(|at| gone.contains(&at))
+            {
+                continue;
+            }
+            match store.delete(&path, args.recursive).await {
+                Err(StoreError::NotFound { .. }) if args.force => {}
+                removed => removed.map_err(in_flags).with_context(|| doing("remove", &path))?,
+            }
+            gone.insert(path);
+        }
     }
     Ok(())
 }

@@ -1,0 +1,183 @@
+//! Patterns → the paths of the chunk store that they match. A path that exists by the letter wins over what it
+//! means as a pattern; a pattern that matches nothing is an error.
+
+use std::collections::BTreeSet;
+
+use anyhow::anyhow;
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::path::SYSTEM_FOLDER;
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+
+use super::pattern::{Part, Pattern};
+
+/// Entries of one folder, and matches of one pattern, that are looked at.
+pub(super) const ENTRIES_MAX: usize = 10_000_000;
+
+/// A path that was meant.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// The path.
+    pub(super) path: StorePath,
+    /// What stands there, as far as it was seen on the way.
+    pub(super) seen: Option<FileStatus>,
+}
+
+impl Found {
+    fn unseen(path: StorePath) -> Self {
+        Self { path, seen: None }
+    }
+
+    fn is_seen_file(&self) -> bool {
+        matches!(&self.seen, Some(FileStatus { kind: FileKind::File { .. }, .. }))
+    }
+}
+
+/// The paths that are meant, each once. Of a plain path nothing is asked.
+pub(super) async fn expand(
+    store: &ChunkStore,
+    patterns: &[Pattern],
+) -> anyhow::Result<Vec<StorePath>> {
+    let found = expand_seen(store, patterns).await?;
+    Ok(found.into_iter().map(|found| found.path).collect())
+}
+
+/// The one path that is meant.
+pub(super) async fn expand_one(store: &ChunkStore, pattern: &Pattern) -> anyhow::Result<StorePath> {
+    let mut found = expand(store, std::slice::from_ref(pattern)).await?;
+    match (found.pop(), found.len()) {
+        (Some(only), 0) => Ok(only),
+        (_, n) => Err(anyhow!("{} matches {} paths: name one", pattern.text(), n + 1)),
+    }
+}
+
+/// The same as [`expand`], with what was seen.
+async fn expand_seen(store: &ChunkStore, patterns: &[Pattern]) -> anyhow::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    let mut before = BTreeSet::new();
+    for pattern in patterns {
+        let found = matches(store, pattern).await?;
+        if found.is_empty() {
+            let text = pattern.text();
+            return Err(anyhow!(
+                "nothing matches {text}: list the folder above to see what there is (a backslash takes the \
+                 meaning of * ? [ {{ away)"
+            ));
+        }
+        all.extend(found.into_iter().filter(|found| before.insert(found.path.clone())));
+    }
+    Ok(all)
+}
+
+/// What stands at the paths that are meant.
+pub(super) async fn expand_statuses(
+    store: &ChunkStore,
+    patterns: &[Pattern],
+) -> anyhow::Result<Vec<FileStatus>> {
+    let mut all = Vec::new();
+    for found in expand_seen(store, patterns).await? {
+        all.push(match found.seen {
+            Some(seen) => seen,
+            None => store.stat(&found.path).await?,
+        });
+    }
+    Ok(all)
+}
+
+/// What a pattern matches, maybe nothing.
+pub(super) async fn matches(
+    store: &ChunkStore,
+    pattern: &Pattern,
+) -> Result<Vec<Found>, StoreError> {
+    if pattern.alternatives().is_empty() {
+        return Ok(pattern.literal().cloned().map(Found::unseen).into_iter().collect());
+    }
+    if let Some(path) = pattern.literal()
+        && let Some(seen) = stat(store, path).await?
+    {
+        return Ok(vec![Found { path: path.clone(), seen: Some(seen) }]);
+    }
+    let mut all = Vec::new();
+    for parts in pattern.alternatives() {
+        all.extend(walk(store, parts).await?);
+        if all.len() > ENTRIES_MAX {
+            let path = pattern.literal().cloned().unwrap_or_else(StorePath::root);
+            return Err(StoreError::TooMuch { path, what: "matches", limit: ENTRIES_MAX as u64 });
+        }
+    }
+    Ok(all)
+}
+
+async fn walk(store: &ChunkStore, parts: &[Part]) -> Result<Vec<Found>, StoreError> {
+    let mut reached = vec![Found::unseen(StorePath::root())];
+    for (index, part) in parts.iter().enumerate() {
+        let is_last = index + 1 == parts.len();
+        let mut next = Vec::new();
+        for found in reached.into_iter().filter(|found| !found.is_seen_file()) {
+            match part {
+                Part::Name(name) => next.extend(found.path.join(name).ok().map(Found::unseen)),
+                Part::Glob(regex) => {
+                    let entries = entries_of(store, &found.path).await?;
+                    let is_match =
+                        |path: &StorePath| regex.is_match(path.name().unwrap_or_default());
+                    next.extend(entries.into_iter().filter(|entry| is_match(&entry.path)));
+                }
+                Part::Folders => {
+                    let below = below(store, &found.path).await?;
+                    let wanted = below.into_iter().filter(|entry| is_last || !entry.is_seen_file());
+                    if !is_last {
+                        next.push(found);
+                    }
+                    next.extend(wanted);
+                }
+            }
+        }
+        reached = next;
+    }
+    let mut there = Vec::new();
+    for found in reached {
+        let seen = match found.seen {
+            Some(seen) => Some(seen),
+            None => stat(store, &found.path).await?,
+        };
+        there.extend(seen.map(|seen| Found { path: found.path, seen: Some(seen) }));
+    }
+    Ok(there)
+}
+
+async fn stat(store: &ChunkStore, path: &StorePath) -> Result<Option<FileStatus>, StoreError> {
+    match store.stat(path).await {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is in a folder, if it is one. The system's own folder is meant only where it is named.
+async fn entries_of(store: &ChunkStore, folder: &StorePath) -> Result<Vec<Found>, StoreError> {
+    let entries = match store.list_all(folder, ENTRIES_MAX).await {
+        Ok(entries) => entries,
+        Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let is_meant = |path: &StorePath| path != folder && path.as_str() != SYSTEM_FOLDER;
+    let meant = entries.into_iter().filter(|entry| is_meant(&entry.path));
+    Ok(meant.map(|entry| Found { path: entry.path.clone(), seen: Some(entry) }).collect())
+}
+
+/// All that is below a folder, each folder before what is in it, sorted.
+pub(super) async fn below(
+    store: &ChunkStore,
+    folder: &StorePath,
+) -> Result<Vec<Found>, StoreError> {
+    let mut all = Vec::new();
+    let mut pending = entries_of(store, folder).await?;
+    pending.reverse();
+    while let Some(next) = pending.pop() {
+        if !next.is_seen_file() {
+            let entries = entries_of(store, &next.path).await?;
+            pending.extend(entries.into_iter().rev());
+        }
+        all.push(next);
+    }
+    Ok(all)
+}

@@ -1,0 +1,131 @@
+//! `fs du` and `fs count`: how much there is below a path.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use clap::{ArgAction, Args};
+use serde::Serialize;
+use serde_json::json;
+
+use super::expand::{ENTRIES_MAX, below, expand_statuses};
+use super::pattern::Pattern;
+use super::{Format, doing, print_json, shown};
+use crate::say::quiet_if_closed;
+use crate::session::Session;
+
+/// Arguments of `fs du`.
+#[derive(Debug, Args)]
+pub(super) struct DuArgs {
+    /// The folders, or files; patterns are expanded
+    #[arg(default_value = "/")]
+    paths: Vec<Pattern>,
+    /// One sum for each path, not one for each thing in it
+    #[arg(short, long)]
+    summarize: bool,
+    /// Sizes for people, like 1.50 MiB
+    #[arg(short, long)]
+    human_readable: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Arguments of `fs count`.
+#[derive(Debug, Args)]
+pub(super) struct CountArgs {
+    /// The folders, or files; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
+    /// Sizes for people, like 1.50 MiB
+    #[arg(short, long)]
+    human_readable: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// What there is at a path and below it.
+#[derive(Debug, Serialize)]
+struct Usage {
+    path: StorePath,
+    folders: u64,
+    files: u64,
+    /// Bytes of the files.
+    bytes: u64,
+    /// Bytes of all replicas that are asked for.
+    bytes_with_replicas: u64,
+}
+
+impl Usage {
+    fn add(&mut self, found: &FileStatus) {
+        match found.kind {
+            FileKind::Folder => self.folders += 1,
+            FileKind::File { length, replication, .. } => {
+                self.files += 1;
+                self.bytes += length;
+                self.bytes_with_replicas += length * u64::from(replication);
+            }
+        }
+    }
+}
+
+async fn usage(store: &ChunkStore, found: &FileStatus) -> Result<Usage, StoreError> {
+    let path = found.path.clone();
+    let mut usage = Usage { path, folders: 0, files: 0, bytes: 0, bytes_with_replicas: 0 };
+    usage.add(found);
+    if found.kind == FileKind::Folder {
+        for entry in below(store, &found.path).await? {
+            usage.add(&entry.seen.expect("what a listing shows was seen"));
+        }
+    }
+    Ok(usage)
+}
+
+pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let mut used = Vec::new();
+    for found in expand_statuses(&store, &args.paths).await? {
+        let of = if args.summarize || found.kind != FileKind::Folder {
+            vec![found]
+        } else {
+            store.list_all(&found.path, ENTRIES_MAX).await?
+        };
+        for found in of {
+            used.push(usage(&store, &found).await.with_context(|| doing("count", &found.path))?);
+        }
+    }
+    if format == Format::Json {
+        return print_json(&json!({"usage": used}));
+    }
+    let size = |bytes| shown::size(bytes, args.human_readable);
+    let rows = used
+        .iter()
+        .map(|used| [size(used.bytes), size(used.bytes_with_replicas), shown::path(&used.path)]);
+    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, false]))
+}
+
+pub(super) async fn count(
+    session: &Session,
+    args: &CountArgs,
+    format: Format,
+) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let mut counted = Vec::new();
+    for found in expand_statuses(&store, &args.paths).await? {
+        counted.push(usage(&store, &found).await.with_context(|| doing("count", &found.path))?);
+    }
+    if format == Format::Json {
+        return print_json(&json!({"usage": counted}));
+    }
+    let rows = counted.iter().map(|used| {
+        let bytes = shown::size(used.bytes, args.human_readable);
+        [used.folders.to_string(), used.files.to_string(), bytes, shown::path(&used.path)]
+    });
+    told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, true, false]))
+}
+
+fn told(text: &str) -> anyhow::Result<()> {
+    quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
+}

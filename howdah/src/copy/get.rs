@@ -1,0 +1,171 @@
+//! Copies out. Everything is fetched under a temporary name beside its target, and moved there when all of it
+//! is whole.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, StorePath};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{CopyOptions, ENTRIES_MAX, Tree};
+use crate::exit::early;
+use crate::local_file::{LocalFileError, UnfinishedFolder, move_new};
+use crate::progress::ByteProgress;
+
+/// One thing to fetch.
+struct Fetch {
+    source: StorePath,
+    /// Where it is fetched to.
+    whole: PathBuf,
+    /// Where it goes then.
+    target: PathBuf,
+    tree: Tree<StorePath, PathBuf>,
+}
+
+/// Copies files and folders of the chunk store to the local `to`, or into it if it is a folder.
+pub(crate) async fn get(
+    store: &ChunkStore,
+    from: &[StorePath],
+    to: &Path,
+    options: &CopyOptions,
+) -> anyhow::Result<()> {
+    let targets = targets_of(from, to, options)?;
+    let Some((_, first)) = targets.first() else { return Ok(()) };
+    let unfinished = UnfinishedFolder::beside(first)?;
+    let mut fetches = Vec::new();
+    for (index, (source, target)) in targets.into_iter().enumerate() {
+        let whole = unfinished.path().join(index.to_string());
+        let fetch = scan(store, source, whole, target).await;
+        fetches.push(fetch.with_context(|| format!("cannot get {source}"))?);
+    }
+    let progress = ByteProgress::new("get", fetches.iter().map(|fetch| fetch.tree.bytes).sum());
+    let fetched = fetch_all(store, &fetches, options, &progress).await;
+    progress.finish();
+    fetched?;
+    for Fetch { source, whole, target, .. } in &fetches {
+        let placed = place(whole, target, options.replace);
+        placed.with_context(|| format!("cannot get {source}"))?;
+    }
+    Ok(())
+}
+
+fn targets_of<'a>(
+    from: &'a [StorePath],
+    to: &Path,
+    options: &CopyOptions,
+) -> anyhow::Result<Vec<(&'a StorePath, PathBuf)>> {
+    let into_folder = to.is_dir();
+    if !into_folder && to.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        let to = to.display();
+        return Err(early(anyhow!("{to} is no folder: make it first, or leave the slash off")));
+    }
+    if from.len() > 1 && !into_folder {
+        let to = to.display();
+        return Err(early(anyhow!("{to} is no folder: make it first to get several things there")));
+    }
+    let target_of = |source: &StorePath| match (into_folder, source.name()) {
+        (true, Some(name)) => to.join(name),
+        _ => to.to_owned(),
+    };
+    let targets: Vec<_> = from.iter().map(|source| (source, target_of(source))).collect();
+    let mut names: Vec<_> = targets.iter().map(|(_, target)| target).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(early(anyhow!(
+            "two of these would both go to {}: get them one by one, under names of their own",
+            twice[0].display()
+        )));
+    }
+    let stands = |target: &Path| fs::symlink_metadata(target).is_ok();
+    match targets.iter().find(|(_, target)| !options.replace && stands(target)) {
+        Some((_, target)) => Err(early(LocalFileError::Exists { path: target.clone() })),
+        None => Ok(targets),
+    }
+}
+
+async fn scan(
+    store: &ChunkStore,
+    source: &StorePath,
+    whole: PathBuf,
+    target: PathBuf,
+) -> Result<Fetch, StoreError> {
+    let found = store.stat(source).await?;
+    let mut tree = Tree::default();
+    if let FileKind::File { length, .. } = found.kind {
+        tree.bytes = length;
+        tree.files.push((source.clone(), whole.clone()));
+    } else {
+        tree.folders.push(whole.clone());
+        scan_folder(store, source, &whole, &mut tree).await?;
+    }
+    Ok(Fetch { source: source.clone(), whole, target, tree })
+}
+
+async fn scan_folder(
+    store: &ChunkStore,
+    source: &StorePath,
+    whole: &Path,
+    tree: &mut Tree<StorePath, PathBuf>,
+) -> Result<(), StoreError> {
+    let mut folders = vec![(source.clone(), whole.to_owned())];
+    while let Some((folder, whole)) = folders.pop() {
+        for entry in store.list_all(&folder, ENTRIES_MAX).await? {
+            let whole = whole.join(entry.path.name().unwrap_or_default());
+            match entry.kind {
+                FileKind::Folder => {
+                    tree.folders.push(whole.clone());
+                    folders.push((entry.path, whole));
+                }
+                FileKind::File { length, .. } => {
+                    tree.bytes += length;
+                    tree.files.push((entry.path, whole));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn fetch_all(
+    store: &ChunkStore,
+    fetches: &[Fetch],
+    options: &CopyOptions,
+    progress: &ByteProgress,
+) -> anyhow::Result<()> {
+    for folder in fetches.iter().flat_map(|fetch| &fetch.tree.folders) {
+        fs::create_dir(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let files = fetches.iter().flat_map(|fetch| &fetch.tree.files);
+    let gets = files.map(|(path, whole)| fetch_file(store, path, whole, progress));
+    stream::iter(gets).buffer_unordered(options.at_once).try_collect().await
+}
+
+async fn fetch_file(
+    store: &ChunkStore,
+    path: &StorePath,
+    whole: &Path,
+    progress: &ByteProgress,
+) -> anyhow::Result<()> {
+    let told = std::cell::Cell::new(0);
+    let tell = |so_far: u64| progress.add(so_far - told.replace(so_far));
+    let got = store.get_local(path, whole, tell).await.map(drop);
+    got.with_context(|| format!("cannot get {path}"))
+}
+
+/// Gives what is whole its name. To replace is: files over files, and folders get what is missing.
+fn place(whole: &Path, target: &Path, replace: bool) -> Result<(), LocalFileError> {
+    if !replace {
+        return move_new(whole, target);
+    }
+    let unwritable = |cause| LocalFileError::Unwritable { path: target.to_owned(), cause };
+    if !(whole.is_dir() && target.is_dir()) {
+        return fs::rename(whole, target).map_err(unwritable);
+    }
+    for entry in fs::read_dir(whole).map_err(unwritable)? {
+        let entry = entry.map_err(unwritable)?;
+        place(&entry.path(), &target.join(entry.file_name()), replace)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Files and folders into the chunk store ([`put`]) and out of it ([`get`]). What is copied appears whole or
+//! not at all where that can be had: single files always, folders on the local side; of what could not be
+//! put, what was put is removed again, after Ctrl-C too. `fs` and `demo` call it.
+
+mod get;
+mod put;
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
+use chunkstore_protocol::{FileKind, StorePath};
+
+pub(crate) use self::get::get;
+pub(crate) use self::put::{append, append_stream, put, put_blocks, put_files, put_stream};
+use crate::exit::early;
+
+/// Files copied at once where nothing else is wished: small ones wait for the disks of several servers.
+pub(crate) const FILES_AT_ONCE: usize = 4;
+/// Entries of one folder.
+const ENTRIES_MAX: usize = 10_000_000;
+
+/// How files are to be copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CopyOptions {
+    /// Files that stand there are replaced, each in one step; folders get what is missing.
+    pub(crate) replace: bool,
+    /// Files copied at once; at least 1.
+    pub(crate) at_once: usize,
+    /// How files of the chunk store are made.
+    pub(crate) create: CreateOptions,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self { replace: false, at_once: FILES_AT_ONCE, create: CreateOptions::default() }
+    }
+}
+
+/// What stands at `path`, if anything does.
+pub(crate) async fn kind_at(
+    store: &ChunkStore,
+    path: &StorePath,
+) -> Result<Option<FileKind>, StoreError> {
+    match store.stat(path).await {
+        Ok(found) => Ok(Some(found.kind)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A tree of files to be copied: folders first, each before what is in it.
+struct Tree<From, To> {
+    folders: Vec<To>,
+    files: Vec<(From, To)>,
+    bytes: u64,
+}
+
+impl<From, To> Default for Tree<From, To> {
+    fn default() -> Self {
+        Self { folders: Vec::new(), files: Vec::new(), bytes: 0 }
+    }
+}
+
+/// Where in the chunk store something is to go, as it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The path.
+    pub(crate) path: StorePath,
+    /// It ends with a slash: a file is to go into it.
+    pub(crate) is_folder: bool,
+}
+
+impl Target {
+    /// Refuses to make a file of that name where a folder is meant.
+    pub(crate) fn check_file(&self) -> anyhow::Result<()> {
+        let path = &self.path;
+        if self.is_folder {
+            return Err(anyhow!(
+                "{path}/ is no folder: make it first (`howdah fs mkdir -p {path}`), or leave the slash off"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The name under which a local file or folder is put.
+fn name_of(path: &Path) -> anyhow::Result<&str> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.ok_or_else(|| early(anyhow!("{} has no name in UTF-8 to be put under", path.display())))
+}

@@ -1,0 +1,313 @@
+//! `howdah fs` as people type it: all verbs over one cluster, compared with what the shell's own commands say of
+//! the same files.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tests::command::{Finished, finish};
+use tests::{Dev, DevOptions};
+
+/// Bytes of all values, some of which are newlines.
+fn bytes(n: usize) -> Vec<u8> {
+    (0..n).map(|at| (at * 31 % 251) as u8).collect()
+}
+
+/// A folder with files of all sorts.
+fn tree(at: &Path) {
+    fs::create_dir_all(at.join("below/deep")).unwrap();
+    fs::create_dir_all(at.join("empty")).unwrap();
+    for (name, length) in [("a", 1), ("below/b.txt", 70_000), ("below/deep/c", 0), ("ü b", 12_345)]
+    {
+        fs::write(at.join(name), bytes(length)).unwrap();
+    }
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    finish(Command::new("diff").arg("-r").arg(one).arg(other)).code == Some(0)
+}
+
+/// What a command of the shell prints in `folder`, its lines sorted.
+fn shell(script: &str, folder: &Path) -> Vec<String> {
+    let text = finish(Command::new("sh").args(["-c", script]).current_dir(folder)).success().text();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// The command with these bytes as its standard input.
+fn fed(command: &mut Command, input: &[u8]) -> Finished {
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().expect("the command starts");
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    // It may be refused before it reads anything.
+    stdin.write_all(input).ok();
+    drop(stdin);
+    child.wait_with_output().expect("its output can be read").into()
+}
+
+struct Shell(Dev);
+
+impl Shell {
+    /// Runs a verb, which succeeds.
+    fn ok(&self, args: &[&str]) -> Finished {
+        self.0.run(&[&["fs"], args].concat()).success()
+    }
+
+    fn refused(&self, args: &[&str], code: i32, said: &[&str]) {
+        drop(self.0.run(&[&["fs"], args].concat()).refused(code, said));
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let printed = self.ok(&[args, &["--format", "json"]].concat());
+        serde_json::from_slice(&printed.stdout).expect("one JSON document")
+    }
+
+    /// The last column of each line.
+    fn names(&self, args: &[&str]) -> Vec<String> {
+        let listed = self.ok(args).text();
+        let path = |line: &str| line.get(line.find(" /")? + 1..).map(str::to_owned);
+        listed.lines().filter_map(path).collect()
+    }
+
+    fn all(&self) -> String {
+        self.ok(&["ls", "-R", "/"]).text()
+    }
+}
+
+#[test]
+fn all_verbs_say_of_a_tree_what_the_shell_says_of_the_same_files() {
+    let dev = Dev::start(&DevOptions::trackers(2));
+    let local = dev.scratch().join("tree");
+    tree(&local);
+    let howdah = Shell(dev);
+    let local_text = local.to_str().unwrap();
+    howdah.ok(&["put", "--threads", "2", local_text, "/tree"]);
+    listings_are_those_of_find_and_du(&howdah, &local);
+    patterns_are_expanded(&howdah);
+    parts_of_files_are_those_of_head_and_tail(&howdah, &local);
+    files_come_and_go_through_pipes(&howdah, &local);
+    nothing_is_overwritten_unasked(&howdah, &local);
+    the_tree_is_changed(&howdah);
+}
+
+fn listings_are_those_of_find_and_du(howdah: &Shell, local: &Path) {
+    let mut listed = howdah.names(&["ls", "-R", "/tree"]);
+    listed.sort();
+    assert_eq!(listed, shell("find . -mindepth 1 | sed 's|^[.]|/tree|'", local));
+
+    let used = howdah.json(&["du", "-s", "/tree"])["usage"][0].clone();
+    let sizes = shell("find . -type f -printf '%s\\n'", local);
+    let sum: u64 = sizes.iter().map(|size| size.parse::<u64>().unwrap()).sum();
+    assert_eq!(used["bytes"], sum);
+    assert_eq!(used["bytes_with_replicas"], 2 * sum);
+    let counted = howdah.ok(&["count", "/tree"]).text();
+    let columns: Vec<&str> = counted.split_whitespace().collect();
+    let folders = shell("find . -type d", local).len().to_string();
+    assert_eq!(columns, [folders.as_str(), "4", &sum.to_string(), "/tree"]);
+    assert_eq!(
+        howdah.ok(&["du", "-h", "/tree/below/b.txt"]).text().split("  ").next(),
+        Some("68.36 KiB")
+    );
+
+    assert_eq!(howdah.names(&["ls", "-S", "/tree"])[0], "/tree/ü b");
+    assert_eq!(howdah.names(&["ls", "-d", "/tree"]), ["/tree"]);
+    let by_name = howdah.names(&["ls", "/tree"]);
+    let reversed: Vec<String> = by_name.iter().rev().cloned().collect();
+    assert_eq!(howdah.names(&["ls", "-r", "/tree"]), reversed);
+    howdah.ok(&["touch", "/tree/new"]);
+    assert_eq!(howdah.names(&["ls", "-t", "/tree"])[0], "/tree/new");
+    howdah.ok(&["rm", "/tree/new"]);
+    assert!(howdah.ok(&["ls", "--help"]).text().contains("Newest first"));
+    assert_eq!(howdah.json(&["stat", "/tree/a"])["length"], 1);
+
+    for (test, path, code) in [
+        ("-e", "/tree", 0),
+        ("-e", "/tree/none", 1),
+        ("-e", "/tree/a/none", 1),
+        ("-f", "/tree/a", 0),
+        ("-f", "/tree", 1),
+        ("-d", "/tree", 0),
+        ("-d", "/tree/a", 1),
+        ("-s", "/tree/a", 0),
+        ("-s", "/tree/below/deep/c", 1),
+        ("-s", "/tree", 0),
+        ("-s", "/tree/empty", 1),
+        ("-z", "/tree/below/deep/c", 0),
+        ("-z", "/tree/a", 1),
+    ] {
+        let asked = howdah.0.run(&["fs", "test", test, path]);
+        assert_eq!((asked.code, asked.text().as_str()), (Some(code), ""), "test {test} {path}");
+        assert_eq!(asked.stderr, "");
+    }
+}
+
+fn patterns_are_expanded(howdah: &Shell) {
+    let listed = |pattern: &str| howdah.names(&["ls", "-d", pattern]).join(" ");
+    for (pattern, expected) in [
+        ("/tree/*", "/tree/a /tree/below /tree/empty /tree/ü b"),
+        ("/t*/[a-b]*", "/tree/a /tree/below"),
+        ("/tree/?", "/tree/a"),
+        ("/tree/{empty,a,none}", "/tree/empty /tree/a"),
+        ("/tree/**/c", "/tree/below/deep/c"),
+        ("/tree/**/*.txt", "/tree/below/b.txt"),
+        ("/tree/below/**", "/tree/below/b.txt /tree/below/deep /tree/below/deep/c"),
+        ("/*", "/tree"),
+    ] {
+        assert_eq!(listed(pattern), expected, "{pattern}");
+    }
+    howdah.refused(&["cat", "/tree/*.gz"], 1, &["/tree/*.gz", "nothing matches"]);
+    howdah.ok(&["touch", "/tree/[a-b]*", "/tree/a\\*"]);
+    assert_eq!(listed("/tree/[a-b]*"), "/tree/[a-b]*", "what is there by the letter wins");
+    assert_eq!(listed("/tree/\\[a-b]\\*"), "/tree/[a-b]*");
+    assert_eq!(listed("/tree/*\\**"), "/tree/[a-b]* /tree/a\\*");
+    howdah.ok(&["rm", "/tree/\\[*", "/tree/a\\*"]);
+    assert_eq!(listed("/tree/*"), "/tree/a /tree/below /tree/empty /tree/ü b");
+}
+
+fn parts_of_files_are_those_of_head_and_tail(howdah: &Shell, local: &Path) {
+    let text: String = (0..40_000).map(|n| format!("line {n}\n")).collect();
+    for (name, text) in
+        [("many", text.as_str()), ("unended", "a\nb\nc"), ("gaps", "\n\n\n"), ("none", "")]
+    {
+        let file = local.parent().unwrap().join(name);
+        fs::write(&file, text).unwrap();
+        let path = format!("/{name}");
+        howdah.ok(&["put", file.to_str().unwrap(), &path]);
+        for options in [
+            &[][..],
+            &["-n", "0"],
+            &["-n", "1"],
+            &["-n", "2"],
+            &["-n", "39999"],
+            &["-c", "0"],
+            &["-c", "3"],
+        ] {
+            for verb in ["head", "tail"] {
+                let theirs = finish(Command::new(verb).args(options).arg(&file)).success().stdout;
+                let ours = howdah.ok(&[&[verb, &path], options].concat()).stdout;
+                assert!(ours == theirs, "{verb} {options:?} {name}");
+            }
+        }
+    }
+    let theirs =
+        finish(Command::new("tail").args(["many", "gaps"]).current_dir(local.parent().unwrap()));
+    let theirs = theirs.success().text().replace("==> ", "==> /");
+    assert_eq!(howdah.ok(&["tail", "/many", "/gaps"]).text(), theirs);
+    howdah.ok(&["rm", "/many", "/unended", "/gaps", "/none"]);
+}
+
+fn files_come_and_go_through_pipes(howdah: &Shell, local: &Path) {
+    let first = bytes(3 << 20);
+    let client = |args: &[&str]| howdah.0.client(&[&["fs"], args].concat());
+    let _ = fed(
+        &mut client(&["put", "-", "/piped", "--chunk-size", "1MiB", "--replication", "1"]),
+        &first,
+    )
+    .success();
+    let stat = howdah.json(&["stat", "/piped"]);
+    assert_eq!((&stat["n_chunks"], &stat["replication"]), (&3.into(), &1.into()));
+    let a = local.join("a");
+    howdah.ok(&["append", a.to_str().unwrap(), local.join("ü b").to_str().unwrap(), "/piped"]);
+    let _ = fed(&mut client(&["append", "-", "/piped"]), b"the end").success();
+    let mut expected = first;
+    for piece in [bytes(1), bytes(12_345), b"the end".to_vec()] {
+        expected.extend(piece);
+    }
+    assert!(howdah.ok(&["get", "/piped", "-"]).stdout == expected);
+    assert!(howdah.ok(&["cat", "/piped", "/tree/a"]).stdout == [expected, bytes(1)].concat());
+    let _ = fed(&mut client(&["append", "-", "/made"]), b"new").success();
+    assert_eq!(howdah.ok(&["cat", "/made"]).text(), "new");
+    howdah.refused(&["put", "-", a.to_str().unwrap(), "/tree"], 2, &["standard input"]);
+    howdah.refused(&["append", local.to_str().unwrap(), "/made"], 2, &["is a folder"]);
+    let _ = fed(&mut client(&["put", "-", "/made"]), b"other").refused(1, &["/made", "exists"]);
+    assert_eq!(howdah.ok(&["cat", "/made"]).text(), "new");
+    howdah.ok(&["rm", "/piped", "/made"]);
+}
+
+fn nothing_is_overwritten_unasked(howdah: &Shell, local: &Path) {
+    let got = local.parent().unwrap().join("got");
+    let got_text = got.to_str().unwrap();
+    howdah.ok(&["get", "/tree", got_text]);
+    assert!(same(local, &got));
+    fs::write(got.join("a"), "mine").unwrap();
+    fs::write(got.join("own"), "mine").unwrap();
+    howdah.refused(&["get", "/tree/a", got_text], 2, &["got/a", "exists"]);
+    howdah.refused(&["get", "/tree/*", got_text], 2, &["exists"]);
+    assert_eq!(fs::read(got.join("a")).unwrap(), b"mine");
+    howdah.ok(&["get", "-f", "/tree/*", got_text]);
+    assert_eq!(fs::read(got.join("a")).unwrap(), bytes(1));
+    assert_eq!(fs::read(got.join("own")).unwrap(), b"mine", "folders get what is missing");
+    fs::remove_file(got.join("own")).unwrap();
+    assert!(same(local, &got));
+
+    let before = howdah.all();
+    let strange = local.parent().unwrap().join("strange");
+    fs::create_dir(&strange).unwrap();
+    fs::write(strange.join("fine"), "").unwrap();
+    let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-\xff-text");
+    fs::write(strange.join(name), "").unwrap();
+    let strange_text = strange.to_str().unwrap();
+    howdah.refused(&["put", strange_text, "/strange"], 2, &["strange/not-", "UTF-8"]);
+    let put = finish(howdah.0.client(&["fs", "put", got_text]).arg(name));
+    let _ = put.refused(2, &["not UTF-8"]);
+    assert_eq!(howdah.all(), before);
+}
+
+fn the_tree_is_changed(howdah: &Shell) {
+    howdah.ok(&["mkdir", "-p", "/into/x"]);
+    howdah.ok(&["mv", "/tree/a", "/tree/below", "/into"]);
+    assert_eq!(howdah.names(&["ls", "/into"]), ["/into/a", "/into/below", "/into/x"]);
+    howdah.refused(&["mv", "/into/*", "/nowhere"], 1, &["/nowhere", "mkdir"]);
+    howdah.ok(&["rm", "-f", "/nowhere", "/no/*"]);
+    howdah.refused(&["rm", "/nowhere"], 1, &["/nowhere"]);
+    howdah.ok(&["rm", "-r", "/into/**", "/tree"]);
+    assert_eq!(howdah.names(&["ls", "/into"]), [""; 0]);
+    howdah.ok(&["touch", "/into/a\n\u{1b}[2Jb"]);
+    assert_eq!(howdah.names(&["ls", "/into"]), ["/into/a\\n\\u{1b}[2Jb"]);
+    let exact = howdah.json(&["ls", "/into"])["entries"][0]["path"].clone();
+    assert_eq!(exact, "/into/a\n\u{1b}[2Jb");
+    howdah.refused(&["touch", "/into/none/\u{1b}[2J"], 1, &["/into/none/\\u{1b}[2J", "mkdir -p"]);
+}
+
+#[test]
+fn a_bad_path_is_refused_by_every_verb_before_anything_is_asked_and_changes_nothing() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    let file = dev.scratch().join("file");
+    fs::write(&file, "text").unwrap();
+    dev.put(&file, "/file");
+    let howdah = Shell(dev);
+    let before = howdah.all();
+    let (long_part, long_path) = (format!("/{}", "x".repeat(256)), "/xy".repeat(1366));
+    let file = file.to_str().unwrap();
+    let out = format!("{file}-out");
+    for bad in ["", "relative", "/a/../file", "/..", "/./file", "/a//b", &long_part, &long_path] {
+        for verb in [
+            &["put", file, bad][..],
+            &["put", "-", bad],
+            &["append", file, bad],
+            &["get", bad, &out],
+            &["cat", bad],
+            &["head", bad],
+            &["tail", bad],
+            &["ls", bad],
+            &["stat", bad],
+            &["test", "-e", bad],
+            &["du", bad],
+            &["count", bad],
+            &["mkdir", bad],
+            &["mkdir", "-p", bad],
+            &["touch", bad],
+            &["mv", bad, "/moved"],
+            &["mv", "/file", bad],
+            &["rm", bad],
+            &["rm", "-rf", bad],
+        ] {
+            howdah.refused(verb, 2, &[]);
+        }
+    }
+    assert_eq!(howdah.all(), before);
+    assert!(!Path::new(&out).exists());
+}
