@@ -27,6 +27,8 @@ pub(crate) struct Made {
     /// writes it: only so it is surely this copy's.
     folders: Mutex<Vec<StorePath>>,
     files: Mutex<BTreeSet<StorePath>>,
+    /// Files that took others' place: what was there can't be brought back.
+    replaced: Mutex<Vec<StorePath>>,
     /// Whether the writers are to give up.
     stop: watch::Sender<bool>,
 }
@@ -35,8 +37,8 @@ impl Made {
     /// Nothing yet.
     pub(crate) fn new(targets: Vec<StorePath>, above: Vec<StorePath>) -> Self {
         let stop = watch::Sender::new(false);
-        let (folders, files) = (Mutex::default(), Mutex::default());
-        Self { targets, above, folders, files, stop }
+        let (folders, files, replaced) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { targets, above, folders, files, replaced, stop }
     }
 
     pub(crate) fn add_folder(&self, path: &StorePath) {
@@ -45,6 +47,12 @@ impl Made {
 
     pub(crate) fn add_file(&self, path: &StorePath) {
         lock(&self.files).insert(path.clone());
+    }
+
+    /// The file `written` has taken the place of what stood at `path`, if anything did: it stays.
+    pub(crate) fn has_replaced(&self, written: &StorePath, path: &StorePath) {
+        lock(&self.files).remove(written);
+        lock(&self.replaced).push(path.clone());
     }
 
     /// Makes all writers give up.
@@ -90,8 +98,10 @@ impl Made {
     pub(crate) async fn remains(&self, store: &ChunkStore) -> String {
         let undone = tokio::time::timeout(UNDO_PATIENCE, self.undo(store)).await;
         let at = self.shown();
+        let replaced = lock(&self.replaced).clone();
         match undone {
-            Ok(Ok(())) => format!("nothing is left at {at}"),
+            Ok(Ok(())) if replaced.is_empty() => format!("nothing is left at {at}"),
+            Ok(Ok(())) => format!("what was whole stays: {}", shown(&replaced)),
             _ => format!("part of it may be left: `howdah fs rm -r` removes it at {at}"),
         }
     }

@@ -15,13 +15,30 @@ fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|at| (at * 31 % 251) as u8).collect()
 }
 
+fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    fs::write(path, bytes).expect("a file can be written");
+}
+
+fn read(path: impl AsRef<Path>) -> Vec<u8> {
+    fs::read(path).expect("a file can be read")
+}
+
+/// Paths of these tests are text, but where they are not meant to be.
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}
+
+fn above(path: &Path) -> &Path {
+    path.parent().expect("a folder above")
+}
+
 /// A folder with files of all sorts.
 fn tree(at: &Path) {
-    fs::create_dir_all(at.join("below/deep")).unwrap();
-    fs::create_dir_all(at.join("empty")).unwrap();
+    fs::create_dir_all(at.join("below/deep")).expect("it can be changed");
+    fs::create_dir_all(at.join("empty")).expect("it can be changed");
     for (name, length) in [("a", 1), ("below/b.txt", 70_000), ("below/deep/c", 0), ("ü b", 12_345)]
     {
-        fs::write(at.join(name), bytes(length)).unwrap();
+        write(at.join(name), bytes(length));
     }
 }
 
@@ -83,13 +100,14 @@ fn all_verbs_say_of_a_tree_what_the_shell_says_of_the_same_files() {
     let local = dev.scratch().join("tree");
     tree(&local);
     let howdah = Shell(dev);
-    let local_text = local.to_str().unwrap();
+    let local_text = text(&local);
     howdah.ok(&["put", "--threads", "2", local_text, "/tree"]);
     listings_are_those_of_find_and_du(&howdah, &local);
     patterns_are_expanded(&howdah);
     parts_of_files_are_those_of_head_and_tail(&howdah, &local);
     files_come_and_go_through_pipes(&howdah, &local);
     nothing_is_overwritten_unasked(&howdah, &local);
+    files_are_replaced_and_copied_on_request(&howdah, &local);
     the_tree_is_changed(&howdah);
 }
 
@@ -100,7 +118,7 @@ fn listings_are_those_of_find_and_du(howdah: &Shell, local: &Path) {
 
     let used = howdah.json(&["du", "-s", "/tree"])["usage"][0].clone();
     let sizes = shell("find . -type f -printf '%s\\n'", local);
-    let sum: u64 = sizes.iter().map(|size| size.parse::<u64>().unwrap()).sum();
+    let sum: u64 = sizes.iter().map(|size| size.parse::<u64>().expect("a size")).sum();
     assert_eq!(used["bytes"], sum);
     assert_eq!(used["bytes_with_replicas"], 2 * sum);
     let counted = howdah.ok(&["count", "/tree"]).text();
@@ -168,14 +186,14 @@ fn patterns_are_expanded(howdah: &Shell) {
 }
 
 fn parts_of_files_are_those_of_head_and_tail(howdah: &Shell, local: &Path) {
-    let text: String = (0..40_000).map(|n| format!("line {n}\n")).collect();
-    for (name, text) in
-        [("many", text.as_str()), ("unended", "a\nb\nc"), ("gaps", "\n\n\n"), ("none", "")]
+    let lines: String = (0..40_000).map(|n| format!("line {n}\n")).collect();
+    for (name, content) in
+        [("many", lines.as_str()), ("unended", "a\nb\nc"), ("gaps", "\n\n\n"), ("none", "")]
     {
-        let file = local.parent().unwrap().join(name);
-        fs::write(&file, text).unwrap();
+        let file = above(local).join(name);
+        write(&file, content);
         let path = format!("/{name}");
-        howdah.ok(&["put", file.to_str().unwrap(), &path]);
+        howdah.ok(&["put", text(&file), &path]);
         for options in [
             &[][..],
             &["-n", "0"],
@@ -192,8 +210,7 @@ fn parts_of_files_are_those_of_head_and_tail(howdah: &Shell, local: &Path) {
             }
         }
     }
-    let theirs =
-        finish(Command::new("tail").args(["many", "gaps"]).current_dir(local.parent().unwrap()));
+    let theirs = finish(Command::new("tail").args(["many", "gaps"]).current_dir(above(local)));
     let theirs = theirs.success().text().replace("==> ", "==> /");
     assert_eq!(howdah.ok(&["tail", "/many", "/gaps"]).text(), theirs);
     howdah.ok(&["rm", "/many", "/unended", "/gaps", "/none"]);
@@ -210,7 +227,7 @@ fn files_come_and_go_through_pipes(howdah: &Shell, local: &Path) {
     let stat = howdah.json(&["stat", "/piped"]);
     assert_eq!((&stat["n_chunks"], &stat["replication"]), (&3.into(), &1.into()));
     let a = local.join("a");
-    howdah.ok(&["append", a.to_str().unwrap(), local.join("ü b").to_str().unwrap(), "/piped"]);
+    howdah.ok(&["append", text(&a), text(&local.join("ü b")), "/piped"]);
     let _ = fed(&mut client(&["append", "-", "/piped"]), b"the end").success();
     let mut expected = first;
     for piece in [bytes(1), bytes(12_345), b"the end".to_vec()] {
@@ -220,40 +237,84 @@ fn files_come_and_go_through_pipes(howdah: &Shell, local: &Path) {
     assert!(howdah.ok(&["cat", "/piped", "/tree/a"]).stdout == [expected, bytes(1)].concat());
     let _ = fed(&mut client(&["append", "-", "/made"]), b"new").success();
     assert_eq!(howdah.ok(&["cat", "/made"]).text(), "new");
-    howdah.refused(&["put", "-", a.to_str().unwrap(), "/tree"], 2, &["standard input"]);
-    howdah.refused(&["append", local.to_str().unwrap(), "/made"], 2, &["is a folder"]);
+    howdah.refused(&["put", "-", text(&a), "/tree"], 2, &["standard input"]);
+    howdah.refused(&["append", text(local), "/made"], 2, &["is a folder"]);
     let _ = fed(&mut client(&["put", "-", "/made"]), b"other").refused(1, &["/made", "exists"]);
     assert_eq!(howdah.ok(&["cat", "/made"]).text(), "new");
     howdah.ok(&["rm", "/piped", "/made"]);
 }
 
 fn nothing_is_overwritten_unasked(howdah: &Shell, local: &Path) {
-    let got = local.parent().unwrap().join("got");
-    let got_text = got.to_str().unwrap();
+    let got = above(local).join("got");
+    let got_text = text(&got);
     howdah.ok(&["get", "/tree", got_text]);
     assert!(same(local, &got));
-    fs::write(got.join("a"), "mine").unwrap();
-    fs::write(got.join("own"), "mine").unwrap();
+    write(got.join("a"), "mine");
+    write(got.join("own"), "mine");
     howdah.refused(&["get", "/tree/a", got_text], 2, &["got/a", "exists"]);
     howdah.refused(&["get", "/tree/*", got_text], 2, &["exists"]);
-    assert_eq!(fs::read(got.join("a")).unwrap(), b"mine");
+    assert_eq!(read(got.join("a")), b"mine");
     howdah.ok(&["get", "-f", "/tree/*", got_text]);
-    assert_eq!(fs::read(got.join("a")).unwrap(), bytes(1));
-    assert_eq!(fs::read(got.join("own")).unwrap(), b"mine", "folders get what is missing");
-    fs::remove_file(got.join("own")).unwrap();
+    assert_eq!(read(got.join("a")), bytes(1));
+    assert_eq!(read(got.join("own")), b"mine", "folders get what is missing");
+    fs::remove_file(got.join("own")).expect("it can be changed");
     assert!(same(local, &got));
 
     let before = howdah.all();
-    let strange = local.parent().unwrap().join("strange");
-    fs::create_dir(&strange).unwrap();
-    fs::write(strange.join("fine"), "").unwrap();
+    let strange = above(local).join("strange");
+    fs::create_dir(&strange).expect("it can be changed");
+    write(strange.join("fine"), "");
     let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-\xff-text");
-    fs::write(strange.join(name), "").unwrap();
-    let strange_text = strange.to_str().unwrap();
+    write(strange.join(name), "");
+    let strange_text = text(&strange);
     howdah.refused(&["put", strange_text, "/strange"], 2, &["strange/not-", "UTF-8"]);
     let put = finish(howdah.0.client(&["fs", "put", got_text]).arg(name));
     let _ = put.refused(2, &["not UTF-8"]);
     assert_eq!(howdah.all(), before);
+}
+
+fn files_are_replaced_and_copied_on_request(howdah: &Shell, local: &Path) {
+    let changed = above(local).join("changed");
+    let changed_text = text(&changed);
+    tree(&changed);
+    write(changed.join("a"), "changed");
+    write(changed.join("below/more"), "more");
+    howdah.ok(&["cp", "-r", "/tree", "/copy"]);
+    howdah.refused(&["cp", "/tree", "/other"], 1, &["/tree", "add -r"]);
+    howdah.refused(&["cp", "-r", "/tree", "/tree/below"], 1, &["/tree", "into itself"]);
+    howdah.refused(&["cp", "/tree/a", "/copy/a"], 1, &["/copy/a", "exists"]);
+    let before = howdah.all();
+    howdah.ok(&["put", changed_text, "/copy"]);
+    let merged = above(local).join("merged");
+    howdah.ok(&["mv", "/copy/changed", "/changed"]);
+    assert_eq!(before.lines().count() + 9, howdah.all().lines().count());
+    // Folders get what is missing, and files are replaced.
+    howdah.ok(&["rm", "-r", "/copy/empty"]);
+    howdah.ok(&["cp", "-r", "-f", "/changed/a", "/changed/below", "/changed/empty", "/copy"]);
+    howdah.ok(&["get", "/copy", text(&merged)]);
+    assert!(same(&changed, &merged));
+    howdah.refused(&["put", text(&changed.join("a")), "/tree/a"], 1, &["/tree/a", "exists"]);
+    howdah.ok(&["put", "-f", text(&changed.join("a")), "/tree/a"]);
+    assert_eq!(howdah.ok(&["cat", "/tree/a"]).text(), "changed");
+    howdah.ok(&["mv", "/changed", "/tree/changed"]);
+    fs::rename(&changed, local.join("changed")).expect("it can be changed");
+    write(local.join("changed/below/more"), "even more");
+    howdah.ok(&["put", "-f", text(&local.join("changed")), "/tree"]);
+    assert_eq!(howdah.ok(&["cat", "/tree/changed/below/more"]).text(), "even more");
+    assert_eq!(howdah.names(&["ls", "/tree/changed/below"]).len(), 3, "nothing unfinished stays");
+    fs::rename(local.join("changed"), &changed).expect("it can be changed");
+    howdah.ok(&["rm", "-r", "/tree/changed"]);
+    assert!(howdah.ok(&["cat", "/copy/below/b.txt"]).stdout == bytes(70_000), "a copy lives on");
+
+    howdah.refused(&["mv", "/tree/a", "/copy/a"], 1, &["/copy/a", "exists"]);
+    howdah.ok(&["mv", "-f", "/copy/a", "/tree/a"]);
+    assert_eq!(howdah.ok(&["cat", "/tree/a"]).text(), "changed");
+    howdah.ok(&["setrep", "-w", "1", "/copy"]);
+    howdah.ok(&["setrep", "-w", "2", "/copy/**/*.txt"]);
+    assert_eq!(howdah.json(&["stat", "/copy/below/b.txt"])["replication"], 2);
+    assert_eq!(howdah.json(&["stat", "/copy/ü b"])["replication"], 1);
+    howdah.refused(&["setrep", "0", "/copy"], 2, &["0"]);
+    howdah.ok(&["rm", "-r", "/copy"]);
 }
 
 fn the_tree_is_changed(howdah: &Shell) {
@@ -276,12 +337,12 @@ fn the_tree_is_changed(howdah: &Shell) {
 fn a_bad_path_is_refused_by_every_verb_before_anything_is_asked_and_changes_nothing() {
     let dev = Dev::start(&DevOptions::trackers(1));
     let file = dev.scratch().join("file");
-    fs::write(&file, "text").unwrap();
+    write(&file, "text");
     dev.put(&file, "/file");
     let howdah = Shell(dev);
     let before = howdah.all();
     let (long_part, long_path) = (format!("/{}", "x".repeat(256)), "/xy".repeat(1366));
-    let file = file.to_str().unwrap();
+    let file = text(&file);
     let out = format!("{file}-out");
     for bad in ["", "relative", "/a/../file", "/..", "/./file", "/a//b", &long_part, &long_path] {
         for verb in [
@@ -302,6 +363,9 @@ fn a_bad_path_is_refused_by_every_verb_before_anything_is_asked_and_changes_noth
             &["touch", bad],
             &["mv", bad, "/moved"],
             &["mv", "/file", bad],
+            &["cp", bad, "/copied"],
+            &["cp", "-rf", "/file", bad],
+            &["setrep", "1", bad],
             &["rm", bad],
             &["rm", "-rf", bad],
         ] {

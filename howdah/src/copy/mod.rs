@@ -1,9 +1,12 @@
-//! Files and folders into the chunk store ([`put`]) and out of it ([`get`]). What is copied appears whole or
+//! Files and folders into the chunk store ([`put`]), out of it ([`get`]) and within it ([`copy`]). What is copied appears whole or
 //! not at all where that can be had: single files always, folders on the local side; of what could not be
 //! put, what was put is removed again, after Ctrl-C too. `fs` and `demo` call it.
 
+mod append;
 mod get;
+mod making;
 mod put;
+mod within;
 
 use std::path::Path;
 
@@ -11,8 +14,10 @@ use anyhow::anyhow;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
 
+pub(crate) use self::append::{append, append_stream};
 pub(crate) use self::get::get;
-pub(crate) use self::put::{append, append_stream, put, put_blocks, put_files, put_stream};
+pub(crate) use self::put::{put, put_blocks, put_files, put_stream};
+pub(crate) use self::within::copy;
 use crate::exit::early;
 
 /// Files copied at once where nothing else is wished: small ones wait for the disks of several servers.

@@ -2,23 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::future::Future;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError};
-use chunkstore_protocol::{FileKind, StorePath};
-use futures_util::{StreamExt, stream};
+use chunkstore_protocol::{FileKind, Replace, StorePath};
 use tokio::sync::mpsc;
 
+use super::making::{Making, missing_above};
 use super::{CopyOptions, Target, Tree, kind_at, name_of};
-use crate::exit::{Interrupted, OrEarly};
-use crate::made::{Made, UNDO_PATIENCE};
+use crate::exit::OrEarly;
+use crate::local_file::UNFINISHED;
+use crate::made::Made;
 use crate::progress::ByteProgress;
-use crate::signals::{Caught, Termination};
+use crate::signals::Termination;
 
 /// Bytes of one read of a local file: whole blocks, which the writer then shares.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -56,13 +55,13 @@ pub(crate) async fn put(
         targets.push(target);
     }
     let above = missing_above(store, &targets[0]).await?;
-    let put = Put {
+    let put = Making {
         store,
         options,
         made: Made::new(targets, above),
         progress: ByteProgress::new("put", tree.bytes),
     };
-    put.run(put.tree(&tree), end).await
+    put.run("put", put_tree(&put, &tree), end).await
 }
 
 /// Makes a file of all that `source` gives.
@@ -77,190 +76,42 @@ pub(crate) async fn put_stream(
     target.check_file()?;
     let above = missing_above(store, path).await?;
     let made = Made::new(vec![path.clone()], above);
-    let put = Put { store, options, made, progress: ByteProgress::endless("put") };
+    let put = Making { store, options, made, progress: ByteProgress::endless("put") };
     let ahead = read_stream(source);
-    put.run(put.file(path, true, ahead), end).await
+    put.run("put", put_file(&put, path, true, ahead), end).await
 }
 
-/// Puts local files, one after the other, behind the end of a file; one that is missing is made. Either all of
-/// it is there then, or the file is as it was.
-pub(crate) async fn append(
-    store: &ChunkStore,
-    from: &[PathBuf],
+/// Makes a file of the pieces. To replace one it is written beside it, and then moved over it.
+async fn put_file(
+    put: &Making<'_>,
     path: &StorePath,
-    end: &mut Termination,
-) -> anyhow::Result<()> {
-    let mut tree = Tree::default();
-    for source in from {
-        scan_local(source, path, &mut tree).or_early()?;
-    }
-    if let Some(folder) = from.iter().find(|source| source.is_dir()) {
-        return Err(anyhow!("{} is a folder: only files are appended", folder.display()))
-            .or_early();
-    }
-    let files = from.to_vec();
-    let pieces = files.into_iter().flat_map(pieces_of);
-    let progress = ByteProgress::new("append", tree.bytes);
-    append_pieces(store, read_ahead(pieces), path, &progress, end).await
-}
-
-/// The same with all that `source` gives.
-pub(crate) async fn append_stream(
-    store: &ChunkStore,
-    source: impl Read + Send + 'static,
-    path: &StorePath,
-    end: &mut Termination,
-) -> anyhow::Result<()> {
-    let progress = ByteProgress::endless("append");
-    append_pieces(store, read_stream(source), path, &progress, end).await
-}
-
-async fn append_pieces(
-    store: &ChunkStore,
+    parents: bool,
     ahead: Ahead,
-    path: &StorePath,
-    progress: &ByteProgress,
-    end: &mut Termination,
-) -> anyhow::Result<()> {
-    let writer = match store.append(path).await {
-        Err(StoreError::NotFound { .. }) => store.create(path, CreateOptions::default()).await,
-        opened => opened,
+) -> Result<(), StoreError> {
+    let options = CreateOptions { parents, ..put.options.create };
+    let beside = put.options.replace.then(|| beside(path)).flatten();
+    let written = beside.as_ref().unwrap_or(path);
+    let writer = put.store.create(written, options).await?;
+    if fill(writer, ahead, &put.made, &put.progress).await? {
+        put.made.add_file(written);
+        if beside.is_some() {
+            put.store.rename_over(written, path, Replace::Always).await?;
+            put.made.has_replaced(written, path);
+        }
+    }
+    Ok(())
+}
+
+/// A name beside `path` that nobody has.
+fn beside(path: &StorePath) -> Option<StorePath> {
+    path.parent()?.join(&format!("{UNFINISHED}{}", net::random_hex(8))).ok()
+}
+
+async fn put_tree(put: &Making<'_>, tree: &Tree<PathBuf, StorePath>) -> Result<(), StoreError> {
+    let file = async |local: &PathBuf, path: &StorePath, parents| {
+        put_file(put, path, parents, read_ahead(pieces_of(local.clone()))).await
     };
-    let writer = writer.with_context(|| format!("cannot append to {path}"))?;
-    let made = Made::new(vec![path.clone()], Vec::new());
-    let mut work = std::pin::pin!(fill(writer, ahead, &made, progress));
-    let appended = end.or(&mut work).await;
-    if appended.is_err() {
-        made.stop();
-    }
-    let appended = match appended {
-        Ok(done) => Ok(done),
-        // It may have been closed in this very moment.
-        Err(by) => match tokio::time::timeout(UNDO_PATIENCE, work).await {
-            Ok(Ok(true)) => Ok(Ok(true)),
-            _ => Err(by),
-        },
-    };
-    progress.finish();
-    match appended {
-        Ok(done) => done.map(drop).with_context(|| format!("cannot append to {path}")),
-        Err(by) => {
-            let remains = format!("{path} is as it was");
-            Err(Interrupted { by, remains }.into())
-        }
-    }
-}
-
-/// One put under way.
-struct Put<'a> {
-    store: &'a ChunkStore,
-    options: &'a CopyOptions,
-    made: Made,
-    progress: ByteProgress,
-}
-
-impl Put<'_> {
-    /// Does the work, and takes back what it made where it failed or was interrupted.
-    async fn run(
-        &self,
-        work: impl Future<Output = Result<(), StoreError>>,
-        end: &mut Termination,
-    ) -> anyhow::Result<()> {
-        let copied = self.until(work, end).await;
-        self.progress.finish();
-        match copied {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                // Best effort: the failure itself is reported.
-                self.made.undo(self.store).await.ok();
-                Err(error).with_context(|| format!("cannot put {}", self.made.shown()))
-            }
-            Err(by) => {
-                let remains = self.made.remains(self.store).await;
-                Err(Interrupted { by, remains }.into())
-            }
-        }
-    }
-
-    async fn until(
-        &self,
-        work: impl Future<Output = Result<(), StoreError>>,
-        end: &mut Termination,
-    ) -> Result<Result<(), StoreError>, Caught> {
-        let mut work = std::pin::pin!(work);
-        match end.or(&mut work).await {
-            Ok(done) => Ok(done),
-            Err(caught) => {
-                self.made.stop();
-                // Requests under way have a moment for their answers, which say what was made.
-                let _late = tokio::time::timeout(UNDO_PATIENCE, work).await;
-                Err(caught)
-            }
-        }
-    }
-
-    async fn tree(&self, tree: &Tree<PathBuf, StorePath>) -> Result<(), StoreError> {
-        if let Some(above) = tree.folders.first().and_then(StorePath::parent) {
-            self.store.mkdir(&above, true).await?;
-        }
-        for folder in &tree.folders {
-            if self.made.is_stopped() {
-                return Ok(());
-            }
-            self.folder(folder).await?;
-        }
-        // Without parents, a request that arrives after the folder was taken back makes nothing.
-        let parents = tree.folders.is_empty();
-        let failed = Mutex::new(None);
-        let at_once = self.options.at_once;
-        let puts = stream::iter(&tree.files).for_each_concurrent(at_once, |(local, path)| {
-            let failed = &failed;
-            async move {
-                if self.made.is_stopped() {
-                    return;
-                }
-                if let Err(error) =
-                    self.file(path, parents, read_ahead(pieces_of(local.clone()))).await
-                {
-                    self.made.stop();
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        });
-        puts.await;
-        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
-
-    async fn folder(&self, folder: &StorePath) -> Result<(), StoreError> {
-        // Without parents, so that a folder that exists is refused.
-        self.store.mkdir(folder, false).await?;
-        self.made.add_folder(folder);
-        Ok(())
-    }
-
-    /// Makes a file of the pieces.
-    async fn file(&self, path: &StorePath, parents: bool, ahead: Ahead) -> Result<(), StoreError> {
-        let options = CreateOptions { parents, ..self.options.create };
-        let writer = self.store.create(path, options).await?;
-        if fill(writer, ahead, &self.made, &self.progress).await? {
-            self.made.add_file(path);
-        }
-        Ok(())
-    }
-}
-
-/// The folders above `path` that are missing, innermost first.
-async fn missing_above(store: &ChunkStore, path: &StorePath) -> Result<Vec<StorePath>, StoreError> {
-    let mut above = Vec::new();
-    let mut next = path.parent();
-    while let Some(folder) = next {
-        if kind_at(store, &folder).await?.is_some() {
-            break;
-        }
-        next = folder.parent();
-        above.push(folder);
-    }
-    Ok(above)
+    put.tree(tree, file).await
 }
 
 /// Copies local files into `folder`, each by its own name, behind a number where names clash. Returns
@@ -280,8 +131,8 @@ pub(crate) async fn put_files(
     }
     let made = Made::new(vec![folder.clone()], Vec::new());
     let progress = ByteProgress::new("put", tree.bytes);
-    let put = Put { store, options: &CopyOptions::default(), made, progress };
-    let copied = put.tree(&tree).await;
+    let put = Making { store, options: &CopyOptions::default(), made, progress };
+    let copied = put_tree(&put, &tree).await;
     put.progress.finish();
     copied.context("cannot put the input")?;
     Ok(tree.bytes)
@@ -301,7 +152,7 @@ pub(crate) async fn put_blocks(
 }
 
 /// What is to be copied; all of it can be read, and has names that the chunk store takes.
-fn scan_local(
+pub(super) fn scan_local(
     local: &Path,
     target: &StorePath,
     tree: &mut Tree<PathBuf, StorePath>,
@@ -330,7 +181,7 @@ fn scan_local(
 }
 
 /// A local file as the writer takes it: pieces of whole blocks, which it then shares.
-fn pieces_of(local: PathBuf) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> {
+pub(super) fn pieces_of(local: PathBuf) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> {
     let mut opened = None;
     std::iter::from_fn(move || {
         let piece = match &mut opened {
@@ -349,17 +200,19 @@ fn next_piece(source: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Pieces that are made some ahead of the network.
-type Ahead = mpsc::Receiver<Result<Vec<u8>, StoreError>>;
+pub(super) type Ahead = mpsc::Receiver<Result<Vec<u8>, StoreError>>;
 
 /// Makes the pieces on a thread of their own.
-fn read_ahead(pieces: impl Iterator<Item = Result<Vec<u8>, StoreError>> + Send + 'static) -> Ahead {
+pub(super) fn read_ahead(
+    pieces: impl Iterator<Item = Result<Vec<u8>, StoreError>> + Send + 'static,
+) -> Ahead {
     let (sender, ahead) = mpsc::channel(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || send_all(pieces, &sender));
     ahead
 }
 
 /// The same on a thread that is not the runtime's, which would wait at the end for what somebody may type yet.
-fn read_stream(mut source: impl Read + Send + 'static) -> Ahead {
+pub(super) fn read_stream(mut source: impl Read + Send + 'static) -> Ahead {
     let unreadable = |source| StoreError::Local { path: PathBuf::from(STANDARD_INPUT), source };
     let pieces =
         std::iter::from_fn(move || next_piece(&mut source).map_err(unreadable).transpose());
@@ -382,7 +235,7 @@ fn send_all(
 }
 
 /// Writes the pieces and closes the file; tells whether it did. What fails, or is to stop, is given up.
-async fn fill(
+pub(super) async fn fill(
     mut writer: FileWriter,
     mut ahead: Ahead,
     made: &Made,

@@ -94,7 +94,7 @@ pub(super) async fn ls(session: &Session, args: &LsArgs, format: Format) -> anyh
         return print_json(&json!({"entries": entries}));
     }
     let rows: Vec<_> = entries.iter().map(|entry| row_of(entry, args.human_readable)).collect();
-    let text = shown::table(&rows, [false, true, true, false, false]);
+    let text = shown::table(&rows, [false, true, false, true, false, false]);
     quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
 }
 
@@ -133,8 +133,8 @@ fn length_of(entry: &FileStatus) -> u64 {
     }
 }
 
-/// One line: kind, replicas, bytes, time of change, path.
-fn row_of(entry: &FileStatus, human: bool) -> [String; 5] {
+/// One line: kind, replicas, owner, bytes, time of change, path.
+fn row_of(entry: &FileStatus, human: bool) -> [String; 6] {
     let (kind, replication, length) = match &entry.kind {
         FileKind::Folder => ("d", "-".to_owned(), "-".to_owned()),
         FileKind::File { length, replication, open, .. } => {
@@ -142,7 +142,8 @@ fn row_of(entry: &FileStatus, human: bool) -> [String; 5] {
         }
     };
     let modified = shown::time(entry.modified);
-    [kind.to_owned(), replication, length, modified, shown::path(&entry.path)]
+    let owner = crate::say::plain(&entry.owner);
+    [kind.to_owned(), replication, owner, length, modified, shown::path(&entry.path)]
 }
 
 pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> anyhow::Result<()> {

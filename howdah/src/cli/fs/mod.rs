@@ -5,6 +5,7 @@ mod expand;
 mod list;
 mod pattern;
 mod read;
+mod replication;
 mod transfer;
 mod tree;
 mod usage;
@@ -62,6 +63,11 @@ enum Action {
     /// Move files and folders
     #[command(override_usage = "howdah fs mv [OPTIONS] PATH... PATH")]
     Mv(tree::MvArgs),
+    /// Copy files and folders within the chunk store, without moving their bytes
+    #[command(override_usage = "howdah fs cp [OPTIONS] PATH... PATH")]
+    Cp(tree::CpArgs),
+    /// Set how many replicas files have
+    Setrep(replication::SetrepArgs),
     /// Remove files and folders
     Rm(tree::RmArgs),
 }
@@ -86,6 +92,8 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Mkdir(args) => tree::mkdir(&session, &args).await,
             Action::Touch(args) => tree::touch(&session, &args).await,
             Action::Mv(args) => tree::mv(&session, &args).await,
+            Action::Cp(args) => tree::cp(&session, &args).await,
+            Action::Setrep(args) => replication::setrep(&session, &args).await,
             Action::Rm(args) => tree::rm(&session, &args).await,
         }
         .map(|()| ExitCode::SUCCESS)

@@ -28,6 +28,9 @@ pub(super) struct PutArgs {
     /// folder, or an existing folder that gets it inside
     #[arg(required = true, value_name = "LOCAL... PATH")]
     paths: Vec<PathBuf>,
+    /// Replace files that are there, each in one step; folders get what is missing
+    #[arg(short, long)]
+    force: bool,
     /// Files copied at once
     #[arg(short, long, value_name = "N", default_value_t = FILES_AT_ONCE, value_parser = parse_threads)]
     threads: usize,
@@ -78,7 +81,7 @@ pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()>
         chunk_bytes: args.chunk_size,
         ..CreateOptions::default()
     };
-    let options = CopyOptions { replace: false, at_once: args.threads, create };
+    let options = CopyOptions { replace: args.force, at_once: args.threads, create };
     let store = session.store().await?;
     let mut end = termination()?;
     match is_stream {

@@ -1,18 +1,22 @@
-//! `fs mkdir`, `fs touch`, `fs mv` and `fs rm`: what changes the tree.
+//! `fs mkdir`, `fs touch`, `fs mv`, `fs cp` and `fs rm`: what changes the tree.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
-use chunkstore_protocol::{FileKind, StorePath};
+use chunkstore_protocol::{FileKind, Replace, StorePath};
 use clap::Args;
 
 use super::expand::{expand, matches};
 use super::pattern::Pattern;
 use super::{doing, in_flags, shown};
-use crate::copy::{self, Target};
+use crate::copy::{self, CopyOptions, Target};
 use crate::exit::{OrEarly, early};
 use crate::session::Session;
+use crate::signals::termination;
+
+/// Files that `cp` has copied at once: each is one small request.
+const COPIES_AT_ONCE: usize = 16;
 
 /// Arguments of `fs mkdir`.
 #[derive(Debug, Args)]
@@ -39,6 +43,23 @@ pub(super) struct MvArgs {
     /// What to move, patterns are expanded; and, last, the new path, or an existing folder that gets it inside
     #[arg(required = true, value_name = "PATH... PATH")]
     paths: Vec<String>,
+    /// A file may take another file's place, in one step
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Arguments of `fs cp`.
+#[derive(Debug, Args)]
+pub(super) struct CpArgs {
+    /// What to copy, patterns are expanded; and, last, the new path, or an existing folder that gets it inside
+    #[arg(required = true, value_name = "PATH... PATH")]
+    paths: Vec<String>,
+    /// Copy folders too, with what is in them
+    #[arg(short, long, visible_short_alias = 'R')]
+    recursive: bool,
+    /// Replace files that are there, each in one step; folders get what is missing
+    #[arg(short, long)]
+    force: bool,
 }
 
 /// Arguments of `fs rm`.
@@ -81,10 +102,7 @@ pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result
 }
 
 /// The sources, as patterns, and the target of what `usage` shows.
-pub(super) fn sources_and_target(
-    paths: &[String],
-    usage: &str,
-) -> anyhow::Result<(Vec<Pattern>, Target)> {
+fn sources_and_target(paths: &[String], usage: &str) -> anyhow::Result<(Vec<Pattern>, Target)> {
     let Some((to, from)) = paths.split_last().filter(|(_, from)| !from.is_empty()) else {
         return Err(early(anyhow!("two paths at least are needed: howdah {usage}")));
     };
@@ -93,7 +111,7 @@ pub(super) fn sources_and_target(
 }
 
 /// Each source with the path that it is to get: in the target, if that is a folder.
-pub(super) async fn targets_of(
+async fn targets_of(
     store: &ChunkStore,
     from: &[Pattern],
     to: &Target,
@@ -124,11 +142,21 @@ pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
     let (from, to) = sources_and_target(&args.paths, "fs mv PATH... PATH")?;
     let store = session.store().await?;
     for (from, target) in targets_of(&store, &from, &to).await? {
-        let moved = store.rename(&from, &target).await;
+        let replace = if args.force { Replace::Always } else { Replace::Never };
+        let moved = store.rename_over(&from, &target, replace).await;
         let moved = moved.map_err(|error| in_commands(error, target.parent()));
         moved.with_context(|| format!("cannot move {from} to {target}"))?;
     }
     Ok(())
+}
+
+pub(super) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
+    let (from, to) = sources_and_target(&args.paths, "fs cp PATH... PATH")?;
+    let store = session.store().await?;
+    let pairs = targets_of(&store, &from, &to).await?;
+    let options =
+        CopyOptions { replace: args.force, at_once: COPIES_AT_ONCE, ..CopyOptions::default() };
+    copy::copy(&store, &pairs, args.recursive, &options, &mut termination()?).await
 }
 
 /// The chunk master speaks to REST; where a verb has no flag for what it says, it is another verb.

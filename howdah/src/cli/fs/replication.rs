@@ -1,0 +1,118 @@
+//! `fs setrep`: how many replicas files have.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::doing;
+use super::expand::{below, expand_statuses};
+use super::pattern::Pattern;
+use crate::progress::ByteProgress;
+use crate::session::Session;
+
+/// Requests at once.
+const AT_ONCE: usize = 16;
+/// Time between two looks at where the replicas are.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Arguments of `fs setrep`.
+#[derive(Debug, Args)]
+pub(super) struct SetrepArgs {
+    /// Replicas that each file is to have
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    replication: u8,
+    /// The files; of folders, all files below; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
+    /// Wait until every chunk has so many replicas that can be read
+    #[arg(short, long)]
+    wait: bool,
+    /// As folders are taken anyway
+    #[arg(short = 'R', long)]
+    recursive: bool,
+}
+
+pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let mut files = Vec::new();
+    for found in expand_statuses(&store, &args.paths).await? {
+        match found.kind {
+            FileKind::Folder => {
+                let below = below(&store, &found.path).await?.into_iter();
+                files.extend(below.filter_map(|entry| file_of(entry.seen?)));
+            }
+            FileKind::File { .. } => files.extend(file_of(found)),
+        }
+    }
+    let asked = stream::iter(&files).map(Ok).try_for_each_concurrent(AT_ONCE, |(path, _)| {
+        let store = &store;
+        async move {
+            let asked = store.set_replication(path, args.replication).await;
+            asked.with_context(|| doing("set the replicas of", path))
+        }
+    });
+    asked.await?;
+    match args.wait {
+        true => wait(&store, files, args.replication).await,
+        false => Ok(()),
+    }
+}
+
+fn file_of(found: FileStatus) -> Option<(StorePath, u64)> {
+    match found.kind {
+        FileKind::Folder => None,
+        FileKind::File { length, .. } => Some((found.path, length)),
+    }
+}
+
+/// Returns when all chunks of the files have so many live replicas. A file that is gone is waited for no more.
+async fn wait(
+    store: &ChunkStore,
+    mut files: Vec<(StorePath, u64)>,
+    replication: u8,
+) -> anyhow::Result<()> {
+    let progress = ByteProgress::new("setrep", files.iter().map(|(_, length)| length).sum());
+    while !files.is_empty() {
+        let looks = stream::iter(files).map(|(path, length)| async move {
+            let reached = has_replicas(store, &path, replication).await;
+            reached.map(|reached| (path, length, reached))
+        });
+        let looked: Vec<_> = looks.buffer_unordered(AT_ONCE).try_collect().await?;
+        let (reached, missing): (Vec<_>, Vec<_>) =
+            looked.into_iter().partition(|(_, _, reached)| *reached);
+        progress.add(reached.iter().map(|(_, length, _)| length).sum());
+        files = missing.into_iter().map(|(path, length, _)| (path, length)).collect();
+        if !files.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    progress.finish();
+    Ok(())
+}
+
+async fn has_replicas(
+    store: &ChunkStore,
+    path: &StorePath,
+    replication: u8,
+) -> Result<bool, StoreError> {
+    let mut offset = 0;
+    loop {
+        let located = match store.locate(path, offset, None).await {
+            Err(StoreError::NotFound { .. }) => return Ok(true),
+            located => located?,
+        };
+        if located.chunks.iter().any(|chunk| chunk.servers.len() < usize::from(replication)) {
+            return Ok(false);
+        }
+        match located.chunks.last() {
+            Some(last) if last.offset + last.length < located.length => {
+                offset = last.offset + last.length;
+            }
+            _ => return Ok(true),
+        }
+    }
+}
