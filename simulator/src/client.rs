@@ -4,6 +4,7 @@
 
 mod ops;
 mod read;
+mod recovery;
 mod write;
 
 use std::collections::VecDeque;
@@ -126,6 +127,7 @@ impl Client {
     pub(crate) fn die(&mut self, ground: &mut Ground) {
         ground.say(format_args!("client-{} dies: {}", self.n, self.doing()));
         ground.break_all(self.who());
+        self.seem_gone(ground);
         let (n, life, n_files, n_done) = (self.n, self.life + 1, self.n_files, self.n_done);
         let (id, is_tired) = (client_id(n, life), self.is_tired);
         *self = Self { life, id, n_files, n_done, is_tired, ..Self::new(n) };
@@ -198,10 +200,15 @@ impl Client {
         if self.renewing == Some(call) {
             return self.renewed(ground, answer);
         }
+        if self.is_recovery(call) {
+            return self.recovery_answered(ground, watch, call, answer);
+        }
         let Some(pending) = self.pending.as_ref().filter(|pending| pending.call == call) else {
             return;
         };
         match answer {
+            // Asked of the servers of a broken pipeline, which `recovery.rs` counts.
+            Some(Answer::Frozen(_) | Answer::Sealed(_)) => {}
             Some(Answer::Bytes(bytes)) => {
                 self.pending = None;
                 self.read_on(ground, watch, bytes);

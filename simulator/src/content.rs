@@ -2,7 +2,9 @@
 //! those of the real bytes, so that the cores' limits hold; comparing units compares bytes.
 
 /// Bytes that one unit stands for.
-pub(crate) const UNIT_BYTES: u64 = 4 << 10;
+pub(crate) const UNIT_BYTES: u64 = 16 << 10;
+/// Units of a block: where a chunk that broke off can end.
+pub(crate) const BLOCK_UNITS: usize = 4;
 
 /// The bytes of a file or chunk.
 pub(crate) type Content = Vec<Unit>;

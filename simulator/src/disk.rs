@@ -110,6 +110,13 @@ impl Disk {
         }
     }
 
+    /// What is behind so many units goes.
+    pub(crate) fn truncate(&mut self, replica: ReplicaKey, n_units: usize) {
+        if let Some(file) = self.open.get_mut(&replica) {
+            file.content.truncate(n_units);
+        }
+    }
+
     /// From here on a crash may leave the file sealed.
     pub(crate) fn begin_seal(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
         self.take(0)?;
@@ -146,6 +153,7 @@ impl Disk {
     }
 
     pub(crate) fn remove(&mut self, replica: ReplicaKey) {
+        self.open.remove(&replica);
         if let Some(file) = self.sealed.remove(&replica) {
             self.removed.insert(replica, file);
             if self.removed.len() > UNSYNCED_REMOVALS_MAX {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use chunkstore_core::master::{Mutation, Query, Refusal, Reply};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{RegisterServer, SealedChunk, ServerHeartbeat};
-use ids::{Monotonic, Now, UnixMillis};
+use chunkstore_protocol::{FileId, RegisterServer, SealedChunk, ServerHeartbeat};
+use ids::{ClientId, Monotonic, Now, UnixMillis};
 
-use crate::content::{Content, Unit};
+use crate::content::{BLOCK_UNITS, Content, Unit};
 use crate::faults::Fault;
 use crate::random::Random;
 
@@ -44,6 +44,12 @@ pub(crate) enum Ask {
     Heartbeat(ServerHeartbeat),
     /// A chunkserver: give me this replica.
     Read(ReplicaKey),
+    /// The same: how much is there of this one, if nothing is added from now on?
+    Freeze(ReplicaKey),
+    /// The same: seal it at so many bytes.
+    Seal(ReplicaKey, u64),
+    /// The master's edge: the connection is gone on which a client kept the leases of these files.
+    Gone(ClientId, Vec<FileId>),
 }
 
 /// What is answered.
@@ -51,6 +57,8 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Master(Box<Result<Reply, Refusal>>),
     Bytes(Result<Content, &'static str>),
+    Frozen(Result<u64, &'static str>),
+    Sealed(Result<SealedChunk, &'static str>),
 }
 
 /// What goes through a stream; the last three in the other direction or to both.
@@ -60,6 +68,7 @@ pub(crate) enum Item {
     Put {
         replica: ReplicaKey,
         downstream: Vec<usize>,
+        passed_on: bool,
     },
     Data(Content),
     /// That was all; with the checksum of it.
@@ -81,6 +90,8 @@ pub(crate) enum Timer {
     Sealed(StreamId),
     /// The next server of a pipeline is slow.
     Patience(StreamId),
+    /// A cut replica is on disk under its name, by the number of its sealing.
+    CutSealed(u64),
     /// A removal, by its number.
     Removed(u64),
     /// The cluster's id is on disk.
@@ -363,7 +374,7 @@ impl Ground {
     }
 }
 
-/// Units as they go: so many in one item.
+/// Units as they go: a block in one item.
 pub(crate) fn pieces(content: &[Unit]) -> impl Iterator<Item = Content> {
-    content.chunks(4).map(<[Unit]>::to_vec)
+    content.chunks(BLOCK_UNITS).map(<[Unit]>::to_vec)
 }

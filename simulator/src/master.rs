@@ -134,6 +134,9 @@ impl MasterShell {
         if self.sabotage == Some(Sabotage::PublishReplayed) {
             self.replay(ground, watch);
         }
+        if let Ask::Gone(client, files) = ask {
+            return self.handle(ground, watch, Input::WriterGone(client, files));
+        }
         self.next_reply += 1;
         let to = ReplyTo(self.next_reply);
         let Some((about, input)) = self.input(watch, to, from, ask) else { return };
@@ -165,7 +168,7 @@ impl MasterShell {
                 let sent = Sent { server, epoch, session };
                 (About::Heartbeat(sent), Input::Heartbeat(to, heartbeat))
             }
-            Ask::Read(_) => return None,
+            Ask::Read(_) | Ask::Freeze(_) | Ask::Seal(..) | Ask::Gone(..) => return None,
         })
     }
 

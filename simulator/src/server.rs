@@ -2,6 +2,7 @@
 //! written and passed on piece by piece, sealed with a sync that takes its time, and told as the daemon
 //! does; removals and copies run beside them.
 
+mod seal;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use chunkstore_core::master::{self, Reply};
 use chunkstore_core::replica::{
     CommandNumber, Effect, Identity, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo,
+    SealAnswer,
 };
 use chunkstore_protocol::{ProblemKind, ServerAddress};
 use ids::{HostName, Monotonic};
@@ -20,12 +22,15 @@ use crate::ground::{Answer, Ask, CallId, Event, Ground, Item, StreamId, Timer, W
 use crate::invariants::Watch;
 use crate::sabotage::Sabotage;
 
+use seal::Sealing;
 pub(crate) use upload::Upload;
 
 /// Uploads that a server takes at once.
 const UPLOADS_MAX: usize = 64;
 /// How long a server waits for the master.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
+/// How long what broke off is kept for its writer.
+const KEEP_CUT_FOR: Duration = Duration::from_secs(10);
 /// How long a copy may take.
 const COPY_LIMIT: Duration = Duration::from_secs(6);
 /// Between two replicas that are read for no reader.
@@ -55,6 +60,10 @@ pub(crate) struct Server {
     copies: BTreeMap<StreamId, Copying>,
     removals: BTreeMap<u64, (CommandNumber, ReplicaKey)>,
     opening: Option<OpenAnswer>,
+    sealing: Option<SealAnswer>,
+    /// Who waits to hear how much there is of a replica.
+    freezing: BTreeMap<ReplyTo, (Who, CallId)>,
+    cut_seals: BTreeMap<u64, Sealing>,
     scrubbed: Option<ReplicaKey>,
     next_number: u64,
     timer: Option<Monotonic>,
@@ -85,6 +94,9 @@ impl Server {
             copies: BTreeMap::new(),
             removals: BTreeMap::new(),
             opening: None,
+            sealing: None,
+            freezing: BTreeMap::new(),
+            cut_seals: BTreeMap::new(),
             scrubbed: None,
             next_number: 0,
             timer: None,
@@ -113,7 +125,8 @@ impl Server {
             incarnation: ground.random.next(),
         };
         let held = self.disk.files().map(|(replica, file)| (replica, file.sealed()));
-        self.core = Some(Replicas::new(identity, UPLOADS_MAX, held.collect::<Vec<_>>()));
+        let core = Replicas::new(identity, UPLOADS_MAX, held.collect::<Vec<_>>());
+        self.core = Some(core.keeping_cuts_for(KEEP_CUT_FOR));
         self.tick(ground, watch);
         self.scrub(ground, watch);
     }
@@ -142,6 +155,8 @@ impl Server {
         self.forwards.clear();
         self.copies.clear();
         self.removals.clear();
+        self.freezing.clear();
+        self.cut_seals.clear();
         self.timer = None;
         self.life += 1;
     }
@@ -154,12 +169,20 @@ impl Server {
         (from, call): (Who, CallId),
         ask: &Ask,
     ) {
-        let Ask::Read(replica) = ask else { return };
         if self.core.is_none() {
             return ground.refuse(from, call);
         }
-        let bytes = self.read(ground, watch, *replica);
-        ground.answer(self.who(), from, call, Answer::Bytes(bytes));
+        match ask {
+            Ask::Read(replica) => {
+                let bytes = self.read(ground, watch, *replica);
+                ground.answer(self.who(), from, call, Answer::Bytes(bytes));
+            }
+            Ask::Freeze(replica) => self.freeze(ground, watch, (from, call), *replica),
+            Ask::Seal(replica, length) => {
+                self.seal_cut(ground, watch, (from, call), (*replica, *length));
+            }
+            _ => {}
+        }
     }
 
     /// Reads and verifies a replica; a bad one is set aside.
@@ -202,7 +225,7 @@ impl Server {
                 Ok(_) => return,
                 Err(refusal) => Input::MasterRefused(refused(&refusal)),
             },
-            Some(Answer::Bytes(_)) => return,
+            Some(Answer::Bytes(_) | Answer::Frozen(_) | Answer::Sealed(_)) => return,
             None => Input::MasterSilent,
         };
         self.tell(ground, watch, input);
@@ -218,6 +241,7 @@ impl Server {
             Timer::Sealed(stream) => self.upload_synced(ground, watch, stream),
             Timer::Patience(stream) => self.out_of_patience(ground, watch, stream),
             Timer::Removed(number) => self.removed(ground, watch, number),
+            Timer::CutSealed(number) => self.cut_synced(ground, watch, number),
             Timer::Scrub => self.scrub(ground, watch),
             Timer::ClusterKept => {
                 self.disk.cluster = Some("cluster-1".parse().expect("a cluster's id"));
@@ -258,10 +282,9 @@ impl Server {
         for effect in effects {
             match effect {
                 Effect::Reply { answer, .. } => self.opening = Some(answer),
-                // Nobody freezes an upload in this world.
-                Effect::ReplyFrozen { .. }
-                | Effect::ReplySeal { .. }
-                | Effect::EndUpload { .. } => {}
+                Effect::ReplySeal { answer, .. } => self.sealing = Some(answer),
+                Effect::ReplyFrozen { to, answer } => self.frozen(ground, to, answer),
+                Effect::EndUpload { replica } => self.end_upload(ground, watch, replica),
                 Effect::Register(request) => self.call(ground, &Ask::Register(*request)),
                 Effect::Heartbeat(heartbeat) => {
                     if let Some(core) = &self.core {
@@ -318,7 +341,7 @@ impl Server {
             return self.tell(ground, watch, Input::CopyEnded { command, replica, done: false });
         };
         ground.say(format_args!("host-{} copies {} to {}", self.n, replica.chunk, to.host));
-        let put = Item::Put { replica, downstream: Vec::new() };
+        let put = Item::Put { replica, downstream: Vec::new(), passed_on: true };
         let stream = ground.open(self.who(), number(&to.host), put);
         for piece in pieces(&content) {
             ground.send(stream, Item::Data(piece));

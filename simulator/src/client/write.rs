@@ -11,6 +11,7 @@ use chunkstore_protocol::{
 };
 use ids::{Monotonic, RequestStamp};
 
+use super::recovery::Recovery;
 use super::{Client, Outcome, RETRY_FOR, Task};
 use crate::content::{Content, checksum, length, units};
 use crate::ground::{Answer, Ask, Event, Ground, Item, StreamId, Timer, Who, pieces};
@@ -21,8 +22,8 @@ use crate::server::number;
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the writer waits for.
-#[derive(Debug, PartialEq, Eq)]
-enum Phase {
+#[derive(Debug)]
+pub(super) enum Phase {
     Opening {
         since: Option<Monotonic>,
     },
@@ -35,6 +36,8 @@ enum Phase {
     Sealing {
         stream: StreamId,
     },
+    /// The servers of a broken pipeline are asked what they have, or to seal it.
+    Recovering(Recovery),
     /// Before the next chunk, or the same one again.
     Between,
     Allocating,
@@ -57,14 +60,14 @@ pub(crate) enum Opening {
 pub(crate) struct Writing {
     path: StorePath,
     /// What this writer puts into it.
-    content: Content,
+    pub(super) content: Content,
     opening: Opening,
-    core: Option<Writer>,
+    pub(super) core: Option<Writer>,
     lease: Option<Lease>,
     lost: bool,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Units of the chunks that are sealed.
-    n_sealed: usize,
+    pub(super) n_sealed: usize,
 }
 
 impl Writing {
@@ -73,7 +76,7 @@ impl Writing {
     }
 
     /// The units of the current chunk.
-    fn chunk(&self) -> &[crate::content::Unit] {
+    pub(super) fn chunk(&self) -> &[crate::content::Unit] {
         let limit = self.core.as_ref().map_or(0, |core| units(core.chunk_bytes()));
         let end = (self.n_sealed + limit).min(self.content.len());
         &self.content[self.n_sealed..end]
@@ -132,7 +135,7 @@ impl Client {
         let request = match (&writing.phase, &writing.core) {
             (Phase::Opening { .. }, _) => writing.request(stamp),
             (Phase::Sending { .. }, Some(_)) => return self.send_piece(ground),
-            (Phase::Sealing { .. }, _) => return,
+            (Phase::Sealing { .. } | Phase::Recovering(_), _) => return,
             (_, None) => return self.rest(ground),
             (_, Some(core)) if writing.lost => {
                 let _gone = core;
@@ -164,7 +167,7 @@ impl Client {
             Outcome::Done(Reply::Created(created)) => {
                 watch.see_intent(created.file, &self.id, &writing.content);
                 let length = Duration::from_millis(created.lease_ms);
-                let lease = Lease::new(now, length, length);
+                let lease = Lease::new(now, length, super::CALL_LIMIT);
                 writing.core = Some(Writer::new(&created, host_less, RETRY_FOR));
                 writing.lease = Some(lease);
                 writing.phase = Phase::Between;
@@ -205,7 +208,7 @@ impl Client {
         }
     }
 
-    fn follow(&mut self, ground: &mut Ground, watch: &mut Watch, next: Next) {
+    pub(super) fn follow(&mut self, ground: &mut Ground, watch: &mut Watch, next: Next) {
         let n_chunk = match &self.task {
             Task::Writing(writing) => writing.chunk().len(),
             _ => return,
@@ -218,18 +221,8 @@ impl Client {
                 writing.n_sealed += n_chunk;
                 self.write_step(ground, watch);
             }
-            Next::Recover => {
-                // What a broken upload leaves goes at once in this world.
-                let pipeline =
-                    writing.core.as_ref().and_then(Writer::broken).map(|it| &it.pipeline);
-                let nothing: Vec<_> =
-                    pipeline.into_iter().flatten().map(|it| (it.host.clone(), Ok(0))).collect();
-                let Some(core) = &mut writing.core else { return };
-                let next = core.handle_frozen(now, &nothing);
-                self.follow(ground, watch, next);
-            }
-            // Nobody has anything to seal.
-            Next::Seal { .. } => {}
+            Next::Recover => self.recover(ground, watch),
+            Next::Seal { length, on } => self.seal_at(ground, watch, length, &on),
             Next::Allocate { not_before } => self.step_after(ground, not_before.since(now)),
             Next::GiveUp(why) => {
                 writing.phase = Phase::Abandoning;
@@ -246,7 +239,7 @@ impl Client {
         let mut pipeline = allocation.pipeline.iter().map(|server| number(&server.host));
         let replica = ReplicaKey { chunk: allocation.chunk, version: allocation.version };
         let Some(head) = pipeline.next() else { return };
-        let put = Item::Put { replica, downstream: pipeline.collect() };
+        let put = Item::Put { replica, downstream: pipeline.collect(), passed_on: false };
         let stream = ground.open(who, head, put);
         writing.phase = Phase::Sending { stream, n_sent: 0 };
         self.send_piece(ground);
@@ -302,7 +295,7 @@ impl Client {
         ground.at(at, Event::Woken { who, life, timer: Timer::Renew });
     }
 
-    fn open_file(&self) -> Option<FileId> {
+    pub(super) fn open_file(&self) -> Option<FileId> {
         match &self.task {
             Task::Writing(writing) if !writing.lost => writing.core.as_ref().map(Writer::file),
             _ => None,
@@ -338,7 +331,7 @@ impl Client {
                 }
                 Err(_) => lease.handle_silent(now),
             },
-            Some(Answer::Bytes(_)) | None => lease.handle_silent(now),
+            Some(_) | None => lease.handle_silent(now),
         }
         let due = lease.poll_timeout();
         self.renew_at(ground, due);

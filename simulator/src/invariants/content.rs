@@ -24,7 +24,7 @@ impl Watch {
             let what = format!("host-{server} holds {length} bytes, and {told:?} was acknowledged");
             self.broken("content", what);
         } else if file.is_whole() {
-            self.sealed_on.entry(told.chunk).or_default().insert(server);
+            self.sealed_on.entry((told.chunk, told.length)).or_default().insert(server);
         }
     }
 
@@ -69,7 +69,7 @@ impl Watch {
             return self.broken("content", what);
         };
         let content = content.to_vec();
-        let on = self.sealed_on.get(&sealed.chunk).map_or(0, BTreeSet::len);
+        let on = self.sealed_on.get(&(sealed.chunk, sealed.length)).map_or(0, BTreeSet::len);
         if on < replication.min(2) {
             let what = format!("chunk {} of {id:?} was sealed on {on} disks", sealed.chunk);
             self.broken("content", what);

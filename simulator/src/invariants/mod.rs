@@ -52,8 +52,8 @@ pub(crate) struct Watch {
     pub(crate) intents: BTreeMap<(FileId, ClientId), Content>,
     /// The bytes of every chunk that ever was part of a file.
     pub(crate) truth: BTreeMap<ChunkId, Content>,
-    /// Which servers ever had a chunk's right bytes sealed on disk.
-    sealed_on: BTreeMap<ChunkId, BTreeSet<usize>>,
+    /// Which servers ever said that they have so many bytes of a chunk sealed, and had.
+    sealed_on: BTreeMap<(ChunkId, u64), BTreeSet<usize>>,
     /// The last registration of each server in this term.
     present: BTreeMap<usize, (Epoch, u64)>,
     /// Good replicas that servers have just removed as they were told.

@@ -34,6 +34,18 @@ pub(crate) struct Upload {
     ended: bool,
     sealed: Option<Sealed>,
     downstream: Downstream,
+    /// It came from another server: that one has it too.
+    passed_on: bool,
+}
+
+impl Upload {
+    pub(super) fn is_of(&self, replica: ReplicaKey) -> bool {
+        self.replica == replica && self.again.is_none()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
 }
 
 impl Server {
@@ -49,8 +61,8 @@ impl Server {
             return ground.break_off(stream);
         }
         match item {
-            Item::Put { replica, downstream } => {
-                self.begin(ground, watch, stream, (replica, downstream));
+            Item::Put { replica, downstream, passed_on } => {
+                self.begin(ground, watch, stream, (replica, &downstream, passed_on));
             }
             Item::Data(piece) => self.data(ground, watch, stream, piece),
             Item::End(sum) => self.end(ground, watch, stream, sum),
@@ -69,7 +81,7 @@ impl Server {
         ground: &mut Ground,
         watch: &mut Watch,
         stream: StreamId,
-        (replica, downstream): (ReplicaKey, Vec<usize>),
+        (replica, downstream, passed_on): (ReplicaKey, &[usize], bool),
     ) {
         let again = match self.may_open(ground, watch, replica) {
             Some(OpenAnswer::Write) => None,
@@ -82,7 +94,7 @@ impl Server {
         }
         let downstream = match downstream.split_first() {
             Some((next, rest)) => {
-                let put = Item::Put { replica, downstream: rest.to_vec() };
+                let put = Item::Put { replica, downstream: rest.to_vec(), passed_on: true };
                 let forward = ground.open(self.who(), *next, put);
                 self.forwards.insert(forward, stream);
                 Downstream::Writing(forward)
@@ -90,7 +102,8 @@ impl Server {
             None => Downstream::Ended(None),
         };
         let received = Content::new();
-        let upload = Upload { replica, received, again, ended: false, sealed: None, downstream };
+        let (ended, sealed) = (false, None);
+        let upload = Upload { replica, received, again, ended, sealed, downstream, passed_on };
         self.uploads.insert(stream, upload);
     }
 
@@ -191,18 +204,59 @@ impl Server {
         stream: StreamId,
         why: &'static str,
     ) {
-        let Some(upload) = self.uploads.remove(&stream) else { return };
+        let Some(upload) = self.let_go(ground, stream, why) else { return };
+        if upload.again.is_none() {
+            self.disk.discard(upload.replica);
+            self.tell(ground, watch, Input::Aborted { replica: upload.replica });
+        }
+        ground.reply(stream, Err(why));
+    }
+
+    /// The upload ends, and what has come is kept for its writer.
+    pub(super) fn cut_off(
+        &mut self,
+        ground: &mut Ground,
+        watch: &mut Watch,
+        stream: StreamId,
+        why: &'static str,
+    ) {
+        let Some(upload) = self.let_go(ground, stream, why) else { return };
+        if upload.again.is_none() {
+            self.keep_cut(ground, watch, upload.replica, &upload.received);
+        }
+        ground.reply(stream, Err(why));
+    }
+
+    fn let_go(
+        &mut self,
+        ground: &mut Ground,
+        stream: StreamId,
+        why: &'static str,
+    ) -> Option<Upload> {
+        let upload = self.uploads.remove(&stream)?;
         let replica = upload.replica;
         ground.say(format_args!("host-{} gives up {}: {why}", self.n, replica.chunk));
         if let Downstream::Writing(forward) = upload.downstream {
             self.forwards.remove(&forward);
             ground.break_off(forward);
         }
-        if upload.again.is_none() {
-            self.disk.discard(replica);
-            self.tell(ground, watch, Input::Aborted { replica });
+        Some(upload)
+    }
+
+    /// Who freezes this server wants to know what it has, not what others have.
+    pub(super) fn without_downstream(
+        &mut self,
+        ground: &mut Ground,
+        watch: &mut Watch,
+        stream: StreamId,
+    ) {
+        let Some(upload) = self.uploads.get_mut(&stream) else { return };
+        if let Downstream::Writing(forward) = upload.downstream {
+            upload.downstream = Downstream::Ended(None);
+            self.forwards.remove(&forward);
+            ground.break_off(forward);
         }
-        ground.reply(stream, Err(why));
+        self.finish(ground, watch, stream);
     }
 
     fn downstream_ended(
@@ -213,9 +267,12 @@ impl Server {
         answer: Option<SealedChunk>,
     ) {
         let Some(stream) = self.forwards.remove(&forward) else { return };
-        if let Some(upload) = self.uploads.get_mut(&stream) {
-            upload.downstream = Downstream::Ended(answer);
-            self.finish(ground, watch, stream);
+        let Some(upload) = self.uploads.get_mut(&stream) else { return };
+        let is_needed = answer.is_none() && !upload.ended && !upload.passed_on;
+        upload.downstream = Downstream::Ended(answer);
+        match is_needed {
+            true => self.cut_off(ground, watch, stream, "the next server failed"),
+            false => self.finish(ground, watch, stream),
         }
     }
 
@@ -226,7 +283,7 @@ impl Server {
         self.downstream_ended(ground, watch, stream, None);
         // What has come whole is sealed, whoever may still want to know.
         if self.uploads.get(&stream).is_some_and(|upload| !upload.ended) {
-            self.give_up(ground, watch, stream, "the writer is gone");
+            self.cut_off(ground, watch, stream, "the writer is gone");
         }
     }
 
