@@ -63,6 +63,9 @@ pub(super) struct Link {
     /// Failures in a row.
     n_failures: u32,
     jitter: u64,
+    /// What was lost while a registration is in flight: the master may have heard of it by a writer, in that
+    /// very registration.
+    lost: Vec<ReplicaEvent>,
 }
 
 impl Link {
@@ -70,7 +73,8 @@ impl Link {
         let jitter = identity.incarnation | 1;
         let state = State::Unregistered { due: Monotonic::default() };
         let (space, disks) = (Space::default(), Vec::new());
-        Self { identity, space, disks, state, registration: 0, n_failures: 0, jitter }
+        let lost = Vec::new();
+        Self { identity, space, disks, state, registration: 0, n_failures: 0, jitter, lost }
     }
 
     pub(super) fn due(&self) -> Option<Monotonic> {
@@ -108,6 +112,7 @@ impl Link {
         match &mut self.state {
             State::Unregistered { .. } => {
                 self.state = State::Registering;
+                self.lost.clear();
                 vec![Effect::Register(Box::new(self.registration()))]
             }
             State::Registered(session) => {
@@ -120,8 +125,15 @@ impl Link {
 
     /// Queues an event and sends it at once if no message is in flight.
     pub(super) fn tell(&mut self, now: Now, event: Option<ReplicaEvent>) -> Vec<Effect> {
-        let (State::Registered(session), Some(event)) = (&mut self.state, event) else {
-            return Vec::new(); // The next registration reports everything held.
+        let Some(event) = event else { return Vec::new() };
+        let session = match &mut self.state {
+            State::Registered(session) => session,
+            State::Registering | State::Joining(_) => {
+                self.lost.extend(Some(event).filter(|it| matches!(it, ReplicaEvent::Lost { .. })));
+                return Vec::new();
+            }
+            // The next registration reports everything held.
+            State::Unregistered { .. } | State::Stopped => return Vec::new(),
         };
         session.events.push(event);
         // While the master is away its next try comes soon enough.
@@ -243,7 +255,10 @@ impl Link {
         self.registration += 1;
         self.n_failures = 0;
         let mut events = Outbox::default();
-        let report_end = held.report().map(|event| events.push(event)).last().unwrap_or(0);
+        // First: what came again since is in the report.
+        let lost = std::mem::take(&mut self.lost).into_iter();
+        let told = lost.chain(held.report()).map(|event| events.push(event));
+        let report_end = told.last().unwrap_or(0);
         let interval = Duration::from_millis(registered.heartbeat_interval_ms).max(INTERVAL_MIN);
         self.state = State::Registered(Session {
             epoch: registered.epoch,

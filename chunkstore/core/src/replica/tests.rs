@@ -116,6 +116,21 @@ fn registering_reports_everything_held_first() {
 }
 
 #[test]
+fn what_is_lost_while_a_registration_is_in_flight_is_told_before_what_is_held() {
+    let mut server = server(2);
+    server.handle_timeout(at(0));
+    // The master may know that registration, and have heard of these replicas by their writers.
+    for chunk in [1, 2] {
+        assert!(server.handle(at(1), Input::Lost { replica: key(chunk, 1) }).is_empty());
+    }
+    assert_eq!(open(&mut server, key(2, 1)), OpenAnswer::Write);
+    server.handle(at(2), Input::Sealed { replica: key(2, 1), sealed: sealed(2) });
+    let first = heartbeat(&server.handle(at(3), registered(1, 4)));
+    assert_eq!(items(&first), [lost(1), lost(2), held(2, 2)]);
+    assert!(first.report_complete);
+}
+
+#[test]
 fn a_long_report_is_complete_only_with_its_last_heartbeat() {
     let limit = EVENTS_PER_HEARTBEAT_MAX as u64;
     for (chunks, beats) in [(0, 1), (1, 1), (limit, 1), (limit + 1, 2), (3 * limit, 3)] {
