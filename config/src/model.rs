@@ -270,6 +270,9 @@ pub struct Client {
     /// How long daemons and tasks retry while a master restarts. (A CLI command says at once that
     /// nobody answers.)
     pub retry_for: Time,
+    /// Silence of a chunkserver in the middle of a read after which another one is asked for the same
+    /// bytes; 0s: never.
+    pub hedge_after: Time,
 }
 
 impl Default for Client {
@@ -278,6 +281,7 @@ impl Default for Client {
             connect_timeout: Time(Duration::from_secs(2)),
             request_timeout: Time(Duration::from_secs(30)),
             retry_for: Time(Duration::from_mins(1)),
+            hedge_after: Time(Duration::from_millis(500)),
         }
     }
 }

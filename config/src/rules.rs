@@ -186,6 +186,9 @@ const RULES: &[Rule] = &[
     rule("client.retry_for", "a time from 0s to 1day", |c| {
         lasts(c.client.retry_for, 0, 24 * HOUR_MS)
     }),
+    rule("client.hedge_after", "0s, or a time from 10ms to 1h", |c| {
+        c.client.hedge_after.0.is_zero() || lasts(c.client.hedge_after, 10, HOUR_MS)
+    }),
     rule("log.format", "text or json", |_| true),
     rule("log.filter", "a filter like info or info,jobtracker=debug", |c| {
         !c.log.filter.trim().is_empty()

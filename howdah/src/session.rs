@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
+use chunkstore_client::{ChunkStore, ReadSettings, StoreError, StoreSettings};
 use chunkstore_protocol::StorePath;
 use config::Config;
 use ids::RackName;
@@ -94,9 +94,10 @@ impl Session {
         let store = |retry_for| {
             let master = self.config.chunkmaster.address.clone();
             let rack = RackName::default_rack();
+            let reads = ReadSettings { hedge_after: self.config.client.hedge_after.0 };
             ChunkStore::new(
                 self.client.clone(),
-                StoreSettings { master, host: None, rack, retry_for },
+                StoreSettings { master, host: None, rack, retry_for, reads },
             )
         };
         store(Duration::ZERO).stat(&StorePath::root()).await?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chunkstore_client::ReadSettings;
 use event_loop::Folders;
 use ids::ClusterId;
 use jobtracker_core::recovery_grace;
@@ -41,6 +42,8 @@ pub struct JobtrackerSettings {
     pub client: ClientSettings,
     /// How long calls to the chunk store are retried while it restarts.
     pub retry_for: Duration,
+    /// How it reads files.
+    pub reads: ReadSettings,
     /// Verifies callers' tokens, and mints this daemon's own.
     pub keyring: Keyring,
     /// What requests without a token may do.

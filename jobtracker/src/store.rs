@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
+use chunkstore_client::{ChunkStore, ReadSettings, StoreError, StoreSettings};
 use ids::{RackName, UnixMillis};
 use jobtracker_core::StoreOutcome;
 use net::{Capability, Client, Keyring, Role};
@@ -30,6 +30,7 @@ struct Inner {
     keyring: Keyring,
     master: String,
     retry_for: Duration,
+    reads: ReadSettings,
     minted: Mutex<Option<Minted>>,
 }
 
@@ -50,6 +51,7 @@ impl Store {
             keyring: settings.keyring.clone(),
             master: settings.chunkmaster.clone(),
             retry_for: settings.retry_for,
+            reads: settings.reads,
             minted: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
@@ -90,7 +92,7 @@ impl Store {
     }
 
     fn mint(&self, now: UnixMillis) -> Minted {
-        let Inner { client, keyring, master, retry_for, .. } = &*self.inner;
+        let Inner { client, keyring, master, retry_for, reads, .. } = &*self.inner;
         let client = client.with_token(keyring.mint(&Capability::unlimited(
             "jobtracker",
             Role::Master,
@@ -99,7 +101,7 @@ impl Store {
         let store = |retry_for| {
             let master = master.clone();
             let rack = RackName::default_rack();
-            let settings = StoreSettings { master, host: None, rack, retry_for };
+            let settings = StoreSettings { master, host: None, rack, retry_for, reads: *reads };
             ChunkStore::new(client.clone(), settings)
         };
         Minted {

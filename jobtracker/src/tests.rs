@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::{get, post};
+use chunkstore_client::ReadSettings;
 use chunkstore_protocol::{
     ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileKind, FileStatus, List, Listing, Locate,
     Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
@@ -216,6 +217,7 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
         snapshot_after_segments: 1,
         client: client_settings(),
         retry_for: Duration::from_secs(10),
+        reads: ReadSettings::default(),
         keyring: keyring.clone(),
         anonymous: None,
     }

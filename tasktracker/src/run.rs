@@ -4,8 +4,9 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chunkstore_client::StoreSettings;
+use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
 use net::{Guard, Keyring};
 use tasktracker_core::{Core, Settings};
@@ -142,6 +143,9 @@ fn host(
             host: Some(settings.host),
             rack: settings.rack,
             retry_for: settings.retry_for,
+            reads: ReadSettings {
+                hedge_after: Duration::from_millis(describer.settings.hedge_after_ms),
+            },
         },
         describer: describer.clone(),
     };

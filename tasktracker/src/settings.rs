@@ -59,6 +59,7 @@ impl TasktrackerSettings {
             connect_timeout_ms: millis(client.connect_timeout),
             request_timeout_ms: millis(client.request_timeout),
             store_retry_ms: millis(client.retry_for),
+            hedge_after_ms: millis(client.hedge_after),
             output_replication: task.output_replication,
         }
     }

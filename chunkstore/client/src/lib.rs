@@ -7,8 +7,12 @@
 //! a tokio runtime.
 
 pub mod blocks;
+mod buffer;
+mod candidates;
 pub mod checksum;
+mod counts;
 mod error;
+mod hedge;
 pub mod local;
 mod order;
 mod read;
@@ -22,7 +26,8 @@ mod write;
 
 pub use chunkstore_core::writer::{GaveUp, ServerFailure};
 pub use chunkstore_protocol::IfWriterDies;
+pub use counts::ReadCounts;
 pub use error::StoreError;
 pub use read::FileReader;
-pub use store::{ChunkStore, CreateOptions, StoreSettings};
+pub use store::{ChunkStore, CreateOptions, ReadSettings, StoreSettings};
 pub use write::FileWriter;

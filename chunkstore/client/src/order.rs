@@ -1,9 +1,13 @@
 //! Which replica a reader asks first. Only `read` calls this.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chunkstore_protocol::ServerAddress;
-use ids::{HostName, RackName};
+use ids::{HostName, Monotonic, RackName};
+
+/// How long a server that failed a reader, or was too slow for it, is asked last.
+const SUSPECT_FOR: Duration = Duration::from_secs(60);
 
 /// Where a reader stands, and which servers have failed it.
 #[derive(Clone, Debug)]
@@ -12,7 +16,7 @@ pub(crate) struct Standpoint {
     pub(crate) rack: RackName,
     /// Differs from reader to reader, so that they spread over equally near replicas.
     pub(crate) rotation: usize,
-    pub(crate) suspects: BTreeSet<HostName>,
+    suspects: BTreeMap<HostName, Monotonic>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -32,18 +36,39 @@ struct ReplicaScore<'a> {
 }
 
 impl Standpoint {
+    /// Of a reader that trusts all servers.
+    pub(crate) fn new(host: Option<HostName>, rack: RackName, rotation: usize) -> Self {
+        Self { host, rack, rotation, suspects: BTreeMap::new() }
+    }
+
+    /// `host` has failed the reader, or kept it waiting.
+    pub(crate) fn suspect(&mut self, now: Monotonic, host: HostName) {
+        self.suspects.insert(host, now + SUSPECT_FOR);
+    }
+
+    /// Trusts all servers again.
+    pub(crate) fn trust(&mut self) {
+        self.suspects.clear();
+    }
+
     /// The servers, best first.
-    pub(crate) fn sort(&self, servers: &[ServerAddress]) -> Vec<ServerAddress> {
+    pub(crate) fn sort(&self, now: Monotonic, servers: &[ServerAddress]) -> Vec<ServerAddress> {
         let mut scored: Vec<_> = servers
             .iter()
             .enumerate()
-            .map(|(index, server)| (self.score(index, servers.len(), server), server))
+            .map(|(index, server)| (self.score(now, index, servers.len(), server), server))
             .collect();
         scored.sort_by(|(a, _), (b, _)| a.cmp(b));
         scored.into_iter().map(|(_, server)| server.clone()).collect()
     }
 
-    fn score<'a>(&self, index: usize, n: usize, server: &'a ServerAddress) -> ReplicaScore<'a> {
+    fn score<'a>(
+        &self,
+        now: Monotonic,
+        index: usize,
+        n: usize,
+        server: &'a ServerAddress,
+    ) -> ReplicaScore<'a> {
         let distance = if self.host.as_ref() == Some(&server.host) {
             Distance::SameHost
         } else if self.rack == server.rack {
@@ -52,7 +77,7 @@ impl Standpoint {
             Distance::Far
         };
         ReplicaScore {
-            suspect: self.suspects.contains(&server.host),
+            suspect: self.suspects.get(&server.host).is_some_and(|until| now < *until),
             distance,
             turn: index.wrapping_add(self.rotation) % n,
             host: &server.host,
@@ -72,8 +97,14 @@ mod tests {
         }
     }
 
+    const NOW: Monotonic = Monotonic(Duration::from_secs(7));
+
     fn order(standpoint: &Standpoint, servers: &[ServerAddress]) -> String {
-        let sorted = standpoint.sort(servers);
+        order_at(NOW, standpoint, servers)
+    }
+
+    fn order_at(now: Monotonic, standpoint: &Standpoint, servers: &[ServerAddress]) -> String {
+        let sorted = standpoint.sort(now, servers);
         sorted.iter().map(|server| server.host.as_str()).collect::<Vec<_>>().join(" ")
     }
 
@@ -81,19 +112,18 @@ mod tests {
     fn the_own_host_comes_first_then_the_own_rack_and_whoever_failed_comes_last() {
         let servers =
             [server("a", "/r2"), server("b", "/r1"), server("c", "/r1"), server("d", "/r2")];
-        let mut standpoint = Standpoint {
-            host: Some("d".parse().unwrap()),
-            rack: "/r1".parse().unwrap(),
-            rotation: 0,
-            suspects: BTreeSet::new(),
-        };
+        let host = Some("d".parse().unwrap());
+        let mut standpoint = Standpoint::new(host, "/r1".parse().unwrap(), 0);
         assert_eq!(order(&standpoint, &servers), "d b c a");
         standpoint.rotation = 2;
         assert_eq!(order(&standpoint, &servers), "d c b a", "equally near ones take turns");
-        standpoint.suspects.insert("d".parse().unwrap());
+        standpoint.suspect(NOW, "d".parse().unwrap());
         assert_eq!(order(&standpoint, &servers), "c b a d");
+        assert_eq!(order_at(NOW + SUSPECT_FOR, &standpoint, &servers), "d c b a", "forgiven");
         standpoint.host = None;
         assert_eq!(order(&standpoint, &servers), "c b a d");
+        standpoint.trust();
+        assert_eq!(order(&standpoint, &servers), "c b d a");
         assert_eq!(order(&standpoint, &[]), "");
     }
 }

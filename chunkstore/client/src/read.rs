@@ -1,16 +1,18 @@
 //! Reading one file: finds its chunks, asks the nearest replica of each, verifies every block, and goes
-//! on at the same byte with another replica when one fails. One server's answer is `replica_stream`'s.
+//! on at the same byte with another replica when one fails or is silent. One server's answer is
+//! `replica_stream`'s; when a second one is asked, `hedge` knows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_core::writer::{Failures, ServerFailure};
 use chunkstore_protocol::{ChunkLocation, ServerAddress, StorePath};
 use clock::Stopwatch;
-use net::Backoff;
 
+use crate::buffer::Buffer;
+use crate::candidates::Candidates;
+use crate::hedge::{Pace, Pulled, pull};
 use crate::order::Standpoint;
-use crate::replica_stream::ReplicaStream;
+use crate::replica_stream::{ReplicaError, ReplicaStream};
 use crate::{ChunkStore, StoreError};
 
 /// Bytes of a file whose chunks are located by one call.
@@ -23,29 +25,14 @@ pub struct FileReader {
     store: ChunkStore,
     path: StorePath,
     length: u64,
-    /// Located chunks by their offset in the file.
-    chunks: BTreeMap<u64, ChunkLocation>,
-    standpoint: Standpoint,
-    /// Verified bytes that the caller has not taken.
-    ready: VecDeque<Bytes>,
-    /// Offset behind the last byte in `ready`.
-    fetched: u64,
+    candidates: Candidates,
+    pace: Pace,
+    /// Verified bytes that the caller has not taken; they may go beyond `end`.
+    buffer: Buffer,
     /// Where the range being read ends.
     end: u64,
-    stream: Option<(ServerAddress, ReplicaStream)>,
-    trouble: Option<Trouble>,
-}
-
-/// What has gone wrong since the last byte that arrived.
-#[derive(Debug)]
-struct Trouble {
-    since: Stopwatch,
-    backoff: Backoff,
-    /// Times that all replicas have failed.
-    n_rounds: u32,
-    /// Replicas of the current chunk that were not tried in this round.
-    untried: Vec<ServerAddress>,
-    failures: Failures,
+    /// What goes on where the buffer ends.
+    stream: Option<ReplicaStream>,
 }
 
 impl FileReader {
@@ -56,27 +43,21 @@ impl FileReader {
         length: Option<u64>,
     ) -> Result<Self, StoreError> {
         let settings = store.settings();
-        let standpoint = Standpoint {
-            host: settings.host.clone(),
-            rack: settings.rack.clone(),
-            rotation: store.next_rotation(),
-            suspects: BTreeSet::new(),
-        };
+        let (host, rack) = (settings.host.clone(), settings.rack.clone());
+        let standpoint = Standpoint::new(host, rack, store.next_rotation());
         let first = length.unwrap_or(LOCATE_BYTES).min(LOCATE_BYTES);
         let located = store.locate(&path, offset, Some(first)).await?;
         let mut reader = Self {
             store,
             path,
             length: located.length,
-            chunks: BTreeMap::new(),
-            standpoint,
-            ready: VecDeque::new(),
-            fetched: 0,
+            candidates: Candidates::new(standpoint),
+            pace: Pace::default(),
+            buffer: Buffer::default(),
             end: 0,
             stream: None,
-            trouble: None,
         };
-        reader.remember(located.chunks);
+        reader.candidates.remember(located.chunks);
         reader.seek(offset, length.unwrap_or(u64::MAX));
         Ok(reader)
     }
@@ -100,23 +81,21 @@ impl FileReader {
     }
 
     /// From now on reads `length` bytes (or fewer, at the end of the file) from `offset` on. Going on where
-    /// the last range ended costs nothing.
+    /// the last range ended, or within what has arrived behind it, costs nothing.
     pub fn seek(&mut self, offset: u64, length: u64) {
         let offset = offset.min(self.length);
-        let end = offset.saturating_add(length).min(self.length);
-        if (offset, end) != (self.position(), self.end) {
-            self.ready.clear();
+        self.end = offset.saturating_add(length).min(self.length);
+        if !self.buffer.skip_to(offset) {
+            self.buffer.restart(offset);
             self.stream = None;
-            self.trouble = None;
-            self.fetched = offset;
-            self.end = end;
+            self.candidates.handle_arrived();
         }
     }
 
     /// Offset of the next byte that [`Self::next`] returns.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.fetched - self.ready.iter().map(|piece| piece.len() as u64).sum::<u64>()
+        self.buffer.start()
     }
 
     /// The next bytes of the range, at most a block; `None` at its end. A dropped call loses nothing.
@@ -124,135 +103,152 @@ impl FileReader {
     /// # Errors
     /// When no replica of a chunk could be read for as long as retries go on, or the master can't be asked.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        while self.ready.is_empty() && self.fetched < self.end {
+        loop {
+            let taken = self.buffer.take(self.end);
+            if taken.is_some() || self.buffer.start() >= self.end {
+                return Ok(taken);
+            }
             self.fetch().await?;
         }
-        Ok(self.ready.pop_front())
     }
 
+    /// Comes a step nearer to more bytes in the buffer, which is empty.
     async fn fetch(&mut self) -> Result<(), StoreError> {
-        let Some((server, stream)) = &mut self.stream else {
-            return self.open_replica().await;
-        };
-        let server = server.clone();
-        let step = stream.next(&mut self.ready).await;
-        // The caller had taken everything before.
-        let arrived: usize = self.ready.iter().map(Bytes::len).sum();
-        self.fetched += arrived as u64;
-        if arrived > 0 {
-            self.trouble = None;
+        if let Some(done) = self.stream.take_if(|stream| stream.is_done()) {
+            done.finish().await;
+        }
+        if self.stream.is_none() {
+            self.stream = self.open_replica().await?;
+        }
+        let (waiting, patience) = (Stopwatch::start(), self.patience());
+        let Self { store, candidates, buffer, end, stream, .. } = self;
+        let Some(stream) = stream else { return Ok(()) };
+        let server = stream.server().clone();
+        let spares = || spares(store, candidates, (buffer.end(), *end), &server);
+        let pulled = pull(stream, patience, spares).await;
+        self.take_in(pulled, &server, waiting.elapsed());
+        Ok(())
+    }
+
+    /// How long a replica may be silent before a second one is asked.
+    fn patience(&self) -> Duration {
+        match self.store.settings().reads.hedge_after {
+            Duration::ZERO => Duration::MAX,
+            hedge_after => self.pace.patience(hedge_after),
+        }
+    }
+
+    fn take_in(&mut self, pulled: Pulled, server: &ServerAddress, wait: Duration) {
+        let Pulled { winner, step, failed, n_hedges } = pulled;
+        if n_hedges > 0 {
+            let winner = winner.as_ref().map(|winner| winner.server().host.as_str());
+            tracing::debug!(path = %self.path, offset = self.buffer.end(), host = %server.host,
+                ?wait, n_hedges, winner, "a replica was silent: others were asked too");
+            self.store.counts().observe_hedges(n_hedges, winner.is_some());
+        }
+        for (server, error) in failed {
+            self.failed(&server, &error);
+        }
+        if let Some(winner) = winner {
+            self.candidates.handle_slow(clock::monotonic(), server);
+            self.stream = Some(winner);
         }
         match step {
-            Ok(true) => {}
-            Ok(false) => self.stream = None,
+            Ok(pieces) => {
+                self.pace.observe(wait);
+                self.candidates.handle_arrived();
+                pieces.into_iter().for_each(|piece| self.buffer.push(piece));
+            }
             Err(error) => {
                 self.stream = None;
-                self.failed(&server, error.to_string());
+                self.failed(server, &error);
             }
         }
-        Ok(())
     }
 
-    /// Opens the best replica of the chunk at `fetched` that has not failed in this round.
-    async fn open_replica(&mut self) -> Result<(), StoreError> {
-        let location = self.location().await?;
-        let offset = self.fetched - location.offset;
-        let length = (self.end - self.fetched).min(location.length - offset);
-        let candidates = match &self.trouble {
-            Some(trouble) => trouble.untried.clone(),
-            None => self.standpoint.sort(&location.servers),
-        };
-        let Some(server) = candidates.first() else {
-            return self.next_round(&location).await;
-        };
-        let opened =
-            ReplicaStream::open(self.store.client(), &server.address, &location, offset, length);
-        match opened.await {
-            Ok(stream) => self.stream = Some((server.clone(), stream)),
-            Err(error) => self.failed(server, error.to_string()),
-        }
-        Ok(())
-    }
-
-    fn failed(&mut self, server: &ServerAddress, reason: String) {
-        tracing::warn!(path = %self.path, offset = self.fetched, host = %server.host, reason,
+    fn failed(&mut self, server: &ServerAddress, error: &ReplicaError) {
+        let (offset, reason) = (self.buffer.end(), error.to_string());
+        tracing::warn!(path = %self.path, offset, host = %server.host, reason,
             "a replica can't be read: trying another");
-        self.standpoint.suspects.insert(server.host.clone());
-        let untried = match self.chunk_at(self.fetched) {
-            Some(location) => self.standpoint.sort(&location.servers),
-            None => Vec::new(),
-        };
-        let trouble = self.trouble.get_or_insert_with(|| Trouble::new(untried));
-        trouble.untried.retain(|other| other.host != server.host);
-        trouble.failures.note(ServerFailure { host: server.host.clone(), reason });
+        self.candidates.handle_failed(clock::monotonic(), offset, server, reason);
+    }
+
+    /// A read of the best replica, at the buffer's end, that has not failed in this round; `None` behind a
+    /// round in which all have.
+    async fn open_replica(&mut self) -> Result<Option<ReplicaStream>, StoreError> {
+        self.locate().await?;
+        let offset = self.buffer.end();
+        let server = self.candidates.servers(clock::monotonic(), offset).into_iter().next();
+        match (server, self.candidates.wanted(offset, self.end)) {
+            (Some(server), Some(wanted)) => {
+                Ok(Some(ReplicaStream::new(&self.store, server, wanted)))
+            }
+            _ => self.next_round().await.map(|()| None),
+        }
     }
 
     /// All replicas have failed: after a pause asks the master where they are now.
-    async fn next_round(&mut self, location: &ChunkLocation) -> Result<(), StoreError> {
+    async fn next_round(&mut self) -> Result<(), StoreError> {
+        let offset = self.buffer.end();
+        let Some(location) = self.candidates.chunk_at(offset).cloned() else {
+            return Err(self.replaced());
+        };
         let retry_for = self.store.settings().retry_for;
-        let trouble = self.trouble.get_or_insert_with(|| Trouble::new(Vec::new()));
+        let trouble = self.candidates.trouble();
         // The master is asked once more in any case: replicas move and tokens expire.
         if trouble.n_rounds > 0 && trouble.since.elapsed() >= retry_for {
             return Err(StoreError::Unreadable {
                 path: self.path.clone(),
-                offset: self.fetched,
+                offset,
                 chunk: location.chunk,
                 failures: trouble.failures.all().to_vec(),
             });
         }
         trouble.n_rounds += 1;
         trouble.backoff.pause().await;
-        let located = self.store.locate(&self.path, self.fetched, Some(1)).await?;
-        let same = located.length == self.length
-            && located.chunks.iter().any(|now| {
-                (now.chunk, now.offset, now.length)
-                    == (location.chunk, location.offset, location.length)
-            });
-        if !same {
-            return Err(StoreError::Replaced { path: self.path.clone() });
-        }
-        self.remember(located.chunks);
-        self.standpoint.suspects.clear();
-        let servers = match self.chunk_at(self.fetched) {
-            Some(location) => self.standpoint.sort(&location.servers),
-            None => Vec::new(),
+        let located = self.store.locate(&self.path, offset, Some(1)).await?;
+        let is_same = |now: &ChunkLocation| {
+            (now.chunk, now.offset, now.length)
+                == (location.chunk, location.offset, location.length)
         };
-        if let Some(trouble) = &mut self.trouble {
-            trouble.untried = servers;
+        if located.length != self.length || !located.chunks.iter().any(is_same) {
+            return Err(self.replaced());
         }
+        self.candidates.remember(located.chunks);
+        self.candidates.begin_round(clock::monotonic(), offset);
         Ok(())
     }
 
-    /// The chunk at `fetched`, located if it is not known yet.
-    async fn location(&mut self) -> Result<ChunkLocation, StoreError> {
-        if let Some(known) = self.chunk_at(self.fetched) {
-            return Ok(known.clone());
+    /// Locates the chunk at the buffer's end, if it is not known yet.
+    async fn locate(&mut self) -> Result<(), StoreError> {
+        let offset = self.buffer.end();
+        if self.candidates.chunk_at(offset).is_some() {
+            return Ok(());
         }
-        let wanted = (self.end - self.fetched).min(LOCATE_BYTES);
-        let located = self.store.locate(&self.path, self.fetched, Some(wanted)).await?;
+        let wanted = (self.end - offset).min(LOCATE_BYTES);
+        let located = self.store.locate(&self.path, offset, Some(wanted)).await?;
         if located.length != self.length {
-            return Err(StoreError::Replaced { path: self.path.clone() });
+            return Err(self.replaced());
         }
-        self.chunks.clear();
-        self.remember(located.chunks);
-        let replaced = || StoreError::Replaced { path: self.path.clone() };
-        self.chunk_at(self.fetched).cloned().ok_or_else(replaced)
+        self.candidates.forget_before(offset);
+        self.candidates.remember(located.chunks);
+        Ok(())
     }
 
-    fn chunk_at(&self, offset: u64) -> Option<&ChunkLocation> {
-        let (_, location) = self.chunks.range(..=offset).next_back()?;
-        (offset - location.offset < location.length).then_some(location)
-    }
-
-    fn remember(&mut self, chunks: Vec<ChunkLocation>) {
-        self.chunks.extend(chunks.into_iter().map(|location| (location.offset, location)));
+    fn replaced(&self) -> StoreError {
+        StoreError::Replaced { path: self.path.clone() }
     }
 }
 
-impl Trouble {
-    fn new(untried: Vec<ServerAddress>) -> Self {
-        let backoff = Backoff::default();
-        let failures = Failures::default();
-        Self { since: Stopwatch::start(), backoff, n_rounds: 0, untried, failures }
-    }
+/// Reads of the other replicas of the chunk at `offset`, best first.
+fn spares(
+    store: &ChunkStore,
+    candidates: &Candidates,
+    (offset, end): (u64, u64),
+    first: &ServerAddress,
+) -> Vec<ReplicaStream> {
+    let Some(wanted) = candidates.wanted(offset, end) else { return Vec::new() };
+    let others = candidates.servers(clock::monotonic(), offset).into_iter();
+    let others = others.filter(|server| server.host != first.host);
+    others.map(|server| ReplicaStream::new(store, server, wanted.clone())).collect()
 }

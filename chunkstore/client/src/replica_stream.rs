@@ -1,15 +1,20 @@
-//! One chunkserver's answer to a read: verified bytes of one chunk, in order. Only `read` calls this.
+//! One chunkserver's answer to a read: verified bytes of one chunk, in order. Only `read` and `hedge`
+//! call this.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use chunkstore_protocol::block::BLOCK_BYTES;
-use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkLocation};
+use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkLocation, ServerAddress};
 use net::reqwest::Response;
 use net::{CallError, Client};
 
+use crate::ChunkStore;
 use crate::blocks::{BlockDecoder, BlockError, Item};
 use crate::transfer::{get_chunk, read_stall_limit};
+
+/// How long a read that has all its bytes waits for the end mark behind them.
+const END_MARK_LIMIT: Duration = Duration::from_millis(100);
 
 /// Why a replica can't be read on.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +36,28 @@ pub(crate) enum ReplicaError {
     Stalled,
 }
 
-/// An open read of one replica.
+/// What is asked of a replica.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) location: ChunkLocation,
+    /// Within the chunk.
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// A read of one replica, asked for when its first bytes are.
 #[derive(Debug)]
 pub(crate) struct ReplicaStream {
+    server: ServerAddress,
+    store: ChunkStore,
+    wanted: Wanted,
+    answer: Option<Answer>,
+    /// What came behind the last bytes that were delivered.
+    failed: Option<ReplicaError>,
+}
+
+#[derive(Debug)]
+struct Answer {
     address: String,
     response: Response,
     decoder: BlockDecoder,
@@ -46,22 +70,67 @@ pub(crate) struct ReplicaStream {
 }
 
 impl ReplicaStream {
-    /// Asks the server at `address` for `length` bytes of the chunk from `offset` (within it) on.
-    pub(crate) async fn open(
-        client: &Client,
-        address: &str,
-        location: &ChunkLocation,
-        offset: u64,
-        length: u64,
-    ) -> Result<Self, ReplicaError> {
-        let client = client.with_token(location.token.clone());
+    /// Of the replica on `server`; nothing is asked yet.
+    pub(crate) fn new(store: &ChunkStore, server: ServerAddress, wanted: Wanted) -> Self {
+        Self { server, store: store.clone(), wanted, answer: None, failed: None }
+    }
+
+    /// Who is asked.
+    pub(crate) fn server(&self) -> &ServerAddress {
+        &self.server
+    }
+
+    /// Whether all wanted bytes are delivered.
+    pub(crate) fn is_done(&self) -> bool {
+        self.answer.as_ref().map_or(self.wanted.length, |answer| answer.left) == 0
+    }
+
+    /// Takes the end mark off the connection, so that it can serve the next read. To be called when all
+    /// wanted bytes are delivered; they are verified by now, so what happens here is of no interest.
+    pub(crate) async fn finish(mut self) {
+        if let Some(answer) = &mut self.answer {
+            // A connection whose end mark keeps us waiting is not worth it.
+            let _late = tokio::time::timeout(END_MARK_LIMIT, answer.finish()).await;
+        }
+    }
+
+    /// The next verified pieces, at least one; called only while bytes are wanted. What was verified
+    /// before a failure is delivered first: the next replica goes on behind it. The last pieces go on to
+    /// the end of their block. A dropped call loses nothing, but asks anew if the server has not answered.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Bytes>, ReplicaError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let answer = match &mut self.answer {
+            Some(answer) => answer,
+            None => {
+                self.store.counts().observe_request();
+                let client = self.store.client().with_token(self.wanted.location.token.clone());
+                let opened = Answer::open(&client, &self.server.address, &self.wanted);
+                self.answer.insert(opened.await?)
+            }
+        };
+        let mut verified = Vec::new();
+        match answer.next(&mut verified).await {
+            Err(error) if verified.is_empty() => Err(error),
+            outcome => {
+                self.failed = outcome.err();
+                Ok(verified)
+            }
+        }
+    }
+}
+
+impl Answer {
+    async fn open(client: &Client, address: &str, wanted: &Wanted) -> Result<Self, ReplicaError> {
+        let Wanted { location, offset, length } = wanted;
         let chunk = (location.chunk, location.version);
-        let opened = get_chunk(&client, address, chunk, offset, length);
+        let opened = get_chunk(client, address, chunk, *offset, *length);
         let (first, response) = tokio::time::timeout(read_stall_limit(), opened)
             .await
             .map_err(|_| ReplicaError::Stalled)??;
-        if first > offset || offset - first >= BLOCK_BYTES as u64 {
-            return Err(ReplicaError::WrongOffset { first, wanted: offset });
+        if first > *offset || offset - first >= BLOCK_BYTES as u64 {
+            return Err(ReplicaError::WrongOffset { first, wanted: *offset });
         }
         Ok(Self {
             address: address.to_owned(),
@@ -69,18 +138,13 @@ impl ReplicaStream {
             decoder: BlockDecoder::new(CHUNK_BYTES_MAX),
             unverified: Vec::new(),
             skip: offset - first,
-            left: length,
+            left: *length,
         })
     }
 
-    /// Appends at least one verified piece to `verified`; `false` when all wanted bytes are delivered.
-    /// What was verified before a failure is delivered too: the next replica goes on behind it.
-    pub(crate) async fn next(
-        &mut self,
-        verified: &mut VecDeque<Bytes>,
-    ) -> Result<bool, ReplicaError> {
-        let before = verified.len();
-        while self.left > 0 && verified.len() == before {
+    /// Appends at least one piece, unless it fails. No waiting comes behind a piece.
+    async fn next(&mut self, verified: &mut Vec<Bytes>) -> Result<(), ReplicaError> {
+        while verified.is_empty() {
             let Some(frame) = self.frame().await? else {
                 self.decoder.finish()?;
                 return Err(ReplicaError::TooFew { missing: self.left });
@@ -88,14 +152,9 @@ impl ReplicaStream {
             self.decoder.feed(frame);
             self.take_items(verified)?;
         }
-        if verified.len() == before {
-            self.finish().await;
-        }
-        Ok(verified.len() > before)
+        Ok(())
     }
 
-    /// Takes the end mark off the connection, so that it can serve the next read. All wanted bytes are
-    /// verified by now, so what happens here is of no interest.
     async fn finish(&mut self) {
         while let Ok(Some(frame)) = self.frame().await {
             self.decoder.feed(frame);
@@ -112,7 +171,7 @@ impl ReplicaStream {
         Ok(frame.map_err(|error| CallError::from_http(&self.address, &error))?)
     }
 
-    fn take_items(&mut self, verified: &mut VecDeque<Bytes>) -> Result<(), ReplicaError> {
+    fn take_items(&mut self, verified: &mut Vec<Bytes>) -> Result<(), ReplicaError> {
         while let Some(item) = self.decoder.next_item()? {
             match item {
                 Item::Bytes(bytes) => self.unverified.push(bytes),
@@ -123,16 +182,14 @@ impl ReplicaStream {
         Ok(())
     }
 
-    fn release(&mut self, verified: &mut VecDeque<Bytes>) {
+    fn release(&mut self, verified: &mut Vec<Bytes>) {
         for mut piece in self.unverified.drain(..) {
             let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
-            let mut piece = piece.split_off(skipped);
+            piece.advance(skipped);
             self.skip -= skipped as u64;
-            let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.len());
-            piece.truncate(wanted);
-            self.left -= wanted as u64;
+            self.left = self.left.saturating_sub(piece.len() as u64);
             if !piece.is_empty() {
-                verified.push_back(piece);
+                verified.push(piece);
             }
         }
     }

@@ -13,6 +13,7 @@ use chunkstore_protocol::{
 use ids::{ClientId, HostName, RackName, RequestStamp};
 use net::{Backoff, CallError, Client, Problem};
 
+use crate::counts::{Counts, ReadCounts};
 use crate::error::{is_starting, problem_kind};
 use crate::stamps::Stamps;
 use crate::{FileReader, FileWriter, StoreError};
@@ -31,6 +32,22 @@ pub struct StoreSettings {
     pub rack: RackName,
     /// How long to go on while the master, or all replicas of a chunk, cannot be reached.
     pub retry_for: Duration,
+    /// How files are read.
+    pub reads: ReadSettings,
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSettings {
+    /// Silence of a replica, in the middle of a read, after which a second one is asked for the same bytes
+    /// (longer where the reader is used to longer waits); zero: never.
+    pub hedge_after: Duration,
+}
+
+impl Default for ReadSettings {
+    fn default() -> Self {
+        Self { hedge_after: Duration::from_millis(500) }
+    }
 }
 
 /// How a new file is made.
@@ -61,6 +78,7 @@ struct Inner {
     settings: StoreSettings,
     stamps: Stamps,
     readers: AtomicUsize,
+    counts: Counts,
 }
 
 impl ChunkStore {
@@ -68,7 +86,14 @@ impl ChunkStore {
     #[must_use]
     pub fn new(client: Client, settings: StoreSettings) -> Self {
         let readers = AtomicUsize::new(usize::from(net::random_u64() as u8));
-        Self { inner: Arc::new(Inner { client, settings, stamps: Stamps::new(), readers }) }
+        let (stamps, counts) = (Stamps::new(), Counts::default());
+        Self { inner: Arc::new(Inner { client, settings, stamps, readers, counts }) }
+    }
+
+    /// What all its readers have done so far.
+    #[must_use]
+    pub fn read_counts(&self) -> ReadCounts {
+        self.inner.counts.snapshot()
     }
 
     /// The settings it was made with.
@@ -373,6 +398,10 @@ impl ChunkStore {
 
     pub(crate) fn client(&self) -> &Client {
         &self.inner.client
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.inner.counts
     }
 
     pub(crate) fn client_id(&self) -> &ClientId {

@@ -89,6 +89,9 @@ pub struct TaskSettings {
     pub request_timeout_ms: u64,
     /// How long calls to the chunk store are retried while a daemon restarts, milliseconds.
     pub store_retry_ms: u64,
+    /// Silence of a chunkserver in the middle of a read after which another one is asked, milliseconds;
+    /// 0: never.
+    pub hedge_after_ms: u64,
     /// Replicas asked for the job's output.
     pub output_replication: Option<u8>,
 }

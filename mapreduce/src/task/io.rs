@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError, StoreSettings};
+use chunkstore_client::{
+    ChunkStore, CreateOptions, FileWriter, ReadSettings, StoreError, StoreSettings,
+};
 use chunkstore_protocol::StorePath;
 use mapreduce_protocol::{Failure, FailureKind, SplitPiece, TaskDescription};
 use net::{Client, ClientSettings};
@@ -56,6 +58,7 @@ impl Io {
                 host: Some(description.host.clone()),
                 rack: description.rack.clone(),
                 retry_for: Duration::from_millis(settings.store_retry_ms),
+                reads: ReadSettings { hedge_after: Duration::from_millis(settings.hedge_after_ms) },
             },
             replication: settings.output_replication,
         })
@@ -282,6 +285,7 @@ mod tests {
                 connect_timeout_ms: 2000,
                 request_timeout_ms: 30_000,
                 store_retry_ms: 10,
+                hedge_after_ms: 500,
                 output_replication: None,
             },
         }

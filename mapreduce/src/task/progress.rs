@@ -160,6 +160,7 @@ mod tests {
                 connect_timeout_ms: 2000,
                 request_timeout_ms: 30_000,
                 store_retry_ms: 10,
+                hedge_after_ms: 500,
                 output_replication: None,
             },
             progress,

@@ -90,6 +90,29 @@ async fn a_file_of_many_chunks_is_read_back_whole_and_in_ranges() {
 }
 
 #[tokio::test]
+async fn a_seek_within_what_has_arrived_asks_no_server() {
+    let cluster = Cluster::start(2).await;
+    let store = cluster.store();
+    let data = bytes(4 * BLOCK_BYTES);
+    write(&store, "/f", &data, 100_000).await.unwrap();
+    replicas(&cluster, 2).await;
+    let mut reader = store.open_range(&path("/f"), 10, 20).await.unwrap();
+    assert_eq!(rest(&mut reader).await.unwrap(), &data[10..30]);
+    // The server sent the whole block: what follows in it is there.
+    for (offset, length) in [(30, 5), (40, 1000), (60_000, BLOCK_BYTES as u64 - 60_000)] {
+        reader.seek(offset, length);
+        let expected = &data[offset as usize..(offset + length) as usize];
+        assert_eq!(rest(&mut reader).await.unwrap(), expected);
+    }
+    assert_eq!(store.read_counts().requests, 1);
+    reader.seek(BLOCK_BYTES as u64 - 1, 2);
+    assert_eq!(rest(&mut reader).await.unwrap(), &data[BLOCK_BYTES - 1..=BLOCK_BYTES]);
+    reader.seek(0, 3);
+    assert_eq!(rest(&mut reader).await.unwrap(), &data[..3], "backwards asks again");
+    assert_eq!(store.read_counts().requests, 3);
+}
+
+#[tokio::test]
 async fn a_small_file_costs_two_calls_to_the_master_and_an_empty_one_too() {
     let cluster = Cluster::start(2).await;
     let store = cluster.store();

@@ -5,6 +5,8 @@ mod bad_requests;
 mod disks;
 mod fake_master;
 mod files;
+mod gate;
+mod hedged_reads;
 mod idle_readers;
 mod real_master;
 mod transfers;
@@ -13,7 +15,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, StoreSettings};
+use chunkstore_client::{ChunkStore, ReadSettings, StoreSettings};
 use chunkstore_protocol::{ChunkId, ServerAddress};
 use daemon::Shutdown;
 use ids::{RackName, UnixMillis};
@@ -157,6 +159,15 @@ impl Cluster {
     }
 
     fn store_retrying(&self, retry_for: Duration, host: Option<&str>) -> ChunkStore {
+        self.store_reading(retry_for, host, ReadSettings::default())
+    }
+
+    fn store_reading(
+        &self,
+        retry_for: Duration,
+        host: Option<&str>,
+        reads: ReadSettings,
+    ) -> ChunkStore {
         let token = self.master.keyring.mint(&Capability::unlimited(
             "tester",
             Role::User,
@@ -167,6 +178,7 @@ impl Cluster {
             host: host.map(|host| host.parse().unwrap()),
             rack: RackName::default_rack(),
             retry_for,
+            reads,
         };
         ChunkStore::new(Client::new(client_settings()).with_token(token), settings)
     }

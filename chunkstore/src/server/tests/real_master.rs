@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_client::{ChunkStore, CreateOptions, StoreError, StoreSettings};
+use chunkstore_client::{ChunkStore, CreateOptions, ReadSettings, StoreError, StoreSettings};
 use chunkstore_protocol::{StorePath, Winner};
 use daemon::Shutdown;
 use ids::{RackName, UnixMillis};
@@ -135,6 +135,7 @@ impl RealCluster {
             host: Some("host-1".parse().unwrap()),
             rack: RackName::default_rack(),
             retry_for: Duration::from_secs(20),
+            reads: ReadSettings::default(),
         };
         ChunkStore::new(Client::new(client_settings()).with_token(token), settings)
     }
