@@ -15,6 +15,7 @@ mod error;
 mod hedge;
 pub mod local;
 mod order;
+mod ranges;
 mod read;
 mod recovery;
 mod replica_stream;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_protocol::{ChunkLocation, ServerAddress, StorePath};
+use chunkstore_protocol::{ChunkLocation, Located, ServerAddress, StorePath};
 use clock::Stopwatch;
 
 use crate::buffer::Buffer;
@@ -42,11 +42,21 @@ impl FileReader {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Self, StoreError> {
+        let first = length.unwrap_or(LOCATE_BYTES).min(LOCATE_BYTES);
+        let located = store.locate(&path, offset, Some(first)).await?;
+        Ok(Self::located(store, path, located, (offset, length)))
+    }
+
+    /// Of a file that is as `located` says, to read `length` bytes (to the end if `None`) from the offset on.
+    pub(crate) fn located(
+        store: ChunkStore,
+        path: StorePath,
+        located: Located,
+        (offset, length): (u64, Option<u64>),
+    ) -> Self {
         let settings = store.settings();
         let (host, rack) = (settings.host.clone(), settings.rack.clone());
         let standpoint = Standpoint::new(host, rack, store.next_rotation());
-        let first = length.unwrap_or(LOCATE_BYTES).min(LOCATE_BYTES);
-        let located = store.locate(&path, offset, Some(first)).await?;
         let mut reader = Self {
             store,
             path,
@@ -59,7 +69,7 @@ impl FileReader {
         };
         reader.candidates.remember(located.chunks);
         reader.seek(offset, length.unwrap_or(u64::MAX));
-        Ok(reader)
+        reader
     }
 
     /// Length of the whole file, bytes.

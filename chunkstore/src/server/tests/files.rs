@@ -90,6 +90,61 @@ async fn a_file_of_many_chunks_is_read_back_whole_and_in_ranges() {
 }
 
 #[tokio::test]
+async fn many_ranges_cost_one_call_to_the_master_and_near_ones_one_read() {
+    let cluster = Cluster::start(3).await;
+    cluster.master.book().chunk_bytes = 8 * BLOCK_BYTES as u64;
+    let store = cluster.store();
+    let data = bytes(50 * BLOCK_BYTES + 321);
+    write(&store, "/f", &data, 300_000).await.unwrap();
+    replicas(&cluster, 14).await;
+    let n = data.len() as u64;
+    let ranges = [
+        n - 5..n,
+        0..10,
+        20..30,
+        5..25,
+        7..7,
+        1_000_000..1_000_001,
+        90_000..n - 90_000,
+        n - 1..n + 9,
+    ];
+    let calls = cluster.master.book().calls.len();
+    let before = store.read_counts().requests;
+    let read = store.read_ranges(&path("/f"), &ranges).await.unwrap();
+    assert_eq!(cluster.master.book().calls[calls..], ["locate"]);
+    // All of it hangs together: one read for each chunk.
+    assert_eq!(store.read_counts().requests - before, 7);
+    assert_eq!(read.len(), ranges.len());
+    for (range, got) in ranges.iter().zip(&read) {
+        let expected = &data[range.start as usize..range.end.min(n) as usize];
+        assert!(got == expected, "{range:?}");
+    }
+    let apart = store.read_ranges(&path("/f"), &[0..1, 600_000..600_001, n + 1..n + 2]).await;
+    assert_eq!(apart.unwrap(), [&data[..1], &data[600_000..600_001], b""]);
+    assert_eq!(store.read_counts().requests - before, 9);
+    assert!(store.read_ranges(&path("/f"), &[]).await.unwrap().is_empty());
+    let missing = store.read_ranges(&path("/none"), &[0..1, 1..2]).await;
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_costs_ranges_no_bytes() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.master.book().chunk_bytes = 2 * BLOCK_BYTES as u64;
+    let store = cluster.store_retrying(Duration::ZERO, Some("host-2"));
+    let data = bytes(20 * BLOCK_BYTES);
+    write(&store, "/f", &data, 300_000).await.unwrap();
+    replicas(&cluster, 20).await;
+    cluster.servers.remove(1).stop().await;
+    let n = data.len() as u64;
+    let read = store.read_ranges(&path("/f"), &[3..n, 0..4]).await.unwrap();
+    assert!(read[0] == data[3..] && read[1] == data[..4]);
+    cluster.servers.remove(0).stop().await;
+    let error = store.read_ranges(&path("/f"), &[3..n, 0..4]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_seek_within_what_has_arrived_asks_no_server() {
     let cluster = Cluster::start(2).await;
     let store = cluster.store();
