@@ -94,7 +94,7 @@ impl Session {
         let store = |retry_for| {
             let master = self.config.chunkmaster.address.clone();
             let rack = RackName::default_rack();
-            let reads = ReadSettings { hedge_after: self.config.client.hedge_after.0 };
+            let reads = ReadSettings::hedged_after(self.config.client.hedge_after.0);
             ChunkStore::new(
                 self.client.clone(),
                 StoreSettings { master, host: None, rack, retry_for, reads },

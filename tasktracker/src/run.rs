@@ -143,9 +143,9 @@ fn host(
             host: Some(settings.host),
             rack: settings.rack,
             retry_for: settings.retry_for,
-            reads: ReadSettings {
-                hedge_after: Duration::from_millis(describer.settings.hedge_after_ms),
-            },
+            reads: ReadSettings::hedged_after(Duration::from_millis(
+                describer.settings.hedge_after_ms,
+            )),
         },
         describer: describer.clone(),
     };

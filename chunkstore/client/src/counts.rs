@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct ReadCounts {
     /// Requests to chunkservers for bytes of chunks.
     pub requests: u64,
+    /// Replicas on the own host whose file a chunkserver has handed over.
+    pub descriptors: u64,
     /// Second replicas that were asked because the first was silent.
     pub hedges: u64,
     /// Times that the second replica delivered first.
@@ -16,6 +18,7 @@ pub struct ReadCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     requests: AtomicU64,
+    descriptors: AtomicU64,
     hedges: AtomicU64,
     hedges_won: AtomicU64,
 }
@@ -24,6 +27,7 @@ impl Counts {
     pub(crate) fn snapshot(&self) -> ReadCounts {
         ReadCounts {
             requests: self.requests.load(Ordering::Relaxed),
+            descriptors: self.descriptors.load(Ordering::Relaxed),
             hedges: self.hedges.load(Ordering::Relaxed),
             hedges_won: self.hedges_won.load(Ordering::Relaxed),
         }
@@ -32,6 +36,11 @@ impl Counts {
     /// A chunkserver was asked for bytes.
     pub(crate) fn observe_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A chunkserver has handed a file over.
+    pub(crate) fn observe_descriptor(&self) {
+        self.descriptors.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many second replicas were asked, and whether one delivered first.

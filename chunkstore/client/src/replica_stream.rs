@@ -11,7 +11,8 @@ use net::{CallError, Client};
 
 use crate::ChunkStore;
 use crate::blocks::{BlockDecoder, BlockError, Item};
-use crate::transfer::{get_chunk, read_stall_limit};
+use crate::local_replica::{LocalError, LocalReplica};
+use crate::transfer::{get_chunk, read_stall_limit, suspect_chunk};
 
 /// How long a read that has all its bytes waits for the end mark behind them.
 const END_MARK_LIMIT: Duration = Duration::from_millis(100);
@@ -31,6 +32,9 @@ pub(crate) enum ReplicaError {
     /// Its whole answer holds less than was asked for.
     #[error("sent {missing} bytes less than the chunk has")]
     TooFew { missing: u64 },
+    /// Its file on this host is corrupt.
+    #[error(transparent)]
+    Corrupt(LocalError),
     /// Silence.
     #[error("sent nothing for {} s", read_stall_limit().as_secs())]
     Stalled,
@@ -51,9 +55,18 @@ pub(crate) struct ReplicaStream {
     server: ServerAddress,
     store: ChunkStore,
     wanted: Wanted,
-    answer: Option<Answer>,
+    /// Whether to try its descriptor.
+    by_descriptor: bool,
+    source: Option<Source>,
     /// What came behind the last bytes that were delivered.
     failed: Option<ReplicaError>,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    Http(Box<Answer>),
+    Local(LocalReplica),
 }
 
 #[derive(Debug)]
@@ -72,7 +85,14 @@ struct Answer {
 impl ReplicaStream {
     /// Of the replica on `server`; nothing is asked yet.
     pub(crate) fn new(store: &ChunkStore, server: ServerAddress, wanted: Wanted) -> Self {
-        Self { server, store: store.clone(), wanted, answer: None, failed: None }
+        Self {
+            server,
+            store: store.clone(),
+            wanted,
+            by_descriptor: true,
+            source: None,
+            failed: None,
+        }
     }
 
     /// Who is asked.
@@ -82,13 +102,13 @@ impl ReplicaStream {
 
     /// Whether all wanted bytes are delivered.
     pub(crate) fn is_done(&self) -> bool {
-        self.answer.as_ref().map_or(self.wanted.length, |answer| answer.left) == 0
+        self.wanted.length == 0
     }
 
     /// Takes the end mark off the connection, so that it can serve the next read. To be called when all
     /// wanted bytes are delivered; they are verified by now, so what happens here is of no interest.
     pub(crate) async fn finish(mut self) {
-        if let Some(answer) = &mut self.answer {
+        if let Some(Source::Http(answer)) = &mut self.source {
             // A connection whose end mark keeps us waiting is not worth it.
             let _late = tokio::time::timeout(END_MARK_LIMIT, answer.finish()).await;
         }
@@ -101,23 +121,66 @@ impl ReplicaStream {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let answer = match &mut self.answer {
-            Some(answer) => answer,
-            None => {
-                self.store.counts().observe_request();
-                let client = self.store.client().with_token(self.wanted.location.token.clone());
-                let opened = Answer::open(&client, &self.server.address, &self.wanted);
-                self.answer.insert(opened.await?)
-            }
-        };
-        let mut verified = Vec::new();
-        match answer.next(&mut verified).await {
-            Err(error) if verified.is_empty() => Err(error),
-            outcome => {
-                self.failed = outcome.err();
-                Ok(verified)
+        loop {
+            match &mut self.source {
+                None => self.source = Some(self.open().await?),
+                Some(Source::Http(answer)) => {
+                    let mut verified = Vec::new();
+                    match answer.next(&mut verified).await {
+                        Err(error) if verified.is_empty() => return Err(error),
+                        outcome => self.failed = outcome.err(),
+                    }
+                    return Ok(self.deliver(verified));
+                }
+                Some(Source::Local(replica)) => match replica.next().await {
+                    Ok(batch) => return Ok(self.deliver(vec![batch])),
+                    Err(error @ LocalError::Block { .. }) => {
+                        self.report();
+                        return Err(ReplicaError::Corrupt(error));
+                    }
+                    Err(error) => {
+                        tracing::debug!(host = %self.server.host, %error,
+                            "a replica can't be read by its descriptor: reading on over HTTP");
+                        (self.source, self.by_descriptor) = (None, false);
+                    }
+                },
             }
         }
+    }
+
+    fn deliver(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        let n_bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        self.wanted.offset += n_bytes;
+        self.wanted.length = self.wanted.length.saturating_sub(n_bytes);
+        pieces
+    }
+
+    async fn open(&self) -> Result<Source, ReplicaError> {
+        let Self { store, server, wanted, .. } = self;
+        if self.by_descriptor
+            && let Some(replica) = store.sockets().open(store, server, wanted).await
+        {
+            store.counts().observe_descriptor();
+            return Ok(Source::Local(replica));
+        }
+        store.counts().observe_request();
+        Answer::open(&self.client(), &server.address, wanted)
+            .await
+            .map(|answer| Source::Http(Box::new(answer)))
+    }
+
+    fn client(&self) -> Client {
+        self.store.client().with_token(self.wanted.location.token.clone())
+    }
+
+    /// Tells the server that its replica is corrupt, so that it reads it whole and sets it aside.
+    fn report(&self) {
+        let ChunkLocation { chunk, version, .. } = self.wanted.location;
+        let (client, server) = (self.client(), self.server.clone());
+        tokio::spawn(async move {
+            let told = suspect_chunk(&client, &server.address, (chunk, version)).await;
+            tracing::warn!(%chunk, host = %server.host, ?told, "a corrupt replica was reported");
+        });
     }
 }
 

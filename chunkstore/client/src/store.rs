@@ -15,6 +15,7 @@ use net::{Backoff, CallError, Client, Problem};
 
 use crate::counts::{Counts, ReadCounts};
 use crate::error::{is_starting, problem_kind};
+use crate::sockets::Sockets;
 use crate::stamps::Stamps;
 use crate::{FileReader, FileWriter, StoreError};
 
@@ -42,11 +43,22 @@ pub struct ReadSettings {
     /// Silence of a replica, in the middle of a read, after which a second one is asked for the same bytes
     /// (longer where the reader is used to longer waits); zero: never.
     pub hedge_after: Duration,
+    /// Whether replicas on the client's own host are read by the descriptor that their chunkserver hands
+    /// over, where it does.
+    pub descriptors: bool,
+}
+
+impl ReadSettings {
+    /// With another one of `hedge_after`.
+    #[must_use]
+    pub fn hedged_after(hedge_after: Duration) -> Self {
+        Self { hedge_after, ..Self::default() }
+    }
 }
 
 impl Default for ReadSettings {
     fn default() -> Self {
-        Self { hedge_after: Duration::from_millis(500) }
+        Self { hedge_after: Duration::from_millis(500), descriptors: true }
     }
 }
 
@@ -79,6 +91,7 @@ struct Inner {
     stamps: Stamps,
     readers: AtomicUsize,
     counts: Counts,
+    sockets: Sockets,
 }
 
 impl ChunkStore {
@@ -86,8 +99,8 @@ impl ChunkStore {
     #[must_use]
     pub fn new(client: Client, settings: StoreSettings) -> Self {
         let readers = AtomicUsize::new(usize::from(net::random_u64() as u8));
-        let (stamps, counts) = (Stamps::new(), Counts::default());
-        Self { inner: Arc::new(Inner { client, settings, stamps, readers, counts }) }
+        let (stamps, counts, sockets) = (Stamps::new(), Counts::default(), Sockets::default());
+        Self { inner: Arc::new(Inner { client, settings, stamps, readers, counts, sockets }) }
     }
 
     /// What all its readers have done so far.
@@ -402,6 +415,10 @@ impl ChunkStore {
 
     pub(crate) fn counts(&self) -> &Counts {
         &self.inner.counts
+    }
+
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.inner.sockets
     }
 
     pub(crate) fn client_id(&self) -> &ClientId {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chunkstore_protocol::descriptor::Rechecked;
 use chunkstore_protocol::{ChunkId, Frozen, ProblemKind, SealedChunk, ServerAddress, Version};
 use futures_util::Stream;
 use net::reqwest::{Body, Method, Response};
@@ -151,4 +152,17 @@ pub async fn get_chunk(
             cause: format!("no {OFFSET_HEADER} header"),
         }),
     }
+}
+
+/// Has a server read a replica whole that a reader found corrupt. `client` bears the location's token.
+///
+/// # Errors
+/// When the server can't be reached, does not hold the chunk, or can't read it just now.
+pub async fn suspect_chunk(
+    client: &Client,
+    server: &str,
+    (chunk, version): (ChunkId, Version),
+) -> Result<Rechecked, CallError> {
+    let path = format!("{}/suspect?version={}", chunk.route(), version.0);
+    client.exchange(server, client.request(Method::POST, server, &path)).await
 }

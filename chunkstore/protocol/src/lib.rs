@@ -5,6 +5,7 @@
 //! (see [`problem::ProblemKind`]). Chunk bytes travel as [`block`] streams.
 
 pub mod block;
+pub mod descriptor;
 pub mod files;
 pub mod namespace;
 pub mod path;

@@ -78,6 +78,16 @@ pub(super) enum DownloadError {
     },
 }
 
+impl DownloadError {
+    /// That a replica is broken is an answer to a re-check.
+    fn broken(self) -> Result<bool, Self> {
+        match self {
+            Self::Broken { .. } => Ok(false),
+            other => Err(other),
+        }
+    }
+}
+
 /// What came in the way of reading a replica.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Breakage {
@@ -174,12 +184,7 @@ pub(super) async fn send(
     offset: u64,
     wanted: Option<u64>,
 ) -> Result<Download, DownloadError> {
-    let permit = Arc::clone(&server.reads).try_acquire_owned();
-    let permit = permit.map_err(|error| match error {
-        TryAcquireError::NoPermits | TryAcquireError::Closed => {
-            DownloadError::TooMany { reads_max: super::READS_MAX }
-        }
-    })?;
+    let permit = permit(server)?;
     let (file, footer) = match open(server, replica).await {
         Ok(opened) => opened,
         Err(error) => return Err(give_up(server, replica, error.into()).await),
@@ -205,6 +210,50 @@ pub(super) async fn send(
     });
     let (first, body) = (range.start * block, Body::from_stream(body));
     Ok(Download { first, body_bytes, length, checksum, body })
+}
+
+/// The open file of a replica, for a reader on this host: it explains itself, and verifies the bytes by
+/// the footer.
+pub(super) async fn open_for_host(
+    server: &Arc<Server>,
+    replica: ReplicaKey,
+) -> Result<File, DownloadError> {
+    match open(server, replica).await {
+        Ok((file, _)) => Ok(file),
+        Err(error) => Err(give_up(server, replica, error.into()).await),
+    }
+}
+
+/// Reads a replica whole, since one of its readers found it corrupt; whether it is sound. If not it is set
+/// aside, as when it is found so by a read.
+pub(super) async fn recheck(
+    server: &Arc<Server>,
+    replica: ReplicaKey,
+) -> Result<bool, DownloadError> {
+    let _permit = permit(server)?;
+    let (file, footer) = match open(server, replica).await {
+        Ok(opened) => opened,
+        Err(error) => return give_up(server, replica, error.into()).await.broken(),
+    };
+    let read = tokio::task::spawn_blocking(move || {
+        let blocks = 0..footer.blocks.len();
+        blocks.step_by(BLOCKS_PER_READ).try_for_each(|first| {
+            let n = BLOCKS_PER_READ.min(footer.blocks.len() - first);
+            read_batch(&file, &footer, first, n).map(drop)
+        })
+    });
+    match read.await.unwrap_or_else(|error| Err(io::Error::other(error).into())) {
+        Ok(()) => Ok(true),
+        Err(cause) => give_up(server, replica, cause).await.broken(),
+    }
+}
+
+fn permit(server: &Server) -> Result<OwnedSemaphorePermit, DownloadError> {
+    Arc::clone(&server.reads).try_acquire_owned().map_err(|error| match error {
+        TryAcquireError::NoPermits | TryAcquireError::Closed => {
+            DownloadError::TooMany { reads_max: super::READS_MAX }
+        }
+    })
 }
 
 async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {

@@ -12,6 +12,10 @@ pub(super) fn describe() {
     describe_counter!("howdah_chunkserver_received_bytes_total", "Bytes of chunks sealed here");
     describe_counter!("howdah_chunkserver_sent_bytes_total", "Bytes of chunks sent to readers");
     describe_counter!(
+        "howdah_chunkserver_descriptors_total",
+        "Open files handed to readers on this host, who read them themselves"
+    );
+    describe_counter!(
         "howdah_chunkserver_uploads_total",
         "Uploads by outcome: sealed or failed (what had come may be sealed yet)"
     );
@@ -81,6 +85,11 @@ pub(super) fn observe_upload(sealed_bytes: Option<u64>, duration: Duration) {
 /// Bytes went to a reader.
 pub(super) fn observe_sent(bytes: u64) {
     counter!("howdah_chunkserver_sent_bytes_total").increment(bytes);
+}
+
+/// A reader of this host got a replica's file.
+pub(super) fn observe_descriptor() {
+    counter!("howdah_chunkserver_descriptors_total").increment(1);
 }
 
 /// A copy to another server ended; its bytes if it arrived.

@@ -4,11 +4,11 @@
 
 mod copy;
 mod data_dir;
+mod descriptor;
 mod disk_health;
 mod disks;
 mod download;
 mod event_loop;
-mod footer;
 mod forward;
 mod http;
 mod metrics;
@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chunkstore_client::footer;
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
 use daemon::{Health, Metrics, Owner, Shutdown};
 use ids::{HostName, RackName};
@@ -30,6 +31,7 @@ use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
 
 use copy::Throttle;
+use descriptor::Descriptors;
 use disks::Disks;
 use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
@@ -105,6 +107,8 @@ struct Server {
     reads: Arc<Semaphore>,
     throttle: Throttle,
     idle_timeout: Duration,
+    /// Where readers of this host get descriptors, if they do.
+    socket: Option<String>,
 }
 
 /// Runs a chunkserver until `shutdown`, or until it must stop.
@@ -126,6 +130,8 @@ pub async fn run(
     let client = Client::new(settings.client);
     let reads = Arc::new(Semaphore::new(READS_MAX));
     let throttle = Throttle::new(settings.repair_rate);
+    let descriptors = Descriptors::listen();
+    let socket = descriptors.as_ref().map(|descriptors| descriptors.name().to_owned());
     let (host, idle_timeout) = (settings.host, settings.idle_timeout);
     let server = Arc::new(Server {
         host,
@@ -137,7 +143,10 @@ pub async fn run(
         reads,
         throttle,
         idle_timeout,
+        socket,
     });
+    let handing_over =
+        descriptor::serve(descriptors, Arc::clone(&server), settings.keyring.clone());
     let shell = Shell {
         server: Arc::clone(&server),
         keyring: settings.keyring.clone(),
@@ -156,6 +165,7 @@ pub async fn run(
             LoopError::Stop(reason) => reason.into(),
             LoopError::DataDir(error) => error.into(),
         }),
+        () = handing_over => Ok(()), // Never.
         served = serving => {
             served.map_err(|source| RunError::Serve { address: settings.address, source })
         }

@@ -40,7 +40,7 @@ fn settings(boot: &Boot) -> JobtrackerSettings {
         snapshot_after_segments: config.snapshot_after_segments,
         client: boot.client(),
         retry_for: boot.config.client.retry_for.0,
-        reads: ReadSettings { hedge_after: boot.config.client.hedge_after.0 },
+        reads: ReadSettings::hedged_after(boot.config.client.hedge_after.0),
         keyring: Keyring::new(&boot.secret),
         anonymous: boot.anonymous(&config.address),
     }

@@ -58,7 +58,7 @@ impl Io {
                 host: Some(description.host.clone()),
                 rack: description.rack.clone(),
                 retry_for: Duration::from_millis(settings.store_retry_ms),
-                reads: ReadSettings { hedge_after: Duration::from_millis(settings.hedge_after_ms) },
+                reads: ReadSettings::hedged_after(Duration::from_millis(settings.hedge_after_ms)),
             },
             replication: settings.output_replication,
         })

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use chunkstore_client::transfer::{OFFSET_HEADER, PIPELINE_HEADER};
 use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::descriptor::{DescriptorSocket, Rechecked};
 use chunkstore_protocol::{ChunkId, Frozen, SealedChunk, ServerAddress, Version};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
@@ -32,6 +33,8 @@ pub(super) fn routes() -> Routes<Arc<Server>> {
         .route("/v1/chunks/{chunk}", HOLDERS, axum::routing::put(put_chunk).get(get_chunk))
         .route("/v1/chunks/{chunk}/freeze", HOLDERS, axum::routing::post(freeze_chunk))
         .route("/v1/chunks/{chunk}/seal", HOLDERS, axum::routing::post(seal_chunk))
+        .route("/v1/chunks/{chunk}/suspect", HOLDERS, axum::routing::post(suspect_chunk))
+        .route("/v1/descriptor", HOLDERS, axum::routing::get(descriptor_socket))
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +113,22 @@ async fn seal_chunk(
         None => Err(SealError::NoLength),
     };
     sealed.map(Json).map_err(|error| problem_of_seal(&error))
+}
+
+async fn suspect_chunk(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<Rechecked>, Problem> {
+    let (replica, _) = parse_replica(&chunk, which)?;
+    caller.require(Right::Read, &replica.chunk.resource())?;
+    let sound = super::download::recheck(&server, replica).await;
+    sound.map(|sound| Json(Rechecked { sound })).map_err(|error| problem_of_download(&error))
+}
+
+async fn descriptor_socket(State(server): State<Arc<Server>>) -> Json<DescriptorSocket> {
+    Json(DescriptorSocket { socket: server.socket.clone() })
 }
 
 fn parse_upload(

@@ -45,7 +45,7 @@ async fn gated(n: usize, data: &[u8], budget: u64) -> (Cluster, Gate) {
 }
 
 fn near_the_gate(cluster: &Cluster, hedge_after: Duration) -> ChunkStore {
-    let reads = ReadSettings { hedge_after };
+    let reads = ReadSettings { hedge_after, descriptors: false };
     cluster.store_reading(Duration::from_secs(5), Some("host-2"), reads)
 }
 
@@ -85,7 +85,7 @@ async fn while_all_is_well_no_second_replica_is_asked() {
     let store = cluster.store_reading(
         Duration::from_secs(5),
         Some("host-1"),
-        ReadSettings { hedge_after: Duration::from_secs(5) },
+        ReadSettings { hedge_after: Duration::from_secs(5), descriptors: false },
     );
     for _ in 0..5 {
         let mut reader = store.open(&path()).await.unwrap();

@@ -47,6 +47,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         reads: Arc::new(Semaphore::new(1)),
         throttle: Throttle::new(1 << 30),
         idle_timeout,
+        socket: None,
     })
 }
 

@@ -2,6 +2,7 @@
 //! its writer and reader need servers that fail in their own ways.
 
 mod bad_requests;
+mod descriptors;
 mod disks;
 mod fake_master;
 mod files;

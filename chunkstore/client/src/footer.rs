@@ -1,39 +1,41 @@
 //! What stands behind a chunk's bytes in its file, so that the file explains itself: the CRC32C of each
 //! block, the chunk's length, id and version, the format's version, a CRC32C of all that, and a magic
-//! word. Bytes in, bytes out; `data_dir` and `open_chunk` do the I/O.
+//! word. Bytes in, bytes out. Chunkservers write it; they read it, and so do readers on their host that have
+//! the file's descriptor.
 //!
 //! ```text
 //! <chunk bytes> | crc32c × blocks | length u64 | chunk u64 | version u32 | format u32 | crc32c u32 | magic
 //! ```
 //! All numbers little-endian; the CRC covers everything from the first block's checksum up to itself.
 
-use chunkstore_client::checksum::{ChunkChecksum, crc32c};
+use crate::checksum::{ChunkChecksum, crc32c};
 use chunkstore_core::replica::{ReplicaKey, Sealed};
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, Version};
 
 /// Version of the format above.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"HOWDAHCK";
 /// Bytes behind the block checksums.
 const TAIL_BYTES: usize = 36;
 /// Length limit of a footer.
-pub(super) const FOOTER_BYTES_MAX: usize =
+pub const FOOTER_BYTES_MAX: usize =
     TAIL_BYTES + 4 * (CHUNK_BYTES_MAX as usize).div_ceil(BLOCK_BYTES);
 
 /// A sealed replica's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Footer {
-    pub(super) replica: ReplicaKey,
+pub struct Footer {
+    /// Which one.
+    pub replica: ReplicaKey,
     /// Bytes of the chunk.
-    pub(super) length: u64,
+    pub length: u64,
     /// CRC32C of each block.
-    pub(super) blocks: Vec<u32>,
+    pub blocks: Vec<u32>,
 }
 
 /// Why a file is not a sealed replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FooterError {
+pub enum FooterError {
     /// Cut short, or not a chunk file at all.
     #[error("it does not end like a chunk file")]
     NoFooter,
@@ -64,14 +66,14 @@ pub(super) enum FooterError {
 
 impl Footer {
     /// Length and checksum, as the master knows a replica.
-    pub(super) fn sealed(&self) -> Sealed {
+    pub fn sealed(&self) -> Sealed {
         let mut checksum = ChunkChecksum::default();
         self.checked_blocks(0).for_each(|(block, length)| checksum.push(block, length));
         Sealed { length: self.length, checksum: checksum.value() }
     }
 
     /// The blocks from the `first` on: each one's checksum, and how many bytes it has.
-    pub(super) fn checked_blocks(&self, first: usize) -> impl Iterator<Item = (u32, u64)> {
+    pub fn checked_blocks(&self, first: usize) -> impl Iterator<Item = (u32, u64)> {
         let block = BLOCK_BYTES as u64;
         let starts = (first as u64..).map(move |nth| nth * block);
         let lengths = starts.map(move |start| self.length.saturating_sub(start).min(block));
@@ -79,7 +81,7 @@ impl Footer {
     }
 
     /// The footer's bytes.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(4 * self.blocks.len() + TAIL_BYTES);
         self.blocks.iter().for_each(|block| bytes.extend_from_slice(&block.to_le_bytes()));
         bytes.extend_from_slice(&self.length.to_le_bytes());
@@ -93,11 +95,7 @@ impl Footer {
 
     /// Reads the footer of `replica` from the last bytes of its file (all of it, or at least
     /// [`FOOTER_BYTES_MAX`]).
-    pub(super) fn decode(
-        replica: ReplicaKey,
-        end: &[u8],
-        file_length: u64,
-    ) -> Result<Self, FooterError> {
+    pub fn decode(replica: ReplicaKey, end: &[u8], file_length: u64) -> Result<Self, FooterError> {
         let tail_at = end.len().checked_sub(TAIL_BYTES).ok_or(FooterError::NoFooter)?;
         let (before, tail) = end.split_at(tail_at);
         if tail[28..] != MAGIC {

@@ -1,0 +1,102 @@
+//! Which chunkservers on the reader's own host hand out descriptors, and under which name: asked once of
+//! each server. Whatever goes wrong here costs nothing but the short cut: the bytes come over HTTP then.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chunkstore_protocol::ServerAddress;
+use chunkstore_protocol::descriptor::DescriptorSocket;
+use ids::Monotonic;
+use net::Client;
+
+use crate::ChunkStore;
+use crate::local_replica::{LocalError, LocalReplica};
+use crate::replica_stream::Wanted;
+
+/// How long a server may take to name its socket.
+const NAMING_LIMIT: Duration = Duration::from_secs(1);
+/// How long a server without a socket that works is not asked again.
+const NONE_FOR: Duration = Duration::from_secs(30);
+
+/// The sockets that one client knows, by its servers' addresses: those of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    Named(String),
+    None { until: Monotonic },
+}
+
+impl Sockets {
+    /// The replica's file, if its server is on this host and hands it over.
+    pub(crate) async fn open(
+        &self,
+        store: &ChunkStore,
+        server: &ServerAddress,
+        wanted: &Wanted,
+    ) -> Option<LocalReplica> {
+        let settings = store.settings();
+        if !settings.reads.descriptors || settings.host.as_ref() != Some(&server.host) {
+            return None;
+        }
+        if let Some(socket) = self.find(&server.address) {
+            match LocalReplica::open(socket?, wanted).await {
+                // It may have restarted, under another name.
+                Err(LocalError::Io(_)) => {}
+                opened => return said(server, opened),
+            }
+        }
+        let client = store.client().with_token(wanted.location.token.clone());
+        let opened = match ask(&client, &server.address).await {
+            Some(socket) => {
+                let opened = LocalReplica::open(socket.clone(), wanted).await;
+                said(server, opened).map(|replica| (replica, socket))
+            }
+            None => None,
+        };
+        let (replica, known) = match opened {
+            Some((replica, socket)) => (Some(replica), Known::Named(socket)),
+            None => (None, Known::None { until: clock::monotonic() + NONE_FOR }),
+        };
+        self.lock().insert(server.address.clone(), known);
+        replica
+    }
+
+    /// `None`: to be asked; `Some(None)`: it has none.
+    fn find(&self, address: &str) -> Option<Option<String>> {
+        match self.lock().get(address)? {
+            Known::Named(socket) => Some(Some(socket.clone())),
+            Known::None { until } if clock::monotonic() < *until => Some(None),
+            Known::None { .. } => None,
+        }
+    }
+
+    /// Never held across an await.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn said(server: &ServerAddress, opened: Result<LocalReplica, LocalError>) -> Option<LocalReplica> {
+    opened
+        .inspect_err(|error| {
+            tracing::debug!(host = %server.host, %error, "no descriptor: reading over HTTP");
+        })
+        .ok()
+}
+
+async fn ask(client: &Client, address: &str) -> Option<String> {
+    let asking = client.get::<DescriptorSocket>(address, "/v1/descriptor");
+    match tokio::time::timeout(NAMING_LIMIT, asking).await {
+        Ok(Ok(answer)) => answer.socket,
+        Ok(Err(error)) => {
+            tracing::debug!(address, %error, "a server of this host names no socket");
+            None
+        }
+        Err(_) => None,
+    }
+}
