@@ -6,6 +6,7 @@
 //! Called by the JobTracker, the TaskTracker, the task runtime and the command line; must be used within
 //! a tokio runtime.
 
+mod ahead;
 pub mod blocks;
 mod buffer;
 mod candidates;
@@ -16,11 +17,13 @@ pub mod footer;
 mod hedge;
 pub mod local;
 mod local_replica;
+mod locations;
 mod order;
 mod ranges;
 mod read;
 mod recovery;
 mod replica_stream;
+mod settings;
 mod sockets;
 mod stamps;
 mod store;
@@ -33,5 +36,6 @@ pub use chunkstore_protocol::IfWriterDies;
 pub use counts::ReadCounts;
 pub use error::StoreError;
 pub use read::FileReader;
-pub use store::{ChunkStore, CreateOptions, ReadSettings, StoreSettings};
+pub use settings::{ReadSettings, StoreSettings};
+pub use store::{ChunkStore, CreateOptions};
 pub use write::FileWriter;

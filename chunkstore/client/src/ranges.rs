@@ -58,7 +58,7 @@ impl ChunkStore {
         let wanted = || ranges.iter().filter(|range| !range.is_empty());
         let first = wanted().map(|range| range.start).min().unwrap_or(0);
         let end = wanted().map(|range| range.end).max().unwrap_or(0);
-        self.locate(path, first, Some((end - first).min(LOCATE_SPAN))).await
+        self.locate_to_open(path, first, (end - first).min(LOCATE_SPAN)).await
     }
 }
 

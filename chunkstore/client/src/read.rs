@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chunkstore_protocol::{ChunkLocation, Located, ServerAddress, StorePath};
 use clock::Stopwatch;
 
+use crate::ahead::Ahead;
 use crate::buffer::Buffer;
 use crate::candidates::Candidates;
 use crate::hedge::{Pace, Pulled, pull};
@@ -16,7 +17,7 @@ use crate::replica_stream::{ReplicaError, ReplicaStream};
 use crate::{ChunkStore, StoreError};
 
 /// Bytes of a file whose chunks are located by one call.
-const LOCATE_BYTES: u64 = 256 << 20;
+pub(crate) const LOCATE_BYTES: u64 = 256 << 20;
 
 /// An open file. Files never change, so a reader sees one file however long it takes; the bytes returned
 /// are verified, each by its block's checksum.
@@ -33,6 +34,8 @@ pub struct FileReader {
     end: u64,
     /// What goes on where the buffer ends.
     stream: Option<ReplicaStream>,
+    /// The next window of locations.
+    ahead: Option<Ahead>,
 }
 
 impl FileReader {
@@ -43,7 +46,7 @@ impl FileReader {
         length: Option<u64>,
     ) -> Result<Self, StoreError> {
         let first = length.unwrap_or(LOCATE_BYTES).min(LOCATE_BYTES);
-        let located = store.locate(&path, offset, Some(first)).await?;
+        let located = store.locate_to_open(&path, offset, first).await?;
         Ok(Self::located(store, path, located, (offset, length)))
     }
 
@@ -66,6 +69,7 @@ impl FileReader {
             buffer: Buffer::default(),
             end: 0,
             stream: None,
+            ahead: None,
         };
         reader.candidates.remember(located.chunks);
         reader.seek(offset, length.unwrap_or(u64::MAX));
@@ -180,6 +184,7 @@ impl FileReader {
         let (offset, reason) = (self.buffer.end(), error.to_string());
         tracing::warn!(path = %self.path, offset, host = %server.host, reason,
             "a replica can't be read: trying another");
+        self.store.locations().forget(&self.path);
         self.candidates.handle_failed(clock::monotonic(), offset, server, reason);
     }
 
@@ -187,6 +192,7 @@ impl FileReader {
     /// round in which all have.
     async fn open_replica(&mut self) -> Result<Option<ReplicaStream>, StoreError> {
         self.locate().await?;
+        self.look_ahead();
         let offset = self.buffer.end();
         let server = self.candidates.servers(clock::monotonic(), offset).into_iter().next();
         match (server, self.candidates.wanted(offset, self.end)) {
@@ -235,8 +241,18 @@ impl FileReader {
         if self.candidates.chunk_at(offset).is_some() {
             return Ok(());
         }
-        let wanted = (self.end - offset).min(LOCATE_BYTES);
-        let located = self.store.locate(&self.path, offset, Some(wanted)).await?;
+        let told = match &mut self.ahead {
+            Some(ahead) if ahead.offset() == offset => ahead.answer().await,
+            _ => None,
+        };
+        self.ahead = None;
+        let located = match told {
+            Some(located) => located,
+            None => {
+                let wanted = (self.end - offset).min(LOCATE_BYTES);
+                self.store.locate(&self.path, offset, Some(wanted)).await?
+            }
+        };
         if located.length != self.length {
             return Err(self.replaced());
         }
@@ -245,7 +261,20 @@ impl FileReader {
         Ok(())
     }
 
+    /// While the last known chunk of the range is read, asks where those behind it are.
+    fn look_ahead(&mut self) {
+        let chunk = self.candidates.chunk_at(self.buffer.end());
+        let Some(next) = chunk.map(|chunk| chunk.offset + chunk.length) else { return };
+        let is_asked = self.ahead.as_ref().is_some_and(|ahead| ahead.offset() == next);
+        if next < self.end && !is_asked && self.candidates.chunk_at(next).is_none() {
+            let (store, path) = (self.store.clone(), self.path.clone());
+            let wanted = (self.end - next).min(LOCATE_BYTES);
+            self.ahead = Some(Ahead::ask(store, path, next, wanted));
+        }
+    }
+
     fn replaced(&self) -> StoreError {
+        self.store.locations().forget(&self.path);
         StoreError::Replaced { path: self.path.clone() }
     }
 }

@@ -10,57 +10,18 @@ use chunkstore_protocol::{
     Append, Copy, Create, Created, Delete, Done, FileStatus, IfWriterDies, List, Listing, Locate,
     Located, Mkdir, ProblemKind, Publish, Rename, Replace, SetReplication, Stat, StorePath, Winner,
 };
-use ids::{ClientId, HostName, RackName, RequestStamp};
+use ids::{ClientId, RequestStamp};
 use net::{Backoff, CallError, Client, Problem};
 
 use crate::counts::{Counts, ReadCounts};
 use crate::error::{is_starting, problem_kind};
+use crate::locations::Locations;
 use crate::sockets::Sockets;
 use crate::stamps::Stamps;
-use crate::{FileReader, FileWriter, StoreError};
+use crate::{FileReader, FileWriter, StoreError, StoreSettings};
 
 /// Entries that one page of a listing asks for.
 const PAGE_ENTRIES: u32 = 1000;
-
-/// Where the chunk store is, and where its client stands.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// `host:port` of the chunk master.
-    pub master: String,
-    /// The client's host, if a chunkserver may run there too.
-    pub host: Option<HostName>,
-    /// Its rack.
-    pub rack: RackName,
-    /// How long to go on while the master, or all replicas of a chunk, cannot be reached.
-    pub retry_for: Duration,
-    /// How files are read.
-    pub reads: ReadSettings,
-}
-
-/// How a client reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadSettings {
-    /// Silence of a replica, in the middle of a read, after which a second one is asked for the same bytes
-    /// (longer where the reader is used to longer waits); zero: never.
-    pub hedge_after: Duration,
-    /// Whether replicas on the client's own host are read by the descriptor that their chunkserver hands
-    /// over, where it does.
-    pub descriptors: bool,
-}
-
-impl ReadSettings {
-    /// With another one of `hedge_after`.
-    #[must_use]
-    pub fn hedged_after(hedge_after: Duration) -> Self {
-        Self { hedge_after, ..Self::default() }
-    }
-}
-
-impl Default for ReadSettings {
-    fn default() -> Self {
-        Self { hedge_after: Duration::from_millis(500), descriptors: true }
-    }
-}
 
 /// How a new file is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +53,7 @@ struct Inner {
     readers: AtomicUsize,
     counts: Counts,
     sockets: Sockets,
+    locations: Locations,
 }
 
 impl ChunkStore {
@@ -99,8 +61,10 @@ impl ChunkStore {
     #[must_use]
     pub fn new(client: Client, settings: StoreSettings) -> Self {
         let readers = AtomicUsize::new(usize::from(net::random_u64() as u8));
+        let locations = Locations::new(settings.reads.locations_for);
         let (stamps, counts, sockets) = (Stamps::new(), Counts::default(), Sockets::default());
-        Self { inner: Arc::new(Inner { client, settings, stamps, readers, counts, sockets }) }
+        let inner = Inner { client, settings, stamps, readers, counts, sockets, locations };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What all its readers have done so far.
@@ -421,6 +385,10 @@ impl ChunkStore {
         &self.inner.sockets
     }
 
+    pub(crate) fn locations(&self) -> &Locations {
+        &self.inner.locations
+    }
+
     pub(crate) fn client_id(&self) -> &ClientId {
         self.inner.stamps.client()
     }
@@ -456,6 +424,7 @@ impl ChunkStore {
         A: serde::de::DeserializeOwned,
     {
         let slot = self.inner.stamps.take().await;
+        let _then = self.inner.locations.forget_all_at_last();
         self.ask(route, path, &request(slot.stamp())).await
     }
 

@@ -21,6 +21,10 @@ use super::storage::{Blocks, Input, OutputFile};
 /// Blocks of the input that are read ahead.
 const INPUT_BLOCKS: usize = 64;
 
+/// How long an input that was opened is opened again, as for the line that goes on behind a split's end,
+/// without asking the chunk master. Its length is compared with the plan's at each opening.
+const LOCATIONS_FOR: Duration = Duration::from_secs(5);
+
 /// Blocks of the output that wait to be sent.
 const OUTPUT_BLOCKS: usize = 16;
 
@@ -58,7 +62,10 @@ impl Io {
                 host: Some(description.host.clone()),
                 rack: description.rack.clone(),
                 retry_for: Duration::from_millis(settings.store_retry_ms),
-                reads: ReadSettings::hedged_after(Duration::from_millis(settings.hedge_after_ms)),
+                reads: ReadSettings {
+                    locations_for: LOCATIONS_FOR,
+                    ..ReadSettings::hedged_after(Duration::from_millis(settings.hedge_after_ms))
+                },
             },
             replication: settings.output_replication,
         })

@@ -12,7 +12,7 @@ use ids::UnixMillis;
 use net::{Capability, Grant, Keyring, Right, Role, Secret};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Cluster, bytes, flip_byte, until};
+use super::{Cluster, OVER_HTTP, bytes, flip_byte, until};
 
 const N_BYTES: usize = 70 * BLOCK_BYTES + 123;
 
@@ -59,7 +59,7 @@ async fn a_replica_on_the_own_host_is_read_by_its_descriptor_and_no_other_is() {
     for (host, reads) in [
         (Some("host-3"), ReadSettings::default()),
         (None, ReadSettings::default()),
-        (Some("host-2"), ReadSettings { descriptors: false, ..ReadSettings::default() }),
+        (Some("host-2"), OVER_HTTP),
     ] {
         let other = cluster.store_reading(Duration::from_secs(10), host, reads);
         assert!(other.read_all(&path(), 1 << 30).await.unwrap() == data);

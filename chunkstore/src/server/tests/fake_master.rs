@@ -30,6 +30,8 @@ pub(super) struct Book {
     pub(super) excluded: Vec<Vec<HostName>>,
     /// Files whose lease was renewed, in order.
     pub(super) renewed: Vec<FileId>,
+    /// Chunks that one answer says the place of, at most.
+    pub(super) locate_chunks_max: usize,
     /// Refuse so many of the next calls about files as if starting.
     pub(super) unavailable: u32,
     pub(super) cluster: String,
@@ -83,6 +85,7 @@ impl FakeMaster {
             replication: 2,
             chunk_bytes: 1 << 20,
             lease_ms: 60_000,
+            locate_chunks_max: usize::MAX,
             next_id: 1,
             ..Book::default()
         };
@@ -333,7 +336,8 @@ async fn locate(
     for sealed in &file.chunks {
         let (offset, until) = (length, length + sealed.length);
         length = until;
-        if offset >= end || until <= request.offset {
+        let is_full = chunks.len() == book.locate_chunks_max;
+        if offset >= end || until <= request.offset || is_full {
             continue;
         }
         let holds = |known: &&Known| known.replicas.get(&sealed.chunk) == Some(&sealed.version);

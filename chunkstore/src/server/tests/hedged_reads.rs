@@ -9,7 +9,7 @@ use chunkstore_protocol::block::BLOCK_BYTES;
 use clock::Stopwatch;
 
 use super::gate::Gate;
-use super::{Cluster, bytes, dead_server, until};
+use super::{Cluster, OVER_HTTP, bytes, dead_server, until};
 
 const HEDGE_AFTER: Duration = Duration::from_millis(200);
 /// Long after the hedge, and long before a silent server is given up (20 s).
@@ -45,7 +45,7 @@ async fn gated(n: usize, data: &[u8], budget: u64) -> (Cluster, Gate) {
 }
 
 fn near_the_gate(cluster: &Cluster, hedge_after: Duration) -> ChunkStore {
-    let reads = ReadSettings { hedge_after, descriptors: false };
+    let reads = ReadSettings { hedge_after, ..OVER_HTTP };
     cluster.store_reading(Duration::from_secs(5), Some("host-2"), reads)
 }
 
@@ -85,7 +85,7 @@ async fn while_all_is_well_no_second_replica_is_asked() {
     let store = cluster.store_reading(
         Duration::from_secs(5),
         Some("host-1"),
-        ReadSettings { hedge_after: Duration::from_secs(5), descriptors: false },
+        ReadSettings { hedge_after: Duration::from_secs(5), ..OVER_HTTP },
     );
     for _ in 0..5 {
         let mut reader = store.open(&path()).await.unwrap();

@@ -9,6 +9,7 @@ mod files;
 mod gate;
 mod hedged_reads;
 mod idle_readers;
+mod long_reads;
 mod real_master;
 mod transfers;
 
@@ -47,6 +48,13 @@ fn bytes(n: usize) -> Vec<u8> {
         })
         .collect()
 }
+
+/// Reads through sockets alone.
+const OVER_HTTP: ReadSettings = ReadSettings {
+    hedge_after: Duration::from_millis(500),
+    descriptors: false,
+    locations_for: Duration::ZERO,
+};
 
 /// Bytes per second of copies: more than any test sends.
 const REPAIR_RATE: u64 = 1 << 30;
