@@ -43,6 +43,8 @@ enum Action {
     Head(read::HeadArgs),
     /// Write the end of files to standard output
     Tail(read::TailArgs),
+    /// Tell the CRC32C of files, in hexadecimal
+    Checksum(read::ChecksumArgs),
     /// List folders
     #[command(disable_help_flag = true)]
     Ls(list::LsArgs),
@@ -84,6 +86,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Cat(args) => read::cat(&session, &args).await,
             Action::Head(args) => read::head(&session, &args).await,
             Action::Tail(args) => read::tail(&session, &args).await,
+            Action::Checksum(args) => read::checksum(&session, &args, format).await,
             Action::Ls(args) => list::ls(&session, &args, format).await,
             Action::Stat(args) => list::stat(&session, &args, format).await,
             Action::Test(args) => return list::test(&session, &args).await,

@@ -1,17 +1,19 @@
-//! `fs cat`, `fs head` and `fs tail`: bytes of files on standard output.
+//! `fs cat`, `fs head` and `fs tail`: bytes of files on standard output; and `fs checksum`, of all of them.
 
 use std::io::{self, Write};
 
 use anyhow::Context;
+use chunkstore_client::checksum::Crc32c;
 use chunkstore_client::{ChunkStore, FileReader, StoreError};
 use chunkstore_protocol::StorePath;
 use clap::Args;
+use serde_json::json;
 
 use super::expand::expand;
 use super::pattern::Pattern;
-use super::{doing, shown};
+use super::{Format, doing, print_json, shown};
 use crate::cli::size::parse_size;
-use crate::say::quiet_if_closed;
+use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
 
 /// Lines that `head` and `tail` show where nothing else is wanted.
@@ -69,6 +71,14 @@ impl PartArgs {
             }
         }
     }
+}
+
+/// Arguments of `fs checksum`.
+#[derive(Debug, Args)]
+pub(super) struct ChecksumArgs {
+    /// The files; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
 }
 
 /// Whoever reads the output has seen enough.
@@ -216,4 +226,35 @@ async fn start_of_last_lines(reader: &mut FileReader, lines: u64) -> Result<u64,
         end = begin;
     }
     Ok(if lines == 0 { length } else { 0 })
+}
+
+/// One line for each file: its CRC32C in hexadecimal, and its path.
+pub(super) async fn checksum(
+    session: &Session,
+    args: &ChecksumArgs,
+    format: Format,
+) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let mut sums = Vec::new();
+    for path in expand(&store, &args.paths).await? {
+        let sum = crc32c_of(&store, &path).await.with_context(|| doing("read", &path))?;
+        sums.push((format!("{sum:08x}"), path));
+    }
+    if format == Format::Json {
+        let sums = sums.iter().map(|(sum, path)| json!({"path": path, "crc32c": sum}));
+        return print_json(&json!({"checksums": sums.collect::<Vec<_>>()}));
+    }
+    for (sum, path) in sums {
+        tell!("{sum}  {}", shown::path(&path));
+    }
+    Ok(())
+}
+
+async fn crc32c_of(store: &ChunkStore, path: &StorePath) -> Result<u32, StoreError> {
+    let mut reader = store.open(path).await?;
+    let mut sum = Crc32c::default();
+    while let Some(piece) = reader.next().await? {
+        sum.update(&piece);
+    }
+    Ok(sum.value())
 }
