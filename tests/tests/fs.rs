@@ -2,13 +2,14 @@
 //! the same files.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use tests::cluster::PATIENCE;
 use tests::command::{Finished, finish};
-use tests::{Dev, DevOptions};
+use tests::{Dev, DevOptions, wait};
 
 /// Bytes of all values, some of which are newlines.
 fn bytes(n: usize) -> Vec<u8> {
@@ -109,6 +110,46 @@ fn all_verbs_say_of_a_tree_what_the_shell_says_of_the_same_files() {
     nothing_is_overwritten_unasked(&howdah, &local);
     files_are_replaced_and_copied_on_request(&howdah, &local);
     the_tree_is_changed(&howdah);
+}
+
+#[test]
+fn a_file_that_grows_is_followed() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("one\ntwo\n", "/log");
+    let mut tail = dev.client(&["fs", "tail", "-n", "1", "-f", "/log"]);
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().expect("a line").unwrap();
+    assert_eq!(next(), "two");
+    let append = |text: &[u8]| {
+        drop(fed(&mut dev.client(&["fs", "append", "-", "/log"]), text).success());
+    };
+    append(b"three\n");
+    assert_eq!(next(), "three");
+    // A writer that has not closed: what is sealed shows.
+    let mut writing = dev.client(&["fs", "put", "-", "/open", "--chunk-size", "64KiB"]);
+    let streams = writing.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut writing = streams.spawn().unwrap();
+    let mut stdin = writing.stdin.take().unwrap();
+    stdin.write_all(&[b"begun\n", &vec![b'x'; 4 << 20][..]].concat()).unwrap();
+    let sealed = || {
+        let stat = dev.run(&["fs", "stat", "/open", "--format", "json"]);
+        let stat: Value = serde_json::from_slice(&stat.stdout).ok()?;
+        (stat["n_chunks"].as_u64()? > 0).then_some(())
+    };
+    wait::until("a chunk is sealed", PATIENCE, sealed);
+    let mut open = dev.client(&["fs", "tail", "-f", "/open"]);
+    let mut open = open.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut unfinished = BufReader::new(open.stdout.take().unwrap());
+    unfinished.read_line(&mut first).unwrap();
+    assert_eq!(first, "begun\n");
+    drop(stdin);
+    drop(Finished::from(writing.wait_with_output().unwrap()).success());
+    for child in [&mut tail, &mut open] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 fn listings_are_those_of_find_and_du(howdah: &Shell, local: &Path) {
@@ -388,6 +429,7 @@ fn a_bad_path_is_refused_by_every_verb_before_anything_is_asked_and_changes_noth
             &["cp", "-rf", "/file", bad],
             &["setrep", "1", bad],
             &["checksum", bad],
+            &["tail", "-f", bad],
             &["rm", bad],
             &["rm", "-rf", bad],
         ] {

@@ -28,6 +28,7 @@ mod sockets;
 mod stamps;
 mod store;
 pub mod transfer;
+mod unfinished;
 mod upload;
 mod write;
 

@@ -1,25 +1,30 @@
 //! `fs cat`, `fs head` and `fs tail`: bytes of files on standard output; and `fs checksum`, of all of them.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use chunkstore_client::checksum::Crc32c;
 use chunkstore_client::{ChunkStore, FileReader, StoreError};
-use chunkstore_protocol::StorePath;
+use chunkstore_protocol::{FileId, FileKind, StorePath};
 use clap::Args;
 use serde_json::json;
 
-use super::expand::expand;
+use super::expand::{expand, expand_one};
 use super::pattern::Pattern;
 use super::{Format, doing, print_json, shown};
 use crate::cli::size::parse_size;
-use crate::say::{quiet_if_closed, tell};
+use crate::exit::early;
+use crate::say::{quiet_if_closed, say, tell};
 use crate::session::Session;
 
 /// Lines that `head` and `tail` show where nothing else is wanted.
 const LINES: u64 = 10;
 /// Bytes of one step back in search of the beginning of a file's last lines.
 const STEP_BACK: u64 = 1 << 18;
+
+/// Time between two looks at a file that is followed.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Arguments of `fs cat`.
 #[derive(Debug, Args)]
@@ -41,6 +46,10 @@ pub(super) struct HeadArgs {
 pub(super) struct TailArgs {
     #[command(flatten)]
     part: PartArgs,
+    /// Go on with what is put behind the end, until Ctrl-C; also of a file that is still being written, as far
+    /// as its chunks are sealed
+    #[arg(short, long)]
+    follow: bool,
 }
 
 #[derive(Debug, Args)]
@@ -173,14 +182,23 @@ async fn first_lines(
     Ok(Ok(()))
 }
 
-pub(super) async fn tail(session: &Session, TailArgs { part }: &TailArgs) -> anyhow::Result<()> {
+pub(super) async fn tail(session: &Session, args: &TailArgs) -> anyhow::Result<()> {
+    let part = &args.part;
     let store = session.store().await?;
+    if args.follow {
+        let [pattern] = part.paths.as_slice() else {
+            return Err(early(anyhow!("-f follows one file: name one")));
+        };
+        let path = expand_one(&store, pattern).await?;
+        return follow(&store, &path, part).await.with_context(|| doing("follow", &path));
+    }
     let paths = expand(&store, &part.paths).await?;
     for (index, path) in paths.iter().enumerate() {
         if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
             return Ok(());
         }
-        let shown = last_part(&store, path, part).await.with_context(|| doing("read", path))?;
+        let open = async |offset, length| store.open_range(path, offset, length).await;
+        let shown = last_part(open, part).await.with_context(|| doing("read", path))?;
         if shown.is_err() {
             return Ok(());
         }
@@ -188,27 +206,40 @@ pub(super) async fn tail(session: &Session, TailArgs { part }: &TailArgs) -> any
     flush()
 }
 
+/// Writes the last part of the file that `open` opens at an offset, for a length; returns where it ends.
 async fn last_part(
-    store: &ChunkStore,
-    path: &StorePath,
+    open: impl AsyncFn(u64, u64) -> Result<FileReader, StoreError>,
     part: &PartArgs,
-) -> anyhow::Result<Result<(), Enough>> {
-    let mut reader = store.open_range(path, 0, 0).await?;
-    let from = match part.bytes {
-        Some(bytes) => reader.len().saturating_sub(bytes),
-        None => start_of_last_lines(&mut reader, part.lines()).await?,
+) -> anyhow::Result<Result<u64, Enough>> {
+    let length = open(0, 0).await?.len();
+    let mut position = match part.bytes {
+        Some(bytes) => length.saturating_sub(bytes),
+        None => start_of_last_lines(&open, length, part.lines()).await?,
     };
-    reader.seek(from, u64::MAX);
-    write_all(&mut reader).await
+    while position < length {
+        let mut reader = open(position, length - position).await?;
+        if write_all(&mut reader).await?.is_err() {
+            return Ok(Err(Enough));
+        }
+        if reader.position() <= position {
+            // It is shorter than it was: what is read now is not what was looked at.
+            break;
+        }
+        position = reader.position();
+    }
+    Ok(Ok(position))
 }
 
 /// Where the last lines begin. A file that does not end with a newline ends with a line all the same.
-async fn start_of_last_lines(reader: &mut FileReader, lines: u64) -> Result<u64, StoreError> {
-    let length = reader.len();
+async fn start_of_last_lines(
+    open: &impl AsyncFn(u64, u64) -> Result<FileReader, StoreError>,
+    length: u64,
+    lines: u64,
+) -> Result<u64, StoreError> {
     let (mut end, mut left) = (length, lines);
     while end > 0 && left > 0 {
         let begin = end.saturating_sub(STEP_BACK);
-        reader.seek(begin, end - begin);
+        let mut reader = open(begin, end - begin).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = reader.next().await? {
             bytes.extend_from_slice(&piece);
@@ -226,6 +257,36 @@ async fn start_of_last_lines(reader: &mut FileReader, lines: u64) -> Result<u64,
         end = begin;
     }
     Ok(if lines == 0 { length } else { 0 })
+}
+
+/// Writes the last part, and then what comes behind it, for ever.
+async fn follow(store: &ChunkStore, path: &StorePath, part: &PartArgs) -> anyhow::Result<()> {
+    let open = async |offset, length| store.open_unfinished(path, offset, length).await;
+    let mut file = file_at(store, path).await?;
+    let Ok(mut position) = last_part(&open, part).await? else { return Ok(()) };
+    loop {
+        flush()?;
+        tokio::time::sleep(PAUSE).await;
+        let now = file_at(store, path).await?;
+        let mut reader = open(position, u64::MAX).await?;
+        if now != file || reader.len() < position {
+            say!("howdah: another file stands at {}: going on with that one", shown::path(path));
+            file = now;
+            reader = open(0, u64::MAX).await?;
+        }
+        if write_all(&mut reader).await?.is_err() {
+            return Ok(());
+        }
+        position = reader.position();
+    }
+}
+
+/// Which file stands there.
+async fn file_at(store: &ChunkStore, path: &StorePath) -> anyhow::Result<FileId> {
+    match store.stat(path).await?.kind {
+        FileKind::File { file, .. } => Ok(file),
+        FileKind::Folder => Err(anyhow!("{path} is a folder: name a file")),
+    }
 }
 
 /// One line for each file: its CRC32C in hexadecimal, and its path.

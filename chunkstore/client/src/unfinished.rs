@@ -1,0 +1,31 @@
+//! Reading a file that is still being written, as far as its chunks are sealed.
+
+use chunkstore_protocol::{Locate, Located, StorePath};
+
+use crate::{ChunkStore, FileReader, StoreError};
+
+/// Bytes of a file whose chunks are located by one call.
+const LOCATE_BYTES: u64 = 256 << 20;
+
+impl ChunkStore {
+    /// Opens a file for reading at most `length` bytes from `offset` on, also one that is being written, of
+    /// which the sealed chunks count. The reader may end before `length` though there is more: open the file
+    /// again where it ended. The file may yet grow, or disappear.
+    ///
+    /// # Errors
+    /// When there is no such file, or the master can't be asked.
+    pub async fn open_unfinished(
+        &self,
+        path: &StorePath,
+        offset: u64,
+        length: u64,
+    ) -> Result<FileReader, StoreError> {
+        let length = length.min(LOCATE_BYTES);
+        let request = Locate { path: path.clone(), offset, length: Some(length), open: true };
+        let located: Located = self.ask("/v1/files/locate", path, &request).await?;
+        // The reader would locate what follows as of a closed file.
+        let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
+        let length = length.min(end.saturating_sub(offset));
+        Ok(FileReader::located(self.clone(), path.clone(), located, (offset, Some(length))))
+    }
+}
