@@ -15,6 +15,7 @@ mod counts;
 mod error;
 pub mod footer;
 mod hedge;
+mod health;
 pub mod local;
 mod local_replica;
 mod locations;

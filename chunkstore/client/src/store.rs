@@ -22,6 +22,8 @@ use crate::{FileReader, FileWriter, StoreError, StoreSettings};
 
 /// Entries that one page of a listing asks for.
 const PAGE_ENTRIES: u32 = 1000;
+/// A master in safe mode is waited for so long at most, where the time for retries is not longer.
+const SAFE_MODE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a new file is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -436,9 +438,11 @@ impl ChunkStore {
         let StoreSettings { master, retry_for, .. } = &self.inner.settings;
         let started = clock::Stopwatch::start();
         let mut backoff = Backoff::default();
+        let mut patience = *retry_for;
         loop {
             match self.inner.client.post(master, route, request).await {
-                Err(error) if is_retried(&error) && started.elapsed() < *retry_for => {
+                Err(error) if is_retried(&error) && started.elapsed() < patience => {
+                    patience = patience.max(started.elapsed() + safe_mode_left(&error));
                     tracing::debug!(%error, route, "asking the chunk master again");
                     backoff.pause().await;
                 }
@@ -448,9 +452,17 @@ impl ChunkStore {
     }
 }
 
-/// A master without servers has answered: another request, with a stamp of its own, must ask again.
+/// A master without servers has answered: another request, with a stamp of its own, must ask again. One
+/// that is starting has not looked at the request.
 fn is_retried(error: &CallError) -> bool {
-    let kind = error.problem().and_then(problem_kind);
-    let no_servers = matches!(kind, Some(ProblemKind::NoServers | ProblemKind::Starting));
+    let no_servers = error.problem().and_then(problem_kind) == Some(ProblemKind::NoServers);
     error.is_transient() && !no_servers
+}
+
+/// For how long a master that has just started says that it changes nothing: that it takes changes then is
+/// sure, so it is waited for, whatever the time for retries is.
+fn safe_mode_left(error: &CallError) -> Duration {
+    let starting = error.problem().filter(|problem| is_starting(problem));
+    let seconds = starting.and_then(|problem| problem.retry_after).map_or(0, |seconds| seconds + 1);
+    Duration::from_secs(u64::from(seconds)).min(SAFE_MODE_PATIENCE)
 }

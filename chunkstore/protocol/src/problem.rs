@@ -30,8 +30,12 @@ pub enum ProblemKind {
     TooFewReplicas,
     /// No chunkserver can take a chunk (none alive, or none with room).
     NoServers,
-    /// The same while the cluster is starting: chunkservers are expected to register yet.
+    /// The cluster is starting: chunkservers are expected to register, and to tell what they hold.
     Starting,
+    /// No chunkserver of that name belongs to the cluster.
+    UnknownServer,
+    /// The chunkserver is alive, and must not be for this.
+    ServerLives,
     /// The chunkserver does not hold that chunk (version).
     UnknownChunk,
     /// Bytes that do not match their checksum or length.
@@ -74,6 +78,8 @@ impl ProblemKind {
             Self::TooFewReplicas => "too-few-replicas",
             Self::NoServers => "no-servers",
             Self::Starting => "starting",
+            Self::UnknownServer => "unknown-server",
+            Self::ServerLives => "server-lives",
             Self::UnknownChunk => "unknown-chunk",
             Self::ChecksumMismatch => "checksum-mismatch",
             Self::NextServerFailed => "next-server-failed",

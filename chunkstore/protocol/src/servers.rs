@@ -4,7 +4,7 @@
 //! repeats what is not acknowledged. After a registration both start from 1, and the server first
 //! delivers every replica that it holds: that is the chunk report.
 
-use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
+use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, ServerAddress, Version};
@@ -110,6 +110,16 @@ pub struct ServerHeartbeat {
     pub report_complete: bool,
     /// Every command up to this number is carried out.
     pub commands_done: u64,
+}
+
+/// `POST /v1/servers/forget` → [`crate::Done`]: a dead server no longer belongs to the cluster, and nobody
+/// waits for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetServer {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The server.
+    pub host: HostName,
 }
 
 /// What happened to a replica on a server.

@@ -5,7 +5,7 @@ use chunkstore_core::master::{
     Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room,
 };
 use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped};
-use ids::{Monotonic, Now};
+use ids::{HostName, Monotonic, Now};
 
 use super::MasterFold;
 use super::metrics::{observe_folders, observe_records};
@@ -120,6 +120,13 @@ fn say(notice: &Notice) {
         }
         Notice::Paused { time } => {
             tracing::warn!(?time, "this process stood still: servers and writers have longer");
+        }
+        Notice::SafeModeLeft { silent } if silent.is_empty() => {
+            tracing::info!("safe mode is over: every chunkserver has told what it holds");
+        }
+        Notice::SafeModeLeft { silent } => {
+            let silent: Vec<&str> = silent.iter().map(HostName::as_str).collect();
+            tracing::warn!(?silent, "safe mode is over, without what these chunkservers hold");
         }
         Notice::ServerRegistered { host, address, session } => {
             tracing::info!(%host, address, session, "chunkserver registered");

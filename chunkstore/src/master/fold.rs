@@ -138,6 +138,8 @@ mod tests {
                 name: "copy".into(),
                 replaced: Some(FileId(8)),
             },
+            Record::ServerJoined { host: "host-1".parse().unwrap() },
+            Record::ServerForgotten { stamp: stamp(31), host: "host-1".parse().unwrap() },
         ]
     }
 

@@ -41,6 +41,7 @@ pub(super) fn observe_summary(summary: &Summary) {
         ("howdah_chunkmaster_repairs_running", summary.repairs_running),
         ("howdah_chunkmaster_chunks_missing", summary.chunks_missing),
         ("howdah_chunkmaster_sweeping", summary.sweeping),
+        ("howdah_chunkmaster_safe_mode", summary.safe_mode),
         ("howdah_chunkmaster_epoch", summary.epoch),
     ];
     for (name, value) in gauges {
@@ -53,6 +54,8 @@ fn kind(record: &Record) -> &'static str {
     match record {
         Record::ClusterInitialised { .. } => "cluster_initialised",
         Record::Started { .. } => "started",
+        Record::ServerJoined { .. } => "server_joined",
+        Record::ServerForgotten { .. } => "server_forgotten",
         Record::FileCreated { .. } => "file_created",
         Record::FileReopened { .. } => "file_reopened",
         Record::ChunkAllocated { .. } => "chunk_allocated",

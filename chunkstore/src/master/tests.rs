@@ -110,6 +110,26 @@ impl Cluster {
         server.post(&self.address, "/v1/servers/register", &request).await.unwrap()
     }
 
+    /// Registers, and tells that it holds nothing: a master that has just started waits for that.
+    async fn join(&self, n: u16) {
+        let registered = self.register(n).await;
+        let heartbeat = ServerHeartbeat {
+            host: host(n),
+            epoch: registered.epoch,
+            session: registered.session,
+            number: HeartbeatNumber(1),
+            capacity_bytes: 1 << 40,
+            free_bytes: 1 << 40,
+            disks: Vec::new(),
+            events: Vec::new(),
+            report_complete: true,
+            commands_done: 0,
+        };
+        let server = self.client(Role::Server, "/");
+        let _: ServerHeartbeatReply =
+            server.post(&self.address, "/v1/servers/heartbeat", &heartbeat).await.unwrap();
+    }
+
     async fn mkdir(&mut self, path: &str) -> Result<Done, CallError> {
         let path = path.parse().unwrap();
         let request = Mkdir { stamp: self.stamp(), path, parents: false };
@@ -234,6 +254,18 @@ async fn a_restarted_master_knows_all_that_it_acknowledged_and_answers_retries_a
     let request = create(cluster.stamp(), "/g");
     let refused = cluster.call::<_, Created>("/v1/files/create", &request).await;
     assert_eq!(problem(refused), (503, "starting".to_owned()), "none has registered again");
+    let made = cluster.mkdir("/e").await;
+    let left = made.unwrap_err().problem().unwrap().retry_after;
+    assert!(left.is_some_and(|seconds| (1..=61).contains(&seconds)), "{left:?}");
+    cluster.join(1).await;
+    cluster.join(2).await;
+    cluster.mkdir("/e").await.unwrap();
+    let request = ForgetServer { stamp: cluster.stamp(), host: host(1) };
+    let refused = cluster.call::<_, Done>("/v1/servers/forget", &request).await;
+    assert_eq!(problem(refused), (409, "server-lives".to_owned()));
+    let task = cluster.client(Role::Task, "/");
+    let refused = task.post::<_, Done>(&cluster.address, "/v1/servers/forget", &request).await;
+    assert_eq!(problem(refused).0, 403);
     cluster.stop().await;
 }
 
@@ -286,6 +318,8 @@ async fn state_survives_snapshots_of_many_segments() {
 #[tokio::test]
 async fn with_a_full_journal_files_can_be_removed_and_none_made_until_there_is_room() {
     let mut cluster = Cluster::start().await;
+    cluster.join(1).await;
+    cluster.join(2).await;
     cluster.mkdir("/old").await.unwrap();
     cluster.stop().await;
     // Stands in the way of the next segment, as a full disk would.
@@ -293,8 +327,8 @@ async fn with_a_full_journal_files_can_be_removed_and_none_made_until_there_is_r
     let _none_yet = std::fs::remove_file(cluster.dir.path().join("prepared.log"));
     std::fs::create_dir(&obstacle).unwrap();
     cluster.start_again().await;
-    cluster.register(1).await;
-    cluster.register(2).await;
+    cluster.join(1).await;
+    cluster.join(2).await;
     let full = (507, "out-of-space".to_owned());
     let request = create(cluster.stamp(), "/new");
     let refused = cluster.call::<_, Created>("/v1/files/create", &request).await;

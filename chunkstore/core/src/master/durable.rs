@@ -12,6 +12,7 @@ use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, Version};
 use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use super::known::KnownServers;
 use super::layout::File;
 use super::namespace::{Birth, EntryKind, Namespace};
 use super::paged::Paged;
@@ -38,6 +39,8 @@ pub struct Durable {
     /// Files whose chunks are yet to be told how many replicas are wanted, and from which chunk on.
     #[serde(default)]
     spreading: BTreeMap<FileId, usize>,
+    #[serde(default)]
+    known: KnownServers,
 }
 
 /// A chunk that some file consists of.
@@ -135,6 +138,15 @@ impl Durable {
             Record::Started { epoch } => {
                 self.epoch = *epoch;
                 self.gathered.clear();
+                Vec::new()
+            }
+            Record::ServerJoined { host } => {
+                self.known.join(host);
+                Vec::new()
+            }
+            Record::ServerForgotten { stamp, host } => {
+                self.known.forget(host);
+                self.reply(stamp, CachedReply::Done);
                 Vec::new()
             }
             Record::FileCreated { .. } => self.apply_created(record),
@@ -329,6 +341,11 @@ impl Durable {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The servers of the cluster.
+    pub(crate) fn known(&self) -> &KnownServers {
+        &self.known
     }
 
     pub(crate) fn namespace(&self) -> &Namespace {

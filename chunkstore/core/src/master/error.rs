@@ -1,4 +1,4 @@
-//! Why the chunk master says no: to clients ([`FsError`]), and to chunkservers ([`ServerError`]). Every
+//! Why the chunk master says no: to clients ([`FsError`]); to chunkservers, see `server_error.rs`. Every
 //! text names the thing and the remedy; which HTTP status it becomes is decided in the daemon's
 //! `http/error.rs` alone.
 
@@ -181,7 +181,7 @@ pub enum FsError {
     /// Fewer live chunkservers than a chunk needs.
     #[error(
         "a chunk of {path} needs {needed} live chunkserver(s){}, there {}{}; start chunkservers{}{}",
-        WhyNeeded(*needed), Live(live), Unfits(unfit), FewerReplicas(*needed), if *starting { ", or wait: the chunk master has just started, and they may register yet" } else { "" }
+        WhyNeeded(*needed), Live(live), Unfits(unfit), FewerReplicas(*needed), if *starting { ", or wait: none has ever registered, and they may yet" } else { "" }
     )]
     NoLiveServers {
         /// The file.
@@ -192,7 +192,7 @@ pub enum FsError {
         live: Vec<HostName>,
         /// Every known server that won't do, and why.
         unfit: Vec<Unfit>,
-        /// Whether others may be expected to register yet.
+        /// Whether the cluster is so new that none has ever registered.
         starting: bool,
     },
     /// Servers live, but too few have room.
@@ -237,6 +237,34 @@ pub enum FsError {
         owner: String,
         /// The most.
         max: usize,
+    },
+    /// The master has just started.
+    #[error(
+        "the chunk master has just started and changes nothing before it knows what {} hold(s): try again, in \
+         {seconds} s at the latest, or start what does not run",
+        Hosts(awaited)
+    )]
+    SafeMode {
+        /// Servers that have not told what they hold.
+        awaited: Vec<HostName>,
+        /// When it stops to wait for them.
+        seconds: u64,
+    },
+    /// No server of that name.
+    #[error(
+        "no chunkserver {host} belongs to this cluster: `howdah fs report` lists those that do"
+    )]
+    UnknownServer {
+        /// As given.
+        host: HostName,
+    },
+    /// A live server is not forgotten.
+    #[error(
+        "chunkserver {host} is alive and would only join again: stop it first, and wait until it counts as dead"
+    )]
+    ServerLives {
+        /// The server.
+        host: HostName,
     },
     /// A page size out of range.
     #[error("limit {given} is not allowed: 1 to {max} entries a page")]
@@ -337,6 +365,9 @@ impl FsError {
     pub fn kind(&self) -> ProblemKind {
         match self {
             Self::NotFound { .. } | Self::ParentMissing { .. } => ProblemKind::NotFound,
+            Self::UnknownServer { .. } => ProblemKind::UnknownServer,
+            Self::ServerLives { .. } => ProblemKind::ServerLives,
+            Self::SafeMode { .. } => ProblemKind::Starting,
             Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,
             Self::NotAFolder { .. } => ProblemKind::NotAFolder,
             Self::IsAFolder { .. } => ProblemKind::IsAFolder,

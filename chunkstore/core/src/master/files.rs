@@ -170,13 +170,6 @@ impl Master {
         }
     }
 
-    /// Whether servers are expected that have not registered in this term: none has, or the term is so
-    /// young that nobody could count as dead.
-    fn is_starting(&self) -> bool {
-        let age = self.called.since(self.started);
-        self.servers.is_empty() || age < self.settings.dead_after
-    }
-
     fn held(&self, file: FileId, client: &ClientId) -> Result<Held<'_>, FsError> {
         let held = || {
             let writer = self.durable.writer(file).filter(|writer| writer.holder == *client)?;
@@ -192,7 +185,7 @@ impl Master {
         let Order { path, replication, chunk_bytes, exclude, writer_host } = *order;
         let needed = replication.min(REPLICAS_TO_CLOSE);
         let wish = Wish { replicas: replication, needed, writer: writer_host };
-        let starting = self.is_starting();
+        let starting = self.durable.known().is_empty();
         let placed = self.servers.place(self.called, wish, chunk_bytes, exclude);
         let pipeline = placed.map_err(|unfit| {
             let (path, live) = (path.clone(), self.servers.live_hosts());

@@ -10,6 +10,7 @@ mod deadlines;
 mod durable;
 mod error;
 mod files;
+mod known;
 mod layout;
 mod mutation;
 mod namespace;
@@ -23,6 +24,7 @@ mod replicas;
 mod replies;
 mod reports;
 mod room;
+mod safe_mode;
 mod server_error;
 mod servers;
 mod summary;
@@ -56,6 +58,7 @@ use durable::RECLAIM_STEP;
 use repair::Repairs;
 use replicas::Replicas;
 use replies::Seen;
+use safe_mode::SafeMode;
 use servers::Servers;
 
 /// Pause between two steps of taking a large removed folder apart, or of telling a long file's chunks how many
@@ -160,6 +163,11 @@ pub enum Notice {
         /// For how long.
         time: Duration,
     },
+    /// What servers hold is known as well as can be: the master takes changes from here on.
+    SafeModeLeft {
+        /// Known servers that did not tell what they hold in time.
+        silent: Vec<HostName>,
+    },
     /// A server joined, or joined again.
     ServerRegistered {
         /// Its host.
@@ -228,6 +236,7 @@ pub struct Master {
     repairs: Repairs,
     reclaim_at: Option<Monotonic>,
     room: Room,
+    safe_mode: SafeMode,
     started: Monotonic,
     /// The last call.
     called: Monotonic,
@@ -250,6 +259,7 @@ impl Master {
             repairs: Repairs::default(),
             reclaim_at: None,
             room: Room::default(),
+            safe_mode: SafeMode::default(),
             started: Monotonic::default(),
             called: Monotonic::default(),
         })
@@ -310,7 +320,7 @@ impl Master {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let due = self.next_deadline();
         let tick = due.map(|_| self.called + self.tick());
-        let reclaim_at = self.reclaim_at.filter(|_| self.room != Room::None);
+        let reclaim_at = self.reclaim_at.filter(|_| self.may_expire());
         [due, tick, reclaim_at].into_iter().flatten().min()
     }
 
@@ -318,6 +328,8 @@ impl Master {
         let epoch = self.durable.epoch().next();
         self.commit(now, Record::Started { epoch }, out);
         self.started = now.monotonic;
+        let known = self.durable.known().hosts();
+        self.safe_mode = SafeMode::begin(known, now.monotonic + self.settings.dead_after);
         let until = now.monotonic + self.settings.lease;
         for file in self.durable.open_files() {
             self.leases.set(file, until);
@@ -327,8 +339,17 @@ impl Master {
 
     /// When someone's time is over next.
     fn next_deadline(&self) -> Option<Monotonic> {
-        let lease = self.leases.next().filter(|_| self.room != Room::None);
-        [lease, self.servers.next_death(), self.repairs.due()].into_iter().flatten().min()
+        let lease = self.leases.next().filter(|_| self.may_expire());
+        let safe_mode = self.safe_mode.until();
+        [lease, safe_mode, self.servers.next_death(), self.repairs.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether leases may end and removed folders be taken apart.
+    fn may_expire(&self) -> bool {
+        self.room != Room::None && !self.in_safe_mode()
     }
 
     fn tick(&self) -> Duration {
@@ -343,6 +364,7 @@ impl Master {
         if time > self.tick() * PAUSED_AFTER_TICKS && self.next_deadline().is_some() {
             self.leases.postpone(time);
             self.servers.postpone_deaths(time);
+            self.safe_mode.postpone(time);
             out.effects.push(Effect::Tell(Notice::Paused { time }));
         }
     }
@@ -354,8 +376,9 @@ impl Master {
             out.effects.push(Effect::Tell(Notice::ServerDied { host }));
             self.server_changed(server, now.monotonic);
         }
+        self.pass_safe_mode(now.monotonic, out);
         self.repair(now.monotonic);
-        if self.room == Room::None {
+        if !self.may_expire() {
             return;
         }
         for _ in 0..EXPIRIES_PER_CALL {
@@ -398,8 +421,10 @@ impl Master {
             | Record::AppendAbandoned { file, .. } => {
                 self.leases.remove(*file);
             }
+            Record::ServerForgotten { host, .. } => self.servers.forget(host),
             Record::ClusterInitialised { .. }
             | Record::Started { .. }
+            | Record::ServerJoined { .. }
             | Record::LeaseExpired { .. }
             | Record::WriterDied { .. }
             | Record::FoldersMade { .. }
@@ -439,6 +464,7 @@ impl Master {
             }
             Seen::New => {}
         }
+        self.leave_to_change()?;
         for record in self.plan(now, stamp, &asker.owner, request)? {
             self.commit(now, record, out);
         }

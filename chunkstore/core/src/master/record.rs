@@ -6,7 +6,7 @@
 //! below the journal's limit: paths are bounded, and a publish is cut by [`WINNER_BYTES_PER_RECORD`].
 
 use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, SealedChunk, ServerAddress, Version};
-use ids::{ClientId, ClusterId, Epoch, RequestStamp, UnixMillis};
+use ids::{ClientId, ClusterId, Epoch, HostName, RequestStamp, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Winners of a publish go into one record until their names have this many bytes; then another is
@@ -25,6 +25,18 @@ pub enum Record {
     Started {
         /// Its term.
         epoch: Epoch,
+    },
+    /// A chunkserver registered that was not known: from here on it belongs to the cluster.
+    ServerJoined {
+        /// Its host.
+        host: HostName,
+    },
+    /// A chunkserver no longer belongs to the cluster.
+    ServerForgotten {
+        /// The request.
+        stamp: Stamp,
+        /// Its host.
+        host: HostName,
     },
     /// A file was opened for one writer.
     FileCreated {

@@ -177,8 +177,10 @@ impl Master {
 
     /// Looks at all chunks, soon.
     pub(super) fn sweep(&mut self, now: Monotonic) {
-        // After a start, servers need as long to tell what they hold as they have to be heard of at all.
-        self.repairs.sweep_at(now.max(self.started + self.settings.dead_after));
+        // What is not told yet would look lost; the end of safe mode sweeps.
+        if !self.in_safe_mode() {
+            self.repairs.sweep_at(now);
+        }
     }
 
     /// A source tells how a copy ended.
@@ -248,7 +250,7 @@ impl Master {
     /// Compares the live replicas of a chunk with what is asked for. Returns how many there are; `None`
     /// if no file has the chunk.
     pub(super) fn inspect(&mut self, chunk: ChunkId, now: Monotonic) -> Option<usize> {
-        if now < self.started + self.settings.dead_after {
+        if self.in_safe_mode() {
             return None;
         }
         let Some(sealed) = self.sealed(chunk) else {

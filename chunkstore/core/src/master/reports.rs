@@ -9,6 +9,7 @@ use ids::Now;
 
 use super::durable::{ChunkState, SealedState};
 use super::error::ServerError;
+use super::record::Record;
 use super::replicas::Claim;
 use super::servers::{Heard, Holder, ServerId};
 use super::{Effect, Master, Notice, Output, Reply, millis};
@@ -21,7 +22,11 @@ impl Master {
         out: &mut Output,
     ) -> Result<Reply, ServerError> {
         let (host, address) = (request.host.clone(), request.address.clone());
+        self.durable.known().admit(&host)?;
         let session = self.servers.register(now.monotonic, request, &self.cluster)?;
+        if !self.durable.known().contains(&host) {
+            self.commit(now, Record::ServerJoined { host: host.clone() }, out);
+        }
         if let Some(Holder { server, .. }) = self.servers.by_host(&host) {
             self.server_changed(server, now.monotonic);
         }
@@ -64,10 +69,14 @@ impl Master {
             }
         }
         if completed {
+            let host = self.servers.host(server).clone();
+            self.has_reported(&host, now.monotonic, out);
             self.sweep(now.monotonic);
         }
-        self.start_copies(now.monotonic);
-        let (events_received, commands) = self.servers.deliver(server);
+        if !self.in_safe_mode() {
+            self.start_copies(now.monotonic);
+        }
+        let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
     }
 

@@ -1,7 +1,7 @@
 //! What the master takes while its journal's disk is full: whatever needs no record, and what makes space
 //! as long as there is a reserve. Whether there is room, the daemon's loop knows and says.
 
-use super::error::FsError;
+use super::error::{FsError, ServerError};
 use super::replies::Seen;
 use super::{Effect, Input, Master, Mutation, Stamp};
 
@@ -39,6 +39,11 @@ impl Master {
                 }
                 Ok(input)
             }
+            // The first registration of a server leaves a record.
+            Input::Register(to, request) if !self.durable.known().contains(&request.host) => {
+                let refusal = ServerError::JournalFull { host: request.host.clone() };
+                Err(Effect::Reply(*to, Box::new(Err(refusal.into()))))
+            }
             Input::Start
             | Input::WriterGone(..)
             | Input::Query(..)
@@ -62,7 +67,8 @@ impl Mutation {
             | Self::Rename(_)
             | Self::Copy(_)
             | Self::SetReplication(_)
-            | Self::Publish(_) => false,
+            | Self::Publish(_)
+            | Self::Forget(_) => false,
         }
     }
 }

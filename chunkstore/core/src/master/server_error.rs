@@ -47,12 +47,22 @@ pub enum ServerError {
         max: usize,
     },
     /// More servers than the bound.
-    #[error("{host} can't register: {max} chunkservers are known already")]
+    #[error(
+        "{host} can't register: {max} chunkservers are known already; forget those that are gone (`howdah fs forget`)"
+    )]
     TooManyServers {
         /// The server.
         host: HostName,
         /// The bound.
         max: usize,
+    },
+    /// A server that is not known yet, and no room to write its name down.
+    #[error(
+        "{host} can't join: the chunk master's journal has no room; free space on its disk (chunkmaster.data_dir)"
+    )]
+    JournalFull {
+        /// The server.
+        host: HostName,
     },
     /// The message is of another term or registration, or the sender was declared dead.
     #[error(
@@ -80,6 +90,7 @@ impl ServerError {
             Self::HostNameTaken { .. } => ProblemKind::HostNameTaken,
             Self::BadAddress { .. } => ProblemKind::InvalidRequest,
             Self::TooManyServers { .. } => ProblemKind::Unavailable,
+            Self::JournalFull { .. } => ProblemKind::OutOfSpace,
             Self::NotRegistered { .. } => ProblemKind::NotRegistered,
         }
     }

@@ -28,7 +28,7 @@ const EVENTS_PER_STEP: usize = 4096;
 const LOAD_PER_REPLICA: u64 = 1000;
 const FULLNESS_WEIGHT_MAX: u64 = 4;
 
-/// A server's position in the table; never reused within a term.
+/// A server's position in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServerId(u32);
 
@@ -56,6 +56,8 @@ pub(crate) struct Servers {
     dead_after: Duration,
     all: Vec<Server>,
     by_host: BTreeMap<HostName, ServerId>,
+    /// Places of forgotten servers: nothing that was told in their sessions is believed again.
+    free: Vec<ServerId>,
     /// The live ones: when each counts as dead.
     lives: Deadlines<ServerId>,
     last_session: Session,
@@ -92,7 +94,6 @@ pub(crate) struct Heard {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) live: u64,
-    pub(crate) dead: u64,
     pub(crate) capacity_bytes: u64,
     pub(crate) free_bytes: u64,
     pub(crate) commands_pending: u64,
@@ -100,8 +101,9 @@ pub(crate) struct Census {
 
 impl Servers {
     pub(crate) fn new(dead_after: Duration) -> Self {
-        let (all, by_host, lives) = (Vec::new(), BTreeMap::new(), Deadlines::default());
-        Self { dead_after, all, by_host, lives, last_session: Session::default() }
+        let (all, by_host, free) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (lives, last_session) = (Deadlines::default(), Session::default());
+        Self { dead_after, all, by_host, free, lives, last_session }
     }
 
     /// A server joins, or joins again with all that it holds still to be told. Returns its session.
@@ -114,7 +116,8 @@ impl Servers {
         self.admit(&request, ours)?;
         request.disks.truncate(DISKS_MAX);
         let known = self.by_host.get(&request.host).copied();
-        let id = known.unwrap_or(ServerId(u32::try_from(self.all.len()).unwrap_or(u32::MAX)));
+        let new = ServerId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        let id = known.or_else(|| self.free.pop()).unwrap_or(new);
         // A newcomer starts level with the others, or it would get every new chunk until it has caught up.
         let least = self.live().map(|(_, server)| server.load).min().unwrap_or(0);
         self.last_session.0 += 1;
@@ -134,8 +137,8 @@ impl Servers {
             told: request,
         };
         self.by_host.insert(server.told.host.clone(), id);
-        match known {
-            Some(id) => *self.server_mut(id) = server,
+        match self.all.get_mut(id.0 as usize) {
+            Some(place) => *place = server,
             None => self.all.push(server),
         }
         self.lives.set(id, now + self.dead_after);
@@ -157,9 +160,6 @@ impl Servers {
             return Err(ServerError::BadAddress { host, max: ADDRESS_BYTES_MAX });
         }
         match self.by_host.get(&host) {
-            None if self.all.len() >= SERVERS_MAX => {
-                Err(ServerError::TooManyServers { host, max: SERVERS_MAX })
-            }
             Some(&id) if self.is_taken(id, request) => {
                 let address = self.server(id).told.address.clone();
                 Err(ServerError::HostNameTaken { host, address })
@@ -212,6 +212,11 @@ impl Servers {
         Some(id)
     }
 
+    /// Forgets a server that is not live.
+    pub(crate) fn forget(&mut self, host: &HostName) {
+        self.free.extend(self.by_host.remove(host));
+    }
+
     /// Gives every live server so much longer.
     pub(crate) fn postpone_deaths(&mut self, by: Duration) {
         self.lives.postpone(by);
@@ -222,10 +227,15 @@ impl Servers {
         self.lives.next()
     }
 
-    /// Up to which number its events arrived, and what it must be told.
-    pub(crate) fn deliver(&self, id: ServerId) -> (u64, Vec<Numbered<ServerCommand>>) {
+    /// Up to which number its events arrived, and what it must be told; no command leaves unless `may_act`.
+    pub(crate) fn deliver(
+        &self,
+        id: ServerId,
+        may_act: bool,
+    ) -> (u64, Vec<Numbered<ServerCommand>>) {
         let server = self.server(id);
-        let commands = server.outbox.pending(COMMANDS_PER_REPLY_MAX).cloned().collect();
+        let limit = if may_act { COMMANDS_PER_REPLY_MAX } else { 0 };
+        let commands = server.outbox.pending(limit).cloned().collect();
         (server.inbox.received(), commands)
     }
 
@@ -348,11 +358,6 @@ impl Servers {
         others.map(|(host, &id)| Unfit { host: host.clone(), why: reason(id) }).collect()
     }
 
-    /// Whether none has registered in this term.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     pub(crate) fn n_live(&self) -> usize {
         self.live().count()
     }
@@ -369,7 +374,6 @@ impl Servers {
             census.free_bytes += server.free_bytes;
             census.commands_pending += server.outbox.len() as u64;
         }
-        census.dead = self.all.len() as u64 - census.live;
         census
     }
 
@@ -377,6 +381,10 @@ impl Servers {
     pub(crate) fn is_fresh(&self, id: ServerId, since: Duration, now: Monotonic) -> bool {
         let heard = self.lives.get(id).map(|dead_at| dead_at.since(now) + since);
         heard.is_some_and(|left| left >= self.dead_after)
+    }
+
+    pub(crate) fn is_live_host(&self, host: &HostName) -> bool {
+        self.by_host.get(host).is_some_and(|&id| self.is_live(id))
     }
 
     fn is_live(&self, id: ServerId) -> bool {

@@ -1,5 +1,7 @@
 //! The chunk master in numbers. What they are called outside is the daemon's business.
 
+use ids::HostName;
+
 use super::Master;
 
 /// The state in numbers, for gauges.
@@ -15,7 +17,7 @@ pub struct Summary {
     pub chunks: u64,
     /// Servers heard of lately.
     pub servers_live: u64,
-    /// Servers that fell silent in this term.
+    /// Servers of the cluster that are not live, but for those that a starting master still waits for.
     pub servers_dead: u64,
     /// Size of the live servers' disks.
     pub capacity_bytes: u64,
@@ -31,6 +33,8 @@ pub struct Summary {
     pub chunks_missing: u64,
     /// 1 while all chunks are being compared with what is asked for.
     pub sweeping: u64,
+    /// 1 while the master waits for servers to tell what they hold.
+    pub safe_mode: u64,
     /// This master's term.
     pub epoch: u64,
 }
@@ -45,7 +49,7 @@ impl Master {
             folders: self.durable.namespace().n_folders(),
             chunks: self.durable.n_chunks() as u64,
             servers_live: census.live,
-            servers_dead: census.dead,
+            servers_dead: self.n_dead(),
             capacity_bytes: census.capacity_bytes,
             free_bytes: census.free_bytes,
             commands_pending: census.commands_pending,
@@ -53,7 +57,15 @@ impl Master {
             repairs_running: repairs.running,
             chunks_missing: repairs.missing,
             sweeping: repairs.sweeping,
+            safe_mode: u64::from(self.in_safe_mode()),
             epoch: self.durable.epoch().0,
         }
+    }
+
+    fn n_dead(&self) -> u64 {
+        let silent = |host: &&HostName| !self.servers.is_live_host(host);
+        let awaited = self.safe_mode.awaited().filter(silent).count();
+        let known = self.durable.known().hosts().filter(silent).count();
+        known.saturating_sub(awaited) as u64
     }
 }

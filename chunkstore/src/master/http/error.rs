@@ -29,6 +29,9 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Files(_) | Refusal::Servers(_) => status(kind),
     };
     let problem = Problem::new(status, kind.as_str(), detail);
+    if let Refusal::Files(FsError::SafeMode { seconds, .. }) = refusal {
+        return problem.retry_after(u32::try_from(*seconds).unwrap_or(u32::MAX));
+    }
     if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
 }
 
@@ -36,7 +39,7 @@ fn status(kind: ProblemKind) -> u16 {
     match kind {
         ProblemKind::InvalidRequest => 400,
         ProblemKind::Forbidden => 403,
-        ProblemKind::NotFound | ProblemKind::UnknownChunk => 404,
+        ProblemKind::NotFound | ProblemKind::UnknownChunk | ProblemKind::UnknownServer => 404,
         ProblemKind::AlreadyExists
         | ProblemKind::NotAFolder
         | ProblemKind::IsAFolder
@@ -49,7 +52,8 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::NotRegistered
         | ProblemKind::WrongCluster
         | ProblemKind::WrongProtocol
-        | ProblemKind::HostNameTaken => 409,
+        | ProblemKind::HostNameTaken
+        | ProblemKind::ServerLives => 409,
         ProblemKind::ChecksumMismatch => 422,
         ProblemKind::Internal => 500,
         ProblemKind::Starting | ProblemKind::Unavailable | ProblemKind::NextServerFailed => 503,
@@ -95,6 +99,9 @@ mod tests {
             unfit: Vec::new(),
             starting: true,
         };
+        let safe_mode = FsError::SafeMode { awaited: vec![host.clone()], seconds: 7 };
+        let unknown = FsError::UnknownServer { host: host.clone() };
+        let lives = FsError::ServerLives { host: host.clone() };
         let no_room = FsError::NoRoom {
             path: path.clone(),
             needed: 1,
@@ -121,6 +128,9 @@ mod tests {
                 "there is none: host-1 is dead for 9 s; start chunkservers",
             ),
             (starting.into(), 503, "starting", "or wait"),
+            (safe_mode.into(), 503, "starting", "what host-1 hold(s): try again, in 7 s"),
+            (unknown.into(), 404, "unknown-server", "howdah fs report"),
+            (lives.into(), 409, "server-lives", "stop it first"),
             (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
             (not_registered.into(), 409, "not-registered", "register again"),
         ];

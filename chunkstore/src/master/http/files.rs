@@ -211,7 +211,11 @@ async fn publish(
 }
 
 impl ServerState {
-    async fn mutate(&self, caller: &Caller, mut request: Mutation) -> Result<Reply, Problem> {
+    pub(super) async fn mutate(
+        &self,
+        caller: &Caller,
+        mut request: Mutation,
+    ) -> Result<Reply, Problem> {
         let stamp = request.stamp_mut();
         stamp.client = client_of(&caller.0, &stamp.client);
         let asker = Asker { digest: digest_of(&request), owner: owner_of(&caller.0) };
@@ -238,7 +242,7 @@ fn status(reply: Reply) -> Answer<FileStatus> {
     }
 }
 
-fn done(reply: Reply) -> Answer<Done> {
+pub(super) fn done(reply: Reply) -> Answer<Done> {
     match reply {
         Reply::Done => Ok(Json(Done {})),
         other => Err(unexpected(&other)),

@@ -3,6 +3,7 @@
 
 mod error;
 mod files;
+mod health;
 mod leases;
 mod pages;
 mod requester;
@@ -55,6 +56,7 @@ fn routes() -> Routes<ServerState> {
     Routes::new()
         .route("/v1/cluster", ANY_ROLE, get(cluster))
         .merge(files::routes())
+        .merge(health::routes())
         .merge(servers::routes())
 }
 

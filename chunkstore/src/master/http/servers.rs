@@ -1,4 +1,4 @@
-//! Chunkservers' routes: registration and heartbeats.
+//! Chunkservers' routes: registration and heartbeats. What people ask about servers is `health.rs`'.
 
 use axum::extract::State;
 use axum::routing::post;

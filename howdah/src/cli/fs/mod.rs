@@ -2,6 +2,7 @@
 //! a file of its own, with their arguments and what they print; copies in and out are in `crate::copy`.
 
 mod expand;
+mod health;
 mod list;
 mod pattern;
 mod read;
@@ -72,6 +73,8 @@ enum Action {
     Setrep(replication::SetrepArgs),
     /// Remove files and folders
     Rm(tree::RmArgs),
+    /// Forget a dead chunkserver: a chunk master that starts does not wait for it any more
+    Forget(health::ForgetArgs),
 }
 
 /// Runs `fs`.
@@ -98,6 +101,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Cp(args) => tree::cp(&session, &args).await,
             Action::Setrep(args) => replication::setrep(&session, &args).await,
             Action::Rm(args) => tree::rm(&session, &args).await,
+            Action::Forget(args) => health::forget(&session, &args).await,
         }
         .map(|()| ExitCode::SUCCESS)
     });

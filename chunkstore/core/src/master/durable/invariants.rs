@@ -6,6 +6,7 @@ use chunkstore_protocol::ChunkId;
 
 use super::Durable;
 use crate::master::namespace::EntryKind;
+use crate::master::servers::SERVERS_MAX;
 
 impl Durable {
     /// Asserts what must hold after every record: each entry has one place; a file's chunks are
@@ -17,6 +18,7 @@ impl Durable {
     pub fn check_invariants(&self) {
         self.namespace.check_invariants();
         self.replies.check_invariants();
+        assert!(self.known.len() <= SERVERS_MAX, "more servers than the bound");
         let mut referents: BTreeMap<ChunkId, u32> = BTreeMap::new();
         for (id, entry) in self.namespace.entries() {
             assert!(id.0 < self.next_file.max(1), "{id:?} was never given out");

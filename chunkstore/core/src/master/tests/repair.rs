@@ -31,7 +31,7 @@ struct Sent {
 }
 
 /// A master and its servers, numbered from 1.
-struct Farm {
+pub(super) struct Farm {
     world: World,
     disks: Vec<Disk>,
     copies: Vec<Sent>,
@@ -249,7 +249,7 @@ fn a_chunk_with_no_live_replica_counts_as_missing_until_its_server_is_back() {
 fn a_master_that_has_just_started_waits_for_the_servers_reports() {
     let mut farm = Farm::new(4);
     farm.put(40, 2);
-    farm.world.restart();
+    farm.world.restart_in_safe_mode();
     farm.run(1);
     // Each learns of the restart by its refused heartbeat, and all report at once.
     farm.run(40);

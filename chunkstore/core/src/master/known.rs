@@ -1,0 +1,76 @@
+//! The servers of this cluster: each that ever registered, until it is forgotten. Durable, so that a
+//! master that starts knows whom to wait for (`safe_mode.rs`). Who of them lives, `servers.rs` knows.
+
+use std::collections::BTreeMap;
+
+use chunkstore_protocol::ForgetServer;
+use ids::HostName;
+use serde::{Deserialize, Serialize};
+
+use super::Master;
+use super::error::{FsError, ServerError};
+use super::record::{Record, Stamp};
+use super::servers::SERVERS_MAX;
+
+/// All of them, by host name; [`SERVERS_MAX`] at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownServers(BTreeMap<HostName, KnownServer>);
+
+/// What is kept of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownServer {}
+
+impl KnownServers {
+    /// A server registered that was not known.
+    pub(crate) fn join(&mut self, host: &HostName) {
+        self.0.entry(host.clone()).or_default();
+    }
+
+    /// It is no longer part of the cluster.
+    pub(crate) fn forget(&mut self, host: &HostName) {
+        self.0.remove(host);
+    }
+
+    pub(crate) fn contains(&self, host: &HostName) -> bool {
+        self.0.contains_key(host)
+    }
+
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.0.keys()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of that name may register.
+    pub(crate) fn admit(&self, host: &HostName) -> Result<(), ServerError> {
+        match self.contains(host) || self.len() < SERVERS_MAX {
+            true => Ok(()),
+            false => Err(ServerError::TooManyServers { host: host.clone(), max: SERVERS_MAX }),
+        }
+    }
+}
+
+impl Master {
+    /// Forgets a dead server. What it holds is then no reason to wait for it; if it comes back, it joins
+    /// anew, and what it still holds counts again.
+    pub(super) fn plan_forget(
+        &self,
+        stamp: &Stamp,
+        request: &ForgetServer,
+    ) -> Result<Record, FsError> {
+        let host = request.host.clone();
+        if !self.durable.known().contains(&host) {
+            return Err(FsError::UnknownServer { host });
+        }
+        if self.servers.is_live_host(&host) {
+            return Err(FsError::ServerLives { host });
+        }
+        Ok(Record::ServerForgotten { stamp: stamp.clone(), host })
+    }
+}

@@ -1,0 +1,102 @@
+//! Safe mode: a master that has just started knows which files there are, and not yet who holds them. Until
+//! every known server has registered and told all that it holds, or has had as long as silence is allowed,
+//! it answers reads and takes registrations, and changes nothing: no mutation, no command to a server, no
+//! lease that ends. What would look lost, or too much, is only not told yet. (HDFS waits for a share of the
+//! blocks instead; here, whom to wait for is known.)
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ids::{HostName, Monotonic};
+
+use super::error::FsError;
+use super::{Effect, Master, Notice, Output};
+
+/// Whether the master waits for servers to tell what they hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SafeMode {
+    /// It knows what can be known.
+    #[default]
+    Off,
+    /// It waits.
+    On {
+        /// Known servers that have not told all that they hold.
+        awaited: BTreeSet<HostName>,
+        /// Those that have not by then count as dead.
+        until: Monotonic,
+    },
+}
+
+impl SafeMode {
+    /// Of a master that starts. A new cluster has nobody to wait for.
+    pub(crate) fn begin<'a>(known: impl Iterator<Item = &'a HostName>, until: Monotonic) -> Self {
+        let awaited: BTreeSet<HostName> = known.cloned().collect();
+        if awaited.is_empty() { Self::Off } else { Self::On { awaited, until } }
+    }
+
+    /// When it ends at the latest.
+    pub(crate) fn until(&self) -> Option<Monotonic> {
+        match self {
+            Self::Off => None,
+            Self::On { until, .. } => Some(*until),
+        }
+    }
+
+    /// Whom it waits for.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &HostName> {
+        let awaited = match self {
+            Self::Off => None,
+            Self::On { awaited, .. } => Some(awaited),
+        };
+        awaited.into_iter().flatten()
+    }
+
+    /// The master stood still: nobody could be heard.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        if let Self::On { until, .. } = self {
+            *until = *until + by;
+        }
+    }
+}
+
+impl Master {
+    /// Whether what servers hold is not known yet: nothing may be deleted, copied, ended or changed.
+    pub(super) fn in_safe_mode(&self) -> bool {
+        self.safe_mode != SafeMode::Off
+    }
+
+    /// Refuses a change in safe mode.
+    pub(super) fn leave_to_change(&self) -> Result<(), FsError> {
+        match &self.safe_mode {
+            SafeMode::Off => Ok(()),
+            SafeMode::On { awaited, until } => Err(FsError::SafeMode {
+                awaited: awaited.iter().cloned().collect(),
+                seconds: until.since(self.called).as_secs() + 1,
+            }),
+        }
+    }
+
+    /// A server has told all that it holds.
+    pub(super) fn has_reported(&mut self, host: &HostName, now: Monotonic, out: &mut Output) {
+        if let SafeMode::On { awaited, .. } = &mut self.safe_mode {
+            awaited.remove(host);
+            if awaited.is_empty() {
+                self.leave_safe_mode(now, out);
+            }
+        }
+    }
+
+    /// Leaves safe mode if its time is over.
+    pub(super) fn pass_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
+        if self.safe_mode.until().is_some_and(|until| until <= now) {
+            self.leave_safe_mode(now, out);
+        }
+    }
+
+    fn leave_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
+        let silent = self.safe_mode.awaited().cloned().collect();
+        self.safe_mode = SafeMode::Off;
+        out.effects.push(Effect::Tell(Notice::SafeModeLeft { silent }));
+        self.sweep(now);
+    }
+}
