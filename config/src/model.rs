@@ -80,6 +80,8 @@ pub struct Chunkmaster {
     pub lease: Time,
     /// How long it lasts once the writer's connection has ended.
     pub lease_grace: Time,
+    /// Copies that one chunkserver sends, and receives, at once to make lost replicas again.
+    pub repair_streams: u32,
     /// Length of a journal segment, zero-filled in advance.
     pub journal_segment: Bytes,
     /// Closed journal segments that make a new snapshot.
@@ -98,6 +100,7 @@ impl Default for Chunkmaster {
             dead_after: Time(Duration::from_secs(10)),
             lease: Time(Duration::from_secs(60)),
             lease_grace: Time(Duration::from_secs(5)),
+            repair_streams: 2,
             journal_segment: Bytes(8 * MIB),
             snapshot_after_segments: 4,
         }

@@ -1,11 +1,46 @@
 //! The calls about the chunkservers and the health of files: for those who look after a cluster.
 
-use chunkstore_protocol::{Done, ForgetServer, StorePath};
+use chunkstore_protocol::{
+    ClusterReport, Done, DrainServer, FSCK_CHUNKS_MAX, ForgetServer, Fsck, FsckPage, FsckPlace,
+    Report, StorePath,
+};
 use ids::HostName;
 
 use crate::{ChunkStore, StoreError};
 
 impl ChunkStore {
+    /// How the cluster is: its chunkservers, what is repaired.
+    ///
+    /// # Errors
+    /// When the master can't be asked.
+    pub async fn report(&self) -> Result<ClusterReport, StoreError> {
+        self.ask("/v1/servers/report", &StorePath::root(), &Report::default()).await
+    }
+
+    /// One page of the check of all files below `path`: those whose chunks have too few replicas, too many, or
+    /// in the wrong places. Ask again with `after` = the page's `next` until that is `None`.
+    ///
+    /// # Errors
+    /// When nothing stands at `path`, or the master can't be asked.
+    pub async fn fsck(
+        &self,
+        path: &StorePath,
+        after: Option<FsckPlace>,
+    ) -> Result<FsckPage, StoreError> {
+        let request = Fsck { path: path.clone(), after, limit: FSCK_CHUNKS_MAX };
+        self.ask("/v1/files/fsck", path, &request).await
+    }
+
+    /// Has a chunkserver emptied, so that it can be taken away; with `stop`, no longer. Returns when that is
+    /// written down; how far it has come, [`Self::report`] says.
+    ///
+    /// # Errors
+    /// When no such server is known, or the master can't be asked.
+    pub async fn drain(&self, host: &HostName, stop: bool) -> Result<(), StoreError> {
+        let request = |stamp| DrainServer { stamp, host: host.clone(), stop };
+        self.change::<_, Done>("/v1/servers/drain", &StorePath::root(), request).await.map(drop)
+    }
+
     /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it.
     ///
     /// # Errors

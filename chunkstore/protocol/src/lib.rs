@@ -7,12 +7,14 @@
 pub mod block;
 pub mod descriptor;
 pub mod files;
+pub mod health;
 pub mod namespace;
 pub mod path;
 pub mod problem;
 pub mod servers;
 
 pub use files::*;
+pub use health::*;
 pub use namespace::*;
 pub use path::{PathError, StorePath};
 pub use problem::ProblemKind;

@@ -122,6 +122,19 @@ pub struct ForgetServer {
     pub host: HostName,
 }
 
+/// `POST /v1/servers/drain` → [`crate::Done`]: a server is to be emptied, so that it can be taken away; or no
+/// longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainServer {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The server.
+    pub host: HostName,
+    /// Stop it: the server gets new chunks again.
+    #[serde(default)]
+    pub stop: bool,
+}
+
 /// What happened to a replica on a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

@@ -56,6 +56,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Started { .. } => "started",
         Record::ServerJoined { .. } => "server_joined",
         Record::ServerForgotten { .. } => "server_forgotten",
+        Record::ServerDraining { .. } => "server_draining",
         Record::FileCreated { .. } => "file_created",
         Record::FileReopened { .. } => "file_reopened",
         Record::ChunkAllocated { .. } => "chunk_allocated",

@@ -25,6 +25,8 @@ pub struct MasterSettings {
     pub lease: Duration,
     /// How long it lasts once the writer's connection has ended.
     pub lease_grace: Duration,
+    /// Copies that one chunkserver sends, and receives, at once; more where chunks are small.
+    pub repair_streams: u32,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
     /// Closed journal segments that make a new snapshot.
@@ -45,6 +47,7 @@ impl MasterSettings {
             dead_after: self.dead_after,
             lease: self.lease,
             lease_grace: self.lease_grace,
+            repair_streams: self.repair_streams,
         }
     }
 

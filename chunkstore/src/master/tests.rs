@@ -26,6 +26,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         dead_after: Duration::from_secs(60),
         lease: Duration::from_secs(60),
         lease_grace: Duration::from_millis(500),
+        repair_streams: 2,
         journal_segment_bytes: SEGMENT,
         snapshot_after_segments: 1,
         keyring: keyring.clone(),

@@ -20,6 +20,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
         dead_after: config.dead_after.0,
         lease: config.lease.0,
         lease_grace: config.lease_grace.0,
+        repair_streams: config.repair_streams,
         journal_segment_bytes: config.journal_segment.0,
         snapshot_after_segments: config.snapshot_after_segments,
         keyring: Keyring::new(&boot.secret),

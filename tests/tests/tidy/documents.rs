@@ -124,5 +124,6 @@ fn the_readme_has_every_route_for_users() {
     for name in not_for_users {
         assert!(files.remove(&format!("/v1/files/{name}")), "{name} is a route");
     }
+    files.append(&mut routes_in("chunkstore/src/master/http/health.rs"));
     assert_eq!(told("| the chunk master's |"), files);
 }

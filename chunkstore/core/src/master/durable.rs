@@ -140,15 +140,9 @@ impl Durable {
                 self.gathered.clear();
                 Vec::new()
             }
-            Record::ServerJoined { host } => {
-                self.known.join(host);
-                Vec::new()
-            }
-            Record::ServerForgotten { stamp, host } => {
-                self.known.forget(host);
-                self.reply(stamp, CachedReply::Done);
-                Vec::new()
-            }
+            Record::ServerJoined { .. }
+            | Record::ServerForgotten { .. }
+            | Record::ServerDraining { .. } => self.apply_servers(record),
             Record::FileCreated { .. } => self.apply_created(record),
             Record::ChunkAllocated { stamp, at, file, sealed, allotted } => {
                 let dropped = self.settle(*file, sealed.as_ref(), *at);
@@ -195,6 +189,26 @@ impl Durable {
             | Record::Published { .. }
             | Record::Reclaimed { .. } => self.apply_to_tree(record),
         }
+    }
+
+    fn apply_servers(&mut self, record: &Record) -> Vec<Dropped> {
+        let stamp = match record {
+            Record::ServerForgotten { stamp, host } => {
+                self.known.forget(host);
+                stamp
+            }
+            Record::ServerDraining { stamp, host, on } => {
+                self.known.set_draining(host, *on);
+                stamp
+            }
+            Record::ServerJoined { host } => {
+                self.known.join(host);
+                return Vec::new();
+            }
+            _ => return Vec::new(),
+        };
+        self.reply(stamp, CachedReply::Done);
+        Vec::new()
     }
 
     fn apply_created(&mut self, record: &Record) -> Vec<Dropped> {

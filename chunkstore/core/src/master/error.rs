@@ -341,6 +341,8 @@ pub enum UnfitReason {
         /// Since when it counts as dead, seconds ago.
         seconds: u64,
     },
+    /// It is to be emptied.
+    Draining,
     /// Its disks are full.
     NoRoom {
         /// What it has left beyond its reserve and what was promised to others, bytes.
@@ -404,6 +406,7 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
             UnfitReason::Dead { seconds } => write!(f, "{} is dead for {seconds} s", self.host),
+            UnfitReason::Draining => write!(f, "{} is being drained", self.host),
             UnfitReason::NoRoom { free_bytes } => {
                 write!(f, "{} has {free_bytes} bytes free beyond chunkserver.reserve", self.host)
             }

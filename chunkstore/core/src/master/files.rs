@@ -146,7 +146,7 @@ impl Master {
             if let Some(by) = self.servers.by_host(host) {
                 let (version, length, checksum) = (*version, *length, *checksum);
                 let claim = Claim { by, version, length, checksum };
-                self.replicas.claim(*chunk, claim, Some(&sealed));
+                self.replicas.claim(*chunk, claim, Some(&sealed), &self.servers);
             }
         }
         self.weed(*chunk);

@@ -1,7 +1,9 @@
 //! The servers of this cluster: each that ever registered, until it is forgotten. Durable, so that a
-//! master that starts knows whom to wait for (`safe_mode.rs`). Who of them lives, `servers.rs` knows.
+//! master that starts knows whom to wait for (`safe_mode.rs`), and which of them are to be emptied
+//! (`drain.rs`). Who of them lives, `servers.rs` knows.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use chunkstore_protocol::ForgetServer;
 use ids::HostName;
@@ -18,7 +20,9 @@ pub(crate) struct KnownServers(BTreeMap<HostName, KnownServer>);
 
 /// What is kept of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct KnownServer {}
+pub(crate) struct KnownServer {
+    draining: bool,
+}
 
 impl KnownServers {
     /// A server registered that was not known.
@@ -33,6 +37,24 @@ impl KnownServers {
 
     pub(crate) fn contains(&self, host: &HostName) -> bool {
         self.0.contains_key(host)
+    }
+
+    /// Whether it is to be emptied.
+    pub(crate) fn is_draining(&self, host: &HostName) -> bool {
+        self.0.get(host).is_some_and(|server| server.draining)
+    }
+
+    /// It is to be emptied, or no longer.
+    pub(crate) fn set_draining(&mut self, host: &HostName, on: bool) {
+        if let Some(server) = self.0.get_mut(host) {
+            server.draining = on;
+        }
+    }
+
+    /// Those whose names come after `after`.
+    pub(crate) fn hosts_after(&self, after: Option<&HostName>) -> impl Iterator<Item = &HostName> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.0.range::<HostName, _>((from, Bound::Unbounded)).map(|(host, _)| host)
     }
 
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {

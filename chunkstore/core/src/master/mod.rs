@@ -7,26 +7,32 @@ mod append;
 mod children;
 mod copies;
 mod deadlines;
+mod drain;
 mod durable;
 mod error;
 mod files;
+mod fsck;
 mod known;
 mod layout;
 mod mutation;
 mod namespace;
+mod notice;
 mod owners;
 mod paged;
 mod placement;
+mod queue;
 mod reads;
 mod record;
 mod repair;
 mod replicas;
 mod replies;
+mod report;
 mod reports;
 mod room;
 mod safe_mode;
 mod server_error;
 mod servers;
+mod streams;
 mod summary;
 mod tree;
 
@@ -37,6 +43,7 @@ pub use copies::COPY_CHUNKS_MAX;
 pub use durable::{Dropped, Durable};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use mutation::{Asker, Mutation};
+pub use notice::Notice;
 pub use reads::READ_STEP;
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use room::Room;
@@ -46,14 +53,15 @@ pub use tree::WINNERS_MAX;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    Allocation, ChunkId, Created, FileId, FileStatus, List, Listing, Locate, Located,
-    RegisterServer, Renew, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat,
-    StorePath,
+    Allocation, ClusterReport, Created, FileId, FileStatus, Fsck, FsckPage, List, Listing, Locate,
+    Located, RegisterServer, Renew, Report, ServerHeartbeat, ServerHeartbeatReply,
+    ServerRegistered, Stat,
 };
-use ids::{ClientId, ClusterId, Epoch, HostName, Monotonic, Now};
+use ids::{ClientId, ClusterId, Monotonic, Now};
 
 use copies::REPLICATION_STEP;
 use deadlines::Deadlines;
+use drain::Drains;
 use durable::RECLAIM_STEP;
 use repair::Repairs;
 use replicas::Replicas;
@@ -88,6 +96,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How long it lasts once the writer's connection has ended.
     pub lease_grace: Duration,
+    /// Copies that one server sends, and receives, at once; more where chunks are small.
+    pub repair_streams: u32,
 }
 
 /// Which caller waits for a reply.
@@ -121,6 +131,8 @@ pub enum Query {
     List(List),
     Locate(Locate),
     Renew(Renew),
+    Fsck(Fsck),
+    Report(Report),
 }
 
 /// What is to be done outside, once all records before are durable.
@@ -145,69 +157,8 @@ pub enum Reply {
     Registered(ServerRegistered),
     Heartbeat(ServerHeartbeatReply),
     Summary(Summary),
-}
-
-/// What an operator would want to hear.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The master serves.
-    Started {
-        /// Its cluster.
-        cluster: ClusterId,
-        /// Its term.
-        epoch: Epoch,
-    },
-    /// The master itself stood still (its process or machine was stopped): nobody could be heard
-    /// meanwhile, and everybody has so much longer.
-    Paused {
-        /// For how long.
-        time: Duration,
-    },
-    /// What servers hold is known as well as can be: the master takes changes from here on.
-    SafeModeLeft {
-        /// Known servers that did not tell what they hold in time.
-        silent: Vec<HostName>,
-    },
-    /// A server joined, or joined again.
-    ServerRegistered {
-        /// Its host.
-        host: HostName,
-        /// Where it serves.
-        address: String,
-        /// Its registration.
-        session: u64,
-    },
-    /// A server was silent for too long.
-    ServerDied {
-        /// Its host.
-        host: HostName,
-    },
-    /// A writer was silent for too long; its file is removed.
-    LeaseExpired {
-        /// The file.
-        path: StorePath,
-    },
-    /// A writer was silent for too long; its file is closed at its last sealed chunk.
-    WriterDied {
-        /// The file.
-        path: StorePath,
-        /// Bytes that it has.
-        length: u64,
-    },
-    /// A server holds a chunk that this master never gave out; it is kept.
-    ForeignChunk {
-        /// The server's host.
-        host: HostName,
-        /// The chunk.
-        chunk: ChunkId,
-    },
-    /// A server's replica is not what was sealed.
-    StaleReplica {
-        /// The server's host.
-        host: HostName,
-        /// The chunk.
-        chunk: ChunkId,
-    },
+    Fsck(FsckPage),
+    Report(ClusterReport),
 }
 
 /// What one input leads to.
@@ -234,6 +185,7 @@ pub struct Master {
     replicas: Replicas,
     leases: Deadlines<FileId>,
     repairs: Repairs,
+    drains: Drains,
     reclaim_at: Option<Monotonic>,
     room: Room,
     safe_mode: SafeMode,
@@ -257,6 +209,7 @@ impl Master {
             replicas: Replicas::default(),
             leases: Deadlines::default(),
             repairs: Repairs::default(),
+            drains: Drains::default(),
             reclaim_at: None,
             room: Room::default(),
             safe_mode: SafeMode::default(),
@@ -407,6 +360,7 @@ impl Master {
         };
         let unfinished = self.given_up(&record);
         for dropped in self.durable.apply(&record) {
+            self.drains.drop_chunk(dropped.chunk);
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }
         self.discard(unfinished);
@@ -422,6 +376,13 @@ impl Master {
                 self.leases.remove(*file);
             }
             Record::ServerForgotten { host, .. } => self.servers.forget(host),
+            Record::ServerDraining { host, on, .. } => {
+                self.servers.set_draining(host, *on);
+                if let Some(by) = self.servers.by_host(host) {
+                    self.drains.clear(by.server);
+                }
+                self.sweep(now.monotonic);
+            }
             Record::ClusterInitialised { .. }
             | Record::Started { .. }
             | Record::ServerJoined { .. }

@@ -2,8 +2,8 @@
 //! `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP ask here.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Append, Close, Copy, Create, Created, Delete, ForgetServer,
-    Mkdir, Publish, Rename, SealedChunk, SetReplication,
+    Abandon, Allocate, Allocation, Append, Close, Copy, Create, Created, Delete, DrainServer,
+    ForgetServer, Mkdir, Publish, Rename, SealedChunk, SetReplication,
 };
 use ids::{Now, RequestStamp};
 use serde::Serialize;
@@ -37,6 +37,7 @@ pub enum Mutation {
     SetReplication(SetReplication),
     Delete(Delete),
     Publish(Publish),
+    Drain(DrainServer),
     Forget(ForgetServer),
 }
 
@@ -54,6 +55,7 @@ impl Mutation {
             Self::SetReplication(request) => &request.stamp,
             Self::Delete(request) => &request.stamp,
             Self::Publish(request) => &request.stamp,
+            Self::Drain(request) => &request.stamp,
             Self::Forget(request) => &request.stamp,
         }
     }
@@ -72,6 +74,7 @@ impl Mutation {
             Self::SetReplication(request) => &mut request.stamp,
             Self::Delete(request) => &mut request.stamp,
             Self::Publish(request) => &mut request.stamp,
+            Self::Drain(request) => &mut request.stamp,
             Self::Forget(request) => &mut request.stamp,
         }
     }
@@ -89,6 +92,7 @@ impl Mutation {
             | Self::SetReplication(_)
             | Self::Delete(_)
             | Self::Publish(_)
+            | Self::Drain(_)
             | Self::Forget(_) => None,
         }
     }
@@ -118,6 +122,7 @@ impl Master {
             Mutation::SetReplication(request) => self.plan_set_replication(stamp, request),
             Mutation::Delete(request) => self.plan_delete(at, stamp, request).map(|r| vec![r]),
             Mutation::Publish(request) => self.plan_publish(at, stamp, owner, request),
+            Mutation::Drain(request) => self.plan_drain(stamp, request),
             Mutation::Forget(request) => self.plan_forget(stamp, request).map(|r| vec![r]),
         }
     }

@@ -10,6 +10,9 @@ pub(crate) struct Candidate<'a> {
     pub(crate) rack: &'a RackName,
     /// What it was given before, weighed by its free space: equal loads are a fair spread.
     pub(crate) load: u64,
+    /// Another order of equal loads for each chunk: or the same servers would share all their chunks, and what
+    /// one loses could be copied from one other alone.
+    pub(crate) turn: u64,
     /// It failed this writer.
     pub(crate) excluded: bool,
 }
@@ -22,6 +25,7 @@ struct PlacementScore<'a> {
     /// the first, the third on the second's rack.
     away: bool,
     load: u64,
+    turn: u64,
     host: &'a HostName,
 }
 
@@ -54,8 +58,8 @@ pub(crate) fn choose(candidates: &[Candidate<'_>], wish: Wish<'_>) -> Vec<usize>
             .filter(|(at, _)| !chosen.contains(at))
             .map(|(at, candidate)| {
                 let (excluded, away) = score(candidate);
-                let Candidate { load, host, .. } = *candidate;
-                (PlacementScore { excluded, away, load, host }, at)
+                let Candidate { load, turn, host, .. } = *candidate;
+                (PlacementScore { excluded, away, load, turn, host }, at)
             })
             .min();
         match best {
@@ -102,6 +106,7 @@ mod tests {
                 host,
                 rack,
                 load: *load,
+                turn: 0,
                 excluded: *excluded,
             })
             .collect();

@@ -27,6 +27,8 @@ impl Master {
             Query::List(request) => self.list(request).map(Reply::Listing),
             Query::Locate(request) => self.locate(request).map(Reply::Located),
             Query::Renew(request) => self.renew(now, request),
+            Query::Fsck(request) => self.fsck(now.monotonic, request).map(Reply::Fsck),
+            Query::Report(request) => Ok(Reply::Report(self.report(now.monotonic, request))),
         }
     }
 

@@ -38,6 +38,15 @@ pub enum Record {
         /// Its host.
         host: HostName,
     },
+    /// A chunkserver is to be emptied, or no longer.
+    ServerDraining {
+        /// The request.
+        stamp: Stamp,
+        /// Its host.
+        host: HostName,
+        /// Whether it is.
+        on: bool,
+    },
     /// A file was opened for one writer.
     FileCreated {
         /// The request.
@@ -264,9 +273,12 @@ impl Record {
             | Self::Copied { stamp, .. }
             | Self::ReplicationSet { stamp, .. }
             | Self::Deleted { stamp, .. }
-            | Self::Published { stamp, .. } => Some(stamp),
+            | Self::Published { stamp, .. }
+            | Self::ServerForgotten { stamp, .. }
+            | Self::ServerDraining { stamp, .. } => Some(stamp),
             Self::ClusterInitialised { .. }
             | Self::Started { .. }
+            | Self::ServerJoined { .. }
             | Self::LeaseExpired { .. }
             | Self::WriterDied { .. }
             | Self::ReplicationSpread { .. }

@@ -1,29 +1,28 @@
-//! Chunks with fewer live replicas than their file asks for get more, those nearest to loss first; with
-//! more than that, the surplus goes (GFS 2003, section 4.3). All soft: found anew by a sweep over the
-//! chunks whenever servers come or go. A copy is pushed by a server that holds the chunk; how many run at
-//! once per server is bounded here, how fast they run is the chunkservers' business.
+//! Chunks with fewer live replicas than their file asks for get more, those nearest to loss first; then those
+//! on servers that are to be emptied, and those whose replicas are all on one rack; with more replicas than
+//! that, the surplus goes (GFS 2003, section 4.3). All soft: found anew by a sweep over the chunks whenever
+//! servers come or go. A copy is pushed by a server that holds the chunk; how many run at once per server is
+//! bounded here (`streams.rs`), how fast they run is the chunkservers' business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chunkstore_protocol::{ChunkId, ServerCommand};
+use chunkstore_protocol::{ChunkId, RepairCause, ServerCommand};
 use ids::Monotonic;
 
 use super::Master;
 use super::deadlines::Deadlines;
 use super::durable::SealedState;
+use super::queue::Queue;
 use super::replicas::Claim;
 use super::servers::{Holder, ServerId};
+use super::streams::Streams;
 
-/// Copies that one server sends or receives at once.
-const STREAMS_PER_SERVER: u32 = 2;
 /// Chunks looked at in one step of a sweep, and the pause between two: requests go between them.
 const SWEEP_STEP: usize = 2000;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
-/// Chunks that wait with the same number of live replicas; others are found by another sweep.
-const WAITING_MAX: usize = 10_000;
-/// Waiting chunks that are tried in one call.
-const TRIES_PER_CALL: usize = 64;
+/// Waiting chunks of each class that are tried in one call.
+const TRIES_PER_CALL: usize = 512;
 /// A server that was heard of within so many heartbeats' time is surely there.
 const FRESH_HEARTBEATS: u32 = 2;
 /// Pause before a chunk whose copy failed is looked at again.
@@ -34,31 +33,28 @@ const COPY_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// What is known to be short of replicas, and what is done about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repairs {
-    /// By live replicas.
-    waiting: BTreeMap<usize, BTreeSet<ChunkId>>,
-    running: BTreeMap<ChunkId, Copy>,
-    streams: BTreeMap<ServerId, u32>,
+    pub(super) queue: Queue,
+    pub(super) running: BTreeMap<ChunkId, Copy>,
+    streams: Streams,
     /// Chunks to be looked at again, and when.
     again: Deadlines<ChunkId>,
     /// Chunks with more replicas than asked for, and when those may go.
     surplus: Deadlines<ChunkId>,
     sweep: Sweep,
-    /// More chunks are short of replicas than can wait: another sweep finds them.
-    overflowed: bool,
     /// Chunks without a live replica, as the last whole sweep found them.
     missing: u64,
 }
 
 /// Repairs in numbers.
 pub(crate) struct RepairCensus {
-    /// Chunks that wait for a copy, those included whose last copy failed.
+    /// Chunks that wait for a copy.
     pub(crate) waiting: u64,
+    /// Chunks whose last copy failed.
+    pub(crate) retrying: u64,
     /// Chunks that are being copied.
     pub(crate) running: u64,
     /// Chunks without a live replica.
     pub(crate) missing: u64,
-    /// 1 while all chunks are being looked at.
-    pub(crate) sweeping: u64,
 }
 
 /// A look at all chunks, in steps.
@@ -71,12 +67,46 @@ struct Sweep {
     missing: u64,
 }
 
+/// A copy under way.
 #[derive(Clone, Copy, Debug)]
-struct Copy {
-    source: ServerId,
+pub(super) struct Copy {
+    pub(super) source: ServerId,
     /// The number of the source's command.
     command: u64,
-    target: Holder,
+    pub(super) target: Holder,
+    pub(super) bytes: u64,
+}
+
+/// How many replicas of a chunk there are, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// That live servers hold.
+    pub(super) live: usize,
+    /// Of these, on servers that are not to be emptied.
+    pub(super) staying: usize,
+    /// That its file asks for.
+    pub(super) wanted: usize,
+    /// Whether all that stay are on one rack, though others have servers.
+    pub(super) one_rack: bool,
+}
+
+impl Standing {
+    /// Why the chunk needs another replica, if it does; `serving` servers could hold one.
+    fn cause(&self, serving: usize) -> Option<RepairCause> {
+        let live = u8::try_from(self.live).unwrap_or(u8::MAX);
+        let has_place = self.staying < serving;
+        match *self {
+            Self { live: 0, .. } => None,
+            Self { wanted, .. } if self.live < wanted && has_place => {
+                Some(RepairCause::Under { live })
+            }
+            Self { wanted, .. } if self.staying < wanted && has_place => {
+                Some(RepairCause::Draining)
+            }
+            Self { one_rack: true, .. } => Some(RepairCause::MisReplicated),
+            Self { .. } => None,
+        }
+    }
 }
 
 impl Repairs {
@@ -97,23 +127,26 @@ impl Repairs {
     /// In numbers.
     pub(crate) fn census(&self) -> RepairCensus {
         let running = self.running.len();
-        let waiting: usize = self.waiting.values().map(BTreeSet::len).sum();
         RepairCensus {
-            waiting: (waiting + self.again.len() - running) as u64,
+            waiting: self.queue.len() as u64,
+            retrying: (self.again.len() - running) as u64,
             running: running as u64,
             missing: self.missing,
-            sweeping: u64::from(self.sweep.next.is_some() || self.overflowed),
         }
     }
 
-    fn is_free(&self, server: ServerId) -> bool {
-        self.streams.get(&server).is_none_or(|streams| *streams < STREAMS_PER_SERVER)
+    /// Whether the chunk waits to be copied.
+    pub(crate) fn is_due(&self, chunk: ChunkId) -> bool {
+        self.queue.contains(chunk) || self.again.contains(chunk)
+    }
+
+    /// Whether some chunks have not been looked at since something changed.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.sweep.next.is_some() || self.queue.has_overflowed()
     }
 
     fn begin(&mut self, chunk: ChunkId, copy: Copy) {
-        for server in [copy.source, copy.target.server] {
-            *self.streams.entry(server).or_default() += 1;
-        }
+        self.streams.begin(copy.source, copy.target.server, copy.bytes);
         self.running.insert(chunk, copy);
     }
 
@@ -125,12 +158,7 @@ impl Repairs {
         let copy = *self.running.get(&chunk).filter(|copy| it_is(copy))?;
         self.running.remove(&chunk);
         self.again.remove(chunk);
-        for server in [copy.source, copy.target.server] {
-            if let Some(streams) = self.streams.get_mut(&server) {
-                *streams -= 1;
-            }
-        }
-        self.streams.retain(|_, streams| *streams > 0);
+        self.streams.end(copy.source, copy.target.server, copy.bytes);
         Some(copy)
     }
 
@@ -138,23 +166,6 @@ impl Repairs {
     /// word, which may come later, counts no more.
     pub(crate) fn told_by_target(&mut self, chunk: ChunkId, server: ServerId) {
         let _ended = self.end_if(chunk, |copy| copy.target.server == server);
-    }
-
-    fn wait(&mut self, chunk: ChunkId, live: usize) {
-        self.leave(chunk);
-        let waiting = self.waiting.entry(live).or_default();
-        if waiting.len() < WAITING_MAX {
-            waiting.insert(chunk);
-        } else {
-            self.overflowed = true;
-        }
-    }
-
-    fn leave(&mut self, chunk: ChunkId) {
-        for waiting in self.waiting.values_mut() {
-            waiting.remove(&chunk);
-        }
-        self.waiting.retain(|_, waiting| !waiting.is_empty());
     }
 }
 
@@ -172,6 +183,7 @@ impl Master {
         for chunk in ended {
             self.repairs.end(chunk);
         }
+        self.drains.clear(server);
         self.sweep(now);
     }
 
@@ -197,7 +209,12 @@ impl Master {
         let arrived = done && self.servers.is_current(target.server, target.session);
         match self.sealed(chunk).filter(|_| arrived) {
             Some(sealed) => {
-                self.replicas.claim(chunk, sealed_claim(target, &sealed), Some(&sealed));
+                self.replicas.claim(
+                    chunk,
+                    sealed_claim(target, &sealed),
+                    Some(&sealed),
+                    &self.servers,
+                );
                 self.inspect(chunk, now);
             }
             None => self.repairs.again.set(chunk, now + RETRY_AFTER),
@@ -206,10 +223,7 @@ impl Master {
 
     /// Does what is due: steps of a sweep, second looks, removals.
     pub(super) fn repair(&mut self, now: Monotonic) {
-        let waiting: usize = self.repairs.waiting.values().map(BTreeSet::len).sum();
-        if self.repairs.sweep.next.is_none() && self.repairs.overflowed && waiting < WAITING_MAX / 2
-        {
-            self.repairs.overflowed = false;
+        if self.repairs.sweep.next.is_none() && self.repairs.queue.take_overflow() {
             self.repairs.sweep_at(now);
         }
         if let Some((first, at)) = self.repairs.sweep.next
@@ -254,21 +268,50 @@ impl Master {
             return None;
         }
         let Some(sealed) = self.sealed(chunk) else {
-            self.repairs.leave(chunk);
+            self.repairs.queue.leave(chunk);
             return None;
         };
-        let live = self.replicas.holders(chunk, &self.servers).count();
-        let wanted = usize::from(sealed.wanted);
-        if live > wanted && !self.repairs.surplus.contains(chunk) {
+        let standing = self.standing(chunk, &sealed);
+        self.note_drains(chunk, &sealed, standing);
+        if standing.staying > standing.wanted && !self.repairs.surplus.contains(chunk) {
             self.repairs.surplus.set(chunk, now + self.settings.heartbeat_interval);
         }
-        let short = (1..wanted).contains(&live) && live < self.servers.n_live();
-        if short && !self.repairs.running.contains_key(&chunk) {
-            self.repairs.wait(chunk, live);
-        } else {
-            self.repairs.leave(chunk);
+        let is_copied = self.repairs.running.contains_key(&chunk);
+        match standing.cause(self.servers.n_serving()).filter(|_| !is_copied) {
+            Some(cause) => self.repairs.queue.wait(chunk, cause),
+            None => self.repairs.queue.leave(chunk),
         }
-        Some(live)
+        Some(standing.live)
+    }
+
+    /// Where the replicas of a sealed chunk are.
+    pub(super) fn standing(&self, chunk: ChunkId, sealed: &SealedState) -> Standing {
+        let (mut live, mut staying) = (0, 0);
+        let mut first_rack = None;
+        let mut one_rack = self.servers.n_racks() > 1;
+        for server in self.replicas.holders(chunk, &self.servers) {
+            live += 1;
+            if self.servers.is_draining(server) {
+                continue;
+            }
+            staying += 1;
+            let rack = self.servers.rack(server);
+            one_rack &= *first_rack.get_or_insert(rack) == rack;
+        }
+        let wanted = usize::from(sealed.wanted);
+        one_rack &= staying > 1 && wanted > 1;
+        Standing { live, staying, wanted, one_rack }
+    }
+
+    fn note_drains(&mut self, chunk: ChunkId, sealed: &SealedState, standing: Standing) {
+        if !self.servers.any_draining() {
+            return;
+        }
+        let holders: Vec<ServerId> = self.replicas.holders(chunk, &self.servers).collect();
+        for server in self.servers.draining() {
+            let is_left = standing.staying < standing.wanted && holders.contains(&server);
+            self.drains.note(server, chunk, sealed.length(), is_left);
+        }
     }
 
     /// Removes the replicas beyond those asked for, from the fullest servers first, and rather where
@@ -277,13 +320,15 @@ impl Master {
     fn remove_surplus(&mut self, chunk: ChunkId, now: Monotonic) {
         let Some(sealed) = self.sealed(chunk) else { return };
         let since = self.settings.heartbeat_interval * FRESH_HEARTBEATS;
+        let stays = |by: &Holder| !self.servers.is_draining(by.server);
         let is_fresh = |by: &Holder| {
             self.servers.is_current(by.server, by.session)
+                && stays(by)
                 && self.servers.is_fresh(by.server, since, now)
         };
         let mut holders: Vec<Holder> =
             self.replicas.all_holders(chunk).iter().copied().filter(is_fresh).collect();
-        if holders.len() < self.replicas.holders(chunk, &self.servers).count() {
+        if holders.len() < self.standing(chunk, &sealed).staying {
             self.repairs.surplus.set(chunk, now + since);
         }
         while holders.len() > usize::from(sealed.wanted) {
@@ -295,42 +340,51 @@ impl Master {
         }
     }
 
-    /// Begins as many copies as servers are free for, those nearest to loss first.
-    pub(super) fn start_copies(&mut self, now: Monotonic) {
+    /// Has a server that speaks just now send as many copies as it is free for, the most urgent first. Only
+    /// this one: the answer takes the commands along, while others would first have to speak, and hold
+    /// their partners' streams until then. Whoever ends a copy speaks at once.
+    pub(super) fn start_copies(&mut self, source: ServerId, now: Monotonic) {
         // While a sweep may still find one that is nearer to loss, only those nearest to it start.
-        let most = if self.repairs.sweep.next.is_some() { 1 } else { usize::MAX };
-        let tries: Vec<ChunkId> = self
-            .repairs
-            .waiting
-            .range(..=most)
-            .flat_map(|(_, chunks)| chunks.iter().copied())
-            .take(TRIES_PER_CALL)
-            .collect();
-        for chunk in tries {
+        let last = match self.repairs.sweep.next {
+            Some(_) => RepairCause::Under { live: 1 },
+            None => RepairCause::MisReplicated,
+        };
+        let session = self.servers.session(source);
+        let by = Holder { server: source, session };
+        for chunk in self.repairs.queue.tries(last, TRIES_PER_CALL) {
+            if !self.repairs.streams.can_send(source, self.settings.repair_streams) {
+                break;
+            }
             match self.sealed(chunk) {
-                Some(sealed) => self.start_copy(chunk, &sealed, now),
-                None => self.repairs.leave(chunk),
+                Some(_) if !self.replicas.all_holders(chunk).contains(&by) => {}
+                Some(sealed) => self.start_copy(chunk, source, &sealed, now),
+                None => self.repairs.queue.leave(chunk),
             }
         }
     }
 
-    fn start_copy(&mut self, chunk: ChunkId, sealed: &SealedState, now: Monotonic) {
-        let repairs = &self.repairs;
+    fn start_copy(
+        &mut self,
+        chunk: ChunkId,
+        source: ServerId,
+        sealed: &SealedState,
+        now: Monotonic,
+    ) {
+        let (streams, limit) = (&self.repairs.streams, self.settings.repair_streams);
         let holders: Vec<ServerId> = self.replicas.holders(chunk, &self.servers).collect();
-        let current = self.replicas.all_holders(chunk).iter().filter(|by| {
-            self.servers.is_current(by.server, by.session) && repairs.is_free(by.server)
-        });
-        let source = current.min_by_key(|by| repairs.streams.get(&by.server).copied());
-        let Some(source) = source.map(|by| by.server) else { return };
-        let is_free = |server| repairs.is_free(server);
-        let target = self.servers.copy_target(&holders, sealed.length(), is_free);
+        let standing = self.standing(chunk, sealed);
+        // One more on the rack that has all of them would only be removed again.
+        let other_rack = standing.staying >= standing.wanted;
+        let can_receive = |server| streams.can_receive(server, limit);
+        let bytes = sealed.length();
+        let target = self.servers.copy_target(&holders, bytes, other_rack, can_receive);
         let Some(target) = target else { return };
         let to = self.servers.address(target.server);
-        self.servers.book_copy(target.server, sealed.length());
+        self.servers.book_copy(target.server, bytes);
         let version = sealed.version;
         let command = self.servers.command(source, ServerCommand::Copy { chunk, version, to });
-        self.repairs.leave(chunk);
-        self.repairs.begin(chunk, Copy { source, command, target });
+        self.repairs.queue.leave(chunk);
+        self.repairs.begin(chunk, Copy { source, command, target, bytes });
         self.repairs.again.set(chunk, now + COPY_LIMIT);
     }
 }

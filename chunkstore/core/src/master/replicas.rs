@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{ChunkId, ServerCommand, Version};
+use ids::HostName;
 use smallvec::SmallVec;
 
 use super::durable::{Dropped, SealedState};
 use super::paged::Paged;
-use super::servers::{Holder, ServerId, Servers};
+use super::servers::{Holder, ServerId, Servers, Session};
 
+/// Chunks of which broken replicas are remembered.
+const BROKEN_MAX: usize = 10_000;
 /// Replicas of a chunk that need no memory of their own.
 const HOLDERS_INLINE: usize = 3;
 
@@ -44,11 +47,22 @@ pub(crate) struct Replicas {
     good: Paged<ChunkId, SmallVec<[Holder; HOLDERS_INLINE]>>,
     /// The others: of open chunks, stale, of other bytes than were sealed.
     odd: BTreeMap<ChunkId, Vec<Claim>>,
+    /// Number of good ones by the registration that they were told in.
+    counts: BTreeMap<Session, u64>,
+    /// Who found a good replica broken or gone and has no other since; [`BROKEN_MAX`] chunks at most, the
+    /// oldest chunks are forgotten first. For reports alone.
+    broken: BTreeMap<ChunkId, Vec<HostName>>,
 }
 
 impl Replicas {
     /// Takes a claim in, in place of what the same server said before. `sealed`: the chunk, if it is.
-    pub(crate) fn claim(&mut self, chunk: ChunkId, claim: Claim, sealed: Option<&SealedState>) {
+    pub(crate) fn claim(
+        &mut self,
+        chunk: ChunkId,
+        claim: Claim,
+        sealed: Option<&SealedState>,
+        servers: &Servers,
+    ) {
         let Holder { server, session } = claim.by;
         let outlived = |old: &Claim| {
             old.by.server == server && (old.by.session != session || old.version == claim.version)
@@ -62,7 +76,10 @@ impl Replicas {
             old.server != server || (old.session == session && !contradicts)
         });
         match is_good {
-            true => self.good.get_or_default(chunk).push(claim.by),
+            true => {
+                self.mend(chunk, servers.host(server));
+                self.push_good(chunk, claim.by);
+            }
             false => self.odd.entry(chunk).or_default().push(claim),
         }
     }
@@ -79,7 +96,7 @@ impl Replicas {
             claims.iter().filter(|claim| claim.matches(sealed)).map(|claim| claim.by).collect();
         if !good.is_empty() {
             self.retain_odd(chunk, |claim| !claim.matches(sealed));
-            self.good.get_or_default(chunk).extend(good);
+            good.into_iter().for_each(|by| self.push_good(chunk, by));
         }
     }
 
@@ -95,6 +112,39 @@ impl Replicas {
         if sealed.is_some_and(|sealed| sealed.version == version) {
             self.retain_good(chunk, |old| old.server != server);
         }
+    }
+
+    /// The server found its replica of a sealed chunk broken or gone, unasked; to be told before
+    /// [`Self::lost`].
+    pub(crate) fn broke(&mut self, chunk: ChunkId, by: Holder, servers: &Servers) {
+        if !self.all_holders(chunk).contains(&by) {
+            return;
+        }
+        if self.broken.len() >= BROKEN_MAX && !self.broken.contains_key(&chunk) {
+            self.broken.pop_first();
+        }
+        self.broken.entry(chunk).or_default().push(servers.host(by.server).clone());
+    }
+
+    /// Who found the chunk broken or gone.
+    pub(crate) fn broken(&self, chunk: ChunkId) -> &[HostName] {
+        self.broken.get(&chunk).map_or(&[], Vec::as_slice)
+    }
+
+    /// Live servers that hold other bytes than were sealed.
+    pub(crate) fn stale(
+        &self,
+        chunk: ChunkId,
+        servers: &Servers,
+    ) -> impl Iterator<Item = ServerId> {
+        let odd = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);
+        let current = |claim: &&Claim| servers.is_current(claim.by.server, claim.by.session);
+        odd.iter().filter(current).map(|claim| claim.by.server)
+    }
+
+    /// Number of good replicas that were told of in a registration.
+    pub(crate) fn count(&self, session: Session) -> u64 {
+        self.counts.get(&session).copied().unwrap_or(0)
     }
 
     /// The servers that readers of a sealed chunk may ask.
@@ -136,6 +186,10 @@ impl Replicas {
     pub(crate) fn drop_chunk(&mut self, dropped: Dropped, servers: &mut Servers) {
         let Dropped { chunk, version } = dropped;
         let good = self.good.remove(chunk).unwrap_or_default();
+        self.broken.remove(&chunk);
+        for by in &good {
+            uncount(&mut self.counts, by.session);
+        }
         let good = good.into_iter().map(|by| (by, version));
         let odd = self.odd.remove(&chunk).unwrap_or_default();
         let odd = odd.into_iter().map(|claim| (claim.by, claim.version));
@@ -146,9 +200,30 @@ impl Replicas {
         }
     }
 
+    fn push_good(&mut self, chunk: ChunkId, by: Holder) {
+        self.good.get_or_default(chunk).push(by);
+        *self.counts.entry(by.session).or_default() += 1;
+    }
+
+    fn mend(&mut self, chunk: ChunkId, host: &HostName) {
+        if let Some(hosts) = self.broken.get_mut(&chunk) {
+            hosts.retain(|other| other != host);
+            if hosts.is_empty() {
+                self.broken.remove(&chunk);
+            }
+        }
+    }
+
     fn retain_good(&mut self, chunk: ChunkId, keep: impl Fn(&Holder) -> bool) {
+        let counts = &mut self.counts;
         if let Some(good) = self.good.get_mut(chunk) {
-            good.retain(|by| keep(by));
+            good.retain(|by| {
+                let stays = keep(by);
+                if !stays {
+                    uncount(counts, by.session);
+                }
+                stays
+            });
             if good.is_empty() {
                 self.good.remove(chunk);
             }
@@ -161,6 +236,16 @@ impl Replicas {
             if odd.is_empty() {
                 self.odd.remove(&chunk);
             }
+        }
+    }
+}
+
+/// One replica fewer of that registration; one without any needs no memory.
+fn uncount(counts: &mut BTreeMap<Session, u64>, session: Session) {
+    if let Some(count) = counts.get_mut(&session) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&session);
         }
     }
 }

@@ -27,6 +27,7 @@ impl Master {
         if !self.durable.known().contains(&host) {
             self.commit(now, Record::ServerJoined { host: host.clone() }, out);
         }
+        self.servers.set_draining(&host, self.durable.known().is_draining(&host));
         if let Some(Holder { server, .. }) = self.servers.by_host(&host) {
             self.server_changed(server, now.monotonic);
         }
@@ -60,6 +61,8 @@ impl Master {
                 ReplicaEvent::Lost { chunk, version } => {
                     let sealed = self.sealed(chunk);
                     self.repairs.told_by_target(chunk, server);
+                    let by = Holder { server, session: self.servers.session(server) };
+                    self.replicas.broke(chunk, by, &self.servers);
                     self.replicas.lost(chunk, server, version, sealed.as_ref());
                     self.inspect(chunk, now.monotonic);
                 }
@@ -74,7 +77,7 @@ impl Master {
             self.sweep(now.monotonic);
         }
         if !self.in_safe_mode() {
-            self.start_copies(now.monotonic);
+            self.start_copies(server, now.monotonic);
         }
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
@@ -83,9 +86,9 @@ impl Master {
     fn held_by(&mut self, chunk: ChunkId, claim: Claim, out: &mut Output) {
         let Claim { by: Holder { server, .. }, version, .. } = claim;
         match self.durable.chunk(chunk) {
-            ChunkState::Open => self.replicas.claim(chunk, claim, None),
+            ChunkState::Open => self.replicas.claim(chunk, claim, None, &self.servers),
             ChunkState::Sealed(sealed) => {
-                self.replicas.claim(chunk, claim, Some(&sealed));
+                self.replicas.claim(chunk, claim, Some(&sealed), &self.servers);
                 if !claim.matches(&sealed) {
                     let host = self.servers.host(server).clone();
                     out.effects.push(Effect::Tell(Notice::StaleReplica { host, chunk }));

@@ -68,6 +68,7 @@ impl Mutation {
             | Self::Copy(_)
             | Self::SetReplication(_)
             | Self::Publish(_)
+            | Self::Drain(_)
             | Self::Forget(_) => false,
         }
     }

@@ -1,19 +1,22 @@
 //! The chunkservers as the master knows them: registrations, heartbeats, deaths, commands to deliver.
 //! All soft: after a restart every server registers again. Which replicas they hold is `replicas.rs`',
-//! which of them gets a chunk is `placement.rs`' to say.
+//! which of them gets a chunk is `choice.rs`' to say.
+
+mod choice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    ChunkId, DISKS_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerAddress,
-    ServerCommand, ServerHeartbeat,
+    DISKS_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent, ServerAddress, ServerCommand,
+    ServerHeartbeat,
 };
-use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Numbered, Outbox};
+use ids::{
+    ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Numbered, Outbox, RackName,
+};
 
 use super::deadlines::Deadlines;
-use super::error::{ServerError, Unfit, UnfitReason};
-use super::placement::{Candidate, Wish, choose};
+use super::error::ServerError;
 
 /// Servers known at once, dead ones included.
 pub(crate) const SERVERS_MAX: usize = 10_000;
@@ -33,7 +36,7 @@ const FULLNESS_WEIGHT_MAX: u64 = 4;
 pub(crate) struct ServerId(u32);
 
 /// A registration: each has another number within a term.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Session(u32);
 
 impl Session {
@@ -61,6 +64,9 @@ pub(crate) struct Servers {
     /// The live ones: when each counts as dead.
     lives: Deadlines<ServerId>,
     last_session: Session,
+    /// Chunks placed so far.
+    n_placed: u64,
+    roster: Roster,
 }
 
 #[derive(Clone, Debug)]
@@ -75,11 +81,21 @@ struct Server {
     free_bytes: u64,
     /// When it counted as dead last.
     died: Option<Monotonic>,
+    /// To be emptied: it gets no new replicas.
+    draining: bool,
     /// Given away since `free_bytes` was told.
     promised_bytes: u64,
     load: u64,
     inbox: Inbox,
     outbox: Outbox<ServerCommand>,
+}
+
+/// Who is there, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Roster {
+    serving: usize,
+    draining: usize,
+    racks: usize,
 }
 
 /// What a heartbeat brought.
@@ -88,6 +104,18 @@ pub(crate) struct Heard {
     pub(crate) events: Vec<ReplicaEvent>,
     /// With these, the server has told all that it held when it registered.
     pub(crate) completed: bool,
+}
+
+/// What is known of a server, for reports.
+pub(crate) struct Facts<'a> {
+    pub(crate) by: Holder,
+    pub(crate) told: &'a RegisterServer,
+    pub(crate) is_live: bool,
+    pub(crate) died: Option<Monotonic>,
+    pub(crate) report_complete: bool,
+    pub(crate) capacity_bytes: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) commands_pending: u64,
 }
 
 /// Sums over the servers, for gauges.
@@ -103,7 +131,8 @@ impl Servers {
     pub(crate) fn new(dead_after: Duration) -> Self {
         let (all, by_host, free) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (lives, last_session) = (Deadlines::default(), Session::default());
-        Self { dead_after, all, by_host, free, lives, last_session }
+        let (n_placed, roster) = (0, Roster::default());
+        Self { dead_after, all, by_host, free, lives, last_session, n_placed, roster }
     }
 
     /// A server joins, or joins again with all that it holds still to be told. Returns its session.
@@ -130,6 +159,7 @@ impl Servers {
             capacity_bytes: request.capacity_bytes,
             free_bytes: request.free_bytes,
             died: None,
+            draining: before.is_some_and(|server| server.draining),
             promised_bytes: 0,
             load: before.map_or(least, |server| server.load.max(least)),
             inbox: Inbox::default(),
@@ -142,6 +172,7 @@ impl Servers {
             None => self.all.push(server),
         }
         self.lives.set(id, now + self.dead_after);
+        self.roster = self.call_roll();
         Ok(self.last_session.told())
     }
 
@@ -209,6 +240,7 @@ impl Servers {
         // It will register again and be told anew what to delete.
         server.outbox = Outbox::default();
         server.died = Some(now);
+        self.roster = self.call_roll();
         Some(id)
     }
 
@@ -277,93 +309,76 @@ impl Servers {
         ServerAddress { host: host.clone(), rack: rack.clone(), address: address.clone() }
     }
 
-    /// Chooses the servers of a new chunk and books it on them.
-    ///
-    /// # Errors
-    /// With every server's reason when fewer than `wish.needed` can take it.
-    pub(crate) fn place(
-        &mut self,
-        now: Monotonic,
-        wish: Wish<'_>,
-        chunk_bytes: u64,
-        exclude: &[HostName],
-    ) -> Result<Vec<ServerAddress>, Vec<Unfit>> {
-        let fit: Vec<ServerId> =
-            self.live().filter(|(_, s)| s.room() >= chunk_bytes).map(|(id, _)| id).collect();
-        let candidates: Vec<Candidate<'_>> = fit
-            .iter()
-            .map(|&id| {
-                let Server { told: RegisterServer { host, rack, .. }, load, .. } = self.server(id);
-                Candidate { host, rack, load: *load, excluded: exclude.contains(host) }
-            })
-            .collect();
-        let chosen = choose(&candidates, wish);
-        if chosen.len() < usize::from(wish.needed) {
-            return Err(self.unfit(now, &fit));
+    /// Live servers that are not to be emptied.
+    pub(crate) fn n_serving(&self) -> usize {
+        self.roster.serving
+    }
+
+    /// Racks that have such a server.
+    pub(crate) fn n_racks(&self) -> usize {
+        self.roster.racks
+    }
+
+    /// Begins or stops to empty a server.
+    pub(crate) fn set_draining(&mut self, host: &HostName, on: bool) {
+        if let Some(&id) = self.by_host.get(host) {
+            self.server_mut(id).draining = on;
+            self.roster = self.call_roll();
         }
-        let most_free = fit.iter().map(|&id| self.server(id).free_bytes).max().unwrap_or(0);
-        let pipeline: Vec<ServerId> = chosen.into_iter().map(|at| fit[at]).collect();
-        for &id in &pipeline {
-            self.server_mut(id).book(chunk_bytes, most_free);
-        }
-        Ok(pipeline.into_iter().map(|id| self.address(id)).collect())
     }
 
-    /// The server for one more replica of a chunk that `holders` hold: on a rack of its own if they share
-    /// one, then the least loaded.
-    pub(crate) fn copy_target(
-        &self,
-        holders: &[ServerId],
-        length: u64,
-        is_free: impl Fn(ServerId) -> bool,
-    ) -> Option<Holder> {
-        let racks: BTreeSet<_> = holders.iter().map(|&id| &self.server(id).told.rack).collect();
-        let suits = |id: ServerId, server: &Server| {
-            !holders.contains(&id) && server.room() >= length && is_free(id)
-        };
-        let fit = self.live().filter(|(id, server)| suits(*id, server));
-        let score = |server: &Server| {
-            let crowded = racks.len() == 1 && racks.contains(&server.told.rack);
-            (crowded, server.load)
-        };
-        let (id, server) = fit.min_by_key(|(id, server)| (score(server), *id))?;
-        Some(Holder { server: id, session: server.session })
+    pub(crate) fn is_draining(&self, id: ServerId) -> bool {
+        self.server(id).draining
     }
 
-    /// A copy of that length goes to the server.
-    pub(crate) fn book_copy(&mut self, id: ServerId, length: u64) {
-        let most_free = self.live().map(|(_, server)| server.free_bytes).max().unwrap_or(0);
-        self.server_mut(id).book(length, most_free);
+    /// Whether any live server is to be emptied.
+    pub(crate) fn any_draining(&self) -> bool {
+        self.roster.draining > 0
     }
 
-    /// Which of the holders of a chunk can best do without it: one whose rack has another, on the
-    /// fullest disk. Where all is equal, the chunks take turns.
-    pub(crate) fn least_needed(&self, chunk: ChunkId, holders: &[Holder]) -> Option<ServerId> {
-        let rack = |by: &Holder| &self.server(by.server).told.rack;
-        let beside = |by: &Holder| holders.iter().filter(|other| rack(other) == rack(by)).count();
-        let turn = |at: usize| (at as u64 + chunk.0) % holders.len().max(1) as u64;
-        let score = |(at, by): &(usize, &Holder)| {
-            (beside(by) < 2, self.server(by.server).free_bytes, turn(*at))
-        };
-        holders.iter().enumerate().min_by_key(score).map(|(_, by)| by.server)
+    /// The live servers that are to be emptied.
+    pub(crate) fn draining(&self) -> impl Iterator<Item = ServerId> {
+        self.live().filter(|(_, server)| server.draining).map(|(id, _)| id)
     }
 
-    fn unfit(&self, now: Monotonic, fit: &[ServerId]) -> Vec<Unfit> {
-        let dead_for = |id| self.server(id).died.map_or(0, |died| now.since(died).as_secs());
-        let reason = |id: ServerId| match self.is_live(id) {
-            true => UnfitReason::NoRoom { free_bytes: self.server(id).room() },
-            false => UnfitReason::Dead { seconds: dead_for(id) },
-        };
-        let others = self.by_host.iter().filter(|(_, id)| !fit.contains(id));
-        others.map(|(host, &id)| Unfit { host: host.clone(), why: reason(id) }).collect()
+    pub(crate) fn rack(&self, id: ServerId) -> &RackName {
+        &self.server(id).told.rack
     }
 
-    pub(crate) fn n_live(&self) -> usize {
-        self.live().count()
+    /// Counts who is there; called whenever that changes.
+    fn call_roll(&self) -> Roster {
+        let racks: BTreeSet<_> = self.serving().map(|(_, server)| &server.told.rack).collect();
+        let draining = self.draining().count();
+        Roster { serving: self.serving().count(), draining, racks: racks.len() }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = (ServerId, &Server)> {
+        self.live().filter(|(_, server)| !server.draining)
     }
 
     pub(crate) fn live_hosts(&self) -> Vec<HostName> {
         self.live().map(|(_, server)| server.told.host.clone()).collect()
+    }
+
+    /// What is known of a server that has registered in this term.
+    pub(crate) fn facts(&self, host: &HostName) -> Option<Facts<'_>> {
+        let by = self.by_host(host)?;
+        let server = self.server(by.server);
+        Some(Facts {
+            by,
+            told: &server.told,
+            is_live: self.is_live(by.server),
+            died: server.died,
+            report_complete: server.report_complete,
+            capacity_bytes: server.capacity_bytes,
+            free_bytes: server.free_bytes,
+            commands_pending: server.outbox.len() as u64,
+        })
+    }
+
+    /// Since when a server has been dead; `None` if it lives.
+    pub(crate) fn died(&self, id: ServerId) -> Option<Monotonic> {
+        self.server(id).died
     }
 
     pub(crate) fn census(&self) -> Census {

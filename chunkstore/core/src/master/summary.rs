@@ -53,10 +53,10 @@ impl Master {
             capacity_bytes: census.capacity_bytes,
             free_bytes: census.free_bytes,
             commands_pending: census.commands_pending,
-            repairs_waiting: repairs.waiting,
+            repairs_waiting: repairs.waiting + repairs.retrying,
             repairs_running: repairs.running,
             chunks_missing: repairs.missing,
-            sweeping: repairs.sweeping,
+            sweeping: u64::from(self.repairs.is_sweeping()),
             safe_mode: u64::from(self.in_safe_mode()),
             epoch: self.durable.epoch().0,
         }

@@ -1,21 +1,92 @@
-//! The routes by which people look after the chunkservers. Whoever changes what belongs to the cluster
-//! needs the right to write everywhere.
+//! The routes by which people look after the chunkservers and their files. Whoever changes what belongs to the
+//! cluster needs the right to write everywhere; to check files, that to read
+//! them. Long answers are put together here from the core's steps, so that others come between.
 
 use axum::extract::State;
 use axum::routing::post;
-use chunkstore_core::master::Mutation;
-use chunkstore_protocol::{Done, ForgetServer};
+use chunkstore_core::master::{Mutation, Query, Reply};
+use chunkstore_protocol::{ClusterReport, Done, DrainServer, ForgetServer, Fsck, FsckPage, Report};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::ServerState;
+use super::error::unexpected;
 use super::files::done;
 
+/// Steps of the core for one page of a check.
+const FSCK_STEPS: usize = 50;
 const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
 /// The right that covers all.
 const EVERYWHERE: &str = "/";
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/servers/forget", PEOPLE, post(forget))
+    Routes::new()
+        .route("/v1/servers/report", PEOPLE, post(report))
+        .route("/v1/servers/drain", PEOPLE, post(drain))
+        .route("/v1/servers/forget", PEOPLE, post(forget))
+        .route("/v1/files/fsck", PEOPLE, post(fsck))
+}
+
+async fn report(
+    State(state): State<ServerState>,
+    Json(request): Json<Report>,
+) -> Result<Json<ClusterReport>, Problem> {
+    let mut whole = one_report(&state, request).await?;
+    while let Some(after) = whole.next.take() {
+        let more = one_report(&state, Report { after: Some(after) }).await?;
+        whole.servers.extend(more.servers);
+        whole.next = more.next;
+    }
+    Ok(Json(whole))
+}
+
+async fn one_report(state: &ServerState, request: Report) -> Result<ClusterReport, Problem> {
+    match state.query(Query::Report(request)).await? {
+        Reply::Report(report) => Ok(report),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn fsck(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Fsck>,
+) -> Result<Json<FsckPage>, Problem> {
+    caller.require(Right::Read, request.path.as_str())?;
+    let mut page = one_fsck(&state, request.clone()).await?;
+    let mut left = request.limit - n_bad(&page);
+    for _ in 1..FSCK_STEPS {
+        if left == 0 || page.next.is_none() {
+            break;
+        }
+        let next = Fsck { after: page.next.take(), limit: left, ..request.clone() };
+        let more = one_fsck(&state, next).await?;
+        left -= n_bad(&more);
+        page.files.extend(more.files);
+        page.checked += more.checked;
+        page.next = more.next;
+    }
+    Ok(Json(page))
+}
+
+/// Bad chunks on a page: no more than it was limited to.
+fn n_bad(page: &FsckPage) -> u32 {
+    page.files.iter().map(|file| u32::try_from(file.chunks.len()).unwrap_or(u32::MAX)).sum()
+}
+
+async fn one_fsck(state: &ServerState, request: Fsck) -> Result<FsckPage, Problem> {
+    match state.query(Query::Fsck(request)).await? {
+        Reply::Fsck(page) => Ok(page),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn drain(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<DrainServer>,
+) -> Result<Json<Done>, Problem> {
+    caller.require(Right::Write, EVERYWHERE)?;
+    done(state.mutate(&caller, Mutation::Drain(request)).await?)
 }
 
 async fn forget(

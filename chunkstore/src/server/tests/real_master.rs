@@ -67,6 +67,7 @@ impl RealCluster {
             dead_after: self.dead_after,
             lease: Duration::from_secs(60),
             lease_grace: Duration::from_millis(500),
+            repair_streams: 2,
             journal_segment_bytes: SEGMENT,
             snapshot_after_segments: 2,
             keyring: self.keyring.clone(),

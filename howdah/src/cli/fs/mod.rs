@@ -3,6 +3,7 @@
 
 mod expand;
 mod health;
+mod health_tables;
 mod list;
 mod pattern;
 mod read;
@@ -73,6 +74,12 @@ enum Action {
     Setrep(replication::SetrepArgs),
     /// Remove files and folders
     Rm(tree::RmArgs),
+    /// Show how the chunkservers are, and what is repaired
+    Report,
+    /// Check that all chunks have as many live replicas as asked for
+    Fsck(health::FsckArgs),
+    /// Empty a chunkserver, so that it can be taken away
+    Drain(health::DrainArgs),
     /// Forget a dead chunkserver: a chunk master that starts does not wait for it any more
     Forget(health::ForgetArgs),
 }
@@ -101,6 +108,9 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Cp(args) => tree::cp(&session, &args).await,
             Action::Setrep(args) => replication::setrep(&session, &args).await,
             Action::Rm(args) => tree::rm(&session, &args).await,
+            Action::Report => health::report(&session, format).await,
+            Action::Fsck(args) => health::fsck(&session, &args, format).await,
+            Action::Drain(args) => health::drain(&session, &args).await,
             Action::Forget(args) => health::forget(&session, &args).await,
         }
         .map(|()| ExitCode::SUCCESS)

@@ -4,7 +4,9 @@
 
 mod append;
 mod copies;
+mod drain;
 mod files;
+mod fsck;
 mod model;
 mod publish;
 mod repair;
@@ -17,7 +19,9 @@ mod tree;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chunkstore_protocol::*;
-use ids::{ClientId, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp, UnixMillis};
+use ids::{
+    ClientId, Epoch, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp, UnixMillis,
+};
 
 use super::namespace::EntryKind;
 use super::*;
@@ -50,6 +54,7 @@ pub(super) fn settings() -> Settings {
         dead_after: Duration::from_secs(10),
         lease: Duration::from_secs(60),
         lease_grace: Duration::from_secs(5),
+        repair_streams: 2,
     }
 }
 

@@ -7,15 +7,20 @@ use ids::{Inbox, Outbox};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Of every chunk: long enough that one is a stream.
+const LENGTH: u64 = 64 << 20;
 
 /// A server: what is on its disk stays there while it is away.
 #[derive(Default)]
-struct Disk {
-    chunks: BTreeMap<ChunkId, u64>,
-    session: Option<Session>,
+pub(super) struct Disk {
+    pub(super) chunks: BTreeMap<ChunkId, u64>,
+    /// Its rack, if it is not the default one; and how much it tells to be free, if not all.
+    pub(super) rack: Option<&'static str>,
+    pub(super) free: Option<u64>,
+    pub(super) session: Option<Session>,
 }
 
-struct Session {
+pub(super) struct Session {
     registered: ServerRegistered,
     number: u64,
     events: Outbox<ReplicaEvent>,
@@ -23,7 +28,7 @@ struct Session {
 }
 
 /// A copy under way.
-struct Sent {
+pub(super) struct Sent {
     source: usize,
     command: u64,
     chunk: ChunkId,
@@ -32,29 +37,35 @@ struct Sent {
 
 /// A master and its servers, numbered from 1.
 pub(super) struct Farm {
-    world: World,
-    disks: Vec<Disk>,
+    pub(super) world: World,
+    pub(super) disks: Vec<Disk>,
     copies: Vec<Sent>,
-    /// Most copies that one server has sent and received at once.
-    most_streams: usize,
+    /// Most copies that one server has sent, or received, at once.
+    pub(super) most_streams: usize,
     /// In the order in which they ended.
-    copied: Vec<ChunkId>,
+    pub(super) copied: Vec<ChunkId>,
 }
 
 impl Farm {
-    fn new(n: usize) -> Self {
-        let disks = (0..n).map(|_| Disk::default()).collect();
+    pub(super) fn new(n: usize) -> Self {
+        Self::of((0..n).map(|_| Disk::default()).collect())
+    }
+
+    pub(super) fn of(disks: Vec<Disk>) -> Self {
+        let n = disks.len();
         let (copies, copied) = (Vec::new(), Vec::new());
         let mut farm = Self { world: World::empty(), disks, copies, most_streams: 0, copied };
         (1..=n).for_each(|n| farm.come(n));
-        // Repair begins when the master has been there for as long as silence is allowed.
-        farm.run(10);
+        farm.run(1);
         farm
     }
 
-    fn come(&mut self, n: usize) {
-        let registered = self.world.register(n);
+    pub(super) fn come(&mut self, n: usize) {
         let disk = &mut self.disks[n - 1];
+        let mut request = registration(n);
+        request.rack = disk.rack.map_or(request.rack, |rack| rack.parse().unwrap());
+        request.free_bytes = disk.free.unwrap_or(request.free_bytes);
+        let registered = self.world.try_register(request).unwrap();
         let mut events = Outbox::default();
         for (chunk, length) in &disk.chunks {
             events.push(held(*chunk, *length));
@@ -63,7 +74,7 @@ impl Farm {
         disk.session = Some(Session { registered, number: 0, events, commands });
     }
 
-    fn die(&mut self, n: usize) {
+    pub(super) fn die(&mut self, n: usize) {
         self.disks[n - 1].session = None;
         self.copies.retain(|sent| sent.source != n);
         for sent in std::mem::take(&mut self.copies) {
@@ -75,26 +86,31 @@ impl Farm {
     }
 
     /// Files of one chunk; returns those.
-    fn put(&mut self, n: usize, replication: u8) -> Vec<ChunkId> {
+    pub(super) fn put(&mut self, n: usize, replication: u8) -> Vec<ChunkId> {
         (0..n).map(|n| self.put_one(&format!("/f{n}"), replication)).collect()
     }
 
-    fn put_one(&mut self, at: &str, replication: u8) -> ChunkId {
+    pub(super) fn put_one(&mut self, at: &str, replication: u8) -> ChunkId {
+        self.put_bytes(at, replication, LENGTH)
+    }
+
+    pub(super) fn put_bytes(&mut self, at: &str, replication: u8, length: u64) -> ChunkId {
         let mut request = create(self.world.stamp(), at);
         request.replication = Some(replication);
+        request.chunk_bytes = Some(LENGTH);
         let Reply::Created(created) = self.world.mutate(Mutation::Create(request)).unwrap() else {
             panic!("not created")
         };
         for server in &created.allocation.pipeline {
             let n = number(&server.host);
-            self.disks[n - 1].chunks.insert(created.allocation.chunk, 5);
+            self.disks[n - 1].chunks.insert(created.allocation.chunk, length);
         }
-        self.world.close(created.file, Some(seal(&created.allocation, 5))).unwrap();
+        self.world.close(created.file, Some(seal(&created.allocation, length))).unwrap();
         created.allocation.chunk
     }
 
     /// Time passes, a heartbeat of everyone a second; what was begun a second before is done.
-    fn run(&mut self, seconds: usize) {
+    pub(super) fn run(&mut self, seconds: usize) {
         for _ in 0..seconds {
             self.world.pass(SECOND);
             for sent in std::mem::take(&mut self.copies) {
@@ -123,12 +139,13 @@ impl Farm {
     }
 
     fn beat(&mut self, n: usize) {
-        let Disk { chunks, session } = &mut self.disks[n - 1];
+        let Disk { chunks, session, free, .. } = &mut self.disks[n - 1];
         let Some(session) = session else { return };
         session.number += 1;
         let mut message = heartbeat(n, &session.registered, session.number, Vec::new());
         message.events = session.events.pending(usize::MAX).cloned().collect();
         message.commands_done = session.commands.received();
+        message.free_bytes = free.unwrap_or(message.free_bytes);
         let Ok(reply) = self.world.beat(message) else { return self.come(n) };
         session.events.acknowledge(reply.events_received);
         let first = session.commands.received() + 1;
@@ -144,19 +161,18 @@ impl Farm {
                 }
             }
         }
-        let of = |n: usize| {
-            self.copies.iter().filter(|sent| sent.source == n || sent.target == n).count()
-        };
-        let streams = (1..=self.disks.len()).map(of).max().unwrap_or(0);
-        self.most_streams = self.most_streams.max(streams);
+        let sent = |n: usize| self.copies.iter().filter(|sent| sent.source == n).count();
+        let received = |n: usize| self.copies.iter().filter(|sent| sent.target == n).count();
+        let most = (1..=self.disks.len()).map(|n| sent(n).max(received(n))).max();
+        self.most_streams = self.most_streams.max(most.unwrap_or(0));
     }
 
-    fn holders(&self, chunk: ChunkId) -> BTreeSet<usize> {
+    pub(super) fn holders(&self, chunk: ChunkId) -> BTreeSet<usize> {
         let holds = |n: &usize| self.disks[n - 1].chunks.contains_key(&chunk);
         (1..=self.disks.len()).filter(holds).collect()
     }
 
-    fn live_holders(&self, chunk: ChunkId) -> usize {
+    pub(super) fn live_holders(&self, chunk: ChunkId) -> usize {
         let lives = |n: &usize| self.disks[n - 1].session.is_some();
         self.holders(chunk).iter().filter(|n| lives(n)).count()
     }

@@ -325,7 +325,7 @@ fn a_newcomer_is_not_flooded() {
     world.register(3);
     world.delete("/spread", false).unwrap();
     let counts = spread(&mut world, 30, 1);
-    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [10, 10, 10]);
+    assert!(counts.values().all(|count| count.abs_diff(10) <= 1), "{counts:?}");
 }
 
 #[test]

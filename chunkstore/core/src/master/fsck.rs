@@ -1,0 +1,225 @@
+//! The check of all files below a path (HDFS: `fsck`): compares what is known of each chunk's replicas with
+//! what its file asks for. Reads no bytes: that is the chunkservers' scrubbers' business. In bounded steps, each
+//! of which goes on where the one before ended; what changes meanwhile is seen in one of its states.
+
+use chunkstore_protocol::{
+    ChunkFault, ChunkHealth, ChunkId, FSCK_CHUNKS_MAX, FileHealth, FileId, Fsck, FsckPage,
+    FsckPlace, RepairState, ReplicaHealth, ReplicaState,
+};
+use ids::Monotonic;
+
+use super::Master;
+use super::durable::SealedState;
+use super::error::FsError;
+use super::namespace::{EntryKind, Namespace};
+use super::reads::READ_STEP;
+use super::servers::ServerId;
+
+/// Where a check is in the tree: the entries that are still to come, of each folder on the way down.
+struct Descent<'a> {
+    namespace: &'a Namespace,
+    ahead: Vec<Box<dyn Iterator<Item = (&'a str, FileId)> + 'a>>,
+}
+
+impl<'a> Descent<'a> {
+    /// Into all below `folder`.
+    fn new(namespace: &'a Namespace, folder: FileId) -> Self {
+        let mut descent = Self { namespace, ahead: Vec::new() };
+        descent.enter(folder, None);
+        descent
+    }
+
+    /// Into what comes after the entry at `parts` below `folder`, whether or not it is still there; a folder's
+    /// own entries come after it.
+    fn after(
+        namespace: &'a Namespace,
+        folder: FileId,
+        parts: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let mut descent = Self { namespace, ahead: Vec::new() };
+        let mut at = Some(folder);
+        for part in parts {
+            let Some(id) = at else { break };
+            let EntryKind::Folder(inner) = &namespace.entry(id).kind else {
+                at = None;
+                break;
+            };
+            at = namespace.child(inner, part);
+            descent.enter(id, Some(part));
+        }
+        if let Some(id) = at {
+            descent.enter(id, None);
+        }
+        descent
+    }
+
+    fn enter(&mut self, id: FileId, after: Option<&'a str>) {
+        if let EntryKind::Folder(folder) = &self.namespace.entry(id).kind {
+            self.ahead.push(Box::new(self.namespace.children_after(folder, after)));
+        }
+    }
+
+    /// The next entry; a folder comes before what is in it.
+    fn next(&mut self) -> Option<FileId> {
+        loop {
+            match self.ahead.last_mut()?.next() {
+                Some((_, id)) => {
+                    self.enter(id, None);
+                    return Some(id);
+                }
+                None => drop(self.ahead.pop()),
+            }
+        }
+    }
+}
+
+/// How much more one step looks at.
+struct Budget {
+    visits: usize,
+    bad_chunks: usize,
+}
+
+impl Master {
+    /// One step of a check.
+    pub(super) fn fsck(&self, now: Monotonic, request: &Fsck) -> Result<FsckPage, FsError> {
+        let Fsck { path, after, limit } = request;
+        if !(1..=FSCK_CHUNKS_MAX).contains(limit) {
+            return Err(FsError::BadLimit { given: *limit, max: FSCK_CHUNKS_MAX });
+        }
+        let root = self.find(path)?;
+        let namespace = self.durable.namespace();
+        let mut page = FsckPage::default();
+        let mut budget = Budget { visits: READ_STEP, bad_chunks: *limit as usize };
+        let after = after.as_ref().filter(|after| after.path.is_within(path));
+        let mut descent = match after {
+            None => {
+                self.check_file(now, root, 0, &mut budget, &mut page);
+                Descent::new(namespace, root)
+            }
+            Some(FsckPlace { path: last, chunk }) => {
+                let below = last.parts().skip(path.parts().count());
+                if let (Some(chunk), Ok(id)) = (chunk, self.find(last)) {
+                    let first = usize::try_from(*chunk).unwrap_or(usize::MAX);
+                    self.check_file(now, id, first, &mut budget, &mut page);
+                }
+                Descent::after(namespace, root, below)
+            }
+        };
+        let mut last = after.map_or_else(|| path.clone(), |after| after.path.clone());
+        while page.next.is_none() {
+            let Some(id) = descent.next() else { break };
+            if budget.visits == 0 || budget.bad_chunks == 0 {
+                page.next = Some(FsckPlace { path: last, chunk: None });
+                break;
+            }
+            budget.visits -= 1;
+            self.check_file(now, id, 0, &mut budget, &mut page);
+            last = namespace.path_of(id).unwrap_or(last);
+        }
+        Ok(page)
+    }
+
+    /// Looks at a file's chunks from the `first` on, as far as the budget goes; if that is not to the end,
+    /// `page.next` says so. Does nothing for a folder.
+    fn check_file(
+        &self,
+        now: Monotonic,
+        id: FileId,
+        first: usize,
+        budget: &mut Budget,
+        page: &mut FsckPage,
+    ) {
+        let namespace = self.durable.namespace();
+        let (Some(file), Some(path)) = (namespace.file(id), namespace.path_of(id)) else { return };
+        if first == 0 {
+            page.checked.files += 1;
+            page.checked.open_files += u64::from(self.durable.writer(id).is_some());
+        }
+        let mut bad = Vec::new();
+        for (index, place) in (first as u64..).zip(file.places_from(first)) {
+            if budget.visits == 0 || budget.bad_chunks == 0 {
+                page.next = Some(FsckPlace { path: path.clone(), chunk: Some(index) });
+                break;
+            }
+            budget.visits -= 1;
+            let Some(sealed) = self.sealed(place.chunk) else { continue };
+            page.checked.chunks += 1;
+            page.checked.bytes += sealed.length();
+            if let Some(health) = self.chunk_health(now, (place.chunk, index), &sealed) {
+                budget.bad_chunks -= 1;
+                bad.push(health);
+            }
+        }
+        if !bad.is_empty() {
+            page.files.push(FileHealth { path, chunks: bad });
+        }
+    }
+
+    /// What is wrong with a chunk, if anything is.
+    fn chunk_health(
+        &self,
+        now: Monotonic,
+        (chunk, index): (ChunkId, u64),
+        sealed: &SealedState,
+    ) -> Option<ChunkHealth> {
+        let standing = self.standing(chunk, sealed);
+        let fault = if standing.live == 0 {
+            match self.replicas.broken(chunk) {
+                [] => ChunkFault::Missing,
+                [..] => ChunkFault::Corrupt,
+            }
+        } else if standing.live < standing.wanted {
+            ChunkFault::Under
+        } else if standing.staying > standing.wanted {
+            ChunkFault::Over
+        } else if standing.one_rack {
+            ChunkFault::MisReplicated
+        } else {
+            return None;
+        };
+        Some(ChunkHealth {
+            chunk,
+            index,
+            bytes: sealed.length(),
+            wanted: sealed.wanted,
+            fault,
+            replicas: self.replica_health(now, chunk),
+            repair: self.repair_state(chunk),
+        })
+    }
+
+    fn replica_health(&self, now: Monotonic, chunk: ChunkId) -> Vec<ReplicaHealth> {
+        let live: Vec<ServerId> = self.replicas.holders(chunk, &self.servers).collect();
+        let state = |server| match live.contains(&server) {
+            true if self.servers.is_draining(server) => Some(ReplicaState::Draining),
+            true => Some(ReplicaState::Good),
+            // A live one that is not believed came back without it.
+            false => {
+                let died = self.servers.died(server)?;
+                Some(ReplicaState::Dead { seconds: now.since(died).as_secs() })
+            }
+        };
+        let named =
+            |server, state| ReplicaHealth { host: self.servers.host(server).clone(), state };
+        let good = self.replicas.all_holders(chunk).iter().map(|by| by.server);
+        let good = good.filter_map(|server| Some(named(server, state(server)?)));
+        let stale = self.replicas.stale(chunk, &self.servers);
+        let stale = stale.map(|server| named(server, ReplicaState::Stale));
+        let broken = self.replicas.broken(chunk).iter().map(|host| {
+            let (host, state) = (host.clone(), ReplicaState::Broken);
+            ReplicaHealth { host, state }
+        });
+        good.chain(stale).chain(broken).collect()
+    }
+
+    fn repair_state(&self, chunk: ChunkId) -> RepairState {
+        let host = |server| self.servers.host(server).clone();
+        match self.repairs.running.get(&chunk) {
+            Some(copy) => {
+                RepairState::Copying { from: host(copy.source), to: host(copy.target.server) }
+            }
+            None if self.repairs.is_due(chunk) => RepairState::Waiting,
+            None => RepairState::None,
+        }
+    }
+}
