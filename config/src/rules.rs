@@ -83,6 +83,7 @@ const RULES: &[Rule] = &[
     }),
     rule("chunkmaster.lease_grace", "a time from 100ms to 1h", |c| {
         lasts(c.chunkmaster.lease_grace, 100, HOUR_MS)
+    }),
     rule("chunkmaster.repair_streams", "a whole number from 1 to 64", |c| {
         (1..=64).contains(&c.chunkmaster.repair_streams)
     }),

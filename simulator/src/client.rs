@@ -325,5 +325,5 @@ impl Client {
 /// Whether the master is asked again under the same stamp, as the real client does: it has no room, or
 /// is busy. One without servers has answered.
 fn is_transient(refusal: &Refusal) -> bool {
-    matches!(refusal.kind(), ProblemKind::Unavailable)
+    matches!(refusal.kind(), ProblemKind::Unavailable | ProblemKind::Starting)
 }

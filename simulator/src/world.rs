@@ -67,6 +67,7 @@ fn settings() -> Settings {
         dead_after: Duration::from_secs(3),
         lease: Duration::from_secs(8),
         lease_grace: Duration::from_secs(1),
+        repair_streams: 2,
     }
 }
 

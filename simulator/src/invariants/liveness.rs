@@ -2,7 +2,7 @@
 //! has as many replicas as it asks for and no more, and nothing waits for ever. Then all names are what
 //! the model says, and every file can be read byte for byte.
 
-use chunkstore_core::master::{Input, Query, Reply, ReplyTo};
+use chunkstore_core::master::{Input, Master, Query, Reply, ReplyTo};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{List, Stat, StorePath};
 
@@ -18,6 +18,11 @@ impl World {
             return Some(client.doing());
         }
         let Some(summary) = self.summary() else { return Some("the master is away".to_owned()) };
+        let due = self.master.core.as_ref().and_then(Master::poll_timeout);
+        // A summary is of a copy whose time has passed: what ends with it is not on record yet.
+        if due.is_some_and(|due| due <= self.ground.now().monotonic) {
+            return Some("the master's time-out is due".to_owned());
+        }
         let open = summary.open_files;
         let busy = summary.commands_pending
             + summary.repairs_waiting

@@ -46,7 +46,7 @@ fn until_every_server_has_reported_reads_go_on_and_nothing_changes() {
     assert_eq!(refused.kind(), ProblemKind::Starting);
     world.report(1, vec![held(chunk, 5)]);
     assert!(world.delete("/f", false).is_err());
-    let renew = Renew { client: client(), files: vec![open.file] };
+    let renew = Renew { client: client(), files: vec![open.file], wait_ms: 0 };
     assert_eq!(world.query(Query::Renew(renew)), Ok(Reply::Done));
     assert_eq!(world.journal.len(), n_records);
     world.report(2, vec![]);
@@ -106,7 +106,7 @@ fn nothing_is_deleted_in_safe_mode_and_what_is_due_goes_after_it() {
     world.report(2, vec![]);
     let reply = world.beat(heartbeat(1, &registered, 2, vec![])).unwrap();
     let commands: Vec<_> = reply.commands.iter().map(|command| &command.item).collect();
-    let delete = ServerCommand::Delete { chunk: gone, version: Version(1) };
+    let delete = ServerCommand::Delete { chunk: gone, version: Version(1), orphan: false };
     assert!(commands.contains(&&delete), "{commands:?}");
 }
 
