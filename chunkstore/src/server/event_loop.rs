@@ -263,25 +263,14 @@ impl Shell {
             return;
         }
         let server = Arc::clone(&self.server);
-        for (_, replica, _) in &doomed {
-            if let Some(cut) = server.unfinished.take(*replica) {
-                tokio::spawn(cut.discard());
+        let cuts: Vec<_> =
+            doomed.iter().filter_map(|(_, replica, _)| server.unfinished.take(*replica)).collect();
+        tokio::spawn(async move {
+            // Before the core hears of it: the same replica may be sent here anew then.
+            for cut in cuts {
+                cut.discard().await;
             }
-        }
-        tokio::task::spawn_blocking(move || {
-            for (command, replica, orphan) in doomed {
-                if orphan {
-                    server.disks.set_aside(replica, Why::Orphan);
-                } else if let Err(error) = server.disks.remove_sealed(replica) {
-                    tracing::error!(chunk = %replica.chunk, %error,
-                        "a replica that the master gave up can't be removed");
-                }
-                server.footers.forget(replica);
-                let done = Message::Input(Input::Deleted { command, replica });
-                if server.replicas.messages.blocking_send(done).is_err() {
-                    return;
-                }
-            }
+            tokio::task::spawn_blocking(move || remove_all(&server, doomed));
         });
     }
 
@@ -323,6 +312,22 @@ impl Shell {
             Role::Server,
             clock::wall() + TOKEN_LIFE,
         ))
+    }
+}
+
+fn remove_all(server: &Server, doomed: Vec<(CommandNumber, ReplicaKey, bool)>) {
+    for (command, replica, orphan) in doomed {
+        if orphan {
+            server.disks.set_aside(replica, Why::Orphan);
+        } else if let Err(error) = server.disks.remove_sealed(replica) {
+            tracing::error!(chunk = %replica.chunk, %error,
+                "a replica that the master gave up can't be removed");
+        }
+        server.footers.forget(replica);
+        let done = Message::Input(Input::Deleted { command, replica });
+        if server.replicas.messages.blocking_send(done).is_err() {
+            return;
+        }
     }
 }
 
