@@ -251,6 +251,21 @@ impl ChunkStore {
         self.ask("/v1/files/locate", path, &request).await
     }
 
+    /// As [`Self::locate`], of a file that may still be written: its sealed chunks so far. It may grow, or
+    /// disappear; one that is closed gives all that it has.
+    ///
+    /// # Errors
+    /// When there is no such file, or the master can't be asked.
+    pub async fn locate_so_far(
+        &self,
+        path: &StorePath,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Located, StoreError> {
+        let request = Locate { path: path.clone(), offset, length, open: true };
+        self.ask("/v1/files/locate", path, &request).await
+    }
+
     /// Makes a new file and opens it for writing.
     ///
     /// # Errors

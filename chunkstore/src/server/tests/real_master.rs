@@ -251,6 +251,10 @@ async fn a_file_is_appended_to_while_others_read_it_as_it_was() {
     let n_files = cluster.n_chunk_files();
     let mut writer = store.append(&at).await.unwrap();
     writer.write(bytes(2_500_000).into()).await.unwrap();
+    let so_far = store.locate_so_far(&at, 0, None).await.unwrap();
+    let grown = data.len() as u64 + (1 << 20);
+    assert!(so_far.length >= grown, "whole chunks are there for who asks: {}", so_far.length);
+    assert_eq!(store.locate(&at, 0, None).await.unwrap().length, data.len() as u64);
     writer.abandon().await.unwrap();
     assert!(store.read_all(&at, 1 << 30).await.unwrap() == data, "as it was");
     until("what was appended is deleted", || cluster.n_chunk_files() == n_files).await;
