@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chunkstore_core::master::{Mutation, Record, Sealed, Stamp};
 use chunkstore_protocol::{ChunkId, FileId, Replace};
-use ids::ClientId;
+use ids::{ClientId, HostName};
 
 /// A request, by its stamp.
 pub(crate) type StampKey = (ClientId, u32, u64);
@@ -43,6 +43,8 @@ pub(crate) struct Model {
     entries: BTreeMap<String, Entry>,
     /// The replicas that are asked for each chunk.
     wanted: BTreeMap<ChunkId, u8>,
+    /// Servers that are to be emptied.
+    draining: BTreeSet<HostName>,
     /// Files whose chunks are not told yet of their new number of replicas.
     spreading: BTreeSet<FileId>,
 }
@@ -121,6 +123,7 @@ impl Model {
             {
                 self.remove_file(*file)
             }
+            (_, Mutation::Drain(_) | Mutation::Forget(_)) => self.follow_servers(record, request),
             (Record::FoldersMade { .. }, Mutation::Mkdir(asked)) => {
                 self.add(asked.path.as_str(), asked.parents, Entry::Folder)
             }
@@ -151,6 +154,30 @@ impl Model {
             (Record::Published { marker_file, replication, .. }, Mutation::Publish(asked)) => {
                 let marker = ModelFile::new(*marker_file, false, *replication);
                 self.publish(asked, marker)
+            }
+            _ => Err(Odd(format!("asked was {request:?}, and done {record:?}"))),
+        }
+    }
+
+    fn follow_servers(&mut self, record: &Record, request: &Mutation) -> Result<(), Odd> {
+        match (record, request) {
+            (Record::ServerDraining { host, on: true, .. }, Mutation::Drain(asked))
+                if *host == asked.host && !asked.stop =>
+            {
+                self.draining.insert(host.clone());
+                Ok(())
+            }
+            (Record::ServerDraining { host, on: false, .. }, Mutation::Drain(asked))
+                if *host == asked.host && asked.stop =>
+            {
+                self.draining.remove(host);
+                Ok(())
+            }
+            (Record::ServerForgotten { host, .. }, Mutation::Forget(asked))
+                if *host == asked.host =>
+            {
+                self.draining.remove(host);
+                Ok(())
             }
             _ => Err(Odd(format!("asked was {request:?}, and done {record:?}"))),
         }
@@ -340,6 +367,11 @@ impl Model {
         };
         let all = self.entries.iter();
         all.filter_map(|(path, entry)| name(path).map(|at| (&path[at..], entry))).collect()
+    }
+
+    /// Whether the server is to be emptied: what it holds counts for no file.
+    pub(crate) fn is_draining(&self, host: &HostName) -> bool {
+        self.draining.contains(host)
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &ModelFile)> {

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use chunkstore_core::master::{Mutation, Query};
 use chunkstore_protocol::{
-    Copy, Delete, FileId, IfWriterDies, List, Locate, Mkdir, Publish, Rename, Replace,
-    SetReplication, Stat, StorePath, Winner,
+    Copy, Delete, DrainServer, FileId, ForgetServer, IfWriterDies, List, Locate, Mkdir, Publish,
+    Rename, Replace, SetReplication, Stat, StorePath, Winner,
 };
 use ids::RequestStamp;
 
 use crate::random::Random;
+use crate::server::host;
 
 /// Units of the largest file.
 const UNITS_MAX: usize = 40;
@@ -66,7 +67,8 @@ pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
         66..72 => mkdir(&folder(random), random.chance(500)),
         72..80 => rename(random),
         80..90 => delete(name(random), false),
-        90..92 => delete(path(&folder(random)), true),
+        90 => drain(random),
+        91..93 => delete(path(&folder(random)), true),
         _ => return job(random),
     };
     VecDeque::from([op])
@@ -108,6 +110,16 @@ fn copy(random: &mut Random) -> Op {
     let (from, to) = (name(random), name(random));
     let (replace, parents) = (replace(random), random.chance(500));
     Op::Change(Mutation::Copy(Copy { stamp: no_stamp(), from, to, replace, parents }))
+}
+
+/// Two of the servers are emptied at times, so that enough are left; a dead one is forgotten.
+fn drain(random: &mut Random) -> Op {
+    let stamp = no_stamp();
+    let host = host(random.below(2));
+    Op::Change(match random.below(6) {
+        0 => Mutation::Forget(ForgetServer { stamp, host }),
+        n => Mutation::Drain(DrainServer { stamp, host, stop: n > 2 }),
+    })
 }
 
 /// Never to one: see `World::may_lose`.

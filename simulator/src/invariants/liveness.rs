@@ -4,11 +4,11 @@
 
 use chunkstore_core::master::{Input, Master, Query, Reply, ReplyTo};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{List, Stat, StorePath};
+use chunkstore_protocol::{List, ServerAddress, Stat, StorePath};
 
 use crate::client::locate;
 use crate::disk::Disk;
-use crate::server::number;
+use crate::server::{Server, host, number};
 use crate::world::{SERVERS, World, reply_of};
 
 impl World {
@@ -31,13 +31,34 @@ impl World {
         if open + busy > 0 || summary.servers_live < SERVERS as u64 {
             return Some(format!("the master has work to do: {summary:?}"));
         }
-        let disks: Vec<&Disk> = self.servers.iter().map(|server| &server.disk).collect();
-        self.watch.model.chunks().find_map(|(file, sealed)| {
+        let counts = |server: &&Server| !self.watch.model.is_draining(&host(server.n));
+        let counted = self.servers.iter().filter(counts);
+        let disks: Vec<&Disk> = counted.map(|server| &server.disk).collect();
+        let odd = self.watch.model.chunks().find_map(|(file, sealed)| {
             let key = ReplicaKey { chunk: sealed.chunk, version: sealed.version };
             let wanted = self.watch.model.wanted(key.chunk).map_or(0, usize::from);
             let good = self.watch.n_good(key, &disks);
             (good != wanted).then(|| {
                 format!("chunk {} of {:?} has {good} good replicas of {wanted}", key.chunk, file.id)
+            })
+        });
+        odd.or_else(|| self.ghost())
+    }
+
+    /// A replica that the master counts on and that is not there: its server has yet to say so.
+    fn ghost(&self) -> Option<String> {
+        let mut master = self.master.core.clone()?;
+        let closed = self.watch.model.files().filter(|(_, file)| !file.open);
+        let paths = closed.filter_map(|(path, _)| path.parse().ok());
+        paths.into_iter().find_map(|path| {
+            let input = Input::Query(ReplyTo(0), locate(&path));
+            let out = master.handle(self.ground.now(), input);
+            let Some(Reply::Located(located)) = reply_of(out.effects) else { return None };
+            located.chunks.iter().find_map(|it| {
+                let key = ReplicaKey { chunk: it.chunk, version: it.version };
+                let disk = |server: &ServerAddress| &self.servers[number(&server.host)].disk;
+                let ghost = it.servers.iter().find(|server| disk(server).read(key).is_none())?;
+                Some(format!("{} counts as one that has chunk {}", ghost.host, it.chunk))
             })
         })
     }
