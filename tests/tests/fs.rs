@@ -171,6 +171,10 @@ fn listings_are_those_of_find_and_du(howdah: &Shell, local: &Path) {
         Some("68.36 KiB")
     );
 
+    let room = howdah.json(&["df"]);
+    assert!(room["capacity_bytes"].as_u64() > room["free_bytes"].as_u64(), "{room}");
+    let room = howdah.ok(&["df", "-h"]).text();
+    assert!(room.contains("iB") && room.contains('%') && room.ends_with('2'), "{room}");
     assert_eq!(howdah.names(&["ls", "-S", "/tree"])[0], "/tree/ü b");
     assert_eq!(howdah.names(&["ls", "-d", "/tree"]), ["/tree"]);
     let by_name = howdah.names(&["ls", "/tree"]);

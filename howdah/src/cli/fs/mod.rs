@@ -57,6 +57,9 @@ enum Action {
     /// Sum up the bytes of what is in folders: of the files, and of all their replicas
     #[command(disable_help_flag = true)]
     Du(usage::DuArgs),
+    /// Tell how much room the chunkservers have
+    #[command(disable_help_flag = true)]
+    Df(usage::DfArgs),
     /// Count folders, files and bytes
     #[command(disable_help_flag = true)]
     Count(usage::CountArgs),
@@ -101,6 +104,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Stat(args) => list::stat(&session, &args, format).await,
             Action::Test(args) => return list::test(&session, &args).await,
             Action::Du(args) => usage::du(&session, &args, format).await,
+            Action::Df(args) => usage::df(&session, &args, format).await,
             Action::Count(args) => usage::count(&session, &args, format).await,
             Action::Mkdir(args) => tree::mkdir(&session, &args).await,
             Action::Touch(args) => tree::touch(&session, &args).await,

@@ -1,4 +1,4 @@
-//! `fs du` and `fs count`: how much there is below a path.
+//! `fs du` and `fs count`: how much there is below a path; and `fs df`: how much room there is.
 
 use std::io::{self, Write};
 
@@ -38,6 +38,17 @@ pub(super) struct CountArgs {
     /// The folders, or files; patterns are expanded
     #[arg(required = true)]
     paths: Vec<Pattern>,
+    /// Sizes for people, like 1.50 MiB
+    #[arg(short, long)]
+    human_readable: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Arguments of `fs df`.
+#[derive(Debug, Args)]
+pub(super) struct DfArgs {
     /// Sizes for people, like 1.50 MiB
     #[arg(short, long)]
     human_readable: bool,
@@ -128,4 +139,24 @@ pub(super) async fn count(
 
 fn told(text: &str) -> anyhow::Result<()> {
     quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// The disks of the live chunkservers together, as the chunk master knows them by their heartbeats.
+pub(super) async fn df(session: &Session, args: &DfArgs, format: Format) -> anyhow::Result<()> {
+    let totals = session.store().await?.report().await?.totals;
+    if format == Format::Json {
+        return print_json(&totals);
+    }
+    let used = totals.capacity_bytes.saturating_sub(totals.free_bytes);
+    let share = (u128::from(used) * 100).checked_div(u128::from(totals.capacity_bytes));
+    let size = |bytes| shown::size(bytes, args.human_readable);
+    let head = ["SIZE", "USED", "FREE", "USE%", "SERVERS"].map(str::to_owned);
+    let row = [
+        size(totals.capacity_bytes),
+        size(used),
+        size(totals.free_bytes),
+        share.map_or_else(|| "-".to_owned(), |share| format!("{share}%")),
+        totals.servers_live.to_string(),
+    ];
+    told(&shown::table(&[head, row], [true; 5]))
 }
