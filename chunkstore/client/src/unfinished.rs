@@ -1,6 +1,6 @@
 //! Reading a file that is still being written, as far as its chunks are sealed.
 
-use chunkstore_protocol::{Locate, Located, StorePath};
+use chunkstore_protocol::StorePath;
 
 use crate::{ChunkStore, FileReader, StoreError};
 
@@ -21,8 +21,7 @@ impl ChunkStore {
         length: u64,
     ) -> Result<FileReader, StoreError> {
         let length = length.min(LOCATE_BYTES);
-        let request = Locate { path: path.clone(), offset, length: Some(length), open: true };
-        let located: Located = self.ask("/v1/files/locate", path, &request).await?;
+        let located = self.locate_so_far(path, offset, Some(length)).await?;
         // The reader would locate what follows as of a closed file.
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
         let length = length.min(end.saturating_sub(offset));
