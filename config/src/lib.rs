@@ -21,4 +21,4 @@ pub use load::{load, parse, parse_override};
 pub use model::*;
 pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
 pub use rules::accepted_form;
-pub use values::{Bytes, Time, ValueError};
+pub use values::{Bytes, Percent, Time, ValueError};

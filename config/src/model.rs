@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Time};
+use crate::{Bytes, Percent, Time};
 
 const MIB: u64 = 1 << 20;
 
@@ -82,6 +82,10 @@ pub struct Chunkmaster {
     pub lease_grace: Time,
     /// Copies that one chunkserver sends, and receives, at once to make lost replicas again.
     pub repair_streams: u32,
+    /// How long what users remove stays in the trash; 0s for none.
+    pub trash_interval: Time,
+    /// Where less than this share of the live chunkservers' space is free, the trash is emptied early.
+    pub trash_free_min: Percent,
     /// Length of a journal segment, zero-filled in advance.
     pub journal_segment: Bytes,
     /// Closed journal segments that make a new snapshot.
@@ -101,6 +105,8 @@ impl Default for Chunkmaster {
             lease: Time(Duration::from_secs(60)),
             lease_grace: Time(Duration::from_secs(5)),
             repair_streams: 2,
+            trash_interval: Time(Duration::from_hours(24)),
+            trash_free_min: Percent(10),
             journal_segment: Bytes(8 * MIB),
             snapshot_after_segments: 4,
         }

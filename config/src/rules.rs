@@ -87,6 +87,10 @@ const RULES: &[Rule] = &[
     rule("chunkmaster.repair_streams", "a whole number from 1 to 64", |c| {
         (1..=64).contains(&c.chunkmaster.repair_streams)
     }),
+    rule("chunkmaster.trash_interval", "a time up to 365days; 0s for no trash", |c| {
+        lasts(c.chunkmaster.trash_interval, 0, 365 * 24 * HOUR_MS)
+    }),
+    rule("chunkmaster.trash_free_min", "a share from 0% to 100%, like 10%", |_| true),
     rule("chunkmaster.journal_segment", SEGMENT, |c| {
         within(c.chunkmaster.journal_segment, 2 * MIB, GIB)
     }),

@@ -24,6 +24,26 @@ pub struct Bytes(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
+/// A share in whole percent, written like `10%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl FromStr for Percent {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let digits = text.strip_suffix('%').filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+        let share = digits.and_then(|digits| digits.parse().ok()).filter(|share| *share <= 100);
+        share.map(Self).ok_or(ValueError { given: text.to_owned(), wanted: PERCENT })
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 impl FromStr for Bytes {
     type Err = ValueError;
 
@@ -66,6 +86,7 @@ impl fmt::Display for Time {
 }
 
 const SIZE: &str = "a size with a unit, like 64MiB or 1GiB";
+const PERCENT: &str = "a share from 0% to 100%, like 10%";
 const TIME: &str = "a time with a unit, like 500ms, 5s or 2min";
 
 /// A visitor of its own instead of `try_from`: so a parser can tell the position of the value.
@@ -101,7 +122,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Bytes: SIZE, Time: TIME);
+as_text!(Bytes: SIZE, Time: TIME, Percent: PERCENT);
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +136,12 @@ mod tests {
         assert_eq!("1.5KiB".parse::<Bytes>().unwrap().0, 1536);
         for text in ["500ms", "5s", "2m"] {
             assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
+        }
+        for text in ["0%", "10%", "100%"] {
+            assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
+        }
+        for bad in ["", "10", "%", "101%", "+1%", "0.5%", "999%"] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad}");
         }
         for bad in ["", "64", "x", "-1MiB", "64 quarks"] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");

@@ -87,7 +87,7 @@ impl Made {
             remove(store, folder).await?;
         }
         for folder in &self.above {
-            if store.delete(folder, false).await.is_err() {
+            if store.delete_for_good(folder, false).await.is_err() {
                 break;
             }
         }
@@ -122,7 +122,7 @@ fn lock<T>(paths: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What somebody else has removed, or put something into, is not this copy's to remove.
 async fn remove(store: &ChunkStore, path: &StorePath) -> Result<(), StoreError> {
-    match store.delete(path, false).await {
+    match store.delete_for_good(path, false).await {
         Err(StoreError::NotFound { .. } | StoreError::FolderNotEmpty { .. }) => Ok(()),
         removed => removed,
     }

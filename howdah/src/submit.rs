@@ -70,7 +70,7 @@ async fn put_program(
         Ok(written) => written.map(drop)?,
         Err(by) => {
             // Best effort: an open file disappears with its lease.
-            store.delete(&beside, false).await.ok();
+            store.delete_for_good(&beside, false).await.ok();
             let remains = "nothing was submitted".to_owned();
             return Err(Interrupted { by, remains }.into());
         }
@@ -81,7 +81,7 @@ async fn put_program(
             if !stands_whole(store, &path, sha256, n_bytes).await? {
                 return Ok(beside);
             }
-            store.delete(&beside, false).await?;
+            store.delete_for_good(&beside, false).await?;
             Ok(path)
         }
         Err(error) => Err(error.into()),

@@ -285,6 +285,7 @@ mod tests {
             version: Version(1),
             offset,
             length,
+            checksum: 0,
             servers: vec![server.clone()],
             token: String::new(),
         };

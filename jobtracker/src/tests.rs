@@ -141,6 +141,7 @@ async fn locate(
         version: Version(1),
         offset: index * chunk_bytes,
         length: chunk_bytes.min(length - index * chunk_bytes),
+        checksum: 0,
         servers: vec![ServerAddress {
             host: "host-1".parse().unwrap(),
             rack: RackName::default_rack(),

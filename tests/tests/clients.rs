@@ -198,10 +198,10 @@ fn an_interrupted_put_frees_the_name_and_an_interrupted_get_leaves_nothing() {
     let big = tree.join("big");
     fs::File::create(&big).unwrap().set_len(10 << 30).unwrap();
     fs::write(tree.join("below/small"), "a").unwrap();
-    let before = dev.run(&["fs", "ls", "/"]).success().text();
     for (source, target, open) in
         [(&big, "/new/file", "/new/file"), (&tree, "/new/tree", "/new/tree/big")]
     {
+        let before = dev.run(&["fs", "ls", "/"]).success().text();
         let mut put = dev.client(&["fs", "put"]);
         let putting = started(put.arg(source).arg(target));
         let stat = || dev.run(&["fs", "stat", open]);

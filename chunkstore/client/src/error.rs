@@ -112,6 +112,12 @@ pub enum StoreError {
         /// The caller's limit.
         limit: u64,
     },
+    /// Another file took its place while it was looked at in parts.
+    #[error("{path} was replaced by another file meanwhile: try again")]
+    ChangedMeanwhile {
+        /// The file.
+        path: StorePath,
+    },
     /// What stands there is not the file that was to be replaced.
     #[error("{problem}")]
     Changed {

@@ -19,6 +19,7 @@ mod hedge;
 pub mod local;
 mod local_replica;
 mod locations;
+mod names;
 mod order;
 mod ranges;
 mod read;

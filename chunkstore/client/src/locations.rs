@@ -229,6 +229,7 @@ mod tests {
             version: Version(1),
             offset: nth * 10,
             length: 10,
+            checksum: 0,
             servers: Vec::new(),
             token: String::new(),
         };

@@ -159,6 +159,7 @@ mod tests {
             version: Version(1),
             offset: nth * CHUNK,
             length,
+            checksum: 0,
             servers: Vec::new(),
             token: String::new(),
         };

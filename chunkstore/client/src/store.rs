@@ -1,5 +1,5 @@
-//! The chunk store as its clients hold it: connection settings and the calls about names. Files are
-//! written by `write` and read by `read`.
+//! The chunk store as its clients hold it: connection settings, and how the master is asked. What is said about
+//! names is in `names`; files are written by `write` and read by `read`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use chunkstore_core::writer::no_servers_patience;
 use chunkstore_protocol::{
-    Append, Copy, Create, Created, Delete, Done, FileStatus, IfWriterDies, List, Listing, Locate,
-    Located, Mkdir, ProblemKind, Publish, Rename, Replace, SetReplication, Stat, StorePath, Winner,
+    Append, Create, Created, FileStatus, IfWriterDies, Locate, Located, ProblemKind, StorePath,
 };
 use ids::{ClientId, RequestStamp};
 use net::{Backoff, CallError, Client, Problem};
@@ -20,8 +19,6 @@ use crate::sockets::Sockets;
 use crate::stamps::Stamps;
 use crate::{FileReader, FileWriter, StoreError, StoreSettings};
 
-/// Entries that one page of a listing asks for.
-const PAGE_ENTRIES: u32 = 1000;
 /// A master in safe mode is waited for so long at most, where the time for retries is not longer.
 const SAFE_MODE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -79,161 +76,6 @@ impl ChunkStore {
     #[must_use]
     pub fn settings(&self) -> &StoreSettings {
         &self.inner.settings
-    }
-
-    /// What stands at `path`.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if nothing does.
-    pub async fn stat(&self, path: &StorePath) -> Result<FileStatus, StoreError> {
-        self.ask("/v1/files/stat", path, &Stat { path: path.clone() }).await
-    }
-
-    /// Whether anything stands at `path`.
-    ///
-    /// # Errors
-    /// When the master can't be asked.
-    pub async fn exists(&self, path: &StorePath) -> Result<bool, StoreError> {
-        match self.stat(path).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// One page of a folder, at most `limit` entries whose names come after `after`.
-    ///
-    /// # Errors
-    /// When there is no such folder, or the master can't be asked.
-    pub async fn list(
-        &self,
-        folder: &StorePath,
-        after: Option<String>,
-        limit: u32,
-    ) -> Result<Listing, StoreError> {
-        self.ask("/v1/files/list", folder, &List { path: folder.clone(), after, limit }).await
-    }
-
-    /// All entries of a folder, sorted by the names' bytes.
-    ///
-    /// # Errors
-    /// [`StoreError::TooMuch`] if there are more than `entries_max`; otherwise as [`Self::list`].
-    pub async fn list_all(
-        &self,
-        folder: &StorePath,
-        entries_max: usize,
-    ) -> Result<Vec<FileStatus>, StoreError> {
-        let mut entries = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.list(folder, after, PAGE_ENTRIES).await?;
-            entries.extend(page.entries);
-            if entries.len() > entries_max {
-                return Err(StoreError::TooMuch {
-                    path: folder.clone(),
-                    what: "entries",
-                    limit: entries_max as u64,
-                });
-            }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(entries),
-            }
-        }
-    }
-
-    /// Makes a folder; with `parents` also those above it, and an existing one is fine.
-    ///
-    /// # Errors
-    /// When something stands in the way, or the master can't be asked.
-    pub async fn mkdir(&self, path: &StorePath, parents: bool) -> Result<(), StoreError> {
-        let request = |stamp| Mkdir { stamp, path: path.clone(), parents };
-        self.change::<_, Done>("/v1/files/mkdir", path, request).await.map(drop)
-    }
-
-    /// Moves a file or folder, atomically; `to` must not exist.
-    ///
-    /// # Errors
-    /// When `from` does not exist, `to` does, or the master can't be asked.
-    pub async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
-        self.rename_over(from, to, Replace::Never).await
-    }
-
-    /// Moves a file or folder, atomically; a file over another one as `replace` says.
-    ///
-    /// # Errors
-    /// When `from` does not exist, `to` must not be replaced ([`StoreError::Changed`] if it is another file than
-    /// `replace` says), or the master can't be asked.
-    pub async fn rename_over(
-        &self,
-        from: &StorePath,
-        to: &StorePath,
-        replace: Replace,
-    ) -> Result<(), StoreError> {
-        let request = |stamp| Rename { stamp, from: from.clone(), to: to.clone(), replace };
-        self.change::<_, Done>("/v1/files/rename", from, request).await.map(drop)
-    }
-
-    /// Makes `to` a file of the same chunks as the closed file `from`: no bytes move. With `parents` missing
-    /// folders above it are made.
-    ///
-    /// # Errors
-    /// When `from` is no closed file or has too many chunks, `to` must not be replaced
-    /// ([`StoreError::Changed`] if it is another file than `replace` says), or the master can't be asked.
-    pub async fn copy(
-        &self,
-        from: &StorePath,
-        to: &StorePath,
-        replace: Replace,
-        parents: bool,
-    ) -> Result<FileStatus, StoreError> {
-        let request = |stamp| Copy { stamp, from: from.clone(), to: to.clone(), replace, parents };
-        self.change("/v1/files/copy", from, request).await
-    }
-
-    /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies keep the highest
-    /// number asked for them.
-    ///
-    /// # Errors
-    /// When `path` is no closed file, the number is out of range, or the master can't be asked.
-    pub async fn set_replication(
-        &self,
-        path: &StorePath,
-        replication: u8,
-    ) -> Result<(), StoreError> {
-        let request = |stamp| SetReplication { stamp, path: path.clone(), replication };
-        self.change::<_, Done>("/v1/files/set_replication", path, request).await.map(drop)
-    }
-
-    /// Removes a file or folder; one with entries only if `recursive`.
-    ///
-    /// # Errors
-    /// When it does not exist or has entries, or the master can't be asked.
-    pub async fn delete(&self, path: &StorePath, recursive: bool) -> Result<(), StoreError> {
-        let request = |stamp| Delete { stamp, path: path.clone(), recursive };
-        self.change::<_, Done>("/v1/files/delete", path, request).await.map(drop)
-    }
-
-    /// Makes `target` of the winners in `staging`, with an empty file `marker`, in one transaction; the
-    /// rest of `staging` goes.
-    ///
-    /// # Errors
-    /// When `target` exists, a winner does not or is open, or the master can't be asked.
-    pub async fn publish(
-        &self,
-        staging: &StorePath,
-        winners: &[Winner],
-        target: &StorePath,
-        marker: &str,
-    ) -> Result<(), StoreError> {
-        let request = |stamp| Publish {
-            stamp,
-            staging: staging.clone(),
-            winners: winners.to_vec(),
-            target: target.clone(),
-            marker: marker.to_owned(),
-        };
-        self.change::<_, Done>("/v1/files/publish", target, request).await.map(drop)
     }
 
     /// Where the chunks of a closed file are that cover `length` bytes (to the end if `None`) from

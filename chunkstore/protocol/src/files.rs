@@ -8,10 +8,15 @@
 use ids::{ClientId, HostName, RackName, RequestStamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{ChunkId, FileId, StorePath, Version};
+use crate::{ChunkId, FileId, ProblemKind, StorePath, Version};
 
 /// Chunks of one [`Located`]; for those that follow, ask again from the end of the last.
 pub const LOCATE_CHUNKS_MAX: usize = 10_000;
+
+/// Paths of one [`LocateMany`].
+pub const LOCATE_PATHS_MAX: usize = 1000;
+/// Chunks of one file in the reply to a [`LocateMany`].
+pub const LOCATE_MANY_CHUNKS_MAX: usize = 1000;
 
 /// A chunkserver as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -224,6 +229,36 @@ pub struct Located {
     pub chunks: Vec<ChunkLocation>,
 }
 
+/// `POST /v1/files/locate_many` → [`LocatedMany`]. Where many files are, in one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocateMany {
+    /// The files, at most [`LOCATE_PATHS_MAX`].
+    pub paths: Vec<StorePath>,
+}
+
+/// Reply to [`LocateMany`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocatedMany {
+    /// One for each path, in their order.
+    pub files: Vec<PathLocation>,
+}
+
+/// Where one of many files is, or why it is not told. What is wrong with one says nothing of the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PathLocation {
+    /// As [`Locate`] tells it, but at most the first [`LOCATE_MANY_CHUNKS_MAX`] chunks; for those that follow,
+    /// ask with that.
+    Located(Located),
+    /// As the problem document of a [`Locate`] says it.
+    Refused {
+        /// What programs act on.
+        kind: ProblemKind,
+        /// For people.
+        detail: String,
+    },
+}
+
 /// One chunk of a file and its live replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkLocation {
@@ -235,6 +270,8 @@ pub struct ChunkLocation {
     pub offset: u64,
     /// Its length, bytes.
     pub length: u64,
+    /// CRC32C of its bytes.
+    pub checksum: u32,
     /// Live servers that hold it; empty if none is known just now.
     pub servers: Vec<ServerAddress>,
     /// Capability to read it.

@@ -60,16 +60,50 @@ pub enum FileKind {
     },
 }
 
-/// `POST /v1/files/list` → [`Listing`]. One page of a folder; of a file, itself.
+/// `POST /v1/files/list` → [`Listing`]. One page of a folder; of a file, itself. Recursively, every folder is
+/// followed by what is below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The folder.
     pub path: StorePath,
-    /// Names after this one; absent for the first page.
+    /// Names after this one; absent for the first page. Recursively, paths relative to the folder.
     #[serde(default)]
     pub after: Option<String>,
+    /// All that is below the folder, too.
+    #[serde(default)]
+    pub recursive: bool,
     /// Entries wanted, 1 to 10,000.
     pub limit: u32,
+}
+
+/// `POST /v1/files/count` → [`Counted`]. How much there is at and below a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// A folder, which counts itself, or a file.
+    pub path: StorePath,
+}
+
+/// Reply to [`Count`]. What changes while it is counted is counted or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Folders.
+    pub folders: u64,
+    /// Files, open ones included.
+    pub files: u64,
+    /// Their lengths together, bytes.
+    pub bytes: u64,
+    /// The same, each length as often as its file asks for replicas. Copies share theirs on disk; here
+    /// each counts.
+    pub replica_bytes: u64,
+}
+
+impl std::ops::AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        self.folders += other.folders;
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.replica_bytes += other.replica_bytes;
+    }
 }
 
 /// A page of a folder, sorted by the names' bytes.
@@ -161,7 +195,8 @@ pub struct SetReplication {
     pub replication: u8,
 }
 
-/// `POST /v1/files/delete` → [`Done`].
+/// `POST /v1/files/delete` → [`Done`]. What users remove goes to the trash ([`crate::path::TRASH_FOLDER`]) first, unless
+/// it is of the system's own, a new file that was never closed, or there already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
     /// Makes a retry safe.
@@ -171,6 +206,14 @@ pub struct Delete {
     /// Remove a folder's entries too.
     #[serde(default)]
     pub recursive: bool,
+    /// Remove it for good.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skip_trash: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// `POST /v1/files/publish` → [`Done`]. In one transaction: makes `target` (it must not exist), moves

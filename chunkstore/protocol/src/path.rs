@@ -11,8 +11,11 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const PART_BYTES_MAX: usize = 255;
 
 /// The folder of the system's own files. Whoever uses the chunk store may look into it, and change
-/// nothing there but [`PROGRAMS_FOLDER`].
+/// nothing there but [`PROGRAMS_FOLDER`] and [`TRASH_FOLDER`].
 pub const SYSTEM_FOLDER: &str = "/.howdah";
+/// Where goes what users remove: `<time>-<number>/<the path that it had>`. From there they may move it back,
+/// or remove it for good.
+pub const TRASH_FOLDER: &str = "/.howdah/trash";
 /// Where users leave executables for the system, each under its SHA-256 in hexadecimal. One that is
 /// still being put has a name with a dot.
 pub const PROGRAMS_FOLDER: &str = "/.howdah/programs";

@@ -2,7 +2,7 @@
 //! wait for them, and says notices in the log. No decisions.
 
 use chunkstore_core::master::{
-    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room,
+    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room, TrashReason,
 };
 use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped};
 use ids::{HostName, Monotonic, Now};
@@ -137,6 +137,19 @@ fn say(notice: &Notice) {
         }
         Notice::WriterDied { path, length } => {
             tracing::warn!(%path, length, "open file closed at its last sealed chunk: its writer was silent for too long");
+        }
+        Notice::TrashEmptied { path, reason: TrashReason::Expired } => {
+            tracing::info!(%path, "removed for good: older than chunkmaster.trash_interval");
+        }
+        Notice::TrashEmptied {
+            path,
+            reason: TrashReason::Pressure { free_bytes, capacity_bytes },
+        } => {
+            tracing::warn!(
+                %path, free_bytes, capacity_bytes,
+                "removed for good before its time: less than chunkmaster.trash_free_min of the space \
+                 is free; add chunkservers or disks, or remove files"
+            );
         }
         Notice::ForeignChunk { host, chunk } => {
             tracing::warn!(%host, %chunk, "chunk kept that this master never gave out");

@@ -84,6 +84,10 @@ mod tests {
 
     /// One record of every other kind.
     fn one_of_each() -> Vec<Record> {
+        [of_files(), of_whole_files()].concat()
+    }
+
+    fn of_files() -> Vec<Record> {
         let at = UnixMillis(10);
         let folder = |id, name: &str| NewFolder { id: FileId(id), name: name.to_owned() };
         let (file, version) = (FileId(2), Version(1));
@@ -140,19 +144,6 @@ mod tests {
             Record::AppendAbandoned { stamp: stamp(12), at, file },
             reopened(13, file, 6),
             Record::WriterDied { at, file, cut: true },
-            folders_of_alice(),
-            copied(15, 8, "copy"),
-            Record::ReplicationSet { stamp: stamp(16), file: FileId(8), replication: 3 },
-            Record::ReplicationSpread { chunks: 1000 },
-            copied(17, 9, "another"),
-            Record::Renamed {
-                stamp: stamp(18),
-                at,
-                entry: FileId(9),
-                parent: FileId(7),
-                name: "copy".into(),
-                replaced: Some(FileId(8)),
-            },
         ]
     }
 
@@ -168,6 +159,35 @@ mod tests {
             replaced: None,
             owner: "alice".to_owned(),
         }
+    }
+
+    fn of_whole_files() -> Vec<Record> {
+        let at = UnixMillis(10);
+        vec![
+            folders_of_alice(),
+            copied(15, 8, "copy"),
+            Record::ReplicationSet { stamp: stamp(16), file: FileId(8), replication: 3 },
+            Record::ReplicationSpread { chunks: 1000 },
+            copied(17, 9, "another"),
+            Record::Renamed {
+                stamp: stamp(18),
+                at,
+                entry: FileId(9),
+                parent: FileId(7),
+                name: "copy".into(),
+                replaced: Some(FileId(8)),
+            },
+            Record::Trashed {
+                stamp: stamp(19),
+                at,
+                entry: FileId(9),
+                parent: FileId(0),
+                folders: vec![NewFolder { id: FileId(10), name: "trash".to_owned() }],
+                name: "copy".to_owned(),
+                owner: "alice".to_owned(),
+            },
+            Record::TrashEmptied { at, folder: FileId(10) },
+        ]
     }
 
     fn folders_of_alice() -> Record {

@@ -71,6 +71,8 @@ fn kind(record: &Record) -> &'static str {
         Record::WinnersGathered { .. } => "winners_gathered",
         Record::Published { .. } => "published",
         Record::Reclaimed { .. } => "reclaimed",
+        Record::Trashed { .. } => "trashed",
+        Record::TrashEmptied { .. } => "trash_emptied",
         Record::Copied { .. } => "copied",
         Record::ReplicationSet { .. } => "replication_set",
         Record::ReplicationSpread { .. } => "replication_spread",

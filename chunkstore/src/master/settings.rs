@@ -27,6 +27,10 @@ pub struct MasterSettings {
     pub lease_grace: Duration,
     /// Copies that one chunkserver sends, and receives, at once; more where chunks are small.
     pub repair_streams: u32,
+    /// How long what users remove stays in the trash; zero for none.
+    pub trash_interval: Duration,
+    /// Where less than this share of the live servers' space is free, percent, the trash is emptied early.
+    pub trash_free_min_percent: u8,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
     /// Closed journal segments that make a new snapshot.
@@ -48,6 +52,8 @@ impl MasterSettings {
             lease: self.lease,
             lease_grace: self.lease_grace,
             repair_streams: self.repair_streams,
+            trash_interval: self.trash_interval,
+            trash_free_min_percent: self.trash_free_min_percent,
         }
     }
 

@@ -27,6 +27,8 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         lease: Duration::from_secs(60),
         lease_grace: Duration::from_millis(500),
         repair_streams: 2,
+        trash_interval: Duration::ZERO,
+        trash_free_min_percent: 10,
         journal_segment_bytes: SEGMENT,
         snapshot_after_segments: 1,
         keyring: keyring.clone(),
@@ -138,7 +140,8 @@ impl Cluster {
     }
 
     async fn names(&self, path: &str) -> Vec<String> {
-        let request = List { path: path.parse().unwrap(), after: None, limit: 100 };
+        let request =
+            List { path: path.parse().unwrap(), after: None, limit: 100, recursive: false };
         let listing: Listing = self.call("/v1/files/list", &request).await.unwrap();
         listing.entries.into_iter().map(|entry| entry.path.to_string()).collect()
     }
@@ -212,7 +215,7 @@ async fn a_file_is_written_read_and_deleted_over_http() {
     assert!(!read.permits(Right::Write, &chunk.resource()));
 
     let path = "/f".parse().unwrap();
-    let request = Delete { stamp: cluster.stamp(), path, recursive: false };
+    let request = Delete { stamp: cluster.stamp(), path, recursive: false, skip_trash: false };
     let _: Done = cluster.call("/v1/files/delete", &request).await.unwrap();
     let heartbeat = ServerHeartbeat {
         host: host(1),
@@ -279,7 +282,7 @@ async fn a_page_is_as_long_as_asked_for_though_the_core_gives_it_in_parts() {
     }
     let path = StorePath::root();
     for (limit, expected) in [(10_000, n_all), (1500, 1500), (10, 10)] {
-        let request = List { path: path.clone(), after: None, limit };
+        let request = List { path: path.clone(), after: None, limit, recursive: false };
         let page: Listing = cluster.call("/v1/files/list", &request).await.unwrap();
         assert_eq!(page.entries.len(), expected);
         assert_eq!(page.next.is_some(), expected < n_all);
@@ -302,7 +305,8 @@ async fn state_survives_snapshots_of_many_segments() {
             let request = Mkdir { stamp: cluster.stamp(), path: path.clone(), parents: true };
             let _: Done = cluster.call("/v1/files/mkdir", &request).await.unwrap();
             let top = format!("/{n:02}").parse().unwrap();
-            let request = Delete { stamp: cluster.stamp(), path: top, recursive: true };
+            let request =
+                Delete { stamp: cluster.stamp(), path: top, recursive: true, skip_trash: false };
             let _: Done = cluster.call("/v1/files/delete", &request).await.unwrap();
         }
         let request = Mkdir { stamp: cluster.stamp(), path, parents: true };
@@ -335,7 +339,7 @@ async fn with_a_full_journal_files_can_be_removed_and_none_made_until_there_is_r
     let refused = cluster.call::<_, Created>("/v1/files/create", &request).await;
     assert_eq!(problem(refused), full);
     let path = "/old".parse().unwrap();
-    let remove = Delete { stamp: cluster.stamp(), path, recursive: false };
+    let remove = Delete { stamp: cluster.stamp(), path, recursive: false, skip_trash: false };
     let _: Done = cluster.call("/v1/files/delete", &remove).await.unwrap();
     std::fs::remove_dir(&obstacle).unwrap();
     let made = async {
@@ -349,6 +353,112 @@ async fn with_a_full_journal_files_can_be_removed_and_none_made_until_there_is_r
     };
     tokio::time::timeout(Duration::from_secs(30), made).await.expect("room is found again");
     assert_eq!(cluster.names("/").await, ["/new"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn many_files_are_located_at_once_and_what_is_wrong_with_one_stands_in_its_place() {
+    let mut cluster = Cluster::start().await;
+    cluster.register(1).await;
+    cluster.register(2).await;
+    cluster.mkdir("/mine").await.unwrap();
+    let request = create(cluster.stamp(), "/mine/f");
+    let created: Created = cluster.call("/v1/files/create", &request).await.unwrap();
+    let Allocation { chunk, version, pipeline, .. } = created.allocation;
+    let servers: Vec<_> = pipeline.into_iter().map(|server| server.host).collect();
+    let sealed = Some(SealedChunk { chunk, version, length: 5, checksum: 9, servers });
+    let request = Close { stamp: cluster.stamp(), file: created.file, sealed, abandoned: None };
+    let _: FileStatus = cluster.call("/v1/files/close", &request).await.unwrap();
+    let mut paths: Vec<StorePath> =
+        ["/theirs", "/mine/f", "/mine/none", "/mine"].map(|path| path.parse().unwrap()).to_vec();
+    let user = cluster.client(Role::User, "/mine");
+    let request = LocateMany { paths: paths.clone() };
+    let located: LocatedMany =
+        user.post(&cluster.address, "/v1/files/locate_many", &request).await.unwrap();
+    let kinds = located.files.iter().map(|file| match file {
+        PathLocation::Located(_) => None,
+        PathLocation::Refused { kind, .. } => Some(*kind),
+    });
+    let expected = [ProblemKind::Forbidden, ProblemKind::NotFound, ProblemKind::IsAFolder];
+    assert_eq!(kinds.flatten().collect::<Vec<_>>(), expected);
+    let PathLocation::Located(file) = &located.files[1] else { panic!("{located:?}") };
+    let place = &file.chunks[0];
+    assert_eq!((place.chunk, place.checksum, place.servers.len()), (chunk, 9, 2));
+    let read = cluster.keyring.verify(&place.token, clock::wall()).unwrap();
+    assert!(read.permits(Right::Read, &chunk.resource()));
+    paths.resize(LOCATE_PATHS_MAX + 1, paths[1].clone());
+    let request = LocateMany { paths };
+    let refused = cluster.call::<_, LocatedMany>("/v1/files/locate_many", &request).await;
+    assert_eq!(problem(refused), (400, "invalid-request".to_owned()));
+    cluster.stop().await;
+}
+
+/// Every request that names a path, each path of it in turn as `PATH`.
+const REQUESTS: [(&str, &str); 17] = [
+    ("create", r#"{"stamp": STAMP, "path": PATH}"#),
+    ("append", r#"{"stamp": STAMP, "path": PATH}"#),
+    ("stat", r#"{"path": PATH}"#),
+    ("list", r#"{"path": PATH, "limit": 10}"#),
+    ("count", r#"{"path": PATH}"#),
+    ("locate", r#"{"path": PATH}"#),
+    ("locate_many", r#"{"paths": ["/mine", PATH]}"#),
+    ("mkdir", r#"{"stamp": STAMP, "path": PATH, "parents": true}"#),
+    ("rename", r#"{"stamp": STAMP, "from": PATH, "to": "/b"}"#),
+    ("rename", r#"{"stamp": STAMP, "from": "/mine", "to": PATH}"#),
+    ("copy", r#"{"stamp": STAMP, "from": PATH, "to": "/b"}"#),
+    ("copy", r#"{"stamp": STAMP, "from": "/mine", "to": PATH, "parents": true}"#),
+    ("set_replication", r#"{"stamp": STAMP, "path": PATH, "replication": 1}"#),
+    ("delete", r#"{"stamp": STAMP, "path": PATH, "recursive": true}"#),
+    (
+        "publish",
+        r#"{"stamp": STAMP, "staging": PATH, "target": "/b", "winners": [], "marker": "m"}"#,
+    ),
+    (
+        "publish",
+        r#"{"stamp": STAMP, "staging": "/mine", "target": PATH, "winners": [], "marker": "m"}"#,
+    ),
+    ("rename", r#"{"stamp": STAMP, "from": "/mine", "to": PATH, "replace": "always"}"#),
+];
+
+#[tokio::test]
+async fn a_path_that_is_none_is_refused_at_every_entrance_and_changes_nothing() {
+    let mut cluster = Cluster::start().await;
+    cluster.register(1).await;
+    cluster.register(2).await;
+    cluster.mkdir("/mine").await.unwrap();
+    let (part, whole) = ("x".repeat(256), "/x".repeat(2049));
+    let bad = [
+        "",
+        "mine",
+        "//",
+        "/mine/",
+        "/mine//a",
+        "/.",
+        "/mine/..",
+        "/../etc",
+        "/a\0b",
+        &format!("/{part}"),
+        &whole,
+    ];
+    for (name, body) in REQUESTS {
+        for path in bad {
+            let stamp = serde_json::to_string(&cluster.stamp()).unwrap();
+            let path = serde_json::to_string(path).unwrap();
+            let body = body.replace("STAMP", &stamp).replace("PATH", &path);
+            let request: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let route = format!("/v1/files/{name}");
+            match cluster.call::<_, serde_json::Value>(&route, &request).await.unwrap_err() {
+                CallError::Problem { problem, .. } => {
+                    assert!((400..500).contains(&problem.status), "{body}: {problem}");
+                    assert_eq!(problem.kind, "invalid-request", "{body}");
+                    assert!(!problem.detail.is_empty(), "{body}");
+                }
+                other => panic!("{body}: {other}"),
+            }
+        }
+    }
+    assert_eq!(cluster.names("/").await, ["/mine"]);
+    assert!(cluster.names("/mine").await.is_empty());
     cluster.stop().await;
 }
 
@@ -391,7 +501,12 @@ async fn no_user_takes_from_running_jobs_what_they_rely_on() {
     let forbidden = (403, "forbidden".to_owned());
     let top: StorePath = "/.howdah".parse().unwrap();
     for path in [top.clone(), staging.clone()] {
-        let request = Delete { stamp: cluster.stamp(), path: path.clone(), recursive: true };
+        let request = Delete {
+            stamp: cluster.stamp(),
+            path: path.clone(),
+            recursive: true,
+            skip_trash: false,
+        };
         assert_eq!(problem(cluster.call::<_, Done>("/v1/files/delete", &request).await), forbidden);
         let to = "/mine/theirs".parse().unwrap();
         let request = Rename { stamp: cluster.stamp(), from: path, to, replace: Replace::Never };
@@ -416,7 +531,7 @@ async fn no_user_takes_from_running_jobs_what_they_rely_on() {
     let Rename { stamp, from, to, replace } = over;
     let over = Copy { stamp, from, to, replace, parents: false };
     assert_eq!(problem(cluster.call::<_, FileStatus>("/v1/files/copy", &over).await), forbidden);
-    let request = Delete { stamp: cluster.stamp(), path: top, recursive: true };
+    let request = Delete { stamp: cluster.stamp(), path: top, recursive: true, skip_trash: false };
     let _: Done = system.post(&address, "/v1/files/delete", &request).await.unwrap();
     cluster.stop().await;
 }

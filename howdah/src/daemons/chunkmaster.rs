@@ -21,6 +21,8 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
         lease: config.lease.0,
         lease_grace: config.lease_grace.0,
         repair_streams: config.repair_streams,
+        trash_interval: config.trash_interval.0,
+        trash_free_min_percent: config.trash_free_min.0,
         journal_segment_bytes: config.journal_segment.0,
         snapshot_after_segments: config.snapshot_after_segments,
         keyring: Keyring::new(&boot.secret),

@@ -62,7 +62,7 @@ pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
         55..62 => Op::Look(Query::Stat(Stat { path: name(random) })),
         62..66 => {
             let folder = path(&folder(random));
-            Op::Look(Query::List(List { path: folder, after: None, limit: 100 }))
+            Op::Look(Query::List(List { path: folder, after: None, limit: 100, recursive: false }))
         }
         66..72 => mkdir(&folder(random), random.chance(500)),
         72..80 => rename(random),
@@ -130,7 +130,7 @@ fn set_replication(random: &mut Random) -> Op {
 }
 
 fn delete(path: StorePath, recursive: bool) -> Op {
-    Op::Change(Mutation::Delete(Delete { stamp: no_stamp(), path, recursive }))
+    Op::Change(Mutation::Delete(Delete { stamp: no_stamp(), path, recursive, skip_trash: false }))
 }
 
 /// A job's output: staged, published, and often enough replaced by the next job under the same names.

@@ -74,9 +74,9 @@ impl World {
         let folders: Vec<StorePath> = self.watch.model.folders().map(parsed).collect();
         let files: Vec<StorePath> =
             self.watch.model.files().map(|(path, _)| parsed(path)).collect();
-        let lists = folders
-            .iter()
-            .map(|path| Query::List(List { path: path.clone(), after: None, limit: 1000 }));
+        let lists = folders.iter().map(|path| {
+            Query::List(List { path: path.clone(), after: None, limit: 1000, recursive: false })
+        });
         let stats = files.iter().map(|path| Query::Stat(Stat { path: path.clone() }));
         for query in lists.chain(stats).chain(files.iter().map(locate)) {
             let out = master.handle(now, Input::Query(to, query.clone()));

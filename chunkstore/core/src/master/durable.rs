@@ -185,6 +185,8 @@ impl Durable {
             | Record::ReplicationSet { .. }
             | Record::ReplicationSpread { .. }
             | Record::Deleted { .. }
+            | Record::Trashed { .. }
+            | Record::TrashEmptied { .. }
             | Record::WinnersGathered { .. }
             | Record::Published { .. }
             | Record::Reclaimed { .. } => self.apply_to_tree(record),

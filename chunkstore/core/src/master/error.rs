@@ -89,6 +89,14 @@ pub enum FsError {
         /// Where it was to go.
         to: StorePath,
     },
+    /// The trash can't hold it.
+    #[error(
+        "{path} can't go to the trash: paths there would exceed 4096 bytes; move it to a shorter path, or remove it for good with `skip_trash`"
+    )]
+    TooLongForTrash {
+        /// What was to be removed.
+        path: StorePath,
+    },
     /// A name that is no single part of a path.
     #[error("{name:?} is not a file name: 1 to 255 bytes, without '/', not '.' or '..'")]
     BadName {
@@ -384,6 +392,7 @@ impl FsError {
             Self::JournalFull => ProblemKind::OutOfSpace,
             Self::RootStays
             | Self::PathTooLong { .. }
+            | Self::TooLongForTrash { .. }
             | Self::BadName { .. }
             | Self::NotAllotted { .. }
             | Self::NotInPipeline { .. }

@@ -33,7 +33,9 @@ mod safe_mode;
 mod server_error;
 mod servers;
 mod streams;
+mod subtree;
 mod summary;
+mod trash;
 mod tree;
 
 #[cfg(test)]
@@ -44,10 +46,11 @@ pub use durable::{Dropped, Durable};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use mutation::{Asker, Mutation};
 pub use notice::Notice;
-pub use reads::READ_STEP;
+pub use reads::{CountedPart, READ_STEP};
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use room::Room;
 pub use summary::Summary;
+pub use trash::TrashReason;
 pub use tree::WINNERS_MAX;
 
 use std::time::Duration;
@@ -55,7 +58,7 @@ use std::time::Duration;
 use chunkstore_protocol::{
     Allocation, ClusterReport, Created, FileId, FileStatus, Fsck, FsckPage, List, Listing, Locate,
     Located, RegisterServer, Renew, Report, ServerHeartbeat, ServerHeartbeatReply,
-    ServerRegistered, Stat,
+    ServerRegistered, Stat, StorePath,
 };
 use ids::{ClientId, ClusterId, Monotonic, Now};
 
@@ -98,6 +101,10 @@ pub struct Settings {
     pub lease_grace: Duration,
     /// Copies that one server sends, and receives, at once; more where chunks are small.
     pub repair_streams: u32,
+    /// How long what users remove stays in the trash; zero for none.
+    pub trash_interval: Duration,
+    /// Where less than this share of the live servers' space is free, percent, the trash is emptied early.
+    pub trash_free_min_percent: u8,
 }
 
 /// Which caller waits for a reply.
@@ -129,7 +136,14 @@ pub enum Input {
 pub enum Query {
     Stat(Stat),
     List(List),
+    /// What comes after a place, a path relative to this one.
+    Count {
+        path: StorePath,
+        after: Option<String>,
+    },
     Locate(Locate),
+    /// As many of these files as one step allows.
+    LocateMany(Vec<StorePath>),
     Renew(Renew),
     Fsck(Fsck),
     Report(Report),
@@ -153,7 +167,9 @@ pub enum Reply {
     Status(FileStatus),
     Done,
     Listing(Listing),
+    Counted(CountedPart),
     Located(Located),
+    LocatedMany(Vec<Result<Located, FsError>>),
     Registered(ServerRegistered),
     Heartbeat(ServerHeartbeatReply),
     Summary(Summary),
@@ -187,6 +203,8 @@ pub struct Master {
     repairs: Repairs,
     drains: Drains,
     reclaim_at: Option<Monotonic>,
+    /// When to look into the trash; `None` if nothing is there.
+    trash_at: Option<Monotonic>,
     room: Room,
     safe_mode: SafeMode,
     started: Monotonic,
@@ -211,6 +229,7 @@ impl Master {
             repairs: Repairs::default(),
             drains: Drains::default(),
             reclaim_at: None,
+            trash_at: None,
             room: Room::default(),
             safe_mode: SafeMode::default(),
             started: Monotonic::default(),
@@ -273,8 +292,9 @@ impl Master {
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let due = self.next_deadline();
         let tick = due.map(|_| self.called + self.tick());
-        let reclaim_at = self.reclaim_at.filter(|_| self.may_expire());
-        [due, tick, reclaim_at].into_iter().flatten().min()
+        let cleaning = [self.reclaim_at, self.trash_at].into_iter().flatten().min();
+        let cleaning = cleaning.filter(|_| self.may_expire());
+        [due, tick, cleaning].into_iter().flatten().min()
     }
 
     fn start(&mut self, now: Now, out: &mut Output) {
@@ -341,6 +361,7 @@ impl Master {
                 out.effects.push(Effect::Tell(notice));
             }
         }
+        self.empty_trash(now, out);
         if self.reclaim_at.is_some_and(|at| at <= now.monotonic) {
             self.reclaim_at = None;
             if self.durable.is_spreading() {
@@ -383,9 +404,12 @@ impl Master {
                 }
                 self.sweep(now.monotonic);
             }
+            Record::Started { .. } | Record::Trashed { .. } => {
+                self.trash_at.get_or_insert(now.monotonic);
+            }
             Record::ClusterInitialised { .. }
-            | Record::Started { .. }
             | Record::ServerJoined { .. }
+            | Record::TrashEmptied { .. }
             | Record::LeaseExpired { .. }
             | Record::WriterDied { .. }
             | Record::FoldersMade { .. }

@@ -120,7 +120,9 @@ impl Master {
             Mutation::Rename(request) => self.plan_rename(at, stamp, request),
             Mutation::Copy(request) => self.plan_copy(at, stamp, owner, request).map(|r| vec![r]),
             Mutation::SetReplication(request) => self.plan_set_replication(stamp, request),
-            Mutation::Delete(request) => self.plan_delete(at, stamp, request).map(|r| vec![r]),
+            Mutation::Delete(request) => {
+                self.plan_delete(at, stamp, owner, request).map(|r| vec![r])
+            }
             Mutation::Publish(request) => self.plan_publish(at, stamp, owner, request),
             Mutation::Drain(request) => self.plan_drain(stamp, request),
             Mutation::Forget(request) => self.plan_forget(stamp, request).map(|r| vec![r]),

@@ -142,11 +142,11 @@ impl Namespace {
     }
 
     /// The entries of `folder` after the name `after`, sorted by the names' bytes.
-    pub(crate) fn children_after(
-        &self,
-        folder: &Folder,
+    pub(crate) fn children_after<'a>(
+        &'a self,
+        folder: &'a Folder,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&str, FileId)> {
+    ) -> impl Iterator<Item = (&'a str, FileId)> + use<'a> {
         let from = match after.map(|name| self.place(folder, name)) {
             None => Place::FIRST,
             Some(Ok(place)) => place.next(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use chunkstore_protocol::{ChunkId, StorePath};
 use ids::{ClusterId, Epoch, HostName};
 
+use super::trash::TrashReason;
+
 /// What an operator would want to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -51,6 +53,13 @@ pub enum Notice {
         path: StorePath,
         /// Bytes that it has.
         length: u64,
+    },
+    /// A folder of the trash is gone for good.
+    TrashEmptied {
+        /// The folder.
+        path: StorePath,
+        /// Why.
+        reason: TrashReason,
     },
     /// A server holds a chunk that this master never gave out; it is kept.
     ForeignChunk {

@@ -2,8 +2,8 @@
 //! each is bounded, so that none holds the loop for long.
 
 use chunkstore_protocol::{
-    ChunkLocation, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, List, Listing, Locate, Located,
-    Renew, Stat, StorePath,
+    ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, List, Listing, Locate,
+    Located, Renew, Stat, StorePath,
 };
 use ids::Now;
 
@@ -11,11 +11,24 @@ use super::durable::{ChunkState, Writer};
 use super::error::FsError;
 use super::layout::FileChunk;
 use super::namespace::EntryKind;
+use super::subtree::Subtree;
 use super::{Master, Query, Reply};
 
 /// Entries and chunks that one input looks at: whoever wants more gets them in several inputs, so that
 /// others come between.
 pub const READ_STEP: usize = 1000;
+
+/// Entries that one input counts: each costs far less than one that is listed.
+const COUNT_STEP: usize = 5000;
+
+/// What a step of a count found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountedPart {
+    /// So much.
+    pub counted: Counted,
+    /// Where the next step begins; `None` at the end.
+    pub next: Option<String>,
+}
 
 impl Master {
     pub(super) fn query(&mut self, now: Now, request: &Query) -> Result<Reply, FsError> {
@@ -25,7 +38,9 @@ impl Master {
                 Ok(Reply::Status(self.status(id, path.clone())))
             }
             Query::List(request) => self.list(request).map(Reply::Listing),
+            Query::Count { path, after } => self.count(path, after.as_deref()).map(Reply::Counted),
             Query::Locate(request) => self.locate(request).map(Reply::Located),
+            Query::LocateMany(paths) => Ok(Reply::LocatedMany(self.locate_many(paths))),
             Query::Renew(request) => self.renew(now, request),
             Query::Fsck(request) => self.fsck(now.monotonic, request).map(Reply::Fsck),
             Query::Report(request) => Ok(Reply::Report(self.report(now.monotonic, request))),
@@ -74,7 +89,7 @@ impl Master {
     }
 
     fn list(&self, request: &List) -> Result<Listing, FsError> {
-        let List { path, after, limit } = request;
+        let List { path, after, limit, recursive } = request;
         if !(1..=LIST_ENTRIES_MAX).contains(limit) {
             return Err(FsError::BadLimit { given: *limit, max: LIST_ENTRIES_MAX });
         }
@@ -83,6 +98,9 @@ impl Master {
             let entries = vec![self.status(id, path.clone())];
             return Ok(Listing { entries, next: None });
         };
+        if *recursive {
+            return Ok(self.list_below(id, request));
+        }
         let mut listing = Listing { entries: Vec::new(), next: None };
         let mut last = None;
         for (name, child) in self.durable.namespace().children_after(folder, after.as_deref()) {
@@ -97,19 +115,92 @@ impl Master {
         Ok(listing)
     }
 
+    fn list_below(&self, top: FileId, request: &List) -> Listing {
+        let List { path, after, limit, recursive: _ } = request;
+        let mut listing = Listing { entries: Vec::new(), next: None };
+        let mut below = Subtree::after(self.durable.namespace(), top, after.as_deref());
+        let mut last = None;
+        while let Some(id) = below.advance() {
+            if listing.entries.len() == READ_STEP.min(*limit as usize) {
+                listing.next = last;
+                break;
+            }
+            let path = path.join(below.relative());
+            let path = path.expect("creating and moving keep paths within their limits");
+            listing.entries.push(self.status(id, path));
+            last = Some(below.relative().to_owned());
+        }
+        listing
+    }
+
+    /// Counts what comes after a place; says where to go on, if that is not the end.
+    fn count(&self, path: &StorePath, after: Option<&str>) -> Result<CountedPart, FsError> {
+        let top = self.find(path)?;
+        let mut part = CountedPart::default();
+        if after.is_none() {
+            part.counted += self.counted(top);
+        }
+        let mut below = Subtree::after(self.durable.namespace(), top, after);
+        for _ in 0..COUNT_STEP {
+            match below.advance() {
+                Some(id) => part.counted += self.counted(id),
+                None => return Ok(part),
+            }
+        }
+        part.next = Some(below.relative().to_owned());
+        Ok(part)
+    }
+
+    fn counted(&self, id: FileId) -> Counted {
+        match &self.durable.namespace().entry(id).kind {
+            EntryKind::Folder(_) => Counted { folders: 1, ..Counted::default() },
+            EntryKind::File(file) => {
+                let bytes = file.length();
+                let replica_bytes = bytes * u64::from(file.replication);
+                Counted { folders: 0, files: 1, bytes, replica_bytes }
+            }
+        }
+    }
+
+    /// The first of these files, as many as one step allows; at least one.
+    fn locate_many(&self, paths: &[StorePath]) -> Vec<Result<Located, FsError>> {
+        let mut found = Vec::with_capacity(paths.len().min(READ_STEP));
+        let mut left = READ_STEP;
+        for path in paths {
+            let located = self.locate_part(path, 0, None, false);
+            let n_chunks = located.as_ref().map_or(1, |located| located.chunks.len().max(1));
+            if n_chunks > left {
+                break;
+            }
+            left -= n_chunks;
+            found.push(located);
+        }
+        found
+    }
+
     fn locate(&self, request: &Locate) -> Result<Located, FsError> {
         let Locate { path, offset, length, open } = request;
+        self.locate_part(path, *offset, *length, *open)
+    }
+
+    fn locate_part(
+        &self,
+        path: &StorePath,
+        offset: u64,
+        length: Option<u64>,
+        open: bool,
+    ) -> Result<Located, FsError> {
         let id = self.find(path)?;
         let file = self.durable.namespace().file(id);
         let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
         let whole = match self.durable.writer(id) {
             None => file.length(),
-            Some(_) if *open => file.length(),
+            Some(_) if open => file.length(),
             Some(Writer { reopened_at: Some(length), .. }) => *length,
             Some(_) => return Err(FsError::StillOpen { path: path.clone() }),
         };
         let end = length.map_or(whole, |length| offset.saturating_add(length).min(whole));
-        let first = file.chunk_at(*offset);
+        let first = file.chunk_at(offset);
         let before = first.checked_sub(1).and_then(|before| file.places_from(before).next());
         let starts = before.map_or(0, |before| before.end);
         let chunks = file
@@ -131,6 +222,7 @@ impl Master {
             version: sealed.version,
             offset,
             length: sealed.length(),
+            checksum: sealed.checksum,
             servers: holders.map(|server| self.servers.address(server)).collect(),
             token: String::new(),
         })

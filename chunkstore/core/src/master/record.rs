@@ -218,6 +218,30 @@ pub enum Record {
         /// What was removed.
         entry: FileId,
     },
+    /// A file or folder was removed, and moved to the trash instead.
+    Trashed {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// What was removed.
+        entry: FileId,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before.
+        folders: Vec<NewFolder>,
+        /// Its name in the last of them.
+        name: String,
+        /// Whose the folders are.
+        owner: String,
+    },
+    /// A folder of the trash was removed for good.
+    TrashEmptied {
+        /// When.
+        at: UnixMillis,
+        /// The folder.
+        folder: FileId,
+    },
     /// A part of the winners of the [`Record::Published`] that follows. Changes nothing that anyone can
     /// see; without that record (the master died between them) it is forgotten at the next start.
     WinnersGathered {
@@ -273,6 +297,7 @@ impl Record {
             | Self::Copied { stamp, .. }
             | Self::ReplicationSet { stamp, .. }
             | Self::Deleted { stamp, .. }
+            | Self::Trashed { stamp, .. }
             | Self::Published { stamp, .. }
             | Self::ServerForgotten { stamp, .. }
             | Self::ServerDraining { stamp, .. } => Some(stamp),
@@ -282,6 +307,7 @@ impl Record {
             | Self::LeaseExpired { .. }
             | Self::WriterDied { .. }
             | Self::ReplicationSpread { .. }
+            | Self::TrashEmptied { .. }
             | Self::WinnersGathered { .. }
             | Self::Reclaimed { .. } => None,
         }

@@ -87,21 +87,24 @@ impl Master {
         &self,
         at: UnixMillis,
         stamp: &Stamp,
+        owner: &str,
         request: &Delete,
     ) -> Result<Record, FsError> {
-        let Delete { stamp: _, path, recursive } = request;
+        let Delete { stamp: _, path, recursive, skip_trash } = request;
         let entry = self.find(path)?;
         if entry == ROOT {
             return Err(FsError::RootStays);
         }
-        match &self.durable.namespace().entry(entry).kind {
-            EntryKind::Folder(folder) if !recursive && !folder.is_empty() => {
-                Err(FsError::FolderNotEmpty { path: path.clone() })
-            }
-            EntryKind::Folder(_) | EntryKind::File(_) => {
-                Ok(Record::Deleted { stamp: stamp.clone(), at, entry })
-            }
+        if let EntryKind::Folder(folder) = &self.durable.namespace().entry(entry).kind
+            && !recursive
+            && !folder.is_empty()
+        {
+            return Err(FsError::FolderNotEmpty { path: path.clone() });
         }
+        if self.is_kept(path, entry, *skip_trash) {
+            return self.plan_trash(at, stamp, owner, (path, entry));
+        }
+        Ok(Record::Deleted { stamp: stamp.clone(), at, entry })
     }
 
     pub(super) fn plan_publish(

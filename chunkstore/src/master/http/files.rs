@@ -8,15 +8,15 @@ use axum::extract::State;
 use axum::routing::post;
 use chunkstore_core::master::{Asker, Input, Mutation, Query, Reply};
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Append, Close, Copy, Create, Created, Delete, Done, FileStatus,
-    List, Listing, Locate, Located, Mkdir, Publish, Rename, Renew, Replace, SetReplication, Stat,
-    StorePath,
+    Abandon, Allocate, Allocation, Append, Close, Copy, Count, Counted, Create, Created, Delete,
+    Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, Mkdir, PathLocation,
+    Publish, Rename, Renew, Replace, SetReplication, Stat, StorePath,
 };
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Role, Routes};
 
 use super::error::unexpected;
 use super::requester::{client_of, digest_of, owner_of};
-use super::rights::{Change, may_change};
+use super::rights::{Change, may_change, may_look};
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
@@ -37,7 +37,9 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/files/renew", CLIENTS, post(renew))
         .route("/v1/files/stat", CLIENTS, post(stat))
         .route("/v1/files/list", CLIENTS, post(list))
+        .route("/v1/files/count", CLIENTS, post(count))
         .route("/v1/files/locate", CLIENTS, post(locate))
+        .route("/v1/files/locate_many", CLIENTS, post(locate_many))
         .route("/v1/files/mkdir", CLIENTS, post(mkdir))
         .route("/v1/files/rename", CLIENTS, post(rename))
         .route("/v1/files/copy", CLIENTS, post(copy))
@@ -126,7 +128,7 @@ async fn stat(
     caller: Caller,
     Json(request): Json<Stat>,
 ) -> Answer<FileStatus> {
-    caller.require(Right::Read, request.path.as_str())?;
+    may_look(&caller, &request.path)?;
     status(state.query(Query::Stat(request)).await?)
 }
 
@@ -135,7 +137,7 @@ async fn list(
     caller: Caller,
     Json(request): Json<List>,
 ) -> Answer<Listing> {
-    caller.require(Right::Read, request.path.as_str())?;
+    may_look(&caller, &request.path)?;
     pages::list(&state, request).await.map(Json)
 }
 
@@ -144,13 +146,37 @@ async fn locate(
     caller: Caller,
     Json(request): Json<Locate>,
 ) -> Answer<Located> {
-    caller.require(Right::Read, request.path.as_str())?;
+    may_look(&caller, &request.path)?;
     let mut located = pages::locate(&state, request).await?;
     let mint = Mint::new(&state.keyring, &caller);
     for location in &mut located.chunks {
         location.token = mint.read(location);
     }
     Ok(Json(located))
+}
+
+async fn locate_many(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<LocateMany>,
+) -> Answer<LocatedMany> {
+    let mut files = pages::locate_many(&state, &caller, request.paths).await?;
+    let mint = Mint::new(&state.keyring, &caller);
+    for file in &mut files {
+        if let PathLocation::Located(located) = file {
+            located.chunks.iter_mut().for_each(|chunk| chunk.token = mint.read(chunk));
+        }
+    }
+    Ok(Json(LocatedMany { files }))
+}
+
+async fn count(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Count>,
+) -> Answer<Counted> {
+    may_look(&caller, &request.path)?;
+    pages::count(&state, request.path).await.map(Json)
 }
 
 async fn mkdir(
@@ -177,7 +203,7 @@ async fn copy(
     caller: Caller,
     Json(request): Json<Copy>,
 ) -> Answer<FileStatus> {
-    caller.require(Right::Read, request.from.as_str())?;
+    may_look(&caller, &request.from)?;
     may_put(&caller, &request.to, request.replace)?;
     status(state.mutate(&caller, Mutation::Copy(request)).await?)
 }
@@ -194,8 +220,10 @@ async fn set_replication(
 async fn delete(
     State(state): State<ServerState>,
     caller: Caller,
-    Json(request): Json<Delete>,
+    Json(mut request): Json<Delete>,
 ) -> Answer<Done> {
+    // Only people remove what they may want back.
+    request.skip_trash |= caller.0.role != Role::User;
     may_change(&caller, Change::Remove(&request.path))?;
     done(state.mutate(&caller, Mutation::Delete(request)).await?)
 }

@@ -2,11 +2,15 @@
 //! have their turn. What changes between two steps is seen in one of its states.
 
 use chunkstore_core::master::{Query, Reply};
-use chunkstore_protocol::{LOCATE_CHUNKS_MAX, List, Listing, Locate, Located};
-use net::Problem;
+use chunkstore_protocol::{
+    Counted, LOCATE_CHUNKS_MAX, LOCATE_PATHS_MAX, List, Listing, Locate, Located, PathLocation,
+    ProblemKind, StorePath,
+};
+use net::{Caller, Problem};
 
 use super::ServerState;
 use super::error::unexpected;
+use super::rights::may_look;
 
 /// One page, as long as asked for.
 pub(super) async fn list(state: &ServerState, request: List) -> Result<Listing, Problem> {
@@ -41,6 +45,55 @@ pub(super) async fn locate(state: &ServerState, request: Locate) -> Result<Locat
     }
     located.chunks.truncate(LOCATE_CHUNKS_MAX);
     Ok(located)
+}
+
+/// Each of these files, or what is wrong with it.
+pub(super) async fn locate_many(
+    state: &ServerState,
+    caller: &Caller,
+    paths: Vec<StorePath>,
+) -> Result<Vec<PathLocation>, Problem> {
+    if paths.len() > LOCATE_PATHS_MAX {
+        let detail =
+            format!("{} paths are too many: at most {LOCATE_PATHS_MAX} at once", paths.len());
+        return Err(Problem::new(400, ProblemKind::InvalidRequest.as_str(), detail));
+    }
+    let forbidden: Vec<_> = paths.iter().map(|path| may_look(caller, path).err()).collect();
+    let permitted = paths.into_iter().zip(&forbidden).filter(|(_, forbidden)| forbidden.is_none());
+    let mut left: Vec<_> = permitted.map(|(path, _)| path).collect();
+    let mut located = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let reply = state.query(Query::LocateMany(left.clone())).await?;
+        let Reply::LocatedMany(files) = reply else { return Err(unexpected(&reply)) };
+        left.drain(..files.len());
+        located.extend(files);
+    }
+    let mut located = located.into_iter();
+    let files = forbidden.into_iter().filter_map(|forbidden| match forbidden {
+        Some(problem) => {
+            Some(PathLocation::Refused { kind: ProblemKind::Forbidden, detail: problem.detail })
+        }
+        None => located.next().map(|located| match located {
+            Ok(located) => PathLocation::Located(located),
+            Err(error) => PathLocation::Refused { kind: error.kind(), detail: error.to_string() },
+        }),
+    });
+    Ok(files.collect())
+}
+
+/// All at and below a path.
+pub(super) async fn count(state: &ServerState, path: StorePath) -> Result<Counted, Problem> {
+    let mut counted = Counted::default();
+    let mut after = None;
+    loop {
+        let reply = state.query(Query::Count { path: path.clone(), after }).await?;
+        let Reply::Counted(part) = reply else { return Err(unexpected(&reply)) };
+        counted += part.counted;
+        match part.next {
+            Some(next) => after = Some(next),
+            None => return Ok(counted),
+        }
+    }
 }
 
 async fn one_list(state: &ServerState, request: List) -> Result<Listing, Problem> {

@@ -107,6 +107,9 @@ mod tests {
         assert_ne!(mkdir("/b", false), first);
         assert_ne!(mkdir("/a", true), first);
         let (path, recursive) = ("/a".parse().unwrap(), false);
-        assert_ne!(digest_of(&Mutation::Delete(Delete { stamp, path, recursive })), first);
+        assert_ne!(
+            digest_of(&Mutation::Delete(Delete { stamp, path, recursive, skip_trash: false })),
+            first
+        );
     }
 }

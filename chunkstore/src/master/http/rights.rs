@@ -1,9 +1,10 @@
 //! Who may change which names. A token says it path by path; beyond that, nobody but the masters changes
 //! the system's own folder, whatever prefix a token has: what lies there is what running jobs rely on.
-//! Users may put programs there and no more; tasks write where their token sends them.
+//! Users may put programs there, and move out of the trash or remove there what they may change where it
+//! came from; tasks write where their token sends them.
 
 use chunkstore_protocol::StorePath;
-use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER};
+use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER, TRASH_FOLDER};
 use net::{Caller, Problem, Right, Role};
 
 /// What a request does to a name.
@@ -26,13 +27,15 @@ pub(super) enum Change<'a> {
 pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Problem> {
     let (Change::Put(path) | Change::MakeFolder(path) | Change::Alter(path) | Change::Remove(path)) =
         change;
-    caller.require(Right::Write, path.as_str())?;
+    let own = before_removal(path);
+    caller.require(Right::Write, own.as_ref().unwrap_or(path).as_str())?;
     let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
     // What stands above it is the root, which nobody removes or moves.
     let permitted = match caller.0.role {
         _ if !path.is_within(&system) => true,
         Role::Master => true,
         Role::Task => *path != system,
+        Role::User if matches!(change, Change::Remove(_)) && own.is_some() => true,
         Role::User | Role::Tracker | Role::Server => puts_program(change),
     };
     if permitted {
@@ -44,6 +47,25 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
         caller.0.subject
     );
     Err(Problem::new(403, "forbidden", detail))
+}
+
+/// Passes if the caller may look at what stands there.
+///
+/// # Errors
+/// A 403 problem that names the subject and the path.
+pub(super) fn may_look(caller: &Caller, path: &StorePath) -> Result<(), Problem> {
+    let own = before_removal(path);
+    caller.require(Right::Read, own.as_ref().unwrap_or(path).as_str())
+}
+
+/// Where something in the trash was before it was removed: rights to that are rights to this. Of all that
+/// was removed at once, it is the root.
+fn before_removal(path: &StorePath) -> Option<StorePath> {
+    let below = path.as_str().strip_prefix(TRASH_FOLDER)?.strip_prefix('/')?;
+    match below.split_once('/') {
+        Some((_removal, own)) => StorePath::root().join(own).ok(),
+        None => Some(StorePath::root()),
+    }
 }
 
 /// Whether this is a step of putting a program: it comes under a name with a dot, is renamed when it is
@@ -105,6 +127,32 @@ mod tests {
         assert!(may(Role::User, "/", Change::Remove(&path("/.howdah2"))));
         assert!(may(Role::User, "/", Change::Remove(&path("/in/.howdah"))));
         assert!(!may(Role::Master, "/in", Change::Remove(&path("/.howdah"))), "tokens go first");
+    }
+
+    #[test]
+    fn the_trash_is_open_to_those_who_may_change_what_was_removed() {
+        let (mine, theirs) = ("/.howdah/trash/t-1/home/a/f", "/.howdah/trash/t-1/home/b/f");
+        for (grant, at, permitted) in [
+            ("/home/a", mine, true),
+            ("/home/a", theirs, false),
+            ("/home/a", "/.howdah/trash/t-1/home", false),
+            ("/home/a", "/.howdah/trash/t-1", false),
+            ("/", "/.howdah/trash/t-1", true),
+            ("/", theirs, true),
+            ("/", "/.howdah/trash", false),
+            ("/", "/.howdah/trashy/t-1", false),
+        ] {
+            let at = path(at);
+            assert_eq!(may(Role::User, grant, Change::Remove(&at)), permitted, "{grant} {at}");
+            assert!(!may(Role::User, grant, Change::Put(&at)), "nothing is put there: {at}");
+            assert!(!may(Role::User, grant, Change::MakeFolder(&at)), "nor made: {at}");
+        }
+        for (at, permitted) in [(mine, true), (theirs, false), ("/home/a", true)] {
+            let grants = vec![Grant::read("/home/a")];
+            let (subject, expires) = ("tester".to_owned(), UnixMillis(1));
+            let caller = Caller(Capability { subject, role: Role::User, grants, expires });
+            assert_eq!(may_look(&caller, &path(at)).is_ok(), permitted, "{at}");
+        }
     }
 
     #[test]

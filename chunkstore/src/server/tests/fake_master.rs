@@ -347,6 +347,7 @@ async fn locate(
             version: sealed.version,
             offset,
             length: sealed.length,
+            checksum: sealed.checksum,
             servers: servers.collect(),
             token: master.token(&[Right::Read], &sealed.chunk.resource()),
         });

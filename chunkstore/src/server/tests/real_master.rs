@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, ReadSettings, StoreError, StoreSettings};
-use chunkstore_protocol::{StorePath, Winner};
+use chunkstore_protocol::{Counted, FileId, Replace, StorePath, Winner};
 use daemon::Shutdown;
 use ids::{RackName, UnixMillis};
 use net::{Capability, Client, Keyring, Role, Secret};
@@ -68,6 +68,8 @@ impl RealCluster {
             lease: Duration::from_secs(60),
             lease_grace: Duration::from_millis(500),
             repair_streams: 2,
+            trash_interval: Duration::ZERO,
+            trash_free_min_percent: 10,
             journal_segment_bytes: SEGMENT,
             snapshot_after_segments: 2,
             keyring: self.keyring.clone(),
@@ -231,6 +233,42 @@ async fn the_calls_about_names_do_what_they_say() {
     assert!(matches!(full, Err(StoreError::FolderNotEmpty { .. })));
     let orphan = store.write_all(&path("/no/such/folder"), vec![1], options).await;
     assert!(matches!(orphan, Err(StoreError::NotFound { .. })), "{orphan:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_are_read_and_the_checksum_of_the_same_bytes_is_the_same_however_they_are_cut() {
+    let cluster = RealCluster::start(2);
+    let store = cluster.store();
+    let data = bytes(3_300_000);
+    let options = CreateOptions::default();
+    store.write_all(&path("/a"), data.clone(), options).await.unwrap();
+    let small = CreateOptions { chunk_bytes: Some(192 << 10), ..options };
+    store.write_all(&path("/b"), data.clone(), small).await.unwrap();
+    store.write_all(&path("/empty"), vec![], options).await.unwrap();
+    let expected = chunkstore_client::checksum::crc32c(&data);
+    assert_eq!(store.checksum(&path("/a")).await.unwrap(), expected);
+    assert_eq!(store.checksum(&path("/b")).await.unwrap(), expected);
+    assert_eq!(store.checksum(&path("/empty")).await.unwrap(), 0);
+    let n_files = cluster.n_chunk_files();
+    let copy = store.copy(&path("/a"), &path("/new/c"), Replace::Never, true).await.unwrap();
+    assert_eq!(store.stat(&path("/new/c")).await.unwrap(), copy);
+    assert_eq!(cluster.n_chunk_files(), n_files, "no byte is written");
+    let other = Replace::Only(FileId(u64::MAX));
+    let changed = store.rename_over(&path("/b"), &path("/a"), other).await;
+    assert!(matches!(changed, Err(StoreError::Changed { .. })), "{changed:?}");
+    store.rename_over(&path("/b"), &path("/a"), Replace::Always).await.unwrap();
+    assert!(store.read_all(&path("/a"), 1 << 30).await.unwrap() == data);
+    assert!(store.read_all(&path("/new/c"), 1 << 30).await.unwrap() == data);
+    let counted = store.count(&path("/")).await.unwrap();
+    let bytes = 2 * data.len() as u64;
+    let expected = Counted { folders: 2, files: 3, bytes, replica_bytes: 2 * bytes };
+    assert_eq!(counted, expected);
+    let below = store.list_recursive(&path("/"), Some("a".to_owned()), 2).await.unwrap();
+    let names: Vec<_> = below.entries.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!((names, below.next.as_deref()), (vec!["/empty", "/new"], Some("new")));
+    store.delete_for_good(&path("/new/c"), false).await.unwrap();
+    store.delete_for_good(&path("/a"), false).await.unwrap();
+    until("the chunks go with their last file", || cluster.n_chunk_files() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,6 +38,16 @@ impl Durable {
                 self.namespace.detach(*entry, *at);
                 self.reclaim(RECLAIM_STEP)
             }
+            Record::Trashed { stamp, at, entry, parent, folders, name, owner } => {
+                let parent = self.make_folders(*parent, folders, Birth { at: *at, owner });
+                self.namespace.rename(*entry, parent, name, *at);
+                self.reply(stamp, CachedReply::Done);
+                Vec::new()
+            }
+            Record::TrashEmptied { at, folder } => {
+                self.namespace.detach(*folder, *at);
+                self.reclaim(RECLAIM_STEP)
+            }
             Record::WinnersGathered { winners } => {
                 self.gathered.extend_from_slice(winners);
                 Vec::new()

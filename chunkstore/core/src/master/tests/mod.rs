@@ -14,6 +14,7 @@ mod room;
 mod safe_mode;
 mod servers;
 mod stamps;
+mod trash;
 mod tree;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -30,6 +31,7 @@ pub(super) const CHUNK: u64 = 1 << 20;
 
 pub(super) struct World {
     pub(super) master: Master,
+    settings: Settings,
     pub(super) journal: Vec<Record>,
     pub(super) now: Now,
     pub(super) notices: Vec<Notice>,
@@ -55,6 +57,8 @@ pub(super) fn settings() -> Settings {
         lease: Duration::from_secs(60),
         lease_grace: Duration::from_secs(5),
         repair_streams: 2,
+        trash_interval: Duration::ZERO,
+        trash_free_min_percent: 10,
     }
 }
 
@@ -81,11 +85,16 @@ pub(super) fn client() -> ClientId {
 impl World {
     /// A cluster without servers.
     pub(super) fn empty() -> Self {
+        Self::empty_with(settings())
+    }
+
+    pub(super) fn empty_with(settings: Settings) -> Self {
         let first = Record::ClusterInitialised { cluster: "cluster-1".parse().unwrap() };
         let mut durable = Durable::default();
         durable.apply(&first);
         let mut world = Self {
-            master: Master::recover(settings(), durable).unwrap(),
+            master: Master::recover(settings, durable).unwrap(),
+            settings,
             journal: vec![first],
             now: Now::default(),
             notices: Vec::new(),
@@ -145,7 +154,7 @@ impl World {
     pub(super) fn restart_in_safe_mode(&mut self) {
         let folded = self.folded();
         assert_eq!(&folded, self.master.durable());
-        self.master = Master::recover(settings(), folded).unwrap();
+        self.master = Master::recover(self.settings, folded).unwrap();
         assert!(self.run(Input::Start).is_none());
     }
 
@@ -267,7 +276,7 @@ impl World {
     }
 
     pub(super) fn delete(&mut self, at: &str, recursive: bool) -> Result<Reply, FsError> {
-        let request = Delete { stamp: self.stamp(), path: path(at), recursive };
+        let request = Delete { stamp: self.stamp(), path: path(at), recursive, skip_trash: false };
         self.mutate(Mutation::Delete(request))
     }
 
@@ -284,7 +293,8 @@ impl World {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Listing, FsError> {
-        let request = List { path: path(at), after: after.map(str::to_owned), limit };
+        let request =
+            List { path: path(at), after: after.map(str::to_owned), limit, recursive: false };
         match self.query(Query::List(request))? {
             Reply::Listing(listing) => Ok(listing),
             other => panic!("{other:?}"),

@@ -18,7 +18,12 @@ impl World {
     }
 
     fn delete_request(&mut self, at: &str) -> Mutation {
-        Mutation::Delete(Delete { stamp: self.stamp(), path: path(at), recursive: true })
+        Mutation::Delete(Delete {
+            stamp: self.stamp(),
+            path: path(at),
+            recursive: true,
+            skip_trash: false,
+        })
     }
 }
 

@@ -21,7 +21,12 @@ fn every_mutation_asked_twice_is_carried_out_once_and_answered_alike() {
             to: path("/e"),
             replace: Replace::Never,
         }),
-        Mutation::Delete(Delete { stamp: world.stamp(), path: path("/e"), recursive: false }),
+        Mutation::Delete(Delete {
+            stamp: world.stamp(),
+            path: path("/e"),
+            recursive: false,
+            skip_trash: false,
+        }),
     ];
     requests.push(Mutation::Publish(Publish {
         stamp: world.stamp(),
@@ -63,7 +68,8 @@ fn a_stamp_that_comes_again_with_another_request_is_refused_and_changes_nothing(
     world.mutate(Mutation::Mkdir(first.clone())).unwrap();
     let stamp = first.stamp.clone();
     let other_path = Mkdir { path: path("/b"), ..first.clone() };
-    let other_kind = Delete { stamp: stamp.clone(), path: path("/a"), recursive: false };
+    let other_kind =
+        Delete { stamp: stamp.clone(), path: path("/a"), recursive: false, skip_trash: false };
     for other in [
         Mutation::Mkdir(other_path),
         Mutation::Delete(other_kind),

@@ -248,3 +248,116 @@ fn a_file_of_one_chunk_costs_the_master_less_than_250_bytes() {
     println!("{bytes} bytes per file");
     assert!(bytes < 250, "{bytes}");
 }
+
+impl World {
+    fn list_below(&mut self, at: &str, after: Option<&str>, limit: u32) -> Listing {
+        let after = after.map(str::to_owned);
+        let request = List { path: path(at), after, recursive: true, limit };
+        match self.query(Query::List(request)).unwrap() {
+            Reply::Listing(listing) => listing,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn count(&mut self, at: &str) -> (Counted, usize) {
+        let (mut counted, mut after, mut n_steps) = (Counted::default(), None, 0);
+        loop {
+            n_steps += 1;
+            match self.query(Query::Count { path: path(at), after }).unwrap() {
+                Reply::Counted(part) => {
+                    counted += part.counted;
+                    match part.next {
+                        Some(next) => after = Some(next),
+                        None => return (counted, n_steps),
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_recursive_listing_goes_depth_first_and_on_from_anywhere() {
+    let mut world = World::with_servers(2);
+    for folder in ["/d/a/b", "/d/c", "/d/empty", "/other"] {
+        world.mkdirs(folder);
+    }
+    for file in ["/d/a/b/f", "/d/a-b", "/d/a/z", "/d/c/f"] {
+        world.put(file, 2);
+    }
+    let expected = ["/d/a", "/d/a/b", "/d/a/b/f", "/d/a/z", "/d/a-b", "/d/c", "/d/c/f", "/d/empty"];
+    let paths = |listing: &Listing| -> Vec<String> {
+        listing.entries.iter().map(|entry| entry.path.to_string()).collect()
+    };
+    let whole = world.list_below("/d", None, 100);
+    assert_eq!((paths(&whole), whole.next), (expected.map(str::to_owned).to_vec(), None));
+    for limit in 1..=8 {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = world.list_below("/d", after.as_deref(), limit);
+            all.extend(paths(&page));
+            assert!(page.entries.len() <= limit as usize);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(all, expected, "by {limit}");
+    }
+    for (gone, left) in [("a/bb", 3), ("a/b/f/x", 3), ("a/b/a", 2), ("zz", 8), ("a/zz/y", 4)] {
+        let rest = paths(&world.list_below("/d", Some(gone), 100));
+        assert_eq!(rest, expected[left..], "after {gone}, which is not there");
+    }
+    assert_eq!(paths(&world.list_below("/d/c/f", None, 1)), ["/d/c/f"]);
+    assert_eq!(world.list_below("/", None, 1).entries.len(), 1);
+}
+
+#[test]
+fn counts_are_of_a_folder_with_all_below_it_and_come_in_steps() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/d/e");
+    world.put("/d/f", 5);
+    world.put("/d/e/g", CHUNK + 1);
+    world.set_replication("/d/f", 3).unwrap();
+    let (bytes, replica_bytes) = (CHUNK + 6, 15 + 2 * (CHUNK + 1));
+    let expected = Counted { folders: 2, files: 2, bytes, replica_bytes };
+    assert_eq!(world.count("/d"), (expected, 1));
+    let file = Counted { folders: 0, files: 1, bytes: 5, replica_bytes: 15 };
+    assert_eq!(world.count("/d/f"), (file, 1));
+    let mut crowded = World::crowded(12_000);
+    let (counted, n_steps) = crowded.count("/");
+    let expected = Counted { folders: 3, files: 12_000, bytes: 12_000, replica_bytes: 12_000 };
+    assert_eq!(counted, expected);
+    assert!(n_steps > 2, "{n_steps}");
+}
+
+#[test]
+fn many_files_are_located_at_once_each_with_its_own_problem() {
+    let mut world = World::with_servers(2);
+    world.mkdirs("/d");
+    world.put("/one", 5);
+    world.put("/several", 2 * CHUNK + 5);
+    world.put("/empty", 0);
+    world.create("/open").unwrap();
+    let paths = ["/several", "/none", "/empty", "/d", "/one", "/open"].map(path);
+    let located = match world.query(Query::LocateMany(paths.to_vec())).unwrap() {
+        Reply::LocatedMany(located) => located,
+        other => panic!("{other:?}"),
+    };
+    let each: Vec<_> = paths.iter().map(|path| world.locate(path.as_str())).collect();
+    assert_eq!(located, each);
+    let chunk = &each[4].as_ref().unwrap().chunks[0];
+    assert_eq!((chunk.length, chunk.checksum, chunk.servers.len()), (5, 7, 2));
+}
+
+#[test]
+fn one_step_locates_no_more_chunks_than_its_bound() {
+    let mut world = World::crowded(READ_STEP + 10);
+    let paths: Vec<_> =
+        (0..READ_STEP + 10).map(|n| path(&format!("/staging/job/{n:06}"))).collect();
+    match world.query(Query::LocateMany(paths)).unwrap() {
+        Reply::LocatedMany(located) => assert_eq!(located.len(), READ_STEP),
+        other => panic!("{other:?}"),
+    }
+}

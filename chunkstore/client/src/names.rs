@@ -1,0 +1,260 @@
+//! The calls about names: what stands where, and how it is moved, copied and removed. No bytes.
+
+use chunkstore_protocol::{
+    Copy, Count, Counted, Delete, Done, FileStatus, LOCATE_PATHS_MAX, List, Listing, LocateMany,
+    Located, LocatedMany, Mkdir, PathLocation, Publish, Rename, Replace, SetReplication, Stat,
+    StorePath, Winner,
+};
+
+use crate::checksum::ChunkChecksum;
+use crate::{ChunkStore, StoreError};
+
+/// Entries that one page of a listing asks for.
+const PAGE_ENTRIES: u32 = 1000;
+
+impl ChunkStore {
+    /// What stands at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if nothing does.
+    pub async fn stat(&self, path: &StorePath) -> Result<FileStatus, StoreError> {
+        self.ask("/v1/files/stat", path, &Stat { path: path.clone() }).await
+    }
+
+    /// Whether anything stands at `path`.
+    ///
+    /// # Errors
+    /// When the master can't be asked.
+    pub async fn exists(&self, path: &StorePath) -> Result<bool, StoreError> {
+        match self.stat(path).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One page of a folder, at most `limit` entries whose names come after `after`.
+    ///
+    /// # Errors
+    /// When there is no such folder, or the master can't be asked.
+    pub async fn list(
+        &self,
+        folder: &StorePath,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Listing, StoreError> {
+        self.ask(
+            "/v1/files/list",
+            folder,
+            &List { path: folder.clone(), after, recursive: false, limit },
+        )
+        .await
+    }
+
+    /// One page of all that is below a folder, each folder before what is in it: at most `limit` entries that
+    /// come after the relative path `after`.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_recursive(
+        &self,
+        folder: &StorePath,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Listing, StoreError> {
+        let request = List { path: folder.clone(), after, recursive: true, limit };
+        self.ask("/v1/files/list", folder, &request).await
+    }
+
+    /// How many folders, files and bytes there are at and below `path`.
+    ///
+    /// # Errors
+    /// When nothing stands there, or the master can't be asked.
+    pub async fn count(&self, path: &StorePath) -> Result<Counted, StoreError> {
+        self.ask("/v1/files/count", path, &Count { path: path.clone() }).await
+    }
+
+    /// All entries of a folder, sorted by the names' bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMuch`] if there are more than `entries_max`; otherwise as [`Self::list`].
+    pub async fn list_all(
+        &self,
+        folder: &StorePath,
+        entries_max: usize,
+    ) -> Result<Vec<FileStatus>, StoreError> {
+        let mut entries = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.list(folder, after, PAGE_ENTRIES).await?;
+            entries.extend(page.entries);
+            if entries.len() > entries_max {
+                return Err(StoreError::TooMuch {
+                    path: folder.clone(),
+                    what: "entries",
+                    limit: entries_max as u64,
+                });
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(entries),
+            }
+        }
+    }
+
+    /// Makes a folder; with `parents` also those above it, and an existing one is fine.
+    ///
+    /// # Errors
+    /// When something stands in the way, or the master can't be asked.
+    pub async fn mkdir(&self, path: &StorePath, parents: bool) -> Result<(), StoreError> {
+        let request = |stamp| Mkdir { stamp, path: path.clone(), parents };
+        self.change::<_, Done>("/v1/files/mkdir", path, request).await.map(drop)
+    }
+
+    /// Moves a file or folder, atomically; `to` must not exist.
+    ///
+    /// # Errors
+    /// When `from` does not exist, `to` does, or the master can't be asked.
+    pub async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+        self.rename_over(from, to, Replace::Never).await
+    }
+
+    /// Moves a file or folder, atomically; a file over another one as `replace` says.
+    ///
+    /// # Errors
+    /// When `from` does not exist, `to` must not be replaced ([`StoreError::Changed`] if it is another file than
+    /// `replace` says), or the master can't be asked.
+    pub async fn rename_over(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        replace: Replace,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| Rename { stamp, from: from.clone(), to: to.clone(), replace };
+        self.change::<_, Done>("/v1/files/rename", from, request).await.map(drop)
+    }
+
+    /// Makes `to` a file of the same chunks as the closed file `from`: no bytes move. With `parents` missing
+    /// folders above it are made.
+    ///
+    /// # Errors
+    /// When `from` is no closed file or has too many chunks, `to` must not be replaced
+    /// ([`StoreError::Changed`] if it is another file than `replace` says), or the master can't be asked.
+    pub async fn copy(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        replace: Replace,
+        parents: bool,
+    ) -> Result<FileStatus, StoreError> {
+        let request = |stamp| Copy { stamp, from: from.clone(), to: to.clone(), replace, parents };
+        self.change("/v1/files/copy", from, request).await
+    }
+
+    /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies keep the highest
+    /// number asked for them.
+    ///
+    /// # Errors
+    /// When `path` is no closed file, the number is out of range, or the master can't be asked.
+    pub async fn set_replication(
+        &self,
+        path: &StorePath,
+        replication: u8,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| SetReplication { stamp, path: path.clone(), replication };
+        self.change::<_, Done>("/v1/files/set_replication", path, request).await.map(drop)
+    }
+
+    /// Removes a file or folder; one with entries only if `recursive`. What a user removes goes to the trash
+    /// for a while (`chunkmaster.trash_interval`), from where [`Self::rename`] brings it back.
+    ///
+    /// # Errors
+    /// When it does not exist or has entries, or the master can't be asked.
+    pub async fn delete(&self, path: &StorePath, recursive: bool) -> Result<(), StoreError> {
+        self.remove(path, recursive, false).await
+    }
+
+    /// Removes a file or folder for good.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub async fn delete_for_good(
+        &self,
+        path: &StorePath,
+        recursive: bool,
+    ) -> Result<(), StoreError> {
+        self.remove(path, recursive, true).await
+    }
+
+    async fn remove(
+        &self,
+        path: &StorePath,
+        recursive: bool,
+        skip_trash: bool,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| Delete { stamp, path: path.clone(), recursive, skip_trash };
+        self.change::<_, Done>("/v1/files/delete", path, request).await.map(drop)
+    }
+
+    /// Makes `target` of the winners in `staging`, with an empty file `marker`, in one transaction; the
+    /// rest of `staging` goes.
+    ///
+    /// # Errors
+    /// When `target` exists, a winner does not or is open, or the master can't be asked.
+    pub async fn publish(
+        &self,
+        staging: &StorePath,
+        winners: &[Winner],
+        target: &StorePath,
+        marker: &str,
+    ) -> Result<(), StoreError> {
+        let request = |stamp| Publish {
+            stamp,
+            staging: staging.clone(),
+            winners: winners.to_vec(),
+            target: target.clone(),
+            marker: marker.to_owned(),
+        };
+        self.change::<_, Done>("/v1/files/publish", target, request).await.map(drop)
+    }
+
+    /// Where many closed files are, in the order of `paths`: of each at most the first
+    /// [`chunkstore_protocol::LOCATE_MANY_CHUNKS_MAX`] chunks.
+    ///
+    /// # Errors
+    /// When the master can't be asked. What is wrong with one file stands in its place.
+    pub async fn locate_many(&self, paths: &[StorePath]) -> Result<Vec<PathLocation>, StoreError> {
+        let mut files = Vec::with_capacity(paths.len());
+        for batch in paths.chunks(LOCATE_PATHS_MAX) {
+            let request = LocateMany { paths: batch.to_vec() };
+            let located: LocatedMany =
+                self.ask("/v1/files/locate_many", &batch[0], &request).await?;
+            files.extend(located.files);
+        }
+        Ok(files)
+    }
+
+    /// CRC32C of all bytes of a closed file, as the master knows it from its chunks': it does not depend on how
+    /// they are cut, and no byte is read.
+    ///
+    /// # Errors
+    /// When there is no such file, it is still open, another took its place meanwhile, or the master can't be
+    /// asked.
+    pub async fn checksum(&self, path: &StorePath) -> Result<u32, StoreError> {
+        let (mut checksum, mut covered) = (ChunkChecksum::default(), 0);
+        let before = self.stat(path).await?.kind;
+        loop {
+            let Located { length, chunks } = self.locate(path, covered, None).await?;
+            for chunk in &chunks {
+                checksum.push(chunk.checksum, chunk.length);
+                covered += chunk.length;
+            }
+            if covered == length && self.stat(path).await?.kind == before {
+                return Ok(checksum.value());
+            }
+            if covered >= length || chunks.is_empty() {
+                return Err(StoreError::ChangedMeanwhile { path: path.clone() });
+            }
+        }
+    }
+}

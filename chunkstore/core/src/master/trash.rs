@@ -1,0 +1,181 @@
+//! What users remove is not gone at once: it moves to a folder of its own in the trash, under the path that it
+//! had, and `rename` brings it back. The oldest goes when its time is over, or when the chunkservers
+//! run short of space. Which folder is how old, the tree itself says; only when to look next is soft.
+
+use std::time::Duration;
+
+use chunkstore_protocol::path::{SYSTEM_FOLDER, TRASH_FOLDER};
+use chunkstore_protocol::{FileId, StorePath};
+use ids::{Monotonic, Now, UnixMillis};
+
+use super::durable::Writer;
+use super::error::FsError;
+use super::namespace::{EntryKind, Walk};
+use super::record::{Record, Stamp};
+use super::tree::Spot;
+use super::{Effect, Master, Notice, Output, RECLAIM_PAUSE};
+
+/// Folders of the trash that one call removes: each costs a record, and is taken apart in steps.
+const REMOVALS_PER_CALL: usize = 20;
+
+/// Why a folder of the trash was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrashReason {
+    /// Its time was over.
+    Expired,
+    /// The live chunkservers have too little space left.
+    Pressure {
+        /// Free on them, bytes.
+        free_bytes: u64,
+        /// Of so many.
+        capacity_bytes: u64,
+    },
+}
+
+impl Master {
+    /// Whether what is removed there goes to the trash. What the system keeps does not, nor what is there
+    /// already; and a new file that nobody has closed yet is nothing to bring back.
+    pub(super) fn is_kept(&self, path: &StorePath, entry: FileId, skip_trash: bool) -> bool {
+        let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
+        let is_new = |writer: &Writer| writer.reopened_at.is_none();
+        !skip_trash
+            && !self.settings.trash_interval.is_zero()
+            && !path.is_within(&system)
+            && !self.durable.writer(entry).is_some_and(is_new)
+    }
+
+    pub(super) fn plan_trash(
+        &self,
+        at: UnixMillis,
+        stamp: &Stamp,
+        owner: &str,
+        (path, entry): (&StorePath, FileId),
+    ) -> Result<Record, FsError> {
+        let too_long = || FsError::TooLongForTrash { path: path.clone() };
+        // Ids are given once: no two folders have one name.
+        let FileId(number) = self.durable.next_file(0);
+        let folder = format!("{}-{number}", compact(at));
+        let to = format!("{TRASH_FOLDER}/{folder}{path}");
+        let to: StorePath = to.parse().map_err(|_| too_long())?;
+        if !self.durable.namespace().fits_at(entry, &to) {
+            return Err(too_long());
+        }
+        let Spot { parent, folders, name } = self.spot(&to, true)?;
+        let (stamp, name, owner) = (stamp.clone(), name.to_owned(), self.admitted(owner)?);
+        Ok(Record::Trashed { stamp, at, entry, parent, folders, name, owner })
+    }
+
+    /// Looks into the trash, when it is time to.
+    pub(super) fn empty_trash(&mut self, now: Now, out: &mut Output) {
+        if self.trash_at.is_none_or(|at| at > now.monotonic) {
+            return;
+        }
+        // Servers tell first what they hold and how much room they have.
+        if self.in_safe_mode() {
+            self.trash_at = Some(now.monotonic + self.tick());
+            return;
+        }
+        for _ in 0..REMOVALS_PER_CALL {
+            let Some((folder, since)) = self.oldest_trash() else {
+                self.trash_at = None;
+                return;
+            };
+            let expires = self.trash_expiry(since);
+            let reason = match expires.is_some_and(|at| at <= now.wall) {
+                true => TrashReason::Expired,
+                false => match self.pressure() {
+                    Some(pressure) => pressure,
+                    None => break,
+                },
+            };
+            if self.durable.is_reclaiming() {
+                break;
+            }
+            let path = self.durable.namespace().path_of(folder);
+            let path = path.expect("what a walk passes is attached");
+            self.commit(now, Record::TrashEmptied { at: now.wall, folder }, out);
+            out.effects.push(Effect::Tell(Notice::TrashEmptied { path, reason }));
+            if reason != TrashReason::Expired {
+                break;
+            }
+        }
+        self.trash_at = Some(self.next_look(now));
+    }
+
+    /// What was removed is taken apart before more is. Space shows only when servers have told of it:
+    /// under pressure one folder goes a tick.
+    fn next_look(&self, now: Now) -> Monotonic {
+        let oldest = self.oldest_trash().and_then(|(_, since)| self.trash_expiry(since));
+        let pause = match oldest {
+            Some(at) if at <= now.wall => RECLAIM_PAUSE,
+            Some(UnixMillis(at)) => {
+                Duration::from_millis(at.saturating_sub(now.wall.0)).min(self.tick())
+            }
+            None => self.tick(),
+        };
+        now.monotonic + pause
+    }
+
+    /// When something expires that is in the trash since then; never while there is no trash for more.
+    fn trash_expiry(&self, since: UnixMillis) -> Option<UnixMillis> {
+        let interval = self.settings.trash_interval;
+        (!interval.is_zero()).then(|| since + interval)
+    }
+
+    fn pressure(&self) -> Option<TrashReason> {
+        let census = self.servers.census();
+        let (free_bytes, capacity_bytes) = (census.free_bytes, census.capacity_bytes);
+        let needed = u128::from(capacity_bytes) * u128::from(self.settings.trash_free_min_percent);
+        let is_short = u128::from(free_bytes) * 100 < needed;
+        is_short.then_some(TrashReason::Pressure { free_bytes, capacity_bytes })
+    }
+
+    /// The folder of the trash that was filled first, and when.
+    fn oldest_trash(&self) -> Option<(FileId, UnixMillis)> {
+        let tree = self.durable.namespace();
+        let trash: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
+        let Walk::Found(id) = tree.walk(&trash) else { return None };
+        let EntryKind::Folder(folder) = &tree.entry(id).kind else { return None };
+        let (_, first) = tree.children_after(folder, None).next()?;
+        Some((first, tree.entry(first).created))
+    }
+}
+
+/// A time as folders of the trash are called: `20261128T185000123Z`, which sorts as time goes.
+fn compact(UnixMillis(at): UnixMillis) -> String {
+    let (days, time) = (at / 86_400_000, at % 86_400_000);
+    let (year, month, day) = civil(days);
+    let (hour, minute) = (time / 3_600_000, time / 60_000 % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{:05}Z", time % 60_000)
+}
+
+/// Year, month and day of the day so many days after 1970-01-01, in the Gregorian calendar. Years begin
+/// in March here, so that a leap day is the last of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_the_trash_are_called_by_the_time() {
+        for (at, text) in [
+            (0, "19700101T000000000Z"),
+            (951_782_399_999, "20000228T235959999Z"),
+            (951_782_400_000, "20000229T000000000Z"),
+            (1_795_891_800_123, "20261128T185000123Z"),
+            (4_107_542_400_000, "21000301T000000000Z"),
+        ] {
+            assert_eq!(compact(UnixMillis(at)), text);
+        }
+    }
+}
