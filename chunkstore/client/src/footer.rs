@@ -103,7 +103,15 @@ impl Footer {
         }
         let found = word(&tail[20..24]);
         if found != FORMAT_VERSION {
-            return Err(FooterError::NewerFormat { found });
+            // If all holds with our version in its place, that is what rotted.
+            let mut ours = end.to_vec();
+            ours[tail_at + 20..tail_at + 24].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+            let is_ours = Self::decode(replica, &ours, file_length).is_ok();
+            return Err(if is_ours {
+                FooterError::Corrupt
+            } else {
+                FooterError::NewerFormat { found }
+            });
         }
         let length = u64::from_le_bytes(eight(&tail[..8]));
         let n_blocks = length.div_ceil(BLOCK_BYTES as u64);
@@ -184,14 +192,17 @@ mod tests {
         }
     }
 
+    /// Whatever rots, the replica is broken, and none of a later release that has to be kept.
     #[test]
-    fn no_changed_byte_of_a_footer_is_believed() {
+    fn no_changed_bit_of_a_footer_is_believed_or_taken_for_another_format() {
         let footer = footer(3 * BLOCK_BYTES as u64);
         let encoded = footer.encode();
-        for at in 0..encoded.len() {
+        for (at, bit) in (0..encoded.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut changed = encoded.clone();
-            changed[at] ^= 1;
-            assert!(decode(&footer, &changed).is_err(), "changed at {at}");
+            changed[at] ^= 1 << bit;
+            let newer =
+                matches!(decode(&footer, &changed), Ok(_) | Err(FooterError::NewerFormat { .. }));
+            assert!(!newer, "bit {bit} changed at {at}");
         }
         for cut in 0..encoded.len() {
             assert!(decode(&footer, &encoded[..cut]).is_err(), "cut at {cut}");
@@ -199,5 +210,16 @@ mod tests {
         let other = ReplicaKey { version: Version(4), ..footer.replica };
         let refused = Footer::decode(other, &encoded, footer.length + encoded.len() as u64);
         assert_eq!(refused, Err(FooterError::OtherReplica { found: footer.replica }));
+    }
+
+    #[test]
+    fn a_footer_of_a_later_release_is_known_by_its_format() {
+        let footer = footer(5);
+        let mut encoded = footer.encode();
+        let format_at = encoded.len() - 16;
+        encoded[format_at] = 2;
+        let checksum = crc32c(&encoded[..format_at + 4]).to_le_bytes();
+        encoded[format_at + 4..format_at + 8].copy_from_slice(&checksum);
+        assert_eq!(decode(&footer, &encoded), Err(FooterError::NewerFormat { found: 2 }));
     }
 }
