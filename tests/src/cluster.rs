@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,10 +61,19 @@ impl Dev {
     /// When it does not get ready.
     #[must_use]
     pub fn start(options: &DevOptions) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut dev = Self { folder, supervisor: None, by_hand: Vec::new() };
+        let mut dev = Self::to_be_started();
         dev.start_again(options);
         dev
+    }
+
+    /// One in a new folder, for [`Dev::start_again`].
+    ///
+    /// # Panics
+    /// When there can be no folder.
+    #[must_use]
+    pub fn to_be_started() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { folder, supervisor: None, by_hand: Vec::new() }
     }
 
     /// Starts it again in its folder, after [`Dev::stop`].
@@ -147,6 +156,20 @@ impl Dev {
         assert_eq!(got.code, Some(0), "stderr: {}", got.stderr);
     }
 
+    /// Writes `bytes` to a file of the store through the client's standard input, with further arguments of
+    /// `fs put`.
+    ///
+    /// # Panics
+    /// When the client can't be started.
+    pub fn put_bytes(&self, bytes: &[u8], path: &str, arguments: &[&str]) -> Finished {
+        let mut command = self.client(&["fs", "put", "-", path]);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the client starts");
+        // A client that has given up does not read on.
+        child.stdin.take().expect("its input is a pipe").write_all(bytes).ok();
+        child.wait_with_output().expect("a child can be waited for").into()
+    }
+
     /// Makes a file of the store with this text.
     ///
     /// # Panics
@@ -206,6 +229,33 @@ impl Dev {
             by_hand.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
             test_kill_process(pid).err()
         });
+    }
+
+    /// `kill -9` of all daemons that the supervisor has started, at once; returns when they are gone. What is
+    /// left is to [`Dev::stop`] it.
+    ///
+    /// # Panics
+    /// When one does not run.
+    pub fn kill_all(&self) {
+        let files =
+            fs::read_dir(self.dir().join("pids")).expect("daemons leave their pids").flatten();
+        let names = files.filter_map(|file| file.file_name().into_string().ok());
+        let daemons: Vec<_> =
+            names.filter_map(|name| Some(name.strip_suffix(".pid")?.to_owned())).collect();
+        let pids = daemons.iter().map(|daemon| Pid::from_raw(self.pid(daemon)));
+        let pids: Vec<_> = pids.map(|pid| pid.expect("a pid is positive")).collect();
+        for daemon in &daemons {
+            self.send(daemon, Signal::KILL);
+        }
+        for pid in pids {
+            wait::until("a killed process is gone", PATIENCE, || test_kill_process(pid).err());
+        }
+    }
+
+    /// The data folder that a daemon has unless it is told otherwise.
+    #[must_use]
+    pub fn data_dir(&self, daemon: &str) -> PathBuf {
+        self.dir().join("data").join(daemon)
     }
 
     /// Stops a daemon's process in its tracks (SIGSTOP); the task processes of a TaskTracker go on.

@@ -5,8 +5,10 @@ pub mod binary;
 pub mod books;
 pub mod cluster;
 pub mod command;
+pub mod contents;
 pub mod http;
 pub mod oracle;
+pub mod replicas;
 pub mod wait;
 
 pub use cluster::{Dev, DevOptions};

@@ -1,10 +1,10 @@
 //! Disks of chunkservers that fail under a running cluster.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::Value;
 use tests::cluster::PATIENCE;
+use tests::replicas::chunk_files;
 use tests::{Dev, DevOptions, books, http, wait};
 
 /// A sum of metrics of a daemon, all labels together.
@@ -61,17 +61,6 @@ fn what_lay_on_a_disk_that_is_pulled_is_made_again_elsewhere() {
     assert!(fs::read(&got).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
 }
 
-/// The files of the sealed chunks of a chunkserver's only disk, in the order of their ids.
-fn chunk_files(dev: &Dev, host: usize) -> Vec<PathBuf> {
-    let disk = &dev.config().all_hosts().nth(host).expect("a host").chunkserver_dirs[0];
-    let folders = fs::read_dir(disk.join("chunks")).expect("the disk is in use").flatten();
-    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten());
-    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "chunk"));
-    files.sort_by_key(|file| file.file_name().map(ToOwned::to_owned));
-    files
-}
-
 #[test]
 fn what_rots_on_an_idle_disk_is_found_and_made_again_and_a_kill_does_not_begin_anew() {
     let options = DevOptions::trackers(3)
@@ -85,7 +74,8 @@ fn what_rots_on_an_idle_disk_is_found_and_made_again_and_a_kill_does_not_begin_a
     let n_chunks = fs::metadata(&file).expect("it was just written").len().div_ceil(1 << 20);
     await_replicas(&dev, &SERVERS, 2 * n_chunks);
     // About 10 MiB on each: a round takes ten seconds.
-    let files = chunk_files(&dev, 0);
+    let disk = dev.config().all_hosts().next().expect("a host").chunkserver_dirs[0].clone();
+    let files = chunk_files(&disk);
     let [flipped, cut, deleted] = [&files[1], &files[3], &files[5]];
     let mut bytes = fs::read(flipped).expect("a chunk can be read");
     bytes[700_000] ^= 1;
@@ -99,7 +89,6 @@ fn what_rots_on_an_idle_disk_is_found_and_made_again_and_a_kill_does_not_begin_a
     });
     await_replicas(&dev, &SERVERS, 2 * n_chunks);
 
-    let disk = dev.config().all_hosts().next().expect("a host").chunkserver_dirs[0].clone();
     let place = || -> Option<Value> {
         serde_json::from_slice(&fs::read(disk.join("scrub.json")).ok()?).ok()
     };
