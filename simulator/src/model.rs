@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chunkstore_core::master::{Mutation, Record, Sealed, Stamp};
-use chunkstore_protocol::{ChunkId, FileId, Replace};
+use chunkstore_core::master::{Mutation, NewFolder, Record, Sealed, Stamp};
+use chunkstore_protocol::path::TRASH_FOLDER;
+use chunkstore_protocol::{ChunkId, Delete, FileId, Replace};
 use ids::{ClientId, HostName};
 
 /// A request, by its stamp.
@@ -45,6 +46,8 @@ pub(crate) struct Model {
     wanted: BTreeMap<ChunkId, u8>,
     /// Servers that are to be emptied.
     draining: BTreeSet<HostName>,
+    /// The folders of the trash.
+    trash: BTreeMap<FileId, String>,
     /// Files whose chunks are not told yet of their new number of replicas.
     spreading: BTreeSet<FileId>,
 }
@@ -91,6 +94,10 @@ impl Model {
                 self.spread();
                 Ok(())
             }
+            (Record::TrashEmptied { folder, .. }, _) => match self.trash.remove(folder) {
+                Some(path) => self.delete(&path, true),
+                None => Err(Odd(format!("{folder:?} is not in the trash"))),
+            },
             (_, None) => Ok(()),
             (_, Some(Some(request))) => self.carry_out(record, request),
         }
@@ -147,6 +154,11 @@ impl Model {
                     }
                     other => Err(Odd(format!("{} is {other:?}", asked.path))),
                 }
+            }
+            (Record::Trashed { folders, name, .. }, Mutation::Delete(asked))
+                if !asked.skip_trash =>
+            {
+                self.throw_away(asked, folders, name)
             }
             (Record::Deleted { .. }, Mutation::Delete(asked)) => {
                 self.delete(asked.path.as_str(), asked.recursive)
@@ -309,6 +321,29 @@ impl Model {
         }
     }
 
+    /// Into a folder of its own in the trash, under the path that it had.
+    fn throw_away(&mut self, asked: &Delete, made: &[NewFolder], name: &str) -> Result<(), Odd> {
+        let is_system = |it: &&NewFolder| [".howdah", "trash"].contains(&it.name.as_str());
+        let own: Vec<&NewFolder> = made.iter().skip_while(is_system).collect();
+        let Some(first) = own.first() else {
+            return Err(Odd(format!("{} has no folder of its own in the trash", asked.path)));
+        };
+        let names: Vec<&str> = own.iter().map(|it| it.name.as_str()).chain([name]).collect();
+        let (from, to) = (asked.path.as_str(), format!("{TRASH_FOLDER}/{}", names.join("/")));
+        if to != format!("{TRASH_FOLDER}/{}{from}", first.name) {
+            return Err(Odd(format!("{from} went to {to}")));
+        }
+        let below = self.take(from);
+        if below.is_empty() || (below.len() > 1 && !asked.recursive) {
+            return Err(Odd(format!("{from} was removed: {below:?}")));
+        }
+        self.trash.insert(first.id, format!("{TRASH_FOLDER}/{}", first.name));
+        for (path, entry) in below {
+            self.add(&format!("{to}{}", &path[from.len()..]), true, entry)?;
+        }
+        Ok(())
+    }
+
     fn publish(
         &mut self,
         asked: &chunkstore_protocol::Publish,
@@ -372,6 +407,12 @@ impl Model {
     /// Whether the server is to be emptied: what it holds counts for no file.
     pub(crate) fn is_draining(&self, host: &HostName) -> bool {
         self.draining.contains(host)
+    }
+
+    /// All that is below a folder, by their paths.
+    pub(crate) fn below(&self, folder: &str) -> impl Iterator<Item = &str> {
+        let start = if folder == "/" { "/".to_owned() } else { format!("{folder}/") };
+        self.entries.keys().filter(move |path| path.starts_with(&start)).map(String::as_str)
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &ModelFile)> {

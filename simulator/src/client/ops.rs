@@ -62,13 +62,14 @@ pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
         55..62 => Op::Look(Query::Stat(Stat { path: name(random) })),
         62..66 => {
             let folder = path(&folder(random));
-            Op::Look(Query::List(List { path: folder, after: None, limit: 100, recursive: false }))
+            let recursive = random.chance(500);
+            Op::Look(Query::List(List { path: folder, after: None, limit: 100, recursive }))
         }
         66..72 => mkdir(&folder(random), random.chance(500)),
         72..80 => rename(random),
-        80..90 => delete(name(random), false),
+        80..90 => delete(name(random), false, random.chance(500)),
         90 => drain(random),
-        91..93 => delete(path(&folder(random)), true),
+        91..93 => delete(path(&folder(random)), true, random.chance(500)),
         _ => return job(random),
     };
     VecDeque::from([op])
@@ -129,8 +130,8 @@ fn set_replication(random: &mut Random) -> Op {
     Op::Change(Mutation::SetReplication(request))
 }
 
-fn delete(path: StorePath, recursive: bool) -> Op {
-    Op::Change(Mutation::Delete(Delete { stamp: no_stamp(), path, recursive, skip_trash: false }))
+fn delete(path: StorePath, recursive: bool, skip_trash: bool) -> Op {
+    Op::Change(Mutation::Delete(Delete { stamp: no_stamp(), path, recursive, skip_trash }))
 }
 
 /// A job's output: staged, published, and often enough replaced by the next job under the same names.
@@ -139,7 +140,7 @@ fn job(random: &mut Random) -> VecDeque<Op> {
     let (staging, target) = (format!("/staging-{n}"), format!("/out-{n}"));
     let mut ops = VecDeque::new();
     if random.chance(600) {
-        ops.push_back(delete(path(&target), true));
+        ops.push_back(delete(path(&target), true, random.chance(500)));
     }
     ops.push_back(mkdir(&staging, true));
     let mut winners = Vec::new();

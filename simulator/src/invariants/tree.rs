@@ -18,7 +18,10 @@ impl Watch {
                 self.odd_places(asked.path.as_str(), asked.open, told)
             }
             (Query::List(asked), Ok(Reply::Listing(told))) if asked.after.is_none() => {
-                self.odd_listing(asked.path.as_str(), told)
+                match asked.recursive {
+                    true => self.odd_subtree(asked.path.as_str(), told),
+                    false => self.odd_listing(asked.path.as_str(), told),
+                }
             }
             (Query::Stat(asked), Err(refusal)) => self.odd_refusal(asked.path.as_str(), refusal),
             (Query::Locate(asked), Err(refusal)) => self.odd_refusal(asked.path.as_str(), refusal),
@@ -66,6 +69,19 @@ impl Watch {
         }
         let names: Vec<&str> = told.entries.iter().filter_map(|entry| entry.path.name()).collect();
         if !names.iter().copied().eq(here.iter().map(|(name, _)| *name)) {
+            return Some(format!("there is {here:?}"));
+        }
+        told.entries.iter().find_map(|entry| self.odd_entry(entry.path.as_str(), &entry.kind))
+    }
+
+    fn odd_subtree(&self, path: &str, told: &Listing) -> Option<String> {
+        if let Some(Entry::File(_)) = self.model.at(path) {
+            return (told.entries.len() != 1).then(|| "it is a file".to_owned());
+        }
+        let mut paths: Vec<&str> = told.entries.iter().map(|entry| entry.path.as_str()).collect();
+        paths.sort_unstable();
+        let here: Vec<&str> = self.model.below(path).collect();
+        if paths != here {
             return Some(format!("there is {here:?}"));
         }
         told.entries.iter().find_map(|entry| self.odd_entry(entry.path.as_str(), &entry.kind))
