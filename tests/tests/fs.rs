@@ -110,6 +110,7 @@ fn all_verbs_say_of_a_tree_what_the_shell_says_of_the_same_files() {
     nothing_is_overwritten_unasked(&howdah, &local);
     files_are_replaced_and_copied_on_request(&howdah, &local);
     the_tree_is_changed(&howdah);
+    what_is_removed_comes_back_from_the_trash(&howdah);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn listings_are_those_of_find_and_du(howdah: &Shell, local: &Path) {
     let sizes = shell("find . -type f -printf '%s\\n'", local);
     let sum: u64 = sizes.iter().map(|size| size.parse::<u64>().expect("a size")).sum();
     assert_eq!(used["bytes"], sum);
-    assert_eq!(used["bytes_with_replicas"], 2 * sum);
+    assert_eq!(used["replica_bytes"], 2 * sum);
     let counted = howdah.ok(&["count", "/tree"]).text();
     let columns: Vec<&str> = counted.split_whitespace().collect();
     let folders = shell("find . -type d", local).len().to_string();
@@ -386,6 +387,42 @@ fn the_tree_is_changed(howdah: &Shell) {
     howdah.refused(&["touch", "/into/none/\u{1b}[2J"], 1, &["/into/none/\\u{1b}[2J", "mkdir -p"]);
 }
 
+fn what_is_removed_comes_back_from_the_trash(howdah: &Shell) {
+    howdah.ok(&["mkdir", "/kept"]);
+    let path = "/kept/by mistake";
+    let _ = fed(&mut howdah.0.client(&["fs", "put", "-", path]), b"work of years").success();
+    let sum = crc(b"work of years");
+    assert_eq!(howdah.ok(&["checksum", path]).text(), format!("{sum}  {path}"));
+    let _ = fed(
+        &mut howdah.0.client(&["fs", "put", "-", "/twin", "--chunk-size", "64KiB"]),
+        &bytes(200_000),
+    )
+    .success();
+    let _ = fed(&mut howdah.0.client(&["fs", "put", "-", "/other"]), &bytes(200_000)).success();
+    for twin in ["/twin", "/other"] {
+        assert_eq!(
+            howdah.json(&["checksum", twin])["checksums"][0]["crc32c"],
+            crc(&bytes(200_000))
+        );
+    }
+    let removed = howdah.ok(&["rm", "-r", "/kept"]).stderr;
+    let there = removed.split_once("howdah fs mv ").and_then(|(_, rest)| rest.split(' ').next());
+    let there = there.unwrap_or_else(|| panic!("it says where it is: {removed}"));
+    assert!(there.starts_with("/.howdah/trash/") && there.ends_with("/kept"), "{removed}");
+    howdah.ok(&["mv", there, "/kept"]);
+    assert_eq!(howdah.ok(&["cat", path]).text(), "work of years");
+
+    let removed = howdah.ok(&["rm", "-r", "--skip-trash", "/kept"]);
+    assert_eq!(removed.stderr, "");
+    howdah.ok(&["rm", "/twin", "/other"]);
+    assert!(
+        howdah.names(&["ls", "-R", "/.howdah/trash"]).iter().any(|path| path.ends_with("/twin"))
+    );
+    howdah.ok(&["expunge"]);
+    assert_eq!(howdah.names(&["ls", "/.howdah/trash"]), [""; 0]);
+    howdah.ok(&["expunge"]);
+}
+
 /// As `howdah fs checksum` writes it.
 fn crc(bytes: &[u8]) -> String {
     // Reflected, bit by bit, as RFC 3720 has it: shares no code with ours.
@@ -433,6 +470,7 @@ fn a_bad_path_is_refused_by_every_verb_before_anything_is_asked_and_changes_noth
             &["cp", "-rf", "/file", bad],
             &["setrep", "1", bad],
             &["checksum", bad],
+            &["rm", "--skip-trash", bad],
             &["tail", "-f", bad],
             &["rm", bad],
             &["rm", "-rf", bad],

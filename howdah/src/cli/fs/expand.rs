@@ -13,6 +13,9 @@ use super::pattern::{Part, Pattern};
 /// Entries of one folder, and matches of one pattern, that are looked at.
 pub(super) const ENTRIES_MAX: usize = 10_000_000;
 
+/// Entries of one page of a recursive listing.
+const PAGE_ENTRIES: u32 = 10_000;
+
 /// A path that was meant.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -25,6 +28,10 @@ pub(super) struct Found {
 impl Found {
     fn unseen(path: StorePath) -> Self {
         Self { path, seen: None }
+    }
+
+    fn seen(status: FileStatus) -> Self {
+        Self { path: status.path.clone(), seen: Some(status) }
     }
 
     fn is_seen_file(&self) -> bool {
@@ -122,8 +129,14 @@ async fn walk(store: &ChunkStore, parts: &[Part]) -> Result<Vec<Found>, StoreErr
                     next.extend(entries.into_iter().filter(|entry| is_match(&entry.path)));
                 }
                 Part::Folders => {
-                    let below = below(store, &found.path).await?;
-                    let wanted = below.into_iter().filter(|entry| is_last || !entry.is_seen_file());
+                    let below = match below(store, &found.path).await {
+                        Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => {
+                            continue;
+                        }
+                        below => below?,
+                    };
+                    let wanted = below.into_iter().map(Found::seen);
+                    let wanted = wanted.filter(|entry| is_last || !entry.is_seen_file());
                     if !is_last {
                         next.push(found);
                     }
@@ -161,23 +174,29 @@ async fn entries_of(store: &ChunkStore, folder: &StorePath) -> Result<Vec<Found>
     };
     let is_meant = |path: &StorePath| path != folder && path.as_str() != SYSTEM_FOLDER;
     let meant = entries.into_iter().filter(|entry| is_meant(&entry.path));
-    Ok(meant.map(|entry| Found { path: entry.path.clone(), seen: Some(entry) }).collect())
+    Ok(meant.map(Found::seen).collect())
 }
 
 /// All that is below a folder, each folder before what is in it, sorted.
 pub(super) async fn below(
     store: &ChunkStore,
     folder: &StorePath,
-) -> Result<Vec<Found>, StoreError> {
-    let mut all = Vec::new();
-    let mut pending = entries_of(store, folder).await?;
-    pending.reverse();
-    while let Some(next) = pending.pop() {
-        if !next.is_seen_file() {
-            let entries = entries_of(store, &next.path).await?;
-            pending.extend(entries.into_iter().rev());
+) -> Result<Vec<FileStatus>, StoreError> {
+    let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
+    let is_meant = |path: &StorePath| {
+        path != folder && (folder.is_within(&system) || !path.is_within(&system))
+    };
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list_recursive(folder, after, PAGE_ENTRIES).await?;
+        all.extend(page.entries.into_iter().filter(|entry| is_meant(&entry.path)));
+        if all.len() > ENTRIES_MAX {
+            let path = folder.clone();
+            return Err(StoreError::TooMuch { path, what: "entries", limit: ENTRIES_MAX as u64 });
         }
-        all.push(next);
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
     }
-    Ok(all)
 }

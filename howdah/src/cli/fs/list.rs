@@ -105,10 +105,7 @@ async fn entries_at(
 ) -> Result<Vec<FileStatus>, StoreError> {
     match found.kind {
         FileKind::Folder if args.directory => Ok(vec![found]),
-        FileKind::Folder if args.recursive => {
-            let below = below(store, &found.path).await?;
-            Ok(below.into_iter().filter_map(|entry| entry.seen).collect())
-        }
+        FileKind::Folder if args.recursive => below(store, &found.path).await,
         FileKind::Folder => store.list_all(&found.path, ENTRIES_MAX).await,
         FileKind::File { .. } => Ok(vec![found]),
     }

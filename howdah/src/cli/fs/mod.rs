@@ -7,6 +7,7 @@ mod health_tables;
 mod list;
 mod pattern;
 mod read;
+mod remove;
 mod replication;
 mod transfer;
 mod tree;
@@ -75,8 +76,10 @@ enum Action {
     Cp(tree::CpArgs),
     /// Set how many replicas files have
     Setrep(replication::SetrepArgs),
-    /// Remove files and folders
-    Rm(tree::RmArgs),
+    /// Remove files and folders; they can be had back from the trash for a while
+    Rm(remove::RmArgs),
+    /// Empty the trash
+    Expunge,
     /// Show how the chunkservers are, and what is repaired
     Report,
     /// Check that all chunks have as many live replicas as asked for
@@ -111,7 +114,8 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Mv(args) => tree::mv(&session, &args).await,
             Action::Cp(args) => tree::cp(&session, &args).await,
             Action::Setrep(args) => replication::setrep(&session, &args).await,
-            Action::Rm(args) => tree::rm(&session, &args).await,
+            Action::Rm(args) => remove::rm(&session, &args).await,
+            Action::Expunge => remove::expunge(&session).await,
             Action::Report => health::report(&session, format).await,
             Action::Fsck(args) => health::fsck(&session, &args, format).await,
             Action::Drain(args) => health::drain(&session, &args).await,

@@ -43,7 +43,7 @@ pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Resu
         match found.kind {
             FileKind::Folder => {
                 let below = below(&store, &found.path).await?.into_iter();
-                files.extend(below.filter_map(|entry| file_of(entry.seen?)));
+                files.extend(below.filter_map(file_of));
             }
             FileKind::File { .. } => files.extend(file_of(found)),
         }

@@ -1,13 +1,11 @@
-//! `fs mkdir`, `fs touch`, `fs mv`, `fs cp` and `fs rm`: what changes the tree.
-
-use std::collections::BTreeSet;
+//! `fs mkdir`, `fs touch`, `fs mv` and `fs cp`: what changes the tree, and removes nothing.
 
 use anyhow::{Context, anyhow};
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
 use clap::Args;
 
-use super::expand::{expand, matches};
+use super::expand::expand;
 use super::pattern::Pattern;
 use super::{doing, in_flags, shown};
 use crate::copy::{self, CopyOptions, Target};
@@ -58,20 +56,6 @@ pub(super) struct CpArgs {
     #[arg(short, long, visible_short_alias = 'R')]
     recursive: bool,
     /// Replace files that are there, each in one step; folders get what is missing
-    #[arg(short, long)]
-    force: bool,
-}
-
-/// Arguments of `fs rm`.
-#[derive(Debug, Args)]
-pub(super) struct RmArgs {
-    /// What to remove; patterns are expanded
-    #[arg(required = true)]
-    paths: Vec<Pattern>,
-    /// Remove folders too, with what is in them
-    #[arg(short, long, visible_short_alias = 'R')]
-    recursive: bool,
-    /// What does not exist is no failure
     #[arg(short, long)]
     force: bool,
 }
@@ -170,29 +154,4 @@ fn in_commands(error: StoreError, missing: Option<StorePath>) -> anyhow::Error {
 
 async fn is_file(store: &ChunkStore, path: &StorePath) -> anyhow::Result<bool> {
     Ok(matches!(copy::kind_at(store, path).await?, Some(FileKind::File { .. })))
-}
-
-pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
-    let store = session.store().await?;
-    let mut gone = BTreeSet::new();
-    for pattern in &args.paths {
-        let paths = match args.force {
-            true => matches(&store, pattern).await?.into_iter().map(|found| found.path).collect(),
-            false => expand(&store, std::slice::from_ref(pattern)).await?,
-        };
-        for path in paths {
-            // What lies in a folder that was meant too is gone with it.
-            if std::iter::successors(Some(path.clone()), StorePath::parent)
-                .any(|at| gone.contains(&at))
-            {
-                continue;
-            }
-            match store.delete(&path, args.recursive).await {
-                Err(StoreError::NotFound { .. }) if args.force => {}
-                removed => removed.map_err(in_flags).with_context(|| doing("remove", &path))?,
-            }
-            gone.insert(path);
-        }
-    }
-    Ok(())
 }

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use chunkstore_client::ChunkStore;
+use chunkstore_protocol::{Counted, FileKind, StorePath};
 use clap::{ArgAction, Args};
 use serde::Serialize;
 use serde_json::json;
 
-use super::expand::{ENTRIES_MAX, below, expand_statuses};
+use super::expand::{ENTRIES_MAX, expand, expand_statuses};
 use super::pattern::Pattern;
 use super::{Format, doing, print_json, shown};
 use crate::say::quiet_if_closed;
@@ -61,37 +61,13 @@ pub(super) struct DfArgs {
 #[derive(Debug, Serialize)]
 struct Usage {
     path: StorePath,
-    folders: u64,
-    files: u64,
-    /// Bytes of the files.
-    bytes: u64,
-    /// Bytes of all replicas that are asked for.
-    bytes_with_replicas: u64,
+    #[serde(flatten)]
+    counted: Counted,
 }
 
-impl Usage {
-    fn add(&mut self, found: &FileStatus) {
-        match found.kind {
-            FileKind::Folder => self.folders += 1,
-            FileKind::File { length, replication, .. } => {
-                self.files += 1;
-                self.bytes += length;
-                self.bytes_with_replicas += length * u64::from(replication);
-            }
-        }
-    }
-}
-
-async fn usage(store: &ChunkStore, found: &FileStatus) -> Result<Usage, StoreError> {
-    let path = found.path.clone();
-    let mut usage = Usage { path, folders: 0, files: 0, bytes: 0, bytes_with_replicas: 0 };
-    usage.add(found);
-    if found.kind == FileKind::Folder {
-        for entry in below(store, &found.path).await? {
-            usage.add(&entry.seen.expect("what a listing shows was seen"));
-        }
-    }
-    Ok(usage)
+async fn usage(store: &ChunkStore, path: StorePath) -> anyhow::Result<Usage> {
+    let counted = store.count(&path).await.with_context(|| doing("count", &path))?;
+    Ok(Usage { path, counted })
 }
 
 pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyhow::Result<()> {
@@ -104,16 +80,16 @@ pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyh
             store.list_all(&found.path, ENTRIES_MAX).await?
         };
         for found in of {
-            used.push(usage(&store, &found).await.with_context(|| doing("count", &found.path))?);
+            used.push(usage(&store, found.path).await?);
         }
     }
     if format == Format::Json {
         return print_json(&json!({"usage": used}));
     }
     let size = |bytes| shown::size(bytes, args.human_readable);
-    let rows = used
-        .iter()
-        .map(|used| [size(used.bytes), size(used.bytes_with_replicas), shown::path(&used.path)]);
+    let rows = used.iter().map(|used| {
+        [size(used.counted.bytes), size(used.counted.replica_bytes), shown::path(&used.path)]
+    });
     told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, false]))
 }
 
@@ -124,15 +100,15 @@ pub(super) async fn count(
 ) -> anyhow::Result<()> {
     let store = session.store().await?;
     let mut counted = Vec::new();
-    for found in expand_statuses(&store, &args.paths).await? {
-        counted.push(usage(&store, &found).await.with_context(|| doing("count", &found.path))?);
+    for path in expand(&store, &args.paths).await? {
+        counted.push(usage(&store, path).await?);
     }
     if format == Format::Json {
         return print_json(&json!({"usage": counted}));
     }
-    let rows = counted.iter().map(|used| {
-        let bytes = shown::size(used.bytes, args.human_readable);
-        [used.folders.to_string(), used.files.to_string(), bytes, shown::path(&used.path)]
+    let rows = counted.iter().map(|Usage { path, counted }| {
+        let bytes = shown::size(counted.bytes, args.human_readable);
+        [counted.folders.to_string(), counted.files.to_string(), bytes, shown::path(path)]
     });
     told(&shown::table(&rows.collect::<Vec<_>>(), [true, true, true, false]))
 }

@@ -1,0 +1,174 @@
+//! `fs rm` and `fs expunge`: what removes, into the trash or for good.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::StorePath;
+use chunkstore_protocol::path::TRASH_FOLDER;
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::expand::{ENTRIES_MAX, expand, matches};
+use super::pattern::Pattern;
+use super::{doing, in_flags};
+use crate::say::{plain, say};
+use crate::session::Session;
+
+/// Things of which `rm` says where in the trash they are; of more it says only that they are there.
+const TOLD_MAX: usize = 10;
+/// Entries of the trash that are looked at for one of them.
+const LOOKED_AT_MAX: u32 = 100;
+/// Folders of the trash that are removed at once.
+const REMOVALS_AT_ONCE: usize = 16;
+
+/// Arguments of `fs rm`.
+#[derive(Debug, Args)]
+pub(super) struct RmArgs {
+    /// What to remove; patterns are expanded
+    #[arg(required = true)]
+    paths: Vec<Pattern>,
+    /// Remove folders too, with what is in them
+    #[arg(short, long, visible_short_alias = 'R')]
+    recursive: bool,
+    /// What does not exist is no failure
+    #[arg(short, long)]
+    force: bool,
+    /// Remove for good, and free the space at once
+    #[arg(long)]
+    skip_trash: bool,
+}
+
+pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let mut trash = Trash::new(&store).await?;
+    let mut gone = BTreeSet::new();
+    for pattern in &args.paths {
+        let paths = match args.force {
+            true => matches(&store, pattern).await?.into_iter().map(|found| found.path).collect(),
+            false => expand(&store, std::slice::from_ref(pattern)).await?,
+        };
+        for path in paths {
+            // What lies in a folder that was meant too is gone with it.
+            let mut folders = std::iter::successors(Some(path.clone()), StorePath::parent);
+            if folders.any(|folder| gone.contains(&folder)) {
+                continue;
+            }
+            let removed = match args.skip_trash {
+                true => store.delete_for_good(&path, args.recursive).await,
+                false => store.delete(&path, args.recursive).await,
+            };
+            match removed {
+                Err(StoreError::NotFound { .. }) if args.force => continue,
+                removed => removed.map_err(in_flags).with_context(|| doing("remove", &path))?,
+            }
+            if !args.skip_trash {
+                trash.tell_of(&path).await?;
+            }
+            gone.insert(path);
+        }
+    }
+    Ok(())
+}
+
+/// The trash, as far as it concerns what this command has removed.
+struct Trash<'a> {
+    store: &'a ChunkStore,
+    folder: StorePath,
+    /// What is removed from now on has a name that comes after this one.
+    after: Option<String>,
+    n_told: usize,
+}
+
+impl<'a> Trash<'a> {
+    async fn new(store: &'a ChunkStore) -> Result<Self, StoreError> {
+        let folder: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
+        let after = match store.stat(&folder).await {
+            // Names begin with the chunk master's time, and so does this one's time of change.
+            Ok(found) => Some(compact(found.modified)),
+            Err(StoreError::NotFound { .. } | StoreError::Forbidden { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { store, folder, after, n_told: 0 })
+    }
+
+    /// Says where what stood at `path` is now; nothing if it is gone for good.
+    async fn tell_of(&mut self, path: &StorePath) -> Result<(), StoreError> {
+        self.n_told += 1;
+        if self.n_told > TOLD_MAX {
+            if self.n_told == TOLD_MAX + 1 {
+                say!("howdah: and so on: `howdah fs ls -R {}` shows all", self.folder);
+            }
+            return Ok(());
+        }
+        let page = match self.store.list(&self.folder, self.after.clone(), LOOKED_AT_MAX).await {
+            Err(StoreError::NotFound { .. } | StoreError::Forbidden { .. }) => return Ok(()),
+            page => page?,
+        };
+        for entry in page.entries {
+            let Ok(there) = entry.path.join(path.as_str().trim_start_matches('/')) else {
+                continue;
+            };
+            if is_there(self.store, &there).await? {
+                let (there, path) = (plain(there.as_str()), plain(path.as_str()));
+                say!(
+                    "howdah: {path} is in the trash: `howdah fs mv {there} {path}` brings it back"
+                );
+                self.after = entry.path.name().map(str::to_owned);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn is_there(store: &ChunkStore, path: &StorePath) -> Result<bool, StoreError> {
+    match store.stat(path).await {
+        Ok(_) => Ok(true),
+        Err(
+            StoreError::NotFound { .. }
+            | StoreError::NotAFolder { .. }
+            | StoreError::Forbidden { .. },
+        ) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A time as the names in the trash begin.
+fn compact(at: ids::UnixMillis) -> String {
+    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis)
+        .map_or_else(|_| String::new(), |time| time.strftime("%Y%m%dT%H%M%S%3fZ").to_string())
+}
+
+pub(super) async fn expunge(session: &Session) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let folder: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
+    let entries = match store.list_all(&folder, ENTRIES_MAX).await {
+        Err(StoreError::NotFound { .. }) => return Ok(()),
+        entries => entries.with_context(|| doing("list", &folder))?,
+    };
+    let removals =
+        stream::iter(entries).map(Ok).try_for_each_concurrent(REMOVALS_AT_ONCE, |entry| {
+            let store = &store;
+            async move {
+                match store.delete_for_good(&entry.path, true).await {
+                    // The chunk master has emptied it, or somebody else has.
+                    Err(StoreError::NotFound { .. }) => Ok(()),
+                    removed => removed.with_context(|| doing("remove", &entry.path)),
+                }
+            }
+        });
+    removals.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_compared_with_the_names_in_the_trash() {
+        assert_eq!(compact(ids::UnixMillis(1_795_341_600_042)), "20261122T100000042Z");
+        assert!(compact(ids::UnixMillis(1_795_341_600_042)).as_str() < "20261122T100000042Z-7");
+    }
+}
