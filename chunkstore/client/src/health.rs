@@ -1,8 +1,8 @@
 //! The calls about the chunkservers and the health of files: for those who look after a cluster.
 
 use chunkstore_protocol::{
-    ClusterReport, Done, DrainServer, FSCK_CHUNKS_MAX, ForgetServer, Fsck, FsckPage, FsckPlace,
-    Report, StorePath,
+    ClusterReport, DeleteOrphans, Done, DrainServer, FSCK_CHUNKS_MAX, ForgetServer, Fsck, FsckPage,
+    FsckPlace, OrphansDeleted, Report, StorePath,
 };
 use ids::HostName;
 
@@ -39,6 +39,17 @@ impl ChunkStore {
     pub async fn drain(&self, host: &HostName, stop: bool) -> Result<(), StoreError> {
         let request = |stamp| DrainServer { stamp, host: host.clone(), stop };
         self.change::<_, Done>("/v1/servers/drain", &StorePath::root(), request).await.map(drop)
+    }
+
+    /// Lets the replicas go that a chunkserver reported and no file refers to; returns how many.
+    ///
+    /// # Errors
+    /// When the server has not reported, or the master can't be asked.
+    pub async fn delete_orphans(&self, host: &HostName) -> Result<u64, StoreError> {
+        let request = DeleteOrphans { host: host.clone() };
+        let route = "/v1/servers/delete_orphans";
+        let answer: OrphansDeleted = self.ask(route, &StorePath::root(), &request).await?;
+        Ok(answer.deleted)
     }
 
     /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it.

@@ -82,6 +82,9 @@ pub struct ServerReport {
     pub free_bytes: u64,
     /// Good replicas that it has told of.
     pub replicas: u64,
+    /// Replicas that it reported, that no file refers to, and that are too many to be deleted without asking.
+    #[serde(default)]
+    pub orphans: u64,
     /// Commands that it has not carried out.
     pub commands_pending: u64,
     /// Its disks.
@@ -176,6 +179,21 @@ pub struct CopyReport {
     pub from: HostName,
     /// To whom.
     pub to: HostName,
+}
+
+/// `POST /v1/servers/delete_orphans` → [`OrphansDeleted`]: lets the replicas go that a server reported and no
+/// file refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteOrphans {
+    /// The server.
+    pub host: HostName,
+}
+
+/// Reply to [`DeleteOrphans`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphansDeleted {
+    /// So many are deleted, through the server's trash.
+    pub deleted: u64,
 }
 
 /// `POST /v1/files/fsck` → [`FsckPage`]: looks at the chunks of all files below a path, or of one file.

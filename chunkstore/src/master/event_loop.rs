@@ -154,6 +154,11 @@ fn say(notice: &Notice) {
         Notice::ForeignChunk { host, chunk } => {
             tracing::warn!(%host, %chunk, "chunk kept that this master never gave out");
         }
+        Notice::OrphansHeld { host, orphans, reported } => {
+            tracing::error!(%host, orphans, reported,
+                "too many replicas that no file refers to: they are kept; `howdah fs orphans HOST --delete` \
+                 deletes them");
+        }
         Notice::StaleReplica { host, chunk } => {
             tracing::warn!(%host, %chunk, "replica is not what was sealed");
         }

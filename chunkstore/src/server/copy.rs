@@ -45,27 +45,47 @@ pub(super) enum CopyError {
     TooSlow,
 }
 
+/// What may be made up for when the time that a pause was to take has passed by: timers are coarser than a
+/// block at a high rate takes, and what each oversleeps would be lost.
+const CATCH_UP: Duration = Duration::from_millis(50);
+
 /// Shares out a rate: among the copies of this server, or to the scrubber of a disk.
 #[derive(Debug)]
 pub(super) struct Throttle {
     bytes_per_second: u64,
-    /// When what was let through so far has had its time.
-    free_at: Mutex<Monotonic>,
+    pace: Mutex<Pace>,
+}
+
+/// When what was let through so far has had its time.
+#[derive(Debug, Default)]
+struct Pace {
+    free_at: Monotonic,
+}
+
+impl Pace {
+    /// How long to wait before bytes that take so much `time` may go.
+    fn pause(&mut self, now: Monotonic, time: Duration) -> Duration {
+        let pause = self.free_at.since(now);
+        let earliest = Monotonic(now.0.saturating_sub(CATCH_UP));
+        self.free_at = self.free_at.max(earliest) + time;
+        pause
+    }
 }
 
 impl Throttle {
     pub(super) fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, free_at: Mutex::default() }
+        Self { bytes_per_second, pace: Mutex::default() }
     }
 
     /// Waits until `bytes` more may go. Those who wait take turns.
     pub(super) async fn pass(&self, bytes: u64) {
-        let mut free_at = self.free_at.lock().await;
-        let now = clock::monotonic();
-        tokio::time::sleep(free_at.since(now)).await;
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second.max(1));
         let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        *free_at = (*free_at).max(now) + time;
+        let mut pace = self.pace.lock().await;
+        let pause = pace.pause(clock::monotonic(), time);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
@@ -124,4 +144,29 @@ pub(super) async fn carry_out(
     let told = Input::CopyEnded { command, replica, done: sent.is_ok() };
     // A loop that is gone needs no answer.
     let _ = server.replicas.tell(told).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of 64 KiB at 128 MiB/s, by a timer that wakes a millisecond late and at whole milliseconds.
+    #[test]
+    fn the_rate_is_kept_though_timers_are_coarse_and_not_exceeded() {
+        let millis = Duration::from_millis;
+        let time = Duration::from_nanos(488_281);
+        let (mut pace, mut now) = (Pace::default(), Monotonic(millis(1000)));
+        let mut blocks = 0_u32;
+        while now.0 < millis(11_000) {
+            let pause = pace.pause(now, time);
+            if !pause.is_zero() {
+                let woken = now.0 + pause + millis(1);
+                now = Monotonic(millis(u64::try_from(woken.as_millis()).unwrap()));
+            }
+            blocks += 1;
+        }
+        let ideal = 10.0 / time.as_secs_f64();
+        let ratio = f64::from(blocks) / ideal;
+        assert!((0.99..1.01).contains(&ratio), "{ratio}");
+    }
 }

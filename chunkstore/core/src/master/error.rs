@@ -266,6 +266,14 @@ pub enum FsError {
         /// As given.
         host: HostName,
     },
+    /// A server whose orphans are not known.
+    #[error(
+        "chunkserver {host} is not alive, or has not told all that it holds yet: try again when it has"
+    )]
+    NotReported {
+        /// As given.
+        host: HostName,
+    },
     /// A live server is not forgotten.
     #[error(
         "chunkserver {host} is alive and would only join again: stop it first, and wait until it counts as dead"
@@ -375,7 +383,7 @@ impl FsError {
     pub fn kind(&self) -> ProblemKind {
         match self {
             Self::NotFound { .. } | Self::ParentMissing { .. } => ProblemKind::NotFound,
-            Self::UnknownServer { .. } => ProblemKind::UnknownServer,
+            Self::UnknownServer { .. } | Self::NotReported { .. } => ProblemKind::UnknownServer,
             Self::ServerLives { .. } => ProblemKind::ServerLives,
             Self::SafeMode { .. } => ProblemKind::Starting,
             Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,

@@ -12,6 +12,7 @@ mod durable;
 mod error;
 mod files;
 mod fsck;
+mod garbage;
 mod known;
 mod layout;
 mod mutation;
@@ -56,9 +57,9 @@ pub use tree::WINNERS_MAX;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    Allocation, ClusterReport, Created, FileId, FileStatus, Fsck, FsckPage, List, Listing, Locate,
-    Located, RegisterServer, Renew, Report, ServerHeartbeat, ServerHeartbeatReply,
-    ServerRegistered, Stat, StorePath,
+    Allocation, ClusterReport, Created, DeleteOrphans, FileId, FileStatus, Fsck, FsckPage, List,
+    Listing, Locate, Located, OrphansDeleted, RegisterServer, Renew, Report, ServerHeartbeat,
+    ServerHeartbeatReply, ServerRegistered, Stat, StorePath,
 };
 use ids::{ClientId, ClusterId, Monotonic, Now};
 
@@ -66,6 +67,7 @@ use copies::REPLICATION_STEP;
 use deadlines::Deadlines;
 use drain::Drains;
 use durable::RECLAIM_STEP;
+use garbage::Orphans;
 use repair::Repairs;
 use replicas::Replicas;
 use replies::Seen;
@@ -147,6 +149,7 @@ pub enum Query {
     Renew(Renew),
     Fsck(Fsck),
     Report(Report),
+    DeleteOrphans(DeleteOrphans),
 }
 
 /// What is to be done outside, once all records before are durable.
@@ -175,6 +178,7 @@ pub enum Reply {
     Summary(Summary),
     Fsck(FsckPage),
     Report(ClusterReport),
+    OrphansDeleted(OrphansDeleted),
 }
 
 /// What one input leads to.
@@ -202,6 +206,7 @@ pub struct Master {
     leases: Deadlines<FileId>,
     repairs: Repairs,
     drains: Drains,
+    orphans: Orphans,
     reclaim_at: Option<Monotonic>,
     /// When to look into the trash; `None` if nothing is there.
     trash_at: Option<Monotonic>,
@@ -228,6 +233,7 @@ impl Master {
             leases: Deadlines::default(),
             repairs: Repairs::default(),
             drains: Drains::default(),
+            orphans: Orphans::default(),
             reclaim_at: None,
             trash_at: None,
             room: Room::default(),

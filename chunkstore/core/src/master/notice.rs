@@ -68,6 +68,15 @@ pub enum Notice {
         /// The chunk.
         chunk: ChunkId,
     },
+    /// A server reported more replicas that no file refers to than are deleted without asking.
+    OrphansHeld {
+        /// The server's host.
+        host: HostName,
+        /// So many.
+        orphans: u64,
+        /// Of so many that it holds.
+        reported: u64,
+    },
     /// A server's replica is not what was sealed.
     StaleReplica {
         /// The server's host.

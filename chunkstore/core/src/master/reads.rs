@@ -43,6 +43,9 @@ impl Master {
             Query::LocateMany(paths) => Ok(Reply::LocatedMany(self.locate_many(paths))),
             Query::Renew(request) => self.renew(now, request),
             Query::Fsck(request) => self.fsck(now.monotonic, request).map(Reply::Fsck),
+            Query::DeleteOrphans(request) => {
+                self.delete_orphans(request).map(Reply::OrphansDeleted)
+            }
             Query::Report(request) => Ok(Reply::Report(self.report(now.monotonic, request))),
         }
     }

@@ -184,6 +184,7 @@ impl Master {
             self.repairs.end(chunk);
         }
         self.drains.clear(server);
+        self.orphans.clear(server);
         self.sweep(now);
     }
 

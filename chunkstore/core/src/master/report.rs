@@ -107,6 +107,7 @@ impl Master {
             capacity_bytes: live.map_or(0, |facts| facts.capacity_bytes),
             free_bytes: live.map_or(0, |facts| facts.free_bytes),
             replicas: live.map_or(0, |facts| self.replicas.count(facts.by.session)),
+            orphans: live.map_or(0, |facts| self.orphans.count(facts.by.server)),
             commands_pending: live.map_or(0, |facts| facts.commands_pending),
             disks: live.map_or_else(Vec::new, |facts| facts.told.disks.clone()),
         }

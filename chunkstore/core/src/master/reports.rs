@@ -2,8 +2,7 @@
 //! replicas are wanted; how commands and events are delivered is `servers.rs`' to know.
 
 use chunkstore_protocol::{
-    ChunkId, RegisterServer, ReplicaEvent, ServerCommand, ServerHeartbeat, ServerHeartbeatReply,
-    ServerRegistered, Version,
+    ChunkId, RegisterServer, ReplicaEvent, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
 };
 use ids::Now;
 
@@ -11,7 +10,7 @@ use super::durable::{ChunkState, SealedState};
 use super::error::ServerError;
 use super::record::Record;
 use super::replicas::Claim;
-use super::servers::{Heard, Holder, ServerId};
+use super::servers::{Heard, Holder};
 use super::{Effect, Master, Notice, Output, Reply, millis};
 
 impl Master {
@@ -49,13 +48,14 @@ impl Master {
         let epoch = self.durable.epoch();
         let Heard { server, events, completed } =
             self.servers.hear(now.monotonic, heartbeat, epoch)?;
+        let is_report = completed || !self.servers.is_report_complete(server);
         for event in events {
             match event {
                 ReplicaEvent::Held { chunk, version, length, checksum } => {
                     let by = Holder { server, session: self.servers.session(server) };
                     let claim = Claim { by, version, length, checksum };
                     self.repairs.told_by_target(chunk, server);
-                    self.held_by(chunk, claim, out);
+                    self.held_by(chunk, claim, is_report, out);
                     self.inspect(chunk, now.monotonic);
                 }
                 ReplicaEvent::Lost { chunk, version } => {
@@ -73,6 +73,8 @@ impl Master {
         }
         if completed {
             let host = self.servers.host(server).clone();
+            let by = Holder { server, session: self.servers.session(server) };
+            self.judge_orphans(by, out);
             self.has_reported(&host, now.monotonic, out);
             self.sweep(now.monotonic);
         }
@@ -83,7 +85,7 @@ impl Master {
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
     }
 
-    fn held_by(&mut self, chunk: ChunkId, claim: Claim, out: &mut Output) {
+    fn held_by(&mut self, chunk: ChunkId, claim: Claim, is_report: bool, out: &mut Output) {
         let Claim { by: Holder { server, .. }, version, .. } = claim;
         match self.durable.chunk(chunk) {
             ChunkState::Open => self.replicas.claim(chunk, claim, None, &self.servers),
@@ -95,16 +97,12 @@ impl Master {
                 }
                 self.weed(chunk);
             }
-            ChunkState::Garbage => self.remove_garbage(server, chunk, version),
+            ChunkState::Garbage => self.handle_garbage(server, (chunk, version), is_report),
             ChunkState::Foreign => {
                 let host = self.servers.host(server).clone();
                 out.effects.push(Effect::Tell(Notice::ForeignChunk { host, chunk }));
             }
         }
-    }
-
-    fn remove_garbage(&mut self, server: ServerId, chunk: ChunkId, version: Version) {
-        self.servers.command(server, ServerCommand::Delete { chunk, version, orphan: false });
     }
 
     /// Stale replicas of the chunk go, if it is sealed and a good one is known to live.

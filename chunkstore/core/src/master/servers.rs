@@ -376,6 +376,11 @@ impl Servers {
         })
     }
 
+    /// Whether the server has told all that it held when it registered.
+    pub(crate) fn is_report_complete(&self, id: ServerId) -> bool {
+        self.server(id).report_complete
+    }
+
     /// Since when a server has been dead; `None` if it lives.
     pub(crate) fn died(&self, id: ServerId) -> Option<Monotonic> {
         self.server(id).died

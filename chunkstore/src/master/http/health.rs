@@ -5,7 +5,10 @@
 use axum::extract::State;
 use axum::routing::post;
 use chunkstore_core::master::{Mutation, Query, Reply};
-use chunkstore_protocol::{ClusterReport, Done, DrainServer, ForgetServer, Fsck, FsckPage, Report};
+use chunkstore_protocol::{
+    ClusterReport, DeleteOrphans, Done, DrainServer, ForgetServer, Fsck, FsckPage, OrphansDeleted,
+    Report,
+};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::ServerState;
@@ -22,6 +25,7 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route("/v1/servers/report", PEOPLE, post(report))
         .route("/v1/servers/drain", PEOPLE, post(drain))
+        .route("/v1/servers/delete_orphans", PEOPLE, post(delete_orphans))
         .route("/v1/servers/forget", PEOPLE, post(forget))
         .route("/v1/files/fsck", PEOPLE, post(fsck))
 }
@@ -42,6 +46,18 @@ async fn report(
 async fn one_report(state: &ServerState, request: Report) -> Result<ClusterReport, Problem> {
     match state.query(Query::Report(request)).await? {
         Reply::Report(report) => Ok(report),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn delete_orphans(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<DeleteOrphans>,
+) -> Result<Json<OrphansDeleted>, Problem> {
+    caller.require(Right::Write, EVERYWHERE)?;
+    match state.query(Query::DeleteOrphans(request)).await? {
+        Reply::OrphansDeleted(deleted) => Ok(Json(deleted)),
         other => Err(unexpected(&other)),
     }
 }

@@ -1,4 +1,4 @@
-//! `fs report`, `fs fsck`, `fs drain` and `fs forget`: for those who look after the cluster's chunkservers and
+//! `fs report`, `fs fsck`, `fs drain`, `fs orphans` and `fs forget`: for those who look after the cluster's chunkservers and
 //! files. What the tables look like is in `health_tables`.
 
 use std::collections::BTreeMap;
@@ -40,6 +40,16 @@ pub(super) struct DrainArgs {
     /// Wait until it can be switched off
     #[arg(long)]
     wait: bool,
+}
+
+/// Arguments of `fs orphans`.
+#[derive(Debug, Args)]
+pub(super) struct OrphansArgs {
+    /// Its host
+    host: HostName,
+    /// Delete them: the chunkserver keeps them in its trash for a while
+    #[arg(long)]
+    delete: bool,
 }
 
 /// Arguments of `fs forget`.
@@ -169,6 +179,22 @@ async fn await_drain(store: &ChunkStore, host: &HostName) -> anyhow::Result<()> 
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }
+}
+
+pub(super) async fn orphans(session: &Session, args: &OrphansArgs) -> anyhow::Result<()> {
+    let OrphansArgs { host, delete } = args;
+    let store = session.store().await?;
+    if *delete {
+        let deleted = store.delete_orphans(host).await;
+        let deleted = deleted.with_context(|| format!("cannot delete orphans of {host}"))?;
+        say!("{deleted} orphans of {host} are deleted");
+        return Ok(());
+    }
+    let servers = store.report().await?.servers;
+    let server = servers.iter().find(|server| server.host == *host);
+    let server = server.ok_or_else(|| anyhow!("no chunkserver {host} belongs to this cluster"))?;
+    tell!("{}", server.orphans);
+    Ok(())
 }
 
 pub(super) async fn forget(session: &Session, args: &ForgetArgs) -> anyhow::Result<()> {

@@ -124,6 +124,9 @@ fn server_row(server: &ServerReport) -> Vec<String> {
         Some(_) => state += ", draining",
         None => {}
     }
+    if server.orphans > 0 {
+        let _ = write!(state, ", {} orphans", server.orphans);
+    }
     vec![
         server.host.to_string(),
         or_dash(server.rack.as_ref().map(ToString::to_string)),

@@ -86,6 +86,9 @@ enum Action {
     Fsck(health::FsckArgs),
     /// Empty a chunkserver, so that it can be taken away
     Drain(health::DrainArgs),
+    /// Count a chunkserver's replicas that no file refers to and that are too many to go unasked, or delete
+    /// them
+    Orphans(health::OrphansArgs),
     /// Forget a dead chunkserver: a chunk master that starts does not wait for it any more
     Forget(health::ForgetArgs),
 }
@@ -119,6 +122,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Report => health::report(&session, format).await,
             Action::Fsck(args) => health::fsck(&session, &args, format).await,
             Action::Drain(args) => health::drain(&session, &args).await,
+            Action::Orphans(args) => health::orphans(&session, &args).await,
             Action::Forget(args) => health::forget(&session, &args).await,
         }
         .map(|()| ExitCode::SUCCESS)

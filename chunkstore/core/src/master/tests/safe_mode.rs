@@ -106,7 +106,7 @@ fn nothing_is_deleted_in_safe_mode_and_what_is_due_goes_after_it() {
     world.report(2, vec![]);
     let reply = world.beat(heartbeat(1, &registered, 2, vec![])).unwrap();
     let commands: Vec<_> = reply.commands.iter().map(|command| &command.item).collect();
-    let delete = ServerCommand::Delete { chunk: gone, version: Version(1), orphan: false };
+    let delete = ServerCommand::Delete { chunk: gone, version: Version(1), orphan: true };
     assert!(commands.contains(&&delete), "{commands:?}");
 }
 

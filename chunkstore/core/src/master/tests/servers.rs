@@ -406,3 +406,55 @@ fn chunks_given_out_since_the_last_heartbeat_count_against_the_room() {
     world.beat(beat).unwrap();
     assert!(one(&mut world, "/c").is_ok(), "nothing of it was used up");
 }
+
+#[test]
+fn many_orphans_in_one_report_are_kept_until_an_operator_lets_them_go() {
+    for (n_orphans, is_kept) in [(100, false), (101, true)] {
+        let mut world = World::with_servers(2);
+        world.put("/f", n_orphans * CHUNK);
+        let chunks: Vec<_> = world.locate("/f").unwrap().chunks.iter().map(|c| c.chunk).collect();
+        world.pass(Duration::from_secs(10));
+        world.delete("/f", false).unwrap();
+        let registered = world.register(1);
+        let report = || chunks.iter().map(|chunk| held(*chunk, CHUNK)).collect();
+        let orphans = |reply: &ServerHeartbeatReply| {
+            let is_orphan = |command: &ServerCommand| {
+                matches!(command, ServerCommand::Delete { orphan: true, .. })
+            };
+            reply.commands.iter().filter(|command| is_orphan(&command.item)).count()
+        };
+        let reply = world.beat(heartbeat(1, &registered, 1, report())).unwrap();
+        let held_back = if is_kept { n_orphans } else { 0 };
+        assert_eq!(orphans(&reply) as u64, n_orphans - held_back);
+        assert_eq!(world.report_servers().servers[0].orphans, held_back);
+        let told = world.notices.iter().any(|it| matches!(it, Notice::OrphansHeld { .. }));
+        assert_eq!(told, is_kept);
+        if is_kept {
+            let registered = world.register(1);
+            let request = Query::DeleteOrphans(DeleteOrphans { host: host(1) });
+            assert!(world.query(request.clone()).is_err(), "it tells them anew");
+            world.beat(heartbeat(1, &registered, 1, report())).unwrap();
+            assert_eq!(world.report_servers().servers[0].orphans, n_orphans, "not twice");
+            let deleted = Reply::OrphansDeleted(OrphansDeleted { deleted: n_orphans });
+            assert_eq!(world.query(request), Ok(deleted));
+            let reply = world.beat(heartbeat(1, &registered, 2, vec![])).unwrap();
+            assert_eq!(orphans(&reply) as u64, n_orphans);
+        }
+    }
+}
+
+#[test]
+fn what_a_server_writes_after_its_report_and_nobody_wants_goes_at_once() {
+    let mut world = World::with_servers(2);
+    let created = world.create("/f").unwrap();
+    let registered = world.register(1);
+    world.beat(heartbeat(1, &registered, 1, vec![])).unwrap();
+    let request = Abandon { stamp: world.stamp(), file: created.file };
+    world.mutate(Mutation::Abandon(request)).unwrap();
+    let chunk = created.allocation.chunk;
+    let mut late = heartbeat(1, &registered, 2, vec![held(chunk, 5)]);
+    late.report_complete = true;
+    let reply = world.beat(late).unwrap();
+    let delete = ServerCommand::Delete { chunk, version: Version(1), orphan: false };
+    assert_eq!(reply.commands.last().map(|command| &command.item), Some(&delete));
+}
