@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, ReadSettings, StoreError, StoreSettings};
+use chunkstore_client::{ChunkStore, Descriptors, ReadSettings, StoreError, StoreSettings};
 use chunkstore_protocol::StorePath;
 use config::Config;
 use ids::RackName;
@@ -94,7 +94,10 @@ impl Session {
         let store = |retry_for| {
             let master = self.config.chunkmaster.address.clone();
             let rack = RackName::default_rack();
-            let reads = ReadSettings::hedged_after(self.config.client.hedge_after.0);
+            let reads = ReadSettings {
+                descriptors: Descriptors::Loopback,
+                ..ReadSettings::hedged_after(self.config.client.hedge_after.0)
+            };
             ChunkStore::new(
                 self.client.clone(),
                 StoreSettings { master, host: None, rack, retry_for, reads },

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, ReadSettings, StoreSettings};
+use chunkstore_client::{ChunkStore, Descriptors, ReadSettings, StoreSettings};
 use chunkstore_protocol::StorePath;
 use clock::Stopwatch;
 use ids::{RackName, UnixMillis};
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let limits = ClientSettings { connect_timeout: limit, request_timeout: limit };
         ChunkStore::new(Client::new(limits).with_token(token.clone()), settings)
     };
-    let (by_descriptor, by_http) = (store(true), store(false));
+    let (by_descriptor, by_http) = (store(Descriptors::OwnHost), store(Descriptors::Never));
     let n_bytes = by_http.open(&path).await?.len();
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..=rounds {

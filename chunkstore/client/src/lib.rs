@@ -39,6 +39,6 @@ pub use chunkstore_protocol::IfWriterDies;
 pub use counts::ReadCounts;
 pub use error::StoreError;
 pub use read::FileReader;
-pub use settings::{ReadSettings, StoreSettings};
+pub use settings::{Descriptors, ReadSettings, StoreSettings};
 pub use store::{ChunkStore, CreateOptions};
 pub use write::FileWriter;

@@ -10,9 +10,9 @@ use chunkstore_protocol::descriptor::DescriptorSocket;
 use ids::Monotonic;
 use net::Client;
 
-use crate::ChunkStore;
 use crate::local_replica::{LocalError, LocalReplica};
 use crate::replica_stream::Wanted;
+use crate::{ChunkStore, Descriptors};
 
 /// How long a server may take to name its socket.
 const NAMING_LIMIT: Duration = Duration::from_secs(1);
@@ -40,7 +40,13 @@ impl Sockets {
         wanted: &Wanted,
     ) -> Option<LocalReplica> {
         let settings = store.settings();
-        if !settings.reads.descriptors || settings.host.as_ref() != Some(&server.host) {
+        let own = settings.host.as_ref() == Some(&server.host);
+        let asked = match settings.reads.descriptors {
+            Descriptors::Never => false,
+            Descriptors::OwnHost => own,
+            Descriptors::Loopback => own || is_loopback(&server.address),
+        };
+        if !asked {
             return None;
         }
         if let Some(socket) = self.find(&server.address) {
@@ -79,6 +85,10 @@ impl Sockets {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }
 
 fn said(server: &ServerAddress, opened: Result<LocalReplica, LocalError>) -> Option<LocalReplica> {

@@ -4,7 +4,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, CreateOptions, ReadSettings};
+use chunkstore_client::{ChunkStore, CreateOptions, Descriptors, ReadSettings};
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::descriptor::{DescriptorAnswer, DescriptorRequest, DescriptorSocket};
 use chunkstore_protocol::{ChunkId, ReplicaEvent, StorePath, Version};
@@ -65,6 +65,11 @@ async fn a_replica_on_the_own_host_is_read_by_its_descriptor_and_no_other_is() {
         assert!(other.read_all(&path(), 1 << 30).await.unwrap() == data);
         assert_eq!((other.read_counts().requests, other.read_counts().descriptors), (1, 0));
     }
+    let reads = ReadSettings { descriptors: Descriptors::Loopback, ..ReadSettings::default() };
+    let command_line = cluster.store_reading(Duration::from_secs(10), None, reads);
+    assert!(command_line.read_all(&path(), 1 << 30).await.unwrap() == data);
+    let counts = command_line.read_counts();
+    assert_eq!((counts.requests, counts.descriptors), (0, 1), "{counts:?}");
 }
 
 #[tokio::test]

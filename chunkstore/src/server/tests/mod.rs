@@ -17,7 +17,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chunkstore_client::{ChunkStore, ReadSettings, StoreSettings};
+use chunkstore_client::{ChunkStore, Descriptors, ReadSettings, StoreSettings};
 use chunkstore_protocol::{ChunkId, ServerAddress};
 use daemon::Shutdown;
 use ids::{RackName, UnixMillis};
@@ -52,7 +52,7 @@ fn bytes(n: usize) -> Vec<u8> {
 /// Reads through sockets alone.
 const OVER_HTTP: ReadSettings = ReadSettings {
     hedge_after: Duration::from_millis(500),
-    descriptors: false,
+    descriptors: Descriptors::Never,
     locations_for: Duration::ZERO,
 };
 
