@@ -10,13 +10,13 @@ use chunkstore_core::master::{Asker, Input, Mutation, Query, Reply};
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Copy, Count, Counted, Create, Created, Delete,
     Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, Mkdir, PathLocation,
-    Publish, Rename, Renew, Replace, SetReplication, Stat, StorePath,
+    Publish, Rename, Renew, SetReplication, Stat,
 };
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
 use super::error::unexpected;
 use super::requester::{client_of, digest_of, owner_of};
-use super::rights::{Change, may_change, may_look};
+use super::rights::{Change, may_change, may_look, may_move, may_put};
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
@@ -193,8 +193,7 @@ async fn rename(
     caller: Caller,
     Json(request): Json<Rename>,
 ) -> Answer<Done> {
-    may_change(&caller, Change::Remove(&request.from))?;
-    may_put(&caller, &request.to, request.replace)?;
+    may_move(&caller, &request.from, &request.to, request.replace)?;
     done(state.mutate(&caller, Mutation::Rename(request)).await?)
 }
 
@@ -253,14 +252,6 @@ impl ServerState {
     pub(super) async fn query(&self, request: Query) -> Result<Reply, Problem> {
         Ok(self.core.ask(|to| Input::Query(to, request)).await?)
     }
-}
-
-/// What goes over another file takes that away too.
-fn may_put(caller: &Caller, to: &StorePath, replace: Replace) -> Result<(), Problem> {
-    if !replace.is_never() {
-        may_change(caller, Change::Remove(to))?;
-    }
-    may_change(caller, Change::Put(to))
 }
 
 fn status(reply: Reply) -> Answer<FileStatus> {

@@ -3,9 +3,12 @@
 //! Users may put programs there, and move out of the trash or remove there what they may change where it
 //! came from; tasks write where their token sends them.
 
-use chunkstore_protocol::StorePath;
 use chunkstore_protocol::path::{PROGRAMS_FOLDER, SYSTEM_FOLDER, TRASH_FOLDER};
+use chunkstore_protocol::{Replace, StorePath};
 use net::{Caller, Problem, Right, Role};
+
+/// Hexadecimal digits of a program's digest.
+const SHA256_DIGITS: usize = 64;
 
 /// What a request does to a name.
 #[derive(Clone, Copy, Debug)]
@@ -68,18 +71,70 @@ fn before_removal(path: &StorePath) -> Option<StorePath> {
     }
 }
 
-/// Whether this is a step of putting a program: it comes under a name with a dot, is renamed when it is
-/// whole, and taken back if another was faster. One that is whole stays, as others may run it.
+/// Passes if the caller may give what stands at `from` the name `to`, in place of a file there if that is asked.
+///
+/// # Errors
+/// As [`may_change`].
+pub(super) fn may_move(
+    caller: &Caller,
+    from: &StorePath,
+    to: &StorePath,
+    replace: Replace,
+) -> Result<(), Problem> {
+    may_change(caller, Change::Remove(from))?;
+    let finishes = program_of(from, Stage::Unfinished).filter(|_| replace.is_never());
+    if finishes.is_some() && finishes == program_of(to, Stage::Whole) {
+        return caller.require(Right::Write, to.as_str());
+    }
+    may_put(caller, to, replace)
+}
+
+/// Passes if the caller may make a file at `to`. What goes over another file takes that away too.
+///
+/// # Errors
+/// As [`may_change`].
+pub(super) fn may_put(caller: &Caller, to: &StorePath, replace: Replace) -> Result<(), Problem> {
+    if !replace.is_never() {
+        may_change(caller, Change::Remove(to))?;
+    }
+    may_change(caller, Change::Put(to))
+}
+
+/// Whether this is a step of putting a program: it comes under its digest and something behind a dot, gets
+/// the digest alone as its name when it is whole ([`may_move`]), and is taken back if another was faster. One
+/// that is whole stays, as others may run it. Nothing else can be put there.
 fn puts_program(change: Change<'_>) -> bool {
     let in_programs =
         |path: &StorePath| path.parent().is_some_and(|folder| folder.as_str() == PROGRAMS_FOLDER);
     match change {
-        Change::Put(path) => in_programs(path),
+        Change::Put(path) => program_of(path, Stage::Unfinished).is_some(),
         Change::Alter(path) | Change::Remove(path) => {
-            in_programs(path) && path.name().is_some_and(|name| name.contains('.'))
+            in_programs(path) && program_of(path, Stage::Whole).is_none()
         }
         Change::MakeFolder(_) => false,
     }
+}
+
+/// How far a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Named by its digest and something behind a dot.
+    Unfinished,
+    /// Named by its digest.
+    Whole,
+}
+
+/// The digest of the program that `path` names, if it names one at that stage.
+fn program_of(path: &StorePath, stage: Stage) -> Option<&str> {
+    let name = path.as_str().strip_prefix(PROGRAMS_FOLDER)?.strip_prefix('/')?;
+    let (digest, found) = match name.split_once('.') {
+        Some((digest, rest)) if !rest.contains('/') => (digest, Stage::Unfinished),
+        Some(_) => return None,
+        None => (name, Stage::Whole),
+    };
+    let is_digest = digest.len() == SHA256_DIGITS
+        && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_digest && found == stage).then_some(digest)
 }
 
 #[cfg(test)]
@@ -165,14 +220,38 @@ mod tests {
 
     #[test]
     fn a_user_puts_programs_and_removes_none_that_is_whole() {
-        let (whole, beside) = (path("/.howdah/programs/5eed"), path("/.howdah/programs/5eed.1"));
-        for change in [Change::Put(&beside), Change::Put(&whole), Change::Remove(&beside)] {
+        let digest = "5eed".repeat(16);
+        let whole = path(&format!("/.howdah/programs/{digest}"));
+        let beside = path(&format!("/.howdah/programs/{digest}.1"));
+        let junk = path("/.howdah/programs/notes");
+        for change in [Change::Put(&beside), Change::Remove(&beside), Change::Remove(&junk)] {
             assert!(may(Role::User, "/", change), "{change:?}");
         }
-        let below = path("/.howdah/programs/5eed.1/x");
+        let below = path(&format!("/.howdah/programs/{digest}.1/x"));
         let (remove, alter) = (Change::Remove(&whole), Change::Alter(&whole));
-        for change in [remove, alter, Change::MakeFolder(&whole), Change::Put(&below)] {
+        let folder = Change::MakeFolder(&whole);
+        let put = [&whole, &below, &junk].map(Change::Put);
+        for change in put.into_iter().chain([remove, alter, folder]) {
             assert!(!may(Role::User, "/", change), "{change:?}");
         }
+    }
+
+    #[test]
+    fn only_a_program_of_that_digest_gets_its_name() {
+        let (subject, expires) = ("tester".to_owned(), UnixMillis(1));
+        let grants = vec![Grant::all("/")];
+        let user = Caller(Capability { subject, role: Role::User, grants, expires });
+        let program = |name: String| path(&format!("/.howdah/programs/{name}"));
+        let (one, other) = ("5eed".repeat(16), "c0de".repeat(16));
+        let whole = program(one.clone());
+        let moves = |from: &StorePath, replace| may_move(&user, from, &whole, replace).is_ok();
+        assert!(moves(&program(format!("{one}.x")), Replace::Never));
+        assert!(!moves(&program(format!("{one}.x")), Replace::Always), "others run it");
+        assert!(!moves(&program(format!("{other}.x")), Replace::Never));
+        assert!(!moves(&path("/home/folder"), Replace::Never));
+        assert!(!moves(&program("notes".to_owned()), Replace::Never));
+        assert!(
+            may_move(&user, &program("notes".to_owned()), &path("/notes"), Replace::Never).is_ok()
+        );
     }
 }
