@@ -8,6 +8,7 @@ use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, FileId, ProblemKind, StorePath};
 use ids::HostName;
 
+use super::error_words::{FewerReplicas, Hosts, Live, Unfits, WhyNeeded};
 pub use super::server_error::ServerError;
 
 /// A refused request, of either side.
@@ -428,75 +429,5 @@ impl fmt::Display for Unfit {
                 write!(f, "{} has {free_bytes} bytes free beyond chunkserver.reserve", self.host)
             }
         }
-    }
-}
-
-/// Names in a message at most; the rest is counted.
-const SHOWN_MAX: usize = 20;
-
-struct Hosts<'a>(&'a [HostName]);
-
-impl fmt::Display for Hosts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(f, self.0, "no server")
-    }
-}
-
-struct Unfits<'a>(&'a [Unfit]);
-
-impl fmt::Display for Unfits<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        f.write_str(": ")?;
-        join(f, self.0, "")
-    }
-}
-
-struct Live<'a>(&'a [HostName]);
-
-impl fmt::Display for Live<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str("is none"),
-            live => write!(f, "is {}", Hosts(live)),
-        }
-    }
-}
-
-/// Why a chunk can't do with one server.
-struct WhyNeeded(u8);
-
-impl fmt::Display for WhyNeeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 | 1 => Ok(()),
-            n => write!(f, " (what is to have {n} replicas or more must be on {n} from the start)"),
-        }
-    }
-}
-
-struct FewerReplicas(u8);
-
-impl fmt::Display for FewerReplicas {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 | 1 => Ok(()),
-            _ => f.write_str(", or ask for 1 replica"),
-        }
-    }
-}
-
-fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T], none: &str) -> fmt::Result {
-    if items.is_empty() {
-        return f.write_str(none);
-    }
-    for (n, item) in items.iter().take(SHOWN_MAX).enumerate() {
-        write!(f, "{}{item}", if n == 0 { "" } else { ", " })?;
-    }
-    match items.len().checked_sub(SHOWN_MAX) {
-        Some(more) if more > 0 => write!(f, " and {more} more"),
-        Some(_) | None => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ mod deadlines;
 mod drain;
 mod durable;
 mod error;
+mod error_words;
 mod files;
 mod fsck;
 mod garbage;
