@@ -9,6 +9,7 @@ pub mod contents;
 pub mod http;
 pub mod oracle;
 pub mod replicas;
+pub mod small_disk;
 pub mod wait;
 
 pub use cluster::{Dev, DevOptions};

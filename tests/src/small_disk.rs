@@ -1,0 +1,98 @@
+//! Disks of a test's own, small enough to be filled: file systems in memory, mounted where only this thread
+//! and what it starts can see them, so that nothing stays of them.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::statvfs;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// One of them; unmounted when dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// Lets this thread mount, unseen by others; false, and said, where that is not allowed.
+    ///
+    /// # Panics
+    /// When what is mounted already can't be kept apart.
+    #[must_use]
+    pub fn may_be_mounted() -> bool {
+        // SAFETY: only the mounts, and with them the working directory, stop to be shared with other threads.
+        let own = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
+        if let Err(error) = own {
+            eprintln!("skipped: this needs mounts of its own, which takes root: {error}");
+            return false;
+        }
+        run(Command::new("mount").args(["--make-rprivate", "/"]));
+        true
+    }
+
+    /// Mounts one at `path`, after [`Self::may_be_mounted`].
+    ///
+    /// # Panics
+    /// When it can't be mounted.
+    #[must_use]
+    pub fn mount(path: PathBuf, mib: u64) -> Self {
+        fs::create_dir_all(&path).expect("the mount point can be made");
+        let size = format!("size={mib}M,mode=700");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path));
+        Self { path }
+    }
+
+    /// Takes all room but so many bytes, as somebody else's file would, until that is removed.
+    ///
+    /// # Panics
+    /// When the file can't be written.
+    #[must_use]
+    pub fn fill_but(&self, left: u64) -> Hog {
+        let path = self.path.join("somebody's file");
+        let mut file = fs::File::create(&path).expect("a file can be made");
+        let piece = [1; 4096];
+        let free = || {
+            let room = statvfs(&self.path).expect("a mounted disk tells its room");
+            room.f_bavail * room.f_frsize
+        };
+        while free() >= left + piece.len() as u64 {
+            match file.write_all(&piece) {
+                // Others write too.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                written => written.expect("there is room for the file"),
+            }
+        }
+        Hog(path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Daemons may still use it, and end later.
+        Command::new("umount").arg("--lazy").arg(&self.path).output().ok();
+    }
+}
+
+/// A file that has filled a disk; removed when dropped.
+#[derive(Debug)]
+pub struct Hog(PathBuf);
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("util-linux is installed");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+}
