@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chunkstore_core::master::{Mutation, NewFolder, Record, Sealed, Stamp};
 use chunkstore_protocol::path::TRASH_FOLDER;
-use chunkstore_protocol::{ChunkId, Delete, FileId, Replace};
+use chunkstore_protocol::{ChunkId, Concat, Delete, FileId, Replace, StorePath};
 use ids::{ClientId, HostName};
 
 /// A request, by its stamp.
@@ -143,6 +143,11 @@ impl Model {
                 let copy = self.copied(*source, asked.from.as_str(), *file)?;
                 self.replace(asked.to.as_str(), asked.replace, *replaced)?;
                 self.add(asked.to.as_str(), asked.parents, Entry::File(copy))
+            }
+            (Record::Concatenated { parts, file, replaced, .. }, Mutation::Concat(asked)) => {
+                let whole = self.take_parts(parts, asked, *file)?;
+                self.replace(asked.to.as_str(), asked.replace, *replaced)?;
+                self.add(asked.to.as_str(), asked.parents, Entry::File(whole))
             }
             (Record::ReplicationSet { file, .. }, Mutation::SetReplication(asked)) => {
                 let entry = self.entries.get_mut(asked.path.as_str());
@@ -287,6 +292,39 @@ impl Model {
             }
             other => Err(Odd(format!("{from} was copied and is {other:?}"))),
         }
+    }
+
+    /// The file that is made of the parts, which are gone.
+    fn take_parts(
+        &mut self,
+        parts: &[FileId],
+        asked: &Concat,
+        id: FileId,
+    ) -> Result<ModelFile, Odd> {
+        let paths: Vec<&str> = asked.parts.iter().map(StorePath::as_str).collect();
+        if paths.len() != parts.len() {
+            return Err(Odd(format!("{paths:?} became one, of {parts:?}")));
+        }
+        let mut whole = ModelFile::new(id, false, 0);
+        let mut replications = BTreeSet::new();
+        for (path, part) in paths.into_iter().zip(parts) {
+            match self.entries.remove(path) {
+                Some(Entry::File(file)) if file.id == *part && !file.open => {
+                    whole.chunks.extend(file.chunks);
+                    whole.cut |= file.cut;
+                    replications.insert(file.replication);
+                    if self.spreading.remove(part) {
+                        self.spreading.insert(id);
+                    }
+                }
+                other => return Err(Odd(format!("{path} became a part and is {other:?}"))),
+            }
+        }
+        whole.replication = replications.last().copied().unwrap_or_default();
+        if replications.len() > 1 {
+            self.spreading.insert(id);
+        }
+        Ok(whole)
     }
 
     /// A chunk of one file is asked for as that file says; one of several as often as any said since.

@@ -1,9 +1,9 @@
 //! The calls about names: what stands where, and how it is moved, copied and removed. No bytes.
 
 use chunkstore_protocol::{
-    Copy, Count, Counted, Delete, Done, FileStatus, LOCATE_PATHS_MAX, List, Listing, LocateMany,
-    Located, LocatedMany, Mkdir, PathLocation, Publish, Rename, Replace, SetReplication, Stat,
-    StorePath, Winner,
+    Concat, Copy, Count, Counted, Delete, Done, FileStatus, LOCATE_PATHS_MAX, List, Listing,
+    LocateMany, Located, LocatedMany, Mkdir, PathLocation, Publish, Rename, Replace,
+    SetReplication, Stat, StorePath, Winner,
 };
 
 use crate::checksum::ChunkChecksum;
@@ -149,6 +149,26 @@ impl ChunkStore {
     ) -> Result<FileStatus, StoreError> {
         let request = |stamp| Copy { stamp, from: from.clone(), to: to.clone(), replace, parents };
         self.change("/v1/files/copy", from, request).await
+    }
+
+    /// Makes `to` a file of the chunks of closed files, in this order: no bytes move, and the parts are gone in the
+    /// same step. At most [`chunkstore_protocol::CONCAT_PARTS_MAX`] of them at once. With `parents` missing folders
+    /// above it are made.
+    ///
+    /// # Errors
+    /// When a part is no closed file, `to` must not be replaced ([`StoreError::Changed`] if it is another file than
+    /// `replace` says), there are too many, or the master can't be asked.
+    pub async fn concat(
+        &self,
+        parts: &[StorePath],
+        to: &StorePath,
+        replace: Replace,
+        parents: bool,
+    ) -> Result<FileStatus, StoreError> {
+        let parts = parts.to_vec();
+        let request =
+            |stamp| Concat { stamp, parts: parts.clone(), to: to.clone(), replace, parents };
+        self.change("/v1/files/concat", to, request).await
     }
 
     /// Has a closed file kept on so many servers from now on. Chunks that it shares with copies keep the highest

@@ -8,6 +8,9 @@ use crate::{FileId, StorePath};
 /// Entries of one page of a [`Listing`].
 pub const LIST_ENTRIES_MAX: u32 = 10_000;
 
+/// Files of one [`Concat`].
+pub const CONCAT_PARTS_MAX: usize = 1000;
+
 /// `POST /v1/files/stat` → [`FileStatus`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
@@ -174,6 +177,24 @@ pub struct Copy {
     /// The file.
     pub from: StorePath,
     /// The copy's path.
+    pub to: StorePath,
+    /// Whether it may go over another file.
+    #[serde(default)]
+    pub replace: Replace,
+    /// Make missing folders above `to`.
+    #[serde(default)]
+    pub parents: bool,
+}
+
+/// `POST /v1/files/concat` → [`FileStatus`] of the new file. Closed files become one, of their chunks in this order:
+/// no byte is read or written, and the parts are gone in the same step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concat {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// The files, each named once: 1 to [`CONCAT_PARTS_MAX`].
+    pub parts: Vec<StorePath>,
+    /// The new file's path; not that of a part.
     pub to: StorePath,
     /// Whether it may go over another file.
     #[serde(default)]

@@ -187,7 +187,22 @@ mod tests {
                 owner: "alice".to_owned(),
             },
             Record::TrashEmptied { at, folder: FileId(10) },
+            concatenated(),
         ]
+    }
+
+    fn concatenated() -> Record {
+        Record::Concatenated {
+            stamp: stamp(20),
+            at: UnixMillis(13),
+            parts: vec![FileId(2)],
+            parent: FileId(7),
+            folders: Vec::new(),
+            name: "whole".to_owned(),
+            file: FileId(11),
+            replaced: None,
+            owner: "alice".to_owned(),
+        }
     }
 
     fn folders_of_alice() -> Record {

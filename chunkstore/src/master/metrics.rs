@@ -74,6 +74,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Trashed { .. } => "trashed",
         Record::TrashEmptied { .. } => "trash_emptied",
         Record::Copied { .. } => "copied",
+        Record::Concatenated { .. } => "concatenated",
         Record::ReplicationSet { .. } => "replication_set",
         Record::ReplicationSpread { .. } => "replication_spread",
     }

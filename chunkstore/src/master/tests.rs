@@ -531,6 +531,18 @@ async fn no_user_takes_from_running_jobs_what_they_rely_on() {
     let Rename { stamp, from, to, replace } = over;
     let over = Copy { stamp, from, to, replace, parents: false };
     assert_eq!(problem(cluster.call::<_, FileStatus>("/v1/files/copy", &over).await), forbidden);
+    let secret: StorePath = "/.howdah/staging/job_1/part".parse().unwrap();
+    for (part, to) in [(&secret, "/mine/whole"), (&over.from, "/.howdah/whole")] {
+        let request = Concat {
+            stamp: cluster.stamp(),
+            parts: vec![part.clone()],
+            to: to.parse().unwrap(),
+            replace: Replace::Never,
+            parents: true,
+        };
+        let whole = cluster.call::<_, FileStatus>("/v1/files/concat", &request).await;
+        assert_eq!(problem(whole), forbidden, "{part} to {to}");
+    }
     let request = Delete { stamp: cluster.stamp(), path: top, recursive: true, skip_trash: false };
     let _: Done = system.post(&address, "/v1/files/delete", &request).await.unwrap();
     cluster.stop().await;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use chunkstore_core::master::{Mutation, Query};
 use chunkstore_protocol::{
-    Copy, Delete, DrainServer, FileId, ForgetServer, IfWriterDies, List, Locate, Mkdir, Publish,
-    Rename, Replace, SetReplication, Stat, StorePath, Winner,
+    Concat, Copy, Delete, DrainServer, FileId, ForgetServer, IfWriterDies, List, Locate, Mkdir,
+    Publish, Rename, Replace, SetReplication, Stat, StorePath, Winner,
 };
 use ids::RequestStamp;
 
@@ -56,7 +56,8 @@ pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
     let op = match random.below(100) {
         0..25 => write(name(random), random),
         25..30 => Op::Append { path: name(random), n_units: random.below(UNITS_MAX) },
-        30..35 => copy(random),
+        30..34 => copy(random),
+        34..35 => concat(random),
         35..38 => set_replication(random),
         38..55 => Op::Read(name(random)),
         55..62 => Op::Look(Query::Stat(Stat { path: name(random) })),
@@ -121,6 +122,12 @@ fn drain(random: &mut Random) -> Op {
         0 => Mutation::Forget(ForgetServer { stamp, host }),
         n => Mutation::Drain(DrainServer { stamp, host, stop: n > 2 }),
     })
+}
+
+fn concat(random: &mut Random) -> Op {
+    let parts = (0..random.within(1..4)).map(|_| name(random)).collect();
+    let (to, replace, parents) = (name(random), replace(random), random.chance(500));
+    Op::Change(Mutation::Concat(Concat { stamp: no_stamp(), parts, to, replace, parents }))
 }
 
 /// Never to one: see `World::may_lose`.

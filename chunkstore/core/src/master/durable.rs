@@ -182,6 +182,7 @@ impl Durable {
             Record::FoldersMade { .. }
             | Record::Renamed { .. }
             | Record::Copied { .. }
+            | Record::Concatenated { .. }
             | Record::ReplicationSet { .. }
             | Record::ReplicationSpread { .. }
             | Record::Deleted { .. }

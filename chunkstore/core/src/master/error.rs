@@ -8,6 +8,7 @@ use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, FileId, ProblemKind, StorePath};
 use ids::HostName;
 
+use super::concat::ConcatError;
 use super::error_words::{FewerReplicas, Hosts, Live, Unfits, WhyNeeded};
 pub use super::server_error::ServerError;
 
@@ -237,6 +238,9 @@ pub enum FsError {
         /// The most.
         max: usize,
     },
+    /// Files that can't become one.
+    #[error(transparent)]
+    BadConcat(#[from] ConcatError),
     /// More owners than the bound.
     #[error(
         "nothing can be made for {owner}: files and folders have {max} different owners already; use a token of one of them, or remove all that some have"
@@ -413,6 +417,7 @@ impl FsError {
             | Self::NamedTwice { .. }
             | Self::PublishTooLarge { .. }
             | Self::CopyTooLong { .. }
+            | Self::BadConcat(_)
             | Self::TooManyOwners { .. }
             | Self::StaleRequest { .. }
             | Self::StampReused { .. } => ProblemKind::InvalidRequest,

@@ -117,6 +117,19 @@ impl File {
         }
     }
 
+    /// Takes all chunks of `other` behind its own: the higher limit and the higher replication hold from now on.
+    pub(crate) fn take_in(&mut self, other: &mut Self) {
+        let mut before = 0;
+        for place in other.places_from(0) {
+            self.append(place.chunk, place.end - before);
+            before = place.end;
+        }
+        other.chunks = Chunks::None;
+        self.chunk_bytes = self.chunk_bytes.max(other.chunk_bytes);
+        self.replication = self.replication.max(other.replication);
+        self.cut |= other.cut;
+    }
+
     /// Puts a sealed chunk behind the others.
     pub(crate) fn append(&mut self, chunk: ChunkId, length: u64) {
         let end = self.length() + length;

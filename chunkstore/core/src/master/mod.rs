@@ -5,6 +5,7 @@
 
 mod append;
 mod children;
+mod concat;
 mod copies;
 mod deadlines;
 mod drain;
@@ -43,6 +44,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use concat::{CONCAT_CHUNKS_MAX, ConcatError};
 pub use copies::COPY_CHUNKS_MAX;
 pub use durable::{Dropped, Durable};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
@@ -422,6 +424,7 @@ impl Master {
             | Record::FoldersMade { .. }
             | Record::Renamed { .. }
             | Record::Copied { .. }
+            | Record::Concatenated { .. }
             | Record::ReplicationSet { .. }
             | Record::Deleted { .. }
             | Record::WinnersGathered { .. }

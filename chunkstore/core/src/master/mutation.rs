@@ -2,8 +2,8 @@
 //! `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP ask here.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Append, Close, Copy, Create, Created, Delete, DrainServer,
-    ForgetServer, Mkdir, Publish, Rename, SealedChunk, SetReplication,
+    Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Create, Created, Delete,
+    DrainServer, ForgetServer, Mkdir, Publish, Rename, SealedChunk, SetReplication,
 };
 use ids::{Now, RequestStamp};
 use serde::Serialize;
@@ -34,6 +34,7 @@ pub enum Mutation {
     Mkdir(Mkdir),
     Rename(Rename),
     Copy(Copy),
+    Concat(Concat),
     SetReplication(SetReplication),
     Delete(Delete),
     Publish(Publish),
@@ -52,6 +53,7 @@ impl Mutation {
             Self::Mkdir(request) => &request.stamp,
             Self::Rename(request) => &request.stamp,
             Self::Copy(request) => &request.stamp,
+            Self::Concat(request) => &request.stamp,
             Self::SetReplication(request) => &request.stamp,
             Self::Delete(request) => &request.stamp,
             Self::Publish(request) => &request.stamp,
@@ -71,6 +73,7 @@ impl Mutation {
             Self::Mkdir(request) => &mut request.stamp,
             Self::Rename(request) => &mut request.stamp,
             Self::Copy(request) => &mut request.stamp,
+            Self::Concat(request) => &mut request.stamp,
             Self::SetReplication(request) => &mut request.stamp,
             Self::Delete(request) => &mut request.stamp,
             Self::Publish(request) => &mut request.stamp,
@@ -89,6 +92,7 @@ impl Mutation {
             | Self::Mkdir(_)
             | Self::Rename(_)
             | Self::Copy(_)
+            | Self::Concat(_)
             | Self::SetReplication(_)
             | Self::Delete(_)
             | Self::Publish(_)
@@ -119,6 +123,9 @@ impl Master {
             Mutation::Mkdir(request) => self.plan_mkdir(at, stamp, owner, request),
             Mutation::Rename(request) => self.plan_rename(at, stamp, request),
             Mutation::Copy(request) => self.plan_copy(at, stamp, owner, request).map(|r| vec![r]),
+            Mutation::Concat(request) => {
+                self.plan_concat(at, stamp, owner, request).map(|r| vec![r])
+            }
             Mutation::SetReplication(request) => self.plan_set_replication(stamp, request),
             Mutation::Delete(request) => {
                 self.plan_delete(at, stamp, owner, request).map(|r| vec![r])

@@ -194,6 +194,27 @@ pub enum Record {
         /// Whose the copy is.
         owner: String,
     },
+    /// A file appeared that has the chunks of others, which went.
+    Concatenated {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// Those others, in the order of their chunks; at least one.
+        parts: Vec<FileId>,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before.
+        folders: Vec<NewFolder>,
+        /// The new file's name.
+        name: String,
+        /// The new file.
+        file: FileId,
+        /// The file that stood there and went.
+        replaced: Option<FileId>,
+        /// Whose the new file is.
+        owner: String,
+    },
     /// A file asks for another number of replicas; its chunks are told by
     /// [`Record::ReplicationSpread`].
     ReplicationSet {
@@ -295,6 +316,7 @@ impl Record {
             | Self::FoldersMade { stamp, .. }
             | Self::Renamed { stamp, .. }
             | Self::Copied { stamp, .. }
+            | Self::Concatenated { stamp, .. }
             | Self::ReplicationSet { stamp, .. }
             | Self::Deleted { stamp, .. }
             | Self::Trashed { stamp, .. }

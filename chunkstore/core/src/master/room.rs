@@ -66,6 +66,7 @@ impl Mutation {
             | Self::Mkdir(_)
             | Self::Rename(_)
             | Self::Copy(_)
+            | Self::Concat(_)
             | Self::SetReplication(_)
             | Self::Publish(_)
             | Self::Drain(_)

@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::routing::post;
 use chunkstore_core::master::{Asker, Input, Mutation, Query, Reply};
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Append, Close, Copy, Count, Counted, Create, Created, Delete,
-    Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, Mkdir, PathLocation,
-    Publish, Rename, Renew, SetReplication, Stat,
+    Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Count, Counted, Create, Created,
+    Delete, Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, Mkdir,
+    PathLocation, Publish, Rename, Renew, SetReplication, Stat,
 };
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
@@ -43,6 +43,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/files/mkdir", CLIENTS, post(mkdir))
         .route("/v1/files/rename", CLIENTS, post(rename))
         .route("/v1/files/copy", CLIENTS, post(copy))
+        .route("/v1/files/concat", CLIENTS, post(concat))
         .route("/v1/files/set_replication", CLIENTS, post(set_replication))
         .route("/v1/files/delete", CLIENTS, post(delete))
         .route("/v1/files/publish", CLIENTS, post(publish))
@@ -205,6 +206,18 @@ async fn copy(
     may_look(&caller, &request.from)?;
     may_put(&caller, &request.to, request.replace)?;
     status(state.mutate(&caller, Mutation::Copy(request)).await?)
+}
+
+async fn concat(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<Concat>,
+) -> Answer<FileStatus> {
+    for part in &request.parts {
+        may_change(&caller, Change::Remove(part))?;
+    }
+    may_put(&caller, &request.to, request.replace)?;
+    status(state.mutate(&caller, Mutation::Concat(request)).await?)
 }
 
 async fn set_replication(

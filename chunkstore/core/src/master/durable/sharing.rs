@@ -48,6 +48,42 @@ impl Durable {
         dropped
     }
 
+    pub(super) fn apply_concatenated(&mut self, record: &Record) -> Vec<Dropped> {
+        let Record::Concatenated { stamp, at, parts, parent, folders, name, file, replaced, owner } =
+            record
+        else {
+            return Vec::new();
+        };
+        let whole = self.take_parts(*file, parts);
+        let mut dropped = self.replace(*replaced, *at);
+        parts.iter().for_each(|part| self.namespace.detach(*part, *at));
+        let birth = Birth { at: *at, owner };
+        let parent = self.make_folders(*parent, folders, birth);
+        self.insert(*file, parent, name, EntryKind::File(whole), birth);
+        self.reply_closed(stamp, *file, *at);
+        dropped.extend(self.reclaim(RECLAIM_STEP));
+        dropped
+    }
+
+    /// The layout of a `file` made of these parts, which have no chunks afterwards. If they differ in their
+    /// replication, or some chunks were not yet told theirs, all are told that of the file.
+    fn take_parts(&mut self, file: FileId, parts: &[FileId]) -> File {
+        let mut whole: Option<File> = None;
+        let mut to_tell = false;
+        for part in parts {
+            to_tell |= self.spreading.remove(part).is_some();
+            let part = self.namespace.file_mut(*part);
+            let whole =
+                whole.get_or_insert_with(|| File::new(part.replication, part.chunk_bytes()));
+            to_tell |= part.replication != whole.replication;
+            whole.take_in(part);
+        }
+        if to_tell {
+            self.spreading.insert(file, 0);
+        }
+        whole.expect("a file is made of at least one part")
+    }
+
     pub(super) fn spread(&mut self, chunks: u32) {
         for (file, chunk) in self.to_spread(chunks) {
             let replication = self.namespace.file_mut(file).replication;

@@ -23,6 +23,7 @@ impl Durable {
                 dropped
             }
             Record::Copied { .. } => self.apply_copied(record),
+            Record::Concatenated { .. } => self.apply_concatenated(record),
             Record::ReplicationSet { stamp, file, replication } => {
                 self.namespace.file_mut(*file).replication = *replication;
                 self.spreading.insert(*file, 0);

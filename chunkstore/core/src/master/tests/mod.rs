@@ -3,6 +3,7 @@
 //! the journal and compared with the live one.
 
 mod append;
+mod concat;
 mod copies;
 mod drain;
 mod files;

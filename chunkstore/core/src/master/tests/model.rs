@@ -49,6 +49,7 @@ enum Op {
     /// From the trash.
     Purge(usize),
     Publish(String, String),
+    Concat([String; 2], String, Over),
     Restart,
 }
 
@@ -76,6 +77,8 @@ fn some_op() -> impl Strategy<Value = Op> {
         2 => (0..4_usize, some_path()).prop_map(|(nth, to)| Op::Restore(nth, to)),
         1 => (0..4_usize).prop_map(Op::Purge),
         1 => (some_path(), some_path()).prop_map(|(from, to)| Op::Publish(from, to)),
+        2 => (some_path(), some_path(), some_path(), some_over())
+            .prop_map(|(one, other, to, over)| Op::Concat([one, other], to, over)),
         1 => Just(Op::Restart),
     ]
 }
@@ -249,6 +252,28 @@ impl Model {
         Ok(())
     }
 
+    fn concat(
+        &mut self,
+        parts: &[String; 2],
+        to: &str,
+        over: Over,
+        told: Option<FileId>,
+    ) -> Verdict {
+        let [first, second] = [self.file(&parts[0])?, self.file(&parts[1])?];
+        if parts[0] == parts[1] || parts.iter().any(|part| part == to) {
+            return Err(ProblemKind::InvalidRequest);
+        }
+        self.target(Kind::File(first), to, over, true)?;
+        let whole = File {
+            id: told.unwrap(),
+            chunk: first.chunk.or(second.chunk),
+            replication: first.replication.max(second.replication),
+        };
+        self.add(to, Kind::File(whole));
+        parts.iter().for_each(|part| drop(self.remove(part)));
+        Ok(())
+    }
+
     fn files_in(&self, folder: &str) -> Vec<String> {
         let inside = self.0.iter().filter(|(key, kind)| {
             let inside = is_below(key, folder) && above(key).last().unwrap() == folder;
@@ -297,6 +322,7 @@ impl Model {
                 }
             }
             Op::Publish(from, to) => self.publish(from, to, told.file)?,
+            Op::Concat(parts, to, over) => self.concat(parts, to, *over, told.file)?,
             Op::Restart => {}
         }
         Ok(())
@@ -375,6 +401,15 @@ fn carry_out(world: &mut World, op: &Op, model: &Model) -> Result<Told, FsError>
                     return Ok(Told { file: Some(file), ..Told::default() });
                 }
                 other => panic!("{other:?}"),
+            }
+        }
+        Op::Concat([one, other], to, over) => {
+            let replace = model.replace(to, *over);
+            match world.concat(&[one, other], to, replace)?.kind {
+                FileKind::File { file, .. } => {
+                    return Ok(Told { file: Some(file), ..Told::default() });
+                }
+                FileKind::Folder => panic!("{to}"),
             }
         }
         Op::Mkdir(at, parents) => {
