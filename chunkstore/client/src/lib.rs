@@ -20,6 +20,7 @@ pub mod local;
 mod local_replica;
 mod locations;
 mod names;
+mod object_store;
 mod order;
 mod ranges;
 mod read;
@@ -34,6 +35,7 @@ mod unfinished;
 mod upload;
 mod write;
 
+pub use crate::object_store::ChunkObjectStore;
 pub use chunkstore_core::writer::{GaveUp, ServerFailure};
 pub use chunkstore_protocol::IfWriterDies;
 pub use counts::ReadCounts;

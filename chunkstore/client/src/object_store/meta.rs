@@ -1,0 +1,126 @@
+//! What is told of an object, and why something was not done, in the words of the crate `object_store`.
+
+use chrono::DateTime;
+use chunkstore_protocol::{FileId, FileKind, FileStatus};
+use object_store::path::Path;
+use object_store::{Attributes, Error, ObjectMeta, PutResult, Result};
+
+use crate::StoreError;
+
+/// Any reason.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The tag of a file; `None` for a folder.
+fn e_tag(status: &FileStatus) -> Option<String> {
+    match status.kind {
+        FileKind::File { file, length, .. } => Some(format!("\"{}-{length}\"", file.0)),
+        FileKind::Folder => None,
+    }
+}
+
+/// The file that a tag speaks of.
+pub(super) fn tagged(e_tag: &str) -> Option<FileId> {
+    let inner = e_tag.strip_prefix('"')?.strip_suffix('"')?;
+    let (file, _length) = inner.split_once('-')?;
+    file.parse().ok().map(FileId)
+}
+
+/// What is told of the file at `location`; `None` for a folder.
+pub(super) fn object(location: Path, status: &FileStatus) -> Option<ObjectMeta> {
+    let FileKind::File { length, .. } = status.kind else { return None };
+    let millis = i64::try_from(status.modified.0).unwrap_or(i64::MAX);
+    let last_modified = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::UNIX_EPOCH);
+    let e_tag = e_tag(status);
+    Some(ObjectMeta { location, last_modified, size: length, e_tag, version: None })
+}
+
+/// What is told of a file that was put.
+pub(super) fn put_result(status: &FileStatus) -> PutResult {
+    PutResult { e_tag: e_tag(status), version: None, extensions: Default::default() }
+}
+
+/// Nothing is kept of an object but its bytes.
+pub(super) fn refuse_attributes(attributes: &Attributes) -> Result<()> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let (operation, implementer) = ("attributes".to_owned(), "the chunk store".to_owned());
+    Err(Error::NotImplemented { operation, implementer })
+}
+
+/// An error of no special sort.
+pub(super) fn generic(source: impl Into<Source>) -> Error {
+    Error::Generic { store: "howdah", source: source.into() }
+}
+
+/// There is no such object.
+pub(super) fn missing(location: &Path, source: impl Into<Source>) -> Error {
+    Error::NotFound { path: location.to_string(), source: source.into() }
+}
+
+/// There is one already.
+pub(super) fn taken(location: &Path) -> Error {
+    let source = format!("there is an object {location} already").into();
+    Error::AlreadyExists { path: location.to_string(), source }
+}
+
+/// It is not the one that was expected.
+pub(super) fn changed(location: &Path, source: impl Into<Source>) -> Error {
+    Error::Precondition { path: location.to_string(), source: source.into() }
+}
+
+/// What failed about the object at `location`.
+pub(super) fn failed(location: &Path, error: StoreError) -> Error {
+    let path = location.to_string();
+    match error {
+        StoreError::NotFound { .. } => Error::NotFound { path, source: error.into() },
+        StoreError::AlreadyExists { .. } => Error::AlreadyExists { path, source: error.into() },
+        StoreError::Changed { .. } => Error::Precondition { path, source: error.into() },
+        StoreError::Forbidden { .. } => Error::PermissionDenied { path, source: error.into() },
+        error => generic(error),
+    }
+}
+
+/// What failed about an object that was asked for: below a file there is none.
+pub(super) fn not_found(location: &Path, error: StoreError) -> Error {
+    match error {
+        StoreError::NotAFolder { .. } => missing(location, error),
+        error => failed(location, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::UnixMillis;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_names_the_file_and_changes_with_its_length() {
+        let status = |length| FileStatus {
+            path: "/a".parse().unwrap(),
+            owner: String::new(),
+            created: UnixMillis(1),
+            modified: UnixMillis(1500),
+            kind: FileKind::File {
+                file: FileId(7),
+                length,
+                replication: 2,
+                chunk_bytes: 1 << 20,
+                n_chunks: 1,
+                open: false,
+                cut: false,
+            },
+        };
+        let tag = |length| put_result(&status(length)).e_tag.unwrap();
+        assert_ne!(tag(3), tag(4));
+        assert_eq!(tagged(&tag(3)), Some(FileId(7)));
+        for wrong in ["", "7-3", "\"7\"", "\"x-3\"", "\"", "\"-\""] {
+            assert_eq!(tagged(wrong), None, "{wrong:?}");
+        }
+        let meta = object(Path::from("a"), &status(3)).unwrap();
+        assert_eq!((meta.size, meta.last_modified.timestamp_millis()), (3, 1500));
+        let folder = FileStatus { kind: FileKind::Folder, ..status(0) };
+        assert_eq!(object(Path::from("a"), &folder), None);
+    }
+}

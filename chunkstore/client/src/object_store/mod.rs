@@ -1,0 +1,204 @@
+//! A folder of the chunk store behind the interface of the crate `object_store`, for programs that are written
+//! against that. What each call means is that crate's to say; here is how it is done with files:
+//!
+//! - An object is a closed file. What is put comes whole under a name of its own beside its target
+//!   (`names.rs`), and is renamed over it by the master in one step: readers see the object before or the one after.
+//! - An e-tag is the file's id with its length: another file has another id, and an append another length.
+//! - A multipart upload keeps its parts as files beside the target; completing it has the master make one file
+//!   of their chunks, without reading them (`upload.rs`).
+
+mod get;
+mod list;
+mod meta;
+mod names;
+mod put;
+mod upload;
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use chunkstore_protocol::{Replace, StorePath};
+use futures_util::stream::{BoxStream, StreamExt as _};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    RenameTargetMode, Result,
+};
+
+use crate::{ChunkStore, StoreError};
+use names::Names;
+
+/// Questions or removals of one call at a time.
+const AT_ONCE: usize = 8;
+
+/// The files below one folder, as objects.
+///
+/// A name is a file's or a folder's: where there is an object `a`, there can't be one `a/b`. Folders are made where
+/// objects need them, stay when the last object is removed, and are not listed while nothing is in them. Attributes
+/// of objects and older versions are not kept: asking for them is an error. Clones share the store.
+#[derive(Clone, Debug)]
+pub struct ChunkObjectStore {
+    store: ChunkStore,
+    names: Names,
+}
+
+impl ChunkObjectStore {
+    /// The files below `root`, which need not exist yet.
+    #[must_use]
+    pub fn new(store: ChunkStore, root: StorePath) -> Self {
+        Self { store, names: Names::new(root) }
+    }
+
+    async fn copy_object(&self, from: &Path, to: &Path, replace: Replace) -> Result<()> {
+        let (source, target) = (self.names.object(from)?, self.names.object(to)?);
+        match self.store.copy(&source, &target, replace, true).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.of_two(from, to, error).await),
+        }
+    }
+
+    async fn rename_object(&self, from: &Path, to: &Path, replace: Replace) -> Result<()> {
+        let (source, target) = (self.names.object(from)?, self.names.object(to)?);
+        // A folder is no object, and must not move.
+        self.find(from).await?;
+        if from == to && replace.is_never() {
+            return Err(meta::taken(to));
+        }
+        let renamed = match self.store.rename_over(&source, &target, replace).await {
+            Err(StoreError::NotFound { .. }) => {
+                let above = target.parent().unwrap_or_else(StorePath::root);
+                self.store.mkdir(&above, true).await.map_err(|error| meta::failed(to, error))?;
+                self.store.rename_over(&source, &target, replace).await
+            }
+            renamed => renamed,
+        };
+        match renamed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.of_two(from, to, error).await),
+        }
+    }
+
+    /// What failed about two names, told of the one that it is about.
+    async fn of_two(&self, from: &Path, to: &Path, error: StoreError) -> object_store::Error {
+        match (self.find(from).await, error) {
+            (Err(missing @ object_store::Error::NotFound { .. }), _) => missing,
+            (_, error) => meta::failed(to, error),
+        }
+    }
+
+    async fn delete_object(&self, location: &Path) -> Result<()> {
+        // An empty folder is no object, and must not go.
+        self.find(location).await?;
+        let path = self.names.object(location)?;
+        self.store.delete(&path, false).await.map_err(|error| meta::failed(location, error))
+    }
+}
+
+impl fmt::Display for ChunkObjectStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "howdah://{}{}", self.store.settings().master, self.names.root())
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for ChunkObjectStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        meta::refuse_attributes(&options.attributes)?;
+        self.put_object(location, payload, options.mode).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        meta::refuse_attributes(&options.attributes)?;
+        Ok(Box::new(upload::Upload::new(self.clone(), location.clone())?))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.get_object(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.get_object_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let delete = move |location: Result<Path>| {
+            let store = store.clone();
+            async move {
+                let location = location?;
+                store.delete_object(&location).await.map(|()| location)
+            }
+        };
+        locations.map(delete).buffered(AT_ONCE).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.list_objects(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.list_level(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let replace = match options.mode {
+            CopyMode::Overwrite => Replace::Always,
+            CopyMode::Create => Replace::Never,
+        };
+        self.copy_object(from, to, replace).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let replace = match options.target_mode {
+            RenameTargetMode::Overwrite => Replace::Always,
+            RenameTargetMode::Create => Replace::Never,
+        };
+        self.rename_object(from, to, replace).await
+    }
+}
+
+#[async_trait::async_trait]
+impl MultipartStore for ChunkObjectStore {
+    async fn create_multipart(&self, location: &Path) -> Result<MultipartId> {
+        self.names.object(location).map(|_| Names::new_upload())
+    }
+
+    /// The index is the caller's alone: the order of the parts is what completing the upload says.
+    async fn put_part(
+        &self,
+        location: &Path,
+        id: &MultipartId,
+        _index: usize,
+        payload: PutPayload,
+    ) -> Result<PartId> {
+        self.put_one_part(location, id, payload).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        location: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        self.complete_upload(location, id, &parts).await
+    }
+
+    async fn abort_multipart(&self, location: &Path, id: &MultipartId) -> Result<()> {
+        self.remove_parts(location, id).await
+    }
+}

@@ -1,0 +1,83 @@
+//! Writing objects in one go.
+
+use chunkstore_protocol::{FileStatus, Replace, StorePath};
+use object_store::path::Path;
+use object_store::{Error, PutMode, PutPayload, PutResult, Result, UpdateVersion};
+
+use super::names::Names;
+use super::{ChunkObjectStore, meta};
+use crate::{CreateOptions, StoreError};
+
+impl ChunkObjectStore {
+    /// An object appears whole, or not at all. If this is dropped at the very end, what was written may stay beside
+    /// it, hidden.
+    pub(super) async fn put_object(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        mode: PutMode,
+    ) -> Result<PutResult> {
+        let path = self.names.object(location)?;
+        let replace = self.may_replace(location, mode).await?;
+        let beside = Names::beside(&path)?;
+        let written = self.write(&beside, payload).await;
+        let written = written.map_err(|error| meta::failed(location, error))?;
+        match self.store.rename_over(&beside, &path, replace).await {
+            Ok(()) => Ok(meta::put_result(&written)),
+            Err(error) => {
+                // Why it is not there is what the caller must hear of; what is left is hidden.
+                let _ = self.store.delete_for_good(&beside, false).await;
+                Err(meta::failed(location, error))
+            }
+        }
+    }
+
+    /// What may stand there when the object appears; nothing is written for a caller who is wrong already.
+    async fn may_replace(&self, location: &Path, mode: PutMode) -> Result<Replace> {
+        let expected = match mode {
+            PutMode::Overwrite => return Ok(Replace::Always),
+            PutMode::Create => None,
+            PutMode::Update(version) => Some(version),
+        };
+        let found = match self.find(location).await {
+            Ok(found) => Some(found),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        match (expected, found) {
+            (None, None) => Ok(Replace::Never),
+            (None, Some(_)) => Err(meta::taken(location)),
+            (Some(UpdateVersion { e_tag: None, .. }), _) => {
+                Err(meta::generic(format!("an update of {location} must say of which e-tag")))
+            }
+            (Some(UpdateVersion { e_tag: Some(expected), .. }), found) => {
+                let is_there = found.and_then(|found| found.e_tag).as_ref() == Some(&expected);
+                match meta::tagged(&expected).filter(|_| is_there) {
+                    Some(file) => Ok(Replace::Only(file)),
+                    None => {
+                        let what = format!("what stands at {location} has not the tag {expected}");
+                        Err(meta::changed(location, what))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a file of a payload, with the folders above it.
+    pub(super) async fn write(
+        &self,
+        path: &StorePath,
+        payload: PutPayload,
+    ) -> Result<FileStatus, StoreError> {
+        let options = CreateOptions { parents: true, ..CreateOptions::default() };
+        let mut writer = self.store.create(path, options).await?;
+        for bytes in payload {
+            if let Err(error) = writer.write(bytes).await {
+                // The failed write is what the caller must hear of; the lease ends by itself.
+                let _ = writer.abandon().await;
+                return Err(error);
+            }
+        }
+        writer.close().await
+    }
+}
