@@ -89,7 +89,7 @@ fn with_all_disks_full_reads_and_removals_work_and_then_puts_again() {
     let _ = dev.run(&["fs", "test", "-e", &path(n_kept)]).refused(1, &[]);
 
     for nth in 0..n_kept / 2 {
-        let _ = dev.run(&["fs", "rm", &path(nth)]).success();
+        let _ = dev.run(&["fs", "rm", "--skip-trash", &path(nth)]).success();
     }
     wait::until("files find room again", PATIENCE, || {
         (put(&dev, n_kept).code == Some(0)).then_some(())

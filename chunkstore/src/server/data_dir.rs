@@ -152,9 +152,10 @@ impl DataDir {
     /// Makes what is missing in the folder.
     pub(super) fn open(own: DataFolder, reserve_bytes: u64) -> Result<Self, DataDirError> {
         let chunks = own.root().join("chunks");
-        // Chunks hold what tokens guard: they are for the daemon alone, whatever the umask.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&chunks);
-        made.and_then(|()| sync_folder(own.root())).map_err(io_error(&chunks))?;
+        // All folders there will ever be, durably: an upload that found one which another has just made
+        // could not know whether that would survive a power cut.
+        make_folders(&chunks).map_err(io_error(&chunks))?;
+        sync_folder(own.root()).map_err(io_error(&chunks))?;
         let trash = Trash::open(own.root()).map_err(io_error(own.root()))?;
         let health = DiskHealth::new(chunks.clone()).map_err(io_error(&chunks))?;
         let (held, n_open) = (Mutex::default(), AtomicU64::new(0));
@@ -296,22 +297,9 @@ impl DataDir {
         Ok(())
     }
 
-    /// Makes the file of a replica to be written, and its folder if that is its first one.
+    /// Makes the file of a replica to be written.
     pub(super) fn create_file(&self, replica: ReplicaKey) -> io::Result<File> {
-        let path = self.open_path(replica);
-        let create = || File::options().write(true).create(true).truncate(true).open(&path);
-        match (create(), path.parent()) {
-            (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-                match fs::create_dir(folder) {
-                    // Another upload has just made it.
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    made => made?,
-                }
-                sync_folder(&self.root().join("chunks"))?;
-                create()
-            }
-            (created, _) => created,
-        }
+        File::options().write(true).create(true).truncate(true).open(self.open_path(replica))
     }
 
     /// Opens a sealed replica's file.
@@ -418,9 +406,8 @@ impl DataDir {
         self.folder(prefix).join(format!("{chunk}_{}.{suffix}", version.0))
     }
 
-    /// By the id's last digits: ids are counted up, so that these spread evenly.
     fn folder(&self, prefix: u8) -> PathBuf {
-        self.root().join("chunks").join(format!("{prefix:02x}"))
+        self.root().join("chunks").join(prefix_name(prefix))
     }
 }
 
@@ -449,6 +436,20 @@ impl Drop for Booking {
     fn drop(&mut self) {
         self.0.n_open.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Makes the folder of the chunks and those in it. Chunks hold what tokens guard: they are for the daemon
+/// alone, whatever the umask.
+fn make_folders(chunks: &Path) -> io::Result<()> {
+    let folder = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+    folder(chunks)?;
+    (0..=u8::MAX).try_for_each(|prefix| folder(&chunks.join(prefix_name(prefix))))?;
+    sync_folder(chunks)
+}
+
+/// By the id's last digits: ids are counted up, so that these spread evenly.
+fn prefix_name(prefix: u8) -> String {
+    format!("{prefix:02x}")
 }
 
 /// Makes a folder's entries durable.
