@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use chunkstore_core::writer::{GaveUp, Lease, Next, Sent, Writer};
 use chunkstore_protocol::{Allocation, Created, Done, FileId, FileStatus, Renew, StorePath};
-use ids::Monotonic;
+use ids::{HostName, Monotonic};
 use net::CallError;
 use tokio::task::JoinHandle;
 
@@ -66,6 +66,12 @@ impl FileWriter {
     #[must_use]
     pub fn path(&self) -> &StorePath {
         &self.path
+    }
+
+    /// The hosts that the bytes of the current chunk go through, the first one first; none between two chunks.
+    pub fn pipeline(&self) -> impl Iterator<Item = &HostName> {
+        let servers = self.core.allocation().map_or(&[][..], |chunk| &chunk.pipeline);
+        servers.iter().map(|server| &server.host)
     }
 
     /// Bytes written so far.
