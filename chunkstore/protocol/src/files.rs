@@ -60,7 +60,7 @@ pub enum IfWriterDies {
     /// It disappears.
     #[default]
     Remove,
-    /// It is closed at its last sealed chunk, and marked: see [`FileKind::File`]'s `cut`.
+    /// It is closed at its last sealed chunk, and marked: see [`FileKind::File`](crate::FileKind::File)'s `cut`.
     Close,
 }
 

@@ -119,7 +119,7 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
-/// `POST /v1/files/mkdir` → [`Done`]. With `parents` an existing folder is fine.
+/// `POST /v1/files/mkdir` → [`Done`](crate::Done). With `parents` an existing folder is fine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mkdir {
     /// Makes a retry safe.
@@ -153,7 +153,7 @@ impl Replace {
     }
 }
 
-/// `POST /v1/files/rename` → [`Done`]. Atomic, for files and folders. Onto itself it is done without a
+/// `POST /v1/files/rename` → [`Done`](crate::Done). Atomic, for files and folders. Onto itself it is done without a
 /// change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rename {
@@ -204,7 +204,7 @@ pub struct Concat {
     pub parents: bool,
 }
 
-/// `POST /v1/files/set_replication` → [`Done`]. How many replicas a closed file asks for. Chunks that it shares
+/// `POST /v1/files/set_replication` → [`Done`](crate::Done). How many replicas a closed file asks for. Chunks that it shares
 /// with copies keep the highest number asked for them while they are shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetReplication {
@@ -216,7 +216,7 @@ pub struct SetReplication {
     pub replication: u8,
 }
 
-/// `POST /v1/files/delete` → [`Done`]. What users remove goes to the trash ([`crate::path::TRASH_FOLDER`]) first, unless
+/// `POST /v1/files/delete` → [`Done`](crate::Done). What users remove goes to the trash ([`crate::path::TRASH_FOLDER`]) first, unless
 /// it is of the system's own, a new file that was never closed, or there already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
@@ -237,7 +237,7 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// `POST /v1/files/publish` → [`Done`]. In one transaction: makes `target` (it must not exist), moves
+/// `POST /v1/files/publish` → [`Done`](crate::Done). In one transaction: makes `target` (it must not exist), moves
 /// the winners from the staging folder into it, adds the marker, removes the staging folder with all
 /// that lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Files and folders into the chunk store ([`put`]), out of it ([`get`]) and within it ([`copy`]). What is copied appears whole or
+//! Files and folders into the chunk store ([`put()`]), out of it ([`get()`]) and within it ([`copy()`]). What is copied appears whole or
 //! not at all where that can be had: single files always, folders on the local side; of what could not be
 //! put, what was put is removed again, after Ctrl-C too. `fs` and `demo` call it.
 
