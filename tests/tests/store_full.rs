@@ -1,10 +1,9 @@
 //! Disks that fill: what was acknowledged stays, what has no room is refused with the remedy, and with room all
 //! goes on, without a restart.
 
-use std::fs;
-
 use tests::cluster::PATIENCE;
 use tests::contents::content;
+use tests::replicas::chunk_files;
 use tests::small_disk::SmallDisk;
 use tests::{Dev, DevOptions, wait};
 
@@ -52,7 +51,7 @@ fn with_one_of_three_disks_full_files_go_to_the_others() {
     }
     check(&dev, 0..8);
     drop(hog);
-    let used = || fs::read_dir(disk.path().join("chunks")).map_or(0, Iterator::count);
+    let used = || chunk_files(disk.path()).len();
     let before = used();
     let mut nth = 8;
     wait::until("files go there again", PATIENCE, || {
