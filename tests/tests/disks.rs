@@ -44,14 +44,19 @@ fn what_lay_on_a_disk_that_is_pulled_is_made_again_elsewhere() {
     dev.put(&file, "/text");
     let n_chunks = fs::metadata(&file).expect("it was just written").len().div_ceil(1 << 20);
     await_replicas(&dev, &SERVERS, 2 * n_chunks);
-    let n_on_disk = fs::read_dir(disk.join("chunks")).expect("the disk is in use").count();
-    assert!(n_on_disk > 0, "the disks take turns");
+    assert!(!chunk_files(&disk).is_empty(), "the disks take turns");
+    let other = dev.config().all_hosts().next().expect("a host").chunkserver_dirs[0].clone();
 
     fs::rename(&disk, disk.with_extension("pulled")).expect("the disk can be pulled");
     fs::write(&disk, "").expect("a file can take its place");
     wait::until("the disk counts as failed", PATIENCE, || {
         let failed = r#"howdah_chunkserver_disks{state="failed"} "#;
         (metric(&dev, SERVERS[0], failed)? as u64 == 1).then_some(())
+    });
+    // From then on the sum tells what is really there.
+    wait::until("what lay on it counts no more", PATIENCE, || {
+        let held = metric(&dev, SERVERS[0], "howdah_chunkserver_replicas ")? as usize;
+        (held <= chunk_files(&other).len()).then_some(())
     });
     await_replicas(&dev, &SERVERS, 2 * n_chunks);
     // So every chunk outlives one server again.

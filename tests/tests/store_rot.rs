@@ -117,6 +117,6 @@ fn a_chunk_without_a_good_replica_is_an_error_that_names_its_file() {
     let _ = dev.run(&["fs", "cat", "/lost"]).refused(1, &["/lost"]);
     let kept = dev.run(&["fs", "cat", "/kept"]).success();
     assert!(kept.stdout == content(2, CHUNK_BYTES), "other bytes came back");
-    let _ = dev.run(&["fs", "rm", "/lost"]).success();
+    let _ = dev.run(&["fs", "rm", "--skip-trash", "/lost"]).success();
     let _ = dev.run(&["fs", "fsck"]).success();
 }
