@@ -313,9 +313,14 @@ impl DataDir {
     /// Moves a replica that must not be served any more into the trash; best effort, as its disk may be
     /// failing.
     pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) {
-        self.forget(replica);
         let from = self.sealed_path(replica);
-        match self.trash.take(&from, replica, why) {
+        let taken = self.trash.take(&from, replica, why);
+        // Not before: those who read it find it in one of the two places.
+        self.forget(replica);
+        match taken {
+            Ok(to) if why == Why::Removed => {
+                tracing::debug!(path = %to.display(), "a replica is removed");
+            }
             Ok(to) => {
                 tracing::warn!(path = %to.display(), ?why, "a replica is set aside, in the trash");
             }
@@ -327,21 +332,14 @@ impl DataDir {
         }
     }
 
+    /// Opens the file of a replica that counts as gone, for those who were told of it before.
+    pub(super) fn open_gone(&self, replica: ReplicaKey) -> Option<File> {
+        self.trash.open_file(replica).filter(|_| self.failed().is_none())
+    }
+
     /// What is not served any more.
     pub(super) fn trash(&self) -> &Trash {
         &self.trash
-    }
-
-    /// Removes a sealed replica; a missing one counts as removed.
-    pub(super) fn remove_sealed(&self, replica: ReplicaKey) -> io::Result<()> {
-        self.forget(replica);
-        match fs::remove_file(self.sealed_path(replica)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.blame(&error);
-                Err(error)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Size and room of the disk, and a look whether it still works; a failed one has neither.

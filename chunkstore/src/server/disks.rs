@@ -159,6 +159,17 @@ impl Disks {
         self.find(replica).ok_or(OpenError::Missing)?.open_file(replica)
     }
 
+    /// The same to read it: for a while even if it was removed or given up meanwhile.
+    pub(super) fn open_to_read(&self, replica: ReplicaKey) -> Result<File, OpenError> {
+        match self.open_file(replica) {
+            Err(OpenError::Missing) => {
+                let gone = self.working().find_map(|dir| dir.open_gone(replica));
+                gone.ok_or(OpenError::Missing)
+            }
+            opened => opened,
+        }
+    }
+
     /// Moves the file of a replica that is not to be served any more into the trash: best effort, as its disk
     /// may be failing.
     pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) {
@@ -172,11 +183,6 @@ impl Disks {
         if let Some(dir) = self.find(replica) {
             dir.forget(replica);
         }
-    }
-
-    /// Removes a sealed replica; a missing one counts as removed.
-    pub(super) fn remove_sealed(&self, replica: ReplicaKey) -> io::Result<()> {
-        self.find(replica).map_or(Ok(()), |dir| dir.remove_sealed(replica))
     }
 
     /// Each disk, and their sum, in which those that share a file system count once. Notices which have failed.

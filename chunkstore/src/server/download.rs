@@ -263,7 +263,7 @@ async fn open(server: &Arc<Server>, replica: ReplicaKey) -> Result<(File, Arc<Fo
 }
 
 fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Footer>), OpenError> {
-    let file = server.disks.open_file(replica)?;
+    let file = server.disks.open_to_read(replica)?;
     let metadata = file.metadata().map_err(OpenError::Io)?;
     let identity = Identity(metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
     let footer = match server.footers.find(replica, identity) {

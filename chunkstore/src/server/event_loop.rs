@@ -317,12 +317,8 @@ impl Shell {
 
 fn remove_all(server: &Server, doomed: Vec<(CommandNumber, ReplicaKey, bool)>) {
     for (command, replica, orphan) in doomed {
-        if orphan {
-            server.disks.set_aside(replica, Why::Orphan);
-        } else if let Err(error) = server.disks.remove_sealed(replica) {
-            tracing::error!(chunk = %replica.chunk, %error,
-                "a replica that the master gave up can't be removed");
-        }
+        let why = if orphan { Why::Orphan } else { Why::Removed };
+        server.disks.set_aside(replica, why);
         server.footers.forget(replica);
         let done = Message::Input(Input::Deleted { command, replica });
         if server.replicas.messages.blocking_send(done).is_err() {

@@ -1,16 +1,18 @@
-//! The trash of one data folder: files that are not served any more and kept for a while, in case that what
-//! gave them up was wrong. Orphans, which the chunk master found no file for, and replicas that were found
-//! broken. The oldest go first, when their time is over or the disk has no other room.
+//! The trash of one data folder: files that count as gone and are kept for a while. Orphans, which the chunk
+//! master found no file for, and replicas that were found broken, in case that what gave them up was wrong;
+//! and for half a minute what was removed, so that whoever opened a file just before it was removed or replaced
+//! still reads it. When the disk has no other room, what was removed goes first, and then the oldest.
 //!
 //! ```text
 //! trash/000000000000002a_1.1764355811000.chunk   an orphan: chunk, version, when it came (ms since 1970)
 //! trash/000000000000002a_1.1764355811000.bad     found broken
+//! trash/000000000000002a_1.1764355811000.gone    removed
 //! ```
 //! To put one back by hand: move it to the name that it had, here `chunks/2a/000000000000002a_1.chunk`, and
 //! start the chunkserver again, which then reports it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -27,10 +29,16 @@ use super::{Server, metrics};
 const PURGE_PAUSE: Duration = Duration::from_secs(1);
 /// Files of each disk that a look removes at most: so many a second, so that removals crowd nobody out.
 const PURGED_PER_LOOK: usize = 32;
+/// Of those that were removed, which nobody will miss, more.
+const REMOVED_PER_LOOK: usize = 1024;
+/// How long a replica that was removed can still be read by those who were told of it before.
+const READABLE_FOR: Duration = Duration::from_secs(30);
 
 /// Why a file is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
+    /// The file it was of is gone, or it was one replica too many.
+    Removed,
     /// No file of the store refers to it.
     Orphan,
     /// It is corrupt or unreadable.
@@ -40,6 +48,7 @@ pub(super) enum Why {
 impl Why {
     fn suffix(self) -> &'static str {
         match self {
+            Self::Removed => "gone",
             Self::Orphan => "chunk",
             Self::Broken => "bad",
         }
@@ -65,7 +74,9 @@ impl Item {
         let (replica, came, suffix) = (parts.next()?, parts.next()?, parts.next()?);
         let (chunk, version) = replica.split_once('_')?;
         let (chunk, version) = (chunk.parse().ok()?, Version(version.parse().ok()?));
-        let why = [Why::Orphan, Why::Broken].into_iter().find(|why| why.suffix() == suffix)?;
+        let why = [Why::Removed, Why::Orphan, Why::Broken]
+            .into_iter()
+            .find(|why| why.suffix() == suffix)?;
         let replica = ReplicaKey { chunk, version };
         let item = Self { came: UnixMillis(came.parse().ok()?), replica, why };
         (item.name() == name).then_some(item)
@@ -83,31 +94,84 @@ pub(super) struct Content {
 
 #[derive(Debug, Default)]
 struct Items {
-    bytes_of: BTreeMap<Item, u64>,
+    removed: BTreeMap<Item, u64>,
+    /// Orphans and broken ones.
+    kept: BTreeMap<Item, u64>,
+    /// Those that are whole.
+    readable: BTreeMap<ReplicaKey, Item>,
     content: Content,
 }
 
 impl Items {
+    /// Items of this kind, with their bytes.
+    fn of(&mut self, why: Why) -> &mut BTreeMap<Item, u64> {
+        match why {
+            Why::Removed => &mut self.removed,
+            Why::Orphan | Why::Broken => &mut self.kept,
+        }
+    }
+
+    /// Adds one that came now, or a little later if there is one of that name.
+    fn add_new(&mut self, now: UnixMillis, replica: ReplicaKey, why: Why, bytes: u64) -> Item {
+        let mut item = Item { came: now, replica, why };
+        while self.of(why).contains_key(&item) {
+            item.came.0 += 1;
+        }
+        self.add(item, bytes);
+        item
+    }
+
+    /// Adds one that is not here.
     fn add(&mut self, item: Item, bytes: u64) {
-        self.remove(item);
-        self.bytes_of.insert(item, bytes);
+        self.of(item.why).insert(item, bytes);
+        if item.why != Why::Broken {
+            self.readable.insert(item.replica, item);
+        }
         self.content.files += 1;
         self.content.broken += u64::from(item.why == Why::Broken);
         self.content.bytes += bytes;
     }
 
     fn remove(&mut self, item: Item) {
-        if let Some(bytes) = self.bytes_of.remove(&item) {
+        if let Some(bytes) = self.of(item.why).remove(&item) {
             self.content.files -= 1;
             self.content.broken -= u64::from(item.why == Why::Broken);
             self.content.bytes -= bytes;
         }
+        if self.readable.get(&item.replica) == Some(&item) {
+            self.readable.remove(&item.replica);
+        }
     }
 
-    fn pop_oldest(&mut self, came_before: UnixMillis) -> Option<Item> {
-        let (&item, _) = self.bytes_of.first_key_value()?;
-        (item.came < came_before).then(|| self.remove(item))?;
+    /// Takes the next one to go, of those that came before then.
+    fn pop(&mut self, came_before: CameBefore) -> Option<Item> {
+        let first = |items: &BTreeMap<Item, u64>, before: UnixMillis| {
+            items.first_key_value().map(|(item, _)| *item).filter(|item| item.came < before)
+        };
+        let item = first(&self.removed, came_before.removed)
+            .or_else(|| first(&self.kept, came_before.kept))?;
+        self.remove(item);
         Some(item)
+    }
+}
+
+/// What may go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CameBefore {
+    pub(super) removed: UnixMillis,
+    /// Orphans and broken ones.
+    pub(super) kept: UnixMillis,
+}
+
+impl CameBefore {
+    /// None of them.
+    const NEVER: UnixMillis = UnixMillis(0);
+    /// Everything.
+    const ALL: Self = Self { removed: UnixMillis(u64::MAX), kept: UnixMillis(u64::MAX) };
+
+    fn ago(interval: Duration) -> UnixMillis {
+        let age = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(clock::wall().0.saturating_sub(age))
     }
 }
 
@@ -140,21 +204,33 @@ impl Trash {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the file of a replica here; returns where it is now.
+    /// Moves the file of a replica here; returns where it is now. Whoever does not find it where it was finds
+    /// it here.
     pub(super) fn take(&self, from: &Path, replica: ReplicaKey, why: Why) -> io::Result<PathBuf> {
-        let item = Item { came: clock::wall(), replica, why };
-        let to = self.folder.join(item.name());
         let bytes = fs::metadata(from)?.len();
-        fs::rename(from, &to)?;
-        self.items().add(item, bytes);
-        Ok(to)
+        let item = self.items().add_new(clock::wall(), replica, why, bytes);
+        let to = self.folder.join(item.name());
+        match fs::rename(from, &to) {
+            Ok(()) => Ok(to),
+            Err(error) => {
+                self.items().remove(item);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the file of a replica that is here and whole.
+    pub(super) fn open_file(&self, replica: ReplicaKey) -> Option<File> {
+        let item = self.items().readable.get(&replica).copied()?;
+        // It may go just now.
+        File::open(self.folder.join(item.name())).ok()
     }
 
     /// Removes files that came before then, the oldest first, `max` at most; returns how many.
-    pub(super) fn purge(&self, came_before: UnixMillis, max: usize) -> usize {
+    pub(super) fn purge(&self, came_before: CameBefore, max: usize) -> usize {
         let mut n_removed = 0;
         while n_removed < max {
-            let Some(item) = self.items().pop_oldest(came_before) else { break };
+            let Some(item) = self.items().pop(came_before) else { break };
             n_removed += 1;
             let path = self.folder.join(item.name());
             match fs::remove_file(&path) {
@@ -175,7 +251,7 @@ impl Trash {
         mut is_room: impl FnMut() -> io::Result<bool>,
     ) -> io::Result<bool> {
         while !is_room()? {
-            if self.purge(UnixMillis(u64::MAX), 1) == 0 {
+            if self.purge(CameBefore::ALL, 1) == 0 {
                 return Ok(false);
             }
             metrics::observe_purged("room", 1);
@@ -193,11 +269,15 @@ impl Trash {
 pub(super) async fn purge_expired(server: Arc<Server>, interval: Duration) {
     loop {
         tokio::time::sleep(PURGE_PAUSE).await;
-        let age = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        let came_before = UnixMillis(clock::wall().0.saturating_sub(age));
+        let removed =
+            CameBefore { removed: CameBefore::ago(READABLE_FOR), kept: CameBefore::NEVER };
+        let kept = CameBefore { removed: CameBefore::NEVER, kept: CameBefore::ago(interval) };
         for dir in server.disks.working() {
             let dir = Arc::clone(dir);
-            let purge = move || dir.trash().purge(came_before, PURGED_PER_LOOK);
+            let purge = move || {
+                dir.trash().purge(removed, REMOVED_PER_LOOK)
+                    + dir.trash().purge(kept, PURGED_PER_LOOK)
+            };
             // Only the end of the daemon stands in its way.
             metrics::observe_purged(
                 "expired",
@@ -241,14 +321,43 @@ mod tests {
         fs::write(root.path().join("trash/notes.txt"), "somebody's").unwrap();
         let trash = Trash::open(root.path()).unwrap();
         assert_eq!(trash.content(), all);
-        assert_eq!(trash.purge(before, 10), 0, "their time is not over");
-        assert_eq!(trash.purge(UnixMillis(u64::MAX), 2), 2);
+        assert_eq!(
+            trash.purge(CameBefore { removed: before, kept: before }, 10),
+            0,
+            "their time is not over"
+        );
+        assert_eq!(trash.purge(CameBefore::ALL, 2), 2);
         assert_eq!(trash.content(), Content { files: 2, broken: 1, bytes: 7 });
         let left: Vec<_> = fs::read_dir(root.path().join("trash")).unwrap().collect();
         assert_eq!(left.len(), 3, "{left:?}");
-        assert_eq!(trash.purge(UnixMillis(u64::MAX), 10), 2);
+        assert_eq!(trash.purge(CameBefore::ALL, 10), 2);
         assert_eq!(trash.content(), Content::default());
         assert!(root.path().join("trash/notes.txt").exists());
+    }
+
+    #[test]
+    fn what_is_whole_can_be_read_until_it_goes_and_what_was_removed_goes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let trash = Trash::open(root.path()).unwrap();
+        let file = root.path().join("file");
+        let [orphan, broken, removed] =
+            [1, 2, 3].map(|n| ReplicaKey { chunk: ChunkId(n), version: Version(1) });
+        let whys = [(orphan, Why::Orphan), (broken, Why::Broken), (removed, Why::Removed)];
+        for (replica, why) in whys {
+            fs::write(&file, why.suffix()).unwrap();
+            trash.take(&file, replica, why).unwrap();
+        }
+        for trash in [&trash, &Trash::open(root.path()).unwrap()] {
+            let read = |replica| trash.open_file(replica).map(io::read_to_string);
+            assert_eq!(read(orphan).unwrap().unwrap(), "chunk");
+            assert_eq!(read(removed).unwrap().unwrap(), "gone");
+            assert!(read(broken).is_none());
+        }
+        let only_removed = CameBefore { removed: UnixMillis(u64::MAX), kept: CameBefore::NEVER };
+        assert_eq!(trash.purge(CameBefore::ALL, 1), 1);
+        assert!(trash.open_file(removed).is_none() && trash.open_file(orphan).is_some());
+        assert_eq!(trash.purge(only_removed, 10), 0);
+        assert_eq!(trash.content(), Content { files: 2, broken: 1, bytes: 8 });
     }
 
     #[test]

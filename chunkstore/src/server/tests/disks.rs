@@ -287,12 +287,18 @@ async fn an_orphan_stays_in_the_trash_for_its_time_and_can_be_put_back_by_hand()
     delete(&cluster, 3, false);
     until("they are gone for the master", || known(&cluster) == [ChunkId(4)].into()).await;
     let in_trash = trash_of(&disk);
-    let names = ["0000000000000001_1.", "0000000000000002_1."];
-    assert_eq!(in_trash.len(), 2, "what a file was removed of goes at once: {in_trash:?}");
+    let names = ["0000000000000001_1.", "0000000000000002_1.", "0000000000000003_1."];
+    assert_eq!(in_trash.len(), 3, "{in_trash:?}");
     assert!(in_trash.iter().zip(names).all(|(name, start)| name.starts_with(start)));
+    assert!(in_trash.iter().all(|name| name.ends_with(".gone") == name.contains("3_1.")));
     assert_eq!(chunks_on(&disk, "_1.chunk"), [ChunkId(4)].into());
-    assert_eq!(status_and_kind(get(&cluster, 0, 1, 0..1).await).0, 404);
-    until("the master is told", || told(&cluster)[0].trash_files == 2).await;
+    // Who was told of them before can read them.
+    for chunk in 1..=3 {
+        assert_eq!(get(&cluster, 0, chunk, 0..u64::MAX).await.unwrap().1, data);
+    }
+    until("the master is told", || told(&cluster)[0].trash_files == 3).await;
+    std::fs::remove_file(disk.join("trash").join(in_trash.last().unwrap())).unwrap();
+    assert_eq!(status_and_kind(get(&cluster, 0, 3, 0..1).await).0, 404);
 
     let (settings, folder) = cluster.servers.remove(0).stop().await;
     let first = disk.join("trash").join(in_trash.first().unwrap());
