@@ -66,6 +66,15 @@ impl LocalFile {
         Ok(Self { target: path.to_owned(), out })
     }
 
+    /// Brings what was written to the disk.
+    fn sync(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        match self.out.get_ref() {
+            Out::Direct(_) => Ok(()),
+            Out::Temporary(file) => file.as_file().sync_all(),
+        }
+    }
+
     /// Gives the file its name. Without this call nothing stays.
     pub(crate) fn persist(self) -> io::Result<()> {
         match self.out.into_inner().map_err(io::IntoInnerError::into_error)? {
@@ -134,11 +143,13 @@ pub(crate) fn move_new(from: &Path, to: &Path) -> Result<(), LocalFileError> {
     })
 }
 
-/// Replaces what stands at `path` by `bytes`, at once.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces what stands at `path` by `bytes`, at once, and so that a power cut undoes nothing of it.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = LocalFile::replace(path).map_err(io::Error::other)?;
     file.write_all(bytes)?;
-    file.persist()
+    file.sync()?;
+    file.persist()?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 impl Write for LocalFile {

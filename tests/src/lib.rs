@@ -8,12 +8,14 @@ pub mod command;
 pub mod contents;
 pub mod http;
 pub mod oracle;
+pub mod power;
 pub mod replicas;
 pub mod small_disk;
 pub mod wait;
 
 pub use cluster::{Dev, DevOptions};
 pub use command::{Finished, howdah};
+pub use power::PoweredDisk;
 
 /// Whether to run at full size (`HOWDAH_LONG=1`).
 #[must_use]

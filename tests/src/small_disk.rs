@@ -76,8 +76,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Daemons may still use it, and end later.
-        Command::new("umount").arg("--lazy").arg(&self.path).output().ok();
+        unmount(&self.path);
     }
 }
 
@@ -91,8 +90,13 @@ impl Drop for Hog {
     }
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().expect("util-linux is installed");
+/// Daemons may still use it, and end later.
+pub(crate) fn unmount(path: &Path) {
+    Command::new("umount").arg("--lazy").arg(path).output().ok();
+}
+
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().expect("the tools of file systems are installed");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{command:?}: {said}");
 }

@@ -172,7 +172,8 @@ fn open_folder(dir: &Path) -> anyhow::Result<Layout> {
 /// A folder of something else.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{dir} is not empty ({found}), and no cluster of `howdah dev`: it has no cluster.yaml; name an empty or      a new folder with --dir"
+    "{dir} is not empty ({found}), and no cluster of `howdah dev`: it has no cluster.yaml; name an empty or \
+     a new folder with --dir"
 )]
 pub(crate) struct NoCluster {
     dir: PathBuf,

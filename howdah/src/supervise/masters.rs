@@ -9,6 +9,7 @@ use config::Config;
 
 use super::layout::Layout;
 use crate::daemons::DaemonName;
+use crate::local_file::write_durably;
 
 /// What files of a journal that hold records are called.
 const HOLDERS: [&str; 2] = ["journal-", "snapshot-"];
@@ -77,7 +78,8 @@ impl FirstStarts {
 
     /// Keeps in mind that all of the cluster has been ready.
     pub(super) fn are_over(layout: &Layout) -> io::Result<()> {
-        fs::write(layout.complete(), "All daemons of this cluster have been ready together.\n")
+        let text = "All daemons of this cluster have been ready together.\n";
+        write_durably(&layout.complete(), text.as_bytes())
     }
 }
 

@@ -172,6 +172,6 @@ fn write(layout: &Layout, config: &Config) -> anyhow::Result<()> {
         "# Made by `howdah dev`; kept and read again at its next start.\n{}",
         config.to_yaml()
     );
-    crate::local_file::write_whole(&path, text.as_bytes())
+    crate::local_file::write_durably(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
 }
