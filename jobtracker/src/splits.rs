@@ -269,7 +269,7 @@ fn homes(chunk: &ChunkLocation) -> Vec<Home> {
 
 #[cfg(test)]
 mod tests {
-    use chunkstore_protocol::{ChunkId, ServerAddress, Version};
+    use chunkstore_protocol::{ChunkId, FileId, ServerAddress, Version};
 
     use super::*;
 
@@ -289,7 +289,8 @@ mod tests {
             servers: vec![server.clone()],
             token: String::new(),
         };
-        let located = Located { length: 25, chunks: vec![chunk(1, 0, 20), chunk(2, 20, 5)] };
+        let located =
+            Located { file: FileId(1), length: 25, chunks: vec![chunk(1, 0, 20), chunk(2, 20, 5)] };
         let mut splits = Vec::new();
         cut(&"/in/a".parse().unwrap(), &located, 8, &mut splits);
         let ranges: Vec<_> = splits

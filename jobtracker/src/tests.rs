@@ -11,8 +11,8 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use chunkstore_client::ReadSettings;
 use chunkstore_protocol::{
-    ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileKind, FileStatus, List, Listing, Locate,
-    Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
+    ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileId, FileKind, FileStatus, List, Listing,
+    Locate, Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
 };
 use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
@@ -151,7 +151,7 @@ async fn locate(
     };
     let first = offset / chunk_bytes;
     let chunks = (first..length.div_ceil(chunk_bytes)).take(2).map(chunk).collect();
-    Ok(Json(Located { length, chunks }))
+    Ok(Json(Located { file: FileId(length), length, chunks }))
 }
 
 async fn mkdir(

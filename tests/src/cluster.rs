@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use chunkstore_client::{ChunkStore, ReadSettings, StoreSettings};
+use ids::RackName;
+use net::{Client, ClientSettings};
 use rustix::process::{
     Pid, Signal, kill_process, set_parent_process_death_signal, test_kill_process,
 };
@@ -193,6 +196,27 @@ impl Dev {
     #[must_use]
     pub fn config(&self) -> config::Config {
         config::load(self.config_file(), &[]).expect("dev writes a valid configuration")
+    }
+
+    /// The chunk store, by the library that programs use.
+    ///
+    /// # Panics
+    /// When the configuration can't be read.
+    #[must_use]
+    pub fn store(&self) -> ChunkStore {
+        let config = self.config();
+        let client = Client::new(ClientSettings {
+            connect_timeout: config.client.connect_timeout.0,
+            request_timeout: config.client.request_timeout.0,
+        });
+        let settings = StoreSettings {
+            master: config.chunkmaster.address,
+            host: None,
+            rack: RackName::default_rack(),
+            retry_for: config.client.retry_for.0,
+            reads: ReadSettings::default(),
+        };
+        ChunkStore::new(client, settings)
     }
 
     /// `host:port` of the JobTracker.

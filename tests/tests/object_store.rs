@@ -1,13 +1,9 @@
 //! The chunk store as an `ObjectStore`: the suite of the crate `object_store` for whoever implements it, and what
 //! only this store promises, against the daemons of a dev cluster.
 
-use std::time::Duration;
-
-use chunkstore_client::{ChunkObjectStore, ChunkStore, CreateOptions, ReadSettings, StoreSettings};
+use chunkstore_client::{ChunkObjectStore, ChunkStore, CreateOptions};
 use chunkstore_protocol::{CONCAT_PARTS_MAX, ChunkId, FileKind, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use ids::RackName;
-use net::{Client, ClientSettings};
 use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
 use object_store::{
@@ -22,22 +18,6 @@ fn cluster() -> Dev {
     Dev::start(&DevOptions::trackers(2).set("chunkmaster.chunk_bytes=1MiB"))
 }
 
-fn client(dev: &Dev) -> ChunkStore {
-    let config = dev.config();
-    let client = Client::new(ClientSettings {
-        connect_timeout: config.client.connect_timeout.0,
-        request_timeout: config.client.request_timeout.0,
-    });
-    let settings = StoreSettings {
-        master: config.chunkmaster.address,
-        host: None,
-        rack: RackName::default_rack(),
-        retry_for: Duration::from_secs(30),
-        reads: ReadSettings::default(),
-    };
-    ChunkStore::new(client, settings)
-}
-
 fn path(text: &str) -> StorePath {
     text.parse().expect("a path")
 }
@@ -46,7 +26,7 @@ fn path(text: &str) -> StorePath {
 fn run<F: Future<Output = ()>>(test: impl FnOnce(ChunkStore) -> F, dev: &Dev) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, test(client(dev))).await.expect("it ends in time");
+        tokio::time::timeout(PATIENCE, test(dev.store())).await.expect("it ends in time");
     });
 }
 
@@ -198,7 +178,7 @@ fn an_upload_whose_program_is_gone_is_hidden_and_can_be_aborted_by_its_id() {
             assert_eq!(listed(&objects).await, Vec::<String>::new());
             let hidden = objects.get(&Path::from(format!("d/{}", left[0]))).await;
             assert!(hidden.is_err(), "what is under way is no object");
-            let another = ChunkObjectStore::new(client(cluster), path("/o"));
+            let another = ChunkObjectStore::new(cluster.store(), path("/o"));
             another.abort_multipart(&location, &id).await.unwrap();
             assert_eq!(names(&store, "/o/d").await, Vec::<String>::new());
             let mut upload = objects.put_multipart(&location).await.unwrap();

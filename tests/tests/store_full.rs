@@ -1,6 +1,7 @@
 //! Disks that fill: what was acknowledged stays, what has no room is refused with the remedy, and with room all
 //! goes on, without a restart.
 
+use chunkstore_client::{CreateOptions, StoreError};
 use tests::cluster::PATIENCE;
 use tests::contents::content;
 use tests::replicas::chunk_files;
@@ -25,6 +26,20 @@ fn path(nth: u64) -> String {
 
 fn put(dev: &Dev, nth: u64) -> tests::Finished {
     dev.put_bytes(content(nth, FILE_BYTES), &path(nth), &[])
+}
+
+/// With which status a put is refused; `None` if it is not.
+fn status_of_a_put(dev: &Dev, path: &str) -> Option<u16> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let bytes = content(0, FILE_BYTES).to_vec();
+    let path = path.parse().expect("a path");
+    let put = dev.store();
+    let put = put.write_all(&path, bytes, CreateOptions::default());
+    match runtime.block_on(put) {
+        Ok(_) => None,
+        Err(StoreError::OutOfSpace { problem, .. }) => Some(problem.status),
+        Err(other) => panic!("{other}"),
+    }
 }
 
 fn check(dev: &Dev, files: impl IntoIterator<Item = u64>) {
@@ -86,6 +101,7 @@ fn with_all_disks_full_reads_and_removals_work_and_then_puts_again() {
     check(&dev, 0..n_kept);
     let _ = put(&dev, n_kept).refused(1, &[&path(n_kept), "free"]);
     let _ = dev.run(&["fs", "test", "-e", &path(n_kept)]).refused(1, &[]);
+    assert_eq!(status_of_a_put(&dev, &path(n_kept)), Some(507));
 
     for nth in 0..n_kept / 2 {
         let _ = dev.run(&["fs", "rm", "--skip-trash", &path(nth)]).success();
@@ -125,6 +141,7 @@ fn with_the_masters_disk_full_nothing_is_acknowledged_or_lost_and_it_recovers() 
     };
     let _ = refused.refused(1, &["free"]);
     let _ = dev.put_bytes(b"x", "/refused", &[]).refused(1, &["free"]);
+    assert_eq!(status_of_a_put(&dev, "/refused"), Some(507));
     check(&dev, [0]);
     let last = (n_made > 0).then(|| folder(n_made * 100 - 1));
     let made = |dev: &Dev| {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chunkstore_protocol::{ChunkLocation, Located, StorePath};
+use chunkstore_protocol::{ChunkLocation, FileId, Located, StorePath};
 use ids::Monotonic;
 
 use crate::read::LOCATE_BYTES;
@@ -36,6 +36,7 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     located_at: Monotonic,
+    file: FileId,
     length: u64,
     chunks: BTreeMap<u64, ChunkLocation>,
     used: u64,
@@ -98,7 +99,7 @@ impl Locations {
             located.chunks.iter().map(|chunk| (chunk.offset, chunk.clone())).collect();
         let mut located_at = asked;
         if let Some(before) = kept.remove(path)
-            && before.length == located.length
+            && (before.file, before.length) == (located.file, located.length)
             && asked.since(before.located_at) < self.life
         {
             // As old as its oldest part.
@@ -111,7 +112,8 @@ impl Locations {
         kept.n_chunks += chunks.len();
         let used = kept.uses;
         kept.by_use.insert(used, path.clone());
-        let entry = Entry { located_at, length: located.length, chunks, used };
+        let Located { file, length, .. } = *located;
+        let entry = Entry { located_at, file, length, chunks, used };
         kept.files.insert(path.clone(), entry);
         kept.shrink();
     }
@@ -202,7 +204,7 @@ impl Entry {
             at = at.max(start + chunk.length);
             chunks.push(chunk.clone());
         }
-        (at >= end).then_some(Located { length: self.length, chunks })
+        (at >= end).then_some(Located { file: self.file, length: self.length, chunks })
     }
 }
 
@@ -233,7 +235,7 @@ mod tests {
             servers: Vec::new(),
             token: String::new(),
         };
-        Located { length: 100, chunks: chunks.into_iter().map(chunk).collect() }
+        Located { file: FileId(1), length: 100, chunks: chunks.into_iter().map(chunk).collect() }
     }
 
     fn found(locations: &Locations, now: Monotonic, range: (u64, u64)) -> Option<Vec<u64>> {
@@ -255,6 +257,17 @@ mod tests {
         assert_eq!(found(&locations, at(3), (35, u64::MAX)).unwrap().len(), 7);
         assert_eq!(found(&locations, at(5), (35, 36)), None, "as old as its oldest part");
         assert_eq!(found(&locations, at(3), (95, 96)), None, "and gone then");
+    }
+
+    #[test]
+    fn chunks_of_two_files_of_one_name_and_length_are_not_mixed() {
+        let locations = Locations::new(LIFE);
+        let generation = locations.generation();
+        locations.keep(at(0), generation, &path(1), &located(0..5));
+        let other = Located { file: FileId(2), ..located(5..10) };
+        locations.keep(at(1), generation, &path(1), &other);
+        assert_eq!(found(&locations, at(1), (0, 10)), None);
+        assert_eq!(locations.find(at(1), &path(1), (50, 100)), Some(other));
     }
 
     #[test]

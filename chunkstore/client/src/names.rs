@@ -262,17 +262,20 @@ impl ChunkStore {
     /// asked.
     pub async fn checksum(&self, path: &StorePath) -> Result<u32, StoreError> {
         let (mut checksum, mut covered) = (ChunkChecksum::default(), 0);
-        let before = self.stat(path).await?.kind;
+        let mut first = None;
         loop {
-            let Located { length, chunks } = self.locate(path, covered, None).await?;
+            let Located { file, length, chunks } = self.locate(path, covered, None).await?;
+            if *first.get_or_insert((file, length)) != (file, length) {
+                return Err(StoreError::ChangedMeanwhile { path: path.clone() });
+            }
             for chunk in &chunks {
                 checksum.push(chunk.checksum, chunk.length);
                 covered += chunk.length;
             }
-            if covered == length && self.stat(path).await?.kind == before {
+            if covered == length {
                 return Ok(checksum.value());
             }
-            if covered >= length || chunks.is_empty() {
+            if covered > length || chunks.is_empty() {
                 return Err(StoreError::ChangedMeanwhile { path: path.clone() });
             }
         }

@@ -145,7 +145,7 @@ fn cut_out(range: &Range<u64>, reads: &[Range<u64>], pieces: &[Bytes]) -> Bytes 
 
 #[cfg(test)]
 mod tests {
-    use chunkstore_protocol::{ChunkId, ChunkLocation, Version};
+    use chunkstore_protocol::{ChunkId, ChunkLocation, FileId, Version};
 
     use super::*;
 
@@ -163,7 +163,11 @@ mod tests {
             servers: Vec::new(),
             token: String::new(),
         };
-        Located { length: 2 * CHUNK + 100, chunks: (0..).zip(lengths).map(chunk).collect() }
+        Located {
+            file: FileId(1),
+            length: 2 * CHUNK + 100,
+            chunks: (0..).zip(lengths).map(chunk).collect(),
+        }
     }
 
     fn planned(ranges: &[(u64, u64)], located: &Located) -> Vec<(u64, u64)> {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_protocol::{ChunkLocation, Located, ServerAddress, StorePath};
+use chunkstore_protocol::{ChunkLocation, FileId, Located, ServerAddress, StorePath};
 use clock::Stopwatch;
 
 use crate::ahead::Ahead;
@@ -25,6 +25,7 @@ pub(crate) const LOCATE_BYTES: u64 = 256 << 20;
 pub struct FileReader {
     store: ChunkStore,
     path: StorePath,
+    file: FileId,
     length: u64,
     candidates: Candidates,
     pace: Pace,
@@ -63,6 +64,7 @@ impl FileReader {
         let mut reader = Self {
             store,
             path,
+            file: located.file,
             length: located.length,
             candidates: Candidates::new(standpoint),
             pace: Pace::default(),
@@ -86,6 +88,12 @@ impl FileReader {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Which file it is, whatever stands at its path now.
+    #[must_use]
+    pub fn file(&self) -> FileId {
+        self.file
     }
 
     /// The file's path.
@@ -227,7 +235,7 @@ impl FileReader {
             (now.chunk, now.offset, now.length)
                 == (location.chunk, location.offset, location.length)
         };
-        if located.length != self.length || !located.chunks.iter().any(is_same) {
+        if !self.is_of(&located) || !located.chunks.iter().any(is_same) {
             return Err(self.replaced());
         }
         self.candidates.remember(located.chunks);
@@ -253,7 +261,7 @@ impl FileReader {
                 self.store.locate(&self.path, offset, Some(wanted)).await?
             }
         };
-        if located.length != self.length {
+        if !self.is_of(&located) {
             return Err(self.replaced());
         }
         self.candidates.forget_before(offset);
@@ -271,6 +279,11 @@ impl FileReader {
             let wanted = (self.end - next).min(LOCATE_BYTES);
             self.ahead = Some(Ahead::ask(store, path, next, wanted));
         }
+    }
+
+    /// Whether this tells of the file that was opened, to which somebody may have appended.
+    fn is_of(&self, located: &Located) -> bool {
+        located.file == self.file && located.length >= self.length
     }
 
     fn replaced(&self) -> StoreError {

@@ -223,6 +223,8 @@ pub struct Locate {
 /// Reply to [`Locate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Located {
+    /// Which file stands there: another one of that name has another.
+    pub file: FileId,
     /// Length of the whole file, bytes; of an open one, as far as it was asked for.
     pub length: u64,
     /// The chunks that cover the range, in order: at most [`LOCATE_CHUNKS_MAX`], the first ones.

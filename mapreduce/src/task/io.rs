@@ -236,7 +236,7 @@ mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
-    use chunkstore_protocol::Located;
+    use chunkstore_protocol::{FileId, Located};
     use mapreduce_protocol::{
         Builtin, CHANNEL_VERSION, JobDescription, JobId, Program, Split, TaskKind, TaskSettings,
         Work,
@@ -252,7 +252,9 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             while !lines.next().unwrap().unwrap().is_empty() {}
-            let body = serde_json::to_string(&Located { length, chunks: Vec::new() }).unwrap();
+            let body =
+                serde_json::to_string(&Located { file: FileId(1), length, chunks: Vec::new() })
+                    .unwrap();
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
             let length = body.len();
             write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();

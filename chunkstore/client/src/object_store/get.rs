@@ -9,7 +9,6 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, Result};
 
 use super::{ChunkObjectStore, meta};
-use crate::read::LOCATE_BYTES;
 use crate::{FileReader, StoreError};
 
 /// Times that an object is opened which others replace just then, again and again.
@@ -65,9 +64,8 @@ impl ChunkObjectStore {
             let path = self.names.object(location)?;
             let reader = self.store.open_range(&path, range.start, range.end - range.start).await;
             let reader = reader.map_err(|error| meta::failed(location, error))?;
-            // What was opened is what was found, if that is still there.
-            if self.find(location).await?.e_tag == found.e_tag {
-                let getting = Getting { store: self.clone(), found: found.clone(), reader };
+            if meta::is_of(&found, reader.file()) {
+                let getting = Getting { location: location.clone(), reader };
                 return Ok(result(found, range, getting.stream()));
             }
         }
@@ -100,8 +98,7 @@ impl ChunkObjectStore {
 
 /// An object that is being read.
 struct Getting {
-    store: ChunkObjectStore,
-    found: ObjectMeta,
+    location: Path,
     reader: FileReader,
 }
 
@@ -115,26 +112,10 @@ impl Getting {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        let location = &self.found.location;
         match self.reader.next().await {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => self.check_the_end().await.map(|()| None),
-            Err(StoreError::NotFound { .. }) => Err(replaced(location)),
-            Err(error) => Err(meta::failed(location, error)),
-        }
-    }
-
-    /// Long ones are located piece by piece, by their names: none of the pieces may be another object's.
-    async fn check_the_end(&self) -> Result<()> {
-        if self.found.size <= LOCATE_BYTES {
-            return Ok(());
-        }
-        match self.store.find(&self.found.location).await {
-            Ok(now) if now.e_tag == self.found.e_tag => Ok(()),
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
-                Err(replaced(&self.found.location))
-            }
-            Err(error) => Err(error),
+            Ok(bytes) => Ok(bytes),
+            Err(StoreError::NotFound { .. }) => Err(replaced(&self.location)),
+            Err(error) => Err(meta::failed(&self.location, error)),
         }
     }
 }

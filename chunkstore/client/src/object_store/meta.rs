@@ -25,6 +25,11 @@ pub(super) fn tagged(e_tag: &str) -> Option<FileId> {
     file.parse().ok().map(FileId)
 }
 
+/// Whether an object that was found is this file.
+pub(super) fn is_of(found: &ObjectMeta, file: FileId) -> bool {
+    found.e_tag.as_deref().and_then(tagged) == Some(file)
+}
+
 /// What is told of the file at `location`; `None` for a folder.
 pub(super) fn object(location: Path, status: &FileStatus) -> Option<ObjectMeta> {
     let FileKind::File { length, .. } = status.kind else { return None };

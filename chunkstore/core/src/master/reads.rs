@@ -213,7 +213,7 @@ impl Master {
             .take(READ_STEP)
             .filter_map(|(start, place)| self.location(start, place))
             .collect();
-        Ok(Located { length: whole, chunks })
+        Ok(Located { file: id, length: whole, chunks })
     }
 
     fn location(&self, offset: u64, place: FileChunk) -> Option<ChunkLocation> {

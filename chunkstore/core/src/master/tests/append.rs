@@ -65,7 +65,8 @@ fn an_empty_file_can_be_appended_to_and_an_append_of_nothing_changes_nothing() {
     let mut world = World::with_servers(2);
     world.put("/f", 0);
     let created = append(&mut world, "/f").unwrap();
-    assert_eq!(world.locate("/f"), Ok(Located { length: 0, chunks: Vec::new() }));
+    let empty = Located { file: created.file, length: 0, chunks: Vec::new() };
+    assert_eq!(world.locate("/f"), Ok(empty));
     world.close(created.file, Some(seal(&created.allocation, 3))).unwrap();
     let created = append(&mut world, "/f").unwrap();
     world.close(created.file, None).unwrap();

@@ -84,8 +84,11 @@ fn a_file_of_very_many_chunks_is_located_in_parts() {
 fn an_empty_file_needs_no_chunk() {
     let mut world = World::with_servers(2);
     let status = world.put("/empty", 0);
-    assert!(matches!(status.kind, FileKind::File { length: 0, n_chunks: 0, open: false, .. }));
-    assert_eq!(world.locate("/empty"), Ok(Located { length: 0, chunks: Vec::new() }));
+    let FileKind::File { file, length: 0, n_chunks: 0, open: false, .. } = status.kind else {
+        panic!("{status:?}");
+    };
+    let empty = Located { file, length: 0, chunks: Vec::new() };
+    assert_eq!(world.locate("/empty"), Ok(empty));
 }
 
 #[test]
