@@ -37,8 +37,10 @@ fn status_of_a_put(dev: &Dev, path: &str) -> Option<u16> {
     let put = put.write_all(&path, bytes, CreateOptions::default());
     match runtime.block_on(put) {
         Ok(_) => None,
-        Err(StoreError::OutOfSpace { problem, .. }) => Some(problem.status),
-        Err(other) => panic!("{other}"),
+        Err(StoreError::OutOfSpace { problem, .. } | StoreError::NoServers { problem, .. }) => {
+            Some(problem.status)
+        }
+        Err(other) => panic!("{other}: {}", dev.run(&["fs", "report"]).text()),
     }
 }
 

@@ -26,6 +26,9 @@ const ADDRESS_BYTES_MAX: usize = 300;
 const COMMANDS_PER_REPLY_MAX: usize = 1000;
 /// Replica events taken from one heartbeat; the server repeats the others. Keeps the loop free.
 const EVENTS_PER_STEP: usize = 4096;
+/// What a replica's file takes of its disk besides the chunk's bytes, at most: the footer, whole blocks, and what
+/// the file system keeps of it.
+const BESIDE_BYTES: u64 = 64 << 10;
 /// What one replica adds to the load of the server with the most free space; one with less is given
 /// up to [`FULLNESS_WEIGHT_MAX`] times as much, and so gets fewer.
 const LOAD_PER_REPLICA: u64 = 1000;
@@ -445,6 +448,11 @@ impl Server {
 
     fn room(&self) -> u64 {
         self.free_bytes.saturating_sub(self.promised_bytes)
+    }
+
+    /// Whether a replica of so many bytes has room.
+    fn takes(&self, bytes: u64) -> bool {
+        self.room() >= bytes.saturating_add(BESIDE_BYTES)
     }
 
     fn book(&mut self, chunk_bytes: u64, most_free: u64) {

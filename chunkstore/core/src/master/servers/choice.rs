@@ -23,7 +23,7 @@ impl Servers {
         exclude: &[HostName],
     ) -> Result<Vec<ServerAddress>, Vec<Unfit>> {
         let fit: Vec<ServerId> =
-            self.serving().filter(|(_, s)| s.room() >= chunk_bytes).map(|(id, _)| id).collect();
+            self.serving().filter(|(_, s)| s.takes(chunk_bytes)).map(|(id, _)| id).collect();
         let candidates: Vec<Candidate<'_>> = fit
             .iter()
             .map(|&id| {
@@ -67,7 +67,7 @@ impl Servers {
         let racks: BTreeSet<_> = staying.map(|server| &server.told.rack).collect();
         let crowded = |server: &Server| racks.len() == 1 && racks.contains(&server.told.rack);
         let suits = |id: ServerId, server: &Server| {
-            let has_room = !holders.contains(&id) && server.room() >= length;
+            let has_room = !holders.contains(&id) && server.takes(length);
             has_room && is_free(id) && !(other_rack && crowded(server))
         };
         let fit = self.serving().filter(|(id, server)| suits(*id, server));

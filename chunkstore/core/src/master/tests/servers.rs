@@ -392,7 +392,9 @@ fn when_no_server_can_take_a_chunk_each_is_named_with_its_reason() {
 fn chunks_given_out_since_the_last_heartbeat_count_against_the_room() {
     let mut world = World::empty();
     let mut request = registration(1);
-    request.free_bytes = 2 * CHUNK;
+    // With what the file of the last one takes besides.
+    let room_for_two = 2 * CHUNK + (64 << 10);
+    request.free_bytes = room_for_two;
     let registered = world.try_register(request).unwrap();
     let one = |world: &mut World, at: &str| {
         let mut request = create(world.stamp(), at);
@@ -402,7 +404,7 @@ fn chunks_given_out_since_the_last_heartbeat_count_against_the_room() {
     assert!(one(&mut world, "/a").is_ok() && one(&mut world, "/b").is_ok());
     assert!(matches!(one(&mut world, "/c"), Err(FsError::NoRoom { .. })));
     let mut beat = heartbeat(1, &registered, 1, vec![]);
-    beat.free_bytes = 2 * CHUNK;
+    beat.free_bytes = room_for_two;
     world.beat(beat).unwrap();
     assert!(one(&mut world, "/c").is_ok(), "nothing of it was used up");
 }
