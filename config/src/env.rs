@@ -69,6 +69,11 @@ impl<S: Source> Env<S> {
         }
     }
 
+    /// The variable that an entry of `stores` names with `secret_env`.
+    pub fn store_secret(&self, name: &str) -> Option<OsString> {
+        self.filled(name)
+    }
+
     /// Whether output may be coloured: `NO_COLOR` is not set, and `TERM` is not `dumb`.
     pub fn color(&self) -> bool {
         self.filled("NO_COLOR").is_none() && self.filled("TERM").is_none_or(|term| term != "dumb")

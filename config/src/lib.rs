@@ -13,6 +13,7 @@ mod locate;
 mod model;
 mod names;
 mod rules;
+mod stores;
 mod values;
 
 pub use error::{ConfigError, Place};
@@ -21,4 +22,5 @@ pub use load::{load, parse, parse_override};
 pub use model::*;
 pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
 pub use rules::accepted_form;
+pub use stores::Store;
 pub use values::{Bytes, Percent, Time, ValueError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Percent, Time};
+use crate::{Bytes, Percent, Store, Time};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,6 +38,9 @@ pub struct Config {
     /// Logs of all daemons.
     #[serde(deserialize_with = "null_is_default")]
     pub log: Log,
+    /// The object stores beside the chunk store that URLs may name.
+    #[serde(deserialize_with = "null_is_default")]
+    pub stores: Vec<Store>,
     /// The worker hosts.
     #[serde(deserialize_with = "null_is_default")]
     pub hosts: Vec<Host>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use crate::names::{is_address, is_host_name, is_loopback, is_rack_name};
+use crate::stores::STORE_RULES;
 use crate::{Bytes, Config, Host, Time};
 
 /// What breaks a rule.
@@ -200,6 +201,7 @@ const RULES: &[Rule] = &[
     rule("log.filter", "a filter like info or info,jobtracker=debug", |c| {
         !c.log.filter.trim().is_empty()
     }),
+    rule("stores", "a list of stores, each with at least a URL: [{url: 's3://bucket'}]", |_| true),
     rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
 ];
 
@@ -271,6 +273,11 @@ pub fn accepted_form(key: &str) -> &'static str {
         let rule = HOST_RULES.iter().find(|rule| rule.key == host_key);
         return rule.map_or("the keys of a host: {name: host-1}", |rule| rule.accepted);
     }
+    if key.starts_with("stores[") {
+        let store_key = key.split_once("].").map_or("", |(_, store_key)| store_key);
+        let rule = STORE_RULES.iter().find(|rule| rule.key == store_key);
+        return rule.map_or("the keys of a store: {url: 's3://bucket'}", |rule| rule.accepted);
+    }
     let rule = RULES.iter().find(|rule| rule.key == key);
     rule.map_or("keys and values, as in the sample config/howdah.yaml", |rule| rule.accepted)
 }
@@ -279,6 +286,7 @@ pub fn accepted_form(key: &str) -> &'static str {
 pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
     first_refused(config)
         .or_else(|| names_twice(config))
+        .or_else(|| stores_twice(config))
         .or_else(|| addresses_twice(config))
         .or_else(|| folders_twice(config))
         .or_else(|| secret_needed(config))
@@ -286,12 +294,19 @@ pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
 
 /// The first key that does not pass its row of the table.
 pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
-    single_keys(config).or_else(|| each_host(config))
+    single_keys(config).or_else(|| each_store(config)).or_else(|| each_host(config))
 }
 
 fn single_keys(config: &Config) -> Option<Fault> {
     let broken = RULES.iter().find(|rule| !(rule.holds)(config))?;
     Some(Fault::Refused { key: broken.key.to_owned() })
+}
+
+fn each_store(config: &Config) -> Option<Fault> {
+    config.stores.iter().enumerate().find_map(|(index, store)| {
+        let broken = STORE_RULES.iter().find(|rule| !(rule.holds)(store))?;
+        Some(Fault::Refused { key: format!("stores[{index}].{}", broken.key) })
+    })
 }
 
 fn each_host(config: &Config) -> Option<Fault> {
@@ -306,6 +321,14 @@ fn names_twice(config: &Config) -> Option<Fault> {
     first_twice(
         names.map(|(index, host)| (format!("hosts[{index}].name"), host.name.clone())),
         "a host stands once in the list",
+    )
+}
+
+fn stores_twice(config: &Config) -> Option<Fault> {
+    let stores = config.stores.iter().enumerate();
+    first_twice(
+        stores.map(|(index, store)| (format!("stores[{index}].url"), store.url.clone())),
+        "a store stands once in the list",
     )
 }
 

@@ -63,11 +63,17 @@ fn every_key_of_the_model_has_an_accepted_form() {
     let mut keys = sorted_leaves(&serde_yaml::to_value(Config::default()).unwrap());
     let host = serde_yaml::to_value(config::Host::named("host-1")).unwrap();
     keys.extend(sorted_leaves(&host).iter().map(|key| format!("hosts[0].{key}")));
+    let store = serde_yaml::to_value(config::Store::named("s3://bucket")).unwrap();
+    keys.extend(sorted_leaves(&store).iter().map(|key| format!("stores[0].{key}")));
     let unknown = config::accepted_form("no.such.key");
+    let unknown_of_store = config::accepted_form("stores[0].no_such_key");
     let unknown_of_host = config::accepted_form("hosts[0].no_such_key");
     for key in keys {
         let form = config::accepted_form(&key);
-        assert!(form != unknown && form != unknown_of_host, "{key} has no row in rules.rs");
+        assert!(
+            form != unknown && form != unknown_of_host && form != unknown_of_store,
+            "{key} has no row in rules.rs"
+        );
     }
 }
 

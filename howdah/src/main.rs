@@ -15,6 +15,7 @@ mod progress;
 mod say;
 mod session;
 mod signals;
+mod stores;
 mod submit;
 mod supervise;
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chunkstore_client::stores::{StoreUrl, Stores};
 use chunkstore_client::{ChunkStore, Descriptors, ReadSettings, StoreError, StoreSettings};
 use chunkstore_protocol::StorePath;
 use config::Config;
@@ -105,6 +106,11 @@ impl Session {
         };
         store(Duration::ZERO).stat(&StorePath::root()).await?;
         Ok(store(STORE_PATIENCE))
+    }
+
+    /// The object stores that `urls` are in.
+    pub(crate) fn other_stores(&self, urls: &[&StoreUrl]) -> anyhow::Result<Stores> {
+        crate::stores::for_command(&self.config, urls)
     }
 
     /// The JobTracker.

@@ -452,7 +452,7 @@ impl Dev {
 }
 
 /// Makes a child end with the thread that runs the test, also when that is killed and drops nothing.
-fn end_with_this_test(command: &mut Command) {
+pub(crate) fn end_with_this_test(command: &mut Command) {
     let ask = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
     // SAFETY: between fork and exec one system call is made: no allocation, no lock.
     unsafe { command.pre_exec(ask) };

@@ -10,6 +10,7 @@ pub mod http;
 pub mod oracle;
 pub mod power;
 pub mod replicas;
+pub mod s3;
 pub mod small_disk;
 pub mod wait;
 

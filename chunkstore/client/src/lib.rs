@@ -3,6 +3,8 @@
 //! stream in which chunk bytes travel ([`blocks`], [`transfer`]; the chunkserver uses them too). What a
 //! writer does when servers fail is decided in `chunkstore_core::writer`.
 //!
+//! Other object stores are [`stores`].
+//!
 //! Called by the JobTracker, the TaskTracker, the task runtime and the command line; must be used within
 //! a tokio runtime.
 
@@ -30,6 +32,7 @@ mod settings;
 mod sockets;
 mod stamps;
 mod store;
+pub mod stores;
 pub mod transfer;
 mod unfinished;
 mod upload;

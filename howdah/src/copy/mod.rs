@@ -1,10 +1,12 @@
-//! Files and folders into the chunk store ([`put()`]), out of it ([`get()`]) and within it ([`copy()`]). What is copied appears whole or
+//! Files and folders into the chunk store ([`put()`]), out of it ([`get()`]) and within it ([`copy()`]); and between
+//! it, other stores and the host ([`copy_objects()`]). What is copied appears whole or
 //! not at all where that can be had: single files always, folders on the local side; of what could not be
 //! put, what was put is removed again, after Ctrl-C too. `fs` and `demo` call it.
 
 mod append;
 mod get;
 mod making;
+mod objects;
 mod put;
 mod within;
 
@@ -16,6 +18,7 @@ use chunkstore_protocol::{FileKind, StorePath};
 
 pub(crate) use self::append::{append, append_stream};
 pub(crate) use self::get::get;
+pub(crate) use self::objects::{From, To, copy_objects, copy_stream};
 pub(crate) use self::put::{put, put_blocks, put_files, put_stream};
 pub(crate) use self::within::copy;
 use crate::exit::early;

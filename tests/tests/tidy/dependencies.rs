@@ -26,6 +26,8 @@ const LICENCES: [&str; 14] = [
 /// entry that is no longer needed fails the test.
 const DUPLICATES: &[(&str, &str)] = &[
     ("base64", "reqwest and hyper-util 0.23; metrics-exporter-prometheus 0.22"),
+    ("crypto-common", "as digest"),
+    ("digest", "crc-fast 0.10; object_store's md-5 0.11"),
     ("getrandom", "ring 0.2; metrics-util's rand 0.3; tempfile 0.4"),
     ("hashbrown", "metrics-util 0.16; indexmap 0.17"),
     ("rand", "metrics-util 0.9; proptest 0.10"),

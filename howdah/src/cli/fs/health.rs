@@ -14,7 +14,8 @@ use ids::HostName;
 use serde_json::json;
 
 use super::health_tables::{bytes, show_faults, show_report};
-use super::{Format, doing, print_json, shown};
+use super::place::only_own;
+use super::{Format, doing, print_json};
 use crate::say::{say, tell};
 use crate::session::Session;
 
@@ -25,7 +26,9 @@ const DRAIN_LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 pub(super) struct FsckArgs {
     /// A folder, with all below it, or a file
-    #[arg(default_value = "/", value_parser = shown::store_path)]
+    #[arg(default_value = "/", value_parser = only_own::<StorePath>(
+        "its objects are checked by that store alone; `howdah fs ls` shows whether they are there"
+    ))]
     path: StorePath,
 }
 

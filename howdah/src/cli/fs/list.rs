@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use chunkstore_protocol::{FileKind, FileStatus};
 use clap::{ArgAction, Args};
 use serde_json::json;
 
 use super::expand::{ENTRIES_MAX, below, expand_one, expand_statuses};
-use super::pattern::Pattern;
-use super::{Format, doing, print_json, shown};
+use super::place::{Place, Places};
+use super::{Format, doing, print_json, shown, urls};
+use crate::exit::OrEarly as _;
 use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
 
@@ -21,25 +22,25 @@ use crate::session::Session;
 pub(super) struct LsArgs {
     /// The folders, or files; patterns are expanded
     #[arg(default_value = "/")]
-    paths: Vec<Pattern>,
+    paths: Vec<Place>,
     /// What is in folders of folders too
     #[arg(short = 'R', long)]
-    recursive: bool,
+    pub(super) recursive: bool,
     /// Sizes for people, like 1.50 MiB
     #[arg(short, long)]
-    human_readable: bool,
+    pub(super) human_readable: bool,
     /// The folders themselves, not what is in them
     #[arg(short, long)]
-    directory: bool,
+    pub(super) directory: bool,
     /// Newest first
     #[arg(short = 't', overrides_with = "by_size")]
-    by_time: bool,
+    pub(super) by_time: bool,
     /// Largest first
     #[arg(short = 'S')]
-    by_size: bool,
+    pub(super) by_size: bool,
     /// The other way round
     #[arg(short, long)]
-    reverse: bool,
+    pub(super) reverse: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -49,7 +50,7 @@ pub(super) struct LsArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatArgs {
     /// The path, or a pattern that matches one
-    path: Pattern,
+    path: Place,
 }
 
 /// Arguments of `fs test`.
@@ -58,34 +59,37 @@ pub(super) struct TestArgs {
     #[command(flatten)]
     wanted: Wanted,
     /// The path
-    #[arg(value_parser = shown::store_path)]
-    path: StorePath,
+    path: Place,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Wanted {
+pub(super) struct Wanted {
     /// Is there anything?
     #[arg(short)]
-    exists: bool,
+    pub(super) exists: bool,
     /// Is it a file?
     #[arg(short)]
-    file: bool,
+    pub(super) file: bool,
     /// Is it a folder?
     #[arg(short)]
-    directory: bool,
+    pub(super) directory: bool,
     /// Is it a file with bytes, or a folder with entries?
     #[arg(short = 's')]
-    filled: bool,
+    pub(super) filled: bool,
     /// Is it a file without a byte?
     #[arg(short = 'z')]
-    zero: bool,
+    pub(super) zero: bool,
 }
 
 pub(super) async fn ls(session: &Session, args: &LsArgs, format: Format) -> anyhow::Result<()> {
+    let patterns = match Place::of_one_kind(&args.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => return urls::ls(session, &urls, args, format).await,
+    };
     let store = session.store().await?;
     let mut entries = Vec::new();
-    for found in expand_statuses(&store, &args.paths).await? {
+    for found in expand_statuses(&store, &patterns).await? {
         let listing = doing("list", &found.path);
         entries.extend(entries_at(&store, found, args).await.context(listing)?);
     }
@@ -144,8 +148,12 @@ fn row_of(entry: &FileStatus, human: bool) -> [String; 6] {
 }
 
 pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> anyhow::Result<()> {
+    let pattern = match &args.path {
+        Place::Own(pattern) => pattern,
+        Place::Url(url) => return urls::stat(session, url, format).await,
+    };
     let store = session.store().await?;
-    let found = store.stat(&expand_one(&store, &args.path).await?).await?;
+    let found = store.stat(&expand_one(&store, pattern).await?).await?;
     if format == Format::Json {
         return print_json(&found);
     }
@@ -174,9 +182,13 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
 
 /// Says nothing: the exit code is the answer, 0 or 1.
 pub(super) async fn test(session: &Session, args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let store = session.store().await?;
     let wanted = &args.wanted;
-    let found = match store.stat(&args.path).await {
+    let path = match &args.path {
+        Place::Own(pattern) => pattern.by_the_letter().or_early()?,
+        Place::Url(url) => return urls::test(session, url, wanted).await,
+    };
+    let store = session.store().await?;
+    let found = match store.stat(&path).await {
         Ok(found) => found,
         Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => {
             return Ok(ExitCode::FAILURE);
@@ -184,9 +196,7 @@ pub(super) async fn test(session: &Session, args: &TestArgs) -> anyhow::Result<E
         Err(error) => return Err(error.into()),
     };
     let is_so = match found.kind {
-        FileKind::Folder if wanted.filled => {
-            !store.list(&args.path, None, 1).await?.entries.is_empty()
-        }
+        FileKind::Folder if wanted.filled => !store.list(&path, None, 1).await?.entries.is_empty(),
         FileKind::Folder => wanted.exists || wanted.directory,
         FileKind::File { length, .. } => {
             let by_length = if length == 0 { wanted.zero } else { wanted.filled };

@@ -1,4 +1,4 @@
-//! `howdah fs`: files and folders of the chunk store. Here: which verbs there are. Each group of verbs has
+//! `howdah fs`: files and folders of the chunk store, and with many verbs objects of other stores. Here: which verbs there are. Each group of verbs has
 //! a file of its own, with their arguments and what they print; copies in and out are in `crate::copy`.
 
 mod expand;
@@ -6,11 +6,13 @@ mod health;
 mod health_tables;
 mod list;
 mod pattern;
+mod place;
 mod read;
 mod remove;
 mod replication;
 mod transfer;
 mod tree;
+mod urls;
 mod usage;
 
 use std::process::ExitCode;
@@ -71,7 +73,7 @@ enum Action {
     /// Move files and folders
     #[command(override_usage = "howdah fs mv [OPTIONS] PATH... PATH")]
     Mv(tree::MvArgs),
-    /// Copy files and folders within the chunk store, without moving their bytes
+    /// Copy files and folders within the chunk store, without moving their bytes, or from and to other stores
     #[command(override_usage = "howdah fs cp [OPTIONS] PATH... PATH")]
     Cp(tree::CpArgs),
     /// Set how many replicas files have

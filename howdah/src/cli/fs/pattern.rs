@@ -54,6 +54,14 @@ impl Pattern {
         self.literal.as_ref()
     }
 
+    /// The text as a path, whatever it means as a pattern.
+    ///
+    /// # Errors
+    /// When it breaks a rule of paths.
+    pub(super) fn by_the_letter(&self) -> Result<StorePath, PathError> {
+        shown::store_path(&self.text)
+    }
+
     /// The patterns that it stands for; none of a plain path.
     pub(super) fn alternatives(&self) -> &[Vec<Part>] {
         &self.alternatives

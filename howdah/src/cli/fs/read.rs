@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::expand::{expand, expand_one};
 use super::pattern::Pattern;
-use super::{Format, doing, print_json, shown};
+use super::place::{Place, Places, only_own};
+use super::{Format, doing, print_json, shown, urls};
 use crate::cli::size::parse_size;
 use crate::exit::early;
 use crate::say::{quiet_if_closed, say, tell};
@@ -30,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct CatArgs {
     /// The files; patterns are expanded
     #[arg(required = true)]
-    paths: Vec<Pattern>,
+    paths: Vec<Place>,
 }
 
 /// Arguments of `fs head`.
@@ -52,32 +53,36 @@ pub(super) struct TailArgs {
 }
 
 #[derive(Debug, Args)]
-struct PartArgs {
+pub(super) struct PartArgs {
     /// So many bytes, like 1000 or 1KiB
     #[arg(short = 'c', long, value_name = "SIZE", value_parser = parse_size)]
-    bytes: Option<u64>,
+    pub(super) bytes: Option<u64>,
     /// So many lines; 10 if nothing is said
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "bytes")]
     lines: Option<u64>,
     /// The files; patterns are expanded
     #[arg(required = true)]
-    paths: Vec<Pattern>,
+    paths: Vec<Place>,
 }
 
 impl PartArgs {
-    fn lines(&self) -> u64 {
+    pub(super) fn lines(&self) -> u64 {
         self.lines.unwrap_or(LINES)
     }
 
     /// Several are told apart as `head` and `tail` of a shell do.
-    fn head_of(paths: &[StorePath], index: usize) -> String {
-        match paths.len() {
+    pub(super) fn title(name: &str, index: usize, n_files: usize) -> String {
+        match n_files {
             1 => String::new(),
             _ => {
                 let gap = if index == 0 { "" } else { "\n" };
-                format!("{gap}==> {} <==\n", shown::path(&paths[index]))
+                format!("{gap}==> {} <==\n", crate::say::plain(name))
             }
         }
+    }
+
+    fn head_of(paths: &[StorePath], index: usize) -> String {
+        Self::title(paths[index].as_str(), index, paths.len())
     }
 }
 
@@ -85,15 +90,17 @@ impl PartArgs {
 #[derive(Debug, Args)]
 pub(super) struct ChecksumArgs {
     /// The files; patterns are expanded
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = only_own::<Pattern>(
+        "other stores keep no CRC32C of whole objects: `howdah fs stat` shows an object's e-tag"
+    ))]
     paths: Vec<Pattern>,
 }
 
 /// Whoever reads the output has seen enough.
-struct Enough;
+pub(super) struct Enough;
 
 /// Writes to standard output. Nobody reading there is an end, not a failure.
-fn write(bytes: &[u8]) -> anyhow::Result<Result<(), Enough>> {
+pub(super) fn write(bytes: &[u8]) -> anyhow::Result<Result<(), Enough>> {
     match io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Err(Enough)),
         written => written.map(Ok).context("cannot write to standard output"),
@@ -115,8 +122,12 @@ fn flush() -> anyhow::Result<()> {
 }
 
 pub(super) async fn cat(session: &Session, args: &CatArgs) -> anyhow::Result<()> {
+    let patterns = match Place::of_one_kind(&args.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => return urls::cat(session, &urls).await,
+    };
     let store = session.store().await?;
-    write_files(&store, &expand(&store, &args.paths).await?).await
+    write_files(&store, &expand(&store, &patterns).await?).await
 }
 
 /// Writes whole files to standard output, one after the other.
@@ -132,8 +143,12 @@ pub(super) async fn write_files(store: &ChunkStore, paths: &[StorePath]) -> anyh
 }
 
 pub(super) async fn head(session: &Session, HeadArgs { part }: &HeadArgs) -> anyhow::Result<()> {
+    let patterns = match Place::of_one_kind(&part.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => return urls::head(session, &urls, part).await,
+    };
     let store = session.store().await?;
-    let paths = expand(&store, &part.paths).await?;
+    let paths = expand(&store, &patterns).await?;
     for (index, path) in paths.iter().enumerate() {
         if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
             return Ok(());
@@ -183,15 +198,24 @@ async fn first_lines(
 
 pub(super) async fn tail(session: &Session, args: &TailArgs) -> anyhow::Result<()> {
     let part = &args.part;
+    let patterns = match Place::of_one_kind(&part.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(_) if args.follow => {
+            return Err(early(anyhow!(
+                "-f follows files of the chunk store: an object of another store never gets longer"
+            )));
+        }
+        Places::Urls(urls) => return urls::tail(session, &urls, part).await,
+    };
     let store = session.store().await?;
     if args.follow {
-        let [pattern] = part.paths.as_slice() else {
+        let [pattern] = patterns.as_slice() else {
             return Err(early(anyhow!("-f follows one file: name one")));
         };
         let path = expand_one(&store, pattern).await?;
         return follow(&store, &path, part).await.with_context(|| doing("follow", &path));
     }
-    let paths = expand(&store, &part.paths).await?;
+    let paths = expand(&store, &patterns).await?;
     for (index, path) in paths.iter().enumerate() {
         if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
             return Ok(());

@@ -10,8 +10,8 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::expand::{ENTRIES_MAX, expand, matches};
-use super::pattern::Pattern;
-use super::{doing, in_flags};
+use super::place::{Place, Places};
+use super::{doing, in_flags, urls};
 use crate::say::{plain, say};
 use crate::session::Session;
 
@@ -27,23 +27,27 @@ const REMOVALS_AT_ONCE: usize = 16;
 pub(super) struct RmArgs {
     /// What to remove; patterns are expanded
     #[arg(required = true)]
-    paths: Vec<Pattern>,
+    paths: Vec<Place>,
     /// Remove folders too, with what is in them
     #[arg(short, long, visible_short_alias = 'R')]
-    recursive: bool,
+    pub(super) recursive: bool,
     /// What does not exist is no failure
     #[arg(short, long)]
-    force: bool,
-    /// Remove for good, and free the space at once
+    pub(super) force: bool,
+    /// Remove for good, and free the space at once; objects of other stores always go for good
     #[arg(long)]
     skip_trash: bool,
 }
 
 pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
+    let patterns = match Place::of_one_kind(&args.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => return urls::rm(session, &urls, args).await,
+    };
     let store = session.store().await?;
     let mut trash = Trash::new(&store).await?;
     let mut gone = BTreeSet::new();
-    for pattern in &args.paths {
+    for pattern in &patterns {
         let paths = match args.force {
             true => matches(&store, pattern).await?.into_iter().map(|found| found.path).collect(),
             false => expand(&store, std::slice::from_ref(pattern)).await?,

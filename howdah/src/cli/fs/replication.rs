@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::doing;
 use super::expand::{below, expand_statuses};
 use super::pattern::Pattern;
+use super::place::only_own;
 use crate::progress::ByteProgress;
 use crate::session::Session;
 
@@ -26,7 +27,9 @@ pub(super) struct SetrepArgs {
     #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     replication: u8,
     /// The files; of folders, all files below; patterns are expanded
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = only_own::<Pattern>(
+        "how often it keeps its objects is that store's own business"
+    ))]
     paths: Vec<Pattern>,
     /// Wait until every chunk has so many replicas that can be read
     #[arg(short, long)]

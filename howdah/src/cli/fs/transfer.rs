@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use chunkstore_client::CreateOptions;
+use chunkstore_client::stores::StoreUrl;
+use chunkstore_protocol::StorePath;
 use clap::Args;
 
 use super::expand::expand;
-use super::pattern::Pattern;
-use super::{read, shown};
+use super::place::{Place, Places, only_own};
+use super::{read, shown, urls};
 use crate::cli::size::parse_size;
 use crate::copy::{self, CopyOptions, FILES_AT_ONCE};
 use crate::exit::{Interrupted, OrEarly, early};
@@ -75,13 +77,25 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs put LOCAL... PATH")?;
     let is_stream = check_local(from)?;
-    let to = shown::target(text_of(to)?).or_early()?;
     let create = CreateOptions {
         replication: args.replication,
         chunk_bytes: args.chunk_size,
         ..CreateOptions::default()
     };
     let options = CopyOptions { replace: args.force, at_once: args.threads, create };
+    let to = text_of(to)?;
+    if StoreUrl::is_url(to) {
+        if args.replication.is_some() || args.chunk_size.is_some() {
+            return Err(early(anyhow!(
+                "--replication and --chunk-size are about files of the chunk store: leave them out for {to}"
+            )));
+        }
+        return match is_stream {
+            true => urls::put_stream(session, to, &options).await,
+            false => urls::put(session, from, to, &options).await,
+        };
+    }
+    let to = shown::target(StoreUrl::without_own_scheme(to)).or_early()?;
     let store = session.store().await?;
     let mut end = termination()?;
     match is_stream {
@@ -92,15 +106,19 @@ pub(super) async fn put(session: &Session, args: &PutArgs) -> anyhow::Result<()>
 
 pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs get PATH... LOCAL")?;
-    let patterns = from.iter().map(|path| text_of(path)?.parse::<Pattern>().or_early());
-    let patterns = patterns.collect::<Result<Vec<_>, _>>()?;
+    let from = from.iter().map(|path| text_of(path)).collect::<Result<Vec<_>, _>>()?;
+    let create = CreateOptions::default();
+    let options = CopyOptions { replace: args.force, at_once: args.threads, create };
+    let patterns = match Place::all(&from)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) if is_dash(to) => return urls::cat(session, &urls).await,
+        Places::Urls(urls) => return urls::get(session, &urls, to, &options).await,
+    };
     let store = session.store().await?;
     let from = expand(&store, &patterns).await?;
     if is_dash(to) {
         return read::write_files(&store, &from).await;
     }
-    let create = CreateOptions::default();
-    let options = CopyOptions { replace: args.force, at_once: args.threads, create };
     let got = termination()?.or(copy::get(&store, &from, to, &options)).await;
     let remains = "what is not whole is not left behind".to_owned();
     got.map_err(|by| Interrupted { by, remains })?
@@ -109,7 +127,10 @@ pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()>
 pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Result<()> {
     let (to, from) = last_and_others(&args.paths, "fs append LOCAL... PATH")?;
     let is_stream = check_local(from)?;
-    let to = shown::store_path(text_of(to)?).or_early()?;
+    let to = only_own::<StorePath>(
+        "an object never gets longer: append to a file of the chunk store, and `howdah fs cp` that",
+    )(text_of(to)?);
+    let to = to.map_err(|why| early(anyhow!(why)))?;
     let store = session.store().await?;
     let mut end = termination()?;
     match is_stream {

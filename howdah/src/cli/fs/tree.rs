@@ -1,13 +1,15 @@
 //! `fs mkdir`, `fs touch`, `fs mv` and `fs cp`: what changes the tree, and removes nothing.
 
 use anyhow::{Context, anyhow};
+use chunkstore_client::stores::StoreUrl;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
 use clap::Args;
 
 use super::expand::expand;
 use super::pattern::Pattern;
-use super::{doing, in_flags, shown};
+use super::place::only_own;
+use super::{doing, in_flags, shown, urls};
 use crate::copy::{self, CopyOptions, Target};
 use crate::exit::{OrEarly, early};
 use crate::session::Session;
@@ -20,7 +22,9 @@ const COPIES_AT_ONCE: usize = 16;
 #[derive(Debug, Args)]
 pub(super) struct MkdirArgs {
     /// The folders
-    #[arg(required = true, value_parser = shown::store_path)]
+    #[arg(required = true, value_parser = only_own::<StorePath>(
+        "folders are there as soon as an object lies in them, and need not be made"
+    ))]
     paths: Vec<StorePath>,
     /// Make missing folders above too; an existing folder is fine
     #[arg(short, long)]
@@ -31,7 +35,9 @@ pub(super) struct MkdirArgs {
 #[derive(Debug, Args)]
 pub(super) struct TouchArgs {
     /// The files
-    #[arg(required = true, value_parser = shown::store_path)]
+    #[arg(required = true, value_parser = only_own::<StorePath>(
+        "make an empty object with `howdah fs put /dev/null URL`"
+    ))]
     paths: Vec<StorePath>,
 }
 
@@ -85,13 +91,28 @@ pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result
     Ok(())
 }
 
+/// The sources and the target, where one of them is in another store.
+fn with_urls<'a>(
+    paths: &'a [String],
+    usage: &str,
+) -> anyhow::Result<Option<(&'a [String], &'a str)>> {
+    if !paths.iter().any(|path| StoreUrl::is_url(path)) {
+        return Ok(None);
+    }
+    match paths.split_last() {
+        Some((to, from)) if !from.is_empty() => Ok(Some((from, to))),
+        _ => Err(early(anyhow!("two paths at least are needed: howdah {usage}"))),
+    }
+}
+
 /// The sources, as patterns, and the target of what `usage` shows.
 fn sources_and_target(paths: &[String], usage: &str) -> anyhow::Result<(Vec<Pattern>, Target)> {
     let Some((to, from)) = paths.split_last().filter(|(_, from)| !from.is_empty()) else {
         return Err(early(anyhow!("two paths at least are needed: howdah {usage}")));
     };
-    let from = from.iter().map(|text| text.parse()).collect::<Result<_, _>>().or_early()?;
-    Ok((from, shown::target(to).or_early()?))
+    let own = |text: &String| StoreUrl::without_own_scheme(text).parse();
+    let from = from.iter().map(own).collect::<Result<_, _>>().or_early()?;
+    Ok((from, shown::target(StoreUrl::without_own_scheme(to)).or_early()?))
 }
 
 /// Each source with the path that it is to get: in the target, if that is a folder.
@@ -123,7 +144,11 @@ async fn targets_of(
 }
 
 pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
-    let (from, to) = sources_and_target(&args.paths, "fs mv PATH... PATH")?;
+    let usage = "fs mv PATH... PATH";
+    if let Some((from, to)) = with_urls(&args.paths, usage)? {
+        return urls::mv(session, from, to, args.force).await;
+    }
+    let (from, to) = sources_and_target(&args.paths, usage)?;
     let store = session.store().await?;
     for (from, target) in targets_of(&store, &from, &to).await? {
         let replace = if args.force { Replace::Always } else { Replace::Never };
@@ -135,7 +160,12 @@ pub(super) async fn mv(session: &Session, args: &MvArgs) -> anyhow::Result<()> {
 }
 
 pub(super) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
-    let (from, to) = sources_and_target(&args.paths, "fs cp PATH... PATH")?;
+    let usage = "fs cp PATH... PATH";
+    if let Some((from, to)) = with_urls(&args.paths, usage)? {
+        let options = CopyOptions { replace: args.force, ..CopyOptions::default() };
+        return urls::cp(session, from, to, args.recursive, &options).await;
+    }
+    let (from, to) = sources_and_target(&args.paths, usage)?;
     let store = session.store().await?;
     let pairs = targets_of(&store, &from, &to).await?;
     let options =

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::expand::{ENTRIES_MAX, expand, expand_statuses};
-use super::pattern::Pattern;
-use super::{Format, doing, print_json, shown};
+use super::place::{Place, Places};
+use super::{Format, doing, print_json, shown, urls};
 use crate::say::quiet_if_closed;
 use crate::session::Session;
 
@@ -20,7 +20,7 @@ use crate::session::Session;
 pub(super) struct DuArgs {
     /// The folders, or files; patterns are expanded
     #[arg(default_value = "/")]
-    paths: Vec<Pattern>,
+    paths: Vec<Place>,
     /// One sum for each path, not one for each thing in it
     #[arg(short, long)]
     summarize: bool,
@@ -37,7 +37,7 @@ pub(super) struct DuArgs {
 pub(super) struct CountArgs {
     /// The folders, or files; patterns are expanded
     #[arg(required = true)]
-    paths: Vec<Pattern>,
+    paths: Vec<Place>,
     /// Sizes for people, like 1.50 MiB
     #[arg(short, long)]
     human_readable: bool,
@@ -71,9 +71,13 @@ async fn usage(store: &ChunkStore, path: StorePath) -> anyhow::Result<Usage> {
 }
 
 pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyhow::Result<()> {
+    let patterns = match Place::of_one_kind(&args.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => return urls::du(session, &urls, args.human_readable, format).await,
+    };
     let store = session.store().await?;
     let mut used = Vec::new();
-    for found in expand_statuses(&store, &args.paths).await? {
+    for found in expand_statuses(&store, &patterns).await? {
         let of = if args.summarize || found.kind != FileKind::Folder {
             vec![found]
         } else {
@@ -98,9 +102,15 @@ pub(super) async fn count(
     args: &CountArgs,
     format: Format,
 ) -> anyhow::Result<()> {
+    let patterns = match Place::of_one_kind(&args.paths)? {
+        Places::Own(patterns) => patterns,
+        Places::Urls(urls) => {
+            return urls::count(session, &urls, args.human_readable, format).await;
+        }
+    };
     let store = session.store().await?;
     let mut counted = Vec::new();
-    for path in expand(&store, &args.paths).await? {
+    for path in expand(&store, &patterns).await? {
         counted.push(usage(&store, path).await?);
     }
     if format == Format::Json {
