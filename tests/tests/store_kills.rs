@@ -129,7 +129,7 @@ fn write_until(end: &End, dev: &Dev, (round, enough): (u64, usize)) -> Vec<File>
     files
 }
 
-fn eight_writers_lose_nothing_acknowledged(mut dev: Dev, end: End) {
+fn eight_writers_lose_nothing_acknowledged(dev: &mut Dev, end: &End) {
     let options = DevOptions::trackers(3)
         .set("chunkmaster.chunk_bytes=4MiB")
         .set("chunkmaster.replication=2")
@@ -139,13 +139,13 @@ fn eight_writers_lose_nothing_acknowledged(mut dev: Dev, end: End) {
     let mut files = Vec::new();
     for round in 0..if long() { 20 } else { 3 } {
         let enough = 1 + Numbers::new(round).below(2 * WRITERS) as usize;
-        files.extend(write_until(&end, &dev, (round, enough)));
+        files.extend(write_until(end, dev, (round, enough)));
         dev.stop();
-        if let End::PowerCut(disk) = &end {
+        if let End::PowerCut(disk) = end {
             disk.restore();
         }
         dev.start_again(&DevOptions::default());
-        check(&dev, &mut files);
+        check(dev, &mut files);
         let fsck = dev.run(&["fs", "fsck"]);
         assert_eq!(fsck.code, Some(0), "round {round}: {} {}", fsck.text(), fsck.stderr);
     }
@@ -155,7 +155,7 @@ fn eight_writers_lose_nothing_acknowledged(mut dev: Dev, end: End) {
 
 #[test]
 fn eight_writers_lose_nothing_acknowledged_when_all_daemons_are_killed() {
-    eight_writers_lose_nothing_acknowledged(Dev::to_be_started(), End::Killed);
+    eight_writers_lose_nothing_acknowledged(&mut Dev::to_be_started(), &End::Killed);
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn eight_writers_lose_nothing_acknowledged_by_a_power_cut() {
     if !SmallDisk::may_be_mounted() {
         return;
     }
-    let dev = Dev::to_be_started();
+    let mut dev = Dev::to_be_started();
     // Dropped before the folder that it is in.
-    let disk = PoweredDisk::mount(dev.scratch(), dev.dir());
-    eight_writers_lose_nothing_acknowledged(dev, End::PowerCut(disk));
+    let end = End::PowerCut(PoweredDisk::mount(dev.scratch(), dev.dir()));
+    eight_writers_lose_nothing_acknowledged(&mut dev, &end);
 }
