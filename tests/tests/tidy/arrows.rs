@@ -10,9 +10,7 @@ use crate::sources::{all, metadata, none, read};
 /// Crates whose tests may look where their code may not: (crate, crate, why). Each must be in use.
 const DEV_ARROWS: &[(&str, &str, &str)] = &[
     ("simulator", "config", "which seeds to run is asked of the environment"),
-    ("tests", "chunkstore-client", "its `ObjectStore` is called as other programs call it"),
-    ("tests", "chunkstore-protocol", "as chunkstore-client"),
-    ("tests", "net", "as chunkstore-client"),
+    ("tests", "chunkstore-protocol", "whose types the client's functions take"),
 ];
 
 /// What a pure crate (core, protocol, ids, simulator) may take from outside: words, errors, small collections.
