@@ -85,6 +85,8 @@ pub struct Chunkmaster {
     pub lease_grace: Time,
     /// Copies that one chunkserver sends, and receives, at once to make lost replicas again.
     pub repair_streams: u32,
+    /// How far from the mean the used share of a chunkserver's space may lie before chunks move to others.
+    pub balance_threshold: Percent,
     /// How long what users remove stays in the trash; 0s for none.
     pub trash_interval: Time,
     /// Where less than this share of the live chunkservers' space is free, the trash is emptied early.
@@ -108,6 +110,7 @@ impl Default for Chunkmaster {
             lease: Time(Duration::from_secs(60)),
             lease_grace: Time(Duration::from_secs(5)),
             repair_streams: 2,
+            balance_threshold: Percent(10),
             trash_interval: Time(Duration::from_hours(24)),
             trash_free_min: Percent(10),
             journal_segment: Bytes(8 * MIB),
@@ -132,6 +135,8 @@ pub struct Chunkserver {
     pub keep_unfinished: Time,
     /// Bytes per second that it sends at most to make lost replicas again on other servers.
     pub repair_rate: Bytes,
+    /// Bytes per second that it sends at most to even out how full the servers are.
+    pub balance_rate: Bytes,
     /// Bytes per second and disk that are read again and verified; 0B: none.
     pub scrub_rate: Bytes,
     /// How long orphans and broken replicas stay in a disk's trash, where there is room.
@@ -147,6 +152,7 @@ impl Default for Chunkserver {
             idle_timeout: Time(Duration::from_mins(1)),
             keep_unfinished: Time(Duration::from_mins(2)),
             repair_rate: Bytes(128 * MIB),
+            balance_rate: Bytes(32 * MIB),
             scrub_rate: Bytes(8 * MIB),
             trash_interval: Time(Duration::from_hours(24)),
         }

@@ -88,6 +88,9 @@ const RULES: &[Rule] = &[
     rule("chunkmaster.repair_streams", "a whole number from 1 to 64", |c| {
         (1..=64).contains(&c.chunkmaster.repair_streams)
     }),
+    rule("chunkmaster.balance_threshold", "a share from 1% to 100%, like 10%", |c| {
+        c.chunkmaster.balance_threshold.0 > 0
+    }),
     rule("chunkmaster.trash_interval", "a time up to 365days; 0s for no trash", |c| {
         lasts(c.chunkmaster.trash_interval, 0, 365 * 24 * HOUR_MS)
     }),
@@ -109,6 +112,9 @@ const RULES: &[Rule] = &[
     }),
     rule("chunkserver.repair_rate", "a size with a unit, at least 1MiB", |c| {
         c.chunkserver.repair_rate.0 >= MIB
+    }),
+    rule("chunkserver.balance_rate", "a size with a unit, at least 1MiB", |c| {
+        c.chunkserver.balance_rate.0 >= MIB
     }),
     rule("chunkserver.scrub_rate", "0B (off), or a size from 64KiB up", |c| {
         c.chunkserver.scrub_rate.0 == 0 || c.chunkserver.scrub_rate.0 >= 64 * KIB

@@ -299,7 +299,7 @@ impl Server {
                     self.removals.insert(self.next_number, (command, replica));
                     self.later(ground, Timer::Removed(self.next_number));
                 }
-                Effect::Copy { command, replica, to } => {
+                Effect::Copy { command, replica, to, .. } => {
                     self.copy(ground, watch, (command, replica), &to);
                 }
                 Effect::Stop(reason) => {

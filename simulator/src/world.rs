@@ -68,6 +68,7 @@ fn settings() -> Settings {
         lease: Duration::from_secs(8),
         lease_grace: Duration::from_secs(1),
         repair_streams: 2,
+        balance_threshold_percent: 10,
         trash_interval: Duration::from_secs(6),
         trash_free_min_percent: 10,
     }

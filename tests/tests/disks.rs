@@ -4,15 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 use tests::cluster::PATIENCE;
+use tests::metrics::metric;
 use tests::replicas::chunk_files;
-use tests::{Dev, DevOptions, books, http, wait};
-
-/// A sum of metrics of a daemon, all labels together.
-fn metric(dev: &Dev, daemon: &str, name: &str) -> Option<f64> {
-    let page = http::get(&dev.address_of(daemon), "/metrics").ok()?.text;
-    let lines = page.lines().filter(|line| line.starts_with(name));
-    lines.map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
-}
+use tests::{Dev, DevOptions, books, wait};
 
 /// Waits until so many replicas are held by the chunkservers together.
 fn await_replicas(dev: &Dev, servers: &[&str], n: u64) {

@@ -29,6 +29,9 @@ pub struct ClusterReport {
     pub totals: StoreTotals,
     /// What is done about replicas that are missing, or in the wrong place.
     pub repairs: RepairReport,
+    /// What is done about servers that are fuller than others.
+    #[serde(default)]
+    pub balance: BalanceReport,
     /// The servers of the cluster, by host name.
     pub servers: Vec<ServerReport>,
     /// `after` of the next part; `None` with the last.
@@ -142,6 +145,22 @@ pub struct RepairReport {
     pub chunks_missing: u64,
     /// Whether chunks are being looked at: more repairs may be found.
     pub sweeping: bool,
+}
+
+/// How evenly full the servers are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BalanceReport {
+    /// Servers whose used share of space lies above the mean by more than the threshold.
+    pub servers_over: u64,
+    /// Servers whose share lies below it by as much.
+    pub servers_under: u64,
+    /// What must yet move before there is none of these, besides what moves now.
+    pub bytes_left: u64,
+    /// Moves under way.
+    pub n_running: u64,
+    /// Of these the first, [`REPORT_COPIES_MAX`] at most.
+    pub running: Vec<CopyReport>,
 }
 
 /// Repairs that wait for the same reason.

@@ -202,5 +202,19 @@ pub enum ServerCommand {
         version: Version,
         /// Where it goes.
         to: ServerAddress,
+        /// What for.
+        #[serde(default)]
+        purpose: CopyPurpose,
     },
+}
+
+/// What a copy is for. Each has a rate of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyPurpose {
+    /// Replicas are missing, or in the wrong place.
+    #[default]
+    Repair,
+    /// Some servers are fuller than others.
+    Balance,
 }

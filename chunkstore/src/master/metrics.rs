@@ -39,6 +39,8 @@ pub(super) fn observe_summary(summary: &Summary) {
         ("howdah_chunkmaster_commands_pending", summary.commands_pending),
         ("howdah_chunkmaster_repairs_waiting", summary.repairs_waiting),
         ("howdah_chunkmaster_repairs_running", summary.repairs_running),
+        ("howdah_chunkmaster_moves_running", summary.moves_running),
+        ("howdah_chunkmaster_moves_left_bytes", summary.moves_left_bytes),
         ("howdah_chunkmaster_chunks_missing", summary.chunks_missing),
         ("howdah_chunkmaster_sweeping", summary.sweeping),
         ("howdah_chunkmaster_safe_mode", summary.safe_mode),

@@ -27,6 +27,8 @@ pub struct MasterSettings {
     pub lease_grace: Duration,
     /// Copies that one chunkserver sends, and receives, at once; more where chunks are small.
     pub repair_streams: u32,
+    /// How far from the mean the used share of a server's space may lie, percent, before chunks move.
+    pub balance_threshold_percent: u8,
     /// How long what users remove stays in the trash; zero for none.
     pub trash_interval: Duration,
     /// Where less than this share of the live servers' space is free, percent, the trash is emptied early.
@@ -52,6 +54,7 @@ impl MasterSettings {
             lease: self.lease,
             lease_grace: self.lease_grace,
             repair_streams: self.repair_streams,
+            balance_threshold_percent: self.balance_threshold_percent,
             trash_interval: self.trash_interval,
             trash_free_min_percent: self.trash_free_min_percent,
         }

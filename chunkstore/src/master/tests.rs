@@ -27,6 +27,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         lease: Duration::from_secs(60),
         lease_grace: Duration::from_millis(500),
         repair_streams: 2,
+        balance_threshold_percent: 10,
         trash_interval: Duration::ZERO,
         trash_free_min_percent: 10,
         journal_segment_bytes: SEGMENT,

@@ -1,6 +1,6 @@
-//! Sends a replica to another server, as the chunk master asks for when others are lost: read and
-//! verified as for any reader, written there as by any writer, as fast as the configured rate allows.
-//! Which replica goes where is the master's word.
+//! Sends a replica to another server, as the chunk master asks for when others are lost, or when servers differ
+//! in how full they are: read and verified as for any reader, written there as by any writer, as fast as the
+//! configured rate allows. Which replica goes where is the master's word.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::body::BodyDataStream;
 use bytes::Bytes;
 use chunkstore_client::transfer::put_chunk;
 use chunkstore_core::replica::{Input, ReplicaKey};
-use chunkstore_protocol::{SealedChunk, ServerAddress};
+use chunkstore_protocol::{CopyPurpose, SealedChunk, ServerAddress};
 use futures_util::{StreamExt as _, stream};
 use ids::Monotonic;
 use net::{CallError, Capability, Grant, Keyring, Role};
@@ -89,12 +89,34 @@ impl Throttle {
     }
 }
 
+/// What copies may take, by what they are for: evening out the servers does not slow down repair.
+#[derive(Debug)]
+pub(super) struct Rates {
+    repair: Throttle,
+    balance: Throttle,
+}
+
+impl Rates {
+    /// Of so many bytes per second each.
+    pub(super) fn new(repair: u64, balance: u64) -> Self {
+        Self { repair: Throttle::new(repair), balance: Throttle::new(balance) }
+    }
+
+    fn of(&self, purpose: CopyPurpose) -> &Throttle {
+        match purpose {
+            CopyPurpose::Repair => &self.repair,
+            CopyPurpose::Balance => &self.balance,
+        }
+    }
+}
+
 /// Sends a sealed replica to another server.
 pub(super) async fn send(
     server: &Arc<Server>,
     keyring: &Keyring,
     replica: ReplicaKey,
     to: &ServerAddress,
+    purpose: CopyPurpose,
 ) -> Result<(), CopyError> {
     let grant = Grant::write(replica.chunk.resource());
     let capability = Capability {
@@ -105,11 +127,11 @@ pub(super) async fn send(
     };
     let client = server.client.with_token(keyring.mint(&capability));
     let download = download::send(server, replica, 0, None).await?;
-    let body = throttled(Arc::clone(server), download.body.into_data_stream());
+    let body = throttled(Arc::clone(server), purpose, download.body.into_data_stream());
     let put = put_chunk(&client, to, &[], (replica.chunk, replica.version), body);
     let sealed = tokio::time::timeout(COPY_LIMIT, put).await.map_err(|_| CopyError::TooSlow)??;
     if (sealed.length, sealed.checksum) == (download.length, download.checksum) {
-        metrics::observe_copy(Some(sealed.length));
+        metrics::observe_copy(purpose, Some(sealed.length));
         return Ok(());
     }
     Err(CopyError::Differs { to: to.clone(), sealed })
@@ -117,14 +139,15 @@ pub(super) async fn send(
 
 fn throttled(
     server: Arc<Server>,
+    purpose: CopyPurpose,
     body: BodyDataStream,
 ) -> impl futures_util::Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
-    stream::unfold((server, body), async |(server, mut body)| {
+    stream::unfold((server, purpose, body), async |(server, purpose, mut body)| {
         let frame = body.next().await?.map_err(io::Error::other);
         if let Ok(bytes) = &frame {
-            server.throttle.pass(bytes.len() as u64).await;
+            server.rates.of(purpose).pass(bytes.len() as u64).await;
         }
-        Some((frame, (server, body)))
+        Some((frame, (server, purpose, body)))
     })
 }
 
@@ -134,11 +157,11 @@ pub(super) async fn carry_out(
     keyring: Keyring,
     command: chunkstore_core::replica::CommandNumber,
     replica: ReplicaKey,
-    to: ServerAddress,
+    (to, purpose): (ServerAddress, CopyPurpose),
 ) {
-    let sent = send(&server, &keyring, replica, &to).await;
+    let sent = send(&server, &keyring, replica, &to, purpose).await;
     if let Err(error) = &sent {
-        metrics::observe_copy(None);
+        metrics::observe_copy(purpose, None);
         tracing::warn!(chunk = %replica.chunk, to = %to.host, %error, "a replica was not copied");
     }
     let told = Input::CopyEnded { command, replica, done: sent.is_ok() };

@@ -239,9 +239,9 @@ impl Shell {
                 Effect::Delete { command, replica, orphan } => {
                     doomed.push((command, replica, orphan));
                 }
-                Effect::Copy { command, replica, to } => {
+                Effect::Copy { command, replica, to, purpose } => {
                     let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
-                    tokio::spawn(copy::carry_out(server, keyring, command, replica, to));
+                    tokio::spawn(copy::carry_out(server, keyring, command, replica, (to, purpose)));
                 }
                 Effect::Stop(reason) => return Some(reason),
             }

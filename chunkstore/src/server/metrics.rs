@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chunkstore_core::replica::{Space, Summary};
-use chunkstore_protocol::DiskState;
+use chunkstore_protocol::{CopyPurpose, DiskState};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Names and explains the metrics.
@@ -29,9 +29,13 @@ pub(super) fn describe() {
     );
     describe_counter!(
         "howdah_chunkserver_copies_total",
-        "Replicas sent to other servers, as the chunk master asks, by outcome: done or failed"
+        "Replicas sent to other servers, as the chunk master asks, by purpose (repair or balance) and outcome: \
+         done or failed"
     );
-    describe_counter!("howdah_chunkserver_copied_bytes_total", "Bytes of those that were done");
+    describe_counter!(
+        "howdah_chunkserver_copied_bytes_total",
+        "Bytes of those that were done, by purpose"
+    );
     describe_gauge!("howdah_chunkserver_trash_files", "Files in the trash of all disks");
     describe_gauge!("howdah_chunkserver_trash_bytes", "Bytes of these");
     describe_gauge!("howdah_chunkserver_trash_broken", "Broken replicas among these");
@@ -93,10 +97,16 @@ pub(super) fn observe_descriptor() {
 }
 
 /// A copy to another server ended; its bytes if it arrived.
-pub(super) fn observe_copy(done_bytes: Option<u64>) {
+pub(super) fn observe_copy(purpose: CopyPurpose, done_bytes: Option<u64>) {
     let outcome = if done_bytes.is_some() { "done" } else { "failed" };
-    counter!("howdah_chunkserver_copies_total", "outcome" => outcome).increment(1);
-    counter!("howdah_chunkserver_copied_bytes_total").increment(done_bytes.unwrap_or(0));
+    let purpose = match purpose {
+        CopyPurpose::Repair => "repair",
+        CopyPurpose::Balance => "balance",
+    };
+    let labels = [("purpose", purpose), ("outcome", outcome)];
+    counter!("howdah_chunkserver_copies_total", &labels).increment(1);
+    counter!("howdah_chunkserver_copied_bytes_total", "purpose" => purpose)
+        .increment(done_bytes.unwrap_or(0));
 }
 
 /// A replica was set aside.

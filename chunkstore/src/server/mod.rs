@@ -30,7 +30,7 @@ use ids::{HostName, RackName};
 use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
 
-use copy::Throttle;
+use copy::Rates;
 use descriptor::Descriptors;
 use disks::Disks;
 use download::Footers;
@@ -61,8 +61,10 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// How long an upload that broke off is kept for its writer to go on with.
     pub keep_unfinished: Duration,
-    /// Bytes per second that all copies to other servers together may take.
+    /// Bytes per second that all copies to other servers together may take, those for balance apart.
     pub repair_rate: u64,
+    /// Bytes per second that those may take.
+    pub balance_rate: u64,
     /// Bytes per second and disk that are read again and verified; 0: none.
     pub scrub_rate: u64,
     /// How long orphans and broken replicas stay in the trash.
@@ -105,7 +107,7 @@ struct Server {
     /// Without a token: uploads add their writer's.
     client: Client,
     reads: Arc<Semaphore>,
-    throttle: Throttle,
+    rates: Rates,
     idle_timeout: Duration,
     /// Where readers of this host get descriptors, if they do.
     socket: Option<String>,
@@ -129,7 +131,7 @@ pub async fn run(
     let footers = Arc::new(Footers::default());
     let client = Client::new(settings.client);
     let reads = Arc::new(Semaphore::new(READS_MAX));
-    let throttle = Throttle::new(settings.repair_rate);
+    let rates = Rates::new(settings.repair_rate, settings.balance_rate);
     let descriptors = Descriptors::listen();
     let socket = descriptors.as_ref().map(|descriptors| descriptors.name().to_owned());
     let (host, idle_timeout) = (settings.host, settings.idle_timeout);
@@ -141,7 +143,7 @@ pub async fn run(
         unfinished: Unfinished::default(),
         client,
         reads,
-        throttle,
+        rates,
         idle_timeout,
         socket,
     });

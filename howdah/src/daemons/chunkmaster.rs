@@ -21,6 +21,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
         lease: config.lease.0,
         lease_grace: config.lease_grace.0,
         repair_streams: config.repair_streams,
+        balance_threshold_percent: config.balance_threshold.0,
         trash_interval: config.trash_interval.0,
         trash_free_min_percent: config.trash_free_min.0,
         journal_segment_bytes: config.journal_segment.0,

@@ -27,6 +27,7 @@ impl World {
         let busy = summary.commands_pending
             + summary.repairs_waiting
             + summary.repairs_running
+            + summary.moves_running
             + summary.sweeping;
         if open + busy > 0 || summary.servers_live < SERVERS as u64 {
             return Some(format!("the master has work to do: {summary:?}"));

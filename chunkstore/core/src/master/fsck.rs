@@ -170,7 +170,7 @@ impl Master {
             }
         } else if standing.live < standing.wanted {
             ChunkFault::Under
-        } else if standing.staying > standing.wanted {
+        } else if standing.staying > standing.wanted && self.balance.giver(chunk).is_none() {
             ChunkFault::Over
         } else if standing.one_rack {
             ChunkFault::MisReplicated

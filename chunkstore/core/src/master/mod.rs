@@ -4,6 +4,7 @@
 //! daemon `chunkmaster` is its only caller, and tests.
 
 mod append;
+mod balance;
 mod children;
 mod concat;
 mod copies;
@@ -38,6 +39,7 @@ mod servers;
 mod streams;
 mod subtree;
 mod summary;
+mod surplus;
 mod trash;
 mod tree;
 
@@ -66,6 +68,7 @@ use chunkstore_protocol::{
 };
 use ids::{ClientId, ClusterId, Monotonic, Now};
 
+use balance::Balance;
 use copies::REPLICATION_STEP;
 use deadlines::Deadlines;
 use drain::Drains;
@@ -106,6 +109,8 @@ pub struct Settings {
     pub lease_grace: Duration,
     /// Copies that one server sends, and receives, at once; more where chunks are small.
     pub repair_streams: u32,
+    /// How far from the mean the used share of a server's space may lie, percent, before chunks move.
+    pub balance_threshold_percent: u8,
     /// How long what users remove stays in the trash; zero for none.
     pub trash_interval: Duration,
     /// Where less than this share of the live servers' space is free, percent, the trash is emptied early.
@@ -208,6 +213,7 @@ pub struct Master {
     replicas: Replicas,
     leases: Deadlines<FileId>,
     repairs: Repairs,
+    balance: Balance,
     drains: Drains,
     orphans: Orphans,
     reclaim_at: Option<Monotonic>,
@@ -235,6 +241,7 @@ impl Master {
             replicas: Replicas::default(),
             leases: Deadlines::default(),
             repairs: Repairs::default(),
+            balance: Balance::default(),
             drains: Drains::default(),
             orphans: Orphans::default(),
             reclaim_at: None,
@@ -323,7 +330,7 @@ impl Master {
     fn next_deadline(&self) -> Option<Monotonic> {
         let lease = self.leases.next().filter(|_| self.may_expire());
         let safe_mode = self.safe_mode.until();
-        [lease, safe_mode, self.servers.next_death(), self.repairs.due()]
+        [lease, safe_mode, self.servers.next_death(), self.repairs.due(), self.balance.due()]
             .into_iter()
             .flatten()
             .min()
@@ -359,6 +366,7 @@ impl Master {
             self.server_changed(server, now.monotonic);
         }
         self.pass_safe_mode(now.monotonic, out);
+        self.pass_moves(now.monotonic);
         self.repair(now.monotonic);
         if !self.may_expire() {
             return;
@@ -391,6 +399,7 @@ impl Master {
         let unfinished = self.given_up(&record);
         for dropped in self.durable.apply(&record) {
             self.drains.drop_chunk(dropped.chunk);
+            self.balance.drop_chunk(dropped.chunk);
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }
         self.discard(unfinished);

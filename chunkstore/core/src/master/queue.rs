@@ -41,6 +41,11 @@ impl Queue {
         self.waiting.values().any(|waiting| waiting.contains(&chunk))
     }
 
+    /// Whether any chunk waits for a reason as urgent as this.
+    pub(crate) fn is_waiting_to(&self, last: RepairCause) -> bool {
+        self.waiting.range(..=last).any(|(_, waiting)| !waiting.is_empty())
+    }
+
     /// The next chunks to try of each class up to `last`, most urgent classes first; `per_class` at most.
     pub(crate) fn tries(&mut self, last: RepairCause, per_class: usize) -> Vec<ChunkId> {
         let mut tries = Vec::new();

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chunkstore_protocol::{ChunkId, RepairCause, ServerCommand};
+use chunkstore_protocol::{ChunkId, CopyPurpose, RepairCause, ServerCommand};
 use ids::Monotonic;
 
 use super::Master;
@@ -23,8 +23,6 @@ const SWEEP_STEP: usize = 2000;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// Waiting chunks of each class that are tried in one call.
 const TRIES_PER_CALL: usize = 512;
-/// A server that was heard of within so many heartbeats' time is surely there.
-const FRESH_HEARTBEATS: u32 = 2;
 /// Pause before a chunk whose copy failed is looked at again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A copy whose end nobody told of by then is given up: its source tells of it, or dies, much sooner.
@@ -145,6 +143,11 @@ impl Repairs {
         self.sweep.next.is_some() || self.queue.has_overflowed()
     }
 
+    /// Removes what is too much of the chunk at that time.
+    pub(crate) fn surplus_at(&mut self, chunk: ChunkId, at: Monotonic) {
+        self.surplus.set(chunk, at);
+    }
+
     fn begin(&mut self, chunk: ChunkId, copy: Copy) {
         self.streams.begin(copy.source, copy.target.server, copy.bytes);
         self.running.insert(chunk, copy);
@@ -183,6 +186,7 @@ impl Master {
         for chunk in ended {
             self.repairs.end(chunk);
         }
+        self.balance.clear(server);
         self.drains.clear(server);
         self.orphans.clear(server);
         self.sweep(now);
@@ -204,22 +208,25 @@ impl Master {
         done: bool,
         now: Monotonic,
     ) {
+        if self.move_ended(source, (chunk, command), done, now) {
+            return;
+        }
         let is_it = |copy: &Copy| (copy.source, copy.command) == (source, command);
         // Others were given up before.
         let Some(Copy { target, .. }) = self.repairs.end_if(chunk, is_it) else { return };
         let arrived = done && self.servers.is_current(target.server, target.session);
         match self.sealed(chunk).filter(|_| arrived) {
             Some(sealed) => {
-                self.replicas.claim(
-                    chunk,
-                    sealed_claim(target, &sealed),
-                    Some(&sealed),
-                    &self.servers,
-                );
+                self.arrived(chunk, target, &sealed);
                 self.inspect(chunk, now);
             }
             None => self.repairs.again.set(chunk, now + RETRY_AFTER),
         }
+    }
+
+    /// The server holds the chunk as it was sealed.
+    pub(super) fn arrived(&mut self, chunk: ChunkId, by: Holder, sealed: &SealedState) {
+        self.replicas.claim(chunk, sealed_claim(by, sealed), Some(sealed), &self.servers);
     }
 
     /// Does what is due: steps of a sweep, second looks, removals.
@@ -277,7 +284,8 @@ impl Master {
         if standing.staying > standing.wanted && !self.repairs.surplus.contains(chunk) {
             self.repairs.surplus.set(chunk, now + self.settings.heartbeat_interval);
         }
-        let is_copied = self.repairs.running.contains_key(&chunk);
+        // What is on its way for balance makes up for a loss meanwhile.
+        let is_copied = self.repairs.running.contains_key(&chunk) || self.balance.is_copying(chunk);
         match standing.cause(self.servers.n_serving()).filter(|_| !is_copied) {
             Some(cause) => self.repairs.queue.wait(chunk, cause),
             None => self.repairs.queue.leave(chunk),
@@ -312,32 +320,6 @@ impl Master {
         for server in self.servers.draining() {
             let is_left = standing.staying < standing.wanted && holders.contains(&server);
             self.drains.note(server, chunk, sealed.length(), is_left);
-        }
-    }
-
-    /// Removes the replicas beyond those asked for, from the fullest servers first, and rather where
-    /// another is on the same rack. Only servers that spoke just now are counted on: one that is dead
-    /// and not known to be must not be all that is left.
-    fn remove_surplus(&mut self, chunk: ChunkId, now: Monotonic) {
-        let Some(sealed) = self.sealed(chunk) else { return };
-        let since = self.settings.heartbeat_interval * FRESH_HEARTBEATS;
-        let stays = |by: &Holder| !self.servers.is_draining(by.server);
-        let is_fresh = |by: &Holder| {
-            self.servers.is_current(by.server, by.session)
-                && stays(by)
-                && self.servers.is_fresh(by.server, since, now)
-        };
-        let mut holders: Vec<Holder> =
-            self.replicas.all_holders(chunk).iter().copied().filter(is_fresh).collect();
-        if holders.len() < self.standing(chunk, &sealed).staying {
-            self.repairs.surplus.set(chunk, now + since);
-        }
-        while holders.len() > usize::from(sealed.wanted) {
-            let Some(victim) = self.servers.least_needed(chunk, &holders) else { return };
-            holders.retain(|by| by.server != victim);
-            let version = sealed.version;
-            self.replicas.lost(chunk, victim, version, Some(&sealed));
-            self.servers.command(victim, ServerCommand::Delete { chunk, version, orphan: false });
         }
     }
 
@@ -383,7 +365,9 @@ impl Master {
         let to = self.servers.address(target.server);
         self.servers.book_copy(target.server, bytes);
         let version = sealed.version;
-        let command = self.servers.command(source, ServerCommand::Copy { chunk, version, to });
+        let purpose = CopyPurpose::Repair;
+        let command =
+            self.servers.command(source, ServerCommand::Copy { chunk, version, to, purpose });
         self.repairs.queue.leave(chunk);
         self.repairs.begin(chunk, Copy { source, command, target, bytes });
         self.repairs.again.set(chunk, now + COPY_LIMIT);

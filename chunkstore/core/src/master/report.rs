@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use chunkstore_protocol::{
-    ClusterReport, CopyReport, Liveness, REPORT_COPIES_MAX, RepairReport, Report, SafeModeReport,
-    ServerReport, StoreTotals,
+    BalanceReport, ClusterReport, CopyReport, Liveness, REPORT_COPIES_MAX, RepairReport, Report,
+    SafeModeReport, ServerReport, StoreTotals,
 };
 use ids::{HostName, Monotonic};
 
@@ -34,6 +34,7 @@ impl Master {
             safe_mode: self.safe_mode_report(now),
             totals: self.totals(),
             repairs: self.repair_report(),
+            balance: self.balance_report(),
             next: last.map(|server| server.host.clone()),
             servers,
         }
@@ -80,6 +81,26 @@ impl Master {
                 .collect(),
             chunks_missing: census.missing,
             sweeping: self.repairs.is_sweeping(),
+        }
+    }
+
+    fn balance_report(&self) -> BalanceReport {
+        let mean = self.balance.mean();
+        let host = |server| self.servers.host(server).clone();
+        let running = self.balance.copying().take(REPORT_COPIES_MAX);
+        BalanceReport {
+            servers_over: mean.over,
+            servers_under: mean.under,
+            bytes_left: mean.bytes_left,
+            n_running: self.balance.copying().count() as u64,
+            running: running
+                .map(|(chunk, it)| CopyReport {
+                    chunk,
+                    bytes: it.bytes,
+                    from: host(it.giver),
+                    to: host(it.taker.server),
+                })
+                .collect(),
         }
     }
 

@@ -56,6 +56,7 @@ impl Master {
                     let claim = Claim { by, version, length, checksum };
                     self.repairs.told_by_target(chunk, server);
                     self.held_by(chunk, claim, is_report, out);
+                    self.move_arrived(chunk, server, now.monotonic);
                     self.inspect(chunk, now.monotonic);
                 }
                 ReplicaEvent::Lost { chunk, version } => {
@@ -64,6 +65,7 @@ impl Master {
                     let by = Holder { server, session: self.servers.session(server) };
                     self.replicas.broke(chunk, by, &self.servers);
                     self.replicas.lost(chunk, server, version, sealed.as_ref());
+                    self.move_lost(chunk, server, now.monotonic);
                     self.inspect(chunk, now.monotonic);
                 }
                 ReplicaEvent::CopyEnded { chunk, command, done } => {
@@ -80,6 +82,7 @@ impl Master {
         }
         if !self.in_safe_mode() {
             self.start_copies(server, now.monotonic);
+            self.start_moves(server, now.monotonic);
         }
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))

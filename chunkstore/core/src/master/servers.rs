@@ -1,8 +1,10 @@
 //! The chunkservers as the master knows them: registrations, heartbeats, deaths, commands to deliver.
 //! All soft: after a restart every server registers again. Which replicas they hold is `replicas.rs`',
-//! which of them gets a chunk is `choice.rs`' to say.
+//! which of them gets a chunk is `choice.rs`' to say, how full they
+//! are `levels.rs`'.
 
 mod choice;
+mod levels;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +19,8 @@ use ids::{
 
 use super::deadlines::Deadlines;
 use super::error::ServerError;
+
+pub(crate) use levels::{Level, WHOLE};
 
 /// Servers known at once, dead ones included.
 pub(crate) const SERVERS_MAX: usize = 10_000;

@@ -29,6 +29,10 @@ pub struct Summary {
     pub repairs_waiting: u64,
     /// Chunks that are being copied.
     pub repairs_running: u64,
+    /// Chunks that are being copied to even out how full the servers are.
+    pub moves_running: u64,
+    /// Bytes that must yet move for it, besides those.
+    pub moves_left_bytes: u64,
     /// Chunks without any live replica, as last counted.
     pub chunks_missing: u64,
     /// 1 while all chunks are being compared with what is asked for.
@@ -55,6 +59,8 @@ impl Master {
             commands_pending: census.commands_pending,
             repairs_waiting: repairs.waiting + repairs.retrying,
             repairs_running: repairs.running,
+            moves_running: self.balance.copying().count() as u64,
+            moves_left_bytes: self.balance.mean().bytes_left,
             chunks_missing: repairs.missing,
             sweeping: u64::from(self.repairs.is_sweeping()),
             safe_mode: u64::from(self.in_safe_mode()),

@@ -322,10 +322,10 @@ fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun 
                 Doom::Nothing => Begun::Ended(lost_event(replica)),
             }
         }
-        ServerCommand::Copy { chunk, version, to } => {
+        ServerCommand::Copy { chunk, version, to, purpose } => {
             let replica = ReplicaKey { chunk, version };
             match held.sealed(replica) {
-                Some(_) => Begun::Running(Effect::Copy { command, replica, to }),
+                Some(_) => Begun::Running(Effect::Copy { command, replica, to, purpose }),
                 None => Begun::Ended(copy_ended(command, replica, false)),
             }
         }

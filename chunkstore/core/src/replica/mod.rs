@@ -17,7 +17,7 @@ mod link;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    ChunkId, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
+    ChunkId, CopyPurpose, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
     ServerHeartbeatReply, ServerRegistered, Version,
 };
 use ids::{ClusterId, HostName, Monotonic, Now, RackName};
@@ -234,6 +234,8 @@ pub enum Effect {
         replica: ReplicaKey,
         /// Where.
         to: ServerAddress,
+        /// What for.
+        purpose: CopyPurpose,
     },
     /// Stop the daemon: going on could mix two clusters or versions.
     Stop(StopReason),

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::{bytes, client_settings, until};
 use crate::server::Server;
-use crate::server::copy::Throttle;
+use crate::server::copy::Rates;
 use crate::server::disks::Disks;
 use crate::server::download::{DownloadError, Footers, send};
 use crate::server::event_loop::ReplicaLoop;
@@ -45,7 +45,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         unfinished: Unfinished::default(),
         client: Client::new(client_settings()),
         reads: Arc::new(Semaphore::new(1)),
-        throttle: Throttle::new(1 << 30),
+        rates: Rates::new(1 << 30, 1 << 30),
         idle_timeout,
         socket: None,
     })

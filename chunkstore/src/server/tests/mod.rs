@@ -141,6 +141,7 @@ impl Cluster {
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: KEEP_UNFINISHED,
             repair_rate: REPAIR_RATE,
+            balance_rate: REPAIR_RATE,
             scrub_rate: 0,
             trash_interval: Duration::from_hours(24),
             master: self.master.address.clone(),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use chunkstore_protocol::{
-    ChunkFault, ChunkHealth, ClusterReport, FileHealth, Liveness, RepairCause, RepairState,
-    ReplicaState, ServerReport,
+    BalanceReport, ChunkFault, ChunkHealth, ClusterReport, FileHealth, Liveness, RepairCause,
+    RepairState, ReplicaState, ServerReport,
 };
 
 use crate::say::quiet_if_closed;
@@ -63,6 +63,7 @@ pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
         bytes(totals.capacity_bytes)
     );
     let _ = writeln!(text, "{}", repairs(report));
+    let _ = writeln!(text, "{}", balance(&report.balance));
     let head = ["HOST", "RACK", "ADDRESS", "STATE", "REPLICAS", "FREE", "OF"].map(str::to_owned);
     let mut rows = vec![head.to_vec()];
     for server in &report.servers {
@@ -70,12 +71,15 @@ pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
         rows.extend(disk_rows(server));
     }
     let _ = write!(text, "\n{}", table(&rows));
-    if !report.repairs.running.is_empty() {
-        let mut rows = vec![["CHUNK", "FROM", "TO", "SIZE"].map(str::to_owned).to_vec()];
-        rows.extend(report.repairs.running.iter().map(|copy| {
-            let (from, to) = (copy.from.to_string(), copy.to.to_string());
-            vec![copy.chunk.to_string(), from, to, bytes(copy.bytes)]
-        }));
+    let copies = [("repair", &report.repairs.running), ("balance", &report.balance.running)];
+    if copies.iter().any(|(_, running)| !running.is_empty()) {
+        let mut rows = vec![["CHUNK", "FROM", "TO", "SIZE", "FOR"].map(str::to_owned).to_vec()];
+        for (purpose, running) in copies {
+            rows.extend(running.iter().map(|copy| {
+                let (from, to) = (copy.from.to_string(), copy.to.to_string());
+                vec![copy.chunk.to_string(), from, to, bytes(copy.bytes), purpose.to_owned()]
+            }));
+        }
         let _ = write!(text, "\n{}", table(&rows));
     }
     quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
@@ -101,6 +105,19 @@ fn repairs(report: &ClusterReport) -> String {
     parts.push(format!("{} without a live replica", repairs.chunks_missing));
     let sweeping = if repairs.sweeping { "; still looking" } else { "" };
     format!("chunks: {}{sweeping}", parts.join(", "))
+}
+
+/// Like `balance: 1 chunkserver(s) fuller than others, 2 emptier; 2 chunks being moved, then 1.5 GiB more`.
+fn balance(balance: &BalanceReport) -> String {
+    let BalanceReport { servers_over, servers_under, bytes_left, n_running, .. } = balance;
+    if servers_over + servers_under + n_running == 0 {
+        return "balance: all chunkservers are as full as the others".to_owned();
+    }
+    format!(
+        "balance: {servers_over} chunkserver(s) fuller than others, {servers_under} emptier; {n_running} chunks \
+         being moved, then {} more",
+        bytes(*bytes_left)
+    )
 }
 
 fn server_row(server: &ServerReport) -> Vec<String> {

@@ -8,7 +8,7 @@ use ids::{HostName, Monotonic};
 
 use super::super::error::{Unfit, UnfitReason};
 use super::super::placement::{Candidate, Wish, choose};
-use super::{Holder, Server, ServerId, Servers};
+use super::{Holder, Server, ServerId, Servers, WHOLE};
 
 impl Servers {
     /// Chooses the servers of a new chunk and books it on them.
@@ -89,9 +89,33 @@ impl Servers {
         let beside = |by: &Holder| holders.iter().filter(|other| rack(other) == rack(by)).count();
         let turn = |at: usize| (at as u64 + chunk.0) % holders.len().max(1) as u64;
         let score = |(at, by): &(usize, &Holder)| {
-            (beside(by) < 2, self.server(by.server).free_bytes, turn(*at))
+            let empty = WHOLE - self.level(by.server).share();
+            (beside(by) < 2, empty, turn(*at))
         };
         holders.iter().enumerate().min_by_key(score).map(|(_, by)| by.server)
+    }
+
+    /// Whether the holders of a chunk can do without this one of theirs: several racks stay so.
+    pub(crate) fn can_spare(&self, victim: ServerId, holders: &[Holder]) -> bool {
+        let all = holders.iter().map(|by| by.server);
+        let left = all.clone().filter(|by| *by != victim);
+        all.clone().any(|by| by == victim) && self.n_racks_of(left) >= self.n_racks_of(all).min(2)
+    }
+
+    /// Whether the `holders` of a chunk are on several racks, if they were, once `taker` is in `giver`'s place.
+    pub(crate) fn keeps_racks(
+        &self,
+        holders: &[ServerId],
+        giver: ServerId,
+        taker: ServerId,
+    ) -> bool {
+        let before = holders.iter().copied();
+        let after = before.clone().filter(|by| *by != giver).chain([taker]);
+        self.n_racks_of(after) >= self.n_racks_of(before).min(2)
+    }
+
+    fn n_racks_of(&self, servers: impl Iterator<Item = ServerId>) -> usize {
+        servers.map(|id| self.rack(id)).collect::<BTreeSet<_>>().len()
     }
 
     fn unfit(&self, now: Monotonic, fit: &[ServerId]) -> Vec<Unfit> {

@@ -3,6 +3,7 @@
 //! the journal and compared with the live one.
 
 mod append;
+mod balance;
 mod concat;
 mod copies;
 mod drain;
@@ -58,6 +59,7 @@ pub(super) fn settings() -> Settings {
         lease: Duration::from_secs(60),
         lease_grace: Duration::from_secs(5),
         repair_streams: 2,
+        balance_threshold_percent: 10,
         trash_interval: Duration::ZERO,
         trash_free_min_percent: 10,
     }

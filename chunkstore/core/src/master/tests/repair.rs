@@ -8,7 +8,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Of every chunk: long enough that one is a stream.
-const LENGTH: u64 = 64 << 20;
+pub(super) const LENGTH: u64 = 64 << 20;
 
 /// A server: what is on its disk stays there while it is away.
 #[derive(Default)]
@@ -17,7 +17,16 @@ pub(super) struct Disk {
     /// Its rack, if it is not the default one; and how much it tells to be free, if not all.
     pub(super) rack: Option<&'static str>,
     pub(super) free: Option<u64>,
+    /// Its size, if what lies on it counts.
+    pub(super) capacity: Option<u64>,
     pub(super) session: Option<Session>,
+}
+
+impl Disk {
+    fn free(&self) -> Option<u64> {
+        let used = self.chunks.values().sum();
+        self.capacity.map(|capacity| capacity.saturating_sub(used)).or(self.free)
+    }
 }
 
 pub(super) struct Session {
@@ -64,7 +73,8 @@ impl Farm {
         let disk = &mut self.disks[n - 1];
         let mut request = registration(n);
         request.rack = disk.rack.map_or(request.rack, |rack| rack.parse().unwrap());
-        request.free_bytes = disk.free.unwrap_or(request.free_bytes);
+        request.capacity_bytes = disk.capacity.unwrap_or(request.capacity_bytes);
+        request.free_bytes = disk.free().unwrap_or(request.free_bytes);
         let registered = self.world.try_register(request).unwrap();
         let mut events = Outbox::default();
         for (chunk, length) in &disk.chunks {
@@ -139,12 +149,14 @@ impl Farm {
     }
 
     fn beat(&mut self, n: usize) {
-        let Disk { chunks, session, free, .. } = &mut self.disks[n - 1];
+        let (free, capacity) = (self.disks[n - 1].free(), self.disks[n - 1].capacity);
+        let Disk { chunks, session, .. } = &mut self.disks[n - 1];
         let Some(session) = session else { return };
         session.number += 1;
         let mut message = heartbeat(n, &session.registered, session.number, Vec::new());
         message.events = session.events.pending(usize::MAX).cloned().collect();
         message.commands_done = session.commands.received();
+        message.capacity_bytes = capacity.unwrap_or(message.capacity_bytes);
         message.free_bytes = free.unwrap_or(message.free_bytes);
         let Ok(reply) = self.world.beat(message) else { return self.come(n) };
         session.events.acknowledge(reply.events_received);
