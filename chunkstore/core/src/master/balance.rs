@@ -192,13 +192,13 @@ impl Balance {
     }
 
     /// It has looked at all before `next`; `None` if there are no more. Who went through all chunks while nothing
-    /// could be moved, by nobody, need not look for a while.
+    /// was moved, by nobody, need not look for a while: what is under way may make room for more when it ends.
     fn looked(&mut self, giver: ServerId, next: Option<ChunkId>, now: Monotonic) {
         let n_begun = self.n_begun;
         let Some(look) = self.looks.get_mut(&giver) else { return };
         look.next = next.unwrap_or(ChunkId(0));
         if next.is_none() {
-            if look.begun == n_begun {
+            if look.begun == n_begun && self.moves.is_empty() {
                 look.rests_until = now + REST;
             }
             look.begun = n_begun;
