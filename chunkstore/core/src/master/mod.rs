@@ -400,6 +400,7 @@ impl Master {
         for dropped in self.durable.apply(&record) {
             self.drains.drop_chunk(dropped.chunk);
             self.balance.drop_chunk(dropped.chunk);
+            self.repairs.drop_chunk(dropped.chunk);
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }
         self.discard(unfinished);

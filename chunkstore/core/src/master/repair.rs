@@ -70,7 +70,7 @@ struct Sweep {
 pub(super) struct Copy {
     pub(super) source: ServerId,
     /// The number of the source's command.
-    command: u64,
+    pub(super) command: u64,
     pub(super) target: Holder,
     pub(super) bytes: u64,
 }
@@ -141,6 +141,12 @@ impl Repairs {
     /// Whether some chunks have not been looked at since something changed.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.sweep.next.is_some() || self.queue.has_overflowed()
+    }
+
+    /// No file has the chunk any more. A copy under way ends as any other.
+    pub(crate) fn drop_chunk(&mut self, chunk: ChunkId) {
+        self.queue.leave(chunk);
+        self.surplus.remove(chunk);
     }
 
     /// Removes what is too much of the chunk at that time.

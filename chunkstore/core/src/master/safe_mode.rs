@@ -22,7 +22,7 @@ pub(crate) enum SafeMode {
     On {
         /// Known servers that have not told all that they hold.
         awaited: BTreeSet<HostName>,
-        /// Those that have not by then count as dead.
+        /// Those that have not been heard of by then count as dead.
         until: Monotonic,
     },
 }
@@ -86,11 +86,18 @@ impl Master {
         }
     }
 
-    /// Leaves safe mode if its time is over.
+    /// Leaves safe mode if its time is over: nobody who is awaited is heard of. One that is has not come to the
+    /// end of what it holds, and that takes as long as it takes.
     pub(super) fn pass_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
-        if self.safe_mode.until().is_some_and(|until| until <= now) {
-            self.leave_safe_mode(now, out);
+        let SafeMode::On { awaited, until } = &mut self.safe_mode else { return };
+        if *until > now {
+            return;
         }
+        if awaited.iter().any(|host| self.servers.is_live_host(host)) {
+            *until = now + self.settings.heartbeat_interval;
+            return;
+        }
+        self.leave_safe_mode(now, out);
     }
 
     fn leave_safe_mode(&mut self, now: Monotonic, out: &mut Output) {

@@ -12,6 +12,7 @@ mod fsck;
 mod model;
 mod publish;
 mod repair;
+mod replica_model;
 mod room;
 mod safe_mode;
 mod servers;

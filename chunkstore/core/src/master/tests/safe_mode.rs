@@ -79,6 +79,24 @@ fn a_server_that_does_not_come_back_is_waited_for_no_longer_than_silence_is_allo
 }
 
 #[test]
+fn a_server_that_is_still_telling_what_it_holds_is_waited_for_as_long_as_it_is_heard_of() {
+    let mut world = World::with_servers(3);
+    world.restart_in_safe_mode();
+    world.report(1, vec![]);
+    let registered = world.register(2);
+    for number in 1..=15 {
+        world.pass(SECOND);
+        let mut part = heartbeat(2, &registered, number, vec![]);
+        part.report_complete = false;
+        world.beat(part).unwrap();
+    }
+    assert_eq!(world.summary().safe_mode, 1);
+    world.beat(heartbeat(2, &registered, 16, vec![])).unwrap();
+    world.pass(SECOND);
+    assert_eq!(world.left_safe_mode(), Some(vec![host(3)]));
+}
+
+#[test]
 fn a_master_that_stood_still_in_safe_mode_waits_as_long_again() {
     let mut world = World::with_servers(1);
     world.restart_in_safe_mode();
