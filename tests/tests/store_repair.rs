@@ -1,0 +1,216 @@
+//! One of four chunkservers dies under real data: what is nearest to loss is copied first, as fast as the
+//! configuration says and no faster; without a limit fast.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clock::Stopwatch;
+use serde_json::Value;
+use tests::cluster::PATIENCE;
+use tests::contents::{CONTENT_BYTES_MAX, content};
+use tests::metrics::metric;
+use tests::{Dev, DevOptions, long, wait};
+
+const SERVERS: [&str; 4] = ["chunkserver-1", "chunkserver-2", "chunkserver-3", "chunkserver-4"];
+/// What each server may send.
+const RATE: u64 = 32 << 20;
+/// For the copies of one server's chunks, at full size and on a busy machine.
+const REPAIRED: Duration = Duration::from_mins(10);
+
+/// The tests measure: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn file_bytes() -> u64 {
+    if long() { 10 << 30 } else { 1 << 30 }
+}
+
+fn start(repair_rate: &str) -> Dev {
+    let options = DevOptions::trackers(4)
+        .set("chunkmaster.chunk_bytes=8MiB")
+        .set("chunkmaster.replication=2")
+        .set("chunkmaster.heartbeat_interval=500ms")
+        .set("chunkmaster.dead_after=3s")
+        .set("chunkserver.scrub_rate=0B")
+        .set(&format!("chunkserver.repair_rate={repair_rate}"));
+    Dev::start(&options)
+}
+
+/// A local file of so many bytes that no two chunks share.
+fn local_file(dev: &Dev, bytes: u64) -> PathBuf {
+    let path = dev.scratch().join("local");
+    let mut file = fs::File::create(&path).expect("a file can be made");
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(CONTENT_BYTES_MAX as u64);
+        file.write_all(content(left, part as usize)).expect("it can be written");
+        left -= part;
+    }
+    path
+}
+
+fn fsck(dev: &Dev) -> Value {
+    let fsck = dev.run(&["fs", "fsck", "--format", "json"]);
+    serde_json::from_slice(&fsck.stdout).unwrap_or_else(|_| panic!("fsck: {}", fsck.stderr))
+}
+
+fn copied(dev: &Dev, server: &str) -> f64 {
+    metric(dev, server, "howdah_chunkserver_copied_bytes_total").unwrap_or(0.0)
+}
+
+/// Waits until a file that is asked to have more replicas has them.
+fn await_whole(dev: &Dev) {
+    wait::until("all chunks are whole", REPAIRED, || {
+        fsck(dev)["files"].as_array().filter(|files| files.is_empty()).map(|_| ())
+    });
+}
+
+/// Waits until the master has copies made.
+fn await_begin(dev: &Dev) {
+    let _running = wait::until("repair begins", PATIENCE, || {
+        metric(dev, "chunkmaster", "howdah_chunkmaster_repairs_running").filter(|n| *n > 0.0)
+    });
+}
+
+/// Waits until none is under way or to be made.
+fn await_end(dev: &Dev) {
+    wait::until("repair ends", REPAIRED, || {
+        let names = ["repairs_running", "repairs_waiting", "sweeping"];
+        let left = names.map(|of| metric(dev, "chunkmaster", &format!("howdah_chunkmaster_{of}")));
+        (left.into_iter().sum::<Option<f64>>()? as u64 == 0).then_some(())
+    });
+}
+
+fn check(dev: &Dev, path: &str, local: &Path) {
+    let mut cat = dev.client(&["fs", "cat", path]).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut output = cat.stdout.take().expect("its output is a pipe");
+    let mut file = fs::File::open(local).expect("it is there");
+    let (mut expected, mut came) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let n = file.read(&mut expected).expect("it can be read");
+        if n == 0 {
+            break;
+        }
+        output.read_exact(&mut came[..n]).expect("as much comes back");
+        assert!(came[..n] == expected[..n], "other bytes came back");
+    }
+    assert!(cat.wait().expect("it ends").success());
+}
+
+/// A chunk that lacks replicas, as the check tells of it.
+struct Short<'a> {
+    chunk: &'a str,
+    good: Vec<&'a str>,
+    waits: bool,
+    copied_from: Option<&'a str>,
+}
+
+impl<'a> Short<'a> {
+    fn of(chunk: &'a Value) -> Self {
+        let replicas = chunk["replicas"].as_array().into_iter().flatten();
+        let good = replicas.filter(|replica| replica["state"] == "good");
+        Self {
+            chunk: chunk["chunk"].as_str().unwrap_or_default(),
+            good: good.filter_map(|replica| replica["host"].as_str()).collect(),
+            waits: chunk["repair"]["state"] == "waiting",
+            copied_from: chunk["repair"]["from"].as_str(),
+        }
+    }
+}
+
+fn shorts(fsck: &Value) -> impl Iterator<Item = Short<'_>> {
+    let files = fsck["files"].as_array().into_iter().flatten();
+    files.flat_map(|file| file["chunks"].as_array().into_iter().flatten()).map(Short::of)
+}
+
+/// No server sends a chunk with two live replicas while one that it alone holds waits.
+fn check_order(fsck: &Value) -> bool {
+    let (one, more): (Vec<_>, Vec<_>) = shorts(fsck).partition(|short| short.good.len() == 1);
+    let mut waits = one.iter().filter(|short| short.waits).peekable();
+    let any = waits.peek().is_some();
+    for rare in waits {
+        let hasty = more.iter().find(|other| other.copied_from == rare.good.first().copied());
+        if let Some(hasty) = hasty {
+            panic!("{} is copied before {}: {fsck:#}", hasty.chunk, rare.chunk);
+        }
+    }
+    any
+}
+
+#[test]
+fn what_has_one_copy_left_is_copied_first_and_at_the_configured_rate() {
+    let _alone = alone();
+    let mut dev = start("32MiB");
+    let local = local_file(&dev, file_bytes());
+    dev.put(&local, "/two");
+    let small = local_file(&dev, file_bytes() / 4);
+    dev.put(&small, "/three");
+    let _ = dev.run(&["fs", "setrep", "3", "/three"]).success();
+    await_end(&dev);
+    await_whole(&dev);
+    let survivors = &SERVERS[..3];
+    let before: BTreeMap<_, _> = survivors.iter().map(|s| (*s, copied(&dev, s))).collect();
+
+    dev.kill(SERVERS[3]);
+    await_begin(&dev);
+    let began = Stopwatch::start();
+    let mut sent: BTreeMap<_, _> = before.iter().map(|(s, n)| (*s, (*n, Duration::ZERO))).collect();
+    let mut n_waits = 0;
+    wait::until("all chunks are whole", REPAIRED, || {
+        let found = fsck(&dev);
+        n_waits += u32::from(check_order(&found));
+        for (server, (bytes, at)) in &mut sent {
+            let now = copied(&dev, server);
+            if now > *bytes {
+                (*bytes, *at) = (now, began.elapsed());
+            }
+        }
+        found["files"].as_array().filter(|files| files.is_empty()).map(|_| ())
+    });
+    assert!(n_waits > 3, "the check was not looked at while the rarest waited: {n_waits}");
+    for (server, (bytes, at)) in sent {
+        let rate = (bytes - before[server]) / at.as_secs_f64();
+        let ratio = rate / RATE as f64;
+        println!(
+            "{server} sent {:.0} MiB in {at:.1?}: {ratio:.3} of its rate",
+            (bytes - before[server]) / f64::from(1 << 20)
+        );
+        assert!((0.9..1.1).contains(&ratio), "{server} sends at {ratio:.3} of its rate");
+    }
+    check(&dev, "/three", &small);
+}
+
+#[test]
+fn without_a_limit_repair_is_half_as_fast_as_put_at_least() {
+    let _alone = alone();
+    let mut dev = start("1TiB");
+    let local = local_file(&dev, file_bytes());
+    let time = Stopwatch::start();
+    dev.put(&local, "/two");
+    let put = file_bytes() as f64 / time.elapsed().as_secs_f64();
+
+    dev.kill(SERVERS[3]);
+    await_begin(&dev);
+    let time = Stopwatch::start();
+    await_end(&dev);
+    let took = time.elapsed();
+    let sent: f64 = SERVERS[..3].iter().map(|server| copied(&dev, server)).sum();
+    let repaired = sent / took.as_secs_f64();
+    println!(
+        "put: {:.0} MB/s; repair: {:.0} MB in {took:.1?}, {:.0} MB/s",
+        put / 1e6,
+        sent / 1e6,
+        repaired / 1e6
+    );
+    await_whole(&dev);
+    assert!(repaired >= 0.5 * put, "repair is slower than half of put");
+
+    check(&dev, "/two", &local);
+}
