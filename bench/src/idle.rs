@@ -72,7 +72,8 @@ fn processor_ticks(pid: i32) -> anyhow::Result<u64> {
     Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
 }
 
-fn resident_bytes(pid: i32) -> anyhow::Result<u64> {
+/// What a process has in memory.
+pub(crate) fn resident_bytes(pid: i32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: u64 = line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;

@@ -1,6 +1,7 @@
 //! Benchmarks of the whole system: real daemons on loopback, measured in turn with a baseline.
 //!
-//! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals`
+//! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals` measures jobs, and
+//! `cargo run --release -p bench -- store` the chunk store.
 //!
 //! Prints a table; with `--goals` a goal that is missed, or an output that is wrong, fails the run;
 //! with `--write FILE` the table is kept.
@@ -8,19 +9,23 @@
 mod idle;
 mod main_job;
 mod measure;
+mod peer;
 mod report;
 mod small_job;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use report::Report;
 
 #[derive(Parser)]
-#[command(about = "Measures Howdah against its goals")]
+#[command(about = "Measures Howdah against its goals", args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Generated text for word count.
     #[arg(long, default_value = "256MiB")]
     size: String,
@@ -39,9 +44,34 @@ struct Args {
     write: Option<PathBuf>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Measure the chunk store instead of jobs.
+    Store(store::StoreArgs),
+    /// Be one of the programs that Howdah is compared with.
+    #[command(subcommand, hide = true)]
+    Peer(peer::Peer),
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let mut report = Report::new();
+    let ended = |report: &Report, goals| match goals && !report.all_met() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    };
+    match args.command {
+        Some(Command::Peer(peer)) => {
+            peer.run()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Store(args)) => {
+            store::measure(&args, &mut report)?;
+            report.give(args.write.as_deref())?;
+            return Ok(ended(&report, args.goals));
+        }
+        None => {}
+    }
     let baseline = match args.baseline {
         Some(named) => named,
         None => std::env::current_exe()?.with_file_name("st_wordcount"),
@@ -49,9 +79,6 @@ fn main() -> anyhow::Result<ExitCode> {
     main_job::measure(&args.size, args.runs, &baseline, &mut report)?;
     small_job::measure(args.runs.max(5) * 2 - 1, &mut report)?;
     idle::measure(&mut report)?;
-    println!("{report}");
-    if let Some(file) = args.write {
-        std::fs::write(file, report.to_string())?;
-    }
-    Ok(if args.goals && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    report.give(args.write.as_deref())?;
+    Ok(ended(&report, args.goals))
 }

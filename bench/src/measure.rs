@@ -37,6 +37,38 @@ impl fmt::Display for Samples {
     }
 }
 
+/// Some runs' rates, in one unit a second.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rates(Vec<f64>);
+
+impl Rates {
+    /// Adds a run.
+    pub(crate) fn push(&mut self, rate: f64) {
+        self.0.push(rate);
+        self.0.sort_unstable_by(f64::total_cmp);
+    }
+
+    /// The rate in the middle; zero without runs.
+    #[must_use]
+    pub(crate) fn median(&self) -> f64 {
+        self.0.get(self.0.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// How often the median of `other` goes into this one's.
+    #[must_use]
+    pub(crate) fn ratio_to(&self, other: &Self) -> f64 {
+        self.median() / other.median().max(f64::EPSILON)
+    }
+}
+
+impl fmt::Display for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |at: Option<&f64>| at.copied().unwrap_or_default();
+        let (first, last) = (at(self.0.first()), at(self.0.last()));
+        write!(f, "{:.0}/s ({first:.0}–{last:.0}, n={})", self.median(), self.0.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +84,15 @@ mod tests {
         let mut half = Samples::default();
         half.push(Duration::from_millis(60));
         assert!((samples.ratio_to(&half) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_rate_is_the_one_in_the_middle_too() {
+        let mut rates = Rates::default();
+        [3.0, 100.0, 2.0].into_iter().for_each(|rate| rates.push(rate));
+        assert_eq!(rates.to_string(), "3/s (2–100, n=3)");
+        let mut double = Rates::default();
+        double.push(6.0);
+        assert!((rates.ratio_to(&double) - 0.5).abs() < 1e-9);
     }
 }

@@ -1,6 +1,7 @@
 //! The table of what was measured, against which goal, by which command.
 
 use std::fmt;
+use std::path::Path;
 
 /// Rows of measurements.
 pub(crate) struct Report {
@@ -30,6 +31,15 @@ impl Report {
         let row = Row { what: what.into(), measured: measured.into(), goal: goal.into(), met };
         eprintln!("{}: {} (goal: {})", row.what, row.measured, row.goal);
         self.rows.push(row);
+    }
+
+    /// Prints the table, and keeps it in `file` if there is one.
+    ///
+    /// # Errors
+    /// When that can't be written.
+    pub(crate) fn give(&self, file: Option<&Path>) -> std::io::Result<()> {
+        println!("{self}");
+        file.map_or(Ok(()), |file| std::fs::write(file, self.to_string()))
     }
 
     /// Whether every goal is met.

@@ -94,7 +94,7 @@ impl Dev {
         }
         fs::create_dir_all(self.dir()).expect("the cluster's folder");
         let events = self.events_file();
-        end_with_this_test(&mut command);
+        end_with_this_process(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(events).spawn().expect("dev starts");
         let stdout = child.stdout.take().expect("its output is a pipe");
         self.supervisor = Some(child);
@@ -327,7 +327,7 @@ impl Dev {
         if !number.is_empty() {
             start.args(["--host", &format!("host-{number}")]);
         }
-        end_with_this_test(&mut start);
+        end_with_this_process(&mut start);
         let child = start.stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
         let pid = child.id().cast_signed();
         self.by_hand.push(child);
@@ -451,8 +451,8 @@ impl Dev {
     }
 }
 
-/// Makes a child end with the thread that runs the test, also when that is killed and drops nothing.
-pub(crate) fn end_with_this_test(command: &mut Command) {
+/// Makes a child end with the thread that starts it, also when that is killed and drops nothing.
+pub fn end_with_this_process(command: &mut Command) {
     let ask = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
     // SAFETY: between fork and exec one system call is made: no allocation, no lock.
     unsafe { command.pre_exec(ask) };

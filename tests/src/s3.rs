@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::binary::target;
-use crate::cluster::end_with_this_test;
+use crate::cluster::end_with_this_process;
 use crate::http;
 
 /// The bucket of tests.
@@ -47,7 +47,7 @@ impl S3 {
         }
         let mut command = Command::new(program);
         command.args(["-H", "127.0.0.1", "-p", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
-        end_with_this_test(&mut command);
+        end_with_this_process(&mut command);
         let mut server = command.spawn().expect("moto starts");
         let mut said = BufReader::new(server.stderr.take().expect("a pipe")).lines();
         let address = said.by_ref().map_while(Result::ok).find_map(|line| {
