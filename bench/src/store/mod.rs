@@ -1,8 +1,11 @@
 //! The chunk store's speed and size, each thing in turn with what it is compared with.
 
 mod creates;
+mod files;
+mod hdfs;
 mod load;
 mod master;
+mod namespace;
 mod opens;
 mod population;
 mod scale;
@@ -31,6 +34,12 @@ pub(crate) struct StoreArgs {
     /// Milliseconds of each run of a load.
     #[arg(long, default_value_t = 2000)]
     run_ms: u64,
+    /// Length of the files that are put and read.
+    #[arg(long, default_value = "1GiB")]
+    size: config::Bytes,
+    /// Folder of the jars of Hadoop 2.7, to measure HDFS too; see the README of `bench/peers`.
+    #[arg(long)]
+    hadoop_jars: Option<PathBuf>,
     /// Fail if a goal is missed.
     #[arg(long)]
     pub(crate) goals: bool,
@@ -48,6 +57,10 @@ enum Part {
     Batch,
     /// New files, one a request.
     Create,
+    /// Whole files to and from the cluster, and read on its host.
+    Files,
+    /// Whole files read by HTTP, also from another network namespace.
+    Network,
     /// Memory, start and the longest input with many files.
     Scale,
 }
@@ -70,6 +83,12 @@ impl StoreArgs {
 pub(crate) fn measure(args: &StoreArgs, report: &mut Report) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(metadata(args, report))?;
+    if args.has(Part::Files) {
+        files::put_and_get(args, report)?;
+    }
+    if args.has(Part::Network) {
+        files::across(args, report)?;
+    }
     if args.has(Part::Scale) {
         runtime.block_on(scale::daemon(args, report))?;
         scale::inputs(args, report)?;

@@ -1,0 +1,68 @@
+//! A network namespace of its own, joined with this one by a pair of virtual devices; both go with it. Needs
+//! root and `ip`.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+
+/// Ours; the other end has the next address. Of a range that is not routed.
+const NEAR: &str = "10.219.77.1";
+const FAR: &str = "10.219.77.2";
+
+/// One of them.
+pub(super) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// With the reason, where that is not allowed.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let id = std::process::id();
+        let (name, near, far) = (format!("howdah-{id}"), format!("hb{id}n"), format!("hb{id}f"));
+        ip(&["netns", "add", &name])?;
+        // From here on it goes with what is returned, or with the error.
+        let made = Self { name };
+        let name = made.name.as_str();
+        ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", name])?;
+        ip(&["addr", "add", &format!("{NEAR}/30"), "dev", &near])?;
+        ip(&["link", "set", &near, "up"])?;
+        ip(&["-n", name, "addr", "add", &format!("{FAR}/30"), "dev", &far])?;
+        ip(&["-n", name, "link", "set", &far, "up"])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+        Ok(made)
+    }
+
+    /// Where those within reach this side.
+    pub(super) fn address(&self) -> &'static str {
+        NEAR
+    }
+
+    /// A command as one that is run within.
+    pub(super) fn within(&self, command: &Command) -> Command {
+        let mut within = Command::new("ip");
+        within.args(["netns", "exec", &self.name]).arg(command.get_program());
+        within.args(command.get_args());
+        within
+    }
+}
+
+impl Drop for Namespace {
+    /// The devices go with the namespace that one of them is in.
+    fn drop(&mut self) {
+        if let Err(error) = ip(&["netns", "delete", &self.name]) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    let ended = Command::new("ip").args(arguments).output();
+    let ended = ended.context("network namespaces need the command `ip` (iproute2)")?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let command = arguments.join(" ");
+    anyhow::ensure!(ended.status.success(), "`ip {command}` needs root: {}", said.trim());
+    Ok(())
+}
