@@ -1,4 +1,4 @@
-//! Section `stores`: the object stores beside the chunk store that `howdah fs` may name in URLs.
+//! Section `stores`: the object stores beside the chunk store that `howdah fs` and jobs may name in URLs.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ const SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
 #[serde(deny_unknown_fields)]
 pub struct Store {
     /// What it is about: one bucket (`s3://bucket`), all buckets of a scheme that have no entry of their
-    /// own (`s3://`), or a folder of files (`file:///mnt/shared`).
+    /// own (`s3://`), or for jobs a folder that all hosts share (`file:///mnt/shared`).
     pub url: String,
     /// Where its server is, like `https://minio.example.org:9000`; the scheme's own service if absent.
     #[serde(default)]
@@ -32,6 +32,9 @@ pub struct Store {
     /// Whether its server may be spoken to without TLS.
     #[serde(default)]
     pub allow_http: bool,
+    /// Whether jobs may use it: everybody who may submit a job can then do what the key can.
+    #[serde(default)]
+    pub jobs: bool,
 }
 
 impl Store {
@@ -46,6 +49,7 @@ impl Store {
             secret_file: None,
             secret_env: None,
             allow_http: false,
+            jobs: false,
         }
     }
 
@@ -104,6 +108,7 @@ pub(crate) const STORE_RULES: &[StoreRule] = &[
         },
     },
     StoreRule { key: "allow_http", accepted: "true or false", holds: |_| true },
+    StoreRule { key: "jobs", accepted: "true or false", holds: |_| true },
 ];
 
 fn has_secret(store: &Store) -> bool {
@@ -149,10 +154,10 @@ mod tests {
         for good in [
             "url: 's3://'",
             "url: 's3://b-1', endpoint: 'http://127.0.0.1:9000', allow_http: true",
-            "url: 's3://b', key_id: AK, secret_env: S3_SECRET, region: eu-west-1",
+            "url: 's3://b', key_id: AK, secret_env: S3_SECRET, region: eu-west-1, jobs: true",
             "url: 'gs://b', secret_file: /etc/howdah/gs.json",
             "url: 'az://c', key_id: account",
-            "url: 'file:///mnt/shared'",
+            "url: 'file:///mnt/shared', jobs: true",
         ] {
             assert_eq!(error_of(good), None, "{good}");
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
 use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, builtins};
 
@@ -104,6 +105,16 @@ pub(crate) enum JobFileError {
         key: &'static str,
         /// What is wrong with it.
         cause: PathError,
+    },
+    /// An input or output is no URL of a store.
+    #[error("{file}: '{key}': {cause}")]
+    Url {
+        /// The file.
+        file: PathBuf,
+        /// `input` or `output`.
+        key: &'static str,
+        /// What is wrong with it.
+        cause: UrlError,
     },
     /// An input or output of a local job is relative.
     #[error("{file}: '{key}': the path {path:?} is not absolute: write it with a leading '/'")]
@@ -235,9 +246,14 @@ impl JobFile {
 
     /// Checks all that a cluster will check of the job as it is written.
     pub(crate) fn check_for_cluster(&self) -> Result<(), JobFileError> {
-        self.paths().try_for_each(|(key, path)| match path.parse::<StorePath>() {
-            Ok(_) => Ok(()),
-            Err(cause) => Err(JobFileError::StorePath { file: self.path.clone(), key, cause }),
+        self.paths().try_for_each(|(key, path)| {
+            let file = || self.path.clone();
+            if StoreUrl::is_url(path) {
+                let url = path.parse::<StoreUrl>().map(drop);
+                return url.map_err(|cause| JobFileError::Url { file: file(), key, cause });
+            }
+            let path = StoreUrl::without_own_scheme(path).parse::<StorePath>().map(drop);
+            path.map_err(|cause| JobFileError::StorePath { file: file(), key, cause })
         })?;
         self.validate(&self.as_shipped())
     }

@@ -13,6 +13,12 @@ use crate::exit::OrEarly as _;
 /// How long a command goes on trying.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What jobs may use, with secrets.
+pub(crate) fn for_jobs(config: &Config) -> anyhow::Result<Vec<StoreAccess>> {
+    let entries = config.stores.iter().filter(|entry| entry.jobs);
+    entries.map(with_secret).collect::<Result<_, _>>().or_early()
+}
+
 /// What a command needs for `urls`, with the secrets of these alone; and the files of this host.
 pub(crate) fn for_command(config: &Config, urls: &[&StoreUrl]) -> anyhow::Result<Stores> {
     let is_meant = |entry: &&Store| {
@@ -100,5 +106,10 @@ mod tests {
             Store { secret_env: Some("HOWDAH_NO_SUCH".to_owned()), ..Store::named("s3://c") };
         let error = format!("{:#}", with_secret(&unset).unwrap_err());
         assert!(error.contains("HOWDAH_NO_SUCH"), "{error}");
+        let entries =
+            |jobs| Config { stores: vec![Store { jobs, ..entry("s3://b") }], ..Config::default() };
+        let access = &for_jobs(&entries(true)).unwrap()[0];
+        assert_eq!(access.secret.as_ref().map(StoreSecret::reveal), Some("sesame"));
+        assert!(for_jobs(&entries(false)).unwrap().is_empty());
     }
 }

@@ -1,13 +1,15 @@
 //! What the chunk store must say before a job is submitted to the core: its inputs exist and hold files,
 //! its output does not. (Two jobs with the same output are told apart by the core.)
 
+use chunkstore_client::stores::{OtherStoreError, StoreUrl, Stores, UrlError};
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, PathError, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::InvalidJob;
-use mapreduce_protocol::{JobSpec, Program};
+use mapreduce_protocol::{JobSpec, Program, is_url};
 
-use crate::splits::{is_read, no_files};
+use crate::splits::{is_read, is_read_object, no_files};
+use crate::store::Store;
 
 /// Calls to the chunk master of one job at once.
 const PARALLEL_CALLS: usize = 16;
@@ -32,8 +34,8 @@ pub(crate) enum AdmissionError {
     /// An input folder without any file that would be read.
     #[error("{}", no_files(path))]
     InputWithoutFiles {
-        /// The folder.
-        path: StorePath,
+        /// The folder, or its URL.
+        path: String,
     },
     /// The output is there.
     #[error("output {path} exists: choose another, or remove it with `howdah fs rm -r`")]
@@ -41,6 +43,20 @@ pub(crate) enum AdmissionError {
         /// The output.
         path: StorePath,
     },
+    /// The output, in another store, holds objects.
+    #[error(
+        "output {url} holds objects already: choose another, or remove them with `howdah fs rm -r`"
+    )]
+    OutputHoldsObjects {
+        /// The output.
+        url: StoreUrl,
+    },
+    /// A URL that names no store.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Another store does not answer, or says no.
+    #[error("the job can't be checked against another store: {0}")]
+    Elsewhere(#[from] OtherStoreError),
     /// The executable of a native program is not there, or is a folder.
     #[error(
         "the executable {path} is no file of the chunk store: put it there, or let `howdah job submit` do so"
@@ -60,10 +76,50 @@ impl From<StoreError> for AdmissionError {
     }
 }
 
+/// A path of the chunk store, or a URL of another store.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Own(StorePath),
+    Url(StoreUrl),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, AdmissionError> {
+        Ok(match is_url(text) {
+            true => Self::Url(text.parse()?),
+            false => Self::Own(text.parse()?),
+        })
+    }
+
+    /// See [`resource`].
+    pub(crate) fn resource(&self) -> &str {
+        match self {
+            Self::Own(path) => path.as_str(),
+            Self::Url(_) => "/",
+        }
+    }
+}
+
+/// What a caller's token must be about: only one that is about everything reaches other stores.
+pub(crate) fn resource(place: &str) -> &str {
+    if is_url(place) { "/" } else { place }
+}
+
+/// Writes each place the one way that places are written: paths without `howdah://`, URLs without a slash at the
+/// end. What is none stays, to be refused.
+pub(crate) fn normalise(spec: &mut JobSpec) {
+    for place in spec.input.iter_mut().chain([&mut spec.output]) {
+        *place = match place.parse::<StoreUrl>() {
+            Ok(url) => url.to_string(),
+            Err(_) => StoreUrl::without_own_scheme(place).to_owned(),
+        };
+    }
+}
+
 /// The paths of a job, parsed.
 pub(crate) struct JobPaths {
-    pub(crate) inputs: Vec<StorePath>,
-    pub(crate) output: StorePath,
+    pub(crate) inputs: Vec<Place>,
+    pub(crate) output: Place,
     pub(crate) executable: Option<StorePath>,
 }
 
@@ -78,8 +134,8 @@ pub(crate) fn check_spec(spec: &JobSpec) -> Result<JobPaths, AdmissionError> {
         Program::Builtin(_) => None,
     };
     Ok(JobPaths {
-        inputs: spec.input.iter().map(|input| input.parse()).collect::<Result<_, _>>()?,
-        output: spec.output.parse()?,
+        inputs: spec.input.iter().map(|input| Place::parse(input)).collect::<Result<_, _>>()?,
+        output: Place::parse(&spec.output)?,
         executable,
     })
 }
@@ -88,17 +144,46 @@ pub(crate) fn check_spec(spec: &JobSpec) -> Result<JobPaths, AdmissionError> {
 ///
 /// # Errors
 /// When an input or the executable is missing, the output is there, or there is no answer.
-pub(crate) async fn check_store(
-    store: &ChunkStore,
-    paths: &JobPaths,
-) -> Result<(), AdmissionError> {
+pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), AdmissionError> {
+    let (others, store) = (store.others(), &store.prompt());
     let inputs = stream::iter(paths.inputs.clone())
-        .map(|input| check_input(store, input))
+        .map(|input| async move {
+            match input {
+                Place::Own(path) => check_input(store, path).await,
+                Place::Url(url) => check_input_elsewhere(others, url).await,
+            }
+        })
         .buffered(PARALLEL_CALLS)
         .try_collect::<()>();
     let executable = check_executable(store, paths.executable.as_ref());
-    tokio::try_join!(inputs, executable, check_output(store, &paths.output))?;
+    let output = async {
+        match &paths.output {
+            Place::Own(path) => check_output(store, path).await,
+            Place::Url(url) => check_output_elsewhere(others, url).await,
+        }
+    };
+    tokio::try_join!(inputs, executable, output)?;
     Ok(())
+}
+
+async fn check_input_elsewhere(others: &Stores, url: StoreUrl) -> Result<(), AdmissionError> {
+    let store = others.open(&url)?;
+    if store.find(url.path()).await?.is_some() {
+        return Ok(());
+    }
+    match store.may_hold(url.path(), |name| is_read_object(Some(name))).await? {
+        true => Ok(()),
+        false => Err(AdmissionError::InputWithoutFiles { path: url.to_string() }),
+    }
+}
+
+async fn check_output_elsewhere(others: &Stores, url: &StoreUrl) -> Result<(), AdmissionError> {
+    let store = others.open(url)?;
+    let is_free = store.find(url.path()).await?.is_none() && store.is_empty(url.path()).await?;
+    match is_free {
+        true => Ok(()),
+        false => Err(AdmissionError::OutputHoldsObjects { url: url.clone() }),
+    }
 }
 
 async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), AdmissionError> {
@@ -110,7 +195,7 @@ async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), Admissi
         Err(error) => return Err(error.into()),
     };
     match is_folder && !has_files(store, &input).await? {
-        true => Err(AdmissionError::InputWithoutFiles { path: input }),
+        true => Err(AdmissionError::InputWithoutFiles { path: input.to_string() }),
         false => Ok(()),
     }
 }

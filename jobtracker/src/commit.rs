@@ -10,7 +10,7 @@ use mapreduce_protocol::JobId;
 use crate::store::{Store, outcome_of};
 
 /// The file that says that an output is whole.
-const MARKER: &str = "_SUCCESS";
+pub(crate) const MARKER: &str = "_SUCCESS";
 
 /// Publishes a job's output. A second request with the same stamp, even of the next process, is the first.
 pub(crate) async fn publish(

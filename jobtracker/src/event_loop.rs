@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use event_loop::{Handle, Log, Machine, ReplyDesk, Room, Running, Settings, Step, Waiter};
 use ids::{Monotonic, Now};
-use jobtracker_core::{Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo};
+use jobtracker_core::{
+    Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo, StoreOutcome,
+};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::metrics::{observe_folders, observe_records};
 use crate::store::Store;
-use crate::{JobFold, commit, splits};
+use crate::{JobFold, commit, elsewhere, splits};
 
 /// Inputs that wait for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
@@ -136,7 +138,7 @@ async fn carry_out_all(
 async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Input> {
     Some(match call {
         Effect::PlanSplits { job, spec, staging } => {
-            let outcome = splits::plan(&store.patient(), &spec, &staging, split_bytes).await;
+            let outcome = splits::plan(store, &spec, &staging, split_bytes).await;
             Input::SplitsPlanned { job, outcome }
         }
         Effect::ReadSplits { job, list } => {
@@ -147,8 +149,15 @@ async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Inpu
             let outcome = commit::publish(store, stamp, &staging, parts, &target).await;
             Input::Published { job, outcome }
         }
-        Effect::RemoveStaging { job, staging } => {
-            let outcome = commit::remove_staging(&store.patient(), &staging).await;
+        Effect::PublishElsewhere { job, target, parts } => {
+            let outcome = elsewhere::publish(store.others(), &target, parts).await;
+            Input::Published { job, outcome }
+        }
+        Effect::RemoveStaging { job, staging, elsewhere } => {
+            let mut outcome = commit::remove_staging(&store.patient(), &staging).await;
+            if let (StoreOutcome::Done(()), Some(target)) = (&outcome, elsewhere) {
+                outcome = elsewhere::sweep(store.others(), &target, job).await;
+            }
             Input::StagingRemoved { job, outcome }
         }
         Effect::Reply { .. } | Effect::Tell(_) => return None,

@@ -32,7 +32,7 @@ mod tests {
     };
     use mapreduce_protocol::{
         AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Program, Split,
-        SplitPiece, TaskCounts, TaskKind,
+        SplitPiece, StagedOutput, TaskCounts, TaskKind,
     };
 
     use event_loop::{decode_record, encode_record};
@@ -60,7 +60,13 @@ mod tests {
     }
 
     fn planned() -> PlannedSplit {
-        let piece = SplitPiece { path: "/in/a".to_owned(), offset: 0, length: 7, file_length: 9 };
+        let piece = SplitPiece {
+            path: "/in/a".to_owned(),
+            offset: 0,
+            length: 7,
+            file_length: 9,
+            e_tag: None,
+        };
         let home = Home { host: "host-1".parse().unwrap(), rack: RackName::default_rack() };
         PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![home] }
     }
@@ -72,6 +78,7 @@ mod tests {
             digest: digest.to_owned(),
             counters: BTreeMap::from([("map.records".to_owned(), 3)]),
             place: None,
+            staged: None,
         }
     }
 
@@ -83,6 +90,23 @@ mod tests {
 
     fn killed_attempt(attempt: AttemptId, split: Option<Split>) -> KilledAttempt {
         KilledAttempt { attempt, host: "host-1".parse().unwrap(), split }
+    }
+
+    fn planned_elsewhere() -> PlannedSplit {
+        let mut planned = planned();
+        let piece = &mut planned.split.pieces[0];
+        (piece.path, piece.e_tag) = ("s3://bucket/in/a".to_owned(), Some("tag".to_owned()));
+        planned.homes.clear();
+        planned
+    }
+
+    /// The same success, of a task whose output is in another store.
+    fn with_staged(mut record: Record) -> Record {
+        if let Record::TaskSucceeded { staged, .. } = &mut record {
+            let (upload, parts) = (Some("upload-1".to_owned()), vec!["part-1".to_owned()]);
+            *staged = Some(StagedOutput { upload, parts, bytes: 7 });
+        }
+        record
     }
 
     /// The same record, with what journals tell of maps by now.
@@ -162,6 +186,9 @@ mod tests {
             placed(failed(last.attempt(2), FailureKind::UserCode), Locality::RackLocal),
             placed(succeeded(last.attempt(0), "d4"), Locality::NodeLocal),
             ended(job(4), JobState::Succeeded, None),
+            accepted(job(5)),
+            planned(job(5), SplitList::Inline(vec![self::planned_elsewhere()])),
+            with_staged(succeeded(job(5).task(TaskKind::Reduce, 0).attempt(0), "d5")),
         ]
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chunkstore_client::ReadSettings;
+use chunkstore_client::stores::StoreAccess;
 use event_loop::Folders;
 use ids::ClusterId;
 use jobtracker_core::recovery_grace;
@@ -44,6 +45,8 @@ pub struct JobtrackerSettings {
     pub retry_for: Duration,
     /// How it reads files.
     pub reads: ReadSettings,
+    /// Other stores that jobs may name.
+    pub stores: Vec<StoreAccess>,
     /// Verifies callers' tokens, and mints this daemon's own.
     pub keyring: Keyring,
     /// What requests without a token may do.

@@ -1,15 +1,16 @@
 //! Makes a job's splits: lists its inputs, asks where their chunks are, cuts. One split for each chunk,
 //! in the order of inputs, names and offsets, so that the ordinals of maps are the same whoever plans.
 
+use chunkstore_client::stores::{Object, OtherStoreError, StoreUrl, Stores, UrlError};
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{ChunkLocation, FileKind, FileStatus, Located, PathError, StorePath};
 use event_loop::{decode_record, encode_record};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::{Home, Plan, PlannedSplit, SPLITS_MAX, StagedSplits, StoreOutcome};
-use mapreduce_protocol::{JobSpec, Split, SplitPiece};
+use mapreduce_protocol::{JobSpec, Split, SplitPiece, is_url};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::store::outcome_of;
+use crate::store::{Store, outcome_of, outcome_of_other};
 
 /// Calls to the chunk master of one job at once.
 const PARALLEL_CALLS: usize = 16;
@@ -32,8 +33,8 @@ pub(crate) enum SplitError {
     /// An input folder without any file that would be read.
     #[error("{}", no_files(path))]
     NoFiles {
-        /// The folder.
-        path: StorePath,
+        /// The folder, or its URL.
+        path: String,
     },
     /// An input is still being written.
     #[error("input {path} is still being written: submit again when its writer has closed it")]
@@ -61,6 +62,12 @@ pub(crate) enum SplitError {
     /// A path that the chunk store does not take.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A URL that names no store.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Another store's no.
+    #[error("input {0}")]
+    Elsewhere(#[from] OtherStoreError),
     /// The chunk store's no.
     #[error(transparent)]
     Store(Box<StoreError>),
@@ -74,7 +81,7 @@ impl From<StoreError> for SplitError {
 
 /// Makes the staging folder and the splits.
 pub(crate) async fn plan(
-    store: &ChunkStore,
+    store: &Store,
     spec: &JobSpec,
     staging: &str,
     split_bytes: u64,
@@ -94,19 +101,22 @@ fn outcome<T>(result: Result<T, SplitError>) -> StoreOutcome<T> {
     match result {
         Ok(done) => StoreOutcome::Done(done),
         Err(SplitError::Store(error)) => outcome_of(&error),
+        Err(SplitError::Elsewhere(error)) => outcome_of_other(&error),
         Err(error) => StoreOutcome::Refused { reason: error.to_string() },
     }
 }
 
 async fn try_plan(
-    store: &ChunkStore,
+    store: &Store,
     spec: &JobSpec,
     staging: &str,
     split_bytes: u64,
 ) -> Result<Plan, SplitError> {
     let staging: StorePath = staging.parse()?;
+    let (others, store) = (store.others(), &store.patient());
     let made = async { Ok(store.mkdir(&staging, true).await?) };
-    let ((), splits) = tokio::try_join!(made, splits(store, spec, split_bytes))?;
+    let splits = splits((store, others), spec, split_bytes);
+    let ((), splits) = tokio::try_join!(made, splits)?;
     let bytes = encode_record(&splits);
     if bytes.len() <= INLINE_BYTES_MAX {
         return Ok(Plan { splits, staged: None });
@@ -132,19 +142,46 @@ fn digest(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
+/// Something to read.
+enum Source {
+    File(StorePath),
+    Object(Object),
+}
+
+/// The same, of which all is known that cuts need.
+enum Found {
+    File(StorePath, Located),
+    Object(Object),
+}
+
 async fn splits(
-    store: &ChunkStore,
+    (store, others): (&ChunkStore, &Stores),
     spec: &JobSpec,
     split_bytes: u64,
 ) -> Result<Vec<PlannedSplit>, SplitError> {
-    let inputs = spec.input.iter().map(|input| input.parse::<StorePath>());
-    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-    let listed = stream::iter(inputs).map(|input| files_of(store, input)).buffered(PARALLEL_CALLS);
-    let files: Vec<StorePath> = listed.try_concat().await?;
-    let mut located = stream::iter(files).map(|file| locate(store, file)).buffered(PARALLEL_CALLS);
+    let listed = stream::iter(spec.input.clone()).map(|input| async move {
+        if is_url(&input) {
+            return objects_of(others, input.parse()?).await;
+        }
+        let files = files_of(store, input.parse()?).await?;
+        Ok::<Vec<_>, SplitError>(files.into_iter().map(Source::File).collect())
+    });
+    let sources: Vec<Source> = listed.buffered(PARALLEL_CALLS).try_concat().await?;
+    let located = stream::iter(sources).map(|source| async move {
+        match source {
+            Source::Object(object) => Ok(Found::Object(object)),
+            Source::File(file) => {
+                locate(store, file).await.map(|(file, all)| Found::File(file, all))
+            }
+        }
+    });
+    let mut located = std::pin::pin!(located.buffered(PARALLEL_CALLS));
     let mut splits = Vec::new();
-    while let Some((file, chunks)) = located.try_next().await? {
-        cut(&file, &chunks, split_bytes, &mut splits);
+    while let Some(found) = located.try_next().await? {
+        match &found {
+            Found::File(file, chunks) => cut(file, chunks, split_bytes, &mut splits),
+            Found::Object(object) => cut_object(object, split_bytes, &mut splits),
+        }
         if splits.len() > SPLITS_MAX {
             return Err(SplitError::TooMany);
         }
@@ -164,12 +201,32 @@ async fn files_of(store: &ChunkStore, input: StorePath) -> Result<Vec<StorePath>
             let mut entries = store.list_all(&input, FOLDER_ENTRIES_MAX).await?;
             entries.retain(is_read);
             if entries.is_empty() {
-                return Err(SplitError::NoFiles { path: input });
+                return Err(SplitError::NoFiles { path: input.to_string() });
             }
             entries
         }
     };
     entries.into_iter().filter_map(|entry| to_read(entry).transpose()).collect()
+}
+
+/// The objects that a URL means, sorted by name; empty ones make no split.
+async fn objects_of(others: &Stores, url: StoreUrl) -> Result<Vec<Source>, SplitError> {
+    let store = others.open(&url)?;
+    let mut objects: Vec<_> = store.find(url.path()).await?.into_iter().collect();
+    if objects.is_empty() {
+        objects = store.list_level(url.path(), FOLDER_ENTRIES_MAX).await?;
+        objects.retain(|object| is_read_object(object.url.path().filename()));
+        if objects.is_empty() {
+            return Err(SplitError::NoFiles { path: url.to_string() });
+        }
+    }
+    objects.retain(|object| object.bytes > 0);
+    Ok(objects.into_iter().map(Source::Object).collect())
+}
+
+/// The same as [`is_read`] of an object's name.
+pub(crate) fn is_read_object(name: Option<&str>) -> bool {
+    name.is_some_and(|name| !name.starts_with(['_', '.']))
 }
 
 /// Whether an input folder's entry is read: a file, and not one of those that jobs leave beside data.
@@ -179,7 +236,7 @@ pub(crate) fn is_read(entry: &FileStatus) -> bool {
 }
 
 /// An empty folder is more often a wrong name than a wish for an empty output.
-pub(crate) fn no_files(folder: &StorePath) -> String {
+pub(crate) fn no_files(folder: &str) -> String {
     format!(
         "input folder {folder} holds no files (subfolders, and names that begin with '_' or '.', are not read): name the folders that hold the files, or put files there"
     )
@@ -249,6 +306,7 @@ fn cut(file: &StorePath, located: &Located, split_bytes: u64, splits: &mut Vec<P
                 offset,
                 length: split_bytes.max(1).min(end - offset),
                 file_length: located.length,
+                e_tag: None,
             };
             let split = Split { pieces: vec![piece] };
             splits.push(PlannedSplit { split, homes: homes.clone() });
@@ -256,6 +314,23 @@ fn cut(file: &StorePath, located: &Located, split_bytes: u64, splits: &mut Vec<P
                 return;
             }
         }
+    }
+}
+
+/// An object is as far from one host as from another.
+fn cut_object(object: &Object, split_bytes: u64, splits: &mut Vec<PlannedSplit>) {
+    let mut offset = 0;
+    while offset < object.bytes && splits.len() <= SPLITS_MAX {
+        let length = split_bytes.max(1).min(object.bytes - offset);
+        let piece = SplitPiece {
+            path: object.url.to_string(),
+            offset,
+            length,
+            file_length: object.bytes,
+            e_tag: object.e_tag.clone(),
+        };
+        splits.push(PlannedSplit { split: Split { pieces: vec![piece] }, homes: Vec::new() });
+        offset += length;
     }
 }
 
@@ -300,6 +375,33 @@ mod tests {
             .collect();
         assert_eq!(ranges, [(0, 8, 25), (8, 8, 25), (16, 4, 25), (20, 5, 25)]);
         assert!(splits.iter().all(|planned| planned.homes[0].host.as_str() == "host-1"));
+    }
+
+    #[tokio::test]
+    async fn objects_are_listed_by_name_and_cut_by_length_with_their_e_tags() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("b", "0123456789"), ("a", "xyz"), ("_SUCCESS", "x"), ("empty", "")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let access = chunkstore_client::stores::StoreAccess::local_files();
+        let stores = Stores::new(vec![access], std::time::Duration::ZERO);
+        let url = format!("file://{}", folder.path().display());
+        let sources = objects_of(&stores, url.parse().unwrap()).await.unwrap();
+        let mut splits = Vec::new();
+        for source in &sources {
+            let Source::Object(object) = source else { panic!("a file of the chunk store") };
+            cut_object(object, 4, &mut splits);
+        }
+        let pieces = splits.iter().map(|planned| &planned.split.pieces[0]);
+        let found: Vec<_> = pieces.clone().map(|p| (p.path.clone(), p.offset, p.length)).collect();
+        let (a, b) = (format!("{url}/a"), format!("{url}/b"));
+        assert_eq!(found, [(a, 0, 3), (b.clone(), 0, 4), (b.clone(), 4, 4), (b, 8, 2)]);
+        assert!(pieces.clone().all(|piece| piece.e_tag.is_some() && piece.file_length >= 3));
+        assert!(splits.iter().all(|planned| planned.homes.is_empty()));
+        let one = objects_of(&stores, format!("{url}/a").parse().unwrap()).await.unwrap();
+        assert_eq!(one.len(), 1);
+        let none = objects_of(&stores, format!("{url}/no").parse().unwrap()).await;
+        assert!(none.err().unwrap().to_string().contains("holds no files"));
     }
 
     #[test]

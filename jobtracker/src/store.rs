@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chunkstore_client::stores::{OtherStoreError, Stores};
 use chunkstore_client::{ChunkStore, ReadSettings, StoreError, StoreSettings};
 use ids::{RackName, UnixMillis};
 use jobtracker_core::StoreOutcome;
@@ -31,6 +32,7 @@ struct Inner {
     master: String,
     retry_for: Duration,
     reads: ReadSettings,
+    others: Stores,
     minted: Mutex<Option<Minted>>,
 }
 
@@ -52,6 +54,7 @@ impl Store {
             master: settings.chunkmaster.clone(),
             retry_for: settings.retry_for,
             reads: settings.reads,
+            others: Stores::new(settings.stores.clone(), settings.retry_for),
             minted: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
@@ -60,6 +63,11 @@ impl Store {
     /// `host:port` of the chunk master.
     pub(crate) fn master(&self) -> &str {
         &self.inner.master
+    }
+
+    /// The stores beside it that jobs may name.
+    pub(crate) fn others(&self) -> &Stores {
+        &self.inner.others
     }
 
     /// How long calls are retried.
@@ -115,6 +123,15 @@ impl Store {
 
 /// What the core is told of a failed call.
 pub(crate) fn outcome_of<T>(error: &StoreError) -> StoreOutcome<T> {
+    let reason = error.to_string();
+    match error.is_transient() {
+        true => StoreOutcome::Unavailable { reason },
+        false => StoreOutcome::Refused { reason },
+    }
+}
+
+/// The same of a call to another store.
+pub(crate) fn outcome_of_other<T>(error: &OtherStoreError) -> StoreOutcome<T> {
     let reason = error.to_string();
     match error.is_transient() {
         true => StoreOutcome::Unavailable { reason },

@@ -219,6 +219,7 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
         client: client_settings(),
         retry_for: Duration::from_secs(10),
         reads: ReadSettings::default(),
+        stores: Vec::new(),
         keyring: keyring.clone(),
         anonymous: None,
     }
@@ -423,7 +424,7 @@ impl Tracker<'_> {
 
     fn succeed(&mut self, attempt: AttemptId, event: u64) {
         let counters = BTreeMap::from([("task.records".to_owned(), 5)]);
-        let result = AttemptResult { digest: "d".to_owned(), counters };
+        let result = AttemptResult { digest: "d".to_owned(), counters, ..AttemptResult::default() };
         let item = TrackerEvent::Succeeded { attempt, result };
         self.events.push(Numbered { number: event, item });
     }

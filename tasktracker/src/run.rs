@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
 use net::{Guard, Keyring};
@@ -134,6 +135,7 @@ fn host(
         rack: settings.rack.clone(),
         chunkmaster: settings.chunkmaster.clone(),
         keyring,
+        stores: Stores::new(settings.stores, settings.retry_for),
         settings: settings.task,
     };
     let store = StoreOfPrograms {

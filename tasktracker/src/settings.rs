@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chunkstore_client::stores::StoreAccess;
 use ids::{HostName, RackName};
 use mapreduce_protocol::TaskSettings;
 use net::{Capability, ClientSettings, Secret};
@@ -32,6 +33,8 @@ pub struct TasktrackerSettings {
     pub shuffle_requests_max: u32,
     /// Limits that task processes are told.
     pub task: TaskSettings,
+    /// Other stores that jobs may name: what a task needs of them, it is told.
+    pub stores: Vec<StoreAccess>,
     /// Time limits of calls to the JobTracker.
     pub client: ClientSettings,
     /// How long reads from the chunk store are retried.

@@ -76,6 +76,16 @@ impl S3 {
         )
     }
 
+    /// The same for jobs, with the secret in a file.
+    #[must_use]
+    pub fn entry_with_file(&self, secret: &Path) -> String {
+        let (address, secret) = (&self.address, secret.display());
+        format!(
+            "{{url: 's3://{BUCKET}', endpoint: 'http://{address}', allow_http: true, \
+             key_id: AKTEST, secret_file: {secret}, jobs: true}}"
+        )
+    }
+
     /// A configuration file with that entry alone.
     ///
     /// # Panics
@@ -117,7 +127,8 @@ impl S3 {
     /// When moto says no.
     pub fn put(&self, key: &str, text: &str) {
         let path = format!("/{BUCKET}/{key}");
-        let put = http::request(&self.address, "PUT", &path, &[], text).expect("moto answers");
+        let put =
+            http::request(&self.address, "PUT", &path, &[SIGNED], text).expect("moto answers");
         assert_eq!(put.status, 200, "{}", put.text);
     }
 }

@@ -11,7 +11,7 @@ use super::{Boot, DaemonName};
 /// Runs the JobTracker; with `init` its empty data folder joins the chunk master's cluster first.
 pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
-    let settings = settings(&boot);
+    let settings = settings(&boot)?;
     let address = &boot.config.jobtracker.address;
     boot.run(&DaemonName::Jobtracker, address, |listener, shutdown| async move {
         if init {
@@ -22,9 +22,9 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     })
 }
 
-fn settings(boot: &Boot) -> JobtrackerSettings {
+fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
     let config = &boot.config.jobtracker;
-    JobtrackerSettings {
+    Ok(JobtrackerSettings {
         data_dir: config.data_dir.clone(),
         journal_mirror: config.journal_mirror.clone(),
         chunkmaster: boot.config.chunkmaster.address.clone(),
@@ -41,7 +41,8 @@ fn settings(boot: &Boot) -> JobtrackerSettings {
         client: boot.client(),
         retry_for: boot.config.client.retry_for.0,
         reads: ReadSettings::hedged_after(boot.config.client.hedge_after.0),
+        stores: crate::stores::for_jobs(&boot.config)?,
         keyring: Keyring::new(&boot.secret),
         anonymous: boot.anonymous(&config.address),
-    }
+    })
 }

@@ -27,6 +27,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         shuffle_requests_max: config.tasktracker.shuffle_requests_max,
         task: TasktrackerSettings::task_settings(&config.task, &config.client),
         client: boot.client(),
+        stores: crate::stores::for_jobs(config)?,
         retry_for: config.client.retry_for.0,
         secret: boot.secret.clone(),
         anonymous: boot.anonymous(&address),

@@ -3,8 +3,8 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, Split, TaskId, TaskKind,
-    TrackerCommand, TrackerEvent,
+    AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, Split, StagedOutput,
+    TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -15,7 +15,21 @@ use crate::task::LiveAttempt;
 /// Length limit of a failure's message or a job's reason, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
 /// Length limit of an output's digest, bytes.
+/// Parts of one staged output, as the store's client has them.
+const STAGED_PARTS_MAX: usize = 1024;
+/// Length limit of an upload's id, and of a part's name, bytes.
+const STAGED_NAME_BYTES_MAX: usize = 400;
 const DIGEST_BYTES_MAX: usize = 64;
+
+/// What a task says of its staged part goes into a record: no more of it than a part can have. What is cut off can't be
+/// published, and the job fails for it.
+fn bounded_staged(mut staged: StagedOutput) -> StagedOutput {
+    staged.parts.truncate(STAGED_PARTS_MAX);
+    for name in staged.parts.iter_mut().chain(&mut staged.upload) {
+        *name = cut(std::mem::take(name), STAGED_NAME_BYTES_MAX);
+    }
+    staged
+}
 
 impl Core {
     /// The tracker on `host` tells something for the first time.
@@ -79,6 +93,7 @@ impl Core {
             digest: result.digest,
             counters: bounded(result.counters),
             place,
+            staged: result.staged.map(bounded_staged),
         });
         if other_bytes {
             self.undo_reduces(attempt);

@@ -1,14 +1,15 @@
 //! A job's end. Winners are chosen one by one as attempts succeed; when every task has one, the chunk
-//! master publishes them in one transaction, and only then has the job succeeded.
+//! master publishes them in one transaction (or the edge, one by one, in another store), and only then has the job
+//! succeeded.
 
 use ids::Now;
-use mapreduce_protocol::{JobId, JobState, TaskId, TaskKind, TrackerCommand};
+use mapreduce_protocol::{JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url, part_name};
 
 use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
-use crate::messages::{Effect, Part, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Part, PartElsewhere, Refusal, Reply, ReplyTo, StoreOutcome};
 use crate::records::Record;
 use crate::running::{RunningEntry, TaskEntry};
 use crate::timers::Timer;
@@ -30,15 +31,25 @@ impl Core {
     pub(crate) fn publish(&mut self, job: JobId) {
         let Some(entry) = self.durable.job(job) else { return };
         let Stage::Running(running) = &entry.stage else { return };
-        let (kind, letter) = match running.reduces.is_empty() {
-            true => (TaskKind::Map, 'm'),
-            false => (TaskKind::Reduce, 'r'),
+        let kind = match running.reduces.is_empty() {
+            true => TaskKind::Map,
+            false => TaskKind::Reduce,
         };
+        if is_url(&entry.spec.output) {
+            let part = |(index, task): (u32, &TaskEntry)| {
+                let winner = task.winner.as_ref()?;
+                let attempt = job.task(kind, index).attempt(winner.number);
+                Some(PartElsewhere { attempt, staged: winner.staged.clone() })
+            };
+            let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
+            let target = entry.spec.output.clone();
+            return self.effect(Effect::PublishElsewhere { job, target, parts });
+        }
         let part = |(index, task): (u32, &TaskEntry)| {
             let winner = task.winner.as_ref()?;
             Some(Part {
                 staged: job.task(kind, index).attempt(winner.number).to_string(),
-                published: format!("part-{letter}-{index:05}"),
+                published: part_name(job.task(kind, index)),
             })
         };
         let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
@@ -125,12 +136,15 @@ impl Core {
 
     pub(crate) fn remove_staging(&mut self, job: JobId) {
         if self.leaves_staging(job) {
-            self.effect(Effect::RemoveStaging { job, staging: staging_folder(job) });
+            let output = self.durable.job(job).map(|entry| entry.spec.output.clone());
+            let (staging, elsewhere) =
+                (staging_folder(job), output.filter(|output| is_url(output)));
+            self.effect(Effect::RemoveStaging { job, staging, elsewhere });
         }
     }
 
-    /// Whether an ended job's staging folder may still be there.
-    fn leaves_staging(&self, job: JobId) -> bool {
+    /// Whether an ended job's staging folder, or what it staged in another store, may still be there.
+    pub(crate) fn leaves_staging(&self, job: JobId) -> bool {
         self.durable.job(job).is_some_and(|entry| match &entry.stage {
             Stage::Ended(ended) => !ended.staging_removed,
             Stage::Planning | Stage::Running(_) => false,

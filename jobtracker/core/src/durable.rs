@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, UnixMillis};
-use mapreduce_protocol::{JobId, JobSpec, JobState, TaskCounts, TaskId};
+use mapreduce_protocol::{JobId, JobSpec, JobState, TaskCounts, TaskId, is_url};
 use serde::{Deserialize, Serialize};
 
 use crate::records::Record;
@@ -146,9 +146,10 @@ impl Durable {
                 let running = RunningEntry::new(*n_maps, entry.n_reduces, *input_bytes, list);
                 entry.stage = Stage::Running(running);
             }
-            Record::TaskSucceeded { attempt, host, digest, counters, place } => {
+            Record::TaskSucceeded { attempt, host, digest, counters, place, staged } => {
                 let winner = (*attempt, host, digest.as_str());
-                self.known_running(attempt.task.job).succeed(winner, counters, *place);
+                let running = self.known_running(attempt.task.job);
+                running.succeed(winner, counters, *place, staged.as_ref());
             }
             Record::AttemptFailed { attempt, host, failure, place, split } => {
                 let (number, host) = (attempt.number, host.clone());
@@ -204,7 +205,10 @@ impl Durable {
         let Record::JobEnded { job, state, failure, at, maps, reduces, killed } = record else {
             return;
         };
-        let stage = &mut self.known(*job).stage;
+        let entry = self.known(*job);
+        // Publication takes the staging folder away; in another store there is more to tidy up.
+        let tidied = *state == JobState::Succeeded && !is_url(&entry.spec.output);
+        let stage = &mut entry.stage;
         let (input_bytes, counters, attempts) = match stage {
             Stage::Running(running) => {
                 (running.input_bytes, running.counters(), running.ended_attempts(*job, killed))
@@ -220,7 +224,7 @@ impl Durable {
             reduces: *reduces,
             counters,
             attempts,
-            staging_removed: *state == JobState::Succeeded,
+            staging_removed: tidied,
         });
         self.ended.push_back(*job);
     }

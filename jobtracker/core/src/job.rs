@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ids::{Epoch, HostName, Monotonic};
 use mapreduce_protocol::{
-    AttemptId, JobDescription, JobId, MapEvent, TaskCounts, TaskId, TaskKind,
+    AttemptId, JobDescription, JobId, MapEvent, TaskCounts, TaskId, TaskKind, is_url,
 };
 
 use crate::durable::JobEntry;
@@ -98,6 +98,7 @@ impl LiveJob {
                 n_reduces: entry.n_reduces,
                 n_maps: 0,
                 staging: staging_folder(id),
+                output: Some(entry.spec.output.clone()).filter(|output| is_url(output)),
             }),
             splits: None,
             maps: Tasks::default(),

@@ -48,7 +48,8 @@ pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, Input, Notice, Output, Part, Plan, Query, Refusal, Reply, ReplyTo, StoreOutcome,
+    Effect, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Refusal, Reply, ReplyTo,
+    StoreOutcome,
 };
 pub use queries::WAIT_MAX;
 pub use records::{

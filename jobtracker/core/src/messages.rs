@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ids::{ClusterId, HostName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobState, JobStatus,
-    JobtrackerInfo, RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+    AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobState, JobStatus,
+    JobtrackerInfo, RegisterTracker, StagedOutput, TrackerHeartbeat, TrackerHeartbeatReply,
+    TrackerRegistered,
 };
 
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -199,12 +200,25 @@ pub enum Effect {
         /// The folder that appears.
         target: String,
     },
-    /// Remove a job's staging folder, if there is one; then [`Input::StagingRemoved`].
+    /// Make a job's output appear in another store, part by part and `_SUCCESS` last; a second time does what the
+    /// first left undone. Then [`Input::Published`].
+    PublishElsewhere {
+        /// The job.
+        job: JobId,
+        /// URL of the folder.
+        target: String,
+        /// What appears.
+        parts: Vec<PartElsewhere>,
+    },
+    /// Remove a job's staging folder, if there is one, and what was staged in another store and not published; then
+    /// [`Input::StagingRemoved`].
     RemoveStaging {
         /// The job.
         job: JobId,
         /// The folder.
         staging: String,
+        /// The job's output, if that is in another store.
+        elsewhere: Option<String>,
     },
 }
 
@@ -249,6 +263,15 @@ pub struct Part {
     pub published: String,
 }
 
+/// One file of a job's output in another store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartElsewhere {
+    /// The winner.
+    pub attempt: AttemptId,
+    /// What it staged.
+    pub staged: Option<StagedOutput>,
+}
+
 /// Answers to requests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -284,7 +307,7 @@ pub enum Refusal {
     InvalidJob(#[from] InvalidJob),
     /// Another unfinished job will write there.
     #[error(
-        "output {output:?} is reserved by {by}, which has not ended: choose another folder, or wait for that job"
+        "output {output:?} is reserved by {by}, which has not ended, or not been tidied up after: choose another folder, or wait for that job"
     )]
     OutputReserved {
         /// The output.

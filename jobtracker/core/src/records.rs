@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, HostName, RackName, UnixMillis};
-use mapreduce_protocol::{AttemptId, Failure, JobId, JobSpec, JobState, Split, TaskCounts};
+use mapreduce_protocol::{
+    AttemptId, Failure, JobId, JobSpec, JobState, Split, StagedOutput, TaskCounts,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::locality::Locality;
@@ -68,6 +70,9 @@ pub enum Record {
         /// How near to its bytes a map ran, where that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<Locality>,
+        /// What it staged in another store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staged: Option<StagedOutput>,
     },
     /// An attempt failed, by whosever fault.
     AttemptFailed {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ids::HostName;
-use mapreduce_protocol::{AttemptId, AttemptState, Blame, Failure, JobId, Split, TaskId, TaskKind};
+use mapreduce_protocol::{
+    AttemptId, AttemptState, Blame, Failure, JobId, Split, StagedOutput, TaskId, TaskKind,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterTable, Share};
@@ -66,6 +68,9 @@ pub(crate) struct Winner {
     pub(crate) host: HostName,
     pub(crate) digest: String,
     counters: Share,
+    /// What it staged in another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) staged: Option<StagedOutput>,
 }
 
 /// An attempt that failed.
@@ -151,6 +156,7 @@ impl RunningEntry {
         (attempt, host, digest): (AttemptId, &HostName, &str),
         counters: &BTreeMap<String, u64>,
         place: Option<Locality>,
+        staged: Option<&StagedOutput>,
     ) {
         self.count_end(attempt, place);
         let counters = self.counters.add(counters);
@@ -159,6 +165,7 @@ impl RunningEntry {
             host: host.clone(),
             digest: digest.to_owned(),
             counters,
+            staged: staged.cloned(),
         };
         let before = self.task_mut(attempt.task).winner.replace(winner);
         assert!(before.is_none(), "{} won a task that had a winner", attempt);

@@ -1,7 +1,7 @@
 //! Whether a job can be run as it is written. Everything here is decidable without the chunk store;
 //! that the inputs exist and the output does not is checked by the edge, before the job comes here.
 
-use mapreduce_protocol::{JobSpec, Program, ProgramError, builtins};
+use mapreduce_protocol::{JobSpec, Program, ProgramError, builtins, is_url};
 
 /// Folder of the chunk store below which each unfinished job has a folder named by its id.
 pub const STAGING_ROOT: &str = "/.howdah/staging";
@@ -53,6 +53,22 @@ pub enum InvalidJob {
         role: &'static str,
         /// The path as given, cut to 200 characters.
         path: String,
+    },
+    /// A URL that is not written the one way they are.
+    #[error(
+        "{role} {url:?} is not a URL of an object store: write it like s3://bucket/folder, without empty, '.' or '..' parts"
+    )]
+    Url {
+        /// Where it stands in the job.
+        role: &'static str,
+        /// The URL as given, cut to 200 characters.
+        url: String,
+    },
+    /// The output is a whole bucket.
+    #[error("output {output:?} is a whole bucket: name a folder in it")]
+    OutputIsBucket {
+        /// The output.
+        output: String,
     },
     /// The output is an input, or lies within one, or would hold one.
     #[error(
@@ -155,7 +171,7 @@ fn check_inputs(inputs: &[String]) -> Result<(), InvalidJob> {
         return Err(InvalidJob::TooManyInputs { given: inputs.len() });
     }
     for input in inputs {
-        check_path("input", input)?;
+        check_place("input", input)?;
         if is_within(input, STAGING_ROOT) {
             return Err(InvalidJob::InputInStaging { input: input.clone() });
         }
@@ -164,7 +180,10 @@ fn check_inputs(inputs: &[String]) -> Result<(), InvalidJob> {
 }
 
 fn check_output(output: &str, inputs: &[String]) -> Result<(), InvalidJob> {
-    check_path("output", output)?;
+    check_place("output", output)?;
+    if is_url(output) && output.split('/').count() < 4 {
+        return Err(InvalidJob::OutputIsBucket { output: output.to_owned() });
+    }
     if output == "/" || is_within(output, SYSTEM_ROOT) {
         return Err(InvalidJob::OutputReservedForSystem { output: output.to_owned() });
     }
@@ -173,6 +192,19 @@ fn check_output(output: &str, inputs: &[String]) -> Result<(), InvalidJob> {
             Err(InvalidJob::OutputOverlapsInput { output: output.to_owned(), input: input.clone() })
         }
         None => Ok(()),
+    }
+}
+
+/// A path of the chunk store, or a URL of another store, written the one way they are.
+fn check_place(role: &'static str, place: &str) -> Result<(), InvalidJob> {
+    let Some((_, rest)) = place.split_once("://").filter(|_| is_url(place)) else {
+        return check_path(role, place);
+    };
+    // `file:///` names no bucket.
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    match check_path(role, &format!("/{rest}")) {
+        Ok(()) if !rest.is_empty() => Ok(()),
+        _ => Err(InvalidJob::Url { role, url: place.chars().take(200).collect() }),
     }
 }
 
@@ -227,6 +259,27 @@ mod tests {
     }
 
     #[test]
+    fn urls_of_other_stores_pass_and_overlap_by_their_parts() {
+        let job = |input: &str, output: &str| JobSpec {
+            input: vec![input.to_owned()],
+            output: output.to_owned(),
+            ..good()
+        };
+        for (input, output) in [
+            ("s3://b/in", "s3://b/out"),
+            ("/in", "s3://b/in"),
+            ("s3://b", "/out"),
+            ("file:///a", "/b"),
+        ] {
+            assert_eq!(validate(&job(input, output)), Ok(3), "{input} {output}");
+        }
+        for (input, output) in [("s3://b", "s3://b/out"), ("s3://b/x/in", "s3://b/x")] {
+            let error = validate(&job(input, output)).unwrap_err();
+            assert!(matches!(error, InvalidJob::OutputOverlapsInput { .. }), "{error}");
+        }
+    }
+
+    #[test]
     fn each_cause_has_its_own_error_that_says_what_to_do() {
         let input = |path: &str| JobSpec { input: vec![path.to_owned()], ..good() };
         let output = |path: &str| JobSpec { output: path.to_owned(), ..good() };
@@ -242,6 +295,10 @@ mod tests {
             (output("/in"), "overlaps"),
             (output("/in/out"), "overlaps"),
             (JobSpec { input: vec!["/out/in".to_owned()], ..good() }, "overlaps"),
+            (output("s3://b"), "whole bucket"),
+            (output("s3://b//x"), "not a URL"),
+            (output("s3://b/../x"), "not a URL"),
+            (input("s3://"), "input \"s3://\" is not a URL"),
             (output("/"), "not free"),
             (output("/.howdah/x"), "not free"),
             (JobSpec { max_attempts: Some(0), ..good() }, "max_attempts"),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ids::Now;
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind, is_url};
 
 use crate::date::yyyymmdd;
 use crate::durable::Stage;
@@ -88,10 +88,20 @@ impl Core {
             let theirs = self.durable.job(live.id).map(|entry| entry.spec.output.as_str());
             theirs.is_some_and(|theirs| spec::overlap(theirs, output))
         });
-        match taken {
-            Some(live) => Err(Refusal::OutputReserved { output: output.to_owned(), by: live.id }),
+        // What is tidied up after a job in another store would take a new one's uploads for the old one's.
+        let untidy =
+            || self.durable.ended().iter().copied().find(|ended| self.is_tidied(*ended, output));
+        match taken.map(|live| live.id).or_else(untidy) {
+            Some(by) => Err(Refusal::OutputReserved { output: output.to_owned(), by }),
             None => Ok(()),
         }
+    }
+
+    /// Whether an ended job has still to be tidied up after in another store, where `output` is.
+    fn is_tidied(&self, ended: JobId, output: &str) -> bool {
+        let theirs = self.durable.job(ended).map(|entry| entry.spec.output.as_str());
+        let overlaps = |theirs| is_url(theirs) && spec::overlap(theirs, output);
+        theirs.is_some_and(overlaps) && self.leaves_staging(ended)
     }
 
     /// Makes the soft half of an unfinished job.

@@ -1,6 +1,7 @@
 //! Which HTTP status each refusal gets: the only place of the JobTracker that decides it.
 
 use axum::extract::rejection::QueryRejection;
+use chunkstore_client::stores::OtherStoreError;
 use jobtracker_core::{Refusal, Reply};
 use mapreduce_protocol::{IdError, ProblemKind};
 use net::Problem;
@@ -25,11 +26,22 @@ impl From<AdmissionError> for Problem {
         let (status, kind) = match &error {
             AdmissionError::Invalid(_)
             | AdmissionError::Path(_)
+            | AdmissionError::Url(_)
             | AdmissionError::NoExecutable { .. } => (400, ProblemKind::InvalidJob),
             AdmissionError::InputNotFound { .. } | AdmissionError::InputWithoutFiles { .. } => {
                 (404, ProblemKind::InputNotFound)
             }
-            AdmissionError::OutputExists { .. } => (409, ProblemKind::OutputExists),
+            AdmissionError::OutputExists { .. } | AdmissionError::OutputHoldsObjects { .. } => {
+                (409, ProblemKind::OutputExists)
+            }
+            AdmissionError::Elsewhere(OtherStoreError::Missing { .. }) => {
+                (404, ProblemKind::InputNotFound)
+            }
+            AdmissionError::Elsewhere(error) if error.is_transient() => {
+                (503, ProblemKind::StoreUnavailable)
+            }
+            // No entry in the configuration, or the store lets nobody in.
+            AdmissionError::Elsewhere(_) => (400, ProblemKind::InvalidJob),
             AdmissionError::Store(store) if store.is_transient() => {
                 (503, ProblemKind::StoreUnavailable)
             }

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
 use super::error::{bad_job_id, bad_key, bad_query, unexpected};
-use crate::admission::{JobPaths, check_spec, check_store};
+use crate::admission::{JobPaths, check_spec, check_store, normalise, resource};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
@@ -42,15 +42,16 @@ async fn submit(
     State(state): State<ServerState>,
     caller: Caller,
     headers: HeaderMap,
-    Json(spec): Json<JobSpec>,
+    Json(mut spec): Json<JobSpec>,
 ) -> Result<impl IntoResponse, Problem> {
+    normalise(&mut spec);
     let paths = check_spec(&spec)?;
     check_rights(&caller, &paths)?;
     let key = key_of(&headers, &spec)?;
     let accepted = match already_submitted(&state, key.clone()).await? {
         Some(accepted) => accepted,
         None => {
-            check_store(&state.store.prompt(), &paths).await?;
+            check_store(&state.store, &paths).await?;
             let spec = Box::new(spec);
             let submit = |reply_to| Input::Submit { spec, key, reply_to };
             match state.core.ask(submit).await? {
@@ -64,10 +65,13 @@ async fn submit(
 }
 
 fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
-    for path in paths.inputs.iter().chain(&paths.executable) {
+    for input in &paths.inputs {
+        caller.require(Right::Read, input.resource())?;
+    }
+    if let Some(path) = &paths.executable {
         caller.require(Right::Read, path.as_str())?;
     }
-    caller.require(Right::Write, paths.output.as_str())
+    caller.require(Right::Write, paths.output.resource())
 }
 
 /// The first answer to a request that comes again, even if its output exists by now.
@@ -132,7 +136,7 @@ async fn kill(
 ) -> Answer<JobStatus> {
     let job = job_of(&id)?;
     let Json(status) = job_status(state.query(Query::Status { job, wait: None }).await?)?;
-    caller.require(Right::Write, &status.output)?;
+    caller.require(Right::Write, resource(&status.output))?;
     job_status(state.core.ask(|reply_to| Input::Kill { job, reply_to }).await?)
 }
 

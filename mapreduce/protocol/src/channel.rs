@@ -12,10 +12,10 @@ use std::sync::Arc;
 use ids::{HostName, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, AttemptResult, Failure, JobDescription, MapEvent, Work};
+use crate::{AttemptId, AttemptResult, Failure, JobDescription, MapEvent, TaskStore, Work};
 
 /// Version of these messages: an author's executable may be older than the cluster.
-pub const CHANNEL_VERSION: u32 = 1;
+pub const CHANNEL_VERSION: u32 = 2;
 
 /// Length limit of one message, bytes.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -64,6 +64,9 @@ pub struct TaskDescription {
     pub folder: String,
     /// Where a map leaves its output file.
     pub map_output: String,
+    /// Other stores that its input or output lies in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<TaskStore>,
     /// Limits.
     pub settings: TaskSettings,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A job. Under `submit` and REST, paths are chunk-store paths; under `local`, local paths.
+/// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
@@ -13,7 +13,7 @@ pub struct JobSpec {
     pub name: String,
     /// Files and folders to read, absolute; a folder means its files but `_*` and `.*`.
     pub input: Vec<String>,
-    /// The folder that appears when the job has succeeded; it must not exist.
+    /// The folder that appears when the job has succeeded; it must not exist, and in another store hold no object.
     pub output: String,
     /// What to run.
     pub program: Program,
@@ -114,6 +114,9 @@ pub struct SplitPiece {
     pub length: u64,
     /// Length of the whole file: where the last record must end.
     pub file_length: u64,
+    /// In another store: what tells this object from a later one of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
 }
 
 impl Split {

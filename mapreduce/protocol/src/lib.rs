@@ -11,6 +11,7 @@ pub mod map_output;
 pub mod problem;
 pub mod shuffle;
 pub mod status;
+pub mod stores;
 pub mod trackers;
 
 pub use self::ids::*;
@@ -20,7 +21,8 @@ pub use failure::*;
 pub use job::*;
 pub use problem::ProblemKind;
 pub use status::*;
+pub use stores::*;
 pub use trackers::*;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Failure, JobId, Program, Split};
+use crate::{AttemptId, Failure, JobId, Program, Split, StagedOutput};
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,9 @@ pub struct AttemptResult {
     /// Counters, `GROUP.NAME` → value; they count once, from the winning attempt.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
+    /// What it staged in another store, if the job's output goes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<StagedOutput>,
 }
 
 /// Reply to [`TrackerHeartbeat`].
@@ -188,6 +191,9 @@ pub struct JobDescription {
     pub n_maps: u32,
     /// Chunk-store folder into which attempts write, each a file named by its attempt id.
     pub staging: String,
+    /// The job's output, where that is a URL of another store: attempts stage their parts there instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// What one task does.

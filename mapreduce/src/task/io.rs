@@ -2,19 +2,21 @@
 //! task's own thread exchanges blocks with it through bounded channels. Clients are built when first
 //! needed: a map whose data is read from one place pays for one.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chunkstore_client::stores::Stores;
 use chunkstore_client::{
     ChunkStore, CreateOptions, FileWriter, ReadSettings, StoreError, StoreSettings,
 };
 use chunkstore_protocol::StorePath;
-use mapreduce_protocol::{Failure, FailureKind, SplitPiece, TaskDescription};
+use mapreduce_protocol::{Failure, FailureKind, SplitPiece, StagedOutput, TaskDescription, is_url};
 use net::{Client, ClientSettings};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 
+use super::elsewhere::{self, Stage};
 use super::failure::{bad_job, failure};
 use super::storage::{Blocks, Input, OutputFile};
 
@@ -37,6 +39,9 @@ pub(crate) struct Io {
     client_settings: ClientSettings,
     settings: StoreSettings,
     replication: Option<u8>,
+    others: Stores,
+    /// What the attempt has staged in another store.
+    staged: Arc<Mutex<Option<StagedOutput>>>,
 }
 
 impl Io {
@@ -68,6 +73,8 @@ impl Io {
                 },
             },
             replication: settings.output_replication,
+            others: elsewhere::stores(description),
+            staged: Arc::default(),
         })
     }
 
@@ -102,6 +109,46 @@ impl Io {
     }
 }
 
+impl Io {
+    /// Begins the attempt's part of an output in another store.
+    pub(crate) fn stage(
+        &self,
+        output: &str,
+        description: &TaskDescription,
+    ) -> Result<Box<dyn OutputFile>, Failure> {
+        let stage = Stage::of(output, description)?;
+        let (blocks, received) = mpsc::channel(OUTPUT_BLOCKS);
+        let (done, outcome) = oneshot::channel();
+        let (stores, staged) = (self.others.clone(), Arc::clone(&self.staged));
+        self.spawn(async move {
+            let written = stage.write_all(&stores, received).await;
+            let written = written.map(|output| {
+                *staged.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
+            });
+            // Nobody hears of it when the task has failed for another reason meanwhile.
+            let _ = done.send(written);
+        });
+        Ok(Box::new(StoreOutput { blocks, outcome: Some(outcome) }))
+    }
+
+    /// What was staged, once its output is closed.
+    pub(crate) fn take_staged(&self) -> Option<StagedOutput> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn read_elsewhere(&self, piece: SplitPiece, offset: u64, length: u64) -> Box<dyn Blocks> {
+        let (blocks, received) = mpsc::channel(INPUT_BLOCKS);
+        let stores = self.others.clone();
+        self.spawn(async move {
+            let read = elsewhere::read_all(&stores, &piece, (offset, length), &blocks).await;
+            if let Err(failure) = read {
+                let _ = blocks.send(Err(failure)).await;
+            }
+        });
+        Box::new(StoreBlocks { received, missing: length })
+    }
+}
+
 async fn write_all(
     store: &ChunkStore,
     path: &StorePath,
@@ -123,7 +170,7 @@ fn store_path(path: &str) -> Result<StorePath, Failure> {
     path.parse().map_err(|error| bad_job(format!("the task's description: {error}")))
 }
 
-fn unreadable(path: &str, why: impl std::fmt::Display) -> Failure {
+pub(super) fn unreadable(path: &str, why: impl std::fmt::Display) -> Failure {
     failure(FailureKind::InputUnavailable, format!("can't read input {path}: {why}"))
 }
 
@@ -162,6 +209,9 @@ fn unwritable(path: &StorePath, error: &StoreError) -> Failure {
 
 impl Input for Io {
     fn read(&self, of: &SplitPiece, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
+        if is_url(&of.path) {
+            return Ok(self.read_elsewhere(of.clone(), offset, length));
+        }
         let path = store_path(&of.path)?;
         let piece = of.clone();
         let (blocks, received) = mpsc::channel(INPUT_BLOCKS);
@@ -195,7 +245,7 @@ impl Blocks for StoreBlocks {
     }
 }
 
-enum Message {
+pub(super) enum Message {
     Block(Bytes),
     Close,
 }
@@ -272,6 +322,7 @@ mod tests {
             n_reduces: 1,
             n_maps: 1,
             staging: "/staging".to_owned(),
+            output: None,
         };
         TaskDescription {
             version: CHANNEL_VERSION,
@@ -284,6 +335,7 @@ mod tests {
             token: String::new(),
             folder: String::new(),
             map_output: String::new(),
+            stores: Vec::new(),
             settings: TaskSettings {
                 sort_buffer_bytes: 1 << 20,
                 fetch_buffer_bytes: 1 << 20,
@@ -305,7 +357,7 @@ mod tests {
         for length in [999, 1001] {
             let io = Io::start(&description(master_of_a_file(length))).unwrap();
             let path = "/in/a".to_owned();
-            let piece = SplitPiece { path, offset: 0, length: 10, file_length: 1000 };
+            let piece = SplitPiece { path, offset: 0, length: 10, file_length: 1000, e_tag: None };
             let failure = io.read(&piece, 0, 10).unwrap().next_block().unwrap_err();
             assert_eq!(failure.kind, FailureKind::InputUnavailable, "{}", failure.message);
             let expected = format!("/in/a: it has {length} bytes and had 1000 when");

@@ -6,6 +6,7 @@ mod channel;
 mod collector;
 mod combine_table;
 mod cursor;
+mod elsewhere;
 pub(crate) mod failure;
 mod fetch;
 mod fetch_body;

@@ -105,12 +105,13 @@ impl Attempt<'_> {
             counters: Counters::default(),
         };
         let digest = if description.job.n_reduces == 0 {
-            let output = TextOutput::new(io.create(&self.output_path())?);
+            let output = self.output(io)?;
             self.job.program.map_to_text(&mut task, output)?
         } else {
             self.job.program.map_to_partitions(&mut task)?
         };
-        Ok(AttemptResult { digest, counters: task.counters.into_sums() })
+        let counters = task.counters.into_sums();
+        Ok(AttemptResult { digest, counters, staged: io.take_staged() })
     }
 
     fn reduce(
@@ -121,10 +122,10 @@ impl Attempt<'_> {
         let mut counters = Counters::default();
         let progress = self.progress(io);
         let merge = self.gather(io, events, &progress, &mut counters)?;
-        let output = TextOutput::new(io.create(&self.output_path())?);
+        let output = self.output(io)?;
         let watch = Watch { progress };
         let digest = self.job.program.reduce(merge, output, &watch, &mut counters)?;
-        Ok(AttemptResult { digest, counters: counters.into_sums() })
+        Ok(AttemptResult { digest, counters: counters.into_sums(), staged: io.take_staged() })
     }
 
     /// Told on the channel, from now on.
@@ -183,6 +184,15 @@ impl Attempt<'_> {
         let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
         counters.add_own("SPILLED_RECORDS", records_written);
         Ok(merge)
+    }
+
+    /// The attempt's part of the job's output: a file in the staging folder, or staged in another store.
+    fn output(&self, io: &Io) -> Result<TextOutput, Failure> {
+        let file = match &self.description.job.output {
+            Some(url) => io.stage(url, self.description),
+            None => io.create(&self.output_path()),
+        };
+        Ok(TextOutput::new(file?))
     }
 
     /// The attempt's file in the job's staging folder.

@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn counters_are_limited_in_number_and_in_the_length_of_names() {
         let limited = |counters: BTreeMap<String, u64>| {
-            let result = AttemptResult { digest: "d".to_owned(), counters };
+            let result =
+                AttemptResult { digest: "d".to_owned(), counters, ..AttemptResult::default() };
             match bounded(FromTask::Succeeded { result }) {
                 FromTask::Succeeded { result } => result.counters,
                 other => panic!("{other:?}"),

@@ -32,6 +32,7 @@ pub(crate) fn launch(attempt: AttemptId) -> TrackerCommand {
         n_reduces: 2,
         n_maps: 9,
         staging: "/staging".to_owned(),
+        output: None,
     };
     let work = match attempt.task.kind {
         TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },

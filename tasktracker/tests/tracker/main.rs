@@ -29,7 +29,9 @@ fn reduce(index: u32) -> AttemptId {
 
 fn success() -> FromTask {
     let counters = BTreeMap::from([("TASK.RECORDS".to_owned(), 3)]);
-    FromTask::Succeeded { result: AttemptResult { digest: "d".to_owned(), counters } }
+    FromTask::Succeeded {
+        result: AttemptResult { digest: "d".to_owned(), counters, ..AttemptResult::default() },
+    }
 }
 
 async fn failure_of(jobtracker: &mut FakeJobTracker, expected: AttemptId) -> Failure {

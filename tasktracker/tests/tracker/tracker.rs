@@ -101,6 +101,7 @@ impl Place {
             n_reduces: 2,
             n_maps: 2,
             staging: "/.howdah/staging/job_20261122_0001".to_owned(),
+            output: None,
         };
         let work = match attempt.task.kind {
             TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },
@@ -129,6 +130,7 @@ impl Place {
             retry_for: Duration::from_secs(1),
             secret: self.secret.clone(),
             anonymous: None,
+            stores: Vec::new(),
             task_executable: Some(self.path().join("task.sh")),
         };
         let shutdown = Shutdown::default();

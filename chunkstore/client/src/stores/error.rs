@@ -8,7 +8,8 @@ pub enum OtherStoreError {
     /// The configuration has no entry for it.
     #[error(
         "no store of the configuration covers {url}: add an entry to `stores` there, like \
-         {{url: '{scheme}://{bucket}'}}, with its endpoint and key"
+         {{url: '{scheme}://{bucket}'}}, with its endpoint and key; for jobs on all hosts, \
+         and with `jobs: true`"
     )]
     NotConfigured {
         /// What was named.

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
@@ -26,6 +26,9 @@ pub use staged::{StagedObject, StagedPlace, StagedWriter};
 pub use url::{Scheme, StoreUrl, UrlError};
 
 use uploads::Uploads;
+
+/// Objects of a folder that are looked at for one that is meant.
+const LOOKED_AT_MAX: usize = 10_000;
 
 /// The stores that URLs may name. Clones share what is opened.
 #[derive(Clone, Debug)]
@@ -147,6 +150,29 @@ impl OtherStore {
     pub async fn is_empty(&self, folder: &Path) -> Result<bool, OtherStoreError> {
         let first = self.objects.list(Some(folder)).try_next().await;
         first.map(|first| first.is_none()).map_err(|error| self.failed(folder, error))
+    }
+
+    /// Whether an object with a name that `is_meant` lies directly in `folder`. Of very many only the first are looked
+    /// at; then the answer is yes.
+    ///
+    /// # Errors
+    /// When the store says no, or nothing.
+    pub async fn may_hold(
+        &self,
+        folder: &Path,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<bool, OtherStoreError> {
+        let mut listed = self.objects.list(Some(folder)).take(LOOKED_AT_MAX);
+        let depth = folder.parts().count() + 1;
+        let mut looked_at = 0;
+        while let Some(meta) = listed.next().await {
+            let path = meta.map_err(|error| self.failed(folder, error))?.location;
+            if path.parts().count() == depth && path.filename().is_some_and(&is_meant) {
+                return Ok(true);
+            }
+            looked_at += 1;
+        }
+        Ok(looked_at == LOOKED_AT_MAX)
     }
 
     /// The objects directly in `folder`, sorted by name; at most `limit`.

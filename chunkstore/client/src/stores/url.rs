@@ -136,6 +136,12 @@ impl StoreUrl {
         Self { path, is_folder: false, ..self.clone() }
     }
 
+    /// The place of that name below it; slashes divide the name's parts.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Path {
+        name.split('/').fold(self.path.clone(), Path::join)
+    }
+
     /// Whether both are in the same store.
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {

@@ -55,7 +55,7 @@ fn whatever_a_task_or_the_chunk_store_says_no_record_is_long() {
     }
     let many = (0..5000).map(|n| (format!("{n:0>256}"), 1));
     let counters = many.chain([(long(), 1)]).collect();
-    let result = AttemptResult { digest: long(), counters };
+    let result = AttemptResult { digest: long(), counters, ..AttemptResult::default() };
     story.event(&a, TrackerEvent::Succeeded { attempt: map(job, 0, 0), result });
     let failure = failure(FailureKind::UserCode, &long());
     story.event(&a, TrackerEvent::Failed { attempt: map(job, 1, 0), failure });
@@ -404,7 +404,11 @@ fn a_reduce_of_old_bytes_that_succeeds_just_then_does_not_win() {
     let toy = story.toy(&a);
     for (attempt, digest) in [(map(job, 0, 1), "bytes-2"), (reduce(job, 0, 0), "old")] {
         toy.running.remove(&attempt).unwrap();
-        let result = AttemptResult { digest: digest.to_owned(), counters: BTreeMap::new() };
+        let result = AttemptResult {
+            digest: digest.to_owned(),
+            counters: BTreeMap::new(),
+            ..AttemptResult::default()
+        };
         toy.events.push(TrackerEvent::Succeeded { attempt, result });
     }
     toy.outputs.insert(map(job, 0, 1));

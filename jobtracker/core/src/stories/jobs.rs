@@ -179,7 +179,7 @@ fn a_killed_job_ends_its_attempts_and_leaves_nothing() {
     assert!(matches!(&story.replies[&waiting], Reply::Status(s) if s.state == JobState::Killed));
     story.beat_all();
     assert!(story.running(&a).is_empty());
-    let removes = Effect::RemoveStaging { job, staging: staging_folder(job) };
+    let removes = Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None };
     assert_eq!(story.effects.last(), Some(&removes));
     let again = refusal(story.answer(|reply_to| Input::Kill { job, reply_to }));
     assert_eq!(again, Refusal::JobEnded { job, state: JobState::Killed });
@@ -243,7 +243,10 @@ fn a_staging_folder_that_a_late_plan_makes_goes_with_its_killed_job() {
         } else {
             story.plan(job, splits(&[&["a"]]));
         }
-        assert_eq!(story.effects, [Effect::RemoveStaging { job, staging: staging_folder(job) }]);
+        assert_eq!(
+            story.effects,
+            [Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None }]
+        );
         story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
         story.effects.clear();
         story.restart();
@@ -260,7 +263,10 @@ fn a_job_killed_while_its_plan_waits_to_be_tried_again_is_removed_at_once() {
     story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Unavailable { reason } });
     story.effects.clear();
     story.answer(|reply_to| Input::Kill { job, reply_to });
-    assert_eq!(story.effects, [Effect::RemoveStaging { job, staging: staging_folder(job) }]);
+    assert_eq!(
+        story.effects,
+        [Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None }]
+    );
 }
 
 #[test]
@@ -281,7 +287,7 @@ fn no_job_is_forgotten_before_its_staging_folder_is_gone() {
     story.effects.clear();
     story.pass(STORE_RETRY);
     let staging = staging_folder(jobs[0]);
-    assert_eq!(story.effects, [Effect::RemoveStaging { job: jobs[0], staging }]);
+    assert_eq!(story.effects, [Effect::RemoveStaging { job: jobs[0], staging, elsewhere: None }]);
     for job in [jobs[1], jobs[0], jobs[2]] {
         story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
     }

@@ -170,7 +170,7 @@ fn a_staging_folder_that_was_not_removed_is_removed_after_the_restart() {
     let job = story.submit(wordcount("/out", 1));
     story.answer(|reply_to| Input::Kill { job, reply_to });
     story.restart();
-    let remove = Effect::RemoveStaging { job, staging: staging_folder(job) };
+    let remove = Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None };
     assert_eq!(story.effects, [remove]);
     story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
     story.restart();

@@ -58,7 +58,9 @@ impl World {
 
     fn submit(&mut self) {
         let reduces = self.random.below(4) as u32;
-        let output = format!("/out/{}", self.jobs.len());
+        // Some in another store.
+        let store = if self.random.one_in(3) { "s3://bucket" } else { "" };
+        let output = format!("{store}/out/{}", self.jobs.len());
         let spec = if reduces == 0 { identity(&output) } else { wordcount(&output, reduces) };
         let job = self.story.submit(spec);
         self.jobs.push(job);
@@ -86,12 +88,23 @@ impl World {
                 };
                 Input::SplitsRead { job, outcome: StoreOutcome::Done(plan.splits) }
             }
-            Effect::Publish { job, .. } | Effect::RemoveStaging { job, .. } if down => {
+            Effect::Publish { job, .. }
+            | Effect::PublishElsewhere { job, .. }
+            | Effect::RemoveStaging { job, .. }
+                if down =>
+            {
                 let outcome = StoreOutcome::Unavailable { reason: unavailable() };
                 match self.story.core.durable().job(job).map(|entry| &entry.stage) {
                     Some(crate::durable::Stage::Ended(_)) => Input::StagingRemoved { job, outcome },
                     _ => Input::Published { job, outcome },
                 }
+            }
+            Effect::PublishElsewhere { job, parts, .. } => {
+                let outcome = match parts.iter().all(|part| part.staged.is_some()) {
+                    true => StoreOutcome::Done(()),
+                    false => StoreOutcome::Refused { reason: "nothing staged".to_owned() },
+                };
+                Input::Published { job, outcome }
             }
             Effect::Publish { job, .. } => {
                 Input::Published { job, outcome: StoreOutcome::Done(()) }
@@ -171,7 +184,8 @@ impl World {
             if attempt.task.kind == TaskKind::Map && launch.job.n_reduces > 0 {
                 toy.outputs.insert(attempt);
             }
-            let result = AttemptResult { digest: digest.to_owned(), counters: BTreeMap::new() };
+            let (digest, staged) = (digest.to_owned(), staged_by(attempt, &launch));
+            let result = AttemptResult { digest, staged, ..AttemptResult::default() };
             toy.events.push(TrackerEvent::Succeeded { attempt, result });
         }
     }

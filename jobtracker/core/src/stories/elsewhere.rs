@@ -1,0 +1,67 @@
+//! Jobs whose output is in another store: winners are published with what they staged, and what is left there is
+//! tidied up before anybody else may write there.
+
+use super::*;
+use crate::PartElsewhere;
+
+const OUTPUT: &str = "s3://bucket/out";
+
+/// A job of one map and one reduce, of which both have succeeded.
+fn done() -> (Story, JobId) {
+    let mut story = Story::begin();
+    story.tracker("a", 2);
+    let job = story.submit(wordcount(OUTPUT, 1));
+    story.plan(job, splits(&[&["a"]]));
+    story.effects.clear();
+    story.run_all();
+    (story, job)
+}
+
+fn publication(story: &Story) -> Option<&Vec<PartElsewhere>> {
+    story.effects.iter().find_map(|effect| match effect {
+        Effect::PublishElsewhere { target, parts, .. } if target == OUTPUT => Some(parts),
+        _ => None,
+    })
+}
+
+#[test]
+fn winners_are_published_with_what_they_staged_also_after_a_restart() {
+    let (mut story, job) = done();
+    let winner = job.task(TaskKind::Reduce, 0).attempt(0);
+    for _ in 0..2 {
+        let [part] = publication(&story).expect("it is to be published").as_slice() else {
+            panic!("one reduce makes one part")
+        };
+        assert_eq!(part.attempt, winner);
+        let upload = part.staged.as_ref().and_then(|staged| staged.upload.clone());
+        assert_eq!(upload, Some(format!("upload of {winner}")));
+        assert!(!story.effects.iter().any(|effect| matches!(effect, Effect::Publish { .. })));
+        story.restart();
+    }
+    story.give(Input::Published { job, outcome: StoreOutcome::Done(()) });
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn the_output_stays_reserved_until_what_was_not_published_is_swept_away() {
+    let (mut story, job) = done();
+    story.give(Input::Published { job, outcome: StoreOutcome::Done(()) });
+    let sweep = Effect::RemoveStaging {
+        job,
+        staging: staging_folder(job),
+        elsewhere: Some(OUTPUT.to_owned()),
+    };
+    assert!(story.effects.contains(&sweep), "{:?}", story.effects);
+    let refused = |story: &mut Story| {
+        let spec = Box::new(wordcount(OUTPUT, 1));
+        story.answer(|reply_to| Input::Submit { spec, key: None, reply_to })
+    };
+    assert!(
+        matches!(refused(&mut story), Reply::Refused(Refusal::OutputReserved { by, .. }) if by == job)
+    );
+    story.restart();
+    assert!(story.effects.contains(&sweep), "it goes on after a restart: {:?}", story.effects);
+    assert!(matches!(refused(&mut story), Reply::Refused(Refusal::OutputReserved { .. })));
+    story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
+    assert!(matches!(refused(&mut story), Reply::Accepted(_)));
+}

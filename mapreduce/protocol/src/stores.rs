@@ -1,0 +1,95 @@
+//! Words about object stores beside the chunk store: how a task reaches one, and what it leaves there for the
+//! JobTracker to publish.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, TaskId, TaskKind};
+
+/// Folder within an output for what is not published yet, where the store has no uploads that can be found again.
+pub const SCRATCH_FOLDER: &str = "_temporary";
+
+/// How a task reaches the stores that a URL prefix covers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStore {
+    /// The prefix, like `s3://bucket`.
+    pub url: String,
+    /// The server.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// The key's id, or the account.
+    pub key_id: Option<String>,
+    /// The key's secret.
+    pub secret: Option<String>,
+    /// Whether the server may be spoken to without TLS.
+    pub allow_http: bool,
+}
+
+/// Without the secret.
+impl fmt::Debug for TaskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskStore({})", self.url)
+    }
+}
+
+/// A part of an output in another store, written and not published yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedOutput {
+    /// Id of the upload; none where it is an object in the scratch folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
+    /// What the store calls the upload's parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+    /// Bytes of all.
+    pub bytes: u64,
+}
+
+/// Whether an input or output of a job is a URL of another store than the chunk store.
+#[must_use]
+pub fn is_url(path: &str) -> bool {
+    path.contains("://") && !path.starts_with('/')
+}
+
+/// The name of the file that a task makes in the job's output.
+#[must_use]
+pub fn part_name(task: TaskId) -> String {
+    let letter = match task.kind {
+        TaskKind::Map => 'm',
+        TaskKind::Reduce => 'r',
+    };
+    format!("part-{letter}-{:05}", task.index)
+}
+
+/// Where below an output an attempt stages its part, if that is an object.
+#[must_use]
+pub fn scratch_name(attempt: AttemptId) -> String {
+    format!("{SCRATCH_FOLDER}/{}/{attempt}", attempt.task.job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::JobId;
+
+    #[test]
+    fn names_in_outputs_are_hadoops_and_secrets_are_not_shown() {
+        let job = JobId { date: 20_261_122, ordinal: 1 };
+        let task = job.task(TaskKind::Reduce, 7);
+        assert_eq!(part_name(task), "part-r-00007");
+        let scratch = "_temporary/job_20261122_0001/attempt_20261122_0001_r_000007_2";
+        assert_eq!(scratch_name(task.attempt(2)), scratch);
+        let store = TaskStore {
+            url: "s3://b".to_owned(),
+            endpoint: None,
+            region: None,
+            key_id: None,
+            secret: Some("sesame".to_owned()),
+            allow_http: false,
+        };
+        assert!(!format!("{store:?}").contains("sesame"));
+        assert!(is_url("s3://b/x") && !is_url("/a://b"));
+    }
+}
