@@ -364,8 +364,12 @@ mod tests {
             servers: vec![server.clone()],
             token: String::new(),
         };
-        let located =
-            Located { file: FileId(1), length: 25, chunks: vec![chunk(1, 0, 20), chunk(2, 20, 5)] };
+        let located = Located {
+            file: FileId(1),
+            length: 25,
+            chunks: vec![chunk(1, 0, 20), chunk(2, 20, 5)],
+            open_log: None,
+        };
         let mut splits = Vec::new();
         cut(&"/in/a".parse().unwrap(), &located, 8, &mut splits);
         let ranges: Vec<_> = splits
@@ -416,8 +420,16 @@ mod tests {
         let file = |path: &str, length, open| {
             let (file, replication, n_chunks) = (chunkstore_protocol::FileId(1), 1, 1);
             let (chunk_bytes, cut) = (1, false);
-            let kind =
-                FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut };
+            let kind = FileKind::File {
+                file,
+                length,
+                replication,
+                chunk_bytes,
+                n_chunks,
+                open,
+                cut,
+                log: false,
+            };
             status(path, kind)
         };
         assert!(!is_read(&file("/in/_SUCCESS", 1, false)));

@@ -56,6 +56,7 @@ impl Files {
                 n_chunks: 1,
                 open: false,
                 cut: false,
+                log: false,
             },
             None if self.folders.contains(path) => FileKind::Folder,
             None => return None,
@@ -151,7 +152,7 @@ async fn locate(
     };
     let first = offset / chunk_bytes;
     let chunks = (first..length.div_ceil(chunk_bytes)).take(2).map(chunk).collect();
-    Ok(Json(Located { file: FileId(length), length, chunks }))
+    Ok(Json(Located { file: FileId(length), length, chunks, open_log: None }))
 }
 
 async fn mkdir(

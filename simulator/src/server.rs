@@ -302,6 +302,12 @@ impl Server {
                 Effect::Copy { command, replica, to, .. } => {
                     self.copy(ground, watch, (command, replica), &to);
                 }
+                Effect::EndLog { replica, .. } => {
+                    watch.broken(
+                        "logs",
+                        format!("{} is told to end, and is of none", replica.chunk),
+                    );
+                }
                 Effect::Stop(reason) => {
                     watch.broken("fencing", format!("host-{} was told to stop: {reason}", self.n));
                 }

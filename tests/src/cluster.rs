@@ -255,7 +255,7 @@ impl Dev {
         });
     }
 
-    /// `kill -9` of all daemons that the supervisor has started, at once; returns when they are gone. What is
+    /// `kill -9` of all daemons, at once; returns when they are gone. What is
     /// left is to [`Dev::stop`] it.
     ///
     /// # Panics
@@ -272,7 +272,7 @@ impl Dev {
             self.send(daemon, Signal::KILL);
         }
         for pid in pids {
-            wait::until("a killed process is gone", PATIENCE, || test_kill_process(pid).err());
+            wait::until("a killed process is gone", PATIENCE, || is_dead(pid).then_some(()));
         }
     }
 
@@ -449,6 +449,12 @@ impl Dev {
         };
         entries.map(|e| (e.file_name().to_string_lossy().into_owned(), tail(&e.path()))).collect()
     }
+}
+
+/// Whether a process is gone, or only waits for its parent to hear of it: one that was started by hand does.
+fn is_dead(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }
 
 /// Makes a child end with the thread that starts it, also when that is killed and drops nothing.

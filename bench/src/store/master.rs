@@ -74,7 +74,7 @@ impl Master {
         let settings = ClientSettings { connect_timeout: timeout, request_timeout: timeout };
         let client = Client::new(settings).with_token(self.user_token());
         let path = population::path(n).parse()?;
-        let locate = Locate { path, offset: 0, length: None, open: false };
+        let locate = Locate { path, offset: 0, length: None, open: false, log: false };
         let located: Located = client.post(&self.address, "/v1/files/locate", &locate).await?;
         let on: Vec<_> = located.chunks.iter().map(|chunk| chunk.servers.len()).collect();
         anyhow::ensure!(on == [self.servers.len()], "replicas of the chunks of a file: {on:?}");

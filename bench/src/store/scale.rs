@@ -200,7 +200,7 @@ impl Driven {
             let path = root.clone();
             query(Query::List(List { path, after: None, recursive, limit: 10_000 }))
         };
-        let locate = Locate { path: one.clone(), offset: 0, length: None, open: false };
+        let locate = Locate { path: one.clone(), offset: 0, length: None, open: false, log: false };
         let fsck = Fsck { path: root.clone(), after: None, limit: 1000 };
         for (what, input) in [
             ("stat", query(Query::Stat(Stat { path: one }))),

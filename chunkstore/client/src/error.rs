@@ -58,6 +58,48 @@ pub enum StoreError {
         /// What the master said.
         problem: Problem,
     },
+    /// The file is a log, or is none and was to be one.
+    #[error("{problem}")]
+    LogOrNot {
+        /// The file.
+        path: StorePath,
+        /// What the master said.
+        problem: Problem,
+    },
+    /// A record that no chunk of the log can hold.
+    #[error(
+        "a record of {bytes} bytes is too long for the log {path}: at most {limit} fit; cut it into several"
+    )]
+    RecordTooLong {
+        /// The log.
+        path: StorePath,
+        /// Its bytes.
+        bytes: usize,
+        /// The log's limit.
+        limit: usize,
+    },
+    /// Records were not appended for as long as retries go on. Some of them may yet be in the log.
+    #[error(
+        "records can't be appended to the log {path}: {reason}; some may be in it, append them again to be sure"
+    )]
+    NotAppended {
+        /// The log.
+        path: StorePath,
+        /// What the primary of the last chunk said.
+        reason: String,
+    },
+    /// The end of a log can't be read.
+    #[error(
+        "the log {path} can't be read from byte {offset} on: {reason}; look after the chunkservers (howdah fs report)"
+    )]
+    LogUnreadable {
+        /// The log.
+        path: StorePath,
+        /// Where the next record begins.
+        offset: u64,
+        /// What was said last.
+        reason: String,
+    },
     /// The writer's lease is gone: the file was removed, or the writer was cut off for too long.
     #[error("the file {path} can't be written any more: its lease is lost; write it again")]
     LeaseLost {
@@ -202,6 +244,7 @@ impl StoreError {
             Some(ProblemKind::IsAFolder) => Self::IsAFolder { path, problem },
             Some(ProblemKind::FolderNotEmpty) => Self::FolderNotEmpty { path, problem },
             Some(ProblemKind::StillOpen) => Self::StillOpen { path, problem },
+            Some(ProblemKind::LogOrNot) => Self::LogOrNot { path, problem },
             Some(ProblemKind::Changed) => Self::Changed { path, problem },
             Some(ProblemKind::LeaseLost) => Self::LeaseLost { path },
             Some(ProblemKind::NoServers | ProblemKind::Starting) => {
@@ -225,7 +268,11 @@ impl StoreError {
         match self {
             Self::Call { source, .. } => source.is_transient(),
             Self::Refused { problem, .. } => problem.status == 503,
-            Self::NoServers { .. } | Self::TooFewReplicas { .. } | Self::Unreadable { .. } => true,
+            Self::NoServers { .. }
+            | Self::TooFewReplicas { .. }
+            | Self::Unreadable { .. }
+            | Self::NotAppended { .. }
+            | Self::LogUnreadable { .. } => true,
             _ => false,
         }
     }

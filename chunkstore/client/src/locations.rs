@@ -204,7 +204,12 @@ impl Entry {
             at = at.max(start + chunk.length);
             chunks.push(chunk.clone());
         }
-        (at >= end).then_some(Located { file: self.file, length: self.length, chunks })
+        (at >= end).then_some(Located {
+            file: self.file,
+            length: self.length,
+            chunks,
+            open_log: None,
+        })
     }
 }
 
@@ -235,7 +240,12 @@ mod tests {
             servers: Vec::new(),
             token: String::new(),
         };
-        Located { file: FileId(1), length: 100, chunks: chunks.into_iter().map(chunk).collect() }
+        Located {
+            file: FileId(1),
+            length: 100,
+            chunks: chunks.into_iter().map(chunk).collect(),
+            open_log: None,
+        }
     }
 
     fn found(locations: &Locations, now: Monotonic, range: (u64, u64)) -> Option<Vec<u64>> {

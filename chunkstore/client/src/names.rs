@@ -264,7 +264,8 @@ impl ChunkStore {
         let (mut checksum, mut covered) = (ChunkChecksum::default(), 0);
         let mut first = None;
         loop {
-            let Located { file, length, chunks } = self.locate(path, covered, None).await?;
+            let Located { file, length, chunks, open_log: _ } =
+                self.locate(path, covered, None).await?;
             if *first.get_or_insert((file, length)) != (file, length) {
                 return Err(StoreError::ChangedMeanwhile { path: path.clone() });
             }

@@ -100,7 +100,8 @@ fn located_for(read: &Range<u64>, located: &Located) -> Located {
     let chunks = located.chunks.iter();
     let chunks =
         chunks.filter(|chunk| chunk.offset < read.end && read.start < chunk.offset + chunk.length);
-    Located { chunks: chunks.cloned().collect(), ..*located }
+    let Located { file, length, .. } = *located;
+    Located { file, length, chunks: chunks.cloned().collect(), open_log: None }
 }
 
 async fn read_whole(
@@ -167,6 +168,7 @@ mod tests {
             file: FileId(1),
             length: 2 * CHUNK + 100,
             chunks: (0..).zip(lengths).map(chunk).collect(),
+            open_log: None,
         }
     }
 

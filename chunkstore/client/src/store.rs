@@ -89,7 +89,7 @@ impl ChunkStore {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Located, StoreError> {
-        let request = Locate { path: path.clone(), offset, length, open: false };
+        let request = Locate { path: path.clone(), offset, length, open: false, log: false };
         self.ask("/v1/files/locate", path, &request).await
     }
 
@@ -104,7 +104,7 @@ impl ChunkStore {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Located, StoreError> {
-        let request = Locate { path: path.clone(), offset, length, open: true };
+        let request = Locate { path: path.clone(), offset, length, open: true, log: false };
         self.ask("/v1/files/locate", path, &request).await
     }
 
@@ -167,7 +167,8 @@ impl ChunkStore {
         Ok(FileWriter::new(self.clone(), path.clone(), &created, asked))
     }
 
-    fn no_servers_patience(&self, problem: &Problem) -> Duration {
+    /// How long a master that has no servers is asked again.
+    pub(crate) fn no_servers_patience(&self, problem: &Problem) -> Duration {
         no_servers_patience(self.inner.settings.retry_for, is_starting(problem))
     }
 

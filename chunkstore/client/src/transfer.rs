@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_protocol::descriptor::Rechecked;
-use chunkstore_protocol::{ChunkId, Frozen, ProblemKind, SealedChunk, ServerAddress, Version};
+use chunkstore_protocol::{
+    Appended, ChunkId, Followed, Frozen, ProblemKind, SealedChunk, ServerAddress, Version,
+};
 use futures_util::Stream;
 use net::reqwest::{Body, Method, Response};
 use net::{CallError, Client};
@@ -23,6 +25,11 @@ const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// How long a server of a failed pipeline may take to say what it has: one that is dead or hangs must not
 /// hold up the writer for long.
 const FREEZE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long a server of a log's chunk may take to write and sync a batch, before its primary ends the chunk.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(5);
+/// How long a client waits for its batch: the primary may have to end a chunk meanwhile.
+const APPEND_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a sender waits for a pipeline of `n_servers` to take the next bytes, or to seal.
 #[must_use]
@@ -103,14 +110,80 @@ pub async fn freeze_chunk(
     server: &ServerAddress,
     chunk: (ChunkId, Version),
 ) -> Result<u64, CallError> {
-    let (chunk, version) = chunk;
+    Ok(freeze_replica(client, server, chunk).await?.map_or(0, |frozen| frozen.length))
+}
+
+/// As [`freeze_chunk`]; `None` if the server has nothing of the chunk.
+///
+/// # Errors
+/// When the server can't be reached, or takes too long.
+pub async fn freeze_replica(
+    client: &Client,
+    server: &ServerAddress,
+    (chunk, version): (ChunkId, Version),
+) -> Result<Option<Frozen>, CallError> {
     let path = format!("{}/freeze?version={}", chunk.route(), version.0);
     let request = client.request(Method::POST, &server.address, &path).timeout(FREEZE_LIMIT);
     match client.exchange::<Frozen>(&server.address, request).await {
-        Ok(frozen) => Ok(frozen.length),
-        Err(error) if error.problem_kind() == Some(ProblemKind::UnknownChunk.as_str()) => Ok(0),
+        Ok(frozen) => Ok(Some(frozen)),
+        Err(error) if error.problem_kind() == Some(ProblemKind::UnknownChunk.as_str()) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Sends a batch of one writer's records, as frames, to the primary of a log's chunk, whose other servers are
+/// `followers`. `client` bears the allocation's token. On an error other than a problem the batch may be in the log.
+///
+/// # Errors
+/// When the primary can't be reached, takes too long, or does not take the batch.
+pub async fn append_records(
+    client: &Client,
+    primary: &ServerAddress,
+    followers: &[ServerAddress],
+    (chunk, version): (ChunkId, Version),
+    frames: Bytes,
+) -> Result<Appended, CallError> {
+    let path = format!("{}/records?version={}", chunk.route(), version.0);
+    let followers = serde_json::to_string(followers).expect("addresses are plain data");
+    let request = client
+        .request(Method::POST, &primary.address, &path)
+        .header(PIPELINE_HEADER, followers)
+        .timeout(APPEND_LIMIT)
+        .body(frames);
+    client.exchange(&primary.address, request).await
+}
+
+/// Sends what a primary took next to one of the other servers of the chunk. `client` bears a server's token.
+///
+/// # Errors
+/// When the server can't be reached, takes too long, or has other bytes before.
+pub async fn follow_log(
+    client: &Client,
+    server: &ServerAddress,
+    (chunk, version): (ChunkId, Version),
+    offset: u64,
+    frames: Body,
+) -> Result<Followed, CallError> {
+    let path = format!("{}/follow?version={}&offset={offset}", chunk.route(), version.0);
+    let request = client.request(Method::POST, &server.address, &path);
+    client.exchange(&server.address, request.timeout(FOLLOW_LIMIT).body(frames)).await
+}
+
+/// Reads acknowledged frames of a log's open chunk from its primary: from `offset` on, as many as it gives at once; none
+/// if no more are acknowledged. `client` bears the chunk's token.
+///
+/// # Errors
+/// When the primary can't be reached, or does not have the chunk open any more.
+pub async fn get_records(
+    client: &Client,
+    primary: &ServerAddress,
+    (chunk, version): (ChunkId, Version),
+    offset: u64,
+) -> Result<Bytes, CallError> {
+    let path = format!("{}/records?version={}&offset={offset}", chunk.route(), version.0);
+    let request = client.request(Method::GET, &primary.address, &path).timeout(FOLLOW_LIMIT);
+    let response = client.send(&primary.address, request).await?;
+    response.bytes().await.map_err(|error| CallError::from_http(&primary.address, &error))
 }
 
 /// Has `server` seal what it has of a frozen chunk at `length`. `client` bears the allocation's token.

@@ -1,5 +1,6 @@
 //! The pure state machines of the chunk store.
 
+pub mod log;
 pub mod master;
 pub mod replica;
 pub mod writer;

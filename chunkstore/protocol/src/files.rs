@@ -8,7 +8,7 @@
 use ids::{ClientId, HostName, RackName, RequestStamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{ChunkId, FileId, ProblemKind, StorePath, Version};
+use crate::{ChunkId, FileId, OpenLogChunk, ProblemKind, StorePath, Version};
 
 /// Chunks of one [`Located`]; for those that follow, ask again from the end of the last.
 pub const LOCATE_CHUNKS_MAX: usize = 10_000;
@@ -137,6 +137,12 @@ pub struct SealedChunk {
 pub struct Frozen {
     /// Bytes of the chunk that are there and verified.
     pub length: u64,
+    /// Whether they are sealed: the replica has that length for ever.
+    #[serde(default)]
+    pub sealed: bool,
+    /// Of a log: whether sound records follow behind bytes that are not, so that more was here than is verified.
+    #[serde(default)]
+    pub damaged: bool,
 }
 
 /// `POST /v1/files/allocate` → [`Allocation`]. The next chunk of an open file.
@@ -218,10 +224,14 @@ pub struct Locate {
     /// Without it, one that was never closed is refused, and one opened by [`Append`] ends where it did.
     #[serde(default)]
     pub open: bool,
+    /// Whether the asker can read a log: its chunks hold frames, not the bytes that somebody put there. Without
+    /// it, a log is refused.
+    #[serde(default)]
+    pub log: bool,
 }
 
 /// Reply to [`Locate`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Located {
     /// Which file stands there: another one of that name has another.
     pub file: FileId,
@@ -229,6 +239,9 @@ pub struct Located {
     pub length: u64,
     /// The chunks that cover the range, in order: at most [`LOCATE_CHUNKS_MAX`], the first ones.
     pub chunks: Vec<ChunkLocation>,
+    /// Of a log that has one: its open chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_log: Option<OpenLogChunk>,
 }
 
 /// `POST /v1/files/locate_many` → [`LocatedMany`]. Where many files are, in one request.

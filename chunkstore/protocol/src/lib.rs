@@ -8,6 +8,7 @@ pub mod block;
 pub mod descriptor;
 pub mod files;
 pub mod health;
+pub mod logs;
 pub mod namespace;
 pub mod path;
 pub mod problem;
@@ -15,6 +16,7 @@ pub mod servers;
 
 pub use files::*;
 pub use health::*;
+pub use logs::*;
 pub use namespace::*;
 pub use path::{PathError, StorePath};
 pub use problem::ProblemKind;
@@ -26,7 +28,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages between the daemons of the chunk store; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Length limit of a chunk, in bytes (GFS: 64 MB), whatever the configuration says.
 pub const CHUNK_BYTES_MAX: u64 = 64 << 20;

@@ -60,6 +60,9 @@ pub enum FileKind {
         /// it takes the mark away.
         #[serde(default)]
         cut: bool,
+        /// Whether records are appended to it ([`crate::CreateLog`]); its length is that of its sealed chunks.
+        #[serde(default)]
+        log: bool,
     },
 }
 

@@ -22,6 +22,10 @@ pub enum ProblemKind {
     RenameIntoItself,
     /// The file is still being written.
     StillOpen,
+    /// The file is a log, or is none and was to be one.
+    LogOrNot,
+    /// The chunk takes no more records: its log goes on in another one.
+    LogEnded,
     /// What stands there is not the file that the request counts on.
     Changed,
     /// The writer's lease is gone: closed, removed or expired.
@@ -73,6 +77,8 @@ impl ProblemKind {
             Self::FolderNotEmpty => "folder-not-empty",
             Self::RenameIntoItself => "rename-into-itself",
             Self::StillOpen => "still-open",
+            Self::LogOrNot => "log-or-not",
+            Self::LogEnded => "log-ended",
             Self::Changed => "changed",
             Self::LeaseLost => "lease-lost",
             Self::TooFewReplicas => "too-few-replicas",

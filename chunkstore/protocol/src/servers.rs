@@ -150,6 +150,15 @@ pub enum ReplicaEvent {
         /// CRC32C of its bytes.
         checksum: u32,
     },
+    /// A replica of a log's open chunk is here.
+    LogHeld {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+        /// Whether it takes no more records.
+        ended: bool,
+    },
     /// A [`ServerCommand::Copy`] has ended.
     CopyEnded {
         /// The chunk.
@@ -205,6 +214,16 @@ pub enum ServerCommand {
         /// What for.
         #[serde(default)]
         purpose: CopyPurpose,
+    },
+    /// End the open chunk of a log: seal, on all of its servers that can be asked, what these have in common, and
+    /// tell by [`crate::EndLog`].
+    EndLog {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+        /// All of its servers.
+        servers: Vec<ServerAddress>,
     },
 }
 

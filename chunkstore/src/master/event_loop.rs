@@ -151,6 +151,10 @@ fn say(notice: &Notice) {
                  is free; add chunkservers or disks, or remove files"
             );
         }
+        Notice::LogChunkLost { path, chunk } => {
+            tracing::error!(%path, %chunk,
+                "records of a log are lost: no chunkserver of its open chunk belongs to the cluster any more");
+        }
         Notice::ForeignChunk { host, chunk } => {
             tracing::warn!(%host, %chunk, "chunk kept that this master never gave out");
         }

@@ -69,7 +69,31 @@ mod tests {
 
     /// One record of every kind, as one master could write them.
     fn every_kind() -> impl Iterator<Item = Record> {
-        one_of_each().into_iter().chain(servers())
+        one_of_each().into_iter().chain(servers()).chain(logs())
+    }
+
+    /// Those that speak of logs.
+    fn logs() -> [Record; 6] {
+        let (at, file) = (UnixMillis(14), FileId(12));
+        let sealed = Sealed { chunk: ChunkId(50), version: Version(1), length: 9, checksum: 8 };
+        [
+            Record::LogCreated {
+                stamp: stamp(40),
+                at,
+                parent: FileId(7),
+                folders: Vec::new(),
+                name: "log".to_owned(),
+                file,
+                replication: 3,
+                chunk_bytes: 1 << 20,
+                owner: "alice".to_owned(),
+            },
+            Record::LogChunkAllotted { file, allotted: allotted(50) },
+            Record::LogChunkBegun { file, beginning: u64::MAX },
+            Record::LogChunkEnded { at, file, sealed: Some(sealed) },
+            Record::LogChunkAllotted { file, allotted: allotted(51) },
+            Record::LogChunkEnded { at, file, sealed: None },
+        ]
     }
 
     /// Those that speak of servers.

@@ -208,7 +208,8 @@ async fn a_file_is_written_read_and_deleted_over_http() {
     let status: FileStatus = cluster.call("/v1/files/close", &request).await.unwrap();
     assert!(matches!(status.kind, FileKind::File { length: 5, open: false, .. }));
 
-    let request = Locate { path: "/f".parse().unwrap(), offset: 0, length: None, open: false };
+    let request =
+        Locate { path: "/f".parse().unwrap(), offset: 0, length: None, open: false, log: false };
     let located: Located = cluster.call("/v1/files/locate", &request).await.unwrap();
     assert_eq!((located.chunks.len(), located.chunks[0].servers.len()), (1, 2));
     let read = cluster.keyring.verify(&located.chunks[0].token, clock::wall()).unwrap();

@@ -8,6 +8,7 @@
 //! scrub.json                            how far the scrubber is
 //! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
 //! chunks/2a/000000000000002a_1.open     being written; removed at start
+//! chunks/2a/000000000000002a_1.log      a log's open chunk; kept, and sealed when its servers have settled its end
 //! trash/                                what is not served any more: see `trash`
 //! ```
 
@@ -30,6 +31,7 @@ use rustix::io::Errno;
 
 use super::disk_health::DiskHealth;
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
+use super::logs::{FoundLog, scan};
 use super::trash::{Trash, Why};
 
 /// Why a data folder can't be used.
@@ -142,6 +144,8 @@ pub(super) struct DataDir {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) sealed: Vec<(ReplicaKey, Sealed)>,
+    /// Replicas of logs that the last process left.
+    pub(super) logs: Vec<FoundLog>,
     /// Uploads that the last process left unfinished, now removed.
     pub(super) n_removed: u64,
     /// Replicas set aside now.
@@ -185,7 +189,7 @@ impl DataDir {
                 self.classify(&path, &mut found)?;
             }
         }
-        if self.cluster().is_none() && !found.sealed.is_empty() {
+        if self.cluster().is_none() && !(found.sealed.is_empty() && found.logs.is_empty()) {
             return Err(DataDirError::NoIdentity { path: self.root().to_owned() });
         }
         found.sealed.sort_by_key(|(replica, _)| *replica);
@@ -276,6 +280,11 @@ impl DataDir {
                 fs::remove_file(path).map_err(io_error(path))?;
                 found.n_removed += 1;
             }
+            Some((replica, "log")) => {
+                let ended =
+                    File::open(path).and_then(|file| scan(&file)).map_err(io_error(path))?;
+                found.logs.push(FoundLog { replica, ended });
+            }
             Some((replica, "chunk")) => {
                 match self.open_file(replica).and_then(|file| read_footer(&file, replica)) {
                     Ok(footer) => found.sealed.push((replica, footer.sealed())),
@@ -300,6 +309,14 @@ impl DataDir {
     /// Makes the file of a replica to be written.
     pub(super) fn create_file(&self, replica: ReplicaKey) -> io::Result<File> {
         File::options().write(true).create(true).truncate(true).open(self.open_path(replica))
+    }
+
+    /// Makes the file of a log's replica, empty and durable.
+    pub(super) fn create_log(&self, replica: ReplicaKey) -> io::Result<File> {
+        let path = self.log_path(replica);
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        path.parent().map_or(Ok(()), sync_folder)?;
+        Ok(file)
     }
 
     /// Opens a sealed replica's file.
@@ -397,6 +414,11 @@ impl DataDir {
     /// A replica's file while it is written.
     pub(super) fn open_path(&self, replica: ReplicaKey) -> PathBuf {
         self.path(replica, "open")
+    }
+
+    /// The file of a log's replica that is not sealed.
+    pub(super) fn log_path(&self, replica: ReplicaKey) -> PathBuf {
+        self.path(replica, "log")
     }
 
     fn path(&self, ReplicaKey { chunk, version }: ReplicaKey, suffix: &str) -> PathBuf {

@@ -16,8 +16,17 @@ use daemon::{DataFolder, FolderError, Owner};
 use ids::ClusterId;
 
 use super::data_dir::{Booking, DataDir, DataDirError, Found, OpenError};
+use super::logs::FoundLog;
 use super::open_chunk::DiskError;
 use super::trash::Why;
+
+/// What was found in the folders at start.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    pub(super) sealed: Vec<(ReplicaKey, Sealed)>,
+    /// Replicas of logs' open chunks, each with its folder.
+    pub(super) logs: Vec<(Arc<DataDir>, FoundLog)>,
+}
 
 /// All data folders, in the order of the configuration.
 #[derive(Debug)]
@@ -46,15 +55,19 @@ impl Disks {
         paths: &[PathBuf],
         owner: &Owner,
         reserve_bytes: u64,
-    ) -> Result<(Self, Vec<(ReplicaKey, Sealed)>), DataDirError> {
+    ) -> Result<(Self, Holdings), DataDirError> {
         let (mut all, mut failures, mut sealed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut logs = Vec::new();
         for path in paths {
             refuse_overlap(path, &all)?;
             match open_one(path, owner, reserve_bytes).await {
-                Ok((dir, found)) => {
+                Ok((dir, mut found)) => {
                     refuse_two_clusters(&dir, &all)?;
+                    let dir = Arc::new(dir);
+                    let here = std::mem::take(&mut found.logs).into_iter();
+                    logs.extend(here.map(|log| (Arc::clone(&dir), log)));
                     take(&dir, found, &mut sealed);
-                    all.push(Disk::Open(Arc::new(dir)));
+                    all.push(Disk::Open(dir));
                 }
                 Err(error) if error.is_of_the_disk() => {
                     tracing::error!(path = %path.display(), %error, "a data folder is left out");
@@ -78,7 +91,7 @@ impl Disks {
         if let Some(cluster) = disks.cluster() {
             disks.keep_cluster(&cluster)?;
         }
-        Ok((disks, sealed.into_iter().collect()))
+        Ok((disks, Holdings { sealed: sealed.into_iter().collect(), logs }))
     }
 
     /// The cluster that the folders belong to; `None`: nobody's yet.
@@ -123,16 +136,29 @@ impl Disks {
 
     /// Makes the file of a replica to be written, on the disk with the most room. Blocks.
     pub(super) fn create_file(&self, replica: ReplicaKey) -> Result<(Booking, File), DiskError> {
+        self.create(|dir| dir.create_file(replica), |dir| dir.open_path(replica))
+    }
+
+    /// The same, of a log's replica.
+    pub(super) fn create_log(&self, replica: ReplicaKey) -> Result<(Booking, File), DiskError> {
+        self.create(|dir| dir.create_log(replica), |dir| dir.log_path(replica))
+    }
+
+    fn create(
+        &self,
+        make: impl Fn(&DataDir) -> io::Result<File>,
+        path: impl Fn(&DataDir) -> PathBuf,
+    ) -> Result<(Booking, File), DiskError> {
         let mut failure = None;
         // A disk may turn out to have failed; each is tried once.
         for _ in 0..self.all.len() {
             let Some(dir) = self.choose() else { break };
             let booking = dir.book();
-            match booking.create_file(replica) {
+            match make(&booking) {
                 Ok(file) => return Ok((booking, file)),
                 Err(error) => {
                     let has_failed = dir.blame(&error);
-                    let error = DiskError::new(dir, &dir.open_path(replica), error);
+                    let error = DiskError::new(dir, &path(dir), error);
                     if !has_failed {
                         return Err(error);
                     }
@@ -283,7 +309,7 @@ async fn open_one(
 
 /// Adds what a folder held. What a disk brings back that another has too is not served.
 fn take(dir: &DataDir, found: Found, sealed: &mut BTreeMap<ReplicaKey, Sealed>) {
-    let Found { sealed: here, n_removed, n_bad } = found;
+    let Found { sealed: here, logs: _, n_removed, n_bad } = found;
     tracing::info!(path = %dir.root().display(), replicas = here.len(), n_removed, n_bad,
         "a data folder is open");
     for (replica, is) in here {

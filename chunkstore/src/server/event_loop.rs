@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDirError;
 use super::trash::Why;
-use super::{Server, copy, metrics};
+use super::{Server, copy, logs, metrics};
 
 /// Inputs that may wait for the core.
 const QUEUE: usize = 1024;
@@ -47,6 +47,10 @@ pub(super) enum LoopError {
 #[derive(Debug)]
 enum Message {
     Open {
+        replica: ReplicaKey,
+        answer: oneshot::Sender<OpenAnswer>,
+    },
+    OpenLog {
         replica: ReplicaKey,
         answer: oneshot::Sender<OpenAnswer>,
     },
@@ -81,6 +85,13 @@ impl ReplicaLoop {
     pub(super) async fn open(&self, replica: ReplicaKey) -> Result<OpenAnswer, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.send(Message::Open { replica, answer }).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// May this replica of a log be made?
+    pub(super) async fn open_log(&self, replica: ReplicaKey) -> Result<OpenAnswer, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::OpenLog { replica, answer }).await?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -137,6 +148,11 @@ pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> L
                 let to = waiting.next();
                 waiting.open.insert(to, answer);
                 core.handle(now, Input::OpenRequested { to, replica })
+            }
+            Some(Message::OpenLog { replica, answer }) => {
+                let to = waiting.next();
+                waiting.open.insert(to, answer);
+                core.handle(now, Input::LogRequested { to, replica })
             }
             Some(Message::Freeze { replica, answer }) => {
                 let to = waiting.next();
@@ -225,7 +241,18 @@ impl Shell {
                 Effect::ReplySeal { to, answer } => {
                     let _ = waiting.seal.remove(&to).map(|asker| asker.send(answer));
                 }
-                Effect::EndUpload { replica } => self.server.unfinished.end_upload(replica),
+                Effect::EndUpload { replica } => {
+                    self.server.unfinished.end_upload(replica);
+                    logs::freeze(&self.server, replica);
+                }
+                Effect::EndLog { command, replica, servers } => {
+                    let server = Arc::clone(&self.server);
+                    tokio::spawn(async move {
+                        logs::end(&server, replica, servers).await;
+                        // A loop that is gone needs no answer.
+                        let _ = server.replicas.tell(Input::LogEndTried { command }).await;
+                    });
+                }
                 Effect::Register(request) => self.register(*request),
                 Effect::Heartbeat(request) => self.heartbeat(*request),
                 Effect::KeepCluster(cluster) => {
@@ -265,10 +292,15 @@ impl Shell {
         let server = Arc::clone(&self.server);
         let cuts: Vec<_> =
             doomed.iter().filter_map(|(_, replica, _)| server.unfinished.take(*replica)).collect();
+        let logs: Vec<_> =
+            doomed.iter().filter_map(|(_, replica, _)| server.logs.take(*replica)).collect();
         tokio::spawn(async move {
             // Before the core hears of it: the same replica may be sent here anew then.
             for cut in cuts {
                 cut.discard().await;
+            }
+            for log in logs {
+                log.discard().await;
             }
             tokio::task::spawn_blocking(move || remove_all(&server, doomed));
         });

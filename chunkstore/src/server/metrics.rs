@@ -9,6 +9,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 
 /// Names and explains the metrics.
 pub(super) fn describe() {
+    describe_logs();
     describe_counter!("howdah_chunkserver_received_bytes_total", "Bytes of chunks sealed here");
     describe_counter!("howdah_chunkserver_sent_bytes_total", "Bytes of chunks sent to readers");
     describe_counter!(
@@ -76,6 +77,28 @@ pub(super) fn describe() {
     describe_gauge!("howdah_chunkserver_free_bytes", "Free for chunks: less the reserve");
 }
 
+/// Those of logs.
+fn describe_logs() {
+    describe_counter!(
+        "howdah_chunkserver_log_batches_total",
+        "Batches of records appended here as primary"
+    );
+    describe_counter!("howdah_chunkserver_log_bytes_total", "Bytes of these batches");
+    describe_histogram!(
+        "howdah_chunkserver_log_group_batches",
+        "Batches of several clients that were written and synced as one"
+    );
+    describe_histogram!(
+        "howdah_chunkserver_log_sync_seconds",
+        "How long it took to write and sync such a group here, as primary or after one"
+    );
+    describe_counter!(
+        "howdah_chunkserver_log_chunks_total",
+        "Chunks of logs by what this server did: begun as primary, or ended"
+    );
+    describe_gauge!("howdah_chunkserver_logs", "Replicas of logs' open chunks held");
+}
+
 /// An upload ended; `sealed_bytes` if it was sealed.
 pub(super) fn observe_upload(sealed_bytes: Option<u64>, duration: Duration) {
     let outcome = if sealed_bytes.is_some() { "sealed" } else { "failed" };
@@ -134,6 +157,29 @@ pub(super) fn observe_scrub_round(disk: &str, took: Duration) {
     gauge!("howdah_chunkserver_scrub_round_seconds", "disk" => disk.to_owned()).set(took);
 }
 
+/// A group of batches is on every server of its chunk.
+#[expect(clippy::cast_precision_loss, reason = "histograms are of floating-point numbers")]
+pub(super) fn observe_log_group(n_batches: usize, bytes: usize) {
+    counter!("howdah_chunkserver_log_batches_total").increment(n_batches as u64);
+    counter!("howdah_chunkserver_log_bytes_total").increment(bytes as u64);
+    histogram!("howdah_chunkserver_log_group_batches").record(n_batches as f64);
+}
+
+/// A group was synced here.
+pub(super) fn observe_log_sync(took: Duration) {
+    histogram!("howdah_chunkserver_log_sync_seconds").record(took);
+}
+
+/// A log's chunk begins here.
+pub(super) fn observe_log_begun() {
+    counter!("howdah_chunkserver_log_chunks_total", "what" => "begun").increment(1);
+}
+
+/// A log's chunk was ended by this server.
+pub(super) fn observe_log_ended() {
+    counter!("howdah_chunkserver_log_chunks_total", "what" => "ended").increment(1);
+}
+
 /// The master took a registration.
 pub(super) fn observe_registration() {
     counter!("howdah_chunkserver_registrations_total").increment(1);
@@ -146,6 +192,7 @@ pub(super) fn observe_state(summary: &Summary, space: Space) {
     gauge!("howdah_chunkserver_replicas_bytes").set(summary.sealed_bytes as f64);
     gauge!("howdah_chunkserver_open_uploads").set(summary.n_open as f64);
     gauge!("howdah_chunkserver_cut_uploads").set(summary.n_cut as f64);
+    gauge!("howdah_chunkserver_logs").set(summary.n_logs as f64);
     gauge!("howdah_chunkserver_pending_events").set(summary.n_events_pending as f64);
     gauge!("howdah_chunkserver_registered").set(f64::from(u8::from(summary.registered)));
     gauge!("howdah_chunkserver_capacity_bytes").set(space.capacity as f64);

@@ -11,6 +11,7 @@ mod download;
 mod event_loop;
 mod forward;
 mod http;
+mod logs;
 mod metrics;
 mod open_chunk;
 mod scrub;
@@ -32,9 +33,10 @@ use tokio::sync::Semaphore;
 
 use copy::Rates;
 use descriptor::Descriptors;
-use disks::Disks;
+use disks::{Disks, Holdings};
 use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
+use logs::Logs;
 use seal::Unfinished;
 
 pub use data_dir::DataDirError;
@@ -100,10 +102,17 @@ pub enum RunError {
 #[derive(Debug)]
 struct Server {
     host: HostName,
+    rack: RackName,
+    /// `host:port` where others reach it.
+    address: String,
+    /// `host:port` of the chunk master.
+    master: String,
+    keyring: Keyring,
     disks: Arc<Disks>,
     footers: Arc<Footers>,
     replicas: ReplicaLoop,
     unfinished: Unfinished,
+    logs: Logs,
     /// Without a token: uploads add their writer's.
     client: Client,
     reads: Arc<Semaphore>,
@@ -125,7 +134,7 @@ pub async fn run(
     let metrics = Metrics::install();
     metrics::describe();
     let health = Health::default();
-    let (disks, core) = open_disks(&settings).await?;
+    let (disks, core, logs) = open_disks(&settings).await?;
     let disks = Arc::new(disks);
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
@@ -137,10 +146,15 @@ pub async fn run(
     let (host, idle_timeout) = (settings.host, settings.idle_timeout);
     let server = Arc::new(Server {
         host,
+        rack: settings.rack,
+        address: settings.address.clone(),
+        master: settings.master.clone(),
+        keyring: settings.keyring.clone(),
         disks,
         footers,
         replicas,
         unfinished: Unfinished::default(),
+        logs,
         client,
         reads,
         rates,
@@ -174,10 +188,10 @@ pub async fn run(
     }
 }
 
-async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas), DataDirError> {
+async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas, Logs), DataDirError> {
     let owner = Owner::new("chunkserver", settings.host.clone());
     let opened = Disks::open(&settings.data_dirs, &owner, settings.reserve_bytes).await?;
-    let (disks, sealed) = opened;
+    let (disks, Holdings { sealed, logs }) = opened;
     let identity = Identity {
         cluster: disks.cluster(),
         host: settings.host.clone(),
@@ -185,8 +199,9 @@ async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas), Data
         address: settings.address.clone(),
         incarnation: net::random_u64(),
     };
-    let replicas = Replicas::new(identity, UPLOADS_MAX, sealed);
-    Ok((disks, replicas.keeping_cuts_for(settings.keep_unfinished)))
+    let ended: Vec<_> = logs.iter().map(|(_, log)| (log.replica, log.ended)).collect();
+    let replicas = Replicas::new(identity, UPLOADS_MAX, sealed).with_logs(ended);
+    Ok((disks, replicas.keeping_cuts_for(settings.keep_unfinished), Logs::new(logs)))
 }
 
 #[cfg(test)]

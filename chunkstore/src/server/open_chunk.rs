@@ -226,7 +226,8 @@ impl OpenChunk {
     }
 }
 
-fn check_room(dir: &DataDir, n: u64) -> io::Result<()> {
+/// An error if so many more bytes do not fit.
+pub(super) fn check_room(dir: &DataDir, n: u64) -> io::Result<()> {
     match dir.make_room(n)? {
         true => Ok(()),
         false => Err(io::ErrorKind::StorageFull.into()),
@@ -260,7 +261,8 @@ fn begin_flush(file: &File, from: u64, n: u64) -> io::Result<()> {
     Ok(fadvise(file, from, n, Advice::DontNeed)?)
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs what blocks on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;

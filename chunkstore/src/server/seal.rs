@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chunkstore_core::replica::{FreezeAnswer, Input, ReplicaKey, SealAnswer, Sealed};
+use chunkstore_core::replica::{Ended, FreezeAnswer, Input, ReplicaKey, SealAnswer, Sealed};
 use chunkstore_protocol::{Frozen, SealedChunk};
 use tokio::sync::Notify;
 
@@ -102,7 +102,7 @@ impl Unfinished {
 /// Ends an upload of this replica if there is one, and says what there is.
 pub(super) async fn freeze(server: &Server, replica: ReplicaKey) -> Result<Frozen, SealError> {
     match server.replicas.freeze(replica).await? {
-        FreezeAnswer::Frozen { length } => Ok(Frozen { length }),
+        FreezeAnswer::Frozen(frozen) => Ok(frozen),
         FreezeAnswer::Unknown => Err(SealError::Unknown(replica)),
     }
 }
@@ -113,15 +113,25 @@ pub(super) async fn seal(
     replica: ReplicaKey,
     length: u64,
 ) -> Result<SealedChunk, SealError> {
-    let sealed = match server.replicas.seal(replica, length).await? {
+    let mut answer = server.replicas.seal(replica, length).await?;
+    if answer == SealAnswer::Sealing {
+        let _what_it_came_to = server.replicas.freeze(replica).await?;
+        answer = server.replicas.seal(replica, length).await?;
+    }
+    let sealed = match answer {
         SealAnswer::AlreadySealed(sealed) => sealed,
         SealAnswer::Differs { held } => return Err(SealError::Differs { replica, length, held }),
-        SealAnswer::Open => return Err(SealError::Open(replica)),
+        SealAnswer::Open | SealAnswer::Sealing => return Err(SealError::Open(replica)),
         SealAnswer::Unknown => return Err(SealError::Unknown(replica)),
         // To its end, whatever becomes of the connection: the core waits for it.
         SealAnswer::Seal => {
             let server = Arc::clone(&server);
             let sealing = tokio::spawn(async move { seal_cut(&server, replica, length).await });
+            sealing.await.unwrap_or(Err(SealError::Stopped(Stopped)))?
+        }
+        SealAnswer::SealLog => {
+            let server = Arc::clone(&server);
+            let sealing = tokio::spawn(async move { seal_log(&server, replica, length).await });
             sealing.await.unwrap_or(Err(SealError::Stopped(Stopped)))?
         }
     };
@@ -147,6 +157,39 @@ async fn seal_cut(server: &Server, replica: ReplicaKey, length: u64) -> Result<S
     let told = match &outcome {
         Ok(sealed) => Input::Sealed { replica, sealed: *sealed },
         Err(_) => Input::Aborted { replica },
+    };
+    server.replicas.tell(told).await?;
+    if outcome.is_ok() && server.disks.find(replica).is_none() {
+        // Its disk failed in this moment.
+        server.replicas.tell(Input::Lost { replica }).await?;
+    }
+    outcome
+}
+
+async fn seal_log(server: &Server, replica: ReplicaKey, length: u64) -> Result<Sealed, SealError> {
+    let outcome = match server.logs.take(replica) {
+        None => Err(SealError::Unknown(replica)),
+        Some(log) => {
+            let sealed = log.seal(length).await;
+            if !matches!(sealed, Ok(Ok(_))) {
+                server.logs.put_back(replica, log);
+            }
+            match sealed {
+                Ok(Ok(sealed)) => Ok(sealed),
+                Ok(Err(Ended { length: held, .. })) => {
+                    Err(SealError::Differs { replica, length, held })
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+    };
+    let told = match &outcome {
+        Ok(sealed) => Input::Sealed { replica, sealed: *sealed },
+        Err(SealError::Differs { held, .. }) => {
+            Input::LogEnded { replica, ended: Ended { length: *held, damaged: true } }
+        }
+        // What lay behind may be gone.
+        Err(_) => Input::LogEnded { replica, ended: Ended { length, damaged: true } },
     };
     server.replicas.tell(told).await?;
     if outcome.is_ok() && server.disks.find(replica).is_none() {

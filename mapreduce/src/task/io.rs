@@ -303,7 +303,7 @@ mod tests {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             while !lines.next().unwrap().unwrap().is_empty() {}
             let body =
-                serde_json::to_string(&Located { file: FileId(1), length, chunks: Vec::new() })
+                serde_json::to_string(&Located { file: FileId(1), length, ..Located::default() })
                     .unwrap();
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
             let length = body.len();

@@ -170,5 +170,5 @@ fn job(random: &mut Random) -> VecDeque<Op> {
 
 /// Where a file's chunks are.
 pub(crate) fn locate(path: &StorePath) -> Query {
-    Query::Locate(Locate { path: path.clone(), offset: 0, length: None, open: false })
+    Query::Locate(Locate { path: path.clone(), offset: 0, length: None, open: false, log: false })
 }

@@ -34,7 +34,7 @@ impl Server {
     pub(super) fn frozen(&mut self, ground: &mut Ground, to: ReplyTo, answer: FreezeAnswer) {
         let Some((from, call)) = self.freezing.remove(&to) else { return };
         let answer = match answer {
-            FreezeAnswer::Frozen { length } => Ok(length),
+            FreezeAnswer::Frozen(frozen) => Ok(frozen.length),
             FreezeAnswer::Unknown => Err("nothing is here"),
         };
         ground.answer(self.who(), from, call, Answer::Frozen(answer));
@@ -82,7 +82,15 @@ impl Server {
                 self.cut_seals.insert(self.next_number, Sealing { replica, asker });
                 self.later(ground, Timer::CutSealed(self.next_number));
             }
-            Some(SealAnswer::Differs { .. } | SealAnswer::Open | SealAnswer::Unknown) | None => {
+            // Nobody writes a log in this world.
+            Some(
+                SealAnswer::SealLog
+                | SealAnswer::Differs { .. }
+                | SealAnswer::Open
+                | SealAnswer::Sealing
+                | SealAnswer::Unknown,
+            )
+            | None => {
                 ground.answer(self.who(), asker.0, asker.1, Answer::Sealed(Err("it can't be")));
             }
         }

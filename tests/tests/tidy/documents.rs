@@ -125,5 +125,11 @@ fn the_readme_has_every_route_for_users() {
         assert!(files.remove(&format!("/v1/files/{name}")), "{name} is a route");
     }
     files.append(&mut routes_in("chunkstore/src/master/http/health.rs"));
+    // Clients append through the client library; how chunks begin and end is the servers' to say.
+    let mut logs = routes_in("chunkstore/src/master/http/logs.rs");
+    for name in ["open", "begin", "end"] {
+        assert!(logs.remove(&format!("/v1/logs/{name}")), "{name} is a route");
+    }
+    files.append(&mut logs);
     assert_eq!(told("| the chunk master's |"), files);
 }

@@ -115,6 +115,7 @@ mod tests {
                 n_chunks: 1,
                 open: false,
                 cut: false,
+                log: false,
             },
         };
         let tag = |length| put_result(&status(length)).e_tag.unwrap();

@@ -26,6 +26,9 @@ impl Master {
         let file = self.durable.namespace().file(id);
         let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
         let (replication, chunk_bytes) = (file.replication, file.chunk_bytes());
+        if file.log {
+            return Err(FsError::IsALog { path: path.clone() });
+        }
         if self.durable.writer(id).is_some() {
             return Err(FsError::StillOpen { path: path.clone() });
         }

@@ -53,17 +53,24 @@ impl Master {
     ) -> Result<Vec<Record>, FsError> {
         let SetReplication { stamp: _, path, replication } = request;
         let replication = self.replication(Some(*replication))?;
-        let (file, _) = self.closed_file(path)?;
+        let file = self.find(path)?;
+        // The open chunk of a log gets the number when it is sealed.
+        if !self.durable.namespace().file(file).is_some_and(|it| it.log) {
+            self.closed_file(path)?;
+        }
         let stamp = stamp.clone();
         let set = Record::ReplicationSet { stamp, file, replication };
         Ok(vec![set, Record::ReplicationSpread { chunks: REPLICATION_STEP }])
     }
 
-    /// The file at `path`, if nobody writes it.
+    /// The file at `path`, if nobody writes it and it is no log, which never has all its bytes.
     pub(super) fn closed_file(&self, path: &StorePath) -> Result<(FileId, &File), FsError> {
         let id = self.find(path)?;
         let file = self.durable.namespace().file(id);
         let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
+        if file.log {
+            return Err(FsError::IsALog { path: path.clone() });
+        }
         match self.durable.writer(id) {
             Some(_) => Err(FsError::StillOpen { path: path.clone() }),
             None => Ok((id, file)),

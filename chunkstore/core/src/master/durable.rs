@@ -3,6 +3,7 @@
 //! nothing. Who serves and where replicas are is not here: servers tell that again.
 
 mod invariants;
+mod logs;
 mod sharing;
 mod tree;
 
@@ -18,6 +19,8 @@ use super::namespace::{Birth, EntryKind, Namespace};
 use super::paged::Paged;
 use super::record::{Adopted, Allotted, Record, Sealed, Stamp};
 use super::replies::{CachedReply, ClosedFile, Replies};
+use logs::Logs;
+pub(crate) use logs::OpenChunk;
 
 /// Entries of a removed subtree that its own record takes apart; what is beyond waits for
 /// [`Record::Reclaimed`], so that no record holds the loop for long.
@@ -34,6 +37,8 @@ pub struct Durable {
     sealed: Paged<ChunkId, SealedState>,
     writers: BTreeMap<FileId, Writer>,
     open_chunks: BTreeMap<ChunkId, FileId>,
+    #[serde(default)]
+    logs: Logs,
     replies: Replies,
     gathered: Vec<Adopted>,
     /// Files whose chunks are yet to be told how many replicas are wanted, and from which chunk on.
@@ -179,6 +184,10 @@ impl Durable {
                 self.namespace.detach(*file, *at);
                 self.reclaim(RECLAIM_STEP)
             }
+            Record::LogCreated { .. }
+            | Record::LogChunkAllotted { .. }
+            | Record::LogChunkBegun { .. }
+            | Record::LogChunkEnded { .. } => self.apply_to_log(record),
             Record::FoldersMade { .. }
             | Record::Renamed { .. }
             | Record::Copied { .. }
@@ -291,15 +300,11 @@ impl Durable {
         let open = self.writers.get_mut(&file).and_then(|writer| writer.open.take());
         let Some((chunk, version)) = open else { return Vec::new() };
         self.open_chunks.remove(&chunk);
-        let Some(Sealed { chunk, version, length, checksum }) = sealed.copied() else {
+        let Some(sealed) = sealed.copied() else {
             return vec![Dropped { chunk, version }];
         };
         self.namespace.touch(file, at);
-        let owner = self.namespace.file_mut(file);
-        owner.append(chunk, length);
-        let wanted = owner.replication;
-        let length = u32::try_from(length).expect("chunks are bounded far below 4 GiB");
-        self.sealed.insert(chunk, SealedState { version, length, checksum, wanted, referents: 1 });
+        self.append_sealed(file, sealed);
         Vec::new()
     }
 
@@ -311,6 +316,7 @@ impl Durable {
                 self.open_chunks.remove(&chunk);
                 dropped.push(Dropped { chunk, version });
             }
+            dropped.extend(self.end_log(id));
             dropped.extend(chunks.into_iter().filter_map(|chunk| self.leave(chunk)));
         }
         dropped
@@ -343,6 +349,7 @@ impl Durable {
                 replication: file.replication,
                 chunk_bytes: file.chunk_bytes(),
                 n_chunks: file.n_chunks() as u64,
+                log: file.log,
             };
             self.reply(stamp, CachedReply::Closed(closed));
         }

@@ -111,6 +111,26 @@ pub enum FsError {
         /// The file.
         path: StorePath,
     },
+    /// The file is a log.
+    #[error(
+        "{path} is a log: records are appended to it and read from it one by one (`howdah fs append --lines`, `fs cat`); to use it as a file, put its records into one"
+    )]
+    IsALog {
+        /// The log.
+        path: StorePath,
+    },
+    /// The file is no log.
+    #[error("{path} is not a log: append bytes to it, or create a log under another name")]
+    NotALog {
+        /// The file.
+        path: StorePath,
+    },
+    /// A chunk that no log has open, or not so.
+    #[error("chunk {chunk} takes no more records: ask for its log's open chunk")]
+    LogEnded {
+        /// The chunk.
+        chunk: ChunkId,
+    },
     /// Another file than the one that was to be replaced, or none.
     #[error(
         "{path} is not file {} any more: look at what stands there now, and decide again", expected.0
@@ -397,6 +417,8 @@ impl FsError {
             Self::FolderNotEmpty { .. } => ProblemKind::FolderNotEmpty,
             Self::RenameIntoItself { .. } => ProblemKind::RenameIntoItself,
             Self::StillOpen { .. } => ProblemKind::StillOpen,
+            Self::IsALog { .. } | Self::NotALog { .. } => ProblemKind::LogOrNot,
+            Self::LogEnded { .. } => ProblemKind::LogEnded,
             Self::Changed { .. } => ProblemKind::Changed,
             Self::LeaseLost { .. } => ProblemKind::LeaseLost,
             Self::TooFewReplicas { .. } => ProblemKind::TooFewReplicas,

@@ -162,7 +162,7 @@ impl Master {
         }
     }
 
-    fn chunk_bytes(&self, asked: Option<u64>) -> Result<u64, FsError> {
+    pub(super) fn chunk_bytes(&self, asked: Option<u64>) -> Result<u64, FsError> {
         let given = asked.unwrap_or(self.settings.chunk_bytes);
         match is_chunk_limit(given) {
             true => Ok(given),

@@ -15,6 +15,9 @@ pub(crate) struct File {
     /// Whether its writer died before it was closed.
     #[serde(default)]
     pub(crate) cut: bool,
+    /// Whether records are appended to it, by many at once.
+    #[serde(default)]
+    pub(crate) log: bool,
 }
 
 /// Most files have one chunk.
@@ -38,7 +41,7 @@ impl File {
     /// Without chunks.
     pub(crate) fn new(replication: u8, chunk_bytes: u64) -> Self {
         let chunk_bytes = u32::try_from(chunk_bytes).expect("chunks are bounded far below 4 GiB");
-        Self { chunks: Chunks::None, chunk_bytes, replication, cut: false }
+        Self { chunks: Chunks::None, chunk_bytes, replication, cut: false, log: false }
     }
 
     /// Length limit of its chunks.

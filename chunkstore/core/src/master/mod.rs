@@ -18,6 +18,7 @@ mod fsck;
 mod garbage;
 mod known;
 mod layout;
+mod logs;
 mod mutation;
 mod namespace;
 mod notice;
@@ -36,6 +37,7 @@ mod room;
 mod safe_mode;
 mod server_error;
 mod servers;
+mod settings;
 mod streams;
 mod subtree;
 mod summary;
@@ -50,11 +52,13 @@ pub use concat::{CONCAT_CHUNKS_MAX, ConcatError};
 pub use copies::COPY_CHUNKS_MAX;
 pub use durable::{Dropped, Durable};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
+pub use logs::LogRequest;
 pub use mutation::{Asker, Mutation};
 pub use notice::Notice;
 pub use reads::{CountedPart, READ_STEP};
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use room::Room;
+pub use settings::Settings;
 pub use summary::Summary;
 pub use trash::TrashReason;
 pub use tree::WINNERS_MAX;
@@ -62,9 +66,9 @@ pub use tree::WINNERS_MAX;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    Allocation, ClusterReport, Created, DeleteOrphans, FileId, FileStatus, Fsck, FsckPage, List,
-    Listing, Locate, Located, OrphansDeleted, RegisterServer, Renew, Report, ServerHeartbeat,
-    ServerHeartbeatReply, ServerRegistered, Stat, StorePath,
+    Allocation, BegunLog, ClusterReport, Created, DeleteOrphans, FileId, FileStatus, Fsck,
+    FsckPage, List, Listing, Locate, Located, OpenedLog, OrphansDeleted, RegisterServer, Renew,
+    Report, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat, StorePath,
 };
 use ids::{ClientId, ClusterId, Monotonic, Now};
 
@@ -74,6 +78,7 @@ use deadlines::Deadlines;
 use drain::Drains;
 use durable::RECLAIM_STEP;
 use garbage::Orphans;
+use logs::Ends;
 use repair::Repairs;
 use replicas::Replicas;
 use replies::Seen;
@@ -92,31 +97,6 @@ const EXPIRIES_PER_CALL: usize = 500;
 const TICK_MIN: Duration = Duration::from_secs(1);
 const PAUSED_AFTER_TICKS: u32 = 2;
 
-/// What the configuration says to the state machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Replicas asked for where a client does not say.
-    pub replication: u8,
-    /// Length limit of chunks where a client does not say, bytes.
-    pub chunk_bytes: u64,
-    /// Time between a server's heartbeats; told to the servers.
-    pub heartbeat_interval: Duration,
-    /// Silence after which a server counts as dead.
-    pub dead_after: Duration,
-    /// How long a writer's lease lasts without a renewal.
-    pub lease: Duration,
-    /// How long it lasts once the writer's connection has ended.
-    pub lease_grace: Duration,
-    /// Copies that one server sends, and receives, at once; more where chunks are small.
-    pub repair_streams: u32,
-    /// How far from the mean the used share of a server's space may lie, percent, before chunks move.
-    pub balance_threshold_percent: u8,
-    /// How long what users remove stays in the trash; zero for none.
-    pub trash_interval: Duration,
-    /// Where less than this share of the live servers' space is free, percent, the trash is emptied early.
-    pub trash_free_min_percent: u8,
-}
-
 /// Which caller waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyTo(pub u64);
@@ -130,6 +110,8 @@ pub enum Input {
     Mutate(ReplyTo, Asker, Mutation),
     /// A client looks at something, or keeps its leases.
     Query(ReplyTo, Query),
+    /// A client or a chunkserver wants something of a log.
+    Log(ReplyTo, LogRequest),
     /// A chunkserver registers.
     Register(ReplyTo, RegisterServer),
     /// A chunkserver's heartbeat.
@@ -183,6 +165,8 @@ pub enum Reply {
     LocatedMany(Vec<Result<Located, FsError>>),
     Registered(ServerRegistered),
     Heartbeat(ServerHeartbeatReply),
+    OpenedLog(OpenedLog),
+    BegunLog(BegunLog),
     Summary(Summary),
     Fsck(FsckPage),
     Report(ClusterReport),
@@ -216,6 +200,7 @@ pub struct Master {
     balance: Balance,
     drains: Drains,
     orphans: Orphans,
+    ends: Ends,
     reclaim_at: Option<Monotonic>,
     /// When to look into the trash; `None` if nothing is there.
     trash_at: Option<Monotonic>,
@@ -244,6 +229,7 @@ impl Master {
             balance: Balance::default(),
             drains: Drains::default(),
             orphans: Orphans::default(),
+            ends: Ends::default(),
             reclaim_at: None,
             trash_at: None,
             room: Room::default(),
@@ -283,6 +269,9 @@ impl Master {
                 (to, self.mutate(now, &asker, &request, &mut out).map_err(Refusal::Files))
             }
             Input::Query(to, request) => (to, self.query(now, &request).map_err(Refusal::Files)),
+            Input::Log(to, request) => {
+                (to, self.log_request(now, &request, &mut out).map_err(Refusal::Files))
+            }
             Input::Register(to, request) => {
                 (to, self.register(now, request, &mut out).map_err(Refusal::Servers))
             }
@@ -328,9 +317,11 @@ impl Master {
 
     /// When someone's time is over next.
     fn next_deadline(&self) -> Option<Monotonic> {
-        let lease = self.leases.next().filter(|_| self.may_expire());
+        let may_expire = self.may_expire();
+        let lease = self.leases.next().filter(|_| may_expire);
+        let ends = self.ends.next().filter(|_| may_expire);
         let safe_mode = self.safe_mode.until();
-        [lease, safe_mode, self.servers.next_death(), self.repairs.due(), self.balance.due()]
+        [lease, ends, safe_mode, self.servers.next_death(), self.repairs.due(), self.balance.due()]
             .into_iter()
             .flatten()
             .min()
@@ -362,6 +353,7 @@ impl Master {
         self.pass_pause(now, out);
         while let Some(server) = self.servers.pop_dead(now.monotonic) {
             let host = self.servers.host(server).clone();
+            self.end_logs_on(&host, now.monotonic);
             out.effects.push(Effect::Tell(Notice::ServerDied { host }));
             self.server_changed(server, now.monotonic);
         }
@@ -378,6 +370,7 @@ impl Master {
                 out.effects.push(Effect::Tell(notice));
             }
         }
+        self.pass_ends(now, out);
         self.empty_trash(now, out);
         if self.reclaim_at.is_some_and(|at| at <= now.monotonic) {
             self.reclaim_at = None;
@@ -415,9 +408,16 @@ impl Master {
             | Record::AppendAbandoned { file, .. } => {
                 self.leases.remove(*file);
             }
-            Record::ServerForgotten { host, .. } => self.servers.forget(host),
+            Record::ServerForgotten { host, .. } => {
+                self.end_logs_on(host, now.monotonic);
+                self.servers.forget(host);
+            }
+            Record::LogChunkEnded { file, .. } => self.ends.remove(*file),
             Record::ServerDraining { host, on, .. } => {
                 self.servers.set_draining(host, *on);
+                if *on {
+                    self.end_logs_on(host, now.monotonic);
+                }
                 if let Some(by) = self.servers.by_host(host) {
                     self.drains.clear(by.server);
                 }
@@ -431,6 +431,9 @@ impl Master {
             | Record::TrashEmptied { .. }
             | Record::LeaseExpired { .. }
             | Record::WriterDied { .. }
+            | Record::LogCreated { .. }
+            | Record::LogChunkAllotted { .. }
+            | Record::LogChunkBegun { .. }
             | Record::FoldersMade { .. }
             | Record::Renamed { .. }
             | Record::Copied { .. }

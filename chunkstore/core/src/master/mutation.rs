@@ -2,7 +2,7 @@
 //! `files.rs` and `tree.rs`; `Master::mutate` and the daemon's HTTP ask here.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Create, Created, Delete,
+    Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Create, CreateLog, Created, Delete,
     DrainServer, ForgetServer, Mkdir, Publish, Rename, SealedChunk, SetReplication,
 };
 use ids::{Now, RequestStamp};
@@ -28,6 +28,7 @@ pub struct Asker {
 pub enum Mutation {
     Create(Create),
     Append(Append),
+    CreateLog(CreateLog),
     Allocate(Allocate),
     Close(Close),
     Abandon(Abandon),
@@ -47,6 +48,7 @@ impl Mutation {
         match self {
             Self::Create(request) => &request.stamp,
             Self::Append(request) => &request.stamp,
+            Self::CreateLog(request) => &request.stamp,
             Self::Allocate(request) => &request.stamp,
             Self::Close(request) => &request.stamp,
             Self::Abandon(request) => &request.stamp,
@@ -67,6 +69,7 @@ impl Mutation {
         match self {
             Self::Create(request) => &mut request.stamp,
             Self::Append(request) => &mut request.stamp,
+            Self::CreateLog(request) => &mut request.stamp,
             Self::Allocate(request) => &mut request.stamp,
             Self::Close(request) => &mut request.stamp,
             Self::Abandon(request) => &mut request.stamp,
@@ -88,6 +91,7 @@ impl Mutation {
             Self::Close(request) => request.sealed.as_ref(),
             Self::Create(_)
             | Self::Append(_)
+            | Self::CreateLog(_)
             | Self::Abandon(_)
             | Self::Mkdir(_)
             | Self::Rename(_)
@@ -117,6 +121,9 @@ impl Master {
                 self.plan_create(at, stamp, owner, request).map(|r| vec![r])
             }
             Mutation::Append(request) => self.plan_append(at, stamp, request).map(|r| vec![r]),
+            Mutation::CreateLog(request) => {
+                self.plan_create_log(at, stamp, owner, request).map(|r| vec![r])
+            }
             Mutation::Allocate(request) => self.plan_allocate(at, stamp, request).map(|r| vec![r]),
             Mutation::Close(request) => self.plan_close(at, stamp, request).map(|r| vec![r]),
             Mutation::Abandon(request) => self.plan_abandon(at, stamp, request).map(|r| vec![r]),

@@ -54,6 +54,13 @@ pub enum Notice {
         /// Bytes that it has.
         length: u64,
     },
+    /// No server of a log's open chunk belongs to the cluster any more: what was in it is lost.
+    LogChunkLost {
+        /// The log.
+        path: StorePath,
+        /// The chunk.
+        chunk: ChunkId,
+    },
     /// A folder of the trash is gone for good.
     TrashEmptied {
         /// The folder.

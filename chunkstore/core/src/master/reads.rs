@@ -84,6 +84,7 @@ impl Master {
                     n_chunks: chunks.unwrap_or(file.n_chunks()) as u64,
                     open: writer.is_some(),
                     cut: file.cut,
+                    log: file.log,
                 }
             }
         };
@@ -170,7 +171,9 @@ impl Master {
         let mut found = Vec::with_capacity(paths.len().min(READ_STEP));
         let mut left = READ_STEP;
         for path in paths {
-            let located = self.locate_part(path, 0, None, false);
+            let request =
+                Locate { path: path.clone(), offset: 0, length: None, open: false, log: false };
+            let located = self.locate(&request);
             let n_chunks = located.as_ref().map_or(1, |located| located.chunks.len().max(1));
             if n_chunks > left {
                 break;
@@ -182,20 +185,14 @@ impl Master {
     }
 
     fn locate(&self, request: &Locate) -> Result<Located, FsError> {
-        let Locate { path, offset, length, open } = request;
-        self.locate_part(path, *offset, *length, *open)
-    }
-
-    fn locate_part(
-        &self,
-        path: &StorePath,
-        offset: u64,
-        length: Option<u64>,
-        open: bool,
-    ) -> Result<Located, FsError> {
+        let Locate { path, offset, length, open, log } = request;
+        let (offset, length, open) = (*offset, *length, *open);
         let id = self.find(path)?;
         let file = self.durable.namespace().file(id);
         let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
+        if file.log && !log {
+            return Err(FsError::IsALog { path: path.clone() });
+        }
         let whole = match self.durable.writer(id) {
             None => file.length(),
             Some(_) if open => file.length(),
@@ -213,7 +210,7 @@ impl Master {
             .take(READ_STEP)
             .filter_map(|(start, place)| self.location(start, place))
             .collect();
-        Ok(Located { file: id, length: whole, chunks })
+        Ok(Located { file: id, length: whole, chunks, open_log: self.open_log_chunk(id) })
     }
 
     fn location(&self, offset: u64, place: FileChunk) -> Option<ChunkLocation> {

@@ -143,6 +143,50 @@ pub enum Record {
         /// Whether it is marked as cut.
         cut: bool,
     },
+    /// A log appeared, empty.
+    LogCreated {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// The deepest folder that was there.
+        parent: FileId,
+        /// Folders made below it, each in the one before.
+        folders: Vec<NewFolder>,
+        /// The log's name.
+        name: String,
+        /// The log.
+        file: FileId,
+        /// Replicas asked for.
+        replication: u8,
+        /// Length limit of its chunks.
+        chunk_bytes: u64,
+        /// Whose it is.
+        owner: String,
+    },
+    /// A log got an open chunk.
+    LogChunkAllotted {
+        /// The log.
+        file: FileId,
+        /// The chunk, its primary first.
+        allotted: Allotted,
+    },
+    /// The primary of a log's open chunk may take records.
+    LogChunkBegun {
+        /// The log.
+        file: FileId,
+        /// Which beginning it was: a primary that has forgotten it can't begin again.
+        beginning: u64,
+    },
+    /// A log's open chunk is sealed, or given up.
+    LogChunkEnded {
+        /// When.
+        at: UnixMillis,
+        /// The log.
+        file: FileId,
+        /// As it is sealed; `None` if it holds nothing that was acknowledged.
+        sealed: Option<Sealed>,
+    },
     /// Folders were made.
     FoldersMade {
         /// The request.
@@ -313,6 +357,7 @@ impl Record {
             | Self::FileClosed { stamp, .. }
             | Self::FileAbandoned { stamp, .. }
             | Self::AppendAbandoned { stamp, .. }
+            | Self::LogCreated { stamp, .. }
             | Self::FoldersMade { stamp, .. }
             | Self::Renamed { stamp, .. }
             | Self::Copied { stamp, .. }
@@ -328,6 +373,9 @@ impl Record {
             | Self::ServerJoined { .. }
             | Self::LeaseExpired { .. }
             | Self::WriterDied { .. }
+            | Self::LogChunkAllotted { .. }
+            | Self::LogChunkBegun { .. }
+            | Self::LogChunkEnded { .. }
             | Self::ReplicationSpread { .. }
             | Self::TrashEmptied { .. }
             | Self::WinnersGathered { .. }

@@ -89,6 +89,11 @@ impl Replicas {
         self.odd.get(&chunk).is_some_and(|odd| odd.iter().any(|claim| claim.by.server == server))
     }
 
+    /// Whether the server has claimed, in this registration, to hold a chunk that is not sealed.
+    pub(crate) fn is_claimed_by(&self, chunk: ChunkId, by: Holder) -> bool {
+        self.odd.get(&chunk).is_some_and(|odd| odd.iter().any(|claim| claim.by == by))
+    }
+
     /// The chunk was sealed: judges what was claimed of it before.
     pub(crate) fn judge(&mut self, chunk: ChunkId, sealed: &SealedState) {
         let claims = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);

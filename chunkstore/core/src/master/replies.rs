@@ -44,15 +44,18 @@ pub(crate) struct ClosedFile {
     pub(crate) replication: u8,
     pub(crate) chunk_bytes: u64,
     pub(crate) n_chunks: u64,
+    #[serde(default)]
+    pub(crate) log: bool,
 }
 
 impl ClosedFile {
     /// As the writer is told.
     pub(crate) fn status(&self) -> FileStatus {
         let Self { path, file, owner, created, modified, .. } = self.clone();
-        let Self { length, replication, chunk_bytes, n_chunks, .. } = *self;
+        let Self { length, replication, chunk_bytes, n_chunks, log, .. } = *self;
         let (open, cut) = (false, false);
-        let kind = FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut };
+        let kind =
+            FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut, log };
         FileStatus { path, owner, created, modified, kind }
     }
 }

@@ -57,9 +57,15 @@ impl Master {
                     self.repairs.told_by_target(chunk, server);
                     self.held_by(chunk, claim, is_report, out);
                     self.move_arrived(chunk, server, now.monotonic);
+                    self.log_touched(chunk, now.monotonic);
                     self.inspect(chunk, now.monotonic);
                 }
+                ReplicaEvent::LogHeld { chunk, version, ended } => {
+                    let by = Holder { server, session: self.servers.session(server) };
+                    self.log_held(by, (chunk, version), ended, is_report, now.monotonic);
+                }
                 ReplicaEvent::Lost { chunk, version } => {
+                    self.log_touched(chunk, now.monotonic);
                     let sealed = self.sealed(chunk);
                     self.repairs.told_by_target(chunk, server);
                     let by = Holder { server, session: self.servers.session(server) };
@@ -77,6 +83,7 @@ impl Master {
             let host = self.servers.host(server).clone();
             let by = Holder { server, session: self.servers.session(server) };
             self.judge_orphans(by, out);
+            self.check_logs_on(by, now.monotonic);
             self.has_reported(&host, now.monotonic, out);
             self.sweep(now.monotonic);
         }

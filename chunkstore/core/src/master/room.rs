@@ -3,7 +3,7 @@
 
 use super::error::{FsError, ServerError};
 use super::replies::Seen;
-use super::{Effect, Input, Master, Mutation, Stamp};
+use super::{Effect, Input, LogRequest, Master, Mutation, Stamp};
 
 /// What the journal takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,14 @@ impl Master {
                 }
                 Ok(input)
             }
+            // What was appended is known of only when its chunk's end is: that may take from the reserve.
+            Input::Log(to, request) => {
+                let ends = matches!(request, LogRequest::End(_)) && self.room != Room::None;
+                match ends {
+                    true => Ok(input),
+                    false => Err(Effect::Reply(*to, Box::new(Err(FsError::JournalFull.into())))),
+                }
+            }
             // The first registration of a server leaves a record.
             Input::Register(to, request) if !self.durable.known().contains(&request.host) => {
                 let refusal = ServerError::JournalFull { host: request.host.clone() };
@@ -61,6 +69,7 @@ impl Mutation {
             Self::Delete(_) | Self::Abandon(_) => true,
             Self::Create(_)
             | Self::Append(_)
+            | Self::CreateLog(_)
             | Self::Allocate(_)
             | Self::Close(_)
             | Self::Mkdir(_)

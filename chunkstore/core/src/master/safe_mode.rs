@@ -103,6 +103,7 @@ impl Master {
     fn leave_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
         let silent = self.safe_mode.awaited().cloned().collect();
         self.safe_mode = SafeMode::Off;
+        self.end_logs_on_missing(now);
         out.effects.push(Effect::Tell(Notice::SafeModeLeft { silent }));
         self.sweep(now);
     }

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::block::BLOCK_BYTES;
-use chunkstore_protocol::{ReplicaEvent, Version};
+use chunkstore_protocol::{Frozen, ReplicaEvent, Version};
 
 use super::{FreezeAnswer, OpenAnswer, ReplicaKey, SealAnswer, Sealed};
+
+/// Replicas of logs' open chunks that one server has at once.
+pub(super) const LOGS_MAX: usize = 4096;
 
 /// State of one replica; what is not in the map is not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +18,27 @@ enum State {
     Open,
     /// Its upload broke off: so many verified bytes are there, and no more are taken.
     Cut { length: u64 },
+    /// Of a log: it takes records.
+    Log,
+    /// Of a log: it takes no more.
+    EndedLog(Ended),
+    /// Of a log: it takes no more, and is being sealed.
+    SealingLog(Ended),
     /// Being uploaded, but the master has given it up: removed as soon as the upload ends.
     Doomed,
     /// Whole, synced and named; never changes again.
     Sealed(Sealed),
     /// Its file is being removed.
     Deleting,
+}
+
+/// What is left of a log's replica that takes no more records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Bytes up to the end of the last sound record.
+    pub length: u64,
+    /// Whether sound records follow behind what is none.
+    pub damaged: bool,
 }
 
 /// What became of a sealed upload.
@@ -76,6 +94,7 @@ pub(super) struct Held {
 pub(super) struct Count {
     pub(super) n_open: usize,
     pub(super) n_cut: usize,
+    pub(super) n_logs: usize,
     pub(super) n_sealed: u64,
     pub(super) sealed_bytes: u64,
 }
@@ -92,12 +111,69 @@ impl Held {
         held
     }
 
+    /// A log's replica that the last process left.
+    pub(super) fn find_log(&mut self, replica: ReplicaKey, ended: Ended) {
+        if !self.states.contains_key(&replica) {
+            self.set(replica, Some(State::EndedLog(ended)));
+        }
+    }
+
+    /// A log's replica is to take records.
+    pub(super) fn open_log(&mut self, replica: ReplicaKey) -> OpenAnswer {
+        match self.states.get(&replica) {
+            Some(State::Sealed(sealed)) => OpenAnswer::AlreadySealed(*sealed),
+            Some(_) => OpenAnswer::Busy,
+            None if self.count.n_logs >= LOGS_MAX => OpenAnswer::TooMany { uploads_max: LOGS_MAX },
+            None => {
+                self.set(replica, Some(State::Log));
+                OpenAnswer::Write
+            }
+        }
+    }
+
+    /// A log's replica takes no more records; or could not be sealed.
+    pub(super) fn end_log(&mut self, replica: ReplicaKey, ended: Ended) -> CutOff {
+        match self.states.get(&replica) {
+            Some(State::Log | State::SealingLog(_)) => {
+                self.set(replica, Some(State::EndedLog(ended)));
+                CutOff::Kept
+            }
+            Some(State::Doomed) => {
+                self.set(replica, Some(State::Deleting));
+                CutOff::Dropped
+            }
+            Some(
+                State::Open
+                | State::EndedLog(_)
+                | State::Cut { .. }
+                | State::Sealed(_)
+                | State::Deleting,
+            )
+            | None => CutOff::Unknown,
+        }
+    }
+
+    /// What the master is told of a log's replica that is here.
+    pub(super) fn log_event(&self, replica: ReplicaKey) -> Option<ReplicaEvent> {
+        let ReplicaKey { chunk, version } = replica;
+        let ended = match self.states.get(&replica)? {
+            State::Log => false,
+            State::EndedLog(_) | State::SealingLog(_) => true,
+            State::Open
+            | State::Cut { .. }
+            | State::Doomed
+            | State::Sealed(_)
+            | State::Deleting => {
+                return None;
+            }
+        };
+        Some(ReplicaEvent::LogHeld { chunk, version, ended })
+    }
+
     pub(super) fn open(&mut self, replica: ReplicaKey) -> OpenAnswer {
         match self.states.get(&replica) {
             Some(State::Sealed(sealed)) => return OpenAnswer::AlreadySealed(*sealed),
-            Some(State::Open | State::Cut { .. } | State::Doomed | State::Deleting) => {
-                return OpenAnswer::Busy;
-            }
+            Some(_) => return OpenAnswer::Busy,
             None => {}
         }
         if let Some(held) = self.newest_sealed(replica).filter(|held| *held > replica.version) {
@@ -112,7 +188,7 @@ impl Held {
 
     pub(super) fn seal(&mut self, replica: ReplicaKey, sealed: Sealed) -> Seal {
         match self.states.get(&replica) {
-            Some(State::Open) => {
+            Some(State::Open | State::SealingLog(_)) => {
                 self.set(replica, Some(State::Sealed(sealed)));
                 Seal::Kept(held_event(replica, sealed))
             }
@@ -120,7 +196,14 @@ impl Held {
                 self.set(replica, Some(State::Deleting));
                 Seal::Doomed
             }
-            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) | None => Seal::Unknown,
+            Some(
+                State::Log
+                | State::EndedLog(_)
+                | State::Cut { .. }
+                | State::Sealed(_)
+                | State::Deleting,
+            )
+            | None => Seal::Unknown,
         }
     }
 
@@ -135,16 +218,29 @@ impl Held {
                 self.set(replica, Some(State::Deleting));
                 CutOff::Dropped
             }
-            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) | None => CutOff::Unknown,
+            Some(
+                State::Log
+                | State::EndedLog(_)
+                | State::SealingLog(_)
+                | State::Cut { .. }
+                | State::Sealed(_)
+                | State::Deleting,
+            )
+            | None => CutOff::Unknown,
         }
     }
 
     /// What there is, if nothing may be added.
     pub(super) fn freeze(&self, replica: ReplicaKey) -> Freeze {
         Freeze::Now(match self.states.get(&replica) {
-            Some(State::Open) => return Freeze::WhenEnded,
-            Some(State::Cut { length }) => FreezeAnswer::Frozen { length: *length },
-            Some(State::Sealed(sealed)) => FreezeAnswer::Frozen { length: sealed.length },
+            Some(State::Open | State::Log | State::SealingLog(_)) => return Freeze::WhenEnded,
+            Some(State::Cut { length }) => frozen(*length),
+            Some(State::EndedLog(Ended { length, damaged })) => {
+                FreezeAnswer::Frozen(Frozen { damaged: *damaged, length: *length, sealed: false })
+            }
+            Some(State::Sealed(Sealed { length, .. })) => {
+                FreezeAnswer::Frozen(Frozen { length: *length, sealed: true, damaged: false })
+            }
             Some(State::Doomed | State::Deleting) | None => FreezeAnswer::Unknown,
         })
     }
@@ -159,9 +255,16 @@ impl Held {
                 self.set(replica, Some(State::Open));
                 SealAnswer::Seal
             }
+            // Whether a record ends there, its bytes will tell.
+            Some(State::EndedLog(ended)) if (1..=ended.length).contains(&length) => {
+                self.set(replica, Some(State::SealingLog(ended)));
+                SealAnswer::SealLog
+            }
+            Some(State::EndedLog(Ended { length: held, .. })) => SealAnswer::Differs { held },
             Some(State::Cut { length: held }) => SealAnswer::Differs { held },
             Some(State::Sealed(sealed)) => SealAnswer::Differs { held: sealed.length },
-            Some(State::Open) => SealAnswer::Open,
+            Some(State::SealingLog(_)) => SealAnswer::Sealing,
+            Some(State::Open | State::Log) => SealAnswer::Open,
             Some(State::Doomed | State::Deleting) | None => SealAnswer::Unknown,
         }
     }
@@ -177,17 +280,24 @@ impl Held {
 
     pub(super) fn abort(&mut self, replica: ReplicaKey) {
         match self.states.get(&replica) {
-            Some(State::Open | State::Doomed) => {
+            Some(State::Open | State::Log | State::Doomed) => {
                 self.set(replica, None);
             }
-            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) | None => {}
+            Some(
+                State::EndedLog(_)
+                | State::SealingLog(_)
+                | State::Cut { .. }
+                | State::Sealed(_)
+                | State::Deleting,
+            )
+            | None => {}
         }
     }
 
     /// The event for the master if this replica counted as held until now.
     pub(super) fn lose(&mut self, replica: ReplicaKey) -> Option<ReplicaEvent> {
         match self.states.get(&replica) {
-            Some(State::Sealed(_)) => {
+            Some(State::Sealed(_) | State::Log | State::EndedLog(_) | State::SealingLog(_)) => {
                 self.set(replica, None);
                 Some(lost_event(replica))
             }
@@ -199,11 +309,17 @@ impl Held {
     pub(super) fn doom(&mut self, replica: ReplicaKey) -> Doom {
         match self.states.get(&replica) {
             // Deleting: a command of a registration before this one; removing twice does no harm.
-            Some(State::Cut { .. } | State::Sealed(_) | State::Deleting) => {
+            Some(
+                State::Log
+                | State::EndedLog(_)
+                | State::Cut { .. }
+                | State::Sealed(_)
+                | State::Deleting,
+            ) => {
                 self.set(replica, Some(State::Deleting));
                 Doom::Remove
             }
-            Some(State::Open | State::Doomed) => {
+            Some(State::Open | State::SealingLog(_) | State::Doomed) => {
                 self.set(replica, Some(State::Doomed));
                 Doom::Nothing
             }
@@ -218,14 +334,14 @@ impl Held {
                 Some(lost_event(replica))
             }
             // Removed twice, and uploaded again since.
-            Some(State::Open | State::Cut { .. } | State::Doomed | State::Sealed(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 
     pub(super) fn sealed(&self, replica: ReplicaKey) -> Option<Sealed> {
         match self.states.get(&replica) {
             Some(State::Sealed(sealed)) => Some(*sealed),
-            Some(State::Open | State::Cut { .. } | State::Doomed | State::Deleting) | None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -233,7 +349,7 @@ impl Held {
     pub(super) fn report(&self) -> impl Iterator<Item = ReplicaEvent> {
         self.states.iter().filter_map(|(key, state)| match state {
             State::Sealed(sealed) => Some(held_event(*key, *sealed)),
-            State::Open | State::Cut { .. } | State::Doomed | State::Deleting => None,
+            _ => self.log_event(*key),
         })
     }
 
@@ -250,6 +366,7 @@ impl Held {
         match old {
             Some(State::Open | State::Doomed) => self.count.n_open -= 1,
             Some(State::Cut { .. }) => self.count.n_cut -= 1,
+            Some(State::Log | State::EndedLog(_) | State::SealingLog(_)) => self.count.n_logs -= 1,
             Some(State::Sealed(sealed)) => {
                 self.count.n_sealed -= 1;
                 self.count.sealed_bytes -= sealed.length;
@@ -259,6 +376,7 @@ impl Held {
         match state {
             Some(State::Open | State::Doomed) => self.count.n_open += 1,
             Some(State::Cut { .. }) => self.count.n_cut += 1,
+            Some(State::Log | State::EndedLog(_) | State::SealingLog(_)) => self.count.n_logs += 1,
             Some(State::Sealed(sealed)) => {
                 self.count.n_sealed += 1;
                 self.count.sealed_bytes += sealed.length;
@@ -276,6 +394,10 @@ impl Held {
             self.states.range(versions).filter(|(_, state)| matches!(state, State::Sealed(_)));
         sealed.map(|(key, _)| key.version).next_back()
     }
+}
+
+fn frozen(length: u64) -> FreezeAnswer {
+    FreezeAnswer::Frozen(Frozen { length, sealed: false, damaged: false })
 }
 
 /// Whether a chunk can end at `length` where `held` bytes are: all of its blocks but the last are whole.

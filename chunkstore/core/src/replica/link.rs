@@ -329,6 +329,11 @@ fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun 
                 None => Begun::Ended(copy_ended(command, replica, false)),
             }
         }
+        ServerCommand::EndLog { chunk, version, servers } => Begun::Running(Effect::EndLog {
+            command,
+            replica: ReplicaKey { chunk, version },
+            servers,
+        }),
     }
 }
 

@@ -9,6 +9,7 @@
 //! seal it at the length that all servers of its pipeline have. Nothing of it was acknowledged, so that it
 //! may go at a restart, and does when nobody has come for a while.
 
+mod answers;
 mod cuts;
 mod disk;
 mod held;
@@ -22,8 +23,10 @@ use chunkstore_protocol::{
 };
 use ids::{ClusterId, HostName, Monotonic, Now, RackName};
 
+pub use answers::{FreezeAnswer, OpenAnswer, SealAnswer, Summary};
 pub use cuts::KEEP_CUT_FOR;
 pub use disk::{DiskRoom, choose_disk};
+pub use held::Ended;
 
 use cuts::Cuts;
 use held::{CutOff, Freeze, Held};
@@ -94,6 +97,35 @@ pub enum Input {
         replica: ReplicaKey,
         /// Verified bytes in the file, whole blocks: more than 0.
         length: u64,
+    },
+    /// Someone wants to write a replica of a log's open chunk. Answered by [`OpenAnswer`].
+    LogRequested {
+        /// Whom to answer.
+        to: ReplyTo,
+        /// What they want to write.
+        replica: ReplicaKey,
+    },
+    /// A log's replica is there, empty and durable, and takes records.
+    LogOpened {
+        /// Which.
+        replica: ReplicaKey,
+    },
+    /// A log's replica takes no more records; or it could not be sealed.
+    LogEnded {
+        /// Which.
+        replica: ReplicaKey,
+        /// What is there, synced.
+        ended: Ended,
+    },
+    /// A log's chunk ended here, and its servers could not settle what it came to: the master is to see to it.
+    LogStuck {
+        /// Which.
+        replica: ReplicaKey,
+    },
+    /// An [`Effect::EndLog`] was carried out, or tried.
+    LogEndTried {
+        /// The effect's command.
+        command: CommandNumber,
     },
     /// Someone wants to know how much there is of a replica, and that nothing is added from then on.
     /// Answered by [`FreezeAnswer`].
@@ -237,59 +269,17 @@ pub enum Effect {
         /// What for.
         purpose: CopyPurpose,
     },
+    /// End the open chunk of a log on all of its servers; then [`Input::LogEndTried`].
+    EndLog {
+        /// To be given back.
+        command: CommandNumber,
+        /// The chunk.
+        replica: ReplicaKey,
+        /// Its servers.
+        servers: Vec<ServerAddress>,
+    },
     /// Stop the daemon: going on could mix two clusters or versions.
     Stop(StopReason),
-}
-
-/// Answer to [`Input::OpenRequested`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenAnswer {
-    /// Write it; report [`Input::Sealed`] or [`Input::Aborted`].
-    Write,
-    /// It is sealed already: whoever sends the same bytes again gets the same answer.
-    AlreadySealed(Sealed),
-    /// Another upload of the same replica, or its deletion, is under way.
-    Busy,
-    /// A newer version of the chunk is held.
-    Stale {
-        /// That version.
-        held: Version,
-    },
-    /// As many uploads as allowed are under way.
-    TooMany {
-        /// The limit.
-        uploads_max: usize,
-    },
-}
-
-/// Answer to [`Input::FreezeRequested`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreezeAnswer {
-    /// So much is there, and nothing is added any more.
-    Frozen {
-        /// Verified bytes.
-        length: u64,
-    },
-    /// Nothing is there.
-    Unknown,
-}
-
-/// Answer to [`Input::SealRequested`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SealAnswer {
-    /// Seal it; report [`Input::Sealed`] or [`Input::Aborted`].
-    Seal,
-    /// It is sealed already, at that length.
-    AlreadySealed(Sealed),
-    /// It can't have that length: it is sealed at another, holds less, or no block ends there.
-    Differs {
-        /// Bytes that it has.
-        held: u64,
-    },
-    /// Its upload goes on: it must be frozen first.
-    Open,
-    /// Nothing is there.
-    Unknown,
 }
 
 /// Why the daemon must stop.
@@ -307,23 +297,6 @@ pub enum StopReason {
          release of howdah on all hosts"
     )]
     WrongProtocol,
-}
-
-/// Numbers for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Sealed replicas.
-    pub n_sealed: u64,
-    /// Uploads under way.
-    pub n_open: u64,
-    /// Uploads that broke off, waiting for their writer.
-    pub n_cut: u64,
-    /// Bytes of the sealed replicas.
-    pub sealed_bytes: u64,
-    /// Events that the master has not acknowledged.
-    pub n_events_pending: u64,
-    /// Whether the master knows this server.
-    pub registered: bool,
 }
 
 /// The state of one server's replicas.
@@ -354,6 +327,13 @@ impl Replicas {
         self
     }
 
+    /// The same, with replicas of logs that the last process left: they take no more records.
+    #[must_use]
+    pub fn with_logs(mut self, logs: impl IntoIterator<Item = (ReplicaKey, Ended)>) -> Self {
+        logs.into_iter().for_each(|(replica, ended)| self.held.find_log(replica, ended));
+        self
+    }
+
     /// Takes one input; the effects are to be carried out in order.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
@@ -366,6 +346,18 @@ impl Replicas {
                 self.thaw(replica)
             }
             Input::Cut { replica, length } => self.handle_cut(now, replica, length),
+            Input::LogRequested { to, replica } => {
+                vec![Effect::Reply { to, answer: self.held.open_log(replica) }]
+            }
+            Input::LogOpened { replica } | Input::LogStuck { replica } => {
+                let event = self.held.log_event(replica);
+                self.link.tell(now, event)
+            }
+            Input::LogEnded { replica, ended } => self.handle_log_ended(replica, ended),
+            Input::LogEndTried { command } => {
+                self.link.command_done(command);
+                Vec::new()
+            }
             Input::FreezeRequested { to, replica } => match self.held.freeze(replica) {
                 Freeze::Now(answer) => vec![Effect::ReplyFrozen { to, answer }],
                 Freeze::WhenEnded => {
@@ -442,6 +434,7 @@ impl Replicas {
             n_sealed: count.n_sealed,
             n_open: count.n_open as u64,
             n_cut: count.n_cut as u64,
+            n_logs: count.n_logs as u64,
             sealed_bytes: count.sealed_bytes,
             n_events_pending: self.link.n_events_pending(),
             registered: self.link.is_registered(),
@@ -472,6 +465,16 @@ impl Replicas {
                 });
             }
             CutOff::Unknown => {}
+        }
+        effects.extend(self.thaw(replica));
+        effects
+    }
+
+    fn handle_log_ended(&mut self, replica: ReplicaKey, ended: Ended) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.held.end_log(replica, ended) == CutOff::Dropped {
+            let command = self.link.no_command();
+            effects.push(Effect::Delete { command, replica, orphan: false });
         }
         effects.extend(self.thaw(replica));
         effects

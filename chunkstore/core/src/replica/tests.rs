@@ -385,6 +385,7 @@ fn the_masters_view_follows_whatever_messages_are_lost() {
                             match event {
                                 ReplicaEvent::Held { chunk, .. } => view.insert(chunk),
                                 ReplicaEvent::Lost { chunk, .. } => view.remove(&chunk),
+                                ReplicaEvent::LogHeld { .. } => panic!("no log is written"),
                                 ReplicaEvent::CopyEnded { .. } => panic!("nothing is copied"),
                             };
                         }
@@ -413,8 +414,16 @@ fn freeze(server: &mut Replicas, replica: ReplicaKey) -> Vec<Effect> {
     server.handle(at(2), Input::FreezeRequested { to: ReplyTo(8), replica })
 }
 
+fn is_frozen(length: u64, sealed: bool) -> FreezeAnswer {
+    FreezeAnswer::Frozen(chunkstore_protocol::Frozen { length, sealed, damaged: false })
+}
+
+fn sealed_already(length: u64) -> Vec<Effect> {
+    vec![Effect::ReplyFrozen { to: ReplyTo(8), answer: is_frozen(length, true) }]
+}
+
 fn frozen(length: u64) -> Vec<Effect> {
-    vec![Effect::ReplyFrozen { to: ReplyTo(8), answer: FreezeAnswer::Frozen { length } }]
+    vec![Effect::ReplyFrozen { to: ReplyTo(8), answer: is_frozen(length, false) }]
 }
 
 fn seal_at(server: &mut Replicas, replica: ReplicaKey, length: u64) -> SealAnswer {
@@ -460,7 +469,7 @@ fn an_upload_that_broke_off_is_frozen_and_sealed_where_its_writer_says() {
         assert_eq!(seal_at(&mut server, replica, length), again);
         let other = SealAnswer::Differs { held: length };
         assert_eq!(seal_at(&mut server, replica, 9 * BLOCK), other);
-        assert_eq!(freeze(&mut server, replica), frozen(length));
+        assert_eq!(freeze(&mut server, replica), sealed_already(length));
         assert!(server.handle_timeout(at(1_000_000)).is_empty(), "a sealed one does not time out");
     }
 }
@@ -469,9 +478,9 @@ fn an_upload_that_broke_off_is_frozen_and_sealed_where_its_writer_says() {
 fn who_freezes_a_running_upload_ends_it_and_hears_what_it_came_to() {
     let replica = key(4, 1);
     let ends = [
-        (Input::Cut { replica, length: BLOCK }, FreezeAnswer::Frozen { length: BLOCK }),
+        (Input::Cut { replica, length: BLOCK }, is_frozen(BLOCK, false)),
         (Input::Aborted { replica }, FreezeAnswer::Unknown),
-        (Input::Sealed { replica, sealed: sealed(7) }, FreezeAnswer::Frozen { length: 7 }),
+        (Input::Sealed { replica, sealed: sealed(7) }, is_frozen(7, true)),
     ];
     for (end, answer) in ends {
         let mut server = server(0);
@@ -507,4 +516,51 @@ fn what_broke_off_goes_when_nobody_comes_when_it_is_deleted_and_when_there_are_t
     assert_eq!(effects.iter().filter(|e| gone(e)).count(), 1, "{effects:?}");
     assert_eq!(server.summary().n_cut, 0);
     assert_eq!(seal_at(&mut server, key(2, 1), BLOCK), SealAnswer::Unknown);
+}
+
+#[test]
+fn a_logs_replica_takes_no_more_once_frozen_and_is_sealed_where_its_servers_agree() {
+    let replica = key(4, 1);
+    let mut server = known_server(0);
+    let requested = Input::LogRequested { to: ReplyTo(1), replica };
+    let reply = |answer| [Effect::Reply { to: ReplyTo(1), answer }];
+    assert_eq!(server.handle(at(2), requested.clone()), reply(OpenAnswer::Write));
+    assert_eq!(server.handle(at(2), requested), reply(OpenAnswer::Busy), "one primary alone");
+    assert_eq!(server.summary().n_logs, 1);
+    assert_eq!(seal_at(&mut server, replica, 10), SealAnswer::Open);
+    assert_eq!(freeze(&mut server, replica), [Effect::EndUpload { replica }]);
+    let ended = Ended { length: 100, damaged: false };
+    let told = server.handle(at(3), Input::LogEnded { replica, ended });
+    let answer = is_frozen(100, false);
+    assert_eq!(told, [Effect::ReplyFrozen { to: ReplyTo(8), answer }]);
+    assert_eq!(seal_at(&mut server, replica, 101), SealAnswer::Differs { held: 100 });
+    assert_eq!(seal_at(&mut server, replica, 0), SealAnswer::Differs { held: 100 });
+    assert_eq!(seal_at(&mut server, replica, 60), SealAnswer::SealLog);
+    assert_eq!(seal_at(&mut server, replica, 60), SealAnswer::Sealing);
+    let damaged = Ended { length: 40, damaged: true };
+    server.handle(at(4), Input::LogEnded { replica, ended: damaged });
+    assert_eq!(seal_at(&mut server, replica, 60), SealAnswer::Differs { held: 40 });
+    server.handle_timeout(at(1_000_000));
+    assert_eq!(seal_at(&mut server, replica, 40), SealAnswer::SealLog, "it does not time out");
+    server.handle(at(5), Input::Sealed { replica, sealed: sealed(40) });
+    assert_eq!((server.summary().n_logs, server.summary().n_sealed), (0, 1));
+}
+
+#[test]
+fn logs_that_the_last_process_left_are_reported_ended_and_open_ones_open() {
+    let (left, open) = (key(4, 1), key(5, 1));
+    let ended = Ended { length: 7, damaged: false };
+    let mut server = server(0).with_logs([(left, ended)]);
+    server.handle(at(1), Input::LogRequested { to: ReplyTo(1), replica: open });
+    server.handle_timeout(at(2));
+    let told = heartbeat(&server.handle(at(2), registered(1, 1)));
+    let held =
+        |chunk, ended| ReplicaEvent::LogHeld { chunk: ChunkId(chunk), version: Version(1), ended };
+    assert_eq!(items(&told), [held(4, true), held(5, false)]);
+    assert_eq!(freeze(&mut server, left), frozen(7));
+    let effects = server.handle(at(3), reply(2, vec![(1, 5)]));
+    assert!(
+        matches!(effects[..], [Effect::Delete { replica, .. }] if replica == open),
+        "{effects:?}"
+    );
 }

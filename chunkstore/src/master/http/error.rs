@@ -47,6 +47,8 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::RenameIntoItself
         | ProblemKind::StillOpen
         | ProblemKind::Changed
+        | ProblemKind::LogOrNot
+        | ProblemKind::LogEnded
         | ProblemKind::LeaseLost
         | ProblemKind::TooFewReplicas
         | ProblemKind::NotRegistered

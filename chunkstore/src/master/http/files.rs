@@ -20,12 +20,13 @@ use super::rights::{Change, may_change, may_look, may_move, may_put};
 use super::tokens::Mint;
 use super::{ServerState, pages};
 
-const CLIENTS: Access = Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
+pub(super) const CLIENTS: Access =
+    Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
 
 /// How long the answer to a renewal waits at most.
 const RENEW_WAIT_MAX: Duration = Duration::from_mins(1);
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
@@ -151,7 +152,10 @@ async fn locate(
     let mut located = pages::locate(&state, request).await?;
     let mint = Mint::new(&state.keyring, &caller);
     for location in &mut located.chunks {
-        location.token = mint.read(location);
+        location.token = mint.read(location.chunk);
+    }
+    if let Some(open) = &mut located.open_log {
+        open.token = mint.read(open.chunk);
     }
     Ok(Json(located))
 }
@@ -165,7 +169,7 @@ async fn locate_many(
     let mint = Mint::new(&state.keyring, &caller);
     for file in &mut files {
         if let PathLocation::Located(located) = file {
-            located.chunks.iter_mut().for_each(|chunk| chunk.token = mint.read(chunk));
+            located.chunks.iter_mut().for_each(|chunk| chunk.token = mint.read(chunk.chunk));
         }
     }
     Ok(Json(LocatedMany { files }))
@@ -267,7 +271,7 @@ impl ServerState {
     }
 }
 
-fn status(reply: Reply) -> Answer<FileStatus> {
+pub(super) fn status(reply: Reply) -> Answer<FileStatus> {
     match reply {
         Reply::Status(status) => Ok(Json(status)),
         other => Err(unexpected(&other)),

@@ -5,6 +5,7 @@ mod error;
 mod files;
 mod health;
 mod leases;
+mod logs;
 mod pages;
 mod requester;
 mod rights;
@@ -56,6 +57,7 @@ fn routes() -> Routes<ServerState> {
     Routes::new()
         .route("/v1/cluster", ANY_ROLE, get(cluster))
         .merge(files::routes())
+        .merge(logs::routes())
         .merge(health::routes())
         .merge(servers::routes())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chunkstore_protocol::{Allocation, ChunkLocation};
+use chunkstore_protocol::{Allocation, ChunkId};
 use ids::UnixMillis;
 use net::{Caller, Capability, Grant, Keyring, Role};
 
@@ -29,9 +29,9 @@ impl<'a> Mint<'a> {
         self.mint(Grant::write(allocation.chunk.resource()), WRITE_FOR)
     }
 
-    /// To read the chunk at this location.
-    pub(super) fn read(&self, location: &ChunkLocation) -> String {
-        self.mint(Grant::read(location.chunk.resource()), READ_FOR)
+    /// To read this chunk.
+    pub(super) fn read(&self, chunk: ChunkId) -> String {
+        self.mint(Grant::read(chunk.resource()), READ_FOR)
     }
 
     fn mint(&self, grant: Grant, time: Duration) -> String {

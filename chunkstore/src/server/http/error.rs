@@ -5,6 +5,7 @@ use chunkstore_protocol::{ChunkIdError, ProblemKind};
 use net::Problem;
 
 use crate::server::download::DownloadError;
+use crate::server::logs::LogError;
 use crate::server::open_chunk::DiskError;
 use crate::server::seal::SealError;
 use crate::server::upload::UploadError;
@@ -24,6 +25,14 @@ pub(super) enum BadRequest {
     /// The pipeline header isn't a list of servers.
     #[error("the header x-howdah-pipeline must be a JSON array of server addresses: {0}")]
     Pipeline(serde_json::Error),
+    /// The body is longer than anything that is wanted, or broke off.
+    #[error("the body did not arrive whole within {bytes_max} bytes: {reason}")]
+    Body {
+        /// The limit.
+        bytes_max: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// The pipeline is absurdly long.
     #[error("a pipeline of {servers} more servers is too long")]
     PipelineLength {
@@ -62,6 +71,18 @@ pub(super) fn problem_of_upload(error: &UploadError) -> Problem {
         UploadError::Broken(_) => (400, ProblemKind::ChecksumMismatch),
         UploadError::Idle { .. } => (408, ProblemKind::Unavailable),
         UploadError::Disk(disk) => of_disk(disk),
+    };
+    problem(status, kind, error)
+}
+
+/// Of records that were not taken, or not given.
+pub(super) fn problem_of_log(error: &LogError) -> Problem {
+    let (status, kind) = match error {
+        LogError::Ended(_) => (409, ProblemKind::LogEnded),
+        LogError::TooMany { .. } | LogError::Stopped(_) => (503, ProblemKind::Unavailable),
+        LogError::BadRecords { .. } => (400, ProblemKind::ChecksumMismatch),
+        LogError::OutOfOrder(_) | LogError::Gap(_) => (409, ProblemKind::InvalidRequest),
+        LogError::Disk(disk) => of_disk(disk),
     };
     problem(status, kind, error)
 }

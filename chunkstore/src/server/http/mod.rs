@@ -2,6 +2,7 @@
 //! `download`. No decisions.
 
 pub(super) mod error;
+mod logs;
 
 use std::sync::Arc;
 
@@ -29,11 +30,14 @@ const PIPELINE_MAX: usize = 16;
 /// The routes beside those that every daemon has.
 pub(super) fn routes() -> Routes<Arc<Server>> {
     const HOLDERS: Access = Access::Roles(&[Role::Task]);
+    /// Servers settle the ends of logs among themselves.
+    const ENDERS: Access = Access::Roles(&[Role::Task, Role::Server]);
     Routes::new()
         .route("/v1/chunks/{chunk}", HOLDERS, axum::routing::put(put_chunk).get(get_chunk))
-        .route("/v1/chunks/{chunk}/freeze", HOLDERS, axum::routing::post(freeze_chunk))
-        .route("/v1/chunks/{chunk}/seal", HOLDERS, axum::routing::post(seal_chunk))
+        .route("/v1/chunks/{chunk}/freeze", ENDERS, axum::routing::post(freeze_chunk))
+        .route("/v1/chunks/{chunk}/seal", ENDERS, axum::routing::post(seal_chunk))
         .route("/v1/chunks/{chunk}/suspect", HOLDERS, axum::routing::post(suspect_chunk))
+        .merge(logs::routes())
         .route("/v1/descriptor", HOLDERS, axum::routing::get(descriptor_socket))
 }
 
@@ -108,6 +112,7 @@ async fn seal_chunk(
 ) -> Result<Json<SealedChunk>, Problem> {
     let (replica, Which { length, .. }) = parse_replica(&chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
+    logs::may_seal(&server, &caller, replica)?;
     let sealed = match length {
         Some(length) => seal::seal(server, replica, length).await,
         None => Err(SealError::NoLength),
@@ -139,16 +144,22 @@ fn parse_upload(
 ) -> Result<Upload, Problem> {
     let (replica, Which { passed_on, .. }) = parse_replica(chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
+    let downstream = parse_pipeline(headers)?;
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    Ok(Upload { replica, downstream, passed_on, token })
+}
+
+/// The servers downstream.
+fn parse_pipeline(headers: &HeaderMap) -> Result<Vec<ServerAddress>, BadRequest> {
     let text = headers.get(PIPELINE_HEADER).map_or(Ok("[]"), HeaderValue::to_str);
     let text = text.map_err(|_| BadRequest::PipelineText)?;
     let downstream: Vec<ServerAddress> =
         serde_json::from_str(text).map_err(BadRequest::Pipeline)?;
-    if downstream.len() >= PIPELINE_MAX {
-        return Err(BadRequest::PipelineLength { servers: downstream.len() }.into());
+    match downstream.len() >= PIPELINE_MAX {
+        true => Err(BadRequest::PipelineLength { servers: downstream.len() }),
+        false => Ok(downstream),
     }
-    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-    Ok(Upload { replica, downstream, passed_on, token })
 }
 
 fn parse_replica(

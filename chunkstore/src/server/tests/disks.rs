@@ -205,7 +205,7 @@ async fn scrub(cluster: &mut Cluster, rate: u64) {
 fn lost(cluster: &Cluster) -> BTreeSet<ChunkId> {
     let lost = |event: &ReplicaEvent| match event {
         ReplicaEvent::Lost { chunk, .. } => Some(*chunk),
-        ReplicaEvent::Held { .. } | ReplicaEvent::CopyEnded { .. } => None,
+        _ => None,
     };
     cluster.master.book().events.iter().filter_map(|(_, event)| lost(event)).collect()
 }

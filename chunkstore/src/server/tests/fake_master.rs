@@ -158,6 +158,7 @@ impl Book {
             n_chunks: file.chunks.len() as u64,
             open: file.open,
             cut: false,
+            log: false,
         };
         let (owner, time) = ("tester".to_owned(), UnixMillis(0));
         FileStatus { path: file.path.clone(), owner, created: time, modified: time, kind }
@@ -236,7 +237,7 @@ async fn heartbeat(
             ReplicaEvent::Lost { chunk, .. } => {
                 known.replicas.remove(chunk);
             }
-            ReplicaEvent::CopyEnded { .. } => {}
+            ReplicaEvent::CopyEnded { .. } | ReplicaEvent::LogHeld { .. } => {}
         }
         book.events.push((request.host.clone(), event));
     }
@@ -352,5 +353,5 @@ async fn locate(
             token: master.token(&[Right::Read], &sealed.chunk.resource()),
         });
     }
-    Ok(Json(Located { file: FileId(1), length, chunks }))
+    Ok(Json(Located { file: FileId(1), length, chunks, open_log: None }))
 }

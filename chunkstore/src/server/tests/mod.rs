@@ -9,6 +9,7 @@ mod files;
 mod gate;
 mod hedged_reads;
 mod idle_readers;
+mod logs;
 mod long_reads;
 mod real_master;
 mod transfers;

@@ -20,22 +20,22 @@ use crate::server::{self, ServerSettings};
 
 const SEGMENT: u64 = 2 << 20;
 
-struct RealCluster {
+pub(super) struct RealCluster {
     keyring: Keyring,
     address: String,
     master_dir: tempfile::TempDir,
     master: Option<(Shutdown, JoinHandle<Result<(), master::RunError>>)>,
-    server_dirs: Vec<tempfile::TempDir>,
+    pub(super) server_dirs: Vec<tempfile::TempDir>,
     servers: Vec<Shutdown>,
     dead_after: Duration,
 }
 
 impl RealCluster {
-    fn start(n_servers: usize) -> Self {
+    pub(super) fn start(n_servers: usize) -> Self {
         Self::start_with(n_servers, Duration::from_secs(60))
     }
 
-    fn start_with(n_servers: usize, dead_after: Duration) -> Self {
+    pub(super) fn start_with(n_servers: usize, dead_after: Duration) -> Self {
         let master_dir = tempfile::tempdir().unwrap();
         master::init(master_dir.path(), SEGMENT).unwrap();
         let mut cluster = Self {
@@ -55,7 +55,7 @@ impl RealCluster {
         cluster
     }
 
-    fn start_master(&mut self) {
+    pub(super) fn start_master(&mut self) {
         let listener = TcpListener::bind(&self.address).unwrap();
         self.address = listener.local_addr().unwrap().to_string();
         let settings = MasterSettings {
@@ -81,7 +81,7 @@ impl RealCluster {
         self.master = Some((shutdown, task));
     }
 
-    async fn stop_master(&mut self) {
+    pub(super) async fn stop_master(&mut self) {
         let (shutdown, task) = self.master.take().unwrap();
         shutdown.trigger();
         task.await.unwrap().unwrap();
@@ -94,7 +94,7 @@ impl RealCluster {
     }
 
     /// A server in a runtime of its own: shutting that down ends it wherever it stands, like SIGKILL.
-    fn start_mortal(&self, n: usize, dir: &Path) -> tokio::runtime::Runtime {
+    pub(super) fn start_mortal(&self, n: usize, dir: &Path) -> tokio::runtime::Runtime {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(self.server(n, dir).1);
@@ -128,7 +128,7 @@ impl RealCluster {
         (shutdown, serving)
     }
 
-    fn store(&self) -> ChunkStore {
+    pub(super) fn store(&self) -> ChunkStore {
         self.store_through(&self.address)
     }
 
@@ -159,7 +159,7 @@ impl RealCluster {
     }
 }
 
-fn path(text: &str) -> StorePath {
+pub(super) fn path(text: &str) -> StorePath {
     text.parse().unwrap()
 }
 

@@ -163,8 +163,9 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
     tell!("modified     {}", shown::time(found.modified));
     match &found.kind {
         FileKind::Folder => tell!("kind         folder"),
-        FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut } => {
+        FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut, log } => {
             let kind = match (open, cut) {
+                _ if *log => "log: its length is that of its sealed chunks",
                 (true, _) => "file, being written",
                 (false, true) => "file, cut: its writer died before it was closed",
                 (false, false) => "file",

@@ -5,6 +5,7 @@ mod expand;
 mod health;
 mod health_tables;
 mod list;
+mod log;
 mod pattern;
 mod place;
 mod read;
@@ -39,7 +40,7 @@ enum Action {
     /// Copy files and folders out of the chunk store
     #[command(override_usage = "howdah fs get [OPTIONS] PATH... LOCAL")]
     Get(transfer::GetArgs),
-    /// Put local files, or standard input, behind the end of a file
+    /// Put local files, or standard input, behind the end of a file; or their lines, as records, into a log
     #[command(override_usage = "howdah fs append [OPTIONS] LOCAL... PATH")]
     Append(transfer::AppendArgs),
     /// Write files to standard output
@@ -68,7 +69,7 @@ enum Action {
     Count(usage::CountArgs),
     /// Make folders
     Mkdir(tree::MkdirArgs),
-    /// Make empty files; what exists stays as it is
+    /// Make empty files, or logs; what exists stays as it is
     Touch(tree::TouchArgs),
     /// Move files and folders
     #[command(override_usage = "howdah fs mv [OPTIONS] PATH... PATH")]

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::expand::{expand, expand_one};
 use super::pattern::Pattern;
 use super::place::{Place, Places, only_own};
-use super::{Format, doing, print_json, shown, urls};
+use super::{Format, doing, log, print_json, shown, urls};
 use crate::cli::size::parse_size;
 use crate::exit::early;
 use crate::say::{quiet_if_closed, say, tell};
@@ -117,7 +117,7 @@ async fn write_all(reader: &mut FileReader) -> anyhow::Result<Result<(), Enough>
     Ok(Ok(()))
 }
 
-fn flush() -> anyhow::Result<()> {
+pub(super) fn flush() -> anyhow::Result<()> {
     quiet_if_closed(io::stdout().lock().flush())
 }
 
@@ -134,8 +134,12 @@ pub(super) async fn cat(session: &Session, args: &CatArgs) -> anyhow::Result<()>
 pub(super) async fn write_files(store: &ChunkStore, paths: &[StorePath]) -> anyhow::Result<()> {
     for path in paths {
         let reading = || doing("read", path);
-        let mut reader = store.open(path).await.with_context(reading)?;
-        if write_all(&mut reader).await.with_context(reading)?.is_err() {
+        let written = match store.open(path).await {
+            Ok(mut reader) => write_all(&mut reader).await,
+            Err(StoreError::LogOrNot { .. }) => log::write_records(store, path, u64::MAX).await,
+            Err(error) => Err(error.into()),
+        };
+        if written.with_context(reading)?.is_err() {
             return Ok(());
         }
     }
@@ -156,6 +160,12 @@ pub(super) async fn head(session: &Session, HeadArgs { part }: &HeadArgs) -> any
         let shown = match part.bytes {
             Some(bytes) => first_bytes(&store, path, bytes).await,
             None => first_lines(&store, path, part.lines()).await,
+        };
+        let shown = match shown {
+            Err(error) if log::is_of_a_log(&error) && part.bytes.is_none() => {
+                log::write_records(&store, path, part.lines()).await
+            }
+            shown => shown,
         };
         if shown.with_context(|| doing("read", path))?.is_err() {
             return Ok(());
@@ -213,7 +223,13 @@ pub(super) async fn tail(session: &Session, args: &TailArgs) -> anyhow::Result<(
             return Err(early(anyhow!("-f follows one file: name one")));
         };
         let path = expand_one(&store, pattern).await?;
-        return follow(&store, &path, part).await.with_context(|| doing("follow", &path));
+        let followed = match follow(&store, &path, part).await {
+            Err(error) if log::is_of_a_log(&error) && part.bytes.is_none() => {
+                log::follow(&store, &path, part.lines(), PAUSE).await
+            }
+            followed => followed,
+        };
+        return followed.with_context(|| doing("follow", &path));
     }
     let paths = expand(&store, &patterns).await?;
     for (index, path) in paths.iter().enumerate() {
@@ -221,8 +237,13 @@ pub(super) async fn tail(session: &Session, args: &TailArgs) -> anyhow::Result<(
             return Ok(());
         }
         let open = async |offset, length| store.open_range(path, offset, length).await;
-        let shown = last_part(open, part).await.with_context(|| doing("read", path))?;
-        if shown.is_err() {
+        let shown = match last_part(open, part).await {
+            Err(error) if log::is_of_a_log(&error) && part.bytes.is_none() => {
+                log::last_records(&store, path, part.lines()).await.map(|shown| shown.map(drop))
+            }
+            shown => shown.map(|shown| shown.map(drop)),
+        };
+        if shown.with_context(|| doing("read", path))?.is_err() {
             return Ok(());
         }
     }

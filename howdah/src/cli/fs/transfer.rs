@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::expand::expand;
 use super::place::{Place, Places, only_own};
-use super::{read, shown, urls};
+use super::{log, read, shown, urls};
 use crate::cli::size::parse_size;
 use crate::copy::{self, CopyOptions, FILES_AT_ONCE};
 use crate::exit::{Interrupted, OrEarly, early};
@@ -66,6 +66,12 @@ pub(super) struct AppendArgs {
     /// which is made if it is missing
     #[arg(required = true, value_name = "LOCAL... PATH")]
     paths: Vec<PathBuf>,
+    /// Append each line as a record to a log, at once and whole, whoever else appends
+    #[arg(long)]
+    lines: bool,
+    /// Append each whole file as one record to a log
+    #[arg(long, conflicts_with = "lines")]
+    record: bool,
 }
 
 fn parse_threads(text: &str) -> Result<usize, String> {
@@ -133,6 +139,9 @@ pub(super) async fn append(session: &Session, args: &AppendArgs) -> anyhow::Resu
     let to = to.map_err(|why| early(anyhow!(why)))?;
     let store = session.store().await?;
     let mut end = termination()?;
+    if args.lines || args.record {
+        return log::append(&store, from, &to, args.lines, &mut end).await;
+    }
     match is_stream {
         true => copy::append_stream(&store, io::stdin(), &to, &mut end).await,
         false => copy::append(&store, from, &to, &mut end).await,
@@ -152,7 +161,7 @@ fn check_local(from: &[PathBuf]) -> anyhow::Result<bool> {
     Ok(is_stream)
 }
 
-fn is_dash(path: &Path) -> bool {
+pub(super) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == OsStr::new("-")
 }
 

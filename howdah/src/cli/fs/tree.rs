@@ -2,7 +2,7 @@
 
 use anyhow::{Context, anyhow};
 use chunkstore_client::stores::StoreUrl;
-use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
+use chunkstore_client::{ChunkStore, CreateOptions, LogOptions, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
 use clap::Args;
 
@@ -39,6 +39,9 @@ pub(super) struct TouchArgs {
         "make an empty object with `howdah fs put /dev/null URL`"
     ))]
     paths: Vec<StorePath>,
+    /// Make logs, to which many may append records at once
+    #[arg(long)]
+    log: bool,
 }
 
 /// Arguments of `fs mv`.
@@ -78,7 +81,10 @@ pub(super) async fn mkdir(session: &Session, args: &MkdirArgs) -> anyhow::Result
 pub(super) async fn touch(session: &Session, args: &TouchArgs) -> anyhow::Result<()> {
     let store = session.store().await?;
     for path in &args.paths {
-        let made = store.write_all(path, Vec::new(), CreateOptions::default()).await;
+        let made = match args.log {
+            true => store.create_log(path, LogOptions::default()).await,
+            false => store.write_all(path, Vec::new(), CreateOptions::default()).await,
+        };
         match made {
             // Whatever is there stays as it is.
             Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}

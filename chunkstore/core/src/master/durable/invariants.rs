@@ -42,6 +42,11 @@ impl Durable {
             }
         }
         let n_open = self.writers.values().filter(|writer| writer.open.is_some()).count();
+        for (log, open) in &self.logs {
+            assert!(self.namespace.file(*log).is_some_and(|file| file.log), "{log:?} is no log");
+            assert_eq!(self.open_chunks.get(&open.chunk), Some(log), "log of {}", open.chunk);
+        }
+        let n_open = n_open + self.logs.len();
         assert_eq!(n_open, self.open_chunks.len(), "a chunk is open without a writer");
         let given_out = |chunk: &ChunkId| (1..self.next_chunk).contains(&chunk.0);
         assert!(self.sealed.iter().all(|(chunk, _)| given_out(&chunk)));

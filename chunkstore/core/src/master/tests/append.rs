@@ -11,7 +11,7 @@ fn append(world: &mut World, at: &str) -> Result<Created, FsError> {
 }
 
 fn locate_open(world: &mut World, at: &str) -> Located {
-    let request = Locate { path: path(at), offset: 0, length: None, open: true };
+    let request = Locate { path: path(at), offset: 0, length: None, open: true, log: false };
     match world.query(Query::Locate(request)) {
         Ok(Reply::Located(located)) => located,
         other => panic!("{other:?}"),
@@ -65,7 +65,7 @@ fn an_empty_file_can_be_appended_to_and_an_append_of_nothing_changes_nothing() {
     let mut world = World::with_servers(2);
     world.put("/f", 0);
     let created = append(&mut world, "/f").unwrap();
-    let empty = Located { file: created.file, length: 0, chunks: Vec::new() };
+    let empty = Located { file: created.file, ..Located::default() };
     assert_eq!(world.locate("/f"), Ok(empty));
     world.close(created.file, Some(seal(&created.allocation, 3))).unwrap();
     let created = append(&mut world, "/f").unwrap();

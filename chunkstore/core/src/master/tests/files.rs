@@ -24,7 +24,16 @@ fn a_file_of_three_chunks_is_written_closed_and_located() {
     let length = 2 * CHUNK + 5;
     let (replication, chunk_bytes) = (2, CHUNK);
     let (file, open, cut) = (created.file, false, false);
-    let kind = FileKind::File { file, length, replication, chunk_bytes, n_chunks: 3, open, cut };
+    let kind = FileKind::File {
+        file,
+        length,
+        replication,
+        chunk_bytes,
+        n_chunks: 3,
+        open,
+        cut,
+        log: false,
+    };
     assert_eq!((&status.path, &status.kind), (&path("/f"), &kind));
     assert_eq!(world.stat("/f").unwrap(), status);
 
@@ -87,7 +96,7 @@ fn an_empty_file_needs_no_chunk() {
     let FileKind::File { file, length: 0, n_chunks: 0, open: false, .. } = status.kind else {
         panic!("{status:?}");
     };
-    let empty = Located { file, length: 0, chunks: Vec::new() };
+    let empty = Located { file, ..Located::default() };
     assert_eq!(world.locate("/empty"), Ok(empty));
 }
 

@@ -9,6 +9,7 @@ mod copies;
 mod drain;
 mod files;
 mod fsck;
+mod logs;
 mod model;
 mod publish;
 mod repair;
@@ -320,7 +321,13 @@ impl World {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Located, FsError> {
-        match self.query(Query::Locate(Locate { path: path(at), offset, length, open: false }))? {
+        match self.query(Query::Locate(Locate {
+            path: path(at),
+            offset,
+            length,
+            open: false,
+            log: false,
+        }))? {
             Reply::Located(located) => Ok(located),
             other => panic!("{other:?}"),
         }

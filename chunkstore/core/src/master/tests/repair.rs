@@ -167,6 +167,7 @@ impl Farm {
                     chunks.remove(&chunk);
                     session.events.push(ReplicaEvent::Lost { chunk, version });
                 }
+                ServerCommand::EndLog { .. } => panic!("nobody writes a log here"),
                 ServerCommand::Copy { chunk, to, .. } => {
                     let target = self::number(&to.host);
                     self.copies.push(Sent { source: n, command: number, chunk, target });

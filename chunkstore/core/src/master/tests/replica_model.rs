@@ -158,6 +158,7 @@ impl Model {
             let is_over = new.is_empty() && server.events.is_empty();
             for (command, told) in (first..).zip(new) {
                 match told {
+                    ServerCommand::EndLog { .. } => panic!("nobody writes a log here"),
                     ServerCommand::Delete { chunk, version, .. } => {
                         server.told.remove(&chunk);
                         server.before.remove(&chunk);

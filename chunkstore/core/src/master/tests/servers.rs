@@ -10,7 +10,7 @@ fn deletes(reply: &ServerHeartbeatReply) -> Vec<ChunkId> {
         .iter()
         .filter_map(|Numbered { item, .. }| match item {
             ServerCommand::Delete { chunk, .. } => Some(*chunk),
-            ServerCommand::Copy { .. } => None,
+            ServerCommand::Copy { .. } | ServerCommand::EndLog { .. } => None,
         })
         .collect()
 }

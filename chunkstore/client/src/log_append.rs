@@ -1,0 +1,218 @@
+//! Appending records to a log, which others may do at the same time. Which chunk of it is open, the master knows, and
+//! the writer until that chunk ends; a batch whose fate is not known is sent again as it was, and readers have its
+//! records once.
+
+use bytes::Bytes;
+use chunkstore_protocol::{
+    BATCH_BYTES_MAX, CreateLog, FileStatus, OpenLog, OpenedLog, ProblemKind, RECORD_BYTES_MAX,
+    RECORD_HEADER_BYTES, ServerAddress, StorePath, WriterId,
+};
+use clock::Stopwatch;
+use ids::HostName;
+use net::{Backoff, CallError, Problem};
+
+use crate::error::problem_kind;
+use crate::records::push_frame;
+use crate::transfer::append_records;
+use crate::{ChunkStore, StoreError};
+
+/// How a new log is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Make missing folders above.
+    pub parents: bool,
+    /// Replicas asked for; the master's default if `None`.
+    pub replication: Option<u8>,
+    /// Length limit of the chunks, bytes (see `chunkstore_protocol::is_chunk_limit`); the master's default if
+    /// `None`. A record and its header must fit.
+    pub chunk_bytes: Option<u64>,
+}
+
+/// Appends records to a log, in order. Any number of writers may do so at once; a program that appends from several
+/// tasks has a writer in each.
+#[derive(Debug)]
+pub struct LogWriter {
+    store: ChunkStore,
+    path: StorePath,
+    writer: WriterId,
+    /// Number of the last record.
+    sequence: u64,
+    opened: Option<OpenedLog>,
+    /// Servers that failed since the last success.
+    failed: Vec<HostName>,
+}
+
+impl ChunkStore {
+    /// Makes an empty log.
+    ///
+    /// # Errors
+    /// When something stands there, a folder above is missing (without `parents`), or the master can't be asked.
+    pub async fn create_log(
+        &self,
+        path: &StorePath,
+        options: LogOptions,
+    ) -> Result<FileStatus, StoreError> {
+        let LogOptions { parents, replication, chunk_bytes } = options;
+        let request =
+            |stamp| CreateLog { stamp, path: path.clone(), parents, replication, chunk_bytes };
+        self.change("/v1/logs/create", path, request).await
+    }
+
+    /// A writer of the log at `path`. Nothing is asked before the first append.
+    #[must_use]
+    pub fn log_writer(&self, path: &StorePath) -> LogWriter {
+        let halves = [net::random_u64(), net::random_u64()].map(u128::from);
+        LogWriter {
+            store: self.clone(),
+            path: path.clone(),
+            writer: WriterId(halves[0] << 64 | halves[1]),
+            sequence: 0,
+            opened: None,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Appends one record to a log. Who appends many is served better by a [`LogWriter`].
+    ///
+    /// # Errors
+    /// As [`LogWriter::append`].
+    pub async fn append_record(&self, path: &StorePath, record: &[u8]) -> Result<(), StoreError> {
+        self.log_writer(path).append(&[record]).await
+    }
+}
+
+impl LogWriter {
+    /// The log.
+    #[must_use]
+    pub fn path(&self) -> &StorePath {
+        &self.path
+    }
+
+    /// Appends records, each whole and in this order, with those of other writers in between. On return all of them are on
+    /// every server of their chunk, synced. On an error the first ones may be in the log, each once; and no later
+    /// append brings the others.
+    ///
+    /// # Errors
+    /// [`StoreError::RecordTooLong`] before anything is sent; when `path` is no log; or when no chunk takes them for
+    /// as long as retries go on.
+    pub async fn append<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<(), StoreError> {
+        let Some(longest) = records.iter().map(|record| record.as_ref().len()).max() else {
+            return Ok(());
+        };
+        let limit = self.batch_bytes_max().await? - RECORD_HEADER_BYTES;
+        let limit = limit.min(RECORD_BYTES_MAX);
+        if longest > limit {
+            let path = self.path.clone();
+            return Err(StoreError::RecordTooLong { path, bytes: longest, limit });
+        }
+        let mut frames = Vec::new();
+        for record in records {
+            let record = record.as_ref();
+            let bytes = frames.len() + RECORD_HEADER_BYTES + record.len();
+            if !frames.is_empty() && bytes > self.batch_bytes_max().await? {
+                self.send(std::mem::take(&mut frames).into()).await?;
+            }
+            self.sequence += 1;
+            push_frame(&mut frames, self.writer, self.sequence, record);
+        }
+        self.send(frames.into()).await
+    }
+
+    /// No batch of this log is longer.
+    async fn batch_bytes_max(&mut self) -> Result<usize, StoreError> {
+        let chunk_bytes = match &self.opened {
+            Some(opened) => opened.chunk_bytes,
+            None => self.open(None).await?.chunk_bytes,
+        };
+        Ok(usize::try_from(chunk_bytes).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX))
+    }
+
+    async fn send(&mut self, frames: Bytes) -> Result<(), StoreError> {
+        let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
+        let retry_for = self.store.settings().retry_for;
+        loop {
+            let opened = match &self.opened {
+                Some(opened) => opened.clone(),
+                None => self.open(None).await?,
+            };
+            let Some((primary, followers)) = opened.allocation.pipeline.split_first() else {
+                let reason = "its chunk has no servers".to_owned();
+                return Err(StoreError::NotAppended { path: self.path.clone(), reason });
+            };
+            let error = match self.send_to(&opened, primary, followers, &frames).await {
+                Ok(()) => {
+                    self.failed.clear();
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(path = %self.path, chunk = %opened.allocation.chunk, %error,
+                "a batch of a log was not taken");
+            let not_appended =
+                StoreError::NotAppended { path: self.path.clone(), reason: error.to_string() };
+            if !is_retried(&error) {
+                return Err(not_appended);
+            }
+            backoff.pause().await;
+            if error.problem().is_none() && !self.failed.contains(&primary.host) {
+                self.failed.push(primary.host.clone());
+            }
+            // A chunk that its servers have ended is not the open one any more; any other is to be ended.
+            self.opened = None;
+            // The last try tells the master too: the next writer finds another chunk.
+            match self.open(Some(opened)).await {
+                Err(StoreError::NoServers { .. }) if waiting.elapsed() < retry_for => {}
+                answer => drop(answer?),
+            }
+            if waiting.elapsed() >= retry_for {
+                return Err(not_appended);
+            }
+        }
+    }
+
+    async fn send_to(
+        &self,
+        opened: &OpenedLog,
+        primary: &ServerAddress,
+        followers: &[ServerAddress],
+        frames: &Bytes,
+    ) -> Result<(), CallError> {
+        let allocation = &opened.allocation;
+        let client = self.store.client().with_token(allocation.token.clone());
+        let chunk = (allocation.chunk, allocation.version);
+        append_records(&client, primary, followers, chunk, frames.clone()).await.map(drop)
+    }
+
+    async fn open(&mut self, failed: Option<OpenedLog>) -> Result<OpenedLog, StoreError> {
+        let request = OpenLog {
+            path: self.path.clone(),
+            failed: failed.map(|opened| opened.allocation.chunk),
+            exclude: self.failed.clone(),
+            writer_host: self.store.settings().host.clone(),
+        };
+        let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
+        let opened: OpenedLog = loop {
+            match self.store.ask("/v1/logs/open", &self.path, &request).await {
+                // The servers register again when the master has restarted.
+                Err(StoreError::NoServers { problem, .. })
+                    if waiting.elapsed() < self.store.no_servers_patience(&problem) =>
+                {
+                    backoff.pause().await;
+                }
+                answer => break answer?,
+            }
+        };
+        self.opened = Some(opened.clone());
+        Ok(opened)
+    }
+}
+
+/// Whether another chunk, or the same one in a moment, may take the batch. A token that has expired is renewed with
+/// the next answer of the master.
+fn is_retried(error: &CallError) -> bool {
+    let is_ended = |problem: &Problem| problem_kind(problem) == Some(ProblemKind::LogEnded);
+    match error.problem() {
+        Some(problem) => is_ended(problem) || matches!(problem.status, 401 | 403 | 500..),
+        None => error.is_transient(),
+    }
+}

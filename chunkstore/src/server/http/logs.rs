@@ -1,0 +1,106 @@
+//! Routes of logs' open chunks: clients append and read, primaries send to the other servers. No decisions.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::{Appended, BATCH_BYTES_MAX, Followed};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+
+use super::error::{BadRequest, problem_of_log};
+use super::{Which, parse_pipeline, parse_replica};
+use crate::server::Server;
+use crate::server::event_loop::Stopped;
+use crate::server::logs::{self, Follow, GROUP_BYTES_MAX, LogError};
+
+pub(super) fn routes() -> Routes<Arc<Server>> {
+    const CLIENTS: Access = Access::Roles(&[Role::Task]);
+    /// What a primary sends is believed.
+    const SERVERS: Access = Access::Roles(&[Role::Server]);
+    let records = axum::routing::post(append_records).get(get_records);
+    Routes::new().route("/v1/chunks/{chunk}/records", CLIENTS, records).route(
+        "/v1/chunks/{chunk}/follow",
+        SERVERS,
+        axum::routing::post(follow_log),
+    )
+}
+
+async fn append_records(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Appended>, Problem> {
+    let (replica, _) = parse_replica(&chunk, which)?;
+    caller.require(Right::Write, &replica.chunk.resource())?;
+    let followers = parse_pipeline(&headers)?;
+    let frames = whole(body, BATCH_BYTES_MAX).await?;
+    // To its end, whatever becomes of the connection.
+    let appending = tokio::spawn(logs::append(server, replica, followers, frames));
+    answer(appending.await)
+}
+
+async fn follow_log(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+    body: Body,
+) -> Result<Json<Followed>, Problem> {
+    let (replica, Which { offset, .. }) = parse_replica(&chunk, which)?;
+    caller.require(Right::Write, &replica.chunk.resource())?;
+    let frames = whole(body, GROUP_BYTES_MAX).await?;
+    let following = tokio::spawn(logs::follow(server, Follow { replica, offset, frames }));
+    answer(following.await)
+}
+
+async fn get_records(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    Path(chunk): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let (replica, Which { offset, .. }) = parse_replica(&chunk, which)?;
+    caller.require(Right::Read, &replica.chunk.resource())?;
+    let frames =
+        logs::read(&server, replica, offset).await.map_err(|error| problem_of_log(&error))?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], frames))
+}
+
+/// Only servers, which have settled its length among themselves, have a log's chunk sealed.
+pub(super) fn may_seal(
+    server: &Server,
+    caller: &Caller,
+    replica: ReplicaKey,
+) -> Result<(), Problem> {
+    match server.logs.has(replica) && caller.0.role != Role::Server {
+        false => Ok(()),
+        true => {
+            let detail = format!(
+                "chunk {} is a log's: its servers seal it; ask the chunk master for the log's open chunk",
+                replica.chunk
+            );
+            Err(Problem::new(403, "forbidden", detail))
+        }
+    }
+}
+
+async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, BadRequest> {
+    let whole = axum::body::to_bytes(body, bytes_max).await;
+    whole.map_err(|error| BadRequest::Body { bytes_max, reason: error.to_string() })
+}
+
+fn answer<T>(
+    done: Result<Result<T, LogError>, tokio::task::JoinError>,
+) -> Result<Json<T>, Problem> {
+    let done = done.unwrap_or(Err(LogError::Stopped(Stopped)));
+    done.map(Json).map_err(|error| problem_of_log(&error))
+}

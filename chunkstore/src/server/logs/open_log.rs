@@ -1,0 +1,250 @@
+//! The file of a log's open chunk: batches are written behind one another and synced, and at the end it becomes a
+//! sealed replica like any other.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use chunkstore_client::checksum::crc32c;
+use chunkstore_client::records::{goes_on, sound_bytes};
+use chunkstore_core::log::Tail;
+use chunkstore_core::replica::{Ended, ReplicaKey, Sealed};
+use chunkstore_protocol::block::BLOCK_BYTES;
+use tokio::sync::{Mutex, MutexGuard, Notify, mpsc};
+
+use super::FoundLog;
+use super::primary::Offer;
+use crate::server::data_dir::{Booking, DataDir, sync_folder};
+use crate::server::footer::Footer;
+use crate::server::open_chunk::{DiskError, blocking, check_room};
+use crate::server::{Server, metrics};
+
+/// A log's replica that is not sealed.
+#[derive(Debug)]
+pub(in crate::server) struct OpenLog {
+    replica: ReplicaKey,
+    dir: Arc<Booking>,
+    path: PathBuf,
+    file: Arc<File>,
+    /// Held while bytes are written, so that who ends it knows how many there are.
+    tail: Mutex<Tail>,
+    /// Where this is the primary: what every server has.
+    acknowledged: AtomicU64,
+    ended: OnceLock<Ended>,
+    /// Its file is to go, or is gone.
+    is_gone: AtomicBool,
+    ends: Notify,
+    offers: Option<mpsc::Sender<Offer>>,
+}
+
+impl OpenLog {
+    /// Makes the file, empty and durable, on the disk with most room. `offers`: of a primary.
+    pub(super) async fn create(
+        server: &Server,
+        replica: ReplicaKey,
+        chunk_bytes: u64,
+        offers: Option<mpsc::Sender<Offer>>,
+    ) -> Result<Self, DiskError> {
+        let disks = Arc::clone(&server.disks);
+        let created = tokio::task::spawn_blocking(move || disks.create_log(replica)).await;
+        // Only a panic gets here, or the end of the daemon.
+        let (dir, file) = created.unwrap_or(Err(DiskError::NoneWorks))?;
+        Ok(Self {
+            replica,
+            path: dir.log_path(replica),
+            dir: Arc::new(dir),
+            file: Arc::new(file),
+            tail: Mutex::new(Tail::new(chunk_bytes)),
+            acknowledged: AtomicU64::new(0),
+            ended: OnceLock::new(),
+            is_gone: AtomicBool::new(false),
+            ends: Notify::new(),
+            offers,
+        })
+    }
+
+    /// One that the last process left: it takes no more.
+    pub(super) fn found(dir: &Arc<DataDir>, log: &FoundLog) -> io::Result<Self> {
+        let path = dir.log_path(log.replica);
+        let file = File::options().read(true).write(true).open(&path)?;
+        let mut tail = Tail::new(0);
+        tail.end(0);
+        Ok(Self {
+            replica: log.replica,
+            path,
+            dir: Arc::new(dir.book()),
+            file: Arc::new(file),
+            tail: Mutex::new(tail),
+            acknowledged: AtomicU64::new(0),
+            ended: OnceLock::from(log.ended),
+            is_gone: AtomicBool::new(false),
+            ends: Notify::new(),
+            offers: None,
+        })
+    }
+
+    pub(super) fn replica(&self) -> ReplicaKey {
+        self.replica
+    }
+
+    /// The way to the task that groups batches, of a primary.
+    pub(super) fn offers(&self) -> Option<&mpsc::Sender<Offer>> {
+        self.offers.as_ref()
+    }
+
+    pub(super) async fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().await
+    }
+
+    /// Bytes that every server has, of a primary.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Acquire)
+    }
+
+    pub(super) fn acknowledge(&self, up_to: u64) {
+        self.acknowledged.fetch_max(up_to, Ordering::Release);
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Returns when it takes no more.
+    pub(super) async fn wait_for_end(&self) {
+        loop {
+            let ends = self.ends.notified();
+            if self.is_ended() {
+                return;
+            }
+            ends.await;
+        }
+    }
+
+    /// Writes and syncs bytes at their place. The caller holds the tail, and ends it on failure.
+    pub(super) async fn write(&self, at: u64, frames: Bytes) -> Result<(), DiskError> {
+        if let Some(reason) = self.dir.failed() {
+            tracing::debug!(reason, "a log's disk has failed");
+            return Err(DiskError::Failed { folder: self.dir.root().to_owned() });
+        }
+        let (dir, file) = (Arc::clone(&self.dir), Arc::clone(&self.file));
+        let written = blocking(move || {
+            check_room(&dir, frames.len() as u64)?;
+            file.write_all_at(&frames, at)?;
+            Ok(rustix::fs::fdatasync(&*file)?)
+        });
+        let watch = clock::Stopwatch::start();
+        written.await.map_err(|error| self.disk_error(error))?;
+        metrics::observe_log_sync(watch.elapsed());
+        Ok(())
+    }
+
+    /// Takes no more from the return on.
+    pub(super) async fn end(&self) -> Ended {
+        let mut tail = self.tail.lock().await;
+        let length = tail.length();
+        self.end_at(&mut tail, length)
+    }
+
+    /// The same, for who holds the tail and knows that only so much of what it took is written.
+    pub(super) fn end_at(&self, tail: &mut Tail, written: u64) -> Ended {
+        let ended = *self.ended.get_or_init(|| {
+            tail.end(written);
+            Ended { length: tail.length(), damaged: false }
+        });
+        self.ends.notify_waiters();
+        ended
+    }
+
+    /// Acknowledged bytes from `offset` on, `max` at most.
+    pub(super) async fn read(&self, offset: u64, max: u64) -> Result<Vec<u8>, DiskError> {
+        let n = self.acknowledged().saturating_sub(offset).min(max);
+        let file = Arc::clone(&self.file);
+        let read = blocking(move || {
+            let mut bytes = vec![0; usize::try_from(n).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut bytes, offset)?;
+            Ok(bytes)
+        });
+        read.await.map_err(|error| self.disk_error(error))
+    }
+
+    /// Makes it a sealed replica of its first `length` bytes. If these are not sound it stays as it is, and what is sound
+    /// of it is returned in place.
+    pub(in crate::server) async fn seal(
+        &self,
+        length: u64,
+    ) -> Result<Result<Sealed, Ended>, DiskError> {
+        let (file, replica) = (Arc::clone(&self.file), self.replica);
+        let (from, to) = (self.path.clone(), self.dir.sealed_path(self.replica));
+        let sealed = blocking(move || {
+            let bytes = read_whole(&file)?;
+            let n = usize::try_from(length).unwrap_or(usize::MAX);
+            let wanted = &bytes[..n.min(bytes.len())];
+            let sound = sound_bytes(wanted) as u64;
+            if sound != length {
+                return Ok(Err(Ended { length: sound, damaged: true }));
+            }
+            let blocks = wanted.chunks(BLOCK_BYTES).map(crc32c).collect();
+            let footer = Footer { replica, length, blocks };
+            let end = footer.encode();
+            file.write_all_at(&end, length)?;
+            file.set_len(length + end.len() as u64)?;
+            rustix::fs::fdatasync(&*file)?;
+            std::fs::rename(&from, &to)?;
+            to.parent().map_or(Ok(()), sync_folder)?;
+            Ok(Ok(footer.sealed()))
+        });
+        let sealed = sealed.await.map_err(|error| self.disk_error(error))?;
+        match sealed.is_err() || self.dir.hold(self.replica) {
+            true => Ok(sealed),
+            false => Err(DiskError::Failed { folder: self.dir.root().to_owned() }),
+        }
+    }
+
+    /// Removes the file.
+    pub(in crate::server) async fn discard(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        let _ended = self.end().await;
+        self.dir.forget(self.replica);
+        let paths = [self.path.clone(), self.dir.sealed_path(self.replica)];
+        let removed = blocking(move || {
+            for path in paths {
+                match std::fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = removed.await {
+            tracing::error!(path = %self.path.display(), %error, "a log's replica can't be removed");
+        }
+    }
+
+    /// Whether its file is to go: then nobody needs to settle what it comes to.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+
+    fn disk_error(&self, error: io::Error) -> DiskError {
+        self.dir.blame(&error);
+        DiskError::new(&self.dir, &self.path, error)
+    }
+}
+
+/// What a file that the last process left holds.
+pub(in crate::server) fn scan(file: &File) -> io::Result<Ended> {
+    let bytes = read_whole(file)?;
+    let sound = sound_bytes(&bytes);
+    Ok(Ended { length: sound as u64, damaged: goes_on(&bytes[sound..]) })
+}
+
+fn read_whole(file: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

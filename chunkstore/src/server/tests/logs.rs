@@ -1,0 +1,293 @@
+//! Logs, with the real chunk master, servers and client: many writers, and what fails under them.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chunkstore_client::{ChunkStore, LogOptions, LogReader, StoreError};
+use chunkstore_protocol::FileKind;
+
+use super::real_master::{RealCluster, path};
+use super::until;
+
+fn options(replication: u8) -> LogOptions {
+    LogOptions {
+        replication: Some(replication),
+        chunk_bytes: Some(1 << 20),
+        ..LogOptions::default()
+    }
+}
+
+/// The files of replicas in a data folder whose names end so.
+fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(dir.join("chunks")).into_iter().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let files = files.map(|file| file.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|it| it == ending)).collect()
+}
+
+/// Whether no process has the data folder any more.
+fn is_free(dir: &Path) -> bool {
+    let lock = std::fs::File::open(dir.join("lock")).unwrap();
+    lock.try_lock().is_ok()
+}
+
+/// Puts the beginning of a record behind the only log's replica in a folder, once that is free.
+fn tear(dir: &Path) -> bool {
+    let is_free = is_free(dir);
+    if is_free {
+        let [file] = files(dir, "log").try_into().unwrap();
+        let mut file = std::fs::File::options().append(true).open(file).unwrap();
+        file.write_all(&[5, 0, 0, 0, 1, 2, 3, 4, 5]).unwrap();
+    }
+    is_free
+}
+
+/// Changes a byte of the only log's replica in a folder, once that is free.
+fn flip(dir: &Path, at: u64) -> bool {
+    let is_free = is_free(dir);
+    if is_free {
+        let [file] = files(dir, "log").try_into().unwrap();
+        let file = std::fs::File::options().read(true).write(true).open(file).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    }
+    is_free
+}
+
+/// Waits for so many servers.
+async fn until_live(store: &ChunkStore, n: u64) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    let all = async {
+        while store.report().await.unwrap().totals.servers_live < n {
+            ticks.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(super::DEADLINE, all).await.is_ok(), "never {n} servers");
+}
+
+/// The text of each record.
+async fn rest(reader: &mut LogReader) -> Vec<String> {
+    let mut records = Vec::new();
+    while let Some(record) = reader.next().await.unwrap() {
+        records.push(String::from_utf8(record.bytes.to_vec()).unwrap());
+    }
+    records
+}
+
+async fn all(store: &ChunkStore, at: &str) -> Vec<String> {
+    rest(&mut store.read_log(&path(at)).await.unwrap()).await
+}
+
+/// Whether each writer's acknowledged records are there once, whole and in order. Those of the last batch that got no
+/// answer may be there too.
+fn check(records: &[String], acknowledged: &BTreeMap<usize, usize>) {
+    let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+    for record in records {
+        let (writer, number, padding) = parse(record);
+        assert_eq!(padding, number % 200, "a half record: {record:?}");
+        let expected = next.entry(writer).or_insert(0);
+        assert_eq!(number, *expected, "of writer {writer}");
+        *expected += 1;
+    }
+    for (writer, n) in acknowledged {
+        let read = next.get(writer).copied().unwrap_or(0);
+        assert!(read >= *n, "{n} records of writer {writer} are acknowledged, {read} are there");
+    }
+}
+
+fn record(writer: usize, number: usize) -> String {
+    format!("{writer} {number} {}", "x".repeat(number % 200))
+}
+
+fn parse(record: &str) -> (usize, usize, usize) {
+    let mut parts = record.splitn(3, ' ');
+    let mut number = || parts.next().unwrap().parse().unwrap();
+    let (writer, number) = (number(), number());
+    (writer, number, parts.next().unwrap().len())
+}
+
+/// Starts `n_writers` that append `n_records` each, a few at once; each returns how many were acknowledged.
+fn start_writers(
+    store: &ChunkStore,
+    at: &str,
+    n_writers: usize,
+    n_records: usize,
+) -> Vec<tokio::task::JoinHandle<(usize, usize)>> {
+    let writers = (0..n_writers).map(|writer| {
+        let mut log = store.log_writer(&path(at));
+        tokio::spawn(async move {
+            let mut number = 0;
+            while number < n_records {
+                let batch: Vec<_> =
+                    (number..n_records).take(1 + number % 7).map(|n| record(writer, n)).collect();
+                log.append(&batch).await.unwrap();
+                number += batch.len();
+                // Failures come in between.
+                tokio::task::yield_now().await;
+            }
+            (writer, number)
+        })
+    });
+    writers.collect()
+}
+
+async fn join(writers: Vec<tokio::task::JoinHandle<(usize, usize)>>) -> BTreeMap<usize, usize> {
+    let mut acknowledged = BTreeMap::new();
+    for writer in writers {
+        let (writer, n) = writer.await.unwrap();
+        acknowledged.insert(writer, n);
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_many_writers_are_read_once_and_in_order_over_many_chunks() {
+    let cluster = RealCluster::start(3);
+    let store = cluster.store();
+    let status = store
+        .create_log(&path("/log"), LogOptions { chunk_bytes: Some(64 << 10), ..options(3) })
+        .await
+        .unwrap();
+    assert!(matches!(status.kind, FileKind::File { log: true, replication: 3, .. }));
+    assert_eq!(all(&store, "/log").await, Vec::<String>::new());
+    let acknowledged = join(start_writers(&store, "/log", 4, 400)).await;
+    let records = all(&cluster.store(), "/log").await;
+    check(&records, &acknowledged);
+    assert_eq!(records.len(), 1600, "nothing else");
+    let FileKind::File { n_chunks, length, .. } = store.stat(&path("/log")).await.unwrap().kind
+    else {
+        panic!("a file")
+    };
+    assert!(n_chunks >= 3 && length > 2 * (64 << 10), "{n_chunks} chunks");
+    assert_eq!(all(&store, "/log").await, records, "everybody has the same order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_has_what_is_acknowledged_at_once_and_goes_on_where_it_stood() {
+    let cluster = RealCluster::start(3);
+    let store = cluster.store();
+    until_live(&store, 3).await;
+    store.create_log(&path("/log"), options(3)).await.unwrap();
+    let mut reader = cluster.store().read_log(&path("/log")).await.unwrap();
+    for n in 0..20 {
+        store.append_record(&path("/log"), format!("{n}").as_bytes()).await.unwrap();
+        assert_eq!(rest(&mut reader).await, [n.to_string()]);
+    }
+    store.append_record(&path("/log"), b"").await.unwrap();
+    assert_eq!(rest(&mut reader).await, [""], "an empty one is one");
+    let long = "y".repeat(1 << 19);
+    store.append_record(&path("/log"), long.as_bytes()).await.unwrap();
+    store.append_record(&path("/log"), long.as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut reader).await, [long.clone(), long]);
+    let too_long = vec![0; 1 << 20];
+    let error = store.append_record(&path("/log"), &too_long).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::RecordTooLong { limit, .. } if limit == (1 << 20) - 32),
+        "{error}"
+    );
+    assert_eq!(rest(&mut reader).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_and_files_are_told_apart() {
+    let cluster = RealCluster::start(2);
+    let store = cluster.store();
+    store.create_log(&path("/log"), options(2)).await.unwrap();
+    store.append_record(&path("/log"), b"one").await.unwrap();
+    store.write_all(&path("/file"), &b"bytes"[..], Default::default()).await.unwrap();
+    assert!(matches!(store.open(&path("/log")).await, Err(StoreError::LogOrNot { .. })));
+    assert!(matches!(store.append(&path("/log")).await, Err(StoreError::LogOrNot { .. })));
+    let error = store.append_record(&path("/file"), b"one").await.unwrap_err();
+    assert!(matches!(error, StoreError::LogOrNot { .. }), "{error}");
+    assert!(store.append_record(&path("/none"), b"one").await.is_err());
+    // A log may move while it is written, and goes with its open chunk.
+    let mut reader = store.read_log(&path("/log")).await.unwrap();
+    store.rename(&path("/log"), &path("/moved")).await.unwrap();
+    store.append_record(&path("/moved"), b"two").await.unwrap();
+    assert_eq!(all(&store, "/moved").await, ["one", "two"]);
+    assert_eq!(reader.next().await.unwrap().unwrap().bytes, "one");
+    store.delete(&path("/moved"), false).await.unwrap();
+    until("its replicas are gone", || {
+        cluster.server_dirs.iter().all(|dir| files(dir.path(), "log").is_empty())
+    })
+    .await;
+    assert!(matches!(store.read_log(&path("/moved")).await, Err(StoreError::NotFound { .. })));
+}
+
+/// Kills servers one after the other under eight writers, and starts them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_die_under_the_writers_and_nothing_acknowledged_is_lost_or_doubled() {
+    let mut cluster = RealCluster::start_with(0, Duration::from_millis(500));
+    let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut servers: Vec<_> =
+        (1..=4).map(|n| Some(cluster.start_mortal(n, dirs[n - 1].path()))).collect();
+    let store = cluster.store();
+    until_live(&store, 3).await;
+    store.create_log(&path("/log"), options(3)).await.unwrap();
+    let writers = start_writers(&store, "/log", 8, 1000);
+    for round in 0..8 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let n = round % 4;
+        servers[n].take().unwrap().shutdown_background();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        if round == 5 {
+            cluster.stop_master().await;
+            cluster.start_master();
+        }
+        servers[n] = Some(cluster.start_mortal(n + 1, dirs[n].path()));
+    }
+    let acknowledged = join(writers).await;
+    let records = all(&cluster.store(), "/log").await;
+    check(&records, &acknowledged);
+    assert_eq!(records.len(), 8_000);
+    for server in servers.into_iter().flatten() {
+        server.shutdown_background();
+    }
+}
+
+/// All servers end at once, as at a power cut that loses nothing that was synced; what was acknowledged is sealed when
+/// they are back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_servers_die_at_once_and_the_open_chunk_is_ended_when_they_are_back() {
+    let cluster = RealCluster::start_with(0, Duration::from_millis(500));
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let start = || (1..=3).map(|n| cluster.start_mortal(n, dirs[n - 1].path())).collect::<Vec<_>>();
+    let servers = start();
+    let store = cluster.store();
+    until_live(&store, 3).await;
+    store.create_log(&path("/log"), options(3)).await.unwrap();
+    let mut log = store.log_writer(&path("/log"));
+    log.append(&["one", "two"]).await.unwrap();
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+    // Half a record, as a process that dies while it writes leaves it, on one of them.
+    until("the files are free", || tear(dirs[1].path())).await;
+    let servers = start();
+    assert_eq!(all(&cluster.store(), "/log").await, ["one", "two"]);
+    log.append(&["three"]).await.unwrap();
+    assert_eq!(all(&cluster.store(), "/log").await, ["one", "two", "three"]);
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+}
+
+/// A replica that lost bytes in its middle does not make the log shorter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_replica_is_left_out() {
+    let cluster = RealCluster::start_with(0, Duration::from_millis(500));
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let start = || (1..=3).map(|n| cluster.start_mortal(n, dirs[n - 1].path())).collect::<Vec<_>>();
+    let servers = start();
+    let store = cluster.store();
+    until_live(&store, 3).await;
+    store.create_log(&path("/log"), options(3)).await.unwrap();
+    let texts: Vec<_> = (0..50).map(|n| record(0, n)).collect();
+    store.log_writer(&path("/log")).append(&texts).await.unwrap();
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+    until("the files are free", || flip(dirs[2].path(), 700)).await;
+    let servers = start();
+    assert_eq!(all(&cluster.store(), "/log").await, texts);
+    until("the third one has a copy again", || files(dirs[2].path(), "chunk").len() == 1).await;
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+}

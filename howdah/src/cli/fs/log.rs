@@ -1,0 +1,188 @@
+//! Logs: lines or whole files are appended to them as records, and each record is a line of what is read from them.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use chunkstore_client::{ChunkStore, LogOptions, LogReader, LogWriter, StoreError};
+use chunkstore_protocol::{RECORD_BYTES_MAX, StorePath};
+use tokio::sync::mpsc;
+
+use super::read::{Enough, flush, write};
+use super::transfer::is_dash;
+use crate::exit::Interrupted;
+use crate::signals::Termination;
+
+/// Records that are appended together at most, and wait meanwhile.
+const RECORDS_AT_ONCE: usize = 1000;
+/// Bytes of these after which no more are added.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// Whether the chunk master said that the file is a log.
+pub(super) fn is_of_a_log(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::LogOrNot { .. }))
+}
+
+/// Appends each line, or each whole source, as a record; makes the log if it is missing.
+pub(super) async fn append(
+    store: &ChunkStore,
+    from: &[PathBuf],
+    to: &StorePath,
+    lines: bool,
+    end: &mut Termination,
+) -> anyhow::Result<()> {
+    match store.create_log(to, LogOptions::default()).await {
+        Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot make the log {to}")),
+    }
+    let mut log = store.log_writer(to);
+    let mut n_appended = 0;
+    let work = append_all(&mut log, from.to_vec(), lines, &mut n_appended);
+    let appended = end.or(work).await;
+    match appended {
+        Ok(done) => done.with_context(|| format!("cannot append to {to}")),
+        Err(by) => {
+            let remains = format!("{n_appended} records are in {to}, and perhaps some that follow");
+            Err(Interrupted { by, remains }.into())
+        }
+    }
+}
+
+async fn append_all(
+    log: &mut LogWriter,
+    from: Vec<PathBuf>,
+    lines: bool,
+    n_appended: &mut u64,
+) -> anyhow::Result<()> {
+    let (records, mut waiting) = mpsc::channel(RECORDS_AT_ONCE);
+    // Not a blocking task: a terminal that nobody types at would keep the process.
+    let reading = std::thread::spawn(move || read_all(&from, lines, &records));
+    let mut batch = Vec::new();
+    loop {
+        let Some(first) = waiting.recv().await else { break };
+        let mut bytes = first.len();
+        batch.push(first);
+        while bytes < BYTES_AT_ONCE
+            && batch.len() < RECORDS_AT_ONCE
+            && let Ok(next) = waiting.try_recv()
+        {
+            bytes += next.len();
+            batch.push(next);
+        }
+        log.append(&batch).await?;
+        *n_appended += batch.len() as u64;
+        batch.clear();
+    }
+    reading.join().map_err(|_| anyhow!("the thread that reads has panicked"))?
+}
+
+fn read_all(from: &[PathBuf], lines: bool, records: &mpsc::Sender<Vec<u8>>) -> anyhow::Result<()> {
+    for path in from {
+        let reading = || format!("cannot read {}", path.display());
+        let source: Box<dyn Read> = match is_dash(path) {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(path).with_context(reading)?),
+        };
+        match lines {
+            true => read_lines(source, records).with_context(reading)?,
+            false => {
+                let mut record = Vec::new();
+                source
+                    .take(RECORD_BYTES_MAX as u64 + 1)
+                    .read_to_end(&mut record)
+                    .with_context(reading)?;
+                // Who waits for records has ended, and says why.
+                let _ = records.blocking_send(record);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line that is longer than a record is cut where it is too long: the append refuses it.
+fn read_lines(source: impl Read, records: &mpsc::Sender<Vec<u8>>) -> io::Result<()> {
+    let mut source = BufReader::new(source);
+    loop {
+        let mut line = Vec::new();
+        let limit = RECORD_BYTES_MAX as u64 + 2;
+        if source.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        if records.blocking_send(line).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes the first records, each as a line.
+pub(super) async fn write_records(
+    store: &ChunkStore,
+    path: &StorePath,
+    limit: u64,
+) -> anyhow::Result<Result<(), Enough>> {
+    let mut reader = store.read_log(path).await?;
+    write_rest(&mut reader, limit).await
+}
+
+/// Writes the last records, each as a line; returns who reads on behind them.
+pub(super) async fn last_records(
+    store: &ChunkStore,
+    path: &StorePath,
+    n_records: u64,
+) -> anyhow::Result<Result<LogReader, Enough>> {
+    let mut reader = store.read_log(path).await?;
+    let n_records = usize::try_from(n_records).unwrap_or(usize::MAX);
+    let mut last = VecDeque::new();
+    while let Some(record) = reader.next().await? {
+        last.push_back(record.bytes);
+        if last.len() > n_records {
+            last.pop_front();
+        }
+    }
+    for record in last {
+        if write_line(&record)?.is_err() {
+            return Ok(Err(Enough));
+        }
+    }
+    Ok(Ok(reader))
+}
+
+/// Writes the last records, and then what is appended, for ever.
+pub(super) async fn follow(
+    store: &ChunkStore,
+    path: &StorePath,
+    n_records: u64,
+    pause: Duration,
+) -> anyhow::Result<()> {
+    let Ok(mut reader) = last_records(store, path, n_records).await? else { return Ok(()) };
+    loop {
+        flush()?;
+        tokio::time::sleep(pause).await;
+        if write_rest(&mut reader, u64::MAX).await?.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn write_rest(reader: &mut LogReader, limit: u64) -> anyhow::Result<Result<(), Enough>> {
+    for _ in 0..limit {
+        let Some(record) = reader.next().await? else { break };
+        if write_line(&record.bytes)?.is_err() {
+            return Ok(Err(Enough));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn write_line(record: &[u8]) -> anyhow::Result<Result<(), Enough>> {
+    match write(record)? {
+        Ok(()) => write(b"\n"),
+        enough => Ok(enough),
+    }
+}

@@ -1,0 +1,141 @@
+//! Many command lines append to one log while its chunkservers are killed, and then everything: what was
+//! acknowledged is in the log once, whole, in each one's order.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tests::cluster::PATIENCE;
+use tests::command::howdah;
+use tests::{Dev, DevOptions, long, wait};
+
+const WRITERS: usize = 8;
+/// Lines of one append.
+const LINES: usize = 20;
+
+/// What one append was to add: lines that nobody else adds.
+#[derive(Clone, Debug)]
+struct Append {
+    name: String,
+    acknowledged: bool,
+}
+
+impl Append {
+    fn lines(&self) -> Vec<String> {
+        // Of all lengths, so that half a line would show.
+        (0..LINES).map(|n| format!("{} {n} {}", self.name, "x".repeat(n * 37 % 500))).collect()
+    }
+}
+
+/// What all writers did.
+#[derive(Debug, Default)]
+struct Appends {
+    all: Mutex<Vec<Append>>,
+    n_acknowledged: AtomicUsize,
+}
+
+impl Appends {
+    fn push(&self, append: Append) {
+        if append.acknowledged {
+            self.n_acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(append);
+    }
+
+    /// Waits until so many more succeeded.
+    fn await_more(&self, n: usize) {
+        let enough = self.n_acknowledged.load(Ordering::Relaxed) + n;
+        wait::until("records are acknowledged", PATIENCE, || {
+            (self.n_acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+    }
+}
+
+/// Appends, each time by a process of its own, until told to stop.
+fn append_on(config: &Path, (round, writer): (usize, usize), appends: &Appends, stop: &AtomicBool) {
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut append = Append { name: format!("{round}-{writer}-{number}"), acknowledged: false };
+        let mut client = howdah();
+        let client = client.args(["fs", "append", "--lines", "-", "/log", "--config"]).arg(config);
+        let client = client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut client = client.spawn().expect("the binary starts");
+        let text = append.lines().join("\n");
+        // One that has failed already reads nothing.
+        let _ = client.stdin.take().expect("piped").write_all(text.as_bytes());
+        append.acknowledged = client.wait().expect("it ends").success();
+        appends.push(append);
+    }
+}
+
+/// Every line is one that was appended, none is there twice, those of one append are in order without a gap before the last
+/// one that is there, and those of one that was acknowledged are all there.
+fn check(dev: &Dev, appends: &[Append]) {
+    let cat = dev.run(&["fs", "cat", "/log"]);
+    assert_eq!(cat.code, Some(0), "{}", cat.stderr);
+    let text = String::from_utf8(cat.stdout).expect("lines are text");
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for line in text.lines() {
+        let (name, _) = line.split_once(' ').expect("a whole line");
+        found.entry(name).or_default().push(line);
+    }
+    for append in appends {
+        let lines = append.lines();
+        let there = found.remove(append.name.as_str()).unwrap_or_default();
+        let wanted = if append.acknowledged { lines.len() } else { there.len() };
+        assert_eq!(there, lines[..wanted], "acknowledged: {}", append.acknowledged);
+    }
+    assert!(found.is_empty(), "nobody appended {found:?}");
+}
+
+#[test]
+fn records_outlive_kills_of_each_chunkserver_and_of_all_daemons() {
+    let options = DevOptions::trackers(3)
+        .set("chunkmaster.replication=3")
+        .set("chunkmaster.chunk_bytes=256KiB")
+        .set("chunkmaster.heartbeat_interval=200ms")
+        .set("chunkmaster.dead_after=2s")
+        .set("client.retry_for=10s");
+    let mut dev = Dev::start(&options);
+    let _made = dev.run(&["fs", "touch", "--log", "/log"]).success();
+    let mut all = Vec::new();
+    for round in 0..if long() { 10 } else { 1 } {
+        let (appends, stop) = (Appends::default(), AtomicBool::new(false));
+        let config = dev.config_file();
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (config, appends, stop) = (&config, &appends, &stop);
+                scope.spawn(move || append_on(config, (round, writer), appends, stop));
+            }
+            // Each is the primary of some chunk, and follows in others.
+            for n in 1..=3 {
+                let server = format!("chunkserver-{n}");
+                appends.await_more(WRITERS);
+                dev.kill(&server);
+                appends.await_more(WRITERS);
+                dev.restart(&server);
+            }
+            appends.await_more(WRITERS);
+            dev.kill_all();
+            stop.store(true, Ordering::Relaxed);
+        });
+        dev.stop();
+        dev.start_again(&DevOptions::default());
+        all.extend(appends.all.into_inner().unwrap_or_else(PoisonError::into_inner));
+        check(&dev, &all);
+        let fsck = dev.run(&["fs", "fsck"]);
+        assert_eq!(fsck.code, Some(0), "round {round}: {} {}", fsck.text(), fsck.stderr);
+        let more = Append { name: format!("{round}-after"), acknowledged: true };
+        let lines = dev.scratch().join("lines");
+        std::fs::write(&lines, more.lines().join("\n")).expect("the scratch folder takes it");
+        let _appended =
+            dev.run(&["fs", "append", "--lines", &lines.to_string_lossy(), "/log"]).success();
+        all.push(more);
+        check(&dev, &all);
+    }
+}
