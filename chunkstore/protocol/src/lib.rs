@@ -25,7 +25,7 @@ pub use servers::*;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Version of the messages between the daemons of the chunk store; compared at registration.
 pub const PROTOCOL_VERSION: u32 = 3;
@@ -49,9 +49,15 @@ pub fn is_chunk_limit(bytes: u64) -> bool {
 pub struct FileId(pub u64);
 
 /// A chunk for ever: never used twice. Written as 16 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ChunkId(pub u64);
+
+impl Serialize for ChunkId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// A text that is not a chunk id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Length limit of a whole path, in bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
@@ -21,10 +22,16 @@ pub const TRASH_FOLDER: &str = "/.howdah/trash";
 pub const PROGRAMS_FOLDER: &str = "/.howdah/programs";
 
 /// An absolute path of the chunk store: `/` or `/part/part`, parts of UTF-8 without `/` and NUL,
-/// never empty, `.` or `..`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StorePath(String);
+/// never empty, `.` or `..`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct StorePath(Arc<str>);
+
+impl Serialize for StorePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 /// Why a text is not a path of the chunk store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +56,7 @@ impl StorePath {
     /// The folder that holds all: `/`.
     #[must_use]
     pub fn root() -> Self {
-        Self("/".to_owned())
+        Self("/".into())
     }
 
     /// The path as text.
@@ -61,7 +68,7 @@ impl StorePath {
     /// Whether this is `/`.
     #[must_use]
     pub fn is_root(&self) -> bool {
-        self.0 == "/"
+        &*self.0 == "/"
     }
 
     /// The parts from the root down; none for the root.
@@ -82,7 +89,7 @@ impl StorePath {
         match (self.is_root(), above) {
             (true, _) => None,
             (false, "") => Some(Self::root()),
-            (false, above) => Some(Self(above.to_owned())),
+            (false, above) => Some(Self(above.into())),
         }
     }
 
@@ -138,7 +145,7 @@ impl FromStr for StorePath {
                 return Err(PathError::TooLong(shown()));
             }
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -152,7 +159,7 @@ impl TryFrom<String> for StorePath {
 
 impl From<StorePath> for String {
     fn from(path: StorePath) -> Self {
-        path.0
+        path.as_str().to_owned()
     }
 }
 

@@ -1,10 +1,12 @@
 //! The chunk master's metrics, and the only place that names them: counters are a fold over the
 //! records, gauges the core's summary as it is at the scrape.
 
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use chunkstore_core::master::{Record, Summary};
-use metrics::{counter, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
 
 /// Counts what is journaled.
 pub(super) fn observe_records(records: &[Record]) {
@@ -13,10 +15,27 @@ pub(super) fn observe_records(records: &[Record]) {
     }
 }
 
-/// Counts a request and its time, by the route's pattern.
-pub(super) fn observe_request(route: &str, status: u16, time: Duration) {
-    let labels = [("route", route.to_owned()), ("status", status.to_string())];
-    histogram!("howdah_chunkmaster_request_seconds", &labels).record(time);
+/// The histograms of requests, each looked up once.
+#[derive(Default)]
+pub(super) struct Requests {
+    known: RwLock<BTreeMap<(&'static str, u16), Histogram>>,
+}
+
+impl Requests {
+    /// Counts a request and its time, by the route's pattern. Paths that are no routes do not become labels.
+    pub(super) fn observe(&self, route: &'static str, status: u16, time: Duration) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(histogram) = known.get(&(route, status)) {
+            histogram.record(time);
+            return;
+        }
+        drop(known);
+        let labels = [("route", route.to_owned()), ("status", status.to_string())];
+        let histogram = histogram!("howdah_chunkmaster_request_seconds", &labels);
+        histogram.record(time);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert((route, status), histogram);
+    }
 }
 
 /// How many folders the journal is written to; one less than configured while a disk is lost.

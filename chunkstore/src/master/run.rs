@@ -10,7 +10,7 @@ use event_loop::{RecoverError, Recovered, recover_async};
 use net::{Capability, Guard};
 
 use super::event_loop::{AskError, start};
-use super::http::{Leases, ServerState, router};
+use super::http::{Leases, ServerState, Shared, router};
 use super::{MasterFold, MasterSettings};
 
 /// Why the chunk master does not serve.
@@ -56,13 +56,13 @@ pub async fn run(
     let health = Health::default();
     let anonymous = anonymous(&settings, &listener)?;
     let guard = Guard { keyring: settings.keyring.clone(), anonymous };
-    let state = ServerState {
+    let state = ServerState::new(Shared {
         core,
         keyring: settings.keyring,
         cluster,
         leases: Leases::default(),
         shutdown: shutdown.clone(),
-    };
+    });
     let router = router(state, guard, health.clone(), Metrics::install());
     health.ready();
     let served = net::serve(listener, router, async move { shutdown.wait().await }).await;

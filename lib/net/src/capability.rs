@@ -8,12 +8,15 @@ use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ids::UnixMillis;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+
+use crate::verified::Verified;
 
 /// Bytes that a secret must have at least.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -206,6 +209,22 @@ impl Capability {
     }
 }
 
+/// A [`Capability`] of borrowed parts, of the same form.
+#[derive(Serialize)]
+struct CapabilityOf<'a> {
+    subject: &'a str,
+    role: Role,
+    grants: [GrantOf<'a>; 1],
+    expires: UnixMillis,
+}
+
+/// The same of a [`Grant`].
+#[derive(Serialize)]
+struct GrantOf<'a> {
+    prefix: &'a str,
+    rights: [Right; 1],
+}
+
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -224,6 +243,7 @@ pub enum TokenError {
 #[derive(Clone)]
 pub struct Keyring {
     key: hmac::Key,
+    verified: Arc<Verified>,
 }
 
 impl fmt::Debug for Keyring {
@@ -236,16 +256,38 @@ impl Keyring {
     /// Of this secret.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &secret.0) }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
+        Self { key, verified: Arc::default() }
     }
 
     /// Signs a capability.
     #[must_use]
     pub fn mint(&self, capability: &Capability) -> String {
+        self.sign(capability)
+    }
+
+    /// Signs the capability of `subject` in `role` to do one thing with one resource, which is neither cloned
+    /// nor kept.
+    #[must_use]
+    pub fn mint_one(
+        &self,
+        subject: &str,
+        role: Role,
+        (right, prefix): (Right, &str),
+        expires: UnixMillis,
+    ) -> String {
+        let grants = [GrantOf { prefix, rights: [right] }];
+        self.sign(&CapabilityOf { subject, role, grants, expires })
+    }
+
+    fn sign(&self, capability: &impl Serialize) -> String {
         let body = serde_json::to_vec(capability).expect("a capability is plain data");
-        let body = URL_SAFE_NO_PAD.encode(body);
-        let signature = hmac::sign(&self.key, body.as_bytes());
-        format!("{body}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+        let mut token = String::with_capacity(body.len() * 4 / 3 + 64);
+        URL_SAFE_NO_PAD.encode_string(body, &mut token);
+        let signature = hmac::sign(&self.key, token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        token
     }
 
     /// Reads a token.
@@ -253,6 +295,31 @@ impl Keyring {
     /// # Errors
     /// When it is malformed, not signed with this secret, or its time is over at `now`.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Capability, TokenError> {
+        self.verify_shared(token, now).map(Arc::unwrap_or_clone)
+    }
+
+    /// The same, without a copy for each caller.
+    ///
+    /// # Errors
+    /// See [`Self::verify`].
+    pub fn verify_shared(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Arc<Capability>, TokenError> {
+        let capability = match self.verified.find(token) {
+            Some(known) => known,
+            None => {
+                let capability = Arc::new(self.read(token)?);
+                self.verified.keep(token, &capability);
+                capability
+            }
+        };
+        if capability.expires <= now { Err(TokenError::Expired) } else { Ok(capability) }
+    }
+
+    /// What a token says that is signed with this secret.
+    fn read(&self, token: &str) -> Result<Capability, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);
         }
@@ -260,9 +327,7 @@ impl Keyring {
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
         hmac::verify(&self.key, body.as_bytes(), &signature).map_err(|_| TokenError::Forged)?;
         let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenError::Malformed)?;
-        let capability: Capability =
-            serde_json::from_slice(&body).map_err(|_| TokenError::Malformed)?;
-        if capability.expires <= now { Err(TokenError::Expired) } else { Ok(capability) }
+        serde_json::from_slice(&body).map_err(|_| TokenError::Malformed)
     }
 }
 
@@ -285,6 +350,25 @@ mod tests {
         let token = keyring.mint(&capability());
         assert_eq!(keyring.verify(&token, UnixMillis(999)), Ok(capability()));
         assert_eq!(keyring.verify(&token, UnixMillis(1000)), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn a_token_of_one_grant_is_the_same_however_it_is_minted() {
+        let keyring = Keyring::new(&Secret::random());
+        let Capability { subject, role, expires, .. } = capability();
+        let one = keyring.mint_one(&subject, role, (Right::Read, "/a/b"), expires);
+        assert_eq!(one, keyring.mint(&capability()));
+    }
+
+    #[test]
+    fn a_token_that_is_known_expires_all_the_same() {
+        let keyring = Keyring::new(&Secret::random());
+        let token = keyring.mint(&capability());
+        assert!(keyring.verify_shared(&token, UnixMillis(999)).is_ok());
+        assert!(keyring.verify_shared(&token, UnixMillis(999)).is_ok());
+        assert_eq!(keyring.verify_shared(&token, UnixMillis(1000)), Err(TokenError::Expired));
+        let other = Keyring::new(&Secret::random());
+        assert_eq!(other.verify(&token, UnixMillis(0)), Err(TokenError::Forged));
     }
 
     #[test]

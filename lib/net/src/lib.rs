@@ -4,16 +4,19 @@
 
 pub mod capability;
 pub mod client;
+mod entrance;
 pub mod problem;
 pub mod random;
 pub mod schema_words;
 pub mod serve;
 pub mod server;
+mod verified;
 
 pub use capability::{Capability, Grant, Keyring, Right, Role, Secret, SecretError, TokenError};
 pub use client::{Backoff, CallError, Client, ClientSettings};
+pub use entrance::Observer;
 pub use problem::Problem;
-pub use random::{random_hex, random_u64};
+pub use random::{hex, random_hex, random_u64};
 pub use reqwest;
 pub use schema_words::schema_words;
 pub use serve::{ConnectionLimits, serve, serve_within};

@@ -8,16 +8,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::handler::Handler as _;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use ids::RequestId;
+use clock::Stopwatch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
+use crate::entrance::{self, EntranceLayer, Observer, Rules};
 use crate::{Capability, Keyring, Problem, Right, Role, schema_words};
 
 /// Follows a request through all daemons.
@@ -31,6 +33,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const NO_ROUTE: &str = "no-such-route";
 /// And of one with a method that the path does not take.
 pub(crate) const WRONG_METHOD: &str = "wrong-method";
+/// What observers are told instead of a path that no route takes.
+const NO_ROUTE_NAME: &str = "none";
 
 /// Who may call a route at all; what they may do with which resource is asked through [`Caller`].
 #[derive(Clone, Copy, Debug)]
@@ -88,65 +92,55 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.routes.iter().map(|(path, access, _)| (*path, *access))
     }
 
+    /// Changes the methods of one route, as with a layer of its own.
+    #[must_use]
+    pub fn map(
+        mut self,
+        path: &str,
+        change: impl FnOnce(MethodRouter<S>) -> MethodRouter<S>,
+    ) -> Self {
+        if let Some(at) = self.routes.iter().position(|(known, ..)| *known == path) {
+            let (path, access, methods) = self.routes.remove(at);
+            self.routes.insert(at, (path, access, change(methods)));
+        }
+        self
+    }
+
     /// The router, every route behind the guard, every unknown route a problem document.
     pub fn into_router(self, state: S, guard: Guard) -> Router {
+        self.build(state, guard, None)
+    }
+
+    /// The same, and `observer` is told of every request, of those that no route takes as of `none`.
+    pub fn into_observed_router(self, state: S, guard: Guard, observer: Observer) -> Router {
+        self.build(state, guard, Some(observer))
+    }
+
+    fn build(self, state: S, guard: Guard, observer: Option<Observer>) -> Router {
         let guard = Arc::new(guard);
         let mut router = Router::new();
         for (path, access, methods) in self.routes {
-            let guard = GuardedRoute { guard: Arc::clone(&guard), access };
-            let checked = methods.layer(axum::middleware::from_fn_with_state(guard, check_caller));
-            router = router.route(path, checked);
+            let (guard, observer) = (Arc::clone(&guard), observer.clone());
+            let rules = Arc::new(Rules { path, guard, access, observer });
+            router = router.route(path, methods.layer(EntranceLayer(rules)));
         }
+        let unrouted = async |request: Request| {
+            let detail = format!("no such route: {} {}", request.method(), request.uri().path());
+            Problem::new(404, NO_ROUTE, detail)
+        };
+        let wrong_method = async |request: Request| {
+            let detail = format!("{} does not take {}", request.uri().path(), request.method());
+            Problem::new(405, WRONG_METHOD, detail)
+        };
+        let followed = from_fn_with_state(observer, follow);
         router
-            .fallback(|request: Request| async move {
-                let detail =
-                    format!("no such route: {} {}", request.method(), request.uri().path());
-                Problem::new(404, NO_ROUTE, detail)
-            })
-            .method_not_allowed_fallback(|request: Request| async move {
-                let detail = format!("{} does not take {}", request.uri().path(), request.method());
-                Problem::new(405, WRONG_METHOD, detail)
-            })
-            .layer(axum::middleware::from_fn(follow))
+            .fallback(unrouted.layer(followed.clone()))
+            .method_not_allowed_fallback(wrong_method.layer(followed))
             .with_state(state)
     }
 }
 
-#[derive(Clone)]
-struct GuardedRoute {
-    guard: Arc<Guard>,
-    access: Access,
-}
-
-async fn check_caller(
-    State(route): State<GuardedRoute>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let roles = match route.access {
-        Access::Public => return next.run(request).await,
-        Access::Roles(roles) => roles,
-    };
-    match identify(&route.guard, &request) {
-        Ok(capability) if roles.contains(&capability.role) => {
-            request.extensions_mut().insert(Caller(capability));
-            next.run(request).await
-        }
-        Ok(capability) => {
-            let detail = format!(
-                "{} has the role {:?}, which may not call {} {}",
-                capability.subject,
-                capability.role,
-                request.method(),
-                request.uri().path()
-            );
-            Problem::new(403, "forbidden", detail).into_response()
-        }
-        Err(problem) => problem.into_response(),
-    }
-}
-
-fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
+pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Arc<Capability>, Problem> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         let Some(anonymous) = guard.anonymous.as_ref().filter(|_| is_loopback(request)) else {
             let detail = "this needs a token: send `Authorization: Bearer <token>`";
@@ -154,7 +148,7 @@ fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         return if reads || is_json(request.headers()) || is_empty_and_of_no_page(request) {
-            Ok(anonymous.clone())
+            Ok(Arc::new(anonymous.clone()))
         } else {
             Err(no_json())
         };
@@ -162,7 +156,7 @@ fn identify(guard: &Guard, request: &Request) -> Result<Capability, Problem> {
     let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
     token
         .ok_or(crate::TokenError::Malformed)
-        .and_then(|token| guard.keyring.verify(token, clock::wall()))
+        .and_then(|token| guard.keyring.verify_shared(token, clock::wall()))
         .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
 }
 
@@ -199,23 +193,27 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Gives the request an id (the caller's, if it is well-formed), a span, and the reply the same id.
-async fn follow(request: Request, next: Next) -> Response {
-    let given = request.headers().get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok());
-    let id = given
-        .filter(|id| id.parse::<RequestId>().is_ok())
-        .map_or_else(|| crate::random_hex(8), ToOwned::to_owned);
+/// Gives a request that no route takes an id, a span, and the reply the same id. It is counted as one of
+/// [`NO_ROUTE_NAME`]: paths that are no routes must not become labels.
+async fn follow(
+    State(observer): State<Option<Observer>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let stopwatch = Stopwatch::start();
+    let id = entrance::id_of(&request);
     let span = tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path());
     let mut response = next.run(request).instrument(span).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    entrance::sign(&mut response, &id);
+    if let Some(observer) = observer {
+        observer(NO_ROUTE_NAME, response.status(), stopwatch.elapsed());
     }
     response
 }
 
 /// The verified capability of a request; an extractor for handlers of guarded routes.
 #[derive(Clone, Debug)]
-pub struct Caller(pub Capability);
+pub struct Caller(pub Arc<Capability>);
 
 impl Caller {
     /// Passes if the caller may do this.

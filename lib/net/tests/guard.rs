@@ -1,8 +1,10 @@
 //! The guard as clients meet it: real sockets, every kind of token.
 
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use ids::UnixMillis;
 use net::{
@@ -173,4 +175,30 @@ async fn nobody_listening_is_told_from_a_no() {
     let error = server.client.get::<u32>(&address, "/x").await.unwrap_err();
     assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
     assert!(error.is_transient() && error.to_string().contains(&address));
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_every_request_by_its_route() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = Arc::clone(&told);
+    let observer = move |route, status: StatusCode, _| {
+        tells.lock().unwrap().push((route, status.as_u16()));
+    };
+    let routes = Routes::<()>::new()
+        .route("/public/{name}", Access::Public, get(async || Json(1)))
+        .route("/server", Access::Roles(&[Role::Server]), get(async || Json(2)));
+    let guard = Guard { keyring: Keyring::new(&Secret::random()), anonymous: None };
+    let router = routes.into_observed_router((), guard, Arc::new(observer));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    let address = listener.local_addr().expect("a loopback socket").to_string();
+    tokio::spawn(net::serve(listener, router, std::future::pending()));
+    let second = Duration::from_secs(10);
+    let client = Client::new(ClientSettings { connect_timeout: second, request_timeout: second });
+    for path in ["/public/a", "/public/b", "/server", "/a-path-of-somebody"] {
+        let _answer = client.get::<u32>(&address, path).await;
+    }
+    let _wrong_method = client.post::<_, u32>(&address, "/server", &1).await;
+    let route = "/public/{name}";
+    let expected = [(route, 200), (route, 200), ("/server", 401), ("none", 404), ("none", 405)];
+    assert_eq!(*told.lock().unwrap(), expected);
 }

@@ -12,25 +12,45 @@ mod rights;
 mod servers;
 mod tokens;
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use chunkstore_core::master::{Input, Reply};
 use chunkstore_protocol::ClusterInfo;
-use clock::Stopwatch;
 use daemon::{Health, Metrics, Shutdown};
 use ids::{ClusterId, Epoch};
 use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
 
 use super::event_loop::Core;
-use super::metrics::{observe_request, observe_summary};
+use super::metrics::{Requests, observe_summary};
 pub(super) use leases::Leases;
 
-/// What handlers share.
+/// What handlers share. Each request gets a clone of it.
 #[derive(Clone)]
-pub(super) struct ServerState {
+pub(super) struct ServerState(Arc<Shared>);
+
+impl ServerState {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for ServerState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// See [`ServerState`].
+pub(super) struct Shared {
     /// The core behind its loop.
     pub(super) core: Core,
     /// Mints the tokens of chunks.
@@ -48,8 +68,14 @@ const ANY_ROLE: Access =
 
 /// All routes behind their guard.
 pub(super) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
-    let observed = from_fn_with_state(state.clone(), observe);
-    routes().merge(daemon::routes(health, metrics)).into_router(state, guard).layer(observed)
+    let renewed = from_fn_with_state(state.clone(), renew_gauges);
+    let requests = Requests::default();
+    let observer =
+        move |route, status: StatusCode, time| requests.observe(route, status.as_u16(), time);
+    routes()
+        .merge(daemon::routes(health, metrics))
+        .map("/metrics", |methods| methods.layer(renewed))
+        .into_observed_router(state, guard, Arc::new(observer))
 }
 
 /// The routes of `/v1`.
@@ -65,24 +91,16 @@ fn routes() -> Routes<ServerState> {
 async fn cluster(State(state): State<ServerState>) -> Result<Json<ClusterInfo>, Problem> {
     match state.core.ask(Input::Summarise).await? {
         Reply::Summary(summary) => {
-            Ok(Json(ClusterInfo { cluster: state.cluster, epoch: Epoch(summary.epoch) }))
+            Ok(Json(ClusterInfo { cluster: state.cluster.clone(), epoch: Epoch(summary.epoch) }))
         }
         other => Err(error::unexpected(&other)),
     }
 }
 
-/// Measures every request, and renews the gauges before they are read.
-async fn observe(State(state): State<ServerState>, request: Request, next: Next) -> Response {
-    let stopwatch = Stopwatch::start();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    if route.as_deref() == Some("/metrics")
-        && let Ok(Reply::Summary(summary)) = state.core.ask(Input::Summarise).await
-    {
+/// Renews the gauges before they are read.
+async fn renew_gauges(State(state): State<ServerState>, request: Request, next: Next) -> Response {
+    if let Ok(Reply::Summary(summary)) = state.core.ask(Input::Summarise).await {
         observe_summary(&summary);
     }
-    let response = next.run(request).await;
-    // Paths that are no routes must not become labels.
-    let route = route.as_deref().unwrap_or("none");
-    observe_request(route, response.status().as_u16(), stopwatch.elapsed());
-    response
+    next.run(request).await
 }

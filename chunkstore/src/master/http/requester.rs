@@ -16,8 +16,9 @@ pub(super) fn client_of(caller: &Capability, told: &ClientId) -> ClientId {
     for part in [role(caller.role), "\0", &caller.subject, "\0", told.as_str()] {
         text.update(part.as_bytes());
     }
-    let digits: String = text.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.parse().expect("64 hexadecimal digits are allowed in client ids")
+    net::hex(text.finish().as_ref())
+        .parse()
+        .expect("64 hexadecimal digits are allowed in client ids")
 }
 
 /// Characters of an owner; what is longer is cut.

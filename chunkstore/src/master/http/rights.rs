@@ -151,7 +151,7 @@ mod tests {
     fn may(role: Role, grant: &str, change: Change<'_>) -> bool {
         let subject = "tester".to_owned();
         let grants = vec![Grant::all(grant)];
-        let caller = Caller(Capability { subject, role, grants, expires: UnixMillis(1) });
+        let caller = Caller(Capability { subject, role, grants, expires: UnixMillis(1) }.into());
         match may_change(&caller, change) {
             Ok(()) => true,
             Err(problem) => {
@@ -205,7 +205,7 @@ mod tests {
         for (at, permitted) in [(mine, true), (theirs, false), ("/home/a", true)] {
             let grants = vec![Grant::read("/home/a")];
             let (subject, expires) = ("tester".to_owned(), UnixMillis(1));
-            let caller = Caller(Capability { subject, role: Role::User, grants, expires });
+            let caller = Caller(Capability { subject, role: Role::User, grants, expires }.into());
             assert_eq!(may_look(&caller, &path(at)).is_ok(), permitted, "{at}");
         }
     }
@@ -240,7 +240,7 @@ mod tests {
     fn only_a_program_of_that_digest_gets_its_name() {
         let (subject, expires) = ("tester".to_owned(), UnixMillis(1));
         let grants = vec![Grant::all("/")];
-        let user = Caller(Capability { subject, role: Role::User, grants, expires });
+        let user = Caller(Capability { subject, role: Role::User, grants, expires }.into());
         let program = |name: String| path(&format!("/.howdah/programs/{name}"));
         let (one, other) = ("5eed".repeat(16), "c0de".repeat(16));
         let whole = program(one.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chunkstore_protocol::{Allocation, ChunkId};
 use ids::UnixMillis;
-use net::{Caller, Capability, Grant, Keyring, Role};
+use net::{Caller, Keyring, Right, Role};
 
 /// Readers ask for locations again.
 const READ_FOR: Duration = Duration::from_hours(1);
@@ -26,20 +26,15 @@ impl<'a> Mint<'a> {
 
     /// To write the chunk of this allocation.
     pub(super) fn write(&self, allocation: &Allocation) -> String {
-        self.mint(Grant::write(allocation.chunk.resource()), WRITE_FOR)
+        self.mint((Right::Write, &allocation.chunk.resource()), WRITE_FOR)
     }
 
     /// To read this chunk.
     pub(super) fn read(&self, chunk: ChunkId) -> String {
-        self.mint(Grant::read(chunk.resource()), READ_FOR)
+        self.mint((Right::Read, &chunk.resource()), READ_FOR)
     }
 
-    fn mint(&self, grant: Grant, time: Duration) -> String {
-        self.keyring.mint(&Capability {
-            subject: self.caller.0.subject.clone(),
-            role: Role::Task,
-            grants: vec![grant],
-            expires: self.now + time,
-        })
+    fn mint(&self, grant: (Right, &str), time: Duration) -> String {
+        self.keyring.mint_one(&self.caller.0.subject, Role::Task, grant, self.now + time)
     }
 }

@@ -1,0 +1,127 @@
+//! What every request passes before its route: it gets an id and a span, its token is checked, and what
+//! became of it is told to whoever counts. One layer for all of it: each one that wraps the routes costs
+//! every request several allocations, and a clone of all that lies within.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::Route;
+use clock::Stopwatch;
+use ids::RequestId;
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::Instrument as _;
+
+use crate::server::{Access, Caller, Guard, REQUEST_ID_HEADER, identify};
+use crate::{Problem, random_u64};
+
+/// Told of each request that was answered: the route as it was added, the status, and the time.
+pub type Observer = Arc<dyn Fn(&'static str, StatusCode, Duration) + Send + Sync>;
+
+/// Puts a route behind its entrance.
+#[derive(Clone)]
+pub(crate) struct EntranceLayer(pub(crate) Arc<Rules>);
+
+/// Of one route.
+pub(crate) struct Rules {
+    pub(crate) path: &'static str,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) access: Access,
+    pub(crate) observer: Option<Observer>,
+}
+
+impl Layer<Route> for EntranceLayer {
+    type Service = Entrance;
+
+    fn layer(&self, route: Route) -> Entrance {
+        Entrance { rules: Arc::clone(&self.0), route }
+    }
+}
+
+/// A route behind its entrance.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    rules: Arc<Rules>,
+    route: Route,
+}
+
+impl Service<Request> for Entrance {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.route, context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let stopwatch = Stopwatch::start();
+        let rules = Arc::clone(&self.rules);
+        let id = id_of(&request);
+        let span = tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path());
+        let admitted = span.in_scope(|| rules.admit(&mut request));
+        let routed = admitted.map(|()| self.route.call(request));
+        let answer = async move {
+            let mut response = match routed {
+                Ok(routed) => routed.await?,
+                Err(problem) => problem.into_response(),
+            };
+            sign(&mut response, &id);
+            if let Some(observer) = &rules.observer {
+                observer(rules.path, response.status(), stopwatch.elapsed());
+            }
+            Ok(response)
+        };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+impl Rules {
+    /// Leaves the caller with the request, if it may call this route.
+    fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+        let roles = match self.access {
+            Access::Public => return Ok(()),
+            Access::Roles(roles) => roles,
+        };
+        let capability = identify(&self.guard, request)?;
+        if roles.contains(&capability.role) {
+            request.extensions_mut().insert(Caller(capability));
+            return Ok(());
+        }
+        let detail = format!(
+            "{} has the role {:?}, which may not call {} {}",
+            capability.subject,
+            capability.role,
+            request.method(),
+            request.uri().path()
+        );
+        Err(Problem::new(403, "forbidden", detail))
+    }
+}
+
+/// The caller's own id, if it is well-formed, or a new one.
+pub(crate) fn id_of(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok());
+    given.filter(|id| id.parse::<RequestId>().is_ok()).map_or_else(new_id, ToOwned::to_owned)
+}
+
+/// Gives the reply the request's id.
+pub(crate) fn sign(response: &mut Response, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+}
+
+/// Ids tell requests apart, and prove nothing: chance decides only where a process begins to count.
+fn new_id() -> String {
+    static LAST: std::sync::LazyLock<AtomicU64> =
+        std::sync::LazyLock::new(|| AtomicU64::new(random_u64()));
+    format!("{:016x}", LAST.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,54 @@
+//! Tokens that were verified before: a caller sends the same one with each request, and what it says need
+//! not be decoded, nor its signature computed, each time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::Capability;
+
+/// Tokens kept; when there are more, all are forgotten and those in use come again.
+const TOKENS_MAX: usize = 1024;
+
+/// Whole tokens, signature included, and what they say. Only what was verified gets in, and nothing but the
+/// very same text is found: whether it has expired is still to be asked.
+#[derive(Default)]
+pub(crate) struct Verified {
+    tokens: Mutex<HashMap<Box<str>, Arc<Capability>>>,
+}
+
+impl Verified {
+    /// What this token says, if it was verified before.
+    pub(crate) fn find(&self, token: &str) -> Option<Arc<Capability>> {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(token).map(Arc::clone)
+    }
+
+    /// Keeps one that was verified just now.
+    pub(crate) fn keep(&self, token: &str, capability: &Arc<Capability>) {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= TOKENS_MAX {
+            tokens.clear();
+        }
+        tokens.insert(token.into(), Arc::clone(capability));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::UnixMillis;
+
+    use super::*;
+    use crate::Role;
+
+    #[test]
+    fn it_finds_what_was_kept_and_is_bounded() {
+        let verified = Verified::default();
+        let capability = Arc::new(Capability::unlimited("a", Role::User, UnixMillis(1)));
+        for n in 0..3 * TOKENS_MAX {
+            verified.keep(&format!("token-{n}"), &capability);
+            assert!(verified.find(&format!("token-{n}")).is_some());
+            assert!(verified.find(&format!("token-{n}.")).is_none());
+        }
+        assert!(verified.tokens.lock().unwrap().len() <= TOKENS_MAX);
+    }
+}
