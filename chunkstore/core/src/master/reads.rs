@@ -18,6 +18,9 @@ use super::{Master, Query, Reply};
 /// others come between.
 pub const READ_STEP: usize = 1000;
 
+/// Finding a path among many costs about as much as so many chunks do.
+const CHUNKS_PER_PATH: usize = 4;
+
 /// Entries that one input counts: each costs far less than one that is listed.
 const COUNT_STEP: usize = 5000;
 
@@ -174,11 +177,13 @@ impl Master {
             let request =
                 Locate { path: path.clone(), offset: 0, length: None, open: false, log: false };
             let located = self.locate(&request);
-            let n_chunks = located.as_ref().map_or(1, |located| located.chunks.len().max(1));
-            if n_chunks > left {
+            let n_chunks = located.as_ref().map_or(0, |located| located.chunks.len());
+            let cost = n_chunks + CHUNKS_PER_PATH;
+            // One file of very many chunks is one step.
+            if cost > left && !found.is_empty() {
                 break;
             }
-            left -= n_chunks;
+            left = left.saturating_sub(cost);
             found.push(located);
         }
         found
