@@ -5,13 +5,20 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-/// Ours; the other end has the next address. Of a range that is not routed.
-const NEAR: &str = "10.219.77.1";
-const FAR: &str = "10.219.77.2";
-
 /// One of them.
 pub(super) struct Namespace {
     name: String,
+    /// Our end's.
+    address: String,
+}
+
+/// Addresses of both ends, of a range that is not routed: other ones for each process, so that what a killed one
+/// left behind leads nobody astray.
+fn addresses(process: u32) -> [String; 2] {
+    let [_, _, high, low] = process.to_be_bytes();
+    let fourth = (low & 63) << 2;
+    let third = (high & 63) << 2 | low >> 6;
+    [1, 2].map(|end| format!("10.219.{third}.{}", fourth + end))
 }
 
 impl Namespace {
@@ -24,20 +31,21 @@ impl Namespace {
         let (name, near, far) = (format!("howdah-{id}"), format!("hb{id}n"), format!("hb{id}f"));
         ip(&["netns", "add", &name])?;
         // From here on it goes with what is returned, or with the error.
-        let made = Self { name };
+        let [address, other] = addresses(id);
+        let made = Self { name, address };
         let name = made.name.as_str();
         ip(&["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", name])?;
-        ip(&["addr", "add", &format!("{NEAR}/30"), "dev", &near])?;
+        ip(&["addr", "add", &format!("{}/30", made.address), "dev", &near])?;
         ip(&["link", "set", &near, "up"])?;
-        ip(&["-n", name, "addr", "add", &format!("{FAR}/30"), "dev", &far])?;
+        ip(&["-n", name, "addr", "add", &format!("{other}/30"), "dev", &far])?;
         ip(&["-n", name, "link", "set", &far, "up"])?;
         ip(&["-n", name, "link", "set", "lo", "up"])?;
         Ok(made)
     }
 
     /// Where those within reach this side.
-    pub(super) fn address(&self) -> &'static str {
-        NEAR
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     /// A command as one that is run within.
