@@ -262,6 +262,11 @@ impl StoreError {
         matches!(self, Self::Call { source, .. } if source.is_connect())
     }
 
+    /// Whether there are servers, and none with room: what they said before is that too.
+    pub(crate) fn is_out_of_room(&self) -> bool {
+        matches!(self, Self::NoServers { problem, .. } if problem.status == 507)
+    }
+
     /// Whether the same operation may succeed in a moment, without anybody's help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

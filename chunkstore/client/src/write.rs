@@ -265,7 +265,9 @@ impl FileWriter {
                 wait_until(not_before).await;
                 Ok(())
             }
-            Next::GiveUp(gave_up) if gave_up.failures.is_empty() || is_full(&error) => Err(error),
+            Next::GiveUp(gave_up) if gave_up.failures.is_empty() || error.is_out_of_room() => {
+                Err(error)
+            }
             Next::GiveUp(gave_up) => Err(self.gave_up(gave_up)),
         }
     }
@@ -273,11 +275,6 @@ impl FileWriter {
     fn gave_up(&self, gave_up: GaveUp) -> StoreError {
         StoreError::TooFewReplicas { path: self.path.clone(), gave_up }
     }
-}
-
-/// Whether there are servers, without room: what they said before is that too.
-fn is_full(error: &StoreError) -> bool {
-    matches!(error, StoreError::NoServers { problem, .. } if problem.status == 507)
 }
 
 async fn wait_until(when: Monotonic) {
