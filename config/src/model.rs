@@ -133,7 +133,8 @@ pub struct Chunkserver {
     pub idle_timeout: Time,
     /// How long an upload that broke off is kept for its writer to go on with.
     pub keep_unfinished: Time,
-    /// Bytes per second that it sends at most to make lost replicas again on other servers.
+    /// Bytes per second that it sends at most to make lost replicas again on other servers; while clients are busy
+    /// at most 32 MiB.
     pub repair_rate: Bytes,
     /// Bytes per second that it sends at most to even out how full the servers are.
     pub balance_rate: Bytes,

@@ -6,9 +6,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chunkstore_client::ChunkStore;
 use clock::Stopwatch;
 use serde_json::Value;
 use tests::cluster::PATIENCE;
@@ -21,6 +22,11 @@ const SERVERS: [&str; 4] = ["chunkserver-1", "chunkserver-2", "chunkserver-3", "
 const RATE: u64 = 32 << 20;
 /// For the copies of one server's chunks, at full size and on a busy machine.
 const REPAIRED: Duration = Duration::from_mins(10);
+
+/// Bytes per second that the reader beside repair takes at most.
+const READ_RATE: u64 = 200_000_000;
+/// Its rate is that of each such time.
+const WINDOW: Duration = Duration::from_millis(250);
 
 /// The tests measure: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -79,9 +85,10 @@ fn await_begin(dev: &Dev) {
     });
 }
 
-/// Waits until none is under way or to be made.
+/// Waits until none is under way or to be made. Looks rarely: what is measured meanwhile would feel it.
 fn await_end(dev: &Dev) {
     wait::until("repair ends", REPAIRED, || {
+        std::thread::park_timeout(WINDOW);
         let names = ["repairs_running", "repairs_waiting", "sweeping"];
         let left = names.map(|of| metric(dev, "chunkmaster", &format!("howdah_chunkmaster_{of}")));
         (left.into_iter().sum::<Option<f64>>()? as u64 == 0).then_some(())
@@ -213,4 +220,90 @@ fn without_a_limit_repair_is_half_as_fast_as_put_at_least() {
     assert!(repaired >= 0.5 * put, "repair is slower than half of put");
 
     check(&dev, "/two", &local);
+}
+
+/// Reads a file again and again, no faster than [`READ_RATE`]; each window's bytes per second.
+struct CappedReader {
+    rates: Arc<Mutex<Vec<f64>>>,
+    task: tokio::task::JoinHandle<()>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl CappedReader {
+    fn start(dev: &Dev, path: &str) -> Self {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+        let rates = Arc::default();
+        let (store, path) = (dev.store(), path.to_owned());
+        let reading = read_again_and_again(store, path, Arc::clone(&rates));
+        let task = runtime.spawn(reading);
+        Self { rates, task, runtime }
+    }
+
+    /// The median of the windows since the last call.
+    fn median(&self) -> f64 {
+        assert!(!self.task.is_finished(), "the reader has failed");
+        let mut rates = std::mem::take(&mut *self.rates.lock().expect("no reader panics there"));
+        rates.sort_by(f64::total_cmp);
+        assert!(rates.len() >= 4, "too few windows for a median: {rates:?}");
+        rates[rates.len() / 2]
+    }
+
+    fn stop(self) {
+        self.task.abort();
+        self.runtime.shutdown_background();
+    }
+}
+
+async fn read_again_and_again(store: ChunkStore, path: String, rates: Arc<Mutex<Vec<f64>>>) {
+    let path = path.parse().expect("a path");
+    // A block's time, which the next one waits for; what was missed is not made up for.
+    let mut free_at = Stopwatch::start().elapsed();
+    let (clock, mut window, mut bytes) = (Stopwatch::start(), Stopwatch::start(), 0_u64);
+    loop {
+        let mut reader = store.open(&path).await.expect("it opens");
+        while let Some(block) = reader.next().await.expect("it is read") {
+            bytes += block.len() as u64;
+            let now = clock.elapsed();
+            let time = Duration::from_secs_f64(block.len() as f64 / READ_RATE as f64);
+            free_at = free_at.max(now.saturating_sub(Duration::from_millis(20))) + time;
+            if free_at > now {
+                tokio::time::sleep(free_at - now).await;
+            }
+            if window.elapsed() >= WINDOW {
+                let rate = bytes as f64 / window.elapsed().as_secs_f64();
+                rates.lock().expect("no reader panics there").push(rate);
+                (window, bytes) = (Stopwatch::start(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_keeps_most_of_its_rate_beside_repair_without_a_limit_which_ends_all_the_same() {
+    let _alone = alone();
+    let mut dev = start("1TiB");
+    let local = local_file(&dev, file_bytes());
+    dev.put(&local, "/two");
+    let reader = CappedReader::start(&dev, "/two");
+    std::thread::park_timeout(Duration::from_secs(5));
+    let before = reader.median();
+
+    dev.kill(SERVERS[3]);
+    await_begin(&dev);
+    let time = Stopwatch::start();
+    reader.median();
+    await_end(&dev);
+    let took = time.elapsed();
+    let beside = reader.median();
+    reader.stop();
+    let sent: f64 = SERVERS[..3].iter().map(|server| copied(&dev, server)).sum();
+    println!(
+        "the reader: {:.0} MB/s, beside repair {:.0} MB/s; repair: {:.0} MB in {took:.1?}",
+        before / 1e6,
+        beside / 1e6,
+        sent / 1e6,
+    );
+    await_whole(&dev);
+    assert!(beside >= 0.7 * before, "the reader keeps {:.2} of its rate", beside / before);
 }

@@ -81,6 +81,23 @@ where
     send_chunk(client, server, downstream, (chunk.0, &query), body).await
 }
 
+/// As [`put_chunk`] to one server, which takes it behind what clients want of it.
+///
+/// # Errors
+/// When the server can't be reached or refuses.
+pub async fn put_copy<S>(
+    client: &Client,
+    server: &ServerAddress,
+    chunk: (ChunkId, Version),
+    body: S,
+) -> Result<SealedChunk, CallError>
+where
+    S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+{
+    let query = format!("version={}&copy=true", chunk.1.0);
+    send_chunk(client, server, &[], (chunk.0, &query), body).await
+}
+
 async fn send_chunk<S>(
     client: &Client,
     server: &ServerAddress,

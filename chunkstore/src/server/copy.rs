@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::BodyDataStream;
 use bytes::Bytes;
-use chunkstore_client::transfer::put_chunk;
+use chunkstore_client::transfer::put_copy;
 use chunkstore_core::replica::{Input, ReplicaKey};
 use chunkstore_protocol::{CopyPurpose, SealedChunk, ServerAddress};
 use futures_util::{StreamExt as _, stream};
@@ -17,7 +17,8 @@ use net::{CallError, Capability, Grant, Keyring, Role};
 use tokio::sync::Mutex;
 
 use super::Server;
-use super::download::{self, DownloadError};
+use super::download::{self, DownloadError, Reader};
+use super::give_way::Way;
 use super::metrics;
 
 /// How long the other server has for a whole chunk, whatever the rate: far more than it needs.
@@ -125,10 +126,10 @@ pub(super) async fn send(
         grants: vec![grant],
         expires: clock::wall() + COPY_LIMIT,
     };
-    let client = server.client.with_token(keyring.mint(&capability));
-    let download = download::send(server, replica, 0, None).await?;
+    let client = server.copy_client.with_token(keyring.mint(&capability));
+    let download = download::send(server, Reader::Copy, replica, 0, None).await?;
     let body = throttled(Arc::clone(server), purpose, download.body.into_data_stream());
-    let put = put_chunk(&client, to, &[], (replica.chunk, replica.version), body);
+    let put = put_copy(&client, to, (replica.chunk, replica.version), body);
     let sealed = tokio::time::timeout(COPY_LIMIT, put).await.map_err(|_| CopyError::TooSlow)??;
     if (sealed.length, sealed.checksum) == (download.length, download.checksum) {
         metrics::observe_copy(purpose, Some(sealed.length));
@@ -145,7 +146,9 @@ fn throttled(
     stream::unfold((server, purpose, body), async |(server, purpose, mut body)| {
         let frame = body.next().await?.map_err(io::Error::other);
         if let Ok(bytes) = &frame {
-            server.rates.of(purpose).pass(bytes.len() as u64).await;
+            let n = bytes.len() as u64;
+            server.rates.of(purpose).pass(n).await;
+            server.clients.give_way(Way::Out, n).await;
         }
         Some((frame, (server, purpose, body)))
     })

@@ -115,6 +115,15 @@ impl Breakage {
     }
 }
 
+/// Who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A client, to whom copies give way.
+    Client,
+    /// A copy to another server.
+    Copy,
+}
+
 /// A read, answered.
 pub(super) struct Download {
     /// Offset of the first byte sent.
@@ -180,6 +189,7 @@ impl Footers {
 /// first batch is verified before the answer begins.
 pub(super) async fn send(
     server: &Arc<Server>,
+    reader: Reader,
     replica: ReplicaKey,
     offset: u64,
     wanted: Option<u64>,
@@ -198,7 +208,8 @@ pub(super) async fn send(
     let n_bytes = (range.end * block).min(footer.length) - (range.start * block).min(footer.length);
     let body_bytes = n_bytes + (range.end - range.start) * HEADER_BYTES as u64 + END_BYTES as u64;
     let Sealed { length, checksum } = footer.sealed();
-    let mut reading = Reading::new(Arc::clone(server), file, footer, range.clone(), permit);
+    let mut reading =
+        Reading::new(Arc::clone(server), reader, (file, footer), range.clone(), permit);
     let first = match reading.next_batch().await {
         Ok(batch) => batch,
         Err(cause) => return Err(give_up(server, replica, cause).await),
@@ -308,6 +319,7 @@ pub(super) async fn give_up(
 /// A read under way: one batch is always being read.
 struct Reading {
     server: Arc<Server>,
+    reader: Reader,
     file: Arc<File>,
     footer: Arc<Footer>,
     /// Blocks still to be read.
@@ -321,13 +333,14 @@ struct Reading {
 impl Reading {
     fn new(
         server: Arc<Server>,
-        file: File,
-        footer: Arc<Footer>,
+        reader: Reader,
+        (file, footer): (File, Arc<Footer>),
         blocks: std::ops::Range<u64>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let mut reading = Self {
             server,
+            reader,
             file: Arc::new(file),
             footer,
             blocks,
@@ -361,6 +374,9 @@ impl Reading {
             // A reader that is gone wants no more.
             let Ok(place) = place else { return };
             metrics::observe_sent(frame.len() as u64);
+            if self.reader == Reader::Client {
+                self.server.clients.observe();
+            }
             place.send(Ok(frame));
             next = match self.next_batch().await {
                 Ok(batch) => batch,

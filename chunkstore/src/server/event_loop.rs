@@ -268,7 +268,8 @@ impl Shell {
                 }
                 Effect::Copy { command, replica, to, purpose } => {
                     let (server, keyring) = (Arc::clone(&self.server), self.keyring.clone());
-                    tokio::spawn(copy::carry_out(server, keyring, command, replica, (to, purpose)));
+                    let copying = copy::carry_out(server, keyring, command, replica, (to, purpose));
+                    self.server.behind.spawn(copying);
                 }
                 Effect::Stop(reason) => return Some(reason),
             }

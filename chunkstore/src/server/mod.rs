@@ -2,6 +2,7 @@
 //! pipelines, hands them out, and tells the chunk master what it holds. It knows no paths. What it may
 //! take and what it must tell is decided in `chunkstore_core::replica`.
 
+mod background;
 mod copy;
 mod data_dir;
 mod descriptor;
@@ -10,6 +11,7 @@ mod disks;
 mod download;
 mod event_loop;
 mod forward;
+mod give_way;
 mod http;
 mod logs;
 mod metrics;
@@ -31,11 +33,13 @@ use ids::{HostName, RackName};
 use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
 
+use background::{Background, Behind};
 use copy::Rates;
 use descriptor::Descriptors;
 use disks::{Disks, Holdings};
 use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
+use give_way::Clients;
 use logs::Logs;
 use seal::Unfinished;
 
@@ -88,6 +92,9 @@ pub enum RunError {
     /// It must not go on.
     #[error(transparent)]
     Stop(#[from] StopReason),
+    /// Its threads.
+    #[error("the chunkserver can't start its background threads: {0}")]
+    Threads(std::io::Error),
     /// Its listener.
     #[error("the chunkserver can't serve at {address}: {source}")]
     Serve {
@@ -115,6 +122,10 @@ struct Server {
     logs: Logs,
     /// Without a token: uploads add their writer's.
     client: Client,
+    /// The same for copies: its connections are served behind.
+    copy_client: Client,
+    behind: Behind,
+    clients: Clients,
     reads: Arc<Semaphore>,
     rates: Rates,
     idle_timeout: Duration,
@@ -138,7 +149,8 @@ pub async fn run(
     let disks = Arc::new(disks);
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
-    let client = Client::new(settings.client);
+    let (client, copy_client) = (Client::new(settings.client), Client::new(settings.client));
+    let background_threads = Background::start().map_err(RunError::Threads)?;
     let reads = Arc::new(Semaphore::new(READS_MAX));
     let rates = Rates::new(settings.repair_rate, settings.balance_rate);
     let descriptors = Descriptors::listen();
@@ -156,6 +168,9 @@ pub async fn run(
         unfinished: Unfinished::default(),
         logs,
         client,
+        copy_client,
+        behind: background_threads.behind(),
+        clients: Clients::default(),
         reads,
         rates,
         idle_timeout,

@@ -93,7 +93,10 @@ pub(super) fn start(server: &Arc<Server>, bytes_per_second: u64) -> JoinSet<()> 
         for dir in server.disks.working() {
             let (server, dir) = (Arc::clone(server), Arc::clone(dir));
             let throttle = Throttle::new(bytes_per_second);
-            scrubbers.spawn(async move { Scrubber::new(server, dir, throttle).await.run().await });
+            let behind = server.behind.clone();
+            behind.spawn_in(&mut scrubbers, async move {
+                Scrubber::new(server, dir, throttle).await.run().await;
+            });
         }
     }
     scrubbers

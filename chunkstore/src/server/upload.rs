@@ -16,6 +16,7 @@ use futures_util::StreamExt as _;
 use super::Server;
 use super::event_loop::Stopped;
 use super::forward::{Forward, NextFailed};
+use super::give_way::Way;
 use super::metrics;
 use super::open_chunk::{DiskError, OpenChunk};
 use super::seal::EndSignal;
@@ -32,6 +33,8 @@ pub(super) struct Upload {
     pub(super) downstream: Vec<ServerAddress>,
     /// Whether another server passes it on, which has the bytes too.
     pub(super) passed_on: bool,
+    /// Whether it is a copy: it is taken behind what clients want.
+    pub(super) is_copy: bool,
     /// The writer's token, for the servers downstream.
     pub(super) token: String,
 }
@@ -202,7 +205,7 @@ async fn write(
     tokio::select! {
         biased;
         () = end.notified() => return Err(UploadError::Frozen),
-        written = write_blocks(server, body, chunk, forward.as_mut()) => written?,
+        written = write_blocks(server, upload, body, chunk, forward.as_mut()) => written?,
     }
     let downstream = async {
         match forward {
@@ -222,12 +225,17 @@ async fn write(
 /// Takes the whole body. May be dropped at any await: what has come is in `chunk`.
 async fn write_blocks(
     server: &Server,
+    upload: &Upload,
     body: &mut BodyDataStream,
     chunk: &mut OpenChunk,
     mut forward: Option<&mut Forward>,
 ) -> Result<(), UploadError> {
     let mut decoder = BlockDecoder::new(CHUNK_BYTES_MAX);
     while let Some(frame) = next_frame(server, body).await? {
+        match upload.is_copy {
+            true => server.clients.give_way(Way::In, frame.len() as u64).await,
+            false => server.clients.observe(),
+        }
         decoder.feed(frame.clone());
         while let Some(item) = decoder.next_item()? {
             match item {
@@ -322,7 +330,8 @@ pub(super) async fn receive_detached(
     mut body: BodyDataStream,
 ) -> Result<SealedChunk, UploadError> {
     let (answer, answered) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
+    let behind = upload.is_copy.then(|| server.behind.clone());
+    let receiving = async move {
         let outcome = receive(&server, &upload, &mut body).await;
         let refused = outcome.is_err();
         // A writer that is gone wants no answer.
@@ -330,6 +339,10 @@ pub(super) async fn receive_detached(
         if refused {
             drain(body).await;
         }
-    });
+    };
+    match behind {
+        Some(behind) => behind.spawn(receiving),
+        None => drop(tokio::spawn(receiving)),
+    };
     answered.await.unwrap_or(Err(UploadError::Stopped(Stopped)))
 }

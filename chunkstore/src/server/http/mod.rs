@@ -19,6 +19,7 @@ use chunkstore_protocol::{ChunkId, Frozen, SealedChunk, ServerAddress, Version};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
 
+use super::download::Reader;
 use super::seal::SealError;
 use super::upload::{Upload, drain, receive_detached};
 use super::{Server, seal};
@@ -50,6 +51,8 @@ struct Which {
     length: Option<u64>,
     #[serde(default)]
     passed_on: bool,
+    #[serde(default)]
+    copy: bool,
 }
 
 async fn put_chunk(
@@ -81,7 +84,7 @@ async fn get_chunk(
 ) -> Result<Response, Problem> {
     let (replica, Which { offset, length, .. }) = parse_replica(&chunk, which)?;
     caller.require(Right::Read, &replica.chunk.resource())?;
-    let download = super::download::send(&server, replica, offset, length)
+    let download = super::download::send(&server, Reader::Client, replica, offset, length)
         .await
         .map_err(|error| problem_of_download(&error))?;
     let mut response = download.body.into_response();
@@ -142,12 +145,12 @@ fn parse_upload(
     which: Result<Query<Which>, QueryRejection>,
     headers: &HeaderMap,
 ) -> Result<Upload, Problem> {
-    let (replica, Which { passed_on, .. }) = parse_replica(chunk, which)?;
+    let (replica, Which { passed_on, copy, .. }) = parse_replica(chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     let downstream = parse_pipeline(headers)?;
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-    Ok(Upload { replica, downstream, passed_on, token })
+    Ok(Upload { replica, downstream, passed_on, is_copy: copy, token })
 }
 
 /// The servers downstream.

@@ -16,10 +16,12 @@ use tokio::sync::Semaphore;
 
 use super::{bytes, client_settings, until};
 use crate::server::Server;
+use crate::server::background::Behind;
 use crate::server::copy::Rates;
 use crate::server::disks::Disks;
-use crate::server::download::{DownloadError, Footers, send};
+use crate::server::download::{DownloadError, Footers, Reader, send};
 use crate::server::event_loop::ReplicaLoop;
+use crate::server::give_way::Clients;
 use crate::server::open_chunk::OpenChunk;
 use crate::server::seal::Unfinished;
 
@@ -49,6 +51,9 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         master: "127.0.0.1:1".to_owned(),
         keyring: net::Keyring::new(&net::Secret::random()),
         client: Client::new(client_settings()),
+        copy_client: Client::new(client_settings()),
+        behind: Behind::here(),
+        clients: Clients::default(),
         reads: Arc::new(Semaphore::new(1)),
         rates: Rates::new(1 << 30, 1 << 30),
         idle_timeout,
@@ -70,11 +75,11 @@ async fn a_reader_that_takes_nothing_gives_way_to_others_and_learns_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = bytes(40 * BLOCK_BYTES);
     let server = server(&folder, &data, Duration::from_millis(300)).await;
-    let idle = send(&server, REPLICA, 0, None).await.unwrap();
-    let refused = send(&server, REPLICA, 0, None).await.map(|_| ());
+    let idle = send(&server, Reader::Client, REPLICA, 0, None).await.unwrap();
+    let refused = send(&server, Reader::Client, REPLICA, 0, None).await.map(|_| ());
     assert!(matches!(refused, Err(DownloadError::TooMany { .. })), "{refused:?}");
     until("the idle reader has lost its permit", || server.reads.available_permits() == 1).await;
-    let other = send(&server, REPLICA, 0, None).await.unwrap();
+    let other = send(&server, Reader::Client, REPLICA, 0, None).await.unwrap();
     assert!(read(other.body).await.unwrap() > data.len());
     let error = read(idle.body).await.unwrap_err().to_string();
     assert!(error.contains("took no bytes"), "{error}");
@@ -84,6 +89,6 @@ async fn a_reader_that_takes_nothing_gives_way_to_others_and_learns_of_it() {
 async fn a_reader_that_is_gone_leaves_its_permit() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(&folder, &bytes(40 * BLOCK_BYTES), Duration::from_secs(600)).await;
-    drop(send(&server, REPLICA, 0, None).await.unwrap());
+    drop(send(&server, Reader::Client, REPLICA, 0, None).await.unwrap());
     until("its permit is back", || server.reads.available_permits() == 1).await;
 }
