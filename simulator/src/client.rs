@@ -2,6 +2,8 @@
 //! there is an answer or no more patience. Files are written by the real writer core (`client/write.rs`)
 //! and read by a simple reader (`client/read.rs`).
 
+mod log_append;
+mod log_read;
 mod ops;
 mod read;
 mod recovery;
@@ -11,15 +13,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use chunkstore_core::master::{Mutation, Refusal, Reply};
-use chunkstore_protocol::ProblemKind;
+use chunkstore_protocol::{ProblemKind, StorePath};
 use ids::{ClientId, Monotonic, RequestStamp};
 
 use crate::content::Content;
 use crate::ground::{Answer, Ask, CallId, Event, Ground, Item, StreamId, Timer, Who};
 use crate::invariants::Watch;
+use crate::sabotage::Sabotage;
 
 pub(crate) use ops::locate;
 
+use log_append::Appending;
+use log_read::LogReading;
 use ops::Op;
 use read::Reading;
 use write::{Opening, Writing};
@@ -46,6 +51,8 @@ enum Task {
     Asking,
     Writing(Box<Writing>),
     Reading(Reading),
+    Appending(Box<Appending>),
+    ReadingLog(Box<LogReading>),
 }
 
 /// What came of a request to the master.
@@ -74,6 +81,7 @@ pub(crate) struct Client {
     /// It does what it has begun, and no more.
     pub(crate) is_tired: bool,
     pub(crate) n_done: u64,
+    sabotage: Option<Sabotage>,
 }
 
 fn client_id(n: usize, life: u32) -> ClientId {
@@ -81,9 +89,10 @@ fn client_id(n: usize, life: u32) -> ClientId {
 }
 
 impl Client {
-    pub(crate) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize, sabotage: Option<Sabotage>) -> Self {
         Self {
             n,
+            sabotage,
             life: 0,
             id: client_id(n, 0),
             sequences: [0; SLOTS],
@@ -115,6 +124,8 @@ impl Client {
             Task::Asking => "asks".to_owned(),
             Task::Writing(writing) => format!("writes {}", writing.path()),
             Task::Reading(reading) => format!("reads {}", reading.path()),
+            Task::Appending(appending) => format!("appends to {}", appending.path()),
+            Task::ReadingLog(reading) => format!("reads the log {}", reading.path()),
         };
         format!(
             "client-{} {what}, waiting for {:?}",
@@ -130,7 +141,7 @@ impl Client {
         self.seem_gone(ground);
         let (n, life, n_files, n_done) = (self.n, self.life + 1, self.n_files, self.n_done);
         let (id, is_tired) = (client_id(n, life), self.is_tired);
-        *self = Self { life, id, n_files, n_done, is_tired, ..Self::new(n) };
+        *self = Self { life, id, n_files, n_done, is_tired, ..Self::new(n, self.sabotage) };
         self.rest(ground);
     }
 
@@ -184,7 +195,11 @@ impl Client {
 
     /// A server is asked once; who wants more asks another.
     fn ask_server(&mut self, ground: &mut Ground, server: usize, ask: Ask) {
-        let call = ground.call(self.who(), Who::Server(server), &ask, CALL_LIMIT);
+        self.ask_server_for(ground, server, ask, CALL_LIMIT);
+    }
+
+    fn ask_server_for(&mut self, ground: &mut Ground, server: usize, ask: Ask, limit: Duration) {
+        let call = ground.call(self.who(), Who::Server(server), &ask, limit);
         let since = ground.now().monotonic;
         self.pending = Some(Pending { ask, call, since, n_tries: 1 });
     }
@@ -208,14 +223,14 @@ impl Client {
         };
         match answer {
             // Asked of the servers of a broken pipeline, which `recovery.rs` counts.
-            Some(Answer::Frozen(_) | Answer::Sealed(_)) => {}
-            Some(Answer::Bytes(bytes)) => {
-                self.pending = None;
-                self.read_on(ground, watch, bytes);
+            Some(Answer::Frozen(_) | Answer::Sealed(_) | Answer::Followed(_)) => {}
+            Some(Answer::Bytes(bytes)) => self.got_bytes(ground, watch, bytes),
+            None if matches!(pending.ask, Ask::Read(_) | Ask::ReadRecords { .. }) => {
+                self.got_bytes(ground, watch, Err("no answer"));
             }
-            None if matches!(pending.ask, Ask::Read(_)) => {
-                self.pending = None;
-                self.read_on(ground, watch, Err("no answer"));
+            Some(Answer::Appended(appended)) => self.appended(ground, watch, Some(appended)),
+            None if matches!(pending.ask, Ask::AppendRecords { .. }) => {
+                self.appended(ground, watch, None);
             }
             Some(Answer::Master(answer)) => match *answer {
                 Err(refusal) if is_transient(&refusal) => self.again(ground, watch),
@@ -223,6 +238,19 @@ impl Client {
                 Err(refusal) => self.outcome(ground, watch, Outcome::Refused(refusal)),
             },
             None => self.again(ground, watch),
+        }
+    }
+
+    fn got_bytes(
+        &mut self,
+        ground: &mut Ground,
+        watch: &mut Watch,
+        bytes: Result<Content, &'static str>,
+    ) {
+        self.pending = None;
+        match self.task {
+            Task::ReadingLog(_) => self.read_log_on(ground, watch, bytes),
+            _ => self.read_on(ground, watch, bytes),
         }
     }
 
@@ -249,6 +277,8 @@ impl Client {
         match self.task {
             Task::Writing(_) => self.write_on(ground, watch, outcome),
             Task::Reading(_) => self.located(ground, watch, outcome),
+            Task::Appending(_) => self.log_opened(ground, watch, outcome),
+            Task::ReadingLog(_) => self.log_located(ground, watch, outcome),
             Task::Asking | Task::Resting => self.rest(ground),
         }
     }
@@ -273,6 +303,8 @@ impl Client {
             Task::Resting => self.next_op(ground, watch),
             Task::Writing(_) => self.write_step(ground, watch),
             Task::Reading(_) => self.read_step(ground, watch),
+            Task::Appending(_) => self.append_step(ground, watch),
+            Task::ReadingLog(_) => self.read_log_step(ground, watch),
             Task::Asking => {}
         }
     }
@@ -292,12 +324,23 @@ impl Client {
                 self.open(ground, watch, path, n_units, Opening::Append);
             }
             Op::Read(path) => self.read(ground, path),
+            Op::AppendRecords { path, n_batches } => {
+                self.append_records(ground, watch, path, n_batches);
+            }
+            Op::ReadLog(path) => self.read_log(ground, watch, path),
             Op::Look(query) => self.simple(ground, Ask::Query(query)),
             Op::Change(mut request) => {
                 *request.stamp_mut() = self.stamp(ground);
                 self.task = Task::Asking;
                 self.mutate(ground, watch, request);
             }
+        }
+    }
+
+    /// The next thing that it does is to have all but one copy of a file removed.
+    pub(crate) fn wants_one_copy(&mut self, path: StorePath) {
+        if !self.is_tired {
+            self.plan.push_front(ops::replicate(path, 1));
         }
     }
 

@@ -13,6 +13,13 @@ pub(crate) type Content = Vec<Unit>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unit(u32);
 
+impl Unit {
+    /// Of the bytes that it is from.
+    pub(crate) fn number(self) -> u32 {
+        self.0 >> 8
+    }
+}
+
 /// New bytes, different from those of every other `number`.
 pub(crate) fn fresh(number: u32, n_units: usize) -> Content {
     (0..n_units as u32).map(|at| Unit(number << 8 | at)).collect()

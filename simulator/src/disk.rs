@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
 use ids::ClusterId;
 
-use crate::content::{Content, Unit, checksum, length};
+use crate::content::{Content, Unit, checksum, length, spoilt};
 use crate::random::Random;
 
 /// Removed files whose removal a crash may undo.
@@ -43,6 +43,16 @@ struct OpenFile {
     sealing: bool,
 }
 
+/// A log's replica that is not sealed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogFile {
+    pub(crate) content: Content,
+    /// So many units are there after a crash too.
+    n_synced: usize,
+    /// On its way to its final name, at so many units, which had this checksum when they were looked at.
+    sealing: Option<(usize, u32)>,
+}
+
 /// One disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
@@ -50,6 +60,7 @@ pub(crate) struct Disk {
     pub(crate) cluster: Option<ClusterId>,
     capacity: u64,
     open: BTreeMap<ReplicaKey, OpenFile>,
+    logs: BTreeMap<ReplicaKey, LogFile>,
     sealed: BTreeMap<ReplicaKey, File>,
     /// Removed, but a crash may bring it back.
     removed: BTreeMap<ReplicaKey, File>,
@@ -86,7 +97,8 @@ impl Disk {
 
     fn used(&self) -> u64 {
         let open = self.open.values().map(|file| length(&file.content));
-        open.chain(self.sealed.values().map(|file| length(&file.content))).sum()
+        let logs = self.logs.values().map(|file| length(&file.content));
+        open.chain(logs).chain(self.sealed.values().map(|file| length(&file.content))).sum()
     }
 
     pub(crate) fn create(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
@@ -137,6 +149,72 @@ impl Disk {
         Ok(sealed)
     }
 
+    /// The file of a log's replica, empty and durable.
+    pub(crate) fn create_log(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
+        self.take(0)?;
+        self.logs.insert(replica, LogFile::default());
+        Ok(())
+    }
+
+    /// Writes behind so many units of a log's replica; not durable yet.
+    pub(crate) fn write_log(
+        &mut self,
+        replica: ReplicaKey,
+        at: usize,
+        units: &[Unit],
+    ) -> Result<(), DiskFault> {
+        self.take(length(units))?;
+        let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
+        file.content.truncate(at);
+        file.content.extend_from_slice(units);
+        Ok(())
+    }
+
+    /// What was written to a log's replica is durable.
+    pub(crate) fn sync_log(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
+        if self.health == Health::Failing {
+            return Err(DiskFault);
+        }
+        let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
+        file.n_synced = file.content.len();
+        Ok(())
+    }
+
+    pub(crate) fn log(&self, replica: ReplicaKey) -> Option<&Content> {
+        self.logs.get(&replica).map(|file| &file.content)
+    }
+
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (ReplicaKey, &Content)> {
+        self.logs.iter().map(|(replica, file)| (*replica, &file.content))
+    }
+
+    /// What is behind so many units goes; from here on a crash may leave the file sealed.
+    pub(crate) fn begin_seal_log(
+        &mut self,
+        replica: ReplicaKey,
+        n: usize,
+    ) -> Result<(), DiskFault> {
+        self.take(0)?;
+        let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
+        file.sealing = Some((n, checksum(file.content.get(..n).ok_or(DiskFault)?)));
+        Ok(())
+    }
+
+    /// Data and name are synced.
+    pub(crate) fn end_seal_log(&mut self, replica: ReplicaKey) -> Result<Sealed, DiskFault> {
+        if self.health == Health::Failing {
+            return Err(DiskFault);
+        }
+        let LogFile { mut content, sealing, .. } = self.logs.remove(&replica).ok_or(DiskFault)?;
+        let (n, checksum) = sealing.ok_or(DiskFault)?;
+        content.truncate(n);
+        let file = File { content, checksum };
+        let sealed = file.sealed();
+        self.removed.clear();
+        self.sealed.insert(replica, file);
+        Ok(sealed)
+    }
+
     /// A planted bug: the last unit is forgotten.
     pub(crate) fn cut_open(&mut self, replica: ReplicaKey) {
         if let Some(file) = self.open.get_mut(&replica) {
@@ -154,6 +232,7 @@ impl Disk {
 
     pub(crate) fn remove(&mut self, replica: ReplicaKey) {
         self.open.remove(&replica);
+        self.logs.remove(&replica);
         if let Some(file) = self.sealed.remove(&replica) {
             self.removed.insert(replica, file);
             if self.removed.len() > UNSYNCED_REMOVALS_MAX {
@@ -178,6 +257,13 @@ impl Disk {
         }
     }
 
+    /// The same of a log's replica that is not sealed.
+    pub(crate) fn rot_log(&mut self, replica: ReplicaKey, at: usize) {
+        if let Some(file) = self.logs.get_mut(&replica) {
+            file.content = spoilt(&file.content, at);
+        }
+    }
+
     /// Whether these very bytes are here under that name, safe from a crash.
     pub(crate) fn holds(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
         self.read(replica).is_some_and(|file| file.is_whole() && file.content == content)
@@ -195,8 +281,28 @@ impl Disk {
     }
 
     /// The process is gone: what was synced stays, of the rest only what luck leaves. The next start
-    /// removes open files.
+    /// removes open files, but for those of logs.
     pub(crate) fn crash(&mut self, random: &mut Random) {
+        for (replica, mut file) in std::mem::take(&mut self.logs) {
+            let n = random.within(file.n_synced..file.content.len() + 1);
+            file.content.truncate(n);
+            if n > file.n_synced && random.chance(500) {
+                file.content = spoilt(&file.content, n - 1);
+            }
+            file.n_synced = n;
+            match file.sealing.take().filter(|_| random.chance(700)) {
+                Some((n, checksum)) if random.chance(500) => {
+                    file.content.truncate(n);
+                    self.sealed.insert(replica, File { content: file.content, checksum });
+                }
+                Some((n, _)) => {
+                    file.content.truncate(n);
+                    file.n_synced = n;
+                    self.logs.insert(replica, file);
+                }
+                None => drop(self.logs.insert(replica, file)),
+            }
+        }
         for (replica, file) in std::mem::take(&mut self.open) {
             if file.sealing && random.chance(500) {
                 self.sealed.insert(replica, File::new(file.content));

@@ -12,7 +12,7 @@ use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::Version;
 
 use crate::client::locate;
-use crate::content::spoilt;
+use crate::content::{spoilt, units};
 use crate::disk::{File, Health};
 use crate::ground::{Event, Ground, Weather, Who};
 use crate::server::number;
@@ -42,13 +42,14 @@ enum Kind {
     DiskSlow,
     JournalFull,
     Rot,
+    RotLog,
     Replace,
     Stale,
     KillClient,
     CrashAll,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::CrashMaster,
     Kind::CrashServer,
     Kind::Pause,
@@ -58,6 +59,7 @@ const KINDS: [Kind; 13] = [
     Kind::DiskSlow,
     Kind::JournalFull,
     Kind::Rot,
+    Kind::RotLog,
     Kind::Replace,
     Kind::Stale,
     Kind::KillClient,
@@ -162,6 +164,7 @@ impl World {
                 self.later(200..5000, Fault::JournalHasRoom);
             }
             Kind::Rot => self.rot(n),
+            Kind::RotLog => self.rot_log(n),
             Kind::Replace => self.replace(n),
             Kind::Stale => self.put_stale(n),
             Kind::KillClient => {
@@ -206,12 +209,38 @@ impl World {
         let content = spoilt(truth, self.ground.random.below(truth.len()));
         self.ground.say(format_args!("host-{n}: {} rots", replica.chunk));
         self.servers[n].disk.rot(replica, content);
+        // Just then somebody wants no more than one copy of it.
+        let path = self.watch.model.closed_with(replica.chunk).and_then(|path| path.parse().ok());
+        if let Some(path) = path.filter(|_| self.ground.random.chance(300)) {
+            let client = self.ground.random.below(CLIENTS);
+            self.clients[client].wants_one_copy(path);
+        }
+    }
+
+    /// The same of a log's replica that is not sealed; most often of its end.
+    fn rot_log(&mut self, n: usize) {
+        let all: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
+        let Some(replica) = all.get(self.ground.random.below(all.len().max(1))).copied() else {
+            return;
+        };
+        let content = self.servers[n].disk.log(replica).map_or(&[][..], Vec::as_slice);
+        let n_units = content.len();
+        // What rots twice might be whole again.
+        let is_sound = self.watch.logs.records.sound(content).1 == n_units;
+        if n_units == 0 || !is_sound || !self.may_lose_log(n, replica) {
+            return;
+        }
+        let back = *self.ground.random.pick(&[1, 1, n_units]);
+        self.ground.say(format_args!("host-{n}: the log's {} rots", replica.chunk));
+        self.servers[n].disk.rot_log(replica, n_units - back);
     }
 
     /// A server comes back with an empty disk.
     fn replace(&mut self, n: usize) {
         let all: Vec<ReplicaKey> = self.servers[n].disk.files().map(|(key, _)| key).collect();
-        if all.iter().all(|replica| self.may_lose(n, *replica)) {
+        let logs: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
+        let may_lose_logs = logs.iter().all(|replica| self.may_lose_log(n, *replica));
+        if may_lose_logs && all.iter().all(|replica| self.may_lose(n, *replica)) {
             self.crash(Who::Server(n));
             self.ground.say(format_args!("host-{n} gets an empty disk"));
             self.servers[n].disk.replace();
@@ -255,6 +284,22 @@ impl World {
         let others = (0..SERVERS).any(|at| at != n && good(at));
         let Some(believed) = self.believed(replica) else { return false };
         others && believed.into_iter().all(good)
+    }
+
+    /// The same of a replica of a log's open chunk: another server has all that was acknowledged.
+    fn may_lose_log(&self, n: usize, replica: ReplicaKey) -> bool {
+        let acknowledged = units(self.watch.logs.acknowledged_bytes(replica));
+        let records = &self.watch.logs.records;
+        let has = |at: &usize| {
+            let disk = &self.servers[*at].disk;
+            let sealed = disk.read(replica).filter(|file| file.is_whole());
+            let content = disk.log(replica).or(sealed.map(|file| &file.content));
+            content.is_some_and(|content| {
+                let sound = records.sound(content).1;
+                sound == content.len() && sound >= acknowledged
+            })
+        };
+        (0..SERVERS).filter(|at| *at != n).any(|at| has(&at))
     }
 
     /// Who the master thinks has a replica; `None` if it can't be asked, or removals are under way.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use chunkstore_core::master::{Mutation, Query, Refusal, Reply};
+use chunkstore_core::log::Batch;
+use chunkstore_core::master::{LogRequest, Mutation, Query, Refusal, Reply};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{FileId, RegisterServer, SealedChunk, ServerHeartbeat};
+use chunkstore_protocol::{FileId, Frozen, RegisterServer, SealedChunk, ServerHeartbeat};
 use ids::{ClientId, Monotonic, Now, UnixMillis};
 
 use crate::content::{BLOCK_UNITS, Content, Unit};
@@ -40,6 +41,7 @@ pub(crate) struct StreamId(pub(crate) u64);
 pub(crate) enum Ask {
     Mutate(Mutation),
     Query(Query),
+    Log(LogRequest),
     Register(RegisterServer),
     Heartbeat(ServerHeartbeat),
     /// A chunkserver: give me this replica.
@@ -48,6 +50,24 @@ pub(crate) enum Ask {
     Freeze(ReplicaKey),
     /// The same: seal it at so many bytes.
     Seal(ReplicaKey, u64),
+    /// The first server of a log's chunk: put these records behind the others, here and on these servers.
+    AppendRecords {
+        replica: ReplicaKey,
+        followers: Vec<usize>,
+        batch: Batch,
+        frames: Content,
+    },
+    /// Another one: these come next, at so many bytes; if there are none, make the replica.
+    Follow {
+        replica: ReplicaKey,
+        offset: u64,
+        frames: Content,
+    },
+    /// The first one: what is acknowledged from so many bytes on?
+    ReadRecords {
+        replica: ReplicaKey,
+        offset: u64,
+    },
     /// The master's edge: the connection is gone on which a client kept the leases of these files.
     Gone(ClientId, Vec<FileId>),
 }
@@ -57,8 +77,22 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Master(Box<Result<Reply, Refusal>>),
     Bytes(Result<Content, &'static str>),
-    Frozen(Result<u64, &'static str>),
+    Frozen(Result<Frozen, &'static str>),
+    Appended(Result<(), LogFault>),
+    /// So many bytes are synced.
+    Followed(Result<u64, LogFault>),
     Sealed(Result<SealedChunk, &'static str>),
+}
+
+/// Why a server does not take records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFault {
+    /// The chunk is over here, or has never been here.
+    Ended,
+    /// The writer's numbers go back.
+    OutOfOrder,
+    /// The disk, or other bytes than those that come before.
+    Failed,
 }
 
 /// What goes through a stream; the last three in the other direction or to both.
@@ -92,6 +126,8 @@ pub(crate) enum Timer {
     Patience(StreamId),
     /// A cut replica is on disk under its name, by the number of its sealing.
     CutSealed(u64),
+    /// Something of a log's, by its number.
+    Log(u64),
     /// A removal, by its number.
     Removed(u64),
     /// The cluster's id is on disk.

@@ -1,6 +1,6 @@
 //! The chunk store in a world of its own: one chunk master, five chunkservers and four clients, all of
 //! them the *real* cores (`chunkstore-core`), with shells, disks, a journal and a network that are
-//! simulated. Out of one seed come crashes, lost, late, doubled and reordered messages, full, slow,
+//! simulated. Clients write files, publish, and append records to logs. Out of one seed come crashes, lost, late, doubled and reordered messages, full, slow,
 //! failing and rotting disks, processes that stand still, and what the clients do; the same seed gives
 //! the same world, event for event. It takes milliseconds and no real time.
 //!
@@ -18,6 +18,7 @@ mod invariants;
 mod master;
 mod model;
 mod random;
+mod records;
 mod sabotage;
 mod server;
 mod world;

@@ -23,6 +23,7 @@ use crate::sabotage::Sabotage;
 enum About {
     Mutation(StampKey),
     Query(Query),
+    Log,
     Registration(usize),
     Heartbeat(Sent),
 }
@@ -161,6 +162,7 @@ impl MasterShell {
                 (about, Input::Mutate(to, asker, request))
             }
             Ask::Query(query) => (About::Query(query.clone()), Input::Query(to, query)),
+            Ask::Log(request) => (About::Log, Input::Log(to, request)),
             Ask::Register(request) => (About::Registration(server), Input::Register(to, request)),
             Ask::Heartbeat(mut heartbeat) => {
                 let ServerHeartbeat { epoch, session, .. } = heartbeat;
@@ -168,7 +170,13 @@ impl MasterShell {
                 let sent = Sent { server, epoch, session };
                 (About::Heartbeat(sent), Input::Heartbeat(to, heartbeat))
             }
-            Ask::Read(_) | Ask::Freeze(_) | Ask::Seal(..) | Ask::Gone(..) => return None,
+            Ask::Read(_)
+            | Ask::Freeze(_)
+            | Ask::Seal(..)
+            | Ask::AppendRecords { .. }
+            | Ask::Follow { .. }
+            | Ask::ReadRecords { .. }
+            | Ask::Gone(..) => return None,
         })
     }
 
@@ -239,7 +247,7 @@ impl MasterShell {
             Some(About::Registration(server)) => watch.see_registered(*server, answer),
             Some(About::Heartbeat(sent)) => watch.see_heartbeat(*sent, answer),
             Some(About::Mutation(stamp)) => watch.see_decided(stamp, answer),
-            None => {}
+            Some(About::Log) | None => {}
         }
     }
 

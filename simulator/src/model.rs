@@ -30,6 +30,7 @@ pub(crate) struct ModelFile {
     before: Option<usize>,
     /// It ends where its writer died.
     pub(crate) cut: bool,
+    pub(crate) is_log: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,8 @@ pub(crate) fn key(stamp: &Stamp) -> StampKey {
 
 impl ModelFile {
     fn new(id: FileId, open: bool, replication: u8) -> Self {
-        Self { id, open, replication, chunks: Vec::new(), before: None, cut: false }
+        let (chunks, before) = (Vec::new(), None);
+        Self { id, open, replication, chunks, before, cut: false, is_log: false }
     }
 
     fn has(&self, chunk: ChunkId) -> bool {
@@ -90,6 +92,9 @@ impl Model {
             (_, Some(None)) => Err(Odd(format!("no client asked for {record:?}"))),
             (Record::LeaseExpired { file, .. }, _) => self.remove_file(*file),
             (Record::WriterDied { file, cut, .. }, _) => self.end(*file, *cut),
+            (Record::LogChunkEnded { file, sealed: Some(sealed), .. }, _) => {
+                self.end_log_chunk(*file, *sealed)
+            }
             (Record::ReplicationSpread { .. }, _) => {
                 self.spread();
                 Ok(())
@@ -108,6 +113,10 @@ impl Model {
             (Record::FileCreated { file, replication, .. }, Mutation::Create(asked)) => {
                 let file = ModelFile::new(*file, true, *replication);
                 self.add(asked.path.as_str(), asked.parents, Entry::File(file))
+            }
+            (Record::LogCreated { file, replication, .. }, Mutation::CreateLog(asked)) => {
+                let log = ModelFile { is_log: true, ..ModelFile::new(*file, false, *replication) };
+                self.add(asked.path.as_str(), asked.parents, Entry::File(log))
             }
             (Record::FileReopened { file, .. }, Mutation::Append(asked)) => {
                 self.reopen(*file, asked.path.as_str())
@@ -235,6 +244,16 @@ impl Model {
             (file.before, file.cut) = (None, false);
         }
         self.wanted.extend(sealed.map(|sealed| (sealed.chunk, replication)));
+        Ok(())
+    }
+
+    /// A log has another sealed chunk.
+    fn end_log_chunk(&mut self, id: FileId, sealed: Sealed) -> Result<(), Odd> {
+        let log = self.file_mut(id).filter(|file| file.is_log);
+        let log = log.ok_or_else(|| Odd(format!("{id:?} is no log")))?;
+        log.chunks.push(sealed);
+        let replication = log.replication;
+        self.wanted.insert(sealed.chunk, replication);
         Ok(())
     }
 

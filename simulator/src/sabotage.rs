@@ -16,4 +16,12 @@ pub enum Sabotage {
     OldEpochAccepted,
     /// A server seals less than it acknowledges.
     SealedShort,
+    /// A log's primary answers when it has synced a batch, though the others have not.
+    LogAcknowledgedEarly,
+    /// The other servers of a log's chunk answer before they have synced.
+    FollowedBeforeSync,
+    /// A writer that got no answer sends its records again under new numbers.
+    RecordsRenumbered,
+    /// A server says that its replica is whole and has not read it.
+    VerifiedUnread,
 }

@@ -2,6 +2,7 @@
 //! written and passed on piece by piece, sealed with a sync that takes its time, and told as the daemon
 //! does; removals and copies run beside them.
 
+mod logs;
 mod seal;
 mod upload;
 
@@ -22,6 +23,7 @@ use crate::ground::{Answer, Ask, CallId, Event, Ground, Item, StreamId, Timer, W
 use crate::invariants::Watch;
 use crate::sabotage::Sabotage;
 
+use logs::Logs;
 use seal::Sealing;
 pub(crate) use upload::Upload;
 
@@ -34,7 +36,7 @@ const KEEP_CUT_FOR: Duration = Duration::from_secs(10);
 /// How long a copy may take.
 const COPY_LIMIT: Duration = Duration::from_secs(6);
 /// Between two replicas that are read for no reader.
-const SCRUB_INTERVAL: Duration = Duration::from_millis(200);
+const SCRUB_INTERVAL: Duration = Duration::from_millis(800);
 
 /// A copy on its way to another server.
 struct Copying {
@@ -64,6 +66,7 @@ pub(crate) struct Server {
     /// Who waits to hear how much there is of a replica.
     freezing: BTreeMap<ReplyTo, (Who, CallId)>,
     cut_seals: BTreeMap<u64, Sealing>,
+    logs: Logs,
     scrubbed: Option<ReplicaKey>,
     next_number: u64,
     timer: Option<Monotonic>,
@@ -97,6 +100,7 @@ impl Server {
             sealing: None,
             freezing: BTreeMap::new(),
             cut_seals: BTreeMap::new(),
+            logs: Logs::default(),
             scrubbed: None,
             next_number: 0,
             timer: None,
@@ -126,7 +130,8 @@ impl Server {
         };
         let held = self.disk.files().map(|(replica, file)| (replica, file.sealed()));
         let core = Replicas::new(identity, UPLOADS_MAX, held.collect::<Vec<_>>());
-        self.core = Some(core.keeping_cuts_for(KEEP_CUT_FOR));
+        let logs = self.find_logs(watch);
+        self.core = Some(core.keeping_cuts_for(KEEP_CUT_FOR).with_logs(logs));
         self.tick(ground, watch);
         self.scrub(ground, watch);
     }
@@ -157,6 +162,7 @@ impl Server {
         self.removals.clear();
         self.freezing.clear();
         self.cut_seals.clear();
+        self.logs = Logs::default();
         self.timer = None;
         self.life += 1;
     }
@@ -180,6 +186,17 @@ impl Server {
             Ask::Freeze(replica) => self.freeze(ground, watch, (from, call), *replica),
             Ask::Seal(replica, length) => {
                 self.seal_cut(ground, watch, (from, call), (*replica, *length));
+            }
+            Ask::AppendRecords { replica, followers, batch, frames } => {
+                let what = (*replica, followers.as_slice(), *batch, frames.clone());
+                self.append_records(ground, watch, (from, call), what);
+            }
+            Ask::Follow { replica, offset, frames } => {
+                let what = (*replica, *offset, frames.clone());
+                self.follow_log(ground, watch, (from, call), what);
+            }
+            Ask::ReadRecords { replica, offset } => {
+                self.read_records(ground, watch, (from, call), (*replica, *offset));
             }
             _ => {}
         }
@@ -215,7 +232,7 @@ impl Server {
         call: CallId,
         answer: Option<Answer>,
     ) {
-        if !self.calls.remove(&call) {
+        if self.log_answered(ground, watch, call, answer.as_ref()) || !self.calls.remove(&call) {
             return;
         }
         let input = match answer {
@@ -225,7 +242,13 @@ impl Server {
                 Ok(_) => return,
                 Err(refusal) => Input::MasterRefused(refused(&refusal)),
             },
-            Some(Answer::Bytes(_) | Answer::Frozen(_) | Answer::Sealed(_)) => return,
+            Some(
+                Answer::Bytes(_)
+                | Answer::Frozen(_)
+                | Answer::Sealed(_)
+                | Answer::Appended(_)
+                | Answer::Followed(_),
+            ) => return,
             None => Input::MasterSilent,
         };
         self.tell(ground, watch, input);
@@ -242,6 +265,7 @@ impl Server {
             Timer::Patience(stream) => self.out_of_patience(ground, watch, stream),
             Timer::Removed(number) => self.removed(ground, watch, number),
             Timer::CutSealed(number) => self.cut_synced(ground, watch, number),
+            Timer::Log(number) => self.log_due(ground, watch, number),
             Timer::Scrub => self.scrub(ground, watch),
             Timer::ClusterKept => {
                 self.disk.cluster = Some("cluster-1".parse().expect("a cluster's id"));
@@ -295,6 +319,7 @@ impl Server {
                 }
                 Effect::KeepCluster(_) => self.later(ground, Timer::ClusterKept),
                 Effect::Delete { command, replica, .. } => {
+                    self.drop_log(ground, replica);
                     self.next_number += 1;
                     self.removals.insert(self.next_number, (command, replica));
                     self.later(ground, Timer::Removed(self.next_number));
@@ -302,11 +327,14 @@ impl Server {
                 Effect::Copy { command, replica, to, .. } => {
                     self.copy(ground, watch, (command, replica), &to);
                 }
-                Effect::EndLog { replica, .. } => {
-                    watch.broken(
-                        "logs",
-                        format!("{} is told to end, and is of none", replica.chunk),
-                    );
+                Effect::Verify { command, replica } => {
+                    let whole = self.sabotage == Some(Sabotage::VerifiedUnread)
+                        || self.read(ground, watch, replica).is_ok();
+                    self.tell(ground, watch, Input::Verified { command, replica, whole });
+                }
+                Effect::EndLog { command, replica, servers } => {
+                    let hosts: Vec<HostName> = servers.into_iter().map(|it| it.host).collect();
+                    self.end_log_as_told(ground, watch, replica, &hosts, command);
                 }
                 Effect::Stop(reason) => {
                     watch.broken("fencing", format!("host-{} was told to stop: {reason}", self.n));

@@ -40,6 +40,8 @@ pub struct Outcome {
     pub n_done: u64,
     /// Chunks that readers got.
     pub n_reads: u64,
+    /// Logs that readers read to their ends.
+    pub n_logs_read: u64,
     /// How long it lasted, in its own time.
     pub time: Duration,
 }
@@ -84,11 +86,11 @@ impl World {
         let mut master = MasterShell::new(settings(), sabotage, &mut watch);
         master.sync_millis = *ground.random.pick(&[1, 5, 200]);
         let server = |n: usize| {
-            let capacity = ground.random.within(400..2000) as u64 * UNIT_BYTES;
+            let capacity = ground.random.within(600..2200) as u64 * UNIT_BYTES;
             Server::new(n, n % RACKS, Disk::new(capacity), sabotage)
         };
         let servers: Vec<Server> = (0..SERVERS).map(server).collect();
-        let mut clients: Vec<Client> = (0..CLIENTS).map(Client::new).collect();
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|n| Client::new(n, sabotage)).collect();
         let servers_start = (0..SERVERS).map(Who::Server);
         for who in std::iter::once(Who::Master).chain(servers_start) {
             let pause = ground.random.millis(0..100);
@@ -120,8 +122,9 @@ impl World {
         let n_done = self.clients.iter().map(|client| client.n_done).sum();
         let Monotonic(time) = self.ground.now().monotonic;
         let (n_events, n_reads) = (self.n_events, self.watch.n_reads);
+        let n_logs_read = self.watch.logs.n_read;
         let violation = self.watch.violation().cloned();
-        Outcome { violation, n_events, n_done, n_reads, time }
+        Outcome { violation, n_events, n_done, n_reads, n_logs_read, time }
     }
 
     pub(crate) fn is_calm(&self) -> bool {

@@ -53,6 +53,7 @@ fn run_share(first: u64, step: usize, n: u64) -> Outcome {
         sum.n_events += outcome.n_events;
         sum.n_done += outcome.n_done;
         sum.n_reads += outcome.n_reads;
+        sum.n_logs_read += outcome.n_logs_read;
         sum.time += outcome.time;
     }
     sum
@@ -69,11 +70,12 @@ fn every_promise_holds_in_every_world() {
     });
     let n_events: u64 = shares.iter().map(|share| share.n_events).sum();
     let n_done: u64 = shares.iter().map(|share| share.n_done).sum();
+    let n_logs_read: u64 = shares.iter().map(|share| share.n_logs_read).sum();
     let n_reads: u64 = shares.iter().map(|share| share.n_reads).sum();
     let hours = shares.iter().map(|share| share.time.as_secs_f64()).sum::<f64>() / 3600.0;
     println!("{n} worlds, {hours:.1} hours of theirs: {n_events} events, {n_done} things done by");
-    println!("clients, {n_reads} chunks read");
-    assert!(n_done > n * 50 && n_reads > n * 15, "the clients got little done");
+    println!("clients, {n_reads} chunks and {n_logs_read} logs read");
+    assert!(n_done > n * 50 && n_reads > n * 15 && n_logs_read > n, "the clients got little done");
 }
 
 #[test]
@@ -99,13 +101,17 @@ fn one_seed() {
 }
 
 /// Each bug, and the invariant that must see it.
-const PLANTED: [(Sabotage, &str); 6] = [
+const PLANTED: [(Sabotage, &str); 10] = [
     (Sabotage::AcknowledgeBeforeSync, "acknowledged"),
     (Sabotage::StaleVersionAccepted, "liveness"),
     (Sabotage::ReplyCacheLost, "same_answer"),
     (Sabotage::PublishReplayed, "publish"),
     (Sabotage::OldEpochAccepted, "fencing"),
     (Sabotage::SealedShort, "content"),
+    (Sabotage::LogAcknowledgedEarly, "logs"),
+    (Sabotage::FollowedBeforeSync, "logs"),
+    (Sabotage::RecordsRenumbered, "logs"),
+    (Sabotage::VerifiedUnread, "last_copy"),
 ];
 
 #[test]

@@ -3,12 +3,12 @@
 //! records once.
 
 use bytes::Bytes;
+use chunkstore_core::log::Route;
 use chunkstore_protocol::{
-    BATCH_BYTES_MAX, CreateLog, FileStatus, OpenLog, OpenedLog, ProblemKind, RECORD_BYTES_MAX,
+    BATCH_BYTES_MAX, CreateLog, FileStatus, OpenedLog, ProblemKind, RECORD_BYTES_MAX,
     RECORD_HEADER_BYTES, ServerAddress, StorePath, WriterId,
 };
 use clock::Stopwatch;
-use ids::HostName;
 use net::{Backoff, CallError, Problem};
 
 use crate::error::problem_kind;
@@ -33,13 +33,10 @@ pub struct LogOptions {
 #[derive(Debug)]
 pub struct LogWriter {
     store: ChunkStore,
-    path: StorePath,
+    route: Route,
     writer: WriterId,
     /// Number of the last record.
     sequence: u64,
-    opened: Option<OpenedLog>,
-    /// Servers that failed since the last success.
-    failed: Vec<HostName>,
 }
 
 impl ChunkStore {
@@ -64,11 +61,9 @@ impl ChunkStore {
         let halves = [net::random_u64(), net::random_u64()].map(u128::from);
         LogWriter {
             store: self.clone(),
-            path: path.clone(),
+            route: Route::new(path.clone(), self.settings().host.clone()),
             writer: WriterId(halves[0] << 64 | halves[1]),
             sequence: 0,
-            opened: None,
-            failed: Vec::new(),
         }
     }
 
@@ -85,7 +80,7 @@ impl LogWriter {
     /// The log.
     #[must_use]
     pub fn path(&self) -> &StorePath {
-        &self.path
+        self.route.path()
     }
 
     /// Appends records, each whole and in this order, with those of other writers in between. On return all of them are on
@@ -102,7 +97,7 @@ impl LogWriter {
         let limit = self.batch_bytes_max().await? - RECORD_HEADER_BYTES;
         let limit = limit.min(RECORD_BYTES_MAX);
         if longest > limit {
-            let path = self.path.clone();
+            let path = self.path().clone();
             return Err(StoreError::RecordTooLong { path, bytes: longest, limit });
         }
         let mut frames = Vec::new();
@@ -120,10 +115,7 @@ impl LogWriter {
 
     /// No batch of this log is longer.
     async fn batch_bytes_max(&mut self) -> Result<usize, StoreError> {
-        let chunk_bytes = match &self.opened {
-            Some(opened) => opened.chunk_bytes,
-            None => self.open(None).await?.chunk_bytes,
-        };
+        let chunk_bytes = self.opened().await?.chunk_bytes;
         Ok(usize::try_from(chunk_bytes).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX))
     }
 
@@ -131,36 +123,29 @@ impl LogWriter {
         let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
         let retry_for = self.store.settings().retry_for;
         loop {
-            let opened = match &self.opened {
-                Some(opened) => opened.clone(),
-                None => self.open(None).await?,
-            };
+            let opened = self.opened().await?;
             let Some((primary, followers)) = opened.allocation.pipeline.split_first() else {
                 let reason = "its chunk has no servers".to_owned();
-                return Err(StoreError::NotAppended { path: self.path.clone(), reason });
+                return Err(StoreError::NotAppended { path: self.path().clone(), reason });
             };
             let error = match self.send_to(&opened, primary, followers, &frames).await {
                 Ok(()) => {
-                    self.failed.clear();
+                    self.route.handle_appended();
                     return Ok(());
                 }
                 Err(error) => error,
             };
-            tracing::debug!(path = %self.path, chunk = %opened.allocation.chunk, %error,
+            tracing::debug!(path = %self.path(), chunk = %opened.allocation.chunk, %error,
                 "a batch of a log was not taken");
             let not_appended =
-                StoreError::NotAppended { path: self.path.clone(), reason: error.to_string() };
+                StoreError::NotAppended { path: self.path().clone(), reason: error.to_string() };
             if !is_retried(&error) {
                 return Err(not_appended);
             }
             backoff.pause().await;
-            if error.problem().is_none() && !self.failed.contains(&primary.host) {
-                self.failed.push(primary.host.clone());
-            }
-            // A chunk that its servers have ended is not the open one any more; any other is to be ended.
-            self.opened = None;
+            self.route.handle_failed(error.problem().is_none());
             // The last try tells the master too: the next writer finds another chunk.
-            match self.open(Some(opened)).await {
+            match self.opened().await {
                 Err(StoreError::NoServers { .. }) if waiting.elapsed() < retry_for => {}
                 answer => drop(answer?),
             }
@@ -183,16 +168,15 @@ impl LogWriter {
         append_records(&client, primary, followers, chunk, frames.clone()).await.map(drop)
     }
 
-    async fn open(&mut self, failed: Option<OpenedLog>) -> Result<OpenedLog, StoreError> {
-        let request = OpenLog {
-            path: self.path.clone(),
-            failed: failed.map(|opened| opened.allocation.chunk),
-            exclude: self.failed.clone(),
-            writer_host: self.store.settings().host.clone(),
-        };
+    /// The open chunk, as the master last said; it is asked if there is none, or it failed.
+    async fn opened(&mut self) -> Result<OpenedLog, StoreError> {
+        if let Some(opened) = self.route.opened() {
+            return Ok(opened.clone());
+        }
+        let request = self.route.ask();
         let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
         let opened: OpenedLog = loop {
-            match self.store.ask("/v1/logs/open", &self.path, &request).await {
+            match self.store.ask("/v1/logs/open", &request.path, &request).await {
                 // The servers register again when the master has restarted.
                 Err(StoreError::NoServers { problem, .. })
                     if waiting.elapsed() < self.store.no_servers_patience(&problem) =>
@@ -202,7 +186,7 @@ impl LogWriter {
                 answer => break answer?,
             }
         };
-        self.opened = Some(opened.clone());
+        self.route.handle_opened(opened.clone());
         Ok(opened)
     }
 }

@@ -1,8 +1,8 @@
 //! Reading a log: the records of its sealed chunks, and what is acknowledged of the open one; each record once.
 
 use bytes::{Bytes, BytesMut};
-use chunkstore_core::log::Seen;
-use chunkstore_protocol::{FileId, Locate, Located, OpenLogChunk, StorePath, WriterId};
+use chunkstore_core::log::{Cursor, Replaced, Seen, Source};
+use chunkstore_protocol::{Locate, Located, StorePath, WriterId};
 use clock::Stopwatch;
 use net::Backoff;
 
@@ -27,23 +27,12 @@ pub struct LogRecord {
 pub struct LogReader {
     store: ChunkStore,
     path: StorePath,
-    /// Which log it is, once that was asked.
-    file: Option<FileId>,
-    /// Where the next frame begins.
-    offset: u64,
-    /// What comes there and is not taken yet: frames, the last of them perhaps in part.
+    /// Where the bytes that come next lie.
+    cursor: Cursor,
+    /// What lies before that and is not taken yet: frames, the last of them perhaps in part.
     ahead: BytesMut,
     seen: Seen,
     sealed: Option<FileReader>,
-    open: Option<OpenLogChunk>,
-    /// Bytes of the sealed chunks, as far as is known: there the open chunk begins.
-    sealed_bytes: u64,
-}
-
-/// What a step towards more frames came to.
-enum Step {
-    More,
-    End,
 }
 
 impl ChunkStore {
@@ -55,13 +44,10 @@ impl ChunkStore {
         let mut reader = LogReader {
             store: self.clone(),
             path: path.clone(),
-            file: None,
-            offset: 0,
+            cursor: Cursor::default(),
             ahead: BytesMut::new(),
             seen: Seen::default(),
             sealed: None,
-            open: None,
-            sealed_bytes: 0,
         };
         reader.locate().await?;
         Ok(reader)
@@ -75,21 +61,17 @@ impl LogReader {
     /// # Errors
     /// When the log is gone, or can't be read for as long as retries go on.
     pub async fn next(&mut self) -> Result<Option<LogRecord>, StoreError> {
-        let mut is_located = false;
+        self.cursor.begin();
         loop {
             while let Some(record) = self.take_frame().map_err(|reason| self.unreadable(reason))? {
                 if self.seen.is_new(record.writer, record.sequence) {
                     return Ok(Some(record));
                 }
             }
-            if let Step::End = self.fetch().await? {
-                if is_located {
-                    return Ok(None);
-                }
-                // What ended may have gone on.
-                is_located = true;
-                self.locate().await?;
+            if self.cursor.next() == Source::End {
+                return Ok(None);
             }
+            self.fetch().await?;
         }
     }
 
@@ -103,17 +85,16 @@ impl LogReader {
             }
         };
         let mut frame = self.ahead.split_to(length).freeze();
-        self.offset += length as u64;
         let bytes = frame.split_off(length - n);
         Ok(Some(LogRecord { writer: header.writer, sequence: header.sequence, bytes }))
     }
 
-    /// Comes a step nearer to more frames. What can't be read is located again: chunks end, and servers fail.
-    async fn fetch(&mut self) -> Result<Step, StoreError> {
+    /// Comes a step nearer to more frames, or to the end. What can't be read is located again: chunks end, and servers fail.
+    async fn fetch(&mut self) -> Result<(), StoreError> {
         let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
         loop {
             let reason = match self.try_fetch().await {
-                Ok(step) => return Ok(step),
+                Ok(()) => return Ok(()),
                 Err(reason) => reason,
             };
             tracing::debug!(path = %self.path, reason, "a log can't be read just now");
@@ -125,35 +106,35 @@ impl LogReader {
         }
     }
 
-    async fn try_fetch(&mut self) -> Result<Step, String> {
-        let end = self.offset + self.ahead.len() as u64;
+    async fn try_fetch(&mut self) -> Result<(), String> {
         if let Some(sealed) = &mut self.sealed {
             let piece = sealed.next().await.map_err(|error| error.to_string())?;
             if let Some(piece) = piece {
-                self.ahead.extend_from_slice(&piece);
-                return Ok(Step::More);
+                self.take(&piece);
+                return Ok(());
             }
             self.sealed = None;
         }
-        if end < self.sealed_bytes {
-            return self.locate().await.map(|()| Step::More).map_err(|error| error.to_string());
+        match self.cursor.next() {
+            Source::End => Ok(()),
+            Source::Sealed | Source::Locate => self.locate().await.map_err(|it| it.to_string()),
+            Source::Open { chunk, version, primary, token, offset } => {
+                let client = self.store.client().with_token(token);
+                let read = get_records(&client, &primary, (chunk, version), offset).await;
+                self.take(&read.map_err(|error| error.to_string())?);
+                Ok(())
+            }
         }
-        let Some(open) = &self.open else { return Ok(Step::End) };
-        let Some(primary) = &open.primary else { return Ok(Step::End) };
-        let client = self.store.client().with_token(open.token.clone());
-        let chunk = (open.chunk, open.version);
-        let read = get_records(&client, primary, chunk, end - self.sealed_bytes).await;
-        let frames = read.map_err(|error| error.to_string())?;
-        if frames.is_empty() {
-            return Ok(Step::End);
-        }
-        self.ahead.extend_from_slice(&frames);
-        Ok(Step::More)
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.ahead.extend_from_slice(bytes);
+        self.cursor.handle_bytes(bytes.len() as u64);
     }
 
     /// Asks where the log goes on.
     async fn locate(&mut self) -> Result<(), StoreError> {
-        let offset = self.offset + self.ahead.len() as u64;
+        let offset = self.cursor.at();
         let request = Locate {
             path: self.path.clone(),
             offset,
@@ -161,12 +142,9 @@ impl LogReader {
             open: false,
             log: true,
         };
-        let mut located: Located = self.store.ask("/v1/files/locate", &self.path, &request).await?;
-        if *self.file.get_or_insert(located.file) != located.file {
-            return Err(StoreError::Replaced { path: self.path.clone() });
-        }
-        self.open = located.open_log.take();
-        self.sealed_bytes = located.length;
+        let located: Located = self.store.ask("/v1/files/locate", &self.path, &request).await?;
+        let replaced = |Replaced| StoreError::Replaced { path: self.path.clone() };
+        self.cursor.handle_located(&located).map_err(replaced)?;
         self.sealed = None;
         // The reader would locate what follows as of a file.
         let end = located.chunks.last().map_or(offset, |last| last.offset + last.length);
@@ -179,6 +157,7 @@ impl LogReader {
     }
 
     fn unreadable(&self, reason: String) -> StoreError {
-        StoreError::LogUnreadable { path: self.path.clone(), offset: self.offset, reason }
+        let offset = self.cursor.at() - self.ahead.len() as u64;
+        StoreError::LogUnreadable { path: self.path.clone(), offset, reason }
     }
 }

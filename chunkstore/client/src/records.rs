@@ -5,12 +5,6 @@ use chunkstore_protocol::{RECORD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader, W
 
 use crate::checksum::Crc32c;
 
-/// Bytes in which a sound record is looked for behind what is none: one that follows a record of any length begins
-/// there.
-const SEARCH_BYTES: usize = 2 * (RECORD_BYTES_MAX + RECORD_HEADER_BYTES);
-/// Bytes that are checked at most while one is looked for: nearly all places are no header at first sight.
-const SEARCH_CHECKED_BYTES: usize = 256 << 20;
-
 /// What bytes begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -66,30 +60,6 @@ pub fn sound_bytes(bytes: &[u8]) -> usize {
     sound
 }
 
-/// Whether a sound record is to be found behind the first byte of `bytes`, which begin with none: then something was
-/// lost, and not just cut off.
-#[must_use]
-pub fn goes_on(bytes: &[u8]) -> bool {
-    let mut left = SEARCH_CHECKED_BYTES;
-    for at in 1..bytes.len().min(SEARCH_BYTES) {
-        let rest = &bytes[at..];
-        let Some((header, record)) = rest.split_first_chunk::<RECORD_HEADER_BYTES>() else {
-            return false;
-        };
-        let header = RecordHeader::decode(header);
-        let Some(header) = header.filter(|it| it.length as usize <= record.len()) else { continue };
-        let length = header.length as usize;
-        if checksum_of(header, &record[..length]) == header.checksum {
-            return true;
-        }
-        left = left.saturating_sub(length);
-        if left == 0 {
-            return false;
-        }
-    }
-    false
-}
-
 fn checksum_of(header: RecordHeader, record: &[u8]) -> u32 {
     let bytes = header.encode();
     let mut checksum = Crc32c::default();
@@ -134,13 +104,10 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let sound = if bit / 8 < first { 0 } else { first };
             assert_eq!(sound_bytes(&flipped), sound, "bit {bit}");
-            let lost_one = bit / 8 < first;
-            assert_eq!(goes_on(&flipped[sound..]), lost_one, "bit {bit}");
         }
         for end in 0..bytes.len() {
             let sound = if end < first { 0 } else { first };
             assert_eq!(sound_bytes(&bytes[..end]), sound, "{end} bytes");
-            assert!(!goes_on(&bytes[sound..end]), "{end} bytes");
         }
         assert_eq!(first_frame(&[0; 100]), Frame::None, "a hole");
     }

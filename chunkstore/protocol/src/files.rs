@@ -140,7 +140,7 @@ pub struct Frozen {
     /// Whether they are sealed: the replica has that length for ever.
     #[serde(default)]
     pub sealed: bool,
-    /// Of a log: whether sound records follow behind bytes that are not, so that more was here than is verified.
+    /// Of a log: whether bytes follow that are no record, so that more may have been here than is verified.
     #[serde(default)]
     pub damaged: bool,
 }

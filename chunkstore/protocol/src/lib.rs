@@ -28,7 +28,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Version of the messages between the daemons of the chunk store; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Length limit of a chunk, in bytes (GFS: 64 MB), whatever the configuration says.
 pub const CHUNK_BYTES_MAX: u64 = 64 << 20;

@@ -124,8 +124,10 @@ pub struct OpenedLog {
     pub allocation: Allocation,
 }
 
-/// `POST /v1/logs/begin` → [`BegunLog`]. A primary has the chunk's file, empty and durable, on every server of it, and is
-/// about to take records. Refused if the chunk is not its log's open one any more, or was begun before.
+/// `POST /v1/logs/begin` → [`BegunLog`]. A primary asks twice: before it makes the chunk's file, and when that is there,
+/// empty and durable, on every server of the chunk, so that it is about to take records. Refused if the chunk is not its
+/// log's open one any more, or was begun before: a primary that has lost its file must not make an empty one, which would
+/// look as if nothing had been acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeginLog {
     /// The chunk.
@@ -134,6 +136,8 @@ pub struct BeginLog {
     pub version: Version,
     /// Random, new for each beginning: a retry is told from a primary that has forgotten what it had.
     pub beginning: u64,
+    /// Whether the files are there. Before, nothing is recorded.
+    pub made: bool,
 }
 
 /// Reply to [`BeginLog`].
@@ -153,7 +157,7 @@ pub struct EndLog {
     pub version: Version,
     /// What is sealed, and where; nothing if one of its servers has no record, so that none was acknowledged.
     pub sealed: Option<SealedChunk>,
-    /// Servers of a chunk without records that failed: not to be chosen for the next one.
+    /// Servers of a chunk that could not begin: not to be chosen for the next one. Refused if it has begun.
     #[serde(default)]
     pub failed: Vec<HostName>,
 }

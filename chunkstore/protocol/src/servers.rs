@@ -168,6 +168,15 @@ pub enum ReplicaEvent {
         /// Whether it is sealed and synced there.
         done: bool,
     },
+    /// A [`ServerCommand::Verify`] has ended.
+    Verified {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+        /// Whether all of it was read, as it was sealed; one that is broken is told to be lost before.
+        whole: bool,
+    },
     /// It is gone: deleted as told, or found missing or corrupt.
     Lost {
         /// The chunk.
@@ -214,6 +223,14 @@ pub enum ServerCommand {
         /// What for.
         #[serde(default)]
         purpose: CopyPurpose,
+    },
+    /// Read all of this replica: others are to be removed. Answered by
+    /// [`ReplicaEvent::Verified`].
+    Verify {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
     },
     /// End the open chunk of a log: seal, on all of its servers that can be asked, what these have in common, and
     /// tell by [`crate::EndLog`].

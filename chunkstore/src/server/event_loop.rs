@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDirError;
 use super::trash::Why;
-use super::{Server, copy, logs, metrics};
+use super::{Server, copy, logs, metrics, scrub};
 
 /// Inputs that may wait for the core.
 const QUEUE: usize = 1024;
@@ -244,6 +244,9 @@ impl Shell {
                 Effect::EndUpload { replica } => {
                     self.server.unfinished.end_upload(replica);
                     logs::freeze(&self.server, replica);
+                }
+                Effect::Verify { command, replica } => {
+                    tokio::spawn(scrub::carry_out(Arc::clone(&self.server), command, replica));
                 }
                 Effect::EndLog { command, replica, servers } => {
                     let server = Arc::clone(&self.server);

@@ -159,9 +159,9 @@ pub(super) fn observe_scrub_round(disk: &str, took: Duration) {
 
 /// A group of batches is on every server of its chunk.
 #[expect(clippy::cast_precision_loss, reason = "histograms are of floating-point numbers")]
-pub(super) fn observe_log_group(n_batches: usize, bytes: usize) {
+pub(super) fn observe_log_group(n_batches: usize, bytes: u64) {
     counter!("howdah_chunkserver_log_batches_total").increment(n_batches as u64);
-    counter!("howdah_chunkserver_log_bytes_total").increment(bytes as u64);
+    counter!("howdah_chunkserver_log_bytes_total").increment(bytes);
     histogram!("howdah_chunkserver_log_group_batches").record(n_batches as f64);
 }
 

@@ -127,6 +127,8 @@ struct Server {
     behind: Behind,
     clients: Clients,
     reads: Arc<Semaphore>,
+    /// One replica at a time is read because the master says so.
+    verifying: Semaphore,
     rates: Rates,
     idle_timeout: Duration,
     /// Where readers of this host get descriptors, if they do.
@@ -172,6 +174,7 @@ pub async fn run(
         behind: background_threads.behind(),
         clients: Clients::default(),
         reads,
+        verifying: Semaphore::new(1),
         rates,
         idle_timeout,
         socket,

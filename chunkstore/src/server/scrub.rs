@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chunkstore_core::replica::ReplicaKey;
+use chunkstore_core::replica::{CommandNumber, Input, ReplicaKey};
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{ChunkId, Version};
 use clock::Stopwatch;
@@ -102,6 +102,59 @@ pub(super) fn start(server: &Arc<Server>, bytes_per_second: u64) -> JoinSet<()> 
     scrubbers
 }
 
+/// Reads one replica as the master says, before others of its chunk go; one after the other, so that thousands do not
+/// crowd out readers.
+pub(super) async fn carry_out(server: Arc<Server>, command: CommandNumber, replica: ReplicaKey) {
+    let turn = server.verifying.acquire().await;
+    let whole = match server.disks.find(replica).cloned() {
+        Some(dir) => match read_all(&server, &dir, None, replica).await {
+            Ok(()) => true,
+            Err(cause) => {
+                if dir.holds(replica) {
+                    let found = download::give_up(&server, replica, cause).await;
+                    tracing::warn!(chunk = %replica.chunk, %found,
+                        "a replica is not whole that was to stay while others go: they stay for now");
+                }
+                false
+            }
+        },
+        None => false,
+    };
+    drop(turn);
+    // A loop that is gone needs no word.
+    let _ = server.replicas.tell(Input::Verified { command, replica, whole }).await;
+}
+
+/// Reads and verifies a whole replica, at a pace.
+async fn read_all(
+    server: &Server,
+    dir: &Arc<DataDir>,
+    throttle: Option<&Throttle>,
+    replica: ReplicaKey,
+) -> Result<(), Breakage> {
+    let folder = Arc::clone(dir);
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = folder.open_file(replica)?;
+        let footer = read_footer(&file, replica)?;
+        Ok::<_, OpenError>((Arc::new(file), Arc::new(footer)))
+    });
+    let (file, footer) =
+        opened.await.unwrap_or_else(|e| Err(OpenError::Io(io::Error::other(e))))?;
+    for first in (0..footer.blocks.len()).step_by(BLOCKS_PER_READ) {
+        let n = (footer.blocks.len() - first).min(BLOCKS_PER_READ);
+        let bytes = (n * BLOCK_BYTES) as u64;
+        if let Some(throttle) = throttle {
+            let readers = server.reads.available_permits() < READS_MAX;
+            throttle.pass(if readers { COST_BESIDE_READERS * bytes } else { bytes }).await;
+        }
+        let (file, footer) = (Arc::clone(&file), Arc::clone(&footer));
+        let read = tokio::task::spawn_blocking(move || read_cold(&file, &footer, first, n));
+        read.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
+        metrics::observe_scrubbed(bytes);
+    }
+    Ok(())
+}
+
 struct Scrubber {
     server: Arc<Server>,
     dir: Arc<DataDir>,
@@ -164,7 +217,8 @@ impl Scrubber {
     /// Reads a replica; if it is bad, sets it aside and reports it.
     async fn verify(&self, replica: ReplicaKey) {
         self.throttle.pass(OPEN_BYTES).await;
-        let Err(cause) = self.read_all(replica).await else { return };
+        let read = read_all(&self.server, &self.dir, Some(&self.throttle), replica).await;
+        let Err(cause) = read else { return };
         // One that was deleted meanwhile, as the master asked, is not missing.
         if self.dir.holds(replica) {
             let outcome = download::give_up(&self.server, replica, cause).await;
@@ -173,29 +227,6 @@ impl Scrubber {
                 metrics::observe_scrub_bad();
             }
         }
-    }
-
-    async fn read_all(&self, replica: ReplicaKey) -> Result<(), Breakage> {
-        let dir = Arc::clone(&self.dir);
-        let opened = tokio::task::spawn_blocking(move || {
-            let file = dir.open_file(replica)?;
-            let footer = read_footer(&file, replica)?;
-            Ok::<_, OpenError>((Arc::new(file), Arc::new(footer)))
-        });
-        let (file, footer) =
-            opened.await.unwrap_or_else(|e| Err(OpenError::Io(io::Error::other(e))))?;
-        for first in (0..footer.blocks.len()).step_by(BLOCKS_PER_READ) {
-            let n = (footer.blocks.len() - first).min(BLOCKS_PER_READ);
-            let bytes = (n * BLOCK_BYTES) as u64;
-            let readers = self.server.reads.available_permits() < READS_MAX;
-            let cost = if readers { COST_BESIDE_READERS * bytes } else { bytes };
-            self.throttle.pass(cost).await;
-            let (file, footer) = (Arc::clone(&file), Arc::clone(&footer));
-            let read = tokio::task::spawn_blocking(move || read_cold(&file, &footer, first, n));
-            read.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
-            metrics::observe_scrubbed(bytes);
-        }
-        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use chunkstore_core::master::{Mutation, Query};
 use chunkstore_protocol::{
-    Concat, Copy, Delete, DrainServer, FileId, ForgetServer, IfWriterDies, List, Locate, Mkdir,
-    Publish, Rename, Replace, SetReplication, Stat, StorePath, Winner,
+    Concat, Copy, CreateLog, Delete, DrainServer, FileId, ForgetServer, IfWriterDies, List, Locate,
+    Mkdir, Publish, Rename, Replace, SetReplication, Stat, StorePath, Winner,
 };
 use ids::RequestStamp;
 
@@ -29,6 +29,11 @@ pub(super) enum Op {
         n_units: usize,
     },
     Read(StorePath),
+    AppendRecords {
+        path: StorePath,
+        n_batches: usize,
+    },
+    ReadLog(StorePath),
     Look(Query),
     /// The stamp is put in when it is sent.
     Change(Mutation),
@@ -53,7 +58,7 @@ fn name(random: &mut Random) -> StorePath {
 
 /// The next thing, or a few that belong together.
 pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
-    let op = match random.below(100) {
+    let op = match random.below(125) {
         0..25 => write(name(random), random),
         25..30 => Op::Append { path: name(random), n_units: random.below(UNITS_MAX) },
         30..34 => copy(random),
@@ -71,7 +76,8 @@ pub(super) fn some(random: &mut Random) -> VecDeque<Op> {
         80..90 => delete(name(random), false, random.chance(500)),
         90 => drain(random),
         91..93 => delete(path(&folder(random)), true, random.chance(500)),
-        _ => return job(random),
+        93..100 => return job(random),
+        _ => log(random),
     };
     VecDeque::from([op])
 }
@@ -108,6 +114,28 @@ fn replace(random: &mut Random) -> Replace {
     }
 }
 
+/// One of two logs, which are made now and then, and seldom removed.
+fn log(random: &mut Random) -> Op {
+    let log = path(&format!("/logs/{}", random.pick(&["m", "n"])));
+    match random.below(25) {
+        0..4 => {
+            let replication = Some(*random.pick(&[1, 2, 3, 3]));
+            let (stamp, chunk_bytes) = (no_stamp(), None);
+            let request = CreateLog { stamp, path: log, parents: true, replication, chunk_bytes };
+            Op::Change(Mutation::CreateLog(request))
+        }
+        4..15 => Op::AppendRecords { path: log, n_batches: random.within(1..6) },
+        15..22 => Op::ReadLog(log),
+        22 => {
+            let to = path(&format!("/logs/{}", random.pick(&["m", "n"])));
+            let (stamp, replace) = (no_stamp(), Replace::Never);
+            Op::Change(Mutation::Rename(Rename { stamp, from: log, to, replace }))
+        }
+        23 => replicate(log, random.within(1..4) as u8),
+        _ => delete(log, false, random.chance(500)),
+    }
+}
+
 fn copy(random: &mut Random) -> Op {
     let (from, to) = (name(random), name(random));
     let (replace, parents) = (replace(random), random.chance(500));
@@ -130,9 +158,11 @@ fn concat(random: &mut Random) -> Op {
     Op::Change(Mutation::Concat(Concat { stamp: no_stamp(), parts, to, replace, parents }))
 }
 
-/// Never to one: see `World::may_lose`.
 fn set_replication(random: &mut Random) -> Op {
-    let (path, replication) = (name(random), random.within(2..4) as u8);
+    replicate(name(random), random.within(1..4) as u8)
+}
+
+pub(super) fn replicate(path: StorePath, replication: u8) -> Op {
     let request = SetReplication { stamp: no_stamp(), path, replication };
     Op::Change(Mutation::SetReplication(request))
 }
@@ -170,5 +200,5 @@ fn job(random: &mut Random) -> VecDeque<Op> {
 
 /// Where a file's chunks are.
 pub(crate) fn locate(path: &StorePath) -> Query {
-    Query::Locate(Locate { path: path.clone(), offset: 0, length: None, open: false, log: false })
+    Query::Locate(Locate { path: path.clone(), offset: 0, length: None, open: false, log: true })
 }

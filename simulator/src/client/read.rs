@@ -103,7 +103,7 @@ impl Client {
 }
 
 /// The servers to ask, in an order of chance.
-fn servers(ground: &mut Ground, location: Option<&ChunkLocation>) -> Vec<usize> {
+pub(super) fn servers(ground: &mut Ground, location: Option<&ChunkLocation>) -> Vec<usize> {
     let all = location.map_or(&[][..], |location| location.servers.as_slice());
     let mut servers: Vec<usize> = all.iter().map(|server| number(&server.host)).collect();
     if !servers.is_empty() {

@@ -105,7 +105,8 @@ impl Client {
         let silent = "no answer".to_owned();
         match (answer, recovery.length) {
             (Some(Answer::Frozen(frozen)), _) => {
-                recovery.frozen.push((host, frozen.map_err(str::to_owned)));
+                let length = frozen.map(|frozen| frozen.length).map_err(str::to_owned);
+                recovery.frozen.push((host, length));
             }
             (Some(Answer::Sealed(sealed)), _) => {
                 recovery.sealed.push((host, sealed.map_err(str::to_owned)));

@@ -2,12 +2,15 @@
 //! has as many replicas as it asks for and no more, and nothing waits for ever. Then all names are what
 //! the model says, and every file can be read byte for byte.
 
+use chunkstore_core::log::Seen;
 use chunkstore_core::master::{Input, Master, Query, Reply, ReplyTo};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{List, ServerAddress, Stat, StorePath};
+use chunkstore_protocol::{ChunkLocation, List, Located, ServerAddress, Stat, StorePath};
 
 use crate::client::locate;
+use crate::content::Content;
 use crate::disk::Disk;
+use crate::records::RecordId;
 use crate::server::{Server, host, number};
 use crate::world::{SERVERS, World, reply_of};
 
@@ -43,7 +46,22 @@ impl World {
                 format!("chunk {} of {:?} has {good} good replicas of {wanted}", key.chunk, file.id)
             })
         });
-        odd.or_else(|| self.ghost())
+        odd.or_else(|| self.ghost()).or_else(|| self.ending_log())
+    }
+
+    /// A log whose open chunk has lost its primary: it must be ended.
+    fn ending_log(&self) -> Option<String> {
+        let mut master = self.master.core.clone()?;
+        let logs = self.watch.model.files().filter(|(_, file)| file.is_log);
+        let paths = logs.filter_map(|(path, _)| path.parse().ok());
+        paths.into_iter().find_map(|path| {
+            let input = Input::Query(ReplyTo(0), locate(&path));
+            let out = master.handle(self.ground.now(), input);
+            let Some(Reply::Located(located)) = reply_of(out.effects) else { return None };
+            let (replica, primary) = open_chunk(&located)?;
+            let is_there = self.servers[number(&primary.host)].n_acknowledged(replica).is_some();
+            (!is_there).then(|| format!("chunk {} of {path} has no primary", replica.chunk))
+        })
     }
 
     /// A replica that the master counts on and that is not there: its server has yet to say so.
@@ -87,6 +105,7 @@ impl World {
                     self.watch.see_query(&query, &answer);
                     if let Ok(Reply::Located(located)) = answer {
                         self.check_located(&located);
+                        self.check_log(&located);
                     }
                 }
                 None => self.watch.broken("liveness", format!("{query:?} was refused at the end")),
@@ -94,7 +113,41 @@ impl World {
         }
     }
 
-    fn check_located(&mut self, located: &chunkstore_protocol::Located) {
+    /// What a log has in the end, if it is one.
+    fn check_log(&mut self, located: &Located) {
+        if !self.watch.model.file(located.file).is_some_and(|file| file.is_log) {
+            return;
+        }
+        let truth = |it: &ChunkLocation| self.watch.truth.get(&it.chunk).cloned();
+        let mut units: Content = located.chunks.iter().filter_map(truth).flatten().collect();
+        if let Some((replica, primary)) = open_chunk(located) {
+            // If it has rotted at the primary, the next reader has the chunk ended, and others have it.
+            let n = self.servers[number(&primary.host)].n_acknowledged(replica).unwrap_or(0);
+            let logs = self.servers.iter().filter_map(|server| server.disk.log(replica)?.get(..n));
+            let mut sound = logs.filter(|units| self.watch.logs.records.sound(units).1 == n);
+            match sound.next() {
+                Some(open) => units.extend_from_slice(open),
+                None => {
+                    return self.watch.broken("logs", format!("nobody has the end of {replica:?}"));
+                }
+            }
+        }
+        let (ids, n) = self.watch.logs.records.sound(&units);
+        if n != units.len() {
+            self.watch.broken("logs", format!("{:?} has half a record", located.file));
+        }
+        let mut seen = Seen::default();
+        let records = &self.watch.logs.records;
+        let is_new = |id: &RecordId| {
+            let header = records.header(*id);
+            seen.is_new(header.writer, header.sequence)
+        };
+        let ids: Vec<RecordId> = ids.into_iter().filter(is_new).collect();
+        let n = self.watch.logs.n_acknowledged().get(&located.file).copied().unwrap_or(0);
+        self.watch.see_log_read(located.file, &ids, n);
+    }
+
+    fn check_located(&mut self, located: &Located) {
         for location in &located.chunks {
             let key = ReplicaKey { chunk: location.chunk, version: location.version };
             for server in &location.servers {
@@ -113,4 +166,11 @@ impl World {
             }
         }
     }
+}
+
+/// A log's open chunk, if anything may be acknowledged there, and its primary.
+fn open_chunk(located: &Located) -> Option<(ReplicaKey, &ServerAddress)> {
+    let open = located.open_log.as_ref()?;
+    let replica = ReplicaKey { chunk: open.chunk, version: open.version };
+    Some((replica, open.primary.as_ref()?))
 }

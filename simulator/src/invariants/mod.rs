@@ -8,6 +8,7 @@ mod fencing;
 mod fold;
 mod last_copy;
 mod liveness;
+mod logs;
 mod publish;
 mod same_answer;
 mod tree;
@@ -23,6 +24,7 @@ use crate::content::Content;
 use crate::model::{Model, Requests, StampKey};
 
 pub(crate) use fencing::Sent;
+pub(crate) use logs::LogBook;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,7 @@ pub(crate) struct Watch {
     present: BTreeMap<usize, (Epoch, u64)>,
     /// Good replicas that servers have just removed as they were told.
     pub(crate) removed: Vec<(usize, ReplicaKey)>,
+    pub(crate) logs: LogBook,
     /// Chunks that readers got.
     pub(crate) n_reads: u64,
 }
@@ -76,6 +79,7 @@ impl Watch {
         self.check_publish(record);
         self.check_once(record);
         self.learn_content(record);
+        self.learn_log_chunk(record);
         if let Err(odd) = self.model.apply(record, &self.requests) {
             self.broken("tree", odd.0);
         }

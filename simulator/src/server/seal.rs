@@ -34,19 +34,23 @@ impl Server {
     pub(super) fn frozen(&mut self, ground: &mut Ground, to: ReplyTo, answer: FreezeAnswer) {
         let Some((from, call)) = self.freezing.remove(&to) else { return };
         let answer = match answer {
-            FreezeAnswer::Frozen(frozen) => Ok(frozen.length),
+            FreezeAnswer::Frozen(frozen) => Ok(frozen),
             FreezeAnswer::Unknown => Err("nothing is here"),
         };
         ground.answer(self.who(), from, call, Answer::Frozen(answer));
     }
 
-    /// The upload of this replica ends now, if one is under way; one that is being synced ends by itself.
+    /// The upload of this replica ends now, if one is under way; one that is being synced ends by itself. A log's takes no
+    /// more records.
     pub(super) fn end_upload(
         &mut self,
         ground: &mut Ground,
         watch: &mut Watch,
         replica: ReplicaKey,
     ) {
+        if self.has_log(replica) {
+            return self.end_log_here(ground, watch, replica);
+        }
         let its = self.uploads.iter().find(|(_, upload)| upload.is_of(replica));
         let Some((stream, ended)) = its.map(|(stream, upload)| (*stream, upload.has_ended()))
         else {
@@ -82,10 +86,9 @@ impl Server {
                 self.cut_seals.insert(self.next_number, Sealing { replica, asker });
                 self.later(ground, Timer::CutSealed(self.next_number));
             }
-            // Nobody writes a log in this world.
+            Some(SealAnswer::SealLog) => self.seal_log(ground, watch, asker, (replica, length)),
             Some(
-                SealAnswer::SealLog
-                | SealAnswer::Differs { .. }
+                SealAnswer::Differs { .. }
                 | SealAnswer::Open
                 | SealAnswer::Sealing
                 | SealAnswer::Unknown,
@@ -120,7 +123,7 @@ impl Server {
         ground.answer(self.who(), from, call, Answer::Sealed(Err("the disk did not sync")));
     }
 
-    fn told_sealed(
+    pub(super) fn told_sealed(
         &mut self,
         ground: &mut Ground,
         watch: &mut Watch,
@@ -129,6 +132,7 @@ impl Server {
     ) {
         let told = SealedChunk { chunk, version, length, checksum, servers: vec![host(self.n)] };
         watch.see_sealed(self.n, &told, &self.disk);
+        watch.see_log_sealed(ReplicaKey { chunk, version }, &self.disk);
         ground.say(format_args!("host-{} sealed what broke off: {told:?}", self.n));
         ground.answer(self.who(), from, call, Answer::Sealed(Ok(told)));
     }

@@ -1,16 +1,28 @@
 //! How a log's chunk ends: what its servers have in common, by what each of them says once it takes no more.
 
+use chunkstore_protocol::{Frozen, SealedChunk};
 use ids::HostName;
 
 /// What a server has of a chunk, of which it takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
-    /// So many bytes, up to the end of a sound record.
+    /// So many bytes, up to the end of a sound record, and nothing behind: whatever was here is here.
     Sound(u64),
-    /// So many bytes, and behind them something that is none, and sound records again: more was here once.
+    /// So many bytes, and behind them something that is no record: a write that a crash cut short, or one that was
+    /// acknowledged and is damaged. Nobody can tell which.
     Damaged(u64),
     /// So many bytes, sealed: they stay as they are.
     Sealed(u64),
+}
+
+impl From<Frozen> for Remains {
+    fn from(Frozen { length, sealed, damaged }: Frozen) -> Self {
+        match (sealed, damaged) {
+            (true, _) => Self::Sealed(length),
+            (false, true) => Self::Damaged(length),
+            (false, false) => Self::Sound(length),
+        }
+    }
 }
 
 impl Remains {
@@ -35,20 +47,20 @@ pub enum End {
     Empty,
 }
 
-/// What becomes of a chunk of which those servers that could be asked have so much; `None` if none of them has
-/// anything of it any more, so that nobody knows.
+/// What becomes of a chunk of which these servers have so much, and of which `n_silent` could not be asked. `None`: that
+/// can't be known before one of those answers, or is forgotten; or nobody has anything of it any more.
 ///
-/// All that was acknowledged is on every server that has lost nothing, so that the shortest of those has it. One that
-/// has lost something says so ([`Remains::Damaged`]), and counts only if there is no other.
+/// All that was acknowledged is on every server that has lost nothing ([`Remains::Sound`]), so that the shortest of those
+/// has it. One that may have lost something ([`Remains::Damaged`]) counts only if there is no other, nor will be.
 #[must_use]
-pub fn agree(remains: &[(HostName, Remains)]) -> Option<End> {
+pub fn agree(remains: &[(HostName, Remains)], n_silent: usize) -> Option<End> {
     let lengths = |which: fn(&Remains) -> bool| {
         remains.iter().filter(move |(_, is)| which(is)).map(|(_, is)| is.length())
     };
     let sealed = lengths(|is| matches!(is, Remains::Sealed(_))).max();
     let sound = || lengths(|is| matches!(is, Remains::Sound(_))).min();
     let damaged = || lengths(|is| matches!(is, Remains::Damaged(_))).max();
-    let length = sealed.or_else(sound).or_else(damaged)?;
+    let length = sealed.or_else(sound).or_else(|| damaged().filter(|_| n_silent == 0))?;
     if length == 0 {
         return Some(End::Empty);
     }
@@ -58,4 +70,24 @@ pub fn agree(remains: &[(HostName, Remains)]) -> Option<End> {
     };
     let on = remains.iter().filter(|(_, is)| can_have(is)).map(|(host, _)| host.clone()).collect();
     Some(End::Seal { length, on })
+}
+
+/// What a chunk was sealed as, by what those servers say that were asked to seal it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SealedAs {
+    /// The chunk, and who has it so; `None` while nobody has.
+    pub chunk: Option<SealedChunk>,
+    /// Who has sealed other bytes: they count for nothing.
+    pub differing: Vec<HostName>,
+}
+
+impl SealedAs {
+    /// A server has sealed it.
+    pub fn handle_sealed(&mut self, host: HostName, sealed: SealedChunk) {
+        match &mut self.chunk {
+            None => self.chunk = Some(SealedChunk { servers: vec![host], ..sealed }),
+            Some(chunk) if chunk.checksum == sealed.checksum => chunk.servers.push(host),
+            Some(_) => self.differing.push(host),
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Logs, as tables.
 
-use chunkstore_protocol::WriterId;
+use chunkstore_protocol::{
+    Allocation, ChunkId, FileId, Located, OpenLogChunk, OpenedLog, ServerAddress, Version, WriterId,
+};
 use ids::HostName;
 use proptest::prelude::*;
 
@@ -49,7 +51,7 @@ fn what_the_survivors_have_in_common_is_sealed() {
     let seal = |length, on: &[usize]| {
         Some(End::Seal { length, on: on.iter().map(|n| host(*n)).collect() })
     };
-    for (remains, end) in [
+    let all_asked = [
         (vec![Sound(10), Sound(10), Sound(10)], seal(10, &[0, 1, 2])),
         (vec![Sound(30), Sound(20), Sound(10)], seal(10, &[0, 1, 2])),
         (vec![Sound(30)], seal(30, &[0])),
@@ -58,14 +60,28 @@ fn what_the_survivors_have_in_common_is_sealed() {
         (vec![Damaged(0), Sound(20)], seal(20, &[1])),
         (vec![Damaged(25), Sound(20)], seal(20, &[0, 1])),
         (vec![Damaged(5), Damaged(7)], seal(7, &[1])),
+        (vec![Damaged(0)], Some(End::Empty)),
         // What is sealed stays.
         (vec![Sealed(20), Sound(10), Sound(30)], seal(20, &[0, 2])),
         (vec![Sealed(20), Sealed(30), Sound(30)], seal(30, &[1, 2])),
         (vec![Sound(0), Sound(30)], Some(End::Empty)),
+        (vec![Sound(0), Damaged(30)], Some(End::Empty)),
         (vec![], None),
-    ] {
+    ];
+    // Who may have lost something waits for those that can't be asked.
+    let one_silent = [
+        (vec![Damaged(5)], None),
+        (vec![Damaged(5), Damaged(0)], None),
+        (vec![Damaged(5), Sound(20)], seal(20, &[1])),
+        (vec![Damaged(5), Sealed(20)], seal(20, &[1])),
+        (vec![Sound(20)], seal(20, &[0])),
+        (vec![Sound(0)], Some(End::Empty)),
+        (vec![], None),
+    ];
+    let all_asked = all_asked.into_iter().map(|case| (0, case));
+    for (n_silent, (remains, end)) in all_asked.chain(one_silent.map(|case| (1, case))) {
         let told: Vec<_> = remains.iter().enumerate().map(|(n, is)| (host(n), *is)).collect();
-        assert_eq!(agree(&told), end, "{remains:?}");
+        assert_eq!(agree(&told, n_silent), end, "{remains:?}, {n_silent} silent");
     }
 }
 
@@ -79,22 +95,103 @@ fn a_reader_has_each_record_once_and_remembers_so_many_writers() {
     assert!(!is_new(1, 5) && is_new(2, 1));
 }
 
+fn opened(chunk: u64) -> OpenedLog {
+    let address = |n: usize| ServerAddress {
+        host: host(n),
+        rack: "/rack".parse().unwrap(),
+        address: format!("host-{n}:1"),
+    };
+    let (version, token) = (Version(1), String::new());
+    let pipeline = vec![address(chunk as usize), address(9)];
+    let allocation = Allocation { chunk: ChunkId(chunk), version, pipeline, token };
+    OpenedLog { file: FileId(7), chunk_bytes: 100, allocation }
+}
+
+#[test]
+fn a_writer_names_the_chunk_that_failed_and_the_servers_that_are_silent_until_one_answers() {
+    let mut route = Route::new("/log".parse().unwrap(), None);
+    let asks = |route: &Route| (route.ask().failed, route.ask().exclude);
+    assert_eq!((asks(&route), route.opened()), ((None, vec![]), None));
+    route.handle_opened(opened(1));
+    assert_eq!(route.opened(), Some(&opened(1)));
+    route.handle_failed(true);
+    assert_eq!((asks(&route), route.opened()), ((Some(ChunkId(1)), vec![host(1)]), None));
+    route.handle_opened(opened(2));
+    assert_eq!(asks(&route), (None, vec![host(1)]), "the next chunk has not failed");
+    route.handle_failed(false);
+    assert_eq!(asks(&route), (Some(ChunkId(2)), vec![host(1)]), "one that answers is there");
+    route.handle_opened(opened(3));
+    route.handle_appended();
+    assert_eq!(asks(&route), (None, vec![]));
+}
+
+#[test]
+fn a_reader_goes_from_sealed_chunks_to_the_open_one_and_looks_again_before_it_ends() {
+    let located = |file: u64, length: u64, open: Option<u64>| Located {
+        file: FileId(file),
+        length,
+        chunks: vec![],
+        open_log: open.map(|chunk| {
+            let primary = opened(chunk).allocation.pipeline.into_iter().next();
+            OpenLogChunk {
+                chunk: ChunkId(chunk),
+                version: Version(1),
+                primary,
+                token: String::new(),
+            }
+        }),
+    };
+    let open_at = |source: Source| match source {
+        Source::Open { chunk, offset, .. } => (chunk, offset),
+        other => panic!("{other:?}"),
+    };
+    let mut cursor = Cursor::default();
+    cursor.begin();
+    assert_eq!(cursor.next(), Source::Locate);
+    cursor.handle_located(&located(1, 20, Some(3))).unwrap();
+    assert_eq!(cursor.next(), Source::Sealed);
+    cursor.handle_bytes(20);
+    assert_eq!(open_at(cursor.next()), (ChunkId(3), 0));
+    cursor.handle_bytes(5);
+    assert_eq!(open_at(cursor.next()), (ChunkId(3), 5));
+    cursor.handle_bytes(0);
+    assert_eq!((cursor.next(), cursor.at()), (Source::End, 25));
+    // What was appended since is asked for again.
+    cursor.begin();
+    assert_eq!(open_at(cursor.next()), (ChunkId(3), 5));
+    cursor.handle_bytes(0);
+    assert_eq!(cursor.next(), Source::Locate, "the chunk may have ended with more");
+    cursor.handle_located(&located(1, 30, None)).unwrap();
+    assert_eq!(cursor.next(), Source::Sealed);
+    cursor.handle_bytes(5);
+    assert_eq!(cursor.next(), Source::End);
+    assert_eq!(cursor.handle_located(&located(2, 30, None)), Err(Replaced));
+    assert_eq!((cursor.file(), Cursor::starting_at(8).at()), (Some(FileId(1)), 8));
+}
+
 proptest! {
-    /// Whatever was acknowledged when servers had so much, and whoever survives, is sealed.
+    /// Whatever was acknowledged when servers had so much, whoever survives, and whatever rots but for one of them: it is
+    /// sealed, or those are waited for that may have it.
     #[test]
     fn nothing_acknowledged_is_lost(
         lengths in prop::collection::vec(0..100_u64, 1..6),
         survives in prop::collection::vec(any::<bool>(), 6),
+        rots in prop::collection::vec(prop::option::of(0..100_u64), 6),
+        sound in 0..6_usize,
         sealed_by in prop::option::of(prop::collection::vec(any::<bool>(), 6)),
     ) {
         let acknowledged = lengths.iter().copied().min().unwrap_or(0);
-        let mut remains: Vec<_> =
-            lengths.iter().enumerate().map(|(n, length)| (host(n), Remains::Sound(*length))).collect();
+        let sound = sound % lengths.len();
+        let what = |(n, length): (usize, &u64)| match rots[n].filter(|at| n != sound && at < length) {
+            Some(at) => (host(n), Remains::Damaged(at)),
+            None => (host(n), Remains::Sound(*length)),
+        };
+        let mut remains: Vec<_> = lengths.iter().enumerate().map(what).collect();
         if let Some(asked) = sealed_by {
             // Another one asked some of them before, and sealed there what these had in common.
             let told: Vec<_> =
                 remains.iter().zip(asked).filter(|(_, asked)| *asked).map(|(is, _)| is.clone()).collect();
-            if let Some(End::Seal { length, on }) = agree(&told) {
+            if let Some(End::Seal { length, on }) = agree(&told, remains.len() - told.len()) {
                 for (host, is) in &mut remains {
                     if on.contains(host) {
                         *is = Remains::Sealed(length);
@@ -104,13 +201,47 @@ proptest! {
         }
         let told: Vec<_> =
             remains.iter().zip(survives).filter(|(_, lives)| *lives).map(|(is, _)| is.clone()).collect();
-        match agree(&told) {
+        let n_silent = remains.len() - told.len();
+        match agree(&told, n_silent) {
             Some(End::Seal { length, on }) => {
                 prop_assert!(length >= acknowledged);
                 prop_assert!(!on.is_empty());
             }
             Some(End::Empty) => prop_assert_eq!(acknowledged, 0),
-            None => prop_assert!(told.is_empty()),
+            None => prop_assert!(n_silent > 0 && !told.contains(&remains[sound])),
+        }
+    }
+
+    /// A group is acknowledged when every server has it, and not before.
+    #[test]
+    fn a_group_is_acknowledged_when_every_server_has_it(
+        n_servers in 1..5_usize,
+        said in prop::collection::vec((0..5_usize, any::<bool>()), 0..12),
+    ) {
+        let mut tail = Tail::new(1000);
+        let mut group = Group::new(&tail, (0..n_servers).map(host));
+        prop_assert_eq!(group.offer(&mut tail, batch(1, 1, 2, 30), "one"), Offered::Write);
+        prop_assert_eq!(group.offer(&mut tail, batch(2, 1, 1, 20), "two"), Offered::Write);
+        prop_assert_eq!(group.offer(&mut tail, batch(3, 1, 1, 960), "long"), Offered::Nothing);
+        prop_assert!(group.is_full() && !group.takes_more());
+        let mut have = std::collections::BTreeSet::new();
+        for (n, right) in said.into_iter().filter(|(n, _)| *n < n_servers) {
+            let _progress = group.synced(&host(n), if right { 50 } else { 30 });
+            have.insert((n, right));
+        }
+        let is_everywhere =
+            (0..n_servers).all(|n| have.contains(&(n, true))) && have.iter().all(|(_, right)| *right);
+        prop_assert_eq!(group.progress() == Progress::Everywhere, is_everywhere);
+        let Answers { appended, unknown } = group.end_with(&mut tail);
+        match is_everywhere {
+            true => {
+                prop_assert_eq!((appended, unknown), (vec![("one", 0), ("two", 30)], vec!["long"]));
+                prop_assert_eq!(tail.acknowledged(), 50);
+            }
+            false => {
+                prop_assert_eq!((appended.len(), unknown), (0, vec!["long", "one", "two"]));
+                prop_assert_eq!(tail.acknowledged(), 0);
+            }
         }
     }
 

@@ -173,12 +173,14 @@ impl Master {
         request: &BeginLog,
         out: &mut Output,
     ) -> Result<BegunLog, FsError> {
-        let BeginLog { chunk, version, beginning } = *request;
+        let BeginLog { chunk, version, beginning, made } = *request;
         let (log, open) = self.log_of(chunk, version)?;
         match open.begun {
-            Some(before) if before != beginning => return Err(FsError::LogEnded { chunk }),
-            Some(_) => {}
-            None => self.commit(now, Record::LogChunkBegun { file: log, beginning }, out),
+            Some(before) if before != beginning || !made => {
+                return Err(FsError::LogEnded { chunk });
+            }
+            None if made => self.commit(now, Record::LogChunkBegun { file: log, beginning }, out),
+            Some(_) | None => {}
         }
         let file = self.durable.namespace().file(log);
         let chunk_bytes = file.ok_or(FsError::LogEnded { chunk })?.chunk_bytes();
@@ -192,6 +194,10 @@ impl Master {
         let path = path.ok_or(FsError::LogEnded { chunk: *chunk })?;
         if let Some(sealed) = sealed {
             self.check_sealed(&path, log, open, sealed)?;
+        } else if open.begun.is_some() && !failed.is_empty() {
+            // It could not begin again: what it holds is for its servers to settle.
+            self.ends.soon(log, now.monotonic);
+            return Err(FsError::LogEnded { chunk: *chunk });
         }
         let is_there = |host: &HostName| sealed.as_ref().is_none_or(|it| it.servers.contains(host));
         let absent = open.servers.iter().map(|server| &server.host);
@@ -361,7 +367,9 @@ impl Master {
         if live.is_empty() {
             return;
         }
-        let servers = open.servers.iter().filter_map(|server| self.now_at(server)).collect();
+        // Nobody waits for one that is forgotten.
+        let known = open.servers.iter().filter(|it| self.durable.known().contains(&it.host));
+        let servers = known.filter_map(|server| self.now_at(server)).collect();
         let (chunk, version) = (open.chunk, open.version);
         let command = ServerCommand::EndLog { chunk, version, servers };
         self.servers.command(live[self.ends.n_told % live.len()], command);

@@ -84,6 +84,7 @@ use replicas::Replicas;
 use replies::Seen;
 use safe_mode::SafeMode;
 use servers::Servers;
+use surplus::Verifying;
 
 /// Pause between two steps of taking a large removed folder apart, or of telling a long file's chunks how many
 /// replicas are wanted: requests go between them.
@@ -198,6 +199,7 @@ pub struct Master {
     leases: Deadlines<FileId>,
     repairs: Repairs,
     balance: Balance,
+    verifying: Verifying,
     drains: Drains,
     orphans: Orphans,
     ends: Ends,
@@ -227,6 +229,7 @@ impl Master {
             leases: Deadlines::default(),
             repairs: Repairs::default(),
             balance: Balance::default(),
+            verifying: Verifying::default(),
             drains: Drains::default(),
             orphans: Orphans::default(),
             ends: Ends::default(),
@@ -393,6 +396,7 @@ impl Master {
         for dropped in self.durable.apply(&record) {
             self.drains.drop_chunk(dropped.chunk);
             self.balance.drop_chunk(dropped.chunk);
+            self.verifying.drop_chunk(dropped.chunk);
             self.repairs.drop_chunk(dropped.chunk);
             self.replicas.drop_chunk(dropped, &mut self.servers);
         }

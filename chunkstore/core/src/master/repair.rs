@@ -193,6 +193,7 @@ impl Master {
             self.repairs.end(chunk);
         }
         self.balance.clear(server);
+        self.verifies_no_more(server);
         self.drains.clear(server);
         self.orphans.clear(server);
         self.sweep(now);

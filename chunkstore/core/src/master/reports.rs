@@ -74,6 +74,10 @@ impl Master {
                     self.move_lost(chunk, server, now.monotonic);
                     self.inspect(chunk, now.monotonic);
                 }
+                ReplicaEvent::Verified { chunk, version, whole } => {
+                    let by = Holder { server, session: self.servers.session(server) };
+                    self.verified(by, (chunk, version), whole, now.monotonic);
+                }
                 ReplicaEvent::CopyEnded { chunk, command, done } => {
                     self.copy_ended(server, (chunk, command), done, now.monotonic);
                 }

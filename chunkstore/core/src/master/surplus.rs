@@ -1,20 +1,87 @@
-//! Replicas beyond those that a chunk's file asks for: which of them goes, and when.
+//! Replicas beyond those that a chunk's file asks for: which of them goes, and when. None goes before one that stays was
+//! read and found whole: nobody else may have the bytes.
 
-use chunkstore_protocol::{ChunkId, ServerCommand};
+use std::collections::BTreeMap;
+
+use chunkstore_protocol::{ChunkId, ServerCommand, Version};
 use ids::Monotonic;
 
 use super::Master;
+use super::durable::SealedState;
 use super::servers::{Holder, ServerId};
 
 /// A server that was heard of within so many heartbeats' time is surely there.
 const FRESH_HEARTBEATS: u32 = 2;
 
+/// Replicas that are being read before others of their chunks go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verifying {
+    by: BTreeMap<ChunkId, Holder>,
+    n_asked: usize,
+}
+
+impl Verifying {
+    /// No file has the chunk any more.
+    pub(super) fn drop_chunk(&mut self, chunk: ChunkId) {
+        self.by.remove(&chunk);
+    }
+}
+
 impl Master {
-    /// Removes the replicas beyond those asked for: that of the server which gives the chunk away, else from
-    /// the fullest servers first, and rather where another is on the same rack. Only servers that spoke just now are
-    /// counted on: one that is dead and not known to be must not be all that is left.
+    /// Has the replicas beyond those asked for removed: at once, if that is the one of a server which gives the chunk away
+    /// (its copy was verified as it arrived); otherwise one that stays is read first.
     pub(super) fn remove_surplus(&mut self, chunk: ChunkId, now: Monotonic) {
         let Some(sealed) = self.sealed(chunk) else { return };
+        let (staying, victims) = self.surplus(chunk, &sealed, now);
+        let giver = self.balance.giver(chunk);
+        if victims.iter().all(|victim| giver == Some(*victim)) {
+            return self.remove_replicas(chunk, &sealed, &victims, now);
+        }
+        let is_current = |by: &Holder| self.servers.is_current(by.server, by.session);
+        if self.verifying.by.get(&chunk).is_some_and(is_current) {
+            return;
+        }
+        // Those that stay take turns: the disk of one may be failing.
+        let turn = self.verifying.n_asked.checked_rem(staying.len()).unwrap_or(0);
+        if let Some(by) = staying.get(turn).copied() {
+            self.verifying.n_asked += 1;
+            self.verifying.by.insert(chunk, by);
+            let version = sealed.version;
+            self.servers.command(by.server, ServerCommand::Verify { chunk, version });
+        }
+    }
+
+    /// A server has read its replica: if it is whole and stays, others may go.
+    pub(super) fn verified(
+        &mut self,
+        by: Holder,
+        (chunk, version): (ChunkId, Version),
+        whole: bool,
+        now: Monotonic,
+    ) {
+        self.verifying.by.remove(&chunk);
+        let Some(sealed) = self.sealed(chunk).filter(|it| it.version == version) else { return };
+        let (staying, victims) = self.surplus(chunk, &sealed, now);
+        match whole && staying.contains(&by) {
+            true => self.remove_replicas(chunk, &sealed, &victims, now),
+            false => self.repairs.surplus_at(chunk, now + self.settings.heartbeat_interval),
+        }
+    }
+
+    /// A server died or registered anew: it reads nothing for the master any more.
+    pub(super) fn verifies_no_more(&mut self, server: ServerId) {
+        self.verifying.by.retain(|_, by| by.server != server);
+    }
+
+    /// Which replicas stay and which go: that of the server which gives the chunk away, else from the fullest servers
+    /// first, and rather where another is on the same rack. Only servers that spoke just now are counted on: one that is
+    /// dead and not known to be must not be all that is left.
+    fn surplus(
+        &mut self,
+        chunk: ChunkId,
+        sealed: &SealedState,
+        now: Monotonic,
+    ) -> (Vec<Holder>, Vec<ServerId>) {
         let since = self.settings.heartbeat_interval * FRESH_HEARTBEATS;
         let stays = |by: &Holder| !self.servers.is_draining(by.server);
         let is_fresh = |by: &Holder| {
@@ -24,14 +91,28 @@ impl Master {
         };
         let mut holders: Vec<Holder> =
             self.replicas.all_holders(chunk).iter().copied().filter(is_fresh).collect();
-        if holders.len() < self.standing(chunk, &sealed).staying {
+        if holders.len() < self.standing(chunk, sealed).staying {
             self.repairs.surplus_at(chunk, now + since);
         }
+        let mut victims = Vec::new();
         while holders.len() > usize::from(sealed.wanted) {
-            let Some(victim) = self.victim(chunk, &holders) else { return };
+            let Some(victim) = self.victim(chunk, &holders) else { break };
             holders.retain(|by| by.server != victim);
-            let version = sealed.version;
-            self.replicas.lost(chunk, victim, version, Some(&sealed));
+            victims.push(victim);
+        }
+        (holders, victims)
+    }
+
+    fn remove_replicas(
+        &mut self,
+        chunk: ChunkId,
+        sealed: &SealedState,
+        victims: &[ServerId],
+        now: Monotonic,
+    ) {
+        let version = sealed.version;
+        for &victim in victims {
+            self.replicas.lost(chunk, victim, version, Some(sealed));
             self.servers.command(victim, ServerCommand::Delete { chunk, version, orphan: false });
             if self.balance.giver(chunk) != Some(victim) {
                 self.move_is_done(chunk, now);

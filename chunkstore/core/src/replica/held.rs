@@ -37,7 +37,7 @@ enum State {
 pub struct Ended {
     /// Bytes up to the end of the last sound record.
     pub length: u64,
-    /// Whether sound records follow behind what is none.
+    /// Whether bytes follow that are no record: more may have been here.
     pub damaged: bool,
 }
 

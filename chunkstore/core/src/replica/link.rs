@@ -11,7 +11,9 @@ use chunkstore_protocol::{
 use ids::{Epoch, HeartbeatNumber, Inbox, Monotonic, Now, Outbox};
 
 use super::held::{Doom, Held, lost_event};
-use super::{CommandNumber, Effect, Identity, Refusal, ReplicaKey, Space, StopReason, copy_ended};
+use super::{
+    CommandNumber, Effect, Identity, Refusal, ReplicaKey, Space, StopReason, copy_ended, verified,
+};
 
 /// Pause before the first retry; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -327,6 +329,13 @@ fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun 
             match held.sealed(replica) {
                 Some(_) => Begun::Running(Effect::Copy { command, replica, to, purpose }),
                 None => Begun::Ended(copy_ended(command, replica, false)),
+            }
+        }
+        ServerCommand::Verify { chunk, version } => {
+            let replica = ReplicaKey { chunk, version };
+            match held.sealed(replica) {
+                Some(_) => Begun::Running(Effect::Verify { command, replica }),
+                None => Begun::Ended(verified(replica, false)),
             }
         }
         ServerCommand::EndLog { chunk, version, servers } => Begun::Running(Effect::EndLog {

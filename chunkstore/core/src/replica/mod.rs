@@ -165,6 +165,15 @@ pub enum Input {
         /// Whether it arrived: the other server sealed the same bytes.
         done: bool,
     },
+    /// An [`Effect::Verify`] has ended. A replica that is broken was told to be lost before.
+    Verified {
+        /// The effect's command.
+        command: CommandNumber,
+        /// What was read.
+        replica: ReplicaKey,
+        /// Whether all of it is there, as it was sealed.
+        whole: bool,
+    },
     /// Size and room of all disks that work, bytes, as measured just now.
     SpaceMeasured(Space),
     /// Each disk, as looked at just now; the master is told with the next message.
@@ -268,6 +277,13 @@ pub enum Effect {
         to: ServerAddress,
         /// What for.
         purpose: CopyPurpose,
+    },
+    /// Read all of a sealed replica; then [`Input::Verified`].
+    Verify {
+        /// To be given back.
+        command: CommandNumber,
+        /// What to read.
+        replica: ReplicaKey,
     },
     /// End the open chunk of a log on all of its servers; then [`Input::LogEndTried`].
     EndLog {
@@ -381,6 +397,11 @@ impl Replicas {
                 let asked = self.link.command_done(command);
                 self.link.tell(now, asked.then(|| copy_ended(command, replica, done)))
             }
+            Input::Verified { command, replica, whole } => {
+                let asked = self.link.command_done(command);
+                let whole = whole && self.held.sealed(replica).is_some();
+                self.link.tell(now, asked.then(|| verified(replica, whole)))
+            }
             Input::SpaceMeasured(space) => {
                 self.link.measure(space);
                 Vec::new()
@@ -489,6 +510,10 @@ impl Replicas {
         let waiting = self.cuts.waiting(replica);
         waiting.into_iter().map(|to| Effect::ReplyFrozen { to, answer }).collect()
     }
+}
+
+fn verified(ReplicaKey { chunk, version }: ReplicaKey, whole: bool) -> ReplicaEvent {
+    ReplicaEvent::Verified { chunk, version, whole }
 }
 
 fn copy_ended(command: CommandNumber, replica: ReplicaKey, done: bool) -> ReplicaEvent {

@@ -386,6 +386,7 @@ fn the_masters_view_follows_whatever_messages_are_lost() {
                                 ReplicaEvent::Held { chunk, .. } => view.insert(chunk),
                                 ReplicaEvent::Lost { chunk, .. } => view.remove(&chunk),
                                 ReplicaEvent::LogHeld { .. } => panic!("no log is written"),
+                                ReplicaEvent::Verified { .. } => panic!("nothing is verified"),
                                 ReplicaEvent::CopyEnded { .. } => panic!("nothing is copied"),
                             };
                         }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_client::transfer::{freeze_replica, seal_chunk};
-use chunkstore_core::log::{End, Remains, agree};
+use chunkstore_core::log::{End, Remains, SealedAs, agree};
 use chunkstore_core::replica::{Input, ReplicaKey};
-use chunkstore_protocol::{Done, EndLog, Frozen, ProblemKind, SealedChunk, ServerAddress};
+use chunkstore_protocol::{Done, EndLog, ProblemKind, SealedChunk, ServerAddress};
 use futures_util::future::join_all;
 use ids::HostName;
 use net::{Backoff, CallError};
@@ -25,8 +25,11 @@ const TRIES: u32 = 3;
 /// Why a chunk is not ended.
 #[derive(Debug, thiserror::Error)]
 enum EndError {
-    /// Nobody has it.
-    #[error("none of its servers that could be asked has anything of it: {0}")]
+    /// Nobody has it, or nobody who surely has all of it.
+    #[error(
+        "none of its servers that could be asked surely has all of it (start those that are silent, or forget those that \
+         are lost: `howdah fs forget`): {0}"
+    )]
     NobodyHasIt(String),
     /// Nobody could seal it.
     #[error("it can't be sealed at {length} bytes: {reasons}")]
@@ -80,8 +83,8 @@ async fn try_to_end(
     replica: ReplicaKey,
     servers: &[ServerAddress],
 ) -> Result<(), EndError> {
-    let (remains, reasons) = freeze_all(server, replica, servers).await;
-    let Some(end) = agree(&remains) else { return Err(EndError::NobodyHasIt(reasons)) };
+    let (remains, n_silent, reasons) = freeze_all(server, replica, servers).await;
+    let end = agree(&remains, n_silent).ok_or(EndError::NobodyHasIt(reasons))?;
     let sealed = match end {
         End::Empty => None,
         End::Seal { length, on } => Some(seal_all(server, replica, servers, (length, &on)).await?),
@@ -94,33 +97,41 @@ async fn try_to_end(
     Ok(())
 }
 
-/// What each server has, and why others do not say.
+/// What each server has, how many do not say, and why nothing of it is known of these and others.
 async fn freeze_all(
     server: &Server,
     replica: ReplicaKey,
     servers: &[ServerAddress],
-) -> (Vec<(HostName, Remains)>, String) {
+) -> (Vec<(HostName, Remains)>, usize, String) {
     let client = peer_client(server, replica);
     let asked = servers.iter().map(async |other| {
         let frozen = freeze_replica(&client, other, (replica.chunk, replica.version)).await;
         (other.host.clone(), frozen)
     });
-    let (mut remains, mut reasons) = (Vec::new(), Vec::new());
+    let (mut remains, mut n_silent, mut reasons) = (Vec::new(), 0, Vec::new());
     for (host, frozen) in join_all(asked).await {
         match frozen {
-            Ok(Some(Frozen { length, sealed: true, .. })) => {
-                remains.push((host, Remains::Sealed(length)));
+            Ok(Some(frozen)) => {
+                if frozen.damaged {
+                    let length = frozen.length;
+                    tracing::warn!(chunk = %replica.chunk, %host, length,
+                        "a log's replica has no records behind that length: a write was cut short, or it is damaged");
+                }
+                remains.push((host, frozen.into()));
             }
-            Ok(Some(Frozen { length, damaged: true, .. })) => {
-                tracing::error!(chunk = %replica.chunk, %host, length, "a log's replica is damaged");
-                remains.push((host, Remains::Damaged(length)));
-            }
-            Ok(Some(Frozen { length, .. })) => remains.push((host, Remains::Sound(length))),
             Ok(None) => reasons.push(format!("{host}: nothing is there")),
-            Err(error) => reasons.push(format!("{host}: {error}")),
+            Err(error) => {
+                n_silent += 1;
+                reasons.push(format!("{host}: {error}"));
+            }
         }
     }
-    (remains, reasons.join("; "))
+    for (host, is) in &remains {
+        if let Remains::Damaged(length) = is {
+            reasons.push(format!("{host}: may have lost what it had behind {length} bytes"));
+        }
+    }
+    (remains, n_silent, reasons.join("; "))
 }
 
 async fn seal_all(
@@ -135,20 +146,17 @@ async fn seal_all(
         .iter()
         .filter(|other| on.contains(&other.host))
         .map(async |other| (other.host.clone(), seal_chunk(&client, other, chunk, length).await));
-    let (mut whole, mut reasons) = (None::<SealedChunk>, Vec::new());
+    let (mut sealed_as, mut reasons) = (SealedAs::default(), Vec::new());
     for (host, sealed) in join_all(asked).await {
-        match (sealed, &mut whole) {
-            (Ok(sealed), None) => whole = Some(SealedChunk { servers: vec![host], ..sealed }),
-            (Ok(sealed), Some(whole)) if sealed.checksum == whole.checksum => {
-                whole.servers.push(host);
-            }
-            (Ok(_), Some(_)) => {
-                tracing::error!(chunk = %replica.chunk, %host, length, "a server of a log's chunk sealed other bytes");
-            }
-            (Err(error), _) => reasons.push(format!("{host}: {error}")),
+        match sealed {
+            Ok(sealed) => sealed_as.handle_sealed(host, sealed),
+            Err(error) => reasons.push(format!("{host}: {error}")),
         }
     }
-    whole.ok_or_else(|| EndError::NotSealed { length, reasons: reasons.join("; ") })
+    for host in sealed_as.differing {
+        tracing::error!(chunk = %replica.chunk, %host, length, "a server of a log's chunk sealed other bytes");
+    }
+    sealed_as.chunk.ok_or_else(|| EndError::NotSealed { length, reasons: reasons.join("; ") })
 }
 
 /// Tells the master. That another one was first, or the log is gone, is an end too.

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chunkstore_client::checksum::crc32c;
-use chunkstore_client::records::{goes_on, sound_bytes};
+use chunkstore_client::records::sound_bytes;
 use chunkstore_core::log::Tail;
 use chunkstore_core::replica::{Ended, ReplicaKey, Sealed};
 use chunkstore_protocol::block::BLOCK_BYTES;
@@ -239,7 +239,7 @@ impl OpenLog {
 pub(in crate::server) fn scan(file: &File) -> io::Result<Ended> {
     let bytes = read_whole(file)?;
     let sound = sound_bytes(&bytes);
-    Ok(Ended { length: sound as u64, damaged: goes_on(&bytes[sound..]) })
+    Ok(Ended { length: sound as u64, damaged: sound < bytes.len() })
 }
 
 fn read_whole(file: &File) -> io::Result<Vec<u8>> {

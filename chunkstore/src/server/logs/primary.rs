@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunkstore_client::records::{Frame, first_frame};
 use chunkstore_client::transfer::follow_log;
-use chunkstore_core::log::{Admission, Batch};
+use chunkstore_core::log::{Answers, Batch, GROUP_BYTES, Group, Offered, Progress, Tail};
 use chunkstore_core::replica::{Input, OpenAnswer, ReplicaKey};
 use chunkstore_protocol::{
     Appended, BATCH_BYTES_MAX, BeginLog, BegunLog, ProblemKind, ServerAddress,
@@ -16,7 +16,7 @@ use chunkstore_protocol::{
 use futures_util::future::join_all;
 use ids::HostName;
 use net::{Backoff, CallError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{MutexGuard, mpsc, oneshot};
 
 use super::ending::{give_up, settle};
 use super::open_log::OpenLog;
@@ -25,10 +25,8 @@ use crate::server::{Server, metrics};
 
 /// Batches that wait for the next group.
 const OFFERS: usize = 1024;
-/// Bytes of a group after which no more batches are added.
-const GROUP_BYTES: usize = 4 << 20;
 /// Bytes of a group at most.
-pub(in crate::server) const GROUP_BYTES_MAX: usize = GROUP_BYTES + BATCH_BYTES_MAX;
+pub(in crate::server) const GROUP_BYTES_MAX: usize = GROUP_BYTES as usize + BATCH_BYTES_MAX;
 /// How long the master is asked whether a chunk may begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -94,12 +92,17 @@ fn batch_of(frames: &Bytes) -> Result<Batch, LogError> {
     batch.map_or_else(|| bad("there is none"), Ok)
 }
 
-/// Makes the replicas on all servers of the chunk, and has the master say that it may begin.
+/// Makes the replicas on all servers of the chunk, once the master says that it may begin, and has that recorded.
 async fn begin(
     server: &Arc<Server>,
     replica: ReplicaKey,
     followers: Vec<ServerAddress>,
 ) -> Result<Arc<OpenLog>, LogError> {
+    let beginning = net::random_u64();
+    if let Err(reason) = ask_to_begin(server, replica, beginning, false).await {
+        tracing::info!(chunk = %replica.chunk, %reason, "a log's chunk may not begin");
+        return Err(LogError::Ended(replica));
+    }
     match server.replicas.open_log(replica).await? {
         OpenAnswer::Write => {}
         OpenAnswer::TooMany { uploads_max } => {
@@ -121,7 +124,9 @@ async fn begin(
             return Err(error.into());
         }
     };
-    let failed = send(server, replica, &followers, 0, &Bytes::new()).await;
+    let made = send(server, replica, &followers, 0, &Bytes::new()).await;
+    let failed = made.into_iter().filter(|(_, length)| *length != Some(0));
+    let failed: Vec<_> = failed.map(|(host, _)| host).collect();
     if !failed.is_empty() {
         log.discard().await;
         give_up(server, replica, failed).await;
@@ -130,11 +135,12 @@ async fn begin(
         return Ok(log);
     }
     server.replicas.tell(Input::LogOpened { replica }).await?;
-    let chunk_bytes = match ask_to_begin(server, replica).await {
+    let chunk_bytes = match ask_to_begin(server, replica, beginning, true).await {
         Ok(begun) => begun.chunk_bytes,
         Err(reason) => {
-            // The master may have said yes. Whoever ends the chunk finds it empty.
+            // The master may have said yes. Whoever ends the chunk finds it empty; the master is told, as readers wait.
             end_here(server, &log).await;
+            server.replicas.tell(Input::LogStuck { replica }).await?;
             tracing::warn!(chunk = %replica.chunk, %reason, "a log's chunk can't begin");
             return Ok(log);
         }
@@ -145,10 +151,16 @@ async fn begin(
     Ok(log)
 }
 
-async fn ask_to_begin(server: &Server, replica: ReplicaKey) -> Result<BegunLog, CallError> {
+/// `made`: the replicas are there.
+async fn ask_to_begin(
+    server: &Server,
+    replica: ReplicaKey,
+    beginning: u64,
+    made: bool,
+) -> Result<BegunLog, CallError> {
     let client = peer_client(server, replica);
     let (chunk, version) = (replica.chunk, replica.version);
-    let request = BeginLog { chunk, version, beginning: net::random_u64() };
+    let request = BeginLog { chunk, version, beginning, made };
     let watch = clock::Stopwatch::start();
     let mut backoff = Backoff::default();
     loop {
@@ -161,25 +173,21 @@ async fn ask_to_begin(server: &Server, replica: ReplicaKey) -> Result<BegunLog, 
     }
 }
 
-/// Sends the next frames to all followers at once; returns those that did not take them.
+/// Sends the next frames to all followers at once; returns how many bytes each has then, or nothing if it did not take
+/// them.
 async fn send(
     server: &Server,
     replica: ReplicaKey,
     followers: &[ServerAddress],
     at: u64,
     frames: &Bytes,
-) -> Vec<HostName> {
+) -> Vec<(HostName, Option<u64>)> {
     let client = peer_client(server, replica);
     let sent = followers.iter().map(async |follower| {
         let chunk = (replica.chunk, replica.version);
         let followed = follow_log(&client, follower, chunk, at, frames.clone().into()).await;
-        match followed {
-            Ok(followed) if followed.length == at + frames.len() as u64 => None,
-            Ok(followed) => {
-                tracing::error!(chunk = %replica.chunk, host = %follower.host, at, ?followed,
-                    "a server of a log's chunk has another length");
-                Some(follower.host.clone())
-            }
+        let length = match followed {
+            Ok(followed) => Some(followed.length),
             Err(error) => {
                 let ended = error.problem_kind() == Some(ProblemKind::LogEnded.as_str());
                 match ended {
@@ -188,11 +196,12 @@ async fn send(
                     false => tracing::warn!(chunk = %replica.chunk, host = %follower.host, %error,
                         "a server of a log's chunk failed"),
                 }
-                Some(follower.host.clone())
+                None
             }
-        }
+        };
+        (follower.host.clone(), length)
     });
-    join_all(sent).await.into_iter().flatten().collect()
+    join_all(sent).await
 }
 
 /// What a group came to.
@@ -205,7 +214,7 @@ enum Outcome {
     Failed,
 }
 
-type Waiting = Vec<(oneshot::Sender<Result<Appended, LogError>>, u64)>;
+type Waiting = oneshot::Sender<Result<Appended, LogError>>;
 
 /// Groups batches until the chunk ends, and then has it settled.
 async fn run(
@@ -250,67 +259,84 @@ async fn group(
     followers: &[ServerAddress],
     first: Offer,
     offers: &mut mpsc::Receiver<Offer>,
-    unanswered: &mut Vec<oneshot::Sender<Result<Appended, LogError>>>,
+    unanswered: &mut Vec<Waiting>,
 ) -> Outcome {
     let mut tail = log.tail().await;
-    let at = tail.length();
-    let (mut waiting, mut pieces, mut bytes) = (Waiting::new(), Vec::new(), 0);
-    let (mut next, mut is_full) = (Some(first), false);
+    let hosts = followers.iter().map(|follower| follower.host.clone());
+    let mut group = Group::new(&tail, hosts.chain([server.host.clone()]));
+    let (mut pieces, mut next) = (Vec::new(), Some(first));
     while let Some(Offer { batch, frames, answer }) = next.take() {
-        match tail.admit(batch) {
-            Ok(Admission::Write { offset }) => {
-                bytes += frames.len();
-                pieces.push(frames);
-                waiting.push((answer, offset));
-            }
-            Ok(Admission::Again { offset }) => waiting.push((answer, offset)),
-            Ok(Admission::Full | Admission::Ended) => {
-                is_full = true;
-                unanswered.push(answer);
-            }
-            Err(error) => drop(answer.send(Err(error.into()))),
+        match group.offer(&mut tail, batch, answer) {
+            Offered::Write => pieces.push(frames),
+            Offered::Nothing => {}
+            // A client that is gone wants no answer.
+            Offered::Refused(answer, error) => drop(answer.send(Err(error.into()))),
         }
-        if !is_full && bytes < GROUP_BYTES {
+        if group.takes_more() {
             next = offers.try_recv().ok();
         }
     }
-    if bytes > 0 {
-        let n_batches = pieces.len();
-        let frames: Bytes = pieces.concat().into();
-        let sending = {
-            let (server, followers, frames) =
-                (Arc::clone(server), followers.to_vec(), frames.clone());
-            let replica = log.replica();
-            async move { send(&server, replica, &followers, at, &frames).await }
-        };
-        let sending = AbortOnDrop(tokio::spawn(sending));
-        if let Err(error) = log.write(at, frames).await {
-            tracing::warn!(chunk = %log.replica().chunk, %error, "a log's primary can't write");
-            log.end_at(&mut tail, at);
-            unanswered.extend(waiting.into_iter().map(|(answer, _)| answer));
-            return Outcome::Failed;
-        }
-        drop(tail);
-        let failed = tokio::select! {
-            biased;
-            sent = sending => sent.is_none_or(|failed| !failed.is_empty()),
-            // Whoever has ended it asks the others too.
-            () = log.wait_for_end() => true,
-        };
-        if failed {
-            unanswered.extend(waiting.into_iter().map(|(answer, _)| answer));
-            return Outcome::Failed;
-        }
-        let up_to = at + bytes as u64;
-        log.tail().await.acknowledge(up_to);
-        log.acknowledge(up_to);
-        metrics::observe_log_group(n_batches, bytes);
-    }
-    for (answer, offset) in waiting {
+    let is_full = group.is_full();
+    let (n_batches, frames) = (pieces.len(), Bytes::from(pieces.concat()));
+    let mut tail = match group.progress() {
+        Progress::UnderWay => write_group(server, log, followers, (&mut group, tail, frames)).await,
+        Progress::Everywhere | Progress::Differs => tail,
+    };
+    let (progress, bytes) = (group.progress(), group.bytes());
+    let Answers { appended, unknown } = group.end_with(&mut tail);
+    unanswered.extend(unknown);
+    log.acknowledge(tail.acknowledged());
+    drop(tail);
+    for (answer, offset) in appended {
         // A client that is gone wants no answer.
         let _ = answer.send(Ok(Appended { offset }));
     }
-    if is_full { Outcome::Full } else { Outcome::Done }
+    match progress {
+        Progress::Everywhere => {
+            if bytes > 0 {
+                metrics::observe_log_group(n_batches, bytes);
+            }
+            if is_full { Outcome::Full } else { Outcome::Done }
+        }
+        Progress::UnderWay | Progress::Differs => Outcome::Failed,
+    }
+}
+
+/// Writes a group here and sends it to the followers at the same time; the group knows afterwards who has it.
+async fn write_group<'a>(
+    server: &Arc<Server>,
+    log: &'a OpenLog,
+    followers: &[ServerAddress],
+    (group, mut tail, frames): (&mut Group<Waiting>, MutexGuard<'a, Tail>, Bytes),
+) -> MutexGuard<'a, Tail> {
+    let (at, replica) = (group.at(), log.replica());
+    let sending = {
+        let (server, followers, frames) = (Arc::clone(server), followers.to_vec(), frames.clone());
+        async move { send(&server, replica, &followers, at, &frames).await }
+    };
+    let sending = AbortOnDrop(tokio::spawn(sending));
+    match log.write(at, frames).await {
+        Ok(()) => drop(group.synced(&server.host, group.end())),
+        Err(error) => {
+            tracing::warn!(chunk = %replica.chunk, %error, "a log's primary can't write");
+            log.end_at(&mut tail, at);
+        }
+    }
+    drop(tail);
+    let sent = tokio::select! {
+        biased;
+        sent = sending => sent.unwrap_or_default(),
+        // Whoever has ended it asks the others too.
+        () = log.wait_for_end() => Vec::new(),
+    };
+    for (host, length) in sent {
+        let Some(length) = length else { continue };
+        if group.synced(&host, length) == Progress::Differs {
+            tracing::error!(chunk = %replica.chunk, %host, at, length,
+                "a server of a log's chunk has another length");
+        }
+    }
+    log.tail().await
 }
 
 /// A task that ends when nobody waits for it any more.

@@ -237,7 +237,9 @@ async fn heartbeat(
             ReplicaEvent::Lost { chunk, .. } => {
                 known.replicas.remove(chunk);
             }
-            ReplicaEvent::CopyEnded { .. } | ReplicaEvent::LogHeld { .. } => {}
+            ReplicaEvent::CopyEnded { .. }
+            | ReplicaEvent::Verified { .. }
+            | ReplicaEvent::LogHeld { .. } => {}
         }
         book.events.push((request.host.clone(), event));
     }

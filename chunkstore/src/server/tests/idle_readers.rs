@@ -56,6 +56,7 @@ async fn server(folder: &tempfile::TempDir, data: &[u8], idle_timeout: Duration)
         clients: Clients::default(),
         reads: Arc::new(Semaphore::new(1)),
         rates: Rates::new(1 << 30, 1 << 30),
+        verifying: tokio::sync::Semaphore::new(1),
         idle_timeout,
         socket: None,
     })

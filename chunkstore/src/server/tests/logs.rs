@@ -291,3 +291,26 @@ async fn a_damaged_replica_is_left_out() {
     until("the third one has a copy again", || files(dirs[2].path(), "chunk").len() == 1).await;
     servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
 }
+
+/// What one disk has changed in the very last record looks like a write that was cut short, and does not make the log
+/// shorter either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_record_rots_on_one_server_and_is_there_when_all_are_back() {
+    let cluster = RealCluster::start_with(0, Duration::from_millis(500));
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let start = || (1..=3).map(|n| cluster.start_mortal(n, dirs[n - 1].path())).collect::<Vec<_>>();
+    let servers = start();
+    let store = cluster.store();
+    until_live(&store, 3).await;
+    store.create_log(&path("/log"), options(3)).await.unwrap();
+    let mut log = store.log_writer(&path("/log"));
+    log.append(&["one"]).await.unwrap();
+    log.append(&["two"]).await.unwrap();
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+    let last = 2 * (32 + 3) - 1;
+    until("the files are free", || flip(dirs[0].path(), last)).await;
+    let servers = start();
+    assert_eq!(all(&cluster.store(), "/log").await, ["one", "two"]);
+    until("the first one has a copy again", || files(dirs[0].path(), "chunk").len() == 1).await;
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+}

@@ -28,7 +28,7 @@ impl World {
     }
 
     fn begin(&mut self, chunk: ChunkId, beginning: u64) -> Result<Reply, FsError> {
-        self.log(LogRequest::Begin(BeginLog { chunk, version: Version(1), beginning }))
+        self.log(LogRequest::Begin(BeginLog { chunk, version: Version(1), beginning, made: true }))
     }
 
     fn end(&mut self, chunk: ChunkId, sealed: Option<SealedChunk>) -> Result<Reply, FsError> {
@@ -96,7 +96,9 @@ fn ends(commands: &[ServerCommand]) -> Vec<ChunkId> {
             assert_eq!(servers.len(), 3);
             Some(*chunk)
         }
-        ServerCommand::Delete { .. } | ServerCommand::Copy { .. } => None,
+        ServerCommand::Delete { .. }
+        | ServerCommand::Copy { .. }
+        | ServerCommand::Verify { .. } => None,
     });
     ends.collect()
 }
@@ -137,6 +139,54 @@ fn all_clients_are_given_the_same_open_chunk_and_after_its_end_the_next_one() {
     let next = world.open_log("/d/log", Some(open.chunk)).unwrap();
     assert_ne!(next.chunk, open.chunk);
     assert!(world.begin(open.chunk, 5).is_err());
+}
+
+/// A primary whose disk was replaced knows nothing of what it had: it must neither make an empty file nor give the chunk up.
+#[test]
+fn a_primary_that_forgot_what_it_had_does_not_begin_again_nor_give_the_chunk_up() {
+    let mut fleet = Fleet::new(3);
+    fleet.world.create_log("/log").unwrap();
+    let open = fleet.world.open_log("/log", None).unwrap();
+    let (chunk, version) = (open.chunk, Version(1));
+    let before = fleet.world.journal.len();
+    let may_begin =
+        |beginning| LogRequest::Begin(BeginLog { chunk, version, beginning, made: false });
+    assert!(fleet.world.log(may_begin(1)).is_ok());
+    assert_eq!(fleet.world.journal.len(), before, "nothing is there yet");
+    fleet.world.begin(chunk, 1).unwrap();
+    let ended = Err(FsError::LogEnded { chunk });
+    for beginning in [1, 2] {
+        assert_eq!(fleet.world.log(may_begin(beginning)), ended);
+    }
+    let give_up = EndLog { chunk, version, sealed: None, failed: vec![host(2)] };
+    assert_eq!(fleet.world.log(LogRequest::End(give_up)), ended);
+    assert_eq!(fleet.world.open_log("/log", None), Ok(open), "its servers are to settle it");
+    fleet.world.pass(Duration::from_millis(1));
+    let told: Vec<_> = (1..=3).flat_map(|n| ends(&fleet.beat(n))).collect();
+    assert_eq!(told, [chunk]);
+}
+
+#[test]
+fn nobody_waits_for_a_forgotten_server_at_the_end_of_a_chunk() {
+    let mut fleet = Fleet::new(3);
+    let open = fleet.world.begun("/log");
+    for _ in 0..12 {
+        fleet.world.pass(Duration::from_secs(1));
+        drop((fleet.beat(1), fleet.beat(2)));
+    }
+    let request = ForgetServer { stamp: fleet.world.stamp(), host: host(3) };
+    fleet.world.mutate(Mutation::Forget(request)).unwrap();
+    let mut named = Vec::new();
+    for _ in 0..8 {
+        fleet.world.pass(Duration::from_secs(1));
+        let commands = [fleet.beat(1), fleet.beat(2)].concat();
+        named.extend(commands.into_iter().filter_map(|command| match command {
+            ServerCommand::EndLog { chunk, servers, .. } if chunk == open.chunk => Some(servers),
+            _ => None,
+        }));
+    }
+    let named = named.pop().expect("it is to be ended");
+    assert_eq!(hosts_of(&named), [host(1), host(2)]);
 }
 
 #[test]

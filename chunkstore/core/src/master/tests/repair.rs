@@ -13,6 +13,8 @@ pub(super) const LENGTH: u64 = 64 << 20;
 /// A server: what is on its disk stays there while it is away.
 #[derive(Default)]
 pub(super) struct Disk {
+    /// Of its chunks, those that would be found broken.
+    pub(super) rotten: BTreeSet<ChunkId>,
     pub(super) chunks: BTreeMap<ChunkId, u64>,
     /// Its rack, if it is not the default one; and how much it tells to be free, if not all.
     pub(super) rack: Option<&'static str>,
@@ -150,7 +152,7 @@ impl Farm {
 
     fn beat(&mut self, n: usize) {
         let (free, capacity) = (self.disks[n - 1].free(), self.disks[n - 1].capacity);
-        let Disk { chunks, session, .. } = &mut self.disks[n - 1];
+        let Disk { chunks, rotten, session, .. } = &mut self.disks[n - 1];
         let Some(session) = session else { return };
         session.number += 1;
         let mut message = heartbeat(n, &session.registered, session.number, Vec::new());
@@ -166,6 +168,13 @@ impl Farm {
                 ServerCommand::Delete { chunk, version, .. } => {
                     chunks.remove(&chunk);
                     session.events.push(ReplicaEvent::Lost { chunk, version });
+                }
+                ServerCommand::Verify { chunk, version } => {
+                    let whole = chunks.contains_key(&chunk) && !rotten.remove(&chunk);
+                    if !whole && chunks.remove(&chunk).is_some() {
+                        session.events.push(ReplicaEvent::Lost { chunk, version });
+                    }
+                    session.events.push(ReplicaEvent::Verified { chunk, version, whole });
                 }
                 ServerCommand::EndLog { .. } => panic!("nobody writes a log here"),
                 ServerCommand::Copy { chunk, to, .. } => {
@@ -245,6 +254,31 @@ fn a_server_that_comes_back_makes_no_chunk_rarer_and_the_surplus_goes() {
     assert!(chunks.iter().all(|chunk| farm.holders(*chunk).len() == 2));
     let spread: Vec<usize> = farm.disks.iter().map(|disk| disk.chunks.len()).collect();
     assert!(spread.iter().all(|n| *n > 5), "{spread:?}");
+}
+
+/// Whichever is the bad one, and whichever would have gone.
+#[test]
+fn none_of_too_many_replicas_goes_before_one_that_stays_was_read_and_is_whole() {
+    for (wanted, bad) in [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)] {
+        let mut farm = Farm::new(3);
+        let chunk = farm.put_one("/f", 3);
+        farm.disks[bad - 1].rotten.insert(chunk);
+        farm.world.set_replication("/f", wanted).unwrap();
+        farm.run(20);
+        let holders = farm.holders(chunk);
+        assert!(holders.len() >= usize::from(wanted), "{holders:?}");
+        let sound = |n: &&usize| !farm.disks[**n - 1].rotten.contains(&chunk);
+        assert!(holders.iter().filter(sound).count() > 0, "only {bad} is left, and is bad");
+    }
+    // All that stay are bad: they are told to be, and the one that was to go stays.
+    let mut farm = Farm::new(3);
+    let chunk = farm.put_one("/f", 3);
+    for disk in &mut farm.disks[..2] {
+        disk.rotten.insert(chunk);
+    }
+    farm.world.set_replication("/f", 1).unwrap();
+    farm.run(20);
+    assert!(farm.disks[2].chunks.contains_key(&chunk));
 }
 
 #[test]

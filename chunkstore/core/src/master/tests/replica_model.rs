@@ -158,6 +158,10 @@ impl Model {
             let is_over = new.is_empty() && server.events.is_empty();
             for (command, told) in (first..).zip(new) {
                 match told {
+                    ServerCommand::Verify { chunk, version } => {
+                        let whole = server.told.contains(&chunk);
+                        server.events.push(ReplicaEvent::Verified { chunk, version, whole });
+                    }
                     ServerCommand::EndLog { .. } => panic!("nobody writes a log here"),
                     ServerCommand::Delete { chunk, version, .. } => {
                         server.told.remove(&chunk);

@@ -10,7 +10,9 @@ fn deletes(reply: &ServerHeartbeatReply) -> Vec<ChunkId> {
         .iter()
         .filter_map(|Numbered { item, .. }| match item {
             ServerCommand::Delete { chunk, .. } => Some(*chunk),
-            ServerCommand::Copy { .. } | ServerCommand::EndLog { .. } => None,
+            ServerCommand::Copy { .. }
+            | ServerCommand::Verify { .. }
+            | ServerCommand::EndLog { .. } => None,
         })
         .collect()
 }

@@ -1,0 +1,116 @@
+//! Where a reader of a log stands: in the sealed chunks, in the open one, or behind all that was acknowledged.
+
+use chunkstore_protocol::{ChunkId, FileId, Located, OpenLogChunk, ServerAddress, Version};
+
+/// A place in a log, and what is known of what follows.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor {
+    /// Which log it is, once that was asked.
+    file: Option<FileId>,
+    at: u64,
+    open: Option<OpenLogChunk>,
+    /// Bytes of the sealed chunks, as far as is known: there the open chunk begins.
+    sealed_bytes: u64,
+    /// It was located since [`Self::begin`].
+    is_located: bool,
+    /// The primary of the open chunk had no more since then.
+    is_dry: bool,
+}
+
+/// Where the next bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From a sealed chunk.
+    Sealed,
+    /// From the primary of the open one, of what it knows to be acknowledged.
+    Open {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Its version.
+        version: Version,
+        /// Its primary.
+        primary: ServerAddress,
+        /// Capability to read it.
+        token: String,
+        /// Where in the chunk.
+        offset: u64,
+    },
+    /// The master is to be asked where the log goes on.
+    Locate,
+    /// There is nothing more that was acknowledged before [`Self::begin`](Cursor::begin).
+    End,
+}
+
+/// Another file stands at the log's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced;
+
+impl Cursor {
+    /// At a place where a record begins: all chunks begin with one.
+    #[must_use]
+    pub fn starting_at(at: u64) -> Self {
+        Self { at, ..Self::default() }
+    }
+
+    /// Where the next bytes lie in the log.
+    #[must_use]
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The log, once it was located.
+    #[must_use]
+    pub fn file(&self) -> Option<FileId> {
+        self.file
+    }
+
+    /// Someone wants all that is acknowledged by now.
+    pub fn begin(&mut self) {
+        (self.is_located, self.is_dry) = (false, false);
+    }
+
+    /// Where the next bytes come from, as far as is known. What is not there any more is located again: chunks end, and
+    /// servers fail.
+    #[must_use]
+    pub fn next(&self) -> Source {
+        if self.at < self.sealed_bytes {
+            return Source::Sealed;
+        }
+        match &self.open {
+            Some(OpenLogChunk { chunk, version, primary: Some(primary), token })
+                if !self.is_dry =>
+            {
+                Source::Open {
+                    chunk: *chunk,
+                    version: *version,
+                    primary: primary.clone(),
+                    token: token.clone(),
+                    offset: self.at - self.sealed_bytes,
+                }
+            }
+            // What ended may have gone on.
+            Some(_) | None if !self.is_located => Source::Locate,
+            Some(_) | None => Source::End,
+        }
+    }
+
+    /// The master says where the log goes on.
+    ///
+    /// # Errors
+    /// When it is another log: nothing is taken.
+    pub fn handle_located(&mut self, located: &Located) -> Result<(), Replaced> {
+        if *self.file.get_or_insert(located.file) != located.file {
+            return Err(Replaced);
+        }
+        self.open.clone_from(&located.open_log);
+        self.sealed_bytes = located.length;
+        (self.is_located, self.is_dry) = (true, false);
+        Ok(())
+    }
+
+    /// So many bytes have come; none: the primary of the open chunk has no more.
+    pub fn handle_bytes(&mut self, n: u64) {
+        self.at += n;
+        self.is_dry = n == 0;
+    }
+}
