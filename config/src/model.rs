@@ -133,6 +133,9 @@ pub struct Chunkserver {
     pub idle_timeout: Time,
     /// How long an upload that broke off is kept for its writer to go on with.
     pub keep_unfinished: Time,
+    /// How long another server of a log's chunk may take to write and sync what comes next, before the log goes on in a
+    /// chunk without it.
+    pub follow_timeout: Time,
     /// Bytes per second that it sends at most to make lost replicas again on other servers; while clients are busy
     /// at most 32 MiB.
     pub repair_rate: Bytes,
@@ -152,6 +155,7 @@ impl Default for Chunkserver {
             reserve: Bytes(256 * MIB),
             idle_timeout: Time(Duration::from_mins(1)),
             keep_unfinished: Time(Duration::from_mins(2)),
+            follow_timeout: Time(Duration::from_secs(2)),
             repair_rate: Bytes(128 * MIB),
             balance_rate: Bytes(32 * MIB),
             scrub_rate: Bytes(8 * MIB),

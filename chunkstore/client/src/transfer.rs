@@ -26,8 +26,8 @@ const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// hold up the writer for long.
 const FREEZE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long a server of a log's chunk may take to write and sync a batch, before its primary ends the chunk.
-const FOLLOW_LIMIT: Duration = Duration::from_secs(5);
+/// How long a log's primary may take to give what is acknowledged.
+const RECORDS_LIMIT: Duration = Duration::from_secs(5);
 /// How long a client waits for its batch: the primary may have to end a chunk meanwhile.
 const APPEND_LIMIT: Duration = Duration::from_secs(30);
 
@@ -127,20 +127,22 @@ pub async fn freeze_chunk(
     server: &ServerAddress,
     chunk: (ChunkId, Version),
 ) -> Result<u64, CallError> {
-    Ok(freeze_replica(client, server, chunk).await?.map_or(0, |frozen| frozen.length))
+    let frozen = freeze_replica(client, server, chunk, FREEZE_LIMIT).await?;
+    Ok(frozen.map_or(0, |frozen| frozen.length))
 }
 
 /// As [`freeze_chunk`]; `None` if the server has nothing of the chunk.
 ///
 /// # Errors
-/// When the server can't be reached, or takes too long.
+/// When the server can't be reached, or takes longer than `limit`.
 pub async fn freeze_replica(
     client: &Client,
     server: &ServerAddress,
     (chunk, version): (ChunkId, Version),
+    limit: Duration,
 ) -> Result<Option<Frozen>, CallError> {
     let path = format!("{}/freeze?version={}", chunk.route(), version.0);
-    let request = client.request(Method::POST, &server.address, &path).timeout(FREEZE_LIMIT);
+    let request = client.request(Method::POST, &server.address, &path).timeout(limit);
     match client.exchange::<Frozen>(&server.address, request).await {
         Ok(frozen) => Ok(Some(frozen)),
         Err(error) if error.problem_kind() == Some(ProblemKind::UnknownChunk.as_str()) => Ok(None),
@@ -173,17 +175,17 @@ pub async fn append_records(
 /// Sends what a primary took next to one of the other servers of the chunk. `client` bears a server's token.
 ///
 /// # Errors
-/// When the server can't be reached, takes too long, or has other bytes before.
+/// When the server can't be reached, takes longer than `limit`, or has other bytes before.
 pub async fn follow_log(
     client: &Client,
     server: &ServerAddress,
     (chunk, version): (ChunkId, Version),
-    offset: u64,
-    frames: Body,
+    (offset, frames): (u64, Body),
+    limit: Duration,
 ) -> Result<Followed, CallError> {
     let path = format!("{}/follow?version={}&offset={offset}", chunk.route(), version.0);
     let request = client.request(Method::POST, &server.address, &path);
-    client.exchange(&server.address, request.timeout(FOLLOW_LIMIT).body(frames)).await
+    client.exchange(&server.address, request.timeout(limit).body(frames)).await
 }
 
 /// Reads acknowledged frames of a log's open chunk from its primary: from `offset` on, as many as it gives at once; none
@@ -198,7 +200,7 @@ pub async fn get_records(
     offset: u64,
 ) -> Result<Bytes, CallError> {
     let path = format!("{}/records?version={}&offset={offset}", chunk.route(), version.0);
-    let request = client.request(Method::GET, &primary.address, &path).timeout(FOLLOW_LIMIT);
+    let request = client.request(Method::GET, &primary.address, &path).timeout(RECORDS_LIMIT);
     let response = client.send(&primary.address, request).await?;
     response.bytes().await.map_err(|error| CallError::from_http(&primary.address, &error))
 }

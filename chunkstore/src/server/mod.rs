@@ -67,6 +67,8 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// How long an upload that broke off is kept for its writer to go on with.
     pub keep_unfinished: Duration,
+    /// How long another server of a log's chunk may take to write and sync what comes next.
+    pub follow_timeout: Duration,
     /// Bytes per second that all copies to other servers together may take, those for balance apart.
     pub repair_rate: u64,
     /// Bytes per second that those may take.
@@ -131,6 +133,7 @@ struct Server {
     verifying: Semaphore,
     rates: Rates,
     idle_timeout: Duration,
+    follow_timeout: Duration,
     /// Where readers of this host get descriptors, if they do.
     socket: Option<String>,
 }
@@ -177,6 +180,7 @@ pub async fn run(
         verifying: Semaphore::new(1),
         rates,
         idle_timeout,
+        follow_timeout: settings.follow_timeout,
         socket,
     });
     let handing_over =

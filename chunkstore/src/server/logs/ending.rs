@@ -44,11 +44,18 @@ enum EndError {
     Master(#[from] CallError),
 }
 
-/// A primary settles what its chunk came to.
-pub(super) async fn settle(server: &Arc<Server>, replica: ReplicaKey, servers: Vec<ServerAddress>) {
+/// A primary settles what its chunk came to. Those that were silent just now are not waited for again, if the others know
+/// enough.
+pub(super) async fn settle(
+    server: &Arc<Server>,
+    replica: ReplicaKey,
+    servers: Vec<ServerAddress>,
+    silent: &[HostName],
+) {
     let mut backoff = Backoff::default();
-    for _ in 0..TRIES {
-        match try_to_end(server, replica, &servers).await {
+    for n_try in 0..TRIES {
+        let silent = if n_try == 0 { silent } else { &[] };
+        match try_to_end(server, replica, &servers, silent).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(chunk = %replica.chunk, %error, "a log's chunk is not ended yet");
@@ -66,7 +73,7 @@ pub(in crate::server) async fn end(
     replica: ReplicaKey,
     servers: Vec<ServerAddress>,
 ) {
-    if let Err(error) = try_to_end(server, replica, &servers).await {
+    if let Err(error) = try_to_end(server, replica, &servers, &[]).await {
         tracing::warn!(chunk = %replica.chunk, %error, "a log's chunk is not ended");
     }
 }
@@ -82,8 +89,12 @@ async fn try_to_end(
     server: &Arc<Server>,
     replica: ReplicaKey,
     servers: &[ServerAddress],
+    silent: &[HostName],
 ) -> Result<(), EndError> {
-    let (remains, n_silent, reasons) = freeze_all(server, replica, servers).await;
+    let (asked, left_out): (Vec<_>, Vec<_>) =
+        servers.iter().partition(|other| !silent.contains(&other.host));
+    let (remains, n_silent, reasons) = freeze_all(server, replica, &asked).await;
+    let n_silent = n_silent + left_out.len();
     let end = agree(&remains, n_silent).ok_or(EndError::NobodyHasIt(reasons))?;
     let sealed = match end {
         End::Empty => None,
@@ -101,11 +112,12 @@ async fn try_to_end(
 async fn freeze_all(
     server: &Server,
     replica: ReplicaKey,
-    servers: &[ServerAddress],
+    servers: &[&ServerAddress],
 ) -> (Vec<(HostName, Remains)>, usize, String) {
     let client = peer_client(server, replica);
     let asked = servers.iter().map(async |other| {
-        let frozen = freeze_replica(&client, other, (replica.chunk, replica.version)).await;
+        let chunk = (replica.chunk, replica.version);
+        let frozen = freeze_replica(&client, other, chunk, server.follow_timeout).await;
         (other.host.clone(), frozen)
     });
     let (mut remains, mut n_silent, mut reasons) = (Vec::new(), 0, Vec::new());

@@ -125,7 +125,7 @@ async fn begin(
         }
     };
     let made = send(server, replica, &followers, 0, &Bytes::new()).await;
-    let failed = made.into_iter().filter(|(_, length)| *length != Some(0));
+    let failed = made.into_iter().filter(|(_, said)| *said != Said::Has(0));
     let failed: Vec<_> = failed.map(|(host, _)| host).collect();
     if !failed.is_empty() {
         log.discard().await;
@@ -173,21 +173,32 @@ async fn ask_to_begin(
     }
 }
 
-/// Sends the next frames to all followers at once; returns how many bytes each has then, or nothing if it did not take
-/// them.
+/// What a follower said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// It has so many bytes.
+    Has(u64),
+    /// It did not take them.
+    No,
+    /// Nothing.
+    Nothing,
+}
+
+/// Sends the next frames to all followers at once.
 async fn send(
     server: &Server,
     replica: ReplicaKey,
     followers: &[ServerAddress],
     at: u64,
     frames: &Bytes,
-) -> Vec<(HostName, Option<u64>)> {
+) -> Vec<(HostName, Said)> {
     let client = peer_client(server, replica);
     let sent = followers.iter().map(async |follower| {
         let chunk = (replica.chunk, replica.version);
-        let followed = follow_log(&client, follower, chunk, at, frames.clone().into()).await;
-        let length = match followed {
-            Ok(followed) => Some(followed.length),
+        let next = (at, frames.clone().into());
+        let followed = follow_log(&client, follower, chunk, next, server.follow_timeout).await;
+        let said = match followed {
+            Ok(followed) => Said::Has(followed.length),
             Err(error) => {
                 let ended = error.problem_kind() == Some(ProblemKind::LogEnded.as_str());
                 match ended {
@@ -196,10 +207,10 @@ async fn send(
                     false => tracing::warn!(chunk = %replica.chunk, host = %follower.host, %error,
                         "a server of a log's chunk failed"),
                 }
-                None
+                if error.problem().is_none() { Said::Nothing } else { Said::No }
             }
         };
-        (follower.host.clone(), length)
+        (follower.host.clone(), said)
     });
     join_all(sent).await
 }
@@ -210,8 +221,8 @@ enum Outcome {
     Done,
     /// The same, and another batch does not fit.
     Full,
-    /// It may be anywhere.
-    Failed,
+    /// It may be anywhere; these servers were silent.
+    Failed(Vec<HostName>),
 }
 
 type Waiting = oneshot::Sender<Result<Appended, LogError>>;
@@ -224,20 +235,22 @@ async fn run(
     mut offers: mpsc::Receiver<Offer>,
 ) {
     let mut unanswered = Vec::new();
-    let was_frozen = loop {
+    let silent = loop {
         let first = tokio::select! {
             biased;
-            () = log.wait_for_end() => break true,
+            () = log.wait_for_end() => break None,
             // The log itself holds a sender.
-            first = offers.recv() => match first { Some(first) => first, None => break true },
+            first = offers.recv() => match first { Some(first) => first, None => break None },
         };
         match group(&server, &log, &followers, first, &mut offers, &mut unanswered).await {
             Outcome::Done => {}
-            Outcome::Full | Outcome::Failed => break false,
+            Outcome::Full => break Some(Vec::new()),
+            Outcome::Failed(silent) => break Some(silent),
         }
     };
     end_here(&server, &log).await;
-    if !was_frozen && !log.is_gone() {
+    // Whoever has frozen it settles it.
+    if let Some(silent) = silent.filter(|_| !log.is_gone()) {
         let mut servers = followers;
         let own = ServerAddress {
             host: server.host.clone(),
@@ -245,7 +258,7 @@ async fn run(
             address: server.address.clone(),
         };
         servers.insert(0, own);
-        settle(&server, log.replica(), servers).await;
+        settle(&server, log.replica(), servers, &silent).await;
     }
     // Only now: who asks the master for the log's open chunk gets another one.
     offers.close();
@@ -278,9 +291,9 @@ async fn group(
     }
     let is_full = group.is_full();
     let (n_batches, frames) = (pieces.len(), Bytes::from(pieces.concat()));
-    let mut tail = match group.progress() {
+    let (mut tail, silent) = match group.progress() {
         Progress::UnderWay => write_group(server, log, followers, (&mut group, tail, frames)).await,
-        Progress::Everywhere | Progress::Differs => tail,
+        Progress::Everywhere | Progress::Differs => (tail, Vec::new()),
     };
     let (progress, bytes) = (group.progress(), group.bytes());
     let Answers { appended, unknown } = group.end_with(&mut tail);
@@ -298,17 +311,18 @@ async fn group(
             }
             if is_full { Outcome::Full } else { Outcome::Done }
         }
-        Progress::UnderWay | Progress::Differs => Outcome::Failed,
+        Progress::UnderWay | Progress::Differs => Outcome::Failed(silent),
     }
 }
 
-/// Writes a group here and sends it to the followers at the same time; the group knows afterwards who has it.
+/// Writes a group here and sends it to the followers at the same time; the group knows afterwards who has it. Returns who
+/// was silent.
 async fn write_group<'a>(
     server: &Arc<Server>,
     log: &'a OpenLog,
     followers: &[ServerAddress],
     (group, mut tail, frames): (&mut Group<Waiting>, MutexGuard<'a, Tail>, Bytes),
-) -> MutexGuard<'a, Tail> {
+) -> (MutexGuard<'a, Tail>, Vec<HostName>) {
     let (at, replica) = (group.at(), log.replica());
     let sending = {
         let (server, followers, frames) = (Arc::clone(server), followers.to_vec(), frames.clone());
@@ -329,14 +343,20 @@ async fn write_group<'a>(
         // Whoever has ended it asks the others too.
         () = log.wait_for_end() => Vec::new(),
     };
-    for (host, length) in sent {
-        let Some(length) = length else { continue };
-        if group.synced(&host, length) == Progress::Differs {
-            tracing::error!(chunk = %replica.chunk, %host, at, length,
-                "a server of a log's chunk has another length");
+    let mut silent = Vec::new();
+    for (host, said) in sent {
+        match said {
+            Said::Has(length) => {
+                if group.synced(&host, length) == Progress::Differs {
+                    tracing::error!(chunk = %replica.chunk, %host, at, length,
+                        "a server of a log's chunk has another length");
+                }
+            }
+            Said::No => {}
+            Said::Nothing => silent.push(host),
         }
     }
-    log.tail().await
+    (log.tail().await, silent)
 }
 
 /// A task that ends when nobody waits for it any more.

@@ -314,3 +314,35 @@ async fn the_last_record_rots_on_one_server_and_is_there_when_all_are_back() {
     until("the first one has a copy again", || files(dirs[0].path(), "chunk").len() == 1).await;
     servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
 }
+
+/// One that hangs, and whom the master does not miss yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_server_holds_up_an_append_for_no_longer_than_it_may_be_silent() {
+    let cluster = RealCluster::start_with(0, Duration::from_secs(60));
+    let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let servers: Vec<_> = (1..=4).map(|n| cluster.start_mortal(n, dirs[n - 1].path())).collect();
+    let store = cluster.store();
+    until_live(&store, 4).await;
+    store.create_log(&path("/log"), options(3)).await.unwrap();
+    let mut log = store.log_writer(&path("/log"));
+    log.append(&["one"]).await.unwrap();
+    // The first one is the writer's own, and the primary.
+    let silent = (1..4).find(|n| !files(dirs[*n].path(), "log").is_empty()).expect("a follower");
+    let (wake, sleep) = std::sync::mpsc::channel::<()>();
+    servers[silent].spawn(async move {
+        // Its only thread waits.
+        let _woken = sleep.recv();
+    });
+    let watch = clock::Stopwatch::start();
+    log.append(&["two"]).await.unwrap();
+    let took = watch.elapsed();
+    assert!(took >= super::real_master::FOLLOW_TIMEOUT, "it was not silent: {took:?}");
+    assert!(took < 2 * super::real_master::FOLLOW_TIMEOUT, "{took:?}");
+    let watch = clock::Stopwatch::start();
+    log.append(&["three"]).await.unwrap();
+    let took = watch.elapsed();
+    assert!(took < super::real_master::FOLLOW_TIMEOUT, "the log goes on without it: {took:?}");
+    assert_eq!(all(&store, "/log").await, ["one", "two", "three"]);
+    drop(wake);
+    servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+}

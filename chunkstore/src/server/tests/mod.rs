@@ -141,6 +141,7 @@ impl Cluster {
             reserve_bytes,
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: KEEP_UNFINISHED,
+            follow_timeout: Duration::from_secs(2),
             repair_rate: REPAIR_RATE,
             balance_rate: REPAIR_RATE,
             scrub_rate: 0,

@@ -20,6 +20,9 @@ use crate::server::{self, ServerSettings};
 
 const SEGMENT: u64 = 2 << 20;
 
+/// How long a server may be silent that a log's primary sends to.
+pub(super) const FOLLOW_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub(super) struct RealCluster {
     keyring: Keyring,
     address: String,
@@ -115,6 +118,7 @@ impl RealCluster {
             reserve_bytes: 0,
             idle_timeout: Duration::from_secs(60),
             keep_unfinished: Duration::from_secs(120),
+            follow_timeout: FOLLOW_TIMEOUT,
             repair_rate: REPAIR_RATE,
             balance_rate: REPAIR_RATE,
             scrub_rate: 0,

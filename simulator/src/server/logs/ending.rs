@@ -54,6 +54,8 @@ enum Phase {
 pub(super) struct Ending {
     replica: ReplicaKey,
     servers: Vec<usize>,
+    /// Those that were silent just now: they are not asked at the first try.
+    silent: Vec<usize>,
     why: For,
     phase: Phase,
 }
@@ -64,11 +66,11 @@ impl Server {
         ground: &mut Ground,
         watch: &mut Watch,
         replica: ReplicaKey,
-        servers: Vec<usize>,
+        (servers, silent): (Vec<usize>, Vec<usize>),
         askers: Vec<Asker>,
     ) {
-        let why = For::Settling { n_tries: 0, askers };
-        self.start_ending(ground, watch, Ending { replica, servers, why, phase: Phase::Pausing });
+        let (why, phase) = (For::Settling { n_tries: 0, askers }, Phase::Pausing);
+        self.start_ending(ground, watch, Ending { replica, servers, silent, why, phase });
     }
 
     /// The master tells this server to end a chunk.
@@ -82,7 +84,8 @@ impl Server {
     ) {
         let (why, phase) = (For::Command(command), Phase::Pausing);
         let servers = servers.iter().map(number).collect();
-        self.start_ending(ground, watch, Ending { replica, servers, why, phase });
+        let silent = Vec::new();
+        self.start_ending(ground, watch, Ending { replica, servers, silent, why, phase });
     }
 
     /// A chunk without records is of no use: these servers failed.
@@ -98,7 +101,8 @@ impl Server {
         let request = EndLog { chunk, version, sealed: None, failed };
         let phase = Phase::Telling { request, since: ground.now().monotonic };
         let why = For::GivingUp(askers);
-        self.start_ending(ground, watch, Ending { replica, servers: Vec::new(), why, phase });
+        let (servers, silent) = (Vec::new(), Vec::new());
+        self.start_ending(ground, watch, Ending { replica, servers, silent, why, phase });
     }
 
     fn start_ending(&mut self, ground: &mut Ground, watch: &mut Watch, ending: Ending) {
@@ -113,9 +117,12 @@ impl Server {
         let Some(ending) = self.logs.endings.get_mut(&number) else { return };
         match &ending.phase {
             Phase::Pausing => {
-                let (replica, servers) = (ending.replica, ending.servers.clone());
-                let missing = servers.iter().copied().collect();
-                ending.phase = Phase::Freezing { missing, remains: Vec::new(), n_silent: 0 };
+                let silent = std::mem::take(&mut ending.silent);
+                let asked = ending.servers.iter().copied().filter(|n| !silent.contains(n));
+                let (replica, missing) = (ending.replica, asked.collect::<BTreeSet<usize>>());
+                let servers = missing.clone();
+                let n_silent = silent.len();
+                ending.phase = Phase::Freezing { missing, remains: Vec::new(), n_silent };
                 for n in servers {
                     let ask = Ask::Freeze(replica);
                     self.call_for_log(ground, Who::Server(n), &ask, Call::Freeze(number, n));

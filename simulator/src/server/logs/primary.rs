@@ -51,8 +51,9 @@ pub(super) struct Primary {
     phase: Phase,
     offers: VecDeque<Offer>,
     group: Option<Group<Asker>>,
-    /// A follower has not taken the group.
+    /// A follower has not taken the group; some have not answered.
     is_failed: bool,
+    silent: Vec<usize>,
     /// Who finds the chunk ended, once it is settled.
     unknown: Vec<Asker>,
 }
@@ -103,6 +104,7 @@ impl Server {
             offers: VecDeque::new(),
             group: None,
             is_failed: false,
+            silent: Vec::new(),
             unknown: Vec::new(),
         };
         self.logs.open.insert(replica, OpenLog::new(0, Some(primary)));
@@ -302,7 +304,11 @@ impl Server {
         let Some(group) = primary.group.as_mut().filter(|group| group.at() == at) else { return };
         match answer {
             Some(Answer::Followed(Ok(length))) => drop(group.synced(&host(n), *length)),
-            Some(_) | None => primary.is_failed = true,
+            Some(_) => primary.is_failed = true,
+            None => {
+                primary.is_failed = true;
+                primary.silent.push(n);
+            }
         }
         self.advance_group(ground, watch, replica);
     }
@@ -366,8 +372,8 @@ impl Server {
         let own = self.n;
         let Some(primary) = self.primary(replica) else { return };
         let servers = std::iter::once(own).chain(primary.followers.iter().copied()).collect();
-        let askers = primary.take_askers();
-        self.settle_log(ground, watch, replica, servers, askers);
+        let (askers, silent) = (primary.take_askers(), std::mem::take(&mut primary.silent));
+        self.settle_log(ground, watch, replica, (servers, silent), askers);
     }
 }
 
