@@ -1,5 +1,7 @@
 //! Reading a log: the records of its sealed chunks, and what is acknowledged of the open one; each record once.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use chunkstore_core::log::{Cursor, Replaced, Seen, Source};
 use chunkstore_protocol::{Locate, Located, StorePath, WriterId};
@@ -22,7 +24,12 @@ pub struct LogRecord {
     pub bytes: Bytes,
 }
 
-/// Reads a log from its beginning. All readers have the same records in the same order.
+/// Bytes of a log's end in which its last records are looked for at first; then a longer end.
+const TAIL_BYTES: u64 = 1 << 20;
+/// How much longer.
+const TAIL_GROWTH: u64 = 8;
+
+/// Reads a log, from its beginning where nothing else is said. All readers have the same records in the same order.
 #[derive(Debug)]
 pub struct LogReader {
     store: ChunkStore,
@@ -41,16 +48,82 @@ impl ChunkStore {
     /// # Errors
     /// When there is no such log, or the master can't be asked.
     pub async fn read_log(&self, path: &StorePath) -> Result<LogReader, StoreError> {
+        self.read_log_from(path, 0).await
+    }
+
+    /// The last records of the log at `path`, as many as asked for if there are as many, and who reads on behind them. Only
+    /// the chunks that hold them are read, and one before: a record that was sent again is known by that one.
+    ///
+    /// # Errors
+    /// As [`Self::read_log`] and [`LogReader::next`].
+    pub async fn last_records(
+        &self,
+        path: &StorePath,
+        n_records: usize,
+    ) -> Result<(VecDeque<LogRecord>, LogReader), StoreError> {
+        let mut tail_bytes = TAIL_BYTES;
+        loop {
+            let (from, counted_from) = self.chunk_before(path, tail_bytes).await?;
+            let mut reader = self.read_log_from(path, from).await?;
+            let mut last = VecDeque::new();
+            while let Some(record) = reader.next().await? {
+                if reader.offset() > counted_from {
+                    last.push_back(record);
+                }
+                if last.len() > n_records {
+                    last.pop_front();
+                }
+            }
+            if from == 0 || last.len() == n_records {
+                return Ok((last, reader));
+            }
+            tail_bytes = tail_bytes.saturating_mul(TAIL_GROWTH);
+        }
+    }
+
+    /// Where the chunk begins that is `tail_bytes` before the end of a log's sealed chunks, and the one before it, first:
+    /// twice the beginning, if there is none.
+    async fn chunk_before(
+        &self,
+        path: &StorePath,
+        tail_bytes: u64,
+    ) -> Result<(u64, u64), StoreError> {
+        let Located { length, .. } = self.locate_log(path, (0, 0)).await?;
+        let start = async |at: u64| {
+            let located = self.locate_log(path, (at, 1)).await?;
+            Ok::<_, StoreError>(located.chunks.first().map_or(0, |chunk| chunk.offset))
+        };
+        let counted_from = start(length.saturating_sub(tail_bytes)).await?;
+        match counted_from.checked_sub(1) {
+            None => Ok((0, 0)),
+            Some(before) => match start(before).await? {
+                0 => Ok((0, 0)),
+                from => Ok((from, counted_from)),
+            },
+        }
+    }
+
+    async fn read_log_from(&self, path: &StorePath, at: u64) -> Result<LogReader, StoreError> {
         let mut reader = LogReader {
             store: self.clone(),
             path: path.clone(),
-            cursor: Cursor::default(),
+            cursor: Cursor::starting_at(at),
             ahead: BytesMut::new(),
             seen: Seen::default(),
             sealed: None,
         };
         reader.locate().await?;
         Ok(reader)
+    }
+
+    async fn locate_log(
+        &self,
+        path: &StorePath,
+        (offset, length): (u64, u64),
+    ) -> Result<Located, StoreError> {
+        let (path, length) = (path.clone(), Some(length));
+        let request = Locate { path, offset, length, open: false, log: true };
+        self.ask("/v1/files/locate", &request.path, &request).await
     }
 }
 
@@ -73,6 +146,11 @@ impl LogReader {
             }
             self.fetch().await?;
         }
+    }
+
+    /// Where the frame ends that was taken last.
+    fn offset(&self) -> u64 {
+        self.cursor.at() - self.ahead.len() as u64
     }
 
     /// Takes the next frame of those that have come, if it is whole.
@@ -135,14 +213,7 @@ impl LogReader {
     /// Asks where the log goes on.
     async fn locate(&mut self) -> Result<(), StoreError> {
         let offset = self.cursor.at();
-        let request = Locate {
-            path: self.path.clone(),
-            offset,
-            length: Some(LOCATE_BYTES),
-            open: false,
-            log: true,
-        };
-        let located: Located = self.store.ask("/v1/files/locate", &self.path, &request).await?;
+        let located = self.store.locate_log(&self.path, (offset, LOCATE_BYTES)).await?;
         let replaced = |Replaced| StoreError::Replaced { path: self.path.clone() };
         self.cursor.handle_located(&located).map_err(replaced)?;
         self.sealed = None;
@@ -157,7 +228,6 @@ impl LogReader {
     }
 
     fn unreadable(&self, reason: String) -> StoreError {
-        let offset = self.cursor.at() - self.ahead.len() as u64;
-        StoreError::LogUnreadable { path: self.path.clone(), offset, reason }
+        StoreError::LogUnreadable { path: self.path.clone(), offset: self.offset(), reason }
     }
 }

@@ -315,6 +315,38 @@ async fn the_last_record_rots_on_one_server_and_is_there_when_all_are_back() {
     servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
 }
 
+/// The chunks before the last ones are not even looked at: they are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_records_are_read_from_the_end() {
+    let cluster = RealCluster::start(1);
+    let store = cluster.store();
+    let small = LogOptions { chunk_bytes: Some(1 << 20), ..options(1) };
+    store.create_log(&path("/log"), small).await.unwrap();
+    let mut log = store.log_writer(&path("/log"));
+    let text = |n: usize| format!("{n} {}", "z".repeat(1 << 16));
+    for n in 0..100 {
+        log.append(&[text(n)]).await.unwrap();
+    }
+    let last = |n: usize| {
+        let store = cluster.store();
+        async move {
+            let (last, reader) = store.last_records(&path("/log"), n).await.unwrap();
+            let last = last.into_iter().map(|it| String::from_utf8(it.bytes.to_vec()).unwrap());
+            (last.collect::<Vec<_>>(), reader)
+        }
+    };
+    assert_eq!(last(1000).await.0, (0..100).map(text).collect::<Vec<_>>(), "all there is");
+    let mut sealed = files(cluster.server_dirs[0].path(), "chunk");
+    assert!(sealed.len() >= 6, "{sealed:?}");
+    sealed.sort();
+    sealed[..3].iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let (shown, mut reader) = last(5).await;
+    assert_eq!(shown, (95..100).map(text).collect::<Vec<_>>());
+    log.append(&["more"]).await.unwrap();
+    assert_eq!(rest(&mut reader).await, ["more"], "it goes on behind them");
+    assert_eq!(last(0).await.0, Vec::<String>::new());
+}
+
 /// One that hangs, and whom the master does not miss yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_server_holds_up_an_append_for_no_longer_than_it_may_be_silent() {

@@ -1,6 +1,5 @@
 //! Logs: lines or whole files are appended to them as records, and each record is a line of what is read from them.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -136,17 +135,10 @@ pub(super) async fn last_records(
     path: &StorePath,
     n_records: u64,
 ) -> anyhow::Result<Result<LogReader, Enough>> {
-    let mut reader = store.read_log(path).await?;
     let n_records = usize::try_from(n_records).unwrap_or(usize::MAX);
-    let mut last = VecDeque::new();
-    while let Some(record) = reader.next().await? {
-        last.push_back(record.bytes);
-        if last.len() > n_records {
-            last.pop_front();
-        }
-    }
+    let (last, reader) = store.last_records(path, n_records).await?;
     for record in last {
-        if write_line(&record)?.is_err() {
+        if write_line(&record.bytes)?.is_err() {
             return Ok(Err(Enough));
         }
     }
