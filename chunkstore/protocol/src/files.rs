@@ -29,6 +29,15 @@ pub struct ServerAddress {
     pub address: String,
 }
 
+impl ServerAddress {
+    /// The name under which capabilities speak of sending to this server: no path of a file, as
+    /// [`ChunkId::resource`].
+    #[must_use]
+    pub fn resource(&self) -> String {
+        format!("server/{}", self.address)
+    }
+}
+
 /// `POST /v1/files/create` → [`Created`]. Opens a new file for one writer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Create {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chunkstore_protocol::{Allocation, ChunkId};
 use ids::UnixMillis;
-use net::{Caller, Keyring, Right, Role};
+use net::{Caller, Capability, Grant, Keyring, Right, Role};
 
 /// Readers ask for locations again.
 const READ_FOR: Duration = Duration::from_hours(1);
@@ -24,17 +24,21 @@ impl<'a> Mint<'a> {
         Self { keyring, caller, now: clock::wall() }
     }
 
-    /// To write the chunk of this allocation.
+    /// To write the chunk of this allocation, by way of its servers and of no others.
     pub(super) fn write(&self, allocation: &Allocation) -> String {
-        self.mint((Right::Write, &allocation.chunk.resource()), WRITE_FOR)
+        let chunk = Grant::write(allocation.chunk.resource());
+        let servers = allocation.pipeline.iter().map(|server| Grant::write(server.resource()));
+        self.keyring.mint(&Capability {
+            subject: self.caller.0.subject.clone(),
+            role: Role::Task,
+            grants: std::iter::once(chunk).chain(servers).collect(),
+            expires: self.now + WRITE_FOR,
+        })
     }
 
     /// To read this chunk.
     pub(super) fn read(&self, chunk: ChunkId) -> String {
-        self.mint((Right::Read, &chunk.resource()), READ_FOR)
-    }
-
-    fn mint(&self, grant: (Right, &str), time: Duration) -> String {
-        self.keyring.mint_one(&self.caller.0.subject, Role::Task, grant, self.now + time)
+        let (subject, expires) = (&self.caller.0.subject, self.now + READ_FOR);
+        self.keyring.mint_one(subject, Role::Task, (Right::Read, &chunk.resource()), expires)
     }
 }

@@ -41,7 +41,7 @@ async fn append_records(
 ) -> Result<Json<Appended>, Problem> {
     let (replica, _) = parse_replica(&chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
-    let followers = parse_pipeline(&headers)?;
+    let followers = parse_pipeline(&caller, &headers)?;
     let frames = whole(body, BATCH_BYTES_MAX).await?;
     // To its end, whatever becomes of the connection.
     let appending = tokio::spawn(logs::append(server, replica, followers, frames));

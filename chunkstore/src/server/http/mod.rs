@@ -147,22 +147,32 @@ fn parse_upload(
 ) -> Result<Upload, Problem> {
     let (replica, Which { passed_on, copy, .. }) = parse_replica(chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
-    let downstream = parse_pipeline(headers)?;
+    let downstream = parse_pipeline(caller, headers)?;
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
     Ok(Upload { replica, downstream, passed_on, is_copy: copy, token })
 }
 
-/// The servers downstream.
-fn parse_pipeline(headers: &HeaderMap) -> Result<Vec<ServerAddress>, BadRequest> {
+/// The servers downstream. Nothing is sent to any that the token does not name.
+fn parse_pipeline(caller: &Caller, headers: &HeaderMap) -> Result<Vec<ServerAddress>, Problem> {
     let text = headers.get(PIPELINE_HEADER).map_or(Ok("[]"), HeaderValue::to_str);
     let text = text.map_err(|_| BadRequest::PipelineText)?;
     let downstream: Vec<ServerAddress> =
         serde_json::from_str(text).map_err(BadRequest::Pipeline)?;
-    match downstream.len() >= PIPELINE_MAX {
-        true => Err(BadRequest::PipelineLength { servers: downstream.len() }),
-        false => Ok(downstream),
+    if downstream.len() >= PIPELINE_MAX {
+        return Err(BadRequest::PipelineLength { servers: downstream.len() }.into());
     }
+    for server in &downstream {
+        if !caller.0.permits(Right::Write, &server.resource()) {
+            let detail = format!(
+                "{} may not have {} at {} sent to: send a chunk by way of the servers that the chunk master \
+                 allocated with this token",
+                caller.0.subject, server.host, server.address
+            );
+            return Err(Problem::new(403, "forbidden", detail));
+        }
+    }
+    Ok(downstream)
 }
 
 fn parse_replica(

@@ -9,10 +9,12 @@ use chunkstore_client::transfer::{PIPELINE_HEADER, put_chunk};
 use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader};
 use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, ServerAddress, Version};
 use futures_util::stream;
+use ids::UnixMillis;
 use net::reqwest::{Body, Method};
+use net::{Capability, Client, Grant, Role};
 
 use super::transfers::{BOTH, frames};
-use super::{Cluster, bytes};
+use super::{Cluster, bytes, client_settings};
 
 const HELD: ChunkId = ChunkId(0x2a);
 
@@ -139,4 +141,41 @@ async fn a_bad_request_is_refused_with_a_reason_and_nothing_on_disk_changes() {
         assert!(text.contains(said), "{what}: {text}");
         assert!(on_disk(&cluster) == before, "{what}");
     }
+}
+
+/// The writer's token says where a chunk goes on to; were it the request, whoever may write a file could have
+/// servers send to any address that they reach, a log's primary with its own token.
+#[tokio::test]
+async fn a_server_that_the_token_does_not_name_is_not_sent_to() {
+    let data = bytes(2 * BLOCK_BYTES + 5);
+    let cluster = server_with_a_chunk(&data).await;
+    let before = on_disk(&cluster);
+    let own = &cluster.servers[0].address;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let stranger =
+        ServerAddress { address: listener.local_addr().unwrap().to_string(), ..own.clone() };
+    let chunk = ChunkId(0x2b);
+    let token = cluster.master.keyring.mint(&Capability {
+        subject: "forger".to_owned(),
+        role: Role::Task,
+        grants: vec![Grant::all(chunk.resource()), Grant::write(own.resource())],
+        expires: UnixMillis(u64::MAX),
+    });
+    let client = Client::new(client_settings()).with_token(token);
+    for pipeline in [vec![stranger.clone()], vec![own.clone(), stranger.clone()]] {
+        let pipeline = serde_json::to_string(&pipeline).unwrap();
+        for (method, route) in [(Method::PUT, ""), (Method::POST, "/records")] {
+            let path = format!("{}{route}?version=1", chunk.route());
+            let request = client.request(method.clone(), &own.address, &path);
+            let request = request.header(PIPELINE_HEADER, &pipeline);
+            let answer = request.body(frames(&data).concat()).send().await.unwrap();
+            let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+            assert_eq!(status, 403, "{method}{route}: {text}");
+            assert!(text.contains(&stranger.address), "{method}{route}: {text}");
+        }
+    }
+    let called = listener.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "the stranger was called");
+    assert!(on_disk(&cluster) == before);
 }

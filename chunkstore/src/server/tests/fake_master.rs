@@ -111,12 +111,15 @@ impl FakeMaster {
         self.book.lock().unwrap()
     }
 
-    /// A token as allocations and locations carry.
+    /// A token as allocations and locations carry, but that it names every server.
     pub(super) fn token(&self, rights: &[Right], resource: &str) -> String {
         self.keyring.mint(&Capability {
             subject: "test".into(),
             role: Role::Task,
-            grants: vec![Grant { prefix: resource.into(), rights: rights.to_vec() }],
+            grants: vec![
+                Grant { prefix: resource.into(), rights: rights.to_vec() },
+                Grant::write("server"),
+            ],
             expires: UnixMillis(u64::MAX),
         })
     }
