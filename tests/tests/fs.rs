@@ -145,9 +145,26 @@ fn a_file_that_grows_is_followed() {
     let mut unfinished = BufReader::new(open.stdout.take().unwrap());
     unfinished.read_line(&mut first).unwrap();
     assert_eq!(first, "begun\n");
+    // And what a slow one has written shows after a while, though its chunk is far from full.
+    let mut slow = dev.client(&["fs", "put", "-", "/slow"]);
+    let slow = slow.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut slow = slow.spawn().unwrap();
+    let mut words = slow.stdin.take().unwrap();
+    words.write_all(b"slowly\n").unwrap();
+    wait::until("the slow file is there", PATIENCE, || {
+        (dev.run(&["fs", "stat", "/slow"]).code == Some(0)).then_some(())
+    });
+    let mut seen = dev.client(&["fs", "tail", "-f", "/slow"]);
+    let mut seen = seen.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(seen.stdout.take().unwrap()).lines();
+    assert_eq!(shown.next().expect("a line").unwrap(), "slowly");
+    words.write_all(b"but surely\n").unwrap();
+    assert_eq!(shown.next().expect("a line").unwrap(), "but surely");
+    drop(words);
+    drop(Finished::from(slow.wait_with_output().unwrap()).success());
     drop(stdin);
     drop(Finished::from(writing.wait_with_output().unwrap()).success());
-    for child in [&mut tail, &mut open] {
+    for child in [&mut tail, &mut open, &mut seen] {
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -87,7 +87,7 @@ impl FileWriter {
     }
 
     /// Appends bytes. On return they are on their way, not yet durable; what of the file may be relied on
-    /// is what a successful [`Self::close`] says. After an error the file can't be finished: abandon it.
+    /// is what a successful [`Self::flush`] or [`Self::close`] says. After an error the file can't be finished: abandon it.
     ///
     /// Must not be cancelled: the bytes of a dropped call may be written in part.
     ///
@@ -108,6 +108,29 @@ impl FileWriter {
             self.length += n as u64;
             self.encoder.push(bytes.split_to(n), &mut self.frames);
             self.deliver(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is written so far as durable as [`Self::close`] would, and shows it to those who ask for what there is
+    /// of unfinished files ([`ChunkStore::open_unfinished`]). The current chunk ends there, however short it is: a
+    /// flush for each line would make a chunk of each line, and each is a load on the master for as long as the file
+    /// lives. Without new bytes nothing happens.
+    ///
+    /// Must not be cancelled, as [`Self::write`].
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn flush(&mut self) -> Result<(), StoreError> {
+        if self.renewals.is_lost() {
+            return Err(StoreError::LeaseLost { path: self.path.clone() });
+        }
+        if self.chunk_length > 0 {
+            self.seal_chunk().await?;
+        }
+        // The master hears of a sealed chunk with the request for the next one.
+        while !self.core.is_told() {
+            self.allocate(clock::monotonic()).await?;
         }
         Ok(())
     }

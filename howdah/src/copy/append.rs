@@ -60,7 +60,7 @@ async fn append_pieces(
     };
     let writer = writer.with_context(|| format!("cannot append to {path}"))?;
     let made = Made::new(vec![path.clone()], Vec::new());
-    let mut work = std::pin::pin!(fill(writer, ahead, &made, progress));
+    let mut work = std::pin::pin!(fill(writer, (ahead, None), &made, progress));
     let appended = end.or(&mut work).await;
     if appended.is_err() {
         made.stop();

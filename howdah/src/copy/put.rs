@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, FileWriter, StoreError};
 use chunkstore_protocol::{FileKind, Replace, StorePath};
+use clock::Stopwatch;
 use tokio::sync::mpsc;
 
 use super::making::{Making, missing_above};
@@ -21,10 +23,15 @@ use crate::signals::Termination;
 
 /// Bytes of one read of a local file: whole blocks, which the writer then shares.
 const PIECE_BYTES: u64 = 1 << 20;
+/// Bytes of one read of a stream: a pipe has no more at once.
+const PIPE_BYTES: usize = 64 << 10;
 /// What messages call standard input.
 const STANDARD_INPUT: &str = "standard input";
 /// Pieces between the disk and the network.
 const PIECES_AHEAD: usize = 4;
+
+/// What a stream has written shows to those who follow the file after so long.
+const SHOW_AFTER: Duration = Duration::from_secs(10);
 
 /// Copies local files and folders to `target`, or into it if it is a folder. What `end` interrupts is
 /// taken back, and so is what fails.
@@ -78,7 +85,7 @@ pub(crate) async fn put_stream(
     let made = Made::new(vec![path.clone()], above);
     let put = Making { store, options, made, progress: ByteProgress::endless("put") };
     let ahead = read_stream(source);
-    put.run("put", put_file(&put, path, true, ahead), end).await
+    put.run("put", put_file(&put, path, true, (ahead, Some(SHOW_AFTER))), end).await
 }
 
 /// Makes a file of the pieces. To replace one it is written beside it, and then moved over it.
@@ -86,13 +93,13 @@ async fn put_file(
     put: &Making<'_>,
     path: &StorePath,
     parents: bool,
-    ahead: Ahead,
+    pieces: (Ahead, Option<Duration>),
 ) -> Result<(), StoreError> {
     let options = CreateOptions { parents, ..put.options.create };
     let beside = put.options.replace.then(|| beside(path)).flatten();
     let written = beside.as_ref().unwrap_or(path);
     let writer = put.store.create(written, options).await?;
-    if fill(writer, ahead, &put.made, &put.progress).await? {
+    if fill(writer, pieces, &put.made, &put.progress).await? {
         put.made.add_file(written);
         if beside.is_some() {
             put.store.rename_over(written, path, Replace::Always).await?;
@@ -109,7 +116,7 @@ fn beside(path: &StorePath) -> Option<StorePath> {
 
 async fn put_tree(put: &Making<'_>, tree: &Tree<PathBuf, StorePath>) -> Result<(), StoreError> {
     let file = async |local: &PathBuf, path: &StorePath, parents| {
-        put_file(put, path, parents, read_ahead(pieces_of(local.clone()))).await
+        put_file(put, path, parents, (read_ahead(pieces_of(local.clone())), None)).await
     };
     put.tree(tree, file).await
 }
@@ -148,7 +155,7 @@ pub(crate) async fn put_blocks(
     let options = CreateOptions { parents: true, ..CreateOptions::default() };
     let writer = store.create(path, options).await?;
     let alone = Made::new(vec![path.clone()], Vec::new());
-    fill(writer, read_ahead(blocks.map(Ok)), &alone, progress).await.map(drop)
+    fill(writer, (read_ahead(blocks.map(Ok)), None), &alone, progress).await.map(drop)
 }
 
 /// What is to be copied; all of it can be read, and has names that the chunk store takes.
@@ -199,6 +206,19 @@ fn next_piece(source: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok((!piece.is_empty()).then_some(piece))
 }
 
+/// What a slow source has so far, without waiting for more.
+fn what_came(source: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut piece = vec![0; PIPE_BYTES];
+    let n_bytes = loop {
+        match source.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    piece.truncate(n_bytes);
+    Ok((n_bytes > 0).then_some(piece))
+}
+
 /// Pieces that are made some ahead of the network.
 pub(super) type Ahead = mpsc::Receiver<Result<Vec<u8>, StoreError>>;
 
@@ -214,8 +234,7 @@ pub(super) fn read_ahead(
 /// The same on a thread that is not the runtime's, which would wait at the end for what somebody may type yet.
 pub(super) fn read_stream(mut source: impl Read + Send + 'static) -> Ahead {
     let unreadable = |source| StoreError::Local { path: PathBuf::from(STANDARD_INPUT), source };
-    let pieces =
-        std::iter::from_fn(move || next_piece(&mut source).map_err(unreadable).transpose());
+    let pieces = std::iter::from_fn(move || what_came(&mut source).map_err(unreadable).transpose());
     let (sender, ahead) = mpsc::channel(PIECES_AHEAD);
     std::thread::spawn(move || send_all(pieces, &sender));
     ahead
@@ -234,21 +253,39 @@ fn send_all(
     }
 }
 
-/// Writes the pieces and closes the file; tells whether it did. What fails, or is to stop, is given up.
+/// Writes the pieces and closes the file; tells whether it did. What fails, or is to stop, is given up. With a time
+/// what is written shows after it, however slowly more comes.
 pub(super) async fn fill(
     mut writer: FileWriter,
-    mut ahead: Ahead,
+    (mut ahead, show_after): (Ahead, Option<Duration>),
     made: &Made,
     progress: &ByteProgress,
 ) -> Result<bool, StoreError> {
     let writing = async {
-        while let Some(piece) = ahead.recv().await {
-            let piece = piece?;
-            let n_bytes = piece.len() as u64;
-            writer.write(Bytes::from(piece)).await?;
-            progress.add(n_bytes);
+        let mut unseen: Option<Stopwatch> = None;
+        loop {
+            let left = unseen.as_ref().zip(show_after);
+            let left = left.map(|(since, after)| after.saturating_sub(since.elapsed()));
+            let next = ahead.recv();
+            let piece = match left {
+                Some(left) => tokio::time::timeout(left, next).await,
+                None => Ok(next.await),
+            };
+            match piece {
+                Ok(None) => return Ok(true),
+                Ok(Some(piece)) => {
+                    let piece = piece?;
+                    let n_bytes = piece.len() as u64;
+                    writer.write(Bytes::from(piece)).await?;
+                    progress.add(n_bytes);
+                    unseen.get_or_insert_with(Stopwatch::start);
+                }
+                Err(_time_is_over) => {
+                    writer.flush().await?;
+                    unseen = None;
+                }
+            }
         }
-        Ok(true)
     };
     let written = tokio::select! {
         written = writing => written,

@@ -163,6 +163,13 @@ impl Writer {
         }
     }
 
+    /// Whether the master has been told of all sealed chunks; if not, the next [`Self::allocate`] or
+    /// [`Self::close`] does.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.sealed.is_none()
+    }
+
     /// The chunk whose pipeline has failed, while its servers are asked what they have.
     #[must_use]
     pub fn broken(&self) -> Option<&Allocation> {

@@ -454,3 +454,36 @@ async fn a_reader_and_an_idle_appender_live_through_a_restart_of_the_master() {
     writer.close().await.unwrap();
     assert!(store.read_all(&at, 1 << 30).await.unwrap() == data);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_flushed_is_on_its_servers_and_read_by_those_who_ask_for_what_there_is() {
+    let cluster = RealCluster::start(3);
+    let store = cluster.store();
+    let (data, file) = (bytes(1_200_000), path("/f"));
+    let mut writer = store.create(&file, CreateOptions::default()).await.unwrap();
+    writer.flush().await.unwrap();
+    assert_eq!(cluster.n_chunk_files(), 0, "nothing was written");
+    let (mut written, mut n_chunks) = (0, 0);
+    // Within a block, within a chunk, at a chunk's end, and over one.
+    for (to, more_chunks) in [(5, 1), (200_000, 1), (1_200_000, 1)] {
+        writer.write(Bytes::copy_from_slice(&data[written..to])).await.unwrap();
+        for _again in 0..2 {
+            writer.flush().await.unwrap();
+        }
+        (written, n_chunks) = (to, n_chunks + more_chunks);
+        assert_eq!(cluster.n_chunk_files(), 2 * n_chunks, "up to {to}");
+        let mut reader = store.open_unfinished(&file, 0, u64::MAX).await.unwrap();
+        let mut read = Vec::new();
+        while let Some(piece) = reader.next().await.unwrap() {
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == data[..to], "{} of {to} bytes", read.len());
+        assert!(matches!(store.open(&file).await, Err(StoreError::StillOpen { .. })));
+    }
+    // It can be closed after a flush, and written on before.
+    writer.write(Bytes::from_static(b"end")).await.unwrap();
+    writer.flush().await.unwrap();
+    writer.close().await.unwrap();
+    let whole = store.read_all(&file, 1 << 30).await.unwrap();
+    assert!(whole == [&data[..], b"end"].concat());
+}
