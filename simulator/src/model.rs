@@ -2,6 +2,9 @@
 //! records in their order, but takes what each did from the request that a client sent: so it agrees
 //! with the master only if the master did what it was asked, once, and in that order.
 
+mod logs;
+mod replication;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chunkstore_core::master::{Mutation, NewFolder, Record, Sealed, Stamp};
@@ -115,8 +118,7 @@ impl Model {
                 self.add(asked.path.as_str(), asked.parents, Entry::File(file))
             }
             (Record::LogCreated { file, replication, .. }, Mutation::CreateLog(asked)) => {
-                let log = ModelFile { is_log: true, ..ModelFile::new(*file, false, *replication) };
-                self.add(asked.path.as_str(), asked.parents, Entry::File(log))
+                self.create_log(*file, *replication, asked)
             }
             (Record::FileReopened { file, .. }, Mutation::Append(asked)) => {
                 self.reopen(*file, asked.path.as_str())
@@ -159,15 +161,7 @@ impl Model {
                 self.add(asked.to.as_str(), asked.parents, Entry::File(whole))
             }
             (Record::ReplicationSet { file, .. }, Mutation::SetReplication(asked)) => {
-                let entry = self.entries.get_mut(asked.path.as_str());
-                self.spreading.insert(*file);
-                match entry {
-                    Some(Entry::File(it)) if it.id == *file && !it.open => {
-                        it.replication = asked.replication;
-                        Ok(())
-                    }
-                    other => Err(Odd(format!("{} is {other:?}", asked.path))),
-                }
+                self.set_replication(*file, asked)
             }
             (Record::Trashed { folders, name, .. }, Mutation::Delete(asked))
                 if !asked.skip_trash =>
@@ -244,16 +238,6 @@ impl Model {
             (file.before, file.cut) = (None, false);
         }
         self.wanted.extend(sealed.map(|sealed| (sealed.chunk, replication)));
-        Ok(())
-    }
-
-    /// A log has another sealed chunk.
-    fn end_log_chunk(&mut self, id: FileId, sealed: Sealed) -> Result<(), Odd> {
-        let log = self.file_mut(id).filter(|file| file.is_log);
-        let log = log.ok_or_else(|| Odd(format!("{id:?} is no log")))?;
-        log.chunks.push(sealed);
-        let replication = log.replication;
-        self.wanted.insert(sealed.chunk, replication);
         Ok(())
     }
 
@@ -344,18 +328,6 @@ impl Model {
             self.spreading.insert(id);
         }
         Ok(whole)
-    }
-
-    /// A chunk of one file is asked for as that file says; one of several as often as any said since.
-    fn spread(&mut self) {
-        for id in std::mem::take(&mut self.spreading) {
-            let Some(file) = self.file(id).cloned() else { continue };
-            for chunk in file.chunks.iter().map(|sealed| sealed.chunk) {
-                let n_files = self.files().filter(|(_, file)| file.has(chunk)).count();
-                let before = self.wanted.get(&chunk).copied().filter(|_| n_files > 1);
-                self.wanted.insert(chunk, before.unwrap_or(0).max(file.replication));
-            }
-        }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), Odd> {

@@ -83,9 +83,9 @@ pub struct SealedAs {
 
 impl SealedAs {
     /// A server has sealed it.
-    pub fn handle_sealed(&mut self, host: HostName, sealed: SealedChunk) {
+    pub fn handle_sealed(&mut self, host: HostName, sealed: &SealedChunk) {
         match &mut self.chunk {
-            None => self.chunk = Some(SealedChunk { servers: vec![host], ..sealed }),
+            None => self.chunk = Some(SealedChunk { servers: vec![host], ..sealed.clone() }),
             Some(chunk) if chunk.checksum == sealed.checksum => chunk.servers.push(host),
             Some(_) => self.differing.push(host),
         }

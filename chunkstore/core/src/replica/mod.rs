@@ -14,6 +14,7 @@ mod cuts;
 mod disk;
 mod held;
 mod link;
+mod refusal;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use answers::{FreezeAnswer, OpenAnswer, SealAnswer, Summary};
 pub use cuts::KEEP_CUT_FOR;
 pub use disk::{DiskRoom, choose_disk};
 pub use held::Ended;
+pub use refusal::{Refusal, StopReason};
 
 use cuts::Cuts;
 use held::{CutOff, Freeze, Held};
@@ -199,21 +201,6 @@ pub struct Space {
     pub free: u64,
 }
 
-/// Why the master refused a registration or heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It does not know this registration (it restarted, or gave this server up).
-    NotRegistered,
-    /// The data folder belongs to another cluster.
-    WrongCluster,
-    /// It speaks another protocol version.
-    WrongProtocol,
-    /// A live server has this host name: perhaps the process before this one, for a while.
-    HostNameTaken,
-    /// Anything else, such as a master that is just starting.
-    Other,
-}
-
 /// A command of the master within one registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommandNumber {
@@ -296,23 +283,6 @@ pub enum Effect {
     },
     /// Stop the daemon: going on could mix two clusters or versions.
     Stop(StopReason),
-}
-
-/// Why the daemon must stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StopReason {
-    /// The chunk master belongs to another cluster than the data folder.
-    #[error(
-        "the data folder belongs to another cluster than the chunk master: give this server the \
-         data folder of its cluster, or an empty one, or correct chunkmaster.address"
-    )]
-    WrongCluster,
-    /// The chunk master speaks another protocol version.
-    #[error(
-        "the chunk master speaks another version of the chunkservers' protocol: run the same \
-         release of howdah on all hosts"
-    )]
-    WrongProtocol,
 }
 
 /// The state of one server's replicas.

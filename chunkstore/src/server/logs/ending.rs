@@ -161,7 +161,7 @@ async fn seal_all(
     let (mut sealed_as, mut reasons) = (SealedAs::default(), Vec::new());
     for (host, sealed) in join_all(asked).await {
         match sealed {
-            Ok(sealed) => sealed_as.handle_sealed(host, sealed),
+            Ok(sealed) => sealed_as.handle_sealed(host, &sealed),
             Err(error) => reasons.push(format!("{host}: {error}")),
         }
     }

@@ -182,7 +182,7 @@ impl Server {
         let Phase::Sealing { missing, sealed } = &mut ending.phase else { return };
         missing.remove(&n);
         if let Some(Answer::Sealed(Ok(told))) = answer {
-            sealed.handle_sealed(host(n), told.clone());
+            sealed.handle_sealed(host(n), told);
         }
         if !missing.is_empty() {
             return;
