@@ -1,6 +1,8 @@
 //! The chunk store as an `ObjectStore`: the suite of the crate `object_store` for whoever implements it, and what
 //! only this store promises, against the daemons of a dev cluster.
 
+use std::time::Duration;
+
 use chunkstore_client::{ChunkObjectStore, ChunkStore, CreateOptions};
 use chunkstore_protocol::{CONCAT_PARTS_MAX, ChunkId, FileKind, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -187,6 +189,36 @@ fn an_upload_whose_program_is_gone_is_hidden_and_can_be_aborted_by_its_id() {
             drop(part);
             upload.abort().await.unwrap();
             assert_eq!(names(&store, "/o/d").await, Vec::<String>::new());
+        },
+        &dev,
+    );
+}
+
+#[test]
+fn what_an_abandoned_upload_left_goes_when_it_is_old_with_the_next_upload_to_its_folder() {
+    let dev = cluster();
+    run(
+        |store| async move {
+            let objects = objects(&store, "/o");
+            let upload = async |objects: &ChunkObjectStore, name: &str| {
+                let mut upload = objects.put_multipart(&Path::from(name)).await.unwrap();
+                upload.put_part("whole".into()).await.unwrap();
+                upload.complete().await.unwrap();
+            };
+            for folder in ["d", "e"] {
+                let location = Path::from(format!("{folder}/never"));
+                let id = objects.create_multipart(&location).await.unwrap();
+                for n in 0..2 {
+                    objects.put_part(&location, &id, n, "part".into()).await.unwrap();
+                }
+            }
+            upload(&objects, "d/one").await;
+            assert_eq!(names(&store, "/o/d").await.len(), 3, "it may yet be completed");
+            let hasty = objects.clone().abandoning_uploads_after(Duration::ZERO);
+            upload(&hasty, "d/two").await;
+            assert_eq!(names(&store, "/o/d").await, ["one", "two"]);
+            assert_eq!(names(&store, "/o/e").await.len(), 2, "another folder's");
+            assert_eq!(listed(&objects).await, ["d/one", "d/two"]);
         },
         &dev,
     );

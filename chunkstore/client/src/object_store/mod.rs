@@ -7,6 +7,7 @@
 //! - A multipart upload keeps its parts as files beside the target; completing it has the master make one file
 //!   of their chunks, without reading them (`upload.rs`).
 
+mod abandoned;
 mod get;
 mod list;
 mod meta;
@@ -16,6 +17,7 @@ mod upload;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chunkstore_protocol::{Replace, StorePath};
@@ -43,13 +45,21 @@ const AT_ONCE: usize = 8;
 pub struct ChunkObjectStore {
     store: ChunkStore,
     names: Names,
+    abandoned_after: Duration,
 }
 
 impl ChunkObjectStore {
     /// The files below `root`, which need not exist yet.
     #[must_use]
     pub fn new(store: ChunkStore, root: StorePath) -> Self {
-        Self { store, names: Names::new(root) }
+        Self { store, names: Names::new(root), abandoned_after: abandoned::ABANDONED_AFTER }
+    }
+
+    /// Takes multipart uploads for abandoned when so much time has passed since their last part; seven days if this is
+    /// not called. Whoever completes an upload removes what abandoned ones have left in the same folder.
+    #[must_use]
+    pub fn abandoning_uploads_after(self, time: Duration) -> Self {
+        Self { abandoned_after: time, ..self }
     }
 
     async fn copy_object(&self, from: &Path, to: &Path, replace: Replace) -> Result<()> {

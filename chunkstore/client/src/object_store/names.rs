@@ -87,6 +87,18 @@ impl Names {
         sibling(path, &format!("{}{part}", Self::parts(path, upload)?))
     }
 
+    /// Behind this name come those of all that is under way in a folder.
+    pub(super) fn before_uploads() -> String {
+        UPLOAD_PREFIX.to_owned()
+    }
+
+    /// The id of the upload, or put, that a file is of; `None` if it is not named so.
+    pub(super) fn upload_of(path: &StorePath) -> Option<&str> {
+        let ids = path.name()?.strip_prefix(UPLOAD_PREFIX)?;
+        let (upload, part) = ids.split_once('-').map_or((ids, None), |(id, part)| (id, Some(part)));
+        (is_id(upload) && part.is_none_or(is_id)).then_some(upload)
+    }
+
     /// With this begin the names of an upload's parts.
     pub(super) fn parts(path: &StorePath, upload: &str) -> Result<String> {
         match is_id(upload) {

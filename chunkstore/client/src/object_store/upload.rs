@@ -1,5 +1,6 @@
 //! Multipart uploads. Each part is a file beside the target; completing the upload makes one file of their chunks.
-//! An upload that nobody completes or aborts leaves its parts, as `.upload-…` files that listings of folders show.
+//! An upload that nobody completes or aborts leaves its parts, as `.upload-…` files that listings of folders show,
+//! for a time (`abandoned.rs`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +15,7 @@ use super::{AT_ONCE, ChunkObjectStore, meta};
 use crate::StoreError;
 
 /// Entries that one page asks for.
-const PAGE_ENTRIES: u32 = 1000;
+pub(super) const PAGE_ENTRIES: u32 = 1000;
 
 impl ChunkObjectStore {
     pub(super) async fn put_one_part(
@@ -50,6 +51,7 @@ impl ChunkObjectStore {
         };
         // The object is there, whatever becomes of this.
         let _ = self.remove_parts(location, upload).await;
+        self.sweep_abandoned(&path).await;
         Ok(done)
     }
 
