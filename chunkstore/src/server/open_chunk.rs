@@ -174,16 +174,7 @@ impl OpenChunk {
         let _ = self.end_write().await;
         self.dir.forget(self.replica);
         let paths = [self.path.clone(), self.dir.sealed_path(self.replica)];
-        let removed = blocking(move || {
-            for path in paths {
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = removed.await {
+        if let Err(error) = remove_if_there(paths).await {
             tracing::error!(path = %self.path.display(), %error,
                 "an unfinished replica can't be removed: the next start will try again");
         }
@@ -259,6 +250,15 @@ fn write_at(file: &File, batch: &[Bytes], mut at: u64) -> io::Result<()> {
 fn begin_flush(file: &File, from: u64, n: u64) -> io::Result<()> {
     let n = std::num::NonZeroU64::new(n);
     Ok(fadvise(file, from, n, Advice::DontNeed)?)
+}
+
+/// Removes the files, those that there are.
+pub(super) async fn remove_if_there(paths: [PathBuf; 2]) -> io::Result<()> {
+    let remove = |path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    blocking(move || paths.into_iter().try_for_each(remove)).await
 }
 
 /// Runs what blocks on a thread of its own.

@@ -20,7 +20,7 @@ use super::FoundLog;
 use super::primary::Offer;
 use crate::server::data_dir::{Booking, DataDir, sync_folder};
 use crate::server::footer::Footer;
-use crate::server::open_chunk::{DiskError, blocking, check_room};
+use crate::server::open_chunk::{DiskError, blocking, check_room, remove_if_there};
 use crate::server::{Server, metrics};
 
 /// A log's replica that is not sealed.
@@ -210,17 +210,10 @@ impl OpenLog {
         let _ended = self.end().await;
         self.dir.forget(self.replica);
         let paths = [self.path.clone(), self.dir.sealed_path(self.replica)];
-        let removed = blocking(move || {
-            for path in paths {
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = removed.await {
-            tracing::error!(path = %self.path.display(), %error, "a log's replica can't be removed");
+        if let Err(error) = remove_if_there(paths).await {
+            tracing::error!(path = %self.path.display(), %error,
+                "a log's replica can't be removed: see to its disk; the next start reports it, and the chunk master \
+                 has it removed");
         }
     }
 
