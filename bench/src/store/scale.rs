@@ -195,7 +195,7 @@ impl Driven {
         let query = |query| Input::Query(ReplyTo(0), query);
         let (root, one) = (StorePath::root(), path(files / 2).parse::<StorePath>()?);
         let paths = (0..LOCATE_PATHS_MAX as u64).map(|n| path(n * 7919 % files).parse());
-        let paths = paths.collect::<Result<_, _>>()?;
+        let paths: Vec<StorePath> = paths.collect::<Result<_, _>>()?;
         let list = |recursive| {
             let path = root.clone();
             query(Query::List(List { path, after: None, recursive, limit: 10_000 }))
@@ -208,7 +208,7 @@ impl Driven {
             ("recursive list", list(true)),
             ("count", query(Query::Count { path: root.clone(), after: None })),
             ("locate", query(Query::Locate(locate))),
-            ("locate many", query(Query::LocateMany(paths))),
+            ("locate many", query(Query::LocateMany { paths: paths.into(), from: 0 })),
             ("fsck", query(Query::Fsck(fsck))),
             ("report", query(Query::Report(Report::default()))),
             ("gauges", Input::Summarise(ReplyTo(0))),

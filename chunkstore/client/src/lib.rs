@@ -9,6 +9,7 @@
 //! a tokio runtime.
 
 mod ahead;
+pub mod batch;
 pub mod blocks;
 mod buffer;
 mod candidates;

@@ -20,6 +20,7 @@ use chunkstore_protocol::descriptor::{DESCRIPTOR_FRAME_MAX, DescriptorAnswer, De
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::task::JoinHandle;
 
+use crate::batch::fill_batch;
 use crate::checksum::crc32c;
 use crate::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
 use crate::replica_stream::Wanted;
@@ -120,17 +121,18 @@ impl Opened {
         let block = BLOCK_BYTES as u64;
         let (mut offset, end) =
             (blocks.start * block, (blocks.end * block).min(self.footer.length));
-        let mut batch = vec![0; usize::try_from(end - offset).unwrap_or(usize::MAX)];
         let first = usize::try_from(blocks.start).unwrap_or(usize::MAX);
         let checksums = self.footer.blocks.iter().skip(first);
-        for (block, checksum) in batch.chunks_mut(BLOCK_BYTES).zip(checksums) {
-            self.file.read_exact_at(block, offset)?;
-            if crc32c(block) != *checksum {
-                return Err(LocalError::Block { offset });
+        fill_batch(usize::try_from(end - offset).unwrap_or(usize::MAX), |batch| {
+            for (block, checksum) in batch.chunks_mut(BLOCK_BYTES).zip(checksums) {
+                self.file.read_exact_at(block, offset)?;
+                if crc32c(block) != *checksum {
+                    return Err(LocalError::Block { offset });
+                }
+                offset += block.len() as u64;
             }
-            offset += block.len() as u64;
-        }
-        Ok(batch.into())
+            Ok(())
+        })
     }
 }
 

@@ -15,12 +15,14 @@ mod error;
 mod jobs;
 mod trackers;
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use clock::Stopwatch;
 use daemon::{Health, Metrics};
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
@@ -44,8 +46,12 @@ const ANY_ROLE: Access =
 
 /// All routes behind their guard.
 pub(crate) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
-    let observed = from_fn_with_state(state.clone(), observe);
-    routes().merge(daemon::routes(health, metrics)).into_router(state, guard).layer(observed)
+    let renewed = from_fn_with_state(state.clone(), renew_gauges);
+    let observer = |route, status: StatusCode, time| observe_request(route, status.as_u16(), time);
+    routes()
+        .merge(daemon::routes(health, metrics))
+        .map("/metrics", |methods| methods.layer(renewed))
+        .into_observed_router(state, guard, Arc::new(observer))
 }
 
 /// The routes of `/v1`.
@@ -69,18 +75,10 @@ impl ServerState {
     }
 }
 
-/// Measures every request, and renews the gauges before they are read.
-async fn observe(State(state): State<ServerState>, request: Request, next: Next) -> Response {
-    let stopwatch = Stopwatch::start();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    if route.as_deref() == Some("/metrics")
-        && let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await
-    {
+/// Renews the gauges before they are read.
+async fn renew_gauges(State(state): State<ServerState>, request: Request, next: Next) -> Response {
+    if let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await {
         observe_summary(&summary);
     }
-    let response = next.run(request).await;
-    // Paths that are no routes must not become labels.
-    let route = route.as_deref().unwrap_or("none");
-    observe_request(route, response.status().as_u16(), stopwatch.elapsed());
-    response
+    next.run(request).await
 }

@@ -1,6 +1,7 @@
 //! The loop itself. It only selects, calls `handle`, appends, dispatches, and asks for snapshots.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use clock::Stopwatch;
@@ -8,6 +9,7 @@ use ids::Monotonic;
 use journal::{AppendError, Durability, FolderNotice, Room};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 use crate::handle::Message;
 use crate::{Handle, Log, Machine, Running, Settings, Step, encode_record};
@@ -55,6 +57,7 @@ pub fn start<M: Machine>(
         snapshot: None,
         next_snapshot: settings.snapshot_after_segments.max(1),
         room: Room::Ample,
+        alarm: Alarm::default(),
         stopping: false,
     };
     Running { handle: Handle::new(sender), join: tokio::spawn(event_loop.run()) }
@@ -80,6 +83,7 @@ struct EventLoop<M: Machine, F> {
     next_snapshot: u32,
     /// As the machine was told.
     room: Room,
+    alarm: Alarm,
     stopping: bool,
 }
 
@@ -117,7 +121,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             word = self.log.durability.recv() => self.on_durability(word),
             made = finished(&mut self.snapshot) => self.on_snapshot(made),
             message = self.inputs.recv(), if takes_inputs => self.handle_turn(message),
-            () = until(timeout) => {}
+            () = self.alarm.ring(timeout) => {}
             () = until(room) => {}
         }
     }
@@ -315,6 +319,28 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
 fn abort(error: &dyn std::error::Error) -> ! {
     tracing::error!(%error, "aborting");
     std::process::abort()
+}
+
+/// Waits for the machine's deadline. That is the same over many inputs: the timer is set only when it moves, not
+/// each time that there is nothing else to do.
+#[derive(Default)]
+struct Alarm {
+    set: Option<(Monotonic, Pin<Box<Sleep>>)>,
+}
+
+impl Alarm {
+    /// Waits for the deadline; for ever where there is none.
+    async fn ring(&mut self, deadline: Option<Monotonic>) {
+        let Some(deadline) = deadline else { return std::future::pending().await };
+        let sleep = match &mut self.set {
+            Some((set, sleep)) if *set == deadline => sleep,
+            place => {
+                let sleep = tokio::time::sleep(deadline.since(clock::monotonic()));
+                &mut place.insert((deadline, Box::pin(sleep))).1
+            }
+        };
+        sleep.as_mut().await;
+    }
 }
 
 /// Waits for the deadline; for ever where there is none.

@@ -23,6 +23,8 @@ pub const SECRET_BYTES_MIN: usize = 32;
 const SECRET_BYTES_MAX: usize = 4096;
 /// Length limit of a token: longer ones are refused unread.
 const TOKEN_BYTES_MAX: usize = 8192;
+/// What a token of one grant stays within.
+const TOKEN_BYTES_USUAL: usize = 256;
 
 /// The cluster's secret. `Debug` doesn't show it.
 #[derive(Clone)]
@@ -281,7 +283,8 @@ impl Keyring {
     }
 
     fn sign(&self, capability: &impl Serialize) -> String {
-        let body = serde_json::to_vec(capability).expect("a capability is plain data");
+        let mut body = Vec::with_capacity(TOKEN_BYTES_USUAL);
+        serde_json::to_writer(&mut body, capability).expect("a capability is plain data");
         let mut token = String::with_capacity(body.len() * 4 / 3 + 64);
         URL_SAFE_NO_PAD.encode_string(body, &mut token);
         let signature = hmac::sign(&self.key, token.as_bytes());

@@ -73,7 +73,7 @@ impl Service<Request> for Entrance {
                 Ok(routed) => routed.await?,
                 Err(problem) => problem.into_response(),
             };
-            sign(&mut response, &id);
+            sign(&mut response, id);
             if let Some(observer) = &rules.observer {
                 observer(rules.path, response.status(), stopwatch.elapsed());
             }
@@ -113,8 +113,8 @@ pub(crate) fn id_of(request: &Request) -> String {
 }
 
 /// Gives the reply the request's id.
-pub(crate) fn sign(response: &mut Response, id: &str) {
-    if let Ok(value) = HeaderValue::from_str(id) {
+pub(crate) fn sign(response: &mut Response, id: String) {
+    if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
 }

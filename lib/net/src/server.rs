@@ -26,6 +26,8 @@ use crate::{Capability, Keyring, Problem, Right, Role, schema_words};
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// Length limit of a JSON body, bytes.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
+/// Length that most JSON replies stay within, bytes.
+const JSON_BYTES_USUAL: usize = 1024;
 /// Time in which the whole of a JSON body must arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -204,7 +206,7 @@ async fn follow(
     let id = entrance::id_of(&request);
     let span = tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path());
     let mut response = next.run(request).instrument(span).await;
-    entrance::sign(&mut response, &id);
+    entrance::sign(&mut response, id);
     if let Some(observer) = observer {
         observer(NO_ROUTE_NAME, response.status(), stopwatch.elapsed());
     }
@@ -274,8 +276,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
-            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        // Most replies fit: none of them grows by doubling.
+        let mut body = Vec::with_capacity(JSON_BYTES_USUAL);
+        match serde_json::to_writer(&mut body, &self.0) {
+            Ok(()) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
             Err(error) => Problem::new(500, "internal", error.to_string()).into_response(),
         }
     }

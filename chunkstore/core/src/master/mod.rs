@@ -63,6 +63,7 @@ pub use summary::Summary;
 pub use trash::TrashReason;
 pub use tree::WINNERS_MAX;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_protocol::{
@@ -135,8 +136,12 @@ pub enum Query {
         after: Option<String>,
     },
     Locate(Locate),
-    /// As many of these files as one step allows.
-    LocateMany(Vec<StorePath>),
+    /// As many of these files as one step allows; shared between the steps.
+    LocateMany {
+        paths: Arc<[StorePath]>,
+        /// How many of them had their turn.
+        from: usize,
+    },
     Renew(Renew),
     Fsck(Fsck),
     Report(Report),

@@ -7,7 +7,7 @@
 use chunkstore_protocol::path::PATH_BYTES_MAX;
 use chunkstore_protocol::{ChunkId, FileId, StorePath};
 use ids::UnixMillis;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::children::{Children, Place};
 use super::layout::File;
@@ -22,6 +22,7 @@ const NOWHERE: FileId = FileId(u64::MAX);
 /// The whole tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Namespace {
+    #[serde(deserialize_with = "read_entries")]
     entries: Paged<FileId, Entry>,
     /// What is cut off and not yet taken apart; the last one is taken first.
     detached: Vec<FileId>,
@@ -97,6 +98,31 @@ pub(crate) enum Walk<'p> {
         /// That file.
         file: FileId,
     },
+}
+
+/// Entries with their folders' children indexed.
+fn read_entries<'de, D: Deserializer<'de>>(from: D) -> Result<Paged<FileId, Entry>, D::Error> {
+    let mut entries = Paged::<FileId, Entry>::deserialize(from)?;
+    let is_folder = |entry: &Entry| matches!(entry.kind, EntryKind::Folder(_));
+    let folders = entries.iter().filter(|(_, entry)| is_folder(entry)).map(|(id, _)| id);
+    for id in folders.collect::<Vec<_>>() {
+        let Some(mut children) = children_mut(&mut entries, id).map(std::mem::take) else {
+            continue;
+        };
+        // What is cut off may have lost some that were adopted elsewhere: nobody looks for a name there.
+        children.index(|child| entries.get(child).map_or("", |entry| &*entry.name));
+        if let Some(place) = children_mut(&mut entries, id) {
+            *place = children;
+        }
+    }
+    Ok(entries)
+}
+
+fn children_mut(entries: &mut Paged<FileId, Entry>, folder: FileId) -> Option<&mut Children> {
+    match &mut entries.get_mut(folder)?.kind {
+        EntryKind::Folder(folder) => Some(&mut folder.children),
+        EntryKind::File(_) => None,
+    }
 }
 
 impl Default for Namespace {
@@ -294,7 +320,7 @@ impl Namespace {
         owner: &str,
         files: impl Iterator<Item = (FileId, &'a str)>,
     ) {
-        let mut children = Vec::new();
+        let mut children: Vec<(&str, FileId)> = Vec::new();
         let mut longest = 0;
         for (id, name) in files {
             let owner = self.owners.acquire(owner);
@@ -308,7 +334,8 @@ impl Namespace {
         }
         children.sort_unstable();
         let ids: Vec<FileId> = children.into_iter().map(|(_, id)| id).collect();
-        self.folder_mut(parent).children = Children::from_sorted(&ids);
+        let children = Children::from_sorted(&ids, |id| &self.entry(id).name);
+        self.folder_mut(parent).children = children;
         self.note_below(parent, longest);
     }
 
@@ -367,9 +394,18 @@ impl Namespace {
         };
         let bytes = 1 + name.len() + below;
         let place = self.place(self.folder(parent), name).unwrap_or_else(|free| free);
-        self.folder_mut(parent).children.insert(place, id);
+        self.change_children(parent, |children, tree| {
+            children.insert(place, (id, name), |id| &tree.entry(id).name);
+        });
         self.entry_mut(parent).modified = at;
         self.note_below(parent, bytes);
+    }
+
+    /// Changes what is in a folder, with a view of all names.
+    fn change_children(&mut self, folder: FileId, change: impl FnOnce(&mut Children, &Self)) {
+        let mut children = std::mem::take(&mut self.folder_mut(folder).children);
+        change(&mut children, self);
+        self.folder_mut(folder).children = children;
     }
 
     /// There is a path of so many bytes below `folder`: it and those above remember the longest.
@@ -392,7 +428,9 @@ impl Namespace {
         let parent = *parent;
         let place = self.place(self.folder(parent), name);
         let place = place.expect("what hangs in a folder is found there by its name");
-        self.folder_mut(parent).children.remove(place);
+        self.change_children(parent, |children, tree| {
+            children.remove(place, |id| &tree.entry(id).name);
+        });
         self.entry_mut(parent).modified = at;
     }
 

@@ -24,6 +24,15 @@ const CHUNKS_PER_PATH: usize = 4;
 /// Entries that one input counts: each costs far less than one that is listed.
 const COUNT_STEP: usize = 5000;
 
+/// What a reader takes besides closed files.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allows {
+    /// A file that is being written, as far as it is.
+    open: bool,
+    /// A log.
+    log: bool,
+}
+
 /// What a step of a count found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountedPart {
@@ -42,8 +51,14 @@ impl Master {
             }
             Query::List(request) => self.list(request).map(Reply::Listing),
             Query::Count { path, after } => self.count(path, after.as_deref()).map(Reply::Counted),
-            Query::Locate(request) => self.locate(request).map(Reply::Located),
-            Query::LocateMany(paths) => Ok(Reply::LocatedMany(self.locate_many(paths))),
+            Query::Locate(Locate { path, offset, length, open, log }) => {
+                let range = (*offset, *length);
+                self.locate(path, range, Allows { open: *open, log: *log }).map(Reply::Located)
+            }
+            Query::LocateMany { paths, from } => {
+                let paths = paths.get(*from..).unwrap_or(&[]);
+                Ok(Reply::LocatedMany(self.locate_many(paths)))
+            }
             Query::Renew(request) => self.renew(now, request),
             Query::Fsck(request) => self.fsck(now.monotonic, request).map(Reply::Fsck),
             Query::DeleteOrphans(request) => {
@@ -174,9 +189,7 @@ impl Master {
         let mut found = Vec::with_capacity(paths.len().min(READ_STEP));
         let mut left = READ_STEP;
         for path in paths {
-            let request =
-                Locate { path: path.clone(), offset: 0, length: None, open: false, log: false };
-            let located = self.locate(&request);
+            let located = self.locate(path, (0, None), Allows::default());
             let n_chunks = located.as_ref().map_or(0, |located| located.chunks.len());
             let cost = n_chunks + CHUNKS_PER_PATH;
             // One file of very many chunks is one step.
@@ -189,18 +202,22 @@ impl Master {
         found
     }
 
-    fn locate(&self, request: &Locate) -> Result<Located, FsError> {
-        let Locate { path, offset, length, open, log } = request;
-        let (offset, length, open) = (*offset, *length, *open);
+    /// The chunks of a file from an offset on, of so many bytes or all.
+    fn locate(
+        &self,
+        path: &StorePath,
+        (offset, length): (u64, Option<u64>),
+        allows: Allows,
+    ) -> Result<Located, FsError> {
         let id = self.find(path)?;
         let file = self.durable.namespace().file(id);
         let file = file.ok_or_else(|| FsError::IsAFolder { path: path.clone() })?;
-        if file.log && !log {
+        if file.log && !allows.log {
             return Err(FsError::IsALog { path: path.clone() });
         }
         let whole = match self.durable.writer(id) {
             None => file.length(),
-            Some(_) if open => file.length(),
+            Some(_) if allows.open => file.length(),
             Some(Writer { reopened_at: Some(length), .. }) => *length,
             Some(_) => return Err(FsError::StillOpen { path: path.clone() }),
         };

@@ -1,6 +1,8 @@
 //! Long answers in parts: the core gives listings and locations in steps, and between two of them others
 //! have their turn. What changes between two steps is seen in one of its states.
 
+use std::sync::Arc;
+
 use chunkstore_core::master::{Query, Reply};
 use chunkstore_protocol::{
     Counted, LOCATE_CHUNKS_MAX, LOCATE_PATHS_MAX, List, Listing, Locate, Located, PathLocation,
@@ -60,13 +62,14 @@ pub(super) async fn locate_many(
     }
     let forbidden: Vec<_> = paths.iter().map(|path| may_look(caller, path).err()).collect();
     let permitted = paths.into_iter().zip(&forbidden).filter(|(_, forbidden)| forbidden.is_none());
-    let mut left: Vec<_> = permitted.map(|(path, _)| path).collect();
-    let mut located = Vec::with_capacity(left.len());
-    while !left.is_empty() {
-        let reply = state.query(Query::LocateMany(left.clone())).await?;
-        let Reply::LocatedMany(files) = reply else { return Err(unexpected(&reply)) };
-        left.drain(..files.len());
-        located.extend(files);
+    let permitted: Arc<[_]> = permitted.map(|(path, _)| path).collect();
+    let mut located = Vec::with_capacity(permitted.len());
+    while located.len() < permitted.len() {
+        let step = Query::LocateMany { paths: Arc::clone(&permitted), from: located.len() };
+        match state.query(step).await? {
+            Reply::LocatedMany(files) => located.extend(files),
+            other => return Err(unexpected(&other)),
+        }
     }
     let mut located = located.into_iter();
     let files = forbidden.into_iter().filter_map(|forbidden| match forbidden {

@@ -361,7 +361,8 @@ fn what_only_files_can_is_refused_for_a_log_and_what_only_logs_can_for_a_file() 
         is_a_log
     );
     assert_eq!(world.locate("/log").map(|_| Reply::Done), is_a_log);
-    let many = world.query(Query::LocateMany(vec![path("/log"), path("/file")]));
+    let paths = [path("/log"), path("/file")].into();
+    let many = world.query(Query::LocateMany { paths, from: 0 });
     let Ok(Reply::LocatedMany(many)) = many else { panic!("{many:?}") };
     assert!(many[0].is_err() && many[1].is_ok());
     let not_a_log = Err(FsError::NotALog { path: path("/file") });

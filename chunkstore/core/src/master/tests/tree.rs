@@ -341,10 +341,11 @@ fn many_files_are_located_at_once_each_with_its_own_problem() {
     world.put("/empty", 0);
     world.create("/open").unwrap();
     let paths = ["/several", "/none", "/empty", "/d", "/one", "/open"].map(path);
-    let located = match world.query(Query::LocateMany(paths.to_vec())).unwrap() {
-        Reply::LocatedMany(located) => located,
-        other => panic!("{other:?}"),
-    };
+    let located =
+        match world.query(Query::LocateMany { paths: paths.to_vec().into(), from: 0 }).unwrap() {
+            Reply::LocatedMany(located) => located,
+            other => panic!("{other:?}"),
+        };
     let each: Vec<_> = paths.iter().map(|path| world.locate(path.as_str())).collect();
     assert_eq!(located, each);
     let chunk = &each[4].as_ref().unwrap().chunks[0];
@@ -354,11 +355,15 @@ fn many_files_are_located_at_once_each_with_its_own_problem() {
 #[test]
 fn one_step_locates_no_more_than_its_bound() {
     let mut world = World::crowded(READ_STEP + 10);
-    let paths: Vec<_> =
+    let paths: Arc<[_]> =
         (0..READ_STEP + 10).map(|n| path(&format!("/staging/job/{n:06}"))).collect();
-    match world.query(Query::LocateMany(paths)).unwrap() {
+    match world.query(Query::LocateMany { paths: Arc::clone(&paths), from: 0 }).unwrap() {
         // Each has one chunk, and costs four more.
         Reply::LocatedMany(located) => assert_eq!(located.len(), READ_STEP / 5),
         other => panic!("{other:?}"),
     }
+    let mut rest = |from| world.query(Query::LocateMany { paths: Arc::clone(&paths), from });
+    let last = rest(READ_STEP + 9).unwrap();
+    assert!(matches!(&last, Reply::LocatedMany(last) if last.len() == 1), "{last:?}");
+    assert_eq!(rest(READ_STEP + 10), Ok(Reply::LocatedMany(Vec::new())));
 }
