@@ -32,7 +32,8 @@ pub(super) fn put_and_get(args: &StoreArgs, report: &mut Report) -> anyhow::Resu
     let cluster = Dev::start(&options());
     let file = local_file(cluster.scratch(), args.size.0)?;
     let hdfs = Hdfs::start(args.hadoop_jars.as_deref(), cluster.scratch())?;
-    let [mut one, mut two, mut get, mut cat] = [(); 4].map(|()| Rates::default());
+    let [mut one, mut two, mut get, mut cat, mut synced] = [(); 5].map(|()| Rates::default());
+    let copy = cluster.scratch().join("copy");
     let [mut hdfs_one, mut hdfs_two, mut hdfs_get] = [(); 3].map(|()| Rates::default());
     for run in 0..=args.runs {
         let counts = run > 0;
@@ -42,8 +43,18 @@ pub(super) fn put_and_get(args: &StoreArgs, report: &mut Report) -> anyhow::Resu
             let mut put = cluster.client(&["fs", "put", "--replication", replication]);
             timed(rates, rate(put.arg(&file).arg(&path), args)?);
         }
-        timed(&mut get, rate(&mut cluster.client(&["fs", "cat", "/put-1"]), args)?);
-        timed(&mut cat, rate(Command::new("cat").arg(&file), args)?);
+        // Of each the second read: the first one after a write finds pages that no processor has touched since.
+        let mut read = cluster.client(&["fs", "cat", "/put-1"]);
+        rate(&mut read, args)?;
+        timed(&mut get, rate(&mut read, args)?);
+        let mut alone = Command::new("cat");
+        rate(alone.arg(&file), args)?;
+        timed(&mut cat, rate(&mut alone, args)?);
+        let [from, to] =
+            [("if", &file), ("of", &copy)].map(|(key, path)| format!("{key}={}", path.display()));
+        let mut dd = Command::new("dd");
+        timed(&mut synced, rate(dd.args([&*from, &*to, "bs=1M", "conv=fdatasync"]), args)?);
+        std::fs::remove_file(&copy)?;
         if run == 0 {
             check(&cluster, &file)?;
         }
@@ -69,6 +80,15 @@ pub(super) fn put_and_get(args: &StoreArgs, report: &mut Report) -> anyhow::Resu
                 true,
             ),
         }
+    }
+    for (replicas, rates) in [(1_u8, &one), (2, &two)] {
+        let ratio = f64::from(replicas) * rates.ratio_to(&synced);
+        report.row(
+            format!("put, {replicas} replica(s), {}, as bytes on disk", args.size),
+            format!("{ratio:.2} of `dd conv=fdatasync`, {synced} (MB)"),
+            "none: all of it is synced before it is acknowledged, and HDFS syncs nothing",
+            true,
+        );
     }
     compare(report, &format!("local read, {}", args.size), &get, ("`cat`", &cat), CAT_RATIO_MIN);
     Ok(())
@@ -163,6 +183,7 @@ fn local_file(folder: &Path, bytes: u64) -> anyhow::Result<PathBuf> {
 
 /// MB/s of a command that moves `args.size` bytes; its output goes nowhere.
 fn rate(command: &mut Command, args: &StoreArgs) -> anyhow::Result<f64> {
+    settle();
     let watch = Stopwatch::start();
     let ended = command.stdout(Stdio::null()).stderr(Stdio::piped()).output();
     let ended = ended.with_context(|| format!("{command:?}"))?;
@@ -172,6 +193,12 @@ fn rate(command: &mut Command, args: &StoreArgs) -> anyhow::Result<f64> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let mb = args.size.0 as f64 / 1e6;
     Ok(mb / time.as_secs_f64())
+}
+
+/// Waits until nothing is left to be written: HDFS does not sync what it is given, and whoever is measured after it
+/// would wait for that.
+pub(super) fn settle() {
+    rustix::fs::sync();
 }
 
 /// A fast wrong answer fails.

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
+use super::files::settle;
+
 /// A running one.
 pub(super) struct Hdfs {
     jars: PathBuf,
@@ -43,6 +45,7 @@ impl Hdfs {
     }
 
     fn rate(&self, arguments: &[&str]) -> anyhow::Result<f64> {
+        settle();
         let said = self.run(arguments)?;
         let rate = said.lines().find_map(|line| {
             let (before, _) = line.split_once(" MB/s")?;
