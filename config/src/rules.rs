@@ -110,8 +110,8 @@ const RULES: &[Rule] = &[
     rule("chunkserver.keep_unfinished", "a time from 1s to 1h", |c| {
         lasts(c.chunkserver.keep_unfinished, 1000, HOUR_MS)
     }),
-    rule("chunkserver.follow_timeout", "a time from 100ms to 1m", |c| {
-        lasts(c.chunkserver.follow_timeout, 100, 60_000)
+    rule("chunkserver.follow_timeout", "a time from 100ms to 5s", |c| {
+        lasts(c.chunkserver.follow_timeout, 100, 5000)
     }),
     rule("chunkserver.repair_rate", "a size with a unit, at least 1MiB", |c| {
         c.chunkserver.repair_rate.0 >= MIB

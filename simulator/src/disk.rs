@@ -64,6 +64,8 @@ pub(crate) struct Disk {
     sealed: BTreeMap<ReplicaKey, File>,
     /// Removed, but a crash may bring it back.
     removed: BTreeMap<ReplicaKey, File>,
+    /// What logs' replicas were when they were looked at to be sealed: on the disk that may rot before the seal ends.
+    looked_at: BTreeMap<ReplicaKey, Content>,
 }
 
 impl File {
@@ -196,7 +198,9 @@ impl Disk {
     ) -> Result<(), DiskFault> {
         self.take(0)?;
         let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
-        file.sealing = Some((n, checksum(file.content.get(..n).ok_or(DiskFault)?)));
+        let content = file.content.get(..n).ok_or(DiskFault)?;
+        file.sealing = Some((n, checksum(content)));
+        self.looked_at.insert(replica, content.to_vec());
         Ok(())
     }
 
@@ -228,6 +232,13 @@ impl Disk {
 
     pub(crate) fn read(&self, replica: ReplicaKey) -> Option<&File> {
         self.sealed.get(&replica)
+    }
+
+    /// What the server sealed under that name, whatever has become of it.
+    pub(crate) fn sealed_content(&self, replica: ReplicaKey) -> Option<&Content> {
+        let file = self.read(replica)?;
+        let looked_at = || self.looked_at.get(&replica).filter(|it| checksum(it) == file.checksum);
+        if file.is_whole() { Some(&file.content) } else { looked_at() }
     }
 
     pub(crate) fn remove(&mut self, replica: ReplicaKey) {

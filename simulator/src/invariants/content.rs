@@ -80,8 +80,13 @@ impl Watch {
     /// A reader got bytes of a chunk.
     pub(crate) fn see_read(&mut self, chunk: ChunkId, bytes: &[Unit]) {
         self.n_reads += 1;
-        if self.truth.get(&chunk).is_none_or(|truth| truth != bytes) {
-            self.broken("content", format!("a reader got wrong bytes of chunk {chunk}"));
+        let truth = self.truth.get(&chunk).map_or(&[][..], Vec::as_slice);
+        if truth != bytes {
+            let n_right = truth.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+            let (n_true, n_read) = (truth.len(), bytes.len());
+            let what =
+                format!("{n_read} units of {n_true}, of which the first {n_right} are right");
+            self.broken("content", format!("a reader got of chunk {chunk} {what}"));
         }
     }
 }

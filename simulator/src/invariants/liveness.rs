@@ -9,7 +9,7 @@ use chunkstore_protocol::{ChunkLocation, List, Located, ServerAddress, Stat, Sto
 
 use crate::client::locate;
 use crate::content::Content;
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::records::RecordId;
 use crate::server::{Server, host, number};
 use crate::world::{SERVERS, World, reply_of};
@@ -64,7 +64,7 @@ impl World {
         })
     }
 
-    /// A replica that the master counts on and that is not there: its server has yet to say so.
+    /// A replica that the master counts on and that is not there, or has rotted: its server has yet to say so.
     fn ghost(&self) -> Option<String> {
         let mut master = self.master.core.clone()?;
         let closed = self.watch.model.files().filter(|(_, file)| !file.open);
@@ -76,7 +76,9 @@ impl World {
             located.chunks.iter().find_map(|it| {
                 let key = ReplicaKey { chunk: it.chunk, version: it.version };
                 let disk = |server: &ServerAddress| &self.servers[number(&server.host)].disk;
-                let ghost = it.servers.iter().find(|server| disk(server).read(key).is_none())?;
+                let is_good =
+                    |server: &&ServerAddress| disk(server).read(key).is_some_and(File::is_whole);
+                let ghost = it.servers.iter().find(|server| !is_good(server))?;
                 Some(format!("{} counts as one that has chunk {}", ghost.host, it.chunk))
             })
         })

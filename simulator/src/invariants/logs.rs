@@ -62,9 +62,8 @@ impl Watch {
 
     /// A server tells that it has sealed what it had of a chunk, perhaps a log's.
     pub(crate) fn see_log_sealed(&mut self, replica: ReplicaKey, disk: &Disk) {
-        if let Some(file) = disk.read(replica).filter(|file| file.is_whole()) {
-            let content = file.content.clone();
-            self.logs.sealed.insert((replica.chunk, length(&content)), content);
+        if let Some(content) = disk.sealed_content(replica) {
+            self.logs.sealed.insert((replica.chunk, length(content)), content.clone());
         }
     }
 

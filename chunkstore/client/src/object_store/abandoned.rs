@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use chunkstore_protocol::{FileKind, FileStatus, Listing, StorePath};
 use ids::UnixMillis;
 
 use super::ChunkObjectStore;
@@ -27,9 +27,7 @@ impl ChunkObjectStore {
     async fn sweep_beside(&self, object: &StorePath) -> Result<(), StoreError> {
         let folder = object.parent().unwrap_or_else(StorePath::root);
         let page = self.store.list(&folder, Some(Names::before_uploads()), PAGE_ENTRIES).await?;
-        let entries = page.entries.into_iter();
-        let left: Vec<_> =
-            entries.take_while(|entry| Names::upload_of(&entry.path).is_some()).collect();
+        let left = whole_uploads(page);
         if left.is_empty() {
             return Ok(());
         }
@@ -44,6 +42,15 @@ impl ChunkObjectStore {
         }
         Ok(())
     }
+}
+
+/// The files of uploads on a page of a folder; those of the last upload may go on behind it, and are left out.
+fn whole_uploads(page: Listing) -> Vec<FileStatus> {
+    let last = page.next.as_ref().and(page.entries.last()).map(|entry| entry.path.clone());
+    let cut = last.as_ref().and_then(Names::upload_of);
+    let mut files = page.entries;
+    files.retain(|file| Names::upload_of(&file.path).is_some_and(|upload| Some(upload) != cut));
+    files
 }
 
 /// The files of those uploads all of whose files are closed, and older at `now` than `age`.
@@ -67,9 +74,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_upload_is_abandoned_when_its_last_file_is_old_and_none_is_being_written() {
-        let file = |name: &str, modified: u64, open: bool| FileStatus {
+    fn file(name: &str, modified: u64, open: bool) -> FileStatus {
+        FileStatus {
             path: format!("/o/.upload-{name}").parse().unwrap(),
             owner: String::new(),
             created: UnixMillis(modified),
@@ -84,7 +90,22 @@ mod tests {
                 cut: false,
                 log: false,
             },
+        }
+    }
+
+    #[test]
+    fn an_upload_that_a_page_cuts_off_is_not_judged_and_odd_names_stop_nothing() {
+        let names = ["not-one-of-ours", "000000000000000a", "000000000000000b-0000000000000001"];
+        let entries: Vec<_> = names.iter().map(|name| file(name, 10, false)).collect();
+        let n = |next: Option<&str>| {
+            let next = next.map(str::to_owned);
+            whole_uploads(Listing { entries: entries.clone(), next }).len()
         };
+        assert_eq!((n(None), n(Some(".upload-000000000000000b-0000000000000001"))), (2, 1));
+    }
+
+    #[test]
+    fn an_upload_is_abandoned_when_its_last_file_is_old_and_none_is_being_written() {
         let left = [
             file("000000000000000a", 10, false),
             file("000000000000000b-0000000000000001", 10, false),

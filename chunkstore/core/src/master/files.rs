@@ -146,9 +146,10 @@ impl Master {
             if let Some(by) = self.servers.by_host(host) {
                 let (version, length, checksum) = (*version, *length, *checksum);
                 let claim = Claim { by, version, length, checksum };
-                self.replicas.claim(*chunk, claim, Some(&sealed), &self.servers);
+                self.replicas.claim_of_another(*chunk, claim, &sealed, &self.servers);
             }
         }
+        self.replicas.all_heard(*chunk);
         self.weed(*chunk);
         self.inspect(*chunk, now);
     }

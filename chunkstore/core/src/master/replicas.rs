@@ -52,6 +52,9 @@ pub(crate) struct Replicas {
     /// Who found a good replica broken or gone and has no other since; [`BROKEN_MAX`] chunks at most, the
     /// oldest chunks are forgotten first. For reports alone.
     broken: BTreeMap<ChunkId, Vec<HostName>>,
+    /// Who has lost its replica of an open chunk: whoever names it later among those that sealed the chunk
+    /// speaks of the time before.
+    gone: BTreeMap<ChunkId, Vec<Holder>>,
 }
 
 impl Replicas {
@@ -64,6 +67,7 @@ impl Replicas {
         servers: &Servers,
     ) {
         let Holder { server, session } = claim.by;
+        self.come_back(chunk, server);
         let outlived = |old: &Claim| {
             old.by.server == server && (old.by.session != session || old.version == claim.version)
         };
@@ -103,6 +107,40 @@ impl Replicas {
             self.retain_odd(chunk, |claim| !claim.matches(sealed));
             good.into_iter().for_each(|by| self.push_good(chunk, by));
         }
+    }
+
+    /// As [`Self::claim`], by somebody else's word: that a server has sealed the chunk. What the server said itself
+    /// in this registration counts more, and it may have lost it since.
+    pub(crate) fn claim_of_another(
+        &mut self,
+        chunk: ChunkId,
+        claim: Claim,
+        sealed: &SealedState,
+        servers: &Servers,
+    ) {
+        if !self.gone.get(&chunk).is_some_and(|gone| gone.contains(&claim.by)) {
+            self.claim(chunk, claim, Some(sealed), servers);
+        }
+    }
+
+    /// The server has lost its replica of a chunk that is still open.
+    pub(crate) fn lost_open(&mut self, chunk: ChunkId, by: Holder) {
+        self.come_back(chunk, by.server);
+        self.gone.entry(chunk).or_default().push(by);
+    }
+
+    fn come_back(&mut self, chunk: ChunkId, server: ServerId) {
+        if let Some(gone) = self.gone.get_mut(&chunk) {
+            gone.retain(|by| by.server != server);
+            if gone.is_empty() {
+                self.gone.remove(&chunk);
+            }
+        }
+    }
+
+    /// Whoever sealed the chunk has been heard.
+    pub(crate) fn all_heard(&mut self, chunk: ChunkId) {
+        self.gone.remove(&chunk);
     }
 
     /// The server does not hold it any more. `sealed`: the chunk, if it is.
@@ -192,6 +230,7 @@ impl Replicas {
         let Dropped { chunk, version } = dropped;
         let good = self.good.remove(chunk).unwrap_or_default();
         self.broken.remove(&chunk);
+        self.gone.remove(&chunk);
         for by in &good {
             uncount(&mut self.counts, by.session);
         }

@@ -71,6 +71,9 @@ impl Master {
                     let by = Holder { server, session: self.servers.session(server) };
                     self.replicas.broke(chunk, by, &self.servers);
                     self.replicas.lost(chunk, server, version, sealed.as_ref());
+                    if matches!(self.durable.chunk(chunk), ChunkState::Open) {
+                        self.replicas.lost_open(chunk, by);
+                    }
                     self.move_lost(chunk, server, now.monotonic);
                     self.inspect(chunk, now.monotonic);
                 }

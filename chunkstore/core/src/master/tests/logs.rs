@@ -449,3 +449,32 @@ fn servers_that_failed_a_chunk_get_no_next_one_for_a_while_if_others_can() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.open_log("/log", None).unwrap().pipeline.len(), 3);
 }
+
+/// A server sealed its replica, found it broken, told so, and only then the word comes that it sealed it.
+#[test]
+fn the_late_word_that_a_server_sealed_what_it_has_lost_since_costs_no_other_its_replica() {
+    let mut fleet = Fleet::new(3);
+    let Allocation { chunk, pipeline, .. } = fleet.world.begun("/log");
+    let on = |n: usize| pipeline[n].host.clone();
+    (1..=3).for_each(|n| fleet.tell(n, log_held(chunk, false)));
+    (1..=3).for_each(|n| drop(fleet.beat(n)));
+    let first = (1..=3).find(|n| host(*n) == on(0)).unwrap();
+    let sealed =
+        SealedChunk { chunk, version: Version(1), length: 100, checksum: 7, servers: vec![on(0)] };
+    fleet.tell(first, ReplicaEvent::Lost { chunk, version: Version(1) });
+    fleet.beat(first);
+    assert_eq!(fleet.world.end(chunk, Some(sealed)), Ok(Reply::Done));
+    for n in 1..=3 {
+        let told = fleet.beat(n);
+        let deletes = told.iter().any(|it| matches!(it, ServerCommand::Delete { .. }));
+        assert!(!deletes, "{n} is told to delete what may be the last copy: {told:?}");
+    }
+    // Another that had it seals it, and is believed.
+    let second = (1..=3).find(|n| host(*n) == on(1)).unwrap();
+    let held = ReplicaEvent::Held { chunk, version: Version(1), length: 100, checksum: 7 };
+    fleet.tell(second, held);
+    fleet.beat(second);
+    let located = fleet.world.locate_log("/log");
+    let hosts: Vec<_> = located.chunks[0].servers.iter().map(|server| &server.host).collect();
+    assert_eq!(hosts, [&on(1)]);
+}
