@@ -52,7 +52,8 @@ impl ChunkStore {
     }
 
     /// The last records of the log at `path`, as many as asked for if there are as many, and who reads on behind them. Only
-    /// the chunks that hold them are read, and one before: a record that was sent again is known by that one.
+    /// the chunks that hold them are read, and one before: a record that was sent again is known by
+    /// that one, unless others filled more than a chunk meanwhile.
     ///
     /// # Errors
     /// As [`Self::read_log`] and [`LogReader::next`].
