@@ -246,7 +246,8 @@ impl Shell {
                     logs::freeze(&self.server, replica);
                 }
                 Effect::Verify { command, replica } => {
-                    tokio::spawn(scrub::carry_out(Arc::clone(&self.server), command, replica));
+                    let reading = scrub::carry_out(Arc::clone(&self.server), command, replica);
+                    self.server.behind.spawn(reading);
                 }
                 Effect::EndLog { command, replica, servers } => {
                     let server = Arc::clone(&self.server);

@@ -154,7 +154,8 @@ pub async fn run(
     let disks = Arc::new(disks);
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
-    let (client, copy_client) = (Client::new(settings.client), Client::new(settings.client));
+    let client = Client::new(settings.client);
+    let copy_client = Client::without_kept_connections(settings.client);
     let background_threads = Background::start().map_err(RunError::Threads)?;
     let reads = Arc::new(Semaphore::new(READS_MAX));
     let rates = Rates::new(settings.repair_rate, settings.balance_rate);

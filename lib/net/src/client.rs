@@ -167,12 +167,27 @@ impl Client {
     /// When the operating system has no resources for it.
     #[must_use]
     pub fn new(settings: ClientSettings) -> Self {
+        Self::with_kept(settings, usize::MAX)
+    }
+
+    /// A client that connects anew for each request: who serves a kept connection is the runtime that made it, and
+    /// that of a slow one must not slow down the next request.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn without_kept_connections(settings: ClientSettings) -> Self {
+        Self::with_kept(settings, 0)
+    }
+
+    fn with_kept(settings: ClientSettings, connections: usize) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(IDLE_CONNECTION_LIMIT)
+            .pool_max_idle_per_host(connections)
             .build()
             .expect("an HTTP client without TLS needs nothing from outside");
         Self { http, token: None, request_timeout: settings.request_timeout }

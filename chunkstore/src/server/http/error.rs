@@ -81,6 +81,7 @@ pub(super) fn problem_of_log(error: &LogError) -> Problem {
         LogError::Ended(_) => (409, ProblemKind::LogEnded),
         LogError::TooMany { .. } | LogError::Stopped(_) => (503, ProblemKind::Unavailable),
         LogError::BadRecords { .. } => (400, ProblemKind::ChecksumMismatch),
+        LogError::NoRecordAt { .. } => (400, ProblemKind::InvalidRequest),
         LogError::OutOfOrder(_) | LogError::Gap(_) => (409, ProblemKind::InvalidRequest),
         LogError::Disk(disk) => of_disk(disk),
     };

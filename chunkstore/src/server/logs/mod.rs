@@ -60,6 +60,14 @@ pub(super) enum LogError {
         /// How it is not.
         what: &'static str,
     },
+    /// A reader asks for what is inside of a record.
+    #[error("no record of chunk {} begins at byte {offset}: read on from where the last answer ended", replica.chunk)]
+    NoRecordAt {
+        /// The replica.
+        replica: ReplicaKey,
+        /// Where.
+        offset: u64,
+    },
     /// The writer's numbers.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
@@ -111,9 +119,15 @@ impl Logs {
         Arc::clone(self.slots().entry(replica).or_default())
     }
 
-    /// It is sealed, lost, or could not be made.
-    fn forget(&self, replica: ReplicaKey) {
-        self.slots().remove(&replica);
+    /// It could not be made, or is gone: unless another one waits for this slot, who may make it after all.
+    fn leave(&self, replica: ReplicaKey, slot: &Slot) {
+        /// The map's reference, and the caller's.
+        const NOBODY_ELSE: usize = 2;
+        let mut slots = self.slots();
+        let is_same = slots.get(&replica).is_some_and(|known| Arc::ptr_eq(known, slot));
+        if is_same && Arc::strong_count(slot) <= NOBODY_ELSE {
+            slots.remove(&replica);
+        }
     }
 
     /// Takes a replica out whose file is to go.
@@ -155,4 +169,27 @@ fn peer_client(server: &Server, replica: ReplicaKey) -> Client {
         expires: clock::wall() + TOKEN_LIFE,
     };
     server.client.with_token(server.keyring.mint(&capability))
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkstore_protocol::{ChunkId, Version};
+
+    use super::*;
+
+    #[test]
+    fn a_beginning_that_fails_leaves_the_slot_to_whoever_waits_for_it() {
+        let logs = Logs::default();
+        let replica = ReplicaKey { chunk: ChunkId(7), version: Version(1) };
+        let (first, second) = (logs.slot(replica), logs.slot(replica));
+        logs.leave(replica, &first);
+        drop(first);
+        assert!(logs.has(replica), "the second may begin it after all");
+        logs.leave(replica, &second);
+        assert!(!logs.has(replica));
+        let next = logs.slot(replica);
+        logs.leave(replica, &second);
+        assert!(logs.has(replica), "another one's slot");
+        drop(next);
+    }
 }

@@ -52,12 +52,12 @@ pub(in crate::server) async fn append(
     let log = match opened {
         Ok(log) => Arc::clone(log),
         Err(error) => {
-            server.logs.forget(replica);
+            server.logs.leave(replica, &slot);
             return Err(error);
         }
     };
     if log.is_gone() {
-        server.logs.forget(replica);
+        server.logs.leave(replica, &slot);
     }
     let offers = log.offers().filter(|_| !log.is_ended()).ok_or(LogError::Ended(replica))?;
     let (answer, answered) = oneshot::channel();

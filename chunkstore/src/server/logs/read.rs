@@ -7,6 +7,7 @@ use chunkstore_client::records::sound_bytes;
 use chunkstore_core::replica::{Input, ReplicaKey};
 use chunkstore_protocol::BATCH_BYTES_MAX;
 
+use super::open_log::OpenLog;
 use super::{LogError, end_here};
 use crate::server::{Server, metrics};
 
@@ -25,6 +26,9 @@ pub(in crate::server) async fn read(
     let wanted = bytes.len();
     bytes.truncate(sound_bytes(&bytes));
     if bytes.is_empty() && wanted > 0 {
+        if is_sound(&log).await? {
+            return Err(LogError::NoRecordAt { replica, offset });
+        }
         // The others have them: the chunk is ended there, once its primary takes no more.
         tracing::error!(chunk = %replica.chunk, offset, "a record of a log's open chunk does not match its checksum");
         end_here(server, &log).await;
@@ -33,4 +37,10 @@ pub(in crate::server) async fn read(
     }
     metrics::observe_sent(bytes.len() as u64);
     Ok(bytes.into())
+}
+
+/// Whether all acknowledged records match their checksums.
+async fn is_sound(log: &OpenLog) -> Result<bool, LogError> {
+    let bytes = log.read(0, log.acknowledged()).await?;
+    Ok(sound_bytes(&bytes) == bytes.len())
 }

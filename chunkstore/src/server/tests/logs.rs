@@ -6,8 +6,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chunkstore_client::{ChunkStore, LogOptions, LogReader, StoreError};
-use chunkstore_protocol::FileKind;
+use chunkstore_protocol::{FileKind, Locate, Located};
+use net::reqwest::Method;
 
 use super::real_master::{RealCluster, path};
 use super::until;
@@ -190,6 +192,42 @@ async fn a_reader_has_what_is_acknowledged_at_once_and_goes_on_where_it_stood() 
         "{error}"
     );
     assert_eq!(rest(&mut reader).await, Vec::<String>::new());
+}
+
+/// Such a read says nothing of the log's state: were it taken for rot, whoever may read could end any chunk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_from_inside_of_a_record_is_refused_and_the_chunk_stays_open() {
+    let cluster = RealCluster::start(2);
+    let store = cluster.store();
+    until_live(&store, 2).await;
+    store.create_log(&path("/log"), options(2)).await.unwrap();
+    store.append_record(&path("/log"), b"one").await.unwrap();
+    let request = Locate { path: path("/log"), offset: 0, length: None, open: false, log: true };
+    let (client, master) = cluster.client();
+    let open_chunk = async || {
+        let located: Located = client.post(&master, "/v1/files/locate", &request).await.unwrap();
+        located.open_log.unwrap()
+    };
+    let open = open_chunk().await;
+    let primary = open.primary.clone().unwrap().address;
+    let reader = client.with_token(open.token.clone());
+    let read = async |offset: u64| {
+        let version = open.version.0;
+        let path = format!("{}/records?version={version}&offset={offset}", open.chunk.route());
+        let answer = reader.request(Method::GET, &primary, &path).send().await.unwrap();
+        (answer.status().as_u16(), answer.bytes().await.unwrap())
+    };
+    let (status, all) = read(0).await;
+    assert!(status == 200 && !all.is_empty(), "{status}");
+    for offset in 1..all.len() as u64 {
+        let (status, text) = read(offset).await;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert_eq!(status, 400, "{offset}: {text}");
+        assert!(text.contains(&format!("begins at byte {offset}")), "{text}");
+    }
+    assert_eq!(read(all.len() as u64).await, (200, Bytes::new()));
+    store.append_record(&path("/log"), b"two").await.unwrap();
+    assert_eq!(open_chunk().await.chunk, open.chunk, "it goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

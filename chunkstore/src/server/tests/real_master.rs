@@ -136,9 +136,14 @@ impl RealCluster {
         self.store_through(&self.address)
     }
 
-    fn store_through(&self, master: &str) -> ChunkStore {
+    /// A client that may do all, and the master's address.
+    pub(super) fn client(&self) -> (Client, String) {
         let token =
             self.keyring.mint(&Capability::unlimited("tester", Role::User, UnixMillis(u64::MAX)));
+        (Client::new(client_settings()).with_token(token), self.address.clone())
+    }
+
+    fn store_through(&self, master: &str) -> ChunkStore {
         let settings = StoreSettings {
             master: master.to_owned(),
             host: Some("host-1".parse().unwrap()),
@@ -146,7 +151,7 @@ impl RealCluster {
             retry_for: Duration::from_secs(20),
             reads: ReadSettings::default(),
         };
-        ChunkStore::new(Client::new(client_settings()).with_token(token), settings)
+        ChunkStore::new(self.client().0, settings)
     }
 
     fn n_chunk_files(&self) -> usize {
