@@ -103,6 +103,7 @@ pub(crate) enum Item {
         replica: ReplicaKey,
         downstream: Vec<usize>,
         passed_on: bool,
+        is_copy: bool,
     },
     Data(Content),
     /// That was all; with the checksum of it.

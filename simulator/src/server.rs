@@ -375,7 +375,7 @@ impl Server {
             return self.tell(ground, watch, Input::CopyEnded { command, replica, done: false });
         };
         ground.say(format_args!("host-{} copies {} to {}", self.n, replica.chunk, to.host));
-        let put = Item::Put { replica, downstream: Vec::new(), passed_on: true };
+        let put = Item::Put { replica, downstream: Vec::new(), passed_on: true, is_copy: true };
         let stream = ground.open(self.who(), number(&to.host), put);
         for piece in pieces(&content) {
             ground.send(stream, Item::Data(piece));
@@ -415,10 +415,11 @@ impl Server {
         ground: &mut Ground,
         watch: &mut Watch,
         replica: ReplicaKey,
+        is_copy: bool,
     ) -> Option<OpenAnswer> {
         self.next_number += 1;
         let to = ReplyTo(self.next_number);
-        self.tell(ground, watch, Input::OpenRequested { to, replica });
+        self.tell(ground, watch, Input::OpenRequested { to, replica, is_copy });
         self.opening.take()
     }
 

@@ -48,6 +48,7 @@ pub(super) enum LoopError {
 enum Message {
     Open {
         replica: ReplicaKey,
+        is_copy: bool,
         answer: oneshot::Sender<OpenAnswer>,
     },
     OpenLog {
@@ -82,9 +83,13 @@ impl ReplicaLoop {
     }
 
     /// May this replica be written?
-    pub(super) async fn open(&self, replica: ReplicaKey) -> Result<OpenAnswer, Stopped> {
+    pub(super) async fn open(
+        &self,
+        replica: ReplicaKey,
+        is_copy: bool,
+    ) -> Result<OpenAnswer, Stopped> {
         let (answer, answered) = oneshot::channel();
-        self.send(Message::Open { replica, answer }).await?;
+        self.send(Message::Open { replica, is_copy, answer }).await?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -144,10 +149,10 @@ pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> L
         let message = next_message(&mut inbox, core.poll_timeout()).await;
         let now = clock::now();
         let effects = match message {
-            Some(Message::Open { replica, answer }) => {
+            Some(Message::Open { replica, is_copy, answer }) => {
                 let to = waiting.next();
                 waiting.open.insert(to, answer);
-                core.handle(now, Input::OpenRequested { to, replica })
+                core.handle(now, Input::OpenRequested { to, replica, is_copy })
             }
             Some(Message::OpenLog { replica, answer }) => {
                 let to = waiting.next();

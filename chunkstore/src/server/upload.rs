@@ -121,7 +121,7 @@ pub(super) async fn receive(
 ) -> Result<SealedChunk, UploadError> {
     let replica = upload.replica;
     let watch = Stopwatch::start();
-    let sealed = match server.replicas.open(replica).await? {
+    let sealed = match server.replicas.open(replica, upload.is_copy).await? {
         OpenAnswer::Write => receive_new(server, upload, body).await,
         OpenAnswer::AlreadySealed(sealed) => receive_again(server, upload, sealed, body).await,
         OpenAnswer::Busy => Err(UploadError::Busy(replica)),

@@ -239,7 +239,8 @@ impl Client {
         let mut pipeline = allocation.pipeline.iter().map(|server| number(&server.host));
         let replica = ReplicaKey { chunk: allocation.chunk, version: allocation.version };
         let Some(head) = pipeline.next() else { return };
-        let put = Item::Put { replica, downstream: pipeline.collect(), passed_on: false };
+        let downstream = pipeline.collect();
+        let put = Item::Put { replica, downstream, passed_on: false, is_copy: false };
         let stream = ground.open(who, head, put);
         writing.phase = Phase::Sending { stream, n_sent: 0 };
         self.send_piece(ground);

@@ -61,8 +61,9 @@ impl Server {
             return ground.break_off(stream);
         }
         match item {
-            Item::Put { replica, downstream, passed_on } => {
-                self.begin(ground, watch, stream, (replica, &downstream, passed_on));
+            Item::Put { replica, downstream, passed_on, is_copy } => {
+                let what = (replica, is_copy);
+                self.begin(ground, watch, stream, what, (&downstream, passed_on));
             }
             Item::Data(piece) => self.data(ground, watch, stream, piece),
             Item::End(sum) => self.end(ground, watch, stream, sum),
@@ -81,9 +82,10 @@ impl Server {
         ground: &mut Ground,
         watch: &mut Watch,
         stream: StreamId,
-        (replica, downstream, passed_on): (ReplicaKey, &[usize], bool),
+        (replica, is_copy): (ReplicaKey, bool),
+        (downstream, passed_on): (&[usize], bool),
     ) {
-        let again = match self.may_open(ground, watch, replica) {
+        let again = match self.may_open(ground, watch, replica, is_copy) {
             Some(OpenAnswer::Write) => None,
             Some(OpenAnswer::AlreadySealed(sealed)) => Some(sealed),
             Some(_) | None => return ground.reply(stream, Err("not now")),
@@ -94,7 +96,8 @@ impl Server {
         }
         let downstream = match downstream.split_first() {
             Some((next, rest)) => {
-                let put = Item::Put { replica, downstream: rest.to_vec(), passed_on: true };
+                let downstream = rest.to_vec();
+                let put = Item::Put { replica, downstream, passed_on: true, is_copy: false };
                 let forward = ground.open(self.who(), *next, put);
                 self.forwards.insert(forward, stream);
                 Downstream::Writing(forward)

@@ -80,6 +80,8 @@ pub enum Input {
         to: ReplyTo,
         /// What they want to write.
         replica: ReplicaKey,
+        /// Whether it is a copy of one that is sealed elsewhere.
+        is_copy: bool,
     },
     /// An open replica's file is synced and carries its final name.
     Sealed {
@@ -323,8 +325,12 @@ impl Replicas {
     /// Takes one input; the effects are to be carried out in order.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
-            Input::OpenRequested { to, replica } => {
-                vec![Effect::Reply { to, answer: self.held.open(replica) }]
+            Input::OpenRequested { to, replica, is_copy } => {
+                let mut effects = vec![Effect::Reply { to, answer: self.held.open(replica) }];
+                if is_copy {
+                    effects.extend(self.drop_cut(replica));
+                }
+                effects
             }
             Input::Sealed { replica, sealed } => self.handle_sealed(now, replica, sealed),
             Input::Aborted { replica } => {
@@ -399,16 +405,16 @@ impl Replicas {
     pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         while let Some(replica) = self.cuts.pop_passed(now.monotonic) {
-            if self.held.expire(replica) {
-                effects.push(Effect::Delete {
-                    command: self.link.no_command(),
-                    replica,
-                    orphan: false,
-                });
-            }
+            effects.extend(self.drop_cut(replica));
         }
         effects.extend(self.link.timeout(now));
         effects
+    }
+
+    /// Removes what an upload left. The master has only sealed chunks copied: from then on no writer comes for it.
+    fn drop_cut(&mut self, replica: ReplicaKey) -> Option<Effect> {
+        let command = self.link.no_command();
+        self.held.expire(replica).then_some(Effect::Delete { command, replica, orphan: false })
     }
 
     /// What a sealed replica is; `None` if it is not held.

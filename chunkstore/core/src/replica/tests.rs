@@ -93,7 +93,8 @@ fn known_server(chunks: u64) -> Replicas {
 }
 
 fn open(server: &mut Replicas, replica: ReplicaKey) -> OpenAnswer {
-    match server.handle(at(1), Input::OpenRequested { to: ReplyTo(7), replica }).as_slice() {
+    let request = Input::OpenRequested { to: ReplyTo(7), replica, is_copy: false };
+    match server.handle(at(1), request).as_slice() {
         [Effect::Reply { to: ReplyTo(7), answer }] => *answer,
         other => panic!("{other:?}"),
     }
@@ -517,6 +518,30 @@ fn what_broke_off_goes_when_nobody_comes_when_it_is_deleted_and_when_there_are_t
     assert_eq!(effects.iter().filter(|e| gone(e)).count(), 1, "{effects:?}");
     assert_eq!(server.summary().n_cut, 0);
     assert_eq!(seal_at(&mut server, key(2, 1), BLOCK), SealAnswer::Unknown);
+}
+
+/// A server that was silent while its pipeline was sealed by the others: the copy that makes it whole again must not wait
+/// for a writer that has gone on.
+#[test]
+fn a_copy_takes_the_place_of_what_broke_off_and_waits_for_nothing_else() {
+    let mut server = known_server(0);
+    let (cut, open_one) = (key(1, 1), key(2, 1));
+    open(&mut server, cut);
+    open(&mut server, open_one);
+    assert!(server.handle(at(2), Input::Cut { replica: cut, length: BLOCK }).is_empty());
+    let offer = |server: &mut Replicas, replica| {
+        server.handle(at(3), Input::OpenRequested { to: ReplyTo(7), replica, is_copy: true })
+    };
+    let reply = |answer| Effect::Reply { to: ReplyTo(7), answer };
+    assert_eq!(offer(&mut server, open_one), [reply(OpenAnswer::Busy)], "its writer is at it");
+    let effects = offer(&mut server, cut);
+    let [answer, Effect::Delete { command, replica, orphan: false }] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((answer, *replica), (&reply(OpenAnswer::Busy), cut));
+    assert_eq!(server.summary().n_cut, 0);
+    server.handle(at(4), Input::Deleted { command: *command, replica: cut });
+    assert_eq!(offer(&mut server, cut), [reply(OpenAnswer::Write)], "the next try");
 }
 
 #[test]
