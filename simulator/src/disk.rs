@@ -280,6 +280,12 @@ impl Disk {
         self.read(replica).is_some_and(|file| file.is_whole() && file.content == content)
     }
 
+    /// The same, or that they are there to be sealed.
+    pub(crate) fn has(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
+        let is_open = |log: &Content| log.starts_with(content);
+        self.holds(replica, content) || self.log(replica).is_some_and(is_open)
+    }
+
     pub(crate) fn files(&self) -> impl Iterator<Item = (ReplicaKey, &File)> {
         self.sealed.iter().map(|(replica, file)| (*replica, file))
     }

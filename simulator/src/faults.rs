@@ -198,6 +198,7 @@ impl World {
     }
 
     fn hurt(&mut self, n: usize, health: Health) {
+        self.ground.say(format_args!("host-{n}'s disk is {health:?}"));
         self.servers[n].disk.health = health;
         self.later(500..8000, Fault::DiskGood(n));
     }

@@ -332,9 +332,9 @@ impl Server {
                         || self.read(ground, watch, replica).is_ok();
                     self.tell(ground, watch, Input::Verified { command, replica, whole });
                 }
-                Effect::EndLog { command, replica, servers } => {
+                Effect::EndLog { command, replica, servers, sealed } => {
                     let hosts: Vec<HostName> = servers.into_iter().map(|it| it.host).collect();
-                    self.end_log_as_told(ground, watch, replica, &hosts, command);
+                    self.end_log_as_told(ground, watch, (replica, sealed), &hosts, command);
                 }
                 Effect::Stop(reason) => {
                     watch.broken("fencing", format!("host-{} was told to stop: {reason}", self.n));
@@ -356,7 +356,7 @@ impl Server {
     fn removed(&mut self, ground: &mut Ground, watch: &mut Watch, number: u64) {
         let Some((command, replica)) = self.removals.remove(&number) else { return };
         let truth = watch.truth.get(&replica.chunk);
-        if truth.is_some_and(|truth| self.disk.holds(replica, truth)) {
+        if truth.is_some_and(|truth| self.disk.has(replica, truth)) {
             watch.removed.push((self.n, replica));
         }
         ground.say(format_args!("host-{} removes {}", self.n, replica.chunk));

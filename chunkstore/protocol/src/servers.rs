@@ -239,8 +239,11 @@ pub enum ServerCommand {
         chunk: ChunkId,
         /// Its version.
         version: Version,
-        /// All of its servers.
+        /// All of its servers; of a chunk that was sealed without them, those that are to seal it too.
         servers: Vec<ServerAddress>,
+        /// Bytes that it was sealed with, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<u64>,
     },
 }
 

@@ -254,10 +254,10 @@ impl Shell {
                     let reading = scrub::carry_out(Arc::clone(&self.server), command, replica);
                     self.server.behind.spawn(reading);
                 }
-                Effect::EndLog { command, replica, servers } => {
+                Effect::EndLog { command, replica, servers, sealed } => {
                     let server = Arc::clone(&self.server);
                     tokio::spawn(async move {
-                        logs::end(&server, replica, servers).await;
+                        logs::end(&server, replica, servers, sealed).await;
                         // A loop that is gone needs no answer.
                         let _ = server.replicas.tell(Input::LogEndTried { command }).await;
                     });

@@ -58,7 +58,7 @@ pub(crate) struct Watch {
     sealed_on: BTreeMap<(ChunkId, u64), BTreeSet<usize>>,
     /// The last registration of each server in this term.
     present: BTreeMap<usize, (Epoch, u64)>,
-    /// Good replicas that servers have just removed as they were told.
+    /// Replicas with the right bytes that servers have just removed as they were told.
     pub(crate) removed: Vec<(usize, ReplicaKey)>,
     pub(crate) logs: LogBook,
     /// Chunks that readers got.

@@ -61,15 +61,26 @@ pub fn agree(remains: &[(HostName, Remains)], n_silent: usize) -> Option<End> {
     let sound = || lengths(|is| matches!(is, Remains::Sound(_))).min();
     let damaged = || lengths(|is| matches!(is, Remains::Damaged(_))).max();
     let length = sealed.or_else(sound).or_else(|| damaged().filter(|_| n_silent == 0))?;
-    if length == 0 {
-        return Some(End::Empty);
+    match length {
+        0 => Some(End::Empty),
+        _ => Some(End::Seal { length, on: able(remains, length) }),
     }
+}
+
+/// The same of a chunk that was sealed at `length` without these servers. `None`: none of them can have it.
+#[must_use]
+pub fn catch_up(remains: &[(HostName, Remains)], length: u64) -> Option<End> {
+    let on = able(remains, length);
+    (!on.is_empty()).then_some(End::Seal { length, on })
+}
+
+/// Who may have the chunk's first `length` bytes.
+fn able(remains: &[(HostName, Remains)], length: u64) -> Vec<HostName> {
     let can_have = |is: &Remains| match is {
         Remains::Sealed(held) => *held == length,
         Remains::Sound(held) | Remains::Damaged(held) => *held >= length,
     };
-    let on = remains.iter().filter(|(_, is)| can_have(is)).map(|(host, _)| host.clone()).collect();
-    Some(End::Seal { length, on })
+    remains.iter().filter(|(_, is)| can_have(is)).map(|(host, _)| host.clone()).collect()
 }
 
 /// What a chunk was sealed as, by what those servers say that were asked to seal it.

@@ -15,7 +15,7 @@ mod seen;
 mod tail;
 
 pub use cursor::{Cursor, Replaced, Source};
-pub use ending::{End, Remains, SealedAs, agree};
+pub use ending::{End, Remains, SealedAs, agree, catch_up};
 pub use group::{Answers, GROUP_BYTES, Group, Offered, Progress};
 pub use route::Route;
 pub use seen::{SEEN_WRITERS_MAX, Seen};

@@ -83,6 +83,16 @@ fn what_the_survivors_have_in_common_is_sealed() {
         let told: Vec<_> = remains.iter().enumerate().map(|(n, is)| (host(n), *is)).collect();
         assert_eq!(agree(&told, n_silent), end, "{remains:?}, {n_silent} silent");
     }
+    // It was sealed at 20 bytes without these.
+    let late = [
+        (vec![Sound(20), Damaged(30), Sound(10), Sealed(20), Sealed(30)], seal(20, &[0, 1, 3])),
+        (vec![Damaged(19)], None),
+        (vec![], None),
+    ];
+    for (remains, end) in late {
+        let told: Vec<_> = remains.iter().enumerate().map(|(n, is)| (host(n), *is)).collect();
+        assert_eq!(catch_up(&told, 20), end, "{remains:?}");
+    }
 }
 
 #[test]

@@ -150,7 +150,6 @@ impl Master {
             }
         }
         self.replicas.all_heard(*chunk);
-        self.weed(*chunk);
         self.inspect(*chunk, now);
     }
 

@@ -281,7 +281,7 @@ impl Master {
             ChunkState::Sealed(_) if self.replicas.all_holders(chunk).contains(&by) => {}
             ChunkState::Sealed(sealed) => {
                 self.replicas.claim(chunk, claim, Some(&sealed), &self.servers);
-                self.weed(chunk);
+                self.inspect(chunk, now);
             }
             ChunkState::Garbage => self.handle_garbage(by.server, (chunk, version), is_report),
             ChunkState::Foreign => {}
@@ -371,7 +371,7 @@ impl Master {
         let known = open.servers.iter().filter(|it| self.durable.known().contains(&it.host));
         let servers = known.filter_map(|server| self.now_at(server)).collect();
         let (chunk, version) = (open.chunk, open.version);
-        let command = ServerCommand::EndLog { chunk, version, servers };
+        let command = ServerCommand::EndLog { chunk, version, servers, sealed: None };
         self.servers.command(live[self.ends.n_told % live.len()], command);
         self.ends.n_told += 1;
     }

@@ -154,6 +154,11 @@ impl Repairs {
         self.surplus.set(chunk, at);
     }
 
+    /// Whether that is to be.
+    pub(crate) fn awaits_surplus(&self, chunk: ChunkId) -> bool {
+        self.surplus.contains(chunk)
+    }
+
     fn begin(&mut self, chunk: ChunkId, copy: Copy) {
         self.streams.begin(copy.source, copy.target.server, copy.bytes);
         self.running.insert(chunk, copy);
@@ -288,6 +293,7 @@ impl Master {
         };
         let standing = self.standing(chunk, &sealed);
         self.note_drains(chunk, &sealed, standing);
+        self.weed(chunk, &sealed, now);
         if standing.staying > standing.wanted && !self.repairs.surplus.contains(chunk) {
             self.repairs.surplus.set(chunk, now + self.settings.heartbeat_interval);
         }

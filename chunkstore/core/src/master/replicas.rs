@@ -32,6 +32,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// Whether it is of a log's chunk and was not sealed: of those no length is told.
+    pub(crate) fn is_unsealed(&self) -> bool {
+        self.length == 0
+    }
+
     /// Whether these are the bytes that were sealed.
     pub(crate) fn matches(&self, sealed: &SealedState) -> bool {
         (self.version, self.length, self.checksum)
@@ -205,23 +210,17 @@ impl Replicas {
         self.good.get(chunk).map_or(&[], SmallVec::as_slice)
     }
 
-    /// Has stale replicas of a sealed chunk deleted (older, or of other bytes than were sealed), if a
-    /// good one is known to live: the last copy of anything is kept, even a bad one.
-    pub(crate) fn weed(&mut self, chunk: ChunkId, sealed: &SealedState, servers: &mut Servers) {
-        let current = |by: &Holder| servers.is_current(by.server, by.session);
-        let odd = self.odd.get(&chunk).map_or(&[][..], Vec::as_slice);
-        let stale: Vec<Claim> = odd
-            .iter()
-            .filter(|claim| claim.version <= sealed.version && current(&claim.by))
-            .copied()
-            .collect();
-        if stale.is_empty() || !self.good.get(chunk).is_some_and(|good| good.iter().any(current)) {
-            return;
-        }
-        self.retain_odd(chunk, |claim| !stale.contains(claim));
-        for Claim { by, version, .. } in stale {
-            servers.command(by.server, ServerCommand::Delete { chunk, version, orphan: false });
-        }
+    /// What live servers hold of a sealed chunk that is not what was sealed: older, or of other bytes.
+    pub(crate) fn odd(&self, chunk: ChunkId, servers: &Servers) -> Vec<Claim> {
+        let current = |claim: &&Claim| servers.is_current(claim.by.server, claim.by.session);
+        self.odd.get(&chunk).into_iter().flatten().filter(current).copied().collect()
+    }
+
+    /// Has such a replica deleted.
+    pub(crate) fn weed(&mut self, chunk: ChunkId, stale: Claim, servers: &mut Servers) {
+        let Claim { by, version, .. } = stale;
+        self.retain_odd(chunk, |claim| *claim != stale);
+        servers.command(by.server, ServerCommand::Delete { chunk, version, orphan: false });
     }
 
     /// No file refers to the chunk any more: every server that is known to hold it is told. The others

@@ -112,20 +112,12 @@ impl Master {
                     let host = self.servers.host(server).clone();
                     out.effects.push(Effect::Tell(Notice::StaleReplica { host, chunk }));
                 }
-                self.weed(chunk);
             }
             ChunkState::Garbage => self.handle_garbage(server, (chunk, version), is_report),
             ChunkState::Foreign => {
                 let host = self.servers.host(server).clone();
                 out.effects.push(Effect::Tell(Notice::ForeignChunk { host, chunk }));
             }
-        }
-    }
-
-    /// Stale replicas of the chunk go, if it is sealed and a good one is known to live.
-    pub(super) fn weed(&mut self, chunk: ChunkId) {
-        if let Some(sealed) = self.sealed(chunk) {
-            self.replicas.weed(chunk, &sealed, &mut self.servers);
         }
     }
 

@@ -1,5 +1,6 @@
-//! Replicas beyond those that a chunk's file asks for: which of them goes, and when. None goes before one that stays was
-//! read and found whole: nobody else may have the bytes.
+//! Replicas beyond those that a chunk's file asks for, and those that are not what was sealed: which of them goes, and when.
+//! None goes before one that stays was read and found whole: nobody else may have the bytes. A log's replica that was not
+//! sealed with the others may have them: if those are lost, it is sealed too.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +9,14 @@ use ids::Monotonic;
 
 use super::Master;
 use super::durable::SealedState;
+use super::replicas::Claim;
 use super::servers::{Holder, ServerId};
 
 /// A server that was heard of within so many heartbeats' time is surely there.
 const FRESH_HEARTBEATS: u32 = 2;
+
+/// A server that was told to seal a log's replica is told again after so many heartbeats' time.
+const SEAL_HEARTBEATS: u32 = 3;
 
 /// Replicas that are being read before others of their chunks go.
 #[derive(Clone, Debug, Default)]
@@ -32,21 +37,64 @@ impl Master {
     /// (its copy was verified as it arrived); otherwise one that stays is read first.
     pub(super) fn remove_surplus(&mut self, chunk: ChunkId, now: Monotonic) {
         let Some(sealed) = self.sealed(chunk) else { return };
+        self.weed(chunk, &sealed, now);
         let (staying, victims) = self.surplus(chunk, &sealed, now);
         let giver = self.balance.giver(chunk);
-        if victims.iter().all(|victim| giver == Some(*victim)) {
-            return self.remove_replicas(chunk, &sealed, &victims, now);
+        match victims.iter().all(|victim| giver == Some(*victim)) {
+            true => self.remove_replicas(chunk, &sealed, &victims, now),
+            false => self.verify(chunk, sealed.version, &staying),
         }
+    }
+
+    /// Has replicas deleted that are not what was sealed, if a good one is known to live: the last copy of anything is
+    /// kept, even a bad one. Older ones go at once; one that could be sealed only when the good one was read.
+    pub(super) fn weed(&mut self, chunk: ChunkId, sealed: &SealedState, now: Monotonic) {
+        let odd = self.replicas.odd(chunk, &self.servers);
+        if odd.is_empty() {
+            return;
+        }
+        let is_current = |by: &Holder| self.servers.is_current(by.server, by.session);
+        let good = self.replicas.all_holders(chunk).iter().copied().filter(is_current);
+        let good: Vec<Holder> = good.collect();
+        if good.is_empty() {
+            return self.seal_late(chunk, sealed, &odd, now);
+        }
+        for stale in odd.iter().filter(|claim| claim.version < sealed.version) {
+            self.replicas.weed(chunk, *stale, &mut self.servers);
+        }
+        if odd.iter().any(|claim| claim.version == sealed.version) {
+            self.verify(chunk, sealed.version, &good);
+        }
+    }
+
+    /// Nobody is left of those that sealed a log's chunk: whoever still has it open seals it too.
+    fn seal_late(&mut self, chunk: ChunkId, sealed: &SealedState, odd: &[Claim], now: Monotonic) {
+        let version = sealed.version;
+        let mut unsealed =
+            odd.iter().filter(|claim| claim.version == version && claim.is_unsealed()).peekable();
+        if unsealed.peek().is_none() || self.repairs.awaits_surplus(chunk) {
+            return;
+        }
+        for Claim { by, .. } in unsealed {
+            let servers = vec![self.servers.address(by.server)];
+            let sealed = Some(sealed.length());
+            let command = ServerCommand::EndLog { chunk, version, servers, sealed };
+            self.servers.command(by.server, command);
+        }
+        self.repairs.surplus_at(chunk, now + self.tick() * SEAL_HEARTBEATS);
+    }
+
+    /// Has one of these replicas read, if none of the chunk is being read.
+    fn verify(&mut self, chunk: ChunkId, version: Version, by: &[Holder]) {
         let is_current = |by: &Holder| self.servers.is_current(by.server, by.session);
         if self.verifying.by.get(&chunk).is_some_and(is_current) {
             return;
         }
-        // Those that stay take turns: the disk of one may be failing.
-        let turn = self.verifying.n_asked.checked_rem(staying.len()).unwrap_or(0);
-        if let Some(by) = staying.get(turn).copied() {
+        // They take turns: the disk of one may be failing.
+        let turn = self.verifying.n_asked.checked_rem(by.len()).unwrap_or(0);
+        if let Some(by) = by.get(turn).copied() {
             self.verifying.n_asked += 1;
             self.verifying.by.insert(chunk, by);
-            let version = sealed.version;
             self.servers.command(by.server, ServerCommand::Verify { chunk, version });
         }
     }
@@ -61,9 +109,16 @@ impl Master {
     ) {
         self.verifying.by.remove(&chunk);
         let Some(sealed) = self.sealed(chunk).filter(|it| it.version == version) else { return };
+        let whole = whole && self.replicas.all_holders(chunk).contains(&by);
+        for stale in self.replicas.odd(chunk, &self.servers) {
+            if whole && stale.version <= version {
+                self.replicas.weed(chunk, stale, &mut self.servers);
+            }
+        }
         let (staying, victims) = self.surplus(chunk, &sealed, now);
         match whole && staying.contains(&by) {
             true => self.remove_replicas(chunk, &sealed, &victims, now),
+            false if self.repairs.awaits_surplus(chunk) => {}
             false => self.repairs.surplus_at(chunk, now + self.settings.heartbeat_interval),
         }
     }

@@ -338,11 +338,10 @@ fn begin(told: ServerCommand, command: CommandNumber, held: &mut Held) -> Begun 
                 None => Begun::Ended(verified(replica, false)),
             }
         }
-        ServerCommand::EndLog { chunk, version, servers } => Begun::Running(Effect::EndLog {
-            command,
-            replica: ReplicaKey { chunk, version },
-            servers,
-        }),
+        ServerCommand::EndLog { chunk, version, servers, sealed } => {
+            let replica = ReplicaKey { chunk, version };
+            Begun::Running(Effect::EndLog { command, replica, servers, sealed })
+        }
     }
 }
 

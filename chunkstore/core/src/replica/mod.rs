@@ -282,6 +282,8 @@ pub enum Effect {
         replica: ReplicaKey,
         /// Its servers.
         servers: Vec<ServerAddress>,
+        /// Bytes that it was sealed with without these, if it was.
+        sealed: Option<u64>,
     },
     /// Stop the daemon: going on could mix two clusters or versions.
     Stop(StopReason),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_client::transfer::{freeze_replica, seal_chunk};
-use chunkstore_core::log::{End, Remains, SealedAs, agree};
+use chunkstore_core::log::{End, Remains, SealedAs, agree, catch_up};
 use chunkstore_core::replica::{Input, ReplicaKey};
 use chunkstore_protocol::{Done, EndLog, ProblemKind, SealedChunk, ServerAddress};
 use futures_util::future::join_all;
@@ -55,7 +55,7 @@ pub(super) async fn settle(
     let mut backoff = Backoff::default();
     for n_try in 0..TRIES {
         let silent = if n_try == 0 { silent } else { &[] };
-        match try_to_end(server, replica, &servers, silent).await {
+        match try_to_end(server, replica, (&servers, silent), None).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(chunk = %replica.chunk, %error, "a log's chunk is not ended yet");
@@ -67,13 +67,15 @@ pub(super) async fn settle(
     let _ = server.replicas.tell(Input::LogStuck { replica }).await;
 }
 
-/// Ends a chunk as the master says, once: it says so again.
+/// Ends a chunk as the master says, once: it says so again. `sealed`: the bytes that it was sealed with without these
+/// servers, if it was.
 pub(in crate::server) async fn end(
     server: &Arc<Server>,
     replica: ReplicaKey,
     servers: Vec<ServerAddress>,
+    sealed: Option<u64>,
 ) {
-    if let Err(error) = try_to_end(server, replica, &servers, &[]).await {
+    if let Err(error) = try_to_end(server, replica, (&servers, &[]), sealed).await {
         tracing::warn!(chunk = %replica.chunk, %error, "a log's chunk is not ended");
     }
 }
@@ -88,14 +90,18 @@ pub(super) async fn give_up(server: &Arc<Server>, replica: ReplicaKey, failed: V
 async fn try_to_end(
     server: &Arc<Server>,
     replica: ReplicaKey,
-    servers: &[ServerAddress],
-    silent: &[HostName],
+    (servers, silent): (&[ServerAddress], &[HostName]),
+    sealed: Option<u64>,
 ) -> Result<(), EndError> {
     let (asked, left_out): (Vec<_>, Vec<_>) =
         servers.iter().partition(|other| !silent.contains(&other.host));
     let (remains, n_silent, reasons) = freeze_all(server, replica, &asked).await;
     let n_silent = n_silent + left_out.len();
-    let end = agree(&remains, n_silent).ok_or(EndError::NobodyHasIt(reasons))?;
+    let end = match sealed {
+        Some(length) => catch_up(&remains, length),
+        None => agree(&remains, n_silent),
+    };
+    let end = end.ok_or(EndError::NobodyHasIt(reasons))?;
     let sealed = match end {
         End::Empty => None,
         End::Seal { length, on } => Some(seal_all(server, replica, servers, (length, &on)).await?),

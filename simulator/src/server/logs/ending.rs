@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chunkstore_core::log::{End, Remains, SealedAs, agree};
+use chunkstore_core::log::{End, Remains, SealedAs, agree, catch_up};
 use chunkstore_core::master::LogRequest;
 use chunkstore_core::replica::{CommandNumber, Input, ReplicaKey};
 use chunkstore_protocol::{EndLog, ProblemKind, SealedChunk};
@@ -56,6 +56,8 @@ pub(super) struct Ending {
     servers: Vec<usize>,
     /// Those that were silent just now: they are not asked at the first try.
     silent: Vec<usize>,
+    /// Bytes that it was sealed with without these servers, if it was.
+    sealed: Option<u64>,
     why: For,
     phase: Phase,
 }
@@ -70,7 +72,8 @@ impl Server {
         askers: Vec<Asker>,
     ) {
         let (why, phase) = (For::Settling { n_tries: 0, askers }, Phase::Pausing);
-        self.start_ending(ground, watch, Ending { replica, servers, silent, why, phase });
+        let ending = Ending { replica, servers, silent, sealed: None, why, phase };
+        self.start_ending(ground, watch, ending);
     }
 
     /// The master tells this server to end a chunk.
@@ -78,14 +81,15 @@ impl Server {
         &mut self,
         ground: &mut Ground,
         watch: &mut Watch,
-        replica: ReplicaKey,
+        (replica, sealed): (ReplicaKey, Option<u64>),
         servers: &[HostName],
         command: CommandNumber,
     ) {
         let (why, phase) = (For::Command(command), Phase::Pausing);
         let servers = servers.iter().map(number).collect();
         let silent = Vec::new();
-        self.start_ending(ground, watch, Ending { replica, servers, silent, why, phase });
+        let ending = Ending { replica, servers, silent, sealed, why, phase };
+        self.start_ending(ground, watch, ending);
     }
 
     /// A chunk without records is of no use: these servers failed.
@@ -102,7 +106,8 @@ impl Server {
         let phase = Phase::Telling { request, since: ground.now().monotonic };
         let why = For::GivingUp(askers);
         let (servers, silent) = (Vec::new(), Vec::new());
-        self.start_ending(ground, watch, Ending { replica, servers, silent, why, phase });
+        let ending = Ending { replica, servers, silent, sealed: None, why, phase };
+        self.start_ending(ground, watch, ending);
     }
 
     fn start_ending(&mut self, ground: &mut Ground, watch: &mut Watch, ending: Ending) {
@@ -156,7 +161,11 @@ impl Server {
         }
         let replica = ending.replica;
         ground.say(format_args!("host-{} ends {}: {remains:?}", self.n, replica.chunk));
-        match agree(remains, *n_silent) {
+        let end = match ending.sealed {
+            Some(length) => catch_up(remains, length),
+            None => agree(remains, *n_silent),
+        };
+        match end {
             None => self.not_ended(ground, watch, number),
             Some(End::Empty) => self.tell_ended(ground, watch, number, None),
             Some(End::Seal { length, on }) => {

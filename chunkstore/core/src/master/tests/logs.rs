@@ -80,6 +80,20 @@ impl Fleet {
         reply.commands.into_iter().map(|numbered| numbered.item).collect()
     }
 
+    /// Everyone reads what it is told to read.
+    fn read_what_is_asked(&mut self, whole: bool) {
+        for n in 1..=self.sessions.len() {
+            for command in self.beat(n) {
+                let ServerCommand::Verify { chunk, version } = command else { continue };
+                if !whole {
+                    self.tell(n, ReplicaEvent::Lost { chunk, version });
+                }
+                self.tell(n, ReplicaEvent::Verified { chunk, version, whole });
+                self.beat(n);
+            }
+        }
+    }
+
     /// The same server, with all that it holds still to be told.
     fn register_again(&mut self, n: usize) {
         self.sessions[n - 1] = (self.world.register(n), 0, Vec::new());
@@ -319,11 +333,48 @@ fn replicas_that_were_not_sealed_go_and_sealed_ones_stay_however_late_their_serv
     fleet.tell(3, log_held(open.chunk, false));
     let is_delete = |command: &ServerCommand| matches!(command, ServerCommand::Delete { .. });
     assert!(!fleet.beat(3).iter().any(is_delete), "it is among those that sealed it");
+    assert!(!fleet.beat(2).iter().any(is_delete), "nobody has read what they sealed");
+    fleet.read_what_is_asked(true);
     let gone = fleet.beat(2);
     let version = Version(1);
     let chunk = open.chunk;
     assert!(gone.contains(&ServerCommand::Delete { chunk, version, orphan: false }), "{gone:?}");
     assert_eq!(fleet.world.locate_log("/log").chunks[0].servers.len(), 2);
+}
+
+/// One of three sealed the chunk, and what it sealed is broken.
+#[test]
+fn what_nobody_has_sealed_any_more_is_sealed_by_those_that_still_have_it_open() {
+    let mut fleet = Fleet::new(3);
+    let open = fleet.world.begun("/log");
+    let (chunk, version) = (open.chunk, Version(1));
+    (1..=3).for_each(|n| fleet.tell(n, log_held(chunk, true)));
+    (1..=3).for_each(|n| drop(fleet.beat(n)));
+    let mut sealed = seal(&open, 100);
+    sealed.servers.retain(|server| *server == host(1));
+    fleet.world.end(chunk, Some(sealed)).unwrap();
+    fleet.read_what_is_asked(false);
+    let seals = |fleet: &mut Fleet| -> Vec<(usize, Vec<ServerCommand>)> {
+        (2..=3).map(|n| (n, fleet.beat(n))).collect()
+    };
+    let told = seals(&mut fleet);
+    for (n, commands) in &told {
+        let [ServerCommand::EndLog { chunk: of, servers, sealed, .. }] = &commands[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!((*of, hosts_of(servers), *sealed), (chunk, vec![host(*n)], Some(100)));
+    }
+    fleet.world.pass(Duration::from_secs(2));
+    assert_eq!(seals(&mut fleet), told, "they are about to");
+    fleet.world.pass(Duration::from_secs(2));
+    assert!(seals(&mut fleet).iter().all(|(_, all)| all.len() == 2), "their disks may be full");
+    fleet.tell(2, ReplicaEvent::Held { chunk, version, length: 100, checksum: 7 });
+    let reads = fleet.beat(2);
+    assert!(reads.contains(&ServerCommand::Verify { chunk, version }), "{reads:?}");
+    let is_delete = |command: &ServerCommand| matches!(command, ServerCommand::Delete { .. });
+    assert!(!fleet.beat(3).iter().any(is_delete), "that one too may be broken");
+    let located = fleet.world.locate_log("/log");
+    assert_eq!(hosts_of(&located.chunks[0].servers), [host(2)]);
 }
 
 #[test]
