@@ -357,6 +357,7 @@ impl Master {
         let bytes = sealed.length();
         let suits = |taker: &&ServerId| {
             !holders.contains(taker)
+                && !self.servers.is_doomed(**taker, chunk)
                 && self.evens(giver, **taker, bytes)
                 && self.servers.keeps_racks(&holders, giver, **taker)
         };

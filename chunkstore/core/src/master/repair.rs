@@ -371,7 +371,9 @@ impl Master {
         let standing = self.standing(chunk, sealed);
         // One more on the rack that has all of them would only be removed again.
         let other_rack = standing.staying >= standing.wanted;
-        let can_receive = |server| streams.can_receive(server, limit);
+        let can_receive = |server| {
+            streams.can_receive(server, limit) && !self.servers.is_doomed(server, chunk)
+        };
         let bytes = sealed.length();
         let target = self.servers.copy_target(&holders, bytes, other_rack, can_receive);
         let Some(target) = target else { return };

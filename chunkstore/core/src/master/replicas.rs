@@ -216,11 +216,16 @@ impl Replicas {
         self.odd.get(&chunk).into_iter().flatten().filter(current).copied().collect()
     }
 
-    /// Has such a replica deleted.
-    pub(crate) fn weed(&mut self, chunk: ChunkId, stale: Claim, servers: &mut Servers) {
-        let Claim { by, version, .. } = stale;
-        self.retain_odd(chunk, |claim| *claim != stale);
-        servers.command(by.server, ServerCommand::Delete { chunk, version, orphan: false });
+    /// Has a live server delete a replica of a chunk that others hold: from now on it does not count.
+    pub(crate) fn doom(
+        &mut self,
+        chunk: ChunkId,
+        server: ServerId,
+        (version, sealed): (Version, &SealedState),
+        servers: &mut Servers,
+    ) {
+        self.lost(chunk, server, version, Some(sealed));
+        servers.doom(server, chunk, version);
     }
 
     /// No file refers to the chunk any more: every server that is known to hold it is told. The others

@@ -1,9 +1,10 @@
 //! The chunkservers as the master knows them: registrations, heartbeats, deaths, commands to deliver.
 //! All soft: after a restart every server registers again. Which replicas they hold is `replicas.rs`',
 //! which of them gets a chunk is `choice.rs`' to say, how full they
-//! are `levels.rs`'.
+//! are `levels.rs`', and what they are about to delete `doomed.rs`'.
 
 mod choice;
+mod doomed;
 mod levels;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use ids::{
 use super::deadlines::Deadlines;
 use super::error::ServerError;
 
+use doomed::Doomed;
 pub(crate) use levels::{Level, WHOLE};
 
 /// Servers known at once, dead ones included.
@@ -95,6 +97,7 @@ struct Server {
     load: u64,
     inbox: Inbox,
     outbox: Outbox<ServerCommand>,
+    doomed: Doomed,
 }
 
 /// Who is there, in numbers.
@@ -171,6 +174,7 @@ impl Servers {
             load: before.map_or(least, |server| server.load.max(least)),
             inbox: Inbox::default(),
             outbox: Outbox::default(),
+            doomed: Doomed::default(),
             told: request,
         };
         self.by_host.insert(server.told.host.clone(), id);
@@ -246,6 +250,7 @@ impl Servers {
         let server = self.server_mut(id);
         // It will register again and be told anew what to delete.
         server.outbox = Outbox::default();
+        server.doomed = Doomed::default();
         server.died = Some(now);
         self.roster = self.call_roll();
         Some(id)
@@ -441,6 +446,7 @@ impl Server {
         self.told.disks.truncate(DISKS_MAX);
         self.promised_bytes = 0;
         self.outbox.acknowledge(heartbeat.commands_done);
+        self.doomed.done(heartbeat.commands_done);
         let last = heartbeat.events.last().map_or(0, |event| event.number);
         let received = self.inbox.received();
         heartbeat.events.retain(|event| event.number > received);

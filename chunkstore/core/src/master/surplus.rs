@@ -60,11 +60,16 @@ impl Master {
             return self.seal_late(chunk, sealed, &odd, now);
         }
         for stale in odd.iter().filter(|claim| claim.version < sealed.version) {
-            self.replicas.weed(chunk, *stale, &mut self.servers);
+            self.weed_one(chunk, sealed, *stale);
         }
         if odd.iter().any(|claim| claim.version == sealed.version) {
             self.verify(chunk, sealed.version, &good);
         }
+    }
+
+    fn weed_one(&mut self, chunk: ChunkId, sealed: &SealedState, stale: Claim) {
+        let Claim { by, version, .. } = stale;
+        self.replicas.doom(chunk, by.server, (version, sealed), &mut self.servers);
     }
 
     /// Nobody is left of those that sealed a log's chunk: whoever still has it open seals it too.
@@ -112,7 +117,7 @@ impl Master {
         let whole = whole && self.replicas.all_holders(chunk).contains(&by);
         for stale in self.replicas.odd(chunk, &self.servers) {
             if whole && stale.version <= version {
-                self.replicas.weed(chunk, stale, &mut self.servers);
+                self.weed_one(chunk, &sealed, stale);
             }
         }
         let (staying, victims) = self.surplus(chunk, &sealed, now);
@@ -165,10 +170,8 @@ impl Master {
         victims: &[ServerId],
         now: Monotonic,
     ) {
-        let version = sealed.version;
         for &victim in victims {
-            self.replicas.lost(chunk, victim, version, Some(sealed));
-            self.servers.command(victim, ServerCommand::Delete { chunk, version, orphan: false });
+            self.replicas.doom(chunk, victim, (sealed.version, sealed), &mut self.servers);
             if self.balance.giver(chunk) != Some(victim) {
                 self.move_is_done(chunk, now);
             }

@@ -281,6 +281,27 @@ fn none_of_too_many_replicas_goes_before_one_that_stays_was_read_and_is_whole() 
     assert!(farm.disks[2].chunks.contains_key(&chunk));
 }
 
+/// Which would say that it has it already, and then delete it.
+#[test]
+fn nothing_is_copied_to_a_server_that_is_about_to_delete_it() {
+    let mut farm = Farm::new(3);
+    let chunk = farm.put_one("/f", 3);
+    let n_known = |farm: &mut Farm| farm.world.locate("/f").unwrap().chunks[0].servers.len();
+    farm.world.set_replication("/f", 1).unwrap();
+    let mut reader = 0;
+    while n_known(&mut farm) > 1 {
+        reader = reader % 3 + 1;
+        farm.world.pass(SECOND / 3);
+        farm.beat(reader);
+    }
+    assert_eq!(farm.live_holders(chunk), 3, "the two others have not heard of it");
+    farm.world.set_replication("/f", 2).unwrap();
+    farm.beat(reader);
+    assert_eq!(farm.copies.len(), 0);
+    farm.run(20);
+    assert_eq!((farm.live_holders(chunk), n_known(&mut farm)), (2, 2));
+}
+
 #[test]
 fn with_too_few_servers_nothing_is_tried_until_another_comes() {
     let mut farm = Farm::new(3);
