@@ -278,7 +278,9 @@ impl Master {
                 }
             }
             // Whoever sealed it may have told before the server did.
-            ChunkState::Sealed(_) if self.replicas.all_holders(chunk).contains(&by) => {}
+            ChunkState::Sealed(_) if self.replicas.all_holders(chunk).contains(&by) => {
+                self.replicas.had_it_open(chunk, by.server);
+            }
             ChunkState::Sealed(sealed) => {
                 self.replicas.claim(chunk, claim, Some(&sealed), &self.servers);
                 self.inspect(chunk, now);

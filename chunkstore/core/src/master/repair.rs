@@ -199,6 +199,7 @@ impl Master {
         }
         self.balance.clear(server);
         self.verifies_no_more(server);
+        self.replicas.server_changed(server);
         self.drains.clear(server);
         self.orphans.clear(server);
         self.sweep(now);
@@ -371,9 +372,8 @@ impl Master {
         let standing = self.standing(chunk, sealed);
         // One more on the rack that has all of them would only be removed again.
         let other_rack = standing.staying >= standing.wanted;
-        let can_receive = |server| {
-            streams.can_receive(server, limit) && !self.servers.is_doomed(server, chunk)
-        };
+        let can_receive =
+            |server| streams.can_receive(server, limit) && !self.servers.is_doomed(server, chunk);
         let bytes = sealed.length();
         let target = self.servers.copy_target(&holders, bytes, other_rack, can_receive);
         let Some(target) = target else { return };

@@ -3,6 +3,8 @@
 //! seal: what is claimed of an open chunk is judged when that is sealed. Nearly all claims are good ones
 //! of sealed chunks, so those are kept in a few bytes.
 
+mod hearsay;
+
 use std::collections::BTreeMap;
 
 use chunkstore_protocol::{ChunkId, ServerCommand, Version};
@@ -12,6 +14,7 @@ use smallvec::SmallVec;
 use super::durable::{Dropped, SealedState};
 use super::paged::Paged;
 use super::servers::{Holder, ServerId, Servers, Session};
+use hearsay::Hearsay;
 
 /// Chunks of which broken replicas are remembered.
 const BROKEN_MAX: usize = 10_000;
@@ -60,6 +63,7 @@ pub(crate) struct Replicas {
     /// Who has lost its replica of an open chunk: whoever names it later among those that sealed the chunk
     /// speaks of the time before.
     gone: BTreeMap<ChunkId, Vec<Holder>>,
+    hearsay: Hearsay,
 }
 
 impl Replicas {
@@ -73,6 +77,7 @@ impl Replicas {
     ) {
         let Holder { server, session } = claim.by;
         self.come_back(chunk, server);
+        self.hearsay.settle(chunk, server);
         let outlived = |old: &Claim| {
             old.by.server == server && (old.by.session != session || old.version == claim.version)
         };
@@ -123,9 +128,31 @@ impl Replicas {
         sealed: &SealedState,
         servers: &Servers,
     ) {
-        if !self.gone.get(&chunk).is_some_and(|gone| gone.contains(&claim.by)) {
-            self.claim(chunk, claim, Some(sealed), servers);
+        if self.gone.get(&chunk).is_some_and(|gone| gone.contains(&claim.by)) {
+            return;
         }
+        let Holder { server, .. } = claim.by;
+        let is_told =
+            self.is_claimed_by(chunk, claim.by) || self.all_holders(chunk).contains(&claim.by);
+        self.claim(chunk, claim, Some(sealed), servers);
+        if !is_told {
+            self.hearsay.hear(chunk, server);
+        }
+    }
+
+    /// The server tells that it had the chunk before it was sealed: what became of it since, it tells too.
+    pub(crate) fn had_it_open(&mut self, chunk: ChunkId, server: ServerId) {
+        self.hearsay.settle(chunk, server);
+    }
+
+    /// The server died or registered anew.
+    pub(crate) fn server_changed(&mut self, server: ServerId) {
+        self.hearsay.clear(server);
+    }
+
+    /// A server has told all that it has to tell: what others have told of it, and is not so.
+    pub(crate) fn unconfirmed(&mut self, server: ServerId) -> Vec<ChunkId> {
+        self.hearsay.pass(server)
     }
 
     /// The server has lost its replica of a chunk that is still open.
@@ -156,6 +183,7 @@ impl Replicas {
         version: Version,
         sealed: Option<&SealedState>,
     ) {
+        self.hearsay.settle(chunk, server);
         self.retain_odd(chunk, |old| old.by.server != server || old.version != version);
         if sealed.is_some_and(|sealed| sealed.version == version) {
             self.retain_good(chunk, |old| old.server != server);

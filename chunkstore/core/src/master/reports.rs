@@ -4,13 +4,13 @@
 use chunkstore_protocol::{
     ChunkId, RegisterServer, ReplicaEvent, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
 };
-use ids::Now;
+use ids::{Monotonic, Now};
 
 use super::durable::{ChunkState, SealedState};
 use super::error::ServerError;
 use super::record::Record;
 use super::replicas::Claim;
-use super::servers::{Heard, Holder};
+use super::servers::{Heard, Holder, ServerId};
 use super::{Effect, Master, Notice, Output, Reply, millis};
 
 impl Master {
@@ -46,7 +46,7 @@ impl Master {
         out: &mut Output,
     ) -> Result<Reply, ServerError> {
         let epoch = self.durable.epoch();
-        let Heard { server, events, completed } =
+        let Heard { server, events, completed, is_all } =
             self.servers.hear(now.monotonic, heartbeat, epoch)?;
         let is_report = completed || !self.servers.is_report_complete(server);
         for event in events {
@@ -86,6 +86,9 @@ impl Master {
                 }
             }
         }
+        if is_all {
+            self.drop_unconfirmed(server, now.monotonic);
+        }
         if completed {
             let host = self.servers.host(server).clone();
             let by = Holder { server, session: self.servers.session(server) };
@@ -100,6 +103,16 @@ impl Master {
         }
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
+    }
+
+    /// A server has told all that it has: replicas that only others told of are not there.
+    fn drop_unconfirmed(&mut self, server: ServerId, now: Monotonic) {
+        for chunk in self.replicas.unconfirmed(server) {
+            let Some(sealed) = self.sealed(chunk) else { continue };
+            self.replicas.lost(chunk, server, sealed.version, Some(&sealed));
+            self.move_lost(chunk, server, now);
+            self.inspect(chunk, now);
+        }
     }
 
     fn held_by(&mut self, chunk: ChunkId, claim: Claim, is_report: bool, out: &mut Output) {

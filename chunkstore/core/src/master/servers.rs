@@ -114,6 +114,8 @@ pub(crate) struct Heard {
     pub(crate) events: Vec<ReplicaEvent>,
     /// With these, the server has told all that it held when it registered.
     pub(crate) completed: bool,
+    /// Nothing was left to be told.
+    pub(crate) is_all: bool,
 }
 
 /// What is known of a server, for reports.
@@ -234,14 +236,15 @@ impl Servers {
             let ServerHeartbeat { host, epoch: theirs, session, .. } = heartbeat;
             return Err(ServerError::NotRegistered { host, theirs, session, ours });
         };
-        let mut events = Vec::new();
+        let (mut events, mut is_all) = (Vec::new(), false);
         let before = self.server(id).report_complete;
         if heartbeat.number > self.server(id).heartbeat {
+            is_all = heartbeat.report_complete && heartbeat.events.len() < EVENTS_PER_STEP;
             self.lives.set(id, now + self.dead_after);
             events = self.server_mut(id).take(heartbeat);
         }
         let completed = !before && self.server(id).report_complete;
-        Ok(Heard { server: id, events, completed })
+        Ok(Heard { server: id, events, completed, is_all })
     }
 
     /// The first server that has been silent for too long; it no longer counts as live.

@@ -529,3 +529,34 @@ fn the_late_word_that_a_server_sealed_what_it_has_lost_since_costs_no_other_its_
     let hosts: Vec<_> = located.chunks[0].servers.iter().map(|server| &server.host).collect();
     assert_eq!(hosts, [&on(1)]);
 }
+
+/// A server sealed its replica, found it broken, and restarted; only then the word comes that it sealed it.
+#[test]
+fn a_server_that_never_says_that_it_has_what_it_sealed_is_soon_not_believed_to() {
+    let mut fleet = Fleet::new(3);
+    let open = fleet.world.begun("/log");
+    fleet.world.restart();
+    fleet.register_again(1);
+    fleet.tell(
+        1,
+        ReplicaEvent::Held { chunk: open.chunk, version: Version(1), length: 9, checksum: 7 },
+    );
+    fleet.beat(1);
+    // Its report is complete, without the chunk. The third's is on its way.
+    fleet.register_again(2);
+    fleet.beat(2);
+    fleet.register_again(3);
+    fleet.world.end(open.chunk, Some(seal(&open, 9))).unwrap();
+    let hosts = |fleet: &mut Fleet| hosts_of(&fleet.world.locate_log("/log").chunks[0].servers);
+    assert_eq!(hosts(&mut fleet).len(), 3);
+    (1..=3).for_each(|n| drop(fleet.beat(n)));
+    assert_eq!(hosts(&mut fleet).len(), 3, "what they have may be on its way");
+    fleet.tell(
+        3,
+        ReplicaEvent::Held { chunk: open.chunk, version: Version(1), length: 9, checksum: 7 },
+    );
+    (1..=3).for_each(|n| drop(fleet.beat(n)));
+    let mut left = hosts(&mut fleet);
+    left.sort();
+    assert_eq!(left, [host(1), host(3)]);
+}

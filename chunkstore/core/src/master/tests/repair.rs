@@ -114,8 +114,10 @@ impl Farm {
             panic!("not created")
         };
         for server in &created.allocation.pipeline {
-            let n = number(&server.host);
-            self.disks[n - 1].chunks.insert(created.allocation.chunk, length);
+            let disk = &mut self.disks[number(&server.host) - 1];
+            disk.chunks.insert(created.allocation.chunk, length);
+            let session = disk.session.as_mut().expect("only live ones get chunks");
+            session.events.push(held(created.allocation.chunk, length));
         }
         self.world.close(created.file, Some(seal(&created.allocation, length))).unwrap();
         created.allocation.chunk

@@ -280,6 +280,7 @@ impl Model {
         for server in &created.allocation.pipeline {
             let n: usize = server.host.as_str().strip_prefix("host-").unwrap().parse().unwrap();
             self.servers[n - 1].told.insert(chunk);
+            self.servers[n - 1].events.push(held(chunk, 3));
         }
         self.files.push((at, chunk, replicas));
     }
