@@ -190,6 +190,11 @@ impl Disk {
         self.logs.iter().map(|(replica, file)| (*replica, &file.content))
     }
 
+    /// At how many units a log's replica is being sealed; 0 if it is not.
+    pub(crate) fn n_sealing(&self, replica: ReplicaKey) -> usize {
+        self.logs.get(&replica).and_then(|file| file.sealing).map_or(0, |(n, _)| n)
+    }
+
     /// What is behind so many units goes; from here on a crash may leave the file sealed.
     pub(crate) fn begin_seal_log(
         &mut self,

@@ -287,9 +287,11 @@ impl World {
         others && believed.into_iter().all(good)
     }
 
-    /// The same of a replica of a log's open chunk: another server has all that was acknowledged.
+    /// The same of a replica of a log's open chunk: another server has all that was acknowledged, and all that is being
+    /// sealed of it.
     fn may_lose_log(&self, n: usize, replica: ReplicaKey) -> bool {
         let acknowledged = units(self.watch.logs.acknowledged_bytes(replica));
+        let needed = acknowledged.max(self.servers[n].disk.n_sealing(replica));
         let records = &self.watch.logs.records;
         let has = |at: &usize| {
             let disk = &self.servers[*at].disk;
@@ -297,7 +299,7 @@ impl World {
             let content = disk.log(replica).or(sealed.map(|file| &file.content));
             content.is_some_and(|content| {
                 let sound = records.sound(content).1;
-                sound == content.len() && sound >= acknowledged
+                sound == content.len() && sound >= needed
             })
         };
         (0..SERVERS).filter(|at| *at != n).any(|at| has(&at))

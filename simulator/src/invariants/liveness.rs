@@ -5,7 +5,10 @@
 use chunkstore_core::log::Seen;
 use chunkstore_core::master::{Input, Master, Query, Reply, ReplyTo};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{ChunkLocation, List, Located, ServerAddress, Stat, StorePath};
+use chunkstore_protocol::{
+    ChunkLocation, List, Liveness, Located, Report, ServerAddress, ServerReport, Stat, StorePath,
+};
+use ids::HostName;
 
 use crate::client::locate;
 use crate::content::Content;
@@ -35,6 +38,9 @@ impl World {
         if open + busy > 0 || summary.servers_live < SERVERS as u64 {
             return Some(format!("the master has work to do: {summary:?}"));
         }
+        if let Some(host) = self.reporting() {
+            return Some(format!("{host} has not told all that it has"));
+        }
         let counts = |server: &&Server| !self.watch.model.is_draining(&host(server.n));
         let counted = self.servers.iter().filter(counts);
         let disks: Vec<&Disk> = counted.map(|server| &server.disk).collect();
@@ -47,6 +53,16 @@ impl World {
             })
         });
         odd.or_else(|| self.ghost()).or_else(|| self.ending_log())
+    }
+
+    /// A server that is live and whose report is not complete: what it has does not count yet.
+    fn reporting(&self) -> Option<HostName> {
+        let mut master = self.master.core.clone()?;
+        let query = Query::Report(Report { after: None });
+        let out = master.handle(self.ground.now(), Input::Query(ReplyTo(0), query));
+        let Some(Reply::Report(report)) = reply_of(out.effects) else { return None };
+        let is_reporting = |server: &&ServerReport| server.liveness == Liveness::Reporting;
+        report.servers.iter().find(is_reporting).map(|server| server.host.clone())
     }
 
     /// A log whose open chunk has lost its primary: it must be ended.
