@@ -52,12 +52,13 @@ impl ChunkStore {
         Ok(answer.deleted)
     }
 
-    /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it.
+    /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it. `lose_records`: also if
+    /// records of a log are lost with it.
     ///
     /// # Errors
-    /// When no such server is known, it is alive, or the master can't be asked.
-    pub async fn forget(&self, host: &HostName) -> Result<(), StoreError> {
-        let request = |stamp| ForgetServer { stamp, host: host.clone() };
+    /// When no such server is known, it is alive, records of a log would be lost, or the master can't be asked.
+    pub async fn forget(&self, host: &HostName, lose_records: bool) -> Result<(), StoreError> {
+        let request = |stamp| ForgetServer { stamp, host: host.clone(), lose_records };
         self.change::<_, Done>("/v1/servers/forget", &StorePath::root(), request).await.map(drop)
     }
 }

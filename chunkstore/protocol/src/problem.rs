@@ -40,6 +40,8 @@ pub enum ProblemKind {
     UnknownServer,
     /// The chunkserver is alive, and must not be for this.
     ServerLives,
+    /// Only that chunkserver may have records of a log.
+    LastWithRecords,
     /// The chunkserver does not hold that chunk (version).
     UnknownChunk,
     /// Bytes that do not match their checksum or length.
@@ -86,6 +88,7 @@ impl ProblemKind {
             Self::Starting => "starting",
             Self::UnknownServer => "unknown-server",
             Self::ServerLives => "server-lives",
+            Self::LastWithRecords => "last-with-records",
             Self::UnknownChunk => "unknown-chunk",
             Self::ChecksumMismatch => "checksum-mismatch",
             Self::NextServerFailed => "next-server-failed",

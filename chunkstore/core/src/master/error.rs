@@ -307,6 +307,17 @@ pub enum FsError {
         /// The server.
         host: HostName,
     },
+    /// What nobody else has is not given up unasked.
+    #[error(
+        "chunkserver {host} is the last one that may have the newest records of {path}, which were acknowledged: start it \
+         again, or, if its disk is lost, give them up with it (`howdah fs forget --lose-records {host}`)"
+    )]
+    LastWithRecords {
+        /// The server.
+        host: HostName,
+        /// The log, or one of them.
+        path: StorePath,
+    },
     /// A page size out of range.
     #[error("limit {given} is not allowed: 1 to {max} entries a page")]
     BadLimit {
@@ -410,6 +421,7 @@ impl FsError {
             Self::NotFound { .. } | Self::ParentMissing { .. } => ProblemKind::NotFound,
             Self::UnknownServer { .. } | Self::NotReported { .. } => ProblemKind::UnknownServer,
             Self::ServerLives { .. } => ProblemKind::ServerLives,
+            Self::LastWithRecords { .. } => ProblemKind::LastWithRecords,
             Self::SafeMode { .. } => ProblemKind::Starting,
             Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,
             Self::NotAFolder { .. } => ProblemKind::NotAFolder,

@@ -80,7 +80,8 @@ impl KnownServers {
 
 impl Master {
     /// Forgets a dead server. What it holds is then no reason to wait for it; if it comes back, it joins
-    /// anew, and what it still holds counts again.
+    /// anew, and what it still holds counts again. That is not so of a log's open chunk: with the last of its servers its
+    /// end, which nobody waits for any more, is lost.
     pub(super) fn plan_forget(
         &self,
         stamp: &Stamp,
@@ -92,6 +93,11 @@ impl Master {
         }
         if self.servers.is_live_host(&host) {
             return Err(FsError::ServerLives { host });
+        }
+        if !request.lose_records
+            && let Some(path) = self.log_left_to(&host)
+        {
+            return Err(FsError::LastWithRecords { host, path });
         }
         Ok(Record::ServerForgotten { stamp: stamp.clone(), host })
     }

@@ -331,6 +331,15 @@ impl Master {
         logs.filter(move |(_, open)| open.begun.is_some() && open.is_on(host))
     }
 
+    /// A log whose open chunk nobody but this server may still have.
+    pub(super) fn log_left_to(&self, host: &HostName) -> Option<StorePath> {
+        let is_other =
+            |it: &ServerAddress| it.host != *host && self.durable.known().contains(&it.host);
+        let mut left =
+            self.begun_logs_on(host).filter(|(_, open)| !open.servers.iter().any(is_other));
+        left.find_map(|(log, _)| self.durable.namespace().path_of(log))
+    }
+
     /// Tells servers to end the chunks that are due.
     pub(super) fn pass_ends(&mut self, now: Now, out: &mut Output) {
         for _ in 0..ENDS_PER_CALL {

@@ -55,7 +55,8 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::WrongCluster
         | ProblemKind::WrongProtocol
         | ProblemKind::HostNameTaken
-        | ProblemKind::ServerLives => 409,
+        | ProblemKind::ServerLives
+        | ProblemKind::LastWithRecords => 409,
         ProblemKind::ChecksumMismatch => 422,
         ProblemKind::Internal => 500,
         ProblemKind::Starting | ProblemKind::Unavailable | ProblemKind::NextServerFailed => 503,
@@ -104,6 +105,7 @@ mod tests {
         let safe_mode = FsError::SafeMode { awaited: vec![host.clone()], seconds: 7 };
         let unknown = FsError::UnknownServer { host: host.clone() };
         let lives = FsError::ServerLives { host: host.clone() };
+        let last = FsError::LastWithRecords { host: host.clone(), path: path.clone() };
         let no_room = FsError::NoRoom {
             path: path.clone(),
             needed: 1,
@@ -133,6 +135,7 @@ mod tests {
             (safe_mode.into(), 503, "starting", "what host-1 hold(s): try again, in 7 s"),
             (unknown.into(), 404, "unknown-server", "howdah fs report"),
             (lives.into(), 409, "server-lives", "stop it first"),
+            (last.into(), 409, "last-with-records", "--lose-records"),
             (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
             (not_registered.into(), 409, "not-registered", "register again"),
         ];

@@ -60,6 +60,9 @@ pub(super) struct OrphansArgs {
 pub(super) struct ForgetArgs {
     /// Its host
     host: HostName,
+    /// Also if it is the last one that may have the newest records of a log: they are lost
+    #[arg(long)]
+    lose_records: bool,
 }
 
 pub(super) async fn report(session: &Session, format: Format) -> anyhow::Result<()> {
@@ -202,6 +205,6 @@ pub(super) async fn orphans(session: &Session, args: &OrphansArgs) -> anyhow::Re
 
 pub(super) async fn forget(session: &Session, args: &ForgetArgs) -> anyhow::Result<()> {
     let host = &args.host;
-    let forgotten = session.store().await?.forget(host).await;
+    let forgotten = session.store().await?.forget(host, args.lose_records).await;
     forgotten.with_context(|| format!("cannot forget {host}"))
 }

@@ -94,6 +94,11 @@ impl Fleet {
         }
     }
 
+    fn forget(&mut self, n: usize, lose_records: bool) -> Result<Reply, FsError> {
+        let request = ForgetServer { stamp: self.world.stamp(), host: host(n), lose_records };
+        self.world.mutate(Mutation::Forget(request))
+    }
+
     /// The same server, with all that it holds still to be told.
     fn register_again(&mut self, n: usize) {
         self.sessions[n - 1] = (self.world.register(n), 0, Vec::new());
@@ -188,8 +193,7 @@ fn nobody_waits_for_a_forgotten_server_at_the_end_of_a_chunk() {
         fleet.world.pass(Duration::from_secs(1));
         drop((fleet.beat(1), fleet.beat(2)));
     }
-    let request = ForgetServer { stamp: fleet.world.stamp(), host: host(3) };
-    fleet.world.mutate(Mutation::Forget(request)).unwrap();
+    assert_eq!(fleet.forget(3, false), Ok(Reply::Done), "others have it");
     let mut named = Vec::new();
     for _ in 0..8 {
         fleet.world.pass(Duration::from_secs(1));
@@ -443,10 +447,16 @@ fn a_chunk_whose_servers_are_all_forgotten_is_lost_and_its_log_goes_on() {
         others.iter().for_each(|n| drop(fleet.beat(*n)));
     }
     assert_eq!(fleet.world.open_log("/log", None), Ok(open.clone()), "they may come back");
-    for n in on {
-        let request = ForgetServer { stamp: fleet.world.stamp(), host: host(n) };
-        fleet.world.mutate(Mutation::Forget(request)).unwrap();
+    let [last, first @ ..] = &on[..] else { panic!("it is on some") };
+    for n in first {
+        assert_eq!(fleet.forget(*n, false), Ok(Reply::Done));
     }
+    let refused = FsError::LastWithRecords { host: host(*last), path: path("/log") };
+    assert_eq!(fleet.forget(*last, false), Err(refused));
+    fleet.world.pass(Duration::from_secs(5));
+    others.iter().for_each(|n| drop(fleet.beat(*n)));
+    assert_eq!(fleet.world.open_log("/log", None), Ok(open.clone()), "it may come back");
+    assert_eq!(fleet.forget(*last, true), Ok(Reply::Done));
     fleet.world.pass(Duration::from_secs(5));
     let lost = Notice::LogChunkLost { path: path("/log"), chunk: open.chunk };
     assert!(fleet.world.notices.contains(&lost));

@@ -151,7 +151,7 @@ fn a_server_joins_once_and_is_forgotten_when_it_is_dead() {
     world.register(1);
     assert_eq!(joined(&world), 2);
     let forget = |world: &mut World, n| {
-        let request = ForgetServer { stamp: world.stamp(), host: host(n) };
+        let request = ForgetServer { stamp: world.stamp(), host: host(n), lose_records: false };
         world.mutate(Mutation::Forget(request))
     };
     assert_eq!(forget(&mut world, 1), Err(FsError::ServerLives { host: host(1) }));
@@ -171,7 +171,7 @@ fn what_a_forgotten_server_held_is_not_believed_of_another_in_its_place() {
     let mut world = World::with_servers(2);
     world.put("/f", 5);
     world.pass(10 * SECOND);
-    let request = ForgetServer { stamp: world.stamp(), host: host(1) };
+    let request = ForgetServer { stamp: world.stamp(), host: host(1), lose_records: false };
     world.mutate(Mutation::Forget(request)).unwrap();
     world.register(3);
     assert!(world.locate("/f").unwrap().chunks[0].servers.is_empty());
