@@ -187,6 +187,10 @@ pub struct Jobtracker {
     pub split_bytes: Bytes,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
+    /// Whether an attempt that is late gets a backup, where a job does not say.
+    pub speculative: bool,
+    /// Share of all slots that backups may hold at once; one of them in any case.
+    pub speculative_share: f64,
     /// Reduces that can't fetch a map output for `dead_after`, after which that map runs again.
     pub fetch_failures_max: u32,
     /// Jobs that are kept after their end.
@@ -209,6 +213,8 @@ impl Default for Jobtracker {
             locality_wait: Time(Duration::from_secs(1)),
             split_bytes: Bytes(64 * MIB),
             reduce_slowstart: 0.05,
+            speculative: true,
+            speculative_share: 0.25,
             fetch_failures_max: 3,
             finished_jobs_max: 1000,
             journal_segment: Bytes(8 * MIB),

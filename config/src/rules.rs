@@ -153,6 +153,9 @@ const RULES: &[Rule] = &[
     rule("jobtracker.reduce_slowstart", "a number from 0 to 1", |c| {
         (0.0..=1.0).contains(&c.jobtracker.reduce_slowstart)
     }),
+    rule("jobtracker.speculative_share", "a number from 0 to 1", |c| {
+        (0.0..=1.0).contains(&c.jobtracker.speculative_share)
+    }),
     rule("jobtracker.fetch_failures_max", "a whole number from 1 to 1000", |c| {
         (1..=1000).contains(&c.jobtracker.fetch_failures_max)
     }),

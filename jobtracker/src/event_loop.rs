@@ -206,6 +206,9 @@ fn say(notice: &Notice) {
         Notice::TrackerLost { host, attempts, map_outputs } => {
             tracing::warn!(%host, attempts, map_outputs, "TaskTracker counts as dead: what it ran and held is made elsewhere");
         }
+        Notice::BackupLaunched { late, on, left, host, expected } => {
+            tracing::info!(%late, %on, ?left, %host, ?expected, "a late attempt gets a backup");
+        }
         Notice::StoreUnavailable { job, reason } => {
             tracing::warn!(%job, reason, "the chunk store does not answer; the job waits for it");
         }
@@ -256,6 +259,8 @@ mod tests {
             max_attempts: 4,
             locality_wait: Duration::from_secs(1),
             reduce_slowstart: 0.05,
+            speculative: true,
+            speculative_share: 0.25,
             fetch_failures_max: 3,
             finished_jobs_max: 10,
             recovery_grace: Duration::from_secs(10),

@@ -91,6 +91,8 @@ pub(crate) fn observe_summary(summary: &Summary) {
     counter!("howdah_jobtracker_reduce_launches_total").absolute(launches.reduce);
     counter!("howdah_jobtracker_heartbeats_total").absolute(summary.heartbeats);
     counter!("howdah_jobtracker_attempts_killed_total").absolute(summary.attempts_killed);
+    counter!("howdah_jobtracker_backups_launched_total").absolute(summary.backups_launched);
+    counter!("howdah_jobtracker_backups_won_total").absolute(summary.backups_won);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

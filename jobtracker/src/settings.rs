@@ -31,6 +31,10 @@ pub struct JobtrackerSettings {
     pub split_bytes: u64,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
+    /// Whether late attempts get backups, where a job does not say.
+    pub speculative: bool,
+    /// Share of all slots that backups may hold; one of them in any case.
+    pub speculative_share: f64,
     /// Reduces that can't fetch a map output for `dead_after`, after which that map runs again.
     pub fetch_failures_max: u32,
     /// Jobs that are kept after their end.
@@ -63,6 +67,8 @@ impl JobtrackerSettings {
             max_attempts: self.max_attempts,
             locality_wait: self.locality_wait,
             reduce_slowstart: self.reduce_slowstart,
+            speculative: self.speculative,
+            speculative_share: self.speculative_share,
             fetch_failures_max: self.fetch_failures_max,
             finished_jobs_max: self.finished_jobs_max.max(1) as usize,
             recovery_grace: recovery_grace(self.heartbeat_interval, self.dead_after),

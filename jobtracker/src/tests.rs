@@ -213,6 +213,8 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
         locality_wait: Duration::from_secs(1),
         split_bytes: 1 << 20,
         reduce_slowstart: 0.05,
+        speculative: true,
+        speculative_share: 0.25,
         fetch_failures_max: 3,
         finished_jobs_max: 10,
         journal_segment_bytes: 2 << 20,

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod command;
 pub mod contents;
 pub mod http;
+pub mod job_author;
 pub mod metrics;
 pub mod oracle;
 pub mod power;

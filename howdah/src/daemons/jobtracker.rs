@@ -34,6 +34,8 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         locality_wait: config.locality_wait.0,
         split_bytes: config.split_bytes.0,
         reduce_slowstart: config.reduce_slowstart,
+        speculative: config.speculative,
+        speculative_share: config.speculative_share,
         fetch_failures_max: config.fetch_failures_max,
         finished_jobs_max: config.finished_jobs_max,
         journal_segment_bytes: config.journal_segment.0,

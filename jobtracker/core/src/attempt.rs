@@ -37,7 +37,7 @@ impl Core {
         match event {
             TrackerEvent::Succeeded { attempt, result } => {
                 self.free_slot(host, attempt);
-                self.on_succeeded(host, attempt, result);
+                self.on_succeeded(now, host, attempt, result);
             }
             TrackerEvent::Failed { attempt, failure } => {
                 self.free_slot(host, attempt);
@@ -58,7 +58,13 @@ impl Core {
     }
 
     /// The first attempt to succeed wins, also one that had been given up: its output is as good.
-    fn on_succeeded(&mut self, host: &HostName, attempt: AttemptId, mut result: AttemptResult) {
+    fn on_succeeded(
+        &mut self,
+        now: Now,
+        host: &HostName,
+        attempt: AttemptId,
+        mut result: AttemptResult,
+    ) {
         let task = attempt.task;
         let job = task.job;
         let Some(live) = self.live(job) else { return };
@@ -73,13 +79,14 @@ impl Core {
         if winner.is_some() || lost || live.committing {
             return self.drop_output(host, attempt);
         }
-        let place = if live.is_live(attempt) {
-            let live = self.live_mut(job).and_then(|live| live.take_live(task));
-            live.and_then(|live| live.place)
-        } else {
-            self.kill_live(task, "another attempt of its task succeeded first");
-            self.place(task, host)
+        let place = match self.take_attempt(attempt) {
+            Some(won) => {
+                self.learn_pace(now, attempt, &won);
+                won.place
+            }
+            None => self.place(task, host),
         };
+        self.kill_live(task, "another attempt of its task succeeded first");
         if let Some(live) = self.live_mut(job) {
             live.stop_waiting(task);
             live.exclusions.absolve(host, task.kind);
@@ -100,9 +107,20 @@ impl Core {
         }
         if task.kind == TaskKind::Map {
             self.announce(attempt);
+            self.note_maps_done(now, job);
         }
         self.unsettled = true;
         self.commit_if_done(job);
+    }
+
+    /// Reduces have all that they wait for once the last map is done.
+    fn note_maps_done(&mut self, now: Now, job: JobId) {
+        let entry = self.durable.running(job);
+        if entry.is_some_and(|entry| entry.maps_done as usize == entry.maps.len())
+            && let Some(live) = self.live_mut(job)
+        {
+            live.maps_done_at = Some(now.monotonic);
+        }
     }
 
     /// A map made other bytes than before: no reduce that may have read the old ones may stand.
@@ -289,8 +307,7 @@ impl Core {
 
     /// The running attempt is over, or may not win any more; `None` if it could not.
     fn take_attempt(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
-        let live = self.live_mut(attempt.task.job).filter(|live| live.is_live(attempt))?;
-        live.take_live(attempt.task)
+        self.live_mut(attempt.task.job)?.take_live(attempt)
     }
 
     /// What a map reads; `None` for a reduce, and while a restarted JobTracker has no splits yet.
@@ -303,7 +320,7 @@ impl Core {
         let needed = self.durable.task(task).is_some_and(|entry| entry.winner.is_none());
         let (jobs, trackers) = (&mut self.jobs, &self.trackers);
         let Some(live) = jobs.get_mut(&Fifo::of(task.job)) else { return };
-        if needed && !live.committing && live.live(task).is_none() {
+        if needed && !live.committing && live.live(task).is_empty() {
             live.task_waits(task, trackers);
             self.unsettled = true;
         }

@@ -3,7 +3,9 @@
 //! succeeded.
 
 use ids::Now;
-use mapreduce_protocol::{JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url, part_name};
+use mapreduce_protocol::{
+    AttemptId, JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url, part_name,
+};
 
 use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
@@ -124,9 +126,9 @@ impl Core {
     fn end_attempts(&mut self, job: JobId, reason: &str) {
         for kind in [TaskKind::Map, TaskKind::Reduce] {
             let Some(live) = self.live(job) else { return };
-            let running: Vec<_> = live.live_attempts(kind).map(|(task, _)| task).collect();
-            for task in running {
-                self.kill_live(task, reason);
+            let running = live.live_attempts(kind).map(|(task, it)| task.attempt(it.number));
+            for attempt in running.collect::<Vec<_>>() {
+                self.kill_attempt(attempt, reason);
             }
         }
         if let Some(live) = self.live_mut(job) {
@@ -176,12 +178,20 @@ impl Core {
         }
     }
 
-    /// Tells the tracker to end the attempt that runs `task`; it can't win any more.
+    /// Tells the trackers to end the attempts that run `task`; they can't win any more.
     pub(crate) fn kill_live(&mut self, task: TaskId, reason: &str) {
-        let Some(live) = self.live_mut(task.job).and_then(|live| live.take_live(task)) else {
+        let running = self.live(task.job).map_or(&[][..], |live| live.live(task));
+        for number in running.iter().map(|live| live.number).collect::<Vec<_>>() {
+            self.kill_attempt(task.attempt(number), reason);
+        }
+    }
+
+    /// Tells its tracker to end a running attempt; it can't win any more.
+    pub(crate) fn kill_attempt(&mut self, attempt: AttemptId, reason: &str) {
+        let Some(live) = self.live_mut(attempt.task.job).and_then(|live| live.take_live(attempt))
+        else {
             return;
         };
-        let attempt = task.attempt(live.number);
         if let Some(tracker) = self.trackers.get_mut(&live.host) {
             tracker.occupy(attempt, Occupied::Ending);
             let reason = reason.to_owned();

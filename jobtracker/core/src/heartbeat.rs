@@ -45,7 +45,7 @@ impl Core {
         if late {
             return self.answer(&host, reply_to);
         }
-        self.set_progress(&heartbeat.running);
+        self.set_progress(now, &heartbeat.running);
         self.listen(&host, heartbeat.map_event_cursors);
         self.park(now, &host, reply_to);
     }
@@ -149,13 +149,11 @@ impl Core {
         tracker.cursors = cursors;
     }
 
-    fn set_progress(&mut self, running: &[AttemptProgress]) {
+    fn set_progress(&mut self, now: Now, running: &[AttemptProgress]) {
         for AttemptProgress { attempt, progress } in running {
-            let live = self.live_mut(attempt.task.job);
-            let state = live.and_then(|live| live.task_mut(attempt.task));
-            let live = state.and_then(|state| state.live.as_mut());
-            if let Some(live) = live.filter(|live| live.number == attempt.number) {
-                live.progress = progress.clamp(0.0, 1.0);
+            let job = self.live_mut(attempt.task.job);
+            if let Some(live) = job.and_then(|job| job.live_mut(*attempt)) {
+                live.tell(now.monotonic, *progress);
             }
         }
     }

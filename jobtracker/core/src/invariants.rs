@@ -4,6 +4,7 @@ use mapreduce_protocol::TaskKind;
 
 use crate::job::LiveJob;
 use crate::machine::Core;
+use crate::task::ATTEMPTS_AT_ONCE;
 use crate::trackers::Occupied;
 
 impl Core {
@@ -23,18 +24,20 @@ impl Core {
         }
     }
 
-    /// Of each task exactly one is true: it has a winner, it runs, it waits; or its job does not launch.
+    /// Of each task exactly one is true: it has a winner, it runs, it waits; or its job does not launch. Where it runs twice
+    /// it does so on two hosts.
     fn check_tasks(&self, live: &LiveJob) {
         let Some(entry) = self.durable.running(live.id) else {
             assert!(!live.has_waiting(), "{} has no tasks yet", live.id);
             return;
         };
         for kind in [TaskKind::Map, TaskKind::Reduce] {
-            let mut running = 0;
+            let (mut running, mut backed_up) = (0, 0);
             let mut won = 0;
             for (index, task) in (0..).zip(entry.tasks(kind)) {
                 let id = live.id.task(kind, index);
-                let states = [task.winner.is_some(), live.live(id).is_some(), live.waits(id)];
+                let runs = live.live(id);
+                let states = [task.winner.is_some(), !runs.is_empty(), live.waits(id)];
                 let n_states = states.iter().filter(|state| **state).count();
                 let idle = live.committing || !live.has_splits();
                 assert!(
@@ -43,8 +46,14 @@ impl Core {
                 );
                 won += u32::from(states[0]);
                 running += u32::from(states[1]);
+                if let [first, second] = runs {
+                    assert_ne!(first.host, second.host, "both attempts of {id}");
+                    backed_up += 1;
+                }
+                assert!(runs.len() <= ATTEMPTS_AT_ONCE, "{id} runs {} times", runs.len());
             }
             assert_eq!(running, live.tasks(kind).running, "{} running {kind}s", live.id);
+            assert_eq!(backed_up, live.tasks(kind).backed_up, "{} backups of {kind}s", live.id);
             let done = match kind {
                 TaskKind::Map => entry.maps_done,
                 TaskKind::Reduce => entry.reduces_done,

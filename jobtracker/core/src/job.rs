@@ -13,11 +13,13 @@ use crate::durable::JobEntry;
 use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
+use crate::pace::Pace;
 use crate::records::{Home, PlannedSplit};
 use crate::running::{RunningEntry, TaskEntry};
 use crate::spec::STAGING_ROOT;
+use crate::speculate::Late;
 use crate::tally::Tally;
-use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
+use crate::task::{ATTEMPTS_AT_ONCE, ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
 use crate::trackers::Trackers;
 
 /// A call to the chunk store that a job needs.
@@ -57,6 +59,14 @@ pub(crate) struct LiveJob {
     pub(crate) unreported: BTreeSet<u32>,
     /// Reports that the output of a winner can't be fetched.
     pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
+    /// Whether late attempts get backups.
+    pub(crate) speculative: bool,
+    /// Whether a timer is set to look at its running attempts.
+    pub(crate) watched: bool,
+    /// Attempts that were late when they were looked at last, those with most time left first.
+    pub(crate) late: Vec<Late>,
+    /// When its last map was done.
+    pub(crate) maps_done_at: Option<Monotonic>,
     /// Whether the edge is planning it: its staging folder may come to be at any time.
     pub(crate) planning: bool,
     /// Calls to the chunk store that wait to be tried again.
@@ -71,10 +81,14 @@ pub(crate) struct Tasks {
     states: Vec<TaskState>,
     /// Those with a live attempt.
     pub(crate) running: u32,
-    /// Of those, attempts that the journal counts as killed: they came back.
+    /// Those with two.
+    pub(crate) backed_up: u32,
+    /// Live attempts that the journal counts as killed: they came back.
     came_back: u32,
-    /// Of those, all others.
+    /// All other live attempts.
     live: Tally,
+    /// What its winners took in this term.
+    pub(crate) pace: Pace,
 }
 
 /// The folder below which the attempts of `job` write.
@@ -85,7 +99,7 @@ pub fn staging_folder(job: JobId) -> String {
 
 impl LiveJob {
     /// A job of which nothing runs. Its tasks do not wait yet: see [`Self::task_waits`].
-    pub(crate) fn new(id: JobId, entry: &JobEntry, epoch: Epoch) -> Self {
+    pub(crate) fn new(id: JobId, entry: &JobEntry, epoch: Epoch, speculative: bool) -> Self {
         let restarts = epoch.0.saturating_sub(entry.accepted_in.0);
         let restarts = u32::try_from(restarts).unwrap_or(u32::MAX);
         Self {
@@ -112,6 +126,10 @@ impl LiveJob {
             listeners: BTreeSet::new(),
             unreported: BTreeSet::new(),
             fetch_reports: BTreeMap::new(),
+            speculative,
+            watched: false,
+            late: Vec::new(),
+            maps_done_at: None,
             planning: false,
             to_retry: BTreeSet::new(),
             committing: false,
@@ -165,13 +183,18 @@ impl LiveJob {
         self.tasks_mut(task.kind).states.get_mut(task.index as usize)
     }
 
-    /// The attempt that may win `task`.
-    pub(crate) fn live(&self, task: TaskId) -> Option<&LiveAttempt> {
-        self.task(task)?.live.as_ref()
+    /// The attempts that may win `task`.
+    pub(crate) fn live(&self, task: TaskId) -> &[LiveAttempt] {
+        self.task(task).map_or(&[], |state| &state.live)
+    }
+
+    pub(crate) fn live_mut(&mut self, attempt: AttemptId) -> Option<&mut LiveAttempt> {
+        let mut live = self.task_mut(attempt.task)?.live.iter_mut();
+        live.find(|live| live.number == attempt.number)
     }
 
     pub(crate) fn is_live(&self, attempt: AttemptId) -> bool {
-        self.live(attempt.task).is_some_and(|live| live.number == attempt.number)
+        self.live(attempt.task).iter().any(|live| live.number == attempt.number)
     }
 
     /// Whether an attempt of that number may have been launched, in this term or an earlier one.
@@ -197,33 +220,43 @@ impl LiveJob {
     }
 
     /// An attempt of `task` runs from now on.
-    pub(crate) fn set_live(&mut self, task: TaskId, attempt: LiveAttempt) {
+    pub(crate) fn add_live(&mut self, task: TaskId, attempt: LiveAttempt) {
         self.stop_waiting(task);
+        let n_before = self.live(task).len();
+        assert!(n_before < ATTEMPTS_AT_ONCE, "{task} runs {n_before} times");
         let tasks = self.tasks_mut(task.kind);
-        tasks.running += 1;
+        match n_before {
+            0 => tasks.running += 1,
+            _ => tasks.backed_up += 1,
+        }
         tasks.came_back += u32::from(attempt.came_back);
         tasks.count(&attempt, Tally::count);
         let state = self.task_mut(task).expect("whoever launches knows the task");
-        assert!(state.live.is_none(), "{task} already runs");
-        state.live = Some(attempt);
         state.ran_before = true;
+        state.live.push(attempt);
     }
 
-    /// The running attempt of `task` is over, or may not win any more.
-    pub(crate) fn take_live(&mut self, task: TaskId) -> Option<LiveAttempt> {
-        let live = self.task_mut(task)?.live.take()?;
-        let tasks = self.tasks_mut(task.kind);
-        tasks.running -= 1;
+    /// A running attempt is over, or may not win any more.
+    pub(crate) fn take_live(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
+        let state = self.task_mut(attempt.task)?;
+        let at = state.live.iter().position(|live| live.number == attempt.number)?;
+        let live = state.live.remove(at);
+        let n_left = state.live.len();
+        let tasks = self.tasks_mut(attempt.task.kind);
+        match n_left {
+            0 => tasks.running -= 1,
+            _ => tasks.backed_up -= 1,
+        }
         tasks.came_back -= u32::from(live.came_back);
         tasks.count(&live, Tally::uncount);
         Some(live)
     }
 
     /// Says how near to its bytes a running map is, which could not be told before.
-    pub(crate) fn set_place(&mut self, task: TaskId, place: Option<Locality>) {
-        if let Some(mut live) = self.take_live(task) {
+    pub(crate) fn set_place(&mut self, attempt: AttemptId, place: Option<Locality>) {
+        if let Some(mut live) = self.take_live(attempt) {
             live.place = place;
-            self.set_live(task, live);
+            self.add_live(attempt.task, live);
         }
     }
 
@@ -232,8 +265,8 @@ impl LiveJob {
         &self,
         kind: TaskKind,
     ) -> impl Iterator<Item = (TaskId, &LiveAttempt)> {
-        (0..).zip(&self.tasks(kind).states).filter_map(move |(index, state)| {
-            Some((self.id.task(kind, index), state.live.as_ref()?))
+        (0..).zip(&self.tasks(kind).states).flat_map(move |(index, state)| {
+            state.live.iter().map(move |live| (self.id.task(kind, index), live))
         })
     }
 
@@ -260,7 +293,7 @@ impl LiveJob {
     pub(crate) fn all_wait(&mut self, entry: &RunningEntry, trackers: &Trackers) {
         let idle = |kind| {
             let tasks = (0..).zip(entry.tasks(kind)).zip(&self.tasks(kind).states);
-            tasks.filter(|((_, task), state)| task.winner.is_none() && state.live.is_none())
+            tasks.filter(|((_, task), state)| task.winner.is_none() && state.live.is_empty())
         };
         let waiting_reduces = idle(TaskKind::Reduce).map(|((index, _), _)| index).collect();
         let splits = self.splits.as_deref().unwrap_or_default();

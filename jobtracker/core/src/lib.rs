@@ -23,6 +23,7 @@ mod job;
 mod locality;
 mod machine;
 mod messages;
+mod pace;
 mod queries;
 mod records;
 mod recovery;
@@ -31,6 +32,7 @@ mod running;
 mod schedule;
 mod settings;
 mod spec;
+mod speculate;
 #[cfg(test)]
 mod stories;
 mod submit;

@@ -94,6 +94,7 @@ impl Core {
                 Timer::Parked(host) => self.answer_parked(&host),
                 Timer::Silence(host) => self.handle_silence(now, &host),
                 Timer::Placement(_) => self.unsettled = true,
+                Timer::Late(job) => self.handle_late(now, job),
                 Timer::Unreported => self.handle_unreported(),
                 Timer::Store(job) => self.handle_store_retry(job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),

@@ -245,6 +245,19 @@ pub enum Notice {
         /// Map outputs there that reduces still need.
         map_outputs: usize,
     },
+    /// A late attempt got a backup.
+    BackupLaunched {
+        /// The late one.
+        late: AttemptId,
+        /// Its host.
+        on: HostName,
+        /// How long it is expected to have left.
+        left: Duration,
+        /// The backup's host.
+        host: HostName,
+        /// How long the backup is expected to take.
+        expected: Duration,
+    },
     /// The chunk store did not answer; the job waits for it.
     StoreUnavailable {
         /// The job.

@@ -11,7 +11,7 @@ use mapreduce_protocol::{
 
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Refusal, Reply, ReplyTo};
-use crate::task::LiveAttempt;
+use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Registration, Tracker};
 
@@ -141,11 +141,12 @@ impl Core {
     }
 
     fn is_current(&self, host: &HostName, attempt: AttemptId) -> bool {
-        let live = self.live(attempt.task.job).and_then(|live| live.live(attempt.task));
-        live.is_some_and(|live| live.number == attempt.number && live.host == *host)
+        let live = self.live(attempt.task.job).map_or(&[][..], |live| live.live(attempt.task));
+        live.iter().any(|live| live.number == attempt.number && live.host == *host)
     }
 
-    /// Takes up an attempt that this process did not launch, or had given up, if its task needs one.
+    /// Takes up an attempt that this process did not launch, or had given up, if its task needs one: one that had been
+    /// given up only where no other runs in its place.
     fn adopt(&mut self, now: Now, host: &HostName, attempt: AttemptId) -> bool {
         let task = attempt.task;
         if self.is_undone(attempt) {
@@ -159,19 +160,18 @@ impl Core {
             self.durable.task(task).is_some_and(|entry| entry.is_given_up(attempt.number));
         let place = self.place(task, host);
         let Some(live) = self.live_mut(task.job) else { return false };
-        let free = live.live(task).is_none() && live.may_have_launched(attempt) && !live.committing;
+        let beside = live.live(task);
+        let has_room = match came_back {
+            true => beside.is_empty(),
+            false => {
+                beside.len() < ATTEMPTS_AT_ONCE && beside.iter().all(|other| other.host != *host)
+            }
+        };
+        let free = has_room && live.may_have_launched(attempt) && !live.committing;
         if needed && free {
-            live.set_live(
-                task,
-                LiveAttempt {
-                    number: attempt.number,
-                    host: host.clone(),
-                    since: now.monotonic,
-                    place,
-                    came_back,
-                    progress: 0.0,
-                },
-            );
+            let new = LiveAttempt::new(attempt.number, host.clone(), now.monotonic, place);
+            live.add_live(task, LiveAttempt { came_back, adopted: true, ..new });
+            self.watch(now, task.job);
         }
         needed && free
     }

@@ -1,6 +1,6 @@
 //! Which waiting task gets which free slot: first in, first out over jobs; in a job maps before reduces;
-//! of the maps the one that `locality` chooses. Slots are one pool: when a needed map finds none, the
-//! youngest reduce of its job gives way.
+//! of the maps the one that `locality` chooses. Slots are one pool: when a needed map, or the backup of a late one,
+//! finds none, the youngest reduce of its job gives way; what nobody takes is for backups (`speculate`).
 
 use std::cmp::Reverse;
 
@@ -11,14 +11,16 @@ use crate::job::LiveJob;
 use crate::locality::{Locality, PlacementScore};
 use crate::machine::{Core, Fifo};
 use crate::running::RunningEntry;
+use crate::speculate::Backup;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
 
 /// A task for a slot.
 enum Choice {
-    Map(PlacementScore),
-    Reduce(u32),
+    Map(JobId, PlacementScore),
+    Reduce(TaskId),
+    Backup(Backup),
 }
 
 impl Core {
@@ -32,7 +34,7 @@ impl Core {
                 .filter(|(_, tracker)| tracker.parked.is_some() && tracker.free_slots() > 0)
                 .map(|(host, tracker)| (Reverse(tracker.free_slots()), host.clone()))
                 .collect();
-            if !self.jobs.values().any(LiveJob::has_waiting) {
+            if !self.jobs.values().any(LiveJob::has_waiting) && !self.has_late() {
                 return;
             }
             offers.sort();
@@ -47,23 +49,27 @@ impl Core {
     /// Launches one task on `host`, if one wants to run there.
     fn fill_slot(&mut self, now: Now, host: &HostName) -> bool {
         match self.choose(now, host) {
-            Some((job, Choice::Map(score))) => {
+            Some(Choice::Map(job, score)) => {
                 if let Some(live) = self.live_mut(job) {
                     live.patience.launched(&score);
                 }
                 let task = job.task(TaskKind::Map, score.map);
                 self.launch(now, host, task)
             }
-            Some((job, Choice::Reduce(index))) => {
-                self.launch(now, host, job.task(TaskKind::Reduce, index))
+            Some(Choice::Reduce(task)) => self.launch(now, host, task),
+            Some(Choice::Backup(backup)) => {
+                let launched = self.launch(now, host, backup.task);
+                self.on_backup(backup);
+                launched
             }
             None => false,
         }
     }
 
-    fn choose(&mut self, now: Now, host: &HostName) -> Option<(JobId, Choice)> {
+    fn choose(&mut self, now: Now, host: &HostName) -> Option<Choice> {
         let tracker = self.trackers.get(host).filter(|tracker| tracker.free_slots() > 0)?;
         let wait = self.settings.locality_wait;
+        let may_back_up = self.may_back_up();
         let mut maps_wait = false;
         for live in self.jobs.values_mut().filter(|live| live.has_waiting()) {
             if let Some(until) = live.hold_until.filter(|until| *until > now.monotonic) {
@@ -77,7 +83,7 @@ impl Core {
             let limit = live.patience.limit(now.monotonic, wait);
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             if let Some(score) = hosts.choose_map(host, tracker, limit) {
-                return Some((live.id, Choice::Map(score)));
+                return Some(Choice::Map(live.id, score));
             }
             if !live.waiting_maps().is_empty() {
                 maps_wait = true;
@@ -92,11 +98,15 @@ impl Core {
                 continue;
             }
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+            if may_back_up && hosts.choose_backup(host, TaskKind::Map).is_some() {
+                continue;
+            }
             if let Some(reduce) = hosts.choose_reduce(host) {
-                return Some((live.id, Choice::Reduce(reduce)));
+                return Some(Choice::Reduce(live.id.task(TaskKind::Reduce, reduce)));
             }
         }
-        None
+        let may_back_up = may_back_up && !maps_wait;
+        may_back_up.then(|| self.choose_backup(now, host))?.map(Choice::Backup)
     }
 
     /// How near to its bytes a map is on `host`, whatever made it go there; `None` for a reduce, and
@@ -130,20 +140,11 @@ impl Core {
             },
             TaskKind::Reduce => Work::Reduce,
         };
-        live.set_live(
-            task,
-            LiveAttempt {
-                number,
-                host: host.clone(),
-                since: now.monotonic,
-                place,
-                came_back: false,
-                progress: 0.0,
-            },
-        );
+        live.add_live(task, LiveAttempt::new(number, host.clone(), now.monotonic, place));
         self.counted.launches.count(place);
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
+        self.watch(now, task.job);
         if let Some(tracker) = self.trackers.get_mut(host) {
             assert!(tracker.free_slots() > 0, "{host} has no free slot for {attempt}");
             tracker.occupy(attempt, Occupied::Running);
@@ -170,20 +171,21 @@ impl Core {
             }
             let reduces = live.live_attempts(TaskKind::Reduce);
             let useful = reduces.filter(|(_, attempt)| hosts.suits(task, &attempt.host));
-            useful.max_by_key(|(task, attempt)| (attempt.since, *task)).map(|(task, _)| task)
+            let youngest = useful.max_by_key(|(task, attempt)| (attempt.since, *task));
+            youngest.map(|(task, attempt)| task.attempt(attempt.number))
         });
-        if let Some(task) = victim {
-            self.kill_live(task, "a map that reduces wait for needs its slot");
-            self.wait_again(task);
+        if let Some(attempt) = victim.or_else(|| self.in_the_way_of_a_backup(now)) {
+            self.kill_attempt(attempt, "a map that reduces wait for needs its slot");
+            self.wait_again(attempt.task);
         }
     }
 }
 
 /// Where the tasks of one job may go.
-struct Hosts<'a> {
-    now: Monotonic,
-    trackers: &'a Trackers,
-    live: &'a LiveJob,
+pub(crate) struct Hosts<'a> {
+    pub(crate) now: Monotonic,
+    pub(crate) trackers: &'a Trackers,
+    pub(crate) live: &'a LiveJob,
 }
 
 impl Hosts<'_> {
@@ -202,7 +204,7 @@ impl Hosts<'_> {
         self.live.waiting_reduces.iter().find(|index| !self.avoids(task(index), host)).copied()
     }
 
-    fn suits(&self, task: TaskId, host: &HostName) -> bool {
+    pub(crate) fn suits(&self, task: TaskId, host: &HostName) -> bool {
         !self.is_excluded(host) && !self.avoids(task, host)
     }
 

@@ -22,6 +22,11 @@ pub struct Settings {
     /// Share of a job's maps that must be done before its reduces start (Hadoop:
     /// `mapred.reduce.slowstart.completed.maps`), 0 to 1.
     pub reduce_slowstart: f64,
+    /// Whether late attempts get backups, where a job does not say (Hadoop:
+    /// `mapred.map.tasks.speculative.execution`).
+    pub speculative: bool,
+    /// Share of all slots that backups may hold, 0 to 1; one of them in any case.
+    pub speculative_share: f64,
     /// Reduces that can't fetch a map output for `dead_after`, after which the map runs again.
     pub fetch_failures_max: u32,
     /// Ended jobs that are remembered.

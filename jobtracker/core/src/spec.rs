@@ -234,6 +234,7 @@ mod tests {
             }),
             reduces: Some(3),
             max_attempts: None,
+            speculative: None,
         }
     }
 

@@ -107,7 +107,8 @@ impl Core {
     /// Makes the soft half of an unfinished job.
     pub(crate) fn begin(&mut self, job: JobId) {
         let entry = self.durable.job(job).expect("a job begins after its acceptance");
-        let live = LiveJob::new(job, entry, self.epoch());
+        let speculative = entry.spec.speculative.unwrap_or(self.settings.speculative);
+        let live = LiveJob::new(job, entry, self.epoch(), speculative);
         self.jobs.insert(Fifo::of(job), live);
     }
 
@@ -259,10 +260,10 @@ impl Core {
     fn place_running_maps(&mut self, job: JobId) {
         let Some(live) = self.live(job) else { return };
         let unplaced = live.live_attempts(TaskKind::Map).filter(|(_, map)| map.place.is_none());
-        let unplaced: Vec<_> = unplaced.map(|(task, map)| (task, map.host.clone())).collect();
-        for (task, host) in unplaced {
-            let place = self.place(task, &host);
-            self.live_mut(job).into_iter().for_each(|live| live.set_place(task, place));
+        let unplaced = unplaced.map(|(task, map)| (task.attempt(map.number), map.host.clone()));
+        for (attempt, host) in unplaced.collect::<Vec<_>>() {
+            let place = self.place(attempt.task, &host);
+            self.live_mut(job).into_iter().for_each(|live| live.set_place(attempt, place));
         }
     }
 }

@@ -31,6 +31,10 @@ pub struct Summary {
     pub heartbeats_parked: u64,
     /// Attempts killed or lost since the start.
     pub attempts_killed: u64,
+    /// Second attempts that were begun because the first one was late, since the start.
+    pub backups_launched: u64,
+    /// Of those, the ones that succeeded first.
+    pub backups_won: u64,
     /// Clients that wait for a job's end.
     pub waiting_clients: u64,
 }
@@ -63,6 +67,8 @@ pub(crate) struct Counted {
     pub(crate) launches: Launches,
     pub(crate) heartbeats: u64,
     pub(crate) attempts_killed: u64,
+    pub(crate) backups_launched: u64,
+    pub(crate) backups_won: u64,
 }
 
 impl Launches {
@@ -102,6 +108,8 @@ impl Core {
             heartbeats: self.counted.heartbeats,
             heartbeats_parked: parked.count() as u64,
             attempts_killed: self.counted.attempts_killed,
+            backups_launched: self.counted.backups_launched,
+            backups_won: self.counted.backups_won,
             waiting_clients: self.waiters.len() as u64,
         }
     }

@@ -1,4 +1,4 @@
-//! Soft state of one task: its running attempt, and what its next one must know. Winners and failures
+//! Soft state of one task: its running attempts, and what its next one must know. Winners and failures
 //! are durable, in `durable`.
 
 use ids::{HostName, Monotonic};
@@ -8,14 +8,16 @@ use crate::locality::Locality;
 /// Attempts of one task that one JobTracker process launches at most: attempt numbers of the next term
 /// begin there.
 pub const ATTEMPTS_PER_TERM: u32 = 1000;
+/// Attempts of one task that run at once, at most: the first one and its backup.
+pub(crate) const ATTEMPTS_AT_ONCE: usize = 2;
 
 /// What is known of a task while this process lives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TaskState {
     /// Attempts launched in this term.
     pub(crate) launched: u32,
-    /// The attempt that may win; only while the task has no winner.
-    pub(crate) live: Option<LiveAttempt>,
+    /// The attempts that may win, at most [`ATTEMPTS_AT_ONCE`]; only while the task has no winner.
+    pub(crate) live: Vec<LiveAttempt>,
     /// Where its attempts failed, the last one last.
     pub(crate) avoid: Vec<HostName>,
     /// Whether it ran before.
@@ -40,6 +42,36 @@ pub(crate) struct LiveAttempt {
     pub(crate) place: Option<Locality>,
     /// Whether it had been given up as killed or lost.
     pub(crate) came_back: bool,
-    /// 0 to 1, as told last.
+    /// Whether it was launched by an earlier process of the JobTracker: how long it has run is not known.
+    pub(crate) adopted: bool,
+    pub(crate) told: Told,
+}
+
+/// What an attempt told last of how far it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Told {
+    /// 0 to 1.
     pub(crate) progress: f32,
+    /// When it came there.
+    pub(crate) at: Monotonic,
+}
+
+impl LiveAttempt {
+    /// One that begins now on `host`.
+    pub(crate) fn new(
+        number: u32,
+        host: HostName,
+        now: Monotonic,
+        place: Option<Locality>,
+    ) -> Self {
+        let told = Told { progress: 0.0, at: now };
+        Self { number, host, since: now, place, came_back: false, adopted: false, told }
+    }
+
+    /// It told how far it is.
+    pub(crate) fn tell(&mut self, now: Monotonic, progress: f32) {
+        if progress > self.told.progress {
+            self.told = Told { progress: progress.min(1.0), at: now };
+        }
+    }
 }

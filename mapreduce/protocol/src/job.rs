@@ -23,6 +23,10 @@ pub struct JobSpec {
     /// Tries of one task before the job fails. Absent: the cluster's `jobtracker.max_attempts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// Whether an attempt that is late gets a backup on another host, so that a task may run twice at once. Absent: the
+    /// cluster's `jobtracker.speculative`. For programs whose tasks do more than write their output: `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speculative: Option<bool>,
 }
 
 /// What a job runs: exactly one of the two.

@@ -44,6 +44,7 @@ pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, Built
         program,
         reduces: None,
         max_attempts: None,
+        speculative: None,
     };
     builtins::check(&spec)?;
     match name {

@@ -1,6 +1,7 @@
 //! The rules of the scheduler, told as stories: a core, toy TaskTrackers that obey it, and a chunk store
 //! that says what the story wants. `world` runs the same toys at random.
 
+mod backups;
 mod elsewhere;
 mod failures;
 mod jobs;
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, AttemptState, AttemptStatus, Builtin, Failure, FailureKind, JobId,
-    JobSpec, JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Program, RegisterTracker,
-    Split, SplitPiece, StagedOutput, TaskCounts, TaskId, TaskKind, TrackerCommand, TrackerEvent,
-    TrackerHeartbeat, TrackerHeartbeatReply,
+    AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin, Failure,
+    FailureKind, JobId, JobSpec, JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Program,
+    RegisterTracker, Split, SplitPiece, StagedOutput, TaskCounts, TaskId, TaskKind, TrackerCommand,
+    TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply,
 };
 
 use crate::{
@@ -41,6 +42,8 @@ struct Toy {
     inbox: Inbox,
     running: BTreeMap<AttemptId, Launch>,
     outputs: BTreeSet<AttemptId>,
+    /// What it tells of how far they are.
+    progress: BTreeMap<AttemptId, f32>,
     /// Per job: the map events read so far.
     news: BTreeMap<JobId, Vec<MapEvent>>,
     dead: bool,
@@ -110,6 +113,8 @@ fn settings() -> Settings {
         max_attempts: 4,
         locality_wait: Duration::from_secs(1),
         reduce_slowstart: 0.05,
+        speculative: true,
+        speculative_share: 0.25,
         fetch_failures_max: 3,
         finished_jobs_max: 1000,
         recovery_grace: Duration::from_secs(3),
@@ -129,6 +134,7 @@ fn wordcount(output: &str, reduces: u32) -> JobSpec {
         program: Program::Builtin(builtin),
         reduces: Some(reduces),
         max_attempts: None,
+        speculative: None,
     }
 }
 
@@ -372,7 +378,14 @@ impl Story {
             number: HeartbeatNumber(toy.number),
             events: toy.events.pending(1000).cloned().collect(),
             commands_done: toy.inbox.received(),
-            running: Vec::new(),
+            running: toy
+                .progress
+                .iter()
+                .map(|(attempt, progress)| AttemptProgress {
+                    attempt: *attempt,
+                    progress: *progress,
+                })
+                .collect(),
             map_event_cursors: toy.cursors(),
         }
     }

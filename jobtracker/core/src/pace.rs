@@ -1,0 +1,171 @@
+//! How long the attempts of one job take, and which of those that run are late. Pure numbers: who launches
+//! backups is `speculate`'s business.
+//!
+//! After LATE (Zaharia et al., OSDI 2008): what counts is the time that an attempt has left, from its own
+//! progress, not how far it is behind the others. Unlike there, and in Hadoop, one that is past its own
+//! estimated end or stands still is late too, however near to the end it says it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ids::{HostName, Monotonic};
+
+use crate::task::Told;
+
+/// A backup is worth its slot if the attempt has so many times as long left as the backup would take.
+const WORTH: f64 = 1.25;
+/// An attempt that has taken so many times its own estimate is past its end: nobody knows how long it has left.
+const PAST_END: f64 = 1.25;
+/// No attempt is judged before it has run for so long, or for half of what its like take if that is less.
+const JUDGED_AFTER: Duration = Duration::from_secs(10);
+/// Nor before that: a backup costs the start of a process, and the telling of progress takes a moment.
+const JUDGED_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// What the winners of one kind took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pace {
+    n: u32,
+    seconds: f64,
+    bytes: f64,
+    hosts: BTreeMap<HostName, HostPace>,
+}
+
+/// What winners on one host took, each in what was expected of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct HostPace {
+    n: u32,
+    ratios: f64,
+}
+
+impl Pace {
+    /// An attempt that read `bytes` (0 where that is not known) has won on `host`, after `time`.
+    pub(crate) fn add(&mut self, host: &HostName, time: Duration, bytes: u64) {
+        let expected = self.expected(bytes).filter(|expected| !expected.is_zero());
+        let ratio = expected.map_or(1.0, |it| time.as_secs_f64() / it.as_secs_f64());
+        let on_host = self.hosts.entry(host.clone()).or_default();
+        on_host.n += 1;
+        on_host.ratios += ratio;
+        self.n += 1;
+        self.seconds += time.as_secs_f64();
+        self.bytes += bytes as f64;
+    }
+
+    /// How long an attempt takes that reads `bytes`: as long as the mean of the winners, longer if it reads more. `None`
+    /// while there is no winner.
+    pub(crate) fn expected(&self, bytes: u64) -> Option<Duration> {
+        if self.n == 0 {
+            return None;
+        }
+        let (mean, mean_bytes) = (self.seconds / f64::from(self.n), self.bytes / f64::from(self.n));
+        let more = if mean_bytes > 0.0 { (bytes as f64 / mean_bytes).max(1.0) } else { 1.0 };
+        Some(Duration::from_secs_f64(mean * more))
+    }
+
+    /// Attempts that have won on a host.
+    pub(crate) fn won_on(&self, host: &HostName) -> u32 {
+        self.hosts.get(host).map_or(0, |it| it.n)
+    }
+
+    /// The same as [`Self::expected`], on a host which may be a slow one.
+    pub(crate) fn expected_on(&self, host: &HostName, bytes: u64) -> Option<Duration> {
+        let slower = self.hosts.get(host).map_or(1.0, |it| (it.ratios / f64::from(it.n)).max(1.0));
+        self.expected(bytes).map(|expected| expected.mul_f64(slower))
+    }
+}
+
+/// How long an attempt has left that began at `began` and told its progress so.
+pub(crate) fn time_left(began: Monotonic, told: Told, now: Monotonic) -> Duration {
+    let elapsed = now.since(began);
+    let progress = f64::from(told.progress);
+    if progress <= 0.0 {
+        // As long again as it was silent.
+        return elapsed;
+    }
+    let estimated = told.at.since(began).div_f64(progress);
+    match elapsed > estimated.mul_f64(PAST_END) {
+        true => elapsed,
+        false => estimated.saturating_sub(elapsed),
+    }
+}
+
+/// Whether an attempt that began at `began` and has so much time left is to be replaced by one that takes `new`.
+pub(crate) fn is_late(began: Monotonic, left: Duration, new: Duration, now: Monotonic) -> bool {
+    let judged_after = (new / 2).clamp(JUDGED_AFTER_MIN, JUDGED_AFTER);
+    now.since(began) >= judged_after && is_worth(left, new)
+}
+
+/// Whether an attempt that takes `new` is expected to end before one that has `left`, by more than guesses err.
+pub(crate) fn is_worth(left: Duration, new: Duration) -> bool {
+    left > new.mul_f64(WORTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn at(seconds: f64) -> Monotonic {
+        Monotonic(Duration::from_secs_f64(seconds))
+    }
+
+    fn host(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn an_attempt_is_late_by_the_time_that_it_has_left() {
+        // Progress, told when, now; what its like take; late?
+        for (progress, told, now, mean, late, what) in [
+            (0.5, 10.0, 10.0, 20.0, false, "as fast as the others"),
+            (0.1, 10.0, 10.0, 20.0, true, "a tenth of their speed"),
+            (0.1, 0.9, 0.9, 1.8, false, "the same, but nobody is judged in the first second"),
+            (0.3, 10.0, 10.0, 20.0, false, "slower, but a new one would not be sooner"),
+            (0.25, 10.0, 10.0, 20.0, true, "it would"),
+            (0.95, 100.0, 100.0, 20.0, false, "slow, but all but done"),
+            (0.95, 19.0, 24.0, 20.0, false, "a little behind its time"),
+            (0.95, 19.0, 26.0, 20.0, true, "it stands still at 95 %"),
+            (1.0, 19.0, 24.0, 20.0, false, "it has read all, and writes"),
+            (1.0, 19.0, 26.0, 20.0, true, "it has read all, and hangs"),
+            (0.0, 0.0, 20.0, 20.0, false, "it told nothing yet; others are done by now"),
+            (0.0, 0.0, 26.0, 20.0, true, "it told nothing, and others were done long ago"),
+            (0.01, 9.0, 9.0, 600.0, false, "a long task is not judged in its first seconds"),
+            (0.001, 10.0, 10.0, 600.0, true, "but soon after"),
+        ] {
+            let told = Told { progress, at: at(told) };
+            let left = time_left(at(0.0), told, at(now));
+            assert_eq!(is_late(at(0.0), left, seconds(mean), at(now)), late, "{what}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn more_bytes_are_expected_to_take_longer_and_fewer_are_not_trusted_to_take_less() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.expected(MIB), None, "there is nothing to compare with");
+        pace.add(&host("a"), seconds(1.0), 32 * MIB);
+        pace.add(&host("a"), seconds(3.0), 96 * MIB);
+        assert_eq!(pace.expected(64 * MIB), Some(seconds(2.0)));
+        assert_eq!(pace.expected(128 * MIB), Some(seconds(4.0)));
+        assert_eq!(pace.expected(MIB), Some(seconds(2.0)));
+        let mut reduces = Pace::default();
+        reduces.add(&host("a"), seconds(5.0), 0);
+        assert_eq!(reduces.expected(0), Some(seconds(5.0)));
+    }
+
+    #[test]
+    fn a_host_on_which_winners_were_slow_is_expected_to_be_slow_again() {
+        let mut pace = Pace::default();
+        for _ in 0..9 {
+            pace.add(&host("quick"), seconds(1.0), MIB);
+        }
+        pace.add(&host("slow"), seconds(11.0), MIB);
+        let expected = |name: &str| pace.expected_on(&host(name), MIB).unwrap();
+        assert_eq!(expected("quick"), seconds(2.0));
+        assert_eq!(expected("slow"), seconds(22.0));
+        assert_eq!(expected("unknown"), seconds(2.0));
+    }
+}

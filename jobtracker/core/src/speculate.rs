@@ -1,0 +1,213 @@
+//! Backups of stragglers: a second attempt of a task whose first one is late, on another host, where no first
+//! attempt wants the slot; but reduces that wait for a late map let its backup go first. Whoever of the two succeeds first
+//! wins; the other is killed. What "late" means is `pace`'s to say; `schedule` asks here when a slot is left over.
+
+use std::time::Duration;
+
+use ids::{HostName, Monotonic, Now};
+use mapreduce_protocol::{AttemptId, JobId, TaskId, TaskKind};
+
+use crate::job::LiveJob;
+use crate::machine::{Core, Fifo};
+use crate::messages::{Effect, Notice};
+use crate::pace::{is_late, is_worth, time_left};
+use crate::schedule::Hosts;
+use crate::task::LiveAttempt;
+use crate::timers::Timer;
+use crate::trackers::Tracker;
+
+/// How often a job's running attempts are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A running attempt that is late.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Late {
+    pub(crate) attempt: AttemptId,
+    pub(crate) host: HostName,
+    /// How long it is expected to have left.
+    pub(crate) left: Duration,
+}
+
+/// A backup that is worth its slot.
+pub(crate) struct Backup {
+    pub(crate) task: TaskId,
+    notice: Notice,
+}
+
+impl Core {
+    /// Something of `job` runs: it is looked at from now on, until nothing does.
+    pub(crate) fn watch(&mut self, now: Now, job: JobId) {
+        let Some(live) = self.live_mut(job).filter(|live| live.speculative && !live.watched) else {
+            return;
+        };
+        live.watched = true;
+        self.timers.set(now.monotonic + LOOK_EVERY, Timer::Late(job));
+    }
+
+    /// Finds the job's late attempts.
+    pub(crate) fn handle_late(&mut self, now: Now, job: JobId) {
+        let entry = self.durable.running(job);
+        let maps_are_done = entry.is_some_and(|e| e.maps_done as usize == e.maps.len());
+        let Some(live) = self.jobs.get_mut(&Fifo::of(job)) else { return };
+        live.watched = false;
+        let mut late = live.late_attempts(TaskKind::Map, now.monotonic);
+        if maps_are_done {
+            // Before, they wait for maps, and nobody knows how long.
+            late.extend(live.late_attempts(TaskKind::Reduce, now.monotonic));
+        }
+        late.sort_by_key(|late| (std::cmp::Reverse(late.left), late.attempt));
+        live.late = late;
+        self.unsettled |= !live.late.is_empty();
+        let runs = |kind| live.tasks(kind).running > 0;
+        if runs(TaskKind::Map) || runs(TaskKind::Reduce) {
+            self.watch(now, job);
+        }
+    }
+
+    /// Whether a slot without a taker may be of use to somebody.
+    pub(crate) fn has_late(&self) -> bool {
+        self.jobs.values().any(|live| !live.late.is_empty())
+    }
+
+    /// Whether backups hold less than they may.
+    pub(crate) fn may_back_up(&self) -> bool {
+        self.has_late() && self.n_backups() < self.backups_max()
+    }
+
+    /// A task that is worth a second attempt on `host`; maps first, since reduces wait for them.
+    pub(crate) fn choose_backup(&self, now: Now, host: &HostName) -> Option<Backup> {
+        let of = |kind| {
+            self.jobs.values().find_map(|live| {
+                let held = live.hold_until.is_some_and(|until| until > now.monotonic);
+                let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+                hosts.choose_backup(host, kind).filter(|_| !held)
+            })
+        };
+        of(TaskKind::Map).or_else(|| of(TaskKind::Reduce))
+    }
+
+    /// A reduce whose slot a backup of a map needs, which it waits for: the youngest one. None while another slot will do.
+    pub(crate) fn in_the_way_of_a_backup(&self, now: Now) -> Option<AttemptId> {
+        let maps_wait = self.jobs.values().any(|live| !live.waiting_maps().is_empty());
+        let slot_to_come = self.trackers.iter().any(|(_, tracker)| tracker.is_ending());
+        if maps_wait || slot_to_come || !self.may_back_up() {
+            return None;
+        }
+        self.jobs.values().find_map(|live| {
+            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+            let is_late_map = |late: &&Late| late.attempt.task.kind == TaskKind::Map;
+            let n_late = live.late.iter().filter(is_late_map).count();
+            let another_ends_soon = live.tasks(TaskKind::Map).running as usize > n_late;
+            let would_do = |host: &HostName| hosts.choose_backup(host, TaskKind::Map).is_some();
+            let is_free = |(host, it): (&HostName, &Tracker)| it.free_slots() > 0 && would_do(host);
+            if another_ends_soon || self.trackers.iter().any(is_free) {
+                return None;
+            }
+            let reduces = live.live_attempts(TaskKind::Reduce);
+            let useful = reduces.filter(|(_, attempt)| would_do(&attempt.host));
+            let youngest = useful.max_by_key(|(task, attempt)| (attempt.since, *task));
+            youngest.map(|(task, attempt)| task.attempt(attempt.number))
+        })
+    }
+
+    /// A backup was launched.
+    pub(crate) fn on_backup(&mut self, backup: Backup) {
+        self.counted.backups_launched += 1;
+        self.effect(Effect::Tell(backup.notice));
+    }
+
+    /// Takes in how long a winner took; to be called before the other attempt of its task, if there is one, is killed.
+    pub(crate) fn learn_pace(&mut self, now: Now, attempt: AttemptId, won: &LiveAttempt) {
+        let Some(live) = self.live_mut(attempt.task.job) else { return };
+        let first = live.live(attempt.task).iter().map(|other| other.number).min();
+        let is_backup = first.is_some_and(|first| first < attempt.number);
+        if !won.adopted {
+            let (began, bytes) = (live.began(attempt.task.kind, won), live.bytes(attempt.task));
+            let time = now.monotonic.since(began);
+            live.tasks_mut(attempt.task.kind).pace.add(&won.host, time, bytes);
+        }
+        self.counted.backups_won += u64::from(is_backup);
+    }
+
+    fn n_backups(&self) -> u64 {
+        let of = |live: &LiveJob| {
+            let of = |kind| u64::from(live.tasks(kind).backed_up);
+            of(TaskKind::Map) + of(TaskKind::Reduce)
+        };
+        self.jobs.values().map(of).sum()
+    }
+
+    fn backups_max(&self) -> u64 {
+        let share = self.trackers.slots() as f64 * self.settings.speculative_share;
+        #[expect(clippy::cast_possible_truncation, reason = "at most the number of slots")]
+        #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
+        let max = share as u64;
+        max.max(1)
+    }
+}
+
+impl Hosts<'_> {
+    /// The latest task of that kind that is worth a second attempt on `host`.
+    pub(crate) fn choose_backup(&self, host: &HostName, kind: TaskKind) -> Option<Backup> {
+        let live = self.live;
+        if live.late.is_empty() || live.committing || live.is_slow(host, kind) {
+            return None;
+        }
+        let mut late = live.late.iter().filter(|late| late.attempt.task.kind == kind);
+        late.find_map(|late| {
+            let task = late.attempt.task;
+            let expected = live.expected_on(host, task)?;
+            let is_alone = live.live(task).len() == 1 && live.is_live(late.attempt);
+            let fits = is_alone && late.host != *host && self.suits(task, host);
+            let notice = Notice::BackupLaunched {
+                late: late.attempt,
+                on: late.host.clone(),
+                left: late.left,
+                host: host.clone(),
+                expected,
+            };
+            (fits && is_worth(late.left, expected)).then_some(Backup { task, notice })
+        })
+    }
+}
+
+impl LiveJob {
+    fn late_attempts(&self, kind: TaskKind, now: Monotonic) -> Vec<Late> {
+        let late = self.live_attempts(kind).filter_map(|(task, attempt)| {
+            let expected = self.tasks(kind).pace.expected(self.bytes(task))?;
+            let began = self.began(kind, attempt);
+            let left = time_left(began, attempt.told, now);
+            let is_alone = self.live(task).len() == 1;
+            (is_alone && is_late(began, left, expected, now)).then(|| Late {
+                attempt: task.attempt(attempt.number),
+                host: attempt.host.clone(),
+                left,
+            })
+        });
+        late.collect()
+    }
+
+    /// Whether more is late on a host than has won there.
+    fn is_slow(&self, host: &HostName, kind: TaskKind) -> bool {
+        let late_here = |late: &&Late| late.host == *host && late.attempt.task.kind == kind;
+        let n_late = self.late.iter().filter(late_here).count();
+        n_late > self.tasks(kind).pace.won_on(host) as usize
+    }
+
+    fn expected_on(&self, host: &HostName, task: TaskId) -> Option<Duration> {
+        self.tasks(task.kind).pace.expected_on(host, self.bytes(task))
+    }
+
+    /// Since when an attempt could work: a reduce not before the last map was done.
+    fn began(&self, kind: TaskKind, attempt: &LiveAttempt) -> Monotonic {
+        match kind {
+            TaskKind::Map => attempt.since,
+            TaskKind::Reduce => attempt.since.max(self.maps_done_at.unwrap_or_default()),
+        }
+    }
+
+    /// Bytes that a map reads; 0 for a reduce, of which nobody knows.
+    fn bytes(&self, task: TaskId) -> u64 {
+        self.split(task).map_or(0, |planned| planned.split.length())
+    }
+}

@@ -1,0 +1,43 @@
+//! A job author's own program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::binary::{root, target};
+use crate::command::finish;
+use crate::long;
+
+/// Builds the inverted index as its author would: in a project of its own that depends on `mapreduce`
+/// alone. At full size for release, and from clean. Returns the executable and how long that took.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn inverted_index(scratch: &Path) -> (PathBuf, Duration) {
+    let project = scratch.join("inverted-index");
+    fs::create_dir_all(project.join("src")).expect("a project can be made");
+    let example = root().join("mapreduce/examples/inverted_index.rs");
+    fs::copy(example, project.join("src/main.rs")).expect("the example can be copied");
+    fs::copy(root().join("Cargo.lock"), project.join("Cargo.lock")).expect("so can the versions");
+    let manifest = format!(
+        "[package]\nname = \"inverted-index\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [dependencies]\nmapreduce = {{ path = {:?} }}\n",
+        root().join("mapreduce")
+    );
+    fs::write(project.join("Cargo.toml"), manifest).expect("a manifest can be written");
+
+    let mut cargo = Command::new(env!("CARGO"));
+    let (folder, profile) = match long() {
+        true => (project.join("target"), "release"),
+        false => (target().join("job-authors"), "dev"),
+    };
+    cargo.args(["build", "--profile", profile, "--target-dir"]).arg(&folder);
+    let watch = clock::Stopwatch::start();
+    let _ = finish(cargo.current_dir(project)).success();
+    let took = watch.elapsed();
+    println!("the program compiled in {} s, profile {profile}", took.as_secs());
+    let built = folder.join(if long() { "release" } else { "debug" }).join("inverted-index");
+    (built, took)
+}
