@@ -17,12 +17,13 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::cgroup::Cgroups;
 use crate::channel;
 use crate::description::Describer;
 use crate::folder::DataFolder;
 use crate::logs::{self, LogWriter, Logs};
 use crate::metrics;
-use crate::process::{self, CHANNEL_FD, Executable, Killer, Process, Spawner};
+use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
 use crate::program_store::StoreOfPrograms;
 use crate::programs::{ProgramInUse, Programs};
 
@@ -32,8 +33,8 @@ const LOG_TAIL_BYTES: u64 = 2048;
 const NOT_LINKED: &str = "it is no Howdah program: its process ended well and has said nothing to the TaskTracker; \
      it must be linked with the `mapreduce` crate, and its main must call `mapreduce::main`";
 
-/// How long what a process has left in its channel and log is waited for once its group is gone: more
-/// only comes from descendants that left the group.
+/// How long what a process has left in its channel and log is waited for once it and its descendants are
+/// gone: more only comes from what could not be ended.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Tries to run an executable that the system calls busy: a child that is just being started holds a
@@ -53,6 +54,9 @@ pub(crate) struct Host {
     /// The executable of `howdah task`.
     pub(crate) task_executable: PathBuf,
     pub(crate) log_bytes_max: u64,
+    pub(crate) cgroups: Cgroups,
+    /// Processes and threads of one attempt at most.
+    pub(crate) task_processes: u32,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
@@ -181,6 +185,7 @@ async fn spawn(
             path: path.to_owned(),
             arguments: arguments.to_vec(),
             folder: folder.to_owned(),
+            group: host.cgroups.make(&launch.attempt.to_string(), host.task_processes)?,
             environment: vec![
                 ("HOWDAH_JOB_ID", launch.attempt.task.job.to_string()),
                 ("HOWDAH_TASK_ID", launch.attempt.task.to_string()),
@@ -241,21 +246,10 @@ async fn follow(
         }
     };
     writing.abort();
-    if let Program::Native(_) = launch.job.program {
-        kill_strays_of(host.folder.attempt(attempt)).await;
-    }
     // What is not known to have said nothing may have said something.
     let heard = finish(reading).await.unwrap_or(Heard { anything: true, complaint: None });
     finish(log).await;
     crashed(status, heard, &Logs::path(&host.folder.logs(), attempt))
-}
-
-/// Descendants that left the process group: only user code makes such.
-async fn kill_strays_of(folder: PathBuf) {
-    let killed = tokio::task::spawn_blocking(move || process::kill_strays(&folder)).await;
-    if let Ok(killed @ 1..) = killed {
-        tracing::info!(killed, "ended processes that had left their attempt's group");
-    }
 }
 
 async fn finish<T>(mut task: JoinHandle<T>) -> Option<T> {

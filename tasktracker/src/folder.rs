@@ -16,7 +16,7 @@ use ids::ClusterId;
 use mapreduce_protocol::{AttemptId, JobId};
 
 use crate::map_outputs::MapOutputs;
-use crate::process;
+use crate::orphans;
 
 /// An opened data folder; it stays locked as long as this lives.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl DataFolder {
     /// When the disk says no.
     pub(crate) fn open(own: daemon::DataFolder) -> Result<Self, FolderError> {
         let folder = Self { own };
-        let killed = process::kill_strays(&folder.attempts());
+        let killed = orphans::kill_strays(&folder.attempts());
         if killed > 0 {
             tracing::warn!(killed, "ended task processes that a former tasktracker has left");
         }
@@ -102,19 +102,21 @@ fn remove_all(path: &Path) -> Result<(), FolderError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_a_former_process_was_at_is_cleaned_up() {
+    #[tokio::test]
+    async fn what_a_former_process_was_at_is_cleaned_up() {
         let place = tempfile::tempdir().unwrap();
-        let open = || {
+        let open = async || {
             let owner = daemon::Owner::new("tasktracker", "host-1".parse().unwrap());
-            DataFolder::open(daemon::DataFolder::open(place.path(), owner).unwrap()).unwrap()
+            // A child that another test is just starting may hold a copy of the lock.
+            let own = daemon::DataFolder::open_patiently(place.path(), owner).await;
+            DataFolder::open(own.unwrap()).unwrap()
         };
-        let folder = open();
+        let folder = open().await;
         let (left_over, kept) = (folder.attempts().join("left-over"), folder.logs().join("kept"));
         std::fs::create_dir(&left_over).unwrap();
         std::fs::create_dir(&kept).unwrap();
         drop(folder);
-        open();
+        open().await;
         assert!(!left_over.exists() && kept.exists());
     }
 }

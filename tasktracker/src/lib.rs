@@ -5,6 +5,7 @@
 //! `event_loop` → core; the way of an effect: `event_loop` → `attempt` → `process`.
 
 mod attempt;
+mod cgroup;
 mod channel;
 mod description;
 mod event_loop;
@@ -14,6 +15,7 @@ mod jobtracker;
 mod logs;
 mod map_outputs;
 mod metrics;
+mod orphans;
 mod process;
 mod program_store;
 mod programs;

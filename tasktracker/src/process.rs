@@ -10,15 +10,16 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::oneshot;
 
+use crate::cgroup::Group;
+use crate::orphans;
 use crate::vfork::{self, Start};
 
 /// The descriptor under which a child finds its channel.
@@ -39,6 +40,8 @@ pub(crate) struct Executable {
     pub(crate) folder: PathBuf,
     /// Facts for the program, beside `PATH`, `HOME`, `LANG` and `TMPDIR`.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The cgroups that it runs in, if there are any.
+    pub(crate) group: Option<Group>,
 }
 
 /// A running child. Unless it is followed to its end, it ends with this.
@@ -48,7 +51,7 @@ pub(crate) struct Process {
     pub(crate) channel: UnixStream,
     /// What it writes to standard output and error.
     pub(crate) log: io::PipeReader,
-    /// Resolves when the process and its group are gone.
+    /// Resolves when the process and all its descendants are gone.
     pub(crate) exit: oneshot::Receiver<ExitStatus>,
     pub(crate) killer: Killer,
     /// To be kept as long as the child may run.
@@ -82,16 +85,22 @@ impl Killer {
         }
     }
 
-    /// Blocks until the process ends, then kills what is left of its group.
-    fn wait(&self) -> io::Result<ExitStatus> {
+    /// Blocks until the process ends, then ends all that it has left.
+    fn wait(&self, group: Option<Group>) -> io::Result<ExitStatus> {
         let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(self.pid), exited) {}
-        let mut reaped = self.lock();
-        kill_group(self.pid);
-        let status = rustix::process::waitpid(Some(self.pid), WaitOptions::empty())?;
-        *reaped = true;
-        let (_, status) = status.ok_or(io::ErrorKind::NotFound)?;
-        Ok(ExitStatus::from_raw(status.as_raw()))
+        let status = {
+            let mut reaped = self.lock();
+            kill_group(self.pid);
+            *reaped = true;
+            orphans::bury(self.pid)
+        };
+        drop(group);
+        let ended = orphans::end_all();
+        if ended > 0 {
+            tracing::debug!(ended, "ended processes that an attempt has left");
+        }
+        status
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -123,12 +132,13 @@ impl Spawner {
     /// its children.
     pub(crate) fn start() -> io::Result<Self> {
         close_all_on_exec()?;
+        orphans::adopt()?;
         let null = File::open("/dev/null")?;
         let (requests, incoming) = mpsc::channel::<Request>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for Request { executable, reply } in incoming {
                 // If nobody waits for it any more, its leash ends it.
-                drop(reply.send(spawn(&executable, &null)));
+                drop(reply.send(spawn(executable, &null)));
             }
         })?;
         Ok(Self { requests })
@@ -146,22 +156,24 @@ impl Spawner {
     }
 }
 
-fn spawn(executable: &Executable, null: &File) -> io::Result<Process> {
+fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
     let (channel, childs_end) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
     let (log, log_writer) = io::pipe()?;
-    let pid = vfork::start(&Start {
+    let child = Start {
         path: &executable.path,
         arguments: &executable.arguments,
-        environment: environment(executable)?,
+        environment: environment(&executable)?,
         folder: &executable.folder,
+        entrances: executable.group.as_ref().map_or_else(Vec::new, Group::entrances),
         stdin: null.as_fd(),
         stdout: log_writer.as_fd(),
         channel: childs_end.as_fd(),
         channel_number: CHANNEL_FD,
-    })?;
+    };
+    let pid = orphans::bear(|| vfork::start(&child))?;
     let killer = Killer { pid, reaped: Arc::new(Mutex::new(false)) };
-    let exit = wait_on_thread(&killer)?;
+    let exit = wait_on_thread(&killer, executable.group)?;
     let leash = Leash(killer.clone());
     Ok(Process { channel, log, exit, killer, leash })
 }
@@ -178,18 +190,22 @@ fn environment(executable: &Executable) -> io::Result<Vec<CString>> {
     Ok(variables)
 }
 
-/// Waits for the child on a thread of its own; its group is killed before the child's id is free again.
-fn wait_on_thread(killer: &Killer) -> io::Result<oneshot::Receiver<ExitStatus>> {
+/// Waits for the child on a thread of its own; its process group is killed before the child's id is free
+/// again.
+fn wait_on_thread(
+    killer: &Killer,
+    group: Option<Group>,
+) -> io::Result<oneshot::Receiver<ExitStatus>> {
     let (done, exit) = oneshot::channel();
     let waiting = killer.clone();
-    let wait = move || match waiting.wait() {
+    let wait = move || match waiting.wait(group) {
         // The receiver is gone only if the daemon is ending.
         Ok(status) => drop(done.send(status)),
         Err(error) => tracing::error!(%error, "a child could not be waited for"),
     };
     if let Err(error) = std::thread::Builder::new().name("waiter".to_owned()).spawn(wait) {
         killer.kill();
-        killer.wait()?;
+        killer.wait(None)?;
         return Err(error);
     }
     Ok(exit)
@@ -211,35 +227,14 @@ fn close_all_on_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// Kills every process whose environment says that it belongs to an attempt below `folder`: left over
-/// by a TaskTracker that was killed, or gone from its group. The number of processes killed.
-pub(crate) fn kill_strays(folder: &Path) -> usize {
-    let mark = format!("{FOLDER_VARIABLE}={}", folder.display());
-    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
-    let mut killed = 0;
-    for entry in processes.flatten() {
-        let pid =
-            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        let Some(pid) = pid.filter(|pid| *pid != rustix::process::getpid()) else { continue };
-        // Another user's process can't be read, and is none of ours.
-        let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
-        let ours = environment.split(|byte| *byte == 0).any(|variable| {
-            variable
-                .strip_prefix(mark.as_bytes())
-                .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
-        });
-        if ours && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
-            killed += 1;
-        }
-    }
-    killed
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::path::Path;
 
     use super::*;
+    use crate::cgroup::{Cgroups, Controller};
 
     fn shell(script: &str, folder: &Path) -> Executable {
         Executable {
@@ -247,6 +242,7 @@ mod tests {
             arguments: vec!["-c".to_owned(), script.to_owned()],
             folder: folder.to_owned(),
             environment: vec![("HOWDAH_JOB_ID", "job_20261122_0001".to_owned())],
+            group: None,
         }
     }
 
@@ -372,6 +368,84 @@ mod tests {
         assert_eq!(status.unwrap().unwrap().signal(), Some(9));
     }
 
+    /// Writes its id, and is neither in its attempt's process group, nor session, nor environment.
+    const RUNAWAY: &str = "env -i setsid sh -c 'echo $$; exec sleep 1000'";
+
+    fn cgroups(of: &Path) -> Vec<Cgroups> {
+        let real = Cgroups::open(of);
+        if !real.controls(Controller::Pids) {
+            eprintln!("skipped: this needs cgroups with the controller pids that may be written");
+            return vec![Cgroups::none()];
+        }
+        vec![Cgroups::none(), real]
+    }
+
+    #[tokio::test]
+    async fn what_leaves_group_session_and_environment_ends_with_its_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        for cgroups in cgroups(folder.path()) {
+            for end in ["exec sleep 1000", "exit 1"] {
+                let group = cgroups.make("runaway", 64).unwrap();
+                let script = format!("{RUNAWAY} & read -r line <&3; {end}");
+                let child = Executable { group, ..shell(&script, folder.path()) };
+                let mut child = spawner.spawn(child).await.unwrap();
+                let pid = first_line(&mut child.log);
+                let runaway = Path::new("/proc").join(pid);
+                assert!(runaway.exists());
+                child.channel.write_all(b"on\n").unwrap();
+                if end != "exit 1" {
+                    child.killer.kill();
+                }
+                child.exit.await.unwrap();
+                assert!(!runaway.exists(), "{end}, {}", cgroups.described());
+                assert_eq!(log_to_its_end(child.log).await, "");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_of_one_attempt_lives_on_when_another_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let script = format!("({RUNAWAY} &); sleep 1000");
+        let mut long = spawner.spawn(shell(&script, folder.path())).await.unwrap();
+        let daemon = Path::new("/proc").join(first_line(&mut long.log));
+        let short = spawner.spawn(shell(":", folder.path())).await.unwrap();
+        assert!(short.exit.await.unwrap().success());
+        assert!(daemon.exists(), "its parent is gone, its attempt is not");
+        long.killer.kill();
+        long.exit.await.unwrap();
+        assert!(!daemon.exists());
+    }
+
+    #[tokio::test]
+    async fn a_fork_bomb_is_held_by_its_cgroup_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let Some(group) = cgroups(folder.path()).pop().unwrap().make("bomb", 32).unwrap() else {
+            return;
+        };
+        let events = group.file("pids.events").unwrap();
+        let script = "trap '' TERM; f() { f | f & }; echo ready; (f) & exec sleep 1000";
+        let child = Executable { group: Some(group), ..shell(script, folder.path()) };
+        let mut child = spawner.spawn(child).await.unwrap();
+        assert_eq!(first_line(&mut child.log), "ready");
+        let reader =
+            tokio::task::spawn_blocking(move || std::io::copy(&mut child.log, &mut io::sink()));
+        let limit = std::time::Duration::from_secs(20);
+        let full = async {
+            while std::fs::read_to_string(&events).unwrap().trim() == "max 0" {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(limit, full).await.unwrap();
+        child.killer.kill();
+        tokio::time::timeout(limit, child.exit).await.unwrap().unwrap();
+        assert!(!events.exists(), "the group is gone, and so are all that were in it");
+        tokio::time::timeout(limit, reader).await.unwrap().unwrap().unwrap();
+    }
+
     #[tokio::test]
     async fn strays_are_found_by_the_folder_in_their_environment() {
         let place = tempfile::tempdir().unwrap();
@@ -384,7 +458,7 @@ mod tests {
         let mut other = spawner.spawn(shell(script, &others)).await.unwrap();
         assert_eq!(first_line(&mut stray.log), "ready");
         assert_eq!(first_line(&mut other.log), "ready");
-        assert!(kill_strays(&ours) >= 1);
+        assert!(orphans::kill_strays(&ours) >= 1);
         assert_eq!(stray.exit.await.unwrap().signal(), Some(9));
         assert!(other.exit.try_recv().is_err(), "another folder's process goes on");
         other.killer.kill();

@@ -14,6 +14,7 @@ use tasktracker_core::{Core, Settings};
 use tokio::sync::mpsc;
 
 use crate::attempt::Host;
+use crate::cgroup::{Cgroups, Controller};
 use crate::description::Describer;
 use crate::event_loop::{EventLoop, INPUTS_MAX};
 use crate::folder::DataFolder;
@@ -66,12 +67,9 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (metrics, health) = (Metrics::install(), Health::default());
-    let uid = rustix::process::getuid().as_raw();
-    tracing::warn!(
-        "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
-         cluster's secret too"
-    );
     let folder = Arc::new(open_folder(&settings).await?);
+    let cgroups = Cgroups::open(&settings.data_dir);
+    tell_of_isolation(&cgroups);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
     let logs = Logs::open(folder.logs()).map_err(recover)?;
@@ -92,7 +90,7 @@ pub async fn run(
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
     let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
     let address = settings.address.clone();
-    let host = Arc::new(host(settings, folder, keyring, inputs)?);
+    let host = Arc::new(host(settings, folder, keyring, cgroups, inputs)?);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -100,6 +98,23 @@ pub async fn run(
     let served = http.await.map_err(io::Error::other).and_then(|served| served);
     ended?;
     served.map_err(|source| RunError::Http { address, source })
+}
+
+fn tell_of_isolation(cgroups: &Cgroups) {
+    let uid = rustix::process::getuid().as_raw();
+    tracing::warn!(
+        "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
+         cluster's secret too"
+    );
+    let groups = cgroups.described();
+    if cgroups.controls(Controller::Pids) {
+        tracing::info!("tasks run in cgroups below {groups}");
+    } else {
+        tracing::warn!(
+            "no cgroup with the controller pids can be made for tasks: they may start any number of \
+             processes, which are found by their parents"
+        );
+    }
 }
 
 async fn open_folder(settings: &TasktrackerSettings) -> Result<DataFolder, FolderError> {
@@ -128,6 +143,7 @@ fn host(
     settings: TasktrackerSettings,
     folder: Arc<DataFolder>,
     keyring: Keyring,
+    cgroups: Cgroups,
     inputs: mpsc::Sender<tasktracker_core::Input>,
 ) -> Result<Host, RunError> {
     let describer = Describer {
@@ -165,6 +181,8 @@ fn host(
         describer,
         task_executable,
         log_bytes_max: settings.log_bytes_max,
+        cgroups,
+        task_processes: settings.task_processes,
         inputs,
     })
 }

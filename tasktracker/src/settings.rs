@@ -29,6 +29,8 @@ pub struct TasktrackerSettings {
     pub task_timeout: Duration,
     /// Bytes kept of an attempt's log.
     pub log_bytes_max: u64,
+    /// Processes and threads of one attempt at most.
+    pub task_processes: u32,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
     /// Limits that task processes are told.

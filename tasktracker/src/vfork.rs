@@ -8,12 +8,14 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr;
 
 use rustix::process::Pid;
+
+use crate::cgroup::MYSELF;
 
 /// More than [`in_child`] and `exec` need.
 const STACK_BYTES: usize = 64 << 10;
@@ -25,6 +27,8 @@ pub(crate) struct Start<'a> {
     /// `NAME=value`.
     pub(crate) environment: Vec<CString>,
     pub(crate) folder: &'a Path,
+    /// `cgroup.procs` of the groups that it is to be in.
+    pub(crate) entrances: Vec<BorrowedFd<'a>>,
     pub(crate) stdin: BorrowedFd<'a>,
     /// Also standard error.
     pub(crate) stdout: BorrowedFd<'a>,
@@ -40,6 +44,7 @@ struct Plan {
     folder: CString,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
+    entrances: Vec<c_int>,
     stdin: c_int,
     stdout: c_int,
     channel: c_int,
@@ -60,7 +65,8 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain(std::iter::once(ptr::null())).collect()
 }
 
-/// Starts a child in a process group of its own, which is killed when the calling thread ends. All
+/// Starts a child in a process group of its own, which is killed when the calling thread ends. Orphans
+/// among its descendants become its children, as long as it does not refuse them. All
 /// signals are as they are by default. It runs the program when this returns.
 ///
 /// # Errors
@@ -77,6 +83,7 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         folder: c_string(child.folder.as_os_str().as_bytes())?,
         arguments: pointers(&arguments),
         environment: pointers(&child.environment),
+        entrances: child.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
         stdin: child.stdin.as_raw_fd(),
         stdout: child.stdout.as_raw_fd(),
         channel: child.channel.as_raw_fd(),
@@ -147,7 +154,9 @@ unsafe fn become_program(plan: &Plan) -> c_int {
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
             || libc::getppid() != plan.parent
+            || libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) != 0
             || libc::setpgid(0, 0) != 0
+            || !join(&plan.entrances)
             || libc::dup2(plan.stdin, 0) < 0
             || libc::dup2(plan.stdout, 1) < 0
             || libc::dup2(plan.stdout, 2) < 0
@@ -167,6 +176,19 @@ unsafe fn become_program(plan: &Plan) -> c_int {
         let path: &CStr = &plan.path;
         libc::execve(path.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr())
     }
+}
+
+/// Goes into cgroups.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn join(entrances: &[c_int]) -> bool {
+    let entered = |entrance: &c_int| {
+        // SAFETY: a system call on bytes that live for ever.
+        let written = unsafe { libc::write(*entrance, MYSELF.as_ptr().cast(), MYSELF.len()) };
+        written == MYSELF.len().cast_signed()
+    };
+    entrances.iter().all(entered)
 }
 
 /// Puts a descriptor under a number, open over exec.

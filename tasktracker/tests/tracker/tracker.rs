@@ -124,6 +124,7 @@ impl Place {
             slots,
             task_timeout: self.task_timeout,
             log_bytes_max: 1 << 20,
+            task_processes: 64,
             shuffle_requests_max: 8,
             task: TasktrackerSettings::task_settings(&task, &client),
             client: CLIENT,

@@ -1,0 +1,398 @@
+//! Cgroups of attempts: each attempt's processes are in groups of their own, which they can't leave, and
+//! which limit them and end with them. Both versions of cgroups are used, whatever this process' own
+//! groups let it make; where they let it make none, `orphans` alone knows who belongs to an attempt.
+//!
+//! A group is a folder `howdah-<tracker>-<attempt>` in this process' own group, so that the limits on the
+//! daemon as a whole hold for its tasks too, and a later process finds what a killed one has left.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+use rustix::process::{Pid, Signal};
+
+use crate::orphans;
+
+/// What groups are used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Controller {
+    /// The number of processes.
+    Pids,
+}
+
+impl Controller {
+    const ALL: [Self; 1] = [Self::Pids];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pids => "pids",
+        }
+    }
+
+    /// A file that groups have where it is at work.
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Pids => "pids.max",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// A group of this process, in which those of attempts are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Home {
+    folder: PathBuf,
+    version: Version,
+    controllers: Vec<Controller>,
+}
+
+/// Where groups are made.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    homes: Vec<Home>,
+    /// Of the names of this tracker's groups.
+    prefix: String,
+}
+
+/// The groups of one attempt; they and all their processes end with this.
+#[derive(Debug)]
+pub(crate) struct Group {
+    folders: Vec<Folder>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Whoever writes `0` into it belongs to the group.
+    join: File,
+}
+
+/// How long the end of a killed group is waited for.
+const ROUNDS_MAX: u32 = 2000;
+
+/// Written by a process into `cgroup.procs` to join.
+pub(crate) const MYSELF: &[u8] = b"0";
+
+impl Cgroups {
+    /// Finds out where the tracker with this data folder can make groups, and ends those that a former
+    /// process of it has left.
+    pub(crate) fn open(data: &Path) -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let homes = locate(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+        let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+        let prefix = format!("howdah-{:016x}-", fnv1a(data.as_os_str().as_encoded_bytes()));
+        let homes = homes.into_iter().filter_map(|home| home.usable(&prefix)).collect();
+        let cgroups = Self { homes, prefix };
+        cgroups.end_strays();
+        cgroups
+    }
+
+    /// No groups at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { homes: Vec::new(), prefix: String::new() }
+    }
+
+    /// For people: what is limited by which groups.
+    pub(crate) fn described(&self) -> String {
+        let of_home = |home: &Home| {
+            let names: Vec<_> = home.controllers.iter().map(|it| it.name()).collect();
+            format!("{} ({})", home.folder.display(), names.join(", "))
+        };
+        self.homes.iter().map(of_home).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn controls(&self, controller: Controller) -> bool {
+        self.homes.iter().any(|home| home.controllers.contains(&controller))
+    }
+
+    /// Makes the groups of an attempt of at most so many processes and threads; `None` where there are
+    /// no cgroups.
+    ///
+    /// # Errors
+    /// When the system says no.
+    pub(crate) fn make(&self, name: &str, processes_max: u32) -> io::Result<Option<Group>> {
+        let mut group = Group { folders: Vec::new() };
+        for home in &self.homes {
+            let path = home.folder.join(format!("{}{name}", self.prefix));
+            make_folder(&path)?;
+            let join = File::options().write(true).open(path.join("cgroup.procs"));
+            group.folders.push(Folder { join: join.map_err(at(&path))?, path });
+        }
+        group.limit(processes_max)?;
+        Ok(Some(group).filter(|group| !group.folders.is_empty()))
+    }
+
+    fn end_strays(&self) {
+        for home in &self.homes {
+            let Ok(groups) = std::fs::read_dir(&home.folder) else { continue };
+            let names = |name: &str| name.starts_with(&self.prefix);
+            for group in groups.flatten().filter(|it| it.file_name().to_str().is_some_and(names)) {
+                if end(&group.path()) > 0 {
+                    tracing::warn!(
+                        "ended processes that a former tasktracker has left in {}",
+                        group.path().display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Group {
+    /// What a process writes [`MYSELF`] into to join.
+    pub(crate) fn entrances(&self) -> Vec<BorrowedFd<'_>> {
+        self.folders.iter().map(|folder| folder.join.as_fd()).collect()
+    }
+
+    /// The file of that name, where a controller has one.
+    #[cfg(test)]
+    pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
+        let paths = self.folders.iter().map(|folder| folder.path.join(name));
+        paths.into_iter().find(|path| path.exists())
+    }
+
+    fn limit(&self, processes_max: u32) -> io::Result<()> {
+        for folder in &self.folders {
+            write_if_there(&folder.path.join("pids.max"), &processes_max.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for folder in &self.folders {
+            end(&folder.path);
+        }
+    }
+}
+
+impl Home {
+    /// With the controllers that work in groups made here, if they can be made.
+    fn usable(mut self, prefix: &str) -> Option<Self> {
+        if self.version == Version::V2 {
+            self.enable_controllers();
+        }
+        rustix::fs::access(self.folder.join("cgroup.procs"), Access::WRITE_OK).ok()?;
+        let probe = self.folder.join(format!("{prefix}probe"));
+        make_folder(&probe).ok()?;
+        self.controllers.retain(|controller| probe.join(controller.sign()).exists());
+        let _ = std::fs::remove_dir(&probe);
+        Some(self)
+    }
+
+    /// Version 2: a group with controllers for its children has no processes of its own. If that is what
+    /// is in the way, this process moves into a child.
+    fn enable_controllers(&mut self) {
+        const OWN: &str = "howdah-daemon";
+        if self.folder.file_name().is_some_and(|name| name == OWN) {
+            self.folder.pop();
+        }
+        let missing = |home: &Self| {
+            let wanted = home.controllers.iter().filter(|it| !home.enable(**it)).count();
+            wanted > 0
+        };
+        if !missing(self) {
+            return;
+        }
+        let own = self.folder.join(OWN);
+        let me = rustix::process::getpid().as_raw_nonzero().to_string();
+        if make_folder(&own).is_ok() && std::fs::write(own.join("cgroup.procs"), me).is_ok() {
+            // What can't be enabled now either does not work, as the probe shows.
+            missing(self);
+        }
+    }
+
+    fn enable(&self, controller: Controller) -> bool {
+        let line = format!("+{}", controller.name());
+        std::fs::write(self.folder.join("cgroup.subtree_control"), line).is_ok()
+    }
+}
+
+/// This process' own groups, of the versions and controllers that matter here.
+fn locate(mountinfo: &str, membership: &str) -> Vec<Home> {
+    let mut homes: Vec<Home> = Vec::new();
+    for mount in mountinfo.lines().filter_map(Mount::parse) {
+        let home = match mount.kind {
+            "cgroup" => {
+                let controllers = wanted(mount.options);
+                let Some(first) = controllers.first() else { continue };
+                let folder = mount.own_folder(membership, |names| {
+                    names.split(',').any(|name| name == first.name())
+                });
+                folder.map(|folder| Home { folder, version: Version::V1, controllers })
+            }
+            "cgroup2" => mount.own_folder(membership, str::is_empty).map(|folder| {
+                // Which it has, the probe finds out.
+                Home { folder, version: Version::V2, controllers: Controller::ALL.to_vec() }
+            }),
+            _ => None,
+        };
+        homes.extend(home.filter(|home| homes.iter().all(|other| other.folder != home.folder)));
+    }
+    let in_v1: Vec<Controller> = homes
+        .iter()
+        .filter(|home| home.version == Version::V1)
+        .flat_map(|home| home.controllers.clone())
+        .collect();
+    for home in &mut homes {
+        if home.version == Version::V2 {
+            home.controllers.retain(|controller| !in_v1.contains(controller));
+        }
+    }
+    // A second set of groups would only cost.
+    homes.retain(|home| !home.controllers.is_empty());
+    homes
+}
+
+/// Those in a list of names.
+fn wanted(names: &str) -> Vec<Controller> {
+    let has = |controller: &Controller| names.split(',').any(|name| name == controller.name());
+    Controller::ALL.into_iter().filter(has).collect()
+}
+
+/// A line of `/proc/self/mountinfo`.
+struct Mount<'a> {
+    /// The folder of the file system that is mounted.
+    root: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (place, system) = line.split_once(" - ")?;
+        let mut place = place.split(' ').skip(3);
+        let mut system = system.split(' ');
+        Some(Self {
+            root: place.next()?,
+            point: place.next()?,
+            kind: system.next()?,
+            options: system.nth(1)?,
+        })
+    }
+
+    /// The folder of this process' group, if this mount shows it.
+    fn own_folder(&self, membership: &str, is_of: impl Fn(&str) -> bool) -> Option<PathBuf> {
+        let path = membership.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            is_of(controllers).then_some(path)
+        })?;
+        let below = Path::new(path).strip_prefix(self.root).ok()?;
+        Some(Path::new(self.point).join(below))
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    let path = path.display().to_string();
+    move |error| io::Error::new(error.kind(), format!("the cgroup {path}: {error}"))
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
+    match File::options().write(true).open(path) {
+        Ok(mut file) => file.write_all(text.as_bytes()).map_err(at(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+/// Signals every process of a group. How many it had.
+fn kill(folder: &Path) -> usize {
+    // Version 2 does it in one go; else none is born while those that live are killed.
+    let at_once = write_if_there(&folder.join("cgroup.kill"), "1");
+    let no_more = write_if_there(&folder.join("pids.max"), "0");
+    if let Err(error) = at_once.and(no_more) {
+        tracing::debug!(%error, "a cgroup is not killed at once");
+    }
+    let list = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let pids = list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+    // ESRCH: gone already.
+    pids.inspect(|pid| _ = rustix::process::kill_process(*pid, Signal::KILL)).count()
+}
+
+/// Kills a group until nothing is left, and removes it. How many processes it had.
+fn end(folder: &Path) -> usize {
+    let mut killed = 0;
+    for _ in 0..ROUNDS_MAX {
+        killed = killed.max(kill(folder));
+        // Those that were not others' children are ours now, and in the group until they are buried.
+        orphans::end_all();
+        match std::fs::remove_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => orphans::pause(),
+            _ => return killed,
+        }
+    }
+    tracing::error!("the cgroup {} can't be removed: processes hang in it", folder.display());
+    killed
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(mountinfo: &str, membership: &str) -> Vec<(String, Version)> {
+        let homes = locate(mountinfo, membership).into_iter();
+        homes.map(|home| (home.folder.display().to_string(), home.version)).collect()
+    }
+
+    #[test]
+    fn own_groups_are_found_in_what_is_mounted() {
+        let v1 = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+            39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n\
+            36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices\n";
+        let v2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let hybrid = format!("{v1}{}", v2.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified "));
+        let container = "39 31 0:36 /docker/ab /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n";
+        let of = |path: &str, version| vec![(path.to_owned(), version)];
+        assert_eq!(found(v1, "8:pids:/\n"), of("/sys/fs/cgroup/pids/", Version::V1));
+        assert_eq!(
+            found(v1, "9:name=systemd:/\n8:cpu,pids:/a.slice\n"),
+            of("/sys/fs/cgroup/pids/a.slice", Version::V1)
+        );
+        assert_eq!(found(v2, "0::/a.slice/b"), of("/sys/fs/cgroup/a.slice/b", Version::V2));
+        let both = found(&hybrid, "8:pids:/a\n0::/b");
+        assert_eq!(both, of("/sys/fs/cgroup/pids/a", Version::V1));
+        assert_eq!(
+            found(container, "8:pids:/docker/ab/c"),
+            of("/sys/fs/cgroup/pids/c", Version::V1)
+        );
+        assert_eq!(found(container, "8:pids:/elsewhere"), []);
+        assert_eq!(found(v1, ""), []);
+        assert_eq!(found("", "8:pids:/\n0::/"), []);
+    }
+
+    #[test]
+    fn what_a_killed_tracker_has_left_is_ended_by_the_next_one() {
+        let data = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups::open(data.path());
+        let Some(group) = cgroups.make("left", 8).unwrap() else { return };
+        let paths: Vec<_> = group.folders.iter().map(|folder| folder.path.clone()).collect();
+        std::mem::forget(group);
+        let other = tempfile::tempdir().unwrap();
+        drop(Cgroups::open(other.path()));
+        assert!(paths.iter().all(|path| path.exists()), "another tracker's");
+        drop(Cgroups::open(data.path()));
+        assert!(!paths.iter().any(|path| path.exists()));
+    }
+}
