@@ -237,6 +237,8 @@ pub struct Tasktracker {
     pub task_timeout: Time,
     /// Bytes kept of an attempt's log.
     pub log_bytes_max: Bytes,
+    /// Memory of an attempt's processes; half of the host's if null.
+    pub task_memory: Option<Bytes>,
     /// Processes and threads of one attempt at most.
     pub task_processes: u32,
     /// Shuffle requests served at once.
@@ -251,6 +253,7 @@ impl Default for Tasktracker {
             slots: 0,
             task_timeout: Time(Duration::from_mins(10)),
             log_bytes_max: Bytes(10 * MIB),
+            task_memory: None,
             task_processes: 1024,
             shuffle_requests_max: 64,
         }

@@ -179,6 +179,9 @@ const RULES: &[Rule] = &[
     rule("tasktracker.log_bytes_max", "a size from 4KiB to 1GiB", |c| {
         within(c.tasktracker.log_bytes_max, 4 * KIB, GIB)
     }),
+    rule("tasktracker.task_memory", "null or a size from 64MiB", |c| {
+        c.tasktracker.task_memory.is_none_or(|size| size.0 >= 64 * MIB)
+    }),
     rule("tasktracker.task_processes", "a whole number from 16 to 1000000", |c| {
         (16..=1_000_000).contains(&c.tasktracker.task_processes)
     }),

@@ -52,6 +52,7 @@ mod tests {
                 reduces: Some(1),
                 max_attempts: None,
                 speculative: None,
+                limits: None,
             }),
             n_reduces: 1,
             max_attempts: 4,

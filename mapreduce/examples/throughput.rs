@@ -22,6 +22,7 @@ fn local_job(file: &str, output: &str, name: &str, reduces: u32) -> LocalJob {
             reduces: Some(reduces),
             max_attempts: None,
             speculative: None,
+            limits: None,
         },
         sequential: false,
         parallelism: 1,

@@ -11,7 +11,7 @@ use mapreduce_protocol::{
     AttemptId, CHANNEL_ARGUMENT, Failure, FailureKind, FromTask, Launch, MapEvent, Program,
     TaskKind, ToTask,
 };
-use tasktracker_core::Input;
+use tasktracker_core::{HostLimits, Input};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use crate::channel;
 use crate::description::Describer;
 use crate::folder::DataFolder;
 use crate::logs::{self, LogWriter, Logs};
+use crate::meter::Meter;
 use crate::metrics;
 use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
 use crate::program_store::StoreOfPrograms;
@@ -42,6 +43,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
+const MEASURE_INTERVAL: Duration = Duration::from_millis(250);
+
 const LOG_READ_BYTES: usize = 16 << 10;
 
 /// What attempts need of this host.
@@ -55,8 +58,7 @@ pub(crate) struct Host {
     pub(crate) task_executable: PathBuf,
     pub(crate) log_bytes_max: u64,
     pub(crate) cgroups: Cgroups,
-    /// Processes and threads of one attempt at most.
-    pub(crate) task_processes: u32,
+    pub(crate) limits: HostLimits,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
@@ -179,13 +181,15 @@ async fn spawn(
     arguments: &[String],
     folder: &Path,
 ) -> io::Result<Process> {
+    let limits = host.limits.of(&launch.job.limits);
     let mut tries = 0;
     loop {
         let executable = Executable {
             path: path.to_owned(),
             arguments: arguments.to_vec(),
             folder: folder.to_owned(),
-            group: host.cgroups.make(&launch.attempt.to_string(), host.task_processes)?,
+            group: host.cgroups.make(&launch.attempt.to_string(), &limits)?,
+            limits,
             environment: vec![
                 ("HOWDAH_JOB_ID", launch.attempt.task.job.to_string()),
                 ("HOWDAH_TASK_ID", launch.attempt.task.to_string()),
@@ -214,7 +218,7 @@ async fn follow(
 ) -> Failure {
     let attempt = launch.attempt;
     let Running { process, log, description, _program } = running;
-    let Process { channel, log: log_pipe, mut exit, killer, leash: _leash } = process;
+    let Process { channel, log: log_pipe, mut exit, killer, meter, leash: _leash } = process;
     let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
         Ok(channel) => channel.into_split(),
         Err(error) => {
@@ -229,6 +233,7 @@ async fn follow(
     let _ = to_task.send(description);
     let writing = tokio::spawn(write_all(writer, outgoing));
     let reading = tokio::spawn(read_all(Arc::clone(host), attempt, reader, killer.clone()));
+    let measuring = tokio::spawn(measure_all(Arc::clone(host), attempt, meter.clone()));
     let status = loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -246,6 +251,8 @@ async fn follow(
         }
     };
     writing.abort();
+    measuring.abort();
+    host.tell(Input::Measured { attempt, usage: meter.last() }).await;
     // What is not known to have said nothing may have said something.
     let heard = finish(reading).await.unwrap_or(Heard { anything: true, complaint: None });
     finish(log).await;
@@ -301,6 +308,18 @@ async fn read_all(
                 killer.kill();
                 return Heard { anything: true, complaint: Some(error.to_string()) };
             }
+        }
+    }
+}
+
+/// Measures an attempt until it is stopped.
+async fn measure_all(host: Arc<Host>, attempt: AttemptId, meter: Meter) {
+    loop {
+        tokio::time::sleep(MEASURE_INTERVAL).await;
+        let meter = meter.clone();
+        let measured = tokio::task::spawn_blocking(move || meter.measure()).await;
+        if let Ok(usage) = measured {
+            host.tell(Input::Measured { attempt, usage }).await;
         }
     }
 }

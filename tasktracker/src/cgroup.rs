@@ -9,9 +9,11 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::Access;
 use rustix::process::{Pid, Signal};
+use tasktracker_core::Limits;
 
 use crate::orphans;
 
@@ -20,21 +22,26 @@ use crate::orphans;
 pub(crate) enum Controller {
     /// The number of processes.
     Pids,
+    /// Their memory.
+    Memory,
 }
 
 impl Controller {
-    const ALL: [Self; 1] = [Self::Pids];
+    pub(crate) const ALL: [Self; 2] = [Self::Pids, Self::Memory];
 
     fn name(self) -> &'static str {
         match self {
             Self::Pids => "pids",
+            Self::Memory => "memory",
         }
     }
 
     /// A file that groups have where it is at work.
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Pids => "pids.max",
+    fn sign(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Pids, _) => "pids.max",
+            (Self::Memory, Version::V1) => "memory.limit_in_bytes",
+            (Self::Memory, Version::V2) => "memory.max",
         }
     }
 }
@@ -65,11 +72,24 @@ pub(crate) struct Cgroups {
 #[derive(Debug)]
 pub(crate) struct Group {
     folders: Vec<Folder>,
+    /// Once it is gone: what it was denied.
+    ended: OnceLock<Denied>,
+}
+
+/// What the limits of a group have refused to its processes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Denied {
+    /// Memory: one of them was killed for want of it.
+    pub(crate) memory: bool,
+    /// Another process or thread.
+    pub(crate) process: bool,
 }
 
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
+    version: Version,
+    controllers: Vec<Controller>,
     /// Whoever writes `0` into it belongs to the group.
     join: File,
 }
@@ -88,7 +108,11 @@ impl Cgroups {
         let homes = locate(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
         let prefix = format!("howdah-{:016x}-", fnv1a(data.as_os_str().as_encoded_bytes()));
-        let homes = homes.into_iter().filter_map(|home| home.usable(&prefix)).collect();
+        let mut homes: Vec<_> = homes.into_iter().filter_map(|home| home.usable(&prefix)).collect();
+        // One that limits nothing still knows who belongs to an attempt; a second one would only cost.
+        homes.sort_by_key(|home| home.controllers.is_empty());
+        let n_useful = homes.iter().filter(|home| !home.controllers.is_empty()).count();
+        homes.truncate(n_useful.max(1));
         let cgroups = Self { homes, prefix };
         cgroups.end_strays();
         cgroups
@@ -113,21 +137,33 @@ impl Cgroups {
         self.homes.iter().any(|home| home.controllers.contains(&controller))
     }
 
-    /// Makes the groups of an attempt of at most so many processes and threads; `None` where there are
-    /// no cgroups.
+    /// Makes the groups of an attempt with these limits; `None` where there are no cgroups.
     ///
     /// # Errors
     /// When the system says no.
-    pub(crate) fn make(&self, name: &str, processes_max: u32) -> io::Result<Option<Group>> {
-        let mut group = Group { folders: Vec::new() };
+    pub(crate) fn make(&self, name: &str, limits: &Limits) -> io::Result<Option<Group>> {
+        let mut group = Group { folders: Vec::new(), ended: OnceLock::new() };
         for home in &self.homes {
             let path = home.folder.join(format!("{}{name}", self.prefix));
             make_folder(&path)?;
             let join = File::options().write(true).open(path.join("cgroup.procs"));
-            group.folders.push(Folder { join: join.map_err(at(&path))?, path });
+            let (version, controllers) = (home.version, home.controllers.clone());
+            let join = join.map_err(at(&path))?;
+            group.folders.push(Folder { path, version, controllers, join });
         }
-        group.limit(processes_max)?;
+        for folder in &group.folders {
+            folder.limit(limits)?;
+        }
         Ok(Some(group).filter(|group| !group.folders.is_empty()))
+    }
+
+    /// The memory that this process and its tasks together may have.
+    pub(crate) fn memory_max(&self) -> Option<u64> {
+        let of_home = |home: &Home| {
+            let file = home.folder.join(Controller::Memory.sign(home.version));
+            std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
+        };
+        self.homes.iter().filter_map(of_home).min()
     }
 
     fn end_strays(&self) {
@@ -159,19 +195,69 @@ impl Group {
         paths.into_iter().find(|path| path.exists())
     }
 
-    fn limit(&self, processes_max: u32) -> io::Result<()> {
-        for folder in &self.folders {
-            write_if_there(&folder.path.join("pids.max"), &processes_max.to_string())?;
+    /// Whether it holds its processes to this limit.
+    pub(crate) fn controls(&self, controller: Controller) -> bool {
+        self.folders.iter().any(|folder| folder.controllers.contains(&controller))
+    }
+
+    /// Its processes.
+    pub(crate) fn members(&self) -> Vec<Pid> {
+        self.folders.first().map_or_else(Vec::new, |folder| members(&folder.path))
+    }
+
+    /// What it has been denied so far.
+    pub(crate) fn denied(&self) -> Denied {
+        self.ended.get().copied().unwrap_or_else(|| self.read_denied())
+    }
+
+    fn read_denied(&self) -> Denied {
+        let count = |file: &str, name: &str| {
+            let of_folder = |folder: &Folder| counter(&folder.path.join(file), name);
+            self.folders.iter().any(|folder| of_folder(folder) > 0)
+        };
+        let killed = |file| count(file, "oom_kill ");
+        Denied {
+            memory: killed("memory.oom_control") || killed("memory.events"),
+            process: count("pids.events", "max "),
         }
-        Ok(())
+    }
+
+    /// Ends all its processes and removes it.
+    pub(crate) fn end(&self) {
+        self.ended.get_or_init(|| {
+            let denied = self.read_denied();
+            for folder in &self.folders {
+                end(&folder.path);
+            }
+            denied
+        });
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for folder in &self.folders {
-            end(&folder.path);
+        self.end();
+    }
+}
+
+impl Folder {
+    fn limit(&self, limits: &Limits) -> io::Result<()> {
+        let set = |file: &str, value: u64| write(&self.path.join(file), &value.to_string());
+        for controller in &self.controllers {
+            match (controller, self.version) {
+                (Controller::Pids, _) => set("pids.max", limits.processes.into())?,
+                (Controller::Memory, Version::V1) => {
+                    set("memory.limit_in_bytes", limits.memory)?;
+                    // No swap beyond it, where swap is counted.
+                    let _ = set("memory.memsw.limit_in_bytes", limits.memory);
+                }
+                (Controller::Memory, Version::V2) => {
+                    set("memory.max", limits.memory)?;
+                    let _ = set("memory.swap.max", 0);
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -184,7 +270,7 @@ impl Home {
         rustix::fs::access(self.folder.join("cgroup.procs"), Access::WRITE_OK).ok()?;
         let probe = self.folder.join(format!("{prefix}probe"));
         make_folder(&probe).ok()?;
-        self.controllers.retain(|controller| probe.join(controller.sign()).exists());
+        self.controllers.retain(|it| probe.join(it.sign(self.version)).exists());
         let _ = std::fs::remove_dir(&probe);
         Some(self)
     }
@@ -248,7 +334,6 @@ fn locate(mountinfo: &str, membership: &str) -> Vec<Home> {
             home.controllers.retain(|controller| !in_v1.contains(controller));
         }
     }
-    // A second set of groups would only cost.
     homes.retain(|home| !home.controllers.is_empty());
     homes
 }
@@ -304,37 +389,51 @@ fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
-    match File::options().write(true).open(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(at(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(at(path)(error)),
-    }
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path).map_err(at(path))?;
+    file.write_all(text.as_bytes()).map_err(at(path))
 }
 
-/// Signals every process of a group. How many it had.
-fn kill(folder: &Path) -> usize {
-    // Version 2 does it in one go; else none is born while those that live are killed.
-    let at_once = write_if_there(&folder.join("cgroup.kill"), "1");
-    let no_more = write_if_there(&folder.join("pids.max"), "0");
-    if let Err(error) = at_once.and(no_more) {
-        tracing::debug!(%error, "a cgroup is not killed at once");
-    }
+/// The number after `name` in a file of counters.
+fn counter(path: &Path, name: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+fn members(folder: &Path) -> Vec<Pid> {
     let list = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let pids = list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
-    // ESRCH: gone already.
-    pids.inspect(|pid| _ = rustix::process::kill_process(*pid, Signal::KILL)).count()
+    list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+}
+
+/// Kills every process of a group, and tells which.
+fn kill(folder: &Path) -> Vec<Pid> {
+    // Version 2 does it in one go; else none is born while those that live are killed.
+    for (file, text) in [("cgroup.kill", "1"), ("pids.max", "0")] {
+        // Whichever there is.
+        let _ = write(&folder.join(file), text);
+    }
+    let members = members(folder);
+    for member in &members {
+        // ESRCH: gone already.
+        let _ = rustix::process::kill_process(*member, Signal::KILL);
+    }
+    members
 }
 
 /// Kills a group until nothing is left, and removes it. How many processes it had.
 fn end(folder: &Path) -> usize {
     let mut killed = 0;
     for _ in 0..ROUNDS_MAX {
-        killed = killed.max(kill(folder));
+        let members = kill(folder);
+        killed = killed.max(members.len());
         // Those that were not others' children are ours now, and in the group until they are buried.
         orphans::end_all();
         match std::fs::remove_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => orphans::pause(),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => match members.first() {
+                Some(pid) => orphans::await_end(*pid),
+                None => std::thread::yield_now(),
+            },
             _ => return killed,
         }
     }
@@ -372,7 +471,9 @@ mod tests {
         );
         assert_eq!(found(v2, "0::/a.slice/b"), of("/sys/fs/cgroup/a.slice/b", Version::V2));
         let both = found(&hybrid, "8:pids:/a\n0::/b");
-        assert_eq!(both, of("/sys/fs/cgroup/pids/a", Version::V1));
+        let (one, other) = both.split_at(1);
+        assert_eq!(one, of("/sys/fs/cgroup/pids/a", Version::V1));
+        assert_eq!(other, of("/sys/fs/cgroup/unified/b", Version::V2));
         assert_eq!(
             found(container, "8:pids:/docker/ab/c"),
             of("/sys/fs/cgroup/pids/c", Version::V1)
@@ -386,7 +487,8 @@ mod tests {
     fn what_a_killed_tracker_has_left_is_ended_by_the_next_one() {
         let data = tempfile::tempdir().unwrap();
         let cgroups = Cgroups::open(data.path());
-        let Some(group) = cgroups.make("left", 8).unwrap() else { return };
+        let limits = Limits { memory: 64 << 20, processes: 8 };
+        let Some(group) = cgroups.make("left", &limits).unwrap() else { return };
         let paths: Vec<_> = group.folders.iter().map(|folder| folder.path.clone()).collect();
         std::mem::forget(group);
         let other = tempfile::tempdir().unwrap();

@@ -112,7 +112,7 @@ fn capability(launch: &Launch, now: UnixMillis) -> Capability {
 #[cfg(test)]
 mod tests {
     use mapreduce_protocol::{
-        Builtin, JobDescription, JobId, Program, Split, SplitPiece, TaskKind,
+        Builtin, JobDescription, JobId, Program, Split, SplitPiece, TaskKind, TaskLimits,
     };
 
     use chunkstore_client::stores::StoreSecret;
@@ -158,6 +158,7 @@ mod tests {
             n_maps: 1,
             staging: "/.howdah/staging/j".to_owned(),
             output: Some("s3://out/x".to_owned()),
+            limits: TaskLimits::default(),
         };
         let path = "s3://in/a".to_owned();
         let pieces =
@@ -190,6 +191,7 @@ mod tests {
             n_maps: 2,
             staging: "/.howdah/staging/j".to_owned(),
             output: None,
+            limits: TaskLimits::default(),
         };
         let path = "/in/a".to_owned();
         let pieces = vec![SplitPiece { path, offset: 0, length: 1, file_length: 1, e_tag: None }];

@@ -14,6 +14,7 @@ mod http;
 mod jobtracker;
 mod logs;
 mod map_outputs;
+mod meter;
 mod metrics;
 mod orphans;
 mod process;

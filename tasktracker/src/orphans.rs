@@ -6,13 +6,13 @@
 //! Where a cgroup holds the attempt, `cgroup` has ended all of it before; here the last are buried.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::process::FOLDER_VARIABLE;
 
@@ -26,7 +26,8 @@ static ENDING: Mutex<()> = Mutex::new(());
 /// How often orphans are looked for and killed before it is given up: they may be born faster, or hang
 /// in the system.
 const ROUNDS_MAX: u32 = 2000;
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long the end of a killed process is waited for in one of them.
+const ROUND_MS: libc::c_int = 10;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,23 +76,23 @@ pub(crate) fn end_all() -> usize {
             let waited = rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG);
             matches!(waited, Ok(Some(_)))
         };
-        let n_gone = orphans.iter().filter(|pid| gone(pid)).count();
-        ended += n_gone;
-        if n_gone < orphans.len() {
-            pause();
+        let left: Vec<_> = orphans.iter().filter(|pid| !gone(pid)).collect();
+        ended += orphans.len() - left.len();
+        if let Some(pid) = left.first() {
+            await_end(**pid);
         }
     }
     tracing::error!(left = orphans().len(), "processes of attempts that are over can't be ended");
     ended
 }
 
-/// Until what was killed may be gone.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the system tells nobody of the end of another's child"
-)]
-pub(crate) fn pause() {
-    std::thread::sleep(PAUSE);
+/// Returns when a process has ended, or soon.
+pub(crate) fn await_end(pid: Pid) {
+    // ESRCH: gone already.
+    let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
+    let mut end = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: it is one entry, of a descriptor that is open as long as the call lasts.
+    unsafe { libc::poll(&raw mut end, 1, ROUND_MS) };
 }
 
 fn orphans() -> Vec<Pid> {

@@ -10,7 +10,7 @@ use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
 use net::{Guard, Keyring};
-use tasktracker_core::{Core, Settings};
+use tasktracker_core::{Core, HostLimits, Limits, Settings};
 use tokio::sync::mpsc;
 
 use crate::attempt::Host;
@@ -21,6 +21,7 @@ use crate::folder::DataFolder;
 use crate::http::{self, Served};
 use crate::jobtracker::{JobTracker, RefusedError};
 use crate::logs::Logs;
+use crate::meter;
 use crate::process::Spawner;
 use crate::program_store::StoreOfPrograms;
 use crate::programs::Programs;
@@ -74,7 +75,9 @@ pub async fn run(
     let held = folder.map_outputs().recover().map_err(recover)?;
     let logs = Logs::open(folder.logs()).map_err(recover)?;
     let keyring = Keyring::new(&settings.secret);
-    let core = Core::new(core_settings(&settings, &folder), held);
+    let core_settings = core_settings(&settings, &folder, &cgroups);
+    let limits = core_settings.limits;
+    let core = Core::new(core_settings, held);
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
         settings.client,
@@ -90,7 +93,7 @@ pub async fn run(
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
     let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
     let address = settings.address.clone();
-    let host = Arc::new(host(settings, folder, keyring, cgroups, inputs)?);
+    let host = Arc::new(host(settings, folder, keyring, (cgroups, limits), inputs)?);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -107,12 +110,14 @@ fn tell_of_isolation(cgroups: &Cgroups) {
          cluster's secret too"
     );
     let groups = cgroups.described();
-    if cgroups.controls(Controller::Pids) {
+    let missing: Vec<_> = Controller::ALL.into_iter().filter(|it| !cgroups.controls(*it)).collect();
+    if !groups.is_empty() {
         tracing::info!("tasks run in cgroups below {groups}");
-    } else {
+    }
+    if !missing.is_empty() {
         tracing::warn!(
-            "no cgroup with the controller pids can be made for tasks: they may start any number of \
-             processes, which are found by their parents"
+            "no cgroups with {missing:?} can be made for tasks: what they use is measured every \
+             250 ms, so that they may go beyond their limits for a moment"
         );
     }
 }
@@ -122,7 +127,21 @@ async fn open_folder(settings: &TasktrackerSettings) -> Result<DataFolder, Folde
     DataFolder::open(daemon::DataFolder::open_patiently(&settings.data_dir, owner).await?)
 }
 
-fn core_settings(settings: &TasktrackerSettings, folder: &DataFolder) -> Settings {
+fn host_limits(settings: &TasktrackerSettings, cgroups: &Cgroups) -> HostLimits {
+    let memory = [meter::memory_of_host(), cgroups.memory_max()];
+    let memory_max = memory.into_iter().flatten().min().unwrap_or(u64::MAX);
+    let default = Limits {
+        memory: settings.task_memory.unwrap_or(memory_max / 2).min(memory_max),
+        processes: settings.task_processes,
+    };
+    HostLimits { default, memory_max }
+}
+
+fn core_settings(
+    settings: &TasktrackerSettings,
+    folder: &DataFolder,
+    cgroups: &Cgroups,
+) -> Settings {
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Settings {
         cluster: folder.cluster(),
@@ -135,6 +154,7 @@ fn core_settings(settings: &TasktrackerSettings, folder: &DataFolder) -> Setting
             slots => slots,
         },
         task_timeout: settings.task_timeout,
+        limits: host_limits(settings, cgroups),
         seed: net::random_u64(),
     }
 }
@@ -143,7 +163,7 @@ fn host(
     settings: TasktrackerSettings,
     folder: Arc<DataFolder>,
     keyring: Keyring,
-    cgroups: Cgroups,
+    (cgroups, limits): (Cgroups, HostLimits),
     inputs: mpsc::Sender<tasktracker_core::Input>,
 ) -> Result<Host, RunError> {
     let describer = Describer {
@@ -182,7 +202,7 @@ fn host(
         task_executable,
         log_bytes_max: settings.log_bytes_max,
         cgroups,
-        task_processes: settings.task_processes,
+        limits,
         inputs,
     })
 }

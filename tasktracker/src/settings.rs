@@ -29,6 +29,8 @@ pub struct TasktrackerSettings {
     pub task_timeout: Duration,
     /// Bytes kept of an attempt's log.
     pub log_bytes_max: u64,
+    /// Memory of an attempt's processes; absent: half of the host's.
+    pub task_memory: Option<u64>,
     /// Processes and threads of one attempt at most.
     pub task_processes: u32,
     /// Shuffle requests served at once.

@@ -24,6 +24,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         slots: config.tasktracker.slots,
         task_timeout: config.tasktracker.task_timeout.0,
         log_bytes_max: config.tasktracker.log_bytes_max.0,
+        task_memory: config.tasktracker.task_memory.map(|size| size.0),
         task_processes: config.tasktracker.task_processes,
         shuffle_requests_max: config.tasktracker.shuffle_requests_max,
         task: TasktrackerSettings::task_settings(&config.task, &config.client),

@@ -67,6 +67,7 @@ pub(crate) fn job(program: &str, args: &[String]) -> anyhow::Result<JobSpec> {
         reduces: None,
         max_attempts: None,
         speculative: None,
+        limits: None,
     })
 }
 

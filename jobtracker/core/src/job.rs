@@ -113,6 +113,7 @@ impl LiveJob {
                 n_maps: 0,
                 staging: staging_folder(id),
                 output: Some(entry.spec.output.clone()).filter(|output| is_url(output)),
+                limits: entry.spec.limits.clone().unwrap_or_default(),
             }),
             splits: None,
             maps: Tasks::default(),

@@ -1,7 +1,9 @@
 //! Whether a job can be run as it is written. Everything here is decidable without the chunk store;
 //! that the inputs exist and the output does not is checked by the edge, before the job comes here.
 
-use mapreduce_protocol::{JobSpec, Program, ProgramError, builtins, is_url};
+use mapreduce_protocol::{
+    JobSpec, LimitError, Program, ProgramError, TaskLimits, builtins, is_url,
+};
 
 /// Folder of the chunk store below which each unfinished job has a folder named by its id.
 pub const STAGING_ROOT: &str = "/.howdah/staging";
@@ -100,6 +102,9 @@ pub enum InvalidJob {
         /// Tries asked for.
         given: u32,
     },
+    /// A limit below which no task could run.
+    #[error(transparent)]
+    Limits(#[from] LimitError),
     /// A native program without the digest of its executable, or with something else in its place.
     #[error(
         "native program {executable:?} has no well-formed 'sha256': give the 64 hexadecimal digits that `sha256sum` prints, or let `howdah job submit` fill them in"
@@ -131,6 +136,7 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
         }
         Some(_) | None => {}
     }
+    spec.limits.as_ref().map_or(Ok(()), TaskLimits::validate)?;
     if let Program::Native(native) = &spec.program {
         check_path("executable", &native.executable)?;
         let well_formed = |digest: &String| {
@@ -221,7 +227,7 @@ fn check_path(role: &'static str, path: &str) -> Result<(), InvalidJob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mapreduce_protocol::{Builtin, Native};
+    use mapreduce_protocol::{Builtin, ByteSize, Native};
 
     fn good() -> JobSpec {
         JobSpec {
@@ -235,6 +241,7 @@ mod tests {
             reduces: Some(3),
             max_attempts: None,
             speculative: None,
+            limits: None,
         }
     }
 
@@ -284,6 +291,7 @@ mod tests {
     fn each_cause_has_its_own_error_that_says_what_to_do() {
         let input = |path: &str| JobSpec { input: vec![path.to_owned()], ..good() };
         let output = |path: &str| JobSpec { output: path.to_owned(), ..good() };
+        let tight = TaskLimits { memory: Some(ByteSize(1 << 20)), ..TaskLimits::default() };
         for (spec, needle) in [
             (JobSpec { name: String::new(), ..good() }, "0 characters"),
             (JobSpec { name: "a\nb".to_owned(), ..good() }, "control"),
@@ -304,6 +312,7 @@ mod tests {
             (output("/.howdah/x"), "not free"),
             (JobSpec { max_attempts: Some(0), ..good() }, "max_attempts"),
             (JobSpec { max_attempts: Some(101), ..good() }, "1 to 100"),
+            (JobSpec { limits: Some(tight), ..good() }, "'limits.memory' is 1MiB"),
             (JobSpec { program: native("/p", None), ..good() }, "sha256sum"),
             (JobSpec { program: native("/p", Some("abc")), ..good() }, "sha256sum"),
             (JobSpec { program: native("p", Some(&"a".repeat(64))), ..good() }, "executable \"p\""),

@@ -170,6 +170,7 @@ mod tests {
             reduces,
             max_attempts: None,
             speculative: None,
+            limits: None,
         }
     }
 

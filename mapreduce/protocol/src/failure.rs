@@ -39,6 +39,18 @@ pub enum FailureKind {
     OutputUnavailable,
     /// The host has no room: a local disk is full or fails, or no process can be started.
     OutOfSpace,
+    /// It wanted more memory than it may have.
+    OutOfMemory {
+        /// Bytes that it may have.
+        limit: u64,
+        /// Bytes that it had; the limit, where the system gave it no more.
+        used: u64,
+    },
+    /// It wanted more processes and threads than it may have.
+    TooManyProcesses {
+        /// How many it may have.
+        limit: u32,
+    },
     /// The program could not be fetched, does not have the digest that the job names, or can't be run.
     ProgramUnavailable,
     /// The program's name or arguments are wrong, or the task's description can't be understood: it would
@@ -76,6 +88,8 @@ impl FailureKind {
             Self::InputUnavailable => "input_unavailable",
             Self::OutputUnavailable => "output_unavailable",
             Self::OutOfSpace => "out_of_space",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::TooManyProcesses { .. } => "too_many_processes",
             Self::ProgramUnavailable => "program_unavailable",
             Self::BadJob => "bad_job",
             Self::TimedOut => "timed_out",
@@ -95,6 +109,8 @@ impl FailureKind {
             | Self::Crashed { .. }
             | Self::InputUnavailable
             | Self::OutputUnavailable
+            | Self::OutOfMemory { .. }
+            | Self::TooManyProcesses { .. }
             | Self::ProgramUnavailable
             | Self::TimedOut => Blame::Task,
         }
@@ -115,6 +131,8 @@ mod tests {
             FailureKind::InputUnavailable,
             FailureKind::OutputUnavailable,
             FailureKind::OutOfSpace,
+            FailureKind::OutOfMemory { limit: 1, used: 2 },
+            FailureKind::TooManyProcesses { limit: 1 },
             FailureKind::ProgramUnavailable,
             FailureKind::BadJob,
             FailureKind::TimedOut,

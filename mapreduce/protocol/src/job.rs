@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::TaskLimits;
+
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub struct JobSpec {
     /// cluster's `jobtracker.speculative`. For programs whose tasks do more than write their output: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speculative: Option<bool>,
+    /// What each attempt may use of its host. What is absent here, the cluster's configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<TaskLimits>,
 }
 
 /// What a job runs: exactly one of the two.

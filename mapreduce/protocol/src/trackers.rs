@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Failure, JobId, Program, Split, StagedOutput};
+use crate::{AttemptId, Failure, JobId, Program, Split, StagedOutput, TaskLimits};
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +194,9 @@ pub struct JobDescription {
     /// The job's output, where that is a URL of another store: attempts stage their parts there instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// What each attempt may use, where the job says so.
+    #[serde(default, skip_serializing_if = "TaskLimits::is_empty")]
+    pub limits: TaskLimits,
 }
 
 /// What one task does.

@@ -45,6 +45,7 @@ pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, Built
         reduces: None,
         max_attempts: None,
         speculative: None,
+        limits: None,
     };
     builtins::check(&spec)?;
     match name {

@@ -288,8 +288,8 @@ mod tests {
 
     use chunkstore_protocol::{FileId, Located};
     use mapreduce_protocol::{
-        Builtin, CHANNEL_VERSION, JobDescription, JobId, Program, Split, TaskKind, TaskSettings,
-        Work,
+        Builtin, CHANNEL_VERSION, JobDescription, JobId, Program, Split, TaskKind, TaskLimits,
+        TaskSettings, Work,
     };
 
     use super::*;
@@ -323,6 +323,7 @@ mod tests {
             n_maps: 1,
             staging: "/staging".to_owned(),
             output: None,
+            limits: TaskLimits::default(),
         };
         TaskDescription {
             version: CHANNEL_VERSION,

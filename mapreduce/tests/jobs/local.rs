@@ -93,6 +93,7 @@ pub(crate) fn local_job(
             reduces: Some(shape.reduces),
             max_attempts: None,
             speculative: None,
+            limits: None,
         },
         sequential,
         parallelism: shape.parallelism,

@@ -7,6 +7,7 @@ use ids::Monotonic;
 use mapreduce_protocol::{Failure, FailureKind, Launch, MapEvent, TaskKind};
 
 use crate::map_events::MapEventLists;
+use crate::usage::{HostLimits, Limits};
 
 /// Time that a process has to exit after its last word.
 pub(crate) const EXIT_GRACE: Duration = Duration::from_secs(5);
@@ -102,6 +103,22 @@ impl Attempt {
             | Phase::Leaving { .. }
             | Phase::Reported { .. } => false,
         }
+    }
+
+    /// What it may use on a host with these limits.
+    pub(crate) fn limits(&self, host: &HostLimits) -> Limits {
+        host.of(&self.launch.job.limits)
+    }
+
+    /// Notes that it has used more than it may; whether its process must now be killed. Also the cause of
+    /// what it has just complained of: it may have been told that there is no memory.
+    pub(crate) fn overuses(&mut self, failure: Failure) -> bool {
+        if let Phase::Leaving { failure: told, .. } = &mut self.phase {
+            let message = format!("{}; its last word: {}", failure.message, told.message);
+            *told = Failure { kind: failure.kind, message };
+            return false;
+        }
+        self.kill(failure)
     }
 
     /// When it has been silent for too long.

@@ -6,6 +6,7 @@
 //! - `session`: the talk with the JobTracker: registration, numbered heartbeats, retries;
 //! - `messages`: inputs, effects, settings, summary;
 //! - `limits`: how much of what tasks say is passed on;
+//! - `usage`: what attempts may use, and the cause where one uses more;
 //! - `map_events`: the lists of map events that reduces are fed from;
 //! - here: [`Core`], which leads inputs to them.
 
@@ -18,6 +19,7 @@ mod messages;
 mod session;
 #[cfg(test)]
 mod stories;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -33,12 +35,14 @@ use attempts::{Attempt, Phase};
 use map_events::MapEventLists;
 pub use messages::{Effect, Input, SessionId, Settings, Summary};
 use session::Session;
+pub use usage::{HostLimits, Limits, Usage};
 
 /// The TaskTracker's state. All of it is soft: the JobTracker hears it again at every registration.
 #[derive(Debug)]
 pub struct Core {
     slots: u32,
     task_timeout: Duration,
+    limits: HostLimits,
     session: Session,
     attempts: BTreeMap<AttemptId, Attempt>,
     /// Launched attempts without a slot yet, in the order of their launches.
@@ -60,6 +64,7 @@ impl Core {
         Self {
             slots: settings.slots,
             task_timeout: settings.task_timeout,
+            limits: settings.limits,
             session: Session::new(settings),
             attempts: BTreeMap::new(),
             queue: Vec::new(),
@@ -92,6 +97,7 @@ impl Core {
             Input::NotRegistered { session } => self.session.on_not_registered(session),
             Input::Started { attempt } => self.handle_started(now, attempt),
             Input::Said { attempt, message } => self.handle_said(now, attempt, message),
+            Input::Measured { attempt, usage } => self.handle_measured(attempt, &usage),
             Input::Ended { attempt, otherwise } => self.handle_ended(attempt, otherwise),
             Input::MapOutputBroken { attempt } => self.handle_broken(attempt),
         }
@@ -242,6 +248,17 @@ impl Core {
                 self.report_succeeded(id, result);
             }
             FromTask::Failed { failure } => attempt.phase = Phase::Leaving { failure, since: now },
+        }
+    }
+
+    fn handle_measured(&mut self, id: AttemptId, usage: &Usage) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let limits = attempt.limits(&self.limits);
+        if let Some(failure) = limits.verdict(usage) {
+            let reason = failure.message.clone();
+            if attempt.overuses(failure) {
+                self.effects.push(Effect::KillProcess { attempt: id, reason });
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use mapreduce_protocol::{
     TrackerHeartbeatReply, TrackerRegistered,
 };
 
+use crate::usage::{HostLimits, Usage};
+
 /// What the core is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -26,6 +28,8 @@ pub struct Settings {
     pub slots: u32,
     /// Time without a sign of life after which an attempt is ended.
     pub task_timeout: Duration,
+    /// What attempts may use.
+    pub limits: HostLimits,
     /// Seed of the jitter of retries.
     pub seed: u64,
 }
@@ -86,6 +90,13 @@ pub enum Input {
         attempt: AttemptId,
         /// What.
         message: FromTask,
+    },
+    /// What an attempt's processes use; the last time right before their end.
+    Measured {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How much.
+        usage: Usage,
     },
     /// Nothing is left of the attempt's process, or it could not be started. Every [`Effect::Spawn`]
     /// ends in exactly one of these.

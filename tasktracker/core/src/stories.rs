@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use ids::{Epoch, Numbered, RackName, UnixMillis};
 use mapreduce_protocol::{
-    Builtin, JobDescription, MapEvent, MapEvents, Program, RegisterTracker, Split,
+    Builtin, JobDescription, MapEvent, MapEvents, Program, RegisterTracker, Split, TaskLimits,
     TrackerHeartbeat, TrackerRegistered, Work,
 };
 
 use super::*;
 use crate::attempts::EXIT_GRACE;
 use crate::session::EVENT_BYTES_PER_HEARTBEAT_MAX;
+
+mod overuse;
 
 const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,6 +35,7 @@ pub(crate) fn launch(attempt: AttemptId) -> TrackerCommand {
         n_maps: 9,
         staging: "/staging".to_owned(),
         output: None,
+        limits: TaskLimits::default(),
     };
     let work = match attempt.task.kind {
         TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },
@@ -64,6 +67,10 @@ pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
         incarnation: 7,
         slots,
         task_timeout: TIMEOUT,
+        limits: HostLimits {
+            default: Limits { memory: 1 << 30, processes: 64 },
+            memory_max: 4 << 30,
+        },
         seed: 1,
     };
     Core::new(settings, held.iter().copied())

@@ -11,7 +11,7 @@ use ids::{RackName, UnixMillis};
 use mapreduce_protocol::map_output::{self, Segment, Trailer};
 use mapreduce_protocol::{
     AttemptId, Builtin, FromTask, JobDescription, JobId, Launch, Program, Split, TaskKind,
-    TrackerCommand, Work,
+    TaskLimits, TrackerCommand, Work,
 };
 use net::reqwest::Method;
 use net::{Capability, ClientSettings, Grant, Keyring, Role, Secret};
@@ -102,6 +102,7 @@ impl Place {
             n_maps: 2,
             staging: "/.howdah/staging/job_20261122_0001".to_owned(),
             output: None,
+            limits: TaskLimits::default(),
         };
         let work = match attempt.task.kind {
             TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },
@@ -124,6 +125,7 @@ impl Place {
             slots,
             task_timeout: self.task_timeout,
             log_bytes_max: 1 << 20,
+            task_memory: Some(256 << 20),
             task_processes: 64,
             shuffle_requests_max: 8,
             task: TasktrackerSettings::task_settings(&task, &client),

@@ -135,6 +135,7 @@ fn wordcount(output: &str, reduces: u32) -> JobSpec {
         reduces: Some(reduces),
         max_attempts: None,
         speculative: None,
+        limits: None,
     }
 }
 

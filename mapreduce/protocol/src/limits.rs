@@ -1,0 +1,154 @@
+//! What one attempt of a job may use of its host: the job says it, TaskTrackers hold attempts to it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The least memory that a job can ask for: the runtime alone needs some.
+pub const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
+
+/// The fewest processes and threads: the runtime alone has some.
+pub const PROCESSES_MIN: u32 = 16;
+
+/// Limits of one attempt, each as the cluster's configuration says where the job does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskLimits {
+    /// Memory of all its processes together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Its processes and threads at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+}
+
+impl TaskLimits {
+    /// Whether the cluster's limits are all there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A limit that no job can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// Too little memory for any task.
+    #[error("'limits.memory' is {given}: give at least {MEMORY_MIN}, or leave it out")]
+    Memory {
+        /// What was asked for.
+        given: ByteSize,
+    },
+    /// Too few processes for any task.
+    #[error("'limits.processes' is {given}: give at least {PROCESSES_MIN}, or leave it out")]
+    Processes {
+        /// What was asked for.
+        given: u32,
+    },
+}
+
+impl TaskLimits {
+    /// Checks what a job asks for.
+    ///
+    /// # Errors
+    /// The first limit below which no task could run.
+    pub fn validate(&self) -> Result<(), LimitError> {
+        match *self {
+            Self { memory: Some(given), .. } if given < MEMORY_MIN => {
+                Err(LimitError::Memory { given })
+            }
+            Self { processes: Some(given), .. } if given < PROCESSES_MIN => {
+                Err(LimitError::Processes { given })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A number of bytes, written with its unit: `512MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+/// A text that is no [`ByteSize`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a size with a unit, like 512MiB or 2GiB")]
+pub struct ByteSizeError {
+    given: String,
+}
+
+const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+
+impl FromStr for ByteSize {
+    type Err = ByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, ByteSizeError> {
+        let of_unit = |(unit, shift): (&str, u32)| {
+            let number = text.trim().strip_suffix(unit)?.trim_end();
+            let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
+            number.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(1 << shift)
+        };
+        let bytes = UNITS.into_iter().find_map(of_unit);
+        bytes.map(Self).ok_or_else(|| ByteSizeError { given: text.to_owned() })
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// In the largest unit in which it is a whole number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_whole = |(_, shift): &&(&str, u32)| self.0 != 0 && self.0.trailing_zeros() >= *shift;
+        let (unit, shift) = UNITS.iter().find(is_whole).unwrap_or(&("B", 0));
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written_with_their_units() {
+        for (text, bytes, again) in [
+            ("512MiB", 512 << 20, "512MiB"),
+            ("2048MiB", 2 << 30, "2GiB"),
+            (" 3 KiB", 3 << 10, "3KiB"),
+            ("1500B", 1500, "1500B"),
+            ("0B", 0, "0B"),
+        ] {
+            let size: ByteSize = text.parse().unwrap();
+            assert_eq!((size.0, size.to_string().as_str()), (bytes, again), "{text}");
+        }
+        for text in ["", "12", "MiB", "-1MiB", "+1MiB", "1.5GiB", "1 XB", "99999999999TiB"] {
+            let error = text.parse::<ByteSize>().unwrap_err();
+            assert!(error.to_string().contains("512MiB"), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_left_out_or_of_a_size_that_a_task_can_run_with() {
+        let parse = |json: &str| serde_json::from_str::<TaskLimits>(json);
+        let limits = parse(r#"{"memory":"1GiB","processes":100}"#).unwrap();
+        assert_eq!(limits.memory, Some(ByteSize(1 << 30)));
+        assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"memory":"1GiB","processes":100}"#);
+        assert!(parse("{}").unwrap().is_empty());
+        assert_eq!(limits.validate(), Ok(()));
+        for bad in [r#"{"memory":"1MiB"}"#, r#"{"processes":3}"#] {
+            let error = parse(bad).unwrap().validate().unwrap_err().to_string();
+            assert!(error.contains("at least"), "{error}");
+        }
+        assert!(parse(r#"{"memory":1024}"#).is_err() && parse(r#"{"ram":"1GiB"}"#).is_err());
+    }
+}

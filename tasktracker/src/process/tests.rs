@@ -1,0 +1,296 @@
+//! Real children: shells and what they start.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+
+use super::*;
+use crate::cgroup::{Cgroups, Controller};
+
+const LIMITS: Limits = Limits { memory: 64 << 20, processes: 32 };
+
+fn shell(script: &str, folder: &Path) -> Executable {
+    Executable {
+        path: "/bin/sh".into(),
+        arguments: vec!["-c".to_owned(), script.to_owned()],
+        folder: folder.to_owned(),
+        environment: vec![("HOWDAH_JOB_ID", "job_20261122_0001".to_owned())],
+        group: None,
+        limits: LIMITS,
+    }
+}
+
+/// Everything written to the log: returns when all processes that hold it are gone.
+async fn log_to_its_end(mut log: io::PipeReader) -> String {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
+        text
+    });
+    tokio::time::timeout(std::time::Duration::from_secs(20), read).await.unwrap().unwrap()
+}
+
+fn first_line(log: &mut io::PipeReader) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while log.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+#[tokio::test]
+async fn a_child_has_its_channel_a_clean_environment_and_no_other_descriptor() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let script = "echo ready; pwd; env; exec cat <&3";
+    let mut child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+    assert_eq!(first_line(&mut child.log), "ready");
+    let descriptors = format!("/proc/{}/fd", child.killer.pid.as_raw_nonzero());
+    let descriptors = std::fs::read_dir(descriptors).unwrap();
+    let mut descriptors: Vec<_> = descriptors.map(|fd| fd.unwrap().file_name()).collect();
+    descriptors.sort();
+    assert_eq!(descriptors, ["0", "1", "2", "3"]);
+    let mut channel = child.channel;
+    channel.set_nonblocking(false).unwrap();
+    channel.write_all(b"hello\n").unwrap();
+    channel.shutdown(std::net::Shutdown::Write).unwrap();
+    let log = log_to_its_end(child.log).await;
+    assert!(child.exit.await.unwrap().success());
+    let folder = folder.path().display();
+    for line in [
+        "hello".to_owned(),
+        folder.to_string(),
+        format!("HOME={folder}"),
+        format!("TMPDIR={folder}"),
+        "HOWDAH_JOB_ID=job_20261122_0001".to_owned(),
+        "LANG=C.UTF-8".to_owned(),
+    ] {
+        assert!(log.lines().any(|found| found == line), "no {line} in {log}");
+    }
+    assert!(!log.contains("CARGO"), "{log}");
+}
+
+#[tokio::test]
+async fn a_child_ignores_and_blocks_no_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let arguments = vec!["/proc/self/status".to_owned()];
+    let cat = Executable { path: "/bin/cat".into(), arguments, ..shell("", folder.path()) };
+    let status = log_to_its_end(spawner.spawn(cat).await.unwrap().log).await;
+    // Two signals belong to glibc: nobody can set them, and nobody can be sent them.
+    let settable = !(0b11 << 31);
+    for signals in ["SigBlk:\t", "SigIgn:\t", "SigCgt:\t"] {
+        let set = status.lines().find_map(|line| line.strip_prefix(signals)).unwrap();
+        let set = u64::from_str_radix(set, 16).unwrap();
+        assert_eq!(set & settable, 0, "{signals} {set:x}");
+    }
+}
+
+#[tokio::test]
+async fn a_kill_ends_the_whole_group_with_grandchildren() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let script = "(sleep 1000; echo late) & echo ready; sleep 1000";
+    let mut child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+    assert_eq!(first_line(&mut child.log), "ready");
+    child.killer.kill();
+    assert_eq!(child.exit.await.unwrap().signal(), Some(9));
+    assert_eq!(log_to_its_end(child.log).await, "");
+    child.killer.kill();
+}
+
+#[tokio::test]
+async fn a_child_that_nobody_takes_over_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    let spawner = Spawner::start().unwrap();
+    let (reply, answer) = oneshot::channel();
+    let executable = shell("exec sleep 1000 >fifo", folder.path());
+    spawner.requests.send(Request { executable, reply }).unwrap();
+    // Open only when the child has opened its end, which nothing but its death closes.
+    let opening = tokio::task::spawn_blocking(move || File::open(fifo).unwrap());
+    let limit = std::time::Duration::from_secs(20);
+    let mut childs_life = tokio::time::timeout(limit, opening).await.unwrap().unwrap();
+    // One after the other: when the second is there, the first has been handed over.
+    let second = spawner.spawn(shell("exit 0", folder.path())).await.unwrap();
+    assert!(second.exit.await.unwrap().success());
+    drop(answer);
+    let end = tokio::task::spawn_blocking(move || childs_life.read(&mut [0]).unwrap());
+    assert_eq!(tokio::time::timeout(limit, end).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_a_process_leaves_in_its_group_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let script = "sleep 1000 & exit 7";
+    let child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+    assert_eq!(child.exit.await.unwrap().code(), Some(7));
+    assert_eq!(log_to_its_end(child.log).await, "");
+}
+
+#[tokio::test]
+async fn children_die_with_the_thread_that_spawned_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let child = spawner.spawn(shell("exec sleep 1000", folder.path())).await.unwrap();
+    drop(spawner);
+    let status = tokio::time::timeout(std::time::Duration::from_secs(20), child.exit).await;
+    assert_eq!(status.unwrap().unwrap().signal(), Some(9));
+}
+
+/// Writes its id, and is neither in its attempt's process group, nor session, nor environment.
+const RUNAWAY: &str = "env -i setsid sh -c 'echo $$; exec sleep 1000'";
+
+fn cgroups(of: &Path) -> Vec<Cgroups> {
+    let real = Cgroups::open(of);
+    if !real.controls(Controller::Pids) {
+        eprintln!("skipped: this needs cgroups with the controller pids that may be written");
+        return vec![Cgroups::none()];
+    }
+    vec![Cgroups::none(), real]
+}
+
+#[tokio::test]
+async fn what_leaves_group_session_and_environment_ends_with_its_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    for cgroups in cgroups(folder.path()) {
+        for end in ["exec sleep 1000", "exit 1"] {
+            let group = cgroups.make("runaway", &LIMITS).unwrap();
+            let script = format!("{RUNAWAY} & read -r line <&3; {end}");
+            let child = Executable { group, ..shell(&script, folder.path()) };
+            let mut child = spawner.spawn(child).await.unwrap();
+            let pid = first_line(&mut child.log);
+            let runaway = Path::new("/proc").join(pid);
+            assert!(runaway.exists());
+            child.channel.write_all(b"on\n").unwrap();
+            if end != "exit 1" {
+                child.killer.kill();
+            }
+            child.exit.await.unwrap();
+            assert!(!runaway.exists(), "{end}, {}", cgroups.described());
+            assert_eq!(log_to_its_end(child.log).await, "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_of_one_attempt_lives_on_when_another_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let script = format!("({RUNAWAY} &); sleep 1000");
+    let mut long = spawner.spawn(shell(&script, folder.path())).await.unwrap();
+    let daemon = Path::new("/proc").join(first_line(&mut long.log));
+    let short = spawner.spawn(shell(":", folder.path())).await.unwrap();
+    assert!(short.exit.await.unwrap().success());
+    assert!(daemon.exists(), "its parent is gone, its attempt is not");
+    long.killer.kill();
+    long.exit.await.unwrap();
+    assert!(!daemon.exists());
+}
+
+#[tokio::test]
+async fn a_fork_bomb_is_held_by_its_cgroup_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let Some(group) = cgroups(folder.path()).pop().unwrap().make("bomb", &LIMITS).unwrap() else {
+        return;
+    };
+    let events = group.file("pids.events").unwrap();
+    let script = "trap '' TERM; f() { f | f & }; echo ready; (f) & exec sleep 1000";
+    let child = Executable { group: Some(group), ..shell(script, folder.path()) };
+    let mut child = spawner.spawn(child).await.unwrap();
+    assert_eq!(first_line(&mut child.log), "ready");
+    let reader =
+        tokio::task::spawn_blocking(move || std::io::copy(&mut child.log, &mut io::sink()));
+    let limit = std::time::Duration::from_secs(20);
+    let full = async {
+        while std::fs::read_to_string(&events).unwrap().trim() == "max 0" {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(limit, full).await.unwrap();
+    child.killer.kill();
+    tokio::time::timeout(limit, child.exit).await.unwrap().unwrap();
+    assert!(!events.exists(), "the group is gone, and so are all that were in it");
+    tokio::time::timeout(limit, reader).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_wants_more_memory_than_the_limit_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    for cgroups in cgroups(folder.path()) {
+        let group = cgroups.make("hog", &LIMITS).unwrap();
+        let is_held = group.as_ref().is_some_and(|it| it.controls(Controller::Memory));
+        // `tail` keeps a last line of 128 MiB.
+        let script = "head -c 128M /dev/zero | (tail; sleep 1000) >/dev/null; exit 1";
+        let child = Executable { group, ..shell(script, folder.path()) };
+        let child = spawner.spawn(child).await.unwrap();
+        let beyond = async {
+            loop {
+                let usage = child.meter.measure();
+                if usage.memory_denied || usage.memory > LIMITS.memory {
+                    return usage;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(20);
+        let usage = tokio::time::timeout(limit, beyond).await.unwrap();
+        assert_eq!(usage.memory_denied, is_held, "{usage:?}");
+        child.killer.kill();
+        child.exit.await.unwrap();
+        assert_eq!(child.meter.last().memory_denied, is_held, "told after its end too");
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_and_its_children_have_in_common_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    if !Path::new("/usr/bin/perl").exists() {
+        return eprintln!("skipped: this needs perl");
+    }
+    let script = "exec perl -e '$| = 1; open Z, \"/dev/zero\"; read Z, $all, 40e6; fork; fork; print \"on\\n\"; sleep 1000'";
+    let mut child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(first_line(&mut child.log), "on");
+    }
+    let usage = child.meter.measure();
+    assert!((40_000_000..LIMITS.memory).contains(&usage.memory), "{usage:?}");
+    assert_eq!(usage.processes, 4);
+    child.killer.kill();
+    child.exit.await.unwrap();
+}
+
+#[tokio::test]
+async fn strays_are_found_by_the_folder_in_their_environment() {
+    let place = tempfile::tempdir().unwrap();
+    let (ours, others) = (place.path().join("a"), place.path().join("ab"));
+    std::fs::create_dir_all(ours.join("attempt")).unwrap();
+    std::fs::create_dir_all(&others).unwrap();
+    let spawner = Spawner::start().unwrap();
+    let script = "echo ready; sleep 1000";
+    let mut stray = spawner.spawn(shell(script, &ours.join("attempt"))).await.unwrap();
+    let mut other = spawner.spawn(shell(script, &others)).await.unwrap();
+    assert_eq!(first_line(&mut stray.log), "ready");
+    assert_eq!(first_line(&mut other.log), "ready");
+    assert!(orphans::kill_strays(&ours) >= 1);
+    assert_eq!(stray.exit.await.unwrap().signal(), Some(9));
+    assert!(other.exit.try_recv().is_err(), "another folder's process goes on");
+    other.killer.kill();
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_an_error_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let missing = Executable { path: "/no/such".into(), ..shell("", folder.path()) };
+    let error = spawner.spawn(missing).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
