@@ -241,6 +241,10 @@ pub struct Tasktracker {
     pub task_memory: Option<Bytes>,
     /// Processes and threads of one attempt at most.
     pub task_processes: u32,
+    /// Bytes of an attempt's folder on the local disk; half of the disk if null.
+    pub task_disk: Option<Bytes>,
+    /// Files and sockets that a process of an attempt has open at once.
+    pub task_open_files: u32,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
 }
@@ -255,6 +259,8 @@ impl Default for Tasktracker {
             log_bytes_max: Bytes(10 * MIB),
             task_memory: None,
             task_processes: 1024,
+            task_disk: None,
+            task_open_files: 16_384,
             shuffle_requests_max: 64,
         }
     }

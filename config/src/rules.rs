@@ -186,6 +186,12 @@ const RULES: &[Rule] = &[
     rule("tasktracker.task_processes", "a whole number from 16 to 1000000", |c| {
         (16..=1_000_000).contains(&c.tasktracker.task_processes)
     }),
+    rule("tasktracker.task_disk", "null or a size from 16MiB", |c| {
+        c.tasktracker.task_disk.is_none_or(|size| size.0 >= 16 * MIB)
+    }),
+    rule("tasktracker.task_open_files", "a whole number from 256 to 1048576", |c| {
+        (256..=1 << 20).contains(&c.tasktracker.task_open_files)
+    }),
     rule("tasktracker.shuffle_requests_max", "a whole number from 1 to 4096", |c| {
         (1..=4096).contains(&c.tasktracker.shuffle_requests_max)
     }),

@@ -43,7 +43,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
+/// What a map leaves in its folder.
+const MAP_OUTPUT: &str = "output.map";
+
 const MEASURE_INTERVAL: Duration = Duration::from_millis(250);
+const MEASURE_INTERVAL_MAX: Duration = Duration::from_secs(2);
 
 const LOG_READ_BYTES: usize = 16 << 10;
 
@@ -84,6 +88,7 @@ pub(crate) async fn run(
     launch: Box<Launch>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
+    let launch = Arc::new(*launch);
     let attempt = launch.attempt;
     let started = tokio::select! {
         started = start(&host, &launch) => started,
@@ -124,7 +129,7 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     let (path, arguments, program) = executable(host, launch).await?;
     let folder = host.folder.attempt(attempt);
     let log = prepare_folder(host, launch, &folder).map_err(|error| no_folder(&folder, &error))?;
-    let map_output = host.folder.map_outputs().path(attempt);
+    let map_output = folder.join(MAP_OUTPUT);
     let description = host.describer.describe(launch, &folder, &map_output, clock::wall());
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
@@ -154,10 +159,14 @@ async fn executable(
 
 fn prepare_folder(host: &Host, launch: &Launch, folder: &Path) -> io::Result<LogWriter> {
     std::fs::create_dir(folder)?;
-    if launch.attempt.task.kind == TaskKind::Map && launch.job.n_reduces > 0 {
+    if leaves_map_output(launch) {
         host.folder.make_outputs_of(launch.attempt.task.job)?;
     }
     LogWriter::create(Logs::path(&host.folder.logs(), launch.attempt), host.log_bytes_max)
+}
+
+fn leaves_map_output(launch: &Launch) -> bool {
+    launch.attempt.task.kind == TaskKind::Map && launch.job.n_reduces > 0
 }
 
 fn no_folder(folder: &Path, error: &io::Error) -> Failure {
@@ -212,7 +221,7 @@ async fn spawn(
 /// Carries messages and orders until the process is gone. What to report if it did not say it itself.
 async fn follow(
     host: &Arc<Host>,
-    launch: &Launch,
+    launch: &Arc<Launch>,
     running: Running,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Failure {
@@ -232,7 +241,8 @@ async fn follow(
     let (to_task, outgoing) = mpsc::unbounded_channel();
     let _ = to_task.send(description);
     let writing = tokio::spawn(write_all(writer, outgoing));
-    let reading = tokio::spawn(read_all(Arc::clone(host), attempt, reader, killer.clone()));
+    let reading =
+        tokio::spawn(read_all(Arc::clone(host), Arc::clone(launch), reader, killer.clone()));
     let measuring = tokio::spawn(measure_all(Arc::clone(host), attempt, meter.clone()));
     let status = loop {
         tokio::select! {
@@ -290,15 +300,17 @@ struct Heard {
 /// killed; the result says why.
 async fn read_all(
     host: Arc<Host>,
-    attempt: AttemptId,
+    launch: Arc<Launch>,
     mut reader: OwnedReadHalf,
     killer: Killer,
 ) -> Heard {
+    let attempt = launch.attempt;
     let mut anything = false;
     loop {
         match channel::read::<FromTask>(&mut reader).await {
             Ok(Some(message)) => {
                 anything = true;
+                let message = with_output_taken(&host, &launch, message);
                 host.tell(Input::Said { attempt, message }).await;
             }
             Ok(None) | Err(channel::ChannelError::Io(_)) => {
@@ -312,12 +324,39 @@ async fn read_all(
     }
 }
 
+/// A map that says it has succeeded is believed when its output is where it is served.
+fn with_output_taken(host: &Host, launch: &Launch, message: FromTask) -> FromTask {
+    let FromTask::Succeeded { .. } = &message else { return message };
+    if !leaves_map_output(launch) {
+        return message;
+    }
+    let left = host.folder.attempt(launch.attempt).join(MAP_OUTPUT);
+    match host.folder.map_outputs().take(launch.attempt, &left) {
+        Ok(()) => message,
+        Err(error) => {
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData => FailureKind::UserCode,
+                _ => FailureKind::OutOfSpace,
+            };
+            let message = format!(
+                "it says that it has succeeded, but its output {} can't be taken over: {error}",
+                left.display()
+            );
+            FromTask::Failed { failure: Failure { kind, message } }
+        }
+    }
+}
+
 /// Measures an attempt until it is stopped.
 async fn measure_all(host: Arc<Host>, attempt: AttemptId, meter: Meter) {
+    let mut pause = MEASURE_INTERVAL;
     loop {
-        tokio::time::sleep(MEASURE_INTERVAL).await;
+        tokio::time::sleep(pause).await;
         let meter = meter.clone();
+        let watch = clock::Stopwatch::start();
         let measured = tokio::task::spawn_blocking(move || meter.measure()).await;
+        // Many files or processes are not walked through all the time.
+        pause = (watch.elapsed() * 9).clamp(MEASURE_INTERVAL, MEASURE_INTERVAL_MAX);
         if let Ok(usage) = measured {
             host.tell(Input::Measured { attempt, usage }).await;
         }

@@ -5,11 +5,12 @@
 //! A group is a folder `howdah-<tracker>-<attempt>` in this process' own group, so that the limits on the
 //! daemon as a whole hold for its tasks too, and a later process finds what a killed one has left.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::Access;
 use rustix::process::{Pid, Signal};
@@ -24,15 +25,18 @@ pub(crate) enum Controller {
     Pids,
     /// Their memory.
     Memory,
+    /// Their share of the processors: as large as another attempt's, however many they are.
+    Cpu,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 2] = [Self::Pids, Self::Memory];
+    pub(crate) const ALL: [Self; 3] = [Self::Pids, Self::Memory, Self::Cpu];
 
     fn name(self) -> &'static str {
         match self {
             Self::Pids => "pids",
             Self::Memory => "memory",
+            Self::Cpu => "cpu",
         }
     }
 
@@ -42,6 +46,8 @@ impl Controller {
             (Self::Pids, _) => "pids.max",
             (Self::Memory, Version::V1) => "memory.limit_in_bytes",
             (Self::Memory, Version::V2) => "memory.max",
+            (Self::Cpu, Version::V1) => "cpu.shares",
+            (Self::Cpu, Version::V2) => "cpu.weight",
         }
     }
 }
@@ -97,6 +103,12 @@ struct Folder {
 /// How long the end of a killed group is waited for.
 const ROUNDS_MAX: u32 = 2000;
 
+/// Of all groups' names.
+const PREFIX: &str = "howdah-";
+
+/// Age above which an empty group is nobody's any more: they are joined as soon as they are made.
+const ABANDONED_AFTER: Duration = Duration::from_mins(10);
+
 /// Written by a process into `cgroup.procs` to join.
 pub(crate) const MYSELF: &[u8] = b"0";
 
@@ -107,7 +119,7 @@ impl Cgroups {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let homes = locate(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        let prefix = format!("howdah-{:016x}-", fnv1a(data.as_os_str().as_encoded_bytes()));
+        let prefix = format!("{PREFIX}{:016x}-", fnv1a(data.as_os_str().as_encoded_bytes()));
         let mut homes: Vec<_> = homes.into_iter().filter_map(|home| home.usable(&prefix)).collect();
         // One that limits nothing still knows who belongs to an attempt; a second one would only cost.
         homes.sort_by_key(|home| home.controllers.is_empty());
@@ -169,13 +181,17 @@ impl Cgroups {
     fn end_strays(&self) {
         for home in &self.homes {
             let Ok(groups) = std::fs::read_dir(&home.folder) else { continue };
-            let names = |name: &str| name.starts_with(&self.prefix);
-            for group in groups.flatten().filter(|it| it.file_name().to_str().is_some_and(names)) {
-                if end(&group.path()) > 0 {
-                    tracing::warn!(
-                        "ended processes that a former tasktracker has left in {}",
-                        group.path().display()
-                    );
+            for group in groups.flatten() {
+                let name = group.file_name().to_string_lossy().into_owned();
+                if name.starts_with(&self.prefix) {
+                    if end(&group.path()) > 0 {
+                        let path = group.path();
+                        let path = path.display();
+                        tracing::warn!("ended what a former tasktracker has left in {path}");
+                    }
+                } else if name.starts_with(PREFIX) && is_old(&group) {
+                    // Of a tracker that never started again: gone, if nobody is in it.
+                    let _ = std::fs::remove_dir(group.path());
                 }
             }
         }
@@ -255,6 +271,8 @@ impl Folder {
                     set("memory.max", limits.memory)?;
                     let _ = set("memory.swap.max", 0);
                 }
+                // All groups begin with the same share.
+                (Controller::Cpu, _) => {}
             }
         }
         Ok(())
@@ -377,6 +395,15 @@ impl<'a> Mount<'a> {
     }
 }
 
+fn is_old(group: &DirEntry) -> bool {
+    let made = group.metadata().and_then(|metadata| metadata.modified());
+    let age = made
+        .ok()
+        .and_then(|made| made.duration_since(UNIX_EPOCH).ok())
+        .and_then(|made| Duration::from_millis(clock::wall().0).checked_sub(made));
+    age.is_some_and(|age| age > ABANDONED_AFTER)
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     let path = path.display().to_string();
     move |error| io::Error::new(error.kind(), format!("the cgroup {path}: {error}"))
@@ -487,7 +514,7 @@ mod tests {
     fn what_a_killed_tracker_has_left_is_ended_by_the_next_one() {
         let data = tempfile::tempdir().unwrap();
         let cgroups = Cgroups::open(data.path());
-        let limits = Limits { memory: 64 << 20, processes: 8 };
+        let limits = Limits { memory: 64 << 20, processes: 8, disk: 1 << 20, open_files: 99 };
         let Some(group) = cgroups.make("left", &limits).unwrap() else { return };
         let paths: Vec<_> = group.folders.iter().map(|folder| folder.path.clone()).collect();
         std::mem::forget(group);

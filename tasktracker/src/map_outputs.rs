@@ -1,9 +1,11 @@
-//! Map outputs on the local disk: `outputs/<job>/<attempt>.map`. Tasks write them (`mapreduce`); here
-//! their index is read and checked, and byte ranges are read for the shuffle server.
+//! Map outputs on the local disk: `outputs/<job>/<attempt>.map`. A task writes its own into its attempt's
+//! folder (`mapreduce`), from where it is moved here when the task has succeeded: no task writes where
+//! another's outputs are. Here their index is read and checked, and byte ranges are read for the shuffle
+//! server.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crc_fast::crc32_iscsi;
@@ -61,6 +63,26 @@ impl MapOutputs {
 
     pub(crate) fn path(&self, attempt: AttemptId) -> PathBuf {
         self.of_job(attempt.task.job).join(format!("{attempt}.map"))
+    }
+
+    /// Moves what a task has left at `from` to where it is served. Done twice, it is done once.
+    ///
+    /// # Errors
+    /// When there is no such file, or something else than a file of its own in its place: a link would
+    /// have this process serve whatever it points to.
+    pub(crate) fn take(&self, attempt: AttemptId, from: &Path) -> io::Result<()> {
+        let to = self.path(attempt);
+        match std::fs::rename(from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => return Ok(()),
+            moved => moved?,
+        }
+        // The task can't put another one in its place any more.
+        let left = to.symlink_metadata()?;
+        if left.is_file() && left.nlink() == 1 {
+            return Ok(());
+        }
+        std::fs::remove_file(&to)?;
+        Err(io::Error::new(io::ErrorKind::InvalidData, "it is a link, or no file"))
     }
 
     /// Opens an output and checks its index.
@@ -186,6 +208,33 @@ pub(crate) mod tests {
         file.extend_from_slice(&encoded);
         file.extend_from_slice(&trailer.encode());
         file
+    }
+
+    #[test]
+    fn a_tasks_own_file_is_taken_over_and_no_link_to_anothers() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = MapOutputs::new(folder.path().join("outputs"));
+        let job = JobId { date: 20_261_122, ordinal: 1 };
+        let map = |index| job.task(TaskKind::Map, index).attempt(0);
+        std::fs::create_dir_all(outputs.of_job(job)).unwrap();
+        let (left, secret) = (folder.path().join("output.map"), folder.path().join("secret"));
+        std::fs::write(&secret, "secret").unwrap();
+        std::fs::write(&left, encode(&[b"abc"])).unwrap();
+        for _ in 0..2 {
+            outputs.take(map(0), &left).unwrap();
+            assert!(!left.exists() && outputs.open(map(0)).is_ok());
+        }
+        let refused = |index| {
+            let error = outputs.take(map(index), &left).unwrap_err();
+            assert!(!outputs.path(map(index)).exists());
+            error.kind()
+        };
+        assert_eq!(refused(1), io::ErrorKind::NotFound);
+        std::os::unix::fs::symlink(&secret, &left).unwrap();
+        assert_eq!(refused(1), io::ErrorKind::InvalidData);
+        std::fs::hard_link(&secret, &left).unwrap();
+        assert_eq!(refused(1), io::ErrorKind::InvalidData);
+        assert!(secret.exists());
     }
 
     #[test]

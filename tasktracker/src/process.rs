@@ -172,6 +172,7 @@ fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
         arguments: &executable.arguments,
         environment: environment(&executable)?,
         folder: &executable.folder,
+        open_files: executable.limits.open_files.into(),
         entrances: executable.group.as_ref().map_or_else(Vec::new, Group::entrances),
         stdin: null.as_fd(),
         stdout: log_writer.as_fd(),
@@ -183,7 +184,7 @@ fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
     let group = executable.group.map(Arc::new);
     let exit = wait_on_thread(&killer, group.clone())?;
     let leash = Leash(killer.clone());
-    let meter = Meter::new(pid, group, executable.limits);
+    let meter = Meter::new(pid, executable.folder, group, executable.limits);
     Ok(Process { channel, log, exit, killer, meter, leash })
 }
 

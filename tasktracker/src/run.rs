@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,8 +133,14 @@ fn host_limits(settings: &TasktrackerSettings, cgroups: &Cgroups) -> HostLimits 
     let default = Limits {
         memory: settings.task_memory.unwrap_or(memory_max / 2).min(memory_max),
         processes: settings.task_processes,
+        disk: settings.task_disk.unwrap_or_else(|| half_of_disk(&settings.data_dir)),
+        open_files: settings.task_open_files,
     };
     HostLimits { default, memory_max }
+}
+
+fn half_of_disk(folder: &Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_blocks * disk.f_frsize / 2)
 }
 
 fn core_settings(

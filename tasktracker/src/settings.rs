@@ -33,6 +33,10 @@ pub struct TasktrackerSettings {
     pub task_memory: Option<u64>,
     /// Processes and threads of one attempt at most.
     pub task_processes: u32,
+    /// Bytes of an attempt's folder; absent: half of the disk.
+    pub task_disk: Option<u64>,
+    /// Open files of each process of an attempt.
+    pub task_open_files: u32,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
     /// Limits that task processes are told.

@@ -20,6 +20,9 @@ use crate::cgroup::MYSELF;
 /// More than [`in_child`] and `exec` need.
 const STACK_BYTES: usize = 64 << 10;
 
+/// A core would fill the disk, and its folder goes with the attempt anyway.
+static NO_CORE: libc::rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+
 /// What a child gets.
 pub(crate) struct Start<'a> {
     pub(crate) path: &'a Path,
@@ -27,6 +30,8 @@ pub(crate) struct Start<'a> {
     /// `NAME=value`.
     pub(crate) environment: Vec<CString>,
     pub(crate) folder: &'a Path,
+    /// How many files it may have open, as far as this process may.
+    pub(crate) open_files: u64,
     /// `cgroup.procs` of the groups that it is to be in.
     pub(crate) entrances: Vec<BorrowedFd<'a>>,
     pub(crate) stdin: BorrowedFd<'a>,
@@ -44,6 +49,7 @@ struct Plan {
     folder: CString,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
+    open_files: libc::rlimit,
     entrances: Vec<c_int>,
     stdin: c_int,
     stdout: c_int,
@@ -83,6 +89,7 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         folder: c_string(child.folder.as_os_str().as_bytes())?,
         arguments: pointers(&arguments),
         environment: pointers(&child.environment),
+        open_files: at_most(child.open_files),
         entrances: child.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
         stdin: child.stdin.as_raw_fd(),
         stdout: child.stdout.as_raw_fd(),
@@ -111,6 +118,13 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         return Err(io::Error::from_raw_os_error(errno));
     }
     Ok(pid)
+}
+
+/// A limit of open files: nobody may give more than they have.
+fn at_most(wanted: u64) -> libc::rlimit {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = own.maximum.map_or(wanted, |own| own.min(wanted));
+    libc::rlimit { rlim_cur: limit, rlim_max: limit }
 }
 
 /// Calls `clone` while no signal can be delivered to this thread, or to the child before it has reset
@@ -157,6 +171,8 @@ unsafe fn become_program(plan: &Plan) -> c_int {
             || libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) != 0
             || libc::setpgid(0, 0) != 0
             || !join(&plan.entrances)
+            || libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.open_files) != 0
+            || libc::setrlimit(libc::RLIMIT_CORE, &raw const NO_CORE) != 0
             || libc::dup2(plan.stdin, 0) < 0
             || libc::dup2(plan.stdout, 1) < 0
             || libc::dup2(plan.stdout, 2) < 0

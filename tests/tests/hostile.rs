@@ -1,14 +1,17 @@
-//! Programs that mean harm, as jobs: each ends with a cause that a person can read, and nothing of it is
-//! left.
+//! Programs that mean harm, as jobs: each ends with a cause that a person can read, nothing of it is left,
+//! and a good job beside them is right and not much later.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::books;
 use tests::cluster::PATIENCE;
-use tests::{Dev, DevOptions, wait};
+use tests::oracle::{count_words, lines_of_counts, lines_of_parts};
+use tests::{Dev, DevOptions, long, wait};
 
 /// Time in which nothing of a job is left after its end.
 const CLEAN_AFTER: Duration = Duration::from_secs(5);
@@ -27,7 +30,10 @@ impl Prey {
     fn start() -> Self {
         let options = DevOptions::trackers(2)
             .set("tasktracker.slots=2")
-            .set("tasktracker.task_timeout=2s")
+            .set("tasktracker.task_timeout=4s")
+            .set("tasktracker.task_disk=128MiB")
+            .set("tasktracker.log_bytes_max=1MiB")
+            .set("chunkmaster.chunk_bytes=4MiB")
             .set("tasktracker.task_memory=512MiB")
             .set("tasktracker.task_processes=64")
             .set("jobtracker.heartbeat_interval=300ms");
@@ -53,13 +59,33 @@ impl Prey {
         self.dev.run(&["job", "submit", &file]).success().text()
     }
 
-    /// Waits until a job has failed, and nothing of it is left.
-    fn await_end(&self, id: &str) -> Value {
-        let job = self.dev.await_job(id, "fails", |job| job["state"] == "FAILED");
+    /// Counts the words of a folder, compares, and tells how long it took.
+    fn good_job(&self, name: &str, expected: &[Vec<u8>]) -> Duration {
+        let folder = if name == "after" { "/in" } else { "/good" };
+        let file = self.dev.job_file(
+            &format!("{name}.yaml"),
+            &format!(
+                "name: {name}\ninput: [{folder}]\noutput: /out/{name}\nprogram:\n  \
+                 builtin: {{name: wordcount}}\nreduces: 2\n"
+            ),
+        );
+        let watch = clock::Stopwatch::start();
+        let _ = self.dev.run(&["job", "submit", &file, "--wait"]).success();
+        let took = watch.elapsed();
+        let got = self.dev.scratch().join(format!("{name}.got"));
+        self.dev.get(&format!("/out/{name}"), &got);
+        assert!(lines_of_parts(&got) == expected, "{name}: the output differs");
+        took
+    }
+
+    fn await_failure(&self, id: &str) -> Value {
+        self.dev.await_job(id, "fails", |job| job["state"] == "FAILED")
+    }
+
+    fn await_nothing_left(&self) {
         wait::until("nothing of it is left", CLEAN_AFTER, || {
             (self.processes().is_empty() && self.folders().is_empty()).then_some(())
         });
-        job
     }
 
     /// Command lines of processes that attempts have started.
@@ -107,26 +133,92 @@ impl Prey {
 /// Leaves its process group and its session, and has nothing in its environment that tells whose it is.
 const RUNAWAY: &str = "env -i /usr/bin/setsid sleep MARK &";
 
-#[test]
-fn what_programs_start_ends_with_their_attempts_however_it_hides() {
-    let prey = Prey::start();
-    let bomb = "bomb() { bomb | bomb & }; (bomb) & exec sleep MARK";
-    for (name, script, cause) in [
+/// What programs do, and what a person reads then.
+fn programs() -> Vec<(&'static str, String, &'static str)> {
+    let no_sign = "no sign of life for 4 s";
+    let loud = if long() { "5G" } else { "64M" };
+    let loud = format!("head -c {loud} /dev/zero | tr '\\0' x >&2; exit 4");
+    let bomb = "bomb() { bomb | bomb & }; trap '' TERM; (bomb) & exec sleep MARK".to_owned();
+    vec![
+        ("bomb", bomb, "more than 64 processes and threads"),
         ("runaway", format!("{RUNAWAY} exit 3"), "exited with status 3"),
-        ("deaf", format!("trap '' TERM HUP INT; {RUNAWAY} sleep MARK"), "no sign of life for 2 s"),
         ("hog", "head -c 3G /dev/zero | tail".to_owned(), "the limit is 512 MiB"),
-        ("bomb", format!("trap '' TERM; {bomb}"), "more than 64 processes and threads"),
-    ] {
-        let id = prey.submit(name, &script);
-        let job = prey.await_end(&id).to_string();
+        ("endless", "while :; do :; done".to_owned(), no_sign),
+        ("loud", loud, if long() { "" } else { "exited with status 4" }),
+        ("full", "head -c 300M /dev/zero >x; exec sleep MARK".to_owned(), "the limit is 128 MiB"),
+        ("deaf", format!("trap '' TERM HUP INT; {RUNAWAY} sleep MARK"), no_sign),
+    ]
+}
+
+#[test]
+fn programs_that_mean_harm_end_with_a_cause_and_do_a_good_job_beside_them_none() {
+    let prey = Prey::start();
+    let text = prey.dev.scratch().join("text");
+    books::generate(&text, "24MiB", 3);
+    prey.dev.put(&text, "/good/text");
+    let mut counts = BTreeMap::new();
+    count_words(&fs::read(&text).expect("it was just written"), &mut counts);
+    let expected = lines_of_counts(&counts);
+    let alone = prey.good_job("alone", &expected);
+
+    let ids: Vec<_> = programs()
+        .into_iter()
+        .map(|(name, script, cause)| (name, prey.submit(name, &script), cause))
+        .collect();
+    let beside = prey.good_job("beside", &expected);
+    println!("the good job took {alone:?} alone, {beside:?} beside the others");
+    let most = alone.mul_f32(1.5).max(FLOOR);
+    assert!(beside <= most, "{beside:?} beside the others, {alone:?} alone");
+
+    for (name, id, cause) in &ids {
+        let job = prey.await_failure(id).to_string();
         assert!(job.contains(cause), "{name}: {job}");
     }
+    prey.await_nothing_left();
+    let kept = |tracker: &str| size_of(&prey.dev.data_dir(tracker).join("logs"));
+    let logs: u64 = ["tasktracker-1", "tasktracker-2"].map(kept).iter().sum();
+    assert!((100 << 10..4 << 20).contains(&logs), "{logs} bytes of logs");
+}
+
+/// Time that the good job may take in any case: it waits for slots until programs are ended.
+const FLOOR: Duration = Duration::from_secs(30);
+
+/// Bytes of all files below a folder.
+fn size_of(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_entry = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(of_entry).sum()
+}
+
+#[test]
+fn a_job_killed_while_its_programs_hide_leaves_nothing() {
+    let prey = Prey::start();
     let id = prey.submit("killed", &format!("{RUNAWAY} ({RUNAWAY}); sleep MARK"));
     prey.await_process();
     let _ = prey.dev.run(&["job", "kill", &id]).success();
-    wait::until("nothing of it is left", CLEAN_AFTER, || {
-        (prey.processes().is_empty() && prey.folders().is_empty()).then_some(())
-    });
+    prey.await_nothing_left();
+}
+
+#[test]
+fn a_job_of_a_hundred_mebibytes_is_refused() {
+    let prey = Prey::start();
+    let word = "x".repeat(100 << 20);
+    let file = prey.dev.job_file(
+        "long.yaml",
+        &format!(
+            "name: long\ninput: [/in]\noutput: /out/long\nprogram:\n  \
+             builtin: {{name: grep, args: {{pattern: {word}}}}}\n"
+        ),
+    );
+    let refused = prey.dev.run(&["job", "submit", &file]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("bytes"), "{}", refused.stderr);
+    assert!(refused.stderr.len() < 10_000, "{} bytes of complaint", refused.stderr.len());
+    let _ = prey.good_job("after", &[b"line\t1".to_vec(), b"one\t1".to_vec()]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         log_bytes_max: config.tasktracker.log_bytes_max.0,
         task_memory: config.tasktracker.task_memory.map(|size| size.0),
         task_processes: config.tasktracker.task_processes,
+        task_disk: config.tasktracker.task_disk.map(|size| size.0),
+        task_open_files: config.tasktracker.task_open_files,
         shuffle_requests_max: config.tasktracker.shuffle_requests_max,
         task: TasktrackerSettings::task_settings(&config.task, &config.client),
         client: boot.client(),

@@ -51,6 +51,13 @@ pub enum FailureKind {
         /// How many it may have.
         limit: u32,
     },
+    /// It wanted more of the local disk than it may have.
+    OverDiskQuota {
+        /// Bytes that it may have.
+        limit: u64,
+        /// Bytes that it had.
+        used: u64,
+    },
     /// The program could not be fetched, does not have the digest that the job names, or can't be run.
     ProgramUnavailable,
     /// The program's name or arguments are wrong, or the task's description can't be understood: it would
@@ -90,6 +97,7 @@ impl FailureKind {
             Self::OutOfSpace => "out_of_space",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::TooManyProcesses { .. } => "too_many_processes",
+            Self::OverDiskQuota { .. } => "over_disk_quota",
             Self::ProgramUnavailable => "program_unavailable",
             Self::BadJob => "bad_job",
             Self::TimedOut => "timed_out",
@@ -111,6 +119,7 @@ impl FailureKind {
             | Self::OutputUnavailable
             | Self::OutOfMemory { .. }
             | Self::TooManyProcesses { .. }
+            | Self::OverDiskQuota { .. }
             | Self::ProgramUnavailable
             | Self::TimedOut => Blame::Task,
         }
@@ -133,6 +142,7 @@ mod tests {
             FailureKind::OutOfSpace,
             FailureKind::OutOfMemory { limit: 1, used: 2 },
             FailureKind::TooManyProcesses { limit: 1 },
+            FailureKind::OverDiskQuota { limit: 1, used: 2 },
             FailureKind::ProgramUnavailable,
             FailureKind::BadJob,
             FailureKind::TimedOut,

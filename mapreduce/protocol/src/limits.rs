@@ -8,6 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The least memory that a job can ask for: the runtime alone needs some.
 pub const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
 
+/// The least room on the local disk: a map's output lies there.
+pub const DISK_MIN: ByteSize = ByteSize(16 << 20);
+
+/// The fewest open files: the runtime alone has some, and a merge opens many at once.
+pub const OPEN_FILES_MIN: u32 = 256;
+
 /// The fewest processes and threads: the runtime alone has some.
 pub const PROCESSES_MIN: u32 = 16;
 
@@ -21,6 +27,12 @@ pub struct TaskLimits {
     /// Its processes and threads at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u32>,
+    /// What its folder holds on the local disk: its own files, spills, and a map's output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ByteSize>,
+    /// Files and sockets that one of its processes has open at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
 }
 
 impl TaskLimits {
@@ -39,6 +51,18 @@ pub enum LimitError {
     Memory {
         /// What was asked for.
         given: ByteSize,
+    },
+    /// Too little room on the disk for any task.
+    #[error("'limits.disk' is {given}: give at least {DISK_MIN}, or leave it out")]
+    Disk {
+        /// What was asked for.
+        given: ByteSize,
+    },
+    /// Too few open files for any task.
+    #[error("'limits.open_files' is {given}: give at least {OPEN_FILES_MIN}, or leave it out")]
+    OpenFiles {
+        /// What was asked for.
+        given: u32,
     },
     /// Too few processes for any task.
     #[error("'limits.processes' is {given}: give at least {PROCESSES_MIN}, or leave it out")]
@@ -60,6 +84,10 @@ impl TaskLimits {
             }
             Self { processes: Some(given), .. } if given < PROCESSES_MIN => {
                 Err(LimitError::Processes { given })
+            }
+            Self { disk: Some(given), .. } if given < DISK_MIN => Err(LimitError::Disk { given }),
+            Self { open_files: Some(given), .. } if given < OPEN_FILES_MIN => {
+                Err(LimitError::OpenFiles { given })
             }
             _ => Ok(()),
         }
@@ -145,7 +173,12 @@ mod tests {
         assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"memory":"1GiB","processes":100}"#);
         assert!(parse("{}").unwrap().is_empty());
         assert_eq!(limits.validate(), Ok(()));
-        for bad in [r#"{"memory":"1MiB"}"#, r#"{"processes":3}"#] {
+        for bad in [
+            r#"{"memory":"1MiB"}"#,
+            r#"{"processes":3}"#,
+            r#"{"disk":"1KiB"}"#,
+            r#"{"open_files":3}"#,
+        ] {
             let error = parse(bad).unwrap().validate().unwrap_err().to_string();
             assert!(error.contains("at least"), "{error}");
         }

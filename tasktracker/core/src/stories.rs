@@ -68,7 +68,7 @@ pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
         slots,
         task_timeout: TIMEOUT,
         limits: HostLimits {
-            default: Limits { memory: 1 << 30, processes: 64 },
+            default: Limits { memory: 1 << 30, processes: 64, disk: 1 << 30, open_files: 99 },
             memory_max: 4 << 30,
         },
         seed: 1,

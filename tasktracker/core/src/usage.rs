@@ -10,6 +10,10 @@ pub struct Limits {
     pub memory: u64,
     /// Its processes and threads.
     pub processes: u32,
+    /// Bytes of its folder on the local disk.
+    pub disk: u64,
+    /// Open files of each of its processes: the system refuses more, and the program says so.
+    pub open_files: u32,
 }
 
 /// What a host lets attempts use.
@@ -33,6 +37,8 @@ pub struct Usage {
     pub processes: u32,
     /// The system has refused it a process beyond its limit.
     pub process_denied: bool,
+    /// Bytes of its folder on the local disk.
+    pub disk: u64,
 }
 
 impl HostLimits {
@@ -43,6 +49,8 @@ impl HostLimits {
         Limits {
             memory: wanted.memory.map_or(default.memory, |size| size.0).min(memory_max),
             processes: wanted.processes.unwrap_or(default.processes),
+            disk: wanted.disk.map_or(default.disk, |size| size.0),
+            open_files: wanted.open_files.unwrap_or(default.open_files),
         }
     }
 }
@@ -53,8 +61,10 @@ impl Limits {
         if usage.memory_denied || usage.memory > self.memory {
             return Some(self.out_of_memory(usage.memory.max(self.memory)));
         }
-        let too_many = usage.process_denied || usage.processes > self.processes;
-        too_many.then(|| self.too_many_processes())
+        if usage.process_denied || usage.processes > self.processes {
+            return Some(self.too_many_processes());
+        }
+        (usage.disk > self.disk).then(|| self.over_disk_quota(usage.disk))
     }
 
     fn out_of_memory(&self, used: u64) -> Failure {
@@ -66,9 +76,20 @@ impl Limits {
             "{needed}; the limit is {}: have the program hold less at once, or give the job more \
              ('limits: {{memory: {}}}')",
             mib(self.memory),
-            ByteSize(used.saturating_mul(2).next_multiple_of(256 << 20))
+            twice(used)
         );
         Failure { kind: FailureKind::OutOfMemory { limit: self.memory, used }, message }
+    }
+
+    fn over_disk_quota(&self, used: u64) -> Failure {
+        let message = format!(
+            "its folder held {} on the local disk; the limit is {}: have the program write less there, or \
+             give the job more ('limits: {{disk: {}}}')",
+            mib(used),
+            mib(self.disk),
+            twice(used)
+        );
+        Failure { kind: FailureKind::OverDiskQuota { limit: self.disk, used }, message }
     }
 
     fn too_many_processes(&self) -> Failure {
@@ -82,6 +103,11 @@ impl Limits {
     }
 }
 
+/// A limit to try, and easy to read.
+fn twice(bytes: u64) -> ByteSize {
+    ByteSize(bytes.saturating_mul(2).checked_next_multiple_of(256 << 20).unwrap_or(u64::MAX))
+}
+
 /// Rounded down: exact sizes are in the cause itself.
 fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
@@ -92,7 +118,8 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const LIMITS: Limits = Limits { memory: 512 * MIB, processes: 64 };
+    const LIMITS: Limits =
+        Limits { memory: 512 * MIB, processes: 64, disk: 100 * MIB, open_files: 99 };
 
     fn uses(memory_mib: u64, processes: u32) -> Usage {
         Usage { memory: memory_mib * MIB, processes, ..Usage::default() }
@@ -104,7 +131,9 @@ mod tests {
         let processes = Some(FailureKind::TooManyProcesses { limit: 64 });
         let oom = Usage { memory_denied: true, ..Usage::default() };
         let full = Usage { process_denied: true, ..Usage::default() };
-        let table: [(&[Usage], Option<FailureKind>); 9] = [
+        let disk = |mib| Usage { disk: mib * MIB, ..uses(1, 1) };
+        let over_quota = FailureKind::OverDiskQuota { limit: 100 * MIB, used: 101 * MIB };
+        let table: [(&[Usage], Option<FailureKind>); 11] = [
             (&[], None),
             (&[uses(1, 1), uses(511, 63), uses(512, 64)], None),
             (&[uses(1, 1), uses(513, 1), uses(900, 1)], memory(513)),
@@ -114,6 +143,8 @@ mod tests {
             (&[Usage { memory: 600 * MIB, ..full }], memory(600)),
             (&[Usage { processes: 65, ..oom }], memory(512)),
             (&[uses(512, 1), full], processes),
+            (&[disk(0), disk(100), disk(50)], None),
+            (&[disk(99), disk(101), disk(999)], Some(over_quota)),
         ];
         for (series, cause) in table {
             let first = series.iter().find_map(|usage| LIMITS.verdict(usage));
@@ -140,7 +171,9 @@ mod tests {
         assert_eq!(of(Some(ByteSize(100 * MIB))), 100);
         assert_eq!(of(Some(ByteSize(2048 * MIB))), 2048);
         assert_eq!(of(Some(ByteSize(1 << 40))), 4096);
-        let many = TaskLimits { processes: Some(2000), ..TaskLimits::default() };
-        assert_eq!(host.of(&many), Limits { processes: 2000, ..LIMITS });
+        let json = r#"{"processes":2000,"disk":"1GiB","open_files":300}"#;
+        let others = host.of(&serde_json::from_str(json).unwrap());
+        let expected = Limits { processes: 2000, disk: 1 << 30, open_files: 300, ..LIMITS };
+        assert_eq!(others, expected);
     }
 }

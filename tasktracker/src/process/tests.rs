@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::cgroup::{Cgroups, Controller};
 
-const LIMITS: Limits = Limits { memory: 64 << 20, processes: 32 };
+const LIMITS: Limits = Limits { memory: 64 << 20, processes: 32, disk: 1 << 20, open_files: 300 };
 
 fn shell(script: &str, folder: &Path) -> Executable {
     Executable {
@@ -266,6 +266,15 @@ async fn what_a_program_and_its_children_have_in_common_counts_once() {
     assert_eq!(usage.processes, 4);
     child.killer.kill();
     child.exit.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_has_no_more_open_files_than_its_limit_and_leaves_no_core() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let script = "ulimit -n; ulimit -Hn; ulimit -Hc";
+    let child = spawner.spawn(shell(script, folder.path())).await.unwrap();
+    assert_eq!(log_to_its_end(child.log).await, "300\n300\n0\n");
 }
 
 #[tokio::test]

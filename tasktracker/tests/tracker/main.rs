@@ -47,7 +47,7 @@ async fn a_map_succeeds_its_output_is_served_and_a_purge_leaves_nothing_but_the_
     let place = Place::new();
     place.map_output(&[b"first", b"second"]);
     place.task(&format!(
-        "echo working; cp {}/prepared.map ../../outputs/$HOWDAH_JOB_ID/$HOWDAH_ATTEMPT_ID.map; {}",
+        "echo working; cp {}/prepared.map output.map; {}",
         place.path().display(),
         say(&success())
     ));
@@ -85,7 +85,7 @@ async fn a_torn_map_output_is_not_served_and_reported_once() {
     let place = Place::new();
     place.map_output(&[b"first"]);
     place.task(&format!(
-        "cp {}/prepared.map ../../outputs/$HOWDAH_JOB_ID/$HOWDAH_ATTEMPT_ID.map; {}",
+        "cp {}/prepared.map output.map; {}",
         place.path().display(),
         say(&success())
     ));
@@ -105,6 +105,35 @@ async fn a_torn_map_output_is_not_served_and_reported_once() {
     jobtracker.command(TrackerCommand::Kill { attempt: map(9), reason: "r".to_owned() });
     failure_of(&mut jobtracker, map(9)).await;
     place.until("the file is gone", || !file.exists()).await;
+    tracker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_fills_the_disk_ends_with_that_cause_and_leaves_nothing() {
+    let mut jobtracker = FakeJobTracker::start().await;
+    let place = Place::new();
+    place.task("head -c 48M /dev/zero >fill; exec sleep 1000");
+    let tracker = place.start(&jobtracker.address, 1);
+    jobtracker.command(place.launch(map(0)));
+    let failure = failure_of(&mut jobtracker, map(0)).await;
+    let FailureKind::OverDiskQuota { limit, used } = failure.kind else { panic!("{failure:?}") };
+    assert!(limit == 32 << 20 && used > limit, "{failure:?}");
+    assert!(failure.message.contains("the limit is 32 MiB"), "{failure:?}");
+    assert_eq!(place.attempt_folders(), 0);
+    tracker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_without_an_output_of_its_own_has_not_succeeded() {
+    let mut jobtracker = FakeJobTracker::start().await;
+    let place = Place::new();
+    place.task(&format!("ln -s /etc/passwd output.map; {}", say(&success())));
+    let tracker = place.start(&jobtracker.address, 1);
+    jobtracker.command(place.launch(map(0)));
+    let failure = failure_of(&mut jobtracker, map(0)).await;
+    assert_eq!(failure.kind, FailureKind::UserCode);
+    assert!(failure.message.contains("it is a link"), "{failure:?}");
+    assert!(std::path::Path::new("/etc/passwd").exists());
     tracker.stop().await.unwrap();
 }
 
@@ -209,7 +238,7 @@ async fn a_restart_keeps_whole_map_outputs_and_the_end_of_the_tracker_is_the_end
     place.map_output(&[b"x"]);
     place.task(&format!(
         "case $HOWDAH_ATTEMPT_ID in *_r_*) exec sleep 1000;; esac; \
-         cp {}/prepared.map ../../outputs/$HOWDAH_JOB_ID/$HOWDAH_ATTEMPT_ID.map; {}",
+         cp {}/prepared.map output.map; {}",
         place.path().display(),
         say(&success())
     ));

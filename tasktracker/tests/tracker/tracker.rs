@@ -127,6 +127,8 @@ impl Place {
             log_bytes_max: 1 << 20,
             task_memory: Some(256 << 20),
             task_processes: 64,
+            task_disk: Some(32 << 20),
+            task_open_files: 256,
             shuffle_requests_max: 8,
             task: TasktrackerSettings::task_settings(&task, &client),
             client: CLIENT,
