@@ -100,6 +100,7 @@ impl Master {
         if !self.in_safe_mode() {
             self.start_copies(server, now.monotonic);
             self.start_moves(server, now.monotonic);
+            self.verify_next(server, now.monotonic);
         }
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
         Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))

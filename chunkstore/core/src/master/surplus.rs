@@ -2,7 +2,7 @@
 //! None goes before one that stays was read and found whole: nobody else may have the bytes. A log's replica that was not
 //! sealed with the others may have them: if those are lost, it is sealed too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chunkstore_protocol::{ChunkId, ServerCommand, Version};
 use ids::Monotonic;
@@ -15,6 +15,10 @@ use super::servers::{Holder, ServerId};
 /// A server that was heard of within so many heartbeats' time is surely there.
 const FRESH_HEARTBEATS: u32 = 2;
 
+/// Replicas that one server reads at once.
+const READ_AT_ONCE: usize = 4;
+/// Chunks that wait for a server and are looked at in one of its heartbeats.
+const TRIES_PER_HEARTBEAT: usize = 500;
 /// A server that was told to seal a log's replica is told again after so many heartbeats' time.
 const SEAL_HEARTBEATS: u32 = 3;
 
@@ -22,13 +26,43 @@ const SEAL_HEARTBEATS: u32 = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verifying {
     by: BTreeMap<ChunkId, Holder>,
+    /// How many each server reads.
+    counts: BTreeMap<ServerId, usize>,
+    /// Those that wait for a server to be free; some may need none any more.
+    waiting: BTreeSet<(ServerId, ChunkId)>,
     n_asked: usize,
 }
 
 impl Verifying {
     /// No file has the chunk any more.
     pub(super) fn drop_chunk(&mut self, chunk: ChunkId) {
-        self.by.remove(&chunk);
+        self.end(chunk);
+    }
+
+    fn begin(&mut self, chunk: ChunkId, by: Holder) {
+        self.end(chunk);
+        self.by.insert(chunk, by);
+        *self.counts.entry(by.server).or_default() += 1;
+        self.n_asked += 1;
+    }
+
+    fn end(&mut self, chunk: ChunkId) {
+        if let Some(by) = self.by.remove(&chunk)
+            && let Some(count) = self.counts.get_mut(&by.server)
+        {
+            *count -= 1;
+        }
+    }
+
+    fn is_busy(&self, server: ServerId) -> bool {
+        self.counts.get(&server).is_some_and(|count| *count >= READ_AT_ONCE)
+    }
+
+    fn next_waiting(&mut self, server: ServerId) -> Option<ChunkId> {
+        let first = (server, ChunkId(0))..=(server, ChunkId(u64::MAX));
+        let next = *self.waiting.range(first).next()?;
+        self.waiting.remove(&next);
+        Some(next.1)
     }
 }
 
@@ -89,7 +123,7 @@ impl Master {
         self.repairs.surplus_at(chunk, now + self.tick() * SEAL_HEARTBEATS);
     }
 
-    /// Has one of these replicas read, if none of the chunk is being read.
+    /// Has one of these replicas read, if none of the chunk is being read; when one of their servers is free.
     fn verify(&mut self, chunk: ChunkId, version: Version, by: &[Holder]) {
         let is_current = |by: &Holder| self.servers.is_current(by.server, by.session);
         if self.verifying.by.get(&chunk).is_some_and(is_current) {
@@ -97,10 +131,28 @@ impl Master {
         }
         // They take turns: the disk of one may be failing.
         let turn = self.verifying.n_asked.checked_rem(by.len()).unwrap_or(0);
-        if let Some(by) = by.get(turn).copied() {
-            self.verifying.n_asked += 1;
-            self.verifying.by.insert(chunk, by);
-            self.servers.command(by.server, ServerCommand::Verify { chunk, version });
+        let (after, from) = by.split_at(turn);
+        let mut in_turn = from.iter().chain(after).copied();
+        match in_turn.clone().find(|by| !self.verifying.is_busy(by.server)) {
+            Some(by) => {
+                self.verifying.begin(chunk, by);
+                self.servers.command(by.server, ServerCommand::Verify { chunk, version });
+            }
+            None => {
+                let place = in_turn.next().map(|by| (by.server, chunk));
+                self.verifying.waiting.extend(place);
+            }
+        }
+    }
+
+    /// Gives a server that speaks just now more to read, if it is free for that.
+    pub(super) fn verify_next(&mut self, server: ServerId, now: Monotonic) {
+        for _ in 0..TRIES_PER_HEARTBEAT {
+            if self.verifying.is_busy(server) {
+                return;
+            }
+            let Some(chunk) = self.verifying.next_waiting(server) else { return };
+            self.remove_surplus(chunk, now);
         }
     }
 
@@ -112,7 +164,7 @@ impl Master {
         whole: bool,
         now: Monotonic,
     ) {
-        self.verifying.by.remove(&chunk);
+        self.verifying.end(chunk);
         let Some(sealed) = self.sealed(chunk).filter(|it| it.version == version) else { return };
         let whole = whole && self.replicas.all_holders(chunk).contains(&by);
         for stale in self.replicas.odd(chunk, &self.servers) {
@@ -131,6 +183,7 @@ impl Master {
     /// A server died or registered anew: it reads nothing for the master any more.
     pub(super) fn verifies_no_more(&mut self, server: ServerId) {
         self.verifying.by.retain(|_, by| by.server != server);
+        self.verifying.counts.remove(&server);
     }
 
     /// Which replicas stay and which go: that of the server which gives the chunk away, else from the fullest servers

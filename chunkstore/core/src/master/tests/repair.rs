@@ -51,8 +51,9 @@ pub(super) struct Farm {
     pub(super) world: World,
     pub(super) disks: Vec<Disk>,
     copies: Vec<Sent>,
-    /// Most copies that one server has sent, or received, at once.
+    /// Most copies that one server has sent, or received, at once; most replicas that it had to read.
     pub(super) most_streams: usize,
+    most_to_read: usize,
     /// In the order in which they ended.
     pub(super) copied: Vec<ChunkId>,
 }
@@ -65,7 +66,8 @@ impl Farm {
     pub(super) fn of(disks: Vec<Disk>) -> Self {
         let n = disks.len();
         let (copies, copied) = (Vec::new(), Vec::new());
-        let mut farm = Self { world: World::empty(), disks, copies, most_streams: 0, copied };
+        let (world, most_streams, most_to_read) = (World::empty(), 0, 0);
+        let mut farm = Self { world, disks, copies, most_streams, most_to_read, copied };
         (1..=n).for_each(|n| farm.come(n));
         farm.run(1);
         farm
@@ -165,6 +167,7 @@ impl Farm {
         let Ok(reply) = self.world.beat(message) else { return self.come(n) };
         session.events.acknowledge(reply.events_received);
         let first = session.commands.received() + 1;
+        let mut n_to_read = 0;
         for (number, command) in (first..).zip(session.commands.accept(reply.commands)) {
             match command {
                 ServerCommand::Delete { chunk, version, .. } => {
@@ -172,6 +175,7 @@ impl Farm {
                     session.events.push(ReplicaEvent::Lost { chunk, version });
                 }
                 ServerCommand::Verify { chunk, version } => {
+                    n_to_read += 1;
                     let whole = chunks.contains_key(&chunk) && !rotten.remove(&chunk);
                     if !whole && chunks.remove(&chunk).is_some() {
                         session.events.push(ReplicaEvent::Lost { chunk, version });
@@ -185,6 +189,7 @@ impl Farm {
                 }
             }
         }
+        self.most_to_read = self.most_to_read.max(n_to_read);
         let sent = |n: usize| self.copies.iter().filter(|sent| sent.source == n).count();
         let received = |n: usize| self.copies.iter().filter(|sent| sent.target == n).count();
         let most = (1..=self.disks.len()).map(|n| sent(n).max(received(n))).max();
@@ -256,6 +261,7 @@ fn a_server_that_comes_back_makes_no_chunk_rarer_and_the_surplus_goes() {
     assert!(chunks.iter().all(|chunk| farm.holders(*chunk).len() == 2));
     let spread: Vec<usize> = farm.disks.iter().map(|disk| disk.chunks.len()).collect();
     assert!(spread.iter().all(|n| *n > 5), "{spread:?}");
+    assert!(farm.most_to_read <= 4, "{} at once", farm.most_to_read);
 }
 
 /// Whichever is the bad one, and whichever would have gone.
