@@ -187,6 +187,8 @@ pub struct Jobtracker {
     pub split_bytes: Bytes,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
+    /// How unfinished jobs share the slots.
+    pub sharing: JobSharing,
     /// Whether an attempt that is late gets a backup, where a job does not say.
     pub speculative: bool,
     /// Share of all slots that backups may hold at once; one of them in any case.
@@ -213,6 +215,7 @@ impl Default for Jobtracker {
             locality_wait: Time(Duration::from_secs(1)),
             split_bytes: Bytes(64 * MIB),
             reduce_slowstart: 0.05,
+            sharing: JobSharing::Fair,
             speculative: true,
             speculative_share: 0.25,
             fetch_failures_max: 3,
@@ -341,6 +344,16 @@ impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, filter: "info".to_owned() }
     }
+}
+
+/// How unfinished jobs share the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobSharing {
+    /// By priority, then by age.
+    Fifo,
+    /// Evenly, by the weights of their priorities.
+    Fair,
 }
 
 /// How log lines are written.

@@ -153,6 +153,7 @@ const RULES: &[Rule] = &[
     rule("jobtracker.reduce_slowstart", "a number from 0 to 1", |c| {
         (0.0..=1.0).contains(&c.jobtracker.reduce_slowstart)
     }),
+    rule("jobtracker.sharing", "fair or fifo", |_| true),
     rule("jobtracker.speculative", "true or false", |_| true),
     rule("jobtracker.speculative_share", "a number from 0 to 1", |c| {
         (0.0..=1.0).contains(&c.jobtracker.speculative_share)

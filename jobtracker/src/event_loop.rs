@@ -259,6 +259,7 @@ mod tests {
             max_attempts: 4,
             locality_wait: Duration::from_secs(1),
             reduce_slowstart: 0.05,
+            sharing: jobtracker_core::Sharing::Fair,
             speculative: true,
             speculative_share: 0.25,
             fetch_failures_max: 3,

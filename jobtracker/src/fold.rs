@@ -51,6 +51,7 @@ mod tests {
                 program: Program::Builtin(Builtin { name: "wordcount".to_owned(), args }),
                 reduces: Some(1),
                 max_attempts: None,
+                priority: None,
                 speculative: None,
                 limits: None,
             }),

@@ -7,7 +7,7 @@ use chunkstore_client::ReadSettings;
 use chunkstore_client::stores::StoreAccess;
 use event_loop::Folders;
 use ids::ClusterId;
-use jobtracker_core::recovery_grace;
+use jobtracker_core::{Sharing, recovery_grace};
 use net::{Capability, ClientSettings, Keyring};
 
 /// Settings of one JobTracker.
@@ -31,6 +31,8 @@ pub struct JobtrackerSettings {
     pub split_bytes: u64,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
+    /// How unfinished jobs share the slots.
+    pub sharing: Sharing,
     /// Whether late attempts get backups, where a job does not say.
     pub speculative: bool,
     /// Share of all slots that backups may hold; one of them in any case.
@@ -67,6 +69,7 @@ impl JobtrackerSettings {
             max_attempts: self.max_attempts,
             locality_wait: self.locality_wait,
             reduce_slowstart: self.reduce_slowstart,
+            sharing: self.sharing,
             speculative: self.speculative,
             speculative_share: self.speculative_share,
             fetch_failures_max: self.fetch_failures_max,

@@ -213,6 +213,7 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
         locality_wait: Duration::from_secs(1),
         split_bytes: 1 << 20,
         reduce_slowstart: 0.05,
+        sharing: jobtracker_core::Sharing::Fair,
         speculative: true,
         speculative_share: 0.25,
         fetch_failures_max: 3,

@@ -21,6 +21,7 @@ fn local_job(file: &str, output: &str, name: &str, reduces: u32) -> LocalJob {
             program: Program::Builtin(Builtin { name: name.to_owned(), args: BTreeMap::new() }),
             reduces: Some(reduces),
             max_attempts: None,
+            priority: None,
             speculative: None,
             limits: None,
         },

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chunkstore_client::ReadSettings;
-use jobtracker::JobtrackerSettings;
+use jobtracker::{JobtrackerSettings, Sharing};
 use net::Keyring;
 
 use super::{Boot, DaemonName};
@@ -34,6 +34,10 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         locality_wait: config.locality_wait.0,
         split_bytes: config.split_bytes.0,
         reduce_slowstart: config.reduce_slowstart,
+        sharing: match config.sharing {
+            config::JobSharing::Fair => Sharing::Fair,
+            config::JobSharing::Fifo => Sharing::Fifo,
+        },
         speculative: config.speculative,
         speculative_share: config.speculative_share,
         fetch_failures_max: config.fetch_failures_max,

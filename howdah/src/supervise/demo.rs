@@ -66,6 +66,7 @@ pub(crate) fn job(program: &str, args: &[String]) -> anyhow::Result<JobSpec> {
         program: Program::Builtin(Builtin { name: program.to_owned(), args }),
         reduces: None,
         max_attempts: None,
+        priority: None,
         speculative: None,
         limits: None,
     })

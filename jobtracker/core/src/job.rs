@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ids::{Epoch, HostName, Monotonic};
 use mapreduce_protocol::{
-    AttemptId, JobDescription, JobId, MapEvent, TaskCounts, TaskId, TaskKind, is_url,
+    AttemptId, JobDescription, JobId, MapEvent, Priority, TaskCounts, TaskId, TaskKind, is_url,
 };
 
 use crate::durable::JobEntry;
@@ -59,6 +59,7 @@ pub(crate) struct LiveJob {
     pub(crate) unreported: BTreeSet<u32>,
     /// Reports that the output of a winner can't be fetched.
     pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
+    pub(crate) priority: Priority,
     /// Whether late attempts get backups.
     pub(crate) speculative: bool,
     /// Whether a timer is set to look at its running attempts.
@@ -127,6 +128,7 @@ impl LiveJob {
             listeners: BTreeSet::new(),
             unreported: BTreeSet::new(),
             fetch_reports: BTreeMap::new(),
+            priority: entry.spec.priority.unwrap_or_default(),
             speculative,
             watched: false,
             late: Vec::new(),
@@ -398,6 +400,11 @@ impl LiveJob {
 }
 
 impl Tasks {
+    /// Slots that they hold.
+    pub(crate) fn n_live(&self) -> u32 {
+        self.live.attempts + self.came_back
+    }
+
     fn of(entries: &[TaskEntry]) -> Self {
         Self { states: vec![TaskState::default(); entries.len()], ..Self::default() }
     }

@@ -31,6 +31,7 @@ mod registration;
 mod running;
 mod schedule;
 mod settings;
+mod share;
 mod spec;
 mod speculate;
 #[cfg(test)]
@@ -59,6 +60,7 @@ pub use records::{
 };
 pub use registration::SLOTS_MAX;
 pub use settings::{Settings, recovery_grace};
+pub use share::Sharing;
 pub use spec::{InvalidJob, STAGING_ROOT, is_within, validate};
 pub use submit::{KEY_BYTES_MAX, SPLITS_MAX, UNFINISHED_JOBS_MAX};
 pub use summary::{Launches, Summary, TaskGauges};

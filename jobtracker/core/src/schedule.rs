@@ -1,4 +1,4 @@
-//! Which waiting task gets which free slot: first in, first out over jobs; in a job maps before reduces;
+//! Which waiting task gets which free slot: jobs take turns as `share` says; in a job maps before reduces;
 //! of the maps the one that `locality` chooses. Slots are one pool: when a needed map, or the backup of a late one,
 //! finds none, the youngest reduce of its job gives way; what nobody takes is for backups (`speculate`).
 
@@ -71,7 +71,8 @@ impl Core {
         let wait = self.settings.locality_wait;
         let may_back_up = self.may_back_up();
         let mut maps_wait = false;
-        for live in self.jobs.values_mut().filter(|live| live.has_waiting()) {
+        for turn in self.turns() {
+            let Some(live) = self.jobs.get_mut(&turn) else { continue };
             if let Some(until) = live.hold_until.filter(|until| *until > now.monotonic) {
                 self.timers.set(until, Timer::Placement(live.id));
                 continue;

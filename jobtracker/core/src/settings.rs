@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ids::ClusterId;
 
+use crate::share::Sharing;
+
 /// The rules' numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -22,6 +24,8 @@ pub struct Settings {
     /// Share of a job's maps that must be done before its reduces start (Hadoop:
     /// `mapred.reduce.slowstart.completed.maps`), 0 to 1.
     pub reduce_slowstart: f64,
+    /// How unfinished jobs share the slots.
+    pub sharing: Sharing,
     /// Whether late attempts get backups, where a job does not say (Hadoop:
     /// `mapred.map.tasks.speculative.execution`).
     pub speculative: bool,

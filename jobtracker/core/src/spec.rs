@@ -240,6 +240,7 @@ mod tests {
             }),
             reduces: Some(3),
             max_attempts: None,
+            priority: None,
             speculative: None,
             limits: None,
         }

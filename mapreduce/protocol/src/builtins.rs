@@ -169,6 +169,7 @@ mod tests {
             program,
             reduces,
             max_attempts: None,
+            priority: None,
             speculative: None,
             limits: None,
         }

@@ -25,6 +25,9 @@ pub struct JobSpec {
     /// Tries of one task before the job fails. Absent: the cluster's `jobtracker.max_attempts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// Its share of the slots beside other jobs. Absent: [`Priority::Normal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// Whether an attempt that is late gets a backup on another host, so that a task may run twice at once. Absent: the
     /// cluster's `jobtracker.speculative`. For programs whose tasks do more than write their output: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +35,26 @@ pub struct JobSpec {
     /// What each attempt may use of its host. What is absent here, the cluster's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TaskLimits>,
+}
+
+/// A job's share of the slots beside other jobs: of two neighbours the higher one gets twice as much, or, where jobs queue
+/// up (`jobtracker.sharing: fifo`), all of it (Hadoop: `JobPriority`).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// A quarter of a normal share.
+    VeryLow,
+    /// Half of it.
+    Low,
+    /// The same as most.
+    #[default]
+    Normal,
+    /// Twice as much.
+    High,
+    /// Four times as much.
+    VeryHigh,
 }
 
 /// What a job runs: exactly one of the two.

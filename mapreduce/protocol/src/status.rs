@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Failure, JobId, Split};
+use crate::{AttemptId, Failure, JobId, Priority, Split};
 
 /// The state of a job (Hadoop: `JobStatus`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,6 +79,9 @@ pub struct JobStatus {
     pub name: String,
     /// Its state.
     pub state: JobState,
+    /// Its share of the slots beside other jobs.
+    #[serde(default)]
+    pub priority: Priority,
     /// Its maps.
     pub maps: TaskCounts,
     /// Its reduces.

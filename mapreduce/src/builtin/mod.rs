@@ -44,6 +44,7 @@ pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, Built
         program,
         reduces: None,
         max_attempts: None,
+        priority: None,
         speculative: None,
         limits: None,
     };

@@ -92,6 +92,7 @@ pub(crate) fn local_job(
             program,
             reduces: Some(shape.reduces),
             max_attempts: None,
+            priority: None,
             speculative: None,
             limits: None,
         },

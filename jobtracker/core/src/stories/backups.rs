@@ -152,7 +152,7 @@ fn what_was_given_up_is_not_taken_up_beside_the_one_that_runs_in_its_place() {
 
 #[test]
 fn nothing_is_backed_up_where_that_is_not_wanted_or_a_first_attempt_wants_the_slot() {
-    let mut story = Story::begin();
+    let mut story = Story::with(Settings { sharing: Sharing::Fifo, ..settings() });
     let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
     let job = story.job(0, &[&["a"], &["b"], &["b"]]);
     let other = story.job(0, &[&["b"]]);
@@ -205,7 +205,7 @@ fn one_that_makes_progress_in_time_gets_no_backup() {
 
 #[test]
 fn a_host_on_which_more_is_late_than_has_won_gets_no_backups() {
-    let mut story = Story::begin();
+    let mut story = Story::with(Settings { sharing: Sharing::Fifo, ..settings() });
     let (a, b, c) = (story.tracker("a", 1), story.tracker("b", 1), story.tracker("c", 1));
     let job = story.job(0, &[&["a"], &["b"], &["c"], &["c"]]);
     let other = story.job(0, &[&["c"]]);
@@ -245,7 +245,8 @@ fn a_host_on_which_something_stands_still_gets_backups_if_more_has_won_there() {
 
 #[test]
 fn a_map_that_waits_for_its_host_keeps_backups_from_the_slot_that_it_may_have_to_take() {
-    let mut story = Story::with(Settings { locality_wait: 3 * SECOND, ..settings() });
+    let settings = Settings { locality_wait: 3 * SECOND, sharing: Sharing::Fifo, ..settings() };
+    let mut story = Story::with(settings);
     let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
     let job = story.job(0, &[&["a"], &["b"], &["b"]]);
     let other = story.job(0, &[&["a"]]);

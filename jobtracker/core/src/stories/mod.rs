@@ -7,6 +7,7 @@ mod failures;
 mod jobs;
 mod placement;
 mod restarts;
+mod sharing;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +16,15 @@ use std::time::Duration;
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use mapreduce_protocol::{
     AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin, Failure,
-    FailureKind, JobId, JobSpec, JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Program,
-    RegisterTracker, Split, SplitPiece, StagedOutput, TaskCounts, TaskId, TaskKind, TrackerCommand,
-    TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply,
+    FailureKind, JobId, JobSpec, JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Priority,
+    Program, RegisterTracker, Split, SplitPiece, StagedOutput, TaskCounts, TaskId, TaskKind,
+    TrackerCommand, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply,
 };
 
 use crate::{
     ATTEMPTS_PER_TERM, Core, Durable, Effect, Home, IdempotencyKey, Input, Output, Part, Plan,
-    PlannedSplit, Query, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, StagedSplits,
-    StoreOutcome, staging_folder,
+    PlannedSplit, Query, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing,
+    StagedSplits, StoreOutcome, staging_folder,
 };
 
 /// 2026-11-22T00:00:00Z.
@@ -113,6 +114,7 @@ fn settings() -> Settings {
         max_attempts: 4,
         locality_wait: Duration::from_secs(1),
         reduce_slowstart: 0.05,
+        sharing: Sharing::Fair,
         speculative: true,
         speculative_share: 0.25,
         fetch_failures_max: 3,
@@ -135,6 +137,7 @@ fn wordcount(output: &str, reduces: u32) -> JobSpec {
         reduces: Some(reduces),
         max_attempts: None,
         speculative: None,
+        priority: None,
         limits: None,
     }
 }

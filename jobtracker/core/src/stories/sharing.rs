@@ -1,0 +1,86 @@
+//! Stories of several jobs at once: who gets the slots.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn fifo() -> Settings {
+    Settings { sharing: Sharing::Fifo, ..settings() }
+}
+
+/// A map-only job of so many maps, whose bytes are on `a`.
+fn job(story: &mut Story, n_maps: usize, priority: Option<Priority>) -> JobId {
+    let output = format!("/out-{}", story.requests);
+    let job = story.submit(JobSpec { priority, ..identity(&output) });
+    story.plan(job, splits(&vec![&["a"][..]; n_maps]));
+    job
+}
+
+/// How many attempts of each job run.
+fn held(story: &Story, jobs: &[JobId]) -> Vec<usize> {
+    let running = story.running_everywhere();
+    jobs.iter().map(|job| running.iter().filter(|it| it.task.job == *job).count()).collect()
+}
+
+/// Ends the attempts of a job that run now, one after the other.
+fn end_running(story: &mut Story, job: JobId) {
+    for attempt in story.running_everywhere() {
+        if attempt.task.job == job {
+            story.succeed(attempt);
+        }
+    }
+}
+
+#[test]
+fn a_small_job_beside_a_large_one_gets_the_next_slots_that_become_free() {
+    let mut story = Story::begin();
+    story.tracker("a", 4);
+    let large = job(&mut story, 1000, None);
+    assert_eq!(held(&story, &[large]), [4]);
+    let small = job(&mut story, 2, None);
+    assert_eq!(held(&story, &[large, small]), [4, 0], "nothing is killed for it");
+    end_running(&mut story, large);
+    assert_eq!(held(&story, &[large, small]), [2, 2]);
+    end_running(&mut story, small);
+    assert_eq!(held(&story, &[large, small]), [4, 0]);
+    assert_eq!(story.publishes().len(), 1);
+}
+
+#[test]
+fn jobs_share_the_slots_by_the_weights_of_their_priorities_and_what_one_leaves_others_take() {
+    let mut story = Story::begin();
+    story.tracker("a", 14);
+    let levels = [Priority::Low, Priority::Normal, Priority::High];
+    let jobs = levels.map(|priority| job(&mut story, 100, Some(priority)));
+    for _ in 0..3 {
+        for job in jobs {
+            end_running(&mut story, job);
+        }
+    }
+    assert_eq!(held(&story, &jobs), [2, 4, 8]);
+    story.restart();
+    let a = host("a");
+    story.register(&a);
+    story.beat(&a);
+    story.pass(3 * SECOND);
+    for job in jobs {
+        end_running(&mut story, job);
+    }
+    assert_eq!(held(&story, &jobs), [2, 4, 8], "the same after a restart");
+    let _killed = story.answer(|reply_to| Input::Kill { job: jobs[2], reply_to });
+    story.beat_all();
+    let [low, normal, high] = held(&story, &jobs)[..] else { panic!("three jobs") };
+    assert_eq!((low + normal, high), (14, 0), "nothing stays idle");
+}
+
+#[test]
+fn jobs_that_queue_up_go_by_priority_and_then_by_age() {
+    let mut story = Story::with(fifo());
+    story.tracker("a", 4);
+    let first = job(&mut story, 6, None);
+    let [second, high] = [None, Some(Priority::High)].map(|it| job(&mut story, 4, it));
+    end_running(&mut story, first);
+    assert_eq!(held(&story, &[first, second, high]), [0, 0, 4]);
+    end_running(&mut story, high);
+    assert_eq!(held(&story, &[first, second, high]), [2, 2, 0]);
+}
