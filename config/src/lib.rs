@@ -23,4 +23,4 @@ pub use model::*;
 pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
 pub use rules::accepted_form;
 pub use stores::Store;
-pub use values::{Bytes, Percent, Time, ValueError};
+pub use values::{Bytes, Percent, Time, UidRange, ValueError};

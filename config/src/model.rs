@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Percent, Store, Time};
+use crate::{Bytes, Percent, Store, Time, UidRange};
 
 const MIB: u64 = 1 << 20;
 
@@ -248,6 +248,8 @@ pub struct Tasktracker {
     pub task_disk: Option<Bytes>,
     /// Files and sockets that a process of an attempt has open at once.
     pub task_open_files: u32,
+    /// User ids that attempts run as; the daemon's own if null.
+    pub task_uids: Option<UidRange>,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
 }
@@ -264,6 +266,7 @@ impl Default for Tasktracker {
             task_processes: 1024,
             task_disk: None,
             task_open_files: 16_384,
+            task_uids: None,
             shuffle_requests_max: 64,
         }
     }

@@ -193,6 +193,7 @@ const RULES: &[Rule] = &[
     rule("tasktracker.task_open_files", "a whole number from 256 to 1048576", |c| {
         (256..=1 << 20).contains(&c.tasktracker.task_open_files)
     }),
+    rule("tasktracker.task_uids", "null, or a range of user ids, like 200000-200063", |_| true),
     rule("tasktracker.shuffle_requests_max", "a whole number from 1 to 4096", |c| {
         (1..=4096).contains(&c.tasktracker.shuffle_requests_max)
     }),

@@ -28,6 +28,38 @@ pub struct Time(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u8);
 
+/// A range of user ids without root's, written like `200000-200063`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UidRange {
+    /// The lowest.
+    pub first: u32,
+    /// The highest, at least as high.
+    pub last: u32,
+}
+
+impl FromStr for UidRange {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let number = |text: &str| {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u32>().ok().filter(|number| is_number && (1..u32::MAX).contains(number))
+        };
+        let range = text
+            .split_once('-')
+            .and_then(|(first, last)| Some(Self { first: number(first)?, last: number(last)? }));
+        range
+            .filter(|range| range.first <= range.last)
+            .ok_or(ValueError { given: text.to_owned(), wanted: UIDS })
+    }
+}
+
+impl fmt::Display for UidRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
 impl FromStr for Percent {
     type Err = ValueError;
 
@@ -87,6 +119,7 @@ impl fmt::Display for Time {
 
 const SIZE: &str = "a size with a unit, like 64MiB or 1GiB";
 const PERCENT: &str = "a share from 0% to 100%, like 10%";
+const UIDS: &str = "a range of user ids above 0, like 200000-200063";
 const TIME: &str = "a time with a unit, like 500ms, 5s or 2min";
 
 /// A visitor of its own instead of `try_from`: so a parser can tell the position of the value.
@@ -122,7 +155,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Bytes: SIZE, Time: TIME, Percent: PERCENT);
+as_text!(Bytes: SIZE, Time: TIME, Percent: PERCENT, UidRange: UIDS);
 
 #[cfg(test)]
 mod tests {
@@ -139,6 +172,14 @@ mod tests {
         }
         for text in ["0%", "10%", "100%"] {
             assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
+        }
+        let uids: UidRange = "200000-200063".parse().unwrap();
+        assert_eq!(
+            (uids.first, uids.last, uids.to_string().as_str()),
+            (200_000, 200_063, "200000-200063")
+        );
+        for bad in ["", "5", "0-5", "6-5", "-5", "5-", "+1-5", "a-b", "1-4294967295"] {
+            assert!(bad.parse::<UidRange>().is_err(), "{bad}");
         }
         for bad in ["", "10", "%", "101%", "+1%", "0.5%", "999%"] {
             assert!(bad.parse::<Percent>().is_err(), "{bad}");

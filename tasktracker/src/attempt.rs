@@ -1,7 +1,9 @@
 //! One attempt from its launch to its end: program, folder, process, channel, log, and what is left of
 //! it removed. What its messages mean, and when it is to end, is decided by the core.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::metrics;
 use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
 use crate::program_store::StoreOfPrograms;
 use crate::programs::{ProgramInUse, Programs};
+use crate::uids::{Uid, Uids};
 
 /// Bytes of a log's end that a crash is reported with.
 const LOG_TAIL_BYTES: u64 = 2048;
@@ -63,6 +66,8 @@ pub(crate) struct Host {
     pub(crate) log_bytes_max: u64,
     pub(crate) cgroups: Cgroups,
     pub(crate) limits: HostLimits,
+    /// Who attempts run as; as this process if absent.
+    pub(crate) uids: Option<Arc<Uids>>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
@@ -80,6 +85,8 @@ struct Running {
     description: ToTask,
     /// Keeps the executable's file.
     _program: Option<ProgramInUse>,
+    /// Keeps others from being this user.
+    _uid: Option<Uid>,
 }
 
 /// Runs an attempt to its end, which the core is told last.
@@ -128,15 +135,20 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     let attempt = launch.attempt;
     let (path, arguments, program) = executable(host, launch).await?;
     let folder = host.folder.attempt(attempt);
-    let log = prepare_folder(host, launch, &folder).map_err(|error| no_folder(&folder, &error))?;
+    let uid = match &host.uids {
+        Some(uids) => Some(uids.acquire().await),
+        None => None,
+    };
+    let log = prepare_folder(host, launch, &folder, uid.as_ref())
+        .map_err(|error| no_folder(&folder, &error))?;
     let map_output = folder.join(MAP_OUTPUT);
     let description = host.describer.describe(launch, &folder, &map_output, clock::wall());
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
-    let process = spawn(host, launch, &path, &arguments, &folder).await;
+    let process = spawn(host, launch, &path, &arguments, uid.as_ref()).await;
     let process = process.map_err(|error| not_run(&path, &error))?;
     metrics::observe_spawn(watch.elapsed());
-    Ok(Running { process, log, description, _program: program })
+    Ok(Running { process, log, description, _program: program, _uid: uid })
 }
 
 /// What to execute, with which arguments.
@@ -157,8 +169,16 @@ async fn executable(
     }
 }
 
-fn prepare_folder(host: &Host, launch: &Launch, folder: &Path) -> io::Result<LogWriter> {
-    std::fs::create_dir(folder)?;
+fn prepare_folder(
+    host: &Host,
+    launch: &Launch,
+    folder: &Path,
+    uid: Option<&Uid>,
+) -> io::Result<LogWriter> {
+    DirBuilder::new().mode(0o700).create(folder)?;
+    if let Some(Uid { number, .. }) = uid {
+        std::os::unix::fs::chown(folder, Some(*number), Some(*number))?;
+    }
     if leaves_map_output(launch) {
         host.folder.make_outputs_of(launch.attempt.task.job)?;
     }
@@ -188,7 +208,7 @@ async fn spawn(
     launch: &Launch,
     path: &Path,
     arguments: &[String],
-    folder: &Path,
+    uid: Option<&Uid>,
 ) -> io::Result<Process> {
     let limits = host.limits.of(&launch.job.limits);
     let mut tries = 0;
@@ -196,7 +216,8 @@ async fn spawn(
         let executable = Executable {
             path: path.to_owned(),
             arguments: arguments.to_vec(),
-            folder: folder.to_owned(),
+            folder: host.folder.attempt(launch.attempt),
+            uid: uid.map(|uid| uid.number),
             group: host.cgroups.make(&launch.attempt.to_string(), &limits)?,
             limits,
             environment: vec![
@@ -226,7 +247,7 @@ async fn follow(
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Failure {
     let attempt = launch.attempt;
-    let Running { process, log, description, _program } = running;
+    let Running { process, log, description, _program, _uid } = running;
     let Process { channel, log: log_pipe, mut exit, killer, meter, leash: _leash } = process;
     let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
         Ok(channel) => channel.into_split(),

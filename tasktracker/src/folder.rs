@@ -9,6 +9,7 @@
 //! ```
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use daemon::FolderError;
@@ -37,10 +38,24 @@ impl DataFolder {
             tracing::warn!(killed, "ended task processes that a former tasktracker has left");
         }
         remove_all(&folder.attempts())?;
-        for room in [folder.attempts(), folder.outputs(), folder.programs(), folder.logs()] {
-            std::fs::create_dir_all(&room).map_err(FolderError::io(&room))?;
+        for room in [folder.attempts(), folder.programs()] {
+            make_room(&room, PASSABLE)?;
+        }
+        for room in [folder.outputs(), folder.logs()] {
+            make_room(&room, 0o700)?;
         }
         Ok(folder)
+    }
+
+    /// Lets other users pass through to the attempts' folders and the programs, without seeing what there
+    /// is.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub(crate) fn let_others_pass(&self) -> Result<(), FolderError> {
+        let root = self.own.root();
+        let mode = std::fs::Permissions::from_mode(PASSABLE);
+        std::fs::set_permissions(root, mode).map_err(FolderError::io(root))
     }
 
     /// The cluster that this folder belongs to; `None` for a new one.
@@ -88,6 +103,15 @@ impl DataFolder {
     pub(crate) fn logs(&self) -> PathBuf {
         self.own.root().join("logs")
     }
+}
+
+/// Mode of folders that lead others to what is theirs.
+const PASSABLE: u32 = 0o711;
+
+fn make_room(path: &Path, mode: u32) -> Result<(), FolderError> {
+    let made = std::fs::create_dir_all(path);
+    let mode = std::fs::Permissions::from_mode(mode);
+    made.and_then(|()| std::fs::set_permissions(path, mode)).map_err(FolderError::io(path))
 }
 
 /// Removes a file or folder, if it is there.

@@ -23,9 +23,11 @@ mod programs;
 mod run;
 mod settings;
 mod shuffle_server;
+mod uids;
 mod vfork;
 
 pub use daemon::FolderError;
 pub use jobtracker::RefusedError;
 pub use run::{RunError, run};
 pub use settings::TasktrackerSettings;
+pub use uids::UidsError;

@@ -31,6 +31,9 @@ pub(crate) const CHANNEL_FD: i32 = 3;
 /// recognizes left-over ones by.
 pub(crate) const FOLDER_VARIABLE: &str = "HOWDAH_ATTEMPT_FOLDER";
 
+/// Beyond its limit: so that one that goes beyond is seen to, and ends for that.
+const SPARE_PROCESSES: u32 = 8;
+
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What to run.
@@ -46,6 +49,8 @@ pub(crate) struct Executable {
     pub(crate) group: Option<Group>,
     /// What it is held to.
     pub(crate) limits: Limits,
+    /// Who it runs as; as this process if absent.
+    pub(crate) uid: Option<u32>,
 }
 
 /// A running child. Unless it is followed to its end, it ends with this.
@@ -167,12 +172,19 @@ fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
     let (channel, childs_end) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
     let (log, log_writer) = io::pipe()?;
+    if let Some(uid) = executable.uid {
+        // Else it could write to its standard output, but not open it by name.
+        rustix::fs::fchown(&log_writer, Some(rustix::fs::Uid::from_raw(uid)), None)?;
+    }
     let child = Start {
         path: &executable.path,
         arguments: &executable.arguments,
         environment: environment(&executable)?,
         folder: &executable.folder,
         open_files: executable.limits.open_files.into(),
+        user: executable
+            .uid
+            .map(|uid| (uid, (executable.limits.processes + SPARE_PROCESSES).into())),
         entrances: executable.group.as_ref().map_or_else(Vec::new, Group::entrances),
         stdin: null.as_fd(),
         stdout: log_writer.as_fd(),

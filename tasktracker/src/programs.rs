@@ -90,6 +90,9 @@ impl ProgramError {
     }
 }
 
+/// By whatever user attempts run as.
+const RUNNABLE: u32 = 0o755;
+
 /// The executables on this host.
 #[derive(Debug)]
 pub(crate) struct Programs<S> {
@@ -144,6 +147,8 @@ impl<S: ProgramStore> Programs<S> {
             let entry = entry?;
             match entry.file_name().to_str().filter(|name| is_digest(name)) {
                 Some(digest) => {
+                    let mode = std::fs::Permissions::from_mode(RUNNABLE);
+                    std::fs::set_permissions(entry.path(), mode)?;
                     known.slots.insert(digest.to_owned(), Slot::default());
                 }
                 None => std::fs::remove_file(entry.path())?,
@@ -223,7 +228,7 @@ impl<S: ProgramStore> Programs<S> {
             let (executable, expected) = (executable.to_owned(), expected.to_owned());
             return Err(ProgramError::Mismatch { executable, expected, found });
         }
-        let mode = std::fs::Permissions::from_mode(0o700);
+        let mode = std::fs::Permissions::from_mode(RUNNABLE);
         tokio::fs::set_permissions(target, mode).await.map_err(io)?;
         tokio::fs::rename(target, path).await.map_err(io)
     }
@@ -320,7 +325,7 @@ mod tests {
         assert_eq!(path, b.unwrap().path);
         assert_eq!(path, c.unwrap().path);
         assert_eq!(programs.store.fetches.load(Ordering::SeqCst), 1);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, RUNNABLE);
         // The next process verifies the file and does not fetch it; a damaged one it does.
         for (content, fetches) in [("/p", 0), ("/q", 1)] {
             std::fs::write(&path, content).unwrap();

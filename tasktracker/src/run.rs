@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::program_store::StoreOfPrograms;
 use crate::programs::Programs;
 use crate::settings::TasktrackerSettings;
 use crate::shuffle_server::ShuffleServer;
+use crate::uids::{Uids, UidsError};
 
 /// Why a TaskTracker can't run (any further).
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,9 @@ pub enum RunError {
     /// No thread for task processes, or this program's own file can't be found.
     #[error("task processes can't be started: {0}")]
     Spawner(io::Error),
+    /// Tasks can't run as the users that the configuration names.
+    #[error(transparent)]
+    Uids(#[from] UidsError),
     /// The JobTracker does not want it.
     #[error(transparent)]
     Refused(#[from] RefusedError),
@@ -70,7 +75,8 @@ pub async fn run(
     let (metrics, health) = (Metrics::install(), Health::default());
     let folder = Arc::new(open_folder(&settings).await?);
     let cgroups = Cgroups::open(&settings.data_dir);
-    tell_of_isolation(&cgroups);
+    let uids = uids(&settings, &folder)?;
+    tell_of_isolation(&cgroups, settings.task_uids.as_ref());
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
     let logs = Logs::open(folder.logs()).map_err(recover)?;
@@ -93,7 +99,7 @@ pub async fn run(
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
     let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
     let address = settings.address.clone();
-    let host = Arc::new(host(settings, folder, keyring, (cgroups, limits), inputs)?);
+    let host = Arc::new(host(settings, folder, keyring, (cgroups, limits, uids), inputs)?);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -103,12 +109,29 @@ pub async fn run(
     served.map_err(|source| RunError::Http { address, source })
 }
 
-fn tell_of_isolation(cgroups: &Cgroups) {
+/// Who attempts run as, and the way to their folders opened to them.
+fn uids(
+    settings: &TasktrackerSettings,
+    folder: &DataFolder,
+) -> Result<Option<Arc<Uids>>, RunError> {
+    let Some(range) = &settings.task_uids else { return Ok(None) };
+    folder.let_others_pass()?;
+    let executable = task_executable(settings)?;
+    let places = [folder.attempts(), executable];
+    let places: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
+    Ok(Some(Uids::of(range, n_slots(settings), &places)?))
+}
+
+/// Says aloud what this host does not allow.
+fn tell_of_isolation(cgroups: &Cgroups, uids: Option<&RangeInclusive<u32>>) {
     let uid = rustix::process::getuid().as_raw();
-    tracing::warn!(
-        "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
-         cluster's secret too"
-    );
+    match uids {
+        Some(uids) => tracing::info!("tasks run as uids {} to {}", uids.start(), uids.end()),
+        None => tracing::warn!(
+            "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
+             cluster's secret too; tasktracker.task_uids names users of their own"
+        ),
+    }
     let groups = cgroups.described();
     let missing: Vec<_> = Controller::ALL.into_iter().filter(|it| !cgroups.controls(*it)).collect();
     if !groups.is_empty() {
@@ -139,6 +162,22 @@ fn host_limits(settings: &TasktrackerSettings, cgroups: &Cgroups) -> HostLimits 
     HostLimits { default, memory_max }
 }
 
+fn n_slots(settings: &TasktrackerSettings) -> u32 {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match settings.slots {
+        0 => u32::try_from(processors()).unwrap_or(u32::MAX),
+        slots => slots,
+    }
+}
+
+/// The executable of `howdah task`.
+fn task_executable(settings: &TasktrackerSettings) -> Result<PathBuf, RunError> {
+    match &settings.task_executable {
+        Some(path) => Ok(path.clone()),
+        None => std::env::current_exe().map_err(RunError::Spawner),
+    }
+}
+
 fn half_of_disk(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_blocks * disk.f_frsize / 2)
 }
@@ -148,17 +187,13 @@ fn core_settings(
     folder: &DataFolder,
     cgroups: &Cgroups,
 ) -> Settings {
-    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Settings {
         cluster: folder.cluster(),
         host: settings.host.clone(),
         rack: settings.rack.clone(),
         address: settings.address.clone(),
         incarnation: net::random_u64(),
-        slots: match settings.slots {
-            0 => u32::try_from(processors()).unwrap_or(u32::MAX),
-            slots => slots,
-        },
+        slots: n_slots(settings),
         task_timeout: settings.task_timeout,
         limits: host_limits(settings, cgroups),
         seed: net::random_u64(),
@@ -169,9 +204,10 @@ fn host(
     settings: TasktrackerSettings,
     folder: Arc<DataFolder>,
     keyring: Keyring,
-    (cgroups, limits): (Cgroups, HostLimits),
+    (cgroups, limits, uids): (Cgroups, HostLimits, Option<Arc<Uids>>),
     inputs: mpsc::Sender<tasktracker_core::Input>,
 ) -> Result<Host, RunError> {
+    let task_executable = task_executable(&settings)?;
     let describer = Describer {
         host: settings.host.clone(),
         rack: settings.rack.clone(),
@@ -196,10 +232,6 @@ fn host(
     let path = folder.programs();
     let programs =
         Programs::open(path.clone(), store).map_err(|source| RunError::Recover { path, source })?;
-    let task_executable = match settings.task_executable {
-        Some(path) => path,
-        None => std::env::current_exe().map_err(RunError::Spawner)?,
-    };
     Ok(Host {
         folder,
         spawner: Spawner::start().map_err(RunError::Spawner)?,
@@ -209,6 +241,7 @@ fn host(
         log_bytes_max: settings.log_bytes_max,
         cgroups,
         limits,
+        uids,
         inputs,
     })
 }

@@ -1,5 +1,6 @@
 //! What `run` is told: made from the configuration by the `howdah` binary.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct TasktrackerSettings {
     pub task_disk: Option<u64>,
     /// Open files of each process of an attempt.
     pub task_open_files: u32,
+    /// User ids that attempts run as, one each; absent: this process' own.
+    pub task_uids: Option<RangeInclusive<u32>>,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
     /// Limits that task processes are told.

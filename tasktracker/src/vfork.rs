@@ -32,6 +32,8 @@ pub(crate) struct Start<'a> {
     pub(crate) folder: &'a Path,
     /// How many files it may have open, as far as this process may.
     pub(crate) open_files: u64,
+    /// Who it is to run as, and how many processes and threads that user may have; as this process if absent.
+    pub(crate) user: Option<(u32, u64)>,
     /// `cgroup.procs` of the groups that it is to be in.
     pub(crate) entrances: Vec<BorrowedFd<'a>>,
     pub(crate) stdin: BorrowedFd<'a>,
@@ -50,6 +52,7 @@ struct Plan {
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
     open_files: libc::rlimit,
+    user: Option<(libc::uid_t, libc::rlimit)>,
     entrances: Vec<c_int>,
     stdin: c_int,
     stdout: c_int,
@@ -90,6 +93,7 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         arguments: pointers(&arguments),
         environment: pointers(&child.environment),
         open_files: at_most(child.open_files),
+        user: child.user.map(|(uid, processes)| (uid, both(processes))),
         entrances: child.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
         stdin: child.stdin.as_raw_fd(),
         stdout: child.stdout.as_raw_fd(),
@@ -110,6 +114,10 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
             libc::clone(in_child, end, flags, ptr::from_mut(&mut plan).cast())
         }
     })?;
+    if plan.user.is_some() {
+        // The memory was the child's too, and what changes its user is closed to debuggers.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
+    }
     // SAFETY: the child has written it, if at all, before this thread went on.
     let errno = unsafe { ptr::read_volatile(&raw const plan.errno) };
     let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
@@ -124,6 +132,10 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
 fn at_most(wanted: u64) -> libc::rlimit {
     let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let limit = own.maximum.map_or(wanted, |own| own.min(wanted));
+    both(limit)
+}
+
+fn both(limit: u64) -> libc::rlimit {
     libc::rlimit { rlim_cur: limit, rlim_max: limit }
 }
 
@@ -166,9 +178,7 @@ unsafe fn become_program(plan: &Plan) -> c_int {
     // SAFETY: plain system calls; pointers are to NUL-terminated strings and NULL-terminated lists that
     // `start` keeps alive.
     unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
-            || libc::getppid() != plan.parent
-            || libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) != 0
+        if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) != 0
             || libc::setpgid(0, 0) != 0
             || !join(&plan.entrances)
             || libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.open_files) != 0
@@ -178,6 +188,11 @@ unsafe fn become_program(plan: &Plan) -> c_int {
             || libc::dup2(plan.stdout, 2) < 0
             || place(plan.channel, plan.channel_number) < 0
             || libc::chdir(plan.folder.as_ptr()) != 0
+            || !become_user(plan.user.as_ref())
+            || libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) != 0
+            // Changing the user takes it away.
+            || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
+            || libc::getppid() != plan.parent
         {
             return -1;
         }
@@ -191,6 +206,23 @@ unsafe fn become_program(plan: &Plan) -> c_int {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         let path: &CStr = &plan.path;
         libc::execve(path.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr())
+    }
+}
+
+/// Gives up being this process' user, if there is another one.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn become_user(user: Option<&(libc::uid_t, libc::rlimit)>) -> bool {
+    let Some((uid, processes)) = user else { return true };
+    // SAFETY: plain system calls; those of the C library would change the users of the parent's threads.
+    // As long as the memory is the parent's, nobody else is this user, who could do it harm.
+    unsafe {
+        let no_groups: *const libc::gid_t = ptr::null();
+        libc::setrlimit(libc::RLIMIT_NPROC, ptr::from_ref(processes)) == 0
+            && libc::syscall(libc::SYS_setgroups, 0_usize, no_groups) == 0
+            && libc::syscall(libc::SYS_setresgid, *uid, *uid, *uid) == 0
+            && libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) == 0
     }
 }
 

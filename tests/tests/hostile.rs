@@ -28,7 +28,17 @@ struct Prey {
 
 impl Prey {
     fn start() -> Self {
-        let options = DevOptions::trackers(2)
+        Self::start_with(&Self::options(2))
+    }
+
+    fn start_with(options: &DevOptions) -> Self {
+        let dev = Dev::start(options);
+        dev.put_text("one line\n", "/in/text");
+        Self { dev }
+    }
+
+    fn options(trackers: u32) -> DevOptions {
+        DevOptions::trackers(trackers)
             .set("tasktracker.slots=2")
             .set("tasktracker.task_timeout=4s")
             .set("tasktracker.task_disk=128MiB")
@@ -36,10 +46,7 @@ impl Prey {
             .set("chunkmaster.chunk_bytes=4MiB")
             .set("tasktracker.task_memory=512MiB")
             .set("tasktracker.task_processes=64")
-            .set("jobtracker.heartbeat_interval=300ms");
-        let dev = Dev::start(&options);
-        dev.put_text("one line\n", "/in/text");
-        Self { dev }
+            .set("jobtracker.heartbeat_interval=300ms")
     }
 
     /// Submits a shell script as a native program.
@@ -203,6 +210,45 @@ fn a_job_killed_while_its_programs_hide_leaves_nothing() {
     prey.await_nothing_left();
 }
 
+/// What the good job makes of the one line.
+fn of_one_line() -> [Vec<u8>; 2] {
+    [b"line\t1".to_vec(), b"one\t1".to_vec()]
+}
+
+#[test]
+fn programs_with_users_of_their_own_read_and_touch_nothing_of_others() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: this needs root, who alone can run tasks as other users");
+    }
+    let options = Prey::options(1);
+    let mut prey = Prey::start_with(&options);
+    assert_eq!(prey.dev.stop(), Some(0));
+    let dir = prey.dev.dir();
+    for folder in [&dir, &dir.join("data")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).expect("it is ours");
+    }
+    prey.dev.start_again(&options.set("tasktracker.task_uids=210000-210007"));
+    let _ = prey.good_job("after", &of_one_line());
+    let data = dir.join("data");
+    let mut thief = String::from("echo I am $(id -u)\n");
+    let secret = dir.join("secret");
+    assert!(secret.exists());
+    thief += &format!("cat {} && echo STOLEN\n", secret.display());
+    let rooms = ["chunkserver-1", "chunkmaster", "jobtracker"].map(|it| data.join(it));
+    let own =
+        ["logs", "outputs", "attempts"].map(|room| prey.dev.data_dir("tasktracker-1").join(room));
+    for folder in rooms.iter().chain(&own) {
+        assert!(folder.exists(), "{}", folder.display());
+        thief += &format!("ls {} && echo STOLEN\n", folder.display());
+    }
+    thief += &format!("kill -9 {} && echo KILLED\nexit 7", prey.dev.pid("tasktracker-1"));
+    let id = prey.submit("thief", &thief);
+    let job = prey.await_failure(&id).to_string();
+    assert!(job.contains("exited with status 7") && job.contains("I am 21000"), "{job}");
+    assert!(!job.contains("STOLEN") && !job.contains("KILLED"), "{job}");
+    prey.await_nothing_left();
+}
+
 #[test]
 fn a_job_of_a_hundred_mebibytes_is_refused() {
     let prey = Prey::start();
@@ -218,7 +264,7 @@ fn a_job_of_a_hundred_mebibytes_is_refused() {
     assert_ne!(refused.code, Some(0));
     assert!(refused.stderr.contains("bytes"), "{}", refused.stderr);
     assert!(refused.stderr.len() < 10_000, "{} bytes of complaint", refused.stderr.len());
-    let _ = prey.good_job("after", &[b"line\t1".to_vec(), b"one\t1".to_vec()]);
+    let _ = prey.good_job("after", &of_one_line());
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         task_processes: config.tasktracker.task_processes,
         task_disk: config.tasktracker.task_disk.map(|size| size.0),
         task_open_files: config.tasktracker.task_open_files,
+        task_uids: config.tasktracker.task_uids.map(|uids| uids.first..=uids.last),
         shuffle_requests_max: config.tasktracker.shuffle_requests_max,
         task: TasktrackerSettings::task_settings(&config.task, &config.client),
         client: boot.client(),

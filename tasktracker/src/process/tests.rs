@@ -1,6 +1,7 @@
 //! Real children: shells and what they start.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ fn shell(script: &str, folder: &Path) -> Executable {
         environment: vec![("HOWDAH_JOB_ID", "job_20261122_0001".to_owned())],
         group: None,
         limits: LIMITS,
+        uid: None,
     }
 }
 
@@ -275,6 +277,43 @@ async fn a_process_has_no_more_open_files_than_its_limit_and_leaves_no_core() {
     let script = "ulimit -n; ulimit -Hn; ulimit -Hc";
     let child = spawner.spawn(shell(script, folder.path())).await.unwrap();
     assert_eq!(log_to_its_end(child.log).await, "300\n300\n0\n");
+}
+
+#[tokio::test]
+async fn a_process_of_another_user_has_that_users_rights_and_no_others() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: this needs root");
+    }
+    const UID: u32 = 210_987;
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("attempt");
+    std::fs::create_dir(&folder).unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(place.path(), 0o711);
+    std::os::unix::fs::chown(&folder, Some(UID), Some(UID)).unwrap();
+    let secret = place.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    mode(&secret, 0o600);
+    let spawner = Spawner::start().unwrap();
+    let script = "id -u; id -G; cat ../secret 2>/dev/null || echo denied; echo mine >file && cat file; \
+                  grep NoNewPrivs /proc/self/status; echo named >/dev/stderr; ulimit -u";
+    let child = Executable { uid: Some(UID), ..shell(script, &folder) };
+    let child = spawner.spawn(child).await.unwrap();
+    let log = log_to_its_end(child.log).await;
+    let most = LIMITS.processes + SPARE_PROCESSES;
+    let expected = format!("{UID}\n{UID}\ndenied\nmine\nNoNewPrivs:\t1\nnamed\n{most}\n");
+    // `ulimit -u` is not in every shell.
+    let expected = [expected.as_str(), expected.trim_end_matches(&format!("{most}\n"))];
+    assert!(expected.iter().any(|text| log.starts_with(text)), "{log}");
+    assert!(rustix::process::geteuid().is_root(), "the others are who they were");
+    // It ends with its thread still.
+    let child = Executable { uid: Some(UID), ..shell("exec sleep 1000", &folder) };
+    let child = spawner.spawn(child).await.unwrap();
+    drop(spawner);
+    let status = tokio::time::timeout(std::time::Duration::from_secs(20), child.exit).await;
+    assert_eq!(status.unwrap().unwrap().signal(), Some(9));
 }
 
 #[tokio::test]

@@ -129,6 +129,7 @@ impl Place {
             task_processes: 64,
             task_disk: Some(32 << 20),
             task_open_files: 256,
+            task_uids: None,
             shuffle_requests_max: 8,
             task: TasktrackerSettings::task_settings(&task, &client),
             client: CLIENT,
