@@ -6,6 +6,7 @@ pub mod books;
 pub mod cluster;
 pub mod command;
 pub mod contents;
+pub mod cpu_share;
 pub mod http;
 pub mod job_author;
 pub mod metrics;

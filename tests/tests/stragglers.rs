@@ -1,4 +1,5 @@
-//! Tasks that stand still on real hosts: a backup does their work, and the job ends as if nothing had been wrong.
+//! Tasks that stand still, and hosts that are slow: a backup does their work, and the job ends as if nothing had been
+//! wrong.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,10 +10,11 @@ use serde_json::Value;
 use tests::books;
 use tests::cluster::PATIENCE;
 use tests::command::run;
+use tests::cpu_share::CpuShare;
 use tests::job_author::inverted_index;
 use tests::metrics::metric;
 use tests::oracle::lines_of_parts;
-use tests::{Dev, DevOptions, wait};
+use tests::{Dev, DevOptions, runs, wait};
 
 const MAPS: u64 = 12;
 /// Heartbeats of three hosts in a time in which another job would have had its backup: some eight seconds.
@@ -118,4 +120,74 @@ fn a_map_that_stands_still_is_backed_up_and_leaves_nothing() {
     assert!(all_but_one(&dev.job(&id)), "nobody else does its work");
     let _ = dev.run(&["job", "kill", &id]).success();
     await_gone(&pids);
+}
+
+/// Of a processor; a slow host has a tenth of it.
+const SHARE: u32 = 50;
+/// Waves of maps on three hosts with a slot each.
+const WAVES: u64 = 4;
+
+/// Seconds that a job takes whose tasks need a processor, and nothing else, for a second or so.
+fn seconds(dev: &Dev, program: &Path, run: &str, speculative: bool) -> f64 {
+    let file = dev.job_file(
+        "burn.yaml",
+        &format!(
+            "name: {run}\ninput: [/in]\noutput: /out/{run}\nprogram:\n  native: {{executable: {}}}\n\
+             reduces: 1\nspeculative: {speculative}\n",
+            program.display()
+        ),
+    );
+    let watch = clock::Stopwatch::start();
+    let _ = dev.run(&["job", "submit", &file, "--wait"]).success();
+    watch.elapsed().as_secs_f64()
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Shares of a processor make the ratios what they would be on four hosts, however many processors there are, as long as
+/// there are two.
+#[test]
+fn a_host_at_a_tenth_of_its_speed_costs_little_with_backups_and_much_without() {
+    let options = DevOptions::trackers(4)
+        .set("chunkmaster.chunk_bytes=64KiB")
+        .set("jobtracker.locality_wait=0s")
+        .set("jobtracker.reduce_slowstart=1")
+        .set("tasktracker.slots=1")
+        .set("jobtracker.dead_after=2s");
+    let mut dev = Dev::start(&options);
+    let share =
+        |dev: &Dev, n: u32, percent| CpuShare::of(dev.pid(&format!("tasktracker-{n}")), percent);
+    let healthy: Option<Vec<_>> = (1..=3).map(|n| share(&dev, n, SHARE)).collect();
+    let Some(_healthy) = healthy else { return };
+    let text = dev.scratch().join("text");
+    books::generate(&text, &format!("{}KiB", 64 * 3 * WAVES), 9);
+    dev.put(&text, "/in/text");
+    let (program, _) = inverted_index(dev.scratch());
+    let burning = dev.scratch().join("burning.sh");
+    let script = format!(
+        "#!/bin/sh\ni=0\nwhile [ $i -lt 700000 ]; do i=$((i+1)); done\nexec {} \"$@\"\n",
+        program.display()
+    );
+    fs::write(&burning, script).expect("a script can be written");
+    fs::set_permissions(&burning, fs::Permissions::from_mode(0o755)).expect("and made one");
+    let (mut alone, mut with, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..runs(5) {
+        dev.kill("tasktracker-4");
+        dev.await_trackers(3);
+        alone.push(seconds(&dev, &burning, &format!("alone-{run}"), true));
+        dev.restart("tasktracker-4");
+        dev.await_trackers(4);
+        let Some(_slow) = share(&dev, 4, SHARE / 10) else { return };
+        with.push(seconds(&dev, &burning, &format!("with-{run}"), true));
+        without.push(seconds(&dev, &burning, &format!("without-{run}"), false));
+    }
+    println!(
+        "three hosts alone {alone:.1?} s; a slow one beside {with:.1?} s, without backups {without:.1?} s"
+    );
+    let (alone, with, without) = (median(alone), median(with), median(without));
+    assert!(with <= 1.15 * alone, "{:.2} of the three alone", with / alone);
+    assert!(without >= 1.5 * with, "{:.2} times as long without backups", without / with);
 }
