@@ -136,6 +136,18 @@ impl Cgroups {
         Self { homes: Vec::new(), prefix: String::new() }
     }
 
+    /// Groups of version 2 without controllers, which know who belongs to an attempt and no more.
+    #[cfg(test)]
+    pub(crate) fn of_version_2() -> Option<Self> {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let (mounts, membership) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+        let mount = mounts.lines().filter_map(Mount::parse).find(|it| it.kind == "cgroup2")?;
+        let folder = mount.own_folder(&membership, str::is_empty)?;
+        let home = Home { folder, version: Version::V2, controllers: Vec::new() };
+        let prefix = format!("{PREFIX}v2-{}-", rustix::process::getpid().as_raw_nonzero());
+        Some(Self { homes: vec![home.usable(&prefix)?], prefix })
+    }
+
     /// For people: what is limited by which groups.
     pub(crate) fn described(&self) -> String {
         let of_home = |home: &Home| {
@@ -309,9 +321,11 @@ impl Home {
         }
         let own = self.folder.join(OWN);
         let me = rustix::process::getpid().as_raw_nonzero().to_string();
-        if make_folder(&own).is_ok() && std::fs::write(own.join("cgroup.procs"), me).is_ok() {
-            // What can't be enabled now either does not work, as the probe shows.
-            missing(self);
+        let may_move = make_folder(&own).and_then(|()| write(&own.join("cgroup.procs"), &me));
+        if may_move.is_ok() && missing(self) {
+            // Others are in the way: back to them. Which controllers do work, the probe shows.
+            let _ = write(&self.folder.join("cgroup.procs"), &me);
+            let _ = std::fs::remove_dir(&own);
         }
     }
 
