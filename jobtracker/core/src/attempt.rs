@@ -119,7 +119,8 @@ impl Core {
         if entry.is_some_and(|entry| entry.maps_done as usize == entry.maps.len())
             && let Some(live) = self.live_mut(job)
         {
-            live.maps_done_at = Some(now.monotonic);
+            // Maps that run again later hold up reduces, which is part of what these take.
+            live.maps_done_at.get_or_insert(now.monotonic);
         }
     }
 

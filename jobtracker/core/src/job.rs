@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ids::{Epoch, HostName, Monotonic};
 use mapreduce_protocol::{
@@ -206,6 +207,10 @@ impl LiveJob {
         self.task(attempt.task).is_some_and(|state| attempt.number < launched(state))
     }
 
+    pub(crate) fn has_number_left(&self, task: TaskId) -> bool {
+        self.task(task).is_some_and(|state| state.launched < ATTEMPTS_PER_TERM)
+    }
+
     /// Number of the next attempt of `task`; `None` if this term's numbers are used up.
     pub(crate) fn next_number(&mut self, task: TaskId) -> Option<u32> {
         let first = self.first_attempt;
@@ -261,6 +266,25 @@ impl LiveJob {
             live.place = place;
             self.add_live(attempt.task, live);
         }
+    }
+
+    /// The JobTracker stood still: that says nothing of how long its attempts take.
+    pub(crate) fn pardon(&mut self, pause: Duration) {
+        self.late.clear();
+        self.maps_done_at = self.maps_done_at.map(|at| at + pause);
+        for tasks in [&mut self.maps, &mut self.reduces] {
+            tasks.states.iter_mut().flat_map(|it| &mut it.live).for_each(|it| it.pardon(pause));
+        }
+    }
+
+    /// Whether reduces hold slots of a job that can't go on without another one: its maps wait and none runs, or all that
+    /// run are late.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let running = self.maps.running as usize;
+        let late = self.late.iter().filter(|late| late.attempt.task.kind == TaskKind::Map).count();
+        let maps_wait = !self.waiting_maps.is_empty();
+        let stands_still = if maps_wait { running == 0 } else { running > 0 && running <= late };
+        self.reduces.running > 0 && stands_still
     }
 
     /// All running attempts of one kind.

@@ -7,7 +7,7 @@
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
 //! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers;
-//! - `schedule`, `locality`, `exclusions`: which task runs where;
+//! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `summary`: what may be asked.
 
 mod attempt;

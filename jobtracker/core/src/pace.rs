@@ -2,8 +2,8 @@
 //! backups is `speculate`'s business.
 //!
 //! After LATE (Zaharia et al., OSDI 2008): what counts is the time that an attempt has left, from its own
-//! progress, not how far it is behind the others. Unlike there, and in Hadoop, one that is past its own
-//! estimated end or stands still is late too, however near to the end it says it is.
+//! progress, not how far it is behind the others. One that is past its own estimated end is taken to need as
+//! long again, however near to the end it says it is; Hadoop takes such a one for all but done.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +21,9 @@ const JUDGED_AFTER: Duration = Duration::from_secs(10);
 /// Nor before that: a backup costs the start of a process, and the telling of progress takes a moment.
 const JUDGED_AFTER_MIN: Duration = Duration::from_secs(1);
 
+/// Attempts that read less than this on average take their time for other things than reading.
+const FEW_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
+
 /// What the winners of one kind took.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Pace {
@@ -30,21 +33,21 @@ pub(crate) struct Pace {
     hosts: BTreeMap<HostName, HostPace>,
 }
 
-/// What winners on one host took, each in what was expected of it.
+/// What the winners on one host took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct HostPace {
     n: u32,
-    ratios: f64,
+    seconds: f64,
+    bytes: f64,
 }
 
 impl Pace {
     /// An attempt that read `bytes` (0 where that is not known) has won on `host`, after `time`.
     pub(crate) fn add(&mut self, host: &HostName, time: Duration, bytes: u64) {
-        let expected = self.expected(bytes).filter(|expected| !expected.is_zero());
-        let ratio = expected.map_or(1.0, |it| time.as_secs_f64() / it.as_secs_f64());
         let on_host = self.hosts.entry(host.clone()).or_default();
         on_host.n += 1;
-        on_host.ratios += ratio;
+        on_host.seconds += time.as_secs_f64();
+        on_host.bytes += bytes as f64;
         self.n += 1;
         self.seconds += time.as_secs_f64();
         self.bytes += bytes as f64;
@@ -53,12 +56,15 @@ impl Pace {
     /// How long an attempt takes that reads `bytes`: as long as the mean of the winners, longer if it reads more. `None`
     /// while there is no winner.
     pub(crate) fn expected(&self, bytes: u64) -> Option<Duration> {
+        self.expected_seconds(bytes as f64).map(duration)
+    }
+
+    fn expected_seconds(&self, bytes: f64) -> Option<f64> {
         if self.n == 0 {
             return None;
         }
         let (mean, mean_bytes) = (self.seconds / f64::from(self.n), self.bytes / f64::from(self.n));
-        let more = if mean_bytes > 0.0 { (bytes as f64 / mean_bytes).max(1.0) } else { 1.0 };
-        Some(Duration::from_secs_f64(mean * more))
+        Some(mean * (bytes / mean_bytes.max(FEW_BYTES)).max(1.0))
     }
 
     /// Attempts that have won on a host.
@@ -68,8 +74,12 @@ impl Pace {
 
     /// The same as [`Self::expected`], on a host which may be a slow one.
     pub(crate) fn expected_on(&self, host: &HostName, bytes: u64) -> Option<Duration> {
-        let slower = self.hosts.get(host).map_or(1.0, |it| (it.ratios / f64::from(it.n)).max(1.0));
-        self.expected(bytes).map(|expected| expected.mul_f64(slower))
+        let slower = self.hosts.get(host).map_or(1.0, |it| {
+            let n = f64::from(it.n);
+            let usual = self.expected_seconds(it.bytes / n).unwrap_or_default();
+            if usual > 0.0 { (it.seconds / n / usual).max(1.0) } else { 1.0 }
+        });
+        self.expected_seconds(bytes as f64).map(|expected| duration(expected * slower))
     }
 }
 
@@ -81,10 +91,10 @@ pub(crate) fn time_left(began: Monotonic, told: Told, now: Monotonic) -> Duratio
         // As long again as it was silent.
         return elapsed;
     }
-    let estimated = told.at.since(began).div_f64(progress);
-    match elapsed > estimated.mul_f64(PAST_END) {
+    let estimated = told.at.since(began).as_secs_f64() / progress;
+    match elapsed > duration(estimated * PAST_END) {
         true => elapsed,
-        false => estimated.saturating_sub(elapsed),
+        false => duration(estimated).saturating_sub(elapsed),
     }
 }
 
@@ -96,7 +106,12 @@ pub(crate) fn is_late(began: Monotonic, left: Duration, new: Duration, now: Mono
 
 /// Whether an attempt that takes `new` is expected to end before one that has `left`, by more than guesses err.
 pub(crate) fn is_worth(left: Duration, new: Duration) -> bool {
-    left > new.mul_f64(WORTH)
+    left > duration(new.as_secs_f64() * WORTH)
+}
+
+/// The longest there is for what is longer: what tasks tell can lead anywhere.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -143,6 +158,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_task_tells_is_a_time() {
+        for progress in [f32::MIN_POSITIVE, 1e-30, 0.5, 1.0] {
+            let told = Told { progress, at: at(1e9) };
+            let left = time_left(at(0.0), told, at(1e9));
+            assert!(is_late(at(0.0), Duration::MAX, seconds(1.0), at(1e9)), "{left:?}");
+            assert!(!is_worth(left, Duration::MAX));
+        }
+        let mut pace = Pace::default();
+        pace.add(&host("a"), Duration::MAX, 1);
+        pace.add(&host("b"), Duration::ZERO, u64::MAX);
+        assert!(pace.expected_on(&host("a"), u64::MAX).is_some());
+    }
+
+    #[test]
     fn more_bytes_are_expected_to_take_longer_and_fewer_are_not_trusted_to_take_less() {
         let mut pace = Pace::default();
         assert_eq!(pace.expected(MIB), None, "there is nothing to compare with");
@@ -151,6 +180,9 @@ mod tests {
         assert_eq!(pace.expected(64 * MIB), Some(seconds(2.0)));
         assert_eq!(pace.expected(128 * MIB), Some(seconds(4.0)));
         assert_eq!(pace.expected(MIB), Some(seconds(2.0)));
+        let mut small = Pace::default();
+        small.add(&host("a"), seconds(0.5), 1024);
+        assert_eq!(small.expected(64 * MIB), Some(seconds(8.0)), "few bytes say little of many");
         let mut reduces = Pace::default();
         reduces.add(&host("a"), seconds(5.0), 0);
         assert_eq!(reduces.expected(0), Some(seconds(5.0)));
@@ -159,13 +191,13 @@ mod tests {
     #[test]
     fn a_host_on_which_winners_were_slow_is_expected_to_be_slow_again() {
         let mut pace = Pace::default();
+        pace.add(&host("slow"), seconds(11.0), MIB);
         for _ in 0..9 {
             pace.add(&host("quick"), seconds(1.0), MIB);
         }
-        pace.add(&host("slow"), seconds(11.0), MIB);
         let expected = |name: &str| pace.expected_on(&host(name), MIB).unwrap();
         assert_eq!(expected("quick"), seconds(2.0));
-        assert_eq!(expected("slow"), seconds(22.0));
+        assert_eq!(expected("slow"), seconds(11.0));
         assert_eq!(expected("unknown"), seconds(2.0));
     }
 }

@@ -58,6 +58,7 @@ impl Core {
         self.timers.postpone(&Timer::Unreported, pause);
         for live in self.jobs.values_mut() {
             live.fetch_reports.clear();
+            live.pardon(pause);
             live.hold_until = live.hold_until.map(|until| until + pause);
         }
     }

@@ -1,11 +1,13 @@
-//! Which waiting task gets which free slot: jobs take turns as `share` says; in a job maps before reduces;
-//! of the maps the one that `locality` chooses. Slots are one pool: when a needed map, or the backup of a late one,
-//! finds none, the youngest reduce of its job gives way; what nobody takes is for backups (`speculate`).
+//! Which waiting task gets which free slot: jobs take turns as `share` says; in a job maps before reduces; of the maps the
+//! one that `locality` chooses. Slots are one pool: when a needed map, or the backup of a late one (`speculate`), finds
+//! none, the youngest reduce of its job gives way.
 
 use std::cmp::Reverse;
 
 use ids::{HostName, Monotonic, Now};
-use mapreduce_protocol::{JobId, JobState, Launch, TaskId, TaskKind, TrackerCommand, Work};
+use mapreduce_protocol::{
+    AttemptId, JobId, JobState, Launch, TaskId, TaskKind, TrackerCommand, Work,
+};
 
 use crate::job::LiveJob;
 use crate::locality::{Locality, PlacementScore};
@@ -34,7 +36,7 @@ impl Core {
                 .filter(|(_, tracker)| tracker.parked.is_some() && tracker.free_slots() > 0)
                 .map(|(host, tracker)| (Reverse(tracker.free_slots()), host.clone()))
                 .collect();
-            if !self.jobs.values().any(LiveJob::has_waiting) && !self.has_late() {
+            if !self.jobs.values().any(LiveJob::has_waiting) && !self.may_back_up() {
                 return;
             }
             offers.sort();
@@ -92,22 +94,26 @@ impl Core {
                     self.timers.set(at, Timer::Placement(live.id));
                 }
             }
+            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+            let may_back_up = may_back_up && live.waiting_maps().is_empty();
+            let backup = |kind| may_back_up.then(|| hosts.choose_backup(host, kind)).flatten();
+            if let Some(backup) = backup(TaskKind::Map) {
+                return Some(Choice::Backup(backup));
+            }
             let entry = self.durable.running(live.id);
             let may_start =
                 entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
             if !may_start || (maps_wait && !leaves_room(&self.trackers)) {
                 continue;
             }
-            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            if may_back_up && hosts.choose_backup(host, TaskKind::Map).is_some() {
-                continue;
-            }
             if let Some(reduce) = hosts.choose_reduce(host) {
                 return Some(Choice::Reduce(live.id.task(TaskKind::Reduce, reduce)));
             }
+            if let Some(backup) = backup(TaskKind::Reduce) {
+                return Some(Choice::Backup(backup));
+            }
         }
-        let may_back_up = may_back_up && !maps_wait;
-        may_back_up.then(|| self.choose_backup(now, host))?.map(Choice::Backup)
+        None
     }
 
     /// How near to its bytes a map is on `host`, whatever made it go there; `None` for a reduce, and
@@ -141,7 +147,9 @@ impl Core {
             },
             TaskKind::Reduce => Work::Reduce,
         };
-        live.add_live(task, LiveAttempt::new(number, host.clone(), now.monotonic, place));
+        let backup = !live.live(task).is_empty();
+        let attempt = LiveAttempt::new(number, host.clone(), now.monotonic, place);
+        live.add_live(task, LiveAttempt { backup, ..attempt });
         self.counted.launches.count(place);
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
@@ -154,28 +162,21 @@ impl Core {
         true
     }
 
-    /// Makes room for a map that finds no slot while reduces of its job, which can't end without it,
-    /// hold some.
+    /// Makes room for a map, or for the backup of a late one, that finds no slot while reduces of its job, which can't end
+    /// without it, hold some. The job's turn is the next one.
     fn preempt(&mut self, now: Now) {
-        let held = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
-        let victim = self.jobs.values().filter(|live| !held(live)).find_map(|live| {
-            let first = live.waiting_maps().first()?;
-            let task = live.id.task(TaskKind::Map, first.map);
-            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            let free = |(host, tracker): (&HostName, &Tracker)| {
-                tracker.free_slots() > 0 && hosts.suits(task, host)
-            };
-            let ending = self.trackers.iter().any(|(_, tracker)| tracker.is_ending());
-            let maps_run = live.tasks(TaskKind::Map).running > 0;
-            if maps_run || ending || self.trackers.iter().any(free) {
-                return None;
+        let on_hold = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
+        let turns = self.turns().into_iter().filter_map(|turn| self.jobs.get(&turn));
+        let mut stuck = turns.take_while(|live| live.is_stuck()).filter(|live| !on_hold(live));
+        let victim = stuck.find_map(|live| match live.waiting_maps().first() {
+            Some(first) => {
+                let task = live.id.task(TaskKind::Map, first.map);
+                let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+                hosts.gives_way(|host| hosts.suits(task, host))
             }
-            let reduces = live.live_attempts(TaskKind::Reduce);
-            let useful = reduces.filter(|(_, attempt)| hosts.suits(task, &attempt.host));
-            let youngest = useful.max_by_key(|(task, attempt)| (attempt.since, *task));
-            youngest.map(|(task, attempt)| task.attempt(attempt.number))
+            None => self.in_the_way_of_a_backup(now, live),
         });
-        if let Some(attempt) = victim.or_else(|| self.in_the_way_of_a_backup(now)) {
+        if let Some(attempt) = victim {
             self.kill_attempt(attempt, "a map that reduces wait for needs its slot");
             self.wait_again(attempt.task);
         }
@@ -203,6 +204,18 @@ impl Hosts<'_> {
     fn choose_reduce(&self, host: &HostName) -> Option<u32> {
         let task = |index: &u32| self.live.id.task(TaskKind::Reduce, *index);
         self.live.waiting_reduces.iter().find(|index| !self.avoids(task(index), host)).copied()
+    }
+
+    /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be.
+    pub(crate) fn gives_way(&self, will_do: impl Fn(&HostName) -> bool) -> Option<AttemptId> {
+        let comes_free = |tracker: &Tracker| tracker.free_slots() > 0 || tracker.is_ending();
+        if self.trackers.iter().any(|(host, tracker)| comes_free(tracker) && will_do(host)) {
+            return None;
+        }
+        let reduces = self.live.live_attempts(TaskKind::Reduce);
+        let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
+        let youngest = useful.max_by_key(|(task, attempt)| (attempt.since, *task));
+        youngest.map(|(task, attempt)| task.attempt(attempt.number))
     }
 
     pub(crate) fn suits(&self, task: TaskId, host: &HostName) -> bool {

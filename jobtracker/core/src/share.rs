@@ -20,6 +20,8 @@ pub enum Sharing {
 /// A job's place in the order, the first one least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
+    /// Whether its reduces hold slots in vain: whatever it may hold, the next one ends that.
+    stuck: Reverse<bool>,
     /// Slots that it holds, for its weight.
     held: u64,
     priority: Reverse<Priority>,
@@ -27,12 +29,17 @@ struct Turn {
 }
 
 impl Turn {
-    fn new(sharing: Sharing, priority: Priority, n_slots: u32, fifo: Fifo) -> Self {
+    fn new(
+        sharing: Sharing,
+        priority: Priority,
+        (n_slots, stuck): (u32, bool),
+        fifo: Fifo,
+    ) -> Self {
         let held = match sharing {
             Sharing::Fifo => 0,
             Sharing::Fair => u64::from(n_slots) * share_unit(priority),
         };
-        Self { held, priority: Reverse(priority), fifo }
+        Self { stuck: Reverse(stuck), held, priority: Reverse(priority), fifo }
     }
 }
 
@@ -48,15 +55,16 @@ fn share_unit(priority: Priority) -> u64 {
 }
 
 impl Core {
-    /// The jobs with waiting tasks, in the order in which they are asked whether they want a slot.
+    /// The jobs with waiting tasks or late attempts, in the order in which they are asked whether they want a slot.
     pub(crate) fn turns(&self) -> Vec<Fifo> {
-        let waiting = self.jobs.iter().filter(|(_, live)| live.has_waiting());
+        let wants = |live: &LiveJob| live.has_waiting() || !live.late.is_empty();
+        let wanting = self.jobs.iter().filter(|(_, live)| wants(live));
         let turn = |(fifo, live): (&Fifo, &LiveJob)| {
             let held = |kind| live.tasks(kind).n_live();
             let n_slots = held(TaskKind::Map) + held(TaskKind::Reduce);
-            Turn::new(self.settings.sharing, live.priority, n_slots, *fifo)
+            Turn::new(self.settings.sharing, live.priority, (n_slots, live.is_stuck()), *fifo)
         };
-        let mut turns: Vec<_> = waiting.map(turn).collect();
+        let mut turns: Vec<_> = wanting.map(turn).collect();
         turns.sort_unstable();
         turns.into_iter().map(|turn| turn.fifo).collect()
     }
@@ -87,7 +95,7 @@ mod tests {
         ] {
             let turn = |(at, (priority, n_slots)): (usize, &(Priority, u32))| {
                 let at = u32::try_from(at).unwrap();
-                (Turn::new(sharing, *priority, *n_slots, fifo(at)), at)
+                (Turn::new(sharing, *priority, (*n_slots, false), fifo(at)), at)
             };
             let mut turns: Vec<_> = jobs.iter().enumerate().map(turn).collect();
             turns.sort_unstable();

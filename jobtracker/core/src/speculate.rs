@@ -1,6 +1,6 @@
-//! Backups of stragglers: a second attempt of a task whose first one is late, on another host, where no first
-//! attempt wants the slot; but reduces that wait for a late map let its backup go first. Whoever of the two succeeds first
-//! wins; the other is killed. What "late" means is `pace`'s to say; `schedule` asks here when a slot is left over.
+//! Backups of stragglers: a second attempt of a task whose first one is late, on another host, when it is the job's turn
+//! and no map of its own waits; reduces that wait for a late map let its backup go first. Whoever of the two succeeds
+//! first wins; the other is killed. What "late" means is `pace`'s to say; `schedule` asks here.
 
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use crate::pace::{is_late, is_worth, time_left};
 use crate::schedule::Hosts;
 use crate::task::LiveAttempt;
 use crate::timers::Timer;
-use crate::trackers::Tracker;
 
 /// How often a job's running attempts are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,40 +73,13 @@ impl Core {
         self.has_late() && self.n_backups() < self.backups_max()
     }
 
-    /// A task that is worth a second attempt on `host`; maps first, since reduces wait for them.
-    pub(crate) fn choose_backup(&self, now: Now, host: &HostName) -> Option<Backup> {
-        let of = |kind| {
-            self.jobs.values().find_map(|live| {
-                let held = live.hold_until.is_some_and(|until| until > now.monotonic);
-                let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-                hosts.choose_backup(host, kind).filter(|_| !held)
-            })
-        };
-        of(TaskKind::Map).or_else(|| of(TaskKind::Reduce))
-    }
-
-    /// A reduce whose slot a backup of a map needs, which it waits for: the youngest one. None while another slot will do.
-    pub(crate) fn in_the_way_of_a_backup(&self, now: Now) -> Option<AttemptId> {
-        let maps_wait = self.jobs.values().any(|live| !live.waiting_maps().is_empty());
-        let slot_to_come = self.trackers.iter().any(|(_, tracker)| tracker.is_ending());
-        if maps_wait || slot_to_come || !self.may_back_up() {
+    /// A reduce whose slot a backup of a late map of its job needs: the youngest one. None while another slot will do.
+    pub(crate) fn in_the_way_of_a_backup(&self, now: Now, live: &LiveJob) -> Option<AttemptId> {
+        if !live.waiting_maps().is_empty() || !self.may_back_up() {
             return None;
         }
-        self.jobs.values().find_map(|live| {
-            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            let is_late_map = |late: &&Late| late.attempt.task.kind == TaskKind::Map;
-            let n_late = live.late.iter().filter(is_late_map).count();
-            let another_ends_soon = live.tasks(TaskKind::Map).running as usize > n_late;
-            let would_do = |host: &HostName| hosts.choose_backup(host, TaskKind::Map).is_some();
-            let is_free = |(host, it): (&HostName, &Tracker)| it.free_slots() > 0 && would_do(host);
-            if another_ends_soon || self.trackers.iter().any(is_free) {
-                return None;
-            }
-            let reduces = live.live_attempts(TaskKind::Reduce);
-            let useful = reduces.filter(|(_, attempt)| would_do(&attempt.host));
-            let youngest = useful.max_by_key(|(task, attempt)| (attempt.since, *task));
-            youngest.map(|(task, attempt)| task.attempt(attempt.number))
-        })
+        let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+        hosts.gives_way(|host| hosts.choose_backup(host, TaskKind::Map).is_some())
     }
 
     /// A backup was launched.
@@ -116,17 +88,15 @@ impl Core {
         self.effect(Effect::Tell(backup.notice));
     }
 
-    /// Takes in how long a winner took; to be called before the other attempt of its task, if there is one, is killed.
+    /// Takes in how long a winner took.
     pub(crate) fn learn_pace(&mut self, now: Now, attempt: AttemptId, won: &LiveAttempt) {
         let Some(live) = self.live_mut(attempt.task.job) else { return };
-        let first = live.live(attempt.task).iter().map(|other| other.number).min();
-        let is_backup = first.is_some_and(|first| first < attempt.number);
         if !won.adopted {
             let (began, bytes) = (live.began(attempt.task.kind, won), live.bytes(attempt.task));
             let time = now.monotonic.since(began);
             live.tasks_mut(attempt.task.kind).pace.add(&won.host, time, bytes);
         }
-        self.counted.backups_won += u64::from(is_backup);
+        self.counted.backups_won += u64::from(won.backup);
     }
 
     fn n_backups(&self) -> u64 {
@@ -158,7 +128,10 @@ impl Hosts<'_> {
             let task = late.attempt.task;
             let expected = live.expected_on(host, task)?;
             let is_alone = live.live(task).len() == 1 && live.is_live(late.attempt);
-            let fits = is_alone && late.host != *host && self.suits(task, host);
+            let fits = is_alone
+                && live.has_number_left(task)
+                && late.host != *host
+                && self.suits(task, host);
             let notice = Notice::BackupLaunched {
                 late: late.attempt,
                 on: late.host.clone(),

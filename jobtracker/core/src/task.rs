@@ -1,6 +1,8 @@
 //! Soft state of one task: its running attempts, and what its next one must know. Winners and failures
 //! are durable, in `durable`.
 
+use std::time::Duration;
+
 use ids::{HostName, Monotonic};
 
 use crate::locality::Locality;
@@ -10,6 +12,8 @@ use crate::locality::Locality;
 pub const ATTEMPTS_PER_TERM: u32 = 1000;
 /// Attempts of one task that run at once, at most: the first one and its backup.
 pub(crate) const ATTEMPTS_AT_ONCE: usize = 2;
+/// Progress from which times are reckoned.
+const PROGRESS_MIN: f32 = 1e-4;
 
 /// What is known of a task while this process lives.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +46,8 @@ pub(crate) struct LiveAttempt {
     pub(crate) place: Option<Locality>,
     /// Whether it had been given up as killed or lost.
     pub(crate) came_back: bool,
+    /// Whether another attempt of its task ran when it was launched.
+    pub(crate) backup: bool,
     /// Whether it was launched by an earlier process of the JobTracker: how long it has run is not known.
     pub(crate) adopted: bool,
     pub(crate) told: Told,
@@ -65,13 +71,21 @@ impl LiveAttempt {
         place: Option<Locality>,
     ) -> Self {
         let told = Told { progress: 0.0, at: now };
-        Self { number, host, since: now, place, came_back: false, adopted: false, told }
+        let (came_back, backup, adopted) = (false, false, false);
+        Self { number, host, since: now, place, came_back, backup, adopted, told }
     }
 
-    /// It told how far it is.
+    /// It told how far it is; next to nothing is nothing.
     pub(crate) fn tell(&mut self, now: Monotonic, progress: f32) {
-        if progress > self.told.progress {
-            self.told = Told { progress: progress.min(1.0), at: now };
+        let progress = progress.clamp(0.0, 1.0);
+        if progress >= PROGRESS_MIN && progress > self.told.progress {
+            self.told = Told { progress, at: now };
         }
+    }
+
+    /// None of the last `pause` counts.
+    pub(crate) fn pardon(&mut self, pause: Duration) {
+        self.since = self.since + pause;
+        self.told.at = self.told.at + pause;
     }
 }

@@ -152,22 +152,16 @@ fn what_was_given_up_is_not_taken_up_beside_the_one_that_runs_in_its_place() {
 
 #[test]
 fn nothing_is_backed_up_where_that_is_not_wanted_or_a_first_attempt_wants_the_slot() {
-    let mut story = Story::with(Settings { sharing: Sharing::Fifo, ..settings() });
+    let mut story = Story::begin();
     let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
     let job = story.job(0, &[&["a"], &["b"], &["b"]]);
     let other = story.job(0, &[&["b"]]);
-    for next in [map(job, 2, 0), map(other, 0, 0)] {
+    for next in [map(other, 0, 0), map(job, 2, 0), map(job, 0, 1)] {
         story.pass(5 * SECOND);
         let done = story.running(&b)[0];
         story.succeed(done);
-        assert_eq!(story.running(&b), [next]);
+        assert_eq!((story.running(&a), story.running(&b)), (vec![map(job, 0, 0)], vec![next]));
     }
-    story.pass(5 * SECOND);
-    story.succeed(map(other, 0, 0));
-    assert_eq!(
-        (story.running(&a), story.running(&b)),
-        (vec![map(job, 0, 0)], vec![map(job, 0, 1)])
-    );
 
     let settings = Settings { speculative: false, ..settings() };
     for (settings, own) in [(settings, None), (self::settings(), Some(false))] {
@@ -204,33 +198,6 @@ fn one_that_makes_progress_in_time_gets_no_backup() {
 }
 
 #[test]
-fn a_host_on_which_more_is_late_than_has_won_gets_no_backups() {
-    let mut story = Story::with(Settings { sharing: Sharing::Fifo, ..settings() });
-    let (a, b, c) = (story.tracker("a", 1), story.tracker("b", 1), story.tracker("c", 1));
-    let job = story.job(0, &[&["a"], &["b"], &["c"], &["c"]]);
-    let other = story.job(0, &[&["c"]]);
-    for next in [map(job, 3, 0), map(other, 0, 0)] {
-        story.pass(5 * SECOND);
-        let done = story.running(&c)[0];
-        story.succeed(done);
-        assert_eq!(story.running(&c), [next]);
-    }
-    // Nothing has won on `b`, which gets one more slot.
-    story.toy(&b).slots = 2;
-    story.register(&b);
-    story.beat(&b);
-    story.pass(5 * SECOND);
-    assert_eq!(
-        (story.running(&a), story.running(&b)),
-        (vec![map(job, 0, 0)], vec![map(job, 1, 0)])
-    );
-    story.succeed(map(job, 1, 0));
-    assert_eq!(story.running(&b), [], "what has won there took so long");
-    story.succeed(map(other, 0, 0));
-    assert_eq!(story.running(&c), [map(job, 0, 1)]);
-}
-
-#[test]
 fn a_host_on_which_something_stands_still_gets_backups_if_more_has_won_there() {
     let mut story = Story::begin();
     let (a, b) = (story.tracker("a", 1), story.tracker("b", 2));
@@ -241,24 +208,6 @@ fn a_host_on_which_something_stands_still_gets_backups_if_more_has_won_there() {
     }
     assert_eq!(story.running(&a), [map(job, 0, 0)]);
     assert_eq!(story.running(&b), [map(job, 0, 1), map(job, 1, 0)]);
-}
-
-#[test]
-fn a_map_that_waits_for_its_host_keeps_backups_from_the_slot_that_it_may_have_to_take() {
-    let settings = Settings { locality_wait: 3 * SECOND, sharing: Sharing::Fifo, ..settings() };
-    let mut story = Story::with(settings);
-    let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
-    let job = story.job(0, &[&["a"], &["b"], &["b"]]);
-    let other = story.job(0, &[&["a"]]);
-    for index in [1, 2] {
-        story.pass(5 * SECOND);
-        story.succeed(map(job, index, 0));
-    }
-    assert_eq!((story.running(&a), story.running(&b)), (vec![map(job, 0, 0)], vec![]));
-    story.pass(2 * SECOND);
-    assert!(story.running(&b).is_empty());
-    story.pass(5 * SECOND);
-    assert_eq!(story.running(&b), [map(other, 0, 0)]);
 }
 
 #[test]
@@ -344,4 +293,126 @@ fn no_reduce_gives_way_while_another_map_will_soon_leave_its_slot() {
     story.beat_all();
     assert_eq!(story.running(&c), [map(job, 0, 1)], "`c` was quick, and `b` was not");
     assert_eq!(story.running(&b), [reduce(job, 0, 1)]);
+}
+
+#[test]
+fn a_host_on_which_more_is_late_than_has_won_gets_no_backups() {
+    let mut story = Story::begin();
+    let (a, b, c) = (story.tracker("a", 1), story.tracker("b", 1), story.tracker("c", 1));
+    let job = story.job(0, &[&["a"], &["b"], &["c"], &["c"]]);
+    story.pass(5 * SECOND);
+    story.succeed(map(job, 2, 0));
+    story.kill_tracker(&c);
+    // Nothing has won on `b`, which gets one more slot.
+    story.toy(&b).slots = 2;
+    story.register(&b);
+    story.beat(&b);
+    story.pass(4 * SECOND);
+    assert_eq!(
+        (story.running(&a), story.running(&b)),
+        (vec![map(job, 0, 0)], vec![map(job, 1, 0)])
+    );
+    let d = story.tracker("d", 1);
+    assert_eq!(story.running(&d), [map(job, 0, 1)]);
+}
+
+#[test]
+fn a_map_that_waits_for_its_host_keeps_its_jobs_backups_from_the_slot_that_it_may_have_to_take() {
+    let mut story = Story::with(Settings { locality_wait: 3 * SECOND, ..settings() });
+    let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
+    let job = story.job(0, &[&["a"], &["b"], &["b"], &["a"]]);
+    for index in [1, 2] {
+        story.pass(5 * SECOND);
+        story.succeed(map(job, index, 0));
+    }
+    assert_eq!((story.running(&a), story.running(&b)), (vec![map(job, 0, 0)], vec![]));
+    story.pass(2 * SECOND);
+    assert!(story.running(&b).is_empty());
+    story.pass(2 * SECOND);
+    assert_eq!(story.running(&b), [map(job, 3, 0)]);
+}
+
+#[test]
+fn a_map_of_another_job_that_can_not_use_a_slot_keeps_no_backup_from_it() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
+    let job = story.job(0, &[&["a"], &["b"]]);
+    let other = story.job(0, &[&["b"]]);
+    story.pass(5 * SECOND);
+    story.succeed(map(job, 1, 0));
+    story.fail(map(other, 0, 0), FailureKind::UserCode);
+    assert!(story.running(&b).is_empty(), "it is tried elsewhere next, and `a` is taken");
+    story.pass(2 * SECOND);
+    assert_eq!(
+        (story.running(&a), story.running(&b)),
+        (vec![map(job, 0, 0)], vec![map(job, 0, 1)])
+    );
+}
+
+#[test]
+fn a_backup_takes_its_jobs_turn_though_other_jobs_wait() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 1), story.tracker("b", 4));
+    let job = story.job(0, &[&["a"], &["b"]]);
+    let other = story.job(0, &[&["b"][..]; 20]);
+    story.pass(5 * SECOND);
+    story.succeed(map(job, 1, 0));
+    story.pass(2 * SECOND);
+    assert_eq!(story.running(&b).len(), 4, "all of them the other job's");
+    let done = story.running(&b)[0];
+    assert_eq!(done.task.job, other);
+    story.succeed(done);
+    assert!(story.running(&b).contains(&map(job, 0, 1)), "{:?}", story.running(&b));
+    assert_eq!(story.running(&a), [map(job, 0, 0)]);
+}
+
+#[test]
+fn the_slot_of_a_reduce_that_gives_way_goes_to_the_map_that_it_gave_way_to() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 4);
+    let job = story.job(4, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    let reduces: Vec<_> = (0..4).map(|index| reduce(job, index, 0)).collect();
+    assert_eq!(story.running(&a), reduces);
+    story.job(0, &[&["a"][..]; 20]);
+    story.toy(&a).outputs.clear();
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+    story.beat_all();
+    let mut expected = vec![map(job, 0, 1)];
+    expected.extend(&reduces[..3]);
+    assert_eq!(story.running(&a), expected, "one is enough, whatever other jobs want");
+}
+
+#[test]
+fn a_task_that_tells_next_to_nothing_is_as_good_as_silent() {
+    for told in [f32::MIN_POSITIVE, 1e-30, 1e-5, f32::NAN, f32::INFINITY, -1.0] {
+        let mut story = Story::begin();
+        let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
+        let job = story.job(0, &[&["a"], &["b"]]);
+        story.toy(&a).progress.insert(map(job, 0, 0), told);
+        story.beat(&a);
+        story.pass(5 * SECOND);
+        story.succeed(map(job, 1, 0));
+        story.pass(30 * SECOND);
+        assert_eq!(story.running(&b), [map(job, 0, 1)], "{told}");
+    }
+}
+
+#[test]
+fn nothing_is_late_because_the_jobtracker_stood_still() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
+    let job = story.job(0, &[&["a"], &["b"]]);
+    story.pass(4 * SECOND);
+    story.toy(&a).progress.insert(map(job, 0, 0), 0.5);
+    story.beat(&a);
+    story.pass(SECOND / 2);
+    story.succeed(map(job, 1, 0));
+    story.pause(30 * SECOND);
+    story.beat_all();
+    assert!(story.running(&b).is_empty());
+    story.pass(3 * SECOND);
+    assert!(story.running(&b).is_empty());
+    story.pass(10 * SECOND);
+    assert_eq!(story.running(&b), [map(job, 0, 1)], "but it does so now");
 }
