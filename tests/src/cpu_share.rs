@@ -1,4 +1,4 @@
-//! Slow hosts: a process, and what it starts from then on, gets a share of one processor (cgroup v1 or v2).
+//! Slow hosts: what is started by a test, with all that it starts itself, gets a share of one processor (cgroup v1 or v2).
 
 use std::fs;
 use std::io;
@@ -6,18 +6,22 @@ use std::path::{Path, PathBuf};
 
 /// What a share is of, microseconds.
 const PERIOD: u32 = 100_000;
+/// Written by whoever joins a group.
+const MYSELF: &str = "0";
 
-/// The share of one process; it is free again when this is dropped.
+/// A share of a processor, free again when this is dropped: whoever has it must have ended by then.
 #[derive(Debug)]
 pub struct CpuShare {
     group: PathBuf,
+    /// The file by which a thread (v1) or a process (v2) joins.
+    entrance: &'static str,
 }
 
 impl CpuShare {
-    /// Gives a process so much of a processor; `None`, and said, where that is not allowed.
+    /// So much of a processor; `None`, and said, where that is not allowed.
     #[must_use]
-    pub fn of(pid: i32, percent: u32) -> Option<Self> {
-        match Self::make(pid, percent) {
+    pub fn new(name: &str, percent: u32) -> Option<Self> {
+        match Self::make(name, percent) {
             Ok(share) => Some(share),
             Err(error) => {
                 eprintln!("skipped: this needs cgroups with the cpu controller, and root: {error}");
@@ -26,39 +30,45 @@ impl CpuShare {
         }
     }
 
-    fn make(pid: i32, percent: u32) -> io::Result<Self> {
+    fn make(name: &str, percent: u32) -> io::Result<Self> {
         let quota = PERIOD / 100 * percent;
-        let name = format!("howdah-test-{}-{pid}", std::process::id());
+        let name = format!("test-{}-{name}", std::process::id());
         let v1 = Path::new("/sys/fs/cgroup/cpu");
-        let share = match v1.join("cpu.cfs_quota_us").exists() {
-            true => {
-                let group = v1.join(name);
-                fs::create_dir(&group)?;
-                fs::write(group.join("cpu.cfs_period_us"), PERIOD.to_string())?;
-                fs::write(group.join("cpu.cfs_quota_us"), quota.to_string())?;
-                Self { group }
-            }
-            false => {
-                let root = Path::new("/sys/fs/cgroup");
-                fs::write(root.join("cgroup.subtree_control"), "+cpu")?;
-                let group = root.join(name);
-                fs::create_dir(&group)?;
-                fs::write(group.join("cpu.max"), format!("{quota} {PERIOD}"))?;
-                Self { group }
-            }
-        };
-        fs::write(share.group.join("cgroup.procs"), pid.to_string())?;
+        if v1.join("cpu.cfs_quota_us").exists() {
+            let share = Self { group: v1.join(name), entrance: "tasks" };
+            fs::create_dir(&share.group)?;
+            fs::write(share.group.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+            fs::write(share.group.join("cpu.cfs_quota_us"), quota.to_string())?;
+            return Ok(share);
+        }
+        let root = Path::new("/sys/fs/cgroup");
+        fs::write(root.join("cgroup.subtree_control"), "+cpu")?;
+        let share = Self { group: root.join(name), entrance: "cgroup.procs" };
+        fs::create_dir(&share.group)?;
+        fs::write(share.group.join("cpu.max"), format!("{quota} {PERIOD}"))?;
         Ok(share)
+    }
+
+    /// Whatever `start` starts has this share.
+    ///
+    /// # Panics
+    /// When the group can't be joined or left.
+    pub fn within(&self, start: impl FnOnce()) {
+        let above = self.group.parent().unwrap_or(&self.group);
+        let join = |group: &Path| fs::write(group.join(self.entrance), MYSELF);
+        join(&self.group).expect("the group is ours");
+        start();
+        join(above).expect("this process was there before");
     }
 }
 
 impl Drop for CpuShare {
     fn drop(&mut self) {
-        let above = self.group.parent().unwrap_or(&self.group).join("cgroup.procs");
-        let left = fs::read_to_string(self.group.join("cgroup.procs")).unwrap_or_default();
-        for pid in left.lines() {
-            // Who has ended meanwhile is out of it.
-            let _ended = fs::write(&above, pid);
+        // What trackers have made in it is empty by now.
+        for below in fs::read_dir(&self.group).into_iter().flatten().flatten() {
+            if below.path().is_dir() {
+                let _not_empty = fs::remove_dir(below.path());
+            }
         }
         if let Err(error) = fs::remove_dir(&self.group) {
             eprintln!("{} can't be removed: {error}", self.group.display());

@@ -157,11 +157,17 @@ fn a_host_at_a_tenth_of_its_speed_costs_little_with_backups_and_much_without() {
         .set("jobtracker.reduce_slowstart=1")
         .set("tasktracker.slots=1")
         .set("jobtracker.dead_after=2s");
+    let names = ["one", "two", "three", "slow"];
+    let percent = [SHARE, SHARE, SHARE, SHARE / 10];
+    let shares = names.into_iter().zip(percent).map(|(name, percent)| CpuShare::new(name, percent));
+    let Some(shares) = shares.collect::<Option<Vec<_>>>() else { return };
     let mut dev = Dev::start(&options);
-    let share =
-        |dev: &Dev, n: u32, percent| CpuShare::of(dev.pid(&format!("tasktracker-{n}")), percent);
-    let healthy: Option<Vec<_>> = (1..=3).map(|n| share(&dev, n, SHARE)).collect();
-    let Some(_healthy) = healthy else { return };
+    let tracker = |n: usize| format!("tasktracker-{}", n + 1);
+    for (n, share) in shares.iter().enumerate() {
+        dev.kill(&tracker(n));
+        share.within(|| dev.restart(&tracker(n)));
+    }
+    dev.await_trackers(4);
     let text = dev.scratch().join("text");
     books::generate(&text, &format!("{}KiB", 64 * 3 * WAVES), 9);
     dev.put(&text, "/in/text");
@@ -175,12 +181,11 @@ fn a_host_at_a_tenth_of_its_speed_costs_little_with_backups_and_much_without() {
     fs::set_permissions(&burning, fs::Permissions::from_mode(0o755)).expect("and made one");
     let (mut alone, mut with, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..runs(5) {
-        dev.kill("tasktracker-4");
+        dev.kill(&tracker(3));
         dev.await_trackers(3);
         alone.push(seconds(&dev, &burning, &format!("alone-{run}"), true));
-        dev.restart("tasktracker-4");
+        shares[3].within(|| dev.restart(&tracker(3)));
         dev.await_trackers(4);
-        let Some(_slow) = share(&dev, 4, SHARE / 10) else { return };
         with.push(seconds(&dev, &burning, &format!("with-{run}"), true));
         without.push(seconds(&dev, &burning, &format!("without-{run}"), false));
     }
