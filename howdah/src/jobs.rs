@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus,
+    AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus, Priority,
+    SetPriority,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -85,6 +86,16 @@ impl Jobs {
     pub(crate) async fn kill(&self, job: JobId) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/kill");
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// Gives a job another share of the slots.
+    pub(crate) async fn set_priority(
+        &self,
+        job: JobId,
+        priority: Priority,
+    ) -> Result<JobStatus, CallError> {
+        let path = format!("/v1/jobs/{job}/priority");
+        self.client.post(&self.address, &path, &SetPriority { priority }).await.map_err(named)
     }
 
     /// A job's counters.

@@ -234,6 +234,9 @@ fn say_record(record: &Record) {
         Record::ReducesUndone { map, .. } => {
             tracing::warn!(%map, "a map made other bytes than before: its job's reduces run again");
         }
+        Record::PriorityChanged { job, priority } => {
+            tracing::info!(%job, %priority, "a job's priority is another one");
+        }
         Record::JobEnded { job, state, failure, .. } => {
             tracing::info!(%job, state = state.as_str(), failure, "job ended");
         }

@@ -31,8 +31,8 @@ mod tests {
         Home, IdempotencyKey, KilledAttempt, Locality, PlannedSplit, SplitList, StagedSplits,
     };
     use mapreduce_protocol::{
-        AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Program, Split,
-        SplitPiece, StagedOutput, TaskCounts, TaskKind,
+        AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Priority, Program,
+        Split, SplitPiece, StagedOutput, TaskCounts, TaskKind,
     };
 
     use event_loop::{decode_record, encode_record};
@@ -180,6 +180,7 @@ mod tests {
                 job(3).task(TaskKind::Map, 0).attempt(0),
             ),
             accepted(job(4)),
+            Record::PriorityChanged { job: job(4), priority: Priority::High },
             planned(job(4), SplitList::Inline(vec![self::planned()])),
             Record::AttemptKilled {
                 killed: killed_attempt(last.attempt(0), Some(self::planned().split)),

@@ -37,6 +37,7 @@ pub(crate) fn observe_records(records: &[Record]) {
             | Record::SplitsPlanned { .. }
             | Record::AttemptKilled { .. }
             | Record::StagingRemoved { .. }
+            | Record::PriorityChanged { .. }
             | Record::JobForgotten { .. } => {}
         }
     }

@@ -24,5 +24,10 @@ fn a_small_job_ends_long_before_a_large_one_that_came_first() {
     dev.await_job(&small, "succeeds", |job| job["state"] == "SUCCEEDED");
     let done = dev.job(&large)["maps"]["succeeded"].as_u64().expect("a number");
     assert!(done < MAPS / 2, "{done} of {MAPS} maps of the large job were done before");
+    assert_eq!(dev.job(&large)["priority"], "normal");
+    let _ = dev.run(&["job", "priority", &large, "urgent"]).refused(2, &["urgent", "very-high"]);
+    let _ = dev.run(&["job", "priority", &large, "very-high"]).success();
+    assert_eq!(dev.job(&large)["priority"], "very-high");
     dev.await_job(&large, "succeeds", |job| job["state"] == "SUCCEEDED");
+    let _ = dev.run(&["job", "priority", &large, "low"]).refused(1, &[&large, "SUCCEEDED"]);
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use mapreduce_protocol::{AttemptId, AttemptList, AttemptStatus, JobId, JobStatus, TaskCounts};
+use mapreduce_protocol::{
+    AttemptId, AttemptList, AttemptStatus, JobId, JobStatus, Priority, TaskCounts,
+};
 use serde_json::json;
 
 use super::{Format, Global, print_json, runtime, shown};
@@ -53,6 +55,13 @@ enum Action {
         /// The job
         id: JobId,
     },
+    /// Give a job more of the slots beside other jobs, or less
+    Priority {
+        /// The job
+        id: JobId,
+        /// very-low, low, normal, high, very-high
+        priority: Priority,
+    },
     /// Print what attempts of a job wrote to standard output and error
     Logs {
         /// The job
@@ -85,6 +94,11 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             Action::Kill { id } => {
                 let status = jobs.kill(id).await?;
                 crate::say::say!("{id} ends");
+                if format == Format::Json { print_json(&status) } else { Ok(()) }
+            }
+            Action::Priority { id, priority } => {
+                let status = jobs.set_priority(id, priority).await?;
+                crate::say::say!("{id} has priority {}", status.priority);
                 if format == Format::Json { print_json(&status) } else { Ok(()) }
             }
             Action::Logs { id, attempt } => logs(&jobs, id, attempt, format).await,
@@ -185,6 +199,7 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     crate::say::tell!("id         {}", status.id);
     crate::say::tell!("name       {}", status.name);
     crate::say::tell!("state      {}", status.state.as_str());
+    crate::say::tell!("priority   {}", status.priority);
     crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
     crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
     if let Some(waiting) = &status.waiting {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, UnixMillis};
-use mapreduce_protocol::{JobId, JobSpec, JobState, TaskCounts, TaskId, is_url};
+use mapreduce_protocol::{JobId, JobSpec, JobState, Priority, TaskCounts, TaskId, is_url};
 use serde::{Deserialize, Serialize};
 
 use crate::records::Record;
@@ -35,6 +35,8 @@ pub(crate) struct JobEntry {
     pub(crate) spec: Arc<JobSpec>,
     pub(crate) n_reduces: u32,
     pub(crate) max_attempts: u32,
+    #[serde(default)]
+    pub(crate) priority: Priority,
     pub(crate) submitted_at: UnixMillis,
     /// The term in which it was accepted: attempt numbers count from there.
     pub(crate) accepted_in: Epoch,
@@ -175,6 +177,7 @@ impl Durable {
                 }
             }
             Record::JobForgotten { job } => self.apply_forgotten(*job),
+            Record::PriorityChanged { job, priority } => self.known(*job).priority = *priority,
         }
     }
 
@@ -193,6 +196,7 @@ impl Durable {
                 spec: Arc::clone(spec),
                 n_reduces: *n_reduces,
                 max_attempts: *max_attempts,
+                priority: spec.priority.unwrap_or_default(),
                 submitted_at: *at,
                 accepted_in: self.epoch,
                 key: key.as_ref().map(|key| key.key.clone()),

@@ -129,7 +129,7 @@ impl LiveJob {
             listeners: BTreeSet::new(),
             unreported: BTreeSet::new(),
             fetch_reports: BTreeMap::new(),
-            priority: entry.spec.priority.unwrap_or_default(),
+            priority: entry.priority,
             speculative,
             watched: false,
             late: Vec::new(),

@@ -80,6 +80,9 @@ impl Core {
                 self.handle_heartbeat(now, *heartbeat, reply_to);
             }
             Input::Kill { job, reply_to } => self.handle_kill(now, job, reply_to),
+            Input::SetPriority { job, priority, reply_to } => {
+                self.handle_set_priority(job, priority, reply_to);
+            }
             Input::Query { query, reply_to } => self.handle_query(now, query, reply_to),
             Input::Gone { reply_to } => self.handle_gone(reply_to),
         }
@@ -120,6 +123,7 @@ impl Core {
         match input {
             Input::Submit { reply_to, .. }
             | Input::Kill { reply_to, .. }
+            | Input::SetPriority { reply_to, .. }
             | Input::RegisterTracker { reply_to, .. } => refused(reply_to),
             Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
                 self.refuse_heartbeat(heartbeat);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ids::{ClusterId, HostName, UnixMillis};
 use mapreduce_protocol::{
     AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobState, JobStatus,
-    JobtrackerInfo, RegisterTracker, StagedOutput, TrackerHeartbeat, TrackerHeartbeatReply,
-    TrackerRegistered,
+    JobtrackerInfo, Priority, RegisterTracker, StagedOutput, TrackerHeartbeat,
+    TrackerHeartbeatReply, TrackerRegistered,
 };
 
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -79,6 +79,15 @@ pub enum Input {
     Kill {
         /// The job.
         job: JobId,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// A client wants a job to have more of the slots, or less.
+    SetPriority {
+        /// The job.
+        job: JobId,
+        /// From now on.
+        priority: Priority,
         /// The request.
         reply_to: ReplyTo,
     },

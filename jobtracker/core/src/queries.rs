@@ -142,7 +142,7 @@ impl Core {
             id: job,
             name: entry.spec.name.clone(),
             state: self.state_of(job),
-            priority: entry.spec.priority.unwrap_or_default(),
+            priority: entry.priority,
             maps: TaskCounts::default(),
             reduces: TaskCounts { total: entry.n_reduces, ..TaskCounts::default() },
             failure: None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, HostName, RackName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, Failure, JobId, JobSpec, JobState, Split, StagedOutput, TaskCounts,
+    AttemptId, Failure, JobId, JobSpec, JobState, Priority, Split, StagedOutput, TaskCounts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,13 @@ pub enum Record {
         key: Option<IdempotencyKey>,
         /// When.
         at: UnixMillis,
+    },
+    /// A job's share of the slots is another from now on.
+    PriorityChanged {
+        /// The job.
+        job: JobId,
+        /// Its priority.
+        priority: Priority,
     },
     /// A job's splits are fixed.
     SplitsPlanned {

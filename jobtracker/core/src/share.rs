@@ -1,11 +1,15 @@
-//! Whose turn it is: the order in which unfinished jobs are offered a slot. `schedule` asks at each slot.
+//! Whose turn it is: the order in which unfinished jobs are offered a slot, and how clients change it. `schedule` asks at
+//! each slot.
 
 use std::cmp::Reverse;
 
-use mapreduce_protocol::{Priority, TaskKind};
+use mapreduce_protocol::{JobId, Priority, TaskKind};
 
+use crate::durable::Stage;
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
+use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::records::Record;
 
 /// How unfinished jobs share the slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,24 @@ fn share_unit(priority: Priority) -> u64 {
 }
 
 impl Core {
+    pub(crate) fn handle_set_priority(&mut self, job: JobId, priority: Priority, to: ReplyTo) {
+        let Some(entry) = self.durable.job(job) else {
+            return self.refuse_with(to, Refusal::NoSuchJob { job });
+        };
+        if let Stage::Ended(ended) = &entry.stage {
+            let state = ended.state;
+            return self.refuse_with(to, Refusal::JobEnded { job, state });
+        }
+        if entry.priority != priority {
+            self.record(Record::PriorityChanged { job, priority });
+            self.live_mut(job).into_iter().for_each(|live| live.priority = priority);
+            self.unsettled = true;
+        }
+        if let Some(status) = self.status(job) {
+            self.reply(to, Reply::Status(Box::new(status)));
+        }
+    }
+
     /// The jobs with waiting tasks or late attempts, in the order in which they are asked whether they want a slot.
     pub(crate) fn turns(&self) -> Vec<Fifo> {
         let wants = |live: &LiveJob| live.has_waiting() || !live.late.is_empty();

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use jobtracker_core::{IdempotencyKey, Input, Query, Reply};
 use mapreduce_protocol::{
-    AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus,
+    AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus, SetPriority,
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
@@ -34,6 +34,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/jobs", USERS, post(submit).get(list))
         .route("/v1/jobs/{id}", USERS, get(status))
         .route("/v1/jobs/{id}/kill", USERS, post(kill))
+        .route("/v1/jobs/{id}/priority", USERS, post(set_priority))
         .route("/v1/jobs/{id}/counters", USERS, get(counters))
         .route("/v1/jobs/{id}/attempts", USERS, get(attempts))
 }
@@ -134,10 +135,27 @@ async fn kill(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<JobStatus> {
-    let job = job_of(&id)?;
+    let job = changed_by(&state, &caller, &id).await?;
+    job_status(state.core.ask(|reply_to| Input::Kill { job, reply_to }).await?)
+}
+
+/// Whoever may end a job may change its share of the slots.
+async fn set_priority(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(SetPriority { priority }): Json<SetPriority>,
+) -> Answer<JobStatus> {
+    let job = changed_by(&state, &caller, &id).await?;
+    job_status(state.core.ask(|reply_to| Input::SetPriority { job, priority, reply_to }).await?)
+}
+
+/// A job that the caller may change.
+async fn changed_by(state: &ServerState, caller: &Caller, id: &str) -> Result<JobId, Problem> {
+    let job = job_of(id)?;
     let Json(status) = job_status(state.query(Query::Status { job, wait: None }).await?)?;
     caller.require(Right::Write, resource(&status.output))?;
-    job_status(state.core.ask(|reply_to| Input::Kill { job, reply_to }).await?)
+    Ok(job)
 }
 
 fn job_status(reply: Reply) -> Answer<JobStatus> {

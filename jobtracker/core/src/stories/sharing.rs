@@ -84,3 +84,42 @@ fn jobs_that_queue_up_go_by_priority_and_then_by_age() {
     end_running(&mut story, high);
     assert_eq!(held(&story, &[first, second, high]), [2, 2, 0]);
 }
+
+#[test]
+fn a_priority_that_is_changed_counts_from_the_next_slot_on_and_through_a_restart() {
+    let mut story = Story::begin();
+    story.tracker("a", 6);
+    let jobs = [None; 2].map(|priority| job(&mut story, 100, priority));
+    let set = |story: &mut Story, job, priority| {
+        story.answer(|reply_to| Input::SetPriority { job, priority, reply_to })
+    };
+    for job in jobs {
+        end_running(&mut story, job);
+    }
+    assert_eq!(held(&story, &jobs), [3, 3]);
+    let Reply::Status(status) = set(&mut story, jobs[1], Priority::High) else { panic!() };
+    assert_eq!(status.priority, Priority::High);
+    let n_records = story.records.len();
+    set(&mut story, jobs[1], Priority::High);
+    assert_eq!(story.records.len(), n_records, "nothing has changed");
+    for job in jobs {
+        end_running(&mut story, job);
+    }
+    assert_eq!(held(&story, &jobs), [2, 4]);
+    story.restart();
+    assert_eq!(story.status(jobs[1]).priority, Priority::High);
+    let a = host("a");
+    story.register(&a);
+    story.beat(&a);
+    story.pass(3 * SECOND);
+    for job in jobs {
+        end_running(&mut story, job);
+    }
+    assert_eq!(held(&story, &jobs), [2, 4]);
+    let _killed = story.answer(|reply_to| Input::Kill { job: jobs[1], reply_to });
+    let refused = set(&mut story, jobs[1], Priority::Low);
+    assert!(matches!(refused, Reply::Refused(Refusal::JobEnded { .. })), "{refused:?}");
+    let nobody = JobId { date: 20_261_122, ordinal: 99 };
+    let refused = set(&mut story, nobody, Priority::Low);
+    assert!(matches!(refused, Reply::Refused(Refusal::NoSuchJob { .. })), "{refused:?}");
+}
