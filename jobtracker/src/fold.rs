@@ -82,6 +82,7 @@ mod tests {
             counters: BTreeMap::from([("map.records".to_owned(), 3)]),
             place: None,
             staged: None,
+            ran_ms: None,
         }
     }
 
@@ -108,6 +109,14 @@ mod tests {
         if let Record::TaskSucceeded { staged, .. } = &mut record {
             let (upload, parts) = (Some("upload-1".to_owned()), vec!["part-1".to_owned()]);
             *staged = Some(StagedOutput { upload, parts, bytes: 7 });
+        }
+        record
+    }
+
+    /// The same success, with the time that it took.
+    fn timed(mut record: Record) -> Record {
+        if let Record::TaskSucceeded { ran_ms, .. } = &mut record {
+            *ran_ms = Some(1500);
         }
         record
     }
@@ -167,6 +176,8 @@ mod tests {
             succeeded(map.attempt(2), "d3"),
             Record::ReducesUndone { map: map.attempt(2), reduces_from: 0 },
             Record::ReducesUndone { map: map.attempt(2), reduces_from: 2 },
+            Record::MapOutputLost { attempt: map.attempt(2) },
+            timed(succeeded(map.attempt(3), "d3")),
             ended(job(1), JobState::Succeeded, None),
             Record::JobForgotten { job: job(1) },
             accepted(job(2)),

@@ -79,12 +79,9 @@ impl Core {
         if winner.is_some() || lost || live.committing {
             return self.drop_output(host, attempt);
         }
-        let place = match self.take_attempt(attempt) {
-            Some(won) => {
-                self.learn_pace(now, attempt, &won);
-                won.place
-            }
-            None => self.place(task, host),
+        let (place, ran_ms) = match self.take_attempt(attempt) {
+            Some(won) => (won.place, self.learn_pace(now, attempt, &won)),
+            None => (self.place(task, host), None),
         };
         self.kill_live(task, "another attempt of its task succeeded first");
         if let Some(live) = self.live_mut(job) {
@@ -101,6 +98,7 @@ impl Core {
             counters: bounded(result.counters),
             place,
             staged: result.staged.map(bounded_staged),
+            ran_ms,
         });
         if other_bytes {
             self.undo_reduces(attempt);

@@ -148,8 +148,8 @@ impl Durable {
                 let running = RunningEntry::new(*n_maps, entry.n_reduces, *input_bytes, list);
                 entry.stage = Stage::Running(running);
             }
-            Record::TaskSucceeded { attempt, host, digest, counters, place, staged } => {
-                let winner = (*attempt, host, digest.as_str());
+            Record::TaskSucceeded { attempt, host, digest, counters, place, staged, ran_ms } => {
+                let winner = (*attempt, host, digest.as_str(), *ran_ms);
                 let running = self.known_running(attempt.task.job);
                 running.succeed(winner, counters, *place, staged.as_ref());
             }

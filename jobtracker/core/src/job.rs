@@ -16,7 +16,7 @@ use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
 use crate::pace::Pace;
 use crate::records::{Home, PlannedSplit};
-use crate::running::{RunningEntry, TaskEntry};
+use crate::running::RunningEntry;
 use crate::spec::STAGING_ROOT;
 use crate::speculate::Late;
 use crate::tally::Tally;
@@ -89,7 +89,7 @@ pub(crate) struct Tasks {
     came_back: u32,
     /// All other live attempts.
     live: Tally,
-    /// What its winners took in this term.
+    /// What its winners took.
     pub(crate) pace: Pace,
 }
 
@@ -144,8 +144,8 @@ impl LiveJob {
     pub(crate) fn on_planned(&mut self, entry: &RunningEntry) {
         let n_maps = u32::try_from(entry.maps.len()).expect("the number of maps came as u32");
         Arc::make_mut(&mut self.description).n_maps = n_maps;
-        self.maps = Tasks::of(&entry.maps);
-        self.reduces = Tasks::of(&entry.reduces);
+        self.maps = Tasks::of(entry, TaskKind::Map);
+        self.reduces = Tasks::of(entry, TaskKind::Reduce);
     }
 
     pub(crate) fn has_splits(&self) -> bool {
@@ -429,8 +429,17 @@ impl Tasks {
         self.live.attempts + self.came_back
     }
 
-    fn of(entries: &[TaskEntry]) -> Self {
-        Self { states: vec![TaskState::default(); entries.len()], ..Self::default() }
+    /// Those of a job of which nothing runs; what its winners took is known.
+    fn of(entry: &RunningEntry, kind: TaskKind) -> Self {
+        let states = vec![TaskState::default(); entry.tasks(kind).len()];
+        let mut tasks = Self { states, ..Self::default() };
+        for winner in entry.tasks(kind).iter().filter_map(|task| task.winner.as_ref()) {
+            if let Some(ran_ms) = winner.ran_ms {
+                let ran = Duration::from_millis(ran_ms);
+                tasks.pace.add(&winner.host, ran, entry.mean_bytes(kind));
+            }
+        }
+        tasks
     }
 
     /// Counts a running attempt, or takes that back.

@@ -80,6 +80,9 @@ pub enum Record {
         /// What it staged in another store.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         staged: Option<StagedOutput>,
+        /// How long it worked, of a reduce from the last map on; absent where that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran_ms: Option<u64>,
     },
     /// An attempt failed, by whosever fault.
     AttemptFailed {

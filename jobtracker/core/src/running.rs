@@ -71,6 +71,9 @@ pub(crate) struct Winner {
     /// What it staged in another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) staged: Option<StagedOutput>,
+    /// How long it worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ran_ms: Option<u64>,
 }
 
 /// An attempt that failed.
@@ -119,6 +122,14 @@ impl RunningEntry {
         }
     }
 
+    /// Bytes that a task of that kind reads in the mean; 0 for reduces, of which nobody knows.
+    pub(crate) fn mean_bytes(&self, kind: TaskKind) -> u64 {
+        match kind {
+            TaskKind::Map => self.input_bytes / (self.maps.len() as u64).max(1),
+            TaskKind::Reduce => 0,
+        }
+    }
+
     pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
         self.counters.totals()
     }
@@ -153,7 +164,7 @@ impl RunningEntry {
 
     pub(crate) fn succeed(
         &mut self,
-        (attempt, host, digest): (AttemptId, &HostName, &str),
+        (attempt, host, digest, ran_ms): (AttemptId, &HostName, &str, Option<u64>),
         counters: &BTreeMap<String, u64>,
         place: Option<Locality>,
         staged: Option<&StagedOutput>,
@@ -166,6 +177,7 @@ impl RunningEntry {
             digest: digest.to_owned(),
             counters,
             staged: staged.cloned(),
+            ran_ms,
         };
         let before = self.task_mut(attempt.task).winner.replace(winner);
         assert!(before.is_none(), "{} won a task that had a winner", attempt);

@@ -88,15 +88,19 @@ impl Core {
         self.effect(Effect::Tell(backup.notice));
     }
 
-    /// Takes in how long a winner took.
-    pub(crate) fn learn_pace(&mut self, now: Now, attempt: AttemptId, won: &LiveAttempt) {
-        let Some(live) = self.live_mut(attempt.task.job) else { return };
-        if !won.adopted {
-            let (began, bytes) = (live.began(attempt.task.kind, won), live.bytes(attempt.task));
-            let time = now.monotonic.since(began);
-            live.tasks_mut(attempt.task.kind).pace.add(&won.host, time, bytes);
-        }
+    /// Takes in how long a winner took, milliseconds; `None` if an earlier process launched it.
+    pub(crate) fn learn_pace(
+        &mut self,
+        now: Now,
+        attempt: AttemptId,
+        won: &LiveAttempt,
+    ) -> Option<u64> {
         self.counted.backups_won += u64::from(won.backup);
+        let live = self.live_mut(attempt.task.job).filter(|_| !won.adopted)?;
+        let (began, bytes) = (live.began(attempt.task.kind, won), live.bytes(attempt.task));
+        let time = now.monotonic.since(began);
+        live.tasks_mut(attempt.task.kind).pace.add(&won.host, time, bytes);
+        Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn n_backups(&self) -> u64 {

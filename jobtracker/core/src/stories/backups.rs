@@ -416,3 +416,24 @@ fn nothing_is_late_because_the_jobtracker_stood_still() {
     story.pass(10 * SECOND);
     assert_eq!(story.running(&b), [map(job, 0, 1)], "but it does so now");
 }
+
+#[test]
+fn what_winners_took_is_known_after_a_restart() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
+    let job = story.job(0, &[&["a"], &["b"]]);
+    story.pass(5 * SECOND);
+    story.succeed(map(job, 1, 0));
+    story.restart();
+    for host in [&a, &b] {
+        story.register(host);
+        story.beat(host);
+    }
+    story.pass(6 * SECOND);
+    assert!(story.running(&b).is_empty(), "how long it ran before is not known");
+    story.pass(2 * SECOND);
+    assert_eq!(
+        (story.running(&a), story.running(&b)),
+        (vec![map(job, 0, 0)], vec![map(job, 0, ATTEMPTS_PER_TERM)])
+    );
+}
