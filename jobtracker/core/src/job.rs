@@ -281,7 +281,11 @@ impl LiveJob {
     /// run are late.
     pub(crate) fn is_stuck(&self) -> bool {
         let running = self.maps.running as usize;
-        let late = self.late.iter().filter(|late| late.attempt.task.kind == TaskKind::Map).count();
+        let is_late_map = |late: &&Late| {
+            let task = late.attempt.task;
+            task.kind == TaskKind::Map && self.is_live(late.attempt) && self.live(task).len() == 1
+        };
+        let late = self.late.iter().filter(is_late_map).count();
         let maps_wait = !self.waiting_maps.is_empty();
         let stands_still = if maps_wait { running == 0 } else { running > 0 && running <= late };
         self.reduces.running > 0 && stands_still

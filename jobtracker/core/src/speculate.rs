@@ -25,6 +25,8 @@ pub(crate) struct Late {
     pub(crate) host: HostName,
     /// How long it is expected to have left.
     pub(crate) left: Duration,
+    /// Whether it was late the time before too: what it costs a reduce its work is more than a guess.
+    pub(crate) again: bool,
 }
 
 /// A backup that is worth its slot.
@@ -54,6 +56,9 @@ impl Core {
             // Before, they wait for maps, and nobody knows how long.
             late.extend(live.late_attempts(TaskKind::Reduce, now.monotonic));
         }
+        for late in &mut late {
+            late.again = live.late.iter().any(|before| before.attempt == late.attempt);
+        }
         late.sort_by_key(|late| (std::cmp::Reverse(late.left), late.attempt));
         live.late = late;
         self.unsettled |= !live.late.is_empty();
@@ -75,7 +80,9 @@ impl Core {
 
     /// A reduce whose slot a backup of a late map of its job needs: the youngest one. None while another slot will do.
     pub(crate) fn in_the_way_of_a_backup(&self, now: Now, live: &LiveJob) -> Option<AttemptId> {
-        if !live.waiting_maps().is_empty() || !self.may_back_up() {
+        let is_sure = |late: &Late| late.again && late.attempt.task.kind == TaskKind::Map;
+        let surely = live.late.iter().any(is_sure);
+        if !surely || !live.waiting_maps().is_empty() || !self.may_back_up() {
             return None;
         }
         let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
@@ -159,6 +166,7 @@ impl LiveJob {
                 attempt: task.attempt(attempt.number),
                 host: attempt.host.clone(),
                 left,
+                again: false,
             })
         });
         late.collect()
