@@ -8,8 +8,8 @@ use std::process::Command;
 
 use crate::small_disk::{run, unmount};
 
-/// Of both file systems; neither takes the room before it is used.
-const DISK_BYTES: u64 = 4 << 30;
+/// Of both file systems, enough for twenty rounds of eight writers; neither takes the room before it is used.
+const DISK_BYTES: u64 = 16 << 30;
 
 /// A disk; it must be unmounted where only this thread sees it: after [`crate::small_disk::SmallDisk::may_be_mounted`].
 #[derive(Debug)]
