@@ -15,6 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::Access;
 use rustix::process::{Pid, Signal};
 use tasktracker_core::Limits;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::orphans;
 
@@ -119,7 +120,7 @@ impl Cgroups {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let homes = locate(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        let prefix = format!("{PREFIX}{:016x}-", fnv1a(data.as_os_str().as_encoded_bytes()));
+        let prefix = format!("{PREFIX}{:016x}-", xxh3_64(data.as_os_str().as_encoded_bytes()));
         let mut homes: Vec<_> = homes.into_iter().filter_map(|home| home.usable(&prefix)).collect();
         // One that limits nothing still knows who belongs to an attempt; a second one would only cost.
         homes.sort_by_key(|home| home.controllers.is_empty());
@@ -480,11 +481,6 @@ fn end(folder: &Path) -> usize {
     }
     tracing::error!("the cgroup {} can't be removed: processes hang in it", folder.display());
     killed
-}
-
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 #[cfg(test)]
