@@ -67,7 +67,7 @@ pub(crate) struct LiveJob {
     pub(crate) watched: bool,
     /// Attempts that were late when they were looked at last, those with most time left first.
     pub(crate) late: Vec<Late>,
-    /// When its last map was done.
+    /// When all its maps were done for the first time.
     pub(crate) maps_done_at: Option<Monotonic>,
     /// Whether the edge is planning it: its staging folder may come to be at any time.
     pub(crate) planning: bool,

@@ -68,14 +68,10 @@ impl Core {
         }
     }
 
-    /// Whether a slot without a taker may be of use to somebody.
-    pub(crate) fn has_late(&self) -> bool {
-        self.jobs.values().any(|live| !live.late.is_empty())
-    }
-
-    /// Whether backups hold less than they may.
+    /// Whether something is late, and backups hold less than they may.
     pub(crate) fn may_back_up(&self) -> bool {
-        self.has_late() && self.n_backups() < self.backups_max()
+        let any_late = self.jobs.values().any(|live| !live.late.is_empty());
+        any_late && self.n_backups() < self.backups_max()
     }
 
     /// A reduce whose slot a backup of a late map of its job needs: the youngest one. None while another slot will do.

@@ -31,6 +31,15 @@ fn end_running(story: &mut Story, job: JobId) {
     }
 }
 
+/// The JobTracker restarts, `a` registers again, and the time in which nothing is launched passes.
+fn restart(story: &mut Story) {
+    story.restart();
+    let a = host("a");
+    story.register(&a);
+    story.beat(&a);
+    story.pass(3 * SECOND);
+}
+
 #[test]
 fn a_small_job_beside_a_large_one_gets_the_next_slots_that_become_free() {
     let mut story = Story::begin();
@@ -58,11 +67,7 @@ fn jobs_share_the_slots_by_the_weights_of_their_priorities_and_what_one_leaves_o
         }
     }
     assert_eq!(held(&story, &jobs), [2, 4, 8]);
-    story.restart();
-    let a = host("a");
-    story.register(&a);
-    story.beat(&a);
-    story.pass(3 * SECOND);
+    restart(&mut story);
     for job in jobs {
         end_running(&mut story, job);
     }
@@ -106,12 +111,8 @@ fn a_priority_that_is_changed_counts_from_the_next_slot_on_and_through_a_restart
         end_running(&mut story, job);
     }
     assert_eq!(held(&story, &jobs), [2, 4]);
-    story.restart();
+    restart(&mut story);
     assert_eq!(story.status(jobs[1]).priority, Priority::High);
-    let a = host("a");
-    story.register(&a);
-    story.beat(&a);
-    story.pass(3 * SECOND);
     for job in jobs {
         end_running(&mut story, job);
     }
