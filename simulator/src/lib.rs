@@ -1,42 +1,23 @@
-//! The chunk store in a world of its own: one chunk master, five chunkservers and four clients, all of
-//! them the *real* cores (`chunkstore-core`), with shells, disks, a journal and a network that are
-//! simulated. Clients write files, publish, and append records to logs. Out of one seed come crashes, lost, late, doubled and reordered messages, full, slow,
-//! failing and rotting disks, processes that stand still, and what the clients do; the same seed gives
-//! the same world, event for event. It takes milliseconds and no real time.
+//! Worlds that are made of one seed, in which the *real* cores live through everything that can go wrong. Out of the seed
+//! come crashes, lost, late, doubled and reordered messages, processes that stand still, and what clients do; the same seed
+//! gives the same world, event for event. It takes milliseconds and no real time.
 //!
-//! [`run`] lives one world through. [`invariants`](Violation) watch it: each promise has a file of its
-//! own. When the faults are over, the world must come to rest. The shells do what the daemons' event
-//! loops and the client library do (`chunkstore/src`, `chunkstore/client`), so that what holds here holds
-//! there as far as those do; sockets, files and tokens are not here. [`Sabotage`] plants bugs.
+//! - [`store`]: chunk master, chunkservers and clients;
+//! - `random`: the only source of chance; `timeline`: what happens next, and the trace.
+//!
+//! The shells around the cores do what the daemons' event loops do, so that what holds here holds there as far as those do;
+//! sockets, files and tokens are not here. In each world invariants watch, of which each has a file of its own; and bugs
+//! can be planted, which shows what the invariants are worth.
 
-mod client;
-mod content;
-mod disk;
-mod faults;
-mod ground;
-mod invariants;
-mod master;
-mod model;
 mod random;
-mod records;
-mod sabotage;
-mod server;
-mod world;
+pub mod store;
+mod timeline;
 
-pub use invariants::Violation;
-pub use sabotage::Sabotage;
-pub use world::Outcome;
-
-/// Lives the world of a seed through, until it has come to rest or a promise is broken.
-#[must_use]
-pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
-    world::World::new(seed, sabotage, false).run()
-}
-
-/// The same, with everything that happened, a line each.
-#[must_use]
-pub fn run_traced(seed: u64, sabotage: Option<Sabotage>) -> (Outcome, Vec<String>) {
-    let mut world = world::World::new(seed, sabotage, true);
-    let outcome = world.run();
-    (outcome, world.ground.take_trace())
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which invariant: its file's name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
 }

@@ -1,0 +1,344 @@
+//! A chunkserver's disk: what a crash leaves of it, how it fills, fails and rots. It survives its
+//! server's process. Files are those of the real folder: open ones, and sealed ones with a checksum in
+//! their footer.
+
+use std::collections::BTreeMap;
+
+use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
+use ids::ClusterId;
+
+use crate::random::Random;
+use crate::store::content::{Content, Unit, checksum, length, spoilt};
+
+/// Removed files whose removal a crash may undo.
+const UNSYNCED_REMOVALS_MAX: usize = 8;
+
+/// How the disk is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Health {
+    #[default]
+    Good,
+    /// No byte more.
+    Full,
+    /// Every access fails.
+    Failing,
+}
+
+/// The disk did not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskFault;
+
+/// A sealed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) content: Content,
+    /// As its footer says.
+    checksum: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OpenFile {
+    content: Content,
+    /// On its way to its final name: a crash may find it there or not.
+    sealing: bool,
+}
+
+/// A log's replica that is not sealed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogFile {
+    pub(crate) content: Content,
+    /// So many units are there after a crash too.
+    n_synced: usize,
+    /// On its way to its final name, at so many units, which had this checksum when they were looked at.
+    sealing: Option<(usize, u32)>,
+}
+
+/// One disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    pub(crate) health: Health,
+    pub(crate) cluster: Option<ClusterId>,
+    capacity: u64,
+    open: BTreeMap<ReplicaKey, OpenFile>,
+    logs: BTreeMap<ReplicaKey, LogFile>,
+    sealed: BTreeMap<ReplicaKey, File>,
+    /// Removed, but a crash may bring it back.
+    removed: BTreeMap<ReplicaKey, File>,
+    /// What logs' replicas were when they were looked at to be sealed: on the disk that may rot before the seal ends.
+    looked_at: BTreeMap<ReplicaKey, Content>,
+}
+
+impl File {
+    pub(crate) fn new(content: Content) -> Self {
+        let checksum = checksum(&content);
+        Self { content, checksum }
+    }
+
+    /// Whether the bytes are those that were sealed.
+    pub(crate) fn is_whole(&self) -> bool {
+        checksum(&self.content) == self.checksum
+    }
+
+    pub(crate) fn sealed(&self) -> Sealed {
+        Sealed { length: length(&self.content), checksum: self.checksum }
+    }
+}
+
+impl Disk {
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        let free = match self.health {
+            Health::Good => self.capacity.saturating_sub(self.used()),
+            Health::Full | Health::Failing => 0,
+        };
+        Space { capacity: self.capacity, free }
+    }
+
+    fn used(&self) -> u64 {
+        let open = self.open.values().map(|file| length(&file.content));
+        let logs = self.logs.values().map(|file| length(&file.content));
+        open.chain(logs).chain(self.sealed.values().map(|file| length(&file.content))).sum()
+    }
+
+    pub(crate) fn create(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
+        self.take(0)?;
+        self.open.insert(replica, OpenFile::default());
+        Ok(())
+    }
+
+    pub(crate) fn append(&mut self, replica: ReplicaKey, units: &[Unit]) -> Result<(), DiskFault> {
+        self.take(length(units))?;
+        let file = self.open.get_mut(&replica).ok_or(DiskFault)?;
+        file.content.extend_from_slice(units);
+        Ok(())
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), DiskFault> {
+        match self.space().free {
+            0 => Err(DiskFault),
+            free if free < bytes => Err(DiskFault),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is behind so many units goes.
+    pub(crate) fn truncate(&mut self, replica: ReplicaKey, n_units: usize) {
+        if let Some(file) = self.open.get_mut(&replica) {
+            file.content.truncate(n_units);
+        }
+    }
+
+    /// From here on a crash may leave the file sealed.
+    pub(crate) fn begin_seal(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
+        self.take(0)?;
+        self.open.get_mut(&replica).ok_or(DiskFault)?.sealing = true;
+        Ok(())
+    }
+
+    /// Data and name are synced.
+    pub(crate) fn end_seal(&mut self, replica: ReplicaKey) -> Result<Sealed, DiskFault> {
+        if self.health == Health::Failing {
+            return Err(DiskFault);
+        }
+        let file = File::new(self.open.remove(&replica).ok_or(DiskFault)?.content);
+        let sealed = file.sealed();
+        // The same sync of the folder makes the removals before it last.
+        self.removed.clear();
+        self.sealed.insert(replica, file);
+        Ok(sealed)
+    }
+
+    /// The file of a log's replica, empty and durable.
+    pub(crate) fn create_log(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
+        self.take(0)?;
+        self.logs.insert(replica, LogFile::default());
+        Ok(())
+    }
+
+    /// Writes behind so many units of a log's replica; not durable yet.
+    pub(crate) fn write_log(
+        &mut self,
+        replica: ReplicaKey,
+        at: usize,
+        units: &[Unit],
+    ) -> Result<(), DiskFault> {
+        self.take(length(units))?;
+        let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
+        file.content.truncate(at);
+        file.content.extend_from_slice(units);
+        Ok(())
+    }
+
+    /// What was written to a log's replica is durable.
+    pub(crate) fn sync_log(&mut self, replica: ReplicaKey) -> Result<(), DiskFault> {
+        if self.health == Health::Failing {
+            return Err(DiskFault);
+        }
+        let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
+        file.n_synced = file.content.len();
+        Ok(())
+    }
+
+    pub(crate) fn log(&self, replica: ReplicaKey) -> Option<&Content> {
+        self.logs.get(&replica).map(|file| &file.content)
+    }
+
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (ReplicaKey, &Content)> {
+        self.logs.iter().map(|(replica, file)| (*replica, &file.content))
+    }
+
+    /// At how many units a log's replica is being sealed; 0 if it is not.
+    pub(crate) fn n_sealing(&self, replica: ReplicaKey) -> usize {
+        self.logs.get(&replica).and_then(|file| file.sealing).map_or(0, |(n, _)| n)
+    }
+
+    /// What is behind so many units goes; from here on a crash may leave the file sealed.
+    pub(crate) fn begin_seal_log(
+        &mut self,
+        replica: ReplicaKey,
+        n: usize,
+    ) -> Result<(), DiskFault> {
+        self.take(0)?;
+        let file = self.logs.get_mut(&replica).ok_or(DiskFault)?;
+        let content = file.content.get(..n).ok_or(DiskFault)?;
+        file.sealing = Some((n, checksum(content)));
+        self.looked_at.insert(replica, content.to_vec());
+        Ok(())
+    }
+
+    /// Data and name are synced.
+    pub(crate) fn end_seal_log(&mut self, replica: ReplicaKey) -> Result<Sealed, DiskFault> {
+        if self.health == Health::Failing {
+            return Err(DiskFault);
+        }
+        let LogFile { mut content, sealing, .. } = self.logs.remove(&replica).ok_or(DiskFault)?;
+        let (n, checksum) = sealing.ok_or(DiskFault)?;
+        content.truncate(n);
+        let file = File { content, checksum };
+        let sealed = file.sealed();
+        self.removed.clear();
+        self.sealed.insert(replica, file);
+        Ok(sealed)
+    }
+
+    /// A planted bug: the last unit is forgotten.
+    pub(crate) fn cut_open(&mut self, replica: ReplicaKey) {
+        if let Some(file) = self.open.get_mut(&replica) {
+            file.content.pop();
+        }
+    }
+
+    pub(crate) fn discard(&mut self, replica: ReplicaKey) {
+        self.open.remove(&replica);
+    }
+
+    pub(crate) fn read(&self, replica: ReplicaKey) -> Option<&File> {
+        self.sealed.get(&replica)
+    }
+
+    /// What the server sealed under that name, whatever has become of it.
+    pub(crate) fn sealed_content(&self, replica: ReplicaKey) -> Option<&Content> {
+        let file = self.read(replica)?;
+        let looked_at = || self.looked_at.get(&replica).filter(|it| checksum(it) == file.checksum);
+        if file.is_whole() { Some(&file.content) } else { looked_at() }
+    }
+
+    pub(crate) fn remove(&mut self, replica: ReplicaKey) {
+        self.open.remove(&replica);
+        self.logs.remove(&replica);
+        if let Some(file) = self.sealed.remove(&replica) {
+            self.removed.insert(replica, file);
+            if self.removed.len() > UNSYNCED_REMOVALS_MAX {
+                self.removed.clear();
+            }
+        }
+    }
+
+    /// A bad file is taken out of the way: no crash brings it back under its name.
+    pub(crate) fn set_aside(&mut self, replica: ReplicaKey) {
+        self.sealed.remove(&replica);
+    }
+
+    pub(crate) fn put_instead(&mut self, replica: ReplicaKey, file: File) {
+        self.sealed.insert(replica, file);
+    }
+
+    /// Changes bytes beneath a file.
+    pub(crate) fn rot(&mut self, replica: ReplicaKey, content: Content) {
+        if let Some(file) = self.sealed.get_mut(&replica) {
+            file.content = content;
+        }
+    }
+
+    /// The same of a log's replica that is not sealed.
+    pub(crate) fn rot_log(&mut self, replica: ReplicaKey, at: usize) {
+        if let Some(file) = self.logs.get_mut(&replica) {
+            file.content = spoilt(&file.content, at);
+        }
+    }
+
+    /// Whether these very bytes are here under that name, safe from a crash.
+    pub(crate) fn holds(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
+        self.read(replica).is_some_and(|file| file.is_whole() && file.content == content)
+    }
+
+    /// The same, or that they are there to be sealed.
+    pub(crate) fn has(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
+        let is_open = |log: &Content| log.starts_with(content);
+        self.holds(replica, content) || self.log(replica).is_some_and(is_open)
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = (ReplicaKey, &File)> {
+        self.sealed.iter().map(|(replica, file)| (*replica, file))
+    }
+
+    /// The replica after this one; after the last, the first.
+    pub(crate) fn next_after(&self, last: Option<ReplicaKey>) -> Option<ReplicaKey> {
+        let mut keys = self.sealed.keys();
+        let after = keys.find(|key| last.is_none_or(|last| **key > last));
+        after.or_else(|| self.sealed.keys().next()).copied()
+    }
+
+    /// The process is gone: what was synced stays, of the rest only what luck leaves. The next start
+    /// removes open files, but for those of logs.
+    pub(crate) fn crash(&mut self, random: &mut Random) {
+        for (replica, mut file) in std::mem::take(&mut self.logs) {
+            let n = random.within(file.n_synced..file.content.len() + 1);
+            file.content.truncate(n);
+            if n > file.n_synced && random.chance(500) {
+                file.content = spoilt(&file.content, n - 1);
+            }
+            file.n_synced = n;
+            match file.sealing.take().filter(|_| random.chance(700)) {
+                Some((n, checksum)) if random.chance(500) => {
+                    file.content.truncate(n);
+                    self.sealed.insert(replica, File { content: file.content, checksum });
+                }
+                Some((n, _)) => {
+                    file.content.truncate(n);
+                    file.n_synced = n;
+                    self.logs.insert(replica, file);
+                }
+                None => drop(self.logs.insert(replica, file)),
+            }
+        }
+        for (replica, file) in std::mem::take(&mut self.open) {
+            if file.sealing && random.chance(500) {
+                self.sealed.insert(replica, File::new(file.content));
+            }
+        }
+        for (replica, file) in std::mem::take(&mut self.removed) {
+            if random.chance(500) {
+                self.sealed.entry(replica).or_insert(file);
+            }
+        }
+    }
+
+    /// Another disk, an empty one.
+    pub(crate) fn replace(&mut self) {
+        *self = Self::new(self.capacity);
+    }
+}

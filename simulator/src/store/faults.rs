@@ -1,0 +1,338 @@
+//! What goes wrong, when and how badly: all of it the seed's choice. Each world has a temper of its own,
+//! in which some faults are frequent and others do not occur: what needs one fault alone is found, and
+//! what needs two at once.
+//!
+//! Nothing here may destroy the last good copy of a chunk, nor one of which the store can't know yet
+//! that it is the last: such a loss is no bug of the store.
+
+use std::time::Duration;
+
+use chunkstore_core::master::{Input, Reply, ReplyTo, Room};
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::Version;
+
+use crate::store::client::locate;
+use crate::store::content::{spoilt, units};
+use crate::store::disk::{File, Health};
+use crate::store::ground::{Event, Ground, Weather, Who};
+use crate::store::server::number;
+use crate::store::world::{CLIENTS, SERVERS, World, reply_of};
+
+/// A fault, or its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// Something happens, and then something else.
+    Strike,
+    /// These two hear each other again.
+    Join(Who, Who),
+    /// A server's disk is as it should be.
+    DiskGood(usize),
+    /// The master's disk has room.
+    JournalHasRoom,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    CrashMaster,
+    CrashServer,
+    Pause,
+    Part,
+    DiskFull,
+    DiskFailing,
+    DiskSlow,
+    JournalFull,
+    Rot,
+    RotLog,
+    Replace,
+    Stale,
+    KillClient,
+    CrashAll,
+}
+
+const KINDS: [Kind; 14] = [
+    Kind::CrashMaster,
+    Kind::CrashServer,
+    Kind::Pause,
+    Kind::Part,
+    Kind::DiskFull,
+    Kind::DiskFailing,
+    Kind::DiskSlow,
+    Kind::JournalFull,
+    Kind::Rot,
+    Kind::RotLog,
+    Kind::Replace,
+    Kind::Stale,
+    Kind::KillClient,
+    Kind::CrashAll,
+];
+
+/// What a world is like.
+#[derive(Debug)]
+pub(crate) struct Temper {
+    /// Between two faults, milliseconds at most.
+    pause_millis: u64,
+    /// How often each fault occurs, compared with the others.
+    weights: [usize; KINDS.len()],
+}
+
+impl Temper {
+    /// Draws a temper, and the network's weather with it.
+    pub(crate) fn draw(ground: &mut Ground) -> Self {
+        let random = &mut ground.random;
+        let mut often = |max: usize| match random.chance(500) {
+            true => random.below(max) as u64,
+            false => 0,
+        };
+        let weather =
+            Weather { lost: often(80), doubled: often(150), slow: often(60), broken: often(15) };
+        ground.weather = weather;
+        let random = &mut ground.random;
+        let weights = std::array::from_fn(|_| match random.chance(600) {
+            true => random.within(1..6),
+            false => 0,
+        });
+        Self { pause_millis: *random.pick(&[300, 1000, 4000]), weights }
+    }
+
+    fn pick(&self, ground: &mut Ground) -> Option<Kind> {
+        let sum: usize = self.weights.iter().sum();
+        let mut left = ground.random.below(sum.max(1));
+        KINDS.iter().zip(self.weights).find_map(|(kind, weight)| match left < weight {
+            true => Some(*kind),
+            false => {
+                left -= weight;
+                None
+            }
+        })
+    }
+
+    /// When the next fault comes.
+    pub(crate) fn schedule(&self, ground: &mut Ground) {
+        let pause = ground.random.millis(1..self.pause_millis);
+        ground.after(pause, Event::Begun(Fault::Strike));
+    }
+}
+
+impl World {
+    pub(crate) fn begin(&mut self, fault: Fault) {
+        match fault {
+            Fault::Strike if self.is_calm() => {}
+            Fault::Strike => {
+                if let Some(kind) = self.temper.pick(&mut self.ground) {
+                    self.strike(kind);
+                }
+                self.temper.schedule(&mut self.ground);
+            }
+            Fault::Join(a, b) => self.ground.join(a, b),
+            Fault::DiskGood(n) => {
+                self.servers[n].disk.health = Health::Good;
+                self.servers[n].sync_millis = 5;
+            }
+            Fault::JournalHasRoom => self.master.set_room(&mut self.ground, Room::Ample),
+        }
+    }
+
+    fn strike(&mut self, kind: Kind) {
+        self.ground.say(format_args!("fault: {kind:?}"));
+        let n = self.ground.random.below(SERVERS);
+        match kind {
+            Kind::CrashMaster => self.crash(Who::Master),
+            Kind::CrashServer => self.crash(Who::Server(n)),
+            Kind::CrashAll => {
+                self.crash(Who::Master);
+                (0..SERVERS).for_each(|n| self.crash(Who::Server(n)));
+            }
+            Kind::Pause => {
+                let who = self.anyone();
+                let time = self.ground.random.millis(50..9000);
+                self.pause(who, time);
+            }
+            Kind::Part => {
+                let (a, b) = (self.anyone(), self.anyone());
+                self.ground.part(a, b);
+                self.later(100..8000, Fault::Join(a, b));
+            }
+            Kind::DiskFull => self.hurt(n, Health::Full),
+            Kind::DiskFailing => self.hurt(n, Health::Failing),
+            Kind::DiskSlow => {
+                self.servers[n].sync_millis = 3000;
+                self.later(500..8000, Fault::DiskGood(n));
+            }
+            Kind::JournalFull => {
+                let room = *self.ground.random.pick(&[Room::Reserve, Room::None]);
+                self.master.set_room(&mut self.ground, room);
+                self.later(200..5000, Fault::JournalHasRoom);
+            }
+            Kind::Rot => self.rot(n),
+            Kind::RotLog => self.rot_log(n),
+            Kind::Replace => self.replace(n),
+            Kind::Stale => self.put_stale(n),
+            Kind::KillClient => {
+                let client = self.ground.random.below(CLIENTS);
+                self.clients[client].die(&mut self.ground);
+            }
+        }
+    }
+
+    fn later(&mut self, millis: std::ops::Range<u64>, fault: Fault) {
+        let pause = self.ground.random.millis(millis);
+        self.ground.after(pause, Event::Begun(fault));
+    }
+
+    fn anyone(&mut self) -> Who {
+        match self.ground.random.below(SERVERS + CLIENTS + 2) {
+            n if n < SERVERS => Who::Server(n),
+            n if n < SERVERS + CLIENTS => Who::Client(n - SERVERS),
+            _ => Who::Master,
+        }
+    }
+
+    fn crash(&mut self, who: Who) {
+        match who {
+            Who::Master => self.master.crash(&mut self.ground, &mut self.watch),
+            Who::Server(n) => self.servers[n].crash(&mut self.ground),
+            Who::Client(n) => return self.clients[n].die(&mut self.ground),
+        }
+        let pause = self.ground.random.millis(10..6000);
+        self.ground.after(pause, Event::Started(who));
+    }
+
+    fn hurt(&mut self, n: usize, health: Health) {
+        self.ground.say(format_args!("host-{n}'s disk is {health:?}"));
+        self.servers[n].disk.health = health;
+        self.later(500..8000, Fault::DiskGood(n));
+    }
+
+    /// One replica's bytes change on the disk.
+    fn rot(&mut self, n: usize) {
+        let Some(replica) = self.victim(n) else { return };
+        let Some(truth) = self.watch.truth.get(&replica.chunk) else { return };
+        let content = spoilt(truth, self.ground.random.below(truth.len()));
+        self.ground.say(format_args!("host-{n}: {} rots", replica.chunk));
+        self.servers[n].disk.rot(replica, content);
+        // Just then somebody wants no more than one copy of it.
+        let path = self.watch.model.closed_with(replica.chunk).and_then(|path| path.parse().ok());
+        if let Some(path) = path.filter(|_| self.ground.random.chance(300)) {
+            let client = self.ground.random.below(CLIENTS);
+            self.clients[client].wants_one_copy(path);
+        }
+    }
+
+    /// The same of a log's replica that is not sealed; most often of its end.
+    fn rot_log(&mut self, n: usize) {
+        let all: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
+        let Some(replica) = all.get(self.ground.random.below(all.len().max(1))).copied() else {
+            return;
+        };
+        let content = self.servers[n].disk.log(replica).map_or(&[][..], Vec::as_slice);
+        let n_units = content.len();
+        // What rots twice might be whole again.
+        let is_sound = self.watch.logs.records.sound(content).1 == n_units;
+        if n_units == 0 || !is_sound || !self.may_lose_log(n, replica) {
+            return;
+        }
+        let back = *self.ground.random.pick(&[1, 1, n_units]);
+        self.ground.say(format_args!("host-{n}: the log's {} rots", replica.chunk));
+        self.servers[n].disk.rot_log(replica, n_units - back);
+    }
+
+    /// A server comes back with an empty disk.
+    fn replace(&mut self, n: usize) {
+        let all: Vec<ReplicaKey> = self.servers[n].disk.files().map(|(key, _)| key).collect();
+        let logs: Vec<ReplicaKey> = self.servers[n].disk.logs().map(|(key, _)| key).collect();
+        let may_lose_logs = logs.iter().all(|replica| self.may_lose_log(n, *replica));
+        if may_lose_logs && all.iter().all(|replica| self.may_lose(n, *replica)) {
+            self.crash(Who::Server(n));
+            self.ground.say(format_args!("host-{n} gets an empty disk"));
+            self.servers[n].disk.replace();
+        }
+    }
+
+    /// A server comes back with less of a chunk than was sealed, or with an older version of it: sound in
+    /// itself, and not what any file has.
+    fn put_stale(&mut self, n: usize) {
+        let Some(replica) = self.victim(n) else { return };
+        let Some(truth) = self.watch.truth.get(&replica.chunk).cloned() else { return };
+        self.crash(Who::Server(n));
+        let disk = &mut self.servers[n].disk;
+        match self.ground.random.chance(500) && truth.len() > 1 {
+            true => disk.put_instead(replica, File::new(truth[..truth.len() / 2].to_vec())),
+            false => {
+                disk.set_aside(replica);
+                let older = ReplicaKey { version: Version(0), ..replica };
+                disk.put_instead(older, File::new(spoilt(&truth, 0)));
+            }
+        }
+        self.ground.say(format_args!("host-{n} has a stale {}", replica.chunk));
+    }
+
+    fn victim(&mut self, n: usize) -> Option<ReplicaKey> {
+        let disk = &self.servers[n].disk;
+        let all: Vec<ReplicaKey> = disk.files().map(|(replica, _)| replica).collect();
+        let replica = *all.get(self.ground.random.below(all.len().max(1)))?;
+        self.may_lose(n, replica).then_some(replica)
+    }
+
+    /// Whether the store survives the loss of a server's replica: others have it, and the master neither
+    /// counts on any that is not there nor has told anybody to remove one. It may keep the lost one and
+    /// remove another as surplus before it knows, so at least two must be asked for.
+    fn may_lose(&self, n: usize, replica: ReplicaKey) -> bool {
+        if self.watch.model.wanted(replica.chunk).is_none_or(|wanted| wanted < 2) {
+            return false;
+        }
+        let Some(truth) = self.watch.truth.get(&replica.chunk) else { return false };
+        let good = |at: usize| self.servers[at].disk.holds(replica, truth);
+        let others = (0..SERVERS).any(|at| at != n && good(at));
+        let Some(believed) = self.believed(replica) else { return false };
+        others && believed.into_iter().all(good)
+    }
+
+    /// The same of a replica of a log's open chunk: another server has all that was acknowledged, and all that is being
+    /// sealed of it.
+    fn may_lose_log(&self, n: usize, replica: ReplicaKey) -> bool {
+        let acknowledged = units(self.watch.logs.acknowledged_bytes(replica));
+        let needed = acknowledged.max(self.servers[n].disk.n_sealing(replica));
+        let records = &self.watch.logs.records;
+        let has = |at: &usize| {
+            let disk = &self.servers[*at].disk;
+            let sealed = disk.read(replica).filter(|file| file.is_whole());
+            let content = disk.log(replica).or(sealed.map(|file| &file.content));
+            content.is_some_and(|content| {
+                let sound = records.sound(content).1;
+                sound == content.len() && sound >= needed
+            })
+        };
+        (0..SERVERS).filter(|at| *at != n).any(|at| has(&at))
+    }
+
+    /// Who the master thinks has a replica; `None` if it can't be asked, or removals are under way.
+    fn believed(&self, replica: ReplicaKey) -> Option<Vec<usize>> {
+        let mut master = self.master.core.clone()?;
+        if self.summary()?.commands_pending > 0 {
+            return None;
+        }
+        let path = self.watch.model.closed_with(replica.chunk)?.parse().ok()?;
+        let input = Input::Query(ReplyTo(0), locate(&path));
+        let out = master.handle(self.ground.now(), input);
+        let Some(Reply::Located(located)) = reply_of(out.effects) else { return None };
+        let location = located.chunks.into_iter().find(|it| it.chunk == replica.chunk)?;
+        Some(location.servers.iter().map(|server| number(&server.host)).collect())
+    }
+
+    /// Everything works from now on, and everybody runs.
+    pub(crate) fn mend(&mut self) {
+        self.ground.say(format_args!("all is mended"));
+        self.ground.weather = Weather::default();
+        self.ground.join_all();
+        self.paused.clear();
+        self.master.set_room(&mut self.ground, Room::Ample);
+        self.ground.after(Duration::ZERO, Event::Started(Who::Master));
+        for n in 0..SERVERS {
+            self.begin(Fault::DiskGood(n));
+            self.ground.after(Duration::ZERO, Event::Started(Who::Server(n)));
+        }
+        for client in &mut self.clients {
+            client.is_tired = true;
+        }
+    }
+}

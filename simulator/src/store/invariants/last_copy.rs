@@ -1,0 +1,50 @@
+//! No chunk is deleted while a file refers to it and nobody else has it: what the store itself removes
+//! never makes a file unreadable. What a server has of a log's chunk and has not sealed with the others counts: it seals it
+//! if they lose theirs.
+
+use chunkstore_core::replica::ReplicaKey;
+use chunkstore_protocol::ChunkId;
+
+use super::Watch;
+use crate::store::disk::Disk;
+
+impl Watch {
+    /// How many disks hold the right bytes of a chunk.
+    pub(crate) fn n_good(&self, replica: ReplicaKey, disks: &[&Disk]) -> usize {
+        let Some(truth) = self.truth.get(&replica.chunk) else { return 0 };
+        disks.iter().filter(|disk| disk.holds(replica, truth)).count()
+    }
+
+    /// How many disks hold the bytes of a chunk, sealed or not.
+    pub(crate) fn n_with(&self, replica: ReplicaKey, disks: &[&Disk]) -> usize {
+        let Some(truth) = self.truth.get(&replica.chunk) else { return 0 };
+        disks.iter().filter(|disk| disk.has(replica, truth)).count()
+    }
+
+    /// Whether a file on the journal's disk has this chunk.
+    pub(crate) fn is_wanted(&self, chunk: ChunkId) -> bool {
+        self.on_disk.wanted(chunk).is_some()
+    }
+
+    /// Looks at what servers have just removed.
+    pub(crate) fn check_removed(&mut self, disks: &[&Disk]) {
+        for (server, replica) in std::mem::take(&mut self.removed) {
+            if self.is_wanted(replica.chunk) && self.n_with(replica, disks) == 0 {
+                let chunk = replica.chunk;
+                let what = format!("host-{server} was told to remove the last copy of {chunk}");
+                self.broken("last_copy", what);
+            }
+        }
+    }
+
+    /// Looks at all chunks: nothing that the store does, or lets happen, leaves a file without bytes.
+    pub(crate) fn check_copies(&mut self, disks: &[&Disk]) {
+        let chunks = self.on_disk.chunks().map(|(_, it)| (it.chunk, it.version));
+        let mut keys = chunks.map(|(chunk, version)| ReplicaKey { chunk, version });
+        let lost = keys.find(|key| self.n_with(*key, disks) == 0);
+        drop(keys);
+        if let Some(ReplicaKey { chunk, .. }) = lost {
+            self.broken("last_copy", format!("nobody has chunk {chunk} any more"));
+        }
+    }
+}
