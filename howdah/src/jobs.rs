@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus, Priority,
-    SetPriority,
+    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobCounters, JobId, JobList, JobSpec,
+    JobStatus, Priority, SetPriority,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -15,6 +15,15 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const SUBMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// Time for one answer to a submit: the JobTracker asks the chunk store before it gives one.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the end of an attempt counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndsAs {
+    /// Nothing: its task runs again.
+    Killed,
+    /// One of its task's tries.
+    Failed,
+}
 
 /// A client of one JobTracker.
 #[derive(Clone)]
@@ -106,6 +115,20 @@ impl Jobs {
     /// A job's attempts.
     pub(crate) async fn attempts(&self, job: JobId) -> Result<AttemptList, CallError> {
         self.client.get(&self.address, &format!("/v1/jobs/{job}/attempts")).await.map_err(named)
+    }
+
+    /// Ends an attempt, which `counts` as killed or failed.
+    pub(crate) async fn end_attempt(
+        &self,
+        attempt: AttemptId,
+        counts: EndsAs,
+    ) -> Result<AttemptStatus, CallError> {
+        let verb = match counts {
+            EndsAs::Killed => "kill",
+            EndsAs::Failed => "fail",
+        };
+        let path = format!("/v1/jobs/{}/attempts/{attempt}/{verb}", attempt.task.job);
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
     }
 
     /// What an attempt wrote, from the TaskTracker at `tracker`.

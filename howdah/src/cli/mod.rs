@@ -1,6 +1,7 @@
 //! The command line: one file per command. Parsing and printing only; what a command does lies in the
 //! room it calls. Every command returns an error whose type says the exit code (see `exit`).
 
+mod attempt;
 mod config_file;
 mod daemon;
 mod demo;
@@ -74,6 +75,8 @@ enum Command {
     Fs(fs::FsArgs),
     /// Submit jobs and look after them
     Job(job::JobArgs),
+    /// Look at a job's attempts, and end one
+    Attempt(attempt::AttemptArgs),
     /// Run a job on local files, without daemons
     Local(local::LocalArgs),
     /// Make up input data: local files of an exact size
@@ -102,6 +105,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Jobtracker(args) => daemon::jobtracker(&args, &cli.global),
         Command::Tasktracker(args) => daemon::tasktracker(&args, &cli.global),
         Command::Job(args) => job::run(args, &cli.global),
+        Command::Attempt(args) => attempt::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),

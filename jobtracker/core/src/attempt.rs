@@ -41,7 +41,7 @@ impl Core {
             }
             TrackerEvent::Failed { attempt, failure } => {
                 self.free_slot(host, attempt);
-                self.on_failed(now, host, attempt, failure);
+                self.on_failed(now, attempt, failure);
             }
             TrackerEvent::FetchFailed { reduce, map, message: _ } => {
                 self.on_fetch_failed(now, reduce.task, map);
@@ -68,15 +68,14 @@ impl Core {
         let task = attempt.task;
         let job = task.job;
         let Some(live) = self.live(job) else { return };
-        let winner = match self.durable.task(task) {
-            Some(entry) => entry.winner.as_ref().map(|winner| winner.number),
-            None => return,
-        };
+        let Some(entry) = self.durable.task(task) else { return };
+        let winner = entry.winner.as_ref().map(|winner| winner.number);
         if winner == Some(attempt.number) || self.is_undone(attempt) {
             return;
         }
-        let lost = self.durable.task(task).is_some_and(|entry| entry.lost(attempt.number));
-        if winner.is_some() || lost || live.committing {
+        // A client may have failed it while the word of its success was under way.
+        let void = entry.lost(attempt.number) || entry.failed(attempt.number);
+        if winner.is_some() || void || live.committing {
             return self.drop_output(host, attempt);
         }
         let (place, ran_ms) = match self.take_attempt(attempt) {
@@ -166,14 +165,24 @@ impl Core {
         }
     }
 
-    fn on_failed(&mut self, now: Now, host: &HostName, attempt: AttemptId, mut failure: Failure) {
-        let task = attempt.task;
+    fn on_failed(&mut self, now: Now, attempt: AttemptId, failure: Failure) {
         let Some(ended) = self.take_attempt(attempt) else { return };
-        let blame = failure.kind.blame();
-        if blame == Blame::Nobody {
+        if failure.kind.blame() == Blame::Nobody {
             self.on_killed(attempt, ended);
-            return self.wait_again(task);
+            return self.wait_again(attempt.task);
         }
+        self.count_failure(now, attempt, &ended, failure);
+    }
+
+    /// An attempt that does not run any more failed, by somebody's fault.
+    pub(crate) fn count_failure(
+        &mut self,
+        now: Now,
+        attempt: AttemptId,
+        ended: &LiveAttempt,
+        mut failure: Failure,
+    ) {
+        let (task, host, blame) = (attempt.task, &ended.host, failure.kind.blame());
         failure.message = cut(failure.message, MESSAGE_BYTES_MAX);
         self.record(Record::AttemptFailed {
             attempt,

@@ -14,6 +14,7 @@ use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Part, PartElsewhere, Refusal, Reply, ReplyTo, StoreOutcome};
 use crate::records::Record;
 use crate::running::{RunningEntry, TaskEntry};
+use crate::task::LiveAttempt;
 use crate::timers::Timer;
 use crate::trackers::Occupied;
 
@@ -188,15 +189,19 @@ impl Core {
 
     /// Tells its tracker to end a running attempt; it can't win any more.
     pub(crate) fn kill_attempt(&mut self, attempt: AttemptId, reason: &str) {
-        let Some(live) = self.live_mut(attempt.task.job).and_then(|live| live.take_live(attempt))
-        else {
-            return;
-        };
+        if let Some(live) = self.withdraw(attempt, reason) {
+            self.on_killed(attempt, live);
+        }
+    }
+
+    /// The same, and leaves it to the caller to say what that counts as; `None` if it does not run.
+    pub(crate) fn withdraw(&mut self, attempt: AttemptId, reason: &str) -> Option<LiveAttempt> {
+        let live = self.live_mut(attempt.task.job)?.take_live(attempt)?;
         if let Some(tracker) = self.trackers.get_mut(&live.host) {
             tracker.occupy(attempt, Occupied::Ending);
             let reason = reason.to_owned();
             self.trackers.tell(&live.host, TrackerCommand::Kill { attempt, reason });
         }
-        self.on_killed(attempt, live);
+        Some(live)
     }
 }

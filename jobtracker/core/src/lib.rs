@@ -5,7 +5,7 @@
 //! - `machine`: [`Core`], which leads each input to its rules;
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
-//! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to;
+//! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers;
 //! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `summary`: what may be asked.
@@ -18,6 +18,7 @@ mod durable;
 mod exclusions;
 mod fetch_reports;
 mod heartbeat;
+mod intervene;
 mod invariants;
 mod job;
 mod locality;
@@ -51,8 +52,8 @@ pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Refusal, Reply, ReplyTo,
-    StoreOutcome,
+    Effect, EndsAs, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Refusal, Reply,
+    ReplyTo, StoreOutcome,
 };
 pub use queries::WAIT_MAX;
 pub use records::{

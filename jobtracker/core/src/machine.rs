@@ -80,6 +80,9 @@ impl Core {
                 self.handle_heartbeat(now, *heartbeat, reply_to);
             }
             Input::Kill { job, reply_to } => self.handle_kill(now, job, reply_to),
+            Input::EndAttempt { attempt, counts, reply_to } => {
+                self.handle_end_attempt(now, attempt, counts, reply_to);
+            }
             Input::SetPriority { job, priority, reply_to } => {
                 self.handle_set_priority(job, priority, reply_to);
             }
@@ -123,6 +126,7 @@ impl Core {
         match input {
             Input::Submit { reply_to, .. }
             | Input::Kill { reply_to, .. }
+            | Input::EndAttempt { reply_to, .. }
             | Input::SetPriority { reply_to, .. }
             | Input::RegisterTracker { reply_to, .. } => refused(reply_to),
             Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ids::{ClusterId, HostName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobState, JobStatus,
-    JobtrackerInfo, Priority, RegisterTracker, StagedOutput, TrackerHeartbeat,
-    TrackerHeartbeatReply, TrackerRegistered,
+    AttemptId, AttemptList, AttemptState, AttemptStatus, JobAccepted, JobCounters, JobId, JobList,
+    JobSpec, JobState, JobStatus, JobtrackerInfo, Priority, RegisterTracker, StagedOutput,
+    TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -82,6 +82,15 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
+    /// A client wants a running attempt to end.
+    EndAttempt {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What that counts as.
+        counts: EndsAs,
+        /// The request.
+        reply_to: ReplyTo,
+    },
     /// A client wants a job to have more of the slots, or less.
     SetPriority {
         /// The job.
@@ -103,6 +112,15 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
+}
+
+/// What the end of an attempt that a client ends counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndsAs {
+    /// Nothing: its task runs again.
+    Killed,
+    /// One of its task's tries.
+    Failed,
 }
 
 /// What clients may ask. Nothing changes by it.
@@ -305,6 +323,8 @@ pub enum Reply {
     List(JobList),
     /// A job's attempts.
     Attempts(AttemptList),
+    /// One attempt.
+    Attempt(Box<AttemptStatus>),
     /// A job's counters.
     Counters(JobCounters),
     /// The job of an idempotency key.
@@ -359,6 +379,23 @@ pub enum Refusal {
         job: JobId,
         /// How it ended.
         state: JobState,
+    },
+    /// No such attempt, or it is not remembered.
+    #[error(
+        "there is no attempt {attempt}: it was never launched, has been forgotten since it ended, or its TaskTracker has not registered again since the JobTracker started; `howdah attempt list {}` shows those that are known",
+        .attempt.task.job
+    )]
+    NoSuchAttempt {
+        /// What was asked for.
+        attempt: AttemptId,
+    },
+    /// The attempt is over.
+    #[error("{attempt} has ended already: it is {}", .state.as_str())]
+    AttemptEnded {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How it ended.
+        state: AttemptState,
     },
     /// The job's output is being published, which can't be stopped.
     #[error("{job} is publishing its output and can't be killed any more: ask for its state again")]

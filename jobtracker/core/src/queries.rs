@@ -236,7 +236,7 @@ impl Core {
         })
     }
 
-    fn shown(&self, ended: &EndedAttempt) -> AttemptStatus {
+    pub(crate) fn shown(&self, ended: &EndedAttempt) -> AttemptStatus {
         AttemptStatus {
             attempt: ended.attempt,
             host: ended.host.clone(),

@@ -153,8 +153,8 @@ impl Core {
             return false;
         }
         let needed = self.durable.task(task).is_some_and(|entry| {
-            let failed = entry.failures.iter().any(|failed| failed.number == attempt.number);
-            entry.winner.is_none() && !failed && !entry.lost(attempt.number)
+            let number = attempt.number;
+            entry.winner.is_none() && !entry.failed(number) && !entry.lost(number)
         });
         let came_back =
             self.durable.task(task).is_some_and(|entry| entry.is_given_up(attempt.number));

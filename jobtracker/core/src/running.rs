@@ -307,6 +307,23 @@ impl TaskEntry {
         self.given_up.contains(&number)
     }
 
+    /// Whether the attempt of that number failed.
+    pub(crate) fn failed(&self, number: u32) -> bool {
+        self.failures.iter().any(|failed| failed.number == number)
+    }
+
+    /// What became of the attempt of that number; `None` if it has not ended, or is not remembered.
+    pub(crate) fn end_of(&self, number: u32) -> Option<AttemptState> {
+        let won = self.winner.as_ref().is_some_and(|winner| winner.number == number);
+        if won || self.lost(number) {
+            Some(AttemptState::Succeeded)
+        } else if self.failed(number) {
+            Some(AttemptState::Failed)
+        } else {
+            self.is_given_up(number).then_some(AttemptState::Killed)
+        }
+    }
+
     /// Whether the attempt of that number won and its output was lost: whoever tells of its success again
     /// has not heard of that.
     pub(crate) fn lost(&self, number: u32) -> bool {

@@ -3,7 +3,7 @@
 use axum::extract::rejection::QueryRejection;
 use chunkstore_client::stores::OtherStoreError;
 use jobtracker_core::{Refusal, Reply};
-use mapreduce_protocol::{IdError, ProblemKind};
+use mapreduce_protocol::{AttemptId, IdError, JobId, ProblemKind};
 use net::Problem;
 
 use crate::admission::AdmissionError;
@@ -57,8 +57,9 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),
         Refusal::KeyReused { .. } => (409, ProblemKind::KeyReused),
         Refusal::BadKey | Refusal::BadSlots { .. } => (400, ProblemKind::InvalidRequest),
-        Refusal::NoSuchJob { .. } => (404, ProblemKind::NotFound),
+        Refusal::NoSuchJob { .. } | Refusal::NoSuchAttempt { .. } => (404, ProblemKind::NotFound),
         Refusal::JobEnded { .. } | Refusal::Committing { .. } => (409, ProblemKind::JobEnded),
+        Refusal::AttemptEnded { .. } => (409, ProblemKind::AttemptEnded),
         Refusal::TooManyJobs { .. } => (503, ProblemKind::Unavailable),
         Refusal::NotRegistered { .. } => (409, ProblemKind::NotRegistered),
         Refusal::WrongCluster { .. } => (409, ProblemKind::WrongCluster),
@@ -74,9 +75,16 @@ fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
     if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
 }
 
-/// A path that names no job.
-pub(super) fn bad_job_id(error: &IdError) -> Problem {
+/// A path that names no job, or no attempt.
+pub(super) fn bad_id(error: &IdError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
+}
+
+/// A path that names one job, and an attempt of another.
+pub(super) fn not_of_job(job: JobId, attempt: AttemptId) -> Problem {
+    let theirs = attempt.task.job;
+    let detail = format!("{attempt} is no attempt of {job}: it would be one of {theirs}");
+    problem(400, ProblemKind::InvalidRequest, detail)
 }
 
 /// A query string that the route does not take.
@@ -99,7 +107,7 @@ pub(super) fn unexpected(reply: &Reply) -> Problem {
 #[cfg(test)]
 mod tests {
     use jobtracker_core::InvalidJob;
-    use mapreduce_protocol::{JobId, JobState};
+    use mapreduce_protocol::{AttemptState, JobState, TaskKind};
 
     use super::*;
 
@@ -109,6 +117,8 @@ mod tests {
         let host: ids::HostName = "host-1".parse().unwrap();
         let reserved = Refusal::OutputReserved { output: "/out".to_owned(), by: job };
         let ended = Refusal::JobEnded { job, state: JobState::Killed };
+        let attempt = job.task(TaskKind::Map, 0).attempt(0);
+        let attempt_ended = Refusal::AttemptEnded { attempt, state: AttemptState::Failed };
         for (refusal, status, kind, remedy) in [
             (InvalidJob::NoInput.into(), 400, "invalid-job", "at least one"),
             (reserved, 409, "output-exists", "choose another"),
@@ -116,6 +126,8 @@ mod tests {
             (Refusal::BadKey, 400, "invalid-request", "printable"),
             (Refusal::NoSuchJob { job }, 404, "not-found", "job_20261122_0001"),
             (ended, 409, "job-ended", "KILLED"),
+            (Refusal::NoSuchAttempt { attempt }, 404, "not-found", "howdah attempt list job_"),
+            (attempt_ended, 409, "attempt-ended", "FAILED"),
             (Refusal::Committing { job }, 409, "job-ended", "ask for its state"),
             (Refusal::TooManyJobs { unfinished: 9 }, 503, "unavailable", "submit again"),
             (Refusal::NotRegistered { host }, 409, "not-registered", "register again"),

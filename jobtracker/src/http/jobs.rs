@@ -7,16 +7,17 @@ use axum::extract::{Path, Query as UrlQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use jobtracker_core::{IdempotencyKey, Input, Query, Reply};
+use jobtracker_core::{EndsAs, IdempotencyKey, Input, Query, Reply};
 use mapreduce_protocol::{
-    AttemptList, JobAccepted, JobCounters, JobId, JobList, JobSpec, JobStatus, SetPriority,
+    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobCounters, JobId, JobList, JobSpec,
+    JobStatus, SetPriority,
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
-use super::error::{bad_job_id, bad_key, bad_query, unexpected};
+use super::error::{bad_id, bad_key, bad_query, not_of_job, unexpected};
 use crate::admission::{JobPaths, check_spec, check_store, normalise, resource};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -37,6 +38,8 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/jobs/{id}/priority", USERS, post(set_priority))
         .route("/v1/jobs/{id}/counters", USERS, get(counters))
         .route("/v1/jobs/{id}/attempts", USERS, get(attempts))
+        .route("/v1/jobs/{id}/attempts/{attempt}/kill", USERS, post(kill_attempt))
+        .route("/v1/jobs/{id}/attempts/{attempt}/fail", USERS, post(fail_attempt))
 }
 
 async fn submit(
@@ -139,6 +142,38 @@ async fn kill(
     job_status(state.core.ask(|reply_to| Input::Kill { job, reply_to }).await?)
 }
 
+async fn kill_attempt(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path((id, attempt)): Path<(String, String)>,
+) -> Answer<AttemptStatus> {
+    end_attempt(&state, &caller, (&id, &attempt), EndsAs::Killed).await
+}
+
+async fn fail_attempt(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path((id, attempt)): Path<(String, String)>,
+) -> Answer<AttemptStatus> {
+    end_attempt(&state, &caller, (&id, &attempt), EndsAs::Failed).await
+}
+
+/// Whoever may end a job may end its attempts.
+async fn end_attempt(
+    state: &ServerState,
+    caller: &Caller,
+    (id, attempt): (&str, &str),
+    counts: EndsAs,
+) -> Answer<AttemptStatus> {
+    let attempt = attempt_of(id, attempt)?;
+    let _job = changed_by(state, caller, id).await?;
+    let end = |reply_to| Input::EndAttempt { attempt, counts, reply_to };
+    match state.core.ask(end).await? {
+        Reply::Attempt(attempt) => Ok(Json(*attempt)),
+        other => Err(unexpected(&other)),
+    }
+}
+
 /// Whoever may end a job may change its share of the slots.
 async fn set_priority(
     State(state): State<ServerState>,
@@ -181,6 +216,12 @@ async fn attempts(State(state): State<ServerState>, Path(id): Path<String>) -> A
     }
 }
 
+fn attempt_of(id: &str, attempt: &str) -> Result<AttemptId, Problem> {
+    let job = job_of(id)?;
+    let attempt = attempt.parse::<AttemptId>().map_err(|error| bad_id(&error))?;
+    if attempt.task.job == job { Ok(attempt) } else { Err(not_of_job(job, attempt)) }
+}
+
 fn job_of(id: &str) -> Result<JobId, Problem> {
-    id.parse().map_err(|error| bad_job_id(&error))
+    id.parse().map_err(|error| bad_id(&error))
 }

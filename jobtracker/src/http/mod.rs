@@ -9,6 +9,7 @@
 //! | `GET /v1/jobs/{id}?wait_ms=` | users | `JobStatus`, at once or at the job's end |
 //! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
+//! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;

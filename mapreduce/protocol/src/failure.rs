@@ -65,6 +65,8 @@ pub enum FailureKind {
     BadJob,
     /// No progress for longer than the time-out.
     TimedOut,
+    /// A client said that it fails (Hadoop: `mapred job -fail-task`).
+    FailedOnRequest,
     /// Somebody asked for its end; does not count as a failure.
     Killed,
     /// Its TaskTracker died or forgot it; does not count as a failure.
@@ -101,6 +103,7 @@ impl FailureKind {
             Self::ProgramUnavailable => "program_unavailable",
             Self::BadJob => "bad_job",
             Self::TimedOut => "timed_out",
+            Self::FailedOnRequest => "failed_on_request",
             Self::Killed => "killed",
             Self::TrackerLost => "tracker_lost",
         }
@@ -121,7 +124,8 @@ impl FailureKind {
             | Self::TooManyProcesses { .. }
             | Self::OverDiskQuota { .. }
             | Self::ProgramUnavailable
-            | Self::TimedOut => Blame::Task,
+            | Self::TimedOut
+            | Self::FailedOnRequest => Blame::Task,
         }
     }
 }
@@ -146,6 +150,7 @@ mod tests {
             FailureKind::ProgramUnavailable,
             FailureKind::BadJob,
             FailureKind::TimedOut,
+            FailureKind::FailedOnRequest,
             FailureKind::Killed,
             FailureKind::TrackerLost,
         ] {

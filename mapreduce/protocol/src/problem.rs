@@ -21,6 +21,8 @@ pub enum ProblemKind {
     KeyReused,
     /// The job is over already.
     JobEnded,
+    /// The attempt is over already.
+    AttemptEnded,
     /// The journal has no room.
     OutOfSpace,
     /// The chunk store does not answer.
@@ -53,6 +55,7 @@ impl ProblemKind {
             Self::NotFound => "not-found",
             Self::KeyReused => "key-reused",
             Self::JobEnded => "job-ended",
+            Self::AttemptEnded => "attempt-ended",
             Self::OutOfSpace => "out-of-space",
             Self::StoreUnavailable => "store-unavailable",
             Self::NotRegistered => "not-registered",

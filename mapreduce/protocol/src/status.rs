@@ -180,3 +180,16 @@ pub enum AttemptState {
     /// It was killed, lost a race, or went with its tracker.
     Killed,
 }
+
+impl AttemptState {
+    /// The wire form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Killed => "KILLED",
+        }
+    }
+}

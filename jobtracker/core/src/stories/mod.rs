@@ -4,6 +4,7 @@
 mod backups;
 mod elsewhere;
 mod failures;
+mod interventions;
 mod jobs;
 mod placement;
 mod restarts;
@@ -22,8 +23,8 @@ use mapreduce_protocol::{
 };
 
 use crate::{
-    ATTEMPTS_PER_TERM, Core, Durable, Effect, Home, IdempotencyKey, Input, Output, Part, Plan,
-    PlannedSplit, Query, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing,
+    ATTEMPTS_PER_TERM, Core, Durable, Effect, EndsAs, Home, IdempotencyKey, Input, Output, Part,
+    Plan, PlannedSplit, Query, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing,
     StagedSplits, StoreOutcome, staging_folder,
 };
 
@@ -214,6 +215,17 @@ impl Story {
         self.parked.clear();
         self.effects.clear();
         self.give(Input::Start);
+    }
+
+    /// The same; the live trackers register again, and the time in which nothing is launched passes.
+    fn restart_with_trackers(&mut self) {
+        self.restart();
+        let hosts: Vec<_> = self.toys.keys().cloned().collect();
+        for host in hosts.iter().filter(|host| !self.toys[*host].dead).collect::<Vec<_>>() {
+            self.register(host);
+            self.beat(host);
+        }
+        self.pass(self.settings.recovery_grace);
     }
 
     /// Goes on with the cluster's second journal, as `--init` in an empty folder makes it.

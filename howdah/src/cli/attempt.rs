@@ -1,0 +1,86 @@
+//! `howdah attempt`: the attempts of a job's tasks, and how people end them.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use mapreduce_protocol::{AttemptId, AttemptStatus, JobId};
+
+use super::{Format, Global, print_json, runtime, shown};
+use crate::jobs::{EndsAs, Jobs};
+use crate::say::quiet_if_closed;
+use crate::session::Session;
+
+/// Arguments of `attempt`.
+#[derive(Debug, Args)]
+pub(crate) struct AttemptArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the attempts of a job that are known
+    List {
+        /// The job
+        id: JobId,
+    },
+    /// End an attempt; its task runs again, on another host if there is one, and no try is used up
+    Kill {
+        /// The attempt
+        attempt: AttemptId,
+    },
+    /// End an attempt as failed; its task runs again, unless its tries are used up
+    Fail {
+        /// The attempt
+        attempt: AttemptId,
+    },
+}
+
+/// Runs `attempt`.
+pub(crate) fn run(args: &AttemptArgs, global: &Global) -> anyhow::Result<()> {
+    let format = global.format;
+    let session = Session::open(global.client_config()?)?;
+    let done = runtime::on_this_thread(async {
+        let jobs = session.jobs();
+        match args.action {
+            Action::List { id } => list(&jobs, id, format).await,
+            Action::Kill { attempt } => end(&jobs, attempt, EndsAs::Killed, format).await,
+            Action::Fail { attempt } => end(&jobs, attempt, EndsAs::Failed, format).await,
+        }
+    });
+    done.map_err(|error| session.explain(error))
+}
+
+async fn end(
+    jobs: &Jobs,
+    attempt: AttemptId,
+    counts: EndsAs,
+    format: Format,
+) -> anyhow::Result<()> {
+    let status = jobs.end_attempt(attempt, counts).await?;
+    crate::say::say!("{attempt} on {} is {}", status.host, status.state.as_str());
+    if format == Format::Json { print_json(&status) } else { Ok(()) }
+}
+
+async fn list(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
+    let list = jobs.attempts(id).await?;
+    if format == Format::Json {
+        return print_json(&list);
+    }
+    let mut rows = Vec::new();
+    if !list.attempts.is_empty() {
+        rows.push(["ATTEMPT", "STATE", "HOST", "WHY"].map(str::to_owned));
+    }
+    rows.extend(list.attempts.iter().map(row));
+    let text = shown::table(&rows, [false; 4]);
+    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
+}
+
+fn row(status: &AttemptStatus) -> [String; 4] {
+    let why = status.failure.as_ref().map(|failure| {
+        let first = failure.message.lines().next().unwrap_or_default();
+        crate::say::plain(&format!("{}: {first}", failure.kind.as_str()))
+    });
+    let (attempt, state) = (status.attempt.to_string(), status.state.as_str().to_owned());
+    [attempt, state, status.host.to_string(), why.unwrap_or_default()]
+}

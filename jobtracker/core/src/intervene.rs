@@ -1,0 +1,75 @@
+//! Attempts that clients end: one that is killed runs again and counts for nothing, one that is failed has used up one of its
+//! task's tries. Either way the next try goes to another host, where there is one. `attempt` knows the rest.
+
+use ids::Now;
+use mapreduce_protocol::{AttemptId, AttemptState, Failure, FailureKind};
+
+use crate::durable::Stage;
+use crate::machine::Core;
+use crate::messages::{EndsAs, Refusal, Reply, ReplyTo};
+use crate::running::EndedAttempt;
+
+/// What the attempt's log is told.
+const REASON: &str = "a client asked for its end";
+
+impl Core {
+    pub(crate) fn handle_end_attempt(
+        &mut self,
+        now: Now,
+        attempt: AttemptId,
+        counts: EndsAs,
+        to: ReplyTo,
+    ) {
+        if let Err(refusal) = self.check_runs(attempt) {
+            return self.refuse_with(to, refusal);
+        }
+        let split = self.split(attempt.task).cloned();
+        let Some(ended) = self.withdraw(attempt, REASON) else { return };
+        let host = ended.host.clone();
+        if let Some(state) =
+            self.live_mut(attempt.task.job).and_then(|it| it.task_mut(attempt.task))
+        {
+            state.failed_on(&host);
+        }
+        let (state, failure) = match counts {
+            EndsAs::Killed => {
+                self.on_killed(attempt, ended);
+                self.wait_again(attempt.task);
+                (AttemptState::Killed, None)
+            }
+            EndsAs::Failed => {
+                let message = "a client asked that it counts as failed".to_owned();
+                let failure = Failure { kind: FailureKind::FailedOnRequest, message };
+                self.count_failure(now, attempt, &ended, failure.clone());
+                (AttemptState::Failed, Some(failure))
+            }
+        };
+        let status = self.shown(&EndedAttempt { attempt, host, state, failure, split });
+        self.reply(to, Reply::Attempt(Box::new(status)));
+    }
+
+    /// Whether the attempt runs, and may win.
+    fn check_runs(&self, attempt: AttemptId) -> Result<(), Refusal> {
+        let job = attempt.task.job;
+        let entry = self.durable.job(job).ok_or(Refusal::NoSuchJob { job })?;
+        if self.live(job).is_some_and(|live| live.is_live(attempt)) {
+            return Ok(());
+        }
+        let state = match &entry.stage {
+            Stage::Planning => None,
+            Stage::Running(_) => {
+                self.durable.task(attempt.task).and_then(|task| task.end_of(attempt.number))
+            }
+            Stage::Ended(ended) => {
+                let known = ended.attempts.iter().find(|it| it.attempt == attempt);
+                let state = ended.state;
+                let known = known.ok_or(Refusal::JobEnded { job, state })?;
+                Some(known.state)
+            }
+        };
+        Err(match state {
+            Some(state) => Refusal::AttemptEnded { attempt, state },
+            None => Refusal::NoSuchAttempt { attempt },
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! Jobs, attempts and hosts as people steer them, on a real cluster.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use tests::cluster::PATIENCE;
+use tests::{Dev, DevOptions, http, wait};
+
+/// A cluster whose TaskTrackers have one slot each, with a little input.
+fn start(trackers: u32) -> Dev {
+    let options = DevOptions::trackers(trackers)
+        .set("tasktracker.slots=1")
+        .set("jobtracker.locality_wait=0s")
+        .set("jobtracker.heartbeat_interval=300ms");
+    let dev = Dev::start(&options);
+    dev.put_text("a b a\n", "/in/text");
+    dev
+}
+
+/// Submits a job whose attempts last until somebody ends them, with further lines of its file.
+fn submit_endless(dev: &Dev, name: &str, lines: &str) -> String {
+    let program = dev.scratch().join("endless.sh");
+    fs::write(&program, "#!/bin/sh\nexec sleep 86400\n").expect("a program can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("and be run");
+    let text = format!(
+        "name: {name}\ninput: [/in]\noutput: /out/{name}\nprogram:\n  native: {{executable: \
+         {}}}\n{lines}",
+        program.display()
+    );
+    let file = dev.job_file(&format!("{name}.yaml"), &text);
+    dev.run(&["job", "submit", &file]).success().text()
+}
+
+/// Sends a request without a body to the JobTracker.
+fn post(dev: &Dev, path: &str) -> http::Response {
+    http::request(&dev.jobtracker(), "POST", path, &[], "").expect("an answer")
+}
+
+/// A job's attempts, as `howdah attempt list` tells them.
+fn attempts(dev: &Dev, job: &str) -> Vec<Value> {
+    let list = dev.run(&["attempt", "list", job, "--format", "json"]).success().text();
+    let list: Value = serde_json::from_str(&list).expect("a document");
+    list["attempts"].as_array().expect("a list").clone()
+}
+
+/// Waits for the job's running attempt, another one than `former`; its id and its host.
+fn await_attempt(dev: &Dev, job: &str, former: &str) -> (String, String) {
+    wait::until("an attempt runs", PATIENCE, || {
+        let running = attempts(dev, job).into_iter().find(|it| it["state"] == "RUNNING")?;
+        let text = |key: &str| running[key].as_str().expect("text").to_owned();
+        (text("attempt") != former).then(|| (text("attempt"), text("host")))
+    })
+}
+
+#[test]
+fn attempts_are_killed_and_failed_by_hand() {
+    let dev = start(2);
+    let job = submit_endless(&dev, "endless", "max_attempts: 2\n");
+    let (first, host) = await_attempt(&dev, &job, "");
+    let _ = dev.run(&["attempt", "kill", &first]).success();
+    let (second, elsewhere) = await_attempt(&dev, &job, &first);
+    assert_ne!(host, elsewhere, "it runs again on the other host");
+    let _ = dev.run(&["attempt", "kill", &first]).refused(1, &[&first, "KILLED"]);
+
+    let _ = dev.run(&["attempt", "fail", &second]).success();
+    assert_eq!(dev.job(&job)["state"], "RUNNING", "there is a try left");
+    let (third, _) = await_attempt(&dev, &job, &second);
+    let path = format!("/v1/jobs/{job}/attempts/{third}");
+    let stranger = third.replace("_m_000000_", "_m_000007_");
+    let none = post(&dev, &format!("{}/kill", path.replace(&third, &stranger)));
+    assert_eq!(none.status, 404, "{}", none.text);
+    let failed = post(&dev, &format!("{path}/fail"));
+    assert_eq!((failed.status, &failed.body["state"]), (200, &"FAILED".into()), "{}", failed.text);
+    assert_eq!(failed.body["failure"]["kind"], "failed_on_request");
+    let ended = dev.await_job(&job, "fails", |job| job["state"] == "FAILED");
+    assert!(ended["failure"].as_str().expect("a cause").contains("failed 2 times"), "{ended}");
+    let counts = &ended["maps"];
+    assert_eq!((&counts["killed_attempts"], &counts["failed_attempts"]), (&1.into(), &2.into()));
+    let late = post(&dev, &format!("{path}/kill"));
+    assert_eq!((late.status, &late.body["type"]), (409, &"attempt-ended".into()), "{}", late.text);
+    let _ = dev.run(&["attempt", "kill", "attempt_1"]).refused(2, &["attempt_1"]);
+}
