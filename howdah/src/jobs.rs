@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobCounters, JobId, JobList, JobSpec,
-    JobStatus, Priority, SetPriority,
+    AttemptId, AttemptList, AttemptStatus, HostList, JobAccepted, JobCounters, JobId, JobList,
+    JobSpec, JobStatus, Priority, SetPriority,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -129,6 +129,11 @@ impl Jobs {
         };
         let path = format!("/v1/jobs/{}/attempts/{attempt}/{verb}", attempt.task.job);
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// The hosts of TaskTrackers.
+    pub(crate) async fn hosts(&self) -> Result<HostList, CallError> {
+        self.client.get(&self.address, "/v1/hosts").await.map_err(named)
     }
 
     /// What an attempt wrote, from the TaskTracker at `tracker`.

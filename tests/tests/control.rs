@@ -81,3 +81,28 @@ fn attempts_are_killed_and_failed_by_hand() {
     assert_eq!((late.status, &late.body["type"]), (409, &"attempt-ended".into()), "{}", late.text);
     let _ = dev.run(&["attempt", "kill", "attempt_1"]).refused(2, &["attempt_1"]);
 }
+
+#[test]
+fn hosts_are_listed_with_what_they_run_and_when_they_are_lost() {
+    let mut dev = Dev::start(
+        &DevOptions::trackers(2).set("tasktracker.slots=1").set("jobtracker.dead_after=2s"),
+    );
+    dev.put_text("a b a\n", "/in/text");
+    let job = submit_endless(&dev, "endless", "");
+    let (_, host) = await_attempt(&dev, &job, "");
+    let of = |dev: &Dev, host: &str| {
+        let answer = http::get(&dev.jobtracker(), &format!("/v1/hosts/{host}")).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.body
+    };
+    let status = of(&dev, &host);
+    assert_eq!((&status["state"], &status["running"]), (&"LIVE".into(), &1.into()), "{status}");
+    let text = dev.run(&["host", "list"]).success().text();
+    assert!(text.lines().count() == 3 && text.contains("host-2"), "{text}");
+    let tracker = host.replace("host", "tasktracker");
+    dev.kill(&tracker);
+    let lost = || (of(&dev, &host)["state"] == "LOST").then_some(());
+    wait::until("the host is lost", PATIENCE, lost);
+    let none = http::get(&dev.jobtracker(), "/v1/hosts/host-9").expect("an answer");
+    assert_eq!((none.status, &none.body["type"]), (404, &"not-found".into()), "{}", none.text);
+}

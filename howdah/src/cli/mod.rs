@@ -8,6 +8,7 @@ mod demo;
 mod dev;
 mod fs;
 mod gen_data;
+mod host;
 mod job;
 mod journal;
 mod local;
@@ -77,6 +78,8 @@ enum Command {
     Job(job::JobArgs),
     /// Look at a job's attempts, and end one
     Attempt(attempt::AttemptArgs),
+    /// Look at the hosts that jobs run on
+    Host(host::HostArgs),
     /// Run a job on local files, without daemons
     Local(local::LocalArgs),
     /// Make up input data: local files of an exact size
@@ -106,6 +109,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tasktracker(args) => daemon::tasktracker(&args, &cli.global),
         Command::Job(args) => job::run(args, &cli.global),
         Command::Attempt(args) => attempt::run(&args, &cli.global),
+        Command::Host(args) => host::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),

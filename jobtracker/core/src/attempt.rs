@@ -103,6 +103,9 @@ impl Core {
             self.undo_reduces(attempt);
         }
         if task.kind == TaskKind::Map {
+            if self.has_reduces(job) {
+                self.held.add(job, host);
+            }
             self.announce(attempt);
             self.note_maps_done(now, job);
         }
@@ -290,6 +293,7 @@ impl Core {
         }
         let host = winner.host.clone();
         self.record(Record::MapOutputLost { attempt: map });
+        self.held.remove(map.task.job, &host);
         self.drop_output(&host, map);
         let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
         if let Some(live) = jobs.get_mut(&Fifo::of(map.task.job)) {

@@ -25,6 +25,7 @@ impl Core {
         let Some(live) = self.live_mut(job) else { return };
         if done && !live.committing {
             live.committing = true;
+            self.held.forget(job);
             self.end_attempts(job, "the job's output is complete");
             self.call_store(job, StoreCall::Publish);
         }
@@ -113,6 +114,7 @@ impl Core {
         let (planning, killed) = (live.planning, Vec::new());
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
         self.jobs.remove(&Fifo::of(job));
+        self.held.forget(job);
         self.trackers.tell_all(&TrackerCommand::Purge { job });
         // While it is planned, the folder may still come: it is removed when the plan is there.
         if !planning {

@@ -1,5 +1,7 @@
 //! What must hold after every input. Tests and simulators check it; whoever breaks it hears which line.
 
+use std::collections::BTreeMap;
+
 use mapreduce_protocol::TaskKind;
 
 use crate::job::LiveJob;
@@ -19,6 +21,7 @@ impl Core {
         let unfinished = self.durable.unfinished().count();
         assert_eq!(unfinished, self.jobs.len(), "every unfinished job has its soft half");
         self.check_slots();
+        self.check_held();
         for job in self.durable.ended() {
             assert!(self.live(*job).is_none(), "{job} has ended and still lives");
         }
@@ -71,6 +74,19 @@ impl Core {
             let tracker = self.trackers.get(&attempt.host);
             let slot = tracker.and_then(|tracker| tracker.occupied().get(&id));
             assert_eq!(slot, Some(&Occupied::Running), "{id} runs on {}", attempt.host);
+        }
+    }
+
+    /// What is said of map outputs that lie on hosts is what the winners say.
+    fn check_held(&self) {
+        for live in self.jobs.values().filter(|live| !live.committing) {
+            let mut held = BTreeMap::new();
+            let entry = self.durable.running(live.id).filter(|entry| entry.needs_map_outputs());
+            let maps = entry.map_or(&[][..], |entry| &entry.maps);
+            for winner in maps.iter().filter_map(|map| map.winner.as_ref()) {
+                *held.entry(winner.host.clone()).or_default() += 1;
+            }
+            assert_eq!(self.held.of(live.id), held, "map outputs of {} by host", live.id);
         }
     }
 

@@ -6,7 +6,7 @@
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
 //! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
-//! - `trackers`, `registration`, `heartbeat`: the TaskTrackers;
+//! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them;
 //! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `summary`: what may be asked.
 
@@ -18,6 +18,8 @@ mod durable;
 mod exclusions;
 mod fetch_reports;
 mod heartbeat;
+mod held;
+mod hosts;
 mod intervene;
 mod invariants;
 mod job;

@@ -7,6 +7,7 @@ use ids::{Epoch, Monotonic, Now};
 use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
+use crate::held::HeldOutputs;
 use crate::job::LiveJob;
 use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo, StoreOutcome};
 use crate::queries::Waiters;
@@ -25,6 +26,8 @@ pub struct Core {
     /// The unfinished jobs, oldest first: ids grow with the order of acceptance.
     pub(crate) jobs: BTreeMap<Fifo, LiveJob>,
     pub(crate) trackers: Trackers,
+    /// What lies on their hosts.
+    pub(crate) held: HeldOutputs,
     pub(crate) timers: Timers,
     pub(crate) waiters: Waiters,
     /// Whether something changed that may bring a waiting task and a free slot together.
@@ -54,6 +57,7 @@ impl Core {
             durable,
             jobs: BTreeMap::new(),
             trackers: Trackers::default(),
+            held: HeldOutputs::default(),
             timers: Timers::default(),
             waiters: Waiters::default(),
             unsettled: false,

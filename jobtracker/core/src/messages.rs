@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ids::{ClusterId, HostName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptState, AttemptStatus, JobAccepted, JobCounters, JobId, JobList,
-    JobSpec, JobState, JobStatus, JobtrackerInfo, Priority, RegisterTracker, StagedOutput,
+    AttemptId, AttemptList, AttemptState, AttemptStatus, HostList, JobAccepted, JobCounters, JobId,
+    JobList, JobSpec, JobState, JobStatus, JobtrackerInfo, Priority, RegisterTracker, StagedOutput,
     TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
@@ -155,6 +155,11 @@ pub enum Query {
     },
     /// The cluster in short.
     Cluster,
+    /// The hosts of TaskTrackers.
+    Hosts {
+        /// One alone.
+        only: Option<HostName>,
+    },
     /// Gauges.
     Summary,
 }
@@ -331,6 +336,8 @@ pub enum Reply {
     Submitted(Option<JobAccepted>),
     /// The cluster in short.
     Cluster(JobtrackerInfo),
+    /// The hosts of TaskTrackers.
+    Hosts(HostList),
     /// Gauges.
     Summary(Box<Summary>),
     /// A tracker is registered.
@@ -388,6 +395,14 @@ pub enum Refusal {
     NoSuchAttempt {
         /// What was asked for.
         attempt: AttemptId,
+    },
+    /// No such TaskTracker.
+    #[error(
+        "no TaskTracker is or was registered as {host} since the JobTracker started: `howdah host list` shows those that are known"
+    )]
+    NoSuchHost {
+        /// What was asked for.
+        host: HostName,
     },
     /// The attempt is over.
     #[error("{attempt} has ended already: it is {}", .state.as_str())]

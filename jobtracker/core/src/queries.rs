@@ -73,6 +73,7 @@ impl Core {
                 Ok(accepted) => Reply::Submitted(accepted),
                 Err(refusal) => Reply::Refused(refusal),
             }),
+            Query::Hosts { only } => return self.answer_hosts(now, only, reply_to),
             Query::Cluster => Ok(Reply::Cluster(self.cluster())),
             Query::Summary => Ok(Reply::Summary(Box::new(self.summary()))),
         };

@@ -244,17 +244,18 @@ impl Core {
         if dead_at > now.monotonic {
             self.timers.set(dead_at, Timer::Silence(host.clone()));
         } else {
-            self.lose_tracker(host);
+            self.lose_tracker(now, host);
         }
     }
 
     /// Everything that ran or lay on `host` is lost, until its tracker says otherwise.
-    fn lose_tracker(&mut self, host: &HostName) {
+    fn lose_tracker(&mut self, now: Now, host: &HostName) {
         if let Some(parked) = self.trackers.get(host).and_then(|tracker| tracker.parked) {
             self.unpark(parked.to);
             self.refuse_with(parked.to, Refusal::NotRegistered { host: host.clone() });
         }
         let Some(tracker) = self.trackers.remove(host) else { return };
+        self.trackers.note_lost(now.monotonic, host.clone(), &tracker);
         for live in self.jobs.values_mut() {
             live.on_host_down(host, &self.trackers);
         }

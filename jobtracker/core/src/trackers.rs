@@ -9,6 +9,11 @@ use mapreduce_protocol::{AttemptId, JobId, TaskKind, TrackerCommand};
 
 use crate::messages::ReplyTo;
 
+/// How long a tracker that is lost is told of.
+const LOST_KEPT: Duration = Duration::from_hours(24);
+/// Lost trackers that are told of, at most.
+const LOST_MAX: usize = 10_000;
+
 /// One registered tracker.
 #[derive(Debug)]
 pub(crate) struct Tracker {
@@ -93,10 +98,27 @@ impl Tracker {
     }
 }
 
+/// What is remembered of a tracker that was silent for too long.
+#[derive(Debug)]
+pub(crate) struct LostTracker {
+    pub(crate) rack: RackName,
+    pub(crate) address: String,
+    pub(crate) slots: u32,
+    pub(crate) last_seen: Monotonic,
+}
+
+impl LostTracker {
+    fn is_remembered(&self, now: Monotonic) -> bool {
+        now.since(self.last_seen) < LOST_KEPT
+    }
+}
+
 /// All registered trackers by host.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
     by_host: BTreeMap<HostName, Tracker>,
+    /// Those that are lost and have not come back.
+    lost: BTreeMap<HostName, LostTracker>,
     /// Who may have something to be told.
     pub(crate) news: BTreeSet<HostName>,
     sessions: u64,
@@ -136,7 +158,27 @@ impl Trackers {
     }
 
     pub(crate) fn insert(&mut self, host: HostName, tracker: Tracker) {
+        self.lost.remove(&host);
         self.by_host.insert(host, tracker);
+    }
+
+    /// Remembers for a while that a tracker was there.
+    pub(crate) fn note_lost(&mut self, now: Monotonic, host: HostName, tracker: &Tracker) {
+        self.lost.retain(|_, lost| lost.is_remembered(now));
+        if self.lost.len() < LOST_MAX {
+            let lost = LostTracker {
+                rack: tracker.rack.clone(),
+                address: tracker.address.clone(),
+                slots: tracker.slots,
+                last_seen: tracker.last_seen,
+            };
+            self.lost.insert(host, lost);
+        }
+    }
+
+    /// Trackers that were there within a day, and are lost.
+    pub(crate) fn lost(&self, now: Monotonic) -> impl Iterator<Item = (&HostName, &LostTracker)> {
+        self.lost.iter().filter(move |(_, lost)| lost.is_remembered(now))
     }
 
     pub(crate) fn remove(&mut self, host: &HostName) -> Option<Tracker> {

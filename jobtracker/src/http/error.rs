@@ -2,6 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use chunkstore_client::stores::OtherStoreError;
+use ids::NameError;
 use jobtracker_core::{Refusal, Reply};
 use mapreduce_protocol::{AttemptId, IdError, JobId, ProblemKind};
 use net::Problem;
@@ -57,7 +58,9 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),
         Refusal::KeyReused { .. } => (409, ProblemKind::KeyReused),
         Refusal::BadKey | Refusal::BadSlots { .. } => (400, ProblemKind::InvalidRequest),
-        Refusal::NoSuchJob { .. } | Refusal::NoSuchAttempt { .. } => (404, ProblemKind::NotFound),
+        Refusal::NoSuchJob { .. } | Refusal::NoSuchAttempt { .. } | Refusal::NoSuchHost { .. } => {
+            (404, ProblemKind::NotFound)
+        }
         Refusal::JobEnded { .. } | Refusal::Committing { .. } => (409, ProblemKind::JobEnded),
         Refusal::AttemptEnded { .. } => (409, ProblemKind::AttemptEnded),
         Refusal::TooManyJobs { .. } => (503, ProblemKind::Unavailable),
@@ -77,6 +80,11 @@ fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
 
 /// A path that names no job, or no attempt.
 pub(super) fn bad_id(error: &IdError) -> Problem {
+    problem(400, ProblemKind::InvalidRequest, error.to_string())
+}
+
+/// A path that names no host.
+pub(super) fn bad_host(error: &NameError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
 }
 
@@ -127,6 +135,7 @@ mod tests {
             (Refusal::NoSuchJob { job }, 404, "not-found", "job_20261122_0001"),
             (ended, 409, "job-ended", "KILLED"),
             (Refusal::NoSuchAttempt { attempt }, 404, "not-found", "howdah attempt list job_"),
+            (Refusal::NoSuchHost { host: host.clone() }, 404, "not-found", "howdah host list"),
             (attempt_ended, 409, "attempt-ended", "FAILED"),
             (Refusal::Committing { job }, 409, "job-ended", "ask for its state"),
             (Refusal::TooManyJobs { unfinished: 9 }, 503, "unavailable", "submit again"),

@@ -10,9 +10,11 @@
 //! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
 //! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
+//! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;
+mod hosts;
 mod jobs;
 mod trackers;
 
@@ -60,6 +62,7 @@ fn routes() -> Routes<ServerState> {
     Routes::new()
         .route("/v1/cluster", ANY_ROLE, get(cluster))
         .merge(jobs::routes())
+        .merge(hosts::routes())
         .merge(trackers::routes())
 }
 

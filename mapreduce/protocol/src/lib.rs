@@ -5,6 +5,7 @@
 pub mod builtins;
 pub mod channel;
 pub mod failure;
+pub mod hosts;
 pub mod ids;
 pub mod job;
 pub mod limits;
@@ -19,6 +20,7 @@ pub use self::ids::*;
 pub use builtins::ProgramError;
 pub use channel::*;
 pub use failure::*;
+pub use hosts::*;
 pub use job::*;
 pub use limits::*;
 pub use problem::ProblemKind;

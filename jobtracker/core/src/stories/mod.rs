@@ -4,6 +4,7 @@
 mod backups;
 mod elsewhere;
 mod failures;
+mod hosts;
 mod interventions;
 mod jobs;
 mod placement;
@@ -17,9 +18,10 @@ use std::time::Duration;
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use mapreduce_protocol::{
     AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin, Failure,
-    FailureKind, JobId, JobSpec, JobState, JobStatus, Launch, MapEvent, PROTOCOL_VERSION, Priority,
-    Program, RegisterTracker, Split, SplitPiece, StagedOutput, TaskCounts, TaskId, TaskKind,
-    TrackerCommand, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply,
+    FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch, MapEvent,
+    PROTOCOL_VERSION, Priority, Program, RegisterTracker, Split, SplitPiece, StagedOutput,
+    TaskCounts, TaskId, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    TrackerHeartbeatReply,
 };
 
 use crate::{
