@@ -195,6 +195,14 @@ pub struct Jobtracker {
     pub speculative_share: f64,
     /// Reduces that can't fetch a map output for `dead_after`, after which that map runs again.
     pub fetch_failures_max: u32,
+    /// Tasks of a job that fail on a host before the job leaves it alone for a while; 0: never.
+    pub host_failures_max: u32,
+    /// What speaks against a host, so many times, before all jobs leave it alone; 0: never.
+    pub host_strikes_max: u32,
+    /// How long what speaks against a host counts.
+    pub host_forgiven_after: Time,
+    /// Share of the live hosts that may be left alone at once, by one job or by all.
+    pub set_aside_share: f64,
     /// Jobs that are kept after their end.
     pub finished_jobs_max: u32,
     /// Length of a journal segment, zero-filled in advance.
@@ -219,6 +227,10 @@ impl Default for Jobtracker {
             speculative: true,
             speculative_share: 0.25,
             fetch_failures_max: 3,
+            host_failures_max: 3,
+            host_strikes_max: 3,
+            host_forgiven_after: Time(Duration::from_hours(1)),
+            set_aside_share: 0.25,
             finished_jobs_max: 1000,
             journal_segment: Bytes(8 * MIB),
             snapshot_after_segments: 4,
@@ -250,6 +262,18 @@ pub struct Tasktracker {
     pub task_open_files: u32,
     /// User ids that attempts run as; the daemon's own if null.
     pub task_uids: Option<UidRange>,
+    /// Bytes that must be free on the disk of the data folder for new attempts.
+    pub disk_free_min: Bytes,
+    /// Bytes of memory that must be available for new attempts.
+    pub memory_free_min: Bytes,
+    /// Time between two looks at disk and memory.
+    pub health_interval: Time,
+    /// Command that says whether the host is well; none if null.
+    pub health_command: Option<String>,
+    /// Time between two runs of it.
+    pub health_command_interval: Time,
+    /// How long the disk and the command may take to answer.
+    pub health_timeout: Time,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
 }
@@ -267,6 +291,12 @@ impl Default for Tasktracker {
             task_disk: None,
             task_open_files: 16_384,
             task_uids: None,
+            disk_free_min: Bytes(256 * MIB),
+            memory_free_min: Bytes(64 * MIB),
+            health_interval: Time(Duration::from_secs(10)),
+            health_command: None,
+            health_command_interval: Time(Duration::from_mins(1)),
+            health_timeout: Time(Duration::from_mins(1)),
             shuffle_requests_max: 64,
         }
     }

@@ -161,6 +161,18 @@ const RULES: &[Rule] = &[
     rule("jobtracker.fetch_failures_max", "a whole number from 1 to 1000", |c| {
         (1..=1000).contains(&c.jobtracker.fetch_failures_max)
     }),
+    rule("jobtracker.host_failures_max", "a whole number from 0 (never) to 1000", |c| {
+        c.jobtracker.host_failures_max <= 1000
+    }),
+    rule("jobtracker.host_strikes_max", "a whole number from 0 (never) to 32", |c| {
+        c.jobtracker.host_strikes_max <= 32
+    }),
+    rule("jobtracker.host_forgiven_after", "a time from 1s to 7days", |c| {
+        lasts(c.jobtracker.host_forgiven_after, 1000, 7 * 24 * HOUR_MS)
+    }),
+    rule("jobtracker.set_aside_share", "a number from 0 to 1", |c| {
+        (0.0..=1.0).contains(&c.jobtracker.set_aside_share)
+    }),
     rule("jobtracker.finished_jobs_max", "a whole number from 1 to 100000", |c| {
         (1..=100_000).contains(&c.jobtracker.finished_jobs_max)
     }),
@@ -194,6 +206,20 @@ const RULES: &[Rule] = &[
         (256..=1 << 20).contains(&c.tasktracker.task_open_files)
     }),
     rule("tasktracker.task_uids", "null, or a range of user ids, like 200000-200063", |_| true),
+    rule("tasktracker.disk_free_min", "a size from 0B up", |_| true),
+    rule("tasktracker.memory_free_min", "a size from 0B up", |_| true),
+    rule("tasktracker.health_interval", "a time from 100ms to 1h", |c| {
+        lasts(c.tasktracker.health_interval, 100, HOUR_MS)
+    }),
+    rule("tasktracker.health_command", "null, or a command for /bin/sh -c", |c| {
+        c.tasktracker.health_command.as_ref().is_none_or(|command| !command.trim().is_empty())
+    }),
+    rule("tasktracker.health_command_interval", "a time from 100ms to 24h", |c| {
+        lasts(c.tasktracker.health_command_interval, 100, 24 * HOUR_MS)
+    }),
+    rule("tasktracker.health_timeout", "a time from 1s to 1h", |c| {
+        lasts(c.tasktracker.health_timeout, 1000, HOUR_MS)
+    }),
     rule("tasktracker.shuffle_requests_max", "a whole number from 1 to 4096", |c| {
         (1..=4096).contains(&c.tasktracker.shuffle_requests_max)
     }),

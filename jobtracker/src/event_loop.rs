@@ -206,6 +206,19 @@ fn say(notice: &Notice) {
         Notice::TrackerLost { host, attempts, map_outputs } => {
             tracing::warn!(%host, attempts, map_outputs, "TaskTracker counts as dead: what it ran and held is made elsewhere");
         }
+        Notice::HostSetAside { host, on_for: Some(on_for), strikes } => {
+            tracing::warn!(%host, ?on_for, strikes, "so much speaks against the host that it gets no new tasks");
+        }
+        Notice::HostSetAside { host, on_for: None, strikes: _ } => {
+            tracing::info!(%host, "the host gets new tasks again");
+        }
+        Notice::HostHealth { host, ailments } if ailments.is_empty() => {
+            tracing::info!(%host, "the host is well and gets new tasks");
+        }
+        Notice::HostHealth { host, ailments } => {
+            let ailments: Vec<_> = ailments.iter().map(ToString::to_string).collect();
+            tracing::warn!(%host, "the host gets no new tasks: {}", ailments.join("; "));
+        }
         Notice::BackupLaunched { late, on, left, host, expected } => {
             tracing::info!(%late, %on, ?left, %host, ?expected, "a late attempt gets a backup");
         }
@@ -266,6 +279,10 @@ mod tests {
             speculative: true,
             speculative_share: 0.25,
             fetch_failures_max: 3,
+            host_failures_max: 3,
+            host_strikes_max: 3,
+            host_forgiven_after: Duration::from_hours(1),
+            set_aside_share: 0.25,
             finished_jobs_max: 10,
             recovery_grace: Duration::from_secs(10),
         };

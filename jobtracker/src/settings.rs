@@ -39,6 +39,14 @@ pub struct JobtrackerSettings {
     pub speculative_share: f64,
     /// Reduces that can't fetch a map output for `dead_after`, after which that map runs again.
     pub fetch_failures_max: u32,
+    /// Tasks of a job that fail on a host before the job leaves it alone; 0: never.
+    pub host_failures_max: u32,
+    /// What speaks against a host, so many times, before all jobs leave it alone; 0: never.
+    pub host_strikes_max: u32,
+    /// How long what speaks against a host counts.
+    pub host_forgiven_after: Duration,
+    /// Share of the live hosts that may be left alone at once.
+    pub set_aside_share: f64,
     /// Jobs that are kept after their end.
     pub finished_jobs_max: u32,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
@@ -73,6 +81,10 @@ impl JobtrackerSettings {
             speculative: self.speculative,
             speculative_share: self.speculative_share,
             fetch_failures_max: self.fetch_failures_max,
+            host_failures_max: self.host_failures_max,
+            host_strikes_max: self.host_strikes_max,
+            host_forgiven_after: self.host_forgiven_after,
+            set_aside_share: self.set_aside_share,
             finished_jobs_max: self.finished_jobs_max.max(1) as usize,
             recovery_grace: recovery_grace(self.heartbeat_interval, self.dead_after),
         }

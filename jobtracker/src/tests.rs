@@ -217,6 +217,10 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
         speculative: true,
         speculative_share: 0.25,
         fetch_failures_max: 3,
+        host_failures_max: 3,
+        host_strikes_max: 3,
+        host_forgiven_after: Duration::from_hours(1),
+        set_aside_share: 0.25,
         finished_jobs_max: 10,
         journal_segment_bytes: 2 << 20,
         snapshot_after_segments: 1,
@@ -401,6 +405,7 @@ impl Tracker<'_> {
             commands_done: self.done,
             running: Vec::new(),
             map_event_cursors: BTreeMap::new(),
+            ailments: Vec::new(),
         }
     }
 

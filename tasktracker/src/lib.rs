@@ -10,6 +10,7 @@ mod channel;
 mod description;
 mod event_loop;
 mod folder;
+mod health;
 mod http;
 mod jobtracker;
 mod logs;
@@ -27,6 +28,7 @@ mod uids;
 mod vfork;
 
 pub use daemon::FolderError;
+pub use health::HealthSettings;
 pub use jobtracker::RefusedError;
 pub use run::{RunError, run};
 pub use settings::TasktrackerSettings;

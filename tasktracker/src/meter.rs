@@ -123,6 +123,11 @@ pub(crate) fn memory_of_host() -> Option<u64> {
     kib_after("MemTotal:", &std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
+/// Bytes that programs on this host could still get; `None` where the system does not tell.
+pub(crate) fn available_memory() -> Option<u64> {
+    kib_after("MemAvailable:", &std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

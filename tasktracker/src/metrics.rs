@@ -14,6 +14,7 @@ pub(crate) fn observe_summary(summary: &Summary) {
     gauge!("howdah_tasktracker_map_outputs").set(float(summary.map_outputs));
     gauge!("howdah_tasktracker_unacknowledged_events").set(float(summary.unacknowledged));
     gauge!("howdah_tasktracker_registered").set(f64::from(u8::from(summary.registered)));
+    gauge!("howdah_tasktracker_ailments").set(float(summary.ailments.len()));
     counter!("howdah_tasktracker_succeeded_attempts_total").absolute(summary.succeeded);
     for (kind, count) in &summary.failed {
         counter!("howdah_tasktracker_failed_attempts_total", "kind" => *kind).absolute(*count);

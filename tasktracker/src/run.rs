@@ -11,14 +11,16 @@ use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
 use net::{Guard, Keyring};
-use tasktracker_core::{Core, HostLimits, Limits, Settings};
+use tasktracker_core::{Core, HealthRule, HostLimits, Input, Limits, Settings};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::attempt::Host;
 use crate::cgroup::{Cgroups, Controller};
 use crate::description::Describer;
 use crate::event_loop::{EventLoop, INPUTS_MAX};
 use crate::folder::DataFolder;
+use crate::health::{self, HealthSettings};
 use crate::http::{self, Served};
 use crate::jobtracker::{JobTracker, RefusedError};
 use crate::logs::Logs;
@@ -83,7 +85,10 @@ pub async fn run(
     let keyring = Keyring::new(&settings.secret);
     let core_settings = core_settings(&settings, &folder, &cgroups);
     let limits = core_settings.limits;
-    let core = Core::new(core_settings, held);
+    let mut core = Core::new(core_settings, held);
+    // Known before the first task is asked for.
+    let disk = health::examine_disk(settings.data_dir.clone(), settings.health.timeout).await;
+    core.examine(disk);
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
         settings.client,
@@ -99,7 +104,9 @@ pub async fn run(
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
     let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
     let address = settings.address.clone();
-    let host = Arc::new(host(settings, folder, keyring, (cgroups, limits, uids), inputs)?);
+    let (looks, data_dir) = (settings.health.clone(), settings.data_dir.clone());
+    let host = Arc::new(host(settings, folder, keyring, (cgroups, limits, uids), inputs.clone())?);
+    let _looking = look_after(looks, data_dir, host.spawner.clone(), inputs);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -107,6 +114,21 @@ pub async fn run(
     let served = http.await.map_err(io::Error::other).and_then(|served| served);
     ended?;
     served.map_err(|source| RunError::Http { address, source })
+}
+
+/// Looks at the host for as long as the tasks returned are kept.
+fn look_after(
+    settings: HealthSettings,
+    folder: PathBuf,
+    spawner: Spawner,
+    inputs: mpsc::Sender<Input>,
+) -> JoinSet<()> {
+    let mut looking = JoinSet::new();
+    let disk_and_memory =
+        health::watch_disk_and_memory(settings.clone(), folder.clone(), inputs.clone());
+    looking.spawn(disk_and_memory);
+    looking.spawn(health::watch_command(settings, folder, spawner, inputs));
+    looking
 }
 
 /// Who attempts run as, and the way to their folders opened to them.
@@ -196,6 +218,10 @@ fn core_settings(
         slots: n_slots(settings),
         task_timeout: settings.task_timeout,
         limits: host_limits(settings, cgroups),
+        health: HealthRule {
+            disk_free_min: settings.disk_free_min,
+            memory_free_min: settings.memory_free_min,
+        },
         seed: net::random_u64(),
     }
 }
@@ -205,7 +231,7 @@ fn host(
     folder: Arc<DataFolder>,
     keyring: Keyring,
     (cgroups, limits, uids): (Cgroups, HostLimits, Option<Arc<Uids>>),
-    inputs: mpsc::Sender<tasktracker_core::Input>,
+    inputs: mpsc::Sender<Input>,
 ) -> Result<Host, RunError> {
     let task_executable = task_executable(&settings)?;
     let describer = Describer {

@@ -9,6 +9,8 @@ use ids::{HostName, RackName};
 use mapreduce_protocol::TaskSettings;
 use net::{Capability, ClientSettings, Secret};
 
+use crate::health::HealthSettings;
+
 /// Settings of one TaskTracker.
 #[derive(Clone, Debug)]
 pub struct TasktrackerSettings {
@@ -40,6 +42,12 @@ pub struct TasktrackerSettings {
     pub task_open_files: u32,
     /// User ids that attempts run as, one each; absent: this process' own.
     pub task_uids: Option<RangeInclusive<u32>>,
+    /// Bytes that must be free on the disk of the data folder.
+    pub disk_free_min: u64,
+    /// Bytes of memory that must be available.
+    pub memory_free_min: u64,
+    /// How the host is looked at.
+    pub health: HealthSettings,
     /// Shuffle requests served at once.
     pub shuffle_requests_max: u32,
     /// Limits that task processes are told.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ids::{HostName, RackName};
-use tasktracker::TasktrackerSettings;
+use tasktracker::{HealthSettings, TasktrackerSettings};
 
 use super::{Boot, DaemonName};
 use crate::exit::OrEarly;
@@ -29,6 +29,14 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         task_disk: config.tasktracker.task_disk.map(|size| size.0),
         task_open_files: config.tasktracker.task_open_files,
         task_uids: config.tasktracker.task_uids.map(|uids| uids.first..=uids.last),
+        disk_free_min: config.tasktracker.disk_free_min.0,
+        memory_free_min: config.tasktracker.memory_free_min.0,
+        health: HealthSettings {
+            interval: config.tasktracker.health_interval.0,
+            command: config.tasktracker.health_command.clone(),
+            command_interval: config.tasktracker.health_command_interval.0,
+            timeout: config.tasktracker.health_timeout.0,
+        },
         shuffle_requests_max: config.tasktracker.shuffle_requests_max,
         task: TasktrackerSettings::task_settings(&config.task, &config.client),
         client: boot.client(),

@@ -8,17 +8,20 @@ use mapreduce_protocol::{
 };
 
 use crate::counters::bounded;
+use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
 use crate::records::{KilledAttempt, Record};
+use crate::standing::Strike;
 use crate::task::LiveAttempt;
+use crate::trackers::Tracker;
 
 /// Length limit of a failure's message or a job's reason, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
-/// Length limit of an output's digest, bytes.
 /// Parts of one staged output, as the store's client has them.
 const STAGED_PARTS_MAX: usize = 1024;
 /// Length limit of an upload's id, and of a part's name, bytes.
 const STAGED_NAME_BYTES_MAX: usize = 400;
+/// Length limit of an output's digest, bytes.
 const DIGEST_BYTES_MAX: usize = 64;
 
 /// What a task says of its staged part goes into a record: no more of it than a part can have. What is cut off can't be
@@ -46,7 +49,10 @@ impl Core {
             TrackerEvent::FetchFailed { reduce, map, message: _ } => {
                 self.on_fetch_failed(now, reduce.task, map);
             }
-            TrackerEvent::MapOutputLost { attempt } => self.on_output_lost(attempt),
+            TrackerEvent::MapOutputLost { attempt } => {
+                self.strike(now, host, Strike::OutputLost(attempt.task.job));
+                self.on_output_lost(attempt);
+            }
         }
     }
 
@@ -85,8 +91,8 @@ impl Core {
         self.kill_live(task, "another attempt of its task succeeded first");
         if let Some(live) = self.live_mut(job) {
             live.stop_waiting(task);
-            live.exclusions.absolve(host, task.kind);
         }
+        self.absolve(now, host, task);
         result.digest = cut(result.digest, DIGEST_BYTES_MAX);
         let other_bytes = task.kind == TaskKind::Map
             && self.durable.task(task).is_some_and(|e| e.lost_other_than(&result.digest));
@@ -194,13 +200,7 @@ impl Core {
             place: ended.place,
             split: self.split(task).cloned(),
         });
-        if let Some(live) = self.live_mut(task.job) {
-            match blame {
-                Blame::Host => live.exclusions.add(now.monotonic, host, task.kind),
-                Blame::Task => live.task_mut(task).into_iter().for_each(|it| it.failed_on(host)),
-                Blame::Job | Blame::Nobody => {}
-            }
-        }
+        self.blame_host(now, host, task, blame);
         let given_up = match blame {
             Blame::Task => self.why_given_up(task),
             Blame::Host => self.why_no_host_is_left(task, host, &failure),
@@ -215,6 +215,43 @@ impl Core {
         match given_up {
             Some(reason) => self.end_job(now, task.job, JobState::Failed, Some(reason)),
             None => self.wait_again(task),
+        }
+    }
+
+    /// Remembers where `task` failed, and whose fault that may be.
+    fn blame_host(&mut self, now: Now, host: &HostName, task: TaskId, blame: Blame) {
+        let rule = SuspicionRule {
+            failures: self.settings.host_failures_max,
+            n_hosts: self.trackers.len(),
+            share: self.settings.set_aside_share,
+        };
+        let Some(live) = self.live_mut(task.job) else { return };
+        match blame {
+            Blame::Host => {
+                if live.exclusions.add(now.monotonic, host, task.kind) {
+                    self.strike(now, host, Strike::Failures(task.job));
+                }
+            }
+            Blame::Task => {
+                live.task_mut(task).into_iter().for_each(|it| it.failed_on(host));
+                live.exclusions.suspect(now.monotonic, host, task, rule);
+            }
+            Blame::Job | Blame::Nobody => {}
+        }
+    }
+
+    /// `task` succeeded on `host`: where it failed before, the host may have been why.
+    fn absolve(&mut self, now: Now, host: &HostName, task: TaskId) {
+        let enough = self.settings.host_failures_max;
+        let Some(live) = self.live_mut(task.job) else { return };
+        live.exclusions.absolve(host, task.kind);
+        let failed_on = live.task(task).map(|state| state.avoid.clone()).unwrap_or_default();
+        for other in failed_on.iter().filter(|other| *other != host) {
+            let refuted =
+                self.live_mut(task.job).is_some_and(|it| it.exclusions.refute(other, task, enough));
+            if refuted {
+                self.strike(now, other, Strike::Failures(task.job));
+            }
         }
     }
 
@@ -245,7 +282,10 @@ impl Core {
     ) -> Option<String> {
         let max_attempts = self.durable.job(task.job)?.max_attempts;
         let exclusions = &self.live(task.job)?.exclusions;
-        if self.trackers.iter().any(|(host, _)| exclusions.faults(host) < max_attempts) {
+        let may_do = |(other, tracker): (&HostName, &Tracker)| {
+            (tracker.is_open() || other == host) && exclusions.faults(other) < max_attempts
+        };
+        if self.trackers.iter().any(may_do) {
             return None;
         }
         Some(format!(
@@ -270,6 +310,7 @@ impl Core {
             return;
         }
         let reachable = self.trackers.is_live(&winner.host);
+        let winner_host = winner.host.clone();
         let (reports_max, patience) = (self.settings.fetch_failures_max, self.settings.dead_after);
         let Some(live) = self.live_mut(map.task.job) else { return };
         let reports_needed = reports_max.min(live.tasks(TaskKind::Reduce).running).max(1);
@@ -279,6 +320,9 @@ impl Core {
         // After a restart of the JobTracker a tracker that is not there yet has not lost anything.
         let unreported = live.unreported.contains(&map.task.index);
         if believed || (!reachable && !unreported) {
+            if reachable {
+                self.strike(now, &winner_host, Strike::OutputLost(map.task.job));
+            }
             self.on_output_lost(map);
         }
     }

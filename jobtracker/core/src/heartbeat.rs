@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptProgress, JobId, MapEvents, TrackerHeartbeat, TrackerHeartbeatReply,
+    AILMENTS_MAX, Ailment, AttemptProgress, JobId, MapEvents, TrackerHeartbeat,
+    TrackerHeartbeatReply,
 };
 
 use crate::machine::{Core, Fifo};
-use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::messages::{Effect, Notice, Refusal, Reply, ReplyTo};
 use crate::timers::Timer;
 use crate::trackers::{Parked, Tracker};
 
@@ -46,8 +47,19 @@ impl Core {
             return self.answer(&host, reply_to);
         }
         self.set_progress(now, &heartbeat.running);
+        self.set_ailments(&host, heartbeat.ailments);
         self.listen(&host, heartbeat.map_event_cursors);
         self.park(now, &host, reply_to);
+    }
+
+    /// What is wrong with a host, as far as it may say.
+    fn set_ailments(&mut self, host: &HostName, mut ailments: Vec<Ailment>) {
+        ailments.truncate(AILMENTS_MAX);
+        if self.trackers.get(host).is_none_or(|tracker| tracker.ailments == ailments) {
+            return;
+        }
+        self.change_tracker(host, |tracker| tracker.ailments.clone_from(&ailments));
+        self.effect(Effect::Tell(Notice::HostHealth { host: host.clone(), ailments }));
     }
 
     /// There is no room to journal what it tells; that it lives is no less true.

@@ -315,7 +315,7 @@ impl LiveJob {
                     return;
                 };
                 let homes = split.homes.iter().filter(|home| !avoid.contains(&home.host));
-                self.waiting_maps.insert(key, homes, |host| trackers.is_live(host));
+                self.waiting_maps.insert(key, homes, |host| trackers.is_open(host));
             }
         }
     }
@@ -333,7 +333,7 @@ impl LiveJob {
             let homes = homes.filter(|home| !state.avoid.contains(&home.host));
             Some((WaitKey { first_run: !state.ran_before, map }, homes))
         });
-        let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_live(host));
+        let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_open(host));
         (self.waiting_maps, self.waiting_reduces) = (waiting_maps, waiting_reduces);
     }
 
@@ -375,19 +375,18 @@ impl LiveJob {
         !self.waiting_maps.is_empty() || !self.waiting_reduces.is_empty()
     }
 
-    /// A tracker came up on `host`.
-    pub(crate) fn on_host_up(&mut self, host: &HostName) {
-        self.waiting_maps.on_host_up(host);
+    /// `host` takes new attempts, which it did not before.
+    pub(crate) fn on_host_open(&mut self, host: &HostName) {
+        self.waiting_maps.on_host_open(host);
     }
 
-    /// The tracker on `host` is gone from `trackers`.
-    pub(crate) fn on_host_down(&mut self, host: &HostName, trackers: &Trackers) {
-        self.listeners.remove(host);
+    /// `host` takes no new attempts any more, as `trackers` know already.
+    pub(crate) fn on_host_closed(&mut self, host: &HostName, trackers: &Trackers) {
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
-        self.waiting_maps.on_host_down(host, |map| {
+        self.waiting_maps.on_host_closed(host, |map| {
             let avoid = &states[map as usize].avoid;
             let mut homes = splits[map as usize].homes.iter().map(|home| &home.host);
-            homes.any(|home| !avoid.contains(home) && trackers.is_live(home))
+            homes.any(|home| !avoid.contains(home) && trackers.is_open(home))
         });
     }
 

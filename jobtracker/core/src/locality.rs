@@ -32,7 +32,7 @@ pub(crate) struct PlacementScore {
     pub(crate) locality: Locality,
     /// Then in the order of splits.
     pub(crate) map: u32,
-    /// Whether no live tracker is any nearer, so that it did not have to wait.
+    /// Whether no host that takes attempts is any nearer, so that it did not have to wait.
     pub(crate) homeless: bool,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct WaitingMaps {
     all: BTreeSet<WaitKey>,
     by_host: BTreeMap<HostName, BTreeSet<WaitKey>>,
     by_rack: BTreeMap<RackName, BTreeSet<WaitKey>>,
-    /// Those with no live tracker on any host that holds their bytes: waiting would not help them.
+    /// Those whose bytes are on no host that takes new attempts: waiting would not help them.
     homeless: BTreeSet<WaitKey>,
 }
 
@@ -76,7 +76,7 @@ impl WaitingMaps {
     /// its bytes, in the order of keys. Sorted lists become sets far faster than key by key.
     pub(crate) fn all_at_once<'a, H: Iterator<Item = &'a Home>>(
         maps: impl Iterator<Item = (WaitKey, H)>,
-        is_live: impl Fn(&HostName) -> bool,
+        is_open: impl Fn(&HostName) -> bool,
     ) -> Self {
         let (mut all, mut homeless) = (Vec::new(), Vec::new());
         let mut by_host: BTreeMap<&HostName, (bool, Vec<WaitKey>)> = BTreeMap::new();
@@ -86,7 +86,7 @@ impl WaitingMaps {
             let mut at_home = false;
             for home in homes {
                 let here = by_host.entry(&home.host);
-                let (live, keys) = here.or_insert_with(|| (is_live(&home.host), Vec::new()));
+                let (live, keys) = here.or_insert_with(|| (is_open(&home.host), Vec::new()));
                 at_home |= *live;
                 keys.push(key);
                 by_rack.entry(&home.rack).or_default().push(key);
@@ -109,12 +109,12 @@ impl WaitingMaps {
         &mut self,
         key: WaitKey,
         homes: impl Iterator<Item = &'a Home>,
-        is_live: impl Fn(&HostName) -> bool,
+        is_open: impl Fn(&HostName) -> bool,
     ) {
         let mut homeless = true;
         self.all.insert(key);
         for home in homes {
-            homeless &= !is_live(&home.host);
+            homeless &= !is_open(&home.host);
             insert_into(&mut self.by_host, &home.host, key);
             insert_into(&mut self.by_rack, &home.rack, key);
         }
@@ -133,15 +133,15 @@ impl WaitingMaps {
         }
     }
 
-    /// A tracker came up on `host`: what has bytes there is at home again.
-    pub(crate) fn on_host_up(&mut self, host: &HostName) {
+    /// `host` takes new attempts from now on: what has bytes there is at home again.
+    pub(crate) fn on_host_open(&mut self, host: &HostName) {
         for key in self.by_host.get(host).into_iter().flatten() {
             self.homeless.remove(key);
         }
     }
 
-    /// The tracker on `host` is gone; `at_home` says whether a map has another live home.
-    pub(crate) fn on_host_down(&mut self, host: &HostName, at_home: impl Fn(u32) -> bool) {
+    /// `host` takes no new attempts any more; `at_home` says whether a map has another home that does.
+    pub(crate) fn on_host_closed(&mut self, host: &HostName, at_home: impl Fn(u32) -> bool) {
         let here = self.by_host.get(host).into_iter().flatten();
         self.homeless.extend(here.filter(|key| !at_home(key.map)));
     }
@@ -268,7 +268,7 @@ mod tests {
         Monotonic(Duration::from_millis(millis))
     }
 
-    /// Map 0 lives on a/r1, map 1 on b/r1, map 2 on c/r2, map 3 on z/r9; a, b and c are live.
+    /// Map 0 lives on a/r1, map 1 on b/r1, map 2 on c/r2, map 3 on z/r9; a, b and c take attempts.
     fn waiting() -> WaitingMaps {
         let mut waiting = WaitingMaps::default();
         let homes = [home("a", "/r1"), home("b", "/r1"), home("c", "/r2"), home("z", "/r9")];
@@ -292,13 +292,13 @@ mod tests {
             _ => vec![place(map), place(map * 7 + 1), place(map * 7 + 1)],
         };
         let all: Vec<_> = (0..100).map(|map| (key(map), homes(map))).collect();
-        let is_live = |host: &HostName| !host.as_str().ends_with('3');
+        let is_open = |host: &HostName| !host.as_str().ends_with('3');
         let mut one_by_one = WaitingMaps::default();
         for (key, homes) in &all {
-            one_by_one.insert(*key, homes.iter(), is_live);
+            one_by_one.insert(*key, homes.iter(), is_open);
         }
         let maps = all.iter().map(|(key, homes)| (*key, homes.iter()));
-        assert_eq!(WaitingMaps::all_at_once(maps, is_live), one_by_one);
+        assert_eq!(WaitingMaps::all_at_once(maps, is_open), one_by_one);
     }
 
     #[test]
@@ -323,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_map_is_homeless_while_no_tracker_lives_where_its_bytes_are() {
+    fn a_map_is_homeless_while_no_host_of_its_bytes_takes_attempts() {
         let mut waiting = waiting();
         let host = "a".parse().unwrap();
-        waiting.on_host_down(&host, |_| false);
+        waiting.on_host_closed(&host, |_| false);
         assert_eq!(chosen(&waiting, "d", "/r3", Locality::NodeLocal), Some(0));
-        waiting.on_host_up(&host);
+        waiting.on_host_open(&host);
         assert_eq!(chosen(&waiting, "d", "/r3", Locality::NodeLocal), Some(3));
     }
 

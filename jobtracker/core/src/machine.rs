@@ -13,6 +13,7 @@ use crate::messages::{Effect, Input, Output, Refusal, Reply, ReplyTo, StoreOutco
 use crate::queries::Waiters;
 use crate::records::Record;
 use crate::settings::Settings;
+use crate::standing::Standing;
 use crate::summary::Counted;
 use crate::timers::{Timer, Timers};
 use crate::trackers::Trackers;
@@ -28,6 +29,7 @@ pub struct Core {
     pub(crate) trackers: Trackers,
     /// What lies on their hosts.
     pub(crate) held: HeldOutputs,
+    pub(crate) standing: Standing,
     pub(crate) timers: Timers,
     pub(crate) waiters: Waiters,
     /// Whether something changed that may bring a waiting task and a free slot together.
@@ -58,6 +60,7 @@ impl Core {
             jobs: BTreeMap::new(),
             trackers: Trackers::default(),
             held: HeldOutputs::default(),
+            standing: Standing::default(),
             timers: Timers::default(),
             waiters: Waiters::default(),
             unsettled: false,
@@ -104,6 +107,7 @@ impl Core {
                 Timer::Parked(host) => self.answer_parked(&host),
                 Timer::Silence(host) => self.handle_silence(now, &host),
                 Timer::Placement(_) => self.unsettled = true,
+                Timer::Standing => self.review_hosts(now),
                 Timer::Late(job) => self.handle_late(now, job),
                 Timer::Unreported => self.handle_unreported(),
                 Timer::Store(job) => self.handle_store_retry(job),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ids::{ClusterId, HostName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptState, AttemptStatus, HostList, JobAccepted, JobCounters, JobId,
-    JobList, JobSpec, JobState, JobStatus, JobtrackerInfo, Priority, RegisterTracker, StagedOutput,
-    TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+    Ailment, AttemptId, AttemptList, AttemptState, AttemptStatus, HostList, JobAccepted,
+    JobCounters, JobId, JobList, JobSpec, JobState, JobStatus, JobtrackerInfo, Priority,
+    RegisterTracker, StagedOutput, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -276,6 +276,22 @@ pub enum Notice {
         attempts: usize,
         /// Map outputs there that reduces still need.
         map_outputs: usize,
+    },
+    /// A host gets no new attempts for a while, or gets some again.
+    HostSetAside {
+        /// The host.
+        host: HostName,
+        /// For how long at least; absent: no longer.
+        on_for: Option<Duration>,
+        /// How much speaks against it.
+        strikes: usize,
+    },
+    /// What is wrong with a host has changed.
+    HostHealth {
+        /// The host.
+        host: HostName,
+        /// All that is wrong now.
+        ailments: Vec<Ailment>,
     },
     /// A late attempt got a backup.
     BackupLaunched {

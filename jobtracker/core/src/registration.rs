@@ -11,6 +11,7 @@ use mapreduce_protocol::{
 
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Refusal, Reply, ReplyTo};
+use crate::standing::Strike;
 use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Registration, Tracker};
@@ -98,17 +99,22 @@ impl Core {
             session,
             slots: request.slots,
         };
-        self.trackers.insert(host.clone(), Tracker::new(said, now.monotonic));
-        let restarted = before.as_ref().is_none_or(|it| it.incarnation != request.incarnation);
+        let mut tracker = Tracker::new(said, now.monotonic);
+        tracker.set_aside = self.standing.until(host);
+        let open = (before.as_ref().is_some_and(Tracker::is_open), tracker.is_open());
+        self.trackers.insert(host.clone(), tracker);
         for live in self.jobs.values_mut() {
             live.listeners.remove(host);
-            if before.is_none() {
-                live.on_host_up(host);
-            }
-            if restarted {
-                live.exclusions.forget(host);
+            match open {
+                (false, true) => live.on_host_open(host),
+                (true, false) => live.on_host_closed(host, &self.trackers),
+                (true, true) | (false, false) => {}
             }
         }
+        if before.as_ref().is_none_or(|it| it.incarnation != request.incarnation) {
+            self.on_tracker_restarted(host);
+        }
+        self.review_hosts(now);
         before
     }
 
@@ -257,7 +263,8 @@ impl Core {
         let Some(tracker) = self.trackers.remove(host) else { return };
         self.trackers.note_lost(now.monotonic, host.clone(), &tracker);
         for live in self.jobs.values_mut() {
-            live.on_host_down(host, &self.trackers);
+            live.listeners.remove(host);
+            live.on_host_closed(host, &self.trackers);
         }
         for attempt in tracker.occupied().keys() {
             self.on_attempt_lost(*attempt);
@@ -268,6 +275,7 @@ impl Core {
             self.on_output_lost(winner);
         }
         self.unsettled = true;
+        self.strike(now, host, Strike::Silence);
         let host = host.clone();
         self.effect(Effect::Tell(Notice::TrackerLost { host, attempts, map_outputs }));
     }

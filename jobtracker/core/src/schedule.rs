@@ -33,7 +33,7 @@ impl Core {
             let mut offers: Vec<_> = self
                 .trackers
                 .iter()
-                .filter(|(_, tracker)| tracker.parked.is_some() && tracker.free_slots() > 0)
+                .filter(|(_, tracker)| tracker.parked.is_some() && tracker.takes_one_more())
                 .map(|(host, tracker)| (Reverse(tracker.free_slots()), host.clone()))
                 .collect();
             if !self.jobs.values().any(LiveJob::has_waiting) && !self.may_back_up() {
@@ -69,7 +69,7 @@ impl Core {
     }
 
     fn choose(&mut self, now: Now, host: &HostName) -> Option<Choice> {
-        let tracker = self.trackers.get(host).filter(|tracker| tracker.free_slots() > 0)?;
+        let tracker = self.trackers.get(host).filter(|tracker| tracker.takes_one_more())?;
         let wait = self.settings.locality_wait;
         let may_back_up = self.may_back_up();
         let mut maps_wait = false;
@@ -219,7 +219,7 @@ impl Hosts<'_> {
     }
 
     pub(crate) fn suits(&self, task: TaskId, host: &HostName) -> bool {
-        !self.is_excluded(host) && !self.avoids(task, host)
+        self.takes_some(host) && !self.avoids(task, host)
     }
 
     /// Whether `task` failed on `host` and there is another host for its next try: one where it has not
@@ -229,14 +229,15 @@ impl Hosts<'_> {
             return false;
         };
         let any_of = |wanted: &dyn Fn(&HostName) -> bool| {
-            self.trackers.iter().any(|(other, _)| wanted(other) && !self.is_excluded(other))
+            self.trackers.iter().any(|(other, _)| wanted(other) && self.takes_some(other))
         };
         any_of(&|other| !state.avoid.contains(other))
             || (state.avoid.last() == Some(host) && any_of(&|other| other != host))
     }
 
-    fn is_excluded(&self, host: &HostName) -> bool {
-        self.live.exclusions.until(self.now, host).is_some()
+    /// Whether tasks of the job may be launched on `host` at all.
+    fn takes_some(&self, host: &HostName) -> bool {
+        self.trackers.is_open(host) && self.live.exclusions.until(self.now, host).is_none()
     }
 }
 
@@ -248,5 +249,8 @@ fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
 
 /// Whether one more reduce leaves a slot for the maps that wait.
 fn leaves_room(trackers: &Trackers) -> bool {
-    trackers.reduces_running() + 1 < trackers.slots()
+    let open = || trackers.iter().map(|(_, tracker)| tracker).filter(|tracker| tracker.is_open());
+    let reduces: usize = open().map(Tracker::n_reduces).sum();
+    let slots: usize = open().map(|tracker| tracker.slots as usize).sum();
+    reduces + 1 < slots
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ids::ClusterId;
 
 use crate::share::Sharing;
+use crate::standing::Rule;
 
 /// The rules' numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,11 +34,31 @@ pub struct Settings {
     pub speculative_share: f64,
     /// Reduces that can't fetch a map output for `dead_after`, after which the map runs again.
     pub fetch_failures_max: u32,
+    /// Tasks of a job that fail on one host before the job leaves it alone for a while; 0: never (Hadoop:
+    /// `mapred.max.tracker.failures`).
+    pub host_failures_max: u32,
+    /// What speaks against a host, so many times, before it is set aside for all jobs; 0: never (Hadoop:
+    /// `mapred.max.tracker.blacklists`).
+    pub host_strikes_max: u32,
+    /// How long what speaks against a host is remembered (Hadoop: `mapred.jobtracker.blacklist.fault-timeout-window`).
+    pub host_forgiven_after: Duration,
+    /// Share of the live hosts that may be set aside at once, for all jobs or by one.
+    pub set_aside_share: f64,
     /// Ended jobs that are remembered.
     pub finished_jobs_max: usize,
     /// How long after a start nothing of an earlier term's jobs is launched, so that trackers can
     /// register with what they run; see [`recovery_grace`].
     pub recovery_grace: Duration,
+}
+
+impl Settings {
+    pub(crate) fn host_rule(&self) -> Rule {
+        Rule {
+            strikes: self.host_strikes_max,
+            lapse: self.host_forgiven_after,
+            share: self.set_aside_share,
+        }
+    }
 }
 
 /// The usual [`Settings::recovery_grace`]: a tracker notices a restart within one heartbeat interval,

@@ -7,6 +7,7 @@ use mapreduce_protocol::{JobState, TaskKind};
 use crate::durable::Stage;
 use crate::locality::Locality;
 use crate::machine::Core;
+use crate::trackers::Tracker;
 
 /// The JobTracker in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,11 @@ pub struct Summary {
     pub jobs: BTreeMap<JobState, u64>,
     /// Live trackers.
     pub trackers: u64,
-    /// Their slots.
+    /// Those of them whose hosts are not well.
+    pub trackers_ill: u64,
+    /// Those of them that are set aside for a while.
+    pub trackers_set_aside: u64,
+    /// Slots of all of them.
     pub slots: u64,
     /// Slots that are not free.
     pub slots_occupied: u64,
@@ -96,22 +101,27 @@ impl Core {
             *jobs.entry(state).or_default() += 1;
         }
         let occupied = self.trackers.iter().map(|(_, tracker)| tracker.occupied().len() as u64);
-        let parked = self.trackers.iter().filter(|(_, tracker)| tracker.parked.is_some());
         Summary {
             jobs,
             trackers: self.trackers.len() as u64,
+            trackers_ill: self.n_trackers(|tracker| !tracker.ailments.is_empty()),
+            trackers_set_aside: self.n_trackers(|tracker| tracker.set_aside.is_some()),
             slots: self.trackers.slots() as u64,
             slots_occupied: occupied.sum(),
             maps: self.gauges(TaskKind::Map),
             reduces: self.gauges(TaskKind::Reduce),
             launches: self.counted.launches,
             heartbeats: self.counted.heartbeats,
-            heartbeats_parked: parked.count() as u64,
+            heartbeats_parked: self.n_trackers(|tracker| tracker.parked.is_some()),
             attempts_killed: self.counted.attempts_killed,
             backups_launched: self.counted.backups_launched,
             backups_won: self.counted.backups_won,
             waiting_clients: self.waiters.len() as u64,
         }
+    }
+
+    fn n_trackers(&self, are: impl Fn(&Tracker) -> bool) -> u64 {
+        self.trackers.iter().filter(|(_, tracker)| are(tracker)).count() as u64
     }
 
     fn gauges(&self, kind: TaskKind) -> TaskGauges {

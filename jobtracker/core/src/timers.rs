@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Silence(HostName),
     /// A job's delay for locality, or its hold after a restart, is over.
     Placement(JobId),
+    /// Something that speaks against a host lapses.
+    Standing,
     /// A job's running attempts are looked at: some may be late.
     Late(JobId),
     /// Finished maps of an earlier term that no tracker has reported are lost.

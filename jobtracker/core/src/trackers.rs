@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ids::{HeartbeatNumber, HostName, Inbox, Monotonic, Outbox, RackName};
-use mapreduce_protocol::{AttemptId, JobId, TaskKind, TrackerCommand};
+use mapreduce_protocol::{Ailment, AttemptId, JobId, TaskKind, TrackerCommand};
 
 use crate::messages::ReplyTo;
 
@@ -30,6 +30,10 @@ pub(crate) struct Tracker {
     pub(crate) commands: Outbox<TrackerCommand>,
     pub(crate) cursors: BTreeMap<JobId, u64>,
     pub(crate) parked: Option<Parked>,
+    /// What is wrong with its host.
+    pub(crate) ailments: Vec<Ailment>,
+    /// Until when it is set aside for all jobs, if it is.
+    pub(crate) set_aside: Option<Monotonic>,
     occupied: BTreeMap<AttemptId, Occupied>,
 }
 
@@ -73,8 +77,20 @@ impl Tracker {
             commands: Outbox::default(),
             cursors: BTreeMap::new(),
             parked: None,
+            ailments: Vec::new(),
+            set_aside: None,
             occupied: BTreeMap::new(),
         }
+    }
+
+    /// Whether it is given new attempts at all.
+    pub(crate) fn is_open(&self) -> bool {
+        self.ailments.is_empty() && self.set_aside.is_none()
+    }
+
+    /// Whether a new attempt may begin there now.
+    pub(crate) fn takes_one_more(&self) -> bool {
+        self.is_open() && self.free_slots() > 0
     }
 
     pub(crate) fn free_slots(&self) -> usize {
@@ -87,6 +103,11 @@ impl Tracker {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.occupied.values().any(|why| *why == Occupied::Ending)
+    }
+
+    /// Reduces that hold slots there.
+    pub(crate) fn n_reduces(&self) -> usize {
+        self.occupied.keys().filter(|attempt| attempt.task.kind == TaskKind::Reduce).count()
     }
 
     pub(crate) fn occupy(&mut self, attempt: AttemptId, why: Occupied) {
@@ -135,6 +156,11 @@ impl Trackers {
 
     pub(crate) fn is_live(&self, host: &HostName) -> bool {
         self.by_host.contains_key(host)
+    }
+
+    /// Whether a tracker is there that is given new attempts.
+    pub(crate) fn is_open(&self, host: &HostName) -> bool {
+        self.by_host.get(host).is_some_and(Tracker::is_open)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Tracker)> {
@@ -203,12 +229,5 @@ impl Trackers {
 
     pub(crate) fn slots(&self) -> usize {
         self.by_host.values().map(|tracker| tracker.slots as usize).sum()
-    }
-
-    pub(crate) fn reduces_running(&self) -> usize {
-        let reduces = |tracker: &Tracker| {
-            tracker.occupied.keys().filter(|attempt| attempt.task.kind == TaskKind::Reduce).count()
-        };
-        self.by_host.values().map(reduces).sum()
     }
 }

@@ -5,6 +5,7 @@
 pub mod builtins;
 pub mod channel;
 pub mod failure;
+pub mod health;
 pub mod hosts;
 pub mod ids;
 pub mod job;
@@ -20,6 +21,7 @@ pub use self::ids::*;
 pub use builtins::ProgramError;
 pub use channel::*;
 pub use failure::*;
+pub use health::*;
 pub use hosts::*;
 pub use job::*;
 pub use limits::*;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Failure, JobId, Program, Split, StagedOutput, TaskLimits};
+use crate::{Ailment, AttemptId, Failure, JobId, Program, Split, StagedOutput, TaskLimits};
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ pub struct TrackerHeartbeat {
     /// For each job of which reduces run here: the index of the next map event wanted. From 0 after each
     /// registration: every JobTracker makes its lists anew.
     pub map_event_cursors: BTreeMap<JobId, u64>,
+    /// What is wrong with the host: while there is anything, it wants no new attempts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ailments: Vec<Ailment>,
 }
 
 /// How far a running attempt is.

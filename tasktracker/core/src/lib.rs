@@ -7,10 +7,12 @@
 //! - `messages`: inputs, effects, settings, summary;
 //! - `limits`: how much of what tasks say is passed on;
 //! - `usage`: what attempts may use, and the cause where one uses more;
+//! - `health`: what is wrong with the host;
 //! - `map_events`: the lists of map events that reduces are fed from;
 //! - here: [`Core`], which leads inputs to them.
 
 mod attempts;
+mod health;
 mod limits;
 #[cfg(test)]
 mod lossy;
@@ -32,6 +34,8 @@ use mapreduce_protocol::{
 };
 
 use attempts::{Attempt, Phase};
+use health::Health;
+pub use health::{Finding, HealthRule};
 use map_events::MapEventLists;
 pub use messages::{Effect, Input, SessionId, Settings, Summary};
 use session::Session;
@@ -52,6 +56,7 @@ pub struct Core {
     held: BTreeSet<AttemptId>,
     purging: BTreeSet<JobId>,
     map_events: MapEventLists,
+    health: Health,
     succeeded: u64,
     failed: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
@@ -65,6 +70,7 @@ impl Core {
             slots: settings.slots,
             task_timeout: settings.task_timeout,
             limits: settings.limits,
+            health: Health::new(settings.health),
             session: Session::new(settings),
             attempts: BTreeMap::new(),
             queue: Vec::new(),
@@ -75,6 +81,13 @@ impl Core {
             succeeded: 0,
             failed: BTreeMap::new(),
             effects: Vec::new(),
+        }
+    }
+
+    /// What was found before the first input.
+    pub fn examine(&mut self, finding: Finding) {
+        if self.health.examine(finding) {
+            self.session.has_news();
         }
     }
 
@@ -100,6 +113,7 @@ impl Core {
             Input::Measured { attempt, usage } => self.handle_measured(attempt, &usage),
             Input::Ended { attempt, otherwise } => self.handle_ended(attempt, otherwise),
             Input::MapOutputBroken { attempt } => self.handle_broken(attempt),
+            Input::Examined(finding) => self.examine(finding),
         }
         self.settle(now)
     }
@@ -132,6 +146,7 @@ impl Core {
             map_outputs: self.held.len(),
             unacknowledged: self.session.unacknowledged().count(),
             registered: self.session.is_registered(),
+            ailments: self.health.ailments(),
             succeeded: self.succeeded,
             failed: self.failed.clone(),
         }
@@ -339,7 +354,8 @@ impl Core {
         while self.session.wants_heartbeat() {
             let running = self.running();
             let cursors = self.map_events.cursors();
-            let heartbeat = self.session.heartbeat(now, running, cursors);
+            let ailments = self.health.ailments();
+            let heartbeat = self.session.heartbeat(now, running, cursors, ailments);
             self.effects.push(Effect::SendHeartbeat(Box::new(heartbeat)));
         }
         std::mem::take(&mut self.effects)

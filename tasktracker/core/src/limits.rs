@@ -51,7 +51,8 @@ pub(crate) fn cut_message(message: &mut String) {
     }
 }
 
-fn cut(text: &mut String, bytes_max: usize) {
+/// Leaves the beginning of a text.
+pub(crate) fn cut(text: &mut String, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
 }
 

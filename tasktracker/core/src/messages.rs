@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ids::{ClusterId, Epoch, HostName, RackName};
 use mapreduce_protocol::{
-    AttemptId, Failure, FromTask, JobId, Launch, MapEvent, RegisterTracker, TrackerHeartbeat,
-    TrackerHeartbeatReply, TrackerRegistered,
+    Ailment, AttemptId, Failure, FromTask, JobId, Launch, MapEvent, RegisterTracker,
+    TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
+use crate::health::{Finding, HealthRule};
 use crate::usage::{HostLimits, Usage};
 
 /// What the core is told once.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub task_timeout: Duration,
     /// What attempts may use.
     pub limits: HostLimits,
+    /// What a host that is well has.
+    pub health: HealthRule,
     /// Seed of the jitter of retries.
     pub seed: u64,
 }
@@ -111,6 +114,8 @@ pub enum Input {
         /// Whose output.
         attempt: AttemptId,
     },
+    /// The host was looked at.
+    Examined(Finding),
 }
 
 /// What the event loop is to do. Nothing is to be done twice; the order matters.
@@ -163,6 +168,8 @@ pub struct Summary {
     pub unacknowledged: usize,
     /// Whether the JobTracker knows this tracker.
     pub registered: bool,
+    /// What is wrong with the host.
+    pub ailments: Vec<Ailment>,
     /// Attempts that have succeeded since the start.
     pub succeeded: u64,
     /// Attempts that have ended otherwise since the start, by kind.

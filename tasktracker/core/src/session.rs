@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ids::{ClusterId, Epoch, HeartbeatNumber, Inbox, Monotonic, Numbered, Outbox};
 use mapreduce_protocol::{
-    AttemptId, AttemptProgress, JobId, MapEvents, PROTOCOL_VERSION, RegisterTracker,
+    Ailment, AttemptId, AttemptProgress, JobId, MapEvents, PROTOCOL_VERSION, RegisterTracker,
     TrackerCommand, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
@@ -65,6 +65,8 @@ pub(crate) struct Session {
     outbox: Outbox<TrackerEvent>,
     /// Number of the last event queued.
     last_event: u64,
+    /// Whether there is something to tell beside events.
+    news: bool,
     /// Number of the last event that a heartbeat has carried, as far as it may have arrived.
     told: u64,
     inbox: Inbox,
@@ -84,6 +86,7 @@ impl Session {
             link: Link::Unregistered { asked: false },
             outbox: Outbox::default(),
             last_event: 0,
+            news: false,
             told: 0,
             inbox: Inbox::default(),
             epoch: None,
@@ -95,6 +98,11 @@ impl Session {
     /// Queues an event.
     pub(crate) fn report(&mut self, event: TrackerEvent) {
         self.last_event = self.outbox.push(event);
+    }
+
+    /// What heartbeats tell beside events has changed: the next one does not wait.
+    pub(crate) fn has_news(&mut self) {
+        self.news = true;
     }
 
     pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = &TrackerEvent> {
@@ -121,7 +129,8 @@ impl Session {
 
     pub(crate) fn wants_heartbeat(&self) -> bool {
         let Link::Registered { out, .. } = &self.link else { return false };
-        let news = self.last_event > self.told && out.len() < HEARTBEATS_OUT_MAX;
+        let untold = self.last_event > self.told || self.news;
+        let news = untold && out.len() < HEARTBEATS_OUT_MAX;
         (out.is_empty() || news) && self.retry_at.is_none()
     }
 
@@ -151,6 +160,7 @@ impl Session {
         now: Monotonic,
         running: Vec<AttemptProgress>,
         map_event_cursors: BTreeMap<JobId, u64>,
+        ailments: Vec<Ailment>,
     ) -> TrackerHeartbeat {
         let Link::Registered { id, last_number, out } = &mut self.link else {
             unreachable!("heartbeats are wanted only when registered")
@@ -158,6 +168,7 @@ impl Session {
         *last_number += 1;
         out.insert(*last_number, now);
         let events = next_events(&self.outbox);
+        self.news = false;
         self.told = events.last().map_or(self.last_event, |last| last.number);
         TrackerHeartbeat {
             host: self.settings.host.clone(),
@@ -168,6 +179,7 @@ impl Session {
             commands_done: self.inbox.received(),
             running,
             map_event_cursors,
+            ailments,
         }
     }
 

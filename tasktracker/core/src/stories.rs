@@ -71,6 +71,7 @@ pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
             default: Limits { memory: 1 << 30, processes: 64, disk: 1 << 30, open_files: 99 },
             memory_max: 4 << 30,
         },
+        health: HealthRule { disk_free_min: 100, memory_free_min: 100 },
         seed: 1,
     };
     Core::new(settings, held.iter().copied())
@@ -193,6 +194,23 @@ impl Story {
 
 fn succeeded(attempt: AttemptId) -> TrackerEvent {
     TrackerEvent::Succeeded { attempt, result: AttemptResult::default() }
+}
+
+#[test]
+fn a_new_ailment_is_told_at_once_beside_the_parked_heartbeat_and_with_each_one_from_then_on() {
+    let mut story = Story::begin(1, &[]);
+    assert_eq!((story.out.len(), story.out[0].ailments.len()), (1, 0));
+    let memory = |available| Input::Examined(Finding::Memory { available });
+    story.give(memory(99));
+    assert_eq!((story.out.len(), story.out[1].ailments.len()), (2, 1));
+    story.give(memory(98));
+    assert_eq!(story.out.len(), 2, "more of the same can wait");
+    story.answer(Vec::new(), Vec::new());
+    story.answer(Vec::new(), Vec::new());
+    story.pass(Duration::from_secs(1));
+    assert_eq!(story.out.last().map(|it| it.ailments.len()), Some(1));
+    story.give(memory(500));
+    assert_eq!(story.out.last().map(|it| it.ailments.len()), Some(0));
 }
 
 #[test]

@@ -56,6 +56,10 @@ impl HostLimits {
 }
 
 impl Limits {
+    /// None at all.
+    pub const NONE: Self =
+        Self { memory: u64::MAX, processes: u32::MAX, disk: u64::MAX, open_files: 1 << 20 };
+
     /// Why an attempt that uses so much is to end.
     pub(crate) fn verdict(&self, usage: &Usage) -> Option<Failure> {
         if usage.memory_denied || usage.memory > self.memory {

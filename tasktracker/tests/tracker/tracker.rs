@@ -15,7 +15,7 @@ use mapreduce_protocol::{
 };
 use net::reqwest::Method;
 use net::{Capability, ClientSettings, Grant, Keyring, Role, Secret};
-use tasktracker::{RunError, TasktrackerSettings};
+use tasktracker::{HealthSettings, RunError, TasktrackerSettings};
 
 use crate::jobtracker::DEADLINE;
 
@@ -130,6 +130,14 @@ impl Place {
             task_disk: Some(32 << 20),
             task_open_files: 256,
             task_uids: None,
+            disk_free_min: 0,
+            memory_free_min: 0,
+            health: HealthSettings {
+                interval: Duration::from_secs(10),
+                command: None,
+                command_interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(60),
+            },
             shuffle_requests_max: 8,
             task: TasktrackerSettings::task_settings(&task, &client),
             client: CLIENT,

@@ -10,6 +10,7 @@ mod jobs;
 mod placement;
 mod restarts;
 mod sharing;
+mod sick_hosts;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +18,10 @@ use std::time::Duration;
 
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin, Failure,
-    FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch, MapEvent,
-    PROTOCOL_VERSION, Priority, Program, RegisterTracker, Split, SplitPiece, StagedOutput,
-    TaskCounts, TaskId, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    Ailment, AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin,
+    Failure, FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch,
+    MapEvent, PROTOCOL_VERSION, Priority, Program, RegisterTracker, Split, SplitPiece,
+    StagedOutput, TaskCounts, TaskId, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
     TrackerHeartbeatReply,
 };
 
@@ -51,6 +52,7 @@ struct Toy {
     /// Per job: the map events read so far.
     news: BTreeMap<JobId, Vec<MapEvent>>,
     dead: bool,
+    ailments: Vec<Ailment>,
 }
 
 impl Toy {
@@ -121,6 +123,10 @@ fn settings() -> Settings {
         speculative: true,
         speculative_share: 0.25,
         fetch_failures_max: 3,
+        host_failures_max: 3,
+        host_strikes_max: 3,
+        host_forgiven_after: Duration::from_hours(1),
+        set_aside_share: 0.25,
         finished_jobs_max: 1000,
         recovery_grace: Duration::from_secs(3),
     }
@@ -405,6 +411,7 @@ impl Story {
                 })
                 .collect(),
             map_event_cursors: toy.cursors(),
+            ailments: toy.ailments.clone(),
         }
     }
 

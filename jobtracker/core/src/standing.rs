@@ -1,0 +1,282 @@
+//! What speaks against hosts, whatever the job. Each host has strikes, which lapse with time; one with several, and more
+//! than others have, is set aside: it is given no new attempts, while what runs there goes on and its map outputs are
+//! served. Never more than a share of all live hosts. (Hadoop: the JobTracker's blacklist of faulty trackers.)
+//!
+//! Soft state: a restarted JobTracker gives every host another chance. What one job holds against hosts is in
+//! `exclusions`.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ids::{HostName, Monotonic, Now};
+use mapreduce_protocol::JobId;
+
+use crate::machine::Core;
+use crate::messages::{Effect, Notice};
+use crate::timers::Timer;
+use crate::trackers::Tracker;
+
+/// Strikes of one host that are remembered.
+const STRIKES_MAX: usize = 32;
+/// A host is only set aside if it has so many times the strikes that hosts have in the mean: what befalls all of them
+/// is no host's fault.
+const TIMES_THE_MEAN: f64 = 1.5;
+
+/// One thing that speaks against a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strike {
+    /// Several tasks of a job failed there and succeeded elsewhere, or failed for want of room.
+    Failures(JobId),
+    /// A map output of a job that was there had to be made again.
+    OutputLost(JobId),
+    /// Its tracker fell silent.
+    Silence,
+}
+
+/// When hosts are set aside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rule {
+    /// Strikes of a host from which it is set aside.
+    pub(crate) strikes: u32,
+    /// How long a strike counts.
+    pub(crate) lapse: Duration,
+    /// Share of the live hosts that may be set aside at once.
+    pub(crate) share: f64,
+}
+
+/// All hosts' strikes.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    strikes: BTreeMap<HostName, VecDeque<(Monotonic, Strike)>>,
+    /// The hosts that are set aside, and until when.
+    aside: BTreeMap<HostName, Monotonic>,
+    /// When [`Timer::Standing`] is set for.
+    wakes_at: Option<Monotonic>,
+}
+
+impl Standing {
+    /// Remembers a strike. Another one for the same job only makes the first one younger.
+    fn add(&mut self, now: Monotonic, host: &HostName, strike: Strike) {
+        let strikes = self.strikes.entry(host.clone()).or_default();
+        match strike {
+            Strike::Failures(_) | Strike::OutputLost(_) => strikes.retain(|(_, it)| *it != strike),
+            Strike::Silence => {}
+        }
+        if strikes.len() == STRIKES_MAX {
+            strikes.pop_front();
+        }
+        strikes.push_back((now, strike));
+    }
+
+    /// The host's tracker was started anew, and somebody may have mended it; that it falls silent again and again is
+    /// not forgotten for that.
+    fn restarted(&mut self, host: &HostName) {
+        if let Some(strikes) = self.strikes.get_mut(host) {
+            strikes.retain(|(_, strike)| *strike == Strike::Silence);
+        }
+    }
+
+    /// Chooses anew which of the live hosts are set aside; those that are now and were not, or are no longer.
+    fn review<'a>(
+        &mut self,
+        now: Monotonic,
+        rule: Rule,
+        live: impl Iterator<Item = &'a HostName>,
+    ) -> Vec<HostName> {
+        self.strikes.retain(|_, strikes| {
+            strikes.retain(|(at, _)| *at + rule.lapse > now);
+            !strikes.is_empty()
+        });
+        let n_strikes = |host: &HostName| self.strikes.get(host).map_or(0, VecDeque::len);
+        let live: Vec<_> = live.map(|host| (Reverse(n_strikes(host)), host)).collect();
+        let total: usize = live.iter().map(|(n, _)| n.0).sum();
+        let mean = total as f64 / live.len().max(1) as f64;
+        let n_needed = rule.strikes as usize;
+        let stands_out = |n: usize| n >= n_needed && n as f64 > mean * TIMES_THE_MEAN;
+        let mut bad: Vec<_> = live.iter().filter(|(n, _)| stands_out(n.0)).collect();
+        bad.sort_unstable();
+        let n_max = (live.len() as f64 * rule.share).floor() as usize;
+        let until = |host: &HostName| {
+            let strikes = &self.strikes[host];
+            strikes[strikes.len() - n_needed].0 + rule.lapse
+        };
+        let aside = if n_needed == 0 { &[] } else { &bad[..n_max.min(bad.len())] };
+        let aside = aside.iter().map(|(_, host)| ((*host).clone(), until(host))).collect();
+        let before = std::mem::replace(&mut self.aside, aside);
+        let all = before.keys().chain(self.aside.keys());
+        let changed = all.filter(|host| before.get(*host) != self.aside.get(*host));
+        let mut changed: Vec<_> = changed.cloned().collect();
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+
+    /// Until when the host is set aside at least, if it is.
+    pub(crate) fn until(&self, host: &HostName) -> Option<Monotonic> {
+        self.aside.get(host).copied()
+    }
+
+    /// What speaks against the host, oldest first.
+    pub(crate) fn strikes(&self, host: &HostName) -> impl Iterator<Item = Strike> {
+        self.strikes.get(host).into_iter().flatten().map(|(_, strike)| *strike)
+    }
+}
+
+impl Core {
+    /// Something speaks against `host`.
+    pub(crate) fn strike(&mut self, now: Now, host: &HostName, strike: Strike) {
+        self.standing.add(now.monotonic, host, strike);
+        self.review_hosts(now);
+    }
+
+    /// The tracker on `host` was started anew.
+    pub(crate) fn on_tracker_restarted(&mut self, host: &HostName) {
+        self.standing.restarted(host);
+        self.jobs.values_mut().for_each(|live| live.exclusions.forget(host));
+    }
+
+    /// Chooses anew which hosts are set aside: to be called when strikes come or lapse, and hosts come or go.
+    pub(crate) fn review_hosts(&mut self, now: Now) {
+        let rule = self.settings.host_rule();
+        let live = self.trackers.iter().map(|(host, _)| host);
+        let changed = self.standing.review(now.monotonic, rule, live);
+        for host in changed {
+            let until = self.standing.until(&host);
+            let was_aside = self.trackers.get(&host).is_some_and(|it| it.set_aside.is_some());
+            self.change_tracker(&host, |tracker| tracker.set_aside = until);
+            if was_aside != until.is_some() {
+                let strikes = self.standing.strikes(&host).count();
+                let on_for = until.map(|until| until.since(now.monotonic));
+                self.effect(Effect::Tell(Notice::HostSetAside { host, on_for, strikes }));
+            }
+        }
+        let wakes_at = self.standing.aside.values().min().copied();
+        if wakes_at != self.standing.wakes_at {
+            let before = std::mem::replace(&mut self.standing.wakes_at, wakes_at);
+            before.into_iter().for_each(|at| self.timers.cancel(at, Timer::Standing));
+            wakes_at.into_iter().for_each(|at| self.timers.set(at, Timer::Standing));
+        }
+    }
+
+    /// Changes what is known of a tracker, and tells the jobs if it takes new attempts now and did not, or no longer.
+    pub(crate) fn change_tracker(&mut self, host: &HostName, change: impl FnOnce(&mut Tracker)) {
+        let Some(tracker) = self.trackers.get_mut(host) else { return };
+        let was_open = tracker.is_open();
+        change(tracker);
+        match (was_open, tracker.is_open()) {
+            (false, true) => {
+                self.jobs.values_mut().for_each(|live| live.on_host_open(host));
+                self.unsettled = true;
+            }
+            (true, false) => {
+                let (jobs, trackers) = (&mut self.jobs, &self.trackers);
+                jobs.values_mut().for_each(|live| live.on_host_closed(host, trackers));
+                self.unsettled = true;
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Rule = Rule { strikes: 3, lapse: Duration::from_secs(100), share: 0.25 };
+
+    fn host(n: usize) -> HostName {
+        format!("h{n:02}").parse().unwrap()
+    }
+
+    fn job(ordinal: u32) -> JobId {
+        JobId { date: 20_261_122, ordinal }
+    }
+
+    fn at(second: u64) -> Monotonic {
+        Monotonic(Duration::from_secs(second))
+    }
+
+    /// Who of `n_hosts` is set aside at that second, after strikes (second, host) each of another job.
+    fn aside(n_hosts: usize, strikes: &[(u64, usize)], now: u64) -> Vec<usize> {
+        let mut standing = Standing::default();
+        for (n, (second, struck)) in (0..).zip(strikes) {
+            standing.add(at(*second), &host(*struck), Strike::Failures(job(n)));
+        }
+        let hosts: Vec<_> = (0..n_hosts).map(host).collect();
+        standing.review(at(now), RULE, hosts.iter());
+        (0..n_hosts).filter(|n| standing.until(&host(*n)).is_some()).collect()
+    }
+
+    #[test]
+    fn a_host_with_several_strikes_is_set_aside_until_enough_of_them_have_lapsed() {
+        let one = [(0, 1), (10, 1), (20, 1)];
+        for (n_hosts, strikes, now, expected) in [
+            (4, &one[..2], 20, &[][..]),
+            (4, &one[..], 20, &[1]),
+            (4, &one[..], 99, &[1]),
+            (4, &one[..], 100, &[]),
+            (4, &[(0, 1), (10, 1), (20, 1), (30, 1)][..], 100, &[1]),
+            (4, &[(0, 1), (10, 1), (20, 1), (30, 1)][..], 110, &[]),
+            // Never more than a quarter, those first that have the most.
+            (3, &one[..], 20, &[]),
+            (
+                8,
+                &[(0, 1), (0, 1), (0, 1), (1, 2), (1, 2), (1, 2), (2, 3), (2, 3), (2, 3), (3, 3)][..],
+                9,
+                &[1, 3],
+            ),
+            // What befalls all of them is no host's fault.
+            (
+                4,
+                &[
+                    (0, 0),
+                    (0, 1),
+                    (0, 2),
+                    (0, 3),
+                    (1, 0),
+                    (1, 1),
+                    (1, 2),
+                    (1, 3),
+                    (2, 0),
+                    (2, 1),
+                    (2, 2),
+                    (2, 3),
+                ][..],
+                9,
+                &[],
+            ),
+        ] {
+            assert_eq!(aside(n_hosts, strikes, now), expected, "{strikes:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn one_job_strikes_once_and_silence_each_time() {
+        let mut standing = Standing::default();
+        let hosts: Vec<_> = (0..8).map(host).collect();
+        for second in 0..9 {
+            standing.add(at(second), &host(0), Strike::Failures(job(1)));
+            standing.add(at(second), &host(0), Strike::OutputLost(job(1)));
+        }
+        assert_eq!(standing.review(at(9), RULE, hosts.iter()), []);
+        standing.add(at(9), &host(0), Strike::Silence);
+        assert_eq!(standing.review(at(9), RULE, hosts.iter()), [host(0)]);
+        assert_eq!(standing.until(&host(0)), Some(at(108)), "until the first of three lapses");
+        standing.restarted(&host(0));
+        assert_eq!(standing.review(at(9), RULE, hosts.iter()), [host(0)]);
+        assert_eq!(standing.until(&host(0)), None);
+        assert_eq!(standing.strikes(&host(0)).count(), 1, "it fell silent all the same");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut standing = Standing::default();
+        for n in 0..100 {
+            standing.add(at(1), &host(0), Strike::Failures(job(n)));
+        }
+        assert_eq!(standing.strikes(&host(0)).count(), STRIKES_MAX);
+        standing.review(at(101), RULE, std::iter::empty());
+        assert!(standing.strikes.is_empty());
+    }
+}
