@@ -10,7 +10,8 @@ use mapreduce_protocol::{
 };
 
 use crate::machine::{Core, Fifo};
-use crate::messages::{Effect, Notice, Refusal, Reply, ReplyTo};
+use crate::messages::{Effect, Notice, Reply, ReplyTo};
+use crate::refusal::Refusal;
 use crate::timers::Timer;
 use crate::trackers::{Parked, Tracker};
 

@@ -6,7 +6,8 @@ use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{HostList, HostState, HostStatus};
 
 use crate::machine::Core;
-use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::messages::{Reply, ReplyTo};
+use crate::refusal::Refusal;
 use crate::trackers::Tracker;
 
 impl Core {

@@ -6,7 +6,8 @@ use mapreduce_protocol::{AttemptId, AttemptState, Failure, FailureKind};
 
 use crate::durable::Stage;
 use crate::machine::Core;
-use crate::messages::{EndsAs, Refusal, Reply, ReplyTo};
+use crate::messages::{EndsAs, Reply, ReplyTo};
+use crate::refusal::Refusal;
 use crate::running::EndedAttempt;
 
 /// What the attempt's log is told.

@@ -9,7 +9,7 @@
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them;
 //! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
-//! - `queries`, `waiting`, `summary`: what may be asked.
+//! - `queries`, `waiting`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
 mod commit;
@@ -31,6 +31,7 @@ mod pace;
 mod queries;
 mod records;
 mod recovery;
+mod refusal;
 mod registration;
 mod running;
 mod schedule;
@@ -56,13 +57,14 @@ pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, EndsAs, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Refusal, Reply,
-    ReplyTo, StoreOutcome,
+    Effect, EndsAs, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Reply, ReplyTo,
+    StoreOutcome,
 };
 pub use queries::WAIT_MAX;
 pub use records::{
     Home, IdempotencyKey, KilledAttempt, PlannedSplit, Record, SplitList, StagedSplits,
 };
+pub use refusal::Refusal;
 pub use registration::SLOTS_MAX;
 pub use settings::{Settings, recovery_grace};
 pub use share::Sharing;

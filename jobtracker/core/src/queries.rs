@@ -12,7 +12,8 @@ use mapreduce_protocol::{
 use crate::durable::{JobEntry, Stage};
 use crate::job::LiveJob;
 use crate::machine::Core;
-use crate::messages::{Query, Refusal, Reply, ReplyTo};
+use crate::messages::{Query, Reply, ReplyTo};
+use crate::refusal::Refusal;
 use crate::running::{EndedAttempt, RunningEntry};
 use crate::timers::Timer;
 

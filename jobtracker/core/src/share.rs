@@ -8,8 +8,9 @@ use mapreduce_protocol::{JobId, Priority, TaskKind};
 use crate::durable::Stage;
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
-use crate::messages::{Refusal, Reply, ReplyTo};
+use crate::messages::{Reply, ReplyTo};
 use crate::records::Record;
+use crate::refusal::Refusal;
 
 /// How unfinished jobs share the slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

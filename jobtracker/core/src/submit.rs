@@ -10,8 +10,9 @@ use crate::date::yyyymmdd;
 use crate::durable::Stage;
 use crate::job::{LiveJob, StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
-use crate::messages::{Effect, Notice, Plan, Refusal, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Notice, Plan, Reply, ReplyTo, StoreOutcome};
 use crate::records::{IdempotencyKey, PlannedSplit, Record, SplitList};
+use crate::refusal::Refusal;
 use crate::spec;
 use crate::timers::Timer;
 
