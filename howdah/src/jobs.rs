@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ids::HostName;
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, HostList, JobAccepted, JobCounters, JobId, JobList,
-    JobSpec, JobStatus, Priority, SetPriority,
+    AttemptId, AttemptList, AttemptStatus, HostList, HostStatus, JobAccepted, JobCounters, JobId,
+    JobList, JobSpec, JobStatus, Priority, SetPriority,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -134,6 +135,23 @@ impl Jobs {
     /// The hosts of TaskTrackers.
     pub(crate) async fn hosts(&self) -> Result<HostList, CallError> {
         self.client.get(&self.address, "/v1/hosts").await.map_err(named)
+    }
+
+    /// One host of a TaskTracker.
+    pub(crate) async fn host(&self, host: &HostName) -> Result<HostStatus, CallError> {
+        self.client.get(&self.address, &format!("/v1/hosts/{host}")).await.map_err(named)
+    }
+
+    /// Has a host emptied; with `kill` what runs there ends now.
+    pub(crate) async fn drain(&self, host: &HostName, kill: bool) -> Result<HostStatus, CallError> {
+        let path = format!("/v1/hosts/{host}/drain?kill={kill}");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// Takes that back; the host, if it is known.
+    pub(crate) async fn undrain(&self, host: &HostName) -> Result<HostList, CallError> {
+        let path = format!("/v1/hosts/{host}/undrain");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
     }
 
     /// What an attempt wrote, from the TaskTracker at `tracker`.

@@ -250,6 +250,12 @@ fn say_record(record: &Record) {
         Record::PriorityChanged { job, priority } => {
             tracing::info!(%job, %priority, "a job's priority is another one");
         }
+        Record::HostDrained { host } => {
+            tracing::info!(%host, "the host is drained: it gets no new attempts");
+        }
+        Record::HostUndrained { host } => {
+            tracing::info!(%host, "the host is not drained any more");
+        }
         Record::JobEnded { job, state, failure, .. } => {
             tracing::info!(%job, state = state.as_str(), failure, "job ended");
         }

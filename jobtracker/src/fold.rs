@@ -204,6 +204,9 @@ mod tests {
             accepted(job(5)),
             planned(job(5), SplitList::Inline(vec![self::planned_elsewhere()])),
             with_staged(succeeded(job(5).task(TaskKind::Reduce, 0).attempt(0), "d5")),
+            Record::HostDrained { host: "host-1".parse().unwrap() },
+            Record::HostDrained { host: "host-2".parse().unwrap() },
+            Record::HostUndrained { host: "host-1".parse().unwrap() },
         ]
     }
 

@@ -38,6 +38,8 @@ pub(crate) fn observe_records(records: &[Record]) {
             | Record::AttemptKilled { .. }
             | Record::StagingRemoved { .. }
             | Record::PriorityChanged { .. }
+            | Record::HostDrained { .. }
+            | Record::HostUndrained { .. }
             | Record::JobForgotten { .. } => {}
         }
     }
@@ -74,6 +76,7 @@ pub(crate) fn observe_summary(summary: &Summary) {
         ("howdah_jobtracker_trackers_live", summary.trackers),
         ("howdah_jobtracker_trackers_ill", summary.trackers_ill),
         ("howdah_jobtracker_trackers_set_aside", summary.trackers_set_aside),
+        ("howdah_jobtracker_trackers_drained", summary.trackers_drained),
         ("howdah_jobtracker_slots", summary.slots),
         ("howdah_jobtracker_slots_occupied", summary.slots_occupied),
         ("howdah_jobtracker_heartbeats_parked", summary.heartbeats_parked),

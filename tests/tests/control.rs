@@ -106,3 +106,39 @@ fn hosts_are_listed_with_what_they_run_and_when_they_are_lost() {
     let none = http::get(&dev.jobtracker(), "/v1/hosts/host-9").expect("an answer");
     assert_eq!((none.status, &none.body["type"]), (404, &"not-found".into()), "{}", none.text);
 }
+
+#[test]
+fn a_host_is_drained_and_stopped_and_no_work_is_lost() {
+    let mut dev = start(2);
+    let job = submit_endless(&dev, "endless", "max_attempts: 1\n");
+    let (first, host) = await_attempt(&dev, &job, "");
+    let tracker = host.replace("host", "tasktracker");
+    let _ = dev.run(&["host", "drain", &host]).success();
+    let state = |dev: &Dev| {
+        let list = dev.run(&["host", "list", "--format", "json"]).success().text();
+        let list: Value = serde_json::from_str(&list).expect("a document");
+        let hosts = list["hosts"].as_array().expect("a list");
+        let found = hosts.iter().find(|it| it["host"] == host.as_str()).expect("it is known");
+        found["state"].as_str().expect("text").to_owned()
+    };
+    assert_eq!(state(&dev), "DRAINING", "an attempt runs there");
+    let _ = dev.run(&["host", "drain", &host, "--now", "--wait"]).success();
+    assert_eq!(state(&dev), "DRAINED");
+    let (second, elsewhere) = await_attempt(&dev, &job, &first);
+    assert_ne!(host, elsewhere);
+
+    dev.kill("jobtracker");
+    dev.restart("jobtracker");
+    dev.kill(&tracker);
+    dev.restart(&tracker);
+    let _ = dev.run(&["host", "drain", &host, "--wait"]).success();
+    let attempt = attempts(&dev, &job).into_iter().find(|it| it["state"] == "RUNNING");
+    assert_eq!(attempt.expect("it goes on")["attempt"], second.as_str(), "both times it was alone");
+    let _ = dev.run(&["host", "undrain", &host]).success();
+    wait::until("it gets work again", PATIENCE, || (state(&dev) == "LIVE").then_some(()));
+    let _ = dev.run(&["attempt", "kill", &second]).success();
+    let (_, again) = await_attempt(&dev, &job, &second);
+    assert_eq!(again, host);
+    let _ = dev.run(&["host", "drain", "host-9"]).refused(1, &["host-9", "howdah host list"]);
+    assert_eq!(dev.job(&job)["maps"]["failed_attempts"], 0);
+}

@@ -3,13 +3,18 @@
 use std::io::Write;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use mapreduce_protocol::HostStatus;
+use ids::HostName;
+use mapreduce_protocol::{HostState, HostStatus};
 
 use super::{Format, Global, print_json, runtime, shown};
 use crate::jobs::Jobs;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
+
+/// Pause between two looks at how far a drain has come.
+const DRAIN_LOOK: Duration = Duration::from_secs(1);
 
 /// Arguments of `host`.
 #[derive(Debug, Args)]
@@ -22,6 +27,22 @@ pub(crate) struct HostArgs {
 enum Action {
     /// List the hosts, those that were lost within a day too
     List,
+    /// Give a host no new attempts, so that it can be stopped without any work being lost
+    Drain {
+        /// The host
+        host: HostName,
+        /// End what runs there now; it runs again elsewhere
+        #[arg(long)]
+        now: bool,
+        /// Wait until it can be stopped
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Give it attempts again; or forget that a host that is gone was drained
+    Undrain {
+        /// The host
+        host: HostName,
+    },
 }
 
 /// Runs `host`.
@@ -30,11 +51,47 @@ pub(crate) fn run(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
     let session = Session::open(global.client_config()?)?;
     let done = runtime::on_this_thread(async {
         let jobs = session.jobs();
-        match args.action {
+        match &args.action {
             Action::List => list(&jobs, format).await,
+            Action::Drain { host, now, wait } => {
+                let status = jobs.drain(host, *now).await?;
+                crate::say::say!("{host} gets no new attempts");
+                let status = if *wait { await_drained(&jobs, host).await? } else { status };
+                if format == Format::Json { print_json(&status) } else { Ok(()) }
+            }
+            Action::Undrain { host } => {
+                let hosts = jobs.undrain(host).await?;
+                match hosts.hosts.first() {
+                    Some(_) => crate::say::say!("{host} gets attempts"),
+                    None => crate::say::say!("{host} is forgotten"),
+                }
+                if format == Format::Json { print_json(&hosts) } else { Ok(()) }
+            }
         }
     });
     done.map_err(|error| session.explain(error))
+}
+
+/// Says how far it is whenever that changes.
+async fn await_drained(jobs: &Jobs, host: &HostName) -> anyhow::Result<HostStatus> {
+    let mut said = None;
+    loop {
+        let status = jobs.host(host).await?;
+        match status.state {
+            HostState::Drained => {
+                crate::say::say!("{host} is drained: it can be stopped");
+                return Ok(status);
+            }
+            HostState::Draining => {}
+            HostState::Live | HostState::Lost => bail!("the drain of {host} was taken back"),
+        }
+        let left = (status.running, status.map_outputs);
+        if said.replace(left) != Some(left) {
+            let (running, outputs) = left;
+            crate::say::say!("{host}: {running} attempts run, {outputs} map outputs are wanted");
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
 }
 
 async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
@@ -53,15 +110,16 @@ async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
 }
 
 fn row(status: &HostStatus) -> [String; 8] {
-    let seen = Duration::from_millis(status.last_heartbeat_ms);
+    let unknown = || "-".to_owned();
+    let seen = status.last_heartbeat_ms.map(Duration::from_millis);
     [
         status.host.to_string(),
-        status.rack.to_string(),
-        status.address.clone(),
+        status.rack.as_ref().map_or_else(unknown, ToString::to_string),
+        status.address.clone().unwrap_or_else(unknown),
         status.state.as_str().to_owned(),
         status.slots.to_string(),
         status.running.to_string(),
         status.map_outputs.to_string(),
-        format!("{} ago", shown::duration(seen)),
+        seen.map_or_else(unknown, |seen| format!("{} ago", shown::duration(seen))),
     ]
 }

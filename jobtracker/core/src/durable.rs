@@ -1,10 +1,10 @@
 //! Durable state: the fold of the journal's records. [`Durable::apply`] is the only way to change it,
 //! live and in recovery alike. Soft state (who runs what) is in `job` and `trackers`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ids::{ClusterId, Epoch, UnixMillis};
+use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use mapreduce_protocol::{JobId, JobSpec, JobState, Priority, TaskCounts, TaskId, is_url};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct Durable {
     keys: BTreeMap<String, KeyUse>,
     /// Ended jobs, in the order of their ends.
     ended: VecDeque<JobId>,
+    /// Hosts that get no new attempts, whether they are there or not.
+    #[serde(default)]
+    drained: BTreeSet<HostName>,
 }
 
 /// A job as the journal knows it.
@@ -130,6 +133,15 @@ impl Durable {
         &self.ended
     }
 
+    /// Hosts that are drained.
+    pub(crate) fn drained(&self) -> &BTreeSet<HostName> {
+        &self.drained
+    }
+
+    pub(crate) fn is_drained(&self, host: &HostName) -> bool {
+        self.drained.contains(host)
+    }
+
     /// Folds one record in. Records come from this core alone, in the order in which it made them.
     ///
     /// # Panics
@@ -176,6 +188,8 @@ impl Durable {
                     ended.staging_removed = true;
                 }
             }
+            Record::HostDrained { host } => drop(self.drained.insert(host.clone())),
+            Record::HostUndrained { host } => drop(self.drained.remove(host)),
             Record::JobForgotten { job } => self.apply_forgotten(*job),
             Record::PriorityChanged { job, priority } => self.known(*job).priority = *priority,
         }

@@ -1,5 +1,6 @@
-//! What is told of the hosts of TaskTrackers, those that are lost too. Nothing here changes one.
+//! What is told of the hosts of TaskTrackers, those that are lost or drained too. Nothing here changes one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ids::{HostName, Monotonic, Now};
@@ -8,44 +9,55 @@ use mapreduce_protocol::{HostList, HostState, HostStatus};
 use crate::machine::Core;
 use crate::messages::{Reply, ReplyTo};
 use crate::refusal::Refusal;
-use crate::trackers::Tracker;
 
 impl Core {
     /// Tells of all hosts that are known, or of one.
     pub(crate) fn answer_hosts(&mut self, now: Now, only: Option<HostName>, to: ReplyTo) {
-        let is_it = |host: &HostName| only.as_ref().is_none_or(|only| only == host);
-        let live = self.trackers.iter().filter(|(host, _)| is_it(host));
-        let live = live.map(|(host, tracker)| self.live_host(now.monotonic, host, tracker));
-        let lost = self.trackers.lost(now.monotonic).filter(|(host, _)| is_it(host));
-        let lost = lost.map(|(host, lost)| HostStatus {
-            host: host.clone(),
-            rack: lost.rack.clone(),
-            address: lost.address.clone(),
-            state: HostState::Lost,
-            slots: lost.slots,
-            running: 0,
-            map_outputs: 0,
-            last_heartbeat_ms: millis(now.monotonic.since(lost.last_seen)),
-        });
-        let mut hosts: Vec<_> = live.chain(lost).collect();
-        hosts.sort_by(|one, other| one.host.cmp(&other.host));
+        let hosts = match &only {
+            Some(host) => self.host_status(now.monotonic, host).into_iter().collect(),
+            None => self.all_hosts(now.monotonic),
+        };
         match only {
             Some(host) if hosts.is_empty() => self.refuse_with(to, Refusal::NoSuchHost { host }),
             _ => self.reply(to, Reply::Hosts(HostList { hosts })),
         }
     }
 
-    fn live_host(&self, now: Monotonic, host: &HostName, tracker: &Tracker) -> HostStatus {
-        HostStatus {
+    /// Tells that nothing is known.
+    pub(crate) fn answer_no_hosts(&mut self, to: ReplyTo) {
+        self.reply(to, Reply::Hosts(HostList { hosts: Vec::new() }));
+    }
+
+    fn all_hosts(&self, now: Monotonic) -> Vec<HostStatus> {
+        let live = self.trackers.iter().map(|(host, _)| host);
+        let lost = self.trackers.lost(now).map(|(host, _)| host);
+        let known: BTreeSet<_> = live.chain(lost).chain(self.durable.drained()).collect();
+        known.into_iter().filter_map(|host| self.host_status(now, host)).collect()
+    }
+
+    /// One host that is known.
+    pub(crate) fn host_status(&self, now: Monotonic, host: &HostName) -> Option<HostStatus> {
+        let tracker = self.trackers.get(host);
+        let lost = self.trackers.lost_one(now, host);
+        let state = match (self.durable.is_drained(host), tracker, lost) {
+            (true, tracker, _) => self.drain_state(now, host, tracker),
+            (false, Some(_), _) => HostState::Live,
+            (false, None, Some(_)) => HostState::Lost,
+            (false, None, None) => return None,
+        };
+        let said = tracker.map(|it| (&it.rack, &it.address, it.slots, it.last_seen));
+        let said = said.or(lost.map(|it| (&it.rack, &it.address, it.slots, it.last_seen)));
+        let running = tracker.map_or(0, |tracker| tracker.occupied().len());
+        Some(HostStatus {
             host: host.clone(),
-            rack: tracker.rack.clone(),
-            address: tracker.address.clone(),
-            state: HostState::Live,
-            slots: tracker.slots,
-            running: u32::try_from(tracker.occupied().len()).unwrap_or(u32::MAX),
+            rack: said.map(|(rack, ..)| rack.clone()),
+            address: said.map(|(_, address, ..)| address.clone()),
+            state,
+            slots: said.map_or(0, |(_, _, slots, _)| slots),
+            running: u32::try_from(running).unwrap_or(u32::MAX),
             map_outputs: self.held.on(host),
-            last_heartbeat_ms: millis(now.since(tracker.last_seen)),
-        }
+            last_heartbeat_ms: said.map(|(.., seen)| millis(now.since(seen))),
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
 //! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
-//!   speaks against them;
+//!   speaks against them; `drain`: those that are to be stopped;
 //! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `summary`: what may be asked; `refusal`: what is said no to.
 
@@ -15,6 +15,7 @@ mod attempt;
 mod commit;
 mod counters;
 mod date;
+mod drain;
 mod durable;
 mod exclusions;
 mod fetch_reports;

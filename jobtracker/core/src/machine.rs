@@ -36,6 +36,8 @@ pub struct Core {
     /// Whether something changed that may bring a waiting task and a free slot together.
     pub(crate) unsettled: bool,
     pub(crate) counted: Counted,
+    /// When this process began its term.
+    pub(crate) started_at: Monotonic,
     /// When this was called last.
     pub(crate) last_input: Option<Monotonic>,
     out: Output,
@@ -66,6 +68,7 @@ impl Core {
             waiters: Waiters::default(),
             unsettled: false,
             counted: Counted::default(),
+            started_at: Monotonic::default(),
             last_input: None,
             out: Output::default(),
         }
@@ -94,6 +97,8 @@ impl Core {
             Input::SetPriority { job, priority, reply_to } => {
                 self.handle_set_priority(job, priority, reply_to);
             }
+            Input::Drain { host, kill, reply_to } => self.handle_drain(now, host, kill, reply_to),
+            Input::Undrain { host, reply_to } => self.handle_undrain(now, host, reply_to),
             Input::Query { query, reply_to } => self.handle_query(now, query, reply_to),
             Input::Gone { reply_to } => self.handle_gone(reply_to),
         }
@@ -137,6 +142,8 @@ impl Core {
             | Input::Kill { reply_to, .. }
             | Input::EndAttempt { reply_to, .. }
             | Input::SetPriority { reply_to, .. }
+            | Input::Drain { reply_to, .. }
+            | Input::Undrain { reply_to, .. }
             | Input::RegisterTracker { reply_to, .. } => refused(reply_to),
             Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
                 self.refuse_heartbeat(heartbeat);

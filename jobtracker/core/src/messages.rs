@@ -100,6 +100,22 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
+    /// A client wants to stop a host.
+    Drain {
+        /// The host.
+        host: HostName,
+        /// Whether what runs there is to end now, and run elsewhere.
+        kill: bool,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// A client does not want to stop a host any more.
+    Undrain {
+        /// The host.
+        host: HostName,
+        /// The request.
+        reply_to: ReplyTo,
+    },
     /// A client asks.
     Query {
         /// What.

@@ -143,6 +143,16 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
+    /// A host gets no new attempts from now on.
+    HostDrained {
+        /// The host.
+        host: HostName,
+    },
+    /// It does again.
+    HostUndrained {
+        /// The host.
+        host: HostName,
+    },
     /// An ended job made room for newer ones.
     JobForgotten {
         /// The job.

@@ -27,6 +27,7 @@ enum Resume {
 
 impl Core {
     pub(crate) fn handle_start(&mut self, now: Now) {
+        self.started_at = now.monotonic;
         self.record(Record::Started { epoch: self.epoch().next() });
         let resume: Vec<_> =
             self.durable.jobs().iter().map(|(job, entry)| (*job, needs(&entry.stage))).collect();

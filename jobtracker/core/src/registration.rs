@@ -102,6 +102,7 @@ impl Core {
         };
         let mut tracker = Tracker::new(said, now.monotonic);
         tracker.set_aside = self.standing.until(host);
+        tracker.drained = self.durable.is_drained(host);
         let open = (before.as_ref().is_some_and(Tracker::is_open), tracker.is_open());
         self.trackers.insert(host.clone(), tracker);
         for live in self.jobs.values_mut() {

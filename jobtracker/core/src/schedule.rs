@@ -249,8 +249,6 @@ fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
 
 /// Whether one more reduce leaves a slot for the maps that wait.
 fn leaves_room(trackers: &Trackers) -> bool {
-    let open = || trackers.iter().map(|(_, tracker)| tracker).filter(|tracker| tracker.is_open());
-    let reduces: usize = open().map(Tracker::n_reduces).sum();
-    let slots: usize = open().map(|tracker| tracker.slots as usize).sum();
-    reduces + 1 < slots
+    let reduces: usize = trackers.open().map(|(_, tracker)| tracker.n_reduces()).sum();
+    reduces + 1 < trackers.open_slots()
 }

@@ -115,7 +115,7 @@ impl Core {
     }
 
     fn backups_max(&self) -> u64 {
-        let share = self.trackers.slots() as f64 * self.settings.speculative_share;
+        let share = self.trackers.open_slots() as f64 * self.settings.speculative_share;
         #[expect(clippy::cast_possible_truncation, reason = "at most the number of slots")]
         #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
         let max = share as u64;

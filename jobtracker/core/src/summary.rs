@@ -20,6 +20,8 @@ pub struct Summary {
     pub trackers_ill: u64,
     /// Those of them that are set aside for a while.
     pub trackers_set_aside: u64,
+    /// Those of them that are drained.
+    pub trackers_drained: u64,
     /// Slots of all of them.
     pub slots: u64,
     /// Slots that are not free.
@@ -106,6 +108,7 @@ impl Core {
             trackers: self.trackers.len() as u64,
             trackers_ill: self.n_trackers(|tracker| !tracker.ailments.is_empty()),
             trackers_set_aside: self.n_trackers(|tracker| tracker.set_aside.is_some()),
+            trackers_drained: self.n_trackers(|tracker| tracker.drained),
             slots: self.trackers.slots() as u64,
             slots_occupied: occupied.sum(),
             maps: self.gauges(TaskKind::Map),

@@ -34,6 +34,8 @@ pub(crate) struct Tracker {
     pub(crate) ailments: Vec<Ailment>,
     /// Until when it is set aside for all jobs, if it is.
     pub(crate) set_aside: Option<Monotonic>,
+    /// Whether somebody wants to stop it.
+    pub(crate) drained: bool,
     occupied: BTreeMap<AttemptId, Occupied>,
 }
 
@@ -79,13 +81,14 @@ impl Tracker {
             parked: None,
             ailments: Vec::new(),
             set_aside: None,
+            drained: false,
             occupied: BTreeMap::new(),
         }
     }
 
     /// Whether it is given new attempts at all.
     pub(crate) fn is_open(&self) -> bool {
-        self.ailments.is_empty() && self.set_aside.is_none()
+        self.ailments.is_empty() && self.set_aside.is_none() && !self.drained
     }
 
     /// Whether a new attempt may begin there now.
@@ -202,6 +205,15 @@ impl Trackers {
         }
     }
 
+    pub(crate) fn is_lost(&self, now: Monotonic, host: &HostName) -> bool {
+        self.lost_one(now, host).is_some()
+    }
+
+    /// A tracker that was there within a day, and is lost.
+    pub(crate) fn lost_one(&self, now: Monotonic, host: &HostName) -> Option<&LostTracker> {
+        self.lost.get(host).filter(|lost| lost.is_remembered(now))
+    }
+
     /// Trackers that were there within a day, and are lost.
     pub(crate) fn lost(&self, now: Monotonic) -> impl Iterator<Item = (&HostName, &LostTracker)> {
         self.lost.iter().filter(move |(_, lost)| lost.is_remembered(now))
@@ -225,6 +237,16 @@ impl Trackers {
             tracker.commands.push(command.clone());
             self.news.insert(host.clone());
         }
+    }
+
+    /// Those that are given new attempts.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (&HostName, &Tracker)> {
+        self.iter().filter(|(_, tracker)| tracker.is_open())
+    }
+
+    /// Slots of those.
+    pub(crate) fn open_slots(&self) -> usize {
+        self.open().map(|(_, tracker)| tracker.slots as usize).sum()
     }
 
     pub(crate) fn slots(&self) -> usize {

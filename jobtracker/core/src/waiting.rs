@@ -36,15 +36,19 @@ impl Core {
                 "the JobTracker has just started, and TaskTrackers may still report what runs";
             return Some(why.to_owned());
         }
+        if self.trackers.open().next().is_none() {
+            let why = "every TaskTracker is set aside: `howdah host list` says why";
+            return Some(why.to_owned());
+        }
         let excluded = |host| live.exclusions.until(now, host).is_some();
-        if self.trackers.iter().all(|(host, _)| excluded(host)) {
+        if self.trackers.open().all(|(host, _)| excluded(host)) {
             let why = "every host has failed it for want of room, and is tried again after a while: see \
                        its failed attempts";
             return Some(why.to_owned());
         }
         let full = |tracker: &Tracker| tracker.free_slots() == 0;
-        self.trackers.iter().all(|(host, it)| excluded(host) || full(it)).then(|| {
-            let (slots, trackers) = (self.trackers.slots(), self.trackers.len());
+        self.trackers.open().all(|(host, it)| excluded(host) || full(it)).then(|| {
+            let (slots, trackers) = (self.trackers.open_slots(), self.trackers.open().count());
             format!("all slots are taken: there are {slots} on {trackers} TaskTrackers")
         })
     }

@@ -1,19 +1,28 @@
 //! Users' routes: the hosts of TaskTrackers.
 
-use axum::extract::{Path, State};
-use axum::routing::get;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query as UrlQuery, State};
+use axum::routing::{get, post};
 use ids::HostName;
-use jobtracker_core::{Query, Reply};
+use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::{HostList, HostStatus};
-use net::{Access, Json, Problem, Role, Routes};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_host, unexpected};
+use super::error::{bad_host, bad_query, unexpected};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
+/// What a caller's token must be about who decides over hosts.
+const EVERYWHERE: &str = "/";
+
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/hosts", USERS, get(list)).route("/v1/hosts/{host}", USERS, get(status))
+    Routes::new()
+        .route("/v1/hosts", USERS, get(list))
+        .route("/v1/hosts/{host}", USERS, get(status))
+        .route("/v1/hosts/{host}/drain", USERS, post(drain))
+        .route("/v1/hosts/{host}/undrain", USERS, post(undrain))
 }
 
 async fn list(State(state): State<ServerState>) -> Result<Json<HostList>, Problem> {
@@ -31,11 +40,44 @@ async fn status(
     host_status(state.query(Query::Hosts { only }).await?)
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainParameters {
+    #[serde(default)]
+    kill: bool,
+}
+
+/// Whoever may change everything may have a host emptied.
+async fn drain(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(host): Path<String>,
+    parameters: Result<UrlQuery<DrainParameters>, QueryRejection>,
+) -> Result<Json<HostStatus>, Problem> {
+    let host = host_of(&host)?;
+    let UrlQuery(DrainParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
+    caller.require(Right::Write, EVERYWHERE)?;
+    let drain = |reply_to| Input::Drain { host, kill, reply_to };
+    host_status(state.core.ask(drain).await?)
+}
+
+/// Of a host that is not there nothing is known any more.
+async fn undrain(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(host): Path<String>,
+) -> Result<Json<HostList>, Problem> {
+    let host = host_of(&host)?;
+    caller.require(Right::Write, EVERYWHERE)?;
+    match state.core.ask(|reply_to| Input::Undrain { host, reply_to }).await? {
+        Reply::Hosts(list) => Ok(Json(list)),
+        other => Err(unexpected(&other)),
+    }
+}
+
 fn host_status(reply: Reply) -> Result<Json<HostStatus>, Problem> {
     match reply {
-        Reply::Hosts(HostList { hosts }) if hosts.len() == 1 => {
-            Ok(Json(hosts.into_iter().next().expect("there is one")))
-        }
+        Reply::Hosts(HostList { mut hosts }) if hosts.len() == 1 => Ok(Json(hosts.remove(0))),
         other => Err(unexpected(&other)),
     }
 }

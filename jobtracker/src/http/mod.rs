@@ -11,6 +11,7 @@
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
 //! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
+//! | `POST /v1/hosts/{host}/drain?kill=`, `/undrain` | users | `HostStatus`; a `HostList` of it, or of none |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;

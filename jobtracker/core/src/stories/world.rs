@@ -1,6 +1,6 @@
 //! A small world at random: four trackers, several jobs, heartbeats lost, doubled and reordered,
 //! trackers that die and come back, a JobTracker that restarts, a chunk store that does not always
-//! answer. Whatever happens, every job ends, each task has one winner, no attempt number is used twice,
+//! answer, clients that drain hosts and end attempts. Whatever happens, every job ends, each task has one winner, no attempt number is used twice,
 //! and the same seed gives the same records.
 
 use super::*;
@@ -285,11 +285,29 @@ impl World {
         }
     }
 
+    /// Clients that drain hosts and end attempts, and take the former back.
+    fn steer(&mut self) {
+        let host = host(HOSTS[self.random.below(4) as usize]);
+        if self.faults > 0 && self.random.one_in(80) {
+            let kill = self.random.one_in(2);
+            self.story.answer(|reply_to| Input::Drain { host, kill, reply_to });
+        } else if self.random.one_in(20) {
+            self.story.answer(|reply_to| Input::Undrain { host, reply_to });
+        } else if self.faults > 0 && self.random.one_in(40) {
+            let running = self.story.running_everywhere();
+            let index = self.random.below(running.len().max(1) as u64) as usize;
+            let Some(attempt) = running.get(index).copied() else { return };
+            let counts = if self.random.one_in(3) { EndsAs::Failed } else { EndsAs::Killed };
+            self.story.answer(|reply_to| Input::EndAttempt { attempt, counts, reply_to });
+        }
+    }
+
     fn step(&mut self) {
         if self.jobs.len() < 4 && self.random.one_in(15) {
             self.submit();
         }
         self.strike();
+        self.steer();
         self.serve_store();
         for name in HOSTS {
             self.act(&host(name));
