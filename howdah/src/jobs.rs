@@ -98,6 +98,18 @@ impl Jobs {
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
     }
 
+    /// Has nothing new of a job launched; with `kill` what runs ends now.
+    pub(crate) async fn pause(&self, job: JobId, kill: bool) -> Result<JobStatus, CallError> {
+        let path = format!("/v1/jobs/{job}/pause?kill={kill}");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// Lets a paused job go on.
+    pub(crate) async fn resume(&self, job: JobId) -> Result<JobStatus, CallError> {
+        let path = format!("/v1/jobs/{job}/resume");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
     /// Gives a job another share of the slots.
     pub(crate) async fn set_priority(
         &self,

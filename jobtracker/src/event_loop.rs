@@ -250,6 +250,8 @@ fn say_record(record: &Record) {
         Record::PriorityChanged { job, priority } => {
             tracing::info!(%job, %priority, "a job's priority is another one");
         }
+        Record::JobPaused { job } => tracing::info!(%job, "job paused"),
+        Record::JobResumed { job } => tracing::info!(%job, "job resumed"),
         Record::HostDrained { host } => {
             tracing::info!(%host, "the host is drained: it gets no new attempts");
         }

@@ -207,6 +207,8 @@ mod tests {
             Record::HostDrained { host: "host-1".parse().unwrap() },
             Record::HostDrained { host: "host-2".parse().unwrap() },
             Record::HostUndrained { host: "host-1".parse().unwrap() },
+            Record::JobPaused { job: job(5) },
+            Record::JobResumed { job: job(5) },
         ]
     }
 

@@ -38,6 +38,8 @@ pub(crate) fn observe_records(records: &[Record]) {
             | Record::AttemptKilled { .. }
             | Record::StagingRemoved { .. }
             | Record::PriorityChanged { .. }
+            | Record::JobPaused { .. }
+            | Record::JobResumed { .. }
             | Record::HostDrained { .. }
             | Record::HostUndrained { .. }
             | Record::JobForgotten { .. } => {}
@@ -73,6 +75,7 @@ pub(crate) fn observe_summary(summary: &Summary) {
         }
     }
     let gauges = [
+        ("howdah_jobtracker_jobs_paused", summary.jobs_paused),
         ("howdah_jobtracker_trackers_live", summary.trackers),
         ("howdah_jobtracker_trackers_ill", summary.trackers_ill),
         ("howdah_jobtracker_trackers_set_aside", summary.trackers_set_aside),

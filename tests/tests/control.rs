@@ -142,3 +142,40 @@ fn a_host_is_drained_and_stopped_and_no_work_is_lost() {
     let _ = dev.run(&["host", "drain", "host-9"]).refused(1, &["host-9", "howdah host list"]);
     assert_eq!(dev.job(&job)["maps"]["failed_attempts"], 0);
 }
+
+#[test]
+fn a_job_is_paused_over_a_restart_and_goes_on_when_it_is_resumed() {
+    let mut dev = start(2);
+    let job = submit_endless(&dev, "endless", "");
+    let (first, _) = await_attempt(&dev, &job, "");
+    let _ = dev.run(&["job", "pause", &job]).success();
+    let status = dev.job(&job);
+    assert_eq!((&status["paused"], &status["maps"]["running"]), (&true.into(), &1.into()));
+    let text = dev.run(&["job", "list"]).success().text();
+    assert!(text.contains("PAUSED"), "{text}");
+    let _ = dev.run(&["attempt", "kill", &first]).success();
+    dev.await_job(&job, "stands still", |job| {
+        let why = job["waiting"].as_str().unwrap_or_default();
+        job["maps"]["running"] == 0 && why.contains("job resume")
+    });
+    dev.kill("jobtracker");
+    dev.restart("jobtracker");
+    dev.await_trackers(2);
+    let _ = dev.run(&["job", "submit", &dev.job_file("small.yaml",
+        "name: small\ninput: [/in]\noutput: /out/small\nprogram: {builtin: {name: wordcount}}\n"),
+        "--wait"]).success();
+    let status = dev.job(&job);
+    let counts = &status["maps"];
+    assert_eq!((&status["paused"], &counts["running"]), (&true.into(), &0.into()), "{status}");
+    let _ = dev.run(&["job", "resume", &job]).success();
+    let (second, _) = await_attempt(&dev, &job, &first);
+
+    let path = format!("/v1/jobs/{job}/pause?kill=true");
+    let paused = post(&dev, &path);
+    assert_eq!((paused.status, &paused.body["paused"]), (200, &true.into()), "{}", paused.text);
+    dev.await_job(&job, "stands still", |job| job["maps"]["killed_attempts"] == 2);
+    assert_eq!(post(&dev, &format!("/v1/jobs/{job}/resume")).status, 200);
+    let _ = await_attempt(&dev, &job, &second);
+    let _ = dev.run(&["job", "kill", &job]).success();
+    let _ = dev.run(&["job", "pause", &job]).refused(1, &[&job, "KILLED"]);
+}

@@ -55,6 +55,19 @@ enum Action {
         /// The job
         id: JobId,
     },
+    /// Launch nothing new of a job until it is resumed; what runs goes on to its end
+    Pause {
+        /// The job
+        id: JobId,
+        /// End what runs now; it runs again when the job is resumed
+        #[arg(long)]
+        now: bool,
+    },
+    /// Let a paused job go on
+    Resume {
+        /// The job
+        id: JobId,
+    },
     /// Give a job more of the slots beside other jobs, or less
     Priority {
         /// The job
@@ -91,21 +104,24 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
                 jobs.status(id).await?;
                 wait_for(&jobs, id, &mut termination()?, format).await
             }
-            Action::Kill { id } => {
-                let status = jobs.kill(id).await?;
-                crate::say::say!("{id} ends");
-                if format == Format::Json { print_json(&status) } else { Ok(()) }
-            }
+            Action::Kill { id } => done(&jobs.kill(id).await?, "ends", format),
+            Action::Pause { id, now } => done(&jobs.pause(id, now).await?, "is paused", format),
+            Action::Resume { id } => done(&jobs.resume(id).await?, "goes on", format),
             Action::Priority { id, priority } => {
                 let status = jobs.set_priority(id, priority).await?;
-                crate::say::say!("{id} has priority {}", status.priority);
-                if format == Format::Json { print_json(&status) } else { Ok(()) }
+                done(&status, &format!("has priority {priority}"), format)
             }
             Action::Logs { id, attempt } => logs(&jobs, id, attempt, format).await,
             Action::Counters { id } => counters(&jobs, id, format).await,
         }
     });
     done.map_err(|error| session.explain(error))
+}
+
+/// Says what a job does now.
+fn done(status: &JobStatus, what: &str, format: Format) -> anyhow::Result<()> {
+    crate::say::say!("{} {what}", status.id);
+    if format == Format::Json { print_json(status) } else { Ok(()) }
 }
 
 async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> anyhow::Result<()> {
@@ -181,7 +197,7 @@ async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
         }
         text.push_str(&line([
             &job.id.to_string(),
-            job.state.as_str(),
+            if job.paused { "PAUSED" } else { job.state.as_str() },
             &shown::time(job.submitted_at),
             &shown::duration(elapsed(job)),
             &done(job.maps),
@@ -198,7 +214,8 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     }
     crate::say::tell!("id         {}", status.id);
     crate::say::tell!("name       {}", status.name);
-    crate::say::tell!("state      {}", status.state.as_str());
+    let paused = if status.paused { ", paused" } else { "" };
+    crate::say::tell!("state      {}{paused}", status.state.as_str());
     crate::say::tell!("priority   {}", status.priority);
     crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
     crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));

@@ -40,6 +40,8 @@ pub(crate) struct JobEntry {
     pub(crate) max_attempts: u32,
     #[serde(default)]
     pub(crate) priority: Priority,
+    #[serde(default)]
+    pub(crate) paused: bool,
     pub(crate) submitted_at: UnixMillis,
     /// The term in which it was accepted: attempt numbers count from there.
     pub(crate) accepted_in: Epoch,
@@ -188,6 +190,8 @@ impl Durable {
                     ended.staging_removed = true;
                 }
             }
+            Record::JobPaused { job } => self.known(*job).paused = true,
+            Record::JobResumed { job } => self.known(*job).paused = false,
             Record::HostDrained { host } => drop(self.drained.insert(host.clone())),
             Record::HostUndrained { host } => drop(self.drained.remove(host)),
             Record::JobForgotten { job } => self.apply_forgotten(*job),
@@ -211,6 +215,7 @@ impl Durable {
                 n_reduces: *n_reduces,
                 max_attempts: *max_attempts,
                 priority: spec.priority.unwrap_or_default(),
+                paused: false,
                 submitted_at: *at,
                 accepted_in: self.epoch,
                 key: key.as_ref().map(|key| key.key.clone()),

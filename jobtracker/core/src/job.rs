@@ -61,6 +61,8 @@ pub(crate) struct LiveJob {
     /// Reports that the output of a winner can't be fetched.
     pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
     pub(crate) priority: Priority,
+    /// Whether nothing of it is launched until a client resumes it.
+    pub(crate) paused: bool,
     /// Whether late attempts get backups.
     pub(crate) speculative: bool,
     /// Whether a timer is set to look at its running attempts.
@@ -130,6 +132,7 @@ impl LiveJob {
             unreported: BTreeSet::new(),
             fetch_reports: BTreeMap::new(),
             priority: entry.priority,
+            paused: entry.paused,
             speculative,
             watched: false,
             late: Vec::new(),

@@ -6,6 +6,7 @@
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
 //! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
+//!   `pause`: jobs that they pause;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
 //! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
@@ -29,6 +30,7 @@ mod locality;
 mod machine;
 mod messages;
 mod pace;
+mod pause;
 mod queries;
 mod records;
 mod recovery;

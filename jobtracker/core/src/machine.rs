@@ -97,6 +97,8 @@ impl Core {
             Input::SetPriority { job, priority, reply_to } => {
                 self.handle_set_priority(job, priority, reply_to);
             }
+            Input::Pause { job, kill, reply_to } => self.handle_pause(job, kill, reply_to),
+            Input::Resume { job, reply_to } => self.handle_resume(job, reply_to),
             Input::Drain { host, kill, reply_to } => self.handle_drain(now, host, kill, reply_to),
             Input::Undrain { host, reply_to } => self.handle_undrain(now, host, reply_to),
             Input::Query { query, reply_to } => self.handle_query(now, query, reply_to),
@@ -142,6 +144,8 @@ impl Core {
             | Input::Kill { reply_to, .. }
             | Input::EndAttempt { reply_to, .. }
             | Input::SetPriority { reply_to, .. }
+            | Input::Pause { reply_to, .. }
+            | Input::Resume { reply_to, .. }
             | Input::Drain { reply_to, .. }
             | Input::Undrain { reply_to, .. }
             | Input::RegisterTracker { reply_to, .. } => refused(reply_to),

@@ -100,6 +100,22 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
+    /// A client wants nothing new of a job to be launched.
+    Pause {
+        /// The job.
+        job: JobId,
+        /// Whether what runs is to end now, and run again later.
+        kill: bool,
+        /// The request.
+        reply_to: ReplyTo,
+    },
+    /// A client wants a paused job to go on.
+    Resume {
+        /// The job.
+        job: JobId,
+        /// The request.
+        reply_to: ReplyTo,
+    },
     /// A client wants to stop a host.
     Drain {
         /// The host.

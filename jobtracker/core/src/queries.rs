@@ -119,7 +119,7 @@ impl Core {
         }
     }
 
-    fn reply_status(&mut self, job: JobId, to: ReplyTo) {
+    pub(crate) fn reply_status(&mut self, job: JobId, to: ReplyTo) {
         match self.status(job) {
             Some(status) => self.reply(to, Reply::Status(Box::new(status))),
             None => self.refuse_with(to, Refusal::NoSuchJob { job }),
@@ -145,6 +145,7 @@ impl Core {
             name: entry.spec.name.clone(),
             state: self.state_of(job),
             priority: entry.priority,
+            paused: self.live(job).is_some_and(|live| live.paused),
             maps: TaskCounts::default(),
             reduces: TaskCounts { total: entry.n_reduces, ..TaskCounts::default() },
             failure: None,

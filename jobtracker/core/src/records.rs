@@ -53,6 +53,16 @@ pub enum Record {
         /// Its priority.
         priority: Priority,
     },
+    /// Nothing of a job is launched from now on.
+    JobPaused {
+        /// The job.
+        job: JobId,
+    },
+    /// It is again.
+    JobResumed {
+        /// The job.
+        job: JobId,
+    },
     /// A job's splits are fixed.
     SplitsPlanned {
         /// The job.

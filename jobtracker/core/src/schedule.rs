@@ -29,6 +29,7 @@ impl Core {
     /// Brings waiting tasks and free slots together, one slot of each tracker a round, so that a small
     /// job spreads. Only trackers whose heartbeat is parked take part: they hear of it at once.
     pub(crate) fn schedule(&mut self, now: Now) {
+        self.suspend_reduces_in_vain();
         loop {
             let mut offers: Vec<_> = self
                 .trackers

@@ -5,12 +5,10 @@ use std::cmp::Reverse;
 
 use mapreduce_protocol::{JobId, Priority, TaskKind};
 
-use crate::durable::Stage;
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
-use crate::messages::{Reply, ReplyTo};
+use crate::messages::ReplyTo;
 use crate::records::Record;
-use crate::refusal::Refusal;
 
 /// How unfinished jobs share the slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,26 +59,20 @@ fn share_unit(priority: Priority) -> u64 {
 
 impl Core {
     pub(crate) fn handle_set_priority(&mut self, job: JobId, priority: Priority, to: ReplyTo) {
-        let Some(entry) = self.durable.job(job) else {
-            return self.refuse_with(to, Refusal::NoSuchJob { job });
-        };
-        if let Stage::Ended(ended) = &entry.stage {
-            let state = ended.state;
-            return self.refuse_with(to, Refusal::JobEnded { job, state });
+        if let Err(refusal) = self.check_unfinished(job) {
+            return self.refuse_with(to, refusal);
         }
-        if entry.priority != priority {
+        if self.durable.job(job).is_some_and(|entry| entry.priority != priority) {
             self.record(Record::PriorityChanged { job, priority });
             self.live_mut(job).into_iter().for_each(|live| live.priority = priority);
             self.unsettled = true;
         }
-        if let Some(status) = self.status(job) {
-            self.reply(to, Reply::Status(Box::new(status)));
-        }
+        self.reply_status(job, to);
     }
 
-    /// The jobs with waiting tasks or late attempts, in the order in which they are asked whether they want a slot.
+    /// The jobs with waiting tasks or late attempts that are not paused, in the order in which they are asked whether they want a slot.
     pub(crate) fn turns(&self) -> Vec<Fifo> {
-        let wants = |live: &LiveJob| live.has_waiting() || !live.late.is_empty();
+        let wants = |it: &LiveJob| !it.paused && (it.has_waiting() || !it.late.is_empty());
         let wanting = self.jobs.iter().filter(|(_, live)| wants(live));
         let turn = |(fifo, live): (&Fifo, &LiveJob)| {
             let held = |kind| live.tasks(kind).n_live();

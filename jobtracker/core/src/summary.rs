@@ -14,6 +14,8 @@ use crate::trackers::Tracker;
 pub struct Summary {
     /// Jobs that are remembered, by state.
     pub jobs: BTreeMap<JobState, u64>,
+    /// Unfinished jobs that are paused.
+    pub jobs_paused: u64,
     /// Live trackers.
     pub trackers: u64,
     /// Those of them whose hosts are not well.
@@ -105,6 +107,7 @@ impl Core {
         let occupied = self.trackers.iter().map(|(_, tracker)| tracker.occupied().len() as u64);
         Summary {
             jobs,
+            jobs_paused: self.jobs.values().filter(|live| live.paused).count() as u64,
             trackers: self.trackers.len() as u64,
             trackers_ill: self.n_trackers(|tracker| !tracker.ailments.is_empty()),
             trackers_set_aside: self.n_trackers(|tracker| tracker.set_aside.is_some()),

@@ -28,6 +28,9 @@ impl Core {
     }
 
     fn why_no_slot(&self, live: &LiveJob, now: Monotonic) -> Option<String> {
+        if live.paused {
+            return Some(format!("it is paused: `howdah job resume {}` lets it go on", live.id));
+        }
         if self.trackers.len() == 0 {
             return Some("no TaskTracker is registered: start one".to_owned());
         }

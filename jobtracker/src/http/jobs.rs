@@ -35,6 +35,8 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/jobs", USERS, post(submit).get(list))
         .route("/v1/jobs/{id}", USERS, get(status))
         .route("/v1/jobs/{id}/kill", USERS, post(kill))
+        .route("/v1/jobs/{id}/pause", USERS, post(pause))
+        .route("/v1/jobs/{id}/resume", USERS, post(resume))
         .route("/v1/jobs/{id}/priority", USERS, post(set_priority))
         .route("/v1/jobs/{id}/counters", USERS, get(counters))
         .route("/v1/jobs/{id}/attempts", USERS, get(attempts))
@@ -183,6 +185,34 @@ async fn set_priority(
 ) -> Answer<JobStatus> {
     let job = changed_by(&state, &caller, &id).await?;
     job_status(state.core.ask(|reply_to| Input::SetPriority { job, priority, reply_to }).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PauseParameters {
+    #[serde(default)]
+    kill: bool,
+}
+
+/// Whoever may end a job may pause it.
+async fn pause(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    parameters: Result<UrlQuery<PauseParameters>, QueryRejection>,
+) -> Answer<JobStatus> {
+    let UrlQuery(PauseParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
+    let job = changed_by(&state, &caller, &id).await?;
+    job_status(state.core.ask(|reply_to| Input::Pause { job, kill, reply_to }).await?)
+}
+
+async fn resume(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<JobStatus> {
+    let job = changed_by(&state, &caller, &id).await?;
+    job_status(state.core.ask(|reply_to| Input::Resume { job, reply_to }).await?)
 }
 
 /// A job that the caller may change.

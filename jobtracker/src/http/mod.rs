@@ -8,6 +8,7 @@
 //! | `GET /v1/jobs?limit=` | users | `JobList`, newest first |
 //! | `GET /v1/jobs/{id}?wait_ms=` | users | `JobStatus`, at once or at the job's end |
 //! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
+//! | `POST /v1/jobs/{id}/pause?kill=`, `/resume` | users | `JobStatus` |
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
 //! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |

@@ -82,6 +82,9 @@ pub struct JobStatus {
     /// Its share of the slots beside other jobs.
     #[serde(default)]
     pub priority: Priority,
+    /// Whether nothing of it is launched until somebody resumes it.
+    #[serde(default)]
+    pub paused: bool,
     /// Its maps.
     pub maps: TaskCounts,
     /// Its reduces.

@@ -7,6 +7,7 @@ mod failures;
 mod hosts;
 mod interventions;
 mod jobs;
+mod pauses;
 mod placement;
 mod restarts;
 mod sharing;

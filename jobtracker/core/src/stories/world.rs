@@ -1,6 +1,6 @@
 //! A small world at random: four trackers, several jobs, heartbeats lost, doubled and reordered,
 //! trackers that die and come back, a JobTracker that restarts, a chunk store that does not always
-//! answer, clients that drain hosts and end attempts. Whatever happens, every job ends, each task has one winner, no attempt number is used twice,
+//! answer, clients that drain hosts, pause jobs and end attempts. Whatever happens, every job ends, each task has one winner, no attempt number is used twice,
 //! and the same seed gives the same records.
 
 use super::*;
@@ -285,7 +285,12 @@ impl World {
         }
     }
 
-    /// Clients that drain hosts and end attempts, and take the former back.
+    fn some_job(&mut self) -> Option<JobId> {
+        let index = self.random.below(self.jobs.len().max(1) as u64) as usize;
+        self.jobs.get(index).copied()
+    }
+
+    /// Clients that drain hosts, pause jobs and end attempts, and take the former back.
     fn steer(&mut self) {
         let host = host(HOSTS[self.random.below(4) as usize]);
         if self.faults > 0 && self.random.one_in(80) {
@@ -293,6 +298,13 @@ impl World {
             self.story.answer(|reply_to| Input::Drain { host, kill, reply_to });
         } else if self.random.one_in(20) {
             self.story.answer(|reply_to| Input::Undrain { host, reply_to });
+        } else if let Some(job) = self.some_job().filter(|_| self.random.one_in(20)) {
+            let pauses = self.faults > 0 && self.random.one_in(3);
+            let kill = self.random.one_in(2);
+            let _status = self.story.answer(|reply_to| match pauses {
+                true => Input::Pause { job, kill, reply_to },
+                false => Input::Resume { job, reply_to },
+            });
         } else if self.faults > 0 && self.random.one_in(40) {
             let running = self.story.running_everywhere();
             let index = self.random.below(running.len().max(1) as u64) as usize;

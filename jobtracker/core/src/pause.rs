@@ -1,0 +1,80 @@
+//! Jobs that clients pause: nothing new of such a job is launched, and nobody waits for it, until it is resumed. What runs goes
+//! on to its end, unless it is asked to end now; but reduces that wait for maps that nobody launches give their slots back.
+//! A job whose tasks are all done is published. Pauses are durable.
+
+use mapreduce_protocol::{JobId, TaskKind};
+
+use crate::durable::Stage;
+use crate::job::LiveJob;
+use crate::locality::Patience;
+use crate::machine::Core;
+use crate::messages::ReplyTo;
+use crate::records::Record;
+use crate::refusal::Refusal;
+
+impl Core {
+    pub(crate) fn handle_pause(&mut self, job: JobId, kill: bool, to: ReplyTo) {
+        if let Err(refusal) = self.check_unfinished(job) {
+            return self.refuse_with(to, refusal);
+        }
+        if self.live(job).is_some_and(|live| !live.paused) {
+            self.record(Record::JobPaused { job });
+            self.set_paused(job, true);
+        }
+        if kill {
+            self.suspend(job, TaskKind::Map);
+            self.suspend(job, TaskKind::Reduce);
+        }
+        self.reply_status(job, to);
+    }
+
+    pub(crate) fn handle_resume(&mut self, job: JobId, to: ReplyTo) {
+        if let Err(refusal) = self.check_unfinished(job) {
+            return self.refuse_with(to, refusal);
+        }
+        if self.live(job).is_some_and(|live| live.paused) {
+            self.record(Record::JobResumed { job });
+            self.set_paused(job, false);
+        }
+        self.reply_status(job, to);
+    }
+
+    pub(crate) fn check_unfinished(&self, job: JobId) -> Result<(), Refusal> {
+        let entry = self.durable.job(job).ok_or(Refusal::NoSuchJob { job })?;
+        match &entry.stage {
+            Stage::Ended(ended) => Err(Refusal::JobEnded { job, state: ended.state }),
+            Stage::Planning | Stage::Running(_) => Ok(()),
+        }
+    }
+
+    fn set_paused(&mut self, job: JobId, paused: bool) {
+        if let Some(live) = self.live_mut(job) {
+            live.paused = paused;
+            // What it declined before says nothing of where its maps should wait for a slot now.
+            live.patience = Patience::default();
+        }
+        self.unsettled = true;
+    }
+
+    /// Ends the attempts of one kind; their tasks wait again.
+    fn suspend(&mut self, job: JobId, kind: TaskKind) {
+        let Some(live) = self.live(job) else { return };
+        let running = live.live_attempts(kind).map(|(task, it)| task.attempt(it.number));
+        for attempt in running.collect::<Vec<_>>() {
+            self.kill_attempt(attempt, "its job is paused");
+            self.wait_again(attempt.task);
+        }
+    }
+
+    /// Reduces of paused jobs whose maps wait can't end: others get their slots. To be called before slots are filled.
+    pub(crate) fn suspend_reduces_in_vain(&mut self) {
+        let in_vain = |live: &&LiveJob| {
+            let waits_for_maps = live.paused && !live.waiting_maps().is_empty();
+            waits_for_maps && live.tasks(TaskKind::Reduce).running > 0
+        };
+        let jobs = self.jobs.values().filter(in_vain).map(|live| live.id);
+        for job in jobs.collect::<Vec<_>>() {
+            self.suspend(job, TaskKind::Reduce);
+        }
+    }
+}
