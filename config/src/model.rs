@@ -344,6 +344,8 @@ pub struct Client {
     pub connect_timeout: Time,
     /// Time for the answer to a small request.
     pub request_timeout: Time,
+    /// How long another host may acknowledge nothing before a connection to it is given up.
+    pub silence_timeout: Time,
     /// How long daemons and tasks retry while a master restarts. (A CLI command says at once that
     /// nobody answers.)
     pub retry_for: Time,
@@ -357,6 +359,7 @@ impl Default for Client {
         Self {
             connect_timeout: Time(Duration::from_secs(2)),
             request_timeout: Time(Duration::from_secs(30)),
+            silence_timeout: Time(Duration::from_secs(3)),
             retry_for: Time(Duration::from_mins(1)),
             hedge_after: Time(Duration::from_millis(500)),
         }

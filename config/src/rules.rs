@@ -244,6 +244,9 @@ const RULES: &[Rule] = &[
     rule("client.request_timeout", "a time from 100ms to 1h", |c| {
         lasts(c.client.request_timeout, 100, HOUR_MS)
     }),
+    rule("client.silence_timeout", "a time from 1s to 1h", |c| {
+        lasts(c.client.silence_timeout, 1000, HOUR_MS)
+    }),
     rule("client.retry_for", "a time from 0s to 1day", |c| {
         lasts(c.client.retry_for, 0, 24 * HOUR_MS)
     }),

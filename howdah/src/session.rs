@@ -70,6 +70,7 @@ impl Session {
         let client = Client::new(ClientSettings {
             connect_timeout: config.client.connect_timeout.0,
             request_timeout: config.client.request_timeout.0,
+            silence_timeout: config.client.silence_timeout.0,
         });
         let token = token(&config)?;
         let has_token = token.is_some();

@@ -235,7 +235,7 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
 
 fn client_settings() -> ClientSettings {
     let (connect_timeout, request_timeout) = (Duration::from_secs(2), Duration::from_secs(30));
-    ClientSettings { connect_timeout, request_timeout }
+    ClientSettings { connect_timeout, request_timeout, silence_timeout: Duration::from_secs(3) }
 }
 
 fn start(settings: JobtrackerSettings) -> (String, Shutdown, JoinHandle<Result<(), RunError>>) {

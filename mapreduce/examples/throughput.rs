@@ -37,6 +37,7 @@ fn local_job(file: &str, output: &str, name: &str, reduces: u32) -> LocalJob {
             fetch_stall_ms: 30_000,
             connect_timeout_ms: 2000,
             request_timeout_ms: 30_000,
+            silence_timeout_ms: 3000,
             store_retry_ms: 30_000,
             hedge_after_ms: 500,
             output_replication: None,

@@ -143,6 +143,7 @@ mod tests {
                 fetch_stall_ms: 1,
                 connect_timeout_ms: 1,
                 request_timeout_ms: 1,
+                silence_timeout_ms: 3000,
                 store_retry_ms: 1,
                 hedge_after_ms: 1,
                 output_replication: None,

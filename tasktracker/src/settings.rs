@@ -80,6 +80,7 @@ impl TasktrackerSettings {
             fetch_stall_ms: millis(task.fetch_stall),
             connect_timeout_ms: millis(client.connect_timeout),
             request_timeout_ms: millis(client.request_timeout),
+            silence_timeout_ms: millis(client.silence_timeout),
             store_retry_ms: millis(client.retry_for),
             hedge_after_ms: millis(client.hedge_after),
             output_replication: task.output_replication,

@@ -208,6 +208,7 @@ impl Dev {
         let client = Client::new(ClientSettings {
             connect_timeout: config.client.connect_timeout.0,
             request_timeout: config.client.request_timeout.0,
+            silence_timeout: config.client.silence_timeout.0,
         });
         let settings = StoreSettings {
             master: config.chunkmaster.address,
@@ -464,7 +465,8 @@ pub fn end_with_this_process(command: &mut Command) {
     unsafe { command.pre_exec(ask) };
 }
 
-fn end_of(path: &Path) -> std::io::Result<String> {
+/// The end of a log.
+pub(crate) fn end_of(path: &Path) -> std::io::Result<String> {
     let mut file = fs::File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;

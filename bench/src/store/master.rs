@@ -71,7 +71,11 @@ impl Master {
     /// A fast wrong answer fails: file `n` is known, with all its replicas.
     async fn check(&self, n: u64) -> anyhow::Result<()> {
         let timeout = Duration::from_secs(10);
-        let settings = ClientSettings { connect_timeout: timeout, request_timeout: timeout };
+        let settings = ClientSettings {
+            connect_timeout: timeout,
+            request_timeout: timeout,
+            silence_timeout: timeout,
+        };
         let client = Client::new(settings).with_token(self.user_token());
         let path = population::path(n).parse()?;
         let locate = Locate { path, offset: 0, length: None, open: false, log: false };

@@ -40,7 +40,11 @@ impl Servers {
         files: u64,
     ) -> anyhow::Result<Self> {
         let timeout = Duration::from_secs(60);
-        let settings = ClientSettings { connect_timeout: timeout, request_timeout: timeout };
+        let settings = ClientSettings {
+            connect_timeout: timeout,
+            request_timeout: timeout,
+            silence_timeout: timeout,
+        };
         let client = Client::new(settings).with_token(token);
         let over = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();

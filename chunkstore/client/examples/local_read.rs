@@ -32,7 +32,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             reads: ReadSettings { descriptors, ..ReadSettings::default() },
         };
         let limit = Duration::from_secs(10);
-        let limits = ClientSettings { connect_timeout: limit, request_timeout: limit };
+        let limits = ClientSettings {
+            connect_timeout: limit,
+            request_timeout: limit,
+            silence_timeout: limit,
+        };
         ChunkStore::new(Client::new(limits).with_token(token.clone()), settings)
     };
     let (by_descriptor, by_http) = (store(Descriptors::OwnHost), store(Descriptors::Never));

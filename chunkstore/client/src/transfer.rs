@@ -111,7 +111,7 @@ where
     let path = format!("{}?{query}", chunk.route());
     let pipeline = serde_json::to_string(downstream).expect("addresses are plain data");
     let request = client
-        .request(Method::PUT, &server.address, &path)
+        .upload(Method::PUT, &server.address, &path)
         .header(PIPELINE_HEADER, pipeline)
         .body(Body::wrap_stream(body));
     client.exchange(&server.address, request).await

@@ -75,6 +75,7 @@ impl Cluster {
         let settings = ClientSettings {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
+            silence_timeout: Duration::from_secs(3),
         };
         let expires = clock::wall() + Duration::from_secs(600);
         Client::new(settings).with_token(self.keyring.mint(&Capability {
@@ -604,6 +605,7 @@ async fn a_caller_without_a_token_is_a_user_on_loopback_and_no_server() {
     let settings = ClientSettings {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(30),
+        silence_timeout: Duration::from_secs(3),
     };
     let anyone = Client::new(settings);
     let stat = Stat { path: StorePath::root() };

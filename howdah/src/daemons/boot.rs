@@ -85,6 +85,7 @@ impl Boot {
         ClientSettings {
             connect_timeout: self.config.client.connect_timeout.0,
             request_timeout: self.config.client.request_timeout.0,
+            silence_timeout: self.config.client.silence_timeout.0,
         }
     }
 

@@ -104,6 +104,7 @@ impl Cluster {
         let client = net::Client::new(net::ClientSettings {
             connect_timeout: self.config.client.connect_timeout.0,
             request_timeout: self.config.client.request_timeout.0,
+            silence_timeout: self.config.client.silence_timeout.0,
         });
         let started = clock::Stopwatch::start();
         for daemon in &self.daemons {

@@ -1,6 +1,7 @@
 //! The client side: one pool of kept connections, a token, typed failures, retries with jitter for
 //! calls that are safe to repeat.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -23,14 +24,20 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// For the whole answer to a small request ([`Client::post`], [`Client::get`]).
     pub request_timeout: Duration,
+    /// For the other host to acknowledge that it is there, while it is told something or waited for: a daemon that is
+    /// slow has all the time that the others give it, as long as its host says that it got the question.
+    pub silence_timeout: Duration,
 }
 
 /// An HTTP client of this cluster's daemons. Clones share connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// For [`Client::upload`]; made when first needed.
+    uploads: Arc<OnceLock<reqwest::Client>>,
+    settings: ClientSettings,
+    connections: usize,
     token: Option<HeaderValue>,
-    request_timeout: Duration,
 }
 
 /// Why a call has no answer.
@@ -181,16 +188,8 @@ impl Client {
     }
 
     fn with_kept(settings: ClientSettings, connections: usize) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(IDLE_CONNECTION_LIMIT)
-            .pool_max_idle_per_host(connections)
-            .build()
-            .expect("an HTTP client without TLS needs nothing from outside");
-        Self { http, token: None, request_timeout: settings.request_timeout }
+        let builder = pool(settings, connections).tcp_user_timeout(settings.silence_timeout);
+        Self { http: built(builder), uploads: Arc::default(), settings, connections, token: None }
     }
 
     /// The same client and connections with this token.
@@ -207,13 +206,29 @@ impl Client {
     /// Time for the answer to a small request.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
-        self.request_timeout
+        self.settings.request_timeout
     }
 
     /// A request with token and request id, and no time limit: for bulk bodies.
     pub fn request(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
-        let request = self
-            .http
+        self.request_of(&self.http, method, address, path)
+    }
+
+    /// The same for one whose body is long: a host that is there but takes no bytes for now is not taken for silent, and
+    /// one that has vanished only while it is waited for. Whoever sends minds how long nothing is taken.
+    pub fn upload(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
+        let make = || built(pool(self.settings, self.connections).tcp_user_timeout(None));
+        self.request_of(self.uploads.get_or_init(make), method, address, path)
+    }
+
+    fn request_of(
+        &self,
+        http: &reqwest::Client,
+        method: Method,
+        address: &str,
+        path: &str,
+    ) -> RequestBuilder {
+        let request = http
             .request(method, format!("http://{address}{path}"))
             .header(REQUEST_ID_HEADER, crate::random_hex(8));
         match &self.token {
@@ -249,7 +264,7 @@ impl Client {
         body: &Q,
     ) -> Result<A, CallError> {
         let request = self.request(Method::POST, address, path).json(body);
-        self.exchange(address, request.timeout(self.request_timeout)).await
+        self.exchange(address, request.timeout(self.settings.request_timeout)).await
     }
 
     /// `GET`, answered by JSON, once.
@@ -262,7 +277,7 @@ impl Client {
         path: &str,
     ) -> Result<A, CallError> {
         let request = self.request(Method::GET, address, path);
-        self.exchange(address, request.timeout(self.request_timeout)).await
+        self.exchange(address, request.timeout(self.settings.request_timeout)).await
     }
 
     /// [`Client::post`], repeated while the failure is transient, until `retry_for` is over. Only for
@@ -307,6 +322,30 @@ impl Client {
             false => CallError::stranger(address, "its answer is no JSON document".to_owned()),
         })
     }
+}
+
+/// Between probes of a connection on which nothing comes; the system counts in seconds.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Connections that notice when the other host is gone: on one that is waited for, nothing else would ever tell.
+fn pool(settings: ClientSettings, connections: usize) -> reqwest::ClientBuilder {
+    let silence = settings.silence_timeout;
+    let first = Duration::from_secs(silence.as_secs() / 2).max(PROBE_INTERVAL);
+    let probes = silence.saturating_sub(first).as_secs().max(1);
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_nodelay(true)
+        .tcp_keepalive(first)
+        .tcp_keepalive_interval(PROBE_INTERVAL)
+        .tcp_keepalive_retries(u32::try_from(probes).unwrap_or(u32::MAX))
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(IDLE_CONNECTION_LIMIT)
+        .pool_max_idle_per_host(connections)
+}
+
+fn built(builder: reqwest::ClientBuilder) -> reqwest::Client {
+    builder.build().expect("an HTTP client without TLS needs nothing from outside")
 }
 
 /// Grows from 20 ms to 1 s, with jitter, so that many clients don't come back in one instant.

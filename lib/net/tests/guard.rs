@@ -53,7 +53,11 @@ fn start(anonymous: Option<Capability>) -> Server {
     let router = routes.into_router((), Guard { keyring: keyring.clone(), anonymous });
     tokio::spawn(net::serve(listener, router, std::future::pending()));
     let second = Duration::from_secs(10);
-    let client = Client::new(ClientSettings { connect_timeout: second, request_timeout: second });
+    let client = Client::new(ClientSettings {
+        connect_timeout: second,
+        request_timeout: second,
+        silence_timeout: second,
+    });
     Server { address, keyring, client }
 }
 
@@ -193,7 +197,11 @@ async fn an_observer_is_told_of_every_request_by_its_route() {
     let address = listener.local_addr().expect("a loopback socket").to_string();
     tokio::spawn(net::serve(listener, router, std::future::pending()));
     let second = Duration::from_secs(10);
-    let client = Client::new(ClientSettings { connect_timeout: second, request_timeout: second });
+    let client = Client::new(ClientSettings {
+        connect_timeout: second,
+        request_timeout: second,
+        silence_timeout: second,
+    });
     for path in ["/public/a", "/public/b", "/server", "/a-path-of-somebody"] {
         let _answer = client.get::<u32>(&address, path).await;
     }

@@ -90,6 +90,9 @@ pub struct TaskSettings {
     pub connect_timeout_ms: u64,
     /// Time for a daemon's answer to one small request, milliseconds; retries are on top.
     pub request_timeout_ms: u64,
+    /// How long another host may acknowledge nothing before a connection to it is given up, milliseconds.
+    #[serde(default = "silence_timeout_ms")]
+    pub silence_timeout_ms: u64,
     /// How long calls to the chunk store are retried while a daemon restarts, milliseconds.
     pub store_retry_ms: u64,
     /// Silence of a chunkserver in the middle of a read after which another one is asked, milliseconds;
@@ -97,6 +100,11 @@ pub struct TaskSettings {
     pub hedge_after_ms: u64,
     /// Replicas asked for the job's output.
     pub output_replication: Option<u8>,
+}
+
+/// Where a TaskTracker does not say.
+fn silence_timeout_ms() -> u64 {
+    3000
 }
 
 /// Task → TaskTracker.

@@ -61,6 +61,7 @@ impl Io {
             client_settings: ClientSettings {
                 connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
                 request_timeout: Duration::from_millis(settings.request_timeout_ms),
+                silence_timeout: Duration::from_millis(settings.silence_timeout_ms),
             },
             settings: StoreSettings {
                 master: description.chunkmaster.clone(),
@@ -346,6 +347,7 @@ mod tests {
                 fetch_stall_ms: 30_000,
                 connect_timeout_ms: 2000,
                 request_timeout_ms: 30_000,
+                silence_timeout_ms: 3000,
                 store_retry_ms: 10,
                 hedge_after_ms: 500,
                 output_replication: None,

@@ -159,6 +159,7 @@ mod tests {
                 fetch_stall_ms: 30_000,
                 connect_timeout_ms: 2000,
                 request_timeout_ms: 30_000,
+                silence_timeout_ms: 3000,
                 store_retry_ms: 10,
                 hedge_after_ms: 500,
                 output_replication: None,

@@ -108,6 +108,7 @@ pub(crate) fn local_job(
             fetch_stall_ms: 30_000,
             connect_timeout_ms: 2000,
             request_timeout_ms: 30_000,
+            silence_timeout_ms: 3000,
             store_retry_ms: 1000,
             hedge_after_ms: 500,
             output_replication: None,

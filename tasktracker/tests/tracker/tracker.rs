@@ -24,6 +24,7 @@ pub(crate) const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
 const CLIENT: ClientSettings = ClientSettings {
     connect_timeout: Duration::from_secs(2),
     request_timeout: Duration::from_secs(20),
+    silence_timeout: Duration::from_secs(3),
 };
 
 /// Where trackers of one test live, one after the other.
