@@ -1,7 +1,8 @@
 //! HTTP as any tool speaks it: one request, one connection, no library of ours in between.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// A response.
 #[derive(Debug)]
@@ -38,7 +39,34 @@ pub fn request(
     headers: &[&str],
     body: &str,
 ) -> anyhow::Result<Response> {
-    let mut stream = TcpStream::connect(address)?;
+    exchange(TcpStream::connect(address)?, address, method, path, headers, body)
+}
+
+/// The same of a daemon at a number, where nothing may take longer than `patience`: to connect, or to hear more.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> anyhow::Result<Response> {
+    let stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    exchange(stream, &address.to_string(), method, path, headers, body)
+}
+
+fn exchange(
+    mut stream: TcpStream,
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> anyhow::Result<Response> {
     let extra: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     // HTTP/1.0: the answer comes unchunked and ends with the connection.
     write!(

@@ -16,20 +16,34 @@ use crate::long;
 /// When it does not compile.
 #[must_use]
 pub fn inverted_index(scratch: &Path) -> (PathBuf, Duration) {
-    let project = scratch.join("inverted-index");
+    example(scratch, "inverted-index", long())
+}
+
+/// Builds the word count in the same way, whatever the size.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn word_count(scratch: &Path) -> PathBuf {
+    let (program, _) = example(scratch, "word-count", false);
+    program
+}
+
+fn example(scratch: &Path, name: &str, from_clean: bool) -> (PathBuf, Duration) {
+    let project = scratch.join(name);
     fs::create_dir_all(project.join("src")).expect("a project can be made");
-    let example = root().join("mapreduce/examples/inverted_index.rs");
+    let example = root().join("mapreduce/examples").join(name.replace('-', "_") + ".rs");
     fs::copy(example, project.join("src/main.rs")).expect("the example can be copied");
     fs::copy(root().join("Cargo.lock"), project.join("Cargo.lock")).expect("so can the versions");
     let manifest = format!(
-        "[package]\nname = \"inverted-index\"\nedition = \"2024\"\n\n[workspace]\n\n\
+        "[package]\nname = {name:?}\nedition = \"2024\"\n\n[workspace]\n\n\
          [dependencies]\nmapreduce = {{ path = {:?} }}\n",
         root().join("mapreduce")
     );
     fs::write(project.join("Cargo.toml"), manifest).expect("a manifest can be written");
 
     let mut cargo = Command::new(env!("CARGO"));
-    let (folder, profile) = match long() {
+    let (folder, profile) = match from_clean {
         true => (project.join("target"), "release"),
         false => (target().join("job-authors"), "dev"),
     };
@@ -38,6 +52,6 @@ pub fn inverted_index(scratch: &Path) -> (PathBuf, Duration) {
     let _ = finish(cargo.current_dir(project)).success();
     let took = watch.elapsed();
     println!("the program compiled in {} s, profile {profile}", took.as_secs());
-    let built = folder.join(if long() { "release" } else { "debug" }).join("inverted-index");
+    let built = folder.join(if from_clean { "release" } else { "debug" }).join(name);
     (built, took)
 }

@@ -1,0 +1,227 @@
+//! Hosts that are cut off from others in the middle of a job, and joined again: the output is the same as if nothing had
+//! happened, nothing is left over, and the cluster is of use again at once.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::cluster::PATIENCE;
+use tests::hosts::{CHUNKMASTER, HOSTS, Hosts, JOBTRACKER, SLOTS};
+use tests::network::Cut;
+use tests::oracle::{count_words_of, lines_of_counts, lines_of_parts};
+use tests::{books, job_author, long, wait};
+
+const MAPS: u64 = 24;
+const REDUCES: u64 = 4;
+/// From the heal to the first attempt of a new job, and until all hosts are known to be alive.
+const USEFUL_WITHIN: Duration = Duration::from_secs(5);
+
+struct Experiment {
+    hosts: Hosts,
+    program: String,
+    expected: Vec<Vec<u8>>,
+    n_runs: usize,
+    /// Cuts after which it took too long until the cluster was of use, all of it.
+    slow: Vec<String>,
+}
+
+impl Experiment {
+    /// Word count whose tasks take a second more each: several waves.
+    fn start() -> Option<Self> {
+        let hosts = Hosts::start()?;
+        let program = job_author::word_count(hosts.scratch());
+        let script = hosts.scratch().join("word-count.sh");
+        let text = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", program.display());
+        fs::write(&script, text).expect("a script can be written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&script, mode).expect("and made one");
+        let input = hosts.scratch().join("text");
+        books::generate(&input, &format!("{MAPS}MiB"), 23);
+        let small = hosts.scratch().join("small");
+        fs::write(&small, "a few words\n").expect("a file can be written");
+        for (file, path) in [(&input, "/in/text"), (&small, "/small")] {
+            let file = file.to_str().expect("temporary paths are text");
+            let _ = hosts.run(&["fs", "put", file, path]).success();
+        }
+        let expected = lines_of_counts(&count_words_of(&input));
+        let program = script.display().to_string();
+        Some(Self { hosts, program, expected, n_runs: 0, slow: vec![] })
+    }
+
+    fn submit(&self, name: &str, input: &str, program: &str, reduces: u64) -> String {
+        let file = self.hosts.scratch().join(format!("{name}.yaml"));
+        let job = format!(
+            "name: {name}\ninput: [{input}]\noutput: /out/{name}\nprogram:\n  {program}\nreduces: {reduces}\n"
+        );
+        fs::write(&file, job).expect("a job file can be written");
+        let file = file.to_str().expect("temporary paths are text");
+        self.hosts.run(&["job", "submit", file]).success().text()
+    }
+
+    /// Waits until something is true of a job that has not ended before.
+    fn await_job(&self, id: &str, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
+        wait::until(&format!("{id} {what}"), PATIENCE, || {
+            let job = self.hosts.ask_jobtracker(&format!("/v1/jobs/{id}")).ok()?;
+            if reached(&job) {
+                return Some(job);
+            }
+            let ended =
+                ["SUCCEEDED", "FAILED", "KILLED"].iter().any(|state| job["state"] == *state);
+            assert!(!ended, "{id} ended before it reached: {what}: {job:#}");
+            None
+        })
+    }
+
+    /// A job, cut when so many of its maps are done, for so long.
+    fn survives(&mut self, cut: &Cut, percent: u64, lasting: Duration) {
+        self.n_runs += 1;
+        let name = format!("cut-{}", self.n_runs);
+        let program = format!("native: {{executable: {}}}", self.program);
+        let id = self.submit(&name, "/in", &program, REDUCES);
+        self.await_job(&id, &format!("{percent} % of the maps"), |job| {
+            job["maps"]["total"] == MAPS
+                && job["maps"]["succeeded"].as_u64().is_some_and(|n| n * 100 >= MAPS * percent)
+        });
+        let watch = clock::Stopwatch::start();
+        self.hosts.network().cut(cut);
+        wait::until("the cut has lasted", lasting * 2, || {
+            (watch.elapsed() >= lasting).then_some(())
+        });
+        self.hosts.network().heal();
+        let healed = clock::Stopwatch::start();
+        let useful = self.await_use(&healed);
+        let whole = self.await_whole(&healed);
+        self.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+        let ended = healed.elapsed();
+        self.check_output(&name);
+        let attempts = self.check_attempts(&id);
+        self.await_rest(&id);
+        let said = format!(
+            "{cut:?} for {lasting:?} at {percent} % of the maps: after the heal useful in {useful:.1?}, all there in \
+             {whole:.1?}, the job's end in {ended:.1?}; {attempts}"
+        );
+        println!("{said}");
+        if useful.max(whole) > USEFUL_WITHIN {
+            self.slow.push(said);
+        }
+    }
+
+    fn end(self) {
+        assert!(self.slow.is_empty(), "not of use soon enough: {:#?}", self.slow);
+    }
+
+    /// How long after the heal a new job's first attempt was launched.
+    fn await_use(&self, healed: &clock::Stopwatch) -> Duration {
+        let name = format!("small-{}", self.n_runs);
+        let id = self.submit(&name, "/small", "builtin: {name: wordcount}", 1);
+        let begun = |job: &Value| job["maps"]["attempts"].as_u64().is_some_and(|n| n > 0);
+        self.await_job(&id, "has an attempt", begun);
+        let useful = healed.elapsed();
+        self.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+        useful
+    }
+
+    /// How long after the heal all hosts were known to be alive.
+    fn await_whole(&self, healed: &clock::Stopwatch) -> Duration {
+        wait::until("all trackers and servers are alive", PATIENCE, || {
+            let trackers = self.hosts.gauge(JOBTRACKER, "howdah_jobtracker_trackers_live")?;
+            let servers = self.hosts.gauge(CHUNKMASTER, "howdah_chunkmaster_servers_live")?;
+            (trackers as usize == HOSTS.len() && servers as usize == HOSTS.len()).then_some(())
+        });
+        healed.elapsed()
+    }
+
+    fn check_output(&self, name: &str) {
+        let got = self.hosts.scratch().join("got");
+        let path = got.to_str().expect("temporary paths are text");
+        let _ = self.hosts.run(&["fs", "get", &format!("/out/{name}"), path]).success();
+        assert!(lines_of_parts(&got) == self.expected, "{name}: the output differs");
+        assert!(got.join("_SUCCESS").exists());
+        fs::remove_dir_all(got).expect("the copy can be removed");
+    }
+
+    /// Each task has one winner.
+    fn check_attempts(&self, id: &str) -> String {
+        let list =
+            self.hosts.ask_jobtracker(&format!("/v1/jobs/{id}/attempts")).expect("an answer");
+        let list = list["attempts"].as_array().expect("a list");
+        let n_in = |state: &str| list.iter().filter(|it| it["state"] == state).count();
+        assert_eq!(n_in("SUCCEEDED") as u64, MAPS + REDUCES, "{list:#?}");
+        assert_eq!(n_in("RUNNING"), 0, "{list:#?}");
+        format!("{} attempts failed, {} were killed", n_in("FAILED"), n_in("KILLED"))
+    }
+
+    /// Waits until nothing is left of a job that has ended: no process, no folder, no output, no slot, nothing staged.
+    fn await_rest(&self, id: &str) {
+        let is_empty = |folder: std::path::PathBuf| {
+            fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+        };
+        for host in HOSTS {
+            let folder = self.hosts.data_dir("tasktracker", host);
+            wait::until(&format!("nothing of {id} is left on {host}"), PATIENCE, || {
+                let gone = self.hosts.tasks_on(host).is_empty()
+                    && is_empty(folder.join("attempts"))
+                    && !folder.join("outputs").join(id).exists();
+                gone.then_some(())
+            });
+        }
+        wait::until("every slot is free", PATIENCE, || {
+            let occupied = self.hosts.gauge(JOBTRACKER, "howdah_jobtracker_slots_occupied")?;
+            let slots = self.hosts.gauge(JOBTRACKER, "howdah_jobtracker_slots")?;
+            (occupied == 0.0 && slots as u64 == SLOTS * HOSTS.len() as u64).then_some(())
+        });
+        wait::until("nothing is staged", PATIENCE, || {
+            let listed = self.hosts.run(&["fs", "ls", "-R", "/.howdah/staging"]).success().text();
+            listed.is_empty().then_some(())
+        });
+    }
+}
+
+fn host(name: &str) -> String {
+    name.to_owned()
+}
+
+#[test]
+fn a_job_survives_cuts_of_five_seconds() {
+    let Some(mut experiment) = Experiment::start() else { return };
+    let five = Duration::from_secs(5);
+    for (cut, percent) in [
+        (Cut::Full(host("host-1")), 30),
+        (Cut::Full(host(JOBTRACKER)), 30),
+        (Cut::Full(host(CHUNKMASTER)), 50),
+        (Cut::Between(host("host-2"), host("host-3")), 70),
+        (Cut::Incoming(host("host-4")), 50),
+        (Cut::Outgoing(host("host-1")), 100),
+    ] {
+        experiment.survives(&cut, percent, five);
+    }
+    experiment.end();
+}
+
+#[test]
+fn at_full_size_a_job_survives_every_cut() {
+    if !long() {
+        return;
+    }
+    let Some(mut experiment) = Experiment::start() else { return };
+    // Between the two, connections that wait longer for each next try are at their worst.
+    for seconds in [5, 14, 30] {
+        for percent in [30, 100] {
+            let lone = ["host-1", JOBTRACKER, CHUNKMASTER].into_iter().flat_map(|name| {
+                [Cut::Full(host(name)), Cut::Incoming(host(name)), Cut::Outgoing(host(name))]
+            });
+            let pairs = [
+                ("host-1", "host-2"),
+                ("host-2", "host-3"),
+                ("host-1", JOBTRACKER),
+                ("host-1", CHUNKMASTER),
+                (JOBTRACKER, CHUNKMASTER),
+            ];
+            let pairs = pairs.map(|(a, b)| Cut::Between(host(a), host(b)));
+            for cut in lone.chain(pairs) {
+                experiment.survives(&cut, percent, Duration::from_secs(seconds));
+            }
+        }
+    }
+    experiment.end();
+}
