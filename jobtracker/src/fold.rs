@@ -28,7 +28,7 @@ mod tests {
 
     use ids::{Epoch, RackName, UnixMillis};
     use jobtracker_core::{
-        Home, IdempotencyKey, KilledAttempt, Locality, PlannedSplit, SplitList, StagedSplits,
+        Home, IdempotencyKey, KilledAttempt, Locality, PlannedSplit, Span, SplitList, StagedSplits,
     };
     use mapreduce_protocol::{
         AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Priority, Program,
@@ -83,17 +83,20 @@ mod tests {
             place: None,
             staged: None,
             ran_ms: None,
+            span: Span::default(),
         }
     }
 
     fn failed(attempt: AttemptId, kind: FailureKind) -> Record {
         let failure = Failure { kind, message: "exit status 1".to_owned() };
         let host = "host-1".parse().unwrap();
-        Record::AttemptFailed { attempt, host, failure, place: None, split: None }
+        let (place, split, span) = (None, None, Span::default());
+        Record::AttemptFailed { attempt, host, failure, place, split, span }
     }
 
     fn killed_attempt(attempt: AttemptId, split: Option<Split>) -> KilledAttempt {
-        KilledAttempt { attempt, host: "host-1".parse().unwrap(), split }
+        let (host, span) = ("host-1".parse().unwrap(), Span::default());
+        KilledAttempt { attempt, host, split, span, place: None }
     }
 
     fn planned_elsewhere() -> PlannedSplit {
@@ -109,6 +112,15 @@ mod tests {
         if let Record::TaskSucceeded { staged, .. } = &mut record {
             let (upload, parts) = (Some("upload-1".to_owned()), vec!["part-1".to_owned()]);
             *staged = Some(StagedOutput { upload, parts, bytes: 7 });
+        }
+        record
+    }
+
+    /// The same end, with its times.
+    fn spanned(mut record: Record) -> Record {
+        if let Record::TaskSucceeded { span, .. } | Record::AttemptFailed { span, .. } = &mut record
+        {
+            *span = Span { began_at: UnixMillis(11), ended_at: UnixMillis(12) };
         }
         record
     }
@@ -158,6 +170,7 @@ mod tests {
         let map = job(1).task(TaskKind::Map, 0);
         let reduce = job(1).task(TaskKind::Reduce, 0);
         let last = job(4).task(TaskKind::Map, 0);
+        let span = Span { began_at: UnixMillis(11), ended_at: UnixMillis(12) };
         let crashed = FailureKind::Crashed { exit_code: Some(1), signal: None };
         let planned = |job, list| Record::SplitsPlanned { job, n_maps: 1, input_bytes: 7, list };
         let staged =
@@ -209,6 +222,17 @@ mod tests {
             Record::HostUndrained { host: "host-1".parse().unwrap() },
             Record::JobPaused { job: job(5) },
             Record::JobResumed { job: job(5) },
+            spanned(succeeded(job(5).task(TaskKind::Map, 0).attempt(0), "d6")),
+            accepted(job(6)),
+            planned(job(6), SplitList::Inline(vec![self::planned()])),
+            spanned(failed(job(6).task(TaskKind::Map, 0).attempt(0), FailureKind::FailedOnRequest)),
+            Record::AttemptKilled {
+                killed: KilledAttempt {
+                    span,
+                    ..killed_attempt(job(6).task(TaskKind::Map, 0).attempt(1), None)
+                },
+                place: None,
+            },
         ]
     }
 

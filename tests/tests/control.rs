@@ -77,6 +77,10 @@ fn attempts_are_killed_and_failed_by_hand() {
     assert!(ended["failure"].as_str().expect("a cause").contains("failed 2 times"), "{ended}");
     let counts = &ended["maps"];
     assert_eq!((&counts["killed_attempts"], &counts["failed_attempts"]), (&1.into(), &2.into()));
+    for attempt in attempts(&dev, &job) {
+        let at = |key: &str| attempt[key].as_u64();
+        assert!(at("began_at").is_some() && at("began_at") <= at("ended_at"), "{attempt}");
+    }
     let late = post(&dev, &format!("{path}/kill"));
     assert_eq!((late.status, &late.body["type"]), (409, &"attempt-ended".into()), "{}", late.text);
     let _ = dev.run(&["attempt", "kill", "attempt_1"]).refused(2, &["attempt_1"]);

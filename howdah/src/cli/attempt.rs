@@ -1,8 +1,10 @@
 //! `howdah attempt`: the attempts of a job's tasks, and how people end them.
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use ids::UnixMillis;
 use mapreduce_protocol::{AttemptId, AttemptStatus, JobId};
 
 use super::{Format, Global, print_json, runtime, shown};
@@ -69,18 +71,27 @@ async fn list(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
     }
     let mut rows = Vec::new();
     if !list.attempts.is_empty() {
-        rows.push(["ATTEMPT", "STATE", "HOST", "WHY"].map(str::to_owned));
+        rows.push(["ATTEMPT", "STATE", "HOST", "BEGAN", "TOOK", "WHY"].map(str::to_owned));
     }
     rows.extend(list.attempts.iter().map(row));
-    let text = shown::table(&rows, [false; 4]);
+    let text = shown::table(&rows, [false, false, false, false, true, false]);
     quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
-fn row(status: &AttemptStatus) -> [String; 4] {
+fn row(status: &AttemptStatus) -> [String; 6] {
     let why = status.failure.as_ref().map(|failure| {
         let first = failure.message.lines().next().unwrap_or_default();
         crate::say::plain(&format!("{}: {first}", failure.kind.as_str()))
     });
-    let (attempt, state) = (status.attempt.to_string(), status.state.as_str().to_owned());
-    [attempt, state, status.host.to_string(), why.unwrap_or_default()]
+    let unknown = || "-".to_owned();
+    let ended_at = status.ended_at.unwrap_or_else(clock::wall);
+    let took = |began: UnixMillis| Duration::from_millis(ended_at.0.saturating_sub(began.0));
+    [
+        status.attempt.to_string(),
+        status.state.as_str().to_owned(),
+        status.host.to_string(),
+        status.began_at.map_or_else(unknown, shown::time),
+        status.began_at.map_or_else(unknown, |began| shown::duration(took(began))),
+        why.unwrap_or_default(),
+    ]
 }

@@ -10,7 +10,7 @@ use mapreduce_protocol::{
 use crate::counters::bounded;
 use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
-use crate::records::{KilledAttempt, Record};
+use crate::records::{KilledAttempt, Record, Span};
 use crate::standing::Strike;
 use crate::task::LiveAttempt;
 use crate::trackers::Tracker;
@@ -84,9 +84,12 @@ impl Core {
         if winner.is_some() || void || live.committing {
             return self.drop_output(host, attempt);
         }
-        let (place, ran_ms) = match self.take_attempt(attempt) {
-            Some(won) => (won.place, self.learn_pace(now, attempt, &won)),
-            None => (self.place(task, host), None),
+        let (place, ran_ms, span) = match self.take_attempt(attempt) {
+            Some(won) => (won.place, self.learn_pace(now, attempt, &won), won.span(now.wall)),
+            None => {
+                let span = Span { ended_at: now.wall, ..Span::default() };
+                (self.place(task, host), None, span)
+            }
         };
         self.kill_live(task, "another attempt of its task succeeded first");
         if let Some(live) = self.live_mut(job) {
@@ -104,6 +107,7 @@ impl Core {
             place,
             staged: result.staged.map(bounded_staged),
             ran_ms,
+            span,
         });
         if other_bytes {
             self.undo_reduces(attempt);
@@ -199,6 +203,7 @@ impl Core {
             failure: failure.clone(),
             place: ended.place,
             split: self.split(task).cloned(),
+            span: ended.span(now.wall),
         });
         self.blame_host(now, host, task, blame);
         let given_up = match blame {
@@ -387,7 +392,8 @@ impl Core {
         self.counted.attempts_killed += 1;
         if !ended.came_back {
             let split = self.split(attempt.task).cloned();
-            let killed = KilledAttempt { attempt, host: ended.host, split };
+            let span = ended.span(self.wall);
+            let killed = KilledAttempt { attempt, host: ended.host, split, span, place: None };
             self.record(Record::AttemptKilled { killed, place: ended.place });
         }
     }

@@ -162,16 +162,15 @@ impl Durable {
                 let running = RunningEntry::new(*n_maps, entry.n_reduces, *input_bytes, list);
                 entry.stage = Stage::Running(running);
             }
-            Record::TaskSucceeded { attempt, host, digest, counters, place, staged, ran_ms } => {
-                let winner = (*attempt, host, digest.as_str(), *ran_ms);
-                let running = self.known_running(attempt.task.job);
-                running.succeed(winner, counters, *place, staged.as_ref());
+            Record::TaskSucceeded { attempt, .. } => {
+                self.known_running(attempt.task.job).succeed(record);
             }
-            Record::AttemptFailed { attempt, host, failure, place, split } => {
+            Record::AttemptFailed { attempt, host, failure, place, split, span } => {
                 let (number, host) = (attempt.number, host.clone());
                 let (failure, split) = (failure.clone(), split.clone());
-                let failed = FailedAttempt { number, host, failure, split };
-                self.known_running(attempt.task.job).fail(attempt.task, failed, *place);
+                let (place, span) = (*place, *span);
+                let failed = FailedAttempt { number, host, failure, split, place, span };
+                self.known_running(attempt.task.job).fail(attempt.task, failed);
             }
             Record::AttemptKilled { killed, place } => {
                 self.known_running(killed.attempt.task.job).kill(killed, *place);

@@ -26,7 +26,7 @@ impl Core {
         }
         let split = self.split(attempt.task).cloned();
         let Some(ended) = self.withdraw(attempt, REASON) else { return };
-        let host = ended.host.clone();
+        let (host, place, span) = (ended.host.clone(), ended.place, ended.span(now.wall));
         if let Some(state) =
             self.live_mut(attempt.task.job).and_then(|it| it.task_mut(attempt.task))
         {
@@ -45,7 +45,8 @@ impl Core {
                 (AttemptState::Failed, Some(failure))
             }
         };
-        let status = self.shown(&EndedAttempt { attempt, host, state, failure, split });
+        let status =
+            self.shown(&EndedAttempt { attempt, host, state, failure, split, place, span });
         self.reply(to, Reply::Attempt(Box::new(status)));
     }
 

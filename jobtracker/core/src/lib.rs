@@ -65,7 +65,7 @@ pub use messages::{
 };
 pub use queries::WAIT_MAX;
 pub use records::{
-    Home, IdempotencyKey, KilledAttempt, PlannedSplit, Record, SplitList, StagedSplits,
+    Home, IdempotencyKey, KilledAttempt, PlannedSplit, Record, Span, SplitList, StagedSplits,
 };
 pub use refusal::Refusal;
 pub use registration::SLOTS_MAX;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ids::{Epoch, Monotonic, Now};
+use ids::{Epoch, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
@@ -38,6 +38,8 @@ pub struct Core {
     pub(crate) counted: Counted,
     /// When this process began its term.
     pub(crate) started_at: Monotonic,
+    /// The time of this call, for records.
+    pub(crate) wall: UnixMillis,
     /// When this was called last.
     pub(crate) last_input: Option<Monotonic>,
     out: Output,
@@ -69,6 +71,7 @@ impl Core {
             unsettled: false,
             counted: Counted::default(),
             started_at: Monotonic::default(),
+            wall: UnixMillis(0),
             last_input: None,
             out: Output::default(),
         }

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ids::{Monotonic, Now};
+use ids::{Monotonic, Now, UnixMillis};
 use mapreduce_protocol::{
     AttemptList, AttemptState, AttemptStatus, JobCounters, JobId, JobList, JobState, JobStatus,
-    JobtrackerInfo, TaskCounts, TaskKind,
+    JobtrackerInfo, Place, TaskCounts, TaskKind,
 };
 
 use crate::durable::{JobEntry, Stage};
 use crate::job::LiveJob;
+use crate::locality::Locality;
 use crate::machine::Core;
 use crate::messages::{Query, Reply, ReplyTo};
+use crate::records::Span;
 use crate::refusal::Refusal;
 use crate::running::{EndedAttempt, RunningEntry};
 use crate::timers::Timer;
@@ -235,6 +237,8 @@ impl Core {
                 state: AttemptState::Running,
                 failure: None,
                 split: self.split(task).cloned(),
+                place: attempt.place,
+                span: Span { began_at: attempt.began_at, ended_at: UnixMillis(0) },
             })
         })
     }
@@ -247,6 +251,9 @@ impl Core {
             state: ended.state,
             failure: ended.failure.clone(),
             split: ended.split.clone(),
+            place: ended.place.map(shown_place),
+            began_at: Some(ended.span.began_at).filter(|at| at.0 > 0),
+            ended_at: Some(ended.span.ended_at).filter(|at| at.0 > 0),
         }
     }
 
@@ -259,5 +266,13 @@ impl Core {
             slots: count(self.trackers.slots()),
             unfinished_jobs: count(self.jobs.len()),
         }
+    }
+}
+
+fn shown_place(place: Locality) -> Place {
+    match place {
+        Locality::NodeLocal => Place::NodeLocal,
+        Locality::RackLocal => Place::RackLocal,
+        Locality::OffRack => Place::OffRack,
     }
 }

@@ -93,6 +93,9 @@ pub enum Record {
         /// How long it worked, of a reduce from the last map on; absent where that is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ran_ms: Option<u64>,
+        /// When it began and ended.
+        #[serde(default, skip_serializing_if = "Span::is_unknown")]
+        span: Span,
     },
     /// An attempt failed, by whosever fault.
     AttemptFailed {
@@ -108,6 +111,9 @@ pub enum Record {
         /// What a map read, where that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         split: Option<Split>,
+        /// When it began and ended.
+        #[serde(default, skip_serializing_if = "Span::is_unknown")]
+        span: Span,
     },
     /// An attempt was killed, or lost with its tracker. It may come back, and even win.
     AttemptKilled {
@@ -186,6 +192,29 @@ pub struct KilledAttempt {
     /// What a map read, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// When it began, and when it was given up.
+    #[serde(default, skip_serializing_if = "Span::is_unknown")]
+    pub span: Span,
+    /// How near to its bytes a map ran; absent in a record, which tells it beside this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Locality>,
+}
+
+/// When an attempt began and when it ended, by the JobTracker's clock; zero where that is not known: an attempt that went
+/// on while the JobTracker restarted began in the life of another process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// When it was launched.
+    pub began_at: UnixMillis,
+    /// When the JobTracker heard of its end.
+    pub ended_at: UnixMillis,
+}
+
+impl Span {
+    /// Journals of the release before tell no times.
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What makes a submission idempotent.

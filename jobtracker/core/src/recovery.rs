@@ -48,6 +48,7 @@ impl Core {
     /// To be called with each input. A timer that is long overdue means that this process did not run (it
     /// was stopped, or its host was): heartbeats may wait to be read, and none of that time counts.
     pub(crate) fn notice_pause(&mut self, now: Now) {
+        self.wall = now.wall;
         let before = self.last_input.replace(now.monotonic);
         let punctual = self.settings.heartbeat_interval.max(PUNCTUAL_MIN) * 2;
         let late = self.timers.soonest().map(|due| now.monotonic.since(due));

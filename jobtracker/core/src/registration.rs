@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ids::{HostName, Now};
+use ids::{HostName, Now, UnixMillis};
 use mapreduce_protocol::{
     AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, TaskKind, TrackerCommand,
     TrackerRegistered,
@@ -177,8 +177,11 @@ impl Core {
         };
         let free = has_room && live.may_have_launched(attempt) && !live.committing;
         if needed && free {
-            let new = LiveAttempt::new(attempt.number, host.clone(), now.monotonic, place);
-            live.add_live(task, LiveAttempt { came_back, adopted: true, ..new });
+            let new = LiveAttempt::new(attempt.number, host.clone(), now, place);
+            live.add_live(
+                task,
+                LiveAttempt { came_back, adopted: true, began_at: UnixMillis(0), ..new },
+            );
             self.watch(now, task.job);
         }
         needed && free

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterTable, Share};
 use crate::locality::Locality;
-use crate::records::{KilledAttempt, SplitList};
+use crate::records::{KilledAttempt, Record, Span, SplitList};
 use crate::tally::Tally;
 
 /// Failures that are remembered of one task, beyond those that count against its tries.
@@ -74,6 +74,10 @@ pub(crate) struct Winner {
     /// How long it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ran_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Locality>,
+    #[serde(default)]
+    pub(crate) span: Span,
 }
 
 /// An attempt that failed.
@@ -84,6 +88,10 @@ pub(crate) struct FailedAttempt {
     pub(crate) failure: Failure,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<Split>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Locality>,
+    #[serde(default)]
+    pub(crate) span: Span,
 }
 
 /// An attempt of a job that is over.
@@ -95,6 +103,10 @@ pub(crate) struct EndedAttempt {
     pub(crate) failure: Option<Failure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<Split>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Locality>,
+    #[serde(default)]
+    pub(crate) span: Span,
 }
 
 impl RunningEntry {
@@ -162,30 +174,32 @@ impl RunningEntry {
         }
     }
 
-    pub(crate) fn succeed(
-        &mut self,
-        (attempt, host, digest, ran_ms): (AttemptId, &HostName, &str, Option<u64>),
-        counters: &BTreeMap<String, u64>,
-        place: Option<Locality>,
-        staged: Option<&StagedOutput>,
-    ) {
-        self.count_end(attempt, place);
+    /// Folds a success in.
+    pub(crate) fn succeed(&mut self, record: &Record) {
+        let Record::TaskSucceeded { attempt, host, digest, counters, place, staged, ran_ms, span } =
+            record
+        else {
+            return;
+        };
+        self.count_end(*attempt, *place);
         let counters = self.counters.add(counters);
         let winner = Winner {
             number: attempt.number,
             host: host.clone(),
-            digest: digest.to_owned(),
+            digest: digest.clone(),
             counters,
-            staged: staged.cloned(),
-            ran_ms,
+            staged: staged.clone(),
+            ran_ms: *ran_ms,
+            place: *place,
+            span: *span,
         };
         let before = self.task_mut(attempt.task).winner.replace(winner);
         assert!(before.is_none(), "{} won a task that had a winner", attempt);
         *self.done_mut(attempt.task.kind) += 1;
     }
 
-    pub(crate) fn fail(&mut self, task: TaskId, failed: FailedAttempt, place: Option<Locality>) {
-        self.count_end(task.attempt(failed.number), place).failed += 1;
+    pub(crate) fn fail(&mut self, task: TaskId, failed: FailedAttempt) {
+        self.count_end(task.attempt(failed.number), failed.place).failed += 1;
         self.task_mut(task).fail(failed);
     }
 
@@ -227,7 +241,7 @@ impl RunningEntry {
             if self.killed.len() == KILLED_ATTEMPTS_MAX {
                 self.killed.pop_front();
             }
-            self.killed.push_back(killed.clone());
+            self.killed.push_back(KilledAttempt { place, ..killed.clone() });
         }
     }
 
@@ -349,6 +363,8 @@ impl FailedAttempt {
             state: AttemptState::Failed,
             failure: Some(self.failure.clone()),
             split: self.split.clone(),
+            place: self.place,
+            span: self.span,
         }
     }
 }
@@ -361,6 +377,8 @@ impl KilledAttempt {
             state: AttemptState::Killed,
             failure: None,
             split: self.split.clone(),
+            place: self.place,
+            span: self.span,
         }
     }
 }
@@ -373,6 +391,8 @@ impl Winner {
             state: AttemptState::Succeeded,
             failure: None,
             split: split.cloned(),
+            place: self.place,
+            span: self.span,
         }
     }
 }

@@ -149,7 +149,7 @@ impl Core {
             TaskKind::Reduce => Work::Reduce,
         };
         let backup = !live.live(task).is_empty();
-        let attempt = LiveAttempt::new(number, host.clone(), now.monotonic, place);
+        let attempt = LiveAttempt::new(number, host.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });
         self.counted.launches.count(place);
         let attempt = task.attempt(number);

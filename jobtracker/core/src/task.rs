@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use ids::{HostName, Monotonic};
+use ids::{HostName, Monotonic, Now, UnixMillis};
 
 use crate::locality::Locality;
+use crate::records::Span;
 
 /// Attempts of one task that one JobTracker process launches at most: attempt numbers of the next term
 /// begin there.
@@ -42,6 +43,8 @@ pub(crate) struct LiveAttempt {
     pub(crate) number: u32,
     pub(crate) host: HostName,
     pub(crate) since: Monotonic,
+    /// The same for people; zero of one that an earlier process launched.
+    pub(crate) began_at: UnixMillis,
     /// How near to its bytes; absent for reduces, and while a restarted JobTracker has no splits yet.
     pub(crate) place: Option<Locality>,
     /// Whether it had been given up as killed or lost.
@@ -64,15 +67,16 @@ pub(crate) struct Told {
 
 impl LiveAttempt {
     /// One that begins now on `host`.
-    pub(crate) fn new(
-        number: u32,
-        host: HostName,
-        now: Monotonic,
-        place: Option<Locality>,
-    ) -> Self {
-        let told = Told { progress: 0.0, at: now };
+    pub(crate) fn new(number: u32, host: HostName, now: Now, place: Option<Locality>) -> Self {
+        let (since, began_at) = (now.monotonic, now.wall);
+        let told = Told { progress: 0.0, at: since };
         let (came_back, backup, adopted) = (false, false, false);
-        Self { number, host, since: now, place, came_back, backup, adopted, told }
+        Self { number, host, since, began_at, place, came_back, backup, adopted, told }
+    }
+
+    /// From its beginning to now.
+    pub(crate) fn span(&self, now: UnixMillis) -> Span {
+        Span { began_at: self.began_at, ended_at: now }
     }
 
     /// It told how far it is; next to nothing is nothing.

@@ -168,6 +168,27 @@ pub struct AttemptStatus {
     /// splits again, and of winners of such a job when it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// How near to its bytes a map ran; absent of reduces, and where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// When it was launched; absent of attempts that went on while the JobTracker restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<UnixMillis>,
+    /// When the JobTracker heard of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<UnixMillis>,
+}
+
+/// How near to its bytes a map ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// On a host that holds a replica.
+    NodeLocal,
+    /// On the rack of one.
+    RackLocal,
+    /// Elsewhere.
+    OffRack,
 }
 
 /// What became of an attempt.

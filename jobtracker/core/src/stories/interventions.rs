@@ -31,6 +31,11 @@ fn a_killed_attempt_runs_again_on_another_host_and_uses_up_no_try() {
         (status.state, status.host, status.failure),
         (AttemptState::Killed, a.clone(), None)
     );
+    assert_eq!(
+        (status.began_at, status.ended_at),
+        (Some(UnixMillis(MIDNIGHT)), Some(story.now.wall))
+    );
+    assert_eq!(status.place, Some(mapreduce_protocol::Place::NodeLocal));
     story.pass(Duration::from_secs(3));
     assert_eq!(story.running(&b), [map.attempt(1)], "its bytes are on a, where it was killed");
     let counts = story.status(job).maps;
