@@ -250,6 +250,8 @@ pub struct Tasktracker {
     pub slots: u32,
     /// Time without a sign of life after which an attempt is ended.
     pub task_timeout: Time,
+    /// Silence of the JobTracker after which all attempts are ended.
+    pub cut_off_timeout: Time,
     /// Bytes kept of an attempt's log.
     pub log_bytes_max: Bytes,
     /// Memory of an attempt's processes; half of the host's if null.
@@ -285,6 +287,7 @@ impl Default for Tasktracker {
             data_dir: "/var/lib/howdah/tasktracker".into(),
             slots: 0,
             task_timeout: Time(Duration::from_mins(10)),
+            cut_off_timeout: Time(Duration::from_mins(10)),
             log_bytes_max: Bytes(10 * MIB),
             task_memory: None,
             task_processes: 1024,

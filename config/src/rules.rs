@@ -190,6 +190,9 @@ const RULES: &[Rule] = &[
     rule("tasktracker.task_timeout", "a time from 1s to 7days", |c| {
         lasts(c.tasktracker.task_timeout, 1000, 7 * 24 * HOUR_MS)
     }),
+    rule("tasktracker.cut_off_timeout", "a time from 1s to 7days", |c| {
+        lasts(c.tasktracker.cut_off_timeout, 1000, 7 * 24 * HOUR_MS)
+    }),
     rule("tasktracker.log_bytes_max", "a size from 4KiB to 1GiB", |c| {
         within(c.tasktracker.log_bytes_max, 4 * KIB, GIB)
     }),

@@ -217,6 +217,7 @@ fn core_settings(
         incarnation: net::random_u64(),
         slots: n_slots(settings),
         task_timeout: settings.task_timeout,
+        cut_off_timeout: settings.cut_off_timeout,
         limits: host_limits(settings, cgroups),
         health: HealthRule {
             disk_free_min: settings.disk_free_min,

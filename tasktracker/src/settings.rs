@@ -30,6 +30,8 @@ pub struct TasktrackerSettings {
     pub slots: u32,
     /// Time without a sign of life after which an attempt is ended.
     pub task_timeout: Duration,
+    /// Silence of the JobTracker after which all attempts are ended.
+    pub cut_off_timeout: Duration,
     /// Bytes kept of an attempt's log.
     pub log_bytes_max: u64,
     /// Memory of an attempt's processes; absent: half of the host's.

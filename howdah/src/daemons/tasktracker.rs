@@ -23,6 +23,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         data_dir: host.tasktracker_dir,
         slots: config.tasktracker.slots,
         task_timeout: config.tasktracker.task_timeout.0,
+        cut_off_timeout: config.tasktracker.cut_off_timeout.0,
         log_bytes_max: config.tasktracker.log_bytes_max.0,
         task_memory: config.tasktracker.task_memory.map(|size| size.0),
         task_processes: config.tasktracker.task_processes,

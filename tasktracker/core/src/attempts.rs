@@ -105,6 +105,11 @@ impl Attempt {
         }
     }
 
+    /// Whether it has neither said its last word nor been told to end.
+    pub(crate) fn may_be_ended(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Starting { .. } | Phase::Running { .. })
+    }
+
     /// What it may use on a host with these limits.
     pub(crate) fn limits(&self, host: &HostLimits) -> Limits {
         host.of(&self.launch.job.limits)

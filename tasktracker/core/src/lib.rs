@@ -46,6 +46,9 @@ pub use usage::{HostLimits, Limits, Usage};
 pub struct Core {
     slots: u32,
     task_timeout: Duration,
+    cut_off_timeout: Duration,
+    /// When the JobTracker last said anything.
+    heard: Monotonic,
     limits: HostLimits,
     session: Session,
     attempts: BTreeMap<AttemptId, Attempt>,
@@ -69,6 +72,8 @@ impl Core {
         Self {
             slots: settings.slots,
             task_timeout: settings.task_timeout,
+            cut_off_timeout: settings.cut_off_timeout,
+            heard: Monotonic::default(),
             limits: settings.limits,
             health: Health::new(settings.health),
             session: Session::new(settings),
@@ -96,18 +101,23 @@ impl Core {
         let now = now.monotonic;
         match input {
             Input::Registered(registered) => {
+                self.heard = now;
                 if self.session.on_registered(registered) {
                     self.map_events.rewind();
                 }
             }
             Input::RegistrationFailed => self.session.on_registration_failed(now),
             Input::HeartbeatReply { session, number, reply } => {
+                self.heard = now;
                 self.handle_reply(now, session, number, reply);
             }
             Input::HeartbeatFailed { session, number } => {
                 self.session.on_heartbeat_failed(now, session, number);
             }
-            Input::NotRegistered { session } => self.session.on_not_registered(session),
+            Input::NotRegistered { session } => {
+                self.heard = now;
+                self.session.on_not_registered(session);
+            }
             Input::Started { attempt } => self.handle_started(now, attempt),
             Input::Said { attempt, message } => self.handle_said(now, attempt, message),
             Input::Measured { attempt, usage } => self.handle_measured(attempt, &usage),
@@ -126,6 +136,9 @@ impl Core {
                 self.effects.push(Effect::KillProcess { attempt: *id, reason });
             }
         }
+        if self.cut_off_at().is_some_and(|at| at <= now) {
+            self.end_all("the JobTracker has said nothing for so long that others do its work");
+        }
         self.settle(now)
     }
 
@@ -133,7 +146,20 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let attempts = self.attempts.values().filter_map(|a| a.deadline(self.task_timeout)).min();
-        [attempts, self.session.retry_at()].into_iter().flatten().min()
+        [attempts, self.cut_off_at(), self.session.retry_at()].into_iter().flatten().min()
+    }
+
+    /// When nobody counts any more on what runs or waits here; `None` if nothing does.
+    fn cut_off_at(&self) -> Option<Monotonic> {
+        let may_end = self.attempts.values().any(Attempt::may_be_ended);
+        may_end.then(|| self.heard + self.cut_off_timeout)
+    }
+
+    fn end_all(&mut self, reason: &str) {
+        let all: Vec<_> = self.attempts.keys().copied().collect();
+        for attempt in all {
+            self.kill(attempt, reason.to_owned());
+        }
     }
 
     /// What gauges show.

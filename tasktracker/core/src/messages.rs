@@ -29,6 +29,8 @@ pub struct Settings {
     pub slots: u32,
     /// Time without a sign of life after which an attempt is ended.
     pub task_timeout: Duration,
+    /// Silence of the JobTracker after which all attempts are ended.
+    pub cut_off_timeout: Duration,
     /// What attempts may use.
     pub limits: HostLimits,
     /// What a host that is well has.

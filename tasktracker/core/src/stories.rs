@@ -12,10 +12,12 @@ use super::*;
 use crate::attempts::EXIT_GRACE;
 use crate::session::EVENT_BYTES_PER_HEARTBEAT_MAX;
 
+mod cut_off;
 mod overuse;
 
 const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
 const TIMEOUT: Duration = Duration::from_secs(60);
+const CUT_OFF: Duration = Duration::from_secs(200);
 
 fn map(index: u32) -> AttemptId {
     JOB.task(TaskKind::Map, index).attempt(0)
@@ -67,6 +69,7 @@ pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
         incarnation: 7,
         slots,
         task_timeout: TIMEOUT,
+        cut_off_timeout: CUT_OFF,
         limits: HostLimits {
             default: Limits { memory: 1 << 30, processes: 64, disk: 1 << 30, open_files: 99 },
             memory_max: 4 << 30,

@@ -125,6 +125,7 @@ impl Place {
             data_dir: self.data(),
             slots,
             task_timeout: self.task_timeout,
+            cut_off_timeout: Duration::from_mins(5),
             log_bytes_max: 1 << 20,
             task_memory: Some(256 << 20),
             task_processes: 64,
