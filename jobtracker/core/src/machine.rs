@@ -143,6 +143,10 @@ impl Core {
         let refused =
             |to| Err(vec![Effect::Reply { to, reply: Reply::Refused(Refusal::JournalFull) }]);
         match input {
+            Input::RegisterTracker { ref request, reply_to } => {
+                self.refuse_registration(request);
+                refused(reply_to)
+            }
             Input::Submit { reply_to, .. }
             | Input::Kill { reply_to, .. }
             | Input::EndAttempt { reply_to, .. }
@@ -150,8 +154,7 @@ impl Core {
             | Input::Pause { reply_to, .. }
             | Input::Resume { reply_to, .. }
             | Input::Drain { reply_to, .. }
-            | Input::Undrain { reply_to, .. }
-            | Input::RegisterTracker { reply_to, .. } => refused(reply_to),
+            | Input::Undrain { reply_to, .. } => refused(reply_to),
             Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
                 self.refuse_heartbeat(heartbeat);
                 refused(reply_to)

@@ -54,6 +54,14 @@ impl Core {
         self.reply(reply_to, Reply::Registered(registered));
     }
 
+    /// There is no room to journal what follows from it; that the tracker lives is no less true.
+    pub(crate) fn refuse_registration(&mut self, request: &RegisterTracker) {
+        if let Some(tracker) = self.trackers.get_mut(&request.host) {
+            tracker.refused |=
+                tracker.address == request.address || tracker.incarnation == request.incarnation;
+        }
+    }
+
     fn check_registration(&self, now: Now, request: &RegisterTracker) -> Result<(), Refusal> {
         let host = request.host.clone();
         if request.protocol != PROTOCOL_VERSION {

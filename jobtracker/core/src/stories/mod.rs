@@ -357,9 +357,9 @@ impl Story {
         host
     }
 
-    fn register_reply(&mut self, host: &HostName) -> Reply {
-        let toy = self.toy(host);
-        let request = Box::new(RegisterTracker {
+    fn registration(&self, host: &HostName) -> Box<RegisterTracker> {
+        let toy = &self.toys[host];
+        Box::new(RegisterTracker {
             protocol: PROTOCOL_VERSION,
             cluster: None,
             host: host.clone(),
@@ -369,7 +369,11 @@ impl Story {
             slots: toy.slots,
             running: toy.running.keys().copied().collect(),
             map_outputs: toy.outputs.iter().copied().collect(),
-        });
+        })
+    }
+
+    fn register_reply(&mut self, host: &HostName) -> Reply {
+        let request = self.registration(host);
         self.answer(|reply_to| Input::RegisterTracker { request, reply_to })
     }
 

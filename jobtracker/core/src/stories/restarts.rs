@@ -314,6 +314,26 @@ fn a_tracker_that_is_refused_for_want_of_room_is_alive() {
     assert_eq!(story.status(job).maps.running, 0, "it is refused no more, and silent");
 }
 
+#[test]
+fn a_tracker_that_starts_again_while_there_is_no_room_is_alive() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"], &["a"]]);
+    story.succeed(map(job, 0, 0));
+    story.kill_tracker(&a);
+    story.toy(&a).incarnation += 1;
+    story.toy(&a).running.clear();
+    let request = story.registration(&a);
+    for _ in 0..6 {
+        let (request, reply_to) = (request.clone(), story.ask());
+        assert!(story.core.refuse(Input::RegisterTracker { request, reply_to }).is_err());
+        story.pass(Duration::from_secs(5));
+        assert_eq!(story.status(job).maps.succeeded, 1, "its output is where it was");
+    }
+    story.pass(Duration::from_secs(20));
+    assert_eq!(story.status(job).maps.succeeded, 0, "it is refused no more, and silent");
+}
+
 /// A JobTracker that may be killed and start again.
 fn maybe_restart(story: &mut Story, restarts: bool) {
     if restarts {
