@@ -3,12 +3,14 @@
 //! gives the same world, event for event. It takes milliseconds and no real time.
 //!
 //! - [`store`]: chunk master, chunkservers and clients;
+//! - [`jobs`]: JobTracker, TaskTrackers, attempts, and clients with jobs;
 //! - `random`: the only source of chance; `timeline`: what happens next, and the trace.
 //!
 //! The shells around the cores do what the daemons' event loops do, so that what holds here holds there as far as those do;
 //! sockets, files and tokens are not here. In each world invariants watch, of which each has a file of its own; and bugs
 //! can be planted, which shows what the invariants are worth.
 
+pub mod jobs;
 mod random;
 pub mod store;
 mod timeline;

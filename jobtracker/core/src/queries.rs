@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ids::{Monotonic, Now, UnixMillis};
+use ids::{HostName, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::{
     AttemptList, AttemptState, AttemptStatus, JobCounters, JobId, JobList, JobState, JobStatus,
     JobtrackerInfo, Place, TaskCounts, TaskKind,
@@ -137,8 +137,16 @@ impl Core {
         }
     }
 
-    pub(crate) fn status(&self, job: JobId) -> Option<JobStatus> {
+    /// One job, if it is known; what clients get as [`Reply::Status`].
+    #[must_use]
+    pub fn status(&self, job: JobId) -> Option<JobStatus> {
         Some(self.status_of(job, self.durable.job(job)?))
+    }
+
+    /// Of each live tracker how many slots are taken, and how many it offers.
+    pub fn occupancy(&self) -> impl Iterator<Item = (&HostName, usize, usize)> {
+        let trackers = self.trackers.iter();
+        trackers.map(|(host, it)| (host, it.occupied().len(), it.slots as usize))
     }
 
     fn status_of(&self, job: JobId, entry: &JobEntry) -> JobStatus {

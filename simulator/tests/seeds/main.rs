@@ -2,6 +2,7 @@
 //! `HOWDAH_SEED=7 cargo test -p simulator store::one_seed -- --nocapture`. With `HOWDAH_LONG=1` as many seeds as make a
 //! night's worth of luck.
 
+mod jobs;
 mod store;
 
 use simulator::Violation;

@@ -1,5 +1,5 @@
 //! The rules of the scheduler, told as stories: a core, toy TaskTrackers that obey it, and a chunk store
-//! that says what the story wants. `world` runs the same toys at random.
+//! that says what the story wants.
 
 mod backups;
 mod elsewhere;
@@ -12,7 +12,6 @@ mod placement;
 mod restarts;
 mod sharing;
 mod sick_hosts;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use mapreduce_protocol::{
     Ailment, AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin,
     Failure, FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch,
     MapEvent, PROTOCOL_VERSION, Priority, Program, RegisterTracker, Split, SplitPiece,
-    StagedOutput, TaskCounts, TaskId, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    StagedOutput, TaskCounts, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
     TrackerHeartbeatReply,
 };
 

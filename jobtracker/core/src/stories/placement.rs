@@ -96,14 +96,29 @@ fn a_job_waits_again_after_a_launch_at_its_bytes() {
     assert_eq!(story.running(&b), [map(job, 2)]);
 }
 
+/// A small linear congruential generator (Knuth's MMIX constants).
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
 /// The share of node-local maps when each tracker's slots take maps as they come free.
 fn node_local(n_trackers: usize, replicas: usize, seed: u64) -> u32 {
     let mut story = Story::begin();
-    let mut random = world::Random::new(seed);
+    let mut random = Random::new(seed);
     let names: Vec<_> = (0..n_trackers).map(|n| format!("host-{n}")).collect();
     let hosts: Vec<_> = names.iter().map(|name| story.tracker(name, 2)).collect();
     let job = story.submit(wordcount("/out", 2));
-    let homes = |index: usize, random: &mut world::Random| {
+    let homes = |index: usize, random: &mut Random| {
         let first = random.below(n_trackers as u64) as usize;
         let homes: Vec<_> =
             (0..replicas).map(|n| names[(first + n) % n_trackers].as_str()).collect();

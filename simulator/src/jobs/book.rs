@@ -1,0 +1,147 @@
+//! What the records say of jobs, folded once more and by other rules than the core's own: just enough to judge the next
+//! record by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::{Epoch, HostName};
+use jobtracker_core::Record;
+use mapreduce_protocol::{AttemptId, Blame, JobId, JobState, TaskId, TaskKind};
+
+use crate::jobs::nature::number_of;
+
+/// An attempt that stands for its task.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Winner {
+    pub(crate) attempt: AttemptId,
+    pub(crate) host: HostName,
+    pub(crate) digest: String,
+    pub(crate) counters: BTreeMap<String, u64>,
+}
+
+/// A job, as records tell.
+#[derive(Clone, Debug)]
+pub(crate) struct JobBook {
+    pub(crate) nature: usize,
+    pub(crate) output: String,
+    pub(crate) n_reduces: u32,
+    pub(crate) max_attempts: u32,
+    /// Once it is planned.
+    pub(crate) n_maps: Option<u32>,
+    pub(crate) winners: BTreeMap<TaskId, Winner>,
+    /// All that ever won.
+    pub(crate) won: BTreeSet<AttemptId>,
+    /// Digests of all that ever won a map.
+    pub(crate) digests: BTreeMap<TaskId, BTreeSet<String>>,
+    /// Reduces below this number may not win.
+    pub(crate) reduces_from: u32,
+    /// Failures that count, of each task.
+    pub(crate) failures: BTreeMap<TaskId, u32>,
+    /// Failures that were hosts' faults.
+    pub(crate) host_faults: u32,
+    /// Whether it was found that it can't run anywhere.
+    pub(crate) is_bad: bool,
+    pub(crate) ended: Option<JobState>,
+    pub(crate) is_forgotten: bool,
+}
+
+impl JobBook {
+    /// The tasks whose outputs are the job's.
+    pub(crate) fn last_tasks(&self, job: JobId) -> impl Iterator<Item = TaskId> {
+        let (kind, n) = match self.n_reduces {
+            0 => (TaskKind::Map, self.n_maps.unwrap_or(0)),
+            n => (TaskKind::Reduce, n),
+        };
+        (0..n).map(move |index| job.task(kind, index))
+    }
+
+    /// Whether some reduce may still want what the maps have made.
+    pub(crate) fn needs_map_outputs(&self) -> bool {
+        let reduces = self.winners.keys().filter(|task| task.kind == TaskKind::Reduce).count();
+        self.ended.is_none() && reduces < self.n_reduces as usize
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) epoch: Epoch,
+    pub(crate) jobs: BTreeMap<JobId, JobBook>,
+}
+
+impl Book {
+    pub(crate) fn winner(&self, task: TaskId) -> Option<&Winner> {
+        self.jobs.get(&task.job)?.winners.get(&task)
+    }
+
+    /// The job, unless it is not known, or over.
+    pub(crate) fn unfinished(&self, job: JobId) -> Option<&JobBook> {
+        self.jobs.get(&job).filter(|book| book.ended.is_none())
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Started { epoch } => self.epoch = *epoch,
+            Record::JobAccepted { job, spec, n_reduces, max_attempts, .. } => {
+                let (n_reduces, max_attempts) = (*n_reduces, *max_attempts);
+                let book = JobBook {
+                    nature: number_of(&spec.name),
+                    output: spec.output.clone(),
+                    n_reduces,
+                    max_attempts,
+                    n_maps: None,
+                    winners: BTreeMap::new(),
+                    won: BTreeSet::new(),
+                    digests: BTreeMap::new(),
+                    reduces_from: 0,
+                    failures: BTreeMap::new(),
+                    host_faults: 0,
+                    is_bad: false,
+                    ended: None,
+                    is_forgotten: false,
+                };
+                self.jobs.insert(*job, book);
+            }
+            Record::SplitsPlanned { job, n_maps, .. } => {
+                self.with(*job, |book| book.n_maps = Some(*n_maps));
+            }
+            Record::TaskSucceeded { attempt, host, digest, counters, .. } => {
+                let (digest, counters) = (digest.clone(), counters.clone());
+                let (attempt, host) = (*attempt, host.clone());
+                self.with(attempt.task.job, |book| {
+                    book.won.insert(attempt);
+                    let digests = book.digests.entry(attempt.task).or_default();
+                    digests.insert(digest.clone());
+                    let winner = Winner { attempt, host, digest, counters };
+                    book.winners.insert(attempt.task, winner);
+                });
+            }
+            Record::AttemptFailed { attempt, failure, .. } => {
+                let blame = failure.kind.blame();
+                self.with(attempt.task.job, |book| match blame {
+                    Blame::Task => *book.failures.entry(attempt.task).or_default() += 1,
+                    Blame::Host => book.host_faults += 1,
+                    Blame::Job => book.is_bad = true,
+                    Blame::Nobody => {}
+                });
+            }
+            Record::MapOutputLost { attempt } => {
+                self.with(attempt.task.job, |book| drop(book.winners.remove(&attempt.task)));
+            }
+            Record::ReducesUndone { map, reduces_from } => self.with(map.task.job, |book| {
+                book.winners.retain(|task, _| task.kind == TaskKind::Map);
+                book.reduces_from = book.reduces_from.max(*reduces_from);
+            }),
+            Record::JobEnded { job, state, .. } => {
+                self.with(*job, |book| book.ended = Some(*state));
+            }
+            Record::JobForgotten { job } => self.with(*job, |book| book.is_forgotten = true),
+            _ => {}
+        }
+    }
+
+    fn with(&mut self, job: JobId, change: impl FnOnce(&mut JobBook)) {
+        if let Some(book) = self.jobs.get_mut(&job) {
+            change(book);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What all processes stand on: time, what happens next, chance, the network, and the trace. All calls go to the
+//! JobTracker; reduces fetch from the TaskTrackers that have maps' outputs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use ids::{Epoch, HostName, Monotonic, Now};
+use jobtracker_core::{IdempotencyKey, Input, Query, Reply};
+use mapreduce_protocol::{AttemptId, JobId, JobSpec, Priority, RegisterTracker, TrackerHeartbeat};
+
+use crate::jobs::faults::Fault;
+use crate::random::Random;
+use crate::timeline::Timeline;
+
+/// A process; a tracker's attempts have no name of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    JobTracker,
+    Tracker(usize),
+    Client(usize),
+}
+
+/// One attempt to ask the JobTracker something; its answer bears the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallId(pub(crate) u64);
+
+/// What the JobTracker is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Register(Box<RegisterTracker>),
+    Heartbeat(Box<TrackerHeartbeat>),
+    Submit { spec: Box<JobSpec>, key: IdempotencyKey },
+    Kill(JobId),
+    SetPriority(JobId, Priority),
+    Query(Query),
+}
+
+/// What it answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    /// Its term, and how many map outputs had been withdrawn in it before.
+    pub(crate) withdrawn: (Epoch, usize),
+}
+
+/// What becomes of a process of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It runs.
+    Begin,
+    /// It goes on with its work, by the number of the step.
+    Work(u64),
+    /// Nothing is left of it.
+    Exit,
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// The JobTracker is asked.
+    Asked {
+        from: Who,
+        call: CallId,
+        ask: Box<Ask>,
+    },
+    /// It learns that nobody waits for the answer any more.
+    Gone(CallId),
+    Answered {
+        to: Who,
+        call: CallId,
+        answer: Box<Answer>,
+    },
+    /// No answer comes.
+    CallFailed {
+        to: Who,
+        call: CallId,
+    },
+    /// The chunk store has got a call of the JobTracker's, by its number.
+    StoreAsked(u64),
+    /// It has answered.
+    StoreAnswered {
+        life: u32,
+        input: Box<Input>,
+    },
+    /// The journal is on disk up to here.
+    Synced {
+        life: u32,
+        upto: usize,
+    },
+    /// A core's time-out, which was set for this time.
+    Timeout {
+        who: Who,
+        life: u32,
+        at: Monotonic,
+    },
+    /// Something of an attempt's process.
+    Process {
+        tracker: usize,
+        life: u32,
+        attempt: AttemptId,
+        step: Step,
+    },
+    /// A tracker was asked for a map output that is not there.
+    Missed {
+        tracker: usize,
+        output: AttemptId,
+    },
+    /// A client goes on.
+    Errand(usize),
+    Begun(Fault),
+    /// A process runs again.
+    Started(Who),
+}
+
+impl Event {
+    /// Whose event it is: it waits while that one stands still.
+    pub(crate) fn whose(&self) -> Option<Who> {
+        match self {
+            Self::Asked { .. }
+            | Self::Gone(_)
+            | Self::StoreAnswered { .. }
+            | Self::Synced { .. } => Some(Who::JobTracker),
+            Self::Answered { to, .. } | Self::CallFailed { to, .. } => Some(*to),
+            Self::Timeout { who, .. } => Some(*who),
+            Self::Process { tracker, .. } | Self::Missed { tracker, .. } => {
+                Some(Who::Tracker(*tracker))
+            }
+            Self::Errand(client) => Some(Who::Client(*client)),
+            Self::StoreAsked(_) | Self::Begun(_) | Self::Started(_) => None,
+        }
+    }
+}
+
+/// How bad the network is, each in 1000.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) slow: u64,
+    pub(crate) broken: u64,
+}
+
+/// See the module.
+pub(crate) struct Ground {
+    timeline: Timeline<Event>,
+    pub(crate) random: Random,
+    pub(crate) weather: Weather,
+    /// Who is not heard by whom.
+    cut: BTreeSet<(Who, Who)>,
+    next_call: u64,
+}
+
+impl Ground {
+    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+        Self {
+            timeline: Timeline::new(traced),
+            random: Random::new(seed),
+            weather: Weather::default(),
+            cut: BTreeSet::new(),
+            next_call: 0,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.timeline.now()
+    }
+
+    /// A line of the trace.
+    pub(crate) fn say(&mut self, line: fmt::Arguments<'_>) {
+        self.timeline.say(line);
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Vec<String> {
+        self.timeline.take_trace()
+    }
+
+    pub(crate) fn at(&mut self, at: Monotonic, event: Event) {
+        self.timeline.at(&mut self.random, at, event);
+    }
+
+    pub(crate) fn after(&mut self, pause: Duration, event: Event) {
+        self.at(self.now().monotonic + pause, event);
+    }
+
+    /// The next event; time has come to it.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        self.timeline.next()
+    }
+
+    /// Puts an event off; those that are put off to one time keep their order.
+    pub(crate) fn put_off(&mut self, until: Monotonic, event: Event) {
+        self.timeline.put_off(until, event);
+    }
+
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.timeline.n_waiting()
+    }
+
+    fn delay(&mut self) -> Duration {
+        match self.random.chance(self.weather.slow) {
+            true => self.random.millis(20..4000),
+            false => self.random.millis(0..4),
+        }
+    }
+
+    /// What `from` says is not heard by `to` any more.
+    pub(crate) fn cut(&mut self, from: Who, to: Who) {
+        self.cut.insert((from, to));
+    }
+
+    pub(crate) fn heal(&mut self, from: Who, to: Who) {
+        self.cut.remove(&(from, to));
+    }
+
+    pub(crate) fn heal_all(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Whether two hear each other.
+    pub(crate) fn talk(&self, a: Who, b: Who) -> bool {
+        !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a))
+    }
+
+    fn arrives(&mut self, from: Who, to: Who) -> bool {
+        !self.cut.contains(&(from, to)) && !self.random.chance(self.weather.lost)
+    }
+
+    /// Asks the JobTracker. Exactly one [`Event::Answered`] or [`Event::CallFailed`] counts for the caller, the first;
+    /// whether what was asked has happened is another question.
+    pub(crate) fn call(&mut self, from: Who, ask: Ask, limit: Duration) -> CallId {
+        self.next_call += 1;
+        let call = CallId(self.next_call);
+        self.after(limit, Event::CallFailed { to: from, call });
+        if self.random.chance(self.weather.broken) {
+            let breaks = self.random.millis(0..2000);
+            self.after(breaks, Event::CallFailed { to: from, call });
+            let noticed = self.random.millis(0..200);
+            self.after(breaks + noticed, Event::Gone(call));
+        }
+        let doubled = self.random.chance(self.weather.doubled);
+        let copies = doubled.then(|| ask.clone()).into_iter().chain([ask]);
+        for ask in copies {
+            if self.arrives(from, Who::JobTracker) {
+                let delay = self.delay();
+                self.after(delay, Event::Asked { from, call, ask: Box::new(ask) });
+            }
+        }
+        call
+    }
+
+    /// The caller has given up: the JobTracker hears of it, or not.
+    pub(crate) fn give_up(&mut self, from: Who, call: CallId) {
+        if self.arrives(from, Who::JobTracker) && self.random.chance(800) {
+            let delay = self.delay();
+            self.after(delay, Event::Gone(call));
+        }
+    }
+
+    pub(crate) fn answer(&mut self, to: Who, call: CallId, answer: Answer) {
+        if self.arrives(Who::JobTracker, to) {
+            let delay = self.delay();
+            self.after(delay, Event::Answered { to, call, answer: Box::new(answer) });
+        }
+    }
+
+    /// Nobody listens there.
+    pub(crate) fn refuse(&mut self, to: Who, call: CallId) {
+        if self.talk(Who::JobTracker, to) {
+            let delay = self.delay();
+            self.after(delay, Event::CallFailed { to, call });
+        }
+    }
+}
+
+/// The host of a tracker.
+pub(crate) fn host(tracker: usize) -> HostName {
+    format!("host-{tracker}").parse().expect("a host's name")
+}
+
+/// The tracker on a host of this world's.
+pub(crate) fn tracker_on(host: &HostName) -> usize {
+    let number = host.as_str().strip_prefix("host-").and_then(|it| it.parse().ok());
+    number.expect("hosts have the names of their trackers")
+}

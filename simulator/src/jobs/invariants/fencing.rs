@@ -1,0 +1,48 @@
+//! No message of an earlier term or registration has effects.
+
+use ids::{Epoch, Monotonic};
+use mapreduce_protocol::RegisterTracker;
+
+use super::Watch;
+use crate::jobs::ground::tracker_on;
+use crate::jobs::world::HEARTBEAT_LIMIT;
+
+/// What a tracker wrote on its heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) tracker: usize,
+    pub(crate) epoch: Epoch,
+    pub(crate) session: u64,
+}
+
+impl Watch {
+    /// The registration that the JobTracker knows of a tracker.
+    pub(crate) fn present(&self, tracker: usize) -> Option<(Epoch, u64)> {
+        self.present.get(&tracker).copied()
+    }
+
+    /// A registration is taken.
+    pub(crate) fn see_registered(&mut self, now: Monotonic, request: &RegisterTracker) {
+        let tracker = tracker_on(&request.host);
+        self.heard.insert(tracker, now);
+        self.listed.insert(tracker, request.map_outputs.iter().copied().collect());
+    }
+
+    /// Whether a tracker that was heard in this life of the JobTracker has said nothing for a while.
+    pub(crate) fn is_silent(&self, now: Monotonic, tracker: usize) -> bool {
+        self.heard.get(&tracker).is_some_and(|heard| now.since(*heard) > HEARTBEAT_LIMIT)
+    }
+
+    /// The core has taken or refused a heartbeat.
+    pub(crate) fn see_heartbeat(&mut self, now: Monotonic, sent: Sent, is_taken: bool) {
+        let present = self.present(sent.tracker);
+        let is_present = present == Some((sent.epoch, sent.session));
+        if is_present {
+            self.heard.insert(sent.tracker, now);
+        }
+        if is_taken && !is_present {
+            let what = format!("{sent:?} was taken, and registered is {present:?}");
+            self.broken("fencing", what);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What must hold whatever happens, each in a file of its own. The world tells [`Watch`] everything that can be seen from
+//! outside, what truly runs, and what truly lies on disks; it keeps the first thing that is wrong.
+
+mod acknowledged;
+mod bounds;
+mod counters;
+mod ends;
+mod fencing;
+mod fold;
+mod leftovers;
+mod lost_maps;
+mod map_events;
+mod numbers;
+mod one_winner;
+mod publish;
+mod purity;
+mod slots;
+mod starvation;
+mod without_cause;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::{Epoch, Monotonic};
+use jobtracker_core::{Effect, Record, Reply};
+use mapreduce_protocol::{
+    AttemptId, AttemptResult, JobId, JobState, StagedOutput, TaskKind, TrackerCommand,
+    TrackerHeartbeatReply,
+};
+
+use crate::Violation;
+use crate::jobs::book::Book;
+use crate::jobs::ground::{Ground, Who};
+use crate::jobs::nature::Nature;
+use crate::jobs::process::Process;
+use crate::jobs::scene::Scene;
+
+pub(crate) use fencing::Sent;
+
+/// What a reduce has read: of each map, which attempt's output, and its digest.
+pub(crate) type Reads = BTreeMap<u32, (AttemptId, String)>;
+
+/// The one who sees everything.
+#[derive(Default)]
+pub(crate) struct Watch {
+    violation: Option<Violation>,
+    /// After all records, also those that are not on disk yet.
+    pub(crate) book: Book,
+    /// The nature of each job, also of those that a crash undid.
+    natures: BTreeMap<JobId, usize>,
+    /// Of a planted bug: whether maps say that they always make the same.
+    is_forged: bool,
+    /// Every attempt that was ever spawned, and where.
+    spawned: BTreeMap<AttemptId, usize>,
+    /// Every attempt that a tracker was ever told to launch: which one, in which term.
+    launched: BTreeMap<AttemptId, (usize, Epoch)>,
+    /// Every attempt that this process of the JobTracker means to be launched.
+    meant: BTreeSet<AttemptId>,
+    /// Attempts whose processes said that they have succeeded, with what.
+    results: BTreeMap<AttemptId, AttemptResult>,
+    /// What reduces had truly read when they succeeded.
+    reads: BTreeMap<AttemptId, Reads>,
+    /// The last registration of each tracker in this term.
+    present: BTreeMap<usize, (Epoch, u64)>,
+    /// What the last registration of each tracker, in this life of the JobTracker, said that it holds.
+    listed: BTreeMap<usize, BTreeSet<AttemptId>>,
+    /// When each tracker was heard last in this life of the JobTracker.
+    heard: BTreeMap<usize, Monotonic>,
+    /// When the JobTracker started last.
+    pub(crate) started_at: Monotonic,
+    /// Since when the JobTracker has run without standing still.
+    pub(crate) runs_since: Monotonic,
+    /// Map outputs that a reduce could not fetch.
+    complaints: BTreeSet<AttemptId>,
+    /// Map outputs withdrawn in this term, in order.
+    withdrawn: Vec<AttemptId>,
+    /// Jobs that somebody wanted to be killed.
+    kills: BTreeSet<JobId>,
+    /// Jobs that clients know, and how they ended if they know that.
+    told: BTreeMap<JobId, Option<JobState>>,
+    /// Since when a job wants slots and has none.
+    starving: BTreeMap<JobId, Monotonic>,
+    /// What has happened, in numbers.
+    pub(crate) seen: Seen,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) n_attempts: u64,
+    pub(crate) n_lost: u64,
+    pub(crate) n_undone: u64,
+    pub(crate) n_succeeded: u64,
+    pub(crate) n_failed: u64,
+    pub(crate) n_killed: u64,
+}
+
+impl Watch {
+    /// Before anything has happened.
+    pub(crate) fn new(is_forged: bool) -> Self {
+        Self { is_forged, ..Self::default() }
+    }
+
+    pub(crate) fn broken(&mut self, invariant: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Which nature a job has that was accepted.
+    pub(crate) fn nature_of(&self, job: JobId) -> usize {
+        self.natures[&job]
+    }
+
+    /// A process is about to say that it has succeeded; what it says.
+    pub(crate) fn result(
+        &mut self,
+        ground: &mut Ground,
+        natures: &[Nature],
+        process: &Process,
+        staged: Option<StagedOutput>,
+    ) -> AttemptResult {
+        let attempt = process.attempt();
+        let nature = &natures[self.nature_of(attempt.task.job)];
+        let digest = match attempt.task.kind {
+            TaskKind::Map if self.is_forged => nature.digest(attempt.task.attempt(0)),
+            TaskKind::Map => nature.digest(attempt),
+            TaskKind::Reduce => {
+                let read = process.fetched.iter();
+                let truly = read.map(|(map, (of, _))| (*map, (*of, nature.digest(*of))));
+                let digest = digest_of(&truly.clone().collect());
+                self.reads.insert(attempt, truly.collect());
+                digest
+            }
+        };
+        let counters = [("work.done".to_owned(), ground.random.within(1..1000) as u64)].into();
+        let result = AttemptResult { digest, counters, staged };
+        self.results.insert(attempt, result.clone());
+        result
+    }
+
+    /// The core leads to something, and it will be told to the one who asked.
+    pub(crate) fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
+        match (effect, asker) {
+            (Effect::Reply { reply: Reply::Registered(told), .. }, Some(Who::Tracker(tracker))) => {
+                self.present.insert(tracker, (told.epoch, told.session));
+            }
+            (Effect::Reply { reply: Reply::Heartbeat(reply), .. }, _) => self.check_launches(reply),
+            _ => {}
+        }
+    }
+
+    fn check_launches(&mut self, reply: &TrackerHeartbeatReply) {
+        for command in &reply.commands {
+            if let TrackerCommand::Launch(launch) = &command.item {
+                self.check_launch(launch.attempt);
+            }
+        }
+    }
+
+    /// A reduce could not fetch a map's output.
+    pub(crate) fn see_complaint(&mut self, map: AttemptId) {
+        self.complaints.insert(map);
+    }
+
+    /// A client's request that a job be killed has arrived.
+    pub(crate) fn see_kill(&mut self, job: JobId) {
+        self.kills.insert(job);
+    }
+
+    /// The JobTracker's process is gone; this is the journal that its next one will find.
+    pub(crate) fn see_crash(&mut self, journal: &[Record]) {
+        self.check_acknowledged(journal);
+        self.book = Book::default();
+        journal.iter().for_each(|record| self.book.apply(record));
+        self.present.clear();
+        self.listed.clear();
+        self.heard.clear();
+        self.withdrawn.clear();
+        self.meant.clear();
+    }
+
+    fn count(&mut self, record: &Record) {
+        match record {
+            Record::MapOutputLost { .. } => self.seen.n_lost += 1,
+            Record::ReducesUndone { .. } => self.seen.n_undone += 1,
+            Record::JobEnded { state: JobState::Succeeded, .. } => self.seen.n_succeeded += 1,
+            Record::JobEnded { state: JobState::Killed, .. } => self.seen.n_killed += 1,
+            Record::JobEnded { .. } => self.seen.n_failed += 1,
+            _ => {}
+        }
+    }
+}
+
+impl Scene {
+    /// The JobTracker's core made a record.
+    pub(crate) fn see_record(&mut self, record: &Record) {
+        self.watch.count(record);
+        self.watch.check_winner(record);
+        self.check_cause(record);
+        self.check_end(record);
+        self.check_publish(record);
+        self.watch.check_purity(record, &self.natures);
+        if let Record::MapOutputLost { attempt } = record {
+            self.watch.withdrawn.push(*attempt);
+        }
+        self.watch.book.apply(record);
+        if let Record::JobAccepted { job, .. } = record {
+            let nature = self.watch.book.jobs[job].nature;
+            self.watch.natures.insert(*job, nature);
+        }
+    }
+}
+
+/// Stands for the digest of a reduce's output, which is a function of what it has read: FNV-1a.
+fn digest_of(reads: &Reads) -> String {
+    let mix = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    let digests = reads.values().flat_map(|(_, digest)| digest.bytes().chain([b' ']));
+    format!("{:016x}", digests.fold(0xCBF2_9CE4_8422_2325, mix))
+}

@@ -1,0 +1,30 @@
+//! Nobody starves: once the faults are over, a job that waits for slots, and has none, gets one before long. Where jobs queue
+//! up, one may wait for all others.
+
+use std::time::Duration;
+
+use ids::Monotonic;
+use mapreduce_protocol::{JobId, JobStatus};
+
+use super::Watch;
+
+/// The longest task takes about as long.
+const STARVED_AFTER: Duration = Duration::from_secs(90);
+
+impl Watch {
+    /// An unfinished job, where slots are shared fairly and nothing goes wrong.
+    pub(crate) fn check_starvation(&mut self, now: Monotonic, job: JobId, status: &JobStatus) {
+        let (maps, reduces) = (status.maps, status.reduces);
+        let starves = maps.waiting + reduces.waiting > 0 && maps.running + reduces.running == 0;
+        if !starves {
+            self.starving.remove(&job);
+            return;
+        }
+        let since = *self.starving.entry(job).or_insert(now);
+        if now.since(since) > STARVED_AFTER {
+            let waiting = status.waiting.as_deref().unwrap_or("nobody knows what for");
+            let what = format!("{job} has waited {STARVED_AFTER:?} for a slot: {waiting}");
+            self.broken("starvation", what);
+        }
+    }
+}
