@@ -2,6 +2,8 @@
 //! happened, nothing is left over, and the cluster is of use again at once.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -88,17 +90,18 @@ impl Experiment {
             (watch.elapsed() >= lasting).then_some(())
         });
         self.hosts.network().heal();
-        let healed = clock::Stopwatch::start();
+        let (healed, healed_at) = (clock::Stopwatch::start(), clock::wall());
         let useful = self.await_use(&healed);
         let whole = self.await_whole(&healed);
-        self.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
-        let ended = healed.elapsed();
+        let job = self.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+        let ended_ms =
+            job["finished_at"].as_i64().expect("it has ended") - healed_at.0.cast_signed();
         self.check_output(&name);
         let attempts = self.check_attempts(&id);
         self.await_rest(&id);
         let said = format!(
             "{cut:?} for {lasting:?} at {percent} % of the maps: after the heal useful in {useful:.1?}, all there in \
-             {whole:.1?}, the job's end in {ended:.1?}; {attempts}"
+             {whole:.1?}, the job's end {ended_ms} ms after it; {attempts}"
         );
         println!("{said}");
         if useful.max(whole) > USEFUL_WITHIN {
@@ -189,13 +192,50 @@ fn a_job_survives_cuts_of_five_seconds() {
         (Cut::Full(host("host-1")), 30),
         (Cut::Full(host(JOBTRACKER)), 30),
         (Cut::Full(host(CHUNKMASTER)), 50),
-        (Cut::Between(host("host-2"), host("host-3")), 70),
+        (Cut::Outgoing(host("host-2")), 70),
         (Cut::Incoming(host("host-4")), 50),
         (Cut::Outgoing(host("host-1")), 100),
     ] {
         experiment.survives(&cut, percent, five);
     }
     experiment.end();
+}
+
+/// From the cut to the end of a file that is being written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(9);
+
+#[test]
+fn a_file_is_written_to_its_end_while_servers_of_it_are_cut_off() {
+    let Some(hosts) = Hosts::start() else { return };
+    let bytes: Vec<u8> =
+        (0..8_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (before, behind) = bytes.split_at(bytes.len() / 2 + 77_777);
+    for (nth, cut) in [
+        Cut::Full(host("host-1")),
+        Cut::Incoming(host("host-4")),
+        Cut::Between(host("host-2"), host("host-3")),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let path = format!("/file-{nth}");
+        let mut put = hosts.client(&["fs", "put", "-", &path]);
+        let mut put = put.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut stdin = put.stdin.take().expect("its input is a pipe");
+        stdin.write_all(before).expect("it reads");
+        hosts.network().cut(cut);
+        let watch = clock::Stopwatch::start();
+        stdin.write_all(behind).expect("it reads on");
+        drop(stdin);
+        let ended = put.wait_with_output().expect("a child can be waited for");
+        let took = watch.elapsed();
+        hosts.network().heal();
+        println!("{cut:?}: written {took:.1?} after the cut");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let got = hosts.run(&["fs", "cat", &path]).success().stdout;
+        assert!(got == bytes, "other bytes came back");
+        assert!(took < WRITTEN_WITHIN, "{cut:?}: written {took:?} after the cut");
+    }
 }
 
 #[test]

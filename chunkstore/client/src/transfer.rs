@@ -31,6 +31,56 @@ const RECORDS_LIMIT: Duration = Duration::from_secs(5);
 /// How long a client waits for its batch: the primary may have to end a chunk meanwhile.
 const APPEND_LIMIT: Duration = Duration::from_secs(30);
 
+/// Time without a step after which a sender asks whether the other end is there at all.
+const DOUBT_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a sender waits no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Stalled {
+    /// It is there, but too slow.
+    #[error("{what} within {} s", limit.as_secs())]
+    Slow {
+        /// What it did not do.
+        what: &'static str,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// It is not there any more.
+    #[error("{what}, and is gone: {error}")]
+    Gone {
+        /// What it did not do.
+        what: &'static str,
+        /// How that shows.
+        error: CallError,
+    },
+}
+
+/// Waits for a step of what is sent to `server`: no longer than `limit`, which is meant for a server that is slow, and not
+/// for one that is gone, like a host that was cut off. Then `what` it did not do.
+///
+/// # Errors
+/// When the step is not done by then.
+pub async fn await_step<T>(
+    client: &Client,
+    server: &ServerAddress,
+    limit: Duration,
+    what: &'static str,
+    step: impl Future<Output = T>,
+) -> Result<T, Stalled> {
+    let mut step = std::pin::pin!(step);
+    if let Ok(done) = tokio::time::timeout(DOUBT_AFTER.min(limit), &mut step).await {
+        return Ok(done);
+    }
+    tokio::select! {
+        biased;
+        done = &mut step => Ok(done),
+        error = client.gone(&server.address) => Err(Stalled::Gone { what, error }),
+        () = tokio::time::sleep(limit.saturating_sub(DOUBT_AFTER)) => {
+            Err(Stalled::Slow { what, limit })
+        }
+    }
+}
+
 /// How long a sender waits for a pipeline of `n_servers` to take the next bytes, or to seal.
 #[must_use]
 pub fn write_stall_limit(n_servers: usize) -> Duration {
@@ -257,4 +307,44 @@ pub async fn suspect_chunk(
 ) -> Result<Rechecked, CallError> {
     let path = format!("{}/suspect?version={}", chunk.route(), version.0);
     client.exchange(server, client.request(Method::POST, server, &path)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::net::TcpListener;
+
+    use net::ClientSettings;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    async fn waited(address: String, limit: Duration) -> Stalled {
+        let client = Client::new(ClientSettings {
+            connect_timeout: LONG,
+            request_timeout: LONG,
+            silence_timeout: LONG,
+        });
+        let (host, rack) = ("host-1".parse().unwrap(), ids::RackName::default_rack());
+        let server = ServerAddress { host, rack, address };
+        await_step(&client, &server, limit, "did nothing", pending::<()>()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_slow_server_has_its_time_and_one_that_is_gone_has_not() {
+        // Connections come about, and nothing is ever answered.
+        let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = slow.local_addr().unwrap().to_string();
+        for limit in [DOUBT_AFTER / 2, DOUBT_AFTER * 2] {
+            let watch = clock::Stopwatch::start();
+            let stalled = waited(address.clone(), limit).await;
+            assert!(matches!(stalled, Stalled::Slow { .. }), "{stalled}");
+            assert!(watch.elapsed() >= limit);
+        }
+        drop(slow);
+        let in_time = tokio::time::timeout(LONG / 10, waited(address, LONG)).await;
+        let stalled = in_time.expect("long before the limit");
+        assert!(matches!(stalled, Stalled::Gone { .. }), "{stalled}");
+    }
 }

@@ -12,7 +12,7 @@ use net::{CallError, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::transfer::{put_chunk, write_stall_limit};
+use crate::transfer::{await_step, put_chunk, write_stall_limit};
 
 /// Frames between the writer and the network: about 1 MiB of blocks.
 const FRAMES_IN_FLIGHT: usize = 32;
@@ -23,7 +23,8 @@ pub(crate) type Outcome = Result<SealedChunk, ServerFailure>;
 /// An upload under way. Dropping it ends it; the servers keep what they have of the chunk for a while.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    head: HostName,
+    client: Client,
+    head: ServerAddress,
     /// The server after the head, whose failure the head reports.
     next: Option<HostName>,
     stall_limit: Duration,
@@ -37,9 +38,10 @@ impl Upload {
     pub(crate) fn start(client: &Client, allocation: &Allocation, head: &ServerAddress) -> Self {
         let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
         let client = client.with_token(allocation.token.clone());
-        let task = tokio::spawn(send(client, allocation.clone(), head.clone(), receiver));
+        let task = tokio::spawn(send(client.clone(), allocation.clone(), head.clone(), receiver));
         Self {
-            head: head.host.clone(),
+            client,
+            head: head.clone(),
             next: allocation.pipeline.get(1).map(|server| server.host.clone()),
             stall_limit: write_stall_limit(allocation.pipeline.len()),
             frames: Some(frames),
@@ -55,10 +57,12 @@ impl Upload {
         }
         while let Some(frame) = frames.get(self.n_sent) {
             let sender = self.frames.as_ref()?;
-            match tokio::time::timeout(self.stall_limit, sender.send(frame.clone())).await {
+            let taken = sender.send(frame.clone());
+            let what = "took no bytes";
+            match await_step(&self.client, &self.head, self.stall_limit, what, taken).await {
                 Ok(Ok(())) => self.n_sent += 1,
                 Ok(Err(_)) => return Some(self.outcome().await),
-                Err(_) => return Some(Err(self.stalled("took no bytes"))),
+                Err(stalled) => return Some(Err(self.head_failed(stalled.to_string()))),
             }
         }
         None
@@ -71,26 +75,23 @@ impl Upload {
     }
 
     async fn outcome(&mut self) -> Outcome {
-        match tokio::time::timeout(self.stall_limit, &mut self.task).await {
+        let (limit, what) = (self.stall_limit, "did not seal the chunk");
+        match await_step(&self.client, &self.head, limit, what, &mut self.task).await {
             Ok(Ok(Ok(sealed))) => Ok(sealed),
             Ok(Ok(Err(error))) => Err(self.failure(&error)),
             Ok(Err(error)) => Err(self.head_failed(format!("the upload was ended: {error}"))),
-            Err(_) => Err(self.stalled("did not seal the chunk")),
+            Err(stalled) => Err(self.head_failed(stalled.to_string())),
         }
-    }
-
-    fn stalled(&self, what: &str) -> ServerFailure {
-        self.head_failed(format!("{what} within {} s", self.stall_limit.as_secs()))
     }
 
     fn failure(&self, error: &CallError) -> ServerFailure {
         let is_next = error.problem_kind() == Some(ProblemKind::NextServerFailed.as_str());
-        let host = self.next.as_ref().filter(|_| is_next).unwrap_or(&self.head);
+        let host = self.next.as_ref().filter(|_| is_next).unwrap_or(&self.head.host);
         ServerFailure { host: host.clone(), reason: error.to_string() }
     }
 
     fn head_failed(&self, reason: String) -> ServerFailure {
-        ServerFailure { host: self.head.clone(), reason }
+        ServerFailure { host: self.head.host.clone(), reason }
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunkstore_client::transfer::{pass_chunk_on, write_stall_limit};
+use chunkstore_client::transfer::{await_step, pass_chunk_on, write_stall_limit};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{SealedChunk, ServerAddress};
 use futures_util::stream;
@@ -21,6 +21,7 @@ const FRAMES_IN_FLIGHT: usize = 32;
 /// A chunk on its way to the servers downstream. Dropping it ends it, and nothing is kept there.
 #[derive(Debug)]
 pub(super) struct Forward {
+    client: Client,
     replica: ReplicaKey,
     next: ServerAddress,
     limit: Duration,
@@ -49,15 +50,16 @@ impl Forward {
     ) -> Option<Self> {
         let (next, rest) = downstream.split_first()?;
         let (frames, receiver) = mpsc::channel(FRAMES_IN_FLIGHT);
-        let (server, rest) = (next.clone(), rest.to_vec());
+        let (sender, server, rest) = (client.clone(), next.clone(), rest.to_vec());
         let task = tokio::spawn(async move {
             let body = stream::unfold(receiver, async |mut frames: mpsc::Receiver<Bytes>| {
                 frames.recv().await.map(|frame| (Ok::<_, io::Error>(frame), frames))
             });
-            pass_chunk_on(&client, &server, &rest, (replica.chunk, replica.version), body).await
+            pass_chunk_on(&sender, &server, &rest, (replica.chunk, replica.version), body).await
         });
         let limit = write_stall_limit(downstream.len());
-        Some(Self { replica, next: next.clone(), limit, frames: Some(frames), task, is_needed })
+        let (next, frames) = (next.clone(), Some(frames));
+        Some(Self { client, replica, next, limit, frames, task, is_needed })
     }
 
     /// Passes on a frame, if downstream is alive; waits while it is slow.
@@ -65,13 +67,14 @@ impl Forward {
         let Some(frames) = &self.frames else {
             return Ok(());
         };
-        let reason = match tokio::time::timeout(self.limit, frames.send(frame)).await {
+        let (limit, what, taken) = (self.limit, "took no bytes", frames.send(frame));
+        let reason = match await_step(&self.client, &self.next, limit, what, taken).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(_)) => match self.answer().await {
                 Ok(sealed) => format!("answered before the end: {sealed:?}"),
                 Err(reason) => reason,
             },
-            Err(_) => format!("took no bytes for {} s", self.limit.as_secs()),
+            Err(stalled) => stalled.to_string(),
         };
         self.give_up(&reason);
         match self.is_needed {
@@ -93,10 +96,11 @@ impl Forward {
     }
 
     async fn answer(&mut self) -> Result<SealedChunk, String> {
-        match tokio::time::timeout(self.limit, &mut self.task).await {
+        let (limit, what) = (self.limit, "did not seal");
+        match await_step(&self.client, &self.next, limit, what, &mut self.task).await {
             Ok(Ok(answer)) => answer.map_err(|error| error.to_string()),
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("did not seal within {} s", self.limit.as_secs())),
+            Err(stalled) => Err(stalled.to_string()),
         }
     }
 

@@ -253,6 +253,20 @@ impl Client {
         Err(read_problem(address, response).await)
     }
 
+    /// Ends once there is nobody at `address`: no connection to it can be made, or its host has been silent for so long.
+    /// Who is slow, or answers with an error, is there. To be dropped when that is no question any more.
+    pub async fn gone(&self, address: &str) -> CallError {
+        loop {
+            let question = self.request(Method::GET, address, "/healthz");
+            match self.send(address, question).await {
+                Err(error @ (CallError::Connect { .. } | CallError::TimedOut { .. })) => {
+                    return error;
+                }
+                Ok(_) | Err(_) => tokio::time::sleep(PROBE_INTERVAL).await,
+            }
+        }
+    }
+
     /// `POST` of JSON, answered by JSON, once.
     ///
     /// # Errors

@@ -118,6 +118,31 @@ async fn an_upload_to_a_host_that_vanished_is_noticed_once_all_was_taken() {
 }
 
 #[tokio::test]
+async fn who_has_vanished_or_ended_is_gone() {
+    let (address, _keep) = start(|stream| {
+        read_head(stream);
+        stream.write_all(ANSWER).expect("the client listens");
+        vanish(stream);
+    });
+    let gone = async { Err(client().gone(&address).await) };
+    let error = noticed(gone).await;
+    assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
+    let ended = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    let address = ended.local_addr().expect("a loopback socket").to_string();
+    drop(ended);
+    let gone = async { Err(client().gone(&address).await) };
+    assert!(noticed(gone).await.is_connect());
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_there() {
+    let (address, _keep) = start(read_head);
+    let client = client();
+    let gone = tokio::time::timeout(SILENCE * 2, client.gone(&address));
+    assert!(gone.await.is_err(), "its host acknowledges");
+}
+
+#[tokio::test]
 async fn a_daemon_that_is_slow_is_not_silent() {
     let (slow, waited) = std::sync::mpsc::channel::<()>();
     let (address, _keep) = start(move |stream| {
