@@ -11,6 +11,7 @@ mod main_job;
 mod measure;
 mod peer;
 mod report;
+mod scheduler;
 mod small_job;
 mod store;
 
@@ -48,6 +49,8 @@ struct Args {
 enum Command {
     /// Measure the chunk store instead of jobs.
     Store(store::StoreArgs),
+    /// Measure the JobTracker's core alone.
+    Scheduler(scheduler::SchedulerArgs),
     /// Be one of the programs that Howdah is compared with.
     #[command(subcommand, hide = true)]
     Peer(peer::Peer),
@@ -68,6 +71,11 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Command::Store(args)) => {
             store::measure(&args, &mut report)?;
             report.give(args.write.as_deref())?;
+            return Ok(ended(&report, args.goals));
+        }
+        Some(Command::Scheduler(args)) => {
+            scheduler::measure(args, &mut report)?;
+            report.give(None)?;
             return Ok(ended(&report, args.goals));
         }
         None => {}

@@ -1,0 +1,331 @@
+//! The JobTracker's core alone, with as many hosts and tasks as no test machine has: how many tasks it places a second, near
+//! how many of their bytes, and how much memory a task takes. No network, no journal, no clock: time is what the
+//! pretended attempts take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
+use jobtracker_core::{
+    Core, Durable, Effect, Home, Input, Output, Plan, PlannedSplit, Record, Reply, ReplyTo,
+    Settings, Sharing, StoreOutcome,
+};
+use mapreduce_protocol::{
+    AttemptId, AttemptResult, Builtin, JobId, JobSpec, PROTOCOL_VERSION, Program, RegisterTracker,
+    Split, SplitPiece, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+};
+
+use crate::report::Report;
+
+/// How large the pretended cluster is.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct SchedulerArgs {
+    /// TaskTrackers.
+    #[arg(long, default_value_t = 10_000)]
+    hosts: usize,
+    /// Racks that they stand in.
+    #[arg(long, default_value_t = 25)]
+    racks: usize,
+    /// Jobs at once.
+    #[arg(long, default_value_t = 200)]
+    jobs: usize,
+    /// Maps of each job.
+    #[arg(long, default_value_t = 2000)]
+    maps: usize,
+    /// Fail if a goal is missed.
+    #[arg(long)]
+    pub(crate) goals: bool,
+}
+
+const RATE_MIN: f64 = 200_000.0;
+const TASK_BYTES_MAX: f64 = 500.0;
+
+const SLOTS: u32 = 2;
+const REPLICAS: usize = 3;
+/// An attempt takes this long, and up to as much more.
+const TASK_MS: u64 = 20_000;
+
+/// Measures placements and memory.
+pub(crate) fn measure(args: SchedulerArgs, report: &mut Report) -> anyhow::Result<()> {
+    let before = resident()?;
+    let mut cluster = Cluster::new(args);
+    cluster.register_all();
+    let idle = resident()?;
+    for job in 0..args.jobs {
+        cluster.submit(job);
+    }
+    let n_tasks = (args.jobs * args.maps) as f64;
+    let waiting = (resident()? - idle) as f64 / n_tasks;
+    cluster.core_time = Duration::ZERO;
+    cluster.run();
+    anyhow::ensure!(cluster.n_done as f64 == n_tasks, "{} of {n_tasks} tasks ran", cluster.n_done);
+    let done = (resident()? - idle) as f64 / n_tasks;
+    let launches = cluster.core.summary().launches;
+    let placed = (launches.node_local + launches.rack_local + launches.off_rack) as f64;
+    let rate = placed / cluster.core_time.as_secs_f64();
+    let what = format!("{} hosts, {} jobs of {} maps", args.hosts, args.jobs, args.maps);
+    let local = 100.0 * launches.node_local as f64 / placed;
+    let near = 100.0 * launches.rack_local as f64 / placed;
+    report.row(
+        format!("placements by the core alone: {what}"),
+        format!("{rate:.0}/s; {local:.1} % node-local, {near:.1} % rack-local"),
+        format!("≥ {RATE_MIN:.0}/s"),
+        rate >= RATE_MIN,
+    );
+    report.row(
+        "memory of a task, and of a host",
+        format!(
+            "{waiting:.0} B that waits, {done:.0} B that is done; {:.0} B a host",
+            (idle - before) as f64 / args.hosts as f64
+        ),
+        format!("≤ {TASK_BYTES_MAX:.0} B a task"),
+        waiting.max(done) <= TASK_BYTES_MAX,
+    );
+    Ok(())
+}
+
+/// Bytes that this process holds.
+fn resident() -> anyhow::Result<u64> {
+    // SAFETY: it only hands free memory back to the system.
+    unsafe { libc::malloc_trim(0) };
+    let text = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = text.split(' ').nth(1).unwrap_or_default().parse()?;
+    Ok(pages * 4096)
+}
+
+/// A TaskTracker that does what it is told.
+struct Toy {
+    host: HostName,
+    number: u64,
+    events: Outbox<TrackerEvent>,
+    inbox: Inbox,
+    session: u64,
+    /// Heartbeats without an answer.
+    parked: u32,
+}
+
+struct Cluster {
+    args: SchedulerArgs,
+    core: Core,
+    now: Now,
+    requests: u64,
+    toys: Vec<Toy>,
+    parked: BTreeMap<ReplyTo, usize>,
+    /// Attempts that run, by their end.
+    ends: BTreeSet<(Monotonic, usize, AttemptId)>,
+    /// Trackers that have to heartbeat.
+    restless: Vec<usize>,
+    random: u64,
+    core_time: Duration,
+    n_done: usize,
+}
+
+impl Cluster {
+    fn new(args: SchedulerArgs) -> Self {
+        let cluster: ids::ClusterId = "bench".parse().expect("a cluster's name");
+        let mut durable = Durable::default();
+        durable.apply(&Record::Initialised { cluster: cluster.clone(), former_journals: 0 });
+        let settings = Settings {
+            cluster,
+            heartbeat_interval: Duration::from_hours(100),
+            dead_after: Duration::from_hours(1000),
+            max_attempts: 4,
+            locality_wait: Duration::from_secs(3),
+            reduce_slowstart: 0.05,
+            sharing: Sharing::Fair,
+            speculative: false,
+            speculative_share: 0.25,
+            fetch_failures_max: 3,
+            host_failures_max: 3,
+            host_strikes_max: 3,
+            host_forgiven_after: Duration::from_hours(1),
+            set_aside_share: 0.25,
+            finished_jobs_max: 1000,
+            recovery_grace: Duration::ZERO,
+        };
+        let toy = |n: usize| Toy {
+            host: host(n),
+            number: 0,
+            events: Outbox::default(),
+            inbox: Inbox::default(),
+            session: 0,
+            parked: 0,
+        };
+        let mut cluster = Self {
+            core: Core::new(settings, durable),
+            now: Now { monotonic: Monotonic::default(), wall: UnixMillis(1_795_305_600_000) },
+            requests: 0,
+            toys: (0..args.hosts).map(toy).collect(),
+            parked: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            restless: Vec::new(),
+            random: 7,
+            core_time: Duration::ZERO,
+            n_done: 0,
+            args,
+        };
+        cluster.give(|_| Input::Start);
+        cluster
+    }
+
+    fn register_all(&mut self) {
+        for n in 0..self.toys.len() {
+            let request = Box::new(RegisterTracker {
+                protocol: PROTOCOL_VERSION,
+                cluster: None,
+                host: self.toys[n].host.clone(),
+                rack: rack(n % self.args.racks),
+                address: format!("10.0.{}.{}:7881", n / 256, n % 256),
+                incarnation: 1,
+                slots: SLOTS,
+                running: Vec::new(),
+                map_outputs: Vec::new(),
+            });
+            self.give(|reply_to| Input::RegisterTracker { request, reply_to });
+            self.toys[n].session = n as u64 + 1;
+            self.beat(n);
+        }
+    }
+
+    fn submit(&mut self, nth: usize) {
+        let builtin = Builtin { name: "identity".to_owned(), args: BTreeMap::new() };
+        let spec = Box::new(JobSpec {
+            name: format!("job {nth}"),
+            input: vec!["/in".to_owned()],
+            output: format!("/out/{nth}"),
+            program: Program::Builtin(builtin),
+            reduces: None,
+            max_attempts: None,
+            priority: None,
+            speculative: None,
+            limits: None,
+        });
+        let ordinal = u32::try_from(nth + 1).expect("few jobs");
+        let job = JobId { date: 20_261_122, ordinal };
+        self.give(|reply_to| Input::Submit { spec, key: None, reply_to });
+        let splits = (0..self.args.maps).map(|index| self.split(nth, index)).collect();
+        let outcome = StoreOutcome::Done(Plan { splits, staged: None });
+        self.give(|_| Input::SplitsPlanned { job, outcome });
+    }
+
+    /// A split with a replica on some host and two on another rack.
+    fn split(&mut self, job: usize, index: usize) -> PlannedSplit {
+        let (hosts, racks) = (self.args.hosts, self.args.racks);
+        let first = self.next_random() % hosts;
+        let second = self.next_random() % hosts;
+        let third = (second + racks) % hosts;
+        let homes = [first, second, third];
+        let home = |n: &usize| Home { host: host(*n), rack: rack(*n % racks) };
+        let piece = SplitPiece {
+            path: format!("/in/job-{job:03}/part-{:05}", index / 16),
+            offset: (index % 16) as u64 * (64 << 20),
+            length: 64 << 20,
+            file_length: 1 << 30,
+            e_tag: None,
+        };
+        let homes = homes.iter().take(REPLICAS).map(home).collect();
+        PlannedSplit { split: Split { pieces: vec![piece] }, homes }
+    }
+
+    /// Lets attempts end and their trackers tell, until nothing runs.
+    fn run(&mut self) {
+        loop {
+            while let Some(n) = self.restless.pop() {
+                self.beat(n);
+            }
+            let due = self.core.poll_timeout();
+            match self.ends.first().copied() {
+                Some((at, n, attempt)) if due.is_none_or(|due| at <= due) => {
+                    self.ends.pop_first();
+                    self.advance_to(at);
+                    let result = AttemptResult { digest: "0".repeat(32), ..Default::default() };
+                    self.toys[n].events.push(TrackerEvent::Succeeded { attempt, result });
+                    self.n_done += 1;
+                    self.beat(n);
+                }
+                Some(_) => {
+                    self.advance_to(due.unwrap_or_default());
+                    let (now, begun) = (self.now, Instant::now());
+                    let output = self.core.handle_timeout(now);
+                    self.core_time += begun.elapsed();
+                    self.take(output);
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn advance_to(&mut self, at: Monotonic) {
+        let passed = at.since(self.now.monotonic);
+        self.now = Now { monotonic: self.now.monotonic + passed, wall: self.now.wall + passed };
+    }
+
+    fn beat(&mut self, n: usize) {
+        let toy = &mut self.toys[n];
+        toy.number += 1;
+        toy.parked += 1;
+        let heartbeat = Box::new(TrackerHeartbeat {
+            host: toy.host.clone(),
+            epoch: Epoch(1),
+            session: toy.session,
+            number: HeartbeatNumber(toy.number),
+            events: toy.events.pending(1000).cloned().collect(),
+            commands_done: toy.inbox.received(),
+            running: Vec::new(),
+            map_event_cursors: BTreeMap::new(),
+            ailments: Vec::new(),
+        });
+        self.parked.insert(ReplyTo(self.requests + 1), n);
+        self.give(|reply_to| Input::Heartbeat { heartbeat, reply_to });
+    }
+
+    fn give(&mut self, input: impl FnOnce(ReplyTo) -> Input) {
+        self.requests += 1;
+        let (now, input) = (self.now, input(ReplyTo(self.requests)));
+        let begun = Instant::now();
+        let output = self.core.handle(now, input);
+        self.core_time += begun.elapsed();
+        self.take(output);
+    }
+
+    fn take(&mut self, output: Output) {
+        for effect in output.effects {
+            let Effect::Reply { to, reply: Reply::Heartbeat(reply) } = effect else { continue };
+            let Some(n) = self.parked.remove(&to) else { continue };
+            let toy = &mut self.toys[n];
+            toy.events.acknowledge(reply.events_received);
+            for command in toy.inbox.accept(reply.commands) {
+                if let TrackerCommand::Launch(launch) = command {
+                    assert!(launch.attempt.task.kind == TaskKind::Map, "jobs have maps only");
+                    let time = Duration::from_millis(TASK_MS + self.random % TASK_MS);
+                    self.random = next(self.random);
+                    self.ends.insert((self.now.monotonic + time, n, launch.attempt));
+                }
+            }
+            // The newer one has the older answered: only who has no other one must come again.
+            toy.parked -= 1;
+            if toy.parked == 0 {
+                self.restless.push(n);
+            }
+        }
+    }
+
+    fn next_random(&mut self) -> usize {
+        self.random = next(self.random);
+        (self.random >> 20) as usize
+    }
+}
+
+/// Knuth's MMIX generator.
+fn next(random: u64) -> u64 {
+    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+}
+
+fn host(n: usize) -> HostName {
+    format!("host-{n:05}").parse().expect("a host's name")
+}
+
+fn rack(n: usize) -> ids::RackName {
+    format!("/rack-{n:02}").parse().expect("a rack's name")
+}
