@@ -3,13 +3,13 @@
 //! pretended attempts take.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use jobtracker_core::{
-    Core, Durable, Effect, Home, Input, Output, Plan, PlannedSplit, Record, Reply, ReplyTo,
-    Settings, Sharing, StoreOutcome,
+    Core, DEFAULT_POOL, Durable, Effect, Home, Input, Output, Plan, PlannedSplit, PoolRule, Record,
+    Reply, ReplyTo, Settings, StoreOutcome,
 };
 use mapreduce_protocol::{
     AttemptId, AttemptResult, Builtin, JobId, JobSpec, PROTOCOL_VERSION, Program, RegisterTracker,
@@ -30,6 +30,9 @@ pub(crate) struct SchedulerArgs {
     /// Jobs at once.
     #[arg(long, default_value_t = 200)]
     jobs: usize,
+    /// Pools that they are in.
+    #[arg(long, default_value_t = 20)]
+    pools: usize,
     /// Maps of each job.
     #[arg(long, default_value_t = 2000)]
     maps: usize,
@@ -52,19 +55,23 @@ pub(crate) fn measure(args: SchedulerArgs, report: &mut Report) -> anyhow::Resul
     let mut cluster = Cluster::new(args);
     cluster.register_all();
     let idle = resident()?;
+    cluster.core_time = Duration::ZERO;
     for job in 0..args.jobs {
         cluster.submit(job);
     }
     let n_tasks = (args.jobs * args.maps) as f64;
     let waiting = (resident()? - idle) as f64 / n_tasks;
-    cluster.core_time = Duration::ZERO;
+
     cluster.run();
     anyhow::ensure!(cluster.n_done as f64 == n_tasks, "{} of {n_tasks} tasks ran", cluster.n_done);
     let done = (resident()? - idle) as f64 / n_tasks;
     let launches = cluster.core.summary().launches;
     let placed = (launches.node_local + launches.rack_local + launches.off_rack) as f64;
     let rate = placed / cluster.core_time.as_secs_f64();
-    let what = format!("{} hosts, {} jobs of {} maps", args.hosts, args.jobs, args.maps);
+    let what = format!(
+        "{} hosts, {} jobs of {} maps in {} pools",
+        args.hosts, args.jobs, args.maps, args.pools
+    );
     let local = 100.0 * launches.node_local as f64 / placed;
     let near = 100.0 * launches.rack_local as f64 / placed;
     report.row(
@@ -123,7 +130,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(args: SchedulerArgs) -> Self {
-        let cluster: ids::ClusterId = "bench".parse().expect("a cluster's name");
+        let cluster: ids::ClusterId = "cluster-1".parse().expect("a cluster's name");
         let mut durable = Durable::default();
         durable.apply(&Record::Initialised { cluster: cluster.clone(), former_journals: 0 });
         let settings = Settings {
@@ -133,7 +140,8 @@ impl Cluster {
             max_attempts: 4,
             locality_wait: Duration::from_secs(3),
             reduce_slowstart: 0.05,
-            sharing: Sharing::Fair,
+            pools: pools(args),
+            preempt_after: Some(Duration::from_secs(15)),
             speculative: false,
             speculative_share: 0.25,
             fetch_failures_max: 3,
@@ -200,6 +208,7 @@ impl Cluster {
             priority: None,
             speculative: None,
             limits: None,
+            pool: Some(pool(nth % self.args.pools)),
         });
         let ordinal = u32::try_from(nth + 1).expect("few jobs");
         let job = JobId { date: 20_261_122, ordinal };
@@ -246,9 +255,9 @@ impl Cluster {
                 }
                 Some(_) => {
                     self.advance_to(due.unwrap_or_default());
-                    let (now, begun) = (self.now, Instant::now());
+                    let (now, begun) = (self.now, clock::now().monotonic);
                     let output = self.core.handle_timeout(now);
-                    self.core_time += begun.elapsed();
+                    self.core_time += clock::now().monotonic.since(begun);
                     self.take(output);
                 }
                 None => return,
@@ -283,9 +292,9 @@ impl Cluster {
     fn give(&mut self, input: impl FnOnce(ReplyTo) -> Input) {
         self.requests += 1;
         let (now, input) = (self.now, input(ReplyTo(self.requests)));
-        let begun = Instant::now();
+        let begun = clock::now().monotonic;
         let output = self.core.handle(now, input);
-        self.core_time += begun.elapsed();
+        self.core_time += clock::now().monotonic.since(begun);
         self.take(output);
     }
 
@@ -324,6 +333,20 @@ fn next(random: u64) -> u64 {
 
 fn host(n: usize) -> HostName {
     format!("host-{n:05}").parse().expect("a host's name")
+}
+
+fn pool(n: usize) -> String {
+    format!("pool-{n}")
+}
+
+/// Of different weights, some with a minimum share.
+fn pools(args: SchedulerArgs) -> Vec<PoolRule> {
+    let pool = |n: usize| PoolRule {
+        weight: 1 + (n % 4) as u32,
+        min_slots: (n % 2 * args.hosts / args.pools.max(1)) as u32,
+        ..PoolRule::named(&pool(n))
+    };
+    (0..args.pools).map(pool).chain([PoolRule::named(DEFAULT_POOL)]).collect()
 }
 
 fn rack(n: usize) -> ids::RackName {

@@ -5,6 +5,7 @@
 //! A leaf: it depends on no other room, so names and addresses stay text here. They are checked by
 //! the same rules as those rooms have; a drift test compares the two.
 
+mod conflicts;
 pub mod env;
 mod error;
 mod hosts;
@@ -12,6 +13,7 @@ mod load;
 mod locate;
 mod model;
 mod names;
+mod pools;
 mod rules;
 mod stores;
 mod values;
@@ -21,6 +23,7 @@ pub use hosts::{HostConfig, UnknownHost};
 pub use load::{load, parse, parse_override};
 pub use model::*;
 pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
+pub use pools::Pool;
 pub use rules::accepted_form;
 pub use stores::Store;
 pub use values::{Bytes, Percent, Time, UidRange, ValueError};

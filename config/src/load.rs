@@ -8,7 +8,7 @@ use serde_yaml::Value;
 
 use crate::locate::{self, FaultyKey, KeyFault};
 use crate::rules::{self, Fault};
-use crate::{Bytes, Config, ConfigError, Host, Place, Store};
+use crate::{Bytes, Config, ConfigError, Host, Place, Pool, Store};
 
 /// Length limit of a configuration file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -290,12 +290,13 @@ fn value_of(config: &Config) -> Value {
     serde_yaml::to_value(config).expect("all of a configuration has a form in YAML")
 }
 
-/// All keys there are: the default configuration with one host and one store.
+/// All keys there are: the default configuration with one host, one pool and one store.
 fn schema() -> Value {
     let mut host = Host::named("host-1");
     host.chunkserver.data_dirs = Some(Config::default().chunkserver.data_dirs);
     let stores = vec![Store::named("s3://bucket")];
-    value_of(&Config { hosts: vec![host], stores, ..Config::default() })
+    let pools = vec![Pool::named("default")];
+    value_of(&Config { hosts: vec![host], pools, stores, ..Config::default() })
 }
 
 fn keys_of(value: &Value) -> Vec<String> {

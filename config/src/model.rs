@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Percent, Store, Time, UidRange};
+use crate::{Bytes, Percent, Pool, Store, Time, UidRange};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,6 +38,9 @@ pub struct Config {
     /// Logs of all daemons.
     #[serde(deserialize_with = "null_is_default")]
     pub log: Log,
+    /// Who shares the slots with whom.
+    #[serde(deserialize_with = "null_is_default")]
+    pub pools: Vec<Pool>,
     /// The object stores beside the chunk store that URLs may name.
     #[serde(deserialize_with = "null_is_default")]
     pub stores: Vec<Store>,
@@ -189,6 +192,8 @@ pub struct Jobtracker {
     pub reduce_slowstart: f64,
     /// How unfinished jobs share the slots.
     pub sharing: JobSharing,
+    /// How long a pool waits for its share before attempts of others give way; 0: for ever.
+    pub preempt_after: Time,
     /// Whether an attempt that is late gets a backup, where a job does not say.
     pub speculative: bool,
     /// Share of all slots that backups may hold at once; one of them in any case.
@@ -224,6 +229,7 @@ impl Default for Jobtracker {
             split_bytes: Bytes(64 * MIB),
             reduce_slowstart: 0.05,
             sharing: JobSharing::Fair,
+            preempt_after: Time(Duration::from_secs(15)),
             speculative: true,
             speculative_share: 0.25,
             fetch_failures_max: 3,

@@ -1,13 +1,14 @@
 //! What each key accepts, as one table: the sentence that errors print and the check that goes with
-//! it; then the rules between keys. Types have been parsed before; this is what types can't say.
+//! it. The rules between keys are in `conflicts`. Types have been parsed before; this is what types can't say.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_yaml::Value;
 
-use crate::names::{is_address, is_host_name, is_loopback, is_rack_name};
+use crate::conflicts;
+use crate::names::{is_address, is_host_name, is_rack_name};
+use crate::pools::POOL_RULES;
 use crate::stores::STORE_RULES;
 use crate::{Bytes, Config, Host, Time};
 
@@ -154,6 +155,10 @@ const RULES: &[Rule] = &[
         (0.0..=1.0).contains(&c.jobtracker.reduce_slowstart)
     }),
     rule("jobtracker.sharing", "fair or fifo", |_| true),
+    rule("jobtracker.preempt_after", "0s (never), or a time from 1s to 1day", |c| {
+        let time = c.jobtracker.preempt_after;
+        time.0.is_zero() || lasts(time, 1000, 24 * HOUR_MS)
+    }),
     rule("jobtracker.speculative", "true or false", |_| true),
     rule("jobtracker.speculative_share", "a number from 0 to 1", |c| {
         (0.0..=1.0).contains(&c.jobtracker.speculative_share)
@@ -260,6 +265,7 @@ const RULES: &[Rule] = &[
     rule("log.filter", "a filter like info or info,jobtracker=debug", |c| {
         !c.log.filter.trim().is_empty()
     }),
+    rule("pools", "a list of pools, each with at least a name: [{name: etl}]", |_| true),
     rule("stores", "a list of stores, each with at least a URL: [{url: 's3://bucket'}]", |_| true),
     rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
 ];
@@ -332,6 +338,11 @@ pub fn accepted_form(key: &str) -> &'static str {
         let rule = HOST_RULES.iter().find(|rule| rule.key == host_key);
         return rule.map_or("the keys of a host: {name: host-1}", |rule| rule.accepted);
     }
+    if key.starts_with("pools[") {
+        let pool_key = key.split_once("].").map_or("", |(_, pool_key)| pool_key);
+        let rule = POOL_RULES.iter().find(|rule| rule.key == pool_key);
+        return rule.map_or("the keys of a pool: {name: etl}", |rule| rule.accepted);
+    }
     if key.starts_with("stores[") {
         let store_key = key.split_once("].").map_or("", |(_, store_key)| store_key);
         let rule = STORE_RULES.iter().find(|rule| rule.key == store_key);
@@ -344,21 +355,28 @@ pub fn accepted_form(key: &str) -> &'static str {
 /// The first rule that `config` breaks, in the order of the sections.
 pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
     first_refused(config)
-        .or_else(|| names_twice(config))
-        .or_else(|| stores_twice(config))
-        .or_else(|| addresses_twice(config))
-        .or_else(|| folders_twice(config))
-        .or_else(|| secret_needed(config))
+        .or_else(|| conflicts::anything_twice(config))
+        .or_else(|| conflicts::secret_needed(config))
 }
 
 /// The first key that does not pass its row of the table.
 pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
-    single_keys(config).or_else(|| each_store(config)).or_else(|| each_host(config))
+    single_keys(config)
+        .or_else(|| each_pool(config))
+        .or_else(|| each_store(config))
+        .or_else(|| each_host(config))
 }
 
 fn single_keys(config: &Config) -> Option<Fault> {
     let broken = RULES.iter().find(|rule| !(rule.holds)(config))?;
     Some(Fault::Refused { key: broken.key.to_owned() })
+}
+
+fn each_pool(config: &Config) -> Option<Fault> {
+    config.pools.iter().enumerate().find_map(|(index, pool)| {
+        let broken = POOL_RULES.iter().find(|rule| !(rule.holds)(pool))?;
+        Some(Fault::Refused { key: format!("pools[{index}].{}", broken.key) })
+    })
 }
 
 fn each_store(config: &Config) -> Option<Fault> {
@@ -373,84 +391,6 @@ fn each_host(config: &Config) -> Option<Fault> {
         let broken = HOST_RULES.iter().find(|rule| !(rule.holds)(host))?;
         Some(Fault::Refused { key: format!("hosts[{index}].{}", broken.key) })
     })
-}
-
-fn names_twice(config: &Config) -> Option<Fault> {
-    let names = config.hosts.iter().enumerate();
-    first_twice(
-        names.map(|(index, host)| (format!("hosts[{index}].name"), host.name.clone())),
-        "a host stands once in the list",
-    )
-}
-
-fn stores_twice(config: &Config) -> Option<Fault> {
-    let stores = config.stores.iter().enumerate();
-    first_twice(
-        stores.map(|(index, store)| (format!("stores[{index}].url"), store.url.clone())),
-        "a store stands once in the list",
-    )
-}
-
-fn addresses_twice(config: &Config) -> Option<Fault> {
-    first_twice(listeners(config), "give each daemon an address of its own")
-}
-
-/// Folders are compared on one host only: the same folder on two hosts is two folders.
-fn folders_twice(config: &Config) -> Option<Fault> {
-    let folder = |key: &str, path: &Path| (key.to_owned(), path.display().to_string());
-    let remedy = "give each daemon, and each disk, a folder of its own";
-    let masters = [
-        folder("chunkmaster.data_dir", &config.chunkmaster.data_dir),
-        folder("jobtracker.data_dir", &config.jobtracker.data_dir),
-    ];
-    let mirrors = [
-        ("chunkmaster.journal_mirror", &config.chunkmaster.journal_mirror),
-        ("jobtracker.journal_mirror", &config.jobtracker.journal_mirror),
-    ];
-    let mirrors = mirrors.into_iter().filter_map(|(key, path)| Some(folder(key, path.as_deref()?)));
-    first_twice(masters.into_iter().chain(mirrors), remedy).or_else(|| {
-        config.all_hosts().enumerate().find_map(|(index, host)| {
-            let chunks = host.chunkserver_dirs.iter().enumerate().map(|(nth, dir)| {
-                folder(&format!("hosts[{index}].chunkserver.data_dirs[{nth}]"), dir)
-            });
-            let key = format!("hosts[{index}].tasktracker.data_dir");
-            let tasks = std::iter::once(folder(&key, &host.tasktracker_dir));
-            first_twice(chunks.chain(tasks), remedy)
-        })
-    })
-}
-
-fn first_twice(
-    keyed: impl IntoIterator<Item = (String, String)>,
-    remedy: &'static str,
-) -> Option<Fault> {
-    let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    keyed.into_iter().find_map(|(key, value)| {
-        let other = seen.insert(value.clone(), key.clone())?;
-        Some(Fault::Twice { key, other, value, remedy })
-    })
-}
-
-/// Every address that a daemon listens on, with the key that a host would set it by.
-fn listeners(config: &Config) -> impl Iterator<Item = (String, String)> + '_ {
-    let masters = [
-        ("chunkmaster.address".to_owned(), config.chunkmaster.address.clone()),
-        ("jobtracker.address".to_owned(), config.jobtracker.address.clone()),
-    ];
-    masters.into_iter().chain(config.all_hosts().enumerate().flat_map(|(index, host)| {
-        [
-            (format!("hosts[{index}].chunkserver.address"), host.chunkserver_address),
-            (format!("hosts[{index}].tasktracker.address"), host.tasktracker_address),
-        ]
-    }))
-}
-
-fn secret_needed(config: &Config) -> Option<Fault> {
-    if config.cluster.secret_file.is_some() {
-        return None;
-    }
-    let (key, address) = listeners(config).find(|(_, address)| !is_loopback(address))?;
-    Some(Fault::SecretNeeded { key, address })
 }
 
 /// The value at `key` (`a.b`, `hosts[1].name`) of a tree.

@@ -54,6 +54,7 @@ mod tests {
                 priority: None,
                 speculative: None,
                 limits: None,
+                pool: None,
             }),
             n_reduces: 1,
             max_attempts: 4,

@@ -21,6 +21,6 @@ mod tests;
 
 pub use fold::JobFold;
 pub use init::{InitError, init};
-pub use jobtracker_core::{InvalidJob, Sharing, validate};
+pub use jobtracker_core::{DEFAULT_POOL, InvalidJob, PoolRule, Sharing, validate};
 pub use run::{RunError, run};
 pub use settings::JobtrackerSettings;

@@ -88,6 +88,13 @@ pub(crate) fn observe_summary(summary: &Summary) {
     for (name, value) in gauges {
         gauge!(name).set(number(value));
     }
+    for (pool, gauges) in &summary.pools {
+        let named =
+            |name: &'static str, n: u64| gauge!(name, "pool" => pool.clone()).set(number(n));
+        named("howdah_jobtracker_pool_slots", gauges.slots);
+        named("howdah_jobtracker_pool_tasks_waiting", gauges.waiting);
+        named("howdah_jobtracker_pool_jobs", gauges.jobs);
+    }
     let launches = &summary.launches;
     for (locality, n_launches) in [
         ("node_local", launches.node_local),
@@ -100,6 +107,7 @@ pub(crate) fn observe_summary(summary: &Summary) {
     counter!("howdah_jobtracker_reduce_launches_total").absolute(launches.reduce);
     counter!("howdah_jobtracker_heartbeats_total").absolute(summary.heartbeats);
     counter!("howdah_jobtracker_attempts_killed_total").absolute(summary.attempts_killed);
+    counter!("howdah_jobtracker_attempts_preempted_total").absolute(summary.preempted);
     counter!("howdah_jobtracker_backups_launched_total").absolute(summary.backups_launched);
     counter!("howdah_jobtracker_backups_won_total").absolute(summary.backups_won);
 }

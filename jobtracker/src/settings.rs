@@ -7,7 +7,7 @@ use chunkstore_client::ReadSettings;
 use chunkstore_client::stores::StoreAccess;
 use event_loop::Folders;
 use ids::ClusterId;
-use jobtracker_core::{Sharing, recovery_grace};
+use jobtracker_core::{PoolRule, recovery_grace};
 use net::{Capability, ClientSettings, Keyring};
 
 /// Settings of one JobTracker.
@@ -31,8 +31,10 @@ pub struct JobtrackerSettings {
     pub split_bytes: u64,
     /// Share of a job's maps that must be done before its reduces start.
     pub reduce_slowstart: f64,
-    /// How unfinished jobs share the slots.
-    pub sharing: Sharing,
+    /// The pools that share the slots, one of them named [`jobtracker_core::DEFAULT_POOL`].
+    pub pools: Vec<PoolRule>,
+    /// How long a pool waits for its share before attempts of others give way; absent: for ever.
+    pub preempt_after: Option<Duration>,
     /// Whether late attempts get backups, where a job does not say.
     pub speculative: bool,
     /// Share of all slots that backups may hold; one of them in any case.
@@ -77,7 +79,8 @@ impl JobtrackerSettings {
             max_attempts: self.max_attempts,
             locality_wait: self.locality_wait,
             reduce_slowstart: self.reduce_slowstart,
-            sharing: self.sharing,
+            pools: self.pools.clone(),
+            preempt_after: self.preempt_after,
             speculative: self.speculative,
             speculative_share: self.speculative_share,
             fetch_failures_max: self.fetch_failures_max,

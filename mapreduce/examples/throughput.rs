@@ -24,6 +24,7 @@ fn local_job(file: &str, output: &str, name: &str, reduces: u32) -> LocalJob {
             priority: None,
             speculative: None,
             limits: None,
+            pool: None,
         },
         sequential: false,
         parallelism: 1,

@@ -1,5 +1,8 @@
 //! Several jobs at once on real hosts.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use tests::{Dev, DevOptions, books};
 
 const MAPS: u64 = 100;
@@ -30,4 +33,40 @@ fn a_small_job_ends_long_before_a_large_one_that_came_first() {
     assert_eq!(dev.job(&large)["priority"], "very-high");
     dev.await_job(&large, "succeeds", |job| job["state"] == "SUCCEEDED");
     let _ = dev.run(&["job", "priority", &large, "low"]).refused(1, &[&large, "SUCCEEDED"]);
+}
+
+#[test]
+fn a_pool_gets_its_minimum_from_others_that_run_and_takes_only_so_many_jobs() {
+    let dev = Dev::start(
+        &DevOptions::trackers(2)
+            .set("chunkmaster.chunk_bytes=1MiB")
+            .set("tasktracker.slots=2")
+            .set("jobtracker.preempt_after=1s")
+            .set("pools=[{name: promised, min_slots: 2, jobs_max: 1}]"),
+    );
+    for nth in 0..16 {
+        dev.put_text("a\n", &format!("/in/{nth}"));
+    }
+    let submit = |name: &str, pool: &str, program: &str| {
+        let text = format!(
+            "name: {name}\ninput: [/in]\noutput: /out/{name}\npool: {pool}\nprogram: {program}\n"
+        );
+        let file = dev.job_file(&format!("{name}.yaml"), &text);
+        dev.run(&["job", "submit", &file])
+    };
+    let sleeper = dev.scratch().join("sleeper");
+    fs::write(&sleeper, "#!/bin/sh\nsleep 1000\n").expect("a program can be written");
+    fs::set_permissions(&sleeper, fs::Permissions::from_mode(0o755)).expect("and made executable");
+    let sleeper = format!("{{native: {{executable: {}}}}}", sleeper.display());
+    let count = "{builtin: {name: wordcount}}";
+    let long = submit("long", "default", &sleeper).success().text();
+    dev.await_job(&long, "holds all slots", |job| job["maps"]["running"].as_u64() == Some(4));
+    let promised = submit("short", "promised", count).success().text();
+    let _ = submit("more", "promised", count).refused(1, &["promised", "jobs_max"]);
+    let _ = submit("other", "prommised", count).refused(1, &["prommised", "default"]);
+    dev.await_job(&promised, "succeeds", |job| job["state"] == "SUCCEEDED");
+    let job = dev.job(&long);
+    assert!(job["maps"]["killed_attempts"].as_u64() > Some(0), "{job}");
+    assert_eq!(job["maps"]["failed_attempts"], 0);
+    let _ = dev.run(&["job", "kill", &long]).success();
 }

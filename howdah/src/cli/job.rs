@@ -217,6 +217,7 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     let paused = if status.paused { ", paused" } else { "" };
     crate::say::tell!("state      {}{paused}", status.state.as_str());
     crate::say::tell!("priority   {}", status.priority);
+    crate::say::tell!("pool       {}", status.pool);
     crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
     crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
     if let Some(waiting) = &status.waiting {

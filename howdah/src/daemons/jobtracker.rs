@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chunkstore_client::ReadSettings;
-use jobtracker::{JobtrackerSettings, Sharing};
+use jobtracker::{DEFAULT_POOL, JobtrackerSettings, PoolRule, Sharing};
 use net::Keyring;
 
 use super::{Boot, DaemonName};
@@ -34,10 +34,8 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         locality_wait: config.locality_wait.0,
         split_bytes: config.split_bytes.0,
         reduce_slowstart: config.reduce_slowstart,
-        sharing: match config.sharing {
-            config::JobSharing::Fair => Sharing::Fair,
-            config::JobSharing::Fifo => Sharing::Fifo,
-        },
+        pools: pools(&boot.config),
+        preempt_after: Some(config.preempt_after.0).filter(|time| !time.is_zero()),
         speculative: config.speculative,
         speculative_share: config.speculative_share,
         fetch_failures_max: config.fetch_failures_max,
@@ -55,4 +53,26 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         keyring: Keyring::new(&boot.secret),
         anonymous: boot.anonymous(&config.address),
     })
+}
+
+/// Those of the configuration, and the default one where it has no entry.
+fn pools(config: &config::Config) -> Vec<PoolRule> {
+    let sharing = |sharing| match sharing {
+        config::JobSharing::Fair => Sharing::Fair,
+        config::JobSharing::Fifo => Sharing::Fifo,
+    };
+    let rule = |pool: &config::Pool| PoolRule {
+        name: pool.name.clone(),
+        weight: pool.weight.unwrap_or(1),
+        min_slots: pool.min_slots.unwrap_or(0),
+        slots_max: pool.slots_max,
+        running_jobs_max: pool.running_jobs_max,
+        jobs_max: pool.jobs_max,
+        sharing: sharing(pool.sharing.unwrap_or(config.jobtracker.sharing)),
+    };
+    let mut pools: Vec<_> = config.pools.iter().map(rule).collect();
+    if pools.iter().all(|pool| pool.name != DEFAULT_POOL) {
+        pools.push(rule(&config::Pool::named(DEFAULT_POOL)));
+    }
+    pools
 }

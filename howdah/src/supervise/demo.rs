@@ -69,6 +69,7 @@ pub(crate) fn job(program: &str, args: &[String]) -> anyhow::Result<JobSpec> {
         priority: None,
         speculative: None,
         limits: None,
+        pool: None,
     })
 }
 

@@ -11,6 +11,7 @@ use crate::counters::bounded;
 use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
 use crate::records::{KilledAttempt, Record, Span};
+use crate::schedule::maps_needed;
 use crate::standing::Strike;
 use crate::task::LiveAttempt;
 use crate::trackers::Tracker;
@@ -57,7 +58,7 @@ impl Core {
     }
 
     fn free_slot(&mut self, host: &HostName, attempt: AttemptId) {
-        if let Some(tracker) = self.trackers.get_mut(host) {
+        if let Some(mut tracker) = self.trackers.get_mut(host) {
             tracker.free(attempt);
             self.unsettled = true;
         }
@@ -117,18 +118,23 @@ impl Core {
                 self.held.add(job, host);
             }
             self.announce(attempt);
-            self.note_maps_done(now, job);
+            self.note_map_done(now, job);
         }
         self.unsettled = true;
         self.commit_if_done(job);
     }
 
-    /// Reduces have all that they wait for once the last map is done.
-    fn note_maps_done(&mut self, now: Now, job: JobId) {
-        let entry = self.durable.running(job);
-        if entry.is_some_and(|entry| entry.maps_done as usize == entry.maps.len())
-            && let Some(live) = self.live_mut(job)
-        {
+    /// Reduces may begin once enough maps are done, and have all that they wait for once the last one is.
+    fn note_map_done(&mut self, now: Now, job: JobId) {
+        let Some(entry) = self.durable.running(job) else { return };
+        let needed = maps_needed(entry, self.settings.reduce_slowstart);
+        let all_done = entry.maps_done as usize == entry.maps.len();
+        let just_enough = (f64::from(entry.maps_done) - needed).abs() < 0.5;
+        let Some(live) = self.live_mut(job) else { return };
+        if just_enough {
+            live.demands_more();
+        }
+        if all_done {
             // Maps that run again later hold up reduces, which is part of what these take.
             live.maps_done_at.get_or_insert(now.monotonic);
         }
@@ -231,6 +237,7 @@ impl Core {
             share: self.settings.set_aside_share,
         };
         let Some(live) = self.live_mut(task.job) else { return };
+        live.demands_more();
         match blame {
             Blame::Host => {
                 if live.exclusions.add(now.monotonic, host, task.kind) {

@@ -10,7 +10,7 @@ use mapreduce_protocol::{
 use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
-use crate::machine::{Core, Fifo};
+use crate::machine::Core;
 use crate::messages::{Effect, Part, PartElsewhere, Reply, ReplyTo, StoreOutcome};
 use crate::records::Record;
 use crate::refusal::Refusal;
@@ -114,7 +114,7 @@ impl Core {
         // Each has a record of its own.
         let (planning, killed) = (live.planning, Vec::new());
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
-        self.jobs.remove(&Fifo::of(job));
+        self.jobs.remove(job);
         self.held.forget(job);
         self.trackers.tell_all(&TrackerCommand::Purge { job });
         // While it is planned, the folder may still come: it is removed when the plan is there.
@@ -200,11 +200,11 @@ impl Core {
     /// The same, and leaves it to the caller to say what that counts as; `None` if it does not run.
     pub(crate) fn withdraw(&mut self, attempt: AttemptId, reason: &str) -> Option<LiveAttempt> {
         let live = self.live_mut(attempt.task.job)?.take_live(attempt)?;
-        if let Some(tracker) = self.trackers.get_mut(&live.host) {
+        if let Some(mut tracker) = self.trackers.get_mut(&live.host) {
             tracker.occupy(attempt, Occupied::Ending);
-            let reason = reason.to_owned();
-            self.trackers.tell(&live.host, TrackerCommand::Kill { attempt, reason });
         }
+        let reason = reason.to_owned();
+        self.trackers.tell(&live.host, TrackerCommand::Kill { attempt, reason });
         Some(live)
     }
 }

@@ -36,12 +36,14 @@ impl Core {
         }
         self.counted.heartbeats += 1;
         self.answer_parked(&host);
-        let Some(tracker) = self.trackers.get_mut(&host) else { return };
+        let Some(mut tracker) = self.trackers.get_mut(&host) else { return };
         (tracker.last_seen, tracker.refused) = (now.monotonic, false);
         tracker.commands.acknowledge(commands_done);
         let late = number <= tracker.last_number;
         tracker.last_number = number.max(tracker.last_number);
-        for event in tracker.inbox.accept(events) {
+        let new_events = tracker.inbox.accept(events);
+        drop(tracker);
+        for event in new_events {
             self.handle_event(now, &host, event);
         }
         if late {
@@ -66,24 +68,24 @@ impl Core {
     /// There is no room to journal what it tells; that it lives is no less true.
     pub(crate) fn refuse_heartbeat(&mut self, heartbeat: &TrackerHeartbeat) {
         let current = heartbeat.epoch == self.epoch();
-        if let Some(tracker) = self.trackers.get_mut(&heartbeat.host) {
+        if let Some(mut tracker) = self.trackers.get_mut(&heartbeat.host) {
             tracker.refused |= current && tracker.session == heartbeat.session;
         }
     }
 
     fn park(&mut self, now: Now, host: &HostName, to: ReplyTo) {
         let until = now.monotonic + self.settings.heartbeat_interval;
-        if let Some(tracker) = self.trackers.get_mut(host) {
-            tracker.parked = Some(Parked { to, until });
-            self.timers.set(until, Timer::Parked(host.clone()));
-            self.trackers.news.insert(host.clone());
-        }
+        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
+        tracker.parked = Some(Parked { to, until });
+        drop(tracker);
+        self.timers.set(until, Timer::Parked(host.clone()));
+        self.trackers.news.insert(host.clone());
         self.unsettled = true;
     }
 
     /// Answers the parked heartbeat of `host`, if there is one, with what is to be said now.
     pub(crate) fn answer_parked(&mut self, host: &HostName) {
-        let parked = self.trackers.get_mut(host).and_then(|tracker| tracker.parked.take());
+        let parked = self.trackers.get_mut(host).and_then(|mut tracker| tracker.parked.take());
         if let Some(Parked { to, until }) = parked {
             self.timers.cancel(until, Timer::Parked(host.clone()));
             self.answer(host, to);
@@ -95,7 +97,7 @@ impl Core {
         let is_it = |tracker: &Tracker| tracker.parked.is_some_and(|parked| parked.to == to);
         let host = self.trackers.iter().find(|(_, tracker)| is_it(tracker)).map(|(host, _)| host);
         let Some(host) = host.cloned() else { return };
-        if let Some(parked) = self.trackers.get_mut(&host).and_then(|it| it.parked.take()) {
+        if let Some(parked) = self.trackers.get_mut(&host).and_then(|mut it| it.parked.take()) {
             self.timers.cancel(parked.until, Timer::Parked(host));
         }
     }
@@ -148,7 +150,7 @@ impl Core {
     }
 
     fn listen(&mut self, host: &HostName, cursors: BTreeMap<JobId, u64>) {
-        let Some(tracker) = self.trackers.get_mut(host) else { return };
+        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
         let jobs: BTreeSet<_> = cursors.keys().chain(tracker.cursors.keys()).copied().collect();
         for job in jobs {
             if let Some(live) = self.jobs.get_mut(&Fifo::of(job)) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ids::Now;
 use mapreduce_protocol::TaskKind;
 
 use crate::job::LiveJob;
@@ -24,6 +25,26 @@ impl Core {
         self.check_held();
         for job in self.durable.ended() {
             assert!(self.live(*job).is_none(), "{job} has ended and still lives");
+        }
+    }
+
+    /// Checks that no job would take a slot that is idle, however the order and the idle trackers were kept up to date. A
+    /// job may set timers in doing so.
+    ///
+    /// # Panics
+    /// With the host, if a job would.
+    pub fn check_placements(&mut self, now: Now) {
+        if self.timers.soonest().is_some_and(|due| due <= now.monotonic) {
+            // What they are set for may be a job's patience, which ends with the time, and is seen to when they fire.
+            return;
+        }
+        let parked = self.trackers.iter().filter(|(_, tracker)| tracker.parked.is_some());
+        let parked: Vec<_> = parked.map(|(host, _)| host.clone()).collect();
+        self.jobs.bring_up_to_date();
+        for host in &parked {
+            if let Some(task) = self.would_launch(now, host) {
+                panic!("{task} could run on {host}, which is idle");
+            }
         }
     }
 

@@ -61,6 +61,10 @@ pub(crate) struct LiveJob {
     /// Reports that the output of a winner can't be fetched.
     pub(crate) fetch_reports: BTreeMap<AttemptId, FetchReports>,
     pub(crate) priority: Priority,
+    /// Its pool's place among the pools.
+    pub(crate) pool: usize,
+    /// Grows whenever it may want a slot that it did not want before.
+    demands: u64,
     /// Whether nothing of it is launched until a client resumes it.
     pub(crate) paused: bool,
     /// Whether late attempts get backups.
@@ -103,7 +107,12 @@ pub fn staging_folder(job: JobId) -> String {
 
 impl LiveJob {
     /// A job of which nothing runs. Its tasks do not wait yet: see [`Self::task_waits`].
-    pub(crate) fn new(id: JobId, entry: &JobEntry, epoch: Epoch, speculative: bool) -> Self {
+    pub(crate) fn new(
+        id: JobId,
+        entry: &JobEntry,
+        epoch: Epoch,
+        (speculative, pool): (bool, usize),
+    ) -> Self {
         let restarts = epoch.0.saturating_sub(entry.accepted_in.0);
         let restarts = u32::try_from(restarts).unwrap_or(u32::MAX);
         Self {
@@ -132,6 +141,8 @@ impl LiveJob {
             unreported: BTreeSet::new(),
             fetch_reports: BTreeMap::new(),
             priority: entry.priority,
+            pool,
+            demands: 0,
             paused: entry.paused,
             speculative,
             watched: false,
@@ -306,6 +317,7 @@ impl LiveJob {
 
     /// `task` waits for a slot from now on.
     pub(crate) fn task_waits(&mut self, task: TaskId, trackers: &Trackers) {
+        self.demands_more();
         match task.kind {
             TaskKind::Reduce => {
                 self.waiting_reduces.insert(task.index);
@@ -338,6 +350,7 @@ impl LiveJob {
         });
         let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_open(host));
         (self.waiting_maps, self.waiting_reduces) = (waiting_maps, waiting_reduces);
+        self.demands_more();
     }
 
     /// `task` does not wait any more, if it did.
@@ -374,6 +387,21 @@ impl LiveJob {
         &self.waiting_maps
     }
 
+    /// It may want a slot that it did not want, or declined, before.
+    pub(crate) fn demands_more(&mut self) {
+        self.demands += 1;
+    }
+
+    /// How often that was so.
+    pub(crate) fn demands(&self) -> u64 {
+        self.demands
+    }
+
+    /// Tasks that wait for a slot.
+    pub(crate) fn n_waiting(&self) -> u32 {
+        u32::try_from(self.waiting_maps.len() + self.waiting_reduces.len()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting_maps.is_empty() || !self.waiting_reduces.is_empty()
     }
@@ -385,6 +413,7 @@ impl LiveJob {
 
     /// `host` takes no new attempts any more, as `trackers` know already.
     pub(crate) fn on_host_closed(&mut self, host: &HostName, trackers: &Trackers) {
+        self.demands_more();
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
         self.waiting_maps.on_host_closed(host, |map| {
             let avoid = &states[map as usize].avoid;

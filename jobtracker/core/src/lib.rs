@@ -5,11 +5,11 @@
 //! - `machine`: [`Core`], which leads each input to its rules;
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end;
-//! - `job`, `task`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
+//! - `job`, `task`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
 //!   `pause`: jobs that they pause;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
-//! - `schedule`, `share`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
@@ -26,11 +26,14 @@ mod hosts;
 mod intervene;
 mod invariants;
 mod job;
+mod jobs;
 mod locality;
 mod machine;
 mod messages;
+mod order;
 mod pace;
 mod pause;
+mod pools;
 mod queries;
 mod records;
 mod recovery;
@@ -63,6 +66,7 @@ pub use messages::{
     Effect, EndsAs, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Reply, ReplyTo,
     StoreOutcome,
 };
+pub use pools::{DEFAULT_POOL, PoolRule};
 pub use queries::WAIT_MAX;
 pub use records::{
     Home, IdempotencyKey, KilledAttempt, PlannedSplit, Record, Span, SplitList, StagedSplits,
@@ -73,7 +77,7 @@ pub use settings::{Settings, recovery_grace};
 pub use share::Sharing;
 pub use spec::{InvalidJob, STAGING_ROOT, is_within, validate};
 pub use submit::{KEY_BYTES_MAX, SPLITS_MAX, UNFINISHED_JOBS_MAX};
-pub use summary::{Launches, Summary, TaskGauges};
+pub use summary::{Launches, PoolGauges, Summary, TaskGauges};
 pub use task::ATTEMPTS_PER_TERM;
 
 /// Time before a call to the chunk store is made again, after the edge gave up retrying it.

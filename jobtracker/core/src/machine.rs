@@ -1,14 +1,13 @@
 //! The state machine: leads each input to the file that knows its rules, then lets waiting work find
 //! slots and parked heartbeats find answers. It never asks for the time; the caller brings it.
 
-use std::collections::BTreeMap;
-
 use ids::{Epoch, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
 use crate::held::HeldOutputs;
 use crate::job::LiveJob;
+use crate::jobs::Jobs;
 use crate::messages::{Effect, Input, Output, Reply, ReplyTo, StoreOutcome};
 use crate::queries::Waiters;
 use crate::records::Record;
@@ -25,8 +24,7 @@ use crate::trackers::Trackers;
 pub struct Core {
     pub(crate) settings: Settings,
     pub(crate) durable: Durable,
-    /// The unfinished jobs, oldest first: ids grow with the order of acceptance.
-    pub(crate) jobs: BTreeMap<Fifo, LiveJob>,
+    pub(crate) jobs: Jobs,
     pub(crate) trackers: Trackers,
     /// What lies on their hosts.
     pub(crate) held: HeldOutputs,
@@ -35,6 +33,10 @@ pub struct Core {
     pub(crate) waiters: Waiters,
     /// Whether something changed that may bring a waiting task and a free slot together.
     pub(crate) unsettled: bool,
+    /// Whether reduces left a slot for maps when slots were filled last.
+    pub(crate) had_room: bool,
+    /// Whether a timer is set to look at the pools' shares.
+    pub(crate) pools_watched: bool,
     pub(crate) counted: Counted,
     /// When this process began its term.
     pub(crate) started_at: Monotonic,
@@ -60,15 +62,17 @@ impl Core {
     #[must_use]
     pub fn new(settings: Settings, durable: Durable) -> Self {
         Self {
+            jobs: Jobs::new(settings.pools.clone()),
             settings,
             durable,
-            jobs: BTreeMap::new(),
             trackers: Trackers::default(),
             held: HeldOutputs::default(),
             standing: Standing::default(),
             timers: Timers::default(),
             waiters: Waiters::default(),
             unsettled: false,
+            pools_watched: false,
+            had_room: false,
             counted: Counted::default(),
             started_at: Monotonic::default(),
             wall: UnixMillis(0),
@@ -117,7 +121,8 @@ impl Core {
             match timer {
                 Timer::Parked(host) => self.answer_parked(&host),
                 Timer::Silence(host) => self.handle_silence(now, &host),
-                Timer::Placement(_) => self.unsettled = true,
+                Timer::Placement(job) => self.offer_again(job),
+                Timer::Pools => self.handle_pools(now),
                 Timer::Standing => self.review_hosts(now),
                 Timer::Late(job) => self.handle_late(now, job),
                 Timer::Unreported => self.handle_unreported(),

@@ -68,6 +68,9 @@ impl Core {
 
     /// Reduces of paused jobs whose maps wait can't end: others get their slots. To be called before slots are filled.
     pub(crate) fn suspend_reduces_in_vain(&mut self) {
+        if self.jobs.order().flagged().in_vain == 0 {
+            return;
+        }
         let in_vain = |live: &&LiveJob| {
             let waits_for_maps = live.paused && !live.waiting_maps().is_empty();
             waits_for_maps && live.tasks(TaskKind::Reduce).running > 0

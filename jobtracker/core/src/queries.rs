@@ -14,6 +14,7 @@ use crate::job::LiveJob;
 use crate::locality::Locality;
 use crate::machine::Core;
 use crate::messages::{Query, Reply, ReplyTo};
+use crate::pools::DEFAULT_POOL;
 use crate::records::Span;
 use crate::refusal::Refusal;
 use crate::running::{EndedAttempt, RunningEntry};
@@ -155,6 +156,7 @@ impl Core {
             name: entry.spec.name.clone(),
             state: self.state_of(job),
             priority: entry.priority,
+            pool: entry.spec.pool.clone().unwrap_or_else(|| DEFAULT_POOL.to_owned()),
             paused: self.live(job).is_some_and(|live| live.paused),
             maps: TaskCounts::default(),
             reduces: TaskCounts { total: entry.n_reduces, ..TaskCounts::default() },

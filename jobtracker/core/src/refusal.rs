@@ -21,6 +21,24 @@ pub enum Refusal {
         /// Whose it is.
         by: JobId,
     },
+    /// The job names a pool that the configuration does not.
+    #[error("there is no pool {name:?}: jobtracker.pools names {}", .pools.join(", "))]
+    NoSuchPool {
+        /// What the job names.
+        name: String,
+        /// Those that there are.
+        pools: Vec<String>,
+    },
+    /// The pool has as many unfinished jobs as it may.
+    #[error(
+        "pool {name:?} has {unfinished} unfinished jobs, as many as it may (jobs_max): submit again when some have ended"
+    )]
+    PoolFull {
+        /// Its name.
+        name: String,
+        /// Its unfinished jobs.
+        unfinished: usize,
+    },
     /// The key came with another job before.
     #[error("the Idempotency-Key was used for another job, {job}: send a new key with a new job")]
     KeyReused {

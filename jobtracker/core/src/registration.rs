@@ -56,7 +56,7 @@ impl Core {
 
     /// There is no room to journal what follows from it; that the tracker lives is no less true.
     pub(crate) fn refuse_registration(&mut self, request: &RegisterTracker) {
-        if let Some(tracker) = self.trackers.get_mut(&request.host) {
+        if let Some(mut tracker) = self.trackers.get_mut(&request.host) {
             tracker.refused |=
                 tracker.address == request.address || tracker.incarnation == request.incarnation;
         }
@@ -112,7 +112,7 @@ impl Core {
         tracker.set_aside = self.standing.until(host);
         tracker.drained = self.durable.is_drained(host);
         let open = (before.as_ref().is_some_and(Tracker::is_open), tracker.is_open());
-        self.trackers.insert(host.clone(), tracker);
+        self.trackers.insert(host, tracker);
         for live in self.jobs.values_mut() {
             live.listeners.remove(host);
             match open {
@@ -140,7 +140,7 @@ impl Core {
         for attempt in running {
             let wanted = self.is_current(host, *attempt) || self.adopt(now, host, *attempt);
             let why = if wanted { Occupied::Running } else { Occupied::Ending };
-            if let Some(tracker) = self.trackers.get_mut(host) {
+            if let Some(mut tracker) = self.trackers.get_mut(host) {
                 tracker.occupy(*attempt, why);
             }
             if !wanted {
@@ -255,11 +255,12 @@ impl Core {
     }
 
     pub(crate) fn handle_silence(&mut self, now: Now, host: &HostName) {
-        let Some(tracker) = self.trackers.get_mut(host) else { return };
+        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
         if std::mem::take(&mut tracker.refused) {
             tracker.last_seen = now.monotonic;
         }
         let dead_at = tracker.last_seen + self.settings.dead_after;
+        drop(tracker);
         if dead_at > now.monotonic {
             self.timers.set(dead_at, Timer::Silence(host.clone()));
         } else {

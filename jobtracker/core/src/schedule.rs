@@ -3,6 +3,7 @@
 //! none, the youngest reduce of its job gives way.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{
@@ -18,6 +19,21 @@ use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
 
+/// What has not been offered to each other yet.
+struct News {
+    /// Jobs that may want slots that they did not want before.
+    eager: BTreeSet<Fifo>,
+    /// Trackers that have a slot more than before.
+    fresh: BTreeSet<HostName>,
+}
+
+impl News {
+    /// The job that alone is eager.
+    fn only_eager(&self) -> Option<Fifo> {
+        self.eager.first().copied().filter(|_| self.eager.len() == 1)
+    }
+}
+
 /// A task for a slot.
 enum Choice {
     Map(JobId, PlacementScore),
@@ -26,32 +42,49 @@ enum Choice {
 }
 
 impl Core {
-    /// Brings waiting tasks and free slots together, one slot of each tracker a round, so that a small
-    /// job spreads. Only trackers whose heartbeat is parked take part: they hear of it at once.
+    /// Brings waiting tasks and free slots together. Only trackers whose heartbeat is parked take part: they hear of it at
+    /// once. What has been declined before is not offered again before something has changed: a slot that is new is offered to
+    /// all jobs, and to a job that may have changed its mind all slots.
     pub(crate) fn schedule(&mut self, now: Now) {
+        self.jobs.bring_up_to_date();
         self.suspend_reduces_in_vain();
+        let had_room = std::mem::replace(&mut self.had_room, self.trackers.leaves_room());
+        if self.had_room && !had_room {
+            self.jobs.order_mut().all_are_eager();
+        }
         loop {
-            let mut offers: Vec<_> = self
-                .trackers
-                .iter()
-                .filter(|(_, tracker)| tracker.parked.is_some() && tracker.takes_one_more())
-                .map(|(host, tracker)| (Reverse(tracker.free_slots()), host.clone()))
-                .collect();
-            if !self.jobs.values().any(LiveJob::has_waiting) && !self.may_back_up() {
-                return;
-            }
-            offers.sort();
-            let taken = offers.iter().filter(|(_, host)| self.fill_slot(now, host)).count();
-            if taken == 0 {
+            self.jobs.bring_up_to_date();
+            let eager = self.jobs.order_mut().take_eager();
+            let news = News { eager, fresh: self.trackers.take_fresh() };
+            if self.jobs.order().is_empty() || (news.eager.is_empty() && news.fresh.is_empty()) {
                 break;
             }
+            self.fill_slots(now, &news);
         }
+        self.watch_pools(now);
         self.preempt(now);
     }
 
+    /// Gives each tracker one attempt a round, those with most free slots first, so that a small job spreads.
+    fn fill_slots(&mut self, now: Now, news: &News) {
+        let only_fresh = !news.eager.iter().any(|job| self.jobs.order().wants(*job));
+        let mut hosts = match only_fresh {
+            true => self.trackers.idle_among(&news.fresh),
+            false => self.trackers.idle(),
+        };
+        while !hosts.is_empty() {
+            hosts.retain(|(_, host)| self.fill_slot(now, host, news));
+            for (free, host) in &mut hosts {
+                *free = Reverse(self.trackers.free_now(host));
+            }
+            hosts.sort_unstable();
+        }
+    }
+
     /// Launches one task on `host`, if one wants to run there.
-    fn fill_slot(&mut self, now: Now, host: &HostName) -> bool {
-        match self.choose(now, host) {
+    fn fill_slot(&mut self, now: Now, host: &HostName, news: &News) -> bool {
+        self.jobs.bring_up_to_date();
+        match self.choose(now, host, news) {
             Some(Choice::Map(job, score)) => {
                 if let Some(live) = self.live_mut(job) {
                     live.patience.launched(&score);
@@ -69,13 +102,20 @@ impl Core {
         }
     }
 
-    fn choose(&mut self, now: Now, host: &HostName) -> Option<Choice> {
+    fn choose(&mut self, now: Now, host: &HostName, news: &News) -> Option<Choice> {
         let tracker = self.trackers.get(host).filter(|tracker| tracker.takes_one_more())?;
-        let wait = self.settings.locality_wait;
+        let (wait, is_fresh) = (self.settings.locality_wait, news.fresh.contains(host));
         let may_back_up = self.may_back_up();
-        let mut maps_wait = false;
-        for turn in self.turns() {
-            let Some(live) = self.jobs.get_mut(&turn) else { continue };
+        let (order, jobs) = self.jobs.turns();
+        let reduces_may_go = order.flagged().maps_wait == 0 || self.trackers.leaves_room();
+        // Mostly it is one job that has changed its mind.
+        let only = if is_fresh { None } else { news.only_eager() };
+        let turns: &mut dyn Iterator<Item = Fifo> = match only {
+            Some(job) => &mut order.may_run(job).then_some(job).into_iter(),
+            None => &mut order.jobs(),
+        };
+        for turn in turns.filter(|job| is_fresh || news.eager.contains(job)) {
+            let Some(live) = jobs.get_mut(&turn) else { continue };
             if let Some(until) = live.hold_until.filter(|until| *until > now.monotonic) {
                 self.timers.set(until, Timer::Placement(live.id));
                 continue;
@@ -89,11 +129,10 @@ impl Core {
             if let Some(score) = hosts.choose_map(host, tracker, limit) {
                 return Some(Choice::Map(live.id, score));
             }
-            if !live.waiting_maps().is_empty() {
-                maps_wait = true;
-                if let Some(at) = live.patience.decline(now.monotonic, wait) {
-                    self.timers.set(at, Timer::Placement(live.id));
-                }
+            if !live.waiting_maps().is_empty()
+                && let Some(at) = live.patience.decline(now.monotonic, wait)
+            {
+                self.timers.set(at, Timer::Placement(live.id));
             }
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             let may_back_up = may_back_up && live.waiting_maps().is_empty();
@@ -104,7 +143,7 @@ impl Core {
             let entry = self.durable.running(live.id);
             let may_start =
                 entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
-            if !may_start || (maps_wait && !leaves_room(&self.trackers)) {
+            if !may_start || !reduces_may_go {
                 continue;
             }
             if let Some(reduce) = hosts.choose_reduce(host) {
@@ -115,6 +154,23 @@ impl Core {
             }
         }
         None
+    }
+
+    /// What some job would run in a slot of `host`, whatever it declined before. (Backups wait for the next look at what is
+    /// late.)
+    pub(crate) fn would_launch(&mut self, now: Now, host: &HostName) -> Option<TaskId> {
+        let news = News { eager: BTreeSet::new(), fresh: BTreeSet::from([host.clone()]) };
+        match self.choose(now, host, &news)? {
+            Choice::Map(job, score) => Some(job.task(TaskKind::Map, score.map)),
+            Choice::Reduce(task) => Some(task),
+            Choice::Backup(_) => None,
+        }
+    }
+
+    /// The job may want slots that it has declined before.
+    pub(crate) fn offer_again(&mut self, job: JobId) {
+        self.jobs.order_mut().becomes_eager(Fifo::of(job));
+        self.unsettled = true;
     }
 
     /// How near to its bytes a map is on `host`, whatever made it go there; `None` for a reduce, and
@@ -155,7 +211,7 @@ impl Core {
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
         self.watch(now, task.job);
-        if let Some(tracker) = self.trackers.get_mut(host) {
+        if let Some(mut tracker) = self.trackers.get_mut(host) {
             assert!(tracker.free_slots() > 0, "{host} has no free slot for {attempt}");
             tracker.occupy(attempt, Occupied::Running);
         }
@@ -166,21 +222,29 @@ impl Core {
     /// Makes room for a map, or for the backup of a late one, that finds no slot while reduces of its job, which can't end
     /// without it, hold some. The job's turn is the next one.
     fn preempt(&mut self, now: Now) {
+        self.jobs.bring_up_to_date();
+        if self.jobs.order().flagged().stuck == 0 {
+            return;
+        }
+        if let Some(attempt) = self.in_the_way(now) {
+            self.kill_attempt(attempt, "a map that reduces wait for needs its slot");
+            self.wait_again(attempt.task);
+        }
+    }
+
+    /// The reduce that gives way, of the first job that is stuck and whose turn it is.
+    fn in_the_way(&self, now: Now) -> Option<AttemptId> {
         let on_hold = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
-        let turns = self.turns().into_iter().filter_map(|turn| self.jobs.get(&turn));
-        let mut stuck = turns.take_while(|live| live.is_stuck()).filter(|live| !on_hold(live));
-        let victim = stuck.find_map(|live| match live.waiting_maps().first() {
+        let turns = self.jobs.order().jobs().filter_map(|turn| self.jobs.get(&turn));
+        let mut stuck = turns.filter(|live| live.is_stuck() && !on_hold(live));
+        stuck.find_map(|live| match live.waiting_maps().first() {
             Some(first) => {
                 let task = live.id.task(TaskKind::Map, first.map);
                 let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
                 hosts.gives_way(|host| hosts.suits(task, host))
             }
             None => self.in_the_way_of_a_backup(now, live),
-        });
-        if let Some(attempt) = victim {
-            self.kill_attempt(attempt, "a map that reduces wait for needs its slot");
-            self.wait_again(attempt.task);
-        }
+        })
     }
 }
 
@@ -244,12 +308,10 @@ impl Hosts<'_> {
 
 /// Whether enough maps are done for the reduces to begin fetching.
 fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
-    let needed = (entry.maps.len() as f64 * slowstart).ceil();
-    f64::from(entry.maps_done) >= needed
+    f64::from(entry.maps_done) >= maps_needed(entry, slowstart)
 }
 
-/// Whether one more reduce leaves a slot for the maps that wait.
-fn leaves_room(trackers: &Trackers) -> bool {
-    let reduces: usize = trackers.open().map(|(_, tracker)| tracker.n_reduces()).sum();
-    reduces + 1 < trackers.open_slots()
+/// Maps that must be done for that.
+pub(crate) fn maps_needed(entry: &RunningEntry, slowstart: f64) -> f64 {
+    (entry.maps.len() as f64 * slowstart).ceil()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ids::ClusterId;
 
-use crate::share::Sharing;
+use crate::pools::PoolRule;
 use crate::standing::Rule;
 
 /// The rules' numbers.
@@ -25,8 +25,11 @@ pub struct Settings {
     /// Share of a job's maps that must be done before its reduces start (Hadoop:
     /// `mapred.reduce.slowstart.completed.maps`), 0 to 1.
     pub reduce_slowstart: f64,
-    /// How unfinished jobs share the slots.
-    pub sharing: Sharing,
+    /// The pools that share the slots, one of them named [`crate::DEFAULT_POOL`].
+    pub pools: Vec<PoolRule>,
+    /// How long a pool waits for its share before attempts of others give way; absent: for ever (Hadoop:
+    /// `minSharePreemptionTimeout`, `fairSharePreemptionTimeout`).
+    pub preempt_after: Option<Duration>,
     /// Whether late attempts get backups, where a job does not say (Hadoop:
     /// `mapred.map.tasks.speculative.execution`).
     pub speculative: bool,

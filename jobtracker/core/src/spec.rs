@@ -243,6 +243,7 @@ mod tests {
             priority: None,
             speculative: None,
             limits: None,
+            pool: None,
         }
     }
 

@@ -61,6 +61,9 @@ impl Core {
         }
         late.sort_by_key(|late| (std::cmp::Reverse(late.left), late.attempt));
         live.late = late;
+        if !live.late.is_empty() {
+            live.demands_more();
+        }
         self.unsettled |= !live.late.is_empty();
         let runs = |kind| live.tasks(kind).running > 0;
         if runs(TaskKind::Map) || runs(TaskKind::Reduce) {
@@ -70,8 +73,7 @@ impl Core {
 
     /// Whether something is late, and backups hold less than they may.
     pub(crate) fn may_back_up(&self) -> bool {
-        let any_late = self.jobs.values().any(|live| !live.late.is_empty());
-        any_late && self.n_backups() < self.backups_max()
+        self.jobs.order().flagged().late > 0 && self.jobs.n_backups() < self.backups_max()
     }
 
     /// A reduce whose slot a backup of a late map of its job needs: the youngest one. None while another slot will do.
@@ -104,14 +106,6 @@ impl Core {
         let time = now.monotonic.since(began);
         live.tasks_mut(attempt.task.kind).pace.add(&won.host, time, bytes);
         Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn n_backups(&self) -> u64 {
-        let of = |live: &LiveJob| {
-            let of = |kind| u64::from(live.tasks(kind).backed_up);
-            of(TaskKind::Map) + of(TaskKind::Reduce)
-        };
-        self.jobs.values().map(of).sum()
     }
 
     fn backups_max(&self) -> u64 {

@@ -161,10 +161,12 @@ impl Core {
 
     /// Changes what is known of a tracker, and tells the jobs if it takes new attempts now and did not, or no longer.
     pub(crate) fn change_tracker(&mut self, host: &HostName, change: impl FnOnce(&mut Tracker)) {
-        let Some(tracker) = self.trackers.get_mut(host) else { return };
+        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
         let was_open = tracker.is_open();
-        change(tracker);
-        match (was_open, tracker.is_open()) {
+        change(&mut tracker);
+        let is_open = tracker.is_open();
+        drop(tracker);
+        match (was_open, is_open) {
             (false, true) => {
                 self.jobs.values_mut().for_each(|live| live.on_host_open(host));
                 self.unsettled = true;

@@ -73,6 +73,7 @@ impl Core {
         if unfinished >= UNFINISHED_JOBS_MAX {
             return Err(Refusal::TooManyJobs { unfinished });
         }
+        self.check_room(self.pool_of(spec.pool.as_deref())?)?;
         self.check_reservation(&spec.output)?;
         let job = JobId { date: yyyymmdd(now.wall), ordinal: self.durable.next_ordinal() };
         let max_attempts = spec.max_attempts.unwrap_or(self.settings.max_attempts);
@@ -109,8 +110,11 @@ impl Core {
     pub(crate) fn begin(&mut self, job: JobId) {
         let entry = self.durable.job(job).expect("a job begins after its acceptance");
         let speculative = entry.spec.speculative.unwrap_or(self.settings.speculative);
-        let live = LiveJob::new(job, entry, self.epoch(), speculative);
-        self.jobs.insert(Fifo::of(job), live);
+        // A pool that the configuration has no more: its jobs are the default one's.
+        let pool = self.pool_of(entry.spec.pool.as_deref()).or_else(|_| self.pool_of(None));
+        let pool = pool.expect("one of the pools is the default one");
+        let live = LiveJob::new(job, entry, self.epoch(), (speculative, pool));
+        self.jobs.insert(live);
     }
 
     /// Has the edge make a call to the chunk store that `job` needs.

@@ -7,6 +7,7 @@ use mapreduce_protocol::{JobState, TaskKind};
 use crate::durable::Stage;
 use crate::locality::Locality;
 use crate::machine::Core;
+use crate::order::Pool;
 use crate::trackers::Tracker;
 
 /// The JobTracker in numbers.
@@ -40,12 +41,27 @@ pub struct Summary {
     pub heartbeats_parked: u64,
     /// Attempts killed or lost since the start.
     pub attempts_killed: u64,
+    /// What the pools hold and want, by name.
+    pub pools: BTreeMap<String, PoolGauges>,
+    /// Attempts killed since the start because another pool had waited for its share.
+    pub preempted: u64,
     /// Second attempts that were begun because the first one was late, since the start.
     pub backups_launched: u64,
     /// Of those, the ones that succeeded first.
     pub backups_won: u64,
     /// Clients that wait for a job's end.
     pub waiting_clients: u64,
+}
+
+/// One pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolGauges {
+    /// Slots that it holds.
+    pub slots: u64,
+    /// Tasks that wait for one.
+    pub waiting: u64,
+    /// Its unfinished jobs.
+    pub jobs: u64,
 }
 
 /// Tasks of one kind.
@@ -76,6 +92,7 @@ pub(crate) struct Counted {
     pub(crate) launches: Launches,
     pub(crate) heartbeats: u64,
     pub(crate) attempts_killed: u64,
+    pub(crate) preempted: u64,
     pub(crate) backups_launched: u64,
     pub(crate) backups_won: u64,
 }
@@ -120,10 +137,22 @@ impl Core {
             heartbeats: self.counted.heartbeats,
             heartbeats_parked: self.n_trackers(|tracker| tracker.parked.is_some()),
             attempts_killed: self.counted.attempts_killed,
+            preempted: self.counted.preempted,
+            pools: self.pool_gauges(),
             backups_launched: self.counted.backups_launched,
             backups_won: self.counted.backups_won,
             waiting_clients: self.waiters.len() as u64,
         }
+    }
+
+    fn pool_gauges(&self) -> BTreeMap<String, PoolGauges> {
+        let gauges = |pool: &Pool| PoolGauges {
+            slots: pool.n_slots.into(),
+            waiting: pool.n_waiting.into(),
+            jobs: pool.n_jobs() as u64,
+        };
+        let pools = self.jobs.order().pools().iter();
+        pools.map(|pool| (pool.rule.name.clone(), gauges(pool))).collect()
     }
 
     fn n_trackers(&self, are: impl Fn(&Tracker) -> bool) -> u64 {

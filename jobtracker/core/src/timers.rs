@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Silence(HostName),
     /// A job's delay for locality, or its hold after a restart, is over.
     Placement(JobId),
+    /// Some pool may have waited for too long for its share.
+    Pools,
     /// Something that speaks against a host lapses.
     Standing,
     /// A job's running attempts are looked at: some may be late.

@@ -1,7 +1,9 @@
 //! The TaskTrackers that are registered and alive: soft state, lost with the process and told anew by
 //! the trackers. What a heartbeat leads to is in `heartbeat`, who gets which task in `schedule`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use ids::{HeartbeatNumber, HostName, Inbox, Monotonic, Outbox, RackName};
@@ -37,6 +39,19 @@ pub(crate) struct Tracker {
     /// Whether somebody wants to stop it.
     pub(crate) drained: bool,
     occupied: BTreeMap<AttemptId, Occupied>,
+    /// How it stands in [`Idle`].
+    entered: Entry,
+}
+
+/// What [`Idle`] knows of one tracker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    /// Slots that it has free and would be given attempts for now, if its heartbeat waits.
+    free: u32,
+    /// Its slots, if it is given new attempts at all.
+    open_slots: u32,
+    /// Reduces on those.
+    open_reduces: u32,
 }
 
 /// A heartbeat whose reply waits for news.
@@ -83,6 +98,7 @@ impl Tracker {
             set_aside: None,
             drained: false,
             occupied: BTreeMap::new(),
+            entered: Entry::default(),
         }
     }
 
@@ -113,6 +129,15 @@ impl Tracker {
         self.occupied.keys().filter(|attempt| attempt.task.kind == TaskKind::Reduce).count()
     }
 
+    fn entry(&self) -> Entry {
+        if !self.is_open() {
+            return Entry::default();
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let free = if self.parked.is_some() { count(self.free_slots()) } else { 0 };
+        Entry { free, open_slots: self.slots, open_reduces: count(self.n_reduces()) }
+    }
+
     pub(crate) fn occupy(&mut self, attempt: AttemptId, why: Occupied) {
         self.occupied.insert(attempt, why);
     }
@@ -137,6 +162,71 @@ impl LostTracker {
     }
 }
 
+/// The trackers that could be given attempts now, and how many all of them run: kept up to date with each change, so that
+/// nobody has to look at all trackers for each slot.
+#[derive(Debug, Default)]
+struct Idle {
+    /// Those with most free slots first.
+    by_free: BTreeSet<(Reverse<u32>, HostName)>,
+    /// Those that have had a slot more since they were offered to all jobs.
+    fresh: BTreeSet<HostName>,
+    open_slots: u64,
+    open_reduces: u64,
+}
+
+impl Idle {
+    fn change(&mut self, host: &HostName, before: Entry, now: Entry) {
+        if before == now {
+            return;
+        }
+        self.open_slots -= u64::from(before.open_slots);
+        self.open_slots += u64::from(now.open_slots);
+        self.open_reduces -= u64::from(before.open_reduces);
+        self.open_reduces += u64::from(now.open_reduces);
+        if before.free == now.free {
+            return;
+        }
+        if before.free > 0 {
+            self.by_free.remove(&(Reverse(before.free), host.clone()));
+        }
+        if now.free > 0 {
+            self.by_free.insert((Reverse(now.free), host.clone()));
+        }
+        if now.free > before.free {
+            self.fresh.insert(host.clone());
+        }
+    }
+}
+
+/// A tracker that is being changed.
+pub(crate) struct TrackerMut<'a> {
+    host: &'a HostName,
+    tracker: &'a mut Tracker,
+    idle: &'a mut Idle,
+}
+
+impl Deref for TrackerMut<'_> {
+    type Target = Tracker;
+
+    fn deref(&self) -> &Tracker {
+        self.tracker
+    }
+}
+
+impl DerefMut for TrackerMut<'_> {
+    fn deref_mut(&mut self) -> &mut Tracker {
+        self.tracker
+    }
+}
+
+impl Drop for TrackerMut<'_> {
+    fn drop(&mut self) {
+        let (before, now) = (self.tracker.entered, self.tracker.entry());
+        self.idle.change(self.host, before, now);
+        self.tracker.entered = now;
+    }
+}
+
 /// All registered trackers by host.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
@@ -146,6 +236,9 @@ pub(crate) struct Trackers {
     /// Who may have something to be told.
     pub(crate) news: BTreeSet<HostName>,
     sessions: u64,
+    /// Slots of all of them.
+    n_slots: usize,
+    idle: Idle,
 }
 
 impl Trackers {
@@ -153,8 +246,37 @@ impl Trackers {
         self.by_host.get(host)
     }
 
-    pub(crate) fn get_mut(&mut self, host: &HostName) -> Option<&mut Tracker> {
-        self.by_host.get_mut(host)
+    pub(crate) fn get_mut<'a>(&'a mut self, host: &'a HostName) -> Option<TrackerMut<'a>> {
+        let tracker = self.by_host.get_mut(host)?;
+        Some(TrackerMut { host, tracker, idle: &mut self.idle })
+    }
+
+    /// Trackers that could be given an attempt now, those with most free slots first.
+    pub(crate) fn idle(&self) -> Vec<(Reverse<u32>, HostName)> {
+        self.idle.by_free.iter().cloned().collect()
+    }
+
+    /// The same of these alone.
+    pub(crate) fn idle_among(&self, hosts: &BTreeSet<HostName>) -> Vec<(Reverse<u32>, HostName)> {
+        let all = hosts.iter().map(|host| (Reverse(self.free_now(host)), host.clone()));
+        let mut idle: Vec<_> = all.filter(|(free, _)| free.0 > 0).collect();
+        idle.sort_unstable();
+        idle
+    }
+
+    /// Attempts that it could be given now.
+    pub(crate) fn free_now(&self, host: &HostName) -> u32 {
+        self.get(host).map_or(0, |tracker| tracker.entered.free)
+    }
+
+    /// Trackers that have had a slot more since this was called last.
+    pub(crate) fn take_fresh(&mut self) -> BTreeSet<HostName> {
+        std::mem::take(&mut self.idle.fresh)
+    }
+
+    /// Whether one more reduce leaves a slot for the maps that wait; a single slot can't be left.
+    pub(crate) fn leaves_room(&self) -> bool {
+        self.idle.open_slots == 1 || self.idle.open_reduces + 1 < self.idle.open_slots
     }
 
     pub(crate) fn is_live(&self, host: &HostName) -> bool {
@@ -186,9 +308,12 @@ impl Trackers {
         self.sessions
     }
 
-    pub(crate) fn insert(&mut self, host: HostName, tracker: Tracker) {
-        self.lost.remove(&host);
-        self.by_host.insert(host, tracker);
+    pub(crate) fn insert(&mut self, host: &HostName, tracker: Tracker) {
+        self.lost.remove(host);
+        self.n_slots += tracker.slots as usize;
+        let before = self.by_host.insert(host.clone(), tracker);
+        assert!(before.is_none(), "{host} was registered all the while");
+        drop(self.get_mut(host));
     }
 
     /// Remembers for a while that a tracker was there.
@@ -221,7 +346,11 @@ impl Trackers {
 
     pub(crate) fn remove(&mut self, host: &HostName) -> Option<Tracker> {
         self.news.remove(host);
-        self.by_host.remove(host)
+        let removed = self.by_host.remove(host)?;
+        self.n_slots -= removed.slots as usize;
+        self.idle.change(host, removed.entered, Entry::default());
+        self.idle.fresh.remove(host);
+        Some(removed)
     }
 
     /// Queues a command, if the tracker is there.
@@ -250,6 +379,6 @@ impl Trackers {
     }
 
     pub(crate) fn slots(&self) -> usize {
-        self.by_host.values().map(|tracker| tracker.slots as usize).sum()
+        self.n_slots
     }
 }

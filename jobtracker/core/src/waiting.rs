@@ -5,7 +5,7 @@ use ids::Monotonic;
 use mapreduce_protocol::TaskKind;
 
 use crate::job::{LiveJob, StoreCall};
-use crate::machine::Core;
+use crate::machine::{Core, Fifo};
 use crate::trackers::Tracker;
 
 impl Core {
@@ -48,6 +48,11 @@ impl Core {
             let why = "every host has failed it for want of room, and is tried again after a while: see \
                        its failed attempts";
             return Some(why.to_owned());
+        }
+        if let Some(why) =
+            self.jobs.order().pools()[live.pool].why_not(Fifo::of(live.id), live.priority)
+        {
+            return Some(why);
         }
         let full = |tracker: &Tracker| tracker.free_slots() == 0;
         self.trackers.open().all(|(host, it)| excluded(host) || full(it)).then(|| {

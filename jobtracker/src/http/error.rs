@@ -12,6 +12,8 @@ use crate::event_loop::AskError;
 
 /// Seconds after which a daemon that restarts is mostly back.
 const RETRY_AFTER: u32 = 1;
+/// Seconds after which some job may have ended.
+const RETRY_AFTER_JOBS: u32 = 5;
 
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
@@ -54,7 +56,7 @@ impl From<AdmissionError> for Problem {
 
 fn refused(refusal: &Refusal) -> Problem {
     let (status, kind) = match refusal {
-        Refusal::InvalidJob(_) => (400, ProblemKind::InvalidJob),
+        Refusal::InvalidJob(_) | Refusal::NoSuchPool { .. } => (400, ProblemKind::InvalidJob),
         Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),
         Refusal::KeyReused { .. } => (409, ProblemKind::KeyReused),
         Refusal::BadKey | Refusal::BadSlots { .. } => (400, ProblemKind::InvalidRequest),
@@ -63,7 +65,7 @@ fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::JobEnded { .. } | Refusal::Committing { .. } => (409, ProblemKind::JobEnded),
         Refusal::AttemptEnded { .. } => (409, ProblemKind::AttemptEnded),
-        Refusal::TooManyJobs { .. } => (503, ProblemKind::Unavailable),
+        Refusal::TooManyJobs { .. } | Refusal::PoolFull { .. } => (429, ProblemKind::TooManyJobs),
         Refusal::NotRegistered { .. } => (409, ProblemKind::NotRegistered),
         Refusal::WrongCluster { .. } => (409, ProblemKind::WrongCluster),
         Refusal::WrongProtocol { .. } => (409, ProblemKind::WrongProtocol),
@@ -75,7 +77,11 @@ fn refused(refusal: &Refusal) -> Problem {
 
 fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
     let problem = Problem::new(status, kind.as_str(), detail);
-    if status == 503 { problem.retry_after(RETRY_AFTER) } else { problem }
+    match status {
+        503 => problem.retry_after(RETRY_AFTER),
+        429 => problem.retry_after(RETRY_AFTER_JOBS),
+        _ => problem,
+    }
 }
 
 /// A path that names no job, or no attempt.
@@ -138,7 +144,7 @@ mod tests {
             (Refusal::NoSuchHost { host: host.clone() }, 404, "not-found", "howdah host list"),
             (attempt_ended, 409, "attempt-ended", "FAILED"),
             (Refusal::Committing { job }, 409, "job-ended", "ask for its state"),
-            (Refusal::TooManyJobs { unfinished: 9 }, 503, "unavailable", "submit again"),
+            (Refusal::TooManyJobs { unfinished: 9 }, 429, "too-many-jobs", "submit again"),
             (Refusal::NotRegistered { host }, 409, "not-registered", "register again"),
             (Refusal::JournalFull, 507, "out-of-space", "make space"),
         ] {

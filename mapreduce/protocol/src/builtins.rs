@@ -172,6 +172,7 @@ mod tests {
             priority: None,
             speculative: None,
             limits: None,
+            pool: None,
         }
     }
 

@@ -29,6 +29,9 @@ pub struct JobSpec {
     /// Its share of the slots beside other jobs. Absent: [`Priority::Normal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
+    /// The pool whose share of the slots it takes part in, one of `jobtracker.pools`. Absent: `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Whether an attempt that is late gets a backup on another host, so that a task may run twice at once. Absent: the
     /// cluster's `jobtracker.speculative`. For programs whose tasks do more than write their output: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

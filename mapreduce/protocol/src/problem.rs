@@ -37,6 +37,8 @@ pub enum ProblemKind {
     HostNameTaken,
     /// The capability does not allow this.
     Forbidden,
+    /// There are as many unfinished jobs as may be: wait until some have ended.
+    TooManyJobs,
     /// The daemon is starting or stopping.
     Unavailable,
     /// The daemon failed; its log says more.
@@ -63,6 +65,7 @@ impl ProblemKind {
             Self::WrongProtocol => "wrong-protocol",
             Self::HostNameTaken => "host-name-taken",
             Self::Forbidden => "forbidden",
+            Self::TooManyJobs => "too-many-jobs",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }

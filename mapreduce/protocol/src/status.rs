@@ -82,6 +82,9 @@ pub struct JobStatus {
     /// Its share of the slots beside other jobs.
     #[serde(default)]
     pub priority: Priority,
+    /// The pool whose share of the slots it takes part in.
+    #[serde(default)]
+    pub pool: String,
     /// Whether nothing of it is launched until somebody resumes it.
     #[serde(default)]
     pub paused: bool,

@@ -47,6 +47,7 @@ pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, Built
         priority: None,
         speculative: None,
         limits: None,
+        pool: None,
     };
     builtins::check(&spec)?;
     match name {

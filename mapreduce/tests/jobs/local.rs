@@ -95,6 +95,7 @@ pub(crate) fn local_job(
             priority: None,
             speculative: None,
             limits: None,
+            pool: None,
         },
         sequential,
         parallelism: shape.parallelism,

@@ -282,9 +282,10 @@ impl JobTracker {
             };
             scene.watch.see_effect(effect, asked.map(|asked| asked.from));
         }
-        if let Some(core) = self.core.as_ref().filter(|_| self.n_inputs.is_multiple_of(CHECK_EVERY))
+        if let Some(core) = self.core.as_mut().filter(|_| self.n_inputs.is_multiple_of(CHECK_EVERY))
         {
             core.check_invariants();
+            core.check_placements(scene.ground.now());
             scene.watch.check_books(core);
         }
         if !output.effects.is_empty() {

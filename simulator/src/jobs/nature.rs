@@ -13,6 +13,9 @@ use crate::jobs::ground::host;
 use crate::jobs::world::{RACKS, TRACKERS};
 use crate::random::Random;
 
+/// Name of the pool beside the default one.
+pub(crate) const OTHER_POOL: &str = "other";
+
 /// What is bound to become of a job, if nobody kills it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -140,6 +143,7 @@ fn draw_spec(random: &mut Random, number: usize, n_reduces: u32) -> JobSpec {
         priority: random.chance(300).then(|| *random.pick(&Priority::ALL)),
         speculative: random.chance(300).then(|| random.chance(500)),
         limits: None,
+        pool: random.chance(300).then(|| OTHER_POOL.to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ids::Monotonic;
-use jobtracker_core::{Settings, Sharing, recovery_grace};
+use jobtracker_core::{DEFAULT_POOL, PoolRule, Settings, Sharing, recovery_grace};
 
 use crate::Violation;
 use crate::jobs::client::Client;
@@ -13,7 +13,7 @@ use crate::jobs::faults::Temper;
 use crate::jobs::ground::{Event, Ground, Who};
 use crate::jobs::invariants::{Seen, Watch};
 use crate::jobs::jobtracker::JobTracker;
-use crate::jobs::nature::Nature;
+use crate::jobs::nature::{Nature, OTHER_POOL};
 use crate::jobs::sabotage::Sabotage;
 use crate::jobs::scene::{Outputs, Scene};
 use crate::jobs::store::Store;
@@ -92,7 +92,12 @@ fn settings(random: &mut Random) -> Settings {
         max_attempts: 4,
         locality_wait: *random.pick(&[Duration::ZERO, Duration::from_millis(600)]),
         reduce_slowstart: *random.pick(&[0.0, 0.05, 0.5, 1.0]),
-        sharing: if random.chance(700) { Sharing::Fair } else { Sharing::Fifo },
+        pools: pools(random),
+        preempt_after: *random.pick(&[
+            None,
+            Some(Duration::from_secs(3)),
+            Some(Duration::from_secs(15)),
+        ]),
         speculative: random.chance(700),
         speculative_share: *random.pick(&[0.0, 0.25, 1.0]),
         fetch_failures_max: *random.pick(&[1, 3]),
@@ -103,6 +108,18 @@ fn settings(random: &mut Random) -> Settings {
         finished_jobs_max: *random.pick(&[1, 1000]),
         recovery_grace: recovery_grace(HEARTBEAT_INTERVAL, dead_after),
     }
+}
+
+/// The default pool, and another one with a promise.
+fn pools(random: &mut Random) -> Vec<PoolRule> {
+    let sharing = if random.chance(700) { Sharing::Fair } else { Sharing::Fifo };
+    let promised = PoolRule {
+        weight: random.within(1..5) as u32,
+        min_slots: *random.pick(&[0, 4, 40]),
+        sharing,
+        ..PoolRule::named(OTHER_POOL)
+    };
+    vec![PoolRule { sharing, ..PoolRule::named(DEFAULT_POOL) }, promised]
 }
 
 impl World {
@@ -293,7 +310,7 @@ impl World {
 
     fn check_starvation(&mut self, now: Monotonic) {
         let Some(core) = &self.jobtracker.core else { return };
-        if self.jobtracker.settings.sharing != Sharing::Fair {
+        if self.jobtracker.settings.pools.iter().any(|pool| pool.sharing != Sharing::Fair) {
             return;
         }
         let jobs = self.scene.watch.book.jobs.iter();

@@ -6,7 +6,7 @@ use simulator::jobs::{Outcome, Sabotage, run, run_traced};
 use crate::{Named, Seed, n_seeds, run_all};
 
 /// Worlds in which a planted bug must have been found.
-const SEEDS_FOR_A_BUG: u64 = 300;
+const SEEDS_FOR_A_BUG: u64 = 1000;
 
 fn seed(seed: u64) -> Seed {
     Seed("jobs", seed)

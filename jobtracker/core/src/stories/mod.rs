@@ -9,6 +9,7 @@ mod interventions;
 mod jobs;
 mod pauses;
 mod placement;
+mod pools;
 mod restarts;
 mod sharing;
 mod sick_hosts;
@@ -26,9 +27,9 @@ use mapreduce_protocol::{
 };
 
 use crate::{
-    ATTEMPTS_PER_TERM, Core, Durable, Effect, EndsAs, Home, IdempotencyKey, Input, Output, Part,
-    Plan, PlannedSplit, Query, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing,
-    StagedSplits, StoreOutcome, staging_folder,
+    ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
+    Output, Part, Plan, PlannedSplit, PoolRule, Query, Record, Refusal, Reply, ReplyTo,
+    STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome, staging_folder,
 };
 
 /// 2026-11-22T00:00:00Z.
@@ -119,7 +120,8 @@ fn settings() -> Settings {
         max_attempts: 4,
         locality_wait: Duration::from_secs(1),
         reduce_slowstart: 0.05,
-        sharing: Sharing::Fair,
+        pools: vec![PoolRule::named(DEFAULT_POOL)],
+        preempt_after: Some(Duration::from_secs(15)),
         speculative: true,
         speculative_share: 0.25,
         fetch_failures_max: 3,
@@ -148,6 +150,7 @@ fn wordcount(output: &str, reduces: u32) -> JobSpec {
         speculative: None,
         priority: None,
         limits: None,
+        pool: None,
     }
 }
 
@@ -255,6 +258,7 @@ impl Story {
 
     fn take(&mut self, output: Output) {
         self.core.check_invariants();
+        self.core.check_placements(self.now);
         self.records.extend(output.records);
         for effect in output.effects {
             match effect {

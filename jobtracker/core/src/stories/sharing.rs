@@ -5,7 +5,8 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn fifo() -> Settings {
-    Settings { sharing: Sharing::Fifo, ..settings() }
+    let rule = PoolRule { sharing: Sharing::Fifo, ..PoolRule::named(DEFAULT_POOL) };
+    Settings { pools: vec![rule], ..settings() }
 }
 
 /// A map-only job of so many maps, whose bytes are on `a`.

@@ -1,0 +1,113 @@
+//! The unfinished jobs, and whose turn it is. Whoever may change a job marks it as touched; before slots are filled, `order`
+//! is brought up to date for those alone, so that nobody has to look at all jobs for each slot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mapreduce_protocol::{JobId, TaskKind};
+
+use crate::job::LiveJob;
+use crate::machine::Fifo;
+use crate::order::{Order, Standpoint};
+use crate::pools::PoolRule;
+
+/// The soft halves of all unfinished jobs, oldest first: ids grow with the order of acceptance.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    by_age: BTreeMap<Fifo, LiveJob>,
+    /// Those that may have changed since the order was brought up to date.
+    touched: BTreeSet<Fifo>,
+    order: Order,
+    /// Attempts of all jobs that run beside another one of their task.
+    n_backups: u64,
+}
+
+impl Jobs {
+    pub(crate) fn new(pools: Vec<PoolRule>) -> Self {
+        let (by_age, touched) = Default::default();
+        Self { by_age, touched, order: Order::new(pools), n_backups: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    pub(crate) fn get(&self, fifo: &Fifo) -> Option<&LiveJob> {
+        self.by_age.get(fifo)
+    }
+
+    pub(crate) fn get_mut(&mut self, fifo: &Fifo) -> Option<&mut LiveJob> {
+        let live = self.by_age.get_mut(fifo)?;
+        self.touched.insert(*fifo);
+        Some(live)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &LiveJob> {
+        self.by_age.values()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut LiveJob> {
+        self.touched.extend(self.by_age.keys());
+        self.by_age.values_mut()
+    }
+
+    pub(crate) fn insert(&mut self, live: LiveJob) {
+        let fifo = Fifo::of(live.id);
+        self.by_age.insert(fifo, live);
+        self.touched.insert(fifo);
+    }
+
+    pub(crate) fn remove(&mut self, job: JobId) {
+        let fifo = Fifo::of(job);
+        self.by_age.remove(&fifo);
+        self.touched.insert(fifo);
+    }
+
+    /// Brings the order up to date.
+    pub(crate) fn bring_up_to_date(&mut self) {
+        while let Some(fifo) = self.touched.pop_first() {
+            let standpoint = self.by_age.get(&fifo).map(standpoint);
+            self.n_backups -= self.order.n_backups(fifo);
+            self.n_backups += standpoint.as_ref().map_or(0, |it| it.n_backups);
+            self.order.put(fifo, standpoint);
+        }
+    }
+
+    /// Whose turn it is, as of the last [`Self::bring_up_to_date`]; and the jobs, of which nothing may be changed that the
+    /// order goes by.
+    pub(crate) fn turns(&mut self) -> (&Order, &mut BTreeMap<Fifo, LiveJob>) {
+        (&self.order, &mut self.by_age)
+    }
+
+    pub(crate) fn order_mut(&mut self) -> &mut Order {
+        &mut self.order
+    }
+
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Attempts of all jobs that run beside another one of their task, as of the last [`Self::bring_up_to_date`].
+    pub(crate) fn n_backups(&self) -> u64 {
+        self.n_backups
+    }
+}
+
+/// What the order goes by.
+fn standpoint(live: &LiveJob) -> Standpoint {
+    let tasks = [TaskKind::Map, TaskKind::Reduce].map(|kind| live.tasks(kind));
+    let is_late = !live.late.is_empty();
+    let maps_wait = !live.waiting_maps().is_empty();
+    Standpoint {
+        pool: live.pool,
+        priority: live.priority,
+        n_slots: tasks.iter().map(|tasks| tasks.n_live()).sum(),
+        n_waiting: live.n_waiting(),
+        n_backups: tasks.iter().map(|tasks| u64::from(tasks.backed_up)).sum(),
+        maps_wait,
+        is_stuck: live.is_stuck(),
+        is_late,
+        is_in_vain: live.paused && maps_wait && live.tasks(TaskKind::Reduce).running > 0,
+        wants: !live.paused && (live.has_waiting() || is_late),
+        demands: live.demands(),
+    }
+}

@@ -1,0 +1,480 @@
+//! Whose turn it is: pools in the order in which they are offered a slot, and in each of them its jobs. Kept up to date one
+//! job at a time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ids::Monotonic;
+use mapreduce_protocol::Priority;
+
+use crate::machine::Fifo;
+use crate::pools::PoolRule;
+use crate::share::Sharing;
+
+/// What one slot more or less is worth to a pool: shares are compared as whole numbers.
+const SHARE_UNIT: u64 = 1 << 20;
+
+/// What the order goes by, of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standpoint {
+    /// Its pool's place among the pools.
+    pub(crate) pool: usize,
+    pub(crate) priority: Priority,
+    /// Slots that it holds.
+    pub(crate) n_slots: u32,
+    /// Tasks that wait for one.
+    pub(crate) n_waiting: u32,
+    /// Attempts that run beside another one of their task.
+    pub(crate) n_backups: u64,
+    pub(crate) maps_wait: bool,
+    /// Whether its reduces hold slots in vain.
+    pub(crate) is_stuck: bool,
+    /// Whether some of its attempts are late.
+    pub(crate) is_late: bool,
+    /// Whether it is paused, and its reduces wait for maps that are not launched.
+    pub(crate) is_in_vain: bool,
+    /// Whether it is to be asked at all.
+    pub(crate) wants: bool,
+    /// Grows whenever it may want a slot that it did not want before.
+    pub(crate) demands: u64,
+}
+
+/// A job's place in its pool, the first one least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct JobTurn {
+    /// Whether its reduces hold slots in vain: whatever it may hold, the next one ends that.
+    stuck: Reverse<bool>,
+    /// Slots that it holds, for its weight.
+    held: u64,
+    priority: Reverse<Priority>,
+    fifo: Fifo,
+}
+
+/// A pool's place, the first one least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PoolTurn {
+    /// Whether a job of it is stuck.
+    stuck: Reverse<bool>,
+    /// Whether it has its minimum share.
+    has_its_minimum: bool,
+    /// What it holds of its minimum share; once it has that, for its weight (Hadoop:
+    /// `SchedulingAlgorithms.FairShareComparator`).
+    held: u64,
+    pool: usize,
+}
+
+/// One pool as it is now.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) rule: PoolRule,
+    /// Slots that its jobs hold.
+    pub(crate) n_slots: u32,
+    /// Tasks of its jobs that wait for one and may run.
+    pub(crate) n_waiting: u32,
+    /// Since when it has had less than its minimum share, or half its fair one, and wanted more.
+    pub(crate) short_since: Option<Monotonic>,
+    /// Its unfinished jobs, in the order in which they may run.
+    members: BTreeSet<(Reverse<Priority>, Fifo)>,
+    /// Those of them that want slots.
+    turns: BTreeSet<JobTurn>,
+    turn: Option<PoolTurn>,
+}
+
+/// All pools and jobs.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pools: Vec<Pool>,
+    turns: BTreeSet<PoolTurn>,
+    standpoints: BTreeMap<Fifo, Standpoint>,
+    /// Jobs that may want a slot that they have declined, or did not want, before.
+    eager: BTreeSet<Fifo>,
+    flagged: Flagged,
+}
+
+/// How many jobs stand so that something is to be done about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flagged {
+    /// Those with late attempts.
+    pub(crate) late: usize,
+    /// Those whose reduces hold slots in vain.
+    pub(crate) stuck: usize,
+    /// Those whose maps wait for slots.
+    pub(crate) maps_wait: usize,
+    /// Paused ones whose reduces wait for maps that are not launched.
+    pub(crate) in_vain: usize,
+}
+
+impl Flagged {
+    fn count(&mut self, job: &Standpoint, change: impl Fn(&mut usize)) {
+        let flags = [
+            (job.is_late, &mut self.late),
+            (job.is_stuck, &mut self.stuck),
+            (job.wants && job.maps_wait, &mut self.maps_wait),
+            (job.is_in_vain, &mut self.in_vain),
+        ];
+        flags.into_iter().filter(|(is_so, _)| *is_so).for_each(|(_, n)| change(n));
+    }
+}
+
+impl Order {
+    pub(crate) fn new(pools: Vec<PoolRule>) -> Self {
+        Self {
+            pools: pools.into_iter().map(|rule| Pool::of(rule, 0, 0)).collect(),
+            turns: BTreeSet::new(),
+            standpoints: BTreeMap::new(),
+            eager: BTreeSet::new(),
+            flagged: Flagged::default(),
+        }
+    }
+
+    /// A job stands so now; `None`: it is over.
+    pub(crate) fn put(&mut self, fifo: Fifo, now: Option<Standpoint>) {
+        let before = match now {
+            Some(now) => self.standpoints.insert(fifo, now),
+            None => self.standpoints.remove(&fifo),
+        };
+        if before == now {
+            return;
+        }
+        let maps_waited = self.flagged.maps_wait > 0;
+        let places: BTreeSet<usize> = before.iter().chain(&now).map(|it| it.pool).collect();
+        let full: Vec<_> = places.iter().map(|at| self.pools[*at].is_full()).collect();
+        before.iter().for_each(|before| self.take_out(fifo, before));
+        now.iter().for_each(|now| self.put_in(fifo, now));
+        for (at, was_full) in places.into_iter().zip(full) {
+            self.settle(at);
+            let pool = &self.pools[at];
+            let others_may_begin = pool.rule.running_jobs_max.is_some() && now.is_none();
+            if others_may_begin || (was_full && !pool.is_full()) {
+                self.eager.extend(pool.turns.iter().map(|turn| turn.fifo));
+            }
+        }
+        let demands = |it: Option<Standpoint>| it.map(|it| (it.demands, it.wants, it.pool));
+        if demands(before) != demands(now) && now.is_some() {
+            self.eager.insert(fifo);
+        }
+        // Reduces may have waited behind the last of these maps.
+        if maps_waited && self.flagged.maps_wait == 0 {
+            self.all_are_eager();
+        }
+    }
+
+    fn take_out(&mut self, fifo: Fifo, before: &Standpoint) {
+        self.flagged.count(before, |n| *n -= 1);
+        let pool = &mut self.pools[before.pool];
+        pool.n_slots -= before.n_slots;
+        pool.members.remove(&(Reverse(before.priority), fifo));
+        if before.wants {
+            pool.n_waiting -= before.n_waiting;
+            pool.turns.remove(&JobTurn::new(pool.rule.sharing, before, fifo));
+        }
+    }
+
+    fn put_in(&mut self, fifo: Fifo, now: &Standpoint) {
+        self.flagged.count(now, |n| *n += 1);
+        let pool = &mut self.pools[now.pool];
+        pool.n_slots += now.n_slots;
+        pool.members.insert((Reverse(now.priority), fifo));
+        if now.wants {
+            pool.n_waiting += now.n_waiting;
+            pool.turns.insert(JobTurn::new(pool.rule.sharing, now, fifo));
+        }
+    }
+
+    /// Puts a pool in its place.
+    fn settle(&mut self, at: usize) {
+        let pool = &mut self.pools[at];
+        let turn = PoolTurn::new(at, pool);
+        if pool.turn != turn {
+            pool.turn.map(|before| self.turns.remove(&before));
+            turn.map(|now| self.turns.insert(now));
+            pool.turn = turn;
+        }
+    }
+
+    /// Jobs in the order in which they are asked whether they want a slot.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = Fifo> {
+        let pools = self.turns.iter().map(|turn| &self.pools[turn.pool]);
+        pools.filter(|pool| !pool.is_full()).flat_map(Pool::jobs)
+    }
+
+    /// Whether the job may be given slots, and wants some.
+    pub(crate) fn may_run(&self, fifo: Fifo) -> bool {
+        let Some(standpoint) = self.standpoints.get(&fifo) else { return false };
+        let pool = &self.pools[standpoint.pool];
+        let place = (Reverse(standpoint.priority), fifo);
+        standpoint.wants && !pool.is_full() && pool.last_to_run().is_none_or(|last| place <= *last)
+    }
+
+    pub(crate) fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    pub(crate) fn pools_mut(&mut self) -> &mut [Pool] {
+        &mut self.pools
+    }
+
+    /// Whether a job wants slots at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    /// The job may want what it has declined before: its time has come, or the hosts are other ones.
+    pub(crate) fn becomes_eager(&mut self, fifo: Fifo) {
+        self.eager.insert(fifo);
+    }
+
+    /// So may all.
+    pub(crate) fn all_are_eager(&mut self) {
+        let wanting = self.standpoints.iter().filter(|(_, it)| it.wants);
+        self.eager.extend(wanting.map(|(fifo, _)| *fifo));
+    }
+
+    /// Jobs that may want a slot that they have declined, or did not want, before, since this was called last.
+    pub(crate) fn take_eager(&mut self) -> BTreeSet<Fifo> {
+        std::mem::take(&mut self.eager)
+    }
+
+    /// Whether the job is to be asked at all.
+    pub(crate) fn wants(&self, fifo: Fifo) -> bool {
+        self.standpoints.get(&fifo).is_some_and(|it| it.wants)
+    }
+
+    /// How many jobs stand so that something is to be done about it.
+    pub(crate) fn flagged(&self) -> Flagged {
+        self.flagged
+    }
+
+    pub(crate) fn n_backups(&self, fifo: Fifo) -> u64 {
+        self.standpoints.get(&fifo).map_or(0, |it| it.n_backups)
+    }
+}
+
+impl Pool {
+    /// One without jobs.
+    pub(crate) fn of(rule: PoolRule, n_slots: u32, n_waiting: u32) -> Self {
+        Self {
+            rule,
+            n_slots,
+            n_waiting,
+            short_since: None,
+            members: BTreeSet::new(),
+            turns: BTreeSet::new(),
+            turn: None,
+        }
+    }
+
+    /// Whether it holds all slots that it may.
+    fn is_full(&self) -> bool {
+        self.rule.slots_max.is_some_and(|max| self.n_slots >= max)
+    }
+
+    /// Why none of its jobs, or not this one, is given slots, for people.
+    pub(crate) fn why_not(&self, fifo: Fifo, priority: Priority) -> Option<String> {
+        let name = &self.rule.name;
+        if self.is_full() {
+            let n_slots = self.n_slots;
+            return Some(format!(
+                "pool {name} holds {n_slots} slots, as many as it may (slots_max)"
+            ));
+        }
+        let last = self.last_to_run()?;
+        let n_max = self.rule.running_jobs_max?;
+        ((Reverse(priority), fifo) > *last).then(|| {
+            format!("pool {name} runs {n_max} jobs, as many as it may (running_jobs_max): this one begins when one of them has ended")
+        })
+    }
+
+    /// Its unfinished jobs.
+    pub(crate) fn n_jobs(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether some job of it wants slots.
+    pub(crate) fn wants(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// The last of its jobs that may run, unless all may.
+    fn last_to_run(&self) -> Option<&(Reverse<Priority>, Fifo)> {
+        let n_max = self.rule.running_jobs_max? as usize;
+        self.members.iter().nth(n_max.max(1) - 1)
+    }
+
+    /// Those of its jobs that may run and want slots.
+    fn jobs(&self) -> impl Iterator<Item = Fifo> {
+        let last = self.last_to_run();
+        let may_run =
+            move |turn: &&JobTurn| last.is_none_or(|last| (turn.priority, turn.fifo) <= *last);
+        self.turns.iter().filter(may_run).map(|turn| turn.fifo)
+    }
+}
+
+impl JobTurn {
+    fn new(sharing: Sharing, job: &Standpoint, fifo: Fifo) -> Self {
+        let held = match sharing {
+            Sharing::Fifo => 0,
+            Sharing::Fair => u64::from(job.n_slots) * share_unit(job.priority),
+        };
+        Self { stuck: Reverse(job.is_stuck), held, priority: Reverse(job.priority), fifo }
+    }
+}
+
+impl PoolTurn {
+    fn new(at: usize, pool: &Pool) -> Option<Self> {
+        let first = pool.turns.first()?;
+        let (n_slots, minimum) = (u64::from(pool.n_slots), u64::from(pool.rule.min_slots));
+        let has_its_minimum = n_slots >= minimum;
+        let share = if has_its_minimum { u64::from(pool.rule.weight) } else { minimum };
+        let held = n_slots * SHARE_UNIT / share.max(1);
+        Some(Self { stuck: first.stuck, has_its_minimum, held, pool: at })
+    }
+}
+
+/// What one slot counts for a job of that priority: twice as much as for one of the next higher.
+fn share_unit(priority: Priority) -> u64 {
+    match priority {
+        Priority::VeryLow => 16,
+        Priority::Low => 8,
+        Priority::Normal => 4,
+        Priority::High => 2,
+        Priority::VeryHigh => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fifo(ordinal: usize) -> Fifo {
+        let (date, ordinal) = (20_261_122, u32::try_from(ordinal).unwrap());
+        Fifo::of(mapreduce_protocol::JobId { date, ordinal })
+    }
+
+    fn pool(name: &str, sharing: Sharing) -> PoolRule {
+        PoolRule { sharing, ..PoolRule::named(name) }
+    }
+
+    fn job(pool: usize, priority: Priority, n_slots: u32) -> Standpoint {
+        Standpoint {
+            pool,
+            priority,
+            n_slots,
+            n_waiting: 1,
+            n_backups: 0,
+            maps_wait: true,
+            is_stuck: false,
+            is_late: false,
+            is_in_vain: false,
+            wants: true,
+            demands: 0,
+        }
+    }
+
+    /// Whose turns, by the jobs' ages.
+    fn turns(pools: Vec<PoolRule>, jobs: &[Standpoint]) -> Vec<usize> {
+        let mut order = Order::new(pools);
+        for (at, job) in jobs.iter().enumerate() {
+            order.put(fifo(at), Some(Standpoint { n_slots: 99, wants: false, ..*job }));
+            order.put(fifo(at), Some(*job));
+        }
+        let turns: Vec<_> = order.jobs().collect();
+        turns.iter().map(|turn| (0..jobs.len()).find(|at| fifo(*at) == *turn).unwrap()).collect()
+    }
+
+    #[test]
+    fn in_a_pool_turns_go_by_what_is_held_for_the_weight_then_by_priority_then_by_age() {
+        // Priority and slots held, of each job by age; whose turns.
+        for (sharing, jobs, expected) in [
+            (Sharing::Fair, &[(Priority::Normal, 5), (Priority::Normal, 0)][..], &[1, 0][..]),
+            (Sharing::Fair, &[(Priority::Normal, 2), (Priority::Normal, 2)], &[0, 1]),
+            (Sharing::Fair, &[(Priority::Normal, 2), (Priority::High, 3)], &[1, 0]),
+            (Sharing::Fair, &[(Priority::Normal, 2), (Priority::High, 4)], &[1, 0]),
+            (Sharing::Fair, &[(Priority::Normal, 2), (Priority::High, 5)], &[0, 1]),
+            (Sharing::Fair, &[(Priority::VeryLow, 1), (Priority::VeryHigh, 15)], &[1, 0]),
+            (Sharing::Fair, &[(Priority::VeryLow, 1), (Priority::VeryHigh, 17)], &[0, 1]),
+            (Sharing::Fair, &[(Priority::Low, 0), (Priority::High, 0)], &[1, 0]),
+            (Sharing::Fifo, &[(Priority::Normal, 5), (Priority::Normal, 0)], &[0, 1]),
+            (Sharing::Fifo, &[(Priority::Normal, 0), (Priority::High, 9)], &[1, 0]),
+        ] {
+            let jobs: Vec<_> = jobs.iter().map(|(priority, n)| job(0, *priority, *n)).collect();
+            assert_eq!(turns(vec![pool("p", sharing)], &jobs), expected, "{sharing:?} {jobs:?}");
+        }
+    }
+
+    #[test]
+    fn pools_come_by_their_minimum_share_and_then_by_what_they_hold_for_their_weight() {
+        let rule = |weight, min_slots, slots_max| PoolRule {
+            weight,
+            min_slots,
+            slots_max,
+            ..PoolRule::named("p")
+        };
+        // Rules, and the slots that the one job of each holds; whose turns.
+        for (rules, held, expected) in [
+            ([rule(1, 0, None), rule(1, 0, None), rule(1, 0, None)], [3, 1, 2], &[1, 2, 0][..]),
+            ([rule(3, 0, None), rule(1, 0, None), rule(1, 0, None)], [3, 1, 2], &[0, 1, 2]),
+            ([rule(1, 8, None), rule(1, 2, None), rule(1, 0, None)], [3, 1, 0], &[0, 1, 2]),
+            ([rule(1, 3, None), rule(1, 2, None), rule(1, 0, None)], [3, 1, 0], &[1, 2, 0]),
+            ([rule(1, 9, Some(3)), rule(1, 0, None), rule(1, 0, Some(3))], [3, 1, 2], &[1, 2]),
+        ] {
+            let jobs: Vec<_> = (0..3).map(|at| job(at, Priority::Normal, held[at])).collect();
+            assert_eq!(turns(rules.to_vec(), &jobs), expected, "{rules:?} {held:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_pool_only_so_many_jobs_run_those_of_high_priority_first_then_the_oldest() {
+        let rule = PoolRule { running_jobs_max: Some(2), ..PoolRule::named("p") };
+        let of = |priority, n_slots, wants| Standpoint { wants, ..job(0, priority, n_slots) };
+        for (jobs, expected) in [
+            (vec![of(Priority::Normal, 5, true), of(Priority::Normal, 0, true)], &[1, 0][..]),
+            (vec![of(Priority::Normal, 5, true); 3], &[0, 1]),
+            // One that wants nothing for now has its place all the same.
+            (
+                vec![
+                    of(Priority::Normal, 5, false),
+                    of(Priority::Normal, 5, true),
+                    of(Priority::Normal, 0, true),
+                ],
+                &[1],
+            ),
+            (
+                vec![
+                    of(Priority::Normal, 5, true),
+                    of(Priority::Normal, 5, true),
+                    of(Priority::High, 0, true),
+                ],
+                &[2, 0],
+            ),
+        ] {
+            assert_eq!(turns(vec![rule.clone()], &jobs), expected, "{jobs:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_eager_when_it_may_want_what_it_declined() {
+        let rules =
+            vec![PoolRule { slots_max: Some(5), ..PoolRule::named("p") }, PoolRule::named("q")];
+        let mut order = Order::new(rules);
+        let stand =
+            |pool, n_slots, demands| Standpoint { demands, ..job(pool, Priority::Normal, n_slots) };
+        let becomes = |order: &mut Order, at: usize, now: Option<Standpoint>| -> Vec<usize> {
+            order.take_eager();
+            order.put(fifo(at), now);
+            let eager = order.take_eager();
+            (0..3).filter(|at| eager.contains(&fifo(*at))).collect()
+        };
+        assert_eq!(becomes(&mut order, 0, Some(stand(0, 2, 0))), [0], "it is new");
+        assert_eq!(becomes(&mut order, 1, Some(stand(0, 3, 0))), [1]);
+        assert_eq!(becomes(&mut order, 2, Some(stand(1, 0, 0))), [2]);
+        assert_eq!(becomes(&mut order, 2, Some(stand(1, 9, 0))), [0; 0], "it only holds more");
+        assert_eq!(becomes(&mut order, 2, Some(stand(1, 9, 1))), [2], "more of it waits");
+        assert_eq!(becomes(&mut order, 1, Some(stand(0, 2, 0))), [0, 1], "their pool was full");
+        let no_maps = |it: Standpoint| Some(Standpoint { maps_wait: false, ..it });
+        assert_eq!(becomes(&mut order, 0, no_maps(stand(0, 2, 0))), [0; 0]);
+        assert_eq!(becomes(&mut order, 1, no_maps(stand(0, 2, 0))), [0; 0]);
+        assert_eq!(becomes(&mut order, 2, no_maps(stand(1, 9, 1))), [0, 1, 2], "no map waits");
+        assert_eq!(becomes(&mut order, 2, None), [0; 0]);
+    }
+}
