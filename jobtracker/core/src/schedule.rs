@@ -95,7 +95,9 @@ impl Core {
             Some(Choice::Reduce(task)) => self.launch(now, host, task),
             Some(Choice::Backup(backup)) => {
                 let launched = self.launch(now, host, backup.task);
-                self.on_backup(backup);
+                if launched {
+                    self.on_backup(backup);
+                }
                 launched
             }
             None => false,
@@ -190,19 +192,19 @@ impl Core {
     fn launch(&mut self, now: Now, host: &HostName, task: TaskId) -> bool {
         let place = self.place(task, host);
         let Some(live) = self.jobs.get_mut(&Fifo::of(task.job)) else { return false };
-        let Some(number) = live.next_number(task) else {
-            let reason = format!(
-                "{task} was launched {ATTEMPTS_PER_TERM} times without an end: see its attempts' logs"
-            );
-            self.end_job(now, task.job, JobState::Failed, Some(reason));
-            return true;
-        };
         let work = match task.kind {
             TaskKind::Map => match live.split(task) {
                 Some(planned) => Work::Map { split: planned.split.clone() },
                 None => return false,
             },
             TaskKind::Reduce => Work::Reduce,
+        };
+        let Some(number) = live.next_number(task) else {
+            let reason = format!(
+                "{task} was launched {ATTEMPTS_PER_TERM} times without an end: see its attempts' logs"
+            );
+            self.end_job(now, task.job, JobState::Failed, Some(reason));
+            return true;
         };
         let backup = !live.live(task).is_empty();
         let attempt = LiveAttempt::new(number, host.clone(), now, place);

@@ -124,6 +124,10 @@ impl Hosts<'_> {
         if live.late.is_empty() || live.committing || live.is_slow(host, kind) {
             return None;
         }
+        // After a restart what maps read is not known before the list of splits is read again.
+        if kind == TaskKind::Map && !live.has_splits() {
+            return None;
+        }
         let mut late = live.late.iter().filter(|late| late.attempt.task.kind == kind);
         late.find_map(|late| {
             let task = late.attempt.task;

@@ -91,6 +91,31 @@ fn both_succeed_before_either_hears_of_the_other_and_reduces_read_one_of_them() 
 }
 
 #[test]
+fn a_late_map_gets_no_backup_before_it_is_known_again_what_it_reads() {
+    let mut story = Story::begin();
+    let (a, b) = (story.tracker("a", 1), story.tracker("b", 1));
+    let job = story.submit(identity("/out"));
+    let list = StagedSplits { path: "/staging/splits".into(), digest: "d".into() };
+    let planned = splits(&[&["a"], &["b"]]);
+    let plan = Plan { splits: planned.clone(), staged: Some(list) };
+    story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
+    story.pass(SECOND);
+    story.succeed(map(job, 1, 0));
+    story.restart();
+    for host in [&a, &b] {
+        story.register(host);
+        story.beat(host);
+    }
+    story.pass(60 * SECOND);
+    assert_eq!(backups(&mut story), (0, 0));
+    assert_eq!(story.status(job).state, JobState::Running, "its attempts' numbers are not used up");
+    story.give(Input::SplitsRead { job, outcome: StoreOutcome::Done(planned) });
+    story.pass(2 * SECOND);
+    assert_eq!(story.running(&b), [map(job, 0, 1000)]);
+    assert_eq!(backups(&mut story), (1, 0));
+}
+
+#[test]
 fn a_backup_goes_on_when_the_late_one_fails_or_its_host_is_lost() {
     for lost in [false, true] {
         let (mut story, a, b, job) = with_a_straggler(0);
