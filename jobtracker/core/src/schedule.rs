@@ -222,7 +222,8 @@ impl Core {
     }
 
     /// Makes room for a map, or for the backup of a late one, that finds no slot while reduces of its job, which can't end
-    /// without it, hold some. The job's turn is the next one.
+    /// without it, hold some. The job's turn is the next one. Where the map may go, reduces of other jobs that can't end
+    /// either may hold all slots: one of them gives way, or the jobs would wait for one another for ever.
     fn preempt(&mut self, now: Now) {
         self.jobs.bring_up_to_date();
         if self.jobs.order().flagged().stuck == 0 {
@@ -238,12 +239,12 @@ impl Core {
     fn in_the_way(&self, now: Now) -> Option<AttemptId> {
         let on_hold = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
         let turns = self.jobs.order().jobs().filter_map(|turn| self.jobs.get(&turn));
-        let mut stuck = turns.filter(|live| live.is_stuck() && !on_hold(live));
-        stuck.find_map(|live| match live.waiting_maps().first() {
+        let stuck: Vec<&LiveJob> = turns.filter(|live| live.is_stuck() && !on_hold(live)).collect();
+        stuck.iter().find_map(|live| match live.waiting_maps().first() {
             Some(first) => {
                 let task = live.id.task(TaskKind::Map, first.map);
                 let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-                hosts.gives_way(|host| hosts.suits(task, host))
+                hosts.gives_way(&stuck, |host| hosts.suits(task, host))
             }
             None => self.in_the_way_of_a_backup(now, live),
         })
@@ -273,16 +274,32 @@ impl Hosts<'_> {
         self.live.waiting_reduces.iter().find(|index| !self.avoids(task(index), host)).copied()
     }
 
-    /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be.
-    pub(crate) fn gives_way(&self, will_do: impl Fn(&HostName) -> bool) -> Option<AttemptId> {
+    /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be. Where
+    /// such hosts have nothing but reduces of `others`, all of which stand still, the youngest of those.
+    pub(crate) fn gives_way(
+        &self,
+        others: &[&LiveJob],
+        will_do: impl Fn(&HostName) -> bool,
+    ) -> Option<AttemptId> {
         let comes_free = |tracker: &Tracker| tracker.free_slots() > 0 || tracker.is_ending();
         if self.trackers.iter().any(|(host, tracker)| comes_free(tracker) && will_do(host)) {
             return None;
         }
-        let reduces = self.live.live_attempts(TaskKind::Reduce);
-        let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
-        let youngest = useful.max_by_key(|(task, attempt)| (attempt.since, *task));
-        youngest.map(|(task, attempt)| task.attempt(attempt.number))
+        let youngest = |live: &LiveJob| {
+            let reduces = live.live_attempts(TaskKind::Reduce);
+            let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
+            useful.map(|(task, it)| (it.since, task, it.number)).max()
+        };
+        let stands_still = |attempt: &AttemptId| {
+            let is_stuck = others.iter().any(|live| live.id == attempt.task.job);
+            attempt.task.kind == TaskKind::Reduce && is_stuck
+        };
+        let mut suitable = self.trackers.iter().filter(|(host, _)| will_do(host));
+        let mut for_ever = || suitable.all(|(_, it)| it.occupied().keys().all(stands_still));
+        let of_others = || others.iter().copied().filter_map(youngest).max();
+        let own = youngest(self.live);
+        let youngest = own.or_else(|| for_ever().then(of_others).flatten());
+        youngest.map(|(_, task, number)| task.attempt(number))
     }
 
     pub(crate) fn suits(&self, task: TaskId, host: &HostName) -> bool {

@@ -84,7 +84,7 @@ impl Core {
             return None;
         }
         let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-        hosts.gives_way(|host| hosts.choose_backup(host, TaskKind::Map).is_some())
+        hosts.gives_way(&[], |host| hosts.choose_backup(host, TaskKind::Map).is_some())
     }
 
     /// A backup was launched.

@@ -296,3 +296,42 @@ fn a_parked_heartbeat_is_answered_at_the_interval_or_when_a_newer_comes() {
     let repeated = story.send(heartbeat);
     assert!(!story.parked.contains_key(&repeated), "a repeated one is answered at once");
 }
+
+#[test]
+fn jobs_whose_reduces_are_where_the_maps_of_others_must_go_do_not_wait_for_one_another() {
+    let mut story = Story::with(Settings {
+        reduce_slowstart: 0.0,
+        locality_wait: Duration::ZERO,
+        speculative: false,
+        ..settings()
+    });
+    let [p, q, s, t] = ["p", "q", "s", "t"].map(|name| story.tracker(name, 1));
+    let filler = story.job(0, &[&["q"], &["s"], &["t"]]);
+    let low = story.job(1, &[&["p"]]);
+    story.fail(map(low, 0), FailureKind::UserCode);
+    let runs = |story: &Story, host: &HostName| match story.running(host)[..] {
+        [attempt] => attempt,
+        ref other => panic!("{host} runs {other:?}"),
+    };
+    let reduce = |job: JobId, index| job.task(TaskKind::Reduce, index);
+    let fails_next = |story: &mut Story, host: &HostName, job: JobId| {
+        let attempt = runs(story, host);
+        assert_eq!(attempt.task, job.task(TaskKind::Map, 0));
+        story.fail(attempt, FailureKind::UserCode);
+    };
+    assert_eq!(runs(&story, &p).task, reduce(low, 0), "its map goes elsewhere");
+    story.succeed(map(filler, 1));
+    let high = story.submit(JobSpec { priority: Some(Priority::High), ..wordcount("/high", 2) });
+    story.plan(high, splits(&[&["q"]]));
+    fails_next(&mut story, &s, low);
+    fails_next(&mut story, &s, high);
+    assert_eq!(runs(&story, &s).task, reduce(high, 0));
+    story.succeed(map(filler, 0));
+    fails_next(&mut story, &q, high);
+    assert_eq!(runs(&story, &q).task, reduce(high, 1));
+    // One map has failed on q and s, where its own reduces are; the other one on p and s.
+    assert_eq!(runs(&story, &p).task, reduce(low, 0));
+    story.kill_tracker(&t);
+    story.pass(Duration::from_secs(15));
+    assert_eq!(runs(&story, &p).task, high.task(TaskKind::Map, 0), "the reduce gives way");
+}
