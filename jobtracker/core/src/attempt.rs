@@ -100,6 +100,10 @@ impl Core {
         result.digest = cut(result.digest, DIGEST_BYTES_MAX);
         let other_bytes = task.kind == TaskKind::Map
             && self.durable.task(task).is_some_and(|e| e.lost_other_than(&result.digest));
+        // First: if the power goes between the two records, the map is told of again, and nothing else is wrong.
+        if other_bytes {
+            self.undo_reduces(attempt);
+        }
         self.record(Record::TaskSucceeded {
             attempt,
             host: host.clone(),
@@ -110,9 +114,6 @@ impl Core {
             ran_ms,
             span,
         });
-        if other_bytes {
-            self.undo_reduces(attempt);
-        }
         if task.kind == TaskKind::Map {
             if self.has_reduces(job) {
                 self.held.add(job, host);
@@ -268,7 +269,7 @@ impl Core {
     }
 
     /// Why `task` fails its job, if its tries are used up.
-    fn why_given_up(&self, task: TaskId) -> Option<String> {
+    pub(crate) fn why_given_up(&self, task: TaskId) -> Option<String> {
         let max_attempts = self.durable.job(task.job)?.max_attempts as usize;
         let failures = self.durable.task(task)?.failures.iter();
         let failures: Vec<_> = failures.filter(|failed| failed.counts()).collect();

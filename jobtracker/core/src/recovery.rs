@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ids::Now;
-use mapreduce_protocol::JobId;
+use mapreduce_protocol::{JobId, JobState, TaskKind};
 
 use crate::durable::Stage;
 use crate::job::StoreCall;
@@ -68,6 +68,10 @@ impl Core {
     fn resume_tasks(&mut self, now: Now, job: JobId, splits: Option<Vec<PlannedSplit>>) {
         self.begin(job);
         self.begin_tasks(job);
+        // The power may have gone when the last failure was on disk, and the job's end was not.
+        if let Some(reason) = self.why_over(job) {
+            return self.end_job(now, job, JobState::Failed, Some(reason));
+        }
         let hold_until = now.monotonic + self.settings.recovery_grace;
         if let Some(live) = self.live_mut(job) {
             live.hold_until = Some(hold_until);
@@ -81,6 +85,18 @@ impl Core {
             None => self.call_store(job, StoreCall::ReadSplits),
         }
         self.commit_if_done(job);
+    }
+}
+
+impl Core {
+    /// Why the job fails, if a task of it has used up its tries.
+    fn why_over(&self, job: JobId) -> Option<String> {
+        let entry = self.durable.running(job)?;
+        [TaskKind::Map, TaskKind::Reduce].into_iter().find_map(|kind| {
+            let tasks = (0..).zip(entry.tasks(kind));
+            let mut failed = tasks.filter(|(_, task)| !task.failures.is_empty());
+            failed.find_map(|(index, _)| self.why_given_up(job.task(kind, index)))
+        })
     }
 }
 

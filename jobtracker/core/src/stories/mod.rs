@@ -239,6 +239,17 @@ impl Story {
         self.pass(self.settings.recovery_grace);
     }
 
+    /// The power goes when so many of the last records are not on disk yet, and what follows from them was told to nobody.
+    fn restart_without(&mut self, n_records: usize) {
+        self.records.truncate(self.records.len() - n_records);
+        let mut durable = Durable::default();
+        self.records.iter().for_each(|record| durable.apply(record));
+        self.core = Core::new(self.settings.clone(), durable);
+        self.parked.clear();
+        self.effects.clear();
+        self.give(Input::Start);
+    }
+
     /// Goes on with the cluster's second journal, as `--init` in an empty folder makes it.
     fn lose_the_journal(&mut self) {
         let cluster = self.settings.cluster.clone();

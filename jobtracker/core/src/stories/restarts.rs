@@ -334,6 +334,47 @@ fn a_tracker_that_starts_again_while_there_is_no_room_is_alive() {
     assert_eq!(story.status(job).maps.succeeded, 0, "it is refused no more, and silent");
 }
 
+#[test]
+fn four_failures_are_four_though_the_power_goes_before_the_end_of_the_job_is_on_disk() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    for number in 0..4 {
+        story.fail(map(job, 0, number), FailureKind::UserCode);
+    }
+    assert!(matches!(story.records.last(), Some(Record::JobEnded { .. })));
+    story.restart_without(1);
+    let status = story.status(job);
+    assert_eq!(status.state, JobState::Failed);
+    assert!(status.failure.unwrap().contains("failed 4 times"));
+}
+
+#[test]
+fn reduces_of_other_bytes_do_not_stand_wherever_between_two_records_the_power_goes() {
+    let mut n_records = 0;
+    for n_lost in 0.. {
+        let mut story = Story::begin();
+        let a = story.tracker("a", 4);
+        let job = story.job(2, &[&["a"]]);
+        story.succeed_with(map(job, 0, 0), "bytes-1");
+        story.succeed(job.task(TaskKind::Reduce, 0).attempt(0));
+        story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0, 0) });
+        n_records = story.records.len().max(n_records);
+        story.succeed_with(map(job, 0, 1), "bytes-2");
+        if story.records.len() < n_records + n_lost {
+            assert!(n_lost > 2, "there are several records");
+            return;
+        }
+        story.restart_without(n_lost);
+        story.register(&a);
+        story.beat(&a);
+        let result = AttemptResult { digest: "bytes-2".to_owned(), ..AttemptResult::default() };
+        story.event(&a, TrackerEvent::Succeeded { attempt: map(job, 0, 1), result });
+        let status = story.status(job);
+        assert_eq!((status.maps.succeeded, status.reduces.succeeded), (1, 0), "{n_lost} lost");
+    }
+}
+
 /// A JobTracker that may be killed and start again.
 fn maybe_restart(story: &mut Story, restarts: bool) {
     if restarts {
