@@ -202,7 +202,7 @@ impl World {
         self.later(100..20_000, Fault::Heal(from, to));
     }
 
-    fn crash_jobtracker(&mut self) {
+    pub(crate) fn crash_jobtracker(&mut self) {
         self.jobtracker.crash(&mut self.scene);
         let pause = match self.scene.ground.random.chance(150) {
             true => self.scene.ground.random.millis(5_000..25_000),

@@ -62,6 +62,9 @@ pub(crate) struct JobTracker {
     room: Room,
     /// How long a sync takes, milliseconds at most.
     sync_millis: u64,
+    /// How often the power goes between two records, in 1000; and where it has.
+    tears: u64,
+    torn_at: Option<usize>,
     /// The registration, or the heartbeat, that is being handled.
     registering: Option<(ReplyTo, Box<RegisterTracker>)>,
     sent: Option<(ReplyTo, Sent)>,
@@ -70,7 +73,11 @@ pub(crate) struct JobTracker {
 
 impl JobTracker {
     /// A machine with the journal of a new cluster.
-    pub(crate) fn new(settings: Settings, sync_millis: u64, sabotage: Option<Sabotage>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        (sync_millis, tears): (u64, u64),
+        sabotage: Option<Sabotage>,
+    ) -> Self {
         let cluster = settings.cluster.clone();
         let journal = vec![Record::Initialised { cluster, former_journals: 0 }];
         Self {
@@ -90,6 +97,8 @@ impl JobTracker {
             timer: None,
             room: Room::Ample,
             sync_millis,
+            tears,
+            torn_at: None,
             registering: None,
             sent: None,
             planted: Planted::default(),
@@ -128,7 +137,8 @@ impl JobTracker {
         }
         self.check_fold(scene);
         self.core = None;
-        let kept = scene.ground.random.within(self.n_synced..self.journal.len() + 1);
+        let some = scene.ground.random.within(self.n_synced..self.journal.len() + 1);
+        let kept = self.torn_at.take().unwrap_or(some);
         scene.ground.say(format_args!(
             "jobtracker crashes: {} records, {} synced, {kept} kept",
             self.journal.len(),
@@ -274,6 +284,7 @@ impl JobTracker {
             scene.see_record(record);
         }
         scene.watch.check_tries();
+        self.tear(scene, &output.records);
         self.journal.extend(output.records);
         for effect in &output.effects {
             let asked = match effect {
@@ -295,6 +306,23 @@ impl JobTracker {
         self.let_out(scene);
         self.sync(scene);
         self.set_timer(scene);
+    }
+
+    /// Now and then the power goes while the records of one step are on their way to the disk, and some arrive.
+    fn tear(&mut self, scene: &mut Scene, records: &[Record]) {
+        let matters = records
+            .iter()
+            .any(|record| matches!(record, Record::ReducesUndone { .. } | Record::JobEnded { .. }));
+        let often = if matters { self.tears * 10 } else { self.tears };
+        if records.len() > 1 && !scene.is_calm && scene.ground.random.chance(often) {
+            let n = scene.ground.random.within(1..records.len());
+            self.torn_at = Some(self.journal.len() + n);
+        }
+    }
+
+    /// Whether the power has gone.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn_at.is_some()
     }
 
     /// Whether a registration or a heartbeat was taken that has just been handled.

@@ -104,7 +104,7 @@ fn settings(random: &mut Random) -> Settings {
         host_failures_max: *random.pick(&[0, 1, 3]),
         host_strikes_max: *random.pick(&[0, 1, 3]),
         host_forgiven_after: *random.pick(&[Duration::from_secs(20), Duration::from_hours(1)]),
-        set_aside_share: *random.pick(&[0.25, 0.5]),
+        set_aside_share: 0.25,
         finished_jobs_max: *random.pick(&[1, 1000]),
         recovery_grace: recovery_grace(HEARTBEAT_INTERVAL, dead_after),
     }
@@ -134,7 +134,7 @@ impl World {
         let n_present = *random.pick(&[TRACKERS, TRACKERS, TRACKERS, 12, 4]);
         let n_jobs = random.within(2..8);
         let natures = (0..n_jobs).map(|n| Nature::draw(random, n, storm)).collect();
-        let sync_millis = *random.pick(&[1, 5, 200]);
+        let disk = (*random.pick(&[1, 5, 200]), *random.pick(&[0, 0, 20]));
         let store = Store::new(*random.pick(&[20, 20, 3000]));
         let tracker = |n| {
             let slots = random.within(1..4) as u32;
@@ -144,7 +144,7 @@ impl World {
         let trackers: Vec<Tracker> = (0..n_present).map(tracker).collect();
         ground.say(format_args!("{n_present} trackers, {settings:?}"));
         let dead_after = settings.dead_after;
-        let jobtracker = JobTracker::new(settings, sync_millis, sabotage);
+        let jobtracker = JobTracker::new(settings, disk, sabotage);
         let watch = Watch::new(sabotage == Some(Sabotage::DigestForged));
         let outputs = Outputs::default();
         let mut scene =
@@ -183,6 +183,9 @@ impl World {
                 self.mend();
             }
             self.happen(event);
+            if self.jobtracker.is_torn() {
+                self.crash_jobtracker();
+            }
             if self.scene.watch.violation().is_some() || self.is_at_rest() {
                 break;
             }

@@ -10,6 +10,8 @@ use super::Watch;
 
 /// The longest task takes about as long.
 const STARVED_AFTER: Duration = Duration::from_secs(90);
+/// A host that had no room for a job's tasks is left alone by it for so long at most.
+const LEFT_ALONE: Duration = Duration::from_mins(5);
 
 impl Watch {
     /// An unfinished job, where slots are shared fairly and nothing goes wrong.
@@ -21,9 +23,11 @@ impl Watch {
             return;
         }
         let since = *self.starving.entry(job).or_insert(now);
-        if now.since(since) > STARVED_AFTER {
+        let had_no_room = self.book.jobs.get(&job).is_some_and(|book| book.host_faults > 0);
+        let patience = STARVED_AFTER + if had_no_room { LEFT_ALONE } else { Duration::ZERO };
+        if now.since(since) > patience {
             let waiting = status.waiting.as_deref().unwrap_or("nobody knows what for");
-            let what = format!("{job} has waited {STARVED_AFTER:?} for a slot: {waiting}");
+            let what = format!("{job} has waited {patience:?} for a slot: {waiting}");
             self.broken("starvation", what);
         }
     }

@@ -48,10 +48,12 @@ impl Scene {
 
 impl Watch {
     fn no_change(&self, map: AttemptId) -> Option<String> {
-        let digests = self.book.jobs.get(&map.task.job)?.digests.get(&map.task)?;
-        let has_changed = digests.len() > 1;
-        (!has_changed)
-            .then(|| format!("reduces are undone for {map}, which always made {digests:?}"))
+        let made = self.results.get(&map).map(|result| &result.digest);
+        let before = self.book.jobs.get(&map.task.job)?.digests.get(&map.task);
+        let has_changed = before.is_some_and(|all| all.iter().any(|digest| Some(digest) != made));
+        (!has_changed).then(|| {
+            format!("reduces are undone for {map}, which made {made:?} and before {before:?}")
+        })
     }
 
     /// The JobTracker means to launch an attempt, or repeats that.
