@@ -16,8 +16,9 @@ use crate::jobs::Jobs;
 
 /// How long the token of one command is good.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long calls to the chunk store go on when it has answered once and then does not.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long calls to the chunk store go on when it has answered once and then does not: long enough for a host that was
+/// cut off for a moment.
+const STORE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A client of one cluster.
 pub(crate) struct Session {
