@@ -100,6 +100,7 @@ impl Hosts {
         self.folder.path().join("howdah.yaml")
     }
 
+    /// Hosts that are cut off again and again get tasks all the same.
     fn write_configuration(&self) {
         let folder = self.folder.path();
         let secret = folder.join("secret");
@@ -113,7 +114,8 @@ impl Hosts {
             "cluster: {{secret_file: {secret}}}\n\
              chunkmaster:\n  address: {master_1}:7870\n  data_dir: {folder}/{master_1}/chunkmaster\n  \
              chunk_bytes: 1MiB\n\
-             jobtracker:\n  address: {master_2}:7880\n  data_dir: {folder}/{master_2}/jobtracker\n\
+             jobtracker:\n  address: {master_2}:7880\n  data_dir: {folder}/{master_2}/jobtracker\n  \
+             host_strikes_max: 0\n\
              tasktracker: {{slots: {SLOTS}}}\n\
              hosts:\n"
         );

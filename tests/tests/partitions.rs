@@ -1,6 +1,7 @@
 //! Hosts that are cut off from others in the middle of a job, and joined again: the output is the same as if nothing had
 //! happened, nothing is left over, and the cluster is of use again at once.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -30,10 +31,15 @@ struct Experiment {
 impl Experiment {
     /// Word count whose tasks take a second more each: several waves.
     fn start() -> Option<Self> {
+        Self::start_delayed("sleep 1")
+    }
+
+    /// Word count before each of whose tasks a command is run.
+    fn start_delayed(delay: &str) -> Option<Self> {
         let hosts = Hosts::start()?;
         let program = job_author::word_count(hosts.scratch());
         let script = hosts.scratch().join("word-count.sh");
-        let text = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", program.display());
+        let text = format!("#!/bin/sh\n{delay}\nexec {} \"$@\"\n", program.display());
         fs::write(&script, text).expect("a script can be written");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&script, mode).expect("and made one");
@@ -80,20 +86,24 @@ impl Experiment {
         let name = format!("cut-{}", self.n_runs);
         let program = format!("native: {{executable: {}}}", self.program);
         let id = self.submit(&name, "/in", &program, REDUCES);
+        let mut waiting = self.hosts.client(&["job", "wait", &id]);
+        let mut waiting = waiting.stderr(Stdio::null()).spawn().expect("a client starts");
         self.await_job(&id, &format!("{percent} % of the maps"), |job| {
             job["maps"]["total"] == MAPS
                 && job["maps"]["succeeded"].as_u64().is_some_and(|n| n * 100 >= MAPS * percent)
         });
         let watch = clock::Stopwatch::start();
         self.hosts.network().cut(cut);
-        wait::until("the cut has lasted", lasting * 2, || {
-            (watch.elapsed() >= lasting).then_some(())
-        });
+        lasts(&watch, lasting);
         self.hosts.network().heal();
         let (healed, healed_at) = (clock::Stopwatch::start(), clock::wall());
         let useful = self.await_use(&healed);
         let whole = self.await_whole(&healed);
         let job = self.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+        assert!(
+            waiting.wait().expect("a child can be waited for").success(),
+            "who waits sits it out"
+        );
         let ended_ms =
             job["finished_at"].as_i64().expect("it has ended") - healed_at.0.cast_signed();
         self.check_output(&name);
@@ -143,15 +153,24 @@ impl Experiment {
         fs::remove_dir_all(got).expect("the copy can be removed");
     }
 
-    /// Each task has one winner.
+    /// No task has two winners, and each reduce has one; an output of a map that was lost when all were fetched is none's.
     fn check_attempts(&self, id: &str) -> String {
-        let list =
-            self.hosts.ask_jobtracker(&format!("/v1/jobs/{id}/attempts")).expect("an answer");
+        let path = format!("/v1/jobs/{id}/attempts");
+        let list = self.hosts.ask_jobtracker(&path).expect("an answer");
         let list = list["attempts"].as_array().expect("a list");
-        let n_in = |state: &str| list.iter().filter(|it| it["state"] == state).count();
-        assert_eq!(n_in("SUCCEEDED") as u64, MAPS + REDUCES, "{list:#?}");
-        assert_eq!(n_in("RUNNING"), 0, "{list:#?}");
-        format!("{} attempts failed, {} were killed", n_in("FAILED"), n_in("KILLED"))
+        let in_state = |state: &'static str| list.iter().filter(move |it| it["state"] == state);
+        let task_of = |it: &Value| {
+            let attempt = it["attempt"].as_str().expect("an id");
+            attempt.rsplit_once('_').expect("with a number").0.to_owned()
+        };
+        let winners: Vec<_> = in_state("SUCCEEDED").map(task_of).collect();
+        let won: BTreeSet<_> = winners.iter().collect();
+        assert_eq!(won.len(), winners.len(), "{list:#?}");
+        let n_reduces = won.iter().filter(|task| task.contains("_r_")).count();
+        assert_eq!(n_reduces as u64, REDUCES, "{list:#?}");
+        assert_eq!(in_state("RUNNING").count(), 0, "{list:#?}");
+        let (failed, killed) = (in_state("FAILED").count(), in_state("KILLED").count());
+        format!("{failed} attempts failed, {killed} were killed")
     }
 
     /// Waits until nothing is left of a job that has ended: no process, no folder, no output, no slot, nothing staged.
@@ -180,6 +199,65 @@ impl Experiment {
     }
 }
 
+/// Of two reduces of a host that its JobTracker can't hear, one ends what it was at before the others' output is published,
+/// and one only begins when that is there.
+#[test]
+fn what_a_zombie_makes_is_nobodys_output() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path().display();
+    let gate = format!(
+        "case $HOWDAH_TASK_ID-$HOWDAH_HOST in\n*_m_*) gate=/;;\n*-host-1) gate={at}/$HOWDAH_ATTEMPT_ID;;\n\
+         *) gate={at}/others;;\nesac\nwhile [ ! -e $gate ]; do sleep 0.1; done"
+    );
+    let Some(experiment) = Experiment::start_delayed(&gate) else { return };
+    let hosts = &experiment.hosts;
+    let program = format!("native: {{executable: {}}}", experiment.program);
+    let id = experiment.submit("zombies", "/in", &program, SLOTS * HOSTS.len() as u64);
+    let reduces_of_host_1 = || {
+        let list = hosts.ask_jobtracker(&format!("/v1/jobs/{id}/attempts")).ok()?;
+        let of_host_1 = list["attempts"].as_array()?.iter().filter(|it| it["host"] == "host-1");
+        let of_host_1 = of_host_1.map(|it| (it["attempt"].as_str(), it["state"].as_str()));
+        let all =
+            of_host_1.filter_map(|(attempt, state)| Some((attempt?.to_owned(), state?.to_owned())));
+        Some(all.filter(|(attempt, _)| attempt.contains("_r_")).collect::<Vec<_>>())
+    };
+    experiment.await_job(&id, "all maps", |job| job["maps"]["succeeded"] == MAPS);
+    let [first, second] = wait::until("two reduces run on host-1", PATIENCE, || {
+        let running = reduces_of_host_1()?.into_iter().filter(|(_, state)| state == "RUNNING");
+        running.map(|(attempt, _)| attempt).collect::<Vec<_>>().try_into().ok()
+    });
+    let goes_on =
+        |gate: &str| drop(fs::File::create(folder.path().join(gate)).expect("a new file"));
+    let attempts = hosts.data_dir("tasktracker", "host-1").join("attempts");
+    let n_attempts = || fs::read_dir(&attempts).map_or(0, Iterator::count);
+    let heard = hosts.gauge(JOBTRACKER, "howdah_jobtracker_heartbeats_total").expect("an answer");
+    wait::until("host-1 knows of all maps", PATIENCE, || {
+        let now = hosts.gauge(JOBTRACKER, "howdah_jobtracker_heartbeats_total")?;
+        (now > heard + 12.0).then_some(())
+    });
+    hosts.network().cut(&Cut::Between(host("host-1"), host(JOBTRACKER)));
+    wait::until("host-1 counts as dead", PATIENCE, || {
+        (hosts.gauge(JOBTRACKER, "howdah_jobtracker_trackers_live")? == 3.0).then_some(())
+    });
+    goes_on(&first);
+    wait::until("a zombie ends", PATIENCE, || (n_attempts() == 1).then_some(()));
+    goes_on("others");
+    experiment.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+    goes_on(&second);
+    assert_eq!(n_attempts(), 1, "the other zombie is at it");
+    experiment.check_output("zombies");
+    hosts.network().heal();
+    experiment.await_rest(&id);
+    experiment.check_output("zombies");
+    let won = |(_, state): &(String, String)| state == "SUCCEEDED";
+    assert!(!reduces_of_host_1().expect("an answer").iter().any(won), "a zombie has won");
+}
+
+/// A cut lasts for so long.
+fn lasts(since: &clock::Stopwatch, time: Duration) {
+    wait::until("the cut has lasted", time * 2, || (since.elapsed() >= time).then_some(()));
+}
+
 fn host(name: &str) -> String {
     name.to_owned()
 }
@@ -204,38 +282,57 @@ fn a_job_survives_cuts_of_five_seconds() {
 /// From the cut to the end of a file that is being written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(9);
 
+/// A file that is being written when hosts are cut off, for so long, or else until it is written. How long after the cut
+/// that was.
+fn written_through(hosts: &Hosts, path: &str, cut: &Cut, lasting: Option<Duration>) -> Duration {
+    let byte = |n: u32| n.wrapping_mul(2_654_435_761).to_be_bytes()[0];
+    let bytes: Vec<u8> = (0..8 << 20).map(byte).collect();
+    let (before, behind) = bytes.split_at(bytes.len() / 2 + 77_777);
+    let mut put = hosts.client(&["fs", "put", "-", path]);
+    let mut put = put.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = put.stdin.take().expect("its input is a pipe");
+    stdin.write_all(before).expect("it reads");
+    hosts.network().cut(cut);
+    let watch = clock::Stopwatch::start();
+    let ended = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            // One that has given up does not read on, and says so.
+            let _broken = stdin.write_all(behind);
+            drop(stdin);
+            put.wait_with_output().expect("a child can be waited for")
+        });
+        if let Some(lasting) = lasting {
+            lasts(&watch, lasting);
+            hosts.network().heal();
+        }
+        ended.join().expect("it has not panicked")
+    });
+    let took = watch.elapsed();
+    hosts.network().heal();
+    println!("{cut:?}: written {took:.1?} after the cut");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let got = hosts.run(&["fs", "cat", path]).success().stdout;
+    assert!(got == bytes, "other bytes came back");
+    took
+}
+
 #[test]
 fn a_file_is_written_to_its_end_while_servers_of_it_are_cut_off() {
     let Some(hosts) = Hosts::start() else { return };
-    let bytes: Vec<u8> =
-        (0..8_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let (before, behind) = bytes.split_at(bytes.len() / 2 + 77_777);
-    for (nth, cut) in [
-        Cut::Full(host("host-1")),
-        Cut::Incoming(host("host-4")),
-        Cut::Between(host("host-2"), host("host-3")),
-    ]
-    .iter()
-    .enumerate()
-    {
-        let path = format!("/file-{nth}");
-        let mut put = hosts.client(&["fs", "put", "-", &path]);
-        let mut put = put.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut stdin = put.stdin.take().expect("its input is a pipe");
-        stdin.write_all(before).expect("it reads");
-        hosts.network().cut(cut);
-        let watch = clock::Stopwatch::start();
-        stdin.write_all(behind).expect("it reads on");
-        drop(stdin);
-        let ended = put.wait_with_output().expect("a child can be waited for");
-        let took = watch.elapsed();
-        hosts.network().heal();
-        println!("{cut:?}: written {took:.1?} after the cut");
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        let got = hosts.run(&["fs", "cat", &path]).success().stdout;
-        assert!(got == bytes, "other bytes came back");
+    let cuts =
+        [Cut::Full(host("host-1")), Cut::Incoming(host("host-4")), Cut::Outgoing(host("host-2"))];
+    for (nth, cut) in cuts.iter().enumerate() {
+        let took = written_through(&hosts, &format!("/file-{nth}"), cut, None);
         assert!(took < WRITTEN_WITHIN, "{cut:?}: written {took:?} after the cut");
     }
+}
+
+#[test]
+fn a_file_is_written_on_when_the_chunk_master_can_be_reached_again() {
+    let Some(hosts) = Hosts::start() else { return };
+    let five = Duration::from_secs(5);
+    let took = written_through(&hosts, "/file", &Cut::Full(host(CHUNKMASTER)), Some(five));
+    assert!(took < five + USEFUL_WITHIN, "written {took:?} after the cut");
 }
 
 #[test]
