@@ -150,6 +150,7 @@ impl Cluster {
             host_forgiven_after: Duration::from_hours(1),
             set_aside_share: 0.25,
             finished_jobs_max: 1000,
+            keeps_history: false,
             recovery_grace: Duration::ZERO,
         };
         let toy = |n: usize| Toy {

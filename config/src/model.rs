@@ -210,6 +210,8 @@ pub struct Jobtracker {
     pub set_aside_share: f64,
     /// Jobs that are kept after their end.
     pub finished_jobs_max: u32,
+    /// How long what is known of ended jobs is kept in the chunk store; 0s: not at all.
+    pub history_keep: Time,
     /// Length of a journal segment, zero-filled in advance.
     pub journal_segment: Bytes,
     /// Closed journal segments that make a new snapshot.
@@ -238,6 +240,7 @@ impl Default for Jobtracker {
             host_forgiven_after: Time(Duration::from_hours(1)),
             set_aside_share: 0.25,
             finished_jobs_max: 1000,
+            history_keep: Time(Duration::from_hours(30 * 24)),
             journal_segment: Bytes(8 * MIB),
             snapshot_after_segments: 4,
         }

@@ -181,6 +181,10 @@ const RULES: &[Rule] = &[
     rule("jobtracker.finished_jobs_max", "a whole number from 1 to 100000", |c| {
         (1..=100_000).contains(&c.jobtracker.finished_jobs_max)
     }),
+    rule("jobtracker.history_keep", "0s (not at all) or a time from 1day to 3650days", |c| {
+        c.jobtracker.history_keep.0.is_zero()
+            || lasts(c.jobtracker.history_keep, 24 * HOUR_MS, 3650 * 24 * HOUR_MS)
+    }),
     rule("jobtracker.journal_segment", SEGMENT, |c| {
         within(c.jobtracker.journal_segment, 2 * MIB, GIB)
     }),

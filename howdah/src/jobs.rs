@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ids::HostName;
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, HostList, HostStatus, JobAccepted, JobCounters, JobId,
-    JobList, JobSpec, JobStatus, Priority, SetPriority,
+    AttemptHistory, AttemptId, AttemptList, AttemptStatus, HistoryList, HostList, HostStatus,
+    JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, Priority,
+    SetPriority,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -16,6 +17,9 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const SUBMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// Time for one answer to a submit: the JobTracker asks the chunk store before it gives one.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Jobs that a list of histories tells of.
+const HISTORY_LIMIT: usize = 1000;
 
 /// What the end of an attempt counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +168,35 @@ impl Jobs {
     pub(crate) async fn undrain(&self, host: &HostName) -> Result<HostList, CallError> {
         let path = format!("/v1/hosts/{host}/undrain");
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// Jobs that are over, those that ended last first, from the chunk store.
+    pub(crate) async fn history_list(&self) -> Result<HistoryList, CallError> {
+        let path = format!("/v1/history?limit={HISTORY_LIMIT}");
+        self.client.get(&self.address, &path).await.map_err(named)
+    }
+
+    /// What is kept of a job that is over.
+    pub(crate) async fn history(&self, job: JobId) -> Result<JobHistory, CallError> {
+        self.client.get(&self.address, &format!("/v1/history/{job}")).await.map_err(named)
+    }
+
+    /// What is kept of its attempts.
+    pub(crate) async fn history_attempts(
+        &self,
+        job: JobId,
+    ) -> Result<Vec<AttemptHistory>, CallError> {
+        self.client.get(&self.address, &format!("/v1/history/{job}/attempts")).await.map_err(named)
+    }
+
+    /// What is kept of what a failed attempt wrote.
+    pub(crate) async fn kept_log(
+        &self,
+        attempt: AttemptId,
+    ) -> Result<net::reqwest::Response, CallError> {
+        let path = format!("/v1/history/{}/attempts/{attempt}/log", attempt.task.job);
+        let request = self.client.request(Method::GET, &self.address, &path);
+        self.client.send(&self.address, request).await.map_err(named)
     }
 
     /// What an attempt wrote, from the TaskTracker at `tracker`.

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::metrics::{observe_folders, observe_records};
 use crate::store::Store;
-use crate::{JobFold, commit, elsewhere, splits};
+use crate::{JobFold, commit, elsewhere, history, splits};
 
 /// Inputs that wait for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
@@ -93,11 +93,16 @@ pub(crate) async fn start(
 ) -> (Core, Running<Input>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
-    // As many calls as there are unfinished jobs, which the core bounds.
+    // As many calls as there are unfinished jobs, which the core bounds; as many histories as it has not written.
     let (calls, asked) = mpsc::unbounded_channel();
+    let (histories, to_be_written) = mpsc::unbounded_channel();
     let effects = move |effect| match effect {
         Effect::Reply { to: ReplyTo(to), reply } => waiting.answer(to, reply),
         Effect::Tell(notice) => say(&notice),
+        Effect::WriteHistory { job } => {
+            // As below.
+            let _ended = histories.send(job);
+        }
         call => {
             // The receiver ends with the loop.
             let _ended = calls.send(call);
@@ -106,8 +111,9 @@ pub(crate) async fn start(
     let settings = Settings { queue: QUEUE, snapshot_after_segments };
     let machine = JobMachine { core, room: Room::Ample };
     let running = event_loop::start(machine, log, effects, settings);
-    tokio::spawn(carry_out_all(asked, running.handle.clone(), store, split_bytes));
     let core = Core { inputs: running.handle.clone(), replies };
+    tokio::spawn(carry_out_all(asked, running.handle.clone(), store.clone(), split_bytes));
+    tokio::spawn(history::write::write_all(to_be_written, core.clone(), store, split_bytes));
     // A loop that has ended says so to the next who asks.
     let _ended = core.inputs.send(Input::Start).await;
     (core, running)
@@ -160,11 +166,17 @@ async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Inpu
             }
             Input::StagingRemoved { job, outcome }
         }
-        Effect::Reply { .. } | Effect::Tell(_) => return None,
+        Effect::Reply { .. } | Effect::Tell(_) | Effect::WriteHistory { .. } => return None,
     })
 }
 
 impl Core {
+    /// Sends an input that has no reply.
+    pub(crate) async fn tell(&self, input: Input) {
+        // A loop that has ended asks again when it is back.
+        let _ended = self.inputs.send(input).await;
+    }
+
     /// Sends one input and waits for its reply. Whoever stops waiting is reported to the core.
     pub(crate) async fn ask(
         &self,
@@ -265,6 +277,7 @@ fn say_record(record: &Record) {
         | Record::TaskSucceeded { .. }
         | Record::AttemptKilled { .. }
         | Record::StagingRemoved { .. }
+        | Record::HistoryWritten { .. }
         | Record::JobForgotten { .. } => {}
     }
 }
@@ -293,6 +306,7 @@ mod tests {
             host_forgiven_after: Duration::from_hours(1),
             set_aside_share: 0.25,
             finished_jobs_max: 10,
+            keeps_history: true,
             recovery_grace: Duration::from_secs(10),
         };
         let core = jobtracker_core::Core::new(settings, jobtracker_core::Durable::default());

@@ -234,6 +234,7 @@ mod tests {
                 },
                 place: None,
             },
+            Record::HistoryWritten { job: job(4) },
         ]
     }
 

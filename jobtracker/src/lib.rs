@@ -1,6 +1,7 @@
 //! The JobTracker's daemon: the shell around `jobtracker_core`. [`run()`] wires journal, event loop and
 //! HTTP; [`init()`] makes it a member of the chunk store's cluster. What is decided stands in the core;
-//! here are the calls to the chunk store (`admission`, `splits`, `commit`; `elsewhere` for other stores), statuses in `http/error.rs`,
+//! here are the calls to the chunk store (`admission`, `splits`, `commit`; `elsewhere` for other stores;
+//! `history`: what is kept of ended jobs), statuses in `http/error.rs`,
 //! metric names in `metrics.rs`. Called by `howdah jobtracker`.
 
 mod admission;
@@ -8,6 +9,7 @@ mod commit;
 mod elsewhere;
 mod event_loop;
 mod fold;
+mod history;
 mod http;
 mod init;
 mod metrics;

@@ -37,6 +37,7 @@ pub(crate) fn observe_records(records: &[Record]) {
             | Record::SplitsPlanned { .. }
             | Record::AttemptKilled { .. }
             | Record::StagingRemoved { .. }
+            | Record::HistoryWritten { .. }
             | Record::PriorityChanged { .. }
             | Record::JobPaused { .. }
             | Record::JobResumed { .. }
@@ -76,6 +77,7 @@ pub(crate) fn observe_summary(summary: &Summary) {
     }
     let gauges = [
         ("howdah_jobtracker_jobs_paused", summary.jobs_paused),
+        ("howdah_jobtracker_histories_unwritten", summary.histories_unwritten),
         ("howdah_jobtracker_trackers_live", summary.trackers),
         ("howdah_jobtracker_trackers_ill", summary.trackers_ill),
         ("howdah_jobtracker_trackers_set_aside", summary.trackers_set_aside),

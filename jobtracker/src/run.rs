@@ -9,8 +9,10 @@ use event_loop::{RecoverError, Recovered, recover_async};
 use ids::ClusterId;
 use jobtracker_core::{Core, Input, Query};
 use net::{Backoff, CallError, Guard};
+use tokio::task::JoinHandle;
 
 use crate::event_loop::{AskError, start};
+use crate::history::sweep;
 use crate::http::{ServerState, router};
 use crate::init::ask_cluster;
 use crate::store::Store;
@@ -83,12 +85,15 @@ pub async fn run(
     let router = router(state, guard, health.clone(), Metrics::install());
     let stop = shutdown.clone();
     let served = net::serve(listener, router, async move { stop.wait().await });
+    let swept = sweep::sweep_again_and_again(store.clone(), settings.history_keep);
+    let sweeping = (!settings.history_keep.is_zero()).then(|| tokio::spawn(swept));
     let compared = compare_clusters(&settings, &store, &cluster, &health);
     let ended = tokio::select! {
         served = served => served.map_err(RunError::from),
         error = compared => Err(error),
     };
     health.not_ready("shutting down");
+    sweeping.inspect(JoinHandle::abort);
     running.stop().await;
     ended
 }

@@ -51,6 +51,8 @@ pub struct JobtrackerSettings {
     pub set_aside_share: f64,
     /// Jobs that are kept after their end.
     pub finished_jobs_max: u32,
+    /// How long what is known of ended jobs is kept in the chunk store; zero: not at all.
+    pub history_keep: Duration,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
     /// Closed journal segments that make a new snapshot.
@@ -89,6 +91,7 @@ impl JobtrackerSettings {
             host_forgiven_after: self.host_forgiven_after,
             set_aside_share: self.set_aside_share,
             finished_jobs_max: self.finished_jobs_max.max(1) as usize,
+            keeps_history: !self.history_keep.is_zero(),
             recovery_grace: recovery_grace(self.heartbeat_interval, self.dead_after),
         }
     }

@@ -167,9 +167,15 @@ async fn mkdir(
 
 async fn delete(
     State(master): State<Master>,
-    Json(Delete { path, .. }): Json<Delete>,
+    Json(Delete { path, recursive, .. }): Json<Delete>,
 ) -> Result<Json<Done>, Problem> {
-    match master.files().folders.remove(&path) {
+    let mut files = master.files();
+    let below = |entry: &StorePath| entry.is_within(&path) && *entry != path;
+    if files.folders.iter().any(below) && !recursive {
+        return Err(Problem::new(409, "folder-not-empty", "something is in it"));
+    }
+    files.folders.retain(|entry| !below(entry));
+    match files.folders.remove(&path) {
         true => Ok(Json(Done {})),
         false => Err(not_found(&path)),
     }
@@ -223,6 +229,7 @@ fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSetti
         host_forgiven_after: Duration::from_hours(1),
         set_aside_share: 0.25,
         finished_jobs_max: 10,
+        history_keep: Duration::ZERO,
         journal_segment_bytes: 2 << 20,
         snapshot_after_segments: 1,
         client: client_settings(),
@@ -674,4 +681,47 @@ async fn a_first_start_that_waits_for_the_chunk_master_can_be_stopped_and_leaves
     assert!(matches!(error, InitError::Stopped { .. }), "{error}");
     assert!(error.to_string().contains(&chunkmaster), "{error}");
     assert!(!settings.data_dir.exists());
+}
+
+#[tokio::test]
+async fn histories_of_days_that_are_long_past_are_removed_with_their_months_and_years() {
+    let keyring = Keyring::new(&Secret::random());
+    let master = Master::default();
+    let chunkmaster = master.serve(&keyring);
+    let root = "/.howdah/history";
+    for folder in [
+        "",
+        "/unfinished",
+        "/2025",
+        "/2025/12",
+        "/2025/12/31",
+        "/2026",
+        "/2026/10",
+        "/2026/10/22",
+        "/2026/10/23",
+        "/2026/10/23/job_20261023_0001",
+        "/2026/11",
+        "/2026/11/22",
+    ] {
+        let folder = format!("{root}{folder}").parse().unwrap();
+        assert!(master.files().folders.insert(folder));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::new(&settings(dir.path(), &keyring, &chunkmaster)).patient();
+    // 2026-11-22T12:00:00Z: the 23rd of October began 30.5 days before.
+    let now = UnixMillis(1_795_305_600_000 + 12 * 3_600_000);
+    let keep = Duration::from_hours(30 * 24);
+    crate::history::sweep::sweep(&store, now, keep).await.unwrap();
+    let left: Vec<_> = master.files().folders.iter().map(ToString::to_string).collect();
+    let expected = [
+        "",
+        "/2026",
+        "/2026/10",
+        "/2026/10/23",
+        "/2026/10/23/job_20261023_0001",
+        "/2026/11",
+        "/2026/11/22",
+        "/unfinished",
+    ];
+    assert_eq!(left, expected.map(|folder| format!("{root}{folder}")));
 }

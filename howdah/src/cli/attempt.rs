@@ -69,11 +69,16 @@ async fn list(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(&list);
     }
+    show_attempts(&list.attempts)
+}
+
+/// Prints attempts as a table.
+pub(super) fn show_attempts(attempts: &[AttemptStatus]) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    if !list.attempts.is_empty() {
+    if !attempts.is_empty() {
         rows.push(["ATTEMPT", "STATE", "HOST", "BEGAN", "TOOK", "WHY"].map(str::to_owned));
     }
-    rows.extend(list.attempts.iter().map(row));
+    rows.extend(attempts.iter().map(row));
     let text = shown::table(&rows, [false, false, false, false, true, false]);
     quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }

@@ -1,5 +1,6 @@
 //! `howdah job`: submit a job, look at it, wait for it, end it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +40,11 @@ enum Action {
         wait: bool,
     },
     /// List the jobs, newest first
-    List,
+    List {
+        /// Also those that the JobTracker has forgotten since they ended, from the chunk store
+        #[arg(long)]
+        all: bool,
+    },
     /// Show a job's state
     Status {
         /// The job
@@ -82,6 +87,11 @@ enum Action {
         /// One attempt; all of them if left out
         attempt: Option<AttemptId>,
     },
+    /// Show what is kept of a job that is over: what it ran with, and each of its attempts
+    History {
+        /// The job
+        id: JobId,
+    },
     /// Print a job's counters
     Counters {
         /// The job
@@ -97,7 +107,7 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
         let jobs = session.jobs();
         match args.action {
             Action::Submit { file, wait } => submit(&session, &file, wait, format).await,
-            Action::List => list(&jobs, format).await,
+            Action::List { all } => list(&jobs, all, format).await,
             Action::Status { id } => show(&jobs.status(id).await?, format),
             Action::Wait { id } => {
                 // A JobTracker that goes away is waited for; one that is not there is not.
@@ -112,6 +122,7 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
                 done(&status, &format!("has priority {priority}"), format)
             }
             Action::Logs { id, attempt } => logs(&jobs, id, attempt, format).await,
+            Action::History { id } => history(&jobs, id, format).await,
             Action::Counters { id } => counters(&jobs, id, format).await,
         }
     });
@@ -177,8 +188,14 @@ fn after(status: &JobStatus) -> String {
     }
 }
 
-async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
-    let list = jobs.list().await?;
+async fn list(jobs: &Jobs, all: bool, format: Format) -> anyhow::Result<()> {
+    let mut list = jobs.list().await?;
+    if all {
+        let known: BTreeSet<_> = list.jobs.iter().map(|job| job.id).collect();
+        let kept = jobs.history_list().await?.jobs;
+        list.jobs.extend(kept.into_iter().filter(|job| !known.contains(&job.id)));
+        list.jobs.sort_by_key(|job| std::cmp::Reverse(job.id.ordinal));
+    }
     if format == Format::Json {
         return print_json(&list);
     }
@@ -283,17 +300,45 @@ async fn logs(
     if format == Format::Json { print_json(&json!({"logs": documents})) } else { Ok(()) }
 }
 
-/// What the attempt wrote; TaskTrackers bound it (`tasktracker.log_bytes_max`).
+/// What the attempt wrote, from its TaskTracker, which bounds it (`tasktracker.log_bytes_max`); else what is kept of it.
 async fn log_of(jobs: &Jobs, status: &AttemptStatus) -> anyhow::Result<Vec<u8>> {
-    let Some(tracker) = &status.address else {
-        return Err(anyhow!("its TaskTracker on {} is lost, and its log", status.host));
+    let there = match &status.address {
+        Some(tracker) => jobs.log(tracker, status.attempt).await.map_err(anyhow::Error::from),
+        None => Err(anyhow!("its TaskTracker on {} is lost, and its log", status.host)),
     };
-    let mut response = jobs.log(tracker, status.attempt).await?;
+    let mut response = match there {
+        Ok(response) => response,
+        // That it is not kept either says less than why it is not there.
+        Err(why) => jobs.kept_log(status.attempt).await.map_err(|_| why)?,
+    };
     let mut log = Vec::new();
     while let Some(piece) = response.chunk().await.context("the log broke off")? {
         log.extend_from_slice(&piece);
     }
     Ok(log)
+}
+
+async fn history(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
+    let (job, attempts) = (jobs.history(id).await?, jobs.history_attempts(id).await?);
+    if format == Format::Json {
+        return print_json(&json!({"job": job, "attempts": attempts}));
+    }
+    show(&job.status, format)?;
+    let settings = &job.settings;
+    crate::say::tell!(
+        "ran with   {} reduces, {} tries of each task, backups {}, sharing {}, splits up to {} bytes",
+        settings.reduces,
+        settings.max_attempts,
+        if settings.speculative { "on" } else { "off" },
+        settings.sharing,
+        settings.split_bytes
+    );
+    for (name, value) in &job.counters {
+        crate::say::tell!("counter    {name} {value}");
+    }
+    let attempts: Vec<_> = attempts.into_iter().map(|attempt| attempt.status).collect();
+    crate::say::tell!("");
+    super::attempt::show_attempts(&attempts)
 }
 
 async fn counters(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {

@@ -44,6 +44,7 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         host_forgiven_after: config.host_forgiven_after.0,
         set_aside_share: config.set_aside_share,
         finished_jobs_max: config.finished_jobs_max,
+        history_keep: config.history_keep.0,
         journal_segment_bytes: config.journal_segment.0,
         snapshot_after_segments: config.snapshot_after_segments,
         client: boot.client(),

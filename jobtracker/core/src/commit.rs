@@ -114,6 +114,7 @@ impl Core {
         // Each has a record of its own.
         let (planning, killed) = (live.planning, Vec::new());
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
+        self.keep_history(job);
         self.jobs.remove(job);
         self.held.forget(job);
         self.trackers.tell_all(&TrackerCommand::Purge { job });
@@ -172,11 +173,12 @@ impl Core {
         }
     }
 
-    /// Forgets the jobs that ended first; none whose staging folder is still to be removed, since nobody
-    /// else would.
-    fn forget_oldest(&mut self) {
+    /// Forgets the jobs that ended first; none whose staging folder is still to be removed, or whose history is to be
+    /// written, since nobody else would.
+    pub(crate) fn forget_oldest(&mut self) {
         while self.durable.ended().len() > self.settings.finished_jobs_max {
-            let oldest = self.durable.ended().iter().find(|job| !self.leaves_staging(**job));
+            let is_done = |job| !self.leaves_staging(job) && self.unwritten(job).is_none();
+            let oldest = self.durable.ended().iter().find(|job| is_done(**job));
             let Some(job) = oldest.copied() else { return };
             self.record(Record::JobForgotten { job });
         }

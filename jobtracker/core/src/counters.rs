@@ -56,6 +56,11 @@ impl CounterTable {
         self.indexes.iter().map(|(name, index)| (name.clone(), sum(index))).collect()
     }
 
+    /// The names by index.
+    pub(crate) fn names(&self) -> BTreeMap<u16, &str> {
+        self.indexes.iter().map(|(name, index)| (*index, name.as_str())).collect()
+    }
+
     fn index_of(&mut self, name: &str) -> Option<u16> {
         if let Some(index) = self.indexes.get(name) {
             return Some(*index);

@@ -8,7 +8,7 @@ use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use mapreduce_protocol::{JobId, JobSpec, JobState, Priority, TaskCounts, TaskId, is_url};
 use serde::{Deserialize, Serialize};
 
-use crate::records::Record;
+use crate::records::{Record, SplitList};
 use crate::running::{EndedAttempt, FailedAttempt, RunningEntry, TaskEntry};
 
 /// Jobs for which one journal has numbers. TaskTrackers and the chunk store outlive a JobTracker that
@@ -73,6 +73,9 @@ pub(crate) struct EndedEntry {
     pub(crate) attempts: Vec<EndedAttempt>,
     /// Whether its staging folder is known to be gone.
     pub(crate) staging_removed: bool,
+    /// What its history is made of, until that is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unwritten: Option<Box<RunningEntry>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,6 +196,11 @@ impl Durable {
             Record::JobResumed { job } => self.known(*job).paused = false,
             Record::HostDrained { host } => drop(self.drained.insert(host.clone())),
             Record::HostUndrained { host } => drop(self.drained.remove(host)),
+            Record::HistoryWritten { job } => {
+                if let Stage::Ended(ended) = &mut self.known(*job).stage {
+                    ended.unwritten = None;
+                }
+            }
             Record::JobForgotten { job } => self.apply_forgotten(*job),
             Record::PriorityChanged { job, priority } => self.known(*job).priority = *priority,
         }
@@ -230,23 +238,23 @@ impl Durable {
         let entry = self.known(*job);
         // Publication takes the staging folder away; in another store there is more to tidy up.
         let tidied = *state == JobState::Succeeded && !is_url(&entry.spec.output);
-        let stage = &mut entry.stage;
-        let (input_bytes, counters, attempts) = match stage {
-            Stage::Running(running) => {
-                (running.input_bytes, running.counters(), running.ended_attempts(*job, killed))
+        let tasks = match std::mem::replace(&mut entry.stage, Stage::Planning) {
+            Stage::Running(tasks) => tasks,
+            Stage::Planning | Stage::Ended(_) => {
+                RunningEntry::new(0, 0, 0, &SplitList::Inline(Vec::new()))
             }
-            Stage::Planning | Stage::Ended(_) => Default::default(),
         };
-        *stage = Stage::Ended(EndedEntry {
+        entry.stage = Stage::Ended(EndedEntry {
             state: *state,
             failure: failure.clone(),
             finished_at: *at,
-            input_bytes,
+            input_bytes: tasks.input_bytes,
             maps: *maps,
             reduces: *reduces,
-            counters,
-            attempts,
+            counters: tasks.counters(),
+            attempts: tasks.ended_attempts(*job, killed),
             staging_removed: tidied,
+            unwritten: Some(Box::new(tasks)),
         });
         self.ended.push_back(*job);
     }

@@ -4,7 +4,7 @@
 //!
 //! - `machine`: [`Core`], which leads each input to its rules;
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
-//! - `submit`, `spec`: a job's beginning; `commit`: its end;
+//! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
 //! - `job`, `task`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
 //!   `pause`: jobs that they pause;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
@@ -22,6 +22,7 @@ mod exclusions;
 mod fetch_reports;
 mod heartbeat;
 mod held;
+mod history;
 mod hosts;
 mod intervene;
 mod invariants;
@@ -59,12 +60,13 @@ mod waiting;
 use std::time::Duration;
 
 pub use durable::Durable;
+pub use history::{HISTORY_RETRY, day_folder, first_day_kept, history_folder};
 pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, EndsAs, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Reply, ReplyTo,
-    StoreOutcome,
+    Effect, EndsAs, HistoryPage, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Reply,
+    ReplyTo, StoreOutcome,
 };
 pub use pools::{DEFAULT_POOL, PoolRule};
 pub use queries::WAIT_MAX;

@@ -91,6 +91,9 @@ impl Core {
             Input::SplitsRead { job, outcome } => self.handle_splits_read(now, job, outcome),
             Input::Published { job, outcome } => self.handle_published(now, job, outcome),
             Input::StagingRemoved { job, outcome } => self.handle_removed(now, job, &outcome),
+            Input::HistoryWritten { job, outcome } => {
+                self.handle_history_written(now, job, &outcome);
+            }
             Input::RegisterTracker { request, reply_to } => {
                 self.handle_register(now, &request, reply_to);
             }
@@ -126,6 +129,7 @@ impl Core {
                 Timer::Standing => self.review_hosts(now),
                 Timer::Late(job) => self.handle_late(now, job),
                 Timer::Unreported => self.handle_unreported(),
+                Timer::History(job) => self.keep_history(job),
                 Timer::Store(job) => self.handle_store_retry(job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),
             }
@@ -176,6 +180,7 @@ impl Core {
             | Input::SplitsRead { .. }
             | Input::Published { .. }
             | Input::StagingRemoved { .. }
+            | Input::HistoryWritten { .. }
             | Input::Heartbeat { .. }
             | Input::Query { .. }
             | Input::Gone { .. } => Ok(input),

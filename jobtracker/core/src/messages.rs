@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{
-    Ailment, AttemptId, AttemptList, AttemptStatus, HostList, JobAccepted, JobCounters, JobId,
-    JobList, JobSpec, JobStatus, JobtrackerInfo, Priority, RegisterTracker, StagedOutput,
-    TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+    Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, HostList, JobAccepted,
+    JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, JobtrackerInfo, Priority,
+    RegisterTracker, StagedOutput, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -59,6 +59,13 @@ pub enum Input {
         /// The job.
         job: JobId,
         /// Whether nothing is left. (`Refused` counts as done: nothing more can be tried.)
+        outcome: StoreOutcome<()>,
+    },
+    /// [`Effect::WriteHistory`] came to an end.
+    HistoryWritten {
+        /// The job.
+        job: JobId,
+        /// Whether it is in the chunk store. (`Refused` counts as done: nothing more can be tried.)
         outcome: StoreOutcome<()>,
     },
     /// A TaskTracker registers.
@@ -180,6 +187,18 @@ pub enum Query {
         /// The job.
         job: JobId,
     },
+    /// What is to be kept of a job that is over and whose history is not written, but for its attempts.
+    History {
+        /// The job.
+        job: JobId,
+    },
+    /// A page of its attempts.
+    HistoryPage {
+        /// The job.
+        job: JobId,
+        /// 0, or what the page before says.
+        first: usize,
+    },
     /// The job that a key was used for, if any.
     Submitted {
         /// The key, and the digest of the job that came with it now.
@@ -274,6 +293,12 @@ pub enum Effect {
         /// What appears.
         parts: Vec<PartElsewhere>,
     },
+    /// Ask for what is to be kept of a job ([`Query::History`]), write it into the chunk store, with the logs of failed
+    /// attempts; then [`Input::HistoryWritten`]. A second time, if the first is there already, changes nothing.
+    WriteHistory {
+        /// The job.
+        job: JobId,
+    },
     /// Remove a job's staging folder, if there is one, and what was staged in another store and not published; then
     /// [`Input::StagingRemoved`].
     RemoveStaging {
@@ -284,6 +309,15 @@ pub enum Effect {
         /// The job's output, if that is in another store.
         elsewhere: Option<String>,
     },
+}
+
+/// Attempts of some tasks of a job, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// The attempts, with the addresses of their TaskTrackers, where those are there.
+    pub attempts: Vec<AttemptHistory>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<usize>,
 }
 
 /// What an operator would want to hear, and no record says.
@@ -380,6 +414,10 @@ pub enum Reply {
     Attempt(Box<AttemptStatus>),
     /// A job's counters.
     Counters(JobCounters),
+    /// What is to be kept of a job.
+    History(Box<JobHistory>),
+    /// A page of its attempts.
+    HistoryPage(HistoryPage),
     /// The job of an idempotency key.
     Submitted(Option<JobAccepted>),
     /// The cluster in short.

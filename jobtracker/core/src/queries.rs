@@ -73,6 +73,12 @@ impl Core {
             Query::List { limit } => Ok(Reply::List(self.list(limit))),
             Query::Attempts { job } => self.attempts(job).map(Reply::Attempts).ok_or(job),
             Query::Counters { job } => self.counters(job).map(Reply::Counters).ok_or(job),
+            Query::History { job } => {
+                self.history(job).map(|history| Reply::History(Box::new(history))).ok_or(job)
+            }
+            Query::HistoryPage { job, first } => {
+                self.history_page(job, first).map(Reply::HistoryPage).ok_or(job)
+            }
             Query::Submitted { key } => Ok(match self.submitted(Some(&key)) {
                 Ok(accepted) => Reply::Submitted(accepted),
                 Err(refusal) => Reply::Refused(refusal),

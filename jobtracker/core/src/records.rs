@@ -159,6 +159,11 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
+    /// What is kept of an ended job is in the chunk store, or nobody wants it.
+    HistoryWritten {
+        /// The job.
+        job: JobId,
+    },
     /// A host gets no new attempts from now on.
     HostDrained {
         /// The host.

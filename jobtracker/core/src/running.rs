@@ -272,6 +272,22 @@ impl RunningEntry {
         }
     }
 
+    pub(crate) fn winner(&self, task: TaskId) -> Option<&Winner> {
+        self.tasks(task.kind).get(task.index as usize)?.winner.as_ref()
+    }
+
+    /// Names of counters, by which [`Winner::counters`] goes.
+    pub(crate) fn counter_names(&self) -> BTreeMap<u16, &str> {
+        self.counters.names()
+    }
+
+    /// The attempts of one task that have ended and are remembered.
+    pub(crate) fn ended_of(&self, task: TaskId) -> Vec<EndedAttempt> {
+        let Some(entry) = self.tasks(task.kind).get(task.index as usize) else { return Vec::new() };
+        let killed = self.killed.iter().filter(|killed| killed.attempt.task == task);
+        entry.ended(task, self.split(task)).chain(killed.map(KilledAttempt::ended)).collect()
+    }
+
     pub(crate) fn ended_attempts(&self, job: JobId, killed: &[KilledAttempt]) -> Vec<EndedAttempt> {
         let mut failed = Vec::new();
         let mut won = Vec::new();
@@ -384,6 +400,12 @@ impl KilledAttempt {
 }
 
 impl Winner {
+    /// Its own counters.
+    pub(crate) fn counters(&self, names: &BTreeMap<u16, &str>) -> BTreeMap<String, u64> {
+        let named = |(index, value): &(u16, u64)| Some(((*names.get(index)?).to_owned(), *value));
+        self.counters.iter().filter_map(named).collect()
+    }
+
     fn ended(&self, task: TaskId, split: Option<&Split>) -> EndedAttempt {
         EndedAttempt {
             attempt: task.attempt(self.number),

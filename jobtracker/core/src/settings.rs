@@ -49,6 +49,8 @@ pub struct Settings {
     pub set_aside_share: f64,
     /// Ended jobs that are remembered.
     pub finished_jobs_max: usize,
+    /// Whether what is known of ended jobs is kept in the chunk store.
+    pub keeps_history: bool,
     /// How long after a start nothing of an earlier term's jobs is launched, so that trackers can
     /// register with what they run; see [`recovery_grace`].
     pub recovery_grace: Duration,

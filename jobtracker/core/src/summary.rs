@@ -17,6 +17,8 @@ pub struct Summary {
     pub jobs: BTreeMap<JobState, u64>,
     /// Unfinished jobs that are paused.
     pub jobs_paused: u64,
+    /// Ended jobs whose histories are still to be written.
+    pub histories_unwritten: u64,
     /// Live trackers.
     pub trackers: u64,
     /// Those of them whose hosts are not well.
@@ -125,6 +127,7 @@ impl Core {
         Summary {
             jobs,
             jobs_paused: self.jobs.values().filter(|live| live.paused).count() as u64,
+            histories_unwritten: self.n_unwritten(),
             trackers: self.trackers.len() as u64,
             trackers_ill: self.n_trackers(|tracker| !tracker.ailments.is_empty()),
             trackers_set_aside: self.n_trackers(|tracker| tracker.set_aside.is_some()),
@@ -153,6 +156,10 @@ impl Core {
         };
         let pools = self.jobs.order().pools().iter();
         pools.map(|pool| (pool.rule.name.clone(), gauges(pool))).collect()
+    }
+
+    fn n_unwritten(&self) -> u64 {
+        self.durable.ended().iter().filter(|job| self.unwritten(**job).is_some()).count() as u64
     }
 
     fn n_trackers(&self, are: impl Fn(&Tracker) -> bool) -> u64 {

@@ -9,6 +9,7 @@ use net::Problem;
 
 use crate::admission::AdmissionError;
 use crate::event_loop::AskError;
+use crate::history::HistoryError;
 
 /// Seconds after which a daemon that restarts is mostly back.
 const RETRY_AFTER: u32 = 1;
@@ -54,6 +55,21 @@ impl From<AdmissionError> for Problem {
     }
 }
 
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            HistoryError::Ask(error) => error.into(),
+            HistoryError::Store(store) if store.is_transient() => {
+                problem(503, ProblemKind::StoreUnavailable, detail)
+            }
+            HistoryError::Store(_) | HistoryError::Path(_) | HistoryError::Damaged { .. } => {
+                problem(500, ProblemKind::Internal, detail)
+            }
+        }
+    }
+}
+
 fn refused(refusal: &Refusal) -> Problem {
     let (status, kind) = match refusal {
         Refusal::InvalidJob(_) | Refusal::NoSuchPool { .. } => (400, ProblemKind::InvalidJob),
@@ -87,6 +103,25 @@ fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
 /// A path that names no job, or no attempt.
 pub(super) fn bad_id(error: &IdError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
+}
+
+/// Nothing is kept of a job.
+pub(super) fn no_history(job: JobId) -> Problem {
+    let detail = format!(
+        "there is no history of {job}: it has not ended, has ended this very moment or longer ago than \
+         'jobtracker.history_keep', or was never accepted"
+    );
+    problem(404, ProblemKind::NotFound, detail)
+}
+
+/// Nothing is kept of what an attempt wrote.
+pub(super) fn no_kept_log(attempt: AttemptId) -> Problem {
+    let job = attempt.task.job;
+    let detail = format!(
+        "no log of {attempt} is kept: those of failed attempts are, at the job's end; `howdah job history {job}` says why \
+         one is not"
+    );
+    problem(404, ProblemKind::NotFound, detail)
 }
 
 /// A path that names no host.

@@ -9,8 +9,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use jobtracker_core::{EndsAs, IdempotencyKey, Input, Query, Reply};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobCounters, JobId, JobList, JobSpec,
-    JobStatus, SetPriority,
+    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList,
+    JobSpec, JobStatus, SetPriority,
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
 use super::error::{bad_id, bad_key, bad_query, not_of_job, unexpected};
+use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use crate::admission::{JobPaths, check_spec, check_store, normalise, resource};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -131,7 +132,10 @@ async fn status(
     let job = job_of(&id)?;
     let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
     let wait = parameters.wait_ms.map(Duration::from_millis);
-    job_status(state.query(Query::Status { job, wait }).await?)
+    match ask_or_read_job(&state, Query::Status { job, wait }).await? {
+        Told::Now(reply) => job_status(reply),
+        Told::Kept(history) => Ok(Json(history.status)),
+    }
 }
 
 /// Whoever may write a job's output may end it.
@@ -232,26 +236,31 @@ fn job_status(reply: Reply) -> Answer<JobStatus> {
 
 async fn counters(State(state): State<ServerState>, Path(id): Path<String>) -> Answer<JobCounters> {
     let job = job_of(&id)?;
-    match state.query(Query::Counters { job }).await? {
-        Reply::Counters(counters) => Ok(Json(counters)),
-        other => Err(unexpected(&other)),
+    match ask_or_read_job(&state, Query::Counters { job }).await? {
+        Told::Now(Reply::Counters(counters)) => Ok(Json(counters)),
+        Told::Now(other) => Err(unexpected(&other)),
+        Told::Kept(JobHistory { counters, .. }) => Ok(Json(JobCounters { counters })),
     }
 }
 
 async fn attempts(State(state): State<ServerState>, Path(id): Path<String>) -> Answer<AttemptList> {
     let job = job_of(&id)?;
-    match state.query(Query::Attempts { job }).await? {
-        Reply::Attempts(attempts) => Ok(Json(attempts)),
-        other => Err(unexpected(&other)),
+    match ask_or_read_attempts(&state, Query::Attempts { job }).await? {
+        Told::Now(Reply::Attempts(attempts)) => Ok(Json(attempts)),
+        Told::Now(other) => Err(unexpected(&other)),
+        Told::Kept(kept) => {
+            let attempts = kept.into_iter().map(|attempt| attempt.status).collect();
+            Ok(Json(AttemptList { attempts }))
+        }
     }
 }
 
-fn attempt_of(id: &str, attempt: &str) -> Result<AttemptId, Problem> {
+pub(super) fn attempt_of(id: &str, attempt: &str) -> Result<AttemptId, Problem> {
     let job = job_of(id)?;
     let attempt = attempt.parse::<AttemptId>().map_err(|error| bad_id(&error))?;
     if attempt.task.job == job { Ok(attempt) } else { Err(not_of_job(job, attempt)) }
 }
 
-fn job_of(id: &str) -> Result<JobId, Problem> {
+pub(super) fn job_of(id: &str) -> Result<JobId, Problem> {
     id.parse().map_err(|error| bad_id(&error))
 }

@@ -11,11 +11,13 @@
 //! | `POST /v1/jobs/{id}/pause?kill=`, `/resume` | users | `JobStatus` |
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
 //! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
+//! | `GET /v1/history?limit=`, `/v1/history/{id}`, `…/attempts`, `…/attempts/{attempt}/log` | users | `HistoryList`, `JobHistory`, `AttemptHistory`s, text |
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
 //! | `POST /v1/hosts/{host}/drain?kill=`, `/undrain` | users | `HostStatus`; a `HostList` of it, or of none |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;
+mod history;
 mod hosts;
 mod jobs;
 mod trackers;
@@ -33,7 +35,7 @@ use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
 use net::{Access, Guard, Json, Problem, Role, Routes};
 
-use crate::event_loop::Core;
+use crate::event_loop::{AskError, Core};
 use crate::metrics::{observe_request, observe_summary};
 use crate::store::Store;
 
@@ -65,6 +67,7 @@ fn routes() -> Routes<ServerState> {
         .route("/v1/cluster", ANY_ROLE, get(cluster))
         .merge(jobs::routes())
         .merge(hosts::routes())
+        .merge(history::routes())
         .merge(trackers::routes())
 }
 
@@ -77,7 +80,11 @@ async fn cluster(State(state): State<ServerState>) -> Result<Json<JobtrackerInfo
 
 impl ServerState {
     async fn query(&self, query: Query) -> Result<Reply, Problem> {
-        Ok(self.core.ask(|reply_to| Input::Query { query, reply_to }).await?)
+        Ok(self.ask(query).await?)
+    }
+
+    async fn ask(&self, query: Query) -> Result<Reply, AskError> {
+        self.core.ask(|reply_to| Input::Query { query, reply_to }).await
     }
 }
 

@@ -426,6 +426,12 @@ impl JobTracker {
         self.core.is_some() && self.room == Room::Ample
     }
 
+    /// Histories that are not written, if there are some.
+    pub(crate) fn unwritten(&self) -> Option<String> {
+        let n = self.core.as_ref()?.summary().histories_unwritten;
+        (n > 0).then(|| format!("{n} histories are not written"))
+    }
+
     /// Slots that are taken, if some are.
     pub(crate) fn occupied(&self) -> Option<String> {
         let mut all = self.core.as_ref()?.occupancy();

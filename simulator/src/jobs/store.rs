@@ -107,6 +107,10 @@ impl Store {
                 let outcome = said(fails, || self.publish_elsewhere(*job, target, parts, n));
                 Input::Published { job: *job, outcome }
             }
+            Effect::WriteHistory { job } => {
+                let outcome = said(fails, || StoreOutcome::Done(()));
+                Input::HistoryWritten { job: *job, outcome }
+            }
             Effect::RemoveStaging { job, staging, elsewhere } => {
                 let outcome = said(fails, || {
                     self.remove(*job, staging, elsewhere.as_ref());

@@ -106,6 +106,7 @@ fn settings(random: &mut Random) -> Settings {
         host_forgiven_after: *random.pick(&[Duration::from_secs(20), Duration::from_hours(1)]),
         set_aside_share: 0.25,
         finished_jobs_max: *random.pick(&[1, 1000]),
+        keeps_history: random.chance(500),
         recovery_grace: recovery_grace(HEARTBEAT_INTERVAL, dead_after),
     }
 }
@@ -308,6 +309,7 @@ impl World {
             }
         }
         let left = self.scene.leftover().or_else(|| self.jobtracker.occupied());
+        let left = left.or_else(|| self.jobtracker.unwritten());
         left.map(|left| ("leftovers", left))
     }
 

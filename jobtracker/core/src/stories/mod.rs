@@ -4,6 +4,7 @@
 mod backups;
 mod elsewhere;
 mod failures;
+mod histories;
 mod hosts;
 mod interventions;
 mod jobs;
@@ -130,6 +131,7 @@ fn settings() -> Settings {
         host_forgiven_after: Duration::from_hours(1),
         set_aside_share: 0.25,
         finished_jobs_max: 1000,
+        keeps_history: false,
         recovery_grace: Duration::from_secs(3),
     }
 }

@@ -1,0 +1,168 @@
+//! What is kept of jobs that are over. The edge writes it to the chunk store once the end is durable, and asks here for it
+//! page by page; until it says that this is done, over restarts too, the job's tasks stay in memory. New jobs do not wait
+//! for it.
+
+use std::time::Duration;
+
+use ids::{Now, UnixMillis};
+use mapreduce_protocol::{
+    AttemptHistory, AttemptState, HISTORY_ROOT, JobHistory, JobId, JobSettings, TaskKind,
+};
+
+use crate::date::yyyymmdd;
+use crate::durable::{JobEntry, Stage};
+use crate::machine::Core;
+use crate::messages::{Effect, HistoryPage, StoreOutcome};
+use crate::pools::DEFAULT_POOL;
+use crate::records::Record;
+use crate::running::RunningEntry;
+use crate::share::Sharing;
+use crate::timers::Timer;
+
+/// Time before a history is written again, after the edge gave up retrying.
+pub const HISTORY_RETRY: Duration = Duration::from_secs(10);
+/// Tasks whose attempts one page tells.
+const TASKS_PER_PAGE: usize = 500;
+
+/// Where the history of a job lies that ended then.
+#[must_use]
+pub fn history_folder(job: JobId, ended_at: UnixMillis) -> String {
+    format!("{}/{job}", day_folder(yyyymmdd(ended_at)))
+}
+
+/// Where histories of a day (`yyyymmdd`) lie.
+#[must_use]
+pub fn day_folder(day: u32) -> String {
+    let (year, month) = (day / 10_000, day / 100 % 100);
+    format!("{HISTORY_ROOT}/{year:04}/{month:02}/{:02}", day % 100)
+}
+
+/// The first day (`yyyymmdd`) whose histories are kept: each for at least `keep`.
+#[must_use]
+pub fn first_day_kept(now: UnixMillis, keep: Duration) -> u32 {
+    let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+    yyyymmdd(UnixMillis(now.0.saturating_sub(keep)))
+}
+
+impl Core {
+    /// The job has ended: its history is written, or nobody wants it.
+    pub(crate) fn keep_history(&mut self, job: JobId) {
+        if self.unwritten(job).is_none() {
+            return;
+        }
+        if self.settings.keeps_history {
+            self.effect(Effect::WriteHistory { job });
+        } else {
+            self.record(Record::HistoryWritten { job });
+        }
+    }
+
+    pub(crate) fn handle_history_written(
+        &mut self,
+        now: Now,
+        job: JobId,
+        outcome: &StoreOutcome<()>,
+    ) {
+        if self.unwritten(job).is_none() {
+            return;
+        }
+        match outcome {
+            StoreOutcome::Done(()) | StoreOutcome::Refused { .. } => {
+                self.record(Record::HistoryWritten { job });
+                self.forget_oldest();
+            }
+            StoreOutcome::Unavailable { .. } => {
+                self.timers.set(now.monotonic + HISTORY_RETRY, Timer::History(job));
+            }
+        }
+    }
+
+    /// The tasks of a job that is over and whose history is not written.
+    pub(crate) fn unwritten(&self, job: JobId) -> Option<&RunningEntry> {
+        match &self.durable.job(job)?.stage {
+            Stage::Ended(ended) => ended.unwritten.as_deref(),
+            Stage::Planning | Stage::Running(_) => None,
+        }
+    }
+
+    /// What is to be kept of a job, but for its attempts; `None` if nothing is.
+    pub(crate) fn history(&self, job: JobId) -> Option<JobHistory> {
+        let tasks = self.unwritten(job)?;
+        let entry = self.durable.job(job)?;
+        Some(JobHistory {
+            status: self.status(job)?,
+            spec: entry.spec.as_ref().clone(),
+            settings: self.settings_of(entry),
+            counters: tasks.counters(),
+        })
+    }
+
+    fn settings_of(&self, entry: &JobEntry) -> JobSettings {
+        let settings = &self.settings;
+        let wait = settings.locality_wait.as_millis();
+        let pool = entry.spec.pool.as_deref().unwrap_or(DEFAULT_POOL);
+        let pool = settings.pools.iter().find(|rule| rule.name == pool);
+        JobSettings {
+            reduces: entry.n_reduces,
+            max_attempts: entry.max_attempts,
+            speculative: entry.spec.speculative.unwrap_or(settings.speculative),
+            speculative_share: settings.speculative_share,
+            sharing: match pool.map_or(Sharing::Fair, |rule| rule.sharing) {
+                Sharing::Fair => "fair".to_owned(),
+                Sharing::Fifo => "fifo".to_owned(),
+            },
+            reduce_slowstart: settings.reduce_slowstart,
+            locality_wait_ms: u64::try_from(wait).unwrap_or(u64::MAX),
+            // The edge cuts the splits.
+            split_bytes: 0,
+        }
+    }
+
+    /// The attempts of the next tasks from `first` on, maps before reduces.
+    pub(crate) fn history_page(&self, job: JobId, first: usize) -> Option<HistoryPage> {
+        let tasks = self.unwritten(job)?;
+        let n_maps = tasks.maps.len();
+        let n_tasks = n_maps + tasks.reduces.len();
+        let end = n_tasks.min(first.saturating_add(TASKS_PER_PAGE));
+        let names = tasks.counter_names();
+        let mut attempts = Vec::new();
+        for at in first..end {
+            let (kind, index) = match at.checked_sub(n_maps) {
+                None => (TaskKind::Map, at),
+                Some(reduce) => (TaskKind::Reduce, reduce),
+            };
+            let index = u32::try_from(index).expect("a job has at most u32::MAX tasks of a kind");
+            let task = job.task(kind, index);
+            let of_task = attempts.len();
+            for ended in tasks.ended_of(task) {
+                let winner = tasks.winner(task).filter(|_| ended.state == AttemptState::Succeeded);
+                attempts.push(AttemptHistory {
+                    status: self.shown(&ended),
+                    worked_ms: winner.and_then(|winner| winner.ran_ms),
+                    counters: winner.map(|winner| winner.counters(&names)).unwrap_or_default(),
+                    log_bytes: None,
+                    no_log: None,
+                });
+            }
+            attempts[of_task..].sort_by_key(|it| it.status.attempt);
+        }
+        Some(HistoryPage { attempts, next: (end < n_tasks).then_some(end) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histories_lie_by_the_day_of_the_end_and_are_kept_for_whole_days() {
+        let job = JobId { date: 20_261_120, ordinal: 7 };
+        let midnight = UnixMillis(1_795_305_600_000);
+        let folder = history_folder(job, midnight);
+        assert_eq!(folder, "/.howdah/history/2026/11/22/job_20261120_0007");
+        let day = Duration::from_hours(24);
+        assert_eq!(first_day_kept(midnight, day), 20_261_121);
+        assert_eq!(first_day_kept(midnight + Duration::from_hours(23), day), 20_261_121);
+        assert_eq!(first_day_kept(UnixMillis(5), day), 19_700_101);
+    }
+}

@@ -1,0 +1,163 @@
+//! Finds histories in the chunk store. They lie by the day on which their jobs ended, which is not before the day in a job's
+//! id, and mostly that one.
+
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jobtracker_core::day_folder;
+use mapreduce_protocol::{
+    ATTEMPTS_FILE, AttemptHistory, AttemptId, HISTORY_ROOT, JOB_FILE, JobHistory, JobId, JobStatus,
+    LOGS_FOLDER,
+};
+
+use super::{HistoryError, log_name};
+
+/// Calls at once.
+const PARALLEL_CALLS: usize = 16;
+/// Length limit of what is read of a job, bytes: its record fits a journal's.
+const JOB_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of attempts that are read into memory: the first ones.
+const ATTEMPTS_BYTES_MAX: u64 = 16 << 20;
+/// Length limit of a log, bytes: see `logs`.
+const LOG_BYTES_MAX: u64 = 2 << 20;
+/// Entries of one folder.
+const ENTRIES_MAX: usize = 200_000;
+
+/// What is kept of a job; `None` if nothing is.
+pub(crate) async fn job(
+    store: &ChunkStore,
+    job: JobId,
+) -> Result<Option<JobHistory>, HistoryError> {
+    match find(store, job).await? {
+        Some(folder) => read_job(store, &folder).await,
+        None => Ok(None),
+    }
+}
+
+/// The job's attempts, as many as fit the memory; `None` if there is no history.
+pub(crate) async fn attempts(
+    store: &ChunkStore,
+    job: JobId,
+) -> Result<Option<Vec<AttemptHistory>>, HistoryError> {
+    let Some(folder) = find(store, job).await? else { return Ok(None) };
+    let path = folder.join(ATTEMPTS_FILE)?;
+    let mut reader = match store.open_range(&path, 0, ATTEMPTS_BYTES_MAX).await {
+        Ok(reader) => reader,
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut text = Vec::new();
+    while let Some(piece) = reader.next().await? {
+        text.extend_from_slice(&piece);
+    }
+    // The last line may be cut off.
+    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let lines = text[..end].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let damaged = |source| HistoryError::Damaged { path: path.to_string(), source };
+    let attempts = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+    attempts.map(Some).map_err(damaged)
+}
+
+/// What a failed attempt wrote; `None` if that is not kept.
+pub(crate) async fn log(
+    store: &ChunkStore,
+    attempt: AttemptId,
+) -> Result<Option<Vec<u8>>, HistoryError> {
+    let Some(folder) = find(store, attempt.task.job).await? else { return Ok(None) };
+    let path = folder.join(LOGS_FOLDER)?.join(&log_name(attempt))?;
+    there(store.read_all(&path, LOG_BYTES_MAX).await)
+}
+
+/// The jobs that ended last, at most `limit`.
+pub(crate) async fn list(store: &ChunkStore, limit: usize) -> Result<Vec<JobStatus>, HistoryError> {
+    let mut days = days(store).await?;
+    days.sort_unstable();
+    let mut found = Vec::new();
+    while let Some(day) = days.pop().filter(|_| found.len() < limit) {
+        let entries = entries(store, &day_folder(day).parse()?).await?;
+        let job_of = |it: &FileStatus| it.path.name()?.parse::<JobId>().ok();
+        let mut jobs: Vec<_> = entries.iter().filter_map(job_of).collect();
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.ordinal));
+        jobs.truncate(limit - found.len());
+        let of_day = stream::iter(jobs)
+            .map(|job| async move {
+                let folder = day_folder(day).parse::<StorePath>()?.join(&job.to_string())?;
+                read_job(store, &folder).await
+            })
+            .buffered(PARALLEL_CALLS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        found.extend(of_day.into_iter().flatten().map(|history| history.status));
+    }
+    Ok(found)
+}
+
+/// The days (`yyyymmdd`) of which there are histories.
+pub(crate) async fn days(store: &ChunkStore) -> Result<Vec<u32>, HistoryError> {
+    let mut folders: Vec<(StorePath, u32)> = vec![(HISTORY_ROOT.parse()?, 0)];
+    // Years, months, days.
+    for digits in [4, 2, 2] {
+        let mut below = Vec::new();
+        for (folder, so_far) in folders {
+            for entry in entries(store, &folder).await? {
+                let name = entry.path.name().filter(|name| name.len() == digits);
+                let number = name.and_then(|name| name.parse::<u32>().ok());
+                let is_folder = matches!(entry.kind, FileKind::Folder);
+                let scale = 10_u32.pow(u32::try_from(digits).unwrap_or(2));
+                if let Some(number) = number.filter(|_| is_folder) {
+                    below.push((entry.path, so_far * scale + number));
+                }
+            }
+        }
+        folders = below;
+    }
+    Ok(folders.into_iter().map(|(_, day)| day).collect())
+}
+
+/// Where the history of a job lies.
+async fn find(store: &ChunkStore, job: JobId) -> Result<Option<StorePath>, HistoryError> {
+    let at = |day| -> Result<StorePath, HistoryError> {
+        Ok(day_folder(day).parse::<StorePath>()?.join(&job.to_string())?)
+    };
+    let first = at(job.date)?;
+    if store.exists(&first).await? {
+        return Ok(Some(first));
+    }
+    let later = days(store).await?.into_iter().filter(|day| *day > job.date);
+    let mut looked_at = stream::iter(later)
+        .map(|day| async move {
+            let folder = at(day)?;
+            Ok::<_, HistoryError>(store.exists(&folder).await?.then_some(folder))
+        })
+        .buffered(PARALLEL_CALLS);
+    while let Some(found) = looked_at.try_next().await? {
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+async fn read_job(
+    store: &ChunkStore,
+    folder: &StorePath,
+) -> Result<Option<JobHistory>, HistoryError> {
+    let path = folder.join(JOB_FILE)?;
+    let Some(text) = there(store.read_all(&path, JOB_BYTES_MAX).await)? else { return Ok(None) };
+    let damaged = |source| HistoryError::Damaged { path: path.to_string(), source };
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
+}
+
+/// All that is in a folder; nothing if it is not there.
+async fn entries(store: &ChunkStore, folder: &StorePath) -> Result<Vec<FileStatus>, HistoryError> {
+    Ok(there(store.list_all(folder, ENTRIES_MAX).await)?.unwrap_or_default())
+}
+
+/// What may be swept away at any time.
+fn there<T>(result: Result<T, StoreError>) -> Result<Option<T>, HistoryError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

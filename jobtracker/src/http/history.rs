@@ -1,0 +1,126 @@
+//! Users' routes: histories of jobs that are over, as they lie in the chunk store. What the JobTracker has forgotten is answered
+//! from there by the routes of jobs too.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query as UrlQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use jobtracker_core::{Query, Refusal, Reply};
+use mapreduce_protocol::{AttemptHistory, HistoryList, JobHistory, JobId};
+use net::{Access, Json, Problem, Role, Routes};
+use serde::Deserialize;
+
+use super::ServerState;
+use super::error::{bad_query, no_history, no_kept_log};
+use super::jobs::{attempt_of, job_of};
+use crate::event_loop::AskError;
+use crate::history::read;
+
+const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
+
+/// Jobs of a list where the request does not say, and at most.
+const LIST_DEFAULT: usize = 100;
+const LIST_MAX: usize = 1000;
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new()
+        .route("/v1/history", USERS, get(list))
+        .route("/v1/history/{id}", USERS, get(job))
+        .route("/v1/history/{id}/attempts", USERS, get(attempts))
+        .route("/v1/history/{id}/attempts/{attempt}/log", USERS, get(log))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListParameters {
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(state): State<ServerState>,
+    parameters: Result<UrlQuery<ListParameters>, QueryRejection>,
+) -> Result<Json<HistoryList>, Problem> {
+    let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
+    let limit = parameters.limit.unwrap_or(LIST_DEFAULT).min(LIST_MAX);
+    let jobs = read::list(&state.store.prompt(), limit).await?;
+    Ok(Json(HistoryList { jobs }))
+}
+
+async fn job(
+    State(state): State<ServerState>,
+    Path(id): Path<String>,
+) -> Result<Json<JobHistory>, Problem> {
+    let job = job_of(&id)?;
+    kept_job(&state, job).await?.map(Json).ok_or_else(|| no_history(job))
+}
+
+async fn attempts(
+    State(state): State<ServerState>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<AttemptHistory>>, Problem> {
+    let job = job_of(&id)?;
+    kept_attempts(&state, job).await?.map(Json).ok_or_else(|| no_history(job))
+}
+
+async fn log(
+    State(state): State<ServerState>,
+    Path((id, attempt)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let attempt = attempt_of(&id, &attempt)?;
+    let text = read::log(&state.store.prompt(), attempt).await?;
+    let text = text.ok_or_else(|| no_kept_log(attempt))?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+async fn kept_job(state: &ServerState, job: JobId) -> Result<Option<JobHistory>, Problem> {
+    Ok(read::job(&state.store.prompt(), job).await?)
+}
+
+async fn kept_attempts(
+    state: &ServerState,
+    job: JobId,
+) -> Result<Option<Vec<AttemptHistory>>, Problem> {
+    Ok(read::attempts(&state.store.prompt(), job).await?)
+}
+
+/// What is asked of a job: the core's answer, or what is kept of a job that it has forgotten.
+pub(super) enum Told<T> {
+    Now(Reply),
+    Kept(T),
+}
+
+/// Asks the core; of a job that it does not know, what is kept.
+pub(super) async fn ask_or_read<T, F>(
+    state: &ServerState,
+    query: Query,
+    read: impl FnOnce(JobId) -> F,
+) -> Result<Told<T>, Problem>
+where
+    F: Future<Output = Result<Option<T>, Problem>>,
+{
+    match state.ask(query).await {
+        Ok(reply) => Ok(Told::Now(reply)),
+        Err(AskError::Refused(Refusal::NoSuchJob { job })) => match read(job).await? {
+            Some(kept) => Ok(Told::Kept(kept)),
+            None => Err(AskError::Refused(Refusal::NoSuchJob { job }).into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same of the job itself.
+pub(super) async fn ask_or_read_job(
+    state: &ServerState,
+    query: Query,
+) -> Result<Told<JobHistory>, Problem> {
+    ask_or_read(state, query, |job| kept_job(state, job)).await
+}
+
+/// The same of its attempts.
+pub(super) async fn ask_or_read_attempts(
+    state: &ServerState,
+    query: Query,
+) -> Result<Told<Vec<AttemptHistory>>, Problem> {
+    ask_or_read(state, query, |job| kept_attempts(state, job)).await
+}
