@@ -186,7 +186,7 @@ mod tests {
             let problem = refused(&refusal);
             assert_eq!((problem.status, problem.kind.as_str()), (status, kind), "{refusal}");
             assert!(problem.detail.contains(remedy), "{}", problem.detail);
-            assert_eq!(problem.retry_after.is_some(), status == 503, "{refusal}");
+            assert_eq!(problem.retry_after.is_some(), matches!(status, 429 | 503), "{refusal}");
         }
     }
 }
