@@ -7,6 +7,9 @@ use crate::jobs::ground::{Event, Ground, Weather, Who};
 use crate::jobs::jobtracker::Room;
 use crate::jobs::world::World;
 
+/// What was said last in the storm arrives within that time: a message may be late, and who gets it may stand still.
+const SETTLES_AFTER: Duration = Duration::from_secs(25);
+
 /// A fault, or its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -20,6 +23,8 @@ pub(crate) enum Fault {
     DiskHasRoom(usize),
     /// The JobTracker's disk has room.
     JournalHasRoom,
+    /// A host that was ill is well.
+    Cured(usize),
     /// A tracker's daemon, which stood still, goes on.
     Thaw(usize),
 }
@@ -42,9 +47,10 @@ enum Kind {
     StoreDown,
     JournalFull,
     DiskFull,
+    Sick,
 }
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 17] = [
     Kind::CrashJobTracker,
     Kind::CrashTracker,
     Kind::CrashMany,
@@ -61,6 +67,7 @@ const KINDS: [Kind; 16] = [
     Kind::StoreDown,
     Kind::JournalFull,
     Kind::DiskFull,
+    Kind::Sick,
 ];
 
 /// What a world is like.
@@ -123,6 +130,7 @@ impl World {
             Fault::Heal(from, to) => self.scene.ground.heal(from, to),
             Fault::StoreIsUp => self.scene.store.is_down = false,
             Fault::DiskHasRoom(n) => self.trackers[n].is_full = false,
+            Fault::Cured(n) => self.trackers[n].feel(&mut self.scene, true),
             Fault::Thaw(n) => self.trackers[n].thaw(&mut self.scene),
             Fault::JournalHasRoom => {
                 let now = self.scene.ground.now().monotonic;
@@ -179,6 +187,10 @@ impl World {
                 let room = *self.scene.ground.random.pick(&[Room::Reserve, Room::None]);
                 self.jobtracker.set_room(&mut self.scene, room);
                 self.later(200..12_000, Fault::JournalHasRoom);
+            }
+            Kind::Sick => {
+                self.trackers[n].feel(&mut self.scene, false);
+                self.later(500..20_000, Fault::Cured(n));
             }
             Kind::DiskFull => {
                 self.trackers[n].is_full = true;
@@ -243,6 +255,7 @@ impl World {
     pub(crate) fn mend(&mut self) {
         self.scene.ground.say(format_args!("all is mended"));
         self.scene.is_calm = true;
+        self.scene.settled_at = self.scene.ground.now().monotonic + SETTLES_AFTER;
         self.scene.ground.weather = Weather::default();
         self.scene.ground.heal_all();
         self.begin(Fault::StoreIsUp);
@@ -252,6 +265,7 @@ impl World {
         for n in 0..self.n_present {
             self.begin(Fault::DiskHasRoom(n));
             self.begin(Fault::Thaw(n));
+            self.begin(Fault::Cured(n));
             self.scene.ground.after(Duration::ZERO, Event::Started(Who::Tracker(n)));
         }
     }

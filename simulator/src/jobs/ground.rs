@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ids::{Epoch, HostName, Monotonic, Now};
-use jobtracker_core::{IdempotencyKey, Input, Query, Reply};
+use jobtracker_core::{EndsAs, IdempotencyKey, Input, Query, Reply};
 use mapreduce_protocol::{AttemptId, JobId, JobSpec, Priority, RegisterTracker, TrackerHeartbeat};
 
 use crate::jobs::faults::Fault;
@@ -33,6 +33,11 @@ pub(crate) enum Ask {
     Submit { spec: Box<JobSpec>, key: IdempotencyKey },
     Kill(JobId),
     SetPriority(JobId, Priority),
+    EndAttempt(AttemptId, EndsAs),
+    Pause(JobId, bool),
+    Resume(JobId),
+    Drain(HostName, bool),
+    Undrain(HostName),
     Query(Query),
 }
 
@@ -106,7 +111,7 @@ pub(crate) enum Event {
         tracker: usize,
         output: AttemptId,
     },
-    /// A client goes on.
+    /// A client goes on, or the operator, who comes after them.
     Errand(usize),
     Begun(Fault),
     /// A process runs again.

@@ -192,6 +192,11 @@ impl JobTracker {
                 Input::Kill { job, reply_to }
             }
             Ask::SetPriority(job, priority) => Input::SetPriority { job, priority, reply_to },
+            Ask::EndAttempt(attempt, counts) => Input::EndAttempt { attempt, counts, reply_to },
+            Ask::Pause(job, kill) => Input::Pause { job, kill, reply_to },
+            Ask::Resume(job) => Input::Resume { job, reply_to },
+            Ask::Drain(host, kill) => Input::Drain { host, kill, reply_to },
+            Ask::Undrain(host) => Input::Undrain { host, reply_to },
             Ask::Query(query) => Input::Query { query, reply_to },
         };
         self.handle(scene, input);

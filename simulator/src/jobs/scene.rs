@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ids::Monotonic;
 use jobtracker_core::{Effect, Input};
-use mapreduce_protocol::AttemptId;
+use mapreduce_protocol::{AttemptId, JobId};
 
 use crate::jobs::ground::{Event, Ground, Who};
 use crate::jobs::invariants::Watch;
@@ -21,11 +22,26 @@ pub(crate) struct Scene {
     pub(crate) natures: Vec<Nature>,
     /// Silence after which the JobTracker takes a tracker for lost.
     pub(crate) dead_after: Duration,
+    /// When all that was on its way has arrived, once the faults are over.
+    pub(crate) settled_at: Monotonic,
     /// Whether the faults are over.
     pub(crate) is_calm: bool,
 }
 
 impl Scene {
+    /// A job that has not ended, if there is one.
+    pub(crate) fn some_job(&mut self) -> Option<JobId> {
+        let jobs = self.watch.book.jobs.iter().filter(|(_, book)| book.ended.is_none());
+        let jobs: Vec<JobId> = jobs.map(|(job, _)| *job).collect();
+        jobs.get(self.ground.random.below(jobs.len().max(1))).copied()
+    }
+
+    /// An attempt that may run, if there is one.
+    pub(crate) fn some_attempt(&mut self) -> Option<AttemptId> {
+        let attempts: Vec<AttemptId> = self.watch.unfinished().collect();
+        attempts.get(self.ground.random.below(attempts.len().max(1))).copied()
+    }
+
     /// The chunk store does what the JobTracker has asked for; what that hears.
     pub(crate) fn carry_out(&mut self, call: &Effect, fails: Option<Fails>) -> Option<Input> {
         self.ground.say(format_args!("the store does {call:?}: {fails:?}"));

@@ -10,7 +10,9 @@ use jobtracker_core::{Refusal, Reply};
 use mapreduce_protocol::{
     AttemptId, Failure, FailureKind, FromTask, Launch, TrackerCommand, TrackerHeartbeat,
 };
-use tasktracker_core::{Core, Effect, HealthRule, HostLimits, Input, Limits, SessionId, Settings};
+use tasktracker_core::{
+    Core, Effect, Finding, HealthRule, HostLimits, Input, Limits, SessionId, Settings,
+};
 
 use crate::jobs::ground::{Answer, Ask, CallId, Event, Step, Who, host};
 use crate::jobs::nature::rack;
@@ -171,6 +173,12 @@ impl Tracker {
             self.carry_out(scene, effects);
         }
         self.set_timer(scene);
+    }
+
+    /// Its host is found to be well, or not.
+    pub(crate) fn feel(&mut self, scene: &mut Scene, is_well: bool) {
+        let available = if is_well { 100 } else { 0 };
+        self.give(scene, Input::Examined(Finding::Memory { available }));
     }
 
     /// Somebody has asked for an output that is not there.

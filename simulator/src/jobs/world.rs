@@ -14,6 +14,7 @@ use crate::jobs::ground::{Event, Ground, Who};
 use crate::jobs::invariants::{Seen, Watch};
 use crate::jobs::jobtracker::JobTracker;
 use crate::jobs::nature::{Nature, OTHER_POOL};
+use crate::jobs::operator::Operator;
 use crate::jobs::sabotage::Sabotage;
 use crate::jobs::scene::{Outputs, Scene};
 use crate::jobs::store::Store;
@@ -75,6 +76,7 @@ pub(crate) struct World {
     /// How many of the trackers there are in this world: the first ones.
     pub(crate) n_present: usize,
     clients: Vec<Client>,
+    operator: Operator,
     /// Who stands still, and until when.
     pub(crate) paused: BTreeMap<Who, Monotonic>,
     storm: Duration,
@@ -148,9 +150,18 @@ impl World {
         let jobtracker = JobTracker::new(settings, disk, sabotage);
         let watch = Watch::new(sabotage == Some(Sabotage::DigestForged));
         let outputs = Outputs::default();
-        let mut scene =
-            Scene { ground, watch, store, outputs, natures, dead_after, is_calm: false };
+        let mut scene = Scene {
+            ground,
+            watch,
+            store,
+            outputs,
+            natures,
+            dead_after,
+            settled_at: Monotonic::default(),
+            is_calm: false,
+        };
         let clients = (0..n_jobs).map(|n| Client::new(&mut scene, n)).collect();
+        let operator = Operator::new(&mut scene, n_jobs, n_present);
         scene.ground.after(Duration::ZERO, Event::Started(Who::JobTracker));
         for n in 0..n_present {
             // Some hosts are late.
@@ -166,6 +177,7 @@ impl World {
             trackers,
             n_present,
             clients,
+            operator,
             paused: BTreeMap::new(),
             storm,
             mended: None,
@@ -221,17 +233,21 @@ impl World {
         if let Some(until) = still.copied() {
             return self.scene.ground.put_off(until, event);
         }
-        let Self { scene, jobtracker, trackers, clients, .. } = self;
+        let Self { scene, jobtracker, trackers, clients, operator, .. } = self;
         match event {
             Event::Asked { from, call, ask } => jobtracker.receive(scene, (from, call), *ask),
             Event::Gone(call) => jobtracker.gone(scene, call),
             Event::Answered { to, call, answer } => match to {
                 Who::Tracker(n) => trackers[n].answered(scene, call, Some(*answer)),
+                Who::Client(n) if n == clients.len() => {
+                    operator.answered(scene, call, Some(*answer));
+                }
                 Who::Client(n) => clients[n].answered(scene, call, Some(*answer)),
                 Who::JobTracker => {}
             },
             Event::CallFailed { to, call } => match to {
                 Who::Tracker(n) => trackers[n].answered(scene, call, None),
+                Who::Client(n) if n == clients.len() => operator.answered(scene, call, None),
                 Who::Client(n) => clients[n].answered(scene, call, None),
                 Who::JobTracker => {}
             },
@@ -252,6 +268,7 @@ impl World {
                 trackers[tracker].step(scene, attempt, step);
             }
             Event::Missed { tracker, output } => trackers[tracker].missed(scene, output),
+            Event::Errand(n) if n == clients.len() => operator.go_on(scene),
             Event::Errand(n) => clients[n].go_on(scene),
             Event::Begun(fault) => self.begin(fault),
             Event::Started(Who::JobTracker) => jobtracker.start(scene),
@@ -302,6 +319,9 @@ impl World {
         }
         if let Some(n) = self.clients.iter().position(|client| !client.is_done()) {
             return Some(("ends", format!("client {n} does not know how its job ended")));
+        }
+        if !self.operator.is_done() {
+            return Some(("ends", "the operator has not taken all back".to_owned()));
         }
         for tracker in &self.trackers {
             if let Some(attempt) = self.scene.watch.survivor(&tracker.processes) {

@@ -25,6 +25,7 @@ impl Watch {
     pub(crate) fn see_registered(&mut self, now: Monotonic, request: &RegisterTracker) {
         let tracker = tracker_on(&request.host);
         self.heard.insert(tracker, now);
+        self.running.insert(tracker, request.running.len());
         self.listed.insert(tracker, request.map_outputs.iter().copied().collect());
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct Watch {
     present: BTreeMap<usize, (Epoch, u64)>,
     /// What the last registration of each tracker, in this life of the JobTracker, said that it holds.
     listed: BTreeMap<usize, BTreeSet<AttemptId>>,
+    /// How many attempts it said that it runs.
+    running: BTreeMap<usize, usize>,
     /// When each tracker was heard last in this life of the JobTracker.
     heard: BTreeMap<usize, Monotonic>,
     /// When the JobTracker started last.
@@ -159,6 +161,13 @@ impl Watch {
         }
     }
 
+    /// Attempts that were spawned and have not succeeded, of jobs that have not ended.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = AttemptId> {
+        let spawned = self.spawned.keys().copied();
+        let is_open = |it: &AttemptId| self.book.unfinished(it.task.job).is_some();
+        spawned.filter(move |it| is_open(it) && !self.results.contains_key(it))
+    }
+
     /// A reduce could not fetch a map's output.
     pub(crate) fn see_complaint(&mut self, map: AttemptId) {
         self.complaints.insert(map);
@@ -176,6 +185,7 @@ impl Watch {
         journal.iter().for_each(|record| self.book.apply(record));
         self.present.clear();
         self.listed.clear();
+        self.running.clear();
         self.heard.clear();
         self.withdrawn.clear();
         self.meant.clear();

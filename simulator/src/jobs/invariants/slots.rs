@@ -3,6 +3,7 @@
 use jobtracker_core::Core;
 
 use super::Watch;
+use crate::jobs::ground::tracker_on;
 
 impl Watch {
     /// So many processes run on a tracker that have not said that they succeeded.
@@ -12,9 +13,12 @@ impl Watch {
         }
     }
 
-    /// The JobTracker's books.
+    /// The JobTracker's books. What a tracker says that it runs when it registers may be more than it has slots for: it
+    /// counts also what has ended, as long as it does not know that the JobTracker knows.
     pub(crate) fn check_books(&mut self, core: &Core) {
-        let mut over = core.occupancy().filter(|(_, occupied, slots)| occupied > slots);
+        let said = |host| self.running.get(&tracker_on(host)).copied().unwrap_or(0);
+        let most = |host, slots: usize| slots.max(said(host));
+        let mut over = core.occupancy().filter(|(host, n, slots)| *n > most(host, *slots));
         if let Some((host, occupied, slots)) = over.next() {
             let what = format!("{host} is taken to run {occupied} attempts on {slots} slots");
             self.broken("slots", what);
