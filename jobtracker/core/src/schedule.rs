@@ -206,6 +206,7 @@ impl Core {
             self.end_job(now, task.job, JobState::Failed, Some(reason));
             return true;
         };
+        assert!(!live.paused, "{task} is not launched while its job is paused");
         let backup = !live.live(task).is_empty();
         let attempt = LiveAttempt::new(number, host.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });
@@ -214,7 +215,10 @@ impl Core {
         let job = std::sync::Arc::clone(&live.description);
         self.watch(now, task.job);
         if let Some(mut tracker) = self.trackers.get_mut(host) {
-            assert!(tracker.free_slots() > 0, "{host} has no free slot for {attempt}");
+            assert!(
+                tracker.takes_one_more(),
+                "{host} gets no new attempts, or has no slot for {attempt}"
+            );
             tracker.occupy(attempt, Occupied::Running);
         }
         self.trackers.tell(host, TrackerCommand::Launch(Launch { attempt, job, work }));

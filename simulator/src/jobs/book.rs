@@ -30,6 +30,8 @@ pub(crate) struct JobBook {
     pub(crate) winners: BTreeMap<TaskId, Winner>,
     /// All that ever won.
     pub(crate) won: BTreeSet<AttemptId>,
+    /// Attempts that failed.
+    pub(crate) failed: BTreeSet<AttemptId>,
     /// Digests of all that ever won a map.
     pub(crate) digests: BTreeMap<TaskId, BTreeSet<String>>,
     /// Reduces below this number may not win.
@@ -91,6 +93,7 @@ impl Book {
                     n_maps: None,
                     winners: BTreeMap::new(),
                     won: BTreeSet::new(),
+                    failed: BTreeSet::new(),
                     digests: BTreeMap::new(),
                     reduces_from: 0,
                     failures: BTreeMap::new(),
@@ -117,11 +120,14 @@ impl Book {
             }
             Record::AttemptFailed { attempt, failure, .. } => {
                 let blame = failure.kind.blame();
-                self.with(attempt.task.job, |book| match blame {
-                    Blame::Task => *book.failures.entry(attempt.task).or_default() += 1,
-                    Blame::Host => book.host_faults += 1,
-                    Blame::Job => book.is_bad = true,
-                    Blame::Nobody => {}
+                self.with(attempt.task.job, |book| {
+                    book.failed.insert(*attempt);
+                    match blame {
+                        Blame::Task => *book.failures.entry(attempt.task).or_default() += 1,
+                        Blame::Host => book.host_faults += 1,
+                        Blame::Job => book.is_bad = true,
+                        Blame::Nobody => {}
+                    }
                 });
             }
             Record::MapOutputLost { attempt } => {

@@ -336,7 +336,7 @@ fn a_tracker_that_starts_again_while_there_is_no_room_is_alive() {
 
 #[test]
 fn four_failures_are_four_though_the_power_goes_before_the_end_of_the_job_is_on_disk() {
-    let mut story = Story::begin();
+    let mut story = Story::with(Settings { keeps_history: true, ..settings() });
     story.tracker("a", 1);
     let job = story.job(0, &[&["a"]]);
     for number in 0..4 {

@@ -18,6 +18,8 @@ impl Watch {
             Some(format!("{} has", winner.attempt))
         } else if book.won.contains(attempt) {
             Some("it has won before".to_owned())
+        } else if book.failed.contains(attempt) {
+            Some("it has failed before".to_owned())
         } else if is_reduce && attempt.number < book.reduces_from {
             Some(format!("it may have read old bytes: {} and on may not", book.reduces_from))
         } else if self.spawned.get(attempt) != Some(&tracker_on(host)) {
