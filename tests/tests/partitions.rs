@@ -153,7 +153,8 @@ impl Experiment {
         fs::remove_dir_all(got).expect("the copy can be removed");
     }
 
-    /// No task has two winners, and each reduce has one; an output of a map that was lost when all were fetched is none's.
+    /// No task has two winners, and each reduce has one; an output of a map that was lost when all were fetched is none's. No
+    /// attempt has failed.
     fn check_attempts(&self, id: &str) -> String {
         let path = format!("/v1/jobs/{id}/attempts");
         let list = self.hosts.ask_jobtracker(&path).expect("an answer");
@@ -169,8 +170,9 @@ impl Experiment {
         let n_reduces = won.iter().filter(|task| task.contains("_r_")).count();
         assert_eq!(n_reduces as u64, REDUCES, "{list:#?}");
         assert_eq!(in_state("RUNNING").count(), 0, "{list:#?}");
-        let (failed, killed) = (in_state("FAILED").count(), in_state("KILLED").count());
-        format!("{failed} attempts failed, {killed} were killed")
+        // What a cut costs is no try of a task: nobody is to blame for it.
+        assert_eq!(in_state("FAILED").count(), 0, "{list:#?}");
+        format!("{} attempts were killed", in_state("KILLED").count())
     }
 
     /// Waits until nothing is left of a job that has ended: no process, no folder, no output, no slot, nothing staged.

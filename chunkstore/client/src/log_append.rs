@@ -174,12 +174,14 @@ impl LogWriter {
             return Ok(opened.clone());
         }
         let request = self.route.ask();
-        let (waiting, mut backoff) = (Stopwatch::start(), Backoff::default());
+        // A master that could not be reached has said nothing of servers.
+        let (mut refused, mut backoff) = (None, Backoff::default());
         let opened: OpenedLog = loop {
             match self.store.ask("/v1/logs/open", &request.path, &request).await {
-                // The servers register again when the master has restarted.
+                // The servers register again when the master has restarted, or can be reached again.
                 Err(StoreError::NoServers { problem, .. })
-                    if waiting.elapsed() < self.store.no_servers_patience(&problem) =>
+                    if refused.get_or_insert_with(Stopwatch::start).elapsed()
+                        < self.store.no_servers_patience(&problem) =>
                 {
                     backoff.pause().await;
                 }

@@ -151,13 +151,15 @@ impl ChunkStore {
         request: impl Fn(RequestStamp) -> Q,
     ) -> Result<FileWriter, StoreError> {
         let asked = clock::monotonic();
-        let waiting = clock::Stopwatch::start();
+        // A master that could not be reached has said nothing of servers.
+        let mut refused = None;
         let mut backoff = Backoff::default();
         let created: Created = loop {
             match self.change(route, path, &request).await {
-                // The servers register again when the master has restarted.
+                // The servers register again when the master has restarted, or can be reached again.
                 Err(StoreError::NoServers { problem, .. })
-                    if waiting.elapsed() < self.no_servers_patience(&problem) =>
+                    if refused.get_or_insert_with(clock::Stopwatch::start).elapsed()
+                        < self.no_servers_patience(&problem) =>
                 {
                     backoff.pause().await;
                 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ids::Monotonic;
 
-/// A reduce that still can't fetch says so again within this time: it pauses for ten seconds at most.
+/// A reduce that still can't fetch says so again within this time: it pauses for three seconds at most, and each try has
+/// its time-outs.
 const REPEATED_WITHIN: Duration = Duration::from_secs(30);
 /// A single reduce is believed after so many times the patience with several.
 const LONE_PATIENCE: u32 = 3;

@@ -82,7 +82,7 @@ pub struct TaskSettings {
     pub parallel_fetches: u32,
     /// Runs merged at once.
     pub merge_factor: u32,
-    /// Time before a fetch is tried again first, milliseconds; it doubles, with jitter, up to 10 s.
+    /// Time before a fetch is tried again first, milliseconds; it doubles, with jitter, up to 3 s.
     pub fetch_retry_ms: u64,
     /// A TaskTracker that sends nothing of a map output for so long is given up for now, milliseconds.
     pub fetch_stall_ms: u64,

@@ -10,8 +10,8 @@ use mapreduce_protocol::{AttemptId, Failure, FailureKind, MapEvent, TaskKind};
 
 use super::failure::{bad_job, failure};
 
-/// Limit of the pause between two tries.
-const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Limit of the pause between two tries: who was cut off is asked again soon after it is back.
+const RETRY_MAX: Duration = Duration::from_secs(3);
 
 /// Where a map's output is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_tried_again_after_pauses_that_double_up_to_ten_seconds() {
+    fn failures_are_tried_again_after_pauses_that_double_up_to_three_seconds() {
         let mut plan = plan(1, vec![available(0, 0, "a", "x")]);
         let mut now = at(0);
         for n in 0..12_u32 {

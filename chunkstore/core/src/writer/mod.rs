@@ -28,8 +28,8 @@ pub const CHUNK_TRIES_MIN: u32 = 3;
 /// Tries that one chunk gets, however long the time for retries is.
 pub const CHUNK_TRIES_MAX: u32 = 64;
 /// A cluster without servers to write to, or with none that has room, is asked again for so long, if the
-/// time for retries is not shorter: a server that is started again registers within it.
-const NO_SERVERS_PATIENCE: Duration = Duration::from_secs(2);
+/// time for retries is not shorter: a server that is started again, or was cut off from the master, registers within it.
+const NO_SERVERS_PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The length and checksum of the chunk that was sent, as the writer counted.

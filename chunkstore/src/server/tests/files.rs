@@ -67,6 +67,20 @@ async fn a_file_for_a_cluster_without_servers_is_refused_soon_in_the_masters_wor
 }
 
 #[tokio::test]
+async fn servers_have_their_time_to_register_however_long_the_master_was_away() {
+    let mut cluster = Cluster::start(0).await;
+    // With the client's pauses, for longer than servers have.
+    cluster.master.book().unavailable = 16;
+    let store = cluster.store_retrying(Duration::from_secs(600), None);
+    let writing = tokio::spawn(async move { write(&store, "/f", b"x", 1).await });
+    until("the master is back, without servers", || !cluster.master.book().excluded.is_empty())
+        .await;
+    ["host-1", "host-2"].into_iter().for_each(|host| cluster.add_server(host, 0));
+    let written = tokio::time::timeout(super::DEADLINE, writing).await;
+    written.expect("in time").expect("no panic").expect("a server came");
+}
+
+#[tokio::test]
 async fn a_file_of_many_chunks_is_read_back_whole_and_in_ranges() {
     let cluster = Cluster::start(2).await;
     cluster.master.book().chunk_bytes = 3 * BLOCK_BYTES as u64 + 17;
