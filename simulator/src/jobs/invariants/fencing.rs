@@ -41,6 +41,9 @@ impl Watch {
         if is_present {
             self.heard.insert(sent.tracker, now);
         }
+        if is_present && !is_taken {
+            self.refused.insert(sent.tracker, now);
+        }
         if is_taken && !is_present {
             let what = format!("{sent:?} was taken, and registered is {present:?}");
             self.broken("fencing", what);

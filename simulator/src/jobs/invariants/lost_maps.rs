@@ -19,6 +19,11 @@ impl Watch {
             return;
         }
         let is_silent = |tracker: usize| {
+            // That it was refused is found out when it might have been silent: it gets its time once more.
+            let refused = self.refused.get(&tracker);
+            if refused.is_some_and(|at| now.since(*at) <= dead_after + patience) {
+                return false;
+            }
             let heard = self.heard.get(&tracker).copied().unwrap_or(self.runs_since);
             now.since(heard.max(self.runs_since)) > patience
         };

@@ -69,6 +69,8 @@ pub(crate) struct Watch {
     heard: BTreeMap<usize, Monotonic>,
     /// When the JobTracker started last.
     pub(crate) started_at: Monotonic,
+    /// When a heartbeat of each tracker was refused last for want of room.
+    refused: BTreeMap<usize, Monotonic>,
     /// Since when the JobTracker has run without standing still.
     pub(crate) runs_since: Monotonic,
     /// Map outputs that a reduce could not fetch.
@@ -187,6 +189,7 @@ impl Watch {
         self.listed.clear();
         self.running.clear();
         self.heard.clear();
+        self.refused.clear();
         self.withdrawn.clear();
         self.meant.clear();
     }
