@@ -61,6 +61,8 @@ impl Core {
             }
             self.fill_slots(now, &news);
         }
+        // What was launched just now may have taken the room, and reduces behind it have been declined.
+        self.had_room = self.trackers.leaves_room();
         self.watch_pools(now);
         self.preempt(now);
     }

@@ -335,3 +335,33 @@ fn jobs_whose_reduces_are_where_the_maps_of_others_must_go_do_not_wait_for_one_a
     story.pass(Duration::from_secs(15));
     assert_eq!(runs(&story, &p).task, high.task(TaskKind::Map, 0), "the reduce gives way");
 }
+
+#[test]
+fn a_slot_that_was_kept_for_maps_is_offered_to_reduces_as_soon_as_there_is_room() {
+    let mut story = Story::with(Settings { reduce_slowstart: 0.0, ..settings() });
+    let [a, b, c] = ["a", "b", "c"].map(|name| story.tracker(name, 1));
+    story.job(0, &[&["a"], &["a"], &["a"], &["a"]]);
+    for host in [&a, &b, &c] {
+        story.toy(host).running.clear();
+    }
+    // Its maps wait for a while after a restart.
+    story.restart();
+    for host in [&a, &b, &c] {
+        story.register(host);
+        story.beat(host);
+    }
+    let job = story.job(3, &[]);
+    assert_eq!(story.running_everywhere().len(), 2, "one slot is kept for the maps");
+    let toy = Toy {
+        slots: 1,
+        rack: "/default-rack".to_owned(),
+        address: "d:7881".to_owned(),
+        ..Toy::default()
+    };
+    let d = host("d");
+    story.toys.insert(d.clone(), toy);
+    story.register(&d);
+    let running = story.running_everywhere();
+    assert_eq!(running.len(), 3, "the slot of the new host is, now");
+    assert!(running.iter().all(|it| it.task.job == job && it.task.kind == TaskKind::Reduce));
+}
