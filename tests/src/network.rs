@@ -256,7 +256,11 @@ fn owner(namespace: &str) -> Option<u32> {
     namespace.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
-fn ip(arguments: &[&str]) -> anyhow::Result<String> {
+/// Runs `ip`, and returns what it says.
+///
+/// # Errors
+/// With the reason, where it is not allowed or not installed.
+pub fn ip(arguments: &[&str]) -> anyhow::Result<String> {
     run(Command::new("ip").args(arguments))
 }
 

@@ -1,9 +1,9 @@
-//! A network namespace of its own, joined with this one by a pair of virtual devices; both go with it. Needs
-//! root and `ip`.
+//! A network namespace of its own, joined with this one by a pair of virtual devices, and by nothing more that would cost
+//! time; both go with it. Needs root and `ip`. (`tests::network` has hosts that can be cut off, behind a bridge.)
 
 use std::process::Command;
 
-use anyhow::Context as _;
+use tests::network::ip;
 
 /// One of them.
 pub(super) struct Namespace {
@@ -64,13 +64,4 @@ impl Drop for Namespace {
             eprintln!("{error:#}");
         }
     }
-}
-
-fn ip(arguments: &[&str]) -> anyhow::Result<()> {
-    let ended = Command::new("ip").args(arguments).output();
-    let ended = ended.context("network namespaces need the command `ip` (iproute2)")?;
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let command = arguments.join(" ");
-    anyhow::ensure!(ended.status.success(), "`ip {command}` needs root: {}", said.trim());
-    Ok(())
 }
