@@ -272,7 +272,7 @@ fn a_job_survives_cuts_of_five_seconds() {
         (Cut::Full(host("host-1")), 30),
         (Cut::Full(host(JOBTRACKER)), 30),
         (Cut::Full(host(CHUNKMASTER)), 50),
-        (Cut::Outgoing(host("host-2")), 70),
+        (Cut::Between(host("host-2"), host("host-3")), 70),
         (Cut::Incoming(host("host-4")), 50),
         (Cut::Outgoing(host("host-1")), 100),
     ] {
