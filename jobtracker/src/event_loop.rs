@@ -96,12 +96,17 @@ pub(crate) async fn start(
     // As many calls as there are unfinished jobs, which the core bounds; as many histories as it has not written.
     let (calls, asked) = mpsc::unbounded_channel();
     let (histories, to_be_written) = mpsc::unbounded_channel();
+    let (logs, to_be_kept) = mpsc::channel(history::early::QUEUE);
     let effects = move |effect| match effect {
         Effect::Reply { to: ReplyTo(to), reply } => waiting.answer(to, reply),
         Effect::Tell(notice) => say(&notice),
         Effect::WriteHistory { job } => {
             // As below.
             let _ended = histories.send(job);
+        }
+        Effect::KeepLog { attempt, address } => {
+            // Whoever fails too often for that keeps his logs until the end of his job.
+            let _full = logs.try_send((attempt, address));
         }
         call => {
             // The receiver ends with the loop.
@@ -113,6 +118,7 @@ pub(crate) async fn start(
     let running = event_loop::start(machine, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
     tokio::spawn(carry_out_all(asked, running.handle.clone(), store.clone(), split_bytes));
+    tokio::spawn(history::early::keep_all(to_be_kept, store.clone()));
     tokio::spawn(history::write::write_all(to_be_written, core.clone(), store, split_bytes));
     // A loop that has ended says so to the next who asks.
     let _ended = core.inputs.send(Input::Start).await;
@@ -166,7 +172,10 @@ async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Inpu
             }
             Input::StagingRemoved { job, outcome }
         }
-        Effect::Reply { .. } | Effect::Tell(_) | Effect::WriteHistory { .. } => return None,
+        Effect::Reply { .. }
+        | Effect::Tell(_)
+        | Effect::WriteHistory { .. }
+        | Effect::KeepLog { .. } => return None,
     })
 }
 

@@ -692,6 +692,9 @@ async fn histories_of_days_that_are_long_past_are_removed_with_their_months_and_
     for folder in [
         "",
         "/unfinished",
+        "/failed",
+        "/failed/job_20261023_0001",
+        "/failed/job_20261122_0007",
         "/2025",
         "/2025/12",
         "/2025/12/31",
@@ -721,6 +724,8 @@ async fn histories_of_days_that_are_long_past_are_removed_with_their_months_and_
         "/2026/10/23/job_20261023_0001",
         "/2026/11",
         "/2026/11/22",
+        "/failed",
+        "/failed/job_20261122_0007",
         "/unfinished",
     ];
     assert_eq!(left, expected.map(|folder| format!("{root}{folder}")));

@@ -142,3 +142,41 @@ fn a_history_that_could_not_be_written_is_written_by_the_next_jobtracker() {
     let unfinished = dev.run(&["fs", "ls", "-R", "/.howdah/history"]).success().text();
     assert!(unfinished.lines().all(|line| !line.contains("/unfinished/")), "{unfinished}");
 }
+
+#[test]
+fn a_log_is_kept_of_an_attempt_whose_host_is_gone_before_its_job_ends() {
+    let mut dev = start(2);
+    let job = submit(&dev, "endless", "echo $HOWDAH_ATTEMPT_ID begun; exec sleep 86400");
+    let running = |former: &str| {
+        let list = json(&dev, &["attempt", "list", &job]);
+        let attempts = list["attempts"].as_array()?;
+        let found =
+            attempts.iter().find(|it| it["state"] == "RUNNING" && it["attempt"] != former)?;
+        let text = |key: &str| Some(found[key].as_str()?.to_owned());
+        let (attempt, host) = (text("attempt")?, text("host")?);
+        let log = dev.run(&["job", "logs", &job, &attempt]);
+        (log.text() == format!("{attempt} begun")).then_some((attempt, host))
+    };
+    let (first, host) = wait::until("an attempt has begun", PATIENCE, || running(""));
+    let _ = dev.run(&["attempt", "fail", &first]).success();
+    let path = format!("/v1/history/{job}/attempts/{first}/log");
+    let kept = || http::get(&dev.jobtracker(), &path).ok().filter(|answer| answer.status == 200);
+    let _ = wait::until("its log is kept", PATIENCE, kept);
+    let (second, elsewhere) = wait::until("the next one has begun", PATIENCE, || running(&first));
+    assert_ne!(host, elsewhere);
+    let tracker = host.replace("host", "tasktracker");
+    dev.kill(&tracker);
+    fs::remove_dir_all(dev.data_dir(&tracker)).expect("its folder can be removed");
+    let _ = dev.run(&["attempt", "fail", &second]).success();
+    dev.await_job(&job, "fails", |job| job["state"] == "FAILED");
+    let _ = await_history(&dev, &job);
+    let early_goes = || {
+        let list = dev.run(&["fs", "ls", "-R", "/.howdah/history"]).success().text();
+        (!list.lines().any(|line| line.contains("/failed/job_"))).then_some(())
+    };
+    wait::until("what was kept before goes", PATIENCE, early_goes);
+    for attempt in [first, second] {
+        let log = dev.run(&["job", "logs", &job, &attempt]).success().text();
+        assert_eq!(log, format!("{attempt} begun"));
+    }
+}

@@ -226,7 +226,10 @@ impl Core {
         };
         match given_up {
             Some(reason) => self.end_job(now, task.job, JobState::Failed, Some(reason)),
-            None => self.wait_again(task),
+            None => {
+                self.keep_log(attempt, host);
+                self.wait_again(task);
+            }
         }
     }
 

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use ids::{Now, UnixMillis};
+use ids::{HostName, Now, UnixMillis};
 use mapreduce_protocol::{
-    AttemptHistory, AttemptState, HISTORY_ROOT, JobHistory, JobId, JobSettings, TaskKind,
+    AttemptHistory, AttemptId, AttemptState, HISTORY_ROOT, JobHistory, JobId, JobSettings, TaskKind,
 };
 
 use crate::date::yyyymmdd;
@@ -54,6 +54,24 @@ impl Core {
             self.effect(Effect::WriteHistory { job });
         } else {
             self.record(Record::HistoryWritten { job });
+        }
+    }
+
+    /// At a start the trackers, which have the logs, have yet to tell where they are.
+    pub(crate) fn resume_history(&mut self, now: Now, job: JobId) {
+        if self.settings.keeps_history && self.unwritten(job).is_some() {
+            let at = now.monotonic + self.settings.recovery_grace;
+            self.timers.set(at, Timer::History(job));
+        } else {
+            self.keep_history(job);
+        }
+    }
+
+    /// An attempt has failed and its job goes on: its host may be gone before the job's end.
+    pub(crate) fn keep_log(&mut self, attempt: AttemptId, host: &HostName) {
+        let address = self.trackers.get(host).map(|tracker| tracker.address.clone());
+        if let Some(address) = address.filter(|_| self.settings.keeps_history) {
+            self.effect(Effect::KeepLog { attempt, address });
         }
     }
 

@@ -299,6 +299,14 @@ pub enum Effect {
         /// The job.
         job: JobId,
     },
+    /// Keep what a failed attempt of a job that goes on wrote, if there is time for that: its host may be gone at the job's
+    /// end. Nothing is waited for.
+    KeepLog {
+        /// The attempt.
+        attempt: AttemptId,
+        /// `host:port` of its TaskTracker.
+        address: String,
+    },
     /// Remove a job's staging folder, if there is one, and what was staged in another store and not published; then
     /// [`Input::StagingRemoved`].
     RemoveStaging {

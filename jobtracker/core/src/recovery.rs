@@ -32,7 +32,7 @@ impl Core {
         let resume: Vec<_> =
             self.durable.jobs().iter().map(|(job, entry)| (*job, needs(&entry.stage))).collect();
         for (job, needed) in resume {
-            self.keep_history(job);
+            self.resume_history(now, job);
             match needed {
                 Resume::Plan => {
                     self.begin(job);

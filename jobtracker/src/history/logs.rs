@@ -12,7 +12,7 @@ const HALF_BYTES: usize = 512 << 10;
 /// Tries to reach one TaskTracker, which may be starting.
 const TRIES: u32 = 3;
 /// Logs of one job that are kept.
-const LOGS_MAX: u32 = 200;
+pub(super) const LOGS_MAX: u32 = 200;
 
 /// Fetches the logs of one job's attempts.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
-//! What is kept of jobs that are over, in the chunk store: `write` puts it there, `read` finds it again, `sweep` removes what
+//! What is kept of jobs that are over, in the chunk store: `write` puts it there, with logs that `early` has kept, `read` finds it again, `sweep` removes what
 //! is old. Which jobs, where, and for how long is the core's to say.
 
+pub(crate) mod early;
 mod logs;
 pub(crate) mod read;
 pub(crate) mod sweep;

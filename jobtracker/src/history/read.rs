@@ -10,7 +10,7 @@ use mapreduce_protocol::{
     LOGS_FOLDER,
 };
 
-use super::{HistoryError, log_name};
+use super::{HistoryError, early, log_name};
 
 /// Calls at once.
 const PARALLEL_CALLS: usize = 16;
@@ -63,9 +63,16 @@ pub(crate) async fn log(
     store: &ChunkStore,
     attempt: AttemptId,
 ) -> Result<Option<Vec<u8>>, HistoryError> {
-    let Some(folder) = find(store, attempt.task.job).await? else { return Ok(None) };
-    let path = folder.join(LOGS_FOLDER)?.join(&log_name(attempt))?;
-    there(store.read_all(&path, LOG_BYTES_MAX).await)
+    let name = log_name(attempt);
+    if let Some(folder) = find(store, attempt.task.job).await? {
+        let path = folder.join(LOGS_FOLDER)?.join(&name)?;
+        if let Some(log) = there(store.read_all(&path, LOG_BYTES_MAX).await)? {
+            return Ok(Some(log));
+        }
+    }
+    // Its job goes on, or its history is being written.
+    let early = early::folder(attempt.task.job)?.join(&name)?;
+    there(store.read_all(&early, LOG_BYTES_MAX).await)
 }
 
 /// The jobs that ended last, at most `limit`.
@@ -114,8 +121,17 @@ pub(crate) async fn days(store: &ChunkStore) -> Result<Vec<u32>, HistoryError> {
     Ok(folders.into_iter().map(|(_, day)| day).collect())
 }
 
+/// Jobs of which logs were kept before their end.
+pub(crate) async fn jobs_with_early_logs(store: &ChunkStore) -> Result<Vec<JobId>, HistoryError> {
+    let folders = entries(store, &early::root()?).await?;
+    Ok(folders.iter().filter_map(|it| it.path.name()?.parse().ok()).collect())
+}
+
 /// Where the history of a job lies.
-async fn find(store: &ChunkStore, job: JobId) -> Result<Option<StorePath>, HistoryError> {
+pub(crate) async fn find(
+    store: &ChunkStore,
+    job: JobId,
+) -> Result<Option<StorePath>, HistoryError> {
     let at = |day| -> Result<StorePath, HistoryError> {
         Ok(day_folder(day).parse::<StorePath>()?.join(&job.to_string())?)
     };

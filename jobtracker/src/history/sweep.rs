@@ -1,4 +1,4 @@
-//! Removes histories that are older than they are kept for, a whole day at once.
+//! Removes histories that are older than they are kept for, a whole day at once, and what else nobody needs any more.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use chunkstore_protocol::StorePath;
 use ids::UnixMillis;
 use jobtracker_core::{day_folder, first_day_kept};
 
-use super::HistoryError;
-use super::read::days;
+use super::read::{days, find, jobs_with_early_logs};
+use super::{HistoryError, early};
 use crate::store::Store;
 
 /// Time from one look to the next.
@@ -30,6 +30,12 @@ pub(crate) async fn sweep(
     now: UnixMillis,
     keep: Duration,
 ) -> Result<(), HistoryError> {
+    // A log may have come while its job's history was written.
+    for job in jobs_with_early_logs(store).await? {
+        if find(store, job).await?.is_some() {
+            early::remove(store, job).await?;
+        }
+    }
     let first_kept = first_day_kept(now, keep);
     for day in days(store).await?.into_iter().filter(|day| *day < first_kept) {
         let folder: StorePath = day_folder(day).parse()?;

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
-use chunkstore_protocol::StorePath;
+use chunkstore_protocol::{FileKind, FileStatus, Replace, StorePath};
 use jobtracker_core::{HistoryPage, Input, Query, Refusal, Reply, StoreOutcome, history_folder};
 use mapreduce_protocol::{
-    ATTEMPTS_FILE, AttemptHistory, AttemptState, HISTORY_ROOT, JOB_FILE, JobHistory, JobId,
-    LOGS_FOLDER,
+    ATTEMPTS_FILE, AttemptHistory, AttemptId, AttemptState, HISTORY_ROOT, JOB_FILE, JobHistory,
+    JobId, LOGS_FOLDER,
 };
 use tokio::sync::{Semaphore, mpsc};
 
 use super::logs::LogFetcher;
-use super::{HistoryError, log_name};
+use super::{HistoryError, early, log_name};
 use crate::event_loop::{AskError, Core};
 use crate::store::Store;
 
@@ -82,10 +82,11 @@ impl Writer {
             Ok(()) => place(&store, &draft, &folder).await,
             Err(error) => Err(error),
         };
-        if placed.is_err() {
-            // The next start removes it otherwise.
-            let _ = store.delete_for_good(&draft, true).await;
-        }
+        // Else the next start removes the one, and the sweep the other.
+        let _ = match &placed {
+            Ok(()) => early::remove(&store, job).await,
+            Err(_) => store.delete_for_good(&draft, true).await.map_err(HistoryError::from),
+        };
         placed
     }
 
@@ -164,9 +165,27 @@ async fn keep_log(
             let options = CreateOptions { parents: true, ..CreateOptions::default() };
             store.write_all(&path, log, options).await?;
         }
-        Err(why) => attempt.no_log = Some(why),
+        Err(why) => match copy_early(store, draft, id).await? {
+            Some(length) => attempt.log_bytes = Some(length),
+            None => attempt.no_log = Some(why),
+        },
     }
     Ok(())
+}
+
+/// Takes the log that was kept when the attempt failed; its length.
+async fn copy_early(
+    store: &ChunkStore,
+    draft: &StorePath,
+    attempt: AttemptId,
+) -> Result<Option<u64>, HistoryError> {
+    let from = early::folder(attempt.task.job)?.join(&log_name(attempt))?;
+    let to = draft.join(LOGS_FOLDER)?.join(&log_name(attempt))?;
+    match store.copy(&from, &to, Replace::Never, true).await {
+        Ok(FileStatus { kind: FileKind::File { length, .. }, .. }) => Ok(Some(length)),
+        Ok(_) | Err(StoreError::NotFound { .. } | StoreError::StillOpen { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives a draft its name.

@@ -53,6 +53,9 @@ fn what_is_known_of_a_job_is_there_until_it_is_written_over_restarts_too() {
     let job = story.job(1, &[&["a"], &["b"]]);
     let (map, reduce) = (|index| job.task(TaskKind::Map, index), job.task(TaskKind::Reduce, 0));
     story.fail(map(1).attempt(0), FailureKind::UserCode);
+    let attempt = map(1).attempt(0);
+    let kept = Effect::KeepLog { attempt, address: "b:7881".to_owned() };
+    assert_eq!(story.effects.last(), Some(&kept), "its host may be gone in the end");
     story.pass(Duration::from_secs(1));
     story.run_all();
     let Reply::Refused(_) = story.query(Query::History { job }) else { panic!("it has not ended") };
@@ -74,7 +77,13 @@ fn what_is_known_of_a_job_is_there_until_it_is_written_over_restarts_too() {
 
     story.kill_tracker(&a);
     story.restart();
+    assert_eq!(story.writes(), [], "nobody knows yet where its trackers are");
+    story.register(&b);
+    story.beat(&b);
+    story.pass(Duration::from_secs(3));
     assert_eq!(story.writes(), [job], "it was not written before");
+    let failed = story.history_attempts(job).remove(1);
+    assert_eq!(failed.status.address.as_deref(), Some("b:7881"));
     assert_eq!(
         (story.history(job).status.state, story.history_attempts(job).len()),
         (JobState::Succeeded, 4)
@@ -83,6 +92,7 @@ fn what_is_known_of_a_job_is_there_until_it_is_written_over_restarts_too() {
     let Reply::Refused(_) = story.query(Query::History { job }) else { panic!("it is written") };
     story.written(job);
     story.restart();
+    story.pass(Duration::from_secs(60));
     assert_eq!(story.writes(), []);
     assert_eq!(story.status(job).maps.attempts, 3, "what clients ask is as before");
 }

@@ -1,0 +1,65 @@
+//! Logs of attempts that fail while their job goes on: they are copied into the chunk store at once, since a host that is gone
+//! when the job ends has taken them along. As far as there is time: nobody waits for it, and nothing is tried again.
+
+use std::collections::BTreeMap;
+
+use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
+use chunkstore_protocol::{PathError, StorePath};
+use mapreduce_protocol::{AttemptId, HISTORY_ROOT, JobId};
+use tokio::sync::mpsc;
+
+use super::logs::{LOGS_MAX, LogFetcher};
+use super::{HistoryError, log_name};
+use crate::store::Store;
+
+/// Logs that wait to be copied; those beyond are only looked for at the end of their jobs.
+pub(crate) const QUEUE: usize = 1000;
+/// Folder of these logs by job, below [`HISTORY_ROOT`].
+const FOLDER: &str = "failed";
+/// Jobs whose logs are counted.
+const JOBS_MAX: usize = 10_000;
+
+/// Copies one log after the other. Ends when the loop has.
+pub(crate) async fn keep_all(mut asked: mpsc::Receiver<(AttemptId, String)>, store: Store) {
+    let mut kept: BTreeMap<JobId, u32> = BTreeMap::new();
+    while let Some((attempt, address)) = asked.recv().await {
+        let n = kept.entry(attempt.task.job).or_default();
+        if *n == LOGS_MAX {
+            continue;
+        }
+        *n += 1;
+        if kept.len() > JOBS_MAX {
+            kept.pop_first();
+        }
+        if let Err(error) = keep(&store, attempt, &address).await {
+            tracing::debug!(%attempt, %error, "a failed attempt's log is not kept yet");
+        }
+    }
+}
+
+async fn keep(store: &Store, attempt: AttemptId, address: &str) -> Result<(), HistoryError> {
+    let Ok(log) = LogFetcher::new(store.client()).fetch(Some(address), attempt).await else {
+        return Ok(());
+    };
+    let path = folder(attempt.task.job)?.join(&log_name(attempt))?;
+    let options = CreateOptions { parents: true, ..CreateOptions::default() };
+    store.prompt().write_all(&path, log, options).await?;
+    Ok(())
+}
+
+/// Where logs of a job lie that has not ended, or whose history is not written.
+pub(super) fn folder(job: JobId) -> Result<StorePath, PathError> {
+    root()?.join(&job.to_string())
+}
+
+pub(super) fn root() -> Result<StorePath, PathError> {
+    format!("{HISTORY_ROOT}/{FOLDER}").parse()
+}
+
+/// The history of a job is written: what was kept before goes.
+pub(super) async fn remove(store: &ChunkStore, job: JobId) -> Result<(), HistoryError> {
+    match store.delete_for_good(&folder(job)?, true).await {
+        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
