@@ -51,20 +51,20 @@ const TASK_MS: u64 = 20_000;
 
 /// Measures placements and memory.
 pub(crate) fn measure(args: SchedulerArgs, report: &mut Report) -> anyhow::Result<()> {
-    let before = resident()?;
+    let before = allocated();
     let mut cluster = Cluster::new(args);
     cluster.register_all();
-    let idle = resident()?;
+    let idle = allocated();
     cluster.core_time = Duration::ZERO;
     for job in 0..args.jobs {
         cluster.submit(job);
     }
     let n_tasks = (args.jobs * args.maps) as f64;
-    let waiting = (resident()? - idle) as f64 / n_tasks;
+    let waiting = (allocated() - idle) as f64 / n_tasks;
 
     cluster.run();
     anyhow::ensure!(cluster.n_done as f64 == n_tasks, "{} of {n_tasks} tasks ran", cluster.n_done);
-    let done = (resident()? - idle) as f64 / n_tasks;
+    let done = (allocated() - idle) as f64 / n_tasks;
     let launches = cluster.core.summary().launches;
     let placed = (launches.node_local + launches.rack_local + launches.off_rack) as f64;
     let rate = placed / cluster.core_time.as_secs_f64();
@@ -92,13 +92,19 @@ pub(crate) fn measure(args: SchedulerArgs, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// Bytes that this process holds.
-fn resident() -> anyhow::Result<u64> {
-    // SAFETY: it only hands free memory back to the system.
-    unsafe { libc::malloc_trim(0) };
-    let text = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = text.split(' ').nth(1).unwrap_or_default().parse()?;
-    Ok(pages * 4096)
+/// Processor time of this thread: what a busy machine takes away does not count.
+fn busy() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it fills in what it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Bytes that this process has allocated, without what lies free between them.
+fn allocated() -> u64 {
+    // SAFETY: it only reads the allocator's own books.
+    let books = unsafe { libc::mallinfo2() };
+    (books.uordblks + books.hblkhd) as u64
 }
 
 /// A TaskTracker that does what it is told.
@@ -228,7 +234,7 @@ impl Cluster {
         let homes = [first, second, third];
         let home = |n: &usize| Home { host: host(*n), rack: rack(*n % racks) };
         let piece = SplitPiece {
-            path: format!("/in/job-{job:03}/part-{:05}", index / 16),
+            path: format!("/in/job-{job:03}/part-{:05}", index / 16).into(),
             offset: (index % 16) as u64 * (64 << 20),
             length: 64 << 20,
             file_length: 1 << 30,
@@ -256,9 +262,9 @@ impl Cluster {
                 }
                 Some(_) => {
                     self.advance_to(due.unwrap_or_default());
-                    let (now, begun) = (self.now, clock::now().monotonic);
+                    let (now, begun) = (self.now, busy());
                     let output = self.core.handle_timeout(now);
-                    self.core_time += clock::now().monotonic.since(begun);
+                    self.core_time += busy().saturating_sub(begun);
                     self.take(output);
                 }
                 None => return,
@@ -293,9 +299,9 @@ impl Cluster {
     fn give(&mut self, input: impl FnOnce(ReplyTo) -> Input) {
         self.requests += 1;
         let (now, input) = (self.now, input(ReplyTo(self.requests)));
-        let begun = clock::now().monotonic;
+        let begun = busy();
         let output = self.core.handle(now, input);
-        self.core_time += clock::now().monotonic.since(begun);
+        self.core_time += busy().saturating_sub(begun);
         self.take(output);
     }
 

@@ -64,13 +64,8 @@ mod tests {
     }
 
     fn planned() -> PlannedSplit {
-        let piece = SplitPiece {
-            path: "/in/a".to_owned(),
-            offset: 0,
-            length: 7,
-            file_length: 9,
-            e_tag: None,
-        };
+        let piece =
+            SplitPiece { path: "/in/a".into(), offset: 0, length: 7, file_length: 9, e_tag: None };
         let home = Home { host: "host-1".parse().unwrap(), rack: RackName::default_rack() };
         PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![home] }
     }
@@ -103,7 +98,7 @@ mod tests {
     fn planned_elsewhere() -> PlannedSplit {
         let mut planned = planned();
         let piece = &mut planned.split.pieces[0];
-        (piece.path, piece.e_tag) = ("s3://bucket/in/a".to_owned(), Some("tag".to_owned()));
+        (piece.path, piece.e_tag) = ("s3://bucket/in/a".into(), Some("tag".to_owned()));
         planned.homes.clear();
         planned
     }
@@ -181,7 +176,7 @@ mod tests {
             Record::Initialised { cluster: "cluster-1".parse().unwrap(), former_journals: 2 },
             Record::Started { epoch: Epoch(1) },
             accepted(job(1)),
-            planned(job(1), SplitList::Inline(vec![self::planned()])),
+            planned(job(1), SplitList::Inline([self::planned()].into())),
             failed(map.attempt(0), crashed),
             succeeded(map.attempt(1), "d1"),
             failed(reduce.attempt(0), FailureKind::OutOfSpace),
@@ -199,14 +194,14 @@ mod tests {
             ended(job(2), JobState::Killed, Some("by a client")),
             Record::StagingRemoved { job: job(2) },
             accepted(job(3)),
-            planned(job(3), SplitList::Inline(vec![self::planned()])),
+            planned(job(3), SplitList::Inline([self::planned()].into())),
             with_a_killed_attempt(
                 ended(job(3), JobState::Killed, None),
                 job(3).task(TaskKind::Map, 0).attempt(0),
             ),
             accepted(job(4)),
             Record::PriorityChanged { job: job(4), priority: Priority::High },
-            planned(job(4), SplitList::Inline(vec![self::planned()])),
+            planned(job(4), SplitList::Inline([self::planned()].into())),
             Record::AttemptKilled {
                 killed: killed_attempt(last.attempt(0), Some(self::planned().split)),
                 place: Some(Locality::OffRack),
@@ -216,7 +211,7 @@ mod tests {
             placed(succeeded(last.attempt(0), "d4"), Locality::NodeLocal),
             ended(job(4), JobState::Succeeded, None),
             accepted(job(5)),
-            planned(job(5), SplitList::Inline(vec![self::planned_elsewhere()])),
+            planned(job(5), SplitList::Inline([self::planned_elsewhere()].into())),
             with_staged(succeeded(job(5).task(TaskKind::Reduce, 0).attempt(0), "d5")),
             Record::HostDrained { host: "host-1".parse().unwrap() },
             Record::HostDrained { host: "host-2".parse().unwrap() },
@@ -225,7 +220,7 @@ mod tests {
             Record::JobResumed { job: job(5) },
             spanned(succeeded(job(5).task(TaskKind::Map, 0).attempt(0), "d6")),
             accepted(job(6)),
-            planned(job(6), SplitList::Inline(vec![self::planned()])),
+            planned(job(6), SplitList::Inline([self::planned()].into())),
             spanned(failed(job(6).task(TaskKind::Map, 0).attempt(0), FailureKind::FailedOnRequest)),
             Record::AttemptKilled {
                 killed: KilledAttempt {

@@ -302,7 +302,7 @@ fn cut(file: &StorePath, located: &Located, split_bytes: u64, splits: &mut Vec<P
         let step = usize::try_from(split_bytes.max(1)).unwrap_or(usize::MAX);
         for offset in (chunk.offset..end).step_by(step) {
             let piece = SplitPiece {
-                path: file.to_string(),
+                path: file.to_string().into(),
                 offset,
                 length: split_bytes.max(1).min(end - offset),
                 file_length: located.length,
@@ -323,7 +323,7 @@ fn cut_object(object: &Object, split_bytes: u64, splits: &mut Vec<PlannedSplit>)
     while offset < object.bytes && splits.len() <= SPLITS_MAX {
         let length = split_bytes.max(1).min(object.bytes - offset);
         let piece = SplitPiece {
-            path: object.url.to_string(),
+            path: object.url.to_string().into(),
             offset,
             length,
             file_length: object.bytes,
@@ -397,7 +397,8 @@ mod tests {
             cut_object(object, 4, &mut splits);
         }
         let pieces = splits.iter().map(|planned| &planned.split.pieces[0]);
-        let found: Vec<_> = pieces.clone().map(|p| (p.path.clone(), p.offset, p.length)).collect();
+        let found: Vec<_> =
+            pieces.clone().map(|p| (p.path.to_string(), p.offset, p.length)).collect();
         let (a, b) = (format!("{url}/a"), format!("{url}/b"));
         assert_eq!(found, [(a, 0, 3), (b.clone(), 0, 4), (b.clone(), 4, 4), (b, 8, 2)]);
         assert!(pieces.clone().all(|piece| piece.e_tag.is_some() && piece.file_length >= 3));

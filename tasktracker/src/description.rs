@@ -57,7 +57,7 @@ impl Describer {
             Work::Map { split } => split.pieces.as_slice(),
             Work::Reduce => &[],
         };
-        let urls = inputs.iter().map(|piece| &piece.path).chain(&launch.job.output);
+        let urls = inputs.iter().map(|piece| &*piece.path).chain(launch.job.output.as_deref());
         let accesses = urls.filter_map(|url| self.stores.access(&url.parse().ok()?).ok());
         let mut stores: Vec<TaskStore> = Vec::new();
         for access in accesses {
@@ -92,7 +92,7 @@ fn task_store(access: &StoreAccess) -> TaskStore {
 
 fn capability(launch: &Launch, now: UnixMillis) -> Capability {
     let mut inputs = match &launch.work {
-        Work::Map { split } => split.pieces.iter().map(|piece| piece.path.clone()).collect(),
+        Work::Map { split } => split.pieces.iter().map(|piece| piece.path.to_string()).collect(),
         Work::Reduce => vec![shuffle::resource(launch.attempt.task.job)],
     };
     // Of other stores the chunk store knows nothing.
@@ -163,7 +163,10 @@ mod tests {
         };
         let path = "s3://in/a".to_owned();
         let pieces =
-            vec![SplitPiece { path, offset: 0, length: 1, file_length: 1, e_tag: None }; 2];
+            vec![
+                SplitPiece { path: path.into(), offset: 0, length: 1, file_length: 1, e_tag: None };
+                2
+            ];
         let told = |kind, work: Work, common: &JobDescription| {
             let attempt = job.task(kind, 0).attempt(0);
             let launch = Launch { attempt, job: common.clone().into(), work };
@@ -195,7 +198,13 @@ mod tests {
             limits: TaskLimits::default(),
         };
         let path = "/in/a".to_owned();
-        let pieces = vec![SplitPiece { path, offset: 0, length: 1, file_length: 1, e_tag: None }];
+        let pieces = vec![SplitPiece {
+            path: path.into(),
+            offset: 0,
+            length: 1,
+            file_length: 1,
+            e_tag: None,
+        }];
         let attempt = job.task(TaskKind::Map, 1).attempt(0);
         let work = Work::Map { split: Split { pieces } };
         let capability = capability(&Launch { attempt, job: common.into(), work }, UnixMillis(0));

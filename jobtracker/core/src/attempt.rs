@@ -261,7 +261,7 @@ impl Core {
         let enough = self.settings.host_failures_max;
         let Some(live) = self.live_mut(task.job) else { return };
         live.exclusions.absolve(host, task.kind);
-        let failed_on = live.task(task).map(|state| state.avoid.clone()).unwrap_or_default();
+        let failed_on = live.task(task).map(|state| state.avoid().to_vec()).unwrap_or_default();
         for other in failed_on.iter().filter(|other| *other != host) {
             let refuted =
                 self.live_mut(task.job).is_some_and(|it| it.exclusions.refute(other, task, enough));
@@ -274,7 +274,7 @@ impl Core {
     /// Why `task` fails its job, if its tries are used up.
     pub(crate) fn why_given_up(&self, task: TaskId) -> Option<String> {
         let max_attempts = self.durable.job(task.job)?.max_attempts as usize;
-        let failures = self.durable.task(task)?.failures.iter();
+        let failures = self.durable.task(task)?.failures().iter();
         let failures: Vec<_> = failures.filter(|failed| failed.counts()).collect();
         let last = failures.last().filter(|_| failures.len() >= max_attempts)?;
         let hosts: Vec<_> = failures.iter().map(|failed| failed.host.as_str()).collect();

@@ -44,7 +44,7 @@ impl Core {
             let part = |(index, task): (u32, &TaskEntry)| {
                 let winner = task.winner.as_ref()?;
                 let attempt = job.task(kind, index).attempt(winner.number);
-                Some(PartElsewhere { attempt, staged: winner.staged.clone() })
+                Some(PartElsewhere { attempt, staged: winner.staged.as_deref().cloned() })
             };
             let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
             let target = entry.spec.output.clone();

@@ -241,7 +241,7 @@ impl Durable {
         let tasks = match std::mem::replace(&mut entry.stage, Stage::Planning) {
             Stage::Running(tasks) => tasks,
             Stage::Planning | Stage::Ended(_) => {
-                RunningEntry::new(0, 0, 0, &SplitList::Inline(Vec::new()))
+                RunningEntry::new(0, 0, 0, &SplitList::Inline([].into()))
             }
         };
         entry.stage = Stage::Ended(EndedEntry {

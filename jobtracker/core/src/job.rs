@@ -42,7 +42,7 @@ pub(crate) struct LiveJob {
     first_attempt: u32,
     pub(crate) description: Arc<JobDescription>,
     /// Absent while they are planned, or read again after a restart.
-    splits: Option<Vec<PlannedSplit>>,
+    splits: Option<Arc<[PlannedSplit]>>,
     maps: Tasks,
     reduces: Tasks,
     waiting_maps: WaitingMaps,
@@ -166,7 +166,7 @@ impl LiveJob {
         self.splits.is_some()
     }
 
-    pub(crate) fn set_splits(&mut self, splits: Vec<PlannedSplit>) {
+    pub(crate) fn set_splits(&mut self, splits: Arc<[PlannedSplit]>) {
         self.splits = Some(splits);
     }
 
@@ -255,6 +255,7 @@ impl LiveJob {
         tasks.count(&attempt, Tally::count);
         let state = self.task_mut(task).expect("whoever launches knows the task");
         state.ran_before = true;
+        state.live.reserve_exact(1);
         state.live.push(attempt);
     }
 
@@ -264,6 +265,10 @@ impl LiveJob {
         let at = state.live.iter().position(|live| live.number == attempt.number)?;
         let live = state.live.remove(at);
         let n_left = state.live.len();
+        if n_left == 0 {
+            // What it could hold would stay with the task for ever.
+            state.live = Vec::new();
+        }
         let tasks = self.tasks_mut(attempt.task.kind);
         match n_left {
             0 => tasks.running -= 1,
@@ -324,7 +329,7 @@ impl LiveJob {
             }
             TaskKind::Map => {
                 let key = self.wait_key(task.index);
-                let avoid = &self.maps.states[task.index as usize].avoid;
+                let avoid = self.maps.states[task.index as usize].avoid();
                 let Some(split) = self.splits.as_ref().and_then(|all| all.get(task.index as usize))
                 else {
                     return;
@@ -345,7 +350,7 @@ impl LiveJob {
         let splits = self.splits.as_deref().unwrap_or_default();
         let maps = idle(TaskKind::Map).filter_map(|((map, _), state)| {
             let homes = splits.get(map as usize)?.homes.iter();
-            let homes = homes.filter(|home| !state.avoid.contains(&home.host));
+            let homes = homes.filter(|home| !state.avoid().contains(&home.host));
             Some((WaitKey { first_run: !state.ran_before, map }, homes))
         });
         let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_open(host));
@@ -416,7 +421,7 @@ impl LiveJob {
         self.demands_more();
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
         self.waiting_maps.on_host_closed(host, |map| {
-            let avoid = &states[map as usize].avoid;
+            let avoid = states[map as usize].avoid();
             let mut homes = splits[map as usize].homes.iter().map(|home| &home.host);
             homes.any(|home| !avoid.contains(home) && trackers.is_open(home))
         });

@@ -9,7 +9,7 @@
 //!   `pause`: jobs that they pause;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
-//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `shared`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
@@ -44,6 +44,7 @@ mod running;
 mod schedule;
 mod settings;
 mod share;
+mod shared;
 mod spec;
 mod speculate;
 mod standing;

@@ -49,8 +49,10 @@ pub(crate) struct WaitKey {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct WaitingMaps {
     all: BTreeSet<WaitKey>,
-    by_host: BTreeMap<HostName, BTreeSet<WaitKey>>,
-    by_rack: BTreeMap<RackName, BTreeSet<WaitKey>>,
+    /// One list each for all hosts and all racks: a list for each would take several times the room, since most have a map
+    /// or two.
+    by_host: BTreeSet<(HostName, WaitKey)>,
+    by_rack: BTreeSet<(RackName, WaitKey)>,
     /// Those whose bytes are on no host that takes new attempts: waiting would not help them.
     homeless: BTreeSet<WaitKey>,
 }
@@ -79,28 +81,25 @@ impl WaitingMaps {
         is_open: impl Fn(&HostName) -> bool,
     ) -> Self {
         let (mut all, mut homeless) = (Vec::new(), Vec::new());
-        let mut by_host: BTreeMap<&HostName, (bool, Vec<WaitKey>)> = BTreeMap::new();
-        let mut by_rack: BTreeMap<&RackName, Vec<WaitKey>> = BTreeMap::new();
+        let (mut by_host, mut by_rack) = (Vec::new(), Vec::new());
+        let mut open: BTreeMap<&HostName, bool> = BTreeMap::new();
         for (key, homes) in maps {
             all.push(key);
             let mut at_home = false;
             for home in homes {
-                let here = by_host.entry(&home.host);
-                let (live, keys) = here.or_insert_with(|| (is_open(&home.host), Vec::new()));
-                at_home |= *live;
-                keys.push(key);
-                by_rack.entry(&home.rack).or_default().push(key);
+                at_home |= *open.entry(&home.host).or_insert_with(|| is_open(&home.host));
+                by_host.push((home.host.clone(), key));
+                by_rack.push((home.rack.clone(), key));
             }
             if !at_home {
                 homeless.push(key);
             }
         }
-        let set = |keys: Vec<WaitKey>| keys.into_iter().collect::<BTreeSet<_>>();
         Self {
-            all: set(all),
-            by_host: by_host.into_iter().map(|(host, (_, it))| (host.clone(), set(it))).collect(),
-            by_rack: by_rack.into_iter().map(|(rack, it)| (rack.clone(), set(it))).collect(),
-            homeless: set(homeless),
+            all: all.into_iter().collect(),
+            by_host: by_host.into_iter().collect(),
+            by_rack: by_rack.into_iter().collect(),
+            homeless: homeless.into_iter().collect(),
         }
     }
 
@@ -115,8 +114,8 @@ impl WaitingMaps {
         self.all.insert(key);
         for home in homes {
             homeless &= !is_open(&home.host);
-            insert_into(&mut self.by_host, &home.host, key);
-            insert_into(&mut self.by_rack, &home.rack, key);
+            self.by_host.insert((home.host.clone(), key));
+            self.by_rack.insert((home.rack.clone(), key));
         }
         if homeless {
             self.homeless.insert(key);
@@ -128,22 +127,22 @@ impl WaitingMaps {
         self.all.remove(&key);
         self.homeless.remove(&key);
         for home in homes {
-            remove_from(&mut self.by_host, &home.host, key);
-            remove_from(&mut self.by_rack, &home.rack, key);
+            self.by_host.remove(&(home.host.clone(), key));
+            self.by_rack.remove(&(home.rack.clone(), key));
         }
     }
 
     /// `host` takes new attempts from now on: what has bytes there is at home again.
     pub(crate) fn on_host_open(&mut self, host: &HostName) {
-        for key in self.by_host.get(host).into_iter().flatten() {
+        for key in at(&self.by_host, host) {
             self.homeless.remove(key);
         }
     }
 
     /// `host` takes no new attempts any more; `at_home` says whether a map has another home that does.
     pub(crate) fn on_host_closed(&mut self, host: &HostName, at_home: impl Fn(u32) -> bool) {
-        let here = self.by_host.get(host).into_iter().flatten();
-        self.homeless.extend(here.filter(|key| !at_home(key.map)));
+        let here = at(&self.by_host, host).filter(|key| !at_home(key.map));
+        self.homeless.extend(here);
     }
 
     /// The best map for a slot on `host`, no farther from its bytes than `limit` unless no nearer
@@ -162,18 +161,21 @@ impl WaitingMaps {
             }
         };
         let welcome = |key: &&WaitKey| !avoids(key.map);
-        let local = self.by_host.get(host).into_iter().flatten().next();
-        let on_rack = self.by_rack.get(rack);
+        let local = at(&self.by_host, host).next();
         let homeless = self.homeless.iter().find(welcome).map(|key| {
-            let near = on_rack.is_some_and(|maps| maps.contains(key));
+            let near = self.by_rack.contains(&(rack.clone(), *key));
             score(if near { Locality::RackLocal } else { Locality::OffRack }, true)(key)
         });
-        let in_rack = on_rack.filter(|_| limit >= Locality::RackLocal).into_iter().flatten();
+        let mut in_rack =
+            (limit >= Locality::RackLocal).then(|| at(&self.by_rack, rack)).into_iter();
         let any = Some(&self.all).filter(|_| limit >= Locality::OffRack).into_iter().flatten();
         [
             local.map(score(Locality::NodeLocal, false)),
             homeless,
-            in_rack.into_iter().find(welcome).map(score(Locality::RackLocal, false)),
+            in_rack
+                .next()
+                .and_then(|mut keys| keys.find(welcome))
+                .map(score(Locality::RackLocal, false)),
             any.into_iter().find(welcome).map(score(Locality::OffRack, false)),
         ]
         .into_iter()
@@ -182,24 +184,13 @@ impl WaitingMaps {
     }
 }
 
-fn insert_into<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<WaitKey>>, at: &K, key: WaitKey) {
-    match index.get_mut(at) {
-        Some(keys) => {
-            keys.insert(key);
-        }
-        None => {
-            index.insert(at.clone(), BTreeSet::from([key]));
-        }
-    }
-}
-
-fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<WaitKey>>, at: &K, key: WaitKey) {
-    if let Some(keys) = index.get_mut(at) {
-        keys.remove(&key);
-        if keys.is_empty() {
-            index.remove(at);
-        }
-    }
+/// The maps at one place.
+fn at<'a, K: Ord + Clone>(
+    index: &'a BTreeSet<(K, WaitKey)>,
+    place: &'a K,
+) -> impl Iterator<Item = &'a WaitKey> {
+    let first = (place.clone(), WaitKey { first_run: false, map: 0 });
+    index.range(first..).take_while(move |(other, _)| other == place).map(|(_, key)| key)
 }
 
 /// A job's patience: how far from its bytes its maps may run now.
@@ -212,11 +203,29 @@ pub(crate) struct Patience {
     limit: Locality,
     /// When the first slot was declined at this level.
     declined_at: Option<Monotonic>,
+    /// The farthest level at which slots that lie idle have been offered.
+    offered: Locality,
+    /// Whether a timer is set to look whether it is over.
+    watched: bool,
+}
+
+/// What has become of a patience when somebody looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Whether slots are wanted now that have been declined before.
+    pub(crate) wants_more: bool,
+    /// When to look again.
+    pub(crate) again: Option<Monotonic>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { limit: Locality::NodeLocal, declined_at: None }
+        Self {
+            limit: Locality::NodeLocal,
+            declined_at: None,
+            offered: Locality::NodeLocal,
+            watched: false,
+        }
     }
 }
 
@@ -232,20 +241,33 @@ impl Patience {
         self.limit
     }
 
-    /// A slot was declined; when to look again.
+    /// A slot was declined; when to [`Self::look`], unless that was told before.
     pub(crate) fn decline(&mut self, now: Monotonic, wait: Duration) -> Option<Monotonic> {
         match self.limit {
             Locality::OffRack => None,
             Locality::NodeLocal | Locality::RackLocal => {
-                Some(*self.declined_at.get_or_insert(now) + wait)
+                let at = *self.declined_at.get_or_insert(now) + wait;
+                (!std::mem::replace(&mut self.watched, true)).then_some(at)
             }
         }
+    }
+
+    /// To be called when [`Self::decline`] said so, or this did. A launch in between has begun it anew: so there is one
+    /// timer for many launches.
+    pub(crate) fn look(&mut self, now: Monotonic, wait: Duration) -> Look {
+        let limit = self.limit(now, wait);
+        let wants_more = limit > self.offered;
+        self.offered = limit;
+        let again = self.declined_at.map(|at| at + wait);
+        self.watched = again.is_some();
+        Look { wants_more, again }
     }
 
     /// A map was launched. (One that had no nearer choice says nothing of the others.)
     pub(crate) fn launched(&mut self, score: &PlacementScore) {
         if !score.homeless {
-            *self = Self { limit: score.locality, declined_at: None };
+            let offered = self.offered.min(score.locality);
+            *self = Self { limit: score.locality, declined_at: None, offered, ..*self };
         }
     }
 }
@@ -333,11 +355,39 @@ mod tests {
     }
 
     #[test]
+    fn one_timer_sees_to_many_launches() {
+        let mut patience = Patience::default();
+        let score = PlacementScore {
+            first_run: true,
+            locality: Locality::NodeLocal,
+            map: 0,
+            homeless: false,
+        };
+        assert_eq!(patience.decline(at(1000), WAIT), Some(at(2000)));
+        patience.launched(&score);
+        assert_eq!(patience.decline(at(1500), WAIT), None, "a timer is set");
+        let look = |wants_more, again: Option<u64>| Look { wants_more, again: again.map(at) };
+        assert_eq!(patience.look(at(2000), WAIT), look(false, Some(2500)));
+        assert_eq!(patience.look(at(2500), WAIT), look(true, Some(3500)), "the rack will do");
+        // Somebody asks before the next look.
+        assert_eq!(patience.limit(at(3500), WAIT), Locality::OffRack);
+        assert_eq!(
+            patience.look(at(3500), WAIT),
+            look(true, None),
+            "whoever was declined has not been asked"
+        );
+        patience.launched(&score);
+        assert_eq!(patience.decline(at(3600), WAIT), Some(at(4600)));
+        patience.launched(&score);
+        assert_eq!(patience.look(at(4600), WAIT), look(false, None));
+    }
+
+    #[test]
     fn patience_ends_level_by_level_and_comes_back_with_a_nearer_launch() {
         let mut patience = Patience::default();
         assert_eq!(patience.limit(at(9000), WAIT), Locality::NodeLocal, "nothing was declined");
         assert_eq!(patience.decline(at(9000), WAIT), Some(at(10_000)));
-        assert_eq!(patience.decline(at(9500), WAIT), Some(at(10_000)), "the first one counts");
+        assert_eq!(patience.decline(at(9500), WAIT), None, "the first one counts");
         assert_eq!(patience.limit(at(9999), WAIT), Locality::NodeLocal);
         assert_eq!(patience.limit(at(10_000), WAIT), Locality::RackLocal);
         assert_eq!(patience.limit(at(11_000), WAIT), Locality::OffRack);

@@ -125,6 +125,7 @@ impl Core {
                 Timer::Parked(host) => self.answer_parked(&host),
                 Timer::Silence(host) => self.handle_silence(now, &host),
                 Timer::Placement(job) => self.offer_again(job),
+                Timer::Patience(job) => self.handle_patience(now, job),
                 Timer::Pools => self.handle_pools(now),
                 Timer::Standing => self.review_hosts(now),
                 Timer::Late(job) => self.handle_late(now, job),

@@ -254,7 +254,7 @@ pub struct Home {
 #[serde(rename_all = "snake_case")]
 pub enum SplitList {
     /// In the record itself.
-    Inline(Vec<PlannedSplit>),
+    Inline(Arc<[PlannedSplit]>),
     /// In a file of the chunk store, since it is long.
     Staged(StagedSplits),
 }

@@ -2,6 +2,7 @@
 //! term is told by the trackers when they register; until they had time to, nothing of those jobs is
 //! launched. A process that was stopped for a while does not blame others for the silence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ids::Now;
@@ -20,7 +21,7 @@ const PUNCTUAL_MIN: Duration = Duration::from_secs(1);
 /// What a job needs to go on.
 enum Resume {
     Plan,
-    Tasks(Option<Vec<PlannedSplit>>),
+    Tasks(Option<Arc<[PlannedSplit]>>),
     RemoveStaging,
     Nothing,
 }
@@ -66,7 +67,7 @@ impl Core {
         }
     }
 
-    fn resume_tasks(&mut self, now: Now, job: JobId, splits: Option<Vec<PlannedSplit>>) {
+    fn resume_tasks(&mut self, now: Now, job: JobId, splits: Option<Arc<[PlannedSplit]>>) {
         self.begin(job);
         self.begin_tasks(job);
         // The power may have gone when the last failure was on disk, and the job's end was not.
@@ -95,7 +96,7 @@ impl Core {
         let entry = self.durable.running(job)?;
         [TaskKind::Map, TaskKind::Reduce].into_iter().find_map(|kind| {
             let tasks = (0..).zip(entry.tasks(kind));
-            let mut failed = tasks.filter(|(_, task)| !task.failures.is_empty());
+            let mut failed = tasks.filter(|(_, task)| !task.failures().is_empty());
             failed.find_map(|(index, _)| self.why_given_up(job.task(kind, index)))
         })
     }
@@ -105,7 +106,7 @@ fn needs(stage: &Stage) -> Resume {
     match stage {
         Stage::Planning => Resume::Plan,
         Stage::Running(running) => Resume::Tasks(match &running.list {
-            SplitList::Inline(splits) => Some(splits.clone()),
+            SplitList::Inline(splits) => Some(Arc::clone(splits)),
             SplitList::Staged(_) => None,
         }),
         Stage::Ended(ended) if ended.staging_removed => Resume::Nothing,

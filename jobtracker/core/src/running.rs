@@ -45,20 +45,53 @@ pub(crate) struct RunningEntry {
     pub(crate) killed: VecDeque<KilledAttempt>,
 }
 
-/// What is known of a task.
+/// What is known of a task. Most have no past, and wait for long: what they don't have takes no room.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "KeptTask", into = "KeptTask")]
 pub(crate) struct TaskEntry {
-    pub(crate) winner: Option<Winner>,
+    pub(crate) winner: Option<Box<Winner>>,
+    past: Option<Box<Past>>,
+}
+
+/// What became of a task's attempts beside the winner.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Past {
     /// Attempts that failed: all that count against its tries, and the last of the others.
-    pub(crate) failures: Vec<FailedAttempt>,
+    failures: Vec<FailedAttempt>,
     /// Digest of a former winner whose output was lost.
     lost_digest: Option<String>,
     /// Numbers of former winners whose outputs were lost.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     lost: BTreeSet<u32>,
     /// Numbers of attempts that were killed or lost, and have not come to another end since.
+    given_up: BTreeSet<u32>,
+}
+
+/// A task as snapshots have it.
+#[derive(Serialize, Deserialize)]
+struct KeptTask {
+    winner: Option<Box<Winner>>,
+    failures: Vec<FailedAttempt>,
+    lost_digest: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lost: BTreeSet<u32>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     given_up: BTreeSet<u32>,
+}
+
+impl From<KeptTask> for TaskEntry {
+    fn from(kept: KeptTask) -> Self {
+        let KeptTask { winner, failures, lost_digest, lost, given_up } = kept;
+        let past = Past { failures, lost_digest, lost, given_up };
+        Self { winner, past: (past != Past::default()).then(|| Box::new(past)) }
+    }
+}
+
+impl From<TaskEntry> for KeptTask {
+    fn from(entry: TaskEntry) -> Self {
+        let Past { failures, lost_digest, lost, given_up } =
+            entry.past.map(|past| *past).unwrap_or_default();
+        Self { winner: entry.winner, failures, lost_digest, lost, given_up }
+    }
 }
 
 /// The attempt that won a task.
@@ -70,7 +103,7 @@ pub(crate) struct Winner {
     counters: Share,
     /// What it staged in another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) staged: Option<StagedOutput>,
+    pub(crate) staged: Option<Box<StagedOutput>>,
     /// How long it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ran_ms: Option<u64>,
@@ -188,12 +221,12 @@ impl RunningEntry {
             host: host.clone(),
             digest: digest.clone(),
             counters,
-            staged: staged.clone(),
+            staged: staged.clone().map(Box::new),
             ran_ms: *ran_ms,
             place: *place,
             span: *span,
         };
-        let before = self.task_mut(attempt.task).winner.replace(winner);
+        let before = self.task_mut(attempt.task).winner.replace(Box::new(winner));
         assert!(before.is_none(), "{} won a task that had a winner", attempt);
         *self.done_mut(attempt.task.kind) += 1;
     }
@@ -220,7 +253,7 @@ impl RunningEntry {
 
     /// Counts an attempt that won or failed; one that had been given up is counted already.
     fn count_end(&mut self, attempt: AttemptId, place: Option<Locality>) -> &mut Tally {
-        let came_back = self.task_mut(attempt.task).given_up.remove(&attempt.number);
+        let came_back = self.task_mut(attempt.task).comes_back(attempt.number);
         if came_back {
             self.killed.retain(|killed| killed.attempt != attempt);
         }
@@ -235,7 +268,7 @@ impl RunningEntry {
 
     pub(crate) fn kill(&mut self, killed: &KilledAttempt, place: Option<Locality>) {
         let TaskId { kind, .. } = killed.attempt.task;
-        if self.task_mut(killed.attempt.task).given_up.insert(killed.attempt.number) {
+        if self.task_mut(killed.attempt.task).past_mut().given_up.insert(killed.attempt.number) {
             self.tally_mut(kind).count(place);
             self.tally_mut(kind).killed += 1;
             if self.killed.len() == KILLED_ATTEMPTS_MAX {
@@ -248,8 +281,9 @@ impl RunningEntry {
     pub(crate) fn undo(&mut self, task: TaskId) {
         let entry = self.task_mut(task);
         if let Some(winner) = entry.winner.take() {
-            entry.lost_digest = Some(winner.digest);
-            entry.lost.insert(winner.number);
+            let past = entry.past_mut();
+            past.lost_digest = Some(winner.digest.clone());
+            past.lost.insert(winner.number);
             self.counters.subtract(&winner.counters);
             *self.done_mut(task.kind) -= 1;
         }
@@ -273,7 +307,7 @@ impl RunningEntry {
     }
 
     pub(crate) fn winner(&self, task: TaskId) -> Option<&Winner> {
-        self.tasks(task.kind).get(task.index as usize)?.winner.as_ref()
+        self.tasks(task.kind).get(task.index as usize)?.winner.as_deref()
     }
 
     /// Names of counters, by which [`Winner::counters`] goes.
@@ -294,7 +328,7 @@ impl RunningEntry {
         for kind in [TaskKind::Map, TaskKind::Reduce] {
             for (index, entry) in (0..).zip(self.tasks(kind)) {
                 let task = job.task(kind, index);
-                failed.extend(entry.failures.iter().map(|failed| failed.ended(task)));
+                failed.extend(entry.failures().iter().map(|failed| failed.ended(task)));
                 won.extend(entry.winner.iter().map(|winner| winner.ended(task, self.split(task))));
             }
         }
@@ -313,13 +347,28 @@ impl RunningEntry {
 }
 
 impl TaskEntry {
+    /// Its attempts that failed, as far as they are remembered.
+    pub(crate) fn failures(&self) -> &[FailedAttempt] {
+        self.past.as_ref().map_or(&[], |past| &past.failures)
+    }
+
+    fn past_mut(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// An attempt that was killed or lost has come to another end; whether there was one of that number.
+    fn comes_back(&mut self, number: u32) -> bool {
+        self.past.as_mut().is_some_and(|past| past.given_up.remove(&number))
+    }
+
     fn fail(&mut self, failed: FailedAttempt) {
-        let uncounted = self.failures.iter().filter(|failed| !failed.counts()).count();
+        let failures = &mut self.past_mut().failures;
+        let uncounted = failures.iter().filter(|failed| !failed.counts()).count();
         if !failed.counts() && uncounted == UNCOUNTED_FAILURES_MAX {
-            let oldest = self.failures.iter().position(|failed| !failed.counts());
-            oldest.map(|oldest| self.failures.remove(oldest));
+            let oldest = failures.iter().position(|failed| !failed.counts());
+            oldest.map(|oldest| failures.remove(oldest));
         }
-        self.failures.push(failed);
+        failures.push(failed);
     }
 
     /// Its attempts that have ended and are remembered.
@@ -328,18 +377,18 @@ impl TaskEntry {
         task: TaskId,
         split: Option<&Split>,
     ) -> impl Iterator<Item = EndedAttempt> {
-        let failed = self.failures.iter().map(move |failed| failed.ended(task));
+        let failed = self.failures().iter().map(move |failed| failed.ended(task));
         failed.chain(self.winner.iter().map(move |winner| winner.ended(task, split)))
     }
 
     /// Whether the attempt of that number was killed or lost, and has not come to another end since.
     pub(crate) fn is_given_up(&self, number: u32) -> bool {
-        self.given_up.contains(&number)
+        self.past.as_ref().is_some_and(|past| past.given_up.contains(&number))
     }
 
     /// Whether the attempt of that number failed.
     pub(crate) fn failed(&self, number: u32) -> bool {
-        self.failures.iter().any(|failed| failed.number == number)
+        self.failures().iter().any(|failed| failed.number == number)
     }
 
     /// What became of the attempt of that number; `None` if it has not ended, or is not remembered.
@@ -357,12 +406,13 @@ impl TaskEntry {
     /// Whether the attempt of that number won and its output was lost: whoever tells of its success again
     /// has not heard of that.
     pub(crate) fn lost(&self, number: u32) -> bool {
-        self.lost.contains(&number)
+        self.past.as_ref().is_some_and(|past| past.lost.contains(&number))
     }
 
     /// Digest of a former winner's output, if it is another than `digest`.
     pub(crate) fn lost_other_than(&self, digest: &str) -> bool {
-        self.lost_digest.as_ref().is_some_and(|lost| lost != digest)
+        let lost = self.past.as_ref().and_then(|past| past.lost_digest.as_ref());
+        lost.is_some_and(|lost| lost != digest)
     }
 }
 

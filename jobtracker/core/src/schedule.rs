@@ -11,7 +11,7 @@ use mapreduce_protocol::{
 };
 
 use crate::job::LiveJob;
-use crate::locality::{Locality, PlacementScore};
+use crate::locality::{Locality, Look, PlacementScore};
 use crate::machine::{Core, Fifo};
 use crate::running::RunningEntry;
 use crate::speculate::Backup;
@@ -136,7 +136,7 @@ impl Core {
             if !live.waiting_maps().is_empty()
                 && let Some(at) = live.patience.decline(now.monotonic, wait)
             {
-                self.timers.set(at, Timer::Placement(live.id));
+                self.timers.set(at, Timer::Patience(live.id));
             }
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             let may_back_up = may_back_up && live.waiting_maps().is_empty();
@@ -168,6 +168,18 @@ impl Core {
             Choice::Map(job, score) => Some(job.task(TaskKind::Map, score.map)),
             Choice::Reduce(task) => Some(task),
             Choice::Backup(_) => None,
+        }
+    }
+
+    /// Looks whether a job's patience is over: it may then want slots that it has declined.
+    pub(crate) fn handle_patience(&mut self, now: Now, job: JobId) {
+        let wait = self.settings.locality_wait;
+        let (_, jobs) = self.jobs.turns();
+        let Some(live) = jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job) else { return };
+        let Look { wants_more, again } = live.patience.look(now.monotonic, wait);
+        again.into_iter().for_each(|at| self.timers.set(at, Timer::Patience(job)));
+        if wants_more {
+            self.offer_again(job);
         }
     }
 
@@ -315,14 +327,14 @@ impl Hosts<'_> {
     /// Whether `task` failed on `host` and there is another host for its next try: one where it has not
     /// failed, or where it did not fail last.
     fn avoids(&self, task: TaskId, host: &HostName) -> bool {
-        let Some(state) = self.live.task(task).filter(|state| state.avoid.contains(host)) else {
+        let Some(state) = self.live.task(task).filter(|state| state.avoid().contains(host)) else {
             return false;
         };
         let any_of = |wanted: &dyn Fn(&HostName) -> bool| {
             self.trackers.iter().any(|(other, _)| wanted(other) && self.takes_some(other))
         };
-        any_of(&|other| !state.avoid.contains(other))
-            || (state.avoid.last() == Some(host) && any_of(&|other| other != host))
+        any_of(&|other| !state.avoid().contains(other))
+            || (state.avoid().last() == Some(host) && any_of(&|other| other != host))
     }
 
     /// Whether tasks of the job may be launched on `host` at all.

@@ -13,6 +13,7 @@ use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Plan, Reply, ReplyTo, StoreOutcome};
 use crate::records::{IdempotencyKey, PlannedSplit, Record, SplitList};
 use crate::refusal::Refusal;
+use crate::shared::shared;
 use crate::spec;
 use crate::timers::Timer;
 
@@ -199,14 +200,15 @@ impl Core {
 
     fn plan(&mut self, job: JobId, plan: Plan) {
         let n_maps = u32::try_from(plan.splits.len()).expect("SPLITS_MAX is less than u32::MAX");
-        let input_bytes = plan.splits.iter().map(|planned| planned.split.length()).sum();
+        let splits = shared(plan.splits);
+        let input_bytes = splits.iter().map(|planned| planned.split.length()).sum();
         let list = match plan.staged {
             Some(staged) => SplitList::Staged(staged),
-            None => SplitList::Inline(plan.splits.clone()),
+            None => SplitList::Inline(Arc::clone(&splits)),
         };
         self.record(Record::SplitsPlanned { job, n_maps, input_bytes, list });
         self.begin_tasks(job);
-        self.on_splits(job, plan.splits);
+        self.on_splits(job, splits);
         self.commit_if_done(job);
     }
 
@@ -237,7 +239,7 @@ impl Core {
         }
         let refused = match outcome {
             StoreOutcome::Done(splits) if splits.len() == n_maps => {
-                return self.on_splits(job, splits);
+                return self.on_splits(job, shared(splits));
             }
             StoreOutcome::Unavailable { reason } => {
                 return self.retry_store(now, job, StoreCall::ReadSplits, reason);
@@ -252,7 +254,7 @@ impl Core {
     }
 
     /// The splits are known: every task that has no winner and does not run waits for a slot.
-    pub(crate) fn on_splits(&mut self, job: JobId, splits: Vec<PlannedSplit>) {
+    pub(crate) fn on_splits(&mut self, job: JobId, splits: Arc<[PlannedSplit]>) {
         let Some(live) = self.live_mut(job) else { return };
         live.set_splits(splits);
         let (jobs, trackers) = (&mut self.jobs, &self.trackers);

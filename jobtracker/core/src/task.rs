@@ -23,8 +23,8 @@ pub(crate) struct TaskState {
     pub(crate) launched: u32,
     /// The attempts that may win, at most [`ATTEMPTS_AT_ONCE`]; only while the task has no winner.
     pub(crate) live: Vec<LiveAttempt>,
-    /// Where its attempts failed, the last one last.
-    pub(crate) avoid: Vec<HostName>,
+    /// Where its attempts failed, the last one last; of most tasks none has.
+    avoid: Box<[HostName]>,
     /// Whether it ran before.
     pub(crate) ran_before: bool,
 }
@@ -32,8 +32,13 @@ pub(crate) struct TaskState {
 impl TaskState {
     /// An attempt failed on `host`, and the host may be why.
     pub(crate) fn failed_on(&mut self, host: &HostName) {
-        self.avoid.retain(|avoided| avoided != host);
-        self.avoid.push(host.clone());
+        let others = self.avoid.iter().filter(|avoided| *avoided != host);
+        self.avoid = others.cloned().chain([host.clone()]).collect();
+    }
+
+    /// Where its attempts failed, the last one last.
+    pub(crate) fn avoid(&self) -> &[HostName] {
+        &self.avoid
     }
 }
 

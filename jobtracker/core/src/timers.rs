@@ -16,8 +16,10 @@ pub(crate) enum Timer {
     Parked(HostName),
     /// A tracker may have been silent for too long.
     Silence(HostName),
-    /// A job's delay for locality, or its hold after a restart, is over.
+    /// A job's hold after a restart, or the time for which it leaves a host alone, is over.
     Placement(JobId),
+    /// A job may have declined slots far from its data for long enough.
+    Patience(JobId),
     /// Some pool may have waited for too long for its share.
     Pools,
     /// Something that speaks against a host lapses.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -183,8 +184,8 @@ pub struct Split {
 /// A byte range of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitPiece {
-    /// The file.
-    pub path: String,
+    /// The file. (A job's splits have few paths among them: each may be kept once.)
+    pub path: Arc<str>,
     /// First byte.
     pub offset: u64,
     /// Bytes.

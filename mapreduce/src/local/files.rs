@@ -31,7 +31,7 @@ pub(super) fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 
 impl Input for LocalInput {
     fn read(&self, of: &SplitPiece, offset: u64, length: u64) -> Result<Box<dyn Blocks>, Failure> {
-        let path = of.path.clone();
+        let path = of.path.to_string();
         let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
         Ok(Box::new(LocalBlocks { file, path, at: offset, end: offset + length }))
     }

@@ -17,7 +17,13 @@ pub(super) fn splits(input: &[String], split_bytes: u64) -> Result<Vec<Split>, F
                 let length = split_bytes.max(1).min(file_length - offset);
                 let path = path.clone();
                 splits.push(Split {
-                    pieces: vec![SplitPiece { path, offset, length, file_length, e_tag: None }],
+                    pieces: vec![SplitPiece {
+                        path: path.into(),
+                        offset,
+                        length,
+                        file_length,
+                        e_tag: None,
+                    }],
                 });
                 offset += length;
             }

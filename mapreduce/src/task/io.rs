@@ -360,7 +360,13 @@ mod tests {
         for length in [999, 1001] {
             let io = Io::start(&description(master_of_a_file(length))).unwrap();
             let path = "/in/a".to_owned();
-            let piece = SplitPiece { path, offset: 0, length: 10, file_length: 1000, e_tag: None };
+            let piece = SplitPiece {
+                path: path.into(),
+                offset: 0,
+                length: 10,
+                file_length: 1000,
+                e_tag: None,
+            };
             let failure = io.read(&piece, 0, 10).unwrap().next_block().unwrap_err();
             assert_eq!(failure.kind, FailureKind::InputUnavailable, "{}", failure.message);
             let expected = format!("/in/a: it has {length} bytes and had 1000 when");

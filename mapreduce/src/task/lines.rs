@@ -142,7 +142,7 @@ mod tests {
     fn lines_of(data: &[u8], block: usize, offset: u64, length: u64) -> Vec<(u64, Vec<u8>)> {
         let input = MemoryInput { data: data.to_vec(), block };
         let file_length = data.len() as u64;
-        let piece = SplitPiece { path: "/f".to_owned(), offset, length, file_length, e_tag: None };
+        let piece = SplitPiece { path: "/f".into(), offset, length, file_length, e_tag: None };
         let mut lines = Lines::open(&input, &piece).unwrap();
         let mut found = Vec::new();
         while let Some((offset, line)) = lines.next_line().unwrap() {

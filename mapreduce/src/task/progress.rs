@@ -143,7 +143,13 @@ mod tests {
         })
         .into();
         let path = "/in".to_owned();
-        let pieces = vec![SplitPiece { path, offset: 0, length: 6, file_length: 6, e_tag: None }];
+        let pieces = vec![SplitPiece {
+            path: path.into(),
+            offset: 0,
+            length: 6,
+            file_length: 6,
+            e_tag: None,
+        }];
         let mut task = MapTask {
             split: &Split { pieces },
             input: &MemoryInput { data: b"a\nb\nc\n".to_vec(), block: 100 },

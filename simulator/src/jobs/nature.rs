@@ -155,7 +155,7 @@ fn draw_split(random: &mut Random, index: usize) -> PlannedSplit {
     let homes = homes.collect();
     let length = *random.pick(&[1, 1 << 20, 64 << 20]);
     let piece = SplitPiece {
-        path: "/in".to_owned(),
+        path: "/in".into(),
         offset: index as u64 * length,
         length,
         file_length: 1 << 40,

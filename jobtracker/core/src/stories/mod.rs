@@ -170,7 +170,7 @@ fn split(index: usize, homes: &[&str]) -> PlannedSplit {
         None => Home { host: text.parse().unwrap(), rack: Default::default() },
     };
     let piece = SplitPiece {
-        path: "/in".to_owned(),
+        path: "/in".into(),
         offset: index as u64,
         length: 1,
         file_length: 1 << 20,
