@@ -194,8 +194,12 @@ async fn place(
     draft: &StorePath,
     folder: &StorePath,
 ) -> Result<(), HistoryError> {
-    if let Some(day) = folder.parent() {
-        store.mkdir(&day, true).await?;
+    match (store.rename(draft, folder).await, folder.parent()) {
+        // The first of its day.
+        (Err(StoreError::NotFound { .. }), Some(day)) => {
+            store.mkdir(&day, true).await?;
+            Ok(store.rename(draft, folder).await?)
+        }
+        (placed, _) => Ok(placed?),
     }
-    Ok(store.rename(draft, folder).await?)
 }
