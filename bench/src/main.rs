@@ -74,8 +74,8 @@ fn main() -> anyhow::Result<ExitCode> {
             return Ok(ended(&report, args.goals));
         }
         Some(Command::Scheduler(args)) => {
-            scheduler::measure(args, &mut report)?;
-            report.give(None)?;
+            scheduler::measure(&args, &mut report)?;
+            report.give(args.write.as_deref())?;
             return Ok(ended(&report, args.goals));
         }
         None => {}

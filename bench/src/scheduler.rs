@@ -3,6 +3,7 @@
 //! pretended attempts take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,7 +20,7 @@ use mapreduce_protocol::{
 use crate::report::Report;
 
 /// How large the pretended cluster is.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct SchedulerArgs {
     /// TaskTrackers.
     #[arg(long, default_value_t = 10_000)]
@@ -39,6 +40,9 @@ pub(crate) struct SchedulerArgs {
     /// Fail if a goal is missed.
     #[arg(long)]
     pub(crate) goals: bool,
+    /// Keep the table in this file.
+    #[arg(long)]
+    pub(crate) write: Option<PathBuf>,
 }
 
 const RATE_MIN: f64 = 200_000.0;
@@ -50,9 +54,9 @@ const REPLICAS: usize = 3;
 const TASK_MS: u64 = 20_000;
 
 /// Measures placements and memory.
-pub(crate) fn measure(args: SchedulerArgs, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(args: &SchedulerArgs, report: &mut Report) -> anyhow::Result<()> {
     let before = allocated();
-    let mut cluster = Cluster::new(args);
+    let mut cluster = Cluster::new(args.clone());
     cluster.register_all();
     let idle = allocated();
     cluster.core_time = Duration::ZERO;
@@ -146,7 +150,7 @@ impl Cluster {
             max_attempts: 4,
             locality_wait: Duration::from_secs(3),
             reduce_slowstart: 0.05,
-            pools: pools(args),
+            pools: pools(&args),
             preempt_after: Some(Duration::from_secs(15)),
             speculative: false,
             speculative_share: 0.25,
@@ -347,7 +351,7 @@ fn pool(n: usize) -> String {
 }
 
 /// Of different weights, some with a minimum share.
-fn pools(args: SchedulerArgs) -> Vec<PoolRule> {
+fn pools(args: &SchedulerArgs) -> Vec<PoolRule> {
     let pool = |n: usize| PoolRule {
         weight: 1 + (n % 4) as u32,
         min_slots: (n % 2 * args.hosts / args.pools.max(1)) as u32,
