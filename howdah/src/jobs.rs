@@ -170,6 +170,12 @@ impl Jobs {
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
     }
 
+    /// Says that nothing speaks against a host; the host.
+    pub(crate) async fn forgive(&self, host: &HostName) -> Result<HostStatus, CallError> {
+        let path = format!("/v1/hosts/{host}/forgive");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
     /// Jobs that are over, those that ended last first, from the chunk store.
     pub(crate) async fn history_list(&self) -> Result<HistoryList, CallError> {
         let path = format!("/v1/history?limit={HISTORY_LIMIT}");

@@ -38,6 +38,11 @@ enum Action {
         #[arg(long)]
         wait: bool,
     },
+    /// Give a host that was set aside attempts again: what speaks against it counts no more
+    Forgive {
+        /// The host
+        host: HostName,
+    },
     /// Give it attempts again; or forget that a host that is gone was drained
     Undrain {
         /// The host
@@ -57,6 +62,11 @@ pub(crate) fn run(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
                 let status = jobs.drain(host, *now).await?;
                 crate::say::say!("{host} gets no new attempts");
                 let status = if *wait { await_drained(&jobs, host).await? } else { status };
+                if format == Format::Json { print_json(&status) } else { Ok(()) }
+            }
+            Action::Forgive { host } => {
+                let status = jobs.forgive(host).await?;
+                crate::say::say!("nothing speaks against {host}");
                 if format == Format::Json { print_json(&status) } else { Ok(()) }
             }
             Action::Undrain { host } => {
@@ -83,7 +93,9 @@ async fn await_drained(jobs: &Jobs, host: &HostName) -> anyhow::Result<HostStatu
                 return Ok(status);
             }
             HostState::Draining => {}
-            HostState::Live | HostState::Lost => bail!("the drain of {host} was taken back"),
+            HostState::Live | HostState::Ill | HostState::SetAside | HostState::Lost => {
+                bail!("the drain of {host} was taken back")
+            }
         }
         let left = (status.running, status.map_outputs);
         if said.replace(left) != Some(left) {
@@ -106,7 +118,21 @@ async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
     }
     rows.extend(list.hosts.iter().map(row));
     let right = [false, false, false, false, true, true, true, true];
-    quiet_if_closed(std::io::stdout().lock().write_all(shown::table(&rows, right).as_bytes()))
+    let mut text = shown::table(&rows, right);
+    list.hosts.iter().for_each(|status| text.push_str(&why_no_attempts(status)));
+    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// A line for each thing that is wrong with a host or speaks against it.
+fn why_no_attempts(status: &HostStatus) -> String {
+    let host = &status.host;
+    let ailments = status.ailments.iter().map(|ailment| format!("{host} is ill: {ailment}\n"));
+    let aside = status.set_aside_ms.map(Duration::from_millis).map(|left| {
+        let left = shown::duration(left);
+        format!("{host} is set aside for {left}; `howdah host forgive {host}` ends that\n")
+    });
+    let strikes = status.strikes.iter().map(|strike| format!("against {host}: {strike}\n"));
+    ailments.chain(aside).chain(strikes).collect()
 }
 
 fn row(status: &HostStatus) -> [String; 8] {

@@ -4,7 +4,7 @@
 use ids::{HostName, Now};
 use mapreduce_protocol::{
     AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, Split, StagedOutput,
-    TaskId, TaskKind, TrackerCommand, TrackerEvent,
+    Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -12,7 +12,6 @@ use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
 use crate::records::{KilledAttempt, Record, Span};
 use crate::schedule::maps_needed;
-use crate::standing::Strike;
 use crate::task::LiveAttempt;
 use crate::trackers::Tracker;
 
@@ -51,7 +50,7 @@ impl Core {
                 self.on_fetch_failed(now, reduce.task, map);
             }
             TrackerEvent::MapOutputLost { attempt } => {
-                self.strike(now, host, Strike::OutputLost(attempt.task.job));
+                self.strike(now, host, Strike::OutputLost { job: attempt.task.job });
                 self.on_output_lost(attempt);
             }
         }
@@ -245,7 +244,7 @@ impl Core {
         match blame {
             Blame::Host => {
                 if live.exclusions.add(now.monotonic, host, task.kind) {
-                    self.strike(now, host, Strike::Failures(task.job));
+                    self.strike(now, host, Strike::Failures { job: task.job });
                 }
             }
             Blame::Task => {
@@ -266,7 +265,7 @@ impl Core {
             let refuted =
                 self.live_mut(task.job).is_some_and(|it| it.exclusions.refute(other, task, enough));
             if refuted {
-                self.strike(now, other, Strike::Failures(task.job));
+                self.strike(now, other, Strike::Failures { job: task.job });
             }
         }
     }
@@ -337,7 +336,7 @@ impl Core {
         let unreported = live.unreported.contains(&map.task.index);
         if believed || (!reachable && !unreported) {
             if reachable {
-                self.strike(now, &winner_host, Strike::OutputLost(map.task.job));
+                self.strike(now, &winner_host, Strike::OutputLost { job: map.task.job });
             }
             self.on_output_lost(map);
         }

@@ -41,6 +41,8 @@ impl Core {
         let lost = self.trackers.lost_one(now, host);
         let state = match (self.durable.is_drained(host), tracker, lost) {
             (true, tracker, _) => self.drain_state(now, host, tracker),
+            (false, Some(tracker), _) if !tracker.ailments.is_empty() => HostState::Ill,
+            (false, Some(tracker), _) if tracker.set_aside.is_some() => HostState::SetAside,
             (false, Some(_), _) => HostState::Live,
             (false, None, Some(_)) => HostState::Lost,
             (false, None, None) => return None,
@@ -57,6 +59,9 @@ impl Core {
             running: u32::try_from(running).unwrap_or(u32::MAX),
             map_outputs: self.held.on(host),
             last_heartbeat_ms: said.map(|(.., seen)| millis(now.since(seen))),
+            ailments: tracker.map_or_else(Vec::new, |tracker| tracker.ailments.clone()),
+            strikes: self.standing.strikes(host).collect(),
+            set_aside_ms: tracker.and_then(|it| it.set_aside).map(|until| millis(until.since(now))),
         })
     }
 }

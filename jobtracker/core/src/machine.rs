@@ -111,6 +111,7 @@ impl Core {
             Input::Resume { job, reply_to } => self.handle_resume(job, reply_to),
             Input::Drain { host, kill, reply_to } => self.handle_drain(now, host, kill, reply_to),
             Input::Undrain { host, reply_to } => self.handle_undrain(now, host, reply_to),
+            Input::Forgive { host, reply_to } => self.handle_forgive(now, host, reply_to),
             Input::Query { query, reply_to } => self.handle_query(now, query, reply_to),
             Input::Gone { reply_to } => self.handle_gone(reply_to),
         }
@@ -165,6 +166,8 @@ impl Core {
             | Input::Resume { reply_to, .. }
             | Input::Drain { reply_to, .. }
             | Input::Undrain { reply_to, .. } => refused(reply_to),
+            // It leaves nothing in the journal.
+            Input::Forgive { .. } => Ok(input),
             Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
                 self.refuse_heartbeat(heartbeat);
                 refused(reply_to)

@@ -139,6 +139,13 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
+    /// A client says that nothing speaks against a host any more.
+    Forgive {
+        /// The host.
+        host: HostName,
+        /// The request.
+        reply_to: ReplyTo,
+    },
     /// A client asks.
     Query {
         /// What.

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 
 use ids::{HostName, Now, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, TaskKind, TrackerCommand,
+    AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, Strike, TaskKind, TrackerCommand,
     TrackerRegistered,
 };
 
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};
 use crate::refusal::Refusal;
-use crate::standing::Strike;
 use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Registration, Tracker};

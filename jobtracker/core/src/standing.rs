@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ids::{HostName, Monotonic, Now};
-use mapreduce_protocol::JobId;
+use mapreduce_protocol::Strike;
 
 use crate::machine::Core;
-use crate::messages::{Effect, Notice};
+use crate::messages::{Effect, Notice, ReplyTo};
 use crate::timers::Timer;
 use crate::trackers::Tracker;
 
@@ -22,17 +22,6 @@ const STRIKES_MAX: usize = 32;
 /// A host is only set aside if it has so many times the strikes that hosts have in the mean: what befalls all of them
 /// is no host's fault.
 const TIMES_THE_MEAN: f64 = 1.5;
-
-/// One thing that speaks against a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strike {
-    /// Several tasks of a job failed there and succeeded elsewhere, or failed for want of room.
-    Failures(JobId),
-    /// A map output of a job that was there had to be made again.
-    OutputLost(JobId),
-    /// Its tracker fell silent.
-    Silence,
-}
 
 /// When hosts are set aside.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,7 +49,9 @@ impl Standing {
     fn add(&mut self, now: Monotonic, host: &HostName, strike: Strike) {
         let strikes = self.strikes.entry(host.clone()).or_default();
         match strike {
-            Strike::Failures(_) | Strike::OutputLost(_) => strikes.retain(|(_, it)| *it != strike),
+            Strike::Failures { .. } | Strike::OutputLost { .. } => {
+                strikes.retain(|(_, it)| *it != strike);
+            }
             Strike::Silence => {}
         }
         if strikes.len() == STRIKES_MAX {
@@ -75,6 +66,11 @@ impl Standing {
         if let Some(strikes) = self.strikes.get_mut(host) {
             strikes.retain(|(_, strike)| *strike == Strike::Silence);
         }
+    }
+
+    /// Nothing speaks against the host any more.
+    fn forgive(&mut self, host: &HostName) {
+        self.strikes.remove(host);
     }
 
     /// Chooses anew which of the live hosts are set aside; those that are now and were not, or are no longer.
@@ -136,6 +132,18 @@ impl Core {
         self.jobs.values_mut().for_each(|live| live.exclusions.forget(host));
     }
 
+    /// A client says that nothing speaks against `host`: jobs that leave it alone do so no longer either.
+    pub(crate) fn handle_forgive(&mut self, now: Now, host: HostName, to: ReplyTo) {
+        self.standing.forgive(&host);
+        self.review_hosts(now);
+        for live in self.jobs.values_mut() {
+            live.exclusions.forget(&host);
+            live.demands_more();
+        }
+        self.unsettled = true;
+        self.answer_hosts(now, Some(host), to);
+    }
+
     /// Chooses anew which hosts are set aside: to be called when strikes come or lapse, and hosts come or go.
     pub(crate) fn review_hosts(&mut self, now: Now) {
         let rule = self.settings.host_rule();
@@ -183,6 +191,8 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use mapreduce_protocol::JobId;
+
     use super::*;
 
     const RULE: Rule = Rule { strikes: 3, lapse: Duration::from_secs(100), share: 0.25 };
@@ -203,7 +213,7 @@ mod tests {
     fn aside(n_hosts: usize, strikes: &[(u64, usize)], now: u64) -> Vec<usize> {
         let mut standing = Standing::default();
         for (n, (second, struck)) in (0..).zip(strikes) {
-            standing.add(at(*second), &host(*struck), Strike::Failures(job(n)));
+            standing.add(at(*second), &host(*struck), Strike::Failures { job: job(n) });
         }
         let hosts: Vec<_> = (0..n_hosts).map(host).collect();
         standing.review(at(now), RULE, hosts.iter());
@@ -258,8 +268,8 @@ mod tests {
         let mut standing = Standing::default();
         let hosts: Vec<_> = (0..8).map(host).collect();
         for second in 0..9 {
-            standing.add(at(second), &host(0), Strike::Failures(job(1)));
-            standing.add(at(second), &host(0), Strike::OutputLost(job(1)));
+            standing.add(at(second), &host(0), Strike::Failures { job: job(1) });
+            standing.add(at(second), &host(0), Strike::OutputLost { job: job(1) });
         }
         assert_eq!(standing.review(at(9), RULE, hosts.iter()), []);
         standing.add(at(9), &host(0), Strike::Silence);
@@ -275,7 +285,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut standing = Standing::default();
         for n in 0..100 {
-            standing.add(at(1), &host(0), Strike::Failures(job(n)));
+            standing.add(at(1), &host(0), Strike::Failures { job: job(n) });
         }
         assert_eq!(standing.strikes(&host(0)).count(), STRIKES_MAX);
         standing.review(at(101), RULE, std::iter::empty());

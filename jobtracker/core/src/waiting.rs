@@ -45,8 +45,8 @@ impl Core {
         }
         let excluded = |host| live.exclusions.until(now, host).is_some();
         if self.trackers.open().all(|(host, _)| excluded(host)) {
-            let why = "every host has failed it for want of room, and is tried again after a while: see \
-                       its failed attempts";
+            let why = "every host has failed its tasks, for want of room or again and again, and is tried again \
+                       after a while: see its failed attempts";
             return Some(why.to_owned());
         }
         if let Some(why) =

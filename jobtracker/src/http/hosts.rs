@@ -23,6 +23,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/hosts/{host}", USERS, get(status))
         .route("/v1/hosts/{host}/drain", USERS, post(drain))
         .route("/v1/hosts/{host}/undrain", USERS, post(undrain))
+        .route("/v1/hosts/{host}/forgive", USERS, post(forgive))
 }
 
 async fn list(State(state): State<ServerState>) -> Result<Json<HostList>, Problem> {
@@ -73,6 +74,17 @@ async fn undrain(
         Reply::Hosts(list) => Ok(Json(list)),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Whoever may change everything may have a host forgiven.
+async fn forgive(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Path(host): Path<String>,
+) -> Result<Json<HostStatus>, Problem> {
+    let host = host_of(&host)?;
+    caller.require(Right::Write, EVERYWHERE)?;
+    host_status(state.core.ask(|reply_to| Input::Forgive { host, reply_to }).await?)
 }
 
 fn host_status(reply: Reply) -> Result<Json<HostStatus>, Problem> {

@@ -14,6 +14,7 @@
 //! | `GET /v1/history?limit=`, `/v1/history/{id}`, `…/attempts`, `…/attempts/{attempt}/log` | users | `HistoryList`, `JobHistory`, `AttemptHistory`s, text |
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
 //! | `POST /v1/hosts/{host}/drain?kill=`, `/undrain` | users | `HostStatus`; a `HostList` of it, or of none |
+//! | `POST /v1/hosts/{host}/forgive` | users | `HostStatus` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;

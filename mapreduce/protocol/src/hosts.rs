@@ -1,7 +1,11 @@
 //! What clients see of the TaskTrackers' hosts: `GET /v1/hosts`.
 
+use std::fmt;
+
 use ids::{HostName, RackName};
 use serde::{Deserialize, Serialize};
+
+use crate::{Ailment, JobId};
 
 /// `GET /v1/hosts`, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,43 @@ pub struct HostStatus {
     pub map_outputs: u32,
     /// How long ago it was heard of last, milliseconds; absent likewise.
     pub last_heartbeat_ms: Option<u64>,
+    /// What is wrong with it: while there is anything, it gets no new attempts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ailments: Vec<Ailment>,
+    /// What speaks against it, oldest first, as far as it still counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<Strike>,
+    /// For how long so much speaks against it that it gets no new attempts, milliseconds at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside_ms: Option<u64>,
+}
+
+/// One thing that speaks against a host, whatever the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "strike", rename_all = "snake_case")]
+pub enum Strike {
+    /// Several tasks of a job failed there and succeeded elsewhere, or failed for want of room.
+    Failures {
+        /// The job.
+        job: JobId,
+    },
+    /// A map output of a job that was there had to be made again.
+    OutputLost {
+        /// The job.
+        job: JobId,
+    },
+    /// Its TaskTracker fell silent.
+    Silence,
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failures { job } => write!(f, "tasks of {job} failed there"),
+            Self::OutputLost { job } => write!(f, "a map output of {job} was lost there"),
+            Self::Silence => f.write_str("its TaskTracker fell silent"),
+        }
+    }
 }
 
 /// Whether a host is there, and gets work.
@@ -37,6 +78,10 @@ pub struct HostStatus {
 pub enum HostState {
     /// Its TaskTracker sends heartbeats.
     Live,
+    /// Something is wrong with it: it gets no new attempts until it is well.
+    Ill,
+    /// So much speaks against it that it gets no new attempts for a while.
+    SetAside,
     /// It gets no new attempts; some still run there, or what lies there is still wanted.
     Draining,
     /// It gets no new attempts, and can be stopped: nothing would be lost. (Perhaps it is stopped already.)
@@ -51,6 +96,8 @@ impl HostState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "LIVE",
+            Self::Ill => "ILL",
+            Self::SetAside => "SET_ASIDE",
             Self::Draining => "DRAINING",
             Self::Drained => "DRAINED",
             Self::Lost => "LOST",

@@ -10,7 +10,7 @@ impl Story {
         }
     }
 
-    fn host_status(&mut self, host: &HostName) -> HostStatus {
+    pub(super) fn host_status(&mut self, host: &HostName) -> HostStatus {
         let found = self.hosts().into_iter().find(|it| it.host == *host);
         found.unwrap_or_else(|| panic!("{host} is not known"))
     }

@@ -1,5 +1,7 @@
 //! Hosts that are given no new attempts: what is wrong with them, what speaks against them, and when that is over.
 
+use mapreduce_protocol::Strike;
+
 use super::*;
 
 /// Four hosts of two slots.
@@ -208,4 +210,27 @@ fn never_more_than_a_quarter_of_the_hosts_is_set_aside() {
     let n_idle = ["h1", "h2", "h3", "h4"].iter().filter(|it| story.attempts_on(&host(it)) == 0);
     assert_eq!(n_idle.count(), 1, "{:?}", story.running_everywhere());
     assert_eq!(story.attempts_on(&h1), 2, "more speaks against h2");
+}
+
+#[test]
+fn a_list_of_hosts_says_what_is_wrong_with_them_and_what_speaks_against_them() {
+    let (mut story, h1) = three_jobs_against("h1");
+    story.falls_ill(&host("h2"), vec![full()]);
+    let (one, two, three) = (
+        story.host_status(&host("h1")),
+        story.host_status(&host("h2")),
+        story.host_status(&host("h3")),
+    );
+    assert_eq!((one.state, one.strikes.len()), (HostState::SetAside, 3));
+    assert!(one.strikes.iter().all(|strike| matches!(strike, Strike::Failures { .. })));
+    assert!(one.set_aside_ms.is_some_and(|left| left > 3_000_000 && left <= 3_600_000));
+    assert_eq!((two.state, two.ailments), (HostState::Ill, vec![full()]));
+    assert_eq!((three.state, three.strikes.len()), (HostState::Live, 0));
+
+    story.job(0, &[&["h1"][..]; 40]);
+    assert_eq!(story.attempts_on(&h1), 0);
+    story.answer(|reply_to| Input::Forgive { host: h1.clone(), reply_to });
+    let forgiven = story.host_status(&host("h1"));
+    assert_eq!((forgiven.state, forgiven.strikes.len()), (HostState::Live, 0));
+    assert_eq!(story.attempts_on(&h1), 2);
 }
