@@ -1,11 +1,14 @@
 //! What is left of attempts: processes that lost their parent. A task process is the subreaper of what
 //! it starts, and this process is the subreaper of task processes: whatever an attempt leaves when its
 //! process ends, under whatever session, group and environment, becomes a child of this process, and is
-//! ended here. This process has no other children than tasks and such orphans.
+//! ended here. This process has no other children than tasks, the health command, which is started like one
+//! and leaves as much behind, and such orphans.
 //!
 //! Where a cgroup holds the attempt, `cgroup` has ended all of it before; here the last are buried.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroI32;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -21,10 +24,10 @@ use crate::process::FOLDER_VARIABLE;
 static TASKS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Held while orphans are ended, so that no id is signalled after another thread has waited for it.
-static ENDING: Mutex<()> = Mutex::new(());
+static ENDING: Mutex<Tries> = Mutex::new(Tries(BTreeMap::new()));
 
-/// How often orphans are looked for and killed before it is given up: they may be born faster, or hang
-/// in the system.
+/// How often orphans are looked for and killed before it is given up, for this time: they may be born faster.
+/// And how often one of them is killed, in all: it hangs in the system.
 const ROUNDS_MAX: u32 = 2000;
 /// How long the end of a killed process is waited for in one of them.
 const ROUND_MS: libc::c_int = 10;
@@ -58,32 +61,110 @@ pub(crate) fn bury(pid: Pid) -> io::Result<ExitStatus> {
     Ok(ExitStatus::from_raw(status.as_raw()))
 }
 
-/// Kills all orphans with their descendants and waits for them. How many there were.
+/// Kills all orphans with their descendants and waits for them. How many there were. Those that hang in the
+/// system, and outlived it once, are left alone.
 pub(crate) fn end_all() -> usize {
-    let _turn = lock(&ENDING);
-    let mut ended = 0;
-    for _ in 0..ROUNDS_MAX {
-        let orphans = orphans();
-        if orphans.is_empty() {
-            return ended;
+    lock(&ENDING).end_all(&Children)
+}
+
+/// How often each orphan was killed in vain. As long as nobody has waited for it, its id is no other's.
+#[derive(Debug, Default)]
+struct Tries(BTreeMap<NonZeroI32, u32>);
+
+impl Tries {
+    fn end_all(&mut self, system: &impl System) -> usize {
+        let mut ended = 0;
+        for _ in 0..ROUNDS_MAX {
+            let (given_up, orphans) = self.parted(system.orphans());
+            for pid in given_up {
+                if system.bury(pid) {
+                    self.0.remove(&pid.as_raw_nonzero());
+                    tracing::info!(pid = pid.as_raw_nonzero(), "a process that hung ended at last");
+                }
+            }
+            if orphans.is_empty() {
+                return ended;
+            }
+            // A descendant is an orphan as soon as its parent is gone, and one of the next round.
+            system.kill(orphans.clone());
+            let (gone, left): (Vec<_>, Vec<_>) =
+                orphans.into_iter().partition(|pid| system.bury(*pid));
+            ended += gone.len();
+            for pid in gone {
+                self.0.remove(&pid.as_raw_nonzero());
+            }
+            if let Some(pid) = left.first() {
+                system.await_end(*pid);
+            }
+            for pid in left {
+                self.count(pid);
+            }
         }
-        // A descendant is an orphan as soon as its parent is gone, and one of the next round.
-        for orphan in family(orphans.clone()) {
+        let (_, left) = self.parted(system.orphans());
+        if !left.is_empty() {
+            tracing::error!(left = left.len(), "processes are born faster than they can be ended");
+        }
+        ended
+    }
+
+    /// Those that are given up, and the others.
+    fn parted(&self, orphans: Vec<Pid>) -> (Vec<Pid>, Vec<Pid>) {
+        let is_given_up =
+            |pid: &Pid| self.0.get(&pid.as_raw_nonzero()).is_some_and(|n| *n >= ROUNDS_MAX);
+        orphans.into_iter().partition(is_given_up)
+    }
+
+    /// It was killed, and lives.
+    fn count(&mut self, pid: Pid) {
+        let tries = self.0.entry(pid.as_raw_nonzero()).or_default();
+        *tries += 1;
+        if *tries == ROUNDS_MAX {
+            tracing::error!(
+                pid = pid.as_raw_nonzero(),
+                "a process that an attempt or the health command has left can't be ended: it hangs in \
+                 the system, as with a disk or a server that does not answer; it is left alone until it ends"
+            );
+        }
+    }
+}
+
+/// What is done with orphans. Tests have another one, where processes hang.
+trait System {
+    fn orphans(&self) -> Vec<Pid>;
+    /// Kills these and all their descendants.
+    fn kill(&self, orphans: Vec<Pid>);
+    /// Waits for one if it has ended; whether it has.
+    fn bury(&self, orphan: Pid) -> bool;
+    /// Returns when it has ended, or soon.
+    fn await_end(&self, orphan: Pid);
+}
+
+/// This process' own.
+struct Children;
+
+impl System for Children {
+    fn orphans(&self) -> Vec<Pid> {
+        let tasks = lock(&TASKS);
+        let mut children = children(rustix::process::getpid());
+        children.retain(|child| !tasks.contains(child));
+        children
+    }
+
+    fn kill(&self, orphans: Vec<Pid>) {
+        for orphan in family(orphans) {
             // ESRCH: gone already.
             let _ = rustix::process::kill_process(orphan, Signal::KILL);
         }
-        let gone = |pid: &Pid| {
-            let waited = rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG);
-            matches!(waited, Ok(Some(_)))
-        };
-        let left: Vec<_> = orphans.iter().filter(|pid| !gone(pid)).collect();
-        ended += orphans.len() - left.len();
-        if let Some(pid) = left.first() {
-            await_end(**pid);
-        }
     }
-    tracing::error!(left = orphans().len(), "processes of attempts that are over can't be ended");
-    ended
+
+    fn bury(&self, orphan: Pid) -> bool {
+        let waited = rustix::process::waitpid(Some(orphan), WaitOptions::NOHANG);
+        matches!(waited, Ok(Some(_)))
+    }
+
+    fn await_end(&self, orphan: Pid) {
+        await_end(orphan);
+    }
 }
 
 /// Returns when a process has ended, or soon.
@@ -93,13 +174,6 @@ pub(crate) fn await_end(pid: Pid) {
     let mut end = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: it is one entry, of a descriptor that is open as long as the call lasts.
     unsafe { libc::poll(&raw mut end, 1, ROUND_MS) };
-}
-
-fn orphans() -> Vec<Pid> {
-    let tasks = lock(&TASKS);
-    let mut children = children(rustix::process::getpid());
-    children.retain(|child| !tasks.contains(child));
-    children
 }
 
 /// These and all their descendants.
@@ -147,4 +221,71 @@ pub(crate) fn kill_strays(folder: &Path) -> usize {
         }
     }
     killed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    const MORTAL: i32 = 7;
+    const HUNG: i32 = 8;
+
+    /// Where [`HUNG`] does not end, however often it is killed.
+    #[derive(Default)]
+    struct Hanging {
+        living: RefCell<Vec<i32>>,
+        zombies: RefCell<Vec<i32>>,
+        kills: Cell<u32>,
+    }
+
+    impl Hanging {
+        fn ends(&self, pid: i32) {
+            self.living.borrow_mut().retain(|it| *it != pid);
+            self.zombies.borrow_mut().push(pid);
+        }
+    }
+
+    impl System for Hanging {
+        fn orphans(&self) -> Vec<Pid> {
+            let (living, zombies) = (self.living.borrow(), self.zombies.borrow());
+            living.iter().chain(zombies.iter()).filter_map(|pid| Pid::from_raw(*pid)).collect()
+        }
+
+        fn kill(&self, orphans: Vec<Pid>) {
+            for pid in orphans.into_iter().map(|pid| pid.as_raw_nonzero().get()) {
+                self.kills.set(self.kills.get() + 1);
+                if pid != HUNG {
+                    self.ends(pid);
+                }
+            }
+        }
+
+        fn bury(&self, orphan: Pid) -> bool {
+            let mut zombies = self.zombies.borrow_mut();
+            let before = zombies.len();
+            zombies.retain(|pid| *pid != orphan.as_raw_nonzero().get());
+            zombies.len() < before
+        }
+
+        fn await_end(&self, _: Pid) {}
+    }
+
+    #[test]
+    fn one_that_hangs_is_waited_for_once_and_buried_when_it_ends_at_last() {
+        let (system, mut tries) = (Hanging::default(), Tries::default());
+        system.living.borrow_mut().extend([HUNG, MORTAL]);
+        assert_eq!(tries.end_all(&system), 1);
+        assert_eq!(system.kills.take(), ROUNDS_MAX + 1);
+        system.living.borrow_mut().push(MORTAL);
+        assert_eq!(tries.end_all(&system), 1, "the others end as ever");
+        assert_eq!(system.kills.take(), 1, "it is left alone");
+        system.ends(HUNG);
+        assert_eq!(tries.end_all(&system), 0);
+        assert!(system.orphans().is_empty(), "nothing is left unburied");
+        system.living.borrow_mut().push(HUNG);
+        tries.end_all(&system);
+        assert_eq!(system.kills.take(), ROUNDS_MAX, "its id may be another's by now");
+    }
 }

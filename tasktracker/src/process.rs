@@ -110,7 +110,10 @@ impl Killer {
         }
         let ended = orphans::end_all();
         if ended > 0 {
-            tracing::debug!(ended, "ended processes that an attempt has left");
+            tracing::debug!(
+                ended,
+                "ended processes that an attempt or the health command has left"
+            );
         }
         status
     }
