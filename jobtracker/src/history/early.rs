@@ -2,9 +2,11 @@
 //! when the job ends has taken them along. As far as there is time: nobody waits for it, and nothing is tried again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{PathError, StorePath};
+use clock::Stopwatch;
 use mapreduce_protocol::{AttemptId, HISTORY_ROOT, JobId};
 use tokio::sync::mpsc;
 
@@ -18,11 +20,18 @@ pub(crate) const QUEUE: usize = 1000;
 const FOLDER: &str = "failed";
 /// Jobs whose logs are counted.
 const JOBS_MAX: usize = 10_000;
+/// How long a TaskTracker that did not answer is left alone: those behind it in the queue would wait with it.
+const SILENT_FOR: Duration = Duration::from_mins(5);
 
 /// Copies one log after the other. Ends when the loop has.
 pub(crate) async fn keep_all(mut asked: mpsc::Receiver<(AttemptId, String)>, store: Store) {
     let mut kept: BTreeMap<JobId, u32> = BTreeMap::new();
+    let mut silent: BTreeMap<String, Stopwatch> = BTreeMap::new();
     while let Some((attempt, address)) = asked.recv().await {
+        silent.retain(|_, since| since.elapsed() < SILENT_FOR);
+        if silent.contains_key(&address) {
+            continue;
+        }
         let n = kept.entry(attempt.task.job).or_default();
         if *n == LOGS_MAX {
             continue;
@@ -31,16 +40,20 @@ pub(crate) async fn keep_all(mut asked: mpsc::Receiver<(AttemptId, String)>, sto
         if kept.len() > JOBS_MAX {
             kept.pop_first();
         }
-        if let Err(error) = keep(&store, attempt, &address).await {
+        let mut fetcher = LogFetcher::new(store.client());
+        let Ok(log) = fetcher.fetch(Some(&address), attempt).await else {
+            if fetcher.is_silent(&address) {
+                silent.insert(address, Stopwatch::start());
+            }
+            continue;
+        };
+        if let Err(error) = keep(&store, attempt, log).await {
             tracing::debug!(%attempt, %error, "a failed attempt's log is not kept yet");
         }
     }
 }
 
-async fn keep(store: &Store, attempt: AttemptId, address: &str) -> Result<(), HistoryError> {
-    let Ok(log) = LogFetcher::new(store.client()).fetch(Some(address), attempt).await else {
-        return Ok(());
-    };
+async fn keep(store: &Store, attempt: AttemptId, log: Vec<u8>) -> Result<(), HistoryError> {
     let path = folder(attempt.task.job)?.join(&log_name(attempt))?;
     let options = CreateOptions { parents: true, ..CreateOptions::default() };
     store.prompt().write_all(&path, log, options).await?;

@@ -1,16 +1,19 @@
 //! Logs of failed attempts, fetched from their TaskTrackers while these have them. Of a long one the head and the tail are
-//! kept.
+//! kept. A TaskTracker that hangs holds nobody up for longer than the limits here.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use mapreduce_protocol::AttemptId;
-use net::reqwest::Method;
+use net::reqwest::{Method, Response};
 use net::{Backoff, CallError, Client};
 
 /// Bytes kept of the beginning of a log, and as many of its end.
 const HALF_BYTES: usize = 512 << 10;
 /// Tries to reach one TaskTracker, which may be starting.
 const TRIES: u32 = 3;
+/// Time for one log to arrive whole, once its TaskTracker has begun to answer.
+const WHOLE_LIMIT: Duration = Duration::from_mins(2);
 /// Logs of one job that are kept.
 pub(super) const LOGS_MAX: u32 = 200;
 
@@ -21,12 +24,18 @@ pub(super) struct LogFetcher {
     /// TaskTrackers that did not answer: nobody waits for them again.
     silent: BTreeSet<String>,
     n_fetched: u32,
+    whole_limit: Duration,
 }
 
 impl LogFetcher {
     /// With a client whose token TaskTrackers take.
     pub(super) fn new(client: Client) -> Self {
-        Self { client, silent: BTreeSet::new(), n_fetched: 0 }
+        Self { client, silent: BTreeSet::new(), n_fetched: 0, whole_limit: WHOLE_LIMIT }
+    }
+
+    /// Whether nobody waits for this TaskTracker again.
+    pub(super) fn is_silent(&self, address: &str) -> bool {
+        self.silent.contains(address)
     }
 
     /// The log, or for people why there is none.
@@ -41,7 +50,7 @@ impl LogFetcher {
         if self.n_fetched == LOGS_MAX {
             return Err(format!("{LOGS_MAX} logs of its job are kept already"));
         }
-        if self.silent.contains(address) {
+        if self.is_silent(address) {
             return Err("its TaskTracker did not answer when the job ended".to_owned());
         }
         match self.fetch_retrying(address, attempt).await {
@@ -67,6 +76,8 @@ impl LogFetcher {
         let mut tries = 1;
         loop {
             match self.fetch_once(address, attempt).await {
+                // Who let a whole time limit pass hangs, and would let pass the next one.
+                Err(error @ CallError::TimedOut { .. }) => return Err(error),
                 Err(error) if error.is_transient() && tries < TRIES => {
                     tries += 1;
                     backoff.pause().await;
@@ -79,14 +90,29 @@ impl LogFetcher {
     async fn fetch_once(&self, address: &str, attempt: AttemptId) -> Result<Vec<u8>, CallError> {
         let path = format!("/v1/attempts/{attempt}/log");
         let request = self.client.request(Method::GET, address, &path);
-        let mut response = self.client.send(address, request).await?;
-        let mut kept = HeadAndTail::default();
-        let broken = |error| CallError::from_http(address, &error);
-        while let Some(piece) = response.chunk().await.map_err(broken)? {
-            kept.push(&piece);
-        }
-        Ok(kept.into_bytes())
+        let head = self.client.send(address, request);
+        let response = within(self.client.request_timeout(), address, head).await?;
+        within(self.whole_limit, address, read_whole(address, response)).await
     }
+}
+
+async fn read_whole(address: &str, mut response: Response) -> Result<Vec<u8>, CallError> {
+    let mut kept = HeadAndTail::default();
+    let broken = |error| CallError::from_http(address, &error);
+    while let Some(piece) = response.chunk().await.map_err(broken)? {
+        kept.push(&piece);
+    }
+    Ok(kept.into_bytes())
+}
+
+/// The answer, if it comes in time.
+async fn within<T>(
+    limit: Duration,
+    address: &str,
+    answer: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let late = |_| CallError::TimedOut { address: address.to_owned() };
+    tokio::time::timeout(limit, answer).await.map_err(late)?
 }
 
 /// The first bytes of something long, and the last ones.
@@ -120,7 +146,58 @@ impl HeadAndTail {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use mapreduce_protocol::{JobId, TaskKind};
+    use net::ClientSettings;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Accepts, says `head` and then nothing more. Its address, and how many came.
+    async fn hanging(head: &'static str) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let n_came = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&n_came);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut connection, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = connection.read(&mut [0; 4096]).await;
+                let _ = connection.write_all(head.as_bytes()).await;
+                open.push(connection);
+            }
+        });
+        (address, n_came)
+    }
+
+    #[tokio::test]
+    async fn who_hangs_is_not_waited_for_longer_than_the_limit_and_not_again() {
+        for head in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"] {
+            let (address, n_came) = hanging(head).await;
+            let limit = Duration::from_millis(if head.is_empty() { 100 } else { 20_000 });
+            let client = Client::new(ClientSettings {
+                connect_timeout: Duration::from_secs(20),
+                request_timeout: limit,
+                silence_timeout: Duration::from_secs(20),
+            });
+            let mut fetcher = LogFetcher::new(client);
+            fetcher.whole_limit = Duration::from_millis(100);
+            let job = JobId { date: 20_261_122, ordinal: 1 };
+            for (attempt, says) in [(0, "no answer from"), (1, "did not answer")] {
+                let attempt = job.task(TaskKind::Map, attempt).attempt(0);
+                let fetch = fetcher.fetch(Some(&address), attempt);
+                let end = tokio::time::timeout(Duration::from_secs(30), fetch).await;
+                let error = end.expect("it does not wait for ever").unwrap_err();
+                assert!(error.contains(says), "{error}");
+            }
+            assert!(fetcher.is_silent(&address));
+            assert_eq!(n_came.load(Ordering::SeqCst), 1, "{head}");
+        }
+    }
 
     #[test]
     fn of_a_long_log_head_and_tail_are_kept_in_whatever_pieces_it_comes() {
