@@ -18,8 +18,8 @@ use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
 use mapreduce_protocol::{
     AttemptId, AttemptList, AttemptResult, JobAccepted, JobCounters, JobId, JobList, JobSpec,
-    JobState, JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TrackerCommand,
-    TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+    JobState, JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TaskKind,
+    TrackerCommand, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 use net::{
     Access, CallError, Capability, Client, ClientSettings, Grant, Guard, Json, Keyring, Problem,
@@ -601,6 +601,35 @@ async fn the_same_key_gives_the_same_job_and_a_restart_loses_none() {
     assert_eq!(killed.state, JobState::Killed);
     let twice = cluster.client.post::<_, JobStatus>(&cluster.address, &path, &()).await;
     assert_eq!(kind(&twice.unwrap_err()), (409, "job-ended".to_owned()));
+}
+
+#[tokio::test]
+async fn a_log_of_history_is_only_for_those_who_may_read_its_jobs_output() {
+    let cluster = Cluster::start().await;
+    let job = cluster.submit(&spec(), None).await.unwrap().id;
+    let log = |job: JobId| {
+        let attempt = job.task(TaskKind::Map, 0).attempt(0);
+        format!("/v1/history/{job}/attempts/{attempt}/log")
+    };
+    let unknown = JobId { date: job.date, ordinal: 99 };
+    let capability = |grants| Capability {
+        subject: "somebody".to_owned(),
+        role: Role::User,
+        grants,
+        expires: UnixMillis(u64::MAX),
+    };
+    for (path, job, status) in [
+        ("/home/a", job, 403),
+        ("/out", job, 404),
+        ("/out", unknown, 403),
+        ("/", unknown, 404),
+        ("/", job, 404),
+    ] {
+        let token = cluster.keyring.mint(&capability(vec![Grant::all(path)]));
+        let client = cluster.client.with_token(token);
+        let error = client.get::<()>(&cluster.address, &log(job)).await.unwrap_err();
+        assert_eq!(kind(&error).0, status, "{path} {job}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,17 @@ fn a_token_is_good_for_what_it_was_made_for_until_it_expires() {
     assert_eq!(submit(&some, "/other", "/mine/out-3"), 403);
     assert_eq!(status(&jobtracker, "POST", &kill, &some, "{}"), 403, "not its job");
 
+    let _ = dev.run(&["job", "kill", id]);
+    let kept = format!("/v1/history/{id}");
+    let written = || (status(&jobtracker, "GET", &kept, &all, "") == 200).then_some(());
+    wait::until("its history is written", PATIENCE, written);
+    assert_eq!(status(&jobtracker, "GET", &kept, &some, ""), 403, "what it was told to do");
+    let log = format!("{kept}/attempts/{}_m_000000_0/log", id.replace("job", "attempt"));
+    assert_eq!(status(&jobtracker, "GET", &log, &some, ""), 403, "what it wrote");
+    assert_eq!(status(&jobtracker, "GET", &format!("{kept}/attempts"), &some, ""), 200);
+    let output = token(&["--read-only", "--path", "/out"]);
+    assert_eq!(status(&jobtracker, "GET", &kept, &output, ""), 200);
+
     let brief = token(&["--expires", "1ms"]);
     wait::until("the token expires", PATIENCE, || (stat(&brief, "/in") == 401).then_some(()));
     let json = dev.run(&["token", "--format", "json"]).success().text();

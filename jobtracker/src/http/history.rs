@@ -8,12 +8,14 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jobtracker_core::{Query, Refusal, Reply};
 use mapreduce_protocol::{AttemptHistory, HistoryList, JobHistory, JobId};
-use net::{Access, Json, Problem, Role, Routes};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_query, no_history, no_kept_log};
+use super::error::{bad_query, no_history, no_kept_log, unexpected};
+use super::hosts::EVERYWHERE;
 use super::jobs::{attempt_of, job_of};
+use crate::admission::resource;
 use crate::event_loop::AskError;
 use crate::history::read;
 
@@ -47,12 +49,16 @@ async fn list(
     Ok(Json(HistoryList { jobs }))
 }
 
+/// Any user may know of a job and its attempts. What it was told to do takes the right to read its output.
 async fn job(
     State(state): State<ServerState>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<JobHistory>, Problem> {
     let job = job_of(&id)?;
-    kept_job(&state, job).await?.map(Json).ok_or_else(|| no_history(job))
+    let history = kept_job(&state, job).await?.ok_or_else(|| no_history(job))?;
+    caller.require(Right::Read, resource(&history.status.output))?;
+    Ok(Json(history))
 }
 
 async fn attempts(
@@ -63,14 +69,31 @@ async fn attempts(
     kept_attempts(&state, job).await?.map(Json).ok_or_else(|| no_history(job))
 }
 
+/// What its program wrote takes the same right.
 async fn log(
     State(state): State<ServerState>,
+    caller: Caller,
     Path((id, attempt)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let attempt = attempt_of(&id, &attempt)?;
+    caller.require(Right::Read, &resource_of(&state, attempt.task.job).await?)?;
     let text = read::log(&state.store.prompt(), attempt).await?;
     let text = text.ok_or_else(|| no_kept_log(attempt))?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+/// What a caller's token must be about who reads what a job wrote.
+async fn resource_of(state: &ServerState, job: JobId) -> Result<String, Problem> {
+    let output = match state.ask(Query::Status { job, wait: None }).await {
+        Ok(Reply::Status(status)) => Some(status.output),
+        Ok(other) => return Err(unexpected(&other)),
+        Err(AskError::Refused(Refusal::NoSuchJob { .. })) => {
+            kept_job(state, job).await?.map(|history| history.status.output)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Nobody knows any more whose it was.
+    Ok(output.as_deref().map_or(EVERYWHERE, resource).to_owned())
 }
 
 async fn kept_job(state: &ServerState, job: JobId) -> Result<Option<JobHistory>, Problem> {

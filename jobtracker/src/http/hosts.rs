@@ -14,8 +14,8 @@ use super::error::{bad_host, bad_query, unexpected};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
-/// What a caller's token must be about who decides over hosts.
-const EVERYWHERE: &str = "/";
+/// What a caller's token must be about who decides over hosts, or reads what may be anybody's.
+pub(super) const EVERYWHERE: &str = "/";
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
