@@ -8,11 +8,13 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tasktracker_core::{Finding, Input, Limits};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::{RecvError, TryRecvError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::meter;
-use crate::process::{Executable, Spawner};
+use crate::process::{Executable, Leash, Process, Spawner};
 
 /// Written to the disk, synced and removed, each time.
 const PROBE: &[u8] = &[0x5a; 4096];
@@ -93,9 +95,11 @@ pub(crate) async fn watch_command(
     inputs: mpsc::Sender<Input>,
 ) {
     let Some(command) = settings.command else { return };
+    let mut health =
+        HealthCommand { spawner, command, folder, patience: settings.timeout, last: None };
     loop {
-        let said = ask(&spawner, &command, &folder, settings.timeout).await;
-        let finding = Finding::Command { command: command.clone(), said };
+        let said = health.ask().await;
+        let finding = Finding::Command { command: health.command.clone(), said };
         if inputs.send(Input::Examined(finding)).await.is_err() {
             return;
         }
@@ -103,13 +107,63 @@ pub(crate) async fn watch_command(
     }
 }
 
-/// Runs the command to its end; the complaint, if there is one.
-async fn ask(
-    spawner: &Spawner,
-    command: &str,
-    folder: &Path,
+/// The command, and what is left of its last run.
+struct HealthCommand {
+    spawner: Spawner,
+    command: String,
+    folder: PathBuf,
     patience: Duration,
-) -> Result<(), String> {
+    last: Option<Run>,
+}
+
+impl HealthCommand {
+    /// Runs the command to its end; the complaint, if there is one. As long as something of its last run hangs in
+    /// the system, it is not run again: each run would leave another process that nobody can end.
+    async fn ask(&mut self) -> Result<(), String> {
+        if self.last.as_mut().is_some_and(Run::lives) {
+            return Err(
+                "what it started last was killed and hangs still: it is not run again".to_owned()
+            );
+        }
+        let run = start(&self.spawner, &self.command, &self.folder).await;
+        let run = self.last.insert(run.map_err(|error| format!("it can't be run: {error}"))?);
+        run.verdict(self.patience).await
+    }
+}
+
+/// One run of it. What lives of it ends with this, as far as it can be ended.
+struct Run {
+    exit: oneshot::Receiver<ExitStatus>,
+    output: JoinHandle<String>,
+    leash: Leash,
+}
+
+impl Run {
+    /// Waits for its end, and for that of whoever else may write what it writes; what is wrong then, if anything.
+    async fn verdict(&mut self, patience: Duration) -> Result<(), String> {
+        let end = async {
+            let status = (&mut self.exit).await?;
+            Ok::<_, RecvError>(((&mut self.output).await.unwrap_or_default(), status))
+        };
+        match timeout(patience, end).await {
+            Ok(Ok((output, status))) => verdict(&output, status),
+            Ok(Err(_)) => Err("it could not be waited for".to_owned()),
+            Err(_) => {
+                self.leash.killer().kill();
+                Err(format!("it has not ended within {patience:?}"))
+            }
+        }
+    }
+
+    /// Whether it, or what it has started, lives.
+    fn lives(&mut self) -> bool {
+        matches!(self.exit.try_recv(), Err(TryRecvError::Empty))
+            || !self.output.is_finished()
+            || self.leash.killer().group_lives()
+    }
+}
+
+async fn start(spawner: &Spawner, command: &str, folder: &Path) -> io::Result<Run> {
     let executable = Executable {
         path: "/bin/sh".into(),
         arguments: vec!["-c".to_owned(), command.to_owned()],
@@ -119,16 +173,9 @@ async fn ask(
         limits: Limits::NONE,
         uid: None,
     };
-    let process = spawner.spawn(executable).await;
-    let process = process.map_err(|error| format!("it can't be run: {error}"))?;
-    let log = process.log;
+    let Process { exit, log, leash, .. } = spawner.spawn(executable).await?;
     let output = tokio::task::spawn_blocking(move || read(log));
-    match timeout(patience, process.exit).await {
-        Ok(Ok(status)) => verdict(&output.await.unwrap_or_default(), status),
-        Ok(Err(_)) => Err("it could not be waited for".to_owned()),
-        // Its leash ends it.
-        Err(_) => Err(format!("it has not ended within {patience:?}")),
-    }
+    Ok(Run { exit, output, leash })
 }
 
 /// The beginning of what it writes, to its end.
@@ -158,9 +205,14 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    fn health_command(command: &str, folder: &Path, patience: Duration) -> HealthCommand {
+        let (spawner, command) = (Spawner::start().unwrap(), command.to_owned());
+        HealthCommand { spawner, command, folder: folder.to_owned(), patience, last: None }
+    }
+
     async fn says(command: &str, patience: Duration) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
-        ask(&Spawner::start().unwrap(), command, folder.path(), patience).await
+        health_command(command, folder.path(), patience).ask().await
     }
 
     #[tokio::test]
@@ -188,6 +240,53 @@ mod tests {
         let said = says("sleep 1000", Duration::from_millis(300)).await.unwrap_err();
         assert!(said.contains("has not ended within 300ms"), "{said}");
         assert_eq!(says("head -c 10000000 /dev/zero", PATIENCE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_not_run_again_while_something_of_its_last_run_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = health_command("echo ran >>runs", folder.path(), PATIENCE);
+        let runs = || std::fs::read_to_string(folder.path().join("runs")).unwrap().lines().count();
+        let still = |said: Result<(), String>| said.is_err_and(|said| said.contains("hangs still"));
+        // As if it did not end.
+        assert_eq!(command.ask().await, Ok(()));
+        let (exits, exit) = oneshot::channel();
+        command.last.as_mut().unwrap().exit = exit;
+        assert!(still(command.ask().await));
+        assert_eq!(runs(), 1);
+        exits.send(ExitStatus::default()).unwrap();
+        // As if another process had its output.
+        assert_eq!(command.ask().await, Ok(()));
+        let (ends, end) = oneshot::channel();
+        let output = tokio::spawn(async { end.await.unwrap() });
+        command.last.as_mut().unwrap().output = output;
+        assert!(still(command.ask().await));
+        assert_eq!(runs(), 2);
+        ends.send(String::new()).unwrap();
+        while !command.last.as_ref().unwrap().output.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        // As if one of its group hung that has not.
+        assert_eq!(command.ask().await, Ok(()));
+        let mut other = start(&command.spawner, "exec sleep 1000", folder.path()).await.unwrap();
+        std::mem::swap(&mut other.leash, &mut command.last.as_mut().unwrap().leash);
+        assert!(still(command.ask().await));
+        assert_eq!(runs(), 3);
+        command.last.as_ref().unwrap().leash.killer().kill();
+        other.exit.await.unwrap();
+        assert_eq!(command.ask().await, Ok(()));
+        assert_eq!(runs(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_time_for_a_command_is_for_its_output_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let mut run = start(&spawner, "true", folder.path()).await.unwrap();
+        run.output = tokio::spawn(std::future::pending());
+        let said = timeout(PATIENCE, run.verdict(Duration::from_millis(300))).await.unwrap();
+        assert!(said.unwrap_err().contains("has not ended within 300ms"));
+        assert!(run.lives());
     }
 
     #[tokio::test]

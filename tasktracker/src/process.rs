@@ -73,6 +73,12 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct Leash(Killer);
 
+impl Leash {
+    pub(crate) fn killer(&self) -> &Killer {
+        &self.0
+    }
+}
+
 impl Drop for Leash {
     fn drop(&mut self) {
         self.0.kill();
@@ -93,6 +99,11 @@ impl Killer {
         if !*reaped {
             kill_group(self.pid);
         }
+    }
+
+    /// Whether anything of its group lives: after its exit only what hangs in the system, where no signal arrives.
+    pub(crate) fn group_lives(&self) -> bool {
+        rustix::process::test_kill_process_group(self.pid) != Err(Errno::SRCH)
     }
 
     /// Blocks until the process ends, then ends all that it has left.

@@ -100,8 +100,10 @@ async fn a_kill_ends_the_whole_group_with_grandchildren() {
     let script = "(sleep 1000; echo late) & echo ready; sleep 1000";
     let mut child = spawner.spawn(shell(script, folder.path())).await.unwrap();
     assert_eq!(first_line(&mut child.log), "ready");
+    assert!(child.killer.group_lives());
     child.killer.kill();
     assert_eq!(child.exit.await.unwrap().signal(), Some(9));
+    assert!(!child.killer.group_lives());
     assert_eq!(log_to_its_end(child.log).await, "");
     child.killer.kill();
 }
