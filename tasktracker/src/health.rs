@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tasktracker_core::{Finding, Input, Limits};
@@ -28,8 +29,7 @@ const COMPLAINT: &str = "ERROR";
 /// What is examined, and how often.
 #[derive(Clone, Debug)]
 pub struct HealthSettings {
-    /// Time between two looks at disk and memory; and how long the disk may take to answer, if that is longer than
-    /// [`Self::timeout`].
+    /// Time between two looks at disk and memory.
     pub interval: Duration,
     /// The operator's command, run by `/bin/sh -c`.
     pub command: Option<String>,
@@ -39,16 +39,41 @@ pub struct HealthSettings {
     pub timeout: Duration,
 }
 
-/// Looks at the disk of `folder`.
-pub(crate) async fn examine_disk(folder: PathBuf, patience: Duration) -> Finding {
-    let path = folder.display().to_string();
-    let probe = tokio::task::spawn_blocking(move || probe(&folder));
-    let free = match timeout(patience, probe).await {
-        Ok(Ok(free)) => free.map_err(|error| error.to_string()),
-        Ok(Err(panicked)) => Err(panicked.to_string()),
-        Err(_) => Err(format!("it has not answered for {patience:?}")),
-    };
-    Finding::Disk { path, free }
+/// Looks at the disk of a folder. Whatever becomes of it, at most one look is under way: on a disk that hangs, another
+/// would only hang beside it.
+pub(crate) struct Disk {
+    folder: PathBuf,
+    patience: Duration,
+    look: Look,
+    /// The look that has not answered in time.
+    late: Option<JoinHandle<io::Result<u64>>>,
+}
+
+/// How one looks: [`probe`], but for tests.
+type Look = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;
+
+impl Disk {
+    pub(crate) fn new(folder: PathBuf, patience: Duration) -> Self {
+        Self { folder, patience, look: Arc::new(probe), late: None }
+    }
+
+    /// Looks at it, or waits on for the answer to the last look.
+    pub(crate) async fn examine(&mut self) -> Finding {
+        let mut looking = self.late.take().unwrap_or_else(|| {
+            let (look, folder) = (Arc::clone(&self.look), self.folder.clone());
+            tokio::task::spawn_blocking(move || look(&folder))
+        });
+        let free = match timeout(self.patience, &mut looking).await {
+            Ok(Ok(free)) => free.map_err(|error| error.to_string()),
+            Ok(Err(panicked)) => Err(panicked.to_string()),
+            Err(_) => {
+                self.late = Some(looking);
+                // The same words each time: others would be told as news.
+                Err(format!("it has not answered within {:?}", self.patience))
+            }
+        };
+        Finding::Disk { path: self.folder.display().to_string(), free }
+    }
 }
 
 /// Writes a small file and removes it; the free bytes of its disk. A full disk is none that fails.
@@ -60,7 +85,7 @@ fn probe(folder: &Path) -> io::Result<u64> {
         file.sync_data()
     };
     let written = write();
-    let removed = std::fs::remove_file(&path);
+    let removed = remove(&path);
     match written.and(removed) {
         Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
         Ok(()) | Err(_) => {}
@@ -69,15 +94,23 @@ fn probe(folder: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail * disk.f_frsize)
 }
 
+/// Removes a file; that it is gone already is as good.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Looks at disk and memory for as long as somebody listens.
 pub(crate) async fn watch_disk_and_memory(
-    settings: HealthSettings,
-    folder: PathBuf,
+    interval: Duration,
+    mut disk: Disk,
     inputs: mpsc::Sender<Input>,
 ) {
     loop {
-        tokio::time::sleep(settings.interval).await;
-        let disk = examine_disk(folder.clone(), settings.timeout).await;
+        tokio::time::sleep(interval).await;
+        let disk = disk.examine().await;
         let memory = meter::available_memory().map(|available| Finding::Memory { available });
         for finding in [Some(disk), memory].into_iter().flatten() {
             if inputs.send(Input::Examined(finding)).await.is_err() {
@@ -201,6 +234,9 @@ fn verdict(output: &str, status: ExitStatus) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -292,11 +328,51 @@ mod tests {
     #[tokio::test]
     async fn a_disk_tells_its_room_and_a_folder_that_is_gone_fails() {
         let folder = tempfile::tempdir().unwrap();
-        let finding = examine_disk(folder.path().to_owned(), PATIENCE).await;
+        let finding = Disk::new(folder.path().to_owned(), PATIENCE).examine().await;
         let Finding::Disk { free, .. } = finding else { panic!("{finding:?}") };
         assert!(free.unwrap() > 0);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays");
-        let finding = examine_disk(folder.path().join("gone"), PATIENCE).await;
+        let finding = Disk::new(folder.path().join("gone"), PATIENCE).examine().await;
         assert!(matches!(finding, Finding::Disk { free: Err(_), .. }), "{finding:?}");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_not_looked_at_again_before_it_answers() {
+        let (answers, answer) = std::sync::mpsc::channel();
+        let (answer, looks) = (Mutex::new(answer), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&looks);
+        let look = move |_: &Path| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(answer.lock().unwrap().recv().unwrap())
+        };
+        let mut disk = Disk::new("/hangs".into(), Duration::from_millis(10));
+        disk.look = Arc::new(look);
+        let free = |finding| match finding {
+            Finding::Disk { free, .. } => free,
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..3 {
+            let said = free(disk.examine().await).unwrap_err();
+            assert!(said.ends_with("not answered within 10ms"), "{said}");
+        }
+        assert!(looks.load(Ordering::SeqCst) <= 1);
+        disk.patience = PATIENCE;
+        answers.send(5).unwrap();
+        assert_eq!(free(disk.examine().await), Ok(5));
+        assert_eq!(looks.load(Ordering::SeqCst), 1);
+        answers.send(6).unwrap();
+        assert_eq!(free(disk.examine().await), Ok(6), "then it is looked at as ever");
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_probe_that_another_has_removed_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(PROBE_NAME);
+        std::fs::write(&path, PROBE).unwrap();
+        for _ in 0..2 {
+            remove(&path).unwrap();
+        }
+        assert!(remove(folder.path()).is_err(), "a folder is no file");
     }
 }

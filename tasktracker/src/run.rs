@@ -87,8 +87,8 @@ pub async fn run(
     let limits = core_settings.limits;
     let mut core = Core::new(core_settings, held);
     // Known before the first task is asked for.
-    let disk = health::examine_disk(settings.data_dir.clone(), settings.health.timeout).await;
-    core.examine(disk);
+    let mut disk = health::Disk::new(settings.data_dir.clone(), settings.health.timeout);
+    core.examine(disk.examine().await);
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
         settings.client,
@@ -106,7 +106,7 @@ pub async fn run(
     let address = settings.address.clone();
     let (looks, data_dir) = (settings.health.clone(), settings.data_dir.clone());
     let host = Arc::new(host(settings, folder, keyring, (cgroups, limits, uids), inputs.clone())?);
-    let _looking = look_after(looks, data_dir, host.spawner.clone(), inputs);
+    let _looking = look_after(looks, data_dir, disk, host.spawner.clone(), inputs);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -120,13 +120,12 @@ pub async fn run(
 fn look_after(
     settings: HealthSettings,
     folder: PathBuf,
+    disk: health::Disk,
     spawner: Spawner,
     inputs: mpsc::Sender<Input>,
 ) -> JoinSet<()> {
     let mut looking = JoinSet::new();
-    let disk_and_memory =
-        health::watch_disk_and_memory(settings.clone(), folder.clone(), inputs.clone());
-    looking.spawn(disk_and_memory);
+    looking.spawn(health::watch_disk_and_memory(settings.interval, disk, inputs.clone()));
     looking.spawn(health::watch_command(settings, folder, spawner, inputs));
     looking
 }
