@@ -279,7 +279,7 @@ pub struct Tasktracker {
     pub memory_free_min: Bytes,
     /// Time between two looks at disk and memory.
     pub health_interval: Time,
-    /// Command that says whether the host is well; none if null.
+    /// Command that says whether the host is well; none if null. What it leaves running is killed at its end.
     pub health_command: Option<String>,
     /// Time between two runs of it.
     pub health_command_interval: Time,
