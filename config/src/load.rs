@@ -472,11 +472,16 @@ mod tests {
             ("chunkmaster.replication", "x", "--set chunkmaster.replication=x: chunkmaster."),
             ("chunkmaster.lease", "[", "not YAML"),
             ("chunkmaster.heartbeat_interval", "10s", "chunkmaster.dead_after"),
+            ("jobtracker.host_failures_max", "65", "accepted: a whole number from 0 (never) to 64"),
             ("hosts", "[{nam: a}]", "--set hosts=[{nam: a}]: hosts: "),
         ] {
             let told = set(key, value).unwrap_err();
             assert!(told.contains(expected), "{key}={value} gave {told:?}");
         }
+        assert_eq!(
+            set("jobtracker.host_failures_max", "64").unwrap().jobtracker.host_failures_max,
+            64
+        );
         let crossed = set("chunkmaster.heartbeat_interval", "10s").unwrap_err();
         assert!(crossed.starts_with("c.yaml:2:15"), "blames the file's value: {crossed}");
     }

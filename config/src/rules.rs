@@ -166,8 +166,9 @@ const RULES: &[Rule] = &[
     rule("jobtracker.fetch_failures_max", "a whole number from 1 to 1000", |c| {
         (1..=1000).contains(&c.jobtracker.fetch_failures_max)
     }),
-    rule("jobtracker.host_failures_max", "a whole number from 0 (never) to 1000", |c| {
-        c.jobtracker.host_failures_max <= 1000
+    rule("jobtracker.host_failures_max", "a whole number from 0 (never) to 64", |c| {
+        // As many tasks of a host as a job remembers.
+        c.jobtracker.host_failures_max <= 64
     }),
     rule("jobtracker.host_strikes_max", "a whole number from 0 (never) to 32", |c| {
         c.jobtracker.host_strikes_max <= 32

@@ -19,7 +19,7 @@ const SUSPICION_LONGEST: Duration = Duration::from_hours(1);
 /// A host is only suspected if so many times more tasks failed there than on the others in the mean: a program that fails
 /// everywhere is no host's fault.
 const TIMES_THE_OTHERS: f64 = 2.0;
-/// Tasks that are remembered of one host.
+/// Tasks that are remembered of one host: the most that `host_failures_max` may be.
 const TASKS_MAX: usize = 64;
 
 /// One job's excluded hosts.
@@ -221,6 +221,18 @@ mod tests {
         ] {
             assert_eq!(suspected(&failures), expected, "{failures:?}");
         }
+    }
+
+    #[test]
+    fn the_most_failures_that_may_be_asked_for_are_remembered() {
+        let rule = SuspicionRule { failures: 64, n_hosts: 8, share: 0.25 };
+        let (host, now) = ("a".parse().unwrap(), Monotonic::default());
+        let mut exclusions = Exclusions::default();
+        let mut alone_after = (1..=64).filter(|index| {
+            exclusions.suspect(now, &host, task(*index), rule);
+            exclusions.until(now, &host).is_some()
+        });
+        assert_eq!(alone_after.next(), Some(64));
     }
 
     #[test]
