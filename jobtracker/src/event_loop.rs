@@ -246,6 +246,10 @@ fn say(notice: &Notice) {
         Notice::StoreUnavailable { job, reason } => {
             tracing::warn!(%job, reason, "the chunk store does not answer; the job waits for it");
         }
+        Notice::HistoryGivenUp { job } => tracing::warn!(
+            %job,
+            "too many histories wait for the chunk store: that of the job that ended first is given up"
+        ),
     }
 }
 

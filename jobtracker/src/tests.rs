@@ -11,8 +11,8 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use chunkstore_client::ReadSettings;
 use chunkstore_protocol::{
-    ChunkId, ChunkLocation, ClusterInfo, Delete, Done, FileId, FileKind, FileStatus, List, Listing,
-    Locate, Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
+    ChunkId, ChunkLocation, ClusterInfo, Copy, Delete, Done, FileId, FileKind, FileStatus, List,
+    Listing, Locate, Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
 };
 use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
@@ -33,8 +33,8 @@ const ALL: Access = Access::Roles(&[Role::Master]);
 
 /// What the chunk master knows: files with their lengths, folders made, publications.
 #[derive(Debug, Default)]
-struct Files {
-    lengths: BTreeMap<StorePath, u64>,
+pub(crate) struct Files {
+    pub(crate) lengths: BTreeMap<StorePath, u64>,
     /// Files of several chunks: bytes of each chunk. They are told two at a time.
     chunk_bytes: BTreeMap<StorePath, u64>,
     /// Whether a file grows by a byte whenever its chunks are asked for.
@@ -67,14 +67,14 @@ impl Files {
 }
 
 #[derive(Clone, Default)]
-struct Master(Arc<Mutex<Files>>);
+pub(crate) struct Master(Arc<Mutex<Files>>);
 
 impl Master {
-    fn files(&self) -> std::sync::MutexGuard<'_, Files> {
+    pub(crate) fn files(&self) -> std::sync::MutexGuard<'_, Files> {
         self.0.lock().unwrap()
     }
 
-    fn serve(&self, keyring: &Keyring) -> String {
+    pub(crate) fn serve(&self, keyring: &Keyring) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let guard = Guard { keyring: keyring.clone(), anonymous: None };
@@ -86,6 +86,8 @@ impl Master {
             .route("/v1/files/mkdir", ALL, post(mkdir))
             .route("/v1/files/delete", ALL, post(delete))
             .route("/v1/files/publish", ALL, post(publish))
+            .route("/v1/files/copy", ALL, post(copy))
+            .route("/v1/files/create", ALL, post(create))
             .into_router(self.clone(), guard);
         tokio::spawn(net::serve(listener, router, std::future::pending()));
         address
@@ -196,6 +198,21 @@ async fn publish(
     Ok(Json(Done {}))
 }
 
+async fn copy(
+    State(master): State<Master>,
+    Json(Copy { from, to, .. }): Json<Copy>,
+) -> Result<Json<FileStatus>, Problem> {
+    let mut files = master.files();
+    let length = *files.lengths.get(&from).ok_or_else(|| not_found(&from))?;
+    files.lengths.insert(to.clone(), length);
+    files.status(&to).map(Json).ok_or_else(|| not_found(&to))
+}
+
+/// Nothing can be written here.
+async fn create(Json(_): Json<serde_json::Value>) -> Problem {
+    Problem::new(400, "invalid-request", "no files are made here")
+}
+
 struct Cluster {
     dir: tempfile::TempDir,
     keyring: Keyring,
@@ -208,7 +225,7 @@ struct Cluster {
     tracker: Client,
 }
 
-fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSettings {
+pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> JobtrackerSettings {
     JobtrackerSettings {
         data_dir: dir.join("jobtracker"),
         journal_mirror: None,
@@ -265,12 +282,17 @@ fn job_on(inputs: &[&str]) -> JobSpec {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut JobtrackerSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keyring = Keyring::new(&Secret::random());
         let master = Master::default();
         master.files().lengths.insert("/in".parse().unwrap(), 1000);
         let chunkmaster = master.serve(&keyring);
-        let settings = settings(dir.path(), &keyring, &chunkmaster);
+        let mut settings = settings(dir.path(), &keyring, &chunkmaster);
+        change(&mut settings);
         assert_eq!(init(&settings, &Shutdown::default()).await.unwrap().as_str(), "cluster-1");
         let (address, shutdown, daemon) = self::start(settings);
         let client = |role| {
@@ -629,6 +651,28 @@ async fn a_log_of_history_is_only_for_those_who_may_read_its_jobs_output() {
         let client = cluster.client.with_token(token);
         let error = client.get::<()>(&cluster.address, &log(job)).await.unwrap_err();
         assert_eq!(kind(&error).0, status, "{path} {job}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_can_never_be_written_does_not_stay_in_memory_for_ever() {
+    let keep = |it: &mut JobtrackerSettings| {
+        (it.history_keep, it.finished_jobs_max) = (Duration::from_hours(24), 1);
+    };
+    let cluster = Cluster::start_with(keep).await;
+    let first = cluster.run_job().await.id;
+    cluster.master.files().folders.remove(&"/out".parse().unwrap());
+    let second = cluster.submit(&spec(), None).await.unwrap().id;
+    let kill = format!("/v1/jobs/{second}/kill");
+    let _: JobStatus = cluster.client.post(&cluster.address, &kill, &()).await.unwrap();
+    let waiting = clock::Stopwatch::start();
+    loop {
+        let list: JobList = cluster.get("/v1/jobs").await.unwrap();
+        if list.jobs.iter().all(|job| job.id == second) {
+            break;
+        }
+        assert!(waiting.elapsed() < Duration::from_secs(20), "{first} is not forgotten");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -123,6 +123,7 @@ impl Core {
             self.remove_staging(job);
         }
         self.on_ended(job);
+        self.give_up_histories();
         self.forget_oldest();
         self.unsettled = true;
     }

@@ -1,6 +1,6 @@
 //! What is kept of jobs that are over. The edge writes it to the chunk store once the end is durable, and asks here for it
-//! page by page; until it says that this is done, over restarts too, the job's tasks stay in memory. New jobs do not wait
-//! for it.
+//! page by page; until it says that this is done, over restarts too, the job's tasks stay in memory, of so many jobs. New jobs
+//! do not wait for it.
 
 use std::time::Duration;
 
@@ -12,15 +12,21 @@ use mapreduce_protocol::{
 use crate::date::yyyymmdd;
 use crate::durable::{JobEntry, Stage};
 use crate::machine::Core;
-use crate::messages::{Effect, HistoryPage, StoreOutcome};
+use crate::messages::{Effect, HistoryPage, Notice, StoreOutcome};
 use crate::pools::DEFAULT_POOL;
 use crate::records::Record;
 use crate::running::RunningEntry;
 use crate::share::Sharing;
 use crate::timers::Timer;
 
-/// Time before a history is written again, after the edge gave up retrying.
+/// Time before a history is written again, after the edge gave up retrying. Each time twice as long, up to
+/// [`HISTORY_RETRY_MAX`].
 pub const HISTORY_RETRY: Duration = Duration::from_secs(10);
+/// The longest of these pauses.
+pub const HISTORY_RETRY_MAX: Duration = Duration::from_mins(5);
+/// Ended jobs whose histories are still to be written, at most: their tasks stay in memory and in snapshots until then. The
+/// one that ended first is given up for the next.
+pub const UNWRITTEN_MAX: usize = 1000;
 /// Tasks whose attempts one page tells.
 const TASKS_PER_PAGE: usize = 500;
 
@@ -86,12 +92,27 @@ impl Core {
         }
         match outcome {
             StoreOutcome::Done(()) | StoreOutcome::Refused { .. } => {
+                self.history_pauses.remove(&job);
                 self.record(Record::HistoryWritten { job });
                 self.forget_oldest();
             }
             StoreOutcome::Unavailable { .. } => {
-                self.timers.set(now.monotonic + HISTORY_RETRY, Timer::History(job));
+                let pause = self.history_pauses.get(&job).copied().unwrap_or(HISTORY_RETRY);
+                self.history_pauses.insert(job, (pause * 2).min(HISTORY_RETRY_MAX));
+                self.timers.set(now.monotonic + pause, Timer::History(job));
             }
+        }
+    }
+
+    /// The chunk store may be away for days, and memory has an end.
+    pub(crate) fn give_up_histories(&mut self) {
+        let ended = self.durable.ended().iter();
+        let unwritten: Vec<_> =
+            ended.copied().filter(|job| self.unwritten(*job).is_some()).collect();
+        for job in unwritten.iter().take(unwritten.len().saturating_sub(UNWRITTEN_MAX)) {
+            self.history_pauses.remove(job);
+            self.record(Record::HistoryWritten { job: *job });
+            self.effect(Effect::Tell(Notice::HistoryGivenUp { job: *job }));
         }
     }
 

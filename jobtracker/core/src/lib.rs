@@ -61,7 +61,9 @@ mod waiting;
 use std::time::Duration;
 
 pub use durable::Durable;
-pub use history::{HISTORY_RETRY, day_folder, first_day_kept, history_folder};
+pub use history::{
+    HISTORY_RETRY, HISTORY_RETRY_MAX, UNWRITTEN_MAX, day_folder, first_day_kept, history_folder,
+};
 pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;

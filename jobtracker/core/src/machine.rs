@@ -1,6 +1,9 @@
 //! The state machine: leads each input to the file that knows its rules, then lets waiting work find
 //! slots and parked heartbeats find answers. It never asks for the time; the caller brings it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use ids::{Epoch, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::JobId;
 
@@ -37,6 +40,8 @@ pub struct Core {
     pub(crate) had_room: bool,
     /// Whether a timer is set to look at the pools' shares.
     pub(crate) pools_watched: bool,
+    /// How long to wait before a history that could not be written is written again, if it can't be once more.
+    pub(crate) history_pauses: BTreeMap<JobId, Duration>,
     pub(crate) counted: Counted,
     /// When this process began its term.
     pub(crate) started_at: Monotonic,
@@ -73,6 +78,7 @@ impl Core {
             unsettled: false,
             pools_watched: false,
             had_room: false,
+            history_pauses: BTreeMap::new(),
             counted: Counted::default(),
             started_at: Monotonic::default(),
             wall: UnixMillis(0),

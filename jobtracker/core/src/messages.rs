@@ -394,6 +394,11 @@ pub enum Notice {
         /// What went wrong.
         reason: String,
     },
+    /// So many histories are not written that this one never will be: see [`crate::UNWRITTEN_MAX`].
+    HistoryGivenUp {
+        /// The job, which ended first of them.
+        job: JobId,
+    },
 }
 
 /// One file of a job's output.

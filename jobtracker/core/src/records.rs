@@ -159,7 +159,7 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
-    /// What is kept of an ended job is in the chunk store, or nobody wants it.
+    /// What is kept of an ended job is in the chunk store, or nobody wants it, or it was given up.
     HistoryWritten {
         /// The job.
         job: JobId,

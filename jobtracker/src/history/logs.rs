@@ -38,6 +38,12 @@ impl LogFetcher {
         self.silent.contains(address)
     }
 
+    /// The same, where another one has fetched some of the job's logs before.
+    pub(super) fn going_on(client: Client, n_fetched: usize) -> Self {
+        let n_fetched = u32::try_from(n_fetched).unwrap_or(LOGS_MAX).min(LOGS_MAX);
+        Self { n_fetched, ..Self::new(client) }
+    }
+
     /// The log, or for people why there is none.
     pub(super) async fn fetch(
         &mut self,

@@ -1,6 +1,7 @@
-//! What is kept of jobs that are over, in the chunk store: `write` puts it there, with logs that `early` has kept, `read` finds it again, `sweep` removes what
-//! is old. Which jobs, where, and for how long is the core's to say.
+//! What is kept of jobs that are over, in the chunk store: `write` puts it there, as a `draft` first, with logs that `early` has
+//! kept, `read` finds it again, `sweep` removes what is old. Which jobs, where, and for how long is the core's to say.
 
+mod draft;
 pub(crate) mod early;
 mod logs;
 pub(crate) mod read;
@@ -9,7 +10,7 @@ pub(crate) mod write;
 
 use chunkstore_client::StoreError;
 use chunkstore_protocol::PathError;
-use mapreduce_protocol::AttemptId;
+use mapreduce_protocol::{AttemptId, JobId};
 
 use crate::event_loop::AskError;
 
@@ -33,6 +34,33 @@ pub(crate) enum HistoryError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// The JobTracker's core does not wait for this history any more.
+    #[error("the history of {job} is given up: too many others wait for the chunk store")]
+    GivenUp {
+        /// Its job.
+        job: JobId,
+    },
+}
+
+impl HistoryError {
+    /// Whether it would be the same another time. What people mend (space, addresses, secrets) is not of that kind: the work
+    /// of the job is worth waiting for them.
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Self::Path(_) | Self::Damaged { .. } | Self::GivenUp { .. } => true,
+            Self::Ask(_) => false,
+            Self::Store(error) => match &**error {
+                StoreError::Refused { .. } => !error.is_transient(),
+                StoreError::AlreadyExists { .. }
+                | StoreError::NotAFolder { .. }
+                | StoreError::IsAFolder { .. }
+                | StoreError::FolderNotEmpty { .. }
+                | StoreError::LogOrNot { .. }
+                | StoreError::TooMuch { .. } => true,
+                _ => false,
+            },
+        }
+    }
 }
 
 impl From<StoreError> for HistoryError {
@@ -44,4 +72,35 @@ impl From<StoreError> for HistoryError {
 /// Name of an attempt's log within its job's folder of logs.
 fn log_name(attempt: AttemptId) -> String {
     format!("{attempt}.log")
+}
+
+#[cfg(test)]
+mod tests {
+    use net::{CallError, Problem};
+
+    use super::*;
+
+    #[test]
+    fn what_people_or_time_mend_is_tried_again_and_nothing_else() {
+        let path: chunkstore_protocol::StorePath = "/a".parse().unwrap();
+        let said = |status, kind: &str| {
+            let problem = Problem::new(status, kind, "no");
+            StoreError::from_call(&path, CallError::Problem { address: "m:1".into(), problem })
+        };
+        for (status, kind, is_permanent) in [
+            (400, "invalid-request", true),
+            (409, "already-exists", true),
+            (409, "not-a-folder", true),
+            (503, "unavailable", false),
+            (507, "out-of-space", false),
+            (403, "forbidden", false),
+            (404, "not-found", false),
+        ] {
+            let error = HistoryError::from(said(status, kind));
+            assert_eq!(error.is_permanent(), is_permanent, "{kind}");
+        }
+        let address = "m:1".to_owned();
+        let away = StoreError::from_call(&path, CallError::TimedOut { address });
+        assert!(!HistoryError::from(away).is_permanent());
+    }
 }

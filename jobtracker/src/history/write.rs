@@ -1,26 +1,23 @@
 //! Puts the histories of jobs that have ended into the chunk store: each into a draft of its own first, which then gets its
-//! name in one step, so that nobody ever sees half of one. A few at a time; jobs do not wait for it.
+//! name in one step, so that nobody ever sees half of one. A few at a time; jobs do not wait for it. What fails is tried again
+//! when the core asks for it, with the logs that are in the last draft.
 
 use std::sync::Arc;
 
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
-use chunkstore_protocol::{FileKind, FileStatus, Replace, StorePath};
+use chunkstore_protocol::StorePath;
 use jobtracker_core::{HistoryPage, Input, Query, Refusal, Reply, StoreOutcome, history_folder};
-use mapreduce_protocol::{
-    ATTEMPTS_FILE, AttemptHistory, AttemptId, AttemptState, HISTORY_ROOT, JOB_FILE, JobHistory,
-    JobId, LOGS_FOLDER,
-};
+use mapreduce_protocol::{ATTEMPTS_FILE, JOB_FILE, JobHistory, JobId};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::draft::{Draft, Drafts};
 use super::logs::LogFetcher;
-use super::{HistoryError, early, log_name};
+use super::{HistoryError, draft, early};
 use crate::event_loop::{AskError, Core};
 use crate::store::Store;
 
 /// Histories that are written at once.
 const AT_ONCE: usize = 2;
-/// Folder of drafts, below [`HISTORY_ROOT`].
-const DRAFTS: &str = "unfinished";
 
 /// Writes the histories of the jobs that are `asked` for, each a task that ends with an input. Ends when the loop has.
 pub(crate) async fn write_all(
@@ -29,6 +26,7 @@ pub(crate) async fn write_all(
     store: Store,
     split_bytes: u64,
 ) {
+    let drafts = Drafts::default();
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut is_first = true;
     while let Some(job) = asked.recv().await {
@@ -36,10 +34,15 @@ pub(crate) async fn write_all(
             remove_drafts(&store.patient()).await;
         }
         let permit = Arc::clone(&permits).acquire_owned().await;
-        let writer = Writer { core: core.clone(), store: store.clone(), split_bytes };
+        let (core, store, drafts) = (core.clone(), store.clone(), drafts.clone());
+        let writer = Writer { core, store, split_bytes, drafts };
         tokio::spawn(async move {
             let outcome = match writer.write(job).await {
                 Ok(()) => StoreOutcome::Done(()),
+                Err(error) if error.is_permanent() => {
+                    tracing::warn!(%job, %error, "a job's history can't be written, and never will be");
+                    StoreOutcome::Refused { reason: error.to_string() }
+                }
                 Err(error) => {
                     tracing::warn!(%job, %error, "a job's history is not written yet");
                     StoreOutcome::Unavailable { reason: error.to_string() }
@@ -53,7 +56,7 @@ pub(crate) async fn write_all(
 
 /// What an earlier process left: nothing is under way yet.
 async fn remove_drafts(store: &ChunkStore) {
-    let Ok(drafts) = format!("{HISTORY_ROOT}/{DRAFTS}").parse::<StorePath>() else { return };
+    let Ok(drafts) = draft::root() else { return };
     match store.delete_for_good(&drafts, true).await {
         Ok(()) | Err(StoreError::NotFound { .. }) => {}
         Err(error) => tracing::warn!(%error, "unfinished histories were not removed"),
@@ -64,48 +67,86 @@ struct Writer {
     core: Core,
     store: Store,
     split_bytes: u64,
+    drafts: Drafts,
 }
 
 impl Writer {
     async fn write(&self, job: JobId) -> Result<(), HistoryError> {
+        let store = self.store.patient();
+        let former = self.drafts.take(job);
+        let written = self.write_after(&store, job, former.as_ref()).await;
+        // What can't be removed now is by the next start, or by the sweep.
+        if let Some(former) = former {
+            match &written {
+                Err(Failed { error, draft: None }) if !error.is_permanent() => {
+                    self.drafts.put(&store, job, former).await;
+                }
+                _ => former.remove(&store).await,
+            }
+        }
+        let Err(Failed { error, draft }) = written else { return Ok(()) };
+        if let Some(draft) = draft {
+            match error.is_permanent() || draft.logs.is_empty() {
+                true => draft.remove(&store).await,
+                false => self.drafts.put(&store, job, draft).await,
+            }
+        }
+        Err(error)
+    }
+
+    /// Writes a new draft, with the logs of the `former` one; it is handed back, if it has all of these, for the next try.
+    async fn write_after(
+        &self,
+        store: &ChunkStore,
+        job: JobId,
+        former: Option<&Draft>,
+    ) -> Result<(), Failed> {
         // Written already, or forgotten.
         let Some(mut history) = self.ask_for_job(job).await? else { return Ok(()) };
         history.settings.split_bytes = self.split_bytes;
-        let store = self.store.patient();
         let ended_at = history.status.finished_at.unwrap_or(history.status.submitted_at);
         let folder: StorePath = history_folder(job, ended_at).parse()?;
-        if store.exists(&folder.join(JOB_FILE)?).await? {
+        if is_written(store, &folder).await? {
             return Ok(());
         }
-        let draft = format!("{HISTORY_ROOT}/{DRAFTS}/{job}-{}", net::random_hex(8)).parse()?;
-        let placed = match self.write_draft(&store, &draft, &history).await {
-            Ok(()) => place(&store, &draft, &folder).await,
+        let mut draft = Draft::new(job)?;
+        if let Some(former) = former
+            && let Err(error) = draft.take_logs(store, former).await
+        {
+            draft.remove(store).await;
+            return Err(error.into());
+        }
+        let placed = match self.write_draft(store, &mut draft, &history).await {
+            Ok(()) => place(store, &draft.folder, &folder).await,
             Err(error) => Err(error),
         };
-        // Else the next start removes the one, and the sweep the other.
-        let _ = match &placed {
-            Ok(()) => early::remove(&store, job).await,
-            Err(_) => store.delete_for_good(&draft, true).await.map_err(HistoryError::from),
-        };
-        placed
+        match placed {
+            Ok(()) => {
+                // Else the sweep does.
+                let _ = early::remove(store, job).await;
+                Ok(())
+            }
+            Err(error) => Err(Failed { error, draft: Some(draft) }),
+        }
     }
 
     async fn write_draft(
         &self,
         store: &ChunkStore,
-        draft: &StorePath,
+        draft: &mut Draft,
         history: &JobHistory,
     ) -> Result<(), HistoryError> {
         let job = history.status.id;
         let options = CreateOptions { parents: true, ..CreateOptions::default() };
-        let mut lines = store.create(&draft.join(ATTEMPTS_FILE)?, options).await?;
-        let mut fetcher = LogFetcher::new(self.store.client());
+        let mut lines = store.create(&draft.folder.join(ATTEMPTS_FILE)?, options).await?;
+        let mut fetcher = LogFetcher::going_on(self.store.client(), draft.logs.len());
         let mut first = Some(0);
         while let Some(at) = first {
-            let Some(page) = self.ask_for_page(job, at).await? else { break };
+            let page = self.ask_for_page(job, at).await?;
+            let page = page.ok_or(HistoryError::GivenUp { job })?;
             let mut text = Vec::new();
             for mut attempt in page.attempts {
-                keep_log(store, draft, &mut fetcher, &mut attempt).await?;
+                draft.keep_log(store, &mut fetcher, &mut attempt).await?;
                 attempt.status.address = None;
                 text.extend(serde_json::to_vec(&attempt).expect("an attempt is plain data"));
                 text.push(b'\n');
@@ -115,7 +156,7 @@ impl Writer {
         }
         lines.close().await?;
         let text = serde_json::to_vec_pretty(history).expect("a history is plain data");
-        store.write_all(&draft.join(JOB_FILE)?, text, options).await?;
+        store.write_all(&draft.folder.join(JOB_FILE)?, text, options).await?;
         Ok(())
     }
 
@@ -147,45 +188,20 @@ impl Writer {
     }
 }
 
-/// Of a failed attempt the log is kept, as far as it can be had.
-async fn keep_log(
-    store: &ChunkStore,
-    draft: &StorePath,
-    fetcher: &mut LogFetcher,
-    attempt: &mut AttemptHistory,
-) -> Result<(), HistoryError> {
-    if attempt.status.state != AttemptState::Failed {
-        return Ok(());
-    }
-    let id = attempt.status.attempt;
-    match fetcher.fetch(attempt.status.address.as_deref(), id).await {
-        Ok(log) => {
-            let path = draft.join(LOGS_FOLDER)?.join(&log_name(id))?;
-            attempt.log_bytes = Some(log.len() as u64);
-            let options = CreateOptions { parents: true, ..CreateOptions::default() };
-            store.write_all(&path, log, options).await?;
-        }
-        Err(why) => match copy_early(store, draft, id).await? {
-            Some(length) => attempt.log_bytes = Some(length),
-            None => attempt.no_log = Some(why),
-        },
-    }
-    Ok(())
+/// Why a try did not end well, and the draft that it leaves to the next one.
+struct Failed {
+    error: HistoryError,
+    draft: Option<Draft>,
 }
 
-/// Takes the log that was kept when the attempt failed; its length.
-async fn copy_early(
-    store: &ChunkStore,
-    draft: &StorePath,
-    attempt: AttemptId,
-) -> Result<Option<u64>, HistoryError> {
-    let from = early::folder(attempt.task.job)?.join(&log_name(attempt))?;
-    let to = draft.join(LOGS_FOLDER)?.join(&log_name(attempt))?;
-    match store.copy(&from, &to, Replace::Never, true).await {
-        Ok(FileStatus { kind: FileKind::File { length, .. }, .. }) => Ok(Some(length)),
-        Ok(_) | Err(StoreError::NotFound { .. } | StoreError::StillOpen { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+impl<E: Into<HistoryError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), draft: None }
     }
+}
+
+async fn is_written(store: &ChunkStore, folder: &StorePath) -> Result<bool, HistoryError> {
+    Ok(store.exists(&folder.join(JOB_FILE)?).await?)
 }
 
 /// Gives a draft its name.

@@ -63,9 +63,10 @@ impl From<HistoryError> for Problem {
             HistoryError::Store(store) if store.is_transient() => {
                 problem(503, ProblemKind::StoreUnavailable, detail)
             }
-            HistoryError::Store(_) | HistoryError::Path(_) | HistoryError::Damaged { .. } => {
-                problem(500, ProblemKind::Internal, detail)
-            }
+            HistoryError::Store(_)
+            | HistoryError::Path(_)
+            | HistoryError::Damaged { .. }
+            | HistoryError::GivenUp { .. } => problem(500, ProblemKind::Internal, detail),
         }
     }
 }

@@ -3,7 +3,7 @@
 use mapreduce_protocol::{AttemptHistory, JobHistory};
 
 use super::*;
-use crate::HISTORY_RETRY;
+use crate::{HISTORY_RETRY, HISTORY_RETRY_MAX, UNWRITTEN_MAX};
 
 fn kept() -> Settings {
     Settings { keeps_history: true, ..settings() }
@@ -121,6 +121,53 @@ fn a_history_that_cannot_be_written_now_is_written_later_and_its_job_is_not_forg
     story.written(last);
     let gone = story.query(Query::Status { job: first, wait: None });
     assert_eq!(gone, Reply::Refused(Refusal::NoSuchJob { job: first }));
+}
+
+#[test]
+fn a_history_that_cannot_be_written_for_long_is_tried_ever_more_seldom() {
+    let mut story = Story::with(kept());
+    let job = story.job(0, &[]);
+    story.published(job);
+    let fail = |story: &mut Story| {
+        let outcome = StoreOutcome::Unavailable { reason: "down".to_owned() };
+        story.give(Input::HistoryWritten { job, outcome });
+        story.effects.clear();
+    };
+    let pauses = [10, 20, 40, 80, 160, 300, 300].map(Duration::from_secs);
+    assert_eq!((pauses[0], pauses[6]), (HISTORY_RETRY, HISTORY_RETRY_MAX));
+    for pause in pauses {
+        fail(&mut story);
+        story.pass(pause - Duration::from_millis(1));
+        assert_eq!(story.writes(), [], "before {pause:?}");
+        story.pass(Duration::from_millis(1));
+        assert_eq!(story.writes(), [job], "after {pause:?}");
+    }
+}
+
+#[test]
+fn of_too_many_histories_that_cannot_be_written_those_of_the_first_jobs_are_given_up() {
+    let mut story = Story::with(Settings { finished_jobs_max: 1, ..kept() });
+    let jobs: Vec<_> = (0..UNWRITTEN_MAX + 2)
+        .map(|_| {
+            let job = story.job(0, &[]);
+            story.published(job);
+            job
+        })
+        .collect();
+    let given_up = |record: &Record| match record {
+        Record::HistoryWritten { job } => Some(*job),
+        _ => None,
+    };
+    let given_up: Vec<_> = story.records.iter().filter_map(given_up).collect();
+    assert_eq!(given_up, &jobs[..2]);
+    assert_eq!(story.core.summary().histories_unwritten, UNWRITTEN_MAX as u64);
+    let gone = story.query(Query::Status { job: jobs[1], wait: None });
+    assert_eq!(gone, Reply::Refused(Refusal::NoSuchJob { job: jobs[1] }));
+    assert_eq!(story.history(jobs[2]).status.state, JobState::Succeeded);
+    let outcome = StoreOutcome::Unavailable { reason: "down".to_owned() };
+    story.give(Input::HistoryWritten { job: jobs[0], outcome });
+    story.restart();
+    assert_eq!(story.core.summary().histories_unwritten, UNWRITTEN_MAX as u64);
 }
 
 #[test]
