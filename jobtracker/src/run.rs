@@ -81,11 +81,11 @@ pub async fn run(
 
     let health = Health::default();
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
-    let state = ServerState { core, store: store.clone() };
+    let state = ServerState { core: core.clone(), store: store.clone() };
     let router = router(state, guard, health.clone(), Metrics::install());
     let stop = shutdown.clone();
     let served = net::serve(listener, router, async move { stop.wait().await });
-    let swept = sweep::sweep_again_and_again(store.clone(), settings.history_keep);
+    let swept = sweep::sweep_again_and_again(core, store.clone(), settings.history_keep);
     let sweeping = (!settings.history_keep.is_zero()).then(|| tokio::spawn(swept));
     let compared = compare_clusters(&settings, &store, &cluster, &health);
     let ended = tokio::select! {

@@ -1,9 +1,12 @@
 //! Finds histories in the chunk store. They lie by the day on which their jobs ended, which is not before the day in a job's
 //! id, and mostly that one.
 
+use std::cmp::Reverse;
+
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use ids::UnixMillis;
 use jobtracker_core::day_folder;
 use mapreduce_protocol::{
     ATTEMPTS_FILE, AttemptHistory, AttemptId, HISTORY_ROOT, JOB_FILE, JobHistory, JobId, JobStatus,
@@ -82,10 +85,7 @@ pub(crate) async fn list(store: &ChunkStore, limit: usize) -> Result<Vec<JobStat
     let mut found = Vec::new();
     while let Some(day) = days.pop().filter(|_| found.len() < limit) {
         let entries = entries(store, &day_folder(day).parse()?).await?;
-        let job_of = |it: &FileStatus| it.path.name()?.parse::<JobId>().ok();
-        let mut jobs: Vec<_> = entries.iter().filter_map(job_of).collect();
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.ordinal));
-        jobs.truncate(limit - found.len());
+        let jobs = written_last(&entries, limit - found.len());
         let of_day = stream::iter(jobs)
             .map(|job| async move {
                 let folder = day_folder(day).parse::<StorePath>()?.join(&job.to_string())?;
@@ -94,9 +94,25 @@ pub(crate) async fn list(store: &ChunkStore, limit: usize) -> Result<Vec<JobStat
             .buffered(PARALLEL_CALLS)
             .try_collect::<Vec<_>>()
             .await?;
-        found.extend(of_day.into_iter().flatten().map(|history| history.status));
+        let mut of_day: Vec<_> = of_day.into_iter().flatten().map(|it| it.status).collect();
+        of_day.sort_by_key(ended_last);
+        found.extend(of_day);
     }
     Ok(found)
+}
+
+/// The jobs of a day whose histories were begun last: to know which ended last, all of them would have to be read. It is the
+/// same, but for those that could not be written at once.
+fn written_last(entries: &[FileStatus], limit: usize) -> Vec<JobId> {
+    let job_of = |it: &FileStatus| Some((it.created, it.path.name()?.parse::<JobId>().ok()?));
+    let mut jobs: Vec<_> = entries.iter().filter_map(job_of).collect();
+    jobs.sort_unstable_by_key(|(created, job)| Reverse((*created, job.ordinal)));
+    jobs.into_iter().map(|(_, job)| job).take(limit).collect()
+}
+
+/// The order of a list.
+fn ended_last(job: &JobStatus) -> Reverse<(Option<UnixMillis>, u32)> {
+    Reverse((job.finished_at, job.id.ordinal))
 }
 
 /// The days (`yyyymmdd`) of which there are histories.
@@ -175,5 +191,51 @@ fn there<T>(result: Result<T, StoreError>) -> Result<Option<T>, HistoryError> {
         Ok(found) => Ok(Some(found)),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_ended_last_come_first_whenever_they_were_accepted() {
+        let entry = |name: &str, created| FileStatus {
+            path: format!("/d/{name}").parse().unwrap(),
+            owner: "jobtracker".to_owned(),
+            created: UnixMillis(created),
+            modified: UnixMillis(created),
+            kind: FileKind::Folder,
+        };
+        // The first job ran for longer than the others.
+        let entries = [
+            entry("job_20261122_0001", 90),
+            entry("job_20261122_0002", 20),
+            entry("job_20261122_0003", 30),
+            entry("no_job", 99),
+        ];
+        let ordinals = |limit| {
+            let jobs = written_last(&entries, limit);
+            jobs.into_iter().map(|job| job.ordinal).collect::<Vec<_>>()
+        };
+        assert_eq!(ordinals(9), [1, 3, 2]);
+        assert_eq!(ordinals(2), [1, 3]);
+
+        let job = |ordinal: u32, finished_at: u64| {
+            let counts = serde_json::json!({
+                "total": 0, "waiting": 0, "succeeded": 0, "running": 0, "attempts": 0, "failed_attempts": 0,
+                "killed_attempts": 0, "node_local": 0, "rack_local": 0, "off_rack": 0
+            });
+            let status = serde_json::json!({
+                "id": format!("job_20261122_{ordinal:04}"), "name": "n", "state": "SUCCEEDED",
+                "output": "/out", "input_bytes": 0, "submitted_at": 0,
+                "finished_at": finished_at, "maps": counts, "reduces": counts,
+            });
+            serde_json::from_value::<JobStatus>(status).unwrap()
+        };
+        let mut jobs = [job(3, 30), job(1, 90), job(2, 20), job(4, 30)];
+        jobs.sort_by_key(ended_last);
+        let order: Vec<_> = jobs.iter().map(|job| job.id.ordinal).collect();
+        assert_eq!(order, [1, 4, 3, 2]);
     }
 }

@@ -5,38 +5,57 @@ use std::time::Duration;
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::StorePath;
 use ids::UnixMillis;
-use jobtracker_core::{day_folder, first_day_kept};
+use jobtracker_core::{Input, Query, Refusal, day_folder, first_day_kept};
+use mapreduce_protocol::JobId;
 
 use super::read::{days, find, jobs_with_early_logs};
 use super::{HistoryError, early};
+use crate::event_loop::{AskError, Core};
 use crate::store::Store;
 
 /// Time from one look to the next.
 const EVERY: Duration = Duration::from_hours(1);
 
 /// Looks again and again, for ever.
-pub(crate) async fn sweep_again_and_again(store: Store, keep: Duration) {
+pub(crate) async fn sweep_again_and_again(core: Core, store: Store, keep: Duration) {
     loop {
-        if let Err(error) = sweep(&store.patient(), clock::wall(), keep).await {
+        let is_known = |job| is_known(&core, job);
+        if let Err(error) = sweep(&store.patient(), clock::wall(), keep, is_known).await {
             tracing::warn!(%error, "old histories were not removed");
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// Removes the days before the first one that is kept.
-pub(crate) async fn sweep(
+/// Whether the job runs, or its history is still to be written.
+async fn is_known(core: &Core, job: JobId) -> Result<bool, HistoryError> {
+    let query = Query::Status { job, wait: None };
+    match core.ask(|reply_to| Input::Query { query, reply_to }).await {
+        Ok(_) => Ok(true),
+        Err(AskError::Refused(Refusal::NoSuchJob { .. })) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes the days before the first one that is kept, and logs that were kept for a history that is there or never will be.
+pub(crate) async fn sweep<F>(
     store: &ChunkStore,
     now: UnixMillis,
     keep: Duration,
-) -> Result<(), HistoryError> {
-    // A log may have come while its job's history was written.
+    is_known: impl Fn(JobId) -> F,
+) -> Result<(), HistoryError>
+where
+    F: Future<Output = Result<bool, HistoryError>>,
+{
+    let first_kept = first_day_kept(now, keep);
     for job in jobs_with_early_logs(store).await? {
-        if find(store, job).await?.is_some() {
+        // A log may have come while its job's history was written; or its JobTracker has lost its journal.
+        let is_of_no_use =
+            find(store, job).await?.is_some() || (job.date < first_kept && !is_known(job).await?);
+        if is_of_no_use {
             early::remove(store, job).await?;
         }
     }
-    let first_kept = first_day_kept(now, keep);
     for day in days(store).await?.into_iter().filter(|day| *day < first_kept) {
         let folder: StorePath = day_folder(day).parse()?;
         remove(store, &folder, true).await?;
