@@ -306,9 +306,13 @@ impl Core {
         Some(format!(
             "no host is left that has room for its tasks: each of {} failed {max_attempts} times in a row, \
              last {task} on {host}: {}; make space in the TaskTrackers' data folders or add a host, and \
-             submit again",
-            self.trackers.len(),
-            failure.message
+             submit again{}",
+            exclusions.n_failed(max_attempts),
+            failure.message,
+            match self.trackers.iter().filter(|(_, tracker)| !tracker.is_open()).count() {
+                0 => String::new(),
+                n => format!(" (`howdah host list` says why {n} others get no attempts)"),
+            }
         ))
     }
 

@@ -140,6 +140,11 @@ impl Exclusions {
         fault.max(suspicion).filter(|until| *until > now)
     }
 
+    /// Hosts with so many faults in a row.
+    pub(crate) fn n_failed(&self, faults: u32) -> usize {
+        self.faults.values().filter(|it| it.in_a_row >= faults).count()
+    }
+
     /// Faults of the host in a row.
     pub(crate) fn faults(&self, host: &HostName) -> u32 {
         self.faults.get(host).map_or(0, |faults| faults.in_a_row)

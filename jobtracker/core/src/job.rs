@@ -63,8 +63,10 @@ pub(crate) struct LiveJob {
     pub(crate) priority: Priority,
     /// Its pool's place among the pools.
     pub(crate) pool: usize,
+    /// Whether any attempt of it has been launched.
+    pub(crate) has_begun: bool,
     /// Grows whenever it may want a slot that it did not want before.
-    demands: u64,
+    pub(crate) demands: u64,
     /// Whether nothing of it is launched until a client resumes it.
     pub(crate) paused: bool,
     /// Whether late attempts get backups.
@@ -142,6 +144,7 @@ impl LiveJob {
             fetch_reports: BTreeMap::new(),
             priority: entry.priority,
             pool,
+            has_begun: false,
             demands: 0,
             paused: entry.paused,
             speculative,
@@ -160,6 +163,7 @@ impl LiveJob {
         Arc::make_mut(&mut self.description).n_maps = n_maps;
         self.maps = Tasks::of(entry, TaskKind::Map);
         self.reduces = Tasks::of(entry, TaskKind::Reduce);
+        self.has_begun |= entry.maps_done + entry.reduces_done > 0;
     }
 
     pub(crate) fn has_splits(&self) -> bool {
@@ -244,6 +248,7 @@ impl LiveJob {
     /// An attempt of `task` runs from now on.
     pub(crate) fn add_live(&mut self, task: TaskId, attempt: LiveAttempt) {
         self.stop_waiting(task);
+        self.has_begun = true;
         let n_before = self.live(task).len();
         assert!(n_before < ATTEMPTS_AT_ONCE, "{task} runs {n_before} times");
         let tasks = self.tasks_mut(task.kind);
@@ -294,6 +299,12 @@ impl LiveJob {
         for tasks in [&mut self.maps, &mut self.reduces] {
             tasks.states.iter_mut().flat_map(|it| &mut it.live).for_each(|it| it.pardon(pause));
         }
+    }
+
+    /// Whether a map must run again, and none runs: reduces may wait for it, and it takes any slot that there is, lest the
+    /// one that a reduce has given way for goes to a reduce again.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.maps.running == 0 && self.waiting_maps.first().is_some_and(|first| !first.first_run)
     }
 
     /// Whether reduces hold slots of a job that can't go on without another one: its maps wait and none runs, or all that
@@ -395,11 +406,6 @@ impl LiveJob {
     /// It may want a slot that it did not want, or declined, before.
     pub(crate) fn demands_more(&mut self) {
         self.demands += 1;
-    }
-
-    /// How often that was so.
-    pub(crate) fn demands(&self) -> u64 {
-        self.demands
     }
 
     /// Tasks that wait for a slot.

@@ -98,6 +98,9 @@ fn standpoint(live: &LiveJob) -> Standpoint {
     let is_late = !live.late.is_empty();
     let maps_wait = !live.waiting_maps().is_empty();
     Standpoint {
+        has_begun: live.has_begun,
+        is_pressed: live.is_pressed(),
+        takes_place: !live.paused && live.has_splits(),
         pool: live.pool,
         priority: live.priority,
         n_slots: tasks.iter().map(|tasks| tasks.n_live()).sum(),
@@ -108,6 +111,6 @@ fn standpoint(live: &LiveJob) -> Standpoint {
         is_late,
         is_in_vain: live.paused && maps_wait && live.tasks(TaskKind::Reduce).running > 0,
         wants: !live.paused && (live.has_waiting() || is_late),
-        demands: live.demands(),
+        demands: live.demands,
     }
 }

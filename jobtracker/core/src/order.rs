@@ -27,6 +27,12 @@ pub(crate) struct Standpoint {
     /// Attempts that run beside another one of their task.
     pub(crate) n_backups: u64,
     pub(crate) maps_wait: bool,
+    /// Whether any attempt of it has been launched.
+    pub(crate) has_begun: bool,
+    /// Whether a map of it takes any slot that there is.
+    pub(crate) is_pressed: bool,
+    /// Whether it counts among the jobs of its pool that run: paused ones don't, nor those that are not planned yet.
+    pub(crate) takes_place: bool,
     /// Whether its reduces hold slots in vain.
     pub(crate) is_stuck: bool,
     /// Whether some of its attempts are late.
@@ -42,19 +48,31 @@ pub(crate) struct Standpoint {
 /// A job's place in its pool, the first one least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct JobTurn {
-    /// Whether its reduces hold slots in vain: whatever it may hold, the next one ends that.
-    stuck: Reverse<bool>,
     /// Slots that it holds, for its weight.
     held: u64,
     priority: Reverse<Priority>,
     fifo: Fifo,
+    member: Member,
+}
+
+/// A job's place among those of its pool that run, the first one least. One that has begun is not overtaken: its reduces would wait for
+/// maps that may not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    has_begun: Reverse<bool>,
+    priority: Reverse<Priority>,
+    fifo: Fifo,
+}
+
+impl Member {
+    fn new(job: &Standpoint, fifo: Fifo) -> Self {
+        Self { has_begun: Reverse(job.has_begun), priority: Reverse(job.priority), fifo }
+    }
 }
 
 /// A pool's place, the first one least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct PoolTurn {
-    /// Whether a job of it is stuck.
-    stuck: Reverse<bool>,
     /// Whether it has its minimum share.
     has_its_minimum: bool,
     /// What it holds of its minimum share; once it has that, for its weight (Hadoop:
@@ -69,12 +87,14 @@ pub(crate) struct Pool {
     pub(crate) rule: PoolRule,
     /// Slots that its jobs hold.
     pub(crate) n_slots: u32,
-    /// Tasks of its jobs that wait for one and may run.
+    /// Tasks of its jobs that wait for one, whether they may begin now or not.
     pub(crate) n_waiting: u32,
     /// Since when it has had less than its minimum share, or half its fair one, and wanted more.
     pub(crate) short_since: Option<Monotonic>,
-    /// Its unfinished jobs, in the order in which they may run.
-    members: BTreeSet<(Reverse<Priority>, Fifo)>,
+    /// Its unfinished jobs.
+    n_jobs: usize,
+    /// Those that take a place among the running ones, in the order in which they do.
+    members: BTreeSet<Member>,
     /// Those of them that want slots.
     turns: BTreeSet<JobTurn>,
     turn: Option<PoolTurn>,
@@ -86,9 +106,26 @@ pub(crate) struct Order {
     pools: Vec<Pool>,
     turns: BTreeSet<PoolTurn>,
     standpoints: BTreeMap<Fifo, Standpoint>,
+    /// Jobs whose reduces hold slots in vain: whatever they and their pools hold, their next slot ends that.
+    stuck: BTreeSet<JobTurn>,
     /// Jobs that may want a slot that they have declined, or did not want, before.
     eager: BTreeSet<Fifo>,
     flagged: Flagged,
+}
+
+/// What may make all jobs of a pool want slots that they have declined.
+struct Mood {
+    is_full: bool,
+    last: Option<Member>,
+    leaves_room: bool,
+}
+
+impl Mood {
+    fn wants_more_than(&self, before: &Self) -> bool {
+        (before.is_full && !self.is_full)
+            || before.last != self.last
+            || (!before.leaves_room && self.leaves_room)
+    }
 }
 
 /// How many jobs stand so that something is to be done about it.
@@ -98,8 +135,6 @@ pub(crate) struct Flagged {
     pub(crate) late: usize,
     /// Those whose reduces hold slots in vain.
     pub(crate) stuck: usize,
-    /// Those whose maps wait for slots.
-    pub(crate) maps_wait: usize,
     /// Paused ones whose reduces wait for maps that are not launched.
     pub(crate) in_vain: usize,
 }
@@ -109,7 +144,6 @@ impl Flagged {
         let flags = [
             (job.is_late, &mut self.late),
             (job.is_stuck, &mut self.stuck),
-            (job.wants && job.maps_wait, &mut self.maps_wait),
             (job.is_in_vain, &mut self.in_vain),
         ];
         flags.into_iter().filter(|(is_so, _)| *is_so).for_each(|(_, n)| change(n));
@@ -119,9 +153,10 @@ impl Flagged {
 impl Order {
     pub(crate) fn new(pools: Vec<PoolRule>) -> Self {
         Self {
-            pools: pools.into_iter().map(|rule| Pool::of(rule, 0, 0)).collect(),
+            pools: pools.into_iter().map(Pool::of).collect(),
             turns: BTreeSet::new(),
             standpoints: BTreeMap::new(),
+            stuck: BTreeSet::new(),
             eager: BTreeSet::new(),
             flagged: Flagged::default(),
         }
@@ -136,48 +171,78 @@ impl Order {
         if before == now {
             return;
         }
-        let maps_waited = self.flagged.maps_wait > 0;
         let places: BTreeSet<usize> = before.iter().chain(&now).map(|it| it.pool).collect();
-        let full: Vec<_> = places.iter().map(|at| self.pools[*at].is_full()).collect();
+        let moods: Vec<_> = places.iter().map(|at| self.mood(*at)).collect();
         before.iter().for_each(|before| self.take_out(fifo, before));
         now.iter().for_each(|now| self.put_in(fifo, now));
-        for (at, was_full) in places.into_iter().zip(full) {
+        for (at, before) in places.into_iter().zip(moods) {
             self.settle(at);
-            let pool = &self.pools[at];
-            let others_may_begin = pool.rule.running_jobs_max.is_some() && now.is_none();
-            if others_may_begin || (was_full && !pool.is_full()) {
-                self.eager.extend(pool.turns.iter().map(|turn| turn.fifo));
+            if self.mood(at).wants_more_than(&before) {
+                self.eager.extend(self.pools[at].turns.iter().map(|turn| turn.fifo));
             }
         }
-        let demands = |it: Option<Standpoint>| it.map(|it| (it.demands, it.wants, it.pool));
+        let demands =
+            |it: Option<Standpoint>| it.map(|it| (it.demands, it.wants, it.pool, it.is_pressed));
         if demands(before) != demands(now) && now.is_some() {
             self.eager.insert(fifo);
         }
-        // Reduces may have waited behind the last of these maps.
-        if maps_waited && self.flagged.maps_wait == 0 {
-            self.all_are_eager();
+    }
+
+    /// What may make all jobs of a pool want slots that they have declined.
+    fn mood(&self, at: usize) -> Mood {
+        let pool = &self.pools[at];
+        Mood {
+            is_full: pool.is_full(),
+            last: pool.last_to_run().copied(),
+            leaves_room: self.leaves_room(at),
         }
+    }
+
+    /// Whether one more reduce leaves a slot of the pool's for maps of it that wait.
+    pub(crate) fn leaves_room(&self, at: usize) -> bool {
+        let pool = &self.pools[at];
+        let is_last = pool.rule.slots_max.is_some_and(|max| pool.n_slots + 1 >= max);
+        !is_last || !pool.jobs().any(|job| self.maps_wait(job))
+    }
+
+    /// Whether maps wait of any job that may be given slots.
+    pub(crate) fn any_maps_wait(&self) -> bool {
+        self.jobs().any(|job| self.maps_wait(job))
+    }
+
+    fn maps_wait(&self, fifo: Fifo) -> bool {
+        self.standpoints.get(&fifo).is_some_and(|it| it.maps_wait)
     }
 
     fn take_out(&mut self, fifo: Fifo, before: &Standpoint) {
         self.flagged.count(before, |n| *n -= 1);
         let pool = &mut self.pools[before.pool];
+        let turn = JobTurn::new(pool.rule.sharing, before, fifo);
         pool.n_slots -= before.n_slots;
-        pool.members.remove(&(Reverse(before.priority), fifo));
+        pool.n_jobs -= 1;
+        pool.members.remove(&turn.member);
         if before.wants {
             pool.n_waiting -= before.n_waiting;
-            pool.turns.remove(&JobTurn::new(pool.rule.sharing, before, fifo));
+            pool.turns.remove(&turn);
+            self.stuck.remove(&turn);
         }
     }
 
     fn put_in(&mut self, fifo: Fifo, now: &Standpoint) {
         self.flagged.count(now, |n| *n += 1);
         let pool = &mut self.pools[now.pool];
+        let turn = JobTurn::new(pool.rule.sharing, now, fifo);
         pool.n_slots += now.n_slots;
-        pool.members.insert((Reverse(now.priority), fifo));
+        pool.n_jobs += 1;
+        if now.takes_place {
+            pool.members.insert(turn.member);
+        }
         if now.wants {
             pool.n_waiting += now.n_waiting;
-            pool.turns.insert(JobTurn::new(pool.rule.sharing, now, fifo));
+            pool.turns.insert(turn);
+            if now.is_stuck {
+                self.stuck.insert(turn);
+            }
         }
     }
 
@@ -194,16 +259,34 @@ impl Order {
 
     /// Jobs in the order in which they are asked whether they want a slot.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = Fifo> {
+        let stuck = self.stuck().filter(|job| self.may_run(*job));
         let pools = self.turns.iter().map(|turn| &self.pools[turn.pool]);
-        pools.filter(|pool| !pool.is_full()).flat_map(Pool::jobs)
+        let others = pools.filter(|pool| !pool.is_full()).flat_map(Pool::jobs);
+        let is_stuck = |job: &Fifo| self.standpoints.get(job).is_some_and(|it| it.is_stuck);
+        stuck.chain(others.filter(move |job| !is_stuck(job)))
+    }
+
+    /// Jobs whose reduces hold slots in vain, also where their pools may not give them any.
+    pub(crate) fn stuck(&self) -> impl Iterator<Item = Fifo> {
+        self.stuck.iter().map(|turn| turn.fifo)
+    }
+
+    /// Whether the pool of a job holds all slots that it may.
+    pub(crate) fn is_in_full_pool(&self, fifo: Fifo) -> bool {
+        self.standpoints.get(&fifo).is_some_and(|it| self.pools[it.pool].is_full())
     }
 
     /// Whether the job may be given slots, and wants some.
     pub(crate) fn may_run(&self, fifo: Fifo) -> bool {
         let Some(standpoint) = self.standpoints.get(&fifo) else { return false };
         let pool = &self.pools[standpoint.pool];
-        let place = (Reverse(standpoint.priority), fifo);
-        standpoint.wants && !pool.is_full() && pool.last_to_run().is_none_or(|last| place <= *last)
+        standpoint.wants && !pool.is_full() && pool.runs(Member::new(standpoint, fifo))
+    }
+
+    /// Why a job that waits is given no slots, if that is its pool's doing, for people.
+    pub(crate) fn why_not(&self, fifo: Fifo) -> Option<String> {
+        let standpoint = self.standpoints.get(&fifo)?;
+        self.pools[standpoint.pool].why_not(Member::new(standpoint, fifo))
     }
 
     pub(crate) fn pools(&self) -> &[Pool] {
@@ -252,12 +335,13 @@ impl Order {
 
 impl Pool {
     /// One without jobs.
-    pub(crate) fn of(rule: PoolRule, n_slots: u32, n_waiting: u32) -> Self {
+    pub(crate) fn of(rule: PoolRule) -> Self {
         Self {
             rule,
-            n_slots,
-            n_waiting,
+            n_slots: 0,
+            n_waiting: 0,
             short_since: None,
+            n_jobs: 0,
             members: BTreeSet::new(),
             turns: BTreeSet::new(),
             turn: None,
@@ -269,8 +353,8 @@ impl Pool {
         self.rule.slots_max.is_some_and(|max| self.n_slots >= max)
     }
 
-    /// Why none of its jobs, or not this one, is given slots, for people.
-    pub(crate) fn why_not(&self, fifo: Fifo, priority: Priority) -> Option<String> {
+    /// Why none of its jobs is given slots, or not one that waits, for people.
+    fn why_not(&self, member: Member) -> Option<String> {
         let name = &self.rule.name;
         if self.is_full() {
             let n_slots = self.n_slots;
@@ -278,34 +362,35 @@ impl Pool {
                 "pool {name} holds {n_slots} slots, as many as it may (slots_max)"
             ));
         }
-        let last = self.last_to_run()?;
         let n_max = self.rule.running_jobs_max?;
-        ((Reverse(priority), fifo) > *last).then(|| {
-            format!("pool {name} runs {n_max} jobs, as many as it may (running_jobs_max): this one begins when one of them has ended")
+        (!self.runs(member)).then(|| {
+            format!(
+                "pool {name} runs {n_max} jobs, as many as it may (running_jobs_max): this one begins when one of \
+                 them has ended"
+            )
         })
     }
 
     /// Its unfinished jobs.
     pub(crate) fn n_jobs(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether some job of it wants slots.
-    pub(crate) fn wants(&self) -> bool {
-        !self.turns.is_empty()
+        self.n_jobs
     }
 
     /// The last of its jobs that may run, unless all may.
-    fn last_to_run(&self) -> Option<&(Reverse<Priority>, Fifo)> {
+    fn last_to_run(&self) -> Option<&Member> {
         let n_max = self.rule.running_jobs_max? as usize;
         self.members.iter().nth(n_max.max(1) - 1)
     }
 
+    /// Whether a job is among those that may run.
+    fn runs(&self, member: Member) -> bool {
+        self.last_to_run().is_none_or(|last| member <= *last)
+    }
+
     /// Those of its jobs that may run and want slots.
-    fn jobs(&self) -> impl Iterator<Item = Fifo> {
-        let last = self.last_to_run();
-        let may_run =
-            move |turn: &&JobTurn| last.is_none_or(|last| (turn.priority, turn.fifo) <= *last);
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = Fifo> {
+        let last = self.last_to_run().copied();
+        let may_run = move |turn: &&JobTurn| last.is_none_or(|last| turn.member <= last);
         self.turns.iter().filter(may_run).map(|turn| turn.fifo)
     }
 }
@@ -316,18 +401,18 @@ impl JobTurn {
             Sharing::Fifo => 0,
             Sharing::Fair => u64::from(job.n_slots) * share_unit(job.priority),
         };
-        Self { stuck: Reverse(job.is_stuck), held, priority: Reverse(job.priority), fifo }
+        Self { held, priority: Reverse(job.priority), fifo, member: Member::new(job, fifo) }
     }
 }
 
 impl PoolTurn {
     fn new(at: usize, pool: &Pool) -> Option<Self> {
-        let first = pool.turns.first()?;
+        pool.turns.first()?;
         let (n_slots, minimum) = (u64::from(pool.n_slots), u64::from(pool.rule.min_slots));
         let has_its_minimum = n_slots >= minimum;
         let share = if has_its_minimum { u64::from(pool.rule.weight) } else { minimum };
         let held = n_slots * SHARE_UNIT / share.max(1);
-        Some(Self { stuck: first.stuck, has_its_minimum, held, pool: at })
+        Some(Self { has_its_minimum, held, pool: at })
     }
 }
 
@@ -363,6 +448,9 @@ mod tests {
             n_waiting: 1,
             n_backups: 0,
             maps_wait: true,
+            has_begun: n_slots > 0,
+            is_pressed: false,
+            takes_place: true,
             is_stuck: false,
             is_late: false,
             is_in_vain: false,
@@ -445,7 +533,23 @@ mod tests {
                     of(Priority::Normal, 5, true),
                     of(Priority::High, 0, true),
                 ],
+                &[0, 1],
+            ),
+            (
+                vec![
+                    of(Priority::Normal, 0, true),
+                    of(Priority::Normal, 0, true),
+                    of(Priority::High, 0, true),
+                ],
                 &[2, 0],
+            ),
+            (
+                vec![
+                    Standpoint { takes_place: false, ..of(Priority::Normal, 0, false) },
+                    of(Priority::Normal, 0, true),
+                    of(Priority::Normal, 0, true),
+                ],
+                &[1, 2],
             ),
         ] {
             assert_eq!(turns(vec![rule.clone()], &jobs), expected, "{jobs:?}");
@@ -471,10 +575,8 @@ mod tests {
         assert_eq!(becomes(&mut order, 2, Some(stand(1, 9, 0))), [0; 0], "it only holds more");
         assert_eq!(becomes(&mut order, 2, Some(stand(1, 9, 1))), [2], "more of it waits");
         assert_eq!(becomes(&mut order, 1, Some(stand(0, 2, 0))), [0, 1], "their pool was full");
-        let no_maps = |it: Standpoint| Some(Standpoint { maps_wait: false, ..it });
-        assert_eq!(becomes(&mut order, 0, no_maps(stand(0, 2, 0))), [0; 0]);
-        assert_eq!(becomes(&mut order, 1, no_maps(stand(0, 2, 0))), [0; 0]);
-        assert_eq!(becomes(&mut order, 2, no_maps(stand(1, 9, 1))), [0, 1, 2], "no map waits");
+        let pressed = Standpoint { is_pressed: true, ..stand(1, 9, 1) };
+        assert_eq!(becomes(&mut order, 2, Some(pressed)), [2], "any slot will do");
         assert_eq!(becomes(&mut order, 2, None), [0; 0]);
     }
 }

@@ -1,18 +1,23 @@
 //! Pools share the slots: by weights, each at least its minimum as far as it wants one. Where a pool has waited for its share
 //! for too long, the youngest attempts of those with more than theirs give way (Hadoop: `FairScheduler`).
 
-use ids::{Monotonic, Now};
-use mapreduce_protocol::{AttemptId, TaskKind};
+use ids::{HostName, Monotonic, Now};
+use mapreduce_protocol::{AttemptId, TaskId, TaskKind};
 
 use crate::job::LiveJob;
 use crate::machine::Core;
 use crate::order::Pool;
 use crate::refusal::Refusal;
+use crate::schedule::starts_reduces;
 use crate::share::Sharing;
+use crate::task::ATTEMPTS_PER_TERM;
 use crate::timers::Timer;
 
 /// Name of the pool of jobs that name none.
 pub const DEFAULT_POOL: &str = "default";
+/// A task that was launched so often gives way no more: it has numbers for twice as many launches, and its job must not fail
+/// for want of them.
+const LAUNCHES_MAX: u32 = ATTEMPTS_PER_TERM / 2;
 /// How often the shares of pools are looked at while one of them wants slots.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -63,8 +68,30 @@ impl Core {
         })
     }
 
+    /// Slots that a pool has, and those that it could use now, as far as it may have them.
+    fn wanted(&self, now: Now, pool: &Pool) -> u32 {
+        let ready =
+            pool.jobs().filter_map(|job| self.jobs.get(&job)).map(|it| self.n_ready(now, it));
+        let wanted = ready.fold(pool.n_slots, u32::saturating_add);
+        pool.rule.slots_max.map_or(wanted, |max| wanted.min(max))
+    }
+
+    /// Tasks of a job that could begin now if there were slots.
+    fn n_ready(&self, now: Now, live: &LiveJob) -> u32 {
+        if live.hold_until.is_some_and(|until| until > now.monotonic) {
+            return 0;
+        }
+        let maps = live.waiting_maps().len();
+        let slowstart = self.settings.reduce_slowstart;
+        let may_start =
+            self.durable.running(live.id).is_some_and(|it| starts_reduces(it, slowstart));
+        let reduces = if may_start { live.waiting_reduces.len() } else { 0 };
+        u32::try_from(maps + reduces).unwrap_or(u32::MAX)
+    }
+
     /// Whether one more job may come into a pool.
-    pub(crate) fn check_room(&self, pool: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_room(&mut self, pool: usize) -> Result<(), Refusal> {
+        self.jobs.bring_up_to_date();
         let pool = &self.jobs.order().pools()[pool];
         let unfinished = pool.n_jobs();
         match pool.rule.jobs_max {
@@ -89,11 +116,14 @@ impl Core {
         self.pools_watched = false;
         let Some(patience) = self.settings.preempt_after else { return };
         self.jobs.bring_up_to_date();
-        let shares = fair_shares(self.jobs.order().pools(), self.trackers.slots());
+        let wanted: Vec<_> =
+            self.jobs.order().pools().iter().map(|pool| self.wanted(now, pool)).collect();
+        let shares = fair_shares(self.jobs.order().pools(), &wanted, self.trackers.open_slots());
         let mut needed = 0;
-        for (pool, share) in self.jobs.order_mut().pools_mut().iter_mut().zip(&shares) {
-            let entitled = entitled(pool, *share);
-            if pool.n_slots >= entitled || !pool.wants() {
+        let pools = self.jobs.order_mut().pools_mut().iter_mut();
+        for ((pool, share), wanted) in pools.zip(&shares).zip(&wanted) {
+            let entitled = entitled(pool, *share, *wanted);
+            if pool.n_slots >= entitled {
                 pool.short_since = None;
                 continue;
             }
@@ -104,6 +134,8 @@ impl Core {
                 needed += entitled - pool.n_slots;
             }
         }
+        // Slots that lie idle are declined, for whatever reason: more of them would be too.
+        let needed = needed.saturating_sub(self.trackers.n_idle());
         for victim in self.above_their_share(&shares, needed) {
             self.kill_attempt(victim, "another pool has waited for its share of the slots");
             self.wait_again(victim.task);
@@ -122,14 +154,19 @@ impl Core {
             .zip(shares)
             .map(|(pool, share)| pool.n_slots.saturating_sub(*share))
             .collect();
-        let of = |live: &LiveJob| -> Vec<(Monotonic, usize, AttemptId)> {
-            let kinds = [TaskKind::Map, TaskKind::Reduce].into_iter();
-            let all = kinds.flat_map(|kind| live.live_attempts(kind));
-            all.map(|(task, it)| (it.since, live.pool, task.attempt(it.number))).collect()
-        };
         if needed == 0 {
             return Vec::new();
         }
+        let may_go = |live: &LiveJob, task: TaskId, host: &HostName| {
+            let is_worn = live.task(task).is_some_and(|it| it.launched >= LAUNCHES_MAX);
+            self.trackers.is_open(host) && !is_worn
+        };
+        let of = |live: &LiveJob| -> Vec<(Monotonic, usize, AttemptId)> {
+            let kinds = [TaskKind::Map, TaskKind::Reduce].into_iter();
+            let all = kinds.flat_map(|kind| live.live_attempts(kind));
+            let all = all.filter(|(task, it)| may_go(live, *task, &it.host));
+            all.map(|(task, it)| (it.since, live.pool, task.attempt(it.number))).collect()
+        };
         let rich = self.jobs.values().filter(|live| above[live.pool] > 0);
         let mut all: Vec<_> = rich.flat_map(of).collect();
         all.sort_unstable_by(|one, other| other.cmp(one));
@@ -145,24 +182,24 @@ impl Core {
 
 /// Slots that a pool may wait for no longer than the time-out: its minimum share, or half of its fair share, as far as it
 /// wants them.
-fn entitled(pool: &Pool, fair_share: u32) -> u32 {
-    pool.rule.min_slots.max(fair_share / 2).min(wanted(pool))
+fn entitled(pool: &Pool, fair_share: u32, wanted: u32) -> u32 {
+    pool.rule.min_slots.max(fair_share.div_ceil(2)).min(wanted)
 }
 
 /// Each pool's fair share of the slots: what its weight gives it, but no less than its minimum share and no more than it
 /// wants (max-min fairness; Hadoop: `SchedulingAlgorithms.computeFairShares`).
-fn fair_shares(pools: &[Pool], n_slots: usize) -> Vec<u32> {
+fn fair_shares(pools: &[Pool], wanted: &[u32], n_slots: usize) -> Vec<u32> {
     /// Each of them halves what is not known yet.
     const ROUNDS: u32 = 50;
-    let share = |pool: &Pool, unit: f64| {
-        let (least, most) = (pool.rule.min_slots.min(wanted(pool)), wanted(pool));
+    let share = |pool: &Pool, wanted: u32, unit: f64| {
+        let (least, most) = (pool.rule.min_slots.min(wanted), wanted);
         (unit * f64::from(pool.rule.weight)).clamp(f64::from(least), f64::from(most))
     };
-    let total = |unit: f64| pools.iter().map(|pool| share(pool, unit)).sum::<f64>();
+    let all = |unit: f64| pools.iter().zip(wanted).map(move |(pool, it)| share(pool, *it, unit));
     let (mut low, mut high) = (0.0, n_slots as f64);
     for _ in 0..ROUNDS {
         let unit = f64::midpoint(low, high);
-        if total(unit) < n_slots as f64 {
+        if all(unit).sum::<f64>() < n_slots as f64 {
             low = unit;
         } else {
             high = unit;
@@ -173,13 +210,7 @@ fn fair_shares(pools: &[Pool], n_slots: usize) -> Vec<u32> {
         clippy::cast_sign_loss,
         reason = "at most what it wants"
     )]
-    pools.iter().map(|pool| share(pool, high).round() as u32).collect()
-}
-
-/// Slots that a pool has and wants, as far as it may have them.
-fn wanted(pool: &Pool) -> u32 {
-    let wanted = pool.n_slots.saturating_add(pool.n_waiting);
-    pool.rule.slots_max.map_or(wanted, |max| wanted.min(max))
+    all(high).map(|share| share.round() as u32).collect()
 }
 
 #[cfg(test)]
@@ -207,23 +238,20 @@ mod tests {
                     slots_max: *slots_max,
                     ..PoolRule::named("p")
                 };
-                Pool::of(rule, 0, *wanted)
+                (Pool::of(rule), slots_max.map_or(*wanted, |max| max.min(*wanted)))
             };
-            let pools: Vec<_> = wants.iter().map(pool).collect();
-            assert_eq!(fair_shares(&pools, n_slots), expected, "{wants:?} of {n_slots}");
+            let (pools, wanted): (Vec<_>, Vec<_>) = wants.iter().map(pool).unzip();
+            assert_eq!(fair_shares(&pools, &wanted, n_slots), expected, "{wants:?} of {n_slots}");
         }
     }
 
     #[test]
     fn a_pool_may_insist_on_its_minimum_and_half_its_share_as_far_as_it_wants_them() {
-        for (min_slots, slots_max, wants, share, expected) in [
-            (4, None, 100, 2, 4),
-            (0, None, 100, 10, 5),
-            (4, None, 3, 10, 3),
-            (9, Some(2), 9, 10, 2),
-        ] {
-            let rule = PoolRule { min_slots, slots_max, ..PoolRule::named("p") };
-            assert_eq!(entitled(&Pool::of(rule, 0, wants), share), expected);
+        for (min_slots, wants, share, expected) in
+            [(4, 100, 2, 4), (0, 100, 10, 5), (4, 3, 10, 3), (0, 9, 1, 1), (0, 0, 9, 0)]
+        {
+            let rule = PoolRule { min_slots, ..PoolRule::named("p") };
+            assert_eq!(entitled(&Pool::of(rule), share, wants), expected);
         }
     }
 }

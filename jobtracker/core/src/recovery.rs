@@ -60,6 +60,9 @@ impl Core {
         let pause = now.monotonic.since(before);
         self.trackers.pardon(now.monotonic, pause);
         self.timers.postpone(&Timer::Unreported, pause);
+        for pool in self.jobs.order_mut().pools_mut() {
+            pool.short_since = pool.short_since.map(|since| since + pause);
+        }
         for live in self.jobs.values_mut() {
             live.fetch_reports.clear();
             live.pardon(pause);

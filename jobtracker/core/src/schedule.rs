@@ -48,8 +48,7 @@ impl Core {
     pub(crate) fn schedule(&mut self, now: Now) {
         self.jobs.bring_up_to_date();
         self.suspend_reduces_in_vain();
-        let had_room = std::mem::replace(&mut self.had_room, self.trackers.leaves_room());
-        if self.had_room && !had_room {
+        if self.leaves_room() && !self.had_room {
             self.jobs.order_mut().all_are_eager();
         }
         loop {
@@ -62,7 +61,8 @@ impl Core {
             self.fill_slots(now, &news);
         }
         // What was launched just now may have taken the room, and reduces behind it have been declined.
-        self.had_room = self.trackers.leaves_room();
+        self.jobs.bring_up_to_date();
+        self.had_room = self.leaves_room();
         self.watch_pools(now);
         self.preempt(now);
     }
@@ -75,12 +75,26 @@ impl Core {
             false => self.trackers.idle(),
         };
         while !hosts.is_empty() {
-            hosts.retain(|(_, host)| self.fill_slot(now, host, news));
-            for (free, host) in &mut hosts {
-                *free = Reverse(self.trackers.free_now(host));
+            let mut again = Vec::new();
+            for (_, host) in hosts {
+                let is_fresh = news.fresh.contains(&host);
+                if (is_fresh || self.any_may_run(&news.eager)) && self.fill_slot(now, &host, news) {
+                    again.push((Reverse(self.trackers.free_now(&host)), host));
+                }
             }
-            hosts.sort_unstable();
+            again.sort_unstable();
+            hosts = again;
         }
+    }
+
+    fn any_may_run(&mut self, jobs: &BTreeSet<Fifo>) -> bool {
+        self.jobs.bring_up_to_date();
+        jobs.iter().any(|job| self.jobs.order().may_run(*job))
+    }
+
+    /// Whether reduces may take one more slot: one is left to the maps that wait.
+    fn leaves_room(&self) -> bool {
+        self.trackers.leaves_room() || !self.jobs.order().any_maps_wait()
     }
 
     /// Launches one task on `host`, if one wants to run there.
@@ -110,8 +124,8 @@ impl Core {
         let tracker = self.trackers.get(host).filter(|tracker| tracker.takes_one_more())?;
         let (wait, is_fresh) = (self.settings.locality_wait, news.fresh.contains(host));
         let may_back_up = self.may_back_up();
+        let reduces_may_go = self.leaves_room();
         let (order, jobs) = self.jobs.turns();
-        let reduces_may_go = order.flagged().maps_wait == 0 || self.trackers.leaves_room();
         // Mostly it is one job that has changed its mind.
         let only = if is_fresh { None } else { news.only_eager() };
         let turns: &mut dyn Iterator<Item = Fifo> = match only {
@@ -128,7 +142,10 @@ impl Core {
                 self.timers.set(until, Timer::Placement(live.id));
                 continue;
             }
-            let limit = live.patience.limit(now.monotonic, wait);
+            let limit = match live.is_pressed() {
+                true => Locality::OffRack,
+                false => live.patience.limit(now.monotonic, wait),
+            };
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             if let Some(score) = hosts.choose_map(host, tracker, limit) {
                 return Some(Choice::Map(live.id, score));
@@ -147,7 +164,7 @@ impl Core {
             let entry = self.durable.running(live.id);
             let may_start =
                 entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
-            if !may_start || !reduces_may_go {
+            if !may_start || !reduces_may_go || !order.leaves_room(live.pool) {
                 continue;
             }
             if let Some(reduce) = hosts.choose_reduce(host) {
@@ -256,15 +273,22 @@ impl Core {
     /// The reduce that gives way, of the first job that is stuck and whose turn it is.
     fn in_the_way(&self, now: Now) -> Option<AttemptId> {
         let on_hold = |live: &LiveJob| live.hold_until.is_some_and(|until| until > now.monotonic);
-        let turns = self.jobs.order().jobs().filter_map(|turn| self.jobs.get(&turn));
-        let stuck: Vec<&LiveJob> = turns.filter(|live| live.is_stuck() && !on_hold(live)).collect();
-        stuck.iter().find_map(|live| match live.waiting_maps().first() {
-            Some(first) => {
-                let task = live.id.task(TaskKind::Map, first.map);
-                let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-                hosts.gives_way(&stuck, |host| hosts.suits(task, host))
+        let order = self.jobs.order();
+        let stuck = order.stuck().filter_map(|job| self.jobs.get(&job));
+        let stuck: Vec<&LiveJob> = stuck.filter(|live| live.is_stuck() && !on_hold(live)).collect();
+        stuck.iter().find_map(|live| {
+            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
+            if order.is_in_full_pool(Fifo::of(live.id)) {
+                // Nobody else's slot helps who may hold no more.
+                return hosts.youngest_reduce(|_| true);
             }
-            None => self.in_the_way_of_a_backup(now, live),
+            match live.waiting_maps().first() {
+                Some(first) => {
+                    let task = live.id.task(TaskKind::Map, first.map);
+                    hosts.gives_way(&stuck, |host| hosts.suits(task, host))
+                }
+                None => self.in_the_way_of_a_backup(now, live),
+            }
         })
     }
 }
@@ -320,6 +344,14 @@ impl Hosts<'_> {
         youngest.map(|(_, task, number)| task.attempt(number))
     }
 
+    /// The youngest reduce of the job on a host that will do.
+    fn youngest_reduce(&self, will_do: impl Fn(&HostName) -> bool) -> Option<AttemptId> {
+        let reduces = self.live.live_attempts(TaskKind::Reduce);
+        let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
+        let youngest = useful.map(|(task, it)| (it.since, task, it.number)).max();
+        youngest.map(|(_, task, number)| task.attempt(number))
+    }
+
     pub(crate) fn suits(&self, task: TaskId, host: &HostName) -> bool {
         self.takes_some(host) && !self.avoids(task, host)
     }
@@ -344,7 +376,7 @@ impl Hosts<'_> {
 }
 
 /// Whether enough maps are done for the reduces to begin fetching.
-fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
+pub(crate) fn starts_reduces(entry: &RunningEntry, slowstart: f64) -> bool {
     f64::from(entry.maps_done) >= maps_needed(entry, slowstart)
 }
 

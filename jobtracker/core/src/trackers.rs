@@ -264,6 +264,11 @@ impl Trackers {
         idle
     }
 
+    /// Slots that could be given attempts now.
+    pub(crate) fn n_idle(&self) -> u32 {
+        self.idle.by_free.iter().map(|(free, _)| free.0).sum()
+    }
+
     /// Attempts that it could be given now.
     pub(crate) fn free_now(&self, host: &HostName) -> u32 {
         self.get(host).map_or(0, |tracker| tracker.entered.free)

@@ -49,9 +49,7 @@ impl Core {
                        after a while: see its failed attempts";
             return Some(why.to_owned());
         }
-        if let Some(why) =
-            self.jobs.order().pools()[live.pool].why_not(Fifo::of(live.id), live.priority)
-        {
+        if let Some(why) = self.jobs.order().why_not(Fifo::of(live.id)) {
             return Some(why);
         }
         let full = |tracker: &Tracker| tracker.free_slots() == 0;

@@ -119,6 +119,8 @@ fn pools(random: &mut Random) -> Vec<PoolRule> {
     let promised = PoolRule {
         weight: random.within(1..5) as u32,
         min_slots: *random.pick(&[0, 4, 40]),
+        slots_max: *random.pick(&[None, None, Some(1), Some(3)]),
+        running_jobs_max: *random.pick(&[None, None, Some(1), Some(2)]),
         sharing,
         ..PoolRule::named(OTHER_POOL)
     };

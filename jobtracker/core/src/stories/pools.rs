@@ -164,3 +164,173 @@ fn a_job_of_a_pool_that_is_configured_no_more_goes_on_in_the_default_one() {
     story.published(job);
     assert_eq!(story.status(job).state, JobState::Succeeded);
 }
+
+/// A job with one map, whose bytes are on `home`, and so many reduces, in a pool.
+fn with_reduces(story: &mut Story, pool: &str, n_reduces: u32, home: &str) -> JobId {
+    let output = format!("/out-{}", story.requests);
+    let spec = JobSpec { pool: Some(pool.to_owned()), ..wordcount(&output, n_reduces) };
+    let job = story.submit(spec);
+    story.plan(job, splits(&[&[home]]));
+    job
+}
+
+/// The only map of a job ends, its reduces begin, and its host dies.
+fn loses_its_map(story: &mut Story, job: JobId, n_reduces: usize) {
+    let map = job.task(TaskKind::Map, 0).attempt(0);
+    let home = story.host_of(map);
+    // So that they go elsewhere.
+    story.answer(|reply_to| Input::Drain { host: home.clone(), kill: false, reply_to });
+    story.succeed(map);
+    story.beat_all();
+    let reduces = |story: &Story| held(story, &[job])[0];
+    assert_eq!(reduces(story), n_reduces, "{:?}", story.running_everywhere());
+    assert!(story.running(&home).is_empty(), "the reduces are elsewhere");
+    story.kill_tracker(&home);
+    story.pass(30 * SECOND);
+}
+
+fn run_to_the_end(story: &mut Story, job: JobId) {
+    story.run_all();
+    story.pass(10 * SECOND);
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
+fn a_reduce_of_a_full_pool_gives_way_to_a_map_that_is_lost() {
+    let mut story = with_pools(1, &[PoolRule { slots_max: Some(2), ..PoolRule::named("two") }]);
+    story.tracker("b", 4);
+    let job = with_reduces(&mut story, "two", 2, "a");
+    loses_its_map(&mut story, job, 2);
+    let runs_its_map = story.running_everywhere().iter().any(|it| it.task.kind == TaskKind::Map);
+    assert!(runs_its_map, "{:?}", story.running_everywhere());
+    run_to_the_end(&mut story, job);
+}
+
+#[test]
+fn the_last_slot_of_a_pool_is_left_to_its_maps() {
+    let mut story = with_pools(1, &[PoolRule { slots_max: Some(2), ..PoolRule::named("two") }]);
+    story.tracker("b", 4);
+    let spec = JobSpec { pool: Some("two".to_owned()), ..wordcount("/out", 3) };
+    let job = story.submit(spec);
+    story.plan(job, splits(&[&["a"][..]; 3]));
+    for _ in 0..3 {
+        let maps =
+            story.running_everywhere().into_iter().filter(|it| it.task.kind == TaskKind::Map);
+        for map in maps.collect::<Vec<_>>() {
+            story.beat_all();
+            story.succeed(map);
+        }
+    }
+    run_to_the_end(&mut story, job);
+    assert_eq!(story.status(job).reduces.killed_attempts, 0, "none had to give way");
+}
+
+#[test]
+fn the_slot_that_a_reduce_has_given_way_for_goes_to_the_map_at_once() {
+    let mut story = with_pools(1, &[]);
+    let [a, b] = [host("a"), story.tracker("b", 2)];
+    let job = with_reduces(&mut story, DEFAULT_POOL, 2, "a");
+    let map = job.task(TaskKind::Map, 0).attempt(0);
+    story.answer(|reply_to| Input::Drain { host: a.clone(), kill: false, reply_to });
+    story.succeed(map);
+    story.beat_all();
+    assert_eq!(story.running(&b).len(), 2, "both reduces");
+    story.answer(|reply_to| Input::Undrain { host: a.clone(), reply_to });
+    let other = self::job(&mut story, DEFAULT_POOL, 9);
+    story.beat_all();
+    assert_eq!(held(&story, &[job, other]), [2, 1]);
+    story.toy(&a).outputs.remove(&map);
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map });
+    story.beat_all();
+    assert!(story.running(&b).iter().any(|it| it.task == map.task), "{:?}", story.running(&b));
+    assert_eq!(story.status(job).reduces.killed_attempts, 1);
+}
+
+#[test]
+fn a_job_that_holds_slots_is_not_overtaken_where_only_one_may_run() {
+    let mut story =
+        with_pools(1, &[PoolRule { running_jobs_max: Some(1), ..PoolRule::named("one") }]);
+    story.tracker("b", 2);
+    let first = with_reduces(&mut story, "one", 2, "a");
+    let urgent = JobSpec { priority: Some(Priority::High), ..spec(&story, "one") };
+    let urgent = story.submit(urgent);
+    story.plan(urgent, splits(&[&["b"]]));
+    loses_its_map(&mut story, first, 2);
+    run_to_the_end(&mut story, first);
+    story.beat_all();
+    story.pass(10 * SECOND);
+    assert_eq!(held(&story, &[urgent]), [1]);
+}
+
+#[test]
+fn a_paused_job_takes_no_place_among_those_that_run() {
+    let mut story =
+        with_pools(2, &[PoolRule { running_jobs_max: Some(1), ..PoolRule::named("one") }]);
+    let paused = job(&mut story, "one", 1);
+    story.answer(|reply_to| Input::Pause { job: paused, kill: true, reply_to });
+    let next = job(&mut story, "one", 1);
+    story.beat_all();
+    assert_eq!(held(&story, &[paused, next]), [0, 1]);
+}
+
+#[test]
+fn nobody_gives_way_for_reduces_that_can_not_begin_yet() {
+    let mut story = with_pools(4, &[PoolRule { min_slots: 4, ..PoolRule::named("promised") }]);
+    let waits = with_reduces(&mut story, "promised", 20, "a");
+    story.beat_all();
+    let other = job(&mut story, DEFAULT_POOL, 99);
+    assert_eq!(held(&story, &[waits, other]), [1, 3]);
+    story.pass(60 * SECOND);
+    assert_eq!(held(&story, &[waits, other]), [1, 3]);
+    assert_eq!(story.status(other).maps.killed_attempts, 0);
+}
+
+#[test]
+fn shares_are_of_the_slots_that_may_be_used() {
+    let mut story = with_pools(2, &[PoolRule { min_slots: 2, ..PoolRule::named("promised") }]);
+    let b = story.tracker("b", 2);
+    story.answer(|reply_to| Input::Drain { host: b.clone(), kill: false, reply_to });
+    let other = job(&mut story, DEFAULT_POOL, 99);
+    let promised = job(&mut story, "promised", 99);
+    story.pass(20 * SECOND);
+    assert_eq!(held(&story, &[other, promised]), [0, 2]);
+}
+
+#[test]
+fn a_pool_counts_its_jobs_from_the_moment_that_they_are_accepted() {
+    let mut story = with_pools(1, &[PoolRule { jobs_max: Some(1), ..PoolRule::named("small") }]);
+    // Nothing is looked at in between: that alone would count them.
+    let outputs = [1, 2].map(|n| {
+        let spec = Box::new(JobSpec { output: format!("/out/{n}"), ..spec(&story, "small") });
+        let submit = Input::Submit { spec, key: None, reply_to: ReplyTo(1000 + n) };
+        story.core.handle(story.now, submit)
+    });
+    let refusals = outputs.iter().flat_map(|output| &output.effects).filter(|effect| {
+        let Effect::Reply { reply: Reply::Refused(refusal), .. } = effect else { return false };
+        matches!(refusal, Refusal::PoolFull { unfinished: 1, .. })
+    });
+    assert_eq!(refusals.count(), 1);
+}
+
+#[test]
+fn a_stuck_job_does_not_bring_the_others_of_its_pool_before_a_promise() {
+    let mut story = with_pools(1, &[PoolRule { min_slots: 2, ..PoolRule::named("promised") }]);
+    story.tracker("b", 2);
+    let stuck = with_reduces(&mut story, DEFAULT_POOL, 1, "a");
+    let map = stuck.task(TaskKind::Map, 0).attempt(0);
+    story.succeed(map);
+    story.beat_all();
+    let mates = job(&mut story, DEFAULT_POOL, 99);
+    let promised = job(&mut story, "promised", 99);
+    for _ in 0..3 {
+        for attempt in story.running_everywhere() {
+            if attempt.task.job != stuck {
+                story.succeed(attempt);
+            }
+        }
+        story.pass(3 * SECOND);
+    }
+    assert_eq!(held(&story, &[stuck, mates, promised]), [1, 0, 2]);
+}
