@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ids::HostName;
 use mapreduce_protocol::{
-    AttemptHistory, AttemptId, AttemptList, AttemptStatus, HistoryList, HostList, HostStatus,
-    JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, Priority,
-    SetPriority,
+    AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HistoryList, HostList,
+    HostStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, Priority,
+    SetPriority, TaskId,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -112,6 +112,17 @@ impl Jobs {
     pub(crate) async fn resume(&self, job: JobId) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/resume");
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// Why a job, or a task of it, is where it is.
+    pub(crate) async fn explain(
+        &self,
+        job: JobId,
+        task: Option<TaskId>,
+    ) -> Result<Explanation, CallError> {
+        let task = task.map_or_else(String::new, |task| format!("?task={task}"));
+        let path = format!("/v1/jobs/{job}/explain{task}");
+        self.client.get(&self.address, &path).await.map_err(named)
     }
 
     /// Gives a job another share of the slots.

@@ -183,3 +183,40 @@ fn a_job_is_paused_over_a_restart_and_goes_on_when_it_is_resumed() {
     let _ = dev.run(&["job", "kill", &job]).success();
     let _ = dev.run(&["job", "pause", &job]).refused(1, &[&job, "KILLED"]);
 }
+
+#[test]
+fn a_job_that_waits_and_one_that_is_over_are_explained() {
+    let dev = start(2);
+    for nth in 0..4 {
+        dev.put_text("a b a\n", &format!("/in/{nth}"));
+    }
+    let job = submit_endless(&dev, "endless", "");
+    dev.await_job(&job, "holds all slots", |job| job["maps"]["running"].as_u64() == Some(2));
+    let said = dev.run(&["job", "explain", &job]).success().text();
+    for part in
+        ["is RUNNING", "waits for a slot", "2 hosts: all slots are taken", "one after the other"]
+    {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let (attempt, host) = await_attempt(&dev, &job, "");
+    let (task, _) = attempt.rsplit_once('_').expect("an attempt's id ends with its number");
+    let task = task.replace("attempt", "task");
+    let said = dev.run(&["job", "explain", &job, &task]).success().text();
+    assert!(said.contains(&format!("{attempt} RUNNING on {host}")), "{said}");
+    let _ = dev.run(&["job", "kill", &job]).success();
+
+    let file = dev.job_file(
+        "count.yaml",
+        "name: count\ninput: [/in]\noutput: /out/count\nprogram: {builtin: {name: wordcount}}\n",
+    );
+    let count = dev.run(&["job", "submit", "--wait", &file]).success().text();
+    let answer =
+        http::get(&dev.jobtracker(), &format!("/v1/jobs/{count}/explain")).expect("an answer");
+    let path = answer.body["path"].as_array().expect("a list").clone();
+    let last = path.last().expect("at least the reduce");
+    assert!(last["attempt"].as_str().is_some_and(|id| id.contains("_r_")), "{path:?}");
+    assert_eq!(path[0]["after"], "submission", "{path:?}");
+    let absent =
+        http::get(&dev.jobtracker(), "/v1/jobs/job_20200101_0001/explain").expect("an answer");
+    assert_eq!(absent.status, 404);
+}

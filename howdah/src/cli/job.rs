@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, JobId, JobStatus, Priority, TaskCounts,
+    AttemptId, AttemptList, AttemptStatus, JobId, JobStatus, Priority, TaskCounts, TaskId,
 };
 use serde_json::json;
 
@@ -73,6 +73,13 @@ enum Action {
         /// The job
         id: JobId,
     },
+    /// Say why a job's next tasks wait, and which attempts made it as long as it was
+    Explain {
+        /// The job
+        id: JobId,
+        /// One task; the next ones if left out
+        task: Option<TaskId>,
+    },
     /// Give a job more of the slots beside other jobs, or less
     Priority {
         /// The job
@@ -117,6 +124,9 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             Action::Kill { id } => done(&jobs.kill(id).await?, "ends", format),
             Action::Pause { id, now } => done(&jobs.pause(id, now).await?, "is paused", format),
             Action::Resume { id } => done(&jobs.resume(id).await?, "goes on", format),
+            Action::Explain { id, task } => {
+                super::explain::print(&jobs.explain(id, task).await?, format)
+            }
             Action::Priority { id, priority } => {
                 let status = jobs.set_priority(id, priority).await?;
                 done(&status, &format!("has priority {priority}"), format)

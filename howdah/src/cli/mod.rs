@@ -6,6 +6,7 @@ mod config_file;
 mod daemon;
 mod demo;
 mod dev;
+mod explain;
 mod fs;
 mod gen_data;
 mod host;

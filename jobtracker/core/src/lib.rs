@@ -10,7 +10,7 @@
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
 //! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `shared`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
-//! - `queries`, `waiting`, `summary`: what may be asked; `refusal`: what is said no to.
+//! - `queries`, `waiting`, `explain`, `path`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
 mod commit;
@@ -19,6 +19,7 @@ mod date;
 mod drain;
 mod durable;
 mod exclusions;
+mod explain;
 mod fetch_reports;
 mod heartbeat;
 mod held;
@@ -33,6 +34,7 @@ mod machine;
 mod messages;
 mod order;
 mod pace;
+mod path;
 mod pause;
 mod pools;
 mod queries;
@@ -71,6 +73,7 @@ pub use messages::{
     Effect, EndsAs, HistoryPage, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Reply,
     ReplyTo, StoreOutcome,
 };
+pub use path::critical_path;
 pub use pools::{DEFAULT_POOL, PoolRule};
 pub use queries::WAIT_MAX;
 pub use records::{

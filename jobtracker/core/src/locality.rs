@@ -70,6 +70,12 @@ impl WaitingMaps {
         self.all.first().copied()
     }
 
+    /// Whether that map's bytes are on no host that takes attempts.
+    pub(crate) fn is_homeless(&self, map: u32) -> bool {
+        let is_it = |first_run| self.homeless.contains(&WaitKey { first_run, map });
+        is_it(true) || is_it(false)
+    }
+
     pub(crate) fn contains(&self, key: WaitKey) -> bool {
         self.all.contains(&key)
     }
@@ -239,6 +245,13 @@ impl Patience {
             };
         }
         self.limit
+    }
+
+    /// The farthest level allowed at `now`, and when that ends, if somebody has been declined there.
+    pub(crate) fn now(&self, now: Monotonic, wait: Duration) -> (Locality, Option<Monotonic>) {
+        let mut then = *self;
+        let limit = then.limit(now, wait);
+        (limit, then.declined_at.map(|at| at + wait))
     }
 
     /// A slot was declined; when to [`Self::look`], unless that was told before.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{
-    Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, HostList, JobAccepted,
-    JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, JobtrackerInfo, Priority,
-    RegisterTracker, StagedOutput, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
+    Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HostList,
+    JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, JobtrackerInfo,
+    Priority, RegisterTracker, StagedOutput, TaskId, TrackerHeartbeat, TrackerHeartbeatReply,
+    TrackerRegistered,
 };
 
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -188,6 +189,13 @@ pub enum Query {
     Attempts {
         /// The job.
         job: JobId,
+    },
+    /// Why a job's next tasks wait, or one task.
+    Explain {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: Option<TaskId>,
     },
     /// One job's counters.
     Counters {
@@ -430,6 +438,8 @@ pub enum Reply {
     List(JobList),
     /// A job's attempts.
     Attempts(AttemptList),
+    /// Why its tasks wait.
+    Explanation(Box<Explanation>),
     /// One attempt.
     Attempt(Box<AttemptStatus>),
     /// A job's counters.

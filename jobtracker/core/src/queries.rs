@@ -83,6 +83,10 @@ impl Core {
                 Ok(accepted) => Reply::Submitted(accepted),
                 Err(refusal) => Reply::Refused(refusal),
             }),
+            Query::Explain { job, task } => Ok(match self.explain(now.monotonic, job, task) {
+                Ok(explanation) => Reply::Explanation(Box::new(explanation)),
+                Err(refusal) => Reply::Refused(refusal),
+            }),
             Query::Hosts { only } => return self.answer_hosts(now, only, reply_to),
             Query::Cluster => Ok(Reply::Cluster(self.cluster())),
             Query::Summary => Ok(Reply::Summary(Box::new(self.summary()))),
@@ -285,7 +289,8 @@ impl Core {
     }
 }
 
-fn shown_place(place: Locality) -> Place {
+/// The word that clients know.
+pub(crate) fn shown_place(place: Locality) -> Place {
     match place {
         Locality::NodeLocal => Place::NodeLocal,
         Locality::RackLocal => Place::RackLocal,

@@ -1,7 +1,7 @@
 //! Why requests are refused, in words that say what to do. The HTTP status of each is the edge's.
 
 use ids::{ClusterId, HostName};
-use mapreduce_protocol::{AttemptId, AttemptState, JobId, JobState};
+use mapreduce_protocol::{AttemptId, AttemptState, JobId, JobState, TaskId};
 
 use crate::spec::InvalidJob;
 
@@ -70,6 +70,12 @@ pub enum Refusal {
     NoSuchAttempt {
         /// What was asked for.
         attempt: AttemptId,
+    },
+    /// The job has no such task.
+    #[error("there is no {task}: its job has fewer tasks of that kind")]
+    NoSuchTask {
+        /// What was asked for.
+        task: TaskId,
     },
     /// No such TaskTracker.
     #[error(

@@ -93,7 +93,7 @@ impl Core {
     }
 
     /// Whether reduces may take one more slot: one is left to the maps that wait.
-    fn leaves_room(&self) -> bool {
+    pub(crate) fn leaves_room(&self) -> bool {
         self.trackers.leaves_room() || !self.jobs.order().any_maps_wait()
     }
 

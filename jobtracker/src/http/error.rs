@@ -1,5 +1,7 @@
 //! Which HTTP status each refusal gets: the only place of the JobTracker that decides it.
 
+use std::fmt::Display;
+
 use axum::extract::rejection::QueryRejection;
 use chunkstore_client::stores::OtherStoreError;
 use ids::NameError;
@@ -77,6 +79,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),
         Refusal::KeyReused { .. } => (409, ProblemKind::KeyReused),
         Refusal::BadKey | Refusal::BadSlots { .. } => (400, ProblemKind::InvalidRequest),
+        Refusal::NoSuchTask { .. } => (404, ProblemKind::NotFound),
         Refusal::NoSuchJob { .. } | Refusal::NoSuchAttempt { .. } | Refusal::NoSuchHost { .. } => {
             (404, ProblemKind::NotFound)
         }
@@ -131,9 +134,8 @@ pub(super) fn bad_host(error: &NameError) -> Problem {
 }
 
 /// A path that names one job, and an attempt of another.
-pub(super) fn not_of_job(job: JobId, attempt: AttemptId) -> Problem {
-    let theirs = attempt.task.job;
-    let detail = format!("{attempt} is no attempt of {job}: it would be one of {theirs}");
+pub(super) fn not_of_job(job: JobId, (what, theirs): (&dyn Display, JobId)) -> Problem {
+    let detail = format!("{what} is not of {job}: it would be of {theirs}");
     problem(400, ProblemKind::InvalidRequest, detail)
 }
 

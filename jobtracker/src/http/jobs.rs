@@ -258,7 +258,11 @@ async fn attempts(State(state): State<ServerState>, Path(id): Path<String>) -> A
 pub(super) fn attempt_of(id: &str, attempt: &str) -> Result<AttemptId, Problem> {
     let job = job_of(id)?;
     let attempt = attempt.parse::<AttemptId>().map_err(|error| bad_id(&error))?;
-    if attempt.task.job == job { Ok(attempt) } else { Err(not_of_job(job, attempt)) }
+    if attempt.task.job == job {
+        Ok(attempt)
+    } else {
+        Err(not_of_job(job, (&attempt, attempt.task.job)))
+    }
 }
 
 pub(super) fn job_of(id: &str) -> Result<JobId, Problem> {

@@ -10,6 +10,7 @@
 //! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
 //! | `POST /v1/jobs/{id}/pause?kill=`, `/resume` | users | `JobStatus` |
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
+//! | `GET /v1/jobs/{id}/explain?task=` | users | `Explanation` |
 //! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
 //! | `GET /v1/history?limit=`, `/v1/history/{id}`, `…/attempts`, `…/attempts/{attempt}/log` | users | `HistoryList`, `JobHistory`, `AttemptHistory`s, text |
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
@@ -18,6 +19,7 @@
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;
+mod explain;
 mod history;
 mod hosts;
 mod jobs;
@@ -68,6 +70,7 @@ fn routes() -> Routes<ServerState> {
         .route("/v1/cluster", ANY_ROLE, get(cluster))
         .merge(jobs::routes())
         .merge(hosts::routes())
+        .merge(explain::routes())
         .merge(history::routes())
         .merge(trackers::routes())
 }

@@ -4,6 +4,7 @@
 
 pub mod builtins;
 pub mod channel;
+pub mod explain;
 pub mod failure;
 pub mod health;
 pub mod history;
@@ -21,6 +22,7 @@ pub mod trackers;
 pub use self::ids::*;
 pub use builtins::ProgramError;
 pub use channel::*;
+pub use explain::*;
 pub use failure::*;
 pub use health::*;
 pub use history::*;

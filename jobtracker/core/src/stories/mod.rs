@@ -3,6 +3,7 @@
 
 mod backups;
 mod elsewhere;
+mod explanations;
 mod failures;
 mod histories;
 mod hosts;

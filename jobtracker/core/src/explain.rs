@@ -1,0 +1,186 @@
+//! Why a job's next tasks wait: the questions of `schedule`, asked in the same order of each host, with the answers kept. Nothing
+//! acts on it.
+
+use std::collections::BTreeMap;
+
+use ids::{HostName, Monotonic};
+use mapreduce_protocol::{
+    Explanation, HostObstacle, JobId, Obstacle, TaskExplanation, TaskId, TaskKind, WhyNotThere,
+};
+
+use crate::job::LiveJob;
+use crate::locality::Locality;
+use crate::machine::{Core, Fifo};
+use crate::queries::shown_place;
+use crate::refusal::Refusal;
+use crate::running::RunningEntry;
+use crate::schedule::{Hosts, maps_needed, starts_reduces};
+use crate::trackers::Tracker;
+
+/// Hosts that are named of those that are alike.
+const HOSTS_NAMED_MAX: usize = 5;
+
+impl Core {
+    /// Explains a job, or one task of it; the path is the edge's to add.
+    pub(crate) fn explain(
+        &self,
+        now: Monotonic,
+        job: JobId,
+        task: Option<TaskId>,
+    ) -> Result<Explanation, Refusal> {
+        self.durable.job(job).ok_or(Refusal::NoSuchJob { job })?;
+        let mut explanation = Explanation {
+            job,
+            state: self.state_of(job),
+            obstacles: Vec::new(),
+            tasks: Vec::new(),
+            path: Vec::new(),
+        };
+        let Some(live) = self.live(job) else { return Ok(explanation) };
+        explanation.obstacles = self.obstacles(now, live);
+        let Some(entry) = self.durable.running(job) else {
+            explanation.obstacles.push(Obstacle::NotPlanned);
+            return Ok(explanation);
+        };
+        let tasks = match task {
+            Some(task) if live.task(task).is_none() => return Err(Refusal::NoSuchTask { task }),
+            Some(task) => vec![task],
+            None => next_tasks(live),
+        };
+        let explain = |task| self.explain_task(now, live, entry, task);
+        explanation.tasks = tasks.into_iter().map(explain).collect();
+        Ok(explanation)
+    }
+
+    /// What keeps slots from all tasks of a job.
+    fn obstacles(&self, now: Monotonic, live: &LiveJob) -> Vec<Obstacle> {
+        let mut obstacles = Vec::new();
+        if live.paused {
+            obstacles.push(Obstacle::Paused);
+        }
+        if let Some(until) = live.hold_until.filter(|until| *until > now) {
+            obstacles.push(Obstacle::JobtrackerStarts { for_ms: millis(until, now) });
+        }
+        if self.trackers.len() == 0 {
+            obstacles.push(Obstacle::NoTrackers);
+        }
+        let fifo = Fifo::of(live.id);
+        if !live.has_waiting() {
+            return obstacles;
+        }
+        if let Some(why) = self.jobs.order().why_not(fifo) {
+            obstacles.push(Obstacle::Pool { why });
+        }
+        let before = self.jobs.order().jobs().take_while(|other| *other != fifo).count();
+        if before > 0 && !live.paused {
+            let jobs = u32::try_from(before).unwrap_or(u32::MAX);
+            obstacles.push(Obstacle::OthersFirst { jobs });
+        }
+        obstacles
+    }
+
+    fn explain_task(
+        &self,
+        now: Monotonic,
+        live: &LiveJob,
+        entry: &RunningEntry,
+        task: TaskId,
+    ) -> TaskExplanation {
+        let waits = live.waits(task);
+        let homes = live.split(task).map(|planned| &planned.homes[..]).unwrap_or_default();
+        let (limit, over) = match task.kind {
+            TaskKind::Map if live.is_pressed() => (Some(Locality::OffRack), None),
+            TaskKind::Map => {
+                let (limit, over) = live.patience.now(now, self.settings.locality_wait);
+                (Some(limit), over)
+            }
+            TaskKind::Reduce => (None, None),
+        };
+        let obstacles = match task.kind {
+            TaskKind::Reduce if waits => self.obstacles_of_reduces(live, entry),
+            TaskKind::Reduce | TaskKind::Map => Vec::new(),
+        };
+        TaskExplanation {
+            task,
+            waits,
+            obstacles,
+            homes: homes.iter().map(|home| home.host.clone()).collect(),
+            limit: limit.map(shown_place),
+            farther_in_ms: over.map(|over| millis(over, now)),
+            hosts: if waits { self.why_nowhere(now, live, task, limit) } else { Vec::new() },
+            attempts: Vec::new(),
+        }
+    }
+
+    fn obstacles_of_reduces(&self, live: &LiveJob, entry: &RunningEntry) -> Vec<Obstacle> {
+        let slowstart = self.settings.reduce_slowstart;
+        let mut obstacles = Vec::new();
+        if !starts_reduces(entry, slowstart) {
+            #[expect(clippy::cast_possible_truncation, reason = "at most the number of maps")]
+            #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
+            let needed = maps_needed(entry, slowstart) as u32;
+            obstacles.push(Obstacle::MapsNotDone { done: entry.maps_done, needed });
+        }
+        if !self.leaves_room() || !self.jobs.order().leaves_room(live.pool) {
+            obstacles.push(Obstacle::MapsGoFirst);
+        }
+        obstacles
+    }
+
+    /// Why a task that waits runs on none of the hosts that there are, those alike together, the nearest to a yes first.
+    fn why_nowhere(
+        &self,
+        now: Monotonic,
+        live: &LiveJob,
+        task: TaskId,
+        limit: Option<Locality>,
+    ) -> Vec<HostObstacle> {
+        let hosts = Hosts { now, trackers: &self.trackers, live };
+        let mut alike: BTreeMap<WhyNotThere, (u32, Vec<HostName>)> = BTreeMap::new();
+        for (host, tracker) in self.trackers.iter() {
+            let why = self.why_not_there(&hosts, task, (host, tracker), limit);
+            let (n_hosts, named) = alike.entry(why).or_default();
+            *n_hosts += 1;
+            if named.len() < HOSTS_NAMED_MAX {
+                named.push(host.clone());
+            }
+        }
+        let alike = alike.into_iter();
+        alike.map(|(why, (n_hosts, hosts))| HostObstacle { why, n_hosts, hosts }).collect()
+    }
+
+    fn why_not_there(
+        &self,
+        hosts: &Hosts<'_>,
+        task: TaskId,
+        (host, tracker): (&HostName, &Tracker),
+        limit: Option<Locality>,
+    ) -> WhyNotThere {
+        if !tracker.is_open() {
+            WhyNotThere::Closed
+        } else if hosts.live.exclusions.until(hosts.now, host).is_some() {
+            WhyNotThere::LeftAlone
+        } else if !hosts.suits(task, host) {
+            WhyNotThere::FailedThere
+        } else if tracker.free_slots() == 0 {
+            WhyNotThere::NoFreeSlot
+        } else if self.place(task, host) > limit
+            && !hosts.live.waiting_maps().is_homeless(task.index)
+        {
+            WhyNotThere::TooFar
+        } else {
+            WhyNotThere::NothingInTheWay
+        }
+    }
+}
+
+/// The map and the reduce that are next for a slot.
+fn next_tasks(live: &LiveJob) -> Vec<TaskId> {
+    let map = live.waiting_maps().first().map(|first| live.id.task(TaskKind::Map, first.map));
+    let reduce = live.waiting_reduces.first().map(|index| live.id.task(TaskKind::Reduce, *index));
+    map.into_iter().chain(reduce).collect()
+}
+
+fn millis(until: Monotonic, now: Monotonic) -> u64 {
+    u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX)
+}

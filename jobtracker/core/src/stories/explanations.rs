@@ -1,0 +1,130 @@
+//! Stories of jobs that wait, and of what is said of that.
+
+use mapreduce_protocol::{Explanation, Obstacle, Place, TaskExplanation, TaskId, WhyNotThere};
+
+use super::*;
+
+impl Story {
+    fn explain(&mut self, job: JobId, task: Option<TaskId>) -> Explanation {
+        match self.query(Query::Explain { job, task }) {
+            Reply::Explanation(explanation) => *explanation,
+            other => panic!("not explained: {other:?}"),
+        }
+    }
+
+    fn explain_next(&mut self, job: JobId) -> TaskExplanation {
+        self.explain(job, None).tasks.remove(0)
+    }
+}
+
+/// Why, and the hosts of which that is true.
+fn hosts(task: &TaskExplanation) -> Vec<(WhyNotThere, Vec<&str>)> {
+    let hosts = task.hosts.iter();
+    hosts.map(|it| (it.why, it.hosts.iter().map(HostName::as_str).collect())).collect()
+}
+
+#[test]
+fn a_map_that_waits_for_its_bytes_says_how_far_it_goes_and_until_when() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    story.tracker("b", 1);
+    let job = story.job(0, &[&["a"], &["a"]]);
+    story.beat_all();
+    let next = story.explain_next(job);
+    assert_eq!((next.task.index, next.waits, next.homes.len()), (1, true, 1));
+    assert_eq!((next.limit, next.farther_in_ms), (Some(Place::NodeLocal), Some(1000)));
+    assert_eq!(
+        hosts(&next),
+        [(WhyNotThere::NoFreeSlot, vec!["a"]), (WhyNotThere::TooFar, vec!["b"])]
+    );
+    // What was said comes true.
+    story.pass(Duration::from_millis(2000));
+    assert_eq!(story.running(&host("b")).len(), 1);
+    let first = story.explain(job, Some(job.task(TaskKind::Map, 0)));
+    assert!(!first.tasks[0].waits && first.tasks[0].hosts.is_empty());
+}
+
+#[test]
+fn hosts_that_will_not_do_are_told_with_the_reason() {
+    let mut story = Story::begin();
+    let [_, b, c] = ["a", "b", "c"].map(|name| story.tracker(name, 1));
+    story.toy(&b).ailments = vec![Ailment::LowMemory { available: 1, needed: 2 }];
+    story.beat(&b);
+    let filler = story.job(0, &[&["c"]]);
+    assert_eq!(story.running(&c)[0].task.job, filler);
+    let job = story.job(0, &[&["a"]]);
+    let attempt = story.running(&host("a"))[0];
+    story.fail(attempt, FailureKind::UserCode);
+    story.pass(Duration::from_secs(3));
+    let next = story.explain_next(job);
+    let told = hosts(&next);
+    assert_eq!(
+        told,
+        [
+            (WhyNotThere::NoFreeSlot, vec!["c"]),
+            (WhyNotThere::FailedThere, vec!["a"]),
+            (WhyNotThere::Closed, vec!["b"])
+        ]
+    );
+}
+
+#[test]
+fn reduces_say_how_many_maps_they_wait_for() {
+    let mut story = Story::with(Settings { reduce_slowstart: 1.0, ..settings() });
+    story.tracker("a", 1);
+    let job = story.job(2, &[&["a"], &["a"], &["a"]]);
+    let first = story.running_everywhere()[0];
+    story.succeed(first);
+    let explanation = story.explain(job, None);
+    let [map, reduce] = &explanation.tasks[..] else { panic!("{explanation:?}") };
+    assert!(map.obstacles.is_empty());
+    assert_eq!(reduce.task, job.task(TaskKind::Reduce, 0));
+    assert_eq!(reduce.obstacles, [Obstacle::MapsNotDone { done: 1, needed: 3 }]);
+}
+
+#[test]
+fn what_keeps_slots_from_the_whole_job_is_told_once() {
+    let rule = PoolRule { slots_max: Some(1), ..PoolRule::named("one") };
+    let pools = vec![PoolRule::named(DEFAULT_POOL), rule];
+    let mut story = Story::with(Settings { pools, ..settings() });
+    let of = |pool: &str, output: &str| JobSpec { pool: Some(pool.to_owned()), ..identity(output) };
+    let empty = story.submit(of(DEFAULT_POOL, "/out/0"));
+    assert_eq!(story.explain(empty, None).obstacles, [Obstacle::NoTrackers, Obstacle::NotPlanned]);
+    story.tracker("a", 1);
+    let limited = story.submit(of("one", "/out/1"));
+    story.plan(limited, splits(&[&["a"][..]; 2]));
+    story.beat_all();
+    let [Obstacle::Pool { why }] = &story.explain(limited, None).obstacles[..] else { panic!() };
+    assert!(why.contains("pool one holds 1 slots"), "{why}");
+    story.plan(empty, splits(&[&["a"]]));
+    assert_eq!(story.explain(empty, None).obstacles, []);
+    story.answer(|reply_to| Input::Pause { job: empty, kill: false, reply_to });
+    assert_eq!(story.explain(empty, None).obstacles, [Obstacle::Paused]);
+}
+
+#[test]
+fn a_job_that_comes_later_says_how_many_are_before_it() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let jobs: Vec<_> = (0..3).map(|_| story.job(0, &[&["a"], &["a"]])).collect();
+    // The first one holds the slot: the others come before it.
+    let before = jobs.iter().map(|job| story.explain(*job, None).obstacles);
+    let others = |jobs| vec![Obstacle::OthersFirst { jobs }];
+    assert_eq!(before.collect::<Vec<_>>(), [others(2), vec![], others(1)]);
+}
+
+#[test]
+fn a_task_that_is_not_there_is_refused_and_a_job_that_is_over_waits_for_nothing() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(0, &[&["a"]]);
+    let task = job.task(TaskKind::Map, 9);
+    let refused = story.query(Query::Explain { job, task: Some(task) });
+    assert!(
+        matches!(refused, Reply::Refused(Refusal::NoSuchTask { task: other }) if other == task)
+    );
+    story.run_all();
+    story.published(job);
+    let over = story.explain(job, None);
+    assert_eq!((over.state, over.tasks.len()), (JobState::Succeeded, 0));
+}

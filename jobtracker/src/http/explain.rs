@@ -1,0 +1,76 @@
+//! The users' route that explains a job: what the core says of its tasks, and the path of its attempts, of which the core is
+//! not kept waiting.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query as UrlQuery, State};
+use axum::routing::get;
+use jobtracker_core::{Query, Reply, critical_path};
+use mapreduce_protocol::{AttemptStatus, Explanation, JobId, TaskExplanation, TaskId};
+use net::{Access, Json, Problem, Role, Routes};
+use serde::Deserialize;
+
+use super::ServerState;
+use super::error::{bad_id, bad_query, not_of_job, unexpected};
+use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
+use super::jobs::job_of;
+
+const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new().route("/v1/jobs/{id}/explain", USERS, get(explain))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    task: Option<String>,
+}
+
+async fn explain(
+    State(state): State<ServerState>,
+    Path(id): Path<String>,
+    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
+) -> Result<Json<Explanation>, Problem> {
+    let job = job_of(&id)?;
+    let UrlQuery(Parameters { task }) = parameters.map_err(|error| bad_query(&error))?;
+    let task = task.map(|task| task_of(job, &task)).transpose()?;
+    let attempts = attempts(&state, job).await?;
+    let mut explanation = match ask_or_read_job(&state, Query::Explain { job, task }).await? {
+        Told::Now(Reply::Explanation(explanation)) => *explanation,
+        Told::Now(other) => return Err(unexpected(&other)),
+        Told::Kept(history) => Explanation {
+            job,
+            state: history.status.state,
+            obstacles: Vec::new(),
+            tasks: Vec::new(),
+            path: Vec::new(),
+        },
+    };
+    explanation.path = critical_path(&attempts);
+    if let Some(task) = task {
+        add_attempts(&mut explanation, task, attempts);
+    }
+    Ok(Json(explanation))
+}
+
+/// Of a job that is over, a task is its attempts.
+fn add_attempts(explanation: &mut Explanation, task: TaskId, attempts: Vec<AttemptStatus>) {
+    if explanation.tasks.is_empty() {
+        explanation.tasks.push(TaskExplanation::over(task));
+    }
+    let of_task = attempts.into_iter().filter(|it| it.attempt.task == task);
+    explanation.tasks[0].attempts = of_task.collect();
+}
+
+async fn attempts(state: &ServerState, job: JobId) -> Result<Vec<AttemptStatus>, Problem> {
+    match ask_or_read_attempts(state, Query::Attempts { job }).await? {
+        Told::Now(Reply::Attempts(list)) => Ok(list.attempts),
+        Told::Now(other) => Err(unexpected(&other)),
+        Told::Kept(kept) => Ok(kept.into_iter().map(|attempt| attempt.status).collect()),
+    }
+}
+
+fn task_of(job: JobId, task: &str) -> Result<TaskId, Problem> {
+    let task = task.parse::<TaskId>().map_err(|error| bad_id(&error))?;
+    if task.job == job { Ok(task) } else { Err(not_of_job(job, (&task, task.job))) }
+}

@@ -1,0 +1,206 @@
+//! Why a job is where it is: `GET /v1/jobs/{id}/explain`. What its next tasks wait for, by the same rules that place them, and
+//! which attempts, one after the other, made it as long as it was.
+
+use std::fmt;
+
+use ids::{HostName, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, AttemptState, AttemptStatus, JobId, JobState, Place, TaskId};
+
+/// `GET /v1/jobs/{id}/explain`, or of one task with `?task=ID`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The job.
+    pub job: JobId,
+    /// Its state.
+    pub state: JobState,
+    /// What keeps slots from all of its tasks.
+    pub obstacles: Vec<Obstacle>,
+    /// The map and the reduce that are next for a slot, or the task that was asked for.
+    pub tasks: Vec<TaskExplanation>,
+    /// The attempts that made it as long as it was, or is so far, the first one first: had one of them been quicker, so had
+    /// the job.
+    pub path: Vec<PathLink>,
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskExplanation {
+    /// The task.
+    pub task: TaskId,
+    /// Whether it waits for a slot.
+    pub waits: bool,
+    /// What keeps slots from it, beside what keeps them from all tasks of its job.
+    pub obstacles: Vec<Obstacle>,
+    /// Hosts that its bytes are on.
+    pub homes: Vec<HostName>,
+    /// How far from them it may run now; absent of reduces.
+    pub limit: Option<Place>,
+    /// After how long it may run farther, milliseconds, if no nearer slot comes.
+    pub farther_in_ms: Option<u64>,
+    /// Why it does not run on the hosts that there are, those alike together.
+    pub hosts: Vec<HostObstacle>,
+    /// Its attempts so far, where a task was asked for.
+    pub attempts: Vec<AttemptStatus>,
+}
+
+impl TaskExplanation {
+    /// A task that waits for nothing any more.
+    #[must_use]
+    pub fn over(task: TaskId) -> Self {
+        Self {
+            task,
+            waits: false,
+            obstacles: Vec::new(),
+            homes: Vec::new(),
+            limit: None,
+            farther_in_ms: None,
+            hosts: Vec::new(),
+            attempts: Vec::new(),
+        }
+    }
+}
+
+/// What keeps slots from a job or a task, whatever the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "obstacle", rename_all = "snake_case")]
+pub enum Obstacle {
+    /// Its splits are not known yet.
+    NotPlanned,
+    /// Somebody has paused it.
+    Paused,
+    /// The JobTracker has just started: TaskTrackers may still tell what runs.
+    JobtrackerStarts {
+        /// For how long yet, milliseconds.
+        for_ms: u64,
+    },
+    /// No TaskTracker is registered.
+    NoTrackers,
+    /// Its pool holds all slots that it may, or runs as many jobs.
+    Pool {
+        /// Why, for people.
+        why: String,
+    },
+    /// Other jobs that want slots come first.
+    OthersFirst {
+        /// How many.
+        jobs: u32,
+    },
+    /// Reduces begin when enough maps are done.
+    MapsNotDone {
+        /// Maps that are done.
+        done: u32,
+        /// Maps that must be.
+        needed: u32,
+    },
+    /// The last slot that reduces do not hold is left to maps, which wait.
+    MapsGoFirst,
+}
+
+/// Why a task does not run on some hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostObstacle {
+    /// Why.
+    pub why: WhyNotThere,
+    /// On how many.
+    pub n_hosts: u32,
+    /// Some of them.
+    pub hosts: Vec<HostName>,
+}
+
+/// Why a task does not run on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyNotThere {
+    /// Nothing is in the way: it will in a moment.
+    NothingInTheWay,
+    /// All its slots are taken.
+    NoFreeSlot,
+    /// It is farther from the task's bytes than the job goes now.
+    TooFar,
+    /// The task has failed there, and there are others.
+    FailedThere,
+    /// The job leaves it alone for a while: its tasks failed there.
+    LeftAlone,
+    /// It gets no new attempts: it is ill, set aside or drained.
+    Closed,
+}
+
+/// One attempt of the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathLink {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Where it ran.
+    pub host: HostName,
+    /// What became of it.
+    pub state: AttemptState,
+    /// When it began.
+    pub began_at: UnixMillis,
+    /// When it ended; absent while it runs.
+    pub ended_at: Option<UnixMillis>,
+    /// What it could not go on without before.
+    pub after: After,
+}
+
+/// What an attempt of the path could not go on without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// The job's submission.
+    Submission,
+    /// The slot that the attempt before it held.
+    Slot,
+    /// The end of the attempt before it, the last of the maps.
+    Maps,
+    /// The end of the attempt before it, another try of its task.
+    OtherTry,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPlanned => f.write_str("its splits are not known yet"),
+            Self::Paused => f.write_str("it is paused: `howdah job resume` lets it go on"),
+            Self::JobtrackerStarts { for_ms } => write!(
+                f,
+                "the JobTracker has just started, and waits {for_ms} ms for what TaskTrackers still run"
+            ),
+            Self::NoTrackers => f.write_str("no TaskTracker is registered: start one"),
+            Self::Pool { why } => f.write_str(why),
+            Self::OthersFirst { jobs } => write!(f, "{jobs} other jobs that want slots come first"),
+            Self::MapsNotDone { done, needed } => write!(
+                f,
+                "reduces begin when {needed} maps are done (jobtracker.reduce_slowstart), and {done} are"
+            ),
+            Self::MapsGoFirst => {
+                f.write_str("maps wait for the last slot that reduces do not hold")
+            }
+        }
+    }
+}
+
+impl fmt::Display for WhyNotThere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NothingInTheWay => "nothing is in the way",
+            Self::NoFreeSlot => "all slots are taken",
+            Self::TooFar => "too far from its bytes, for now",
+            Self::FailedThere => "it failed there",
+            Self::LeftAlone => "the job leaves it alone for a while, since its tasks failed there",
+            Self::Closed => "gets no new attempts (`howdah host list` says why)",
+        })
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Submission => "after the submission",
+            Self::Slot => "in the slot of that one",
+            Self::Maps => "after that one, the last map",
+            Self::OtherTry => "after that try",
+        })
+    }
+}
