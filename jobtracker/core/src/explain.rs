@@ -121,7 +121,7 @@ impl Core {
             let needed = maps_needed(entry, slowstart) as u32;
             obstacles.push(Obstacle::MapsNotDone { done: entry.maps_done, needed });
         }
-        if !self.leaves_room() || !self.jobs.order().leaves_room(live.pool) {
+        if !self.leaves_room() || !self.jobs.order().has_room_for_reduce(Fifo::of(live.id)) {
             obstacles.push(Obstacle::MapsGoFirst);
         }
         obstacles

@@ -63,6 +63,8 @@ pub(crate) struct LiveJob {
     pub(crate) priority: Priority,
     /// Its pool's place among the pools.
     pub(crate) pool: usize,
+    /// Launches of all jobs up to its last one; 0: it has had none.
+    pub(crate) served: u64,
     /// Whether any attempt of it has been launched.
     pub(crate) has_begun: bool,
     /// Grows whenever it may want a slot that it did not want before.
@@ -144,6 +146,7 @@ impl LiveJob {
             fetch_reports: BTreeMap::new(),
             priority: entry.priority,
             pool,
+            served: 0,
             has_begun: false,
             demands: 0,
             paused: entry.paused,

@@ -98,14 +98,17 @@ fn standpoint(live: &LiveJob) -> Standpoint {
     let is_late = !live.late.is_empty();
     let maps_wait = !live.waiting_maps().is_empty();
     Standpoint {
+        served: live.served,
         has_begun: live.has_begun,
         is_pressed: live.is_pressed(),
         takes_place: !live.paused && live.has_splits(),
         pool: live.pool,
         priority: live.priority,
         n_slots: tasks.iter().map(|tasks| tasks.n_live()).sum(),
+        n_reduces: live.tasks(TaskKind::Reduce).n_live(),
         n_waiting: live.n_waiting(),
         n_backups: tasks.iter().map(|tasks| u64::from(tasks.backed_up)).sum(),
+        maps_starve: maps_wait && live.tasks(TaskKind::Map).running == 0,
         maps_wait,
         is_stuck: live.is_stuck(),
         is_late,

@@ -22,15 +22,21 @@ pub(crate) struct Standpoint {
     pub(crate) priority: Priority,
     /// Slots that it holds.
     pub(crate) n_slots: u32,
+    /// Those of them that its reduces hold.
+    pub(crate) n_reduces: u32,
     /// Tasks that wait for one.
     pub(crate) n_waiting: u32,
     /// Attempts that run beside another one of their task.
     pub(crate) n_backups: u64,
     pub(crate) maps_wait: bool,
+    /// Launches of all jobs up to its last one; 0: it has had none.
+    pub(crate) served: u64,
     /// Whether any attempt of it has been launched.
     pub(crate) has_begun: bool,
     /// Whether a map of it takes any slot that there is.
     pub(crate) is_pressed: bool,
+    /// Whether its maps wait and none of them runs.
+    pub(crate) maps_starve: bool,
     /// Whether it counts among the jobs of its pool that run: paused ones don't, nor those that are not planned yet.
     pub(crate) takes_place: bool,
     /// Whether its reduces hold slots in vain.
@@ -50,6 +56,9 @@ pub(crate) struct Standpoint {
 struct JobTurn {
     /// Slots that it holds, for its weight.
     held: u64,
+    /// Of two that hold alike, the one goes first that has waited longer since its last launch: else the older one would
+    /// have a single slot to itself.
+    served: u64,
     priority: Reverse<Priority>,
     fifo: Fifo,
     member: Member,
@@ -87,6 +96,8 @@ pub(crate) struct Pool {
     pub(crate) rule: PoolRule,
     /// Slots that its jobs hold.
     pub(crate) n_slots: u32,
+    /// Those of them that reduces hold.
+    n_reduces: u32,
     /// Tasks of its jobs that wait for one, whether they may begin now or not.
     pub(crate) n_waiting: u32,
     /// Since when it has had less than its minimum share, or half its fair one, and wanted more.
@@ -181,8 +192,11 @@ impl Order {
                 self.eager.extend(self.pools[at].turns.iter().map(|turn| turn.fifo));
             }
         }
-        let demands =
-            |it: Option<Standpoint>| it.map(|it| (it.demands, it.wants, it.pool, it.is_pressed));
+        let demands = |it: Option<Standpoint>| {
+            it.map(|it| {
+                (it.demands, it.wants, it.pool, it.is_pressed, it.maps_wait, it.maps_starve)
+            })
+        };
         if demands(before) != demands(now) && now.is_some() {
             self.eager.insert(fifo);
         }
@@ -198,11 +212,24 @@ impl Order {
         }
     }
 
-    /// Whether one more reduce leaves a slot of the pool's for maps of it that wait.
-    pub(crate) fn leaves_room(&self, at: usize) -> bool {
+    /// Whether one more reduce leaves a slot of the pool's for maps of it that wait. A single slot can't be left: there, reduces
+    /// of a job wait for its own maps alone.
+    fn leaves_room(&self, at: usize) -> bool {
         let pool = &self.pools[at];
-        let is_last = pool.rule.slots_max.is_some_and(|max| pool.n_slots + 1 >= max);
+        let is_last = pool.rule.slots_max.is_some_and(|max| max > 1 && pool.n_reduces + 1 >= max);
         !is_last || !pool.jobs().any(|job| self.maps_wait(job))
+    }
+
+    /// Whether a reduce of a job may take one more slot of its pool.
+    pub(crate) fn has_room_for_reduce(&self, fifo: Fifo) -> bool {
+        let Some(job) = self.standpoints.get(&fifo) else { return false };
+        // Where none of its maps runs, a reduce would have to give way to one at once, and be launched again at once.
+        let waits_for_own = match self.pools[job.pool].rule.slots_max {
+            Some(1) => job.maps_wait,
+            Some(_) => job.maps_starve,
+            None => false,
+        };
+        self.leaves_room(job.pool) && !waits_for_own
     }
 
     /// Whether maps wait of any job that may be given slots.
@@ -219,6 +246,7 @@ impl Order {
         let pool = &mut self.pools[before.pool];
         let turn = JobTurn::new(pool.rule.sharing, before, fifo);
         pool.n_slots -= before.n_slots;
+        pool.n_reduces -= before.n_reduces;
         pool.n_jobs -= 1;
         pool.members.remove(&turn.member);
         if before.wants {
@@ -233,6 +261,7 @@ impl Order {
         let pool = &mut self.pools[now.pool];
         let turn = JobTurn::new(pool.rule.sharing, now, fifo);
         pool.n_slots += now.n_slots;
+        pool.n_reduces += now.n_reduces;
         pool.n_jobs += 1;
         if now.takes_place {
             pool.members.insert(turn.member);
@@ -339,6 +368,7 @@ impl Pool {
         Self {
             rule,
             n_slots: 0,
+            n_reduces: 0,
             n_waiting: 0,
             short_since: None,
             n_jobs: 0,
@@ -397,11 +427,11 @@ impl Pool {
 
 impl JobTurn {
     fn new(sharing: Sharing, job: &Standpoint, fifo: Fifo) -> Self {
-        let held = match sharing {
-            Sharing::Fifo => 0,
-            Sharing::Fair => u64::from(job.n_slots) * share_unit(job.priority),
+        let (held, served) = match sharing {
+            Sharing::Fifo => (0, 0),
+            Sharing::Fair => (u64::from(job.n_slots) * share_unit(job.priority), job.served),
         };
-        Self { held, priority: Reverse(job.priority), fifo, member: Member::new(job, fifo) }
+        Self { held, served, priority: Reverse(job.priority), fifo, member: Member::new(job, fifo) }
     }
 }
 
@@ -445,9 +475,12 @@ mod tests {
             pool,
             priority,
             n_slots,
+            n_reduces: 0,
             n_waiting: 1,
             n_backups: 0,
             maps_wait: true,
+            maps_starve: false,
+            served: 0,
             has_begun: n_slots > 0,
             is_pressed: false,
             takes_place: true,
@@ -486,6 +519,18 @@ mod tests {
             (Sharing::Fifo, &[(Priority::Normal, 0), (Priority::High, 9)], &[1, 0]),
         ] {
             let jobs: Vec<_> = jobs.iter().map(|(priority, n)| job(0, *priority, *n)).collect();
+            assert_eq!(turns(vec![pool("p", sharing)], &jobs), expected, "{sharing:?} {jobs:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_jobs_that_hold_alike_the_one_goes_first_that_was_served_longer_ago() {
+        let of = |n_slots, served| Standpoint { served, ..job(0, Priority::Normal, n_slots) };
+        for (sharing, jobs, expected) in [
+            (Sharing::Fair, [of(0, 7), of(0, 3), of(0, 0)], [2, 1, 0]),
+            (Sharing::Fair, [of(0, 7), of(1, 3), of(0, 9)], [0, 2, 1]),
+            (Sharing::Fifo, [of(0, 7), of(0, 3), of(0, 0)], [0, 1, 2]),
+        ] {
             assert_eq!(turns(vec![pool("p", sharing)], &jobs), expected, "{sharing:?} {jobs:?}");
         }
     }

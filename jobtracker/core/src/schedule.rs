@@ -164,7 +164,7 @@ impl Core {
             let entry = self.durable.running(live.id);
             let may_start =
                 entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
-            if !may_start || !reduces_may_go || !order.leaves_room(live.pool) {
+            if !may_start || !reduces_may_go || !order.has_room_for_reduce(turn) {
                 continue;
             }
             if let Some(reduce) = hosts.choose_reduce(host) {
@@ -242,6 +242,7 @@ impl Core {
         let attempt = LiveAttempt::new(number, host.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });
         self.counted.launches.count(place);
+        live.served = self.counted.launches.total();
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
         self.watch(now, task.job);
@@ -278,11 +279,10 @@ impl Core {
         let stuck: Vec<&LiveJob> = stuck.filter(|live| live.is_stuck() && !on_hold(live)).collect();
         stuck.iter().find_map(|live| {
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            if order.is_in_full_pool(Fifo::of(live.id)) {
-                // Nobody else's slot helps who may hold no more.
-                return hosts.youngest_reduce(|_| true);
-            }
+            let needs_own = order.is_in_full_pool(Fifo::of(live.id));
             match live.waiting_maps().first() {
+                // Nobody else's slot helps who may hold no more.
+                Some(_) if needs_own => hosts.youngest_reduce(|_| true),
                 Some(first) => {
                     let task = live.id.task(TaskKind::Map, first.map);
                     hosts.gives_way(&stuck, |host| hosts.suits(task, host))

@@ -100,6 +100,11 @@ pub(crate) struct Counted {
 }
 
 impl Launches {
+    /// All of them.
+    pub(crate) fn total(self) -> u64 {
+        self.node_local + self.rack_local + self.off_rack + self.reduce
+    }
+
     pub(crate) fn count(&mut self, locality: Option<Locality>) {
         match locality {
             Some(Locality::NodeLocal) => self.node_local += 1,

@@ -337,7 +337,14 @@ impl World {
 
     fn check_starvation(&mut self, now: Monotonic) {
         let Some(core) = &self.jobtracker.core else { return };
-        if self.jobtracker.settings.pools.iter().any(|pool| pool.sharing != Sharing::Fair) {
+        // Where jobs queue up, one may wait for all others; and where a pool has few slots, a task that has failed on a
+        // host waits until others leave the pool a slot elsewhere.
+        let queues_up = |pool: &PoolRule| {
+            pool.sharing != Sharing::Fair
+                || pool.running_jobs_max.is_some()
+                || pool.slots_max.is_some()
+        };
+        if self.jobtracker.settings.pools.iter().any(queues_up) {
             return;
         }
         let jobs = self.scene.watch.book.jobs.iter();

@@ -334,3 +334,47 @@ fn a_stuck_job_does_not_bring_the_others_of_its_pool_before_a_promise() {
     }
     assert_eq!(held(&story, &[stuck, mates, promised]), [1, 0, 2]);
 }
+
+#[test]
+fn reduces_do_not_wait_for_the_maps_of_others_in_a_pool_of_few_slots() {
+    for slots_max in [1, 2] {
+        let rule = PoolRule { slots_max: Some(slots_max), ..PoolRule::named("few") };
+        let mut story = with_pools(4, &[rule]);
+        let reduces = with_reduces(&mut story, "few", 1, "a");
+        story.beat_all();
+        let maps = job(&mut story, "few", 40);
+        for _ in 0..6 {
+            let attempt = story.running_everywhere()[0];
+            story.succeed(attempt);
+            story.beat_all();
+        }
+        let done = story.status(reduces).reduces;
+        assert!(done.succeeded + done.running == 1, "{slots_max}: {done:?}");
+        assert!(story.status(maps).maps.succeeded < 40);
+    }
+}
+
+#[test]
+fn a_reduce_that_gave_way_is_not_launched_again_while_the_map_waits_for_its_host() {
+    let rule = PoolRule { slots_max: Some(3), ..PoolRule::named("three") };
+    let pools = vec![PoolRule::named(DEFAULT_POOL), rule];
+    let mut story = Story::with(Settings { pools, reduce_slowstart: 0.0, ..settings() });
+    for (name, slots) in [("a", 1), ("b", 4), ("c", 4)] {
+        story.tracker(name, slots);
+    }
+    // The host of its map is taken, and so is the third slot of its pool.
+    let _filler = story.job(0, &[&["a"]]);
+    let spec = JobSpec { pool: Some("three".to_owned()), ..wordcount("/out", 5) };
+    let waits = story.submit(spec);
+    story.plan(waits, splits(&[&["a"]]));
+    let other = JobSpec { pool: Some("three".to_owned()), ..identity("/other") };
+    let other = story.submit(other);
+    story.plan(other, splits(&[&["b"][..]; 9]));
+    for _ in 0..5 {
+        story.beat_all();
+        story.pass(Duration::from_millis(300));
+    }
+    let status = story.status(waits);
+    assert!(status.reduces.attempts < 20, "{status:?}");
+    assert_ne!(status.state, JobState::Failed);
+}

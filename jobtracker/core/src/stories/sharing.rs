@@ -125,3 +125,18 @@ fn a_priority_that_is_changed_counts_from_the_next_slot_on_and_through_a_restart
     let refused = set(&mut story, nobody, Priority::Low);
     assert!(matches!(refused, Reply::Refused(Refusal::NoSuchJob { .. })), "{refused:?}");
 }
+
+#[test]
+fn a_single_slot_goes_to_and_fro_between_jobs() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let large = job(&mut story, 20, None);
+    story.beat_all();
+    let small = job(&mut story, 2, None);
+    for _ in 0..4 {
+        let attempt = story.running_everywhere()[0];
+        story.succeed(attempt);
+    }
+    assert_eq!(story.status(small).maps.succeeded, 2);
+    assert_eq!(story.status(large).maps.succeeded, 2);
+}
