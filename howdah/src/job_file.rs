@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
-use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, builtins};
+use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, ShippedFile, builtins};
 
 /// Length limit of a job file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -161,6 +161,16 @@ pub(crate) enum JobFileError {
         /// The executable.
         executable: PathBuf,
     },
+    /// A file of a streaming program can't be read.
+    #[error("{file}: cannot read {shipped}, which the program brings along: {cause}")]
+    Shipped {
+        /// The file.
+        file: PathBuf,
+        /// The file that the job names.
+        shipped: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
     /// The author's executable can't be read.
     #[error("{file}: cannot read the executable {executable}: {cause}")]
     Executable {
@@ -174,7 +184,7 @@ pub(crate) enum JobFileError {
 }
 
 /// A job with the file it came from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JobFile {
     /// The file.
     pub(crate) path: PathBuf,
@@ -232,9 +242,19 @@ impl JobFile {
     /// With an executable and a digest of the form that submit puts there.
     fn as_shipped(&self) -> JobSpec {
         let mut spec = self.spec.clone();
-        if let Program::Native(native) = &mut spec.program {
-            native.executable = "/program".to_owned();
-            native.sha256 = Some("0".repeat(64));
+        let digest = || Some("0".repeat(64));
+        match &mut spec.program {
+            Program::Builtin(_) => {}
+            Program::Native(native) => {
+                native.executable = "/program".to_owned();
+                native.sha256 = digest();
+            }
+            Program::Streaming(streaming) => {
+                for file in streaming.shipped_mut() {
+                    file.path = "/program".to_owned();
+                    file.sha256 = digest();
+                }
+            }
         }
         spec
     }
@@ -287,11 +307,44 @@ impl JobFile {
     /// The path of the author's executable, if the program is native: relative to the job file.
     pub(crate) fn executable(&self) -> Option<PathBuf> {
         match &self.spec.program {
-            Program::Builtin(_) => None,
-            Program::Native(Native { executable, .. }) => {
-                Some(self.path.parent().unwrap_or(Path::new("")).join(executable))
-            }
+            Program::Builtin(_) | Program::Streaming(_) => None,
+            Program::Native(Native { executable, .. }) => Some(self.beside(executable)),
         }
+    }
+
+    /// A path of the job file's, relative to it.
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// The bytes of a file that a streaming program brings along.
+    pub(crate) fn read_shipped(&self, shipped: &ShippedFile) -> Result<Vec<u8>, JobFileError> {
+        let shipped = self.beside(&shipped.path);
+        let file = self.path.clone();
+        fs::read(&shipped).map_err(|cause| JobFileError::Shipped { file, shipped, cause })
+    }
+
+    /// The same job with the whole paths of the files that a streaming program brings along, all of which are there.
+    pub(crate) fn with_files_found(mut self) -> Result<Self, JobFileError> {
+        let (folder, file) = (self.beside(""), self.path.clone());
+        let Program::Streaming(streaming) = &mut self.spec.program else { return Ok(self) };
+        for it in streaming.shipped_mut() {
+            let shipped = folder.join(&it.path);
+            let found = shipped.canonicalize().and_then(|path| {
+                fs::File::open(&path)?;
+                match (path.is_file(), path.to_str()) {
+                    (true, Some(path)) => Ok(path.to_owned()),
+                    (true, None) => Err(std::io::Error::other("its path is not UTF-8")),
+                    (false, _) => Err(std::io::Error::other("it is no file; make it an archive")),
+                }
+            });
+            it.path = found.map_err(|cause| JobFileError::Shipped {
+                file: file.clone(),
+                shipped,
+                cause,
+            })?;
+        }
+        Ok(self)
     }
 
     /// The bytes of the author's executable, if the program is native.

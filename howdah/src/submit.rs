@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::path::PROGRAMS_FOLDER;
 use chunkstore_protocol::{FileKind, StorePath};
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program, Streaming};
 
 use crate::exit::{Interrupted, OrEarly};
 use crate::job_file::JobFile;
@@ -20,7 +20,7 @@ use crate::signals::Termination;
 /// Time between two looks at a job.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Submits a checked job; a native program's executable is put into the chunk store first. `end` ends it
+/// Submits a checked job; a native program's executable, or a streaming program's files, are put into the chunk store first. `end` ends it
 /// before its answer.
 pub(crate) async fn submit(
     session: &Session,
@@ -39,9 +39,35 @@ pub(crate) async fn submit(
         native.executable = path.context("shipping the executable")?.to_string();
         native.sha256 = Some(sha256);
     }
+    if let Program::Streaming(streaming) = &mut spec.program {
+        ship_files(session, job, streaming, end).await?;
+    }
     let accepted = end.or_soon(session.jobs().submit(&spec)).await;
     let remains = "the job may have been submitted: `howdah job list` tells".to_owned();
     Ok(accepted.map_err(|by| Interrupted { by, remains })??)
+}
+
+/// Puts the files of a streaming program into the chunk store, all of which are there before the first is put.
+async fn ship_files(
+    session: &Session,
+    job: &JobFile,
+    streaming: &mut Streaming,
+    end: &mut Termination,
+) -> anyhow::Result<()> {
+    if streaming.shipped().next().is_none() {
+        return Ok(());
+    }
+    job.clone().with_files_found().or_early()?;
+    session.jobs().is_there().await?;
+    let store = session.store().await?;
+    for file in streaming.shipped_mut() {
+        let bytes = job.read_shipped(file).or_early()?;
+        let sha256 = sha256_of(&bytes);
+        let path = put_program(&store, &sha256, bytes, end).await;
+        file.path = path.with_context(|| format!("shipping {}", file.path))?.to_string();
+        file.sha256 = Some(sha256);
+    }
+    Ok(())
 }
 
 fn sha256_of(bytes: &[u8]) -> String {

@@ -57,11 +57,11 @@ pub(crate) enum AdmissionError {
     /// Another store does not answer, or says no.
     #[error("the job can't be checked against another store: {0}")]
     Elsewhere(#[from] OtherStoreError),
-    /// The executable of a native program is not there, or is a folder.
+    /// The executable of a native program, or a file of a streaming program, is not there, or is a folder.
     #[error(
-        "the executable {path} is no file of the chunk store: put it there, or let `howdah job submit` do so"
+        "the program's file {path} is no file of the chunk store: put it there, or let `howdah job submit` do so"
     )]
-    NoExecutable {
+    NoProgramFile {
         /// Where it should be.
         path: StorePath,
     },
@@ -120,7 +120,8 @@ pub(crate) fn normalise(spec: &mut JobSpec) {
 pub(crate) struct JobPaths {
     pub(crate) inputs: Vec<Place>,
     pub(crate) output: Place,
-    pub(crate) executable: Option<StorePath>,
+    /// The program's: an executable, or the files of a streaming program.
+    pub(crate) files: Vec<StorePath>,
 }
 
 /// Checks what can be checked without the chunk store.
@@ -129,21 +130,24 @@ pub(crate) struct JobPaths {
 /// The first rule that the job breaks.
 pub(crate) fn check_spec(spec: &JobSpec) -> Result<JobPaths, AdmissionError> {
     jobtracker_core::validate(spec)?;
-    let executable = match &spec.program {
-        Program::Native(native) => Some(native.executable.parse()?),
-        Program::Builtin(_) => None,
+    let files = match &spec.program {
+        Program::Native(native) => vec![native.executable.parse()?],
+        Program::Streaming(streaming) => {
+            streaming.shipped().map(|file| file.path.parse()).collect::<Result<_, _>>()?
+        }
+        Program::Builtin(_) => Vec::new(),
     };
     Ok(JobPaths {
         inputs: spec.input.iter().map(|input| Place::parse(input)).collect::<Result<_, _>>()?,
         output: Place::parse(&spec.output)?,
-        executable,
+        files,
     })
 }
 
 /// Asks the chunk store.
 ///
 /// # Errors
-/// When an input or the executable is missing, the output is there, or there is no answer.
+/// When an input or a file of the program is missing, the output is there, or there is no answer.
 pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), AdmissionError> {
     let (others, store) = (store.others(), &store.prompt());
     let inputs = stream::iter(paths.inputs.clone())
@@ -155,14 +159,17 @@ pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), A
         })
         .buffered(PARALLEL_CALLS)
         .try_collect::<()>();
-    let executable = check_executable(store, paths.executable.as_ref());
+    let files = stream::iter(paths.files.clone())
+        .map(|path| check_program_file(store, path))
+        .buffered(PARALLEL_CALLS)
+        .try_collect::<()>();
     let output = async {
         match &paths.output {
             Place::Own(path) => check_output(store, path).await,
             Place::Url(url) => check_output_elsewhere(others, url).await,
         }
     };
-    tokio::try_join!(inputs, executable, output)?;
+    tokio::try_join!(inputs, files, output)?;
     Ok(())
 }
 
@@ -221,13 +228,9 @@ async fn check_output(store: &ChunkStore, output: &StorePath) -> Result<(), Admi
     }
 }
 
-async fn check_executable(
-    store: &ChunkStore,
-    executable: Option<&StorePath>,
-) -> Result<(), AdmissionError> {
-    let Some(path) = executable else { return Ok(()) };
-    let missing = || AdmissionError::NoExecutable { path: path.clone() };
-    match store.stat(path).await {
+async fn check_program_file(store: &ChunkStore, path: StorePath) -> Result<(), AdmissionError> {
+    let missing = || AdmissionError::NoProgramFile { path: path.clone() };
+    match store.stat(&path).await {
         Ok(status) if matches!(status.kind, FileKind::File { .. }) => Ok(()),
         Ok(_) | Err(StoreError::NotFound { .. }) => Err(missing()),
         Err(error) => Err(error.into()),

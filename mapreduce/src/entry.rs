@@ -33,6 +33,10 @@ where
             FailureKind::BadJob,
             format!("builtin {:?} was asked of an executable with a job of its own", builtin.name),
         )),
+        Program::Streaming(_) => Err(failure(
+            FailureKind::BadJob,
+            "a streaming program was asked of an executable with a job of its own".to_owned(),
+        )),
     };
     let argument = std::env::args().nth(1).unwrap_or_default();
     if let Some(fd) = argument.strip_prefix(CHANNEL_ARGUMENT).and_then(|fd| fd.parse().ok()) {

@@ -1,6 +1,6 @@
 //! MapReduce, as a job's author imports it: [`Mapper`], [`Reducer`], [`Combiner`], [`Partitioner`],
 //! [`Job`] and main; the runtime of the task process, the builtin programs
-//! ([`builtin`]), the local runner and the sequential oracle ([`run_local`]). Where tasks run is not
+//! ([`builtin`]), jobs of commands ([`streaming()`]), the local runner and the sequential oracle ([`run_local`]). Where tasks run is not
 //! decided here.
 //!
 //! ```
@@ -26,6 +26,7 @@ mod entry;
 mod local;
 mod oracle;
 mod program;
+mod streaming;
 mod task;
 
 pub use api::*;
@@ -33,4 +34,5 @@ pub use builtin::{BuiltinError, builtin};
 pub use entry::main;
 
 pub use local::{LocalTraces, run_local};
+pub use streaming::streaming;
 pub use task::task_main;

@@ -1,6 +1,8 @@
 //! A job without its types: what the task runtime, the local runner and the oracle ask of it. Each call
 //! covers a whole task, so that everything below it is compiled for the author's types.
 
+use std::path::Path;
+
 use mapreduce_protocol::Failure;
 
 use crate::api::{Combiner, Counters, JobOf, Mapper, Partitioner, Reducer};
@@ -8,7 +10,7 @@ use crate::oracle::{self, OracleInput};
 use crate::task::fold::{CombinerFold, Fold};
 use crate::task::map::{self, MapTask};
 use crate::task::merge::Merge;
-use crate::task::reduce;
+use crate::task::reduce::{self, ReduceTask};
 use crate::task::text_output::TextOutput;
 
 /// See the module.
@@ -30,15 +32,15 @@ pub(crate) trait Program: Send + Sync {
         &self,
         merge: Merge,
         output: TextOutput,
-        watch: &reduce::Watch,
-        counters: &mut Counters,
+        task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure>;
 
-    /// Runs the whole job the plain way; the text of each part.
+    /// Runs the whole job the plain way, in a folder of its own; the text of each part.
     fn run_sequentially(
         &self,
         input: &[OracleInput],
         n_reduces: u32,
+        folder: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure>;
 }
@@ -75,16 +77,16 @@ where
         &self,
         merge: Merge,
         output: TextOutput,
-        watch: &reduce::Watch,
-        counters: &mut Counters,
+        task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure> {
-        reduce::groups((self.reducer)(), merge, output, watch, counters)
+        reduce::groups((self.reducer)(), merge, output, task)
     }
 
     fn run_sequentially(
         &self,
         input: &[OracleInput],
         n_reduces: u32,
+        _: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let mapper = (self.mapper)();

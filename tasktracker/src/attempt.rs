@@ -83,8 +83,8 @@ struct Running {
     process: Process,
     log: LogWriter,
     description: ToTask,
-    /// Keeps the executable's file.
-    _program: Option<ProgramInUse>,
+    /// Keeps the files of its program.
+    _files: Vec<ProgramInUse>,
     /// Keeps others from being this user.
     _uid: Option<Uid>,
 }
@@ -133,7 +133,7 @@ async fn killed(orders: &mut mpsc::UnboundedReceiver<Order>) -> String {
 
 async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     let attempt = launch.attempt;
-    let (path, arguments, program) = executable(host, launch).await?;
+    let (path, arguments, files) = executable(host, launch).await?;
     let folder = host.folder.attempt(attempt);
     let uid = match &host.uids {
         Some(uids) => Some(uids.acquire().await),
@@ -142,31 +142,45 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     let log = prepare_folder(host, launch, &folder, uid.as_ref())
         .map_err(|error| no_folder(&folder, &error))?;
     let map_output = folder.join(MAP_OUTPUT);
-    let description = host.describer.describe(launch, &folder, &map_output, clock::wall());
+    let mut description = host.describer.describe(launch, &folder, &map_output, clock::wall());
+    if let Program::Streaming(_) = &launch.job.program {
+        description.files = files.iter().map(|file| file.path.display().to_string()).collect();
+    }
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
     let process = spawn(host, launch, &path, &arguments, uid.as_ref()).await;
     let process = process.map_err(|error| not_run(&path, &error))?;
     metrics::observe_spawn(watch.elapsed());
-    Ok(Running { process, log, description, _program: program, _uid: uid })
+    Ok(Running { process, log, description, _files: files, _uid: uid })
 }
 
-/// What to execute, with which arguments.
+/// What to execute, with which arguments, and the files of the program.
 async fn executable(
     host: &Host,
     launch: &Launch,
-) -> Result<(PathBuf, Vec<String>, Option<ProgramInUse>), Failure> {
+) -> Result<(PathBuf, Vec<String>, Vec<ProgramInUse>), Failure> {
     let channel = format!("{CHANNEL_ARGUMENT}{CHANNEL_FD}");
     match &launch.job.program {
         Program::Builtin(_) => {
-            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], None))
+            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], Vec::new()))
         }
         Program::Native(native) => {
-            let program = host.programs.acquire(native).await.map_err(|error| error.failure())?;
+            let program = acquire(host, &native.executable, native.sha256.as_deref()).await?;
             let arguments = std::iter::once(channel).chain(native.args.iter().cloned()).collect();
-            Ok((program.path.clone(), arguments, Some(program)))
+            Ok((program.path.clone(), arguments, vec![program]))
+        }
+        Program::Streaming(streaming) => {
+            let mut files = Vec::new();
+            for file in streaming.shipped() {
+                files.push(acquire(host, &file.path, file.sha256.as_deref()).await?);
+            }
+            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], files))
         }
     }
+}
+
+async fn acquire(host: &Host, path: &str, sha256: Option<&str>) -> Result<ProgramInUse, Failure> {
+    host.programs.acquire(path, sha256).await.map_err(|error| error.failure())
 }
 
 fn prepare_folder(
@@ -247,7 +261,7 @@ async fn follow(
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Failure {
     let attempt = launch.attempt;
-    let Running { process, log, description, _program, _uid } = running;
+    let Running { process, log, description, _files, _uid } = running;
     let Process { channel, log: log_pipe, mut exit, killer, meter, leash: _leash } = process;
     let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
         Ok(channel) => channel.into_split(),

@@ -27,7 +27,8 @@ pub(crate) struct Describer {
 }
 
 impl Describer {
-    /// Describes an attempt that works in `folder` and leaves its map output in `map_output`.
+    /// Describes an attempt that works in `folder` and leaves its map output in `map_output`. Where its program's
+    /// files lie is not known here.
     pub(crate) fn describe(
         &self,
         launch: &Launch,
@@ -46,6 +47,7 @@ impl Describer {
             token: self.keyring.mint(&capability(launch, now)),
             folder: folder.display().to_string(),
             map_output: map_output.display().to_string(),
+            files: Vec::new(),
             stores: self.stores_of(launch),
             settings: self.settings.clone(),
         }

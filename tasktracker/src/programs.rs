@@ -1,4 +1,4 @@
-//! Executables of native programs: fetched from the chunk store once per host, verified by SHA-256, kept
+//! Executables of native programs, and the files of streaming programs: fetched from the chunk store once per host, verified by SHA-256, kept
 //! in `programs/<sha256>` while there is room. Attempts that want the same one wait for one download.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mapreduce_protocol::{Failure, FailureKind, Native};
+use mapreduce_protocol::{Failure, FailureKind};
 
 /// Programs kept on disk beyond those in use.
-const PROGRAMS_MAX: usize = 16;
+const PROGRAMS_MAX: usize = 64;
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -41,7 +41,7 @@ pub(crate) enum FetchError {
 pub(crate) enum ProgramError {
     /// The job does not say what the file must be.
     #[error(
-        "the program {executable} has no SHA-256 of 64 lower-case hexadecimal digits: submit the job with `howdah job submit`, which fills it in, or set program.native.sha256"
+        "the program {executable} has no SHA-256 of 64 lower-case hexadecimal digits: submit the job with `howdah job submit`, which fills it in, or set its 'sha256'"
     )]
     NoDigest {
         /// Its path in the chunk store.
@@ -157,14 +157,17 @@ impl<S: ProgramStore> Programs<S> {
         Ok(Self { folder, store, known: Arc::new(Mutex::new(known)) })
     }
 
-    /// The executable, fetched if it is not here yet.
+    /// The store's file `executable` with this digest, fetched if it is not here yet.
     ///
     /// # Errors
     /// See [`ProgramError`].
-    pub(crate) async fn acquire(&self, native: &Native) -> Result<ProgramInUse, ProgramError> {
-        let executable = &native.executable;
-        let digest = native.sha256.as_ref().filter(|digest| is_digest(digest));
-        let no_digest = || ProgramError::NoDigest { executable: executable.clone() };
+    pub(crate) async fn acquire(
+        &self,
+        executable: &str,
+        sha256: Option<&str>,
+    ) -> Result<ProgramInUse, ProgramError> {
+        let digest = sha256.filter(|digest| is_digest(digest));
+        let no_digest = || ProgramError::NoDigest { executable: executable.to_owned() };
         let digest = digest.ok_or_else(no_digest)?;
         let (program, verified) = self.claim(digest);
         let mut verified = verified.lock().await;
@@ -307,19 +310,22 @@ mod tests {
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn native(path: &str, content: &str) -> Native {
-        Native { executable: path.to_owned(), args: Vec::new(), sha256: Some(sha256(content)) }
+    async fn acquire(
+        programs: &Programs<Fake>,
+        path: &str,
+        content: &str,
+    ) -> Result<ProgramInUse, ProgramError> {
+        programs.acquire(path, Some(&sha256(content))).await
     }
 
     #[tokio::test]
     async fn attempts_at_once_share_one_download() {
         let folder = tempfile::tempdir().unwrap();
         let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
-        let native = native("/p", "/p");
         let (a, b, c) = tokio::join!(
-            programs.acquire(&native),
-            programs.acquire(&native),
-            programs.acquire(&native)
+            acquire(&programs, "/p", "/p"),
+            acquire(&programs, "/p", "/p"),
+            acquire(&programs, "/p", "/p")
         );
         let path = a.unwrap().path.clone();
         assert_eq!(path, b.unwrap().path);
@@ -330,7 +336,7 @@ mod tests {
         for (content, fetches) in [("/p", 0), ("/q", 1)] {
             std::fs::write(&path, content).unwrap();
             let next = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
-            next.acquire(&native).await.unwrap();
+            acquire(&next, "/p", "/p").await.unwrap();
             assert_eq!(next.store.fetches.load(Ordering::SeqCst), fetches);
         }
     }
@@ -339,16 +345,15 @@ mod tests {
     async fn another_file_than_the_job_names_is_refused_with_both_digests() {
         let folder = tempfile::tempdir().unwrap();
         let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
-        let failure = programs.acquire(&native("/p", "x")).await.unwrap_err().failure();
+        let failure = acquire(&programs, "/p", "x").await.unwrap_err().failure();
         assert_eq!(failure.kind, FailureKind::ProgramUnavailable);
         assert!(failure.message.contains(&sha256("/p")) && failure.message.contains(&sha256("x")));
-        let missing = programs.acquire(&native("/missing", "x")).await.unwrap_err().failure();
+        let missing = acquire(&programs, "/missing", "x").await.unwrap_err().failure();
         assert!(missing.message.contains("/missing"), "{}", missing.message);
         assert_eq!(missing.kind, FailureKind::ProgramUnavailable);
-        let large = programs.acquire(&native("/large", "x")).await.unwrap_err().failure();
+        let large = acquire(&programs, "/large", "x").await.unwrap_err().failure();
         assert_eq!(large.kind, FailureKind::OutOfSpace, "{}", large.message);
-        let escaping = Native { sha256: Some("../x".to_owned()), ..native("/p", "") };
-        let refused = programs.acquire(&escaping).await.unwrap_err().failure();
+        let refused = programs.acquire("/p", Some("../x")).await.unwrap_err().failure();
         assert_eq!(refused.kind, FailureKind::BadJob);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
     }
@@ -357,10 +362,10 @@ mod tests {
     async fn the_oldest_unused_program_makes_room() {
         let folder = tempfile::tempdir().unwrap();
         let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
-        let kept = programs.acquire(&native("/0", "/0")).await.unwrap();
+        let kept = acquire(&programs, "/0", "/0").await.unwrap();
         for number in 1..=PROGRAMS_MAX {
             let path = format!("/{number}");
-            programs.acquire(&native(&path, &path)).await.unwrap();
+            acquire(&programs, &path, &path).await.unwrap();
         }
         let files = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(files, PROGRAMS_MAX);

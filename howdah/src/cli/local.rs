@@ -1,5 +1,5 @@
 //! `howdah local`: a job on local files, without daemons. It runs in a process of its own, a builtin
-//! program as `howdah task`, so that nothing of it is left when it crashes or is interrupted.
+//! or streaming program as `howdah task`, so that nothing of it is left when it crashes or is interrupted.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -35,6 +35,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let config = global.client_config()?;
     let job = JobFile::read(&args.file).or_early()?;
     job.read_executable().or_early()?;
+    let job = job.with_files_found().or_early()?;
     job.check_for_local().or_early()?;
     let local = local_job(&job, args.sequential, &config);
     let result = runtime::on_this_thread(run_apart(&job, &local))?;

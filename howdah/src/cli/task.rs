@@ -1,4 +1,4 @@
-//! `howdah task`: a builtin program as a child: one attempt for a TaskTracker, or a whole job on local
+//! `howdah task`: a builtin or streaming program as a child: one attempt for a TaskTracker, or a whole job on local
 //! files for `howdah local`. Not for people.
 
 use std::os::fd::RawFd;
@@ -27,7 +27,7 @@ pub(crate) struct TaskArgs {
 pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
     match args.channel {
         Some(channel) => {
-            Ok(mapreduce::task_main(channel, |description| job_of(&description.job.program)))
+            Ok(mapreduce::task_main(channel, |it| job_of(&it.job.program, || it.files.clone())))
         }
         None => run_local(),
     }
@@ -36,7 +36,12 @@ pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
 fn run_local() -> anyhow::Result<ExitCode> {
     let local: LocalJob =
         serde_json::from_reader(std::io::stdin().lock()).context("standard input is no job")?;
-    let result = match job_of(&local.spec.program) {
+    // Under `local` they are where the job says.
+    let files = || match &local.spec.program {
+        Program::Streaming(streaming) => streaming.shipped().map(|it| it.path.clone()).collect(),
+        Program::Builtin(_) | Program::Native(_) => Vec::new(),
+    };
+    let result = match job_of(&local.spec.program, files) {
         Ok(job) => mapreduce::run_local(&job, &local),
         Err(failure) => LocalResult { outcome: Err(failure) },
     };
@@ -44,10 +49,14 @@ fn run_local() -> anyhow::Result<ExitCode> {
     Ok(if result.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn job_of(program: &Program) -> Result<Job, Failure> {
+/// `files` says where those of a streaming program lie.
+fn job_of(program: &Program, files: impl FnOnce() -> Vec<String>) -> Result<Job, Failure> {
     match program {
         Program::Builtin(builtin) => mapreduce::builtin(&builtin.name, &builtin.args)
             .map_err(|error| bad_job(error.to_string())),
+        Program::Streaming(streaming) => {
+            mapreduce::streaming(streaming, &files()).map_err(|error| bad_job(error.to_string()))
+        }
         Program::Native(_) => Err(bad_job("a native program brings its own executable".to_owned())),
     }
 }

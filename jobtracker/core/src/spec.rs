@@ -113,6 +113,15 @@ pub enum InvalidJob {
         /// The executable.
         executable: String,
     },
+    /// The same for a file of a streaming program.
+    #[error(
+        "the file {path:?} has no well-formed 'sha256': give the 64 hexadecimal digits that `sha256sum` prints, or let \
+         `howdah job submit` ship it"
+    )]
+    FileSha256 {
+        /// The file.
+        path: String,
+    },
     /// The program, its arguments or its number of reduces.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -139,14 +148,24 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
     spec.limits.as_ref().map_or(Ok(()), TaskLimits::validate)?;
     if let Program::Native(native) = &spec.program {
         check_path("executable", &native.executable)?;
-        let well_formed = |digest: &String| {
-            digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
-        if !native.sha256.as_ref().is_some_and(well_formed) {
+        if !native.sha256.as_ref().is_some_and(is_digest) {
             return Err(InvalidJob::Sha256 { executable: native.executable.clone() });
         }
     }
+    if let Program::Streaming(streaming) = &spec.program {
+        for file in streaming.shipped() {
+            check_path("file", &file.path)?;
+            if !file.sha256.as_ref().is_some_and(is_digest) {
+                return Err(InvalidJob::FileSha256 { path: file.path.clone() });
+            }
+        }
+    }
     Ok(builtins::check(spec)?)
+}
+
+#[allow(clippy::ptr_arg)] // It is asked of an Option.
+fn is_digest(text: &String) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn check_length(spec: &JobSpec) -> Result<(), InvalidJob> {
@@ -227,7 +246,7 @@ fn check_path(role: &'static str, path: &str) -> Result<(), InvalidJob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mapreduce_protocol::{Builtin, ByteSize, Native};
+    use mapreduce_protocol::{Builtin, ByteSize, Native, Streaming};
 
     fn good() -> JobSpec {
         JobSpec {
@@ -253,6 +272,13 @@ mod tests {
             args: vec![],
             sha256: sha256.map(str::to_owned),
         })
+    }
+
+    fn streaming(path: &str, sha256: Option<&str>) -> Program {
+        let mut file: mapreduce_protocol::ShippedFile = path.parse().expect("every text is one");
+        file.sha256 = sha256.map(str::to_owned);
+        let mapper = Some("cat".to_owned());
+        Program::Streaming(Box::new(Streaming { mapper, files: vec![file], ..Default::default() }))
     }
 
     fn grep(pattern: String) -> Program {
@@ -318,6 +344,18 @@ mod tests {
             (JobSpec { program: native("/p", None), ..good() }, "sha256sum"),
             (JobSpec { program: native("/p", Some("abc")), ..good() }, "sha256sum"),
             (JobSpec { program: native("p", Some(&"a".repeat(64))), ..good() }, "executable \"p\""),
+            (
+                JobSpec { program: streaming("/p", None), ..good() },
+                "the file \"/p\" has no well-formed",
+            ),
+            (
+                JobSpec { program: streaming("p", Some("ab")), ..good() },
+                "file \"p\" is not an absolute",
+            ),
+            (
+                JobSpec { program: streaming("/p#a\u{7}", Some(&"a".repeat(64))), ..good() },
+                "can't be the name of a file",
+            ),
             (JobSpec { reduces: Some(0), ..good() }, "at least one reduce"),
             (JobSpec { program: grep("x".repeat(1_100_000)), ..good() }, "at most 262144"),
             (JobSpec { input: vec![format!("/{}", "x".repeat(30)); 9_999], ..good() }, "a folder"),

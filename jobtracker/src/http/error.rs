@@ -33,7 +33,7 @@ impl From<AdmissionError> for Problem {
             AdmissionError::Invalid(_)
             | AdmissionError::Path(_)
             | AdmissionError::Url(_)
-            | AdmissionError::NoExecutable { .. } => (400, ProblemKind::InvalidJob),
+            | AdmissionError::NoProgramFile { .. } => (400, ProblemKind::InvalidJob),
             AdmissionError::InputNotFound { .. } | AdmissionError::InputWithoutFiles { .. } => {
                 (404, ProblemKind::InputNotFound)
             }

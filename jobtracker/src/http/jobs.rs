@@ -75,7 +75,7 @@ fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
     for input in &paths.inputs {
         caller.require(Right::Read, input.resource())?;
     }
-    if let Some(path) = &paths.executable {
+    for path in &paths.files {
         caller.require(Right::Read, path.as_str())?;
     }
     caller.require(Right::Write, paths.output.resource())

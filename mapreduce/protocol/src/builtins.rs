@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Builtin, JobSpec, Program};
+use crate::streaming::CommandRole;
+use crate::{Builtin, JobSpec, Program, Streaming, StreamingError};
 
 /// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
 pub const REDUCES_MAX: u32 = 50_000;
@@ -88,6 +89,9 @@ pub enum ProgramError {
         /// Reduces asked for.
         given: u32,
     },
+    /// Commands, files or separators that can't be.
+    #[error(transparent)]
+    Streaming(#[from] StreamingError),
 }
 
 /// The rule of the builtin called `name`.
@@ -109,8 +113,25 @@ pub fn check(spec: &JobSpec) -> Result<u32, ProgramError> {
             (rule.name, rule.reduces)
         }
         Program::Native(_) => ("a native program", ReducesRule::OptionalDefaultOne),
+        Program::Streaming(streaming) => return check_streaming(streaming, spec.reduces),
     };
     check_reduces(program, rule, spec.reduces)
+}
+
+fn check_streaming(streaming: &Streaming, asked: Option<u32>) -> Result<u32, ProgramError> {
+    streaming.validate()?;
+    let (program, rule) = match streaming.command(CommandRole::Reducer) {
+        Some(_) => ("a streaming program with a reducer", ReducesRule::AtLeastOne),
+        None if streaming.is_map_only() => {
+            ("a streaming program with 'reducer: NONE'", ReducesRule::MapOnly)
+        }
+        None => ("a streaming program", ReducesRule::Optional),
+    };
+    let reduces = check_reduces(program, rule, asked)?;
+    if reduces == 0 && streaming.combiner.is_some() {
+        return Err(StreamingError::CombinerWithoutReduces.into());
+    }
+    Ok(reduces)
 }
 
 fn rule_of(builtin: &Builtin) -> Result<&'static BuiltinRule, ProgramError> {
@@ -181,6 +202,11 @@ mod tests {
         Program::Builtin(Builtin { name: name.to_owned(), args })
     }
 
+    fn streaming(mapper: &str, reducer: Option<&str>) -> Program {
+        let (mapper, reducer) = (Some(mapper.to_owned()), reducer.map(str::to_owned));
+        Program::Streaming(Box::new(Streaming { mapper, reducer, ..Streaming::default() }))
+    }
+
     #[test]
     fn each_program_takes_the_reduces_its_rule_says() {
         let native =
@@ -200,6 +226,22 @@ mod tests {
             (builtin("identity", &[]), Some(3), Ok(3)),
             (native(), None, Ok(1)),
             (native(), Some(0), Ok(0)),
+            (streaming("cat", Some("wc")), None, Ok(1)),
+            (
+                streaming("cat", Some("wc")),
+                Some(0),
+                Err(ProgramError::ReducesNeeded { program: "a streaming program with a reducer" }),
+            ),
+            (streaming("cat", None), None, Ok(0)),
+            (streaming("cat", None), Some(2), Ok(2)),
+            (
+                streaming("cat", Some("NONE")),
+                Some(2),
+                Err(ProgramError::MapOnly {
+                    program: "a streaming program with 'reducer: NONE'",
+                    given: 2,
+                }),
+            ),
             (
                 native(),
                 Some(REDUCES_MAX + 1),

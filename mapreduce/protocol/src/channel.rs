@@ -64,6 +64,9 @@ pub struct TaskDescription {
     pub folder: String,
     /// Where a map leaves its output file.
     pub map_output: String,
+    /// Where the files of a streaming program lie on this host, in the order of `Streaming::shipped`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// Other stores that its input or output lies in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<TaskStore>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::TaskLimits;
+use crate::{Streaming, TaskLimits};
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ pub struct SetPriority {
     pub priority: Priority,
 }
 
-/// What a job runs: exactly one of the two.
+/// What a job runs: exactly one of the three.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ProgramAsWritten", into = "ProgramAsWritten")]
 pub enum Program {
@@ -111,6 +111,8 @@ pub enum Program {
     Builtin(Builtin),
     /// The author's own executable, linked with the `mapreduce` crate.
     Native(Native),
+    /// Commands that read and write lines.
+    Streaming(Box<Streaming>),
 }
 
 /// `builtin: {name, args}`.
@@ -139,7 +141,7 @@ pub struct Native {
     pub sha256: Option<String>,
 }
 
-/// The two keys side by side, as plain YAML has them.
+/// The keys side by side, as plain YAML has them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProgramAsWritten {
@@ -147,28 +149,36 @@ struct ProgramAsWritten {
     builtin: Option<Builtin>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     native: Option<Native>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    streaming: Option<Box<Streaming>>,
 }
 
 impl TryFrom<ProgramAsWritten> for Program {
     type Error = &'static str;
 
     fn try_from(written: ProgramAsWritten) -> Result<Self, Self::Error> {
-        match (written.builtin, written.native) {
-            (Some(builtin), None) => Ok(Self::Builtin(builtin)),
-            (None, Some(native)) => Ok(Self::Native(native)),
-            (Some(_), Some(_)) => Err("program has both 'builtin' and 'native': give exactly one"),
-            (None, None) => Err(
-                "program has neither 'builtin: {name, args}' nor 'native: {executable, args}': give exactly one",
+        match (written.builtin, written.native, written.streaming) {
+            (Some(builtin), None, None) => Ok(Self::Builtin(builtin)),
+            (None, Some(native), None) => Ok(Self::Native(native)),
+            (None, None, Some(streaming)) => Ok(Self::Streaming(streaming)),
+            (None, None, None) => Err(
+                "program has none of 'builtin: {name, args}', 'native: {executable, args}' and 'streaming: {mapper, \
+                 reducer}': give exactly one",
             ),
+            _ => {
+                Err("program has several of 'builtin', 'native' and 'streaming': give exactly one")
+            }
         }
     }
 }
 
 impl From<Program> for ProgramAsWritten {
     fn from(program: Program) -> Self {
+        let nothing = Self { builtin: None, native: None, streaming: None };
         match program {
-            Program::Builtin(builtin) => Self { builtin: Some(builtin), native: None },
-            Program::Native(native) => Self { builtin: None, native: Some(native) },
+            Program::Builtin(builtin) => Self { builtin: Some(builtin), ..nothing },
+            Program::Native(native) => Self { native: Some(native), ..nothing },
+            Program::Streaming(streaming) => Self { streaming: Some(streaming), ..nothing },
         }
     }
 }
@@ -228,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_exactly_one_of_the_two() {
+    fn a_program_is_exactly_one_of_the_three() {
         let parse = |program: &str| {
             serde_json::from_str::<JobSpec>(&format!(
                 r#"{{"name":"n","input":["/in"],"output":"/out","program":{program}}}"#
@@ -241,7 +251,8 @@ mod tests {
         for bad in [
             "{}",
             r#"{"builtin":{"name":"x"},"native":{"executable":"y"}}"#,
-            r#"{"streaming":{}}"#,
+            r#"{"streaming":{"maper":"cat"}}"#,
+            r#"{"streaming":{"mapper":"cat"},"native":{"executable":"y"}}"#,
             r#"{"builtin":{"name":"x","arg":1}}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");
@@ -249,5 +260,7 @@ mod tests {
         let spec = parse(r#"{"native":{"executable":"/p","args":["-x"]}}"#).unwrap();
         let again = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
         assert_eq!(spec, again);
+        let streaming = parse(r#"{"streaming":{"mapper":"cat"}}"#).unwrap().program;
+        assert!(matches!(streaming, Program::Streaming(_)));
     }
 }

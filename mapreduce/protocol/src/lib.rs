@@ -17,6 +17,7 @@ pub mod problem;
 pub mod shuffle;
 pub mod status;
 pub mod stores;
+pub mod streaming;
 pub mod trackers;
 
 pub use self::ids::*;
@@ -32,6 +33,7 @@ pub use limits::*;
 pub use problem::ProblemKind;
 pub use status::*;
 pub use stores::*;
+pub use streaming::{ShippedFile, Streaming, StreamingError};
 pub use trackers::*;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.

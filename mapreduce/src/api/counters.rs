@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Group of the runtime's own counters.
-const OWN_GROUP: &str = "task";
+pub(crate) const OWN_GROUP: &str = "task";
 
 /// Distinct counters of one attempt; more are dropped and counted (Hadoop: `mapreduce.job.counters.max`).
 const COUNTERS_MAX: usize = 1000;
@@ -34,6 +34,15 @@ impl Counters {
     /// Adds `n` to one of the runtime's own, named as Hadoop's `TaskCounter`.
     pub(crate) fn add_own(&mut self, name: &str, n: u64) {
         self.add(OWN_GROUP, name, n);
+    }
+
+    /// Adds all of `others`, each under the name that `rename` gives it, or not at all.
+    pub(crate) fn absorb(&mut self, others: Self, rename: impl Fn(&str) -> Option<&str>) {
+        for (group, name, sum) in others.sums {
+            if let Some(name) = rename(&name) {
+                self.add(&group, name, sum);
+            }
+        }
     }
 
     /// The wire form, `GROUP.NAME` → sum.

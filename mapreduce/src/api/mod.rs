@@ -28,6 +28,6 @@ pub use reduce::{Identity, Reducer, Values};
 pub use words::{Words, words};
 
 pub(crate) use combine::NoCombiner;
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counters, OWN_GROUP};
 pub(crate) use map::Sink;
 pub(crate) use reduce::ValueSource;

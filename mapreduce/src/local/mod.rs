@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Split, builtins};
+use mapreduce_protocol::{
+    Failure, FailureKind, JobId, LocalJob, LocalResult, Split, TaskKind, builtins,
+};
 
 use crate::api::{Counters, Job};
 use crate::oracle::OracleInput;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
+use crate::task::identity::Identity;
 use crate::task::map::MapTask;
 use crate::task::progress::Progress;
-use crate::task::reduce::Watch;
+use crate::task::reduce::ReduceTask;
 use crate::task::segments::{Budget, Segments};
 use crate::task::source::{RunFile, Source, read_index};
 use crate::task::text_output::TextOutput;
@@ -25,6 +28,9 @@ use files::{LocalInput, LocalOutput};
 use stage::Stage;
 
 pub use stage::LocalTraces;
+
+/// What its tasks call a job that no JobTracker has numbered.
+pub(crate) const LOCAL_JOB: JobId = JobId { date: 0, ordinal: 1 };
 
 /// Runs `job` as `local` says: its input, output, number of reduces, threads and limits.
 pub fn run_local(job: &Job, local: &LocalJob) -> LocalResult {
@@ -70,7 +76,7 @@ fn run_sequentially(
     };
     let input = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut counters = Counters::default();
-    let parts = job.program.run_sequentially(&input, n_reduces, &mut counters)?;
+    let parts = job.program.run_sequentially(&input, n_reduces, &stage.work(), &mut counters)?;
     for (index, text) in parts.iter().enumerate() {
         let path = stage.output().join(part_name(n_reduces, index));
         std::fs::write(&path, text).map_err(|error| disk(&error, "write", &path))?;
@@ -142,6 +148,7 @@ impl LocalRun<'_> {
             folder: &folder,
             map_output: &map_output,
             settings: &self.local.settings,
+            identity: &self.identity(TaskKind::Map, index),
             progress: Progress::untold(),
             counters: Counters::default(),
         };
@@ -158,18 +165,33 @@ impl LocalRun<'_> {
         let settings = &self.local.settings;
         let budget = Budget::new(settings.fetch_buffer_bytes);
         let folder = self.folder("r", index)?;
-        let mut segments = Segments::new(folder, settings.merge_factor, budget, Progress::untold());
+        let mut segments =
+            Segments::new(folder.clone(), settings.merge_factor, budget, Progress::untold());
         for (map, ordinal) in (0..self.splits.len()).zip(0..) {
             // It lies on this host's disk already: to read it first would only copy it.
             segments.add_on_disk(ordinal, self.segment(map, index)?);
         }
-        let mut counters = Counters::default();
         let mut fold = self.job.program.fold();
         let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
-        counters.add_own("SPILLED_RECORDS", records_written);
-        let watch = Watch { progress: Progress::untold() };
-        self.job.program.reduce(merge, self.output(index)?, &watch, &mut counters)?;
-        Ok(counters)
+        let mut task = ReduceTask {
+            folder: &folder,
+            identity: &self.identity(TaskKind::Reduce, index),
+            progress: Progress::untold(),
+            counters: Counters::default(),
+        };
+        task.counters.add_own("SPILLED_RECORDS", records_written);
+        self.job.program.reduce(merge, self.output(index)?, &mut task)?;
+        Ok(task.counters)
+    }
+
+    fn identity(&self, kind: TaskKind, index: usize) -> Identity {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        Identity {
+            attempt: LOCAL_JOB.task(kind, index).attempt(0),
+            job_name: self.local.spec.name.clone(),
+            n_maps: u32::try_from(self.splits.len()).unwrap_or(u32::MAX),
+            n_reduces: self.n_reduces,
+        }
     }
 
     /// A map's output for one reduce. The file is not left open: there may be very many.

@@ -36,6 +36,8 @@ pub(crate) fn open(
     // SAFETY: the tracker passed this descriptor for this use alone; nothing else in the process owns
     // it, and this is called once. A number that is no open descriptor makes the first read fail.
     let descriptor = unsafe { OwnedFd::from_raw_fd(channel_fd) };
+    // It came through an exec; what this process starts has no business with it.
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
     attach(UnixStream::from(descriptor))
 }
 

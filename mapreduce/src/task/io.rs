@@ -337,6 +337,7 @@ mod tests {
             token: String::new(),
             folder: String::new(),
             map_output: String::new(),
+            files: Vec::new(),
             stores: Vec::new(),
             settings: TaskSettings {
                 sort_buffer_bytes: 1 << 20,

@@ -79,6 +79,28 @@ impl<'a> Lines<'a> {
         Ok(Some((start, &self.block[line])))
     }
 
+    /// Whole lines with their ends, as many as lie together; `None` when the piece owns no more. A last line without an
+    /// end gets one.
+    pub(crate) fn next_lines(&mut self) -> Result<Option<Bytes>, Failure> {
+        let start = self.position();
+        let end = self.piece.offset + self.piece.length;
+        if start >= end {
+            return Ok(None);
+        }
+        let rest = &self.block[self.at..];
+        // The last line that the piece owns ends at its last byte or behind it.
+        let last = usize::try_from(end - start - 1).unwrap_or(usize::MAX);
+        let behind = rest.get(last..).and_then(|rest| memchr::memchr(b'\n', rest));
+        let cut = behind.map(|n| last + n).or_else(|| memchr::memrchr(b'\n', rest));
+        if let Some(n) = cut {
+            let lines = self.block.slice(self.at..=self.at + n);
+            self.at += n + 1;
+            return Ok(Some(lines));
+        }
+        let line = self.straddling(start)?;
+        Ok(line.map(|(_, line)| [line, b"\n"].concat().into()))
+    }
+
     /// A line whose end is not in this block.
     #[cold]
     fn straddling(&mut self, start: u64) -> Result<Option<(u64, &[u8])>, Failure> {
@@ -151,6 +173,20 @@ mod tests {
         found
     }
 
+    /// The same, block by block.
+    fn blocks_of(data: &[u8], block: usize, offset: u64, length: u64) -> Vec<u8> {
+        let input = MemoryInput { data: data.to_vec(), block };
+        let file_length = data.len() as u64;
+        let piece = SplitPiece { path: "/f".into(), offset, length, file_length, e_tag: None };
+        let mut lines = Lines::open(&input, &piece).unwrap();
+        let mut found = Vec::new();
+        while let Some(block) = lines.next_lines().unwrap() {
+            assert!(block.ends_with(b"\n"));
+            found.extend_from_slice(&block);
+        }
+        found
+    }
+
     #[test]
     fn whatever_the_cuts_each_line_has_one_owner() {
         let texts: [&[u8]; 8] = [
@@ -174,6 +210,19 @@ mod tests {
                             .flat_map(|cut| lines_of(text, block, cut[0], cut[1] - cut[0]))
                             .collect();
                         assert_eq!(found, whole, "{text:?} in blocks of {block}, cut at {cuts:?}");
+                        for cut in cuts.windows(2) {
+                            let (offset, length) = (cut[0], cut[1] - cut[0]);
+                            let lines = lines_of(text, block, offset, length);
+                            let joined: Vec<u8> = lines
+                                .into_iter()
+                                .flat_map(|(_, it)| [&it[..], b"\n"].concat())
+                                .collect();
+                            assert_eq!(
+                                blocks_of(text, block, offset, length),
+                                joined,
+                                "{text:?} {cut:?}"
+                            );
+                        }
                     }
                 }
             }

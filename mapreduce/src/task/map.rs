@@ -7,6 +7,7 @@ use mapreduce_protocol::{Failure, Split, TaskSettings};
 use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
 use super::combine_table::CombineTable;
 use super::failure;
+use super::identity::Identity;
 use super::lines::Lines;
 use super::partitions::Partitions;
 use super::progress::Progress;
@@ -32,6 +33,8 @@ pub(crate) struct MapTask<'a> {
     pub(crate) map_output: &'a Path,
     /// Limits.
     pub(crate) settings: &'a TaskSettings,
+    /// Who it is.
+    pub(crate) identity: &'a Identity,
     /// How far it is.
     pub(crate) progress: Progress,
     /// Sums.

@@ -3,7 +3,7 @@
 //! local runner uses the same parts on local files.
 
 mod channel;
-mod collector;
+pub(crate) mod collector;
 mod combine_table;
 mod cursor;
 mod elsewhere;
@@ -12,18 +12,19 @@ mod fetch;
 mod fetch_body;
 mod fetch_plan;
 pub(crate) mod fold;
+pub(crate) mod identity;
 mod io;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod map;
 pub(crate) mod merge;
-mod partitions;
+pub(crate) mod partitions;
 mod process;
 pub(crate) mod progress;
 pub(crate) mod reduce;
-mod run_writer;
+pub(crate) mod run_writer;
 pub(crate) mod segments;
 mod slots;
-mod sort_buffer;
+pub(crate) mod sort_buffer;
 pub(crate) mod source;
 mod spills;
 pub(crate) mod storage;

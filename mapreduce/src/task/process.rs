@@ -12,11 +12,12 @@ use tokio::sync::mpsc;
 use super::channel::{self, Channel};
 use super::failure::{bad_job, failure};
 use super::fetch::{self, FetchSettings};
+use super::identity::Identity;
 use super::io::Io;
 use super::map::MapTask;
 use super::merge::Merge;
 use super::progress::Progress;
-use super::reduce::Watch;
+use super::reduce::ReduceTask;
 use super::segments::{Budget, Segments};
 use super::source::Source;
 use super::text_output::TextOutput;
@@ -101,6 +102,7 @@ impl Attempt<'_> {
             folder: Path::new(&description.folder),
             map_output: Path::new(&description.map_output),
             settings: &description.settings,
+            identity: &self.identity(),
             progress: self.progress(io),
             counters: Counters::default(),
         };
@@ -119,13 +121,23 @@ impl Attempt<'_> {
         io: &Io,
         events: mpsc::Receiver<Vec<MapEvent>>,
     ) -> Result<AttemptResult, Failure> {
-        let mut counters = Counters::default();
-        let progress = self.progress(io);
-        let merge = self.gather(io, events, &progress, &mut counters)?;
+        let mut task = ReduceTask {
+            folder: Path::new(&self.description.folder),
+            identity: &self.identity(),
+            progress: self.progress(io),
+            counters: Counters::default(),
+        };
+        let merge = self.gather(io, events, &task.progress, &mut task.counters)?;
         let output = self.output(io)?;
-        let watch = Watch { progress };
-        let digest = self.job.program.reduce(merge, output, &watch, &mut counters)?;
-        Ok(AttemptResult { digest, counters: counters.into_sums(), staged: io.take_staged() })
+        let digest = self.job.program.reduce(merge, output, &mut task)?;
+        let counters = task.counters.into_sums();
+        Ok(AttemptResult { digest, counters, staged: io.take_staged() })
+    }
+
+    fn identity(&self) -> Identity {
+        let TaskDescription { attempt, job, .. } = self.description;
+        let (n_maps, n_reduces) = (job.n_maps, job.n_reduces);
+        Identity { attempt: *attempt, job_name: job.name.clone(), n_maps, n_reduces }
     }
 
     /// Told on the channel, from now on.

@@ -78,8 +78,9 @@ mod tests {
     use super::*;
     use crate::Job;
     use crate::api::Counters;
+    use crate::task::identity::Identity;
     use crate::task::map::MapTask;
-    use crate::task::reduce::Watch;
+    use crate::task::reduce::ReduceTask;
     use crate::task::run_writer::RunWriter;
     use crate::task::segments::{Budget, Segments};
     use crate::task::source::Source;
@@ -92,6 +93,11 @@ mod tests {
         let told: Arc<Mutex<Vec<f32>>> = Arc::default();
         let heard = Arc::clone(&told);
         (Progress::new(move |share| heard.lock().unwrap().push(share)), told)
+    }
+
+    fn identity() -> Identity {
+        let attempt = "attempt_20261122_0001_m_000003_0".parse().unwrap();
+        Identity { attempt, job_name: "n".to_owned(), n_maps: 1, n_reduces: 1 }
     }
 
     struct Nowhere;
@@ -170,6 +176,7 @@ mod tests {
                 hedge_after_ms: 500,
                 output_replication: None,
             },
+            identity: &identity(),
             progress,
             counters: Counters::default(),
         };
@@ -200,8 +207,13 @@ mod tests {
             })
             .into();
         let output = TextOutput::new(Box::new(Nowhere));
-        let watch = Watch { progress };
-        job.program.reduce(merge, output, &watch, &mut Counters::default()).unwrap();
+        let mut task = ReduceTask {
+            folder: folder.path(),
+            identity: &identity(),
+            progress,
+            counters: Counters::default(),
+        };
+        job.program.reduce(merge, output, &mut task).unwrap();
         assert_eq!(told.lock().unwrap().len(), 1 + 12, "each value");
     }
 }

@@ -2,10 +2,12 @@
 //! reducer → the job's output.
 
 use std::cell::Cell;
+use std::path::Path;
 
 use mapreduce_protocol::Failure;
 
 use super::failure;
+use super::identity::Identity;
 use super::merge::Merge;
 use super::progress::Progress;
 use super::text_output::TextOutput;
@@ -14,15 +16,21 @@ use crate::api::{Counters, Datum, DecodeError, Output, Reducer, UserError, Value
 /// Keys between two reckonings of how far the reduce is; each record is a sign of life by itself.
 const KEYS_PER_RECKONING: u64 = 64;
 
-/// How far a reduce is: the merge is the second half of its way.
-pub(crate) struct Watch {
-    /// Who is told.
+/// What the last part of a reduce is given.
+pub(crate) struct ReduceTask<'a> {
+    /// The attempt's folder.
+    pub(crate) folder: &'a Path,
+    /// Who it is.
+    pub(crate) identity: &'a Identity,
+    /// How far it is: the merge is the second half of its way.
     pub(crate) progress: Progress,
+    /// Sums.
+    pub(crate) counters: Counters,
 }
 
-impl Watch {
+impl ReduceTask<'_> {
     /// `remaining` of `total` bytes are still to merge.
-    fn merging(&self, remaining: u64, total: u64) {
+    pub(crate) fn merging(&self, remaining: u64, total: u64) {
         let total = total.max(1);
         self.progress.at(total + total.saturating_sub(remaining), 2 * total);
     }
@@ -33,14 +41,13 @@ pub(crate) fn groups<R: Reducer>(
     mut reducer: R,
     mut merge: Merge,
     mut output: TextOutput,
-    watch: &Watch,
-    counters: &mut Counters,
+    task: &mut ReduceTask<'_>,
 ) -> Result<String, Failure> {
     let check = |called: Result<(), UserError>, output: &mut TextOutput, during| {
         called.map_err(|error| failure::user_code(&error, during))?;
         output.take_failure().map_or(Ok(()), Err)
     };
-    let set_up = reducer.setup(&mut Output::new(&mut output.sink(), counters));
+    let set_up = reducer.setup(&mut Output::new(&mut output.sink(), &mut task.counters));
     check(set_up, &mut output, "reducer (setup)")?;
     let total = merge.remaining();
     let (mut keys, mut records) = (0_u64, 0);
@@ -52,19 +59,20 @@ pub(crate) fn groups<R: Reducer>(
         let mut group = Group::new(&mut merge, &key);
         let mut values = Values::new(&mut group);
         let mut sink = output.sink();
-        let reduced = reducer.reduce(decoded, &mut values, &mut Output::new(&mut sink, counters));
+        let mut out = Output::new(&mut sink, &mut task.counters);
+        let reduced = reducer.reduce(decoded, &mut values, &mut out);
         records += group.finish()?;
         check(reduced, &mut output, "reducer")?;
         keys += 1;
         if keys.is_multiple_of(KEYS_PER_RECKONING) {
-            watch.merging(merge.remaining(), total);
+            task.merging(merge.remaining(), total);
         }
     }
-    let finished = reducer.finish(&mut Output::new(&mut output.sink(), counters));
+    let finished = reducer.finish(&mut Output::new(&mut output.sink(), &mut task.counters));
     check(finished, &mut output, "reducer (finish)")?;
-    counters.add_own("REDUCE_INPUT_GROUPS", keys);
-    counters.add_own("REDUCE_INPUT_RECORDS", records);
-    output.finish("REDUCE_OUTPUT_RECORDS", counters)
+    task.counters.add_own("REDUCE_INPUT_GROUPS", keys);
+    task.counters.add_own("REDUCE_INPUT_RECORDS", records);
+    output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters)
 }
 
 /// The values of the key at the merge's head.

@@ -41,6 +41,26 @@ impl<'p, K: Key, V: Datum, P: Partitioner<K>> SortBuffer<'p, K, V, P> {
     }
 }
 
+impl<K, V, P> SortBuffer<'_, K, V, P> {
+    /// Brings the pairs into the order of partition and key.
+    pub(crate) fn sort(&mut self) {
+        let arena = &self.arena;
+        self.entries.sort_unstable_by(|a, b| {
+            let by_key = (a.partition, a.prefix).cmp(&(b.partition, b.prefix));
+            // What is equal keeps the order of its coming, which is that of offsets.
+            by_key
+                .then_with(|| a.key(arena).cmp(b.key(arena)))
+                .then_with(|| a.offset.cmp(&b.offset))
+        });
+    }
+
+    /// Encoded key and value of the pair at place `n`.
+    pub(crate) fn record(&self, n: usize) -> Option<(&[u8], &[u8])> {
+        let entry = self.entries.get(n)?;
+        Some((entry.key(&self.arena), entry.value(&self.arena)))
+    }
+}
+
 impl Entry {
     fn key<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
         &arena[self.offset as usize..][..self.key_length as usize]
@@ -88,14 +108,8 @@ impl<K: Key, V: Datum, P: Partitioner<K>> Buffer<K, V> for SortBuffer<'_, K, V, 
     }
 
     fn write_sorted(&mut self, writer: &mut RunWriter) -> Result<(), Failure> {
+        self.sort();
         let arena = &self.arena;
-        self.entries.sort_unstable_by(|a, b| {
-            let by_key = (a.partition, a.prefix).cmp(&(b.partition, b.prefix));
-            // What is equal keeps the order of its coming, which is that of offsets.
-            by_key
-                .then_with(|| a.key(arena).cmp(b.key(arena)))
-                .then_with(|| a.offset.cmp(&b.offset))
-        });
         self.entries.iter().try_for_each(|entry| {
             writer.record(entry.partition, entry.key(arena), entry.value(arena))
         })

@@ -54,6 +54,13 @@ impl TextOutput {
         Ok(hex(&self.digest))
     }
 
+    /// Appends `n` lines as they are. They may be cut: then the next ones go on where these end.
+    pub(crate) fn lines(&mut self, bytes: &[u8], n: u64) -> Result<(), Failure> {
+        self.buffer.extend_from_slice(bytes);
+        self.records += n;
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
     fn line<K: Datum, V: Datum>(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
         if self.failure.is_some() {
             return;

@@ -32,6 +32,9 @@ impl Default for Shape {
     }
 }
 
+/// What tests may put beside the input.
+pub(crate) const FILES: &str = "files";
+
 /// Input files in a folder, and room for outputs.
 pub(crate) struct Folder(tempfile::TempDir);
 
@@ -127,7 +130,7 @@ pub(crate) fn run(
     run_with_args(job, name, BTreeMap::new(), folder, shape, sequential)
 }
 
-/// Runs the job, takes its output away, and checks that nothing else is left.
+/// Runs the job with arguments.
 pub(crate) fn run_with_args(
     job: &Job,
     name: &str,
@@ -136,7 +139,12 @@ pub(crate) fn run_with_args(
     shape: &Shape,
     sequential: bool,
 ) -> Result<Ran, Failure> {
-    let counters = run_local(job, &local_job(name, args, folder, shape, sequential)).outcome;
+    run_and_take(job, &local_job(name, args, folder, shape, sequential), folder)
+}
+
+/// Runs the job as it is described, takes its output away, and checks that nothing else is left.
+pub(crate) fn run_and_take(job: &Job, local: &LocalJob, folder: &Folder) -> Result<Ran, Failure> {
+    let counters = run_local(job, local).outcome;
     let mut parts = BTreeMap::new();
     if counters.is_ok() {
         for entry in std::fs::read_dir(folder.output()).unwrap() {
@@ -147,8 +155,9 @@ pub(crate) fn run_with_args(
         assert_eq!(parts.remove("_SUCCESS"), Some(vec![]));
         std::fs::remove_dir_all(folder.output()).unwrap();
     }
-    let left: Vec<_> =
+    let mut left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.retain(|name| name != FILES);
     assert_eq!(left, ["in"], "nothing else is left behind");
     counters.map(|counters| Ran { parts, counters })
 }

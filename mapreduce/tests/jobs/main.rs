@@ -6,3 +6,4 @@ mod failures;
 mod keys;
 mod local;
 mod oracle;
+mod streaming;

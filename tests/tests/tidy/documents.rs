@@ -99,6 +99,19 @@ fn the_readme_has_every_key_of_a_job() {
     }
 }
 
+#[test]
+fn the_readme_has_every_key_of_a_streaming_program() {
+    let readme = read("README.md");
+    let model = read("mapreduce/protocol/src/streaming/mod.rs");
+    let model =
+        model.split("pub struct Streaming {").nth(1).and_then(|rest| rest.split("\n}").next());
+    let fields =
+        model.expect("the keys").lines().filter_map(|line| line.trim().strip_prefix("pub "));
+    let keys: Vec<&str> = fields.filter_map(|field| Some(field.split_once(": ")?.0)).collect();
+    assert!(keys.len() > 10);
+    assert_eq!(first_column(&readme, "\n## Commands as mapper and reducer\n", "| key |"), keys);
+}
+
 /// `/v1/…` between double quotes.
 fn routes_in(source: &str) -> BTreeSet<String> {
     let code = read(source);

@@ -1,0 +1,140 @@
+//! A command as the job writes it → the words to execute, or a line for the shell.
+//!
+//! Hadoop knows words and quotes alone: no variables, no pipes, no backslashes. Where a command has nothing else, it is
+//! read in the same way here. A character outside of quotes that only a shell gives a meaning makes it the shell's.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What only a shell gives a meaning, outside of quotes. (A backslash, a star or a bracket is not among them: in Hadoop
+/// they reach the program as they are, and regular expressions are written that way.)
+const FOR_THE_SHELL: &[char] = &['|', '&', ';', '<', '>', '(', ')', '$', '`', '\n'];
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A program and its arguments.
+    Words(Vec<String>),
+    /// What `sh -c` gets.
+    Shell(String),
+}
+
+/// Why a text is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// It has no word.
+    #[error("the command is empty: write a program and its arguments")]
+    Empty,
+    /// A quote without its end.
+    #[error("a quote ({quote}) is opened and not closed")]
+    OpenQuote {
+        /// Which one.
+        quote: char,
+    },
+    /// What no argument can hold.
+    #[error("the command has a NUL byte")]
+    Nul,
+}
+
+impl FromStr for Command {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        if text.contains('\0') {
+            return Err(CommandError::Nul);
+        }
+        let text = text.trim();
+        let mut words = Vec::new();
+        let mut word: Option<String> = None;
+        let mut quote = None;
+        let mut is_for_the_shell = false;
+        for character in text.chars() {
+            match (quote, character) {
+                (Some(open), _) if character == open => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(character);
+                    word.get_or_insert_default();
+                }
+                (None, ' ' | '\t') => words.extend(word.take()),
+                _ => {
+                    is_for_the_shell |= quote.is_none() && FOR_THE_SHELL.contains(&character);
+                    word.get_or_insert_default().push(character);
+                }
+            }
+        }
+        if let Some(quote) = quote.filter(|_| !is_for_the_shell) {
+            return Err(CommandError::OpenQuote { quote });
+        }
+        words.extend(word);
+        match words.first() {
+            None => Err(CommandError::Empty),
+            Some(first) if is_for_the_shell || is_assignment(first) => {
+                Ok(Self::Shell(text.to_owned()))
+            }
+            Some(first) if first.is_empty() => Err(CommandError::Empty),
+            Some(_) => Ok(Self::Words(words)),
+        }
+    }
+}
+
+/// `LC_ALL=C` before a program.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        let mut letters = name.chars();
+        letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+            && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    })
+}
+
+impl fmt::Display for Command {
+    /// For messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words(words) => f.write_str(&words.join(" ")),
+            Self::Shell(line) => f.write_str(line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_as_hadoop_does_and_the_rest_is_the_shells() {
+        let words: [(&str, &[&str]); 12] = [
+            ("cat", &["cat"]),
+            ("  python3   map.py\t-v ", &["python3", "map.py", "-v"]),
+            ("awk '{print $1}'", &["awk", "{print $1}"]),
+            ("awk \"{print $1 | 2}\"", &["awk", "{print $1 | 2}"]),
+            ("a'b c'\"d e\"f", &["ab cd ef"]),
+            ("x '' \"\"", &["x", "", ""]),
+            ("grep a\\.b*[0-9]", &["grep", "a\\.b*[0-9]"]),
+            ("echo \"it's\" 'a \"b\"'", &["echo", "it's", "a \"b\""]),
+            ("sed s/\\t/,/", &["sed", "s/\\t/,/"]),
+            ("./run --key=value", &["./run", "--key=value"]),
+            ("sh -c 'a | b'", &["sh", "-c", "a | b"]),
+            ("2x=1 y", &["2x=1", "y"]),
+        ];
+        for (text, expected) in words {
+            let expected = expected.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(text.parse(), Ok(Command::Words(expected)), "{text}");
+        }
+        for text in [
+            "cat | sort",
+            "a > b",
+            "a; b",
+            "a && b",
+            "echo $HOME",
+            "echo `date`",
+            "LC_ALL=C sort",
+            "(cat)",
+        ] {
+            assert_eq!(text.parse(), Ok(Command::Shell(text.to_owned())), "{text}");
+        }
+        assert_eq!("  ".parse::<Command>(), Err(CommandError::Empty));
+        assert_eq!("'' x".parse::<Command>(), Err(CommandError::Empty));
+        assert_eq!("a 'b".parse::<Command>(), Err(CommandError::OpenQuote { quote: '\'' }));
+        assert_eq!("a\0b".parse::<Command>(), Err(CommandError::Nul));
+    }
+}

@@ -1,0 +1,125 @@
+//! A command as the combiner. The mapper's records are gathered in a sort buffer; whenever it is full, and at the end,
+//! they pass through the command, sorted, and what it writes goes to the collector as a mapper's output would. So it
+//! may write any keys in any order, and one process serves all partitions (Hadoop: one for each partition of each
+//! spill, whose keys must stay as they are). It does not run again where spills are merged.
+
+use std::path::Path;
+
+use mapreduce_protocol::streaming::CommandRole;
+use mapreduce_protocol::{Failure, TaskSettings};
+
+use super::Attempt;
+use super::input::{Feed, SortedFeed};
+use super::output::PairDrain;
+use super::records::{Form, input_separator};
+use crate::api::{Bytes, Counters, HashPartitioner, Sink};
+use crate::task::collector::{Buffer as _, Collector, CollectorSettings, buffer_budget};
+use crate::task::map::MapTask;
+use crate::task::partitions::Partitions;
+use crate::task::progress::Progress;
+use crate::task::sort_buffer::SortBuffer;
+
+type Records = SortBuffer<'static, Bytes, Bytes, HashPartitioner>;
+
+/// See the module.
+pub(super) struct Combining<'a> {
+    attempt: &'a Attempt<'a>,
+    gathered: Records,
+    budget: usize,
+    collector: Collector<Bytes, Bytes, Records>,
+    progress: Progress,
+    /// What the command counts.
+    counters: Counters,
+    records: u64,
+    failure: Option<Failure>,
+}
+
+impl<'a> Combining<'a> {
+    /// For a map; each of the two buffers gets half of its memory.
+    pub(super) fn new(attempt: &'a Attempt<'a>, task: &MapTask<'_>) -> Self {
+        let sort_buffer_bytes = task.settings.sort_buffer_bytes / 2;
+        let settings = TaskSettings { sort_buffer_bytes, ..task.settings.clone() };
+        let budget = buffer_budget(&settings);
+        let buffer =
+            || SortBuffer::new(Partitions::new(&HashPartitioner, task.n_partitions), budget);
+        let to = CollectorSettings {
+            folder: task.folder,
+            n_partitions: task.n_partitions,
+            settings: &settings,
+            progress: &task.progress,
+        };
+        Self {
+            attempt,
+            gathered: buffer(),
+            budget,
+            collector: Collector::new(buffer(), &to),
+            progress: task.progress.clone(),
+            counters: Counters::default(),
+            records: 0,
+            failure: None,
+        }
+    }
+
+    /// Why the last record could not be taken, once.
+    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        self.gathered.add(key, value)?;
+        if self.gathered.bytes() >= self.budget { self.combine() } else { Ok(()) }
+    }
+
+    /// Passes what is gathered through the command.
+    fn combine(&mut self) -> Result<(), Failure> {
+        let about = &self.attempt.program.about;
+        self.gathered.sort();
+        let mut input: Box<dyn Feed> =
+            Box::new(SortedFeed::new(&self.gathered, input_separator(about)));
+        let form = Form::of_map_output(about);
+        let mut output =
+            PairDrain::new(&mut self.collector, Collector::take_failure, form, about.line_ends);
+        let (progress, counters) = (&self.progress, &mut self.counters);
+        self.attempt.pass(CommandRole::Combiner, &mut *input, &mut output, progress, counters)?;
+        drop(input);
+        self.gathered.clear();
+        Ok(())
+    }
+
+    /// Writes the map output file; returns its digest.
+    pub(super) fn finish(
+        mut self,
+        output: &Path,
+        counters: &mut Counters,
+    ) -> Result<String, Failure> {
+        if !self.gathered.is_empty() {
+            self.combine()?;
+        }
+        self.gathered.count(counters);
+        counters.add_own("MAP_OUTPUT_RECORDS", self.records);
+        counters.add_own("COMBINE_INPUT_RECORDS", self.records);
+        counters.absorb(self.counters, |name| Some(name));
+        let mut behind = Counters::default();
+        let run = self.collector.finish(output, &mut behind)?;
+        // To the collector, what the command wrote is the map's output.
+        counters.absorb(behind, |name| match name {
+            "MAP_OUTPUT_RECORDS" => Some("COMBINE_OUTPUT_RECORDS"),
+            "MAP_OUTPUT_BYTES" => None,
+            name => Some(name),
+        });
+        Ok(run.digest)
+    }
+}
+
+impl Sink<Bytes, Bytes> for Combining<'_> {
+    #[inline]
+    fn emit(&mut self, key: &[u8], value: &[u8]) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.records += 1;
+        if let Err(failure) = self.add(key, value) {
+            self.failure = Some(failure);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Streaming: a job whose mapper, combiner and reducer are commands that read lines from standard input and write lines
+//! to standard output (Hadoop: Streaming). A [`Program`] made from the job's description, as builtins are.
+//!
+//! ```text
+//! input.rs ── lines ──▶ child.rs (pipes, poll) ── bytes ──▶ output.rs ──▶ the sort buffer, or the job's output
+//!                          └─ standard error ──▶ reporter.rs ──▶ counters, the attempt's log
+//! ```
+//!
+//! One thread does all of it: that of the task. Bytes move in blocks; no line is handed from thread to thread.
+//! How lines become records is in `records.rs`; where commands run, and what they find there, in `workplace.rs` and
+//! `environment.rs`. `plain.rs` is the sequential oracle of such jobs, and shares none of the ways of records.
+
+mod child;
+mod combiner;
+mod environment;
+mod input;
+mod line_ends;
+mod output;
+mod plain;
+mod records;
+mod reporter;
+mod workplace;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mapreduce_protocol::streaming::CommandRole;
+use mapreduce_protocol::{Failure, Streaming, StreamingError};
+
+use crate::api::{Bytes, Counters, HashPartitioner};
+use crate::oracle::OracleInput;
+use crate::program::Program;
+use crate::task::collector::{Collector, CollectorSettings, buffer_budget};
+use crate::task::fold::Fold;
+use crate::task::identity::Identity;
+use crate::task::map::MapTask;
+use crate::task::merge::Merge;
+use crate::task::partitions::Partitions;
+use crate::task::progress::Progress;
+use crate::task::reduce::ReduceTask;
+use crate::task::sort_buffer::SortBuffer;
+use crate::task::text_output::TextOutput;
+use crate::{Job, UserError};
+
+use child::Child;
+use combiner::Combining;
+use environment::Environment;
+use input::{Feed, MapFeed, MergeFeed};
+use output::{Drain, PairDrain, TextDrain};
+use records::Form;
+use workplace::Workplace;
+
+/// The job that `streaming` describes. `files` says where each of its files lies on this host, in their order.
+///
+/// # Errors
+/// When it can't be run as it is written.
+pub fn streaming(streaming: &Streaming, files: &[String]) -> Result<Job, UserError> {
+    streaming.validate().map_err(|error: StreamingError| UserError::from(error))?;
+    if streaming.shipped().count() != files.len() {
+        let message = format!(
+            "the job brings {} files, and {} of them are said to be here: use the same version of howdah on all hosts",
+            streaming.shipped().count(),
+            files.len()
+        );
+        return Err(message.into());
+    }
+    let files = files.iter().map(PathBuf::from).collect();
+    Ok(Job { program: Arc::new(StreamingProgram { about: streaming.clone(), files }) })
+}
+
+/// See the module.
+struct StreamingProgram {
+    about: Streaming,
+    /// Where its files lie.
+    files: Vec<PathBuf>,
+}
+
+/// An attempt that is ready to run commands.
+struct Attempt<'a> {
+    program: &'a StreamingProgram,
+    workplace: Workplace,
+    environment: Environment,
+}
+
+impl StreamingProgram {
+    fn attempt(&self, folder: &Path, identity: &Identity) -> Result<Attempt<'_>, Failure> {
+        let workplace = Workplace::make(folder, &self.about, &self.files)?;
+        let environment = Environment::new(identity, &self.about, &workplace);
+        Ok(Attempt { program: self, workplace, environment })
+    }
+
+    fn map_attempt(&self, task: &MapTask<'_>) -> Result<Attempt<'_>, Failure> {
+        let mut attempt = self.attempt(task.folder, task.identity)?;
+        if let Some(piece) = task.split.pieces.first() {
+            attempt.environment.reads(piece);
+        }
+        Ok(attempt)
+    }
+}
+
+impl Attempt<'_> {
+    /// Passes all of `input` through the command of `role`, if there is one.
+    fn pass(
+        &self,
+        role: CommandRole,
+        input: &mut dyn Feed,
+        output: &mut dyn Drain,
+        progress: &Progress,
+        counters: &mut Counters,
+    ) -> Result<(), Failure> {
+        let about = &self.program.about;
+        let Some(command) = about.command(role) else {
+            while let Some(block) = input.next_block()? {
+                output.take(&block)?;
+            }
+            return output.end();
+        };
+        let child = Child::start(role, command, about, &self.workplace, &self.environment)?;
+        child.run(input, output, progress, counters)?;
+        output.end()
+    }
+
+    /// Passes the split of `task` through the mapper.
+    fn map(&self, task: &mut MapTask<'_>, output: &mut dyn Drain) -> Result<(), Failure> {
+        let mut input = MapFeed::new(task, self.program.about.line_ends);
+        let counters = &mut task.counters;
+        self.pass(CommandRole::Mapper, &mut input, output, &task.progress, counters)?;
+        counters.add_own("MAP_INPUT_RECORDS", input.records());
+        counters.add_own("SPLIT_BYTES", task.split.length());
+        Ok(())
+    }
+}
+
+impl Program for StreamingProgram {
+    fn has_reducer(&self) -> bool {
+        self.about.command(CommandRole::Reducer).is_some()
+    }
+
+    fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure> {
+        let attempt = self.map_attempt(task)?;
+        let (form, ends) = (Form::of_map_output(&self.about), self.about.line_ends);
+        if self.about.combiner.is_some() {
+            let mut combining = Combining::new(&attempt, task);
+            let mut drain = PairDrain::new(&mut combining, Combining::take_failure, form, ends);
+            attempt.map(task, &mut drain)?;
+            return combining.finish(task.map_output, &mut task.counters);
+        }
+        let partitions = Partitions::new(&HashPartitioner, task.n_partitions);
+        let buffer = SortBuffer::<Bytes, Bytes, _>::new(partitions, buffer_budget(task.settings));
+        let to = CollectorSettings {
+            folder: task.folder,
+            n_partitions: task.n_partitions,
+            settings: task.settings,
+            progress: &task.progress,
+        };
+        let mut collector = Collector::new(buffer, &to);
+        let mut drain = PairDrain::new(&mut collector, Collector::take_failure, form, ends);
+        attempt.map(task, &mut drain)?;
+        Ok(collector.finish(task.map_output, &mut task.counters)?.digest)
+    }
+
+    fn map_to_text(
+        &self,
+        task: &mut MapTask<'_>,
+        mut output: TextOutput,
+    ) -> Result<String, Failure> {
+        let attempt = self.map_attempt(task)?;
+        let form = Form::of_map_output(&self.about);
+        let mut drain = TextDrain::new(&mut output, &form, &self.about);
+        attempt.map(task, &mut drain)?;
+        output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
+    }
+
+    /// A command can't fold two values: it runs on sorted buffers instead, before they are spilled.
+    fn fold(&self) -> Option<Box<dyn Fold>> {
+        None
+    }
+
+    fn reduce(
+        &self,
+        merge: Merge,
+        mut output: TextOutput,
+        task: &mut ReduceTask<'_>,
+    ) -> Result<String, Failure> {
+        if !self.has_reducer() {
+            records::write_all(merge, &mut output, &self.about, task)?;
+            return output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters);
+        }
+        let attempt = self.attempt(task.folder, task.identity)?;
+        let mut input = MergeFeed::new(merge, &self.about, &task.progress);
+        let form = Form::of_reduce_output(&self.about);
+        let mut drain = TextDrain::new(&mut output, &form, &self.about);
+        let (progress, counters) = (&task.progress, &mut task.counters);
+        attempt.pass(CommandRole::Reducer, &mut input, &mut drain, progress, counters)?;
+        input.count(counters);
+        output.finish("REDUCE_OUTPUT_RECORDS", counters)
+    }
+
+    fn run_sequentially(
+        &self,
+        input: &[OracleInput],
+        n_reduces: u32,
+        folder: &Path,
+        counters: &mut Counters,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        plain::Plain { about: &self.about, files: &self.files, folder, n_reduces }
+            .run(input, counters)
+    }
+}

@@ -1,0 +1,213 @@
+//! The sequential oracle of streaming jobs: files are read whole, commands run one after the other on files instead of
+//! pipes, and lists are sorted. It shares with the task runtime where a command runs and what it finds there, and none
+//! of the ways of records.
+
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+
+use mapreduce_protocol::streaming::{Command, CommandRole, LineEnds};
+use mapreduce_protocol::{Failure, FailureKind, SplitPiece, Streaming, TaskKind};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::environment::Environment;
+use super::reporter::Reporter;
+use super::workplace::{self, Workplace};
+use crate::api::Counters;
+use crate::local::LOCAL_JOB;
+use crate::oracle::OracleInput;
+use crate::task::identity::Identity;
+
+/// One run.
+pub(super) struct Plain<'a> {
+    pub(super) about: &'a Streaming,
+    pub(super) files: &'a [PathBuf],
+    /// Where it may work.
+    pub(super) folder: &'a Path,
+    pub(super) n_reduces: u32,
+}
+
+type Pair = (Vec<u8>, Vec<u8>);
+
+impl Plain<'_> {
+    /// The text of each part. A mapper runs once for each file.
+    pub(super) fn run(
+        &self,
+        input: &[OracleInput],
+        counters: &mut Counters,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let about = self.about;
+        let mut lines = Vec::new();
+        for (index, file) in (0..).zip(input) {
+            let read = self.lines_of(&file.data);
+            counters.add_own("MAP_INPUT_RECORDS", read.len() as u64);
+            let text = joined(read);
+            let length = file.data.len() as u64;
+            let path = file.path.as_str();
+            let piece = SplitPiece {
+                path: path.into(),
+                offset: 0,
+                length,
+                file_length: length,
+                e_tag: None,
+            };
+            let n_maps = u32::try_from(input.len()).unwrap_or(u32::MAX);
+            let task = (TaskKind::Map, index, n_maps);
+            let written = self.pass(CommandRole::Mapper, task, Some(&piece), text, counters)?;
+            lines.extend(self.lines_of(&written));
+        }
+        let tab = || "\t".to_owned();
+        let separator = about.map_output_separator.clone().unwrap_or_else(tab);
+        let fields = about.map_output_key_fields.unwrap_or(1);
+        if self.n_reduces == 0 {
+            return Ok(vec![self.text(&lines, &separator, fields)]);
+        }
+        let mut partitions = vec![Vec::new(); self.n_reduces as usize];
+        for line in lines {
+            let (key, value) = split(&line, &separator, fields);
+            let partition = xxh3_64(&key) % u64::from(self.n_reduces);
+            partitions[partition as usize].push((key, value.unwrap_or_default()));
+        }
+        (0..).zip(partitions).map(|(n, pairs)| self.reduce(n, pairs, counters)).collect()
+    }
+
+    fn reduce(
+        &self,
+        index: u32,
+        mut pairs: Vec<Pair>,
+        counters: &mut Counters,
+    ) -> Result<Vec<u8>, Failure> {
+        let about = self.about;
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        counters.add_own("REDUCE_INPUT_RECORDS", pairs.len() as u64);
+        if about.command(CommandRole::Reducer).is_none() {
+            let lines = pairs.iter().map(|(key, value)| {
+                let value = (!value.is_empty()).then_some(value.as_slice());
+                self.line(key, value)
+            });
+            return Ok(joined(lines.collect()));
+        }
+        let separator = about.reduce_input_separator.as_deref().unwrap_or("\t").as_bytes();
+        let lines = pairs.iter().map(|(key, value)| [key, separator, value].concat());
+        let task = (TaskKind::Reduce, index, 0);
+        let written =
+            self.pass(CommandRole::Reducer, task, None, joined(lines.collect()), counters)?;
+        let separator = about.reduce_output_separator.as_deref().unwrap_or("\t");
+        let fields = about.reduce_output_key_fields.unwrap_or(1);
+        Ok(self.text(&self.lines_of(&written), separator, fields))
+    }
+
+    /// Lines as they stand in the job's output.
+    fn text(&self, lines: &[Vec<u8>], separator: &str, fields: u32) -> Vec<u8> {
+        let rewritten = lines.iter().map(|line| {
+            let (key, value) = split(line, separator, fields);
+            self.line(&key, value.as_deref())
+        });
+        joined(rewritten.collect())
+    }
+
+    fn line(&self, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+        let separator = self.about.output_separator.as_deref().unwrap_or("\t").as_bytes();
+        match value {
+            Some(value) => [key, separator, value].concat(),
+            None if self.about.trailing_separator => [key, separator].concat(),
+            None => key.to_vec(),
+        }
+    }
+
+    fn lines_of(&self, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines: Vec<Vec<u8>> =
+            text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        if lines.last().is_some_and(Vec::is_empty) {
+            lines.pop();
+        }
+        if self.about.line_ends == LineEnds::Lf {
+            return lines;
+        }
+        for line in &mut lines {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+        }
+        match self.about.line_ends {
+            LineEnds::Any => lines
+                .iter()
+                .flat_map(|line| line.split(|byte| *byte == b'\r').map(<[u8]>::to_vec))
+                .collect(),
+            LineEnds::Crlf | LineEnds::Lf => lines,
+        }
+    }
+
+    /// What the command of `role` makes of `text`.
+    fn pass(
+        &self,
+        role: CommandRole,
+        (kind, index, n_maps): (TaskKind, u32, u32),
+        reads: Option<&SplitPiece>,
+        text: Vec<u8>,
+        counters: &mut Counters,
+    ) -> Result<Vec<u8>, Failure> {
+        let Some(command) = self.about.command(role) else { return Ok(text) };
+        let command: Command = command.parse().map_err(|error| failed(format!("{error}")))?;
+        let folder = self.folder.join(format!("{kind}-{index}"));
+        let disk = |error: std::io::Error| failed(format!("{}: {error}", folder.display()));
+        std::fs::create_dir(&folder).map_err(disk)?;
+        let workplace = Workplace::make(&folder, self.about, self.files)?;
+        let identity = Identity {
+            attempt: LOCAL_JOB.task(kind, index).attempt(0),
+            job_name: String::new(),
+            n_maps,
+            n_reduces: self.n_reduces,
+        };
+        let mut environment = Environment::new(&identity, self.about, &workplace);
+        if let Some(piece) = reads {
+            environment.reads(piece);
+        }
+        let [stdin, stdout, stderr] = ["stdin", "stdout", "stderr"].map(|name| folder.join(name));
+        std::fs::write(&stdin, &text).map_err(disk)?;
+        let mut input = File::open(&stdin).map_err(disk)?;
+        let mut process = workplace.prepare(&command, &environment);
+        process
+            .stdin(input.try_clone().map_err(disk)?)
+            .stdout(File::create(&stdout).map_err(disk)?)
+            .stderr(File::create(&stderr).map_err(disk)?);
+        let status = workplace::start(process, role, &command)?.wait().map_err(disk)?;
+        let mut reporter = Reporter::new(self.about.reporter_prefix.as_deref());
+        let said = std::fs::read(&stderr).map_err(disk)?;
+        let said = [reporter.take(&said, counters).to_vec(), reporter.end(counters).to_vec()];
+        std::io::stderr().write_all(&said.concat()).map_err(disk)?;
+        // The two share where they are in the file.
+        let has_read_all = input.stream_position().map_err(disk)? >= text.len() as u64;
+        if status.signal().is_some() || !status.success() && !self.about.nonzero_exit {
+            return Err(failed(format!("the {role} `{command}`: {status}: {}", reporter.tail())));
+        }
+        if !has_read_all && !self.about.partial_input {
+            return Err(failed(format!("the {role} `{command}` has not read all of its input")));
+        }
+        std::fs::read(&stdout).map_err(disk)
+    }
+}
+
+fn joined(lines: Vec<Vec<u8>>) -> Vec<u8> {
+    lines.into_iter().flat_map(|line| [line, b"\n".to_vec()].concat()).collect()
+}
+
+/// Key and value of a line.
+fn split(line: &[u8], separator: &str, fields: u32) -> (Vec<u8>, Option<Vec<u8>>) {
+    let separator = separator.as_bytes();
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let mut rest = line;
+    while parts.len() < fields as usize {
+        let Some(at) = rest.windows(separator.len()).position(|it| it == separator) else {
+            return (line.to_vec(), None);
+        };
+        parts.push(&rest[..at]);
+        rest = &rest[at + separator.len()..];
+    }
+    (parts.join(separator), Some(rest.to_vec()))
+}
+
+fn failed(message: String) -> Failure {
+    Failure { kind: FailureKind::UserCode, message }
+}

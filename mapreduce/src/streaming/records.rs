@@ -1,0 +1,166 @@
+//! Lines → keys and values, and back.
+
+use memchr::memmem::Finder;
+
+use mapreduce_protocol::{Failure, Streaming};
+
+use crate::task::merge::Merge;
+use crate::task::reduce::ReduceTask;
+use crate::task::text_output::TextOutput;
+
+const TAB: &str = "\t";
+
+/// Where in a line the key ends.
+pub(super) struct Form {
+    separator: Finder<'static>,
+    key_fields: u32,
+}
+
+impl Form {
+    /// Of what a mapper writes, and a combiner.
+    pub(super) fn of_map_output(about: &Streaming) -> Self {
+        Self::new(about.map_output_separator.as_deref(), about.map_output_key_fields)
+    }
+
+    /// Of what a reducer writes.
+    pub(super) fn of_reduce_output(about: &Streaming) -> Self {
+        Self::new(about.reduce_output_separator.as_deref(), about.reduce_output_key_fields)
+    }
+
+    fn new(separator: Option<&str>, key_fields: Option<u32>) -> Self {
+        let separator = Finder::new(separator.unwrap_or(TAB)).into_owned();
+        Self { separator, key_fields: key_fields.unwrap_or(1) }
+    }
+
+    /// What separates.
+    pub(super) fn separator(&self) -> &[u8] {
+        self.separator.needle()
+    }
+
+    /// Key and value; a line with too few separators is all key, and has no value.
+    #[inline]
+    pub(super) fn split<'l>(&self, line: &'l [u8]) -> (&'l [u8], Option<&'l [u8]>) {
+        let separator = self.separator.needle();
+        let mut from = 0;
+        for field in 1..=self.key_fields {
+            let rest = &line[from..];
+            let found = match separator {
+                [byte] => memchr::memchr(*byte, rest),
+                _ => self.separator.find(rest),
+            };
+            let Some(at) = found else { break };
+            if field == self.key_fields {
+                return (&line[..from + at], Some(&line[from + at + separator.len()..]));
+            }
+            from += at + separator.len();
+        }
+        (line, None)
+    }
+}
+
+/// What stands between a key and its value for a combiner or reducer.
+pub(super) fn input_separator(about: &Streaming) -> &[u8] {
+    about.reduce_input_separator.as_deref().unwrap_or(TAB).as_bytes()
+}
+
+/// What stands between a key and its value in the job's output.
+pub(super) fn output_separator(about: &Streaming) -> &[u8] {
+    about.output_separator.as_deref().unwrap_or(TAB).as_bytes()
+}
+
+/// Writes a line of the job's output.
+#[inline]
+pub(super) fn write_line(
+    key: &[u8],
+    value: Option<&[u8]>,
+    about: &Streaming,
+    separator: &[u8],
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(key);
+    if value.is_some() || about.trailing_separator {
+        out.extend_from_slice(separator);
+    }
+    out.extend_from_slice(value.unwrap_or_default());
+    out.push(b'\n');
+}
+
+/// Bytes of lines that are gathered before they are written.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// Writes all records of a partition as they are, for jobs without a reducer. Whether a mapper's line had a separator
+/// without anything behind it is not known any more: there is none where there is no value.
+pub(super) fn write_all(
+    mut merge: Merge,
+    output: &mut TextOutput,
+    about: &Streaming,
+    task: &mut ReduceTask<'_>,
+) -> Result<(), Failure> {
+    let separator = output_separator(about);
+    let total = merge.remaining();
+    let (mut block, mut last_key) = (Vec::with_capacity(2 * BLOCK_BYTES), None::<Vec<u8>>);
+    let (mut lines, mut records, mut groups) = (0, 0, 0);
+    while let Some(head) = merge.head() {
+        let (key, value) = (head.key(), head.value());
+        write_line(key, Some(value).filter(|it| !it.is_empty()), about, separator, &mut block);
+        (lines, records) = (lines + 1, records + 1);
+        groups += u64::from(is_new(&mut last_key, key));
+        merge.advance()?;
+        if block.len() >= BLOCK_BYTES {
+            output.lines(&block, std::mem::take(&mut lines))?;
+            block.clear();
+            task.merging(merge.remaining(), total);
+        }
+    }
+    output.lines(&block, lines)?;
+    task.counters.add_own("REDUCE_INPUT_GROUPS", groups);
+    task.counters.add_own("REDUCE_INPUT_RECORDS", records);
+    Ok(())
+}
+
+/// Whether `key` differs from the last one, which it then becomes.
+#[inline]
+pub(super) fn is_new(last: &mut Option<Vec<u8>>, key: &[u8]) -> bool {
+    match last {
+        Some(last) if last == key => false,
+        Some(last) => {
+            last.clear();
+            last.extend_from_slice(key);
+            true
+        }
+        None => {
+            *last = Some(key.to_vec());
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_ends_at_the_separator_asked_for() {
+        type Case = (&'static str, u32, &'static [u8], &'static [u8], Option<&'static [u8]>);
+        let table: [Case; 14] = [
+            ("\t", 1, b"a\tb\tc", b"a", Some(b"b\tc")),
+            ("\t", 2, b"a\tb\tc", b"a\tb", Some(b"c")),
+            ("\t", 3, b"a\tb\tc", b"a\tb\tc", None),
+            ("\t", 1, b"a", b"a", None),
+            ("\t", 1, b"a\t", b"a", Some(b"")),
+            ("\t", 1, b"\tb", b"", Some(b"b")),
+            ("\t", 1, b"", b"", None),
+            ("\t", 2, b"\t\t\t", b"\t", Some(b"\t")),
+            (".", 4, b"11.12.1.2.x", b"11.12.1.2", Some(b"x")),
+            ("::", 1, b"a:::b", b"a", Some(b":b")),
+            ("::", 2, b"a::b::c", b"a::b", Some(b"c")),
+            ("::", 2, b"a::b:c", b"a::b:c", None),
+            ("\u{1}", 1, b"\xff\xfe\x01\x00", b"\xff\xfe", Some(b"\x00")),
+            ("aa", 2, b"aaaa", b"aa", Some(b"")),
+        ];
+        for (separator, key_fields, line, key, value) in table {
+            let form = Form::new(Some(separator), Some(key_fields));
+            assert_eq!(form.split(line), (key, value), "{separator:?} {key_fields} {line:?}");
+        }
+    }
+}

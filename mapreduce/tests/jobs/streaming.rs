@@ -1,0 +1,386 @@
+//! Jobs of commands: each output equals that of a pipeline of the shell, and of the sequential oracle.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::Command;
+
+use mapreduce_protocol::{Failure, FailureKind, JobSpec, LocalJob, Program, Streaming};
+
+use crate::local::{FILES, Folder, Ran, Shape, local_job, run_and_take};
+
+const SEQUENTIAL: bool = true;
+
+/// Runs the program that `json` describes; its files lie in the folder's `files`.
+fn run(json: &str, folder: &Folder, shape: &Shape, sequential: bool) -> Result<Ran, Failure> {
+    let mut streaming: Streaming = serde_json::from_str(json).unwrap();
+    for file in streaming.shipped_mut() {
+        file.path = folder.path().join(FILES).join(&file.path).to_str().unwrap().to_owned();
+    }
+    let files: Vec<String> = streaming.shipped().map(|file| file.path.clone()).collect();
+    let job = mapreduce::streaming(&streaming, &files).unwrap();
+    let local = local_job("native", BTreeMap::new(), folder, shape, sequential);
+    let program = Program::Streaming(Box::new(streaming));
+    let local = LocalJob { spec: JobSpec { program, ..local.spec }, ..local };
+    run_and_take(&job, &local, folder)
+}
+
+/// Runs it both ways, which must agree.
+fn both(json: &str, folder: &Folder, shape: &Shape) -> Ran {
+    let ran = run(json, folder, shape, !SEQUENTIAL).unwrap();
+    let expected = run(json, folder, shape, SEQUENTIAL).unwrap();
+    if shape.reduces > 0 {
+        assert!(ran.parts == expected.parts, "{json}: runtime and oracle differ");
+    } else {
+        assert!(joined(&ran) == joined(&expected), "{json}: runtime and oracle differ");
+    }
+    ran
+}
+
+fn joined(ran: &Ran) -> Vec<u8> {
+    ran.parts.values().flatten().copied().collect()
+}
+
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    assert_eq!(lines.pop(), Some(&b""[..]), "the last line has an end");
+    lines
+}
+
+fn sorted(ran: &Ran) -> Vec<u8> {
+    let text = joined(ran);
+    let mut lines = lines(&text);
+    lines.sort_unstable();
+    lines.into_iter().flat_map(|line| [line, b"\n"].concat()).collect()
+}
+
+/// What a pipeline of the shell makes of the input.
+fn shell(folder: &Folder, pipeline: &str) -> Vec<u8> {
+    let script = format!("export LC_ALL=C; {pipeline}");
+    let output =
+        Command::new("sh").arg("-c").arg(script).current_dir(folder.input()).output().unwrap();
+    assert!(output.status.success(), "{pipeline}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn file(folder: &Folder, name: &str, text: &str) {
+    let files = folder.path().join(FILES);
+    std::fs::create_dir_all(&files).unwrap();
+    std::fs::write(files.join(name), text).unwrap();
+}
+
+fn prose(n_lines: usize) -> Vec<u8> {
+    let mut text = String::new();
+    let mut random = 7_u64;
+    for _ in 0..n_lines {
+        for _ in 0..random >> 60 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            write!(text, "w{} ", (random >> 40) % 97).unwrap();
+        }
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text.push('\n');
+    }
+    text.into_bytes()
+}
+
+/// Buffers and splits so small that all is cut, spilled and merged.
+fn tiny() -> Shape {
+    Shape {
+        split_bytes: 1000,
+        sort_buffer_bytes: 600,
+        fetch_buffer_bytes: 2000,
+        merge_factor: 2,
+        reduces: 3,
+        parallelism: 2,
+    }
+}
+
+#[test]
+fn a_word_count_in_python_equals_the_shells() {
+    let folder = Folder::with(&[prose(60), prose(40)]);
+    file(
+        &folder,
+        "map.py",
+        "#!/usr/bin/env python3\nimport sys\nfor line in sys.stdin:\n    for word in line.split():\n        \
+         print(word, 1, sep='\\t')\n",
+    );
+    file(
+        &folder,
+        "reduce.py",
+        "import sys\nfrom itertools import groupby\nlines = (line.rstrip('\\n').split('\\t') for line in sys.stdin)\n\
+         for word, group in groupby(lines, key=lambda it: it[0]):\n    print(word, sum(int(it[1]) for it in group), sep='\\t')\n",
+    );
+    let json =
+        r#"{"mapper": "map.py", "reducer": "python3 reduce.py", "files": ["map.py", "reduce.py"]}"#;
+    let ran = both(json, &folder, &Shape { reduces: 2, split_bytes: 3000, ..Shape::default() });
+    let words = "cat * | tr -s ' ' '\\n' | grep . | sort | uniq -c | awk '{print $2 \"\\t\" $1}'";
+    assert_eq!(sorted(&ran), shell(&folder, &format!("{words} | sort")));
+    assert!(ran.parts.values().all(|part| !part.is_empty()));
+    assert_eq!(ran.counters["task.MAP_INPUT_RECORDS"], 100);
+}
+
+const WORDS: &str = "awk '{for (i = 1; i <= NF; i++) print $i}'";
+
+#[test]
+fn tiny_buffers_cut_nothing_wrong() {
+    let folder = Folder::with(&[prose(300), vec![], prose(10)]);
+    let json = format!(r#"{{"mapper": "{WORDS}", "reducer": "uniq -c"}}"#);
+    let ran = both(&json, &folder, &tiny());
+    // Keys without a value: a tab stands behind each.
+    let expected = format!("cat * | {WORDS} | sed 's/$/\\t/' | sort | uniq -c | sort");
+    assert_eq!(sorted(&ran), shell(&folder, &expected));
+    assert!(ran.counters["task.SPILLED_RECORDS"] > ran.counters["task.MAP_OUTPUT_RECORDS"]);
+    assert_eq!(ran.counters["task.REDUCE_INPUT_RECORDS"], ran.counters["task.MAP_OUTPUT_RECORDS"]);
+    let groups = shell(&folder, &format!("cat * | {WORDS} | sort -u | wc -l"));
+    let groups: u64 = String::from_utf8(groups).unwrap().trim().parse().unwrap();
+    assert_eq!(ran.counters["task.REDUCE_INPUT_GROUPS"], groups);
+}
+
+const SUM: &str = r"awk -F'\\t' '$1 != key {if (NR > 1) print key FS sum; key = $1; sum = 0} {sum += $2} END {if (NR) print key FS sum}'";
+
+#[test]
+fn a_combiner_sees_sorted_records_and_may_write_what_it_likes() {
+    let folder = Folder::with(&[prose(300), prose(10)]);
+    let map = format!(r"{WORDS} | sed 's/$/\\t1/'");
+    let plain = both(&format!(r#"{{"mapper": "{map}", "reducer": "{SUM}"}}"#), &folder, &tiny());
+    let count = |ran: &Ran, name: &str| ran.counters[&format!("task.{name}")];
+    for combiner in [SUM, "cat", "tac", &format!("tac | sort | {SUM}")] {
+        let json =
+            format!(r#"{{"mapper": "{map}", "combiner": "{combiner}", "reducer": "{SUM}"}}"#);
+        for shape in [tiny(), Shape { sort_buffer_bytes: 20_000, ..tiny() }] {
+            let ran = run(&json, &folder, &shape, !SEQUENTIAL).unwrap();
+            assert!(ran.parts == plain.parts, "{combiner}");
+            let records = count(&ran, "MAP_OUTPUT_RECORDS");
+            assert_eq!(records, count(&plain, "MAP_OUTPUT_RECORDS"));
+            assert_eq!(records, count(&ran, "COMBINE_INPUT_RECORDS"));
+            let combined = count(&ran, "COMBINE_OUTPUT_RECORDS");
+            assert_eq!(combined, count(&ran, "REDUCE_INPUT_RECORDS"));
+            assert_eq!(combined < records, combiner.ends_with(SUM), "{combiner}");
+        }
+    }
+    let failing =
+        r#"{"mapper": "cat", "combiner": "sh -c 'echo why >&2; cat; exit 7'", "reducer": "cat"}"#;
+    let failure = run(failing, &folder, &tiny(), !SEQUENTIAL).unwrap_err();
+    assert!(failure.message.contains("the combiner") && failure.message.contains("status 7"));
+    assert!(failure.message.contains("ends: why"), "{}", failure.message);
+}
+
+#[test]
+fn a_map_only_job_keeps_bytes_and_order() {
+    let garbage: Vec<u8> =
+        (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let garbage: Vec<u8> = garbage.into_iter().filter(|byte| *byte != b'\r').collect();
+    let folder = Folder::with(&[prose(100), garbage, b"the last line has no end".to_vec()]);
+    let shape = Shape { reduces: 0, ..tiny() };
+    let ran = both(r#"{"mapper": "cat"}"#, &folder, &shape);
+    let mut expected = Vec::new();
+    for n in 0..3 {
+        expected.extend(shell(&folder, &format!("cat 00{n}")));
+        if expected.last() != Some(&b'\n') {
+            expected.push(b'\n');
+        }
+    }
+    assert!(joined(&ran) == expected);
+    assert_eq!(ran.counters["task.MAP_OUTPUT_RECORDS"], lines(&expected).len() as u64);
+    assert_eq!(ran.counters["task.MAP_INPUT_RECORDS"], lines(&expected).len() as u64);
+}
+
+#[test]
+fn lines_end_as_the_job_says() {
+    let folder = Folder::with(&[b"a\tx\r\nb\ry\r\n\r\nc\r".to_vec()]);
+    for (ends, expected) in [
+        ("", &b"a\tx\nb\ry\n\nc\n"[..]),
+        (r#", "line_ends": "lf""#, b"a\tx\r\nb\ry\r\n\r\nc\r\n"),
+        (r#", "line_ends": "any""#, b"a\tx\nb\ny\n\nc\n"),
+    ] {
+        let json = format!(r#"{{"mapper": "cat"{ends}}}"#);
+        for split_bytes in [1000, 3, 1] {
+            let shape = Shape { reduces: 0, split_bytes, ..Shape::default() };
+            let got = joined(&both(&json, &folder, &shape));
+            let (got, expected) = (String::from_utf8(got), String::from_utf8(expected.to_vec()));
+            assert_eq!(got, expected, "{json}, splits of {split_bytes}");
+        }
+    }
+    // What a command writes ends in the same ways.
+    let json = r#"{"mapper": "printf 'a\\r\\nb\\rc'"}"#;
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    assert_eq!(joined(&both(json, &Folder::with(&[b"".to_vec()]), &shape)), b"");
+    let json = r#"{"mapper": "sh -c \"cat >&2; printf 'a\\r\\nb\\rc'\""}"#;
+    assert_eq!(joined(&both(json, &folder, &shape)), b"a\nb\rc\n");
+}
+
+#[test]
+fn keys_end_and_lines_are_joined_where_the_job_says() {
+    let folder = Folder::with(&[b"b.2.x\na.1.y\na.1.x\nno separator\nb.1.\n".to_vec()]);
+    let shape = Shape { reduces: 1, ..Shape::default() };
+    for (json, expected) in [
+        // The whole line is the key: sorted by it.
+        (r#"{"mapper": "cat"}"#, "a.1.x\na.1.y\nb.1.\nb.2.x\nno separator\n"),
+        (
+            r#"{"mapper": "cat", "map_output_separator": ".", "map_output_key_fields": 2}"#,
+            "a.1\ty\na.1\tx\nb.1\nb.2\tx\nno separator\n",
+        ),
+        (
+            r#"{"mapper": "cat", "map_output_separator": ".", "output_separator": "=", "trailing_separator": true}"#,
+            "a=1.y\na=1.x\nb=2.x\nb=1.\nno separator=\n",
+        ),
+        (
+            r#"{"mapper": "cat", "map_output_separator": ".", "reducer": "cat", "reduce_input_separator": "->"}"#,
+            "a->1.y\na->1.x\nb->2.x\nb->1.\nno separator->\n",
+        ),
+        (
+            r#"{"mapper": "cat", "reducer": "cat", "reduce_output_separator": ".", "reduce_output_key_fields": 2,
+                "output_separator": "|", "reduce_input_separator": ""}"#,
+            "a.1|x\na.1|y\nb.1|\nb.2|x\nno separator\n",
+        ),
+        (
+            r#"{"mapper": "cat", "reducer": "cat", "reduce_input_separator": "", "trailing_separator": true}"#,
+            "a.1.x\t\na.1.y\t\nb.1.\t\nb.2.x\t\nno separator\t\n",
+        ),
+    ] {
+        let got = String::from_utf8(joined(&both(json, &folder, &shape))).unwrap();
+        assert_eq!(got, expected, "{json}");
+    }
+}
+
+#[test]
+fn commands_find_their_task_their_files_and_their_variables() {
+    let folder = Folder::with(&[b"a\nb\n".to_vec()]);
+    // Without a first line that names an interpreter, it is the shell's, as in a shell.
+    file(&folder, "tool", "echo \"tool: $1\"\n");
+    let env = "for it in mapred_job_id mapreduce_task_attempt_id mapreduce_task_ismap \
+               mapreduce_map_input_start map_input_length mapreduce_job_reduces GREETING; \
+               do eval echo $it=\\\\$$it; done";
+    let json = format!(
+        r#"{{"mapper": "cat > $TMPDIR/x; {env}; ls; renamed.sh plain; cat renamed.sh > renamed.sh2 && rm renamed.sh",
+             "files": ["tool#renamed.sh", "tool"], "env": {{"GREETING": "good day"}}}}"#
+    );
+    let ran = both(&json, &folder, &Shape { reduces: 0, ..Shape::default() });
+    let got = String::from_utf8(joined(&ran)).unwrap();
+    let expected = "mapred_job_id=job_00000000_0001\n\
+                    mapreduce_task_attempt_id=attempt_00000000_0001_m_000000_0\n\
+                    mapreduce_task_ismap=true\nmapreduce_map_input_start=0\nmap_input_length=4\n\
+                    mapreduce_job_reduces=0\nGREETING=good day\nrenamed.sh\ntool\ntool: plain\n";
+    assert_eq!(got, expected);
+    let reduce = r#"{"reducer": "sh -c 'cat >&2; echo $mapred_task_is_map $mapred_task_partition ${map_input_file-none}'"}"#;
+    let ran = both(reduce, &folder, &Shape { reduces: 2, ..Shape::default() });
+    assert_eq!(sorted(&ran), b"false 0 none\nfalse 1 none\n");
+}
+
+#[test]
+fn counters_are_added_up_over_all_tasks() {
+    let folder = Folder::with(&[b"a\nbb\nccc\n".repeat(20)]);
+    let json = r#"{"mapper": "awk '{print \"reporter:counter:my group,lines,1\" > \"/dev/stderr\"; print}'",
+        "reducer": "sh -c 'cat; echo reporter:counter:my group,reduces,1 >&2; echo reporter:status:done >&2'"}"#;
+    let ran = both(json, &folder, &Shape { split_bytes: 30, ..Shape::default() });
+    assert_eq!(ran.counters["my group.lines"], 60);
+    assert_eq!(ran.counters["my group.reduces"], 2);
+}
+
+#[test]
+fn a_reducer_runs_on_an_empty_partition_too_and_its_output_counts() {
+    let folder = Folder::with(&[b"one key\n".to_vec()]);
+    let ran = both(r#"{"reducer": "wc -l"}"#, &folder, &Shape { reduces: 4, ..Shape::default() });
+    assert_eq!(sorted(&ran), b"0\n0\n0\n1\n");
+}
+
+/// The failure of a command, which both ways agree about.
+fn failure(json: &str, folder: &Folder) -> Failure {
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    run(json, folder, &shape, SEQUENTIAL).unwrap_err();
+    run(json, folder, &shape, !SEQUENTIAL).unwrap_err()
+}
+
+#[test]
+fn each_way_to_fail_has_a_cause_that_says_so() {
+    let folder = Folder::with(&[prose(20_000)]);
+    file(&folder, "dos", "#!/bin/sh\r\ncat\r\n");
+    let table = [
+        (
+            "cat; echo the cause >&2; exit 3",
+            FailureKind::UserCode,
+            "ended with status 3; its standard error ends: the cause",
+        ),
+        ("sh -c 'exit 1'", FailureKind::UserCode, "it wrote nothing to standard error"),
+        (
+            "kill -9 $$",
+            FailureKind::Crashed { exit_code: None, signal: Some(9) },
+            "was ended by signal 9",
+        ),
+        ("head -1", FailureKind::UserCode, "before it had read all of its input (broken pipe)"),
+        ("true", FailureKind::UserCode, "'partial_input: true'"),
+        ("cat < /dev/null", FailureKind::UserCode, "before it had read all of its input"),
+        (
+            "no-such-program -v",
+            FailureKind::ProgramUnavailable,
+            "neither among the job's files nor in PATH",
+        ),
+        ("dos", FailureKind::ProgramUnavailable, "names an interpreter that is not on this host"),
+        ("no-such-program | cat; false", FailureKind::UserCode, "not found"),
+    ];
+    for (command, kind, expected) in table {
+        let json = format!(r#"{{"mapper": {command:?}, "files": ["dos"]}}"#);
+        let failure = failure(&json, &folder);
+        assert!(failure.message.contains(expected), "{command}: {}", failure.message);
+        assert_eq!(failure.kind, kind, "{command}: {}", failure.message);
+        assert!(
+            failure.message.contains(command.split(' ').next().unwrap()),
+            "{}",
+            failure.message
+        );
+    }
+}
+
+#[test]
+fn a_job_may_allow_what_would_fail_it() {
+    let folder = Folder::with(&[b"x\n".repeat(1_000_000)]);
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    let head = both(r#"{"mapper": "head -1", "partial_input": true}"#, &folder, &shape);
+    assert_eq!(joined(&head), b"x\n");
+    let grep = r#"{"mapper": "grep y", "nonzero_exit": true}"#;
+    assert_eq!(joined(&both(grep, &folder, &shape)), b"");
+    let error =
+        run(r#"{"mapper": "kill -9 $$", "nonzero_exit": true}"#, &folder, &shape, !SEQUENTIAL);
+    assert!(error.unwrap_err().message.contains("signal 9"), "a signal is no exit status");
+}
+
+#[test]
+fn a_small_input_that_nobody_reads_is_seen_in_the_pipe() {
+    let folder = Folder::with(&[b"x\n".to_vec()]);
+    let failure = failure(r#"{"mapper": "true"}"#, &folder);
+    assert!(failure.message.contains("before it had read all"), "{}", failure.message);
+}
+
+#[test]
+fn much_of_anything_passes() {
+    // A record of 8 MiB, through map, sort and reduce.
+    let long = [b"k\t".to_vec(), vec![b'x'; 8 << 20], b"\n".to_vec()].concat();
+    let folder = Folder::with(&[[long.clone(), b"a\tb\n".to_vec()].concat()]);
+    let shape = Shape { reduces: 1, split_bytes: 1 << 20, ..Shape::default() };
+    let ran = both(r#"{"mapper": "cat", "reducer": "cat"}"#, &folder, &shape);
+    assert!(joined(&ran) == [b"a\tb\n".to_vec(), long].concat());
+    // Far more on standard error than any pipe holds, without an end of line; and output without end of line.
+    let noisy = r#"{"mapper": "head -c 9000000 /dev/zero >&2; head -c 5000000 /dev/zero; cat > /dev/null"}"#;
+    let folder = Folder::with(&[prose(50_000)]);
+    let ran = run(noisy, &folder, &Shape { reduces: 0, ..Shape::default() }, !SEQUENTIAL).unwrap();
+    assert_eq!(joined(&ran).len(), 5_000_001);
+    // A command that writes all before it reads anything, and one that reads all first.
+    for command in ["seq 300000; cat", "sort", "cat; seq 300000"] {
+        let json = format!(r#"{{"mapper": "{command}"}}"#);
+        both(&json, &folder, &Shape { reduces: 0, ..Shape::default() });
+    }
+}
+
+#[test]
+fn what_a_command_leaves_running_does_not_hold_it_up() {
+    let folder = Folder::with(&[b"x\n".to_vec()]);
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    // It holds standard error open, and nothing else.
+    let json = r#"{"mapper": "sleep 60 > /dev/null & cat; echo $! >&2"}"#;
+    let watch = clock::Stopwatch::start();
+    let ran = run(json, &folder, &shape, !SEQUENTIAL).unwrap();
+    assert_eq!(joined(&ran), b"x\n");
+    assert!(watch.elapsed().as_secs() < 30);
+    // One that closes standard output and goes on reading is waited for.
+    let json = r#"{"mapper": "exec >&-; cat >&2; echo reporter:counter:g,read,1 >&2"}"#;
+    assert_eq!(run(json, &folder, &shape, !SEQUENTIAL).unwrap().counters["g.read"], 1);
+}
