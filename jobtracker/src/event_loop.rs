@@ -290,6 +290,8 @@ fn say_record(record: &Record) {
         | Record::TaskSucceeded { .. }
         | Record::AttemptKilled { .. }
         | Record::StagingRemoved { .. }
+        | Record::TrackerJoined { .. }
+        | Record::TrackerGone { .. }
         | Record::HistoryWritten { .. }
         | Record::JobForgotten { .. } => {}
     }

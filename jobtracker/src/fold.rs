@@ -162,6 +162,13 @@ mod tests {
 
     /// Records of every kind, as one JobTracker could write them.
     fn one_of_each() -> Vec<Record> {
+        let joined = |host: &str| Record::TrackerJoined { host: host.parse().unwrap() };
+        let gone = Record::TrackerGone { host: "host-1".parse().unwrap() };
+        let trackers = vec![joined("host-1"), joined("host-2"), gone];
+        [of_jobs_and_drains(), trackers].concat()
+    }
+
+    fn of_jobs_and_drains() -> Vec<Record> {
         let job = |ordinal| JobId { date: 20_261_122, ordinal };
         let map = job(1).task(TaskKind::Map, 0);
         let reduce = job(1).task(TaskKind::Reduce, 0);

@@ -43,6 +43,8 @@ pub(crate) fn observe_records(records: &[Record]) {
             | Record::JobResumed { .. }
             | Record::HostDrained { .. }
             | Record::HostUndrained { .. }
+            | Record::TrackerJoined { .. }
+            | Record::TrackerGone { .. }
             | Record::JobForgotten { .. } => {}
         }
     }

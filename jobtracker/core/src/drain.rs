@@ -20,6 +20,7 @@ impl Core {
         if !self.durable.is_drained(&host) {
             self.record(Record::HostDrained { host: host.clone() });
             self.change_tracker(&host, |tracker| tracker.drained = true);
+            self.note_emptied(&host);
         }
         if kill {
             self.kill_all_on(&host);
@@ -32,6 +33,9 @@ impl Core {
         if was_drained {
             self.record(Record::HostUndrained { host: host.clone() });
             self.change_tracker(&host, |tracker| tracker.drained = false);
+            if self.trackers.is_live(&host) {
+                self.note_joined(&host, true);
+            }
         }
         match self.host_status(now.monotonic, &host) {
             // Nothing is known any more of one that is not there.

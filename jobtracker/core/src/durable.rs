@@ -30,6 +30,9 @@ pub struct Durable {
     /// Hosts that get no new attempts, whether they are there or not.
     #[serde(default)]
     drained: BTreeSet<HostName>,
+    /// Hosts whose trackers may run something; absent in a journal whose records do not tell.
+    #[serde(default)]
+    members: Option<BTreeSet<HostName>>,
 }
 
 /// A job as the journal knows it.
@@ -147,6 +150,15 @@ impl Durable {
         self.drained.contains(host)
     }
 
+    /// Hosts whose trackers may run something; `None` if that was never written down.
+    pub(crate) fn members(&self) -> Option<&BTreeSet<HostName>> {
+        self.members.as_ref()
+    }
+
+    pub(crate) fn is_member(&self, host: &HostName) -> bool {
+        self.members.as_ref().is_some_and(|members| members.contains(host))
+    }
+
     /// Folds one record in. Records come from this core alone, in the order in which it made them.
     ///
     /// # Panics
@@ -196,6 +208,12 @@ impl Durable {
             Record::JobResumed { job } => self.known(*job).paused = false,
             Record::HostDrained { host } => drop(self.drained.insert(host.clone())),
             Record::HostUndrained { host } => drop(self.drained.remove(host)),
+            Record::TrackerJoined { host } => {
+                self.members.get_or_insert_default().insert(host.clone());
+            }
+            Record::TrackerGone { host } => {
+                self.members.get_or_insert_default().remove(host);
+            }
             Record::HistoryWritten { job } => {
                 if let Stage::Ended(ended) = &mut self.known(*job).stage {
                     ended.unwritten = None;

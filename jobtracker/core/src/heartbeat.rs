@@ -35,9 +35,10 @@ impl Core {
             return self.refuse_with(reply_to, Refusal::NotRegistered { host });
         }
         self.counted.heartbeats += 1;
+        self.take_over(now, &host);
         self.answer_parked(&host);
         let Some(mut tracker) = self.trackers.get_mut(&host) else { return };
-        (tracker.last_seen, tracker.refused) = (now.monotonic, false);
+        tracker.heard(now.monotonic, self.settings.long_silence());
         tracker.commands.acknowledge(commands_done);
         let late = number <= tracker.last_number;
         tracker.last_number = number.max(tracker.last_number);
@@ -46,6 +47,7 @@ impl Core {
         for event in new_events {
             self.handle_event(now, &host, event);
         }
+        self.note_emptied(&host);
         if late {
             return self.answer(&host, reply_to);
         }
@@ -63,6 +65,12 @@ impl Core {
         }
         self.change_tracker(host, |tracker| tracker.ailments.clone_from(&ailments));
         self.effect(Effect::Tell(Notice::HostHealth { host: host.clone(), ailments }));
+    }
+
+    /// Whether what it tells may have to be journaled.
+    pub(crate) fn leads_to_records(&self, heartbeat: &TrackerHeartbeat) -> bool {
+        let unheeded = |tracker: &Tracker| tracker.said.is_some();
+        !heartbeat.events.is_empty() || self.trackers.get(&heartbeat.host).is_some_and(unheeded)
     }
 
     /// There is no room to journal what it tells; that it lives is no less true.

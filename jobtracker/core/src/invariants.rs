@@ -23,6 +23,7 @@ impl Core {
         assert_eq!(unfinished, self.jobs.len(), "every unfinished job has its soft half");
         self.check_slots();
         self.check_held();
+        self.check_awaited();
         for job in self.durable.ended() {
             assert!(self.live(*job).is_none(), "{job} has ended and still lives");
         }
@@ -108,6 +109,21 @@ impl Core {
                 *held.entry(winner.host.clone()).or_default() += 1;
             }
             assert_eq!(self.held.of(live.id), held, "map outputs of {} by host", live.id);
+        }
+    }
+
+    /// Nobody is waited for who has told what runs, and no job waits for nobody; where the journal does not tell who there is,
+    /// jobs wait for a while.
+    fn check_awaited(&self) {
+        for host in &self.awaited {
+            assert!(self.durable.is_member(host), "{host} is awaited, and need not come");
+            let has_told = self.trackers.get(host).is_some_and(|tracker| tracker.said.is_none());
+            assert!(!has_told, "{host} is awaited, and has told what it runs");
+        }
+        let grace = self.started_at + self.settings.recovery_grace;
+        for live in self.jobs.values().filter(|_| self.awaited.is_empty()) {
+            let waits = live.hold_until.is_some_and(|until| until > grace);
+            assert!(!waits, "{} waits for trackers, and all have told what they run", live.id);
         }
     }
 

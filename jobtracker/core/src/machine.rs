@@ -1,10 +1,10 @@
 //! The state machine: leads each input to the file that knows its rules, then lets waiting work find
 //! slots and parked heartbeats find answers. It never asks for the time; the caller brings it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ids::{Epoch, Monotonic, Now, UnixMillis};
+use ids::{Epoch, HostName, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
@@ -45,6 +45,8 @@ pub struct Core {
     pub(crate) counted: Counted,
     /// When this process began its term.
     pub(crate) started_at: Monotonic,
+    /// Hosts whose trackers may have something to tell of the term before.
+    pub(crate) awaited: BTreeSet<HostName>,
     /// The time of this call, for records.
     pub(crate) wall: UnixMillis,
     /// When this was called last.
@@ -81,6 +83,7 @@ impl Core {
             history_pauses: BTreeMap::new(),
             counted: Counted::default(),
             started_at: Monotonic::default(),
+            awaited: BTreeSet::new(),
             wall: UnixMillis(0),
             last_input: None,
             out: Output::default(),
@@ -136,7 +139,7 @@ impl Core {
                 Timer::Pools => self.handle_pools(now),
                 Timer::Standing => self.review_hosts(now),
                 Timer::Late(job) => self.handle_late(now, job),
-                Timer::Unreported => self.handle_unreported(),
+                Timer::Unreported => self.handle_unreported(now),
                 Timer::History(job) => self.keep_history(job),
                 Timer::Store(job) => self.handle_store_retry(job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),
@@ -174,7 +177,7 @@ impl Core {
             | Input::Undrain { reply_to, .. } => refused(reply_to),
             // It leaves nothing in the journal.
             Input::Forgive { .. } => Ok(input),
-            Input::Heartbeat { ref heartbeat, reply_to } if !heartbeat.events.is_empty() => {
+            Input::Heartbeat { ref heartbeat, reply_to } if self.leads_to_records(heartbeat) => {
                 self.refuse_heartbeat(heartbeat);
                 refused(reply_to)
             }

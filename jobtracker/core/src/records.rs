@@ -174,6 +174,16 @@ pub enum Record {
         /// The host.
         host: HostName,
     },
+    /// A tracker registered: a restarted JobTracker waits for what it has to tell.
+    TrackerJoined {
+        /// Its host.
+        host: HostName,
+    },
+    /// It was silent for too long, or its host is drained and nothing runs there: nobody waits for it any more.
+    TrackerGone {
+        /// Its host.
+        host: HostName,
+    },
     /// An ended job made room for newer ones.
     JobForgotten {
         /// The job.

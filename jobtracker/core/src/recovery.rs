@@ -1,11 +1,11 @@
 //! A start, and a pause. At a start the epoch grows, and every unfinished job goes on from its records. What ran in the last
-//! term is told by the trackers when they register; until they had time to, nothing of those jobs is
-//! launched. A process that was stopped for a while does not blame others for the silence.
+//! term is told by the trackers when they register; until they have, or had time to (see `members`), nothing of those jobs
+//! is launched. A process that was stopped for a while does not blame others for the silence.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::Now;
+use ids::{Monotonic, Now};
 use mapreduce_protocol::{JobId, JobState, TaskKind};
 
 use crate::durable::Stage;
@@ -32,6 +32,7 @@ impl Core {
         self.record(Record::Started { epoch: self.epoch().next() });
         let resume: Vec<_> =
             self.durable.jobs().iter().map(|(job, entry)| (*job, needs(&entry.stage))).collect();
+        let hold_until = self.await_members(now);
         for (job, needed) in resume {
             self.resume_history(now, job);
             match needed {
@@ -39,7 +40,7 @@ impl Core {
                     self.begin(job);
                     self.call_store(job, StoreCall::Plan);
                 }
-                Resume::Tasks(splits) => self.resume_tasks(now, job, splits),
+                Resume::Tasks(splits) => self.resume_tasks(now, job, splits, hold_until),
                 Resume::RemoveStaging => self.remove_staging(job),
                 Resume::Nothing => {}
             }
@@ -70,16 +71,21 @@ impl Core {
         }
     }
 
-    fn resume_tasks(&mut self, now: Now, job: JobId, splits: Option<Arc<[PlannedSplit]>>) {
+    fn resume_tasks(
+        &mut self,
+        now: Now,
+        job: JobId,
+        splits: Option<Arc<[PlannedSplit]>>,
+        hold_until: Option<Monotonic>,
+    ) {
         self.begin(job);
         self.begin_tasks(job);
         // The power may have gone when the last failure was on disk, and the job's end was not.
         if let Some(reason) = self.why_over(job) {
             return self.end_job(now, job, JobState::Failed, Some(reason));
         }
-        let hold_until = now.monotonic + self.settings.recovery_grace;
         if let Some(live) = self.live_mut(job) {
-            live.hold_until = Some(hold_until);
+            live.hold_until = hold_until;
         }
         self.expect_outputs(job);
         let done = self.durable.running(job).is_some_and(RunningEntry::is_done);

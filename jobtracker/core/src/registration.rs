@@ -1,20 +1,25 @@
 //! Trackers come and go. One that registers tells all it runs and holds, and the books are brought in
 //! line with that; one that is silent for too long is lost, with what it ran and held.
+//!
+//! A registration may be late, or come twice, when its tracker has long gone on: nothing follows from what it says before
+//! a heartbeat of its session comes. Only a tracker that has heard of this registration sends one, and then it is the
+//! last that it sent. The registration before it, and what it led to, stands until then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ids::{HostName, Now, UnixMillis};
+use ids::{HostName, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::{
     AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, Strike, TaskKind, TrackerCommand,
     TrackerRegistered,
 };
 
+use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};
 use crate::refusal::Refusal;
 use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
-use crate::trackers::{Occupied, Registration, Tracker};
+use crate::trackers::{Occupied, Registration, Said, Tracker};
 
 /// Slots of one tracker, at most.
 pub const SLOTS_MAX: u32 = 4096;
@@ -31,10 +36,8 @@ impl Core {
         }
         let host = request.host.clone();
         let session = self.trackers.next_session();
-        let before = self.come_up(now, request, session);
-        self.take_over_running(now, &host, &request.running, before.as_ref());
-        self.take_over_outputs(&host, &request.map_outputs, before.as_ref());
-        self.purge_ended(&host, request.running.iter().chain(&request.map_outputs));
+        self.come_up(now, request, session);
+        self.note_joined(&host, request.running.is_empty());
         self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(host.clone()));
         self.unsettled = true;
         self.effect(Effect::Tell(Notice::TrackerRegistered {
@@ -92,8 +95,8 @@ impl Core {
             && silence < in_time
     }
 
-    /// Puts the tracker in its place; the former bearer of the name is returned.
-    fn come_up(&mut self, now: Now, request: &RegisterTracker, session: u64) -> Option<Tracker> {
+    /// Puts the tracker in the place of the former bearer of the name; what that one held in slots stays so for now.
+    fn come_up(&mut self, now: Now, request: &RegisterTracker, session: u64) {
         let host = &request.host;
         if let Some(parked) = self.trackers.get(host).and_then(|tracker| tracker.parked) {
             self.unpark(parked.to);
@@ -108,6 +111,16 @@ impl Core {
             slots: request.slots,
         };
         let mut tracker = Tracker::new(said, now.monotonic);
+        let lost = self.trackers.lost_one(now.monotonic, host);
+        if let Some(before) = before.as_ref() {
+            tracker.inherit(before);
+            (tracker.last_seen, tracker.silent, tracker.refused) =
+                (before.last_seen, before.silent, before.refused);
+        } else if let Some(lost) = lost {
+            tracker.last_seen = lost.last_seen;
+        }
+        tracker.heard(now.monotonic, self.settings.long_silence());
+        tracker.said = Some(said_now(request, before.as_ref()));
         tracker.set_aside = self.standing.until(host);
         tracker.drained = self.durable.is_drained(host);
         let open = (before.as_ref().is_some_and(Tracker::is_open), tracker.is_open());
@@ -120,11 +133,24 @@ impl Core {
                 (true, true) | (false, false) => {}
             }
         }
-        if before.as_ref().is_none_or(|it| it.incarnation != request.incarnation) {
-            self.on_tracker_restarted(host);
-        }
         self.review_hosts(now);
-        before
+    }
+
+    /// A heartbeat of its session has come: what the registration of `host` said is so, and the last that there is.
+    pub(crate) fn take_over(&mut self, now: Now, host: &HostName) {
+        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
+        let Some(said) = tracker.said.take() else { return };
+        let (before, incarnation) = (tracker.free_all(), tracker.incarnation);
+        drop(tracker);
+        if said.incarnation_before != Some(incarnation) {
+            self.on_tracker_restarted(host);
+            self.review_hosts(now);
+        }
+        self.take_over_running(now, host, &said.running, before);
+        self.take_over_outputs(host, &said.map_outputs, said.address_before.as_ref());
+        self.purge_ended(host, said.running.iter().chain(&said.map_outputs));
+        self.has_told(host);
+        self.unsettled = true;
     }
 
     /// Goes on with the attempts that may still win, ends the others, and counts as lost what the
@@ -134,7 +160,7 @@ impl Core {
         now: Now,
         host: &HostName,
         running: &[AttemptId],
-        before: Option<&Tracker>,
+        before: BTreeMap<AttemptId, Occupied>,
     ) {
         for attempt in running {
             let wanted = self.is_current(host, *attempt) || self.adopt(now, host, *attempt);
@@ -149,8 +175,7 @@ impl Core {
             }
         }
         let running: BTreeSet<_> = running.iter().copied().collect();
-        let should_run = before.map(Tracker::occupied).into_iter().flatten();
-        for attempt in should_run.map(|(attempt, _)| *attempt).filter(|it| !running.contains(it)) {
+        for attempt in before.into_keys().filter(|it| !running.contains(it)) {
             self.on_attempt_lost(attempt);
         }
     }
@@ -199,11 +224,11 @@ impl Core {
         &mut self,
         host: &HostName,
         outputs: &[AttemptId],
-        before: Option<&Tracker>,
+        address_before: Option<&String>,
     ) {
         let outputs: BTreeSet<_> = outputs.iter().copied().collect();
         let address = self.trackers.get(host).map(|tracker| tracker.address.clone());
-        let moved = before.map(|tracker| &tracker.address) != address.as_ref();
+        let moved = address_before != address.as_ref();
         for winner in self.outputs_on(host) {
             if !outputs.contains(&winner) {
                 self.on_output_lost(winner);
@@ -288,24 +313,47 @@ impl Core {
             self.on_output_lost(winner);
         }
         self.unsettled = true;
-        self.strike(now, host, Strike::Silence);
+        self.note_gone(host);
+        if self.silence_is_its_own(now.monotonic, tracker.last_seen) {
+            self.strike(now, host, Strike::Silence);
+        } else {
+            self.review_hosts(now);
+        }
         let host = host.clone();
         self.effect(Effect::Tell(Notice::TrackerLost { host, attempts, map_outputs }));
     }
 
-    /// A while after a start: what is still not reported is lost.
-    pub(crate) fn handle_unreported(&mut self) {
-        let mut lost = Vec::new();
-        for live in self.jobs.values_mut() {
-            let maps = std::mem::take(&mut live.unreported);
-            lost.extend(maps.into_iter().map(|map| live.id.task(TaskKind::Map, map)));
-        }
-        for task in lost {
+    /// Whether most trackers were heard while one was not, whose silence began then and lasts. Where most fell silent with it
+    /// it is the network between them and the JobTracker, or this one's own host, and not theirs.
+    fn silence_is_its_own(&self, now: Monotonic, since: Monotonic) -> bool {
+        let long = self.settings.long_silence();
+        let with_it = |from: Monotonic, to: Monotonic| {
+            from.since(since).max(since.since(from)) <= long && to.since(from) >= long
+        };
+        let was_silent = |it: &Tracker| {
+            with_it(it.last_seen, now) || it.silent.is_some_and(|(from, to)| with_it(from, to))
+        };
+        let n_silent = self.trackers.iter().filter(|(_, tracker)| was_silent(tracker)).count();
+        let n_lost = self.trackers.lost(now).filter(|(_, it)| with_it(it.last_seen, now)).count();
+        // The one that is lost now is among the lost.
+        (n_silent + n_lost) * 2 <= self.trackers.len() + n_lost
+    }
+
+    /// A while after a start: what is still not reported is lost. (A tracker that has registered just now has still to say
+    /// what it holds.)
+    pub(crate) fn handle_unreported(&mut self, now: Now) {
+        let unreported = |live: &LiveJob| {
+            let (id, maps) = (live.id, live.unreported.clone());
+            maps.into_iter().map(move |map| id.task(TaskKind::Map, map))
+        };
+        for task in self.jobs.values().flat_map(unreported).collect::<Vec<_>>() {
             let winner = self.durable.task(task).and_then(|entry| entry.winner.as_ref());
-            if let Some(number) = winner.map(|winner| winner.number) {
+            let lost = winner.filter(|winner| !self.trackers.is_live(&winner.host));
+            if let Some(number) = lost.map(|winner| winner.number) {
                 self.on_output_lost(task.attempt(number));
             }
         }
+        self.await_no_longer(now);
     }
 
     /// Winners of an earlier term whose outputs reduces still need are not taken for lost at once.
@@ -318,5 +366,21 @@ impl Core {
         if let Some(live) = self.jobs.get_mut(&Fifo::of(job)) {
             live.unreported = unreported;
         }
+    }
+}
+
+/// What a registration says, and what was known before; of several that came to nothing, before the first of them.
+fn said_now(request: &RegisterTracker, before: Option<&Tracker>) -> Said {
+    let unheeded = before.and_then(|it| it.said.as_ref());
+    let known = (before.map(|it| it.address.clone()), before.map(|it| it.incarnation));
+    let (address_before, incarnation_before) = match unheeded {
+        Some(said) => (said.address_before.clone(), said.incarnation_before),
+        None => known,
+    };
+    Said {
+        running: request.running.clone(),
+        map_outputs: request.map_outputs.clone(),
+        address_before,
+        incarnation_before,
     }
 }

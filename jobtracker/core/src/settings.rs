@@ -51,12 +51,17 @@ pub struct Settings {
     pub finished_jobs_max: usize,
     /// Whether what is known of ended jobs is kept in the chunk store.
     pub keeps_history: bool,
-    /// How long after a start nothing of an earlier term's jobs is launched, so that trackers can
-    /// register with what they run; see [`recovery_grace`].
+    /// How long after a start nothing of an earlier term's jobs is launched where the journal does not tell which trackers
+    /// there are, so that they can register with what they run; see [`recovery_grace`].
     pub recovery_grace: Duration,
 }
 
 impl Settings {
+    /// Silence that is no chance.
+    pub(crate) fn long_silence(&self) -> Duration {
+        self.dead_after / 2
+    }
+
     pub(crate) fn host_rule(&self) -> Rule {
         Rule {
             strikes: self.host_strikes_max,

@@ -25,6 +25,10 @@ pub(crate) struct Tracker {
     pub(crate) session: u64,
     pub(crate) slots: u32,
     pub(crate) last_seen: Monotonic,
+    /// When it was silent for long, the last time: from when, and until when.
+    pub(crate) silent: Option<(Monotonic, Monotonic)>,
+    /// What its registration said, until a heartbeat shows that the tracker knows it was taken.
+    pub(crate) said: Option<Said>,
     /// Whether it was refused since then for want of room in the journal: it lives.
     pub(crate) refused: bool,
     pub(crate) last_number: HeartbeatNumber,
@@ -70,6 +74,17 @@ pub(crate) enum Occupied {
     Ending,
 }
 
+/// What a registration says that nothing follows from yet.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) running: Vec<AttemptId>,
+    pub(crate) map_outputs: Vec<AttemptId>,
+    /// Where reduces were told that its outputs are.
+    pub(crate) address_before: Option<String>,
+    /// The process that was here before.
+    pub(crate) incarnation_before: Option<u64>,
+}
+
 /// What a registration says of a tracker.
 pub(crate) struct Registration {
     pub(crate) rack: RackName,
@@ -88,6 +103,8 @@ impl Tracker {
             session: said.session,
             slots: said.slots,
             last_seen: now,
+            silent: None,
+            said: None,
             refused: false,
             last_number: HeartbeatNumber(0),
             inbox: Inbox::default(),
@@ -136,6 +153,25 @@ impl Tracker {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let free = if self.parked.is_some() { count(self.free_slots()) } else { 0 };
         Entry { free, open_slots: self.slots, open_reduces: count(self.n_reduces()) }
+    }
+
+    /// It is heard; a silence of at least `long` is remembered.
+    pub(crate) fn heard(&mut self, now: Monotonic, long: Duration) {
+        let was_refused = std::mem::take(&mut self.refused);
+        let before = std::mem::replace(&mut self.last_seen, now);
+        if !was_refused && now.since(before) >= long {
+            self.silent = Some((before, now));
+        }
+    }
+
+    /// Takes over what the tracker that was here before holds in slots.
+    pub(crate) fn inherit(&mut self, before: &Self) {
+        self.occupied.clone_from(&before.occupied);
+    }
+
+    /// Frees all slots; what held them.
+    pub(crate) fn free_all(&mut self) -> BTreeMap<AttemptId, Occupied> {
+        std::mem::take(&mut self.occupied)
     }
 
     pub(crate) fn occupy(&mut self, attempt: AttemptId, why: Occupied) {

@@ -35,9 +35,7 @@ impl Core {
             return Some("no TaskTracker is registered: start one".to_owned());
         }
         if live.hold_until.is_some_and(|until| until > now) {
-            let why =
-                "the JobTracker has just started, and TaskTrackers may still report what runs";
-            return Some(why.to_owned());
+            return Some(self.who_is_awaited());
         }
         if self.trackers.open().next().is_none() {
             let why = "every TaskTracker is set aside: `howdah host list` says why";
@@ -57,5 +55,14 @@ impl Core {
             let (slots, trackers) = (self.trackers.open_slots(), self.trackers.open().count());
             format!("all slots are taken: there are {slots} on {trackers} TaskTrackers")
         })
+    }
+
+    fn who_is_awaited(&self) -> String {
+        let why = "the JobTracker has just started, and TaskTrackers may still report what runs";
+        let Some(first) = self.awaited.first() else { return why.to_owned() };
+        match self.awaited.len() - 1 {
+            0 => format!("{why}: the one on {first} has not yet"),
+            n => format!("{why}: those on {first} and {n} other hosts have not yet"),
+        }
     }
 }

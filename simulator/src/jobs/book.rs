@@ -25,8 +25,9 @@ pub(crate) struct JobBook {
     pub(crate) output: String,
     pub(crate) n_reduces: u32,
     pub(crate) max_attempts: u32,
-    /// Once it is planned.
+    /// Once it is planned; and in which term it was.
     pub(crate) n_maps: Option<u32>,
+    pub(crate) planned_in: Option<Epoch>,
     pub(crate) winners: BTreeMap<TaskId, Winner>,
     /// All that ever won.
     pub(crate) won: BTreeSet<AttemptId>,
@@ -91,6 +92,7 @@ impl Book {
                     n_reduces,
                     max_attempts,
                     n_maps: None,
+                    planned_in: None,
                     winners: BTreeMap::new(),
                     won: BTreeSet::new(),
                     failed: BTreeSet::new(),
@@ -105,7 +107,10 @@ impl Book {
                 self.jobs.insert(*job, book);
             }
             Record::SplitsPlanned { job, n_maps, .. } => {
-                self.with(*job, |book| book.n_maps = Some(*n_maps));
+                let epoch = self.epoch;
+                self.with(*job, |book| {
+                    (book.n_maps, book.planned_in) = (Some(*n_maps), Some(epoch));
+                });
             }
             Record::TaskSucceeded { attempt, host, digest, counters, .. } => {
                 let (digest, counters) = (digest.clone(), counters.clone());

@@ -209,6 +209,14 @@ impl Ground {
         }
     }
 
+    /// What comes twice may come again when all that followed from it is long over.
+    fn delay_of_copy(&mut self) -> Duration {
+        match self.random.chance(300) {
+            true => self.random.millis(20..8000),
+            false => self.delay(),
+        }
+    }
+
     /// What `from` says is not heard by `to` any more.
     pub(crate) fn cut(&mut self, from: Who, to: Who) {
         self.cut.insert((from, to));
@@ -244,12 +252,14 @@ impl Ground {
             self.after(breaks + noticed, Event::Gone(call));
         }
         let doubled = self.random.chance(self.weather.doubled);
-        let copies = doubled.then(|| ask.clone()).into_iter().chain([ask]);
-        for ask in copies {
-            if self.arrives(from, Who::JobTracker) {
-                let delay = self.delay();
-                self.after(delay, Event::Asked { from, call, ask: Box::new(ask) });
-            }
+        if doubled && self.arrives(from, Who::JobTracker) {
+            let delay = self.delay_of_copy();
+            let ask = Box::new(ask.clone());
+            self.after(delay, Event::Asked { from, call, ask });
+        }
+        if self.arrives(from, Who::JobTracker) {
+            let delay = self.delay();
+            self.after(delay, Event::Asked { from, call, ask: Box::new(ask) });
         }
         call
     }

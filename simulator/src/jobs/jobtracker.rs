@@ -123,6 +123,9 @@ impl JobTracker {
         for record in &self.journal {
             let is_forgotten = self.sabotage == Some(Sabotage::TermForgotten)
                 && matches!(record, Record::Started { epoch } if epoch.0 > 1);
+            let is_forgotten = is_forgotten
+                || (self.sabotage == Some(Sabotage::MembersForgotten)
+                    && matches!(record, Record::TrackerJoined { .. }));
             if !is_forgotten {
                 durable.apply(record);
             }
@@ -181,10 +184,7 @@ impl JobTracker {
         let reply_to = ReplyTo(self.next_reply);
         self.asked.insert(reply_to, Asked { from, call });
         let input = match ask {
-            Ask::Register(request) => {
-                self.registering = Some((reply_to, request.clone()));
-                Input::RegisterTracker { request, reply_to }
-            }
+            Ask::Register(request) => return self.receive_registration(scene, request, reply_to),
             Ask::Heartbeat(heartbeat) => return self.receive_heartbeat(scene, heartbeat, reply_to),
             Ask::Submit { spec, key } => Input::Submit { spec, key: Some(key), reply_to },
             Ask::Kill(job) => {
@@ -200,6 +200,23 @@ impl JobTracker {
             Ask::Query(query) => Input::Query { query, reply_to },
         };
         self.handle(scene, input);
+    }
+
+    fn receive_registration(
+        &mut self,
+        scene: &mut Scene,
+        request: Box<RegisterTracker>,
+        reply_to: ReplyTo,
+    ) {
+        let host = request.host.clone();
+        self.registering = Some((reply_to, request.clone()));
+        self.handle(scene, Input::RegisterTracker { request, reply_to });
+        let present = scene.watch.present(tracker_on(&host));
+        let is_heeded = self.sabotage == Some(Sabotage::RegistrationHeeded);
+        if let Some(present) = present.filter(|_| is_heeded) {
+            let heartbeat = Box::new(sabotage::first_heartbeat(host, present));
+            self.handle(scene, Input::Heartbeat { heartbeat, reply_to: ReplyTo(0) });
+        }
     }
 
     fn receive_heartbeat(
@@ -296,13 +313,14 @@ impl JobTracker {
                 Effect::Reply { to, .. } => self.asked.get(to),
                 _ => None,
             };
-            scene.watch.see_effect(effect, asked.map(|asked| asked.from));
+            scene.see_effect(effect, asked.map(|asked| asked.from));
         }
         if let Some(core) = self.core.as_mut().filter(|_| self.n_inputs.is_multiple_of(CHECK_EVERY))
         {
             core.check_invariants();
             core.check_placements(scene.ground.now());
             scene.watch.check_books(core);
+            scene.watch.check_awaited(core);
         }
         if !output.effects.is_empty() {
             let after = self.journal.len();
@@ -384,6 +402,9 @@ impl JobTracker {
                 sabotage::forget_withdrawals(reply);
             }
             scene.watch.see_told(tracker, withdrawn.0, reply);
+        }
+        if let (Who::Tracker(tracker), Reply::Registered(_)) = (from, &reply) {
+            scene.watch.see_welcomed(tracker);
         }
         scene.ground.answer(from, call, Answer { reply, withdrawn });
     }

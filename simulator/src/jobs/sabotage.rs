@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ids::{Epoch, HeartbeatNumber, HostName};
 use jobtracker_core::{Input, Output, Record, ReplyTo};
 use mapreduce_protocol::{MapEvent, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply};
 
@@ -25,6 +26,10 @@ pub enum Sabotage {
     CommandRepeated,
     /// The JobTracker's shell lets effects out before the records before them are on disk.
     ToldBeforeSync,
+    /// A restarted JobTracker does not know which trackers there were.
+    MembersForgotten,
+    /// Everything follows from a registration at once, though it may be late, or come twice.
+    RegistrationHeeded,
     /// A map that runs again says that it has made the same bytes as before, whatever it has made.
     DigestForged,
 }
@@ -71,6 +76,21 @@ pub(crate) fn win_twice(book: &Book, events: &[TrackerEvent], output: &mut Outpu
                 span: Default::default(),
             });
         }
+    }
+}
+
+/// What a tracker would say first after this registration, if it had nothing to tell.
+pub(crate) fn first_heartbeat(host: HostName, (epoch, session): (Epoch, u64)) -> TrackerHeartbeat {
+    TrackerHeartbeat {
+        host,
+        epoch,
+        session,
+        number: HeartbeatNumber(0),
+        events: Vec::new(),
+        commands_done: 0,
+        running: Vec::new(),
+        map_event_cursors: BTreeMap::new(),
+        ailments: Vec::new(),
     }
 }
 

@@ -72,7 +72,7 @@ fn one_seed() {
 }
 
 /// Each bug, and the invariant that must see it.
-const PLANTED: [(Sabotage, &str); 8] = [
+const PLANTED: [(Sabotage, &str); 10] = [
     (Sabotage::TwoWinners, "one_winner"),
     (Sabotage::LostTrackerKept, "lost_maps"),
     (Sabotage::TermForgotten, "numbers"),
@@ -81,6 +81,8 @@ const PLANTED: [(Sabotage, &str); 8] = [
     (Sabotage::CommandRepeated, "numbers"),
     (Sabotage::ToldBeforeSync, "acknowledged"),
     (Sabotage::DigestForged, "purity"),
+    (Sabotage::MembersForgotten, "awaited"),
+    (Sabotage::RegistrationHeeded, "without_cause"),
 ];
 
 #[test]

@@ -9,6 +9,7 @@ mod histories;
 mod hosts;
 mod interventions;
 mod jobs;
+mod members;
 mod pauses;
 mod placement;
 mod pools;
@@ -231,7 +232,7 @@ impl Story {
         self.give(Input::Start);
     }
 
-    /// The same; the live trackers register again, and the time in which nothing is launched passes.
+    /// The same; the live trackers register again.
     fn restart_with_trackers(&mut self) {
         self.restart();
         let hosts: Vec<_> = self.toys.keys().cloned().collect();
@@ -239,7 +240,7 @@ impl Story {
             self.register(host);
             self.beat(host);
         }
-        self.pass(self.settings.recovery_grace);
+        self.beat_all();
     }
 
     /// The power goes when so many of the last records are not on disk yet, and what follows from them was told to nobody.

@@ -339,12 +339,13 @@ fn jobs_whose_reduces_are_where_the_maps_of_others_must_go_do_not_wait_for_one_a
 #[test]
 fn a_slot_that_was_kept_for_maps_is_offered_to_reduces_as_soon_as_there_is_room() {
     let mut story = Story::with(Settings { reduce_slowstart: 0.0, ..settings() });
-    let [a, b, c] = ["a", "b", "c"].map(|name| story.tracker(name, 1));
+    let [a, b, c, e] = ["a", "b", "c", "e"].map(|name| story.tracker(name, 1));
+    story.kill_tracker(&e);
     story.job(0, &[&["a"], &["a"], &["a"], &["a"]]);
-    for host in [&a, &b, &c] {
+    for host in [&a, &b, &c, &e] {
         story.toy(host).running.clear();
     }
-    // Its maps wait for a while after a restart.
+    // Its maps wait until e has told what it runs.
     story.restart();
     for host in [&a, &b, &c] {
         story.register(host);

@@ -25,8 +25,8 @@ impl Watch {
     pub(crate) fn see_registered(&mut self, now: Monotonic, request: &RegisterTracker) {
         let tracker = tracker_on(&request.host);
         self.heard.insert(tracker, now);
-        self.running.insert(tracker, request.running.len());
-        self.listed.insert(tracker, request.map_outputs.iter().copied().collect());
+        let listed = request.map_outputs.iter().copied().collect();
+        self.said.insert(tracker, (listed, request.running.len()));
     }
 
     /// Whether a tracker that was heard in this life of the JobTracker has said nothing for a while.
@@ -40,6 +40,14 @@ impl Watch {
         let is_present = present == Some((sent.epoch, sent.session));
         if is_present {
             self.heard.insert(sent.tracker, now);
+        }
+        if is_present && is_taken {
+            self.has_told.insert(sent.tracker);
+            // It has heard that it is registered: no later word of it is under way.
+            if let Some((listed, running)) = self.said.remove(&sent.tracker) {
+                self.listed.insert(sent.tracker, listed);
+                self.running.insert(sent.tracker, running);
+            }
         }
         if is_present && !is_taken {
             self.refused.insert(sent.tracker, now);

@@ -2,6 +2,7 @@
 //! outside, what truly runs, and what truly lies on disks; it keeps the first thing that is wrong.
 
 mod acknowledged;
+mod awaited;
 mod bounds;
 mod counters;
 mod ends;
@@ -24,12 +25,11 @@ use ids::{Epoch, Monotonic};
 use jobtracker_core::{Effect, Record, Reply};
 use mapreduce_protocol::{
     AttemptId, AttemptResult, JobId, JobState, StagedOutput, TaskKind, TrackerCommand,
-    TrackerHeartbeatReply,
 };
 
 use crate::Violation;
 use crate::jobs::book::Book;
-use crate::jobs::ground::{Ground, Who};
+use crate::jobs::ground::{Ground, Who, tracker_on};
 use crate::jobs::nature::Nature;
 use crate::jobs::process::Process;
 use crate::jobs::scene::Scene;
@@ -61,7 +61,16 @@ pub(crate) struct Watch {
     reads: BTreeMap<AttemptId, Reads>,
     /// The last registration of each tracker in this term.
     present: BTreeMap<usize, (Epoch, u64)>,
-    /// What the last registration of each tracker, in this life of the JobTracker, said that it holds.
+    /// What the last registration of each tracker said that it holds and how many attempts it runs, in this life of the
+    /// JobTracker.
+    said: BTreeMap<usize, (BTreeSet<AttemptId>, usize)>,
+    /// Trackers that were told that they are registered, and were not lost since, nor drained and idle.
+    known: BTreeSet<usize>,
+    /// Those of them that were so when the JobTracker started.
+    expected: BTreeSet<usize>,
+    /// Those of which a heartbeat was taken in this life of the JobTracker.
+    has_told: BTreeSet<usize>,
+    /// What the last registration of each tracker that a heartbeat followed said that it holds.
     listed: BTreeMap<usize, BTreeSet<AttemptId>>,
     /// How many attempts it said that it runs.
     running: BTreeMap<usize, usize>,
@@ -144,23 +153,18 @@ impl Watch {
         result
     }
 
-    /// The core leads to something, and it will be told to the one who asked.
-    pub(crate) fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
-        match (effect, asker) {
-            (Effect::Reply { reply: Reply::Registered(told), .. }, Some(Who::Tracker(tracker))) => {
-                self.present.insert(tracker, (told.epoch, told.session));
-            }
-            (Effect::Reply { reply: Reply::Heartbeat(reply), .. }, _) => self.check_launches(reply),
-            _ => {}
+    /// Whose registration is told to be taken.
+    fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
+        if let Effect::Reply { reply: Reply::Registered(told), .. } = effect
+            && let Some(Who::Tracker(tracker)) = asker
+        {
+            self.present.insert(tracker, (told.epoch, told.session));
         }
     }
 
-    fn check_launches(&mut self, reply: &TrackerHeartbeatReply) {
-        for command in &reply.commands {
-            if let TrackerCommand::Launch(launch) = &command.item {
-                self.check_launch(launch.attempt);
-            }
-        }
+    /// A tracker is told that it is registered: whatever led to that is on disk.
+    pub(crate) fn see_welcomed(&mut self, tracker: usize) {
+        self.known.insert(tracker);
     }
 
     /// Attempts that were spawned and have not succeeded, of jobs that have not ended.
@@ -186,6 +190,9 @@ impl Watch {
         self.book = Book::default();
         journal.iter().for_each(|record| self.book.apply(record));
         self.present.clear();
+        self.said.clear();
+        self.has_told.clear();
+        self.expected.clone_from(&self.known);
         self.listed.clear();
         self.running.clear();
         self.heard.clear();
@@ -207,6 +214,18 @@ impl Watch {
 }
 
 impl Scene {
+    /// The core leads to something, and it will be told to the one who asked.
+    pub(crate) fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
+        self.watch.see_effect(effect, asker);
+        let Effect::Reply { reply: Reply::Heartbeat(reply), .. } = effect else { return };
+        let (now, dead_after) = (self.ground.now().monotonic, self.dead_after);
+        for command in &reply.commands {
+            if let TrackerCommand::Launch(launch) = &command.item {
+                self.watch.check_launch(now, launch.attempt, dead_after);
+            }
+        }
+    }
+
     /// The JobTracker's core made a record.
     pub(crate) fn see_record(&mut self, record: &Record) {
         self.watch.count(record);
@@ -215,8 +234,13 @@ impl Scene {
         self.check_end(record);
         self.check_publish(record);
         self.watch.check_purity(record, &self.natures);
-        if let Record::MapOutputLost { attempt } = record {
-            self.watch.withdrawn.push(*attempt);
+        match record {
+            Record::MapOutputLost { attempt } => self.watch.withdrawn.push(*attempt),
+            Record::TrackerGone { host } => {
+                self.watch.known.remove(&tracker_on(host));
+                self.watch.expected.remove(&tracker_on(host));
+            }
+            _ => {}
         }
         self.watch.book.apply(record);
         if let Record::JobAccepted { job, .. } = record {

@@ -2,6 +2,9 @@
 //! could not fetch it, or its tracker was silent for too long or registered without it; reduces are undone only if a map
 //! made other bytes than before; and nothing is launched that has a winner.
 
+use std::time::Duration;
+
+use ids::Monotonic;
 use jobtracker_core::Record;
 use mapreduce_protocol::AttemptId;
 
@@ -57,8 +60,16 @@ impl Watch {
     }
 
     /// The JobTracker means to launch an attempt, or repeats that.
-    pub(super) fn check_launch(&mut self, attempt: AttemptId) {
+    pub(super) fn check_launch(
+        &mut self,
+        now: Monotonic,
+        attempt: AttemptId,
+        dead_after: Duration,
+    ) {
         let is_new = self.meant.insert(attempt);
+        if is_new {
+            self.check_wait(now, attempt, dead_after);
+        }
         let Some(winner) = self.book.winner(attempt.task).filter(|_| is_new) else { return };
         if winner.attempt != attempt {
             let what = format!("{attempt} is launched, and {} has won", winner.attempt);

@@ -1,0 +1,36 @@
+//! A JobTracker that restarts waits for exactly whom it must. Nothing of a job of an earlier term is launched before every
+//! tracker that was there has told what it runs, or was silent for as long as makes it dead; and once all have told,
+//! nobody is waited for.
+
+use std::time::Duration;
+
+use ids::Monotonic;
+use jobtracker_core::Core;
+use mapreduce_protocol::AttemptId;
+
+use super::Watch;
+use crate::jobs::ground::tracker_on;
+
+impl Watch {
+    /// The JobTracker means to launch an attempt.
+    pub(super) fn check_wait(&mut self, now: Monotonic, attempt: AttemptId, dead_after: Duration) {
+        let planned_in = self.book.jobs.get(&attempt.task.job).and_then(|book| book.planned_in);
+        let is_old = planned_in.is_some_and(|epoch| epoch < self.book.epoch);
+        let is_over = now.since(self.started_at) >= dead_after;
+        let silent = self.expected.iter().find(|tracker| !self.has_told.contains(tracker)).copied();
+        if let Some(tracker) = silent.filter(|_| is_old && !is_over) {
+            let what =
+                format!("{attempt} is launched, and host-{tracker} has not told what it runs");
+            self.broken("awaited", what);
+        }
+    }
+
+    /// Looks at whom the JobTracker waits for.
+    pub(crate) fn check_awaited(&mut self, core: &Core) {
+        let needless = core.awaited().find(|host| self.has_told.contains(&tracker_on(host)));
+        if let Some(host) = needless {
+            let what = format!("{host} has told what it runs, and is waited for");
+            self.broken("awaited", what);
+        }
+    }
+}
