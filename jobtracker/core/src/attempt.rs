@@ -380,9 +380,12 @@ impl Core {
         }
     }
 
-    /// The running attempt is over, or may not win any more; `None` if it could not.
-    fn take_attempt(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
-        self.live_mut(attempt.task.job)?.take_live(attempt)
+    /// The running attempt is over, or may not win any more; `None` if it could not. Its pool may have been full, and others
+    /// of it wait for an idle slot, whether its task waits again or runs on elsewhere.
+    pub(crate) fn take_attempt(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
+        let taken = self.live_mut(attempt.task.job)?.take_live(attempt)?;
+        self.unsettled = true;
+        Some(taken)
     }
 
     /// What a map reads; `None` for a reduce, and while a restarted JobTracker has no splits yet.

@@ -202,7 +202,7 @@ impl Core {
 
     /// The same, and leaves it to the caller to say what that counts as; `None` if it does not run.
     pub(crate) fn withdraw(&mut self, attempt: AttemptId, reason: &str) -> Option<LiveAttempt> {
-        let live = self.live_mut(attempt.task.job)?.take_live(attempt)?;
+        let live = self.take_attempt(attempt)?;
         if let Some(mut tracker) = self.trackers.get_mut(&live.host) {
             tracker.occupy(attempt, Occupied::Ending);
         }

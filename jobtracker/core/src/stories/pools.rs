@@ -378,3 +378,24 @@ fn a_reduce_that_gave_way_is_not_launched_again_while_the_map_waits_for_its_host
     assert!(status.reduces.attempts < 20, "{status:?}");
     assert_ne!(status.state, JobState::Failed);
 }
+
+#[test]
+fn the_slot_of_an_ended_backup_goes_to_others_of_its_full_pool_at_once() {
+    let rule = PoolRule { slots_max: Some(2), ..PoolRule::named("two") };
+    let mut story = with_pools(1, &[rule]);
+    let (b, c) = (story.tracker("b", 1), story.tracker("c", 1));
+    let late = story.submit(spec(&story, "two"));
+    story.plan(late, splits(&[&["a"], &["b"], &["b"]]));
+    for index in [1, 2] {
+        story.pass(5 * SECOND);
+        story.succeed(late.task(TaskKind::Map, index).attempt(0));
+    }
+    let backup = late.task(TaskKind::Map, 0).attempt(1);
+    assert_eq!(story.running(&b), [backup]);
+    let other = story.submit(spec(&story, "two"));
+    story.plan(other, splits(&[&["c"]]));
+    assert_eq!(held(&story, &[late, other]), [2, 0], "their pool is full");
+    let counts = EndsAs::Killed;
+    story.answer(|reply_to| Input::EndAttempt { attempt: backup, counts, reply_to });
+    assert_eq!(story.running(&c), [other.task(TaskKind::Map, 0).attempt(0)]);
+}
