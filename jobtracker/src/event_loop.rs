@@ -2,6 +2,7 @@
 //! them, starts calls to the chunk store, and says in the log what happens. No decisions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_loop::{Handle, Log, Machine, ReplyDesk, Room, Running, Settings, Step, Waiter};
 use ids::{Monotonic, Now};
@@ -10,7 +11,7 @@ use jobtracker_core::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::metrics::{observe_folders, observe_records};
+use crate::metrics::{observe_folders, observe_records, observe_sync, observe_turn};
 use crate::store::Store;
 use crate::{JobFold, commit, elsewhere, history, splits};
 
@@ -48,6 +49,14 @@ impl Machine for JobMachine {
 
     fn observe_folders(&mut self, live: usize) {
         observe_folders(live);
+    }
+
+    fn observe_sync(&mut self, waited: Duration) {
+        observe_sync(waited);
+    }
+
+    fn observe_turn(&mut self, took: Duration) {
+        observe_turn(took);
     }
 
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {

@@ -62,6 +62,16 @@ pub(crate) fn observe_folders(live: usize) {
     gauge!("howdah_jobtracker_journal_mirrors_live").set(live as f64);
 }
 
+/// A sync of the journal, and how long its first record waited for it.
+pub(crate) fn observe_sync(waited: Duration) {
+    histogram!("howdah_jobtracker_journal_sync_seconds").record(waited);
+}
+
+/// Inputs were handled for so long while others waited.
+pub(crate) fn observe_turn(took: Duration) {
+    histogram!("howdah_jobtracker_turn_seconds").record(took);
+}
+
 /// Sets the gauges, and the counters that the core keeps itself.
 pub(crate) fn observe_summary(summary: &Summary) {
     for state in

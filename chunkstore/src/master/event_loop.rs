@@ -1,6 +1,8 @@
 //! The core in its loop: adapts [`Master`] to `event_loop::Machine`, brings replies back to those who
 //! wait for them, and says notices in the log. No decisions.
 
+use std::time::Duration;
+
 use chunkstore_core::master::{
     Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room, TrashReason,
 };
@@ -8,12 +10,15 @@ use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopp
 use ids::{HostName, Monotonic, Now};
 
 use super::MasterFold;
-use super::metrics::{observe_folders, observe_records};
+use super::metrics::{Turns, observe_folders, observe_records, observe_sync};
 
 /// Inputs that wait for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
 
-struct MasterMachine(Master);
+struct MasterMachine {
+    master: Master,
+    turns: Turns,
+}
 
 impl Machine for MasterMachine {
     type Input = Input;
@@ -22,19 +27,19 @@ impl Machine for MasterMachine {
     type Durable = MasterFold;
 
     fn handle(&mut self, now: Now, input: Input) -> Step<Record, Effect> {
-        step(self.0.handle(now, input))
+        step(self.master.handle(now, input))
     }
 
     fn handle_timeout(&mut self, now: Now) -> Step<Record, Effect> {
-        step(self.0.handle_timeout(now))
+        step(self.master.handle_timeout(now))
     }
 
     fn poll_timeout(&self) -> Option<Monotonic> {
-        self.0.poll_timeout()
+        self.master.poll_timeout()
     }
 
     fn set_room(&mut self, room: event_loop::Room) {
-        self.0.set_room(match room {
+        self.master.set_room(match room {
             event_loop::Room::Ample => Room::Ample,
             event_loop::Room::Reserve => Room::Reserve,
             event_loop::Room::None => Room::None,
@@ -45,8 +50,16 @@ impl Machine for MasterMachine {
         observe_folders(live);
     }
 
+    fn observe_sync(&mut self, waited: Duration) {
+        observe_sync(waited);
+    }
+
+    fn observe_turn(&mut self, took: Duration) {
+        self.turns.observe(took);
+    }
+
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
-        self.0.refuse(input).map_err(|effect| vec![effect])
+        self.master.refuse(input).map_err(|effect| vec![effect])
     }
 }
 
@@ -86,7 +99,8 @@ pub(super) async fn start(
         Effect::Tell(notice) => say(&notice),
     };
     let settings = Settings { queue: QUEUE, snapshot_after_segments };
-    let running = event_loop::start(MasterMachine(master), log, effects, settings);
+    let running =
+        event_loop::start(MasterMachine { master, turns: Turns::new() }, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
     // A loop that has ended says so to the next who asks.
     let _ended = core.inputs.send(Input::Start).await;

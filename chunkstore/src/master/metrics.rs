@@ -44,6 +44,26 @@ pub(super) fn observe_folders(live: usize) {
     gauge!("howdah_chunkmaster_journal_mirrors_live").set(live as f64);
 }
 
+/// How long the core's inputs keep others waiting, looked up once: it is recorded more often than anything else.
+pub(super) struct Turns(Histogram);
+
+impl Turns {
+    /// To be called when the process' recorder is there.
+    pub(super) fn new() -> Self {
+        Self(histogram!("howdah_chunkmaster_turn_seconds"))
+    }
+
+    /// Inputs were handled for so long while others waited.
+    pub(super) fn observe(&self, took: Duration) {
+        self.0.record(took);
+    }
+}
+
+/// A sync of the journal, and how long its first record waited for it.
+pub(super) fn observe_sync(waited: Duration) {
+    histogram!("howdah_chunkmaster_journal_sync_seconds").record(waited);
+}
+
 /// Sets the gauges.
 pub(super) fn observe_summary(summary: &Summary) {
     let gauges = [

@@ -24,6 +24,10 @@ pub(super) fn describe() {
         "howdah_chunkserver_upload_seconds",
         "From an upload's first byte to its durable end"
     );
+    describe_histogram!(
+        "howdah_chunkserver_seal_seconds",
+        "How long it took to sync a replica and give it its final name"
+    );
     describe_counter!(
         "howdah_chunkserver_broken_replicas_total",
         "Replicas found corrupt or unreadable and set aside"
@@ -107,6 +111,11 @@ pub(super) fn observe_upload(sealed_bytes: Option<u64>, duration: Duration) {
         counter!("howdah_chunkserver_received_bytes_total").increment(bytes);
         histogram!("howdah_chunkserver_upload_seconds").record(duration);
     }
+}
+
+/// A replica was synced and got its final name.
+pub(super) fn observe_seal(took: Duration) {
+    histogram!("howdah_chunkserver_seal_seconds").record(took);
 }
 
 /// Bytes went to a reader.

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::data_dir::{Booking, DataDir, sync_folder};
 use super::disks::Disks;
 use super::footer::Footer;
+use super::metrics;
 
 /// Bytes that one write hands to the operating system.
 const BATCH_BYTES: usize = 1 << 20;
@@ -161,7 +162,9 @@ impl OpenChunk {
             std::fs::rename(&from, &to)?;
             to.parent().map_or(Ok(()), sync_folder)
         });
+        let watch = clock::Stopwatch::start();
         sealed.await.map_err(|error| self.disk_error(error))?;
+        metrics::observe_seal(watch.elapsed());
         match self.dir.hold(self.replica) {
             true => Ok(footer),
             false => Err(DiskError::Failed { folder: self.dir.root().to_owned() }),

@@ -34,6 +34,8 @@ pub use log::{Log, RecoverError, Recovered, recover, recover_async};
 pub use run::start;
 pub use state::{State, StateFold};
 
+use std::time::Duration;
+
 use ids::{Monotonic, Now};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,6 +69,16 @@ pub trait Machine: Send + 'static {
     /// Told how many folders the journal is written to, at the start and whenever that changes: for a gauge.
     fn observe_folders(&mut self, live: usize) {
         let _no_gauge = live;
+    }
+
+    /// Told of each sync of the journal: the first record in it has waited so long for it. For a histogram.
+    fn observe_sync(&mut self, waited: Duration) {
+        let _no_histogram = waited;
+    }
+
+    /// Told how long inputs were handled without a pause, while all others waited. For a histogram.
+    fn observe_turn(&mut self, took: Duration) {
+        let _no_histogram = took;
     }
 
     /// Asked before `handle` while the room is not [`Room::Ample`].

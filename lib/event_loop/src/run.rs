@@ -90,6 +90,8 @@ struct EventLoop<M: Machine, F> {
 struct Untold<E> {
     /// The last record before these effects.
     after: u64,
+    /// Since when they wait.
+    since: Stopwatch,
     effects: Vec<E>,
     /// Length of the records of the step.
     bytes: usize,
@@ -211,6 +213,11 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     /// Handles `message` and those queued behind it, for the length of a turn.
     fn handle_turn(&mut self, message: Option<Message<M::Input>>) {
         let turn = Stopwatch::start();
+        self.handle_queued(message, &turn);
+        self.machine.observe_turn(turn.elapsed());
+    }
+
+    fn handle_queued(&mut self, message: Option<Message<M::Input>>, turn: &Stopwatch) {
         let mut next = message;
         loop {
             let Some(Message::Input(input)) = next else {
@@ -254,7 +261,8 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             step.effects.into_iter().for_each(&mut self.effects);
         } else if bytes > 0 || !step.effects.is_empty() {
             self.untold_bytes += bytes;
-            self.untold.push_back(Untold { after: self.appended, effects: step.effects, bytes });
+            let (after, since) = (self.appended, Stopwatch::start());
+            self.untold.push_back(Untold { after, since, effects: step.effects, bytes });
         }
     }
 
@@ -279,6 +287,9 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             Some(Durability::RoomChanged) => {}
             Some(Durability::Failed(error)) => abort(&error),
             None => abort(&AppendError::Failed),
+        }
+        if let Some(first) = self.untold.front().filter(|first| first.after <= self.durable) {
+            self.machine.observe_sync(first.since.elapsed());
         }
         while self.untold.front().is_some_and(|untold| untold.after <= self.durable) {
             let Some(told) = self.untold.pop_front() else { return };
