@@ -215,6 +215,33 @@ fn the_youngest_reduce_gives_way_to_a_map_that_must_run_again() {
 }
 
 #[test]
+fn reduces_give_way_to_many_lost_maps_until_those_hold_half_as_many_slots() {
+    let mut story = Story::begin();
+    let dead = story.tracker("dead", 12);
+    let job = story.job(12, &[["dead"].as_slice(); 12]);
+    let a = story.tracker("a", 12);
+    (0..12).for_each(|index| story.succeed(map(job, index)));
+    story.kill_tracker(&dead);
+    story.pass(Duration::from_secs(12));
+    let running = |story: &Story| {
+        let running = story.running(&a);
+        let maps = running.iter().filter(|it| it.task.kind == TaskKind::Map).count();
+        (maps, running.len() - maps)
+    };
+    assert_eq!(running(&story), (4, 8), "one alone would go round twelve times");
+    let again = |index| job.task(TaskKind::Map, index).attempt(1);
+    story.succeed(again(0));
+    assert_eq!(running(&story), (4, 8), "the next one takes its slot");
+    let killed = story.status(job).reduces.killed_attempts;
+    (1..12).for_each(|index| story.succeed(again(index)));
+    assert_eq!(running(&story), (0, 12), "and the reduces take them back");
+    assert_eq!(story.status(job).reduces.killed_attempts, killed, "no other had to go");
+    story.run_all();
+    story.published(job);
+    assert_eq!(story.status(job).state, JobState::Succeeded);
+}
+
+#[test]
 fn a_reduce_gives_way_when_the_only_other_tracker_dies_with_maps_left() {
     let mut story = Story::begin();
     let a = story.tracker("a", 1);
