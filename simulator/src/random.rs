@@ -40,6 +40,11 @@ impl Random {
         Duration::from_micros(start + self.next() % (end - start))
     }
 
+    /// A number from 0 to 1, 1 not included.
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// One of several; `all` is not empty.
     pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]

@@ -68,6 +68,17 @@ impl<E> Timeline<E> {
         self.queue.insert((until, 0, self.n_events), event);
     }
 
+    /// The time of the next event.
+    pub(crate) fn soonest(&self) -> Option<Monotonic> {
+        self.queue.first_key_value().map(|((at, ..), _)| *at)
+    }
+
+    /// Time passes; no event is skipped.
+    pub(crate) fn pass(&mut self, to: Monotonic) {
+        assert!(self.soonest().is_none_or(|next| to <= next), "no event is skipped");
+        self.now = self.now.max(to);
+    }
+
     pub(crate) fn n_waiting(&self) -> usize {
         self.queue.len()
     }
