@@ -9,7 +9,7 @@
 //!   `pause`: jobs that they pause;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
-//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `shared`, `exclusions`: which task runs where; `speculate`, `pace`: which twice;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `shared`, `exclusions`: which task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `explain`, `path`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
@@ -53,6 +53,7 @@ mod speculate;
 mod standing;
 #[cfg(test)]
 mod stories;
+mod stuck;
 mod submit;
 mod summary;
 mod tally;

@@ -48,10 +48,10 @@ fn rules() -> Settings {
 /// Lives it through, and says what came out.
 fn live(what: &str, scenario: &Scenario) -> Report {
     let report = simulate(scenario).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let [node, rack, any] = report.places().shares().map(|share| 100.0 * share);
+    let [local, near, far] = report.places().shares().map(|share| 100.0 * share);
     let backups = report.backups;
     println!(
-        "{what}: {:.1} s; {node:.1} % of maps node-local, {rack:.1} % rack-local, {any:.1} % elsewhere; {:.0} % of slots \
+        "{what}: {:.1} s; {local:.1} % of maps node-local, {near:.1} % rack-local, {far:.1} % elsewhere; {:.0} % of slots \
          used; backups {} won, {} lost, {} useless; {} attempts run again, {} outputs lost",
         report.time.as_secs_f64(),
         100.0 * report.utilisation(),
