@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tests::books;
 use tests::cluster::PATIENCE;
-use tests::command::run;
+use tests::command::{finish, run};
 use tests::oracle::{count_words_of, lines_of_counts, lines_of_parts};
 use tests::{Dev, DevOptions, http, wait};
 
-const MAP: &str = "import os, sys\nimport words\nfor line in sys.stdin.buffer:\n    for word in words.of(line):\n        \
+const MAP: &str = "import os, sys\nfrom lib import words\nfor line in sys.stdin.buffer:\n    for word in words.of(line):\n        \
                    sys.stdout.buffer.write(word + b'\\t1\\n')\n\
                    print('reporter:counter:python,maps,1', file=sys.stderr)\n\
                    print('greeting:', os.environ['GREETING'], file=sys.stderr)\n";
@@ -24,7 +25,11 @@ const REDUCE: &str = "#!/usr/bin/env python3\nimport sys\nfrom itertools import 
 /// Writes the program's files beside the job files.
 fn program(folder: &Path) {
     fs::write(folder.join("map.py"), MAP).expect("a file can be written");
-    fs::write(folder.join("words.py"), WORDS).expect("a file can be written");
+    fs::create_dir(folder.join("lib")).expect("a folder can be made");
+    fs::write(folder.join("lib/words.py"), WORDS).expect("a file can be written");
+    let _ =
+        finish(Command::new("tar").args(["czf", "lib.tgz", "-C", "lib", "."]).current_dir(folder))
+            .success();
     fs::write(folder.join("reduce.py"), REDUCE).expect("a file can be written");
 }
 
@@ -32,7 +37,7 @@ fn word_count(input: &str, output: &str) -> String {
     format!(
         "name: words in python\ninput: [{input}]\noutput: {output}\nreduces: 3\nprogram:\n  streaming:\n    \
          mapper: python3 map.py\n    combiner: sum\n    reducer: sum\n    \
-         files: [map.py, words.py, 'reduce.py#sum']\n    env: {{GREETING: good day}}\n"
+         files: [map.py, 'reduce.py#sum']\n    archives: ['lib.tgz#lib']\n    env: {{GREETING: good day}}\n"
     )
 }
 

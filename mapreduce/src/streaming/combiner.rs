@@ -8,25 +8,26 @@ use std::path::Path;
 use mapreduce_protocol::streaming::CommandRole;
 use mapreduce_protocol::{Failure, TaskSettings};
 
-use super::Attempt;
-use super::input::{Feed, SortedFeed};
+use super::input::SortedFeed;
+use super::keys::Keys;
 use super::output::PairDrain;
 use super::records::{Form, input_separator};
-use crate::api::{Bytes, Counters, HashPartitioner, Sink};
+use super::{Attempt, StreamingProgram};
+use crate::api::{Bytes, Counters, Sink};
 use crate::task::collector::{Buffer as _, Collector, CollectorSettings, buffer_budget};
 use crate::task::map::MapTask;
 use crate::task::partitions::Partitions;
 use crate::task::progress::Progress;
 use crate::task::sort_buffer::SortBuffer;
 
-type Records = SortBuffer<'static, Bytes, Bytes, HashPartitioner>;
+type Records<'a> = SortBuffer<'a, Bytes, Bytes, Keys>;
 
 /// See the module.
 pub(super) struct Combining<'a> {
     attempt: &'a Attempt<'a>,
-    gathered: Records,
+    gathered: Records<'a>,
     budget: usize,
-    collector: Collector<Bytes, Bytes, Records>,
+    collector: Collector<Bytes, Bytes, Records<'a>>,
     progress: Progress,
     /// What the command counts.
     counters: Counters,
@@ -40,8 +41,8 @@ impl<'a> Combining<'a> {
         let sort_buffer_bytes = task.settings.sort_buffer_bytes / 2;
         let settings = TaskSettings { sort_buffer_bytes, ..task.settings.clone() };
         let budget = buffer_budget(&settings);
-        let buffer =
-            || SortBuffer::new(Partitions::new(&HashPartitioner, task.n_partitions), budget);
+        let keys = &attempt.program.keys;
+        let buffer = || SortBuffer::new(Partitions::new(keys, task.n_partitions), budget);
         let to = CollectorSettings {
             folder: task.folder,
             n_partitions: task.n_partitions,
@@ -72,16 +73,14 @@ impl<'a> Combining<'a> {
 
     /// Passes what is gathered through the command.
     fn combine(&mut self) -> Result<(), Failure> {
-        let about = &self.attempt.program.about;
+        let StreamingProgram { about, keys, .. } = self.attempt.program;
         self.gathered.sort();
-        let mut input: Box<dyn Feed> =
-            Box::new(SortedFeed::new(&self.gathered, input_separator(about)));
+        let mut input = SortedFeed::new(&self.gathered, keys, input_separator(about));
         let form = Form::of_map_output(about);
-        let mut output =
-            PairDrain::new(&mut self.collector, Collector::take_failure, form, about.line_ends);
+        let (collector, ends) = (&mut self.collector, about.line_ends);
+        let mut output = PairDrain::new(collector, Collector::take_failure, form, ends, Some(keys));
         let (progress, counters) = (&self.progress, &mut self.counters);
-        self.attempt.pass(CommandRole::Combiner, &mut *input, &mut output, progress, counters)?;
-        drop(input);
+        self.attempt.pass(CommandRole::Combiner, &mut input, &mut output, progress, counters)?;
         self.gathered.clear();
         Ok(())
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mapreduce_protocol::streaming::LineEnds;
 use mapreduce_protocol::{Failure, SplitPiece, Streaming};
 
+use super::keys::Keys;
 use super::line_ends::Normaliser;
 use super::records::{input_separator, is_new};
 use crate::api::Counters;
@@ -98,6 +99,7 @@ pub(super) fn write_record(key: &[u8], value: &[u8], separator: &[u8], out: &mut
 /// The records of a partition: `key<separator>value` for every value, equal keys beside one another.
 pub(super) struct MergeFeed<'a> {
     merge: Merge,
+    keys: &'a Keys,
     separator: &'a [u8],
     total: u64,
     last_key: Option<Vec<u8>>,
@@ -108,10 +110,16 @@ pub(super) struct MergeFeed<'a> {
 
 impl<'a> MergeFeed<'a> {
     /// Of all that is merged.
-    pub(super) fn new(merge: Merge, about: &'a Streaming, progress: &Progress) -> Self {
+    pub(super) fn new(
+        merge: Merge,
+        about: &'a Streaming,
+        keys: &'a Keys,
+        progress: &Progress,
+    ) -> Self {
         let total = merge.remaining();
         Self {
             merge,
+            keys,
             separator: input_separator(about),
             total,
             last_key: None,
@@ -132,7 +140,7 @@ impl Feed for MergeFeed<'_> {
     fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
         let mut block = Vec::with_capacity(BLOCK_BYTES + 4096);
         while let Some(head) = self.merge.head() {
-            write_record(head.key(), head.value(), self.separator, &mut block);
+            write_record(self.keys.key(head.key()), head.value(), self.separator, &mut block);
             self.records += 1;
             self.groups += u64::from(is_new(&mut self.last_key, head.key()));
             self.merge.advance()?;
@@ -148,26 +156,31 @@ impl Feed for MergeFeed<'_> {
 }
 
 /// The records of a sorted buffer, as a combiner reads them.
-pub(super) struct SortedFeed<'a, K, V, P> {
-    buffer: &'a SortBuffer<'a, K, V, P>,
+pub(super) struct SortedFeed<'a, K, V> {
+    buffer: &'a SortBuffer<'a, K, V, Keys>,
+    keys: &'a Keys,
     next: usize,
     separator: &'a [u8],
 }
 
-impl<'a, K, V, P> SortedFeed<'a, K, V, P> {
+impl<'a, K, V> SortedFeed<'a, K, V> {
     /// Of all that it holds.
-    pub(super) fn new(buffer: &'a SortBuffer<'a, K, V, P>, separator: &'a [u8]) -> Self {
-        Self { buffer, next: 0, separator }
+    pub(super) fn new(
+        buffer: &'a SortBuffer<'a, K, V, Keys>,
+        keys: &'a Keys,
+        separator: &'a [u8],
+    ) -> Self {
+        Self { buffer, keys, next: 0, separator }
     }
 }
 
-impl<K, V, P> Feed for SortedFeed<'_, K, V, P> {
+impl<K, V> Feed for SortedFeed<'_, K, V> {
     fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
         let mut block = Vec::with_capacity(BLOCK_BYTES + 4096);
         while let Some((key, value)) = self.buffer.record(self.next)
             && block.len() < BLOCK_BYTES
         {
-            write_record(key, value, self.separator, &mut block);
+            write_record(self.keys.key(key), value, self.separator, &mut block);
             self.next += 1;
         }
         Ok((!block.is_empty()).then(|| block.into()))

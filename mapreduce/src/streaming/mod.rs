@@ -10,13 +10,16 @@
 //! How lines become records is in `records.rs`; where commands run, and what they find there, in `workplace.rs` and
 //! `environment.rs`. `plain.rs` is the sequential oracle of such jobs, and shares none of the ways of records.
 
+mod archive;
 mod child;
 mod combiner;
 mod environment;
 mod input;
+mod keys;
 mod line_ends;
 mod output;
 mod plain;
+mod plain_order;
 mod records;
 mod reporter;
 mod workplace;
@@ -27,7 +30,7 @@ use std::sync::Arc;
 use mapreduce_protocol::streaming::CommandRole;
 use mapreduce_protocol::{Failure, Streaming, StreamingError};
 
-use crate::api::{Bytes, Counters, HashPartitioner};
+use crate::api::{Bytes, Counters};
 use crate::oracle::OracleInput;
 use crate::program::Program;
 use crate::task::collector::{Collector, CollectorSettings, buffer_budget};
@@ -46,6 +49,7 @@ use child::Child;
 use combiner::Combining;
 use environment::Environment;
 use input::{Feed, MapFeed, MergeFeed};
+use keys::Keys;
 use output::{Drain, PairDrain, TextDrain};
 use records::Form;
 use workplace::Workplace;
@@ -65,12 +69,14 @@ pub fn streaming(streaming: &Streaming, files: &[String]) -> Result<Job, UserErr
         return Err(message.into());
     }
     let files = files.iter().map(PathBuf::from).collect();
-    Ok(Job { program: Arc::new(StreamingProgram { about: streaming.clone(), files }) })
+    let (about, keys) = (streaming.clone(), Keys::of(streaming));
+    Ok(Job { program: Arc::new(StreamingProgram { about, keys, files }) })
 }
 
 /// See the module.
 struct StreamingProgram {
     about: Streaming,
+    keys: Keys,
     /// Where its files lie.
     files: Vec<PathBuf>,
 }
@@ -141,11 +147,17 @@ impl Program for StreamingProgram {
         let (form, ends) = (Form::of_map_output(&self.about), self.about.line_ends);
         if self.about.combiner.is_some() {
             let mut combining = Combining::new(&attempt, task);
-            let mut drain = PairDrain::new(&mut combining, Combining::take_failure, form, ends);
+            let mut drain = PairDrain::new(
+                &mut combining,
+                Combining::take_failure,
+                form,
+                ends,
+                Some(&self.keys),
+            );
             attempt.map(task, &mut drain)?;
             return combining.finish(task.map_output, &mut task.counters);
         }
-        let partitions = Partitions::new(&HashPartitioner, task.n_partitions);
+        let partitions = Partitions::new(&self.keys, task.n_partitions);
         let buffer = SortBuffer::<Bytes, Bytes, _>::new(partitions, buffer_budget(task.settings));
         let to = CollectorSettings {
             folder: task.folder,
@@ -154,7 +166,8 @@ impl Program for StreamingProgram {
             progress: &task.progress,
         };
         let mut collector = Collector::new(buffer, &to);
-        let mut drain = PairDrain::new(&mut collector, Collector::take_failure, form, ends);
+        let mut drain =
+            PairDrain::new(&mut collector, Collector::take_failure, form, ends, Some(&self.keys));
         attempt.map(task, &mut drain)?;
         Ok(collector.finish(task.map_output, &mut task.counters)?.digest)
     }
@@ -183,11 +196,11 @@ impl Program for StreamingProgram {
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure> {
         if !self.has_reducer() {
-            records::write_all(merge, &mut output, &self.about, task)?;
+            records::write_all(merge, &mut output, (&self.about, &self.keys), task)?;
             return output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters);
         }
         let attempt = self.attempt(task.folder, task.identity)?;
-        let mut input = MergeFeed::new(merge, &self.about, &task.progress);
+        let mut input = MergeFeed::new(merge, &self.about, &self.keys, &task.progress);
         let form = Form::of_reduce_output(&self.about);
         let mut drain = TextDrain::new(&mut output, &form, &self.about);
         let (progress, counters) = (&task.progress, &mut task.counters);

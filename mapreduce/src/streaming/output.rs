@@ -5,6 +5,7 @@ use mapreduce_protocol::streaming::LineEnds;
 use mapreduce_protocol::{Failure, Streaming};
 
 use super::input::count_lines;
+use super::keys::Keys;
 use super::line_ends::Normaliser;
 use super::records::{Form, output_separator, write_line};
 use crate::api::{Bytes, Sink};
@@ -66,6 +67,9 @@ pub(super) struct PairDrain<'a, S, F> {
     form: Form,
     normaliser: Normaliser,
     lines: LineFinder,
+    /// How keys are stored, if not as they are.
+    keys: Option<&'a Keys>,
+    scratch: Vec<u8>,
 }
 
 impl<'a, S, F> PairDrain<'a, S, F>
@@ -73,10 +77,16 @@ where
     S: Sink<Bytes, Bytes>,
     F: Fn(&mut S) -> Option<Failure>,
 {
-    /// Into `sink`; `take_failure` asks it how it went.
-    pub(super) fn new(sink: &'a mut S, take_failure: F, form: Form, ends: LineEnds) -> Self {
+    /// Into `sink`, which stores keys as `keys` says; `take_failure` asks it how it went.
+    pub(super) fn new(
+        sink: &'a mut S,
+        take_failure: F,
+        form: Form,
+        ends: LineEnds,
+        keys: Option<&'a Keys>,
+    ) -> Self {
         let (normaliser, lines) = (Normaliser::new(ends), LineFinder::default());
-        Self { sink, take_failure, form, normaliser, lines }
+        Self { sink, take_failure, form, normaliser, lines, keys, scratch: Vec::new() }
     }
 }
 
@@ -86,18 +96,20 @@ where
     F: Fn(&mut S) -> Option<Failure>,
 {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let Self { sink, form, .. } = self;
+        let Self { sink, form, keys, scratch, .. } = self;
         self.lines.take(self.normaliser.normalise(bytes), |line| {
             let (key, value) = form.split(line);
+            let key = keys.map_or(key, |keys| keys.stored(key, scratch));
             sink.emit(key, value.unwrap_or_default());
         })?;
         (self.take_failure)(self.sink).map_or(Ok(()), Err)
     }
 
     fn end(&mut self) -> Result<(), Failure> {
-        let Self { sink, form, .. } = self;
+        let Self { sink, form, keys, scratch, .. } = self;
         self.lines.end(|line| {
             let (key, value) = form.split(line);
+            let key = keys.map_or(key, |keys| keys.stored(key, scratch));
             sink.emit(key, value.unwrap_or_default());
         });
         (self.take_failure)(self.sink).map_or(Ok(()), Err)

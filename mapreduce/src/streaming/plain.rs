@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::streaming::{Command, CommandRole, LineEnds};
 use mapreduce_protocol::{Failure, FailureKind, SplitPiece, Streaming, TaskKind};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::environment::Environment;
+use super::plain_order::PlainOrder;
 use super::reporter::Reporter;
 use super::workplace::{self, Workplace};
 use crate::api::Counters;
@@ -63,10 +63,11 @@ impl Plain<'_> {
         if self.n_reduces == 0 {
             return Ok(vec![self.text(&lines, &separator, fields)]);
         }
+        let order = PlainOrder::of(about);
         let mut partitions = vec![Vec::new(); self.n_reduces as usize];
         for line in lines {
             let (key, value) = split(&line, &separator, fields);
-            let partition = xxh3_64(&key) % u64::from(self.n_reduces);
+            let partition = order.hash(&key) % u64::from(self.n_reduces);
             partitions[partition as usize].push((key, value.unwrap_or_default()));
         }
         (0..).zip(partitions).map(|(n, pairs)| self.reduce(n, pairs, counters)).collect()
@@ -79,7 +80,8 @@ impl Plain<'_> {
         counters: &mut Counters,
     ) -> Result<Vec<u8>, Failure> {
         let about = self.about;
-        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let order = PlainOrder::of(about);
+        pairs.sort_by(|a, b| order.compare(&a.0, &b.0));
         counters.add_own("REDUCE_INPUT_RECORDS", pairs.len() as u64);
         if about.command(CommandRole::Reducer).is_none() {
             let lines = pairs.iter().map(|(key, value)| {

@@ -4,6 +4,7 @@ use memchr::memmem::Finder;
 
 use mapreduce_protocol::{Failure, Streaming};
 
+use super::keys::Keys;
 use crate::task::merge::Merge;
 use crate::task::reduce::ReduceTask;
 use crate::task::text_output::TextOutput;
@@ -93,7 +94,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 pub(super) fn write_all(
     mut merge: Merge,
     output: &mut TextOutput,
-    about: &Streaming,
+    (about, keys): (&Streaming, &Keys),
     task: &mut ReduceTask<'_>,
 ) -> Result<(), Failure> {
     let separator = output_separator(about);
@@ -101,7 +102,7 @@ pub(super) fn write_all(
     let (mut block, mut last_key) = (Vec::with_capacity(2 * BLOCK_BYTES), None::<Vec<u8>>);
     let (mut lines, mut records, mut groups) = (0, 0, 0);
     while let Some(head) = merge.head() {
-        let (key, value) = (head.key(), head.value());
+        let (key, value) = (keys.key(head.key()), head.value());
         write_line(key, Some(value).filter(|it| !it.is_empty()), about, separator, &mut block);
         (lines, records) = (lines + 1, records + 1);
         groups += u64::from(is_new(&mut last_key, key));

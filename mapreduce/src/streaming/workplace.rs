@@ -1,4 +1,5 @@
-//! Where an attempt's commands run: a folder of their own in the attempt's, with the job's files in it; and how a
+//! Where an attempt's commands run: a folder of their own in the attempt's, with the job's files and what its archives
+//! hold; and how a
 //! command is started there.
 //!
 //! Files are copied, not linked: what a command does to them is its own affair, and a program that looks for others
@@ -15,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mapreduce_protocol::streaming::{Command, CommandRole};
 use mapreduce_protocol::{Failure, FailureKind, Streaming};
 
+use super::archive;
 use super::environment::Environment;
 use crate::task::failure::{bad_job, disk, failure};
 
@@ -28,7 +30,8 @@ const FOLDER_VARIABLE: &str = "HOWDAH_WORK_FOLDER";
 /// writing can't be executed: so files are not copied while a process is started.
 static STARTS: Mutex<()> = Mutex::new(());
 
-fn starts() -> MutexGuard<'static, ()> {
+/// To be held while a file is written that may be executed.
+pub(super) fn starts() -> MutexGuard<'static, ()> {
     STARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -49,8 +52,12 @@ impl Workplace {
         for folder in [&workplace.folder, &workplace.temporary] {
             fs::create_dir(folder).map_err(|error| disk(&error, "create", folder))?;
         }
-        for (file, from) in about.files.iter().zip(files) {
+        let (plain, archives) = files.split_at(about.files.len().min(files.len()));
+        for (file, from) in about.files.iter().zip(plain) {
             workplace.copy(from, &file.name)?;
+        }
+        for (file, from) in about.archives.iter().zip(archives) {
+            archive::unpack(from, &file.name, &workplace.folder.join(&file.name))?;
         }
         Ok(workplace)
     }

@@ -165,6 +165,46 @@ fn a_combiner_sees_sorted_records_and_may_write_what_it_likes() {
 }
 
 #[test]
+fn keys_are_sorted_and_partitioned_as_the_options_of_sort_say() {
+    let mut text = String::new();
+    let mut random = 1_u64;
+    for _ in 0..3000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (a, b, c) = ((random >> 60) % 7, (random >> 40) % 300, (random >> 20) % 50);
+        let (x, b) = ("x".repeat((c % 4) as usize), b as i64 - 150);
+        writeln!(text, "k{a} {x} {b}.{c} v{}", c % 9).unwrap();
+    }
+    let folder = Folder::with(&[text.into_bytes()]);
+    for (options, sort) in [
+        ("-k3,3n", "sort -s -t' ' -k3,3n -k1,3"),
+        ("-k3,3nr", "sort -s -t' ' -k3,3nr -k1,3"),
+        ("-k1,1r -k3,3n", "sort -s -t' ' -k1,1r -k3,3n -k1,3"),
+        ("-k2,2 -k1.2,1.2r", "sort -s -t' ' -k2,2 -k1.2,1.2r -k1,3"),
+    ] {
+        let json = format!(
+            r#"{{"mapper": "cat", "map_output_separator": " ", "map_output_key_fields": 3, "key_separator": " ",
+                 "sort": "{options}", "output_separator": " "}}"#
+        );
+        for shape in [Shape { reduces: 1, ..Shape::default() }, Shape { reduces: 1, ..tiny() }] {
+            let got = joined(&both(&json, &folder, &shape));
+            assert!(got == shell(&folder, &format!("cat * | {sort}")), "{options}");
+        }
+    }
+    // A secondary sort: each reduce has whole groups, the largest number first.
+    let largest = "awk '$1 != k {print $1, $NF; k = $1}'";
+    let json = format!(
+        r#"{{"mapper": "cut -d' ' -f1,3", "map_output_separator": " ", "map_output_key_fields": 2,
+             "key_separator": " ", "partition": "-k1,1", "sort": "-k1,1 -k2,2nr", "combiner": "cat",
+             "reducer": "{largest}"}}"#
+    );
+    let sort = "cat * | cut -d' ' -f1,3 | sort -s -t' ' -k1,1 -k2,2nr";
+    let expected = shell(&folder, &format!("{sort} | {largest} | sort"));
+    let ran = both(&json, &folder, &tiny());
+    assert_eq!(sorted(&ran), expected);
+    assert!(ran.parts.values().filter(|part| !part.is_empty()).count() > 1);
+}
+
+#[test]
 fn a_map_only_job_keeps_bytes_and_order() {
     let garbage: Vec<u8> =
         (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -264,6 +304,21 @@ fn commands_find_their_task_their_files_and_their_variables() {
     let reduce = r#"{"reducer": "sh -c 'cat >&2; echo $mapred_task_is_map $mapred_task_partition ${map_input_file-none}'"}"#;
     let ran = both(reduce, &folder, &Shape { reduces: 2, ..Shape::default() });
     assert_eq!(sorted(&ran), b"false 0 none\nfalse 1 none\n");
+}
+
+#[test]
+fn archives_are_folders() {
+    let folder = Folder::with(&[b"a\nb\n".to_vec()]);
+    file(&folder, "reduce", "old\n");
+    let pack = "mkdir -p ../files/x/sub && echo 's/^/got /' > ../files/x/sub/script && cd ../files && tar czf x.tgz -C x .";
+    shell(&folder, pack);
+    let json = r#"{"mapper": "sed -f lib/sub/script", "archives": ["x.tgz#lib"]}"#;
+    let ran = both(json, &folder, &Shape { reduces: 0, ..Shape::default() });
+    assert_eq!(joined(&ran), b"got a\ngot b\n");
+    let json = r#"{"mapper": "cat", "archives": ["reduce"]}"#;
+    let failure = failure(json, &folder);
+    assert_eq!(failure.kind, FailureKind::BadJob);
+    assert!(failure.message.contains("is no tar, tar.gz"), "{}", failure.message);
 }
 
 #[test]

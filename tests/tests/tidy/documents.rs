@@ -109,7 +109,10 @@ fn the_readme_has_every_key_of_a_streaming_program() {
         model.expect("the keys").lines().filter_map(|line| line.trim().strip_prefix("pub "));
     let keys: Vec<&str> = fields.filter_map(|field| Some(field.split_once(": ")?.0)).collect();
     assert!(keys.len() > 10);
-    assert_eq!(first_column(&readme, "\n## Commands as mapper and reducer\n", "| key |"), keys);
+    assert_eq!(
+        first_column(&readme, "\n## Streaming: commands as mapper and reducer\n", "| key |"),
+        keys
+    );
 }
 
 /// `/v1/…` between double quotes.

@@ -2,6 +2,7 @@
 //! commands and come back is in `mapreduce`; how a command becomes words is in `command.rs`.
 
 mod command;
+mod key_fields;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use command::{Command, CommandError};
+pub use key_fields::{KeyFields, KeyFieldsError, KeyPart, Place};
 
 /// What stands for "no reducer at all", as on Hadoop's command line.
 const NO_REDUCER: &str = "NONE";
@@ -40,6 +42,9 @@ pub struct Streaming {
     /// Files for the commands' working folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ShippedFile>,
+    /// Archives (tar, tar.gz, tar.zst, zip), each unpacked into a folder of its name there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<ShippedFile>,
     /// Variables of the commands' environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -49,6 +54,15 @@ pub struct Streaming {
     /// At which of those separators it ends (Hadoop: `stream.num.map.output.key.fields`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_output_key_fields: Option<u32>,
+    /// What ends a field of a key, for `partition` and `sort` (Hadoop: `mapreduce.map.output.key.field.separator`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_separator: Option<String>,
+    /// The fields that decide about a key's reduce (Hadoop: `mapreduce.partition.keypartitioner.options`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// The fields that keys are sorted by (Hadoop: `mapreduce.partition.keycomparator.options`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
     /// What stands between key and value for combiner and reducer (Hadoop: `stream.reduce.input.field.separator`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduce_input_separator: Option<String>,
@@ -249,6 +263,14 @@ pub enum StreamingError {
         /// Its bytes.
         given: usize,
     },
+    /// Options that can't be read.
+    #[error("'{key}': {cause}")]
+    Fields {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with them.
+        cause: KeyFieldsError,
+    },
     /// A number of fields that no key has.
     #[error("'{key}' is {given}: give 1 to {KEY_FIELDS_MAX}")]
     KeyFields {
@@ -278,12 +300,12 @@ impl Streaming {
 
     /// All that is brought along, in the order in which a task is told where it lies.
     pub fn shipped(&self) -> impl Iterator<Item = &ShippedFile> {
-        self.files.iter()
+        self.files.iter().chain(&self.archives)
     }
 
     /// The same, to be changed.
     pub fn shipped_mut(&mut self) -> impl Iterator<Item = &mut ShippedFile> {
-        self.files.iter_mut()
+        self.files.iter_mut().chain(&mut self.archives)
     }
 
     /// Checks everything but the files themselves.
@@ -333,6 +355,7 @@ impl Streaming {
     fn check_separators(&self) -> Result<(), StreamingError> {
         let needed = [
             ("map_output_separator", &self.map_output_separator),
+            ("key_separator", &self.key_separator),
             ("reduce_output_separator", &self.reduce_output_separator),
             ("reporter_prefix", &self.reporter_prefix),
         ];
@@ -348,6 +371,10 @@ impl Streaming {
             if !(least..=SEPARATOR_BYTES_MAX).contains(&given) || text.contains('\n') {
                 return Err(StreamingError::Separator { key, given });
             }
+        }
+        for (key, options) in [("partition", &self.partition), ("sort", &self.sort)] {
+            let parsed = options.as_ref().map_or(Ok(()), |it| it.parse::<KeyFields>().map(drop));
+            parsed.map_err(|cause| StreamingError::Fields { key, cause })?;
         }
         let fields = [
             ("map_output_key_fields", self.map_output_key_fields),
@@ -402,9 +429,14 @@ mod tests {
             (r#"{"mapper":"cat","files":["a#b/c"]}"#, "\"b/c\""),
             (r#"{"mapper":"cat","files":["a/.."]}"#, "\"..\""),
             (r#"{"mapper":"cat","files":["a/x","b/x"]}"#, "two files would be called \"x\""),
+            (
+                r#"{"mapper":"cat","files":["a/x"],"archives":["y.tgz#x"]}"#,
+                "two files would be called",
+            ),
             (r#"{"mapper":"cat","env":{"a=b":"c"}}"#, "\"a=b\""),
             (r#"{"mapper":"cat","map_output_separator":""}"#, "'map_output_separator' has 0 bytes"),
             (r#"{"mapper":"cat","output_separator":"\n"}"#, "'output_separator'"),
+            (r#"{"mapper":"cat","sort":"-k2,2x"}"#, "'sort': \"-k2,2x\" is not among"),
             (r#"{"mapper":"cat","map_output_key_fields":0}"#, "'map_output_key_fields' is 0"),
         ] {
             let error = parse(json).validate().unwrap_err().to_string();
