@@ -201,13 +201,14 @@ impl JobFile {
             Ok(None) => return Err(JobFileError::TooLong { file }),
             Err(cause) => return Err(JobFileError::Unreadable { file, cause }),
         };
-        let mut spec = parse(&file, &text)?;
-        // As shells complete folders.
-        spec.input.iter_mut().chain([&mut spec.output]).for_each(cut_slashes);
-        Self::check(file, spec)
+        let spec = parse(&file, &text)?;
+        Self::of(file, spec)
     }
 
-    fn check(file: PathBuf, spec: JobSpec) -> Result<Self, JobFileError> {
+    /// Checks a job, all but its paths, which are relative to where `file` is.
+    pub(crate) fn of(file: PathBuf, mut spec: JobSpec) -> Result<Self, JobFileError> {
+        // As shells complete folders.
+        spec.input.iter_mut().chain([&mut spec.output]).for_each(cut_slashes);
         if !(1..=NAME_CHARS_MAX).contains(&spec.name.chars().count()) {
             return Err(JobFileError::Name { file });
         }

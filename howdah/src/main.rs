@@ -6,6 +6,8 @@ mod copy;
 mod daemons;
 mod exit;
 mod generate;
+mod hadoop_line;
+mod hadoop_properties;
 mod job_file;
 mod jobs;
 mod local_file;

@@ -143,6 +143,56 @@ fn files_by_rest_are_paths_with_digests() {
     assert_eq!(dev.run(&["fs", "cat", "/out/part-m-00000"]).success().text(), "got a\ngot b");
 }
 
+#[test]
+fn a_command_line_of_hadoop_runs_as_it_is() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("b 2 x\na 10 y\na 9 z\n", "/in/2024/text");
+    dev.put_text("not this one\n", "/in/2023/text");
+    program(dev.scratch());
+    fs::write(dev.scratch().join("cut.awk"), "{print $1 \"\\t\" $2 \"\\t\" ENVIRON[\"MARK\"]}")
+        .unwrap();
+    let line = [
+        "streaming",
+        "-D",
+        "mapred.job.name=by hadoop's line",
+        "-Dstream.num.map.output.key.fields=2",
+        "-D",
+        "mapred.text.key.comparator.options=-k1,1 -k2,2nr",
+        "-D",
+        "mapred.output.key.comparator.class=org.apache.hadoop.mapred.lib.KeyFieldBasedComparator",
+        "-D",
+        "mapred.no.such.thing=1",
+        "-file",
+        "cut.awk",
+        "-input",
+        "/in/*4",
+        "-output",
+        "hdfs://master/out",
+        "-mapper",
+        "awk -f cut.awk",
+        "-reducer",
+        "cat",
+        "-cmdenv",
+        "MARK=good day",
+    ];
+    let ran = finish(dev.client(&line).current_dir(dev.scratch())).success();
+    assert!(ran.text().starts_with("job_"), "{}", ran.text());
+    assert!(
+        ran.stderr.contains("mapred.no.such.thing") && ran.stderr.contains("SUCCEEDED"),
+        "{}",
+        ran.stderr
+    );
+    let got = dev.run(&["fs", "cat", "/out/part-r-00000"]).success().text();
+    assert_eq!(got, "a\t10\tgood day\na\t9\tgood day\nb\t2\tgood day");
+    let listed = dev.run(&["job", "list"]).success().text();
+    assert!(listed.contains("by hadoop's line"), "{listed}");
+    let refused =
+        ["streaming", "-input", "/in", "-output", "/x", "-mapper", "cat", "-io", "typedbytes"];
+    let _ = dev.run(&refused).refused(2, &["-io typedbytes", "-io text"]);
+    let usage = run(["streaming", "--help"]).success().text();
+    assert!(usage.contains("-numReduceTasks"), "{usage}");
+}
+
 /// Processes that have `mark` in their command line.
 fn processes_with(mark: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc").expect("a list of processes").flatten();

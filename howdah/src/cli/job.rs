@@ -148,8 +148,18 @@ fn done(status: &JobStatus, what: &str, format: Format) -> anyhow::Result<()> {
 async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> anyhow::Result<()> {
     let job = JobFile::read(file).or_early()?;
     job.check_for_cluster().or_early()?;
+    submit_job(session, &job, wait, format).await
+}
+
+/// Submits a checked job, and perhaps waits for its end.
+pub(super) async fn submit_job(
+    session: &Session,
+    job: &JobFile,
+    wait: bool,
+    format: Format,
+) -> anyhow::Result<()> {
     let mut end = termination()?;
-    let accepted = submit::submit(session, &job, &mut end).await?;
+    let accepted = submit::submit(session, job, &mut end).await?;
     match format {
         Format::Text => {
             let mut out = std::io::stdout().lock();

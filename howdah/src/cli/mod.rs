@@ -18,6 +18,7 @@ mod record;
 mod runtime;
 mod shown;
 mod size;
+mod streaming;
 mod task;
 mod token;
 
@@ -81,6 +82,8 @@ enum Command {
     Attempt(attempt::AttemptArgs),
     /// Look at the hosts that jobs run on
     Host(host::HostArgs),
+    /// Submit a job of commands by the command line of Hadoop Streaming
+    Streaming(streaming::StreamingArgs),
     /// Run a job on local files, without daemons
     Local(local::LocalArgs),
     /// Make up input data: local files of an exact size
@@ -111,6 +114,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Job(args) => job::run(args, &cli.global),
         Command::Attempt(args) => attempt::run(&args, &cli.global),
         Command::Host(args) => host::run(&args, &cli.global),
+        Command::Streaming(args) => streaming::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),

@@ -18,12 +18,23 @@ mod usage;
 
 use std::process::ExitCode;
 
-use chunkstore_client::StoreError;
+use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::StorePath;
 use clap::{Args, Subcommand};
 
 use super::{Format, Global, print_json, runtime, shown};
+use crate::exit::OrEarly as _;
 use crate::session::Session;
+
+/// The paths that a pattern matches, for other commands.
+pub(super) async fn expand_pattern(
+    store: &ChunkStore,
+    pattern: &str,
+) -> anyhow::Result<Vec<String>> {
+    let pattern = pattern.parse::<pattern::Pattern>().or_early()?;
+    let found = expand::expand(store, std::slice::from_ref(&pattern)).await?;
+    Ok(found.into_iter().map(|path| path.to_string()).collect())
+}
 
 /// Arguments of `fs`.
 #[derive(Debug, Args)]

@@ -1,0 +1,463 @@
+//! Hadoop Streaming's command line → a job: what stood behind `hadoop jar hadoop-streaming.jar`. `howdah streaming` calls
+//! it. Which property means what is in `hadoop_properties.rs`.
+//!
+//! What can't be done is an error that says what to do instead, if the job's result could be another without it, and a
+//! warning otherwise.
+
+use mapreduce_protocol::{JobSpec, Program, Streaming};
+
+use crate::hadoop_properties::{self, Properties};
+
+const NAME_CHARS_MAX: usize = 200;
+
+/// What Hadoop's command line says.
+#[derive(Debug)]
+pub(crate) struct HadoopLine {
+    /// The job. Inputs may be patterns.
+    pub(crate) spec: JobSpec,
+    /// Submit it and go.
+    pub(crate) background: bool,
+    /// The configuration file of this cluster, where it is named behind the other options.
+    pub(crate) config: Option<String>,
+    /// What is not heeded, for people.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why a line can't be understood, or its job can't be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HadoopLineError {
+    /// An option that nobody knows.
+    #[error("{0} is no option of Hadoop Streaming: `howdah streaming --help` lists them")]
+    Unknown(String),
+    /// An option without its value.
+    #[error("{0} needs a value")]
+    NoValue(String),
+    /// An option that must be there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// An option that was given twice.
+    #[error("{0} is given twice")]
+    Twice(&'static str),
+    /// An option that can't be done here.
+    #[error("{option} is not supported: {instead}")]
+    Unsupported {
+        /// The option, with its value.
+        option: String,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// A value that is none.
+    #[error("{option} {value:?}: {wanted}")]
+    Value {
+        /// The option or property.
+        option: String,
+        /// As given.
+        value: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    inputs: Vec<String>,
+    output: Option<String>,
+    streaming: Streaming,
+    /// Number of reduces that an option says, not a property.
+    reduces: Option<u32>,
+    partitioner: Option<String>,
+    properties: Properties,
+    background: bool,
+    config: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// Reads the arguments behind `howdah streaming`.
+pub(crate) fn parse(arguments: &[String]) -> Result<HadoopLine, HadoopLineError> {
+    let mut reading = Reading::default();
+    let mut rest = arguments.iter().peekable();
+    while let Some(argument) = rest.next() {
+        let option = argument.strip_prefix('-').filter(|name| !name.is_empty());
+        let name = option.ok_or_else(|| HadoopLineError::Unknown(argument.clone()))?;
+        if let Some(property) = name.strip_prefix('D').filter(|it| it.contains('=')) {
+            reading.property(property)?;
+            continue;
+        }
+        if reading.flag(name) {
+            continue;
+        }
+        let mut value = || rest.next().ok_or_else(|| HadoopLineError::NoValue(argument.clone()));
+        if name != "input" {
+            let value = value()?;
+            reading.option(name, value)?;
+            continue;
+        }
+        let first = value()?.clone();
+        reading.input(&first);
+        // As many as there are.
+        while let Some(more) = rest.next_if(|it| !it.starts_with('-')) {
+            reading.input(more);
+        }
+    }
+    reading.finish()
+}
+
+/// `a,b`, as Hadoop's lists are.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|part| !part.is_empty())
+}
+
+fn unsupported(name: &str, value: &str, instead: &'static str) -> HadoopLineError {
+    HadoopLineError::Unsupported { option: format!("-{name} {value}"), instead }
+}
+
+/// The last part of a class' name.
+fn class(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+impl Reading {
+    fn input(&mut self, text: &str) {
+        // In a pattern's braces, commas are its own.
+        match text.contains('{') {
+            true => self.inputs.push(place(text)),
+            false => self.inputs.extend(list(text).map(place)),
+        }
+    }
+
+    /// Options without a value.
+    fn flag(&mut self, name: &str) -> bool {
+        match name {
+            "background" => self.background = true,
+            "verbose" | "debug" | "info" => {}
+            "lazyOutput" => self.warn("-lazyOutput: parts without lines are written all the same"),
+            _ => return false,
+        }
+        true
+    }
+
+    fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    fn property(&mut self, text: &str) -> Result<(), HadoopLineError> {
+        let (name, value) = text.split_once('=').ok_or_else(|| HadoopLineError::Value {
+            option: "-D".to_owned(),
+            value: text.to_owned(),
+            wanted: "write NAME=VALUE",
+        })?;
+        self.properties.set(name.trim(), value);
+        Ok(())
+    }
+
+    fn option(&mut self, name: &str, value: &str) -> Result<(), HadoopLineError> {
+        match name {
+            "output" => set(&mut self.output, "-output", place(value)),
+            "mapper" => {
+                let command = command(name, value, "IdentityMapper")?;
+                set(&mut self.streaming.mapper, "-mapper", command)
+            }
+            "combiner" => {
+                let command = command(name, value, "IdentityReducer")?;
+                set(&mut self.streaming.combiner, "-combiner", command)
+            }
+            "reducer" => {
+                let command = command(name, value, "IdentityReducer")?;
+                set(&mut self.streaming.reducer, "-reducer", command)
+            }
+            "file" | "files" => {
+                for file in list(value) {
+                    let file = file.strip_prefix("file://").unwrap_or(file);
+                    self.streaming.files.push(local(name, file)?);
+                }
+                Ok(())
+            }
+            "archives" => {
+                for archive in list(value) {
+                    let archive = archive.strip_prefix("file://").unwrap_or(archive);
+                    self.streaming.archives.push(local(name, archive)?);
+                }
+                Ok(())
+            }
+            "cmdenv" => {
+                let (name, value) =
+                    value.split_once('=').ok_or_else(|| HadoopLineError::Value {
+                        option: "-cmdenv".to_owned(),
+                        value: value.to_owned(),
+                        wanted: "write NAME=VALUE",
+                    })?;
+                self.streaming.env.insert(name.to_owned(), value.to_owned());
+                Ok(())
+            }
+            "numReduceTasks" => {
+                let number = hadoop_properties::number("-numReduceTasks", value)?;
+                set(&mut self.reduces, "-numReduceTasks", number)
+            }
+            "D" | "jobconf" => self.property(value),
+            "-config" => set(&mut self.config, "--config", value.to_owned()),
+            "partitioner" => set(&mut self.partitioner, "-partitioner", value.to_owned()),
+            _ => self.foreign(name, value),
+        }
+    }
+
+    /// Options that name classes and places of Hadoop's.
+    fn foreign(&mut self, name: &str, value: &str) -> Result<(), HadoopLineError> {
+        match (name, class(value)) {
+            ("inputformat", "TextInputFormat" | "CombineTextInputFormat") => Ok(()),
+            // With a tab between key and value, which is the line as it is.
+            ("inputformat", "KeyValueTextInputFormat") => Ok(()),
+            ("outputformat", "TextOutputFormat") => Ok(()),
+            ("inputformat" | "inputreader", _) => Err(unsupported(
+                name,
+                value,
+                "records are lines of text (TextInputFormat); turn other files into lines first",
+            )),
+            ("outputformat", _) => Err(unsupported(
+                name,
+                value,
+                "the output is text (TextOutputFormat); leave the option out",
+            )),
+            ("io", "text") => Ok(()),
+            ("io", _) => Err(unsupported(name, value, "commands read and write lines (-io text)")),
+            ("cacheFile" | "cacheArchive", _) => Err(unsupported(
+                name,
+                value,
+                "fetch the file and name the local copy with -files or -archives",
+            )),
+            ("conf" | "additionalconfspec", _) => {
+                Err(unsupported(name, value, "write the properties of that file as -D NAME=VALUE"))
+            }
+            ("fs" | "jt" | "dfs", _) => Err(unsupported(
+                name,
+                value,
+                "name the cluster's configuration file with --config, or run `howdah local` with a job file",
+            )),
+            ("libjars", _) => Err(unsupported(name, value, "classes can't be run; write commands")),
+            ("mapdebug" | "reducedebug", _) => {
+                let option = format!("-{name} {value}");
+                self.warn(format!(
+                    "{option}: no script runs on failures; `howdah job logs` has what was written"
+                ));
+                Ok(())
+            }
+            _ => Err(HadoopLineError::Unknown(format!("-{name}"))),
+        }
+    }
+
+    fn finish(mut self) -> Result<HadoopLine, HadoopLineError> {
+        if self.inputs.is_empty() {
+            return Err(HadoopLineError::Missing("-input"));
+        }
+        let output = self.output.take().ok_or(HadoopLineError::Missing("-output"))?;
+        // Absent, or a class that does nothing.
+        for command in
+            [&mut self.streaming.mapper, &mut self.streaming.combiner, &mut self.streaming.reducer]
+        {
+            *command = command.take().filter(|it| !it.is_empty());
+        }
+        let mut spec = JobSpec {
+            name: name_of(&self.streaming),
+            input: self.inputs,
+            output,
+            program: Program::Streaming(Box::default()),
+            reduces: None,
+            max_attempts: None,
+            priority: None,
+            pool: None,
+            speculative: None,
+            limits: None,
+        };
+        let mut streaming = self.streaming;
+        if let Some(given) = self.partitioner {
+            self.properties.set(hadoop_properties::PARTITIONER, &given);
+        }
+        self.properties.apply(&mut spec, &mut streaming, &mut self.warnings)?;
+        if self.reduces.is_some() {
+            spec.reduces = self.reduces;
+        }
+        if streaming.is_map_only() || spec.reduces == Some(0) {
+            streaming.reducer = Some("NONE".to_owned());
+            (spec.reduces, streaming.combiner) = (None, None);
+        } else {
+            // Without a reducer Hadoop has one that passes records on.
+            spec.reduces = spec.reduces.or(Some(1));
+        }
+        if streaming.mapper.is_none() && streaming.reducer.as_deref().is_none_or(|it| it == "NONE")
+        {
+            streaming.mapper = Some("cat".to_owned());
+        }
+        spec.program = Program::Streaming(Box::new(streaming));
+        let Self { background, config, warnings, .. } = self;
+        Ok(HadoopLine { spec, background, config, warnings })
+    }
+}
+
+fn set<T>(place: &mut Option<T>, name: &'static str, value: T) -> Result<(), HadoopLineError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(HadoopLineError::Twice(name)),
+    }
+}
+
+/// A command, or nothing for the class that passes all on.
+fn command(name: &str, value: &str, identity: &str) -> Result<String, HadoopLineError> {
+    let is_class = value.starts_with("org.apache.hadoop.") && !value.contains(' ');
+    match value {
+        _ if is_class && class(value) == identity => Ok(String::new()),
+        "aggregate" => {
+            Err(unsupported(name, value, "write a command that sums up, such as an awk program"))
+        }
+        _ if is_class => Err(unsupported(name, value, "classes can't be run; write a command")),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+fn local(name: &str, file: &str) -> Result<mapreduce_protocol::ShippedFile, HadoopLineError> {
+    if file.contains("://") {
+        let instead = "fetch the file and name the local copy";
+        return Err(unsupported(name, file, instead));
+    }
+    Ok(file.parse().expect("every text is one"))
+}
+
+/// A path without the name of Hadoop's cluster.
+fn place(text: &str) -> String {
+    match text.strip_prefix("hdfs://") {
+        Some(rest) => rest.find('/').map_or_else(|| "/".to_owned(), |at| rest[at..].to_owned()),
+        None => text.to_owned(),
+    }
+}
+
+fn name_of(streaming: &Streaming) -> String {
+    let command = streaming.mapper.as_deref().or(streaming.reducer.as_deref()).unwrap_or_default();
+    let name = format!("streaming: {command}");
+    let plain = name.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(NAME_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_protocol::Priority;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        match line.parse().unwrap() {
+            mapreduce_protocol::streaming::Command::Words(words) => words,
+            mapreduce_protocol::streaming::Command::Shell(line) => panic!("{line}"),
+        }
+    }
+
+    fn parsed(line: &str) -> (JobSpec, Streaming, Vec<String>) {
+        let line = parse(&words(line)).unwrap();
+        let Program::Streaming(streaming) = line.spec.program.clone() else {
+            panic!("{:?}", line.spec)
+        };
+        (line.spec, *streaming, line.warnings)
+    }
+
+    #[test]
+    fn a_line_of_hadoop_1_is_a_job() {
+        let (spec, streaming, warnings) = parsed(
+            "-D mapred.job.name=count -D mapred.reduce.tasks=3 -Dmapred.job.priority=VERY_HIGH -files a.py,b.py#c.py \
+             -archives lib.tgz#lib -input /in/a /in/b,/in/c -input hdfs://master:9000/in/d -output /out \
+             -mapper 'python3 a.py' -combiner c.py -reducer 'c.py -x' -file d.txt -cmdenv 'A=b c' -cmdenv B= \
+             -jobconf stream.num.map.output.key.fields=2 -D mapred.some.thing=1",
+        );
+        assert_eq!(spec.name, "count");
+        assert_eq!(spec.input, ["/in/a", "/in/b", "/in/c", "/in/d"]);
+        assert_eq!((spec.reduces, spec.priority), (Some(3), Some(Priority::VeryHigh)));
+        let of = |files: &[mapreduce_protocol::ShippedFile]| {
+            files.iter().map(|it| format!("{}#{}", it.path, it.name)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&streaming.files), ["a.py#a.py", "b.py#c.py", "d.txt#d.txt"]);
+        assert_eq!(of(&streaming.archives), ["lib.tgz#lib"]);
+        assert_eq!(streaming.mapper.as_deref(), Some("python3 a.py"));
+        assert_eq!(streaming.reducer.as_deref(), Some("c.py -x"));
+        assert_eq!(streaming.env["A"], "b c");
+        assert_eq!(streaming.map_output_key_fields, Some(2));
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains("mapred.some.thing"), "{warnings:?}");
+    }
+
+    #[test]
+    fn fields_count_with_the_classes_that_heed_them() {
+        let options = "-input /in -output /out -mapper cat -D stream.num.map.output.key.fields=4 \
+                       -D stream.map.output.field.separator=. -D map.output.key.field.separator=. ";
+        let (_, streaming, warnings) = parsed(&format!(
+            "{options} -D mapreduce.partition.keypartitioner.options=-k1,2 -partitioner \
+             org.apache.hadoop.mapred.lib.KeyFieldBasedPartitioner -D mapred.text.key.comparator.options=-k2,2nr \
+             -D mapred.output.key.comparator.class=org.apache.hadoop.mapred.lib.KeyFieldBasedComparator"
+        ));
+        assert_eq!(streaming.partition.as_deref(), Some("-k1,2"));
+        assert_eq!(streaming.sort.as_deref(), Some("-k2,2nr"));
+        assert_eq!(streaming.key_separator.as_deref(), Some("."));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let (_, streaming, warnings) = parsed(&format!(
+            "{options} -D num.key.fields.for.partition=2 -D mapreduce.partition.keycomparator.options=-n"
+        ));
+        assert_eq!((streaming.partition, streaming.sort), (None, None));
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+
+    #[test]
+    fn jobs_without_reducers_are_what_they_are_in_hadoop() {
+        let reduces = |line: &str| {
+            let (spec, streaming, _) = parsed(&format!("-input /in -output /out {line}"));
+            (spec.reduces, streaming.is_map_only(), streaming.mapper)
+        };
+        let cat = || Some("cat".to_owned());
+        assert_eq!(reduces("-mapper cat"), (Some(1), false, cat()));
+        assert_eq!(reduces("-mapper cat -reducer NONE"), (None, true, cat()));
+        assert_eq!(
+            reduces("-mapper cat -reducer wc -numReduceTasks 0 -combiner wc"),
+            (None, true, cat())
+        );
+        assert_eq!(reduces("-reducer wc -D mapreduce.job.reduces=2"), (Some(2), false, None));
+        assert_eq!(
+            reduces("-mapper org.apache.hadoop.mapred.lib.IdentityMapper"),
+            (Some(1), false, cat())
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_done_says_what_can() {
+        let line = "-input /in -output /out -mapper cat ";
+        for (options, expected) in [
+            ("-inputformat SequenceFileAsTextInputFormat", "lines of text"),
+            ("-outputformat SequenceFileOutputFormat", "text"),
+            ("-io typedbytes", "-io text"),
+            ("-cacheFile hdfs://h/x#y", "-files"),
+            ("-files hdfs://h/x#y", "local copy"),
+            ("-jt local", "--config"),
+            ("-partitioner com.example.Mine", "KeyFieldBasedPartitioner"),
+            ("-reducer aggregate", "awk"),
+            ("-reducer org.example", "x"),
+            ("-reducer org.apache.hadoop.mapred.lib.LongSumReducer", "write a command"),
+            ("-numReduceTasks many", "whole number"),
+            ("-mapred x", "-mapred is no option"),
+            ("-D x", "NAME=VALUE"),
+            ("-cmdenv x", "NAME=VALUE"),
+            ("-output /twice", "-output is given twice"),
+            ("-numReduceTasks", "needs a value"),
+            ("word", "word is no option"),
+            ("-D mapred.job.priority=URGENT", "VERY_HIGH"),
+            (
+                "-D mapreduce.job.output.key.comparator.class=com.example.Mine",
+                "KeyFieldBasedComparator",
+            ),
+        ] {
+            match parse(&words(&format!("{line}{options}"))) {
+                Err(error) => assert!(error.to_string().contains(expected), "{options}: {error}"),
+                Ok(line) => assert_eq!(options, "-reducer org.example", "{line:?}"),
+            }
+        }
+        assert!(
+            parse(&words("-input /in -mapper cat")).unwrap_err().to_string().contains("-output")
+        );
+        assert!(
+            parse(&words("-output /in -mapper cat")).unwrap_err().to_string().contains("-input")
+        );
+    }
+}
