@@ -11,6 +11,7 @@ use mapreduce_protocol::{
 
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};
+use crate::numbers::HostNumber;
 use crate::refusal::Refusal;
 use crate::timers::Timer;
 use crate::trackers::{Parked, Tracker};
@@ -30,14 +31,14 @@ impl Core {
     ) {
         let TrackerHeartbeat { host, epoch, session, number, events, commands_done, .. } =
             heartbeat;
-        let known = self.trackers.get(&host).is_some_and(|tracker| tracker.session == session);
-        if !known || epoch != self.epoch() {
+        let known = self.trackers.get(&host).filter(|tracker| tracker.session == session);
+        let Some(at) = known.map(|it| it.number).filter(|_| epoch == self.epoch()) else {
             return self.refuse_with(reply_to, Refusal::NotRegistered { host });
-        }
+        };
         self.counted.heartbeats += 1;
         self.take_over(now, &host);
-        self.answer_parked(&host);
-        let Some(mut tracker) = self.trackers.get_mut(&host) else { return };
+        self.answer_parked(at);
+        let Some(mut tracker) = self.trackers.at_mut(at) else { return };
         tracker.heard(now.monotonic, self.settings.long_silence());
         tracker.commands.acknowledge(commands_done);
         let late = number <= tracker.last_number;
@@ -49,18 +50,18 @@ impl Core {
         }
         self.note_emptied(&host);
         if late {
-            return self.answer(&host, reply_to);
+            return self.answer(at, reply_to);
         }
         self.set_progress(now, &heartbeat.running);
-        self.set_ailments(&host, heartbeat.ailments);
-        self.listen(&host, heartbeat.map_event_cursors);
-        self.park(now, &host, reply_to);
+        self.set_ailments(&host, at, heartbeat.ailments);
+        self.listen(at, heartbeat.map_event_cursors);
+        self.park(now, at, reply_to);
     }
 
     /// What is wrong with a host, as far as it may say.
-    fn set_ailments(&mut self, host: &HostName, mut ailments: Vec<Ailment>) {
+    fn set_ailments(&mut self, host: &HostName, at: HostNumber, mut ailments: Vec<Ailment>) {
         ailments.truncate(AILMENTS_MAX);
-        if self.trackers.get(host).is_none_or(|tracker| tracker.ailments == ailments) {
+        if self.trackers.at(at).is_none_or(|tracker| tracker.ailments == ailments) {
             return;
         }
         self.change_tracker(host, |tracker| tracker.ailments.clone_from(&ailments));
@@ -81,21 +82,21 @@ impl Core {
         }
     }
 
-    fn park(&mut self, now: Now, host: &HostName, to: ReplyTo) {
+    fn park(&mut self, now: Now, host: HostNumber, to: ReplyTo) {
         let until = now.monotonic + self.settings.heartbeat_interval;
-        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
+        let Some(mut tracker) = self.trackers.at_mut(host) else { return };
         tracker.parked = Some(Parked { to, until });
         drop(tracker);
-        self.timers.set(until, Timer::Parked(host.clone()));
-        self.trackers.news.insert(host.clone());
+        self.timers.set(until, Timer::Parked(host));
+        self.trackers.news.insert(host);
         self.unsettled = true;
     }
 
     /// Answers the parked heartbeat of `host`, if there is one, with what is to be said now.
-    pub(crate) fn answer_parked(&mut self, host: &HostName) {
-        let parked = self.trackers.get_mut(host).and_then(|mut tracker| tracker.parked.take());
+    pub(crate) fn answer_parked(&mut self, host: HostNumber) {
+        let parked = self.trackers.at_mut(host).and_then(|mut tracker| tracker.parked.take());
         if let Some(Parked { to, until }) = parked {
-            self.timers.cancel(until, Timer::Parked(host.clone()));
+            self.timers.cancel(until, Timer::Parked(host));
             self.answer(host, to);
         }
     }
@@ -103,9 +104,9 @@ impl Core {
     /// The connection of a parked heartbeat broke: its tracker gets nothing until it comes again.
     pub(crate) fn unpark(&mut self, to: ReplyTo) {
         let is_it = |tracker: &Tracker| tracker.parked.is_some_and(|parked| parked.to == to);
-        let host = self.trackers.iter().find(|(_, tracker)| is_it(tracker)).map(|(host, _)| host);
-        let Some(host) = host.cloned() else { return };
-        if let Some(parked) = self.trackers.get_mut(&host).and_then(|mut it| it.parked.take()) {
+        let host = self.trackers.iter().find(|(_, it)| is_it(it)).map(|(_, it)| it.number);
+        let Some(host) = host else { return };
+        if let Some(parked) = self.trackers.at_mut(host).and_then(|mut it| it.parked.take()) {
             self.timers.cancel(parked.until, Timer::Parked(host));
         }
     }
@@ -113,8 +114,8 @@ impl Core {
     /// Answers the parked heartbeats of all trackers to which there is something to say.
     pub(crate) fn tell_news(&mut self) {
         for host in std::mem::take(&mut self.trackers.news) {
-            if self.trackers.get(&host).is_some_and(|tracker| self.has_news(tracker)) {
-                self.answer_parked(&host);
+            if self.trackers.at(host).is_some_and(|tracker| self.has_news(tracker)) {
+                self.answer_parked(host);
             }
         }
     }
@@ -124,8 +125,8 @@ impl Core {
             || tracker.cursors.iter().any(|(job, cursor)| self.unread(*job, *cursor).is_some())
     }
 
-    fn answer(&mut self, host: &HostName, to: ReplyTo) {
-        let Some(tracker) = self.trackers.get(host) else { return };
+    fn answer(&mut self, host: HostNumber, to: ReplyTo) {
+        let Some(tracker) = self.trackers.at(host) else { return };
         let mut left = MAP_EVENTS_PER_REPLY_MAX;
         let mut map_events = Vec::new();
         for (job, cursor) in &tracker.cursors {
@@ -157,15 +158,18 @@ impl Core {
         (first < n_events).then_some(first)
     }
 
-    fn listen(&mut self, host: &HostName, cursors: BTreeMap<JobId, u64>) {
-        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
+    fn listen(&mut self, host: HostNumber, cursors: BTreeMap<JobId, u64>) {
+        let Some(mut tracker) = self.trackers.at_mut(host) else { return };
+        if cursors.is_empty() && tracker.cursors.is_empty() {
+            return;
+        }
         let jobs: BTreeSet<_> = cursors.keys().chain(tracker.cursors.keys()).copied().collect();
         for job in jobs {
             if let Some(live) = self.jobs.get_mut(&Fifo::of(job)) {
                 if cursors.contains_key(&job) {
-                    live.listeners.insert(host.clone());
+                    live.listeners.insert(host);
                 } else {
-                    live.listeners.remove(host);
+                    live.listeners.remove(&host);
                 }
             }
         }

@@ -40,10 +40,12 @@ impl Core {
             return;
         }
         let parked = self.trackers.iter().filter(|(_, tracker)| tracker.parked.is_some());
-        let parked: Vec<_> = parked.map(|(host, _)| host.clone()).collect();
+        let parked: Vec<_> = parked.map(|(_, tracker)| tracker.number).collect();
         self.jobs.bring_up_to_date();
-        for host in &parked {
-            if let Some(task) = self.would_launch(now, host) {
+        for at in parked {
+            if let Some(task) = self.would_launch(now, at) {
+                let host = self.trackers.at(at).map(|tracker| tracker.host.as_str());
+                let host = host.unwrap_or_default();
                 panic!("{task} could run on {host}, which is idle");
             }
         }

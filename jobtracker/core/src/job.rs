@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{Epoch, HostName, Monotonic};
+use ids::{Epoch, Monotonic};
 use mapreduce_protocol::{
     AttemptId, JobDescription, JobId, MapEvent, Priority, TaskCounts, TaskId, TaskKind, is_url,
 };
@@ -14,13 +14,14 @@ use crate::durable::JobEntry;
 use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
-use crate::pace::Pace;
-use crate::records::{Home, PlannedSplit};
+use crate::numbers::{HostNumber, Numbers, Place, Places};
+use crate::records::PlannedSplit;
 use crate::running::RunningEntry;
 use crate::spec::STAGING_ROOT;
 use crate::speculate::Late;
 use crate::tally::Tally;
 use crate::task::{ATTEMPTS_AT_ONCE, ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
+use crate::tasks::Tasks;
 use crate::trackers::Trackers;
 
 /// A call to the chunk store that a job needs.
@@ -43,6 +44,8 @@ pub(crate) struct LiveJob {
     pub(crate) description: Arc<JobDescription>,
     /// Absent while they are planned, or read again after a restart.
     splits: Option<Arc<[PlannedSplit]>>,
+    /// Where their bytes are.
+    places: Places,
     maps: Tasks,
     reduces: Tasks,
     waiting_maps: WaitingMaps,
@@ -55,7 +58,7 @@ pub(crate) struct LiveJob {
     /// What reduces are told, in order. Positions are good for this process' life.
     pub(crate) events: Vec<MapEvent>,
     /// Hosts whose reduces want the events.
-    pub(crate) listeners: BTreeSet<HostName>,
+    pub(crate) listeners: BTreeSet<HostNumber>,
     /// Winners of an earlier term whose outputs no tracker has reported yet.
     pub(crate) unreported: BTreeSet<u32>,
     /// Reports that the output of a winner can't be fetched.
@@ -85,22 +88,6 @@ pub(crate) struct LiveJob {
     pub(crate) to_retry: BTreeSet<StoreCall>,
     /// Whether its output is being published: it can't be killed any more.
     pub(crate) committing: bool,
-}
-
-/// The tasks of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Tasks {
-    states: Vec<TaskState>,
-    /// Those with a live attempt.
-    pub(crate) running: u32,
-    /// Those with two.
-    pub(crate) backed_up: u32,
-    /// Live attempts that the journal counts as killed: they came back.
-    came_back: u32,
-    /// All other live attempts.
-    live: Tally,
-    /// What its winners took.
-    pub(crate) pace: Pace,
 }
 
 /// The folder below which the attempts of `job` write.
@@ -133,6 +120,7 @@ impl LiveJob {
                 limits: entry.spec.limits.clone().unwrap_or_default(),
             }),
             splits: None,
+            places: Places::default(),
             maps: Tasks::default(),
             reduces: Tasks::default(),
             waiting_maps: WaitingMaps::default(),
@@ -173,7 +161,8 @@ impl LiveJob {
         self.splits.is_some()
     }
 
-    pub(crate) fn set_splits(&mut self, splits: Arc<[PlannedSplit]>) {
+    pub(crate) fn set_splits(&mut self, splits: Arc<[PlannedSplit]>, numbers: &mut Numbers) {
+        self.places = Places::of_splits(&splits, numbers);
         self.splits = Some(splits);
     }
 
@@ -183,6 +172,11 @@ impl LiveJob {
             TaskKind::Map => self.splits.as_ref()?.get(task.index as usize),
             TaskKind::Reduce => None,
         }
+    }
+
+    /// Where the bytes are that a map reads; `None` as of [`Self::split`].
+    pub(crate) fn places(&self, task: TaskId) -> Option<&[Place]> {
+        self.split(task).map(|_| self.places.of(task.index))
     }
 
     pub(crate) fn tasks(&self, kind: TaskKind) -> &Tasks {
@@ -328,8 +322,10 @@ impl LiveJob {
                 else {
                     return;
                 };
-                let homes = split.homes.iter().filter(|home| !avoid.contains(&home.host));
-                self.waiting_maps.insert(key, homes, |host| trackers.is_open(host));
+                let places = self.places.of(task.index).iter().zip(&split.homes);
+                let wanted = places.filter(|(_, home)| !avoid.contains(&home.host));
+                let wanted = wanted.map(|(place, _)| *place);
+                self.waiting_maps.insert(key, wanted, |host| trackers.is_open_at(host));
             }
         }
     }
@@ -343,11 +339,12 @@ impl LiveJob {
         let waiting_reduces = idle(TaskKind::Reduce).map(|((index, _), _)| index).collect();
         let splits = self.splits.as_deref().unwrap_or_default();
         let maps = idle(TaskKind::Map).filter_map(|((map, _), state)| {
-            let homes = splits.get(map as usize)?.homes.iter();
-            let homes = homes.filter(|home| !state.avoid().contains(&home.host));
-            Some((WaitKey { first_run: !state.ran_before, map }, homes))
+            let places = self.places.of(map).iter().zip(&splits.get(map as usize)?.homes);
+            let wanted = places.filter(|(_, home)| !state.avoid().contains(&home.host));
+            let wanted = wanted.map(|(place, _)| *place);
+            Some((WaitKey { first_run: !state.ran_before, map }, wanted))
         });
-        let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_open(host));
+        let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_open_at(host));
         (self.waiting_maps, self.waiting_reduces) = (waiting_maps, waiting_reduces);
         self.demands_more();
     }
@@ -360,11 +357,7 @@ impl LiveJob {
             }
             TaskKind::Map => {
                 let key = self.wait_key(task.index);
-                let homes: &[Home] = match self.splits.as_ref() {
-                    Some(splits) => &splits[task.index as usize].homes,
-                    None => &[],
-                };
-                self.waiting_maps.remove(key, homes.iter());
+                self.waiting_maps.remove(key, self.places.of(task.index));
             }
         }
     }
@@ -401,25 +394,26 @@ impl LiveJob {
     }
 
     /// `host` takes new attempts, which it did not before.
-    pub(crate) fn on_host_open(&mut self, host: &HostName) {
+    pub(crate) fn on_host_open(&mut self, host: HostNumber) {
         self.waiting_maps.on_host_open(host);
     }
 
     /// `host` takes no new attempts any more, as `trackers` know already.
-    pub(crate) fn on_host_closed(&mut self, host: &HostName, trackers: &Trackers) {
+    pub(crate) fn on_host_closed(&mut self, host: HostNumber, trackers: &Trackers) {
         self.demands_more();
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
         self.waiting_maps.on_host_closed(host, |map| {
             let avoid = states[map as usize].avoid();
-            let mut homes = splits[map as usize].homes.iter().map(|home| &home.host);
-            homes.any(|home| !avoid.contains(home) && trackers.is_open(home))
+            let mut places = self.places.of(map).iter().zip(&splits[map as usize].homes);
+            places
+                .any(|(place, home)| !avoid.contains(&home.host) && trackers.is_open_at(place.host))
         });
     }
 
     /// Tells the reduces, and marks the trackers that should hear of it.
     pub(crate) fn publish_event(&mut self, event: MapEvent, trackers: &mut Trackers) {
         self.events.push(event);
-        trackers.news.extend(self.listeners.iter().cloned());
+        trackers.news.extend(&self.listeners);
     }
 
     /// Its tasks of one kind in numbers.
@@ -449,32 +443,5 @@ impl LiveJob {
     fn wait_key(&self, map: u32) -> WaitKey {
         let ran_before = self.maps.states.get(map as usize).is_some_and(|state| state.ran_before);
         WaitKey { first_run: !ran_before, map }
-    }
-}
-
-impl Tasks {
-    /// Slots that they hold.
-    pub(crate) fn n_live(&self) -> u32 {
-        self.live.attempts + self.came_back
-    }
-
-    /// Those of a job of which nothing runs; what its winners took is known.
-    fn of(entry: &RunningEntry, kind: TaskKind) -> Self {
-        let states = vec![TaskState::default(); entry.tasks(kind).len()];
-        let mut tasks = Self { states, ..Self::default() };
-        for winner in entry.tasks(kind).iter().filter_map(|task| task.winner.as_ref()) {
-            if let Some(ran_ms) = winner.ran_ms {
-                let ran = Duration::from_millis(ran_ms);
-                tasks.pace.add(&winner.host, ran, entry.mean_bytes(kind));
-            }
-        }
-        tasks
-    }
-
-    /// Counts a running attempt, or takes that back.
-    fn count(&mut self, attempt: &LiveAttempt, count: impl Fn(&mut Tally, Option<Locality>)) {
-        if !attempt.came_back {
-            count(&mut self.live, attempt.place);
-        }
     }
 }

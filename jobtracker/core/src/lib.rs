@@ -5,11 +5,11 @@
 //! - `machine`: [`Core`], which leads each input to its rules;
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
-//! - `job`, `task`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
+//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
 //!   `pause`: jobs that they pause;
 //! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
-//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `shared`, `exclusions`: which task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `numbers`, `shared`, `exclusions`: which task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `explain`, `path`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
@@ -33,6 +33,7 @@ mod locality;
 mod machine;
 mod members;
 mod messages;
+mod numbers;
 mod order;
 mod pace;
 mod path;
@@ -58,6 +59,7 @@ mod submit;
 mod summary;
 mod tally;
 mod task;
+mod tasks;
 mod timers;
 mod trackers;
 mod waiting;

@@ -2,13 +2,13 @@
 //! free slot finds its map without looking at all of them; delay scheduling (Zaharia et al., EuroSys
 //! 2010) makes a job decline slots far from its data for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ids::{HostName, Monotonic, RackName};
+use ids::Monotonic;
 use serde::{Deserialize, Serialize};
 
-use crate::records::Home;
+use crate::numbers::{HostNumber, Place, RackNumber};
 
 /// How near a map runs to its bytes; nearer is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,8 +51,8 @@ pub(crate) struct WaitingMaps {
     all: BTreeSet<WaitKey>,
     /// One list each for all hosts and all racks: a list for each would take several times the room, since most have a map
     /// or two.
-    by_host: BTreeSet<(HostName, WaitKey)>,
-    by_rack: BTreeSet<(RackName, WaitKey)>,
+    by_host: BTreeSet<(HostNumber, WaitKey)>,
+    by_rack: BTreeSet<(RackNumber, WaitKey)>,
     /// Those whose bytes are on no host that takes new attempts: waiting would not help them.
     homeless: BTreeSet<WaitKey>,
 }
@@ -80,22 +80,21 @@ impl WaitingMaps {
         self.all.contains(&key)
     }
 
-    /// Maps that begin to wait all at once, as those of a job that was just planned: each with the homes of
+    /// Maps that begin to wait all at once, as those of a job that was just planned: each with the places of
     /// its bytes, in the order of keys. Sorted lists become sets far faster than key by key.
-    pub(crate) fn all_at_once<'a, H: Iterator<Item = &'a Home>>(
-        maps: impl Iterator<Item = (WaitKey, H)>,
-        is_open: impl Fn(&HostName) -> bool,
+    pub(crate) fn all_at_once<P: Iterator<Item = Place>>(
+        maps: impl Iterator<Item = (WaitKey, P)>,
+        is_open: impl Fn(HostNumber) -> bool,
     ) -> Self {
         let (mut all, mut homeless) = (Vec::new(), Vec::new());
         let (mut by_host, mut by_rack) = (Vec::new(), Vec::new());
-        let mut open: BTreeMap<&HostName, bool> = BTreeMap::new();
-        for (key, homes) in maps {
+        for (key, places) in maps {
             all.push(key);
             let mut at_home = false;
-            for home in homes {
-                at_home |= *open.entry(&home.host).or_insert_with(|| is_open(&home.host));
-                by_host.push((home.host.clone(), key));
-                by_rack.push((home.rack.clone(), key));
+            for Place { host, rack } in places {
+                at_home = at_home || is_open(host);
+                by_host.push((host, key));
+                by_rack.push((rack, key));
             }
             if !at_home {
                 homeless.push(key);
@@ -109,44 +108,46 @@ impl WaitingMaps {
         }
     }
 
-    /// Adds a map whose bytes are at `homes` (without those that it avoids).
-    pub(crate) fn insert<'a>(
+    /// Adds a map whose bytes are at `places` (without those that it avoids).
+    pub(crate) fn insert(
         &mut self,
         key: WaitKey,
-        homes: impl Iterator<Item = &'a Home>,
-        is_open: impl Fn(&HostName) -> bool,
+        places: impl Iterator<Item = Place>,
+        is_open: impl Fn(HostNumber) -> bool,
     ) {
         let mut homeless = true;
         self.all.insert(key);
-        for home in homes {
-            homeless &= !is_open(&home.host);
-            self.by_host.insert((home.host.clone(), key));
-            self.by_rack.insert((home.rack.clone(), key));
+        for Place { host, rack } in places {
+            homeless &= !is_open(host);
+            self.by_host.insert((host, key));
+            self.by_rack.insert((rack, key));
         }
         if homeless {
             self.homeless.insert(key);
         }
     }
 
-    /// Removes a map; `homes` may be more than at the insertion.
-    pub(crate) fn remove<'a>(&mut self, key: WaitKey, homes: impl Iterator<Item = &'a Home>) {
-        self.all.remove(&key);
+    /// Removes a map; `places` may be more than at the insertion.
+    pub(crate) fn remove(&mut self, key: WaitKey, places: &[Place]) {
+        if !self.all.remove(&key) {
+            return;
+        }
         self.homeless.remove(&key);
-        for home in homes {
-            self.by_host.remove(&(home.host.clone(), key));
-            self.by_rack.remove(&(home.rack.clone(), key));
+        for Place { host, rack } in places {
+            self.by_host.remove(&(*host, key));
+            self.by_rack.remove(&(*rack, key));
         }
     }
 
     /// `host` takes new attempts from now on: what has bytes there is at home again.
-    pub(crate) fn on_host_open(&mut self, host: &HostName) {
+    pub(crate) fn on_host_open(&mut self, host: HostNumber) {
         for key in at(&self.by_host, host) {
             self.homeless.remove(key);
         }
     }
 
     /// `host` takes no new attempts any more; `at_home` says whether a map has another home that does.
-    pub(crate) fn on_host_closed(&mut self, host: &HostName, at_home: impl Fn(u32) -> bool) {
+    pub(crate) fn on_host_closed(&mut self, host: HostNumber, at_home: impl Fn(u32) -> bool) {
         let here = at(&self.by_host, host).filter(|key| !at_home(key.map));
         self.homeless.extend(here);
     }
@@ -155,8 +156,8 @@ impl WaitingMaps {
     /// tracker lives; none that `avoids` this host.
     pub(crate) fn choose(
         &self,
-        host: &HostName,
-        rack: &RackName,
+        host: HostNumber,
+        rack: RackNumber,
         limit: Locality,
         avoids: impl Fn(u32) -> bool,
     ) -> Option<PlacementScore> {
@@ -169,7 +170,7 @@ impl WaitingMaps {
         let welcome = |key: &&WaitKey| !avoids(key.map);
         let local = at(&self.by_host, host).next();
         let homeless = self.homeless.iter().find(welcome).map(|key| {
-            let near = self.by_rack.contains(&(rack.clone(), *key));
+            let near = self.by_rack.contains(&(rack, *key));
             score(if near { Locality::RackLocal } else { Locality::OffRack }, true)(key)
         });
         let mut in_rack =
@@ -191,12 +192,9 @@ impl WaitingMaps {
 }
 
 /// The maps at one place.
-fn at<'a, K: Ord + Clone>(
-    index: &'a BTreeSet<(K, WaitKey)>,
-    place: &'a K,
-) -> impl Iterator<Item = &'a WaitKey> {
-    let first = (place.clone(), WaitKey { first_run: false, map: 0 });
-    index.range(first..).take_while(move |(other, _)| other == place).map(|(_, key)| key)
+fn at<K: Ord + Copy>(index: &BTreeSet<(K, WaitKey)>, place: K) -> impl Iterator<Item = &WaitKey> {
+    let first = (place, WaitKey { first_run: false, map: 0 });
+    index.range(first..).take_while(move |(other, _)| *other == place).map(|(_, key)| key)
 }
 
 /// A job's patience: how far from its bytes its maps may run now.
@@ -291,8 +289,18 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(1);
 
-    fn home(host: &str, rack: &str) -> Home {
-        Home { host: host.parse().unwrap(), rack: rack.parse().unwrap() }
+    const A: HostNumber = HostNumber(0);
+    const B: HostNumber = HostNumber(1);
+    const C: HostNumber = HostNumber(2);
+    const D: HostNumber = HostNumber(3);
+    const Z: HostNumber = HostNumber(25);
+    const R1: RackNumber = RackNumber(1);
+    const R2: RackNumber = RackNumber(2);
+    const R3: RackNumber = RackNumber(3);
+    const R9: RackNumber = RackNumber(9);
+
+    fn place(host: HostNumber, rack: RackNumber) -> Place {
+        Place { host, rack }
     }
 
     fn key(map: u32) -> WaitKey {
@@ -306,65 +314,72 @@ mod tests {
     /// Map 0 lives on a/r1, map 1 on b/r1, map 2 on c/r2, map 3 on z/r9; a, b and c take attempts.
     fn waiting() -> WaitingMaps {
         let mut waiting = WaitingMaps::default();
-        let homes = [home("a", "/r1"), home("b", "/r1"), home("c", "/r2"), home("z", "/r9")];
-        for (map, home) in (0..).zip(&homes) {
-            waiting.insert(key(map), [home].into_iter(), |host| host.as_str() != "z");
+        let places = [place(A, R1), place(B, R1), place(C, R2), place(Z, R9)];
+        for (map, place) in (0..).zip(places) {
+            waiting.insert(key(map), [place].into_iter(), |host| host != Z);
         }
         waiting
     }
 
-    fn chosen(waiting: &WaitingMaps, host: &str, rack: &str, limit: Locality) -> Option<u32> {
-        let (host, rack) = (host.parse().unwrap(), rack.parse().unwrap());
-        waiting.choose(&host, &rack, limit, |_| false).map(|score| score.map)
+    fn chosen(
+        waiting: &WaitingMaps,
+        host: HostNumber,
+        rack: RackNumber,
+        limit: Locality,
+    ) -> Option<u32> {
+        waiting.choose(host, rack, limit, |_| false).map(|score| score.map)
     }
 
     #[test]
     fn maps_that_wait_all_at_once_are_indexed_as_one_by_one() {
-        let place = |n: u32| home(&format!("h{}", n % 5), &format!("/r{}", n % 3));
-        let homes = |map: u32| match map % 4 {
+        let place = |n: u32| place(HostNumber(n % 5), RackNumber(n % 3));
+        let places = |map: u32| match map % 4 {
             0 => vec![],
             1 => vec![place(map)],
             _ => vec![place(map), place(map * 7 + 1), place(map * 7 + 1)],
         };
-        let all: Vec<_> = (0..100).map(|map| (key(map), homes(map))).collect();
-        let is_open = |host: &HostName| !host.as_str().ends_with('3');
+        let all: Vec<_> = (0..100).map(|map| (key(map), places(map))).collect();
+        let is_open = |host: HostNumber| host != HostNumber(3);
         let mut one_by_one = WaitingMaps::default();
-        for (key, homes) in &all {
-            one_by_one.insert(*key, homes.iter(), is_open);
+        for (key, places) in &all {
+            one_by_one.insert(*key, places.iter().copied(), is_open);
         }
-        let maps = all.iter().map(|(key, homes)| (*key, homes.iter()));
+        let maps = all.iter().map(|(key, places)| (*key, places.iter().copied()));
         assert_eq!(WaitingMaps::all_at_once(maps, is_open), one_by_one);
+        for (key, places) in &all {
+            one_by_one.remove(*key, places);
+        }
+        assert_eq!(one_by_one, WaitingMaps::default());
     }
 
     #[test]
     fn a_slot_takes_the_nearest_map_within_the_limit() {
         let mut waiting = waiting();
-        assert_eq!(chosen(&waiting, "b", "/r1", Locality::NodeLocal), Some(1));
-        assert_eq!(chosen(&waiting, "d", "/r1", Locality::NodeLocal), Some(3), "the homeless one");
-        waiting.remove(key(3), [home("z", "/r9")].iter());
-        assert_eq!(chosen(&waiting, "d", "/r2", Locality::NodeLocal), None);
-        assert_eq!(chosen(&waiting, "d", "/r2", Locality::RackLocal), Some(2));
-        assert_eq!(chosen(&waiting, "d", "/r3", Locality::RackLocal), None);
-        assert_eq!(chosen(&waiting, "d", "/r3", Locality::OffRack), Some(0));
+        assert_eq!(chosen(&waiting, B, R1, Locality::NodeLocal), Some(1));
+        assert_eq!(chosen(&waiting, D, R1, Locality::NodeLocal), Some(3), "the homeless one");
+        waiting.remove(key(3), &[place(Z, R9)]);
+        assert_eq!(chosen(&waiting, D, R2, Locality::NodeLocal), None);
+        assert_eq!(chosen(&waiting, D, R2, Locality::RackLocal), Some(2));
+        assert_eq!(chosen(&waiting, D, R3, Locality::RackLocal), None);
+        assert_eq!(chosen(&waiting, D, R3, Locality::OffRack), Some(0));
     }
 
     #[test]
     fn maps_that_ran_before_come_first() {
         let mut waiting = WaitingMaps::default();
-        let homes = [home("a", "/r1")];
-        waiting.insert(key(0), homes.iter(), |_| true);
-        waiting.insert(WaitKey { first_run: false, map: 9 }, homes.iter(), |_| true);
-        assert_eq!(chosen(&waiting, "a", "/r1", Locality::NodeLocal), Some(9));
+        let places = || [place(A, R1)].into_iter();
+        waiting.insert(key(0), places(), |_| true);
+        waiting.insert(WaitKey { first_run: false, map: 9 }, places(), |_| true);
+        assert_eq!(chosen(&waiting, A, R1, Locality::NodeLocal), Some(9));
     }
 
     #[test]
     fn a_map_is_homeless_while_no_host_of_its_bytes_takes_attempts() {
         let mut waiting = waiting();
-        let host = "a".parse().unwrap();
-        waiting.on_host_closed(&host, |_| false);
-        assert_eq!(chosen(&waiting, "d", "/r3", Locality::NodeLocal), Some(0));
-        waiting.on_host_open(&host);
-        assert_eq!(chosen(&waiting, "d", "/r3", Locality::NodeLocal), Some(3));
+        waiting.on_host_closed(A, |_| false);
+        assert_eq!(chosen(&waiting, D, R3, Locality::NodeLocal), Some(0));
+        waiting.on_host_open(A);
+        assert_eq!(chosen(&waiting, D, R3, Locality::NodeLocal), Some(3));
     }
 
     #[test]

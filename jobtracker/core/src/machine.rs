@@ -132,8 +132,8 @@ impl Core {
         self.notice_pause(now);
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
             match timer {
-                Timer::Parked(host) => self.answer_parked(&host),
-                Timer::Silence(host) => self.handle_silence(now, &host),
+                Timer::Parked(host) => self.answer_parked(host),
+                Timer::Silence(host) => self.handle_silence(now, host),
                 Timer::Placement(job) => self.offer_again(job),
                 Timer::Patience(job) => self.handle_patience(now, job),
                 Timer::Pools => self.handle_pools(now),

@@ -16,6 +16,7 @@ use mapreduce_protocol::{
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};
+use crate::numbers::HostNumber;
 use crate::refusal::Refusal;
 use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
@@ -38,7 +39,8 @@ impl Core {
         let session = self.trackers.next_session();
         self.come_up(now, request, session);
         self.note_joined(&host, request.running.is_empty());
-        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(host.clone()));
+        let at = self.trackers.numbers.host(&host);
+        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(at));
         self.unsettled = true;
         self.effect(Effect::Tell(Notice::TrackerRegistered {
             host,
@@ -103,8 +105,12 @@ impl Core {
             self.refuse_with(parked.to, Refusal::NotRegistered { host: host.clone() });
         }
         let before = self.trackers.remove(host);
+        let number = self.trackers.numbers.host(host);
         let said = Registration {
+            host: host.clone(),
+            number,
             rack: request.rack.clone(),
+            rack_number: self.trackers.numbers.rack(&request.rack),
             address: request.address.clone(),
             incarnation: request.incarnation,
             session,
@@ -124,12 +130,12 @@ impl Core {
         tracker.set_aside = self.standing.until(host);
         tracker.drained = self.durable.is_drained(host);
         let open = (before.as_ref().is_some_and(Tracker::is_open), tracker.is_open());
-        self.trackers.insert(host, tracker);
+        self.trackers.insert(tracker);
         for live in self.jobs.values_mut() {
-            live.listeners.remove(host);
+            live.listeners.remove(&number);
             match open {
-                (false, true) => live.on_host_open(host),
-                (true, false) => live.on_host_closed(host, &self.trackers),
+                (false, true) => live.on_host_open(number),
+                (true, false) => live.on_host_closed(number, &self.trackers),
                 (true, true) | (false, false) => {}
             }
         }
@@ -278,17 +284,18 @@ impl Core {
         }
     }
 
-    pub(crate) fn handle_silence(&mut self, now: Now, host: &HostName) {
-        let Some(mut tracker) = self.trackers.get_mut(host) else { return };
+    pub(crate) fn handle_silence(&mut self, now: Now, at: HostNumber) {
+        let Some(mut tracker) = self.trackers.at_mut(at) else { return };
         if std::mem::take(&mut tracker.refused) {
             tracker.last_seen = now.monotonic;
         }
         let dead_at = tracker.last_seen + self.settings.dead_after;
+        let host = tracker.host.clone();
         drop(tracker);
         if dead_at > now.monotonic {
-            self.timers.set(dead_at, Timer::Silence(host.clone()));
+            self.timers.set(dead_at, Timer::Silence(at));
         } else {
-            self.lose_tracker(now, host);
+            self.lose_tracker(now, &host);
         }
     }
 
@@ -301,8 +308,8 @@ impl Core {
         let Some(tracker) = self.trackers.remove(host) else { return };
         self.trackers.note_lost(now.monotonic, host.clone(), &tracker);
         for live in self.jobs.values_mut() {
-            live.listeners.remove(host);
-            live.on_host_closed(host, &self.trackers);
+            live.listeners.remove(&tracker.number);
+            live.on_host_closed(tracker.number, &self.trackers);
         }
         for attempt in tracker.occupied().keys() {
             self.on_attempt_lost(*attempt);

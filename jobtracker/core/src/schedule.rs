@@ -13,6 +13,7 @@ use mapreduce_protocol::{
 use crate::job::LiveJob;
 use crate::locality::{Locality, Look, PlacementScore};
 use crate::machine::{Core, Fifo};
+use crate::numbers::HostNumber;
 use crate::running::RunningEntry;
 use crate::speculate::Backup;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
@@ -24,7 +25,7 @@ struct News {
     /// Jobs that may want slots that they did not want before.
     eager: BTreeSet<Fifo>,
     /// Trackers that have a slot more than before.
-    fresh: BTreeSet<HostName>,
+    fresh: BTreeSet<HostNumber>,
 }
 
 impl News {
@@ -54,6 +55,9 @@ impl Core {
         loop {
             self.jobs.bring_up_to_date();
             let eager = self.jobs.order_mut().take_eager();
+            if !eager.is_empty() {
+                self.trackers.begin_round();
+            }
             let news = News { eager, fresh: self.trackers.take_fresh() };
             if self.jobs.order().is_empty() || (news.eager.is_empty() && news.fresh.is_empty()) {
                 break;
@@ -78,8 +82,8 @@ impl Core {
             let mut again = Vec::new();
             for (_, host) in hosts {
                 let is_fresh = news.fresh.contains(&host);
-                if (is_fresh || self.any_may_run(&news.eager)) && self.fill_slot(now, &host, news) {
-                    again.push((Reverse(self.trackers.free_now(&host)), host));
+                if (is_fresh || self.any_may_run(&news.eager)) && self.fill_slot(now, host, news) {
+                    again.push((Reverse(self.trackers.free_now(host)), host));
                 }
             }
             again.sort_unstable();
@@ -98,7 +102,7 @@ impl Core {
     }
 
     /// Launches one task on `host`, if one wants to run there.
-    fn fill_slot(&mut self, now: Now, host: &HostName, news: &News) -> bool {
+    fn fill_slot(&mut self, now: Now, host: HostNumber, news: &News) -> bool {
         self.jobs.bring_up_to_date();
         match self.choose(now, host, news) {
             Some(Choice::Map(job, score)) => {
@@ -120,9 +124,10 @@ impl Core {
         }
     }
 
-    fn choose(&mut self, now: Now, host: &HostName, news: &News) -> Option<Choice> {
-        let tracker = self.trackers.get(host).filter(|tracker| tracker.takes_one_more())?;
-        let (wait, is_fresh) = (self.settings.locality_wait, news.fresh.contains(host));
+    fn choose(&mut self, now: Now, at: HostNumber, news: &News) -> Option<Choice> {
+        let tracker = self.trackers.at(at).filter(|tracker| tracker.takes_one_more())?;
+        let (wait, is_fresh) = (self.settings.locality_wait, news.fresh.contains(&at));
+        let host = &tracker.host;
         let may_back_up = self.may_back_up();
         let reduces_may_go = self.leaves_room();
         let (order, jobs) = self.jobs.turns();
@@ -147,7 +152,7 @@ impl Core {
                 false => live.patience.limit(now.monotonic, wait),
             };
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            if let Some(score) = hosts.choose_map(host, tracker, limit) {
+            if let Some(score) = hosts.choose_map(tracker, limit) {
                 return Some(Choice::Map(live.id, score));
             }
             if !live.waiting_maps().is_empty()
@@ -179,8 +184,8 @@ impl Core {
 
     /// What some job would run in a slot of `host`, whatever it declined before. (Backups wait for the next look at what is
     /// late.)
-    pub(crate) fn would_launch(&mut self, now: Now, host: &HostName) -> Option<TaskId> {
-        let news = News { eager: BTreeSet::new(), fresh: BTreeSet::from([host.clone()]) };
+    pub(crate) fn would_launch(&mut self, now: Now, host: HostNumber) -> Option<TaskId> {
+        let news = News { eager: BTreeSet::new(), fresh: BTreeSet::from([host]) };
         match self.choose(now, host, &news)? {
             Choice::Map(job, score) => Some(job.task(TaskKind::Map, score.map)),
             Choice::Reduce(task) => Some(task),
@@ -209,19 +214,27 @@ impl Core {
     /// How near to its bytes a map is on `host`, whatever made it go there; `None` for a reduce, and
     /// while its split is not known.
     pub(crate) fn place(&self, task: TaskId, host: &HostName) -> Option<Locality> {
-        let homes = &self.live(task.job)?.split(task)?.homes;
-        let rack = self.trackers.get(host).map(|tracker| &tracker.rack);
-        Some(if homes.iter().any(|home| home.host == *host) {
+        self.place_at(task, self.trackers.numbers.known(host)?)
+    }
+
+    /// The same, of a host by number.
+    pub(crate) fn place_at(&self, task: TaskId, host: HostNumber) -> Option<Locality> {
+        let places = self.live(task.job)?.places(task)?;
+        let rack = self.trackers.at(host).map(|tracker| tracker.rack_number);
+        Some(if places.iter().any(|place| place.host == host) {
             Locality::NodeLocal
-        } else if homes.iter().any(|home| Some(&home.rack) == rack) {
+        } else if places.iter().any(|place| Some(place.rack) == rack) {
             Locality::RackLocal
         } else {
             Locality::OffRack
         })
     }
 
-    fn launch(&mut self, now: Now, host: &HostName, task: TaskId) -> bool {
-        let place = self.place(task, host);
+    fn launch(&mut self, now: Now, host: HostNumber, task: TaskId) -> bool {
+        let place = self.place_at(task, host);
+        let Some(name) = self.trackers.at(host).map(|tracker| tracker.host.clone()) else {
+            return false;
+        };
         let Some(live) = self.jobs.get_mut(&Fifo::of(task.job)) else { return false };
         let work = match task.kind {
             TaskKind::Map => match live.split(task) {
@@ -239,21 +252,21 @@ impl Core {
         };
         assert!(!live.paused, "{task} is not launched while its job is paused");
         let backup = !live.live(task).is_empty();
-        let attempt = LiveAttempt::new(number, host.clone(), now, place);
+        let attempt = LiveAttempt::new(number, name.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });
         self.counted.launches.count(place);
         live.served = self.counted.launches.total();
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
         self.watch(now, task.job);
-        if let Some(mut tracker) = self.trackers.get_mut(host) {
+        if let Some(mut tracker) = self.trackers.at_mut(host) {
             assert!(
                 tracker.takes_one_more(),
-                "{host} gets no new attempts, or has no slot for {attempt}"
+                "{name} gets no new attempts, or has no slot for {attempt}"
             );
             tracker.occupy(attempt, Occupied::Running);
         }
-        self.trackers.tell(host, TrackerCommand::Launch(Launch { attempt, job, work }));
+        self.trackers.tell_at(host, TrackerCommand::Launch(Launch { attempt, job, work }));
         true
     }
 
@@ -301,14 +314,9 @@ pub(crate) struct Hosts<'a> {
 }
 
 impl Hosts<'_> {
-    fn choose_map(
-        &self,
-        host: &HostName,
-        tracker: &Tracker,
-        limit: Locality,
-    ) -> Option<PlacementScore> {
-        let avoids = |map| self.avoids(self.live.id.task(TaskKind::Map, map), host);
-        self.live.waiting_maps().choose(host, &tracker.rack, limit, avoids)
+    fn choose_map(&self, tracker: &Tracker, limit: Locality) -> Option<PlacementScore> {
+        let avoids = |map| self.avoids(self.live.id.task(TaskKind::Map, map), &tracker.host);
+        self.live.waiting_maps().choose(tracker.number, tracker.rack_number, limit, avoids)
     }
 
     fn choose_reduce(&self, host: &HostName) -> Option<u32> {

@@ -170,6 +170,7 @@ impl Core {
     /// Changes what is known of a tracker, and tells the jobs if it takes new attempts now and did not, or no longer.
     pub(crate) fn change_tracker(&mut self, host: &HostName, change: impl FnOnce(&mut Tracker)) {
         let Some(mut tracker) = self.trackers.get_mut(host) else { return };
+        let host = tracker.number;
         let was_open = tracker.is_open();
         change(&mut tracker);
         let is_open = tracker.is_open();

@@ -255,13 +255,10 @@ impl Core {
 
     /// The splits are known: every task that has no winner and does not run waits for a slot.
     pub(crate) fn on_splits(&mut self, job: JobId, splits: Arc<[PlannedSplit]>) {
-        let Some(live) = self.live_mut(job) else { return };
-        live.set_splits(splits);
-        let (jobs, trackers) = (&mut self.jobs, &self.trackers);
-        let (Some(live), Some(entry)) = (jobs.get_mut(&Fifo::of(job)), self.durable.running(job))
-        else {
-            return;
-        };
+        let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
+        let Some(live) = jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job) else { return };
+        live.set_splits(splits, &mut trackers.numbers);
+        let Some(entry) = self.durable.running(job) else { return };
         live.all_wait(entry, trackers);
         self.unsettled = true;
         self.place_running_maps(job);

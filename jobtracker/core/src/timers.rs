@@ -4,18 +4,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ids::{HostName, Monotonic};
+use ids::Monotonic;
 use mapreduce_protocol::JobId;
 
 use crate::messages::ReplyTo;
+use crate::numbers::HostNumber;
 
 /// One reason to wake.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// A tracker's parked heartbeat has waited long enough.
-    Parked(HostName),
+    Parked(HostNumber),
     /// A tracker may have been silent for too long.
-    Silence(HostName),
+    Silence(HostNumber),
     /// A job's hold after a restart, or the time for which it leaves a host alone, is over.
     Placement(JobId),
     /// A job may have declined slots far from its data for long enough.
@@ -51,9 +52,9 @@ impl Timers {
 
     /// Moves the one `timer` that is set, if it is.
     pub(crate) fn postpone(&mut self, timer: &Timer, by: Duration) {
-        let set = self.0.iter().find(|(_, it)| it == timer).cloned();
+        let set = self.0.iter().find(|(_, it)| it == timer).copied();
         if let Some((at, timer)) = set {
-            self.cancel(at, timer.clone());
+            self.cancel(at, timer);
             self.set(at + by, timer);
         }
     }

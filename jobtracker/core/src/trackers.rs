@@ -10,6 +10,7 @@ use ids::{HeartbeatNumber, HostName, Inbox, Monotonic, Outbox, RackName};
 use mapreduce_protocol::{Ailment, AttemptId, JobId, TaskKind, TrackerCommand};
 
 use crate::messages::ReplyTo;
+use crate::numbers::{HostNumber, Numbers, RackNumber};
 
 /// How long a tracker that is lost is told of.
 const LOST_KEPT: Duration = Duration::from_hours(24);
@@ -19,7 +20,10 @@ const LOST_MAX: usize = 10_000;
 /// One registered tracker.
 #[derive(Debug)]
 pub(crate) struct Tracker {
+    pub(crate) host: HostName,
+    pub(crate) number: HostNumber,
     pub(crate) rack: RackName,
+    pub(crate) rack_number: RackNumber,
     pub(crate) address: String,
     pub(crate) incarnation: u64,
     pub(crate) session: u64,
@@ -45,6 +49,16 @@ pub(crate) struct Tracker {
     occupied: BTreeMap<AttemptId, Occupied>,
     /// How it stands in [`Idle`].
     entered: Entry,
+    /// What all jobs have declined, while its heartbeat is answered and the next one is under way.
+    declined: Option<Declined>,
+}
+
+/// Slots that no job wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Declined {
+    free: u32,
+    /// [`Idle::rounds`] of then: jobs that change their mind later have not been asked.
+    round: u64,
 }
 
 /// What [`Idle`] knows of one tracker.
@@ -87,7 +101,10 @@ pub(crate) struct Said {
 
 /// What a registration says of a tracker.
 pub(crate) struct Registration {
+    pub(crate) host: HostName,
+    pub(crate) number: HostNumber,
     pub(crate) rack: RackName,
+    pub(crate) rack_number: RackNumber,
     pub(crate) address: String,
     pub(crate) incarnation: u64,
     pub(crate) session: u64,
@@ -97,7 +114,10 @@ pub(crate) struct Registration {
 impl Tracker {
     pub(crate) fn new(said: Registration, now: Monotonic) -> Self {
         Self {
+            host: said.host,
+            number: said.number,
             rack: said.rack,
+            rack_number: said.rack_number,
             address: said.address,
             incarnation: said.incarnation,
             session: said.session,
@@ -116,6 +136,7 @@ impl Tracker {
             drained: false,
             occupied: BTreeMap::new(),
             entered: Entry::default(),
+            declined: None,
         }
     }
 
@@ -203,15 +224,19 @@ impl LostTracker {
 #[derive(Debug, Default)]
 struct Idle {
     /// Those with most free slots first.
-    by_free: BTreeSet<(Reverse<u32>, HostName)>,
+    by_free: BTreeSet<(Reverse<u32>, HostNumber)>,
     /// Those that have had a slot more since they were offered to all jobs.
-    fresh: BTreeSet<HostName>,
+    fresh: BTreeSet<HostNumber>,
+    /// How often jobs that had changed their mind were offered all of them.
+    rounds: u64,
     open_slots: u64,
     open_reduces: u64,
 }
 
 impl Idle {
-    fn change(&mut self, host: &HostName, before: Entry, now: Entry) {
+    /// The tracker stands otherwise now.
+    fn change(&mut self, tracker: &mut Tracker, now: Entry) {
+        let (host, before) = (tracker.number, std::mem::replace(&mut tracker.entered, now));
         if before == now {
             return;
         }
@@ -223,20 +248,26 @@ impl Idle {
             return;
         }
         if before.free > 0 {
-            self.by_free.remove(&(Reverse(before.free), host.clone()));
+            self.by_free.remove(&(Reverse(before.free), host));
         }
         if now.free > 0 {
-            self.by_free.insert((Reverse(now.free), host.clone()));
+            self.by_free.insert((Reverse(now.free), host));
         }
+        let known = tracker.declined.take();
         if now.free > before.free {
-            self.fresh.insert(host.clone());
+            // A heartbeat that only takes the place of the one before brings no slot.
+            let is_known = known.is_some_and(|it| it.free >= now.free && it.round == self.rounds);
+            if !is_known {
+                self.fresh.insert(host);
+            }
+        } else if now.free == 0 && tracker.parked.is_none() && !self.fresh.contains(&host) {
+            tracker.declined = Some(Declined { free: before.free, round: self.rounds });
         }
     }
 }
 
 /// A tracker that is being changed.
 pub(crate) struct TrackerMut<'a> {
-    host: &'a HostName,
     tracker: &'a mut Tracker,
     idle: &'a mut Idle,
 }
@@ -257,20 +288,23 @@ impl DerefMut for TrackerMut<'_> {
 
 impl Drop for TrackerMut<'_> {
     fn drop(&mut self) {
-        let (before, now) = (self.tracker.entered, self.tracker.entry());
-        self.idle.change(self.host, before, now);
-        self.tracker.entered = now;
+        let now = self.tracker.entry();
+        self.idle.change(self.tracker, now);
     }
 }
 
-/// All registered trackers by host.
+/// All registered trackers.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
-    by_host: BTreeMap<HostName, Tracker>,
+    /// Of all hosts, those too that have no tracker.
+    pub(crate) numbers: Numbers,
+    /// A place for each host with a number, as far as one was needed.
+    by_number: Vec<Option<Box<Tracker>>>,
+    n_live: usize,
     /// Those that are lost and have not come back.
     lost: BTreeMap<HostName, LostTracker>,
     /// Who may have something to be told.
-    pub(crate) news: BTreeSet<HostName>,
+    pub(crate) news: BTreeSet<HostNumber>,
     sessions: u64,
     /// Slots of all of them.
     n_slots: usize,
@@ -279,22 +313,33 @@ pub(crate) struct Trackers {
 
 impl Trackers {
     pub(crate) fn get(&self, host: &HostName) -> Option<&Tracker> {
-        self.by_host.get(host)
+        self.at(self.numbers.known(host)?)
     }
 
-    pub(crate) fn get_mut<'a>(&'a mut self, host: &'a HostName) -> Option<TrackerMut<'a>> {
-        let tracker = self.by_host.get_mut(host)?;
-        Some(TrackerMut { host, tracker, idle: &mut self.idle })
+    pub(crate) fn get_mut(&mut self, host: &HostName) -> Option<TrackerMut<'_>> {
+        self.at_mut(self.numbers.known(host)?)
+    }
+
+    pub(crate) fn at(&self, host: HostNumber) -> Option<&Tracker> {
+        self.by_number.get(host.index())?.as_deref()
+    }
+
+    pub(crate) fn at_mut(&mut self, host: HostNumber) -> Option<TrackerMut<'_>> {
+        let tracker = self.by_number.get_mut(host.index())?.as_deref_mut()?;
+        Some(TrackerMut { tracker, idle: &mut self.idle })
     }
 
     /// Trackers that could be given an attempt now, those with most free slots first.
-    pub(crate) fn idle(&self) -> Vec<(Reverse<u32>, HostName)> {
-        self.idle.by_free.iter().cloned().collect()
+    pub(crate) fn idle(&self) -> Vec<(Reverse<u32>, HostNumber)> {
+        self.idle.by_free.iter().copied().collect()
     }
 
     /// The same of these alone.
-    pub(crate) fn idle_among(&self, hosts: &BTreeSet<HostName>) -> Vec<(Reverse<u32>, HostName)> {
-        let all = hosts.iter().map(|host| (Reverse(self.free_now(host)), host.clone()));
+    pub(crate) fn idle_among(
+        &self,
+        hosts: &BTreeSet<HostNumber>,
+    ) -> Vec<(Reverse<u32>, HostNumber)> {
+        let all = hosts.iter().map(|host| (Reverse(self.free_now(*host)), *host));
         let mut idle: Vec<_> = all.filter(|(free, _)| free.0 > 0).collect();
         idle.sort_unstable();
         idle
@@ -306,13 +351,18 @@ impl Trackers {
     }
 
     /// Attempts that it could be given now.
-    pub(crate) fn free_now(&self, host: &HostName) -> u32 {
-        self.get(host).map_or(0, |tracker| tracker.entered.free)
+    pub(crate) fn free_now(&self, host: HostNumber) -> u32 {
+        self.at(host).map_or(0, |tracker| tracker.entered.free)
     }
 
     /// Trackers that have had a slot more since this was called last.
-    pub(crate) fn take_fresh(&mut self) -> BTreeSet<HostName> {
+    pub(crate) fn take_fresh(&mut self) -> BTreeSet<HostNumber> {
         std::mem::take(&mut self.idle.fresh)
+    }
+
+    /// Jobs that have changed their mind are about to be offered all of them.
+    pub(crate) fn begin_round(&mut self) {
+        self.idle.rounds += 1;
     }
 
     /// Whether one more reduce leaves a slot for the maps that wait; a single slot can't be left.
@@ -321,27 +371,33 @@ impl Trackers {
     }
 
     pub(crate) fn is_live(&self, host: &HostName) -> bool {
-        self.by_host.contains_key(host)
+        self.get(host).is_some()
     }
 
     /// Whether a tracker is there that is given new attempts.
     pub(crate) fn is_open(&self, host: &HostName) -> bool {
-        self.by_host.get(host).is_some_and(Tracker::is_open)
+        self.get(host).is_some_and(Tracker::is_open)
+    }
+
+    /// The same, of a host by number.
+    pub(crate) fn is_open_at(&self, host: HostNumber) -> bool {
+        self.at(host).is_some_and(Tracker::is_open)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Tracker)> {
-        self.by_host.iter()
+        let live = self.by_number.iter().filter_map(Option::as_deref);
+        live.map(|tracker| (&tracker.host, tracker))
     }
 
     /// Counts none of the last `pause` as silence.
     pub(crate) fn pardon(&mut self, now: Monotonic, pause: Duration) {
-        for tracker in self.by_host.values_mut() {
+        for tracker in self.by_number.iter_mut().flatten() {
             tracker.last_seen = (tracker.last_seen + pause).min(now);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_host.len()
+        self.n_live
     }
 
     pub(crate) fn next_session(&mut self) -> u64 {
@@ -349,12 +405,17 @@ impl Trackers {
         self.sessions
     }
 
-    pub(crate) fn insert(&mut self, host: &HostName, tracker: Tracker) {
-        self.lost.remove(host);
+    pub(crate) fn insert(&mut self, tracker: Tracker) {
+        self.lost.remove(&tracker.host);
         self.n_slots += tracker.slots as usize;
-        let before = self.by_host.insert(host.clone(), tracker);
-        assert!(before.is_none(), "{host} was registered all the while");
-        drop(self.get_mut(host));
+        self.n_live += 1;
+        let number = tracker.number;
+        if self.by_number.len() <= number.index() {
+            self.by_number.resize_with(number.index() + 1, || None);
+        }
+        let before = self.by_number[number.index()].replace(Box::new(tracker));
+        assert!(before.is_none_or(|it| it.number != number), "it was registered all the while");
+        drop(self.at_mut(number));
     }
 
     /// Remembers for a while that a tracker was there.
@@ -386,26 +447,35 @@ impl Trackers {
     }
 
     pub(crate) fn remove(&mut self, host: &HostName) -> Option<Tracker> {
-        self.news.remove(host);
-        let removed = self.by_host.remove(host)?;
+        let number = self.numbers.known(host)?;
+        self.news.remove(&number);
+        let mut removed = self.by_number.get_mut(number.index())?.take()?;
         self.n_slots -= removed.slots as usize;
-        self.idle.change(host, removed.entered, Entry::default());
-        self.idle.fresh.remove(host);
-        Some(removed)
+        self.n_live -= 1;
+        self.idle.change(&mut removed, Entry::default());
+        self.idle.fresh.remove(&number);
+        Some(*removed)
     }
 
     /// Queues a command, if the tracker is there.
     pub(crate) fn tell(&mut self, host: &HostName, command: TrackerCommand) {
-        if let Some(tracker) = self.by_host.get_mut(host) {
+        if let Some(host) = self.numbers.known(host) {
+            self.tell_at(host, command);
+        }
+    }
+
+    /// The same, of a host by number.
+    pub(crate) fn tell_at(&mut self, host: HostNumber, command: TrackerCommand) {
+        if let Some(Some(tracker)) = self.by_number.get_mut(host.index()) {
             tracker.commands.push(command);
-            self.news.insert(host.clone());
+            self.news.insert(host);
         }
     }
 
     pub(crate) fn tell_all(&mut self, command: &TrackerCommand) {
-        for (host, tracker) in &mut self.by_host {
+        for tracker in self.by_number.iter_mut().flatten() {
             tracker.commands.push(command.clone());
-            self.news.insert(host.clone());
+            self.news.insert(tracker.number);
         }
     }
 
@@ -416,10 +486,69 @@ impl Trackers {
 
     /// Slots of those.
     pub(crate) fn open_slots(&self) -> usize {
-        self.open().map(|(_, tracker)| tracker.slots as usize).sum()
+        usize::try_from(self.idle.open_slots).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn slots(&self) -> usize {
         self.n_slots
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One tracker of two slots, which is idle and has been offered to all jobs.
+    fn idle() -> (Trackers, HostNumber) {
+        let mut trackers = Trackers::default();
+        let (host, rack): (HostName, RackName) = ("a".parse().unwrap(), RackName::default());
+        let (number, rack_number) = (trackers.numbers.host(&host), trackers.numbers.rack(&rack));
+        let (address, incarnation, session, slots) = (String::new(), 1, 1, 2);
+        let said =
+            Registration { host, number, rack, rack_number, address, incarnation, session, slots };
+        trackers.insert(Tracker::new(said, Monotonic::default()));
+        park(&mut trackers, number, true);
+        assert_eq!(trackers.take_fresh(), BTreeSet::from([number]));
+        (trackers, number)
+    }
+
+    fn park(trackers: &mut Trackers, host: HostNumber, parked: bool) {
+        let parked = parked.then_some(Parked { to: ReplyTo(1), until: Monotonic::default() });
+        trackers.at_mut(host).unwrap().parked = parked;
+    }
+
+    fn attempt() -> AttemptId {
+        JobId { date: 20_261_122, ordinal: 1 }.task(TaskKind::Map, 0).attempt(0)
+    }
+
+    #[test]
+    fn a_newer_heartbeat_alone_makes_no_slot_a_new_one() {
+        let (mut trackers, host) = idle();
+        park(&mut trackers, host, false);
+        assert!(trackers.idle().is_empty());
+        park(&mut trackers, host, true);
+        assert_eq!(trackers.idle(), [(Reverse(2), host)]);
+        assert!(trackers.take_fresh().is_empty(), "all jobs have declined these slots");
+    }
+
+    #[test]
+    fn what_came_while_no_heartbeat_waited_makes_a_slot_a_new_one() {
+        let (mut trackers, host) = idle();
+        park(&mut trackers, host, false);
+        trackers.begin_round();
+        park(&mut trackers, host, true);
+        assert_eq!(trackers.take_fresh().len(), 1, "some job has changed its mind meanwhile");
+
+        trackers.at_mut(host).unwrap().occupy(attempt(), Occupied::Running);
+        park(&mut trackers, host, false);
+        trackers.at_mut(host).unwrap().free(attempt());
+        park(&mut trackers, host, true);
+        assert_eq!(trackers.take_fresh().len(), 1, "one slot more has come free");
+
+        trackers.at_mut(host).unwrap().occupy(attempt(), Occupied::Running);
+        trackers.at_mut(host).unwrap().free(attempt());
+        park(&mut trackers, host, false);
+        park(&mut trackers, host, true);
+        assert_eq!(trackers.take_fresh().len(), 1, "it has not been offered yet");
     }
 }
