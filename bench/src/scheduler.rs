@@ -146,6 +146,7 @@ impl Cluster {
         let settings = Settings {
             cluster,
             heartbeat_interval: Duration::from_hours(100),
+            heartbeats_per_second: 1000,
             dead_after: Duration::from_hours(1000),
             max_attempts: 4,
             locality_wait: Duration::from_secs(3),

@@ -177,9 +177,11 @@ pub struct Jobtracker {
     pub data_dir: PathBuf,
     /// A second folder of the journal, on another disk; none if null.
     pub journal_mirror: Option<PathBuf>,
-    /// How long a heartbeat may stay parked.
+    /// How long a heartbeat may stay parked, at least.
     pub heartbeat_interval: Time,
-    /// Silence after which a TaskTracker counts as dead.
+    /// Heartbeats of all TaskTrackers in a second: the more trackers, the longer each may stay parked.
+    pub heartbeats_per_second: u32,
+    /// Silence after which a TaskTracker counts as dead; three heartbeats, if that is longer.
     pub dead_after: Time,
     /// Tries of one task, where a job does not say.
     pub max_attempts: u32,
@@ -225,6 +227,7 @@ impl Default for Jobtracker {
             data_dir: "/var/lib/howdah/jobtracker".into(),
             journal_mirror: None,
             heartbeat_interval: Time(Duration::from_secs(1)),
+            heartbeats_per_second: 3000,
             dead_after: Time(Duration::from_secs(10)),
             max_attempts: 4,
             locality_wait: Time(Duration::from_secs(1)),

@@ -134,6 +134,9 @@ const RULES: &[Rule] = &[
     rule("jobtracker.heartbeat_interval", "a time from 10ms to 1min", |c| {
         lasts(c.jobtracker.heartbeat_interval, 10, 60_000)
     }),
+    rule("jobtracker.heartbeats_per_second", "a whole number from 1 to 100000", |c| {
+        (1..=100_000).contains(&c.jobtracker.heartbeats_per_second)
+    }),
     rule(
         "jobtracker.dead_after",
         "a time longer than jobtracker.heartbeat_interval, up to 1h",

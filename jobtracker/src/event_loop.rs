@@ -316,6 +316,7 @@ mod tests {
         let settings = jobtracker_core::Settings {
             cluster: "cluster-1".parse().unwrap(),
             heartbeat_interval: Duration::from_secs(1),
+            heartbeats_per_second: 1000,
             dead_after: Duration::from_secs(10),
             max_attempts: 4,
             locality_wait: Duration::from_secs(1),

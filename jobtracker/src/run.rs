@@ -84,7 +84,9 @@ pub async fn run(
     let state = ServerState { core: core.clone(), store: store.clone() };
     let router = router(state, guard, health.clone(), Metrics::install());
     let stop = shutdown.clone();
-    let served = net::serve(listener, router, async move { stop.wait().await });
+    let limits = net::ConnectionLimits::of_all_hosts();
+    let stopped = async move { stop.wait().await };
+    let served = net::serve_within(limits, listener, router, stopped);
     let swept = sweep::sweep_again_and_again(core, store.clone(), settings.history_keep);
     let sweeping = (!settings.history_keep.is_zero()).then(|| tokio::spawn(swept));
     let compared = compare_clusters(&settings, &store, &cluster, &health);

@@ -19,8 +19,10 @@ pub struct JobtrackerSettings {
     pub journal_mirror: Option<PathBuf>,
     /// `host:port` of the chunk master.
     pub chunkmaster: String,
-    /// How long a heartbeat may stay parked.
+    /// How long a heartbeat may stay parked, at least.
     pub heartbeat_interval: Duration,
+    /// Heartbeats of all TaskTrackers in a second: the more of them, the longer each may stay parked.
+    pub heartbeats_per_second: u32,
     /// Silence after which a TaskTracker counts as dead.
     pub dead_after: Duration,
     /// Tries of one task, where a job does not say.
@@ -77,6 +79,7 @@ impl JobtrackerSettings {
         jobtracker_core::Settings {
             cluster,
             heartbeat_interval: self.heartbeat_interval,
+            heartbeats_per_second: self.heartbeats_per_second,
             dead_after: self.dead_after,
             max_attempts: self.max_attempts,
             locality_wait: self.locality_wait,

@@ -231,6 +231,7 @@ pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> Jobt
         journal_mirror: None,
         chunkmaster: chunkmaster.to_owned(),
         heartbeat_interval: Duration::from_secs(20),
+        heartbeats_per_second: 1000,
         dead_after: Duration::from_secs(60),
         max_attempts: 4,
         locality_wait: Duration::from_secs(1),

@@ -141,6 +141,9 @@ impl JobTracker {
             .timeout(parked.saturating_add(self.request_timeout));
         match client.exchange::<TrackerHeartbeatReply>(&self.address, request).await {
             Ok(reply) => {
+                if reply.heartbeat_interval_ms > 0 {
+                    self.parked_ms.store(reply.heartbeat_interval_ms, Ordering::Relaxed);
+                }
                 if self.away.swap(false, Ordering::Relaxed) {
                     self.health.ready();
                 }

@@ -47,6 +47,8 @@ impl Boot {
         };
         daemon::install_logging(format, &config.log.filter).or_early()?;
         daemon::install_panic_hook();
+        let descriptors = daemon::raise_descriptor_limit();
+        tracing::debug!(?descriptors, "limit of open files and connections");
         let Some(secret_file) = &config.cluster.secret_file else {
             return Err(SecretMissing { file: file.to_owned() }).or_early();
         };

@@ -29,6 +29,7 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         journal_mirror: config.journal_mirror.clone(),
         chunkmaster: boot.config.chunkmaster.address.clone(),
         heartbeat_interval: config.heartbeat_interval.0,
+        heartbeats_per_second: config.heartbeats_per_second,
         dead_after: config.dead_after.0,
         max_attempts: config.max_attempts,
         locality_wait: config.locality_wait.0,

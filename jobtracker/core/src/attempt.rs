@@ -115,7 +115,7 @@ impl Core {
         });
         if task.kind == TaskKind::Map {
             if self.has_reduces(job) {
-                self.held.add(job, host);
+                self.held.add(job, task.index, host);
             }
             self.announce(attempt);
             self.note_map_done(now, job);
@@ -356,7 +356,7 @@ impl Core {
         }
         let host = winner.host.clone();
         self.record(Record::MapOutputLost { attempt: map });
-        self.held.remove(map.task.job, &host);
+        self.held.remove(map.task.job, map.task.index, &host);
         self.drop_output(&host, map);
         let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
         if let Some(live) = jobs.get_mut(&Fifo::of(map.task.job)) {

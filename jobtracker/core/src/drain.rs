@@ -60,9 +60,9 @@ impl Core {
         host: &HostName,
         tracker: Option<&Tracker>,
     ) -> HostState {
-        let may_still_come = tracker.is_none() && now < self.started_at + self.settings.dead_after;
+        let may_still_come = tracker.is_none() && now < self.started_at + self.dead_after();
         let runs = tracker.is_some_and(|tracker| !tracker.occupied().is_empty());
-        match runs || may_still_come || self.held.on(host) > 0 {
+        match runs || may_still_come || self.held.n_on(host) > 0 {
             true => HostState::Draining,
             false => HostState::Drained,
         }

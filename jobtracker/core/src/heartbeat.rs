@@ -2,8 +2,9 @@
 //! something to say, or the interval is over. A newer heartbeat has the parked one answered first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use ids::{HostName, Now};
+use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{
     AILMENTS_MAX, Ailment, AttemptProgress, JobId, MapEvents, TrackerHeartbeat,
     TrackerHeartbeatReply,
@@ -36,10 +37,13 @@ impl Core {
             return self.refuse_with(reply_to, Refusal::NotRegistered { host });
         };
         self.counted.heartbeats += 1;
-        self.take_over(now, &host);
-        self.answer_parked(at);
+        if self.trackers.at(at).is_some_and(|tracker| tracker.said.is_some()) {
+            self.take_over(now, &host);
+        }
+        self.answer_parked(now, at);
+        let long = self.long_silence();
         let Some(mut tracker) = self.trackers.at_mut(at) else { return };
-        tracker.heard(now.monotonic, self.settings.long_silence());
+        tracker.heard(now.monotonic, long);
         tracker.commands.acknowledge(commands_done);
         let late = number <= tracker.last_number;
         tracker.last_number = number.max(tracker.last_number);
@@ -48,9 +52,11 @@ impl Core {
         for event in new_events {
             self.handle_event(now, &host, event);
         }
-        self.note_emptied(&host);
+        if self.trackers.at(at).is_some_and(|tracker| tracker.drained) {
+            self.note_emptied(&host);
+        }
         if late {
-            return self.answer(at, reply_to);
+            return self.answer(now, at, reply_to);
         }
         self.set_progress(now, &heartbeat.running);
         self.set_ailments(&host, at, heartbeat.ailments);
@@ -83,7 +89,7 @@ impl Core {
     }
 
     fn park(&mut self, now: Now, host: HostNumber, to: ReplyTo) {
-        let until = now.monotonic + self.settings.heartbeat_interval;
+        let until = now.monotonic + self.heartbeat_interval();
         let Some(mut tracker) = self.trackers.at_mut(host) else { return };
         tracker.parked = Some(Parked { to, until });
         drop(tracker);
@@ -93,11 +99,11 @@ impl Core {
     }
 
     /// Answers the parked heartbeat of `host`, if there is one, with what is to be said now.
-    pub(crate) fn answer_parked(&mut self, host: HostNumber) {
+    pub(crate) fn answer_parked(&mut self, now: Now, host: HostNumber) {
         let parked = self.trackers.at_mut(host).and_then(|mut tracker| tracker.parked.take());
         if let Some(Parked { to, until }) = parked {
             self.timers.cancel(until, Timer::Parked(host));
-            self.answer(host, to);
+            self.answer(now, host, to);
         }
     }
 
@@ -111,21 +117,66 @@ impl Core {
         }
     }
 
+    /// How long a heartbeat may stay parked now.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        self.settings.interval_of(self.trackers.len())
+    }
+
+    pub(crate) fn heartbeat_interval_ms(&self) -> u64 {
+        u64::try_from(self.heartbeat_interval().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Silence after which a tracker is lost now.
+    pub(crate) fn dead_after(&self) -> Duration {
+        // After a start those count that are still awaited: they know the interval of the term before.
+        self.settings.dead_after_of(self.trackers.len().max(self.awaited.len()))
+    }
+
+    /// Silence that is no chance.
+    pub(crate) fn long_silence(&self) -> Duration {
+        self.dead_after() / 2
+    }
+
     /// Answers the parked heartbeats of all trackers to which there is something to say.
-    pub(crate) fn tell_news(&mut self) {
+    pub(crate) fn tell_news(&mut self, now: Now) {
         for host in std::mem::take(&mut self.trackers.news) {
-            if self.trackers.at(host).is_some_and(|tracker| self.has_news(tracker)) {
-                self.answer_parked(host);
+            let Some(tracker) = self.trackers.at(host) else { continue };
+            let map_events_at = self.map_events_at(now, tracker);
+            if !tracker.commands.is_empty() || map_events_at.is_some_and(|at| at <= now.monotonic) {
+                self.answer_parked(now, host);
+            } else if let (Some(at), false) = (map_events_at, tracker.events_due) {
+                self.timers.set(at, Timer::MapEvents(host));
+                self.trackers.at_mut(host).into_iter().for_each(|mut it| it.events_due = true);
             }
         }
     }
 
-    fn has_news(&self, tracker: &Tracker) -> bool {
-        !tracker.commands.is_empty()
-            || tracker.cursors.iter().any(|(job, cursor)| self.unread(*job, *cursor).is_some())
+    /// When a tracker is to hear of map events, if there are any for it. Each map that is done would have every tracker with
+    /// a reduce heartbeat anew; so they come several at a time, but the last ones, for which reduces wait, at once.
+    fn map_events_at(&self, now: Now, tracker: &Tracker) -> Option<Monotonic> {
+        let unread = |(job, cursor): (&JobId, &u64)| self.unread(*job, *cursor).map(|_| *job);
+        let mut jobs = tracker.cursors.iter().filter_map(unread).peekable();
+        jobs.peek()?;
+        let are_done = |job| {
+            let entry = self.durable.running(job);
+            entry.is_none_or(|entry| entry.maps_done as usize == entry.maps.len())
+        };
+        if jobs.any(are_done) {
+            return Some(now.monotonic);
+        }
+        let pause = self.settings.map_events_pause(self.trackers.n_listening);
+        Some(tracker.events_told + pause.min(self.heartbeat_interval()))
     }
 
-    fn answer(&mut self, host: HostNumber, to: ReplyTo) {
+    /// Map events have waited for long enough.
+    pub(crate) fn handle_map_events_due(&mut self, host: HostNumber) {
+        let Some(mut tracker) = self.trackers.at_mut(host) else { return };
+        tracker.events_due = false;
+        drop(tracker);
+        self.trackers.news.insert(host);
+    }
+
+    fn answer(&mut self, now: Now, host: HostNumber, to: ReplyTo) {
         let Some(tracker) = self.trackers.at(host) else { return };
         let mut left = MAP_EVENTS_PER_REPLY_MAX;
         let mut map_events = Vec::new();
@@ -139,7 +190,14 @@ impl Core {
             events_received: tracker.inbox.received(),
             commands: tracker.commands.pending(COMMANDS_PER_REPLY_MAX).cloned().collect(),
             map_events,
+            heartbeat_interval_ms: self.heartbeat_interval_ms(),
         };
+        if !reply.map_events.is_empty() {
+            self.trackers
+                .at_mut(host)
+                .into_iter()
+                .for_each(|mut it| it.events_told = now.monotonic);
+        }
         self.reply(to, Reply::Heartbeat(Box::new(reply)));
     }
 
@@ -173,7 +231,12 @@ impl Core {
                 }
             }
         }
+        let was_listening = !tracker.cursors.is_empty();
+        let is_listening = !cursors.is_empty();
         tracker.cursors = cursors;
+        drop(tracker);
+        self.trackers.n_listening += usize::from(is_listening);
+        self.trackers.n_listening -= usize::from(was_listening);
     }
 
     fn set_progress(&mut self, now: Now, running: &[AttemptProgress]) {

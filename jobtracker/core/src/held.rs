@@ -1,59 +1,55 @@
-//! How many finished map outputs that reduces may still want lie on each host. It follows what the records say of winners,
-//! so that nobody has to look at every task to know what a host holds.
+//! Which finished map outputs that reduces may still want lie on which host. It follows what the records say of winners, so that
+//! nobody has to look at every task to know what a host holds, or has taken with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ids::HostName;
 use mapreduce_protocol::JobId;
 
-/// Map outputs of unfinished jobs by host.
+/// Map outputs of unfinished jobs: on each host the maps, by ordinal.
 #[derive(Debug, Default)]
 pub(crate) struct HeldOutputs {
-    by_job: BTreeMap<JobId, BTreeMap<HostName, u32>>,
-    by_host: BTreeMap<HostName, u32>,
+    by_job: BTreeMap<JobId, BTreeMap<HostName, BTreeSet<u32>>>,
 }
 
 impl HeldOutputs {
     /// A map of `job` has won on `host`.
-    pub(crate) fn add(&mut self, job: JobId, host: &HostName) {
-        for hosts in [self.by_job.entry(job).or_default(), &mut self.by_host] {
-            match hosts.get_mut(host) {
-                Some(n) => *n += 1,
-                None => drop(hosts.insert(host.clone(), 1)),
-            }
+    pub(crate) fn add(&mut self, job: JobId, map: u32, host: &HostName) {
+        let hosts = self.by_job.entry(job).or_default();
+        match hosts.get_mut(host) {
+            Some(maps) => drop(maps.insert(map)),
+            None => drop(hosts.insert(host.clone(), BTreeSet::from([map]))),
         }
     }
 
     /// A winner's output is gone.
-    pub(crate) fn remove(&mut self, job: JobId, host: &HostName) {
-        if let Some(hosts) = self.by_job.get_mut(&job) {
-            subtract(hosts, host, 1);
-            subtract(&mut self.by_host, host, 1);
+    pub(crate) fn remove(&mut self, job: JobId, map: u32, host: &HostName) {
+        let Some(hosts) = self.by_job.get_mut(&job) else { return };
+        let Some(maps) = hosts.get_mut(host) else { return };
+        maps.remove(&map);
+        if maps.is_empty() {
+            hosts.remove(host);
         }
     }
 
     /// The reduces of `job` want nothing any more.
     pub(crate) fn forget(&mut self, job: JobId) {
-        for (host, n) in self.by_job.remove(&job).unwrap_or_default() {
-            subtract(&mut self.by_host, &host, n);
-        }
+        self.by_job.remove(&job);
     }
 
     /// Those on `host`.
-    pub(crate) fn on(&self, host: &HostName) -> u32 {
-        self.by_host.get(host).copied().unwrap_or_default()
+    pub(crate) fn on(&self, host: &HostName) -> impl Iterator<Item = (JobId, u32)> {
+        let hosts = self.by_job.iter().filter_map(|(job, hosts)| Some((*job, hosts.get(host)?)));
+        hosts.flat_map(|(job, maps)| maps.iter().map(move |map| (job, *map)))
+    }
+
+    /// How many those are.
+    pub(crate) fn n_on(&self, host: &HostName) -> usize {
+        self.by_job.values().filter_map(|hosts| hosts.get(host)).map(BTreeSet::len).sum()
     }
 
     /// Those of `job`, by host.
-    pub(crate) fn of(&self, job: JobId) -> BTreeMap<HostName, u32> {
+    pub(crate) fn of(&self, job: JobId) -> BTreeMap<HostName, BTreeSet<u32>> {
         self.by_job.get(&job).cloned().unwrap_or_default()
-    }
-}
-
-fn subtract(hosts: &mut BTreeMap<HostName, u32>, host: &HostName, n: u32) {
-    let Some(held) = hosts.get_mut(host) else { return };
-    *held = held.saturating_sub(n);
-    if *held == 0 {
-        hosts.remove(host);
     }
 }

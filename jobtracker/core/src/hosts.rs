@@ -57,7 +57,7 @@ impl Core {
             state,
             slots: said.map_or(0, |(_, _, slots, _)| slots),
             running: u32::try_from(running).unwrap_or(u32::MAX),
-            map_outputs: self.held.on(host),
+            map_outputs: u32::try_from(self.held.n_on(host)).unwrap_or(u32::MAX),
             last_heartbeat_ms: said.map(|(.., seen)| millis(now.since(seen))),
             ailments: tracker.map_or_else(Vec::new, |tracker| tracker.ailments.clone()),
             strikes: self.standing.strikes(host).collect(),

@@ -1,6 +1,6 @@
 //! What must hold after every input. Tests and simulators check it; whoever breaks it hears which line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ids::Now;
 use mapreduce_protocol::TaskKind;
@@ -104,11 +104,13 @@ impl Core {
     /// What is said of map outputs that lie on hosts is what the winners say.
     fn check_held(&self) {
         for live in self.jobs.values().filter(|live| !live.committing) {
-            let mut held = BTreeMap::new();
+            let mut held: BTreeMap<_, BTreeSet<u32>> = BTreeMap::new();
             let entry = self.durable.running(live.id).filter(|entry| entry.needs_map_outputs());
             let maps = entry.map_or(&[][..], |entry| &entry.maps);
-            for winner in maps.iter().filter_map(|map| map.winner.as_ref()) {
-                *held.entry(winner.host.clone()).or_default() += 1;
+            for (map, entry) in (0..).zip(maps) {
+                if let Some(winner) = &entry.winner {
+                    held.entry(winner.host.clone()).or_default().insert(map);
+                }
             }
             assert_eq!(self.held.of(live.id), held, "map outputs of {} by host", live.id);
         }

@@ -131,8 +131,10 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Now) -> Output {
         self.notice_pause(now);
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            let n_trackers = self.trackers.len();
             match timer {
-                Timer::Parked(host) => self.answer_parked(host),
+                Timer::Parked(host) => self.answer_parked(now, host),
+                Timer::MapEvents(host) => self.handle_map_events_due(host),
                 Timer::Silence(host) => self.handle_silence(now, host),
                 Timer::Placement(job) => self.offer_again(job),
                 Timer::Patience(job) => self.handle_patience(now, job),
@@ -143,6 +145,10 @@ impl Core {
                 Timer::History(job) => self.keep_history(job),
                 Timer::Store(job) => self.handle_store_retry(job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),
+            }
+            if self.trackers.len() < n_trackers {
+                // Many may be lost at once, each with all it held: one is enough for a call.
+                break;
             }
         }
         self.settle(now)
@@ -239,7 +245,7 @@ impl Core {
         while std::mem::take(&mut self.unsettled) {
             self.schedule(now);
         }
-        self.tell_news();
+        self.tell_news(now);
         std::mem::take(&mut self.out)
     }
 }

@@ -16,7 +16,7 @@ impl Core {
             return Some(now.monotonic + self.settings.recovery_grace);
         };
         self.awaited = members.clone();
-        (!self.awaited.is_empty()).then(|| now.monotonic + self.settings.dead_after)
+        (!self.awaited.is_empty()).then(|| now.monotonic + self.dead_after())
     }
 
     /// The tracker on `host` has registered; one that is drained, and idle, is as good as gone.

@@ -45,7 +45,7 @@ impl Core {
                 Resume::Nothing => {}
             }
         }
-        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Unreported);
+        self.timers.set(now.monotonic + self.dead_after(), Timer::Unreported);
     }
 
     /// To be called with each input. A timer that is long overdue means that this process did not run (it
@@ -53,7 +53,7 @@ impl Core {
     pub(crate) fn notice_pause(&mut self, now: Now) {
         self.wall = now.wall;
         let before = self.last_input.replace(now.monotonic);
-        let punctual = self.settings.heartbeat_interval.max(PUNCTUAL_MIN) * 2;
+        let punctual = self.heartbeat_interval().max(PUNCTUAL_MIN) * 2;
         let late = self.timers.soonest().map(|due| now.monotonic.since(due));
         let (Some(before), true) = (before, late.is_some_and(|late| late > punctual)) else {
             return;

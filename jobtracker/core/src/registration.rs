@@ -18,6 +18,7 @@ use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};
 use crate::numbers::HostNumber;
 use crate::refusal::Refusal;
+use crate::running::RunningEntry;
 use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Registration, Said, Tracker};
@@ -40,7 +41,7 @@ impl Core {
         self.come_up(now, request, session);
         self.note_joined(&host, request.running.is_empty());
         let at = self.trackers.numbers.host(&host);
-        self.timers.set(now.monotonic + self.settings.dead_after, Timer::Silence(at));
+        self.timers.set(now.monotonic + self.dead_after(), Timer::Silence(at));
         self.unsettled = true;
         self.effect(Effect::Tell(Notice::TrackerRegistered {
             host,
@@ -52,8 +53,7 @@ impl Core {
             cluster: self.settings.cluster.clone(),
             epoch: self.epoch(),
             session,
-            heartbeat_interval_ms: u64::try_from(self.settings.heartbeat_interval.as_millis())
-                .unwrap_or(u64::MAX),
+            heartbeat_interval_ms: self.heartbeat_interval_ms(),
         };
         self.reply(reply_to, Reply::Registered(registered));
     }
@@ -91,7 +91,7 @@ impl Core {
     /// can't be: the port was free for the new one. Otherwise it is, while it heartbeats in time.
     fn is_rival(&self, now: Now, other: &Tracker, request: &RegisterTracker) -> bool {
         let silence = now.monotonic.since(other.last_seen);
-        let in_time = (self.settings.heartbeat_interval * 2).min(self.settings.dead_after);
+        let in_time = (self.heartbeat_interval() * 2).min(self.dead_after());
         other.incarnation != request.incarnation
             && other.address != request.address
             && silence < in_time
@@ -125,7 +125,7 @@ impl Core {
         } else if let Some(lost) = lost {
             tracker.last_seen = lost.last_seen;
         }
-        tracker.heard(now.monotonic, self.settings.long_silence());
+        tracker.heard(now.monotonic, self.long_silence());
         tracker.said = Some(said_now(request, before.as_ref()));
         tracker.set_aside = self.standing.until(host);
         tracker.drained = self.durable.is_drained(host);
@@ -259,19 +259,12 @@ impl Core {
 
     /// Winning map outputs on `host` that reduces may still want.
     fn outputs_on(&self, host: &HostName) -> Vec<AttemptId> {
-        let mut winners = Vec::new();
-        for live in self.jobs.values() {
-            let Some(entry) = self.durable.running(live.id).filter(|e| e.needs_map_outputs())
-            else {
-                continue;
-            };
-            for (index, map) in (0..).zip(&entry.maps) {
-                if let Some(winner) = map.winner.as_ref().filter(|winner| winner.host == *host) {
-                    winners.push(live.id.task(TaskKind::Map, index).attempt(winner.number));
-                }
-            }
-        }
-        winners
+        let held = self.held.on(host).map(|(job, map)| job.task(TaskKind::Map, map));
+        let wanted = held.filter(|task| {
+            self.durable.running(task.job).is_some_and(RunningEntry::needs_map_outputs)
+        });
+        let winner = |task| Some((task, self.durable.task(task)?.winner.as_ref()?));
+        wanted.filter_map(winner).map(|(task, it)| task.attempt(it.number)).collect()
     }
 
     /// Tells the tracker which of its jobs are over.
@@ -289,9 +282,10 @@ impl Core {
         if std::mem::take(&mut tracker.refused) {
             tracker.last_seen = now.monotonic;
         }
-        let dead_at = tracker.last_seen + self.settings.dead_after;
+        let last_seen = tracker.last_seen;
         let host = tracker.host.clone();
         drop(tracker);
+        let dead_at = last_seen + self.dead_after();
         if dead_at > now.monotonic {
             self.timers.set(dead_at, Timer::Silence(at));
         } else {
@@ -333,7 +327,7 @@ impl Core {
     /// Whether most trackers were heard while one was not, whose silence began then and lasts. Where most fell silent with it
     /// it is the network between them and the JobTracker, or this one's own host, and not theirs.
     fn silence_is_its_own(&self, now: Monotonic, since: Monotonic) -> bool {
-        let long = self.settings.long_silence();
+        let long = self.long_silence();
         let with_it = |from: Monotonic, to: Monotonic| {
             from.since(since).max(since.since(from)) <= long && to.since(from) >= long
         };

@@ -323,15 +323,19 @@ impl RunningEntry {
     }
 
     pub(crate) fn ended_attempts(&self, job: JobId, killed: &[KilledAttempt]) -> Vec<EndedAttempt> {
-        let mut failed = Vec::new();
-        let mut won = Vec::new();
-        for kind in [TaskKind::Map, TaskKind::Reduce] {
-            for (index, entry) in (0..).zip(self.tasks(kind)) {
-                let task = job.task(kind, index);
-                failed.extend(entry.failures().iter().map(|failed| failed.ended(task)));
-                won.extend(entry.winner.iter().map(|winner| winner.ended(task, self.split(task))));
-            }
-        }
+        // Of a million winners most are not asked for.
+        let tasks = || {
+            [TaskKind::Map, TaskKind::Reduce].into_iter().flat_map(move |kind| {
+                let tasks = (0..).zip(self.tasks(kind));
+                tasks.map(move |(index, entry)| (job.task(kind, index), entry))
+            })
+        };
+        let failed = tasks().flat_map(|(task, entry)| {
+            entry.failures().iter().map(move |failed| failed.ended(task))
+        });
+        let won = tasks().flat_map(|(task, entry)| {
+            entry.winner.iter().map(move |winner| winner.ended(task, self.split(task)))
+        });
         // One that was given up may have won after all.
         let has_won = |attempt: AttemptId| {
             let task = self.tasks(attempt.task.kind).get(attempt.task.index as usize);
@@ -339,7 +343,7 @@ impl RunningEntry {
             winner.is_some_and(|winner| winner.number == attempt.number)
         };
         let killed = killed.iter().filter(|it| !has_won(it.attempt)).chain(&self.killed);
-        let all = failed.into_iter().chain(killed.map(KilledAttempt::ended)).chain(won);
+        let all = failed.chain(killed.map(KilledAttempt::ended)).chain(won);
         let mut attempts: Vec<_> = all.take(ENDED_ATTEMPTS_MAX).collect();
         attempts.sort_by_key(|ended| ended.attempt);
         attempts

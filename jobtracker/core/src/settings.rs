@@ -13,9 +13,11 @@ use crate::standing::Rule;
 pub struct Settings {
     /// The cluster in the JobTracker's data folder.
     pub cluster: ClusterId,
-    /// How long a heartbeat may stay parked.
+    /// How long a heartbeat may stay parked, at least.
     pub heartbeat_interval: Duration,
-    /// Silence after which a tracker is lost; also how long after a start finished maps wait for their
+    /// Heartbeats of all trackers in a second (Hadoop: `mapred.heartbeats.in.second`).
+    pub heartbeats_per_second: u32,
+    /// Silence after which a tracker is lost, at least; also how long after a start finished maps wait for their
     /// trackers to come back.
     pub dead_after: Duration,
     /// Tries of one task, where a job does not say (Hadoop: `mapred.map.max.attempts`).
@@ -57,11 +59,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Silence that is no chance.
-    pub(crate) fn long_silence(&self) -> Duration {
-        self.dead_after / 2
-    }
-
     pub(crate) fn host_rule(&self) -> Rule {
         Rule {
             strikes: self.host_strikes_max,
@@ -71,10 +68,72 @@ impl Settings {
     }
 }
 
+/// Heartbeats that a tracker misses, at least, before it is lost, where they are stretched.
+const MISSED_MIN: u32 = 3;
+/// Of all heartbeats that there may be, the share that map events may cause beside those of the interval.
+const SHARE_OF_MAP_EVENTS: f64 = 0.1;
+
+/// How fast news and silence are, which depends on how many trackers there are. (Hadoop:
+/// `JobTracker.getNextHeartbeatInterval`.)
+impl Settings {
+    /// How long a heartbeat may stay parked with so many trackers: so long that all of them send no more heartbeats a second
+    /// than they may.
+    pub(crate) fn interval_of(&self, n_trackers: usize) -> Duration {
+        self.heartbeat_interval.max(self.time_of_heartbeats(n_trackers))
+    }
+
+    /// Silence after which one of so many trackers is lost.
+    pub(crate) fn dead_after_of(&self, n_trackers: usize) -> Duration {
+        let interval = self.interval_of(n_trackers);
+        let is_stretched = interval > self.heartbeat_interval;
+        if is_stretched { self.dead_after.max(interval * MISSED_MIN) } else { self.dead_after }
+    }
+
+    /// How long map events wait at least for more of them, before a parked heartbeat is answered for their sake, if so many
+    /// trackers run reduces.
+    pub(crate) fn map_events_pause(&self, n_listening: usize) -> Duration {
+        self.time_of_heartbeats(n_listening).div_f64(SHARE_OF_MAP_EVENTS)
+    }
+
+    fn time_of_heartbeats(&self, n: usize) -> Duration {
+        Duration::from_secs_f64(n as f64 / f64::from(self.heartbeats_per_second.max(1)))
+    }
+}
+
 /// The usual [`Settings::recovery_grace`]: a tracker notices a restart within one heartbeat interval,
 /// and tries to register again at least once a second.
 #[must_use]
 pub fn recovery_grace(heartbeat_interval: Duration, dead_after: Duration) -> Duration {
     const RETRY_MAX: Duration = Duration::from_secs(1);
     dead_after.min(heartbeat_interval * 2 + RETRY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_trackers_there_are_the_longer_a_heartbeat_waits_and_silence_lasts() {
+        let settings = Settings {
+            heartbeats_per_second: 1000,
+            heartbeat_interval: Duration::from_secs(1),
+            dead_after: Duration::from_secs(10),
+            ..crate::stories::settings()
+        };
+        for (n_trackers, interval_ms, dead_ms, pause_ms) in [
+            (0, 1000, 10_000, 0),
+            (3, 1000, 10_000, 30),
+            (1000, 1000, 10_000, 10_000),
+            (3000, 3000, 10_000, 30_000),
+            (10_000, 10_000, 30_000, 100_000),
+        ] {
+            let found = [
+                settings.interval_of(n_trackers),
+                settings.dead_after_of(n_trackers),
+                settings.map_events_pause(n_trackers),
+            ];
+            let expected = [interval_ms, dead_ms, pause_ms].map(Duration::from_millis);
+            assert_eq!(found, expected, "{n_trackers} trackers");
+        }
+    }
 }

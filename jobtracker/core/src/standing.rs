@@ -73,26 +73,28 @@ impl Standing {
         self.strikes.remove(host);
     }
 
-    /// Chooses anew which of the live hosts are set aside; those that are now and were not, or are no longer.
-    fn review<'a>(
+    /// Chooses anew which of so many live hosts are set aside; those that are now and were not, or are no longer.
+    fn review(
         &mut self,
         now: Monotonic,
         rule: Rule,
-        live: impl Iterator<Item = &'a HostName>,
+        n_live: usize,
+        is_live: impl Fn(&HostName) -> bool,
     ) -> Vec<HostName> {
         self.strikes.retain(|_, strikes| {
             strikes.retain(|(at, _)| *at + rule.lapse > now);
             !strikes.is_empty()
         });
-        let n_strikes = |host: &HostName| self.strikes.get(host).map_or(0, VecDeque::len);
-        let live: Vec<_> = live.map(|host| (Reverse(n_strikes(host)), host)).collect();
-        let total: usize = live.iter().map(|(n, _)| n.0).sum();
-        let mean = total as f64 / live.len().max(1) as f64;
+        // The others have none: with ten thousand hosts it matters that nobody looks at them.
+        let struck = self.strikes.iter().filter(|(host, _)| is_live(host));
+        let struck: Vec<_> = struck.map(|(host, it)| (Reverse(it.len()), host)).collect();
+        let total: usize = struck.iter().map(|(n, _)| n.0).sum();
+        let mean = total as f64 / n_live.max(1) as f64;
         let n_needed = rule.strikes as usize;
         let stands_out = |n: usize| n >= n_needed && n as f64 > mean * TIMES_THE_MEAN;
-        let mut bad: Vec<_> = live.iter().filter(|(n, _)| stands_out(n.0)).collect();
+        let mut bad: Vec<_> = struck.iter().filter(|(n, _)| stands_out(n.0)).collect();
         bad.sort_unstable();
-        let n_max = (live.len() as f64 * rule.share).floor() as usize;
+        let n_max = (n_live as f64 * rule.share).floor() as usize;
         let until = |host: &HostName| {
             let strikes = &self.strikes[host];
             strikes[strikes.len() - n_needed].0 + rule.lapse
@@ -147,8 +149,9 @@ impl Core {
     /// Chooses anew which hosts are set aside: to be called when strikes come or lapse, and hosts come or go.
     pub(crate) fn review_hosts(&mut self, now: Now) {
         let rule = self.settings.host_rule();
-        let live = self.trackers.iter().map(|(host, _)| host);
-        let changed = self.standing.review(now.monotonic, rule, live);
+        let trackers = &self.trackers;
+        let is_live = |host: &HostName| trackers.is_live(host);
+        let changed = self.standing.review(now.monotonic, rule, trackers.len(), is_live);
         for host in changed {
             let until = self.standing.until(&host);
             let was_aside = self.trackers.get(&host).is_some_and(|it| it.set_aside.is_some());
@@ -217,7 +220,7 @@ mod tests {
             standing.add(at(*second), &host(*struck), Strike::Failures { job: job(n) });
         }
         let hosts: Vec<_> = (0..n_hosts).map(host).collect();
-        standing.review(at(now), RULE, hosts.iter());
+        standing.review(at(now), RULE, n_hosts, |host| hosts.contains(host));
         (0..n_hosts).filter(|n| standing.until(&host(*n)).is_some()).collect()
     }
 
@@ -272,12 +275,18 @@ mod tests {
             standing.add(at(second), &host(0), Strike::Failures { job: job(1) });
             standing.add(at(second), &host(0), Strike::OutputLost { job: job(1) });
         }
-        assert_eq!(standing.review(at(9), RULE, hosts.iter()), []);
+        assert_eq!(standing.review(at(9), RULE, hosts.len(), |host| hosts.contains(host)), []);
         standing.add(at(9), &host(0), Strike::Silence);
-        assert_eq!(standing.review(at(9), RULE, hosts.iter()), [host(0)]);
+        assert_eq!(
+            standing.review(at(9), RULE, hosts.len(), |host| hosts.contains(host)),
+            [host(0)]
+        );
         assert_eq!(standing.until(&host(0)), Some(at(108)), "until the first of three lapses");
         standing.restarted(&host(0));
-        assert_eq!(standing.review(at(9), RULE, hosts.iter()), [host(0)]);
+        assert_eq!(
+            standing.review(at(9), RULE, hosts.len(), |host| hosts.contains(host)),
+            [host(0)]
+        );
         assert_eq!(standing.until(&host(0)), None);
         assert_eq!(standing.strikes(&host(0)).count(), 1, "it fell silent all the same");
     }
@@ -289,7 +298,7 @@ mod tests {
             standing.add(at(1), &host(0), Strike::Failures { job: job(n) });
         }
         assert_eq!(standing.strikes(&host(0)).count(), STRIKES_MAX);
-        standing.review(at(101), RULE, std::iter::empty());
+        standing.review(at(101), RULE, 0, |_| false);
         assert!(standing.strikes.is_empty());
     }
 }

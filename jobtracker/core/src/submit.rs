@@ -217,9 +217,10 @@ impl Core {
         let (jobs, durable) = (&mut self.jobs, &self.durable);
         if let (Some(live), Some(entry)) = (jobs.get_mut(&Fifo::of(job)), durable.running(job)) {
             live.on_planned(entry);
-            let won = entry.maps.iter().filter_map(|map| map.winner.as_ref());
-            for winner in won.filter(|_| entry.needs_map_outputs()) {
-                self.held.add(job, &winner.host);
+            let maps = (0..).zip(&entry.maps);
+            let won = maps.filter_map(|(map, entry)| Some((map, entry.winner.as_ref()?)));
+            for (map, winner) in won.filter(|_| entry.needs_map_outputs()) {
+                self.held.add(job, map, &winner.host);
             }
         }
     }

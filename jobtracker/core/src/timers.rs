@@ -15,6 +15,8 @@ use crate::numbers::HostNumber;
 pub(crate) enum Timer {
     /// A tracker's parked heartbeat has waited long enough.
     Parked(HostNumber),
+    /// Map events have waited long enough for more of them.
+    MapEvents(HostNumber),
     /// A tracker may have been silent for too long.
     Silence(HostNumber),
     /// A job's hold after a restart, or the time for which it leaves a host alone, is over.

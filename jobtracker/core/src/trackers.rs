@@ -39,6 +39,10 @@ pub(crate) struct Tracker {
     pub(crate) inbox: Inbox,
     pub(crate) commands: Outbox<TrackerCommand>,
     pub(crate) cursors: BTreeMap<JobId, u64>,
+    /// When it was told map events last.
+    pub(crate) events_told: Monotonic,
+    /// Whether a timer is set to tell it of more.
+    pub(crate) events_due: bool,
     pub(crate) parked: Option<Parked>,
     /// What is wrong with its host.
     pub(crate) ailments: Vec<Ailment>,
@@ -130,6 +134,8 @@ impl Tracker {
             inbox: Inbox::default(),
             commands: Outbox::default(),
             cursors: BTreeMap::new(),
+            events_told: Monotonic::default(),
+            events_due: false,
             parked: None,
             ailments: Vec::new(),
             set_aside: None,
@@ -301,6 +307,8 @@ pub(crate) struct Trackers {
     /// A place for each host with a number, as far as one was needed.
     by_number: Vec<Option<Box<Tracker>>>,
     n_live: usize,
+    /// Those that want map events.
+    pub(crate) n_listening: usize,
     /// Those that are lost and have not come back.
     lost: BTreeMap<HostName, LostTracker>,
     /// Who may have something to be told.
@@ -452,6 +460,7 @@ impl Trackers {
         let mut removed = self.by_number.get_mut(number.index())?.take()?;
         self.n_slots -= removed.slots as usize;
         self.n_live -= 1;
+        self.n_listening -= usize::from(!removed.cursors.is_empty());
         self.idle.change(&mut removed, Entry::default());
         self.idle.fresh.remove(&number);
         Some(*removed)

@@ -1,7 +1,8 @@
-//! What every daemon has, whatever it does: logs, metrics, health, shutdown, the panic hook, the routes
+//! What every daemon has, whatever it does: logs, metrics, health, shutdown, the panic hook, the limit of descriptors, the routes
 //! for them, and a data folder of its own. Called by the daemons' `run` and by their mains; knows neither chunks nor jobs.
 
 mod data_folder;
+mod descriptors;
 mod health;
 mod logging;
 mod metrics;
@@ -10,6 +11,7 @@ mod routes;
 mod shutdown;
 
 pub use data_folder::{DataFolder, FolderError, Owner};
+pub use descriptors::raise_descriptor_limit;
 pub use health::Health;
 pub use logging::{LogFormat, LoggingError, install_logging};
 pub use metrics::Metrics;

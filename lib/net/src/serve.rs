@@ -30,6 +30,15 @@ impl Default for ConnectionLimits {
     }
 }
 
+impl ConnectionLimits {
+    /// Of a daemon to which every host of a large cluster keeps connections. The descriptors that the process may have are
+    /// a bound too: while there is none left, nobody new is let in.
+    #[must_use]
+    pub fn of_all_hosts() -> Self {
+        Self { connections_max: 65_536, ..Self::default() }
+    }
+}
+
 /// Serves until `shutdown` resolves, then lets requests in flight go on for a while.
 ///
 /// # Errors

@@ -141,6 +141,10 @@ pub struct TrackerHeartbeatReply {
     pub commands: Vec<Numbered<TrackerCommand>>,
     /// Map events after the cursors.
     pub map_events: Vec<MapEvents>,
+    /// How long the next heartbeat may stay parked, milliseconds: the more trackers there are, the longer. 0: as at the
+    /// registration.
+    #[serde(default)]
+    pub heartbeat_interval_ms: u64,
 }
 
 /// What the JobTracker tells a TaskTracker to do.

@@ -20,8 +20,10 @@ pub(crate) struct Scene {
     pub(crate) store: Store,
     pub(crate) outputs: Outputs,
     pub(crate) natures: Vec<Nature>,
-    /// Silence after which the JobTracker takes a tracker for lost.
+    /// Silence after which the JobTracker takes a tracker for lost, at the earliest.
     pub(crate) dead_after: Duration,
+    /// The same at the latest: with many trackers it is patient.
+    pub(crate) longest_silence: Duration,
     /// When all that was on its way has arrived, once the faults are over.
     pub(crate) settled_at: Monotonic,
     /// Whether the faults are over.

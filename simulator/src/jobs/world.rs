@@ -90,6 +90,8 @@ fn settings(random: &mut Random) -> Settings {
     Settings {
         cluster: "cluster-1".parse().expect("a cluster's id"),
         heartbeat_interval: HEARTBEAT_INTERVAL,
+        // Fifty trackers at most: with the least, all times are stretched.
+        heartbeats_per_second: *random.pick(&[10, 1000]),
         dead_after,
         max_attempts: 4,
         locality_wait: *random.pick(&[Duration::ZERO, Duration::from_millis(600)]),
@@ -110,6 +112,16 @@ fn settings(random: &mut Random) -> Settings {
         finished_jobs_max: *random.pick(&[1, 1000]),
         keeps_history: random.chance(500),
         recovery_grace: recovery_grace(HEARTBEAT_INTERVAL, dead_after),
+    }
+}
+
+/// Silence after which every tracker counts as lost, when all are there: three heartbeats, where that many trackers may not
+/// heartbeat as often as the configuration says.
+fn longest_silence(settings: &Settings, n_trackers: usize) -> Duration {
+    let all = Duration::from_secs(n_trackers as u64) / settings.heartbeats_per_second;
+    match all > settings.heartbeat_interval {
+        true => settings.dead_after.max(all * 3),
+        false => settings.dead_after,
     }
 }
 
@@ -149,6 +161,7 @@ impl World {
         let trackers: Vec<Tracker> = (0..n_present).map(tracker).collect();
         ground.say(format_args!("{n_present} trackers, {settings:?}"));
         let dead_after = settings.dead_after;
+        let longest_silence = longest_silence(&settings, n_present);
         let jobtracker = JobTracker::new(settings, disk, sabotage);
         let watch = Watch::new(sabotage == Some(Sabotage::DigestForged));
         let outputs = Outputs::default();
@@ -159,6 +172,7 @@ impl World {
             outputs,
             natures,
             dead_after,
+            longest_silence,
             settled_at: Monotonic::default(),
             is_calm: false,
         };
@@ -295,8 +309,8 @@ impl World {
         self.scene.watch.check_events(n_waiting);
         let stands_still = self.paused.get(&Who::JobTracker).is_some_and(|until| *until > now);
         if self.jobtracker.runs() && !stands_still {
-            let dead_after = self.scene.dead_after;
-            self.scene.watch.check_lost_maps(now, dead_after);
+            let longest = self.scene.longest_silence;
+            self.scene.watch.check_lost_maps(now, longest);
         }
         let Some(mended) = self.mended else { return false };
         self.check_starvation(now);

@@ -74,6 +74,7 @@ impl Master {
             self.learn(&event);
         }
         let reply = TrackerHeartbeatReply {
+            heartbeat_interval_ms: 0,
             epoch: current.epoch,
             events_received: self.events.received(),
             commands: self.commands.pending(5).cloned().collect(),

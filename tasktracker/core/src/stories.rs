@@ -154,6 +154,7 @@ impl Story {
             numbered.push(Numbered { number: self.commands, item });
         }
         let reply = TrackerHeartbeatReply {
+            heartbeat_interval_ms: 0,
             epoch: self.session.epoch,
             events_received: received,
             commands: numbered,
@@ -390,6 +391,7 @@ fn answers_of_a_former_session_do_not_count() {
     story.give(Input::NotRegistered { session: old });
     story.register(2, 1);
     let reply = TrackerHeartbeatReply {
+        heartbeat_interval_ms: 0,
         epoch: Epoch(1),
         events_received: 0,
         commands: vec![Numbered { number: 1, item: launch(map(0)) }],

@@ -182,6 +182,7 @@ fn answer(shared: &Shared, heartbeat: &TrackerHeartbeat, now: bool) -> Option<Re
         return None;
     }
     let reply = TrackerHeartbeatReply {
+        heartbeat_interval_ms: 0,
         epoch: Epoch(state.epoch),
         events_received: state.inbox.received(),
         commands: state.commands.pending(100).cloned().collect(),

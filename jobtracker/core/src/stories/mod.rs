@@ -14,6 +14,7 @@ mod pauses;
 mod placement;
 mod pools;
 mod restarts;
+mod scale;
 mod sharing;
 mod sick_hosts;
 
@@ -115,10 +116,11 @@ struct Story {
     toys: BTreeMap<HostName, Toy>,
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         cluster: "cluster-1".parse().unwrap(),
         heartbeat_interval: Duration::from_secs(1),
+        heartbeats_per_second: 1000,
         dead_after: Duration::from_secs(10),
         max_attempts: 4,
         locality_wait: Duration::from_secs(1),
