@@ -26,6 +26,7 @@ fn rules() -> Settings {
     Settings {
         cluster: "simulated".parse().expect("a name"),
         heartbeat_interval: config.heartbeat_interval.0,
+        heartbeats_per_second: config.heartbeats_per_second,
         dead_after: config.dead_after.0,
         max_attempts: config.max_attempts,
         locality_wait: config.locality_wait.0,
