@@ -7,7 +7,7 @@
 //! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
 //! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
 //!   `pause`: jobs that they pause;
-//! - `trackers`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`, `held`: what is told of them; `standing`: what
+//! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
 //! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `numbers`, `shared`, `exclusions`: which task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `explain`, `path`, `summary`: what may be asked; `refusal`: what is said no to.
@@ -25,6 +25,7 @@ mod heartbeat;
 mod held;
 mod history;
 mod hosts;
+mod idle;
 mod intervene;
 mod invariants;
 mod job;
