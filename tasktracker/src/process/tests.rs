@@ -238,8 +238,8 @@ async fn who_wants_more_memory_than_the_limit_is_found_out() {
     for cgroups in cgroups(folder.path()) {
         let group = cgroups.make("hog", &LIMITS).unwrap();
         let is_held = group.as_ref().is_some_and(|it| it.controls(Controller::Memory));
-        // `tail` keeps a last line of 128 MiB.
-        let script = "head -c 128M /dev/zero | (tail; sleep 1000) >/dev/null; exit 1";
+        // `tail` keeps a last line of 128 MiB for as long as its input may go on.
+        let script = "(head -c 128M /dev/zero; exec sleep 1000) | tail >/dev/null; exit 1";
         let child = Executable { group, ..shell(script, folder.path()) };
         let child = spawner.spawn(child).await.unwrap();
         let beyond = async {
