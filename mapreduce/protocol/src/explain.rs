@@ -165,7 +165,7 @@ impl fmt::Display for Obstacle {
             Self::Paused => f.write_str("it is paused: `howdah job resume` lets it go on"),
             Self::JobtrackerStarts { for_ms } => write!(
                 f,
-                "the JobTracker has just started, and waits {for_ms} ms for what TaskTrackers still run"
+                "the JobTracker has just started, and waits up to {for_ms} ms for what TaskTrackers still run"
             ),
             Self::NoTrackers => f.write_str("no TaskTracker is registered: start one"),
             Self::Pool { why } => f.write_str(why),
