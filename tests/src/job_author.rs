@@ -29,15 +29,30 @@ pub fn word_count(scratch: &Path) -> PathBuf {
     program
 }
 
+/// Builds the program of the tests of kills; what it does is an argument of it.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn trial(scratch: &Path) -> PathBuf {
+    let (program, _) = build(scratch, "trial", &root().join("tests/programs/trial.rs"), false);
+    program
+}
+
 fn example(scratch: &Path, name: &str, from_clean: bool) -> (PathBuf, Duration) {
+    let source = root().join("mapreduce/examples").join(name.replace('-', "_") + ".rs");
+    build(scratch, name, &source, from_clean)
+}
+
+fn build(scratch: &Path, name: &str, source: &Path, from_clean: bool) -> (PathBuf, Duration) {
     let project = scratch.join(name);
     fs::create_dir_all(project.join("src")).expect("a project can be made");
-    let example = root().join("mapreduce/examples").join(name.replace('-', "_") + ".rs");
-    fs::copy(example, project.join("src/main.rs")).expect("the example can be copied");
+    fs::copy(source, project.join("src/main.rs")).expect("the example can be copied");
     fs::copy(root().join("Cargo.lock"), project.join("Cargo.lock")).expect("so can the versions");
     let manifest = format!(
         "[package]\nname = {name:?}\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nmapreduce = {{ path = {:?} }}\n",
+         [dependencies]\nmapreduce = {{ path = {:?} }}\n\n\
+         [profile.dev.package.{name}]\nstrip = true\n",
         root().join("mapreduce")
     );
     fs::write(project.join("Cargo.toml"), manifest).expect("a manifest can be written");
