@@ -1,7 +1,8 @@
 //! Benchmarks of the whole system: real daemons on loopback, measured in turn with a baseline.
 //!
 //! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals` measures jobs, and
-//! `cargo run --release -p bench -- store` the chunk store.
+//! `cargo run --release -p bench -- store` the chunk store; `-- scheduler` and `-- trackers` the JobTracker at a scale that no
+//! test machine has.
 //!
 //! Prints a table; with `--goals` a goal that is missed, or an output that is wrong, fails the run;
 //! with `--write FILE` the table is kept.
@@ -14,6 +15,7 @@ mod report;
 mod scheduler;
 mod small_job;
 mod store;
+mod trackers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +53,8 @@ enum Command {
     Store(store::StoreArgs),
     /// Measure the JobTracker's core alone.
     Scheduler(scheduler::SchedulerArgs),
+    /// Measure the JobTracker with very many TaskTrackers over HTTP.
+    Trackers(trackers::TrackersArgs),
     /// Be one of the programs that Howdah is compared with.
     #[command(subcommand, hide = true)]
     Peer(peer::Peer),
@@ -75,6 +79,11 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Some(Command::Scheduler(args)) => {
             scheduler::measure(&args, &mut report)?;
+            report.give(args.write.as_deref())?;
+            return Ok(ended(&report, args.goals));
+        }
+        Some(Command::Trackers(args)) => {
+            trackers::measure(&args, &mut report)?;
             report.give(args.write.as_deref())?;
             return Ok(ended(&report, args.goals));
         }
