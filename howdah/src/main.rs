@@ -17,6 +17,7 @@ mod progress;
 mod say;
 mod session;
 mod signals;
+mod simulation;
 mod stores;
 mod submit;
 mod supervise;

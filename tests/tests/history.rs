@@ -107,6 +107,12 @@ fn a_failed_attempts_log_outlives_its_host_and_the_jobtracker_that_knew_it() {
     assert_eq!(logs.matches("says why").count(), 2, "{logs}");
     let text = dev.run(&["job", "history", &newer]).success().text();
     assert!(text.contains("SUCCEEDED") && text.contains("_r_000000_0"), "{text}");
+    let simulated = json(&dev, &["simulate", "--history", &newer, "--trackers", "3"]);
+    let (again, took) = (&simulated["report"]["jobs"][0], simulated["report"]["time_s"].as_f64());
+    assert_eq!((&again["state"], &again["reduces"]), (&"SUCCEEDED".into(), &1.into()), "{again}");
+    assert!(took > Some(0.1), "its tasks take what they took: {took:?}");
+    let _ =
+        dev.run(&["simulate", "--history", &job]).refused(1, &["only a job that has succeeded"]);
     let _ = dev.run(&["job", "kill", &job]).refused(1, &[&job]);
     let unknown = job.replace("_0001", "_0009");
     let _ = dev.run(&["job", "history", &unknown]).refused(1, &[&unknown, "history_keep"]);

@@ -17,6 +17,7 @@ mod overrides;
 mod record;
 mod runtime;
 mod shown;
+mod simulate;
 mod size;
 mod streaming;
 mod task;
@@ -86,6 +87,8 @@ enum Command {
     Streaming(streaming::StreamingArgs),
     /// Run a job on local files, without daemons
     Local(local::LocalArgs),
+    /// Say how long a job would take on a cluster of another size, or by other rules, without running anything
+    Simulate(simulate::SimulateArgs),
     /// Make up input data: local files of an exact size
     Gen(gen_data::GenArgs),
     /// Check or print a configuration
@@ -116,6 +119,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Host(args) => host::run(&args, &cli.global),
         Command::Streaming(args) => streaming::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
+        Command::Simulate(args) => simulate::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),
         Command::Journal(args) => journal::run(&args, &cli.global),

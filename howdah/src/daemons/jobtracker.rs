@@ -58,7 +58,7 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
 }
 
 /// Those of the configuration, and the default one where it has no entry.
-fn pools(config: &config::Config) -> Vec<PoolRule> {
+pub(crate) fn pools(config: &config::Config) -> Vec<PoolRule> {
     let sharing = |sharing| match sharing {
         config::JobSharing::Fair => Sharing::Fair,
         config::JobSharing::Fifo => Sharing::Fifo,
