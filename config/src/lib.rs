@@ -23,7 +23,7 @@ pub use hosts::{HostConfig, UnknownHost};
 pub use load::{load, parse, parse_override};
 pub use model::*;
 pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
-pub use pools::Pool;
+pub use pools::{Pool, is_pool_name};
 pub use rules::accepted_form;
 pub use stores::Store;
 pub use values::{Bytes, Percent, Time, UidRange, ValueError};

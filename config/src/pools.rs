@@ -89,7 +89,9 @@ pub(crate) const POOL_RULES: &[PoolRule] = &[
     PoolRule { key: "sharing", accepted: "null, fair or fifo", holds: |_| true },
 ];
 
-fn is_pool_name(name: &str) -> bool {
+/// Whether a pool may be called so.
+#[must_use]
+pub fn is_pool_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }

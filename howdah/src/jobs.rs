@@ -5,8 +5,8 @@ use std::time::Duration;
 use ids::HostName;
 use mapreduce_protocol::{
     AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HistoryList, HostList,
-    HostStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, Priority,
-    SetPriority, TaskId,
+    HostStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, PoolList,
+    PoolStatus, Priority, SetPriority, TaskId,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -184,6 +184,31 @@ impl Jobs {
     /// Says that nothing speaks against a host; the host.
     pub(crate) async fn forgive(&self, host: &HostName) -> Result<HostStatus, CallError> {
         let path = format!("/v1/hosts/{host}/forgive");
+        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+    }
+
+    /// The pools.
+    pub(crate) async fn pools(&self) -> Result<PoolList, CallError> {
+        self.client.get(&self.address, "/v1/pools").await.map_err(named)
+    }
+
+    /// Has nothing of a pool launched; with `kill` what runs ends now.
+    pub(crate) async fn pause_pool(&self, pool: &str, kill: bool) -> Result<PoolStatus, CallError> {
+        self.tell_pool(pool, &format!("pause?kill={kill}")).await
+    }
+
+    /// Lets a paused pool go on.
+    pub(crate) async fn resume_pool(&self, pool: &str) -> Result<PoolStatus, CallError> {
+        self.tell_pool(pool, "resume").await
+    }
+
+    /// Ends all jobs of a pool.
+    pub(crate) async fn kill_pool(&self, pool: &str) -> Result<PoolStatus, CallError> {
+        self.tell_pool(pool, "kill").await
+    }
+
+    async fn tell_pool(&self, pool: &str, verb: &str) -> Result<PoolStatus, CallError> {
+        let path = format!("/v1/pools/{pool}/{verb}");
         self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
     }
 

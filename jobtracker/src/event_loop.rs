@@ -286,6 +286,8 @@ fn say_record(record: &Record) {
         }
         Record::JobPaused { job } => tracing::info!(%job, "job paused"),
         Record::JobResumed { job } => tracing::info!(%job, "job resumed"),
+        Record::PoolPaused { pool } => tracing::info!(pool, "pool paused"),
+        Record::PoolResumed { pool } => tracing::info!(pool, "pool resumed"),
         Record::HostDrained { host } => {
             tracing::info!(%host, "the host is drained: it gets no new attempts");
         }

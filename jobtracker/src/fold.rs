@@ -165,7 +165,12 @@ mod tests {
         let joined = |host: &str| Record::TrackerJoined { host: host.parse().unwrap() };
         let gone = Record::TrackerGone { host: "host-1".parse().unwrap() };
         let trackers = vec![joined("host-1"), joined("host-2"), gone];
-        [of_jobs_and_drains(), trackers].concat()
+        let pools = vec![
+            Record::PoolPaused { pool: "etl".to_owned() },
+            Record::PoolPaused { pool: "web".to_owned() },
+            Record::PoolResumed { pool: "web".to_owned() },
+        ];
+        [of_jobs_and_drains(), trackers, pools].concat()
     }
 
     fn of_jobs_and_drains() -> Vec<Record> {

@@ -41,6 +41,8 @@ pub(crate) fn observe_records(records: &[Record]) {
             | Record::PriorityChanged { .. }
             | Record::JobPaused { .. }
             | Record::JobResumed { .. }
+            | Record::PoolPaused { .. }
+            | Record::PoolResumed { .. }
             | Record::HostDrained { .. }
             | Record::HostUndrained { .. }
             | Record::TrackerJoined { .. }

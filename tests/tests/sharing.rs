@@ -68,5 +68,23 @@ fn a_pool_gets_its_minimum_from_others_that_run_and_takes_only_so_many_jobs() {
     let job = dev.job(&long);
     assert!(job["maps"]["killed_attempts"].as_u64() > Some(0), "{job}");
     assert_eq!(job["maps"]["failed_attempts"], 0);
-    let _ = dev.run(&["job", "kill", &long]).success();
+    let list = dev.run(&["pool", "list", "--format", "json"]).success().text();
+    let list: serde_json::Value = serde_json::from_str(&list).expect("a JSON document");
+    let pools = &list["pools"];
+    assert_eq!(
+        (&pools[0]["pool"], &pools[0]["min_slots"], &pools[1]["pool"], &pools[1]["jobs"]),
+        (&"promised".into(), &2.into(), &"default".into(), &1.into()),
+        "{list}"
+    );
+    let _ = dev.run(&["pool", "pause", "default", "--now"]).success();
+    dev.await_job(&long, "has no attempts", |job| job["maps"]["running"].as_u64() == Some(0));
+    let waiting = dev.job(&long)["waiting"].to_string();
+    assert!(waiting.contains("howdah pool resume default"), "{waiting}");
+    assert!(dev.run(&["pool", "list"]).success().text().contains("PAUSED"));
+    let _ = dev.run(&["pool", "resume", "default"]).success();
+    dev.await_job(&long, "goes on", |job| job["maps"]["running"].as_u64() > Some(0));
+    let _ = dev.run(&["pool", "kill", "defaults"]).refused(1, &["defaults", "promised"]);
+    let _ = dev.run(&["pool", "kill", "a b"]).refused(2, &["letters"]);
+    let _ = dev.run(&["pool", "kill", "default"]).success();
+    assert_eq!(dev.job(&long)["state"], "KILLED");
 }

@@ -45,7 +45,7 @@ fn the_readme_lists_the_commands_there_are() {
 #[test]
 fn the_readme_lists_the_actions_of_commands_that_have_some() {
     let lines = readme_lines();
-    for command in ["job", "attempt", "host", "config", "journal"] {
+    for command in ["job", "attempt", "host", "pool", "config", "journal"] {
         let line = lines.iter().find(|(names, _)| names == command);
         let (_, text) = line.expect("the README lists it");
         assert_eq!(list(text, ','), commands_of(&[command]), "howdah {command}");

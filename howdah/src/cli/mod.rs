@@ -14,6 +14,7 @@ mod job;
 mod journal;
 mod local;
 mod overrides;
+mod pool;
 mod record;
 mod runtime;
 mod shown;
@@ -85,6 +86,8 @@ enum Command {
     Host(host::HostArgs),
     /// Submit a job of commands by the command line of Hadoop Streaming
     Streaming(streaming::StreamingArgs),
+    /// Look at the pools that share the slots, and pause one or end its jobs
+    Pool(pool::PoolArgs),
     /// Run a job on local files, without daemons
     Local(local::LocalArgs),
     /// Say how long a job would take on a cluster of another size, or by other rules, without running anything
@@ -118,6 +121,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Attempt(args) => attempt::run(&args, &cli.global),
         Command::Host(args) => host::run(&args, &cli.global),
         Command::Streaming(args) => streaming::run(&args, &cli.global),
+        Command::Pool(args) => pool::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Simulate(args) => simulate::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),

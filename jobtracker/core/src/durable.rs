@@ -30,6 +30,9 @@ pub struct Durable {
     /// Hosts that get no new attempts, whether they are there or not.
     #[serde(default)]
     drained: BTreeSet<HostName>,
+    /// Pools of which nothing is launched, whether they are configured or not.
+    #[serde(default)]
+    paused_pools: BTreeSet<String>,
     /// Hosts whose trackers may run something; absent in a journal whose records do not tell.
     #[serde(default)]
     members: Option<BTreeSet<HostName>>,
@@ -146,6 +149,11 @@ impl Durable {
         &self.drained
     }
 
+    /// Whether nothing of a pool is launched.
+    pub(crate) fn is_pool_paused(&self, pool: &str) -> bool {
+        self.paused_pools.contains(pool)
+    }
+
     pub(crate) fn is_drained(&self, host: &HostName) -> bool {
         self.drained.contains(host)
     }
@@ -208,6 +216,8 @@ impl Durable {
             Record::JobResumed { job } => self.known(*job).paused = false,
             Record::HostDrained { host } => drop(self.drained.insert(host.clone())),
             Record::HostUndrained { host } => drop(self.drained.remove(host)),
+            Record::PoolPaused { pool } => drop(self.paused_pools.insert(pool.clone())),
+            Record::PoolResumed { pool } => drop(self.paused_pools.remove(pool)),
             Record::TrackerJoined { host } => {
                 self.members.get_or_insert_default().insert(host.clone());
             }

@@ -55,8 +55,12 @@ impl Core {
     /// What keeps slots from all tasks of a job.
     fn obstacles(&self, now: Monotonic, live: &LiveJob) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
-        if live.paused {
+        if live.paused.itself {
             obstacles.push(Obstacle::Paused);
+        }
+        if live.paused.pool {
+            let why = self.pool_is_paused(live);
+            obstacles.push(Obstacle::Pool { why });
         }
         if let Some(until) = live.hold_until.filter(|until| *until > now) {
             obstacles.push(Obstacle::JobtrackerStarts { for_ms: millis(until, now) });
@@ -72,7 +76,7 @@ impl Core {
             obstacles.push(Obstacle::Pool { why });
         }
         let before = self.jobs.order().jobs().take_while(|other| *other != fifo).count();
-        if before > 0 && !live.paused {
+        if before > 0 && !live.paused.at_all() {
             let jobs = u32::try_from(before).unwrap_or(u32::MAX);
             obstacles.push(Obstacle::OthersFirst { jobs });
         }

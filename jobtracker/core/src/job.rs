@@ -15,6 +15,7 @@ use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
 use crate::numbers::{HostNumber, Numbers, Place, Places};
+use crate::pause::Paused;
 use crate::records::PlannedSplit;
 use crate::running::RunningEntry;
 use crate::spec::STAGING_ROOT;
@@ -73,7 +74,7 @@ pub(crate) struct LiveJob {
     /// Grows whenever it may want a slot that it did not want before.
     pub(crate) demands: u64,
     /// Whether nothing of it is launched until a client resumes it.
-    pub(crate) paused: bool,
+    pub(crate) paused: Paused,
     /// Whether late attempts get backups.
     pub(crate) speculative: bool,
     /// Whether a timer is set to look at its running attempts.
@@ -137,7 +138,7 @@ impl LiveJob {
             served: 0,
             has_begun: false,
             demands: 0,
-            paused: entry.paused,
+            paused: Paused { itself: entry.paused, pool: false },
             speculative,
             watched: false,
             late: Vec::new(),

@@ -101,7 +101,7 @@ fn standpoint(live: &LiveJob) -> Standpoint {
         served: live.served,
         has_begun: live.has_begun,
         is_pressed: live.is_pressed(),
-        takes_place: !live.paused && live.has_splits(),
+        takes_place: !live.paused.at_all() && live.has_splits(),
         pool: live.pool,
         priority: live.priority,
         n_slots: tasks.iter().map(|tasks| tasks.n_live()).sum(),
@@ -112,8 +112,8 @@ fn standpoint(live: &LiveJob) -> Standpoint {
         maps_wait,
         is_stuck: live.is_stuck(),
         is_late,
-        is_in_vain: live.paused && maps_wait && live.tasks(TaskKind::Reduce).running > 0,
-        wants: !live.paused && (live.has_waiting() || is_late),
+        is_in_vain: live.paused.at_all() && maps_wait && live.tasks(TaskKind::Reduce).running > 0,
+        wants: !live.paused.at_all() && (live.has_waiting() || is_late),
         demands: live.demands,
     }
 }

@@ -118,6 +118,7 @@ impl Core {
             }
             Input::Pause { job, kill, reply_to } => self.handle_pause(job, kill, reply_to),
             Input::Resume { job, reply_to } => self.handle_resume(job, reply_to),
+            Input::Pool { pool, verb, reply_to } => self.handle_pool(now, &pool, verb, reply_to),
             Input::Drain { host, kill, reply_to } => self.handle_drain(now, host, kill, reply_to),
             Input::Undrain { host, reply_to } => self.handle_undrain(now, host, reply_to),
             Input::Forgive { host, reply_to } => self.handle_forgive(now, host, reply_to),
@@ -179,6 +180,7 @@ impl Core {
             | Input::SetPriority { reply_to, .. }
             | Input::Pause { reply_to, .. }
             | Input::Resume { reply_to, .. }
+            | Input::Pool { reply_to, .. }
             | Input::Drain { reply_to, .. }
             | Input::Undrain { reply_to, .. } => refused(reply_to),
             // It leaves nothing in the journal.

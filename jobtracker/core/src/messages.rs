@@ -8,10 +8,11 @@ use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{
     Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HostList,
     JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, JobtrackerInfo,
-    Priority, RegisterTracker, StagedOutput, TaskId, TrackerHeartbeat, TrackerHeartbeatReply,
-    TrackerRegistered,
+    PoolList, Priority, RegisterTracker, StagedOutput, TaskId, TrackerHeartbeat,
+    TrackerHeartbeatReply, TrackerRegistered,
 };
 
+use crate::pool_verbs::PoolVerb;
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
 use crate::refusal::Refusal;
 use crate::summary::Summary;
@@ -124,6 +125,15 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
+    /// A client wants something of all jobs of a pool.
+    Pool {
+        /// Its name.
+        pool: String,
+        /// What.
+        verb: PoolVerb,
+        /// The request.
+        reply_to: ReplyTo,
+    },
     /// A client wants to stop a host.
     Drain {
         /// The host.
@@ -226,6 +236,8 @@ pub enum Query {
         /// One alone.
         only: Option<HostName>,
     },
+    /// The pools.
+    Pools,
     /// Gauges.
     Summary,
 }
@@ -454,6 +466,8 @@ pub enum Reply {
     Cluster(JobtrackerInfo),
     /// The hosts of TaskTrackers.
     Hosts(HostList),
+    /// The pools, or the one that something was done to.
+    Pools(PoolList),
     /// Gauges.
     Summary(Box<Summary>),
     /// A tracker is registered.

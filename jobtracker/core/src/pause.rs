@@ -1,6 +1,7 @@
-//! Jobs that clients pause: nothing new of such a job is launched, and nobody waits for it, until it is resumed. What runs goes
+//! Jobs and pools that clients pause: nothing new of such a job is launched, and nobody waits for it, until it is resumed. What runs goes
 //! on to its end, unless it is asked to end now; but reduces that wait for maps that nobody launches give their slots back.
-//! A job whose tasks are all done is published. Pauses are durable.
+//! A job whose tasks are all done is published. Pauses are durable; a job's own outlives that of its pool, which holds for
+//! jobs that come later, too.
 
 use mapreduce_protocol::{JobId, TaskKind};
 
@@ -12,14 +13,30 @@ use crate::messages::ReplyTo;
 use crate::records::Record;
 use crate::refusal::Refusal;
 
+/// Why nothing of a job is launched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Paused {
+    /// A client has paused the job.
+    pub(crate) itself: bool,
+    /// A client has paused its pool.
+    pub(crate) pool: bool,
+}
+
+impl Paused {
+    /// Whether either holds.
+    pub(crate) fn at_all(self) -> bool {
+        self.itself || self.pool
+    }
+}
+
 impl Core {
     pub(crate) fn handle_pause(&mut self, job: JobId, kill: bool, to: ReplyTo) {
         if let Err(refusal) = self.check_unfinished(job) {
             return self.refuse_with(to, refusal);
         }
-        if self.live(job).is_some_and(|live| !live.paused) {
+        if self.live(job).is_some_and(|live| !live.paused.itself) {
             self.record(Record::JobPaused { job });
-            self.set_paused(job, true);
+            self.set_paused(job, |paused| paused.itself = true);
         }
         if kill {
             self.suspend(job, TaskKind::Map);
@@ -32,11 +49,31 @@ impl Core {
         if let Err(refusal) = self.check_unfinished(job) {
             return self.refuse_with(to, refusal);
         }
-        if self.live(job).is_some_and(|live| live.paused) {
+        if self.live(job).is_some_and(|live| live.paused.itself) {
             self.record(Record::JobResumed { job });
-            self.set_paused(job, false);
+            self.set_paused(job, |paused| paused.itself = false);
         }
         self.reply_status(job, to);
+    }
+
+    pub(crate) fn pause_pool(&mut self, pool: &str, jobs: &[JobId], kill: bool) {
+        if !self.durable.is_pool_paused(pool) {
+            self.record(Record::PoolPaused { pool: pool.to_owned() });
+        }
+        for job in jobs {
+            self.set_paused(*job, |paused| paused.pool = true);
+            if kill {
+                self.suspend(*job, TaskKind::Map);
+                self.suspend(*job, TaskKind::Reduce);
+            }
+        }
+    }
+
+    pub(crate) fn resume_pool(&mut self, pool: &str, jobs: &[JobId]) {
+        if self.durable.is_pool_paused(pool) {
+            self.record(Record::PoolResumed { pool: pool.to_owned() });
+        }
+        jobs.iter().for_each(|job| self.set_paused(*job, |paused| paused.pool = false));
     }
 
     pub(crate) fn check_unfinished(&self, job: JobId) -> Result<(), Refusal> {
@@ -47,9 +84,9 @@ impl Core {
         }
     }
 
-    fn set_paused(&mut self, job: JobId, paused: bool) {
+    fn set_paused(&mut self, job: JobId, change: impl Fn(&mut Paused)) {
         if let Some(live) = self.live_mut(job) {
-            live.paused = paused;
+            change(&mut live.paused);
             // What it declined before says nothing of where its maps should wait for a slot now.
             live.patience = Patience::default();
         }
@@ -72,7 +109,7 @@ impl Core {
             return;
         }
         let in_vain = |live: &&LiveJob| {
-            let waits_for_maps = live.paused && !live.waiting_maps().is_empty();
+            let waits_for_maps = live.paused.at_all() && !live.waiting_maps().is_empty();
             waits_for_maps && live.tasks(TaskKind::Reduce).running > 0
         };
         let jobs = self.jobs.values().filter(in_vain).map(|live| live.id);

@@ -76,6 +76,16 @@ impl Core {
         pool.rule.slots_max.map_or(wanted, |max| wanted.min(max))
     }
 
+    fn all_wanted(&self, now: Now) -> Vec<u32> {
+        self.jobs.order().pools().iter().map(|pool| self.wanted(now, pool)).collect()
+    }
+
+    /// Each pool's fair share of the slots.
+    pub(crate) fn fair_shares(&self, now: Now) -> Vec<u32> {
+        let wanted = self.all_wanted(now);
+        fair_shares(self.jobs.order().pools(), &wanted, self.trackers.open_slots())
+    }
+
     /// Tasks of a job that could begin now if there were slots.
     fn n_ready(&self, now: Now, live: &LiveJob) -> u32 {
         if live.hold_until.is_some_and(|until| until > now.monotonic) {
@@ -116,8 +126,7 @@ impl Core {
         self.pools_watched = false;
         let Some(patience) = self.settings.preempt_after else { return };
         self.jobs.bring_up_to_date();
-        let wanted: Vec<_> =
-            self.jobs.order().pools().iter().map(|pool| self.wanted(now, pool)).collect();
+        let wanted = self.all_wanted(now);
         let shares = fair_shares(self.jobs.order().pools(), &wanted, self.trackers.open_slots());
         let mut needed = 0;
         let pools = self.jobs.order_mut().pools_mut().iter_mut();

@@ -88,6 +88,7 @@ impl Core {
                 Err(refusal) => Reply::Refused(refusal),
             }),
             Query::Hosts { only } => return self.answer_hosts(now, only, reply_to),
+            Query::Pools => return self.answer_pools(now, None, reply_to),
             Query::Cluster => Ok(Reply::Cluster(self.cluster())),
             Query::Summary => Ok(Reply::Summary(Box::new(self.summary()))),
         };
@@ -167,7 +168,7 @@ impl Core {
             state: self.state_of(job),
             priority: entry.priority,
             pool: entry.spec.pool.clone().unwrap_or_else(|| DEFAULT_POOL.to_owned()),
-            paused: self.live(job).is_some_and(|live| live.paused),
+            paused: self.live(job).is_some_and(|live| live.paused.at_all()),
             maps: TaskCounts::default(),
             reduces: TaskCounts { total: entry.n_reduces, ..TaskCounts::default() },
             failure: None,

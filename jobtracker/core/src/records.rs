@@ -174,6 +174,16 @@ pub enum Record {
         /// The host.
         host: HostName,
     },
+    /// Nothing of a pool is launched from now on.
+    PoolPaused {
+        /// Its name.
+        pool: String,
+    },
+    /// It is again.
+    PoolResumed {
+        /// Its name.
+        pool: String,
+    },
     /// A tracker registered: a restarted JobTracker waits for what it has to tell.
     TrackerJoined {
         /// Its host.

@@ -29,6 +29,14 @@ pub enum Refusal {
         /// Those that there are.
         pools: Vec<String>,
     },
+    /// There is no such pool to be changed.
+    #[error("there is no pool {name:?}: jobtracker.pools names {}", .pools.join(", "))]
+    UnknownPool {
+        /// What the client named.
+        name: String,
+        /// Those that there are.
+        pools: Vec<String>,
+    },
     /// The pool has as many unfinished jobs as it may.
     #[error(
         "pool {name:?} has {unfinished} unfinished jobs, as many as it may (jobs_max): submit again when some have ended"

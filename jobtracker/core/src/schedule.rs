@@ -250,7 +250,7 @@ impl Core {
             self.end_job(now, task.job, JobState::Failed, Some(reason));
             return true;
         };
-        assert!(!live.paused, "{task} is not launched while its job is paused");
+        assert!(!live.paused.at_all(), "{task} is not launched while its job is paused");
         let backup = !live.live(task).is_empty();
         let attempt = LiveAttempt::new(number, name.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });

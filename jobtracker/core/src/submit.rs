@@ -114,7 +114,8 @@ impl Core {
         // A pool that the configuration has no more: its jobs are the default one's.
         let pool = self.pool_of(entry.spec.pool.as_deref()).or_else(|_| self.pool_of(None));
         let pool = pool.expect("one of the pools is the default one");
-        let live = LiveJob::new(job, entry, self.epoch(), (speculative, pool));
+        let mut live = LiveJob::new(job, entry, self.epoch(), (speculative, pool));
+        live.paused.pool = self.durable.is_pool_paused(&self.jobs.order().pools()[pool].rule.name);
         self.jobs.insert(live);
     }
 

@@ -131,7 +131,7 @@ impl Core {
         let occupied = self.trackers.iter().map(|(_, tracker)| tracker.occupied().len() as u64);
         Summary {
             jobs,
-            jobs_paused: self.jobs.values().filter(|live| live.paused).count() as u64,
+            jobs_paused: self.jobs.values().filter(|live| live.paused.at_all()).count() as u64,
             histories_unwritten: self.n_unwritten(),
             trackers: self.trackers.len() as u64,
             trackers_ill: self.n_trackers(|tracker| !tracker.ailments.is_empty()),

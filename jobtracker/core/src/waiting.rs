@@ -28,8 +28,11 @@ impl Core {
     }
 
     fn why_no_slot(&self, live: &LiveJob, now: Monotonic) -> Option<String> {
-        if live.paused {
+        if live.paused.itself {
             return Some(format!("it is paused: `howdah job resume {}` lets it go on", live.id));
+        }
+        if live.paused.pool {
+            return Some(self.pool_is_paused(live));
         }
         if self.trackers.len() == 0 {
             return Some("no TaskTracker is registered: start one".to_owned());

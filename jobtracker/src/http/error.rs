@@ -79,7 +79,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OutputReserved { .. } => (409, ProblemKind::OutputExists),
         Refusal::KeyReused { .. } => (409, ProblemKind::KeyReused),
         Refusal::BadKey | Refusal::BadSlots { .. } => (400, ProblemKind::InvalidRequest),
-        Refusal::NoSuchTask { .. } => (404, ProblemKind::NotFound),
+        Refusal::NoSuchTask { .. } | Refusal::UnknownPool { .. } => (404, ProblemKind::NotFound),
         Refusal::NoSuchJob { .. } | Refusal::NoSuchAttempt { .. } | Refusal::NoSuchHost { .. } => {
             (404, ProblemKind::NotFound)
         }
@@ -171,6 +171,7 @@ mod tests {
         let ended = Refusal::JobEnded { job, state: JobState::Killed };
         let attempt = job.task(TaskKind::Map, 0).attempt(0);
         let attempt_ended = Refusal::AttemptEnded { attempt, state: AttemptState::Failed };
+        let unknown_pool = Refusal::UnknownPool { name: "p".into(), pools: vec!["default".into()] };
         for (refusal, status, kind, remedy) in [
             (InvalidJob::NoInput.into(), 400, "invalid-job", "at least one"),
             (reserved, 409, "output-exists", "choose another"),
@@ -180,6 +181,7 @@ mod tests {
             (ended, 409, "job-ended", "KILLED"),
             (Refusal::NoSuchAttempt { attempt }, 404, "not-found", "howdah attempt list job_"),
             (Refusal::NoSuchHost { host: host.clone() }, 404, "not-found", "howdah host list"),
+            (unknown_pool, 404, "not-found", "names default"),
             (attempt_ended, 409, "attempt-ended", "FAILED"),
             (Refusal::Committing { job }, 409, "job-ended", "ask for its state"),
             (Refusal::TooManyJobs { unfinished: 9 }, 429, "too-many-jobs", "submit again"),

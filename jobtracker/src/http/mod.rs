@@ -16,6 +16,8 @@
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
 //! | `POST /v1/hosts/{host}/drain?kill=`, `/undrain` | users | `HostStatus`; a `HostList` of it, or of none |
 //! | `POST /v1/hosts/{host}/forgive` | users | `HostStatus` |
+//! | `GET /v1/pools` | users | `PoolList` |
+//! | `POST /v1/pools/{pool}/pause?kill=`, `/resume`, `/kill` | users | `PoolStatus` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;
@@ -23,6 +25,7 @@ mod explain;
 mod history;
 mod hosts;
 mod jobs;
+mod pools;
 mod trackers;
 
 use std::sync::Arc;
@@ -70,6 +73,7 @@ fn routes() -> Routes<ServerState> {
         .route("/v1/cluster", ANY_ROLE, get(cluster))
         .merge(jobs::routes())
         .merge(hosts::routes())
+        .merge(pools::routes())
         .merge(explain::routes())
         .merge(history::routes())
         .merge(trackers::routes())

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ids::{Epoch, HostName, Monotonic, Now};
-use jobtracker_core::{EndsAs, IdempotencyKey, Input, Query, Reply};
+use jobtracker_core::{EndsAs, IdempotencyKey, Input, PoolVerb, Query, Reply};
 use mapreduce_protocol::{AttemptId, JobId, JobSpec, Priority, RegisterTracker, TrackerHeartbeat};
 
 use crate::jobs::faults::Fault;
@@ -36,6 +36,7 @@ pub(crate) enum Ask {
     EndAttempt(AttemptId, EndsAs),
     Pause(JobId, bool),
     Resume(JobId),
+    Pool(&'static str, PoolVerb),
     Drain(HostName, bool),
     Undrain(HostName),
     Query(Query),

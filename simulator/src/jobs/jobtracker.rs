@@ -195,6 +195,7 @@ impl JobTracker {
             Ask::EndAttempt(attempt, counts) => Input::EndAttempt { attempt, counts, reply_to },
             Ask::Pause(job, kill) => Input::Pause { job, kill, reply_to },
             Ask::Resume(job) => Input::Resume { job, reply_to },
+            Ask::Pool(pool, verb) => Input::Pool { pool: pool.to_owned(), verb, reply_to },
             Ask::Drain(host, kill) => Input::Drain { host, kill, reply_to },
             Ask::Undrain(host) => Input::Undrain { host, reply_to },
             Ask::Query(query) => Input::Query { query, reply_to },

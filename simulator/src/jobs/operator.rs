@@ -1,12 +1,13 @@
-//! Somebody who drains hosts, pauses jobs, and ends attempts by hand. When the faults are over, the former are taken back.
+//! Somebody who drains hosts, pauses jobs and a pool, and ends attempts by hand. When the faults are over, the former are taken back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jobtracker_core::{EndsAs, Refusal, Reply};
+use jobtracker_core::{EndsAs, PoolVerb, Refusal, Reply};
 use mapreduce_protocol::{AttemptId, JobId};
 
 use crate::jobs::ground::{Answer, Ask, CallId, Event, Who, host};
+use crate::jobs::nature::OTHER_POOL;
 use crate::jobs::scene::Scene;
 use crate::jobs::world::REQUEST_LIMIT;
 
@@ -17,6 +18,8 @@ enum Order {
     Undrain(usize),
     Pause(JobId, bool),
     Resume(JobId),
+    PausePool(bool),
+    ResumePool,
     End(AttemptId, EndsAs),
 }
 
@@ -28,6 +31,8 @@ pub(crate) struct Operator {
     /// Hosts that may be drained, and jobs that may be paused, as far as it knows.
     drained: BTreeSet<usize>,
     paused: BTreeSet<JobId>,
+    /// Whether the pool beside the default one may be paused.
+    pool_paused: bool,
     call: Option<(CallId, Order)>,
 }
 
@@ -38,12 +43,12 @@ impl Operator {
             scene.ground.after(Duration::from_secs(2), Event::Errand(n));
         }
         let (drained, paused) = (BTreeSet::new(), BTreeSet::new());
-        Self { n, n_trackers, drained, paused, call: None }
+        Self { n, n_trackers, drained, paused, pool_paused: false, call: None }
     }
 
     /// Whether all is as before.
     pub(crate) fn is_done(&self) -> bool {
-        self.drained.is_empty() && self.paused.is_empty()
+        self.drained.is_empty() && self.paused.is_empty() && !self.pool_paused
     }
 
     /// It goes on.
@@ -71,6 +76,11 @@ impl Operator {
                 Ask::Pause(job, kill)
             }
             Order::Resume(job) => Ask::Resume(job),
+            Order::PausePool(kill) => {
+                self.pool_paused = true;
+                Ask::Pool(OTHER_POOL, PoolVerb::Pause { kill })
+            }
+            Order::ResumePool => Ask::Pool(OTHER_POOL, PoolVerb::Resume),
             Order::End(attempt, counts) => Ask::EndAttempt(attempt, counts),
         };
         let call = scene.ground.call(Who::Client(self.n), ask, REQUEST_LIMIT);
@@ -86,16 +96,18 @@ impl Operator {
 
     fn taken_back(&self) -> Option<Order> {
         let drained = self.drained.first().copied().map(Order::Undrain);
-        drained.or_else(|| self.paused.first().copied().map(Order::Resume))
+        let paused = || self.paused.first().copied().map(Order::Resume);
+        drained.or_else(paused).or_else(|| self.pool_paused.then_some(Order::ResumePool))
     }
 
     fn draw(&self, scene: &mut Scene) -> Option<Order> {
         let random = &mut scene.ground.random;
         let (tracker, kill) = (random.below(self.n_trackers), random.chance(500));
-        match random.below(6) {
+        match random.below(7) {
             0 => Some(Order::Drain(tracker, kill)),
             1 | 2 => self.taken_back(),
             3 => scene.some_job().map(|job| Order::Pause(job, kill)),
+            4 => Some(Order::PausePool(kill)),
             _ => {
                 let counts = *random.pick(&[EndsAs::Killed, EndsAs::Killed, EndsAs::Failed]);
                 scene.some_attempt().map(|attempt| Order::End(attempt, counts))
@@ -115,7 +127,8 @@ impl Operator {
             Some(_) => match order {
                 Order::Undrain(tracker) => drop(self.drained.remove(&tracker)),
                 Order::Resume(job) => drop(self.paused.remove(&job)),
-                Order::Drain(..) | Order::Pause(..) | Order::End(..) => {}
+                Order::ResumePool => self.pool_paused = false,
+                Order::Drain(..) | Order::Pause(..) | Order::PausePool(_) | Order::End(..) => {}
             },
         }
         self.rest(scene);

@@ -132,9 +132,9 @@ fn the_readme_has_every_route_for_users() {
     };
     let mut jobs = routes_in("jobtracker/src/http/jobs.rs");
     jobs.insert("/v1/cluster".to_owned());
-    jobs.extend(routes_in("jobtracker/src/http/hosts.rs"));
-    jobs.extend(routes_in("jobtracker/src/http/explain.rs"));
-    jobs.extend(routes_in("jobtracker/src/http/history.rs"));
+    for file in ["hosts", "pools", "explain", "history"] {
+        jobs.extend(routes_in(&format!("jobtracker/src/http/{file}.rs")));
+    }
     assert_eq!(told("| the JobTracker's |"), jobs);
     // The life of an open file is the client library's.
     let not_for_users =

@@ -25,14 +25,14 @@ use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixM
 use mapreduce_protocol::{
     Ailment, AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin,
     Failure, FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch,
-    MapEvent, PROTOCOL_VERSION, Priority, Program, RegisterTracker, Split, SplitPiece,
-    StagedOutput, TaskCounts, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    MapEvent, PROTOCOL_VERSION, PoolList, PoolStatus, Priority, Program, RegisterTracker, Split,
+    SplitPiece, StagedOutput, TaskCounts, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
     TrackerHeartbeatReply,
 };
 
 use crate::{
     ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
-    Output, Part, Plan, PlannedSplit, PoolRule, Query, Record, Refusal, Reply, ReplyTo,
+    Output, Part, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record, Refusal, Reply, ReplyTo,
     STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome, staging_folder,
 };
 

@@ -399,3 +399,77 @@ fn the_slot_of_an_ended_backup_goes_to_others_of_its_full_pool_at_once() {
     story.answer(|reply_to| Input::EndAttempt { attempt: backup, counts, reply_to });
     assert_eq!(story.running(&c), [other.task(TaskKind::Map, 0).attempt(0)]);
 }
+
+impl Story {
+    fn tell_pool(&mut self, pool: &str, verb: PoolVerb) -> PoolStatus {
+        match self.answer(|reply_to| Input::Pool { pool: pool.to_owned(), verb, reply_to }) {
+            Reply::Pools(PoolList { mut pools }) if pools.len() == 1 => pools.remove(0),
+            other => panic!("not done: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_paused_pool_holds_its_jobs_and_those_that_come_later_over_a_restart_too() {
+    let mut story = with_pools(2, &[PoolRule::named("held")]);
+    let before = job(&mut story, "held", 2);
+    assert_eq!(held(&story, &[before]), [2]);
+    let status = story.tell_pool("held", PoolVerb::Pause { kill: false });
+    assert_eq!((status.paused, status.slots, status.jobs), (true, 2, 1), "what runs goes on");
+    story.tell_pool("held", PoolVerb::Pause { kill: true });
+    story.beat_all();
+    let later = job(&mut story, "held", 1);
+    let other = job(&mut story, DEFAULT_POOL, 1);
+    story.restart_with_trackers();
+    story.pass(60 * SECOND);
+    assert_eq!(held(&story, &[before, later, other]), [0, 0, 1]);
+    assert!(story.status(later).paused);
+    let why = story.status(later).waiting.expect("a reason");
+    assert!(why.contains("howdah pool resume held"), "{why}");
+    assert!(!story.tell_pool("held", PoolVerb::Resume).paused);
+    story.beat_all();
+    assert_eq!(held(&story, &[before, later, other]), [1, 0, 1]);
+}
+
+#[test]
+fn a_job_that_is_paused_itself_stays_so_when_its_pool_goes_on() {
+    let mut story = with_pools(2, &[PoolRule::named("held")]);
+    let paused = job(&mut story, "held", 1);
+    story.answer(|reply_to| Input::Pause { job: paused, kill: true, reply_to });
+    story.tell_pool("held", PoolVerb::Pause { kill: false });
+    story.tell_pool("held", PoolVerb::Resume);
+    story.pass(10 * SECOND);
+    assert_eq!(held(&story, &[paused]), [0]);
+    story.answer(|reply_to| Input::Resume { job: paused, reply_to });
+    assert_eq!(held(&story, &[paused]), [1]);
+}
+
+#[test]
+fn all_jobs_of_a_pool_can_be_killed_and_no_others() {
+    let mut story = with_pools(3, &[PoolRule::named("doomed")]);
+    let doomed = [1, 2].map(|n_maps| job(&mut story, "doomed", n_maps));
+    let other = job(&mut story, DEFAULT_POOL, 1);
+    let status = story.tell_pool("doomed", PoolVerb::Kill);
+    assert_eq!((status.jobs, status.slots, status.waiting), (0, 0, 0));
+    assert_eq!(doomed.map(|job| story.status(job).state), [JobState::Killed; 2]);
+    story.beat_all();
+    assert_eq!(held(&story, &[doomed[0], doomed[1], other]), [0, 0, 1]);
+    let pool = "none".to_owned();
+    let unknown = |reply_to| Input::Pool { pool, verb: PoolVerb::Kill, reply_to };
+    let Reply::Refused(refusal) = story.answer(unknown) else { panic!("there is none") };
+    assert!(refusal.to_string().contains("names default, doomed"), "{refusal}");
+}
+
+#[test]
+fn pools_are_listed_with_what_they_may_and_what_they_have() {
+    let promised = PoolRule { min_slots: 1, weight: 3, ..PoolRule::named("promised") };
+    let mut story = with_pools(4, &[promised]);
+    job(&mut story, "promised", 9);
+    job(&mut story, DEFAULT_POOL, 9);
+    let Reply::Pools(PoolList { pools }) = story.query(Query::Pools) else { panic!("no list") };
+    let shown: Vec<_> = pools
+        .iter()
+        .map(|it| (&it.pool[..], it.weight, it.slots, it.fair_share, it.waiting, it.jobs))
+        .collect();
+    assert_eq!(shown, [("default", 1, 0, 1, 9, 1), ("promised", 3, 4, 3, 5, 1)]);
+}
