@@ -28,9 +28,17 @@ pub(crate) struct Common {
     pub(crate) jobtracker: String,
     pub(crate) token: String,
     pub(crate) slots: u32,
-    /// How long a map takes.
+    /// How long a map takes in the mean.
     pub(crate) map_time: Duration,
     pub(crate) tally: Tally,
+}
+
+impl Common {
+    /// How long one map takes: half as long as the mean up to one and a half times as long, so that they don't all end in the
+    /// same moment.
+    fn time_of(&self, map: u32) -> Duration {
+        self.map_time * (50 + map.wrapping_mul(2_654_435_761) % 101) / 100
+    }
 }
 
 /// One tracker.
@@ -227,7 +235,7 @@ impl Toy {
         self.common.tally.launches.fetch_add(1, Ordering::Relaxed);
         self.common.tally.runs_again(attempt.task);
         let ends = match attempt.task.kind {
-            TaskKind::Map => Some(clock::monotonic() + self.common.map_time),
+            TaskKind::Map => Some(clock::monotonic() + self.common.time_of(attempt.task.index)),
             TaskKind::Reduce => {
                 let n_maps = job.n_maps as usize;
                 let nothing = || Heard { cursor: 0, available: vec![None; n_maps], n_available: 0 };
