@@ -4,7 +4,9 @@
 //! What can't be done is an error that says what to do instead, if the job's result could be another without it, and a
 //! warning otherwise.
 
-use mapreduce_protocol::{JobSpec, Program, Streaming};
+use std::path::PathBuf;
+
+use mapreduce_protocol::{JobSpec, Program, ShippedFile, Streaming};
 
 use crate::hadoop_properties::{self, Properties};
 
@@ -88,19 +90,38 @@ pub(crate) fn parse(arguments: &[String]) -> Result<HadoopLine, HadoopLineError>
             continue;
         }
         let mut value = || rest.next().ok_or_else(|| HadoopLineError::NoValue(argument.clone()));
-        if name != "input" {
-            let value = value()?;
-            reading.option(name, value)?;
-            continue;
-        }
-        let first = value()?.clone();
-        reading.input(&first);
+        reading.option(name, value()?)?;
         // As many as there are.
-        while let Some(more) = rest.next_if(|it| !it.starts_with('-')) {
-            reading.input(more);
+        while matches!(name, "input" | "file")
+            && let Some(more) = rest.next_if(|it| !it.starts_with('-'))
+        {
+            reading.option(name, more)?;
         }
     }
     reading.finish()
+}
+
+/// A command whose first word is the path of a file that is shipped: in its folder the file has another name (Hadoop:
+/// `unqualifyIfLocalPath`).
+fn unqualified(command: &str, files: &[ShippedFile]) -> String {
+    let command = command.trim_start();
+    let (program, arguments) = command.split_at(command.find([' ', '\t']).unwrap_or(command.len()));
+    let named = canonical(program);
+    match files.iter().find(|file| canonical(&file.path) == named) {
+        Some(file) if is_plain_word(&file.name) => format!("{}{arguments}", file.name),
+        _ => command.to_owned(),
+    }
+}
+
+/// Which file a path names, be it there or not.
+fn canonical(path: &str) -> PathBuf {
+    let found = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    found.unwrap_or_else(|_| path.into())
+}
+
+/// Whether neither quotes nor a shell would read anything else in it.
+fn is_plain_word(word: &str) -> bool {
+    word.chars().all(|c| c.is_alphanumeric() || "._-+@%,:/".contains(c))
 }
 
 /// `a,b`, as Hadoop's lists are.
@@ -113,7 +134,7 @@ fn unsupported(name: &str, value: &str, instead: &'static str) -> HadoopLineErro
 }
 
 /// The last part of a class' name.
-fn class(name: &str) -> &str {
+pub(crate) fn class(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
@@ -153,6 +174,10 @@ impl Reading {
 
     fn option(&mut self, name: &str, value: &str) -> Result<(), HadoopLineError> {
         match name {
+            "input" => {
+                self.input(value);
+                Ok(())
+            }
             "output" => set(&mut self.output, "-output", place(value)),
             "mapper" => {
                 let command = command(name, value, "IdentityMapper")?;
@@ -205,8 +230,10 @@ impl Reading {
     fn foreign(&mut self, name: &str, value: &str) -> Result<(), HadoopLineError> {
         match (name, class(value)) {
             ("inputformat", "TextInputFormat" | "CombineTextInputFormat") => Ok(()),
-            // With a tab between key and value, which is the line as it is.
-            ("inputformat", "KeyValueTextInputFormat") => Ok(()),
+            ("inputformat", "KeyValueTextInputFormat") => {
+                self.properties.set(hadoop_properties::INPUT_FORMAT, value);
+                Ok(())
+            }
             ("outputformat", "TextOutputFormat") => Ok(()),
             ("inputformat" | "inputreader", _) => Err(unsupported(
                 name,
@@ -255,6 +282,7 @@ impl Reading {
             [&mut self.streaming.mapper, &mut self.streaming.combiner, &mut self.streaming.reducer]
         {
             *command = command.take().filter(|it| !it.is_empty());
+            *command = command.take().map(|it| unqualified(&it, &self.streaming.files));
         }
         let mut spec = JobSpec {
             name: name_of(&self.streaming),
@@ -313,7 +341,7 @@ fn command(name: &str, value: &str, identity: &str) -> Result<String, HadoopLine
     }
 }
 
-fn local(name: &str, file: &str) -> Result<mapreduce_protocol::ShippedFile, HadoopLineError> {
+fn local(name: &str, file: &str) -> Result<ShippedFile, HadoopLineError> {
     if file.contains("://") {
         let instead = "fetch the file and name the local copy";
         return Err(unsupported(name, file, instead));
@@ -368,7 +396,7 @@ mod tests {
         assert_eq!(spec.name, "count");
         assert_eq!(spec.input, ["/in/a", "/in/b", "/in/c", "/in/d"]);
         assert_eq!((spec.reduces, spec.priority), (Some(3), Some(Priority::VeryHigh)));
-        let of = |files: &[mapreduce_protocol::ShippedFile]| {
+        let of = |files: &[ShippedFile]| {
             files.iter().map(|it| format!("{}#{}", it.path, it.name)).collect::<Vec<_>>()
         };
         assert_eq!(of(&streaming.files), ["a.py#a.py", "b.py#c.py", "d.txt#d.txt"]);
@@ -399,6 +427,95 @@ mod tests {
         ));
         assert_eq!((streaming.partition, streaming.sort), (None, None));
         assert_eq!(warnings.len(), 2, "{warnings:?}");
+        // The number of fields comes before the options, and 0 is none.
+        let by_fields = "-partitioner KeyFieldBasedPartitioner \
+                         -D mapreduce.partition.keypartitioner.options=-k3,3 \
+                         -D num.key.fields.for.partition=";
+        for (fields, expected) in [(2, "-k1,2"), (0, "-k3,3")] {
+            let (_, streaming, warnings) = parsed(&format!("{options} {by_fields}{fields}"));
+            assert_eq!(streaming.partition.as_deref(), Some(expected));
+            assert!(warnings.is_empty(), "{warnings:?}");
+        }
+        let hashed =
+            "-partitioner HashPartitioner -D mapreduce.partition.keypartitioner.options=-k3,3";
+        let (_, streaming, warnings) = parsed(&format!("{options} {hashed}"));
+        assert_eq!(streaming.partition, None);
+        assert!(warnings[0].contains("-k3,3 are not heeded"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_command_that_is_the_path_of_a_shipped_file_is_its_name() {
+        let commands = |line: &str| {
+            let (_, streaming, _) = parsed(&format!("-input /in -output /out {line}"));
+            let files: Vec<_> = streaming.files.iter().map(|it| it.name.clone()).collect();
+            (streaming.mapper.unwrap(), streaming.reducer.unwrap_or_default(), files.join(" "))
+        };
+        let of = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(
+            commands(
+                "-file /home/me/map.py /home/me/r.py -mapper /home/me/map.py -reducer '/home/me/r.py -x /home/me/map.py'"
+            ),
+            of("map.py", "r.py -x /home/me/map.py", "map.py r.py")
+        );
+        assert_eq!(
+            commands("-mapper ./map.py -files map.py#m,src/r.py -reducer 'src/r.py | sort'"),
+            of("m", "r.py | sort", "m r.py")
+        );
+        // Not shipped: a program that all hosts have. Nor is a word changed behind the first.
+        assert_eq!(
+            commands("-mapper /bin/cat -file /home/me/cat -reducer 'python3 /home/me/cat'"),
+            of("/bin/cat", "python3 /home/me/cat", "cat")
+        );
+        // By another way to the same file.
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_str().unwrap();
+        std::fs::write(format!("{folder}/m"), "").unwrap();
+        std::os::unix::fs::symlink("m", format!("{folder}/l")).unwrap();
+        let (mapper, ..) = commands(&format!("-mapper {folder}/l -file {folder}/../m {folder}/m"));
+        assert_eq!(mapper, "m");
+    }
+
+    #[test]
+    fn properties_that_would_change_the_result_are_refused_and_defaults_are_not() {
+        let line = "-input /in -output /out -mapper cat ";
+        for refused in [
+            "stream.map.input=typedbytes",
+            "stream.map.output=rawbytes",
+            "stream.reduce.input=typedbytes",
+            "stream.reduce.output=org.apache.hadoop.streaming.io.RawBytesOutputReader",
+            "stream.map.input.writer.class=x.Mine",
+            "stream.map.input.ignoreKey=false",
+            "stream.recordreader.class=StreamXmlRecordReader,begin=<a>,end=</a>",
+            "mapred.input.format.class=org.apache.hadoop.mapred.SequenceFileInputFormat",
+            "mapreduce.job.inputformat.class=NLineInputFormat",
+            "mapred.output.format.class=org.apache.hadoop.mapred.SequenceFileOutputFormat",
+            "textinputformat.record.delimiter=;",
+            "mapred.mapper.class=x.Mine",
+            "mapreduce.job.reduce.class=x.Mine",
+        ] {
+            let error = parse(&words(&format!("{line} -D '{refused}'"))).unwrap_err().to_string();
+            assert!(error.contains(refused.split_once('=').unwrap().1), "{refused}: {error}");
+        }
+        for fine in [
+            "stream.map.input=text",
+            "stream.reduce.output=text",
+            "stream.map.output=org.apache.hadoop.streaming.io.TextOutputReader",
+            "stream.map.input.ignoreKey=true",
+            "mapred.input.format.class=org.apache.hadoop.mapred.TextInputFormat",
+            "mapred.input.format.class=KeyValueTextInputFormat",
+            "mapreduce.job.outputformat.class=org.apache.hadoop.mapreduce.lib.output.TextOutputFormat",
+        ] {
+            let (_, _, warnings) = parsed(&format!("{line} -D {fine}"));
+            assert!(warnings.is_empty(), "{fine}: {warnings:?}");
+        }
+        // Cut at a tab, a line is given on as it is; cut elsewhere it is not.
+        let separator = "-D key.value.separator.in.input.line=";
+        let format = "-inputformat KeyValueTextInputFormat";
+        let error = parse(&words(&format!("{line} {separator}, {format}"))).unwrap_err();
+        assert!(error.to_string().contains("KeyValueTextInputFormat"), "{error}");
+        assert!(parsed(&format!("{line} {separator}'\t' {format}")).2.is_empty());
+        let (_, _, warnings) = parsed(&format!("{line} {separator}, "));
+        assert!(warnings[0].contains("as in Hadoop"), "{warnings:?}");
     }
 
     #[test]

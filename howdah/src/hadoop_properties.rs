@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mapreduce_protocol::{ByteSize, JobSpec, Priority, Streaming, TaskLimits};
 
-use crate::hadoop_line::HadoopLineError;
+use crate::hadoop_line::{HadoopLineError, class};
 
 /// The names of Hadoop 1 and of Hadoop 2.
 const NEW_NAMES: &[(&str, &str)] = &[
@@ -27,14 +27,65 @@ const NEW_NAMES: &[(&str, &str)] = &[
     ("mapred.partitioner.class", PARTITIONER),
     ("mapreduce.partitioner.class", PARTITIONER),
     ("stream.num.reduce.output.fields", "stream.num.reduce.output.key.fields"),
+    ("mapred.input.format.class", INPUT_FORMAT),
+    ("mapreduce.inputformat.class", INPUT_FORMAT),
+    ("mapred.output.format.class", "mapreduce.job.outputformat.class"),
+    ("mapreduce.outputformat.class", "mapreduce.job.outputformat.class"),
+    ("mapred.mapper.class", "mapreduce.job.map.class"),
+    ("mapreduce.map.class", "mapreduce.job.map.class"),
+    ("mapred.combiner.class", "mapreduce.job.combine.class"),
+    ("mapreduce.combine.class", "mapreduce.job.combine.class"),
+    ("mapred.reducer.class", "mapreduce.job.reduce.class"),
+    ("mapreduce.reduce.class", "mapreduce.job.reduce.class"),
+    ("key.value.separator.in.input.line", INPUT_SEPARATOR),
 ];
 
 /// Names the partitioner's class.
 pub(crate) const PARTITIONER: &str = "mapreduce.job.partitioner.class";
 
+/// Names the input format's class.
+pub(crate) const INPUT_FORMAT: &str = "mapreduce.job.inputformat.class";
+
+/// Where a line's key ends for the input format [`KEY_VALUE`].
+const INPUT_SEPARATOR: &str = "mapreduce.input.keyvaluelinerecordreader.key.value.separator";
+
+/// An input format that cuts lines, which a command then gets with a tab at the cut.
+const KEY_VALUE: &str = "KeyValueTextInputFormat";
+
 /// Of no meaning here, and no loss.
-const IDLE: &[&str] =
-    &["mapreduce.job.maps", "stream.map.input.ignoreKey", "mapred.used.genericoptionsparser"];
+const IDLE: &[&str] = &["mapreduce.job.maps", "mapred.used.genericoptionsparser"];
+
+/// Those with which the job's result would be another, the values that are what is done here (of a class the last part
+/// of its name), and what to do instead.
+const GUARDED: &[(&str, &[&str], &str)] = &[
+    ("stream.map.input", &["text", "TextInputWriter"], LINES),
+    ("stream.map.output", &["text", "TextOutputReader"], LINES),
+    ("stream.reduce.input", &["text", "TextInputWriter"], LINES),
+    ("stream.reduce.output", &["text", "TextOutputReader"], LINES),
+    ("stream.map.input.writer.class", &["TextInputWriter"], LINES),
+    ("stream.map.output.reader.class", &["TextOutputReader"], LINES),
+    ("stream.reduce.input.writer.class", &["TextInputWriter"], LINES),
+    ("stream.reduce.output.reader.class", &["TextOutputReader"], LINES),
+    ("stream.map.input.ignoreKey", &["true"], "a mapper gets lines without their offset (true)"),
+    ("stream.recordreader.class", &[], TEXT_INPUT),
+    (INPUT_FORMAT, &["TextInputFormat", "CombineTextInputFormat", KEY_VALUE], TEXT_INPUT),
+    ("textinputformat.record.delimiter", &["\n", "\\n"], TEXT_INPUT),
+    (
+        "mapreduce.job.outputformat.class",
+        &["TextOutputFormat"],
+        "the output is text (TextOutputFormat); leave the property out",
+    ),
+    ("mapreduce.job.map.class", &["PipeMapper", "IdentityMapper"], COMMANDS),
+    ("mapreduce.job.combine.class", &["PipeCombiner"], COMMANDS),
+    ("mapreduce.job.reduce.class", &["PipeReducer", "IdentityReducer"], COMMANDS),
+];
+
+const LINES: &str = "commands read and write lines (text)";
+
+const TEXT_INPUT: &str =
+    "records are lines of text (TextInputFormat); turn other files into lines first";
+
+const COMMANDS: &str = "classes can't be run; write commands (-mapper, -combiner, -reducer)";
 
 /// Names, those of Hadoop 2, and values.
 #[derive(Default)]
@@ -55,6 +106,30 @@ impl Properties {
         self.take(name).map(|value| number(name, &value)).transpose()
     }
 
+    /// Refuses what would change the result.
+    fn check_guarded(&mut self, warnings: &mut Vec<String>) -> Result<(), HadoopLineError> {
+        let cuts = self.0.get(INPUT_FORMAT).is_some_and(|it| class(it) == KEY_VALUE);
+        if let Some(separator) = self.take(INPUT_SEPARATOR) {
+            if !cuts {
+                idle(
+                    Some(separator),
+                    "separators of the input:",
+                    "-inputformat KeyValueTextInputFormat",
+                    warnings,
+                );
+            } else if !matches!(separator.as_str(), "\t" | "\\t") {
+                let wanted = "with KeyValueTextInputFormat the separator is a tab; leave both out, and cut lines in the mapper";
+                return Err(wrong(INPUT_SEPARATOR, &separator, wanted));
+            }
+        }
+        for (name, accepted, instead) in GUARDED {
+            if let Some(value) = self.take(name).filter(|value| !accepted.contains(&class(value))) {
+                return Err(wrong(name, &value, instead));
+            }
+        }
+        Ok(())
+    }
+
     fn take_bool(&mut self, name: &str) -> Result<Option<bool>, HadoopLineError> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_str() {
@@ -71,6 +146,7 @@ impl Properties {
         streaming: &mut Streaming,
         warnings: &mut Vec<String>,
     ) -> Result<(), HadoopLineError> {
+        self.check_guarded(warnings)?;
         self.apply_to_job(spec)?;
         self.apply_to_records(streaming)?;
         self.apply_to_keys(streaming, warnings)?;
@@ -129,39 +205,36 @@ impl Properties {
         warnings: &mut Vec<String>,
     ) -> Result<(), HadoopLineError> {
         streaming.key_separator = self.take("mapreduce.map.output.key.field.separator");
-        let fields = self.take_number("num.key.fields.for.partition")?;
+        // As in Hadoop, the number comes first, and 0 is none.
+        let fields = self.take_number("num.key.fields.for.partition")?.filter(|n| *n > 0);
         let options = self.take("mapreduce.partition.keypartitioner.options");
-        let options = options.or_else(|| fields.map(|n| format!("-k1,{n}")));
-        match self.take(PARTITIONER) {
-            None => idle(
-                options,
-                "the partitioner's",
-                "-partitioner KeyFieldBasedPartitioner",
-                warnings,
-            ),
-            Some(class) => match last(&class) {
-                "KeyFieldBasedPartitioner" => streaming.partition = options,
-                "HashPartitioner" => {}
-                _ => {
-                    let wanted = "only KeyFieldBasedPartitioner and HashPartitioner are here; give the former options";
-                    return Err(wrong("the partitioner", &class, wanted));
-                }
-            },
+        let options = fields.map(|n| format!("-k1,{n}")).or(options);
+        let partitioner = self.take(PARTITIONER);
+        match partitioner.as_deref().map(class) {
+            Some("KeyFieldBasedPartitioner") => streaming.partition = options,
+            None | Some("HashPartitioner") => {
+                let partitioner = "-partitioner KeyFieldBasedPartitioner";
+                idle(options, "the partitioner's options", partitioner, warnings);
+            }
+            Some(_) => {
+                let wanted = "only KeyFieldBasedPartitioner and HashPartitioner are here; give the former options";
+                return Err(wrong("the partitioner", &partitioner.unwrap_or_default(), wanted));
+            }
         }
         let options = self.take("mapreduce.partition.keycomparator.options");
         let name = "mapreduce.job.output.key.comparator.class";
         match self.take(name) {
             None => idle(
                 options,
-                "the comparator's",
+                "the comparator's options",
                 "-D mapreduce.job.output.key.comparator.class=KeyFieldBasedComparator",
                 warnings,
             ),
-            Some(class) if last(&class) == "KeyFieldBasedComparator" => streaming.sort = options,
-            Some(class) => {
+            Some(given) if class(&given) == "KeyFieldBasedComparator" => streaming.sort = options,
+            Some(given) => {
                 return Err(wrong(
                     name,
-                    &class,
+                    &given,
                     "only KeyFieldBasedComparator is here; give it options",
                 ));
             }
@@ -170,15 +243,10 @@ impl Properties {
     }
 }
 
-fn last(class: &str) -> &str {
-    class.rsplit('.').next().unwrap_or(class)
-}
-
-fn idle(options: Option<String>, whose: &str, class: &str, warnings: &mut Vec<String>) {
-    if let Some(options) = options {
-        warnings.push(format!(
-            "{whose} options {options} are not heeded without {class}, as in Hadoop"
-        ));
+/// A warning about what counts only with a class.
+fn idle(given: Option<String>, what: &str, class: &str, warnings: &mut Vec<String>) {
+    if let Some(given) = given {
+        warnings.push(format!("{what} {given} are not heeded without {class}, as in Hadoop"));
     }
 }
 
