@@ -7,8 +7,10 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{self, ExitStatus, Stdio};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use clock::Stopwatch;
 use mapreduce_protocol::streaming::{Command, CommandRole};
 use mapreduce_protocol::{Failure, FailureKind, Streaming};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -38,6 +40,10 @@ const LOOK_INTERVAL: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// open.
 const LEFT_BYTES_MAX: usize = 1 << 20;
 
+/// Time without output after which something that a command has left running, and that holds its standard output, is no
+/// longer waited for.
+const LEFT_SILENCE_MAX: Duration = Duration::from_secs(10);
+
 /// See the module.
 pub(super) struct Child {
     role: CommandRole,
@@ -56,6 +62,8 @@ pub(super) struct Child {
     buffer: Vec<u8>,
     may_leave_input: bool,
     may_fail: bool,
+    /// See [`LEFT_SILENCE_MAX`].
+    left_silence_max: Duration,
 }
 
 impl Child {
@@ -90,6 +98,7 @@ impl Child {
             buffer: vec![0; READ_BYTES],
             may_leave_input: about.partial_input,
             may_fail: about.nonzero_exit,
+            left_silence_max: LEFT_SILENCE_MAX,
         };
         let opened = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
         child.alive = Some(opened.map_err(|error| child.broken("watched", error))?);
@@ -110,6 +119,7 @@ impl Child {
     ) -> Result<(), Failure> {
         let mut pending = Bytes::new();
         let mut broke = false;
+        let mut silence = Stopwatch::start();
         while self.stdout.is_some() || self.alive.is_some() {
             if pending.is_empty() && self.stdin.is_some() {
                 match input.next_block()? {
@@ -128,15 +138,46 @@ impl Child {
                 self.read_errors(progress, counters)?;
             }
             if ready.ended {
-                self.alive = None;
+                self.end(progress, counters)?;
+            }
+            if ready.ended || ready.stdout {
+                silence = Stopwatch::start();
+            }
+            if self.alive.is_none() && self.stdout.is_some() {
+                self.must_go_on(silence)?;
             }
         }
         self.read_last_errors(progress, counters)?;
         let left = broke
             || self.has_unread()
             || self.stdin.is_some() && (!pending.is_empty() || input.next_block()?.is_some());
+        self.judge_input(left)
+    }
+
+    /// The command has ended. If badly, it fails at once: what it has left running may hold its output for ever.
+    fn end(&mut self, progress: &Progress, counters: &mut Counters) -> Result<(), Failure> {
+        self.alive = None;
         let status = self.process.wait().map_err(|error| self.lost(&error))?;
-        self.judge(status, left)
+        let judged = self.judge_status(status);
+        if judged.is_err() {
+            self.read_last_errors(progress, counters)?;
+            // Once more, with all of its last words.
+            return self.judge_status(status);
+        }
+        judged
+    }
+
+    /// The command has ended, and something still holds its standard output.
+    fn must_go_on(&self, silence: Stopwatch) -> Result<(), Failure> {
+        if silence.elapsed() < self.left_silence_max {
+            return Ok(());
+        }
+        let Self { role, command, left_silence_max, .. } = self;
+        let message = format!(
+            "the {role} `{command}` has ended, and something that it has left running holds its standard output, and has              written nothing for {} s: wait for it in the command, or redirect its output, as in 'server > /dev/null &'",
+            left_silence_max.as_secs()
+        );
+        Err(failure(FailureKind::UserCode, message))
     }
 
     /// Closes standard input, and keeps hold of what is in it.
@@ -149,7 +190,7 @@ impl Child {
         self.unread = opened.ok().map(OwnedFd::from);
     }
 
-    /// Waits until something can be done.
+    /// Waits until something can be done, or, for what a command has left running, some time has passed.
     fn wait(&mut self, progress: &Progress) -> Result<Ready, Failure> {
         loop {
             let pipes = [
@@ -176,6 +217,9 @@ impl Child {
             drop(ready);
             drop(fds);
             self.look(progress);
+            if self.alive.is_none() {
+                return Ok(Ready::default());
+            }
         }
     }
 
@@ -268,12 +312,17 @@ impl Child {
         rustix::io::ioctl_fionread(pipe).is_ok_and(|n| n > 0)
     }
 
-    fn judge(&self, status: ExitStatus, left: bool) -> Result<(), Failure> {
-        let Self { role, command, .. } = self;
-        let tail = match self.reporter.tail().as_str() {
+    /// The end of what it wrote to standard error, for people.
+    fn last_words(&self) -> String {
+        match self.reporter.tail().as_str() {
             "" => "it wrote nothing to standard error".to_owned(),
             tail => format!("its standard error ends: {tail}"),
-        };
+        }
+    }
+
+    fn judge_status(&self, status: ExitStatus) -> Result<(), Failure> {
+        let Self { role, command, .. } = self;
+        let tail = self.last_words();
         if let Some(signal) = status.signal() {
             let kind = FailureKind::Crashed { exit_code: None, signal: Some(signal) };
             let message = format!("the {role} `{command}` was ended by signal {signal}; {tail}");
@@ -285,7 +334,13 @@ impl Child {
             let message = format!("the {role} `{command}` ended with status {code}; {tail}");
             return Err(failure(FailureKind::UserCode, message));
         }
+        Ok(())
+    }
+
+    fn judge_input(&self, left: bool) -> Result<(), Failure> {
         if left && !self.may_leave_input {
+            let Self { role, command, .. } = self;
+            let tail = self.last_words();
             let message = format!(
                 "the {role} `{command}` ended well before it had read all of its input (broken pipe): if that is meant, \
                  set 'partial_input: true'; {tail}"
@@ -318,6 +373,7 @@ impl Drop for Child {
 }
 
 /// What can be done without waiting.
+#[derive(Default)]
 struct Ready {
     stdin: bool,
     stdout: bool,
@@ -337,5 +393,75 @@ fn prepare_pipe(pipe: BorrowedFd<'_>) -> Result<(), Errno> {
 fn log(text: &[u8]) {
     if !text.is_empty() {
         let _ = std::io::stderr().write_all(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_protocol::{JobId, TaskKind};
+
+    use super::*;
+    use crate::task::identity::Identity;
+
+    struct Nothing;
+
+    impl Feed for Nothing {
+        fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
+            Ok(None)
+        }
+    }
+
+    impl Drain for Vec<u8> {
+        fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+            self.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn end(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// What a command writes; what it leaves running is waited for this long.
+    fn ran(command: &str, left_silence_max: Duration) -> Result<Vec<u8>, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let about = Streaming { mapper: Some(command.to_owned()), ..Streaming::default() };
+        let workplace = Workplace::make(folder.path(), &about, &[]).unwrap();
+        let job = JobId { date: 20_261_122, ordinal: 7 };
+        let attempt = job.task(TaskKind::Map, 3).attempt(1);
+        let identity = Identity { attempt, job_name: "n".to_owned(), n_maps: 1, n_reduces: 0 };
+        let environment = Environment::new(&identity, &about, &workplace);
+        let mut child =
+            Child::start(CommandRole::Mapper, command, &about, &workplace, &environment).unwrap();
+        child.left_silence_max = left_silence_max;
+        let (mut output, mut counters) = (Vec::new(), Counters::default());
+        child.run(&mut Nothing, &mut output, &Progress::untold(), &mut counters)?;
+        Ok(output)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_is_left_running_with_the_output_is_not_waited_for_for_ever() {
+        let failure = ran("sleep 60 & echo a", Duration::from_millis(10)).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::UserCode);
+        assert!(failure.message.contains("redirect its output"), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_is_left_running_with_the_output_may_write_on() {
+        // The shell ends before the program that it has started gets its input's end.
+        let command = "{ cat /dev/null; head -c 3000000 /dev/zero; echo end; } & exit 0";
+        let output = ran(command, LONG).unwrap();
+        assert_eq!((output.len(), output.ends_with(b"end\n")), (3_000_004, true));
+    }
+
+    #[test]
+    fn a_bad_end_counts_at_once_whatever_is_left_running() {
+        let watch = Stopwatch::start();
+        let failure = ran("sleep 60 & echo why >&2; exit 3", LONG).unwrap_err();
+        let expected = "ended with status 3; its standard error ends: why";
+        assert!(failure.message.contains(expected), "{}", failure.message);
+        assert!(watch.elapsed() < LONG / 2);
     }
 }

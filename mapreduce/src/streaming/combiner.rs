@@ -1,6 +1,6 @@
 //! A command as the combiner. The mapper's records are gathered in a sort buffer; whenever it is full, and at the end,
-//! they pass through the command, sorted, and what it writes goes to the collector as a mapper's output would. So it
-//! may write any keys in any order, and one process serves all partitions (Hadoop: one for each partition of each
+//! they pass through the command, sorted, as a reducer's input does, and what it writes is cut as a reducer's output is
+//! (Hadoop: `PipeCombiner`), and goes to the collector. So one command may be both, and it may write any keys in any order, and one process serves all partitions (Hadoop: one for each partition of each
 //! spill, whose keys must stay as they are). It does not run again where spills are merged.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use mapreduce_protocol::{Failure, TaskSettings};
 use super::input::SortedFeed;
 use super::keys::Keys;
 use super::output::PairDrain;
-use super::records::{Form, input_separator};
+use super::records::input_separator;
 use super::{Attempt, StreamingProgram};
 use crate::api::{Bytes, Counters, Sink};
 use crate::task::collector::{Buffer as _, Collector, CollectorSettings, buffer_budget};
@@ -76,11 +76,10 @@ impl<'a> Combining<'a> {
         let StreamingProgram { about, keys, .. } = self.attempt.program;
         self.gathered.sort();
         let mut input = SortedFeed::new(&self.gathered, keys, input_separator(about));
-        let form = Form::of_map_output(about);
-        let (collector, ends) = (&mut self.collector, about.line_ends);
-        let mut output = PairDrain::new(collector, Collector::take_failure, form, ends, Some(keys));
+        let (take_failure, role) = (Collector::take_failure, CommandRole::Combiner);
+        let mut output = PairDrain::new(&mut self.collector, take_failure, role, about, keys);
         let (progress, counters) = (&self.progress, &mut self.counters);
-        self.attempt.pass(CommandRole::Combiner, &mut input, &mut output, progress, counters)?;
+        self.attempt.pass(role, &mut input, &mut output, progress, counters)?;
         self.gathered.clear();
         Ok(())
     }

@@ -38,6 +38,11 @@ impl Normaliser {
         &self.scratch
     }
 
+    /// What is still to be written when there is no more: a CR at the very end is the end of a line, be that line empty.
+    pub(super) fn end(&mut self) -> &'static [u8] {
+        if std::mem::take(&mut self.held) { b"\n" } else { b"" }
+    }
+
     /// Writes what a CR stands for that `next` follows.
     fn carriage_return(&mut self, next: u8) {
         if next != b'\n' {
@@ -52,7 +57,25 @@ mod tests {
 
     fn normalised(ends: LineEnds, text: &[u8], block: usize) -> Vec<u8> {
         let mut normaliser = Normaliser::new(ends);
-        text.chunks(block).flat_map(|block| normaliser.normalise(block).to_vec()).collect()
+        let blocks = text.chunks(block);
+        let mut all: Vec<u8> =
+            blocks.flat_map(|block| normaliser.normalise(block).to_vec()).collect();
+        all.extend_from_slice(normaliser.end());
+        assert_eq!(normaliser.end(), b"", "once");
+        all
+    }
+
+    #[test]
+    fn a_last_line_that_is_only_a_cr_is_a_line() {
+        for (text, crlf, any) in
+            [("a\n\r", "a\n\n", "a\n\n"), ("a\r\r", "a\r\n", "a\n\n"), ("\r", "\n", "\n")]
+        {
+            for block in 1..=text.len() {
+                let of =
+                    |ends| String::from_utf8(normalised(ends, text.as_bytes(), block)).unwrap();
+                assert_eq!([of(LineEnds::Crlf), of(LineEnds::Any)], [crlf, any], "{text:?}");
+            }
+        }
     }
 
     #[test]
@@ -61,8 +84,8 @@ mod tests {
         for block in 1..=text.len() {
             let of = |ends| String::from_utf8(normalised(ends, text, block)).unwrap();
             assert_eq!(of(LineEnds::Lf), String::from_utf8_lossy(text));
-            assert_eq!(of(LineEnds::Crlf), "a\nb\rc\n\n\r\nd\r\r\re\n\rf", "blocks of {block}");
-            assert_eq!(of(LineEnds::Any), "a\nb\nc\n\n\n\nd\n\n\ne\n\nf", "blocks of {block}");
+            assert_eq!(of(LineEnds::Crlf), "a\nb\rc\n\n\r\nd\r\r\re\n\rf\n", "blocks of {block}");
+            assert_eq!(of(LineEnds::Any), "a\nb\nc\n\n\n\nd\n\n\ne\n\nf\n", "blocks of {block}");
         }
     }
 }

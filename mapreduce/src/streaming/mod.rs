@@ -51,7 +51,6 @@ use environment::Environment;
 use input::{Feed, MapFeed, MergeFeed};
 use keys::Keys;
 use output::{Drain, PairDrain, TextDrain};
-use records::Form;
 use workplace::Workplace;
 
 /// The job that `streaming` describes. `files` says where each of its files lies on this host, in their order.
@@ -144,20 +143,15 @@ impl Program for StreamingProgram {
 
     fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure> {
         let attempt = self.map_attempt(task)?;
-        let (form, ends) = (Form::of_map_output(&self.about), self.about.line_ends);
-        if self.about.combiner.is_some() {
+        let (role, about, keys) = (CommandRole::Mapper, &self.about, &self.keys);
+        if about.combiner.is_some() {
             let mut combining = Combining::new(&attempt, task);
-            let mut drain = PairDrain::new(
-                &mut combining,
-                Combining::take_failure,
-                form,
-                ends,
-                Some(&self.keys),
-            );
+            let take_failure = Combining::take_failure;
+            let mut drain = PairDrain::new(&mut combining, take_failure, role, about, keys);
             attempt.map(task, &mut drain)?;
             return combining.finish(task.map_output, &mut task.counters);
         }
-        let partitions = Partitions::new(&self.keys, task.n_partitions);
+        let partitions = Partitions::new(keys, task.n_partitions);
         let buffer = SortBuffer::<Bytes, Bytes, _>::new(partitions, buffer_budget(task.settings));
         let to = CollectorSettings {
             folder: task.folder,
@@ -166,8 +160,8 @@ impl Program for StreamingProgram {
             progress: &task.progress,
         };
         let mut collector = Collector::new(buffer, &to);
-        let mut drain =
-            PairDrain::new(&mut collector, Collector::take_failure, form, ends, Some(&self.keys));
+        let take_failure = Collector::take_failure;
+        let mut drain = PairDrain::new(&mut collector, take_failure, role, about, keys);
         attempt.map(task, &mut drain)?;
         Ok(collector.finish(task.map_output, &mut task.counters)?.digest)
     }
@@ -178,8 +172,7 @@ impl Program for StreamingProgram {
         mut output: TextOutput,
     ) -> Result<String, Failure> {
         let attempt = self.map_attempt(task)?;
-        let form = Form::of_map_output(&self.about);
-        let mut drain = TextDrain::new(&mut output, &form, &self.about);
+        let mut drain = TextDrain::new(&mut output, CommandRole::Mapper, &self.about);
         attempt.map(task, &mut drain)?;
         output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
     }
@@ -201,8 +194,7 @@ impl Program for StreamingProgram {
         }
         let attempt = self.attempt(task.folder, task.identity)?;
         let mut input = MergeFeed::new(merge, &self.about, &self.keys, &task.progress);
-        let form = Form::of_reduce_output(&self.about);
-        let mut drain = TextDrain::new(&mut output, &form, &self.about);
+        let mut drain = TextDrain::new(&mut output, CommandRole::Reducer, &self.about);
         let (progress, counters) = (&task.progress, &mut task.counters);
         attempt.pass(CommandRole::Reducer, &mut input, &mut drain, progress, counters)?;
         input.count(counters);

@@ -1,16 +1,18 @@
 //! What becomes of the bytes that commands write: records for the sort buffer, or lines of the job's output.
 
-use mapreduce_protocol::map_output::BLOCK_BYTES_MAX;
-use mapreduce_protocol::streaming::LineEnds;
-use mapreduce_protocol::{Failure, Streaming};
+use mapreduce_protocol::streaming::CommandRole;
+use mapreduce_protocol::{Failure, FailureKind, Streaming};
 
 use super::input::count_lines;
 use super::keys::Keys;
 use super::line_ends::Normaliser;
 use super::records::{Form, output_separator, write_line};
 use crate::api::{Bytes, Sink};
-use crate::task::run_writer::too_long;
+use crate::task::failure::failure;
 use crate::task::text_output::TextOutput;
+
+/// Bytes of a line that is taken apart, at most: it is held in memory as a whole, and no such line is meant.
+const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Where a command's output goes.
 pub(super) trait Drain {
@@ -22,12 +24,22 @@ pub(super) trait Drain {
 }
 
 /// Finds lines in blocks that are cut anywhere; only one that straddles blocks is copied.
-#[derive(Default)]
 struct LineFinder {
     carried: Vec<u8>,
+    /// Whose lines they are, for people.
+    writer: String,
 }
 
 impl LineFinder {
+    /// For what the command of `role` writes.
+    fn new(role: CommandRole, about: &Streaming) -> Self {
+        let writer = match about.command(role) {
+            Some(command) => format!("the {role} `{command}`"),
+            None => "the input".to_owned(),
+        };
+        Self { carried: Vec::new(), writer }
+    }
+
     /// Calls `each` with every line that ends in `block`, without its end.
     fn take(&mut self, block: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Failure> {
         let mut rest = block;
@@ -45,11 +57,18 @@ impl LineFinder {
         self.carry(rest)
     }
 
-    /// A line that no record could hold is not gathered to its end.
+    /// A line that is too long is not gathered to its end.
     fn carry(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.carried.len() + bytes.len() > LINE_BYTES_MAX {
+            let message = format!(
+                "{} has a line of more than {} MiB: see that it writes line feeds, or cut the line into several",
+                self.writer,
+                LINE_BYTES_MAX >> 20
+            );
+            return Err(failure(FailureKind::UserCode, message));
+        }
         self.carried.extend_from_slice(bytes);
-        let length = self.carried.len();
-        if length > BLOCK_BYTES_MAX as usize / 2 { Err(too_long(length)) } else { Ok(()) }
+        Ok(())
     }
 
     /// Calls `each` with a last line that has no end.
@@ -67,8 +86,8 @@ pub(super) struct PairDrain<'a, S, F> {
     form: Form,
     normaliser: Normaliser,
     lines: LineFinder,
-    /// How keys are stored, if not as they are.
-    keys: Option<&'a Keys>,
+    /// How keys are stored.
+    keys: &'a Keys,
     scratch: Vec<u8>,
 }
 
@@ -77,16 +96,24 @@ where
     S: Sink<Bytes, Bytes>,
     F: Fn(&mut S) -> Option<Failure>,
 {
-    /// Into `sink`, which stores keys as `keys` says; `take_failure` asks it how it went.
+    /// Of what the command of `role` writes, into `sink`, which stores keys as `keys` says; `take_failure` asks it how
+    /// it went.
     pub(super) fn new(
         sink: &'a mut S,
         take_failure: F,
-        form: Form,
-        ends: LineEnds,
-        keys: Option<&'a Keys>,
+        role: CommandRole,
+        about: &Streaming,
+        keys: &'a Keys,
     ) -> Self {
-        let (normaliser, lines) = (Normaliser::new(ends), LineFinder::default());
-        Self { sink, take_failure, form, normaliser, lines, keys, scratch: Vec::new() }
+        Self {
+            sink,
+            take_failure,
+            form: Form::of(role, about),
+            normaliser: Normaliser::new(about.line_ends),
+            lines: LineFinder::new(role, about),
+            keys,
+            scratch: Vec::new(),
+        }
     }
 }
 
@@ -99,19 +126,19 @@ where
         let Self { sink, form, keys, scratch, .. } = self;
         self.lines.take(self.normaliser.normalise(bytes), |line| {
             let (key, value) = form.split(line);
-            let key = keys.map_or(key, |keys| keys.stored(key, scratch));
-            sink.emit(key, value.unwrap_or_default());
+            sink.emit(keys.stored(key, scratch), value.unwrap_or_default());
         })?;
         (self.take_failure)(self.sink).map_or(Ok(()), Err)
     }
 
     fn end(&mut self) -> Result<(), Failure> {
         let Self { sink, form, keys, scratch, .. } = self;
-        self.lines.end(|line| {
+        let mut emit = |line: &[u8]| {
             let (key, value) = form.split(line);
-            let key = keys.map_or(key, |keys| keys.stored(key, scratch));
-            sink.emit(key, value.unwrap_or_default());
-        });
+            sink.emit(keys.stored(key, scratch), value.unwrap_or_default());
+        };
+        self.lines.take(self.normaliser.end(), &mut emit)?;
+        self.lines.end(emit);
         (self.take_failure)(self.sink).map_or(Ok(()), Err)
     }
 }
@@ -128,7 +155,7 @@ pub(super) struct TextDrain<'a> {
 }
 
 struct Rewriter<'a> {
-    form: &'a Form,
+    form: Form,
     about: &'a Streaming,
     separator: &'a [u8],
     lines: LineFinder,
@@ -136,15 +163,15 @@ struct Rewriter<'a> {
 }
 
 impl<'a> TextDrain<'a> {
-    /// Into `output`, of lines with this form.
-    pub(super) fn new(output: &'a mut TextOutput, form: &'a Form, about: &'a Streaming) -> Self {
-        let separator = output_separator(about);
+    /// Of what the command of `role` writes, into `output`.
+    pub(super) fn new(output: &'a mut TextOutput, role: CommandRole, about: &'a Streaming) -> Self {
+        let (form, separator) = (Form::of(role, about), output_separator(about));
         let passes = separator == form.separator() && !about.trailing_separator;
         let rewriter = (!passes).then(|| Rewriter {
             form,
             about,
             separator,
-            lines: LineFinder::default(),
+            lines: LineFinder::new(role, about),
             scratch: Vec::new(),
         });
         Self { output, normaliser: Normaliser::new(about.line_ends), rewriter, is_open: false }
@@ -186,6 +213,10 @@ impl Drain for TextDrain<'_> {
     }
 
     fn end(&mut self) -> Result<(), Failure> {
+        let held = self.normaliser.end();
+        if !held.is_empty() {
+            self.take(held)?;
+        }
         let last: &[u8] = match &mut self.rewriter {
             Some(rewriter) => rewriter.end(),
             None if self.is_open => b"\n",
@@ -204,7 +235,9 @@ mod tests {
         let text = b"one\n\ntwo\nthree\n\nfour";
         let expected: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         for block in 1..=text.len() {
-            let (mut finder, mut found) = (LineFinder::default(), Vec::new());
+            let about = Streaming::default();
+            let mut finder = LineFinder::new(CommandRole::Mapper, &about);
+            let mut found = Vec::new();
             for bytes in text.chunks(block) {
                 finder.take(bytes, |line| found.push(line.to_vec())).unwrap();
             }
@@ -212,5 +245,24 @@ mod tests {
             finder.end(|_| panic!("it has ended"));
             assert_eq!(found, expected, "blocks of {block}");
         }
+    }
+    #[test]
+    fn a_line_without_end_is_not_gathered_for_ever_and_its_command_is_named() {
+        let about = Streaming { mapper: Some("yes -n".to_owned()), ..Streaming::default() };
+        let mut finder = LineFinder::new(CommandRole::Mapper, &about);
+        let block = vec![b'x'; LINE_BYTES_MAX / 4];
+        for _ in 0..4 {
+            finder.take(&block, |_| panic!("no line has ended")).unwrap();
+        }
+        let mut lengths = Vec::new();
+        finder.take(b"\n", |line| lengths.push(line.len())).unwrap();
+        assert_eq!(lengths, [LINE_BYTES_MAX]);
+        for _ in 0..4 {
+            finder.take(&block, |_| panic!("no line has ended")).unwrap();
+        }
+        let failure = finder.take(b"x", |_| panic!("no line has ended")).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::UserCode);
+        let expected = "the mapper `yes -n` has a line of more than 64 MiB";
+        assert!(failure.message.contains(expected), "{}", failure.message);
     }
 }

@@ -2,6 +2,7 @@
 
 use memchr::memmem::Finder;
 
+use mapreduce_protocol::streaming::CommandRole;
 use mapreduce_protocol::{Failure, Streaming};
 
 use super::keys::Keys;
@@ -18,13 +19,33 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Of what a mapper writes, and a combiner.
-    pub(super) fn of_map_output(about: &Streaming) -> Self {
+    /// Of what the command of `role` writes.
+    pub(super) fn of(role: CommandRole, about: &Streaming) -> Self {
+        match role {
+            CommandRole::Mapper => Self::of_map_output(about),
+            CommandRole::Combiner => Self::of_combiner_output(about),
+            CommandRole::Reducer => Self::of_reduce_output(about),
+        }
+    }
+
+    /// Of what a mapper writes.
+    fn of_map_output(about: &Streaming) -> Self {
         Self::new(about.map_output_separator.as_deref(), about.map_output_key_fields)
     }
 
+    /// Of what a combiner writes: a reducer's, since mostly it is the reducer's command (Hadoop: `PipeCombiner` is a
+    /// `PipeReducer`). Where the job does not say at which separator a reducer's key ends, and the separator is the
+    /// mapper's, the key ends where a mapper's does: after the first field, as in Hadoop, it would be another key than
+    /// the command was given.
+    fn of_combiner_output(about: &Streaming) -> Self {
+        let separator = about.reduce_output_separator.as_deref().unwrap_or(TAB);
+        let is_the_mappers = separator == about.map_output_separator.as_deref().unwrap_or(TAB);
+        let mappers = about.map_output_key_fields.filter(|_| is_the_mappers);
+        Self::new(Some(separator), about.reduce_output_key_fields.or(mappers))
+    }
+
     /// Of what a reducer writes.
-    pub(super) fn of_reduce_output(about: &Streaming) -> Self {
+    fn of_reduce_output(about: &Streaming) -> Self {
         Self::new(about.reduce_output_separator.as_deref(), about.reduce_output_key_fields)
     }
 

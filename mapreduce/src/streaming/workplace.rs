@@ -1,6 +1,5 @@
 //! Where an attempt's commands run: a folder of their own in the attempt's, with the job's files and what its archives
-//! hold; and how a
-//! command is started there.
+//! hold; and how a command is started there.
 //!
 //! Files are copied, not linked: what a command does to them is its own affair, and a program that looks for others
 //! beside itself (Python resolves links first) finds them.
@@ -155,7 +154,10 @@ fn not_started(
     command: &Command,
 ) -> Failure {
     let program = Path::new(process.get_program());
-    let shown = program.file_name().unwrap_or(program.as_os_str()).display();
+    let shown = match command {
+        Command::Words(words) => words[0].as_str(),
+        Command::Shell(_) => "/bin/sh",
+    };
     let hint = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => {
             let message = format!("the {role} `{command}` can't be started: {error}");

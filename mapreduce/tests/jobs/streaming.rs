@@ -157,11 +157,48 @@ fn a_combiner_sees_sorted_records_and_may_write_what_it_likes() {
             assert_eq!(combined < records, combiner.ends_with(SUM), "{combiner}");
         }
     }
+    combiners_write_as_reducers_do(&folder);
     let failing =
         r#"{"mapper": "cat", "combiner": "sh -c 'echo why >&2; cat; exit 7'", "reducer": "cat"}"#;
     let failure = run(failing, &folder, &tiny(), !SEQUENTIAL).unwrap_err();
     assert!(failure.message.contains("the combiner") && failure.message.contains("status 7"));
     assert!(failure.message.contains("ends: why"), "{}", failure.message);
+}
+
+/// Separators that differ: what a combiner writes must be the records that its reducer would have had, summed up.
+fn combiners_write_as_reducers_do(folder: &Folder) {
+    let sum = |input: &str, output: &str| {
+        format!(
+            r"awk -F{input} -vOFS={output} '$1 != key {{if (NR > 1) print key, sum; key = $1; sum = 0}} {{sum += $2}} END {{if (NR) print key, sum}}'"
+        )
+    };
+    let two = r"awk -F'\\t' -vOFS='\\t' '{key = $1 FS $2; if (key != last && NR > 1) {print last, sum; sum = 0} last = key; sum += $3} END {if (NR) print last, sum}'";
+    let map = |ending: &str| format!("{WORDS} | sed 's/$/{ending}/'");
+    for (map, reducer, keys) in [
+        (map(",1"), SUM.to_owned(), r#""map_output_separator": ",""#),
+        (
+            map(",1"),
+            sum(":", r"'\\t'"),
+            r#""map_output_separator": ",", "reduce_input_separator": ":""#,
+        ),
+        (
+            map(",1"),
+            sum("=", "="),
+            r#""map_output_separator": ",", "reduce_input_separator": "=", "reduce_output_separator": "=""#,
+        ),
+        // A key of two fields, which nothing but the mapper's form tells.
+        (map(r"\\tx\\t1"), two.to_owned(), r#""map_output_key_fields": 2"#),
+    ] {
+        let json = |combiner: &str| {
+            format!(r#"{{"mapper": "{map}", "reducer": "{reducer}", {keys}{combiner}}}"#)
+        };
+        let plain = both(&json(""), folder, &tiny());
+        let combiner = format!(r#", "combiner": "{reducer}""#);
+        let ran = run(&json(&combiner), folder, &tiny(), !SEQUENTIAL).unwrap();
+        assert!(ran.parts == plain.parts, "{keys}");
+        let count = |name: &str| ran.counters[&format!("task.{name}")];
+        assert!(count("COMBINE_OUTPUT_RECORDS") < count("COMBINE_INPUT_RECORDS"), "{keys}");
+    }
 }
 
 #[test]
@@ -238,6 +275,20 @@ fn lines_end_as_the_job_says() {
             let got = joined(&both(&json, &folder, &shape));
             let (got, expected) = (String::from_utf8(got), String::from_utf8(expected.to_vec()));
             assert_eq!(got, expected, "{json}, splits of {split_bytes}");
+        }
+    }
+    // A last line that is only a CR is one.
+    for (text, ends, expected) in [
+        (r"a\\n\\r", "crlf", &b"a\n\n"[..]),
+        (r"a\\r\\r", "any", b"a\n\n"),
+        (r"a\\r\\r", "crlf", b"a\r\n"),
+    ] {
+        for form in ["", r#", "output_separator": "=""#] {
+            let json = format!(
+                r#"{{"mapper": "sh -c \"cat >&2; printf '{text}'\"", "line_ends": "{ends}"{form}}}"#
+            );
+            let shape = Shape { reduces: 0, ..Shape::default() };
+            assert_eq!(joined(&both(&json, &folder, &shape)), expected, "{json}");
         }
     }
     // What a command writes ends in the same ways.
