@@ -123,7 +123,11 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
             }
             Action::Kill { id } => done(&jobs.kill(id).await?, "ends", format),
             Action::Pause { id, now } => done(&jobs.pause(id, now).await?, "is paused", format),
-            Action::Resume { id } => done(&jobs.resume(id).await?, "goes on", format),
+            Action::Resume { id } => {
+                let status = jobs.resume(id).await?;
+                let what = if status.paused { "stays paused with its pool" } else { "goes on" };
+                done(&status, what, format)
+            }
             Action::Explain { id, task } => {
                 super::explain::print(&jobs.explain(id, task).await?, format)
             }

@@ -74,9 +74,7 @@ pub(crate) fn run(args: &PoolArgs, global: &Global) -> anyhow::Result<()> {
                 let status = jobs.kill_pool(pool).await?;
                 match status.jobs {
                     0 => crate::say::say!("pool {pool} has no jobs any more"),
-                    left => crate::say::say!(
-                        "of pool {pool}, {left} jobs are being published and will succeed"
-                    ),
+                    left => crate::say::say!("of pool {pool}, {left} jobs are being published"),
                 }
                 status
             }

@@ -154,6 +154,11 @@ impl Durable {
         self.paused_pools.contains(pool)
     }
 
+    /// The pools of which nothing is launched.
+    pub(crate) fn paused_pools(&self) -> impl Iterator<Item = &str> {
+        self.paused_pools.iter().map(String::as_str)
+    }
+
     pub(crate) fn is_drained(&self, host: &HostName) -> bool {
         self.drained.contains(host)
     }

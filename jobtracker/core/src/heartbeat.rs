@@ -89,8 +89,10 @@ impl Core {
     }
 
     fn park(&mut self, now: Now, host: HostNumber, to: ReplyTo) {
-        let until = now.monotonic + self.heartbeat_interval();
+        let interval = self.heartbeat_interval();
+        let until = now.monotonic + interval;
         let Some(mut tracker) = self.trackers.at_mut(host) else { return };
+        tracker.interval = interval;
         tracker.parked = Some(Parked { to, until });
         drop(tracker);
         self.timers.set(until, Timer::Parked(host));

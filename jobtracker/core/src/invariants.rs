@@ -7,6 +7,7 @@ use mapreduce_protocol::TaskKind;
 
 use crate::job::LiveJob;
 use crate::machine::Core;
+use crate::pause::Paused;
 use crate::task::ATTEMPTS_AT_ONCE;
 use crate::trackers::Occupied;
 
@@ -18,6 +19,7 @@ impl Core {
     pub fn check_invariants(&self) {
         for live in self.jobs.values() {
             self.check_tasks(live);
+            self.check_pause(live);
         }
         let unfinished = self.durable.unfinished().count();
         assert_eq!(unfinished, self.jobs.len(), "every unfinished job has its soft half");
@@ -35,7 +37,7 @@ impl Core {
     /// # Panics
     /// With the host, if a job would.
     pub fn check_placements(&mut self, now: Now) {
-        if self.timers.soonest().is_some_and(|due| due <= now.monotonic) {
+        if self.poll_timeout().is_some_and(|due| due <= now.monotonic) {
             // What they are set for may be a job's patience, which ends with the time, and is seen to when they fire.
             return;
         }
@@ -99,6 +101,13 @@ impl Core {
             let slot = tracker.and_then(|tracker| tracker.occupied().get(&id));
             assert_eq!(slot, Some(&Occupied::Running), "{id} runs on {}", attempt.host);
         }
+    }
+
+    /// A job stands still if the journal says so, of itself or of its pool.
+    fn check_pause(&self, live: &LiveJob) {
+        let itself = self.durable.job(live.id).is_some_and(|entry| entry.paused);
+        let pool = self.paused_pool_of(live).is_some();
+        assert_eq!(live.paused, Paused { itself, pool }, "whether {} is paused", live.id);
     }
 
     /// What is said of map outputs that lie on hosts is what the winners say.

@@ -12,6 +12,7 @@ use crate::held::HeldOutputs;
 use crate::job::LiveJob;
 use crate::jobs::Jobs;
 use crate::messages::{Effect, Input, Output, Reply, ReplyTo, StoreOutcome};
+use crate::numbers::HostNumber;
 use crate::queries::Waiters;
 use crate::records::Record;
 use crate::refusal::Refusal;
@@ -34,6 +35,8 @@ pub struct Core {
     pub(crate) standing: Standing,
     pub(crate) timers: Timers,
     pub(crate) waiters: Waiters,
+    /// Trackers that were silent for too long, and are lost one by one.
+    pub(crate) dying: BTreeSet<HostNumber>,
     /// Whether something changed that may bring a waiting task and a free slot together.
     pub(crate) unsettled: bool,
     /// Whether reduces left a slot for maps when slots were filled last.
@@ -77,6 +80,7 @@ impl Core {
             standing: Standing::default(),
             timers: Timers::default(),
             waiters: Waiters::default(),
+            dying: BTreeSet::new(),
             unsettled: false,
             pools_watched: false,
             had_room: false,
@@ -132,7 +136,6 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Now) -> Output {
         self.notice_pause(now);
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
-            let n_trackers = self.trackers.len();
             match timer {
                 Timer::Parked(host) => self.answer_parked(now, host),
                 Timer::MapEvents(host) => self.handle_map_events_due(host),
@@ -147,18 +150,18 @@ impl Core {
                 Timer::Store(job) => self.handle_store_retry(job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),
             }
-            if self.trackers.len() < n_trackers {
-                // Many may be lost at once, each with all it held: one is enough for a call.
-                break;
-            }
         }
+        self.lose_one(now);
         self.settle(now)
     }
 
     /// When [`Self::handle_timeout`] wants to be called; changes with every call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        self.timers.soonest()
+        match self.dying.is_empty() {
+            true => self.timers.soonest(),
+            false => Some(self.last_input.unwrap_or_default()),
+        }
     }
 
     /// Says what is refused while the journal has no room: `Ok` gives the input back, to be handled all

@@ -61,7 +61,7 @@ impl Core {
             self.record(Record::PoolPaused { pool: pool.to_owned() });
         }
         for job in jobs {
-            self.set_paused(*job, |paused| paused.pool = true);
+            self.follow_pool(*job);
             if kill {
                 self.suspend(*job, TaskKind::Map);
                 self.suspend(*job, TaskKind::Reduce);
@@ -73,7 +73,13 @@ impl Core {
         if self.durable.is_pool_paused(pool) {
             self.record(Record::PoolResumed { pool: pool.to_owned() });
         }
-        jobs.iter().for_each(|job| self.set_paused(*job, |paused| paused.pool = false));
+        jobs.iter().for_each(|job| self.follow_pool(*job));
+    }
+
+    /// A job is as its pool is.
+    fn follow_pool(&mut self, job: JobId) {
+        let is_paused = self.live(job).is_some_and(|live| self.paused_pool_of(live).is_some());
+        self.set_paused(job, |paused| paused.pool = is_paused);
     }
 
     pub(crate) fn check_unfinished(&self, job: JobId) -> Result<(), Refusal> {

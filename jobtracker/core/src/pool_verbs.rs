@@ -1,11 +1,15 @@
 //! What clients do to whole pools, and ask of them. (What a pool means for placement: `pools`, `order`; pauses: `pause`.)
 
+use std::collections::BTreeSet;
+
 use ids::Now;
 use mapreduce_protocol::{JobId, JobState, PoolList, PoolStatus};
 
 use crate::job::LiveJob;
 use crate::machine::Core;
 use crate::messages::{Reply, ReplyTo};
+use crate::order::Pool;
+use crate::pools::PoolRule;
 use crate::refusal::Refusal;
 
 /// What a client wants of all jobs of a pool.
@@ -18,20 +22,22 @@ pub enum PoolVerb {
     },
     /// They go on, but those that are paused themselves.
     Resume,
-    /// They end. One whose output is about to be published succeeds all the same.
+    /// They end, but those whose output is being published. (A client that asks again ends those that came in between, too.)
     Kill,
 }
 
 impl Core {
     pub(crate) fn handle_pool(&mut self, now: Now, pool: &str, verb: PoolVerb, to: ReplyTo) {
-        let Some(at) = self.known_pool(pool, to) else { return };
-        let jobs = self.jobs_of(at);
+        if let Err(refusal) = self.check_pool(pool) {
+            return self.refuse_with(to, refusal);
+        }
+        let jobs = self.jobs_of(pool);
         match verb {
             PoolVerb::Pause { kill } => self.pause_pool(pool, &jobs, kill),
             PoolVerb::Resume => self.resume_pool(pool, &jobs),
             PoolVerb::Kill => self.kill_jobs(now, pool, &jobs),
         }
-        self.answer_pools(now, Some(at), to);
+        self.answer_pools(now, Some(pool), to);
     }
 
     fn kill_jobs(&mut self, now: Now, pool: &str, jobs: &[JobId]) {
@@ -43,51 +49,73 @@ impl Core {
         }
     }
 
-    /// Answers with the pools, or with the one at a place.
-    pub(crate) fn answer_pools(&mut self, now: Now, only: Option<usize>, to: ReplyTo) {
+    /// Answers with the pools, or with the one of a name. A pool that is paused is among them also where the configuration
+    /// has it no more: its jobs wait in the default one.
+    pub(crate) fn answer_pools(&mut self, now: Now, only: Option<&str>, to: ReplyTo) {
         self.jobs.bring_up_to_date();
         let shares = self.fair_shares(now);
-        let pools = self.jobs.order().pools().iter().zip(shares).enumerate();
-        let asked = pools.filter(|(at, _)| only.is_none_or(|only| only == *at));
-        let shown = asked.map(|(_, (pool, fair_share))| {
-            let rule = &pool.rule;
-            PoolStatus {
-                pool: rule.name.clone(),
-                weight: rule.weight,
-                min_slots: rule.min_slots,
-                slots_max: rule.slots_max,
-                running_jobs_max: rule.running_jobs_max,
-                jobs_max: rule.jobs_max,
-                paused: self.durable.is_pool_paused(&rule.name),
-                slots: pool.n_slots,
-                fair_share,
-                waiting: pool.n_waiting,
-                jobs: u32::try_from(pool.n_jobs()).unwrap_or(u32::MAX),
+        let configured = self.jobs.order().pools().iter().zip(shares);
+        let mut pools: Vec<_> =
+            configured.map(|(pool, share)| self.pool_status(pool, share)).collect();
+        let others = self.durable.paused_pools().chain(only).collect::<BTreeSet<_>>();
+        for name in others {
+            if pools.iter().all(|it| it.pool != name) {
+                let jobs = u32::try_from(self.jobs_of(name).len()).unwrap_or(u32::MAX);
+                let gone = self.pool_status(&Pool::of(PoolRule::named(name)), 0);
+                pools.push(PoolStatus { jobs, ..gone });
             }
-        });
-        let pools = shown.collect();
+        }
+        pools.retain(|it| only.is_none_or(|only| only == it.pool));
         self.reply(to, Reply::Pools(PoolList { pools }));
     }
 
-    /// The place of a pool; if there is none of that name, the client is told.
-    fn known_pool(&mut self, name: &str, to: ReplyTo) -> Option<usize> {
-        let pools = self.jobs.order().pools();
-        let place = pools.iter().position(|pool| pool.rule.name == name);
-        if place.is_none() {
-            let pools = pools.iter().map(|pool| pool.rule.name.clone()).collect();
-            self.refuse_with(to, Refusal::UnknownPool { name: name.to_owned(), pools });
+    fn pool_status(&self, pool: &Pool, fair_share: u32) -> PoolStatus {
+        let rule = &pool.rule;
+        PoolStatus {
+            pool: rule.name.clone(),
+            weight: rule.weight,
+            min_slots: rule.min_slots,
+            slots_max: rule.slots_max,
+            running_jobs_max: rule.running_jobs_max,
+            jobs_max: rule.jobs_max,
+            paused: self.durable.is_pool_paused(&rule.name),
+            slots: pool.n_slots,
+            fair_share,
+            waiting: pool.n_waiting,
+            jobs: u32::try_from(pool.n_jobs()).unwrap_or(u32::MAX),
         }
-        place
     }
 
-    /// The unfinished jobs of a pool, the oldest first.
-    fn jobs_of(&self, pool: usize) -> Vec<JobId> {
-        self.jobs.values().filter(|live| live.pool == pool).map(|live| live.id).collect()
+    /// Whether there is a pool of that name, if only a paused one.
+    fn check_pool(&self, name: &str) -> Result<(), Refusal> {
+        let pools = self.jobs.order().pools().iter().map(|pool| &pool.rule.name);
+        if self.durable.is_pool_paused(name) || pools.clone().any(|pool| pool == name) {
+            return Ok(());
+        }
+        Err(Refusal::UnknownPool { name: name.to_owned(), pools: pools.cloned().collect() })
+    }
+
+    /// The unfinished jobs that are in a pool or name it, the oldest first.
+    fn jobs_of(&self, pool: &str) -> Vec<JobId> {
+        let is_in = |live: &&LiveJob| self.names_of(live).contains(&Some(pool));
+        self.jobs.values().filter(is_in).map(|live| live.id).collect()
+    }
+
+    /// The pool that a job is in, and the one that it names, which may be configured no more.
+    fn names_of<'a>(&'a self, live: &LiveJob) -> [Option<&'a str>; 2] {
+        let named = self.durable.job(live.id).and_then(|entry| entry.spec.pool.as_deref());
+        [Some(&self.jobs.order().pools()[live.pool].rule.name), named]
+    }
+
+    /// The paused pool of a job, if its pool is.
+    pub(crate) fn paused_pool_of(&self, live: &LiveJob) -> Option<&str> {
+        let names = self.names_of(live).into_iter().flatten();
+        names.into_iter().find(|name| self.durable.is_pool_paused(name))
     }
 
     /// Why nothing of a job is launched whose pool is paused, for people.
     pub(crate) fn pool_is_paused(&self, live: &LiveJob) -> String {
-        let name = &self.jobs.order().pools()[live.pool].rule.name;
+        let name = self.paused_pool_of(live).unwrap_or_default();
         format!("pool {name} is paused: `howdah pool resume {name}` lets its jobs go on")
     }
 }

@@ -184,7 +184,7 @@ pub enum Record {
         /// Its name.
         pool: String,
     },
-    /// A tracker registered: a restarted JobTracker waits for what it has to tell.
+    /// A tracker may run something from now on: a restarted JobTracker waits for what it has to tell.
     TrackerJoined {
         /// Its host.
         host: HostName,

@@ -53,7 +53,7 @@ impl Core {
     pub(crate) fn notice_pause(&mut self, now: Now) {
         self.wall = now.wall;
         let before = self.last_input.replace(now.monotonic);
-        let punctual = self.heartbeat_interval().max(PUNCTUAL_MIN) * 2;
+        let punctual = self.settings.heartbeat_interval.max(PUNCTUAL_MIN) * 2;
         let late = self.timers.soonest().map(|due| now.monotonic.since(due));
         let (Some(before), true) = (before, late.is_some_and(|late| late > punctual)) else {
             return;

@@ -282,14 +282,31 @@ impl Core {
         if std::mem::take(&mut tracker.refused) {
             tracker.last_seen = now.monotonic;
         }
-        let last_seen = tracker.last_seen;
-        let host = tracker.host.clone();
         drop(tracker);
-        let dead_at = last_seen + self.dead_after();
-        if dead_at > now.monotonic {
-            self.timers.set(dead_at, Timer::Silence(at));
-        } else {
-            self.lose_tracker(now, &host);
+        match self.dead_at(at).filter(|dead_at| *dead_at > now.monotonic) {
+            Some(dead_at) => self.timers.set(dead_at, Timer::Silence(at)),
+            None => drop(self.dying.insert(at)),
+        }
+    }
+
+    /// When a tracker is lost if it stays silent. Of two intervals the longer one counts: it may be that it was told, when
+    /// there were more trackers.
+    fn dead_at(&self, at: HostNumber) -> Option<Monotonic> {
+        let tracker = self.trackers.at(at)?;
+        let as_told = self.settings.silence_of(tracker.interval);
+        Some(tracker.last_seen + self.dead_after().max(as_told))
+    }
+
+    /// Loses one of the trackers that were silent for too long. Many may be at once, each with all it held: the others, and
+    /// what else is due, do not wait for all of that.
+    pub(crate) fn lose_one(&mut self, now: Now) {
+        let Some(at) = self.dying.pop_first() else { return };
+        // It may have been heard meanwhile.
+        let is_dead = self.dead_at(at).is_some_and(|dead_at| dead_at <= now.monotonic);
+        match self.trackers.at(at).map(|tracker| tracker.host.clone()) {
+            Some(host) if is_dead => self.lose_tracker(now, &host),
+            Some(_) => self.handle_silence(now, at),
+            None => {}
         }
     }
 
@@ -315,6 +332,7 @@ impl Core {
         }
         self.unsettled = true;
         self.note_gone(host);
+        self.has_told(host);
         if self.silence_is_its_own(now.monotonic, tracker.last_seen) {
             self.strike(now, host, Strike::Silence);
         } else {

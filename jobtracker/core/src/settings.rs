@@ -84,7 +84,11 @@ impl Settings {
 
     /// Silence after which one of so many trackers is lost.
     pub(crate) fn dead_after_of(&self, n_trackers: usize) -> Duration {
-        let interval = self.interval_of(n_trackers);
+        self.silence_of(self.interval_of(n_trackers))
+    }
+
+    /// Silence after which one is lost that was told to heartbeat so often.
+    pub(crate) fn silence_of(&self, interval: Duration) -> Duration {
         let is_stretched = interval > self.heartbeat_interval;
         if is_stretched { self.dead_after.max(interval * MISSED_MIN) } else { self.dead_after }
     }

@@ -115,7 +115,7 @@ impl Core {
         let pool = self.pool_of(entry.spec.pool.as_deref()).or_else(|_| self.pool_of(None));
         let pool = pool.expect("one of the pools is the default one");
         let mut live = LiveJob::new(job, entry, self.epoch(), (speculative, pool));
-        live.paused.pool = self.durable.is_pool_paused(&self.jobs.order().pools()[pool].rule.name);
+        live.paused.pool = self.paused_pool_of(&live).is_some();
         self.jobs.insert(live);
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Tracker {
     pub(crate) session: u64,
     pub(crate) slots: u32,
     pub(crate) last_seen: Monotonic,
+    /// How long its heartbeats may stay parked, as it was told last.
+    pub(crate) interval: Duration,
     /// When it was silent for long, the last time: from when, and until when.
     pub(crate) silent: Option<(Monotonic, Monotonic)>,
     /// What its registration said, until a heartbeat shows that the tracker knows it was taken.
@@ -109,6 +111,7 @@ impl Tracker {
             session: said.session,
             slots: said.slots,
             last_seen: now,
+            interval: Duration::ZERO,
             silent: None,
             said: None,
             refused: false,
@@ -416,10 +419,10 @@ impl Trackers {
         }
     }
 
+    /// Each hears of it in the reply to its next heartbeat: nobody waits for it, and so many at once would be a burden.
     pub(crate) fn tell_all(&mut self, command: &TrackerCommand) {
         for tracker in self.by_number.iter_mut().flatten() {
             tracker.commands.push(command.clone());
-            self.news.insert(tracker.number);
         }
     }
 

@@ -39,4 +39,4 @@ pub use streaming::{ShippedFile, Streaming, StreamingError};
 pub use trackers::*;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

@@ -85,7 +85,7 @@ pub struct JobStatus {
     /// The pool whose share of the slots it takes part in.
     #[serde(default)]
     pub pool: String,
-    /// Whether nothing of it is launched until somebody resumes it.
+    /// Whether nothing of it is launched until somebody resumes it, or its pool.
     #[serde(default)]
     pub paused: bool,
     /// Its maps.

@@ -473,3 +473,24 @@ fn pools_are_listed_with_what_they_may_and_what_they_have() {
         .collect();
     assert_eq!(shown, [("default", 1, 0, 1, 9, 1), ("promised", 3, 4, 3, 5, 1)]);
 }
+
+#[test]
+fn a_paused_pool_that_is_configured_no_more_still_holds_its_jobs_and_can_be_resumed() {
+    let mut story = with_pools(1, &[PoolRule::named("held")]);
+    let held_job = job(&mut story, "held", 1);
+    story.tell_pool("held", PoolVerb::Pause { kill: true });
+    story.beat_all();
+    story.settings.pools = vec![PoolRule::named(DEFAULT_POOL)];
+    story.restart_with_trackers();
+    story.pass(60 * SECOND);
+    assert_eq!(held(&story, &[held_job]), [0]);
+    let why = story.status(held_job).waiting.expect("a reason");
+    assert!(why.contains("howdah pool resume held"), "{why}");
+    let Reply::Pools(PoolList { pools }) = story.query(Query::Pools) else { panic!("no list") };
+    let shown: Vec<_> = pools.iter().map(|it| (&it.pool[..], it.paused, it.jobs)).collect();
+    assert_eq!(shown, [("default", false, 1), ("held", true, 1)]);
+    assert!(!story.tell_pool("held", PoolVerb::Resume).paused);
+    assert_eq!(held(&story, &[held_job]), [1]);
+    let Reply::Pools(PoolList { pools }) = story.query(Query::Pools) else { panic!("no list") };
+    assert_eq!(pools.len(), 1, "it is forgotten");
+}

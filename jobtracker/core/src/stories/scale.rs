@@ -91,3 +91,34 @@ fn of_many_trackers_that_are_lost_at_once_each_call_sees_to_one() {
     }
     assert_eq!(story.status(job).maps.waiting, 3);
 }
+
+#[test]
+fn losses_one_by_one_hold_up_nothing_else_that_is_due() {
+    let mut story = Story::begin();
+    let hosts = ["a", "b", "c"].map(|name| story.tracker(name, 1));
+    hosts.iter().for_each(|host| story.kill_tracker(host));
+    let d = story.tracker("d", 1);
+    story.pass(Duration::from_millis(9_500));
+    let is_parked = |story: &Story| story.parked.values().any(|host| *host == d);
+    assert!(is_parked(&story));
+    story.advance_to(Monotonic(Duration::from_millis(9_500) + settings().heartbeat_interval));
+    let output = story.core.handle_timeout(story.now);
+    story.take(output);
+    assert_eq!(story.core.summary().trackers, 3, "one is lost");
+    assert!(!is_parked(&story), "and the one that lives has its answer");
+}
+
+#[test]
+fn when_most_are_lost_the_others_have_the_time_that_they_were_told() {
+    for phase in 0..5 {
+        let mut story = Story::with(crowded());
+        let e = story.tracker("e", 1);
+        let hosts = ["a", "b", "c", "d"].map(|name| story.tracker(name, 1));
+        story.pass(Duration::from_secs(10 + phase));
+        let session = story.toys[&e].registered;
+        hosts.iter().for_each(|host| story.kill_tracker(host));
+        story.pass(Duration::from_secs(60));
+        assert_eq!(story.core.summary().trackers, 1);
+        assert_eq!(story.toys[&e].registered, session, "it was never lost (phase {phase})");
+    }
+}
