@@ -7,6 +7,7 @@ use ids::{Epoch, HostName};
 use jobtracker_core::Record;
 use mapreduce_protocol::{AttemptId, Blame, JobId, JobState, TaskId, TaskKind};
 
+use crate::jobs::ground::tracker_on;
 use crate::jobs::nature::number_of;
 
 /// An attempt that stands for its task.
@@ -69,6 +70,8 @@ impl JobBook {
 pub(crate) struct Book {
     pub(crate) epoch: Epoch,
     pub(crate) jobs: BTreeMap<JobId, JobBook>,
+    /// Trackers on drained hosts.
+    pub(crate) drained: BTreeSet<usize>,
 }
 
 impl Book {
@@ -84,6 +87,8 @@ impl Book {
     pub(crate) fn apply(&mut self, record: &Record) {
         match record {
             Record::Started { epoch } => self.epoch = *epoch,
+            Record::HostDrained { host } => drop(self.drained.insert(tracker_on(host))),
+            Record::HostUndrained { host } => drop(self.drained.remove(&tracker_on(host))),
             Record::JobAccepted { job, spec, n_reduces, max_attempts, .. } => {
                 let (n_reduces, max_attempts) = (*n_reduces, *max_attempts);
                 let book = JobBook {

@@ -164,7 +164,11 @@ impl Watch {
 
     /// A tracker is told that it is registered: whatever led to that is on disk.
     pub(crate) fn see_welcomed(&mut self, tracker: usize) {
-        self.known.insert(tracker);
+        // One that runs nothing, and will be given nothing, need not be waited for.
+        let runs = self.said.get(&tracker).is_some_and(|(_, n_running)| *n_running > 0);
+        if runs || !self.book.drained.contains(&tracker) {
+            self.known.insert(tracker);
+        }
     }
 
     /// Attempts that were spawned and have not succeeded, of jobs that have not ended.
@@ -239,6 +243,12 @@ impl Scene {
             Record::TrackerGone { host } => {
                 self.watch.known.remove(&tracker_on(host));
                 self.watch.expected.remove(&tracker_on(host));
+            }
+            Record::HostUndrained { host } => {
+                let tracker = tracker_on(host);
+                if self.watch.present.contains_key(&tracker) {
+                    self.watch.known.insert(tracker);
+                }
             }
             _ => {}
         }
