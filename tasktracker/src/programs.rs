@@ -1,5 +1,6 @@
-//! Executables of native programs, and the files of streaming programs: fetched from the chunk store once per host, verified by SHA-256, kept
-//! in `programs/<sha256>` while there is room. Attempts that want the same one wait for one download.
+//! Executables of native programs, and the files of streaming programs: fetched from the chunk store once per host,
+//! verified by SHA-256, kept in `programs/<sha256>` while there is room. Attempts that want the same one wait for one
+//! download.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,7 +26,7 @@ pub(crate) trait ProgramStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), FetchError>> + Send;
 }
 
-/// Why a program was not copied, by who is to blame.
+/// Why a file was not copied, by who is to blame.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     /// The store does not give it.
@@ -41,7 +42,7 @@ pub(crate) enum FetchError {
 pub(crate) enum ProgramError {
     /// The job does not say what the file must be.
     #[error(
-        "the program {executable} has no SHA-256 of 64 lower-case hexadecimal digits: submit the job with `howdah job submit`, which fills it in, or set its 'sha256'"
+        "the job's file {executable} has no SHA-256 of 64 hexadecimal digits: submit the job with `howdah job submit`, which fills it in, or set its 'sha256'"
     )]
     NoDigest {
         /// Its path in the chunk store.
@@ -49,7 +50,7 @@ pub(crate) enum ProgramError {
     },
     /// It is another file than the job names.
     #[error(
-        "the program {executable} has the SHA-256 {found}, the job names {expected}: the file was changed after the submit; submit again"
+        "the job's file {executable} has the SHA-256 {found}, the job names {expected}: the file was changed after the submit; submit again"
     )]
     Mismatch {
         /// Its path in the chunk store.
@@ -60,7 +61,7 @@ pub(crate) enum ProgramError {
         found: String,
     },
     /// The chunk store does not give it.
-    #[error("the program {executable} can't be fetched from the chunk store: {source}")]
+    #[error("the job's file {executable} can't be fetched from the chunk store: {source}")]
     Fetch {
         /// Its path in the chunk store.
         executable: String,
@@ -68,7 +69,7 @@ pub(crate) enum ProgramError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The local disk says no.
-    #[error("the program's file {}: {source}", path.display())]
+    #[error("the host's copy {} of a job's file: {source}", path.display())]
     Io {
         /// The local file.
         path: PathBuf,
@@ -166,9 +167,10 @@ impl<S: ProgramStore> Programs<S> {
         executable: &str,
         sha256: Option<&str>,
     ) -> Result<ProgramInUse, ProgramError> {
-        let digest = sha256.filter(|digest| is_digest(digest));
+        // Whatever printed it: the name on disk has one form.
+        let digest = sha256.map(str::to_ascii_lowercase).filter(|digest| is_digest(digest));
         let no_digest = || ProgramError::NoDigest { executable: executable.to_owned() };
-        let digest = digest.ok_or_else(no_digest)?;
+        let digest = &digest.ok_or_else(no_digest)?;
         let (program, verified) = self.claim(digest);
         let mut verified = verified.lock().await;
         if !*verified {
@@ -339,6 +341,16 @@ mod tests {
             acquire(&next, "/p", "/p").await.unwrap();
             assert_eq!(next.store.fetches.load(Ordering::SeqCst), fetches);
         }
+    }
+
+    #[tokio::test]
+    async fn a_digest_in_upper_case_is_the_same_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+        let lower = acquire(&programs, "/p", "/p").await.unwrap();
+        let upper = programs.acquire("/p", Some(&sha256("/p").to_uppercase())).await.unwrap();
+        assert_eq!(lower.path, upper.path);
+        assert_eq!(programs.store.fetches.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
