@@ -45,15 +45,29 @@ impl Counters {
         }
     }
 
-    /// The wire form, `GROUP.NAME` → sum.
+    /// The wire form, `GROUP.NAME` → sum. What is the same there is added up: `a.b` of `g` is `b` of `g.a`.
     pub(crate) fn into_sums(self) -> BTreeMap<String, u64> {
-        self.sums.into_iter().map(|(group, name, sum)| (format!("{group}.{name}"), sum)).collect()
+        let mut sums = BTreeMap::new();
+        for (group, name, n) in self.sums {
+            let sum: &mut u64 = sums.entry(format!("{group}.{name}")).or_default();
+            *sum = sum.saturating_add(n);
+        }
+        sums
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_meet_on_the_wire_are_added_up() {
+        let mut counters = Counters::default();
+        counters.add("g", "a.b", 1);
+        counters.add("g.a", "b", 2);
+        counters.add("g.a", "b", u64::MAX - 2);
+        assert_eq!(counters.into_sums(), [("g.a.b".to_owned(), u64::MAX)].into());
+    }
 
     #[test]
     fn counters_add_up_and_are_bounded() {

@@ -16,6 +16,9 @@ pub use key_fields::{KeyFields, KeyFieldsError, KeyPart, Place};
 /// What stands for "no reducer at all", as on Hadoop's command line.
 const NO_REDUCER: &str = "NONE";
 
+/// What variables begin with that the runtime sets, and tasks rely on.
+const OWN_VARIABLES: &str = "HOWDAH_";
+
 /// Files and archives of a job, at most.
 const SHIPPED_MAX: usize = 1000;
 
@@ -255,6 +258,14 @@ pub enum StreamingError {
         /// Its name.
         name: String,
     },
+    /// A variable that is the runtime's own.
+    #[error(
+        "'env': {name:?} can't be set: names that begin with {OWN_VARIABLES} are the runtime's own"
+    )]
+    OwnVariable {
+        /// Its name.
+        name: String,
+    },
     /// A separator that can't separate.
     #[error("'{key}' has {given} bytes: give 1 to {SEPARATOR_BYTES_MAX}, without a line feed")]
     Separator {
@@ -327,6 +338,9 @@ impl Streaming {
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return Err(StreamingError::Variable { name: name.clone() });
+            }
+            if name.starts_with(OWN_VARIABLES) {
+                return Err(StreamingError::OwnVariable { name: name.clone() });
             }
         }
         self.check_separators()
@@ -434,6 +448,7 @@ mod tests {
                 "two files would be called",
             ),
             (r#"{"mapper":"cat","env":{"a=b":"c"}}"#, "\"a=b\""),
+            (r#"{"mapper":"cat","env":{"HOWDAH_WORK_FOLDER":"/"}}"#, "the runtime's own"),
             (r#"{"mapper":"cat","map_output_separator":""}"#, "'map_output_separator' has 0 bytes"),
             (r#"{"mapper":"cat","output_separator":"\n"}"#, "'output_separator'"),
             (r#"{"mapper":"cat","sort":"-k2,2x"}"#, "'sort': \"-k2,2x\" is not among"),
@@ -445,6 +460,7 @@ mod tests {
         for fine in [
             r#"{"mapper":"cat"}"#,
             r#"{"reducer":"wc -l"}"#,
+            r#"{"mapper":"cat","env":{"MY_HOWDAH_":"x","howdah_":""}}"#,
             r#"{"mapper":"cat","output_separator":"","reduce_input_separator":"::"}"#,
         ] {
             assert_eq!(parse(fine).validate(), Ok(()), "{fine}");
