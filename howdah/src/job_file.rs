@@ -13,6 +13,10 @@ use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, ShippedFile, bu
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const NAME_CHARS_MAX: usize = 200;
 
+/// Bytes of a file that a streaming program brings along, at most: the client holds it in memory while it is put, and
+/// each attempt gets a copy.
+const SHIPPED_BYTES_MAX: u64 = 2 << 30;
+
 /// Why a job can't be run as it is written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobFileError {
@@ -322,7 +326,8 @@ impl JobFile {
     pub(crate) fn read_shipped(&self, shipped: &ShippedFile) -> Result<Vec<u8>, JobFileError> {
         let shipped = self.beside(&shipped.path);
         let file = self.path.clone();
-        fs::read(&shipped).map_err(|cause| JobFileError::Shipped { file, shipped, cause })
+        let read = check_shipped(&shipped).and_then(|()| fs::read(&shipped));
+        read.map_err(|cause| JobFileError::Shipped { file, shipped, cause })
     }
 
     /// The same job with the whole paths of the files that a streaming program brings along, all of which are there.
@@ -332,12 +337,10 @@ impl JobFile {
         for it in streaming.shipped_mut() {
             let shipped = folder.join(&it.path);
             let found = shipped.canonicalize().and_then(|path| {
+                check_shipped(&path)?;
                 fs::File::open(&path)?;
-                match (path.is_file(), path.to_str()) {
-                    (true, Some(path)) => Ok(path.to_owned()),
-                    (true, None) => Err(std::io::Error::other("its path is not UTF-8")),
-                    (false, _) => Err(std::io::Error::other("it is no file; make it an archive")),
-                }
+                let text = path.to_str().map(str::to_owned);
+                text.ok_or_else(|| std::io::Error::other("its path is not UTF-8"))
             });
             it.path = found.map_err(|cause| JobFileError::Shipped {
                 file: file.clone(),
@@ -364,6 +367,23 @@ impl JobFile {
             Ok((_, bytes)) => Ok(Some(bytes)),
         }
     }
+}
+
+/// Whether a file can be brought along. It is not opened for that: to open a pipe waits for its writer.
+fn check_shipped(path: &Path) -> std::io::Result<()> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is no file; make it an archive"));
+    }
+    if found.len() > SHIPPED_BYTES_MAX {
+        let most = SHIPPED_BYTES_MAX >> 30;
+        let message = format!(
+            "it has more than {most} GiB: put it into the chunk store, and read it from there as the job's input or in \
+             the command"
+        );
+        return Err(std::io::Error::other(message));
+    }
+    Ok(())
 }
 
 fn cut_slashes(path: &mut String) {
@@ -446,6 +466,35 @@ mod tests {
         for (text, expected) in table {
             let error = read(&text).map(|job| job.spec).unwrap_err();
             assert!(error.contains(expected) && error.contains("job.yaml"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_brought_along_is_said_before_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("fine"), "text").unwrap();
+        fs::File::create(at("large")).unwrap().set_len(SHIPPED_BYTES_MAX + 1).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        for (name, expected) in [
+            ("fine", None),
+            ("large", Some("more than 2 GiB")),
+            ("folder", Some("make it an archive")),
+            ("pipe", Some("it is no file")),
+            ("none", Some("No such file")),
+        ] {
+            let text = format!(
+                "name: n\ninput: [/in]\noutput: /out\nprogram:\n  streaming: {{mapper: cat, files: [{name}]}}\n"
+            );
+            fs::write(at("job.yaml"), text).unwrap();
+            let job = JobFile::read(&at("job.yaml")).unwrap();
+            let Program::Streaming(streaming) = &job.spec.program else { panic!("{name}") };
+            let read = job.read_shipped(&streaming.files[0]).err().map(|it| it.to_string());
+            let found = job.clone().with_files_found().err().map(|it| it.to_string());
+            assert_eq!(read, found, "{name}");
+            assert_eq!(read.is_some(), expected.is_some(), "{name}: {read:?}");
+            assert!(read.unwrap_or_default().contains(expected.unwrap_or_default()), "{name}");
         }
     }
 
