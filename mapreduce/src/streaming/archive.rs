@@ -4,19 +4,29 @@
 //! Nothing is written through a link: no entry may stand below one. And a link may go up first and then down, never up
 //! again, so that where it leads is known from its text, whatever other links it passes.
 
+use std::cell::Cell;
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufReader, Read, Seek as _, Write as _};
+use std::io::{self, BufReader, Read, Seek, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
-use mapreduce_protocol::{Failure, FailureKind};
+use mapreduce_protocol::Failure;
 
+use super::host_copy::HostCopy;
 use super::workplace::starts;
-use crate::task::failure::{bad_job, disk, failure};
+use crate::task::failure::{bad_job, disk};
+use crate::task::progress::Progress;
 
-/// Files, folders and links of one archive, at most.
+/// Files, folders and links of one archive, at most, with the folders that stand in their names alone.
 const ENTRIES_MAX: usize = 200_000;
+
+/// Parts of an entry's name, at most.
+const DEPTH_MAX: usize = 64;
+
+/// Bytes that a tar may have between the contents of two entries: headers, long names, attributes.
+const BETWEEN_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that any archive may hold.
 const BYTES_FREE: u64 = 256 << 20;
@@ -29,38 +39,38 @@ const COPY_BYTES: usize = 128 << 10;
 /// Length of a link's text in a zip, at most.
 const LINK_BYTES_MAX: u64 = 4096;
 
-/// Unpacks the archive at `from`, which people know by `name`, into the new folder `to`.
-pub(super) fn unpack(from: &Path, name: &str, to: &Path) -> Result<(), Failure> {
-    let unreadable = |error: io::Error| {
-        let message =
-            format!("the job's archive {name} can't be read from {}: {error}", from.display());
-        failure(FailureKind::ProgramUnavailable, message)
-    };
-    let mut file = File::open(from).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    let mut magic = Vec::new();
-    (&file).take(512).read_to_end(&mut magic).map_err(unreadable)?;
-    file.rewind().map_err(unreadable)?;
+/// Unpacks the archive at `from` into the new folder `to`; each block and each entry is a sign of life.
+pub(super) fn unpack(from: HostCopy<'_>, to: &Path, progress: &Progress) -> Result<(), Failure> {
+    let length = fs::metadata(from.path).map_err(|error| from.unreadable(&error))?.len();
+    let mut copy = from.open()?;
     fs::create_dir(to).map_err(|error| disk(&error, "create", to))?;
     let mut unpacker = Unpacker {
-        name,
+        name: &from.file.name,
         folder: to,
         entries: 0,
         bytes_left: BYTES_FREE.saturating_add(length.saturating_mul(BYTES_PER_BYTE)),
+        progress,
     };
-    let file = BufReader::with_capacity(COPY_BYTES, file);
-    if magic.starts_with(b"\x1f\x8b") {
-        unpacker.tar(flate2::bufread::MultiGzDecoder::new(file))
-    } else if magic.starts_with(b"\x28\xb5\x2f\xfd") {
-        let decoder = zstd::Decoder::with_buffer(file);
-        unpacker.tar(decoder.map_err(|error| unpacker.broken(&error))?)
-    } else if magic.starts_with(b"PK") {
-        unpacker.zip(file)
-    } else if magic.get(257..262) == Some(b"ustar") {
-        unpacker.tar(file)
-    } else {
-        let known = "tar, tar.gz, tar.zst or zip";
-        Err(bad_job(format!("the job's archive {name} is no {known}: pack it as one of them")))
+    let done = unpacker.unpack(&mut copy);
+    done.map_err(|failure| from.judge(failure, copy.failed.take()))
+}
+
+/// Counts what is read from a tar between the contents of entries. The library holds names and attributes in memory
+/// whole, and reads over what an entry brings that should have nothing.
+struct Metered<R> {
+    inner: R,
+    between: Rc<Cell<usize>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.between.set(self.between.get() + n);
+        if self.between.get() > BETWEEN_BYTES_MAX {
+            let most = BETWEEN_BYTES_MAX >> 20;
+            return Err(io::Error::other(format!("more than {most} MiB between two entries")));
+        }
+        Ok(n)
     }
 }
 
@@ -70,10 +80,33 @@ struct Unpacker<'a> {
     folder: &'a Path,
     entries: usize,
     bytes_left: u64,
+    progress: &'a Progress,
 }
 
 impl Unpacker<'_> {
+    fn unpack<R: Read + Seek>(&mut self, mut from: R) -> Result<(), Failure> {
+        let mut magic = Vec::new();
+        let read = from.by_ref().take(512).read_to_end(&mut magic).and_then(|_| from.rewind());
+        read.map_err(|error| self.broken(&error))?;
+        let from = BufReader::with_capacity(COPY_BYTES, from);
+        if magic.starts_with(b"\x1f\x8b") {
+            self.tar(flate2::bufread::MultiGzDecoder::new(from))
+        } else if magic.starts_with(b"\x28\xb5\x2f\xfd") {
+            let decoder = zstd::Decoder::with_buffer(from);
+            self.tar(decoder.map_err(|error| self.broken(&error))?)
+        } else if magic.starts_with(b"PK") {
+            self.zip(from)
+        } else if magic.get(257..262) == Some(b"ustar") {
+            self.tar(from)
+        } else {
+            let (name, known) = (self.name, "tar, tar.gz, tar.zst or zip");
+            Err(bad_job(format!("the job's archive {name} is no {known}: pack it as one of them")))
+        }
+    }
+
     fn tar(&mut self, from: impl Read) -> Result<(), Failure> {
+        let between = Rc::new(Cell::new(0));
+        let from = Metered { inner: from, between: Rc::clone(&between) };
         let mut archive = tar::Archive::new(from);
         let entries = archive.entries().map_err(|error| self.broken(&error))?;
         for entry in entries {
@@ -83,22 +116,27 @@ impl Unpacker<'_> {
             let path = entry.path().map_err(|error| self.broken(&error))?.into_owned();
             let target = entry.link_name().map_err(|error| self.broken(&error))?;
             let target = target.map(std::borrow::Cow::into_owned).unwrap_or_default();
+            if kind == tar::EntryType::XGlobalHeader {
+                // Facts about the entries behind it: it stands between them.
+                self.count()?;
+                continue;
+            }
+            self.charge(&path, between.replace(0))?;
+            let done = || between.set(0);
             match kind {
                 tar::EntryType::Directory => self.directory(&path)?,
                 tar::EntryType::Regular
                 | tar::EntryType::Continuous
-                | tar::EntryType::GNUSparse => self.file(&path, mode, &mut entry)?,
+                | tar::EntryType::GNUSparse => self.file(&path, mode, &mut entry, done)?,
                 tar::EntryType::Symlink => self.symlink(&path, &target)?,
                 tar::EntryType::Link => self.hard_link(&path, &target)?,
-                // Facts about the entries behind it.
-                tar::EntryType::XGlobalHeader => {}
                 _ => return Err(self.refused(&path, "it is neither a file, a folder nor a link")),
             }
         }
         Ok(())
     }
 
-    fn zip(&mut self, from: BufReader<File>) -> Result<(), Failure> {
+    fn zip<R: Read + Seek>(&mut self, from: R) -> Result<(), Failure> {
         let mut archive =
             zip::ZipArchive::new(from).map_err(|error| self.broken(&io::Error::other(error)))?;
         for index in 0..archive.len() {
@@ -115,14 +153,15 @@ impl Unpacker<'_> {
                 read.map_err(|error| self.broken(&error))?;
                 self.symlink(&path, Path::new(std::ffi::OsStr::from_bytes(&target)))?;
             } else {
-                self.file(&path, mode, &mut entry)?;
+                self.file(&path, mode, &mut entry, || ())?;
             }
         }
         Ok(())
     }
 
-    /// Where an entry goes, its folder made; `None` for the folder of all.
-    fn place(&mut self, path: &Path) -> Result<Option<PathBuf>, Failure> {
+    /// One entry, or folder, more.
+    fn count(&mut self) -> Result<(), Failure> {
+        self.progress.alive();
         self.entries += 1;
         if self.entries > ENTRIES_MAX {
             let name = self.name;
@@ -130,6 +169,21 @@ impl Unpacker<'_> {
                 "the job's archive {name} has more than {ENTRIES_MAX} entries"
             )));
         }
+        Ok(())
+    }
+
+    /// So many bytes more, for the entry at `path`.
+    fn charge(&mut self, path: &Path, n: usize) -> Result<(), Failure> {
+        self.progress.alive();
+        self.bytes_left = self.bytes_left.checked_sub(n as u64).ok_or_else(|| {
+            self.refused(path, "the archive holds far more than its length can mean")
+        })?;
+        Ok(())
+    }
+
+    /// Where an entry goes, its folder made; `None` for the folder of all.
+    fn place(&mut self, path: &Path) -> Result<Option<PathBuf>, Failure> {
+        self.count()?;
         let mut parts = Vec::new();
         for part in path.components() {
             match part {
@@ -140,6 +194,9 @@ impl Unpacker<'_> {
                 }
             }
         }
+        if parts.len() > DEPTH_MAX {
+            return Err(self.refused(path, "it stands too deep below the folder"));
+        }
         let Some(last) = parts.pop() else { return Ok(None) };
         let mut place = self.folder.to_owned();
         for part in parts {
@@ -147,7 +204,11 @@ impl Unpacker<'_> {
             match fs::symlink_metadata(&place) {
                 Ok(found) if found.is_dir() => {}
                 Ok(_) => return Err(self.refused(path, "it stands below a file or a link")),
-                Err(_) => fs::create_dir(&place).map_err(|error| disk(&error, "create", &place))?,
+                Err(_) => {
+                    self.count()?;
+                    fs::create_dir(&place)
+                        .map_err(|error| self.not_made(&error, "create", &place, path))?;
+                }
             }
         }
         place.push(last);
@@ -158,9 +219,12 @@ impl Unpacker<'_> {
     fn new_place(&mut self, path: &Path) -> Result<PathBuf, Failure> {
         let place = self.place(path)?;
         let place = place.ok_or_else(|| self.refused(path, "it has no name"))?;
+        if fs::symlink_metadata(&place).is_ok_and(|found| found.is_dir()) {
+            return Err(self.refused(path, "a folder has its name"));
+        }
         match fs::remove_file(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(disk(&error, "replace", &place))
+                Err(self.not_made(&error, "replace", &place, path))
             }
             _ => Ok(place),
         }
@@ -171,18 +235,26 @@ impl Unpacker<'_> {
         match fs::symlink_metadata(&place) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(self.refused(path, "another entry has its name")),
-            Err(_) => fs::create_dir(&place).map_err(|error| disk(&error, "create", &place)),
+            Err(_) => fs::create_dir(&place)
+                .map_err(|error| self.not_made(&error, "create", &place, path)),
         }
     }
 
-    fn file(&mut self, path: &Path, mode: u32, from: &mut dyn Read) -> Result<(), Failure> {
+    /// `done` is called for each block that was taken from `from`.
+    fn file(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        from: &mut dyn Read,
+        done: impl Fn(),
+    ) -> Result<(), Failure> {
         let place = self.new_place(path)?;
         // Executable or not; who else may do what is not the archive's to say.
         let mode = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
         let _alone = starts();
         let created = File::create_new(&place)
             .and_then(|file| file.set_permissions(Permissions::from_mode(mode)).map(|()| file));
-        let mut file = created.map_err(|error| disk(&error, "create", &place))?;
+        let mut file = created.map_err(|error| self.not_made(&error, "create", &place, path))?;
         let mut buffer = vec![0; COPY_BYTES];
         loop {
             let n = match from.read(&mut buffer) {
@@ -191,9 +263,8 @@ impl Unpacker<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.broken(&error)),
             };
-            self.bytes_left = self.bytes_left.checked_sub(n as u64).ok_or_else(|| {
-                self.refused(path, "the archive holds far more than its length can mean")
-            })?;
+            done();
+            self.charge(path, n)?;
             file.write_all(&buffer[..n]).map_err(|error| disk(&error, "write", &place))?;
         }
     }
@@ -211,8 +282,12 @@ impl Unpacker<'_> {
                 }
             }
         }
+        if target.as_os_str().is_empty() {
+            return Err(self.refused(path, "it is a link to nothing"));
+        }
         let place = self.new_place(path)?;
-        std::os::unix::fs::symlink(target, &place).map_err(|error| disk(&error, "create", &place))
+        std::os::unix::fs::symlink(target, &place)
+            .map_err(|error| self.not_made(&error, "create", &place, path))
     }
 
     /// A second name of an earlier entry.
@@ -222,8 +297,22 @@ impl Unpacker<'_> {
             .filter(|earlier| fs::symlink_metadata(earlier).is_ok_and(|found| found.is_file()));
         let earlier =
             earlier.ok_or_else(|| self.refused(path, "it is a link to what is no earlier file"))?;
+        if self.place(path)?.as_ref() == Some(&earlier) {
+            return Err(self.refused(path, "it is a link to itself"));
+        }
         let place = self.new_place(path)?;
-        fs::hard_link(&earlier, &place).map_err(|error| disk(&error, "create", &place))
+        fs::hard_link(&earlier, &place)
+            .map_err(|error| self.not_made(&error, "create", &place, path))
+    }
+
+    /// Why an entry could not be made: names that no system takes are the archive's fault, all else is the disk's.
+    fn not_made(&self, error: &io::Error, what: &str, place: &Path, path: &Path) -> Failure {
+        match error.kind() {
+            io::ErrorKind::InvalidFilename => self.refused(path, "a name of it is too long"),
+            // What stands for "a name with a NUL byte" alone.
+            io::ErrorKind::InvalidInput => self.refused(path, "a name of it has a NUL byte"),
+            _ => disk(error, what, place),
+        }
     }
 
     fn refused(&self, path: &Path, why: &str) -> Failure {
@@ -238,6 +327,8 @@ impl Unpacker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use mapreduce_protocol::FailureKind;
+
     use super::*;
 
     /// A tar of entries: kind, name, and text or target.
@@ -270,7 +361,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let from = folder.path().join("archive");
         fs::write(&from, bytes).unwrap();
-        let done = unpack(&from, "the-archive", &folder.path().join("to"));
+        let file = "/p#the-archive".parse().unwrap();
+        let copy = HostCopy { kind: "archive", file: &file, path: &from };
+        let done = unpack(copy, &folder.path().join("to"), &Progress::untold());
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().flatten().map(|it| it.file_name()).collect();
         left.sort();
@@ -349,6 +442,11 @@ mod tests {
             (&[('h', "h", "nothing")], "no earlier file"),
             (&[('l', "l", "x"), ('h', "h", "l")], "no earlier file"),
             (&[('p', "fifo", "")], "neither a file, a folder nor a link"),
+            // What no system could make is the archive's fault, not the host's.
+            (&[('d', "d", ""), ('f', "d", "")], "a folder has its name"),
+            (&[('f', "d/x", ""), ('l', "d", "x")], "a folder has its name"),
+            (&[('l', "l", "")], "a link to nothing"),
+            (&[('f', "f", ""), ('h', "f", "./f")], "a link to itself"),
         ] {
             let refused = unpacked(&tar(entries)).unwrap_err();
             assert!(refused.contains(why), "{entries:?}: {refused}");
@@ -360,19 +458,98 @@ mod tests {
     #[test]
     fn what_is_out_of_proportion_is_refused_before_it_fills_the_disk() {
         let bytes = tar(&[('f', "a", "1234567890"), ('f', "b", "1234567890")]);
+        // Two, and what fills the first one's last block.
+        let headers = 2 * 512 + 502;
         for (entries, bytes_left, expected) in [
-            (0, 20, None),
-            (0, 19, Some("far more than its length")),
-            (ENTRIES_MAX - 2, 20, None),
-            (ENTRIES_MAX - 1, 20, Some("entries")),
+            (0, 20 + headers, None),
+            (0, 19 + headers, Some("far more than its length")),
+            (ENTRIES_MAX - 2, 2000, None),
+            (ENTRIES_MAX - 1, 2000, Some("entries")),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let mut unpacker = Unpacker { name: "x", folder: folder.path(), entries, bytes_left };
+            let progress = &Progress::untold();
+            let mut unpacker =
+                Unpacker { name: "x", folder: folder.path(), entries, bytes_left, progress };
             let refused = unpacker.tar(&bytes[..]).err().map(|failure| failure.message);
             match expected {
                 None => assert_eq!(refused, None),
                 Some(expected) => assert!(refused.unwrap().contains(expected), "{expected}"),
             }
         }
+    }
+
+    #[test]
+    fn folders_that_stand_in_names_alone_count_and_are_not_too_deep() {
+        let bytes = tar(&[('f', "a/b/c/x", ""), ('f', "a/b/d/x", "")]);
+        for (free, fits) in [(6, true), (5, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let (progress, entries) = (&Progress::untold(), ENTRIES_MAX - free);
+            let mut unpacker =
+                Unpacker { name: "x", folder: folder.path(), entries, bytes_left: 9000, progress };
+            assert_eq!(unpacker.tar(&bytes[..]).is_ok(), fits, "{free}");
+        }
+        let deep = |parts: usize| tar(&[('f', &"a/".repeat(parts)[..2 * parts - 1], "")]);
+        // Of 100 bytes, which is as much as the plain header's field takes.
+        let named = |name: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            builder.append_data(&mut header, name, &b""[..]).unwrap();
+            builder.into_inner().unwrap()
+        };
+        unpacked(&deep(40)).unwrap();
+        unpacked(&named(&["a"; DEPTH_MAX].join("/"))).unwrap();
+        let refused = unpacked(&named(&["a"; DEPTH_MAX + 1].join("/"))).unwrap_err();
+        assert!(refused.contains("too deep"), "{refused}");
+        let refused = unpacked(&named(&"a".repeat(256))).unwrap_err();
+        assert!(refused.contains("too long"), "{refused}");
+    }
+
+    /// A tar of one file whose header is behind these records.
+    fn behind(records: &[(tar::EntryType, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (kind, data) in records {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(*kind);
+            header.set_size(data.len() as u64);
+            header.set_cksum();
+            builder.append(&header, *data).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap();
+        // Without the two blocks that end it.
+        [&bytes[..bytes.len() - 1024], &tar(&[('f', "x", "text")])].concat()
+    }
+
+    #[test]
+    fn what_stands_between_entries_is_bounded() {
+        use tar::EntryType::{GNULongLink, GNULongName, XGlobalHeader, XHeader};
+        let attribute = |n: usize| {
+            let value = "v".repeat(n);
+            // Its length counts itself.
+            let length = n + " c=\n".len();
+            let digits = (length + length.to_string().len()).to_string().len();
+            format!("{} c={value}\n", length + digits).into_bytes()
+        };
+        let small = attribute(100);
+        let global = vec![(XGlobalHeader, &small[..]); 1000];
+        unpacked(&behind(&global)).unwrap();
+        unpacked(&behind(&[(XHeader, &attribute(900_000))])).unwrap();
+        let long = vec![b'n'; BETWEEN_BYTES_MAX];
+        let large = attribute(BETWEEN_BYTES_MAX);
+        let many = vec![(XGlobalHeader, &small[..]); 1030];
+        for records in [
+            &[(GNULongName, &long[..])][..],
+            &[(GNULongLink, &long)],
+            &[(XHeader, &large)],
+            &[(XGlobalHeader, &large)],
+            &many,
+            // What a folder should not have.
+            &[(tar::EntryType::Directory, &long)],
+        ] {
+            let refused = unpacked(&behind(records)).unwrap_err();
+            assert!(refused.contains("between two entries"), "{:?}: {refused}", records[0].0);
+        }
+        let refused = unpacked(&behind(&[(XHeader, b"12 path=a\0b\n")])).unwrap_err();
+        assert!(refused.contains("NUL"), "{refused}");
     }
 }

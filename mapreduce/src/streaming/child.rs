@@ -426,7 +426,7 @@ mod tests {
     fn ran(command: &str, left_silence_max: Duration) -> Result<Vec<u8>, Failure> {
         let folder = tempfile::tempdir().unwrap();
         let about = Streaming { mapper: Some(command.to_owned()), ..Streaming::default() };
-        let workplace = Workplace::make(folder.path(), &about, &[]).unwrap();
+        let workplace = Workplace::make(folder.path(), &about, &[], &Progress::untold()).unwrap();
         let job = JobId { date: 20_261_122, ordinal: 7 };
         let attempt = job.task(TaskKind::Map, 3).attempt(1);
         let identity = Identity { attempt, job_name: "n".to_owned(), n_maps: 1, n_reduces: 0 };

@@ -74,6 +74,7 @@ mod tests {
     use mapreduce_protocol::JobId;
 
     use super::*;
+    use crate::task::progress::Progress;
 
     #[test]
     fn both_families_say_the_same_and_the_jobs_own_variables_win() {
@@ -81,7 +82,7 @@ mod tests {
         let env = [("TMPDIR", "/elsewhere"), ("X", "a b")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let about = Streaming { mapper: Some("cat".to_owned()), env, ..Streaming::default() };
-        let workplace = Workplace::make(folder.path(), &about, &[]).unwrap();
+        let workplace = Workplace::make(folder.path(), &about, &[], &Progress::untold()).unwrap();
         let job = JobId { date: 20_261_122, ordinal: 7 };
         let identity = Identity {
             attempt: job.task(TaskKind::Map, 3).attempt(1),

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! text       bytes (00 → 00 ff), 00 00
-//! number     00 missing | 01 negative, the rest turned | 02 zero | 03 positive, n, n digits, decimals, 00
-//! reversed   the same, all bits turned
+//! number     00 missing | 01 negative, the rest inverted | 02 zero | 03 positive, n, n digits, decimals, 00
+//! reversed   the same, all bits inverted
 //! ```
 //!
 //! What is equal by its sort key is ordered by the whole key, so that equal keys stay beside one another.
@@ -56,7 +56,7 @@ impl Keys {
                 false => encode_text(&key[range.unwrap_or(0..0)], scratch),
             }
             if part.reverse {
-                turn(&mut scratch[at..]);
+                invert(&mut scratch[at..]);
             }
         }
         scratch.extend_from_slice(key);
@@ -119,7 +119,7 @@ fn field(key: &[u8], separator: &[u8], number: u32) -> Option<Range<usize>> {
     Some(start..find(start).unwrap_or(key.len()))
 }
 
-fn turn(bytes: &mut [u8]) {
+fn invert(bytes: &mut [u8]) {
     bytes.iter_mut().for_each(|byte| *byte = !*byte);
 }
 
@@ -163,15 +163,15 @@ fn encode_number(text: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(decimals);
     out.push(0);
     if is_negative {
-        turn(&mut out[at..]);
+        invert(&mut out[at..]);
     }
 }
 
 /// What stands behind an encoded part.
 fn behind<'a>(part: &KeyPart, stored: &'a [u8]) -> Option<&'a [u8]> {
-    let turned = |is_turned: bool| if is_turned { 0xff } else { 0 };
+    let mask = |is_inverted: bool| if is_inverted { 0xff } else { 0 };
     if !part.numeric {
-        let end = turned(part.reverse);
+        let end = mask(part.reverse);
         let mut at = 0;
         loop {
             at += memchr::memchr(end, &stored[at..])?;
@@ -182,15 +182,15 @@ fn behind<'a>(part: &KeyPart, stored: &'a [u8]) -> Option<&'a [u8]> {
         }
     }
     let (tag, rest) = stored.split_first()?;
-    let tag = tag ^ turned(part.reverse);
+    let tag = tag ^ mask(part.reverse);
     if matches!(tag, MISSING | ZERO) {
         return Some(rest);
     }
-    let turn = turned(part.reverse != (tag == NEGATIVE));
+    let mask = mask(part.reverse != (tag == NEGATIVE));
     let (length, rest) = rest.split_first_chunk::<LENGTH_BYTES>()?;
-    let length = u32::from_be_bytes(length.map(|byte| byte ^ turn)) as usize;
+    let length = u32::from_be_bytes(length.map(|byte| byte ^ mask)) as usize;
     let decimals = rest.get(length..)?;
-    decimals.get(memchr::memchr(turn, decimals)? + 1..)
+    decimals.get(memchr::memchr(mask, decimals)? + 1..)
 }
 
 #[cfg(test)]

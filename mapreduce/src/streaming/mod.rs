@@ -14,6 +14,7 @@ mod archive;
 mod child;
 mod combiner;
 mod environment;
+mod host_copy;
 mod input;
 mod keys;
 mod line_ends;
@@ -88,14 +89,19 @@ struct Attempt<'a> {
 }
 
 impl StreamingProgram {
-    fn attempt(&self, folder: &Path, identity: &Identity) -> Result<Attempt<'_>, Failure> {
-        let workplace = Workplace::make(folder, &self.about, &self.files)?;
+    fn attempt(
+        &self,
+        folder: &Path,
+        identity: &Identity,
+        progress: &Progress,
+    ) -> Result<Attempt<'_>, Failure> {
+        let workplace = Workplace::make(folder, &self.about, &self.files, progress)?;
         let environment = Environment::new(identity, &self.about, &workplace);
         Ok(Attempt { program: self, workplace, environment })
     }
 
     fn map_attempt(&self, task: &MapTask<'_>) -> Result<Attempt<'_>, Failure> {
-        let mut attempt = self.attempt(task.folder, task.identity)?;
+        let mut attempt = self.attempt(task.folder, task.identity, &task.progress)?;
         if let Some(piece) = task.split.pieces.first() {
             attempt.environment.reads(piece);
         }
@@ -192,7 +198,7 @@ impl Program for StreamingProgram {
             records::write_all(merge, &mut output, (&self.about, &self.keys), task)?;
             return output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters);
         }
-        let attempt = self.attempt(task.folder, task.identity)?;
+        let attempt = self.attempt(task.folder, task.identity, &task.progress)?;
         let mut input = MergeFeed::new(merge, &self.about, &self.keys, &task.progress);
         let mut drain = TextDrain::new(&mut output, CommandRole::Reducer, &self.about);
         let (progress, counters) = (&task.progress, &mut task.counters);

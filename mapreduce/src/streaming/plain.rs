@@ -18,6 +18,7 @@ use crate::api::Counters;
 use crate::local::LOCAL_JOB;
 use crate::oracle::OracleInput;
 use crate::task::identity::Identity;
+use crate::task::progress::Progress;
 
 /// One run.
 pub(super) struct Plain<'a> {
@@ -155,7 +156,7 @@ impl Plain<'_> {
         let folder = self.folder.join(format!("{kind}-{index}"));
         let disk = |error: std::io::Error| failed(format!("{}: {error}", folder.display()));
         std::fs::create_dir(&folder).map_err(disk)?;
-        let workplace = Workplace::make(&folder, self.about, self.files)?;
+        let workplace = Workplace::make(&folder, self.about, self.files, &Progress::untold())?;
         let identity = Identity {
             attempt: LOCAL_JOB.task(kind, index).attempt(0),
             job_name: String::new(),

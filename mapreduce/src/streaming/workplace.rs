@@ -5,7 +5,7 @@
 //! beside itself (Python resolves links first) finds them.
 
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,11 @@ use mapreduce_protocol::{Failure, FailureKind, Streaming};
 
 use super::archive;
 use super::environment::Environment;
+use super::host_copy::HostCopy;
 use crate::task::failure::{bad_job, disk, failure};
+use crate::task::progress::Progress;
+
+const COPY_BYTES: usize = 1 << 20;
 
 /// Whoever asks for a file may run it.
 const RUNNABLE: u32 = 0o755;
@@ -41,22 +45,24 @@ pub(super) struct Workplace {
 }
 
 impl Workplace {
-    /// Makes it in the attempt's folder; `files` says where the job's lie.
+    /// Makes it in the attempt's folder; `files` says where the job's lie. All that is copied is a sign of life.
     pub(super) fn make(
         attempt: &Path,
         about: &Streaming,
         files: &[PathBuf],
+        progress: &Progress,
     ) -> Result<Self, Failure> {
         let workplace = Self { folder: attempt.join("work"), temporary: attempt.join("tmp") };
         for folder in [&workplace.folder, &workplace.temporary] {
             fs::create_dir(folder).map_err(|error| disk(&error, "create", folder))?;
         }
         let (plain, archives) = files.split_at(about.files.len().min(files.len()));
-        for (file, from) in about.files.iter().zip(plain) {
-            workplace.copy(from, &file.name)?;
+        for (file, path) in about.files.iter().zip(plain) {
+            workplace.copy(HostCopy { kind: "file", file, path }, progress)?;
         }
-        for (file, from) in about.archives.iter().zip(archives) {
-            archive::unpack(from, &file.name, &workplace.folder.join(&file.name))?;
+        for (file, path) in about.archives.iter().zip(archives) {
+            let from = HostCopy { kind: "archive", file, path };
+            archive::unpack(from, &workplace.folder.join(&file.name), progress)?;
         }
         Ok(workplace)
     }
@@ -71,21 +77,26 @@ impl Workplace {
         &self.temporary
     }
 
-    fn copy(&self, from: &Path, name: &str) -> Result<(), Failure> {
-        let to = self.folder.join(name);
-        let unreadable = |error: io::Error| {
-            let message =
-                format!("the job's file {name} can't be read from {}: {error}", from.display());
-            failure(FailureKind::ProgramUnavailable, message)
-        };
-        // Apart, so that it is known which of the two is to blame.
-        let mut source = fs::File::open(from).map_err(unreadable)?;
+    fn copy(&self, from: HostCopy<'_>, progress: &Progress) -> Result<(), Failure> {
+        let to = self.folder.join(&from.file.name);
+        let mut source = from.open()?;
         let _alone = starts();
-        let copied = fs::File::create_new(&to).and_then(|mut target| {
-            io::copy(&mut source, &mut target)?;
-            target.set_permissions(Permissions::from_mode(RUNNABLE))
-        });
-        copied.map_err(|error| disk(&error, "write", &to))
+        let created = fs::File::create_new(&to);
+        let mut target = created.map_err(|error| disk(&error, "create", &to))?;
+        let mut buffer = vec![0; COPY_BYTES];
+        // By hand, so that it is known which of the two disks is to blame.
+        loop {
+            let n = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(from.unreadable(&error)),
+            };
+            target.write_all(&buffer[..n]).map_err(|error| disk(&error, "write", &to))?;
+            progress.alive();
+        }
+        let ended = target.set_permissions(Permissions::from_mode(RUNNABLE));
+        ended.map_err(|error| disk(&error, "write", &to))
     }
 
     /// A process that will run `command` here; its standard streams are still to be said.
@@ -180,4 +191,54 @@ fn not_started(
     };
     let message = format!("the {role} `{command}` can't be started: {error}: {hint}");
     failure(FailureKind::ProgramUnavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn about(json: &str) -> Streaming {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn files_that_are_copied_and_unpacked_are_signs_of_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "text").unwrap();
+        let archive = folder.path().join("archive");
+        let mut builder = tar::Builder::new(fs::File::create(&archive).unwrap());
+        builder.append_path_with_name(&plain, "inside").unwrap();
+        builder.into_inner().unwrap();
+        for (json, from) in [
+            (r#"{"mapper":"cat","files":["plain"]}"#, plain),
+            (r#"{"mapper":"cat","archives":["archive"]}"#, archive),
+        ] {
+            let told = Arc::new(AtomicU32::new(0));
+            let heard = Arc::clone(&told);
+            let progress = Progress::new(move |_| {
+                heard.fetch_add(1, Ordering::Relaxed);
+            });
+            progress.make_due();
+            let attempt = tempfile::tempdir().unwrap();
+            Workplace::make(attempt.path(), &about(json), &[from], &progress).unwrap();
+            assert_eq!(told.load(Ordering::Relaxed), 1, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_can_not_be_read_is_this_hosts_fault() {
+        // As a disk that fails, a folder can be opened and not be read.
+        let unreadable = tempfile::tempdir().unwrap();
+        for json in [r#"{"mapper":"cat","files":["x"]}"#, r#"{"mapper":"cat","archives":["x"]}"#] {
+            let (attempt, files) = (tempfile::tempdir().unwrap(), [unreadable.path().to_owned()]);
+            let made = Workplace::make(attempt.path(), &about(json), &files, &Progress::untold());
+            let Err(failure) = made else { panic!("{json}") };
+            assert_eq!(failure.kind, FailureKind::ProgramUnavailable, "{}", failure.message);
+            assert!(failure.message.contains("x can't be read"), "{}", failure.message);
+        }
+    }
 }
