@@ -11,8 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mapreduce_protocol::{Failure, FailureKind};
 
-/// Programs kept on disk beyond those in use.
+/// Files kept on disk beyond those in use.
 const PROGRAMS_MAX: usize = 64;
+
+/// Bytes of files kept on disk, beyond those in use (Hadoop: `local.cache.size`, with the same default).
+const PROGRAMS_BYTES_MAX: u64 = 10 << 30;
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -99,6 +102,8 @@ const RUNNABLE: u32 = 0o755;
 pub(crate) struct Programs<S> {
     folder: PathBuf,
     store: S,
+    /// See [`PROGRAMS_BYTES_MAX`].
+    bytes_max: u64,
     known: Arc<Mutex<Known>>,
 }
 
@@ -113,6 +118,8 @@ struct Known {
 struct Slot {
     users: u32,
     last_use: u64,
+    /// Of the file, once it is there.
+    bytes: u64,
     /// Whether the file is there and was verified by this process; locked while somebody sees to it.
     verified: Arc<tokio::sync::Mutex<bool>>,
 }
@@ -150,12 +157,14 @@ impl<S: ProgramStore> Programs<S> {
                 Some(digest) => {
                     let mode = std::fs::Permissions::from_mode(RUNNABLE);
                     std::fs::set_permissions(entry.path(), mode)?;
-                    known.slots.insert(digest.to_owned(), Slot::default());
+                    let slot = Slot { bytes: entry.metadata()?.len(), ..Slot::default() };
+                    known.slots.insert(digest.to_owned(), slot);
                 }
                 None => std::fs::remove_file(entry.path())?,
             }
         }
-        Ok(Self { folder, store, known: Arc::new(Mutex::new(known)) })
+        let known = Arc::new(Mutex::new(known));
+        Ok(Self { folder, store, bytes_max: PROGRAMS_BYTES_MAX, known })
     }
 
     /// The store's file `executable` with this digest, fetched if it is not here yet.
@@ -176,6 +185,7 @@ impl<S: ProgramStore> Programs<S> {
         if !*verified {
             self.provide(executable, digest, &program.path).await?;
             *verified = true;
+            self.measure(digest, &program.path).await?;
             self.evict();
         }
         Ok(program)
@@ -238,10 +248,22 @@ impl<S: ProgramStore> Programs<S> {
         tokio::fs::rename(target, path).await.map_err(io)
     }
 
-    /// Removes the programs that were not used for longest, beyond [`PROGRAMS_MAX`].
+    /// Notes how large the file is.
+    async fn measure(&self, digest: &str, path: &Path) -> Result<(), ProgramError> {
+        let found = tokio::fs::metadata(path).await;
+        let found = found.map_err(|source| ProgramError::Io { path: path.to_owned(), source })?;
+        if let Some(slot) = lock(&self.known).slots.get_mut(digest) {
+            slot.bytes = found.len();
+        }
+        Ok(())
+    }
+
+    /// Removes the files that were not used for longest, beyond [`PROGRAMS_MAX`] and `bytes_max`.
     fn evict(&self) {
         let mut known = lock(&self.known);
-        while known.slots.len() > PROGRAMS_MAX {
+        while known.slots.len() > PROGRAMS_MAX
+            || known.slots.values().map(|slot| slot.bytes).sum::<u64>() > self.bytes_max
+        {
             let unused = known.slots.iter().filter(|(_, slot)| slot.users == 0);
             let Some(digest) =
                 unused.min_by_key(|(_, slot)| slot.last_use).map(|(digest, _)| digest)
@@ -383,5 +405,42 @@ mod tests {
         assert_eq!(files, PROGRAMS_MAX);
         assert!(kept.path.exists(), "what is in use stays");
         assert!(!folder.path().join(sha256("/1")).exists());
+    }
+
+    #[tokio::test]
+    async fn large_files_make_room_by_their_bytes_and_those_in_use_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        // From a former process: its bytes count, too.
+        let old = acquire_all(&folder, u64::MAX, &["/old"]).await;
+        drop(old);
+        let kept = acquire_all(&folder, 12, &["/four", "/two4"]).await;
+        let there = |content: &str| folder.path().join(sha256(content)).exists();
+        assert!(!there("/old"), "14 bytes of 12");
+        assert!(there("/four") && there("/two4"));
+        drop(kept);
+        let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+        let programs = Programs { bytes_max: 7, ..programs };
+        let all = [
+            acquire(&programs, "/four", "/four").await.unwrap(),
+            acquire(&programs, "/two4", "/two4").await.unwrap(),
+        ];
+        assert!(there("/four") && there("/two4"), "what is in use stays");
+        drop(all);
+        acquire(&programs, "/x", "/x").await.unwrap();
+        assert!(!there("/four") && there("/two4"), "2 and 5 bytes of 7");
+    }
+
+    async fn acquire_all(
+        folder: &tempfile::TempDir,
+        bytes_max: u64,
+        paths: &[&str],
+    ) -> Vec<ProgramInUse> {
+        let programs = Programs::open(folder.path().to_owned(), Fake::default()).unwrap();
+        let programs = Programs { bytes_max, ..programs };
+        let mut all = Vec::new();
+        for path in paths {
+            all.push(acquire(&programs, path, path).await.unwrap());
+        }
+        all
     }
 }
