@@ -174,7 +174,8 @@ impl Child {
         }
         let Self { role, command, left_silence_max, .. } = self;
         let message = format!(
-            "the {role} `{command}` has ended, and something that it has left running holds its standard output, and has              written nothing for {} s: wait for it in the command, or redirect its output, as in 'server > /dev/null &'",
+            "the {role} `{command}` has ended, and something that it has left running holds its standard output, and has \
+             written nothing for {} s: wait for it in the command, or redirect its output, as in 'server > /dev/null &'",
             left_silence_max.as_secs()
         );
         Err(failure(FailureKind::UserCode, message))
@@ -445,6 +446,8 @@ mod tests {
     fn what_is_left_running_with_the_output_is_not_waited_for_for_ever() {
         let failure = ran("sleep 60 & echo a", Duration::from_millis(10)).unwrap_err();
         assert_eq!(failure.kind, FailureKind::UserCode);
+        let expected = "holds its standard output, and has written nothing for 0 s";
+        assert!(failure.message.contains(expected), "{}", failure.message);
         assert!(failure.message.contains("redirect its output"), "{}", failure.message);
     }
 

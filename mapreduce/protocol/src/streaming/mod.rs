@@ -69,10 +69,12 @@ pub struct Streaming {
     /// What stands between key and value for combiner and reducer (Hadoop: `stream.reduce.input.field.separator`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduce_input_separator: Option<String>,
-    /// What ends the key in a line of the reducer's (Hadoop: `stream.reduce.output.field.separator`).
+    /// What ends the key in a line of the reducer's, and of the combiner's (Hadoop:
+    /// `stream.reduce.output.field.separator`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduce_output_separator: Option<String>,
-    /// At which of those separators it ends (Hadoop: `stream.num.reduce.output.key.fields`).
+    /// At which of those separators it ends (Hadoop: `stream.num.reduce.output.key.fields`). For a combiner whose separator
+    /// is the mapper's, absent means as many as the mapper's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduce_output_key_fields: Option<u32>,
     /// What stands between key and value in the job's output (Hadoop: `mapreduce.output.textoutputformat.separator`).
