@@ -191,11 +191,13 @@ async fn set_priority(
     job_status(state.core.ask(|reply_to| Input::SetPriority { job, priority, reply_to }).await?)
 }
 
+/// How a job is paused, or all jobs of a pool.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PauseParameters {
+pub(super) struct PauseParameters {
+    /// Whether what runs is to end now.
     #[serde(default)]
-    kill: bool,
+    pub(super) kill: bool,
 }
 
 /// Whoever may end a job may pause it.

@@ -6,11 +6,11 @@ use axum::routing::{get, post};
 use jobtracker_core::{Input, PoolVerb, Query, Reply};
 use mapreduce_protocol::{PoolList, PoolStatus};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
-use serde::Deserialize;
 
 use super::ServerState;
 use super::error::{bad_query, unexpected};
 use super::hosts::EVERYWHERE;
+use super::jobs::PauseParameters;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
@@ -27,13 +27,6 @@ async fn list(State(state): State<ServerState>) -> Result<Json<PoolList>, Proble
         Reply::Pools(list) => Ok(Json(list)),
         other => Err(unexpected(&other)),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PauseParameters {
-    #[serde(default)]
-    kill: bool,
 }
 
 async fn pause(
