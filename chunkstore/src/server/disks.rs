@@ -175,7 +175,7 @@ impl Disks {
 
     fn choose(&self) -> Option<&Arc<DataDir>> {
         let working: Vec<_> = self.working().collect();
-        let rooms: Vec<_> = working.iter().map(|dir| room(dir)).collect();
+        let rooms = rooms(&working);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         choose_disk(&rooms, turn).map(|at| working[at])
     }
@@ -249,9 +249,16 @@ impl Disks {
     }
 }
 
-fn room(dir: &DataDir) -> DiskRoom {
-    let free = dir.space().map_or(0, |space| space.free);
-    DiskRoom { free, promised: dir.n_open().saturating_mul(CHUNK_BYTES_MAX) }
+/// The room for a new replica in each folder. A device is measured once: measured one after the other, two
+/// folders on it would differ by whatever others wrote in between, and that would choose instead of the turn.
+fn rooms(dirs: &[&Arc<DataDir>]) -> Vec<DiskRoom> {
+    let mut devices = BTreeMap::new();
+    let rooms = dirs.iter().map(|dir| {
+        let measure = || dir.space().map_or(0, |space| space.free);
+        let free = *devices.entry(dir.device()).or_insert_with(measure);
+        DiskRoom { free, promised: dir.n_open().saturating_mul(CHUNK_BYTES_MAX) }
+    });
+    rooms.collect()
 }
 
 /// Name and health of a disk.

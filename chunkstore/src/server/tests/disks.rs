@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{ChunkId, DiskState, ReplicaEvent, ServerCommand, Version};
 use daemon::Owner;
 use futures_util::stream;
+use rustix::fs::FallocateFlags;
 
 use super::transfers::{BOTH, frames, get, put, status_and_kind};
 use super::{Cluster, bytes, flip_byte, until};
@@ -108,6 +110,34 @@ async fn a_disk_that_is_pulled_costs_its_replicas_alone_and_is_left_out_until_it
         assert_eq!(known(&cluster).len(), if is_back { 9 } else { 6 }, "{:?}", known(&cluster));
         assert_eq!(get(&cluster, 0, lost, 0..u64::MAX).await.unwrap().1, data);
     }
+}
+
+#[tokio::test]
+async fn folders_on_one_device_take_turns_whatever_others_write_there() {
+    let place = tempfile::tempdir().unwrap();
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    let folders = ["disk-1", "disk-2"].map(|name| place.path().join(name));
+    let (disks, _) = Disks::open(&folders, &owner, 0).await.unwrap();
+    let other = std::fs::File::create(place.path().join("other")).unwrap();
+    let is_over = AtomicBool::new(false);
+    let roots = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                rustix::fs::fallocate(&other, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+                other.set_len(0).unwrap();
+            }
+        });
+        let create = |chunk| {
+            let replica = ReplicaKey { chunk: ChunkId(chunk), version: Version(1) };
+            disks.create_file(replica).unwrap().0.root().to_owned()
+        };
+        let roots: Vec<_> = (0..2000).map(create).collect();
+        is_over.store(true, Ordering::Relaxed);
+        roots
+    });
+    assert_eq!(roots.iter().collect::<BTreeSet<_>>().len(), 2);
+    let n_twice = roots.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert_eq!(n_twice, 0, "twice in a row to the same of two equal folders");
 }
 
 #[tokio::test]
