@@ -201,6 +201,7 @@ impl Cluster {
                 slots: SLOTS,
                 running: Vec::new(),
                 map_outputs: Vec::new(),
+                not_isolated: None,
             });
             self.give(|reply_to| Input::RegisterTracker { request, reply_to });
             self.toys[n].session = n as u64 + 1;

@@ -50,6 +50,23 @@ impl Config {
         })
     }
 
+    /// What no task needs to see: secrets, and the folders of all daemons of all hosts, since several may be on one.
+    #[must_use]
+    pub fn kept_from_tasks(&self) -> Vec<PathBuf> {
+        let secrets = self.stores.iter().filter_map(|store| store.secret_file.clone());
+        let secrets = self.cluster.secret_file.iter().cloned().chain(secrets);
+        let masters = [&self.chunkmaster.data_dir, &self.jobtracker.data_dir].into_iter().cloned();
+        let mirrors = [&self.chunkmaster.journal_mirror, &self.jobtracker.journal_mirror];
+        let masters = masters.chain(mirrors.into_iter().flatten().cloned());
+        let of_host =
+            |host: HostConfig| host.chunkserver_dirs.into_iter().chain([host.tasktracker_dir]);
+        let mut all: Vec<_> =
+            secrets.chain(masters).chain(self.all_hosts().flat_map(of_host)).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// Every worker host, in the file's order.
     pub fn all_hosts(&self) -> impl Iterator<Item = HostConfig> + '_ {
         self.hosts.iter().map(|host| {
@@ -75,6 +92,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn secrets_and_mirrors_are_kept_from_tasks_too() {
+        let text = "cluster: {secret_file: /s}\njobtracker: {journal_mirror: /m}\n\
+                    stores: [{url: 's3://a', key_id: a, secret_file: /k}]";
+        let kept = crate::parse(text, "c.yaml", &[]).unwrap().kept_from_tasks();
+        for path in ["/s", "/m", "/k"] {
+            assert!(kept.contains(&path.into()), "{path} is not in {kept:?}");
+        }
+    }
+
+    #[test]
     fn a_host_has_its_own_values_and_else_those_of_the_section() {
         let text = "hosts:\n- name: a\n  rack: /r1\n  chunkserver: {address: 'localhost:9001'}\n\
                     - name: b\n  chunkserver: {address: 'localhost:9002', data_dirs: [/b/c, /d]}\n  \
@@ -87,6 +114,10 @@ mod tests {
         let b = config.host("b").unwrap();
         assert_eq!(b.chunkserver_dirs, [PathBuf::from("/b/c"), PathBuf::from("/d")]);
         assert_eq!((b.rack.as_str(), b.tasktracker_dir), ("/default-rack", PathBuf::from("/b/t")));
+        let kept = config.kept_from_tasks();
+        for folder in ["/b/c", "/d", "/b/t", "/var/lib/howdah/jobtracker"] {
+            assert!(kept.contains(&folder.into()), "{folder} is not in {kept:?}");
+        }
         let unknown = config.host("c").unwrap_err().to_string();
         assert!(unknown.contains("\"c\"") && unknown.contains("a, b"), "{unknown}");
         assert!(Config::default().host("c").unwrap_err().to_string().contains("list is empty"));

@@ -276,6 +276,8 @@ pub struct Tasktracker {
     pub task_open_files: u32,
     /// User ids that attempts run as; the daemon's own if null.
     pub task_uids: Option<UidRange>,
+    /// Whether a TaskTracker starts only where tasks can be kept from the cluster's secret, chunks and journals.
+    pub require_isolation: bool,
     /// Bytes that must be free on the disk of the data folder for new attempts.
     pub disk_free_min: Bytes,
     /// Bytes of memory that must be available for new attempts.
@@ -306,6 +308,7 @@ impl Default for Tasktracker {
             task_disk: None,
             task_open_files: 16_384,
             task_uids: None,
+            require_isolation: false,
             disk_free_min: Bytes(256 * MIB),
             memory_free_min: Bytes(64 * MIB),
             health_interval: Time(Duration::from_secs(10)),

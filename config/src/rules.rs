@@ -222,6 +222,7 @@ const RULES: &[Rule] = &[
         (256..=1 << 20).contains(&c.tasktracker.task_open_files)
     }),
     rule("tasktracker.task_uids", "null, or a range of user ids, like 200000-200063", |_| true),
+    rule("tasktracker.require_isolation", "true or false", |_| true),
     rule("tasktracker.disk_free_min", "a size from 0B up", |_| true),
     rule("tasktracker.memory_free_min", "a size from 0B up", |_| true),
     rule("tasktracker.health_interval", "a time from 100ms to 1h", |c| {

@@ -408,6 +408,7 @@ impl Cluster {
             slots: 2,
             running: Vec::new(),
             map_outputs: Vec::new(),
+            not_isolated: None,
         };
         let path = "/v1/trackers/register";
         let registered = self.tracker.post(&self.address, path, &request).await.unwrap();

@@ -23,6 +23,7 @@ use crate::cgroup::Cgroups;
 use crate::channel;
 use crate::description::Describer;
 use crate::folder::DataFolder;
+use crate::isolation::{Confinement, Isolation};
 use crate::logs::{self, LogWriter, Logs};
 use crate::meter::Meter;
 use crate::metrics;
@@ -68,6 +69,7 @@ pub(crate) struct Host {
     pub(crate) limits: HostLimits,
     /// Who attempts run as; as this process if absent.
     pub(crate) uids: Option<Arc<Uids>>,
+    pub(crate) isolation: Isolation,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
@@ -85,8 +87,14 @@ struct Running {
     description: ToTask,
     /// Keeps the files of its program.
     _files: Vec<ProgramInUse>,
-    /// Keeps others from being this user.
-    _uid: Option<Uid>,
+    /// Keep others from being this user, and from its namespace.
+    _user: User,
+}
+
+/// Who an attempt is, to the system.
+struct User {
+    uid: Option<Uid>,
+    confinement: Arc<Confinement>,
 }
 
 /// Runs an attempt to its end, which the core is told last.
@@ -139,7 +147,9 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
         Some(uids) => Some(uids.acquire().await),
         None => None,
     };
-    let log = prepare_folder(host, launch, &folder, uid.as_ref())
+    let confinement = host.isolation.confine().await.map_err(|error| not_confined(&error))?;
+    let user = User { uid, confinement };
+    let log = prepare_folder(host, launch, &folder, user.uid.as_ref())
         .map_err(|error| no_folder(&folder, &error))?;
     let map_output = folder.join(MAP_OUTPUT);
     let mut description = host.describer.describe(launch, &folder, &map_output, clock::wall());
@@ -148,10 +158,10 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     }
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
-    let process = spawn(host, launch, &path, &arguments, uid.as_ref()).await;
+    let process = spawn(host, launch, &path, &arguments, &user).await;
     let process = process.map_err(|error| not_run(&path, &error))?;
     metrics::observe_spawn(watch.elapsed());
-    Ok(Running { process, log, description, _files: files, _uid: uid })
+    Ok(Running { process, log, description, _files: files, _user: user })
 }
 
 /// What to execute, with which arguments, and the files of the program.
@@ -208,6 +218,11 @@ fn no_folder(folder: &Path, error: &io::Error) -> Failure {
     Failure { kind: FailureKind::OutOfSpace, message }
 }
 
+fn not_confined(error: &io::Error) -> Failure {
+    let message = format!("the attempt can't be kept from what is not its own: {error}");
+    Failure { kind: FailureKind::OutOfSpace, message }
+}
+
 /// It is this host's fault if it has too many processes or too little memory for another one.
 fn not_run(path: &Path, error: &io::Error) -> Failure {
     let kind = match error.kind() {
@@ -222,7 +237,7 @@ async fn spawn(
     launch: &Launch,
     path: &Path,
     arguments: &[String],
-    uid: Option<&Uid>,
+    user: &User,
 ) -> io::Result<Process> {
     let limits = host.limits.of(&launch.job.limits);
     let mut tries = 0;
@@ -231,7 +246,8 @@ async fn spawn(
             path: path.to_owned(),
             arguments: arguments.to_vec(),
             folder: host.folder.attempt(launch.attempt),
-            uid: uid.map(|uid| uid.number),
+            uid: user.uid.as_ref().map(|uid| uid.number),
+            confinement: Some(Arc::clone(&user.confinement)),
             group: host.cgroups.make(&launch.attempt.to_string(), &limits)?,
             limits,
             environment: vec![
@@ -261,7 +277,7 @@ async fn follow(
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Failure {
     let attempt = launch.attempt;
-    let Running { process, log, description, _files, _uid } = running;
+    let Running { process, log, description, _files, _user } = running;
     let Process { channel, log: log_pipe, mut exit, killer, meter, leash: _leash } = process;
     let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
         Ok(channel) => channel.into_split(),

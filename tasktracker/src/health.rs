@@ -205,6 +205,7 @@ async fn start(spawner: &Spawner, command: &str, folder: &Path) -> io::Result<Ru
         group: None,
         limits: Limits::NONE,
         uid: None,
+        confinement: None,
     };
     let Process { exit, log, leash, .. } = spawner.spawn(executable).await?;
     let output = tokio::task::spawn_blocking(move || read(log));

@@ -12,6 +12,7 @@ mod event_loop;
 mod folder;
 mod health;
 mod http;
+mod isolation;
 mod jobtracker;
 mod logs;
 mod map_outputs;
@@ -29,6 +30,7 @@ mod vfork;
 
 pub use daemon::FolderError;
 pub use health::HealthSettings;
+pub use isolation::{IsolationSettings, make_namespace};
 pub use jobtracker::RefusedError;
 pub use run::{RunError, run};
 pub use settings::TasktrackerSettings;

@@ -25,6 +25,11 @@ fn float(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
+/// Whether tasks are kept from what is not theirs.
+pub(crate) fn observe_isolation(isolated: bool) {
+    gauge!("howdah_tasktracker_isolated").set(f64::from(u8::from(isolated)));
+}
+
 /// A task process was started, in this time.
 pub(crate) fn observe_spawn(took: Duration) {
     histogram!("howdah_tasktracker_spawn_seconds").record(took);

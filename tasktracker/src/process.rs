@@ -20,6 +20,7 @@ use tasktracker_core::Limits;
 use tokio::sync::oneshot;
 
 use crate::cgroup::Group;
+use crate::isolation::{Confinement, Walls};
 use crate::meter::Meter;
 use crate::orphans;
 use crate::vfork::{self, Start};
@@ -51,6 +52,8 @@ pub(crate) struct Executable {
     pub(crate) limits: Limits,
     /// Who it runs as; as this process if absent.
     pub(crate) uid: Option<u32>,
+    /// What keeps it from what is not its own, if anything does.
+    pub(crate) confinement: Option<Arc<Confinement>>,
 }
 
 /// A running child. Unless it is followed to its end, it ends with this.
@@ -99,6 +102,11 @@ impl Killer {
         if !*reaped {
             kill_group(self.pid);
         }
+    }
+
+    /// Where the system shows one of its namespaces.
+    pub(crate) fn namespace(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/ns/{name}", self.pid.as_raw_nonzero()).into()
     }
 
     /// Whether anything of its group lives: after its exit only what hangs in the system, where no signal arrives.
@@ -190,6 +198,7 @@ fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
         // Else it could write to its standard output, but not open it by name.
         rustix::fs::fchown(&log_writer, Some(rustix::fs::Uid::from_raw(uid)), None)?;
     }
+    let confinement = executable.confinement.as_deref();
     let child = Start {
         path: &executable.path,
         arguments: &executable.arguments,
@@ -199,6 +208,7 @@ fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
         user: executable
             .uid
             .map(|uid| (uid, (executable.limits.processes + SPARE_PROCESSES).into())),
+        walls: confinement.map(|it| Walls::new(it, &executable.folder)).transpose()?,
         entrances: executable.group.as_ref().map_or_else(Vec::new, Group::entrances),
         stdin: null.as_fd(),
         stdout: log_writer.as_fd(),

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +21,11 @@ use crate::event_loop::{EventLoop, INPUTS_MAX};
 use crate::folder::DataFolder;
 use crate::health::{self, HealthSettings};
 use crate::http::{self, Served};
+use crate::isolation::{Isolation, Layout};
 use crate::jobtracker::{JobTracker, RefusedError};
 use crate::logs::Logs;
 use crate::meter;
+use crate::metrics;
 use crate::process::Spawner;
 use crate::program_store::StoreOfPrograms;
 use crate::programs::Programs;
@@ -52,6 +53,15 @@ pub enum RunError {
     /// Tasks can't run as the users that the configuration names.
     #[error(transparent)]
     Uids(#[from] UidsError),
+    /// Tasks are to be isolated, and are not.
+    #[error(
+        "tasktracker.require_isolation is true, and tasks here can't be kept from the cluster's secret, chunks and \
+         journals: {why}"
+    )]
+    NotIsolated {
+        /// What is missing, and what to do.
+        why: String,
+    },
     /// The JobTracker does not want it.
     #[error(transparent)]
     Refused(#[from] RefusedError),
@@ -78,12 +88,17 @@ pub async fn run(
     let folder = Arc::new(open_folder(&settings).await?);
     let cgroups = Cgroups::open(&settings.data_dir);
     let uids = uids(&settings, &folder)?;
-    tell_of_isolation(&cgroups, settings.task_uids.as_ref());
+    let spawner = Spawner::start().map_err(RunError::Spawner)?;
+    let isolation = isolate(&settings, &spawner).await?;
+    tell_of_cgroups(&cgroups);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
     let logs = Logs::open(folder.logs()).map_err(recover)?;
     let keyring = Keyring::new(&settings.secret);
-    let core_settings = core_settings(&settings, &folder, &cgroups);
+    let core_settings = Settings {
+        not_isolated: not_isolated(&settings, &isolation),
+        ..core_settings(&settings, &folder, &cgroups)
+    };
     let limits = core_settings.limits;
     let mut core = Core::new(core_settings, held);
     // Known before the first task is asked for.
@@ -105,8 +120,10 @@ pub async fn run(
     let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
     let address = settings.address.clone();
     let (looks, data_dir) = (settings.health.clone(), settings.data_dir.clone());
-    let host = Arc::new(host(settings, folder, keyring, (cgroups, limits, uids), inputs.clone())?);
-    let _looking = look_after(looks, data_dir, disk, host.spawner.clone(), inputs);
+    let walls = Walls { cgroups, limits, uids, isolation };
+    let host = host(settings, folder, keyring, spawner.clone(), walls, inputs.clone())?;
+    let host = Arc::new(host);
+    let _looking = look_after(looks, data_dir, disk, spawner, inputs);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -143,16 +160,63 @@ fn uids(
     Ok(Some(Uids::of(range, n_slots(settings), &places)?))
 }
 
-/// Says aloud what this host does not allow.
-fn tell_of_isolation(cgroups: &Cgroups, uids: Option<&RangeInclusive<u32>>) {
-    let uid = rustix::process::getuid().as_raw();
-    match uids {
-        Some(uids) => tracing::info!("tasks run as uids {} to {}", uids.start(), uids.end()),
-        None => tracing::warn!(
-            "tasks run as uid {uid}, like this daemon: they are trusted with all that it can read, the \
-             cluster's secret too; tasktracker.task_uids names users of their own"
+/// What tasks are held to.
+struct Walls {
+    cgroups: Cgroups,
+    limits: HostLimits,
+    uids: Option<Arc<Uids>>,
+    isolation: Isolation,
+}
+
+/// Finds out what keeps tasks from what is not theirs here, and says it aloud.
+async fn isolate(settings: &TasktrackerSettings, spawner: &Spawner) -> Result<Isolation, RunError> {
+    let own = Layout::new(settings.data_dir.clone(), vec![settings.data_dir.clone()]);
+    let isolation = Isolation::open(settings.isolation.as_ref(), spawner, own).await;
+    if let Some(uids) = &settings.task_uids {
+        tracing::info!("tasks run as uids {} to {}", uids.start(), uids.end());
+    }
+    match isolation.closes_others() {
+        true => tracing::info!("tasks can look into or signal no process but their own"),
+        false => tracing::info!(
+            "no Landlock of Linux 6.12 or later: tasks can signal other processes of their user"
         ),
     }
+    let why = not_isolated(settings, &isolation);
+    metrics::observe_isolation(why.is_none());
+    match why {
+        None => tracing::info!("tasks are kept from the cluster's secret, chunks and journals"),
+        Some(why) => {
+            if settings.isolation.as_ref().is_some_and(|isolation| isolation.required) {
+                return Err(RunError::NotIsolated { why });
+            }
+            tracing::warn!(
+                "tasks are trusted with all that this daemon can read, the cluster's secret too: {why}"
+            );
+        }
+    }
+    Ok(isolation)
+}
+
+/// Why tasks can read what is not theirs, if they can. Users of their own suffice.
+fn not_isolated(settings: &TasktrackerSettings, isolation: &Isolation) -> Option<String> {
+    let uid = rustix::process::geteuid();
+    match (isolation.missing(), &settings.task_uids) {
+        (_, Some(_)) => None,
+        (Some(why), None) => Some(format!(
+            "they run as its user, uid {}, and without namespaces ({why}); tasktracker.task_uids names users of \
+             their own",
+            uid.as_raw()
+        )),
+        (None, None) if uid.is_root() => Some(
+            "they do not see it, but run as root, who can undo that; tasktracker.task_uids names users of their own"
+                .to_owned(),
+        ),
+        (None, None) => None,
+    }
+}
+
+/// Says aloud what this host does not allow.
+fn tell_of_cgroups(cgroups: &Cgroups) {
     let groups = cgroups.described();
     let missing: Vec<_> = Controller::ALL.into_iter().filter(|it| !cgroups.controls(*it)).collect();
     if !groups.is_empty() {
@@ -222,6 +286,7 @@ fn core_settings(
             disk_free_min: settings.disk_free_min,
             memory_free_min: settings.memory_free_min,
         },
+        not_isolated: None,
         seed: net::random_u64(),
     }
 }
@@ -230,7 +295,8 @@ fn host(
     settings: TasktrackerSettings,
     folder: Arc<DataFolder>,
     keyring: Keyring,
-    (cgroups, limits, uids): (Cgroups, HostLimits, Option<Arc<Uids>>),
+    spawner: Spawner,
+    walls: Walls,
     inputs: mpsc::Sender<Input>,
 ) -> Result<Host, RunError> {
     let task_executable = task_executable(&settings)?;
@@ -260,14 +326,15 @@ fn host(
         Programs::open(path.clone(), store).map_err(|source| RunError::Recover { path, source })?;
     Ok(Host {
         folder,
-        spawner: Spawner::start().map_err(RunError::Spawner)?,
+        spawner,
         programs,
         describer,
         task_executable,
         log_bytes_max: settings.log_bytes_max,
-        cgroups,
-        limits,
-        uids,
+        cgroups: walls.cgroups,
+        limits: walls.limits,
+        uids: walls.uids,
+        isolation: walls.isolation,
         inputs,
     })
 }

@@ -10,6 +10,7 @@ use mapreduce_protocol::TaskSettings;
 use net::{Capability, ClientSettings, Secret};
 
 use crate::health::HealthSettings;
+use crate::isolation::IsolationSettings;
 
 /// Settings of one TaskTracker.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct TasktrackerSettings {
     pub task_open_files: u32,
     /// User ids that attempts run as, one each; absent: this process' own.
     pub task_uids: Option<RangeInclusive<u32>>,
+    /// How attempts are kept from what is not theirs; absent: not by namespaces.
+    pub isolation: Option<IsolationSettings>,
     /// Bytes that must be free on the disk of the data folder.
     pub disk_free_min: u64,
     /// Bytes of memory that must be available.

@@ -16,6 +16,7 @@ use std::ptr;
 use rustix::process::Pid;
 
 use crate::cgroup::MYSELF;
+use crate::isolation::Walls;
 
 /// More than [`in_child`] and `exec` need.
 const STACK_BYTES: usize = 64 << 10;
@@ -34,6 +35,8 @@ pub(crate) struct Start<'a> {
     pub(crate) open_files: u64,
     /// Who it is to run as, and how many processes and threads that user may have; as this process if absent.
     pub(crate) user: Option<(u32, u64)>,
+    /// What it is confined by.
+    pub(crate) walls: Option<Walls>,
     /// `cgroup.procs` of the groups that it is to be in.
     pub(crate) entrances: Vec<BorrowedFd<'a>>,
     pub(crate) stdin: BorrowedFd<'a>,
@@ -45,7 +48,7 @@ pub(crate) struct Start<'a> {
 }
 
 /// What [`in_child`] reads, made before: it may not allocate.
-struct Plan {
+struct Plan<'a> {
     parent: libc::pid_t,
     path: CString,
     folder: CString,
@@ -53,6 +56,7 @@ struct Plan {
     environment: Vec<*const c_char>,
     open_files: libc::rlimit,
     user: Option<(libc::uid_t, libc::rlimit)>,
+    walls: Option<&'a Walls>,
     entrances: Vec<c_int>,
     stdin: c_int,
     stdout: c_int,
@@ -94,6 +98,7 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         environment: pointers(&child.environment),
         open_files: at_most(child.open_files),
         user: child.user.map(|(uid, processes)| (uid, both(processes))),
+        walls: child.walls.as_ref(),
         entrances: child.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
         stdin: child.stdin.as_raw_fd(),
         stdout: child.stdout.as_raw_fd(),
@@ -114,10 +119,6 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
             libc::clone(in_child, end, flags, ptr::from_mut(&mut plan).cast())
         }
     })?;
-    if plan.user.is_some() {
-        // The memory was the child's too, and what changes its user is closed to debuggers.
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
-    }
     // SAFETY: the child has written it, if at all, before this thread went on.
     let errno = unsafe { ptr::read_volatile(&raw const plan.errno) };
     let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
@@ -162,7 +163,7 @@ fn with_signals_blocked(clone: impl FnOnce() -> c_int) -> io::Result<c_int> {
 extern "C" fn in_child(plan: *mut c_void) -> c_int {
     // SAFETY: `start` passes its plan and stands still while this runs.
     unsafe {
-        let plan = &mut *plan.cast::<Plan>();
+        let plan = &mut *plan.cast::<Plan<'_>>();
         if become_program(plan) != 0 {
             ptr::write_volatile(&raw mut plan.errno, *libc::__errno_location());
         }
@@ -174,7 +175,7 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
 ///
 /// # Safety
 /// Only in the child of `start`, with its plan.
-unsafe fn become_program(plan: &Plan) -> c_int {
+unsafe fn become_program(plan: &Plan<'_>) -> c_int {
     // SAFETY: plain system calls; pointers are to NUL-terminated strings and NULL-terminated lists that
     // `start` keeps alive.
     unsafe {
@@ -187,9 +188,12 @@ unsafe fn become_program(plan: &Plan) -> c_int {
             || libc::dup2(plan.stdout, 1) < 0
             || libc::dup2(plan.stdout, 2) < 0
             || place(plan.channel, plan.channel_number) < 0
+            || !plan.walls.is_none_or(|walls| walls.go_in())
             || libc::chdir(plan.folder.as_ptr()) != 0
             || !become_user(plan.user.as_ref())
+            || !plan.walls.is_none_or(|walls| plan.user.is_some() || walls.give_up_rights())
             || libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) != 0
+            || !plan.walls.is_none_or(|walls| walls.take_rules())
             // Changing the user takes it away.
             || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
             || libc::getppid() != plan.parent

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,13 +34,15 @@ pub struct DevOptions {
     pub trackers: Option<u32>,
     /// `--set` overrides.
     pub set: Vec<String>,
+    /// Who the daemons run as; as this process if absent.
+    pub user: Option<u32>,
 }
 
 impl DevOptions {
     /// That many TaskTrackers and chunkservers.
     #[must_use]
     pub fn trackers(n: u32) -> Self {
-        Self { trackers: Some(n), set: Vec::new() }
+        Self { trackers: Some(n), ..Self::default() }
     }
 
     /// With a configuration key set.
@@ -93,6 +96,12 @@ impl Dev {
             command.args(["--set", set]);
         }
         fs::create_dir_all(self.dir()).expect("the cluster's folder");
+        if let Some(user) = options.user {
+            for folder in [self.scratch(), &self.dir()] {
+                chown(folder, Some(user), Some(user)).expect("root gives folders away");
+            }
+            command.uid(user).gid(user);
+        }
         let events = self.events_file();
         end_with_this_process(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(events).spawn().expect("dev starts");

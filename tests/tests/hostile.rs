@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use tests::books;
 use tests::cluster::PATIENCE;
+use tests::command::howdah;
 use tests::oracle::{count_words, lines_of_counts, lines_of_parts};
+use tests::replicas::chunk_files;
 use tests::{Dev, DevOptions, long, wait};
 
 /// Time in which nothing of a job is left after its end.
@@ -247,6 +250,119 @@ fn programs_with_users_of_their_own_read_and_touch_nothing_of_others() {
     assert!(job.contains("exited with status 7") && job.contains("I am 21000"), "{job}");
     assert!(!job.contains("STOLEN") && !job.contains("KILLED"), "{job}");
     prey.await_nothing_left();
+}
+
+/// What a program tries that is after what is not its own: each line says `STOLEN` if it succeeds.
+fn thefts(prey: &Prey, victim: i32, victims_folder: &Path) -> String {
+    let (dir, tracker) = (prey.dev.dir(), prey.dev.data_dir("tasktracker-1"));
+    let secret = dir.join("secret");
+    let chunk = &chunk_files(&prey.dev.data_dir("chunkserver-1"))[0];
+    let journal = fs::read_dir(prey.dev.data_dir("jobtracker")).expect("it has a folder").flatten();
+    let has_bytes = |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.len() > 0);
+    let journal = &journal.map(|file| file.path()).find(has_bytes).expect("a segment");
+    let treasure = victims_folder.join("treasure");
+    let identity = tracker.join("identity.json");
+    let mut commands = Vec::new();
+    for file in [&secret, chunk, journal, &treasure, &identity] {
+        assert!(file.exists(), "{}", file.display());
+        let file = file.display();
+        commands.push(format!("cat {file} | grep -a ."));
+        commands.push(format!("umount -l {file}; cat {file} | grep -a ."));
+        commands.push(format!("unshare -Urm sh -c 'umount -l {file}; cat {file}' | grep -a ."));
+        for holder in ["tasktracker-1", "chunkserver-1", "jobtracker"] {
+            let pid = prey.dev.pid(holder);
+            commands.push(format!("cat /proc/{pid}/root{file}"));
+            commands.push(format!("nsenter -t {pid} -m cat {file}"));
+        }
+        commands.push(format!("cat /proc/1/root{file}"));
+    }
+    for folder in ["attempts", "outputs", "logs"].map(|room| tracker.join(room)) {
+        commands.push(format!("ls {} | grep -v ^${{PWD##*/}}", folder.display()));
+    }
+    for pid in [victim, prey.dev.pid("tasktracker-1"), prey.dev.pid("chunkmaster")] {
+        for file in ["environ", "mem", "maps"] {
+            commands.push(format!("dd if=/proc/{pid}/{file} count=0"));
+        }
+        commands.push(format!("ls /proc/{pid}/cwd/ | grep ."));
+        commands.push(format!("ls -l /proc/{pid}/fd | grep -e '->'"));
+        commands.push(format!("kill -9 {pid}"));
+    }
+    commands.push("dd if=/dev/vda count=1 || dd if=/dev/sda count=1".to_owned());
+    let mut script = String::new();
+    for (nth, command) in commands.iter().enumerate() {
+        script += &format!("{{ {command}; }} && echo STOLEN by {nth}\n");
+    }
+    script
+}
+
+/// What a program may, wherever it runs.
+const FINE: &str = "f=$(mktemp /tmp/fine.XXXXXX) && rm $f && cat /etc/passwd >copy && test -s copy && \
+                    ls /usr/bin/env && echo a >/dev/null && head -c 9 /dev/urandom >random && echo FINE\n";
+
+/// A thief beside its victim, under the default configuration.
+fn programs_are_kept_from_what_is_not_theirs(options: &DevOptions) {
+    let prey = Prey::start_with(options);
+    let log = &prey.dev.logs()["tasktracker-1.log"];
+    if !log.contains("look into or signal no process but their own") {
+        return eprintln!("skipped: this needs Landlock");
+    }
+    let victim = prey.submit("victim", "echo gold >treasure; exec sleep MARK");
+    prey.await_process();
+    let running = prey.folders().pop().expect("it runs");
+    let is_victim = |pid: &i32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(&mark())
+    };
+    let pids = fs::read_dir("/proc").expect("a list of processes").flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pid = pids.find(is_victim).expect("it runs");
+    let id = prey.submit("thief", &format!("{}{FINE}exit 7", thefts(&prey, pid, &running)));
+    let job = prey.await_failure(&id).to_string();
+    let log = prey.dev.data_dir("tasktracker-1").join("logs").join(&id);
+    let logs = fs::read_dir(&log).expect("the log is kept").flatten();
+    let said: String = logs.filter_map(|log| fs::read_to_string(log.path()).ok()).collect();
+    assert!(job.contains("exited with status 7"), "{job}");
+    assert!(said.contains("FINE") && !said.contains("STOLEN"), "{said}");
+    let _ = prey.dev.run(&["job", "kill", &victim]).success();
+    let _ = prey.good_job("after", &of_one_line());
+    prey.await_nothing_left();
+}
+
+#[test]
+fn programs_of_a_tasktracker_reach_nothing_that_is_not_theirs() {
+    programs_are_kept_from_what_is_not_theirs(&Prey::options(1));
+}
+
+#[test]
+fn programs_of_an_unprivileged_tasktracker_reach_nothing_that_is_not_theirs() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: the other test is this one, unless this is root");
+    }
+    let version = howdah().arg("--version").uid(NOBODY).gid(NOBODY).status();
+    if !version.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: the binary lies where only root can run it");
+    }
+    let options = DevOptions { user: Some(NOBODY), ..Prey::options(1) };
+    programs_are_kept_from_what_is_not_theirs(&options.set("tasktracker.require_isolation=true"));
+}
+
+#[test]
+fn where_tasks_would_run_as_root_isolation_that_is_required_refuses_to_start() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: this needs root");
+    }
+    let mut dev = Dev::start(&DevOptions::trackers(1));
+    let list = dev.run(&["host", "list"]).success().text();
+    assert!(list.contains("trusts its tasks") && list.contains("task_uids"), "{list}");
+    dev.stop();
+    let mut config = dev.config();
+    config.tasktracker.require_isolation = true;
+    fs::write(dev.config_file(), config.to_yaml()).expect("its configuration can be written");
+    let refused = dev.run(&["tasktracker"]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("tasktracker.require_isolation"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("tasktracker.task_uids"), "{}", refused.stderr);
 }
 
 #[test]

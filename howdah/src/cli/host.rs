@@ -119,20 +119,23 @@ async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
     rows.extend(list.hosts.iter().map(row));
     let right = [false, false, false, false, true, true, true, true];
     let mut text = shown::table(&rows, right);
-    list.hosts.iter().for_each(|status| text.push_str(&why_no_attempts(status)));
+    list.hosts.iter().for_each(|status| text.push_str(&remarks(status)));
     quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
-/// A line for each thing that is wrong with a host or speaks against it.
-fn why_no_attempts(status: &HostStatus) -> String {
+/// A line for each thing that is wrong with a host, speaks against it, or should be known of it.
+fn remarks(status: &HostStatus) -> String {
     let host = &status.host;
     let ailments = status.ailments.iter().map(|ailment| format!("{host} is ill: {ailment}\n"));
     let aside = status.set_aside_ms.map(Duration::from_millis).map(|left| {
         let left = shown::duration(left);
         format!("{host} is set aside for {left}; `howdah host forgive {host}` ends that\n")
     });
+    let exposed = status.not_isolated.iter();
+    let exposed =
+        exposed.map(|why| format!("{host} trusts its tasks with the cluster's secret: {why}\n"));
     let strikes = status.strikes.iter().map(|strike| format!("against {host}: {strike}\n"));
-    ailments.chain(aside).chain(strikes).collect()
+    ailments.chain(aside).chain(strikes).chain(exposed).collect()
 }
 
 fn row(status: &HostStatus) -> [String; 8] {

@@ -1,5 +1,5 @@
 //! `howdah task`: a builtin or streaming program as a child: one attempt for a TaskTracker, or a whole job on local
-//! files for `howdah local`. Not for people.
+//! files for `howdah local`; or what makes the namespace of attempts. Not for people.
 
 use std::os::fd::RawFd;
 use std::process::ExitCode;
@@ -16,8 +16,15 @@ pub(super) const JOB_ON_STDIN: &str = "-";
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
     /// The channel to the TaskTracker
-    #[arg(long = "howdah-task-channel", value_name = "FD", required_unless_present = "local_job")]
+    #[arg(
+        long = "howdah-task-channel",
+        value_name = "FD",
+        required_unless_present_any = ["local_job", "namespace"]
+    )]
     channel: Option<RawFd>,
+    /// What namespace to make for the TaskTracker's attempts, as JSON
+    #[arg(long = "howdah-namespace", value_name = "ORDER", requires = "channel")]
+    namespace: Option<String>,
     /// A job on local files, as JSON on standard input
     #[arg(long = "howdah-local-job", value_name = "-", value_parser = [JOB_ON_STDIN])]
     local_job: Option<String>,
@@ -25,11 +32,15 @@ pub(crate) struct TaskArgs {
 
 /// Runs the attempt that the TaskTracker describes, or the job that standard input does.
 pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
-    match args.channel {
-        Some(channel) => {
+    match (&args.namespace, args.channel) {
+        (Some(order), Some(channel)) => {
+            tasktracker::make_namespace(order, channel).context("cannot make a namespace")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        (_, Some(channel)) => {
             Ok(mapreduce::task_main(channel, |it| job_of(&it.job.program, || it.files.clone())))
         }
-        None => run_local(),
+        (_, None) => run_local(),
     }
 }
 

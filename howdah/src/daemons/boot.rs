@@ -47,6 +47,7 @@ impl Boot {
         };
         daemon::install_logging(format, &config.log.filter).or_early()?;
         daemon::install_panic_hook();
+        daemon::close_memory();
         let descriptors = daemon::raise_descriptor_limit();
         tracing::debug!(?descriptors, "limit of open files and connections");
         let Some(secret_file) = &config.cluster.secret_file else {

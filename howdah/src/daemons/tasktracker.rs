@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use ids::{HostName, RackName};
-use tasktracker::{HealthSettings, TasktrackerSettings};
+use tasktracker::{HealthSettings, IsolationSettings, TasktrackerSettings};
 
 use super::{Boot, DaemonName};
 use crate::exit::OrEarly;
@@ -30,6 +31,11 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         task_disk: config.tasktracker.task_disk.map(|size| size.0),
         task_open_files: config.tasktracker.task_open_files,
         task_uids: config.tasktracker.task_uids.map(|uids| uids.first..=uids.last),
+        isolation: Some(IsolationSettings {
+            required: config.tasktracker.require_isolation,
+            hidden: config.kept_from_tasks(),
+            maker: std::env::current_exe().context("cannot find this binary")?,
+        }),
         disk_free_min: config.tasktracker.disk_free_min.0,
         memory_free_min: config.tasktracker.memory_free_min.0,
         health: HealthSettings {

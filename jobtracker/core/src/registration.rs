@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ids::{HostName, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, Strike, TaskKind, TrackerCommand,
-    TrackerRegistered,
+    AILMENT_BYTES_MAX, AttemptId, JobId, PROTOCOL_VERSION, RegisterTracker, Strike, TaskKind,
+    TrackerCommand, TrackerRegistered,
 };
 
+use crate::attempt::cut;
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};
@@ -115,6 +116,7 @@ impl Core {
             incarnation: request.incarnation,
             session,
             slots: request.slots,
+            not_isolated: request.not_isolated.clone().map(|why| cut(why, AILMENT_BYTES_MAX)),
         };
         let mut tracker = Tracker::new(said, now.monotonic);
         let lost = self.trackers.lost_one(now.monotonic, host);

@@ -29,6 +29,8 @@ pub(crate) struct Tracker {
     pub(crate) incarnation: u64,
     pub(crate) session: u64,
     pub(crate) slots: u32,
+    /// Why its tasks can read what is not theirs, if they can.
+    pub(crate) not_isolated: Option<String>,
     pub(crate) last_seen: Monotonic,
     /// How long its heartbeats may stay parked, as it was told last.
     pub(crate) interval: Duration,
@@ -97,6 +99,7 @@ pub(crate) struct Registration {
     pub(crate) incarnation: u64,
     pub(crate) session: u64,
     pub(crate) slots: u32,
+    pub(crate) not_isolated: Option<String>,
 }
 
 impl Tracker {
@@ -110,6 +113,7 @@ impl Tracker {
             incarnation: said.incarnation,
             session: said.session,
             slots: said.slots,
+            not_isolated: said.not_isolated,
             last_seen: now,
             interval: Duration::ZERO,
             silent: None,
@@ -450,9 +454,19 @@ mod tests {
         let mut trackers = Trackers::default();
         let (host, rack): (HostName, RackName) = ("a".parse().unwrap(), RackName::default());
         let (number, rack_number) = (trackers.numbers.host(&host), trackers.numbers.rack(&rack));
-        let (address, incarnation, session, slots) = (String::new(), 1, 1, 2);
-        let said =
-            Registration { host, number, rack, rack_number, address, incarnation, session, slots };
+        let (address, not_isolated) = (String::new(), None);
+        let (incarnation, session, slots) = (1, 1, 2);
+        let said = Registration {
+            host,
+            number,
+            rack,
+            rack_number,
+            address,
+            incarnation,
+            session,
+            slots,
+            not_isolated,
+        };
         trackers.insert(Tracker::new(said, Monotonic::default()));
         park(&mut trackers, number, true);
         assert_eq!(trackers.take_fresh(), BTreeSet::from([number]));

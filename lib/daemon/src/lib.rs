@@ -7,6 +7,7 @@ mod health;
 mod logging;
 mod metrics;
 mod panic;
+mod privacy;
 mod routes;
 mod shutdown;
 
@@ -16,6 +17,7 @@ pub use health::Health;
 pub use logging::{LogFormat, LoggingError, install_logging};
 pub use metrics::Metrics;
 pub use panic::install_panic_hook;
+pub use privacy::close_memory;
 pub use routes::routes;
 pub use shutdown::Shutdown;
 

@@ -33,6 +33,9 @@ pub struct RegisterTracker {
     pub running: Vec<AttemptId>,
     /// Finished map attempts whose outputs it serves.
     pub map_outputs: Vec<AttemptId>,
+    /// Why tasks there can read what is not theirs; absent if they can't, and from older ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_isolated: Option<String>,
 }
 
 /// Reply to [`RegisterTracker`].

@@ -70,6 +70,7 @@ impl Tracker {
             cut_off_timeout: NEVER,
             limits: HostLimits { default: limits, memory_max: 1 },
             health: HealthRule { disk_free_min: 0, memory_free_min: 0 },
+            not_isolated: None,
             seed: incarnation,
         }
     }

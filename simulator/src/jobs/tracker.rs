@@ -97,6 +97,7 @@ impl Tracker {
             cut_off_timeout: CUT_OFF_TIMEOUT,
             limits: HostLimits { default: limits, memory_max: 1 },
             health: HealthRule { disk_free_min: 1, memory_free_min: 1 },
+            not_isolated: None,
             seed: scene.ground.random.next(),
         };
         let held: Vec<AttemptId> = scene.outputs.of(self.n).collect();

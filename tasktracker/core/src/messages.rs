@@ -35,6 +35,8 @@ pub struct Settings {
     pub limits: HostLimits,
     /// What a host that is well has.
     pub health: HealthRule,
+    /// Why tasks can read what is not theirs, if they can.
+    pub not_isolated: Option<String>,
     /// Seed of the jitter of retries.
     pub seed: u64,
 }

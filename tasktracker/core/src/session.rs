@@ -151,6 +151,7 @@ impl Session {
             slots: self.settings.slots,
             running: running.into_iter().collect(),
             map_outputs: map_outputs.collect(),
+            not_isolated: self.settings.not_isolated.clone(),
         }
     }
 

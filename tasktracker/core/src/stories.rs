@@ -75,6 +75,7 @@ pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
             memory_max: 4 << 30,
         },
         health: HealthRule { disk_free_min: 100, memory_free_min: 100 },
+        not_isolated: None,
         seed: 1,
     };
     Core::new(settings, held.iter().copied())

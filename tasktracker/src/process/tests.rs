@@ -19,6 +19,7 @@ fn shell(script: &str, folder: &Path) -> Executable {
         group: None,
         limits: LIMITS,
         uid: None,
+        confinement: None,
     }
 }
 

@@ -132,6 +132,7 @@ impl Place {
             task_disk: Some(32 << 20),
             task_open_files: 256,
             task_uids: None,
+            isolation: None,
             disk_free_min: 0,
             memory_free_min: 0,
             health: HealthSettings {

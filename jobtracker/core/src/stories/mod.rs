@@ -389,6 +389,7 @@ impl Story {
             slots: toy.slots,
             running: toy.running.keys().copied().collect(),
             map_outputs: toy.outputs.iter().copied().collect(),
+            not_isolated: None,
         })
     }
 

@@ -1,0 +1,317 @@
+//! What keeps tasks from what is not theirs, where they run as the daemon's own user too: a mount namespace in which the
+//! cluster's secret, chunks, journals and the TaskTracker's own files are covered (`maker` makes it, `layout` says
+//! what is where, and `child` is how a task comes in), for the superuser a few capabilities instead of all, and a
+//! Landlock domain, from which no other process can be looked into or signalled.
+//!
+//! A namespace is one attempt's at a time, and used again after it.
+
+mod child;
+mod layout;
+mod maker;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use landlock::{CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetError, Scope};
+use mapreduce_protocol::CHANNEL_ARGUMENT;
+use rustix::thread::{CapabilitySet, capabilities};
+use tasktracker_core::Limits;
+use tokio::time::timeout;
+
+use crate::process::{CHANNEL_FD, Executable, Process, Spawner};
+pub(crate) use child::Walls;
+pub(crate) use layout::Layout;
+pub use maker::make_namespace;
+
+/// How a maker is told what to make, after the subcommand `task`.
+const NAMESPACE_ARGUMENT: &str = "--howdah-namespace=";
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the superuser's tasks keep: what concerns files and users. Not what would let them change mounts, trace the
+/// daemons, load modules or read disks.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID);
+
+/// How tasks are kept apart.
+#[derive(Clone, Debug)]
+pub struct IsolationSettings {
+    /// Whether tasks may run only where they are.
+    pub required: bool,
+    /// Files and folders that they are not to see, as far as they are on this host.
+    pub hidden: Vec<PathBuf>,
+    /// The executable whose subcommand `task` makes namespaces.
+    pub maker: PathBuf,
+}
+
+/// What this host allows.
+#[derive(Debug)]
+pub(crate) struct Isolation {
+    /// Or why there are none.
+    namespaces: Result<Namespaces, String>,
+    landlock: Option<Arc<OwnedFd>>,
+    capabilities: Capabilities,
+}
+
+/// Of a superuser's task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capabilities {
+    kept: CapabilitySet,
+    dropped: CapabilitySet,
+}
+
+/// What one attempt is confined by.
+#[derive(Debug)]
+pub(crate) struct Confinement {
+    namespace: Option<Lent>,
+    landlock: Option<Arc<OwnedFd>>,
+    capabilities: Capabilities,
+}
+
+impl Isolation {
+    /// Tries what this host allows. `own` are the TaskTracker's own folders.
+    pub(crate) async fn open(
+        settings: Option<&IsolationSettings>,
+        spawner: &Spawner,
+        own: Layout,
+    ) -> Self {
+        let mut isolation = Self {
+            namespaces: Err("it was not asked for".to_owned()),
+            landlock: rules().unwrap_or_default().map(Arc::new),
+            capabilities: Capabilities::of_tasks(),
+        };
+        if let Some(settings) = settings {
+            let namespaces = Namespaces::new(settings, spawner.clone(), own);
+            isolation.namespaces = Ok(namespaces);
+            if let Err(error) = isolation.try_out(settings, spawner).await {
+                isolation.namespaces = Err(error.to_string());
+            }
+        }
+        isolation
+    }
+
+    /// Why tasks see more than what is theirs, if they do.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        self.namespaces.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether tasks can't look into other processes, or signal them.
+    pub(crate) fn closes_others(&self) -> bool {
+        self.landlock.is_some()
+    }
+
+    /// What the next attempt is to be confined by. Where namespaces can be made, none goes without.
+    ///
+    /// # Errors
+    /// When no namespace can be made just now.
+    pub(crate) async fn confine(&self) -> io::Result<Arc<Confinement>> {
+        let namespace = match &self.namespaces {
+            Ok(namespaces) => Some(namespaces.lend().await?),
+            Err(_) => None,
+        };
+        let landlock = self.landlock.clone();
+        Ok(Arc::new(Confinement { namespace, landlock, capabilities: self.capabilities }))
+    }
+
+    /// Runs something that is confined as an attempt is.
+    async fn try_out(&self, settings: &IsolationSettings, spawner: &Spawner) -> io::Result<()> {
+        let Ok(namespaces) = &self.namespaces else { return Ok(()) };
+        let attempts = namespaces.layout.attempts().next().ok_or(io::ErrorKind::NotFound)?;
+        let folder = attempts.join("trial");
+        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+        let trial = async {
+            let executable = Executable {
+                arguments: vec!["--version".to_owned()],
+                confinement: Some(self.confine().await?),
+                ..maker(settings.maker.clone(), &folder)
+            };
+            let mut process = spawner.spawn(executable).await?;
+            let exit = timeout(PATIENCE, &mut process.exit).await?;
+            match exit.map_err(io::Error::other)? {
+                status if status.success() => Ok(()),
+                status => Err(io::Error::other(format!("a trial of it ended with {status}"))),
+            }
+        };
+        let tried = trial.await;
+        std::fs::remove_dir_all(&folder)?;
+        tried
+    }
+}
+
+impl Capabilities {
+    /// What this process can take from tasks that are root: nothing, if it is not.
+    fn of_tasks() -> Self {
+        let none = Self { kept: CapabilitySet::empty(), dropped: CapabilitySet::empty() };
+        let Ok(own) = capabilities(None) else { return none };
+        let may = own.effective.contains(CapabilitySet::SETPCAP);
+        if !rustix::process::geteuid().is_root() || !may {
+            return none;
+        }
+        Self { kept: own.permitted & KEPT, dropped: own.permitted - KEPT }
+    }
+}
+
+/// The rules of a Landlock domain; none where the system knows none of that.
+fn rules() -> Result<Option<OwnedFd>, RulesetError> {
+    let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    Ok(rules.scope(Scope::Signal)?.create()?.into())
+}
+
+fn maker(path: PathBuf, folder: &Path) -> Executable {
+    Executable {
+        path,
+        arguments: Vec::new(),
+        folder: folder.to_owned(),
+        environment: Vec::new(),
+        group: None,
+        limits: Limits::NONE,
+        uid: None,
+        confinement: None,
+    }
+}
+
+/// A namespace, as long as it is open here.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    /// What allowed to make it, where this process is not the superuser.
+    user: Option<File>,
+    mounts: File,
+    layout: Arc<Layout>,
+    /// What was hidden, at its making.
+    seen: Vec<Identity>,
+}
+
+/// Device and number of a file; none if it is not there.
+type Identity = Option<(u64, u64)>;
+
+/// Namespaces that nobody uses, and how to make more.
+#[derive(Debug)]
+struct Namespaces {
+    layout: Arc<Layout>,
+    hidden: Vec<PathBuf>,
+    maker: PathBuf,
+    spawner: Spawner,
+    free: Arc<Mutex<Vec<Namespace>>>,
+}
+
+/// A namespace that is one attempt's.
+#[derive(Debug)]
+struct Lent {
+    /// Absent only while it is dropped.
+    namespace: Option<Namespace>,
+    free: Arc<Mutex<Vec<Namespace>>>,
+}
+
+impl Lent {
+    fn lent(&self) -> &Namespace {
+        self.namespace.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        lock(&self.free).extend(self.namespace.take());
+    }
+}
+
+fn lock(free: &Mutex<Vec<Namespace>>) -> std::sync::MutexGuard<'_, Vec<Namespace>> {
+    free.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Namespaces {
+    fn new(settings: &IsolationSettings, spawner: Spawner, own: Layout) -> Self {
+        let roots: Vec<PathBuf> = own.roots().map(Path::to_owned).collect();
+        let mut hidden = settings.hidden.clone();
+        hidden.retain(|path| !roots.contains(path));
+        // What lies in another one is covered with it.
+        hidden.sort();
+        hidden.dedup();
+        Self {
+            layout: Arc::new(own),
+            hidden,
+            maker: settings.maker.clone(),
+            spawner,
+            free: Arc::default(),
+        }
+    }
+
+    /// One that nobody uses. What was put in the place of a hidden file since it was made, it would show: then it is
+    /// given up for a new one.
+    async fn lend(&self) -> io::Result<Lent> {
+        let seen = self.look();
+        let free = loop {
+            let free = lock(&self.free).pop();
+            match free {
+                Some(namespace) if namespace.seen != seen => {}
+                free => break free,
+            }
+        };
+        let namespace = match free {
+            Some(namespace) => namespace,
+            None => self.make(seen).await?,
+        };
+        Ok(Lent { namespace: Some(namespace), free: Arc::clone(&self.free) })
+    }
+
+    fn look(&self) -> Vec<Identity> {
+        let look =
+            |path: &PathBuf| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        self.hidden.iter().map(look).collect()
+    }
+
+    async fn make(&self, seen: Vec<Identity>) -> io::Result<Namespace> {
+        let order = maker::Order {
+            layout: (*self.layout).clone(),
+            hidden: self.hidden.clone(),
+            with_users: !rustix::process::geteuid().is_root(),
+        };
+        let home = self.layout.roots().next().unwrap_or(Path::new("/"));
+        let order_text = serde_json::to_string(&order)?;
+        let channel = format!("{CHANNEL_ARGUMENT}{CHANNEL_FD}");
+        let executable = Executable {
+            arguments: vec![
+                "task".to_owned(),
+                channel,
+                format!("{NAMESPACE_ARGUMENT}{order_text}"),
+            ],
+            ..maker(self.maker.clone(), home)
+        };
+        let process = self.spawner.spawn(executable).await?;
+        let layout = Arc::clone(&self.layout);
+        let take = move || take(process, layout, order.with_users, seen);
+        tokio::task::spawn_blocking(take).await.map_err(io::Error::other)?
+    }
+}
+
+/// Takes what the maker has made, once it says so; it ends with that.
+fn take(
+    process: Process,
+    layout: Arc<Layout>,
+    with_users: bool,
+    seen: Vec<Identity>,
+) -> io::Result<Namespace> {
+    let mut channel = &process.channel;
+    channel.set_nonblocking(false)?;
+    channel.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    channel.read_to_string(&mut answer)?;
+    match answer.as_str() {
+        maker::READY => {
+            let of = |name| File::open(process.leash.killer().namespace(name));
+            let user = with_users.then(|| of("user")).transpose()?;
+            Ok(Namespace { user, mounts: of("mnt")?, layout, seen })
+        }
+        "" => Err(io::Error::other("what was to make a namespace ended without a word")),
+        why => Err(io::Error::other(why)),
+    }
+}
