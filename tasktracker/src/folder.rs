@@ -71,6 +71,11 @@ impl DataFolder {
         self.own.join(cluster)
     }
 
+    /// Where it is, without links.
+    pub(crate) fn root(&self) -> &Path {
+        self.own.root()
+    }
+
     pub(crate) fn attempts(&self) -> PathBuf {
         self.own.root().join("attempts")
     }

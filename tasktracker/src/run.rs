@@ -89,7 +89,7 @@ pub async fn run(
     let cgroups = Cgroups::open(&settings.data_dir);
     let uids = uids(&settings, &folder)?;
     let spawner = Spawner::start().map_err(RunError::Spawner)?;
-    let isolation = isolate(&settings, &spawner).await?;
+    let isolation = isolate(&settings, &folder, &spawner).await?;
     tell_of_cgroups(&cgroups);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let held = folder.map_outputs().recover().map_err(recover)?;
@@ -169,8 +169,12 @@ struct Walls {
 }
 
 /// Finds out what keeps tasks from what is not theirs here, and says it aloud.
-async fn isolate(settings: &TasktrackerSettings, spawner: &Spawner) -> Result<Isolation, RunError> {
-    let own = Layout::new(settings.data_dir.clone(), vec![settings.data_dir.clone()]);
+async fn isolate(
+    settings: &TasktrackerSettings,
+    folder: &DataFolder,
+    spawner: &Spawner,
+) -> Result<Isolation, RunError> {
+    let own = Layout::new(folder.root().to_owned(), vec![folder.root().to_owned()]);
     let isolation = Isolation::open(settings.isolation.as_ref(), spawner, own).await;
     if let Some(uids) = &settings.task_uids {
         tracing::info!("tasks run as uids {} to {}", uids.start(), uids.end());

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// outside, and all else is not there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Layout {
-    /// The data folder, with the programs.
+    /// The data folder, with the programs; without links, as all here.
     home: PathBuf,
     /// The folders on the disks, each with attempts; the data folder may be one.
     disks: Vec<PathBuf>,

@@ -232,7 +232,9 @@ impl Namespaces {
     fn new(settings: &IsolationSettings, spawner: Spawner, own: Layout) -> Self {
         let roots: Vec<PathBuf> = own.roots().map(Path::to_owned).collect();
         let mut hidden = settings.hidden.clone();
-        hidden.retain(|path| !roots.contains(path));
+        // By whatever name the configuration knows it, the own folder stays.
+        let is_own = |path: &PathBuf| path.canonicalize().is_ok_and(|path| roots.contains(&path));
+        hidden.retain(|path| !is_own(path));
         // What lies in another one is covered with it.
         hidden.sort();
         hidden.dedup();
