@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString, c_int};
 use std::io;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr;
@@ -63,7 +63,7 @@ fn c_path(path: &Path) -> io::Result<CString> {
 impl Entry {
     fn new(namespace: &Namespace, folder: &Path) -> io::Result<Self> {
         Ok(Self {
-            user: namespace.user.as_ref().map(|it| it.as_raw_fd()),
+            user: namespace.user.as_ref().map(AsRawFd::as_raw_fd),
             mounts: namespace.mounts.as_raw_fd(),
             disks: c_path(&namespace.layout.disks())?,
             among_all: c_path(&namespace.layout.among_all(folder)?)?,
@@ -134,7 +134,7 @@ impl Walls {
             entry,
             dropped: numbers(confinement.capabilities.dropped),
             kept: [half(kept), half(kept >> 32)],
-            landlock: confinement.landlock.as_ref().map(|rules| rules.as_raw_fd()),
+            landlock: confinement.landlock.as_ref().map(AsRawFd::as_raw_fd),
         })
     }
 

@@ -51,7 +51,7 @@ pub fn make_namespace(order: &str, channel: RawFd) -> io::Result<()> {
 }
 
 fn make(order: &Order) -> io::Result<()> {
-    let say = |what: &'static str| move |error: io::Error| told(error, what);
+    let say = |what: &'static str| move |error: io::Error| told(&error, what);
     enter(order.with_users).map_err(say("no namespace can be made"))?;
     let (slave, all) = (MountPropagationFlags::DOWNSTREAM, MountPropagationFlags::REC);
     mount_change("/", slave | all)?;
@@ -60,7 +60,7 @@ fn make(order: &Order) -> io::Result<()> {
     let (attempts, programs) = (attempts?, taken_out(&order.layout.programs())?);
     for path in &order.hidden {
         let covered = cover(path);
-        covered.map_err(|error| told(error, format!("{} can't be hidden", path.display())))?;
+        covered.map_err(|error| told(&error, format!("{} can't be hidden", path.display())))?;
     }
     if !order.with_users {
         keep_devices_of_all().map_err(say("/dev can't be closed"))?;
@@ -69,7 +69,7 @@ fn make(order: &Order) -> io::Result<()> {
         .map_err(say("the own folders can't be shown: do they lie in a hidden one?"))
 }
 
-fn told(error: io::Error, what: impl std::fmt::Display) -> io::Error {
+fn told(error: &io::Error, what: impl std::fmt::Display) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
@@ -92,7 +92,7 @@ fn enter(with_users: bool) -> io::Result<()> {
 /// A copy of what is at `path`, which nobody sees.
 fn taken_out(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(CWD, path, flags).map_err(|error| told(error.into(), path.display()))
+    open_tree(CWD, path, flags).map_err(|error| told(&error.into(), path.display()))
 }
 
 fn put_in(tree: &OwnedFd, path: &Path) -> io::Result<()> {

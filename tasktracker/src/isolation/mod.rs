@@ -290,14 +290,14 @@ impl Namespaces {
         };
         let process = self.spawner.spawn(executable).await?;
         let layout = Arc::clone(&self.layout);
-        let take = move || take(process, layout, order.with_users, seen);
+        let take = move || take(&process, layout, order.with_users, seen);
         tokio::task::spawn_blocking(take).await.map_err(io::Error::other)?
     }
 }
 
 /// Takes what the maker has made, once it says so; it ends with that.
 fn take(
-    process: Process,
+    process: &Process,
     layout: Arc<Layout>,
     with_users: bool,
     seen: Vec<Identity>,
