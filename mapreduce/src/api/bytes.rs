@@ -1,4 +1,4 @@
-//! Keys and values of any length: raw bytes, and text.
+//! Keys and values of bytes: raw ones of any or one length, and text.
 
 use std::cmp::Ordering;
 
@@ -69,5 +69,43 @@ impl Datum for Text {
 impl Key for Text {
     fn compare(a: &str, b: &str) -> Ordering {
         a.cmp(b)
+    }
+}
+
+/// Bytes of one length: digests, the keys of sorting benchmarks.
+impl<const N: usize> Datum for [u8; N] {
+    type Ref<'a> = Self;
+    const WIDTH: Option<usize> = Some(N);
+
+    #[inline]
+    fn encode(value: Self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&value);
+    }
+
+    #[inline]
+    fn borrowed(value: &Self) -> Option<&[u8]> {
+        Some(value)
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        bytes.try_into().map_err(|_| DecodeError::new("array of bytes", bytes))
+    }
+
+    fn write_text(value: Self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(&value);
+        true
+    }
+}
+
+impl<const N: usize> Key for [u8; N] {
+    const READS_TURNED: bool = true;
+
+    fn compare(a: Self, b: Self) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn decode_turned(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode(bytes).map(|turned| turned.map(|byte| !byte))
     }
 }

@@ -1,10 +1,72 @@
 //! The contract of keys and values: how they become bytes between map and reduce, and text at the end.
-//! The types themselves are in `bytes.rs`, `numbers.rs` and `pairs.rs`.
+//! The types themselves are in `bytes.rs`, `numbers.rs`, `tuples.rs` and `wrappers.rs`, or derived.
 
 use std::cmp::Ordering;
 
 /// A type of keys or values (Hadoop: `Writable`). The type is a name; what mappers and reducers hold
 /// is its [`Datum::Ref`], which borrows from the buffers of the sort and is never copied to the heap.
+///
+/// There are [`crate::Bytes`] and [`crate::Text`], numbers, `bool`, `char`, `()`, [`Option`], [`crate::Desc`] and
+/// tuples of these; for structs and enums, `#[derive(Datum)]`, or, for keys, `#[derive(Key)]`.
+///
+/// A derived type is `Copy`, its fields are of such types, and what it borrows has one lifetime:
+///
+/// ```
+/// use mapreduce::{Datum, Job, Key};
+///
+/// #[derive(Clone, Copy, Key)]
+/// struct Visit<'a> {
+///     host: &'a str,
+///     #[key(desc)] // of one host's visits, the last one first
+///     second: u64,
+/// }
+///
+/// #[derive(Clone, Copy, Datum)]
+/// struct Answer {
+///     outcome: Outcome,
+///     bytes: u64,
+/// }
+///
+/// #[derive(Clone, Copy, Key)] // sorted, and encoded, in this order
+/// enum Outcome {
+///     Served,
+///     Refused,
+/// }
+///
+/// let job = Job::map::<Visit<'_>, Answer>(|line, out| {
+///     let text = str::from_utf8(line.value)?;
+///     let (host, bytes) = text.split_once(' ').ok_or("a line without a blank")?;
+///     let outcome = if host.is_empty() { Outcome::Refused } else { Outcome::Served };
+///     out.emit(Visit { host, second: line.offset }, Answer { outcome, bytes: bytes.parse()? });
+///     Ok(())
+/// });
+/// let _: Job = job.into();
+/// ```
+///
+/// What has no encoding does not compile:
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone, Copy, mapreduce::Key)] // `usize` is no type of keys or values
+/// struct Place(usize);
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone, Copy, mapreduce::Datum)]
+/// struct Price(u64);
+///
+/// #[derive(Clone, Copy, mapreduce::Key)] // `Price` is no type of keys
+/// struct Offer(Price);
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(mapreduce::Key)] // it is not `Copy`
+/// struct Place(u64);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no type of keys or values",
+    note = "for text take `Text` (in a derived struct `&'a str`), for bytes `Bytes` (`&'a [u8]`)",
+    note = "for a struct or enum of your own, `#[derive(Clone, Copy, mapreduce::Datum)]`"
+)]
 pub trait Datum: 'static {
     /// What the author's code sees: `&[u8]` for [`crate::Bytes`], `u64` for `u64`.
     type Ref<'a>: Copy;
@@ -37,9 +99,24 @@ pub trait Datum: 'static {
 
 /// A type of keys (Hadoop: `WritableComparable`): comparing encodings as bytes compares keys, so that
 /// sorting and merging never decode.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no type of keys",
+    note = "for a struct or enum of your own, `#[derive(Clone, Copy, mapreduce::Key)]`"
+)]
 pub trait Key: Datum {
+    /// Whether [`Key::decode_turned`] can: [`crate::Desc`] then takes no more room than the key itself.
+    const READS_TURNED: bool = false;
+
     /// The order of keys. The runtime never asks: it compares encodings.
     fn compare(a: Self::Ref<'_>, b: Self::Ref<'_>) -> Ordering;
+
+    /// Reads an encoding of which all bits are turned; for types whose values borrow nothing from it.
+    ///
+    /// # Errors
+    /// When the bytes are not that.
+    fn decode_turned(bytes: &[u8]) -> Result<Self::Ref<'_>, DecodeError> {
+        Err(DecodeError::new("key of turned bits", bytes))
+    }
 }
 
 /// Bytes that are not an encoding of the type wanted.

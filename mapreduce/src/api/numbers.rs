@@ -1,5 +1,5 @@
-//! Keys and values of fixed width: integers, `f64` and `()`. Big-endian; signed ones with the sign bit
-//! turned, so that the order of bytes is the order of numbers.
+//! Keys and values of fixed width: integers, floating-point numbers, `bool`, `char` and `()`. Big-endian; signed
+//! ones with the sign bit turned, so that the order of bytes is the order of numbers.
 
 use std::cmp::Ordering;
 use std::io::Write;
@@ -32,46 +32,157 @@ macro_rules! integer {
         }
 
         impl Key for $number {
+            const READS_TURNED: bool = true;
+
             fn compare(a: $number, b: $number) -> Ordering {
                 a.cmp(&b)
+            }
+
+            #[inline]
+            fn decode_turned(bytes: &[u8]) -> Result<$number, DecodeError> {
+                // Of a number whose bits are all turned, all bits but the sign's mask are the other way round.
+                Self::decode(bytes).map(|turned| !turned)
             }
         }
     )*};
 }
-integer!(u8, 0; u16, 0; u32, 0; u64, 0; i32, i32::MIN; i64, i64::MIN);
+integer!(
+    u8, 0; u16, 0; u32, 0; u64, 0; u128, 0;
+    i8, i8::MIN; i16, i16::MIN; i32, i32::MIN; i64, i64::MIN; i128, i128::MIN
+);
 
-/// Numbers in IEEE's total order: −NaN, −∞, …, −0, 0, …, ∞, NaN.
-impl Datum for f64 {
+/// The number of encoded bits.
+macro_rules! read_float {
+    ($number:ident, $bits:ident, $encoded:expr) => {{
+        let encoded = $encoded;
+        let was_negative = encoded >> ($bits::BITS - 1) == 0;
+        let mask = if was_negative { $bits::MAX } else { 1 << ($bits::BITS - 1) };
+        $number::from_bits(encoded ^ mask)
+    }};
+}
+macro_rules! float {
+    ($($number:ident, $bits:ident);*) => {$(
+        /// Numbers in IEEE's total order: −NaN, −∞, …, −0, 0, …, ∞, NaN.
+        impl Datum for $number {
+            type Ref<'a> = Self;
+            const WIDTH: Option<usize> = Some(size_of::<$number>());
+
+            #[inline]
+            fn encode(value: Self, out: &mut Vec<u8>) {
+                let bits = value.to_bits();
+                // A negative number's other bits grow as it sinks: turn them all.
+                let is_negative = bits >> ($bits::BITS - 1) == 1;
+                let mask = if is_negative { $bits::MAX } else { 1 << ($bits::BITS - 1) };
+                out.extend_from_slice(&(bits ^ mask).to_be_bytes());
+            }
+
+            #[inline]
+            fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+                match bytes.try_into() {
+                    Ok(bytes) => Ok(read_float!($number, $bits, $bits::from_be_bytes(bytes))),
+                    Err(_) => Err(DecodeError::new(stringify!($number), bytes)),
+                }
+            }
+
+            fn write_text(value: Self, out: &mut Vec<u8>) -> bool {
+                write!(out, "{value:?}").expect("a Vec takes all bytes");
+                true
+            }
+        }
+
+        impl Key for $number {
+            const READS_TURNED: bool = true;
+
+            fn compare(a: Self, b: Self) -> Ordering {
+                a.total_cmp(&b)
+            }
+
+            #[inline]
+            fn decode_turned(bytes: &[u8]) -> Result<Self, DecodeError> {
+                match bytes.try_into() {
+                    Ok(bytes) => Ok(read_float!($number, $bits, !$bits::from_be_bytes(bytes))),
+                    Err(_) => Err(DecodeError::new(stringify!($number), bytes)),
+                }
+            }
+        }
+    )*};
+}
+
+float!(f32, u32; f64, u64);
+
+/// `false` comes before `true`.
+impl Datum for bool {
     type Ref<'a> = Self;
-    const WIDTH: Option<usize> = Some(8);
+    const WIDTH: Option<usize> = Some(1);
 
     #[inline]
     fn encode(value: Self, out: &mut Vec<u8>) {
-        let bits = value.to_bits();
-        // A negative number's other bits grow as it sinks: turn them all.
-        let mask = if bits >> 63 == 1 { u64::MAX } else { 1 << 63 };
-        out.extend_from_slice(&(bits ^ mask).to_be_bytes());
+        out.push(u8::from(value));
     }
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let Ok(bytes) = bytes.try_into() else {
-            return Err(DecodeError::new("f64", bytes));
-        };
-        let bits = u64::from_be_bytes(bytes);
-        let mask = if bits >> 63 == 1 { 1 << 63 } else { u64::MAX };
-        Ok(Self::from_bits(bits ^ mask))
+        match bytes {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(DecodeError::new("bool", bytes)),
+        }
     }
 
     fn write_text(value: Self, out: &mut Vec<u8>) -> bool {
-        write!(out, "{value:?}").expect("a Vec takes all bytes");
+        write!(out, "{value}").expect("a Vec takes all bytes");
         true
     }
 }
 
-impl Key for f64 {
+impl Key for bool {
+    const READS_TURNED: Self = true;
+
     fn compare(a: Self, b: Self) -> Ordering {
-        a.total_cmp(&b)
+        a.cmp(&b)
+    }
+
+    fn decode_turned(bytes: &[u8]) -> Result<Self, DecodeError> {
+        u8::decode_turned(bytes).and_then(|byte| match byte {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::new("bool", bytes)),
+        })
+    }
+}
+
+/// Characters by their code points.
+impl Datum for char {
+    type Ref<'a> = Self;
+    const WIDTH: Option<usize> = u32::WIDTH;
+
+    #[inline]
+    fn encode(value: Self, out: &mut Vec<u8>) {
+        u32::encode(value.into(), out);
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let point = u32::decode(bytes)?;
+        Self::from_u32(point).ok_or_else(|| DecodeError::new("char", bytes))
+    }
+
+    fn write_text(value: Self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(value.encode_utf8(&mut [0; 4]).as_bytes());
+        true
+    }
+}
+
+impl Key for char {
+    const READS_TURNED: bool = true;
+
+    fn compare(a: Self, b: Self) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn decode_turned(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let point = u32::decode_turned(bytes)?;
+        Self::from_u32(point).ok_or_else(|| DecodeError::new("char", bytes))
     }
 }
 
@@ -94,7 +205,13 @@ impl Datum for () {
 }
 
 impl Key for () {
+    const READS_TURNED: bool = true;
+
     fn compare((): (), (): ()) -> Ordering {
         Ordering::Equal
+    }
+
+    fn decode_turned(bytes: &[u8]) -> Result<(), DecodeError> {
+        Self::decode(bytes)
     }
 }

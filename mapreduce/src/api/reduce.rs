@@ -66,7 +66,8 @@ pub(crate) trait ValueSource {
     fn refuse(&self, error: DecodeError);
 }
 
-/// The values of one key, each seen once. For numbers it is also an [`Iterator`]: `values.sum()`.
+/// The values of one key, each seen once. For types that borrow nothing (numbers, and what is made of
+/// them) it is also an [`Iterator`]: `values.sum()`.
 pub struct Values<'a, V: Datum> {
     source: &'a mut dyn ValueSource,
     value: PhantomData<fn() -> V>,
@@ -94,18 +95,16 @@ impl<'a, V: Datum> Values<'a, V> {
     }
 }
 
-macro_rules! owned_values {
-    ($($value:ty),*) => {$(
-        impl Iterator for Values<'_, $value> {
-            type Item = $value;
+impl<V> Iterator for Values<'_, V>
+where
+    V: for<'r> Datum<Ref<'r> = V>,
+{
+    type Item = V;
 
-            fn next(&mut self) -> Option<$value> {
-                Values::next(self)
-            }
-        }
-    )*};
+    fn next(&mut self) -> Option<V> {
+        Values::next(self)
+    }
 }
-owned_values!(u8, u16, u32, u64, i32, i64, f64, ());
 
 /// The reducer of jobs that name none: writes every pair as it is, sorted by key (Hadoop: the default
 /// `Reducer`).

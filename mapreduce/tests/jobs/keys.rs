@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use mapreduce::{Bytes, Datum, Key, Text};
+use mapreduce::{Bytes, Datum, Desc, Fields, Key, Text, fields};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -43,20 +43,104 @@ fn float() -> impl Strategy<Value = f64> {
 
 proptest! {
     #[test]
-    fn integers(a: u64, b: u64, c: i64, d: i64) {
-        check::<u64>(a, b);
-        check::<i64>(c, d);
-        check::<u32>(a as u32, b as u32);
-        check::<u16>(a as u16, b as u16);
-        check::<u8>(a as u8, b as u8);
-        check::<i32>(c as i32, d as i32);
-        check::<i64>(c % 3, d % 3);
+    fn integers(a: u128, b: u128) {
+        fn all<K: Key>(a: K::Ref<'_>, b: K::Ref<'_>) {
+            check::<K>(a, b);
+            check::<Desc<K>>(a, b);
+            check::<Option<K>>(Some(a), Some(b));
+            check::<Option<K>>(Some(a), None);
+            check::<Desc<Option<K>>>(None, Some(b));
+        }
+        all::<u128>(a, b);
+        all::<u64>(a as u64, b as u64);
+        all::<u32>(a as u32, b as u32);
+        all::<u16>(a as u16, b as u16);
+        all::<u8>(a as u8, b as u8);
+        all::<i128>(a as i128, b as i128);
+        all::<i64>(a as i64, b as i64);
+        all::<i64>(a as i64 % 3, b as i64 % 3);
+        all::<i32>(a as i32, b as i32);
+        all::<i16>(a as i16, b as i16);
+        all::<i8>(a as i8, b as i8);
+        all::<bool>(a % 2 == 0, b % 2 == 0);
+        all::<[u8; 16]>(a.to_be_bytes(), b.to_be_bytes());
     }
 
     #[test]
     fn floats_in_total_order(a in float(), b in float()) {
         check::<f64>(a, b);
         check::<f64>(a, -a);
+        check::<Desc<f64>>(a, b);
+        check::<f32>(a as f32, b as f32);
+        check::<f32>(f32::from_bits(a.to_bits() as u32), f32::from_bits(b.to_bits() as u32));
+        check::<Desc<f32>>(a as f32, b as f32);
+    }
+
+    #[test]
+    fn characters(a: char, b: char) {
+        check::<char>(a, b);
+        check::<Desc<char>>(a, b);
+    }
+
+    #[test]
+    fn the_order_turned_round(a in tricky(), b in tricky(), c in tricky(), n: i32, m: i32) {
+        check::<Desc<Bytes>>(&a, &b);
+        check::<Desc<Bytes>>(&a, &[&a[..], &b].concat());
+        check::<Desc<Desc<Bytes>>>(&a, &b);
+        check::<(Desc<Bytes>, Bytes)>((&a, &b), (&a, &c));
+        check::<(Desc<Bytes>, Bytes)>((&a, &b), (&c, &b));
+        check::<(Bytes, Desc<Bytes>)>((&a, &b), (&a, &c));
+        check::<(Bytes, Desc<i32>)>((&a, n), (&b, m));
+        check::<(Bytes, Desc<i32>)>((&a, n), (&a, m));
+        check::<Desc<(Bytes, i32)>>((&a, n), (&b, m));
+        check::<Desc<(u16, i32)>>((n as u16, n), (n as u16, m));
+        check::<Desc<Option<Bytes>>>(Some(&a), Some(&b));
+    }
+
+    #[test]
+    fn options(a in tricky(), b in tricky(), n: i32, m: i32) {
+        check::<Option<Bytes>>(Some(&a), Some(&b));
+        check::<Option<Bytes>>(Some(&a), None);
+        check::<(Option<Bytes>, i32)>((Some(&a), n), (None, m));
+        check::<(Option<i32>, Bytes)>((None, &a), (Some(n), &b));
+        check::<(Option<i32>, Bytes)>((None, &a), (None, &b));
+    }
+
+    #[test]
+    fn tuples(
+        a in tricky(), b in tricky(), c in tricky(), d in tricky(), e in tricky(), n: i32, m: i32
+    ) {
+        check::<(Bytes, Bytes, Bytes)>((&a, &b, &c), (&a, &b, &d));
+        check::<(Bytes, Bytes, Bytes)>((&a, &b, &c), (&a, &d, &c));
+        check::<(Bytes, Bytes, Bytes)>((&a, &b, &c), (&d, &b, &c));
+        check::<(Bytes, i32, Bytes, i32)>((&a, n, &b, m), (&a, n, &c, n));
+        check::<(i32, Bytes, Bytes, i32, Bytes)>((n, &a, &b, m, &c), (n, &a, &d, m, &e));
+        check::<(Bytes, Bytes, Bytes, Bytes, Bytes, Bytes)>(
+            (&a, &b, &c, &d, &e, &a), (&a, &b, &c, &d, &e, &b)
+        );
+        check::<(Bytes, (), Bytes, u8, u8, u8, u8, Bytes)>(
+            (&a, (), &b, 0, 1, 2, 0, &c), (&a, (), &b, 0, 1, 2, 0, &d)
+        );
+    }
+
+    #[test]
+    fn keys_begin_alike_if_and_only_if_their_first_fields_agree(
+        a in tricky(), b in tricky(), c in tricky(), d in tricky(), n in 0..2_u16, m in 0..2_u16
+    ) {
+        type Three = (Bytes, u16, Desc<Bytes>);
+        for (left, right) in [
+            ((&a[..], n, &b[..]), (&c[..], m, &d[..])),
+            ((&a, n, &b), (&a, m, &d)),
+            ((&a, n, &b), (&a, n, &d)),
+            ((&a, n, &b), (&a, n, &b)),
+        ] {
+            for count in 1..3 {
+                let (bytes, others) = (encoded::<Three>(left), encoded::<Three>(right));
+                let length = fields::leading(&bytes, &Three::WIDTHS[..count]).unwrap();
+                let agree = Three::compare_leading(left, right, count).is_eq();
+                assert_eq!(others.starts_with(&bytes[..length]), agree, "{count} of {left:?} and {right:?}");
+            }
+        }
     }
 
     #[test]
@@ -86,6 +170,13 @@ proptest! {
         read::<(Bytes, Bytes)>(&bytes);
         read::<((Bytes, u16), Text)>(&bytes);
         read::<(u32, Text)>(&bytes);
+        read::<(Bytes, u8, Option<Text>, Bytes)>(&bytes);
+        read::<Desc<Bytes>>(&bytes);
+        read::<Desc<(u8, Bytes)>>(&bytes);
+        read::<Option<u16>>(&bytes);
+        read::<char>(&bytes);
+        read::<bool>(&bytes);
+        let _ = fields::leading(&bytes, &[None, Some(1), None]);
         read::<f64>(&bytes);
         read::<()>(&bytes);
     }
@@ -102,6 +193,17 @@ fn text_of_pairs_has_no_tab_beside_nothing() {
     assert_eq!(text::<(u8, ())>((1, ())), (true, "1".to_owned()));
     assert_eq!(text::<((), Text)>(((), "x")), (true, "x".to_owned()));
     assert_eq!(text::<((), ())>(((), ())), (false, String::new()));
+    assert_eq!(text::<((), u8, (), u8)>(((), 1, (), 2)), (true, "1\t2".to_owned()));
+    assert_eq!(text::<(Option<Text>, bool)>((None, true)), (true, "true".to_owned()));
+    assert_eq!(text::<(Desc<char>, f32)>(('ä', 0.5)), (true, "ä\t0.5".to_owned()));
     assert_eq!(text::<f64>(1.0), (true, "1.0".to_owned()));
     assert_eq!(text::<(i64, Text)>((-3, "")), (true, "-3\t".to_owned()));
+}
+
+#[test]
+fn numbers_turned_round_take_no_more_room() {
+    assert_eq!(<Desc<u64> as Datum>::WIDTH, Some(8));
+    assert_eq!(<(u32, Desc<f32>, bool) as Datum>::WIDTH, Some(9));
+    assert_eq!(<Option<u32> as Datum>::WIDTH, Some(5));
+    assert_eq!(<(u32, Option<Bytes>) as Datum>::WIDTH, None);
 }
