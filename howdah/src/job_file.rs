@@ -13,7 +13,7 @@ use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, ShippedFile, bu
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const NAME_CHARS_MAX: usize = 200;
 
-/// Bytes of a file that a streaming program brings along, at most: the client holds it in memory while it is put, and
+/// Bytes of a file that a program brings along, at most: the client holds it in memory while it is put, and
 /// each attempt gets a copy.
 const SHIPPED_BYTES_MAX: u64 = 2 << 30;
 
@@ -165,7 +165,7 @@ pub(crate) enum JobFileError {
         /// The executable.
         executable: PathBuf,
     },
-    /// A file of a streaming program can't be read.
+    /// A file that the program brings along can't be read.
     #[error("{file}: cannot read {shipped}, which the program brings along: {cause}")]
     Shipped {
         /// The file.
@@ -248,18 +248,13 @@ impl JobFile {
     fn as_shipped(&self) -> JobSpec {
         let mut spec = self.spec.clone();
         let digest = || Some("0".repeat(64));
-        match &mut spec.program {
-            Program::Builtin(_) => {}
-            Program::Native(native) => {
-                native.executable = "/program".to_owned();
-                native.sha256 = digest();
-            }
-            Program::Streaming(streaming) => {
-                for file in streaming.shipped_mut() {
-                    file.path = "/program".to_owned();
-                    file.sha256 = digest();
-                }
-            }
+        if let Program::Native(native) = &mut spec.program {
+            native.executable = "/program".to_owned();
+            native.sha256 = digest();
+        }
+        for file in spec.program.shipped_mut() {
+            file.path = "/program".to_owned();
+            file.sha256 = digest();
         }
         spec
     }
@@ -322,7 +317,7 @@ impl JobFile {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// The bytes of a file that a streaming program brings along.
+    /// The bytes of a file that the program brings along.
     pub(crate) fn read_shipped(&self, shipped: &ShippedFile) -> Result<Vec<u8>, JobFileError> {
         let shipped = self.beside(&shipped.path);
         let file = self.path.clone();
@@ -330,11 +325,10 @@ impl JobFile {
         read.map_err(|cause| JobFileError::Shipped { file, shipped, cause })
     }
 
-    /// The same job with the whole paths of the files that a streaming program brings along, all of which are there.
+    /// The same job with the whole paths of the files that the program brings along, all of which are there.
     pub(crate) fn with_files_found(mut self) -> Result<Self, JobFileError> {
         let (folder, file) = (self.beside(""), self.path.clone());
-        let Program::Streaming(streaming) = &mut self.spec.program else { return Ok(self) };
-        for it in streaming.shipped_mut() {
+        for it in self.spec.program.shipped_mut() {
             let shipped = folder.join(&it.path);
             let found = shipped.canonicalize().and_then(|path| {
                 check_shipped(&path)?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::path::PROGRAMS_FOLDER;
 use chunkstore_protocol::{FileKind, StorePath};
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program, Streaming};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
 
 use crate::exit::{Interrupted, OrEarly};
 use crate::job_file::JobFile;
@@ -20,14 +20,17 @@ use crate::signals::Termination;
 /// Time between two looks at a job.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Submits a checked job; a native program's executable, or a streaming program's files, are put into the chunk store first. `end` ends it
-/// before its answer.
+/// Submits a checked job; a native program's executable, and what a program brings along, are put into the chunk
+/// store first, if all of it is there. `end` ends it before its answer.
 pub(crate) async fn submit(
     session: &Session,
     job: &JobFile,
     end: &mut Termination,
 ) -> anyhow::Result<JobAccepted> {
     let mut spec: JobSpec = job.spec.clone();
+    if spec.program.shipped().next().is_some() {
+        job.clone().with_files_found().or_early()?;
+    }
     if let Some(executable) = job.read_executable().or_early()?
         && let Program::Native(native) = &mut spec.program
     {
@@ -39,28 +42,25 @@ pub(crate) async fn submit(
         native.executable = path.context("shipping the executable")?.to_string();
         native.sha256 = Some(sha256);
     }
-    if let Program::Streaming(streaming) = &mut spec.program {
-        ship_files(session, job, streaming, end).await?;
-    }
+    ship_files(session, job, &mut spec.program, end).await?;
     let accepted = end.or_soon(session.jobs().submit(&spec)).await;
     let remains = "the job may have been submitted: `howdah job list` tells".to_owned();
     Ok(accepted.map_err(|by| Interrupted { by, remains })??)
 }
 
-/// Puts the files of a streaming program into the chunk store, all of which are there before the first is put.
+/// Puts the files that the program brings along into the chunk store.
 async fn ship_files(
     session: &Session,
     job: &JobFile,
-    streaming: &mut Streaming,
+    program: &mut Program,
     end: &mut Termination,
 ) -> anyhow::Result<()> {
-    if streaming.shipped().next().is_none() {
+    if program.shipped().next().is_none() {
         return Ok(());
     }
-    job.clone().with_files_found().or_early()?;
     session.jobs().is_there().await?;
     let store = session.store().await?;
-    for file in streaming.shipped_mut() {
+    for file in program.shipped_mut() {
         let bytes = job.read_shipped(file).or_early()?;
         let sha256 = sha256_of(&bytes);
         let path = put_program(&store, &sha256, bytes, end).await;

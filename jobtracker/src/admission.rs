@@ -120,7 +120,7 @@ pub(crate) fn normalise(spec: &mut JobSpec) {
 pub(crate) struct JobPaths {
     pub(crate) inputs: Vec<Place>,
     pub(crate) output: Place,
-    /// The program's: an executable, or the files of a streaming program.
+    /// The program's: its executable, and what it brings along.
     pub(crate) files: Vec<StorePath>,
 }
 
@@ -130,13 +130,12 @@ pub(crate) struct JobPaths {
 /// The first rule that the job breaks.
 pub(crate) fn check_spec(spec: &JobSpec) -> Result<JobPaths, AdmissionError> {
     jobtracker_core::validate(spec)?;
-    let files = match &spec.program {
-        Program::Native(native) => vec![native.executable.parse()?],
-        Program::Streaming(streaming) => {
-            streaming.shipped().map(|file| file.path.parse()).collect::<Result<_, _>>()?
-        }
-        Program::Builtin(_) => Vec::new(),
+    let executable = match &spec.program {
+        Program::Native(native) => Some(&native.executable),
+        Program::Streaming(_) | Program::Builtin(_) => None,
     };
+    let files = executable.into_iter().chain(spec.program.shipped().map(|file| &file.path));
+    let files = files.map(|path| path.parse()).collect::<Result<_, _>>()?;
     Ok(JobPaths {
         inputs: spec.input.iter().map(|input| Place::parse(input)).collect::<Result<_, _>>()?,
         output: Place::parse(&spec.output)?,

@@ -92,7 +92,7 @@ impl Reducer for WriteIndex {
     fn reduce(
         &mut self,
         word: &[u8],
-        lists: &mut Values<'_, Text>,
+        lists: &mut Values<'_, Bytes, Text>,
         out: &mut Output<'_, Bytes, Text>,
     ) -> Result<(), UserError> {
         let mut books = String::new();

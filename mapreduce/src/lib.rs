@@ -32,7 +32,7 @@ mod task;
 pub use api::*;
 pub use builtin::{BuiltinError, builtin};
 pub use entry::main;
-pub use mapreduce_derive::{Datum, Key};
+pub use mapreduce_derive::{Counter, Datum, Key};
 
 pub use local::{LocalTraces, run_local};
 pub use streaming::streaming;

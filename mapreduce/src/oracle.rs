@@ -6,11 +6,11 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
-use mapreduce_protocol::{Failure, FailureKind};
+use mapreduce_protocol::{Failure, FailureKind, TaskKind};
 
 use crate::api::{
-    Counters, Datum, DecodeError, Key, Mapper, Output, Partitioner, Record, Reducer, Sink,
-    UserError, ValueSource, Values,
+    Compare, Counters, Datum, DecodeError, Grouping, Key, Mapper, Output, Partitioner, Record,
+    Reducer, Sink, TaskContext, UserError, ValueSource, Values,
 };
 
 /// One file of the input.
@@ -25,51 +25,107 @@ pub(crate) struct OracleInput {
 pub(crate) fn map_only<M: Mapper>(
     mapper: M,
     input: &[OracleInput],
+    task: &TaskContext,
     counters: &mut Counters,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let mut text = TextList::<M::Key, M::Value>(Vec::new(), PhantomData);
-    map_all(mapper, input, &mut text, counters)?;
+    map_all(mapper, input, &mut text, task, counters)?;
     Ok(vec![text.0])
 }
 
-/// The text of each part.
-pub(crate) fn run<M, R, P>(
-    mapper: M,
-    mut reducer: R,
-    partitioner: &P,
-    input: &[OracleInput],
-    n_reduces: u32,
-    counters: &mut Counters,
-) -> Result<Vec<Vec<u8>>, Failure>
-where
-    M: Mapper,
-    R: Reducer<InKey = M::Key, InValue = M::Value>,
-    P: Partitioner<M::Key>,
-{
-    let mut list = PairList::<M::Key, M::Value>(Vec::new(), PhantomData);
-    map_all(mapper, input, &mut list, counters)?;
-    let mut partitions = vec![Vec::new(); n_reduces as usize];
-    for pair in list.0 {
-        let key = decode_key::<M::Key>(&pair.0)?;
-        let partition = partitioner.partition(key, &pair.0, n_reduces);
-        match partitions.get_mut(partition as usize) {
-            Some(partition) => partition.push(pair),
-            None => {
-                let message = format!("the partitioner chose {partition} of {n_reduces} (from 0)");
-                return Err(failed(message));
+/// A job with reduces.
+pub(crate) struct Oracle<'a, K: Key, P> {
+    /// Chooses the part.
+    pub(crate) partitioner: &'a P,
+    /// Which keys go together, if not only equal ones.
+    pub(crate) grouping: Option<&'a Grouping<K>>,
+    /// What maps are told they are; it knows how many parts there are.
+    pub(crate) task: &'a TaskContext,
+}
+
+impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
+    /// The text of each part.
+    pub(crate) fn run<M, R>(
+        &self,
+        mapper: M,
+        mut reducer: R,
+        input: &[OracleInput],
+        counters: &mut Counters,
+    ) -> Result<Vec<Vec<u8>>, Failure>
+    where
+        M: Mapper<Key = K>,
+        R: Reducer<InKey = K, InValue = M::Value>,
+    {
+        let mut list = PairList::<K, M::Value>(Vec::new(), PhantomData);
+        map_all(mapper, input, &mut list, self.task, counters)?;
+        let mut partitions = vec![Vec::new(); self.task.n_reduces as usize];
+        for pair in list.0 {
+            let partition = self.partition(&pair.0)?;
+            match partitions.get_mut(partition as usize) {
+                Some(partition) => partition.push(pair),
+                None => {
+                    let n = self.task.n_reduces;
+                    let message = format!("the partitioner chose {partition} of {n} (from 0)");
+                    return Err(failed(message));
+                }
             }
         }
+        let reduce = |(index, pairs)| self.reduce_all(&mut reducer, index, pairs, counters);
+        (0..).zip(partitions).map(reduce).collect()
     }
-    partitions.into_iter().map(|pairs| reduce_all(&mut reducer, pairs, counters)).collect()
+
+    fn partition(&self, encoded: &[u8]) -> Result<u32, Failure> {
+        let key = decode_key::<K>(encoded)?;
+        let encoded = match self.grouping {
+            Some(grouping) => grouping.fields.part_of(encoded).map_err(undecodable)?,
+            None => encoded,
+        };
+        Ok(self.partitioner.partition(key, encoded, self.task.n_reduces))
+    }
+
+    fn reduce_all<R: Reducer<InKey = K>>(
+        &self,
+        reducer: &mut R,
+        index: u32,
+        mut pairs: Vec<Pair>,
+        counters: &mut Counters,
+    ) -> Result<Vec<u8>, Failure> {
+        let attempt = self.task.attempt.task.job.task(TaskKind::Reduce, index).attempt(0);
+        let task = TaskContext { attempt, ..self.task.clone() };
+        pairs.iter().try_for_each(|pair| decode_key::<K>(&pair.0).map(drop))?;
+        let compare = |a: &Pair, b: &Pair, by: Compare<K>| match (K::decode(&a.0), K::decode(&b.0))
+        {
+            (Ok(a), Ok(b)) => by(a, b),
+            _ => Ordering::Equal,
+        };
+        pairs.sort_by(|a, b| compare(a, b, K::compare));
+        let by: Compare<K> = self.grouping.map_or(K::compare, |grouping| grouping.compare);
+        let mut text = TextList::<R::OutKey, R::OutValue>(Vec::new(), PhantomData);
+        reducer.setup(&mut Output::new(&mut text, counters, &task)).map_err(|e| author(&e))?;
+        for group in pairs.chunk_by(|a, b| compare(a, b, by).is_eq()) {
+            let key = decode_key::<K>(&group[0].0)?;
+            let mut values = ListValues { group, given: 0, refused: Cell::new(None) };
+            let mut out = Output::new(&mut text, counters, &task);
+            reducer.reduce(key, &mut Values::new(&mut values), &mut out).map_err(|e| author(&e))?;
+            if let Some((what, error)) = values.refused.take() {
+                return Err(failed(format!("a {what} can't be decoded: {error}")));
+            }
+            counters.add_own("REDUCE_INPUT_GROUPS", 1);
+            counters.add_own("REDUCE_INPUT_RECORDS", group.len() as u64);
+        }
+        reducer.finish(&mut Output::new(&mut text, counters, &task)).map_err(|e| author(&e))?;
+        Ok(text.0)
+    }
 }
 
 fn map_all<M: Mapper>(
     mut mapper: M,
     input: &[OracleInput],
     sink: &mut dyn Sink<M::Key, M::Value>,
+    task: &TaskContext,
     counters: &mut Counters,
 ) -> Result<(), Failure> {
-    mapper.setup(&mut Output::new(sink, counters)).map_err(|e| author(&e))?;
+    mapper.setup(&mut Output::new(sink, counters, task)).map_err(|e| author(&e))?;
     for OracleInput { path, data } in input {
         let mut offset = 0;
         for line in data.split_inclusive(|byte| *byte == b'\n') {
@@ -78,46 +134,22 @@ fn map_all<M: Mapper>(
                 value => value,
             };
             let record = Record { offset, value, path };
-            mapper.map(record, &mut Output::new(sink, counters)).map_err(|e| author(&e))?;
+            mapper.map(record, &mut Output::new(sink, counters, task)).map_err(|e| author(&e))?;
             counters.add_own("MAP_INPUT_RECORDS", 1);
             offset += line.len() as u64;
         }
     }
-    mapper.finish(&mut Output::new(sink, counters)).map_err(|e| author(&e))
+    mapper.finish(&mut Output::new(sink, counters, task)).map_err(|e| author(&e))
 }
 
 type Pair = (Vec<u8>, Vec<u8>);
 
-fn reduce_all<R: Reducer>(
-    reducer: &mut R,
-    mut pairs: Vec<Pair>,
-    counters: &mut Counters,
-) -> Result<Vec<u8>, Failure> {
-    pairs.iter().try_for_each(|pair| decode_key::<R::InKey>(&pair.0).map(drop))?;
-    let compare = |a: &Pair, b: &Pair| match (R::InKey::decode(&a.0), R::InKey::decode(&b.0)) {
-        (Ok(a), Ok(b)) => R::InKey::compare(a, b),
-        _ => Ordering::Equal,
-    };
-    pairs.sort_by(compare);
-    let mut text = TextList::<R::OutKey, R::OutValue>(Vec::new(), PhantomData);
-    reducer.setup(&mut Output::new(&mut text, counters)).map_err(|e| author(&e))?;
-    for group in pairs.chunk_by(|a, b| compare(a, b) == Ordering::Equal) {
-        let key = decode_key::<R::InKey>(&group[0].0)?;
-        let mut values = ListValues { group, given: 0, refused: Cell::new(None) };
-        let mut out = Output::new(&mut text, counters);
-        reducer.reduce(key, &mut Values::new(&mut values), &mut out).map_err(|e| author(&e))?;
-        if let Some(error) = values.refused.take() {
-            return Err(failed(format!("a value can't be decoded: {error}")));
-        }
-        counters.add_own("REDUCE_INPUT_GROUPS", 1);
-        counters.add_own("REDUCE_INPUT_RECORDS", group.len() as u64);
-    }
-    reducer.finish(&mut Output::new(&mut text, counters)).map_err(|e| author(&e))?;
-    Ok(text.0)
+fn decode_key<K: Key>(bytes: &[u8]) -> Result<K::Ref<'_>, Failure> {
+    K::decode(bytes).map_err(undecodable)
 }
 
-fn decode_key<K: Key>(bytes: &[u8]) -> Result<K::Ref<'_>, Failure> {
-    K::decode(bytes).map_err(|error| failed(format!("a key can't be decoded: {error}")))
+fn undecodable(error: DecodeError) -> Failure {
+    failed(format!("a key can't be decoded: {error}"))
 }
 
 fn author(error: &UserError) -> Failure {
@@ -157,7 +189,7 @@ impl<K: Datum, V: Datum> Sink<K, V> for TextList<K, V> {
 struct ListValues<'a> {
     group: &'a [Pair],
     given: usize,
-    refused: Cell<Option<DecodeError>>,
+    refused: Cell<Option<(&'static str, DecodeError)>>,
 }
 
 impl ValueSource for ListValues<'_> {
@@ -167,11 +199,15 @@ impl ValueSource for ListValues<'_> {
         more
     }
 
+    fn current_key(&self) -> &[u8] {
+        &self.group[self.given - 1].0
+    }
+
     fn current(&self) -> &[u8] {
         &self.group[self.given - 1].1
     }
 
-    fn refuse(&self, error: DecodeError) {
-        self.refused.set(Some(error));
+    fn refuse(&self, what: &'static str, error: DecodeError) {
+        self.refused.set(Some((what, error)));
     }
 }

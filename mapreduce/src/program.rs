@@ -5,11 +5,14 @@ use std::path::Path;
 
 use mapreduce_protocol::Failure;
 
-use crate::api::{Combiner, Counters, JobOf, Mapper, Partitioner, Reducer};
+use crate::api::{
+    Combiner, Counters, GroupFields, JobOf, Mapper, Partitioner, Reducer, TaskContext,
+};
 use crate::oracle::{self, OracleInput};
 use crate::task::fold::{CombinerFold, Fold};
 use crate::task::map::{self, MapTask};
 use crate::task::merge::Merge;
+use crate::task::partitions::Partitions;
 use crate::task::reduce::{self, ReduceTask};
 use crate::task::text_output::TextOutput;
 
@@ -35,11 +38,11 @@ pub(crate) trait Program: Send + Sync {
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure>;
 
-    /// Runs the whole job the plain way, in a folder of its own; the text of each part.
+    /// Runs the whole job the plain way, in a folder of its own, all maps as `task`; the text of each part.
     fn run_sequentially(
         &self,
         input: &[OracleInput],
-        n_reduces: u32,
+        task: &TaskContext,
         folder: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure>;
@@ -58,9 +61,10 @@ where
 
     fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure> {
         let mapper = (self.mapper)();
+        let partitions = Partitions::new(&self.partitioner, task.n_partitions).by(self.fields());
         match &self.combiner {
-            Some(combiner) => map::with_combiner(mapper, combiner(), &self.partitioner, task),
-            None => map::without_combiner(mapper, &self.partitioner, task),
+            Some(combiner) => map::with_combiner(mapper, combiner(), partitions, task),
+            None => map::without_combiner(mapper, partitions, task),
         }
     }
 
@@ -79,20 +83,33 @@ where
         output: TextOutput,
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure> {
-        reduce::groups((self.reducer)(), merge, output, task)
+        reduce::groups((self.reducer)(), merge, self.fields(), output, task)
     }
 
     fn run_sequentially(
         &self,
         input: &[OracleInput],
-        n_reduces: u32,
+        task: &TaskContext,
         _: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let mapper = (self.mapper)();
-        if n_reduces == 0 {
-            return oracle::map_only(mapper, input, counters);
+        if task.n_reduces == 0 {
+            return oracle::map_only(mapper, input, task, counters);
         }
-        oracle::run(mapper, (self.reducer)(), &self.partitioner, input, n_reduces, counters)
+        let grouping = self.grouping.as_ref();
+        oracle::Oracle { partitioner: &self.partitioner, grouping, task }.run(
+            mapper,
+            (self.reducer)(),
+            input,
+            counters,
+        )
+    }
+}
+
+impl<M: Mapper, C, R, P> JobOf<M, C, R, P> {
+    /// What it groups by, if not by the whole key.
+    fn fields(&self) -> Option<GroupFields> {
+        self.grouping.as_ref().map(|grouping| grouping.fields)
     }
 }

@@ -141,7 +141,11 @@ async fn killed(orders: &mut mpsc::UnboundedReceiver<Order>) -> String {
 
 async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     let attempt = launch.attempt;
-    let (path, arguments, files) = executable(host, launch).await?;
+    let (path, arguments, executable) = executable(host, launch).await?;
+    let mut files = Vec::new();
+    for file in launch.job.program.shipped() {
+        files.push(acquire(host, &file.path, file.sha256.as_deref()).await?);
+    }
     let folder = host.folder.attempt(attempt);
     let uid = match &host.uids {
         Some(uids) => Some(uids.acquire().await),
@@ -153,9 +157,8 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
         .map_err(|error| no_folder(&folder, &error))?;
     let map_output = folder.join(MAP_OUTPUT);
     let mut description = host.describer.describe(launch, &folder, &map_output, clock::wall());
-    if let Program::Streaming(_) = &launch.job.program {
-        description.files = files.iter().map(|file| file.path.display().to_string()).collect();
-    }
+    description.files = files.iter().map(|file| file.path.display().to_string()).collect();
+    files.extend(executable);
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
     let process = spawn(host, launch, &path, &arguments, &user).await;
@@ -164,27 +167,20 @@ async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
     Ok(Running { process, log, description, _files: files, _user: user })
 }
 
-/// What to execute, with which arguments, and the files of the program.
+/// What to execute, with which arguments, and what keeps it here.
 async fn executable(
     host: &Host,
     launch: &Launch,
-) -> Result<(PathBuf, Vec<String>, Vec<ProgramInUse>), Failure> {
+) -> Result<(PathBuf, Vec<String>, Option<ProgramInUse>), Failure> {
     let channel = format!("{CHANNEL_ARGUMENT}{CHANNEL_FD}");
     match &launch.job.program {
-        Program::Builtin(_) => {
-            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], Vec::new()))
+        Program::Builtin(_) | Program::Streaming(_) => {
+            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], None))
         }
         Program::Native(native) => {
             let program = acquire(host, &native.executable, native.sha256.as_deref()).await?;
             let arguments = std::iter::once(channel).chain(native.args.iter().cloned()).collect();
-            Ok((program.path.clone(), arguments, vec![program]))
-        }
-        Program::Streaming(streaming) => {
-            let mut files = Vec::new();
-            for file in streaming.shipped() {
-                files.push(acquire(host, &file.path, file.sha256.as_deref()).await?);
-            }
-            Ok((host.task_executable.clone(), vec!["task".to_owned(), channel], files))
+            Ok((program.path.clone(), arguments, Some(program)))
         }
     }
 }

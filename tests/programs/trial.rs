@@ -85,7 +85,7 @@ impl Reducer for Trial {
     fn reduce(
         &mut self,
         key: &[u8],
-        values: &mut Values<'_, Bytes>,
+        values: &mut Values<'_, Bytes, Bytes>,
         out: &mut Output<'_, Bytes, Bytes>,
     ) -> Result<(), UserError> {
         let mut n = 0_u64;

@@ -48,10 +48,7 @@ fn run_local() -> anyhow::Result<ExitCode> {
     let local: LocalJob =
         serde_json::from_reader(std::io::stdin().lock()).context("standard input is no job")?;
     // Under `local` they are where the job says.
-    let files = || match &local.spec.program {
-        Program::Streaming(streaming) => streaming.shipped().map(|it| it.path.clone()).collect(),
-        Program::Builtin(_) | Program::Native(_) => Vec::new(),
-    };
+    let files = || local.spec.program.shipped().map(|it| it.path.clone()).collect();
     let result = match job_of(&local.spec.program, files) {
         Ok(job) => mapreduce::run_local(&job, &local),
         Err(failure) => LocalResult { outcome: Err(failure) },

@@ -152,12 +152,10 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
             return Err(InvalidJob::Sha256 { executable: native.executable.clone() });
         }
     }
-    if let Program::Streaming(streaming) = &spec.program {
-        for file in streaming.shipped() {
-            check_path("file", &file.path)?;
-            if !file.sha256.as_ref().is_some_and(is_digest) {
-                return Err(InvalidJob::FileSha256 { path: file.path.clone() });
-            }
+    for file in spec.program.shipped() {
+        check_path("file", &file.path)?;
+        if !file.sha256.as_ref().is_some_and(is_digest) {
+            return Err(InvalidJob::FileSha256 { path: file.path.clone() });
         }
     }
     Ok(builtins::check(spec)?)
@@ -271,7 +269,18 @@ mod tests {
             executable: executable.to_owned(),
             args: vec![],
             sha256: sha256.map(str::to_owned),
+            files: vec![],
         })
+    }
+
+    /// A native program that brings a file along.
+    fn native_with(path: &str, sha256: Option<&str>) -> Program {
+        let mut file: mapreduce_protocol::ShippedFile = path.parse().expect("every text is one");
+        file.sha256 = sha256.map(str::to_owned);
+        match native("/bin/job", Some(&"ab".repeat(32))) {
+            Program::Native(native) => Program::Native(Native { files: vec![file], ..native }),
+            other => other,
+        }
     }
 
     fn streaming(path: &str, sha256: Option<&str>) -> Program {
@@ -347,6 +356,14 @@ mod tests {
             (
                 JobSpec { program: streaming("/p", None), ..good() },
                 "the file \"/p\" has no well-formed",
+            ),
+            (
+                JobSpec { program: native_with("/p", None), ..good() },
+                "the file \"/p\" has no well-formed",
+            ),
+            (
+                JobSpec { program: native_with("/p#a/b", Some(&"a".repeat(64))), ..good() },
+                "can't be the name of a file",
             ),
             (
                 JobSpec { program: streaming("p", Some("ab")), ..good() },

@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{DataEnum, DeriveInput, Error, Fields, Ident, Result};
+use syn::{Data, DataEnum, DeriveInput, Error, Fields, Ident, Result};
 
 use crate::{Wanted, types};
 
@@ -51,6 +51,31 @@ pub(crate) fn derive(input: &DeriveInput, data: &DataEnum, wanted: Wanted) -> Re
             }
         }
         #key
+    })
+}
+
+/// `Counter`.
+pub(crate) fn counter(input: &DeriveInput) -> Result<TokenStream> {
+    let name = &input.ident;
+    let Data::Enum(data) = &input.data else {
+        return Err(Error::new_spanned(name, "counters are the variants of an enum"));
+    };
+    let variants: Vec<&Ident> = data.variants.iter().map(|variant| &variant.ident).collect();
+    if data.variants.iter().any(|variant| !matches!(variant.fields, Fields::Unit)) {
+        return Err(Error::new_spanned(name, "a counter has no fields"));
+    }
+    let (group, names) = (name.to_string(), variants.iter().map(|it| it.unraw().to_string()));
+    Ok(quote! {
+        #[automatically_derived]
+        impl ::mapreduce::Counter for #name {
+            fn group(&self) -> &'static str {
+                #group
+            }
+
+            fn name(&self) -> &'static str {
+                match *self { #(Self::#variants => #names,)* }
+            }
+        }
     })
 }
 

@@ -31,6 +31,13 @@ pub fn derive_key(input: TokenStream) -> TokenStream {
     or_errors(derive(&parse_macro_input!(input as DeriveInput), Wanted::Key))
 }
 
+/// Makes an enum without fields one of counters (`mapreduce::Counter`): its name is the group, its variants' names are
+/// the counters'.
+#[proc_macro_derive(Counter)]
+pub fn derive_counter(input: TokenStream) -> TokenStream {
+    or_errors(enums::counter(&parse_macro_input!(input as DeriveInput)))
+}
+
 fn or_errors(derived: Result<proc_macro2::TokenStream>) -> TokenStream {
     derived.unwrap_or_else(Error::into_compile_error).into()
 }

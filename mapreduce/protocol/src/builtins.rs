@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::streaming::CommandRole;
+use crate::streaming::{CommandRole, check_names};
 use crate::{Builtin, JobSpec, Program, Streaming, StreamingError};
 
 /// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
@@ -112,7 +112,10 @@ pub fn check(spec: &JobSpec) -> Result<u32, ProgramError> {
             check_arguments(rule, &builtin.args)?;
             (rule.name, rule.reduces)
         }
-        Program::Native(_) => ("a native program", ReducesRule::OptionalDefaultOne),
+        Program::Native(native) => {
+            check_names(native.files.iter())?;
+            ("a native program", ReducesRule::OptionalDefaultOne)
+        }
         Program::Streaming(streaming) => return check_streaming(streaming, spec.reduces),
     };
     check_reduces(program, rule, spec.reduces)
@@ -209,8 +212,14 @@ mod tests {
 
     #[test]
     fn each_program_takes_the_reduces_its_rule_says() {
-        let native =
-            || Program::Native(Native { executable: "/p".to_owned(), args: vec![], sha256: None });
+        let native = || {
+            Program::Native(Native {
+                executable: "/p".to_owned(),
+                args: vec![],
+                sha256: None,
+                files: vec![],
+            })
+        };
         for (program, asked, expected) in [
             (builtin("wordcount", &[]), None, Ok(1)),
             (builtin("wordcount", &[]), Some(7), Ok(7)),

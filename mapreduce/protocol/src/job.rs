@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Streaming, TaskLimits};
+use crate::{ShippedFile, Streaming, TaskLimits};
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ pub struct Builtin {
     pub args: BTreeMap<String, String>,
 }
 
-/// `native: {executable, args}`.
+/// `native: {executable, args, files}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Native {
@@ -139,6 +139,31 @@ pub struct Native {
     /// refuses to run a file with another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Files that the job brings along; the program asks for them by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ShippedFile>,
+}
+
+impl Program {
+    /// All files that it brings along but its executable, in the order in which a task is told where they lie.
+    pub fn shipped(&self) -> impl Iterator<Item = &ShippedFile> {
+        let (files, archives): (&[_], &[_]) = match self {
+            Self::Builtin(_) => (&[], &[]),
+            Self::Native(native) => (&native.files, &[]),
+            Self::Streaming(streaming) => (&streaming.files, &streaming.archives),
+        };
+        files.iter().chain(archives)
+    }
+
+    /// The same, to be changed.
+    pub fn shipped_mut(&mut self) -> impl Iterator<Item = &mut ShippedFile> {
+        let (files, archives): (&mut [_], &mut [_]) = match self {
+            Self::Builtin(_) => (&mut [], &mut []),
+            Self::Native(native) => (&mut native.files, &mut []),
+            Self::Streaming(streaming) => (&mut streaming.files, &mut streaming.archives),
+        };
+        files.iter_mut().chain(archives)
+    }
 }
 
 /// The keys side by side, as plain YAML has them.

@@ -2,6 +2,36 @@
 
 use std::collections::BTreeMap;
 
+/// A counter with a name of its own: an enum that derives it, whose name is the group and whose variants are the
+/// counters.
+///
+/// ```
+/// use mapreduce::{Bytes, Counter, Job};
+///
+/// #[derive(Counter)]
+/// enum Lines {
+///     Empty,
+///     Long,
+/// }
+///
+/// let job = Job::map::<Bytes, ()>(|line, out| {
+///     match line.value.len() {
+///         0 => out.add(Lines::Empty, 1), // `Lines.Empty` in `howdah job counters`
+///         1000.. => out.add(Lines::Long, 1),
+///         _ => out.emit(line.value, ()),
+///     }
+///     Ok(())
+/// });
+/// let _: Job = job.into();
+/// ```
+pub trait Counter {
+    /// The group.
+    fn group(&self) -> &'static str;
+
+    /// The counter's name in it.
+    fn name(&self) -> &'static str;
+}
+
 /// Group of the runtime's own counters.
 pub(crate) const OWN_GROUP: &str = "task";
 

@@ -84,7 +84,11 @@ where
     IV: Datum,
     OK: Datum,
     OV: Datum,
-    F: FnMut(IK::Ref<'_>, &mut Values<'_, IV>, &mut Output<'_, OK, OV>) -> Result<(), UserError>,
+    F: FnMut(
+        IK::Ref<'_>,
+        &mut Values<'_, IK, IV>,
+        &mut Output<'_, OK, OV>,
+    ) -> Result<(), UserError>,
 {
     type InKey = IK;
     type InValue = IV;
@@ -94,7 +98,7 @@ where
     fn reduce(
         &mut self,
         key: IK::Ref<'_>,
-        values: &mut Values<'_, IV>,
+        values: &mut Values<'_, IK, IV>,
         out: &mut Output<'_, OK, OV>,
     ) -> Result<(), UserError> {
         (self.reduce)(key, values, out)

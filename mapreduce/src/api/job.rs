@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::{
-    CombineFn, Combined, Combiner, Datum, HashPartitioner, Identity, Key, MapFn, Mapper,
-    NoCombiner, Output, Partitioner, Record, ReduceFn, Reducer, UserError, Values,
+    CombineFn, Combined, Combiner, Datum, Fields, Grouping, HashPartitioner, Identity,
+    InputMappers, Inputs, Key, MapFn, Mapper, NoCombiner, Output, Partitioner, Record, ReduceFn,
+    Reducer, UserError, Values,
 };
 use crate::program::Program;
 
@@ -19,11 +20,13 @@ pub struct Job {
 }
 
 /// A job whose types are still known; it becomes a [`Job`] by `into()`, which [`crate::main`] does itself.
-pub struct JobOf<M, C, R, P = HashPartitioner> {
+pub struct JobOf<M: Mapper, C, R, P = HashPartitioner> {
     pub(crate) mapper: Factory<M>,
     pub(crate) combiner: Option<Factory<C>>,
     pub(crate) reducer: Factory<R>,
     pub(crate) partitioner: P,
+    /// If not by the whole key.
+    pub(crate) grouping: Option<Grouping<M::Key>>,
     /// Whether the author named a reducer.
     pub(crate) reduces: bool,
 }
@@ -45,6 +48,7 @@ impl Job {
             combiner: None,
             reducer: Arc::new(Identity::default),
             partitioner: HashPartitioner,
+            grouping: None,
             reduces: false,
         }
     }
@@ -64,6 +68,55 @@ impl Job {
         Self::new(move || MapFn::new(map.clone()))
     }
 
+    /// Begins a job of several inputs with a mapper each, by the one of `path`: a file or folder, absolute as in the
+    /// job file; or only the last of its folders' names (`orders`, `2026/orders`), wherever they stand in a
+    /// path. The first that fits reads a file; where none does, the job fails.
+    ///
+    /// ```
+    /// use mapreduce::{Job, Text};
+    ///
+    /// // Of each user, the name and then the orders: what comes first has the smaller number.
+    /// let job = Job::map_input::<(Text, u8), Text>("users", |line, out| {
+    ///     let (id, name) = str::from_utf8(line.value)?.split_once(',').ok_or("no comma")?;
+    ///     out.emit((id, 0), name);
+    ///     Ok(())
+    /// })
+    /// .map_input("orders", |line, out| {
+    ///     let (user, order) = str::from_utf8(line.value)?.split_once(',').ok_or("no comma")?;
+    ///     out.emit((user, 1), order);
+    ///     Ok(())
+    /// })
+    /// .group_by::<1>();
+    /// let _: Job = job.into();
+    /// ```
+    pub fn map_input<K, V>(
+        path: &str,
+        map: impl Fn(Record<'_>, &mut Output<'_, K, V>) -> Result<(), UserError>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> MapJob<InputMappers<K, V>, K, V>
+    where
+        K: Key,
+        V: Datum,
+    {
+        Self::input(path, move || MapFn::new(map.clone()))
+    }
+
+    /// Begins a job of several inputs with a mapper each ([`Job::map_input`]), by a factory.
+    pub fn input<M, F>(
+        path: &str,
+        mapper: F,
+    ) -> MapJob<InputMappers<M::Key, M::Value>, M::Key, M::Value>
+    where
+        M: Mapper + 'static,
+        F: Fn() -> M + Send + Sync + 'static,
+    {
+        let inputs = Inputs::and(&[], path, mapper);
+        Self::new(move || inputs.mappers())
+    }
+
     /// Whether the author named a reducer: such a job needs at least one reduce.
     #[must_use]
     pub fn has_reducer(&self) -> bool {
@@ -81,8 +134,9 @@ where
         D: Combiner<Key = M::Key, Value = M::Value> + 'static,
         F: Fn() -> D + Send + Sync + 'static,
     {
-        let Self { mapper, reducer, partitioner, reduces, .. } = self;
-        JobOf { mapper, combiner: Some(Arc::new(combiner)), reducer, partitioner, reduces }
+        let Self { mapper, reducer, partitioner, grouping, reduces, .. } = self;
+        let combiner: Option<Factory<D>> = Some(Arc::new(combiner));
+        JobOf { mapper, combiner, reducer, partitioner, grouping, reduces }
     }
 
     /// Folds with an associative closure, which sets the one value that stands for the earlier and the
@@ -107,8 +161,9 @@ where
         S: Reducer<InKey = M::Key, InValue = M::Value> + 'static,
         F: Fn() -> S + Send + Sync + 'static,
     {
-        let Self { mapper, combiner, partitioner, .. } = self;
-        JobOf { mapper, combiner, reducer: Arc::new(reducer), partitioner, reduces: true }
+        let Self { mapper, combiner, partitioner, grouping, .. } = self;
+        let reducer = Arc::new(reducer);
+        JobOf { mapper, combiner, reducer, partitioner, grouping, reduces: true }
     }
 
     /// Reduces with a closure that writes `K` and `V`.
@@ -116,7 +171,7 @@ where
         self,
         reduce: impl Fn(
             <M::Key as Datum>::Ref<'_>,
-            &mut Values<'_, M::Value>,
+            &mut Values<'_, M::Key, M::Value>,
             &mut Output<'_, K, V>,
         ) -> Result<(), UserError>
         + Clone
@@ -131,10 +186,76 @@ where
         self.reducer(move || ReduceFn::<M::Key, M::Value, K, V, _>::new(reduce.clone()))
     }
 
+    /// Groups by the first `N` fields of the key, and sorts by all (Hadoop: secondary sort). One call of the reducer
+    /// gets the values of all keys that agree in them, in the order of their keys: by [`Values::next_pair`], each with
+    /// its own. Its key is the first of them. These fields alone choose the partition; a combiner still folds
+    /// values of equal whole keys.
+    ///
+    /// ```
+    /// use mapreduce::{Bytes, Desc, Job, words};
+    ///
+    /// // Of lines `station temperature`, each station's maximum: the first one of its values.
+    /// let job = Job::map::<(Bytes, Desc<i32>), ()>(|line, out| {
+    ///     let mut fields = words(line.value);
+    ///     if let (Some(station), Some(text)) = (fields.next(), fields.next()) {
+    ///         out.emit((station, str::from_utf8(text)?.parse()?), ());
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .group_by::<1>()
+    /// .reduce::<Bytes, i32>(|(station, highest), _, out| {
+    ///     out.emit(station, highest);
+    ///     Ok(())
+    /// });
+    /// let _: Job = job.into();
+    /// ```
+    ///
+    /// Of more fields than there are it does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// use mapreduce::{Job, Text};
+    ///
+    /// let job = Job::map::<(Text, u64), ()>(|_, _| Ok(())).group_by::<3>();
+    /// ```
+    #[must_use]
+    pub fn group_by<const N: usize>(self) -> Self
+    where
+        M::Key: Fields,
+    {
+        Self { grouping: Grouping::by::<N>(), ..self }
+    }
+
     /// Chooses which reduce a key goes to, instead of by its hash.
     pub fn partitioner<Q: Partitioner<M::Key>>(self, partitioner: Q) -> JobOf<M, C, R, Q> {
-        let Self { mapper, combiner, reducer, reduces, .. } = self;
-        JobOf { mapper, combiner, reducer, partitioner, reduces }
+        let Self { mapper, combiner, reducer, grouping, reduces, .. } = self;
+        JobOf { mapper, combiner, reducer, partitioner, grouping, reduces }
+    }
+}
+
+impl<K: Key, V: Datum, C, R, P> JobOf<InputMappers<K, V>, C, R, P> {
+    /// Reads one more input, by a closure ([`Job::map_input`]).
+    #[must_use]
+    pub fn map_input(
+        self,
+        path: &str,
+        map: impl Fn(Record<'_>, &mut Output<'_, K, V>) -> Result<(), UserError>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.input(path, move || MapFn::new(map.clone()))
+    }
+
+    /// Reads one more input, by a factory ([`Job::input`]).
+    #[must_use]
+    pub fn input<M, F>(self, path: &str, mapper: F) -> Self
+    where
+        M: Mapper<Key = K, Value = V> + 'static,
+        F: Fn() -> M + Send + Sync + 'static,
+    {
+        let inputs = Inputs::and((self.mapper)().inputs(), path, mapper);
+        Self { mapper: Arc::new(move || inputs.mappers()), ..self }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The map side of a job: [`Mapper`], the [`Record`] it is given and the [`Output`] it writes to.
 
-use super::{Counters, Datum, Key, UserError};
+use super::{Counter, Counters, Datum, Key, TaskContext, UserError};
 
 /// One record of the input.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +60,16 @@ pub(crate) trait Sink<K: Datum, V: Datum> {
 pub struct Output<'a, K: Datum, V: Datum> {
     sink: &'a mut dyn Sink<K, V>,
     counters: &'a mut Counters,
+    task: &'a TaskContext,
 }
 
 impl<'a, K: Datum, V: Datum> Output<'a, K, V> {
-    pub(crate) fn new(sink: &'a mut dyn Sink<K, V>, counters: &'a mut Counters) -> Self {
-        Self { sink, counters }
+    pub(crate) fn new(
+        sink: &'a mut dyn Sink<K, V>,
+        counters: &'a mut Counters,
+        task: &'a TaskContext,
+    ) -> Self {
+        Self { sink, counters, task }
     }
 
     /// Writes a pair. If it can't be kept (a full disk), the attempt ends after this call of the
@@ -77,5 +82,16 @@ impl<'a, K: Datum, V: Datum> Output<'a, K, V> {
     /// Adds `n` to the job's counter `name` of `group`.
     pub fn count(&mut self, group: &str, name: &str, n: u64) {
         self.counters.add(group, name, n);
+    }
+
+    /// Adds `n` to a counter that has a type: `out.add(Lines::Empty, 1)`.
+    pub fn add(&mut self, counter: impl Counter, n: u64) {
+        self.counters.add(counter.group(), counter.name(), n);
+    }
+
+    /// Which task this is, and what it finds here.
+    #[must_use]
+    pub fn task(&self) -> &'a TaskContext {
+        self.task
     }
 }

@@ -4,11 +4,14 @@
 
 mod bytes;
 mod combine;
+mod context;
 mod counters;
 mod datum;
 mod error;
 pub mod fields;
 mod functions;
+mod grouping;
+mod inputs;
 mod job;
 mod map;
 mod numbers;
@@ -20,10 +23,13 @@ mod wrappers;
 
 pub use bytes::{Bytes, Text};
 pub use combine::{Combined, Combiner};
+pub use context::TaskContext;
+pub use counters::Counter;
 pub use datum::{Datum, DecodeError, Key};
 pub use error::UserError;
 pub use fields::Fields;
 pub use functions::{CombineFn, MapFn, ReduceFn};
+pub use inputs::InputMappers;
 pub use job::{Job, JobOf};
 pub use map::{Mapper, Output, Record};
 pub use partition::{HashPartitioner, Partitioner};
@@ -33,5 +39,7 @@ pub use wrappers::Desc;
 
 pub(crate) use combine::NoCombiner;
 pub(crate) use counters::{Counters, OWN_GROUP};
+pub(crate) use grouping::{Compare, GroupFields, Grouping};
+pub(crate) use inputs::Inputs;
 pub(crate) use map::Sink;
 pub(crate) use reduce::ValueSource;

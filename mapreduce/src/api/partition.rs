@@ -7,7 +7,8 @@ use super::Key;
 /// Chooses a key's partition (Hadoop: `Partitioner`). Equal keys must get equal answers, in every
 /// process.
 pub trait Partitioner<K: Key> {
-    /// A number below `n_partitions`; `encoded` is the key's encoding.
+    /// A number below `n_partitions`. `encoded` is the key's encoding; where the job groups by its first fields alone
+    /// ([`crate::JobOf::group_by`]), of these only, and the other fields must not matter.
     fn partition(&self, key: K::Ref<'_>, encoded: &[u8], n_partitions: u32) -> u32;
 }
 

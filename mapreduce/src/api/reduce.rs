@@ -28,15 +28,16 @@ pub trait Reducer {
         Ok(())
     }
 
-    /// Called for each key, in the order of keys. `values` come by map and in the order in which each map
-    /// emitted them; those that are not asked for are skipped.
+    /// Called for each key, in the order of keys; of several that are grouped ([`crate::JobOf::group_by`]), with the
+    /// first. `values` come by key, of one key by map and in the order in which each
+    /// map emitted them; those that are not asked for are skipped.
     ///
     /// # Errors
     /// Any error ends the attempt.
     fn reduce(
         &mut self,
         key: <Self::InKey as Datum>::Ref<'_>,
-        values: &mut Values<'_, Self::InValue>,
+        values: &mut Values<'_, Self::InKey, Self::InValue>,
         out: &mut Output<'_, Self::OutKey, Self::OutValue>,
     ) -> Result<(), UserError>;
 
@@ -58,24 +59,27 @@ pub(crate) trait ValueSource {
     /// Steps to the next value; `false` after the last one or a failure, which the source keeps.
     fn advance(&mut self) -> bool;
 
+    /// The encoded key of the value stepped to.
+    fn current_key(&self) -> &[u8];
+
     /// The encoding of the value stepped to.
     fn current(&self) -> &[u8];
 
-    /// The value just given can't be decoded: it is the last one. (By `&self`: a value that is returned
+    /// The pair just given can't be decoded: it is the last one. (By `&self`: a value that is returned
     /// borrows from the source to the end of the call.)
-    fn refuse(&self, error: DecodeError);
+    fn refuse(&self, what: &'static str, error: DecodeError);
 }
 
-/// The values of one key, each seen once. For types that borrow nothing (numbers, and what is made of
+/// The values of one key, or of the keys that are grouped, each seen once. For types that borrow nothing (numbers, and what is made of
 /// them) it is also an [`Iterator`]: `values.sum()`.
-pub struct Values<'a, V: Datum> {
+pub struct Values<'a, K: Key, V: Datum> {
     source: &'a mut dyn ValueSource,
-    value: PhantomData<fn() -> V>,
+    pair: PhantomData<fn() -> (K, V)>,
 }
 
-impl<'a, V: Datum> Values<'a, V> {
+impl<'a, K: Key, V: Datum> Values<'a, K, V> {
     pub(crate) fn new(source: &'a mut dyn ValueSource) -> Self {
-        Self { source, value: PhantomData }
+        Self { source, pair: PhantomData }
     }
 
     /// The next value, valid until the next call.
@@ -88,15 +92,28 @@ impl<'a, V: Datum> Values<'a, V> {
         match V::decode(source.current()) {
             Ok(value) => Some(value),
             Err(error) => {
-                source.refuse(error);
+                source.refuse("value", error);
                 None
             }
         }
     }
+
+    /// The next value with its whole key, both valid until the next call: for jobs that group by fewer fields
+    /// than they sort by.
+    pub fn next_pair(&mut self) -> Option<(K::Ref<'_>, V::Ref<'_>)> {
+        if !self.source.advance() {
+            return None;
+        }
+        let source = &*self.source;
+        let key = K::decode(source.current_key()).map_err(|error| source.refuse("key", error));
+        let value = V::decode(source.current()).map_err(|error| source.refuse("value", error));
+        key.ok().zip(value.ok())
+    }
 }
 
-impl<V> Iterator for Values<'_, V>
+impl<K, V> Iterator for Values<'_, K, V>
 where
+    K: Key,
     V: for<'r> Datum<Ref<'r> = V>,
 {
     type Item = V;
@@ -124,11 +141,11 @@ impl<K: Key, V: Datum> Reducer for Identity<K, V> {
 
     fn reduce(
         &mut self,
-        key: K::Ref<'_>,
-        values: &mut Values<'_, V>,
+        _: K::Ref<'_>,
+        values: &mut Values<'_, K, V>,
         out: &mut Output<'_, K, V>,
     ) -> Result<(), UserError> {
-        while let Some(value) = values.next() {
+        while let Some((key, value)) = values.next_pair() {
             out.emit(key, value);
         }
         Ok(())

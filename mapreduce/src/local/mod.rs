@@ -11,13 +11,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mapreduce_protocol::{
-    Failure, FailureKind, JobId, LocalJob, LocalResult, Split, TaskKind, builtins,
+    Failure, FailureKind, JobId, JobSpec, LocalJob, LocalResult, Program, Split, TaskKind, builtins,
 };
 
+use crate::api::TaskContext;
 use crate::api::{Counters, Job};
 use crate::oracle::OracleInput;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
-use crate::task::identity::Identity;
 use crate::task::map::MapTask;
 use crate::task::progress::Progress;
 use crate::task::reduce::ReduceTask;
@@ -45,7 +45,7 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
     let splits = plan::splits(&local.spec.input, local.split_bytes)?;
     let stage = Stage::create(Path::new(&local.spec.output))?;
     let counters = if local.sequential {
-        run_sequentially(job, &splits, n_reduces, &stage)?
+        run_sequentially(job, local, &splits, n_reduces, &stage)?
     } else {
         LocalRun { job, local, splits: &splits, n_reduces, stage: &stage }.run()?
     };
@@ -59,6 +59,7 @@ fn part_name(n_reduces: u32, index: usize) -> String {
 
 fn run_sequentially(
     job: &Job,
+    local: &LocalJob,
     splits: &[Split],
     n_reduces: u32,
     stage: &Stage,
@@ -76,7 +77,8 @@ fn run_sequentially(
     };
     let input = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut counters = Counters::default();
-    let parts = job.program.run_sequentially(&input, n_reduces, &stage.work(), &mut counters)?;
+    let task = context(&local.spec, 1, n_reduces);
+    let parts = job.program.run_sequentially(&input, &task, &stage.work(), &mut counters)?;
     for (index, text) in parts.iter().enumerate() {
         let path = stage.output().join(part_name(n_reduces, index));
         std::fs::write(&path, text).map_err(|error| disk(&error, "write", &path))?;
@@ -184,14 +186,11 @@ impl LocalRun<'_> {
         Ok(task.counters)
     }
 
-    fn identity(&self, kind: TaskKind, index: usize) -> Identity {
+    fn identity(&self, kind: TaskKind, index: usize) -> TaskContext {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        Identity {
-            attempt: LOCAL_JOB.task(kind, index).attempt(0),
-            job_name: self.local.spec.name.clone(),
-            n_maps: u32::try_from(self.splits.len()).unwrap_or(u32::MAX),
-            n_reduces: self.n_reduces,
-        }
+        let n_maps = u32::try_from(self.splits.len()).unwrap_or(u32::MAX);
+        let context = context(&self.local.spec, n_maps, self.n_reduces);
+        TaskContext { attempt: LOCAL_JOB.task(kind, index).attempt(0), ..context }
     }
 
     /// A map's output for one reduce. The file is not left open: there may be very many.
@@ -214,6 +213,19 @@ impl LocalRun<'_> {
         std::fs::create_dir(&folder).map_err(|error| disk(&error, "create", &folder))?;
         Ok(folder)
     }
+}
+
+/// Of the first map.
+fn context(spec: &JobSpec, n_maps: u32, n_reduces: u32) -> TaskContext {
+    // Under `local` they are where the job says.
+    let files = match &spec.program {
+        Program::Native(native) => {
+            native.files.iter().map(|file| (file.name.clone(), file.path.clone().into())).collect()
+        }
+        Program::Builtin(_) | Program::Streaming(_) => Vec::new(),
+    };
+    let attempt = LOCAL_JOB.task(TaskKind::Map, 0).attempt(0);
+    TaskContext { attempt, job_name: spec.name.clone(), n_maps, n_reduces, files }
 }
 
 fn add(sums: &mut BTreeMap<String, u64>, more: BTreeMap<String, u64>) {

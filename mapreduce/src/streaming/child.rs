@@ -402,7 +402,7 @@ mod tests {
     use mapreduce_protocol::{JobId, TaskKind};
 
     use super::*;
-    use crate::task::identity::Identity;
+    use crate::api::TaskContext;
 
     struct Nothing;
 
@@ -430,7 +430,13 @@ mod tests {
         let workplace = Workplace::make(folder.path(), &about, &[], &Progress::untold()).unwrap();
         let job = JobId { date: 20_261_122, ordinal: 7 };
         let attempt = job.task(TaskKind::Map, 3).attempt(1);
-        let identity = Identity { attempt, job_name: "n".to_owned(), n_maps: 1, n_reduces: 0 };
+        let identity = TaskContext {
+            attempt,
+            job_name: "n".to_owned(),
+            n_maps: 1,
+            n_reduces: 0,
+            files: Vec::new(),
+        };
         let environment = Environment::new(&identity, &about, &workplace);
         let mut child =
             Child::start(CommandRole::Mapper, command, &about, &workplace, &environment).unwrap();

@@ -5,7 +5,7 @@
 use mapreduce_protocol::{SplitPiece, Streaming, TaskKind};
 
 use super::workplace::Workplace;
-use crate::task::identity::Identity;
+use crate::api::TaskContext;
 
 /// Names and values.
 pub(super) struct Environment {
@@ -16,8 +16,8 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Of a task that does not read a split.
-    pub(super) fn new(identity: &Identity, about: &Streaming, workplace: &Workplace) -> Self {
-        let Identity { attempt, job_name, n_maps, n_reduces } = identity;
+    pub(super) fn new(identity: &TaskContext, about: &Streaming, workplace: &Workplace) -> Self {
+        let TaskContext { attempt, job_name, n_maps, n_reduces, .. } = identity;
         let is_map = (attempt.task.kind == TaskKind::Map).to_string();
         let folder = |path: &std::path::Path| path.display().to_string();
         let job = attempt.task.job.to_string();
@@ -84,11 +84,12 @@ mod tests {
         let about = Streaming { mapper: Some("cat".to_owned()), env, ..Streaming::default() };
         let workplace = Workplace::make(folder.path(), &about, &[], &Progress::untold()).unwrap();
         let job = JobId { date: 20_261_122, ordinal: 7 };
-        let identity = Identity {
+        let identity = TaskContext {
             attempt: job.task(TaskKind::Map, 3).attempt(1),
             job_name: "n".to_owned(),
             n_maps: 9,
             n_reduces: 2,
+            files: Vec::new(),
         };
         let mut environment = Environment::new(&identity, &about, &workplace);
         let path = "/in/a";

@@ -31,12 +31,12 @@ use std::sync::Arc;
 use mapreduce_protocol::streaming::CommandRole;
 use mapreduce_protocol::{Failure, Streaming, StreamingError};
 
+use crate::api::TaskContext;
 use crate::api::{Bytes, Counters};
 use crate::oracle::OracleInput;
 use crate::program::Program;
 use crate::task::collector::{Collector, CollectorSettings, buffer_budget};
 use crate::task::fold::Fold;
-use crate::task::identity::Identity;
 use crate::task::map::MapTask;
 use crate::task::merge::Merge;
 use crate::task::partitions::Partitions;
@@ -92,7 +92,7 @@ impl StreamingProgram {
     fn attempt(
         &self,
         folder: &Path,
-        identity: &Identity,
+        identity: &TaskContext,
         progress: &Progress,
     ) -> Result<Attempt<'_>, Failure> {
         let workplace = Workplace::make(folder, &self.about, &self.files, progress)?;
@@ -210,10 +210,11 @@ impl Program for StreamingProgram {
     fn run_sequentially(
         &self,
         input: &[OracleInput],
-        n_reduces: u32,
+        task: &TaskContext,
         folder: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure> {
+        let n_reduces = task.n_reduces;
         plain::Plain { about: &self.about, files: &self.files, folder, n_reduces }
             .run(input, counters)
     }

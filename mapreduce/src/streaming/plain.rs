@@ -15,9 +15,9 @@ use super::plain_order::PlainOrder;
 use super::reporter::Reporter;
 use super::workplace::{self, Workplace};
 use crate::api::Counters;
+use crate::api::TaskContext;
 use crate::local::LOCAL_JOB;
 use crate::oracle::OracleInput;
-use crate::task::identity::Identity;
 use crate::task::progress::Progress;
 
 /// One run.
@@ -157,11 +157,12 @@ impl Plain<'_> {
         let disk = |error: std::io::Error| failed(format!("{}: {error}", folder.display()));
         std::fs::create_dir(&folder).map_err(disk)?;
         let workplace = Workplace::make(&folder, self.about, self.files, &Progress::untold())?;
-        let identity = Identity {
+        let identity = TaskContext {
             attempt: LOCAL_JOB.task(kind, index).attempt(0),
             job_name: String::new(),
             n_maps,
             n_reduces: self.n_reduces,
+            files: Vec::new(),
         };
         let mut environment = Environment::new(&identity, self.about, &workplace);
         if let Some(piece) = reads {

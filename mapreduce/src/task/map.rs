@@ -7,13 +7,13 @@ use mapreduce_protocol::{Failure, Split, TaskSettings};
 use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
 use super::combine_table::CombineTable;
 use super::failure;
-use super::identity::Identity;
 use super::lines::Lines;
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sort_buffer::SortBuffer;
 use super::storage::Input;
 use super::text_output::{TextOutput, TextSink};
+use crate::api::TaskContext;
 use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
 
 /// Records between two reckonings of how far the map is.
@@ -34,7 +34,7 @@ pub(crate) struct MapTask<'a> {
     /// Limits.
     pub(crate) settings: &'a TaskSettings,
     /// Who it is.
-    pub(crate) identity: &'a Identity,
+    pub(crate) identity: &'a TaskContext,
     /// How far it is.
     pub(crate) progress: Progress,
     /// Sums.
@@ -45,7 +45,7 @@ pub(crate) struct MapTask<'a> {
 pub(crate) fn with_combiner<M, C, P>(
     mapper: M,
     combiner: C,
-    partitioner: &P,
+    partitions: Partitions<'_, P>,
     task: &mut MapTask<'_>,
 ) -> Result<String, Failure>
 where
@@ -53,21 +53,19 @@ where
     C: Combiner<Key = M::Key, Value = M::Value> + 'static,
     P: Partitioner<M::Key>,
 {
-    let partitions = Partitions::new(partitioner, task.n_partitions);
     collect(mapper, CombineTable::new(combiner, partitions), task)
 }
 
 /// Maps through a plain sort buffer.
 pub(crate) fn without_combiner<M, P>(
     mapper: M,
-    partitioner: &P,
+    partitions: Partitions<'_, P>,
     task: &mut MapTask<'_>,
 ) -> Result<String, Failure>
 where
     M: Mapper,
     P: Partitioner<M::Key>,
 {
-    let partitions = Partitions::new(partitioner, task.n_partitions);
     let buffer = SortBuffer::new(partitions, buffer_budget(task.settings));
     collect(mapper, buffer, task)
 }
@@ -115,8 +113,8 @@ where
         called.map_err(|error| failure::user_code(&error, during))?;
         take_failure(sink).map_or(Ok(()), Err)
     };
-    let MapTask { split, input, progress, counters, .. } = task;
-    let set_up = mapper.setup(&mut Output::new(sink, counters));
+    let MapTask { split, input, progress, counters, identity, .. } = task;
+    let set_up = mapper.setup(&mut Output::new(sink, counters, identity));
     check(set_up, sink, "mapper (setup)")?;
     let (mut records, mut passed) = (0_u64, 0);
     let total = split.length();
@@ -124,7 +122,7 @@ where
         let mut lines = Lines::open(*input, piece)?;
         while let Some((offset, value)) = lines.next_line()? {
             let record = Record { offset, value, path: &piece.path };
-            let mapped = mapper.map(record, &mut Output::new(sink, counters));
+            let mapped = mapper.map(record, &mut Output::new(sink, counters, identity));
             check(mapped, sink, "mapper")?;
             records += 1;
             progress.alive();
@@ -134,7 +132,7 @@ where
         }
         passed += piece.length;
     }
-    let finished = mapper.finish(&mut Output::new(sink, counters));
+    let finished = mapper.finish(&mut Output::new(sink, counters, identity));
     check(finished, sink, "mapper (finish)")?;
     counters.add_own("MAP_INPUT_RECORDS", records);
     counters.add_own("SPLIT_BYTES", total);

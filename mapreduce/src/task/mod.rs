@@ -12,7 +12,6 @@ mod fetch;
 mod fetch_body;
 mod fetch_plan;
 pub(crate) mod fold;
-pub(crate) mod identity;
 mod io;
 pub(crate) mod lines;
 pub(crate) mod map;

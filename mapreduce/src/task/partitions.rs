@@ -3,18 +3,24 @@
 use mapreduce_protocol::Failure;
 
 use super::failure;
-use crate::api::{Key, Partitioner, UserError};
+use crate::api::{GroupFields, Key, Partitioner, UserError};
 
 /// A partitioner and the number that it divides by.
 pub(crate) struct Partitions<'p, P> {
     partitioner: &'p P,
     n: u32,
+    fields: Option<GroupFields>,
 }
 
 impl<'p, P> Partitions<'p, P> {
     /// `n` partitions.
     pub(crate) fn new(partitioner: &'p P, n: u32) -> Self {
-        Self { partitioner, n }
+        Self { partitioner, n, fields: None }
+    }
+
+    /// By these fields of the key alone; `None`: by all of it.
+    pub(crate) fn by(self, fields: Option<GroupFields>) -> Self {
+        Self { fields, ..self }
     }
 
     /// The partition of a key.
@@ -27,6 +33,10 @@ impl<'p, P> Partitions<'p, P> {
         if self.n == 1 {
             return Ok(0);
         }
+        let encoded = match self.fields {
+            Some(fields) => fields.part_of(encoded).map_err(|e| failure::undecodable(e, "key"))?,
+            None => encoded,
+        };
         let partition = self.partitioner.partition(key, encoded, self.n);
         if partition < self.n { Ok(partition) } else { Err(refuse(partition, self.n)) }
     }

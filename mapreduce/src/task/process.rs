@@ -1,18 +1,18 @@
 //! The task process from its description to its last word.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    AttemptResult, CHANNEL_VERSION, Failure, FailureKind, MapEvent, Split, TaskDescription, Work,
+    AttemptResult, CHANNEL_VERSION, Failure, FailureKind, MapEvent, Program, Split,
+    TaskDescription, Work,
 };
 use tokio::sync::mpsc;
 
 use super::channel::{self, Channel};
 use super::failure::{bad_job, failure};
 use super::fetch::{self, FetchSettings};
-use super::identity::Identity;
 use super::io::Io;
 use super::map::MapTask;
 use super::merge::Merge;
@@ -23,6 +23,7 @@ use super::source::Source;
 use super::text_output::TextOutput;
 use crate::Job;
 use crate::api::Counters;
+use crate::api::TaskContext;
 
 /// Exit status when there is no channel to speak on.
 const NO_CHANNEL: u8 = 2;
@@ -134,10 +135,16 @@ impl Attempt<'_> {
         Ok(AttemptResult { digest, counters, staged: io.take_staged() })
     }
 
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> TaskContext {
         let TaskDescription { attempt, job, .. } = self.description;
         let (n_maps, n_reduces) = (job.n_maps, job.n_reduces);
-        Identity { attempt: *attempt, job_name: job.name.clone(), n_maps, n_reduces }
+        let names = match &job.program {
+            Program::Native(native) => native.files.iter().map(|file| file.name.clone()).collect(),
+            Program::Builtin(_) | Program::Streaming(_) => Vec::new(),
+        };
+        let places = self.description.files.iter().map(PathBuf::from);
+        let files = names.into_iter().zip(places).collect();
+        TaskContext { attempt: *attempt, job_name: job.name.clone(), n_maps, n_reduces, files }
     }
 
     /// Told on the channel, from now on.

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::Job;
     use crate::api::Counters;
-    use crate::task::identity::Identity;
+    use crate::api::TaskContext;
     use crate::task::map::MapTask;
     use crate::task::reduce::ReduceTask;
     use crate::task::run_writer::RunWriter;
@@ -95,9 +95,15 @@ mod tests {
         (Progress::new(move |share| heard.lock().unwrap().push(share)), told)
     }
 
-    fn identity() -> Identity {
+    fn identity() -> TaskContext {
         let attempt = "attempt_20261122_0001_m_000003_0".parse().unwrap();
-        Identity { attempt, job_name: "n".to_owned(), n_maps: 1, n_reduces: 1 }
+        TaskContext {
+            attempt,
+            job_name: "n".to_owned(),
+            n_maps: 1,
+            n_reduces: 1,
+            files: Vec::new(),
+        }
     }
 
     struct Nowhere;

@@ -7,11 +7,13 @@ use std::path::Path;
 use mapreduce_protocol::Failure;
 
 use super::failure;
-use super::identity::Identity;
 use super::merge::Merge;
 use super::progress::Progress;
 use super::text_output::TextOutput;
-use crate::api::{Counters, Datum, DecodeError, Output, Reducer, UserError, ValueSource, Values};
+use crate::api::TaskContext;
+use crate::api::{
+    Counters, Datum, DecodeError, GroupFields, Output, Reducer, UserError, ValueSource, Values,
+};
 
 /// Keys between two reckonings of how far the reduce is; each record is a sign of life by itself.
 const KEYS_PER_RECKONING: u64 = 64;
@@ -21,7 +23,7 @@ pub(crate) struct ReduceTask<'a> {
     /// The attempt's folder.
     pub(crate) folder: &'a Path,
     /// Who it is.
-    pub(crate) identity: &'a Identity,
+    pub(crate) identity: &'a TaskContext,
     /// How far it is: the merge is the second half of its way.
     pub(crate) progress: Progress,
     /// Sums.
@@ -40,6 +42,7 @@ impl ReduceTask<'_> {
 pub(crate) fn groups<R: Reducer>(
     mut reducer: R,
     mut merge: Merge,
+    fields: Option<GroupFields>,
     mut output: TextOutput,
     task: &mut ReduceTask<'_>,
 ) -> Result<String, Failure> {
@@ -47,7 +50,8 @@ pub(crate) fn groups<R: Reducer>(
         called.map_err(|error| failure::user_code(&error, during))?;
         output.take_failure().map_or(Ok(()), Err)
     };
-    let set_up = reducer.setup(&mut Output::new(&mut output.sink(), &mut task.counters));
+    let set_up =
+        reducer.setup(&mut Output::new(&mut output.sink(), &mut task.counters, task.identity));
     check(set_up, &mut output, "reducer (setup)")?;
     let total = merge.remaining();
     let (mut keys, mut records) = (0_u64, 0);
@@ -56,10 +60,10 @@ pub(crate) fn groups<R: Reducer>(
         key.clear();
         key.extend_from_slice(head.key());
         let decoded = R::InKey::decode(&key).map_err(|e| failure::undecodable(e, "key"))?;
-        let mut group = Group::new(&mut merge, &key);
+        let mut group = Group::new(&mut merge, Same::key(&key, fields)?);
         let mut values = Values::new(&mut group);
         let mut sink = output.sink();
-        let mut out = Output::new(&mut sink, &mut task.counters);
+        let mut out = Output::new(&mut sink, &mut task.counters, task.identity);
         let reduced = reducer.reduce(decoded, &mut values, &mut out);
         records += group.finish()?;
         check(reduced, &mut output, "reducer")?;
@@ -68,20 +72,48 @@ pub(crate) fn groups<R: Reducer>(
             task.merging(merge.remaining(), total);
         }
     }
-    let finished = reducer.finish(&mut Output::new(&mut output.sink(), &mut task.counters));
+    let finished =
+        reducer.finish(&mut Output::new(&mut output.sink(), &mut task.counters, task.identity));
     check(finished, &mut output, "reducer (finish)")?;
     task.counters.add_own("REDUCE_INPUT_GROUPS", keys);
     task.counters.add_own("REDUCE_INPUT_RECORDS", records);
     output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters)
 }
 
-/// The values of the key at the merge's head.
+/// The values of the key at the merge's head, or of the keys that are grouped with it.
 struct Group<'a> {
     merge: &'a mut Merge,
-    key: &'a [u8],
+    same: Same<'a>,
     place: Place,
     records: u64,
-    refused: Cell<Option<DecodeError>>,
+    refused: Cell<Option<(&'static str, DecodeError)>>,
+}
+
+/// What tells a group's keys from others.
+#[derive(Clone, Copy)]
+enum Same<'a> {
+    /// They are this.
+    Whole(&'a [u8]),
+    /// They begin with this.
+    Start(&'a [u8]),
+}
+
+impl<'a> Same<'a> {
+    fn key(key: &'a [u8], fields: Option<GroupFields>) -> Result<Self, Failure> {
+        let Some(fields) = fields else {
+            return Ok(Self::Whole(key));
+        };
+        let part = fields.part_of(key).map_err(|error| failure::undecodable(error, "key"))?;
+        Ok(Self::Start(part))
+    }
+
+    #[inline]
+    fn has(self, key: &[u8]) -> bool {
+        match self {
+            Self::Whole(whole) => key == whole,
+            Self::Start(start) => key.starts_with(start),
+        }
+    }
 }
 
 /// Where the merge stands.
@@ -97,8 +129,8 @@ enum Place {
 }
 
 impl<'a> Group<'a> {
-    fn new(merge: &'a mut Merge, key: &'a [u8]) -> Self {
-        Self { merge, key, place: Place::Before, records: 0, refused: Cell::new(None) }
+    fn new(merge: &'a mut Merge, same: Same<'a>) -> Self {
+        Self { merge, same, place: Place::Before, records: 0, refused: Cell::new(None) }
     }
 
     fn step(&mut self) -> Place {
@@ -108,7 +140,7 @@ impl<'a> Group<'a> {
             return Place::Failed(failure);
         }
         match self.merge.head() {
-            Some(head) if head.key() == self.key => Place::On,
+            Some(head) if self.same.has(head.key()) => Place::On,
             _ => Place::Behind,
         }
     }
@@ -118,7 +150,7 @@ impl<'a> Group<'a> {
         while self.advance() {}
         match (self.place, self.refused.into_inner()) {
             (Place::Failed(failure), _) => Err(failure),
-            (_, Some(error)) => Err(failure::undecodable(error, "value")),
+            (_, Some((what, error))) => Err(failure::undecodable(error, what)),
             (_, None) => Ok(self.records),
         }
     }
@@ -134,11 +166,15 @@ impl ValueSource for Group<'_> {
         is_on
     }
 
+    fn current_key(&self) -> &[u8] {
+        self.merge.head().map_or(&[], |head| head.key())
+    }
+
     fn current(&self) -> &[u8] {
         self.merge.head().map_or(&[], |head| head.value())
     }
 
-    fn refuse(&self, error: DecodeError) {
-        self.refused.set(Some(error));
+    fn refuse(&self, what: &'static str, error: DecodeError) {
+        self.refused.set(Some((what, error)));
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn local_job(
         Some(_) => Program::Builtin(Builtin { name: name.to_owned(), args }),
         None => {
             let executable = "/nowhere".to_owned();
-            Program::Native(Native { executable, args: vec![], sha256: None })
+            Program::Native(Native { executable, args: vec![], sha256: None, files: vec![] })
         }
     };
     LocalJob {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+mod context;
 mod derived;
+mod examples;
 mod failures;
 mod keys;
 mod local;

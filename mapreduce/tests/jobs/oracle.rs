@@ -3,7 +3,8 @@
 
 use crate::local::{Folder, Shape, run, wordcount};
 use mapreduce::{
-    Bytes, Combined, Combiner, Job, Mapper, Output, Partitioner, Record, Text, UserError, words,
+    Bytes, Combined, Combiner, Desc, Job, Mapper, Output, Partitioner, Record, Text, UserError,
+    words,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -112,6 +113,63 @@ fn pairs() -> Job {
         .into()
 }
 
+/// Of each word, its places from the last one to the first, and what each was emitted with: sorted by more than
+/// it is grouped by.
+fn places() -> Job {
+    Job::map::<(Bytes, Desc<u64>, Bytes), u64>(|line, out| {
+        for (n, word) in words(line.value).enumerate() {
+            out.emit((word, line.offset % 3, &line.value[..n.min(2)]), n as u64);
+        }
+        Ok(())
+    })
+    .group_by::<1>()
+    .reduce::<Bytes, Text>(|(word, last, _), places, out| {
+        let mut list = format!("{last}:");
+        while let Some(((same, place, before), n)) = places.next_pair() {
+            assert_eq!(same, word);
+            list.push_str(&format!(" {place}/{}/{n}", before.len()));
+            if n % 7 == 6 {
+                break;
+            }
+        }
+        out.emit(word, &list);
+        Ok(())
+    })
+    .into()
+}
+
+/// Of each word, how often it begins at which place of its line, combined: equal whole keys are, and no others.
+fn counted_places() -> Job {
+    Job::map::<(Bytes, u64), u64>(|line, out| {
+        for (n, word) in words(line.value).enumerate() {
+            out.emit((word, n as u64 % 3), 1);
+        }
+        Ok(())
+    })
+    .combine(|left, right, one| one.set(left + right))
+    .group_by::<1>()
+    .reduce::<Bytes, Text>(|(word, _), counts, out| {
+        let mut sums = [0; 3];
+        while let Some(((_, place), count)) = counts.next_pair() {
+            sums[place as usize] += count;
+        }
+        out.emit(word, &format!("{sums:?}"));
+        Ok(())
+    })
+    .into()
+}
+
+/// Grouped by two of three fields, without a reducer: every pair comes with its own key.
+fn grouped_identity() -> Job {
+    Job::map::<(u8, Bytes, Bytes), u64>(|line, out| {
+        let (start, end) = line.value.split_at(line.value.len() / 2);
+        out.emit((line.value.len() as u8 % 2, start, end), line.offset);
+        Ok(())
+    })
+    .group_by::<2>()
+    .into()
+}
+
 /// Lines of few distinct bytes: repeated words, blanks, CR, LF, NUL and high bytes.
 fn data() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
@@ -174,6 +232,13 @@ proptest! {
     #[test]
     fn pairs_as_keys_in_few_partitions(files in vec(data(), 1..3), shape in shape()) {
         check(&pairs(), None, &files, &shape);
+    }
+
+    #[test]
+    fn groups_of_keys_that_are_sorted_by_more(files in vec(data(), 1..3), shape in shape()) {
+        check(&places(), None, &files, &shape);
+        check(&counted_places(), None, &files, &shape);
+        check(&grouped_identity(), None, &files, &shape);
     }
 
     #[test]
@@ -295,5 +360,32 @@ fn spills_depend_on_bytes_alone() {
         let output =
             |counters: &std::collections::BTreeMap<String, u64>| counters["task.SPILLED_RECORDS"];
         assert!(output(&small) > output(&spilled(1, 10_000_000)), "less memory, more spills");
+    }
+}
+
+#[test]
+fn a_group_is_reduced_once_wherever_its_keys_come_from() {
+    let job: Job = Job::map::<(Text, Desc<u32>), ()>(|line, out| {
+        let text = str::from_utf8(line.value)?;
+        let (station, degrees) = text.split_once(' ').ok_or("no blank")?;
+        out.emit((station, degrees.parse()?), ());
+        Ok(())
+    })
+    .group_by::<1>()
+    .reduce::<Text, u32>(|(station, highest), _, out| {
+        out.emit(station, highest);
+        Ok(())
+    })
+    .into();
+    let text: String = (0..100).map(|n| format!("s{} {}\n", n % 3, n * 37 % 101)).collect();
+    let folder = Folder::with(&[text.into_bytes()]);
+    for (reduces, sequential) in [(1, false), (1, true), (5, false), (5, true)] {
+        let shape = Shape { split_bytes: 50, reduces, ..Shape::default() };
+        let ran = run(&job, "native", &folder, &shape, sequential).unwrap();
+        let mut lines: Vec<_> =
+            ran.parts.values().flat_map(|part| part.split_inclusive(|b| *b == b'\n')).collect();
+        lines.sort_unstable();
+        assert_eq!(lines.concat(), b"s0\t100\ns1\t97\ns2\t94\n", "{reduces} reduces");
+        assert_eq!(ran.counters["task.REDUCE_INPUT_GROUPS"], 3);
     }
 }

@@ -312,7 +312,7 @@ impl Streaming {
     }
 
     /// All that is brought along, in the order in which a task is told where it lies.
-    pub fn shipped(&self) -> impl Iterator<Item = &ShippedFile> {
+    pub fn shipped(&self) -> impl Iterator<Item = &ShippedFile> + Clone {
         self.files.iter().chain(&self.archives)
     }
 
@@ -336,7 +336,7 @@ impl Streaming {
                 parsed.map_err(|cause| StreamingError::Command { role, cause })?;
             }
         }
-        self.check_names()?;
+        check_names(self.shipped())?;
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return Err(StreamingError::Variable { name: name.clone() });
@@ -346,26 +346,6 @@ impl Streaming {
             }
         }
         self.check_separators()
-    }
-
-    fn check_names(&self) -> Result<(), StreamingError> {
-        let given = self.shipped().count();
-        if given > SHIPPED_MAX {
-            return Err(StreamingError::TooManyFiles { given });
-        }
-        let mut names = BTreeSet::new();
-        for ShippedFile { name, .. } in self.shipped() {
-            let is_plain = !matches!(name.as_str(), "" | "." | "..")
-                && name.len() <= 255
-                && !name.contains(|c: char| c == '/' || c.is_control());
-            if !is_plain {
-                return Err(StreamingError::FileName { name: name.clone() });
-            }
-            if !names.insert(name) {
-                return Err(StreamingError::SameName { name: name.clone() });
-            }
-        }
-        Ok(())
     }
 
     fn check_separators(&self) -> Result<(), StreamingError> {
@@ -403,6 +383,29 @@ impl Streaming {
         }
         Ok(())
     }
+}
+
+/// Checks how many files a job brings along, and that each has a name of its own.
+pub(crate) fn check_names<'a>(
+    files: impl Iterator<Item = &'a ShippedFile> + Clone,
+) -> Result<(), StreamingError> {
+    let given = files.clone().count();
+    if given > SHIPPED_MAX {
+        return Err(StreamingError::TooManyFiles { given });
+    }
+    let mut names = BTreeSet::new();
+    for ShippedFile { name, .. } in files {
+        let is_plain = !matches!(name.as_str(), "" | "." | "..")
+            && name.len() <= 255
+            && !name.contains(|c: char| c == '/' || c.is_control());
+        if !is_plain {
+            return Err(StreamingError::FileName { name: name.clone() });
+        }
+        if !names.insert(name) {
+            return Err(StreamingError::SameName { name: name.clone() });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
