@@ -14,6 +14,7 @@ mod local_file;
 mod made;
 mod patience;
 mod progress;
+mod sampling;
 mod say;
 mod session;
 mod signals;

@@ -14,6 +14,7 @@ use crate::exit::{Interrupted, OrEarly};
 use crate::job_file::JobFile;
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
+use crate::sampling;
 use crate::session::Session;
 use crate::signals::Termination;
 
@@ -43,6 +44,15 @@ pub(crate) async fn submit(
         native.sha256 = Some(sha256);
     }
     ship_files(session, job, &mut spec.program, end).await?;
+    if sampling::is_wanted(&spec) {
+        session.jobs().is_there().await?;
+        let store = session.store().await?;
+        let sampled = end.or_soon(sampling::sample_store(&store, &mut spec)).await;
+        let remains = "nothing was submitted".to_owned();
+        sampled.map_err(|by| Interrupted { by, remains })?.context(
+            "reading a sample of the input, to know where the parts of the output begin",
+        )?;
+    }
     let accepted = end.or_soon(session.jobs().submit(&spec)).await;
     let remains = "the job may have been submitted: `howdah job list` tells".to_owned();
     Ok(accepted.map_err(|by| Interrupted { by, remains })??)

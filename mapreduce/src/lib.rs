@@ -34,6 +34,6 @@ pub use builtin::{BuiltinError, builtin};
 pub use entry::main;
 pub use mapreduce_derive::{Counter, Datum, Key};
 
-pub use local::{LocalTraces, run_local};
+pub use local::{LocalTraces, run_local, sample_local};
 pub use streaming::streaming;
 pub use task::task_main;

@@ -169,6 +169,14 @@ fn grep_sort_and_identity_equal_the_oracle() {
         let local = dev.job_file("local.yaml", &job(path(&input), path(&expected)));
         let _ = run(["local", &local, "--sequential"]).success();
         assert!(!lines_of_parts(&expected).is_empty(), "{name} has output");
+        if name == "sort" {
+            let part =
+                |n| fs::read(got.join(format!("part-r-{n:05}"))).expect("there are three parts");
+            let parts: Vec<_> = (0..3).map(part).collect();
+            assert!(parts.iter().all(|part| !part.is_empty()), "each part has its share");
+            let whole = parts.concat();
+            assert!(lines_of(&whole).is_sorted(), "the parts, one after the other, are sorted");
+        }
         assert_eq!(lines_of_parts(&got), lines_of_parts(&expected), "{name}");
         assert!(got.join("_SUCCESS").exists());
     }

@@ -35,8 +35,10 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let config = global.client_config()?;
     let job = JobFile::read(&args.file).or_early()?;
     job.read_executable().or_early()?;
-    let job = job.with_files_found().or_early()?;
+    let mut job = job.with_files_found().or_early()?;
     job.check_for_local().or_early()?;
+    let sampled = crate::sampling::sample_local(&mut job.spec);
+    sampled.map_err(|failure| anyhow!("{}: {}", job.spec.name, failure.message))?;
     let local = local_job(&job, args.sequential, &config);
     let result = runtime::on_this_thread(run_apart(&job, &local))?;
     match result.outcome {

@@ -96,7 +96,7 @@ fn datum_body(
 
         fn write_text(value: Self::Ref<'_>, out: &mut ::std::vec::Vec<u8>) -> bool {
             let _ = &value;
-            #[allow(unused_mut)]
+            #[allow(unused_mut)] // A struct may have no fields.
             let mut writer = ::mapreduce::fields::TextWriter::new(out);
             #(writer.field::<#types>(value.#members);)*
             writer.wrote()

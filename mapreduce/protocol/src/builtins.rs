@@ -9,6 +9,10 @@ use crate::{Builtin, JobSpec, Program, Streaming, StreamingError};
 /// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
 pub const REDUCES_MAX: u32 = 50_000;
 
+/// Argument of `sort`: where the parts begin, in hexadecimal, separated by commas. `job submit` and `local` put
+/// them there, from a sample of the input, if the job has several reduces and none of them.
+pub const SPLIT_POINTS: &str = "split_points";
+
 /// One builtin program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltinRule {
@@ -16,8 +20,10 @@ pub struct BuiltinRule {
     pub name: &'static str,
     /// How many reduces it takes.
     pub reduces: ReducesRule,
-    /// Arguments that must be given; it knows no others.
+    /// Arguments that must be given.
     pub arguments: &'static [&'static str],
+    /// Arguments that may be given; it knows no others.
+    pub optional: &'static [&'static str],
 }
 
 /// How many reduces a program takes.
@@ -35,10 +41,25 @@ pub enum ReducesRule {
 
 /// All builtin programs, by name.
 pub const BUILTINS: &[BuiltinRule] = &[
-    BuiltinRule { name: "grep", reduces: ReducesRule::MapOnly, arguments: &["pattern"] },
-    BuiltinRule { name: "identity", reduces: ReducesRule::Optional, arguments: &[] },
-    BuiltinRule { name: "sort", reduces: ReducesRule::AtLeastOne, arguments: &[] },
-    BuiltinRule { name: "wordcount", reduces: ReducesRule::AtLeastOne, arguments: &[] },
+    BuiltinRule {
+        name: "grep",
+        reduces: ReducesRule::MapOnly,
+        arguments: &["pattern"],
+        optional: &[],
+    },
+    BuiltinRule { name: "identity", reduces: ReducesRule::Optional, arguments: &[], optional: &[] },
+    BuiltinRule {
+        name: "sort",
+        reduces: ReducesRule::AtLeastOne,
+        arguments: &[],
+        optional: &[SPLIT_POINTS],
+    },
+    BuiltinRule {
+        name: "wordcount",
+        reduces: ReducesRule::AtLeastOne,
+        arguments: &[],
+        optional: &[],
+    },
 ];
 
 /// Why a program can't be run as it is written.
@@ -149,7 +170,8 @@ fn check_arguments(
     if let Some(argument) = rule.arguments.iter().find(|known| !args.contains_key(**known)) {
         return Err(ProgramError::MissingArgument { builtin, argument });
     }
-    match args.keys().find(|given| !rule.arguments.contains(&given.as_str())) {
+    let is_known = |given: &str| rule.arguments.contains(&given) || rule.optional.contains(&given);
+    match args.keys().find(|given| !is_known(given)) {
         Some(given) => Err(ProgramError::UnknownArgument { builtin, given: shown(given) }),
         None => Ok(()),
     }

@@ -121,7 +121,7 @@ pub enum Program {
 pub struct Builtin {
     /// `wordcount`, `grep`, `sort`, `identity`.
     pub name: String,
-    /// Its arguments by name (`grep`: `pattern`).
+    /// Its arguments by name (`grep`: `pattern`; `sort`: `split_points`, which `job submit` fills in).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, String>,
 }

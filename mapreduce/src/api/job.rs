@@ -31,6 +31,9 @@ pub struct JobOf<M: Mapper, C, R, P = HashPartitioner> {
     pub(crate) reduces: bool,
 }
 
+/// A job as [`Job::input`] begins it.
+type InputsJob<K, V> = MapJob<InputMappers<K, V>, K, V>;
+
 /// A job as [`Job::new`] begins it.
 type MapJob<M, K, V> = JobOf<M, NoCombiner<K, V>, Identity<K, V>>;
 
@@ -96,7 +99,7 @@ impl Job {
         + Send
         + Sync
         + 'static,
-    ) -> MapJob<InputMappers<K, V>, K, V>
+    ) -> InputsJob<K, V>
     where
         K: Key,
         V: Datum,
@@ -105,10 +108,7 @@ impl Job {
     }
 
     /// Begins a job of several inputs with a mapper each ([`Job::map_input`]), by a factory.
-    pub fn input<M, F>(
-        path: &str,
-        mapper: F,
-    ) -> MapJob<InputMappers<M::Key, M::Value>, M::Key, M::Value>
+    pub fn input<M, F>(path: &str, mapper: F) -> InputsJob<M::Key, M::Value>
     where
         M: Mapper + 'static,
         F: Fn() -> M + Send + Sync + 'static,

@@ -85,6 +85,7 @@ impl<'a, K: Datum, V: Datum> Output<'a, K, V> {
     }
 
     /// Adds `n` to a counter that has a type: `out.add(Lines::Empty, 1)`.
+    #[allow(clippy::needless_pass_by_value)] // Variants are written where they are counted.
     pub fn add(&mut self, counter: impl Counter, n: u64) {
         self.counters.add(counter.group(), counter.name(), n);
     }

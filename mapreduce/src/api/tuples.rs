@@ -44,7 +44,7 @@ macro_rules! tuple {
             const FIELDS: usize = $n;
             const WIDTHS: &'static [Option<usize>] = &[$($field::WIDTH,)* $last::WIDTH];
 
-            #[allow(non_snake_case)]
+            #[allow(non_snake_case)] // A field of the second key has its type's name.
             fn compare_leading(a: Self::Ref<'_>, b: Self::Ref<'_>, n: usize) -> Ordering {
                 let ($($value,)* $last_value) = a;
                 let ($($field,)* $last) = b;

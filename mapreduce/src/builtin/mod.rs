@@ -8,10 +8,10 @@ mod wordcount;
 
 use std::collections::BTreeMap;
 
-use mapreduce_protocol::builtins::{self, ProgramError};
+use mapreduce_protocol::builtins::{self, ProgramError, SPLIT_POINTS};
 use mapreduce_protocol::{Builtin, JobSpec, Program};
 
-use crate::Job;
+use crate::{Job, RangesError};
 
 /// Why there is no such builtin.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum BuiltinError {
         /// As given.
         name: String,
     },
+    /// The split points of `sort` are none.
+    #[error("the split_points of sort: {0}")]
+    SplitPoints(#[from] RangesError),
     /// The pattern is not a regular expression.
     #[error("the pattern of grep is not a regular expression: {0}")]
     Pattern(#[from] regex::Error),
@@ -52,7 +55,10 @@ pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, Built
     builtins::check(&spec)?;
     match name {
         "wordcount" => Ok(wordcount::job()),
-        "sort" => Ok(sort::job()),
+        "sort" => {
+            let ranges = args.get(SPLIT_POINTS).map(|points| points.parse()).transpose()?;
+            Ok(sort::job(ranges))
+        }
         "identity" => Ok(identity::job()),
         "grep" => {
             let pattern = args.get("pattern").map_or("", String::as_str);

@@ -3,6 +3,7 @@
 
 mod files;
 mod plan;
+mod sample;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::task::text_output::TextOutput;
 use files::{LocalInput, LocalOutput};
 use stage::Stage;
 
+pub use sample::sample_local;
 pub use stage::LocalTraces;
 
 /// What its tasks call a job that no JobTracker has numbered.

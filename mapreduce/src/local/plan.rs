@@ -32,6 +32,12 @@ pub(super) fn splits(input: &[String], split_bytes: u64) -> Result<Vec<Split>, F
     Ok(splits)
 }
 
+/// All files of `input` with their lengths, in their order.
+pub(super) fn inputs(input: &[String]) -> Result<Vec<(String, u64)>, Failure> {
+    let all = input.iter().map(|path| files(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
 /// A file, or a folder's files but `_*` and `.*`, with their lengths.
 fn files(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
     let problem = |error: std::io::Error| unavailable(path, &error.to_string());

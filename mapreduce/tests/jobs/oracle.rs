@@ -249,6 +249,31 @@ proptest! {
 }
 
 #[test]
+fn parts_with_ranges_are_sorted_one_after_the_other() {
+    let text: String = (0..900_u32).map(|n| format!("{}\n", n * 7919 % 1009)).collect();
+    let mut expected: Vec<&str> = text.split_inclusive('\n').collect();
+    expected.sort_unstable();
+    let folder = Folder::with(&[text.clone().into_bytes()]);
+    let input = folder.input().to_str().unwrap().to_owned();
+    let sample = mapreduce::sample_local(&[input], 4).unwrap();
+    let points = mapreduce::RangePartitioner::of_sample(sample, 4).to_string();
+    let args: std::collections::BTreeMap<_, _> = [("split_points".to_owned(), points)].into();
+    let sort = mapreduce::builtin("sort", &args).unwrap();
+    let shape = Shape { split_bytes: 700, reduces: 4, ..Shape::default() };
+    for sequential in [false, true] {
+        let args = args.clone();
+        let ran =
+            crate::local::run_with_args(&sort, "sort", args, &folder, &shape, sequential).unwrap();
+        assert!(ran.parts.values().all(|part| part.len() > text.len() / 5), "{:?}", ran.parts);
+        let whole: Vec<u8> = ran.parts.into_values().flatten().collect();
+        assert_eq!(whole, expected.concat().into_bytes());
+    }
+    let bad = [("split_points".to_owned(), "b,a".to_owned())].into();
+    let refused = mapreduce::builtin("sort", &bad).err().map(|error| error.to_string());
+    assert!(refused.is_some_and(|error| error.contains("split_points of sort: the split point")));
+}
+
+#[test]
 fn lines_longer_than_splits_blocks_and_buffers() {
     let mut long = vec![b'x'; 900_000];
     long.extend_from_slice(b" x\nshort x\r\n");

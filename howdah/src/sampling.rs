@@ -1,0 +1,133 @@
+//! Where the parts of a `sort` with several reduces begin: a sample of its input, taken once, says it, before
+//! the job is submitted or run. The points are an argument of the program from then on.
+
+use chunkstore_client::stores::StoreUrl;
+use chunkstore_client::{ChunkStore, StoreError};
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use mapreduce::{RangePartitioner, Window};
+use mapreduce_protocol::builtins::SPLIT_POINTS;
+use mapreduce_protocol::{Failure, JobSpec, Program};
+
+/// Files of one folder that are listed, at most: of more, the first are sampled.
+const FILES_MAX: usize = 100_000;
+
+/// For how many parts the job has yet to be told where they begin.
+fn parts(spec: &JobSpec) -> Option<u32> {
+    let Program::Builtin(builtin) = &spec.program else { return None };
+    let is_open = builtin.name == "sort" && !builtin.args.contains_key(SPLIT_POINTS);
+    spec.reduces.filter(|reduces| is_open && *reduces > 1)
+}
+
+fn fill_in(spec: &mut JobSpec, sample: Vec<Vec<u8>>, n_parts: u32) {
+    if let Program::Builtin(builtin) = &mut spec.program {
+        let points = RangePartitioner::of_sample(sample, n_parts).to_string();
+        builtin.args.insert(SPLIT_POINTS.to_owned(), points);
+    }
+}
+
+/// Fills in the split points of a job on local files.
+pub(crate) fn sample_local(spec: &mut JobSpec) -> Result<(), Failure> {
+    if let Some(n_parts) = parts(spec) {
+        let sample = mapreduce::sample_local(&spec.input, n_parts)?;
+        fill_in(spec, sample, n_parts);
+    }
+    Ok(())
+}
+
+/// Whether the job's input is to be sampled: not that of other stores, whose keys the client need not have.
+pub(crate) fn is_wanted(spec: &JobSpec) -> bool {
+    parts(spec).is_some() && !spec.input.iter().any(|input| StoreUrl::is_url(input))
+}
+
+/// Fills in the split points of a job whose input is in the chunk store. Of an input that is not there nothing is said:
+/// the JobTracker refuses the job with its own words.
+pub(crate) async fn sample_store(store: &ChunkStore, spec: &mut JobSpec) -> Result<(), StoreError> {
+    let Some(n_parts) = parts(spec) else { return Ok(()) };
+    let mut files = Vec::new();
+    for input in &spec.input {
+        let Ok(path) = StoreUrl::without_own_scheme(input).parse::<StorePath>() else {
+            return Ok(());
+        };
+        match files_at(store, &path).await {
+            Ok(found) => files.extend(found),
+            Err(StoreError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    let lengths: Vec<u64> = files.iter().map(|(_, length)| *length).collect();
+    let mut sample = Vec::new();
+    for window in Window::over(&lengths, n_parts) {
+        let (path, length) = &files[window.file];
+        let mut reader = store.open_range(path, window.offset, window.length).await?;
+        let mut bytes = Vec::new();
+        while let Some(block) = reader.next().await? {
+            bytes.extend_from_slice(&block);
+        }
+        sample.extend(window.lines(&bytes, *length).map(<[u8]>::to_vec));
+    }
+    fill_in(spec, sample, n_parts);
+    Ok(())
+}
+
+/// The file at `path`, or the folder's files that a job reads, with their lengths.
+async fn files_at(
+    store: &ChunkStore,
+    path: &StorePath,
+) -> Result<Vec<(StorePath, u64)>, StoreError> {
+    let found = store.stat(path).await?;
+    let entries = match found.kind {
+        FileKind::File { .. } => return Ok(of_file(found).into_iter().collect()),
+        FileKind::Folder => store.list_all(path, FILES_MAX).await?,
+    };
+    let is_read =
+        |entry: &FileStatus| entry.path.name().is_some_and(|name| !name.starts_with(['_', '.']));
+    Ok(entries.into_iter().filter(is_read).filter_map(of_file).collect())
+}
+
+fn of_file(status: FileStatus) -> Option<(StorePath, u64)> {
+    match status.kind {
+        FileKind::File { length, .. } => Some((status.path, length)),
+        FileKind::Folder => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(program: &str, reduces: u32, input: &str) -> JobSpec {
+        let text = format!(
+            r#"{{"name":"n","input":["{input}"],"output":"/out","program":{program},"reduces":{reduces}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn points(spec: &JobSpec) -> Option<&str> {
+        match &spec.program {
+            Program::Builtin(builtin) => builtin.args.get(SPLIT_POINTS).map(String::as_str),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn only_a_sort_of_several_parts_that_was_not_told_is_sampled() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "d\nb\na\n").unwrap();
+        std::fs::write(folder.path().join("b"), "c\nf\ne\n").unwrap();
+        std::fs::write(folder.path().join("_c"), "x\ny\nz\n").unwrap();
+        let input = folder.path().to_str().unwrap();
+        let sort = r#"{"builtin":{"name":"sort"}}"#;
+        let told = r#"{"builtin":{"name":"sort","args":{"split_points":"7a"}}}"#;
+        let count = r#"{"builtin":{"name":"wordcount"}}"#;
+        for (program, reduces, expected) in
+            [(sort, 3, Some("63,65")), (sort, 1, None), (told, 3, Some("7a")), (count, 3, None)]
+        {
+            let mut spec = spec(program, reduces, input);
+            sample_local(&mut spec).unwrap();
+            assert_eq!(points(&spec), expected, "{program} with {reduces}");
+        }
+        assert!(is_wanted(&spec(sort, 2, "/in")));
+        assert!(!is_wanted(&spec(sort, 2, "s3://bucket/in")));
+        assert!(sample_local(&mut spec(sort, 2, "/nowhere/at/all")).is_err());
+    }
+}
