@@ -29,6 +29,16 @@ pub fn word_count(scratch: &Path) -> PathBuf {
     program
 }
 
+/// Builds the map-side join in the same way, whatever the size.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn map_join(scratch: &Path) -> PathBuf {
+    let (program, _) = example(scratch, "map-join", false);
+    program
+}
+
 /// Builds the program of the tests of kills; what it does is an argument of it.
 ///
 /// # Panics

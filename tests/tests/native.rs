@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::books;
 use tests::command::run;
-use tests::job_author::inverted_index;
+use tests::job_author::{inverted_index, map_join};
 use tests::oracle::lines_of_parts;
 use tests::{Dev, DevOptions, long};
 
@@ -41,4 +41,37 @@ fn an_inverted_index_of_the_books_equals_the_oracle() {
     let (got, expected) = (lines_of_parts(&got), lines_of_parts(&expected));
     assert!(!expected.is_empty());
     assert!(got == expected, "the index differs");
+}
+
+#[test]
+fn a_program_finds_the_files_that_its_job_brings_along() {
+    let dev = Dev::start(&DevOptions::default());
+    let executable = map_join(dev.scratch());
+    let (table, orders) = (dev.scratch().join("table.tsv"), dev.scratch().join("orders.tsv"));
+    std::fs::write(&table, "u1\tAda\nu2\tGrace\n").expect("a file can be written");
+    std::fs::write(&orders, "u2\tbook\nu3\tlamp\nu1\tpen\n").expect("a file can be written");
+    dev.put(&orders, "/in/orders.tsv");
+    let job = |input: &str, output: &str, name: &str| {
+        format!(
+            "name: map-side join\ninput: [{input}]\noutput: {output}\nprogram:\n  native:\n    \
+             executable: {}\n    files: ['table.tsv#{name}']\nreduces: 0\n",
+            executable.display()
+        )
+    };
+    let file = dev.job_file("cluster.yaml", &job("/in", "/out", "users.tsv"));
+    let _ = dev.run(&["job", "submit", &file, "--wait"]).success();
+    let joined = dev.run(&["fs", "cat", "/out/part-m-00000"]).success().text();
+    assert_eq!(joined, "Grace\tbook\nAda\tpen");
+    let programs = dev.run(&["fs", "ls", "/.howdah/programs"]).success().text();
+    assert_eq!(programs.lines().count(), 2, "the program and its file: {programs}");
+
+    let (input, output) = (orders.to_str().unwrap(), dev.scratch().join("local"));
+    let file = dev.job_file("local.yaml", &job(input, output.to_str().unwrap(), "users.tsv"));
+    let _ = run(["local", &file]).success();
+    let local = std::fs::read_to_string(output.join("part-m-00000")).expect("there is a part");
+    assert_eq!(local.trim_end(), joined);
+
+    let file = dev.job_file("wrong.yaml", &job("/in", "/wrong", "people.tsv"));
+    let wrong = dev.run(&["job", "submit", &file, "--wait"]);
+    let _ = wrong.refused(1, &["brings no file \"users.tsv\" (people.tsv)"]);
 }
