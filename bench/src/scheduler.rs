@@ -297,6 +297,7 @@ impl Cluster {
             running: Vec::new(),
             map_event_cursors: BTreeMap::new(),
             ailments: Vec::new(),
+            disks_without: Vec::new(),
         });
         self.parked.insert(ReplyTo(self.requests + 1), n);
         self.give(|reply_to| Input::Heartbeat { heartbeat, reply_to });

@@ -64,7 +64,12 @@ fn folders_twice(config: &Config) -> Option<Fault> {
             });
             let key = format!("hosts[{index}].tasktracker.data_dir");
             let tasks = std::iter::once(folder(&key, &host.tasktracker_dir));
-            first_twice(chunks.chain(tasks), remedy)
+            // The data folder may be one of them.
+            let local = host.tasktracker_local_dirs.iter().enumerate();
+            let local = local.filter(|(_, dir)| **dir != host.tasktracker_dir).map(|(nth, dir)| {
+                folder(&format!("hosts[{index}].tasktracker.local_dirs[{nth}]"), dir)
+            });
+            first_twice(chunks.chain(tasks).chain(local), remedy)
         })
     })
 }

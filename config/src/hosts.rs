@@ -17,8 +17,10 @@ pub struct HostConfig {
     pub chunkserver_dirs: Vec<PathBuf>,
     /// Where its TaskTracker listens, and where others connect.
     pub tasktracker_address: String,
-    /// Folder of its attempts and map outputs.
+    /// Folder of its programs and logs.
     pub tasktracker_dir: PathBuf,
+    /// Folders of its attempts and map outputs, at least one; that of its programs may be one.
+    pub tasktracker_local_dirs: Vec<PathBuf>,
 }
 
 /// A host that the configuration does not name.
@@ -58,8 +60,10 @@ impl Config {
         let masters = [&self.chunkmaster.data_dir, &self.jobtracker.data_dir].into_iter().cloned();
         let mirrors = [&self.chunkmaster.journal_mirror, &self.jobtracker.journal_mirror];
         let masters = masters.chain(mirrors.into_iter().flatten().cloned());
-        let of_host =
-            |host: HostConfig| host.chunkserver_dirs.into_iter().chain([host.tasktracker_dir]);
+        let of_host = |host: HostConfig| {
+            let trackers = host.tasktracker_local_dirs.into_iter().chain([host.tasktracker_dir]);
+            host.chunkserver_dirs.into_iter().chain(trackers)
+        };
         let mut all: Vec<_> =
             secrets.chain(masters).chain(self.all_hosts().flat_map(of_host)).collect();
         all.sort();
@@ -71,13 +75,19 @@ impl Config {
     pub fn all_hosts(&self) -> impl Iterator<Item = HostConfig> + '_ {
         self.hosts.iter().map(|host| {
             let (server, tracker) = (&host.chunkserver, &host.tasktracker);
+            let tasktracker_dir = own_or(&tracker.data_dir, &self.tasktracker.data_dir);
+            let mut local_dirs = own_or(&tracker.local_dirs, &self.tasktracker.local_dirs);
+            if local_dirs.is_empty() {
+                local_dirs.push(tasktracker_dir.clone());
+            }
             HostConfig {
                 name: host.name.clone(),
                 rack: host.rack.clone(),
                 chunkserver_address: own_or(&server.address, &self.chunkserver.address),
                 chunkserver_dirs: own_or(&server.data_dirs, &self.chunkserver.data_dirs),
                 tasktracker_address: own_or(&tracker.address, &self.tasktracker.address),
-                tasktracker_dir: own_or(&tracker.data_dir, &self.tasktracker.data_dir),
+                tasktracker_dir,
+                tasktracker_local_dirs: local_dirs,
             }
         })
     }
@@ -105,17 +115,19 @@ mod tests {
     fn a_host_has_its_own_values_and_else_those_of_the_section() {
         let text = "hosts:\n- name: a\n  rack: /r1\n  chunkserver: {address: 'localhost:9001'}\n\
                     - name: b\n  chunkserver: {address: 'localhost:9002', data_dirs: [/b/c, /d]}\n  \
-                    tasktracker: {address: 'localhost:9003', data_dir: /b/t}\n";
+                    tasktracker: {address: 'localhost:9003', data_dir: /b/t, local_dirs: [/x, /y]}\n";
         let config = crate::parse(text, "c.yaml", &[]).unwrap();
         let a = config.host("a").unwrap();
         assert_eq!((a.rack.as_str(), a.chunkserver_address.as_str()), ("/r1", "localhost:9001"));
         assert_eq!(a.chunkserver_dirs, config.chunkserver.data_dirs);
         assert_eq!(a.tasktracker_address, config.tasktracker.address);
+        assert_eq!(a.tasktracker_local_dirs, [config.tasktracker.data_dir.as_path()]);
         let b = config.host("b").unwrap();
         assert_eq!(b.chunkserver_dirs, [PathBuf::from("/b/c"), PathBuf::from("/d")]);
         assert_eq!((b.rack.as_str(), b.tasktracker_dir), ("/default-rack", PathBuf::from("/b/t")));
+        assert_eq!(b.tasktracker_local_dirs, [PathBuf::from("/x"), PathBuf::from("/y")]);
         let kept = config.kept_from_tasks();
-        for folder in ["/b/c", "/d", "/b/t", "/var/lib/howdah/jobtracker"] {
+        for folder in ["/b/c", "/d", "/b/t", "/y", "/var/lib/howdah/jobtracker"] {
             assert!(kept.contains(&folder.into()), "{folder} is not in {kept:?}");
         }
         let unknown = config.host("c").unwrap_err().to_string();

@@ -294,6 +294,7 @@ fn value_of(config: &Config) -> Value {
 fn schema() -> Value {
     let mut host = Host::named("host-1");
     host.chunkserver.data_dirs = Some(Config::default().chunkserver.data_dirs);
+    host.tasktracker.local_dirs = Some(vec![Config::default().tasktracker.data_dir]);
     let stores = vec![Store::named("s3://bucket")];
     let pools = vec![Pool::named("default")];
     value_of(&Config { hosts: vec![host], pools, stores, ..Config::default() })
@@ -386,6 +387,8 @@ mod tests {
                 "hosts: [{name: a, chunkserver: {data_dir: /a}}]",
                 &["hosts[0].chunkserver.data_dirs"],
             ),
+            ("tasktracker: {local_dirs: /a}", &["1:27: tasktracker.local_dirs", "up to 64"]),
+            ("tasktracker: {local_dirs: [a]}", &["tasktracker.local_dirs", "absolute folders"]),
             ("jobtracker: {data_dir: here}", &["c.yaml:1:24", "absolute folder"]),
             ("jobtracker: {journal_mirror: /var/lib/howdah/jobtracker/m}", &["1:30", "neither in"]),
             ("chunkmaster: {journal_mirror: /var/lib}", &["1:31", "nor above"]),
@@ -434,6 +437,9 @@ mod tests {
             error("tasktracker: {data_dir: /var/lib/howdah/chunkserver}\nhosts: [{name: a}]");
         assert!(host.contains("hosts[0].tasktracker.data_dir and hosts[0].chunkserver"), "{host}");
         let disks = error("hosts: [{name: a, chunkserver: {data_dirs: [/b, /c, /b]}}]");
+        let local =
+            error("hosts: [{name: a, tasktracker: {data_dir: /t, local_dirs: [/b, /t, /b]}}]");
+        assert!(local.contains("local_dirs[2] and hosts[0].tasktracker.local_dirs[0] are both /b"));
         for part in ["data_dirs[2] and hosts[0].chunkserver.data_dirs[0] are both /b", "each disk"]
         {
             assert!(disks.contains(part), "{disks}");

@@ -256,8 +256,11 @@ impl Default for Jobtracker {
 pub struct Tasktracker {
     /// Address to listen on, where the host names none.
     pub address: String,
-    /// Folder of attempts, map outputs and programs, where the host names none.
+    /// Folder of programs and logs, and of attempts and map outputs unless `local_dirs` says otherwise, where the host
+    /// names none.
     pub data_dir: PathBuf,
+    /// Folders of attempts and map outputs, one on each disk, where the host names none; empty: `data_dir`.
+    pub local_dirs: Vec<PathBuf>,
     /// Task processes at once; 0: one per processor.
     pub slots: u32,
     /// Time without a sign of life after which an attempt is ended.
@@ -278,7 +281,7 @@ pub struct Tasktracker {
     pub task_uids: Option<UidRange>,
     /// Whether a TaskTracker starts only where tasks can be kept from the cluster's secret, chunks and journals.
     pub require_isolation: bool,
-    /// Bytes that must be free on the disk of the data folder for new attempts.
+    /// Bytes that must be free on a local disk for new attempts there, and on that of the data folder for any.
     pub disk_free_min: Bytes,
     /// Bytes of memory that must be available for new attempts.
     pub memory_free_min: Bytes,
@@ -299,6 +302,7 @@ impl Default for Tasktracker {
         Self {
             address: "127.0.0.1:7881".to_owned(),
             data_dir: "/var/lib/howdah/tasktracker".into(),
+            local_dirs: Vec::new(),
             slots: 0,
             task_timeout: Time(Duration::from_mins(10)),
             cut_off_timeout: Time(Duration::from_mins(10)),
@@ -455,6 +459,8 @@ pub struct HostTasktracker {
     pub address: Option<String>,
     /// Data folder.
     pub data_dir: Option<PathBuf>,
+    /// Folders of attempts and map outputs.
+    pub local_dirs: Option<Vec<PathBuf>>,
 }
 
 impl Host {

@@ -43,6 +43,7 @@ const ADDRESS: &str =
 const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
 const FOLDERS: &str =
     "a list of 1 to 64 absolute folders, one on each disk, like [/mnt/disk-1/howdah]";
+const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 absolute folders, one on each disk, like [/mnt/disk-1/tasks]";
 const FOLDERS_MAX: usize = 64;
 const MIRROR: &str =
     "null, or an absolute folder on another disk that is neither in data_dir nor above it";
@@ -197,6 +198,7 @@ const RULES: &[Rule] = &[
     }),
     rule("tasktracker.address", ADDRESS, |c| is_address(&c.tasktracker.address)),
     rule("tasktracker.data_dir", FOLDER, |c| c.tasktracker.data_dir.is_absolute()),
+    rule("tasktracker.local_dirs", LOCAL_FOLDERS, |c| are_local(&c.tasktracker.local_dirs)),
     rule("tasktracker.slots", "a whole number from 0 (one per processor) to 1024", |c| {
         c.tasktracker.slots <= 1024
     }),
@@ -317,10 +319,19 @@ const HOST_RULES: &[HostRule] = &[
         accepted: FOLDER,
         holds: |host| host.tasktracker.data_dir.as_ref().is_none_or(|dir| dir.is_absolute()),
     },
+    HostRule {
+        key: "tasktracker.local_dirs",
+        accepted: LOCAL_FOLDERS,
+        holds: |host| host.tasktracker.local_dirs.as_ref().is_none_or(|dirs| are_local(dirs)),
+    },
 ];
 
 fn are_folders(folders: &[PathBuf]) -> bool {
     (1..=FOLDERS_MAX).contains(&folders.len()) && folders.iter().all(|dir| dir.is_absolute())
+}
+
+fn are_local(folders: &[PathBuf]) -> bool {
+    folders.is_empty() || are_folders(folders)
 }
 
 fn lasts(time: Time, from_ms: u64, to_ms: u64) -> bool {

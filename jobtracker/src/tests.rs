@@ -438,6 +438,7 @@ impl Tracker<'_> {
             running: Vec::new(),
             map_event_cursors: BTreeMap::new(),
             ailments: Vec::new(),
+            disks_without: Vec::new(),
         }
     }
 

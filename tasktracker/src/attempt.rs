@@ -13,7 +13,7 @@ use mapreduce_protocol::{
     AttemptId, CHANNEL_ARGUMENT, Failure, FailureKind, FromTask, Launch, MapEvent, Program,
     TaskKind, ToTask,
 };
-use tasktracker_core::{HostLimits, Input};
+use tasktracker_core::{DiskNumber, HostLimits, Input};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use crate::cgroup::Cgroups;
 use crate::channel;
 use crate::description::Describer;
 use crate::folder::DataFolder;
+use crate::health;
 use crate::isolation::{Confinement, Isolation};
 use crate::logs::{self, LogWriter, Logs};
 use crate::meter::Meter;
@@ -87,12 +88,13 @@ struct Running {
     description: ToTask,
     /// Keeps the files of its program.
     _files: Vec<ProgramInUse>,
-    /// Keep others from being this user, and from its namespace.
-    _user: User,
+    place: Place,
 }
 
-/// Who an attempt is, to the system.
-struct User {
+/// Where an attempt works, and as who: others have another user, and another namespace, as long as this lives.
+struct Place {
+    disk: DiskNumber,
+    folder: PathBuf,
     uid: Option<Uid>,
     confinement: Arc<Confinement>,
 }
@@ -101,25 +103,33 @@ struct User {
 pub(crate) async fn run(
     host: Arc<Host>,
     launch: Box<Launch>,
+    disk: DiskNumber,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let launch = Arc::new(*launch);
     let attempt = launch.attempt;
     let started = tokio::select! {
-        started = start(&host, &launch) => started,
+        started = start(&host, &launch, disk) => started,
         reason = killed(&mut orders) => Err(Failure { kind: FailureKind::Killed, message: reason }),
     };
-    let otherwise = match started {
+    let ended = match started {
         Ok(running) => follow(&host, &launch, running, orders).await,
-        Err(failure) => failure,
+        Err(otherwise) => End { otherwise, has_succeeded: false },
     };
-    let folder = host.folder.attempt(attempt);
-    if let Err(error) = tokio::fs::remove_dir_all(&folder).await
+    let folder = host.folder.attempt(attempt, disk);
+    if !ended.has_succeeded && !host.folder.is_left(disk) {
+        let attempts = folder.parent().unwrap_or(&folder).to_owned();
+        if let Some(finding) = health::blame(attempts, disk).await {
+            host.tell(Input::Examined(finding)).await;
+        }
+    }
+    if !host.folder.is_left(disk)
+        && let Err(error) = tokio::fs::remove_dir_all(&folder).await
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%attempt, %error, "an attempt's folder can't be removed: {}", folder.display());
     }
-    host.tell(Input::Ended { attempt, otherwise }).await;
+    host.tell(Input::Ended { attempt, otherwise: ended.otherwise }).await;
 }
 
 impl Host {
@@ -139,32 +149,30 @@ async fn killed(orders: &mut mpsc::UnboundedReceiver<Order>) -> String {
     }
 }
 
-async fn start(host: &Host, launch: &Launch) -> Result<Running, Failure> {
-    let attempt = launch.attempt;
+async fn start(host: &Host, launch: &Launch, disk: DiskNumber) -> Result<Running, Failure> {
     let (path, arguments, executable) = executable(host, launch).await?;
     let mut files = Vec::new();
     for file in launch.job.program.shipped() {
         files.push(acquire(host, &file.path, file.sha256.as_deref()).await?);
     }
-    let folder = host.folder.attempt(attempt);
+    let folder = host.folder.attempt(launch.attempt, disk);
     let uid = match &host.uids {
         Some(uids) => Some(uids.acquire().await),
         None => None,
     };
     let confinement = host.isolation.confine().await.map_err(|error| not_confined(&error))?;
-    let user = User { uid, confinement };
-    let log = prepare_folder(host, launch, &folder, user.uid.as_ref())
-        .map_err(|error| no_folder(&folder, &error))?;
+    let place = Place { disk, folder: folder.clone(), uid, confinement };
+    let log = prepare_folder(host, launch, &place).map_err(|error| no_folder(&folder, &error))?;
     let map_output = folder.join(MAP_OUTPUT);
     let mut description = host.describer.describe(launch, &folder, &map_output, clock::wall());
     description.files = files.iter().map(|file| file.path.display().to_string()).collect();
     files.extend(executable);
     let description = ToTask::Describe(Box::new(description));
     let watch = clock::Stopwatch::start();
-    let process = spawn(host, launch, &path, &arguments, &user).await;
+    let process = spawn(host, launch, &path, &arguments, &place).await;
     let process = process.map_err(|error| not_run(&path, &error))?;
     metrics::observe_spawn(watch.elapsed());
-    Ok(Running { process, log, description, _files: files, _user: user })
+    Ok(Running { process, log, description, _files: files, place })
 }
 
 /// What to execute, with which arguments, and what keeps it here.
@@ -189,18 +197,13 @@ async fn acquire(host: &Host, path: &str, sha256: Option<&str>) -> Result<Progra
     host.programs.acquire(path, sha256).await.map_err(|error| error.failure())
 }
 
-fn prepare_folder(
-    host: &Host,
-    launch: &Launch,
-    folder: &Path,
-    uid: Option<&Uid>,
-) -> io::Result<LogWriter> {
-    DirBuilder::new().mode(0o700).create(folder)?;
-    if let Some(Uid { number, .. }) = uid {
-        std::os::unix::fs::chown(folder, Some(*number), Some(*number))?;
+fn prepare_folder(host: &Host, launch: &Launch, place: &Place) -> io::Result<LogWriter> {
+    DirBuilder::new().mode(0o700).create(&place.folder)?;
+    if let Some(Uid { number, .. }) = &place.uid {
+        std::os::unix::fs::chown(&place.folder, Some(*number), Some(*number))?;
     }
     if leaves_map_output(launch) {
-        host.folder.make_outputs_of(launch.attempt.task.job)?;
+        host.folder.map_outputs().make_folder(launch.attempt.task.job, place.disk)?;
     }
     LogWriter::create(Logs::path(&host.folder.logs(), launch.attempt), host.log_bytes_max)
 }
@@ -233,7 +236,7 @@ async fn spawn(
     launch: &Launch,
     path: &Path,
     arguments: &[String],
-    user: &User,
+    place: &Place,
 ) -> io::Result<Process> {
     let limits = host.limits.of(&launch.job.limits);
     let mut tries = 0;
@@ -241,9 +244,9 @@ async fn spawn(
         let executable = Executable {
             path: path.to_owned(),
             arguments: arguments.to_vec(),
-            folder: host.folder.attempt(launch.attempt),
-            uid: user.uid.as_ref().map(|uid| uid.number),
-            confinement: Some(Arc::clone(&user.confinement)),
+            folder: place.folder.clone(),
+            uid: place.uid.as_ref().map(|uid| uid.number),
+            confinement: Some(Arc::clone(&place.confinement)),
             group: host.cgroups.make(&launch.attempt.to_string(), &limits)?,
             limits,
             environment: vec![
@@ -265,22 +268,23 @@ async fn spawn(
     }
 }
 
-/// Carries messages and orders until the process is gone. What to report if it did not say it itself.
+/// Carries messages and orders until the process is gone.
 async fn follow(
     host: &Arc<Host>,
     launch: &Arc<Launch>,
     running: Running,
     mut orders: mpsc::UnboundedReceiver<Order>,
-) -> Failure {
+) -> End {
     let attempt = launch.attempt;
-    let Running { process, log, description, _files, _user } = running;
+    let Running { process, log, description, _files, place } = running;
     let Process { channel, log: log_pipe, mut exit, killer, meter, leash: _leash } = process;
     let (reader, writer) = match tokio::net::UnixStream::from_std(channel) {
         Ok(channel) => channel.into_split(),
         Err(error) => {
             killer.kill();
             let message = format!("the channel to the task can't be used: {error}");
-            return Failure { kind: FailureKind::OutOfSpace, message };
+            let otherwise = Failure { kind: FailureKind::OutOfSpace, message };
+            return End { otherwise, has_succeeded: false };
         }
     };
     host.tell(Input::Started { attempt }).await;
@@ -288,8 +292,8 @@ async fn follow(
     let (to_task, outgoing) = mpsc::unbounded_channel();
     let _ = to_task.send(description);
     let writing = tokio::spawn(write_all(writer, outgoing));
-    let reading =
-        tokio::spawn(read_all(Arc::clone(host), Arc::clone(launch), reader, killer.clone()));
+    let taker = Taker { host: Arc::clone(host), launch: Arc::clone(launch), disk: place.disk };
+    let reading = tokio::spawn(read_all(taker, reader, killer.clone()));
     let measuring = tokio::spawn(measure_all(Arc::clone(host), attempt, meter.clone()));
     let status = loop {
         tokio::select! {
@@ -311,9 +315,19 @@ async fn follow(
     measuring.abort();
     host.tell(Input::Measured { attempt, usage: meter.last() }).await;
     // What is not known to have said nothing may have said something.
-    let heard = finish(reading).await.unwrap_or(Heard { anything: true, complaint: None });
+    let unknown = Heard { anything: true, has_succeeded: false, complaint: None };
+    let heard = finish(reading).await.unwrap_or(unknown);
     finish(log).await;
-    crashed(status, heard, &Logs::path(&host.folder.logs(), attempt))
+    let has_succeeded = heard.has_succeeded;
+    let otherwise = crashed(status, heard, &Logs::path(&host.folder.logs(), attempt));
+    End { otherwise, has_succeeded }
+}
+
+/// How an attempt has ended.
+struct End {
+    /// What to report if it did not say it itself.
+    otherwise: Failure,
+    has_succeeded: bool,
 }
 
 async fn finish<T>(mut task: JoinHandle<T>) -> Option<T> {
@@ -339,57 +353,62 @@ async fn write_all(mut writer: OwnedWriteHalf, mut outgoing: mpsc::UnboundedRece
 /// What came from a task.
 struct Heard {
     anything: bool,
+    has_succeeded: bool,
     /// Why it can't be understood.
     complaint: Option<String>,
 }
 
 /// Passes on what the task says, until it closes the channel. A task that can't be understood is
 /// killed; the result says why.
-async fn read_all(
-    host: Arc<Host>,
-    launch: Arc<Launch>,
-    mut reader: OwnedReadHalf,
-    killer: Killer,
-) -> Heard {
-    let attempt = launch.attempt;
-    let mut anything = false;
+async fn read_all(taker: Taker, mut reader: OwnedReadHalf, killer: Killer) -> Heard {
+    let attempt = taker.launch.attempt;
+    let mut heard = Heard { anything: false, has_succeeded: false, complaint: None };
     loop {
         match channel::read::<FromTask>(&mut reader).await {
             Ok(Some(message)) => {
-                anything = true;
-                let message = with_output_taken(&host, &launch, message);
-                host.tell(Input::Said { attempt, message }).await;
+                let message = taker.with_output_taken(message);
+                heard.anything = true;
+                heard.has_succeeded |= matches!(message, FromTask::Succeeded { .. });
+                taker.host.tell(Input::Said { attempt, message }).await;
             }
-            Ok(None) | Err(channel::ChannelError::Io(_)) => {
-                return Heard { anything, complaint: None };
-            }
+            Ok(None) | Err(channel::ChannelError::Io(_)) => return heard,
             Err(error) => {
                 killer.kill();
-                return Heard { anything: true, complaint: Some(error.to_string()) };
+                return Heard { anything: true, complaint: Some(error.to_string()), ..heard };
             }
         }
     }
 }
 
-/// A map that says it has succeeded is believed when its output is where it is served.
-fn with_output_taken(host: &Host, launch: &Launch, message: FromTask) -> FromTask {
-    let FromTask::Succeeded { .. } = &message else { return message };
-    if !leaves_map_output(launch) {
-        return message;
-    }
-    let left = host.folder.attempt(launch.attempt).join(MAP_OUTPUT);
-    match host.folder.map_outputs().take(launch.attempt, &left) {
-        Ok(()) => message,
-        Err(error) => {
-            let kind = match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidData => FailureKind::UserCode,
-                _ => FailureKind::OutOfSpace,
-            };
-            let message = format!(
-                "it says that it has succeeded, but its output {} can't be taken over: {error}",
-                left.display()
-            );
-            FromTask::Failed { failure: Failure { kind, message } }
+/// Takes over what a map leaves.
+struct Taker {
+    host: Arc<Host>,
+    launch: Arc<Launch>,
+    disk: DiskNumber,
+}
+
+impl Taker {
+    /// A map that says it has succeeded is believed when its output is where it is served.
+    fn with_output_taken(&self, message: FromTask) -> FromTask {
+        let FromTask::Succeeded { .. } = &message else { return message };
+        if !leaves_map_output(&self.launch) {
+            return message;
+        }
+        let (folder, attempt) = (&self.host.folder, self.launch.attempt);
+        let left = folder.attempt(attempt, self.disk).join(MAP_OUTPUT);
+        match folder.map_outputs().take(attempt, self.disk, &left) {
+            Ok(()) => message,
+            Err(error) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => FailureKind::UserCode,
+                    _ => FailureKind::OutOfSpace,
+                };
+                let message = format!(
+                    "it says that it has succeeded, but its output {} can't be taken over: {error}",
+                    left.display()
+                );
+                FromTask::Failed { failure: Failure { kind, message } }
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use daemon::Shutdown;
 use mapreduce_protocol::{AttemptId, Launch, RegisterTracker, TrackerHeartbeat};
-use tasktracker_core::{Core, Effect, Input};
+use tasktracker_core::{Core, DiskNumber, Effect, Input};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -47,7 +47,7 @@ impl EventLoop {
     ) -> Self {
         Self {
             core,
-            outputs: host.folder.map_outputs(),
+            outputs: host.folder.map_outputs().clone(),
             host,
             jobtracker,
             logs,
@@ -102,16 +102,19 @@ impl EventLoop {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Spawn(launch) => self.spawn(launch),
+            Effect::Spawn(launch, disk) => self.spawn(launch, disk),
             Effect::KillProcess { attempt, reason } => {
                 self.order(attempt, Order::Kill { reason });
             }
             Effect::SendMapEvents { attempt, events } => {
                 self.order(attempt, Order::MapEvents { events });
             }
-            Effect::RemoveMapOutput { attempt } => remove_file(self.outputs.path(attempt)),
+            Effect::RemoveMapOutput { attempt } => {
+                self.outputs.forget(attempt).into_iter().for_each(remove_file);
+            }
+            Effect::LeaveDisk { disk } => self.leave(disk),
             Effect::RemoveJob { job } => {
-                remove_folder(self.outputs.of_job(job));
+                self.outputs.forget_job(job).into_iter().for_each(remove_folder);
                 self.logs.retire(job).into_iter().for_each(remove_folder);
             }
             Effect::SendHeartbeat(heartbeat) => self.send_heartbeat(heartbeat),
@@ -119,13 +122,28 @@ impl EventLoop {
         }
     }
 
-    fn spawn(&mut self, launch: Box<Launch>) {
+    fn spawn(&mut self, launch: Box<Launch>, disk: DiskNumber) {
         while self.attempts.try_join_next().is_some() {}
         let attempt = launch.attempt;
         tracing::info!(%attempt, "starting");
         let (orders, received) = mpsc::unbounded_channel();
         self.orders.insert(attempt, orders);
-        self.attempts.spawn(attempt::run(Arc::clone(&self.host), launch, received));
+        self.attempts.spawn(attempt::run(Arc::clone(&self.host), launch, disk, received));
+    }
+
+    fn leave(&mut self, disk: DiskNumber) {
+        let lost = self.host.folder.leave(disk);
+        let disks = self.host.folder.disks().map(|(_, root)| root.to_owned());
+        self.host.isolation.work_on(disks.collect());
+        tracing::error!(
+            disk = disk.0,
+            outputs = lost.len(),
+            "a local disk is left until the next start"
+        );
+        for attempt in lost {
+            let effects = self.core.handle(clock::now(), Input::MapOutputBroken { attempt });
+            self.carry_out_all(effects);
+        }
     }
 
     fn order(&self, attempt: AttemptId, order: Order) {

@@ -1,50 +1,96 @@
-//! The data folder: its rooms, and the cleaning up after a former process. Whose it is, `daemon` knows.
+//! The data folder and the folders on the local disks: their rooms, and the cleaning up after a former process. Whose
+//! they are, `daemon` knows.
 //!
 //! ```text
-//! lock, identity.json      see `daemon::DataFolder`
-//! attempts/<attempt>/      working folder of a running attempt; gone with it
-//! outputs/<job>/…          map outputs, see `map_outputs`
-//! programs/…               see `programs`
-//! logs/<job>/…             see `logs`
+//! lock, identity.json      in each of them, see `daemon::DataFolder`
+//! programs/…               in the data folder, see `programs`
+//! logs/<job>/…             in the data folder, see `logs`
+//! attempts/<attempt>/      on each disk: working folder of a running attempt; gone with it
+//! outputs/<job>/…          on each disk: map outputs, see `map_outputs`
 //! ```
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use daemon::FolderError;
+use daemon::{FolderError, Owner};
 use ids::ClusterId;
-use mapreduce_protocol::{AttemptId, JobId};
+use mapreduce_protocol::AttemptId;
+use tasktracker_core::DiskNumber;
 
 use crate::map_outputs::MapOutputs;
 use crate::orphans;
 
-/// An opened data folder; it stays locked as long as this lives.
+/// Opened folders; they stay locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     own: daemon::DataFolder,
+    disks: Vec<LocalDisk>,
+    outputs: MapOutputs,
 }
 
+/// A folder on a local disk.
+#[derive(Debug)]
+struct LocalDisk {
+    root: PathBuf,
+    /// Absent if it is the data folder, or could not be opened.
+    own: Option<daemon::DataFolder>,
+    is_left: AtomicBool,
+}
+
+impl LocalDisk {
+    fn attempts(&self) -> PathBuf {
+        self.root.join("attempts")
+    }
+
+    fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
+    }
+}
+
+/// A disk that can't be used, and why.
+pub(crate) type Failing = (DiskNumber, String);
+
 impl DataFolder {
-    /// Makes the folder's rooms and removes what attempts of a former process have left: processes first,
-    /// then folders.
+    /// Opens the data folder and those on the disks, makes their rooms and removes what attempts of a former process have
+    /// left: processes first, then folders. A disk that fails is left out, if there is another one.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub(crate) fn open(own: daemon::DataFolder) -> Result<Self, FolderError> {
-        let folder = Self { own };
-        let killed = orphans::kill_strays(&folder.attempts());
-        if killed > 0 {
-            tracing::warn!(killed, "ended task processes that a former tasktracker has left");
+    /// When the disk of the data folder says no, or all others do; when a folder is somebody else's.
+    pub(crate) async fn open(
+        root: &Path,
+        disks: &[PathBuf],
+        owner: Owner,
+    ) -> Result<(Self, Vec<Failing>), FolderError> {
+        let own = daemon::DataFolder::open_patiently(root, owner.clone()).await?;
+        make_room(&own.root().join("programs"), PASSABLE)?;
+        make_room(&own.root().join("logs"), 0o700)?;
+        let (mut opened, mut failing) = (Vec::new(), Vec::new());
+        for (nth, path) in disks.iter().enumerate() {
+            match open_disk(path, own.root(), owner.clone()).await {
+                Ok(disk) => opened.push(disk),
+                Err(error @ (FolderError::Io { .. } | FolderError::BadIdentity { .. })) => {
+                    tracing::error!(path = %path.display(), %error, "a local disk is left out");
+                    failing.push((DiskNumber(nth), error));
+                    let (own, is_left) = (None, AtomicBool::new(true));
+                    opened.push(LocalDisk { root: path.clone(), own, is_left });
+                }
+                Err(error) => return Err(error),
+            }
         }
-        remove_all(&folder.attempts())?;
-        for room in [folder.attempts(), folder.programs()] {
-            make_room(&room, PASSABLE)?;
+        if failing.len() == disks.len()
+            && let Some((_, error)) = failing.pop()
+        {
+            return Err(error);
         }
-        for room in [folder.outputs(), folder.logs()] {
-            make_room(&room, 0o700)?;
+        let folders = opened.iter().map(|disk| disk.root.join("outputs")).collect();
+        let folder = Self { own, disks: opened, outputs: MapOutputs::new(folders) };
+        for (disk, _) in &failing {
+            folder.leave(*disk);
         }
-        Ok(folder)
+        let failing = failing.into_iter().map(|(disk, error)| (disk, error.to_string()));
+        Ok((folder, failing.collect()))
     }
 
     /// Lets other users pass through to the attempts' folders and the programs, without seeing what there
@@ -53,9 +99,11 @@ impl DataFolder {
     /// # Errors
     /// When the disk says no.
     pub(crate) fn let_others_pass(&self) -> Result<(), FolderError> {
-        let root = self.own.root();
-        let mode = std::fs::Permissions::from_mode(PASSABLE);
-        std::fs::set_permissions(root, mode).map_err(FolderError::io(root))
+        for root in std::iter::once(self.own.root()).chain(self.disks().map(|(_, root)| root)) {
+            let mode = std::fs::Permissions::from_mode(PASSABLE);
+            std::fs::set_permissions(root, mode).map_err(FolderError::io(root))?;
+        }
+        Ok(())
     }
 
     /// The cluster that this folder belongs to; `None` for a new one.
@@ -63,12 +111,27 @@ impl DataFolder {
         self.own.cluster()
     }
 
-    /// Makes the folder belong to a cluster, durably.
+    /// A cluster that one of the folders on the disks belongs to, if it is another one than `cluster`.
+    pub(crate) fn other_cluster(&self, cluster: &ClusterId) -> Option<ClusterId> {
+        let all =
+            std::iter::once(&self.own).chain(self.disks.iter().filter_map(|it| it.own.as_ref()));
+        all.filter_map(daemon::DataFolder::cluster).find(|found| found != cluster)
+    }
+
+    /// Makes the folders belong to a cluster, durably.
     ///
     /// # Errors
-    /// When the disk says no.
+    /// When the data folder's disk says no. (Another disk that does is about to be found out.)
     pub(crate) fn join(&self, cluster: &ClusterId) -> Result<(), FolderError> {
-        self.own.join(cluster)
+        for disk in self.disks.iter().filter(|disk| !disk.is_left()) {
+            let Some(own) = disk.own.as_ref().filter(|own| own.cluster().is_none()) else {
+                continue;
+            };
+            if let Err(error) = own.join(cluster) {
+                tracing::warn!(%error, "a local disk is not marked as this cluster's");
+            }
+        }
+        if self.own.cluster().is_some() { Ok(()) } else { self.own.join(cluster) }
     }
 
     /// Where it is, without links.
@@ -76,29 +139,42 @@ impl DataFolder {
         self.own.root()
     }
 
-    pub(crate) fn attempts(&self) -> PathBuf {
-        self.own.root().join("attempts")
+    /// The folders on disks that are not left.
+    pub(crate) fn disks(&self) -> impl Iterator<Item = (DiskNumber, &Path)> {
+        let all = self.disks.iter().enumerate().filter(|(_, disk)| !disk.is_left());
+        all.map(|(nth, disk)| (DiskNumber(nth), disk.root.as_path()))
     }
 
-    /// The working folder of an attempt.
-    pub(crate) fn attempt(&self, attempt: AttemptId) -> PathBuf {
-        self.attempts().join(attempt.to_string())
+    /// The names of all, for people.
+    pub(crate) fn names_of_disks(&self) -> Vec<String> {
+        self.disks.iter().map(|disk| disk.root.display().to_string()).collect()
     }
 
-    fn outputs(&self) -> PathBuf {
-        self.own.root().join("outputs")
+    /// Leaves a disk alone from now on; the attempts whose map outputs lay there.
+    pub(crate) fn leave(&self, disk: DiskNumber) -> Vec<AttemptId> {
+        if let Some(disk) = self.disks.get(disk.0) {
+            disk.is_left.store(true, Ordering::Relaxed);
+        }
+        self.outputs.leave(disk)
     }
 
-    pub(crate) fn map_outputs(&self) -> MapOutputs {
-        MapOutputs::new(self.outputs())
+    /// Whether a disk is left alone.
+    pub(crate) fn is_left(&self, disk: DiskNumber) -> bool {
+        self.disks.get(disk.0).is_none_or(LocalDisk::is_left)
     }
 
-    /// The folder of a job's map outputs, made if need be.
-    ///
-    /// # Errors
-    /// When the disk says no.
-    pub(crate) fn make_outputs_of(&self, job: JobId) -> io::Result<()> {
-        std::fs::create_dir_all(self.map_outputs().of_job(job))
+    /// The folders of attempts on disks that are not left.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = PathBuf> {
+        self.disks.iter().filter(|disk| !disk.is_left()).map(LocalDisk::attempts)
+    }
+
+    /// The working folder of an attempt on a disk.
+    pub(crate) fn attempt(&self, attempt: AttemptId, disk: DiskNumber) -> PathBuf {
+        self.disks[disk.0].attempts().join(attempt.to_string())
+    }
+
+    pub(crate) fn map_outputs(&self) -> &MapOutputs {
+        &self.outputs
     }
 
     pub(crate) fn programs(&self) -> PathBuf {
@@ -108,6 +184,25 @@ impl DataFolder {
     pub(crate) fn logs(&self) -> PathBuf {
         self.own.root().join("logs")
     }
+}
+
+async fn open_disk(path: &Path, home: &Path, owner: Owner) -> Result<LocalDisk, FolderError> {
+    let is_home = path.canonicalize().is_ok_and(|path| path == home);
+    let own = match is_home {
+        true => None,
+        false => Some(daemon::DataFolder::open_patiently(path, owner).await?),
+    };
+    let root = own.as_ref().map_or(home, |own| own.root()).to_owned();
+    let disk = LocalDisk { root, own, is_left: AtomicBool::new(false) };
+    let attempts = disk.attempts();
+    let killed = orphans::kill_strays(&attempts);
+    if killed > 0 {
+        tracing::warn!(killed, "ended task processes that a former tasktracker has left");
+    }
+    remove_all(&attempts)?;
+    make_room(&attempts, PASSABLE)?;
+    make_room(&disk.root.join("outputs"), 0o700)?;
+    Ok(disk)
 }
 
 /// Mode of folders that lead others to what is theirs.
@@ -131,21 +226,46 @@ fn remove_all(path: &Path) -> Result<(), FolderError> {
 mod tests {
     use super::*;
 
+    fn owner() -> Owner {
+        Owner::new("tasktracker", "host-1".parse().unwrap())
+    }
+
     #[tokio::test]
-    async fn what_a_former_process_was_at_is_cleaned_up() {
+    async fn what_a_former_process_was_at_is_cleaned_up_on_all_disks() {
         let place = tempfile::tempdir().unwrap();
-        let open = async || {
-            let owner = daemon::Owner::new("tasktracker", "host-1".parse().unwrap());
-            // A child that another test is just starting may hold a copy of the lock.
-            let own = daemon::DataFolder::open_patiently(place.path(), owner).await;
-            DataFolder::open(own.unwrap()).unwrap()
-        };
+        let (home, other) = (place.path().join("home"), place.path().join("other"));
+        let disks = [home.clone(), other.clone()];
+        // A child that another test is just starting may hold a copy of the lock.
+        let open = async || DataFolder::open(&home, &disks, owner()).await.unwrap().0;
         let folder = open().await;
-        let (left_over, kept) = (folder.attempts().join("left-over"), folder.logs().join("kept"));
-        std::fs::create_dir(&left_over).unwrap();
-        std::fs::create_dir(&kept).unwrap();
+        let kept = folder.logs().join("kept");
+        let left_over: Vec<_> = folder.attempts().map(|attempts| attempts.join("left")).collect();
+        assert_eq!(left_over.len(), 2);
+        for path in left_over.iter().chain([&kept]) {
+            std::fs::create_dir(path).unwrap();
+        }
         drop(folder);
         open().await;
-        assert!(!left_over.exists() && kept.exists());
+        assert!(left_over.iter().all(|path| !path.exists()) && kept.exists());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_cannot_be_opened_is_left_out_unless_it_is_the_last_one() {
+        let place = tempfile::tempdir().unwrap();
+        let (home, pulled) = (place.path().join("home"), place.path().join("pulled"));
+        std::fs::write(&pulled, "").unwrap();
+        let alone = DataFolder::open(&home, std::slice::from_ref(&pulled), owner()).await;
+        assert!(matches!(alone, Err(FolderError::Io { .. })), "{alone:?}");
+        let disks = [pulled.clone(), home.clone()];
+        let (folder, failing) = DataFolder::open(&home, &disks, owner()).await.unwrap();
+        assert_eq!(failing.iter().map(|(disk, _)| disk.0).collect::<Vec<_>>(), [0]);
+        assert!(folder.is_left(DiskNumber(0)) && !folder.is_left(DiskNumber(1)));
+        assert_eq!(folder.disks().count(), 1);
+        let others = Owner::new("chunkserver", "host-1".parse().unwrap());
+        let theirs = place.path().join("theirs");
+        drop(daemon::DataFolder::open_patiently(&theirs, others).await.unwrap());
+        drop(folder);
+        let refused = DataFolder::open(&home, &[home.clone(), theirs], owner()).await;
+        assert!(matches!(refused, Err(FolderError::OtherOwner { .. })), "{refused:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Examines the host, again and again: whether its disk takes a file and has room, how much memory is left, and what the
+//! Examines the host, again and again: whether its disks take a file and have room, how much memory is left, and what the
 //! operator's own command says. Whether that is bad is the core's.
 
 use std::fs::File;
@@ -8,12 +8,13 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasktracker_core::{Finding, Input, Limits};
+use tasktracker_core::{DiskNumber, Finding, Input, Limits};
 use tokio::sync::oneshot::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::folder::DataFolder;
 use crate::meter;
 use crate::process::{Executable, Leash, Process, Spawner};
 
@@ -21,6 +22,8 @@ use crate::process::{Executable, Leash, Process, Spawner};
 const PROBE: &[u8] = &[0x5a; 4096];
 /// Name of the file that is written.
 const PROBE_NAME: &str = "health.probe";
+/// How long a disk on which an attempt has failed may take to answer.
+const BLAME_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a health command's output that are read; more of it is thrown away.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// Lines of its output that begin so are complaints (Hadoop: `NodeHealthScriptRunner`).
@@ -43,6 +46,10 @@ pub struct HealthSettings {
 /// would only hang beside it.
 pub(crate) struct Disk {
     folder: PathBuf,
+    /// Whether it is the data folder's.
+    is_home: bool,
+    /// Which it is of those that attempts work on, if it is one.
+    local: Option<DiskNumber>,
     patience: Duration,
     look: Look,
     /// The look that has not answered in time.
@@ -53,17 +60,43 @@ pub(crate) struct Disk {
 type Look = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;
 
 impl Disk {
-    pub(crate) fn new(folder: PathBuf, patience: Duration) -> Self {
-        Self { folder, patience, look: Arc::new(probe), late: None }
+    fn new(folder: PathBuf, patience: Duration) -> Self {
+        let (is_home, local) = (false, None);
+        Self { folder, is_home, local, patience, look: Arc::new(probe), late: None }
+    }
+
+    /// All of a TaskTracker's.
+    pub(crate) fn all(folder: &DataFolder, patience: Duration) -> Vec<Self> {
+        let home = Self { is_home: true, ..Self::new(folder.root().to_owned(), patience) };
+        let mut all = vec![home];
+        for (number, root) in folder.disks() {
+            match all.iter_mut().find(|disk| disk.folder == root) {
+                Some(home) => home.local = Some(number),
+                None => {
+                    let disk = Self::new(root.to_owned(), patience);
+                    all.push(Self { local: Some(number), ..disk });
+                }
+            }
+        }
+        all
+    }
+
+    /// What there is to tell of it now.
+    pub(crate) async fn examine(&mut self) -> Vec<Finding> {
+        let free = self.look().await;
+        let path = self.folder.display().to_string();
+        let home = self.is_home.then(|| Finding::Disk { path, free: free.clone() });
+        let local = self.local.map(|disk| Finding::LocalDisk { disk, free });
+        home.into_iter().chain(local).collect()
     }
 
     /// Looks at it, or waits on for the answer to the last look.
-    pub(crate) async fn examine(&mut self) -> Finding {
+    async fn look(&mut self) -> Result<u64, String> {
         let mut looking = self.late.take().unwrap_or_else(|| {
             let (look, folder) = (Arc::clone(&self.look), self.folder.clone());
             tokio::task::spawn_blocking(move || look(&folder))
         });
-        let free = match timeout(self.patience, &mut looking).await {
+        match timeout(self.patience, &mut looking).await {
             Ok(Ok(free)) => free.map_err(|error| error.to_string()),
             Ok(Err(panicked)) => Err(panicked.to_string()),
             Err(_) => {
@@ -71,9 +104,14 @@ impl Disk {
                 // The same words each time: others would be told as news.
                 Err(format!("it has not answered within {:?}", self.patience))
             }
-        };
-        Finding::Disk { path: self.folder.display().to_string(), free }
+        }
     }
+}
+
+/// What an attempt that failed may have failed for: its disk, if that fails.
+pub(crate) async fn blame(folder: PathBuf, disk: DiskNumber) -> Option<Finding> {
+    let free = Disk::new(folder, BLAME_PATIENCE).look().await;
+    free.is_err().then_some(Finding::LocalDisk { disk, free })
 }
 
 /// Writes a small file and removes it; the free bytes of its disk. A full disk is none that fails.
@@ -102,20 +140,31 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Looks at disk and memory for as long as somebody listens.
-pub(crate) async fn watch_disk_and_memory(
+/// Looks at a disk for as long as somebody listens, and it is not left.
+pub(crate) async fn watch_disk(
     interval: Duration,
     mut disk: Disk,
+    folder: Arc<DataFolder>,
     inputs: mpsc::Sender<Input>,
 ) {
-    loop {
+    while disk.is_home || disk.local.is_some_and(|disk| !folder.is_left(disk)) {
         tokio::time::sleep(interval).await;
-        let disk = disk.examine().await;
-        let memory = meter::available_memory().map(|available| Finding::Memory { available });
-        for finding in [Some(disk), memory].into_iter().flatten() {
+        for finding in disk.examine().await {
             if inputs.send(Input::Examined(finding)).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Looks at the memory for as long as somebody listens.
+pub(crate) async fn watch_memory(interval: Duration, inputs: mpsc::Sender<Input>) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(available) = meter::available_memory() else { continue };
+        let finding = Finding::Memory { available };
+        if inputs.send(Input::Examined(finding)).await.is_err() {
+            return;
         }
     }
 }
@@ -329,12 +378,14 @@ mod tests {
     #[tokio::test]
     async fn a_disk_tells_its_room_and_a_folder_that_is_gone_fails() {
         let folder = tempfile::tempdir().unwrap();
-        let finding = Disk::new(folder.path().to_owned(), PATIENCE).examine().await;
-        let Finding::Disk { free, .. } = finding else { panic!("{finding:?}") };
+        let free = Disk::new(folder.path().to_owned(), PATIENCE).look().await;
         assert!(free.unwrap() > 0);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays");
-        let finding = Disk::new(folder.path().join("gone"), PATIENCE).examine().await;
-        assert!(matches!(finding, Finding::Disk { free: Err(_), .. }), "{finding:?}");
+        let gone = folder.path().join("gone");
+        assert!(Disk::new(gone.clone(), PATIENCE).look().await.is_err());
+        assert_eq!(blame(folder.path().to_owned(), DiskNumber(1)).await, None);
+        let blamed = blame(gone, DiskNumber(1)).await;
+        assert!(matches!(blamed, Some(Finding::LocalDisk { disk: DiskNumber(1), .. })));
     }
 
     #[tokio::test]
@@ -348,21 +399,17 @@ mod tests {
         };
         let mut disk = Disk::new("/hangs".into(), Duration::from_millis(10));
         disk.look = Arc::new(look);
-        let free = |finding| match finding {
-            Finding::Disk { free, .. } => free,
-            other => panic!("{other:?}"),
-        };
         for _ in 0..3 {
-            let said = free(disk.examine().await).unwrap_err();
+            let said = disk.look().await.unwrap_err();
             assert!(said.ends_with("not answered within 10ms"), "{said}");
         }
         assert!(looks.load(Ordering::SeqCst) <= 1);
         disk.patience = PATIENCE;
         answers.send(5).unwrap();
-        assert_eq!(free(disk.examine().await), Ok(5));
+        assert_eq!(disk.look().await, Ok(5));
         assert_eq!(looks.load(Ordering::SeqCst), 1);
         answers.send(6).unwrap();
-        assert_eq!(free(disk.examine().await), Ok(6), "then it is looked at as ever");
+        assert_eq!(disk.look().await, Ok(6), "then it is looked at as ever");
         assert_eq!(looks.load(Ordering::SeqCst), 2);
     }
 

@@ -32,7 +32,7 @@ pub enum RefusedError {
     },
     /// The data folder belongs to another cluster.
     #[error(
-        "the data folder belongs to the cluster {ours}, the JobTracker at {address} to {theirs}: name another JobTracker, or give this tasktracker an empty folder"
+        "the data folder, or a local one, belongs to the cluster {ours}, the JobTracker at {address} to {theirs}: name another JobTracker, or give this tasktracker empty folders"
     )]
     OtherCluster {
         /// `host:port`.
@@ -121,9 +121,8 @@ impl JobTracker {
     }
 
     fn join(&self, theirs: &ClusterId) -> Result<(), RefusedError> {
-        match self.folder.cluster() {
+        match self.folder.other_cluster(theirs) {
             None => Ok(self.folder.join(theirs)?),
-            Some(ours) if ours == *theirs => Ok(()),
             Some(ours) => {
                 let (address, theirs) = (self.address.clone(), theirs.clone());
                 Err(RefusedError::OtherCluster { address, ours, theirs })

@@ -1,16 +1,19 @@
-//! Map outputs on the local disk: `outputs/<job>/<attempt>.map`. A task writes its own into its attempt's
+//! Map outputs on the local disks: `outputs/<job>/<attempt>.map`, each on the disk of its attempt. A task writes its own into its attempt's
 //! folder (`mapreduce`), from where it is moved here when the task has succeeded: no task writes where
 //! another's outputs are. Here their index is read and checked, and byte ranges are read for the shuffle
 //! server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crc_fast::crc32_iscsi;
 use mapreduce_protocol::map_output::{self, LayoutError, Segment, TRAILER_BYTES, Trailer};
 use mapreduce_protocol::{AttemptId, JobId};
+use tasktracker_core::DiskNumber;
 
 /// Why a map output can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +42,17 @@ pub(crate) enum MapOutputError {
     },
 }
 
-/// The folder of all map outputs.
+/// The folders of all map outputs, one on each disk, and what lies where.
 #[derive(Clone, Debug)]
 pub(crate) struct MapOutputs {
-    folder: PathBuf,
+    folders: Arc<[PathBuf]>,
+    places: Arc<Mutex<Places>>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    disk_of: BTreeMap<AttemptId, DiskNumber>,
+    left: BTreeSet<DiskNumber>,
 }
 
 /// An open map output with an intact index.
@@ -53,16 +63,51 @@ pub(crate) struct MapOutput {
 }
 
 impl MapOutputs {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(crate) fn new(folders: Vec<PathBuf>) -> Self {
+        Self { folders: folders.into(), places: Arc::default() }
     }
 
-    pub(crate) fn of_job(&self, job: JobId) -> PathBuf {
-        self.folder.join(job.to_string())
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn path(&self, attempt: AttemptId) -> PathBuf {
-        self.of_job(attempt.task.job).join(format!("{attempt}.map"))
+    fn of_job_on(&self, job: JobId, disk: DiskNumber) -> PathBuf {
+        self.folders[disk.0].join(job.to_string())
+    }
+
+    /// The folder of a job's map outputs on a disk, made if need be.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub(crate) fn make_folder(&self, job: JobId, disk: DiskNumber) -> io::Result<()> {
+        std::fs::create_dir_all(self.of_job_on(job, disk))
+    }
+
+    fn path_on(&self, attempt: AttemptId, disk: DiskNumber) -> PathBuf {
+        self.of_job_on(attempt.task.job, disk).join(format!("{attempt}.map"))
+    }
+
+    /// Forgets an output; its file, which is to be removed, if there may be one.
+    pub(crate) fn forget(&self, attempt: AttemptId) -> Option<PathBuf> {
+        let disk = self.places().disk_of.remove(&attempt)?;
+        Some(self.path_on(attempt, disk))
+    }
+
+    /// Forgets a job; its folders, which are to be removed.
+    pub(crate) fn forget_job(&self, job: JobId) -> Vec<PathBuf> {
+        let mut places = self.places();
+        places.disk_of.retain(|attempt, _| attempt.task.job != job);
+        let disks = (0..self.folders.len()).map(DiskNumber);
+        let remaining = disks.filter(|disk| !places.left.contains(disk));
+        remaining.map(|disk| self.of_job_on(job, disk)).collect()
+    }
+
+    /// Touches nothing on a disk any more; the outputs that lay there.
+    pub(crate) fn leave(&self, disk: DiskNumber) -> Vec<AttemptId> {
+        let mut places = self.places();
+        places.left.insert(disk);
+        let lost = places.disk_of.extract_if(.., |_, on| *on == disk);
+        lost.map(|(attempt, _)| attempt).collect()
     }
 
     /// Moves what a task has left at `from` to where it is served. Done twice, it is done once.
@@ -70,8 +115,8 @@ impl MapOutputs {
     /// # Errors
     /// When there is no such file, or something else than a file of its own in its place: a link would
     /// have this process serve whatever it points to.
-    pub(crate) fn take(&self, attempt: AttemptId, from: &Path) -> io::Result<()> {
-        let to = self.path(attempt);
+    pub(crate) fn take(&self, attempt: AttemptId, disk: DiskNumber, from: &Path) -> io::Result<()> {
+        let to = self.path_on(attempt, disk);
         match std::fs::rename(from, &to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => return Ok(()),
             moved => moved?,
@@ -79,6 +124,7 @@ impl MapOutputs {
         // The task can't put another one in its place any more.
         let left = to.symlink_metadata()?;
         if left.is_file() && left.nlink() == 1 {
+            self.places().disk_of.insert(attempt, disk);
             return Ok(());
         }
         std::fs::remove_file(&to)?;
@@ -90,31 +136,37 @@ impl MapOutputs {
     /// # Errors
     /// See [`MapOutputError`].
     pub(crate) fn open(&self, attempt: AttemptId) -> Result<MapOutput, MapOutputError> {
-        let path = self.path(attempt);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(MapOutputError::Missing { path });
-            }
-            Err(source) => return Err(MapOutputError::Io { path, source }),
-        };
-        let segments = read_index(&file).map_err(|error| error.at(&path))?;
-        Ok(MapOutput { file, segments })
+        let disk = self.places().disk_of.get(&attempt).copied();
+        match disk {
+            Some(disk) => open(self.path_on(attempt, disk)),
+            None => Err(MapOutputError::Missing { path: self.path_on(attempt, DiskNumber(0)) }),
+        }
     }
 
-    /// The outputs that are whole; what is not, is removed.
-    ///
-    /// # Errors
-    /// When the folder can't be read.
-    pub(crate) fn recover(&self) -> io::Result<Vec<AttemptId>> {
+    /// The outputs that are whole; what is not, is removed. And the disks that can't be read.
+    pub(crate) fn recover(&self) -> (Vec<AttemptId>, Vec<(DiskNumber, io::Error)>) {
+        let (mut whole, mut failing) = (Vec::new(), Vec::new());
+        for disk in (0..self.folders.len()).map(DiskNumber) {
+            if self.places().left.contains(&disk) {
+                continue;
+            }
+            match self.recover_from(disk) {
+                Ok(found) => whole.extend(found),
+                Err(error) => failing.push((disk, error)),
+            }
+        }
+        (whole, failing)
+    }
+
+    fn recover_from(&self, disk: DiskNumber) -> io::Result<Vec<AttemptId>> {
         let mut whole = Vec::new();
-        for job in std::fs::read_dir(&self.folder)? {
+        for job in std::fs::read_dir(&self.folders[disk.0])? {
             let job = job?;
             let Some(id) = parsed::<JobId>(&job.path()) else { continue };
             for output in std::fs::read_dir(job.path())? {
                 let path = output?.path();
                 let attempt = parsed::<AttemptId>(&path).filter(|attempt| attempt.task.job == id);
-                match attempt.map(|attempt| self.open(attempt).map(|_| attempt)) {
+                match attempt.map(|attempt| open(path.clone()).map(|_| attempt)) {
                     Some(Ok(attempt)) => whole.push(attempt),
                     Some(Err(error)) => {
                         tracing::info!(%error, "removed");
@@ -124,8 +176,21 @@ impl MapOutputs {
                 }
             }
         }
+        self.places().disk_of.extend(whole.iter().map(|attempt| (*attempt, disk)));
         Ok(whole)
     }
+}
+
+fn open(path: PathBuf) -> Result<MapOutput, MapOutputError> {
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(MapOutputError::Missing { path });
+        }
+        Err(source) => return Err(MapOutputError::Io { path, source }),
+    };
+    let segments = read_index(&file).map_err(|error| error.at(&path))?;
+    Ok(MapOutput { file, segments })
 }
 
 fn parsed<T: std::str::FromStr>(path: &Path) -> Option<T> {
@@ -210,23 +275,62 @@ pub(crate) mod tests {
         file
     }
 
+    pub(crate) const DISK: DiskNumber = DiskNumber(0);
+
+    impl MapOutputs {
+        /// Puts an output in its place.
+        pub(crate) fn put(&self, attempt: AttemptId, bytes: &[u8]) {
+            self.make_folder(attempt.task.job, DISK).unwrap();
+            std::fs::write(self.path_on(attempt, DISK), bytes).unwrap();
+            self.places().disk_of.insert(attempt, DISK);
+        }
+
+        fn has_file(&self, attempt: AttemptId) -> bool {
+            self.path_on(attempt, DISK).exists()
+        }
+    }
+
+    #[test]
+    fn what_lies_on_a_disk_that_is_left_is_lost_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["one", "two"].map(|name| folder.path().join(name));
+        let outputs = MapOutputs::new(folders.to_vec());
+        let job = JobId { date: 20_261_122, ordinal: 1 };
+        let map = |index| job.task(TaskKind::Map, index).attempt(0);
+        let left = folder.path().join("output.map");
+        for (index, disk) in [(0, 0), (1, 1), (2, 1)] {
+            std::fs::write(&left, encode(&[b"abc"])).unwrap();
+            outputs.make_folder(job, DiskNumber(disk)).unwrap();
+            outputs.take(map(index), DiskNumber(disk), &left).unwrap();
+        }
+        let again = MapOutputs::new(folders.to_vec());
+        let (mut found, failing) = again.recover();
+        found.sort();
+        assert_eq!((found, failing.len()), (vec![map(0), map(1), map(2)], 0));
+        assert!(again.open(map(2)).is_ok());
+        assert_eq!(again.leave(DiskNumber(1)), [map(1), map(2)]);
+        assert!(again.open(map(0)).is_ok());
+        assert!(matches!(again.open(map(1)), Err(MapOutputError::Missing { .. })));
+        assert_eq!(again.forget_job(job), [folders[0].join(job.to_string())]);
+    }
+
     #[test]
     fn a_tasks_own_file_is_taken_over_and_no_link_to_anothers() {
         let folder = tempfile::tempdir().unwrap();
-        let outputs = MapOutputs::new(folder.path().join("outputs"));
+        let outputs = MapOutputs::new(vec![folder.path().join("outputs")]);
         let job = JobId { date: 20_261_122, ordinal: 1 };
         let map = |index| job.task(TaskKind::Map, index).attempt(0);
-        std::fs::create_dir_all(outputs.of_job(job)).unwrap();
+        outputs.make_folder(job, DISK).unwrap();
         let (left, secret) = (folder.path().join("output.map"), folder.path().join("secret"));
         std::fs::write(&secret, "secret").unwrap();
         std::fs::write(&left, encode(&[b"abc"])).unwrap();
         for _ in 0..2 {
-            outputs.take(map(0), &left).unwrap();
+            outputs.take(map(0), DISK, &left).unwrap();
             assert!(!left.exists() && outputs.open(map(0)).is_ok());
         }
         let refused = |index| {
-            let error = outputs.take(map(index), &left).unwrap_err();
-            assert!(!outputs.path(map(index)).exists());
+            let error = outputs.take(map(index), DISK, &left).unwrap_err();
+            assert!(!outputs.has_file(map(index)));
             error.kind()
         };
         assert_eq!(refused(1), io::ErrorKind::NotFound);
@@ -240,19 +344,19 @@ pub(crate) mod tests {
     #[test]
     fn whole_outputs_survive_a_restart_and_torn_ones_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let outputs = MapOutputs::new(folder.path().to_owned());
+        let outputs = MapOutputs::new(vec![folder.path().to_owned()]);
         let job = JobId { date: 20_261_122, ordinal: 1 };
         let map = |index| job.task(TaskKind::Map, index).attempt(0);
-        std::fs::create_dir(outputs.of_job(job)).unwrap();
         let good = encode(&[b"abc", b"", b"defg"]);
-        std::fs::write(outputs.path(map(0)), &good).unwrap();
-        std::fs::write(outputs.path(map(1)), &good[..good.len() - 1]).unwrap();
+        outputs.put(map(0), &good);
+        outputs.put(map(1), &good[..good.len() - 1]);
         let mut flipped = good.clone();
         flipped[30] ^= 1;
-        std::fs::write(outputs.path(map(2)), flipped).unwrap();
-        std::fs::write(outputs.path(map(3)), b"").unwrap();
-        assert_eq!(outputs.recover().unwrap(), [map(0)]);
-        assert!(!outputs.path(map(1)).exists() && !outputs.path(map(2)).exists());
+        outputs.put(map(2), &flipped);
+        outputs.put(map(3), b"");
+        let outputs = MapOutputs::new(vec![folder.path().to_owned()]);
+        assert_eq!(outputs.recover().0, [map(0)]);
+        assert!(!outputs.has_file(map(1)) && !outputs.has_file(map(2)));
         let output = outputs.open(map(0)).unwrap();
         let segment = output.segment(2);
         let mut bytes = [0; 4];

@@ -15,6 +15,9 @@ pub(crate) fn observe_summary(summary: &Summary) {
     gauge!("howdah_tasktracker_unacknowledged_events").set(float(summary.unacknowledged));
     gauge!("howdah_tasktracker_registered").set(f64::from(u8::from(summary.registered)));
     gauge!("howdah_tasktracker_ailments").set(float(summary.ailments.len()));
+    for (state, n) in summary.disks {
+        gauge!("howdah_tasktracker_disks", "state" => state).set(float(n));
+    }
     counter!("howdah_tasktracker_succeeded_attempts_total").absolute(summary.succeeded);
     for (kind, count) in &summary.failed {
         counter!("howdah_tasktracker_failed_attempts_total", "kind" => *kind).absolute(*count);

@@ -10,7 +10,7 @@ use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
 use net::{Guard, Keyring};
-use tasktracker_core::{Core, HealthRule, HostLimits, Input, Limits, Settings};
+use tasktracker_core::{Core, Finding, HealthRule, HostLimits, Input, Limits, Settings};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -18,7 +18,7 @@ use crate::attempt::Host;
 use crate::cgroup::{Cgroups, Controller};
 use crate::description::Describer;
 use crate::event_loop::{EventLoop, INPUTS_MAX};
-use crate::folder::DataFolder;
+use crate::folder::{DataFolder, Failing};
 use crate::health::{self, HealthSettings};
 use crate::http::{self, Served};
 use crate::isolation::{Isolation, Layout};
@@ -85,14 +85,16 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (metrics, health) = (Metrics::install(), Health::default());
-    let folder = Arc::new(open_folder(&settings).await?);
+    let (folder, mut failing) = open_folder(&settings).await?;
+    let folder = Arc::new(folder);
     let cgroups = Cgroups::open(&settings.data_dir);
     let uids = uids(&settings, &folder)?;
     let spawner = Spawner::start().map_err(RunError::Spawner)?;
     let isolation = isolate(&settings, &folder, &spawner).await?;
     tell_of_cgroups(&cgroups);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
-    let held = folder.map_outputs().recover().map_err(recover)?;
+    let (held, unreadable) = folder.map_outputs().recover();
+    failing.extend(unreadable.into_iter().map(|(disk, error)| (disk, error.to_string())));
     let logs = Logs::open(folder.logs()).map_err(recover)?;
     let keyring = Keyring::new(&settings.secret);
     let core_settings = Settings {
@@ -102,8 +104,13 @@ pub async fn run(
     let limits = core_settings.limits;
     let mut core = Core::new(core_settings, held);
     // Known before the first task is asked for.
-    let mut disk = health::Disk::new(settings.data_dir.clone(), settings.health.timeout);
-    core.examine(disk.examine().await);
+    let mut disks = health::Disk::all(&folder, settings.health.timeout);
+    for disk in &mut disks {
+        disk.examine().await.into_iter().for_each(|finding| core.examine(finding));
+    }
+    for (disk, message) in failing {
+        core.examine(Finding::LocalDisk { disk, free: Err(message) });
+    }
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
         settings.client,
@@ -113,17 +120,21 @@ pub async fn run(
         Arc::clone(&folder),
         health.clone(),
     ));
-    let shuffle =
-        ShuffleServer::new(folder.map_outputs(), settings.shuffle_requests_max, inputs.clone());
+    let shuffle = ShuffleServer::new(
+        folder.map_outputs().clone(),
+        settings.shuffle_requests_max,
+        inputs.clone(),
+    );
     let served = Served { shuffle: Arc::new(shuffle), logs: folder.logs() };
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
     let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
     let address = settings.address.clone();
-    let (looks, data_dir) = (settings.health.clone(), settings.data_dir.clone());
+    let looks = settings.health.clone();
     let walls = Walls { cgroups, limits, uids, isolation };
+    let folders = Arc::clone(&folder);
     let host = host(settings, folder, keyring, spawner.clone(), walls, inputs.clone())?;
     let host = Arc::new(host);
-    let _looking = look_after(looks, data_dir, disk, spawner, inputs);
+    let _looking = look_after(looks, &folders, disks, spawner, &inputs);
     let stop = shutdown.clone();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
@@ -136,14 +147,20 @@ pub async fn run(
 /// Looks at the host for as long as the tasks returned are kept.
 fn look_after(
     settings: HealthSettings,
-    folder: PathBuf,
-    disk: health::Disk,
+    folder: &Arc<DataFolder>,
+    disks: Vec<health::Disk>,
     spawner: Spawner,
-    inputs: mpsc::Sender<Input>,
+    inputs: &mpsc::Sender<Input>,
 ) -> JoinSet<()> {
     let mut looking = JoinSet::new();
-    looking.spawn(health::watch_disk_and_memory(settings.interval, disk, inputs.clone()));
-    looking.spawn(health::watch_command(settings, folder, spawner, inputs));
+    let interval = settings.interval;
+    for disk in disks {
+        // Each by itself: one that hangs keeps no other from being looked at.
+        looking.spawn(health::watch_disk(interval, disk, Arc::clone(folder), inputs.clone()));
+    }
+    looking.spawn(health::watch_memory(interval, inputs.clone()));
+    let root = folder.root().to_owned();
+    looking.spawn(health::watch_command(settings, root, spawner, inputs.clone()));
     looking
 }
 
@@ -155,7 +172,7 @@ fn uids(
     let Some(range) = &settings.task_uids else { return Ok(None) };
     folder.let_others_pass()?;
     let executable = task_executable(settings)?;
-    let places = [folder.attempts(), executable];
+    let places: Vec<PathBuf> = folder.attempts().chain([executable]).collect();
     let places: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
     Ok(Some(Uids::of(range, n_slots(settings), &places)?))
 }
@@ -174,7 +191,8 @@ async fn isolate(
     folder: &DataFolder,
     spawner: &Spawner,
 ) -> Result<Isolation, RunError> {
-    let own = Layout::new(folder.root().to_owned(), vec![folder.root().to_owned()]);
+    let disks = folder.disks().map(|(_, root)| root.to_owned()).collect();
+    let own = Layout::new(folder.root().to_owned(), disks);
     let isolation = Isolation::open(settings.isolation.as_ref(), spawner, own).await;
     if let Some(uids) = &settings.task_uids {
         tracing::info!("tasks run as uids {} to {}", uids.start(), uids.end());
@@ -234,18 +252,24 @@ fn tell_of_cgroups(cgroups: &Cgroups) {
     }
 }
 
-async fn open_folder(settings: &TasktrackerSettings) -> Result<DataFolder, FolderError> {
+async fn open_folder(
+    settings: &TasktrackerSettings,
+) -> Result<(DataFolder, Vec<Failing>), FolderError> {
     let owner = Owner::new("tasktracker", settings.host.clone());
-    DataFolder::open(daemon::DataFolder::open_patiently(&settings.data_dir, owner).await?)
+    DataFolder::open(&settings.data_dir, &settings.local_dirs, owner).await
 }
 
-fn host_limits(settings: &TasktrackerSettings, cgroups: &Cgroups) -> HostLimits {
+fn host_limits(
+    settings: &TasktrackerSettings,
+    folder: &DataFolder,
+    cgroups: &Cgroups,
+) -> HostLimits {
     let memory = [meter::memory_of_host(), cgroups.memory_max()];
     let memory_max = memory.into_iter().flatten().min().unwrap_or(u64::MAX);
     let default = Limits {
         memory: settings.task_memory.unwrap_or(memory_max / 2).min(memory_max),
         processes: settings.task_processes,
-        disk: settings.task_disk.unwrap_or_else(|| half_of_disk(&settings.data_dir)),
+        disk: settings.task_disk.unwrap_or_else(|| half_of_smallest(folder)),
         open_files: settings.task_open_files,
     };
     HostLimits { default, memory_max }
@@ -267,8 +291,11 @@ fn task_executable(settings: &TasktrackerSettings) -> Result<PathBuf, RunError> 
     }
 }
 
-fn half_of_disk(folder: &Path) -> u64 {
-    rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_blocks * disk.f_frsize / 2)
+fn half_of_smallest(folder: &DataFolder) -> u64 {
+    let half = |(_, root): (_, &Path)| {
+        rustix::fs::statvfs(root).map_or(u64::MAX, |disk| disk.f_blocks * disk.f_frsize / 2)
+    };
+    folder.disks().map(half).min().unwrap_or(u64::MAX)
 }
 
 fn core_settings(
@@ -285,11 +312,12 @@ fn core_settings(
         slots: n_slots(settings),
         task_timeout: settings.task_timeout,
         cut_off_timeout: settings.cut_off_timeout,
-        limits: host_limits(settings, cgroups),
+        limits: host_limits(settings, folder, cgroups),
         health: HealthRule {
             disk_free_min: settings.disk_free_min,
             memory_free_min: settings.memory_free_min,
         },
+        disks: folder.names_of_disks(),
         not_isolated: None,
         seed: net::random_u64(),
     }

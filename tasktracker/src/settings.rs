@@ -27,6 +27,8 @@ pub struct TasktrackerSettings {
     pub chunkmaster: String,
     /// The data folder; made if it is missing.
     pub data_dir: PathBuf,
+    /// Folders of attempts and map outputs, one on each disk, at least one; the data folder may be one. Made if missing.
+    pub local_dirs: Vec<PathBuf>,
     /// Task processes at once; 0: one per processor.
     pub slots: u32,
     /// Time without a sign of life after which an attempt is ended.

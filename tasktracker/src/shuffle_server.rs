@@ -185,9 +185,7 @@ mod tests {
     }
 
     fn outputs(folder: &tempfile::TempDir) -> MapOutputs {
-        let outputs = MapOutputs::new(folder.path().to_owned());
-        std::fs::create_dir(outputs.of_job(JOB)).unwrap();
-        outputs
+        MapOutputs::new(vec![folder.path().to_owned()])
     }
 
     #[tokio::test]
@@ -207,7 +205,7 @@ mod tests {
         let mut maps = Vec::new();
         for (index, size) in (0..).zip(sizes) {
             let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
-            std::fs::write(outputs.path(map(index)), encode(&[b"other", &bytes])).unwrap();
+            outputs.put(map(index), &encode(&[b"other", &bytes]));
             let length = size as u64;
             let header = SegmentHeader { map: index, attempt: 0, found: true, length };
             expected.extend_from_slice(&header.encode());
@@ -227,8 +225,8 @@ mod tests {
     async fn a_file_cut_after_its_length_was_sent_breaks_the_answer_off_and_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let outputs = outputs(&folder);
-        let path = outputs.path(map(0));
-        std::fs::write(&path, encode(&[&[7; 100]])).unwrap();
+        outputs.put(map(0), &encode(&[&[7; 100]]));
+        let path = folder.path().join(format!("{JOB}/{}.map", map(0)));
         let opened = outputs.open(map(0)).unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_len(50).unwrap();
         let (inputs, mut reports) = mpsc::channel(8);

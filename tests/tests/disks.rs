@@ -1,4 +1,4 @@
-//! Disks of chunkservers that fail under a running cluster.
+//! Disks of chunkservers and TaskTrackers that fail under a running cluster.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 use tests::cluster::PATIENCE;
 use tests::metrics::metric;
 use tests::replicas::chunk_files;
-use tests::{Dev, DevOptions, books, wait};
+use tests::{Dev, DevOptions, books, http, wait};
 
 /// Waits until so many replicas are held by the chunkservers together.
 fn await_replicas(dev: &Dev, servers: &[&str], n: u64) {
@@ -106,4 +106,89 @@ fn what_rots_on_an_idle_disk_is_found_and_made_again_and_a_kill_does_not_begin_a
     let got = dev.scratch().join("got");
     dev.get("/text", &got);
     assert!(fs::read(&got).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
+}
+
+#[test]
+fn a_tasktracker_goes_on_without_a_disk_that_is_pulled_and_what_lay_there_is_made_again() {
+    const SICK: &str = "tasktracker-1";
+    let options = DevOptions::trackers(2)
+        .set("tasktracker.slots=4")
+        .set("tasktracker.health_interval=200ms")
+        .set("jobtracker.speculative=false")
+        .set("jobtracker.heartbeat_interval=200ms");
+    let mut dev = Dev::start(&options);
+    dev.stop();
+    let mut config = dev.config();
+    let disks = ["disk-1", "disk-2"].map(|name| dev.scratch().join(name));
+    config.hosts[0].tasktracker.local_dirs = Some(disks.to_vec());
+    fs::write(dev.config_file(), config.to_yaml()).expect("its configuration can be written");
+    dev.start_again(&DevOptions::default());
+    for nth in 0..16 {
+        dev.put_text(&format!("word-{nth} a b\n"), &format!("/in/{nth}"));
+    }
+    // Reduces wait until there is a file, maps do not.
+    let go = dev.scratch().join("go");
+    let reducer = format!("while ! test -e {}; do sleep 0.05; done; cat", go.display());
+    let submitted = dev.run(&[
+        "streaming",
+        "-input",
+        "/in",
+        "-output",
+        "/out",
+        "-mapper",
+        "cat",
+        "-reducer",
+        &reducer,
+        "-numReduceTasks",
+        "8",
+        "-background",
+    ]);
+    let id = submitted.success().text();
+    let id = id.lines().find_map(|line| line.split_whitespace().find(|it| it.starts_with("job_")));
+    let id = id.expect("the job's id").to_owned();
+    let done = |job: &Value| job["maps"]["succeeded"] == 16;
+    dev.await_job(&id, "has all maps done", done);
+    let files = |disk: &std::path::Path, room: &str| {
+        fs::read_dir(disk.join(room)).map_or(0, |folder| folder.flatten().count())
+    };
+    wait::until("both disks have attempts", PATIENCE, || {
+        disks.iter().all(|disk| files(disk, "attempts") > 0).then_some(())
+    });
+    assert!(disks.iter().all(|disk| files(disk, "outputs") > 0), "map outputs on both disks");
+
+    let pulled = disks[0].with_extension("pulled");
+    fs::rename(&disks[0], &pulled).expect("the disk can be pulled");
+    fs::write(&disks[0], "").expect("a file can take its place");
+    let states = |state: &str| {
+        let name = format!(r#"howdah_tasktracker_disks{{state="{state}"}} "#);
+        metric(&dev, SICK, &name).map(|n| n as u64)
+    };
+    wait::until("the disk counts as failed", PATIENCE, || {
+        (states("failed")? == 1 && states("ok")? == 1).then_some(())
+    });
+    wait::until("people hear of it", PATIENCE, || {
+        let list = dev.run(&["host", "list"]).success().text();
+        list.contains("host-1 does without a disk").then_some(())
+    });
+    fs::write(&go, "").expect("a file can be written");
+    let job = dev.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
+    assert_eq!(job["maps"]["failed_attempts"], 0, "{job}");
+    let path = format!("/v1/jobs/{id}/attempts");
+    let attempts = http::get(&dev.jobtracker(), &path).expect("an answer").body;
+    let attempts = attempts["attempts"].as_array().expect("a list of attempts").clone();
+    let failed = attempts.iter().filter(|attempt| attempt["state"] == "FAILED");
+    let kinds: Vec<_> = failed.map(|attempt| attempt["failure"]["kind"].clone()).collect();
+    assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == "out_of_space"), "{attempts:?}");
+    let got = dev.scratch().join("got");
+    dev.get("/out", &got);
+    let lines = tests::oracle::lines_of_parts(&got).len();
+    assert_eq!(lines, 16, "each line once");
+
+    dev.kill(SICK);
+    fs::remove_file(&disks[0]).and_then(|()| fs::rename(&pulled, &disks[0])).expect("it is back");
+    dev.restart(SICK);
+    wait::until("it has both disks again", PATIENCE, || {
+        let name = r#"howdah_tasktracker_disks{state="ok"} "#;
+        (metric(&dev, SICK, name)? as u64 == 2).then_some(())
+    });
 }

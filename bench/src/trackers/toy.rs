@@ -181,6 +181,7 @@ impl Toy {
             running: self.running.keys().map(progress).collect(),
             map_event_cursors: self.heard.iter().map(|(job, it)| (*job, it.cursor)).collect(),
             ailments: Vec::new(),
+            disks_without: Vec::new(),
             events,
         };
         let body = serde_json::to_vec(&heartbeat)?;

@@ -131,11 +131,13 @@ fn remarks(status: &HostStatus) -> String {
         let left = shown::duration(left);
         format!("{host} is set aside for {left}; `howdah host forgive {host}` ends that\n")
     });
+    let without = status.disks_without.iter();
+    let without = without.map(|ailment| format!("{host} does without a disk: {ailment}\n"));
     let exposed = status.not_isolated.iter();
     let exposed =
         exposed.map(|why| format!("{host} trusts its tasks with the cluster's secret: {why}\n"));
     let strikes = status.strikes.iter().map(|strike| format!("against {host}: {strike}\n"));
-    ailments.chain(aside).chain(strikes).chain(exposed).collect()
+    ailments.chain(aside).chain(strikes).chain(without).chain(exposed).collect()
 }
 
 fn row(status: &HostStatus) -> [String; 8] {

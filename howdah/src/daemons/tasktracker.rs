@@ -22,6 +22,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         jobtracker: config.jobtracker.address.clone(),
         chunkmaster: config.chunkmaster.address.clone(),
         data_dir: host.tasktracker_dir,
+        local_dirs: host.tasktracker_local_dirs,
         slots: config.tasktracker.slots,
         task_timeout: config.tasktracker.task_timeout.0,
         cut_off_timeout: config.tasktracker.cut_off_timeout.0,

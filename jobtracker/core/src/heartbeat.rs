@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{
-    AILMENTS_MAX, Ailment, AttemptProgress, JobId, MapEvents, TrackerHeartbeat,
+    AILMENTS_MAX, Ailment, AttemptProgress, DISKS_MAX, JobId, MapEvents, TrackerHeartbeat,
     TrackerHeartbeatReply,
 };
 
@@ -60,6 +60,7 @@ impl Core {
         }
         self.set_progress(now, &heartbeat.running);
         self.set_ailments(&host, at, heartbeat.ailments);
+        self.set_disks_without(at, heartbeat.disks_without);
         self.listen(at, heartbeat.map_event_cursors);
         self.park(now, at, reply_to);
     }
@@ -72,6 +73,14 @@ impl Core {
         }
         self.change_tracker(host, |tracker| tracker.ailments.clone_from(&ailments));
         self.effect(Effect::Tell(Notice::HostHealth { host: host.clone(), ailments }));
+    }
+
+    /// What is wrong with disks that a host does without, for people.
+    fn set_disks_without(&mut self, at: HostNumber, mut disks_without: Vec<Ailment>) {
+        disks_without.truncate(DISKS_MAX);
+        if let Some(mut tracker) = self.trackers.at_mut(at) {
+            tracker.disks_without = disks_without;
+        }
     }
 
     /// Whether what it tells may have to be journaled.

@@ -61,6 +61,7 @@ impl Core {
             last_heartbeat_ms: said.map(|(.., seen)| millis(now.since(seen))),
             ailments: tracker.map_or_else(Vec::new, |tracker| tracker.ailments.clone()),
             strikes: self.standing.strikes(host).collect(),
+            disks_without: tracker.map_or_else(Vec::new, |it| it.disks_without.clone()),
             not_isolated: tracker.and_then(|it| it.not_isolated.clone()),
             set_aside_ms: tracker.and_then(|it| it.set_aside).map(|until| millis(until.since(now))),
         })

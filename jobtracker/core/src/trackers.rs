@@ -51,6 +51,8 @@ pub(crate) struct Tracker {
     pub(crate) parked: Option<Parked>,
     /// What is wrong with its host.
     pub(crate) ailments: Vec<Ailment>,
+    /// What is wrong with its disks, which it does without.
+    pub(crate) disks_without: Vec<Ailment>,
     /// Until when it is set aside for all jobs, if it is.
     pub(crate) set_aside: Option<Monotonic>,
     /// Whether somebody wants to stop it.
@@ -127,6 +129,7 @@ impl Tracker {
             events_due: false,
             parked: None,
             ailments: Vec::new(),
+            disks_without: Vec::new(),
             set_aside: None,
             drained: false,
             occupied: BTreeMap::new(),

@@ -44,6 +44,8 @@ pub enum Ailment {
 
 /// Length limit of one text of an [`Ailment`], bytes.
 pub const AILMENT_BYTES_MAX: usize = 1024;
+/// Disks of one host that are told of at most.
+pub const DISKS_MAX: usize = 64;
 /// Ailments of one host that are told at most.
 pub const AILMENTS_MAX: usize = 8;
 

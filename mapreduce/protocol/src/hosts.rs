@@ -42,6 +42,9 @@ pub struct HostStatus {
     /// For how long so much speaks against it that it gets no new attempts, milliseconds at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside_ms: Option<u64>,
+    /// What is wrong with local disks that it does without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks_without: Vec<Ailment>,
     /// Why tasks there can read what is not theirs, like the cluster's secret; absent if they can't, or it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_isolated: Option<String>,

@@ -74,6 +74,9 @@ pub struct TrackerHeartbeat {
     /// What is wrong with the host: while there is anything, it wants no new attempts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ailments: Vec<Ailment>,
+    /// What is wrong with local disks that it does without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks_without: Vec<Ailment>,
 }
 
 /// How far a running attempt is.

@@ -70,6 +70,7 @@ impl Tracker {
             cut_off_timeout: NEVER,
             limits: HostLimits { default: limits, memory_max: 1 },
             health: HealthRule { disk_free_min: 0, memory_free_min: 0 },
+            disks: vec!["/disk".to_owned()],
             not_isolated: None,
             seed: incarnation,
         }
@@ -221,7 +222,7 @@ impl World<'_> {
     fn carry_out(&mut self, n: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Spawn(launch) => self.spawn(n, &launch),
+                Effect::Spawn(launch, _) => self.spawn(n, &launch),
                 Effect::KillProcess { attempt, .. } => {
                     if let Some(it) = self.trackers[n].attempts.get_mut(&attempt) {
                         it.stage = Stage::Dying;
@@ -232,6 +233,8 @@ impl World<'_> {
                 Effect::RemoveMapOutput { attempt } => {
                     self.trackers[n].outputs.remove(&attempt);
                 }
+                // There is one.
+                Effect::LeaveDisk { .. } => {}
                 Effect::RemoveJob { job } => {
                     self.trackers[n].outputs.retain(|output| output.task.job != job);
                 }

@@ -91,6 +91,7 @@ pub(crate) fn first_heartbeat(host: HostName, (epoch, session): (Epoch, u64)) ->
         running: Vec::new(),
         map_event_cursors: BTreeMap::new(),
         ailments: Vec::new(),
+        disks_without: Vec::new(),
     }
 }
 

@@ -97,6 +97,7 @@ impl Tracker {
             cut_off_timeout: CUT_OFF_TIMEOUT,
             limits: HostLimits { default: limits, memory_max: 1 },
             health: HealthRule { disk_free_min: 1, memory_free_min: 1 },
+            disks: vec!["/disk".to_owned()],
             not_isolated: None,
             seed: scene.ground.random.next(),
         };
@@ -199,7 +200,7 @@ impl Tracker {
     fn carry_out(&mut self, scene: &mut Scene, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Spawn(launch) => self.spawn(scene, *launch),
+                Effect::Spawn(launch, _) => self.spawn(scene, *launch),
                 Effect::KillProcess { attempt, reason } => {
                     scene.ground.say(format_args!("host-{} kills {attempt}: {reason}", self.n));
                     let pause = scene.ground.random.millis(1..100);
@@ -215,6 +216,8 @@ impl Tracker {
                 Effect::RemoveMapOutput { attempt } => {
                     scene.outputs.on_disk.remove(&attempt);
                 }
+                // There is one.
+                Effect::LeaveDisk { .. } => {}
                 Effect::RemoveJob { job } => {
                     let on_disk = &mut scene.outputs.on_disk;
                     on_disk.retain(|output, at| *at != self.n || output.task.job != job);

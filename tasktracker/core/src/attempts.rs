@@ -6,6 +6,7 @@ use std::time::Duration;
 use ids::Monotonic;
 use mapreduce_protocol::{Failure, FailureKind, Launch, MapEvent, TaskKind};
 
+use crate::disks::DiskNumber;
 use crate::map_events::MapEventLists;
 use crate::usage::{HostLimits, Limits};
 
@@ -55,17 +56,20 @@ pub(crate) struct Attempt {
     launch: Launch,
     pub(crate) phase: Phase,
     pub(crate) progress: f32,
+    /// The disk that it works on, once it is started.
+    pub(crate) disk: Option<DiskNumber>,
     /// Index in the job's list of the next map event it is to be told.
     next_event: usize,
 }
 
 impl Attempt {
     pub(crate) fn new(launch: Launch) -> Self {
-        Self { launch, phase: Phase::Waiting, progress: 0.0, next_event: 0 }
+        Self { launch, phase: Phase::Waiting, progress: 0.0, disk: None, next_event: 0 }
     }
 
-    /// Gives it a slot.
-    pub(crate) fn start(&mut self, now: Monotonic) -> Launch {
+    /// Gives it a slot, and a disk.
+    pub(crate) fn start(&mut self, now: Monotonic, disk: DiskNumber) -> Launch {
+        self.disk = Some(disk);
         self.phase = Phase::Starting { since: now };
         self.launch.clone()
     }
@@ -115,9 +119,9 @@ impl Attempt {
         host.of(&self.launch.job.limits)
     }
 
-    /// Notes that it has used more than it may; whether its process must now be killed. Also the cause of
-    /// what it has just complained of: it may have been told that there is no memory.
-    pub(crate) fn overuses(&mut self, failure: Failure) -> bool {
+    /// Notes that it has used more than it may, or has lost its disk; whether its process must now be killed. Also the
+    /// cause of what it has just complained of: it may have been told that there is no memory.
+    pub(crate) fn fails_for(&mut self, failure: Failure) -> bool {
         if let Phase::Leaving { failure: told, .. } = &mut self.phase {
             let message = format!("{}; its last word: {}", failure.message, told.message);
             *told = Failure { kind: failure.kind, message };

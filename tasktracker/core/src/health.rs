@@ -3,6 +3,7 @@
 
 use mapreduce_protocol::{AILMENT_BYTES_MAX, Ailment};
 
+use crate::disks::DiskNumber;
 use crate::limits;
 
 /// What a host that is well has at least.
@@ -22,6 +23,13 @@ pub enum Finding {
         /// The folder.
         path: String,
         /// Its free bytes; what went wrong if a file could not be written there.
+        free: Result<u64, String>,
+    },
+    /// Of a disk that attempts work on.
+    LocalDisk {
+        /// Which.
+        disk: DiskNumber,
+        /// As above.
         free: Result<u64, String>,
     },
     /// Of the memory: bytes that programs could still get.
@@ -75,22 +83,28 @@ impl Health {
                 let short = available < needed;
                 (&mut self.memory, short.then_some(Ailment::LowMemory { available, needed }))
             }
+            // `Disks` takes these.
+            Finding::LocalDisk { .. } => return false,
             Finding::Command { command, said } => {
                 let wrong = said.err().map(cut);
                 let found = wrong.map(|message| Ailment::Command { command, message });
                 (&mut self.command, found)
             }
         };
-        let sort = |ailment: &Option<Ailment>| ailment.as_ref().map(Ailment::as_str);
-        let changed = sort(place) != sort(&found);
+        let changed = !is_same_sort(place.as_ref(), found.as_ref());
         *place = found;
         changed
     }
 
-    /// All that is wrong now.
+    /// All that is wrong now. (What no local disk is well with, `Disks` knows.)
     pub(crate) fn ailments(&self) -> Vec<Ailment> {
         [&self.disk, &self.memory, &self.command].into_iter().flatten().cloned().collect()
     }
+}
+
+/// Whether they differ in numbers at most.
+pub(crate) fn is_same_sort(one: Option<&Ailment>, other: Option<&Ailment>) -> bool {
+    one.map(Ailment::as_str) == other.map(Ailment::as_str)
 }
 
 #[expect(
@@ -99,7 +113,7 @@ impl Health {
     clippy::cast_sign_loss,
     reason = "a margin need not be exact"
 )]
-fn with_margin(least: u64, was_short: bool) -> u64 {
+pub(crate) fn with_margin(least: u64, was_short: bool) -> u64 {
     if was_short { least + (least as f64 * MARGIN) as u64 } else { least }
 }
 

@@ -8,10 +8,12 @@
 //! - `limits`: how much of what tasks say is passed on;
 //! - `usage`: what attempts may use, and the cause where one uses more;
 //! - `health`: what is wrong with the host;
+//! - `disks`: which disk an attempt works on, and what is wrong with them;
 //! - `map_events`: the lists of map events that reduces are fed from;
 //! - here: [`Core`], which leads inputs to them.
 
 mod attempts;
+mod disks;
 mod health;
 mod limits;
 #[cfg(test)]
@@ -29,11 +31,13 @@ use std::time::Duration;
 
 use ids::{Monotonic, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptProgress, AttemptResult, Failure, FailureKind, FromTask, JobId, Launch,
-    TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
+    Ailment, AttemptId, AttemptProgress, AttemptResult, Failure, FailureKind, FromTask, JobId,
+    Launch, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
 };
 
 use attempts::{Attempt, Phase};
+pub use disks::DiskNumber;
+use disks::{Disks, Verdict};
 use health::Health;
 pub use health::{Finding, HealthRule};
 use map_events::MapEventLists;
@@ -60,6 +64,7 @@ pub struct Core {
     purging: BTreeSet<JobId>,
     map_events: MapEventLists,
     health: Health,
+    disks: Disks,
     succeeded: u64,
     failed: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
@@ -76,6 +81,7 @@ impl Core {
             heard: Monotonic::default(),
             limits: settings.limits,
             health: Health::new(settings.health),
+            disks: Disks::new(settings.disks.clone(), settings.health.disk_free_min),
             session: Session::new(settings),
             attempts: BTreeMap::new(),
             queue: Vec::new(),
@@ -89,11 +95,49 @@ impl Core {
         }
     }
 
-    /// What was found before the first input.
+    /// What was found before the first input. Nothing runs yet.
     pub fn examine(&mut self, finding: Finding) {
-        if self.health.examine(finding) {
+        let is_news = match finding {
+            Finding::LocalDisk { disk, free } => match self.disks.examine(disk, free) {
+                Verdict::Known => false,
+                Verdict::News => true,
+                Verdict::Left => {
+                    self.leave(disk);
+                    true
+                }
+            },
+            finding => self.health.examine(finding),
+        };
+        if is_news {
             self.session.has_news();
         }
+    }
+
+    /// Nothing can be expected of a disk any more.
+    fn leave(&mut self, disk: DiskNumber) {
+        let message = format!("the disk of {}, where it worked, fails", self.disks.path(disk));
+        for (id, attempt) in &mut self.attempts {
+            if attempt.disk != Some(disk) {
+                continue;
+            }
+            let failure = Failure { kind: FailureKind::OutOfSpace, message: message.clone() };
+            if attempt.fails_for(failure) {
+                let reason = message.clone();
+                self.effects.push(Effect::KillProcess { attempt: *id, reason });
+            }
+        }
+        self.effects.push(Effect::LeaveDisk { disk });
+    }
+
+    fn ailments(&self) -> Vec<Ailment> {
+        let mut ailments = self.health.ailments();
+        let knows_disk =
+            |it: &Ailment| matches!(it, Ailment::DiskFull { .. } | Ailment::DiskFails { .. });
+        // The disk of the data folder may be one of them.
+        if !ailments.iter().any(knows_disk) {
+            ailments.extend(self.disks.ailment().cloned());
+        }
+        ailments
     }
 
     /// Takes one input; the effects are to be carried out in order.
@@ -172,7 +216,8 @@ impl Core {
             map_outputs: self.held.len(),
             unacknowledged: self.session.unacknowledged().count(),
             registered: self.session.is_registered(),
-            ailments: self.health.ailments(),
+            ailments: self.ailments(),
+            disks: self.disks.states(),
             succeeded: self.succeeded,
             failed: self.failed.clone(),
         }
@@ -297,7 +342,7 @@ impl Core {
         let limits = attempt.limits(&self.limits);
         if let Some(failure) = limits.verdict(usage) {
             let reason = failure.message.clone();
-            if attempt.overuses(failure) {
+            if attempt.fails_for(failure) {
                 self.effects.push(Effect::KillProcess { attempt: id, reason });
             }
         }
@@ -369,8 +414,10 @@ impl Core {
     fn settle(&mut self, now: Monotonic) -> Vec<Effect> {
         let free = (self.slots as usize).saturating_sub(self.slots_taken());
         for id in self.queue.drain(..free.min(self.queue.len())) {
+            let on = |disk| self.attempts.values().filter(|it| it.disk == Some(disk)).count();
+            let disk = self.disks.choose(on);
             let attempt = self.attempts.get_mut(&id).expect("what waits is an attempt");
-            self.effects.push(Effect::Spawn(Box::new(attempt.start(now))));
+            self.effects.push(Effect::Spawn(Box::new(attempt.start(now, disk)), disk));
         }
         self.session.wake(now);
         if self.session.wants_registration() {
@@ -380,8 +427,8 @@ impl Core {
         while self.session.wants_heartbeat() {
             let running = self.running();
             let cursors = self.map_events.cursors();
-            let ailments = self.health.ailments();
-            let heartbeat = self.session.heartbeat(now, running, cursors, ailments);
+            let health = (self.ailments(), self.disks.without());
+            let heartbeat = self.session.heartbeat(now, running, cursors, health);
             self.effects.push(Effect::SendHeartbeat(Box::new(heartbeat)));
         }
         std::mem::take(&mut self.effects)

@@ -129,7 +129,7 @@ impl World {
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Spawn(launch) => {
+                Effect::Spawn(launch, _) => {
                     *self.spawned.entry(launch.attempt).or_default() += 1;
                     self.processes.insert(launch.attempt, false);
                 }
@@ -137,7 +137,8 @@ impl World {
                 Effect::KillProcess { .. }
                 | Effect::SendMapEvents { .. }
                 | Effect::RemoveMapOutput { .. }
-                | Effect::RemoveJob { .. } => {}
+                | Effect::RemoveJob { .. }
+                | Effect::LeaveDisk { .. } => {}
             }
         }
     }

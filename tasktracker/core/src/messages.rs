@@ -9,6 +9,7 @@ use mapreduce_protocol::{
     TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
+use crate::disks::DiskNumber;
 use crate::health::{Finding, HealthRule};
 use crate::usage::{HostLimits, Usage};
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub limits: HostLimits,
     /// What a host that is well has.
     pub health: HealthRule,
+    /// Folders on the disks that attempts work on, at least one.
+    pub disks: Vec<String>,
     /// Why tasks can read what is not theirs, if they can.
     pub not_isolated: Option<String>,
     /// Seed of the jitter of retries.
@@ -125,8 +128,8 @@ pub enum Input {
 /// What the event loop is to do. Nothing is to be done twice; the order matters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Start an attempt's process.
-    Spawn(Box<Launch>),
+    /// Start an attempt's process, on that disk.
+    Spawn(Box<Launch>, DiskNumber),
     /// Kill an attempt's process with all its descendants, also one that is only being prepared.
     KillProcess {
         /// The attempt.
@@ -151,6 +154,11 @@ pub enum Effect {
         /// The job.
         job: JobId,
     },
+    /// Leave a disk alone from now on; what lay there is lost, and each map output is to be told of as broken.
+    LeaveDisk {
+        /// The disk.
+        disk: DiskNumber,
+    },
     /// Send a heartbeat; it ends in one input that names its number.
     SendHeartbeat(Box<TrackerHeartbeat>),
     /// Register with the JobTracker.
@@ -174,6 +182,8 @@ pub struct Summary {
     pub registered: bool,
     /// What is wrong with the host.
     pub ailments: Vec<Ailment>,
+    /// The disks that attempts work on, by state.
+    pub disks: [(&'static str, usize); 3],
     /// Attempts that have succeeded since the start.
     pub succeeded: u64,
     /// Attempts that have ended otherwise since the start, by kind.

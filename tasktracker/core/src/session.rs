@@ -161,7 +161,7 @@ impl Session {
         now: Monotonic,
         running: Vec<AttemptProgress>,
         map_event_cursors: BTreeMap<JobId, u64>,
-        ailments: Vec<Ailment>,
+        (ailments, disks_without): (Vec<Ailment>, Vec<Ailment>),
     ) -> TrackerHeartbeat {
         let Link::Registered { id, last_number, out } = &mut self.link else {
             unreachable!("heartbeats are wanted only when registered")
@@ -181,6 +181,7 @@ impl Session {
             running,
             map_event_cursors,
             ailments,
+            disks_without,
         }
     }
 

@@ -61,7 +61,11 @@ fn crash() -> Failure {
 }
 
 pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
-    let settings = Settings {
+    Core::new(settings(slots), held.iter().copied())
+}
+
+fn settings(slots: u32) -> Settings {
+    Settings {
         cluster: None,
         host: "host-1".parse().unwrap(),
         rack: RackName::default(),
@@ -75,10 +79,10 @@ pub(crate) fn tracker(slots: u32, held: &[AttemptId]) -> Core {
             memory_max: 4 << 30,
         },
         health: HealthRule { disk_free_min: 100, memory_free_min: 100 },
+        disks: vec!["/disk-0".to_owned()],
         not_isolated: None,
         seed: 1,
-    };
-    Core::new(settings, held.iter().copied())
+    }
 }
 
 pub(crate) fn registered(epoch: u64, session: u64) -> Input {
@@ -103,8 +107,11 @@ struct Story {
 
 impl Story {
     fn begin(slots: u32, held: &[AttemptId]) -> Self {
+        Self::begin_with(tracker(slots, held))
+    }
+
+    fn begin_with(core: Core) -> Self {
         let session = SessionId { epoch: Epoch(1), session: 1 };
-        let core = tracker(slots, held);
         let (out, registrations) = (Vec::new(), Vec::new());
         let mut story =
             Self { core, now: Now::default(), commands: 0, session, out, registrations };
@@ -171,7 +178,7 @@ impl Story {
 
     fn start(&mut self, attempt: AttemptId) {
         let spawned = self.command(launch(attempt));
-        assert!(matches!(&spawned[..], [Effect::Spawn(launch)] if launch.attempt == attempt));
+        assert!(matches!(&spawned[..], [Effect::Spawn(launch, _)] if launch.attempt == attempt));
         self.give(Input::Started { attempt });
     }
 
@@ -233,7 +240,7 @@ fn a_finished_map_is_told_at_once_beside_the_parked_heartbeat_and_frees_its_slot
     assert_eq!(story.answer(Vec::new(), Vec::new()), []);
     assert_eq!(story.out.len(), 1);
     let spawned = story.command(launch(map(1)));
-    assert!(matches!(&spawned[..], [Effect::Spawn(_)]), "the exiting process takes no slot");
+    assert!(matches!(&spawned[..], [Effect::Spawn(..)]), "the exiting process takes no slot");
     assert_eq!(story.give(Input::Ended { attempt: map(0), otherwise: crash() }), []);
     assert_eq!(story.told(), [], "a success is told once");
     assert_eq!(story.core.summary().map_outputs, 1);
@@ -297,7 +304,7 @@ fn launches_beyond_the_slots_wait_in_order() {
     assert_eq!(spawned.len(), 2);
     assert_eq!(story.core.summary().waiting, 2);
     let effects = story.give(Input::Ended { attempt: map(1), otherwise: crash() });
-    assert!(matches!(&effects[1], Effect::Spawn(launch) if launch.attempt == map(2)));
+    assert!(matches!(&effects[1], Effect::Spawn(launch, _) if launch.attempt == map(2)));
     // A waiting one is killed without a process.
     let effects = story.command(TrackerCommand::Kill { attempt: map(3), reason: "r".to_owned() });
     assert_eq!(effects, []);
@@ -515,4 +522,39 @@ fn an_empty_answer_that_was_not_parked_does_not_make_the_tracker_spin() {
     assert_eq!(story.pass(Duration::from_secs(1)), []);
     assert_eq!(story.answer(Vec::new(), Vec::new()), []);
     assert_eq!(story.out.len(), 1, "a parked answer is followed at once");
+}
+
+#[test]
+fn attempts_on_a_disk_that_fails_end_for_that_and_the_next_ones_work_elsewhere() {
+    let mut settings = settings(3);
+    settings.disks = vec!["/one".to_owned(), "/two".to_owned()];
+    let mut story = Story::begin_with(Core::new(settings, []));
+    let found = |disk, free| Input::Examined(Finding::LocalDisk { disk: DiskNumber(disk), free });
+    for disk in [0, 1] {
+        assert_eq!(story.give(found(disk, Ok(1000))), []);
+    }
+    let mut on = Vec::new();
+    for index in 0..2 {
+        let spawned = story.command(launch(map(index)));
+        let [Effect::Spawn(_, disk)] = &spawned[..] else { panic!("{spawned:?}") };
+        on.push(disk.0);
+        story.give(Input::Started { attempt: map(index) });
+    }
+    assert_eq!(on, [0, 1]);
+    let failure = crash();
+    story.give(Input::Said { attempt: map(1), message: FromTask::Failed { failure } });
+    let effects = story.give(found(1, Err("I/O error".to_owned())));
+    assert_eq!(effects, [Effect::LeaveDisk { disk: DiskNumber(1) }], "it is about to exit");
+    assert_eq!(story.out.last().unwrap().disks_without.len(), 1);
+    assert!(story.out.last().unwrap().ailments.is_empty());
+    story.answer(Vec::new(), Vec::new());
+    story.give(Input::Ended { attempt: map(1), otherwise: crash() });
+    assert_eq!(story.told_failures(), [(map(1), FailureKind::OutOfSpace)], "not what it said");
+    story.answer(Vec::new(), Vec::new());
+    let effects = story.give(found(0, Err("I/O error".to_owned())));
+    assert_eq!(effects, [], "the last one is not left");
+    assert_eq!(story.out.last().unwrap().ailments.len(), 1);
+    story.give(found(0, Ok(1000)));
+    let spawned = story.command(launch(map(2)));
+    assert!(matches!(&spawned[..], [Effect::Spawn(_, DiskNumber(0))]), "{spawned:?}");
 }

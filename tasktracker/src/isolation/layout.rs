@@ -20,6 +20,11 @@ impl Layout {
         Self { home, disks }
     }
 
+    /// The same with other disks.
+    pub(super) fn on(&self, disks: Vec<PathBuf>) -> Self {
+        Self { home: self.home.clone(), disks }
+    }
+
     /// The folders that show nothing else.
     pub(super) fn roots(&self) -> impl Iterator<Item = &Path> {
         let others = self.disks.iter().filter(|disk| **disk != self.home);

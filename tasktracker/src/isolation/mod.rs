@@ -105,6 +105,14 @@ impl Isolation {
         self.namespaces.as_ref().err().map(String::as_str)
     }
 
+    /// From now on, attempts work on these disks alone.
+    pub(crate) fn work_on(&self, disks: Vec<PathBuf>) {
+        if let Ok(namespaces) = &self.namespaces {
+            let mut layout = namespaces.layout.lock().unwrap_or_else(PoisonError::into_inner);
+            *layout = Arc::new(layout.on(disks));
+        }
+    }
+
     /// Whether tasks can't look into other processes, or signal them.
     pub(crate) fn closes_others(&self) -> bool {
         self.landlock.is_some()
@@ -126,7 +134,7 @@ impl Isolation {
     /// Runs something that is confined as an attempt is.
     async fn try_out(&self, settings: &IsolationSettings, spawner: &Spawner) -> io::Result<()> {
         let Ok(namespaces) = &self.namespaces else { return Ok(()) };
-        let attempts = namespaces.layout.attempts().next().ok_or(io::ErrorKind::NotFound)?;
+        let attempts = namespaces.layout().attempts().next().ok_or(io::ErrorKind::NotFound)?;
         let folder = attempts.join("trial");
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
         let trial = async {
@@ -197,7 +205,7 @@ type Identity = Option<(u64, u64)>;
 /// Namespaces that nobody uses, and how to make more.
 #[derive(Debug)]
 struct Namespaces {
-    layout: Arc<Layout>,
+    layout: Mutex<Arc<Layout>>,
     hidden: Vec<PathBuf>,
     maker: PathBuf,
     spawner: Spawner,
@@ -239,7 +247,7 @@ impl Namespaces {
         hidden.sort();
         hidden.dedup();
         Self {
-            layout: Arc::new(own),
+            layout: Mutex::new(Arc::new(own)),
             hidden,
             maker: settings.maker.clone(),
             spawner,
@@ -265,6 +273,10 @@ impl Namespaces {
         Ok(Lent { namespace: Some(namespace), free: Arc::clone(&self.free) })
     }
 
+    fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn look(&self) -> Vec<Identity> {
         let look =
             |path: &PathBuf| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
@@ -272,12 +284,13 @@ impl Namespaces {
     }
 
     async fn make(&self, seen: Vec<Identity>) -> io::Result<Namespace> {
+        let layout = self.layout();
         let order = maker::Order {
-            layout: (*self.layout).clone(),
+            layout: (*layout).clone(),
             hidden: self.hidden.clone(),
             with_users: !rustix::process::geteuid().is_root(),
         };
-        let home = self.layout.roots().next().unwrap_or(Path::new("/"));
+        let home = layout.roots().next().unwrap_or(Path::new("/"));
         let order_text = serde_json::to_string(&order)?;
         let channel = format!("{CHANNEL_ARGUMENT}{CHANNEL_FD}");
         let executable = Executable {
@@ -289,7 +302,7 @@ impl Namespaces {
             ..maker(self.maker.clone(), home)
         };
         let process = self.spawner.spawn(executable).await?;
-        let layout = Arc::clone(&self.layout);
+        let layout = Arc::clone(&layout);
         let take = move || take(&process, layout, order.with_users, seen);
         tokio::task::spawn_blocking(take).await.map_err(io::Error::other)?
     }
@@ -315,5 +328,30 @@ fn take(
         }
         "" => Err(io::Error::other("what was to make a namespace ended without a word")),
         why => Err(io::Error::other(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_folders_are_not_hidden_by_whatever_name_they_are_known() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().canonicalize().unwrap();
+        let (own, link, other) = (place.join("own"), place.join("link"), place.join("other"));
+        std::fs::create_dir(&own).unwrap();
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let settings = IsolationSettings {
+            required: false,
+            hidden: vec![link, own.clone(), other.clone(), other.clone()],
+            maker: PathBuf::new(),
+        };
+        let layout = Layout::new(own.clone(), vec![own]);
+        let namespaces = Namespaces::new(&settings, Spawner::start().unwrap(), layout);
+        assert_eq!(namespaces.hidden, std::slice::from_ref(&other));
+        let before = namespaces.look();
+        std::fs::write(&other, "").unwrap();
+        assert_ne!(namespaces.look(), before, "what appears is noticed");
     }
 }

@@ -123,6 +123,7 @@ impl Place {
             jobtracker: jobtracker.to_owned(),
             chunkmaster: "127.0.0.1:1".to_owned(),
             data_dir: self.data(),
+            local_dirs: vec![self.data()],
             slots,
             task_timeout: self.task_timeout,
             cut_off_timeout: Duration::from_mins(5),

@@ -438,6 +438,7 @@ impl Story {
                 .collect(),
             map_event_cursors: toy.cursors(),
             ailments: toy.ailments.clone(),
+            disks_without: Vec::new(),
         }
     }
 
