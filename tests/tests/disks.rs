@@ -1,10 +1,12 @@
 //! Disks of chunkservers and TaskTrackers that fail under a running cluster.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tests::cluster::PATIENCE;
 use tests::metrics::metric;
+use tests::oracle::lines_of_parts;
 use tests::replicas::chunk_files;
 use tests::{Dev, DevOptions, books, http, wait};
 
@@ -108,6 +110,39 @@ fn what_rots_on_an_idle_disk_is_found_and_made_again_and_a_kill_does_not_begin_a
     assert!(fs::read(&got).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
 }
 
+/// A cluster of two TaskTrackers, the first with these disks.
+fn with_local_disks(disks: &[PathBuf], dev: &mut Dev) {
+    let mut config = dev.config();
+    config.hosts[0].tasktracker.local_dirs = Some(disks.to_vec());
+    fs::write(dev.config_file(), config.to_yaml()).expect("its configuration can be written");
+    dev.start_again(&DevOptions::default());
+}
+
+/// Submits a job of 16 maps whose 8 reduces wait until there is the file `go`.
+fn submit_a_job_that_waits(dev: &Dev, go: &Path) -> String {
+    for nth in 0..16 {
+        dev.put_text(&format!("word-{nth} a b\n"), &format!("/in/{nth}"));
+    }
+    let reducer = format!("while ! test -e {}; do sleep 0.05; done; cat", go.display());
+    let io = ["-input", "/in", "-output", "/out", "-mapper", "cat", "-numReduceTasks", "8"];
+    let submit = [&["streaming", "-background", "-reducer", &reducer][..], &io].concat();
+    let said = dev.run(&submit).success().text();
+    let mut words = said.split_whitespace();
+    words.find(|word| word.starts_with("job_")).expect("the job's id").to_owned()
+}
+
+fn files_in(disk: &Path, room: &str) -> usize {
+    fs::read_dir(disk.join(room)).map_or(0, |folder| folder.flatten().count())
+}
+
+/// Waits until so many local disks are in that state.
+fn await_local_disks(dev: &Dev, tracker: &str, state: &str, n: u64) {
+    let name = format!(r#"howdah_tasktracker_disks{{state="{state}"}} "#);
+    wait::until(&format!("{n} disks are {state}"), PATIENCE, || {
+        (metric(dev, tracker, &name)? as u64 == n).then_some(())
+    });
+}
+
 #[test]
 fn a_tasktracker_goes_on_without_a_disk_that_is_pulled_and_what_lay_there_is_made_again() {
     const SICK: &str = "tasktracker-1";
@@ -118,54 +153,21 @@ fn a_tasktracker_goes_on_without_a_disk_that_is_pulled_and_what_lay_there_is_mad
         .set("jobtracker.heartbeat_interval=200ms");
     let mut dev = Dev::start(&options);
     dev.stop();
-    let mut config = dev.config();
     let disks = ["disk-1", "disk-2"].map(|name| dev.scratch().join(name));
-    config.hosts[0].tasktracker.local_dirs = Some(disks.to_vec());
-    fs::write(dev.config_file(), config.to_yaml()).expect("its configuration can be written");
-    dev.start_again(&DevOptions::default());
-    for nth in 0..16 {
-        dev.put_text(&format!("word-{nth} a b\n"), &format!("/in/{nth}"));
-    }
-    // Reduces wait until there is a file, maps do not.
+    with_local_disks(&disks, &mut dev);
     let go = dev.scratch().join("go");
-    let reducer = format!("while ! test -e {}; do sleep 0.05; done; cat", go.display());
-    let submitted = dev.run(&[
-        "streaming",
-        "-input",
-        "/in",
-        "-output",
-        "/out",
-        "-mapper",
-        "cat",
-        "-reducer",
-        &reducer,
-        "-numReduceTasks",
-        "8",
-        "-background",
-    ]);
-    let id = submitted.success().text();
-    let id = id.lines().find_map(|line| line.split_whitespace().find(|it| it.starts_with("job_")));
-    let id = id.expect("the job's id").to_owned();
-    let done = |job: &Value| job["maps"]["succeeded"] == 16;
-    dev.await_job(&id, "has all maps done", done);
-    let files = |disk: &std::path::Path, room: &str| {
-        fs::read_dir(disk.join(room)).map_or(0, |folder| folder.flatten().count())
-    };
+    let id = submit_a_job_that_waits(&dev, &go);
+    dev.await_job(&id, "has all maps done", |job| job["maps"]["succeeded"] == 16);
     wait::until("both disks have attempts", PATIENCE, || {
-        disks.iter().all(|disk| files(disk, "attempts") > 0).then_some(())
+        disks.iter().all(|disk| files_in(disk, "attempts") > 0).then_some(())
     });
-    assert!(disks.iter().all(|disk| files(disk, "outputs") > 0), "map outputs on both disks");
+    assert!(disks.iter().all(|disk| files_in(disk, "outputs") > 0), "map outputs on both disks");
 
     let pulled = disks[0].with_extension("pulled");
     fs::rename(&disks[0], &pulled).expect("the disk can be pulled");
     fs::write(&disks[0], "").expect("a file can take its place");
-    let states = |state: &str| {
-        let name = format!(r#"howdah_tasktracker_disks{{state="{state}"}} "#);
-        metric(&dev, SICK, &name).map(|n| n as u64)
-    };
-    wait::until("the disk counts as failed", PATIENCE, || {
-        (states("failed")? == 1 && states("ok")? == 1).then_some(())
-    });
+    await_local_disks(&dev, SICK, "failed", 1);
+    await_local_disks(&dev, SICK, "ok", 1);
     wait::until("people hear of it", PATIENCE, || {
         let list = dev.run(&["host", "list"]).success().text();
         list.contains("host-1 does without a disk").then_some(())
@@ -182,14 +184,10 @@ fn a_tasktracker_goes_on_without_a_disk_that_is_pulled_and_what_lay_there_is_mad
     assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == "out_of_space"), "{attempts:?}");
     let got = dev.scratch().join("got");
     dev.get("/out", &got);
-    let lines = tests::oracle::lines_of_parts(&got).len();
-    assert_eq!(lines, 16, "each line once");
+    assert_eq!(lines_of_parts(&got).len(), 16, "each line once");
 
     dev.kill(SICK);
     fs::remove_file(&disks[0]).and_then(|()| fs::rename(&pulled, &disks[0])).expect("it is back");
     dev.restart(SICK);
-    wait::until("it has both disks again", PATIENCE, || {
-        let name = r#"howdah_tasktracker_disks{state="ok"} "#;
-        (metric(&dev, SICK, name)? as u64 == 2).then_some(())
-    });
+    await_local_disks(&dev, SICK, "ok", 2);
 }
