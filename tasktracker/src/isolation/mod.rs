@@ -21,6 +21,7 @@ use landlock::{CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetE
 use mapreduce_protocol::CHANNEL_ARGUMENT;
 use rustix::thread::{CapabilitySet, capabilities};
 use tasktracker_core::Limits;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::process::{CHANNEL_FD, Executable, Process, Spawner};
@@ -33,6 +34,9 @@ const NAMESPACE_ARGUMENT: &str = "--howdah-namespace=";
 
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a look at what is hidden may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the superuser's tasks keep: what concerns files and users. Not what would let them change mounts, trace the
 /// daemons, load modules or read disks.
@@ -206,10 +210,19 @@ type Identity = Option<(u64, u64)>;
 #[derive(Debug)]
 struct Namespaces {
     layout: Mutex<Arc<Layout>>,
-    hidden: Vec<PathBuf>,
+    hidden: Arc<[PathBuf]>,
+    last: tokio::sync::Mutex<Look>,
     maker: PathBuf,
     spawner: Spawner,
     free: Arc<Mutex<Vec<Namespace>>>,
+}
+
+/// The last look at what is hidden.
+#[derive(Debug, Default)]
+struct Look {
+    seen: Vec<Identity>,
+    /// The one that has not answered in time: another would only hang beside it.
+    late: Option<JoinHandle<Vec<Identity>>>,
 }
 
 /// A namespace that is one attempt's.
@@ -248,7 +261,8 @@ impl Namespaces {
         hidden.dedup();
         Self {
             layout: Mutex::new(Arc::new(own)),
-            hidden,
+            hidden: hidden.into(),
+            last: tokio::sync::Mutex::default(),
             maker: settings.maker.clone(),
             spawner,
             free: Arc::default(),
@@ -258,7 +272,7 @@ impl Namespaces {
     /// One that nobody uses. What was put in the place of a hidden file since it was made, it would show: then it is
     /// given up for a new one.
     async fn lend(&self) -> io::Result<Lent> {
-        let seen = self.look();
+        let seen = self.look().await;
         let free = loop {
             let free = lock(&self.free).pop();
             match free {
@@ -277,17 +291,26 @@ impl Namespaces {
         Arc::clone(&self.layout.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn look(&self) -> Vec<Identity> {
-        let look =
-            |path: &PathBuf| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        self.hidden.iter().map(look).collect()
+    /// What there is of the hidden ones. On a disk that hangs it is as it was.
+    async fn look(&self) -> Vec<Identity> {
+        let mut last = self.last.lock().await;
+        let mut looking = last.late.take().unwrap_or_else(|| {
+            let hidden = Arc::clone(&self.hidden);
+            tokio::task::spawn_blocking(move || look(&hidden))
+        });
+        match timeout(LOOK_PATIENCE, &mut looking).await {
+            Ok(Ok(seen)) => last.seen = seen,
+            Ok(Err(error)) => tracing::warn!(%error, "what is hidden from tasks was not looked at"),
+            Err(_) => last.late = Some(looking),
+        }
+        last.seen.clone()
     }
 
     async fn make(&self, seen: Vec<Identity>) -> io::Result<Namespace> {
         let layout = self.layout();
         let order = maker::Order {
             layout: (*layout).clone(),
-            hidden: self.hidden.clone(),
+            hidden: self.hidden.to_vec(),
             with_users: !rustix::process::geteuid().is_root(),
         };
         let home = layout.roots().next().unwrap_or(Path::new("/"));
@@ -306,6 +329,12 @@ impl Namespaces {
         let take = move || take(&process, layout, order.with_users, seen);
         tokio::task::spawn_blocking(take).await.map_err(io::Error::other)?
     }
+}
+
+fn look(hidden: &[PathBuf]) -> Vec<Identity> {
+    let look =
+        |path: &PathBuf| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    hidden.iter().map(look).collect()
 }
 
 /// Takes what the maker has made, once it says so; it ends with that.
@@ -335,8 +364,8 @@ fn take(
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_own_folders_are_not_hidden_by_whatever_name_they_are_known() {
+    #[tokio::test]
+    async fn the_own_folders_are_not_hidden_by_whatever_name_they_are_known() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().canonicalize().unwrap();
         let (own, link, other) = (place.join("own"), place.join("link"), place.join("other"));
@@ -349,9 +378,13 @@ mod tests {
         };
         let layout = Layout::new(own.clone(), vec![own]);
         let namespaces = Namespaces::new(&settings, Spawner::start().unwrap(), layout);
-        assert_eq!(namespaces.hidden, std::slice::from_ref(&other));
-        let before = namespaces.look();
+        assert_eq!(*namespaces.hidden, *std::slice::from_ref(&other));
+        let before = namespaces.look().await;
         std::fs::write(&other, "").unwrap();
-        assert_ne!(namespaces.look(), before, "what appears is noticed");
+        assert_ne!(namespaces.look().await, before, "what appears is noticed");
+        let late = tokio::spawn(std::future::pending());
+        namespaces.last.lock().await.late = Some(late);
+        std::fs::remove_file(&other).unwrap();
+        assert_ne!(namespaces.look().await, before, "a disk that hangs keeps nobody");
     }
 }
