@@ -137,19 +137,24 @@ pub struct Window {
 }
 
 impl Window {
-    /// What to read of files with these lengths for `n_partitions`: evenly spread over all bytes, at most 1024 windows of
-    /// 16 KiB each; of a small input, all. The same files give the same windows.
+    /// What to read of files with these lengths for `n_partitions`: evenly spread over all bytes, at most 1024 windows and
+    /// 16 MiB; of a small input in few files, all. The same files give the same windows.
     #[must_use]
     pub fn over(lengths: &[u64], n_partitions: u32) -> Vec<Self> {
         let total: u64 = lengths.iter().sum();
         let wanted = (8 * u64::from(n_partitions)).clamp(WINDOWS.0, WINDOWS.1);
-        let distance = (total / wanted).max(WINDOW_BYTES);
+        if total <= wanted * WINDOW_BYTES && lengths.len() as u64 <= wanted {
+            let whole = |(file, length): (usize, &u64)| Self { file, offset: 0, length: *length };
+            return lengths.iter().enumerate().map(whole).filter(|it| it.length > 0).collect();
+        }
+        let distance = (total / wanted).max(1);
+        let window_bytes = WINDOW_BYTES.min(distance);
         let mut windows = Vec::new();
         let (mut next, mut before) = (0, 0);
         for (file, length) in lengths.iter().enumerate() {
             while next < before + length {
                 let offset = next - before;
-                windows.push(Self { file, offset, length: WINDOW_BYTES.min(length - offset) });
+                windows.push(Self { file, offset, length: window_bytes.min(length - offset) });
                 next += distance;
             }
             before += length;
@@ -237,7 +242,10 @@ mod tests {
     fn windows_are_spread_over_all_files() {
         let small = Window::over(&[10, 0, 20_000], 3);
         let found: Vec<_> = small.iter().map(|it| (it.file, it.offset, it.length)).collect();
-        assert_eq!(found, [(0, 0, 10), (2, 16_374, 3626)]);
+        assert_eq!(found, [(0, 0, 10), (2, 0, 20_000)]);
+        let tiny = Window::over(&[3; 5000], 3);
+        assert!((64..=65).contains(&tiny.len()) && tiny.iter().all(|it| it.length <= 3));
+        assert!(tiny.windows(2).all(|two| (70..90).contains(&(two[1].file - two[0].file))));
         let lengths = [1 << 30, 5, 3 << 30];
         for (n, expected) in [(2, 64), (50, 400), (40_000, 1024)] {
             let windows = Window::over(&lengths, n);
