@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
 use jobtracker_core::{
-    Core, DEFAULT_POOL, Durable, Effect, Home, Input, Output, Plan, PlannedSplit, PoolRule, Record,
-    Reply, ReplyTo, Settings, StoreOutcome,
+    Core, Durable, Effect, Home, Input, Output, Plan, PlannedSplit, Record, Reply, ReplyTo,
+    Settings, StoreOutcome,
 };
 use mapreduce_protocol::{
     AttemptId, AttemptResult, Builtin, JobId, JobSpec, PROTOCOL_VERSION, Program, RegisterTracker,
@@ -143,27 +143,17 @@ impl Cluster {
         let cluster: ids::ClusterId = "cluster-1".parse().expect("a cluster's name");
         let mut durable = Durable::default();
         durable.apply(&Record::Initialised { cluster: cluster.clone(), former_journals: 0 });
-        let settings = Settings {
-            cluster,
-            heartbeat_interval: Duration::from_hours(100),
-            heartbeats_per_second: 1000,
-            dead_after: Duration::from_hours(1000),
-            max_attempts: 4,
-            locality_wait: Duration::from_secs(3),
-            reduce_slowstart: 0.05,
-            pools: pools(&args),
-            preempt_after: Some(Duration::from_secs(15)),
+        let never = config::Time(Duration::from_hours(1000));
+        let jobtracker = config::Jobtracker {
+            heartbeat_interval: never,
+            dead_after: never,
+            locality_wait: config::Time(Duration::from_secs(3)),
             speculative: false,
-            speculative_share: 0.25,
-            fetch_failures_max: 3,
-            host_failures_max: 3,
-            host_strikes_max: 3,
-            host_forgiven_after: Duration::from_hours(1),
-            set_aside_share: 0.25,
-            finished_jobs_max: 1000,
-            keeps_history: false,
-            recovery_grace: Duration::ZERO,
+            history_keep: config::Time(Duration::ZERO),
+            ..config::Jobtracker::default()
         };
+        let rules = jobtracker::rules(&jobtracker, &pools(&args), cluster);
+        let settings = Settings { recovery_grace: Duration::ZERO, ..rules };
         let toy = |n: usize| Toy {
             host: host(n),
             number: 0,
@@ -354,13 +344,13 @@ fn pool(n: usize) -> String {
 }
 
 /// Of different weights, some with a minimum share.
-fn pools(args: &SchedulerArgs) -> Vec<PoolRule> {
-    let pool = |n: usize| PoolRule {
-        weight: 1 + (n % 4) as u32,
-        min_slots: (n % 2 * args.hosts / args.pools.max(1)) as u32,
-        ..PoolRule::named(&pool(n))
+fn pools(args: &SchedulerArgs) -> Vec<config::Pool> {
+    let pool = |n: usize| config::Pool {
+        weight: Some(1 + (n % 4) as u32),
+        min_slots: Some((n % 2 * args.hosts / args.pools.max(1)) as u32),
+        ..config::Pool::named(pool(n))
     };
-    (0..args.pools).map(pool).chain([PoolRule::named(DEFAULT_POOL)]).collect()
+    (0..args.pools).map(pool).collect()
 }
 
 fn rack(n: usize) -> ids::RackName {

@@ -4,15 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use config::Config;
 use ids::UnixMillis;
 use mapreduce_protocol::{
     AttemptHistory, AttemptState, JobHistory, JobSpec, JobState, Place, ProgramError, Split,
     TaskKind, builtins,
 };
-use simulator::cluster::{JobPlan, Locality, MapPlan, ReducePlan, Settings, Took};
-
-use crate::daemons::jobtracker::pools;
+use simulator::cluster::{JobPlan, Locality, MapPlan, ReducePlan, Took};
 
 /// Counters of tasks that tell bytes.
 const SPLIT_BYTES: &str = "SPLIT_BYTES";
@@ -39,33 +36,6 @@ pub(crate) struct Assumed {
      simulated"
 )]
 pub(crate) struct NoMaps;
-
-/// What the JobTracker of a configuration goes by.
-pub(crate) fn rules(config: &Config) -> Settings {
-    let jobtracker = &config.jobtracker;
-    Settings {
-        cluster: "simulated".parse().expect("a cluster's name"),
-        heartbeat_interval: jobtracker.heartbeat_interval.0,
-        heartbeats_per_second: jobtracker.heartbeats_per_second,
-        dead_after: jobtracker.dead_after.0,
-        max_attempts: jobtracker.max_attempts,
-        locality_wait: jobtracker.locality_wait.0,
-        reduce_slowstart: jobtracker.reduce_slowstart,
-        pools: pools(config),
-        preempt_after: Some(jobtracker.preempt_after.0).filter(|time| !time.is_zero()),
-        speculative: jobtracker.speculative,
-        speculative_share: jobtracker.speculative_share,
-        fetch_failures_max: jobtracker.fetch_failures_max,
-        host_failures_max: jobtracker.host_failures_max,
-        host_strikes_max: jobtracker.host_strikes_max,
-        host_forgiven_after: jobtracker.host_forgiven_after.0,
-        set_aside_share: jobtracker.set_aside_share,
-        finished_jobs_max: jobtracker.finished_jobs_max.max(1) as usize,
-        keeps_history: false,
-        // Nothing has run before.
-        recovery_grace: Duration::ZERO,
-    }
-}
 
 fn plan(spec: &JobSpec) -> JobPlan {
     JobPlan {

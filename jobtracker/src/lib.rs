@@ -13,6 +13,7 @@ mod history;
 mod http;
 mod init;
 mod metrics;
+mod rules;
 mod run;
 mod settings;
 mod splits;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use fold::JobFold;
 pub use init::{InitError, init};
-pub use jobtracker_core::{DEFAULT_POOL, InvalidJob, PoolRule, Sharing, validate};
+pub use jobtracker_core::{InvalidJob, validate};
+pub use rules::{pretended_rules, rules};
 pub use run::{RunError, run};
 pub use settings::JobtrackerSettings;

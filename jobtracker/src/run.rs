@@ -69,11 +69,12 @@ pub async fn run(
     let Recovered { durable, log } = recovered;
     let durable = durable.0;
     let Some(cluster) = durable.cluster().cloned() else {
-        return Err(RunError::NotInitialised { data_dir: settings.data_dir.clone() });
+        return Err(RunError::NotInitialised { data_dir: settings.jobtracker.data_dir.clone() });
     };
     let store = Store::new(&settings);
     let core = Core::new(settings.core(cluster.clone()), durable);
-    let (split_bytes, segments) = (settings.split_bytes, settings.snapshot_after_segments);
+    let (split_bytes, segments) =
+        (settings.jobtracker.split_bytes.0, settings.jobtracker.snapshot_after_segments);
     let (core, running) = start(core, log, store.clone(), split_bytes, segments).await;
     // The first answer leaves when the new term is on disk.
     let answered = core.ask(|reply_to| Input::Query { query: Query::Cluster, reply_to }).await;
@@ -87,8 +88,9 @@ pub async fn run(
     let limits = net::ConnectionLimits::of_all_hosts();
     let stopped = async move { stop.wait().await };
     let served = net::serve_within(limits, listener, router, stopped);
-    let swept = sweep::sweep_again_and_again(core, store.clone(), settings.history_keep);
-    let sweeping = (!settings.history_keep.is_zero()).then(|| tokio::spawn(swept));
+    let history_keep = settings.jobtracker.history_keep.0;
+    let swept = sweep::sweep_again_and_again(core, store.clone(), history_keep);
+    let sweeping = (!history_keep.is_zero()).then(|| tokio::spawn(swept));
     let compared = compare_clusters(&settings, &store, &cluster, &health);
     let ended = tokio::select! {
         served = served => served.map_err(RunError::from),
@@ -117,7 +119,7 @@ async fn compare_clusters(
             }
             Ok(theirs) => {
                 return RunError::OtherCluster {
-                    data_dir: settings.data_dir.clone(),
+                    data_dir: settings.jobtracker.data_dir.clone(),
                     ours: ours.clone(),
                     chunkmaster: settings.chunkmaster.clone(),
                     theirs,

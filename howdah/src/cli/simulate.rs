@@ -22,7 +22,7 @@ use crate::exit::{OrEarly, early};
 use crate::job_file::JobFile;
 use crate::say::quiet_if_closed;
 use crate::session::Session;
-use crate::simulation::{Assumed, of_file, of_history, rules};
+use crate::simulation::{Assumed, of_file, of_history};
 
 /// Hosts of a rack, where nobody says how many racks there are.
 const HOSTS_OF_A_RACK: usize = 40;
@@ -224,7 +224,7 @@ fn scenario(args: &SimulateArgs, config: &Config, job: JobPlan, trackers: usize)
             slow: args.slow.of(trackers),
             slow_factor: args.slow_factor,
         },
-        rules: rules(config),
+        rules: jobtracker::pretended_rules(config),
         rates: args.rates.rates(),
         jobs: vec![job],
         deaths: if dying > 0 { vec![death] } else { Vec::new() },

@@ -7,8 +7,6 @@
 mod mix;
 mod sort;
 
-use std::time::Duration;
-
 use simulator::cluster::{
     Cluster, DEFAULT_POOL, JobPlan, MapPlan, PoolRule, Rates, Report, Scenario, Settings, simulate,
 };
@@ -22,28 +20,7 @@ fn is_long() -> bool {
 
 /// What the JobTracker goes by if nobody configures anything.
 fn rules() -> Settings {
-    let config = config::Config::default().jobtracker;
-    Settings {
-        cluster: "simulated".parse().expect("a name"),
-        heartbeat_interval: config.heartbeat_interval.0,
-        heartbeats_per_second: config.heartbeats_per_second,
-        dead_after: config.dead_after.0,
-        max_attempts: config.max_attempts,
-        locality_wait: config.locality_wait.0,
-        reduce_slowstart: config.reduce_slowstart,
-        pools: vec![PoolRule::named(DEFAULT_POOL)],
-        preempt_after: Some(config.preempt_after.0).filter(|time| !time.is_zero()),
-        speculative: config.speculative,
-        speculative_share: config.speculative_share,
-        fetch_failures_max: config.fetch_failures_max,
-        host_failures_max: config.host_failures_max,
-        host_strikes_max: config.host_strikes_max,
-        host_forgiven_after: config.host_forgiven_after.0,
-        set_aside_share: config.set_aside_share,
-        finished_jobs_max: config.finished_jobs_max as usize,
-        keeps_history: false,
-        recovery_grace: Duration::ZERO,
-    }
+    jobtracker::pretended_rules(&config::Config::default())
 }
 
 /// Lives it through, and says what came out.

@@ -10,6 +10,7 @@ use crate::sources::{all, metadata, none, read};
 /// Crates whose tests may look where their code may not: (crate, crate, why). Each must be in use.
 const DEV_ARROWS: &[(&str, &str, &str)] = &[
     ("simulator", "config", "which seeds to run is asked of the environment"),
+    ("simulator", "jobtracker", "which rules the shipped configuration gives"),
     ("tests", "chunkstore-protocol", "whose types the client's functions take"),
 ];
 

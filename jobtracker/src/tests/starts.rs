@@ -1,0 +1,60 @@
+//! First starts, later ones, and folders that are refused.
+
+use super::*;
+
+#[tokio::test]
+async fn a_cluster_that_has_lost_a_journal_gives_no_id_twice() {
+    let mut cluster = Cluster::start().await;
+    let first = cluster.run_job().await;
+    cluster.master.files().folders.remove(&"/out".parse().unwrap());
+    cluster.start_anew().await;
+    let second = cluster.run_job().await;
+    assert_eq!((first.id.ordinal, second.id.ordinal), (1, 1_000_001), "no id is used twice");
+    let files = cluster.master.files();
+    assert_ne!(files.published[0].stamp, files.published[1].stamp);
+}
+
+#[tokio::test]
+async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
+    let cluster = Cluster::start().await;
+    let settings = |name: &str| {
+        let mut settings = settings(cluster.dir.path(), &cluster.keyring, &cluster.chunkmaster);
+        settings.jobtracker.data_dir = cluster.dir.path().join(name);
+        settings
+    };
+    let (_, _, daemon) = start(settings("empty"));
+    assert!(matches!(daemon.await.unwrap(), Err(RunError::Recover(_))));
+    let again = init(&settings("jobtracker"), &Shutdown::default()).await;
+    assert!(matches!(again, Err(InitError::Open(_))), "{again:?}");
+    let numbers = "/.howdah/jobtracker-journals/";
+    let numbered = |it: &&StorePath| it.as_str().starts_with(numbers);
+    assert_eq!(cluster.master.files().folders.iter().filter(numbered).count(), 1, "no number lost");
+    let stranger = Routes::<()>::new().route(
+        "/v1/cluster",
+        ALL,
+        get(async || Json(ClusterInfo { cluster: "cluster-2".parse().unwrap(), epoch: Epoch(1) })),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let chunkmaster = listener.local_addr().unwrap().to_string();
+    let guard = Guard { keyring: cluster.keyring.clone(), anonymous: None };
+    tokio::spawn(net::serve(listener, stranger.into_router((), guard), std::future::pending()));
+    init(&settings("other"), &Shutdown::default()).await.unwrap();
+    let (_, _, daemon) = start(JobtrackerSettings { chunkmaster, ..settings("other") });
+    let error = daemon.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("cluster-1") && error.contains("cluster-2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_first_start_that_waits_for_the_chunk_master_can_be_stopped_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // Bound, so that nobody else answers there; and nobody does here.
+    let away = TcpListener::bind("127.0.0.1:0").unwrap();
+    let chunkmaster = away.local_addr().unwrap().to_string();
+    let settings = settings(dir.path(), &Keyring::new(&Secret::random()), &chunkmaster);
+    let shutdown = Shutdown::default();
+    shutdown.trigger();
+    let error = init(&settings, &shutdown).await.unwrap_err();
+    assert!(matches!(error, InitError::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains(&chunkmaster), "{error}");
+    assert!(!settings.jobtracker.data_dir.exists());
+}
