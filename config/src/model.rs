@@ -56,6 +56,8 @@ pub struct Cluster {
     /// File with the cluster's secret, at least 32 bytes, readable by its owner alone. Daemons need it
     /// to start; here it is required as soon as one listens on another address than loopback.
     pub secret_file: Option<PathBuf>,
+    /// File with the racks of hosts, which both masters read, and read again when it changes; none if null.
+    pub topology_file: Option<PathBuf>,
     /// On loopback: whether requests without a token may do what a user may (submit, read, write
     /// files). Daemons' own routes always need one.
     pub anonymous_loopback: bool,

@@ -54,6 +54,9 @@ const RULES: &[Rule] = &[
     rule("cluster.secret_file", "null, or an absolute path of a file of 32 bytes or more", |c| {
         c.cluster.secret_file.as_ref().is_none_or(|path| path.is_absolute())
     }),
+    rule("cluster.topology_file", "null, or an absolute path of a file", |c| {
+        c.cluster.topology_file.as_ref().is_none_or(|path| path.is_absolute())
+    }),
     rule("cluster.anonymous_loopback", "true or false", |_| true),
     rule("cluster.pid_dir", "null, or an absolute folder, like /run/howdah", |c| {
         c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())

@@ -64,6 +64,11 @@ pub(crate) fn observe_folders(live: usize) {
     gauge!("howdah_jobtracker_journal_mirrors_live").set(live as f64);
 }
 
+/// Whether the topology file can't be used, and hosts register by an older one.
+pub(crate) fn observe_topology(is_wrong: bool) {
+    gauge!("howdah_jobtracker_topology_file_wrong").set(f64::from(u8::from(is_wrong)));
+}
+
 /// A sync of the journal, and how long its first record waited for it.
 pub(crate) fn observe_sync(waited: Duration) {
     histogram!("howdah_jobtracker_journal_sync_seconds").record(waited);

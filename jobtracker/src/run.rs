@@ -82,7 +82,8 @@ pub async fn run(
 
     let health = Health::default();
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
-    let state = ServerState { core: core.clone(), store: store.clone() };
+    let topology = settings.topology.clone();
+    let state = ServerState { core: core.clone(), store: store.clone(), topology };
     let router = router(state, guard, health.clone(), Metrics::install());
     let stop = shutdown.clone();
     let limits = net::ConnectionLimits::of_all_hosts();

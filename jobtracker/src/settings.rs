@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chunkstore_client::ReadSettings;
 use chunkstore_client::stores::StoreAccess;
+use daemon::Topology;
 use event_loop::Folders;
 use ids::ClusterId;
 use net::{Capability, ClientSettings, Keyring};
@@ -17,6 +18,8 @@ pub struct JobtrackerSettings {
     pub pools: Vec<config::Pool>,
     /// `host:port` of the chunk master.
     pub chunkmaster: String,
+    /// Who stands where.
+    pub topology: Topology,
     /// Time limits of calls to the chunk store.
     pub client: ClientSettings,
     /// How long calls to the chunk store are retried while it restarts.

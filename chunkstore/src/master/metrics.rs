@@ -59,6 +59,11 @@ impl Turns {
     }
 }
 
+/// Whether the topology file can't be used, and servers register by an older one.
+pub(super) fn observe_topology(is_wrong: bool) {
+    gauge!("howdah_chunkmaster_topology_file_wrong").set(f64::from(u8::from(is_wrong)));
+}
+
 /// A sync of the journal, and how long its first record waited for it.
 pub(super) fn observe_sync(waited: Duration) {
     histogram!("howdah_chunkmaster_journal_sync_seconds").record(waited);

@@ -61,6 +61,7 @@ pub async fn run(
         keyring: settings.keyring,
         cluster,
         leases: Leases::default(),
+        topology: settings.topology,
         shutdown: shutdown.clone(),
     });
     let router = router(state, guard, health.clone(), Metrics::install());

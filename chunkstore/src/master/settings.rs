@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon::Topology;
 use event_loop::Folders;
 use net::Keyring;
 
@@ -37,6 +38,8 @@ pub struct MasterSettings {
     pub journal_segment_bytes: u64,
     /// Closed journal segments that make a new snapshot.
     pub snapshot_after_segments: u32,
+    /// Who stands where.
+    pub topology: Topology,
     /// Verifies callers' tokens and mints those for chunks.
     pub keyring: Keyring,
     /// Whether requests without a token may do what a user may, if the listener is on loopback.

@@ -32,6 +32,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         trash_free_min_percent: 10,
         journal_segment_bytes: SEGMENT,
         snapshot_after_segments: 1,
+        topology: daemon::Topology::default(),
         keyring: keyring.clone(),
         anonymous_loopback: true,
     }

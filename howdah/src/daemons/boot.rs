@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clock::wall;
 use config::{Config, HostConfig};
-use daemon::Shutdown;
+use daemon::{Shutdown, Topology};
 use net::{Capability, ClientSettings, Secret};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -81,6 +81,11 @@ impl Boot {
     pub(crate) fn anonymous(&self, address: &str) -> Option<Capability> {
         let allowed = self.config.cluster.anonymous_loopback && config::is_loopback(address);
         allowed.then(Capability::anonymous)
+    }
+
+    /// Who stands where, if a file says so.
+    pub(crate) fn topology(&self) -> anyhow::Result<Topology> {
+        Topology::open(self.config.cluster.topology_file.as_deref()).or_early()
     }
 
     /// Time limits of calls to other daemons.

@@ -26,6 +26,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
         trash_free_min_percent: config.trash_free_min.0,
         journal_segment_bytes: config.journal_segment.0,
         snapshot_after_segments: config.snapshot_after_segments,
+        topology: boot.topology()?,
         keyring: Keyring::new(&boot.secret),
         anonymous_loopback: boot.config.cluster.anonymous_loopback,
     };

@@ -28,6 +28,7 @@ fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
         jobtracker: config.jobtracker.clone(),
         pools: config.pools.clone(),
         chunkmaster: config.chunkmaster.address.clone(),
+        topology: boot.topology()?,
         client: boot.client(),
         retry_for: config.client.retry_for.0,
         reads: ReadSettings::hedged_after(config.client.hedge_after.0),

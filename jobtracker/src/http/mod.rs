@@ -36,13 +36,13 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use daemon::{Health, Metrics};
+use daemon::{Health, Metrics, Topology};
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
 use net::{Access, Guard, Json, Problem, Role, Routes};
 
 use crate::event_loop::{AskError, Core};
-use crate::metrics::{observe_request, observe_summary};
+use crate::metrics::{observe_request, observe_summary, observe_topology};
 use crate::store::Store;
 
 /// What handlers share.
@@ -52,6 +52,8 @@ pub(crate) struct ServerState {
     pub(crate) core: Core,
     /// The chunk store, for what must be asked before a job is submitted.
     pub(crate) store: Store,
+    /// Who stands where.
+    pub(crate) topology: Topology,
 }
 
 const ANY_ROLE: Access =
@@ -101,5 +103,6 @@ async fn renew_gauges(State(state): State<ServerState>, request: Request, next: 
     if let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await {
         observe_summary(&summary);
     }
+    observe_topology(state.topology.is_wrong());
     next.run(request).await
 }

@@ -23,8 +23,8 @@ use chunkstore_protocol::{
 use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptResult, JobAccepted, JobCounters, JobId, JobList, JobSpec,
-    JobState, JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TaskKind,
+    AttemptId, AttemptList, AttemptResult, HostList, JobAccepted, JobCounters, JobId, JobList,
+    JobSpec, JobState, JobStatus, JobtrackerInfo, PROTOCOL_VERSION, RegisterTracker, TaskKind,
     TrackerCommand, TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 use net::{
@@ -248,6 +248,7 @@ pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> Jobt
         jobtracker,
         pools: Vec::new(),
         chunkmaster: chunkmaster.to_owned(),
+        topology: daemon::Topology::default(),
         client: client_settings(),
         retry_for: Duration::from_secs(10),
         reads: ReadSettings::default(),

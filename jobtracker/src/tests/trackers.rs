@@ -36,3 +36,31 @@ async fn a_broken_connection_takes_its_parked_heartbeat_with_it() {
     assert_eq!(status.maps.attempts, 0, "nobody would hear of it");
     assert_eq!(tracker.launched().await.task.job, job.id);
 }
+
+#[tokio::test]
+async fn a_host_stands_where_the_topology_file_says_also_after_an_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("racks");
+    let write = |text: &str| {
+        let beside = folder.path().join("new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, &file).unwrap();
+    };
+    write("host-1 /rack-1\n");
+    let cluster = Cluster::start_with(|settings| {
+        settings.topology = daemon::Topology::open(Some(&file)).unwrap();
+    });
+    let cluster = cluster.await;
+    let rack = async || {
+        let _ = cluster.register().await;
+        let hosts: HostList = cluster.get("/v1/hosts").await.unwrap();
+        hosts.hosts[0].rack.as_ref().unwrap().to_string()
+    };
+    assert_eq!(rack().await, "/rack-1");
+    cluster.metric("howdah_jobtracker_topology_file_wrong 0").await;
+    write("host-1 /rack-2\n");
+    assert_eq!(rack().await, "/rack-2");
+    write("host-1\n");
+    assert_eq!(rack().await, "/rack-2");
+    cluster.metric("howdah_jobtracker_topology_file_wrong 1").await;
+}

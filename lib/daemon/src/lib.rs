@@ -8,8 +8,10 @@ mod logging;
 mod metrics;
 mod panic;
 mod privacy;
+mod racks;
 mod routes;
 mod shutdown;
+mod topology;
 
 pub use data_folder::{DataFolder, FolderError, Owner};
 pub use descriptors::raise_descriptor_limit;
@@ -18,8 +20,10 @@ pub use logging::{LogFormat, LoggingError, install_logging};
 pub use metrics::Metrics;
 pub use panic::install_panic_hook;
 pub use privacy::close_memory;
+pub use racks::{RackLineError, RackTableError};
 pub use routes::routes;
 pub use shutdown::Shutdown;
+pub use topology::{Topology, TopologyError};
 
 /// The release, as logs and panics name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

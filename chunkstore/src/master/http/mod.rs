@@ -23,12 +23,12 @@ use axum::response::Response;
 use axum::routing::get;
 use chunkstore_core::master::{Input, Reply};
 use chunkstore_protocol::ClusterInfo;
-use daemon::{Health, Metrics, Shutdown};
+use daemon::{Health, Metrics, Shutdown, Topology};
 use ids::{ClusterId, Epoch};
 use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
 
 use super::event_loop::Core;
-use super::metrics::{Requests, observe_summary};
+use super::metrics::{Requests, observe_summary, observe_topology};
 pub(super) use leases::Leases;
 
 /// What handlers share. Each request gets a clone of it.
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) cluster: ClusterId,
     /// Writers whose renewals wait for their answers.
     pub(super) leases: Leases,
+    /// Who stands where.
+    pub(super) topology: Topology,
     /// Ends waits.
     pub(super) shutdown: Shutdown,
 }
@@ -102,5 +104,6 @@ async fn renew_gauges(State(state): State<ServerState>, request: Request, next: 
     if let Ok(Reply::Summary(summary)) = state.core.ask(Input::Summarise).await {
         observe_summary(&summary);
     }
+    observe_topology(state.topology.is_wrong());
     next.run(request).await
 }

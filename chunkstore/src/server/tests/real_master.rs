@@ -76,6 +76,7 @@ impl RealCluster {
             trash_free_min_percent: 10,
             journal_segment_bytes: SEGMENT,
             snapshot_after_segments: 2,
+            topology: daemon::Topology::default(),
             keyring: self.keyring.clone(),
             anonymous_loopback: false,
         };
