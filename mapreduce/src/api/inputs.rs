@@ -1,5 +1,6 @@
 //! Several inputs with a mapper each (Hadoop: `MultipleInputs`): which one reads a file, its path says.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::job::Factory;
@@ -23,7 +24,7 @@ pub(crate) struct Inputs<K, V>(Arc<[Input<K, V>]>);
 type Input<K, V> = (String, Factory<AnyMapper<K, V>>);
 
 impl<K: Key, V: Datum> Inputs<K, V> {
-    /// The first one, or one more, which is asked after all `others`.
+    /// The first one, or one more, beside `others`.
     pub(crate) fn and<M, F>(others: &[Input<K, V>], path: &str, mapper: F) -> Self
     where
         M: Mapper<Key = K, Value = V> + 'static,
@@ -48,7 +49,7 @@ impl<K: Key, V: Datum> InputMappers<K, V> {
     /// Which mapper reads `path`; it is made and set up when it is first needed.
     #[cold]
     fn choose(&mut self, path: &str, out: &mut Output<'_, K, V>) -> Result<usize, UserError> {
-        let chosen = self.inputs.iter().position(|(input, _)| is_below(path, input));
+        let chosen = chosen(path, self.inputs.iter().map(|(input, _)| input.as_str()));
         let Some(chosen) = chosen else {
             let inputs: Vec<&str> = self.inputs.iter().map(|(input, _)| input.as_str()).collect();
             let inputs = inputs.join(", ");
@@ -67,19 +68,23 @@ impl<K: Key, V: Datum> InputMappers<K, V> {
     }
 }
 
-/// Whether `path` is `input` or lies in it: an absolute path or URL from its start, any other one by its folders' and
-/// file's names wherever they stand.
-fn is_below(path: &str, input: &str) -> bool {
+/// The input that `path` is, or lies in: of several the one that stands deepest in the path, and of equals the first.
+fn chosen<'a>(path: &str, inputs: impl Iterator<Item = &'a str>) -> Option<usize> {
+    let fitting = inputs.enumerate().filter_map(|(n, input)| Some((end_in(path, input)?, n)));
+    fitting.max_by_key(|(end, n)| (*end, Reverse(*n))).map(|(_, n)| n)
+}
+
+/// Where `input` ends in a path that is it or lies in it: an absolute path or URL from the start, any other one by its
+/// folders' and file's names, the last time they stand there.
+fn end_in(path: &str, input: &str) -> Option<usize> {
     let input = input.trim_end_matches('/');
-    let ends = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    let is_whole = |end: usize| path[end..].is_empty() || path[end..].starts_with('/');
     if input.starts_with('/') || input.contains("://") {
-        return path.strip_prefix(input).is_some_and(ends);
+        return (path.starts_with(input) && is_whole(input.len())).then_some(input.len());
     }
-    let found = path.match_indices(input);
-    found.into_iter().any(|(at, _)| {
-        let begins = at == 0 || path.as_bytes()[at - 1] == b'/';
-        begins && ends(&path[at + input.len()..])
-    })
+    let begins = |at: usize| at == 0 || path.as_bytes()[at - 1] == b'/';
+    let ends = path.rmatch_indices(input).map(|(at, found)| (at, at + found.len()));
+    ends.into_iter().find(|(at, end)| begins(*at) && is_whole(*end)).map(|(_, end)| end)
 }
 
 impl<K: Key, V: Datum> Mapper for InputMappers<K, V> {
@@ -123,7 +128,24 @@ mod tests {
             ("/data/superusers/users/x", "users", true),
             ("/data/superusers/x", "users", false),
         ] {
-            assert_eq!(is_below(path, input), expected, "{input} of {path}");
+            assert_eq!(end_in(path, input).is_some(), expected, "{input} of {path}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_input_reads_a_file_and_of_equals_the_first() {
+        for (path, inputs, expected) in [
+            ("/home/users/me/orders/part-0", ["users", "orders"], Some(1)),
+            ("/home/orders/me/users/part-0", ["users", "orders"], Some(0)),
+            ("/in/users/2026/part-0", ["/in/users", "/in/users/2026"], Some(1)),
+            ("/in/users/part-0", ["users", "/in/users"], Some(0)),
+            ("/in/users/part-0", ["/in/users", "users"], Some(0)),
+            ("/in/visits/part-0", ["/in/users", "users"], None),
+            ("/in/visits/part-0", ["/", "users"], Some(0)),
+            ("s3://bucket/visits/part-0", ["users", "/"], Some(1)),
+            ("/in/users/part-0", ["/", "users"], Some(1)),
+        ] {
+            assert_eq!(chosen(path, inputs.into_iter()), expected, "{inputs:?} of {path}");
         }
     }
 }

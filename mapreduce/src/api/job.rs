@@ -73,7 +73,8 @@ impl Job {
 
     /// Begins a job of several inputs with a mapper each, by the one of `path`: a file or folder, absolute as in the
     /// job file; or only the last of its folders' names (`orders`, `2026/orders`), wherever they stand in a
-    /// path. The first that fits reads a file; where none does, the job fails.
+    /// path; `/` is every path. Of several that fit, the one that stands deepest in a file's path reads it; where none does,
+    /// the job fails.
     ///
     /// ```
     /// use mapreduce::{Job, Text};
