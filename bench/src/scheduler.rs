@@ -202,16 +202,13 @@ impl Cluster {
     fn submit(&mut self, nth: usize) {
         let builtin = Builtin { name: "identity".to_owned(), args: BTreeMap::new() };
         let spec = Box::new(JobSpec {
-            name: format!("job {nth}"),
-            input: vec!["/in".to_owned()],
-            output: format!("/out/{nth}"),
-            program: Program::Builtin(builtin),
-            reduces: None,
-            max_attempts: None,
-            priority: None,
-            speculative: None,
-            limits: None,
             pool: Some(pool(nth % self.args.pools)),
+            ..JobSpec::new(
+                format!("job {nth}"),
+                vec!["/in".to_owned()],
+                format!("/out/{nth}"),
+                Program::Builtin(builtin),
+            )
         });
         let ordinal = u32::try_from(nth + 1).expect("few jobs");
         let job = JobId { date: 20_261_122, ordinal };

@@ -284,18 +284,12 @@ impl Reading {
             *command = command.take().filter(|it| !it.is_empty());
             *command = command.take().map(|it| unqualified(&it, &self.streaming.files));
         }
-        let mut spec = JobSpec {
-            name: name_of(&self.streaming),
-            input: self.inputs,
+        let mut spec = JobSpec::new(
+            name_of(&self.streaming),
+            self.inputs,
             output,
-            program: Program::Streaming(Box::default()),
-            reduces: None,
-            max_attempts: None,
-            priority: None,
-            pool: None,
-            speculative: None,
-            limits: None,
-        };
+            Program::Streaming(Box::default()),
+        );
         let mut streaming = self.streaming;
         if let Some(given) = self.partitioner {
             self.properties.set(hadoop_properties::PARTITIONER, &given);

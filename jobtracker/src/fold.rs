@@ -45,16 +45,13 @@ mod tests {
         Record::JobAccepted {
             job,
             spec: Arc::new(JobSpec {
-                name: "count".to_owned(),
-                input: vec!["/in".to_owned()],
-                output: "/out".to_owned(),
-                program: Program::Builtin(Builtin { name: "wordcount".to_owned(), args }),
                 reduces: Some(1),
-                max_attempts: None,
-                priority: None,
-                speculative: None,
-                limits: None,
-                pool: None,
+                ..JobSpec::new(
+                    "count",
+                    vec!["/in".to_owned()],
+                    "/out",
+                    Program::Builtin(Builtin { name: "wordcount".to_owned(), args }),
+                )
             }),
             n_reduces: 1,
             max_attempts: 4,

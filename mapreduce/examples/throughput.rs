@@ -15,16 +15,13 @@ const MIB: u64 = 1 << 20;
 fn local_job(file: &str, output: &str, name: &str, reduces: u32) -> LocalJob {
     LocalJob {
         spec: JobSpec {
-            name: name.to_owned(),
-            input: vec![file.to_owned()],
-            output: output.to_owned(),
-            program: Program::Builtin(Builtin { name: name.to_owned(), args: BTreeMap::new() }),
             reduces: Some(reduces),
-            max_attempts: None,
-            priority: None,
-            speculative: None,
-            limits: None,
-            pool: None,
+            ..JobSpec::new(
+                name,
+                vec![file.to_owned()],
+                output,
+                Program::Builtin(Builtin { name: name.to_owned(), args: BTreeMap::new() }),
+            )
         },
         sequential: false,
         parallelism: 1,

@@ -25,6 +25,7 @@ mod builtin;
 mod entry;
 mod local;
 mod oracle;
+mod oracle_input;
 mod program;
 mod streaming;
 mod task;

@@ -1,5 +1,5 @@
 //! The sequential oracle: what a job's output must be, computed the plain way. Every file is read whole,
-//! mapped line by line into a list, sorted (stably, by decoded key), and given to the reducer. It never
+//! mapped record by record into a list, sorted (stably, by decoded key), and given to the reducer. It never
 //! combines, and shares no code with the task runtime (`crate::task`): they check each other.
 
 use std::cell::Cell;
@@ -12,14 +12,7 @@ use crate::api::{
     Compare, Counters, Datum, DecodeError, Grouping, Key, Mapper, Output, Partitioner, Record,
     Reducer, Sink, TaskContext, UserError, ValueSource, Values,
 };
-
-/// One file of the input.
-pub(crate) struct OracleInput {
-    /// Its path.
-    pub(crate) path: String,
-    /// Its bytes.
-    pub(crate) data: Vec<u8>,
-}
+use crate::oracle_input::OracleInput;
 
 /// The text of the one part that a job without reduces has.
 pub(crate) fn map_only<M: Mapper>(
@@ -126,17 +119,11 @@ fn map_all<M: Mapper>(
     counters: &mut Counters,
 ) -> Result<(), Failure> {
     mapper.setup(&mut Output::new(sink, counters, task)).map_err(|e| author(&e))?;
-    for OracleInput { path, data } in input {
-        let mut offset = 0;
-        for line in data.split_inclusive(|byte| *byte == b'\n') {
-            let value = match line {
-                [value @ .., b'\n'] => value,
-                value => value,
-            };
-            let record = Record { offset, value, path };
+    for file in input {
+        for (offset, key, value) in file.records()? {
+            let record = Record { offset, key, value, path: &file.path };
             mapper.map(record, &mut Output::new(sink, counters, task)).map_err(|e| author(&e))?;
             counters.add_own("MAP_INPUT_RECORDS", 1);
-            offset += line.len() as u64;
         }
     }
     mapper.finish(&mut Output::new(sink, counters, task)).map_err(|e| author(&e))

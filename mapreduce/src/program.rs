@@ -8,7 +8,8 @@ use mapreduce_protocol::Failure;
 use crate::api::{
     Combiner, Counters, GroupFields, JobOf, Mapper, Partitioner, Reducer, TaskContext,
 };
-use crate::oracle::{self, OracleInput};
+use crate::oracle;
+use crate::oracle_input::OracleInput;
 use crate::task::fold::{CombinerFold, Fold};
 use crate::task::map::{self, MapTask};
 use crate::task::merge::Merge;

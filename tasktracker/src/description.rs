@@ -162,6 +162,7 @@ mod tests {
             staging: "/.howdah/staging/j".to_owned(),
             output: Some("s3://out/x".to_owned()),
             limits: TaskLimits::default(),
+            formats: Default::default(),
         };
         let path = "s3://in/a".to_owned();
         let pieces =
@@ -198,6 +199,7 @@ mod tests {
             staging: "/.howdah/staging/j".to_owned(),
             output: None,
             limits: TaskLimits::default(),
+            formats: Default::default(),
         };
         let path = "/in/a".to_owned();
         let pieces = vec![SplitPiece {

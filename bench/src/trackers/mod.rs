@@ -230,16 +230,13 @@ impl Look<'_> {
     async fn submit(&self) -> anyhow::Result<JobAccepted> {
         let builtin = Builtin { name: "wordcount".to_owned(), args: BTreeMap::new() };
         let spec = JobSpec {
-            name: "as many as there are".to_owned(),
-            input: vec![front::INPUT.to_owned()],
-            output: "/out".to_owned(),
-            program: Program::Builtin(builtin),
             reduces: Some(self.args.reduces),
-            max_attempts: None,
-            priority: None,
-            speculative: None,
-            limits: None,
-            pool: None,
+            ..JobSpec::new(
+                "as many as there are",
+                vec![front::INPUT.to_owned()],
+                "/out",
+                Program::Builtin(builtin),
+            )
         };
         Ok(self.user.post(&self.cluster.jobtracker, "/v1/jobs", &spec).await?)
     }

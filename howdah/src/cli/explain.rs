@@ -18,6 +18,9 @@ pub(super) fn print(explanation: &Explanation, format: Format) -> anyhow::Result
     for obstacle in &explanation.obstacles {
         let _ = writeln!(text, "  {obstacle}");
     }
+    if let Some(unsplit) = &explanation.unsplit {
+        let _ = writeln!(text, "  {unsplit}");
+    }
     explanation.tasks.iter().for_each(|task| text.push_str(&of_task(task)));
     if !explanation.path.is_empty() {
         text.push_str("what made it as long as it is, one after the other:\n");

@@ -59,18 +59,12 @@ pub(crate) fn job(program: &str, args: &[String]) -> anyhow::Result<JobSpec> {
     mapreduce::builtin(program, &args).map_err(|error| {
         early(anyhow!(error.to_string().replace("under 'args'", "by --arg NAME=VALUE")))
     })?;
-    Ok(JobSpec {
-        name: format!("demo {program}"),
-        input: vec![INPUT.to_owned()],
-        output: OUTPUT.to_owned(),
-        program: Program::Builtin(Builtin { name: program.to_owned(), args }),
-        reduces: None,
-        max_attempts: None,
-        priority: None,
-        speculative: None,
-        limits: None,
-        pool: None,
-    })
+    Ok(JobSpec::new(
+        format!("demo {program}"),
+        vec![INPUT.to_owned()],
+        OUTPUT,
+        Program::Builtin(Builtin { name: program.to_owned(), args }),
+    ))
 }
 
 impl Demo {

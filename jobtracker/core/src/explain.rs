@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::{
-    Explanation, HostObstacle, JobId, Obstacle, TaskExplanation, TaskId, TaskKind, WhyNotThere,
+    Explanation, HostObstacle, JobId, Obstacle, TaskExplanation, TaskId, TaskKind, Unsplit,
+    WhyNotThere,
 };
 
 use crate::job::LiveJob;
@@ -33,6 +34,7 @@ impl Core {
             job,
             state: self.state_of(job),
             obstacles: Vec::new(),
+            unsplit: None,
             tasks: Vec::new(),
             path: Vec::new(),
         };
@@ -42,6 +44,7 @@ impl Core {
             explanation.obstacles.push(Obstacle::NotPlanned);
             return Ok(explanation);
         };
+        explanation.unsplit = unsplit(live);
         let tasks = match task {
             Some(task) if live.task(task).is_none() => return Err(Refusal::NoSuchTask { task }),
             Some(task) => vec![task],
@@ -187,4 +190,19 @@ fn next_tasks(live: &LiveJob) -> Vec<TaskId> {
 
 fn millis(until: Monotonic, now: Monotonic) -> u64 {
     u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The files of a job's input that can't be split.
+fn unsplit(live: &LiveJob) -> Option<Unsplit> {
+    let formats = &live.description.formats;
+    let pieces = live.splits().iter().flat_map(|planned| &planned.split.pieces);
+    let whole = pieces.filter(|piece| !formats.splits(&piece.path));
+    whole.fold(None, |so_far: Option<Unsplit>, piece| {
+        let (files, bytes) = so_far.as_ref().map_or((0, 0), |it| (it.files, it.bytes));
+        let longest = match so_far {
+            Some(so_far) if bytes >= piece.length => so_far.longest,
+            _ => piece.path.to_string(),
+        };
+        Some(Unsplit { files: files + 1, longest, bytes: bytes.max(piece.length) })
+    })
 }

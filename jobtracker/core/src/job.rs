@@ -119,6 +119,7 @@ impl LiveJob {
                 staging: staging_folder(id),
                 output: Some(entry.spec.output.clone()).filter(|output| is_url(output)),
                 limits: entry.spec.limits.clone().unwrap_or_default(),
+                formats: entry.spec.formats(),
             }),
             splits: None,
             places: Places::default(),
@@ -168,6 +169,11 @@ impl LiveJob {
     }
 
     /// What a map reads; `None` for a reduce, and while the splits are not known.
+    /// What its maps read, as far as that is known, in their order.
+    pub(crate) fn splits(&self) -> &[PlannedSplit] {
+        self.splits.as_deref().unwrap_or_default()
+    }
+
     pub(crate) fn split(&self, task: TaskId) -> Option<&PlannedSplit> {
         match task.kind {
             TaskKind::Map => self.splits.as_ref()?.get(task.index as usize),

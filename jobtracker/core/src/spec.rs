@@ -248,19 +248,16 @@ mod tests {
 
     fn good() -> JobSpec {
         JobSpec {
-            name: "count".to_owned(),
-            input: vec!["/in".to_owned()],
-            output: "/out".to_owned(),
-            program: Program::Builtin(Builtin {
-                name: "wordcount".to_owned(),
-                args: Default::default(),
-            }),
             reduces: Some(3),
-            max_attempts: None,
-            priority: None,
-            speculative: None,
-            limits: None,
-            pool: None,
+            ..JobSpec::new(
+                "count",
+                vec!["/in".to_owned()],
+                "/out",
+                Program::Builtin(Builtin {
+                    name: "wordcount".to_owned(),
+                    args: Default::default(),
+                }),
+            )
         }
     }
 

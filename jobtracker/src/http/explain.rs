@@ -42,6 +42,7 @@ async fn explain(
             job,
             state: history.status.state,
             obstacles: Vec::new(),
+            unsplit: None,
             tasks: Vec::new(),
             path: Vec::new(),
         },

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::streaming::{CommandRole, check_names};
-use crate::{Builtin, JobSpec, Program, Streaming, StreamingError};
+use crate::{Builtin, InputFormat, JobSpec, Program, Streaming, StreamingError};
 
 /// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
 pub const REDUCES_MAX: u32 = 50_000;
@@ -104,6 +104,15 @@ pub enum ProgramError {
         /// Reduces asked for.
         given: u32,
     },
+    /// Keys for a program that reads none.
+    #[error(
+        "builtin {builtin} reads records without keys, but 'input_format' is 'key-value': leave it out, or run a program of \
+         your own"
+    )]
+    KeysUnread {
+        /// The program.
+        builtin: &'static str,
+    },
     /// More reduces than a job may have.
     #[error("'reduces' is {given}: a job has at most {REDUCES_MAX}")]
     TooManyReduces {
@@ -131,6 +140,9 @@ pub fn check(spec: &JobSpec) -> Result<u32, ProgramError> {
         Program::Builtin(builtin) => {
             let rule = rule_of(builtin)?;
             check_arguments(rule, &builtin.args)?;
+            if matches!(spec.input_format, Some(InputFormat::KeyValue { .. })) {
+                return Err(ProgramError::KeysUnread { builtin: rule.name });
+            }
             (rule.name, rule.reduces)
         }
         Program::Native(native) => {
@@ -208,18 +220,7 @@ mod tests {
     use crate::Native;
 
     fn job(program: Program, reduces: Option<u32>) -> JobSpec {
-        JobSpec {
-            name: "n".to_owned(),
-            input: vec!["/in".to_owned()],
-            output: "/out".to_owned(),
-            program,
-            reduces,
-            max_attempts: None,
-            priority: None,
-            speculative: None,
-            limits: None,
-            pool: None,
-        }
+        JobSpec { reduces, ..JobSpec::new("n", vec!["/in".to_owned()], "/out", program) }
     }
 
     fn builtin(name: &str, args: &[&str]) -> Program {

@@ -17,11 +17,25 @@ pub struct Explanation {
     pub state: JobState,
     /// What keeps slots from all of its tasks.
     pub obstacles: Vec<Obstacle>,
+    /// Input files that can't be split, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsplit: Option<Unsplit>,
     /// The map and the reduce that are next for a slot, or the task that was asked for.
     pub tasks: Vec<TaskExplanation>,
     /// The attempts that made it as long as it was, or is so far, the first one first: had one of them been quicker, so had
     /// the job.
     pub path: Vec<PathLink>,
+}
+
+/// Files that one map each reads from the first byte to the last, however long they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsplit {
+    /// How many.
+    pub files: u64,
+    /// The longest one.
+    pub longest: String,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// One task.
@@ -178,6 +192,16 @@ impl fmt::Display for Obstacle {
                 f.write_str("maps wait for the last slot that reduces do not hold")
             }
         }
+    }
+}
+
+impl fmt::Display for Unsplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { files, longest, bytes } = self;
+        write!(
+            f,
+            "{files} of its files can't be split: one map reads all of each; the longest is {longest} of {bytes} bytes"
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ShippedFile, Streaming, TaskLimits};
+use crate::{Formats, InputCompression, InputFormat, ShippedFile, Streaming, TaskLimits};
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,47 @@ pub struct JobSpec {
     /// What each attempt may use of its host. What is absent here, the cluster's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TaskLimits>,
+    /// What a record of the input is. Absent: a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_format: Option<InputFormat>,
+    /// Whether compressed inputs are read as what they hold. Absent: as the ends of their names say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_compression: Option<InputCompression>,
+}
+
+impl JobSpec {
+    /// A job with all that is needed and nothing else.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        input: Vec<String>,
+        output: impl Into<String>,
+        program: Program,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            input,
+            output: output.into(),
+            program,
+            reduces: None,
+            max_attempts: None,
+            priority: None,
+            pool: None,
+            speculative: None,
+            limits: None,
+            input_format: None,
+            input_compression: None,
+        }
+    }
+
+    /// How its files are read.
+    #[must_use]
+    pub fn formats(&self) -> Formats {
+        Formats {
+            input: self.input_format.clone().unwrap_or_default(),
+            input_compression: self.input_compression.unwrap_or_default(),
+        }
+    }
 }
 
 /// A job's share of the slots beside other jobs: of two neighbours the higher one gets twice as much, or, where jobs queue

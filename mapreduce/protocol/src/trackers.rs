@@ -10,7 +10,9 @@ use std::sync::Arc;
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Ailment, AttemptId, Failure, JobId, Program, Split, StagedOutput, TaskLimits};
+use crate::{
+    Ailment, AttemptId, Failure, Formats, JobId, Program, Split, StagedOutput, TaskLimits,
+};
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +212,9 @@ pub struct JobDescription {
     /// What each attempt may use, where the job says so.
     #[serde(default, skip_serializing_if = "TaskLimits::is_empty")]
     pub limits: TaskLimits,
+    /// How files are read.
+    #[serde(default, skip_serializing_if = "Formats::is_default")]
+    pub formats: Formats,
 }
 
 /// What one task does.

@@ -7,7 +7,10 @@ use super::{Counter, Counters, Datum, Key, TaskContext, UserError};
 pub struct Record<'a> {
     /// Where its first byte stands in the file.
     pub offset: u64,
-    /// The line, without the LF that ends it; of a CRLF, the CR is part of the line.
+    /// Its key, where the job's `input_format` is `key-value`.
+    pub key: Option<&'a [u8]>,
+    /// The record without its key: by default a line, without the LF that ends it; of a CRLF, the CR is part of the
+    /// line.
     pub value: &'a [u8],
     /// The file.
     pub path: &'a str,

@@ -40,18 +40,7 @@ pub enum BuiltinError {
 pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, BuiltinError> {
     // The table judges whole jobs; of this one, only the program is of interest.
     let program = Program::Builtin(Builtin { name: name.to_owned(), args: args.clone() });
-    let spec = JobSpec {
-        name: String::new(),
-        input: Vec::new(),
-        output: String::new(),
-        program,
-        reduces: None,
-        max_attempts: None,
-        priority: None,
-        speculative: None,
-        limits: None,
-        pool: None,
-    };
+    let spec = JobSpec::new(String::new(), Vec::new(), String::new(), program);
     builtins::check(&spec)?;
     match name {
         "wordcount" => Ok(wordcount::job()),

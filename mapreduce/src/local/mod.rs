@@ -12,12 +12,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mapreduce_protocol::{
-    Failure, FailureKind, JobId, JobSpec, LocalJob, LocalResult, Program, Split, TaskKind, builtins,
+    Failure, FailureKind, Formats, JobId, JobSpec, LocalJob, LocalResult, Program, Split, TaskKind,
+    builtins,
 };
 
 use crate::api::TaskContext;
 use crate::api::{Counters, Job};
-use crate::oracle::OracleInput;
+use crate::oracle_input::OracleInput;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
 use crate::task::map::MapTask;
 use crate::task::progress::Progress;
@@ -44,12 +45,14 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
     if n_reduces == 0 && job.has_reducer() {
         return Err(bad_job("the program has a reducer but 'reduces' is 0: set it to 1 or more"));
     }
-    let splits = plan::splits(&local.spec.input, local.split_bytes)?;
+    let formats = local.spec.formats();
+    let splits = plan::splits(&local.spec.input, &formats, local.split_bytes)?;
     let stage = Stage::create(Path::new(&local.spec.output))?;
     let counters = if local.sequential {
-        run_sequentially(job, local, &splits, n_reduces, &stage)?
+        run_sequentially(job, local, &splits, &formats, n_reduces, &stage)?
     } else {
-        LocalRun { job, local, splits: &splits, n_reduces, stage: &stage }.run()?
+        LocalRun { job, local, formats: &formats, splits: &splits, n_reduces, stage: &stage }
+            .run()?
     };
     stage.publish()?;
     Ok(counters)
@@ -63,6 +66,7 @@ fn run_sequentially(
     job: &Job,
     local: &LocalJob,
     splits: &[Split],
+    formats: &Formats,
     n_reduces: u32,
     stage: &Stage,
 ) -> Result<BTreeMap<String, u64>, Failure> {
@@ -74,7 +78,7 @@ fn run_sequentially(
         }
     }
     let read = |path: &str| match std::fs::read(path) {
-        Ok(data) => Ok(OracleInput { path: path.to_owned(), data }),
+        Ok(data) => OracleInput::of(path, data, formats),
         Err(error) => Err(files::unreadable(path, &error)),
     };
     let input = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -92,6 +96,7 @@ fn run_sequentially(
 struct LocalRun<'a> {
     job: &'a Job,
     local: &'a LocalJob,
+    formats: &'a Formats,
     splits: &'a [Split],
     n_reduces: u32,
     stage: &'a Stage,
@@ -148,6 +153,7 @@ impl LocalRun<'_> {
         let mut task = MapTask {
             split: &self.splits[index],
             input: &LocalInput,
+            formats: self.formats,
             n_partitions: self.n_reduces,
             folder: &folder,
             map_output: &map_output,

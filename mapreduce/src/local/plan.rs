@@ -1,31 +1,33 @@
 //! Splits of local files, by the rules of the cluster: files in order, a folder's by name; empty files
 //! give none, and a folder must hold a file.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use mapreduce_protocol::{Failure, FailureKind, Split, SplitPiece};
+use mapreduce_protocol::{
+    Failure, FailureKind, Formats, InputFormat, LineCuts, Split, SplitPiece, no_lines_of_compressed,
+};
 
-use crate::task::failure::failure;
+use crate::task::failure::{bad_job, failure};
 
-/// The splits of `input`, none longer than `split_bytes`.
-pub(super) fn splits(input: &[String], split_bytes: u64) -> Result<Vec<Split>, Failure> {
+/// The splits of `input`, none longer than `split_bytes` but those of files that can't be split.
+pub(super) fn splits(
+    input: &[String],
+    formats: &Formats,
+    split_bytes: u64,
+) -> Result<Vec<Split>, Failure> {
     let mut splits = Vec::new();
     for path in input {
         for (path, file_length) in files(Path::new(path))? {
+            let path: Arc<str> = path.into();
             let mut offset = 0;
-            while offset < file_length {
-                let length = split_bytes.max(1).min(file_length - offset);
-                let path = path.clone();
-                splits.push(Split {
-                    pieces: vec![SplitPiece {
-                        path: path.into(),
-                        offset,
-                        length,
-                        file_length,
-                        e_tag: None,
-                    }],
-                });
-                offset += length;
+            for end in ends(&path, file_length, formats, split_bytes.max(1))? {
+                let (path, length) = (Arc::clone(&path), end - offset);
+                let piece = SplitPiece { path, offset, length, file_length, e_tag: None };
+                splits.push(Split { pieces: vec![piece] });
+                offset = end;
             }
         }
     }
@@ -36,6 +38,39 @@ pub(super) fn splits(input: &[String], split_bytes: u64) -> Result<Vec<Split>, F
 pub(super) fn inputs(input: &[String]) -> Result<Vec<(String, u64)>, Failure> {
     let all = input.iter().map(|path| files(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
     Ok(all.into_iter().flatten().collect())
+}
+
+/// Where the splits of a file end.
+fn ends(
+    path: &str,
+    file_length: u64,
+    formats: &Formats,
+    split_bytes: u64,
+) -> Result<Vec<u64>, Failure> {
+    let mut ends = Vec::new();
+    if let InputFormat::Lines { per_split } = formats.input {
+        if formats.codec_of(path).is_some() {
+            return Err(bad_job(no_lines_of_compressed(path)));
+        }
+        let unreadable = |error: std::io::Error| unavailable(Path::new(path), &error.to_string());
+        let mut cuts = LineCuts::new(per_split);
+        let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+        loop {
+            let block = reader.fill_buf().map_err(unreadable)?;
+            if block.is_empty() {
+                break;
+            }
+            cuts.pass(block, |end| ends.push(end));
+            let n = block.len();
+            reader.consume(n);
+        }
+    } else if formats.splits(path) {
+        ends.extend((1..file_length.div_ceil(split_bytes)).map(|n| n * split_bytes));
+    }
+    if file_length > ends.last().copied().unwrap_or(0) {
+        ends.push(file_length);
+    }
+    Ok(ends)
 }
 
 /// A file, or a folder's files but `_*` and `.*`, with their lengths.

@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use mapreduce_protocol::streaming::LineEnds;
-use mapreduce_protocol::{Failure, SplitPiece, Streaming};
+use mapreduce_protocol::{Failure, Formats, InputFormat, SplitPiece, Streaming};
 
 use super::keys::Keys;
 use super::line_ends::Normaliser;
 use super::records::{input_separator, is_new};
 use crate::api::Counters;
+use crate::task::following::{Opened, open};
 use crate::task::lines::Lines;
 use crate::task::map::MapTask;
 use crate::task::merge::Merge;
 use crate::task::progress::Progress;
+use crate::task::records::{RawRecord, Records};
 use crate::task::sort_buffer::SortBuffer;
 use crate::task::storage::Input;
 
@@ -24,16 +26,18 @@ pub(super) trait Feed {
     fn next_block(&mut self) -> Result<Option<Bytes>, Failure>;
 }
 
-/// The lines of a split, without their keys: that is where they stand in the file (Hadoop: `TextInputFormat`).
+/// The records of a split. Lines have no keys: those would be where they stand in the file (Hadoop: `TextInputFormat`).
 pub(super) struct MapFeed<'a> {
     input: &'a dyn Input,
+    formats: &'a Formats,
     pieces: std::slice::Iter<'a, SplitPiece>,
-    lines: Option<Lines<'a>>,
+    reader: Option<Reader<'a>>,
+    ends: LineEnds,
     normaliser: Normaliser,
     records: u64,
-    /// Bytes of the split, and of those given on.
+    /// Bytes of the split, and of the pieces before this one.
     total: u64,
-    given: u64,
+    before: u64,
     progress: Progress,
 }
 
@@ -42,43 +46,135 @@ impl<'a> MapFeed<'a> {
     pub(super) fn new(task: &MapTask<'a>, ends: LineEnds) -> Self {
         Self {
             input: task.input,
+            formats: task.formats,
             pieces: task.split.pieces.iter(),
-            lines: None,
+            reader: None,
+            ends,
             normaliser: Normaliser::new(ends),
             records: 0,
             total: task.split.length(),
-            given: 0,
+            before: 0,
             progress: task.progress.clone(),
         }
     }
 
-    /// Lines given on.
+    /// Records given on.
     pub(super) fn records(&self) -> u64 {
         self.records
     }
 
-    fn next_lines(&mut self) -> Result<Option<Bytes>, Failure> {
-        loop {
-            if let Some(lines) = &mut self.lines
-                && let Some(block) = lines.next_lines()?
-            {
-                return Ok(Some(block));
+    /// Bytes of the split that are passed.
+    fn passed(&self) -> u64 {
+        self.before + self.reader.as_ref().map_or(0, Reader::passed)
+    }
+
+    fn open(&self, piece: &'a SplitPiece) -> Result<Reader<'a>, Failure> {
+        let codec = self.formats.codec_of(&piece.path);
+        Ok(match self.formats.input {
+            InputFormat::Text | InputFormat::Lines { .. } => {
+                Reader::Lines(Lines::open(self.input, piece, codec)?)
             }
-            let Some(piece) = self.pieces.next() else { return Ok(None) };
-            self.lines = Some(Lines::open(self.input, piece)?);
+            InputFormat::WholeFile => {
+                Reader::File { opened: open(self.input, piece, codec, 0)?, piece, passed: 0 }
+            }
+            InputFormat::KeyValue { .. }
+            | InputFormat::FixedLength { .. }
+            | InputFormat::Csv(_)
+            | InputFormat::JsonLines => {
+                Reader::Records(Records::open(self.input, piece, self.formats)?)
+            }
+        })
+    }
+
+    /// What the piece under way still gives.
+    fn next_of_piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        match &mut self.reader {
+            None => Ok(None),
+            Some(Reader::Lines(lines)) => {
+                let Some(block) = lines.next_lines()? else { return Ok(None) };
+                let normal = self.normaliser.normalise(&block);
+                self.records += count_lines(normal);
+                let is_same = std::ptr::eq(normal.as_ptr(), block.as_ptr());
+                Ok(Some(if is_same { block } else { Bytes::copy_from_slice(normal) }))
+            }
+            Some(Reader::File { opened, passed, .. }) => {
+                let block = opened.blocks.next_block()?;
+                self.records += u64::from(*passed == 0 && block.is_some());
+                *passed += block.as_ref().map_or(0, |block| block.len() as u64);
+                Ok(block)
+            }
+            Some(Reader::Records(records)) => {
+                let mut block = Vec::new();
+                let is_line = !matches!(self.formats.input, InputFormat::FixedLength { .. });
+                while block.len() < BLOCK_BYTES
+                    && let Some(record) = records.next_record()?
+                {
+                    self.records += 1;
+                    write_input(record, is_line, self.ends, &mut block);
+                }
+                Ok((!block.is_empty()).then(|| block.into()))
+            }
         }
+    }
+}
+
+/// How a piece is read.
+enum Reader<'a> {
+    /// Blocks of lines.
+    Lines(Lines<'a>),
+    /// Blocks of a file, as they are.
+    File { opened: Opened<'a>, piece: &'a SplitPiece, passed: u64 },
+    /// Records, to be gathered.
+    Records(Records<'a>),
+}
+
+impl Reader<'_> {
+    /// Bytes of the piece that are passed.
+    fn passed(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.passed(),
+            Self::File { opened, piece, passed } => {
+                let raw = opened.raw.as_ref().map(|raw| raw.passed());
+                raw.unwrap_or(*passed).min(piece.length)
+            }
+            Self::Records(records) => records.passed(),
+        }
+    }
+}
+
+/// Appends a record of the input as a command reads it: one of a fixed length as it is, others as `key<TAB>value` on lines.
+fn write_input(record: RawRecord<'_>, is_line: bool, ends: LineEnds, out: &mut Vec<u8>) {
+    let bare = |bytes: &mut Vec<u8>| {
+        if ends != LineEnds::Lf && bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    };
+    if let Some(key) = record.key {
+        out.extend_from_slice(key);
+        if record.value.is_empty() {
+            bare(out);
+        }
+        out.push(b'\t');
+    }
+    out.extend_from_slice(record.value);
+    if is_line {
+        bare(out);
+        out.push(b'\n');
     }
 }
 
 impl Feed for MapFeed<'_> {
     fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
-        let Some(block) = self.next_lines()? else { return Ok(None) };
-        self.progress.at(self.given, self.total);
-        self.given += block.len() as u64;
-        let normal = self.normaliser.normalise(&block);
-        self.records += count_lines(normal);
-        let is_same = std::ptr::eq(normal.as_ptr(), block.as_ptr());
-        Ok(Some(if is_same { block } else { Bytes::copy_from_slice(normal) }))
+        loop {
+            self.progress.at(self.passed(), self.total);
+            if let Some(block) = self.next_of_piece()? {
+                return Ok(Some(block));
+            }
+            self.before = self.passed();
+            self.reader = None;
+            let Some(piece) = self.pieces.next() else { return Ok(None) };
+            self.reader = Some(self.open(piece)?);
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use mapreduce_protocol::{Failure, Streaming, StreamingError};
 
 use crate::api::TaskContext;
 use crate::api::{Bytes, Counters};
-use crate::oracle::OracleInput;
+use crate::oracle_input::OracleInput;
 use crate::program::Program;
 use crate::task::collector::{Collector, CollectorSettings, buffer_budget};
 use crate::task::fold::Fold;

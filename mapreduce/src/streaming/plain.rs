@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::streaming::{Command, CommandRole, LineEnds};
-use mapreduce_protocol::{Failure, FailureKind, SplitPiece, Streaming, TaskKind};
+use mapreduce_protocol::{Failure, FailureKind, InputFormat, SplitPiece, Streaming, TaskKind};
 
 use super::environment::Environment;
 use super::plain_order::PlainOrder;
@@ -17,7 +17,7 @@ use super::workplace::{self, Workplace};
 use crate::api::Counters;
 use crate::api::TaskContext;
 use crate::local::LOCAL_JOB;
-use crate::oracle::OracleInput;
+use crate::oracle_input::OracleInput;
 use crate::task::progress::Progress;
 
 /// One run.
@@ -41,9 +41,8 @@ impl Plain<'_> {
         let about = self.about;
         let mut lines = Vec::new();
         for (index, file) in (0..).zip(input) {
-            let read = self.lines_of(&file.data);
-            counters.add_own("MAP_INPUT_RECORDS", read.len() as u64);
-            let text = joined(read);
+            let (records, text) = self.read(file)?;
+            counters.add_own("MAP_INPUT_RECORDS", records);
             let length = file.data.len() as u64;
             let path = file.path.as_str();
             let piece = SplitPiece {
@@ -72,6 +71,29 @@ impl Plain<'_> {
             partitions[partition as usize].push((key, value.unwrap_or_default()));
         }
         (0..).zip(partitions).map(|(n, pairs)| self.reduce(n, pairs, counters)).collect()
+    }
+
+    /// How many records a file has, and what its mapper reads.
+    fn read(&self, file: &OracleInput) -> Result<(u64, Vec<u8>), Failure> {
+        if matches!(file.format, InputFormat::Text | InputFormat::Lines { .. }) {
+            let lines = self.lines_of(&file.data);
+            return Ok((lines.len() as u64, joined(lines)));
+        }
+        let records = file.records()?;
+        let is_raw =
+            matches!(file.format, InputFormat::WholeFile | InputFormat::FixedLength { .. });
+        let bare = |bytes: &[u8]| match (bytes, self.about.line_ends) {
+            ([rest @ .., b'\r'], LineEnds::Crlf | LineEnds::Any) => rest.to_vec(),
+            (bytes, _) => bytes.to_vec(),
+        };
+        let text = records.iter().map(|(_, key, value)| match key {
+            _ if is_raw => value.to_vec(),
+            Some(key) if value.is_empty() => [&bare(key)[..], b"\t\n"].concat(),
+            Some(key) => [*key, b"\t", &bare(value), b"\n"].concat(),
+            None => [&bare(value)[..], b"\n"].concat(),
+        });
+        let text: Vec<Vec<u8>> = text.collect();
+        Ok((records.len() as u64, text.concat()))
     }
 
     fn reduce(

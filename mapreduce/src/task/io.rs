@@ -325,6 +325,7 @@ mod tests {
             staging: "/staging".to_owned(),
             output: None,
             limits: TaskLimits::default(),
+            formats: Default::default(),
         };
         TaskDescription {
             version: CHANNEL_VERSION,

@@ -5,29 +5,25 @@
 //! skips what another piece's last line leaves, and reads past the end to finish its own last line.
 //! Lines are found in place in the blocks that arrive; only one that straddles blocks is copied.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use mapreduce_protocol::{Failure, SplitPiece};
+use mapreduce_protocol::{Codec, Failure, RECORD_BYTES_MAX, SplitPiece};
 
-use super::storage::{Blocks, Input};
+use super::failure::bad_job;
+use super::following::{Opened, open};
+use super::storage::Input;
 
-/// Bytes past the piece that are asked for together with it: most last lines end there, and need no
-/// request of their own.
-const TAIL_BYTES: u64 = 4 << 10;
-
-/// Bytes asked for when the last line runs past that; doubled each time it is not enough.
-const OVERRUN_BYTES: u64 = 64 << 10;
-
-/// Limit of that doubling.
-const OVERRUN_BYTES_MAX: u64 = 8 << 20;
+/// Where a line is held: in the block, or else gathered.
+type Place = Option<Range<usize>>;
 
 /// The lines that a piece owns.
 pub(crate) struct Lines<'a> {
-    input: &'a dyn Input,
     piece: &'a SplitPiece,
-    blocks: Box<dyn Blocks>,
-    /// Where `blocks` end in the file.
-    blocks_end: u64,
-    overrun: u64,
+    opened: Opened<'a>,
+    /// Lines that begin there or later are another piece's.
+    end: u64,
+    line_bytes_max: usize,
     block: Bytes,
     /// First byte of `block` not yet passed.
     at: usize,
@@ -38,16 +34,19 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Stands on the first line that the piece owns.
-    pub(crate) fn open(input: &'a dyn Input, piece: &'a SplitPiece) -> Result<Self, Failure> {
-        let start = piece.offset.saturating_sub(1);
-        let end = (piece.offset + piece.length + TAIL_BYTES).min(piece.file_length);
+    /// Stands on the first line that the piece owns. One with a `codec` is a whole file.
+    pub(crate) fn open(
+        input: &'a dyn Input,
+        piece: &'a SplitPiece,
+        codec: Option<Codec>,
+    ) -> Result<Self, Failure> {
+        let is_whole = codec.is_some();
+        let start = if is_whole { 0 } else { piece.offset.saturating_sub(1) };
         let mut lines = Self {
-            input,
             piece,
-            blocks: input.read(piece, start, end - start)?,
-            blocks_end: end,
-            overrun: OVERRUN_BYTES,
+            opened: open(input, piece, codec, start)?,
+            end: if is_whole { u64::MAX } else { piece.offset + piece.length },
+            line_bytes_max: RECORD_BYTES_MAX,
             block: Bytes::new(),
             at: 0,
             block_offset: start,
@@ -59,6 +58,19 @@ impl<'a> Lines<'a> {
         Ok(lines)
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &'a str {
+        &self.piece.path
+    }
+
+    /// Bytes of the piece that are passed, compressed ones where it is compressed.
+    pub(crate) fn passed(&self) -> u64 {
+        match &self.opened.raw {
+            Some(raw) => raw.passed(),
+            None => self.position().saturating_sub(self.piece.offset).min(self.piece.length),
+        }
+    }
+
     /// Where the next unread byte stands in the file.
     pub(crate) fn position(&self) -> u64 {
         self.block_offset + self.at as u64
@@ -67,29 +79,54 @@ impl<'a> Lines<'a> {
     /// The next line without its end, and where it begins; `None` when the piece owns no more.
     #[inline]
     pub(crate) fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, Failure> {
+        let found = self.find()?;
+        Ok(found.map(|(start, line)| (start, self.line(line))))
+    }
+
+    /// The next line that is wanted.
+    pub(crate) fn next_line_that(
+        &mut self,
+        mut is_wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<(u64, &[u8])>, Failure> {
+        while let Some((start, line)) = self.find()? {
+            if is_wanted(self.line(line.clone())) {
+                return Ok(Some((start, self.line(line))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Passes the next line; says where it begins, and where it is held.
+    #[inline]
+    fn find(&mut self) -> Result<Option<(u64, Place)>, Failure> {
         let start = self.position();
-        if start >= self.piece.offset + self.piece.length {
+        if start >= self.end {
             return Ok(None);
         }
         let Some(n) = memchr::memchr(b'\n', &self.block[self.at..]) else {
-            return self.straddling(start);
+            let is_line = self.straddling(start)?;
+            return Ok(is_line.then_some((start, None)));
         };
         let line = self.at..self.at + n;
         self.at = line.end + 1;
-        Ok(Some((start, &self.block[line])))
+        Ok(Some((start, Some(line))))
+    }
+
+    #[inline]
+    fn line(&self, found: Place) -> &[u8] {
+        found.map_or(&self.carried, |line| &self.block[line])
     }
 
     /// Whole lines with their ends, as many as lie together; `None` when the piece owns no more. A last line without an
     /// end gets one.
     pub(crate) fn next_lines(&mut self) -> Result<Option<Bytes>, Failure> {
         let start = self.position();
-        let end = self.piece.offset + self.piece.length;
-        if start >= end {
+        if start >= self.end {
             return Ok(None);
         }
         let rest = &self.block[self.at..];
         // The last line that the piece owns ends at its last byte or behind it.
-        let last = usize::try_from(end - start - 1).unwrap_or(usize::MAX);
+        let last = usize::try_from(self.end - start - 1).unwrap_or(usize::MAX);
         let behind = rest.get(last..).and_then(|rest| memchr::memchr(b'\n', rest));
         let cut = behind.map(|n| last + n).or_else(|| memchr::memrchr(b'\n', rest));
         if let Some(n) = cut {
@@ -97,33 +134,47 @@ impl<'a> Lines<'a> {
             self.at += n + 1;
             return Ok(Some(lines));
         }
-        let line = self.straddling(start)?;
-        Ok(line.map(|(_, line)| [line, b"\n"].concat().into()))
+        let is_line = self.straddling(start)?;
+        Ok(is_line.then(|| [&self.carried[..], b"\n"].concat().into()))
     }
 
-    /// A line whose end is not in this block.
+    /// Gathers a line whose end is not in this block; `false` where there is none.
     #[cold]
-    fn straddling(&mut self, start: u64) -> Result<Option<(u64, &[u8])>, Failure> {
+    fn straddling(&mut self, start: u64) -> Result<bool, Failure> {
         self.carried.clear();
         loop {
-            self.carried.extend_from_slice(&self.block[self.at..]);
-            self.at = self.block.len();
+            self.carry(self.block.len(), start)?;
             if !self.next_block()? {
                 // The file's last line has no end.
-                return Ok((!self.carried.is_empty()).then_some((start, &self.carried)));
+                return Ok(!self.carried.is_empty());
             }
             if let Some(n) = memchr::memchr(b'\n', &self.block) {
-                self.carried.extend_from_slice(&self.block[..n]);
+                self.carry(n, start)?;
                 self.at = n + 1;
-                return Ok(Some((start, &self.carried)));
+                return Ok(true);
             }
         }
     }
 
+    /// Takes the block's bytes up to `end` for the line that began at `start`. One that is too long is not gathered to its
+    /// end.
+    fn carry(&mut self, end: usize, start: u64) -> Result<(), Failure> {
+        let more = &self.block[self.at..end];
+        if self.carried.len() + more.len() > self.line_bytes_max {
+            let message = format!(
+                "input {} has a line of more than {} bytes at byte {start}: is it text?",
+                self.piece.path, self.line_bytes_max
+            );
+            return Err(bad_job(message));
+        }
+        self.carried.extend_from_slice(more);
+        self.at = end;
+        Ok(())
+    }
+
     /// Passes the end of the line that begins before the piece, if it ends in the piece.
     fn skip_partial(&mut self) -> Result<(), Failure> {
-        let end = self.piece.offset + self.piece.length;
-        while self.position() < end {
+        while self.position() < self.end {
             if let Some(n) = memchr::memchr(b'\n', &self.block[self.at..]) {
                 self.at += n + 1;
                 return Ok(());
@@ -136,23 +187,12 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    /// Goes to the next block, past the piece's end if need be; `false` at the end of the file.
+    /// Goes to the next block; `false` at the end of the file.
     fn next_block(&mut self) -> Result<bool, Failure> {
-        loop {
-            if let Some(block) = self.blocks.next_block()? {
-                self.block_offset += self.block.len() as u64;
-                (self.block, self.at) = (block, 0);
-                return Ok(true);
-            }
-            let left = self.piece.file_length.saturating_sub(self.blocks_end);
-            if left == 0 {
-                return Ok(false);
-            }
-            let length = self.overrun.min(left);
-            self.blocks = self.input.read(self.piece, self.blocks_end, length)?;
-            self.blocks_end += length;
-            self.overrun = (self.overrun * 2).min(OVERRUN_BYTES_MAX);
-        }
+        let Some(block) = self.opened.blocks.next_block()? else { return Ok(false) };
+        self.block_offset += self.block.len() as u64;
+        (self.block, self.at) = (block, 0);
+        Ok(true)
     }
 }
 
@@ -165,7 +205,7 @@ mod tests {
         let input = MemoryInput { data: data.to_vec(), block };
         let file_length = data.len() as u64;
         let piece = SplitPiece { path: "/f".into(), offset, length, file_length, e_tag: None };
-        let mut lines = Lines::open(&input, &piece).unwrap();
+        let mut lines = Lines::open(&input, &piece, None).unwrap();
         let mut found = Vec::new();
         while let Some((offset, line)) = lines.next_line().unwrap() {
             found.push((offset, line.to_vec()));
@@ -178,7 +218,7 @@ mod tests {
         let input = MemoryInput { data: data.to_vec(), block };
         let file_length = data.len() as u64;
         let piece = SplitPiece { path: "/f".into(), offset, length, file_length, e_tag: None };
-        let mut lines = Lines::open(&input, &piece).unwrap();
+        let mut lines = Lines::open(&input, &piece, None).unwrap();
         let mut found = Vec::new();
         while let Some(block) = lines.next_lines().unwrap() {
             assert!(block.ends_with(b"\n"));
@@ -234,6 +274,24 @@ mod tests {
         let found = lines_of(b"a\rb\r\n\nc\r", 100, 0, 8);
         let expected: [(u64, &[u8]); 3] = [(0, b"a\rb\r"), (5, b""), (6, b"c\r")];
         assert_eq!(found, expected.map(|(offset, line)| (offset, line.to_vec())));
+    }
+
+    #[test]
+    fn a_line_is_not_gathered_for_ever() {
+        let input = MemoryInput { data: vec![b'x'; 100], block: 7 };
+        let piece =
+            SplitPiece { path: "/f".into(), offset: 0, length: 9, file_length: 100, e_tag: None };
+        for (limit, is_fine) in [(99, false), (100, true)] {
+            let mut lines = Lines::open(&input, &piece, None).unwrap();
+            lines.line_bytes_max = limit;
+            match lines.next_line() {
+                Ok(line) => assert!(is_fine && line.unwrap().1.len() == 100),
+                Err(failure) => {
+                    let expected = "input /f has a line of more than 99 bytes at byte 0";
+                    assert!(!is_fine && failure.message.contains(expected), "{failure:?}");
+                }
+            }
+        }
     }
 
     #[test]

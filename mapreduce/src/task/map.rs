@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use mapreduce_protocol::{Failure, Split, TaskSettings};
+use mapreduce_protocol::{Failure, Formats, Split, TaskSettings};
 
 use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
 use super::combine_table::CombineTable;
 use super::failure;
-use super::lines::Lines;
 use super::partitions::Partitions;
 use super::progress::Progress;
+use super::records::{RawRecord, Records};
 use super::sort_buffer::SortBuffer;
 use super::storage::Input;
 use super::text_output::{TextOutput, TextSink};
@@ -25,6 +25,8 @@ pub(crate) struct MapTask<'a> {
     pub(crate) split: &'a Split,
     /// From where.
     pub(crate) input: &'a dyn Input,
+    /// How its files are read.
+    pub(crate) formats: &'a Formats,
     /// Reduces of the job.
     pub(crate) n_partitions: u32,
     /// The attempt's folder.
@@ -113,21 +115,21 @@ where
         called.map_err(|error| failure::user_code(&error, during))?;
         take_failure(sink).map_or(Ok(()), Err)
     };
-    let MapTask { split, input, progress, counters, identity, .. } = task;
+    let MapTask { split, input, formats, progress, counters, identity, .. } = task;
     let set_up = mapper.setup(&mut Output::new(sink, counters, identity));
     check(set_up, sink, "mapper (setup)")?;
     let (mut records, mut passed) = (0_u64, 0);
     let total = split.length();
     for piece in &split.pieces {
-        let mut lines = Lines::open(*input, piece)?;
-        while let Some((offset, value)) = lines.next_line()? {
-            let record = Record { offset, value, path: &piece.path };
+        let mut reader = Records::open(*input, piece, formats)?;
+        while let Some(RawRecord { offset, key, value }) = reader.next_record()? {
+            let record = Record { offset, key, value, path: &piece.path };
             let mapped = mapper.map(record, &mut Output::new(sink, counters, identity));
             check(mapped, sink, "mapper")?;
             records += 1;
             progress.alive();
             if records.is_multiple_of(RECORDS_PER_RECKONING) {
-                progress.at(passed + offset.saturating_sub(piece.offset), total);
+                progress.at(passed + reader.passed(), total);
             }
         }
         passed += piece.length;

@@ -3,8 +3,10 @@
 //! local runner uses the same parts on local files.
 
 mod channel;
+mod codec;
 pub(crate) mod collector;
 mod combine_table;
+mod csv_records;
 mod cursor;
 mod elsewhere;
 pub(crate) mod failure;
@@ -12,6 +14,8 @@ mod fetch;
 mod fetch_body;
 mod fetch_plan;
 pub(crate) mod fold;
+pub(crate) mod following;
+mod hadoop_blocks;
 mod io;
 pub(crate) mod lines;
 pub(crate) mod map;
@@ -19,6 +23,7 @@ pub(crate) mod merge;
 pub(crate) mod partitions;
 mod process;
 pub(crate) mod progress;
+pub(crate) mod records;
 pub(crate) mod reduce;
 pub(crate) mod run_writer;
 pub(crate) mod segments;

@@ -99,6 +99,7 @@ impl Attempt<'_> {
         let mut task = MapTask {
             split,
             input: io,
+            formats: &description.job.formats,
             n_partitions: description.job.n_reduces,
             folder: Path::new(&description.folder),
             map_output: Path::new(&description.map_output),

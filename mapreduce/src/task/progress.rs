@@ -165,6 +165,7 @@ mod tests {
         let mut task = MapTask {
             split: &Split { pieces },
             input: &MemoryInput { data: b"a\nb\nc\n".to_vec(), block: 100 },
+            formats: &Default::default(),
             n_partitions: 1,
             folder: folder.path(),
             map_output: &folder.path().join("output"),

@@ -89,16 +89,13 @@ pub(crate) fn local_job(
     };
     LocalJob {
         spec: JobSpec {
-            name: name.to_owned(),
-            input: vec![folder.input().to_str().unwrap().to_owned()],
-            output: folder.output().to_str().unwrap().to_owned(),
-            program,
             reduces: Some(shape.reduces),
-            max_attempts: None,
-            priority: None,
-            speculative: None,
-            limits: None,
-            pool: None,
+            ..JobSpec::new(
+                name,
+                vec![folder.input().to_str().unwrap().to_owned()],
+                folder.output().to_str().unwrap().to_owned(),
+                program,
+            )
         },
         sequential,
         parallelism: shape.parallelism,

@@ -6,6 +6,7 @@ mod context;
 mod derived;
 mod examples;
 mod failures;
+mod formats;
 mod keys;
 mod local;
 mod oracle;

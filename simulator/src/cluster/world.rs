@@ -268,16 +268,16 @@ impl<'a> World<'a> {
         let plan = &self.scenario.jobs[number];
         let builtin = Builtin { name: "identity".to_owned(), args: BTreeMap::new() };
         let spec = Box::new(JobSpec {
-            name: plan.name.clone(),
-            input: vec![format!("/in/{number}")],
-            output: format!("/out/{number}"),
-            program: Program::Builtin(builtin),
             reduces: u32::try_from(plan.reduces.len()).ok(),
-            max_attempts: None,
             priority: plan.priority,
             pool: plan.pool.clone(),
             speculative: plan.speculative,
-            limits: None,
+            ..JobSpec::new(
+                plan.name.clone(),
+                vec![format!("/in/{number}")],
+                format!("/out/{number}"),
+                Program::Builtin(builtin),
+            )
         });
         let reply_to = self.reply_to(Asker::Client(number));
         self.tell(Input::Submit { spec, key: None, reply_to });

@@ -133,17 +133,19 @@ fn draw_spec(random: &mut Random, number: usize, n_reduces: u32) -> JobSpec {
     let store = if random.chance(300) { "s3://bucket" } else { "" };
     // Now and then two want the same output.
     let folder = if random.chance(50) { 0 } else { number };
+    let builtin = Builtin { name: name.to_owned(), args: BTreeMap::new() };
     JobSpec {
-        name: format!("job {number}"),
-        input: vec!["/in".to_owned()],
-        output: format!("{store}/out/{folder}"),
-        program: Program::Builtin(Builtin { name: name.to_owned(), args: BTreeMap::new() }),
         reduces: Some(n_reduces),
         max_attempts: random.chance(300).then(|| random.within(1..6) as u32),
         priority: random.chance(300).then(|| *random.pick(&Priority::ALL)),
         speculative: random.chance(300).then(|| random.chance(500)),
-        limits: None,
         pool: random.chance(300).then(|| OTHER_POOL.to_owned()),
+        ..JobSpec::new(
+            format!("job {number}"),
+            vec!["/in".to_owned()],
+            format!("{store}/out/{folder}"),
+            Program::Builtin(builtin),
+        )
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn launch(attempt: AttemptId) -> TrackerCommand {
         staging: "/staging".to_owned(),
         output: None,
         limits: TaskLimits::default(),
+        formats: Default::default(),
     };
     let work = match attempt.task.kind {
         TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },

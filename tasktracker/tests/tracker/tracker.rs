@@ -104,6 +104,7 @@ impl Place {
             staging: "/.howdah/staging/job_20261122_0001".to_owned(),
             output: None,
             limits: TaskLimits::default(),
+            formats: Default::default(),
         };
         let work = match attempt.task.kind {
             TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },

@@ -128,3 +128,23 @@ fn a_task_that_is_not_there_is_refused_and_a_job_that_is_over_waits_for_nothing(
     let over = story.explain(job, None);
     assert_eq!((over.state, over.tasks.len()), (JobState::Succeeded, 0));
 }
+
+#[test]
+fn files_that_can_not_be_split_are_told_with_the_longest() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let told = |story: &mut Story, output: &str, lengths: &[(&str, u64)]| {
+        let job = story.submit(wordcount(output, 1));
+        let whole = |(n, (path, length)): (usize, &(&str, u64))| {
+            let mut planned = split(n, &["a"]);
+            let piece = &mut planned.split.pieces[0];
+            (piece.path, piece.length, piece.file_length) = ((*path).into(), *length, *length);
+            planned
+        };
+        story.plan(job, lengths.iter().enumerate().map(whole).collect());
+        story.explain(job, None).unsplit.map(|it| (it.files, it.longest, it.bytes))
+    };
+    assert_eq!(told(&mut story, "/plain", &[("/in/a", 7), ("/in/b", 7)]), None);
+    let files = [("/in/a", 9), ("/in/b.gz", 5), ("/in/c.bz2", 7), ("/in/d.gz", 6)];
+    assert_eq!(told(&mut story, "/compressed", &files), Some((3, "/in/c.bz2".to_owned(), 7)));
+}

@@ -147,16 +147,8 @@ fn host(name: &str) -> HostName {
 fn wordcount(output: &str, reduces: u32) -> JobSpec {
     let builtin = Builtin { name: "wordcount".to_owned(), args: BTreeMap::new() };
     JobSpec {
-        name: "count".to_owned(),
-        input: vec!["/in".to_owned()],
-        output: output.to_owned(),
-        program: Program::Builtin(builtin),
         reduces: Some(reduces),
-        max_attempts: None,
-        speculative: None,
-        priority: None,
-        limits: None,
-        pool: None,
+        ..JobSpec::new("count", vec!["/in".to_owned()], output, Program::Builtin(builtin))
     }
 }
 

@@ -1,16 +1,19 @@
 //! Makes a job's splits: lists its inputs, asks where their chunks are, cuts. One split for each chunk,
 //! in the order of inputs, names and offsets, so that the ordinals of maps are the same whoever plans.
 
+mod cut;
+
 use chunkstore_client::stores::{Object, OtherStoreError, StoreUrl, Stores, UrlError};
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::{ChunkLocation, FileKind, FileStatus, Located, PathError, StorePath};
 use event_loop::{decode_record, encode_record};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use jobtracker_core::{Home, Plan, PlannedSplit, SPLITS_MAX, StagedSplits, StoreOutcome};
-use mapreduce_protocol::{JobSpec, Split, SplitPiece, is_url};
+use jobtracker_core::{Plan, PlannedSplit, SPLITS_MAX, StagedSplits, StoreOutcome};
+use mapreduce_protocol::{JobSpec, is_url};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::{Store, outcome_of, outcome_of_other};
+use cut::{COUNTED_BYTES_MAX, Found, lines_per_split};
 
 /// Calls to the chunk master of one job at once.
 const PARALLEL_CALLS: usize = 16;
@@ -53,6 +56,23 @@ pub(crate) enum SplitError {
         "the input makes more than {SPLITS_MAX} splits: use larger chunks or splits, or fewer files"
     )]
     TooMany,
+    /// A file that its format can't be read from.
+    #[error("{reason}")]
+    Format {
+        /// Which, why, and what to do.
+        reason: String,
+    },
+    /// A file whose lines would take too long to be counted.
+    #[error(
+        "input {path} has {length} bytes: 'input_format: lines' counts the lines of a file of at most {COUNTED_BYTES_MAX} \
+         before the job begins; cut it into several, or read it as 'text'"
+    )]
+    TooLongToCount {
+        /// The file.
+        path: String,
+        /// Its length.
+        length: u64,
+    },
     /// The split list that was written down is not the one that is there.
     #[error("the split list {path} is not the one that was written")]
     Altered {
@@ -148,12 +168,6 @@ enum Source {
     Object(Object),
 }
 
-/// The same, of which all is known that cuts need.
-enum Found {
-    File(StorePath, Located),
-    Object(Object),
-}
-
 async fn splits(
     (store, others): (&ChunkStore, &Stores),
     spec: &JobSpec,
@@ -169,19 +183,20 @@ async fn splits(
     let sources: Vec<Source> = listed.buffered(PARALLEL_CALLS).try_concat().await?;
     let located = stream::iter(sources).map(|source| async move {
         match source {
-            Source::Object(object) => Ok(Found::Object(object)),
+            Source::Object(object) => Ok(Found::object(object)),
             Source::File(file) => {
-                locate(store, file).await.map(|(file, all)| Found::File(file, all))
+                locate(store, file).await.map(|(file, all)| Found::file(&file, all))
             }
         }
     });
     let mut located = std::pin::pin!(located.buffered(PARALLEL_CALLS));
+    let formats = spec.formats();
     let mut splits = Vec::new();
     while let Some(found) = located.try_next().await? {
-        match &found {
-            Found::File(file, chunks) => cut(file, chunks, split_bytes, &mut splits),
-            Found::Object(object) => cut_object(object, split_bytes, &mut splits),
-        }
+        splits.extend(match lines_per_split(&formats) {
+            Some(n) => found.cut_by_lines((store, others), &formats, n).await?,
+            None => found.cut(&formats, split_bytes),
+        });
         if splits.len() > SPLITS_MAX {
             return Err(SplitError::TooMany);
         }
@@ -295,91 +310,11 @@ fn check_row(file: &StorePath, start: u64, chunks: &[ChunkLocation]) -> Result<(
     Ok(())
 }
 
-fn cut(file: &StorePath, located: &Located, split_bytes: u64, splits: &mut Vec<PlannedSplit>) {
-    for chunk in &located.chunks {
-        let homes = homes(chunk);
-        let end = chunk.offset + chunk.length;
-        let step = usize::try_from(split_bytes.max(1)).unwrap_or(usize::MAX);
-        for offset in (chunk.offset..end).step_by(step) {
-            let piece = SplitPiece {
-                path: file.to_string().into(),
-                offset,
-                length: split_bytes.max(1).min(end - offset),
-                file_length: located.length,
-                e_tag: None,
-            };
-            let split = Split { pieces: vec![piece] };
-            splits.push(PlannedSplit { split, homes: homes.clone() });
-            if splits.len() > SPLITS_MAX {
-                return;
-            }
-        }
-    }
-}
-
-/// An object is as far from one host as from another.
-fn cut_object(object: &Object, split_bytes: u64, splits: &mut Vec<PlannedSplit>) {
-    let mut offset = 0;
-    while offset < object.bytes && splits.len() <= SPLITS_MAX {
-        let length = split_bytes.max(1).min(object.bytes - offset);
-        let piece = SplitPiece {
-            path: object.url.to_string().into(),
-            offset,
-            length,
-            file_length: object.bytes,
-            e_tag: object.e_tag.clone(),
-        };
-        splits.push(PlannedSplit { split: Split { pieces: vec![piece] }, homes: Vec::new() });
-        offset += length;
-    }
-}
-
-fn homes(chunk: &ChunkLocation) -> Vec<Home> {
-    let home = |server: &chunkstore_protocol::ServerAddress| Home {
-        host: server.host.clone(),
-        rack: server.rack.clone(),
-    };
-    chunk.servers.iter().map(home).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use chunkstore_protocol::{ChunkId, FileId, ServerAddress, Version};
+    use mapreduce_protocol::Formats;
 
     use super::*;
-
-    #[test]
-    fn splits_follow_chunks_and_are_cut_further_where_they_are_long() {
-        let server = ServerAddress {
-            host: "host-1".parse().unwrap(),
-            rack: "/rack-1".parse().unwrap(),
-            address: "127.0.0.1:1".to_owned(),
-        };
-        let chunk = |id, offset, length| ChunkLocation {
-            chunk: ChunkId(id),
-            version: Version(1),
-            offset,
-            length,
-            checksum: 0,
-            servers: vec![server.clone()],
-            token: String::new(),
-        };
-        let located = Located {
-            file: FileId(1),
-            length: 25,
-            chunks: vec![chunk(1, 0, 20), chunk(2, 20, 5)],
-            open_log: None,
-        };
-        let mut splits = Vec::new();
-        cut(&"/in/a".parse().unwrap(), &located, 8, &mut splits);
-        let ranges: Vec<_> = splits
-            .iter()
-            .map(|planned| &planned.split.pieces[0])
-            .map(|piece| (piece.offset, piece.length, piece.file_length))
-            .collect();
-        assert_eq!(ranges, [(0, 8, 25), (8, 8, 25), (16, 4, 25), (20, 5, 25)]);
-        assert!(splits.iter().all(|planned| planned.homes[0].host.as_str() == "host-1"));
-    }
 
     #[tokio::test]
     async fn objects_are_listed_by_name_and_cut_by_length_with_their_e_tags() {
@@ -394,7 +329,7 @@ mod tests {
         let mut splits = Vec::new();
         for source in &sources {
             let Source::Object(object) = source else { panic!("a file of the chunk store") };
-            cut_object(object, 4, &mut splits);
+            splits.extend(Found::object(object.clone()).cut(&Formats::default(), 4));
         }
         let pieces = splits.iter().map(|planned| &planned.split.pieces[0]);
         let found: Vec<_> =

@@ -1,0 +1,229 @@
+//! Where one input's splits end, and on which hosts their bytes are.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chunkstore_client::stores::{Object, Stores};
+use chunkstore_client::{ChunkStore, FileReader};
+use chunkstore_protocol::{ChunkLocation, Located, StorePath};
+use futures_util::TryStreamExt as _;
+use jobtracker_core::{Home, PlannedSplit, SPLITS_MAX};
+use mapreduce_protocol::{
+    Formats, InputFormat, LineCuts, Split, SplitPiece, no_lines_of_compressed,
+};
+
+use super::SplitError;
+
+/// Bytes of one input that are read for its lines to be counted, at most.
+pub(super) const COUNTED_BYTES_MAX: u64 = 256 << 20;
+
+/// A file or an object, of which all is known that cuts need.
+pub(super) struct Found {
+    path: Arc<str>,
+    length: u64,
+    e_tag: Option<String>,
+    /// Of an object none: it is as far from one host as from another.
+    chunks: Vec<ChunkLocation>,
+}
+
+impl Found {
+    pub(super) fn file(path: &StorePath, located: Located) -> Self {
+        let (path, length, chunks) = (path.as_str().into(), located.length, located.chunks);
+        Self { path, length, e_tag: None, chunks }
+    }
+
+    pub(super) fn object(object: Object) -> Self {
+        let (path, length) = (object.url.to_string().into(), object.bytes);
+        Self { path, length, e_tag: object.e_tag, chunks: Vec::new() }
+    }
+
+    /// Its splits, none longer than `split_bytes` but where the formats say so. What is beyond [`SPLITS_MAX`] may be missing.
+    pub(super) fn cut(&self, formats: &Formats, split_bytes: u64) -> Vec<PlannedSplit> {
+        if !formats.splits(&self.path) {
+            return vec![self.split(0, self.length, homes_of_most(&self.chunks))];
+        }
+        let whole = (0, self.length, Vec::new());
+        let chunk = |chunk: &ChunkLocation| (chunk.offset, chunk.length, homes(chunk));
+        let mut ranges: Vec<_> = self.chunks.iter().map(chunk).collect();
+        if ranges.is_empty() {
+            ranges.push(whole);
+        }
+        let (step, mut splits) = (split_bytes.max(1), Vec::new());
+        for (offset, length, homes) in ranges {
+            let n = length.div_ceil(step).min(SPLITS_MAX as u64 + 1);
+            let cuts = (0..n).map(|n| n * step);
+            splits.extend(
+                cuts.map(|at| self.split(offset + at, step.min(length - at), homes.clone())),
+            );
+            if splits.len() > SPLITS_MAX {
+                break;
+            }
+        }
+        splits
+    }
+
+    /// Its splits, each of which ends at one of `ends`, or at the file's end.
+    fn cut_at(&self, ends: Vec<u64>) -> Vec<PlannedSplit> {
+        let last = (ends.last() != Some(&self.length)).then_some(self.length);
+        let (mut offset, mut splits) = (0, Vec::with_capacity(ends.len() + 1));
+        for end in ends.into_iter().chain(last) {
+            let chunk = self.chunks.partition_point(|it| it.offset + it.length <= offset);
+            let homes = self.chunks.get(chunk).map(homes).unwrap_or_default();
+            splits.push(self.split(offset, end - offset, homes));
+            offset = end;
+        }
+        splits
+    }
+
+    fn split(&self, offset: u64, length: u64, homes: Vec<Home>) -> PlannedSplit {
+        let (path, file_length) = (Arc::clone(&self.path), self.length);
+        let piece = SplitPiece { path, offset, length, file_length, e_tag: self.e_tag.clone() };
+        PlannedSplit { split: Split { pieces: vec![piece] }, homes }
+    }
+
+    /// Its splits of as many lines each as the format says: it is read.
+    pub(super) async fn cut_by_lines(
+        &self,
+        (store, others): (&ChunkStore, &Stores),
+        formats: &Formats,
+        per_split: u32,
+    ) -> Result<Vec<PlannedSplit>, SplitError> {
+        if formats.codec_of(&self.path).is_some() {
+            return Err(SplitError::Format { reason: no_lines_of_compressed(&self.path) });
+        }
+        if self.length > COUNTED_BYTES_MAX {
+            let (path, length) = (self.path.to_string(), self.length);
+            return Err(SplitError::TooLongToCount { path, length });
+        }
+        let mut cuts = LineCuts::new(per_split);
+        let mut ends = Vec::new();
+        if self.chunks.is_empty() {
+            let url = self.path.parse()?;
+            let other = others.open(&url)?;
+            let e_tag = self.e_tag.as_deref();
+            let (_, mut blocks) = other.read_range(url.path(), e_tag, 0, self.length).await?;
+            while let Some(block) = blocks.try_next().await? {
+                cuts.pass(&block, |end| ends.push(end));
+            }
+        } else {
+            let path = self.path.parse()?;
+            let mut reader: FileReader = store.open_range(&path, 0, self.length).await?;
+            while let Some(block) = reader.next().await? {
+                cuts.pass(&block, |end| ends.push(end));
+            }
+        }
+        Ok(self.cut_at(ends))
+    }
+}
+
+/// How many lines each map reads, if the format says so.
+pub(super) fn lines_per_split(formats: &Formats) -> Option<u32> {
+    match formats.input {
+        InputFormat::Lines { per_split } => Some(per_split),
+        _ => None,
+    }
+}
+
+/// The hosts that hold most of the chunks' bytes, best first, and no more of them than one chunk has.
+fn homes_of_most(chunks: &[ChunkLocation]) -> Vec<Home> {
+    best_homes(chunks.iter().map(|chunk| (homes(chunk), chunk.length)))
+}
+
+/// The hosts that hold most of the bytes of several ranges, best first, and no more of them than hold one.
+pub(super) fn best_homes(ranges: impl Iterator<Item = (Vec<Home>, u64)>) -> Vec<Home> {
+    let (mut bytes, mut n) = (BTreeMap::<Home, u64>::new(), 0);
+    for (homes, length) in ranges {
+        n = n.max(homes.len());
+        for home in homes {
+            *bytes.entry(home).or_default() += length;
+        }
+    }
+    let mut all: Vec<_> = bytes.into_iter().collect();
+    all.sort_by_key(|(_, bytes)| Reverse(*bytes));
+    all.into_iter().map(|(home, _)| home).take(n).collect()
+}
+
+fn homes(chunk: &ChunkLocation) -> Vec<Home> {
+    let home = |server: &chunkstore_protocol::ServerAddress| Home {
+        host: server.host.clone(),
+        rack: server.rack.clone(),
+    };
+    chunk.servers.iter().map(home).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkstore_protocol::{ChunkId, ServerAddress, Version};
+    use mapreduce_protocol::InputCompression;
+
+    use super::*;
+
+    fn chunk(id: u64, offset: u64, length: u64, hosts: &[&str]) -> ChunkLocation {
+        let server = |host: &&str| ServerAddress {
+            host: host.parse().unwrap(),
+            rack: "/rack-1".parse().unwrap(),
+            address: "127.0.0.1:1".to_owned(),
+        };
+        ChunkLocation {
+            chunk: ChunkId(id),
+            version: Version(1),
+            offset,
+            length,
+            checksum: 0,
+            servers: hosts.iter().map(server).collect(),
+            token: String::new(),
+        }
+    }
+
+    fn found(path: &str, chunks: Vec<ChunkLocation>) -> Found {
+        let length = chunks.iter().map(|chunk| chunk.length).sum();
+        Found { path: path.into(), length, e_tag: None, chunks }
+    }
+
+    /// Place, length and hosts of each.
+    fn told(splits: &[PlannedSplit]) -> Vec<(u64, u64, Vec<&str>)> {
+        let mut told = Vec::new();
+        for PlannedSplit { split, homes } in splits {
+            let hosts = homes.iter().map(|home| home.host.as_str()).collect();
+            told.push((split.pieces[0].offset, split.pieces[0].length, hosts));
+        }
+        told
+    }
+
+    #[test]
+    fn splits_follow_chunks_and_are_cut_further_where_they_are_long() {
+        let file = found("/in/a", vec![chunk(1, 0, 20, &["a"]), chunk(2, 20, 5, &["b"])]);
+        let splits = file.cut(&Formats::default(), 8);
+        let expected =
+            [(0, 8, vec!["a"]), (8, 8, vec!["a"]), (16, 4, vec!["a"]), (20, 5, vec!["b"])];
+        assert_eq!(told(&splits), expected);
+        assert!(splits.iter().all(|planned| planned.split.pieces[0].file_length == 25));
+    }
+
+    #[test]
+    fn what_can_not_be_split_is_one_split_near_most_of_its_bytes() {
+        let chunks = || {
+            vec![
+                chunk(1, 0, 20, &["a", "b"]),
+                chunk(2, 20, 20, &["c", "b"]),
+                chunk(3, 40, 5, &["c", "d"]),
+            ]
+        };
+        let file = found("/in/a.gz", chunks());
+        let whole = [(0, 45, vec!["b", "c"])];
+        assert_eq!(told(&file.cut(&Formats::default(), 8)), whole, "of 40 and 25 bytes");
+        let as_is = Formats { input_compression: InputCompression::None, ..Formats::default() };
+        assert_eq!(file.cut(&as_is, 8).len(), 7);
+        let files = Formats { input: InputFormat::WholeFile, ..Formats::default() };
+        assert_eq!(told(&found("/in/a", chunks()).cut(&files, 8)), whole);
+    }
+
+    #[test]
+    fn splits_of_lines_are_where_their_first_bytes_are() {
+        let file = found("/in/a", vec![chunk(1, 0, 20, &["a"]), chunk(2, 20, 5, &["b"])]);
+        let expected = [(0, 19, vec!["a"]), (19, 1, vec!["a"]), (20, 5, vec!["b"])];
+        assert_eq!(told(&file.cut_at(vec![19, 20])), expected);
+        assert_eq!(told(&file.cut_at(vec![19, 20, 25])), expected);
+    }
+}

@@ -1,0 +1,138 @@
+//! How a job's files are read: what their names say of their compression. Planner, tasks, local runner and oracle ask the
+//! same functions.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::InputFormat;
+
+/// A compression that files can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// RFC 1952; members one after the other are one file.
+    Gzip,
+    /// Streams one after the other are one file.
+    Bzip2,
+    /// RFC 8878; frames one after the other are one file.
+    Zstd,
+    /// The frame format, or the blocks that Hadoop writes.
+    Lz4,
+    /// The framing format, or the blocks that Hadoop writes.
+    Snappy,
+}
+
+impl Codec {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Gzip, Self::Bzip2, Self::Zstd, Self::Lz4, Self::Snappy];
+
+    /// The wire form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+        }
+    }
+
+    /// The one that the end of a file's name tells, whatever its case.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let (_, extension) = name.rsplit_once('.')?;
+        match extension.to_ascii_lowercase().as_str() {
+            "gz" => Some(Self::Gzip),
+            "bz2" => Some(Self::Bzip2),
+            "zst" => Some(Self::Zstd),
+            "lz4" => Some(Self::Lz4),
+            "snappy" | "sz" => Some(Self::Snappy),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether compressed inputs are read as what they hold (`input_compression`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputCompression {
+    /// As the ends of their names say: [`Codec::of_path`].
+    #[default]
+    Auto,
+    /// All files are read as they are.
+    None,
+}
+
+/// How all files of a job are read: what its spec says, or what counts where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Formats {
+    /// What a record of the input is.
+    pub input: InputFormat,
+    /// Whether compressed inputs are read as what they hold.
+    pub input_compression: InputCompression,
+}
+
+impl Formats {
+    /// How the input file `path` is compressed.
+    #[must_use]
+    pub fn codec_of(&self, path: &str) -> Option<Codec> {
+        match self.input_compression {
+            InputCompression::Auto => Codec::of_path(path),
+            InputCompression::None => None,
+        }
+    }
+
+    /// Whether the file `path` can be read from its middle on: otherwise one map reads all of it.
+    #[must_use]
+    pub fn splits(&self, path: &str) -> bool {
+        self.input.splits() && self.codec_of(path).is_none()
+    }
+
+    /// Whether it is what counts where a job says nothing.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_name_tells_the_codec() {
+        for (path, expected) in [
+            ("/in/a.gz", Some(Codec::Gzip)),
+            ("/in/a.txt.BZ2", Some(Codec::Bzip2)),
+            ("s3://bucket/a.zst", Some(Codec::Zstd)),
+            ("/in/a.lz4", Some(Codec::Lz4)),
+            ("/in/a.snappy", Some(Codec::Snappy)),
+            ("/in/a.sz", Some(Codec::Snappy)),
+            ("/in.gz/a", None),
+            ("/in/gz", None),
+            ("/in/a.gz.old", None),
+        ] {
+            assert_eq!(Codec::of_path(path), expected, "{path}");
+        }
+        let as_is = Formats { input_compression: InputCompression::None, ..Formats::default() };
+        assert_eq!(as_is.codec_of("/in/a.gz"), None);
+        assert!(as_is.splits("/in/a.gz") && !Formats::default().splits("/in/a.gz"));
+    }
+
+    #[test]
+    fn the_name_of_a_codec_is_its_wire_form() {
+        for codec in Codec::ALL {
+            assert_eq!(serde_json::to_value(codec).unwrap(), codec.as_str());
+        }
+    }
+}

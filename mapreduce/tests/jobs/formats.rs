@@ -1,0 +1,288 @@
+//! Inputs that are not plain text: whatever holds the same records gives the same results, by the runtime and by the
+//! sequential oracle.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use mapreduce::{Job, Text};
+use mapreduce_protocol::{FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming};
+
+use crate::local::{Folder, Ran, Shape, local_job, run_and_take, wordcount};
+
+/// Files with these names.
+fn folder(files: &[(&str, Vec<u8>)]) -> Folder {
+    let folder = Folder::with(&[]);
+    for (name, data) in files {
+        std::fs::write(folder.input().join(name), data).unwrap();
+    }
+    folder
+}
+
+/// Runs the job with a changed spec, both ways, which must agree.
+fn both(job: &Job, name: &str, folder: &Folder, shape: &Shape, spec: impl Fn(&mut JobSpec)) -> Ran {
+    let run = |sequential| {
+        let mut local = local_job(name, BTreeMap::new(), folder, shape, sequential);
+        spec(&mut local.spec);
+        run_and_take(job, &local, folder).unwrap()
+    };
+    let (ran, expected) = (run(false), run(true));
+    assert!(ran.parts == expected.parts, "runtime and oracle differ");
+    let records = |ran: &Ran| ran.counters.get("task.MAP_INPUT_RECORDS").copied();
+    assert_eq!(records(&ran), records(&expected));
+    ran
+}
+
+fn text(seed: usize, lines: usize) -> Vec<u8> {
+    let line = |n: usize| format!("{} word{} {}\n", n * seed % 977, n % 31, "x".repeat(n % 7));
+    (0..lines).map(line).collect::<String>().into_bytes()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(text).unwrap();
+    out.finish().unwrap()
+}
+
+fn bzip2(text: &[u8]) -> Vec<u8> {
+    let mut out = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    out.write_all(text).unwrap();
+    out.finish().unwrap()
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    zstd::encode_all(text, 1).unwrap()
+}
+
+fn lz4(text: &[u8]) -> Vec<u8> {
+    let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    out.write_all(text).unwrap();
+    out.finish().unwrap()
+}
+
+fn snappy(text: &[u8]) -> Vec<u8> {
+    let mut out = snap::write::FrameEncoder::new(Vec::new());
+    out.write_all(text).unwrap();
+    out.into_inner().unwrap()
+}
+
+/// As Hadoop writes it.
+fn hadoop_snappy(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for block in text.chunks(1000) {
+        let run = snap::raw::Encoder::new().compress_vec(block).unwrap();
+        out.extend_from_slice(&u32::try_from(block.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(&u32::try_from(run.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(&run);
+    }
+    out
+}
+
+/// Writes `offset<TAB>line`: shows where records begin in what the files hold.
+fn places() -> Job {
+    Job::map::<u64, mapreduce::Bytes>(|line, out| {
+        out.emit(line.offset, line.value);
+        Ok(())
+    })
+    .reduce::<u64, Text>(|offset, lines, out| {
+        while let Some(line) = lines.next() {
+            out.emit(offset, std::str::from_utf8(line)?);
+        }
+        Ok(())
+    })
+    .into()
+}
+
+#[test]
+fn compressed_files_are_read_as_what_they_hold() {
+    let half = |n: usize| (text(n, 300), text(n + 1, 200));
+    let whole = |n: usize| [half(n).0, half(n).1].concat();
+    let plain: Vec<_> = (0..7).map(whole).collect();
+    let names = ["0", "1", "2", "3", "4", "5", "6"];
+    let plain: Vec<_> = names.into_iter().zip(plain).collect();
+    // Of two members each, which end anywhere in a line.
+    let of = |n: usize, compress: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let whole = whole(n);
+        let (first, second) = whole.split_at(1003);
+        [compress(first), compress(second)].concat()
+    };
+    let compressed = [
+        ("0.gz", of(0, &gzip)),
+        ("1.bz2", of(1, &bzip2)),
+        ("2.zst", of(2, &zstd)),
+        ("3.lz4", of(3, &lz4)),
+        ("4.snappy", of(4, &snappy)),
+        ("5.SZ", of(5, &snappy)),
+        ("6.snappy", of(6, &hadoop_snappy)),
+    ];
+    let (plain, compressed) = (folder(&plain), folder(&compressed));
+    let shape = Shape { split_bytes: 700, ..Shape::default() };
+    for job in [wordcount(), places()] {
+        let same = |_: &mut JobSpec| {};
+        let expected = both(&job, "native", &plain, &shape, same);
+        let found = both(&job, "native", &compressed, &shape, same);
+        assert_eq!(found.parts, expected.parts);
+        let records = |ran: &Ran| ran.counters["task.MAP_INPUT_RECORDS"];
+        assert_eq!(records(&found), records(&expected));
+    }
+}
+
+/// Writes what the mapper sees of each record.
+fn seen() -> Job {
+    Job::map::<Text, Text>(|record, out| {
+        let key = record.key.map_or("none".to_owned(), |key| format!("{:?}", Bytes(key)));
+        out.emit(&format!("{:04} {key}", record.offset), &format!("{:?}", Bytes(record.value)));
+        Ok(())
+    })
+    .into()
+}
+
+#[derive(Debug)]
+#[allow(dead_code)] // Its Debug form is what is looked at.
+struct Bytes<'a>(&'a [u8]);
+
+/// A file in each format, and lines of any of them.
+fn in_formats() -> Vec<(&'static str, InputFormat, String)> {
+    let lines = |line: &dyn Fn(usize) -> String| (0..40).map(line).collect::<String>();
+    let csv = |json: &str| serde_json::from_str::<InputFormat>(json).unwrap();
+    vec![
+        ("text", InputFormat::Text, lines(&|n| format!("{n}\t{}\r\n", n * n))),
+        ("key-value", csv(r#""key-value""#), lines(&|n| format!("{}\t{n}\tx\r\n", n * n))),
+        (
+            "bare keys",
+            csv(r#"{"key-value":{"separator":", "}}"#),
+            lines(&|n| match n % 3 {
+                0 => format!("{n}\r\n"),
+                _ => format!("{n}, {}\n", n * n),
+            }),
+        ),
+        ("lines", csv(r#"{"lines":7}"#), lines(&|n| format!("line {n}\n"))),
+        ("whole-file", InputFormat::WholeFile, lines(&|n| format!("line {n}\n"))),
+        ("fixed-length", csv(r#"{"fixed-length":9}"#), "abcdefghi".repeat(30)),
+        (
+            "csv",
+            csv(r#"{"csv":{"header":true}}"#),
+            lines(&|n| match n % 3 {
+                0 => format!("{n},\"a \"\"word\"\"\nand, more\"\r\n"),
+                _ => format!("\r\n{n},x\n"),
+            }),
+        ),
+        (
+            "flat csv",
+            csv(r#"{"csv":{"multiline":false,"delimiter":";"}}"#),
+            lines(&|n| format!("{n};\"x\"\r\n")),
+        ),
+        ("json-lines", InputFormat::JsonLines, lines(&|n| format!("{{\"n\": {n}}}\n \n"))),
+    ]
+}
+
+#[test]
+fn records_of_each_format_are_the_same_whatever_the_splits_and_compressed() {
+    for (name, format, data) in in_formats() {
+        let plain = folder(&[("0", data.clone().into_bytes()), ("1", data.clone().into_bytes())]);
+        for split_bytes in [1, 50, 1 << 20] {
+            let shape = Shape { split_bytes, ..Shape::default() };
+            let set = |spec: &mut JobSpec| spec.input_format = Some(format.clone());
+            let ran = both(&seen(), "native", &plain, &shape, set);
+            if matches!(format, InputFormat::Lines { .. }) {
+                continue;
+            }
+            let packed =
+                folder(&[("0.gz", gzip(data.as_bytes())), ("1.bz2", bzip2(data.as_bytes()))]);
+            assert_eq!(both(&seen(), "native", &packed, &shape, set).parts, ran.parts, "{name}");
+        }
+    }
+}
+
+#[test]
+fn commands_read_each_format_as_the_oracle_says() {
+    for json in [
+        r#"{"mapper": "od -An -c -v", "reducer": "NONE"}"#,
+        r#"{"mapper": "cat", "reducer": "sort"}"#,
+        r#"{"mapper": "cat", "reducer": "sort", "line_ends": "lf"}"#,
+    ] {
+        for (name, format, data) in in_formats() {
+            // Each mapper of the oracle reads a whole file.
+            let files = folder(&[("0", data.into_bytes())]);
+            let streaming: Streaming = serde_json::from_str(json).unwrap();
+            let job = mapreduce::streaming(&streaming, &[]).unwrap();
+            let reduces = u32::from(!json.contains("NONE"));
+            let split_bytes =
+                if reduces == 0 || format.name() == "fixed-length" { 1 << 20 } else { 30 };
+            let shape = Shape { reduces, split_bytes, ..Shape::default() };
+            println!("{name} {json}");
+            both(&job, "native", &files, &shape, |spec| {
+                spec.program = Program::Streaming(Box::new(streaming.clone()));
+                // Its splits can't be told from the oracle's one.
+                let is_lines = matches!(format, InputFormat::Lines { .. });
+                spec.input_format = Some(if is_lines { InputFormat::Text } else { format.clone() });
+            });
+        }
+    }
+}
+
+#[test]
+fn each_map_reads_as_many_lines_as_the_job_says() {
+    let data: String = (0..23).map(|n| format!("{n}\n")).collect();
+    let folder = folder(&[("0", data.into_bytes()), ("1.gz", gzip(b"x\n"))]);
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    let run = |file: &str| {
+        let mut local = local_job("native", BTreeMap::new(), &folder, &shape, false);
+        local.spec.input = vec![folder.input().join(file).to_str().unwrap().to_owned()];
+        local.spec.input_format = Some(InputFormat::Lines { per_split: 5 });
+        run_and_take(&seen(), &local, &folder)
+    };
+    let lines = |part: &Vec<u8>| part.iter().filter(|byte| **byte == b'\n').count();
+    let ran = run("0").unwrap();
+    assert_eq!(ran.parts.values().map(lines).collect::<Vec<_>>(), [5, 5, 5, 5, 3]);
+    let refused = run("1.gz").unwrap_err();
+    assert!(refused.message.contains("is compressed"), "{}", refused.message);
+}
+
+#[test]
+fn commands_read_what_compressed_files_hold() {
+    let streaming: Streaming =
+        serde_json::from_str(r#"{"mapper": "tr a-z A-Z", "reducer": "uniq -c"}"#).unwrap();
+    let job = mapreduce::streaming(&streaming, &[]).unwrap();
+    let run = |folder: &Folder| {
+        both(&job, "native", folder, &Shape::default(), |spec| {
+            spec.program = Program::Streaming(Box::new(streaming.clone()));
+        })
+    };
+    let plain = folder(&[("0", text(3, 500)), ("1", text(5, 500))]);
+    let compressed = folder(&[("0.gz", gzip(&text(3, 500))), ("1.zst", zstd(&text(5, 500)))]);
+    assert_eq!(run(&plain).parts, run(&compressed).parts);
+}
+
+#[test]
+fn without_it_bytes_are_read_as_they_are() {
+    let data = gzip(&text(1, 100));
+    let folder = folder(&[("0.gz", data.clone())]);
+    let shape = Shape { split_bytes: 50, reduces: 1, ..Shape::default() };
+    let sort = mapreduce::builtin("sort", &BTreeMap::new()).unwrap();
+    let ran = both(&sort, "sort", &folder, &shape, |spec| {
+        spec.input_compression = Some(InputCompression::None);
+    });
+    let mut expected: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    if expected.last().is_some_and(|last| last.is_empty()) {
+        expected.pop();
+    }
+    expected.sort_unstable();
+    let expected: Vec<u8> = expected.into_iter().flat_map(|it| [it, b"\n"].concat()).collect();
+    assert_eq!(ran.parts["part-r-00000"], expected);
+}
+
+#[test]
+fn a_torn_file_fails_the_job_with_its_name_and_the_place() {
+    let whole = gzip(&text(7, 3000));
+    let torn = whole[..whole.len() - 9].to_vec();
+    let length = torn.len();
+    let folder = folder(&[("0.gz", torn)]);
+    for sequential in [false, true] {
+        let local = local_job("wordcount", BTreeMap::new(), &folder, &Shape::default(), sequential);
+        let failure = run_and_take(&wordcount(), &local, &folder).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::InputUnavailable);
+        assert!(failure.message.contains("/in/0.gz"), "{}", failure.message);
+        let place = format!("at byte {length} of {length}");
+        assert!(sequential || failure.message.contains(&place), "{}", failure.message);
+    }
+}
