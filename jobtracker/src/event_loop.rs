@@ -11,7 +11,7 @@ use jobtracker_core::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::metrics::{observe_folders, observe_records, observe_sync, observe_turn};
+use crate::metrics::{Turns, observe_folders, observe_notice, observe_records, observe_sync};
 use crate::store::Store;
 use crate::{JobFold, commit, elsewhere, history, splits};
 
@@ -23,6 +23,7 @@ const STORE_CALLS: usize = 64;
 struct JobMachine {
     core: jobtracker_core::Core,
     room: Room,
+    turns: Turns,
 }
 
 impl Machine for JobMachine {
@@ -32,7 +33,7 @@ impl Machine for JobMachine {
     type Durable = JobFold;
 
     fn handle(&mut self, now: Now, input: Input) -> Step<Record, Effect> {
-        step(self.core.handle(now, input))
+        step(self.turns.measured(input, |input| self.core.handle(now, input)))
     }
 
     fn handle_timeout(&mut self, now: Now) -> Step<Record, Effect> {
@@ -56,7 +57,7 @@ impl Machine for JobMachine {
     }
 
     fn observe_turn(&mut self, took: Duration) {
-        observe_turn(took);
+        self.turns.observe(took);
     }
 
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
@@ -108,7 +109,10 @@ pub(crate) async fn start(
     let (logs, to_be_kept) = mpsc::channel(history::early::QUEUE);
     let effects = move |effect| match effect {
         Effect::Reply { to: ReplyTo(to), reply } => waiting.answer(to, reply),
-        Effect::Tell(notice) => say(&notice),
+        Effect::Tell(notice) => {
+            observe_notice(&notice);
+            say(&notice);
+        }
         Effect::WriteHistory { job } => {
             // As below.
             let _ended = histories.send(job);
@@ -123,7 +127,7 @@ pub(crate) async fn start(
         }
     };
     let settings = Settings { queue: QUEUE, snapshot_after_segments };
-    let machine = JobMachine { core, room: Room::Ample };
+    let machine = JobMachine { core, room: Room::Ample, turns: Turns::new() };
     let running = event_loop::start(machine, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
     tokio::spawn(carry_out_all(asked, running.handle.clone(), store.clone(), split_bytes));
@@ -252,6 +256,8 @@ fn say(notice: &Notice) {
         Notice::BackupLaunched { late, on, left, host, expected } => {
             tracing::info!(%late, %on, ?left, %host, ?expected, "a late attempt gets a backup");
         }
+        // The record says it.
+        Notice::JobEnded { .. } => {}
         Notice::StoreUnavailable { job, reason } => {
             tracing::warn!(%job, reason, "the chunk store does not answer; the job waits for it");
         }
@@ -337,7 +343,7 @@ mod tests {
             recovery_grace: Duration::from_secs(10),
         };
         let core = jobtracker_core::Core::new(settings, jobtracker_core::Durable::default());
-        JobMachine { core, room: Room::Ample }
+        JobMachine { core, room: Room::Ample, turns: Turns::new() }
     }
 
     #[test]

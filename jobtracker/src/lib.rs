@@ -25,6 +25,7 @@ mod tests;
 pub use fold::JobFold;
 pub use init::{InitError, init};
 pub use jobtracker_core::{InvalidJob, validate};
+pub use metrics::METRICS;
 pub use rules::{pretended_rules, rules};
 pub use run::{RunError, run};
 pub use settings::JobtrackerSettings;

@@ -1,11 +1,31 @@
 //! The JobTracker's metrics, and the only place that names them: counters are a fold over the records,
 //! gauges the core's summary as it is at the scrape.
 
+mod list;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobtracker_core::{Record, Summary};
+use jobtracker_core::{Input, Notice, Record, Span, Summary};
 use mapreduce_protocol::{JobState, TaskKind};
-use metrics::{counter, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
+
+pub use list::METRICS;
+
+/// What the winners' own counters are summed up as, over all jobs.
+const OF_WINNERS: [(&str, &str); 8] = [
+    ("task.SPLIT_BYTES", "howdah_jobtracker_map_input_bytes_total"),
+    ("task.MAP_INPUT_RECORDS", "howdah_jobtracker_map_input_records_total"),
+    ("task.MAP_OUTPUT_RECORDS", "howdah_jobtracker_map_output_records_total"),
+    ("task.MAP_OUTPUT_MATERIALIZED_BYTES", "howdah_jobtracker_map_output_bytes_total"),
+    ("task.REDUCE_SHUFFLE_BYTES", "howdah_jobtracker_shuffle_bytes_total"),
+    ("task.SHUFFLED_MAPS", "howdah_jobtracker_shuffle_segments_total"),
+    ("task.SHUFFLE_RETRIES", "howdah_jobtracker_shuffle_retries_total"),
+    ("task.OUTPUT_BYTES", "howdah_jobtracker_output_bytes_total"),
+];
+
+/// The times of HTTP requests.
+pub(crate) const REQUESTS: &str = "howdah_jobtracker_request_seconds";
 
 /// Counts what is journaled.
 pub(crate) fn observe_records(records: &[Record]) {
@@ -15,12 +35,14 @@ pub(crate) fn observe_records(records: &[Record]) {
                 counter!("howdah_jobtracker_jobs_accepted_total").increment(1);
             }
             Record::JobEnded { state, .. } => {
-                let state = state.as_str().to_lowercase();
-                counter!("howdah_jobtracker_jobs_ended_total", "state" => state).increment(1);
+                counter!("howdah_jobtracker_jobs_ended_total", "state" => state_word(*state))
+                    .increment(1);
             }
-            Record::TaskSucceeded { attempt, .. } => {
+            Record::TaskSucceeded { attempt, counters, span, ran_ms, .. } => {
                 let kind = kind(attempt.task.kind);
                 counter!("howdah_jobtracker_tasks_succeeded_total", "kind" => kind).increment(1);
+                observe_winner(kind, counters);
+                observe_times(kind, *span, *ran_ms);
             }
             Record::AttemptFailed { attempt, failure, .. } => {
                 let labels = [("kind", kind(attempt.task.kind)), ("cause", failure.kind.as_str())];
@@ -52,10 +74,64 @@ pub(crate) fn observe_records(records: &[Record]) {
     }
 }
 
-/// Counts a request and its time, by the route's pattern.
-pub(crate) fn observe_request(route: &str, status: u16, time: Duration) {
-    let labels = [("route", route.to_owned()), ("status", status.to_string())];
-    histogram!("howdah_jobtracker_request_seconds", &labels).record(time);
+/// What a winner says of its work.
+fn observe_winner(kind: &'static str, counters: &BTreeMap<String, u64>) {
+    for (own, name) in OF_WINNERS {
+        if let Some(n) = counters.get(own) {
+            counter!(name).increment(*n);
+        }
+    }
+    if let Some(n) = counters.get("task.SPILLED_RECORDS") {
+        counter!("howdah_jobtracker_spilled_records_total", "kind" => kind).increment(*n);
+    }
+    if let Some(millis) = counters.get("task.SHUFFLE_WAIT_MS") {
+        histogram!("howdah_jobtracker_shuffle_wait_seconds").record(Duration::from_millis(*millis));
+    }
+}
+
+/// Of a task that succeeded: from its launch on, and how long it worked.
+fn observe_times(kind: &'static str, span: Span, ran_ms: Option<u64>) {
+    if span != Span::default() {
+        let took = span.ended_at.0.saturating_sub(span.began_at.0);
+        histogram!("howdah_jobtracker_task_seconds", "kind" => kind)
+            .record(Duration::from_millis(took));
+    }
+    if let Some(millis) = ran_ms {
+        histogram!("howdah_jobtracker_task_work_seconds", "kind" => kind)
+            .record(Duration::from_millis(millis));
+    }
+}
+
+/// Measures what the core tells.
+pub(crate) fn observe_notice(notice: &Notice) {
+    match notice {
+        Notice::JobEnded { state, took, phases, .. } => {
+            histogram!("howdah_jobtracker_job_seconds", "state" => state_word(*state))
+                .record(*took);
+            if let Some(phases) = phases {
+                for (phase, time) in [
+                    ("queue", phases.queue),
+                    ("map", phases.map),
+                    ("reduce", phases.reduce),
+                    ("commit", phases.commit),
+                ] {
+                    histogram!("howdah_jobtracker_job_phase_seconds", "phase" => phase)
+                        .record(time);
+                }
+            }
+        }
+        Notice::TrackerLost { .. } => {
+            counter!("howdah_jobtracker_trackers_lost_total").increment(1);
+        }
+        Notice::StoreUnavailable { .. } => {
+            counter!("howdah_jobtracker_store_unavailable_total").increment(1);
+        }
+        Notice::TrackerRegistered { .. }
+        | Notice::HostSetAside { .. }
+        | Notice::HostHealth { .. }
+        | Notice::BackupLaunched { .. }
+        | Notice::HistoryGivenUp { .. } => {}
+    }
 }
 
 /// How many folders the journal is written to; one less than configured while a disk is lost.
@@ -74,9 +150,36 @@ pub(crate) fn observe_sync(waited: Duration) {
     histogram!("howdah_jobtracker_journal_sync_seconds").record(waited);
 }
 
-/// Inputs were handled for so long while others waited.
-pub(crate) fn observe_turn(took: Duration) {
-    histogram!("howdah_jobtracker_turn_seconds").record(took);
+/// How long the core takes for its inputs, looked up once: it is recorded more often than anything else.
+pub(crate) struct Turns {
+    all: Histogram,
+    heartbeats: Histogram,
+}
+
+impl Turns {
+    /// To be called when the process' recorder is there.
+    pub(crate) fn new() -> Self {
+        Self {
+            all: histogram!("howdah_jobtracker_turn_seconds"),
+            heartbeats: histogram!("howdah_jobtracker_heartbeat_seconds"),
+        }
+    }
+
+    /// Inputs were handled for so long while others waited.
+    pub(crate) fn observe(&self, took: Duration) {
+        self.all.record(took);
+    }
+
+    /// Measures what is done for a heartbeat: its news are taken in, and free slots are given to tasks.
+    pub(crate) fn measured<T>(&self, input: Input, handle: impl FnOnce(Input) -> T) -> T {
+        if !matches!(input, Input::Heartbeat { .. }) {
+            return handle(input);
+        }
+        let watch = clock::Stopwatch::start();
+        let done = handle(input);
+        self.heartbeats.record(watch.elapsed());
+        done
+    }
 }
 
 /// Sets the gauges, and the counters that the core keeps itself.
@@ -85,8 +188,7 @@ pub(crate) fn observe_summary(summary: &Summary) {
         [JobState::Prep, JobState::Running, JobState::Succeeded, JobState::Failed, JobState::Killed]
     {
         let jobs = summary.jobs.get(&state).copied().unwrap_or_default();
-        let state = state.as_str().to_lowercase();
-        gauge!("howdah_jobtracker_jobs", "state" => state).set(number(jobs));
+        gauge!("howdah_jobtracker_jobs", "state" => state_word(state)).set(number(jobs));
     }
     for (kind, tasks) in [("map", summary.maps), ("reduce", summary.reduces)] {
         for (state, n_tasks) in [("waiting", tasks.waiting), ("running", tasks.running)] {
@@ -136,6 +238,16 @@ pub(crate) fn observe_summary(summary: &Summary) {
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
 fn number(value: u64) -> f64 {
     value as f64
+}
+
+fn state_word(state: JobState) -> &'static str {
+    match state {
+        JobState::Prep => "prep",
+        JobState::Running => "running",
+        JobState::Succeeded => "succeeded",
+        JobState::Failed => "failed",
+        JobState::Killed => "killed",
+    }
 }
 
 fn kind(kind: TaskKind) -> &'static str {

@@ -15,6 +15,7 @@ use crate::event_loop::{AskError, start};
 use crate::history::sweep;
 use crate::http::{ServerState, router};
 use crate::init::ask_cluster;
+use crate::metrics::METRICS;
 use crate::store::Store;
 use crate::{JobFold, JobtrackerSettings};
 
@@ -65,6 +66,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
+    let metrics = Metrics::install(METRICS);
     let recovered = recover_async::<JobFold>(settings.folders(), settings.journal()).await?;
     let Recovered { durable, log } = recovered;
     let durable = durable.0;
@@ -82,9 +84,10 @@ pub async fn run(
 
     let health = Health::default();
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
+    let address = settings.jobtracker.address.clone();
     let topology = settings.topology.clone();
-    let state = ServerState { core: core.clone(), store: store.clone(), topology };
-    let router = router(state, guard, health.clone(), Metrics::install());
+    let state = ServerState { core: core.clone(), store: store.clone(), topology, address };
+    let router = router(state, guard, health.clone(), metrics);
     let stop = shutdown.clone();
     let limits = net::ConnectionLimits::of_all_hosts();
     let stopped = async move { stop.wait().await };

@@ -366,6 +366,7 @@ async fn read_all(taker: Taker, mut reader: OwnedReadHalf, killer: Killer) -> He
     loop {
         match channel::read::<FromTask>(&mut reader).await {
             Ok(Some(message)) => {
+                metrics::observe_message(&message);
                 let message = taker.with_output_taken(message);
                 heard.anything = true;
                 heard.has_succeeded |= matches!(message, FromTask::Succeeded { .. });

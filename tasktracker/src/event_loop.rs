@@ -88,8 +88,10 @@ impl EventLoop {
     }
 
     fn handle(&mut self, input: Input) -> Vec<Effect> {
-        if let Input::Ended { attempt, .. } = &input {
-            self.orders.remove(attempt);
+        match &input {
+            Input::Ended { attempt, .. } => drop(self.orders.remove(attempt)),
+            Input::Examined(finding) => metrics::observe_finding(finding),
+            _ => {}
         }
         self.core.handle(clock::now(), input)
     }

@@ -32,6 +32,7 @@ pub use daemon::FolderError;
 pub use health::HealthSettings;
 pub use isolation::{IsolationSettings, make_namespace};
 pub use jobtracker::RefusedError;
+pub use metrics::METRICS;
 pub use run::{RunError, run};
 pub use settings::TasktrackerSettings;
 pub use uids::UidsError;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
-use daemon::{FolderError, Health, Metrics, Owner, Shutdown};
+use daemon::{FolderError, Health, Metrics, Owner, Requests, Shutdown};
 use net::{Guard, Keyring};
 use tasktracker_core::{Core, Finding, HealthRule, HostLimits, Input, Limits, Settings};
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ use crate::isolation::{Isolation, Layout};
 use crate::jobtracker::{JobTracker, RefusedError};
 use crate::logs::Logs;
 use crate::meter;
-use crate::metrics;
+use crate::metrics::{self, METRICS, REQUESTS};
 use crate::process::Spawner;
 use crate::program_store::StoreOfPrograms;
 use crate::programs::Programs;
@@ -84,7 +84,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let (metrics, health) = (Metrics::install(), Health::default());
+    let (metrics, health) = (Metrics::install(METRICS), Health::default());
     let (folder, mut failing) = open_folder(&settings).await?;
     let folder = Arc::new(folder);
     let cgroups = Cgroups::open(&settings.data_dir);
@@ -127,7 +127,8 @@ pub async fn run(
     );
     let served = Served { shuffle: Arc::new(shuffle), logs: folder.logs() };
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
-    let router = http::routes().merge(daemon::routes(health, metrics)).into_router(served, guard);
+    let routes = http::routes().merge(daemon::routes(health, metrics));
+    let router = routes.into_observed_router(served, guard, Requests::new(REQUESTS).observer());
     let address = settings.address.clone();
     let looks = settings.health.clone();
     let walls = Walls { cgroups, limits, uids, isolation };

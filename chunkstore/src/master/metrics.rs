@@ -1,12 +1,14 @@
 //! The chunk master's metrics, and the only place that names them: counters are a fold over the
 //! records, gauges the core's summary as it is at the scrape.
 
-use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+mod list;
+
 use std::time::Duration;
 
 use chunkstore_core::master::{Record, Summary};
 use metrics::{Histogram, counter, gauge, histogram};
+
+pub use list::METRICS;
 
 /// Counts what is journaled.
 pub(super) fn observe_records(records: &[Record]) {
@@ -15,28 +17,8 @@ pub(super) fn observe_records(records: &[Record]) {
     }
 }
 
-/// The histograms of requests, each looked up once.
-#[derive(Default)]
-pub(super) struct Requests {
-    known: RwLock<BTreeMap<(&'static str, u16), Histogram>>,
-}
-
-impl Requests {
-    /// Counts a request and its time, by the route's pattern. Paths that are no routes do not become labels.
-    pub(super) fn observe(&self, route: &'static str, status: u16, time: Duration) {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(histogram) = known.get(&(route, status)) {
-            histogram.record(time);
-            return;
-        }
-        drop(known);
-        let labels = [("route", route.to_owned()), ("status", status.to_string())];
-        let histogram = histogram!("howdah_chunkmaster_request_seconds", &labels);
-        histogram.record(time);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert((route, status), histogram);
-    }
-}
+/// The times of HTTP requests.
+pub(super) const REQUESTS: &str = "howdah_chunkmaster_request_seconds";
 
 /// How many folders the journal is written to; one less than configured while a disk is lost.
 pub(super) fn observe_folders(live: usize) {
@@ -86,6 +68,7 @@ pub(super) fn observe_summary(summary: &Summary) {
         ("howdah_chunkmaster_moves_running", summary.moves_running),
         ("howdah_chunkmaster_moves_left_bytes", summary.moves_left_bytes),
         ("howdah_chunkmaster_chunks_missing", summary.chunks_missing),
+        ("howdah_chunkmaster_chunks_under_replicated", summary.chunks_under_replicated),
         ("howdah_chunkmaster_sweeping", summary.sweeping),
         ("howdah_chunkmaster_safe_mode", summary.safe_mode),
         ("howdah_chunkmaster_epoch", summary.epoch),
@@ -94,6 +77,7 @@ pub(super) fn observe_summary(summary: &Summary) {
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
         gauge!(name).set(value as f64);
     }
+    gauge!("howdah_chunkmaster_repair_oldest_seconds").set(summary.repair_oldest);
 }
 
 fn kind(record: &Record) -> &'static str {

@@ -16,5 +16,6 @@ mod tests;
 pub use ::event_loop::InitError;
 pub use fold::{MasterFold, MasterState};
 pub use init::init;
+pub use metrics::METRICS;
 pub use run::{RunError, run};
 pub use settings::MasterSettings;

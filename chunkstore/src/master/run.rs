@@ -11,6 +11,7 @@ use net::{Capability, Guard};
 
 use super::event_loop::{AskError, start};
 use super::http::{Leases, ServerState, Shared, router};
+use super::metrics::METRICS;
 use super::{MasterFold, MasterSettings};
 
 /// Why the chunk master does not serve.
@@ -42,6 +43,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
+    let metrics = Metrics::install(METRICS);
     let recovered = recover_async::<MasterFold>(settings.folders(), settings.journal());
     let Recovered { durable, log } = recovered.await?;
     let master = Master::recover(settings.core(), durable.0);
@@ -59,12 +61,13 @@ pub async fn run(
     let state = ServerState::new(Shared {
         core,
         keyring: settings.keyring,
+        address: settings.address,
         cluster,
         leases: Leases::default(),
         topology: settings.topology,
         shutdown: shutdown.clone(),
     });
-    let router = router(state, guard, health.clone(), Metrics::install());
+    let router = router(state, guard, health.clone(), metrics);
     health.ready();
     let served = net::serve(listener, router, async move { shutdown.wait().await }).await;
     health.not_ready("shutting down");

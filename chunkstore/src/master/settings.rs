@@ -10,6 +10,8 @@ use net::Keyring;
 /// Settings of one chunk master.
 #[derive(Clone, Debug)]
 pub struct MasterSettings {
+    /// `host:port` where others reach it.
+    pub address: String,
     /// Folder of the journal.
     pub data_dir: PathBuf,
     /// A second folder of the journal, on another disk.

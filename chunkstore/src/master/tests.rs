@@ -18,6 +18,7 @@ const SEGMENT: u64 = 2 << 20;
 
 fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
     MasterSettings {
+        address: "127.0.0.1:7870".to_owned(),
         data_dir: data_dir.to_owned(),
         journal_mirror: None,
         replication: 2,
@@ -631,7 +632,7 @@ async fn metrics_and_health_tell_the_state() {
         "howdah_chunkmaster_servers_live",
         "howdah_chunkmaster_files",
         "howdah_chunkmaster_records_total{record=\"folders_made\"}",
-        "howdah_chunkmaster_request_seconds_count{route=\"/v1/files/mkdir\",status=\"200\"}",
+        "howdah_chunkmaster_request_seconds_count{method=\"POST\",route=\"/v1/files/mkdir\",status=\"200\"}",
     ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "no {line} in\n{text}");
     }

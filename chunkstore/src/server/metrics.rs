@@ -5,103 +5,58 @@ use std::time::Duration;
 
 use chunkstore_core::replica::{Space, Summary};
 use chunkstore_protocol::{CopyPurpose, DiskState};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use daemon::{MetricFamily, MetricLabel, REQUEST_LABELS, counter_of, gauge_of, histogram_of};
+use ids::UnixMillis;
+use metrics::{counter, gauge, histogram};
 
-/// Names and explains the metrics.
-pub(super) fn describe() {
-    describe_logs();
-    describe_counter!("howdah_chunkserver_received_bytes_total", "Bytes of chunks sealed here");
-    describe_counter!("howdah_chunkserver_sent_bytes_total", "Bytes of chunks sent to readers");
-    describe_counter!(
-        "howdah_chunkserver_descriptors_total",
-        "Open files handed to readers on this host, who read them themselves"
-    );
-    describe_counter!(
-        "howdah_chunkserver_uploads_total",
-        "Uploads by outcome: sealed or failed (what had come may be sealed yet)"
-    );
-    describe_histogram!(
-        "howdah_chunkserver_upload_seconds",
-        "From an upload's first byte to its durable end"
-    );
-    describe_histogram!(
-        "howdah_chunkserver_seal_seconds",
-        "How long it took to sync a replica and give it its final name"
-    );
-    describe_counter!(
-        "howdah_chunkserver_broken_replicas_total",
-        "Replicas found corrupt or unreadable and set aside"
-    );
-    describe_counter!(
-        "howdah_chunkserver_copies_total",
-        "Replicas sent to other servers, as the chunk master asks, by purpose (repair or balance) and outcome: \
-         done or failed"
-    );
-    describe_counter!(
-        "howdah_chunkserver_copied_bytes_total",
-        "Bytes of those that were done, by purpose"
-    );
-    describe_gauge!("howdah_chunkserver_trash_files", "Files in the trash of all disks");
-    describe_gauge!("howdah_chunkserver_trash_bytes", "Bytes of these");
-    describe_gauge!("howdah_chunkserver_trash_broken", "Broken replicas among these");
-    describe_counter!(
-        "howdah_chunkserver_purged_total",
-        "Files removed from the trash by cause: expired, or room for chunks"
-    );
-    describe_counter!(
-        "howdah_chunkserver_scrubbed_bytes_total",
-        "Bytes of replicas that the scrubber found sound"
-    );
-    describe_counter!(
-        "howdah_chunkserver_scrub_bad_replicas_total",
-        "Replicas that the scrubber found corrupt, unreadable or missing"
-    );
-    describe_gauge!(
-        "howdah_chunkserver_scrub_round_seconds",
-        "How long the scrubber's last whole round over a disk took, restarts included"
-    );
-    describe_counter!(
-        "howdah_chunkserver_registrations_total",
-        "Registrations with the chunk master"
-    );
-    describe_gauge!("howdah_chunkserver_replicas", "Sealed replicas held");
-    describe_gauge!("howdah_chunkserver_replicas_bytes", "Bytes of the sealed replicas");
-    describe_gauge!("howdah_chunkserver_open_uploads", "Uploads under way");
-    describe_gauge!(
-        "howdah_chunkserver_cut_uploads",
-        "Uploads that broke off, kept for their writers to go on with"
-    );
-    describe_gauge!(
-        "howdah_chunkserver_pending_events",
-        "Replica events that the chunk master has not acknowledged"
-    );
-    describe_gauge!("howdah_chunkserver_registered", "1 while the chunk master knows this server");
-    describe_gauge!("howdah_chunkserver_capacity_bytes", "Size of the disks that work");
-    describe_gauge!("howdah_chunkserver_disks", "Data folders by state: working or failed");
-    describe_gauge!("howdah_chunkserver_free_bytes", "Free for chunks: less the reserve");
-}
+/// The times of HTTP requests.
+pub(super) const REQUESTS: &str = "howdah_chunkserver_request_seconds";
 
-/// Those of logs.
-fn describe_logs() {
-    describe_counter!(
-        "howdah_chunkserver_log_batches_total",
-        "Batches of records appended here as primary"
-    );
-    describe_counter!("howdah_chunkserver_log_bytes_total", "Bytes of these batches");
-    describe_histogram!(
-        "howdah_chunkserver_log_group_batches",
-        "Batches of several clients that were written and synced as one"
-    );
-    describe_histogram!(
-        "howdah_chunkserver_log_sync_seconds",
-        "How long it took to write and sync such a group here, as primary or after one"
-    );
-    describe_counter!(
-        "howdah_chunkserver_log_chunks_total",
-        "Chunks of logs by what this server did: begun as primary, or ended"
-    );
-    describe_gauge!("howdah_chunkserver_logs", "Replicas of logs' open chunks held");
-}
+const PURPOSES: &[&str] = &["repair", "balance"];
+
+/// What a chunkserver serves beside `daemon::COMMON_METRICS`.
+pub const METRICS: &[MetricFamily] = &[
+    counter_of("howdah_chunkserver_received_bytes_total", "Bytes of chunks sealed here"),
+    counter_of("howdah_chunkserver_sent_bytes_total", "Bytes of chunks sent to readers"),
+    counter_of("howdah_chunkserver_descriptors_total", "Open files handed to readers on this host, who read them themselves"),
+    counter_of("howdah_chunkserver_uploads_total", "Uploads by outcome: sealed or failed (what had come may be sealed yet)").by(&[MetricLabel::of("outcome", &["sealed", "failed"])]),
+    histogram_of("howdah_chunkserver_upload_seconds", "From an upload's first byte to its durable end"),
+    histogram_of("howdah_chunkserver_seal_seconds", "How long it took to sync a replica and give it its final name"),
+    counter_of("howdah_chunkserver_broken_replicas_total", "Replicas found corrupt or unreadable and set aside"),
+    counter_of("howdah_chunkserver_copies_total", "Replicas sent to other servers, as the chunk master asks, by purpose (repair or balance) and outcome: \
+         done or failed").by(&[MetricLabel::of("purpose", PURPOSES), MetricLabel::of("outcome", &["done", "failed"])]),
+    counter_of("howdah_chunkserver_copied_bytes_total", "Bytes of those that were done, by purpose").by(&[MetricLabel::of("purpose", PURPOSES)]),
+    gauge_of("howdah_chunkserver_trash_files", "Files in the trash of all disks"),
+    gauge_of("howdah_chunkserver_trash_bytes", "Bytes of these"),
+    gauge_of("howdah_chunkserver_trash_broken", "Broken replicas among these"),
+    counter_of("howdah_chunkserver_purged_total", "Files removed from the trash by cause: expired, or room for chunks").by(&[MetricLabel::of("cause", &["expired", "room"])]),
+    counter_of("howdah_chunkserver_scrubbed_bytes_total", "Bytes of replicas that the scrubber found sound"),
+    counter_of("howdah_chunkserver_scrub_bad_replicas_total", "Replicas that the scrubber found corrupt, unreadable or missing"),
+    gauge_of("howdah_chunkserver_scrub_round_seconds", "How long the scrubber's last whole round over a disk took, restarts included").by(&[MetricLabel::open("disk")]),
+    counter_of("howdah_chunkserver_registrations_total", "Registrations with the chunk master"),
+    gauge_of("howdah_chunkserver_replicas", "Sealed replicas held"),
+    gauge_of("howdah_chunkserver_replicas_bytes", "Bytes of the sealed replicas"),
+    gauge_of("howdah_chunkserver_open_uploads", "Uploads under way"),
+    gauge_of("howdah_chunkserver_cut_uploads", "Uploads that broke off, kept for their writers to go on with"),
+    gauge_of("howdah_chunkserver_pending_events", "Replica events that the chunk master has not acknowledged"),
+    gauge_of("howdah_chunkserver_registered", "1 while the chunk master knows this server"),
+    gauge_of("howdah_chunkserver_capacity_bytes", "Size of the disks that work"),
+    gauge_of("howdah_chunkserver_disks", "Data folders by state: working or failed").by(&[MetricLabel::of("state", &["working", "failed"])]),
+    gauge_of("howdah_chunkserver_free_bytes", "Free for chunks: less the reserve"),
+    counter_of("howdah_chunkserver_log_batches_total", "Batches of records appended here as primary"),
+    counter_of("howdah_chunkserver_log_bytes_total", "Bytes of these batches"),
+    histogram_of("howdah_chunkserver_log_group_batches", "Batches of several clients that were written and synced as one"),
+    histogram_of("howdah_chunkserver_log_sync_seconds", "How long it took to write and sync such a group here, as primary or after one"),
+    counter_of("howdah_chunkserver_log_chunks_total", "Chunks of logs by what this server did: begun as primary, or ended").by(&[MetricLabel::of("what", &["begun", "ended"])]),
+    gauge_of("howdah_chunkserver_logs", "Replicas of logs' open chunks held"),
+    gauge_of(
+        "howdah_chunkserver_scrub_round_started_timestamp_seconds",
+        "When the scrubber's round over a disk began, in seconds since 1970: every older replica there was read in the \
+         round before",
+    )
+    .by(&[MetricLabel::open("disk")]),
+    histogram_of(REQUESTS, "HTTP requests, until the reply begins").by(REQUEST_LABELS),
+];
 
 /// An upload ended; `sealed_bytes` if it was sealed.
 pub(super) fn observe_upload(sealed_bytes: Option<u64>, duration: Duration) {
@@ -159,6 +114,12 @@ pub(super) fn observe_scrubbed(bytes: u64) {
 /// The scrubber found a bad replica.
 pub(super) fn observe_scrub_bad() {
     counter!("howdah_chunkserver_scrub_bad_replicas_total").increment(1);
+}
+
+/// The scrubber begins to read all of a disk, or goes on with it after a restart.
+pub(super) fn observe_scrub_begin(disk: &str, began: UnixMillis) {
+    gauge!("howdah_chunkserver_scrub_round_started_timestamp_seconds", "disk" => disk.to_owned())
+        .set(Duration::from_millis(began.0));
 }
 
 /// The scrubber has read all of a disk.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use chunkstore_client::footer;
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
-use daemon::{Health, Metrics, Owner, Shutdown};
+use daemon::{Health, Metrics, Owner, Requests, Shutdown};
 use ids::{HostName, RackName};
 use net::{Client, ClientSettings, Guard, Keyring};
 use tokio::sync::Semaphore;
@@ -41,9 +41,11 @@ use download::Footers;
 use event_loop::{LoopError, ReplicaLoop, Shell};
 use give_way::Clients;
 use logs::Logs;
+use metrics::REQUESTS;
 use seal::Unfinished;
 
 pub use data_dir::DataDirError;
+pub use metrics::METRICS;
 
 /// Uploads at once; more are refused.
 const UPLOADS_MAX: usize = 256;
@@ -147,8 +149,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let metrics = Metrics::install();
-    metrics::describe();
+    let metrics = Metrics::install(METRICS);
     let health = Health::default();
     let (disks, core, logs) = open_disks(&settings).await?;
     let disks = Arc::new(disks);
@@ -195,9 +196,9 @@ pub async fn run(
     // They end with this function.
     let mut background = scrub::start(&server, settings.scrub_rate);
     background.spawn(trash::purge_expired(Arc::clone(&server), settings.trash_interval));
-    let router = http::routes()
-        .merge(daemon::routes(health, metrics))
-        .into_router(server, Guard { keyring: settings.keyring, anonymous: None });
+    let guard = Guard { keyring: settings.keyring, anonymous: None };
+    let routes = http::routes().merge(daemon::routes(health, metrics));
+    let router = routes.into_observed_router(server, guard, Requests::new(REQUESTS).observer());
     let serving = net::serve(listener, router, async move { shutdown.wait().await });
     tokio::select! {
         ended = event_loop::run(core, inbox, shell) => Err(match ended {

@@ -172,6 +172,7 @@ impl Scrubber {
         let read = tokio::task::spawn_blocking(move || Place::read(folder.root())).await;
         let place = read.unwrap_or_else(|_| Place::first());
         let (unkept, round) = (Stopwatch::start(), Stopwatch::start());
+        metrics::observe_scrub_begin(&dir.root().to_string_lossy(), place.round_started);
         Self { server, dir, throttle, place, unkept, round }
     }
 
@@ -198,6 +199,8 @@ impl Scrubber {
         metrics::observe_scrub_round(&self.dir.root().to_string_lossy(), took);
         tokio::time::sleep(ROUND_MIN.saturating_sub(self.round.elapsed())).await;
         (self.place, self.round) = (Place::first(), Stopwatch::start());
+        let disk = self.dir.root().to_string_lossy().into_owned();
+        metrics::observe_scrub_begin(&disk, self.place.round_started);
     }
 
     async fn keep_place(&mut self) {

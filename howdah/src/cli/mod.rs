@@ -13,6 +13,7 @@ mod host;
 mod job;
 mod journal;
 mod local;
+mod metrics;
 mod overrides;
 mod pool;
 mod record;
@@ -98,6 +99,8 @@ enum Command {
     Config(config_file::ConfigArgs),
     /// Look into a master's journal
     Journal(journal::JournalArgs),
+    /// Print the page of all metrics that the daemons serve, for Prometheus
+    Metrics(metrics::MetricsArgs),
     /// Make a token for REST on a cluster with a secret
     Token(token::TokenArgs),
     /// Run one attempt of a builtin program, as a TaskTracker's child
@@ -127,6 +130,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gen(args) => gen_data::run(&args),
         Command::Config(args) => config_file::run(args, &cli.global),
         Command::Journal(args) => journal::run(&args, &cli.global),
+        Command::Metrics(args) => metrics::run(&args, &cli.global),
         Command::Token(args) => token::run(&args, &cli.global),
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -143,7 +147,9 @@ fn refuse_idle_config(cli: &Cli) {
     let why = match &cli.command {
         Command::Demo(_) => "demo makes a cluster of its own: --set changes its configuration",
         Command::Dev(_) => "dev keeps its configuration in its --dir: --set changes it",
-        Command::Gen(_) | Command::Journal(_) => "this command reads no configuration",
+        Command::Gen(_) | Command::Journal(_) | Command::Metrics(_) => {
+            "this command reads no configuration"
+        }
         _ => return,
     };
     if cli.global.config.is_some() {

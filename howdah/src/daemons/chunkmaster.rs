@@ -12,6 +12,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
     let config = &boot.config.chunkmaster;
     let settings = MasterSettings {
+        address: config.address.clone(),
         data_dir: config.data_dir.clone(),
         journal_mirror: config.journal_mirror.clone(),
         replication: config.replication,

@@ -121,7 +121,7 @@ impl Core {
             self.note_map_done(now, job);
         }
         self.unsettled = true;
-        self.commit_if_done(job);
+        self.commit_if_done(now.monotonic, job);
     }
 
     /// Reduces may begin once enough maps are done, and have all that they wait for once the last one is.

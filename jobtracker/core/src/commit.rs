@@ -2,7 +2,7 @@
 //! master publishes them in one transaction (or the edge, one by one, in another store), and only then has the job
 //! succeeded.
 
-use ids::Now;
+use ids::{Monotonic, Now};
 use mapreduce_protocol::{
     AttemptId, JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url, part_name,
 };
@@ -11,7 +11,7 @@ use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::Core;
-use crate::messages::{Effect, Part, PartElsewhere, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Notice, Part, PartElsewhere, Reply, ReplyTo, StoreOutcome};
 use crate::records::Record;
 use crate::refusal::Refusal;
 use crate::running::{RunningEntry, TaskEntry};
@@ -21,11 +21,12 @@ use crate::trackers::Occupied;
 
 impl Core {
     /// Publishes the output if every task has its winner.
-    pub(crate) fn commit_if_done(&mut self, job: JobId) {
+    pub(crate) fn commit_if_done(&mut self, now: Monotonic, job: JobId) {
         let done = self.durable.running(job).is_some_and(RunningEntry::is_done);
         let Some(live) = self.live_mut(job) else { return };
         if done && !live.committing {
             live.committing = true;
+            live.phase_starts.commit(now);
             self.held.forget(job);
             self.end_attempts(job, "the job's output is complete");
             self.call_store(job, StoreCall::Publish);
@@ -113,6 +114,9 @@ impl Core {
         let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
         // Each has a record of its own.
         let (planning, killed) = (live.planning, Vec::new());
+        let (took, phases) = self.job_times(now, job);
+        let phases = phases.filter(|_| state == JobState::Succeeded);
+        self.effect(Effect::Tell(Notice::JobEnded { job, state, took, phases }));
         self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
         self.keep_history(job);
         self.jobs.remove(job);

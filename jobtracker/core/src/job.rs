@@ -16,6 +16,7 @@ use crate::fetch_reports::FetchReports;
 use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
 use crate::numbers::{HostNumber, Numbers, Place, Places};
 use crate::pause::Paused;
+use crate::phases::PhaseStarts;
 use crate::records::PlannedSplit;
 use crate::running::RunningEntry;
 use crate::spec::STAGING_ROOT;
@@ -83,6 +84,8 @@ pub(crate) struct LiveJob {
     pub(crate) late: Vec<Late>,
     /// When all its maps were done for the first time.
     pub(crate) maps_done_at: Option<Monotonic>,
+    /// When its other phases began.
+    pub(crate) phase_starts: PhaseStarts,
     /// Whether the edge is planning it: its staging folder may come to be at any time.
     pub(crate) planning: bool,
     /// Calls to the chunk store that wait to be tried again.
@@ -144,6 +147,7 @@ impl LiveJob {
             watched: false,
             late: Vec::new(),
             maps_done_at: None,
+            phase_starts: PhaseStarts::default(),
             planning: false,
             to_retry: BTreeSet::new(),
             committing: false,

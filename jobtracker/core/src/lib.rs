@@ -39,6 +39,7 @@ mod order;
 mod pace;
 mod path;
 mod pause;
+mod phases;
 mod pool_verbs;
 mod pools;
 mod queries;
@@ -80,6 +81,7 @@ pub use messages::{
     ReplyTo, StoreOutcome,
 };
 pub use path::critical_path;
+pub use phases::Phases;
 pub use pool_verbs::PoolVerb;
 pub use pools::{DEFAULT_POOL, PoolRule};
 pub use queries::WAIT_MAX;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{
     Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HostList,
-    JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, JobtrackerInfo,
-    PoolList, Priority, RegisterTracker, StagedOutput, TaskId, TrackerHeartbeat,
+    JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobState, JobStatus,
+    JobtrackerInfo, PoolList, Priority, RegisterTracker, StagedOutput, TaskId, TrackerHeartbeat,
     TrackerHeartbeatReply, TrackerRegistered,
 };
 
+use crate::phases::Phases;
 use crate::pool_verbs::PoolVerb;
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
 use crate::refusal::Refusal;
@@ -406,6 +407,17 @@ pub enum Notice {
         host: HostName,
         /// How long the backup is expected to take.
         expected: Duration,
+    },
+    /// A job is over.
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// SUCCEEDED, FAILED or KILLED.
+        state: JobState,
+        /// Since its submission.
+        took: Duration,
+        /// How long which phase took, if it succeeded; absent too if the JobTracker restarted meanwhile.
+        phases: Option<Phases>,
     },
     /// The chunk store did not answer; the job waits for it.
     StoreUnavailable {

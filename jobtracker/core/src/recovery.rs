@@ -95,7 +95,7 @@ impl Core {
             None if done => {}
             None => self.call_store(job, StoreCall::ReadSplits),
         }
-        self.commit_if_done(job);
+        self.commit_if_done(now.monotonic, job);
     }
 }
 

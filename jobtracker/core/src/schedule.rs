@@ -252,6 +252,8 @@ impl Core {
         };
         assert!(!live.paused.at_all(), "{task} is not launched while its job is paused");
         let backup = !live.live(task).is_empty();
+        let submitted_at = self.durable.job(task.job).map_or(now.wall, |entry| entry.submitted_at);
+        live.phase_starts.launch(now, submitted_at, live.has_begun);
         let attempt = LiveAttempt::new(number, name.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });
         self.counted.launches.count(place);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ids::Now;
+use ids::{Monotonic, Now};
 use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind, is_url};
 
 use crate::date::yyyymmdd;
@@ -182,7 +182,7 @@ impl Core {
                 );
                 self.end_job(now, job, JobState::Failed, Some(reason));
             }
-            StoreOutcome::Done(plan) => self.plan(job, plan),
+            StoreOutcome::Done(plan) => self.plan(now.monotonic, job, plan),
             StoreOutcome::Refused { reason } => {
                 let reason = format!("its splits could not be planned: {reason}");
                 self.end_job(now, job, JobState::Failed, Some(reason));
@@ -199,7 +199,7 @@ impl Core {
         map_only && plan.splits.len() > PARTS_MAX
     }
 
-    fn plan(&mut self, job: JobId, plan: Plan) {
+    fn plan(&mut self, now: Monotonic, job: JobId, plan: Plan) {
         let n_maps = u32::try_from(plan.splits.len()).expect("SPLITS_MAX is less than u32::MAX");
         let splits = shared(plan.splits);
         let input_bytes = splits.iter().map(|planned| planned.split.length()).sum();
@@ -210,7 +210,7 @@ impl Core {
         self.record(Record::SplitsPlanned { job, n_maps, input_bytes, list });
         self.begin_tasks(job);
         self.on_splits(job, splits);
-        self.commit_if_done(job);
+        self.commit_if_done(now, job);
     }
 
     /// The tasks of a planned job exist from now on.

@@ -18,6 +18,7 @@
 //! | `POST /v1/hosts/{host}/forgive` | users | `HostStatus` |
 //! | `GET /v1/pools` | users | `PoolList` |
 //! | `POST /v1/pools/{pool}/pause?kill=`, `/resume`, `/kill` | users | `PoolStatus` |
+//! | `GET /v1/prometheus/targets` | users | the daemons that Prometheus is to scrape, for its `http_sd_config` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;
@@ -26,23 +27,21 @@ mod history;
 mod hosts;
 mod jobs;
 mod pools;
+mod prometheus;
 mod trackers;
-
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use daemon::{Health, Metrics, Topology};
+use daemon::{Health, Metrics, Requests, Topology};
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
 use net::{Access, Guard, Json, Problem, Role, Routes};
 
 use crate::event_loop::{AskError, Core};
-use crate::metrics::{observe_request, observe_summary, observe_topology};
+use crate::metrics::{REQUESTS, observe_summary, observe_topology};
 use crate::store::Store;
 
 /// What handlers share.
@@ -54,6 +53,8 @@ pub(crate) struct ServerState {
     pub(crate) store: Store,
     /// Who stands where.
     pub(crate) topology: Topology,
+    /// `host:port` where others reach this JobTracker.
+    pub(crate) address: String,
 }
 
 const ANY_ROLE: Access =
@@ -62,11 +63,10 @@ const ANY_ROLE: Access =
 /// All routes behind their guard.
 pub(crate) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
     let renewed = from_fn_with_state(state.clone(), renew_gauges);
-    let observer = |route, status: StatusCode, time| observe_request(route, status.as_u16(), time);
     routes()
         .merge(daemon::routes(health, metrics))
         .map("/metrics", |methods| methods.layer(renewed))
-        .into_observed_router(state, guard, Arc::new(observer))
+        .into_observed_router(state, guard, Requests::new(REQUESTS).observer())
 }
 
 /// The routes of `/v1`.
@@ -78,6 +78,7 @@ fn routes() -> Routes<ServerState> {
         .merge(pools::routes())
         .merge(explain::routes())
         .merge(history::routes())
+        .merge(prometheus::routes())
         .merge(trackers::routes())
 }
 

@@ -3,24 +3,30 @@
 
 mod data_folder;
 mod descriptors;
+mod families;
 mod health;
 mod logging;
 mod metrics;
 mod panic;
 mod privacy;
+mod prometheus;
 mod racks;
+mod requests;
 mod routes;
 mod shutdown;
 mod topology;
 
 pub use data_folder::{DataFolder, FolderError, Owner};
 pub use descriptors::raise_descriptor_limit;
+pub use families::{MetricFamily, MetricKind, MetricLabel, counter_of, gauge_of, histogram_of};
 pub use health::Health;
 pub use logging::{LogFormat, LoggingError, install_logging};
-pub use metrics::Metrics;
+pub use metrics::{COMMON_METRICS, Metrics};
 pub use panic::install_panic_hook;
 pub use privacy::close_memory;
+pub use prometheus::TargetGroup;
 pub use racks::{RackLineError, RackTableError};
+pub use requests::{REQUEST_LABELS, Requests};
 pub use routes::routes;
 pub use shutdown::Shutdown;
 pub use topology::{Topology, TopologyError};

@@ -1,11 +1,15 @@
 //! The process' Prometheus recorder. Which metrics there are is the business of each daemon's
-//! `metrics.rs`; here are the buckets, the upkeep and the process' own numbers.
+//! `metrics.rs`; here are the buckets, the upkeep, and what every daemon has: the process' own numbers.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use ::metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+
+use crate::VERSION;
+use crate::families::{MetricFamily, MetricLabel, counter_of, gauge_of};
 
 /// Histograms are drained so often, or they grow.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -31,6 +35,24 @@ const BYTES: &[f64] = &[
     68_719_476_736.0,
 ];
 
+/// Things that come together.
+const NUMBERS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// What every daemon serves.
+pub const COMMON_METRICS: &[MetricFamily] = &[
+    gauge_of("howdah_build_info", "1, with the release as a label")
+        .by(&[MetricLabel::open("version")]),
+    gauge_of("howdah_ready", "1 while the daemon can do its work, 0 while /readyz says why not"),
+    counter_of("process_cpu_seconds_total", "Processor time of the process, user and system"),
+    gauge_of("process_max_fds", "File descriptors that the process may have open"),
+    gauge_of("process_open_fds", "File descriptors that it has open"),
+    gauge_of("process_resident_memory_bytes", "Memory of the process that is in RAM"),
+    gauge_of("process_start_time_seconds", "When the process started, in seconds since 1970"),
+    gauge_of("process_threads", "Threads of the process"),
+    gauge_of("process_virtual_memory_bytes", "Address space of the process"),
+    gauge_of("process_virtual_memory_max_bytes", "Address space that the process may have"),
+];
+
 /// Renders what the `metrics` macros of this process have recorded. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -39,11 +61,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The process' recorder, installed at the first call. Histograms get buckets by their suffix,
-    /// `_seconds` or `_bytes`; counters get `_total` where it is missing.
-    pub fn install() -> Self {
+    /// The process' recorder, installed at the first call, with what every daemon serves and with `families`.
+    /// Histograms get buckets by their suffix, `_seconds`, `_bytes` or `_batches`; counters get `_total` where it is
+    /// missing.
+    pub fn install(families: &[MetricFamily]) -> Self {
         static INSTALLED: OnceLock<Metrics> = OnceLock::new();
-        INSTALLED.get_or_init(Self::install_once).clone()
+        let metrics = INSTALLED.get_or_init(Self::install_once).clone();
+        COMMON_METRICS.iter().chain(families).for_each(MetricFamily::describe);
+        gauge!("howdah_build_info", "version" => VERSION).set(1);
+        metrics
     }
 
     fn install_once() -> Self {
@@ -69,7 +95,8 @@ impl Metrics {
 
     /// Everything recorded, in Prometheus' text format, with the process' own numbers as of now.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, is_ready: bool) -> String {
+        gauge!("howdah_ready").set(f64::from(u8::from(is_ready)));
         self.process.collect();
         self.recorder.render()
     }
@@ -82,7 +109,10 @@ fn builder() -> PrometheusBuilder {
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), BYTES)
         })
-        .expect("both lists of buckets have entries")
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_batches".to_owned()), NUMBERS)
+        })
+        .expect("all lists of buckets have entries")
 }
 
 #[cfg(test)]
@@ -98,6 +128,7 @@ mod tests {
             ::metrics::counter!("howdah_test_jobs_total").increment(3);
             ::metrics::histogram!("howdah_test_sync_seconds").record(0.002);
             ::metrics::histogram!("howdah_test_record_bytes").record(100.0);
+            ::metrics::histogram!("howdah_test_group_batches").record(3.0);
         });
         let text = handle.render();
         for line in [
@@ -106,6 +137,7 @@ mod tests {
             "howdah_test_sync_seconds_bucket{le=\"0.0025\"} 1",
             "howdah_test_sync_seconds_bucket{le=\"0.001\"} 0",
             "howdah_test_record_bytes_bucket{le=\"512\"} 1",
+            "howdah_test_group_batches_bucket{le=\"4\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
@@ -113,10 +145,31 @@ mod tests {
 
     #[test]
     fn a_second_install_is_the_first_and_knows_the_process() {
-        let first = Metrics::install();
+        let first = Metrics::install(&[]);
         ::metrics::counter!("howdah_test_installs_total").increment(1);
-        let text = Metrics::install().render();
+        let text = Metrics::install(&[]).render(true);
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
-        assert!(first.render().contains("howdah_test_installs_total 1"));
+        assert!(text.contains("howdah_ready 1"), "{text}");
+        assert!(first.render(false).contains("howdah_test_installs_total 1"));
+    }
+
+    #[test]
+    fn what_was_never_counted_is_0_and_explained() {
+        const OUTCOME: &[MetricLabel] = &[MetricLabel::of("outcome", &["sealed", "failed"])];
+        let recorder = builder().build_recorder();
+        let handle = recorder.handle();
+        ::metrics::with_local_recorder(&recorder, || {
+            counter_of("howdah_test_uploads_total", "Uploads").by(OUTCOME).describe();
+            crate::families::histogram_of("howdah_test_wait_seconds", "Waits").describe();
+        });
+        let text = handle.render();
+        for line in [
+            "# HELP howdah_test_uploads_total Uploads",
+            "howdah_test_uploads_total{outcome=\"failed\"} 0",
+            "howdah_test_uploads_total{outcome=\"sealed\"} 0",
+            "howdah_test_wait_seconds_count 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+        }
     }
 }

@@ -11,13 +11,15 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `/healthz` (the process answers), `/readyz` (200, or 503 with the reasons), `/metrics`.
 pub fn routes<S: Clone + Send + Sync + 'static>(health: Health, metrics: Metrics) -> Routes<S> {
+    let known = health.clone();
+    let render = move || metrics.render(known.reasons().is_empty());
     Routes::new()
         .route("/healthz", Access::Public, get(async || "ok\n"))
         .route("/readyz", Access::Public, get(async move || readiness(&health)))
         .route(
             "/metrics",
             Access::Public,
-            get(async move || ([(CONTENT_TYPE, METRICS_TYPE)], metrics.render())),
+            get(async move || ([(CONTENT_TYPE, METRICS_TYPE)], render())),
         )
 }
 

@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A daemon with these routes alone; its address.
 fn serve(health: &Health, shutdown: &Shutdown) -> String {
     let guard = Guard { keyring: Keyring::new(&Secret::random()), anonymous: None };
-    let router = routes::<()>(health.clone(), Metrics::install()).into_router((), guard);
+    let router = routes::<()>(health.clone(), Metrics::install(&[])).into_router((), guard);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = shutdown.clone();

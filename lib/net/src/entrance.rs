@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::Route;
 use clock::Stopwatch;
@@ -22,8 +22,8 @@ use tracing::Instrument as _;
 use crate::server::{Access, Caller, Guard, REQUEST_ID_HEADER, identify};
 use crate::{Problem, random_u64};
 
-/// Told of each request that was answered: the route as it was added, the status, and the time.
-pub type Observer = Arc<dyn Fn(&'static str, StatusCode, Duration) + Send + Sync>;
+/// Told of each request that was answered: the method, the route as it was added, the status, and the time.
+pub type Observer = Arc<dyn Fn(&Method, &'static str, StatusCode, Duration) + Send + Sync>;
 
 /// Puts a route behind its entrance.
 #[derive(Clone)]
@@ -65,7 +65,8 @@ impl Service<Request> for Entrance {
         let stopwatch = Stopwatch::start();
         let rules = Arc::clone(&self.rules);
         let id = id_of(&request);
-        let span = tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path());
+        let method = request.method().clone();
+        let span = tracing::debug_span!("request", id, %method, path = request.uri().path());
         let admitted = span.in_scope(|| rules.admit(&mut request));
         let routed = admitted.map(|()| self.route.call(request));
         let answer = async move {
@@ -75,7 +76,7 @@ impl Service<Request> for Entrance {
             };
             sign(&mut response, id);
             if let Some(observer) = &rules.observer {
-                observer(rules.path, response.status(), stopwatch.elapsed());
+                observer(&method, rules.path, response.status(), stopwatch.elapsed());
             }
             Ok(response)
         };

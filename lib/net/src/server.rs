@@ -203,12 +203,12 @@ async fn follow(
     next: Next,
 ) -> Response {
     let stopwatch = Stopwatch::start();
-    let id = entrance::id_of(&request);
-    let span = tracing::debug_span!("request", id, method = %request.method(), path = request.uri().path());
+    let (id, method) = (entrance::id_of(&request), request.method().clone());
+    let span = tracing::debug_span!("request", id, %method, path = request.uri().path());
     let mut response = next.run(request).instrument(span).await;
     entrance::sign(&mut response, id);
     if let Some(observer) = observer {
-        observer(NO_ROUTE_NAME, response.status(), stopwatch.elapsed());
+        observer(&method, NO_ROUTE_NAME, response.status(), stopwatch.elapsed());
     }
     response
 }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use ids::UnixMillis;
 use net::{
@@ -185,8 +185,8 @@ async fn nobody_listening_is_told_from_a_no() {
 async fn an_observer_is_told_of_every_request_by_its_route() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let tells = Arc::clone(&told);
-    let observer = move |route, status: StatusCode, _| {
-        tells.lock().unwrap().push((route, status.as_u16()));
+    let observer = move |method: &Method, route, status: StatusCode, _| {
+        tells.lock().unwrap().push((method.as_str().to_owned(), route, status.as_u16()));
     };
     let routes = Routes::<()>::new()
         .route("/public/{name}", Access::Public, get(async || Json(1)))
@@ -207,6 +207,13 @@ async fn an_observer_is_told_of_every_request_by_its_route() {
     }
     let _wrong_method = client.post::<_, u32>(&address, "/server", &1).await;
     let route = "/public/{name}";
-    let expected = [(route, 200), (route, 200), ("/server", 401), ("none", 404), ("none", 405)];
+    let expected = [
+        ("GET", route, 200),
+        ("GET", route, 200),
+        ("GET", "/server", 401),
+        ("GET", "none", 404),
+        ("POST", "none", 405),
+    ];
+    let expected = expected.map(|(method, route, status)| (method.to_owned(), route, status));
     assert_eq!(*told.lock().unwrap(), expected);
 }

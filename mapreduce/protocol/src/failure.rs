@@ -87,6 +87,25 @@ pub enum Blame {
 }
 
 impl FailureKind {
+    /// What [`Self::as_str`] may say.
+    pub const NAMES: &[&str] = &[
+        "user_code",
+        "crashed",
+        "map_output_changed",
+        "input_unavailable",
+        "output_unavailable",
+        "out_of_space",
+        "out_of_memory",
+        "too_many_processes",
+        "over_disk_quota",
+        "program_unavailable",
+        "bad_job",
+        "timed_out",
+        "failed_on_request",
+        "killed",
+        "tracker_lost",
+    ];
+
     /// The wire form's `kind`, for metrics and tables.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -137,7 +156,7 @@ mod tests {
     #[test]
     fn the_name_of_a_kind_is_its_wire_form() {
         let map_attempt = "attempt_20261122_0001_m_000003_0".parse().unwrap();
-        for kind in [
+        let kinds = [
             FailureKind::UserCode,
             FailureKind::Crashed { exit_code: Some(1), signal: None },
             FailureKind::MapOutputChanged { map_attempt },
@@ -153,7 +172,9 @@ mod tests {
             FailureKind::FailedOnRequest,
             FailureKind::Killed,
             FailureKind::TrackerLost,
-        ] {
+        ];
+        assert_eq!(kinds.each_ref().map(FailureKind::as_str).as_slice(), FailureKind::NAMES);
+        for kind in kinds {
             let wire = serde_json::to_value(&kind).unwrap();
             assert_eq!(wire["kind"], kind.as_str());
         }

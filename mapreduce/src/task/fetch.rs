@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ids::Monotonic;
@@ -57,6 +57,8 @@ pub(crate) struct FetchSettings {
     pub(crate) budget: Budget,
     /// How far the reduce is.
     pub(crate) progress: Progress,
+    /// How often a map output did not come and was, or will be, asked for again.
+    pub(crate) retries: Arc<AtomicU64>,
 }
 
 /// Fetches all segments; they come out of the channel, which ends after the last one or a failure.
@@ -165,6 +167,7 @@ impl Fetcher {
             }
             Happened::Unkept { failure } => Err(failure),
             Happened::Failed { attempt, message } => {
+                self.settings.retries.fetch_add(1, Ordering::Relaxed);
                 if self.plan.failed(attempt, clock::monotonic(), net::random_u64()) {
                     eprintln!("{attempt}'s output did not come: {message}");
                     self.tell.fetch_failed(attempt, message);

@@ -151,6 +151,7 @@ fn fetch_with(n_maps: u32, memory: u64, stall: Duration) -> Fetching {
         stall,
         budget: Budget::new(memory),
         progress: Progress::untold(),
+        retries: Arc::default(),
     };
     let (events, news) = mpsc::channel(4);
     let (fetcher, received) = start(settings, Channel::on(own), news);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mapreduce_protocol::{
@@ -178,15 +180,20 @@ impl Attempt<'_> {
             stall: Duration::from_millis(settings.fetch_stall_ms),
             budget: budget.clone(),
             progress: progress.clone(),
+            retries: Arc::default(),
         };
+        let retries = Arc::clone(&fetch.retries);
         let (fetcher, mut received) = fetch::start(fetch, self.channel.clone(), events);
         io.spawn(fetcher);
         let folder = description.folder.clone().into();
         let mut segments =
             Segments::new(folder, settings.merge_factor, budget.clone(), progress.clone());
         let mut fold = self.job.program.fold();
-        let (mut n_segments, mut bytes) = (0, 0);
-        while let Some(segment) = received.blocking_recv() {
+        let (mut n_segments, mut bytes, mut waited) = (0, 0, Duration::ZERO);
+        loop {
+            let watch = clock::Stopwatch::start();
+            let Some(segment) = received.blocking_recv() else { break };
+            waited += watch.elapsed();
             let segment = segment?;
             n_segments += 1;
             bytes += segment.source.remaining();
@@ -200,6 +207,8 @@ impl Attempt<'_> {
         }
         counters.add_own("SHUFFLED_MAPS", n_segments);
         counters.add_own("REDUCE_SHUFFLE_BYTES", bytes);
+        counters.add_own("SHUFFLE_RETRIES", retries.load(Ordering::Relaxed));
+        counters.add_own("SHUFFLE_WAIT_MS", u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
         progress.at(1, 2);
         let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
         counters.add_own("SPILLED_RECORDS", records_written);

@@ -132,7 +132,7 @@ fn the_readme_has_every_route_for_users() {
     };
     let mut jobs = routes_in("jobtracker/src/http/jobs.rs");
     jobs.insert("/v1/cluster".to_owned());
-    for file in ["hosts", "pools", "explain", "history"] {
+    for file in ["hosts", "pools", "explain", "history", "prometheus"] {
         jobs.extend(routes_in(&format!("jobtracker/src/http/{file}.rs")));
     }
     assert_eq!(told("| the JobTracker's |"), jobs);
@@ -144,6 +144,7 @@ fn the_readme_has_every_route_for_users() {
         assert!(files.remove(&format!("/v1/files/{name}")), "{name} is a route");
     }
     files.append(&mut routes_in("chunkstore/src/master/http/health.rs"));
+    files.append(&mut routes_in("chunkstore/src/master/http/prometheus.rs"));
     // Clients append through the client library; how chunks begin and end is the servers' to say.
     let mut logs = routes_in("chunkstore/src/master/http/logs.rs");
     for name in ["open", "begin", "end"] {

@@ -286,7 +286,7 @@ impl Master {
             Input::Heartbeat(to, heartbeat) => {
                 (to, self.heartbeat(now, heartbeat, &mut out).map_err(Refusal::Servers))
             }
-            Input::Summarise(to) => (to, Ok(Reply::Summary(self.summary()))),
+            Input::Summarise(to) => (to, Ok(Reply::Summary(self.summary(now.monotonic)))),
         };
         out.effects.push(Effect::Reply(to, Box::new(answer)));
         out

@@ -27,12 +27,16 @@ const TRIES_PER_CALL: usize = 512;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A copy whose end nobody told of by then is given up: its source tells of it, or dies, much sooner.
 const COPY_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// Chunks of which it is remembered since when they are short of replicas.
+const AGES_MAX: usize = 20_000;
 
 /// What is known to be short of replicas, and what is done about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repairs {
     pub(super) queue: Queue,
     pub(super) running: BTreeMap<ChunkId, Copy>,
+    /// Since when chunks have had fewer live replicas than asked for, whatever is done about it.
+    short_since: BTreeMap<ChunkId, Monotonic>,
     streams: Streams,
     /// Chunks to be looked at again, and when.
     again: Deadlines<ChunkId>,
@@ -51,6 +55,8 @@ pub(crate) struct RepairCensus {
     pub(crate) retrying: u64,
     /// Chunks that are being copied.
     pub(crate) running: u64,
+    /// Chunks with fewer live replicas than asked for, but one; at most [`AGES_MAX`].
+    pub(crate) under_replicated: u64,
     /// Chunks without a live replica.
     pub(crate) missing: u64,
 }
@@ -129,7 +135,21 @@ impl Repairs {
             waiting: self.queue.len() as u64,
             retrying: (self.again.len() - running) as u64,
             running: running as u64,
+            under_replicated: self.short_since.len() as u64,
             missing: self.missing,
+        }
+    }
+
+    /// Since when the chunk has been short of replicas that has been so longest.
+    pub(crate) fn oldest(&self) -> Option<Monotonic> {
+        self.short_since.values().min().copied()
+    }
+
+    fn note_age(&mut self, chunk: ChunkId, is_short: bool, now: Monotonic) {
+        if !is_short {
+            self.short_since.remove(&chunk);
+        } else if self.short_since.len() < AGES_MAX {
+            self.short_since.entry(chunk).or_insert(now);
         }
     }
 
@@ -146,6 +166,7 @@ impl Repairs {
     /// No file has the chunk any more. A copy under way ends as any other.
     pub(crate) fn drop_chunk(&mut self, chunk: ChunkId) {
         self.queue.leave(chunk);
+        self.short_since.remove(&chunk);
         self.surplus.remove(chunk);
     }
 
@@ -290,6 +311,7 @@ impl Master {
         }
         let Some(sealed) = self.sealed(chunk) else {
             self.repairs.queue.leave(chunk);
+            self.repairs.short_since.remove(&chunk);
             return None;
         };
         let standing = self.standing(chunk, &sealed);
@@ -300,6 +322,8 @@ impl Master {
         }
         // What is on its way for balance makes up for a loss meanwhile.
         let is_copied = self.repairs.running.contains_key(&chunk) || self.balance.is_copying(chunk);
+        // Also where no server is left that could hold another.
+        self.repairs.note_age(chunk, (1..standing.wanted).contains(&standing.live), now);
         match standing.cause(self.servers.n_serving()).filter(|_| !is_copied) {
             Some(cause) => self.repairs.queue.wait(chunk, cause),
             None => self.repairs.queue.leave(chunk),

@@ -32,7 +32,7 @@ impl Master {
         ClusterReport {
             epoch: self.durable.epoch(),
             safe_mode: self.safe_mode_report(now),
-            totals: self.totals(),
+            totals: self.totals(now),
             repairs: self.repair_report(),
             balance: self.balance_report(),
             next: last.map(|server| server.host.clone()),
@@ -50,8 +50,8 @@ impl Master {
         }
     }
 
-    fn totals(&self) -> StoreTotals {
-        let summary = self.summary();
+    fn totals(&self, now: Monotonic) -> StoreTotals {
+        let summary = self.summary(now);
         StoreTotals {
             files: summary.files,
             folders: summary.folders,

@@ -1,6 +1,8 @@
 //! The chunk master in numbers. What they are called outside is the daemon's business.
 
-use ids::HostName;
+use std::time::Duration;
+
+use ids::{HostName, Monotonic};
 
 use super::Master;
 
@@ -27,6 +29,10 @@ pub struct Summary {
     pub commands_pending: u64,
     /// Chunks with fewer live replicas than asked for that wait for another.
     pub repairs_waiting: u64,
+    /// Chunks with fewer live replicas than asked for, but one; at most 20,000 are counted.
+    pub chunks_under_replicated: u64,
+    /// How long the one of them that has been so longest has been so; zero if none is.
+    pub repair_oldest: Duration,
     /// Chunks that are being copied.
     pub repairs_running: u64,
     /// Chunks that are being copied to even out how full the servers are.
@@ -44,7 +50,7 @@ pub struct Summary {
 }
 
 impl Master {
-    pub(super) fn summary(&self) -> Summary {
+    pub(super) fn summary(&self, now: Monotonic) -> Summary {
         let census = self.servers.census();
         let repairs = self.repairs.census();
         Summary {
@@ -58,6 +64,8 @@ impl Master {
             free_bytes: census.free_bytes,
             commands_pending: census.commands_pending,
             repairs_waiting: repairs.waiting + repairs.retrying,
+            chunks_under_replicated: repairs.under_replicated,
+            repair_oldest: self.repairs.oldest().map_or(Duration::ZERO, |since| now.since(since)),
             repairs_running: repairs.running,
             moves_running: self.balance.copying().count() as u64,
             moves_left_bytes: self.balance.mean().bytes_left,

@@ -34,13 +34,21 @@ async fn report(
     State(state): State<ServerState>,
     Json(request): Json<Report>,
 ) -> Result<Json<ClusterReport>, Problem> {
-    let mut whole = one_report(&state, request).await?;
+    whole_report(&state, request).await.map(Json)
+}
+
+/// The whole cluster, or what comes after a host.
+pub(super) async fn whole_report(
+    state: &ServerState,
+    request: Report,
+) -> Result<ClusterReport, Problem> {
+    let mut whole = one_report(state, request).await?;
     while let Some(after) = whole.next.take() {
-        let more = one_report(&state, Report { after: Some(after) }).await?;
+        let more = one_report(state, Report { after: Some(after) }).await?;
         whole.servers.extend(more.servers);
         whole.next = more.next;
     }
-    Ok(Json(whole))
+    Ok(whole)
 }
 
 async fn one_report(state: &ServerState, request: Report) -> Result<ClusterReport, Problem> {

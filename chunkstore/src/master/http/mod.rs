@@ -7,6 +7,7 @@ mod health;
 mod leases;
 mod logs;
 mod pages;
+mod prometheus;
 mod requester;
 mod rights;
 mod servers;
@@ -17,18 +18,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use chunkstore_core::master::{Input, Reply};
 use chunkstore_protocol::ClusterInfo;
-use daemon::{Health, Metrics, Shutdown, Topology};
+use daemon::{Health, Metrics, Requests, Shutdown, Topology};
 use ids::{ClusterId, Epoch};
 use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
 
 use super::event_loop::Core;
-use super::metrics::{Requests, observe_summary, observe_topology};
+use super::metrics::{REQUESTS, observe_summary, observe_topology};
 pub(super) use leases::Leases;
 
 /// What handlers share. Each request gets a clone of it.
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) core: Core,
     /// Mints the tokens of chunks.
     pub(super) keyring: Keyring,
+    /// `host:port` where others reach this master.
+    pub(super) address: String,
     /// Which cluster this is.
     pub(super) cluster: ClusterId,
     /// Writers whose renewals wait for their answers.
@@ -71,13 +73,10 @@ const ANY_ROLE: Access =
 /// All routes behind their guard.
 pub(super) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
     let renewed = from_fn_with_state(state.clone(), renew_gauges);
-    let requests = Requests::default();
-    let observer =
-        move |route, status: StatusCode, time| requests.observe(route, status.as_u16(), time);
     routes()
         .merge(daemon::routes(health, metrics))
         .map("/metrics", |methods| methods.layer(renewed))
-        .into_observed_router(state, guard, Arc::new(observer))
+        .into_observed_router(state, guard, Requests::new(REQUESTS).observer())
 }
 
 /// The routes of `/v1`.
@@ -88,6 +87,7 @@ fn routes() -> Routes<ServerState> {
         .merge(logs::routes())
         .merge(health::routes())
         .merge(servers::routes())
+        .merge(prometheus::routes())
 }
 
 async fn cluster(State(state): State<ServerState>) -> Result<Json<ClusterInfo>, Problem> {

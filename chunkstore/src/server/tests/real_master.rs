@@ -62,6 +62,7 @@ impl RealCluster {
         let listener = TcpListener::bind(&self.address).unwrap();
         self.address = listener.local_addr().unwrap().to_string();
         let settings = MasterSettings {
+            address: "127.0.0.1:7870".to_owned(),
             data_dir: self.master_dir.path().to_owned(),
             journal_mirror: None,
             replication: 2,

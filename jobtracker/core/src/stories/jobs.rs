@@ -47,6 +47,46 @@ fn a_job_runs_from_submission_to_published_output() {
     }
 }
 
+/// Of the last job that ended.
+fn times(story: &Story) -> (Duration, Option<Phases>) {
+    let ended = story.notices.iter().rev().find_map(|notice| match notice {
+        Notice::JobEnded { took, phases, .. } => Some((*took, *phases)),
+        _ => None,
+    });
+    ended.expect("a job ended")
+}
+
+#[test]
+fn a_jobs_end_tells_how_long_each_phase_took() {
+    let mut story = Story::begin();
+    let job = story.job(1, &[&["a"]]);
+    story.pass(Duration::from_secs(5));
+    let a = story.tracker("a", 1);
+    story.pass(Duration::from_secs(3));
+    story.succeed(job.task(TaskKind::Map, 0).attempt(0));
+    story.pass(Duration::from_secs(2));
+    story.succeed(job.task(TaskKind::Reduce, 0).attempt(0));
+    story.pass(Duration::from_secs(1));
+    story.published(job);
+    let [queue, map, reduce, commit] = [5, 3, 2, 1].map(Duration::from_secs);
+    let phases = Phases { queue, map, reduce, commit };
+    assert_eq!(times(&story), (Duration::from_secs(11), Some(phases)));
+    assert!(story.running(&a).is_empty());
+}
+
+#[test]
+fn nobody_knows_the_phases_of_a_job_that_a_restart_cut_in_two() {
+    let mut story = Story::begin();
+    story.tracker("a", 1);
+    let job = story.job(1, &[&["a"]]);
+    story.succeed(job.task(TaskKind::Map, 0).attempt(0));
+    story.pass(Duration::from_secs(2));
+    story.restart_with_trackers();
+    story.run_all();
+    story.published(job);
+    assert_eq!(times(&story), (Duration::from_secs(2), None));
+}
+
 #[test]
 fn winners_of_a_map_only_job_are_its_parts() {
     let mut story = Story::begin();

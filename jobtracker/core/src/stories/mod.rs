@@ -32,8 +32,8 @@ use mapreduce_protocol::{
 
 use crate::{
     ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
-    Output, Part, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record, Refusal, Reply, ReplyTo,
-    STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome, staging_folder,
+    Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record, Refusal,
+    Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome, staging_folder,
 };
 
 /// 2026-11-22T00:00:00Z.
@@ -112,6 +112,7 @@ struct Story {
     replies: BTreeMap<ReplyTo, Reply>,
     /// Calls to the chunk store, oldest first.
     effects: Vec<Effect>,
+    notices: Vec<Notice>,
     records: Vec<Record>,
     toys: BTreeMap<HostName, Toy>,
 }
@@ -206,6 +207,7 @@ impl Story {
             parked: BTreeMap::new(),
             replies: BTreeMap::new(),
             effects: Vec::new(),
+            notices: Vec::new(),
             records: vec![initialised],
             toys: BTreeMap::new(),
         };
@@ -279,7 +281,7 @@ impl Story {
                         assert!(self.replies.insert(to, reply).is_none(), "one reply each");
                     }
                 },
-                Effect::Tell(_) => {}
+                Effect::Tell(notice) => self.notices.push(notice),
                 other => self.effects.push(other),
             }
         }

@@ -317,9 +317,15 @@ fn with_too_few_servers_nothing_is_tried_until_another_comes() {
     farm.die(3);
     farm.run(30);
     assert_eq!((farm.copied.len(), farm.world.summary().repairs_waiting), (0, 0));
+    let short = farm.world.summary();
+    assert_eq!(short.chunks_under_replicated, 6);
+    let since_its_death = short.repair_oldest.as_secs();
+    assert!((15..30).contains(&since_its_death), "{since_its_death} s");
     farm.disks.push(Disk::default());
     farm.come(4);
     farm.run(30);
+    let whole = farm.world.summary();
+    assert_eq!((whole.chunks_under_replicated, whole.repair_oldest), (0, Duration::ZERO));
     assert!(chunks.iter().all(|chunk| farm.live_holders(*chunk) == 3));
 }
 

@@ -1,0 +1,28 @@
+//! The route by which Prometheus learns which chunkservers there are. TaskTrackers are the JobTracker's to tell.
+
+use axum::extract::State;
+use axum::routing::get;
+use chunkstore_protocol::{Report, ServerReport};
+use daemon::TargetGroup;
+use net::{Access, Json, Problem, Role, Routes};
+
+use super::ServerState;
+use super::health::whole_report;
+
+const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new().route("/v1/prometheus/targets", PEOPLE, get(targets))
+}
+
+/// Of servers that have not registered since the master started nobody knows the address.
+async fn targets(State(state): State<ServerState>) -> Result<Json<Vec<TargetGroup>>, Problem> {
+    let report = whole_report(&state, Report { after: None }).await?;
+    let master = TargetGroup::of_master("chunkmaster", &state.address);
+    let server = |server: &ServerReport| {
+        let (rack, address) = (server.rack.as_ref(), server.address.as_deref()?);
+        Some(TargetGroup::of_host("chunkserver", &server.host, rack, address))
+    };
+    let servers = report.servers.iter().filter_map(server);
+    Ok(Json(std::iter::once(master).chain(servers).collect()))
+}

@@ -1,0 +1,34 @@
+//! Users' route: whom Prometheus is to scrape. The chunkservers are the chunk master's to tell.
+
+use axum::extract::State;
+use axum::routing::get;
+use daemon::TargetGroup;
+use jobtracker_core::{Query, Reply};
+use mapreduce_protocol::HostStatus;
+use net::{Access, Json, Problem, Role, Routes};
+
+use super::ServerState;
+use super::error::unexpected;
+
+const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new().route("/v1/prometheus/targets", USERS, get(targets))
+}
+
+/// Hosts that are drained and gone have no address.
+async fn targets(State(state): State<ServerState>) -> Result<Json<Vec<TargetGroup>>, Problem> {
+    let hosts = match state.query(Query::Hosts { only: None }).await? {
+        Reply::Hosts(list) => list.hosts,
+        other => return Err(unexpected(&other)),
+    };
+    let masters = [
+        TargetGroup::of_master("chunkmaster", state.store.master()),
+        TargetGroup::of_master("jobtracker", &state.address),
+    ];
+    let tracker = |status: &HostStatus| {
+        let (rack, address) = (status.rack.as_ref(), status.address.as_deref()?);
+        Some(TargetGroup::of_host("tasktracker", &status.host, rack, address))
+    };
+    Ok(Json(masters.into_iter().chain(hosts.iter().filter_map(tracker)).collect()))
+}
