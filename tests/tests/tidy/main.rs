@@ -3,6 +3,7 @@
 
 mod arrows;
 mod budgets;
+mod dashboards;
 mod dependencies;
 mod documents;
 mod drift;
