@@ -211,7 +211,7 @@ impl fmt::Display for WhyNotThere {
             Self::NothingInTheWay => "nothing is in the way",
             Self::NoFreeSlot => "all slots are taken",
             Self::TooFar => "too far from its bytes, for now",
-            Self::FailedThere => "it failed there",
+            Self::FailedThere => "it failed, or was killed, there",
             Self::LeftAlone => "the job leaves it alone for a while, since its tasks failed there",
             Self::Closed => "gets no new attempts (`howdah host list` says why)",
         })

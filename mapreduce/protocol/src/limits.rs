@@ -94,7 +94,7 @@ impl TaskLimits {
     }
 }
 
-/// A number of bytes, written with its unit: `512MiB`.
+/// A number of bytes, written with its unit: `512MiB`, or `512MB` of a thousand thousands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
@@ -105,18 +105,35 @@ pub struct ByteSizeError {
     given: String,
 }
 
+/// In which sizes are written.
 const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+
+/// The bytes of a unit, large or small letters, as the configuration has them.
+fn unit_bytes(unit: &str) -> Option<u64> {
+    let unit = unit.to_ascii_lowercase();
+    let (letter, base) = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('i')) {
+        Some(letter) => (letter, 1024_u64),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000),
+    };
+    let power = match letter {
+        "" if unit == "b" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return None,
+    };
+    Some(base.pow(power))
+}
 
 impl FromStr for ByteSize {
     type Err = ByteSizeError;
 
     fn from_str(text: &str) -> Result<Self, ByteSizeError> {
-        let of_unit = |(unit, shift): (&str, u32)| {
-            let number = text.trim().strip_suffix(unit)?.trim_end();
-            let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
-            number.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(1 << shift)
-        };
-        let bytes = UNITS.into_iter().find_map(of_unit);
+        let digits = text.trim_start().bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.trim().split_at(digits);
+        let bytes = number.parse::<u64>().ok().zip(unit_bytes(unit.trim_start()));
+        let bytes = bytes.and_then(|(number, unit)| number.checked_mul(unit));
         bytes.map(Self).ok_or_else(|| ByteSizeError { given: text.to_owned() })
     }
 }
@@ -155,11 +172,17 @@ mod tests {
             (" 3 KiB", 3 << 10, "3KiB"),
             ("1500B", 1500, "1500B"),
             ("0B", 0, "0B"),
+            ("1GB", 1_000_000_000, "1000000000B"),
+            ("512m", 512_000_000, "500000KiB"),
+            ("2gib", 2 << 30, "2GiB"),
+            ("2Gi", 2 << 30, "2GiB"),
         ] {
             let size: ByteSize = text.parse().unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, again), "{text}");
         }
-        for text in ["", "12", "MiB", "-1MiB", "+1MiB", "1.5GiB", "1 XB", "99999999999TiB"] {
+        for text in
+            ["", "12", "MiB", "-1MiB", "+1MiB", "1.5GiB", "1 XB", "1iB", "1i", "99999999999TiB"]
+        {
             let error = text.parse::<ByteSize>().unwrap_err();
             assert!(error.to_string().contains("512MiB"), "{text}");
         }

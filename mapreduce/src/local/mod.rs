@@ -105,7 +105,9 @@ struct LocalRun<'a> {
 impl LocalRun<'_> {
     fn run(&self) -> Result<BTreeMap<String, u64>, Failure> {
         let mut sums = BTreeMap::new();
-        self.in_threads(self.splits.len(), &mut sums, |index| self.map(index))?;
+        self.in_threads(self.splits.len(), &mut sums, |index| {
+            self.map(index).map_err(|failure| of_split(&self.splits[index], failure))
+        })?;
         self.in_threads(self.n_reduces as usize, &mut sums, |index| self.reduce(index))?;
         Ok(sums)
     }
@@ -234,6 +236,11 @@ fn context(spec: &JobSpec, n_maps: u32, n_reduces: u32) -> TaskContext {
     };
     let attempt = LOCAL_JOB.task(TaskKind::Map, 0).attempt(0);
     TaskContext { attempt, job_name: spec.name.clone(), n_maps, n_reduces, files }
+}
+
+/// Names what the map has read.
+fn of_split(split: &Split, failure: Failure) -> Failure {
+    Failure { message: format!("the map of {split}: {}", failure.message), ..failure }
 }
 
 fn add(sums: &mut BTreeMap<String, u64>, more: BTreeMap<String, u64>) {

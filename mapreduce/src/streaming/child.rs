@@ -23,7 +23,7 @@ use super::output::Drain;
 use super::reporter::Reporter;
 use super::workplace::{self, Workplace};
 use crate::api::Counters;
-use crate::task::failure::{bad_job, failure};
+use crate::task::failure::{LAST_WORDS, bad_job, failure};
 use crate::task::progress::Progress;
 
 /// Bytes that a pipe holds, where the system allows it: the fewer times a command and its task wait for one another
@@ -317,7 +317,7 @@ impl Child {
     fn last_words(&self) -> String {
         match self.reporter.tail().as_str() {
             "" => "it wrote nothing to standard error".to_owned(),
-            tail => format!("its standard error ends: {tail}"),
+            tail => format!("{LAST_WORDS}{tail}"),
         }
     }
 
@@ -332,7 +332,14 @@ impl Child {
         if let Some(code @ 1..) = status.code()
             && !self.may_fail
         {
-            let message = format!("the {role} `{command}` ended with status {code}; {tail}");
+            // As grep and diff do, which have nothing to complain of.
+            let hint = match (code, self.reporter.tail().is_empty()) {
+                (1, true) => {
+                    ": if that is none of its failures (grep ends so where no line matches), set 'nonzero_exit: true'"
+                }
+                _ => "",
+            };
+            let message = format!("the {role} `{command}` ended with status {code}; {tail}{hint}");
             return Err(failure(FailureKind::UserCode, message));
         }
         Ok(())

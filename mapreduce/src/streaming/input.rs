@@ -6,7 +6,7 @@ use mapreduce_protocol::{Failure, Formats, InputFormat, SplitPiece, Streaming};
 
 use super::keys::Keys;
 use super::line_ends::Normaliser;
-use super::records::{input_separator, is_new};
+use super::records::{input_separator, is_new, value_of};
 use crate::api::Counters;
 use crate::task::following::{Opened, open};
 use crate::task::lines::Lines;
@@ -183,12 +183,12 @@ pub(super) fn count_lines(block: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', block).count() as u64
 }
 
-/// Appends a record as a combiner or reducer reads it.
+/// Appends a record as a combiner or reducer reads it: with a separator, also where there is no value (Hadoop).
 #[inline]
-pub(super) fn write_record(key: &[u8], value: &[u8], separator: &[u8], out: &mut Vec<u8>) {
+fn write_record(key: &[u8], value: Option<&[u8]>, separator: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     out.extend_from_slice(separator);
-    out.extend_from_slice(value);
+    out.extend_from_slice(value.unwrap_or_default());
     out.push(b'\n');
 }
 
@@ -236,7 +236,12 @@ impl Feed for MergeFeed<'_> {
     fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
         let mut block = Vec::with_capacity(BLOCK_BYTES + 4096);
         while let Some(head) = self.merge.head() {
-            write_record(self.keys.key(head.key()), head.value(), self.separator, &mut block);
+            write_record(
+                self.keys.key(head.key()),
+                value_of(head.value()),
+                self.separator,
+                &mut block,
+            );
             self.records += 1;
             self.groups += u64::from(is_new(&mut self.last_key, head.key()));
             self.merge.advance()?;
@@ -276,7 +281,7 @@ impl<K, V> Feed for SortedFeed<'_, K, V> {
         while let Some((key, value)) = self.buffer.record(self.next)
             && block.len() < BLOCK_BYTES
         {
-            write_record(self.keys.key(key), value, self.separator, &mut block);
+            write_record(self.keys.key(key), value_of(value), self.separator, &mut block);
             self.next += 1;
         }
         Ok((!block.is_empty()).then(|| block.into()))

@@ -6,7 +6,7 @@ use mapreduce_protocol::{Failure, FailureKind, Streaming};
 use super::input::count_lines;
 use super::keys::Keys;
 use super::line_ends::Normaliser;
-use super::records::{Form, output_separator, write_line};
+use super::records::{Form, output_separator, stored_value, write_line};
 use crate::api::{Bytes, Sink};
 use crate::task::failure::failure;
 use crate::task::text_output::TextOutput;
@@ -88,7 +88,8 @@ pub(super) struct PairDrain<'a, S, F> {
     lines: LineFinder,
     /// How keys are stored.
     keys: &'a Keys,
-    scratch: Vec<u8>,
+    stored_key: Vec<u8>,
+    stored_value: Vec<u8>,
 }
 
 impl<'a, S, F> PairDrain<'a, S, F>
@@ -112,7 +113,8 @@ where
             normaliser: Normaliser::new(about.line_ends),
             lines: LineFinder::new(role, about),
             keys,
-            scratch: Vec::new(),
+            stored_key: Vec::new(),
+            stored_value: Vec::new(),
         }
     }
 }
@@ -123,19 +125,19 @@ where
     F: Fn(&mut S) -> Option<Failure>,
 {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let Self { sink, form, keys, scratch, .. } = self;
+        let Self { sink, form, keys, stored_key, stored_value: stored, .. } = self;
         self.lines.take(self.normaliser.normalise(bytes), |line| {
             let (key, value) = form.split(line);
-            sink.emit(keys.stored(key, scratch), value.unwrap_or_default());
+            sink.emit(keys.stored(key, stored_key), stored_value(value, stored));
         })?;
         (self.take_failure)(self.sink).map_or(Ok(()), Err)
     }
 
     fn end(&mut self) -> Result<(), Failure> {
-        let Self { sink, form, keys, scratch, .. } = self;
+        let Self { sink, form, keys, stored_key, stored_value: stored, .. } = self;
         let mut emit = |line: &[u8]| {
             let (key, value) = form.split(line);
-            sink.emit(keys.stored(key, scratch), value.unwrap_or_default());
+            sink.emit(keys.stored(key, stored_key), stored_value(value, stored));
         };
         self.lines.take(self.normaliser.end(), &mut emit)?;
         self.lines.end(emit);

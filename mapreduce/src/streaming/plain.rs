@@ -29,7 +29,8 @@ pub(super) struct Plain<'a> {
     pub(super) n_reduces: u32,
 }
 
-type Pair = (Vec<u8>, Vec<u8>);
+/// A key, and what stands behind its separator, if there is one.
+type Pair = (Vec<u8>, Option<Vec<u8>>);
 
 impl Plain<'_> {
     /// The text of each part. A mapper runs once for each file.
@@ -54,7 +55,11 @@ impl Plain<'_> {
             };
             let n_maps = u32::try_from(input.len()).unwrap_or(u32::MAX);
             let task = (TaskKind::Map, index, n_maps);
-            let written = self.pass(CommandRole::Mapper, task, Some(&piece), text, counters)?;
+            let written = self.pass(CommandRole::Mapper, task, Some(&piece), text, counters);
+            let written = written.map_err(|failure| Failure {
+                message: format!("the map of {path}: {}", failure.message),
+                ..failure
+            })?;
             lines.extend(self.lines_of(&written));
         }
         let tab = || "\t".to_owned();
@@ -68,7 +73,7 @@ impl Plain<'_> {
         for line in lines {
             let (key, value) = split(&line, &separator, fields);
             let partition = order.hash(&key) % u64::from(self.n_reduces);
-            partitions[partition as usize].push((key, value.unwrap_or_default()));
+            partitions[partition as usize].push((key, value));
         }
         (0..).zip(partitions).map(|(n, pairs)| self.reduce(n, pairs, counters)).collect()
     }
@@ -107,14 +112,13 @@ impl Plain<'_> {
         pairs.sort_by(|a, b| order.compare(&a.0, &b.0));
         counters.add_own("REDUCE_INPUT_RECORDS", pairs.len() as u64);
         if about.command(CommandRole::Reducer).is_none() {
-            let lines = pairs.iter().map(|(key, value)| {
-                let value = (!value.is_empty()).then_some(value.as_slice());
-                self.line(key, value)
-            });
+            let lines = pairs.iter().map(|(key, value)| self.line(key, value.as_deref()));
             return Ok(joined(lines.collect()));
         }
         let separator = about.reduce_input_separator.as_deref().unwrap_or("\t").as_bytes();
-        let lines = pairs.iter().map(|(key, value)| [key, separator, value].concat());
+        let lines = pairs
+            .iter()
+            .map(|(key, value)| [key, separator, value.as_deref().unwrap_or_default()].concat());
         let task = (TaskKind::Reduce, index, 0);
         let written =
             self.pass(CommandRole::Reducer, task, None, joined(lines.collect()), counters)?;

@@ -1,4 +1,13 @@
 //! Lines → keys and values, and back.
+//!
+//! A line that ends with its separator has an empty value, one without a separator has none. Map outputs hold both, so
+//! that lines that no command reads in between come out as they were:
+//!
+//! ```text
+//! none                      nothing
+//! empty, or begins with 00  00, the value
+//! any other                 the value
+//! ```
 
 use memchr::memmem::Finder;
 
@@ -80,6 +89,31 @@ impl Form {
     }
 }
 
+/// The form in which a map output holds a value; `scratch` is where it is made.
+#[inline]
+pub(super) fn stored_value<'a>(value: Option<&'a [u8]>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    match value {
+        None => &[],
+        Some(value @ [first, ..]) if *first != 0 => value,
+        Some(value) => {
+            scratch.clear();
+            scratch.push(0);
+            scratch.extend_from_slice(value);
+            scratch
+        }
+    }
+}
+
+/// The value of a stored one.
+#[inline]
+pub(super) fn value_of(stored: &[u8]) -> Option<&[u8]> {
+    match stored {
+        [] => None,
+        [0, value @ ..] => Some(value),
+        value => Some(value),
+    }
+}
+
 /// What stands between a key and its value for a combiner or reducer.
 pub(super) fn input_separator(about: &Streaming) -> &[u8] {
     about.reduce_input_separator.as_deref().unwrap_or(TAB).as_bytes()
@@ -110,8 +144,7 @@ pub(super) fn write_line(
 /// Bytes of lines that are gathered before they are written.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// Writes all records of a partition as they are, for jobs without a reducer. Whether a mapper's line had a separator
-/// without anything behind it is not known any more: there is none where there is no value.
+/// Writes all records of a partition as they are, for jobs without a reducer.
 pub(super) fn write_all(
     mut merge: Merge,
     output: &mut TextOutput,
@@ -123,8 +156,8 @@ pub(super) fn write_all(
     let (mut block, mut last_key) = (Vec::with_capacity(2 * BLOCK_BYTES), None::<Vec<u8>>);
     let (mut lines, mut records, mut groups) = (0, 0, 0);
     while let Some(head) = merge.head() {
-        let (key, value) = (keys.key(head.key()), head.value());
-        write_line(key, Some(value).filter(|it| !it.is_empty()), about, separator, &mut block);
+        let (key, value) = (keys.key(head.key()), value_of(head.value()));
+        write_line(key, value, about, separator, &mut block);
         (lines, records) = (lines + 1, records + 1);
         groups += u64::from(is_new(&mut last_key, key));
         merge.advance()?;
@@ -160,6 +193,22 @@ pub(super) fn is_new(last: &mut Option<Vec<u8>>, key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_value_and_an_empty_one_are_stored_apart() {
+        for (value, expected) in [
+            (None, &b""[..]),
+            (Some(&b""[..]), b"\0"),
+            (Some(b"\0"), b"\0\0"),
+            (Some(b"\0a"), b"\0\0a"),
+            (Some(b"a\0"), b"a\0"),
+            (Some(b"\x01"), b"\x01"),
+        ] {
+            let mut scratch = b"left over".to_vec();
+            let stored = stored_value(value, &mut scratch);
+            assert_eq!((stored, value_of(stored)), (expected, value));
+        }
+    }
 
     #[test]
     fn the_key_ends_at_the_separator_asked_for() {

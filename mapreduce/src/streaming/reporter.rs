@@ -107,15 +107,22 @@ impl Reporter {
     }
 }
 
+/// Counts lines for the runtime that could not be heeded: the log alone, of one attempt among many, nobody reads.
+const REFUSED: &str = "REPORTER_LINES_REFUSED";
+
 /// Does what a line asks for; what the log is to say of it.
 fn obey(report: &str, counters: &mut Counters) -> Option<String> {
     if let Some(counter) = report.strip_prefix("counter:") {
         let refused = count(counter, counters).err()?;
+        counters.add_own(REFUSED, 1);
         return Some(format!("not counted, {refused}: {counter}"));
     }
     match report.strip_prefix("status:") {
         Some(status) => Some(format!("status: {}", status.trim())),
-        None => Some(format!("neither counter: nor status: {report}")),
+        None => {
+            counters.add_own(REFUSED, 1);
+            Some(format!("neither counter: nor status: {report}"))
+        }
     }
 }
 
@@ -185,7 +192,8 @@ mod tests {
         ] {
             let (log, counters) = report(format!("reporter:{line}\n").as_bytes(), 7);
             assert!(log.contains(expected) && log.ends_with('\n'), "{line}: {log}");
-            assert!(counters.into_sums().is_empty(), "{line}");
+            let sums: Vec<_> = counters.into_sums().into_iter().collect();
+            assert_eq!(sums, [(format!("{OWN_GROUP}.{REFUSED}"), 1)], "{line}");
         }
     }
 

@@ -157,6 +157,13 @@ pub(super) fn start(
     spawned.map_err(|error| not_started(&error, &process, role, command))
 }
 
+/// Words that every shell knows and no folder of programs has.
+const OF_THE_SHELL: &[&str] = &[
+    ".", ":", "alias", "break", "case", "cd", "continue", "eval", "exec", "exit", "export", "for",
+    "if", "local", "return", "set", "shift", "source", "times", "trap", "ulimit", "umask", "unset",
+    "until", "while", "{",
+];
+
 /// Why a command could not be started, and what to do.
 fn not_started(
     error: &io::Error,
@@ -183,6 +190,9 @@ fn not_started(
             "its first line names an interpreter that is not on this host; write the interpreter in front, as in \
              'python3 {shown}' (a line end of CR LF makes such a line wrong, too)"
         ),
+        io::ErrorKind::NotFound if OF_THE_SHELL.contains(&shown) => {
+            format!("{shown} is no program, but the shell's own word: write sh -c '{command}'")
+        }
         io::ErrorKind::NotFound => format!(
             "{shown} is neither among the job's files nor in PATH on this host; name it under 'files', or install it \
              on all hosts"

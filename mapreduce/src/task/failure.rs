@@ -35,6 +35,17 @@ pub(crate) fn bad_job(message: impl Into<String>) -> Failure {
     failure(FailureKind::BadJob, message.into())
 }
 
+/// Stands in a failure's words before the end of what a command wrote to standard error.
+pub(crate) const LAST_WORDS: &str = "its standard error ends: ";
+
+/// What of a failure's words the attempt's log does not have already.
+pub(crate) fn words_for_log(failure: &Failure) -> &str {
+    match failure.message.split_once(LAST_WORDS) {
+        Some((why, _)) => why.trim_end_matches([' ', ';']),
+        None => &failure.message,
+    }
+}
+
 /// Any kind with its words.
 pub(crate) fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message }

@@ -13,7 +13,7 @@ use mapreduce_protocol::{
 use tokio::sync::mpsc;
 
 use super::channel::{self, Channel};
-use super::failure::{bad_job, failure};
+use super::failure::{bad_job, failure, words_for_log};
 use super::fetch::{self, FetchSettings};
 use super::io::Io;
 use super::map::MapTask;
@@ -53,7 +53,7 @@ pub fn task_main(
         Ok(_) => ExitCode::SUCCESS,
         Err(failure) => {
             // The tracker keeps this in the attempt's log.
-            eprintln!("{} failed: {}", description.attempt, failure.message);
+            eprintln!("{} failed: {}", description.attempt, words_for_log(failure));
             ExitCode::FAILURE
         }
     };

@@ -308,7 +308,7 @@ fn keys_end_and_lines_are_joined_where_the_job_says() {
         (r#"{"mapper": "cat"}"#, "a.1.x\na.1.y\nb.1.\nb.2.x\nno separator\n"),
         (
             r#"{"mapper": "cat", "map_output_separator": ".", "map_output_key_fields": 2}"#,
-            "a.1\ty\na.1\tx\nb.1\nb.2\tx\nno separator\n",
+            "a.1\ty\na.1\tx\nb.1\t\nb.2\tx\nno separator\n",
         ),
         (
             r#"{"mapper": "cat", "map_output_separator": ".", "output_separator": "=", "trailing_separator": true}"#,
@@ -330,6 +330,29 @@ fn keys_end_and_lines_are_joined_where_the_job_says() {
     ] {
         let got = String::from_utf8(joined(&both(json, &folder, &shape))).unwrap();
         assert_eq!(got, expected, "{json}");
+    }
+}
+
+#[test]
+fn a_line_that_no_command_reads_between_map_and_output_keeps_its_separators() {
+    let text = b"k\tv\nx\t\ny\n\tz\n\t\n\na\t\0\nb\t\0\0c\nd\t\t\n";
+    let folder = Folder::with(&[text.to_vec()]);
+    let once = || Shape { reduces: 1, ..Shape::default() };
+    for (json, shape) in [
+        (r#"{"mapper": "cat"}"#, Shape { reduces: 0, ..Shape::default() }),
+        (r#"{"mapper": "cat"}"#, Shape { reduces: 1, ..tiny() }),
+        (r#"{"mapper": "cat"}"#, once()),
+        (r#"{"mapper": "cat", "sort": "-r"}"#, once()),
+    ] {
+        assert_eq!(sorted(&both(json, &folder, &shape)), shell(&folder, "sort 000"), "{json}");
+    }
+    // A reducer and a combiner get a separator behind every key, as in Hadoop.
+    for json in
+        [r#"{"mapper": "cat", "reducer": "cat"}"#, r#"{"mapper": "cat", "combiner": "cat"}"#]
+    {
+        let ran = run(json, &folder, &once(), !SEQUENTIAL).unwrap();
+        let expected = shell(&folder, "sed '/\t/!s/$/\t/' 000 | sort");
+        assert_eq!(sorted(&ran), expected, "{json}");
     }
 }
 
@@ -380,6 +403,10 @@ fn counters_are_added_up_over_all_tasks() {
     let ran = both(json, &folder, &Shape { split_bytes: 30, ..Shape::default() });
     assert_eq!(ran.counters["my group.lines"], 60);
     assert_eq!(ran.counters["my group.reduces"], 2);
+    let json =
+        r#"{"mapper": "sh -c 'cat; echo reporter:counter:g,n,-1 >&2; echo reporter:x >&2'"}"#;
+    let ran = both(json, &folder, &Shape { reduces: 0, split_bytes: 1000, ..Shape::default() });
+    assert_eq!(ran.counters["task.REPORTER_LINES_REFUSED"], 2);
 }
 
 #[test]
@@ -407,6 +434,9 @@ fn each_way_to_fail_has_a_cause_that_says_so() {
             "ended with status 3; its standard error ends: the cause",
         ),
         ("sh -c 'exit 1'", FailureKind::UserCode, "it wrote nothing to standard error"),
+        ("grep xyzzy", FailureKind::UserCode, "'nonzero_exit: true'"),
+        ("grep -c '('", FailureKind::UserCode, "`grep -c '('` ended with status 1"),
+        ("exit 3", FailureKind::ProgramUnavailable, "write sh -c 'exit 3'"),
         (
             "kill -9 $$",
             FailureKind::Crashed { exit_code: None, signal: Some(9) },

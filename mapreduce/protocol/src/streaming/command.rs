@@ -3,6 +3,7 @@
 //! Hadoop knows words and quotes alone: no variables, no pipes, no backslashes. Where a command has nothing else, it is
 //! read in the same way here. A character outside of quotes that only a shell gives a meaning makes it the shell's.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -87,12 +88,25 @@ fn is_assignment(word: &str) -> bool {
 }
 
 impl fmt::Display for Command {
-    /// For messages.
+    /// For messages, quoted so that it can be pasted: reads as the same command, here and in a shell.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Words(words) => f.write_str(&words.join(" ")),
+            Self::Words(words) => {
+                let quoted: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+                f.write_str(&quoted.join(" "))
+            }
             Self::Shell(line) => f.write_str(line),
         }
+    }
+}
+
+/// A word as it must be written.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-+@%,:/=^".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => Cow::Borrowed(word),
+        // A quote can't stand between quotes of its kind.
+        false => Cow::Owned(format!("'{}'", word.replace('\'', "'\"'\"'"))),
     }
 }
 
@@ -118,7 +132,9 @@ mod tests {
         ];
         for (text, expected) in words {
             let expected = expected.iter().map(|word| (*word).to_owned()).collect();
-            assert_eq!(text.parse(), Ok(Command::Words(expected)), "{text}");
+            let command = Command::Words(expected);
+            assert_eq!(text.parse().as_ref(), Ok(&command), "{text}");
+            assert_eq!(command.to_string().parse(), Ok(command), "{text}");
         }
         for text in [
             "cat | sort",
@@ -132,6 +148,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Command::Shell(text.to_owned())), "{text}");
         }
+        let pasted = |text: &str| text.parse::<Command>().unwrap().to_string();
+        assert_eq!(pasted("awk  \"{n++} END {exit 7}\""), "awk '{n++} END {exit 7}'");
+        assert_eq!(pasted("echo it\"'\"s \"\""), "echo 'it'\"'\"'s' ''");
         assert_eq!("  ".parse::<Command>(), Err(CommandError::Empty));
         assert_eq!("'' x".parse::<Command>(), Err(CommandError::Empty));
         assert_eq!("a 'b".parse::<Command>(), Err(CommandError::OpenQuote { quote: '\'' }));
