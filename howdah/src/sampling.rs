@@ -11,6 +11,28 @@ use mapreduce_protocol::{Failure, JobSpec, Program};
 /// Files of one folder that are listed, at most: of more, the first are sampled.
 const FILES_MAX: usize = 100_000;
 
+/// Bytes of split points that a job can hold beside what else it says.
+const POINTS_BYTES_MAX: usize = 192 << 10;
+
+/// Why it can't be said where the parts begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SamplingError {
+    /// A local input can't be read.
+    #[error("{}", .0.message)]
+    Local(Failure),
+    /// There are too many for one job.
+    #[error(
+        "to say where {n_parts} parts begin takes {given} bytes, and a job can hold {POINTS_BYTES_MAX}: give the sort \
+         fewer reduces"
+    )]
+    TooManyParts {
+        /// Parts.
+        n_parts: u32,
+        /// Bytes.
+        given: usize,
+    },
+}
+
 /// For how many parts the job has yet to be told where they begin.
 fn parts(spec: &JobSpec) -> Option<u32> {
     let Program::Builtin(builtin) = &spec.program else { return None };
@@ -18,20 +40,22 @@ fn parts(spec: &JobSpec) -> Option<u32> {
     spec.reduces.filter(|reduces| is_open && *reduces > 1)
 }
 
-fn fill_in(spec: &mut JobSpec, sample: Vec<Vec<u8>>, n_parts: u32) {
+fn fill_in(spec: &mut JobSpec, sample: Vec<Vec<u8>>, n_parts: u32) -> Result<(), SamplingError> {
+    let points = RangePartitioner::of_sample(sample, n_parts).to_string();
+    if points.len() > POINTS_BYTES_MAX {
+        return Err(SamplingError::TooManyParts { n_parts, given: points.len() });
+    }
     if let Program::Builtin(builtin) = &mut spec.program {
-        let points = RangePartitioner::of_sample(sample, n_parts).to_string();
         builtin.args.insert(SPLIT_POINTS.to_owned(), points);
     }
+    Ok(())
 }
 
 /// Fills in the split points of a job on local files.
-pub(crate) fn sample_local(spec: &mut JobSpec) -> Result<(), Failure> {
-    if let Some(n_parts) = parts(spec) {
-        let sample = mapreduce::sample_local(&spec.input, n_parts)?;
-        fill_in(spec, sample, n_parts);
-    }
-    Ok(())
+pub(crate) fn sample_local(spec: &mut JobSpec) -> Result<(), SamplingError> {
+    let Some(n_parts) = parts(spec) else { return Ok(()) };
+    let sample = mapreduce::sample_local(&spec.input, n_parts).map_err(SamplingError::Local)?;
+    fill_in(spec, sample, n_parts)
 }
 
 /// Whether the job's input is to be sampled: not that of other stores, whose keys the client need not have.
@@ -41,7 +65,7 @@ pub(crate) fn is_wanted(spec: &JobSpec) -> bool {
 
 /// Fills in the split points of a job whose input is in the chunk store. Of an input that is not there nothing is said:
 /// the JobTracker refuses the job with its own words.
-pub(crate) async fn sample_store(store: &ChunkStore, spec: &mut JobSpec) -> Result<(), StoreError> {
+pub(crate) async fn sample_store(store: &ChunkStore, spec: &mut JobSpec) -> anyhow::Result<()> {
     let Some(n_parts) = parts(spec) else { return Ok(()) };
     let mut files = Vec::new();
     for input in &spec.input {
@@ -51,7 +75,7 @@ pub(crate) async fn sample_store(store: &ChunkStore, spec: &mut JobSpec) -> Resu
         match files_at(store, &path).await {
             Ok(found) => files.extend(found),
             Err(StoreError::NotFound { .. }) => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     let lengths: Vec<u64> = files.iter().map(|(_, length)| *length).collect();
@@ -65,8 +89,7 @@ pub(crate) async fn sample_store(store: &ChunkStore, spec: &mut JobSpec) -> Resu
         }
         sample.extend(window.lines(&bytes, *length).map(<[u8]>::to_vec));
     }
-    fill_in(spec, sample, n_parts);
-    Ok(())
+    Ok(fill_in(spec, sample, n_parts)?)
 }
 
 /// The file at `path`, or the folder's files that a job reads, with their lengths.
@@ -128,6 +151,16 @@ mod tests {
         }
         assert!(is_wanted(&spec(sort, 2, "/in")));
         assert!(!is_wanted(&spec(sort, 2, "s3://bucket/in")));
-        assert!(sample_local(&mut spec(sort, 2, "/nowhere/at/all")).is_err());
+        let missing = sample_local(&mut spec(sort, 2, "/nowhere/at/all")).unwrap_err();
+        assert!(missing.to_string().contains("/nowhere/at/all"), "{missing}");
+    }
+
+    #[test]
+    fn more_parts_than_a_job_can_name_are_refused() {
+        let keys = || (0..60_000_u32).map(|n| format!("{:05x}", n * 7919 % 1_048_573).into_bytes());
+        let mut spec = spec(r#"{"builtin":{"name":"sort"}}"#, 2, "/in");
+        fill_in(&mut spec, keys().collect(), 5000).unwrap();
+        let refused = fill_in(&mut spec, keys().collect(), 50_000).unwrap_err().to_string();
+        assert!(refused.contains("fewer reduces"), "{refused}");
     }
 }

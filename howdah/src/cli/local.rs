@@ -38,7 +38,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let mut job = job.with_files_found().or_early()?;
     job.check_for_local().or_early()?;
     let sampled = crate::sampling::sample_local(&mut job.spec);
-    sampled.map_err(|failure| anyhow!("{}: {}", job.spec.name, failure.message))?;
+    sampled.with_context(|| format!("{}: reading a sample of the input", job.spec.name))?;
     let local = local_job(&job, args.sequential, &config);
     let result = runtime::on_this_thread(run_apart(&job, &local))?;
     match result.outcome {
