@@ -9,6 +9,7 @@ use chunkstore_client::{ChunkStore, FileReader};
 use chunkstore_protocol::{ChunkLocation, Located, StorePath};
 use futures_util::TryStreamExt as _;
 use jobtracker_core::{Home, PlannedSplit, SPLITS_MAX};
+use mapreduce_protocol::packing::{Small, packs};
 use mapreduce_protocol::{
     Formats, InputFormat, LineCuts, Split, SplitPiece, no_lines_of_compressed,
 };
@@ -130,8 +131,23 @@ fn homes_of_most(chunks: &[ChunkLocation]) -> Vec<Home> {
     best_homes(chunks.iter().map(|chunk| (homes(chunk), chunk.length)))
 }
 
+/// The same splits, but for small files that one map reads together.
+pub(super) fn packed(splits: Vec<PlannedSplit>, split_bytes: u64) -> Vec<PlannedSplit> {
+    let small: Vec<_> =
+        splits.iter().map(|planned| Small::of(&planned.split, split_bytes)).collect();
+    let mut splits = splits.into_iter();
+    let mut packed = Vec::new();
+    for pack in packs(&small, split_bytes) {
+        let run: Vec<_> = splits.by_ref().take(pack.len()).collect();
+        let homes = best_homes(run.iter().map(|it| (it.homes.clone(), it.split.length())));
+        let pieces = run.into_iter().flat_map(|it| it.split.pieces).collect();
+        packed.push(PlannedSplit { split: Split { pieces }, homes });
+    }
+    packed
+}
+
 /// The hosts that hold most of the bytes of several ranges, best first, and no more of them than hold one.
-pub(super) fn best_homes(ranges: impl Iterator<Item = (Vec<Home>, u64)>) -> Vec<Home> {
+fn best_homes(ranges: impl Iterator<Item = (Vec<Home>, u64)>) -> Vec<Home> {
     let (mut bytes, mut n) = (BTreeMap::<Home, u64>::new(), 0);
     for (homes, length) in ranges {
         n = n.max(homes.len());
@@ -217,6 +233,26 @@ mod tests {
         assert_eq!(file.cut(&as_is, 8).len(), 7);
         let files = Formats { input: InputFormat::WholeFile, ..Formats::default() };
         assert_eq!(told(&found("/in/a", chunks()).cut(&files, 8)), whole);
+    }
+
+    #[test]
+    fn small_files_are_packed_near_most_of_their_bytes() {
+        let file = |n: usize| {
+            let (hosts, length) =
+                if n.is_multiple_of(3) { (["a", "b"], 30) } else { (["c", "b"], 10) };
+            found(&format!("/in/{n:03}"), vec![chunk(1, 0, length, &hosts)])
+        };
+        let cut = |n| file(n).cut(&Formats::default(), 1 << 20);
+        let alone: Vec<_> = (0..640).flat_map(cut).collect();
+        let together = packed(alone.clone(), 1 << 20);
+        assert!((64..=80).contains(&together.len()), "{}", together.len());
+        let pieces = |splits: &[PlannedSplit]| {
+            splits.iter().flat_map(|it| it.split.pieces.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces(&together), pieces(&alone), "in the same order");
+        let homes: Vec<_> = together[0].homes.iter().map(|home| home.host.as_str()).collect();
+        assert_eq!(homes, ["b", "a"], "of all bytes and of more than half");
+        assert_eq!(packed(alone[..64].to_vec(), 1 << 20), alone[..64]);
     }
 
     #[test]

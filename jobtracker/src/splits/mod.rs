@@ -13,7 +13,7 @@ use mapreduce_protocol::{JobSpec, is_url};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::{Store, outcome_of, outcome_of_other};
-use cut::{COUNTED_BYTES_MAX, Found, lines_per_split};
+use cut::{COUNTED_BYTES_MAX, Found, lines_per_split, packed};
 
 /// Calls to the chunk master of one job at once.
 const PARALLEL_CALLS: usize = 16;
@@ -201,7 +201,7 @@ async fn splits(
             return Err(SplitError::TooMany);
         }
     }
-    Ok(splits)
+    Ok(if spec.combines_files() { packed(splits, split_bytes) } else { splits })
 }
 
 /// The files that an input means, sorted by name; empty ones make no split.

@@ -43,6 +43,10 @@ pub struct JobSpec {
     /// What a record of the input is. Absent: a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_format: Option<InputFormat>,
+    /// Whether one map may read several small files. Absent: where more than 64 of them are, but not in streaming programs, of
+    /// which a task's environment names one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combine_files: Option<bool>,
     /// Whether compressed inputs are read as what they hold. Absent: as the ends of their names say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_compression: Option<InputCompression>,
@@ -69,8 +73,17 @@ impl JobSpec {
             speculative: None,
             limits: None,
             input_format: None,
+            combine_files: None,
             input_compression: None,
         }
+    }
+
+    /// Whether one map may read several small files.
+    #[must_use]
+    pub fn combines_files(&self) -> bool {
+        let is_counted = matches!(self.input_format, Some(InputFormat::Lines { .. }));
+        let is_streaming = matches!(self.program, Program::Streaming(_));
+        !is_counted && self.combine_files.unwrap_or(!is_streaming)
     }
 
     /// How its files are read.
@@ -281,13 +294,19 @@ impl Split {
     }
 }
 
-/// The pieces as people read them, separated by commas.
+/// Pieces that people are shown of a split.
+const PIECES_SHOWN: usize = 3;
+
+/// The first pieces as people read them, separated by commas.
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, piece) in self.pieces.iter().enumerate() {
+        for (n, piece) in self.pieces.iter().take(PIECES_SHOWN).enumerate() {
             write!(f, "{}{piece}", if n == 0 { "" } else { ", " })?;
         }
-        Ok(())
+        match self.pieces.len().saturating_sub(PIECES_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
 }
 
@@ -302,6 +321,20 @@ impl fmt::Display for SplitPiece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_pieces_the_first_are_shown() {
+        let piece = |n: u64| SplitPiece {
+            path: format!("/in/{n}").into(),
+            offset: 0,
+            length: n,
+            file_length: n,
+            e_tag: None,
+        };
+        let shown = |n| Split { pieces: (1..=n).map(piece).collect() }.to_string();
+        assert_eq!(shown(3), "/in/1 bytes 0–1, /in/2 bytes 0–2, /in/3 bytes 0–3");
+        assert_eq!(shown(9), "/in/1 bytes 0–1, /in/2 bytes 0–2, /in/3 bytes 0–3 and 6 more");
+    }
 
     #[test]
     fn a_program_is_exactly_one_of_the_three() {

@@ -15,6 +15,7 @@ pub mod input_format;
 pub mod job;
 pub mod limits;
 pub mod map_output;
+pub mod packing;
 pub mod pools;
 pub mod problem;
 pub mod shuffle;

@@ -46,7 +46,7 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
         return Err(bad_job("the program has a reducer but 'reduces' is 0: set it to 1 or more"));
     }
     let formats = local.spec.formats();
-    let splits = plan::splits(&local.spec.input, &formats, local.split_bytes)?;
+    let splits = plan::splits(&local.spec, &formats, local.split_bytes)?;
     let stage = Stage::create(Path::new(&local.spec.output))?;
     let counters = if local.sequential {
         run_sequentially(job, local, &splits, &formats, n_reduces, &stage)?

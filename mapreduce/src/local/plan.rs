@@ -3,23 +3,26 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mapreduce_protocol::packing::{Small, packs};
 use mapreduce_protocol::{
-    Failure, FailureKind, Formats, InputFormat, LineCuts, Split, SplitPiece, no_lines_of_compressed,
+    Failure, FailureKind, Formats, InputFormat, JobSpec, LineCuts, Split, SplitPiece,
+    no_lines_of_compressed,
 };
 
 use crate::task::failure::{bad_job, failure};
 
-/// The splits of `input`, none longer than `split_bytes` but those of files that can't be split.
+/// The splits of the job's input, none longer than `split_bytes` but those of files that can't be split.
 pub(super) fn splits(
-    input: &[String],
+    spec: &JobSpec,
     formats: &Formats,
     split_bytes: u64,
 ) -> Result<Vec<Split>, Failure> {
     let mut splits = Vec::new();
-    for path in input {
+    for path in &spec.input {
         for (path, file_length) in files(Path::new(path))? {
             let path: Arc<str> = path.into();
             let mut offset = 0;
@@ -31,7 +34,15 @@ pub(super) fn splits(
             }
         }
     }
-    Ok(splits)
+    Ok(if spec.combines_files() { packed(splits, split_bytes) } else { splits })
+}
+
+/// The same splits, but for small files that one map reads together.
+fn packed(splits: Vec<Split>, split_bytes: u64) -> Vec<Split> {
+    let small: Vec<_> = splits.iter().map(|split| Small::of(split, split_bytes)).collect();
+    let mut pieces = splits.into_iter().map(|split| split.pieces);
+    let pack = |pack: Range<usize>| pieces.by_ref().take(pack.len()).flatten().collect::<Vec<_>>();
+    packs(&small, split_bytes).into_iter().map(pack).map(|pieces| Split { pieces }).collect()
 }
 
 /// All files of `input` with their lengths, in their order.

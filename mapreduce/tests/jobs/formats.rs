@@ -286,3 +286,41 @@ fn a_torn_file_fails_the_job_with_its_name_and_the_place() {
         assert!(sequential || failure.message.contains(&place), "{}", failure.message);
     }
 }
+
+#[test]
+fn many_small_files_are_read_by_few_maps_in_the_same_order() {
+    let file = |n: usize| (format!("{n:04}"), text(n, 3));
+    let files: Vec<_> = (0..640).map(file).collect();
+    let files: Vec<_> = files.iter().map(|(name, data)| (name.as_str(), data.clone())).collect();
+    let folder = folder(&files);
+    let shape = Shape { reduces: 1, ..Shape::default() };
+    let in_order = Job::map::<u64, mapreduce::Bytes>(|line, out| {
+        out.emit(0, line.value);
+        Ok(())
+    });
+    let job: Job = in_order
+        .reduce::<u64, Text>(|_, lines, out| {
+            while let Some(line) = lines.next() {
+                out.emit(0, std::str::from_utf8(line)?);
+            }
+            Ok(())
+        })
+        .into();
+    let packed = both(&job, "native", &folder, &shape, |_| {});
+    let alone = both(&job, "native", &folder, &shape, |spec| spec.combine_files = Some(false));
+    assert_eq!(packed.parts, alone.parts);
+    let maps = |combine_files| {
+        let mut local = local_job(
+            "identity",
+            BTreeMap::new(),
+            &folder,
+            &Shape { reduces: 0, ..shape.clone() },
+            false,
+        );
+        local.spec.combine_files = combine_files;
+        let identity = mapreduce::builtin("identity", &BTreeMap::new()).unwrap();
+        run_and_take(&identity, &local, &folder).unwrap().parts.len()
+    };
+    assert!((64..=80).contains(&maps(None)), "{}", maps(None));
+    assert_eq!(maps(Some(false)), 640);
+}
