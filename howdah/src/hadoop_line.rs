@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use mapreduce_protocol::{JobSpec, Program, ShippedFile, Streaming};
 
 use crate::hadoop_properties::{self, Properties};
+use crate::job_file::OWN_SCHEME;
 
 const NAME_CHARS_MAX: usize = 200;
 
@@ -17,6 +18,8 @@ const NAME_CHARS_MAX: usize = 200;
 pub(crate) struct HadoopLine {
     /// The job. Inputs may be patterns.
     pub(crate) spec: JobSpec,
+    /// Read subfolders of the input, too.
+    pub(crate) recursive: bool,
     /// Submit it and go.
     pub(crate) background: bool,
     /// The configuration file of this cluster, where it is named behind the other options.
@@ -193,15 +196,13 @@ impl Reading {
             }
             "file" | "files" => {
                 for file in list(value) {
-                    let file = file.strip_prefix("file://").unwrap_or(file);
-                    self.streaming.files.push(local(name, file)?);
+                    self.streaming.files.push(shipped(name, file)?);
                 }
                 Ok(())
             }
             "archives" => {
                 for archive in list(value) {
-                    let archive = archive.strip_prefix("file://").unwrap_or(archive);
-                    self.streaming.archives.push(local(name, archive)?);
+                    self.streaming.archives.push(shipped(name, archive)?);
                 }
                 Ok(())
             }
@@ -247,11 +248,8 @@ impl Reading {
             )),
             ("io", "text") => Ok(()),
             ("io", _) => Err(unsupported(name, value, "commands read and write lines (-io text)")),
-            ("cacheFile" | "cacheArchive", _) => Err(unsupported(
-                name,
-                value,
-                "fetch the file and name the local copy with -files or -archives",
-            )),
+            ("cacheFile", _) => self.option("files", value),
+            ("cacheArchive", _) => self.option("archives", value),
             ("conf" | "additionalconfspec", _) => {
                 Err(unsupported(name, value, "write the properties of that file as -D NAME=VALUE"))
             }
@@ -294,6 +292,7 @@ impl Reading {
         if let Some(given) = self.partitioner {
             self.properties.set(hadoop_properties::PARTITIONER, &given);
         }
+        let recursive = self.properties.take_recursive()?;
         self.properties.apply(&mut spec, &mut streaming, &mut self.warnings)?;
         if self.reduces.is_some() {
             spec.reduces = self.reduces;
@@ -311,7 +310,7 @@ impl Reading {
         }
         spec.program = Program::Streaming(Box::new(streaming));
         let Self { background, config, warnings, .. } = self;
-        Ok(HadoopLine { spec, background, config, warnings })
+        Ok(HadoopLine { spec, recursive, background, config, warnings })
     }
 }
 
@@ -335,12 +334,18 @@ fn command(name: &str, value: &str, identity: &str) -> Result<String, HadoopLine
     }
 }
 
-fn local(name: &str, file: &str) -> Result<ShippedFile, HadoopLineError> {
-    if file.contains("://") {
-        let instead = "fetch the file and name the local copy";
-        return Err(unsupported(name, file, instead));
-    }
-    Ok(file.parse().expect("every text is one"))
+/// A local file, or one of the chunk store.
+fn shipped(name: &str, file: &str) -> Result<ShippedFile, HadoopLineError> {
+    let local = file.strip_prefix("file://").unwrap_or(file);
+    let text = match place(file) {
+        path if path != file => format!("{OWN_SCHEME}{path}"),
+        _ if local.contains("://") && !local.starts_with(OWN_SCHEME) => {
+            let instead = "fetch the file and name the local copy";
+            return Err(unsupported(name, file, instead));
+        }
+        _ => local.to_owned(),
+    };
+    Ok(text.parse().expect("every text is one"))
 }
 
 /// A path without the name of Hadoop's cluster.
@@ -395,6 +400,11 @@ mod tests {
         };
         assert_eq!(of(&streaming.files), ["a.py#a.py", "b.py#c.py", "d.txt#d.txt"]);
         assert_eq!(of(&streaming.archives), ["lib.tgz#lib"]);
+        let cached = "-input /in -output /out -mapper cat -files hdfs://h:9000/a/x#y,file:///b/z \
+                      -cacheFile hdfs:///c/w -cacheArchive howdah:///d/l.zip";
+        let (_, cached, _) = parsed(cached);
+        assert_eq!(of(&cached.files), ["howdah:///a/x#y", "/b/z#z", "howdah:///c/w#w"]);
+        assert_eq!(of(&cached.archives), ["howdah:///d/l.zip#l.zip"]);
         assert_eq!(streaming.mapper.as_deref(), Some("python3 a.py"));
         assert_eq!(streaming.reducer.as_deref(), Some("c.py -x"));
         assert_eq!(streaming.env["A"], "b c");
@@ -539,8 +549,8 @@ mod tests {
             ("-inputformat SequenceFileAsTextInputFormat", "lines of text"),
             ("-outputformat SequenceFileOutputFormat", "text"),
             ("-io typedbytes", "-io text"),
-            ("-cacheFile hdfs://h/x#y", "-files"),
-            ("-files hdfs://h/x#y", "local copy"),
+            ("-files s3://b/x#y", "local copy"),
+            ("-cacheFile ftp://h/x#y", "local copy"),
             ("-jt local", "--config"),
             ("-partitioner com.example.Mine", "KeyFieldBasedPartitioner"),
             ("-reducer aggregate", "awk"),

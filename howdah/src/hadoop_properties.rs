@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mapreduce_protocol::streaming::LineEnds;
 use mapreduce_protocol::{ByteSize, JobSpec, Priority, Streaming, TaskLimits};
 
 use crate::hadoop_line::{HadoopLineError, class};
@@ -38,7 +39,62 @@ const NEW_NAMES: &[(&str, &str)] = &[
     ("mapred.reducer.class", "mapreduce.job.reduce.class"),
     ("mapreduce.reduce.class", "mapreduce.job.reduce.class"),
     ("key.value.separator.in.input.line", INPUT_SEPARATOR),
+    ("mapred.input.dir.recursive", RECURSIVE),
+    ("mapred.max.split.size", "mapreduce.input.fileinputformat.split.maxsize"),
+    ("mapred.min.split.size", "mapreduce.input.fileinputformat.split.minsize"),
+    ("mapred.task.timeout", "mapreduce.task.timeout"),
+    ("mapred.max.map.failures.percent", "mapreduce.map.failures.maxpercent"),
+    ("mapred.max.reduce.failures.percent", "mapreduce.reduce.failures.maxpercent"),
+    ("mapred.map.child.env", "mapreduce.map.env"),
+    ("mapred.reduce.child.env", "mapreduce.reduce.env"),
+    ("mapred.output.compress", "mapreduce.output.fileoutputformat.compress"),
+    ("mapred.compress.map.output", "mapreduce.map.output.compress"),
 ];
+
+/// The properties that count, under the names of Hadoop 2, and what they are here. `howdah streaming --help` lists them.
+pub(crate) const HEEDED: &[(&str, &str)] = &[
+    ("mapreduce.job.name", "what people call the job"),
+    ("mapreduce.job.reduces", "number of reduces, as -numReduceTasks"),
+    ("mapreduce.job.priority", "VERY_HIGH, HIGH, NORMAL, LOW, VERY_LOW"),
+    ("mapreduce.job.queuename", "the pool"),
+    (
+        "mapreduce.map.maxattempts, mapreduce.reduce.maxattempts",
+        "tries of a task, the larger of the two",
+    ),
+    ("mapreduce.map.speculative, mapreduce.reduce.speculative", "backups of late attempts"),
+    (
+        "mapreduce.map.memory.mb, mapreduce.reduce.memory.mb",
+        "memory of an attempt, the larger of the two",
+    ),
+    (RECURSIVE, "true: subfolders of the input are read, too"),
+    (
+        "stream.map.output.field.separator, stream.num.map.output.key.fields",
+        "where a mapper's key ends",
+    ),
+    ("stream.reduce.input.field.separator", "between key and value for a reducer; may be empty"),
+    (
+        "stream.reduce.output.field.separator, stream.num.reduce.output.key.fields",
+        "where a reducer's key ends",
+    ),
+    ("mapreduce.output.textoutputformat.separator", "between key and value in the output"),
+    ("mapreduce.map.output.key.field.separator", "what ends a field of a key"),
+    ("mapreduce.partition.keypartitioner.options", "with -partitioner KeyFieldBasedPartitioner"),
+    ("num.key.fields.for.partition", "the same, as a number of fields"),
+    ("mapreduce.partition.keycomparator.options", "with mapreduce.job.output.key.comparator.class"),
+    ("stream.non.zero.exit.is.failure", "false: a command may end with any status"),
+    ("stream.stderr.reporter.prefix", "what lines for counters and status begin with"),
+    (PARTIAL_INPUT, "true: a command may end before it has read all (howdah's own)"),
+    (LINE_ENDS, "crlf, lf, any: what ends a line (howdah's own)"),
+    (TRAILING_SEPARATOR, "true: an output line without a value gets one (howdah's own)"),
+];
+
+/// Job-file keys of which Hadoop has no property.
+const PARTIAL_INPUT: &str = "howdah.streaming.partial.input";
+const LINE_ENDS: &str = "howdah.streaming.line.ends";
+const TRAILING_SEPARATOR: &str = "howdah.streaming.trailing.separator";
+
+/// Whether subfolders of the input are read.
+const RECURSIVE: &str = "mapreduce.input.fileinputformat.input.dir.recursive";
 
 /// Names the partitioner's class.
 pub(crate) const PARTITIONER: &str = "mapreduce.job.partitioner.class";
@@ -53,7 +109,19 @@ const INPUT_SEPARATOR: &str = "mapreduce.input.keyvaluelinerecordreader.key.valu
 const KEY_VALUE: &str = "KeyValueTextInputFormat";
 
 /// Of no meaning here, and no loss.
-const IDLE: &[&str] = &["mapreduce.job.maps", "mapred.used.genericoptionsparser"];
+const IDLE: &[&str] = &["mapred.used.genericoptionsparser"];
+
+/// Those without which the job's result is the same, and what decides here instead.
+const UNHEEDED: &[(&str, &str)] = &[
+    ("mapreduce.job.maps", SPLITS),
+    ("mapreduce.input.fileinputformat.split.maxsize", SPLITS),
+    ("mapreduce.input.fileinputformat.split.minsize", SPLITS),
+    ("mapreduce.task.timeout", "tasktracker.task_timeout of the cluster's configuration counts"),
+    ("mapreduce.map.output.compress", "what goes from maps to reduces is not compressed"),
+];
+
+const SPLITS: &str =
+    "each chunk of the input is a map's, or jobtracker.split_bytes of it, where that is less";
 
 /// Those with which the job's result would be another, the values that are what is done here (of a class the last part
 /// of its name), and what to do instead.
@@ -75,6 +143,16 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
         &["TextOutputFormat"],
         "the output is text (TextOutputFormat); leave the property out",
     ),
+    (
+        "mapreduce.output.fileoutputformat.compress",
+        &["false"],
+        "the output is plain text (false): compress it as it is fetched, as in `howdah fs cat '/out/part-*' | gzip`",
+    ),
+    ("mapreduce.map.failures.maxpercent", &["0"], ALL_OR_NOTHING),
+    ("mapreduce.reduce.failures.maxpercent", &["0"], ALL_OR_NOTHING),
+    ("mapreduce.map.env", &[""], ENVIRONMENT),
+    ("mapreduce.reduce.env", &[""], ENVIRONMENT),
+    ("mapred.child.env", &[""], ENVIRONMENT),
     ("mapreduce.job.map.class", &["PipeMapper", "IdentityMapper"], COMMANDS),
     ("mapreduce.job.combine.class", &["PipeCombiner"], COMMANDS),
     ("mapreduce.job.reduce.class", &["PipeReducer", "IdentityReducer"], COMMANDS),
@@ -84,6 +162,11 @@ const LINES: &str = "commands read and write lines (text)";
 
 const TEXT_INPUT: &str =
     "records are lines of text (TextInputFormat); turn other files into lines first";
+
+const ALL_OR_NOTHING: &str = "no part of an output may be missing (0): have the command skip what it can't work with, and count it";
+
+const ENVIRONMENT: &str =
+    "write -cmdenv NAME=VALUE for each variable; all commands of the job get it";
 
 const COMMANDS: &str = "classes can't be run; write commands (-mapper, -combiner, -reducer)";
 
@@ -147,16 +230,28 @@ impl Properties {
         warnings: &mut Vec<String>,
     ) -> Result<(), HadoopLineError> {
         self.check_guarded(warnings)?;
-        self.apply_to_job(spec)?;
+        self.apply_to_job(spec, warnings)?;
         self.apply_to_records(streaming)?;
         self.apply_to_keys(streaming, warnings)?;
         self.0.retain(|name, _| !IDLE.contains(&name.as_str()));
-        warnings
-            .extend(self.0.iter().map(|(name, value)| format!("-D {name}={value} is not heeded")));
+        warnings.extend(self.0.iter().map(|(name, value)| {
+            let instead = UNHEEDED.iter().find(|(known, _)| known == name);
+            let instead = instead.map_or("nothing here is called so", |(_, instead)| instead);
+            format!("-D {name}={value} is not heeded: {instead}")
+        }));
         Ok(())
     }
 
-    fn apply_to_job(&mut self, spec: &mut JobSpec) -> Result<(), HadoopLineError> {
+    /// Whether subfolders are to be read.
+    pub(crate) fn take_recursive(&mut self) -> Result<bool, HadoopLineError> {
+        Ok(self.take_bool(RECURSIVE)?.unwrap_or(false))
+    }
+
+    fn apply_to_job(
+        &mut self,
+        spec: &mut JobSpec,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), HadoopLineError> {
         if let Some(name) = self.take("mapreduce.job.name") {
             spec.name = name;
         }
@@ -177,7 +272,15 @@ impl Properties {
             (maps, reduces) => maps.or(reduces),
         };
         let maps = self.take_number("mapreduce.map.memory.mb")?;
-        if let Some(mib) = maps.max(self.take_number("mapreduce.reduce.memory.mb")?) {
+        let reduces = self.take_number("mapreduce.reduce.memory.mb")?;
+        if let (Some(maps), Some(reduces)) = (maps, reduces)
+            && maps != reduces
+        {
+            warnings.push(format!(
+                "maps and reduces have one limit of memory here, the larger of {maps} and {reduces} MiB"
+            ));
+        }
+        if let Some(mib) = maps.max(reduces) {
             let memory = Some(ByteSize(u64::from(mib) << 20));
             spec.limits = Some(TaskLimits { memory, ..TaskLimits::default() });
         }
@@ -195,6 +298,16 @@ impl Properties {
         streaming.reporter_prefix = self.take("stream.stderr.reporter.prefix");
         let is_failure = self.take_bool("stream.non.zero.exit.is.failure")?;
         streaming.nonzero_exit = is_failure == Some(false);
+        streaming.partial_input = self.take_bool(PARTIAL_INPUT)?.unwrap_or(false);
+        streaming.trailing_separator = self.take_bool(TRAILING_SEPARATOR)?.unwrap_or(false);
+        if let Some(value) = self.take(LINE_ENDS) {
+            streaming.line_ends = match value.as_str() {
+                "crlf" => LineEnds::Crlf,
+                "lf" => LineEnds::Lf,
+                "any" => LineEnds::Any,
+                _ => return Err(wrong(LINE_ENDS, &value, "write crlf, lf or any")),
+            };
+        }
         Ok(())
     }
 
@@ -257,4 +370,86 @@ pub(crate) fn number(name: &str, value: &str) -> Result<u32, HadoopLineError> {
 
 fn wrong(name: &str, value: &str, wanted: &'static str) -> HadoopLineError {
     HadoopLineError::Value { option: name.to_owned(), value: value.to_owned(), wanted }
+}
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_protocol::Program;
+
+    use super::*;
+
+    fn applied(properties: &[(&str, &str)]) -> Result<(JobSpec, Streaming, Vec<String>), String> {
+        let mut all = Properties::default();
+        properties.iter().for_each(|(name, value)| all.set(name, value));
+        let json = r#"{"name":"n","input":["/in"],"output":"/out","program":{"streaming":{}}}"#;
+        let mut spec: JobSpec = serde_json::from_str(json).unwrap();
+        let Program::Streaming(mut streaming) = spec.program.clone() else { panic!("{spec:?}") };
+        let mut warnings = Vec::new();
+        all.take_recursive().map_err(|it| it.to_string())?;
+        let done = all.apply(&mut spec, &mut streaming, &mut warnings);
+        done.map_err(|it| it.to_string())?;
+        Ok((spec, *streaming, warnings))
+    }
+
+    #[test]
+    fn the_properties_that_help_lists_count() {
+        for name in HEEDED.iter().flat_map(|(names, _)| names.split(", ")) {
+            let said = match applied(&[(name, "no value of it")]) {
+                Err(refused) => refused,
+                Ok((spec, streaming, warnings)) => {
+                    let told = warnings.iter().find(|it| it.contains("no value of it"));
+                    let told = told.filter(|it| !it.contains("as in Hadoop"));
+                    assert_eq!(told, None, "{name}");
+                    format!("{spec:?} {streaming:?} {warnings:?}")
+                }
+            };
+            assert!(said.contains("no value of it"), "{name}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_heeded_is_named_with_what_counts_instead() {
+        for (name, value, expected) in [
+            ("mapred.map.tasks", "10", "jobtracker.split_bytes"),
+            ("mapred.max.split.size", "1", "jobtracker.split_bytes"),
+            ("mapred.task.timeout", "600000", "tasktracker.task_timeout"),
+            ("mapreduce.map.output.compress", "true", "not compressed"),
+            ("no.such.thing", "1", "nothing here"),
+        ] {
+            let (_, _, warnings) = applied(&[(name, value)]).unwrap();
+            assert!(warnings.len() == 1 && warnings[0].contains(expected), "{name}: {warnings:?}");
+        }
+        let memory = [("mapreduce.map.memory.mb", "64"), ("mapreduce.reduce.memory.mb", "4096")];
+        let (spec, _, warnings) = applied(&memory).unwrap();
+        assert_eq!(spec.limits.unwrap().memory, Some(ByteSize(4 << 30)));
+        assert!(warnings[0].contains("64 and 4096 MiB"), "{warnings:?}");
+        assert!(applied(&memory[1..]).unwrap().2.is_empty());
+    }
+
+    #[test]
+    fn what_would_change_the_result_is_refused_with_what_to_do_instead() {
+        for (name, value, expected) in [
+            ("mapred.output.compress", "true", "| gzip"),
+            ("mapred.max.map.failures.percent", "5", "(0)"),
+            ("mapreduce.map.env", "A=b", "-cmdenv NAME=VALUE"),
+            ("mapred.child.env", "A=b", "-cmdenv NAME=VALUE"),
+            (RECURSIVE, "yes", "true or false"),
+            (LINE_ENDS, "cr", "crlf, lf or any"),
+        ] {
+            let refused = applied(&[(name, value)]).unwrap_err();
+            assert!(refused.contains(expected), "{name}: {refused}");
+        }
+        let harmless =
+            [("mapred.output.compress", "false"), ("mapred.max.map.failures.percent", "0")];
+        assert_eq!(applied(&harmless).unwrap().2, Vec::<String>::new());
+    }
+
+    #[test]
+    fn job_file_keys_without_a_property_of_hadoops_have_one_here() {
+        let all = [(PARTIAL_INPUT, "true"), (LINE_ENDS, "lf"), (TRAILING_SEPARATOR, "true")];
+        let (_, streaming, warnings) = applied(&all).unwrap();
+        let Streaming { partial_input, line_ends, trailing_separator, .. } = streaming;
+        assert_eq!((partial_input, line_ends, trailing_separator), (true, LineEnds::Lf, true));
+        assert_eq!(warnings, Vec::<String>::new());
+    }
 }

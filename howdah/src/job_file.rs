@@ -8,14 +8,20 @@ use std::path::{Path, PathBuf};
 use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
 use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, ShippedFile, builtins};
+use serde::de::DeserializeOwned;
+
+use crate::job_changes::{JobChangeError, JobChanges};
 
 /// Length limit of a job file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const NAME_CHARS_MAX: usize = 200;
 
+/// What a file of the chunk store begins with where a job brings files along.
+pub(crate) const OWN_SCHEME: &str = "howdah://";
+
 /// Bytes of a file that a program brings along, at most: the client holds it in memory while it is put, and
 /// each attempt gets a copy.
-const SHIPPED_BYTES_MAX: u64 = 2 << 30;
+pub(crate) const SHIPPED_BYTES_MAX: u64 = 2 << 30;
 
 /// Why a job can't be run as it is written.
 #[derive(Debug, thiserror::Error)]
@@ -120,15 +126,28 @@ pub(crate) enum JobFileError {
         /// What is wrong with it.
         cause: UrlError,
     },
-    /// An input or output of a local job is relative.
-    #[error("{file}: '{key}': the path {path:?} is not absolute: write it with a leading '/'")]
-    Relative {
+    /// Something of a local job lies in a store.
+    #[error(
+        "{file}: '{key}': {path} is in a store, and `howdah local` knows this host's files alone: fetch it, or submit the job"
+    )]
+    NotLocal {
         /// The file.
         file: PathBuf,
-        /// `input` or `output`.
+        /// `input`, `output` or `files`.
         key: &'static str,
-        /// The path.
+        /// What lies there.
         path: String,
+    },
+    /// What the command line changes can't be.
+    #[error(transparent)]
+    Change(#[from] JobChangeError),
+    /// With what the command line changes it is no job.
+    #[error("{file}, with --set: {}", net::schema_words(&cause.to_string()))]
+    Changed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        cause: serde_json::Error,
     },
     /// The program, its arguments or the number of reduces won't do.
     #[error("{file}: {cause}")]
@@ -199,13 +218,31 @@ pub(crate) struct JobFile {
 impl JobFile {
     /// Reads and checks the file, all but its paths.
     pub(crate) fn read(path: &Path) -> Result<Self, JobFileError> {
-        let file = path.to_owned();
-        let text = match read_text(path) {
+        Self::read_changed(path, &JobChanges::default())
+    }
+
+    /// The same with changes; `-` is standard input, and paths are relative to the current folder then.
+    pub(crate) fn read_changed(path: &Path, changes: &JobChanges) -> Result<Self, JobFileError> {
+        let is_stdin = path == Path::new("-");
+        let file = if is_stdin { PathBuf::from("standard input") } else { path.to_owned() };
+        let text = match is_stdin {
+            true => bounded_text(std::io::stdin().lock()),
+            false => fs::File::open(path).and_then(bounded_text),
+        };
+        let text = match text {
             Ok(Some(text)) => text,
             Ok(None) => return Err(JobFileError::TooLong { file }),
             Err(cause) => return Err(JobFileError::Unreadable { file, cause }),
         };
-        let spec = parse(&file, &text)?;
+        let spec = match changes.is_empty() {
+            true => parse(&file, &text)?,
+            false => {
+                let mut job: serde_json::Value = parse(&file, &text)?;
+                changes.apply(&mut job)?;
+                let changed = serde_json::from_value(job);
+                changed.map_err(|cause| JobFileError::Changed { file: file.clone(), cause })?
+            }
+        };
         Self::of(file, spec)
     }
 
@@ -278,14 +315,36 @@ impl JobFile {
         self.validate(&self.as_shipped())
     }
 
+    /// The same job with the whole paths of its local inputs and its output, which are relative to the job file as all its
+    /// paths are.
+    pub(crate) fn with_local_paths(mut self) -> Result<Self, JobFileError> {
+        let folder = self.beside("");
+        let (file, spec) = (&self.path, &mut self.spec);
+        let inputs = spec.input.iter_mut().map(|input| ("input", input));
+        for (key, path) in inputs.chain([("output", &mut spec.output)]) {
+            let local = path.strip_prefix("file://").unwrap_or(path);
+            if StoreUrl::is_url(local) || local.starts_with(OWN_SCHEME) {
+                return Err(JobFileError::NotLocal { file: file.clone(), key, path: path.clone() });
+            }
+            let whole = std::path::absolute(folder.join(local));
+            let text = whole.and_then(|whole| {
+                let text = whole.to_str().map(str::to_owned);
+                text.ok_or_else(|| std::io::Error::other("its path is not UTF-8"))
+            });
+            let input = path.clone();
+            *path =
+                text.map_err(|cause| JobFileError::Input { file: file.clone(), input, cause })?;
+        }
+        if let Some(stored) = spec.program.shipped().find(|it| stored(it).is_some()) {
+            let (file, path) = (file.clone(), stored.path.clone());
+            return Err(JobFileError::NotLocal { file, key: "files", path });
+        }
+        Ok(self)
+    }
+
     /// Checks that the job can be run on local files: inputs that are there, and an output that is not.
     pub(crate) fn check_for_local(&self) -> Result<(), JobFileError> {
         let file = || self.path.clone();
-        for (key, path) in self.paths() {
-            if !Path::new(path).is_absolute() {
-                return Err(JobFileError::Relative { file: file(), key, path: path.clone() });
-            }
-        }
         let output = &self.spec.output;
         for input in &self.spec.input {
             let (below, above) = (Path::new(output), Path::new(input));
@@ -313,7 +372,7 @@ impl JobFile {
     }
 
     /// A path of the job file's, relative to it.
-    fn beside(&self, path: &str) -> PathBuf {
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
@@ -328,7 +387,7 @@ impl JobFile {
     /// The same job with the whole paths of the files that the program brings along, all of which are there.
     pub(crate) fn with_files_found(mut self) -> Result<Self, JobFileError> {
         let (folder, file) = (self.beside(""), self.path.clone());
-        for it in self.spec.program.shipped_mut() {
+        for it in self.spec.program.shipped_mut().filter(|it| stored(it).is_none()) {
             let shipped = folder.join(&it.path);
             let found = shipped.canonicalize().and_then(|path| {
                 check_shipped(&path)?;
@@ -363,6 +422,11 @@ impl JobFile {
     }
 }
 
+/// The path in the chunk store of a file that lies there already.
+pub(crate) fn stored(shipped: &ShippedFile) -> Option<&str> {
+    shipped.path.strip_prefix(OWN_SCHEME)
+}
+
 /// Whether a file can be brought along. It is not opened for that: to open a pipe waits for its writer.
 fn check_shipped(path: &Path) -> std::io::Result<()> {
     let found = fs::metadata(path)?;
@@ -385,16 +449,16 @@ fn cut_slashes(path: &mut String) {
     path.truncate(kept);
 }
 
-fn read_text(path: &Path) -> std::io::Result<Option<String>> {
-    use std::io::Read;
+fn bounded_text(from: impl std::io::Read) -> std::io::Result<Option<String>> {
+    use std::io::Read as _;
     let mut text = String::new();
-    let n = fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let n = from.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     Ok((n as u64 <= FILE_BYTES_MAX).then_some(text))
 }
 
 /// YAML, of which JSON is a part but for tabs between tokens. What looks like JSON is complained about as
 /// JSON: its parser says where.
-fn parse(file: &Path, text: &str) -> Result<JobSpec, JobFileError> {
+fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, JobFileError> {
     let json = match serde_json::from_str(text) {
         Ok(spec) => return Ok(spec),
         Err(cause) => cause,

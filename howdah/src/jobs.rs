@@ -91,9 +91,9 @@ impl Jobs {
         self.retry_for
     }
 
-    /// All jobs it keeps, newest first.
-    pub(crate) async fn list(&self) -> Result<JobList, CallError> {
-        self.client.get(&self.address, "/v1/jobs").await.map_err(named)
+    /// The newest jobs that it keeps, newest first, as many as `limit`.
+    pub(crate) async fn list(&self, limit: usize) -> Result<JobList, CallError> {
+        self.client.get(&self.address, &format!("/v1/jobs?limit={limit}")).await.map_err(named)
     }
 
     /// Ends a job.

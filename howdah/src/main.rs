@@ -8,6 +8,7 @@ mod exit;
 mod generate;
 mod hadoop_line;
 mod hadoop_properties;
+mod job_changes;
 mod job_file;
 mod jobs;
 mod local_file;
@@ -31,5 +32,8 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    exit::report(cli::run(cli::Cli::parse()))
+    match cli::translated(std::env::args_os()) {
+        Ok(arguments) => exit::report(cli::run(cli::Cli::parse_from(arguments))),
+        Err(refused) => exit::report(Err(exit::early(anyhow::anyhow!(refused)))),
+    }
 }

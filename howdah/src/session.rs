@@ -16,6 +16,8 @@ use crate::jobs::Jobs;
 
 /// How long the token of one command is good.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Whom commands speak for: the owner of what they make.
+const SUBJECT: &str = "howdah";
 /// How long calls to the chunk store go on when it has answered once and then does not: long enough for a host that was
 /// cut off for a moment.
 const STORE_PATIENCE: Duration = Duration::from_secs(15);
@@ -131,7 +133,7 @@ fn token(config: &Config) -> anyhow::Result<Option<String>> {
         read => read.or_early()?,
     };
     Ok(Some(Keyring::new(&secret).mint(&Capability::unlimited(
-        "howdah command",
+        SUBJECT,
         Role::User,
         clock::wall() + TOKEN_LIFE,
     ))))

@@ -32,8 +32,8 @@ pub(crate) struct Assumed {
 /// Why a history tells too little to be lived through again.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the history of the job does not tell of each of its maps when it began and ended: only a job that has succeeded can be \
-     simulated"
+    "only a job that has succeeded can be simulated: this one's history does not tell of each of its maps when it began and \
+     ended"
 )]
 pub(crate) struct NoMaps;
 

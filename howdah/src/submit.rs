@@ -1,6 +1,7 @@
 //! A job on its way into the cluster and to its end: the author's executable is put once, the job is
 //! submitted once, its end awaited through restarts of the JobTracker. `job` and `demo` call it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -8,10 +9,11 @@ use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::path::PROGRAMS_FOLDER;
 use chunkstore_protocol::{FileKind, StorePath};
+use mapreduce_protocol::streaming::{Command, CommandRole};
 use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
 
 use crate::exit::{Interrupted, OrEarly};
-use crate::job_file::JobFile;
+use crate::job_file::{JobFile, SHIPPED_BYTES_MAX, stored};
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
 use crate::sampling;
@@ -29,6 +31,7 @@ pub(crate) async fn submit(
     end: &mut Termination,
 ) -> anyhow::Result<JobAccepted> {
     let mut spec: JobSpec = job.spec.clone();
+    say_left_behind(job);
     if spec.program.shipped().next().is_some() {
         job.clone().with_files_found().or_early()?;
     }
@@ -58,6 +61,41 @@ pub(crate) async fn submit(
     Ok(accepted.map_err(|by| Interrupted { by, remains })??)
 }
 
+/// Warns of files that commands name and the job does not bring along.
+pub(crate) fn say_left_behind(job: &JobFile) {
+    for (role, name) in left_behind(job) {
+        let name = crate::say::plain(&name);
+        crate::say::say!(
+            "warning: the {role} names {name}, which lies beside the job file and is not among its 'files': commands will \
+             not find it"
+        );
+    }
+}
+
+/// Files beside the job file that a command names and the job does not bring along: the hosts will not have them.
+/// Each with the command's role.
+fn left_behind(job: &JobFile) -> Vec<(CommandRole, String)> {
+    let Program::Streaming(streaming) = &job.spec.program else { return Vec::new() };
+    let names: Vec<&str> = job.spec.program.shipped().map(|file| file.name.as_str()).collect();
+    let is_left = |word: &String| {
+        let name = word.strip_prefix("./").unwrap_or(word);
+        !name.is_empty()
+            && !Path::new(name).is_absolute()
+            && !names.contains(&name.split('/').next().unwrap_or_default())
+            && job.beside(name).is_file()
+    };
+    let mut left = Vec::new();
+    for role in [CommandRole::Mapper, CommandRole::Combiner, CommandRole::Reducer] {
+        let words = match streaming.command(role).map(str::parse) {
+            Some(Ok(Command::Words(words))) => words,
+            Some(Ok(Command::Shell(line))) => line.split_whitespace().map(str::to_owned).collect(),
+            _ => continue,
+        };
+        left.extend(words.into_iter().filter(is_left).map(|word| (role, word)));
+    }
+    left
+}
+
 /// Puts the files that the program brings along into the chunk store.
 async fn ship_files(
     session: &Session,
@@ -71,13 +109,23 @@ async fn ship_files(
     session.jobs().is_there().await?;
     let store = session.store().await?;
     for file in program.shipped_mut() {
-        let bytes = job.read_shipped(file).or_early()?;
+        let bytes = match stored(file) {
+            Some(path) => read_stored(&store, path).await?,
+            None => job.read_shipped(file).or_early()?,
+        };
         let sha256 = sha256_of(&bytes);
         let path = put_program(&store, &sha256, bytes, end).await;
         file.path = path.with_context(|| format!("shipping {}", file.path))?.to_string();
         file.sha256 = Some(sha256);
     }
     Ok(())
+}
+
+/// A file of the chunk store that a job brings along. What the job gets is a copy, which stays as it is.
+async fn read_stored(store: &ChunkStore, path: &str) -> anyhow::Result<Vec<u8>> {
+    let path: StorePath = path.parse().or_early()?;
+    let read = store.read_all(&path, SHIPPED_BYTES_MAX).await;
+    read.with_context(|| format!("cannot read {path}, which the program brings along"))
 }
 
 fn sha256_of(bytes: &[u8]) -> String {

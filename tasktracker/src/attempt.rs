@@ -35,9 +35,10 @@ use crate::uids::{Uid, Uids};
 
 /// Bytes of a log's end that a crash is reported with.
 const LOG_TAIL_BYTES: u64 = 2048;
-/// Of a process that ended as if all were well, and never said a word.
-const NOT_LINKED: &str = "it is no Howdah program: its process ended well and has said nothing to the TaskTracker; \
-     it must be linked with the `mapreduce` crate, and its main must call `mapreduce::main`";
+/// Of a process that never said a word.
+const NOT_LINKED: &str = "it is no Howdah program: its process ended and has said nothing to the TaskTracker; \
+     it must be linked with the `mapreduce` crate, and its main must call `mapreduce::main`; another program runs as a \
+     command, by `streaming`";
 
 /// How long what a process has left in its channel and log is waited for once it and its descendants are
 /// gone: more only comes from what could not be ended.
@@ -446,15 +447,18 @@ fn crashed(status: Option<ExitStatus>, heard: Heard, log: &Path) -> Failure {
     use std::os::unix::process::ExitStatusExt as _;
     let exit_code = status.and_then(|status| status.code());
     let signal = status.and_then(|status| status.signal());
-    let is_stranger = exit_code == Some(0) && !heard.anything;
+    let tail = logs::read(log, Some(LOG_TAIL_BYTES)).unwrap_or_default();
+    let tail = String::from_utf8_lossy(&tail);
+    // A program that knows nothing of tasks ends well, or complains of an option that it does not know.
+    let complains = tail.contains(CHANNEL_ARGUMENT.trim_end_matches('='));
+    let is_stranger = !heard.anything && (exit_code == Some(0) || exit_code.is_some() && complains);
     let ending = heard.complaint.unwrap_or_else(|| match (exit_code, signal) {
         _ if is_stranger => NOT_LINKED.to_owned(),
         (Some(code), _) => format!("the process exited with status {code} and no last word"),
         (None, Some(signal)) => format!("the process was ended by signal {signal}"),
         (None, None) => "the process ended".to_owned(),
     });
-    let tail = logs::read(log, Some(LOG_TAIL_BYTES)).unwrap_or_default();
-    let message = match String::from_utf8_lossy(&tail).trim() {
+    let message = match tail.trim() {
         "" => format!("{ending}; its log is empty"),
         tail => format!("{ending}; its log ends: {tail}"),
     };

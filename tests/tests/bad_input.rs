@@ -308,6 +308,11 @@ fn a_job_that_fails_says_why_and_publishes_nothing() {
     let stranger = stranger.refused(1, &["FAILED", "it is no Howdah program"]).text();
     let attempts = &dev.job(&stranger)["maps"]["attempts"];
     assert_eq!(attempts, 1, "it would fail alike everywhere");
+    // So does one that complains of an option that it does not know.
+    fs::write(dev.scratch().join("program"), "#!/bin/sh\necho unknown option $1 >&2\nexit 2\n")
+        .unwrap();
+    let complains = dev.run(&["job", "submit", &file, "--wait"]);
+    let _ = complains.refused(1, &["FAILED", "it is no Howdah program", "`streaming`"]);
     let status = dev.run(&["job", "status", &stranger]).success().text();
     assert!(status.contains("it is no Howdah program"), "{status}");
     fs::write(dev.scratch().join("program"), "#!/bin/sh\nexit 7\n").unwrap();

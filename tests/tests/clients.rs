@@ -309,7 +309,10 @@ fn what_a_job_did_is_told_in_text_and_in_json() {
     let columns = |line: usize| -> Vec<String> {
         list.lines().nth(line).unwrap().split_whitespace().map(str::to_owned).collect()
     };
-    assert_eq!(columns(0), ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "NAME"]);
+    assert_eq!(
+        columns(0),
+        ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "POOL", "NAME"]
+    );
     let [job, state, submitted, elapsed] = &columns(2)[..4] else { panic!("{list}") };
     assert_eq!((job, state.as_str()), (&id, "SUCCEEDED"));
     assert!(submitted.ends_with('Z') && elapsed.ends_with('s'), "{list}");

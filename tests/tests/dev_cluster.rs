@@ -178,6 +178,12 @@ fn a_daemon_that_dies_is_reported_and_one_started_by_hand_takes_its_place() {
         "name: n\ninput: [/in]\noutput: /out\nprogram: {builtin: {name: wordcount}}\n",
     );
     let _ = dev.run(&["job", "submit", &job, "--wait"]).success();
+    // They end with `dev`, whoever has started them, and hold no port of its next start.
+    let addresses: Vec<String> = DAEMONS.iter().map(|daemon| dev.address_of(daemon)).collect();
+    assert_eq!(dev.stop(), Some(0));
+    for address in addresses {
+        assert!(TcpListener::bind(&address).is_ok(), "{address}");
+    }
 }
 
 #[test]

@@ -9,12 +9,19 @@ use mapreduce_protocol::{Explanation, HostObstacle, PathLink, Place, TaskExplana
 use super::{Format, print_json, shown};
 use crate::say::quiet_if_closed;
 
-/// Prints an explanation.
-pub(super) fn print(explanation: &Explanation, format: Format) -> anyhow::Result<()> {
+/// Prints an explanation, and why the job has ended badly, if it has.
+pub(super) fn print(
+    explanation: &Explanation,
+    failure: Option<&str>,
+    format: Format,
+) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(explanation);
     }
     let mut text = format!("{} is {}\n", explanation.job, explanation.state.as_str());
+    if let Some(failure) = failure {
+        let _ = writeln!(text, "  {failure}");
+    }
     for obstacle in &explanation.obstacles {
         let _ = writeln!(text, "  {obstacle}");
     }

@@ -1,26 +1,39 @@
 //! `howdah job`: submit a job, look at it, wait for it, end it.
 
-use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, JobId, JobStatus, Priority, TaskCounts, TaskId,
-};
+use mapreduce_protocol::{JobAccepted, JobId, JobState, JobStatus, Priority, TaskCounts, TaskId};
 use serde_json::json;
 
+use super::fs::PutAside;
+use super::inputs::{self, Recursion};
+use super::job_list::{self, ListArgs};
+use super::job_logs::{self, LogsArgs};
 use super::{Format, Global, print_json, runtime, shown};
 use crate::exit::{Interrupted, OrEarly, sentence};
+use crate::job_changes::JobChanges;
 use crate::job_file::JobFile;
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
-use crate::say::quiet_if_closed;
+use crate::say::{plain, quiet_if_closed};
 use crate::session::Session;
 use crate::signals::{Termination, termination};
 use crate::submit;
+
+/// Counters of the runtime's that are told at a job's end; `job counters` has all.
+const SUMMED_UP: [&str; 5] = [
+    "task.MAP_INPUT_RECORDS",
+    "task.MAP_OUTPUT_RECORDS",
+    "task.REDUCE_INPUT_RECORDS",
+    "task.REDUCE_OUTPUT_RECORDS",
+    "task.REPORTER_LINES_REFUSED",
+];
+
+/// Counters of the job's own that are told there.
+const SUMMED_UP_MAX: usize = 20;
 
 /// Arguments of `job`.
 #[derive(Debug, Args)]
@@ -33,32 +46,27 @@ pub(crate) struct JobArgs {
 enum Action {
     /// Submit a job; its id goes to standard output, all else to standard error
     Submit {
-        /// The job, YAML or JSON
-        file: PathBuf,
-        /// Wait for its end; exit code 1 unless it succeeds
-        #[arg(long)]
-        wait: bool,
+        #[command(flatten)]
+        args: SubmitArgs,
     },
     /// List the jobs, newest first
-    List {
-        /// Also those that the JobTracker has forgotten since they ended, from the chunk store
-        #[arg(long)]
-        all: bool,
-    },
+    List(ListArgs),
     /// Show a job's state
     Status {
         /// The job
         id: JobId,
     },
-    /// Wait for a job's end; exit code 1 unless it succeeds
+    /// Wait for the end of jobs; exit code 1 unless all succeed
     Wait {
-        /// The job
-        id: JobId,
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<JobId>,
     },
-    /// End a job
+    /// End jobs
     Kill {
-        /// The job
-        id: JobId,
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<JobId>,
     },
     /// Launch nothing new of a job until it is resumed; what runs goes on to its end
     Pause {
@@ -88,12 +96,7 @@ enum Action {
         priority: Priority,
     },
     /// Print what attempts of a job wrote to standard output and error
-    Logs {
-        /// The job
-        id: JobId,
-        /// One attempt; all of them if left out
-        attempt: Option<AttemptId>,
-    },
+    Logs(LogsArgs),
     /// Show what is kept of a job that is over: what it ran with, and each of its attempts
     History {
         /// The job
@@ -106,6 +109,24 @@ enum Action {
     },
 }
 
+/// Arguments of `job submit`.
+#[derive(Debug, Args)]
+struct SubmitArgs {
+    /// The job, YAML or JSON; - reads it from standard input
+    file: PathBuf,
+    /// Wait for its end; exit code 1 unless it succeeds
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    changes: JobChanges,
+    /// Read all that is in subfolders of the input, too
+    #[arg(long)]
+    recursive: bool,
+    /// If the output exists, move it into the trash once the job is accepted; it is put back if the job is refused
+    #[arg(long)]
+    overwrite: bool,
+}
+
 /// Runs `job`.
 pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
     let format = global.format;
@@ -113,15 +134,30 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
     let done = runtime::on_this_thread(async {
         let jobs = session.jobs();
         match args.action {
-            Action::Submit { file, wait } => submit(&session, &file, wait, format).await,
-            Action::List { all } => list(&jobs, all, format).await,
+            Action::Submit { args } => submit(&session, &args, format).await,
+            Action::List(args) => job_list::run(&jobs, &args, format).await,
             Action::Status { id } => show(&jobs.status(id).await?, format),
-            Action::Wait { id } => {
-                // A JobTracker that goes away is waited for; one that is not there is not.
-                jobs.status(id).await?;
-                wait_for(&jobs, id, &mut termination()?, format).await
+            Action::Wait { ids } => {
+                let end = &mut termination()?;
+                // A JobTracker that goes away is waited for; one that is not there is not, nor is a job.
+                for id in &ids {
+                    jobs.status(*id).await?;
+                }
+                let mut all = Ok(());
+                for id in ids {
+                    all = and_next(all, wait_for(&jobs, id, end, format).await)?;
+                }
+                all
             }
-            Action::Kill { id } => done(&jobs.kill(id).await?, "ends", format),
+            Action::Kill { ids } => {
+                let mut all = Ok(());
+                for id in ids {
+                    let ended = jobs.kill(id).await.map_err(anyhow::Error::from);
+                    let ended = ended.and_then(|status| done(&status, "ends", format));
+                    all = and_next(all, ended)?;
+                }
+                all
+            }
             Action::Pause { id, now } => done(&jobs.pause(id, now).await?, "is paused", format),
             Action::Resume { id } => {
                 let status = jobs.resume(id).await?;
@@ -129,13 +165,19 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
                 done(&status, what, format)
             }
             Action::Explain { id, task } => {
-                super::explain::print(&jobs.explain(id, task).await?, format)
+                let explanation = jobs.explain(id, task).await?;
+                // Why it has ended so is a matter of its state.
+                let failure = match explanation.state {
+                    JobState::Failed | JobState::Killed => jobs.status(id).await?.failure,
+                    JobState::Prep | JobState::Running | JobState::Succeeded => None,
+                };
+                super::explain::print(&explanation, failure.as_deref(), format)
             }
             Action::Priority { id, priority } => {
                 let status = jobs.set_priority(id, priority).await?;
                 done(&status, &format!("has priority {priority}"), format)
             }
-            Action::Logs { id, attempt } => logs(&jobs, id, attempt, format).await,
+            Action::Logs(args) => job_logs::run(&jobs, &args, format).await,
             Action::History { id } => history(&jobs, id, format).await,
             Action::Counters { id } => counters(&jobs, id, format).await,
         }
@@ -149,10 +191,36 @@ fn done(status: &JobStatus, what: &str, format: Format) -> anyhow::Result<()> {
     if format == Format::Json { print_json(status) } else { Ok(()) }
 }
 
-async fn submit(session: &Session, file: &Path, wait: bool, format: Format) -> anyhow::Result<()> {
-    let job = JobFile::read(file).or_early()?;
+/// One thing of several was done: what failed before is said, and what is told of all is the last that failed. An
+/// interrupted command ends at once.
+fn and_next(
+    before: anyhow::Result<()>,
+    next: anyhow::Result<()>,
+) -> anyhow::Result<anyhow::Result<()>> {
+    match (before, next) {
+        (_, Err(next)) if next.is::<Interrupted>() => Err(next),
+        (before, Ok(())) => Ok(before),
+        (Ok(()), next) => Ok(next),
+        (Err(before), next) => {
+            crate::say::say!("howdah: {}", sentence(&before));
+            Ok(next)
+        }
+    }
+}
+
+async fn submit(session: &Session, args: &SubmitArgs, format: Format) -> anyhow::Result<()> {
+    let mut job = JobFile::read_changed(&args.file, &args.changes).or_early()?;
     job.check_for_cluster().or_early()?;
-    submit_job(session, &job, wait, format).await
+    let recursion = Recursion { wanted: args.recursive, by: "--recursive" };
+    inputs::of_store(session, &mut job, recursion).await?;
+    if !args.overwrite {
+        return submit_job(session, &job, args.wait, format).await;
+    }
+    let aside = PutAside::of(session, &job).await?;
+    let mut end = termination()?;
+    let accepted = submit::submit(session, &job, &mut end).await;
+    aside.resolve(session, &accepted).await?;
+    accept(session, &accepted?, args.wait, format, &mut end).await
 }
 
 /// Submits a checked job, and perhaps waits for its end.
@@ -164,16 +232,27 @@ pub(super) async fn submit_job(
 ) -> anyhow::Result<()> {
     let mut end = termination()?;
     let accepted = submit::submit(session, job, &mut end).await?;
+    accept(session, &accepted, wait, format, &mut end).await
+}
+
+/// Tells the job's id, and perhaps waits for its end.
+async fn accept(
+    session: &Session,
+    accepted: &JobAccepted,
+    wait: bool,
+    format: Format,
+    end: &mut Termination,
+) -> anyhow::Result<()> {
     match format {
         Format::Text => {
             let mut out = std::io::stdout().lock();
             quiet_if_closed(writeln!(out, "{}", accepted.id).and_then(|()| out.flush()))?;
         }
-        Format::Json => print_json(&accepted)?,
+        Format::Json => print_json(accepted)?,
     }
     // Its answer is printed already.
     let quiet = Format::Text;
-    if wait { wait_for(&session.jobs(), accepted.id, &mut end, quiet).await } else { Ok(()) }
+    if wait { wait_for(&session.jobs(), accepted.id, end, quiet).await } else { Ok(()) }
 }
 
 /// Waits for a job's end; it must have succeeded.
@@ -193,14 +272,29 @@ async fn wait_for(
         }
     })??;
     crate::say::say!("{id} {}{}", ended.state.as_str(), after(&ended));
+    if ended.state == JobState::Succeeded {
+        sum_up(jobs, &ended).await;
+    }
     if format == Format::Json {
         print_json(&ended)?;
     }
     submit::must_have_succeeded(&ended)
 }
 
+/// Says where the output is, and what was counted; what can't be asked is not said.
+async fn sum_up(jobs: &Jobs, ended: &JobStatus) {
+    crate::say::say!("output   {}", ended.output);
+    let Ok(counters) = jobs.counters(ended.id).await else { return };
+    let (own, others): (Vec<_>, Vec<_>) =
+        counters.counters.iter().partition(|(name, _)| name.starts_with("task."));
+    let main = own.into_iter().filter(|(name, _)| SUMMED_UP.contains(&name.as_str()));
+    for (name, value) in main.chain(others.into_iter().take(SUMMED_UP_MAX)) {
+        crate::say::say!("counter  {} {value}", plain(name));
+    }
+}
+
 /// From the submit to the end, or to now.
-fn elapsed(status: &JobStatus) -> Duration {
+pub(super) fn elapsed(status: &JobStatus) -> Duration {
     let until = status.finished_at.unwrap_or_else(clock::wall);
     Duration::from_millis(until.0.saturating_sub(status.submitted_at.0))
 }
@@ -210,43 +304,6 @@ fn after(status: &JobStatus) -> String {
         Some(_) => format!(" after {}", shown::duration(elapsed(status))),
         None => String::new(),
     }
-}
-
-async fn list(jobs: &Jobs, all: bool, format: Format) -> anyhow::Result<()> {
-    let mut list = jobs.list().await?;
-    if all {
-        let known: BTreeSet<_> = list.jobs.iter().map(|job| job.id).collect();
-        let kept = jobs.history_list().await?.jobs;
-        list.jobs.extend(kept.into_iter().filter(|job| !known.contains(&job.id)));
-        list.jobs.sort_by_key(|job| std::cmp::Reverse(job.id.ordinal));
-    }
-    if format == Format::Json {
-        return print_json(&list);
-    }
-    let done = |counts: TaskCounts| format!("{}/{}", counts.succeeded, counts.total);
-    let line = |columns: [&str; 7]| {
-        let [id, state, submitted, elapsed, maps, reduces, name] = columns;
-        format!(
-            "{id:17}  {state:9}  {submitted:20}  {elapsed:>18}  {maps:>9}  {reduces:>9}  {name}\n"
-        )
-    };
-    let mut text = String::new();
-    for job in &list.jobs {
-        if text.is_empty() {
-            let head = ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "NAME"];
-            text = line(head);
-        }
-        text.push_str(&line([
-            &job.id.to_string(),
-            if job.paused { "PAUSED" } else { job.state.as_str() },
-            &shown::time(job.submitted_at),
-            &shown::duration(elapsed(job)),
-            &done(job.maps),
-            &done(job.reduces),
-            &job.name,
-        ]));
-    }
-    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
 fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
@@ -281,65 +338,6 @@ fn counts_line(counts: TaskCounts) -> String {
          {failed_attempts} failed, {killed_attempts} killed; {} node-local, {} rack-local, {} off-rack",
         counts.node_local, counts.rack_local, counts.off_rack
     )
-}
-
-async fn logs(
-    jobs: &Jobs,
-    id: JobId,
-    only: Option<AttemptId>,
-    format: Format,
-) -> anyhow::Result<()> {
-    let AttemptList { mut attempts } = jobs.attempts(id).await?;
-    if let Some(attempt) = only {
-        attempts.retain(|status| status.attempt == attempt);
-        if attempts.is_empty() {
-            return Err(anyhow!("{id} has no attempt {attempt}: `howdah job logs {id}` shows all"));
-        }
-    }
-    let mut documents = Vec::new();
-    for status in &attempts {
-        let log = log_of(jobs, status).await;
-        if let (Err(error), Some(_)) = (&log, only) {
-            return Err(anyhow!("{}: {}", status.attempt, sentence(error)));
-        }
-        if format == Format::Json {
-            let (log, error) = match log {
-                Ok(log) => (Some(String::from_utf8_lossy(&log).into_owned()), None),
-                Err(error) => (None, Some(sentence(&error))),
-            };
-            let (attempt, host) = (status.attempt, &status.host);
-            let document = json!({"attempt": attempt, "host": host, "split": status.split, "log": log, "error": error});
-            documents.push(document);
-            continue;
-        }
-        if only.is_none() {
-            let reads = status.split.as_ref().map(|split| format!(", {split}")).unwrap_or_default();
-            crate::say::tell!("==== {} on {}{reads} ====", status.attempt, status.host);
-        }
-        match log {
-            Ok(log) => quiet_if_closed(std::io::stdout().lock().write_all(&log))?,
-            Err(error) => crate::say::say!("{}: {}", status.attempt, sentence(&error)),
-        }
-    }
-    if format == Format::Json { print_json(&json!({"logs": documents})) } else { Ok(()) }
-}
-
-/// What the attempt wrote, from its TaskTracker, which bounds it (`tasktracker.log_bytes_max`); else what is kept of it.
-async fn log_of(jobs: &Jobs, status: &AttemptStatus) -> anyhow::Result<Vec<u8>> {
-    let there = match &status.address {
-        Some(tracker) => jobs.log(tracker, status.attempt).await.map_err(anyhow::Error::from),
-        None => Err(anyhow!("its TaskTracker on {} is lost, and its log", status.host)),
-    };
-    let mut response = match there {
-        Ok(response) => response,
-        // That it is not kept either says less than why it is not there.
-        Err(why) => jobs.kept_log(status.attempt).await.map_err(|_| why)?,
-    };
-    let mut log = Vec::new();
-    while let Some(piece) = response.chunk().await.context("the log broke off")? {
-        log.extend_from_slice(&piece);
-    }
-    Ok(log)
 }
 
 async fn history(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {

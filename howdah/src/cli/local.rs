@@ -13,18 +13,26 @@ use tasktracker::TasktrackerSettings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
+use super::inputs::{self, Recursion};
 use super::task::JOB_ON_STDIN;
 use super::{Format, Global, print_json, runtime};
 use crate::exit::{Interrupted, OrEarly, early};
+use crate::job_changes::JobChanges;
 use crate::job_file::JobFile;
 use crate::signals::termination;
+use crate::submit::say_left_behind;
 use crate::supervise::end_with_this_process;
 
 /// Arguments of `local`.
 #[derive(Debug, Args)]
 pub(crate) struct LocalArgs {
-    /// The job, YAML or JSON; its paths are local ones
+    /// The job, YAML or JSON; its paths are local ones, relative to it; - reads it from standard input
     file: PathBuf,
+    #[command(flatten)]
+    changes: JobChanges,
+    /// Read all that is in subfolders of the input, too
+    #[arg(long)]
+    recursive: bool,
     /// Run the plain loop that all outputs are compared with: decode, sort, reduce
     #[arg(long)]
     sequential: bool,
@@ -33,9 +41,12 @@ pub(crate) struct LocalArgs {
 /// Runs `local`.
 pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let config = global.client_config()?;
-    let job = JobFile::read(&args.file).or_early()?;
+    let job = JobFile::read_changed(&args.file, &args.changes).or_early()?;
     job.read_executable().or_early()?;
-    let mut job = job.with_files_found().or_early()?;
+    say_left_behind(&job);
+    let mut job = job.with_local_paths().or_early()?.with_files_found().or_early()?;
+    let recursion = Recursion { wanted: args.recursive, by: "--recursive" };
+    inputs::of_this_host(&mut job, recursion)?;
     job.check_for_local().or_early()?;
     let sampled = crate::sampling::sample_local(&mut job.spec);
     sampled.with_context(|| format!("{}: reading a sample of the input", job.spec.name))?;
@@ -135,7 +146,10 @@ fn read_result(program: &Path, status: ExitStatus, stdout: &[u8]) -> anyhow::Res
 fn no_result(program: &Path, status: ExitStatus) -> anyhow::Error {
     let program = program.display();
     if !status.success() {
-        return anyhow!("{program} ended before the job was done: {status}; what it said is above");
+        return anyhow!(
+            "{program} ended before the job was done: {status}; what it said is above (if it knows no --howdah options, \
+             it is not linked with the `mapreduce` crate: run it as a command, by `streaming`)"
+        );
     }
     anyhow!(
         "{program} ended without a result: is it linked with the `mapreduce` crate, and does its main return \

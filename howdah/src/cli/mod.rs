@@ -10,7 +10,10 @@ mod explain;
 mod fs;
 mod gen_data;
 mod host;
+mod inputs;
 mod job;
+mod job_list;
+mod job_logs;
 mod journal;
 mod local;
 mod metrics;
@@ -31,6 +34,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+pub(crate) use fs::translated;
 
 /// MapReduce on a GFS-like chunk store.
 #[derive(Debug, Parser)]

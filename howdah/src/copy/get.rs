@@ -80,7 +80,10 @@ fn targets_of<'a>(
     }
     let stands = |target: &Path| fs::symlink_metadata(target).is_ok();
     match targets.iter().find(|(_, target)| !options.replace && stands(target)) {
-        Some((_, target)) => Err(early(LocalFileError::Exists { path: target.clone() })),
+        Some((_, target)) => {
+            let exists = LocalFileError::Exists { path: target.clone() };
+            Err(early(anyhow!("{exists}, or replace it with -f")))
+        }
         None => Ok(targets),
     }
 }

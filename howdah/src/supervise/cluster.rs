@@ -12,6 +12,7 @@ use config::Config;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use super::by_hand;
 use super::children::{self, Supervised};
 use super::layout::Layout;
 use super::masters::FirstStarts;
@@ -126,7 +127,7 @@ impl Cluster {
         anyhow!("{} does not get ready: {why}; end of {}:\n{tail}", daemon.name, log.display())
     }
 
-    /// Stops all daemons, the last started first; those of one kind together.
+    /// Stops all daemons, the last started first; those of one kind together. Then those that somebody has started again.
     pub(crate) async fn stop(&mut self) {
         while let Some(last) = self.daemons.last() {
             let kind = last.name.command();
@@ -134,6 +135,7 @@ impl Cluster {
             let mut together = self.daemons.split_off(first);
             futures_util::future::join_all(together.iter_mut().map(Supervised::stop)).await;
         }
+        by_hand::stop_all(&self.layout.pids()).await;
     }
 
     /// The file for `--config`.

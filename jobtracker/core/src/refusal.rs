@@ -22,7 +22,7 @@ pub enum Refusal {
         by: JobId,
     },
     /// The job names a pool that the configuration does not.
-    #[error("there is no pool {name:?}: jobtracker.pools names {}", .pools.join(", "))]
+    #[error("there is no pool {name:?}: `pools` in the JobTracker's configuration names {}", .pools.join(", "))]
     NoSuchPool {
         /// What the job names.
         name: String,
@@ -30,7 +30,7 @@ pub enum Refusal {
         pools: Vec<String>,
     },
     /// There is no such pool to be changed.
-    #[error("there is no pool {name:?}: jobtracker.pools names {}", .pools.join(", "))]
+    #[error("there is no pool {name:?}: `pools` in the JobTracker's configuration names {}", .pools.join(", "))]
     UnknownPool {
         /// What the client named.
         name: String,

@@ -145,7 +145,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Arc<Capability>, Problem> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         let Some(anonymous) = guard.anonymous.as_ref().filter(|_| is_loopback(request)) else {
-            let detail = "this needs a token: send `Authorization: Bearer <token>`";
+            let detail =
+                "this needs a token, as `howdah token` makes: send `Authorization: Bearer <token>`";
             return Err(Problem::new(401, "forbidden", detail));
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -230,7 +231,13 @@ impl Caller {
             Right::Read => "read",
             Right::Write => "write",
         };
-        let detail = format!("{} may not {verb} {resource}", self.0.subject);
+        let needed = match resource {
+            "/" => {
+                ": this is about all of the cluster, and takes a token that is limited to no path"
+            }
+            _ => "",
+        };
+        let detail = format!("{} may not {verb} {resource}{needed}", self.0.subject);
         Err(Problem::new(403, "forbidden", detail))
     }
 }

@@ -351,7 +351,7 @@ impl Child {
             let tail = self.last_words();
             let message = format!(
                 "the {role} `{command}` ended well before it had read all of its input (broken pipe): if that is meant, \
-                 set 'partial_input: true'; {tail}"
+                 set 'partial_input: true' (`howdah streaming`: -D howdah.streaming.partial.input=true); {tail}"
             );
             return Err(failure(FailureKind::UserCode, message));
         }

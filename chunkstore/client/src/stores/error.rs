@@ -2,14 +2,19 @@
 
 use super::StoreUrl;
 
+/// What more than its URL an entry says.
+fn of_entry(scheme: &str) -> &'static str {
+    if scheme == "file" { "" } else { ", with its endpoint and key" }
+}
+
 /// A call to another store that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OtherStoreError {
     /// The configuration has no entry for it.
     #[error(
         "no store of the configuration covers {url}: add an entry to `stores` there, like \
-         {{url: '{scheme}://{bucket}'}}, with its endpoint and key; for jobs on all hosts, \
-         and with `jobs: true`"
+         {{url: '{scheme}://{bucket}'}}{}; for jobs on all hosts, and with `jobs: true`",
+        of_entry(.scheme)
     )]
     NotConfigured {
         /// What was named.

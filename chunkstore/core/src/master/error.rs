@@ -113,7 +113,7 @@ pub enum FsError {
     },
     /// The file is a log.
     #[error(
-        "{path} is a log: records are appended to it and read from it one by one (`howdah fs append --lines`, `fs cat`); to use it as a file, put its records into one"
+        "{path} is a log: records are appended to it and read from it one by one (`howdah fs append --lines`, `fs cat`); to use it as a file, put its records into one, as in `howdah fs cat {path} | howdah fs put - FILE`"
     )]
     IsALog {
         /// The log.

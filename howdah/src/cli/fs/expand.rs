@@ -123,7 +123,7 @@ async fn walk(store: &ChunkStore, parts: &[Part]) -> Result<Vec<Found>, StoreErr
             match part {
                 Part::Name(name) => next.extend(found.path.join(name).ok().map(Found::unseen)),
                 Part::Glob(regex) => {
-                    let entries = entries_of(store, &found.path).await?;
+                    let entries = entries_if_folder(store, &found.path).await?;
                     let is_match =
                         |path: &StorePath| regex.is_match(path.name().unwrap_or_default());
                     next.extend(entries.into_iter().filter(|entry| is_match(&entry.path)));
@@ -165,20 +165,30 @@ async fn stat(store: &ChunkStore, path: &StorePath) -> Result<Option<FileStatus>
     }
 }
 
-/// What is in a folder, if it is one. The system's own folder is meant only where it is named.
-async fn entries_of(store: &ChunkStore, folder: &StorePath) -> Result<Vec<Found>, StoreError> {
-    let entries = match store.list_all(folder, ENTRIES_MAX).await {
-        Ok(entries) => entries,
-        Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let is_meant = |path: &StorePath| path != folder && path.as_str() != SYSTEM_FOLDER;
-    let meant = entries.into_iter().filter(|entry| is_meant(&entry.path));
-    Ok(meant.map(Found::seen).collect())
+/// What is in a folder, if it is one.
+async fn entries_if_folder(
+    store: &ChunkStore,
+    folder: &StorePath,
+) -> Result<Vec<Found>, StoreError> {
+    match entries_of(store, folder).await {
+        Ok(entries) => Ok(entries.into_iter().map(Found::seen).collect()),
+        Err(StoreError::NotFound { .. } | StoreError::NotAFolder { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is in a folder. The system's own folder is meant only where it is named.
+pub(in crate::cli) async fn entries_of(
+    store: &ChunkStore,
+    folder: &StorePath,
+) -> Result<Vec<FileStatus>, StoreError> {
+    let mut entries = store.list_all(folder, ENTRIES_MAX).await?;
+    entries.retain(|entry| entry.path != *folder && entry.path.as_str() != SYSTEM_FOLDER);
+    Ok(entries)
 }
 
 /// All that is below a folder, each folder before what is in it, sorted.
-pub(super) async fn below(
+pub(in crate::cli) async fn below(
     store: &ChunkStore,
     folder: &StorePath,
 ) -> Result<Vec<FileStatus>, StoreError> {

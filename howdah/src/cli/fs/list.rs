@@ -41,6 +41,9 @@ pub(super) struct LsArgs {
     /// The other way round
     #[arg(short, long)]
     pub(super) reverse: bool,
+    /// As lists are anyway
+    #[arg(short = 'l', hide = true)]
+    long: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,

@@ -2,12 +2,15 @@
 //! a file of its own, with their arguments and what they print; copies in and out are in `crate::copy`.
 
 mod expand;
+mod expand_local;
+mod hadoop_verbs;
 mod health;
 mod health_tables;
 mod list;
 mod log;
 mod pattern;
 mod place;
+mod put_aside;
 mod read;
 mod remove;
 mod replication;
@@ -19,21 +22,30 @@ mod usage;
 use std::process::ExitCode;
 
 use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::StorePath;
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use clap::{Args, Subcommand};
 
 use super::{Format, Global, print_json, runtime, shown};
-use crate::exit::OrEarly as _;
+use crate::exit::{OrEarly as _, sentence};
 use crate::session::Session;
 
-/// The paths that a pattern matches, for other commands.
-pub(super) async fn expand_pattern(
+pub(super) use expand::{below, entries_of};
+pub(super) use expand_local::{Matched, expand_local};
+pub(crate) use hadoop_verbs::translated;
+pub(super) use put_aside::PutAside;
+
+/// What a pattern matches in the chunk store, for other commands.
+pub(super) async fn expand_store(
     store: &ChunkStore,
     pattern: &str,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Vec<Matched>> {
     let pattern = pattern.parse::<pattern::Pattern>().or_early()?;
-    let found = expand::expand(store, std::slice::from_ref(&pattern)).await?;
-    Ok(found.into_iter().map(|path| path.to_string()).collect())
+    let found = expand::expand_statuses(store, std::slice::from_ref(&pattern)).await?;
+    let matched = |it: FileStatus| Matched {
+        path: it.path.to_string(),
+        is_folder: matches!(it.kind, FileKind::Folder),
+    };
+    Ok(found.into_iter().map(matched).collect())
 }
 
 /// Arguments of `fs`.
@@ -113,7 +125,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let format = global.format;
     let done = runtime::on_this_thread(async {
         match args.action {
-            Action::Put(args) => transfer::put(&session, &args).await,
+            Action::Put(args) => transfer::put(&session, &args).await.map_err(or_replace),
             Action::Get(args) => transfer::get(&session, &args).await,
             Action::Append(args) => transfer::append(&session, &args).await,
             Action::Cat(args) => read::cat(&session, &args).await,
@@ -128,8 +140,8 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Count(args) => usage::count(&session, &args, format).await,
             Action::Mkdir(args) => tree::mkdir(&session, &args).await,
             Action::Touch(args) => tree::touch(&session, &args).await,
-            Action::Mv(args) => tree::mv(&session, &args).await,
-            Action::Cp(args) => tree::cp(&session, &args).await,
+            Action::Mv(args) => tree::mv(&session, &args).await.map_err(or_replace),
+            Action::Cp(args) => tree::cp(&session, &args).await.map_err(or_replace),
             Action::Setrep(args) => replication::setrep(&session, &args).await,
             Action::Rm(args) => remove::rm(&session, &args).await,
             Action::Expunge => remove::expunge(&session).await,
@@ -142,6 +154,17 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
         .map(|()| ExitCode::SUCCESS)
     });
     done.map_err(|error| session.explain(error))
+}
+
+/// What stands where something is to go may be replaced.
+fn or_replace(error: anyhow::Error) -> anyhow::Error {
+    let is_taken = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(StoreError::AlreadyExists { .. }))
+    };
+    match error.chain().any(is_taken) {
+        true => anyhow::anyhow!("{}, or replace it with -f", sentence(&error)),
+        false => error,
+    }
 }
 
 fn doing(verb: &str, path: &StorePath) -> String {

@@ -76,7 +76,7 @@ pub(super) async fn rm(session: &Session, args: &RmArgs) -> anyhow::Result<()> {
 }
 
 /// The trash, as far as it concerns what this command has removed.
-struct Trash<'a> {
+pub(super) struct Trash<'a> {
     store: &'a ChunkStore,
     folder: StorePath,
     /// What is removed from now on has a name that comes after this one.
@@ -85,7 +85,8 @@ struct Trash<'a> {
 }
 
 impl<'a> Trash<'a> {
-    async fn new(store: &'a ChunkStore) -> Result<Self, StoreError> {
+    /// As it is before anything is removed.
+    pub(super) async fn new(store: &'a ChunkStore) -> Result<Self, StoreError> {
         let folder: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
         let after = match store.stat(&folder).await {
             // Names begin with the chunk master's time, and so does this one's time of change.
@@ -97,7 +98,7 @@ impl<'a> Trash<'a> {
     }
 
     /// Says where what stood at `path` is now; nothing if it is gone for good.
-    async fn tell_of(&mut self, path: &StorePath) -> Result<(), StoreError> {
+    pub(super) async fn tell_of(&mut self, path: &StorePath) -> Result<(), StoreError> {
         self.n_told += 1;
         if self.n_told > TOLD_MAX {
             if self.n_told == TOLD_MAX + 1 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::{FileKind, FileStatus, StorePath};
+use chunkstore_protocol::{FileKind, FileStatus, Liveness, StorePath};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -59,9 +59,27 @@ pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Resu
         }
     });
     asked.await?;
+    warn_of_too_few(&store, args.replication).await;
     match args.wait {
         true => wait(&store, files, args.replication).await,
         false => Ok(()),
+    }
+}
+
+/// More replicas than there are servers can't be made yet; what can't be asked is not said.
+async fn warn_of_too_few(store: &ChunkStore, replication: u8) {
+    let Ok(report) = store.report().await else { return };
+    let live = report
+        .servers
+        .iter()
+        .filter(|it| matches!(it.liveness, Liveness::Live | Liveness::Reporting))
+        .count();
+    if report.next.is_none() && live < usize::from(replication) {
+        crate::say::say!(
+            "warning: {live} chunkservers are live, and so many replicas are made of each chunk; the other {} when there are \
+             more servers",
+            usize::from(replication) - live
+        );
     }
 }
 
