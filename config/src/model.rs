@@ -188,7 +188,7 @@ pub struct Jobtracker {
     /// Tries of one task, where a job does not say.
     pub max_attempts: u32,
     /// How long a map waits for a slot on a host with its data before its rack will do, and again
-    /// before any host will do.
+    /// before any host will do. A reduce waits half as long for the place that holds most of its input.
     pub locality_wait: Time,
     /// Length limit of a split; splits never span two chunks.
     pub split_bytes: Bytes,

@@ -59,7 +59,7 @@ pub(crate) fn of_file(spec: &JobSpec, assumed: &Assumed) -> Result<JobPlan, Prog
     let split_bytes = split_bytes.max(1);
     let map = |begin: u64| {
         let input = split_bytes.min(input_bytes - begin);
-        MapPlan { input, output: part(input, map_output), took: None }
+        MapPlan { input, output: part(input, map_output), partition: None, took: None }
     };
     let mut maps: Vec<MapPlan> = Vec::new();
     let mut begin = 0;
@@ -102,7 +102,7 @@ pub(crate) fn of_history(job: &JobHistory, attempts: &[AttemptHistory]) -> Resul
         let output = counter(attempt, MAP_OUTPUT_BYTES).unwrap_or(input);
         let time = span(attempt)?;
         let took = Some(Took { time, place: place(attempt.status.place) });
-        Some(MapPlan { input, output, took })
+        Some(MapPlan { input, output, partition: None, took })
     };
     let maps: Vec<MapPlan> = of(TaskKind::Map).filter_map(map).collect();
     if job.status.state != JobState::Succeeded || maps.len() != job.status.maps.total as usize {
@@ -220,8 +220,18 @@ mod tests {
         let job = of_history(&history("SUCCEEDED", 2), &attempts).unwrap();
         let took = |millis, place| Some(Took { time: Duration::from_millis(millis), place });
         let maps = [
-            MapPlan { input: 120, output: 60, took: took(3000, Locality::RackLocal) },
-            MapPlan { input: 100, output: 100, took: took(2000, Locality::NodeLocal) },
+            MapPlan {
+                input: 120,
+                output: 60,
+                partition: None,
+                took: took(3000, Locality::RackLocal),
+            },
+            MapPlan {
+                input: 100,
+                output: 100,
+                partition: None,
+                took: took(2000, Locality::NodeLocal),
+            },
         ];
         assert_eq!(job.maps, maps);
         let worked = Some(Duration::from_millis(3500));

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use mapreduce_protocol::{Explanation, HostObstacle, PathLink, Place, TaskExplanation};
+use mapreduce_protocol::{
+    Explanation, HostObstacle, InputPlace, PathLink, Place, ReduceInput, TaskExplanation,
+};
 
 use super::{Format, print_json, shown};
 use crate::say::quiet_if_closed;
@@ -46,6 +48,9 @@ fn of_task(task: &TaskExplanation) -> String {
         let homes: Vec<_> = task.homes.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "  its bytes are on {}", homes.join(", "));
     }
+    if let Some(input) = &task.input {
+        let _ = writeln!(text, "  {}", of_input(input));
+    }
     if let Some(limit) = task.limit.filter(|_| task.waits) {
         let farther = task.farther_in_ms.map(Duration::from_millis).map(shown::duration);
         let farther = farther.map(|after| format!(", farther after {after}")).unwrap_or_default();
@@ -60,6 +65,17 @@ fn of_task(task: &TaskExplanation) -> String {
         let _ = writeln!(text, "  {id} {state} on {host}{place}{failure}");
     }
     text
+}
+
+fn of_input(input: &ReduceInput) -> String {
+    let ReduceInput { place, share, bytes, is_home } = input;
+    let place = match place {
+        InputPlace::Host(host) => format!("host {host}"),
+        InputPlace::Rack(rack) => format!("rack {rack}"),
+    };
+    let (percent, bytes) = (100.0 * share, shown::size(*bytes, true));
+    let enough = if *is_home { "" } else { ": too little to be placed by" };
+    format!("{place} holds {percent:.0} % of its input, {bytes}{enough}")
 }
 
 fn of_hosts(obstacle: &HostObstacle) -> String {

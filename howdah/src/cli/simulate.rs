@@ -349,6 +349,7 @@ fn document(report: &Report) -> serde_json::Value {
             "maps_done_s": maybe(job.maps_done), "fetched_s": maybe(job.fetched),
             "tasks_done_s": maybe(job.tasks_done), "ended_s": seconds(job.ended),
             "slot_s": seconds(job.slot_time),
+            "fetched_bytes": job.fetched_bytes, "fetched_from_others": job.fetched_from_others,
             "node_local": places.node_local, "rack_local": places.rack_local,
             "off_rack": places.off_rack,
         })

@@ -10,8 +10,9 @@ use mapreduce_protocol::{
 use crate::counters::bounded;
 use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
+use crate::numbers::Place;
 use crate::records::{KilledAttempt, Record, Span};
-use crate::schedule::maps_needed;
+use crate::schedule::{maps_needed, starts_reduces};
 use crate::task::LiveAttempt;
 use crate::trackers::Tracker;
 
@@ -96,6 +97,10 @@ impl Core {
             live.stop_waiting(task);
         }
         self.absolve(now, host, task);
+        if let (Some(tracker), Some(sizes)) = (self.trackers.get(host), &result.sizes) {
+            let place = Place { host: tracker.number, rack: tracker.rack_number };
+            self.live_mut(job).into_iter().for_each(|live| live.learn_sizes(place, sizes));
+        }
         result.digest = cut(result.digest, DIGEST_BYTES_MAX);
         let other_bytes = task.kind == TaskKind::Map
             && self.durable.task(task).is_some_and(|e| e.lost_other_than(&result.digest));
@@ -130,9 +135,14 @@ impl Core {
         let needed = maps_needed(entry, self.settings.reduce_slowstart);
         let all_done = entry.maps_done as usize == entry.maps.len();
         let just_enough = (f64::from(entry.maps_done) - needed).abs() < 0.5;
-        let Some(live) = self.live_mut(job) else { return };
+        let may_start = starts_reduces(entry, self.settings.reduce_slowstart);
+        let (jobs, trackers) = (&mut self.jobs, &self.trackers);
+        let Some(live) = jobs.get_mut(&Fifo::of(job)) else { return };
         if just_enough {
             live.demands_more();
+        }
+        if may_start {
+            live.place_reduces(trackers, all_done);
         }
         if all_done {
             // Maps that run again later hold up reduces, which is part of what these take.

@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::{
-    Explanation, HostObstacle, JobId, Obstacle, TaskExplanation, TaskId, TaskKind, Unsplit,
-    WhyNotThere,
+    Explanation, HostObstacle, InputPlace, JobId, Obstacle, ReduceInput, TaskExplanation, TaskId,
+    TaskKind, Unsplit, WhyNotThere,
 };
 
 use crate::job::LiveJob;
 use crate::locality::Locality;
 use crate::machine::{Core, Fifo};
 use crate::queries::shown_place;
+use crate::reduce_inputs::{HomePlace, ReduceHome};
 use crate::refusal::Refusal;
 use crate::running::RunningEntry;
 use crate::schedule::{Hosts, maps_needed, starts_reduces};
 use crate::trackers::Tracker;
+use crate::waiting_reduces::reduce_wait;
 
 /// Hosts that are named of those that are alike.
 const HOSTS_NAMED_MAX: usize = 5;
@@ -101,6 +103,11 @@ impl Core {
                 let (limit, over) = live.patience.now(now, self.settings.locality_wait);
                 (Some(limit), over)
             }
+            TaskKind::Reduce if live.waiting_reduces().declines(task.index) => {
+                let wait = reduce_wait(self.settings.locality_wait);
+                let (limit, over) = live.reduce_patience.now(now, wait);
+                (Some(limit), over)
+            }
             TaskKind::Reduce => (None, None),
         };
         let obstacles = match task.kind {
@@ -112,11 +119,37 @@ impl Core {
             waits,
             obstacles,
             homes: homes.iter().map(|home| home.host.clone()).collect(),
+            input: self.input_of(live, task),
             limit: limit.map(shown_place),
             farther_in_ms: over.map(|over| millis(over, now)),
             hosts: if waits { self.why_nowhere(now, live, task, limit) } else { Vec::new() },
             attempts: Vec::new(),
         }
+    }
+
+    /// Where a reduce's input is.
+    fn input_of(&self, live: &LiveJob, task: TaskId) -> Option<ReduceInput> {
+        if task.kind == TaskKind::Map {
+            return None;
+        }
+        let [host, rack] = live.reduce_inputs.heaviest(task.index);
+        let home = live.reduce_inputs.home(task.index);
+        // What is on no host that is there can't be named.
+        let name = |held: ReduceHome| match held.at {
+            HomePlace::Host(place) => {
+                Some(InputPlace::Host(self.trackers.at(place.host)?.host.clone()))
+            }
+            HomePlace::Rack(rack) => {
+                Some(InputPlace::Rack(self.trackers.numbers.rack_name(rack)?.clone()))
+            }
+        };
+        let held = home.or(host).or(rack)?;
+        Some(ReduceInput {
+            place: name(held)?,
+            share: held.share,
+            bytes: held.bytes as u64,
+            is_home: home.is_some(),
+        })
     }
 
     fn obstacles_of_reduces(&self, live: &LiveJob, entry: &RunningEntry) -> Vec<Obstacle> {
@@ -171,9 +204,7 @@ impl Core {
             WhyNotThere::FailedThere
         } else if tracker.free_slots() == 0 {
             WhyNotThere::NoFreeSlot
-        } else if self.place(task, host) > limit
-            && !hosts.live.waiting_maps().is_homeless(task.index)
-        {
+        } else if self.is_too_far(hosts.live, task, tracker, limit) {
             WhyNotThere::TooFar
         } else {
             WhyNotThere::NothingInTheWay
@@ -181,10 +212,28 @@ impl Core {
     }
 }
 
+impl Core {
+    fn is_too_far(
+        &self,
+        live: &LiveJob,
+        task: TaskId,
+        tracker: &Tracker,
+        limit: Option<Locality>,
+    ) -> bool {
+        let (host, rack) = (tracker.number, tracker.rack_number);
+        match task.kind {
+            TaskKind::Map => {
+                self.place_at(task, host) > limit && !live.waiting_maps().is_homeless(task.index)
+            }
+            TaskKind::Reduce => live.waiting_reduces().distance(task.index, host, rack) > limit,
+        }
+    }
+}
+
 /// The map and the reduce that are next for a slot.
 fn next_tasks(live: &LiveJob) -> Vec<TaskId> {
     let map = live.waiting_maps().first().map(|first| live.id.task(TaskKind::Map, first.map));
-    let reduce = live.waiting_reduces.first().map(|index| live.id.task(TaskKind::Reduce, *index));
+    let reduce = live.waiting_reduces().first().map(|index| live.id.task(TaskKind::Reduce, index));
     map.into_iter().chain(reduce).collect()
 }
 

@@ -18,6 +18,7 @@ use crate::numbers::{HostNumber, Numbers, Place, Places};
 use crate::pause::Paused;
 use crate::phases::PhaseStarts;
 use crate::records::PlannedSplit;
+use crate::reduce_inputs::ReduceInputs;
 use crate::running::RunningEntry;
 use crate::spec::STAGING_ROOT;
 use crate::speculate::Late;
@@ -25,6 +26,7 @@ use crate::tally::Tally;
 use crate::task::{ATTEMPTS_AT_ONCE, ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
 use crate::tasks::Tasks;
 use crate::trackers::Trackers;
+use crate::waiting_reduces::{WaitingReduces, reduce_wait};
 
 /// A call to the chunk store that a job needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +53,16 @@ pub(crate) struct LiveJob {
     maps: Tasks,
     reduces: Tasks,
     waiting_maps: WaitingMaps,
-    pub(crate) waiting_reduces: BTreeSet<u32>,
+    pub(crate) waiting_reduces: WaitingReduces,
     pub(crate) patience: Patience,
+    /// How far from their input its reduces may run.
+    pub(crate) reduce_patience: Patience,
+    /// How long they wait at each level.
+    pub(crate) reduce_wait: Duration,
+    /// Where their input lies.
+    pub(crate) reduce_inputs: ReduceInputs,
+    /// Maps that had told when reduces were placed by that last.
+    pub(crate) placed_by: u32,
     /// Hosts that failed it.
     pub(crate) exclusions: Exclusions,
     /// After a restart: nothing is launched until then.
@@ -107,6 +117,7 @@ impl LiveJob {
         entry: &JobEntry,
         epoch: Epoch,
         (speculative, pool): (bool, usize),
+        locality_wait: Duration,
     ) -> Self {
         let restarts = epoch.0.saturating_sub(entry.accepted_in.0);
         let restarts = u32::try_from(restarts).unwrap_or(u32::MAX);
@@ -129,8 +140,12 @@ impl LiveJob {
             maps: Tasks::default(),
             reduces: Tasks::default(),
             waiting_maps: WaitingMaps::default(),
-            waiting_reduces: BTreeSet::new(),
+            waiting_reduces: WaitingReduces::default(),
             patience: Patience::default(),
+            reduce_patience: Patience::default(),
+            reduce_wait: reduce_wait(locality_wait),
+            reduce_inputs: ReduceInputs::default(),
+            placed_by: 0,
             exclusions: Exclusions::default(),
             hold_until: None,
             events: Vec::new(),
@@ -160,6 +175,7 @@ impl LiveJob {
         Arc::make_mut(&mut self.description).n_maps = n_maps;
         self.maps = Tasks::of(entry, TaskKind::Map);
         self.reduces = Tasks::of(entry, TaskKind::Reduce);
+        self.reduce_inputs = ReduceInputs::new(entry.maps.len(), entry.reduces.len());
         self.has_begun |= entry.maps_done + entry.reduces_done > 0;
     }
 
@@ -324,7 +340,9 @@ impl LiveJob {
         self.demands_more();
         match task.kind {
             TaskKind::Reduce => {
-                self.waiting_reduces.insert(task.index);
+                let home = self.reduce_inputs.home(task.index);
+                let is_open = |host| trackers.is_open_at(host);
+                self.waiting_reduces.insert(task.index, home, self.reduce_wait, is_open);
             }
             TaskKind::Map => {
                 let key = self.wait_key(task.index);
@@ -347,7 +365,12 @@ impl LiveJob {
             let tasks = (0..).zip(entry.tasks(kind)).zip(&self.tasks(kind).states);
             tasks.filter(|((_, task), state)| task.winner.is_none() && state.live.is_empty())
         };
-        let waiting_reduces = idle(TaskKind::Reduce).map(|((index, _), _)| index).collect();
+        let mut waiting_reduces = WaitingReduces::default();
+        for ((reduce, _), _) in idle(TaskKind::Reduce) {
+            let home = self.reduce_inputs.home(reduce);
+            waiting_reduces
+                .insert(reduce, home, self.reduce_wait, |host| trackers.is_open_at(host));
+        }
         let splits = self.splits.as_deref().unwrap_or_default();
         let maps = idle(TaskKind::Map).filter_map(|((map, _), state)| {
             let places = self.places.of(map).iter().zip(&splits.get(map as usize)?.homes);
@@ -363,9 +386,7 @@ impl LiveJob {
     /// `task` does not wait any more, if it did.
     pub(crate) fn stop_waiting(&mut self, task: TaskId) {
         match task.kind {
-            TaskKind::Reduce => {
-                self.waiting_reduces.remove(&task.index);
-            }
+            TaskKind::Reduce => self.waiting_reduces.remove(task.index),
             TaskKind::Map => {
                 let key = self.wait_key(task.index);
                 self.waiting_maps.remove(key, self.places.of(task.index));
@@ -376,18 +397,22 @@ impl LiveJob {
     /// Nothing of it is launched any more.
     pub(crate) fn clear_waiting(&mut self) {
         self.waiting_maps = WaitingMaps::default();
-        self.waiting_reduces.clear();
+        self.waiting_reduces = WaitingReduces::default();
     }
 
     pub(crate) fn waits(&self, task: TaskId) -> bool {
         match task.kind {
-            TaskKind::Reduce => self.waiting_reduces.contains(&task.index),
+            TaskKind::Reduce => self.waiting_reduces.contains(task.index),
             TaskKind::Map => self.waiting_maps.contains(self.wait_key(task.index)),
         }
     }
 
     pub(crate) fn waiting_maps(&self) -> &WaitingMaps {
         &self.waiting_maps
+    }
+
+    pub(crate) fn waiting_reduces(&self) -> &WaitingReduces {
+        &self.waiting_reduces
     }
 
     /// It may want a slot that it did not want, or declined, before.
@@ -407,11 +432,13 @@ impl LiveJob {
     /// `host` takes new attempts, which it did not before.
     pub(crate) fn on_host_open(&mut self, host: HostNumber) {
         self.waiting_maps.on_host_open(host);
+        self.waiting_reduces.on_host_open(host);
     }
 
     /// `host` takes no new attempts any more, as `trackers` know already.
     pub(crate) fn on_host_closed(&mut self, host: HostNumber, trackers: &Trackers) {
         self.demands_more();
+        self.waiting_reduces.on_host_closed(host);
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
         self.waiting_maps.on_host_closed(host, |map| {
             let avoid = states[map as usize].avoid();

@@ -45,6 +45,7 @@ mod pools;
 mod queries;
 mod records;
 mod recovery;
+mod reduce_inputs;
 mod refusal;
 mod registration;
 mod running;
@@ -66,6 +67,7 @@ mod tasks;
 mod timers;
 mod trackers;
 mod waiting;
+mod waiting_reduces;
 
 use std::time::Duration;
 

@@ -36,6 +36,13 @@ pub(crate) struct PlacementScore {
     pub(crate) homeless: bool,
 }
 
+impl PlacementScore {
+    /// How near it is to its bytes, if it could have been nearer or farther.
+    pub(crate) fn chosen(&self) -> Option<Locality> {
+        (!self.homeless).then_some(self.locality)
+    }
+}
+
 /// Place of a map among those equally near: in the order of [`PlacementScore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitKey {
@@ -274,11 +281,11 @@ impl Patience {
         Look { wants_more, again }
     }
 
-    /// A map was launched. (One that had no nearer choice says nothing of the others.)
-    pub(crate) fn launched(&mut self, score: &PlacementScore) {
-        if !score.homeless {
-            let offered = self.offered.min(score.locality);
-            *self = Self { limit: score.locality, declined_at: None, offered, ..*self };
+    /// A task was launched so near to its bytes. (`None`: it had no nearer choice, which says nothing of the others.)
+    pub(crate) fn launched(&mut self, locality: Option<Locality>) {
+        if let Some(limit) = locality {
+            let offered = self.offered.min(limit);
+            *self = Self { limit, declined_at: None, offered, ..*self };
         }
     }
 }
@@ -385,14 +392,8 @@ mod tests {
     #[test]
     fn one_timer_sees_to_many_launches() {
         let mut patience = Patience::default();
-        let score = PlacementScore {
-            first_run: true,
-            locality: Locality::NodeLocal,
-            map: 0,
-            homeless: false,
-        };
         assert_eq!(patience.decline(at(1000), WAIT), Some(at(2000)));
-        patience.launched(&score);
+        patience.launched(Some(Locality::NodeLocal));
         assert_eq!(patience.decline(at(1500), WAIT), None, "a timer is set");
         let look = |wants_more, again: Option<u64>| Look { wants_more, again: again.map(at) };
         assert_eq!(patience.look(at(2000), WAIT), look(false, Some(2500)));
@@ -404,9 +405,9 @@ mod tests {
             look(true, None),
             "whoever was declined has not been asked"
         );
-        patience.launched(&score);
+        patience.launched(Some(Locality::NodeLocal));
         assert_eq!(patience.decline(at(3600), WAIT), Some(at(4600)));
-        patience.launched(&score);
+        patience.launched(Some(Locality::NodeLocal));
         assert_eq!(patience.look(at(4600), WAIT), look(false, None));
     }
 
@@ -420,15 +421,9 @@ mod tests {
         assert_eq!(patience.limit(at(10_000), WAIT), Locality::RackLocal);
         assert_eq!(patience.limit(at(11_000), WAIT), Locality::OffRack);
         assert_eq!(patience.decline(at(11_000), WAIT), None);
-        let score = PlacementScore {
-            first_run: true,
-            locality: Locality::RackLocal,
-            map: 0,
-            homeless: false,
-        };
-        patience.launched(&PlacementScore { homeless: true, ..score });
+        patience.launched(None);
         assert_eq!(patience.limit(at(11_000), WAIT), Locality::OffRack);
-        patience.launched(&score);
+        patience.launched(Some(Locality::RackLocal));
         assert_eq!(patience.limit(at(99_000), WAIT), Locality::RackLocal);
     }
 }

@@ -141,7 +141,7 @@ impl Core {
                 Timer::MapEvents(host) => self.handle_map_events_due(host),
                 Timer::Silence(host) => self.handle_silence(now, host),
                 Timer::Placement(job) => self.offer_again(job),
-                Timer::Patience(job) => self.handle_patience(now, job),
+                Timer::Patience(job, kind) => self.handle_patience(now, job, kind),
                 Timer::Pools => self.handle_pools(now),
                 Timer::Standing => self.review_hosts(now),
                 Timer::Late(job) => self.handle_late(now, job),

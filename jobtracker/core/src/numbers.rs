@@ -63,6 +63,11 @@ impl Numbers {
         self.hosts.get(name).copied()
     }
 
+    /// The name of a rack.
+    pub(crate) fn rack_name(&self, number: RackNumber) -> Option<&RackName> {
+        self.racks.iter().find(|(_, it)| **it == number).map(|(name, _)| name)
+    }
+
     fn place(&mut self, home: &Home) -> Place {
         Place { host: self.host(&home.host), rack: self.rack(&home.rack) }
     }

@@ -95,7 +95,7 @@ impl Core {
         let slowstart = self.settings.reduce_slowstart;
         let may_start =
             self.durable.running(live.id).is_some_and(|it| starts_reduces(it, slowstart));
-        let reduces = if may_start { live.waiting_reduces.len() } else { 0 };
+        let reduces = if may_start { live.waiting_reduces().len() } else { 0 };
         u32::try_from(maps + reduces).unwrap_or(u32::MAX)
     }
 

@@ -323,6 +323,7 @@ impl Core {
         for live in self.jobs.values_mut() {
             live.listeners.remove(&tracker.number);
             live.on_host_closed(tracker.number, &self.trackers);
+            live.reduce_inputs.forget(tracker.number);
         }
         for attempt in tracker.occupied().keys() {
             self.on_attempt_lost(*attempt);

@@ -1,5 +1,5 @@
 //! Which waiting task gets which free slot: jobs take turns as `share` says; in a job maps before reduces; of the maps the
-//! one that `locality` chooses. Slots are one pool: when a needed map, or the backup of a late one (`speculate`), finds
+//! one that `locality` chooses, of the reduces the one that `waiting_reduces` does. Slots are one pool: when a needed map, or the backup of a late one (`speculate`), finds
 //! none, the youngest reduce of its job gives way.
 
 use std::cmp::Reverse;
@@ -19,6 +19,7 @@ use crate::speculate::Backup;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
+use crate::waiting_reduces::{ReduceChoice, reduce_wait};
 
 /// What has not been offered to each other yet.
 struct News {
@@ -38,7 +39,7 @@ impl News {
 /// A task for a slot.
 enum Choice {
     Map(JobId, PlacementScore),
-    Reduce(TaskId),
+    Reduce(JobId, ReduceChoice),
     Backup(Backup),
 }
 
@@ -107,12 +108,19 @@ impl Core {
         match self.choose(now, host, news) {
             Some(Choice::Map(job, score)) => {
                 if let Some(live) = self.live_mut(job) {
-                    live.patience.launched(&score);
+                    live.patience.launched(score.chosen());
                 }
                 let task = job.task(TaskKind::Map, score.map);
                 self.launch(now, host, task)
             }
-            Some(Choice::Reduce(task)) => self.launch(now, host, task),
+            Some(Choice::Reduce(job, ReduceChoice { reduce, locality })) => {
+                if let Some(live) = self.live_mut(job) {
+                    live.reduce_patience.launched(locality);
+                }
+                let launched = self.launch(now, host, job.task(TaskKind::Reduce, reduce));
+                self.go_on_waiting(now, job);
+                launched
+            }
             Some(Choice::Backup(backup)) => {
                 let launched = self.launch(now, host, backup.task);
                 if launched {
@@ -121,6 +129,18 @@ impl Core {
                 launched
             }
             None => false,
+        }
+    }
+
+    /// The slots that a job's other reduces have declined still lie idle, and nobody offers them again: their patience begins
+    /// anew with a launch, and does not stand still.
+    fn go_on_waiting(&mut self, now: Now, job: JobId) {
+        let wait = reduce_wait(self.settings.locality_wait);
+        let Some(live) = self.live_mut(job) else { return };
+        if live.waiting_reduces().any_declines()
+            && let Some(at) = live.reduce_patience.decline(now.monotonic, wait)
+        {
+            self.timers.set(at, Timer::Patience(job, TaskKind::Reduce));
         }
     }
 
@@ -151,6 +171,7 @@ impl Core {
                 true => Locality::OffRack,
                 false => live.patience.limit(now.monotonic, wait),
             };
+            let reduce_limit = live.reduce_patience.limit(now.monotonic, reduce_wait(wait));
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             if let Some(score) = hosts.choose_map(tracker, limit) {
                 return Some(Choice::Map(live.id, score));
@@ -158,7 +179,7 @@ impl Core {
             if !live.waiting_maps().is_empty()
                 && let Some(at) = live.patience.decline(now.monotonic, wait)
             {
-                self.timers.set(at, Timer::Patience(live.id));
+                self.timers.set(at, Timer::Patience(live.id, TaskKind::Map));
             }
             let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
             let may_back_up = may_back_up && live.waiting_maps().is_empty();
@@ -172,8 +193,14 @@ impl Core {
             if !may_start || !reduces_may_go || !order.has_room_for_reduce(turn) {
                 continue;
             }
-            if let Some(reduce) = hosts.choose_reduce(host) {
-                return Some(Choice::Reduce(live.id.task(TaskKind::Reduce, reduce)));
+            if let Some(chosen) = hosts.choose_reduce(tracker, reduce_limit) {
+                return Some(Choice::Reduce(live.id, chosen));
+            }
+            if reduce_limit < Locality::OffRack && live.waiting_reduces().any_declines() {
+                let declined = live.reduce_patience.decline(now.monotonic, reduce_wait(wait));
+                let timer = Timer::Patience(live.id, TaskKind::Reduce);
+                declined.into_iter().for_each(|at| self.timers.set(at, timer));
+                continue;
             }
             if let Some(backup) = backup(TaskKind::Reduce) {
                 return Some(Choice::Backup(backup));
@@ -188,18 +215,21 @@ impl Core {
         let news = News { eager: BTreeSet::new(), fresh: BTreeSet::from([host]) };
         match self.choose(now, host, &news)? {
             Choice::Map(job, score) => Some(job.task(TaskKind::Map, score.map)),
-            Choice::Reduce(task) => Some(task),
+            Choice::Reduce(job, chosen) => Some(job.task(TaskKind::Reduce, chosen.reduce)),
             Choice::Backup(_) => None,
         }
     }
 
     /// Looks whether a job's patience is over: it may then want slots that it has declined.
-    pub(crate) fn handle_patience(&mut self, now: Now, job: JobId) {
+    pub(crate) fn handle_patience(&mut self, now: Now, job: JobId, kind: TaskKind) {
         let wait = self.settings.locality_wait;
         let (_, jobs) = self.jobs.turns();
         let Some(live) = jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job) else { return };
-        let Look { wants_more, again } = live.patience.look(now.monotonic, wait);
-        again.into_iter().for_each(|at| self.timers.set(at, Timer::Patience(job)));
+        let Look { wants_more, again } = match kind {
+            TaskKind::Map => live.patience.look(now.monotonic, wait),
+            TaskKind::Reduce => live.reduce_patience.look(now.monotonic, reduce_wait(wait)),
+        };
+        again.into_iter().for_each(|at| self.timers.set(at, Timer::Patience(job, kind)));
         if wants_more {
             self.offer_again(job);
         }
@@ -211,16 +241,20 @@ impl Core {
         self.unsettled = true;
     }
 
-    /// How near to its bytes a map is on `host`, whatever made it go there; `None` for a reduce, and
-    /// while its split is not known.
+    /// How near to its bytes a task is on `host`, whatever made it go there; `None` while a map's split is not known, and for
+    /// a reduce without a place that has most of its input.
     pub(crate) fn place(&self, task: TaskId, host: &HostName) -> Option<Locality> {
         self.place_at(task, self.trackers.numbers.known(host)?)
     }
 
     /// The same, of a host by number.
     pub(crate) fn place_at(&self, task: TaskId, host: HostNumber) -> Option<Locality> {
-        let places = self.live(task.job)?.places(task)?;
+        let live = self.live(task.job)?;
         let rack = self.trackers.at(host).map(|tracker| tracker.rack_number);
+        if task.kind == TaskKind::Reduce {
+            return Some(live.reduce_inputs.home(task.index)?.seen_from(host, rack));
+        }
+        let places = live.places(task)?;
         Some(if places.iter().any(|place| place.host == host) {
             Locality::NodeLocal
         } else if places.iter().any(|place| Some(place.rack) == rack) {
@@ -256,7 +290,7 @@ impl Core {
         live.phase_starts.launch(now, submitted_at, live.has_begun);
         let attempt = LiveAttempt::new(number, name.clone(), now, place);
         live.add_live(task, LiveAttempt { backup, ..attempt });
-        self.counted.launches.count(place);
+        self.counted.launches.count(task.kind, place);
         live.served = self.counted.launches.total();
         let attempt = task.attempt(number);
         let job = std::sync::Arc::clone(&live.description);
@@ -321,9 +355,10 @@ impl Hosts<'_> {
         self.live.waiting_maps().choose(tracker.number, tracker.rack_number, limit, avoids)
     }
 
-    fn choose_reduce(&self, host: &HostName) -> Option<u32> {
-        let task = |index: &u32| self.live.id.task(TaskKind::Reduce, *index);
-        self.live.waiting_reduces.iter().find(|index| !self.avoids(task(index), host)).copied()
+    fn choose_reduce(&self, tracker: &Tracker, limit: Locality) -> Option<ReduceChoice> {
+        let avoids =
+            |reduce| self.avoids(self.live.id.task(TaskKind::Reduce, reduce), &tracker.host);
+        self.live.waiting_reduces().choose(tracker.number, tracker.rack_number, limit, avoids)
     }
 
     /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be. Where

@@ -114,7 +114,8 @@ impl Core {
         // A pool that the configuration has no more: its jobs are the default one's.
         let pool = self.pool_of(entry.spec.pool.as_deref()).or_else(|_| self.pool_of(None));
         let pool = pool.expect("one of the pools is the default one");
-        let mut live = LiveJob::new(job, entry, self.epoch(), (speculative, pool));
+        let locality_wait = self.settings.locality_wait;
+        let mut live = LiveJob::new(job, entry, self.epoch(), (speculative, pool), locality_wait);
         live.paused.pool = self.paused_pool_of(&live).is_some();
         self.jobs.insert(live);
     }

@@ -105,12 +105,12 @@ impl Launches {
         self.node_local + self.rack_local + self.off_rack + self.reduce
     }
 
-    pub(crate) fn count(&mut self, locality: Option<Locality>) {
-        match locality {
-            Some(Locality::NodeLocal) => self.node_local += 1,
-            Some(Locality::RackLocal) => self.rack_local += 1,
-            Some(Locality::OffRack) => self.off_rack += 1,
-            None => self.reduce += 1,
+    pub(crate) fn count(&mut self, kind: TaskKind, locality: Option<Locality>) {
+        match (kind, locality) {
+            (TaskKind::Map, Some(Locality::NodeLocal)) => self.node_local += 1,
+            (TaskKind::Map, Some(Locality::RackLocal)) => self.rack_local += 1,
+            (TaskKind::Map, Some(Locality::OffRack) | None) => self.off_rack += 1,
+            (TaskKind::Reduce, _) => self.reduce += 1,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ids::Monotonic;
-use mapreduce_protocol::JobId;
+use mapreduce_protocol::{JobId, TaskKind};
 
 use crate::messages::ReplyTo;
 use crate::numbers::HostNumber;
@@ -21,8 +21,8 @@ pub(crate) enum Timer {
     Silence(HostNumber),
     /// A job's hold after a restart, or the time for which it leaves a host alone, is over.
     Placement(JobId),
-    /// A job may have declined slots far from its data for long enough.
-    Patience(JobId),
+    /// A job may have declined slots far from the data of its maps, or of its reduces, for long enough.
+    Patience(JobId, TaskKind),
     /// Some pool may have waited for too long for its share.
     Pools,
     /// Something that speaks against a host lapses.

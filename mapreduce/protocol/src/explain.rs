@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use ids::{HostName, UnixMillis};
+use ids::{HostName, RackName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, AttemptState, AttemptStatus, JobId, JobState, Place, TaskId};
@@ -49,7 +49,10 @@ pub struct TaskExplanation {
     pub obstacles: Vec<Obstacle>,
     /// Hosts that its bytes are on.
     pub homes: Vec<HostName>,
-    /// How far from them it may run now; absent of reduces.
+    /// Of a reduce: where most of its input is, as far as maps have told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<ReduceInput>,
+    /// How far from its bytes it may run now; absent of a reduce that goes anywhere.
     pub limit: Option<Place>,
     /// After how long it may run farther, milliseconds, if no nearer slot comes.
     pub farther_in_ms: Option<u64>,
@@ -68,12 +71,37 @@ impl TaskExplanation {
             waits: false,
             obstacles: Vec::new(),
             homes: Vec::new(),
+            input: None,
             limit: None,
             farther_in_ms: None,
             hosts: Vec::new(),
             attempts: Vec::new(),
         }
     }
+}
+
+/// What the heaviest place holds of a reduce's input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReduceInput {
+    /// The place.
+    #[serde(flatten)]
+    pub place: InputPlace,
+    /// What it holds of what the reduce is expected to read, 0 to 1.
+    pub share: f64,
+    /// The same in bytes.
+    pub bytes: u64,
+    /// Whether that is so much that the reduce should run there.
+    pub is_home: bool,
+}
+
+/// A place that holds map outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputPlace {
+    /// One host.
+    Host(HostName),
+    /// All hosts of a rack.
+    Rack(RackName),
 }
 
 /// What keeps slots from a job or a task, whatever the host.

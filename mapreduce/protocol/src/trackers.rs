@@ -11,7 +11,8 @@ use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ailment, AttemptId, Failure, Formats, JobId, Program, Split, StagedOutput, TaskLimits,
+    Ailment, AttemptId, Failure, Formats, JobId, OutputSizes, Program, Split, StagedOutput,
+    TaskLimits,
 };
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
@@ -136,6 +137,9 @@ pub struct AttemptResult {
     /// What it staged in another store, if the job's output goes there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<StagedOutput>,
+    /// How a map's output is spread over the reduces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<OutputSizes>,
 }
 
 /// Reply to [`TrackerHeartbeat`].

@@ -163,6 +163,7 @@ impl LocalRun<'_> {
             identity: &self.identity(TaskKind::Map, index),
             progress: Progress::untold(),
             counters: Counters::default(),
+            sizes: None,
         };
         if self.n_reduces == 0 {
             let output = self.output(index)?;

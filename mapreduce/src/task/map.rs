@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mapreduce_protocol::{Failure, Formats, Split, TaskSettings};
+use mapreduce_protocol::{Failure, Formats, OutputSizes, Split, TaskSettings};
 
 use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
 use super::combine_table::CombineTable;
@@ -41,6 +41,8 @@ pub(crate) struct MapTask<'a> {
     pub(crate) progress: Progress,
     /// Sums.
     pub(crate) counters: Counters,
+    /// How its output is spread over the reduces, once it is written.
+    pub(crate) sizes: Option<OutputSizes>,
 }
 
 /// Maps through a hash table that combines.
@@ -86,6 +88,7 @@ where
     let mut collector = Collector::new(buffer, &to);
     drive(&mut mapper, &mut collector, Collector::take_failure, task)?;
     let run = collector.finish(task.map_output, &mut task.counters)?;
+    task.sizes = Some(OutputSizes::of(run.segments.iter().map(|segment| segment.length)));
     Ok(run.digest)
 }
 

@@ -109,6 +109,7 @@ impl Attempt<'_> {
             identity: &self.identity(),
             progress: self.progress(io),
             counters: Counters::default(),
+            sizes: None,
         };
         let digest = if description.job.n_reduces == 0 {
             let output = self.output(io)?;
@@ -116,8 +117,8 @@ impl Attempt<'_> {
         } else {
             self.job.program.map_to_partitions(&mut task)?
         };
-        let counters = task.counters.into_sums();
-        Ok(AttemptResult { digest, counters, staged: io.take_staged() })
+        let (sizes, counters) = (task.sizes, task.counters.into_sums());
+        Ok(AttemptResult { digest, counters, staged: io.take_staged(), sizes })
     }
 
     fn reduce(
@@ -135,7 +136,7 @@ impl Attempt<'_> {
         let output = self.output(io)?;
         let digest = self.job.program.reduce(merge, output, &mut task)?;
         let counters = task.counters.into_sums();
-        Ok(AttemptResult { digest, counters, staged: io.take_staged() })
+        Ok(AttemptResult { digest, counters, staged: io.take_staged(), sizes: None })
     }
 
     fn identity(&self) -> TaskContext {

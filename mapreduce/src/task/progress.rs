@@ -186,6 +186,7 @@ mod tests {
             identity: &identity(),
             progress,
             counters: Counters::default(),
+            sizes: None,
         };
         job.program.map_to_partitions(&mut task).unwrap();
         assert_eq!(told.lock().unwrap().len(), 3);

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn times_follow_bytes_and_places() {
-        let map = MapPlan { input: 200, output: 100, took: None };
+        let map = MapPlan { input: 200, output: 100, partition: None, took: None };
         for (place, writes, expected) in [
             (Locality::NodeLocal, false, 4),
             (Locality::RackLocal, false, 6),
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_measured_map_takes_what_it_took_but_for_where_it_reads() {
         let took = Took { time: Duration::from_secs(7), place: Locality::RackLocal };
-        let map = MapPlan { input: 200, output: 0, took: Some(took) };
+        let map = MapPlan { input: 200, output: 0, partition: None, took: Some(took) };
         for (place, expected) in
             [(Locality::NodeLocal, 5), (Locality::RackLocal, 7), (Locality::OffRack, 11)]
         {

@@ -59,6 +59,8 @@ impl Book {
             maps: plan.maps.len(),
             reduces: plan.reduces.len(),
             places: Places::default(),
+            fetched_bytes: 0.0,
+            fetched_from_others: 0.0,
             slot_time: Duration::ZERO,
         };
         Self {
@@ -133,9 +135,13 @@ impl Book {
     }
 
     /// A reduce has fetched everything.
-    pub(crate) fn fetched(&mut self, at: Monotonic, job: JobId) {
+    pub(crate) fn fetched(&mut self, at: Monotonic, job: JobId, [own, others]: [f64; 2]) {
         let since = self.since_zero(at);
-        self.job(job).into_iter().for_each(|job| job.fetched = Some(since));
+        self.job(job).into_iter().for_each(|job| {
+            job.fetched = Some(since);
+            job.fetched_bytes += own + others;
+            job.fetched_from_others += others;
+        });
     }
 
     pub(crate) fn notice(&mut self, notice: &Notice) {
@@ -148,7 +154,9 @@ impl Book {
         match record {
             Record::TaskSucceeded { attempt, place, .. } => {
                 self.on_success(at, *attempt);
-                let places = self.job(attempt.task.job).map(|job| &mut job.places);
+                let is_map = attempt.task.kind == TaskKind::Map;
+                let job = self.job(attempt.task.job).filter(|_| is_map);
+                let places = job.map(|job| &mut job.places);
                 places.into_iter().for_each(|places| {
                     place.iter().for_each(|place| places.count(*place));
                 });

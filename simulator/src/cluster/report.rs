@@ -67,6 +67,10 @@ pub struct JobReport {
     pub reduces: usize,
     /// Maps that won on a host of their bytes, on the rack of one, elsewhere.
     pub places: Places,
+    /// Bytes of maps' outputs that its reduces had.
+    pub fetched_bytes: f64,
+    /// Those of them that came from other hosts than their own.
+    pub fetched_from_others: f64,
     /// Time that its attempts held slots.
     pub slot_time: Duration,
 }

@@ -55,7 +55,7 @@ pub struct Rates {
     pub read_remote: f64,
     /// A map works through so much of its input, and leaves its output.
     pub map: f64,
-    /// A reduce fetches so much of maps' outputs.
+    /// A reduce fetches so much of maps' outputs from other hosts; from its own it reads.
     pub fetch: f64,
     /// A reduce merges and reduces so much of what it has fetched.
     pub reduce: f64,
@@ -93,6 +93,8 @@ pub struct MapPlan {
     pub input: u64,
     /// What it leaves for the reduces, or writes if there are none.
     pub output: u64,
+    /// The reduce that all of it is for; absent: each reduce has its share of it.
+    pub partition: Option<usize>,
     /// What it took once, where that is known.
     pub took: Option<Took>,
 }
@@ -109,7 +111,7 @@ pub struct Took {
 /// A reduce.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReducePlan {
-    /// Its share of each map's output.
+    /// Its share of the output of each map that makes something for all.
     pub share: f64,
     /// What it writes.
     pub output: u64,

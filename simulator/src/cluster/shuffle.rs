@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ids::Monotonic;
 
+use crate::cluster::scenario::MapPlan;
+
 /// One map's output that has come.
 #[derive(Clone, Debug)]
 struct Arrival {
@@ -13,7 +15,7 @@ struct Arrival {
     /// The host that serves it.
     host: usize,
     at: Monotonic,
-    bytes: f64,
+    output: MapPlan,
     /// Whether no other output of the same map came before it: others are fetched only by who has missed those.
     is_first: bool,
     /// Whether it can be fetched; if not, it never will be: what comes back comes anew.
@@ -31,11 +33,36 @@ pub(crate) struct Shuffle {
     n_missing: usize,
 }
 
+/// Who fetches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetcher {
+    /// The reduce.
+    pub(crate) reduce: usize,
+    /// Its share of what is made for all.
+    pub(crate) share: f64,
+    /// Where it runs.
+    pub(crate) host: usize,
+    /// Seconds that it takes for a byte of another host's.
+    pub(crate) pace: f64,
+    /// The same of its own host's.
+    pub(crate) own_pace: f64,
+}
+
+impl Fetcher {
+    /// Bytes of a map's output that are for it.
+    pub(crate) fn part_of(&self, map: &MapPlan) -> f64 {
+        match map.partition {
+            Some(reduce) if reduce == self.reduce => map.output as f64,
+            Some(_) => 0.0,
+            None => map.output as f64 * self.share,
+        }
+    }
+}
+
 /// How far one reduce is.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch {
-    /// Seconds that it takes for a byte of a map's output.
-    pace: f64,
+    by: Fetcher,
     at: Monotonic,
     /// The next arrival that it looks at, and how long it has worked on it already.
     next: usize,
@@ -47,8 +74,12 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     /// One that begins.
-    pub(crate) fn new(at: Monotonic, pace: f64) -> Self {
-        Self { pace, at, next: 0, spent: Duration::ZERO, missed: BTreeSet::new(), n_fetched: 0 }
+    pub(crate) fn new(at: Monotonic, by: Fetcher) -> Self {
+        Self { by, at, next: 0, spent: Duration::ZERO, missed: BTreeSet::new(), n_fetched: 0 }
+    }
+
+    pub(crate) fn by(&self) -> Fetcher {
+        self.by
     }
 
     pub(crate) fn n_fetched(&self) -> usize {
@@ -77,24 +108,24 @@ impl Shuffle {
     }
 
     /// A map's output has come; all that fetch must be up to date if it is not the map's first one.
-    pub(crate) fn arrive(&mut self, at: Monotonic, map: u32, host: usize, bytes: f64) {
+    pub(crate) fn arrive(&mut self, at: Monotonic, map: u32, host: usize, output: MapPlan) {
         let n = map as usize;
         let is_first = !std::mem::replace(&mut self.has_come[n], true);
         self.n_missing -= usize::from(self.n_there[n] == 0);
         self.n_there[n] += 1;
         let is_there = true;
-        self.arrivals.push(Arrival { map, host, at, bytes, is_first, is_there });
+        self.arrivals.push(Arrival { map, host, at, output, is_first, is_there });
     }
 
     /// Nothing can be fetched from a host any more; all that fetch must be up to date. The maps whose outputs it served.
-    pub(crate) fn lose(&mut self, host: usize) -> Vec<(u32, f64)> {
+    pub(crate) fn lose(&mut self, host: usize) -> Vec<(u32, MapPlan)> {
         let mut lost = Vec::new();
         for it in self.arrivals.iter_mut().filter(|it| it.host == host && it.is_there) {
             it.is_there = false;
             let n_there = &mut self.n_there[it.map as usize];
             *n_there -= 1;
             self.n_missing += usize::from(*n_there == 0);
-            lost.push((it.map, it.bytes));
+            lost.push((it.map, it.output));
         }
         lost
     }
@@ -141,6 +172,15 @@ impl Shuffle {
         Some(fetch.at)
     }
 
+    /// Bytes that a reduce which has everything has got from its own host, and from others.
+    pub(crate) fn own_and_others(&self, fetch: &Fetch) -> [f64; 2] {
+        let mut bytes = [0.0; 2];
+        for it in self.arrivals.iter().filter(|it| it.is_there) {
+            bytes[usize::from(it.host != fetch.by.host)] += fetch.by.part_of(&it.output);
+        }
+        bytes
+    }
+
     /// Whether a reduce fetches what comes next; if not, it passes by.
     fn wants(&self, fetch: &mut Fetch, it: &Arrival) -> bool {
         let wants = it.is_there && (it.is_first || fetch.missed.contains(&it.map));
@@ -156,7 +196,9 @@ impl Shuffle {
 }
 
 fn left(fetch: &Fetch, it: &Arrival) -> Duration {
-    Duration::from_secs_f64(it.bytes * fetch.pace).saturating_sub(fetch.spent)
+    let by = &fetch.by;
+    let pace = if it.host == by.host { by.own_pace } else { by.pace };
+    Duration::from_secs_f64(by.part_of(&it.output) * pace).saturating_sub(fetch.spent)
 }
 
 #[cfg(test)]
@@ -167,12 +209,21 @@ mod tests {
         Monotonic(Duration::from_secs(seconds))
     }
 
+    /// A byte is for each reduce, and takes it a second.
+    fn by(share: f64) -> Fetcher {
+        Fetcher { reduce: 0, share, host: 9, pace: 1.0, own_pace: 0.25 }
+    }
+
+    fn output(bytes: u64) -> MapPlan {
+        MapPlan { input: 0, output: bytes, partition: None, took: None }
+    }
+
     /// Maps 0 to 3 come at 10, 20, 30, 40 from hosts of the same numbers; each takes 5 seconds.
     fn four_maps() -> Shuffle {
         let mut shuffle = Shuffle::new(4);
         for map in 0..4 {
             assert!(!shuffle.is_complete());
-            shuffle.arrive(at(10 * (u64::from(map) + 1)), map, map as usize, 5.0);
+            shuffle.arrive(at(10 * (u64::from(map) + 1)), map, map as usize, output(5));
         }
         shuffle
     }
@@ -181,15 +232,15 @@ mod tests {
     fn a_reduce_waits_for_maps_or_they_for_it() {
         let shuffle = four_maps();
         for (begins, ends) in [(0, 45), (30, 50), (100, 120)] {
-            assert_eq!(shuffle.ends(&Fetch::new(at(begins), 1.0)), Some(at(ends)));
+            assert_eq!(shuffle.ends(&Fetch::new(at(begins), by(1.0))), Some(at(ends)));
         }
-        let mut fetch = Fetch::new(at(0), 1.0);
+        let mut fetch = Fetch::new(at(0), by(1.0));
         for (now, fetched) in [(9, 0), (14, 0), (15, 1), (27, 2), (44, 3), (46, 4)] {
             shuffle.advance(&mut fetch, at(now));
             assert_eq!(fetch.n_fetched(), fetched, "at {now}");
         }
         assert_eq!(shuffle.ends(&fetch), Some(at(46)), "it has all");
-        let mut fetch = Fetch::new(at(0), 1.0);
+        let mut fetch = Fetch::new(at(0), by(1.0));
         shuffle.advance(&mut fetch, at(12));
         shuffle.advance(&mut fetch, at(13));
         assert_eq!(shuffle.ends(&fetch), Some(at(45)), "what it has spent is not lost");
@@ -198,19 +249,33 @@ mod tests {
     #[test]
     fn what_is_lost_before_it_is_fetched_is_fetched_when_it_comes_again_and_nothing_twice() {
         let mut shuffle = four_maps();
-        let (mut early, mut late) = (Fetch::new(at(0), 1.0), Fetch::new(at(41), 1.0));
+        let (mut early, mut late) = (Fetch::new(at(0), by(1.0)), Fetch::new(at(41), by(1.0)));
         for fetch in [&mut early, &mut late] {
             shuffle.advance(fetch, at(42));
         }
-        assert_eq!(shuffle.lose(0), [(0, 5.0)]);
+        assert_eq!(shuffle.lose(0), [(0, output(5))]);
         assert!(!shuffle.is_complete());
         assert_eq!(shuffle.ends(&early), None);
         shuffle.advance(&mut early, at(60));
         assert_eq!(early.n_fetched(), 4, "it had map 0 already");
-        shuffle.arrive(at(60), 0, 3, 5.0);
+        shuffle.arrive(at(60), 0, 3, output(5));
         shuffle.advance(&mut late, at(60));
         assert_eq!(shuffle.ends(&early), Some(at(60)));
         assert_eq!(shuffle.ends(&late), Some(at(65)));
         assert_eq!(shuffle.lose(3).len(), 2, "both maps that it served");
+    }
+
+    #[test]
+    fn a_reduce_has_its_part_and_reads_what_its_own_host_has() {
+        let mut shuffle = Shuffle::new(3);
+        shuffle.arrive(at(0), 0, 1, output(40));
+        shuffle.arrive(at(0), 1, 9, output(40));
+        shuffle.arrive(at(0), 2, 1, MapPlan { partition: Some(7), ..output(40) });
+        let mut fetch = Fetch::new(at(0), by(0.5));
+        assert_eq!(shuffle.ends(&fetch), Some(at(25)), "20 from another host, 20 from its own");
+        shuffle.advance(&mut fetch, at(25));
+        assert_eq!(shuffle.own_and_others(&fetch), [20.0, 20.0]);
+        let seventh = Fetch::new(at(0), Fetcher { reduce: 7, ..by(0.0) });
+        assert_eq!(shuffle.own_and_others(&seventh), [0.0, 40.0]);
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use ids::{ClusterId, HostName, Monotonic, RackName};
 use jobtracker_core::ReplyTo;
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Failure, FailureKind, FromTask, Launch, TaskKind,
+    AttemptId, AttemptResult, Failure, FailureKind, FromTask, Launch, OutputSizes, TaskKind,
 };
 use tasktracker_core::{Core, Effect, HealthRule, HostLimits, Input, Limits, SessionId, Settings};
 
 use crate::cluster::attempt::{Attempt, Stage, luck, map_time, reduce_time, seconds};
 use crate::cluster::scenario::{MapPlan, ReducePlan};
-use crate::cluster::shuffle::Fetch;
+use crate::cluster::shuffle::{Fetch, Fetcher};
 use crate::cluster::world::{Ask, Call, Event, World};
 
 /// Until a killed process is gone.
@@ -34,7 +34,7 @@ pub(crate) struct Tracker {
     /// Maps' outputs on its disk.
     pub(crate) outputs: BTreeSet<AttemptId>,
     /// Of the jobs by number: outputs that nobody can fetch while it is away.
-    pub(crate) out_of_reach: Vec<(usize, u32, f64)>,
+    pub(crate) out_of_reach: Vec<(usize, u32, MapPlan)>,
     /// Its requests that the JobTracker has not answered.
     pub(crate) asked: BTreeSet<ReplyTo>,
     timer: Option<Monotonic>,
@@ -87,8 +87,8 @@ impl World<'_> {
             Core::new(tracker.settings(n, slots, cluster), tracker.outputs.iter().copied());
         let effects = core.handle_timeout(self.line.now());
         tracker.core = Some(core);
-        for (job, map, bytes) in std::mem::take(&mut tracker.out_of_reach) {
-            self.arrive(job, map, n, bytes);
+        for (job, map, output) in std::mem::take(&mut tracker.out_of_reach) {
+            self.arrive(job, map, n, output);
         }
         self.carry_out(n, effects);
     }
@@ -122,7 +122,7 @@ impl World<'_> {
             let was_complete = shuffle.is_complete();
             let lost = shuffle.lose(n);
             let is_broken = was_complete && !shuffle.is_complete();
-            let lost = lost.into_iter().map(|(map, bytes)| (job, map, bytes));
+            let lost = lost.into_iter().map(|(map, output)| (job, map, output));
             self.trackers[n].out_of_reach.extend(lost);
             if is_broken {
                 // Who thought to have everything at some time does not.
@@ -154,13 +154,13 @@ impl World<'_> {
     }
 
     /// A map's output can be fetched from a host: if it is there.
-    pub(crate) fn arrive(&mut self, job: usize, map: u32, n: usize, bytes: f64) {
+    pub(crate) fn arrive(&mut self, job: usize, map: u32, n: usize, output: MapPlan) {
         let now = self.line.now().monotonic;
         if self.jobs[job].shuffle.is_none() {
             return;
         }
         if self.trackers[n].core.is_none() {
-            return self.trackers[n].out_of_reach.push((job, map, bytes));
+            return self.trackers[n].out_of_reach.push((job, map, output));
         }
         let has_come = self.jobs[job].shuffle.as_ref().is_some_and(|it| it.has_come(map));
         if has_come {
@@ -168,7 +168,7 @@ impl World<'_> {
         }
         let Some(shuffle) = &mut self.jobs[job].shuffle else { return };
         let was_complete = shuffle.is_complete();
-        shuffle.arrive(now, map, n, bytes);
+        shuffle.arrive(now, map, n, output);
         if !was_complete && shuffle.is_complete() {
             let mut waiting = Vec::new();
             self.each_fetch(job, |_, it| waiting.push(it));
@@ -302,9 +302,12 @@ impl World<'_> {
                 self.give(n, Input::Started { attempt: id });
                 self.begin(n, id);
             }
-            Stage::Fetching(_) => {
-                self.book.fetched(now, id.task.job);
-                self.reduce(n, id);
+            Stage::Fetching(ref fetch) => {
+                let shuffle = self.jobs[attempt.job].shuffle.as_ref();
+                let bytes = shuffle.map_or([0.0; 2], |it| it.own_and_others(fetch));
+                self.book.fetched(now, id.task.job, bytes);
+                let by = fetch.by();
+                self.reduce(n, id, by);
             }
             Stage::Working { .. } => self.succeed(n, id),
             Stage::Dying => {
@@ -324,25 +327,30 @@ impl World<'_> {
         let plan = &self.scenario.jobs[attempt.job];
         let rates = &self.scenario.rates;
         if attempt.is_reduce {
-            let share = plan.reduces.get(attempt.index).map_or(0.0, |reduce| reduce.share);
-            let pace = share / rates.fetch * attempt.slowness;
-            attempt.stage = Stage::Fetching(Fetch::new(now, pace));
+            let by = Fetcher {
+                reduce: attempt.index,
+                share: plan.reduces.get(attempt.index).map_or(0.0, |reduce| reduce.share),
+                host: n,
+                pace: attempt.slowness / rates.fetch,
+                own_pace: attempt.slowness / rates.read_local,
+            };
+            attempt.stage = Stage::Fetching(Fetch::new(now, by));
             return self.plan_fetched(n, id);
         }
-        let nothing = MapPlan { input: 0, output: 0, took: None };
+        let nothing = MapPlan { input: 0, output: 0, partition: None, took: None };
         let map = plan.maps.get(attempt.index).unwrap_or(&nothing);
         let time = map_time(rates, map, place, plan.reduces.is_empty()).mul_f64(attempt.slowness);
         attempt.stage = Stage::Working { began: now, ends: now + time };
         self.next_step(n, id, now + time);
     }
 
-    fn reduce(&mut self, n: usize, id: AttemptId) {
+    fn reduce(&mut self, n: usize, id: AttemptId, by: Fetcher) {
         let now = self.line.now().monotonic;
         let Some(attempt) = self.trackers[n].attempts.get_mut(&id) else { return };
         let plan = &self.scenario.jobs[attempt.job];
         let nothing = ReducePlan { share: 0.0, output: 0, took: None };
         let reduce = plan.reduces.get(attempt.index).unwrap_or(&nothing);
-        let fetched = self.jobs[attempt.job].map_output * reduce.share;
+        let fetched = plan.maps.iter().map(|map| by.part_of(map)).sum();
         let time = reduce_time(&self.scenario.rates, reduce, fetched);
         let time = seconds(time.as_secs_f64() * attempt.slowness);
         attempt.stage = Stage::Working { began: now, ends: now + time };
@@ -356,11 +364,29 @@ impl World<'_> {
         if leaves_output {
             self.trackers[n].outputs.insert(id);
         }
-        let result = AttemptResult { digest: "0".repeat(32), ..Default::default() };
+        let sizes = leaves_output.then(|| self.sizes(id)).flatten();
+        let result = AttemptResult { digest: "0".repeat(32), sizes, ..Default::default() };
         self.give(n, Input::Said { attempt: id, message: FromTask::Succeeded { result } });
         let message = "it has succeeded".to_owned();
         let otherwise = Failure { kind: FailureKind::Killed, message };
         self.give(n, Input::Ended { attempt: id, otherwise });
+    }
+
+    /// How a map's output is spread over the reduces.
+    fn sizes(&self, id: AttemptId) -> Option<OutputSizes> {
+        let plan = &self.scenario.jobs[self.book.number(id.task.job)?];
+        let map = plan.maps.get(id.task.index as usize)?;
+        let of = |(n, reduce): (usize, &ReducePlan)| match map.partition {
+            Some(partition) => {
+                if n == partition {
+                    map.output
+                } else {
+                    0
+                }
+            }
+            None => (map.output as f64 * reduce.share) as u64,
+        };
+        Some(OutputSizes::of(plan.reduces.iter().enumerate().map(of)))
     }
 
     /// An attempt gives its slot back.

@@ -105,8 +105,6 @@ enum Asker {
 /// What there is of a job beside its plan.
 pub(crate) struct Job {
     homes: Vec<Vec<usize>>,
-    /// Bytes that its maps leave for the reduces.
-    pub(crate) map_output: f64,
     /// While it runs, and has reduces.
     pub(crate) shuffle: Option<Shuffle>,
 }
@@ -144,7 +142,6 @@ impl<'a> World<'a> {
         let mut shelves = Shelves::new((0..cluster.hosts).map(rack).collect(), random);
         let job = |plan: &JobPlan| Job {
             homes: plan.maps.iter().map(|_| shelves.place()).collect(),
-            map_output: plan.maps.iter().map(|map| map.output as f64).sum(),
             shuffle: (!plan.reduces.is_empty()).then(|| Shuffle::new(plan.maps.len())),
         };
         let jobs = scenario.jobs.iter().map(job).collect();
@@ -360,8 +357,9 @@ impl<'a> World<'a> {
                 let at = (self.book.number(attempt.task.job), self.numbers.get(host).copied());
                 if let (Some(job), Some(n)) = at {
                     let map = self.scenario.jobs[job].maps.get(attempt.task.index as usize);
-                    let bytes = map.map_or(0.0, |map| map.output as f64);
-                    self.arrive(job, attempt.task.index, n, bytes);
+                    if let Some(map) = map.copied() {
+                        self.arrive(job, attempt.task.index, n, map);
+                    }
                 }
             }
             Record::JobEnded { job, .. } => {

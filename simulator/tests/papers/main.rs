@@ -5,6 +5,7 @@
 //! `bench/results/simulated.txt` keeps. The rules are those of the shipped configuration.
 
 mod mix;
+mod skew;
 mod sort;
 
 use simulator::cluster::{

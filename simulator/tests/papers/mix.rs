@@ -54,7 +54,7 @@ fn user(n: usize) -> String {
 }
 
 fn scan(name: String, pool: Option<String>, at: Duration, maps: usize) -> JobPlan {
-    let map = MapPlan { input: CHUNK, output: 0, took: None };
+    let map = MapPlan { input: CHUNK, output: 0, partition: None, took: None };
     let (priority, speculative) = (None, None);
     JobPlan { name, pool, priority, speculative, at, maps: vec![map; maps], reduces: vec![] }
 }

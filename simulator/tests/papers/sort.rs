@@ -34,7 +34,7 @@ fn rates() -> Rates {
 
 fn sort() -> Scenario {
     let (hosts, maps, reduces) = (part(HOSTS), part(MAPS), part(REDUCES));
-    let map = MapPlan { input: CHUNK, output: CHUNK, took: None };
+    let map = MapPlan { input: CHUNK, output: CHUNK, partition: None, took: None };
     let output = CHUNK * maps as u64 / reduces as u64;
     let reduce = ReducePlan { share: 1.0 / reduces as f64, output, took: None };
     let job = JobPlan {

@@ -13,6 +13,7 @@ mod members;
 mod pauses;
 mod placement;
 mod pools;
+mod reduce_homes;
 mod restarts;
 mod scale;
 mod sharing;
@@ -25,9 +26,9 @@ use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixM
 use mapreduce_protocol::{
     Ailment, AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin,
     Failure, FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch,
-    MapEvent, PROTOCOL_VERSION, PoolList, PoolStatus, Priority, Program, RegisterTracker, Split,
-    SplitPiece, StagedOutput, TaskCounts, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
-    TrackerHeartbeatReply,
+    MapEvent, OutputSizes, PROTOCOL_VERSION, PoolList, PoolStatus, Priority, Program,
+    RegisterTracker, Split, SplitPiece, StagedOutput, TaskCounts, TaskKind, TrackerCommand,
+    TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply,
 };
 
 use crate::{
@@ -476,6 +477,16 @@ impl Story {
     }
 
     fn succeed_with(&mut self, attempt: AttemptId, digest: &str) {
+        self.succeed_so(attempt, digest, None);
+    }
+
+    /// A map has left so many bytes for each reduce.
+    fn succeed_with_sizes(&mut self, attempt: AttemptId, partitions: &[u64]) {
+        let sizes = OutputSizes::of(partitions.iter().copied());
+        self.succeed_so(attempt, "digest", Some(sizes));
+    }
+
+    fn succeed_so(&mut self, attempt: AttemptId, digest: &str, sizes: Option<OutputSizes>) {
         let host = self.host_of(attempt);
         let toy = self.toy(&host);
         let launch = toy.running.remove(&attempt).unwrap();
@@ -484,7 +495,7 @@ impl Story {
         }
         let counters = BTreeMap::from([("task.records".to_owned(), 1)]);
         let staged = staged_by(attempt, &launch);
-        let result = AttemptResult { digest: digest.to_owned(), counters, staged };
+        let result = AttemptResult { digest: digest.to_owned(), counters, staged, sizes };
         self.event(&host, TrackerEvent::Succeeded { attempt, result });
     }
 

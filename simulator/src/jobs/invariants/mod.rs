@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ids::{Epoch, Monotonic};
 use jobtracker_core::{Effect, Record, Reply};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, JobId, JobState, StagedOutput, TaskKind, TrackerCommand,
+    AttemptId, AttemptResult, JobId, JobState, OutputSizes, StagedOutput, TaskKind, TrackerCommand,
 };
 
 use crate::Violation;
@@ -33,6 +33,7 @@ use crate::jobs::ground::{Ground, Who, tracker_on};
 use crate::jobs::nature::Nature;
 use crate::jobs::process::Process;
 use crate::jobs::scene::Scene;
+use crate::random::Random;
 
 pub(crate) use fencing::Sent;
 
@@ -148,7 +149,9 @@ impl Watch {
             }
         };
         let counters = [("work.done".to_owned(), ground.random.within(1..1000) as u64)].into();
-        let result = AttemptResult { digest, counters, staged };
+        let n_reduces = natures[self.nature_of(attempt.task.job)].spec.reduces.unwrap_or(1);
+        let sizes = process.leaves_map_output().then(|| sizes(&mut ground.random, n_reduces));
+        let result = AttemptResult { digest, counters, staged, sizes };
         self.results.insert(attempt, result.clone());
         result
     }
@@ -265,4 +268,13 @@ fn digest_of(reads: &Reads) -> String {
     let mix = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     let digests = reads.values().flat_map(|(_, digest)| digest.bytes().chain([b' ']));
     format!("{:016x}", digests.fold(0xCBF2_9CE4_8422_2325, mix))
+}
+
+/// How a map's output is spread over so many reduces: evenly, or most of it for one of them; too little to wait for, or not.
+fn sizes(random: &mut Random, n_reduces: u32) -> OutputSizes {
+    let usual = *random.pick(&[100, 1 << 20, 1 << 30]);
+    let heavy = random.below(n_reduces as usize);
+    let heavy_bytes = usual * *random.pick(&[1, 20]);
+    let of = |partition| if partition == heavy { heavy_bytes } else { usual };
+    OutputSizes::of((0..n_reduces as usize).map(of))
 }
