@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use chunkstore_core::writer::{GaveUp, ServerFailure, show};
+use chunkstore_protocol::path::TRASH_FOLDER;
 use chunkstore_protocol::{ChunkId, ProblemKind, StorePath};
 use net::{CallError, Problem};
 
@@ -105,6 +106,17 @@ pub enum StoreError {
     LeaseLost {
         /// The file.
         path: StorePath,
+    },
+    /// The file was moved, or removed into the trash, before its writer closed it. It is whole, and stands elsewhere.
+    #[error(
+        "the file {path} was {} while it was written: all of it is there, now at {now}",
+        moved_how(.now)
+    )]
+    Moved {
+        /// Where it was to be.
+        path: StorePath,
+        /// Where it is.
+        now: StorePath,
     },
     /// No chunkserver can take a chunk.
     #[error("{problem}")]
@@ -218,6 +230,11 @@ fn whose(source: &CallError) -> &'static str {
     }
 }
 
+fn moved_how(now: &StorePath) -> &'static str {
+    let trash: StorePath = TRASH_FOLDER.parse().expect("the constant is a path");
+    if now.is_within(&trash) { "removed, into the trash," } else { "moved" }
+}
+
 fn unreadable_remedy(failures: &[ServerFailure]) -> &'static str {
     match failures {
         [] => "start the chunkservers that do",
@@ -296,6 +313,24 @@ pub(crate) fn problem_kind(problem: &Problem) -> Option<ProblemKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_wrote_a_file_that_is_elsewhere_now_is_told_where() {
+        let moved = |now: &str| {
+            let (path, now) = ("/par/f".parse().unwrap(), now.parse().unwrap());
+            StoreError::Moved { path, now }.to_string()
+        };
+        assert_eq!(
+            moved("/new/f"),
+            "the file /par/f was moved while it was written: all of it is there, now at /new/f"
+        );
+        let removed = moved("/.howdah/trash/20261122T100000042Z-7/par/f");
+        assert!(removed.contains("removed, into the trash, while"), "{removed}");
+        assert!(
+            removed.ends_with("now at /.howdah/trash/20261122T100000042Z-7/par/f"),
+            "{removed}"
+        );
+    }
 
     #[test]
     fn problems_are_sorted_by_their_type_and_keep_their_sentence() {

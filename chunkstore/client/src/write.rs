@@ -139,7 +139,8 @@ impl FileWriter {
     /// durable on at least `min(2, replicas asked for)` disks.
     ///
     /// # Errors
-    /// As [`Self::write`]. When a chunk could not be written the open file is taken back.
+    /// As [`Self::write`]. When a chunk could not be written the open file is taken back. When it, or a folder above it,
+    /// was moved or removed meanwhile, with where the file, which is closed then, is now ([`StoreError::Moved`]).
     pub async fn close(mut self) -> Result<FileStatus, StoreError> {
         if self.chunk_length > 0
             && let Err(error) = self.seal_chunk().await
@@ -151,7 +152,11 @@ impl FileWriter {
         let Self { store, path, core, renewals, .. } = self;
         let closed = store.change("/v1/files/close", &path, |stamp| core.close(stamp)).await;
         drop(renewals);
-        closed
+        let closed: FileStatus = closed?;
+        match closed.path == path {
+            true => Ok(closed),
+            false => Err(StoreError::Moved { path, now: closed.path }),
+        }
     }
 
     /// Gives the file up: it disappears, or is what it was before the append.

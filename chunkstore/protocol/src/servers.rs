@@ -12,6 +12,9 @@ use crate::{ChunkId, ServerAddress, Version};
 /// Replica events that one heartbeat carries at most.
 pub const EVENTS_PER_HEARTBEAT_MAX: usize = 10_000;
 
+/// Chunks that one [`BrokenChunks`] asks about at most.
+pub const BROKEN_CHUNKS_MAX: usize = 256;
+
 /// Disks that one server has at most.
 pub const DISKS_MAX: usize = 64;
 /// Length limit of a text of a [`DiskState`].
@@ -110,6 +113,22 @@ pub struct ServerHeartbeat {
     pub report_complete: bool,
     /// Every command up to this number is carried out.
     pub commands_done: u64,
+}
+
+/// `POST /v1/servers/broken` → [`Purgeable`]: a server has broken replicas of these chunks in its trash, and their
+/// time is over. May they go?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenChunks {
+    /// The chunks, at most [`BROKEN_CHUNKS_MAX`]; what comes after these is not answered.
+    pub chunks: Vec<ChunkId>,
+}
+
+/// Reply to [`BrokenChunks`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purgeable {
+    /// Those that no file refers to, or of which a live server has a sound replica. What is broken of the others may
+    /// be all that there is of them.
+    pub chunks: Vec<ChunkId>,
 }
 
 /// `POST /v1/servers/forget` → [`crate::Done`]: a dead server no longer belongs to the cluster, and nobody

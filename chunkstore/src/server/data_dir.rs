@@ -378,7 +378,7 @@ impl DataDir {
     /// Size and room of the disk, what the trash can give up included.
     pub(super) fn space(&self) -> io::Result<Space> {
         let (capacity, available) = self.look()?;
-        let room = available.saturating_add(self.trash.content().bytes);
+        let room = available.saturating_add(self.trash.content().yielding_bytes);
         Ok(Space { capacity, free: room.saturating_sub(self.reserve_bytes) })
     }
 

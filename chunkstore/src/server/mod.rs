@@ -196,6 +196,7 @@ pub async fn run(
     // They end with this function.
     let mut background = scrub::start(&server, settings.scrub_rate);
     background.spawn(trash::purge_expired(Arc::clone(&server), settings.trash_interval));
+    background.spawn(trash::release_broken(Arc::clone(&server), settings.trash_interval));
     let guard = Guard { keyring: settings.keyring, anonymous: None };
     let routes = http::routes().merge(daemon::routes(health, metrics));
     let router = routes.into_observed_router(server, guard, Requests::new(REQUESTS).observer());

@@ -1,7 +1,8 @@
 //! The trash of one data folder: files that count as gone and are kept for a while. Orphans, which the chunk
 //! master found no file for, and replicas that were found broken, in case that what gave them up was wrong;
 //! and for half a minute what was removed, so that whoever opened a file just before it was removed or replaced
-//! still reads it. When the disk has no other room, what was removed goes first, and then the oldest.
+//! still reads it. When the disk has no other room, what was removed goes first, and then the oldest; but a broken
+//! replica, which may be all that is left of its chunk, only goes when the chunk master has said that it may.
 //!
 //! ```text
 //! trash/000000000000002a_1.1764355811000.chunk   an orphan: chunk, version, when it came (ms since 1970)
@@ -11,22 +12,28 @@
 //! To put one back by hand: move it to the name that it had, here `chunks/2a/000000000000002a_1.chunk`, and
 //! start the chunkserver again, which then reports it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::Version;
+use chunkstore_protocol::{BROKEN_CHUNKS_MAX, BrokenChunks, ChunkId, Purgeable, Version};
 use ids::UnixMillis;
+use net::{Capability, Role};
 
 use super::{Server, metrics};
 
 /// Between two looks for files whose time is over.
 const PURGE_PAUSE: Duration = Duration::from_secs(1);
+/// Between two questions to the chunk master about broken replicas, at most.
+const RELEASE_PAUSE: Duration = Duration::from_mins(1);
+/// How long the token of such a question counts.
+const TOKEN_LIFE: Duration = Duration::from_mins(5);
 /// Files of each disk that a look removes at most: so many a second, so that removals crowd nobody out.
 const PURGED_PER_LOOK: usize = 32;
 /// Of those that were removed, which nobody will miss, more.
@@ -90,24 +97,29 @@ pub(super) struct Content {
     /// Of these, the broken ones.
     pub(super) broken: u64,
     pub(super) bytes: u64,
+    /// Of these, what may go when chunks need the room.
+    pub(super) yielding_bytes: u64,
 }
 
 #[derive(Debug, Default)]
 struct Items {
     removed: BTreeMap<Item, u64>,
-    /// Orphans and broken ones.
+    /// Orphans, and the broken ones that may go.
     kept: BTreeMap<Item, u64>,
+    /// The other broken ones.
+    held: BTreeMap<Item, u64>,
     /// Those that are whole.
     readable: BTreeMap<ReplicaKey, Item>,
     content: Content,
 }
 
 impl Items {
-    /// Items of this kind, with their bytes.
+    /// Items of this kind that came just now, with their bytes.
     fn of(&mut self, why: Why) -> &mut BTreeMap<Item, u64> {
         match why {
             Why::Removed => &mut self.removed,
-            Why::Orphan | Why::Broken => &mut self.kept,
+            Why::Orphan => &mut self.kept,
+            Why::Broken => &mut self.held,
         }
     }
 
@@ -130,16 +142,28 @@ impl Items {
         self.content.files += 1;
         self.content.broken += u64::from(item.why == Why::Broken);
         self.content.bytes += bytes;
+        self.content.yielding_bytes += if item.why == Why::Broken { 0 } else { bytes };
     }
 
     fn remove(&mut self, item: Item) {
-        if let Some(bytes) = self.of(item.why).remove(&item) {
+        self.release(item);
+        let removed = self.removed.remove(&item).or_else(|| self.kept.remove(&item));
+        if let Some(bytes) = removed {
             self.content.files -= 1;
             self.content.broken -= u64::from(item.why == Why::Broken);
             self.content.bytes -= bytes;
+            self.content.yielding_bytes -= bytes;
         }
         if self.readable.get(&item.replica) == Some(&item) {
             self.readable.remove(&item.replica);
+        }
+    }
+
+    /// A broken one may go as others do.
+    fn release(&mut self, item: Item) {
+        if let Some(bytes) = self.held.remove(&item) {
+            self.kept.insert(item, bytes);
+            self.content.yielding_bytes += bytes;
         }
     }
 
@@ -159,7 +183,7 @@ impl Items {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CameBefore {
     pub(super) removed: UnixMillis,
-    /// Orphans and broken ones.
+    /// Orphans, and the broken ones that may go.
     pub(super) kept: UnixMillis,
 }
 
@@ -259,6 +283,20 @@ impl Trash {
         Ok(true)
     }
 
+    /// Broken ones that came before then and have not been let go, the oldest behind `after` first, `max` at most.
+    fn held(&self, before: UnixMillis, after: Option<Item>, max: usize) -> Vec<Item> {
+        let items = self.items();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = items.held.range((from, Bound::Unbounded)).map(|(item, _)| *item);
+        behind.take_while(|item| item.came < before).take(max).collect()
+    }
+
+    /// Lets broken ones go as others do.
+    fn release(&self, broken: impl IntoIterator<Item = Item>) {
+        let mut items = self.items();
+        broken.into_iter().for_each(|item| items.release(item));
+    }
+
     /// How much is here.
     pub(super) fn content(&self) -> Content {
         self.items().content
@@ -287,10 +325,40 @@ pub(super) async fn purge_expired(server: Arc<Server>, interval: Duration) {
     }
 }
 
+/// Asks the chunk master which of the broken replicas in a disk's trash, of those that are older than `interval`, may
+/// go, for ever. While it does not say so, they stay.
+pub(super) async fn release_broken(server: Arc<Server>, interval: Duration) {
+    let mut after = BTreeMap::new();
+    loop {
+        tokio::time::sleep(interval.clamp(PURGE_PAUSE, RELEASE_PAUSE)).await;
+        for (at, dir) in server.disks.working().enumerate() {
+            let place = after.remove(&at);
+            let asked = dir.trash().held(CameBefore::ago(interval), place, BROKEN_CHUNKS_MAX);
+            let Some(last) = asked.last() else { continue };
+            after.insert(at, *last);
+            let purgeable = purgeable(&server, &asked).await;
+            dir.trash()
+                .release(asked.into_iter().filter(|item| purgeable.contains(&item.replica.chunk)));
+        }
+    }
+}
+
+async fn purgeable(server: &Server, asked: &[Item]) -> BTreeSet<ChunkId> {
+    let request = BrokenChunks { chunks: asked.iter().map(|item| item.replica.chunk).collect() };
+    let expires = clock::wall() + TOKEN_LIFE;
+    let capability = Capability::unlimited(server.host.as_str(), Role::Server, expires);
+    let client = server.client.with_token(server.keyring.mint(&capability));
+    match client.post::<_, Purgeable>(&server.master, "/v1/servers/broken", &request).await {
+        Ok(purgeable) => purgeable.chunks.into_iter().collect(),
+        Err(error) => {
+            tracing::debug!(%error, "the chunk master does not say whether broken replicas may go");
+            BTreeSet::new()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use chunkstore_protocol::ChunkId;
-
     use super::*;
 
     #[test]
@@ -316,7 +384,7 @@ mod tests {
             let why = if chunk == 3 { Why::Broken } else { Why::Orphan };
             trash.take(&file, replica, why).unwrap();
         }
-        let all = Content { files: 4, broken: 1, bytes: 10 };
+        let all = Content { files: 4, broken: 1, bytes: 10, yielding_bytes: 7 };
         assert_eq!(trash.content(), all);
         fs::write(root.path().join("trash/notes.txt"), "somebody's").unwrap();
         let trash = Trash::open(root.path()).unwrap();
@@ -327,10 +395,17 @@ mod tests {
             "their time is not over"
         );
         assert_eq!(trash.purge(CameBefore::ALL, 2), 2);
-        assert_eq!(trash.content(), Content { files: 2, broken: 1, bytes: 7 });
+        let two = Content { files: 2, broken: 1, bytes: 7, yielding_bytes: 4 };
+        assert_eq!(trash.content(), two);
         let left: Vec<_> = fs::read_dir(root.path().join("trash")).unwrap().collect();
         assert_eq!(left.len(), 3, "{left:?}");
-        assert_eq!(trash.purge(CameBefore::ALL, 10), 2);
+        assert_eq!(trash.purge(CameBefore::ALL, 10), 1, "the broken one may be needed");
+        let broken = trash.held(UnixMillis(u64::MAX), None, 10);
+        assert_eq!((broken.len(), trash.held(before, None, 10)), (1, vec![]));
+        assert_eq!(trash.held(UnixMillis(u64::MAX), broken.first().copied(), 10), []);
+        trash.release(broken);
+        assert_eq!(trash.content(), Content { files: 1, broken: 1, bytes: 3, yielding_bytes: 3 });
+        assert_eq!(trash.purge(CameBefore::ALL, 10), 1);
         assert_eq!(trash.content(), Content::default());
         assert!(root.path().join("trash/notes.txt").exists());
     }
@@ -357,7 +432,8 @@ mod tests {
         assert_eq!(trash.purge(CameBefore::ALL, 1), 1);
         assert!(trash.open_file(removed).is_none() && trash.open_file(orphan).is_some());
         assert_eq!(trash.purge(only_removed, 10), 0);
-        assert_eq!(trash.content(), Content { files: 2, broken: 1, bytes: 8 });
+        let two = Content { files: 2, broken: 1, bytes: 8, yielding_bytes: 5 };
+        assert_eq!(trash.content(), two);
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(crate) use logs::OpenChunk;
 /// [`Record::Reclaimed`], so that no record holds the loop for long.
 pub(crate) const RECLAIM_STEP: u32 = 500;
 
+/// A journal that has no cluster in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal holds no cluster: mint one with `chunkmaster --init`")]
+pub struct NotInitialised;
+
 /// The durable state. Serialised whole as the journal's snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durable {

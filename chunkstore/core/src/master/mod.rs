@@ -5,6 +5,7 @@
 
 mod append;
 mod balance;
+mod broken;
 mod children;
 mod concat;
 mod copies;
@@ -50,7 +51,7 @@ mod tests;
 
 pub use concat::{CONCAT_CHUNKS_MAX, ConcatError};
 pub use copies::COPY_CHUNKS_MAX;
-pub use durable::{Dropped, Durable};
+pub use durable::{Dropped, Durable, NotInitialised};
 pub use error::{FsError, Refusal, ServerError, Unfit, UnfitReason};
 pub use logs::LogRequest;
 pub use mutation::{Asker, Mutation};
@@ -67,9 +68,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    Allocation, BegunLog, ClusterReport, Created, DeleteOrphans, FileId, FileStatus, Fsck,
-    FsckPage, List, Listing, Locate, Located, OpenedLog, OrphansDeleted, RegisterServer, Renew,
-    Report, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat, StorePath,
+    Allocation, BegunLog, BrokenChunks, ClusterReport, Created, DeleteOrphans, FileId, FileStatus,
+    Fsck, FsckPage, List, Listing, Locate, Located, OpenedLog, OrphansDeleted, Purgeable,
+    RegisterServer, Renew, Report, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat,
+    StorePath,
 };
 use ids::{ClientId, ClusterId, Monotonic, Now};
 
@@ -146,6 +148,7 @@ pub enum Query {
     Fsck(Fsck),
     Report(Report),
     DeleteOrphans(DeleteOrphans),
+    Broken(BrokenChunks),
 }
 
 /// What is to be done outside, once all records before are durable.
@@ -177,6 +180,7 @@ pub enum Reply {
     Fsck(FsckPage),
     Report(ClusterReport),
     OrphansDeleted(OrphansDeleted),
+    Purgeable(Purgeable),
 }
 
 /// What one input leads to.
@@ -187,11 +191,6 @@ pub struct Output {
     /// To be done after that.
     pub effects: Vec<Effect>,
 }
-
-/// A journal that has no cluster in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal holds no cluster: mint one with `chunkmaster --init`")]
-pub struct NotInitialised;
 
 /// The chunk master.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
-//! Chunkservers' routes: registration and heartbeats. What people ask about servers is `health.rs`'.
+//! Chunkservers' routes: registration, heartbeats, and what may leave their trash. What people ask about servers is `health.rs`'.
 
 use axum::extract::State;
 use axum::routing::post;
-use chunkstore_core::master::{Input, Reply};
+use chunkstore_core::master::{Input, Query, Reply};
 use chunkstore_protocol::{
-    RegisterServer, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
+    BrokenChunks, Purgeable, RegisterServer, ServerHeartbeat, ServerHeartbeatReply,
+    ServerRegistered,
 };
 use net::{Access, Json, Problem, Role, Routes};
 
@@ -14,11 +15,10 @@ use super::error::unexpected;
 const SERVERS: Access = Access::Roles(&[Role::Server]);
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/servers/register", SERVERS, post(register)).route(
-        "/v1/servers/heartbeat",
-        SERVERS,
-        post(heartbeat),
-    )
+    Routes::new()
+        .route("/v1/servers/register", SERVERS, post(register))
+        .route("/v1/servers/heartbeat", SERVERS, post(heartbeat))
+        .route("/v1/servers/broken", SERVERS, post(broken))
 }
 
 async fn register(
@@ -39,6 +39,16 @@ async fn heartbeat(
 ) -> Result<Json<ServerHeartbeatReply>, Problem> {
     match state.core.ask(|to| Input::Heartbeat(to, request)).await? {
         Reply::Heartbeat(reply) => Ok(Json(reply)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn broken(
+    State(state): State<ServerState>,
+    Json(request): Json<BrokenChunks>,
+) -> Result<Json<Purgeable>, Problem> {
+    match state.query(Query::Broken(request)).await? {
+        Reply::Purgeable(purgeable) => Ok(Json(purgeable)),
         other => Err(unexpected(&other)),
     }
 }

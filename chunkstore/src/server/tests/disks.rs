@@ -348,7 +348,13 @@ async fn an_orphan_stays_in_the_trash_for_its_time_and_can_be_put_back_by_hand()
     let (mut settings, folder) = cluster.servers.remove(0).stop().await;
     settings.trash_interval = Duration::ZERO;
     start(&mut cluster, settings, folder).await;
-    until("their time is over", || trash_of(&disk).is_empty()).await;
+    // But not while no other server is known to have the chunk: the master was asked, and asked again.
+    let n_asked = || cluster.master.book().calls.iter().filter(|call| **call == "broken").count();
+    until("the time of all is over", || n_asked() >= 2 && trash_of(&disk).len() <= 1).await;
+    let left = trash_of(&disk);
+    assert!(left.len() == 1 && left.iter().all(|name| name.ends_with(".bad")), "{left:?}");
+    cluster.master.book().purgeable.insert(ChunkId(4));
+    until("it may go", || trash_of(&disk).is_empty()).await;
     assert_eq!(known(&cluster), [ChunkId(1)].into());
     until("the master is told", || told(&cluster)[0].trash_bytes == 0).await;
 }
@@ -366,4 +372,20 @@ async fn what_the_trash_can_give_up_counts_as_room() {
     std::fs::rename(dir.open_path(replica), dir.sealed_path(replica)).unwrap();
     dir.set_aside(replica, Why::Orphan);
     assert!(dir.space().unwrap().free > before + (1 << 39));
+}
+
+#[tokio::test]
+async fn a_broken_replica_that_may_be_needed_is_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = Owner::new("chunkserver", "host-1".parse().unwrap());
+    let (disks, _) = Disks::open(&[folder.path().to_owned()], &owner, 0).await.unwrap();
+    let dir = disks.working().next().unwrap();
+    let before = dir.space().unwrap().free;
+    let replica = ReplicaKey { chunk: ChunkId(1), version: Version(1) };
+    dir.create_file(replica).unwrap().set_len(1 << 40).unwrap();
+    std::fs::rename(dir.open_path(replica), dir.sealed_path(replica)).unwrap();
+    dir.set_aside(replica, Why::Broken);
+    assert!(dir.space().unwrap().free < before + (1 << 39));
+    assert!(!dir.make_room(u64::MAX).unwrap());
+    assert_eq!(trash_of(dir.root()).len(), 1);
 }

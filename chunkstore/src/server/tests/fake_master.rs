@@ -1,17 +1,17 @@
 //! A chunk master of a few hundred lines for the tests of chunkservers and clients: keeps everything in
 //! memory, trusts everybody who is registered, and has knobs for what a real one does in bad times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::State;
 use axum::routing::post;
 use chunkstore_protocol::{
-    Abandon, Allocate, Allocation, ChunkId, ChunkLocation, Close, Create, Created, DiskState, Done,
-    FileId, FileKind, FileStatus, Locate, Located, PROTOCOL_VERSION, ProblemKind, RegisterServer,
-    Renew, ReplicaEvent, SealedChunk, ServerAddress, ServerCommand, ServerHeartbeat,
-    ServerHeartbeatReply, ServerRegistered, Stat, StorePath, Version,
+    Abandon, Allocate, Allocation, BrokenChunks, ChunkId, ChunkLocation, Close, Create, Created,
+    DiskState, Done, FileId, FileKind, FileStatus, Locate, Located, PROTOCOL_VERSION, ProblemKind,
+    Purgeable, RegisterServer, Renew, ReplicaEvent, SealedChunk, ServerAddress, ServerCommand,
+    ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat, StorePath, Version,
 };
 use ids::{Epoch, HostName, Inbox, Outbox, UnixMillis};
 use net::{Access, Capability, Grant, Guard, Json, Keyring, Problem, Right, Role, Routes};
@@ -28,6 +28,8 @@ pub(super) struct Book {
     /// Calls about files, by route.
     pub(super) calls: Vec<&'static str>,
     pub(super) excluded: Vec<Vec<HostName>>,
+    /// Chunks whose broken replicas may go.
+    pub(super) purgeable: BTreeSet<ChunkId>,
     /// Files whose lease was renewed, in order.
     pub(super) renewed: Vec<FileId>,
     /// Chunks that one answer says the place of, at most.
@@ -95,6 +97,7 @@ impl FakeMaster {
         let router = Routes::new()
             .route("/v1/servers/register", servers, post(register))
             .route("/v1/servers/heartbeat", servers, post(heartbeat))
+            .route("/v1/servers/broken", servers, post(broken))
             .route("/v1/files/create", users, post(create))
             .route("/v1/files/allocate", users, post(allocate))
             .route("/v1/files/close", users, post(close))
@@ -216,6 +219,15 @@ async fn register(
         session,
         heartbeat_interval_ms: 20,
     }))
+}
+
+async fn broken(
+    State(master): State<FakeMaster>,
+    Json(request): Json<BrokenChunks>,
+) -> Result<Json<Purgeable>, Problem> {
+    let book = master.call("broken")?;
+    let may_go = request.chunks.into_iter().filter(|chunk| book.purgeable.contains(chunk));
+    Ok(Json(Purgeable { chunks: may_go.collect() }))
 }
 
 async fn heartbeat(

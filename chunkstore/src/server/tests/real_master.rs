@@ -311,6 +311,28 @@ async fn a_file_is_appended_to_while_others_read_it_as_it_was() {
     until("what was appended is deleted", || cluster.n_chunk_files() == n_files).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_a_file_whose_folder_moves_is_told_where_it_is() {
+    let cluster = RealCluster::start(2);
+    let store = cluster.store();
+    let options = CreateOptions { parents: true, ..CreateOptions::default() };
+    let mut writer = store.create(&path("/par/f"), options).await.unwrap();
+    writer.write(bytes(1_500_000).into()).await.unwrap();
+    store.rename(&path("/par"), &path("/moved")).await.unwrap();
+    let closed = writer.close().await.unwrap_err();
+    let expected = path("/moved/f");
+    assert!(matches!(&closed, StoreError::Moved { now, .. } if *now == expected), "{closed}");
+    assert!(store.read_all(&expected, 1 << 30).await.unwrap() == bytes(1_500_000));
+
+    let mut writer = store.append(&expected).await.unwrap();
+    writer.write(bytes(5).into()).await.unwrap();
+    store.rename(&path("/moved"), &path("/again")).await.unwrap();
+    let closed = writer.close().await.unwrap_err();
+    let expected = path("/again/f");
+    assert!(matches!(&closed, StoreError::Moved { now, .. } if *now == expected), "{closed}");
+    assert_eq!(store.read_all(&expected, 1 << 30).await.unwrap().len(), 1_500_005);
+}
+
 /// Bytes of the largest chunk being written in a server's folder.
 fn open_bytes(dir: &tempfile::TempDir) -> u64 {
     let folders = std::fs::read_dir(dir.path().join("chunks")).into_iter().flatten();

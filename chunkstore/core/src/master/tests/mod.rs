@@ -4,6 +4,7 @@
 
 mod append;
 mod balance;
+mod broken;
 mod concat;
 mod copies;
 mod drain;
