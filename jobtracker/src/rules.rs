@@ -94,7 +94,7 @@ mod tests {
             history_keep: zero,
             ..config::Jobtracker::default()
         };
-        let cluster: ClusterId = "c".parse().unwrap();
+        let cluster: ClusterId = "cluster-1".parse().unwrap();
         let rules = |jobtracker| super::rules(jobtracker, &[], cluster.clone());
         let (on, off) = (rules(&config::Jobtracker::default()), rules(&off));
         assert_eq!((off.preempt_after, off.keeps_history), (None, false));
