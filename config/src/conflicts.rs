@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Config;
 use crate::names::is_loopback;
-use crate::rules::Fault;
+use crate::rules::{Fault, without_dots};
 
 /// The first name, address or folder that stands twice.
 pub(crate) fn anything_twice(config: &Config) -> Option<Fault> {
@@ -46,7 +46,8 @@ fn addresses_twice(config: &Config) -> Option<Fault> {
 
 /// Folders are compared on one host only: the same folder on two hosts is two folders.
 fn folders_twice(config: &Config) -> Option<Fault> {
-    let folder = |key: &str, path: &Path| (key.to_owned(), path.display().to_string());
+    let folder =
+        |key: &str, path: &Path| (key.to_owned(), without_dots(path).display().to_string());
     let remedy = "give each daemon, and each disk, a folder of its own";
     let masters = [
         folder("chunkmaster.data_dir", &config.chunkmaster.data_dir),
@@ -57,7 +58,8 @@ fn folders_twice(config: &Config) -> Option<Fault> {
         ("jobtracker.journal_mirror", &config.jobtracker.journal_mirror),
     ];
     let mirrors = mirrors.into_iter().filter_map(|(key, path)| Some(folder(key, path.as_deref()?)));
-    first_twice(masters.into_iter().chain(mirrors), remedy).or_else(|| {
+    let of_masters: Vec<_> = masters.into_iter().chain(mirrors).collect();
+    first_twice(of_masters.iter().cloned(), remedy).or_else(|| {
         config.all_hosts().enumerate().find_map(|(index, host)| {
             let chunks = host.chunkserver_dirs.iter().enumerate().map(|(nth, dir)| {
                 folder(&format!("hosts[{index}].chunkserver.data_dirs[{nth}]"), dir)
@@ -69,9 +71,19 @@ fn folders_twice(config: &Config) -> Option<Fault> {
             let local = local.filter(|(_, dir)| **dir != host.tasktracker_dir).map(|(nth, dir)| {
                 folder(&format!("hosts[{index}].tasktracker.local_dirs[{nth}]"), dir)
             });
-            first_twice(chunks.chain(tasks).chain(local), remedy)
+            let beside = |(key, _): &&(String, String)| match key.starts_with("chunkmaster.") {
+                true => is_on(&config.chunkmaster.address, &host.name),
+                false => is_on(&config.jobtracker.address, &host.name),
+            };
+            let of_masters = of_masters.iter().filter(beside).cloned();
+            first_twice(of_masters.chain(chunks).chain(tasks).chain(local), remedy)
         })
     })
+}
+
+/// Whether what listens there is on that host, as far as names tell.
+fn is_on(address: &str, host: &str) -> bool {
+    is_loopback(address) || address.rsplit_once(':').is_some_and(|(name, _)| name == host)
 }
 
 fn first_twice(

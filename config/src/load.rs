@@ -437,6 +437,19 @@ mod tests {
             error("tasktracker: {data_dir: /var/lib/howdah/chunkserver}\nhosts: [{name: a}]");
         assert!(host.contains("hosts[0].tasktracker.data_dir and hosts[0].chunkserver"), "{host}");
         let disks = error("hosts: [{name: a, chunkserver: {data_dirs: [/b, /c, /b]}}]");
+        for dirs in ["[/b, /c/../b]", "[/b, /./b]"] {
+            let same = error(&format!("hosts: [{{name: a, chunkserver: {{data_dirs: {dirs}}}}}]"));
+            assert!(same.contains("data_dirs[0] are both /b"), "{same}");
+        }
+        let nested = error("chunkserver: {data_dirs: [/b/x, /b]}");
+        assert!(nested.contains("none in another"), "{nested}");
+        let mirror = error("chunkmaster: {data_dir: /a, journal_mirror: /b/../a}");
+        assert!(mirror.contains("neither in data_dir"), "{mirror}");
+        let beside =
+            error("chunkserver: {data_dirs: [/var/lib/howdah/chunkmaster]}\nhosts: [{name: a}]");
+        assert!(beside.contains("data_dirs[0] and chunkmaster.data_dir"), "{beside}");
+        let filter = error("log: {filter: foo=bar=baz}");
+        assert!(filter.contains("log.filter"), "{filter}");
         let local =
             error("hosts: [{name: a, tasktracker: {data_dir: /t, local_dirs: [/b, /t, /b]}}]");
         assert!(local.contains("local_dirs[2] and hosts[0].tasktracker.local_dirs[0] are both /b"));

@@ -1,7 +1,7 @@
 //! What each key accepts, as one table: the sentence that errors print and the check that goes with
 //! it. The rules between keys are in `conflicts`. Types have been parsed before; this is what types can't say.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -41,8 +41,7 @@ const HOUR_MS: u64 = 3_600_000;
 const ADDRESS: &str =
     "host:port that others can connect to, like host-1:7870 (a name, an IPv4 address or [IPv6])";
 const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
-const FOLDERS: &str =
-    "a list of 1 to 64 absolute folders, one on each disk, like [/mnt/disk-1/howdah]";
+const FOLDERS: &str = "a list of 1 to 64 absolute folders, none in another, one on each disk, like [/mnt/disk-1/howdah]";
 const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 absolute folders, one on each disk, like [/mnt/disk-1/tasks]";
 const FOLDERS_MAX: usize = 64;
 const MIRROR: &str =
@@ -107,7 +106,7 @@ const RULES: &[Rule] = &[
         (1..=1000).contains(&c.chunkmaster.snapshot_after_segments)
     }),
     rule("chunkserver.address", ADDRESS, |c| is_address(&c.chunkserver.address)),
-    rule("chunkserver.data_dirs", FOLDERS, |c| are_folders(&c.chunkserver.data_dirs)),
+    rule("chunkserver.data_dirs", FOLDERS, |c| are_disks(&c.chunkserver.data_dirs)),
     rule("chunkserver.reserve", "a size with a unit, like 256MiB or 0B", |_| true),
     rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
         lasts(c.chunkserver.idle_timeout, 1000, HOUR_MS)
@@ -276,9 +275,7 @@ const RULES: &[Rule] = &[
         c.client.hedge_after.0.is_zero() || lasts(c.client.hedge_after, 10, HOUR_MS)
     }),
     rule("log.format", "text or json", |_| true),
-    rule("log.filter", "a filter like info or info,jobtracker=debug", |c| {
-        !c.log.filter.trim().is_empty()
-    }),
+    rule("log.filter", "a filter like info or info,jobtracker=debug", |c| is_filter(&c.log.filter)),
     rule("pools", "a list of pools, each with at least a name: [{name: etl}]", |_| true),
     rule("stores", "a list of stores, each with at least a URL: [{url: 's3://bucket'}]", |_| true),
     rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
@@ -310,7 +307,7 @@ const HOST_RULES: &[HostRule] = &[
     HostRule {
         key: "chunkserver.data_dirs",
         accepted: FOLDERS,
-        holds: |host| host.chunkserver.data_dirs.as_ref().is_none_or(|dirs| are_folders(dirs)),
+        holds: |host| host.chunkserver.data_dirs.as_ref().is_none_or(|dirs| are_disks(dirs)),
     },
     HostRule {
         key: "tasktracker.address",
@@ -333,8 +330,35 @@ fn are_folders(folders: &[PathBuf]) -> bool {
     (1..=FOLDERS_MAX).contains(&folders.len()) && folders.iter().all(|dir| dir.is_absolute())
 }
 
+/// A folder that stands twice is told with its place in the list.
+fn are_disks(folders: &[PathBuf]) -> bool {
+    let real: Vec<_> = folders.iter().map(|folder| without_dots(folder)).collect();
+    let is_in =
+        |inner: &PathBuf| real.iter().any(|outer| inner != outer && inner.starts_with(outer));
+    are_folders(folders) && !real.iter().any(is_in)
+}
+
+/// The path without `.` and `..`, as far as that can be told without looking at the disk.
+pub(crate) fn without_dots(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut real, part| {
+        match part {
+            Component::CurDir => {}
+            // Above the root is the root.
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+        real
+    })
+}
+
 fn are_local(folders: &[PathBuf]) -> bool {
     folders.is_empty() || are_folders(folders)
+}
+
+/// Roughly: what may stand in brackets the daemon's log knows.
+fn is_filter(filter: &str) -> bool {
+    let is_directive = |part: &str| part.contains('[') || part.matches('=').count() <= 1;
+    !filter.trim().is_empty() && filter.split(',').all(is_directive)
 }
 
 fn lasts(time: Time, from_ms: u64, to_ms: u64) -> bool {
@@ -342,8 +366,10 @@ fn lasts(time: Time, from_ms: u64, to_ms: u64) -> bool {
 }
 
 fn is_apart(mirror: Option<&Path>, data_dir: &Path) -> bool {
+    let data_dir = without_dots(data_dir);
     mirror.is_none_or(|mirror| {
-        mirror.is_absolute() && !mirror.starts_with(data_dir) && !data_dir.starts_with(mirror)
+        let real = without_dots(mirror);
+        mirror.is_absolute() && !real.starts_with(&data_dir) && !data_dir.starts_with(&real)
     })
 }
 
