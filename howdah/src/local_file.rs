@@ -1,7 +1,7 @@
 //! Local files and folders that appear whole or not at all: made under a temporary name in the same
 //! folder, then renamed. `gen`, `fs get` and `demo --output` call it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use tempfile::NamedTempFile;
 
 /// What the names of unfinished files and folders begin with.
 pub(crate) const UNFINISHED: &str = ".howdah-";
+/// And those of folders.
+const UNFINISHED_FOLDER: &str = ".howdah-unfinished-";
 const BUFFER_BYTES: usize = 1 << 20;
 /// Tries to remove a folder in which other threads made something when it was taken from them.
 const REMOVALS: usize = 8;
@@ -21,6 +23,14 @@ pub(crate) enum LocalFileError {
     Exists {
         /// The path.
         path: PathBuf,
+    },
+    /// There is no folder to make it in.
+    #[error("cannot write {path}: there is no folder {folder}; make it first (mkdir -p)")]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+        /// The folder above it.
+        folder: PathBuf,
     },
     /// The folder can't be written to.
     #[error("cannot write {path}: {cause}")]
@@ -90,21 +100,60 @@ impl LocalFile {
 /// that is in it, also while other threads still write there.
 pub(crate) struct UnfinishedFolder {
     path: PathBuf,
+    /// Held while its owner lives.
+    _lock: File,
 }
 
 impl UnfinishedFolder {
-    /// Makes one beside `target`.
+    /// Makes one beside `target`; what others left there that were killed goes.
     pub(crate) fn beside(target: &Path) -> Result<Self, LocalFileError> {
-        let path = target.with_file_name(format!("{UNFINISHED}{}", net::random_hex(6)));
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(Self { path }),
-            Err(cause) => Err(LocalFileError::Unwritable { path: target.to_owned(), cause }),
+        remove_left(target);
+        loop {
+            let path = target.with_file_name(format!("{UNFINISHED_FOLDER}{}", net::random_hex(6)));
+            match Self::make(&path) {
+                Ok(Some(lock)) => return Ok(Self { path, _lock: lock }),
+                // It passed for a dead one's.
+                Ok(None) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                    let folder = target.parent().unwrap_or(target).to_owned();
+                    return Err(LocalFileError::NoFolder { path: target.to_owned(), folder });
+                }
+                Err(cause) => {
+                    return Err(LocalFileError::Unwritable { path: target.to_owned(), cause });
+                }
+            }
         }
+    }
+
+    /// Makes the folder and its lock; `None` if somebody removed it before it was locked.
+    fn make(path: &Path) -> io::Result<Option<File>> {
+        fs::create_dir(path)?;
+        let lock = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        // Where nothing can be locked, nothing is taken for a dead one's.
+        let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+        Ok((!is_taken && path.exists()).then_some(lock))
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Removes the unfinished folders beside `target` whose owners are dead; best effort.
+fn remove_left(target: &Path) {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let is_one = |entry: &fs::DirEntry| {
+        entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED_FOLDER))
+    };
+    for left in entries.filter(is_one).map(|entry| entry.path()) {
+        if File::open(&left).is_ok_and(|lock| lock.try_lock().is_ok() && left.is_dir()) {
+            let _ = fs::remove_dir_all(&left);
+        }
     }
 }
 
@@ -240,5 +289,35 @@ mod tests {
         again.persist().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert!(LocalFile::replace(folder.path()).is_err(), "a folder is not replaced");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_a_live_one_makes_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("f");
+        let names = || {
+            let entries = fs::read_dir(root.path()).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect::<std::collections::BTreeSet<_>>()
+        };
+        // Nobody holds its lock any more.
+        let left = root.path().join(format!("{UNFINISHED_FOLDER}0123456789ab"));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("0"), "half").unwrap();
+        let own = root.path().join(".howdah-mine");
+        fs::create_dir(&own).unwrap();
+        let first = UnfinishedFolder::beside(&target).unwrap();
+        let second = UnfinishedFolder::beside(&target).unwrap();
+        let expected = [own.clone(), first.path().to_owned(), second.path().to_owned()];
+        assert_eq!(names(), expected.into());
+        drop((first, second));
+        assert_eq!(names(), [own].into());
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let refused = UnfinishedFolder::beside(&root.path().join("no/f")).err().unwrap();
+        let folder = root.path().join("no").display().to_string();
+        assert!(refused.to_string().contains(&format!("no folder {folder}; make it")), "{refused}");
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, FileId, OpenLogChunk, ProblemKind, StorePath, Version};
 
+/// Replicas of a file that may be asked for, at most.
+pub const REPLICATION_MAX: u8 = 10;
+
 /// Chunks of one [`Located`]; for those that follow, ask again from the end of the last.
 pub const LOCATE_CHUNKS_MAX: usize = 10_000;
 

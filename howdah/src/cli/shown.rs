@@ -46,6 +46,25 @@ pub(super) fn path(path: &StorePath) -> String {
     crate::say::plain(path.as_str())
 }
 
+/// A path as a shell reads it, in a command to be copied from the terminal.
+pub(super) fn word(path: &StorePath) -> String {
+    let text = path.as_str();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+    if crate::say::plain(text) != text {
+        // Of bytes, which every shell with this form knows.
+        let quoted = text.bytes().map(|byte| match byte {
+            b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+            b' '..=b'~' => char::from(byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        });
+        return format!("$'{}'", quoted.collect::<String>());
+    }
+    match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Rows in columns that are as wide as need be; those that `right` says are aligned to the right.
 pub(super) fn table<const N: usize>(rows: &[[String; N]], right: [bool; N]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -81,6 +100,23 @@ mod tests {
         let expected = "     7 B  /a\n1.50 KiB  /ü\\n\\u{1b}[2J  x\n";
         assert_eq!(table(&rows, [true, false, false]), expected);
         assert_eq!(table::<2>(&[], [true, false]), "");
+    }
+
+    #[test]
+    fn a_shell_reads_the_path_that_was_meant() {
+        for text in
+            ["/in/part-00", "/ä b", "/it's", "/a\nb", "/*[x]?{$HOME}`~", "/\u{1b}[2J'\\", "/-x"]
+        {
+            let path: StorePath = text.parse().unwrap();
+            let word = word(&path);
+            assert_eq!(crate::say::plain(&word), word, "it can stand on a terminal");
+            let printed = std::process::Command::new("bash")
+                .args(["-c", &format!("printf %s {word}")])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(printed.stdout).unwrap(), text, "{word}");
+        }
+        assert_eq!(word(&"/in/part-00".parse().unwrap()), "/in/part-00");
     }
 
     #[test]

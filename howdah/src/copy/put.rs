@@ -173,7 +173,10 @@ pub(super) fn scan_local(
         return Ok(());
     }
     if !found.is_dir() {
-        return Err(anyhow!("{} is neither a file nor a folder", local.display()));
+        let local = local.display();
+        return Err(anyhow!(
+            "{local} is neither a file nor a folder: put what it gives with `howdah fs put - PATH < {local}`"
+        ));
     }
     tree.folders.push(target.clone());
     let entries = fs::read_dir(local).and_then(Iterator::collect::<Result<Vec<_>, _>>);

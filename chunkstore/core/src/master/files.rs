@@ -3,8 +3,8 @@
 //! ends without its writer, is `append.rs`'.
 
 use chunkstore_protocol::{
-    Abandon, Allocate, ChunkId, Close, Create, FileId, SealedChunk, StorePath, Version,
-    is_chunk_limit,
+    Abandon, Allocate, ChunkId, Close, Create, FileId, REPLICATION_MAX, SealedChunk, StorePath,
+    Version, is_chunk_limit,
 };
 use ids::{ClientId, HostName, Monotonic, UnixMillis};
 
@@ -16,8 +16,6 @@ use super::placement::Wish;
 use super::record::{Allotted, Record, Sealed, Stamp};
 use super::replicas::Claim;
 
-/// Replicas that may be asked for.
-const REPLICATION_MAX: u8 = 10;
 /// Replicas that make a close a promise, where as many were asked for.
 const REPLICAS_TO_CLOSE: u8 = 2;
 /// Every chunk is written under one lease only.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use chunkstore_client::ChunkStore;
 use chunkstore_protocol::{
-    ChunkFault, DrainReport, FileHealth, FsckCount, FsckPage, Liveness, StorePath,
+    ChunkFault, ClusterReport, DrainReport, FileHealth, FsckCount, FsckPage, Liveness,
+    ServerReport, StorePath,
 };
 use clap::Args;
 use ids::HostName;
@@ -21,6 +22,8 @@ use crate::session::Session;
 
 /// Pause between two looks at how far a drain has come.
 const DRAIN_LOOK: Duration = Duration::from_secs(1);
+/// Looks without a copy or a step after which a drain is told not to go on.
+const STUCK_AFTER: u32 = 10;
 
 /// Arguments of `fs fsck`.
 #[derive(Debug, Args)]
@@ -161,9 +164,12 @@ pub(super) async fn drain(session: &Session, args: &DrainArgs) -> anyhow::Result
 
 /// Says how far it is whenever that changes.
 async fn await_drain(store: &ChunkStore, host: &HostName) -> anyhow::Result<()> {
-    let mut said = None;
+    let (mut said, mut stuck) = (None, Stuck::default());
     loop {
         let report = store.report().await?;
+        if let Some(why) = stuck.look(&report, host) {
+            say!("{host}: {why}");
+        }
         let server = report.servers.into_iter().find(|server| server.host == *host);
         let server = server.ok_or_else(|| anyhow!("{host} was forgotten meanwhile"))?;
         let left = server.drain.ok_or_else(|| anyhow!("the drain of {host} was stopped"))?;
@@ -187,6 +193,35 @@ async fn await_drain(store: &ChunkStore, host: &HostName) -> anyhow::Result<()> 
     }
 }
 
+/// Whether a drain goes on at all.
+#[derive(Default)]
+struct Stuck {
+    left: DrainReport,
+    /// Looks since something went on.
+    n_looks: u32,
+}
+
+impl Stuck {
+    /// Why nothing goes on, once.
+    fn look(&mut self, report: &ClusterReport, host: &HostName) -> Option<&'static str> {
+        let server = report.servers.iter().find(|server| server.host == *host);
+        let left = server.and_then(|server| server.drain).unwrap_or_default();
+        let goes_on = left != self.left || report.repairs.n_running > 0 || left.chunks_left == 0;
+        self.left = left;
+        self.n_looks = if goes_on { 0 } else { self.n_looks + 1 };
+        let takes = |it: &ServerReport| {
+            it.host != *host && it.drain.is_none() && it.liveness == Liveness::Live
+        };
+        (self.n_looks == STUCK_AFTER).then(|| match report.servers.iter().any(takes) {
+            false => "no other chunkserver is live that could take them: start one, or add one",
+            true => {
+                "no other chunkserver can take them, each has its replica already or no room: add one, free space, \
+                 or ask for fewer replicas (howdah fs setrep)"
+            }
+        })
+    }
+}
+
 pub(super) async fn orphans(session: &Session, args: &OrphansArgs) -> anyhow::Result<()> {
     let OrphansArgs { host, delete } = args;
     let store = session.store().await?;
@@ -207,4 +242,56 @@ pub(super) async fn forget(session: &Session, args: &ForgetArgs) -> anyhow::Resu
     let host = &args.host;
     let forgotten = session.store().await?.forget(host, args.lose_records).await;
     forgotten.with_context(|| format!("cannot forget {host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn server(host: &str, drain: &Value, state: &str) -> Value {
+        json!({
+            "host": host, "rack": null, "address": null, "liveness": {"state": state}, "drain": drain, "capacity_bytes": 9,
+            "free_bytes": 9, "replicas": 1, "orphans": 0, "commands_pending": 0, "disks": [],
+        })
+    }
+
+    fn report(chunks_left: u64, others: &[Value]) -> ClusterReport {
+        let left = json!({"chunks_left": chunks_left, "bytes_left": 5, "counted": true});
+        let servers = std::iter::once(server("a", &left, "live")).chain(others.iter().cloned());
+        let totals = json!({
+            "files": 1, "folders": 1, "chunks": 1, "servers_live": 1, "servers_dead": 0, "capacity_bytes": 9,
+            "free_bytes": 9,
+        });
+        let repairs = serde_json::to_value(chunkstore_protocol::RepairReport::default()).unwrap();
+        serde_json::from_value(json!({
+            "epoch": 1, "safe_mode": null, "totals": totals, "repairs": repairs, "balance": {}, "next": null,
+            "servers": servers.collect::<Vec<_>>(),
+        }))
+        .unwrap()
+    }
+
+    /// What is said in so many looks, and when.
+    fn said(reports: &[ClusterReport]) -> Vec<(usize, &'static str)> {
+        let (host, mut stuck) = ("a".parse().unwrap(), Stuck::default());
+        let looks = reports.iter().enumerate();
+        looks.filter_map(|(at, report)| Some((at, stuck.look(report, &host)?))).collect()
+    }
+
+    #[test]
+    fn a_drain_that_does_not_go_on_says_once_why() {
+        let n = STUCK_AFTER as usize + 5;
+        let alone = vec![report(3, &[server("b", &Value::Null, "awaited")]); n];
+        let told = said(&alone);
+        assert!(told.len() == 1 && told[0].1.contains("no other chunkserver is live"), "{told:?}");
+        let full = vec![report(3, &[server("b", &Value::Null, "live")]); n];
+        assert!(said(&full)[0].1.contains("no other chunkserver can take them"));
+        let sinks: Vec<_> = (0..n as u64).map(|left| report(left + 1, &[])).collect();
+        assert_eq!(said(&sinks), []);
+        let mut copied = full.clone();
+        copied.iter_mut().for_each(|report| report.repairs.n_running = 1);
+        assert_eq!(said(&copied), []);
+        assert_eq!(said(&vec![report(0, &[]); n]), [], "it is empty");
+    }
 }

@@ -174,7 +174,9 @@ fn doing(verb: &str, path: &StorePath) -> String {
 /// The chunk master speaks to REST, of fields; here they are flags.
 fn in_flags(error: StoreError) -> anyhow::Error {
     let said = error.to_string();
-    let in_flags =
-        said.replace("ask for `recursive`", "add -r").replace("ask for `parents`", "add -p");
+    let in_flags = said
+        .replace("ask for `recursive`", "add -r")
+        .replace("ask for `parents`", "add -p")
+        .replace("for good with `skip_trash`", "for good with --skip-trash");
     if in_flags == said { error.into() } else { anyhow::anyhow!(in_flags) }
 }

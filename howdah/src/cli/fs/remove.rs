@@ -11,8 +11,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::expand::{ENTRIES_MAX, expand, matches};
 use super::place::{Place, Places};
-use super::{doing, in_flags, urls};
-use crate::say::{plain, say};
+use super::{doing, in_flags, shown, urls};
+use crate::say::say;
 use crate::session::Session;
 
 /// Things of which `rm` says where in the trash they are; of more it says only that they are there.
@@ -115,9 +115,10 @@ impl<'a> Trash<'a> {
                 continue;
             };
             if is_there(self.store, &there).await? {
-                let (there, path) = (plain(there.as_str()), plain(path.as_str()));
+                let (shown, there, path) =
+                    (shown::path(path), shown::word(&there), shown::word(path));
                 say!(
-                    "howdah: {path} is in the trash: `howdah fs mv {there} {path}` brings it back"
+                    "howdah: {shown} is in the trash: `howdah fs mv {there} {path}` brings it back"
                 );
                 self.after = entry.path.name().map(str::to_owned);
                 return Ok(());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::{FileKind, FileStatus, Liveness, StorePath};
+use chunkstore_protocol::{FileKind, FileStatus, Liveness, REPLICATION_MAX, StorePath};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 pub(super) struct SetrepArgs {
     /// Replicas that each file is to have
-    #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=REPLICATION_MAX.into()))]
     replication: u8,
     /// The files; of folders, all files below; patterns are expanded
     #[arg(required = true, value_parser = only_own::<Pattern>(
@@ -50,6 +50,9 @@ pub(super) async fn setrep(session: &Session, args: &SetrepArgs) -> anyhow::Resu
             }
             FileKind::File { .. } => files.extend(file_of(found)),
         }
+    }
+    if args.wait {
+        refuse_in_vain(&store, args.replication).await?;
     }
     let asked = stream::iter(&files).map(Ok).try_for_each_concurrent(AT_ONCE, |(path, _)| {
         let store = &store;
@@ -80,6 +83,19 @@ async fn warn_of_too_few(store: &ChunkStore, replication: u8) {
              more servers",
             usize::from(replication) - live
         );
+    }
+}
+
+/// With fewer servers than replicas, dead ones included, there is nothing to wait for.
+async fn refuse_in_vain(store: &ChunkStore, replication: u8) -> anyhow::Result<()> {
+    let servers = store.report().await?.servers;
+    let n_servers = servers.iter().filter(|server| server.drain.is_none()).count();
+    match n_servers < usize::from(replication) {
+        true => Err(anyhow::anyhow!(
+            "{replication} replicas need as many chunkservers, and the cluster has {n_servers}: add some, or leave \
+             --wait off"
+        )),
+        false => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use chunkstore_client::CreateOptions;
 use chunkstore_client::stores::StoreUrl;
-use chunkstore_protocol::StorePath;
+use chunkstore_protocol::{REPLICATION_MAX, StorePath};
 use clap::Args;
 
 use super::expand::expand;
@@ -37,7 +37,7 @@ pub(super) struct PutArgs {
     #[arg(short, long, value_name = "N", default_value_t = FILES_AT_ONCE, value_parser = parse_threads)]
     threads: usize,
     /// Replicas of each file; the chunk master's default if absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=REPLICATION_MAX.into()))]
     replication: Option<u8>,
     /// Length of the files' chunks, like 64MiB; the chunk master's default if absent
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

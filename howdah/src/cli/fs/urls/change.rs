@@ -1,6 +1,7 @@
 //! `rm` and `mv`. Objects have no trash: what is removed is gone.
 
 use anyhow::{Context as _, anyhow};
+use chunkstore_client::stores::StoreUrl;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
@@ -23,6 +24,7 @@ pub(in super::super) async fn rm(
         true => expand_what_is(session, patterns).await?,
         false => expand(session, patterns).await?,
     };
+    all.iter().try_for_each(|meant| refuse_whole(&meant.url))?;
     for meant in all {
         let objects = match (meant.look().await?, args.recursive) {
             (None, _) if args.force => continue,
@@ -37,6 +39,16 @@ pub(in super::super) async fn rm(
         remove(&meant, objects).await?;
     }
     Ok(())
+}
+
+/// As `/` of the chunk store.
+fn refuse_whole(url: &StoreUrl) -> anyhow::Result<()> {
+    match url.path().as_ref().is_empty() {
+        true => Err(early(anyhow!(
+            "{url} is a whole store, which can't be removed or moved: name something in it"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Without those patterns that match nothing.
@@ -76,6 +88,7 @@ pub(in super::super) async fn mv(
         return Err(early(anyhow!(usage)));
     }
     let all = expand(session, &patterns).await?;
+    all.iter().try_for_each(|meant| refuse_whole(&meant.url))?;
     let target = Meant { store: all[0].store.clone(), url: to.url };
     let stands = target.look().await?;
     let into_folder = target.url.is_folder() || matches!(stands, Some(Standing::Folder(_)));
@@ -128,4 +141,20 @@ async fn move_to(meant: &Meant, to: &Path, force: bool) -> anyhow::Result<()> {
     });
     let moved: anyhow::Result<()> = moves.buffer_unordered(MOVES_AT_ONCE).try_collect().await;
     moved.with_context(moving)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_store_is_removed_whole() {
+        let refused = |url: &str| refuse_whole(&url.parse().unwrap()).map_err(|e| e.to_string());
+        for root in ["file:///", "s3://bucket", "s3://bucket/"] {
+            assert!(refused(root).unwrap_err().contains("name something in it"), "{root}");
+        }
+        for part in ["file:///tmp", "s3://bucket/a/"] {
+            assert_eq!(refused(part), Ok(()), "{part}");
+        }
+    }
 }
