@@ -106,7 +106,7 @@ pub(crate) fn resource(place: &str) -> &str {
 }
 
 /// Writes each place the one way that places are written: paths without `howdah://`, URLs without a slash at the
-/// end. What is none stays, to be refused.
+/// end. What is none stays, to be refused. Writes down what is meant where nothing is said of compression.
 pub(crate) fn normalise(spec: &mut JobSpec) {
     for place in spec.input.iter_mut().chain([&mut spec.output]) {
         *place = match place.parse::<StoreUrl>() {
@@ -114,6 +114,7 @@ pub(crate) fn normalise(spec: &mut JobSpec) {
             Err(_) => StoreUrl::without_own_scheme(place).to_owned(),
         };
     }
+    spec.write_compression_down();
 }
 
 /// The paths of a job, parsed.

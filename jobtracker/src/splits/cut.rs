@@ -16,8 +16,49 @@ use mapreduce_protocol::{
 
 use super::SplitError;
 
-/// Bytes of one input that are read for its lines to be counted, at most.
+/// Bytes of one job's input that are read for its lines to be counted, at most.
 pub(super) const COUNTED_BYTES_MAX: u64 = 256 << 20;
+
+/// What the lines of a job's files may still make and cost.
+pub(super) struct Allowance {
+    splits: usize,
+    counted_bytes: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { splits: SPLITS_MAX, counted_bytes: COUNTED_BYTES_MAX }
+    }
+}
+
+impl Allowance {
+    /// Takes what the count of a file reads.
+    fn count(&mut self, path: &str, length: u64) -> Result<(), SplitError> {
+        let left = self.counted_bytes.checked_sub(length);
+        self.counted_bytes =
+            left.ok_or_else(|| SplitError::TooLongToCount { path: path.into() })?;
+        Ok(())
+    }
+}
+
+/// Where the splits of a file of lines end, as many as are allowed.
+struct LineEnds<'a> {
+    cuts: LineCuts,
+    ends: Vec<u64>,
+    allowance: &'a mut Allowance,
+}
+
+impl LineEnds<'_> {
+    fn pass(&mut self, block: &[u8]) -> Result<(), SplitError> {
+        let Self { cuts, ends, allowance } = self;
+        let mut is_more = false;
+        cuts.pass(block, |end| match ends.len() < allowance.splits {
+            true => ends.push(end),
+            false => is_more = true,
+        });
+        if is_more { Err(SplitError::TooMany) } else { Ok(()) }
+    }
+}
 
 /// A file or an object, of which all is known that cuts need.
 pub(super) struct Found {
@@ -89,32 +130,31 @@ impl Found {
         (store, others): (&ChunkStore, &Stores),
         formats: &Formats,
         per_split: u32,
+        allowance: &mut Allowance,
     ) -> Result<Vec<PlannedSplit>, SplitError> {
         if formats.codec_of(&self.path).is_some() {
             return Err(SplitError::Format { reason: no_lines_of_compressed(&self.path) });
         }
-        if self.length > COUNTED_BYTES_MAX {
-            let (path, length) = (self.path.to_string(), self.length);
-            return Err(SplitError::TooLongToCount { path, length });
-        }
-        let mut cuts = LineCuts::new(per_split);
-        let mut ends = Vec::new();
+        allowance.count(&self.path, self.length)?;
+        let mut found = LineEnds { cuts: LineCuts::new(per_split), ends: Vec::new(), allowance };
         if self.chunks.is_empty() {
             let url = self.path.parse()?;
             let other = others.open(&url)?;
             let e_tag = self.e_tag.as_deref();
             let (_, mut blocks) = other.read_range(url.path(), e_tag, 0, self.length).await?;
             while let Some(block) = blocks.try_next().await? {
-                cuts.pass(&block, |end| ends.push(end));
+                found.pass(&block)?;
             }
         } else {
             let path = self.path.parse()?;
             let mut reader: FileReader = store.open_range(&path, 0, self.length).await?;
             while let Some(block) = reader.next().await? {
-                cuts.pass(&block, |end| ends.push(end));
+                found.pass(&block)?;
             }
         }
-        Ok(self.cut_at(ends))
+        let splits = self.cut_at(found.ends);
+        allowance.splits = allowance.splits.checked_sub(splits.len()).ok_or(SplitError::TooMany)?;
+        Ok(splits)
     }
 }
 
@@ -234,9 +274,9 @@ mod tests {
         };
         let file = found("/in/a.gz", chunks());
         let whole = [(0, 45, vec!["b", "c"])];
-        assert_eq!(told(&file.cut(&Formats::default(), 8)), whole, "of 40 and 25 bytes");
-        let as_is = Formats { input_compression: InputCompression::None, ..Formats::default() };
-        assert_eq!(file.cut(&as_is, 8).len(), 7);
+        let auto = Formats { input_compression: InputCompression::Auto, ..Formats::default() };
+        assert_eq!(told(&file.cut(&auto, 8)), whole, "of 40 and 25 bytes");
+        assert_eq!(file.cut(&Formats::default(), 8).len(), 7);
         let files = Formats { input: InputFormat::WholeFile, ..Formats::default() };
         assert_eq!(told(&found("/in/a", chunks()).cut(&files, 8)), whole);
     }
@@ -259,6 +299,27 @@ mod tests {
         let homes: Vec<_> = together[0].homes.iter().map(|home| home.host.as_str()).collect();
         assert_eq!(homes, ["b", "a"], "of all bytes and of more than half");
         assert!(packed(alone[..64].to_vec(), 1 << 20) == alone[..64], "as they were");
+    }
+
+    #[test]
+    fn more_splits_of_lines_than_a_job_may_have_are_not_kept() {
+        let mut allowance = Allowance { splits: 10, counted_bytes: 100 };
+        let cuts = LineCuts::new(1);
+        let mut found = LineEnds { cuts, ends: Vec::new(), allowance: &mut allowance };
+        found.pass(b"a\nb\nc\n").unwrap();
+        let refused = found.pass(&[b'\n'; 1000]).unwrap_err();
+        assert!(matches!(refused, SplitError::TooMany), "{refused}");
+        assert_eq!(found.ends.len(), 10);
+    }
+
+    #[test]
+    fn the_lines_of_so_many_bytes_of_a_job_are_counted() {
+        let mut allowance = Allowance::default();
+        for n in 0..4 {
+            allowance.count(&format!("/in/{n}"), COUNTED_BYTES_MAX / 4).unwrap();
+        }
+        let refused = allowance.count("/in/4", 1).unwrap_err().to_string();
+        assert!(refused.contains("/in/4") && refused.contains("268435456"), "{refused}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use mapreduce_protocol::{JobSpec, is_url};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::{Store, outcome_of, outcome_of_other};
-use cut::{COUNTED_BYTES_MAX, Found, lines_per_split, packed};
+use cut::{Allowance, COUNTED_BYTES_MAX, Found, lines_per_split, packed};
 
 /// Calls to the chunk master of one job at once.
 const PARALLEL_CALLS: usize = 16;
@@ -62,16 +62,14 @@ pub(crate) enum SplitError {
         /// Which, why, and what to do.
         reason: String,
     },
-    /// A file whose lines would take too long to be counted.
+    /// Files whose lines would take too long to be counted.
     #[error(
-        "input {path} has {length} bytes: 'input_format: lines' counts the lines of a file of at most {COUNTED_BYTES_MAX} \
-         before the job begins; cut it into several, or read it as 'text'"
+        "with {path} the input has more than {COUNTED_BYTES_MAX} bytes: of so many 'input_format: lines' counts the lines before \
+         the job begins; read it as 'text', or by several jobs"
     )]
     TooLongToCount {
-        /// The file.
+        /// The first file that is too much.
         path: String,
-        /// Its length.
-        length: u64,
     },
     /// The split list that was written down is not the one that is there.
     #[error("the split list {path} is not the one that was written")]
@@ -191,10 +189,10 @@ async fn splits(
     });
     let mut located = std::pin::pin!(located.buffered(PARALLEL_CALLS));
     let formats = spec.formats();
-    let mut splits = Vec::new();
+    let (mut splits, mut allowance) = (Vec::new(), Allowance::default());
     while let Some(found) = located.try_next().await? {
         splits.extend(match lines_per_split(&formats) {
-            Some(n) => found.cut_by_lines((store, others), &formats, n).await?,
+            Some(n) => found.cut_by_lines((store, others), &formats, n, &mut allowance).await?,
             None => found.cut(&formats, split_bytes),
         });
         if splits.len() > SPLITS_MAX {

@@ -66,13 +66,13 @@ impl fmt::Display for Codec {
 #[serde(rename_all = "lowercase")]
 pub enum InputCompression {
     /// As the ends of their names say: [`Codec::of_path`].
-    #[default]
     Auto,
-    /// All files are read as they are.
+    /// All files are read as they are; so were those of jobs and tasks that say nothing, which are older than codecs.
+    #[default]
     None,
 }
 
-/// How all files of a job are read: what its spec says, or what counts where it says nothing.
+/// How all files of a job are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Formats {
@@ -98,7 +98,17 @@ impl Formats {
         self.input.splits() && self.codec_of(path).is_none()
     }
 
-    /// Whether it is what counts where a job says nothing.
+    /// Whether the lines of the file `path`, as they stand there, are its records.
+    #[must_use]
+    pub fn has_plain_lines(&self, path: &str) -> bool {
+        let is_lines = matches!(
+            self.input,
+            InputFormat::Text | InputFormat::Lines { .. } | InputFormat::JsonLines
+        );
+        is_lines && self.codec_of(path).is_none()
+    }
+
+    /// Whether lines of files as they are: what counts where a task says nothing.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -124,9 +134,9 @@ mod tests {
         ] {
             assert_eq!(Codec::of_path(path), expected, "{path}");
         }
-        let as_is = Formats { input_compression: InputCompression::None, ..Formats::default() };
-        assert_eq!(as_is.codec_of("/in/a.gz"), None);
-        assert!(as_is.splits("/in/a.gz") && !Formats::default().splits("/in/a.gz"));
+        let auto = Formats { input_compression: InputCompression::Auto, ..Formats::default() };
+        assert_eq!(Formats::default().codec_of("/in/a.gz"), None);
+        assert!(Formats::default().splits("/in/a.gz") && !auto.splits("/in/a.gz"));
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub struct JobSpec {
     /// which a task's environment names one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combine_files: Option<bool>,
-    /// Whether compressed inputs are read as what they hold. Absent: as the ends of their names say.
+    /// Whether compressed inputs are read as what they hold. Absent: as the ends of their names say
+    /// ([`Self::write_compression_down`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_compression: Option<InputCompression>,
 }
@@ -86,7 +87,13 @@ impl JobSpec {
         !is_counted && self.combine_files.unwrap_or(!is_streaming)
     }
 
-    /// How its files are read.
+    /// Says what counts where its author says nothing of compression. A job that was accepted without that is older than
+    /// codecs, and its splits may begin inside of compressed files.
+    pub fn write_compression_down(&mut self) {
+        self.input_compression.get_or_insert(InputCompression::Auto);
+    }
+
+    /// How its files are read, once all is written down.
     #[must_use]
     pub fn formats(&self) -> Formats {
         Formats {
@@ -334,6 +341,20 @@ mod tests {
         let shown = |n| Split { pieces: (1..=n).map(piece).collect() }.to_string();
         assert_eq!(shown(3), "/in/1 bytes 0–1, /in/2 bytes 0–2, /in/3 bytes 0–3");
         assert_eq!(shown(9), "/in/1 bytes 0–1, /in/2 bytes 0–2, /in/3 bytes 0–3 and 6 more");
+    }
+
+    #[test]
+    fn an_accepted_job_that_says_nothing_of_compression_reads_files_as_they_are() {
+        let text = r#"{"name":"n","input":["/in"],"output":"/out","program":{"builtin":{"name":"identity"}}}"#;
+        let mut spec: JobSpec = serde_json::from_str(text).unwrap();
+        assert!(spec.formats().splits("/in/a.gz"));
+        let mut as_is = JobSpec { input_compression: Some(InputCompression::None), ..spec.clone() };
+        spec.write_compression_down();
+        as_is.write_compression_down();
+        assert!(!spec.formats().splits("/in/a.gz"));
+        assert!(as_is.formats().splits("/in/a.gz"));
+        let of_task: Formats = serde_json::from_str("{}").unwrap();
+        assert!(of_task.splits("/in/a.gz"));
     }
 
     #[test]

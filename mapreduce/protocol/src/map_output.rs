@@ -17,8 +17,8 @@
 //! and its stored bytes. The raw bytes of a block are whole records, `key length varint, value length
 //! varint, key, value`, sorted by key; a record never spans two blocks. Varints are LEB128 of a u32.
 
-/// Version of this layout.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of this layout, and of what records hold: since 2, streaming tells an empty value from none.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bytes of the header; the first segment begins here.
 pub const HEADER_BYTES: usize = 16;
@@ -329,8 +329,8 @@ mod tests {
 
     #[test]
     fn the_bytes_on_disk_are_fixed() {
-        assert_eq!(&header(), b"HMAP\x01\0\0\0\0\0\0\0\0\0\0\0");
-        let golden = b"\x7b\0\0\0\0\0\0\0\x03\0\0\0\x01\0\0\0\xed\xfe\0\0HMAE";
+        assert_eq!(&header(), b"HMAP\x02\0\0\0\0\0\0\0\0\0\0\0");
+        let golden = b"\x7b\0\0\0\0\0\0\0\x03\0\0\0\x02\0\0\0\xed\xfe\0\0HMAE";
         assert_eq!(&trailer().encode(), golden);
         let block =
             BlockHeader { raw_length: 258, stored_length: 258, codec: CODEC_NONE, crc32c: 7 };
@@ -352,10 +352,12 @@ mod tests {
             bytes[at] ^= 0x80;
             assert_eq!(Trailer::decode(&bytes, FILE_LENGTH), Err(expected), "byte {at}");
         }
-        let mut newer = good;
-        newer[12] = 2;
-        let refused = Trailer::decode(&newer, FILE_LENGTH);
-        assert_eq!(refused, Err(LayoutError::WrongVersion { found: 2 }));
+        for other in [1, 3] {
+            let mut bytes = good;
+            bytes[12] = other;
+            let refused = Trailer::decode(&bytes, FILE_LENGTH);
+            assert_eq!(refused, Err(LayoutError::WrongVersion { found: other.into() }));
+        }
         let mut bytes = header();
         bytes[4] = 9;
         assert_eq!(check_header(&bytes), Err(LayoutError::WrongVersion { found: 9 }));

@@ -45,8 +45,10 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
     if n_reduces == 0 && job.has_reducer() {
         return Err(bad_job("the program has a reducer but 'reduces' is 0: set it to 1 or more"));
     }
-    let formats = local.spec.formats();
-    let splits = plan::splits(&local.spec, &formats, local.split_bytes)?;
+    let mut spec = local.spec.clone();
+    spec.write_compression_down();
+    let formats = spec.formats();
+    let splits = plan::splits(&spec, &formats, local.split_bytes)?;
     let stage = Stage::create(Path::new(&local.spec.output))?;
     let counters = if local.sequential {
         run_sequentially(job, local, &splits, &formats, n_reduces, &stage)?
