@@ -82,9 +82,9 @@ fn end_in(path: &str, input: &str) -> Option<usize> {
     if input.starts_with('/') || input.contains("://") {
         return (path.starts_with(input) && is_whole(input.len())).then_some(input.len());
     }
-    let begins = |at: usize| at == 0 || path.as_bytes()[at - 1] == b'/';
-    let ends = path.rmatch_indices(input).map(|(at, found)| (at, at + found.len()));
-    ends.into_iter().find(|(at, end)| begins(*at) && is_whole(*end)).map(|(_, end)| end)
+    let names = path.rmatch_indices('/').map(|(at, _)| at + 1).chain([0]);
+    let mut found = names.filter(|at| path[*at..].starts_with(input)).map(|at| at + input.len());
+    found.find(|end| is_whole(*end))
 }
 
 impl<K: Key, V: Datum> Mapper for InputMappers<K, V> {
@@ -127,6 +127,9 @@ mod tests {
             ("/data/in/users.txt", "users", false),
             ("/data/superusers/users/x", "users", true),
             ("/data/superusers/x", "users", false),
+            ("/logs/logs/logs2", "logs/logs", true),
+            ("/a/logs/logs/logs/logs2", "logs/logs", true),
+            ("logs/x", "logs", true),
         ] {
             assert_eq!(end_in(path, input).is_some(), expected, "{input} of {path}");
         }
@@ -141,6 +144,7 @@ mod tests {
             ("/in/users/part-0", ["users", "/in/users"], Some(0)),
             ("/in/users/part-0", ["/in/users", "users"], Some(0)),
             ("/in/visits/part-0", ["/in/users", "users"], None),
+            ("/logs/logs/logs2", ["logs/logs", "logs"], Some(0)),
             ("/in/visits/part-0", ["/", "users"], Some(0)),
             ("s3://bucket/visits/part-0", ["users", "/"], Some(1)),
             ("/in/users/part-0", ["/", "users"], Some(1)),

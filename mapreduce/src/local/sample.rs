@@ -3,18 +3,26 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use mapreduce_protocol::Failure;
+use mapreduce_protocol::{Failure, Formats};
 
 use super::files::unreadable;
 use super::plan;
 use crate::api::Window;
 
-/// The first bytes of some lines of `input`, files and folders: always the same ones.
+/// The first bytes of some lines of `input`, files and folders: always the same ones. `None` where records are not lines as
+/// they stand there.
 ///
 /// # Errors
 /// When an input can't be read.
-pub fn sample_local(input: &[String], n_partitions: u32) -> Result<Vec<Vec<u8>>, Failure> {
+pub fn sample_local(
+    input: &[String],
+    formats: &Formats,
+    n_partitions: u32,
+) -> Result<Option<Vec<Vec<u8>>>, Failure> {
     let files = plan::inputs(input)?;
+    if !files.iter().all(|(path, _)| formats.has_plain_lines(path)) {
+        return Ok(None);
+    }
     let lengths: Vec<u64> = files.iter().map(|(_, length)| *length).collect();
     let mut sample = Vec::new();
     for window in Window::over(&lengths, n_partitions) {
@@ -25,5 +33,5 @@ pub fn sample_local(input: &[String], n_partitions: u32) -> Result<Vec<Vec<u8>>,
             .map_err(|error| unreadable(path, &error))?;
         sample.extend(window.lines(&bytes, *length).map(<[u8]>::to_vec));
     }
-    Ok(sample)
+    Ok(Some(sample))
 }

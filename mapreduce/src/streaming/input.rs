@@ -13,7 +13,7 @@ use crate::task::lines::Lines;
 use crate::task::map::MapTask;
 use crate::task::merge::Merge;
 use crate::task::progress::Progress;
-use crate::task::records::{RawRecord, Records};
+use crate::task::records::{RawRecord, Records, check_piece};
 use crate::task::sort_buffer::SortBuffer;
 use crate::task::storage::Input;
 
@@ -69,6 +69,7 @@ impl<'a> MapFeed<'a> {
     }
 
     fn open(&self, piece: &'a SplitPiece) -> Result<Reader<'a>, Failure> {
+        check_piece(piece, self.formats)?;
         let codec = self.formats.codec_of(&piece.path);
         Ok(match self.formats.input {
             InputFormat::Text | InputFormat::Lines { .. } => {
@@ -99,7 +100,6 @@ impl<'a> MapFeed<'a> {
             }
             Some(Reader::File { opened, passed, .. }) => {
                 let block = opened.blocks.next_block()?;
-                self.records += u64::from(*passed == 0 && block.is_some());
                 *passed += block.as_ref().map_or(0, |block| block.len() as u64);
                 Ok(block)
             }
@@ -173,7 +173,9 @@ impl Feed for MapFeed<'_> {
             self.before = self.passed();
             self.reader = None;
             let Some(piece) = self.pieces.next() else { return Ok(None) };
-            self.reader = Some(self.open(piece)?);
+            let reader = self.open(piece)?;
+            self.records += u64::from(matches!(reader, Reader::File { .. }));
+            self.reader = Some(reader);
         }
     }
 }

@@ -46,6 +46,7 @@ impl<'a> Records<'a> {
         piece: &'a SplitPiece,
         formats: &Formats,
     ) -> Result<Self, Failure> {
+        check_piece(piece, formats)?;
         let codec = formats.codec_of(&piece.path);
         let lines = || Lines::open(input, piece, codec);
         Ok(match &formats.input {
@@ -114,6 +115,17 @@ impl<'a> Records<'a> {
             Self::WholeFile(file) => file.passed(),
         }
     }
+}
+
+/// Refuses a part of a file that can only be read as a whole: its records would be another map's, too.
+pub(crate) fn check_piece(piece: &SplitPiece, formats: &Formats) -> Result<(), Failure> {
+    let is_whole = piece.offset == 0 && piece.length == piece.file_length;
+    if is_whole || formats.splits(&piece.path) {
+        return Ok(());
+    }
+    Err(bad_job(format!(
+        "the split {piece} is a part of a file that can only be read as a whole: submit the job again"
+    )))
 }
 
 /// Key and value of a line.
@@ -251,6 +263,7 @@ impl WholeFile<'_> {
 
 #[cfg(test)]
 mod tests {
+    use mapreduce_protocol::{FailureKind, InputCompression};
     use proptest::prelude::*;
 
     use super::*;
@@ -362,15 +375,39 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_file_that_can_not_be_split_is_refused() {
+        let memory = MemoryInput { data: b"a\nb\n".to_vec(), block: 100 };
+        let auto = Formats { input_compression: InputCompression::Auto, ..Formats::default() };
+        let files = Formats { input: InputFormat::WholeFile, ..Formats::default() };
+        for (path, formats) in [("/f.gz", auto), ("/f", files)] {
+            for (offset, length) in [(0, 2), (2, 2)] {
+                let piece =
+                    SplitPiece { path: path.into(), offset, length, file_length: 4, e_tag: None };
+                let refused = Records::open(&memory, &piece, &formats).err().unwrap();
+                assert_eq!(refused.kind, FailureKind::BadJob);
+                assert!(refused.message.contains(path), "{}", refused.message);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_record_is_refused_with_its_place() {
         for (data, format, needle) in [
             ("{}\n{\n", InputFormat::JsonLines, "/f has no JSON value in the line at byte 3"),
             ("{} {}\n", InputFormat::JsonLines, "at byte 0"),
+            (
+                "x\r\na,\"b\nc,d\n",
+                InputFormat::Csv(Csv::default()),
+                "the record that begins at byte 3",
+            ),
+            ("\"a\"\"", InputFormat::Csv(Csv::default()), "/f ends inside of a quoted field"),
             ("aabbc", InputFormat::FixedLength { bytes: 2 }, "/f ends with 1 bytes of a record"),
         ] {
-            let cuts = [0, data.len() as u64];
-            let failure = records(data.as_bytes(), 100, &cuts, &format).unwrap_err();
-            assert!(failure.message.contains(needle), "{}", failure.message);
+            for block in [1, 100] {
+                let cuts = [0, data.len() as u64];
+                let failure = records(data.as_bytes(), block, &cuts, &format).unwrap_err();
+                assert!(failure.message.contains(needle), "{}", failure.message);
+            }
         }
     }
 }

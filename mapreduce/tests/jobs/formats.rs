@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use mapreduce::{Job, Text};
-use mapreduce_protocol::{FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming};
+use mapreduce_protocol::{
+    Csv, FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming,
+};
 
 use crate::local::{Folder, Ran, Shape, local_job, run_and_take, wordcount};
 
@@ -251,6 +253,32 @@ fn commands_read_what_compressed_files_hold() {
     let plain = folder(&[("0", text(3, 500)), ("1", text(5, 500))]);
     let compressed = folder(&[("0.gz", gzip(&text(3, 500))), ("1.zst", zstd(&text(5, 500)))]);
     assert_eq!(run(&plain).parts, run(&compressed).parts);
+}
+
+#[test]
+fn a_csv_file_that_ends_inside_of_a_quoted_field_is_refused() {
+    let folder = folder(&[("0.csv", b"a,b\n\"c,d\ne,f\n".to_vec())]);
+    for sequential in [false, true] {
+        let shape = Shape::default();
+        let mut local = local_job("native", BTreeMap::new(), &folder, &shape, sequential);
+        local.spec.input_format = Some(InputFormat::Csv(Csv::default()));
+        let failure = run_and_take(&seen(), &local, &folder).unwrap_err();
+        assert!(failure.message.contains("inside of a quoted field"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn an_empty_file_that_is_compressed_is_a_record() {
+    let streaming: Streaming =
+        serde_json::from_str(r#"{"mapper": "cat", "reducer": "NONE"}"#).unwrap();
+    let job = mapreduce::streaming(&streaming, &[]).unwrap();
+    let folder = folder(&[("0.gz", gzip(b""))]);
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    let ran = both(&job, "native", &folder, &shape, |spec| {
+        spec.program = Program::Streaming(Box::new(streaming.clone()));
+        spec.input_format = Some(InputFormat::WholeFile);
+    });
+    assert_eq!(ran.counters["task.MAP_INPUT_RECORDS"], 1);
 }
 
 #[test]

@@ -255,7 +255,9 @@ fn parts_with_ranges_are_sorted_one_after_the_other() {
     expected.sort_unstable();
     let folder = Folder::with(&[text.clone().into_bytes()]);
     let input = folder.input().to_str().unwrap().to_owned();
-    let sample = mapreduce::sample_local(&[input], 4).unwrap();
+    let sample = mapreduce::sample_local(&[input], &mapreduce_protocol::Formats::default(), 4)
+        .unwrap()
+        .unwrap();
     let points = mapreduce::RangePartitioner::of_sample(sample, 4).to_string();
     let args: std::collections::BTreeMap<_, _> = [("split_points".to_owned(), points)].into();
     let sort = mapreduce::builtin("sort", &args).unwrap();
