@@ -6,10 +6,13 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use mapreduce::{RangePartitioner, Window};
 use mapreduce_protocol::builtins::SPLIT_POINTS;
-use mapreduce_protocol::{Failure, JobSpec, Program};
+use mapreduce_protocol::{Failure, Formats, JobSpec, Program};
 
-/// Files of one folder that are listed, at most: of more, the first are sampled.
-const FILES_MAX: usize = 100_000;
+/// Entries of one folder that are listed, at most: of more, the first are sampled.
+const ENTRIES_MAX: usize = 100_000;
+
+/// Entries that are asked for at once.
+const PAGE_ENTRIES: u32 = 1000;
 
 /// Bytes of split points that a job can hold beside what else it says.
 const POINTS_BYTES_MAX: usize = 192 << 10;
@@ -40,6 +43,21 @@ fn parts(spec: &JobSpec) -> Option<u32> {
     spec.reduces.filter(|reduces| is_open && *reduces > 1)
 }
 
+/// How the job's files will be read.
+fn formats(spec: &JobSpec) -> Formats {
+    let mut spec = spec.clone();
+    spec.write_compression_down();
+    spec.formats()
+}
+
+fn say_unsampled(spec: &JobSpec) {
+    crate::say::say!(
+        "warning: {}: where input is compressed, or its records are not lines, no sample of it is read: each part of the \
+         output will be sorted for itself, but not one after the other. 'args: {{split_points: …}}' says where parts begin",
+        crate::say::plain(&spec.name)
+    );
+}
+
 fn fill_in(spec: &mut JobSpec, sample: Vec<Vec<u8>>, n_parts: u32) -> Result<(), SamplingError> {
     let points = RangePartitioner::of_sample(sample, n_parts).to_string();
     if points.len() > POINTS_BYTES_MAX {
@@ -54,8 +72,14 @@ fn fill_in(spec: &mut JobSpec, sample: Vec<Vec<u8>>, n_parts: u32) -> Result<(),
 /// Fills in the split points of a job on local files.
 pub(crate) fn sample_local(spec: &mut JobSpec) -> Result<(), SamplingError> {
     let Some(n_parts) = parts(spec) else { return Ok(()) };
-    let sample = mapreduce::sample_local(&spec.input, n_parts).map_err(SamplingError::Local)?;
-    fill_in(spec, sample, n_parts)
+    let sample = mapreduce::sample_local(&spec.input, &formats(spec), n_parts);
+    match sample.map_err(SamplingError::Local)? {
+        Some(sample) => fill_in(spec, sample, n_parts),
+        None => {
+            say_unsampled(spec);
+            Ok(())
+        }
+    }
 }
 
 /// Whether the job's input is to be sampled: not that of other stores, whose keys the client need not have.
@@ -77,6 +101,11 @@ pub(crate) async fn sample_store(store: &ChunkStore, spec: &mut JobSpec) -> anyh
             Err(StoreError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+    }
+    let formats = formats(spec);
+    if !files.iter().all(|(path, _)| formats.has_plain_lines(path.as_str())) {
+        say_unsampled(spec);
+        return Ok(());
     }
     let lengths: Vec<u64> = files.iter().map(|(_, length)| *length).collect();
     let mut sample = Vec::new();
@@ -100,11 +129,34 @@ async fn files_at(
     let found = store.stat(path).await?;
     let entries = match found.kind {
         FileKind::File { .. } => return Ok(of_file(found).into_iter().collect()),
-        FileKind::Folder => store.list_all(path, FILES_MAX).await?,
+        FileKind::Folder => {
+            let page = async |after| {
+                let listing = store.list(path, after, PAGE_ENTRIES).await?;
+                Ok((listing.entries, listing.next))
+            };
+            first_entries(ENTRIES_MAX, page).await?
+        }
     };
     let is_read =
         |entry: &FileStatus| entry.path.name().is_some_and(|name| !name.starts_with(['_', '.']));
     Ok(entries.into_iter().filter(is_read).filter_map(of_file).collect())
+}
+
+/// The first entries of a folder, whose pages `page` gives.
+async fn first_entries<T, E>(
+    n_max: usize,
+    mut page: impl AsyncFnMut(Option<String>) -> Result<(Vec<T>, Option<String>), E>,
+) -> Result<Vec<T>, E> {
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let (more, next) = page(after).await?;
+        entries.extend(more);
+        if entries.len() >= n_max || next.is_none() {
+            entries.truncate(n_max);
+            return Ok(entries);
+        }
+        after = next;
+    }
 }
 
 fn of_file(status: FileStatus) -> Option<(StorePath, u64)> {
@@ -153,6 +205,43 @@ mod tests {
         assert!(!is_wanted(&spec(sort, 2, "s3://bucket/in")));
         let missing = sample_local(&mut spec(sort, 2, "/nowhere/at/all")).unwrap_err();
         assert!(missing.to_string().contains("/nowhere/at/all"), "{missing}");
+    }
+
+    #[test]
+    fn what_are_no_lines_is_not_sampled() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "d\nb\na\n").unwrap();
+        std::fs::write(folder.path().join("b.gz"), "c\nf\ne\n").unwrap();
+        let input = folder.path().to_str().unwrap();
+        let open = spec(r#"{"builtin":{"name":"sort"}}"#, 3, input);
+        let with = |key: &str, value| {
+            let mut json = serde_json::to_value(&open).unwrap();
+            json[key] = value;
+            let mut spec: JobSpec = serde_json::from_value(json).unwrap();
+            sample_local(&mut spec).unwrap();
+            points(&spec).is_some()
+        };
+        assert!(!with("input_compression", "auto".into()));
+        assert!(!with("input_compression", serde_json::Value::Null));
+        assert!(with("input_compression", "none".into()));
+        std::fs::remove_file(folder.path().join("b.gz")).unwrap();
+        for (format, expected) in
+            [("text", true), ("json-lines", true), ("csv", false), ("whole-file", false)]
+        {
+            assert_eq!(with("input_format", format.into()), expected, "{format}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_long_folder_the_first_entries_are_taken() {
+        let pages = async |after: Option<String>| {
+            let first: u32 = after.map_or(0, |after| after.parse().unwrap());
+            let next = (first < 90).then(|| (first + 10).to_string());
+            Ok::<_, StoreError>(((first..first + 10).collect(), next))
+        };
+        let all: Vec<u32> = (0..100).collect();
+        assert_eq!(first_entries(25, pages).await.unwrap(), all[..25]);
+        assert_eq!(first_entries(1000, pages).await.unwrap(), all);
     }
 
     #[test]
