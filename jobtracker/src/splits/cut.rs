@@ -178,11 +178,7 @@ pub(super) fn packed(splits: Vec<PlannedSplit>, split_bytes: u64) -> Vec<Planned
     let mut splits = splits.into_iter();
     let mut packed = Vec::new();
     for pack in packs(&small, split_bytes) {
-        let mut run: Vec<_> = splits.by_ref().take(pack.len()).collect();
-        if run.len() == 1 {
-            packed.append(&mut run);
-            continue;
-        }
+        let run: Vec<_> = splits.by_ref().take(pack.len()).collect();
         let homes = best_homes(run.iter().map(|it| (it.homes.clone(), it.split.length())));
         let pieces = run.into_iter().flat_map(|it| it.split.pieces).collect();
         packed.push(PlannedSplit { split: Split { pieces }, homes });
