@@ -61,8 +61,8 @@ const OVER_HTTP: ReadSettings = ReadSettings {
 /// Bytes per second of copies: more than any test sends.
 const REPAIR_RATE: u64 = 1 << 30;
 
-/// How long uploads that broke off are kept.
-const KEEP_UNFINISHED: Duration = Duration::from_secs(3);
+/// How long uploads that broke off are kept: longer than any test takes, but for the one that waits for their end.
+const KEEP_UNFINISHED: Duration = Duration::from_secs(120);
 
 /// Waits until `is_so`, or fails after the deadline.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -110,13 +110,20 @@ impl RunningServer {
 struct Cluster {
     master: FakeMaster,
     servers: Vec<RunningServer>,
+    keep_unfinished: Duration,
 }
 
 impl Cluster {
     /// A master and `n` registered servers, `host-1` and so on.
     async fn start(n: usize) -> Self {
+        Self::keeping_unfinished(KEEP_UNFINISHED, n).await
+    }
+
+    /// The same, with servers that keep uploads that broke off for so long.
+    async fn keeping_unfinished(keep_unfinished: Duration, n: usize) -> Self {
         let keyring = Keyring::new(&Secret::random());
-        let mut cluster = Self { master: FakeMaster::start(keyring), servers: Vec::new() };
+        let master = FakeMaster::start(keyring);
+        let mut cluster = Self { master, servers: Vec::new(), keep_unfinished };
         for number in 1..=n {
             cluster.add_server(&format!("host-{number}"), 0);
         }
@@ -141,7 +148,7 @@ impl Cluster {
             data_dirs: vec![folder.path().to_owned()],
             reserve_bytes,
             idle_timeout: Duration::from_secs(60),
-            keep_unfinished: KEEP_UNFINISHED,
+            keep_unfinished: self.keep_unfinished,
             follow_timeout: Duration::from_secs(2),
             repair_rate: REPAIR_RATE,
             balance_rate: REPAIR_RATE,

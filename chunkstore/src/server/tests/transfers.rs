@@ -1,5 +1,7 @@
 //! One chunk at a time: `PUT` and `GET` as servers answer them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chunkstore_client::blocks::{BlockDecoder, BlockEncoder, Item};
 use chunkstore_client::checksum::crc32c;
@@ -443,7 +445,7 @@ async fn what_survivors_of_a_broken_pipeline_have_is_sealed_at_the_length_that_i
 
 #[tokio::test]
 async fn a_broken_upload_that_nobody_comes_for_goes_by_itself_and_one_given_up_at_once() {
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::keeping_unfinished(Duration::from_secs(3), 2).await;
     let data = bytes(40 * BLOCK_BYTES);
     break_off(&cluster, 4, &data, 70, 2 << 20).await;
     let delete = ServerCommand::Delete { chunk: ChunkId(4), version: Version(1), orphan: false };
