@@ -11,10 +11,10 @@ use std::time::Duration;
 use tasktracker_core::{DiskNumber, Finding, Input, Limits};
 use tokio::sync::oneshot::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
-use crate::folder::DataFolder;
+use crate::folder::{DataFolder, Failing};
 use crate::meter;
 use crate::process::{Executable, Leash, Process, Spawner};
 
@@ -90,28 +90,63 @@ impl Disk {
         home.into_iter().chain(local).collect()
     }
 
-    /// Looks at it, or waits on for the answer to the last look.
+    /// Its free bytes, or what is wrong.
     async fn look(&mut self) -> Result<u64, String> {
+        self.ask().await.map_err(|error| error.to_string())
+    }
+
+    /// Looks at it, or waits on for the answer to the last look.
+    async fn ask(&mut self) -> Result<u64, LookError> {
         let mut looking = self.late.take().unwrap_or_else(|| {
             let (look, folder) = (Arc::clone(&self.look), self.folder.clone());
             tokio::task::spawn_blocking(move || look(&folder))
         });
         match timeout(self.patience, &mut looking).await {
-            Ok(Ok(free)) => free.map_err(|error| error.to_string()),
-            Ok(Err(panicked)) => Err(panicked.to_string()),
+            Ok(Ok(free)) => free.map_err(LookError::Disk),
+            Ok(Err(panicked)) => Err(LookError::Panicked(panicked)),
             Err(_) => {
                 self.late = Some(looking);
-                // The same words each time: others would be told as news.
-                Err(format!("it has not answered within {:?}", self.patience))
+                Err(LookError::Late(self.patience))
             }
+        }
+    }
+
+    /// What the disk itself says is wrong. That it has not answered yet is no word of its.
+    async fn complaint(&mut self) -> Option<String> {
+        match self.ask().await {
+            Err(LookError::Disk(error)) => Some(error.to_string()),
+            Ok(_) | Err(LookError::Panicked(_) | LookError::Late(_)) => None,
         }
     }
 }
 
-/// What an attempt that failed may have failed for: its disk, if that fails.
+/// Why nothing is known of a disk's room. Each time in the same words: others would be told as news.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Disk(io::Error),
+    #[error(transparent)]
+    Panicked(JoinError),
+    #[error("it has not answered within {0:?}")]
+    Late(Duration),
+}
+
+/// What an attempt that failed may have failed for: its disk, if that says so. One that is only slow, [`watch_disk`] has
+/// more patience with.
 pub(crate) async fn blame(folder: PathBuf, disk: DiskNumber) -> Option<Finding> {
-    let free = Disk::new(folder, BLAME_PATIENCE).look().await;
-    free.is_err().then_some(Finding::LocalDisk { disk, free })
+    let complaint = Disk::new(folder, BLAME_PATIENCE).complaint().await?;
+    Some(Finding::LocalDisk { disk, free: Err(complaint) })
+}
+
+/// What is known before the first task is asked for. Which disks could not be opened comes first: of the others, the last
+/// one is looked at again and again, whatever it says now.
+pub(crate) async fn look_first(failing: Vec<Failing>, disks: &mut [Disk]) -> Vec<Finding> {
+    let fails = |(disk, message)| Finding::LocalDisk { disk, free: Err(message) };
+    let mut findings: Vec<Finding> = failing.into_iter().map(fails).collect();
+    for disk in disks {
+        findings.extend(disk.examine().await);
+    }
+    findings
 }
 
 /// Writes a small file and removes it; the free bytes of its disk. A full disk is none that fails.
@@ -386,6 +421,35 @@ mod tests {
         assert_eq!(blame(folder.path().to_owned(), DiskNumber(1)).await, None);
         let blamed = blame(gone, DiskNumber(1)).await;
         assert!(matches!(blamed, Some(Finding::LocalDisk { disk: DiskNumber(1), .. })));
+    }
+
+    #[tokio::test]
+    async fn a_failed_attempt_blames_its_disk_for_what_it_says_and_not_for_its_silence() {
+        let (answers, answer) = std::sync::mpsc::channel();
+        let answer = Mutex::new(answer);
+        let mut disk = Disk::new("/hangs".into(), Duration::from_millis(10));
+        disk.look = Arc::new(move |_: &Path| answer.lock().unwrap().recv().unwrap());
+        assert_eq!(disk.complaint().await, None, "it is slow");
+        disk.patience = PATIENCE;
+        answers.send(Ok(5)).unwrap();
+        assert_eq!(disk.complaint().await, None, "it is well");
+        answers.send(Err(io::Error::from_raw_os_error(libc::EIO))).unwrap();
+        let complaint = disk.complaint().await.unwrap();
+        assert!(complaint.contains("Input/output error"), "{complaint}");
+    }
+
+    #[tokio::test]
+    async fn disks_that_could_not_be_opened_are_told_of_before_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Disk::new(folder.path().join("gone"), PATIENCE);
+        disk.local = Some(DiskNumber(1));
+        let failing = vec![(DiskNumber(0), "pulled".to_owned())];
+        let findings = look_first(failing, std::slice::from_mut(&mut disk)).await;
+        let local = |finding: &Finding| match finding {
+            Finding::LocalDisk { disk, free: Err(_) } => disk.0,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(findings.iter().map(local).collect::<Vec<_>>(), [0, 1]);
     }
 
     #[tokio::test]

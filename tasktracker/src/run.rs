@@ -10,7 +10,7 @@ use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{FolderError, Health, Metrics, Owner, Requests, Shutdown};
 use net::{Guard, Keyring};
-use tasktracker_core::{Core, Finding, HealthRule, HostLimits, Input, Limits, Settings};
+use tasktracker_core::{Core, HealthRule, HostLimits, Input, Limits, Settings};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -103,14 +103,9 @@ pub async fn run(
     };
     let limits = core_settings.limits;
     let mut core = Core::new(core_settings, held);
-    // Known before the first task is asked for.
     let mut disks = health::Disk::all(&folder, settings.health.timeout);
-    for disk in &mut disks {
-        disk.examine().await.into_iter().for_each(|finding| core.examine(finding));
-    }
-    for (disk, message) in failing {
-        core.examine(Finding::LocalDisk { disk, free: Err(message) });
-    }
+    let findings = health::look_first(failing, &mut disks).await;
+    findings.into_iter().for_each(|finding| core.examine(finding));
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
         settings.client,

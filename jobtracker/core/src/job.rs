@@ -188,12 +188,12 @@ impl LiveJob {
         self.splits = Some(splits);
     }
 
-    /// What a map reads; `None` for a reduce, and while the splits are not known.
     /// What its maps read, as far as that is known, in their order.
     pub(crate) fn splits(&self) -> &[PlannedSplit] {
         self.splits.as_deref().unwrap_or_default()
     }
 
+    /// What a map reads; `None` for a reduce, and while the splits are not known.
     pub(crate) fn split(&self, task: TaskId) -> Option<&PlannedSplit> {
         match task.kind {
             TaskKind::Map => self.splits.as_ref()?.get(task.index as usize),
