@@ -13,16 +13,26 @@ pub(crate) struct Layout {
     home: PathBuf,
     /// The folders on the disks, each with attempts; the data folder may be one.
     disks: Vec<PathBuf>,
+    /// The folders on disks that are worked on no more, which show nothing.
+    left: Vec<PathBuf>,
 }
 
 impl Layout {
     pub(crate) fn new(home: PathBuf, disks: Vec<PathBuf>) -> Self {
-        Self { home, disks }
+        Self { home, disks, left: Vec::new() }
     }
 
     /// The same with other disks.
     pub(super) fn on(&self, disks: Vec<PathBuf>) -> Self {
-        Self { home: self.home.clone(), disks }
+        let known = self.disks.iter().chain(&self.left);
+        let is_left = |disk: &&PathBuf| **disk != self.home && !disks.contains(disk);
+        let left = known.filter(is_left).cloned().collect();
+        Self { home: self.home.clone(), disks, left }
+    }
+
+    /// The folders of which a task sees nothing.
+    pub(super) fn left(&self) -> &[PathBuf] {
+        &self.left
     }
 
     /// The folders that show nothing else.
@@ -75,5 +85,17 @@ mod tests {
         assert_eq!(of("/data/attempts/a").unwrap(), Path::new("/data/disks/0/a"));
         assert!(of("/data/outputs/a").is_err());
         assert_eq!(layout.roots().collect::<Vec<_>>(), [Path::new("/data"), Path::new("/mnt/2")]);
+    }
+
+    #[test]
+    fn disks_that_are_left_stay_covered() {
+        let disks = |numbers: &[u8]| -> Vec<PathBuf> {
+            numbers.iter().map(|number| format!("/mnt/{number}").into()).collect()
+        };
+        let layout = Layout::new("/mnt/1".into(), disks(&[1, 2, 3, 4]));
+        let layout = layout.on(disks(&[1, 3, 4])).on(disks(&[3]));
+        assert_eq!(layout.left(), disks(&[4, 2]), "the data folder shows programs still");
+        assert_eq!(layout.roots().collect::<Vec<_>>(), [Path::new("/mnt/1"), Path::new("/mnt/3")]);
+        assert!(layout.among_all(Path::new("/mnt/2/attempts/a")).is_err());
     }
 }

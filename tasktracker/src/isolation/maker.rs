@@ -65,6 +65,10 @@ fn make(order: &Order) -> io::Result<()> {
     if !order.with_users {
         keep_devices_of_all().map_err(say("/dev can't be closed"))?;
     }
+    for disk in order.layout.left() {
+        let covered = cover_folder(disk);
+        covered.map_err(|error| told(&error, format!("{} can't be hidden", disk.display())))?;
+    }
     lay_out(&order.layout, &attempts, &programs)
         .map_err(say("the own folders can't be shown: do they lie in a hidden one?"))
 }
@@ -108,21 +112,32 @@ fn open_path(path: &Path) -> io::Result<OwnedFd> {
 fn cover(path: &Path) -> io::Result<()> {
     let path = match path.canonicalize() {
         Ok(path) => path,
-        // What this process can't find, no task of the same user does.
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::PermissionDenied => return Ok(()),
-            _ => return Err(error),
-        },
+        Err(error) if is_nowhere(&error) => return Ok(()),
+        Err(error) => return Err(error),
     };
     if !path.is_dir() {
         mount_bind("/dev/null", &path)?;
         // Nobody can open it then.
         return set(&open_path(&path)?, MOUNT_ATTR_NODEV);
     }
+    cover_folder(&path)
+}
+
+/// The same of a folder, without a look at it: its disk may fail.
+fn cover_folder(path: &Path) -> io::Result<()> {
     let nothing = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    Ok(mount("tmpfs", &path, "tmpfs", nothing, c"mode=0,size=64k,nr_inodes=1")?)
+    let options = c"mode=0,size=64k,nr_inodes=1";
+    match mount("tmpfs", path, "tmpfs", nothing, options).map_err(io::Error::from) {
+        // EPERM would be that it may not mount.
+        Err(error) if is_nowhere(&error) && error.raw_os_error() != Some(libc::EPERM) => Ok(()),
+        covered => covered,
+    }
+}
+
+/// What this process can't find, no task of the same user does.
+fn is_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// In the own folders, programs stay, which can't be changed, and all attempts are put where a child finds its own.

@@ -14,7 +14,7 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landlock::{CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetError, Scope};
@@ -82,6 +82,15 @@ pub(crate) struct Confinement {
     capabilities: Capabilities,
 }
 
+#[cfg(test)]
+impl Confinement {
+    /// One with rules that are none.
+    pub(crate) fn broken() -> Self {
+        let rules = Some(Arc::new(File::open("/dev/null").unwrap().into()));
+        Self { namespace: None, landlock: rules, capabilities: Capabilities::of_tasks() }
+    }
+}
+
 impl Isolation {
     /// Tries what this host allows. `own` are the TaskTracker's own folders.
     pub(crate) async fn open(
@@ -112,8 +121,7 @@ impl Isolation {
     /// From now on, attempts work on these disks alone.
     pub(crate) fn work_on(&self, disks: Vec<PathBuf>) {
         if let Ok(namespaces) = &self.namespaces {
-            let mut layout = namespaces.layout.lock().unwrap_or_else(PoisonError::into_inner);
-            *layout = Arc::new(layout.on(disks));
+            namespaces.work_on(disks);
         }
     }
 
@@ -209,12 +217,18 @@ type Identity = Option<(u64, u64)>;
 /// Namespaces that nobody uses, and how to make more.
 #[derive(Debug)]
 struct Namespaces {
-    layout: Mutex<Arc<Layout>>,
+    pool: Arc<Mutex<Pool>>,
     hidden: Arc<[PathBuf]>,
     last: tokio::sync::Mutex<Look>,
     maker: PathBuf,
     spawner: Spawner,
-    free: Arc<Mutex<Vec<Namespace>>>,
+}
+
+/// Namespaces of one layout.
+#[derive(Debug)]
+struct Pool {
+    layout: Arc<Layout>,
+    free: Vec<Namespace>,
 }
 
 /// The last look at what is hidden.
@@ -230,7 +244,7 @@ struct Look {
 struct Lent {
     /// Absent only while it is dropped.
     namespace: Option<Namespace>,
-    free: Arc<Mutex<Vec<Namespace>>>,
+    pool: Arc<Mutex<Pool>>,
 }
 
 impl Lent {
@@ -239,14 +253,17 @@ impl Lent {
     }
 }
 
+/// It is given back, unless it shows disks that are worked on no more.
 impl Drop for Lent {
     fn drop(&mut self) {
-        lock(&self.free).extend(self.namespace.take());
+        let mut pool = lock(&self.pool);
+        let namespace = self.namespace.take_if(|it| Arc::ptr_eq(&it.layout, &pool.layout));
+        pool.free.extend(namespace);
     }
 }
 
-fn lock(free: &Mutex<Vec<Namespace>>) -> std::sync::MutexGuard<'_, Vec<Namespace>> {
-    free.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(pool: &Mutex<Pool>) -> MutexGuard<'_, Pool> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Namespaces {
@@ -260,12 +277,11 @@ impl Namespaces {
         hidden.sort();
         hidden.dedup();
         Self {
-            layout: Mutex::new(Arc::new(own)),
+            pool: Arc::new(Mutex::new(Pool { layout: Arc::new(own), free: Vec::new() })),
             hidden: hidden.into(),
             last: tokio::sync::Mutex::default(),
             maker: settings.maker.clone(),
             spawner,
-            free: Arc::default(),
         }
     }
 
@@ -274,7 +290,7 @@ impl Namespaces {
     async fn lend(&self) -> io::Result<Lent> {
         let seen = self.look().await;
         let free = loop {
-            let free = lock(&self.free).pop();
+            let free = lock(&self.pool).free.pop();
             match free {
                 Some(namespace) if namespace.seen != seen => {}
                 free => break free,
@@ -284,11 +300,20 @@ impl Namespaces {
             Some(namespace) => namespace,
             None => self.make(seen).await?,
         };
-        Ok(Lent { namespace: Some(namespace), free: Arc::clone(&self.free) })
+        Ok(Lent { namespace: Some(namespace), pool: Arc::clone(&self.pool) })
     }
 
     fn layout(&self) -> Arc<Layout> {
-        Arc::clone(&self.layout.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.pool).layout)
+    }
+
+    /// Of the namespaces that were made for other disks, none is lent again: each keeps the file systems of those.
+    fn work_on(&self, disks: Vec<PathBuf>) {
+        let mut pool = lock(&self.pool);
+        let layout = Arc::new(pool.layout.on(disks));
+        let old = std::mem::replace(&mut *pool, Pool { layout, free: Vec::new() });
+        drop(pool);
+        drop(old);
     }
 
     /// What there is of the hidden ones. On a disk that hangs it is as it was.
@@ -364,6 +389,34 @@ fn take(
 mod tests {
     use super::*;
 
+    fn namespaces(home: &Path, disks: &[PathBuf], hidden: Vec<PathBuf>) -> Namespaces {
+        let settings = IsolationSettings { required: false, hidden, maker: PathBuf::new() };
+        let layout = Layout::new(home.to_owned(), disks.to_vec());
+        Namespaces::new(&settings, Spawner::start().unwrap(), layout)
+    }
+
+    #[tokio::test]
+    async fn namespaces_of_disks_that_are_left_are_not_lent_again() {
+        let place = tempfile::tempdir().unwrap();
+        let namespaces = namespaces(place.path(), &["/mnt/1".into(), "/mnt/2".into()], Vec::new());
+        let lend = || {
+            let mounts = File::open("/dev/null").unwrap();
+            let made =
+                Namespace { user: None, mounts, layout: namespaces.layout(), seen: Vec::new() };
+            Lent { namespace: Some(made), pool: Arc::clone(&namespaces.pool) }
+        };
+        let n_free = || lock(&namespaces.pool).free.len();
+        let (free, lent) = (lend(), lend());
+        drop(free);
+        assert_eq!(n_free(), 1);
+        namespaces.work_on(vec!["/mnt/2".into()]);
+        assert_eq!(n_free(), 0, "the free ones are of the old layout");
+        drop(lent);
+        assert_eq!(n_free(), 0, "so is the one that comes back");
+        drop(lend());
+        assert_eq!(n_free(), 1);
+    }
+
     #[tokio::test]
     async fn the_own_folders_are_not_hidden_by_whatever_name_they_are_known() {
         let place = tempfile::tempdir().unwrap();
@@ -371,13 +424,8 @@ mod tests {
         let (own, link, other) = (place.join("own"), place.join("link"), place.join("other"));
         std::fs::create_dir(&own).unwrap();
         std::os::unix::fs::symlink(&own, &link).unwrap();
-        let settings = IsolationSettings {
-            required: false,
-            hidden: vec![link, own.clone(), other.clone(), other.clone()],
-            maker: PathBuf::new(),
-        };
-        let layout = Layout::new(own.clone(), vec![own]);
-        let namespaces = Namespaces::new(&settings, Spawner::start().unwrap(), layout);
+        let hidden = vec![link, own.clone(), other.clone(), other.clone()];
+        let namespaces = namespaces(&own, std::slice::from_ref(&own), hidden);
         assert_eq!(*namespaces.hidden, *std::slice::from_ref(&other));
         let before = namespaces.look().await;
         std::fs::write(&other, "").unwrap();
