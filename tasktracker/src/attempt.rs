@@ -32,6 +32,7 @@ use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
 use crate::program_store::StoreOfPrograms;
 use crate::programs::{ProgramInUse, Programs};
 use crate::uids::{Uid, Uids};
+use crate::vfork::{StartError, Step};
 
 /// Bytes of a log's end that a crash is reported with.
 const LOG_TAIL_BYTES: u64 = 2048;
@@ -223,13 +224,22 @@ fn not_confined(error: &io::Error) -> Failure {
     Failure { kind: FailureKind::OutOfSpace, message }
 }
 
-/// It is this host's fault if it has too many processes or too little memory for another one.
-fn not_run(path: &Path, error: &io::Error) -> Failure {
-    let kind = match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => FailureKind::OutOfSpace,
-        _ => FailureKind::ProgramUnavailable,
+/// It is this host's fault unless it is the program that can't be executed, and even then if there are too many
+/// processes or too little memory for another one.
+fn not_run(path: &Path, error: &StartError) -> Failure {
+    let kind = match (error.step, error.source.kind()) {
+        (Step::Walls, _) => return not_confined(&error.source),
+        (Step::Process, _) | (_, io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) => {
+            FailureKind::OutOfSpace
+        }
+        (Step::Program, _) => FailureKind::ProgramUnavailable,
     };
-    Failure { kind, message: format!("the program {} can't be run: {error}", path.display()) }
+    let path = path.display();
+    let message = match error.step {
+        Step::Program => format!("the program {path} can't be run: {error}"),
+        Step::Process | Step::Walls => format!("no process can be made for {path}: {error}"),
+    };
+    Failure { kind, message }
 }
 
 async fn spawn(
@@ -238,7 +248,7 @@ async fn spawn(
     path: &Path,
     arguments: &[String],
     place: &Place,
-) -> io::Result<Process> {
+) -> Result<Process, StartError> {
     let limits = host.limits.of(&launch.job.limits);
     let mut tries = 0;
     loop {
@@ -259,7 +269,8 @@ async fn spawn(
         };
         match host.spawner.spawn(executable).await {
             Err(error)
-                if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES =>
+                if error.source.kind() == io::ErrorKind::ExecutableFileBusy
+                    && tries < BUSY_TRIES =>
             {
                 tries += 1;
                 tokio::time::sleep(BUSY_PAUSE).await;
@@ -467,4 +478,35 @@ fn crashed(status: Option<ExitStatus>, heard: Heard, log: &Path) -> Failure {
         false => FailureKind::Crashed { exit_code, signal },
     };
     Failure { kind, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_that_cannot_be_executed_counts_against_its_job() {
+        let program = Path::new("/bin/program");
+        for (step, error, kind, words) in [
+            (
+                Step::Program,
+                libc::ENOENT,
+                FailureKind::ProgramUnavailable,
+                "/bin/program can't be run",
+            ),
+            (Step::Program, libc::EAGAIN, FailureKind::OutOfSpace, "/bin/program can't be run"),
+            (
+                Step::Process,
+                libc::EBUSY,
+                FailureKind::OutOfSpace,
+                "no process can be made for /bin",
+            ),
+            (Step::Walls, libc::ENOENT, FailureKind::OutOfSpace, "kept from what is not its own"),
+        ] {
+            let source = io::Error::from_raw_os_error(error);
+            let failure = not_run(program, &StartError { step, source });
+            assert_eq!(failure.kind, kind, "{step:?}: {}", failure.message);
+            assert!(failure.message.contains(words), "{}", failure.message);
+        }
+    }
 }

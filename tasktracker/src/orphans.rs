@@ -45,7 +45,7 @@ pub(crate) fn adopt() -> io::Result<()> {
 }
 
 /// Starts a task process.
-pub(crate) fn bear(start: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
+pub(crate) fn bear<E>(start: impl FnOnce() -> Result<Pid, E>) -> Result<Pid, E> {
     let mut tasks = lock(&TASKS);
     let pid = start()?;
     tasks.push(pid);

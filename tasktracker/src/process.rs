@@ -23,7 +23,7 @@ use crate::cgroup::Group;
 use crate::isolation::{Confinement, Walls};
 use crate::meter::Meter;
 use crate::orphans;
-use crate::vfork::{self, Start};
+use crate::vfork::{self, Start, StartError, Step};
 
 /// The descriptor under which a child finds its channel.
 pub(crate) const CHANNEL_FD: i32 = 3;
@@ -151,7 +151,7 @@ fn kill_group(pid: Pid) {
 
 struct Request {
     executable: Executable,
-    reply: oneshot::Sender<io::Result<Process>>,
+    reply: oneshot::Sender<Result<Process, StartError>>,
 }
 
 /// Starts children from its own thread. When the last clone is dropped, the thread ends and with it
@@ -181,8 +181,8 @@ impl Spawner {
     /// Starts a child; it runs when this returns.
     ///
     /// # Errors
-    /// When it can't be executed, or the system has no resources for it.
-    pub(crate) async fn spawn(&self, executable: Executable) -> io::Result<Process> {
+    /// When it can't be executed or confined, or the system has no resources for it.
+    pub(crate) async fn spawn(&self, executable: Executable) -> Result<Process, StartError> {
         let (reply, answer) = oneshot::channel();
         let gone = || io::Error::other("the spawning thread has ended");
         self.requests.send(Request { executable, reply }).map_err(|_| gone())?;
@@ -190,15 +190,17 @@ impl Spawner {
     }
 }
 
-fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
+fn spawn(executable: Executable, null: &File) -> Result<Process, StartError> {
     let (channel, childs_end) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
     let (log, log_writer) = io::pipe()?;
     if let Some(uid) = executable.uid {
         // Else it could write to its standard output, but not open it by name.
-        rustix::fs::fchown(&log_writer, Some(rustix::fs::Uid::from_raw(uid)), None)?;
+        rustix::fs::fchown(&log_writer, Some(rustix::fs::Uid::from_raw(uid)), None)
+            .map_err(io::Error::from)?;
     }
     let confinement = executable.confinement.as_deref();
+    let walls = confinement.map(|it| Walls::new(it, &executable.folder)).transpose();
     let child = Start {
         path: &executable.path,
         arguments: &executable.arguments,
@@ -208,7 +210,7 @@ fn spawn(executable: Executable, null: &File) -> io::Result<Process> {
         user: executable
             .uid
             .map(|uid| (uid, (executable.limits.processes + SPARE_PROCESSES).into())),
-        walls: confinement.map(|it| Walls::new(it, &executable.folder)).transpose()?,
+        walls: walls.map_err(StartError::at(Step::Walls))?,
         entrances: executable.group.as_ref().map_or_else(Vec::new, Group::entrances),
         stdin: null.as_fd(),
         stdout: log_writer.as_fd(),

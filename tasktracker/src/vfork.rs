@@ -62,8 +62,48 @@ struct Plan<'a> {
     stdout: c_int,
     channel: c_int,
     channel_number: c_int,
+    /// What the child is at.
+    step: Step,
     /// Why the program could not be started; read by the parent when the child has ended.
     errno: c_int,
+}
+
+/// What a start may fail at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To make a process and what it is given.
+    Process,
+    /// To keep it from what is not its own.
+    Walls,
+    /// To execute the program.
+    Program,
+}
+
+/// Why a program does not run.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub(crate) struct StartError {
+    pub(crate) step: Step,
+    pub(crate) source: io::Error,
+}
+
+impl StartError {
+    pub(crate) fn at(step: Step) -> impl Fn(io::Error) -> Self {
+        move |source| Self { step, source }
+    }
+}
+
+/// What fails elsewhere is not the program's fault.
+impl From<io::Error> for StartError {
+    fn from(source: io::Error) -> Self {
+        Self { step: Step::Process, source }
+    }
+}
+
+impl From<StartError> for io::Error {
+    fn from(error: StartError) -> Self {
+        error.source
+    }
 }
 
 /// A NUL-terminated copy.
@@ -83,12 +123,13 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
 /// signals are as they are by default. It runs the program when this returns.
 ///
 /// # Errors
-/// When the program can't be executed, or the system has no room for a process.
-pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
-    let path = c_string(child.path.as_os_str().as_bytes())?;
+/// When the program can't be executed or kept in its walls, or the system has no room for a process.
+pub(crate) fn start(child: &Start<'_>) -> Result<Pid, StartError> {
+    let of_program = StartError::at(Step::Program);
+    let path = c_string(child.path.as_os_str().as_bytes()).map_err(&of_program)?;
     let mut arguments = vec![path.clone()];
     for argument in child.arguments {
-        arguments.push(c_string(argument)?);
+        arguments.push(c_string(argument).map_err(&of_program)?);
     }
     let mut plan = Plan {
         parent: rustix::process::getpid().as_raw_nonzero().get(),
@@ -104,6 +145,7 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         stdout: child.stdout.as_raw_fd(),
         channel: child.channel.as_raw_fd(),
         channel_number: child.channel_number,
+        step: Step::Process,
         errno: 0,
     };
     let mut stack = vec![0_u8; STACK_BYTES];
@@ -120,11 +162,14 @@ pub(crate) fn start(child: &Start<'_>) -> io::Result<Pid> {
         }
     })?;
     // SAFETY: the child has written it, if at all, before this thread went on.
-    let errno = unsafe { ptr::read_volatile(&raw const plan.errno) };
+    let (step, errno) = unsafe {
+        (ptr::read_volatile(&raw const plan.step), ptr::read_volatile(&raw const plan.errno))
+    };
     let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
     if errno != 0 {
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
-        return Err(io::Error::from_raw_os_error(errno));
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+            .map_err(io::Error::from)?;
+        return Err(StartError { step, source: io::Error::from_raw_os_error(errno) });
     }
     Ok(pid)
 }
@@ -171,45 +216,88 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
     }
 }
 
-/// Returns only if it fails, with `errno` set.
+/// Returns only if it fails, with `errno` set and the step noted.
 ///
 /// # Safety
 /// Only in the child of `start`, with its plan.
-unsafe fn become_program(plan: &Plan<'_>) -> c_int {
-    // SAFETY: plain system calls; pointers are to NUL-terminated strings and NULL-terminated lists that
-    // `start` keeps alive.
+unsafe fn become_program(plan: &mut Plan<'_>) -> c_int {
+    // SAFETY: as promised; the note is for the parent, which stands still.
     unsafe {
-        if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) != 0
-            || libc::setpgid(0, 0) != 0
-            || !join(&plan.entrances)
-            || libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.open_files) != 0
-            || libc::setrlimit(libc::RLIMIT_CORE, &raw const NO_CORE) != 0
-            || libc::dup2(plan.stdin, 0) < 0
-            || libc::dup2(plan.stdout, 1) < 0
-            || libc::dup2(plan.stdout, 2) < 0
-            || place(plan.channel, plan.channel_number) < 0
-            || !plan.walls.is_none_or(|walls| walls.go_in())
-            || libc::chdir(plan.folder.as_ptr()) != 0
-            || !become_user(plan.user.as_ref())
-            || !plan.walls.is_none_or(|walls| plan.user.is_some() || walls.give_up_rights())
-            || libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) != 0
-            || !plan.walls.is_none_or(|walls| walls.take_rules())
-            // Changing the user takes it away.
-            || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
-            || libc::getppid() != plan.parent
+        let step = &raw mut plan.step;
+        if !take_what_is_given(plan) {
+            return -1;
+        }
+        ptr::write_volatile(step, Step::Walls);
+        if !plan.walls.is_none_or(|walls| walls.go_in()) {
+            return -1;
+        }
+        ptr::write_volatile(step, Step::Process);
+        if libc::chdir(plan.folder.as_ptr()) != 0 || !become_user(plan.user.as_ref()) {
+            return -1;
+        }
+        ptr::write_volatile(step, Step::Walls);
+        if !renounce(plan) {
+            return -1;
+        }
+        ptr::write_volatile(step, Step::Process);
+        // Changing the user takes it away.
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::getppid() != plan.parent
         {
             return -1;
         }
-        // Before they can be delivered: a handler would run in the parent's memory. SIGKILL, SIGSTOP
-        // and two of glibc's own can't be set, and have no handler.
+        reset_signals();
+        ptr::write_volatile(step, Step::Program);
+        let path: &CStr = &plan.path;
+        libc::execve(path.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr())
+    }
+}
+
+/// Its group, cgroups, limits and descriptors.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn take_what_is_given(plan: &Plan<'_>) -> bool {
+    // SAFETY: plain system calls; what they read is kept alive by `start`.
+    unsafe {
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) == 0
+            && libc::setpgid(0, 0) == 0
+            && join(&plan.entrances)
+            && libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.open_files) == 0
+            && libc::setrlimit(libc::RLIMIT_CORE, &raw const NO_CORE) == 0
+            && libc::dup2(plan.stdin, 0) >= 0
+            && libc::dup2(plan.stdout, 1) >= 0
+            && libc::dup2(plan.stdout, 2) >= 0
+            && place(plan.channel, plan.channel_number) >= 0
+    }
+}
+
+/// Gives up rights, and the hope of more.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn renounce(plan: &Plan<'_>) -> bool {
+    // SAFETY: plain system calls.
+    unsafe {
+        plan.walls.is_none_or(|walls| plan.user.is_some() || walls.give_up_rights())
+            && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) == 0
+            && plan.walls.is_none_or(|walls| walls.take_rules())
+    }
+}
+
+/// Before any can be delivered: a handler would run in the parent's memory.
+///
+/// # Safety
+/// As [`become_program`].
+unsafe fn reset_signals() {
+    // SAFETY: plain system calls on a set that lives. SIGKILL, SIGSTOP and two of glibc's own can't be set, and have no
+    // handler.
+    unsafe {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        let path: &CStr = &plan.path;
-        libc::execve(path.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr())
     }
 }
 

@@ -43,6 +43,28 @@ fn first_line(log: &mut io::PipeReader) -> String {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_says_at_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawner = Spawner::start().unwrap();
+    let gone = folder.path().join("gone");
+    let fails = [
+        (Executable { path: gone.clone(), ..shell("", folder.path()) }, Step::Program),
+        (shell("", &gone), Step::Process),
+        (
+            Executable {
+                confinement: Some(Arc::new(Confinement::broken())),
+                ..shell("", folder.path())
+            },
+            Step::Walls,
+        ),
+    ];
+    for (executable, step) in fails {
+        let error = spawner.spawn(executable).await.unwrap_err();
+        assert_eq!(error.step, step, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_child_has_its_channel_a_clean_environment_and_no_other_descriptor() {
     let folder = tempfile::tempdir().unwrap();
     let spawner = Spawner::start().unwrap();
@@ -350,5 +372,5 @@ async fn what_cannot_be_run_is_an_error_at_once() {
     let spawner = Spawner::start().unwrap();
     let missing = Executable { path: "/no/such".into(), ..shell("", folder.path()) };
     let error = spawner.spawn(missing).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
 }
