@@ -54,7 +54,7 @@ pub(crate) type Failing = (DiskNumber, String);
 
 impl DataFolder {
     /// Opens the data folder and those on the disks, makes their rooms and removes what attempts of a former process have
-    /// left: processes first, then folders. A disk that fails is left out, if there is another one.
+    /// left: processes first, then folders. The data folder keeps map outputs only if it is one of the disks. A disk that fails is left out, if there is another one.
     ///
     /// # Errors
     /// When the disk of the data folder says no, or all others do; when a folder is somebody else's.
@@ -66,6 +66,9 @@ impl DataFolder {
         let own = daemon::DataFolder::open_patiently(root, owner.clone()).await?;
         make_room(&own.root().join("programs"), PASSABLE)?;
         make_room(&own.root().join("logs"), 0o700)?;
+        if !disks.iter().any(|disk| is_same(disk, own.root())) {
+            clear(own.root())?;
+        }
         let (mut opened, mut failing) = (Vec::new(), Vec::new());
         for (nth, path) in disks.iter().enumerate() {
             match open_disk(path, own.root(), owner.clone()).await {
@@ -187,22 +190,36 @@ impl DataFolder {
 }
 
 async fn open_disk(path: &Path, home: &Path, owner: Owner) -> Result<LocalDisk, FolderError> {
-    let is_home = path.canonicalize().is_ok_and(|path| path == home);
-    let own = match is_home {
+    let own = match is_same(path, home) {
         true => None,
         false => Some(daemon::DataFolder::open_patiently(path, owner).await?),
     };
     let root = own.as_ref().map_or(home, |own| own.root()).to_owned();
     let disk = LocalDisk { root, own, is_left: AtomicBool::new(false) };
     let attempts = disk.attempts();
-    let killed = orphans::kill_strays(&attempts);
-    if killed > 0 {
-        tracing::warn!(killed, "ended task processes that a former tasktracker has left");
-    }
-    remove_all(&attempts)?;
+    end_attempts(&attempts)?;
     make_room(&attempts, PASSABLE)?;
     make_room(&disk.root.join("outputs"), 0o700)?;
     Ok(disk)
+}
+
+/// Ends what attempts of a former process have left, and removes their folders.
+fn end_attempts(attempts: &Path) -> Result<(), FolderError> {
+    let killed = orphans::kill_strays(attempts);
+    if killed > 0 {
+        tracing::warn!(killed, "ended task processes that a former tasktracker has left");
+    }
+    remove_all(attempts)
+}
+
+/// Removes what was put into the data folder while it was one of the disks.
+fn clear(home: &Path) -> Result<(), FolderError> {
+    end_attempts(&home.join("attempts"))?;
+    remove_all(&home.join("outputs"))
+}
+
+fn is_same(path: &Path, home: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path == home)
 }
 
 /// Mode of folders that lead others to what is theirs.
@@ -247,6 +264,30 @@ mod tests {
         drop(folder);
         open().await;
         assert!(left_over.iter().all(|path| !path.exists()) && kept.exists());
+    }
+
+    #[tokio::test]
+    async fn a_data_folder_that_is_no_disk_any_more_keeps_only_programs_and_logs() {
+        let place = tempfile::tempdir().unwrap();
+        let (home, other) = (place.path().join("home"), place.path().join("other"));
+        let rooms = |disks: Vec<PathBuf>| {
+            let home = home.clone();
+            async move {
+                drop(DataFolder::open(&home, &disks, owner()).await.unwrap());
+                let there = |room: &&str| home.join(room).join("left").exists();
+                ["attempts", "outputs", "programs", "logs"].iter().copied().filter(there).collect()
+            }
+        };
+        let all: Vec<&str> = rooms(vec![home.clone()]).await;
+        assert!(all.is_empty());
+        for room in ["attempts", "outputs", "programs", "logs"] {
+            std::fs::create_dir(home.join(room).join("left")).unwrap();
+        }
+        let with_home: Vec<&str> = rooms(vec![other.clone(), home.clone()]).await;
+        assert_eq!(with_home, ["outputs", "programs", "logs"]);
+        let without: Vec<&str> = rooms(vec![other]).await;
+        assert_eq!(without, ["programs", "logs"]);
+        assert!(!home.join("attempts").exists() && !home.join("outputs").exists());
     }
 
     #[tokio::test]
