@@ -104,6 +104,6 @@ async fn renew_gauges(State(state): State<ServerState>, request: Request, next: 
     if let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await {
         observe_summary(&summary);
     }
-    observe_topology(state.topology.is_wrong());
+    observe_topology(state.topology.is_wrong().await);
     next.run(request).await
 }

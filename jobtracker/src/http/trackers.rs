@@ -26,7 +26,7 @@ async fn register(
     State(state): State<ServerState>,
     Json(request): Json<RegisterTracker>,
 ) -> Result<Json<TrackerRegistered>, Problem> {
-    let rack = state.topology.rack_of(&request.host, request.rack);
+    let rack = state.topology.rack_of(&request.host, request.rack).await;
     let request = Box::new(RegisterTracker { rack, ..request });
     match state.core.ask(|reply_to| Input::RegisterTracker { request, reply_to }).await? {
         Reply::Registered(registered) => Ok(Json(registered)),

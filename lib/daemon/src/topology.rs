@@ -1,16 +1,22 @@
 //! The file that says in which rack each host stands (Hadoop: `net.topology.table.file.name`). Both masters read the same one,
 //! at their start and again whenever it has changed: it is looked at when a host registers and when metrics are read. What is
-//! wrong with it refuses the start; later the table that was read last stays.
+//! wrong with it refuses the start; later the table that was read last stays, as where the file's disk does not answer.
 
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ids::{HostName, RackName};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::racks::{RackTable, RackTableError};
+
+/// How long a look at the file may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a topology file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +46,17 @@ pub struct Topology(Option<Arc<TopologyFile>>);
 #[derive(Debug)]
 struct TopologyFile {
     path: PathBuf,
+    /// Locked for moments; never while the disk is waited for.
     state: Mutex<State>,
+    look: tokio::sync::Mutex<Look>,
+}
+
+/// The look at the file that is under way: another would only hang beside it.
+#[derive(Debug, Default)]
+struct Look {
+    running: Option<JoinHandle<()>>,
+    /// Whether it has not answered in time.
+    is_late: bool,
 }
 
 #[derive(Debug)]
@@ -79,38 +95,81 @@ impl Topology {
         let table = read(path)?;
         tracing::info!(path = %path.display(), hosts = table.len(), "read the topology file");
         let state = Mutex::new(State { table, stamp, is_wrong: false });
-        Ok(Self(Some(Arc::new(TopologyFile { path: path.to_owned(), state }))))
+        let (path, look) = (path.to_owned(), tokio::sync::Mutex::default());
+        Ok(Self(Some(Arc::new(TopologyFile { path, state, look }))))
     }
 
     /// The rack of a host that says to stand in `told`: the file's word counts more than the host's own.
-    #[must_use]
-    pub fn rack_of(&self, host: &HostName, told: RackName) -> RackName {
-        let known = self.up_to_date(|state| state.table.rack_of(host).cloned());
+    pub async fn rack_of(&self, host: &HostName, told: RackName) -> RackName {
+        let known = self.up_to_date(|state, _| state.table.rack_of(host).cloned()).await;
         known.flatten().unwrap_or(told)
     }
 
-    /// Whether the file is such that an older table is gone by.
-    #[must_use]
-    pub fn is_wrong(&self) -> bool {
-        self.up_to_date(|state| state.is_wrong).unwrap_or_default()
+    /// Whether the file is such that an older table is gone by, or does not answer.
+    pub async fn is_wrong(&self) -> bool {
+        let is_wrong = self.up_to_date(|state, is_late| state.is_wrong || is_late).await;
+        is_wrong.unwrap_or_default()
     }
 
-    /// Reads the file again if it has changed, then asks for something.
-    fn up_to_date<T>(&self, ask: impl FnOnce(&State) -> T) -> Option<T> {
-        let file = self.0.as_deref()?;
-        let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = look(&file.path);
-        if stamp != state.stamp {
-            state.stamp = stamp;
-            state.read_again(&file.path);
+    /// Reads the file again if it has changed, then asks for something; also whether it has not answered.
+    async fn up_to_date<T>(&self, ask: impl FnOnce(&State, bool) -> T) -> Option<T> {
+        let file = self.0.as_ref()?;
+        let mut look = file.look.lock().await;
+        // One that is under way may have begun before the last edit.
+        if look.has_ended(file).await {
+            let file = Arc::clone(file);
+            look.running = Some(tokio::task::spawn_blocking(move || file.read_again()));
         }
-        Some(ask(&state))
+        let is_late = !look.has_ended(file).await;
+        drop(look);
+        Some(ask(&file.state(), is_late))
+    }
+}
+
+impl Look {
+    /// Waits for its end, unless that was in vain before.
+    async fn has_ended(&mut self, file: &TopologyFile) -> bool {
+        let Some(running) = &mut self.running else { return true };
+        if self.is_late && !running.is_finished() {
+            return false;
+        }
+        match timeout(PATIENCE, running).await {
+            Ok(ended) => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the topology file was not looked at");
+                }
+                *self = Self::default();
+                true
+            }
+            Err(_) => {
+                let path = file.path.display();
+                tracing::error!(%path, "the topology file does not answer within {PATIENCE:?}: the racks that were read before stay");
+                self.is_late = true;
+                false
+            }
+        }
+    }
+}
+
+impl TopologyFile {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads it, if it has changed.
+    fn read_again(&self) {
+        let stamp = look(&self.path);
+        if stamp != self.state().stamp {
+            let read = read(&self.path);
+            self.state().take(read, stamp, &self.path);
+        }
     }
 }
 
 impl State {
-    fn read_again(&mut self, path: &Path) {
-        match read(path) {
+    fn take(&mut self, read: Result<RackTable, TopologyError>, stamp: Option<Stamp>, path: &Path) {
+        self.stamp = stamp;
+        match read {
             Ok(table) => {
                 let (hosts, path) = (table.len(), path.display());
                 tracing::info!(%path, hosts, "the topology file has changed: it counts for hosts that register from now on");
@@ -138,9 +197,9 @@ fn read(path: &Path) -> Result<RackTable, TopologyError> {
 mod tests {
     use super::*;
 
-    fn rack(topology: &Topology, host: &str) -> String {
+    async fn rack(topology: &Topology, host: &str) -> String {
         let told = "/told".parse().expect("a rack");
-        topology.rack_of(&host.parse().expect("a host"), told).to_string()
+        topology.rack_of(&host.parse().expect("a host"), told).await.to_string()
     }
 
     /// Puts a new file in the place of the old one, as editors do.
@@ -150,21 +209,58 @@ mod tests {
         std::fs::rename(beside, path).unwrap();
     }
 
-    #[test]
-    fn an_edit_counts_and_a_bad_one_keeps_what_was_there() {
+    #[tokio::test]
+    async fn an_edit_counts_and_a_bad_one_keeps_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("racks");
         replace(&path, "a /r1\n");
         let topology = Topology::open(Some(&path)).unwrap();
-        assert_eq!((rack(&topology, "a"), rack(&topology, "b")), ("/r1".into(), "/told".into()));
+        assert_eq!(
+            (rack(&topology, "a").await, rack(&topology, "b").await),
+            ("/r1".into(), "/told".into())
+        );
         replace(&path, "a /r2\nb /r2\n");
-        assert_eq!((rack(&topology, "a"), rack(&topology, "b")), ("/r2".into(), "/r2".into()));
+        assert_eq!(
+            (rack(&topology, "a").await, rack(&topology, "b").await),
+            ("/r2".into(), "/r2".into())
+        );
         replace(&path, "a /r3\nb\n");
-        assert_eq!((rack(&topology, "a"), topology.is_wrong()), ("/r2".into(), true));
+        assert_eq!((rack(&topology, "a").await, topology.is_wrong().await), ("/r2".into(), true));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!((rack(&topology, "b"), topology.is_wrong()), ("/r2".into(), true));
+        assert_eq!((rack(&topology, "b").await, topology.is_wrong().await), ("/r2".into(), true));
         replace(&path, "");
-        assert_eq!((topology.is_wrong(), rack(&topology, "a")), (false, "/told".into()));
+        assert_eq!(
+            (topology.is_wrong().await, rack(&topology, "a").await),
+            (false, "/told".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_keeps_nobody_and_the_racks_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, pipe) = (folder.path().join("racks"), folder.path().join("pipe"));
+        replace(&path, "a /r1\n");
+        let topology = Topology::open(Some(&path)).unwrap();
+        // Who opens it to read hangs until somebody opens it to write.
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let beside = path.with_extension("new");
+        std::fs::hard_link(&pipe, &beside).and_then(|()| std::fs::rename(beside, &path)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(
+                (rack(&topology, "a").await, topology.is_wrong().await),
+                ("/r1".into(), true)
+            );
+        }
+        let file = topology.0.as_ref().unwrap();
+        assert!(file.look.lock().await.running.is_some(), "one look hangs, and no other");
+        replace(&path, "a /r2\n");
+        assert_eq!(rack(&topology, "a").await, "/r1", "it is not looked at before");
+        drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+        while rack(&topology, "a").await != "/r2" {
+            tokio::task::yield_now().await;
+        }
+        assert!(!topology.is_wrong().await);
     }
 
     #[test]
@@ -177,9 +273,12 @@ mod tests {
         assert!(error().contains("racks, line 2: rack name"), "{}", error());
     }
 
-    #[test]
-    fn without_a_file_hosts_are_believed() {
+    #[tokio::test]
+    async fn without_a_file_hosts_are_believed() {
         let topology = Topology::open(None).unwrap();
-        assert_eq!((rack(&topology, "a"), topology.is_wrong()), ("/told".into(), false));
+        assert_eq!(
+            (rack(&topology, "a").await, topology.is_wrong().await),
+            ("/told".into(), false)
+        );
     }
 }

@@ -25,7 +25,7 @@ async fn register(
     State(state): State<ServerState>,
     Json(request): Json<RegisterServer>,
 ) -> Result<Json<ServerRegistered>, Problem> {
-    let rack = state.topology.rack_of(&request.host, request.rack);
+    let rack = state.topology.rack_of(&request.host, request.rack).await;
     let request = RegisterServer { rack, ..request };
     match state.core.ask(|to| Input::Register(to, request)).await? {
         Reply::Registered(registered) => Ok(Json(registered)),
