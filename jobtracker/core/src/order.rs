@@ -326,8 +326,8 @@ impl Order {
         &mut self.pools
     }
 
-    /// Whether a job wants slots at all.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no job wants a slot.
+    pub(crate) fn wants_nothing(&self) -> bool {
         self.turns.is_empty()
     }
 

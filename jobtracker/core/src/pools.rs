@@ -114,7 +114,7 @@ impl Core {
 
     /// Looks at the shares from now on, if there is anything to share.
     pub(crate) fn watch_pools(&mut self, now: Now) {
-        let wants = self.settings.preempt_after.is_some() && !self.jobs.order().is_empty();
+        let wants = self.settings.preempt_after.is_some() && !self.jobs.order().wants_nothing();
         if wants && self.jobs.order().pools().len() > 1 && !self.pools_watched {
             self.pools_watched = true;
             self.timers.set(now.monotonic + LOOK_EVERY, Timer::Pools);

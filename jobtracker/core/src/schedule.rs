@@ -60,7 +60,8 @@ impl Core {
                 self.trackers.begin_round();
             }
             let news = News { eager, fresh: self.trackers.take_fresh() };
-            if self.jobs.order().is_empty() || (news.eager.is_empty() && news.fresh.is_empty()) {
+            if self.jobs.order().wants_nothing() || (news.eager.is_empty() && news.fresh.is_empty())
+            {
                 break;
             }
             self.fill_slots(now, &news);
