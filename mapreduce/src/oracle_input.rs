@@ -47,9 +47,7 @@ impl OracleInput {
                 let chunks = (0..).step_by(length).zip(data.chunks(length));
                 Ok(chunks.map(|(at, record)| (at, None, record)).collect())
             }
-            InputFormat::Csv(csv) => csv_records(data, *csv).ok_or_else(|| {
-                broken(format!("input {} ends inside of a quoted field", self.path))
-            }),
+            InputFormat::Csv(csv) => Ok(csv_records(data, *csv)),
             InputFormat::JsonLines => lines(data)
                 .filter(|(_, line)| line.iter().any(|byte| !b" \t\r".contains(byte)))
                 .map(|(at, line)| match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
@@ -80,8 +78,8 @@ fn with_key<'l>(at: u64, line: &'l [u8], separator: &[u8]) -> OracleRecord<'l> {
     }
 }
 
-/// A line ends a record where an even number of quotes is before it; so must the file.
-fn csv_records(data: &[u8], csv: Csv) -> Option<Vec<OracleRecord<'_>>> {
+/// A line ends a record where an even number of quotes is before it.
+fn csv_records(data: &[u8], csv: Csv) -> Vec<OracleRecord<'_>> {
     let mut records = Vec::new();
     let (mut begun, mut is_header) = (0, csv.header);
     let mut quotes = 0;
@@ -99,7 +97,7 @@ fn csv_records(data: &[u8], csv: Csv) -> Option<Vec<OracleRecord<'_>>> {
             begun = at + 1;
         }
     }
-    (quotes % 2 == 0).then_some(records)
+    records
 }
 
 fn decompressed(codec: Codec, raw: &[u8]) -> io::Result<Vec<u8>> {

@@ -47,28 +47,12 @@ impl<'a> CsvRecords<'a> {
             if std::mem::take(&mut self.header) {
                 continue;
             }
-            let first = self.record.iter().take_while(|byte| is_end(**byte)).count();
-            let last = self.record.iter().rev().take_while(|byte| is_end(**byte)).count();
+            let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            let first = self.record.iter().take_while(|byte| is_end(byte)).count();
+            let last = self.record.iter().rev().take_while(|byte| is_end(byte)).count();
             let value = &self.record[first..self.record.len() - last];
             return Ok(Some(RawRecord { offset: begun_at + first as u64, key: None, value }));
         }
-    }
-
-    /// Refuses a file that ends inside of a quoted field: it may be torn, and all behind a stray quote is one record.
-    fn check_end(&self) -> Result<(), Failure> {
-        let (mut text, mut ends) = ([0; SCRATCH_BYTES], [0; SCRATCH_FIELDS]);
-        // Anywhere but in a quoted field, a line ends a record.
-        let (result, ..) = self.parser.clone().read_record(b"x\n", &mut text, &mut ends);
-        if !matches!(result, ReadRecordResult::InputEmpty) {
-            return Ok(());
-        }
-        let first = self.record.iter().take_while(|byte| is_end(**byte)).count();
-        Err(bad_job(format!(
-            "input {} ends inside of a quoted field of the record that begins at byte {}: is a quote missing, or the file \
-             torn? Where no field holds an end of a line, 'multiline: false' reads each line for itself",
-            self.piece.path,
-            self.at - self.record.len() as u64 + first as u64
-        )))
     }
 
     /// Takes the bytes up to the end of a record; `false` where there is none.
@@ -79,10 +63,7 @@ impl<'a> CsvRecords<'a> {
             if self.block.is_empty() && !self.ended {
                 match self.opened.blocks.next_block()? {
                     Some(block) => self.block = block,
-                    None => {
-                        self.ended = true;
-                        self.check_end()?;
-                    }
+                    None => self.ended = true,
                 }
             }
             let (result, n, ..) = self.parser.read_record(&self.block, &mut text, &mut ends);
@@ -103,8 +84,4 @@ impl<'a> CsvRecords<'a> {
             }
         }
     }
-}
-
-fn is_end(byte: u8) -> bool {
-    matches!(byte, b'\r' | b'\n')
 }

@@ -395,12 +395,6 @@ mod tests {
         for (data, format, needle) in [
             ("{}\n{\n", InputFormat::JsonLines, "/f has no JSON value in the line at byte 3"),
             ("{} {}\n", InputFormat::JsonLines, "at byte 0"),
-            (
-                "x\r\na,\"b\nc,d\n",
-                InputFormat::Csv(Csv::default()),
-                "the record that begins at byte 3",
-            ),
-            ("\"a\"\"", InputFormat::Csv(Csv::default()), "/f ends inside of a quoted field"),
             ("aabbc", InputFormat::FixedLength { bytes: 2 }, "/f ends with 1 bytes of a record"),
         ] {
             for block in [1, 100] {

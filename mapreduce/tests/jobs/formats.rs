@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use mapreduce::{Job, Text};
-use mapreduce_protocol::{
-    Csv, FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming,
-};
+use mapreduce_protocol::{FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming};
 
 use crate::local::{Folder, Ran, Shape, local_job, run_and_take, wordcount};
 
@@ -253,18 +251,6 @@ fn commands_read_what_compressed_files_hold() {
     let plain = folder(&[("0", text(3, 500)), ("1", text(5, 500))]);
     let compressed = folder(&[("0.gz", gzip(&text(3, 500))), ("1.zst", zstd(&text(5, 500)))]);
     assert_eq!(run(&plain).parts, run(&compressed).parts);
-}
-
-#[test]
-fn a_csv_file_that_ends_inside_of_a_quoted_field_is_refused() {
-    let folder = folder(&[("0.csv", b"a,b\n\"c,d\ne,f\n".to_vec())]);
-    for sequential in [false, true] {
-        let shape = Shape::default();
-        let mut local = local_job("native", BTreeMap::new(), &folder, &shape, sequential);
-        local.spec.input_format = Some(InputFormat::Csv(Csv::default()));
-        let failure = run_and_take(&seen(), &local, &folder).unwrap_err();
-        assert!(failure.message.contains("inside of a quoted field"), "{}", failure.message);
-    }
 }
 
 #[test]
