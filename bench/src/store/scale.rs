@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use chunkstore::master::MasterFold;
 use chunkstore_core::master::{
     Asker, Effect, Input, Master as Core, Mutation, Output, Query, Reply, ReplyTo, RequestDigest,
-    Settings,
+    Settings, Start,
 };
 use chunkstore_protocol::{
     Copy, Create, Delete, EVENTS_PER_HEARTBEAT_MAX, Fsck, IfWriterDies, LOCATE_PATHS_MAX, List,
@@ -119,7 +119,9 @@ impl Driven {
         let now = Now { monotonic: Monotonic(Duration::from_secs(1)), wall };
         let longest = (Duration::ZERO, "none".to_owned());
         let mut driven = Self { core, now, sequence: 0, inputs: 0, longest };
-        driven.measured("start", |core, now| core.handle(now, Input::Start))?;
+        driven.measured("start", |core, now| {
+            core.handle(now, Input::Start(Start { term_id: 1, accept_old_journal: false }))
+        })?;
         Ok(driven)
     }
 
@@ -155,6 +157,7 @@ impl Driven {
             let register = RegisterServer {
                 protocol: PROTOCOL_VERSION,
                 cluster: None,
+                term: None,
                 host: server.host.clone(),
                 rack: server.rack.clone(),
                 address: server.address.clone(),

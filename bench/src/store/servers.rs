@@ -82,6 +82,7 @@ impl Server {
         let request = RegisterServer {
             protocol: PROTOCOL_VERSION,
             cluster: None,
+            term: None,
             host: address.host.clone(),
             rack: address.rack.clone(),
             address: address.address.clone(),

@@ -313,10 +313,11 @@ impl ChunkStore {
 }
 
 /// A master without servers has answered: another request, with a stamp of its own, must ask again. One
-/// that is starting has not looked at the request.
+/// that is starting has not looked at the request. One whose journal is an older copy waits for somebody.
 fn is_retried(error: &CallError) -> bool {
-    let no_servers = error.problem().and_then(problem_kind) == Some(ProblemKind::NoServers);
-    error.is_transient() && !no_servers
+    let kind = error.problem().and_then(problem_kind);
+    let is_final = matches!(kind, Some(ProblemKind::NoServers | ProblemKind::JournalOutdated));
+    error.is_transient() && !is_final
 }
 
 /// For how long a master that has just started says that it changes nothing: that it takes changes then is

@@ -23,7 +23,7 @@ pub struct Report {
 pub struct ClusterReport {
     /// The chunk master's term.
     pub epoch: Epoch,
-    /// Whom a master that has just started waits for; absent if it takes changes.
+    /// Why a master takes no changes; absent if it does.
     pub safe_mode: Option<SafeModeReport>,
     /// Sums.
     pub totals: StoreTotals,
@@ -45,6 +45,10 @@ pub struct SafeModeReport {
     pub awaited: Vec<HostName>,
     /// When the master stops to wait for them.
     pub seconds_left: u64,
+    /// That the journal is older than the cluster, how that is known, and what to do: until that is done, nothing
+    /// changes. Absent if nothing speaks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_outdated: Option<String>,
 }
 
 /// Sums over the store.

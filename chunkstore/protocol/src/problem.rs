@@ -36,6 +36,8 @@ pub enum ProblemKind {
     NoServers,
     /// The cluster is starting: chunkservers are expected to register, and to tell what they hold.
     Starting,
+    /// The chunk master's journal is an older copy: nothing changes before an operator has seen to it.
+    JournalOutdated,
     /// No chunkserver of that name belongs to the cluster.
     UnknownServer,
     /// The chunkserver is alive, and must not be for this.
@@ -86,6 +88,7 @@ impl ProblemKind {
             Self::TooFewReplicas => "too-few-replicas",
             Self::NoServers => "no-servers",
             Self::Starting => "starting",
+            Self::JournalOutdated => "journal-outdated",
             Self::UnknownServer => "unknown-server",
             Self::ServerLives => "server-lives",
             Self::LastWithRecords => "last-with-records",

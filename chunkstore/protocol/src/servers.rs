@@ -30,6 +30,15 @@ pub struct ClusterInfo {
     pub epoch: Epoch,
 }
 
+/// A start of the chunk master: two journals that parted may both have its epoch, and not its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// The master's epoch.
+    pub epoch: Epoch,
+    /// A random number.
+    pub id: u64,
+}
+
 /// `POST /v1/servers/register` → [`ServerRegistered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterServer {
@@ -37,6 +46,9 @@ pub struct RegisterServer {
     pub protocol: u32,
     /// The cluster in the data folder; absent for an empty one, which then joins this cluster.
     pub cluster: Option<ClusterId>,
+    /// The last term that it was told to keep; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<Term>,
     /// Its host name.
     pub host: HostName,
     /// Its rack.
@@ -211,8 +223,12 @@ pub enum ReplicaEvent {
 /// Reply to [`ServerHeartbeat`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerHeartbeatReply {
-    /// The master's term.
+    /// The master's epoch.
     pub epoch: Epoch,
+    /// The number of its [`Term`], to be kept in the data folders before anything else is done; absent while it
+    /// takes no changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_id: Option<u64>,
     /// Every event up to this number has arrived.
     pub events_received: u64,
     /// What to do, unacknowledged ones first.

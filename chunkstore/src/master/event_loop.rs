@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use chunkstore_core::master::{
-    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room, TrashReason,
+    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room, Start,
+    TrashReason,
 };
+use daemon::Health;
 use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped};
 use ids::{HostName, Monotonic, Now};
 
@@ -88,22 +90,27 @@ pub(super) enum AskError {
 
 /// Starts the loop over a recovered state. The first input is on its way when this returns.
 pub(super) async fn start(
-    master: Master,
-    log: Log,
-    snapshot_after_segments: u32,
+    (master, beginning): (Master, Start),
+    (log, snapshot_after_segments): (Log, u32),
+    health: Health,
 ) -> (Core, Running<Input>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
     let effects = move |effect| match effect {
         Effect::Reply(ReplyTo(to), answer) => waiting.answer(to, *answer),
-        Effect::Tell(notice) => say(&notice),
+        Effect::Tell(notice) => {
+            if let Notice::JournalOutdated(outdated) = &notice {
+                health.not_ready(outdated.to_string());
+            }
+            say(&notice);
+        }
     };
     let settings = Settings { queue: QUEUE, snapshot_after_segments };
     let running =
         event_loop::start(MasterMachine { master, turns: Turns::new() }, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
     // A loop that has ended says so to the next who asks.
-    let _ended = core.inputs.send(Input::Start).await;
+    let _ended = core.inputs.send(Input::Start(beginning)).await;
     (core, running)
 }
 
@@ -169,9 +176,7 @@ fn say(notice: &Notice) {
             tracing::error!(%path, %chunk,
                 "records of a log are lost: no chunkserver of its open chunk belongs to the cluster any more");
         }
-        Notice::ForeignChunk { host, chunk } => {
-            tracing::warn!(%host, %chunk, "chunk kept that this master never gave out");
-        }
+        Notice::JournalOutdated(outdated) => tracing::error!("{outdated}"),
         Notice::OrphansHeld { host, orphans, reported } => {
             tracing::error!(%host, orphans, reported,
                 "too many replicas that no file refers to: they are kept; `howdah fs orphans HOST --delete` \

@@ -69,7 +69,7 @@ mod tests {
 
     /// One record of every kind, as one master could write them.
     fn every_kind() -> impl Iterator<Item = Record> {
-        one_of_each().into_iter().chain(servers()).chain(logs())
+        one_of_each().into_iter().chain(servers()).chain(logs()).chain(starts())
     }
 
     /// Those that speak of logs.
@@ -96,6 +96,18 @@ mod tests {
         ]
     }
 
+    /// Starts as they are since they have numbers.
+    fn starts() -> [Record; 2] {
+        [
+            Record::OldJournalAccepted {
+                epoch: Epoch(1 << 20),
+                next_file: 1 << 32,
+                next_chunk: 1 << 33,
+            },
+            Record::Started { epoch: Epoch((1 << 20) + 1), id: u64::MAX },
+        ]
+    }
+
     /// Those that speak of servers.
     fn servers() -> [Record; 3] {
         let host: HostName = "host-1".parse().unwrap();
@@ -119,7 +131,7 @@ mod tests {
         let (staged, parent) = (vec![folder(1, "staging")], FileId(0));
         vec![
             Record::ClusterInitialised { cluster: "cluster-1".parse().unwrap() },
-            Record::Started { epoch: Epoch(1) },
+            Record::Started { epoch: Epoch(1), id: 0 },
             Record::FoldersMade {
                 stamp: stamp(1),
                 at,

@@ -71,6 +71,7 @@ pub(super) fn observe_summary(summary: &Summary) {
         ("howdah_chunkmaster_chunks_under_replicated", summary.chunks_under_replicated),
         ("howdah_chunkmaster_sweeping", summary.sweeping),
         ("howdah_chunkmaster_safe_mode", summary.safe_mode),
+        ("howdah_chunkmaster_journal_outdated", summary.journal_outdated),
         ("howdah_chunkmaster_epoch", summary.epoch),
     ];
     for (name, value) in gauges {
@@ -84,6 +85,7 @@ fn kind(record: &Record) -> &'static str {
     match record {
         Record::ClusterInitialised { .. } => "cluster_initialised",
         Record::Started { .. } => "started",
+        Record::OldJournalAccepted { .. } => "old_journal_accepted",
         Record::ServerJoined { .. } => "server_joined",
         Record::ServerForgotten { .. } => "server_forgotten",
         Record::ServerDraining { .. } => "server_draining",

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use chunkstore_core::master::{Input, Master};
+use chunkstore_core::master::{Input, Master, Start};
 use daemon::{Health, Metrics, Shutdown};
 use event_loop::{RecoverError, Recovered, recover_async};
 use net::{Capability, Guard};
@@ -50,12 +50,17 @@ pub async fn run(
     let master =
         master.map_err(|_| RunError::NotInitialised { data_dir: settings.data_dir.clone() })?;
     let cluster = master.cluster().clone();
-    let (core, running) = start(master, log, settings.snapshot_after_segments).await;
+    let health = Health::default();
+    let beginning = Start {
+        term_id: net::random_u64().max(1),
+        accept_old_journal: settings.accept_old_journal,
+    };
+    let log = (log, settings.snapshot_after_segments);
+    let (core, running) = start((master, beginning), log, health.clone()).await;
     // The first answer leaves when the new term is on disk.
     let answered = core.ask(Input::Summarise).await;
     answered.map_err(|_: AskError| RunError::Stopped)?;
 
-    let health = Health::default();
     let anonymous = anonymous(&settings, &listener)?;
     let guard = Guard { keyring: settings.keyring.clone(), anonymous };
     let state = ServerState::new(Shared {

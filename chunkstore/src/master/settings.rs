@@ -16,6 +16,8 @@ pub struct MasterSettings {
     pub data_dir: PathBuf,
     /// A second folder of the journal, on another disk.
     pub journal_mirror: Option<PathBuf>,
+    /// Start though the journal may be older than the cluster: what only a newer one knew is given up.
+    pub accept_old_journal: bool,
     /// Replicas asked for where a client does not say.
     pub replication: u8,
     /// Length limit of chunks where a client does not say, bytes.

@@ -21,6 +21,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         address: "127.0.0.1:7870".to_owned(),
         data_dir: data_dir.to_owned(),
         journal_mirror: None,
+        accept_old_journal: false,
         replication: 2,
         chunk_bytes: 1 << 20,
         heartbeat_interval: Duration::from_secs(1),
@@ -105,6 +106,7 @@ impl Cluster {
         let request = RegisterServer {
             protocol: PROTOCOL_VERSION,
             cluster: Some(self.id.clone()),
+            term: None,
             host: host(n),
             rack: RackName::default_rack(),
             address: format!("127.0.0.1:{n}"),

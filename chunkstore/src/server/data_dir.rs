@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! lock, identity.json                   see `daemon::DataFolder`
+//! term.json                             the chunk master's last term: see `term_file`
 //! scrub.json                            how far the scrubber is
 //! chunks/2a/000000000000002a_1.chunk    sealed: chunk id, version; the folder is the id's last two digits
 //! chunks/2a/000000000000002a_1.open     being written; removed at start
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
-use chunkstore_protocol::Version;
+use chunkstore_protocol::{Term, Version};
 use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
 use rustix::fs::StatVfsMountFlags;
@@ -32,6 +33,7 @@ use rustix::io::Errno;
 use super::disk_health::DiskHealth;
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
 use super::logs::{FoundLog, scan};
+use super::term_file;
 use super::trash::{Trash, Why};
 
 /// Why a data folder can't be used.
@@ -174,6 +176,16 @@ impl DataDir {
     /// Keeps the cluster that this folder belongs to from now on, durably.
     pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
         Ok(self.own.join(cluster)?)
+    }
+
+    /// The chunk master's last term, as this folder has it. Blocks.
+    pub(super) fn term(&self) -> Option<Term> {
+        term_file::read(self.root())
+    }
+
+    /// Keeps the chunk master's term, durably. Blocks.
+    pub(super) fn keep_term(&self, term: Term) -> Result<(), DataDirError> {
+        term_file::write(self.root(), term).map_err(io_error(self.root()))
     }
 
     /// Lists the sealed replicas, removes unfinished ones, and sets broken ones aside.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chunkstore_core::replica::{DiskRoom, ReplicaKey, Sealed, Space, choose_disk};
-use chunkstore_protocol::{CHUNK_BYTES_MAX, DISK_TEXT_BYTES_MAX, DiskState};
+use chunkstore_protocol::{CHUNK_BYTES_MAX, DISK_TEXT_BYTES_MAX, DiskState, Term};
 use daemon::{DataFolder, FolderError, Owner};
 use ids::ClusterId;
 
@@ -91,6 +91,9 @@ impl Disks {
         if let Some(cluster) = disks.cluster() {
             disks.keep_cluster(&cluster)?;
         }
+        if let Some(term) = disks.term() {
+            disks.keep_term(term)?;
+        }
         Ok((disks, Holdings { sealed: sealed.into_iter().collect(), logs }))
     }
 
@@ -104,9 +107,32 @@ impl Disks {
     /// # Errors
     /// When no disk could.
     pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
+        let others = self.open_dirs().filter(|dir| dir.cluster().as_ref() != Some(cluster));
+        self.keep(others, |dir| dir.keep_cluster(cluster))
+    }
+
+    /// The newest of the chunk master's terms that a folder has.
+    pub(super) fn term(&self) -> Option<Term> {
+        self.open_dirs().filter_map(|dir| dir.term()).max_by_key(|term| term.epoch)
+    }
+
+    /// Keeps the chunk master's term in all folders, durably. A disk that can't has failed.
+    ///
+    /// # Errors
+    /// When no disk could.
+    pub(super) fn keep_term(&self, term: Term) -> Result<(), DataDirError> {
+        let others = self.open_dirs().filter(|dir| dir.term() != Some(term));
+        self.keep(others, |dir| dir.keep_term(term))
+    }
+
+    fn keep<'a>(
+        &self,
+        dirs: impl Iterator<Item = &'a Arc<DataDir>>,
+        write: impl Fn(&DataDir) -> Result<(), DataDirError>,
+    ) -> Result<(), DataDirError> {
         let mut failure = Ok(());
-        for dir in self.open_dirs().filter(|dir| dir.cluster().as_ref() != Some(cluster)) {
-            if let Err(error) = dir.keep_cluster(cluster) {
+        for dir in dirs {
+            if let Err(error) = write(dir) {
                 dir.fail(&error);
                 failure = Err(error);
             }

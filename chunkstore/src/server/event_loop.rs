@@ -10,7 +10,7 @@ use chunkstore_core::replica::{
     CommandNumber, Effect, FreezeAnswer, Input, OpenAnswer, Refusal, ReplicaKey, Replicas, ReplyTo,
     SealAnswer, StopReason,
 };
-use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat};
+use chunkstore_protocol::{ProblemKind, RegisterServer, ServerHeartbeat, Term};
 use ids::{Monotonic, Now};
 use net::{CallError, Capability, Keyring, Role};
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub(super) enum LoopError {
     /// The core says so.
     #[error(transparent)]
     Stop(#[from] StopReason),
-    /// The cluster's id can't be kept.
+    /// The cluster's id, or the master's term, can't be kept.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
 }
@@ -67,6 +67,8 @@ enum Message {
     Input(Input),
     /// What keeping the cluster's id came to.
     ClusterKept(Result<(), DataDirError>),
+    /// What keeping the chunk master's term came to.
+    TermKept(Result<Term, DataDirError>),
 }
 
 /// The way to the core, for uploads and reads.
@@ -175,7 +177,10 @@ pub(super) async fn run(mut core: Replicas, mut inbox: Inbox, shell: Shell) -> L
                 core.handle(now, input)
             }
             Some(Message::ClusterKept(Ok(()))) => core.handle(now, Input::ClusterKept),
-            Some(Message::ClusterKept(Err(error))) => return error.into(),
+            Some(Message::TermKept(Ok(term))) => core.handle(now, Input::TermKept(term)),
+            Some(Message::ClusterKept(Err(error)) | Message::TermKept(Err(error))) => {
+                return error.into();
+            }
             None => {
                 let mut effects = shell.look_at_disks(&mut core, now);
                 effects.extend(core.handle_timeout(now));
@@ -270,6 +275,14 @@ impl Shell {
                         let kept = Message::ClusterKept(server.disks.keep_cluster(&cluster));
                         // A loop that is gone needs no answer.
                         let _ = server.replicas.messages.blocking_send(kept);
+                    });
+                }
+                Effect::KeepTerm(term) => {
+                    let server = Arc::clone(&self.server);
+                    tokio::task::spawn_blocking(move || {
+                        let kept = server.disks.keep_term(term).map(|()| term);
+                        // A loop that is gone needs no answer.
+                        let _ = server.replicas.messages.blocking_send(Message::TermKept(kept));
                     });
                 }
                 Effect::Delete { command, replica, orphan } => {

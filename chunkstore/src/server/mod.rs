@@ -18,6 +18,7 @@ mod metrics;
 mod open_chunk;
 mod scrub;
 mod seal;
+mod term_file;
 mod trash;
 mod upload;
 
@@ -219,6 +220,7 @@ async fn open_disks(settings: &ServerSettings) -> Result<(Disks, Replicas, Logs)
     let (disks, Holdings { sealed, logs }) = opened;
     let identity = Identity {
         cluster: disks.cluster(),
+        term: disks.term(),
         host: settings.host.clone(),
         rack: settings.rack.clone(),
         address: settings.address.clone(),

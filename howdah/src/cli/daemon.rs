@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Global;
-use crate::daemons;
+use crate::daemons::{self, Beginning};
 
 /// Arguments of a daemon that belongs to a host.
 #[derive(Debug, Args)]
@@ -11,6 +11,27 @@ pub(crate) struct HostArgs {
     /// Which entry of `hosts` this is; may be left out where there is one
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+}
+
+/// Arguments of the chunk master.
+#[derive(Debug, Args)]
+pub(crate) struct ChunkmasterArgs {
+    #[command(flatten)]
+    master: MasterArgs,
+    /// Start though the journal is older than the cluster, once, where the newer one is lost for good: what only
+    /// that one knew is given up
+    #[arg(long, conflicts_with = "init")]
+    accept_old_journal: bool,
+}
+
+impl ChunkmasterArgs {
+    fn beginning(&self) -> Beginning {
+        match (self.master.init, self.accept_old_journal) {
+            (true, _) => Beginning::First,
+            (false, true) => Beginning::OverOldJournal,
+            (false, false) => Beginning::Again,
+        }
+    }
 }
 
 /// Arguments of a master.
@@ -23,8 +44,8 @@ pub(crate) struct MasterArgs {
 }
 
 /// Runs `chunkmaster`.
-pub(crate) fn chunkmaster(args: &MasterArgs, global: &Global) -> anyhow::Result<()> {
-    daemons::chunkmaster::run(&global.config_file()?, args.init)
+pub(crate) fn chunkmaster(args: &ChunkmasterArgs, global: &Global) -> anyhow::Result<()> {
+    daemons::chunkmaster::run(&global.config_file()?, args.beginning())
 }
 
 /// Runs `chunkserver`.

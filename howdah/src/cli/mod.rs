@@ -75,7 +75,7 @@ enum Command {
     /// Run a whole cluster on loopback in the foreground, kept in a folder
     Dev(dev::DevArgs),
     /// Run the master of the chunk store
-    Chunkmaster(daemon::MasterArgs),
+    Chunkmaster(daemon::ChunkmasterArgs),
     /// Run the chunkserver of one host
     Chunkserver(daemon::HostArgs),
     /// Run the scheduler

@@ -5,16 +5,17 @@ use std::path::Path;
 use chunkstore::master::{self, MasterSettings};
 use net::Keyring;
 
-use super::{Boot, DaemonName};
+use super::{Beginning, Boot, DaemonName};
 
-/// Runs the chunk master; with `init` it makes a new cluster first.
-pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
+/// Runs the chunk master; a first start makes a new cluster before.
+pub(crate) fn run(file: &Path, beginning: Beginning) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
     let config = &boot.config.chunkmaster;
     let settings = MasterSettings {
         address: config.address.clone(),
         data_dir: config.data_dir.clone(),
         journal_mirror: config.journal_mirror.clone(),
+        accept_old_journal: beginning == Beginning::OverOldJournal,
         replication: config.replication,
         chunk_bytes: config.chunk_bytes.0,
         heartbeat_interval: config.heartbeat_interval.0,
@@ -32,7 +33,7 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
         anonymous_loopback: boot.config.cluster.anonymous_loopback,
     };
     boot.run(&DaemonName::Chunkmaster, &config.address, |listener, shutdown| async move {
-        if init {
+        if beginning == Beginning::First {
             let cluster = master::init(settings.folders(), settings.journal_segment_bytes)?;
             tracing::info!(%cluster, "made a new cluster");
         }

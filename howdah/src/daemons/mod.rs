@@ -12,4 +12,16 @@ mod pid_file;
 pub(crate) mod tasktracker;
 
 use boot::Boot;
+
+/// How a master begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// With what its journal tells.
+    Again,
+    /// For the first time.
+    First,
+    /// With what its journal tells, though that may be older than the cluster.
+    OverOldJournal,
+}
+
 pub(crate) use name::DaemonName;

@@ -49,8 +49,9 @@ pub enum OpenError {
     },
     /// Stored bytes that are not as they were written.
     #[error(
-        "{} is corrupt at byte {offset}: {flaw}. Nothing was changed. Restore the journal's folder from a \
-         copy; `howdah journal verify` checks it", file.display()
+        "{} is corrupt at byte {offset}: {flaw}. Nothing was changed. Put a copy of the journal's folder \
+         there that has all of its records; one that is older than the cluster is refused by the chunk master. `howdah \
+         journal verify` checks it", file.display()
     )]
     Corrupt {
         /// The file.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
+use chunkstore_protocol::Term;
 use ids::ClusterId;
 
 use crate::random::Random;
@@ -58,6 +59,8 @@ pub(crate) struct LogFile {
 pub(crate) struct Disk {
     pub(crate) health: Health,
     pub(crate) cluster: Option<ClusterId>,
+    /// The chunk master's last term.
+    pub(crate) term: Option<Term>,
     capacity: u64,
     open: BTreeMap<ReplicaKey, OpenFile>,
     logs: BTreeMap<ReplicaKey, LogFile>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chunkstore_core::log::Batch;
 use chunkstore_core::master::{LogRequest, Mutation, Query, Refusal, Reply};
 use chunkstore_core::replica::ReplicaKey;
-use chunkstore_protocol::{FileId, Frozen, RegisterServer, SealedChunk, ServerHeartbeat};
+use chunkstore_protocol::{FileId, Frozen, RegisterServer, SealedChunk, ServerHeartbeat, Term};
 use ids::{ClientId, Monotonic, Now};
 
 use crate::random::Random;
@@ -129,6 +129,8 @@ pub(crate) enum Timer {
     Removed(u64),
     /// The cluster's id is on disk.
     ClusterKept,
+    /// The chunk master's term is on disk.
+    TermKept(Term),
     /// The next replica is read for no reader.
     Scrub,
     /// The next step of a client's task, by its number.

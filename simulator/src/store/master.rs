@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chunkstore_core::master::{
     Asker, Durable, Effect, Input, Master, Mutation, Output, Query, Record, Refusal, Reply,
-    ReplyTo, RequestDigest, Room, Settings,
+    ReplyTo, RequestDigest, Room, Settings, Start,
 };
 use chunkstore_protocol::{ReplicaEvent, ServerHeartbeat};
 use ids::{Monotonic, RequestStamp};
@@ -97,7 +97,8 @@ impl MasterShell {
             return watch.broken("fold", "the journal lost its cluster".to_owned());
         };
         self.core = Some(core);
-        self.handle(ground, watch, Input::Start);
+        let term_id = ground.random.next().max(1);
+        self.handle(ground, watch, Input::Start(Start { term_id, accept_old_journal: false }));
     }
 
     /// The process ends as by SIGKILL or a power cut.

@@ -125,6 +125,7 @@ impl Server {
         ground.say(format_args!("host-{} starts over {} files", self.n, self.disk.files().count()));
         let identity = Identity {
             cluster: self.disk.cluster.clone(),
+            term: self.disk.term,
             host: host(self.n),
             rack: format!("/rack-{}", self.rack).parse().expect("a rack's name"),
             address: format!("host-{}:1", self.n),
@@ -273,6 +274,10 @@ impl Server {
                 self.disk.cluster = Some("cluster-1".parse().expect("a cluster's id"));
                 self.tell(ground, watch, Input::ClusterKept);
             }
+            Timer::TermKept(term) => {
+                self.disk.term = Some(term);
+                self.tell(ground, watch, Input::TermKept(term));
+            }
             _ => {}
         }
     }
@@ -320,6 +325,7 @@ impl Server {
                     self.call(ground, &Ask::Heartbeat(*heartbeat));
                 }
                 Effect::KeepCluster(_) => self.later(ground, Timer::ClusterKept),
+                Effect::KeepTerm(term) => self.later(ground, Timer::TermKept(term)),
                 Effect::Delete { command, replica, .. } => {
                     self.drop_log(ground, replica);
                     self.next_number += 1;

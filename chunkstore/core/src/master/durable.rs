@@ -9,7 +9,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 
-use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, Version};
+use chunkstore_protocol::{ChunkId, FileId, IfWriterDies, Term, Version};
 use ids::{ClientId, ClusterId, Epoch, HostName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,7 @@ use super::namespace::{Birth, EntryKind, Namespace};
 use super::paged::Paged;
 use super::record::{Adopted, Allotted, Record, Sealed, Stamp};
 use super::replies::{CachedReply, ClosedFile, Replies};
+use super::terms::Terms;
 use logs::Logs;
 pub(crate) use logs::OpenChunk;
 
@@ -36,6 +37,8 @@ pub struct NotInitialised;
 pub struct Durable {
     cluster: Option<ClusterId>,
     epoch: Epoch,
+    #[serde(default)]
+    terms: Terms,
     next_file: u64,
     next_chunk: u64,
     namespace: Namespace,
@@ -145,11 +148,7 @@ impl Durable {
                 (self.next_file, self.next_chunk) = (1, 1);
                 Vec::new()
             }
-            Record::Started { epoch } => {
-                self.epoch = *epoch;
-                self.gathered.clear();
-                Vec::new()
-            }
+            Record::Started { .. } | Record::OldJournalAccepted { .. } => self.apply_start(record),
             Record::ServerJoined { .. }
             | Record::ServerForgotten { .. }
             | Record::ServerDraining { .. } => self.apply_servers(record),
@@ -206,6 +205,23 @@ impl Durable {
             | Record::Published { .. }
             | Record::Reclaimed { .. } => self.apply_to_tree(record),
         }
+    }
+
+    fn apply_start(&mut self, record: &Record) -> Vec<Dropped> {
+        match *record {
+            Record::Started { epoch, id } => {
+                self.epoch = epoch;
+                self.terms.begin(Term { epoch, id });
+                self.gathered.clear();
+            }
+            Record::OldJournalAccepted { epoch, next_file, next_chunk } => {
+                self.epoch = epoch;
+                (self.next_file, self.next_chunk) = (next_file, next_chunk);
+                self.terms.forget();
+            }
+            _ => {}
+        }
+        Vec::new()
     }
 
     fn apply_servers(&mut self, record: &Record) -> Vec<Dropped> {
@@ -370,6 +386,10 @@ impl Durable {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The servers of the cluster.

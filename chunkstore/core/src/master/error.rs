@@ -11,6 +11,7 @@ use ids::HostName;
 use super::concat::ConcatError;
 use super::error_words::{FewerReplicas, Hosts, Live, Unfits, WhyNeeded};
 pub use super::server_error::ServerError;
+use super::terms::Outdated;
 
 /// A refused request, of either side.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -283,6 +284,9 @@ pub enum FsError {
         /// When it stops to wait for them.
         seconds: u64,
     },
+    /// The journal is an older copy.
+    #[error("{0}")]
+    JournalOutdated(Outdated),
     /// No server of that name.
     #[error(
         "no chunkserver {host} belongs to this cluster: `howdah fs report` lists those that do"
@@ -423,6 +427,7 @@ impl FsError {
             Self::ServerLives { .. } => ProblemKind::ServerLives,
             Self::LastWithRecords { .. } => ProblemKind::LastWithRecords,
             Self::SafeMode { .. } => ProblemKind::Starting,
+            Self::JournalOutdated(_) => ProblemKind::JournalOutdated,
             Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,
             Self::NotAFolder { .. } => ProblemKind::NotAFolder,
             Self::IsAFolder { .. } => ProblemKind::IsAFolder,

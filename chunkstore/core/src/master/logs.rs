@@ -268,6 +268,7 @@ impl Master {
         ended: bool,
         is_report: bool,
         now: Monotonic,
+        out: &mut Output,
     ) {
         let claim = Claim { by, version, length: 0, checksum: 0 };
         match self.durable.chunk(chunk) {
@@ -286,7 +287,10 @@ impl Master {
                 self.inspect(chunk, now);
             }
             ChunkState::Garbage => self.handle_garbage(by.server, (chunk, version), is_report),
-            ChunkState::Foreign => {}
+            ChunkState::Foreign => {
+                let host = self.servers.host(by.server).clone();
+                self.found_foreign(&host, chunk, out);
+            }
         }
     }
 

@@ -43,6 +43,7 @@ mod streams;
 mod subtree;
 mod summary;
 mod surplus;
+mod terms;
 mod trash;
 mod tree;
 
@@ -61,6 +62,7 @@ pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, St
 pub use room::Room;
 pub use settings::Settings;
 pub use summary::Summary;
+pub use terms::{Outdated, OutdatedBy, Start};
 pub use trash::TrashReason;
 pub use tree::WINNERS_MAX;
 
@@ -109,7 +111,7 @@ pub struct ReplyTo(pub u64);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// The process begins to serve: the first input after recovery.
-    Start,
+    Start(Start),
     /// A client changes something.
     Mutate(ReplyTo, Asker, Mutation),
     /// A client looks at something, or keeps its leases.
@@ -212,6 +214,8 @@ pub struct Master {
     trash_at: Option<Monotonic>,
     room: Room,
     safe_mode: SafeMode,
+    /// How it is known that the journal is an older copy.
+    outdated: Option<Outdated>,
     started: Monotonic,
     /// The last call.
     called: Monotonic,
@@ -241,6 +245,7 @@ impl Master {
             trash_at: None,
             room: Room::default(),
             safe_mode: SafeMode::default(),
+            outdated: None,
             started: Monotonic::default(),
             called: Monotonic::default(),
         })
@@ -264,8 +269,8 @@ impl Master {
         let mut out = Output::default();
         self.pass_deadlines(now, &mut out);
         let (to, answer) = match input {
-            Input::Start => {
-                self.start(now, &mut out);
+            Input::Start(start) => {
+                self.start(now, start, &mut out);
                 return out;
             }
             Input::WriterGone(client, files) => {
@@ -309,25 +314,12 @@ impl Master {
         [due, tick, cleaning].into_iter().flatten().min()
     }
 
-    fn start(&mut self, now: Now, out: &mut Output) {
-        let epoch = self.durable.epoch().next();
-        self.commit(now, Record::Started { epoch }, out);
-        self.started = now.monotonic;
-        let known = self.durable.known().hosts();
-        self.safe_mode = SafeMode::begin(known, now.monotonic + self.settings.dead_after);
-        let until = now.monotonic + self.settings.lease;
-        for file in self.durable.open_files() {
-            self.leases.set(file, until);
-        }
-        out.effects.push(Effect::Tell(Notice::Started { cluster: self.cluster.clone(), epoch }));
-    }
-
     /// When someone's time is over next.
     fn next_deadline(&self) -> Option<Monotonic> {
         let may_expire = self.may_expire();
         let lease = self.leases.next().filter(|_| may_expire);
         let ends = self.ends.next().filter(|_| may_expire);
-        let safe_mode = self.safe_mode.until();
+        let safe_mode = self.safe_mode.until().filter(|_| self.outdated.is_none());
         [lease, ends, safe_mode, self.servers.next_death(), self.repairs.due(), self.balance.due()]
             .into_iter()
             .flatten()
@@ -431,7 +423,7 @@ impl Master {
                 }
                 self.sweep(now.monotonic);
             }
-            Record::Started { .. } | Record::Trashed { .. } => {
+            Record::Started { .. } | Record::Trashed { .. } | Record::OldJournalAccepted { .. } => {
                 self.trash_at.get_or_insert(now.monotonic);
             }
             Record::ClusterInitialised { .. }

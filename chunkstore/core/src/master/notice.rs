@@ -5,6 +5,7 @@ use std::time::Duration;
 use chunkstore_protocol::{ChunkId, StorePath};
 use ids::{ClusterId, Epoch, HostName};
 
+use super::terms::Outdated;
 use super::trash::TrashReason;
 
 /// What an operator would want to hear.
@@ -68,13 +69,8 @@ pub enum Notice {
         /// Why.
         reason: TrashReason,
     },
-    /// A server holds a chunk that this master never gave out; it is kept.
-    ForeignChunk {
-        /// The server's host.
-        host: HostName,
-        /// The chunk.
-        chunk: ChunkId,
-    },
+    /// The journal is an older copy: nothing changes from here on.
+    JournalOutdated(Outdated),
     /// A server reported more replicas that no file refers to than are deleted without asking.
     OrphansHeld {
         /// The server's host.

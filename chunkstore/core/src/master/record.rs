@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 /// begun. Half of the journal's limit of 1 MiB leaves room for the rest of the record.
 pub(crate) const WINNER_BYTES_PER_RECORD: usize = 512 << 10;
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(id: &u64) -> bool {
+    *id == 0
+}
+
 /// A fact of the chunk master's durable state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -23,8 +28,20 @@ pub enum Record {
     },
     /// A master process began to serve.
     Started {
-        /// Its term.
+        /// Its epoch.
         epoch: Epoch,
+        /// The random number of its term; 0 in records of the releases before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        id: u64,
+    },
+    /// The journal counts though the cluster may have gone on without it: epochs and ids go on from here.
+    OldJournalAccepted {
+        /// Below the next start's.
+        epoch: Epoch,
+        /// The id for the next entry.
+        next_file: u64,
+        /// The id for the next chunk.
+        next_chunk: u64,
     },
     /// A chunkserver registered that was not known: from here on it belongs to the cluster.
     ServerJoined {
@@ -370,6 +387,7 @@ impl Record {
             | Self::ServerDraining { stamp, .. } => Some(stamp),
             Self::ClusterInitialised { .. }
             | Self::Started { .. }
+            | Self::OldJournalAccepted { .. }
             | Self::ServerJoined { .. }
             | Self::LeaseExpired { .. }
             | Self::WriterDied { .. }

@@ -10,7 +10,6 @@ use chunkstore_protocol::{
 use ids::{HostName, Monotonic};
 
 use super::Master;
-use super::safe_mode::SafeMode;
 use super::servers::Facts;
 
 /// Servers that one answer tells of.
@@ -41,13 +40,12 @@ impl Master {
     }
 
     fn safe_mode_report(&self, now: Monotonic) -> Option<SafeModeReport> {
-        match &self.safe_mode {
-            SafeMode::Off => None,
-            SafeMode::On { awaited, until } => Some(SafeModeReport {
-                awaited: awaited.iter().cloned().collect(),
-                seconds_left: until.since(now).as_secs() + 1,
-            }),
-        }
+        let until = self.safe_mode.until().filter(|_| self.outdated.is_none());
+        self.in_safe_mode().then(|| SafeModeReport {
+            awaited: self.safe_mode.awaited().cloned().collect(),
+            seconds_left: until.map_or(0, |until| until.since(now).as_secs() + 1),
+            journal_outdated: self.outdated.as_ref().map(ToString::to_string),
+        })
     }
 
     fn totals(&self, now: Monotonic) -> StoreTotals {

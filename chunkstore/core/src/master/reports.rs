@@ -22,7 +22,8 @@ impl Master {
     ) -> Result<Reply, ServerError> {
         let (host, address) = (request.host.clone(), request.address.clone());
         self.durable.known().admit(&host)?;
-        let session = self.servers.register(now.monotonic, request, &self.cluster)?;
+        let session = self.servers.register(now.monotonic, request.clone(), &self.cluster)?;
+        self.compare_term(&request, out);
         if !self.durable.known().contains(&host) {
             self.commit(now, Record::ServerJoined { host: host.clone() }, out);
         }
@@ -62,7 +63,7 @@ impl Master {
                 }
                 ReplicaEvent::LogHeld { chunk, version, ended } => {
                     let by = Holder { server, session: self.servers.session(server) };
-                    self.log_held(by, (chunk, version), ended, is_report, now.monotonic);
+                    self.log_held(by, (chunk, version), ended, is_report, now.monotonic, out);
                 }
                 ReplicaEvent::Lost { chunk, version } => {
                     self.log_touched(chunk, now.monotonic);
@@ -103,7 +104,8 @@ impl Master {
             self.verify_next(server, now.monotonic);
         }
         let (events_received, commands) = self.servers.deliver(server, !self.in_safe_mode());
-        Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, events_received, commands }))
+        let term_id = self.term_to_keep();
+        Ok(Reply::Heartbeat(ServerHeartbeatReply { epoch, term_id, events_received, commands }))
     }
 
     /// A server has told all that it has: replicas that only others told of are not there.
@@ -130,7 +132,7 @@ impl Master {
             ChunkState::Garbage => self.handle_garbage(server, (chunk, version), is_report),
             ChunkState::Foreign => {
                 let host = self.servers.host(server).clone();
-                out.effects.push(Effect::Tell(Notice::ForeignChunk { host, chunk }));
+                self.found_foreign(&host, chunk, out);
             }
         }
     }

@@ -52,7 +52,7 @@ impl Master {
                 let refusal = ServerError::JournalFull { host: request.host.clone() };
                 Err(Effect::Reply(*to, Box::new(Err(refusal.into()))))
             }
-            Input::Start
+            Input::Start(_)
             | Input::WriterGone(..)
             | Input::Query(..)
             | Input::Register(..)

@@ -60,13 +60,14 @@ impl SafeMode {
 }
 
 impl Master {
-    /// Whether what servers hold is not known yet: nothing may be deleted, copied, ended or changed.
+    /// Whether what servers hold is not known yet, or the journal is an older copy: nothing may be deleted, copied, ended or changed.
     pub(super) fn in_safe_mode(&self) -> bool {
-        self.safe_mode != SafeMode::Off
+        self.safe_mode != SafeMode::Off || self.outdated.is_some()
     }
 
     /// Refuses a change in safe mode.
     pub(super) fn leave_to_change(&self) -> Result<(), FsError> {
+        self.refuse_if_outdated()?;
         match &self.safe_mode {
             SafeMode::Off => Ok(()),
             SafeMode::On { awaited, until } => Err(FsError::SafeMode {
@@ -80,7 +81,7 @@ impl Master {
     pub(super) fn has_reported(&mut self, host: &HostName, now: Monotonic, out: &mut Output) {
         if let SafeMode::On { awaited, .. } = &mut self.safe_mode {
             awaited.remove(host);
-            if awaited.is_empty() {
+            if awaited.is_empty() && self.outdated.is_none() {
                 self.leave_safe_mode(now, out);
             }
         }
@@ -90,7 +91,7 @@ impl Master {
     /// end of what it holds, and that takes as long as it takes.
     pub(super) fn pass_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
         let SafeMode::On { awaited, until } = &mut self.safe_mode else { return };
-        if *until > now {
+        if *until > now || self.outdated.is_some() {
             return;
         }
         if awaited.iter().any(|host| self.servers.is_live_host(host)) {

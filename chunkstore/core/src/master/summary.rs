@@ -43,8 +43,10 @@ pub struct Summary {
     pub chunks_missing: u64,
     /// 1 while all chunks are being compared with what is asked for.
     pub sweeping: u64,
-    /// 1 while the master waits for servers to tell what they hold.
+    /// 1 while the master changes nothing.
     pub safe_mode: u64,
+    /// 1 if that is because its journal is older than the cluster.
+    pub journal_outdated: u64,
     /// This master's term.
     pub epoch: u64,
 }
@@ -72,6 +74,7 @@ impl Master {
             chunks_missing: repairs.missing,
             sweeping: u64::from(self.repairs.is_sweeping()),
             safe_mode: u64::from(self.in_safe_mode()),
+            journal_outdated: u64::from(self.outdated.is_some()),
             epoch: self.durable.epoch().0,
         }
     }

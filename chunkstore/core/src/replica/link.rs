@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use chunkstore_protocol::{
     DiskState, EVENTS_PER_HEARTBEAT_MAX, PROTOCOL_VERSION, RegisterServer, ReplicaEvent,
-    ServerCommand, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered,
+    ServerCommand, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Term,
 };
-use ids::{Epoch, HeartbeatNumber, Inbox, Monotonic, Now, Outbox};
+use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, RackName};
 
 use super::held::{Doom, Held, lost_event};
-use super::{
-    CommandNumber, Effect, Identity, Refusal, ReplicaKey, Space, StopReason, copy_ended, verified,
-};
+use super::{CommandNumber, Effect, Refusal, ReplicaKey, Space, StopReason, copy_ended, verified};
 
 /// Pause before the first retry; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -21,6 +19,23 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Heartbeats are never closer than this when there is nothing to tell.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Who this server is, as it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster of the data folder; `None` while it is new.
+    pub cluster: Option<ClusterId>,
+    /// The last term of the chunk master that was to be kept.
+    pub term: Option<Term>,
+    /// Host name.
+    pub host: HostName,
+    /// Rack.
+    pub rack: RackName,
+    /// `host:port` where clients reach it.
+    pub address: String,
+    /// Random per process; also seeds the jitter of retries.
+    pub incarnation: u64,
+}
 
 #[derive(Debug)]
 enum State {
@@ -203,6 +218,11 @@ impl Link {
             return self.register_again(now);
         }
         self.n_failures = 0;
+        let term = reply.term_id.map(|id| Term { epoch: reply.epoch, id });
+        if let Some(term) = term.filter(|term| self.identity.term != Some(*term)) {
+            // Nothing is done in a term that is not on disk. The same is said again then.
+            return vec![Effect::KeepTerm(term)];
+        }
         session.events.acknowledge(reply.events_received);
         let mut effects = Vec::new();
         let mut number = session.commands.received();
@@ -222,6 +242,14 @@ impl Link {
         session.due = Some(now.monotonic + pause);
         effects.extend(self.timeout(now));
         effects
+    }
+
+    pub(super) fn term_kept(&mut self, now: Now, term: Term) -> Vec<Effect> {
+        self.identity.term = Some(term);
+        if let State::Registered(session) = &mut self.state {
+            session.due.get_or_insert(now.monotonic);
+        }
+        self.timeout(now)
     }
 
     pub(super) fn refused(&mut self, now: Now, refusal: Refusal) -> Vec<Effect> {
@@ -282,10 +310,11 @@ impl Link {
     }
 
     fn registration(&self) -> RegisterServer {
-        let Identity { cluster, host, rack, address, incarnation } = self.identity.clone();
+        let Identity { cluster, term, host, rack, address, incarnation } = self.identity.clone();
         RegisterServer {
             protocol: PROTOCOL_VERSION,
             cluster,
+            term,
             host,
             rack,
             address,

@@ -20,14 +20,15 @@ use std::time::Duration;
 
 use chunkstore_protocol::{
     ChunkId, CopyPurpose, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
-    ServerHeartbeatReply, ServerRegistered, Version,
+    ServerHeartbeatReply, ServerRegistered, Term, Version,
 };
-use ids::{ClusterId, HostName, Monotonic, Now, RackName};
+use ids::{ClusterId, Monotonic, Now};
 
 pub use answers::{FreezeAnswer, OpenAnswer, SealAnswer, Summary};
 pub use cuts::KEEP_CUT_FOR;
 pub use disk::{DiskRoom, choose_disk};
 pub use held::Ended;
+pub use link::Identity;
 pub use refusal::{Refusal, StopReason};
 
 use cuts::Cuts;
@@ -55,21 +56,6 @@ pub struct Sealed {
 /// The question that an [`Effect::Reply`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyTo(pub u64);
-
-/// Who this server is, as it registers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The cluster of the data folder; `None` while it is new.
-    pub cluster: Option<ClusterId>,
-    /// Host name.
-    pub host: HostName,
-    /// Rack.
-    pub rack: RackName,
-    /// `host:port` where clients reach it.
-    pub address: String,
-    /// Random per process; also seeds the jitter of retries.
-    pub incarnation: u64,
-}
 
 /// What can happen to a server's replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +172,8 @@ pub enum Input {
     Registered(ServerRegistered),
     /// The cluster's id is on disk, as [`Effect::KeepCluster`] asked.
     ClusterKept,
+    /// The term is on disk, as [`Effect::KeepTerm`] asked.
+    TermKept(Term),
     /// The master answered the heartbeat in flight.
     HeartbeatReplied(ServerHeartbeatReply),
     /// The master refused the message in flight.
@@ -245,6 +233,8 @@ pub enum Effect {
     Register(Box<RegisterServer>),
     /// Keep this cluster's id in the data folder, durably; then [`Input::ClusterKept`].
     KeepCluster(ClusterId),
+    /// Keep this term in the data folders, durably; then [`Input::TermKept`].
+    KeepTerm(Term),
     /// Send this heartbeat; report back what came of it.
     Heartbeat(Box<ServerHeartbeat>),
     /// Remove a replica's file; then [`Input::Deleted`]. A missing file counts as removed.
@@ -390,6 +380,7 @@ impl Replicas {
             }
             Input::Registered(registered) => self.link.registered(now, registered, &self.held),
             Input::ClusterKept => self.link.cluster_kept(now, &self.held),
+            Input::TermKept(term) => self.link.term_kept(now, term),
             Input::HeartbeatReplied(reply) => self.link.replied(now, reply, &mut self.held),
             Input::MasterRefused(refusal) => self.link.refused(now, refusal),
             Input::MasterSilent => self.link.silent(now),

@@ -36,6 +36,7 @@ fn cluster(name: &str) -> ClusterId {
 fn identity(cluster_of_folder: Option<&str>) -> Identity {
     Identity {
         cluster: cluster_of_folder.map(cluster),
+        term: None,
         host: "host-1".parse().unwrap(),
         rack: RackName::default_rack(),
         address: "127.0.0.1:7871".into(),
@@ -63,6 +64,7 @@ fn reply(events_received: u64, commands: Vec<(u64, u64)>) -> Input {
     };
     Input::HeartbeatReplied(ServerHeartbeatReply {
         epoch: Epoch(1),
+        term_id: None,
         events_received,
         commands: commands.into_iter().map(delete).collect(),
     })
@@ -257,6 +259,7 @@ fn a_restarted_master_gets_a_new_registration_with_all_that_is_held_by_then() {
     for restarted in [
         Input::MasterRefused(Refusal::NotRegistered),
         Input::HeartbeatReplied(ServerHeartbeatReply {
+            term_id: None,
             epoch: Epoch(2),
             events_received: 9,
             commands: vec![],
@@ -312,6 +315,24 @@ fn a_new_data_folder_joins_the_cluster_before_the_first_heartbeat() {
     let effects = server.handle(at(5003), Input::Registered(other));
     assert_eq!(effects, [Effect::Stop(StopReason::WrongCluster)]);
     assert_eq!(server.poll_timeout(), None, "nothing is sent any more");
+}
+
+#[test]
+fn nothing_is_done_in_a_term_before_it_is_kept_and_it_is_told_from_then_on() {
+    let mut server = known_server(2);
+    server.handle_timeout(at(1000));
+    let Input::HeartbeatReplied(said) = reply(2, vec![(1, 1)]) else { unreachable!() };
+    let said = Input::HeartbeatReplied(ServerHeartbeatReply { term_id: Some(7), ..said });
+    let term = Term { epoch: Epoch(1), id: 7 };
+    assert_eq!(server.handle(at(1001), said.clone()), [Effect::KeepTerm(term)]);
+    assert!(server.handle_timeout(at(9000)).is_empty(), "the disk is waited for");
+    heartbeat(&server.handle(at(9001), Input::TermKept(term)));
+    let effects = server.handle(at(9002), said);
+    assert!(matches!(effects.as_slice(), [Effect::Delete { .. }]), "{effects:?}");
+    server.handle_timeout(at(20_000));
+    let effects = server.handle(at(20_001), Input::MasterRefused(Refusal::NotRegistered));
+    let [Effect::Register(request)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(request.term, Some(term));
 }
 
 #[test]

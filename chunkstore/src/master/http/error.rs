@@ -59,7 +59,10 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::LastWithRecords => 409,
         ProblemKind::ChecksumMismatch => 422,
         ProblemKind::Internal => 500,
-        ProblemKind::Starting | ProblemKind::Unavailable | ProblemKind::NextServerFailed => 503,
+        ProblemKind::Starting
+        | ProblemKind::JournalOutdated
+        | ProblemKind::Unavailable
+        | ProblemKind::NextServerFailed => 503,
         ProblemKind::NoServers | ProblemKind::OutOfSpace => 507,
     }
 }

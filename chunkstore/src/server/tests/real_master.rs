@@ -65,6 +65,7 @@ impl RealCluster {
             address: "127.0.0.1:7870".to_owned(),
             data_dir: self.master_dir.path().to_owned(),
             journal_mirror: None,
+            accept_old_journal: false,
             replication: 2,
             chunk_bytes: 1 << 20,
             heartbeat_interval: Duration::from_millis(50),

@@ -41,7 +41,9 @@ fn table(rows: &[Vec<String>]) -> String {
 
 pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
     let mut text = String::new();
-    if let Some(safe_mode) = &report.safe_mode {
+    if let Some(outdated) = report.safe_mode.as_ref().and_then(|it| it.journal_outdated.as_ref()) {
+        let _ = writeln!(text, "safe mode: {outdated}");
+    } else if let Some(safe_mode) = &report.safe_mode {
         let awaited: Vec<&str> = safe_mode.awaited.iter().map(ids::HostName::as_str).collect();
         let _ = writeln!(
             text,

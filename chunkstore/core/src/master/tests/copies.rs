@@ -211,7 +211,7 @@ fn long_file(world: &mut World, n_chunks: u64) {
         world.journal.push(record);
     }
     world.master = Master::recover(settings(), durable).unwrap();
-    world.run(Input::Start);
+    world.serve(false);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod room;
 mod safe_mode;
 mod servers;
 mod stamps;
+mod terms;
 mod trash;
 mod tree;
 
@@ -43,6 +44,7 @@ pub(super) struct World {
     pub(super) sequence: u64,
     pub(super) owner: String,
     next_reply: u64,
+    n_terms: u64,
 }
 
 impl Drop for World {
@@ -107,8 +109,9 @@ impl World {
             sequence: 0,
             owner: OWNER.to_owned(),
             next_reply: 0,
+            n_terms: 0,
         };
-        assert!(world.run(Input::Start).is_none());
+        world.serve(false);
         world
     }
 
@@ -136,7 +139,7 @@ impl World {
             }
         }
         world.master = Master::recover(settings(), durable).unwrap();
-        world.run(Input::Start);
+        world.serve(false);
         world
     }
 
@@ -161,7 +164,14 @@ impl World {
         let folded = self.folded();
         assert_eq!(&folded, self.master.durable());
         self.master = Master::recover(self.settings, folded).unwrap();
-        assert!(self.run(Input::Start).is_none());
+        self.serve(false);
+    }
+
+    /// The first input of a process, in a term with a number of its own.
+    pub(super) fn serve(&mut self, accept_old_journal: bool) {
+        self.n_terms += 1;
+        let start = Start { term_id: self.n_terms, accept_old_journal };
+        assert!(self.run(Input::Start(start)).is_none());
     }
 
     pub(super) fn run(&mut self, input: Input) -> Option<Result<Reply, Refusal>> {
@@ -422,6 +432,7 @@ pub(super) fn registration(n: usize) -> RegisterServer {
     RegisterServer {
         protocol: PROTOCOL_VERSION,
         cluster: None,
+        term: None,
         host: host(n),
         rack: RackName::default_rack(),
         address: format!("127.0.0.1:{n}"),

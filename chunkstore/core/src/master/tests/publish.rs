@@ -138,9 +138,9 @@ fn a_master_that_dies_between_the_records_of_a_publish_has_published_nothing() {
     world.journal.truncate(before + 1);
     assert!(matches!(world.journal[before], Record::WinnersGathered { .. }));
     world.master = Master::recover(settings(), world.folded()).unwrap();
-    world.run(Input::Start);
+    world.serve(false);
     let mut expected = unpublished;
-    expected.apply(&Record::Started { epoch: Epoch(3) });
+    expected.apply(&Record::Started { epoch: Epoch(3), id: 3 });
     assert_eq!(world.master.durable(), &expected, "what was gathered is forgotten");
     assert_eq!(world.mutate(Mutation::Publish(request)), Ok(Reply::Done), "the retry goes through");
     assert_eq!(world.summary().files, 40_001);

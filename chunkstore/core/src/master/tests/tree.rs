@@ -221,7 +221,7 @@ fn an_owner_too_many_is_refused_until_another_has_nothing_left() {
         world.journal.push(record);
     }
     world.master = Master::recover(settings(), durable).unwrap();
-    world.run(Input::Start);
+    world.serve(false);
     world.pass(settings().dead_after);
     world.register(1);
     world.register(2);

@@ -1,0 +1,175 @@
+//! Terms: each start of the master is one, with an epoch and a random number. The journal has the last of them, and
+//! chunkservers keep the last one in which changes were taken. A master whose journal is an older copy of the cluster's
+//! gives out epochs and chunk ids that were given out before; but it does not know the terms and the chunks that the
+//! servers tell of. From then on it answers reads, and changes nothing: no mutation, no command to a server. The term
+//! is told only when safe mode is over, so that what an outdated master was called never counts against the right one.
+//!
+//! The terms are journaled, not only held in memory: the second start over an old copy has a higher epoch than the
+//! servers know, and is noticed all the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chunkstore_protocol::{ChunkId, RegisterServer, Term};
+use ids::{Epoch, HostName, Now};
+use serde::{Deserialize, Serialize};
+
+use super::durable::Durable;
+use super::error::FsError;
+use super::record::Record;
+use super::safe_mode::SafeMode;
+use super::{Effect, Master, Notice, Output};
+
+/// Terms that are kept: of servers that were away for longer nothing is concluded.
+const TERMS_MAX: usize = 1000;
+/// What an accepted old journal leaves out of epochs, and of ids: more than any lost timeline used.
+const EPOCHS_LEFT_OUT: u64 = 1 << 20;
+const IDS_LEFT_OUT: u64 = 1 << 32;
+
+/// How a process begins to serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// The random number of its term; not 0.
+    pub term_id: u64,
+    /// The journal counts, though it may be older than the cluster: ids and epochs go on far behind those that were
+    /// given out since, and what servers hold of that time belongs to nobody.
+    pub accept_old_journal: bool,
+}
+
+/// The last terms that the journal tells of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Terms(BTreeMap<Epoch, u64>);
+
+impl Terms {
+    /// A term begins. Those of releases that had no numbers are not kept.
+    pub(crate) fn begin(&mut self, Term { epoch, id }: Term) {
+        if id != 0 {
+            self.0.insert(epoch, id);
+        }
+        while self.0.len() > TERMS_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    /// Nothing is known of what was before.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn last(&self) -> Option<Term> {
+        self.0.last_key_value().map(|(&epoch, &id)| Term { epoch, id })
+    }
+
+    /// Whether a term was one of this journal's, or may have been.
+    fn may_know(&self, term: Term) -> bool {
+        let is_older = self.0.first_key_value().is_some_and(|(first, _)| term.epoch < *first);
+        is_older || self.0.get(&term.epoch) == Some(&term.id)
+    }
+}
+
+/// How it is known that the journal is older than the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outdated {
+    /// Who told.
+    pub host: HostName,
+    /// What.
+    pub by: OutdatedBy,
+}
+
+/// See [`Outdated`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutdatedBy {
+    /// It served a term that the journal does not know.
+    Term(Term),
+    /// It holds a chunk that the journal never gave out.
+    Chunk {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The first id that the journal has not given out.
+        next: ChunkId,
+    },
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, by } = self;
+        write!(f, "the chunk master's journal is older than the cluster: chunkserver {host} ")?;
+        match by {
+            OutdatedBy::Term(Term { epoch, .. }) => {
+                write!(f, "has served under a start of epoch {epoch} that is not in it")?;
+            }
+            OutdatedBy::Chunk { chunk, next } => {
+                write!(f, "holds chunk {chunk}, and it gave out none from {next} on")?;
+            }
+        }
+        write!(
+            f,
+            ". Files can be read, and nothing changes. Stop the chunk master, bring the newer journal back \
+             (chunkmaster.data_dir, journal_mirror), and start it again; if that is lost for good, start the chunk \
+             master once with --accept-old-journal, which gives up what only the newer one knew"
+        )
+    }
+}
+
+impl Master {
+    pub(super) fn start(&mut self, now: Now, start: Start, out: &mut Output) {
+        if start.accept_old_journal {
+            let accepted = self.durable.accepted_as_it_is();
+            self.commit(now, accepted, out);
+        }
+        let (epoch, id) = (self.durable.epoch().next(), start.term_id);
+        self.commit(now, Record::Started { epoch, id }, out);
+        self.started = now.monotonic;
+        let known = self.durable.known().hosts();
+        self.safe_mode = SafeMode::begin(known, now.monotonic + self.settings.dead_after);
+        let until = now.monotonic + self.settings.lease;
+        for file in self.durable.open_files() {
+            self.leases.set(file, until);
+        }
+        out.effects.push(Effect::Tell(Notice::Started { cluster: self.cluster.clone(), epoch }));
+    }
+
+    /// The term's number, for servers to keep; `None` while it is not sure that the journal is the newest.
+    pub(super) fn term_to_keep(&self) -> Option<u64> {
+        let term = self.durable.terms().last().filter(|term| term.epoch == self.durable.epoch());
+        term.filter(|_| !self.in_safe_mode()).map(|term| term.id)
+    }
+
+    /// Looks at the term that a server has kept.
+    pub(super) fn compare_term(&mut self, request: &RegisterServer, out: &mut Output) {
+        let unknown = request.term.filter(|term| !self.durable.terms().may_know(*term));
+        if let Some(term) = unknown {
+            self.is_outdated(&request.host, OutdatedBy::Term(term), out);
+        }
+    }
+
+    /// A server holds a chunk that was never given out.
+    pub(super) fn found_foreign(&mut self, host: &HostName, chunk: ChunkId, out: &mut Output) {
+        let next = self.durable.next_chunk();
+        self.is_outdated(host, OutdatedBy::Chunk { chunk, next }, out);
+    }
+
+    fn is_outdated(&mut self, host: &HostName, by: OutdatedBy, out: &mut Output) {
+        if self.outdated.is_none() {
+            let outdated = Outdated { host: host.clone(), by };
+            out.effects.push(Effect::Tell(Notice::JournalOutdated(outdated.clone())));
+            self.outdated = Some(outdated);
+        }
+    }
+
+    pub(super) fn refuse_if_outdated(&self) -> Result<(), FsError> {
+        self.outdated.clone().map_or(Ok(()), |outdated| Err(FsError::JournalOutdated(outdated)))
+    }
+}
+
+impl Durable {
+    /// That this state counts, whatever was given out since.
+    fn accepted_as_it_is(&self) -> Record {
+        let beyond = |used: u64, left_out: u64| used.saturating_add(left_out);
+        Record::OldJournalAccepted {
+            epoch: Epoch(beyond(self.epoch().0, EPOCHS_LEFT_OUT)),
+            next_file: beyond(self.next_file(0).0, IDS_LEFT_OUT),
+            next_chunk: beyond(self.next_chunk().0, IDS_LEFT_OUT),
+        }
+    }
+}

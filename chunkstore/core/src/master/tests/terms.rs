@@ -1,0 +1,200 @@
+//! A master over an older copy of its journal: it is noticed by what servers tell, it changes nothing, and the right
+//! journal goes on as if nothing had been. One that is accepted never gives out an id or epoch of the lost one.
+
+use super::*;
+use crate::master::{Outdated, OutdatedBy};
+
+/// Before and after some work between two starts.
+struct Split {
+    world: World,
+    /// The journal before the last start.
+    copy: Vec<Record>,
+    /// What servers were told to keep since.
+    term: Term,
+}
+
+impl World {
+    /// Registers with the term that it has kept, and tells all that it holds; gives what is to be kept from then on.
+    fn come(&mut self, n: usize, term: Option<Term>, held: Vec<ReplicaEvent>) -> Option<Term> {
+        let registered = self.register_with(RegisterServer { term, ..registration(n) });
+        let reply = self.beat(heartbeat(n, &registered, 1, held)).unwrap();
+        assert!(reply.commands.is_empty(), "{:?}", reply.commands);
+        reply.term_id.map(|id| Term { epoch: reply.epoch, id })
+    }
+
+    fn register_with(&mut self, request: RegisterServer) -> ServerRegistered {
+        match self.run(Input::Register(ReplyTo(0), request)) {
+            Some(Ok(Reply::Registered(registered))) => registered,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A new process over another journal.
+    fn start_over(&mut self, journal: Vec<Record>, accept_old_journal: bool) {
+        self.journal = journal;
+        self.master = Master::recover(self.settings, self.folded()).unwrap();
+        self.serve(accept_old_journal);
+    }
+
+    fn outdated(&self) -> Option<Outdated> {
+        let found = self.notices.iter().filter_map(|notice| match notice {
+            Notice::JournalOutdated(outdated) => Some(outdated.clone()),
+            _ => None,
+        });
+        let found: Vec<_> = found.collect();
+        assert!(found.len() <= 1, "said once: {found:?}");
+        found.into_iter().next()
+    }
+
+    fn refusal(&mut self) -> FsError {
+        let request = Mkdir { stamp: self.stamp(), path: path("/d"), parents: false };
+        self.mutate(Mutation::Mkdir(request)).unwrap_err()
+    }
+}
+
+impl Split {
+    /// Two servers, `/before`, a copy of the journal, a new start, and `/since` if so.
+    fn new(writes_since: bool) -> Self {
+        let mut world = World::with_servers(2);
+        world.put("/before", 5);
+        let copy = world.journal.clone();
+        world.restart_in_safe_mode();
+        let before = world.chunk_of("/before");
+        assert_eq!(world.come(1, None, vec![held(before, 5)]), None, "not sure yet");
+        let term =
+            world.come(2, None, vec![held(before, 5)]).expect("all have told what they hold");
+        if writes_since {
+            world.put("/since", 5);
+        }
+        Self { world, copy, term }
+    }
+}
+
+impl World {
+    fn chunk_of(&mut self, file: &str) -> ChunkId {
+        self.locate(file).unwrap().chunks[0].chunk
+    }
+}
+
+#[test]
+fn a_term_that_the_journal_does_not_know_keeps_it_from_changing_anything() {
+    let Split { mut world, copy, term } = Split::new(false);
+    world.start_over(copy, false);
+    assert_eq!(world.master.durable().epoch(), term.epoch, "the epoch alone would not tell");
+    let before = world.chunk_of("/before");
+    assert_eq!(world.come(1, Some(term), vec![held(before, 5)]), None);
+    assert_eq!(world.come(2, Some(term), vec![held(before, 5)]), None);
+    let outdated = Outdated { host: host(1), by: OutdatedBy::Term(term) };
+    assert_eq!(world.outdated(), Some(outdated.clone()));
+    let n_records = world.journal.len();
+    let refused = world.refusal();
+    assert_eq!(refused, FsError::JournalOutdated(outdated));
+    assert_eq!(refused.kind(), ProblemKind::JournalOutdated);
+    for part in ["host-1", &format!("epoch {}", term.epoch), "--accept-old-journal"] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    assert!(world.create("/new").is_err());
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.journal.len(), n_records, "no lease ends, and nothing is emptied");
+    assert_eq!((world.summary().safe_mode, world.summary().journal_outdated), (1, 1));
+    assert_eq!(world.locate("/before").unwrap().chunks[0].chunk, before, "reads go on");
+}
+
+#[test]
+fn an_old_copy_is_noticed_at_its_second_start_too() {
+    let Split { mut world, copy, term } = Split::new(false);
+    world.start_over(copy, false);
+    world.restart_in_safe_mode();
+    assert!(world.master.durable().epoch() > term.epoch);
+    world.come(1, Some(term), vec![]);
+    assert_eq!(world.outdated().map(|it| it.by), Some(OutdatedBy::Term(term)));
+}
+
+#[test]
+fn a_chunk_that_was_never_given_out_keeps_it_from_changing_anything_and_nothing_is_deleted() {
+    for as_log in [false, true] {
+        let mut world = World::with_servers(2);
+        world.put("/before", 5);
+        let (copy, before) = (world.journal.clone(), world.chunk_of("/before"));
+        world.delete("/before", false).unwrap();
+        world.put("/since", 5);
+        let since = world.chunk_of("/since");
+        world.start_over(copy, false);
+        // Releases before kept no term.
+        let version = Version(1);
+        let told = match as_log {
+            true => ReplicaEvent::LogHeld { chunk: since, version, ended: true },
+            false => held(since, 5),
+        };
+        assert_eq!(world.come(1, None, vec![held(before, 5), told.clone()]), None);
+        let by = OutdatedBy::Chunk { chunk: since, next: since };
+        assert_eq!(world.outdated(), Some(Outdated { host: host(1), by }));
+        assert_eq!(world.come(2, None, vec![told]), None);
+        assert!(matches!(world.refusal(), FsError::JournalOutdated(_)));
+    }
+}
+
+#[test]
+fn evidence_that_comes_late_takes_the_master_back_into_safe_mode() {
+    let Split { mut world, copy, term } = Split::new(false);
+    let before = world.chunk_of("/before");
+    world.start_over(copy, false);
+    world.come(1, None, vec![held(before, 5)]);
+    world.pass(settings().dead_after);
+    assert_eq!(world.summary().safe_mode, 0, "the other one is silent");
+    world.mkdirs("/meanwhile");
+    world.come(2, Some(term), vec![held(before, 5)]);
+    assert_eq!(world.summary().safe_mode, 1);
+    assert!(matches!(world.refusal(), FsError::JournalOutdated(_)));
+    world.pass(settings().dead_after);
+    assert_eq!(world.summary().safe_mode, 1, "there it stays");
+}
+
+#[test]
+fn the_right_journal_goes_on_after_an_old_one_was_started() {
+    let Split { mut world, copy, term } = Split::new(true);
+    let right = world.journal.clone();
+    let (before, since) = (world.chunk_of("/before"), world.chunk_of("/since"));
+    let held = || vec![held(before, 5), held(since, 5)];
+    world.start_over(copy, false);
+    // One without a term, which must not take this one's for the cluster's.
+    assert_eq!(world.come(1, None, vec![]), None);
+    assert_eq!(world.come(2, Some(term), held()), None);
+    assert!(world.outdated().is_some());
+    world.notices.clear();
+    world.start_over(right, false);
+    assert_eq!(world.come(1, None, held()), None);
+    let next = world.come(2, Some(term), held()).expect("it takes changes");
+    assert!(next.epoch > term.epoch);
+    assert_eq!((world.outdated(), world.summary().safe_mode), (None, 0));
+    assert_eq!(world.locate("/since").unwrap().chunks[0].servers.len(), 2);
+    world.mkdirs("/d");
+    world.restart_in_safe_mode();
+    world.come(1, Some(term), held());
+    assert!(world.come(2, Some(next), held()).is_some(), "servers that missed a term are welcome");
+}
+
+#[test]
+fn an_old_journal_that_is_accepted_gives_out_nothing_again() {
+    let Split { mut world, copy, term } = Split::new(true);
+    let lost = world.chunk_of("/since");
+    let before = world.chunk_of("/before");
+    world.start_over(copy, true);
+    assert!(world.master.durable().epoch().0 > term.epoch.0 + (1 << 20) - 2);
+    world.come(1, Some(term), vec![held(before, 5), held(lost, 5)]);
+    let registered = world.register_with(RegisterServer { term: Some(term), ..registration(2) });
+    let report = vec![held(before, 5), held(lost, 5)];
+    let reply = world.beat(heartbeat(2, &registered, 1, report)).unwrap();
+    assert_eq!((world.outdated(), world.summary().safe_mode), (None, 0));
+    // What only the lost one knew is an orphan as any other.
+    let version = Version(1);
+    let commands: Vec<_> = reply.commands.into_iter().map(|command| command.item).collect();
+    assert_eq!(commands, [ServerCommand::Delete { chunk: lost, version, orphan: true }]);
+    world.put("/new", 5);
+    assert!(world.chunk_of("/new").0 >= lost.0 + (1 << 32) - 1);
+    assert!(world.create("/open").unwrap().file.0 > 1 << 32);
+    let kept = reply.term_id.map(|id| Term { epoch: reply.epoch, id });
+    world.restart_in_safe_mode();
+    world.come(1, kept, vec![]);
+    assert_eq!(world.outdated(), None, "once accepted, it is the cluster's");
+}
