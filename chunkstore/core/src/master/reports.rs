@@ -22,8 +22,9 @@ impl Master {
     ) -> Result<Reply, ServerError> {
         let (host, address) = (request.host.clone(), request.address.clone());
         self.durable.known().admit(&host)?;
-        let session = self.servers.register(now.monotonic, request.clone(), &self.cluster)?;
-        self.compare_term(&request, out);
+        let term = request.term;
+        let session = self.servers.register(now.monotonic, request, &self.cluster)?;
+        self.compare_term(&host, term, out);
         if !self.durable.known().contains(&host) {
             self.commit(now, Record::ServerJoined { host: host.clone() }, out);
         }

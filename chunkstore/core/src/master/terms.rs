@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chunkstore_protocol::{ChunkId, RegisterServer, Term};
+use chunkstore_protocol::{ChunkId, Term};
 use ids::{Epoch, HostName, Now};
 use serde::{Deserialize, Serialize};
 
@@ -136,10 +136,10 @@ impl Master {
     }
 
     /// Looks at the term that a server has kept.
-    pub(super) fn compare_term(&mut self, request: &RegisterServer, out: &mut Output) {
-        let unknown = request.term.filter(|term| !self.durable.terms().may_know(*term));
+    pub(super) fn compare_term(&mut self, host: &HostName, term: Option<Term>, out: &mut Output) {
+        let unknown = term.filter(|term| !self.durable.terms().may_know(*term));
         if let Some(term) = unknown {
-            self.is_outdated(&request.host, OutdatedBy::Term(term), out);
+            self.is_outdated(host, OutdatedBy::Term(term), out);
         }
     }
 

@@ -38,7 +38,7 @@ fn identity(cluster_of_folder: Option<&str>) -> Identity {
         cluster: cluster_of_folder.map(cluster),
         term: None,
         host: "host-1".parse().unwrap(),
-        rack: RackName::default_rack(),
+        rack: ids::RackName::default_rack(),
         address: "127.0.0.1:7871".into(),
         incarnation: 5,
     }
