@@ -24,7 +24,7 @@ pub struct ClusterReport {
     /// The chunk master's term.
     pub epoch: Epoch,
     /// Why a master takes no changes; absent if it does.
-    pub safe_mode: Option<SafeModeReport>,
+    pub safe_mode: Option<Box<SafeModeReport>>,
     /// Sums.
     pub totals: StoreTotals,
     /// What is done about replicas that are missing, or in the wrong place.

@@ -39,13 +39,14 @@ impl Master {
         }
     }
 
-    fn safe_mode_report(&self, now: Monotonic) -> Option<SafeModeReport> {
+    fn safe_mode_report(&self, now: Monotonic) -> Option<Box<SafeModeReport>> {
         let until = self.safe_mode.until().filter(|_| self.outdated.is_none());
-        self.in_safe_mode().then(|| SafeModeReport {
+        let report = || SafeModeReport {
             awaited: self.safe_mode.awaited().cloned().collect(),
             seconds_left: until.map_or(0, |until| until.since(now).as_secs() + 1),
             journal_outdated: self.outdated.as_ref().map(ToString::to_string),
-        })
+        };
+        self.in_safe_mode().then(|| Box::new(report()))
     }
 
     fn totals(&self, now: Monotonic) -> StoreTotals {

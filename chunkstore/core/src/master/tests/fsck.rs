@@ -193,7 +193,7 @@ fn the_report_of_a_master_that_has_just_started_says_whom_it_waits_for() {
     let awaited = vec![host(1), host(2)];
     assert_eq!(
         report.safe_mode,
-        Some(SafeModeReport { awaited, seconds_left: 11, journal_outdated: None })
+        Some(Box::new(SafeModeReport { awaited, seconds_left: 11, journal_outdated: None }))
     );
     let states: Vec<_> = report.servers.iter().map(|server| server.liveness).collect();
     assert_eq!(states, [Liveness::Reporting, Liveness::Awaited]);
