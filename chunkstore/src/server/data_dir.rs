@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkstore_core::replica::{ReplicaKey, Sealed, Space};
-use chunkstore_protocol::{Term, Version};
+use chunkstore_protocol::Version;
 use daemon::{DataFolder, FolderError};
 use ids::ClusterId;
 use rustix::fs::StatVfsMountFlags;
@@ -33,7 +33,6 @@ use rustix::io::Errno;
 use super::disk_health::DiskHealth;
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
 use super::logs::{FoundLog, scan};
-use super::term_file;
 use super::trash::{Trash, Why};
 
 /// Why a data folder can't be used.
@@ -176,16 +175,6 @@ impl DataDir {
     /// Keeps the cluster that this folder belongs to from now on, durably.
     pub(super) fn keep_cluster(&self, cluster: &ClusterId) -> Result<(), DataDirError> {
         Ok(self.own.join(cluster)?)
-    }
-
-    /// The chunk master's last term, as this folder has it. Blocks.
-    pub(super) fn term(&self) -> Option<Term> {
-        term_file::read(self.root())
-    }
-
-    /// Keeps the chunk master's term, durably. Blocks.
-    pub(super) fn keep_term(&self, term: Term) -> Result<(), DataDirError> {
-        term_file::write(self.root(), term).map_err(io_error(self.root()))
     }
 
     /// Lists the sealed replicas, removes unfinished ones, and sets broken ones aside.
@@ -497,7 +486,7 @@ fn parse_name(path: &Path) -> Option<(ReplicaKey, &str)> {
     Some((replica, suffix))
 }
 
-fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
+pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> DataDirError {
     let named = FolderError::io(path);
     move |source| named(source).into()
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 use chunkstore_protocol::Term;
 use serde::{Deserialize, Serialize};
 
+use super::data_dir::{DataDir, DataDirError, io_error};
+
 /// Version of the file.
 const FORMAT_VERSION: u32 = 1;
 const TERM: &str = "term.json";
@@ -25,9 +27,21 @@ struct Head {
     format: u32,
 }
 
+impl DataDir {
+    /// The chunk master's last term, as this folder has it. Blocks.
+    pub(super) fn term(&self) -> Option<Term> {
+        read(self.root())
+    }
+
+    /// Keeps the chunk master's term, durably. Blocks.
+    pub(super) fn keep_term(&self, term: Term) -> Result<(), DataDirError> {
+        write(self.root(), term).map_err(io_error(self.root()))
+    }
+}
+
 /// The term that the folder has; `None` if it has none, or none that can be understood: then the other folders of
 /// this server may have it, and other servers. Blocks.
-pub(super) fn read(root: &Path) -> Option<Term> {
+fn read(root: &Path) -> Option<Term> {
     let path = root.join(TERM);
     let text = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -51,7 +65,7 @@ pub(super) fn read(root: &Path) -> Option<Term> {
 }
 
 /// Keeps the term, durably. Blocks.
-pub(super) fn write(root: &Path, term: Term) -> io::Result<()> {
+fn write(root: &Path, term: Term) -> io::Result<()> {
     let partial = root.join(TERM_PARTIAL);
     let mut file = File::create(&partial)?;
     file.write_all(&serde_json::to_vec(&Kept { format: FORMAT_VERSION, term })?)?;
