@@ -82,13 +82,17 @@ fn is_pattern(input: &str) -> bool {
     !StoreUrl::is_url(input) && input.contains(['*', '?', '[', '{', '\\'])
 }
 
-/// What a job is to read of what a pattern has matched. Where the pattern matches folders at any depth, those are on the
-/// way to files, and not meant.
+/// What a job is to read of what a pattern has matched: names that begin with `_` or `.` only where it writes such a name
+/// out. Where the pattern matches folders at any depth, those are on the way to files, and not meant.
 fn meant(pattern: &str, matched: Vec<Matched>) -> anyhow::Result<Vec<String>> {
     let files_only = pattern.trim_end_matches('/').ends_with("/**");
-    let name =
-        |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with(['_', '.']));
-    let is_meant = |it: &Matched| it.path == pattern || !name(&it.path);
+    let begins_a_name = |at: usize| pattern[..at].ends_with(['/', '{', ',']);
+    let writes_out =
+        |mark: char| pattern.match_indices(mark).any(|(at, _)| at == 0 || begins_a_name(at));
+    let named = ['_', '.'].map(|mark| (mark, writes_out(mark)));
+    let is_left_out =
+        |name: &str| named.iter().any(|(mark, is_named)| name.starts_with(*mark) && !is_named);
+    let is_meant = |it: &Matched| it.path == pattern || !it.path.split('/').any(is_left_out);
     let meant = matched.into_iter().filter(|it| is_meant(it) && !(files_only && it.is_folder));
     let paths: Vec<_> = meant.map(|it| it.path).collect();
     anyhow::ensure!(
@@ -206,10 +210,13 @@ mod tests {
 
     #[test]
     fn a_pattern_means_what_a_job_reads() {
-        let all = ["/in/a", "/in/sub/", "/in/sub/b", "/in/_SUCCESS", "/in/.x"];
+        let all = ["/in/a", "/in/sub/", "/in/sub/b", "/in/_SUCCESS", "/in/.x", "/in/_logs/c"];
         assert_eq!(meant("/in/*", found(&all[..2])).unwrap(), ["/in/a", "/in/sub"]);
         assert_eq!(meant("/in/**", found(&all)).unwrap(), ["/in/a", "/in/sub/b"]);
         assert_eq!(meant("/in/[a]", found(&["/in/[a]"])).unwrap(), ["/in/[a]"]);
+        assert_eq!(meant("/in/_l*/*", found(&all[5..])).unwrap(), ["/in/_logs/c"]);
+        assert_eq!(meant("/in/{_logs,b}/*", found(&all[5..])).unwrap(), ["/in/_logs/c"]);
+        assert!(meant("/in/*.x_y/*", found(&all[4..])).is_err());
         let refused = meant("/in/*", found(&all[3..])).unwrap_err().to_string();
         assert!(refused.contains("/in/*") && refused.contains("'_'"), "{refused}");
     }

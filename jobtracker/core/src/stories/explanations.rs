@@ -134,7 +134,9 @@ fn files_that_can_not_be_split_are_told_with_the_longest() {
     let mut story = Story::begin();
     story.tracker("a", 1);
     let told = |story: &mut Story, output: &str, lengths: &[(&str, u64)]| {
-        let job = story.submit(wordcount(output, 1));
+        let mut spec = wordcount(output, 1);
+        spec.write_compression_down();
+        let job = story.submit(spec);
         let whole = |(n, (path, length)): (usize, &(&str, u64))| {
             let mut planned = split(n, &["a"]);
             let piece = &mut planned.split.pieces[0];
