@@ -6,12 +6,10 @@
 
 use std::path::PathBuf;
 
-use mapreduce_protocol::{JobSpec, Program, ShippedFile, Streaming};
+use mapreduce_protocol::{JOB_NAME_CHARS_MAX, JobSpec, Program, ShippedFile, Streaming};
 
 use crate::hadoop_properties::{self, Properties};
 use crate::job_file::OWN_SCHEME;
-
-const NAME_CHARS_MAX: usize = 200;
 
 /// What Hadoop's command line says.
 #[derive(Debug)]
@@ -360,7 +358,7 @@ fn name_of(streaming: &Streaming) -> String {
     let command = streaming.mapper.as_deref().or(streaming.reducer.as_deref()).unwrap_or_default();
     let name = format!("streaming: {command}");
     let plain = name.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(NAME_CHARS_MAX).collect()
+    plain.take(JOB_NAME_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

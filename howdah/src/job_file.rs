@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
-use mapreduce_protocol::{JobSpec, Native, Program, ProgramError, ShippedFile, builtins};
+use mapreduce_protocol::{
+    JobSpec, NameError, Native, Program, ProgramError, ShippedFile, builtins, check_name,
+};
 use serde::de::DeserializeOwned;
 
 use crate::job_changes::{JobChangeError, JobChanges};
 
 /// Length limit of a job file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-const NAME_CHARS_MAX: usize = 200;
 
 /// What a file of the chunk store begins with where a job brings files along.
 pub(crate) const OWN_SCHEME: &str = "howdah://";
@@ -56,11 +57,13 @@ pub(crate) enum JobFileError {
         /// What is wrong, with line and column.
         cause: serde_json::Error,
     },
-    /// The name is empty or too long.
-    #[error("{file}: 'name' must have 1 to {NAME_CHARS_MAX} characters")]
+    /// No job can be called so.
+    #[error("{file}: 'name': {cause}")]
     Name {
         /// The file.
         file: PathBuf,
+        /// What is wrong with it.
+        cause: NameError,
     },
     /// There is nothing to read.
     #[error("{file}: 'input' is empty: name at least one file or folder")]
@@ -250,8 +253,8 @@ impl JobFile {
     pub(crate) fn of(file: PathBuf, mut spec: JobSpec) -> Result<Self, JobFileError> {
         // As shells complete folders.
         spec.input.iter_mut().chain([&mut spec.output]).for_each(cut_slashes);
-        if !(1..=NAME_CHARS_MAX).contains(&spec.name.chars().count()) {
-            return Err(JobFileError::Name { file });
+        if let Err(cause) = check_name(&spec.name) {
+            return Err(JobFileError::Name { file, cause });
         }
         if spec.input.is_empty() {
             return Err(JobFileError::NoInput { file });
@@ -510,6 +513,7 @@ mod tests {
             (job(WORDCOUNT).replace("[/in]", "[]"), "'input' is empty"),
             (job(WORDCOUNT).replace("/out", "/out/../x"), "'output'"),
             (job(WORDCOUNT).replace("name: n\n", "name: ''\n"), "'name'"),
+            (job(WORDCOUNT).replace("name: n\n", "name: \"a\\tb\"\n"), "control characters"),
             (job(&format!("max_attempts: 0\n{WORDCOUNT}")), "1 to 100"),
             (job(WORDCOUNT).replace("/out", "/in/out"), "overlaps"),
             (job(WORDCOUNT).replace("[/in]", "[/out/in]"), "overlaps"),

@@ -6,7 +6,7 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use mapreduce::{RangePartitioner, Window};
 use mapreduce_protocol::builtins::SPLIT_POINTS;
-use mapreduce_protocol::{Failure, Formats, JobSpec, Program};
+use mapreduce_protocol::{Failure, Formats, JobSpec, Program, is_hidden};
 
 /// Entries of one folder that are listed, at most: of more, the first are sampled.
 const ENTRIES_MAX: usize = 100_000;
@@ -137,8 +137,7 @@ async fn files_at(
             first_entries(ENTRIES_MAX, page).await?
         }
     };
-    let is_read =
-        |entry: &FileStatus| entry.path.name().is_some_and(|name| !name.starts_with(['_', '.']));
+    let is_read = |entry: &FileStatus| entry.path.name().is_some_and(|name| !is_hidden(name));
     Ok(entries.into_iter().filter(is_read).filter_map(of_file).collect())
 }
 

@@ -5,12 +5,9 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{Done, PathError, Publish, StorePath, Winner};
 use ids::{RequestStamp, UnixMillis};
 use jobtracker_core::{Part, StoreOutcome};
-use mapreduce_protocol::JobId;
+use mapreduce_protocol::{JobId, SUCCESS_MARKER};
 
 use crate::store::{Store, outcome_of};
-
-/// The file that says that an output is whole.
-pub(crate) const MARKER: &str = "_SUCCESS";
 
 /// Publishes a job's output. A second request with the same stamp, even of the next process, is the first.
 pub(crate) async fn publish(
@@ -30,7 +27,7 @@ pub(crate) async fn publish(
         staging,
         winners: parts.into_iter().map(winner).collect(),
         target,
-        marker: MARKER.to_owned(),
+        marker: SUCCESS_MARKER.to_owned(),
     };
     let (client, retry_for) = (store.client(), store.retry_for());
     let route = "/v1/files/publish";

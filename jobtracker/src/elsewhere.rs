@@ -8,9 +8,10 @@ use chunkstore_client::stores::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::{PartElsewhere, StoreOutcome};
-use mapreduce_protocol::{AttemptId, JobId, SCRATCH_FOLDER, StagedOutput, part_name, scratch_name};
+use mapreduce_protocol::{
+    AttemptId, JobId, SCRATCH_FOLDER, SUCCESS_MARKER, StagedOutput, part_name, scratch_name,
+};
 
-use crate::commit::MARKER;
 use crate::store::outcome_of_other;
 
 /// Parts of one job that are published at once.
@@ -45,7 +46,7 @@ impl Output {
     async fn publish(&self, parts: Vec<PartElsewhere>) -> Result<(), PublishError> {
         let names: BTreeSet<_> =
             parts.iter().map(|part| self.url.below(&part_name(part.attempt.task))).collect();
-        let (marker, scratch) = (self.url.below(MARKER), self.url.below(SCRATCH_FOLDER));
+        let (marker, scratch) = (self.url.below(SUCCESS_MARKER), self.url.below(SCRATCH_FOLDER));
         let is_known = |path: &_| names.contains(path) || *path == marker;
         let strangers = self.store.strangers(self.url.path(), &scratch, is_known).await?;
         if let Some(stranger) = strangers.first() {
@@ -148,14 +149,14 @@ mod tests {
             matches!(refused, StoreOutcome::Refused { reason } if reason.contains("no upload"))
         );
         let out = folder.path().join("out");
-        assert!(!out.join(MARKER).exists());
+        assert!(!out.join(SUCCESS_MARKER).exists());
         for _ in 0..2 {
             assert_eq!(publish(&stores, &target, parts.clone()).await, StoreOutcome::Done(()));
             assert_eq!(sweep(&stores, &target, job).await, StoreOutcome::Done(()));
             let mut names: Vec<_> =
                 std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
             names.sort();
-            assert_eq!(names, [MARKER, "part-r-00000", "part-r-00001"]);
+            assert_eq!(names, [SUCCESS_MARKER, "part-r-00000", "part-r-00001"]);
             assert_eq!(std::fs::read_to_string(out.join("part-r-00000")).unwrap(), "one");
         }
         std::fs::write(out.join("part-x"), "a stranger's").unwrap();

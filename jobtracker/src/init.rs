@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::{JobFold, JobtrackerSettings};
 
 /// The folder of the chunk store in which each journal of the cluster's JobTrackers has a folder.
-const JOURNALS: &str = "/.howdah/jobtracker-journals";
+pub(crate) const JOURNALS: &str = "/.howdah/jobtracker-journals";
 /// Journals that one cluster may have: each begins to count jobs where the last can't have come.
 const JOURNALS_MAX: usize = 4000;
 

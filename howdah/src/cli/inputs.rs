@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chunkstore_client::stores::StoreUrl;
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
+use mapreduce_protocol::is_hidden;
 
 use super::fs::{Matched, below, entries_of, expand_local, expand_store};
 use crate::exit::OrEarly as _;
@@ -86,12 +87,9 @@ fn is_pattern(input: &str) -> bool {
 /// out. Where the pattern matches folders at any depth, those are on the way to files, and not meant.
 fn meant(pattern: &str, matched: Vec<Matched>) -> anyhow::Result<Vec<String>> {
     let files_only = pattern.trim_end_matches('/').ends_with("/**");
-    let begins_a_name = |at: usize| pattern[..at].ends_with(['/', '{', ',']);
-    let writes_out =
-        |mark: char| pattern.match_indices(mark).any(|(at, _)| at == 0 || begins_a_name(at));
-    let named = ['_', '.'].map(|mark| (mark, writes_out(mark)));
-    let is_left_out =
-        |name: &str| named.iter().any(|(mark, is_named)| name.starts_with(*mark) && !is_named);
+    let begins_a_name = |at: usize| at == 0 || pattern[..at].ends_with(['/', '{', ',']);
+    let writes_out = |mark| pattern.match_indices(mark).any(|(at, _)| begins_a_name(at));
+    let is_left_out = |name: &str| is_hidden(name) && !name.get(..1).is_some_and(writes_out);
     let is_meant = |it: &Matched| it.path == pattern || !it.path.split('/').any(is_left_out);
     let meant = matched.into_iter().filter(|it| is_meant(it) && !(files_only && it.is_folder));
     let paths: Vec<_> = meant.map(|it| it.path).collect();
@@ -151,8 +149,7 @@ fn local_below(root: &Path, recursive: bool) -> std::io::Result<Vec<Matched>> {
 /// An input, or with `recursion` the folders at and below it that hold files.
 fn with_folders(input: String, found: &[Matched], recursion: Recursion) -> Vec<String> {
     let root = StoreUrl::without_own_scheme(&input).trim_end_matches('/').to_owned();
-    let is_visible =
-        |it: &&Matched| !it.path[root.len()..].split('/').any(|name| name.starts_with(['_', '.']));
+    let is_visible = |it: &&Matched| !it.path[root.len()..].split('/').any(is_hidden);
     let visible: Vec<&Matched> = found.iter().filter(is_visible).collect();
     if recursion.wanted {
         let files = visible.iter().filter(|it| !it.is_folder);

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use chunkstore_client::ChunkStore;
 use chunkstore_protocol::StorePath;
 use mapreduce_protocol::builtins::{self, ReducesRule};
-use mapreduce_protocol::{Builtin, JobSpec, JobStatus, Program};
+use mapreduce_protocol::{Builtin, JobSpec, JobStatus, Program, is_hidden};
 
 use super::report::Report;
 use super::top_words::top_words;
@@ -181,7 +181,7 @@ fn files_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     let is_read = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        path.is_file() && name.is_some_and(|name| !name.starts_with(['_', '.']))
+        path.is_file() && name.is_some_and(|name| !is_hidden(&name))
     };
     let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.with_context(unreadable)?;

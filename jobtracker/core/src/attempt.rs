@@ -19,7 +19,7 @@ use crate::trackers::Tracker;
 /// Length limit of a failure's message or a job's reason, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
 /// Parts of one staged output, as the store's client has them.
-const STAGED_PARTS_MAX: usize = 1024;
+pub const STAGED_PARTS_MAX: usize = 1024;
 /// Length limit of an upload's id, and of a part's name, bytes.
 const STAGED_NAME_BYTES_MAX: usize = 400;
 /// Length limit of an output's digest, bytes.

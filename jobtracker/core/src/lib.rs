@@ -71,6 +71,7 @@ mod waiting_reduces;
 
 use std::time::Duration;
 
+pub use attempt::STAGED_PARTS_MAX;
 pub use durable::Durable;
 pub use history::{
     HISTORY_RETRY, HISTORY_RETRY_MAX, UNWRITTEN_MAX, day_folder, first_day_kept, history_folder,
@@ -94,7 +95,7 @@ pub use refusal::Refusal;
 pub use registration::SLOTS_MAX;
 pub use settings::{Settings, recovery_grace};
 pub use share::Sharing;
-pub use spec::{InvalidJob, STAGING_ROOT, is_within, validate};
+pub use spec::{InvalidJob, STAGING_ROOT, SYSTEM_ROOT, is_within, validate};
 pub use submit::{KEY_BYTES_MAX, SPLITS_MAX, UNFINISHED_JOBS_MAX};
 pub use summary::{Launches, PoolGauges, Summary, TaskGauges};
 pub use task::ATTEMPTS_PER_TERM;

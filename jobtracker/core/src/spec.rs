@@ -2,15 +2,14 @@
 //! that the inputs exist and the output does not is checked by the edge, before the job comes here.
 
 use mapreduce_protocol::{
-    JobSpec, LimitError, Program, ProgramError, TaskLimits, builtins, is_url,
+    JobSpec, LimitError, NameError, Program, ProgramError, TaskLimits, builtins, check_name, is_url,
 };
 
 /// Folder of the chunk store below which each unfinished job has a folder named by its id.
 pub const STAGING_ROOT: &str = "/.howdah/staging";
 
 /// The cluster's own folder of the chunk store: no job may write there.
-const SYSTEM_ROOT: &str = "/.howdah";
-const NAME_CHARS_MAX: usize = 200;
+pub const SYSTEM_ROOT: &str = "/.howdah";
 const INPUTS_MAX: usize = 10_000;
 const ATTEMPTS_MAX: u32 = 100;
 /// Length limit of a job's JSON, bytes: it must fit into a record of the journal with room to spare.
@@ -20,13 +19,8 @@ const SPEC_BYTES_MAX: usize = 256 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJob {
     /// The name is empty, too long or unprintable.
-    #[error(
-        "the job's name has {given} characters: give it 1 to {NAME_CHARS_MAX}, without line breaks or other control characters"
-    )]
-    Name {
-        /// Characters in the name as given.
-        given: usize,
-    },
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// Longer than a job may be.
     #[error(
         "the job's description has {given} bytes, at most {SPEC_BYTES_MAX} are taken: name a folder instead of its files, and pass long arguments as a file"
@@ -133,10 +127,7 @@ pub enum InvalidJob {
 /// The first rule of jobs that it breaks.
 pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
     check_length(spec)?;
-    let name_chars = spec.name.chars().count();
-    if !(1..=NAME_CHARS_MAX).contains(&name_chars) || spec.name.chars().any(char::is_control) {
-        return Err(InvalidJob::Name { given: name_chars });
-    }
+    check_name(&spec.name)?;
     check_inputs(&spec.input)?;
     check_output(&spec.output, &spec.input)?;
     match spec.max_attempts {

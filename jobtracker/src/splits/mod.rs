@@ -9,7 +9,7 @@ use chunkstore_protocol::{ChunkLocation, FileKind, FileStatus, Located, PathErro
 use event_loop::{decode_record, encode_record};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::{Plan, PlannedSplit, SPLITS_MAX, StagedSplits, StoreOutcome};
-use mapreduce_protocol::{JobSpec, is_url};
+use mapreduce_protocol::{JobSpec, is_hidden, is_url};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::{Store, outcome_of, outcome_of_other};
@@ -239,13 +239,13 @@ async fn objects_of(others: &Stores, url: StoreUrl) -> Result<Vec<Source>, Split
 
 /// The same as [`is_read`] of an object's name.
 pub(crate) fn is_read_object(name: Option<&str>) -> bool {
-    name.is_some_and(|name| !name.starts_with(['_', '.']))
+    name.is_some_and(|name| !is_hidden(name))
 }
 
 /// Whether an input folder's entry is read: a file, and not one of those that jobs leave beside data.
 pub(crate) fn is_read(entry: &FileStatus) -> bool {
     let is_file = matches!(entry.kind, FileKind::File { .. });
-    is_file && !entry.path.name().is_some_and(|name| name.starts_with(['_', '.']))
+    is_file && !entry.path.name().is_some_and(is_hidden)
 }
 
 /// An empty folder is more often a wrong name than a wish for an empty output.

@@ -6,6 +6,7 @@ mod inputs;
 mod jobs;
 mod starts;
 mod trackers;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;

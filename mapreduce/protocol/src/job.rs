@@ -13,7 +13,7 @@ use crate::{Formats, InputCompression, InputFormat, ShippedFile, Streaming, Task
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
-    /// What people call it; 1 to 200 characters.
+    /// What people call it; [`check_name`] says what it may be.
     pub name: String,
     /// Files and folders to read, absolute; a folder means its files but `_*` and `.*`.
     pub input: Vec<String>,
@@ -51,6 +51,29 @@ pub struct JobSpec {
     /// ([`Self::write_compression_down`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_compression: Option<InputCompression>,
+}
+
+/// Characters of a job's name, at most.
+pub const JOB_NAME_CHARS_MAX: usize = 200;
+
+/// A text that can't be a job's name: empty, too long or unprintable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the job's name has {given} characters: give it 1 to {JOB_NAME_CHARS_MAX}, without line breaks or other control characters"
+)]
+pub struct NameError {
+    /// Characters in the name as given.
+    given: usize,
+}
+
+/// Checks a job's name: 1 to [`JOB_NAME_CHARS_MAX`] characters, none of them a control character.
+///
+/// # Errors
+/// It is none.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    let given = name.chars().count();
+    let is_name = (1..=JOB_NAME_CHARS_MAX).contains(&given) && !name.chars().any(char::is_control);
+    if is_name { Ok(()) } else { Err(NameError { given }) }
 }
 
 impl JobSpec {
@@ -328,6 +351,19 @@ impl fmt::Display for SplitPiece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_short_and_printable() {
+        let longest = "ü".repeat(JOB_NAME_CHARS_MAX);
+        for name in ["n", "word count, 2 of 3", longest.as_str()] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for (name, given) in [("", 0), ("a\tb", 3), ("a\nb", 3), ("\u{9b}2J", 3)] {
+            assert_eq!(check_name(name), Err(NameError { given }), "{name:?}");
+        }
+        let refused = check_name(&format!("{longest}x")).unwrap_err().to_string();
+        assert!(refused.contains("201 characters: give it 1 to 200"), "{refused}");
+    }
 
     #[test]
     fn of_many_pieces_the_first_are_shown() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mapreduce_protocol::packing::{Small, packs};
 use mapreduce_protocol::{
-    Failure, FailureKind, Formats, InputFormat, JobSpec, LineCuts, Split, SplitPiece,
+    Failure, FailureKind, Formats, InputFormat, JobSpec, LineCuts, Split, SplitPiece, is_hidden,
     no_lines_of_compressed,
 };
 
@@ -94,8 +94,9 @@ fn files(path: &Path) -> Result<Vec<(String, u64)>, Failure> {
     let mut found: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(path).map_err(problem)? {
         let entry = entry.map_err(problem)?;
-        let is_hidden = matches!(entry.file_name().as_encoded_bytes(), [b'_' | b'.', ..]);
-        if !is_hidden && std::fs::metadata(entry.path()).map_err(problem)?.is_file() {
+        if !is_hidden(&entry.file_name().to_string_lossy())
+            && std::fs::metadata(entry.path()).map_err(problem)?.is_file()
+        {
             found.push(entry.path());
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use mapreduce_protocol::{Failure, FailureKind};
+use mapreduce_protocol::{Failure, FailureKind, SUCCESS_MARKER};
 
 use crate::task::failure::{disk, failure};
 
@@ -52,7 +52,7 @@ impl Stage {
 
     /// Makes the output appear.
     pub(super) fn publish(mut self) -> Result<(), Failure> {
-        let marker = self.output().join("_SUCCESS");
+        let marker = self.output().join(SUCCESS_MARKER);
         fs::write(&marker, "").map_err(|error| disk(&error, "write", &marker))?;
         refuse_existing(&self.target)?;
         fs::rename(self.output(), &self.target)

@@ -22,7 +22,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 
 pub use access::{StoreAccess, StoreSecret};
 pub use error::OtherStoreError;
-pub use staged::{StagedObject, StagedPlace, StagedWriter};
+pub use staged::{STAGED_PARTS_MAX, StagedObject, StagedPlace, StagedWriter};
 pub use url::{Scheme, StoreUrl, UrlError};
 
 use uploads::Uploads;

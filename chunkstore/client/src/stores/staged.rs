@@ -23,8 +23,8 @@ const PART_BYTES: usize = 8 << 20;
 const PARTS_PER_LENGTH: usize = 64;
 /// Length limit of a part.
 const PART_BYTES_MAX: usize = 128 << 20;
-/// Parts of one object, at most: their names stand in a journal.
-const PARTS_MAX: usize = 1024;
+/// Parts of one staged object, at most: their names stand in a journal.
+pub const STAGED_PARTS_MAX: usize = 1024;
 
 /// What makes a staged object be published; to be kept until then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,9 +87,9 @@ impl StagedWriter {
     }
 
     async fn send(&mut self) -> Result<(), OtherStoreError> {
-        if self.n_parts == PARTS_MAX {
+        if self.n_parts == STAGED_PARTS_MAX {
             let url = self.store.root.with_path(self.target.clone());
-            let limit = (0..PARTS_MAX).map(|n| part_bytes(n) as u64).sum();
+            let limit = (0..STAGED_PARTS_MAX).map(|n| part_bytes(n) as u64).sum();
             return Err(OtherStoreError::TooLong { url, limit });
         }
         let payload = std::mem::take(&mut self.buffer).freeze();
@@ -369,6 +369,6 @@ mod tests {
     #[test]
     fn parts_get_longer_up_to_a_limit_that_memory_has() {
         assert_eq!([0, 63, 64, 127, 128].map(part_bytes), [8, 8, 16, 16, 32].map(|n| n << 20));
-        assert_eq!([PARTS_MAX, usize::MAX].map(part_bytes), [PART_BYTES_MAX; 2]);
+        assert_eq!([STAGED_PARTS_MAX, usize::MAX].map(part_bytes), [PART_BYTES_MAX; 2]);
     }
 }
