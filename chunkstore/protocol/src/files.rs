@@ -274,8 +274,8 @@ pub struct LocatedMany {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PathLocation {
-    /// As [`Locate`] tells it, but at most the first [`LOCATE_MANY_CHUNKS_MAX`] chunks; for those that follow,
-    /// ask with that.
+    /// As [`Locate`] tells it, but at most the first [`LOCATE_MANY_CHUNKS_MAX`] chunks; for those that follow
+    /// in its length, ask with that.
     Located(Located),
     /// As the problem document of a [`Locate`] says it.
     Refused {

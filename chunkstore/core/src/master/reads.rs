@@ -2,8 +2,8 @@
 //! each is bounded, so that none holds the loop for long.
 
 use chunkstore_protocol::{
-    ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, List, Listing, Locate,
-    Located, Renew, Stat, StorePath,
+    ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, LOCATE_MANY_CHUNKS_MAX,
+    List, Listing, Locate, Located, Renew, Stat, StorePath,
 };
 use ids::Now;
 
@@ -190,7 +190,10 @@ impl Master {
         let mut found = Vec::with_capacity(paths.len().min(READ_STEP));
         let mut left = READ_STEP;
         for path in paths {
-            let located = self.locate(path, (0, None), Allows::default());
+            let mut located = self.locate(path, (0, None), Allows::default());
+            if let Ok(located) = &mut located {
+                located.chunks.truncate(LOCATE_MANY_CHUNKS_MAX);
+            }
             let n_chunks = located.as_ref().map_or(0, |located| located.chunks.len());
             let cost = n_chunks + CHUNKS_PER_PATH;
             // One file of very many chunks is one step.

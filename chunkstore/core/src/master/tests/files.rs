@@ -1,5 +1,7 @@
 //! A file under its writer: create, allocate, close, abandon, leases.
 
+use chunkstore_protocol::LOCATE_MANY_CHUNKS_MAX;
+
 use super::*;
 
 #[test]
@@ -84,6 +86,11 @@ fn a_file_of_very_many_chunks_is_located_in_parts() {
     world.close(created.file, Some(seal(&allocation, 7))).unwrap();
     let first = world.locate("/f").unwrap();
     assert_eq!((first.length, first.chunks.len()), (1_000_007, READ_STEP));
+    let query = Query::LocateMany { paths: [path("/f")].into(), from: 0 };
+    let Reply::LocatedMany(many) = world.query(query).unwrap() else { panic!("not located") };
+    let of_many = many[0].as_ref().unwrap();
+    assert_eq!(of_many.chunks.len(), LOCATE_MANY_CHUNKS_MAX);
+    assert_eq!(of_many.length, first.length, "so that the asker sees that there is more");
     let rest = world.locate_range("/f", 1_000_000, None).unwrap();
     assert_eq!(rest.chunks.len(), 1);
     assert_eq!(rest.chunks[0].length, 7);
