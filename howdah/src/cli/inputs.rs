@@ -88,7 +88,7 @@ fn is_pattern(input: &str) -> bool {
 fn meant(pattern: &str, matched: Vec<Matched>) -> anyhow::Result<Vec<String>> {
     let files_only = pattern.trim_end_matches('/').ends_with("/**");
     let begins_a_name = |at: usize| at == 0 || pattern[..at].ends_with(['/', '{', ',']);
-    let writes_out = |mark| pattern.match_indices(mark).any(|(at, _)| begins_a_name(at));
+    let writes_out = |mark: &str| pattern.match_indices(mark).any(|(at, _)| begins_a_name(at));
     let is_left_out = |name: &str| is_hidden(name) && !name.get(..1).is_some_and(writes_out);
     let is_meant = |it: &Matched| it.path == pattern || !it.path.split('/').any(is_left_out);
     let meant = matched.into_iter().filter(|it| is_meant(it) && !(files_only && it.is_folder));
