@@ -61,8 +61,8 @@ const OVER_HTTP: ReadSettings = ReadSettings {
 /// Bytes per second of copies: more than any test sends.
 const REPAIR_RATE: u64 = 1 << 30;
 
-/// How long uploads that broke off are kept: longer than any test takes, but for the one that waits for their end.
-const KEEP_UNFINISHED: Duration = Duration::from_secs(120);
+/// How long uploads that broke off are kept: many tests wait for their end.
+const KEEP_UNFINISHED: Duration = Duration::from_secs(3);
 
 /// Waits until `is_so`, or fails after the deadline.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -71,7 +71,7 @@ impl RealCluster {
             heartbeat_interval: Duration::from_millis(50),
             dead_after: self.dead_after,
             lease: Duration::from_secs(60),
-            lease_grace: Duration::from_millis(500),
+            lease_grace: Duration::from_secs(3),
             repair_streams: 2,
             balance_threshold_percent: 10,
             trash_interval: Duration::ZERO,

@@ -405,7 +405,8 @@ async fn break_off(cluster: &Cluster, chunk: u64, data: &[u8], n_frames: usize, 
 
 #[tokio::test]
 async fn what_survivors_of_a_broken_pipeline_have_is_sealed_at_the_length_that_is_asked_for() {
-    let cluster = Cluster::start(2).await;
+    // Longer than this test takes.
+    let cluster = Cluster::keeping_unfinished(Duration::from_secs(120), 2).await;
     let data = bytes(40 * BLOCK_BYTES + 5);
     // Two frames for each block: the last of these is a header.
     break_off(&cluster, 4, &data, 79, 2 << 20).await;
@@ -445,7 +446,7 @@ async fn what_survivors_of_a_broken_pipeline_have_is_sealed_at_the_length_that_i
 
 #[tokio::test]
 async fn a_broken_upload_that_nobody_comes_for_goes_by_itself_and_one_given_up_at_once() {
-    let cluster = Cluster::keeping_unfinished(Duration::from_secs(3), 2).await;
+    let cluster = Cluster::start(2).await;
     let data = bytes(40 * BLOCK_BYTES);
     break_off(&cluster, 4, &data, 70, 2 << 20).await;
     let delete = ServerCommand::Delete { chunk: ChunkId(4), version: Version(1), orphan: false };
