@@ -85,6 +85,10 @@ pub const METRICS: &[MetricFamily] = &[
         "1 while the chunk master waits for servers to tell what they hold",
     ),
     gauge_of(
+        "howdah_chunkmaster_journal_outdated",
+        "1 while servers know of more than the journal does, so that nothing is changed",
+    ),
+    gauge_of(
         "howdah_chunkmaster_topology_file_wrong",
         "1 while the file that cluster.topology_file names is wrong, so that racks stay as they were",
     ),
