@@ -108,7 +108,7 @@ pub struct ByteSizeError {
 /// In which sizes are written.
 const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
 
-/// The bytes of a unit, large or small letters, as the configuration has them.
+/// The bytes of a unit, large or small letters; `m` and `Mi` are units here, too, which the configuration refuses.
 fn unit_bytes(unit: &str) -> Option<u64> {
     let unit = unit.to_ascii_lowercase();
     let (letter, base) = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('i')) {
