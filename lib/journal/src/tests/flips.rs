@@ -84,7 +84,7 @@ fn a_refused_start_changes_nothing_and_says_what_to_do() {
         let error =
             Open::really(dir.path()).err().expect("a harmed journal is refused").to_string();
         assert!(error.contains(&path.display().to_string()), "{error}");
-        assert!(error.contains("byte") && error.contains("Restore"), "{error}");
+        assert!(error.contains("byte") && error.contains("Put a copy"), "{error}");
         assert!(crate::verify(dir.path()).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), harmed);
     }
