@@ -1,4 +1,4 @@
-//! The command line against the README: the same commands, and what `config` says of the sample files.
+//! The command line against its page: the same commands, and what `config` says of the sample files.
 //! Starts the binary, but no daemon.
 
 use std::collections::BTreeSet;
@@ -16,11 +16,14 @@ fn commands_of(args: &[&str]) -> BTreeSet<String> {
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// The lines `howdah NAMES   TEXT` of the README's section on commands.
-fn readme_lines() -> Vec<(String, String)> {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md stands");
-    let (_, section) = readme.split_once("## Commands").expect("it has the section");
-    let block = section.split("```").nth(1).expect("which has a block");
+fn page() -> String {
+    std::fs::read_to_string(root().join("docs/commands.md")).expect("docs/commands.md stands")
+}
+
+/// The lines `howdah NAMES   TEXT` of the page of commands.
+fn lines_of_the_page() -> Vec<(String, String)> {
+    let page = page();
+    let block = page.split("```").nth(1).expect("it has a block");
     let lines = block.lines().filter_map(|line| line.strip_prefix("howdah "));
     lines
         .map(|line| line.split_once("  ").expect("names and text are two spaces apart"))
@@ -33,29 +36,29 @@ fn list(text: &str, separator: char) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_lists_the_commands_there_are() {
+fn the_page_lists_the_commands_there_are() {
     let hidden = ["task"].map(str::to_owned);
     let written: BTreeSet<String> =
-        readme_lines().iter().flat_map(|(names, _)| list(names, '|')).collect();
+        lines_of_the_page().iter().flat_map(|(names, _)| list(names, '|')).collect();
     let mut real = commands_of(&[]);
     real.retain(|name| !hidden.contains(name));
     assert_eq!(written, real);
 }
 
 #[test]
-fn the_readme_lists_the_actions_of_commands_that_have_some() {
-    let lines = readme_lines();
+fn the_page_lists_the_actions_of_commands_that_have_some() {
+    let lines = lines_of_the_page();
     for command in ["job", "attempt", "host", "pool", "config", "journal"] {
         let line = lines.iter().find(|(names, _)| names == command);
-        let (_, text) = line.expect("the README lists it");
+        let (_, text) = line.expect("the page lists it");
         assert_eq!(list(text, ','), commands_of(&[command]), "howdah {command}");
     }
 }
 
 #[test]
-fn the_readme_has_every_verb_of_fs() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md stands");
-    let (_, table) = readme.split_once("| verb of `howdah fs` |").expect("it has the table");
+fn the_page_has_every_verb_of_fs() {
+    let page = page();
+    let (_, table) = page.split_once("| verb of `howdah fs` |").expect("it has the table");
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.strip_prefix("| `"));
     let verbs = cells.filter_map(|cell| cell.split([' ', '`']).next());

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::sources::{all, none, read, root};
 
-const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+/// Every page of the house's own.
+fn pages() -> impl Iterator<Item = String> {
+    all().into_iter().map(|source| source.path).filter(|path| path.ends_with(".md"))
+}
 
 #[test]
 fn the_code_map_names_every_room() {
@@ -43,9 +46,11 @@ fn paths_in(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_path_that_a_page_names_exists() {
     let mut findings = Vec::new();
-    for page in PAGES {
-        let text = read(page);
-        let gone = paths_in(&text).filter(|path| !root().join(path).exists());
+    for page in pages() {
+        let text = read(&page);
+        let beside = root().join(&page).parent().expect("it lies in a folder").to_owned();
+        let exists = |path: &&str| root().join(path).exists() || beside.join(path).exists();
+        let gone = paths_in(&text).filter(|path| !exists(path));
         findings.extend(gone.map(|path| format!("{page}: `{path}`")));
     }
     none("paths that are no more", &findings);
@@ -65,13 +70,73 @@ fn the_pages_keep_their_shape() {
     assert!(read("LICENSE").contains("Version 2.0, January 2004"));
 }
 
+/// What GitHub and mdBook make of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn anchors_of(page: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let headings = page.lines().filter_map(|line| {
+        is_code ^= line.starts_with("```");
+        line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#') && !is_code)
+    });
+    headings.map(anchor).collect()
+}
+
+/// Where a page's links lead, but for those to other hosts.
+fn links_in(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://") && !target.contains(char::is_whitespace))
+}
+
 #[test]
-fn the_readmes_program_is_the_example_that_compiles() {
+fn every_link_of_a_page_leads_to_a_page_and_a_heading_that_exist() {
+    let mut findings = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        let folder = root().join(&page).parent().expect("it lies in a folder").to_owned();
+        for link in links_in(&text) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
+            let is_there = match (target.exists(), heading) {
+                (is_there, "") => is_there,
+                (false, _) => false,
+                (true, heading) => {
+                    let target = std::fs::read_to_string(&target).expect("a page");
+                    anchors_of(&target).contains(heading)
+                }
+            };
+            if !is_there {
+                findings.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    none("links that lead nowhere", &findings);
+}
+
+#[test]
+fn the_book_and_the_readme_have_every_page_of_it() {
+    let (summary, readme) = (read("docs/SUMMARY.md"), read("README.md"));
+    let chapters = pages().filter_map(|page| Some(page.strip_prefix("docs/")?.to_owned()));
+    let chapters = chapters.filter(|page| page != "SUMMARY.md");
+    let is_missing = |page: &String| {
+        !summary.contains(&format!("]({page})")) || !readme.contains(&format!("](docs/{page})"))
+    };
+    let findings: Vec<String> = chapters.filter(is_missing).collect();
+    none("pages that docs/SUMMARY.md or README.md does not name", &findings);
+}
+
+#[test]
+fn the_program_that_the_pages_show_is_the_example_that_compiles() {
     let example = read("mapreduce/examples/word_count.rs");
     let code = example.split_once("\n\n").expect("its head is a paragraph").1;
-    let readme = read("README.md");
-    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
-    assert_eq!(shown, Some(code), "README.md and mapreduce/examples/word_count.rs");
+    for page in ["README.md", "docs/programs.md"] {
+        let text = read(page);
+        let shown = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+        assert_eq!(shown, Some(code), "{page} and mapreduce/examples/word_count.rs");
+    }
 }
 
 /// What stands between backquotes in the first column of a table's rows, below `heading`.
@@ -83,25 +148,25 @@ fn first_column<'a>(page: &'a str, heading: &str, head: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_readme_has_every_key_of_a_job() {
-    let readme = read("README.md");
+fn the_page_of_jobs_has_every_key_of_a_job() {
+    let page = read("docs/jobs.md");
     let model = read("mapreduce/protocol/src/job.rs");
     let spec = model.split("pub struct JobSpec {").nth(1).and_then(|rest| rest.split("\n}").next());
     let fields = spec.expect("the job").lines().filter_map(|line| line.trim().strip_prefix("pub "));
     let fields: Vec<_> =
         fields.filter_map(|field| field.trim_end_matches(',').split_once(": ")).collect();
     let keys: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-    assert_eq!(first_column(&readme, "\n## A job\n", "| key |"), keys);
+    assert_eq!(first_column(&page, "# Jobs\n", "| key |"), keys);
     for (name, kind) in fields {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
         let needed = row.is_some_and(|row| row.contains("| needed |"));
         assert_eq!(needed, !kind.starts_with("Option<"), "{name}: {kind}");
     }
 }
 
 #[test]
-fn the_readme_has_every_key_of_a_streaming_program() {
-    let readme = read("README.md");
+fn the_page_of_streaming_has_every_key_of_a_streaming_program() {
+    let page = read("docs/streaming.md");
     let model = read("mapreduce/protocol/src/streaming/mod.rs");
     let model =
         model.split("pub struct Streaming {").nth(1).and_then(|rest| rest.split("\n}").next());
@@ -109,10 +174,7 @@ fn the_readme_has_every_key_of_a_streaming_program() {
         model.expect("the keys").lines().filter_map(|line| line.trim().strip_prefix("pub "));
     let keys: Vec<&str> = fields.filter_map(|field| Some(field.split_once(": ")?.0)).collect();
     assert!(keys.len() > 10);
-    assert_eq!(
-        first_column(&readme, "\n## Streaming: commands as mapper and reducer\n", "| key |"),
-        keys
-    );
+    assert_eq!(first_column(&page, "# Streaming", "| key |"), keys);
 }
 
 /// `/v1/…` between double quotes.
@@ -124,10 +186,10 @@ fn routes_in(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_has_every_route_for_users() {
-    let readme = read("README.md");
+fn the_page_of_rest_has_every_route_for_users() {
+    let page = read("docs/rest.md");
     let told = |head| -> BTreeSet<String> {
-        let rows = first_column(&readme, "\n## REST\n", head).into_iter();
+        let rows = first_column(&page, "# REST\n", head).into_iter();
         rows.map(|cell| cell.split_once(' ').map_or(cell, |(_, path)| path).to_owned()).collect()
     };
     let mut jobs = routes_in("jobtracker/src/http/jobs.rs");
