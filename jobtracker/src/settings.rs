@@ -16,6 +16,8 @@ pub struct JobtrackerSettings {
     pub jobtracker: config::Jobtracker,
     /// The pools that it names.
     pub pools: Vec<config::Pool>,
+    /// Start with one of the journal's two folders, which may lack what the other one has.
+    pub accepts_one_folder: bool,
     /// `host:port` of the chunk master.
     pub chunkmaster: String,
     /// Who stands where.
@@ -43,7 +45,8 @@ impl JobtrackerSettings {
     /// Where the journal is kept.
     pub(crate) fn folders(&self) -> Folders {
         let config::Jobtracker { data_dir, journal_mirror, .. } = &self.jobtracker;
-        Folders { main: data_dir.clone(), mirror: journal_mirror.clone() }
+        let (main, mirror) = (data_dir.clone(), journal_mirror.clone());
+        Folders { main, mirror, accepts_one: self.accepts_one_folder }
     }
 
     /// How the journal is kept.

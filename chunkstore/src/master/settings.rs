@@ -16,6 +16,8 @@ pub struct MasterSettings {
     pub data_dir: PathBuf,
     /// A second folder of the journal, on another disk.
     pub journal_mirror: Option<PathBuf>,
+    /// Start with one of the two folders, which may lack what the other one has.
+    pub accepts_one_folder: bool,
     /// Start though the journal may be older than the cluster: what only a newer one knew is given up.
     pub accept_old_journal: bool,
     /// Replicas asked for where a client does not say.
@@ -70,7 +72,8 @@ impl MasterSettings {
     /// Where the journal is kept.
     #[must_use]
     pub fn folders(&self) -> Folders {
-        Folders { main: self.data_dir.clone(), mirror: self.journal_mirror.clone() }
+        let (main, mirror) = (self.data_dir.clone(), self.journal_mirror.clone());
+        Folders { main, mirror, accepts_one: self.accepts_one_folder }
     }
 
     /// How the journal is kept.

@@ -21,6 +21,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         address: "127.0.0.1:7870".to_owned(),
         data_dir: data_dir.to_owned(),
         journal_mirror: None,
+        accepts_one_folder: false,
         accept_old_journal: false,
         replication: 2,
         chunk_bytes: 1 << 20,

@@ -26,11 +26,7 @@ pub(crate) struct ChunkmasterArgs {
 
 impl ChunkmasterArgs {
     fn beginning(&self) -> Beginning {
-        match (self.master.init, self.accept_old_journal) {
-            (true, _) => Beginning::First,
-            (false, true) => Beginning::OverOldJournal,
-            (false, false) => Beginning::Again,
-        }
+        if self.accept_old_journal { Beginning::OverOldJournal } else { self.master.beginning() }
     }
 }
 
@@ -41,11 +37,22 @@ pub(crate) struct MasterArgs {
     /// joins it
     #[arg(long)]
     init: bool,
+    /// Start though only one of the journal's two folders is there, once, where the other one is lost for good and this
+    /// one was in use to the end: what the other one went on with alone is given up
+    #[arg(long, conflicts_with = "init")]
+    accept_one_journal_folder: bool,
+}
+
+impl MasterArgs {
+    fn beginning(&self) -> Beginning {
+        if self.init { Beginning::First } else { Beginning::Again }
+    }
 }
 
 /// Runs `chunkmaster`.
 pub(crate) fn chunkmaster(args: &ChunkmasterArgs, global: &Global) -> anyhow::Result<()> {
-    daemons::chunkmaster::run(&global.config_file()?, args.beginning())
+    let accepts_one = args.master.accept_one_journal_folder;
+    daemons::chunkmaster::run(&global.config_file()?, args.beginning(), accepts_one)
 }
 
 /// Runs `chunkserver`.
@@ -55,7 +62,8 @@ pub(crate) fn chunkserver(args: &HostArgs, global: &Global) -> anyhow::Result<()
 
 /// Runs `jobtracker`.
 pub(crate) fn jobtracker(args: &MasterArgs, global: &Global) -> anyhow::Result<()> {
-    daemons::jobtracker::run(&global.config_file()?, args.init)
+    let accepts_one = args.accept_one_journal_folder;
+    daemons::jobtracker::run(&global.config_file()?, args.beginning(), accepts_one)
 }
 
 /// Runs `tasktracker`.

@@ -7,14 +7,20 @@ use net::Keyring;
 
 use super::{Beginning, Boot, DaemonName};
 
-/// Runs the chunk master; a first start makes a new cluster before.
-pub(crate) fn run(file: &Path, beginning: Beginning) -> anyhow::Result<()> {
+/// Runs the chunk master; a first start makes a new cluster before. With `accepts_one_folder` one of two folders of its
+/// journal counts without the other one.
+pub(crate) fn run(
+    file: &Path,
+    beginning: Beginning,
+    accepts_one_folder: bool,
+) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
     let config = &boot.config.chunkmaster;
     let settings = MasterSettings {
         address: config.address.clone(),
         data_dir: config.data_dir.clone(),
         journal_mirror: config.journal_mirror.clone(),
+        accepts_one_folder,
         accept_old_journal: beginning == Beginning::OverOldJournal,
         replication: config.replication,
         chunk_bytes: config.chunk_bytes.0,

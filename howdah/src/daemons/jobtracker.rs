@@ -6,15 +6,20 @@ use chunkstore_client::ReadSettings;
 use jobtracker::JobtrackerSettings;
 use net::Keyring;
 
-use super::{Boot, DaemonName};
+use super::{Beginning, Boot, DaemonName};
 
-/// Runs the JobTracker; with `init` its empty data folder joins the chunk master's cluster first.
-pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
+/// Runs the JobTracker; at a first start its empty data folder joins the chunk master's cluster before. With
+/// `accepts_one_folder` one of two folders of its journal counts without the other one.
+pub(crate) fn run(
+    file: &Path,
+    beginning: Beginning,
+    accepts_one_folder: bool,
+) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
-    let settings = settings(&boot)?;
+    let settings = settings(&boot, accepts_one_folder)?;
     let address = &boot.config.jobtracker.address;
     boot.run(&DaemonName::Jobtracker, address, |listener, shutdown| async move {
-        if init {
+        if beginning == Beginning::First {
             let cluster = jobtracker::init(&settings, &shutdown).await?;
             tracing::info!(%cluster, "joined the cluster");
         }
@@ -22,11 +27,12 @@ pub(crate) fn run(file: &Path, init: bool) -> anyhow::Result<()> {
     })
 }
 
-fn settings(boot: &Boot) -> anyhow::Result<JobtrackerSettings> {
+fn settings(boot: &Boot, accepts_one_folder: bool) -> anyhow::Result<JobtrackerSettings> {
     let config = &boot.config;
     Ok(JobtrackerSettings {
         jobtracker: config.jobtracker.clone(),
         pools: config.pools.clone(),
+        accepts_one_folder,
         chunkmaster: config.chunkmaster.address.clone(),
         topology: boot.topology()?,
         client: boot.client(),

@@ -246,6 +246,7 @@ pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> Jobt
         ..config::Jobtracker::default()
     };
     JobtrackerSettings {
+        accepts_one_folder: false,
         jobtracker,
         pools: Vec::new(),
         chunkmaster: chunkmaster.to_owned(),

@@ -1,5 +1,6 @@
 //! What can go wrong, one type per operation; each says which file, and what to do.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -115,6 +116,19 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The only folder that is there is one of two, and nothing says that it went on without the other one.
+    #[error(
+        "the journal in {} is one of two folders, and {other}: that one may have gone on alone, and hold what this one \
+         lacks. Nothing was changed. Mount, name or restore the other one, and keep both named until a start has found \
+         them the same. Only if it is lost for ever, and this one was in use to the end, start once with \
+         --accept-one-journal-folder", dir.display()
+    )]
+    OneOfTwo {
+        /// The folder.
+        dir: PathBuf,
+        /// What is known of the other one.
+        other: OtherFolder,
+    },
     /// Written by a newer release.
     #[error(
         "{} has format version {found}, this release reads {}: start the release that wrote it, or a newer one",
@@ -129,6 +143,27 @@ pub enum OpenError {
     /// The system refused an operation.
     #[error("{0}. Check the folder's owner, mode and free space")]
     File(#[from] FileError),
+}
+
+/// Why one folder of a journal must do without the other one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherFolder {
+    /// The configuration names only one.
+    NotNamed,
+    /// Nothing is in it.
+    Empty(PathBuf),
+    /// Its disk gives errors: what the system said.
+    Lost(String),
+}
+
+impl fmt::Display for OtherFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotNamed => write!(f, "the other one is not named (journal_mirror)"),
+            Self::Empty(dir) => write!(f, "there is nothing in the other one, {}", dir.display()),
+            Self::Lost(error) => write!(f, "the other one can't be read ({error})"),
+        }
+    }
 }
 
 /// A record that is not taken.

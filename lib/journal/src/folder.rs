@@ -21,8 +21,11 @@ const SNAPSHOT_TMP: &str = "snapshot.tmp";
 const COPYING: &str = "copying.tmp";
 /// Marks a folder of a pair that lacks what the other one has.
 const BEHIND: &str = "BEHIND";
-/// Which journal this is; only where there are two folders.
+/// Which journal this is; only where there are two folders. One with this name needs the other one: it is not
+/// started from alone.
 const ID: &str = "ID";
+/// The same file, once the folder went on without the other one.
+const ALONE: &str = "ALONE";
 const LOCK: &str = "LOCK";
 /// A process that was just killed holds its lock until the last of its threads is gone: that long, two
 /// seconds in all, a successor waits.
@@ -72,6 +75,10 @@ pub(crate) fn behind_path(dir: &Path) -> PathBuf {
 
 pub(crate) fn id_path(dir: &Path) -> PathBuf {
     dir.join(ID)
+}
+
+pub(crate) fn alone_path(dir: &Path) -> PathBuf {
+    dir.join(ALONE)
 }
 
 /// Whether the file is made to claim space, with nothing in it yet that counts.

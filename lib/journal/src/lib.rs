@@ -5,7 +5,7 @@
 //! A folder holds segments `journal-<first sequence>.log`, the newest `snapshot-<last sequence>.snap`
 //! (both in 16 hex digits), a segment prepared in advance, and `LOCK`.
 //!
-//! A journal may be kept in two folders at once, on two disks, of which either suffices: see [`Folders`].
+//! A journal may be kept in two folders at once, on two disks, of which one may be lost: see [`Folders`].
 
 mod disk;
 mod error;
@@ -30,7 +30,9 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 
-pub use error::{AppendError, FileError, Flaw, FoldError, JournalError, OpenError, SnapshotError};
+pub use error::{
+    AppendError, FileError, Flaw, FoldError, JournalError, OpenError, OtherFolder, SnapshotError,
+};
 pub use frame::RECORD_BYTES_MAX;
 pub use mirror::FolderNotice;
 pub use open::Recovered;
@@ -76,21 +78,21 @@ impl Options {
 
 /// Where a journal is kept: in one folder, or in two at once.
 ///
-/// Every record is synced in both before it is durable, and either folder suffices for a start: a disk
-/// that is lost, or replaced by an empty one, stops no daemon. While a daemon runs, a folder that fails is
-/// left ([`FolderNotice::Lost`]) and the journal goes on with the other one. At a start the folder with fewer
-/// records is completed, and one that is absent, empty or behind is filled, before anybody is told of a
-/// record. Refused are: a damaged folder, one of another journal, records that differ, and a folder that
-/// is known to be behind where the other is not there.
-///
-/// What two folders can't tell: a disk that went away at once, unmarked, and comes back when the other one
-/// is lost as well, looks like a whole journal.
+/// Every record is synced in both before it is durable, so either has all of it. While a daemon runs, a folder
+/// that fails is left ([`FolderNotice::Lost`]), and the journal goes on with the other one, which is marked as going
+/// on alone before anybody is told of more; that one suffices for the next starts, whatever became of the first.
+/// At a start the folder with fewer records is completed, and one that is absent, empty or behind is filled, before
+/// anybody is told of a record. Refused are: a damaged folder, one of another journal, records that differ, and
+/// where only one folder is there, one that is known to be behind, or that did not go on alone: whether the other
+/// one did, before it was lost as well, this one can't tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folders {
     /// The folder.
     pub main: PathBuf,
     /// The second one, on another disk.
     pub mirror: Option<PathBuf>,
+    /// One that needs the other one is started from without it: somebody says that it has all that counts.
+    pub accepts_one: bool,
 }
 
 impl Folders {
@@ -102,7 +104,7 @@ impl Folders {
 
 impl From<&Path> for Folders {
     fn from(main: &Path) -> Self {
-        Self { main: main.to_owned(), mirror: None }
+        Self { main: main.to_owned(), mirror: None, accepts_one: false }
     }
 }
 

@@ -4,9 +4,10 @@
 //!
 //! **Durable** is what is synced in both folders; the two syncs run at once. **A folder that fails**, in
 //! whatever operation, is left for good: nothing more is written or synced there, so what is in it stays a
-//! beginning of what is in the other, and it is marked as behind if its disk still takes that. The journal
-//! goes on with the other, and says so; the next start tries both again. If that one fails too, it is as
-//! with a single folder: nothing more is acknowledged.
+//! beginning of what is in the other. Before anything is acknowledged that only the other one has, that one is
+//! marked as going on alone, durably; the one that was left is marked as behind if its disk still takes that. The
+//! journal goes on with the other, and says so; the next start tries both again. If that one fails too, if only
+//! in taking its mark, it is as with a single folder: nothing more is acknowledged.
 //!
 //! **A full disk** is no failure. Space is claimed in both folders before a record needs it, so there is
 //! as much room as on the fuller disk of the two, and the folders never part over it.
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile};
-use crate::error::FileError;
+use crate::error::{Context as _, FileError};
 use crate::folder;
 
 /// What the two folders of a journal came to, for the log. Each is said once.
@@ -73,7 +74,8 @@ struct Pair {
     /// All others name files by the first one.
     folders: [PathBuf; 2],
     live: [AtomicBool; 2],
-    /// Taken to lose a folder, so that two threads don't lose both.
+    /// Held while a folder is lost: two threads don't lose both, and who finds it lost finds the other one marked.
+    losing: Mutex<()>,
     notices: Mutex<Vec<FolderNotice>>,
     has_notices: AtomicBool,
 }
@@ -81,8 +83,8 @@ struct Pair {
 impl Mirror {
     pub(crate) fn new(disk: Arc<dyn Disk>, folders: [PathBuf; 2]) -> Self {
         let (live, notices) = ([AtomicBool::new(true), AtomicBool::new(true)], Mutex::default());
-        let has_notices = AtomicBool::new(false);
-        Self(Arc::new(Pair { disk, folders, live, notices, has_notices }))
+        let (losing, has_notices) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Pair { disk, folders, live, losing, notices, has_notices }))
     }
 
     /// How many of the two take what is written.
@@ -103,21 +105,22 @@ impl Mirror {
         self.0.has_notices.store(true, Ordering::Release);
     }
 
-    /// Leaves one folder for good.
+    /// Leaves one folder for good, once the other one says durably that it goes on alone.
     ///
     /// # Errors
-    /// It is the last one.
+    /// It is the last one, or the other one can't be marked.
     pub(crate) fn lose(&self, side: usize, cause: FileError) -> Result<(), FileError> {
-        {
-            let _one_at_a_time = self.notices();
-            if !self.is_live(1 - side) {
-                return Err(cause);
-            }
-            if !self.0.live[side].swap(false, Ordering::AcqRel) {
-                return Ok(());
-            }
+        let _one_at_a_time = self.0.losing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_live(1 - side) {
+            return Err(cause);
+        }
+        if !self.is_live(side) {
+            return Ok(());
         }
         let [dir, other] = [side, 1 - side].map(|side| self.0.folders[side].clone());
+        // While it is done both count as live, and nobody is told of what only one of them has.
+        go_alone(&*self.0.disk, &other)?;
+        self.0.live[side].store(false, Ordering::Release);
         // A disk that is gone doesn't take the mark either.
         let _best_effort = mark_behind(&*self.0.disk, &dir);
         self.notice(FolderNotice::Lost { dir, other, cause });
@@ -196,6 +199,25 @@ pub(crate) fn mark_behind(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     file.write_all_at(TEXT, 0)?;
     file.sync()?;
     disk.sync_folder(dir)
+}
+
+/// Lets the folder be started from without its other one, from now on. A rename takes no space on a full disk.
+pub(crate) fn go_alone(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
+    rename_mark(disk, dir, &folder::id_path(dir), &folder::alone_path(dir))
+}
+
+/// Takes that back: its other folder is there again.
+pub(crate) fn go_together(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
+    rename_mark(disk, dir, &folder::alone_path(dir), &folder::id_path(dir))
+}
+
+/// A folder that has never been one of two has no mark.
+fn rename_mark(disk: &dyn Disk, dir: &Path, from: &Path, to: &Path) -> Result<(), FileError> {
+    if from.try_exists().context("look for", from)? {
+        disk.rename(from, to).context("rename", from)?;
+        disk.sync_folder(dir).context("sync", dir)?;
+    }
+    Ok(())
 }
 
 impl Disk for Mirror {

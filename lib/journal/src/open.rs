@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use crate::disk::Disk;
-use crate::error::{Context, FileError, FoldError, OpenError};
+use crate::error::{Context, FileError, FoldError, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, go_alone};
 use crate::recover::{self, Segment};
-use crate::reunite::{is_behind, reunite};
+use crate::reunite::{is_behind, needs_other, reunite};
 use crate::segment::{Active, Filling};
 use crate::shared::Shared;
 use crate::snapshot::{self, Fold};
@@ -81,10 +81,16 @@ pub(crate) fn open(
         recover::choose(dir, &folder::list(dir)?)?;
         let lock = Lock::take(dir)?;
         refuse_behind(dir)?;
+        if folders.accepts_one {
+            go_alone(&*disk, dir)?;
+        } else if needs_other(dir)? {
+            let (dir, other) = (dir.to_owned(), OtherFolder::NotNamed);
+            return Err(OpenError::OneOfTwo { dir, other });
+        }
         let locked = Locked { disk, dir, mirror: None, locks: vec![lock] };
         return open_locked(locked, options, on_durable);
     };
-    let (mirror, locks) = reunite(&disk, &[dir.clone(), other.clone()])?;
+    let (mirror, locks) = reunite(&disk, &[dir.clone(), other.clone()], folders.accepts_one)?;
     let disk = Arc::new(mirror.clone());
     open_locked(Locked { disk, dir, mirror: Some(mirror), locks }, options, on_durable)
 }

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, RealDisk};
-use crate::error::{Context, FileError, OpenError};
+use crate::error::{Context, FileError, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
 use crate::frame::{self, Next};
 use crate::mirror::mark_behind;
@@ -92,9 +92,13 @@ pub fn repair(dir: &Path, from: &Path, label: &str) -> Result<Repaired, RepairEr
     let whole = whole.ok_or_else(|| refuse(OpenError::Missing { dir: from.to_owned() }))?;
     if !reunite::is_behind(dir)? {
         refuse_loss(dir, &whole)?;
+        if whole.needs_other && folder::list(dir)?.is_empty() {
+            let (from, other) = (from.to_owned(), OtherFolder::Empty(dir.to_owned()));
+            return Err(refuse(OpenError::OneOfTwo { dir: from, other }));
+        }
     }
     let aside = move_aside(dir, label)?;
-    reunite::fill(&RealDisk, &whole, dir)?;
+    reunite::fill(&RealDisk, &whole, dir, whole.id.as_deref())?;
     Ok(Repaired { last: Sequence(whole.last), aside })
 }
 
@@ -133,8 +137,8 @@ fn move_aside(dir: &Path, label: &str) -> Result<Option<PathBuf>, FileError> {
     let found = folder::list(dir)?;
     let segments = found.segments.iter().map(|&first| folder::segment_path(dir, first));
     let snapshots = found.snapshots.iter().map(|&last| folder::snapshot_path(dir, last));
-    let id = Some(folder::id_path(dir)).filter(|id| id.exists());
-    let files: Vec<PathBuf> = segments.chain(snapshots).chain(id).collect();
+    let ids = [folder::id_path(dir), folder::alone_path(dir)].into_iter().filter(|id| id.exists());
+    let files: Vec<PathBuf> = segments.chain(snapshots).chain(ids).collect();
     if files.is_empty() {
         return Ok(None);
     }

@@ -5,17 +5,19 @@
 //! | one folder | the other | then |
 //! | --- | --- | --- |
 //! | whole | whole, and one's records are the beginning of the other's | the shorter is completed |
-//! | whole | absent, empty, or marked as behind | it is filled |
-//! | whole | its disk gives errors | the start goes on without it, and marks it as behind if it can |
+//! | whole | marked as behind | it is filled |
+//! | whole, and it went on alone or was never one of two | absent or empty | it is filled |
+//! | the same | its disk gives errors | the start goes on without it, and marks it as behind if it can |
+//! | whole, but it needs the other one | absent, empty, or its disk gives errors | refused, unless accepted |
 //! | any | damaged | refused: `howdah journal repair` |
 //! | whole | of another journal, or with other records under the same sequence | refused |
 //! | absent, empty, behind or lost | not whole either | refused |
 //!
-//! So either folder suffices, and a disk that is lost or replaced does not stop a start. What is told
-//! outside was in both folders, or in the only live one: then the other is behind. It is marked so if its
-//! disk still takes the mark; without it (the disk was gone) nobody can tell a folder that is behind once
-//! the other one is lost as well. A folder's permissions are not mended by going on without it: they refuse
-//! the start.
+//! What is told outside was in both folders, or in the only live one, which was marked as going on alone before:
+//! its file `ID` is called `ALONE` then. A folder without that mark may have been left behind by the other one,
+//! unmarked if its disk was gone, so it is never started from alone unless somebody says that it may be. The mark
+//! goes only when both hold the same: the shorter one's before it is completed, the longer one's after. A folder's
+//! permissions are not mended by going on without it: they refuse the start.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -23,9 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::Disk;
-use crate::error::{Context, FileError, Flaw, OpenError};
+use crate::error::{Context, FileError, Flaw, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
-use crate::mirror::{FolderNotice, Mirror, mark_behind};
+use crate::mirror::{FolderNotice, Mirror, go_alone, go_together, mark_behind};
 use crate::recover::{self, Segment};
 use crate::snapshot;
 
@@ -40,7 +42,9 @@ pub(crate) struct Contents {
     /// Each with its first sequence.
     pub(crate) segments: Vec<(u64, Segment)>,
     pub(crate) last: u64,
-    id: Option<String>,
+    pub(crate) id: Option<String>,
+    /// One of two, which did not go on alone.
+    pub(crate) needs_other: bool,
 }
 
 impl Contents {
@@ -66,8 +70,9 @@ impl Contents {
             last += segment.bodies.len() as u64;
             segments.push((first, segment));
         }
-        let (dir, snapshot, id) = (dir.to_owned(), files.snapshot, read_id(dir)?);
-        Ok(Some(Self { dir, snapshot, segments, last, id }))
+        let (id, needs_other) = (read_id(dir)?, needs_other(dir)?);
+        let (dir, snapshot) = (dir.to_owned(), files.snapshot);
+        Ok(Some(Self { dir, snapshot, segments, last, id, needs_other }))
     }
 
     /// The record's file, offset and stored bytes; `None` where only a snapshot covers it.
@@ -196,13 +201,15 @@ enum Found {
     Lost(FileError),
 }
 
-/// Takes both locks and makes both folders hold the same, whole journal, as far as their disks let it.
+/// Takes both locks and makes both folders hold the same, whole journal, as far as their disks let it. With
+/// `accepts_one` a folder that needs the other one counts without it.
 ///
 /// # Errors
 /// See the table above. Nothing that counts was changed.
 pub(crate) fn reunite(
     disk: &Arc<dyn Disk>,
     folders: &[PathBuf; 2],
+    accepts_one: bool,
 ) -> Result<(Mirror, Vec<Lock>), OpenError> {
     // An empty folder is left as it was found where there is nothing to fill it from.
     if folders.iter().all(|dir| folder::list(dir).is_ok_and(|found| found.is_empty())) {
@@ -212,17 +219,25 @@ pub(crate) fn reunite(
     let mut look = |side: usize| look(&folders[side], &folders[1 - side], &mut locks);
     let found = [look(0)?, look(1)?];
     let mirror = Mirror::new(disk.clone(), folders.clone());
-    let whole = match found {
+    let (whole, id) = match found {
         [Found::Whole(one), Found::Whole(other)] => {
             compare(&one, &other)?;
             let shorter = usize::from(one.last >= other.last);
             let (longer, short) = if shorter == 1 { (one, other) } else { (other, one) };
-            let done = complete(&**disk, &longer, &short);
+            let id = longer.id.clone().or(short.id.clone()).map_or_else(mint_id, Ok)?;
+            // Whatever comes of it, from now on it is never taken for the journal without the longer one.
+            bind(&**disk, &short.dir, &id)?;
+            let done = complete(&**disk, &longer, &short, &id);
             tell(&mirror, shorter, done.map(|filled| notice_of(filled, &longer, &short)))?;
-            longer
+            (longer, id)
         }
-        [Found::Whole(whole), other] => fill_or_lose(&mirror, &**disk, whole, 1, other, folders)?,
-        [other, Found::Whole(whole)] => fill_or_lose(&mirror, &**disk, whole, 0, other, folders)?,
+        [Found::Whole(whole), other] | [other, Found::Whole(whole)] => {
+            if !accepts_one {
+                refuse_one(&whole, &other, folders)?;
+            }
+            let id = whole.id.clone().map_or_else(mint_id, Ok)?;
+            (fill_or_lose(&mirror, &**disk, whole, other, folders, &id)?, id)
+        }
         [Found::Nothing { behind: true }, _] => return Err(behind(&folders[0])),
         [_, Found::Nothing { behind: true }] => return Err(behind(&folders[1])),
         [Found::Lost(error), _] | [_, Found::Lost(error)] => return Err(error.into()),
@@ -230,8 +245,55 @@ pub(crate) fn reunite(
             return Err(OpenError::Missing { dir: folders[0].clone() });
         }
     };
-    give_id(&mirror, &whole, folders)?;
+    mark(&mirror, &**disk, (&whole.dir, &id), folders)?;
     Ok((mirror, locks))
+}
+
+/// That a folder which needs the other one is not taken for the journal without it.
+fn refuse_one(whole: &Contents, other: &Found, folders: &[PathBuf; 2]) -> Result<(), OpenError> {
+    let other_dir = || folders.iter().find(|&dir| *dir != whole.dir).unwrap_or(&folders[1]).clone();
+    let other = match other {
+        // The mark says that the one that is whole went on.
+        Found::Nothing { behind: true } | Found::Whole(_) => return Ok(()),
+        Found::Nothing { behind: false } => OtherFolder::Empty(other_dir()),
+        Found::Lost(error) => OtherFolder::Lost(error.to_string()),
+    };
+    if whole.needs_other {
+        Err(OpenError::OneOfTwo { dir: whole.dir.clone(), other })
+    } else {
+        Ok(())
+    }
+}
+
+/// Marks the folder that counted at the start as what it is from now on: one of two, or alone. If it can't be bound
+/// to the other one it must go on alone, since its disk may never take back that it can.
+fn mark(
+    mirror: &Mirror,
+    disk: &dyn Disk,
+    (whole, id): (&Path, &str),
+    folders: &[PathBuf; 2],
+) -> Result<(), OpenError> {
+    if mirror.folders_live() == 2 {
+        let other = usize::from(whole == folders[0]);
+        match bind(disk, whole, id) {
+            Err(OpenError::File(error)) => tell(mirror, other, Err(error))?,
+            bound => bound?,
+        }
+    }
+    if mirror.folders_live() == 1 {
+        go_alone(disk, whole)?;
+    }
+    Ok(())
+}
+
+/// Makes the folder one of the two that bear this id: it needs the other one.
+fn bind(disk: &dyn Disk, dir: &Path, id: &str) -> Result<(), OpenError> {
+    go_together(disk, dir)?;
+    if read_id(dir)?.is_none_or(|found| found != id) {
+        write_whole(disk, dir, &folder::id_path(dir), &id_text(id))?;
+        disk.sync_folder(dir).context("sync", dir)?;
+    }
+    Ok(())
 }
 
 fn behind(dir: &Path) -> OpenError {
@@ -272,14 +334,15 @@ fn fill_or_lose(
     mirror: &Mirror,
     disk: &dyn Disk,
     whole: Contents,
-    side: usize,
     other: Found,
     folders: &[PathBuf; 2],
+    id: &str,
 ) -> Result<Contents, OpenError> {
+    let side = usize::from(whole.dir == folders[0]);
     let dir = &folders[side];
     let done = match other {
         Found::Lost(error) => Err(error),
-        _ => fill(disk, &whole, dir).map(|()| {
+        _ => fill(disk, &whole, dir, Some(id)).map(|()| {
             let (dir, from) = (dir.clone(), whole.dir.clone());
             Some(FolderNotice::Filled { dir, from, last: whole.last })
         }),
@@ -322,10 +385,15 @@ fn notice_of(done: Completed, longer: &Contents, short: &Contents) -> Option<Fol
 
 /// Makes `short` hold what `longer` does. Where only the last segments differ, each is replaced in one
 /// step, oldest first, so that the folder is a whole journal at every moment.
-fn complete(disk: &dyn Disk, longer: &Contents, short: &Contents) -> Result<Completed, FileError> {
+fn complete(
+    disk: &dyn Disk,
+    longer: &Contents,
+    short: &Contents,
+    id: &str,
+) -> Result<Completed, FileError> {
     let (names, short_names) = (longer.names(), short.names());
     if longer.snapshot != short.snapshot || !names.starts_with(&short_names) {
-        fill(disk, longer, &short.dir)?;
+        fill(disk, longer, &short.dir, Some(id))?;
         return Ok(Completed::Filled);
     }
     let mut done = Completed::Already;
@@ -341,21 +409,30 @@ fn complete(disk: &dyn Disk, longer: &Contents, short: &Contents) -> Result<Comp
     Ok(done)
 }
 
-/// Makes `dir` hold what `whole` does, whatever was in it. It is marked as behind until it does.
-pub(crate) fn fill(disk: &dyn Disk, whole: &Contents, dir: &Path) -> Result<(), FileError> {
+/// Makes `dir` hold what `whole` does, whatever was in it. It is marked as behind until it does, and needs the other
+/// one by its id from then on.
+pub(crate) fn fill(
+    disk: &dyn Disk,
+    whole: &Contents,
+    dir: &Path,
+    id: Option<&str>,
+) -> Result<(), FileError> {
     mark_behind(disk, dir).context("mark as behind", dir)?;
     let old = folder::list(dir)?;
     let segments = old.segments.iter().map(|&first| folder::segment_path(dir, first));
     let snapshots = old.snapshots.iter().map(|&last| folder::snapshot_path(dir, last));
-    for path in segments.chain(snapshots) {
+    let alone = Some(folder::alone_path(dir)).filter(|mark| mark.exists());
+    for path in segments.chain(snapshots).chain(alone) {
         disk.remove(&path).context("remove", &path)?;
     }
     let none = Path::new("");
     let snapshot = whole.snapshot.iter().map(|&last| folder::snapshot_path(none, last));
     let segments = whole.segments.iter().map(|(first, _)| folder::segment_path(none, *first));
-    let id = whole.id.iter().map(|_| folder::id_path(none));
-    for name in snapshot.chain(segments).chain(id) {
+    for name in snapshot.chain(segments) {
         copy(disk, &whole.dir, dir, &name)?;
+    }
+    if let Some(id) = id {
+        write_whole(disk, dir, &folder::id_path(dir), &id_text(id))?;
     }
     disk.sync_folder(dir).context("sync", dir)?;
     let mark = folder::behind_path(dir);
@@ -383,19 +460,8 @@ fn write_whole(disk: &dyn Disk, dir: &Path, target: &Path, bytes: &[u8]) -> Resu
     disk.rename(&tmp, target).context("rename", &tmp)
 }
 
-/// Both folders bear the journal's id from now on.
-fn give_id(mirror: &Mirror, whole: &Contents, folders: &[PathBuf; 2]) -> Result<(), OpenError> {
-    let live = mirror.places(&folders[0]);
-    let bearing = live.iter().map(|dir| Ok(read_id(dir)? == whole.id));
-    let all_bear = bearing.collect::<Result<Vec<bool>, OpenError>>()?.into_iter().all(|same| same);
-    if whole.id.is_some() && all_bear {
-        return Ok(());
-    }
-    let id = whole.id.clone().map_or_else(mint_id, Ok)?;
-    let text = format!("{ID_PREFIX}{id}\n");
-    write_whole(mirror, &folders[0], &folder::id_path(&folders[0]), text.as_bytes())?;
-    mirror.sync_folder(&folders[0]).context("sync", &folders[0])?;
-    Ok(())
+fn id_text(id: &str) -> Vec<u8> {
+    format!("{ID_PREFIX}{id}\n").into_bytes()
 }
 
 fn mint_id() -> Result<String, FileError> {
@@ -406,8 +472,17 @@ fn mint_id() -> Result<String, FileError> {
     Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }
 
+/// Whether the folder is one of two, and did not go on alone: the other one may have.
+pub(crate) fn needs_other(dir: &Path) -> Result<bool, FileError> {
+    let id = folder::id_path(dir);
+    id.try_exists().context("look for", &id)
+}
+
 fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
-    let path = folder::id_path(dir);
+    let mut path = folder::id_path(dir);
+    if !needs_other(dir)? {
+        path = folder::alone_path(dir);
+    }
     let bytes = match std::fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.context("read", &path)?,

@@ -245,7 +245,7 @@ fn is_called(path: &Path, prefix: &str) -> bool {
 
 /// Two folders in `dir`.
 fn pair(dir: &Path) -> Folders {
-    Folders { main: dir.join("main"), mirror: Some(dir.join("mirror")) }
+    Folders { main: dir.join("main"), mirror: Some(dir.join("mirror")), accepts_one: false }
 }
 
 /// A new journal with records of these lengths, closed again.

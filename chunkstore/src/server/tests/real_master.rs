@@ -65,6 +65,7 @@ impl RealCluster {
             address: "127.0.0.1:7870".to_owned(),
             data_dir: self.master_dir.path().to_owned(),
             journal_mirror: None,
+            accepts_one_folder: false,
             accept_old_journal: false,
             replication: 2,
             chunk_bytes: 1 << 20,

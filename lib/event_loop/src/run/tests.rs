@@ -467,7 +467,8 @@ async fn a_snapshot_that_fails_is_made_when_more_segments_are_closed() {
 async fn a_lost_folder_is_told_and_the_other_one_takes_all() {
     let dir = tempfile::tempdir().unwrap();
     let (main, mirror) = (dir.path().join("main"), dir.path().join("mirror"));
-    let folders = crate::Folders { main: main.clone(), mirror: Some(mirror.clone()) };
+    let both = Some(mirror.clone());
+    let mut folders = crate::Folders { main: main.clone(), mirror: both, accepts_one: false };
     Journal::create(&folders, SMALL).unwrap();
     for live in [2, 1] {
         let recovered = recover::<Totals>(&folders, SMALL).unwrap();
@@ -480,6 +481,7 @@ async fn a_lost_folder_is_told_and_the_other_one_takes_all() {
         // As unreadable as a bad disk.
         let segment = mirror.join("journal-0000000000000001.log");
         let _again = std::fs::remove_file(&segment).and_then(|()| std::fs::create_dir(&segment));
+        folders.accepts_one = true;
     }
     assert_eq!(recover::<Totals>(&main, SMALL).unwrap().durable.0["total"], 14);
 }

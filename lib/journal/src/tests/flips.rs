@@ -1,6 +1,7 @@
 //! One flipped bit anywhere in a small journal: the start is refused with file and offset, and never
 //! gives other records than were written.
 
+use super::mirror::open_alone;
 use super::*;
 use crate::folder::{segment_path, snapshot_path};
 use crate::{recover, snapshot};
@@ -120,7 +121,7 @@ fn every_flipped_bit_of_a_whole_folder_is_refused_by_its_start_or_does_no_harm()
             harmed[bit / 8] ^= 1 << (bit % 8);
             let at = format!("bit {bit} of {}", path.display());
             std::fs::write(&path, &harmed).unwrap();
-            match Open::quickly(&main) {
+            match open_alone(&main) {
                 Ok(open) => assert_eq!(open.state, all, "{at}"),
                 Err(OpenError::Corrupt { file, offset, .. }) => {
                     assert_eq!(file, path, "{at}");

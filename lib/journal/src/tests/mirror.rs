@@ -1,13 +1,13 @@
-//! A journal in two folders: nothing is acknowledged before both have it, either suffices, and nothing that
-//! differs, is damaged or is behind is taken for the journal.
+//! A journal in two folders: nothing is acknowledged before both have it, the one that went on suffices, and nothing
+//! that differs, is damaged, is behind or may be is taken for the journal.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use super::crash::{LENS, Life, check_after, live};
 use super::*;
 use crate::FolderNotice;
-use crate::folder::{behind_path, id_path, segment_path};
+use crate::folder::{alone_path, behind_path, id_path, segment_path};
 
 pub(super) fn sides(folders: &Folders) -> [PathBuf; 2] {
     [folders.main.clone(), folders.mirror.clone().unwrap()]
@@ -16,6 +16,30 @@ pub(super) fn sides(folders: &Folders) -> [PathBuf; 2] {
 /// One of the two alone.
 fn alone(dir: &Path) -> Folders {
     Folders::from(dir)
+}
+
+/// The same, where somebody says that it counts.
+pub(super) fn accepted(dir: &Path) -> Folders {
+    Folders { accepts_one: true, ..alone(dir) }
+}
+
+/// Opened alone, as if it had been accepted, but its mark stays as it was.
+pub(super) fn open_alone(dir: &Path) -> Result<Open, OpenError> {
+    let open = Open::quickly(accepted(dir));
+    if alone_path(dir).exists() {
+        std::fs::rename(alone_path(dir), id_path(dir)).unwrap();
+    }
+    open
+}
+
+/// That this folder, found alone, is only taken for the journal if it has all that was acknowledged; and that it has
+/// all of it, if it was in use to the end.
+pub(super) fn check_alone(dir: &Path, life: &Life, at: &str) {
+    match Open::quickly(alone(dir)).map(drop) {
+        Err(OpenError::Behind { .. }) => assert_eq!(life.acknowledged, 0, "{at}"),
+        Err(OpenError::OneOfTwo { .. }) => check_after(accepted(dir), life, at),
+        _ => check_after(alone(dir), life, at),
+    }
 }
 
 pub(super) fn copy_folder(from: &Path, to: &Path) {
@@ -87,7 +111,7 @@ fn nothing_is_acknowledged_before_both_folders_have_synced_it() {
 }
 
 #[test]
-fn either_folder_suffices_and_the_other_is_filled_from_it() {
+fn one_folder_of_two_counts_where_it_went_on_alone_or_somebody_says_so_and_the_other_is_filled() {
     for lost in [0, 1] {
         for removed in [true, false] {
             let dir = tempfile::tempdir().unwrap();
@@ -102,15 +126,120 @@ fn either_folder_suffices_and_the_other_is_filled_from_it() {
             if !removed {
                 std::fs::create_dir(&gone).unwrap();
             }
-            let mut open = Open::really(&folders).unwrap();
+            let error = Open::really(&folders).err().unwrap();
+            assert!(matches!(&error, OpenError::OneOfTwo { .. }), "{error}");
+            for part in [&*gone.display().to_string(), "--accept-one-journal-folder"] {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+            let accepting = Folders { accepts_one: true, ..folders.clone() };
+            let mut open = Open::really(&accepting).unwrap();
             assert_eq!((notices(&open), open.journal.folders_live()), (vec!["filled"], 2));
             assert_eq!(open.state, All(records(&[1500], 7)));
             open.append(&[1500; 2]);
             open.synced();
             drop(open);
             for side in sides(&folders) {
+                assert!(!alone_path(&side).exists());
+                let error = Open::really(alone(&side)).err().unwrap();
+                assert!(error.to_string().contains("journal_mirror"), "{error}");
+                assert_eq!(Open::really(accepted(&side)).unwrap().state, All(records(&[1500], 9)));
+                assert!(alone_path(&side).exists(), "said once");
                 assert_eq!(Open::really(alone(&side)).unwrap().state, All(records(&[1500], 9)));
             }
+            // Both went on alone, with nothing new: they are the same.
+            drop(Open::really(&folders).unwrap());
+            assert!(sides(&folders).iter().all(|side| id_path(side).exists()));
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_was_left_unmarked_is_not_taken_for_the_journal_when_the_newer_one_is_lost_too() {
+    for left in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = pair(dir.path());
+        journal_of(&folders, &[100]);
+        let (stale, newer) = (&sides(&folders)[left], &sides(&folders)[1 - left]);
+        let (gone, is_gone) = (stale.clone(), Arc::new(AtomicBool::new(false)));
+        let goes = is_gone.clone();
+        let disk = JudgedDisk::new(move |_, path| {
+            let fails = goes.load(Ordering::SeqCst) && path.starts_with(&gone);
+            if fails { Verdict::Fail(io::ErrorKind::NotConnected) } else { Verdict::Go }
+        });
+        let mut open = Open::on(disk, &folders).unwrap();
+        is_gone.store(true, Ordering::SeqCst);
+        open.append(&[200, 1500, 1500]);
+        open.synced();
+        assert_eq!((notices(&open), open.journal.folders_live()), (vec!["lost"], 1));
+        drop(open);
+        assert!(!behind_path(stale).exists(), "its disk took no mark");
+        let aside = dir.path().join("aside");
+        std::fs::rename(newer, &aside).unwrap();
+        for lonely in [alone(stale), folders.clone()] {
+            let error = Open::really(&lonely).err().unwrap();
+            assert!(matches!(error, OpenError::OneOfTwo { .. }), "{error}");
+        }
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(stale, copy.path());
+        assert_eq!(Open::really(accepted(copy.path())).unwrap().state.0.len(), 1);
+        // As unreadable as a bad disk: it may be the newer one all the same.
+        let segment = segment_path(newer, 1);
+        std::fs::create_dir_all(&segment).unwrap();
+        let error = Open::really(&folders).err().unwrap();
+        assert!(matches!(error, OpenError::OneOfTwo { .. }), "{error}");
+        std::fs::remove_dir_all(newer).unwrap();
+        // The newer one needs nobody's word, with the other one or without.
+        std::fs::rename(&aside, newer).unwrap();
+        assert_eq!(last(&Open::really(alone(newer)).unwrap()), Sequence(4));
+        let open = Open::really(&folders).unwrap();
+        assert_eq!((notices(&open), last(&open)), (vec!["completed"], Sequence(4)));
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_before_the_folder_that_goes_on_is_marked() {
+    for fails in [false, true] {
+        for operation in ["rename", "sync folder"] {
+            let dir = tempfile::tempdir().unwrap();
+            let folders = pair(dir.path());
+            journal_of(&folders, &[1]);
+            let [survivor, dead] = sides(&folders);
+            let (reached, at_mark) = sync_channel(1);
+            let (proceed, go_on) = sync_channel::<()>(1);
+            let mut go_on = Some(go_on);
+            let mut is_marking = false;
+            let disk = JudgedDisk::new(move |done, path| {
+                if path.starts_with(&dead) && is_called(path, "journal-") && done == "write" {
+                    is_marking = true;
+                    return Verdict::Fail(io::ErrorKind::Other);
+                }
+                if !(is_marking && path.starts_with(&survivor) && done == operation) {
+                    return Verdict::Go;
+                }
+                if fails {
+                    return Verdict::Fail(io::ErrorKind::Other);
+                }
+                let _told_before = reached.try_send(());
+                go_on.take().map_or(Verdict::Go, Verdict::GoAfter)
+            });
+            if fails {
+                // The start writes the newest segment again.
+                assert!(Open::on(disk, &folders).is_err(), "{operation}");
+                continue;
+            }
+            let opening = {
+                let folders = folders.clone();
+                std::thread::spawn(move || {
+                    let mut open = Open::on(disk, &folders).unwrap();
+                    open.append(&[10]);
+                    open.synced();
+                })
+            };
+            at_mark.recv_timeout(DEADLINE).unwrap();
+            assert!(!opening.is_finished());
+            proceed.send(()).unwrap();
+            opening.join().unwrap();
+            assert_eq!(last(&Open::really(alone(&folders.main)).unwrap()), Sequence(2));
         }
     }
 }
@@ -136,10 +265,7 @@ fn a_crash_at_any_operation_leaves_in_each_folder_what_was_acknowledged() {
                 let at = format!("crash at operation {crash_at}, {} alone", side.display());
                 let copy = tempfile::tempdir().unwrap();
                 copy_folder(&side, copy.path());
-                if life.acknowledged == 0 && is_unusable(copy.path()) {
-                    continue;
-                }
-                check_after(copy.path(), &life, &at);
+                check_alone(copy.path(), &life, &at);
             }
             check_after(&folders, &life, &format!("crash at operation {crash_at}, both"));
             if life.finished {
@@ -148,11 +274,6 @@ fn a_crash_at_any_operation_leaves_in_each_folder_what_was_acknowledged() {
             }
         }
     }
-}
-
-/// A folder that was being filled, before anything was acknowledged, is rightly refused.
-pub(super) fn is_unusable(dir: &Path) -> bool {
-    matches!(Open::quickly(alone(dir)).err(), Some(OpenError::Behind { .. }))
 }
 
 #[test]
@@ -169,17 +290,29 @@ fn a_crash_while_the_folders_are_made_the_same_is_one_more_crash() {
     drop(open);
     let snapshotted = tempfile::tempdir().unwrap();
     copy_folder(&folders.main, snapshotted.path());
-    Open::quickly(snapshotted.path()).unwrap().journal.snapshotter().run::<All>().unwrap();
+    Open::quickly(accepted(snapshotted.path()))
+        .unwrap()
+        .journal
+        .snapshotter()
+        .run::<All>()
+        .unwrap();
     let empty = tempfile::tempdir().unwrap();
     let cases = [(&folders.main, before.path()), (&folders.main, empty.path())];
     let snapshot = snapshotted.path().to_owned();
     for (longer, shorter) in cases.into_iter().chain([(&snapshot, before.path())]) {
-        for behind in [0, 1] {
+        // Somebody had accepted the shorter one, too, or not.
+        for (behind, is_accepted) in [(0, false), (1, false), (0, true)] {
             for crash_at in 1.. {
                 let dir = tempfile::tempdir().unwrap();
                 let folders = pair(dir.path());
-                copy_folder(longer, &sides(&folders)[1 - behind]);
-                copy_folder(shorter, &sides(&folders)[behind]);
+                let [whole, short] = [1 - behind, behind].map(|side| sides(&folders)[side].clone());
+                copy_folder(longer, &whole);
+                copy_folder(shorter, &short);
+                for (dir, goes_alone) in [(&whole, true), (&short, is_accepted)] {
+                    if goes_alone && id_path(dir).exists() {
+                        std::fs::rename(id_path(dir), alone_path(dir)).unwrap();
+                    }
+                }
                 let mut operations = 0;
                 let crash = JudgedDisk::new(move |_, _| {
                     operations += 1;
@@ -193,13 +326,23 @@ fn a_crash_while_the_folders_are_made_the_same_is_one_more_crash() {
                 let finished = Open::on(crash, &folders).is_ok_and(|open| {
                     open.journal.folders_live() == 2 && open.journal.room() == crate::Room::Ample
                 });
+                let at = format!("crash at {crash_at}, {behind} behind, accepted: {is_accepted}");
+                let copy = tempfile::tempdir().unwrap();
+                copy_folder(&short, copy.path());
+                if !alone_path(&whole).exists() || !is_accepted {
+                    // The longer one is no longer alone, or never was without rival: nothing older counts.
+                    if let Ok(open) = Open::quickly(alone(copy.path())) {
+                        assert_eq!(open.state, All(records(&lens, 25)), "{at}");
+                    }
+                }
                 let open = Open::quickly(&folders).unwrap();
-                assert_eq!(open.state, All(records(&lens, 25)), "crash at {crash_at}");
+                assert_eq!(open.state, All(records(&lens, 25)), "{at}");
                 assert_eq!(open.journal.folders_live(), 2);
                 drop(open);
                 for side in sides(&folders) {
-                    let state = Open::quickly(alone(&side)).unwrap().state;
-                    assert_eq!(state, All(records(&lens, 25)), "crash at {crash_at}");
+                    assert!(Open::quickly(alone(&side)).is_err(), "{at}");
+                    let state = Open::quickly(accepted(&side)).unwrap().state;
+                    assert_eq!(state, All(records(&lens, 25)), "{at}");
                 }
                 if finished || crash_at > 100 {
                     assert!(finished && crash_at > 4, "{crash_at}");
@@ -228,16 +371,19 @@ fn a_folder_that_fails_at_any_operation_is_left_and_stops_nothing() {
                 let at = format!("{} fails from {from} on", dead.display());
                 let copy = tempfile::tempdir().unwrap();
                 copy_folder(dead, copy.path());
-                match Open::quickly(alone(copy.path())) {
-                    Ok(open) if open.state.0.len() as u64 == life.acknowledged => {}
-                    // The mark did not get through either: nobody can tell.
-                    Ok(_behind) => assert!(for_good, "{at}: taken for whole"),
+                match Open::quickly(alone(copy.path())).map(|open| open.state) {
+                    // With the mark, or without: its disk may not have taken it.
                     Err(OpenError::Behind { .. }) => assert!(!whole, "{at}"),
-                    Err(error) => panic!("{at}: {error}"),
+                    Err(OpenError::OneOfTwo { .. }) if !whole => assert!(for_good, "{at}: no mark"),
+                    Err(OpenError::OneOfTwo { .. }) => {
+                        check_after(accepted(copy.path()), &life, &at);
+                    }
+                    other => panic!("{at}: {other:?}"),
                 }
                 let copy_of_other = tempfile::tempdir().unwrap();
                 copy_folder(other, copy_of_other.path());
-                check_after(copy_of_other.path(), &life, &at);
+                let kind = if whole { accepted } else { alone };
+                check_after(kind(copy_of_other.path()), &life, &at);
                 check_after(&folders, &life, &at);
                 if whole {
                     assert!(from > 40, "{from}");
@@ -298,7 +444,7 @@ fn a_damaged_folder_is_refused_with_the_remedy_and_nothing_is_changed() {
             format!("howdah journal repair {} --from {}", harmed.display(), whole.display());
         assert!(error.to_string().contains(&remedy), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), image);
-        assert_eq!(Open::really(alone(whole)).unwrap().state.0.len(), 3);
+        assert_eq!(Open::really(accepted(whole)).unwrap().state.0.len(), 3);
     }
 }
 
@@ -309,7 +455,7 @@ fn other_records_under_the_same_sequence_are_refused_with_both_places() {
     journal_of(&folders, &[1500, 10]);
     let [main, mirror] = sides(&folders);
     for (side, len) in [(&main, 11), (&mirror, 12)] {
-        let mut open = Open::really(alone(side)).unwrap();
+        let mut open = Open::really(accepted(side)).unwrap();
         open.append(&[len]);
         open.synced();
     }
@@ -331,7 +477,7 @@ fn a_folder_of_another_journal_is_refused() {
     let [ours, theirs] = ["a", "b"].map(|name| pair(&dir.path().join(name)));
     journal_of(&ours, &[1500; 5]);
     journal_of(&theirs, &[1500; 3]);
-    let mixed = Folders { main: ours.main.clone(), mirror: theirs.mirror.clone() };
+    let mixed = Folders { mirror: theirs.mirror.clone(), ..ours.clone() };
     // The same records, as two clusters may begin.
     let error = Open::really(&mixed).err().unwrap();
     assert!(matches!(error, OpenError::OtherJournal { .. }), "{error}");
@@ -406,12 +552,14 @@ fn a_folder_whose_disk_gives_errors_does_not_stop_a_start_and_one_named_wrongly_
     std::fs::rename(&segment, &aside).unwrap();
     // As unreadable as a bad disk.
     std::fs::create_dir(&segment).unwrap();
+    let error = Open::really(&folders).err().unwrap();
+    assert!(error.to_string().contains(&segment.display().to_string()), "{error}");
+    std::fs::rename(id_path(&folders.main), alone_path(&folders.main)).unwrap();
     let open = Open::really(&folders).unwrap();
     assert_eq!((notices(&open), open.journal.folders_live()), (vec!["lost"], 1));
     drop(open);
-    assert!(behind_path(&mirror).exists());
-    let named_wrongly =
-        Folders { mirror: Some(aside.join("below-a-file")), main: folders.main.clone() };
+    assert!(behind_path(&mirror).exists() && alone_path(&folders.main).exists());
+    let named_wrongly = Folders { mirror: Some(aside.join("below-a-file")), ..folders };
     assert!(matches!(Open::really(&named_wrongly).err(), Some(OpenError::File(_))));
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::crash::{Life, check_after, live};
-use super::mirror::{is_unusable, sides};
+use super::mirror::{accepted, check_alone, sides};
 use super::*;
 
 /// A disk that knows what would survive a power loss.
@@ -17,6 +17,8 @@ struct PoweredDisk(Arc<Mutex<Power>>);
 struct Power {
     operations: u64,
     fails_at: u64,
+    /// A folder whose disk is gone from the operation with this number on.
+    dies: Option<(PathBuf, u64)>,
     files: u64,
     is_lost: Arc<AtomicBool>,
     /// Which file bears a name now, and which did at the last sync of the folder.
@@ -41,10 +43,15 @@ enum Luck {
 }
 
 impl PoweredDisk {
-    fn operate(&self) -> io::Result<std::sync::MutexGuard<'_, Power>> {
+    fn operate(&self, path: &Path) -> io::Result<std::sync::MutexGuard<'_, Power>> {
         let mut power = self.0.lock().unwrap();
         power.operations += 1;
         if power.operations < power.fails_at {
+            let now = power.operations;
+            let dies = power.dies.as_ref();
+            if dies.is_some_and(|(dir, from)| now >= *from && path.starts_with(dir)) {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
             return Ok(power);
         }
         power.is_lost.store(true, Ordering::SeqCst);
@@ -94,32 +101,32 @@ fn keep_some(synced: &mut Vec<u8>, written: &[u8], seed: u64) {
 
 impl Disk for PoweredDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut power = self.operate()?;
+        let mut power = self.operate(path)?;
         power.files += 1;
         let file = power.files;
         power.names.insert(path.to_owned(), file);
-        Ok(Box::new(PoweredFile(self.clone(), file, RealDisk.create(path)?)))
+        Ok(Box::new(PoweredFile(self.clone(), file, path.to_owned(), RealDisk.create(path)?)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.operate()?.names[path];
-        Ok(Box::new(PoweredFile(self.clone(), file, RealDisk.open(path)?)))
+        let file = self.operate(path)?.names[path];
+        Ok(Box::new(PoweredFile(self.clone(), file, path.to_owned(), RealDisk.open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut power = self.operate()?;
+        let mut power = self.operate(from)?;
         let file = power.names.remove(from).expect("only what is there is renamed");
         power.names.insert(to.to_owned(), file);
         RealDisk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.operate()?.names.remove(path);
+        self.operate(path)?.names.remove(path);
         RealDisk.remove(path)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut power = self.operate()?;
+        let mut power = self.operate(folder)?;
         let Power { names, synced_names, .. } = &mut *power;
         let is_in = |path: &Path| path.parent() == Some(folder);
         synced_names.retain(|path, _| !is_in(path));
@@ -129,21 +136,21 @@ impl Disk for PoweredDisk {
     }
 }
 
-struct PoweredFile(PoweredDisk, u64, Box<dyn DiskFile>);
+struct PoweredFile(PoweredDisk, u64, PathBuf, Box<dyn DiskFile>);
 
 impl DiskFile for PoweredFile {
     fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let _power = self.0.operate()?;
-        self.2.reserve(bytes)
+        let _power = self.0.operate(&self.2)?;
+        self.3.reserve(bytes)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let _power = self.0.operate()?;
-        self.2.write_all_at(bytes, offset)
+        let _power = self.0.operate(&self.2)?;
+        self.3.write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut power = self.0.operate()?;
+        let mut power = self.0.operate(&self.2)?;
         let path = power.names.iter().find(|(_, file)| **file == self.1).map(|(path, _)| path);
         if let Some(path) = path {
             let bytes = std::fs::read(path)?;
@@ -206,10 +213,7 @@ fn a_power_loss_at_any_operation_on_two_folders_leaves_what_was_acknowledged_in_
                 powered.survivors(luck, from, &into);
                 let alone = tempfile::tempdir().unwrap();
                 powered.survivors(luck, from, alone.path());
-                // What was never filled to its end was never counted on.
-                if life.acknowledged > 0 || !is_unusable(alone.path()) {
-                    check_after(alone.path(), &life, &format!("{at}, {} alone", from.display()));
-                }
+                check_alone(alone.path(), &life, &format!("{at}, {} alone", from.display()));
             }
             check_after(&survivors, &life, &at);
         }
@@ -218,4 +222,63 @@ fn a_power_loss_at_any_operation_on_two_folders_leaves_what_was_acknowledged_in_
             break;
         }
     }
+}
+
+/// One folder's disk is gone at some operation, for good and without a mark; the power goes at a later one. What is
+/// found alone afterwards is refused, or has all that was acknowledged.
+#[test]
+fn a_power_loss_after_a_folder_was_lost_leaves_no_older_folder_that_passes_for_the_journal() {
+    let (mut taken, mut refused) = (0, 0);
+    for side in [0, 1] {
+        // There is a journal by then.
+        for dies_at in (20..).step_by(stride(9)) {
+            let mut finished = false;
+            for fails_at in (dies_at + 1..).step_by(stride(11)) {
+                let powered = PoweredDisk::default();
+                let dir = tempfile::tempdir().unwrap();
+                let folders = pair(dir.path());
+                let (dead, survivor) = (&sides(&folders)[side], &sides(&folders)[1 - side]);
+                let is_over = {
+                    let mut power = powered.0.lock().unwrap();
+                    (power.fails_at, power.dies) = (fails_at, Some((dead.clone(), dies_at)));
+                    power.is_lost.clone()
+                };
+                let mut life = Life { is_over, ..Life::default() };
+                let disk: Arc<dyn Disk> = Arc::new(powered.clone());
+                let _lost = live(&disk, &folders, &mut life);
+                finished = life.finished;
+                for luck in [Luck::Nothing, Luck::Names, Luck::SomeSectors(dies_at)] {
+                    let at = format!("{side} gone at {dies_at}, power at {fails_at}, {luck:?}");
+                    let [old, newest] = [dead, survivor].map(|from| {
+                        let alone = tempfile::tempdir().unwrap();
+                        powered.survivors(luck, from, alone.path());
+                        alone
+                    });
+                    match Open::quickly(old.path()).map(drop) {
+                        Ok(()) => check_after(old.path(), &life, &at),
+                        Err(
+                            OpenError::OneOfTwo { .. }
+                            | OpenError::Behind { .. }
+                            | OpenError::Missing { .. },
+                        ) => refused += 1,
+                        Err(error) => panic!("{at}: {error}"),
+                    }
+                    if life.acknowledged > 0 {
+                        taken += u32::from(Open::quickly(newest.path()).is_ok());
+                        check_after(accepted(newest.path()), &life, &at);
+                    }
+                }
+                // A first folder that is gone before the second one is filled stops the start.
+                let stopped = life.submitted == 0 && fails_at > dies_at + 100;
+                assert!(!stopped || dies_at < 60, "{} gone at {dies_at} stops it", dead.display());
+                if finished || stopped {
+                    break;
+                }
+            }
+            if finished && dies_at > 150 {
+                break;
+            }
+        }
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
 }

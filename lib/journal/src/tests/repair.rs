@@ -1,8 +1,8 @@
 //! `repair` makes one folder good from the other, loses nothing and destroys nothing.
 
-use super::mirror::{copy_folder, sides};
+use super::mirror::{accepted, copy_folder, sides};
 use super::*;
-use crate::folder::{id_path, segment_path, snapshot_path};
+use crate::folder::{alone_path, id_path, segment_path, snapshot_path};
 use crate::{RepairError, repair, verify_both};
 
 const LENS: [usize; 6] = [1500, 1200, 600, 700, 9, 1014];
@@ -31,15 +31,14 @@ fn whole_state() -> All {
 #[test]
 fn a_damaged_short_or_empty_folder_is_made_good_and_what_was_in_it_is_kept() {
     type Harm = fn(&Path);
-    let harms: [(Harm, bool); 6] = [
-        (|dir| harm(&segment_path(dir, 4), 700), true),
-        (|dir| harm(&snapshot_path(dir, 3), 40), true),
-        (|dir| std::fs::remove_file(segment_path(dir, 4)).unwrap(), true),
-        (|dir| std::fs::write(id_path(dir), "?").unwrap(), true),
-        (|dir| std::fs::remove_dir_all(dir).unwrap(), false),
-        (|_whole| {}, true),
+    let harms: [Harm; 5] = [
+        |dir| harm(&segment_path(dir, 4), 700),
+        |dir| harm(&snapshot_path(dir, 3), 40),
+        |dir| std::fs::remove_file(segment_path(dir, 4)).unwrap(),
+        |dir| std::fs::write(id_path(dir), "?").unwrap(),
+        |_whole| {},
     ];
-    for (number, (spoil, leaves_files)) in harms.into_iter().enumerate() {
+    for (number, spoil) in harms.into_iter().enumerate() {
         for side in [0, 1] {
             let dir = tempfile::tempdir().unwrap();
             let both = journal_in_two_folders(dir.path());
@@ -47,23 +46,21 @@ fn a_damaged_short_or_empty_folder_is_made_good_and_what_was_in_it_is_kept() {
             spoil(bad);
             let kept = tempfile::tempdir().unwrap();
             copy_folder(bad, kept.path());
-            assert_eq!(verify_both(bad, good).is_ok(), number == 5, "{number}");
+            assert_eq!(verify_both(bad, good).is_ok(), number == 4, "{number}");
             let repaired = repair(bad, good, "now").unwrap();
             assert_eq!(repaired.last, Sequence(8), "{number}");
-            assert_eq!(repaired.aside.is_some(), leaves_files, "{number}");
-            if let Some(aside) = repaired.aside {
-                assert_eq!(aside, bad.join("damaged-now"));
-                for entry in std::fs::read_dir(kept.path()).unwrap() {
-                    let before = entry.unwrap().path();
-                    if ["journal-", "snapshot-", "ID"].iter().any(|name| is_called(&before, name)) {
-                        let after = aside.join(before.file_name().unwrap());
-                        assert_eq!(std::fs::read(&after).unwrap(), std::fs::read(before).unwrap());
-                    }
+            let aside = bad.join("damaged-now");
+            assert_eq!(repaired.aside, Some(aside.clone()), "{number}");
+            for entry in std::fs::read_dir(kept.path()).unwrap() {
+                let before = entry.unwrap().path();
+                if ["journal-", "snapshot-", "ID"].iter().any(|name| is_called(&before, name)) {
+                    let after = aside.join(before.file_name().unwrap());
+                    assert_eq!(std::fs::read(&after).unwrap(), std::fs::read(before).unwrap());
                 }
             }
             let [one, other] = verify_both(bad, good).unwrap();
             assert_eq!((one.last, other.last), (Sequence(8), Sequence(8)));
-            assert_eq!(Open::quickly(&**bad).unwrap().state, whole_state());
+            assert_eq!(Open::quickly(accepted(bad)).unwrap().state, whole_state());
             assert_eq!(Open::quickly(pair(dir.path())).unwrap().state, whole_state());
         }
     }
@@ -73,7 +70,7 @@ fn a_damaged_short_or_empty_folder_is_made_good_and_what_was_in_it_is_kept() {
 fn a_repair_that_would_lose_a_record_is_refused_even_behind_damage() {
     let dir = tempfile::tempdir().unwrap();
     let [main, mirror] = journal_in_two_folders(dir.path());
-    let mut open = Open::quickly(&*main).unwrap();
+    let mut open = Open::quickly(accepted(&main)).unwrap();
     open.append(&[100, 100]);
     open.synced();
     drop(open);
@@ -94,7 +91,21 @@ fn a_repair_that_would_lose_a_record_is_refused_even_behind_damage() {
     assert!(error.to_string().contains(&main.display().to_string()), "{error}");
     let nothing = repair(&mirror, &dir.path().join("nothing"), "now").unwrap_err();
     assert!(matches!(nothing, RepairError::Source { source: OpenError::Missing { .. }, .. }));
-    assert_eq!(Open::quickly(&*mirror).unwrap().state, whole_state());
+    assert_eq!(Open::quickly(accepted(&mirror)).unwrap().state, whole_state());
+}
+
+#[test]
+fn an_empty_folder_is_filled_only_from_one_that_went_on_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let [main, mirror] = journal_in_two_folders(dir.path());
+    std::fs::remove_dir_all(&main).unwrap();
+    let error = repair(&main, &mirror, "now").unwrap_err();
+    assert!(matches!(error, RepairError::Source { source: OpenError::OneOfTwo { .. }, .. }));
+    drop(Open::quickly(accepted(&mirror)).unwrap());
+    let repaired = repair(&main, &mirror, "now").unwrap();
+    assert_eq!((repaired.last, repaired.aside), (Sequence(8), None));
+    assert!(alone_path(&mirror).exists() && !alone_path(&main).exists());
+    assert_eq!(Open::quickly(pair(dir.path())).unwrap().state, whole_state());
 }
 
 #[test]
@@ -105,7 +116,7 @@ fn a_folder_in_use_of_another_journal_or_the_same_is_not_repaired() {
     let error = repair(&main, &others[0], "now").unwrap_err();
     assert!(matches!(error, RepairError::Folder(OpenError::OtherJournal { .. })), "{error}");
     for side in [&main, &mirror] {
-        let mut open = Open::quickly(&**side).unwrap();
+        let mut open = Open::quickly(accepted(side)).unwrap();
         assert!(repair(&main, &mirror, "now").is_err(), "in use");
         open.append(&[if *side == main { 10 } else { 11 }]);
         open.synced();

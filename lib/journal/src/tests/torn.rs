@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::mirror::open_alone;
 use super::*;
 use crate::folder::segment_path;
 use crate::frame::{MARK_BYTES, framed_bytes};
@@ -66,7 +67,7 @@ fn a_journal_torn_at_any_byte_gives_a_beginning_of_it_or_is_refused_there() {
         let kept = starts[1..].iter().filter(|&&end| end <= from).count() as u64;
         // Where the first frame that is cut begins: at the mark, if it is the batch's first.
         let torn_at = if from < starts[0] { HEADER } else { starts[kept as usize] };
-        match Open::quickly(&folders.main) {
+        match open_alone(&folders.main) {
             Ok(open) => assert_eq!(open.state, All(records(&lens, kept)), "torn at {from}"),
             refused => assert_eq!(flaw_of(refused), (path.clone(), torn_at as u64), "{from}"),
         }
