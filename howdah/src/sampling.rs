@@ -1,4 +1,4 @@
-//! Where the parts of a `sort` with several reduces begin: a sample of its input, taken once, says it, before
+//! Where the parts of a `sort` or `terasort` with several reduces begin: a sample of its input, taken once, says it, before
 //! the job is submitted or run. The points are an argument of the program from then on.
 
 use chunkstore_client::stores::StoreUrl;
@@ -39,7 +39,8 @@ pub(crate) enum SamplingError {
 /// For how many parts the job has yet to be told where they begin.
 fn parts(spec: &JobSpec) -> Option<u32> {
     let Program::Builtin(builtin) = &spec.program else { return None };
-    let is_open = builtin.name == "sort" && !builtin.args.contains_key(SPLIT_POINTS);
+    let is_sort = ["sort", "terasort"].contains(&builtin.name.as_str());
+    let is_open = is_sort && !builtin.args.contains_key(SPLIT_POINTS);
     spec.reduces.filter(|reduces| is_open && *reduces > 1)
 }
 
@@ -193,9 +194,14 @@ mod tests {
         let sort = r#"{"builtin":{"name":"sort"}}"#;
         let told = r#"{"builtin":{"name":"sort","args":{"split_points":"7a"}}}"#;
         let count = r#"{"builtin":{"name":"wordcount"}}"#;
-        for (program, reduces, expected) in
-            [(sort, 3, Some("63,65")), (sort, 1, None), (told, 3, Some("7a")), (count, 3, None)]
-        {
+        let tera = r#"{"builtin":{"name":"terasort"}}"#;
+        for (program, reduces, expected) in [
+            (sort, 3, Some("63,65")),
+            (tera, 3, Some("63,65")),
+            (sort, 1, None),
+            (told, 3, Some("7a")),
+            (count, 3, None),
+        ] {
             let mut spec = spec(program, reduces, input);
             sample_local(&mut spec).unwrap();
             assert_eq!(points(&spec), expected, "{program} with {reduces}");

@@ -31,7 +31,7 @@ mod streaming;
 mod task;
 
 pub use api::*;
-pub use builtin::{BuiltinError, builtin};
+pub use builtin::{BuiltinError, TERA_RECORD_BYTES, builtin, tera_record};
 pub use entry::main;
 pub use mapreduce_derive::{Counter, Datum, Key};
 

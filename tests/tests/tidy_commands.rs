@@ -66,6 +66,26 @@ fn the_page_has_every_verb_of_fs() {
 }
 
 #[test]
+fn the_page_of_builtins_has_every_builtin_with_its_arguments() {
+    let page = std::fs::read_to_string(root().join("docs/builtins.md")).expect("it stands");
+    let (_, table) = page.split_once("| builtin | writes | arguments |").expect("its table");
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `"));
+    let cells = rows.take_while(|line| line.starts_with('|')).map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        format!("{} {}", cells[1], cells[3]).trim().to_owned()
+    });
+    let json = run(["builtins", "--format", "json"]).success().text();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    let quoted = |name: &serde_json::Value| format!("`{}`", name.as_str().unwrap_or_default());
+    let builtins = json["builtins"].as_array().expect("a list").iter().map(|it| {
+        let arguments = it["arguments"].as_array().expect("a list").iter();
+        let arguments: Vec<String> = arguments.map(|it| quoted(&it["name"])).collect();
+        format!("{} {}", quoted(&it["name"]), arguments.join(", ")).trim().to_owned()
+    });
+    assert_eq!(cells.collect::<Vec<_>>(), builtins.collect::<Vec<_>>());
+}
+
+#[test]
 fn an_unknown_command_is_a_usage_error() {
     drop(run(["speculate"]).refused(2, &["speculate"]));
 }

@@ -2,6 +2,7 @@
 //! room it calls. Every command returns an error whose type says the exit code (see `exit`).
 
 mod attempt;
+mod builtins;
 mod config_file;
 mod daemon;
 mod demo;
@@ -94,6 +95,8 @@ enum Command {
     Streaming(streaming::StreamingArgs),
     /// Look at the pools that share the slots, and pause one or end its jobs
     Pool(pool::PoolArgs),
+    /// List the builtin programs, with what they take
+    Builtins(builtins::BuiltinsArgs),
     /// Run a job on local files, without daemons
     Local(local::LocalArgs),
     /// Say how long a job would take on a cluster of another size, or by other rules, without running anything
@@ -130,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Host(args) => host::run(&args, &cli.global),
         Command::Streaming(args) => streaming::run(&args, &cli.global),
         Command::Pool(args) => pool::run(&args, &cli.global),
+        Command::Builtins(args) => builtins::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Simulate(args) => simulate::run(&args, &cli.global),
         Command::Gen(args) => gen_data::run(&args),
@@ -152,7 +156,7 @@ fn refuse_idle_config(cli: &Cli) {
     let why = match &cli.command {
         Command::Demo(_) => "demo makes a cluster of its own: --set changes its configuration",
         Command::Dev(_) => "dev keeps its configuration in its --dir: --set changes it",
-        Command::Gen(_) | Command::Journal(_) | Command::Metrics(_) => {
+        Command::Builtins(_) | Command::Gen(_) | Command::Journal(_) | Command::Metrics(_) => {
             "this command reads no configuration"
         }
         _ => return,

@@ -1,16 +1,12 @@
 //! Records for sort benchmarks in the layout of `gensort -a`: 100 bytes, of which the first 10 are a
-//! random printable key; each record is a line, so the builtin `sort` takes them.
+//! random printable key; each record is a line, so the builtins `sort` and `terasort` take them.
+
+use mapreduce::{TERA_RECORD_BYTES, tera_record};
 
 use super::BLOCK_BYTES;
-use super::random::mix;
 
 /// Bytes of a record.
-const RECORD_BYTES: u64 = 100;
-
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
-const KEY: std::ops::Range<usize> = 0..10;
-const ORDINAL: std::ops::Range<usize> = 12..44;
-const FILLER: std::ops::Range<usize> = 46..98;
+const RECORD_BYTES: u64 = TERA_RECORD_BYTES as u64;
 
 /// A size that holds no whole number of records.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +36,7 @@ impl Tera {
             let above = below.saturating_add(RECORD_BYTES);
             return Err(TeraSizeError { size: size_bytes, below, above });
         }
-        Ok(Self { seed: mix(seed), next: 0, end: records })
+        Ok(Self { seed, next: 0, end: records })
     }
 }
 
@@ -49,33 +45,13 @@ impl Iterator for Tera {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         let n = (self.end - self.next).min(BLOCK_BYTES as u64 / RECORD_BYTES);
-        let mut block = vec![b' '; (n * RECORD_BYTES) as usize];
+        let mut block = vec![0; (n * RECORD_BYTES) as usize];
         for record in block.chunks_exact_mut(RECORD_BYTES as usize) {
-            fill(record, self.next, self.seed);
+            tera_record(self.next, self.seed, record);
             self.next += 1;
         }
         (n > 0).then_some(block)
     }
-}
-
-/// Writes record `ordinal`; its key depends on the ordinal and the seed alone.
-fn fill(record: &mut [u8], ordinal: u64, seed: u64) {
-    let high = mix(ordinal ^ seed);
-    let low = mix(high ^ 0xD1B5_4A32_D192_ED03);
-    let mut digits = (u128::from(high) << 64) | u128::from(low);
-    for byte in &mut record[KEY] {
-        *byte = b' ' + (digits % 95) as u8;
-        digits /= 95;
-    }
-    for (from_right, byte) in record[ORDINAL].iter_mut().rev().enumerate() {
-        let shifted = ordinal.checked_shr(4 * from_right as u32).unwrap_or(0);
-        *byte = HEX[(shifted & 15) as usize];
-    }
-    let filler = mix(low);
-    for (index, four) in record[FILLER].chunks_mut(4).enumerate() {
-        four.fill(HEX[((filler >> (4 * index)) & 15) as usize]);
-    }
-    record[98..].copy_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -89,7 +65,7 @@ mod tests {
         for (ordinal, record) in made.chunks(RECORD_BYTES as usize).enumerate() {
             assert!(record[..98].iter().all(|byte| (b' '..=b'~').contains(byte)));
             assert_eq!(&record[98..], b"\r\n");
-            assert_eq!(record[ORDINAL], *format!("{ordinal:032X}").as_bytes());
+            assert_eq!(record[12..44], *format!("{ordinal:032X}").as_bytes());
         }
         let again: Vec<u8> = Tera::new(RECORD_BYTES * 5000, 3).unwrap().flatten().collect();
         assert_eq!(made, again);

@@ -195,7 +195,7 @@ fn reduces_for(spec: &JobSpec, trackers: usize) -> Option<u32> {
     let Program::Builtin(builtin) = &spec.program else { return None };
     match builtins::find(&builtin.name)?.reduces {
         ReducesRule::AtLeastOne | ReducesRule::OptionalDefaultOne => u32::try_from(trackers).ok(),
-        ReducesRule::MapOnly | ReducesRule::Optional => None,
+        ReducesRule::One | ReducesRule::MapOnly | ReducesRule::Optional => None,
     }
 }
 

@@ -1,15 +1,16 @@
-//! The builtin programs by name: which arguments they know and how many reduces they take. The CLI and
-//! the JobTracker check a job against this one table; the programs themselves are in `mapreduce`.
+//! The rules of builtin programs: which arguments they know and how many reduces they take. The CLI and
+//! the JobTracker check a job against one table (`builtin_table`); the programs themselves are in `mapreduce`.
 
 use std::collections::BTreeMap;
 
+pub use crate::builtin_table::BUILTINS;
 use crate::streaming::{CommandRole, check_names};
 use crate::{Builtin, InputFormat, JobSpec, Program, Streaming, StreamingError};
 
 /// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
 pub const REDUCES_MAX: u32 = 50_000;
 
-/// Argument of `sort`: where the parts begin, in hexadecimal, separated by commas. `job submit` and `local` put
+/// Argument of `sort` and `terasort`: where the parts begin, in hexadecimal, separated by commas. `job submit` and `local` put
 /// them there, from a sample of the input, if the job has several reduces and none of them.
 pub const SPLIT_POINTS: &str = "split_points";
 
@@ -18,12 +19,25 @@ pub const SPLIT_POINTS: &str = "split_points";
 pub struct BuiltinRule {
     /// What jobs call it.
     pub name: &'static str,
+    /// What it writes, in one sentence without an end.
+    pub about: &'static str,
     /// How many reduces it takes.
     pub reduces: ReducesRule,
-    /// Arguments that must be given.
-    pub arguments: &'static [&'static str],
-    /// Arguments that may be given; it knows no others.
-    pub optional: &'static [&'static str],
+    /// The arguments that it knows; it takes no others.
+    pub arguments: &'static [BuiltinArgument],
+    /// Arguments that it could be given.
+    pub example: &'static [(&'static str, &'static str)],
+}
+
+/// One argument of a builtin program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltinArgument {
+    /// What jobs call it.
+    pub name: &'static str,
+    /// What counts where it is not given; `None` if it must be.
+    pub default: Option<&'static str>,
+    /// What it says.
+    pub about: &'static str,
 }
 
 /// How many reduces a program takes.
@@ -31,6 +45,8 @@ pub struct BuiltinRule {
 pub enum ReducesRule {
     /// At least one; one where the job does not say.
     AtLeastOne,
+    /// Exactly one, which sees all that the maps send.
+    One,
     /// None: its maps write the output.
     MapOnly,
     /// Any number; none where the job does not say.
@@ -39,28 +55,19 @@ pub enum ReducesRule {
     OptionalDefaultOne,
 }
 
-/// All builtin programs, by name.
-pub const BUILTINS: &[BuiltinRule] = &[
-    BuiltinRule {
-        name: "grep",
-        reduces: ReducesRule::MapOnly,
-        arguments: &["pattern"],
-        optional: &[],
-    },
-    BuiltinRule { name: "identity", reduces: ReducesRule::Optional, arguments: &[], optional: &[] },
-    BuiltinRule {
-        name: "sort",
-        reduces: ReducesRule::AtLeastOne,
-        arguments: &[],
-        optional: &[SPLIT_POINTS],
-    },
-    BuiltinRule {
-        name: "wordcount",
-        reduces: ReducesRule::AtLeastOne,
-        arguments: &[],
-        optional: &[],
-    },
-];
+impl ReducesRule {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AtLeastOne => "1 or more, 1 if left out",
+            Self::One => "1",
+            Self::MapOnly => "0",
+            Self::Optional => "any number, 0 if left out",
+            Self::OptionalDefaultOne => "any number, 1 if left out",
+        }
+    }
+}
 
 /// Why a program can't be run as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +82,9 @@ pub enum ProgramError {
         given: String,
     },
     /// An argument that the builtin needs is not there.
-    #[error("builtin {builtin} needs the argument '{argument}': add it under 'args'")]
+    #[error(
+        "builtin {builtin} needs the argument '{argument}': add it under 'args' (`howdah builtins {builtin}` tells all)"
+    )]
     MissingArgument {
         /// The program.
         builtin: &'static str,
@@ -83,7 +92,9 @@ pub enum ProgramError {
         argument: &'static str,
     },
     /// An argument that the builtin does not know.
-    #[error("builtin {builtin} has no argument {given:?}: remove it from 'args'")]
+    #[error(
+        "builtin {builtin} has no argument {given:?}: remove it from 'args' (`howdah builtins {builtin}` tells those it has)"
+    )]
     UnknownArgument {
         /// The program.
         builtin: &'static str,
@@ -95,6 +106,17 @@ pub enum ProgramError {
     ReducesNeeded {
         /// The program.
         program: &'static str,
+    },
+    /// Not one reduce for a program that needs exactly one.
+    #[error(
+        "builtin {program} needs exactly one reduce, which sees all that the maps send, but 'reduces' is {given}: set it to 1, or \
+         leave it out"
+    )]
+    OneReduce {
+        /// The program.
+        program: &'static str,
+        /// Reduces asked for.
+        given: u32,
     },
     /// Reduces for a map-only program.
     #[error("{program} is map-only but 'reduces' is {given}: set it to 0, or leave it out")]
@@ -179,10 +201,11 @@ fn check_arguments(
     args: &BTreeMap<String, String>,
 ) -> Result<(), ProgramError> {
     let builtin = rule.name;
-    if let Some(argument) = rule.arguments.iter().find(|known| !args.contains_key(**known)) {
-        return Err(ProgramError::MissingArgument { builtin, argument });
+    let is_missing = |it: &&BuiltinArgument| it.default.is_none() && !args.contains_key(it.name);
+    if let Some(argument) = rule.arguments.iter().find(is_missing) {
+        return Err(ProgramError::MissingArgument { builtin, argument: argument.name });
     }
-    let is_known = |given: &str| rule.arguments.contains(&given) || rule.optional.contains(&given);
+    let is_known = |given: &str| rule.arguments.iter().any(|known| known.name == given);
     match args.keys().find(|given| !is_known(given)) {
         Some(given) => Err(ProgramError::UnknownArgument { builtin, given: shown(given) }),
         None => Ok(()),
@@ -200,8 +223,13 @@ fn check_reduces(
         (ReducesRule::MapOnly, Some(given)) if given > 0 => {
             Err(ProgramError::MapOnly { program, given })
         }
+        (ReducesRule::One, Some(given)) if given != 1 => {
+            Err(ProgramError::OneReduce { program, given })
+        }
         (_, Some(given)) => Ok(given),
-        (ReducesRule::AtLeastOne | ReducesRule::OptionalDefaultOne, None) => Ok(1),
+        (ReducesRule::AtLeastOne | ReducesRule::One | ReducesRule::OptionalDefaultOne, None) => {
+            Ok(1)
+        }
         (ReducesRule::MapOnly | ReducesRule::Optional, None) => Ok(0),
     }
 }
@@ -254,6 +282,14 @@ mod tests {
                 Some(2),
                 Err(ProgramError::MapOnly { program: "grep", given: 2 }),
             ),
+            (builtin("topn", &["n"]), None, Ok(1)),
+            (builtin("topn", &["n"]), Some(1), Ok(1)),
+            (
+                builtin("topn", &["n"]),
+                Some(3),
+                Err(ProgramError::OneReduce { program: "topn", given: 3 }),
+            ),
+            (builtin("pi", &[]), Some(0), Err(ProgramError::OneReduce { program: "pi", given: 0 })),
             (builtin("identity", &[]), None, Ok(0)),
             (builtin("identity", &[]), Some(3), Ok(3)),
             (native(), None, Ok(1)),
@@ -287,7 +323,7 @@ mod tests {
     #[test]
     fn unknown_builtins_and_arguments_are_named_with_what_would_do() {
         for (program, needles) in [
-            (builtin("wordcuont", &[]), ["wordcuont", "grep, identity, sort, wordcount"]),
+            (builtin("wordcuont", &[]), ["wordcuont", "mean, min, pi, sort, sum"]),
             (builtin("grep", &[]), ["grep", "'pattern'"]),
             (builtin("sort", &["numeric"]), ["sort", "\"numeric\""]),
         ] {

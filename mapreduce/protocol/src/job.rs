@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words;
 use crate::{Formats, InputCompression, InputFormat, ShippedFile, Streaming, TaskLimits};
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
@@ -203,10 +204,10 @@ pub enum Program {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Builtin {
-    /// `wordcount`, `grep`, `sort`, `identity`.
+    /// One of [`crate::builtins::BUILTINS`].
     pub name: String,
-    /// Its arguments by name (`grep`: `pattern`; `sort`: `split_points`, which `job submit` fills in).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Its arguments by name; numbers, `true` and `false` may stand there without quotes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "words::map")]
     pub args: BTreeMap<String, String>,
 }
 
@@ -216,8 +217,8 @@ pub struct Builtin {
 pub struct Native {
     /// In a job file: a local path, relative to that file. On the wire: a chunk-store path.
     pub executable: String,
-    /// Arguments, as on a command line.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Arguments, as on a command line; numbers, `true` and `false` may stand there without quotes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "words::list")]
     pub args: Vec<String>,
     /// SHA-256 of the executable, 64 hexadecimal digits; `job submit` fills it in. The TaskTracker
     /// refuses to run a file with another one.

@@ -2,6 +2,7 @@
 //! types, the grammar of ids and shuffle requests, the layout of map outputs. No rules: what runs where
 //! is decided in `jobtracker-core`.
 
+mod builtin_table;
 pub mod builtins;
 pub mod channel;
 pub mod explain;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod stores;
 pub mod streaming;
 pub mod trackers;
+mod words;
 
 pub use self::ids::*;
 pub use builtins::ProgramError;

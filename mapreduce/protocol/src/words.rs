@@ -1,0 +1,78 @@
+//! Arguments as people write them: what YAML takes for a number or a truth value is text all the same.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+/// One argument.
+struct Word(String);
+
+/// A list of them.
+pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<Word>::deserialize(from)?;
+    Ok(words.into_iter().map(|Word(text)| text).collect())
+}
+
+/// Several, by name.
+pub(crate) fn map<'de, D>(from: D) -> Result<BTreeMap<String, String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let words = BTreeMap::<String, Word>::deserialize(from)?;
+    Ok(words.into_iter().map(|(name, Word(text))| (name, text)).collect())
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct AnyScalar;
+
+        impl Visitor<'_> for AnyScalar {
+            type Value = Word;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Word, E> {
+                Ok(Word(text.to_owned()))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Word, E> {
+                Ok(Word(value.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Word, E> {
+                Ok(Word(value.to_string()))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Word, E> {
+                Ok(Word(value.to_string()))
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Word, E> {
+                Ok(Word(value.to_string()))
+            }
+        }
+
+        from.deserialize_any(AnyScalar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Builtin;
+
+    #[test]
+    fn numbers_and_truth_values_are_text() {
+        let read = |json: &str| serde_json::from_str::<Builtin>(json);
+        let builtin = read(r#"{"name": "b", "args": {"n": 10, "f": -0.5, "t": true, "s": "x"}}"#);
+        let args = builtin.unwrap().args;
+        let shown: Vec<_> = args.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        assert_eq!(shown, ["f=-0.5", "n=10", "s=x", "t=true"]);
+        for wrong in ["[1]", "null", "{}"] {
+            let refused = read(&format!(r#"{{"name": "b", "args": {{"n": {wrong}}}}}"#));
+            assert!(refused.unwrap_err().to_string().contains("expected a string"), "{wrong}");
+        }
+    }
+}

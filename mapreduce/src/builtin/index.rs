@@ -1,0 +1,38 @@
+//! An inverted index: where each word occurs.
+
+use super::BuiltinError;
+use super::arguments::Arguments;
+use crate::{Bytes, Job, Text, words};
+
+/// Words are runs of bytes other than ASCII white space. The files are a field of the key, so that they come sorted and
+/// each once, however many there are.
+pub(super) fn job(arguments: Arguments<'_>) -> Result<Job, BuiltinError> {
+    let lowers = arguments.choice("case", &[("keep", false), ("lower", true)])?;
+    let job = Job::map::<(Bytes, Text), ()>(move |line, out| {
+        let file = line.path.rsplit('/').next().unwrap_or(line.path);
+        for word in words(line.value) {
+            match lowers {
+                true => out.emit((&word.to_ascii_lowercase(), file), ()),
+                false => out.emit((word, file), ()),
+            }
+        }
+        Ok(())
+    })
+    .combine(|(), (), one| one.set(()))
+    .group_by::<1>()
+    .reduce::<Bytes, Text>(|(word, _), pairs, out| {
+        let (mut files, mut last) = (String::new(), String::new());
+        while let Some(((_, file), ())) = pairs.next_pair() {
+            if files.is_empty() || file != last {
+                if !files.is_empty() {
+                    files.push('\t');
+                }
+                files.push_str(file);
+                file.clone_into(&mut last);
+            }
+        }
+        out.emit(word, &files);
+        Ok(())
+    });
+    Ok(job.into())
+}

@@ -1,0 +1,89 @@
+//! The lines with the largest, or smallest, numbers.
+
+use std::collections::BinaryHeap;
+
+use super::BuiltinError;
+use super::arguments::{Arguments, Lines};
+use super::decimal::Decimal;
+use crate::{Bytes, Job, Mapper, Output, Record, Reducer, UserError, Values};
+
+/// Lines that a job can be asked for.
+const LINES_MAX: u64 = 1_000_000;
+
+/// What is written first is the smallest: the number, turned where the largest are wanted, then the line.
+type Place = (i128, Bytes);
+
+/// Each map sends its own first lines alone, when it has seen all.
+struct First {
+    lines: Lines,
+    field: usize,
+    n: usize,
+    turned: bool,
+    /// The last of them on top.
+    found: BinaryHeap<(i128, Vec<u8>)>,
+}
+
+impl Mapper for First {
+    type Key = Place;
+    type Value = ();
+
+    fn map(
+        &mut self,
+        record: Record<'_>,
+        out: &mut Output<'_, Place, ()>,
+    ) -> Result<(), UserError> {
+        let number = self.lines.field(record.value, self.field);
+        let number = number.and_then(|text| Decimal::parse(text)?.units());
+        let Some(number) = self.lines.unless_bad(number, record, out)? else { return Ok(()) };
+        let number = if self.turned { -number } else { number };
+        let is_last = |(last, line): &(i128, Vec<u8>)| (*last, &line[..]) <= (number, record.value);
+        if self.found.len() < self.n {
+            self.found.push((number, record.value.to_vec()));
+        } else if !self.found.peek().is_some_and(is_last) {
+            self.found.pop();
+            self.found.push((number, record.value.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<'_, Place, ()>) -> Result<(), UserError> {
+        let found = std::mem::take(&mut self.found).into_sorted_vec();
+        found.iter().for_each(|(number, line)| out.emit((*number, line), ()));
+        Ok(())
+    }
+}
+
+/// The first of all.
+struct Rest {
+    n: usize,
+}
+
+impl Reducer for Rest {
+    type InKey = Place;
+    type InValue = ();
+    type OutKey = Bytes;
+    type OutValue = ();
+
+    fn reduce(
+        &mut self,
+        (_, line): (i128, &[u8]),
+        values: &mut Values<'_, Place, ()>,
+        out: &mut Output<'_, Bytes, ()>,
+    ) -> Result<(), UserError> {
+        while self.n > 0 && values.next().is_some() {
+            self.n -= 1;
+            out.emit(line, ());
+        }
+        Ok(())
+    }
+}
+
+/// Of equal numbers the lines whose bytes come first.
+pub(super) fn job(arguments: Arguments<'_>) -> Result<Job, BuiltinError> {
+    let n = arguments.number("n", 1, (1, LINES_MAX))? as usize;
+    let field = arguments.field("field", 2)?;
+    let turned = arguments.choice("order", &[("largest", true), ("smallest", false)])?;
+    let lines = arguments.lines()?;
+    let mapper = move || First { lines: lines.clone(), field, n, turned, found: BinaryHeap::new() };
+    Ok(Job::new(mapper).reducer(move || Rest { n }).into())
+}
