@@ -80,12 +80,13 @@ impl FromStr for Bytes {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let has_unit = text.trim_end().ends_with(['B', 'b']);
-        text.parse::<bytesize::ByteSize>()
-            .ok()
-            .filter(|_| has_unit)
-            .map(|size| Self(size.0))
-            .ok_or(ValueError { given: text.to_owned(), wanted: SIZE })
+        let text = text.trim();
+        let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.0);
+        size.filter(|bytes| {
+            text.ends_with(|last: char| last.is_ascii_alphabetic()) && *bytes < u64::MAX
+        })
+        .map(Self)
+        .ok_or(ValueError { given: text.to_owned(), wanted: SIZE })
     }
 }
 
@@ -166,7 +167,11 @@ mod tests {
         for text in ["64MiB", "1GiB", "100B", "0B", "3KiB"] {
             assert_eq!(text.parse::<Bytes>().unwrap().to_string(), text);
         }
-        assert_eq!("1.5KiB".parse::<Bytes>().unwrap().0, 1536);
+        for (text, bytes) in
+            [("1.5KiB", 1536), ("512m", 512_000_000), ("2gib", 2 << 30), (" 3 Ki", 3072)]
+        {
+            assert_eq!(text.parse::<Bytes>().unwrap().0, bytes, "{text}");
+        }
         for text in ["500ms", "5s", "2m"] {
             assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
         }
@@ -184,7 +189,7 @@ mod tests {
         for bad in ["", "10", "%", "101%", "+1%", "0.5%", "999%"] {
             assert!(bad.parse::<Percent>().is_err(), "{bad}");
         }
-        for bad in ["", "64", "x", "-1MiB", "64 quarks"] {
+        for bad in ["", "64", "x", "-1MiB", "64 quarks", "99999999999TiB"] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");
             assert!(bad.parse::<Time>().is_err(), "{bad}");
         }

@@ -3,8 +3,8 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, Failure, JobId, JobState, MapEvent, Split, StagedOutput,
-    Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
+    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, Failure, JobId, JobState, MapEvent, Split,
+    StagedOutput, Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -22,8 +22,6 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
 pub const STAGED_PARTS_MAX: usize = 1024;
 /// Length limit of an upload's id, and of a part's name, bytes.
 const STAGED_NAME_BYTES_MAX: usize = 400;
-/// Length limit of an output's digest, bytes.
-const DIGEST_BYTES_MAX: usize = 64;
 
 /// What a task says of its staged part goes into a record: no more of it than a part can have. What is cut off can't be
 /// published, and the job fails for it.

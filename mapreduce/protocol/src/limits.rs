@@ -108,33 +108,18 @@ pub struct ByteSizeError {
 /// In which sizes are written.
 const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
 
-/// The bytes of a unit, large or small letters; `m` and `Mi` are units here, too, which the configuration refuses.
-fn unit_bytes(unit: &str) -> Option<u64> {
-    let unit = unit.to_ascii_lowercase();
-    let (letter, base) = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('i')) {
-        Some(letter) => (letter, 1024_u64),
-        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000),
-    };
-    let power = match letter {
-        "" if unit == "b" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        _ => return None,
-    };
-    Some(base.pow(power))
-}
-
 impl FromStr for ByteSize {
     type Err = ByteSizeError;
 
+    /// As the configuration reads sizes: a number and a unit, which can't be left out.
     fn from_str(text: &str) -> Result<Self, ByteSizeError> {
-        let digits = text.trim_start().bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.trim().split_at(digits);
-        let bytes = number.parse::<u64>().ok().zip(unit_bytes(unit.trim_start()));
-        let bytes = bytes.and_then(|(number, unit)| number.checked_mul(unit));
-        bytes.map(Self).ok_or_else(|| ByteSizeError { given: text.to_owned() })
+        let text = text.trim();
+        let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.0);
+        size.filter(|bytes| {
+            text.ends_with(|last: char| last.is_ascii_alphabetic()) && *bytes < u64::MAX
+        })
+        .map(Self)
+        .ok_or_else(|| ByteSizeError { given: text.to_owned() })
     }
 }
 
@@ -176,13 +161,12 @@ mod tests {
             ("512m", 512_000_000, "500000KiB"),
             ("2gib", 2 << 30, "2GiB"),
             ("2Gi", 2 << 30, "2GiB"),
+            ("1.5GiB", 3 << 29, "1536MiB"),
         ] {
             let size: ByteSize = text.parse().unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, again), "{text}");
         }
-        for text in
-            ["", "12", "MiB", "-1MiB", "+1MiB", "1.5GiB", "1 XB", "1iB", "1i", "99999999999TiB"]
-        {
+        for text in ["", "12", "MiB", "-1MiB", "+1MiB", "1 XB", "1iB", "1i", "99999999999TiB"] {
             let error = text.parse::<ByteSize>().unwrap_err();
             assert!(error.to_string().contains("512MiB"), "{text}");
         }

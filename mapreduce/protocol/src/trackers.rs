@@ -125,6 +125,10 @@ pub enum TrackerEvent {
     },
 }
 
+/// Length limit of an output's digest, bytes: twice of what one has. TaskTrackers pass no more on, and the JobTracker keeps
+/// no more.
+pub const DIGEST_BYTES_MAX: usize = 64;
+
 /// What a successful attempt produced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptResult {

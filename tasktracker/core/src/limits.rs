@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_protocol::{FromTask, TrackerEvent};
+use mapreduce_protocol::{DIGEST_BYTES_MAX, FromTask, TrackerEvent};
 
 /// Length limit of a message for people, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
@@ -13,9 +13,6 @@ pub(crate) const COUNTER_NAME_BYTES_MAX: usize = 256;
 
 /// Counters of one attempt; the runtime's own come within a task's limit of 1000 and some.
 pub(crate) const COUNTERS_MAX: usize = 1024;
-
-/// Length limit of a digest: far more than any has.
-const DIGEST_BYTES_MAX: usize = 256;
 
 /// Stands at the end of a message that was cut.
 const CUT_MARK: &str = " … (cut)";
