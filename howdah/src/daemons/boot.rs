@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clock::wall;
@@ -10,11 +11,15 @@ use config::{Config, HostConfig};
 use daemon::{Shutdown, Topology};
 use net::{Capability, ClientSettings, Secret};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 
 use super::DaemonName;
 use super::listen::listener;
 use super::pid_file::PidFile;
 use crate::exit::{OrEarly, sentence};
+
+/// How long a daemon that ends waits for calls that block.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A daemon without the cluster's secret.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +116,8 @@ impl Boot {
         let pid_file = pid_dir.map(|folder| PidFile::write(folder, name)).transpose().or_early()?;
         tracing::info!(%name, address, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let ended = runtime.context("cannot start the async runtime")?.block_on(async {
+        let runtime = runtime.context("cannot start the async runtime")?;
+        let ended = run_to_the_end(runtime, PATIENCE, async {
             let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
             serve(listener, shutdown).await
         });
@@ -125,6 +131,14 @@ impl Boot {
     }
 }
 
+/// Runs `serve` to its end. Blocking calls that are under way then, as of a disk that hangs, are waited for no longer than
+/// `patience`: what must be on disk has been synced before `serve` ends.
+fn run_to_the_end<F: Future>(runtime: Runtime, patience: Duration, serve: F) -> F::Output {
+    let ended = runtime.block_on(serve);
+    runtime.shutdown_timeout(patience);
+    ended
+}
+
 /// Takes as many descriptors as the system allows this process: each connection is one, and the usual
 /// default of 1024 is for interactive programs.
 fn raise_open_files() {
@@ -132,5 +146,29 @@ fn raise_open_files() {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     if let Err(error) = raised {
         tracing::warn!(?current, ?maximum, %error, "the limit of open files can't be raised");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_hangs_does_not_keep_a_daemon_from_its_end() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let (release, hangs) = mpsc::channel::<()>();
+        let (tell, has_begun) = tokio::sync::oneshot::channel();
+        let answer = run_to_the_end(runtime, Duration::from_millis(1), async {
+            drop(tokio::task::spawn_blocking(move || {
+                tell.send(()).unwrap();
+                hangs.recv()
+            }));
+            has_begun.await.unwrap();
+            7
+        });
+        assert_eq!(answer, 7);
+        drop(release);
     }
 }
