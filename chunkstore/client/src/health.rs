@@ -8,6 +8,15 @@ use ids::HostName;
 
 use crate::{ChunkStore, StoreError};
 
+/// What may be lost with a chunkserver that is forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records of a log, if it is the last one that may have them.
+    pub lose_records: bool,
+    /// Chunks of files, if it is the last one that may have them.
+    pub lose_chunks: bool,
+}
+
 impl ChunkStore {
     /// How the cluster is: its chunkservers, what is repaired.
     ///
@@ -52,13 +61,14 @@ impl ChunkStore {
         Ok(answer.deleted)
     }
 
-    /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it. `lose_records`: also if
-    /// records of a log are lost with it.
+    /// Forgets a dead chunkserver: it no longer belongs to the cluster, and nobody waits for it.
     ///
     /// # Errors
-    /// When no such server is known, it is alive, records of a log would be lost, or the master can't be asked.
-    pub async fn forget(&self, host: &HostName, lose_records: bool) -> Result<(), StoreError> {
-        let request = |stamp| ForgetServer { stamp, host: host.clone(), lose_records };
+    /// When no such server is known, it is alive, something would be lost that may not be, or the master can't be
+    /// asked.
+    pub async fn forget(&self, host: &HostName, losses: Losses) -> Result<(), StoreError> {
+        let Losses { lose_records, lose_chunks } = losses;
+        let request = |stamp| ForgetServer { stamp, host: host.clone(), lose_records, lose_chunks };
         self.change::<_, Done>("/v1/servers/forget", &StorePath::root(), request).await.map(drop)
     }
 }

@@ -47,6 +47,7 @@ pub use chunkstore_core::writer::{GaveUp, ServerFailure};
 pub use chunkstore_protocol::IfWriterDies;
 pub use counts::ReadCounts;
 pub use error::StoreError;
+pub use health::Losses;
 pub use log_append::{LogOptions, LogWriter};
 pub use log_read::{LogReader, LogRecord};
 pub use read::FileReader;

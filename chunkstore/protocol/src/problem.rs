@@ -44,6 +44,8 @@ pub enum ProblemKind {
     ServerLives,
     /// Only that chunkserver may have records of a log.
     LastWithRecords,
+    /// Only that chunkserver may have some chunks.
+    LastWithChunks,
     /// The chunkserver does not hold that chunk (version).
     UnknownChunk,
     /// Bytes that do not match their checksum or length.
@@ -92,6 +94,7 @@ impl ProblemKind {
             Self::UnknownServer => "unknown-server",
             Self::ServerLives => "server-lives",
             Self::LastWithRecords => "last-with-records",
+            Self::LastWithChunks => "last-with-chunks",
             Self::UnknownChunk => "unknown-chunk",
             Self::ChecksumMismatch => "checksum-mismatch",
             Self::NextServerFailed => "next-server-failed",

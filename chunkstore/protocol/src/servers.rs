@@ -154,6 +154,9 @@ pub struct ForgetServer {
     /// Also if it is the last one that may have records of a log's open chunk: they are lost then.
     #[serde(default)]
     pub lose_records: bool,
+    /// Also if it is the last one that may have chunks of files: they are lost then.
+    #[serde(default)]
+    pub lose_chunks: bool,
 }
 
 /// `POST /v1/servers/drain` → [`crate::Done`]: a server is to be emptied, so that it can be taken away; or no

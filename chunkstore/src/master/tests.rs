@@ -272,7 +272,12 @@ async fn a_restarted_master_knows_all_that_it_acknowledged_and_answers_retries_a
     cluster.join(1).await;
     cluster.join(2).await;
     cluster.mkdir("/e").await.unwrap();
-    let request = ForgetServer { stamp: cluster.stamp(), host: host(1), lose_records: false };
+    let request = ForgetServer {
+        stamp: cluster.stamp(),
+        host: host(1),
+        lose_records: false,
+        lose_chunks: false,
+    };
     let refused = cluster.call::<_, Done>("/v1/servers/forget", &request).await;
     assert_eq!(problem(refused), (409, "server-lives".to_owned()));
     let task = cluster.client(Role::Task, "/");

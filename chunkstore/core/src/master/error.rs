@@ -322,6 +322,26 @@ pub enum FsError {
         /// The log, or one of them.
         path: StorePath,
     },
+    /// What no live server has is not given up unasked.
+    #[error(
+        "chunkserver {host} may be the last one with {chunks} chunk(s) of which no live server has a replica (`howdah fs \
+         fsck` names their files): start it again, or, if its disks are lost, give them up with it (`howdah fs forget \
+         --lose-chunks {host}`)"
+    )]
+    LastWithChunks {
+        /// The server.
+        host: HostName,
+        /// How many.
+        chunks: u64,
+    },
+    /// It is not known yet what would be given up.
+    #[error(
+        "whether chunkserver {host} is the last one with some chunks is being found out: try again in a moment"
+    )]
+    StillCounting {
+        /// The server.
+        host: HostName,
+    },
     /// A page size out of range.
     #[error("limit {given} is not allowed: 1 to {max} entries a page")]
     BadLimit {
@@ -426,6 +446,8 @@ impl FsError {
             Self::UnknownServer { .. } | Self::NotReported { .. } => ProblemKind::UnknownServer,
             Self::ServerLives { .. } => ProblemKind::ServerLives,
             Self::LastWithRecords { .. } => ProblemKind::LastWithRecords,
+            Self::LastWithChunks { .. } => ProblemKind::LastWithChunks,
+            Self::StillCounting { .. } => ProblemKind::Starting,
             Self::SafeMode { .. } => ProblemKind::Starting,
             Self::JournalOutdated(_) => ProblemKind::JournalOutdated,
             Self::AlreadyExists { .. } => ProblemKind::AlreadyExists,

@@ -80,8 +80,8 @@ impl KnownServers {
 
 impl Master {
     /// Forgets a dead server. What it holds is then no reason to wait for it; if it comes back, it joins
-    /// anew, and what it still holds counts again. That is not so of a log's open chunk: with the last of its servers its
-    /// end, which nobody waits for any more, is lost.
+    /// anew, and what it still holds counts again. The last server that may have a chunk is not forgotten unasked. Nor is the
+    /// last one of a log's open chunk: its end, which nobody waits for any more, is lost with it.
     pub(super) fn plan_forget(
         &self,
         stamp: &Stamp,
@@ -98,6 +98,9 @@ impl Master {
             && let Some(path) = self.log_left_to(&host)
         {
             return Err(FsError::LastWithRecords { host, path });
+        }
+        if !request.lose_chunks {
+            self.refuse_last_with_chunks(&host)?;
         }
         Ok(Record::ServerForgotten { stamp: stamp.clone(), host })
     }

@@ -20,6 +20,7 @@ mod garbage;
 mod known;
 mod layout;
 mod logs;
+mod missing;
 mod mutation;
 mod namespace;
 mod notice;

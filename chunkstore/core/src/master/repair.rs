@@ -13,6 +13,7 @@ use ids::Monotonic;
 use super::Master;
 use super::deadlines::Deadlines;
 use super::durable::SealedState;
+use super::missing::Missing;
 use super::queue::Queue;
 use super::replicas::Claim;
 use super::servers::{Holder, ServerId};
@@ -43,8 +44,8 @@ pub(crate) struct Repairs {
     /// Chunks with more replicas than asked for, and when those may go.
     surplus: Deadlines<ChunkId>,
     sweep: Sweep,
-    /// Chunks without a live replica, as the last whole sweep found them.
-    missing: u64,
+    /// As the last whole sweep found them.
+    missing: Missing,
 }
 
 /// Repairs in numbers.
@@ -62,13 +63,13 @@ pub(crate) struct RepairCensus {
 }
 
 /// A look at all chunks, in steps.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sweep {
     /// The next chunk and when it is its turn; `None` while no sweep runs.
     next: Option<(ChunkId, Monotonic)>,
     /// Something changed meanwhile: another one follows.
     again: bool,
-    missing: u64,
+    missing: Missing,
 }
 
 /// A copy under way.
@@ -136,7 +137,7 @@ impl Repairs {
             retrying: (self.again.len() - running) as u64,
             running: running as u64,
             under_replicated: self.short_since.len() as u64,
-            missing: self.missing,
+            missing: self.missing.len(),
         }
     }
 
@@ -161,6 +162,16 @@ impl Repairs {
     /// Whether some chunks have not been looked at since something changed.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.sweep.next.is_some() || self.queue.has_overflowed()
+    }
+
+    /// Whether the chunks without a live replica are only being found.
+    pub(super) fn is_being_counted(&self) -> bool {
+        self.sweep.next.is_some()
+    }
+
+    /// Chunks without a live replica.
+    pub(super) fn missing(&self) -> &Missing {
+        &self.missing
     }
 
     /// No file has the chunk any more. A copy under way ends as any other.
@@ -288,15 +299,14 @@ impl Master {
         let step: Vec<ChunkId> = self.durable.chunks_from(first).take(SWEEP_STEP).collect();
         for &chunk in &step {
             if self.inspect(chunk, now) == Some(0) {
-                self.repairs.sweep.missing += 1;
+                self.repairs.sweep.missing.add(chunk);
             }
         }
         let sweep = &mut self.repairs.sweep;
         sweep.next = match step.last() {
             Some(&ChunkId(last)) => Some((ChunkId(last + 1), now + SWEEP_PAUSE)),
             None => {
-                self.repairs.missing = sweep.missing;
-                sweep.missing = 0;
+                self.repairs.missing = std::mem::take(&mut sweep.missing);
                 let again = std::mem::take(&mut sweep.again);
                 again.then(|| (ChunkId(0), now + self.settings.dead_after / 4))
             }

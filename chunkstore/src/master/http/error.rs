@@ -56,7 +56,8 @@ fn status(kind: ProblemKind) -> u16 {
         | ProblemKind::WrongProtocol
         | ProblemKind::HostNameTaken
         | ProblemKind::ServerLives
-        | ProblemKind::LastWithRecords => 409,
+        | ProblemKind::LastWithRecords
+        | ProblemKind::LastWithChunks => 409,
         ProblemKind::ChecksumMismatch => 422,
         ProblemKind::Internal => 500,
         ProblemKind::Starting
@@ -109,6 +110,8 @@ mod tests {
         let unknown = FsError::UnknownServer { host: host.clone() };
         let lives = FsError::ServerLives { host: host.clone() };
         let last = FsError::LastWithRecords { host: host.clone(), path: path.clone() };
+        let with_chunks = FsError::LastWithChunks { host: host.clone(), chunks: 3 };
+        let counting = FsError::StillCounting { host: host.clone() };
         let no_room = FsError::NoRoom {
             path: path.clone(),
             needed: 1,
@@ -139,6 +142,8 @@ mod tests {
             (unknown.into(), 404, "unknown-server", "howdah fs report"),
             (lives.into(), 409, "server-lives", "stop it first"),
             (last.into(), 409, "last-with-records", "--lose-records"),
+            (with_chunks.into(), 409, "last-with-chunks", "--lose-chunks"),
+            (counting.into(), 503, "starting", "try again"),
             (no_room.into(), 507, "no-servers", "host-1 has 3 bytes free"),
             (not_registered.into(), 409, "not-registered", "register again"),
         ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use chunkstore_client::ChunkStore;
+use chunkstore_client::{ChunkStore, Losses};
 use chunkstore_protocol::{
     ChunkFault, ClusterReport, DrainReport, FileHealth, FsckCount, FsckPage, Liveness,
     ServerReport, StorePath,
@@ -66,6 +66,9 @@ pub(super) struct ForgetArgs {
     /// Also if it is the last one that may have the newest records of a log: they are lost
     #[arg(long)]
     lose_records: bool,
+    /// Also if it is the last one that may have some chunks of files: they are lost
+    #[arg(long)]
+    lose_chunks: bool,
 }
 
 pub(super) async fn report(session: &Session, format: Format) -> anyhow::Result<()> {
@@ -240,7 +243,9 @@ pub(super) async fn orphans(session: &Session, args: &OrphansArgs) -> anyhow::Re
 
 pub(super) async fn forget(session: &Session, args: &ForgetArgs) -> anyhow::Result<()> {
     let host = &args.host;
-    let forgotten = session.store().await?.forget(host, args.lose_records).await;
+    let ForgetArgs { lose_records, lose_chunks, .. } = *args;
+    let losses = Losses { lose_records, lose_chunks };
+    let forgotten = session.store().await?.forget(host, losses).await;
     forgotten.with_context(|| format!("cannot forget {host}"))
 }
 

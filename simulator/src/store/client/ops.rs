@@ -147,7 +147,9 @@ fn drain(random: &mut Random) -> Op {
     let stamp = no_stamp();
     let host = host(random.below(2));
     Op::Change(match random.below(6) {
-        0 => Mutation::Forget(ForgetServer { stamp, host, lose_records: false }),
+        0 => {
+            Mutation::Forget(ForgetServer { stamp, host, lose_records: false, lose_chunks: false })
+        }
         n => Mutation::Drain(DrainServer { stamp, host, stop: n > 2 }),
     })
 }

@@ -95,7 +95,12 @@ impl Fleet {
     }
 
     fn forget(&mut self, n: usize, lose_records: bool) -> Result<Reply, FsError> {
-        let request = ForgetServer { stamp: self.world.stamp(), host: host(n), lose_records };
+        let request = ForgetServer {
+            stamp: self.world.stamp(),
+            host: host(n),
+            lose_records,
+            lose_chunks: true,
+        };
         self.world.mutate(Mutation::Forget(request))
     }
 

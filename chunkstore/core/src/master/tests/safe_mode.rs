@@ -151,12 +151,17 @@ fn a_server_joins_once_and_is_forgotten_when_it_is_dead() {
     world.register(1);
     assert_eq!(joined(&world), 2);
     let forget = |world: &mut World, n| {
-        let request = ForgetServer { stamp: world.stamp(), host: host(n), lose_records: false };
+        let request = ForgetServer {
+            stamp: world.stamp(),
+            host: host(n),
+            lose_records: false,
+            lose_chunks: false,
+        };
         world.mutate(Mutation::Forget(request))
     };
     assert_eq!(forget(&mut world, 1), Err(FsError::ServerLives { host: host(1) }));
     assert_eq!(forget(&mut world, 9), Err(FsError::UnknownServer { host: host(9) }));
-    world.pass(10 * SECOND);
+    world.pass(14 * SECOND);
     assert_eq!(forget(&mut world, 1), Ok(Reply::Done));
     assert_eq!(world.summary().servers_dead, 1);
     world.restart_in_safe_mode();
@@ -167,11 +172,51 @@ fn a_server_joins_once_and_is_forgotten_when_it_is_dead() {
 }
 
 #[test]
+fn a_server_that_may_have_the_last_replica_of_a_chunk_is_not_forgotten_unasked() {
+    let mut world = World::with_servers(2);
+    world.put("/f", 5);
+    world.register(3);
+    let forget = |world: &mut World, n, lose_chunks| {
+        let (stamp, host) = (world.stamp(), host(n));
+        let request = ForgetServer { stamp, host, lose_records: false, lose_chunks };
+        world.mutate(Mutation::Forget(request))
+    };
+    let refused = |n| Err(FsError::LastWithChunks { host: host(n), chunks: 1 });
+    world.pass(14 * SECOND);
+    assert_eq!(forget(&mut world, 1, false), refused(1));
+    assert_eq!(forget(&mut world, 2, false), refused(2));
+    assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done), "it never had it");
+    // While all chunks are looked at nobody knows.
+    world.master.repairs.sweep_at(world.now.monotonic);
+    let counting = Err(FsError::StillCounting { host: host(1) });
+    assert_eq!(forget(&mut world, 1, false), counting);
+    world.pass(4 * SECOND);
+    // Of servers that died before the master started it is not known what they have.
+    world.register(3);
+    world.restart_in_safe_mode();
+    world.report(3, vec![]);
+    world.pass(14 * SECOND);
+    for n in [1, 2, 3] {
+        assert_eq!(forget(&mut world, n, false), refused(n));
+    }
+    // One of them is back with it.
+    let chunk = world.locate("/f").unwrap().chunks[0].chunk;
+    world.report(1, vec![held(chunk, 5)]);
+    world.pass(4 * SECOND);
+    assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done));
+    world.pass(14 * SECOND);
+    assert_eq!(forget(&mut world, 2, false), Ok(Reply::Done), "the other one is known to have it");
+    assert_eq!(forget(&mut world, 1, true), Ok(Reply::Done));
+}
+
+#[test]
 fn what_a_forgotten_server_held_is_not_believed_of_another_in_its_place() {
     let mut world = World::with_servers(2);
     world.put("/f", 5);
     world.pass(10 * SECOND);
-    let request = ForgetServer { stamp: world.stamp(), host: host(1), lose_records: false };
+    let host = host(1);
+    let request =
+        ForgetServer { stamp: world.stamp(), host, lose_records: false, lose_chunks: true };
     world.mutate(Mutation::Forget(request)).unwrap();
     world.register(3);
     assert!(world.locate("/f").unwrap().chunks[0].servers.is_empty());
