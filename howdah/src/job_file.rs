@@ -379,6 +379,13 @@ impl JobFile {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
+    /// Checks that a file that the program brings along is there, and can be.
+    pub(crate) fn check_shipped(&self, shipped: &ShippedFile) -> Result<(), JobFileError> {
+        let shipped = self.beside(&shipped.path);
+        let checked = check_shipped(&shipped).and_then(|()| fs::File::open(&shipped).map(drop));
+        checked.map_err(|cause| JobFileError::Shipped { file: self.path.clone(), shipped, cause })
+    }
+
     /// The bytes of a file that the program brings along.
     pub(crate) fn read_shipped(&self, shipped: &ShippedFile) -> Result<Vec<u8>, JobFileError> {
         let shipped = self.beside(&shipped.path);

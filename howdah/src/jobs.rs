@@ -52,12 +52,20 @@ impl Jobs {
 
     /// Submits a job, once, however often the request has to be repeated.
     pub(crate) async fn submit(&self, spec: &JobSpec) -> Result<JobAccepted, CallError> {
-        let key = net::random_hex(16);
+        self.submit_with_key(spec, &net::random_hex(16)).await
+    }
+
+    /// The same by a key of the caller's: the job is the one that was submitted by it, whoever did.
+    pub(crate) async fn submit_with_key(
+        &self,
+        spec: &JobSpec,
+        key: &str,
+    ) -> Result<JobAccepted, CallError> {
         let started = clock::Stopwatch::start();
         let mut backoff = Backoff::default();
         loop {
             let request = self.client.request(Method::POST, &self.address, "/v1/jobs");
-            let request = request.header(IDEMPOTENCY_KEY, &key).json(spec).timeout(SUBMIT_TIMEOUT);
+            let request = request.header(IDEMPOTENCY_KEY, key).json(spec).timeout(SUBMIT_TIMEOUT);
             match self.client.exchange(&self.address, request).await {
                 Err(error)
                     if error.is_transient()

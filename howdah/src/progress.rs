@@ -43,6 +43,11 @@ impl JobProgress {
         Self { bars, last_line: String::new(), last_reason: None }
     }
 
+    /// Lines alone, also on a terminal: for several jobs at a time.
+    pub(crate) fn lines() -> Self {
+        Self { bars: None, last_line: String::new(), last_reason: None }
+    }
+
     /// Shows this state, if it differs from the one shown.
     pub(crate) fn show(&mut self, status: &JobStatus) {
         match &self.bars {

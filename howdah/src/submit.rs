@@ -1,6 +1,7 @@
 //! A job on its way into the cluster and to its end: the author's executable is put once, the job is
 //! submitted once, its end awaited through restarts of the JobTracker. `job` and `demo` call it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::path::PROGRAMS_FOLDER;
 use chunkstore_protocol::{FileKind, StorePath};
 use mapreduce_protocol::streaming::{Command, CommandRole};
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program};
+use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program, ShippedFile};
+use serde::{Deserialize, Serialize};
 
 use crate::exit::{Interrupted, OrEarly};
 use crate::job_file::{JobFile, SHIPPED_BYTES_MAX, stored};
@@ -30,23 +32,39 @@ pub(crate) async fn submit(
     job: &JobFile,
     end: &mut Termination,
 ) -> anyhow::Result<JobAccepted> {
-    let mut spec: JobSpec = job.spec.clone();
     say_left_behind(job);
-    if spec.program.shipped().next().is_some() {
-        job.clone().with_files_found().or_early()?;
-    }
-    if let Some(executable) = job.read_executable().or_early()?
-        && let Program::Native(native) = &mut spec.program
+    let spec = prepared(session, job, &mut Shipped::default(), end).await?;
+    let accepted = end.or_soon(session.jobs().submit(&spec)).await;
+    let remains = "the job may have been submitted: `howdah job list` tells".to_owned();
+    Ok(accepted.map_err(|by| Interrupted { by, remains })??)
+}
+
+/// Where local programs and files were put, by their paths as they are written.
+pub(crate) type Shipped = BTreeMap<String, ShippedAs>;
+
+/// A file of the chunk store, and its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShippedAs {
+    path: String,
+    sha256: String,
+}
+
+/// The job as the JobTracker takes it: all that it brings along is in the chunk store, and a sort knows where its
+/// parts begin. What is in `shipped` is there already, and need not be here.
+pub(crate) async fn prepared(
+    session: &Session,
+    job: &JobFile,
+    shipped: &mut Shipped,
+    end: &mut Termination,
+) -> anyhow::Result<JobSpec> {
+    let mut spec: JobSpec = job.spec.clone();
+    ship_local(session, job, shipped, end).await?;
+    if let Program::Native(native) = &mut spec.program
+        && let Some(at) = shipped.get(&native.executable)
     {
-        // Before anything is left in the chunk store.
-        session.jobs().is_there().await?;
-        let sha256 = sha256_of(&executable);
-        let store = session.store().await?;
-        let path = put_program(&store, &sha256, executable, end).await;
-        native.executable = path.context("shipping the executable")?.to_string();
-        native.sha256 = Some(sha256);
+        (native.executable, native.sha256) = (at.path.clone(), Some(at.sha256.clone()));
     }
-    ship_files(session, job, &mut spec.program, end).await?;
+    ship_stored(session, &mut spec.program, shipped, end).await?;
     if sampling::is_wanted(&spec) {
         session.jobs().is_there().await?;
         let store = session.store().await?;
@@ -56,9 +74,50 @@ pub(crate) async fn submit(
             "reading a sample of the input, to know where the parts of the output begin",
         )?;
     }
-    let accepted = end.or_soon(session.jobs().submit(&spec)).await;
-    let remains = "the job may have been submitted: `howdah job list` tells".to_owned();
-    Ok(accepted.map_err(|by| Interrupted { by, remains })??)
+    Ok(spec)
+}
+
+/// Puts the job's executable and the local files that it brings along into the chunk store, but those that are there.
+pub(crate) async fn ship_local(
+    session: &Session,
+    job: &JobFile,
+    shipped: &mut Shipped,
+    end: &mut Termination,
+) -> anyhow::Result<()> {
+    let is_new = |it: &&ShippedFile| stored(it).is_none() && !shipped.contains_key(&it.path);
+    let new: Vec<ShippedFile> = job.spec.program.shipped().filter(is_new).cloned().collect();
+    // All of it is here before anything is left in the chunk store.
+    new.iter().try_for_each(|file| job.check_shipped(file)).or_early()?;
+    if let Program::Native(native) = &job.spec.program
+        && !shipped.contains_key(&native.executable)
+        && let Some(executable) = job.read_executable().or_early()?
+    {
+        session.jobs().is_there().await?;
+        let at = put_as(&session.store().await?, executable, end).await;
+        shipped.insert(native.executable.clone(), at.context("shipping the executable")?);
+    }
+    if new.is_empty() {
+        return Ok(());
+    }
+    session.jobs().is_there().await?;
+    let store = session.store().await?;
+    for file in new {
+        let bytes = job.read_shipped(&file).or_early()?;
+        let at = put_as(&store, bytes, end).await;
+        let at = at.with_context(|| format!("shipping {}", file.path))?;
+        shipped.insert(file.path, at);
+    }
+    Ok(())
+}
+
+async fn put_as(
+    store: &ChunkStore,
+    bytes: Vec<u8>,
+    end: &mut Termination,
+) -> anyhow::Result<ShippedAs> {
+    let sha256 = sha256_of(&bytes);
+    let path = put_program(store, &sha256, bytes, end).await?.to_string();
+    Ok(ShippedAs { path, sha256 })
 }
 
 /// Warns of files that commands name and the job does not bring along.
@@ -96,27 +155,25 @@ fn left_behind(job: &JobFile) -> Vec<(CommandRole, String)> {
     left
 }
 
-/// Puts the files that the program brings along into the chunk store.
-async fn ship_files(
+/// Says where each file that the program brings along lies; those of the chunk store are copied there first.
+async fn ship_stored(
     session: &Session,
-    job: &JobFile,
     program: &mut Program,
+    shipped: &Shipped,
     end: &mut Termination,
 ) -> anyhow::Result<()> {
-    if program.shipped().next().is_none() {
-        return Ok(());
-    }
-    session.jobs().is_there().await?;
-    let store = session.store().await?;
     for file in program.shipped_mut() {
-        let bytes = match stored(file) {
-            Some(path) => read_stored(&store, path).await?,
-            None => job.read_shipped(file).or_early()?,
+        let at = match (stored(file), shipped.get(&file.path)) {
+            (Some(path), _) => {
+                let store = session.store().await?;
+                let bytes = read_stored(&store, path).await?;
+                let at = put_as(&store, bytes, end).await;
+                at.with_context(|| format!("shipping {}", file.path))?
+            }
+            (None, Some(at)) => at.clone(),
+            (None, None) => continue,
         };
-        let sha256 = sha256_of(&bytes);
-        let path = put_program(&store, &sha256, bytes, end).await;
-        file.path = path.with_context(|| format!("shipping {}", file.path))?.to_string();
-        file.sha256 = Some(sha256);
+        (file.path, file.sha256) = (at.path, Some(at.sha256));
     }
     Ok(())
 }

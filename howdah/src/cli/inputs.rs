@@ -20,13 +20,13 @@ use crate::session::Session;
 
 /// What makes a job read subfolders, in the words of the command.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Recursion {
-    pub(super) wanted: bool,
-    pub(super) by: &'static str,
+pub(crate) struct Recursion {
+    pub(crate) wanted: bool,
+    pub(crate) by: &'static str,
 }
 
 /// The inputs of a job for the cluster.
-pub(super) async fn of_store(
+pub(crate) async fn of_store(
     session: &Session,
     job: &mut JobFile,
     recursion: Recursion,
@@ -63,7 +63,7 @@ pub(super) async fn of_store(
 }
 
 /// The inputs of a job on this host's files.
-pub(super) fn of_this_host(job: &mut JobFile, recursion: Recursion) -> anyhow::Result<()> {
+pub(crate) fn of_this_host(job: &mut JobFile, recursion: Recursion) -> anyhow::Result<()> {
     let mut inputs = Vec::new();
     for input in std::mem::take(&mut job.spec.input) {
         match is_pattern(&input) && !Path::new(&input).exists() {

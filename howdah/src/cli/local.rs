@@ -48,10 +48,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
     let recursion = Recursion { wanted: args.recursive, by: "--recursive" };
     inputs::of_this_host(&mut job, recursion)?;
     job.check_for_local().or_early()?;
-    let sampled = crate::sampling::sample_local(&mut job.spec);
-    sampled.with_context(|| format!("{}: reading a sample of the input", job.spec.name))?;
-    let local = local_job(&job, args.sequential, &config);
-    let result = runtime::on_this_thread(run_apart(&job, &local))?;
+    let result = runtime::on_this_thread(run_locally(&mut job, args.sequential, &config))?;
     match result.outcome {
         Err(failure) => Err(anyhow!("{}: {}", job.spec.name, failure.message)),
         Ok(counters) => {
@@ -62,6 +59,17 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// Runs a checked job, of whole paths, in a process of its own.
+pub(crate) async fn run_locally(
+    job: &mut JobFile,
+    sequential: bool,
+    config: &Config,
+) -> anyhow::Result<LocalResult> {
+    let sampled = crate::sampling::sample_local(&mut job.spec);
+    sampled.with_context(|| format!("{}: reading a sample of the input", job.spec.name))?;
+    run_apart(job, &local_job(job, sequential, config)).await
 }
 
 fn local_job(job: &JobFile, sequential: bool, config: &Config) -> LocalJob {

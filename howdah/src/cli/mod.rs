@@ -11,7 +11,7 @@ mod explain;
 mod fs;
 mod gen_data;
 mod host;
-mod inputs;
+pub(crate) mod inputs;
 mod job;
 mod job_list;
 mod job_logs;
@@ -28,6 +28,7 @@ mod size;
 mod streaming;
 mod task;
 mod token;
+mod workflow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(crate) use fs::translated;
+pub(crate) use local::run_locally;
 
 /// MapReduce on a GFS-like chunk store.
 #[derive(Debug, Parser)]
@@ -95,6 +97,8 @@ enum Command {
     Streaming(streaming::StreamingArgs),
     /// Look at the pools that share the slots, and pause one or end its jobs
     Pool(pool::PoolArgs),
+    /// Run several jobs of one file, with loops, and go on where one was interrupted
+    Workflow(workflow::WorkflowArgs),
     /// List the builtin programs, with what they take
     Builtins(builtins::BuiltinsArgs),
     /// Run a job on local files, without daemons
@@ -133,6 +137,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Host(args) => host::run(&args, &cli.global),
         Command::Streaming(args) => streaming::run(&args, &cli.global),
         Command::Pool(args) => pool::run(&args, &cli.global),
+        Command::Workflow(args) => workflow::run(args, &cli.global),
         Command::Builtins(args) => builtins::run(&args, &cli.global),
         Command::Local(args) => local::run(&args, &cli.global),
         Command::Simulate(args) => simulate::run(&args, &cli.global),

@@ -1,0 +1,430 @@
+//! Runs what may run, until nothing is left: each execution once, whoever dies meanwhile. What is about to be submitted is
+//! written down first, and submitted by a key of its own, so that the JobTracker gives the same job to whoever asks again.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
+use clock::Stopwatch;
+use config::Config;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use mapreduce_protocol::{JobAccepted, JobSpec, JobState};
+use serde_json::Value;
+
+use super::file::WorkflowFile;
+use super::folder::{End, RunFolder, Saved};
+use super::plan::{Done, Entry, Execution, Next, Plan, RunNames};
+use crate::cli::inputs::{self, Recursion};
+use crate::cli::run_locally;
+use crate::exit::{Interrupted, OrEarly as _, early};
+use crate::job_file::{JobFile, OWN_SCHEME};
+use crate::progress::JobProgress;
+use crate::say::{plain, say};
+use crate::session::Session;
+use crate::signals::{Termination, termination};
+use crate::submit::{self, Shipped};
+
+/// What makes a job of a workflow read subfolders.
+const RECURSION: Recursion = Recursion { wanted: false, by: "a pattern like /in/**" };
+
+/// What jobs run on.
+pub(crate) enum Engine<'a> {
+    /// A cluster.
+    Cluster(&'a Session),
+    /// This host's files; by the plain loop alone, if that is asked for.
+    Local { config: &'a Config, sequential: bool },
+}
+
+/// One run of a workflow, under way.
+pub(crate) struct Driver<'a> {
+    pub(crate) engine: Engine<'a>,
+    pub(crate) file: WorkflowFile,
+    pub(crate) run: String,
+    pub(crate) folder: RunFolder,
+    pub(crate) shipped: Shipped,
+    /// Whether intermediate data stays.
+    pub(crate) keep: bool,
+}
+
+/// What an execution leaves: of one that failed, the message.
+type Ran = (Execution, anyhow::Result<Entry>);
+
+impl Engine<'_> {
+    /// What stands in front of a path of intermediate data where a program brings the file along.
+    fn store(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => OWN_SCHEME,
+            Self::Local { .. } => "",
+        }
+    }
+}
+
+impl Driver<'_> {
+    fn plan(&self) -> &Plan {
+        &self.file.plan
+    }
+
+    pub(crate) fn names(&self) -> anyhow::Result<RunNames> {
+        let (run, work) = (self.run.clone(), self.folder.work()?);
+        Ok(RunNames { run, work, store: self.engine.store() })
+    }
+
+    /// Checks, before anything runs, that each job is one, and that no result stands there already.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        for job in
+            rehearsed(&self.file, &self.names()?, matches!(self.engine, Engine::Local { .. }))?
+        {
+            let (execution, job) = job;
+            if execution.round == 0 && self.folder.stands(&job.spec.output).await? {
+                let place = self.file.place_of(&execution.job);
+                let output = plain(&job.spec.output);
+                bail!("{place}: its output {output} exists: remove it, or name another one");
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs all that is left to do.
+    pub(crate) async fn drive(&self) -> anyhow::Result<()> {
+        let saved = self.folder.saved().await?;
+        let mut done = saved.done();
+        let mut end = termination()?;
+        let mut under_way: BTreeSet<Execution> = BTreeSet::new();
+        let mut running: FuturesUnordered<LocalBoxFuture<'_, Ran>> = FuturesUnordered::new();
+        let mut removed: BTreeSet<Execution> = BTreeSet::new();
+        let mut failed: Option<anyhow::Error> = None;
+        let mut is_finished = false;
+        while !is_finished {
+            match self.plan().next(&done) {
+                Next::Finished => {
+                    is_finished = true;
+                    continue;
+                }
+                Next::NotReached { name } => {
+                    failed = failed.or_else(|| Some(self.not_reached(&name)));
+                }
+                Next::Run(ready) if failed.is_none() => {
+                    for execution in ready {
+                        if under_way.insert(execution.clone()) {
+                            running
+                                .push(self.execute(execution, &saved, done.clone()).boxed_local());
+                        }
+                    }
+                }
+                Next::Run(_) => {}
+            }
+            let Some((execution, ran)) = self.next_end(&mut running, &mut end).await? else {
+                break;
+            };
+            match ran {
+                Ok(entry) => {
+                    self.say_round(&execution, &entry);
+                    done.insert(execution, entry);
+                    self.remove_outdated(&done, &mut removed).await?;
+                }
+                Err(error) if is_interruption(&error) => {
+                    return Err(error);
+                }
+                // The others go on to their ends, which are written down.
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => Err(error.context(format!(
+                "what was done is kept in {}: `howdah workflow resume {}{}` goes on from there",
+                self.folder.shown(),
+                plain(&self.run),
+                if matches!(self.engine, Engine::Local { .. }) { " --local" } else { "" }
+            ))),
+            None if is_finished => self.finish().await,
+            None => bail!("{}: no job can run, and some have not", self.file.path.display()),
+        }
+    }
+
+    /// The next execution that ends; nothing if none runs.
+    async fn next_end(
+        &self,
+        running: &mut FuturesUnordered<LocalBoxFuture<'_, Ran>>,
+        end: &mut Termination,
+    ) -> anyhow::Result<Option<Ran>> {
+        let resume = format!("`howdah workflow resume {}`", plain(&self.run));
+        match self.engine {
+            Engine::Cluster(_) => end.or(running.next()).await.map_err(|by| {
+                let remains =
+                    format!("jobs that were submitted go on: {resume} waits for them, and goes on");
+                Interrupted { by, remains }.into()
+            }),
+            // Each job ends with the same signal, and tidies up itself; between two of them it counts, too.
+            Engine::Local { .. } => match end.await_signal().now_or_never() {
+                Some(by) if running.is_empty() => {
+                    let remains = format!("{resume} --local goes on");
+                    Err(Interrupted { by, remains }.into())
+                }
+                _ => Ok(running.next().await),
+            },
+        }
+    }
+
+    fn not_reached(&self, name: &str) -> anyhow::Error {
+        let it = self.plan().loops.iter().find(|it| it.name == name);
+        let (rounds, until) = it.map_or((0, None), |it| (it.rounds, it.until.as_ref()));
+        let until = until.map(ToString::to_string).unwrap_or_default();
+        anyhow!(
+            "{}: after {rounds} rounds it is not true that {until}: raise 'rounds', and resume with --file",
+            self.file.place_of(name)
+        )
+    }
+
+    /// What the counter of a loop's end is, once its round is over.
+    fn say_round(&self, execution: &Execution, entry: &Entry) {
+        for it in &self.plan().loops {
+            let Some(until) = it.until.as_ref().filter(|until| until.job == execution.job) else {
+                continue;
+            };
+            let value = until.value(entry);
+            let note = match entry.counters.contains_key(&until.counter) {
+                true => "",
+                false => " (it was not counted)",
+            };
+            say!(
+                "{}: round {}: {} is {value}{note}",
+                plain(&it.name),
+                execution.round,
+                plain(&until.counter)
+            );
+        }
+    }
+
+    async fn remove_outdated(
+        &self,
+        done: &Done,
+        removed: &mut BTreeSet<Execution>,
+    ) -> anyhow::Result<()> {
+        if self.keep {
+            return Ok(());
+        }
+        for (execution, entry) in self.plan().outdated(done) {
+            if removed.insert(execution.clone()) {
+                self.folder.remove_data(&entry.output).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&self) -> anyhow::Result<()> {
+        self.folder.write_end().await?;
+        if !self.keep {
+            self.folder.remove_data(&self.folder.work()?).await?;
+        }
+        say!("{}: done", plain(&self.plan().name));
+        Ok(())
+    }
+
+    /// Runs one execution to its end, which is written down.
+    async fn execute(&self, execution: Execution, saved: &Saved, done: Done) -> Ran {
+        let ran = async {
+            let (mut n, mut is_begun) = saved.next_try(&execution);
+            loop {
+                let end = match &self.engine {
+                    Engine::Cluster(session) => {
+                        self.on_cluster(session, &execution, (n, is_begun), &done).await?
+                    }
+                    Engine::Local { config, sequential } => {
+                        self.on_this_host(config, *sequential, &execution, (n, is_begun), &done)
+                            .await?
+                    }
+                };
+                match end {
+                    // A job that failed before this client looked after it gets another try.
+                    Found::FailedBefore => (n, is_begun) = (n + 1, false),
+                    Found::Ended(End { failure: Some(failure), .. }) => bail!("{failure}"),
+                    Found::Ended(End { output, counters, .. }) => {
+                        return Ok(Entry { output, counters });
+                    }
+                }
+            }
+        };
+        let ran: anyhow::Result<Entry> = ran.await;
+        let ran = ran.with_context(|| {
+            let place = self.file.place_of(&execution.job);
+            if execution.round == 0 { place } else { format!("{place}, round {}", execution.round) }
+        });
+        (execution, ran)
+    }
+
+    /// The job of an execution, as its author could have written it in a file beside the workflow.
+    fn job(&self, execution: &Execution, done: &Done) -> anyhow::Result<JobFile> {
+        let resolved = self.plan().resolved(execution, &self.names()?, done);
+        job_of(&self.file.path, resolved.map_err(|why| anyhow!(why))?)
+    }
+
+    async fn on_cluster(
+        &self,
+        session: &Session,
+        execution: &Execution,
+        (n, is_begun): (u32, bool),
+        done: &Done,
+    ) -> anyhow::Result<Found> {
+        let spec: JobSpec = match is_begun {
+            true => self.folder.spec(execution, n).await?,
+            false => {
+                let mut job = self.job(execution, done)?;
+                job.check_for_cluster().or_early()?;
+                inputs::of_store(session, &mut job, RECURSION).await?;
+                let mut end = termination()?;
+                let spec =
+                    submit::prepared(session, &job, &mut self.shipped.clone(), &mut end).await?;
+                self.folder.write_spec(execution, n, spec).await?
+            }
+        };
+        let key = format!("workflow/{}/{}.{}.{n}", self.run, execution.job, execution.round);
+        let accepted = submit_patiently(session, &spec, &key).await?;
+        let id = accepted.id;
+        if is_begun && matches!(accepted.state, JobState::Failed | JobState::Killed) {
+            let failure = Some(format!("{id} {} before", accepted.state.as_str()));
+            let end = End { failure, output: spec.output, counters: Default::default() };
+            self.folder.write_job_end(execution, n, end).await?;
+            return Ok(Found::FailedBefore);
+        }
+        self.folder.write_id(execution, n, id.to_string()).await?;
+        say!("{}: {id}", plain(&spec.name));
+        let jobs = session.jobs();
+        let ended = submit::await_end(&jobs, id, &mut JobProgress::lines()).await?;
+        let failure = submit::must_have_succeeded(&ended).err().map(|error| format!("{error:#}"));
+        let counters = match &failure {
+            None => counters_patiently(session, id).await?,
+            Some(_) => Default::default(),
+        };
+        let end = End { failure, output: spec.output, counters };
+        Ok(Found::Ended(self.folder.write_job_end(execution, n, end).await?))
+    }
+
+    async fn on_this_host(
+        &self,
+        config: &Config,
+        sequential: bool,
+        execution: &Execution,
+        (n, is_begun): (u32, bool),
+        done: &Done,
+    ) -> anyhow::Result<Found> {
+        let mut job = self.job(execution, done)?.with_local_paths().or_early()?;
+        let output = job.spec.output.clone();
+        if is_begun && self.folder.stands(&output).await? {
+            // It is the one of the try that was cut off before its end could be written down.
+            std::fs::remove_dir_all(&output).with_context(|| format!("cannot remove {output}"))?;
+        }
+        inputs::of_this_host(&mut job, RECURSION)?;
+        if !is_begun {
+            job.check_for_local().or_early()?;
+            self.folder.write_spec(execution, n, job.spec.clone()).await?;
+        }
+        let above = Path::new(&output).parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(above)
+            .with_context(|| format!("cannot make {}", above.display()))?;
+        say!("{}", plain(&job.spec.name));
+        job.read_executable().or_early()?;
+        let mut job = job.with_files_found().or_early()?;
+        let end = match run_locally(&mut job, sequential, config).await?.outcome {
+            Ok(counters) => End { failure: None, output, counters },
+            Err(failure) => {
+                End { failure: Some(failure.message), output, counters: Default::default() }
+            }
+        };
+        Ok(Found::Ended(self.folder.write_job_end(execution, n, end).await?))
+    }
+}
+
+fn is_interruption(error: &anyhow::Error) -> bool {
+    error.chain().any(<dyn std::error::Error>::is::<Interrupted>)
+}
+
+/// What became of a try.
+enum Found {
+    Ended(End),
+    FailedBefore,
+}
+
+/// A workflow outlives a JobTracker that restarts: the same job is asked for until it answers.
+async fn submit_patiently(
+    session: &Session,
+    spec: &JobSpec,
+    key: &str,
+) -> anyhow::Result<JobAccepted> {
+    let jobs = session.jobs();
+    patiently(session, async || jobs.submit_with_key(spec, key).await).await
+}
+
+async fn counters_patiently(
+    session: &Session,
+    id: mapreduce_protocol::JobId,
+) -> anyhow::Result<std::collections::BTreeMap<String, u64>> {
+    let jobs = session.jobs();
+    Ok(patiently(session, async || jobs.counters(id).await).await?.counters)
+}
+
+async fn patiently<T>(
+    session: &Session,
+    mut call: impl AsyncFnMut() -> Result<T, net::CallError>,
+) -> anyhow::Result<T> {
+    let (away, mut backoff) = (Stopwatch::start(), net::Backoff::default());
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() && away.elapsed() < session.jobs().retry_for() => {
+                backoff.pause().await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
+fn job_of(path: &Path, mut resolved: Value) -> anyhow::Result<JobFile> {
+    // Names of runs and rounds are no texts that could be too long; what an author wrote may be.
+    if let Some(name) = resolved.get("name").and_then(Value::as_str) {
+        let short: String = name.chars().take(mapreduce_protocol::JOB_NAME_CHARS_MAX).collect();
+        resolved["name"] = short.into();
+    }
+    let spec: JobSpec = serde_json::from_value(resolved)
+        .map_err(|error| early(anyhow!("{}", net::schema_words(&error.to_string()))))?;
+    JobFile::of(path.to_owned(), spec).or_early()
+}
+
+/// All jobs as a first round has them, checked.
+pub(crate) fn rehearsed(
+    file: &WorkflowFile,
+    names: &RunNames,
+    local: bool,
+) -> anyhow::Result<Vec<(Execution, JobFile)>> {
+    let all = file.plan.rehearsed(names);
+    let all = all.map_err(|(job, why)| early(anyhow!("{}: {why}", file.place_of(&job))))?;
+    let checked = |(execution, value): (Execution, Value)| {
+        let job = job_of(&file.path, value).and_then(|job| match local {
+            true => job.with_local_paths().or_early(),
+            false => job.check_for_cluster().map(|()| job).or_early(),
+        });
+        let job = job.with_context(|| file.place_of(&execution.job))?;
+        Ok((execution, job))
+    };
+    all.into_iter().map(checked).collect()
+}
+
+/// Puts the programs and local files of all jobs into the chunk store, so that the run can go on from any host.
+pub(crate) async fn shipped_of_all(
+    session: &Session,
+    file: &WorkflowFile,
+    names: &RunNames,
+) -> anyhow::Result<Shipped> {
+    let mut shipped = Shipped::default();
+    let mut end = termination()?;
+    for (execution, job) in rehearsed(file, names, false)? {
+        let shipping = submit::ship_local(session, &job, &mut shipped, &mut end).await;
+        shipping.with_context(|| file.place_of(&execution.job))?;
+    }
+    Ok(shipped)
+}
+
+/// Where the runs of a file's local workflows are kept, unless it is said.
+pub(crate) fn local_runs(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join("workflows")
+}
