@@ -229,21 +229,19 @@ impl Reading {
     fn foreign(&mut self, name: &str, value: &str) -> Result<(), HadoopLineError> {
         match (name, class(value)) {
             ("inputformat", "TextInputFormat" | "CombineTextInputFormat") => Ok(()),
-            ("inputformat", "KeyValueTextInputFormat") => {
+            ("inputformat", "KeyValueTextInputFormat" | "NLineInputFormat") => {
                 self.properties.set(hadoop_properties::INPUT_FORMAT, value);
                 Ok(())
             }
             ("outputformat", "TextOutputFormat") => Ok(()),
-            ("inputformat" | "inputreader", _) => Err(unsupported(
-                name,
-                value,
-                "records are lines of text (TextInputFormat); turn other files into lines first",
-            )),
-            ("outputformat", _) => Err(unsupported(
-                name,
-                value,
-                "the output is text (TextOutputFormat); leave the option out",
-            )),
+            ("outputformat", "NullOutputFormat") => {
+                self.properties.set(hadoop_properties::OUTPUT_FORMAT, value);
+                Ok(())
+            }
+            ("inputformat" | "inputreader", _) => {
+                Err(unsupported(name, value, hadoop_properties::TEXT_INPUT))
+            }
+            ("outputformat", _) => Err(unsupported(name, value, hadoop_properties::TEXT_OUTPUT)),
             ("io", "text") => Ok(()),
             ("io", _) => Err(unsupported(name, value, "commands read and write lines (-io text)")),
             ("cacheFile", _) => self.option("files", value),
@@ -363,7 +361,7 @@ fn name_of(streaming: &Streaming) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mapreduce_protocol::Priority;
+    use mapreduce_protocol::{InputFormat, Priority};
 
     use super::*;
 
@@ -510,12 +508,15 @@ mod tests {
             let (_, _, warnings) = parsed(&format!("{line} -D {fine}"));
             assert!(warnings.is_empty(), "{fine}: {warnings:?}");
         }
-        // Cut at a tab, a line is given on as it is; cut elsewhere it is not.
+        // Of a separator, the first character counts.
         let separator = "-D key.value.separator.in.input.line=";
         let format = "-inputformat KeyValueTextInputFormat";
-        let error = parse(&words(&format!("{line} {separator}, {format}"))).unwrap_err();
-        assert!(error.to_string().contains("KeyValueTextInputFormat"), "{error}");
-        assert!(parsed(&format!("{line} {separator}'\t' {format}")).2.is_empty());
+        for (given, expected) in [("'\t'", "\t"), (",x", ","), ("", "\t")] {
+            let (spec, _, warnings) = parsed(&format!("{line} {separator}{given} {format}"));
+            let separator = expected.to_owned();
+            assert_eq!(spec.input_format, Some(InputFormat::KeyValue { separator }));
+            assert!(warnings.is_empty(), "{warnings:?}");
+        }
         let (_, _, warnings) = parsed(&format!("{line} {separator}, "));
         assert!(warnings[0].contains("as in Hadoop"), "{warnings:?}");
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use mapreduce_protocol::streaming::LineEnds;
-use mapreduce_protocol::{ByteSize, JobSpec, Priority, Streaming, TaskLimits};
+use mapreduce_protocol::{
+    ByteSize, InputFormat, JobSpec, MapOutputCompression, OutputCompression, OutputFormat,
+    Priority, Streaming, TaskLimits,
+};
 
 use crate::hadoop_line::{HadoopLineError, class};
 
@@ -30,8 +33,8 @@ const NEW_NAMES: &[(&str, &str)] = &[
     ("stream.num.reduce.output.fields", "stream.num.reduce.output.key.fields"),
     ("mapred.input.format.class", INPUT_FORMAT),
     ("mapreduce.inputformat.class", INPUT_FORMAT),
-    ("mapred.output.format.class", "mapreduce.job.outputformat.class"),
-    ("mapreduce.outputformat.class", "mapreduce.job.outputformat.class"),
+    ("mapred.output.format.class", OUTPUT_FORMAT),
+    ("mapreduce.outputformat.class", OUTPUT_FORMAT),
     ("mapred.mapper.class", "mapreduce.job.map.class"),
     ("mapreduce.map.class", "mapreduce.job.map.class"),
     ("mapred.combiner.class", "mapreduce.job.combine.class"),
@@ -47,8 +50,12 @@ const NEW_NAMES: &[(&str, &str)] = &[
     ("mapred.max.reduce.failures.percent", "mapreduce.reduce.failures.maxpercent"),
     ("mapred.map.child.env", "mapreduce.map.env"),
     ("mapred.reduce.child.env", "mapreduce.reduce.env"),
-    ("mapred.output.compress", "mapreduce.output.fileoutputformat.compress"),
-    ("mapred.compress.map.output", "mapreduce.map.output.compress"),
+    ("mapred.output.compress", COMPRESS),
+    ("mapred.output.compression.codec", CODEC),
+    ("mapred.output.compression.type", "mapreduce.output.fileoutputformat.compress.type"),
+    ("mapred.compress.map.output", MAP_COMPRESS),
+    ("mapred.map.output.compression.codec", MAP_CODEC),
+    ("mapred.line.input.format.linespermap", LINES_PER_MAP),
 ];
 
 /// The properties that count, under the names of Hadoop 2, and what they are here. `howdah streaming --help` lists them.
@@ -77,6 +84,12 @@ pub(crate) const HEEDED: &[(&str, &str)] = &[
         "where a reducer's key ends",
     ),
     ("mapreduce.output.textoutputformat.separator", "between key and value in the output"),
+    ("mapreduce.output.fileoutputformat.compress", "true: parts of the output are compressed"),
+    (CODEC, "GzipCodec, BZip2Codec, ZStandardCodec, Lz4Codec, SnappyCodec; gzip if absent"),
+    ("mapreduce.map.output.compress", "true: what goes from maps to reduces is compressed"),
+    (MAP_CODEC, "ZStandardCodec, GzipCodec, BZip2Codec: as zstd; others, or none: as lz4"),
+    (INPUT_SEPARATOR, "with -inputformat KeyValueTextInputFormat"),
+    (LINES_PER_MAP, "with -inputformat NLineInputFormat"),
     ("mapreduce.map.output.key.field.separator", "what ends a field of a key"),
     ("mapreduce.partition.keypartitioner.options", "with -partitioner KeyFieldBasedPartitioner"),
     ("num.key.fields.for.partition", "the same, as a number of fields"),
@@ -108,8 +121,26 @@ const INPUT_SEPARATOR: &str = "mapreduce.input.keyvaluelinerecordreader.key.valu
 /// An input format that cuts lines, which a command then gets with a tab at the cut.
 const KEY_VALUE: &str = "KeyValueTextInputFormat";
 
-/// Of no meaning here, and no loss.
-const IDLE: &[&str] = &["mapred.used.genericoptionsparser"];
+/// An input format by which each map reads so many lines.
+const N_LINES: &str = "NLineInputFormat";
+
+/// Lines of a map for the input format [`N_LINES`].
+const LINES_PER_MAP: &str = "mapreduce.input.lineinputformat.linespermap";
+
+/// Whether a mapper gets lines without their offset.
+const IGNORE_KEY: &str = "stream.map.input.ignoreKey";
+
+/// Names the output format's class.
+pub(crate) const OUTPUT_FORMAT: &str = "mapreduce.job.outputformat.class";
+
+const COMPRESS: &str = "mapreduce.output.fileoutputformat.compress";
+const CODEC: &str = "mapreduce.output.fileoutputformat.compress.codec";
+const MAP_COMPRESS: &str = "mapreduce.map.output.compress";
+const MAP_CODEC: &str = "mapreduce.map.output.compress.codec";
+
+/// Of no meaning here, and no loss: the last one is of formats that are not here.
+const IDLE: &[&str] =
+    &["mapred.used.genericoptionsparser", "mapreduce.output.fileoutputformat.compress.type"];
 
 /// Those without which the job's result is the same, and what decides here instead.
 const UNHEEDED: &[(&str, &str)] = &[
@@ -117,7 +148,6 @@ const UNHEEDED: &[(&str, &str)] = &[
     ("mapreduce.input.fileinputformat.split.maxsize", SPLITS),
     ("mapreduce.input.fileinputformat.split.minsize", SPLITS),
     ("mapreduce.task.timeout", "tasktracker.task_timeout of the cluster's configuration counts"),
-    ("mapreduce.map.output.compress", "what goes from maps to reduces is not compressed"),
 ];
 
 const SPLITS: &str =
@@ -134,20 +164,11 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
     ("stream.map.output.reader.class", &["TextOutputReader"], LINES),
     ("stream.reduce.input.writer.class", &["TextInputWriter"], LINES),
     ("stream.reduce.output.reader.class", &["TextOutputReader"], LINES),
-    ("stream.map.input.ignoreKey", &["true"], "a mapper gets lines without their offset (true)"),
+    (IGNORE_KEY, &["true"], "a mapper gets lines without their offset (true)"),
     ("stream.recordreader.class", &[], TEXT_INPUT),
-    (INPUT_FORMAT, &["TextInputFormat", "CombineTextInputFormat", KEY_VALUE], TEXT_INPUT),
+    (INPUT_FORMAT, &["TextInputFormat", "CombineTextInputFormat"], TEXT_INPUT),
     ("textinputformat.record.delimiter", &["\n", "\\n"], TEXT_INPUT),
-    (
-        "mapreduce.job.outputformat.class",
-        &["TextOutputFormat"],
-        "the output is text (TextOutputFormat); leave the property out",
-    ),
-    (
-        "mapreduce.output.fileoutputformat.compress",
-        &["false"],
-        "the output is plain text (false): compress it as it is fetched, as in `howdah fs cat '/out/part-*' | gzip`",
-    ),
+    (OUTPUT_FORMAT, &["TextOutputFormat"], TEXT_OUTPUT),
     ("mapreduce.map.failures.maxpercent", &["0"], ALL_OR_NOTHING),
     ("mapreduce.reduce.failures.maxpercent", &["0"], ALL_OR_NOTHING),
     ("mapreduce.map.env", &[""], ENVIRONMENT),
@@ -158,10 +179,13 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
     ("mapreduce.job.reduce.class", &["PipeReducer", "IdentityReducer"], COMMANDS),
 ];
 
+const CODECS: &str = "write GzipCodec, BZip2Codec, ZStandardCodec, Lz4Codec or SnappyCodec";
+
 const LINES: &str = "commands read and write lines (text)";
 
-const TEXT_INPUT: &str =
-    "records are lines of text (TextInputFormat); turn other files into lines first";
+pub(crate) const TEXT_INPUT: &str = "records are lines of text (TextInputFormat, KeyValueTextInputFormat, NLineInputFormat); turn other files into lines first";
+
+pub(crate) const TEXT_OUTPUT: &str = "the output is lines of text, or nothing (TextOutputFormat, NullOutputFormat); a job file has other formats, too";
 
 const ALL_OR_NOTHING: &str = "no part of an output may be missing (0): have the command skip what it can't work with, and count it";
 
@@ -190,21 +214,7 @@ impl Properties {
     }
 
     /// Refuses what would change the result.
-    fn check_guarded(&mut self, warnings: &mut Vec<String>) -> Result<(), HadoopLineError> {
-        let cuts = self.0.get(INPUT_FORMAT).is_some_and(|it| class(it) == KEY_VALUE);
-        if let Some(separator) = self.take(INPUT_SEPARATOR) {
-            if !cuts {
-                idle(
-                    Some(separator),
-                    "separators of the input:",
-                    "-inputformat KeyValueTextInputFormat",
-                    warnings,
-                );
-            } else if !matches!(separator.as_str(), "\t" | "\\t") {
-                let wanted = "with KeyValueTextInputFormat the separator is a tab; leave both out, and cut lines in the mapper";
-                return Err(wrong(INPUT_SEPARATOR, &separator, wanted));
-            }
-        }
+    fn check_guarded(&mut self) -> Result<(), HadoopLineError> {
         for (name, accepted, instead) in GUARDED {
             if let Some(value) = self.take(name).filter(|value| !accepted.contains(&class(value))) {
                 return Err(wrong(name, &value, instead));
@@ -229,7 +239,8 @@ impl Properties {
         streaming: &mut Streaming,
         warnings: &mut Vec<String>,
     ) -> Result<(), HadoopLineError> {
-        self.check_guarded(warnings)?;
+        self.apply_to_formats(spec, warnings)?;
+        self.check_guarded()?;
         self.apply_to_job(spec, warnings)?;
         self.apply_to_records(streaming)?;
         self.apply_to_keys(streaming, warnings)?;
@@ -239,6 +250,94 @@ impl Properties {
             let instead = instead.map_or("nothing here is called so", |(_, instead)| instead);
             format!("-D {name}={value} is not heeded: {instead}")
         }));
+        Ok(())
+    }
+
+    /// What records are, and how they are written.
+    fn apply_to_formats(
+        &mut self,
+        spec: &mut JobSpec,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), HadoopLineError> {
+        let separator = self.take(INPUT_SEPARATOR);
+        let lines = self.take_number(LINES_PER_MAP)?;
+        match self.0.get(INPUT_FORMAT).map(|it| class(it)) {
+            Some(KEY_VALUE) => {
+                // Of a text, the first character counts, as in Hadoop.
+                let first = match separator.as_deref() {
+                    None | Some("" | "\\t") => '\t',
+                    Some(text) => text.chars().next().unwrap_or('\t'),
+                };
+                spec.input_format = Some(InputFormat::KeyValue { separator: first.into() });
+                self.take(INPUT_FORMAT);
+                idle_lines(lines, warnings);
+            }
+            Some(N_LINES) => {
+                if self.0.get(IGNORE_KEY).is_none_or(|it| it != "true") {
+                    let wanted = "a mapper gets lines without their offset: say so with -D stream.map.input.ignoreKey=true";
+                    return Err(wrong(INPUT_FORMAT, N_LINES, wanted));
+                }
+                let per_split = lines.unwrap_or(1).max(1);
+                spec.input_format = Some(InputFormat::Lines { per_split });
+                self.take(INPUT_FORMAT);
+                idle_separator(separator, warnings);
+            }
+            _ => {
+                idle_separator(separator, warnings);
+                idle_lines(lines, warnings);
+            }
+        }
+        if self.0.get(OUTPUT_FORMAT).is_some_and(|it| class(it) == "NullOutputFormat") {
+            spec.output_format = Some(OutputFormat::Null);
+            self.take(OUTPUT_FORMAT);
+        }
+        self.apply_to_compression(spec, warnings)
+    }
+
+    fn apply_to_compression(
+        &mut self,
+        spec: &mut JobSpec,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), HadoopLineError> {
+        let (is_on, codec) = (self.take_bool(COMPRESS)?, self.take(CODEC));
+        if is_on == Some(true) {
+            let compression = match codec.as_deref().map(class) {
+                None | Some("GzipCodec") => OutputCompression::Gzip,
+                Some("DefaultCodec" | "DeflateCodec") => {
+                    warnings.push(
+                        "parts are compressed by gzip, not as bare zlib (.deflate)".to_owned(),
+                    );
+                    OutputCompression::Gzip
+                }
+                Some("BZip2Codec") => OutputCompression::Bzip2,
+                Some("ZStandardCodec") => OutputCompression::Zstd,
+                Some("Lz4Codec") => OutputCompression::Lz4,
+                Some("SnappyCodec") => OutputCompression::Snappy,
+                Some(_) => return Err(wrong(CODEC, &codec.unwrap_or_default(), CODECS)),
+            };
+            spec.output_compression = Some(compression);
+        } else {
+            idle(
+                codec,
+                "codecs of the output:",
+                "-D mapreduce.output.fileoutputformat.compress=true",
+                warnings,
+            );
+        }
+        let (is_on, codec) = (self.take_bool(MAP_COMPRESS)?, self.take(MAP_CODEC));
+        if is_on == Some(true) {
+            spec.map_output_compression = Some(match codec.as_deref().map(class) {
+                Some("ZStandardCodec" | "GzipCodec" | "BZip2Codec") => MapOutputCompression::Zstd,
+                _ => MapOutputCompression::Lz4,
+            });
+        } else {
+            idle(
+                codec,
+                "codecs of map outputs:",
+                "-D mapreduce.map.output.compress=true",
+                warnings,
+            );
+        }
         Ok(())
     }
 
@@ -363,6 +462,15 @@ fn idle(given: Option<String>, what: &str, class: &str, warnings: &mut Vec<Strin
     }
 }
 
+fn idle_separator(given: Option<String>, warnings: &mut Vec<String>) {
+    idle(given, "separators of the input:", "-inputformat KeyValueTextInputFormat", warnings);
+}
+
+fn idle_lines(given: Option<u32>, warnings: &mut Vec<String>) {
+    let given = given.map(|it| it.to_string());
+    idle(given, "lines of each map:", "-inputformat NLineInputFormat", warnings);
+}
+
 /// A number of an option or property.
 pub(crate) fn number(name: &str, value: &str) -> Result<u32, HadoopLineError> {
     value.trim().parse().map_err(|_| wrong(name, value, "write a whole number"))
@@ -413,7 +521,6 @@ mod tests {
             ("mapred.map.tasks", "10", "jobtracker.split_bytes"),
             ("mapred.max.split.size", "1", "jobtracker.split_bytes"),
             ("mapred.task.timeout", "600000", "tasktracker.task_timeout"),
-            ("mapreduce.map.output.compress", "true", "not compressed"),
             ("no.such.thing", "1", "nothing here"),
         ] {
             let (_, _, warnings) = applied(&[(name, value)]).unwrap();
@@ -429,7 +536,9 @@ mod tests {
     #[test]
     fn what_would_change_the_result_is_refused_with_what_to_do_instead() {
         for (name, value, expected) in [
-            ("mapred.output.compress", "true", "| gzip"),
+            ("mapred.output.compress", "yes", "true or false"),
+            ("mapreduce.job.outputformat.class", "SequenceFileOutputFormat", "a job file"),
+            ("mapreduce.job.inputformat.class", "NLineInputFormat", "ignoreKey=true"),
             ("mapred.max.map.failures.percent", "5", "(0)"),
             ("mapreduce.map.env", "A=b", "-cmdenv NAME=VALUE"),
             ("mapred.child.env", "A=b", "-cmdenv NAME=VALUE"),
@@ -442,6 +551,39 @@ mod tests {
         let harmless =
             [("mapred.output.compress", "false"), ("mapred.max.map.failures.percent", "0")];
         assert_eq!(applied(&harmless).unwrap().2, Vec::<String>::new());
+    }
+
+    #[test]
+    fn formats_and_codecs_are_those_of_the_job() {
+        let (spec, _, warnings) = applied(&[
+            ("mapred.output.compress", "true"),
+            ("mapred.output.compression.codec", "org.apache.hadoop.io.compress.BZip2Codec"),
+            ("mapred.output.compression.type", "BLOCK"),
+            ("mapred.compress.map.output", "true"),
+            ("mapreduce.map.output.compress.codec", "org.apache.hadoop.io.compress.ZStandardCodec"),
+            ("mapred.input.format.class", "org.apache.hadoop.mapred.lib.NLineInputFormat"),
+            ("stream.map.input.ignoreKey", "true"),
+            ("mapred.line.input.format.linespermap", "100"),
+            ("mapreduce.job.outputformat.class", "org.apache.hadoop.mapred.lib.NullOutputFormat"),
+        ])
+        .unwrap();
+        assert_eq!(spec.output_compression, Some(OutputCompression::Bzip2));
+        assert_eq!(spec.map_output_compression, Some(MapOutputCompression::Zstd));
+        assert_eq!(spec.input_format, Some(InputFormat::Lines { per_split: 100 }));
+        assert_eq!(spec.output_format, Some(OutputFormat::Null));
+        assert_eq!(warnings, Vec::<String>::new());
+        let on = ("mapreduce.output.fileoutputformat.compress", "true");
+        let on_map = ("mapreduce.map.output.compress", "true");
+        let (spec, _, warnings) = applied(&[on, on_map, (INPUT_FORMAT, KEY_VALUE)]).unwrap();
+        assert_eq!(spec.output_compression, Some(OutputCompression::Gzip));
+        assert_eq!(spec.map_output_compression, Some(MapOutputCompression::Lz4));
+        let separator = "\t".to_owned();
+        assert_eq!(spec.input_format, Some(InputFormat::KeyValue { separator }));
+        assert!(warnings.is_empty());
+        let refused = applied(&[on, (CODEC, "com.example.Mine")]).unwrap_err();
+        assert!(refused.contains("BZip2Codec"), "{refused}");
+        let (_, _, warnings) = applied(&[on, (CODEC, "DefaultCodec")]).unwrap();
+        assert!(warnings[0].contains("gzip"), "{warnings:?}");
     }
 
     #[test]

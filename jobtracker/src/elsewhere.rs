@@ -9,7 +9,7 @@ use chunkstore_client::stores::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::{PartElsewhere, StoreOutcome};
 use mapreduce_protocol::{
-    AttemptId, JobId, SCRATCH_FOLDER, SUCCESS_MARKER, StagedOutput, part_name, scratch_name,
+    AttemptId, JobId, SCRATCH_FOLDER, SUCCESS_MARKER, StagedOutput, scratch_name,
 };
 
 use crate::store::outcome_of_other;
@@ -44,8 +44,7 @@ impl Output {
     }
 
     async fn publish(&self, parts: Vec<PartElsewhere>) -> Result<(), PublishError> {
-        let names: BTreeSet<_> =
-            parts.iter().map(|part| self.url.below(&part_name(part.attempt.task))).collect();
+        let names: BTreeSet<_> = parts.iter().map(|part| self.url.below(&part.published)).collect();
         let (marker, scratch) = (self.url.below(SUCCESS_MARKER), self.url.below(SCRATCH_FOLDER));
         let is_known = |path: &_| names.contains(path) || *path == marker;
         let strangers = self.store.strangers(self.url.path(), &scratch, is_known).await?;
@@ -63,7 +62,7 @@ impl Output {
         let Some(staged) = part.staged else {
             return Err(PublishError::NothingStaged { attempt });
         };
-        let target = self.url.below(&part_name(attempt.task));
+        let target = self.url.below(&part.published);
         let place = StagedPlace { target, scratch: self.url.below(&scratch_name(attempt)) };
         Ok(self.store.publish(&staged_object(staged), &place).await?)
     }
@@ -115,7 +114,7 @@ mod tests {
 
     use bytes::Bytes;
     use chunkstore_client::stores::StoreAccess;
-    use mapreduce_protocol::TaskKind;
+    use mapreduce_protocol::{TaskKind, part_name};
 
     use super::*;
 
@@ -141,9 +140,10 @@ mod tests {
         let mut parts = Vec::new();
         for (attempt, text) in [(first.attempt(1), "one"), (second.attempt(0), "two")] {
             let staged = Some(stage(&output, attempt, text).await);
-            parts.push(PartElsewhere { attempt, staged });
+            parts.push(PartElsewhere { attempt, staged, published: part_name(attempt.task) });
         }
-        let unstaged = vec![PartElsewhere { attempt: loser, staged: None }];
+        let unstaged =
+            vec![PartElsewhere { attempt: loser, staged: None, published: part_name(first) }];
         let refused = publish(&stores, &target, unstaged).await;
         assert!(
             matches!(refused, StoreOutcome::Refused { reason } if reason.contains("no upload"))

@@ -26,6 +26,7 @@ mod entry;
 mod local;
 mod oracle;
 mod oracle_input;
+mod oracle_output;
 mod program;
 mod streaming;
 mod task;
@@ -37,4 +38,4 @@ pub use mapreduce_derive::{Counter, Datum, Key};
 
 pub use local::{LocalTraces, run_local, sample_local};
 pub use streaming::streaming;
-pub use task::task_main;
+pub use task::{decoder, task_main};

@@ -6,24 +6,25 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
-use mapreduce_protocol::{Failure, FailureKind, TaskKind};
+use mapreduce_protocol::{Failure, FailureKind, OutputForms, TaskKind};
 
 use crate::api::{
     Compare, Counters, Datum, DecodeError, Grouping, Key, Mapper, Output, Partitioner, Record,
     Reducer, Sink, TaskContext, UserError, ValueSource, Values,
 };
 use crate::oracle_input::OracleInput;
+use crate::oracle_output::{self, Piece};
 
 /// The text of the one part that a job without reduces has.
 pub(crate) fn map_only<M: Mapper>(
     mapper: M,
     input: &[OracleInput],
-    task: &TaskContext,
+    (task, forms): (&TaskContext, &OutputForms),
     counters: &mut Counters,
 ) -> Result<Vec<Vec<u8>>, Failure> {
-    let mut text = TextList::<M::Key, M::Value>(Vec::new(), PhantomData);
-    map_all(mapper, input, &mut text, task, counters)?;
-    Ok(vec![text.0])
+    let mut list = OutputList::<M::Key, M::Value>::new(forms);
+    map_all(mapper, input, &mut list, task, counters)?;
+    Ok(vec![list.bytes()?])
 }
 
 /// A job with reduces.
@@ -34,10 +35,12 @@ pub(crate) struct Oracle<'a, K: Key, P> {
     pub(crate) grouping: Option<&'a Grouping<K>>,
     /// What maps are told they are; it knows how many parts there are.
     pub(crate) task: &'a TaskContext,
+    /// What it writes.
+    pub(crate) forms: &'a OutputForms,
 }
 
 impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
-    /// The text of each part.
+    /// The bytes of each part before compression.
     pub(crate) fn run<M, R>(
         &self,
         mapper: M,
@@ -93,7 +96,7 @@ impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
         };
         pairs.sort_by(|a, b| compare(a, b, K::compare));
         let by: Compare<K> = self.grouping.map_or(K::compare, |grouping| grouping.compare);
-        let mut text = TextList::<R::OutKey, R::OutValue>(Vec::new(), PhantomData);
+        let mut text = OutputList::<R::OutKey, R::OutValue>::new(self.forms);
         reducer.setup(&mut Output::new(&mut text, counters, &task)).map_err(|e| author(&e))?;
         for group in pairs.chunk_by(|a, b| compare(a, b, by).is_eq()) {
             let key = decode_key::<K>(&group[0].0)?;
@@ -107,7 +110,7 @@ impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
             counters.add_own("REDUCE_INPUT_RECORDS", group.len() as u64);
         }
         reducer.finish(&mut Output::new(&mut text, counters, &task)).map_err(|e| author(&e))?;
-        Ok(text.0)
+        text.bytes()
     }
 }
 
@@ -159,16 +162,27 @@ impl<K: Datum, V: Datum> Sink<K, V> for PairList<K, V> {
     }
 }
 
-/// Lines of output.
-struct TextList<K, V>(Vec<u8>, PhantomData<fn() -> (K, V)>);
+/// A job's output, as pairs of what can be seen of them.
+struct OutputList<'a, K, V> {
+    forms: &'a OutputForms,
+    records: Vec<(Piece, Piece)>,
+    pair: PhantomData<fn() -> (K, V)>,
+}
 
-impl<K: Datum, V: Datum> Sink<K, V> for TextList<K, V> {
+impl<'a, K: Datum, V: Datum> OutputList<'a, K, V> {
+    fn new(forms: &'a OutputForms) -> Self {
+        Self { forms, records: Vec::new(), pair: PhantomData }
+    }
+
+    /// Before compression.
+    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+        oracle_output::written(&self.records, self.forms)
+    }
+}
+
+impl<K: Datum, V: Datum> Sink<K, V> for OutputList<'_, K, V> {
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
-        let (mut key_text, mut value_text) = (Vec::new(), Vec::new());
-        let has_key = K::write_text(key, &mut key_text);
-        let has_value = V::write_text(value, &mut value_text);
-        let tab: &[u8] = if has_key && has_value { b"\t" } else { b"" };
-        self.0.extend([&key_text, tab, &value_text, b"\n"].concat());
+        self.records.push((Piece::of::<K>(key), Piece::of::<V>(value)));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mapreduce_protocol::Failure;
+use mapreduce_protocol::{Failure, OutputForms};
 
 use crate::api::{
     Combiner, Counters, GroupFields, JobOf, Mapper, Partitioner, Reducer, TaskContext,
@@ -13,9 +13,9 @@ use crate::oracle_input::OracleInput;
 use crate::task::fold::{CombinerFold, Fold};
 use crate::task::map::{self, MapTask};
 use crate::task::merge::Merge;
+use crate::task::part_output::PartOutput;
 use crate::task::partitions::Partitions;
 use crate::task::reduce::{self, ReduceTask};
-use crate::task::text_output::TextOutput;
 
 /// See the module.
 pub(crate) trait Program: Send + Sync {
@@ -26,7 +26,7 @@ pub(crate) trait Program: Send + Sync {
     fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure>;
 
     /// Maps a split into the job's output; returns its digest.
-    fn map_to_text(&self, task: &mut MapTask<'_>, output: TextOutput) -> Result<String, Failure>;
+    fn map_to_output(&self, task: &mut MapTask<'_>, output: PartOutput) -> Result<String, Failure>;
 
     /// The combiner, for merges of encoded records.
     fn fold(&self) -> Option<Box<dyn Fold>>;
@@ -35,15 +35,16 @@ pub(crate) trait Program: Send + Sync {
     fn reduce(
         &self,
         merge: Merge,
-        output: TextOutput,
+        output: PartOutput,
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure>;
 
-    /// Runs the whole job the plain way, in a folder of its own, all maps as `task`; the text of each part.
+    /// Runs the whole job the plain way, in a folder of its own, all maps as `task`; the bytes of each part before compression.
     fn run_sequentially(
         &self,
         input: &[OracleInput],
         task: &TaskContext,
+        forms: &OutputForms,
         folder: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure>;
@@ -69,8 +70,8 @@ where
         }
     }
 
-    fn map_to_text(&self, task: &mut MapTask<'_>, output: TextOutput) -> Result<String, Failure> {
-        map::to_text((self.mapper)(), output, task)
+    fn map_to_output(&self, task: &mut MapTask<'_>, output: PartOutput) -> Result<String, Failure> {
+        map::to_output((self.mapper)(), output, task)
     }
 
     fn fold(&self) -> Option<Box<dyn Fold>> {
@@ -81,7 +82,7 @@ where
     fn reduce(
         &self,
         merge: Merge,
-        output: TextOutput,
+        output: PartOutput,
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure> {
         reduce::groups((self.reducer)(), merge, self.fields(), output, task)
@@ -91,15 +92,16 @@ where
         &self,
         input: &[OracleInput],
         task: &TaskContext,
+        forms: &OutputForms,
         _: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let mapper = (self.mapper)();
         if task.n_reduces == 0 {
-            return oracle::map_only(mapper, input, task, counters);
+            return oracle::map_only(mapper, input, (task, forms), counters);
         }
         let grouping = self.grouping.as_ref();
-        oracle::Oracle { partitioner: &self.partitioner, grouping, task }.run(
+        oracle::Oracle { partitioner: &self.partitioner, grouping, task, forms }.run(
             mapper,
             (self.reducer)(),
             input,

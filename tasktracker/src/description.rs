@@ -163,6 +163,7 @@ mod tests {
             output: Some("s3://out/x".to_owned()),
             limits: TaskLimits::default(),
             formats: Default::default(),
+            output_forms: Default::default(),
         };
         let path = "s3://in/a".to_owned();
         let pieces =
@@ -200,6 +201,7 @@ mod tests {
             output: None,
             limits: TaskLimits::default(),
             formats: Default::default(),
+            output_forms: Default::default(),
         };
         let path = "/in/a".to_owned();
         let pieces = vec![SplitPiece {

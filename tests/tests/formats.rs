@@ -102,3 +102,70 @@ fn each_format_is_planned_and_read_by_its_own_rules() {
         refused.stderr
     );
 }
+
+#[test]
+fn an_output_of_another_format_and_compressed_is_read_by_the_next_job() {
+    let dev = Dev::start(&DevOptions::trackers(3).set("chunkmaster.chunk_bytes=64KiB"));
+    let input = books::folder(dev.scratch());
+    dev.put(&input, "/in");
+    let expected = lines_of_counts(&count_words_of(&input));
+    let job = |name: &str, rest: &str| {
+        let file = dev.job_file(&format!("{name}.yaml"), &format!("name: {name}\n{rest}"));
+        dev.run(&["job", "submit", &file, "--wait"]).success().text()
+    };
+    for (format, codec, extension) in
+        [("csv", "gzip", "gz"), ("json-lines", "zstd", "zst"), ("text", "snappy", "snappy")]
+    {
+        let id = job(
+            format,
+            &format!(
+                "input: [/in]\noutput: /{format}\nreduces: 3\noutput_format: {format}\n\
+                 output_compression: {codec}\nmap_output_compression: lz4\n\
+                 program: {{builtin: {{name: wordcount}}}}\n"
+            ),
+        );
+        let names = dev.run(&["fs", "ls", &format!("/{format}")]).success().text();
+        assert!(names.contains(&format!("part-r-00002.{extension}")), "{names}");
+        let counters = dev.run(&["job", "counters", &id, "--format", "json"]).success().text();
+        let counters: serde_json::Value = serde_json::from_str(&counters).expect("it is JSON");
+        let counter = |name: &str| counters["counters"][name].as_u64().expect(name);
+        let [raw, stored] = ["UNCOMPRESSED", "MATERIALIZED"]
+            .map(|what| counter(&format!("task.MAP_OUTPUT_{what}_BYTES")));
+        assert!(stored < raw, "{stored} of {raw}");
+        assert!(counter("task.OUTPUT_COMPRESSED_BYTES") < counter("task.OUTPUT_BYTES"));
+        let written = dev.run(&["fs", "text", &format!("/{format}/part-*")]).success().text();
+        // The next one takes the fields apart, whatever they are written as.
+        let mapper = match format {
+            "csv" => {
+                "python3 -c \"import csv, sys; [print(*row, sep='\\t') for row in csv.reader(sys.stdin)]\""
+            }
+            "json-lines" => {
+                "python3 -c \"import json, sys; [print(row['key'], row['value'], sep='\\t') for row in map(json.loads, sys.stdin)]\""
+            }
+            _ => "cat",
+        };
+        let _id = job(
+            "back",
+            &format!(
+                "input: [/{format}]\noutput: /back-{format}\ninput_format: {format}\nprogram:\n  streaming:\n    \
+                 mapper: |\n      {mapper}\n    reducer: NONE\n"
+            ),
+        );
+        let got = dev.scratch().join(format!("back-{format}"));
+        dev.get(&format!("/back-{format}"), &got);
+        assert!(lines_of_parts(&got) == expected, "{format}: the counts differ");
+        assert_eq!(
+            written.lines().count(),
+            expected.len(),
+            "{format}: `fs text` has another number"
+        );
+    }
+    let id = job(
+        "nothing",
+        "input: [/in]\noutput: /nothing\noutput_format: null\nprogram: {builtin: {name: wordcount}}\n",
+    );
+    let names = dev.run(&["fs", "ls", "/nothing"]).success().text();
+    assert!(names.contains("_SUCCESS") && !names.contains("part-"), "{names}");
+    let counters = dev.run(&["job", "counters", &id]).success().text();
+    assert!(counters.contains("REDUCE_OUTPUT_RECORDS"), "{counters}");
+}

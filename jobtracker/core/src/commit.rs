@@ -3,15 +3,14 @@
 //! succeeded.
 
 use ids::{Monotonic, Now};
-use mapreduce_protocol::{
-    AttemptId, JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url, part_name,
-};
+use mapreduce_protocol::{AttemptId, JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url};
 
 use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::Core;
-use crate::messages::{Effect, Notice, Part, PartElsewhere, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Notice, Reply, ReplyTo, StoreOutcome};
+use crate::parts::{Part, PartElsewhere};
 use crate::records::Record;
 use crate::refusal::Refusal;
 use crate::running::{RunningEntry, TaskEntry};
@@ -41,13 +40,20 @@ impl Core {
             true => TaskKind::Map,
             false => TaskKind::Reduce,
         };
+        let forms = entry.spec.output_forms();
+        let parts_of = if forms.has_parts() { running.tasks(kind) } else { &[] };
         if is_url(&entry.spec.output) {
             let part = |(index, task): (u32, &TaskEntry)| {
                 let winner = task.winner.as_ref()?;
                 let attempt = job.task(kind, index).attempt(winner.number);
-                Some(PartElsewhere { attempt, staged: winner.staged.as_deref().cloned() })
+                let published = forms.part_name(attempt.task);
+                Some(PartElsewhere {
+                    attempt,
+                    staged: winner.staged.as_deref().cloned(),
+                    published,
+                })
             };
-            let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
+            let parts = (0..).zip(parts_of).filter_map(part).collect();
             let target = entry.spec.output.clone();
             return self.effect(Effect::PublishElsewhere { job, target, parts });
         }
@@ -55,10 +61,10 @@ impl Core {
             let winner = task.winner.as_ref()?;
             Some(Part {
                 staged: job.task(kind, index).attempt(winner.number).to_string(),
-                published: part_name(job.task(kind, index)),
+                published: forms.part_name(job.task(kind, index)),
             })
         };
-        let parts = (0..).zip(running.tasks(kind)).filter_map(part).collect();
+        let parts = (0..).zip(parts_of).filter_map(part).collect();
         let (staging, target) = (staging_folder(job), entry.spec.output.clone());
         let submitted_at = entry.submitted_at;
         self.effect(Effect::Publish { job, submitted_at, staging, parts, target });

@@ -134,6 +134,7 @@ impl LiveJob {
                 output: Some(entry.spec.output.clone()).filter(|output| is_url(output)),
                 limits: entry.spec.limits.clone().unwrap_or_default(),
                 formats: entry.spec.formats(),
+                output_forms: entry.spec.output_forms(),
             }),
             splits: None,
             places: Places::default(),

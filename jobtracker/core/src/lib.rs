@@ -37,6 +37,7 @@ mod messages;
 mod numbers;
 mod order;
 mod pace;
+mod parts;
 mod path;
 mod pause;
 mod phases;
@@ -80,9 +81,9 @@ pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, EndsAs, HistoryPage, Input, Notice, Output, Part, PartElsewhere, Plan, Query, Reply,
-    ReplyTo, StoreOutcome,
+    Effect, EndsAs, HistoryPage, Input, Notice, Output, Plan, Query, Reply, ReplyTo, StoreOutcome,
 };
+pub use parts::{Part, PartElsewhere};
 pub use path::critical_path;
 pub use phases::Phases;
 pub use pool_verbs::PoolVerb;

@@ -8,10 +8,11 @@ use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{
     Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HostList,
     JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobState, JobStatus,
-    JobtrackerInfo, PoolList, Priority, RegisterTracker, StagedOutput, TaskId, TrackerHeartbeat,
+    JobtrackerInfo, PoolList, Priority, RegisterTracker, TaskId, TrackerHeartbeat,
     TrackerHeartbeatReply, TrackerRegistered,
 };
 
+use crate::parts::{Part, PartElsewhere};
 use crate::phases::Phases;
 use crate::pool_verbs::PoolVerb;
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
@@ -431,24 +432,6 @@ pub enum Notice {
         /// The job, which ended first of them.
         job: JobId,
     },
-}
-
-/// One file of a job's output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Name in the staging folder.
-    pub staged: String,
-    /// Name in the output.
-    pub published: String,
-}
-
-/// One file of a job's output in another store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartElsewhere {
-    /// The winner.
-    pub attempt: AttemptId,
-    /// What it staged.
-    pub staged: Option<StagedOutput>,
 }
 
 /// Answers to requests.

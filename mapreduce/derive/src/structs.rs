@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
 use syn::{DataStruct, DeriveInput, Error, Member, Result, Type};
 
@@ -70,6 +71,14 @@ fn datum_body(
             quote!(encoder.field::<#ty>(value.#member);)
         }
     });
+    // A tuple struct's fields have none.
+    let names: Vec<_> = members
+        .iter()
+        .filter_map(|member| match member {
+            Member::Named(name) => Some(name.unraw().to_string()),
+            Member::Unnamed(_) => None,
+        })
+        .collect();
     let encoder = match members {
         [] => quote!(),
         [_] => quote!(let encoder = ::mapreduce::fields::Encoder::new(out);),
@@ -100,6 +109,13 @@ fn datum_body(
             let mut writer = ::mapreduce::fields::TextWriter::new(out);
             #(writer.field::<#types>(value.#members);)*
             writer.wrote()
+        }
+
+        fn visit(value: Self::Ref<'_>, to: &mut dyn ::mapreduce::Visitor) {
+            let _ = &value;
+            to.begin(&[#(#names),*]);
+            #(<#types as ::mapreduce::Datum>::visit(value.#members, to);)*
+            to.end();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 pub use crate::builtin_table::BUILTINS;
 use crate::streaming::{CommandRole, check_names};
-use crate::{Builtin, InputFormat, JobSpec, Program, Streaming, StreamingError};
+use crate::{Builtin, InputFormat, JobSpec, OutputFormat, Program, Streaming, StreamingError};
 
 /// Reduces of one job, at most: the chunk master publishes so many files in one transaction.
 pub const REDUCES_MAX: u32 = 50_000;
@@ -141,6 +141,12 @@ pub enum ProgramError {
         /// Reduces asked for.
         given: u32,
     },
+    /// Two keys that say what stands between key and value.
+    #[error(
+        "the streaming program's 'output_separator' and the separator of 'output_format: key-value' say the same: leave one \
+         of them out"
+    )]
+    TwoSeparators,
     /// Commands, files or separators that can't be.
     #[error(transparent)]
     Streaming(#[from] StreamingError),
@@ -171,7 +177,13 @@ pub fn check(spec: &JobSpec) -> Result<u32, ProgramError> {
             check_names(native.files.iter())?;
             ("a native program", ReducesRule::OptionalDefaultOne)
         }
-        Program::Streaming(streaming) => return check_streaming(streaming, spec.reduces),
+        Program::Streaming(streaming) => {
+            let is_said = matches!(spec.output_format, Some(OutputFormat::KeyValue { .. }));
+            if is_said && streaming.output_separator.is_some() {
+                return Err(ProgramError::TwoSeparators);
+            }
+            return check_streaming(streaming, spec.reduces);
+        }
     };
     check_reduces(program, rule, spec.reduces)
 }
@@ -318,6 +330,18 @@ mod tests {
         ] {
             assert_eq!(check(&job(program.clone(), asked)), expected, "{program:?} {asked:?}");
         }
+    }
+
+    #[test]
+    fn one_separator_of_the_output_is_enough() {
+        let Program::Streaming(mut streaming) = streaming("cat", None) else { panic!() };
+        streaming.output_separator = Some(";".to_owned());
+        let separator = ";".to_owned();
+        let format = Some(OutputFormat::KeyValue { separator });
+        let twice =
+            JobSpec { output_format: format, ..job(Program::Streaming(streaming), Some(1)) };
+        assert_eq!(check(&twice), Err(ProgramError::TwoSeparators));
+        assert_eq!(check(&JobSpec { output_format: Some(OutputFormat::Null), ..twice }), Ok(1));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AttemptId, AttemptResult, Failure, JobDescription, MapEvent, TaskStore, Work};
 
 /// Version of these messages: an author's executable may be older than the cluster.
-pub const CHANNEL_VERSION: u32 = 3;
+pub const CHANNEL_VERSION: u32 = 4;
 
 /// Length limit of one message, bytes.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;

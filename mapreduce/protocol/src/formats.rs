@@ -39,6 +39,18 @@ impl Codec {
         }
     }
 
+    /// What names of files that it wrote end with, behind a point.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gzip => "gz",
+            Self::Bzip2 => "bz2",
+            Self::Zstd => "zst",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+        }
+    }
+
     /// The one that the end of a file's name tells, whatever its case.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {

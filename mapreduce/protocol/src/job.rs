@@ -8,7 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::words;
-use crate::{Formats, InputCompression, InputFormat, ShippedFile, Streaming, TaskLimits};
+use crate::{
+    Formats, InputCompression, InputFormat, MapOutputCompression, OutputCompression, OutputFormat,
+    OutputForms, ShippedFile, Streaming, TaskLimits,
+};
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,15 @@ pub struct JobSpec {
     /// ([`Self::write_compression_down`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_compression: Option<InputCompression>,
+    /// What a pair becomes in the output. Absent: a line of text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_format: Option<OutputFormat>,
+    /// How parts of the output are compressed. Absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_compression: Option<OutputCompression>,
+    /// How what goes from maps to reduces is compressed. Absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_output_compression: Option<MapOutputCompression>,
 }
 
 /// Characters of a job's name, at most.
@@ -100,6 +112,9 @@ impl JobSpec {
             input_format: None,
             combine_files: None,
             input_compression: None,
+            output_format: None,
+            output_compression: None,
+            map_output_compression: None,
         }
     }
 
@@ -123,6 +138,16 @@ impl JobSpec {
         Formats {
             input: self.input_format.clone().unwrap_or_default(),
             input_compression: self.input_compression.unwrap_or_default(),
+        }
+    }
+
+    /// How its tasks write.
+    #[must_use]
+    pub fn output_forms(&self) -> OutputForms {
+        OutputForms {
+            format: self.output_format.clone().unwrap_or_default(),
+            compression: self.output_compression.unwrap_or_default(),
+            map_output: self.map_output_compression.unwrap_or_default(),
         }
     }
 }

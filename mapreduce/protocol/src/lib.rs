@@ -17,6 +17,7 @@ pub mod input_format;
 pub mod job;
 pub mod limits;
 pub mod map_output;
+pub mod output_format;
 pub mod output_sizes;
 pub mod packing;
 pub mod pools;
@@ -41,6 +42,7 @@ pub use hosts::*;
 pub use input_format::*;
 pub use job::*;
 pub use limits::*;
+pub use output_format::*;
 pub use output_sizes::*;
 pub use pools::*;
 pub use problem::ProblemKind;
@@ -50,4 +52,4 @@ pub use streaming::{ShippedFile, Streaming, StreamingError};
 pub use trackers::*;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;

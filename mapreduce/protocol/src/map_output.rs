@@ -17,8 +17,9 @@
 //! and its stored bytes. The raw bytes of a block are whole records, `key length varint, value length
 //! varint, key, value`, sorted by key; a record never spans two blocks. Varints are LEB128 of a u32.
 
-/// Version of this layout, and of what records hold: since 2, streaming tells an empty value from none.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version of this layout, and of what records hold: since 2, streaming tells an empty value from none; since 3, blocks may
+/// be compressed.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Bytes of the header; the first segment begins here.
 pub const HEADER_BYTES: usize = 16;
@@ -43,6 +44,12 @@ pub const PARTITIONS_MAX: u32 = 1 << 20;
 
 /// Codec of a block whose stored bytes are its raw bytes.
 pub const CODEC_NONE: u8 = 0;
+
+/// Codec of a block that is stored in LZ4's block format.
+pub const CODEC_LZ4: u8 = 1;
+
+/// Codec of a block that is stored as one frame of Zstandard's.
+pub const CODEC_ZSTD: u8 = 2;
 
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HMAP");
 const TRAILER_MAGIC: u32 = u32::from_le_bytes(*b"HMAE");
@@ -121,7 +128,7 @@ pub struct BlockHeader {
     pub raw_length: u32,
     /// Bytes that follow.
     pub stored_length: u32,
-    /// How they are stored; [`CODEC_NONE`] is the only one yet.
+    /// How they are stored: [`CODEC_NONE`], [`CODEC_LZ4`] or [`CODEC_ZSTD`].
     pub codec: u8,
     /// CRC32C of the stored bytes.
     pub crc32c: u32,
@@ -290,10 +297,13 @@ impl BlockHeader {
             codec: bytes[8],
             crc32c: word(bytes, 12),
         };
-        let possible = header.raw_length <= BLOCK_BYTES_MAX
-            && header.stored_length == header.raw_length
-            && header.codec == CODEC_NONE
-            && bytes[9..12] == [0; 3];
+        // What would grow by compression is stored as it is.
+        let fits = match header.codec {
+            CODEC_NONE => header.stored_length == header.raw_length,
+            CODEC_LZ4 | CODEC_ZSTD => header.stored_length < header.raw_length,
+            _ => false,
+        };
+        let possible = header.raw_length <= BLOCK_BYTES_MAX && fits && bytes[9..12] == [0; 3];
         if possible { Ok(header) } else { Err(LayoutError::BlockHeader) }
     }
 }
@@ -329,8 +339,8 @@ mod tests {
 
     #[test]
     fn the_bytes_on_disk_are_fixed() {
-        assert_eq!(&header(), b"HMAP\x02\0\0\0\0\0\0\0\0\0\0\0");
-        let golden = b"\x7b\0\0\0\0\0\0\0\x03\0\0\0\x02\0\0\0\xed\xfe\0\0HMAE";
+        assert_eq!(&header(), b"HMAP\x03\0\0\0\0\0\0\0\0\0\0\0");
+        let golden = b"\x7b\0\0\0\0\0\0\0\x03\0\0\0\x03\0\0\0\xed\xfe\0\0HMAE";
         assert_eq!(&trailer().encode(), golden);
         let block =
             BlockHeader { raw_length: 258, stored_length: 258, codec: CODEC_NONE, crc32c: 7 };
@@ -352,7 +362,7 @@ mod tests {
             bytes[at] ^= 0x80;
             assert_eq!(Trailer::decode(&bytes, FILE_LENGTH), Err(expected), "byte {at}");
         }
-        for other in [1, 3] {
+        for other in [1, 2, 4] {
             let mut bytes = good;
             bytes[12] = other;
             let refused = Trailer::decode(&bytes, FILE_LENGTH);
@@ -387,8 +397,14 @@ mod tests {
     fn impossible_block_headers_are_refused() {
         let good = BlockHeader { raw_length: 9, stored_length: 9, codec: CODEC_NONE, crc32c: 1 };
         assert_eq!(BlockHeader::decode(&good.encode()), Ok(good));
+        for codec in [CODEC_LZ4, CODEC_ZSTD] {
+            let packed = BlockHeader { codec, stored_length: 8, ..good };
+            assert_eq!(BlockHeader::decode(&packed.encode()), Ok(packed));
+            let grown = BlockHeader { codec, ..good };
+            assert_eq!(BlockHeader::decode(&grown.encode()), Err(LayoutError::BlockHeader));
+        }
         for bad in [
-            BlockHeader { codec: 1, ..good },
+            BlockHeader { codec: 3, stored_length: 8, ..good },
             BlockHeader { stored_length: 8, ..good },
             BlockHeader { raw_length: u32::MAX, stored_length: u32::MAX, ..good },
         ] {

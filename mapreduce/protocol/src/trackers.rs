@@ -11,8 +11,8 @@ use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ailment, AttemptId, Failure, Formats, JobId, OutputSizes, Program, Split, StagedOutput,
-    TaskLimits,
+    Ailment, AttemptId, Failure, Formats, JobId, OutputForms, OutputSizes, Program, Split,
+    StagedOutput, TaskLimits,
 };
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
@@ -223,6 +223,9 @@ pub struct JobDescription {
     /// How files are read.
     #[serde(default, skip_serializing_if = "Formats::is_default")]
     pub formats: Formats,
+    /// How its tasks write.
+    #[serde(default, skip_serializing_if = "OutputForms::is_default")]
+    pub output_forms: OutputForms,
 }
 
 /// What one task does.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Datum, DecodeError, Key};
+use super::{Datum, DecodeError, Key, Visitor};
 
 /// Any bytes (Hadoop: `BytesWritable`, but ordered without a length in front).
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,10 @@ impl Datum for Bytes {
         out.extend_from_slice(value);
         true
     }
+
+    fn visit(value: &[u8], to: &mut dyn Visitor) {
+        to.bytes(value);
+    }
 }
 
 impl Key for Bytes {
@@ -63,6 +67,10 @@ impl Datum for Text {
     fn write_text(value: &str, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(value.as_bytes());
         true
+    }
+
+    fn visit(value: &str, to: &mut dyn Visitor) {
+        to.bytes(value.as_bytes());
     }
 }
 
@@ -95,6 +103,10 @@ impl<const N: usize> Datum for [u8; N] {
     fn write_text(value: Self, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(&value);
         true
+    }
+
+    fn visit(value: Self, to: &mut dyn Visitor) {
+        to.bytes(&value);
     }
 }
 

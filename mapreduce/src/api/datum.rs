@@ -3,6 +3,8 @@
 
 use std::cmp::Ordering;
 
+use super::Visitor;
+
 /// A type of keys or values (Hadoop: `Writable`). The type is a name; what mappers and reducers hold
 /// is its [`Datum::Ref`], which borrows from the buffers of the sort and is never copied to the heap.
 ///
@@ -95,6 +97,15 @@ pub trait Datum: 'static {
     /// Appends the form in which it stands in a job's output; `false` if there is nothing to write, and
     /// so no tab beside it.
     fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> bool;
+
+    /// Tells what it is made of, for outputs that have fields. Where a type does not say, its text is one field.
+    fn visit(value: Self::Ref<'_>, to: &mut dyn Visitor) {
+        let mut text = Vec::new();
+        match Self::write_text(value, &mut text) {
+            true => to.bytes(&text),
+            false => to.nothing(),
+        }
+    }
 }
 
 /// A type of keys (Hadoop: `WritableComparable`): comparing encodings as bytes compares keys, so that

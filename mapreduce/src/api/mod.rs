@@ -20,6 +20,7 @@ mod partition;
 mod ranges;
 mod reduce;
 mod tuples;
+mod visit;
 mod words;
 mod wrappers;
 
@@ -38,6 +39,7 @@ pub use map::{Mapper, Output, Record};
 pub use partition::{HashPartitioner, Partitioner};
 pub use ranges::{RangePartitioner, RangesError, Window};
 pub use reduce::{Identity, Reducer, Values};
+pub use visit::Visitor;
 pub use words::{Words, words};
 pub use wrappers::Desc;
 
@@ -47,3 +49,4 @@ pub(crate) use grouping::{Compare, GroupFields, Grouping};
 pub(crate) use inputs::Inputs;
 pub(crate) use map::Sink;
 pub(crate) use reduce::ValueSource;
+pub(crate) use visit::{Pair, TypedPair};

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::io::Write;
 
-use super::{Datum, DecodeError, Key};
+use super::{Datum, DecodeError, Key, Visitor};
 
 macro_rules! integer {
     ($($number:ty, $mask:expr);*) => {$(
@@ -28,6 +28,10 @@ macro_rules! integer {
             fn write_text(value: $number, out: &mut Vec<u8>) -> bool {
                 write!(out, "{value}").expect("a Vec takes all bytes");
                 true
+            }
+
+            fn visit(value: $number, to: &mut dyn Visitor) {
+                to.literal(&value.to_string());
             }
         }
 
@@ -88,6 +92,12 @@ macro_rules! float {
                 write!(out, "{value:?}").expect("a Vec takes all bytes");
                 true
             }
+
+            fn visit(value: Self, to: &mut dyn Visitor) {
+                let text = format!("{value:?}");
+                // JSON has no others.
+                if value.is_finite() { to.literal(&text) } else { to.bytes(text.as_bytes()) }
+            }
         }
 
         impl Key for $number {
@@ -132,6 +142,10 @@ impl Datum for bool {
     fn write_text(value: Self, out: &mut Vec<u8>) -> bool {
         write!(out, "{value}").expect("a Vec takes all bytes");
         true
+    }
+
+    fn visit(value: Self, to: &mut dyn Visitor) {
+        to.literal(if value { "true" } else { "false" });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::fields::{self, Encoder, Fields, TextWriter};
-use super::{Datum, DecodeError, Key};
+use super::{Datum, DecodeError, Key, Visitor};
 
 macro_rules! tuple {
     ($n:literal: $($field:ident $value:ident),*; $last:ident $last_value:ident) => {
@@ -31,6 +31,13 @@ macro_rules! tuple {
                 $(writer.field::<$field>($value);)*
                 writer.field::<$last>($last_value);
                 writer.wrote()
+            }
+
+            fn visit(($($value,)* $last_value): Self::Ref<'_>, to: &mut dyn Visitor) {
+                to.begin(&[]);
+                $($field::visit($value, to);)*
+                $last::visit($last_value, to);
+                to.end();
             }
         }
 

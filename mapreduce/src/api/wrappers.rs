@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
-use super::{Datum, DecodeError, Key};
+use super::{Datum, DecodeError, Key, Visitor};
 
 const NONE: u8 = 1;
 const SOME: u8 = 2;
@@ -41,6 +41,13 @@ impl<D: Datum> Datum for Option<D> {
 
     fn write_text(value: Option<D::Ref<'_>>, out: &mut Vec<u8>) -> bool {
         value.is_some_and(|value| D::write_text(value, out))
+    }
+
+    fn visit(value: Option<D::Ref<'_>>, to: &mut dyn Visitor) {
+        match value {
+            Some(value) => D::visit(value, to),
+            None => to.none(),
+        }
     }
 }
 
@@ -99,6 +106,10 @@ impl<K: Key> Datum for Desc<K> {
 
     fn write_text(value: K::Ref<'_>, out: &mut Vec<u8>) -> bool {
         K::write_text(value, out)
+    }
+
+    fn visit(value: K::Ref<'_>, to: &mut dyn Visitor) {
+        K::visit(value, to);
     }
 }
 

@@ -12,20 +12,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mapreduce_protocol::{
-    Failure, FailureKind, Formats, JobId, JobSpec, LocalJob, LocalResult, Program, Split, TaskKind,
-    builtins,
+    Failure, FailureKind, Formats, JobId, JobSpec, LocalJob, LocalResult, OutputForms, Program,
+    Split, TaskKind, builtins,
 };
 
 use crate::api::TaskContext;
 use crate::api::{Counters, Job};
 use crate::oracle_input::OracleInput;
+use crate::oracle_output;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
 use crate::task::map::MapTask;
+use crate::task::part_output::PartOutput;
 use crate::task::progress::Progress;
 use crate::task::reduce::ReduceTask;
 use crate::task::segments::{Budget, Segments};
 use crate::task::source::{RunFile, Source, read_index};
-use crate::task::text_output::TextOutput;
 use files::{LocalInput, LocalOutput};
 use stage::Stage;
 
@@ -47,28 +48,29 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
     }
     let mut spec = local.spec.clone();
     spec.write_compression_down();
-    let formats = spec.formats();
+    let (formats, forms) = (spec.formats(), spec.output_forms());
     let splits = plan::splits(&spec, &formats, local.split_bytes)?;
     let stage = Stage::create(Path::new(&local.spec.output))?;
     let counters = if local.sequential {
-        run_sequentially(job, local, &splits, &formats, n_reduces, &stage)?
+        run_sequentially(job, local, &splits, (&formats, &forms), n_reduces, &stage)?
     } else {
-        LocalRun { job, local, formats: &formats, splits: &splits, n_reduces, stage: &stage }
-            .run()?
+        let (formats, forms) = (&formats, &forms);
+        LocalRun { job, local, formats, forms, splits: &splits, n_reduces, stage: &stage }.run()?
     };
     stage.publish()?;
     Ok(counters)
 }
 
-fn part_name(n_reduces: u32, index: usize) -> String {
-    format!("part-{}-{index:05}", if n_reduces == 0 { 'm' } else { 'r' })
+fn part_name(forms: &OutputForms, n_reduces: u32, index: usize) -> String {
+    let kind = if n_reduces == 0 { TaskKind::Map } else { TaskKind::Reduce };
+    forms.part_name(LOCAL_JOB.task(kind, u32::try_from(index).unwrap_or(u32::MAX)))
 }
 
 fn run_sequentially(
     job: &Job,
     local: &LocalJob,
     splits: &[Split],
-    formats: &Formats,
+    (formats, forms): (&Formats, &OutputForms),
     n_reduces: u32,
     stage: &Stage,
 ) -> Result<BTreeMap<String, u64>, Failure> {
@@ -86,10 +88,12 @@ fn run_sequentially(
     let input = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut counters = Counters::default();
     let task = context(&local.spec, 1, n_reduces);
-    let parts = job.program.run_sequentially(&input, &task, &stage.work(), &mut counters)?;
-    for (index, text) in parts.iter().enumerate() {
-        let path = stage.output().join(part_name(n_reduces, index));
-        std::fs::write(&path, text).map_err(|error| disk(&error, "write", &path))?;
+    let parts = job.program.run_sequentially(&input, &task, forms, &stage.work(), &mut counters)?;
+    for (index, text) in parts.iter().enumerate().filter(|_| forms.has_parts()) {
+        let path = stage.output().join(part_name(forms, n_reduces, index));
+        oracle_output::compressed(text, forms)
+            .and_then(|bytes| std::fs::write(&path, bytes))
+            .map_err(|error| disk(&error, "write", &path))?;
     }
     Ok(counters.into_sums())
 }
@@ -99,6 +103,7 @@ struct LocalRun<'a> {
     job: &'a Job,
     local: &'a LocalJob,
     formats: &'a Formats,
+    forms: &'a OutputForms,
     splits: &'a [Split],
     n_reduces: u32,
     stage: &'a Stage,
@@ -158,6 +163,7 @@ impl LocalRun<'_> {
             split: &self.splits[index],
             input: &LocalInput,
             formats: self.formats,
+            forms: self.forms,
             n_partitions: self.n_reduces,
             folder: &folder,
             map_output: &map_output,
@@ -169,7 +175,7 @@ impl LocalRun<'_> {
         };
         if self.n_reduces == 0 {
             let output = self.output(index)?;
-            self.job.program.map_to_text(&mut task, output)?;
+            self.job.program.map_to_output(&mut task, output)?;
         } else {
             self.job.program.map_to_partitions(&mut task)?;
         }
@@ -181,7 +187,8 @@ impl LocalRun<'_> {
         let budget = Budget::new(settings.fetch_buffer_bytes);
         let folder = self.folder("r", index)?;
         let mut segments =
-            Segments::new(folder.clone(), settings.merge_factor, budget, Progress::untold());
+            Segments::new(folder.clone(), settings.merge_factor, budget, Progress::untold())
+                .compressed(self.forms.map_output);
         for (map, ordinal) in (0..self.splits.len()).zip(0..) {
             // It lies on this host's disk already: to read it first would only copy it.
             segments.add_on_disk(ordinal, self.segment(map, index)?);
@@ -216,9 +223,9 @@ impl LocalRun<'_> {
         Ok(Source::of(&RunFile::kept(&path), &segment))
     }
 
-    fn output(&self, index: usize) -> Result<TextOutput, Failure> {
-        let path = self.stage.output().join(part_name(self.n_reduces, index));
-        Ok(TextOutput::new(Box::new(LocalOutput::create(path)?)))
+    fn output(&self, index: usize) -> Result<PartOutput, Failure> {
+        let path = self.stage.output().join(part_name(self.forms, self.n_reduces, index));
+        PartOutput::new(self.forms, || Ok(Box::new(LocalOutput::create(path)?)))
     }
 
     fn folder(&self, kind: &str, index: usize) -> Result<PathBuf, Failure> {

@@ -47,6 +47,7 @@ impl<'a> Combining<'a> {
             folder: task.folder,
             n_partitions: task.n_partitions,
             settings: &settings,
+            compression: task.forms.map_output,
             progress: &task.progress,
         };
         Self {

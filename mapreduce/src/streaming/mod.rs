@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mapreduce_protocol::streaming::CommandRole;
-use mapreduce_protocol::{Failure, Streaming, StreamingError};
+use mapreduce_protocol::{Failure, OutputForms, Streaming, StreamingError};
 
 use crate::api::TaskContext;
 use crate::api::{Bytes, Counters};
@@ -39,11 +39,11 @@ use crate::task::collector::{Collector, CollectorSettings, buffer_budget};
 use crate::task::fold::Fold;
 use crate::task::map::MapTask;
 use crate::task::merge::Merge;
+use crate::task::part_output::PartOutput;
 use crate::task::partitions::Partitions;
 use crate::task::progress::Progress;
 use crate::task::reduce::ReduceTask;
 use crate::task::sort_buffer::SortBuffer;
-use crate::task::text_output::TextOutput;
 use crate::{Job, UserError};
 
 use child::Child;
@@ -51,7 +51,7 @@ use combiner::Combining;
 use environment::Environment;
 use input::{Feed, MapFeed, MergeFeed};
 use keys::Keys;
-use output::{Drain, PairDrain, TextDrain};
+use output::{Drain, PairDrain, PartDrain};
 use workplace::Workplace;
 
 /// The job that `streaming` describes. `files` says where each of its files lies on this host, in their order.
@@ -163,6 +163,7 @@ impl Program for StreamingProgram {
             folder: task.folder,
             n_partitions: task.n_partitions,
             settings: task.settings,
+            compression: task.forms.map_output,
             progress: &task.progress,
         };
         let mut collector = Collector::new(buffer, &to);
@@ -172,13 +173,13 @@ impl Program for StreamingProgram {
         Ok(collector.finish(task.map_output, &mut task.counters)?.digest)
     }
 
-    fn map_to_text(
+    fn map_to_output(
         &self,
         task: &mut MapTask<'_>,
-        mut output: TextOutput,
+        mut output: PartOutput,
     ) -> Result<String, Failure> {
         let attempt = self.map_attempt(task)?;
-        let mut drain = TextDrain::new(&mut output, CommandRole::Mapper, &self.about);
+        let mut drain = PartDrain::new(&mut output, CommandRole::Mapper, &self.about);
         attempt.map(task, &mut drain)?;
         output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
     }
@@ -191,7 +192,7 @@ impl Program for StreamingProgram {
     fn reduce(
         &self,
         merge: Merge,
-        mut output: TextOutput,
+        mut output: PartOutput,
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure> {
         if !self.has_reducer() {
@@ -200,7 +201,7 @@ impl Program for StreamingProgram {
         }
         let attempt = self.attempt(task.folder, task.identity, &task.progress)?;
         let mut input = MergeFeed::new(merge, &self.about, &self.keys, &task.progress);
-        let mut drain = TextDrain::new(&mut output, CommandRole::Reducer, &self.about);
+        let mut drain = PartDrain::new(&mut output, CommandRole::Reducer, &self.about);
         let (progress, counters) = (&task.progress, &mut task.counters);
         attempt.pass(CommandRole::Reducer, &mut input, &mut drain, progress, counters)?;
         input.count(counters);
@@ -211,11 +212,12 @@ impl Program for StreamingProgram {
         &self,
         input: &[OracleInput],
         task: &TaskContext,
+        forms: &OutputForms,
         folder: &Path,
         counters: &mut Counters,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let n_reduces = task.n_reduces;
-        plain::Plain { about: &self.about, files: &self.files, folder, n_reduces }
+        plain::Plain { about: &self.about, forms, files: &self.files, folder, n_reduces }
             .run(input, counters)
     }
 }

@@ -6,10 +6,10 @@ use mapreduce_protocol::{Failure, FailureKind, Streaming};
 use super::input::count_lines;
 use super::keys::Keys;
 use super::line_ends::Normaliser;
-use super::records::{Form, output_separator, stored_value, write_line};
+use super::records::{Form, LinePair, output_separator, stored_value, write_line};
 use crate::api::{Bytes, Sink};
 use crate::task::failure::failure;
-use crate::task::text_output::TextOutput;
+use crate::task::part_output::PartOutput;
 
 /// Bytes of a line that is taken apart, at most: it is held in memory as a whole, and no such line is meant.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -147,36 +147,53 @@ where
 
 /// Lines → the job's output. Where key and value would be put together again as they were, lines pass as they are,
 /// without being looked at one by one.
-pub(super) struct TextDrain<'a> {
-    output: &'a mut TextOutput,
+pub(super) struct PartDrain<'a> {
+    output: &'a mut PartOutput,
     normaliser: Normaliser,
-    /// How lines are taken apart, if they must be.
-    rewriter: Option<Rewriter<'a>>,
+    manner: Manner<'a>,
     /// The last line has no end yet.
     is_open: bool,
+}
+
+/// What becomes of lines.
+enum Manner<'a> {
+    /// They pass as they are.
+    Pass,
+    /// They are taken apart and put together anew.
+    Rewrite(Rewriter<'a>),
+    /// They are taken apart, for an output of another format than lines.
+    Split(Splitter<'a>),
 }
 
 struct Rewriter<'a> {
     form: Form,
     about: &'a Streaming,
-    separator: &'a [u8],
+    separator: Vec<u8>,
     lines: LineFinder,
     scratch: Vec<u8>,
 }
 
-impl<'a> TextDrain<'a> {
+struct Splitter<'a> {
+    form: Form,
+    about: &'a Streaming,
+    lines: LineFinder,
+}
+
+impl<'a> PartDrain<'a> {
     /// Of what the command of `role` writes, into `output`.
-    pub(super) fn new(output: &'a mut TextOutput, role: CommandRole, about: &'a Streaming) -> Self {
-        let (form, separator) = (Form::of(role, about), output_separator(about));
-        let passes = separator == form.separator() && !about.trailing_separator;
-        let rewriter = (!passes).then(|| Rewriter {
-            form,
-            about,
-            separator,
-            lines: LineFinder::new(role, about),
-            scratch: Vec::new(),
-        });
-        Self { output, normaliser: Normaliser::new(about.line_ends), rewriter, is_open: false }
+    pub(super) fn new(output: &'a mut PartOutput, role: CommandRole, about: &'a Streaming) -> Self {
+        let (form, lines) = (Form::of(role, about), LineFinder::new(role, about));
+        let separator = output.lines_form().map(|job| job.unwrap_or(output_separator(about)));
+        let manner = match separator {
+            None if output.is_nothing() => Manner::Pass,
+            None => Manner::Split(Splitter { form, about, lines }),
+            Some(it) if it == form.separator() && !about.trailing_separator => Manner::Pass,
+            Some(separator) => {
+                let separator = separator.to_vec();
+                Manner::Rewrite(Rewriter { form, about, separator, lines, scratch: Vec::new() })
+            }
+        };
+        Self { output, normaliser: Normaliser::new(about.line_ends), manner, is_open: false }
     }
 }
 
@@ -202,11 +219,20 @@ impl Rewriter<'_> {
     }
 }
 
-impl Drain for TextDrain<'_> {
+impl Drain for PartDrain<'_> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let mut bytes = self.normaliser.normalise(bytes);
-        if let Some(rewriter) = &mut self.rewriter {
-            bytes = rewriter.rewrite(bytes)?;
+        match &mut self.manner {
+            Manner::Pass => {}
+            Manner::Rewrite(rewriter) => bytes = rewriter.rewrite(bytes)?,
+            Manner::Split(splitter) => {
+                let Splitter { form, about, lines } = splitter;
+                lines.take(bytes, |line| {
+                    let (key, value) = form.split(line);
+                    self.output.pair(&LinePair { key, value, about });
+                })?;
+                return self.output.take_failure().map_or(Ok(()), Err);
+            }
         }
         if let Some(last) = bytes.last() {
             self.is_open = *last != b'\n';
@@ -219,10 +245,18 @@ impl Drain for TextDrain<'_> {
         if !held.is_empty() {
             self.take(held)?;
         }
-        let last: &[u8] = match &mut self.rewriter {
-            Some(rewriter) => rewriter.end(),
-            None if self.is_open => b"\n",
-            None => b"",
+        let last: &[u8] = match &mut self.manner {
+            Manner::Pass if self.is_open => b"\n",
+            Manner::Pass => b"",
+            Manner::Rewrite(rewriter) => rewriter.end(),
+            Manner::Split(splitter) => {
+                let Splitter { form, about, lines } = splitter;
+                lines.end(|line| {
+                    let (key, value) = form.split(line);
+                    self.output.pair(&LinePair { key, value, about });
+                });
+                return self.output.take_failure().map_or(Ok(()), Err);
+            }
         };
         self.output.lines(last, count_lines(last))
     }

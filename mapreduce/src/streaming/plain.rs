@@ -8,7 +8,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::streaming::{Command, CommandRole, LineEnds};
-use mapreduce_protocol::{Failure, FailureKind, InputFormat, SplitPiece, Streaming, TaskKind};
+use mapreduce_protocol::{
+    Failure, FailureKind, InputFormat, OutputFormat, OutputForms, SplitPiece, Streaming, TaskKind,
+};
 
 use super::environment::Environment;
 use super::plain_order::PlainOrder;
@@ -18,11 +20,13 @@ use crate::api::Counters;
 use crate::api::TaskContext;
 use crate::local::LOCAL_JOB;
 use crate::oracle_input::OracleInput;
+use crate::oracle_output::{self, Piece};
 use crate::task::progress::Progress;
 
 /// One run.
 pub(super) struct Plain<'a> {
     pub(super) about: &'a Streaming,
+    pub(super) forms: &'a OutputForms,
     pub(super) files: &'a [PathBuf],
     /// Where it may work.
     pub(super) folder: &'a Path,
@@ -66,7 +70,7 @@ impl Plain<'_> {
         let separator = about.map_output_separator.clone().unwrap_or_else(tab);
         let fields = about.map_output_key_fields.unwrap_or(1);
         if self.n_reduces == 0 {
-            return Ok(vec![self.text(&lines, &separator, fields)]);
+            return Ok(vec![self.text(&lines, &separator, fields)?]);
         }
         let order = PlainOrder::of(about);
         let mut partitions = vec![Vec::new(); self.n_reduces as usize];
@@ -112,8 +116,7 @@ impl Plain<'_> {
         pairs.sort_by(|a, b| order.compare(&a.0, &b.0));
         counters.add_own("REDUCE_INPUT_RECORDS", pairs.len() as u64);
         if about.command(CommandRole::Reducer).is_none() {
-            let lines = pairs.iter().map(|(key, value)| self.line(key, value.as_deref()));
-            return Ok(joined(lines.collect()));
+            return self.written(&pairs);
         }
         let separator = about.reduce_input_separator.as_deref().unwrap_or("\t").as_bytes();
         let lines = pairs
@@ -124,20 +127,42 @@ impl Plain<'_> {
             self.pass(CommandRole::Reducer, task, None, joined(lines.collect()), counters)?;
         let separator = about.reduce_output_separator.as_deref().unwrap_or("\t");
         let fields = about.reduce_output_key_fields.unwrap_or(1);
-        Ok(self.text(&self.lines_of(&written), separator, fields))
+        self.text(&self.lines_of(&written), separator, fields)
     }
 
     /// Lines as they stand in the job's output.
-    fn text(&self, lines: &[Vec<u8>], separator: &str, fields: u32) -> Vec<u8> {
-        let rewritten = lines.iter().map(|line| {
-            let (key, value) = split(line, separator, fields);
-            self.line(&key, value.as_deref())
-        });
-        joined(rewritten.collect())
+    fn text(&self, lines: &[Vec<u8>], separator: &str, fields: u32) -> Result<Vec<u8>, Failure> {
+        let pairs = lines.iter().map(|line| split(line, separator, fields));
+        self.written(&pairs.collect::<Vec<_>>())
+    }
+
+    fn written(&self, pairs: &[Pair]) -> Result<Vec<u8>, Failure> {
+        let lines = pairs.iter().map(|(key, value)| self.line(key, value.as_deref()));
+        let wanted = match self.forms.format {
+            OutputFormat::Text | OutputFormat::KeyValue { .. } => {
+                return Ok(joined(lines.collect()));
+            }
+            OutputFormat::FixedLength { bytes } => bytes as usize,
+            _ => {
+                let piece = |(key, value): &Pair| {
+                    (Piece::of_bytes(Some(key)), Piece::of_bytes(value.as_deref()))
+                };
+                let pieces: Vec<_> = pairs.iter().map(piece).collect();
+                return oracle_output::written(&pieces, self.forms);
+            }
+        };
+        let lines: Vec<_> = lines.collect();
+        match lines.iter().find(|line| line.len() != wanted) {
+            Some(line) => Err(failed(format!("a record has {} bytes of {wanted}", line.len()))),
+            None => Ok(lines.concat()),
+        }
     }
 
     fn line(&self, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
-        let separator = self.about.output_separator.as_deref().unwrap_or("\t").as_bytes();
+        let separator = match &self.forms.format {
+            OutputFormat::KeyValue { separator } => separator.as_bytes(),
+            _ => self.about.output_separator.as_deref().unwrap_or("\t").as_bytes(),
+        };
         match value {
             Some(value) => [key, separator, value].concat(),
             None if self.about.trailing_separator => [key, separator].concat(),

@@ -15,9 +15,10 @@ use mapreduce_protocol::streaming::CommandRole;
 use mapreduce_protocol::{Failure, Streaming};
 
 use super::keys::Keys;
+use crate::api::{Pair, Visitor};
 use crate::task::merge::Merge;
+use crate::task::part_output::PartOutput;
 use crate::task::reduce::ReduceTask;
-use crate::task::text_output::TextOutput;
 
 const TAB: &str = "\t";
 
@@ -141,32 +142,79 @@ pub(super) fn write_line(
     out.push(b'\n');
 }
 
+/// A line's key and value on their way into an output of another format than lines.
+pub(super) struct LinePair<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) about: &'a Streaming,
+}
+
+impl Pair for LinePair<'_> {
+    fn key_text(&self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(self.key);
+        true
+    }
+
+    fn value_text(&self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(self.value.unwrap_or_default());
+        self.value.is_some()
+    }
+
+    /// The line as it would stand in an output of lines.
+    fn record(&self, out: &mut Vec<u8>) {
+        write_line(self.key, self.value, self.about, output_separator(self.about), out);
+        out.pop();
+    }
+
+    fn visit_key(&self, to: &mut dyn Visitor) {
+        to.bytes(self.key);
+    }
+
+    fn visit_value(&self, to: &mut dyn Visitor) {
+        match self.value {
+            Some(value) => to.bytes(value),
+            None => to.nothing(),
+        }
+    }
+}
+
 /// Bytes of lines that are gathered before they are written.
 const BLOCK_BYTES: usize = 64 << 10;
+
+/// Records between two reckonings of how far the merge is, at most.
+const RECORDS_PER_RECKONING: u64 = 4096;
 
 /// Writes all records of a partition as they are, for jobs without a reducer.
 pub(super) fn write_all(
     mut merge: Merge,
-    output: &mut TextOutput,
+    output: &mut PartOutput,
     (about, keys): (&Streaming, &Keys),
     task: &mut ReduceTask<'_>,
 ) -> Result<(), Failure> {
-    let separator = output_separator(about);
+    let separator = output.lines_form().map(|job| job.unwrap_or(output_separator(about)).to_vec());
     let total = merge.remaining();
     let (mut block, mut last_key) = (Vec::with_capacity(2 * BLOCK_BYTES), None::<Vec<u8>>);
     let (mut lines, mut records, mut groups) = (0, 0, 0);
     while let Some(head) = merge.head() {
         let (key, value) = (keys.key(head.key()), value_of(head.value()));
-        write_line(key, value, about, separator, &mut block);
-        (lines, records) = (lines + 1, records + 1);
+        match &separator {
+            Some(separator) => {
+                write_line(key, value, about, separator, &mut block);
+                lines += 1;
+            }
+            None => output.pair(&LinePair { key, value, about }),
+        }
+        records += 1;
         groups += u64::from(is_new(&mut last_key, key));
         merge.advance()?;
-        if block.len() >= BLOCK_BYTES {
+        if block.len() >= BLOCK_BYTES || records % RECORDS_PER_RECKONING == 0 {
             output.lines(&block, std::mem::take(&mut lines))?;
+            output.take_failure().map_or(Ok(()), Err)?;
             block.clear();
             task.merging(merge.remaining(), total);
         }
     }
+    output.take_failure().map_or(Ok(()), Err)?;
     output.lines(&block, lines)?;
     task.counters.add_own("REDUCE_INPUT_GROUPS", groups);
     task.counters.add_own("REDUCE_INPUT_RECORDS", records);

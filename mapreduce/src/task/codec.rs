@@ -151,7 +151,12 @@ impl Read for RawReader {
     }
 }
 
-fn decoder(codec: Codec, mut raw: RawReader) -> io::Result<Box<dyn Read>> {
+/// What a compressed file holds, of its bytes from the first one on. The end of `raw` inside of it is an error of the kind
+/// `UnexpectedEof`.
+///
+/// # Errors
+/// When its beginning can't be read, or is another format's.
+pub fn decoder<R: BufRead + 'static>(codec: Codec, mut raw: R) -> io::Result<Box<dyn Read>> {
     Ok(match codec {
         Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
         Codec::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::path::Path;
 
-use mapreduce_protocol::{Failure, TaskSettings};
+use mapreduce_protocol::{Failure, MapOutputCompression, TaskSettings};
 
 use super::fold::Fold;
 use super::progress::Progress;
@@ -48,6 +48,7 @@ pub(crate) struct Collector<K, V, B> {
     buffer: B,
     budget: usize,
     n_partitions: u32,
+    compression: MapOutputCompression,
     spills: Spills,
     progress: Progress,
     failure: Option<Failure>,
@@ -63,6 +64,8 @@ pub(crate) struct CollectorSettings<'a> {
     pub(crate) n_partitions: u32,
     /// Buffer and merge factor.
     pub(crate) settings: &'a TaskSettings,
+    /// Of all that it writes.
+    pub(crate) compression: MapOutputCompression,
     /// Each pair is a sign of life to it.
     pub(crate) progress: &'a Progress,
 }
@@ -79,10 +82,12 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
             buffer,
             budget: buffer_budget(to.settings),
             n_partitions: to.n_partitions,
+            compression: to.compression,
             spills: Spills::new(
                 to.folder,
                 to.n_partitions,
                 to.settings.merge_factor,
+                to.compression,
                 to.progress.clone(),
             ),
             progress: to.progress.clone(),
@@ -114,7 +119,7 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
 
     /// Writes the map output file; the buffer goes there directly if nothing was spilled.
     pub(crate) fn finish(mut self, output: &Path, counters: &mut Counters) -> Result<Run, Failure> {
-        let mut writer = RunWriter::create_output(output, self.n_partitions)?;
+        let mut writer = RunWriter::create_output(output, self.n_partitions, self.compression)?;
         if self.spills.is_empty() {
             self.buffer.write_sorted(&mut writer)?;
             self.spills.count_written(writer.records());
@@ -130,6 +135,10 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
         let run = writer.finish()?;
         let written = run.segments.iter().map(|segment| segment.length).sum();
         counters.add_own("MAP_OUTPUT_MATERIALIZED_BYTES", written);
+        if self.compression != MapOutputCompression::None {
+            let raw = run.segments.iter().map(|segment| segment.raw_bytes).sum();
+            counters.add_own("MAP_OUTPUT_UNCOMPRESSED_BYTES", raw);
+        }
         Ok(run)
     }
 }

@@ -23,7 +23,7 @@ fn map(index: u32) -> AttemptId {
 fn segment(index: u32, n_records: u32) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let mut writer = RunWriter::create_temporary(&path, 1).unwrap();
+    let mut writer = RunWriter::create_temporary(&path, 1, Default::default()).unwrap();
     for n in 0..n_records {
         let key = format!("{n:08}");
         writer.record(0, key.as_bytes(), format!("of map {index}").as_bytes()).unwrap();

@@ -326,6 +326,7 @@ mod tests {
             output: None,
             limits: TaskLimits::default(),
             formats: Default::default(),
+            output_forms: Default::default(),
         };
         TaskDescription {
             version: CHANNEL_VERSION,

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use mapreduce_protocol::{Failure, Formats, OutputSizes, Split, TaskSettings};
+use mapreduce_protocol::{Failure, Formats, OutputForms, OutputSizes, Split, TaskSettings};
 
 use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
 use super::combine_table::CombineTable;
 use super::failure;
+use super::part_output::{PartOutput, PartSink};
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::records::{RawRecord, Records};
 use super::sort_buffer::SortBuffer;
 use super::storage::Input;
-use super::text_output::{TextOutput, TextSink};
 use crate::api::TaskContext;
 use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
 
@@ -27,6 +27,8 @@ pub(crate) struct MapTask<'a> {
     pub(crate) input: &'a dyn Input,
     /// How its files are read.
     pub(crate) formats: &'a Formats,
+    /// How it writes.
+    pub(crate) forms: &'a OutputForms,
     /// Reduces of the job.
     pub(crate) n_partitions: u32,
     /// The attempt's folder.
@@ -83,6 +85,7 @@ where
         folder: task.folder,
         n_partitions: task.n_partitions,
         settings: task.settings,
+        compression: task.forms.map_output,
         progress: &task.progress,
     };
     let mut collector = Collector::new(buffer, &to);
@@ -93,13 +96,13 @@ where
 }
 
 /// Maps into the job's output, in the order of the input.
-pub(crate) fn to_text<M: Mapper>(
+pub(crate) fn to_output<M: Mapper>(
     mut mapper: M,
-    mut output: TextOutput,
+    mut output: PartOutput,
     task: &mut MapTask<'_>,
 ) -> Result<String, Failure> {
     let mut sink = output.sink::<M::Key, M::Value>();
-    drive(&mut mapper, &mut sink, TextSink::take_failure, task)?;
+    drive(&mut mapper, &mut sink, PartSink::take_failure, task)?;
     output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
 }
 

@@ -2,10 +2,12 @@
 //! side collects, sorts, combines, spills and merges; the reduce side fetches, merges and reduces. The
 //! local runner uses the same parts on local files.
 
+mod block_codec;
 mod channel;
 mod codec;
 pub(crate) mod collector;
 mod combine_table;
+mod compress;
 mod csv_records;
 mod cursor;
 mod elsewhere;
@@ -20,6 +22,8 @@ mod io;
 pub(crate) mod lines;
 pub(crate) mod map;
 pub(crate) mod merge;
+mod part_forms;
+pub(crate) mod part_output;
 pub(crate) mod partitions;
 mod process;
 pub(crate) mod progress;
@@ -32,6 +36,6 @@ pub(crate) mod sort_buffer;
 pub(crate) mod source;
 mod spills;
 pub(crate) mod storage;
-pub(crate) mod text_output;
 
+pub use codec::decoder;
 pub use process::task_main;

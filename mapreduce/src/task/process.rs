@@ -18,11 +18,11 @@ use super::fetch::{self, FetchSettings};
 use super::io::Io;
 use super::map::MapTask;
 use super::merge::Merge;
+use super::part_output::PartOutput;
 use super::progress::Progress;
 use super::reduce::ReduceTask;
 use super::segments::{Budget, Segments};
 use super::source::Source;
-use super::text_output::TextOutput;
 use crate::Job;
 use crate::api::Counters;
 use crate::api::TaskContext;
@@ -102,6 +102,7 @@ impl Attempt<'_> {
             split,
             input: io,
             formats: &description.job.formats,
+            forms: &description.job.output_forms,
             n_partitions: description.job.n_reduces,
             folder: Path::new(&description.folder),
             map_output: Path::new(&description.map_output),
@@ -113,7 +114,7 @@ impl Attempt<'_> {
         };
         let digest = if description.job.n_reduces == 0 {
             let output = self.output(io)?;
-            self.job.program.map_to_text(&mut task, output)?
+            self.job.program.map_to_output(&mut task, output)?
         } else {
             self.job.program.map_to_partitions(&mut task)?
         };
@@ -188,7 +189,8 @@ impl Attempt<'_> {
         io.spawn(fetcher);
         let folder = description.folder.clone().into();
         let mut segments =
-            Segments::new(folder, settings.merge_factor, budget.clone(), progress.clone());
+            Segments::new(folder, settings.merge_factor, budget.clone(), progress.clone())
+                .compressed(description.job.output_forms.map_output);
         let mut fold = self.job.program.fold();
         let (mut n_segments, mut bytes, mut waited) = (0, 0, Duration::ZERO);
         loop {
@@ -217,12 +219,11 @@ impl Attempt<'_> {
     }
 
     /// The attempt's part of the job's output: a file in the staging folder, or staged in another store.
-    fn output(&self, io: &Io) -> Result<TextOutput, Failure> {
-        let file = match &self.description.job.output {
+    fn output(&self, io: &Io) -> Result<PartOutput, Failure> {
+        PartOutput::new(&self.description.job.output_forms, || match &self.description.job.output {
             Some(url) => io.stage(url, self.description),
             None => io.create(&self.output_path()),
-        };
-        Ok(TextOutput::new(file?))
+        })
     }
 
     /// The attempt's file in the job's staging folder.

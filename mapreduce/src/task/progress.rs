@@ -80,13 +80,13 @@ mod tests {
     use crate::api::Counters;
     use crate::api::TaskContext;
     use crate::task::map::MapTask;
+    use crate::task::part_output::PartOutput;
     use crate::task::reduce::ReduceTask;
     use crate::task::run_writer::RunWriter;
     use crate::task::segments::{Budget, Segments};
     use crate::task::source::Source;
     use crate::task::storage::OutputFile;
     use crate::task::storage::testing::MemoryInput;
-    use crate::task::text_output::TextOutput;
 
     /// What is told.
     fn recorded() -> (Progress, Arc<Mutex<Vec<f32>>>) {
@@ -120,7 +120,8 @@ mod tests {
 
     /// Three records of one key, and one of another.
     fn run(folder: &std::path::Path, name: &str) -> Source {
-        let mut writer = RunWriter::create_temporary(&folder.join(name), 1).unwrap();
+        let mut writer =
+            RunWriter::create_temporary(&folder.join(name), 1, Default::default()).unwrap();
         for key in ["a", "a", "a", "b"] {
             writer.record(0, key.as_bytes(), b"v").unwrap();
         }
@@ -166,6 +167,7 @@ mod tests {
             split: &Split { pieces },
             input: &MemoryInput { data: b"a\nb\nc\n".to_vec(), block: 100 },
             formats: &Default::default(),
+            forms: &Default::default(),
             n_partitions: 1,
             folder: folder.path(),
             map_output: &folder.path().join("output"),
@@ -214,7 +216,7 @@ mod tests {
                 Ok(())
             })
             .into();
-        let output = TextOutput::new(Box::new(Nowhere));
+        let output = PartOutput::new(&Default::default(), || Ok(Box::new(Nowhere))).unwrap();
         let mut task = ReduceTask {
             folder: folder.path(),
             identity: &identity(),

@@ -8,8 +8,8 @@ use mapreduce_protocol::Failure;
 
 use super::failure;
 use super::merge::Merge;
+use super::part_output::PartOutput;
 use super::progress::Progress;
-use super::text_output::TextOutput;
 use crate::api::TaskContext;
 use crate::api::{
     Counters, Datum, DecodeError, GroupFields, Output, Reducer, UserError, ValueSource, Values,
@@ -43,10 +43,10 @@ pub(crate) fn groups<R: Reducer>(
     mut reducer: R,
     mut merge: Merge,
     fields: Option<GroupFields>,
-    mut output: TextOutput,
+    mut output: PartOutput,
     task: &mut ReduceTask<'_>,
 ) -> Result<String, Failure> {
-    let check = |called: Result<(), UserError>, output: &mut TextOutput, during| {
+    let check = |called: Result<(), UserError>, output: &mut PartOutput, during| {
         called.map_err(|error| failure::user_code(&error, during))?;
         output.take_failure().map_or(Ok(()), Err)
     };

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crc_fast::crc32_iscsi as crc32c;
-use mapreduce_protocol::Failure;
 use mapreduce_protocol::map_output::{
     self, BLOCK_BYTES, BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, CODEC_NONE, Segment,
     Trailer,
 };
+use mapreduce_protocol::{Failure, MapOutputCompression};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::block_codec::BlockCodec;
 use super::failure;
 use super::source::RunFile;
 
@@ -32,6 +33,7 @@ pub(crate) struct RunWriter {
     segments: Vec<Segment>,
     n_partitions: u32,
     digest: Option<Box<Xxh3>>,
+    codec: BlockCodec,
     records: u64,
 }
 
@@ -50,20 +52,30 @@ pub(crate) struct Run {
 
 impl RunWriter {
     /// Creates a file that stays, with a digest; it must not exist.
-    pub(crate) fn create_output(path: &Path, n_partitions: u32) -> Result<Self, Failure> {
-        Self::create(RunFile::kept(path), n_partitions, Some(Box::default()))
+    pub(crate) fn create_output(
+        path: &Path,
+        n_partitions: u32,
+        compression: MapOutputCompression,
+    ) -> Result<Self, Failure> {
+        Self::create(RunFile::kept(path), n_partitions, Some(Box::default()), compression)
     }
 
     /// Creates a file that is removed when it is not needed any more; it must not exist.
-    pub(crate) fn create_temporary(path: &Path, n_partitions: u32) -> Result<Self, Failure> {
-        Self::create(RunFile::temporary(path), n_partitions, None)
+    pub(crate) fn create_temporary(
+        path: &Path,
+        n_partitions: u32,
+        compression: MapOutputCompression,
+    ) -> Result<Self, Failure> {
+        Self::create(RunFile::temporary(path), n_partitions, None, compression)
     }
 
     fn create(
         run: Arc<RunFile>,
         n_partitions: u32,
         digest: Option<Box<Xxh3>>,
+        compression: MapOutputCompression,
     ) -> Result<Self, Failure> {
+        let codec = BlockCodec::new(compression)?;
         let path = run.path();
         let file = File::create_new(path).map_err(|error| failure::disk(&error, "create", path))?;
         let mut buffer = Vec::with_capacity(WRITE_BYTES + 2 * BLOCK_BYTES);
@@ -77,6 +89,7 @@ impl RunWriter {
             segments: Vec::with_capacity(n_partitions as usize),
             n_partitions,
             digest,
+            codec,
             records: 0,
         })
     }
@@ -168,15 +181,21 @@ impl RunWriter {
         let Some(length) = length else {
             return Err(too_long(raw.len()));
         };
-        let crc32c = crc32c(raw);
-        let block =
-            BlockHeader { raw_length: length, stored_length: length, codec: CODEC_NONE, crc32c };
-        header.copy_from_slice(&block.encode());
         if let Some(digest) = &mut self.digest {
             digest.update(raw);
         }
+        let (mut codec, mut stored_length) = (CODEC_NONE, length);
+        if let Some((by, stored)) = self.codec.compress(raw) {
+            raw[..stored.len()].copy_from_slice(stored);
+            codec = by;
+            stored_length = u32::try_from(stored.len()).expect("it is shorter than before");
+        }
+        let crc32c = crc32c(&raw[..stored_length as usize]);
+        let block = BlockHeader { raw_length: length, stored_length, codec, crc32c };
+        header.copy_from_slice(&block.encode());
+        self.buffer.truncate(at + BLOCK_HEADER_BYTES + stored_length as usize);
         if let Some(segment) = self.segments.last_mut() {
-            segment.length += BLOCK_HEADER_BYTES as u64 + u64::from(length);
+            segment.length += BLOCK_HEADER_BYTES as u64 + u64::from(stored_length);
             segment.raw_bytes += u64::from(length);
         }
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use mapreduce_protocol::Failure;
+use mapreduce_protocol::{Failure, MapOutputCompression};
 
 use super::fold::Fold;
 use super::merge::Merge;
@@ -71,6 +71,7 @@ pub(crate) struct Segments {
     held: BTreeMap<u32, Held>,
     created: u32,
     records_written: u64,
+    compression: MapOutputCompression,
     progress: Progress,
 }
 
@@ -84,7 +85,13 @@ impl Segments {
     ) -> Self {
         let merge_factor = merge_factor.max(2) as usize;
         let held = BTreeMap::new();
-        Self { folder, merge_factor, budget, held, created: 0, records_written: 0, progress }
+        let (created, records_written, compression) = (0, 0, MapOutputCompression::None);
+        Self { folder, merge_factor, budget, held, created, records_written, compression, progress }
+    }
+
+    /// The same, whose merges are compressed so.
+    pub(crate) fn compressed(self, compression: MapOutputCompression) -> Self {
+        Self { compression, ..self }
     }
 
     /// A verified segment, whose length was taken from the budget.
@@ -164,7 +171,7 @@ impl Segments {
             held.iter().filter(|h| h.is_in_memory()).map(|h| h.source.remaining()).sum();
         let path = self.folder.join(format!("merge-{:06}", self.created));
         self.created += 1;
-        let mut writer = RunWriter::create_temporary(&path, 1)?;
+        let mut writer = RunWriter::create_temporary(&path, 1, self.compression)?;
         let sources = held.into_iter().map(|held| held.source);
         Merge::new(sources, self.progress.clone())?.write_to(&mut writer, 0, fold)?;
         let run = writer.finish()?;
@@ -183,7 +190,7 @@ mod tests {
     /// A segment with one record for each of `keys`, valued with the map's ordinal.
     fn segment(folder: &std::path::Path, map: u32, keys: &[&str]) -> (Source, Bytes) {
         let path = folder.join(format!("segment-{map}"));
-        let mut writer = RunWriter::create_temporary(&path, 1).unwrap();
+        let mut writer = RunWriter::create_temporary(&path, 1, Default::default()).unwrap();
         for key in keys {
             writer.record(0, key.as_bytes(), map.to_string().as_bytes()).unwrap();
         }

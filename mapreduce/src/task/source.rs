@@ -14,6 +14,7 @@ use mapreduce_protocol::map_output::{
     self, BLOCK_HEADER_BYTES, BlockHeader, LayoutError, Segment, Trailer,
 };
 
+use super::block_codec::raw_of;
 use super::failure;
 
 /// A file of runs, opened when it is first read: far more of them may wait than may be open.
@@ -99,38 +100,46 @@ impl Source {
         }
     }
 
-    /// The raw bytes of the next block.
+    /// The raw bytes of the next block, decompressed.
     pub(crate) fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
-            Self::Memory(bytes) => Ok(split_block(bytes)),
+            Self::Memory(bytes) => {
+                let Some((header, stored)) = split_block(bytes) else { return Ok(None) };
+                raw_of(&header, stored).map(Some).ok_or_else(|| self.broken(UNDECODED))
+            }
             Self::File { at, end, .. } if at == end => Ok(None),
             Self::File { file, at, end } => {
-                let block = read_block(file, *at, *end)?;
-                *at += (BLOCK_HEADER_BYTES + block.len()) as u64;
-                Ok(Some(block))
+                let (header, stored) = read_block(file, *at, *end)?;
+                *at += (BLOCK_HEADER_BYTES + stored.len()) as u64;
+                raw_of(&header, stored).map(Some).ok_or_else(|| self.broken(UNDECODED))
             }
         }
     }
 
     /// A record in it is not one.
     pub(crate) fn malformed(&self) -> Failure {
-        const REASON: &str = "a record is malformed";
+        self.broken("a record is malformed")
+    }
+
+    fn broken(&self, reason: &str) -> Failure {
         match self {
-            Self::Memory(_) => failure::broken_run(REASON, Path::new("a fetched segment")),
-            Self::File { file, .. } => file.broken(REASON),
+            Self::Memory(_) => failure::broken_run(reason, Path::new("a fetched segment")),
+            Self::File { file, .. } => file.broken(reason),
         }
     }
 }
 
+/// The checksum of a compressed block was right, and it is none.
+const UNDECODED: &str = "a block can't be decompressed";
+
 /// Takes the first block off `bytes`, which were verified as whole blocks.
-fn split_block(bytes: &mut Bytes) -> Option<Bytes> {
-    let header = bytes.first_chunk::<BLOCK_HEADER_BYTES>()?;
-    let length = BlockHeader::decode(header).ok()?.stored_length as usize;
-    let mut block = bytes.split_to(BLOCK_HEADER_BYTES + length);
-    Some(block.split_off(BLOCK_HEADER_BYTES))
+fn split_block(bytes: &mut Bytes) -> Option<(BlockHeader, Bytes)> {
+    let header = BlockHeader::decode(bytes.first_chunk::<BLOCK_HEADER_BYTES>()?).ok()?;
+    let mut block = bytes.split_to(BLOCK_HEADER_BYTES + header.stored_length as usize);
+    Some((header, block.split_off(BLOCK_HEADER_BYTES)))
 }
 
-fn read_block(file: &RunFile, at: u64, end: u64) -> Result<Bytes, Failure> {
+fn read_block(file: &RunFile, at: u64, end: u64) -> Result<(BlockHeader, Bytes), Failure> {
     let mut header = [0; BLOCK_HEADER_BYTES];
     if end - at < BLOCK_HEADER_BYTES as u64 {
         return Err(file.broken("it ends inside a block's header"));
@@ -146,7 +155,7 @@ fn read_block(file: &RunFile, at: u64, end: u64) -> Result<Bytes, Failure> {
     if crc32c(&block) != header.crc32c {
         return Err(file.broken("a block's checksum does not match"));
     }
-    Ok(block.into())
+    Ok((header, block.into()))
 }
 
 /// Reads the index of a map output file.
@@ -177,7 +186,7 @@ mod tests {
     /// A file with records in partitions 0 and 2, some blocks long.
     fn write(folder: &Path) -> PathBuf {
         let path = folder.join("output");
-        let mut writer = RunWriter::create_output(&path, N_PARTITIONS).unwrap();
+        let mut writer = RunWriter::create_output(&path, N_PARTITIONS, Default::default()).unwrap();
         for partition in [0, 2] {
             for n in 0..2000_u32 {
                 writer.record(partition, &n.to_be_bytes(), &[b'x'; 70]).unwrap();
@@ -233,7 +242,7 @@ mod tests {
     fn temporary_files_go_with_their_last_reader() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
-        let mut writer = RunWriter::create_temporary(&path, 1).unwrap();
+        let mut writer = RunWriter::create_temporary(&path, 1, Default::default()).unwrap();
         writer.record(0, b"key", b"value").unwrap();
         let run = writer.finish().unwrap();
         let source = Source::of(&run.file, &run.segments[0]);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mapreduce_protocol::Failure;
+use mapreduce_protocol::{Failure, MapOutputCompression};
 
 use super::fold::Fold;
 use super::merge::Merge;
@@ -18,6 +18,7 @@ pub(crate) struct Spills {
     runs: Vec<Run>,
     created: u32,
     records_written: u64,
+    compression: MapOutputCompression,
     progress: Progress,
 }
 
@@ -27,6 +28,7 @@ impl Spills {
         folder: &Path,
         n_partitions: u32,
         merge_factor: u32,
+        compression: MapOutputCompression,
         progress: Progress,
     ) -> Self {
         Self {
@@ -36,6 +38,7 @@ impl Spills {
             runs: Vec::new(),
             created: 0,
             records_written: 0,
+            compression,
             progress,
         }
     }
@@ -59,7 +62,7 @@ impl Spills {
     pub(crate) fn create(&mut self) -> Result<RunWriter, Failure> {
         let path = self.folder.join(format!("spill-{:06}", self.created));
         self.created += 1;
-        RunWriter::create_temporary(&path, self.n_partitions)
+        RunWriter::create_temporary(&path, self.n_partitions, self.compression)
     }
 
     /// Takes a finished spill, later than all before.

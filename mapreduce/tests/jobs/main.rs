@@ -10,4 +10,5 @@ mod formats;
 mod keys;
 mod local;
 mod oracle;
+mod outputs;
 mod streaming;

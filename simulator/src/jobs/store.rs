@@ -191,7 +191,7 @@ impl Store {
         if output.by != by {
             return StoreOutcome::Refused { reason: format!("{target} holds other objects") };
         }
-        for PartElsewhere { attempt, staged } in &parts[..n] {
+        for PartElsewhere { attempt, staged, .. } in &parts[..n] {
             let open = self.uploads.get_mut(target).is_some_and(|all| all.remove(attempt));
             if staged.is_none() || !(open || output.parts.contains(attempt)) {
                 let what =

@@ -39,6 +39,7 @@ pub(crate) fn launch(attempt: AttemptId) -> TrackerCommand {
         output: None,
         limits: TaskLimits::default(),
         formats: Default::default(),
+        output_forms: Default::default(),
     };
     let work = match attempt.task.kind {
         TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },

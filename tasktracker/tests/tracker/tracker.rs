@@ -105,6 +105,7 @@ impl Place {
             output: None,
             limits: TaskLimits::default(),
             formats: Default::default(),
+            output_forms: Default::default(),
         };
         let work = match attempt.task.kind {
             TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },

@@ -8,7 +8,6 @@ const RENAMED: &[(&str, &str)] = &[
     ("copyFromLocal", "put"),
     ("copyToLocal", "get"),
     ("appendToFile", "append"),
-    ("text", "cat"),
     ("touchz", "touch"),
 ];
 
@@ -118,7 +117,7 @@ mod tests {
                 "howdah --format=json fs cat /a /",
             ),
             ("howdah fs -copyFromLocal a hdfs://nn/b", "howdah fs put a /b"),
-            ("howdah fs text /a", "howdah fs cat /a"),
+            ("howdah fs -text /a", "howdah fs text /a"),
             ("howdah fs -rm -r -skipTrash /a", "howdah fs rm -r --skip-trash /a"),
             ("howdah fs head -2 /a", "howdah fs head -n2 /a"),
             ("howdah fs tail -20 /a", "howdah fs tail -n20 /a"),

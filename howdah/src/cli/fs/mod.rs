@@ -14,6 +14,7 @@ mod put_aside;
 mod read;
 mod remove;
 mod replication;
+mod text;
 mod transfer;
 mod tree;
 mod urls;
@@ -68,6 +69,8 @@ enum Action {
     Append(transfer::AppendArgs),
     /// Write files to standard output
     Cat(read::CatArgs),
+    /// Write what files hold to standard output: decompressed, where the ends of their names say so
+    Text(text::TextArgs),
     /// Write the beginning of files to standard output
     Head(read::HeadArgs),
     /// Write the end of files to standard output
@@ -129,6 +132,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Get(args) => transfer::get(&session, &args).await,
             Action::Append(args) => transfer::append(&session, &args).await,
             Action::Cat(args) => read::cat(&session, &args).await,
+            Action::Text(args) => text::text(&session, &args).await,
             Action::Head(args) => read::head(&session, &args).await,
             Action::Tail(args) => read::tail(&session, &args).await,
             Action::Checksum(args) => read::checksum(&session, &args, format).await,

@@ -27,9 +27,9 @@ const OBJECTS_MAX: usize = 10_000_000;
 
 /// A place that was meant, in its store.
 #[derive(Clone, Debug)]
-struct Meant {
-    store: OtherStore,
-    url: StoreUrl,
+pub(super) struct Meant {
+    pub(super) store: OtherStore,
+    pub(super) url: StoreUrl,
 }
 
 /// What stands at a place.
@@ -47,7 +47,10 @@ fn stores(session: &Session, urls: &[UrlPattern]) -> anyhow::Result<Stores> {
 }
 
 /// The places that patterns mean, each once; of a plain URL nothing is asked.
-async fn expand(session: &Session, patterns: &[UrlPattern]) -> anyhow::Result<Vec<Meant>> {
+pub(super) async fn expand(
+    session: &Session,
+    patterns: &[UrlPattern],
+) -> anyhow::Result<Vec<Meant>> {
     let stores = stores(session, patterns)?;
     let mut all = Vec::new();
     let mut before = BTreeSet::new();
@@ -130,7 +133,7 @@ impl Meant {
     }
 
     /// One object, and nothing else.
-    async fn object(&self) -> anyhow::Result<ObjectMeta> {
+    pub(super) async fn object(&self) -> anyhow::Result<ObjectMeta> {
         match self.standing().await? {
             Standing::Object(meta) => Ok(meta),
             Standing::Folder(_) => Err(anyhow!("{} is a folder: name an object", self.url)),
