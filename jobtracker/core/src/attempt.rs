@@ -183,7 +183,7 @@ impl Core {
             attempt,
             host: winner.host.clone(),
             address: tracker.address.clone(),
-            digest: winner.digest.clone(),
+            digest: winner.digest.to_string(),
         };
         let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
         if let Some(live) = jobs.get_mut(&Fifo::of(attempt.task.job)) {

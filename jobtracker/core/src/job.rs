@@ -13,7 +13,7 @@ use mapreduce_protocol::{
 use crate::durable::JobEntry;
 use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
-use crate::locality::{Locality, Patience, WaitKey, WaitingMaps};
+use crate::locality::{Locality, Patience};
 use crate::numbers::{HostNumber, Numbers, Place, Places};
 use crate::pause::Paused;
 use crate::phases::PhaseStarts;
@@ -26,6 +26,7 @@ use crate::tally::Tally;
 use crate::task::{ATTEMPTS_AT_ONCE, ATTEMPTS_PER_TERM, LiveAttempt, TaskState};
 use crate::tasks::Tasks;
 use crate::trackers::Trackers;
+use crate::waiting_maps::{WaitKey, WaitingMaps};
 use crate::waiting_reduces::{WaitingReduces, reduce_wait};
 
 /// A call to the chunk store that a job needs.

@@ -291,7 +291,9 @@ impl Order {
         let stuck = self.stuck().filter(|job| self.may_run(*job));
         let pools = self.turns.iter().map(|turn| &self.pools[turn.pool]);
         let others = pools.filter(|pool| !pool.is_full()).flat_map(Pool::jobs);
-        let is_stuck = |job: &Fifo| self.standpoints.get(job).is_some_and(|it| it.is_stuck);
+        let any_stuck = !self.stuck.is_empty();
+        let is_stuck =
+            move |job: &Fifo| any_stuck && self.standpoints.get(job).is_some_and(|it| it.is_stuck);
         stuck.chain(others.filter(move |job| !is_stuck(job)))
     }
 

@@ -10,6 +10,7 @@ use mapreduce_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterTable, Share};
+use crate::digest::Digest;
 use crate::locality::Locality;
 use crate::records::{KilledAttempt, Record, Span, SplitList};
 use crate::tally::Tally;
@@ -59,7 +60,7 @@ struct Past {
     /// Attempts that failed: all that count against its tries, and the last of the others.
     failures: Vec<FailedAttempt>,
     /// Digest of a former winner whose output was lost.
-    lost_digest: Option<String>,
+    lost_digest: Option<Digest>,
     /// Numbers of former winners whose outputs were lost.
     lost: BTreeSet<u32>,
     /// Numbers of attempts that were killed or lost, and have not come to another end since.
@@ -71,7 +72,7 @@ struct Past {
 struct KeptTask {
     winner: Option<Box<Winner>>,
     failures: Vec<FailedAttempt>,
-    lost_digest: Option<String>,
+    lost_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     lost: BTreeSet<u32>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -99,7 +100,7 @@ impl From<TaskEntry> for KeptTask {
 pub(crate) struct Winner {
     pub(crate) number: u32,
     pub(crate) host: HostName,
-    pub(crate) digest: String,
+    pub(crate) digest: Digest,
     counters: Share,
     /// What it staged in another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,7 +220,7 @@ impl RunningEntry {
         let winner = Winner {
             number: attempt.number,
             host: host.clone(),
-            digest: digest.clone(),
+            digest: Digest::from(digest.as_str()),
             counters,
             staged: staged.clone().map(Box::new),
             ran_ms: *ran_ms,
@@ -416,7 +417,7 @@ impl TaskEntry {
     /// Digest of a former winner's output, if it is another than `digest`.
     pub(crate) fn lost_other_than(&self, digest: &str) -> bool {
         let lost = self.past.as_ref().and_then(|past| past.lost_digest.as_ref());
-        lost.is_some_and(|lost| lost != digest)
+        lost.is_some_and(|lost| *lost != Digest::from(digest))
     }
 }
 
