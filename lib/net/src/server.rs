@@ -28,6 +28,8 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 pub const JSON_BYTES_MAX: usize = 16 << 20;
 /// Length that most JSON replies stay within, bytes.
 const JSON_BYTES_USUAL: usize = 1024;
+/// Of a key that is not known, so much is said.
+const KEY_CHARS_MAX: usize = 200;
 /// Time in which the whole of a JSON body must arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -251,7 +253,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A JSON body, in and out. What doesn't parse is a 400 that names line, column and key.
+/// A JSON body, in and out. What doesn't parse is a 400 that names line, column and key. So is a key that the route
+/// does not know, if a person or their program sends it: it is misspelt, or asks for what this release can't do. What
+/// daemons and tasks send may have more: theirs may be a newer release.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -259,7 +263,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let invalid = |detail: String| Problem::new(400, "invalid-request", detail);
+        let sender = request.extensions().get::<Caller>().map(|caller| caller.0.role);
         if !is_json(request.headers()) {
             return Err(no_json());
         }
@@ -274,11 +278,41 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 format!("the body did not arrive whole within {JSON_BYTES_MAX} bytes: {error}");
             Problem::new(413, "invalid-request", detail)
         })?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
-            let error = schema_words(&error.to_string());
-            invalid(format!("the body is not what this route takes: {error}"))
-        })
+        let parsed = if sender == Some(Role::User) {
+            parse_all(&body)
+        } else {
+            serde_json::from_slice(&body).map_err(|error| not_taken(&error))
+        };
+        parsed.map(Self)
     }
+}
+
+/// Parses the body if no key in it would be ignored.
+fn parse_all<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut unknown = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_ignored::deserialize(&mut deserializer, |key| {
+        // An optional value's place is no part of what was written.
+        unknown.get_or_insert_with(|| key.to_string().replace("?.", ""));
+    });
+    let parsed = parsed.and_then(|parsed| deserializer.end().map(|()| parsed));
+    match (parsed, unknown) {
+        (Err(error), _) => Err(not_taken(&error)),
+        (Ok(_), Some(key)) => {
+            let key: String = key.chars().take(KEY_CHARS_MAX).collect();
+            let detail = format!(
+                "the body has a key that this route does not know: {key:?}; leave it out, or correct it"
+            );
+            Err(Problem::new(400, "invalid-request", detail))
+        }
+        (Ok(parsed), None) => Ok(parsed),
+    }
+}
+
+fn not_taken(error: &serde_json::Error) -> Problem {
+    let error = schema_words(&error.to_string());
+    let detail = format!("the body is not what this route takes: {error}");
+    Problem::new(400, "invalid-request", detail)
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

@@ -28,6 +28,17 @@ async fn write(caller: Caller, Json(n): Json<u32>) -> Result<Json<u32>, Problem>
     Ok(Json(n))
 }
 
+/// What daemons and people may send.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Order {
+    wanted: Option<u32>,
+    inner: Option<Box<Self>>,
+}
+
+async fn order(Json(order): Json<Order>) -> Json<Order> {
+    Json(order)
+}
+
 async fn echo(Json(n): Json<u32>) -> Json<u32> {
     Json(n)
 }
@@ -48,6 +59,7 @@ fn start(anonymous: Option<Capability>) -> Server {
         .route("/read", users, get(read))
         .route("/write", users, post(write))
         .route("/echo", users, post(echo))
+        .route("/order", Access::Roles(&[Role::User, Role::Server]), post(order))
         .route("/end", users, post(|| async { Json(3) }))
         .route("/server", Access::Roles(&[Role::Server]), get(|| async { Json(2) }));
     let router = routes.into_router((), Guard { keyring: keyring.clone(), anonymous });
@@ -216,4 +228,27 @@ async fn an_observer_is_told_of_every_request_by_its_route() {
     ];
     let expected = expected.map(|(method, route, status)| (method.to_owned(), route, status));
     assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_is_refused_by_its_name_unless_a_daemon_sends_it() {
+    let server = start(None);
+    let bodies = [
+        (r#"{"wanted":1,"wnated":2}"#, "wnated"),
+        (r#"{"wanted":1,"inner":{"wanted":2,"inner":{"more":[]}}}"#, "inner.inner.more"),
+    ];
+    for (body, key) in bodies {
+        for (role, status) in [(Role::User, 400), (Role::Server, 200)] {
+            let token = server.keyring.mint(&capability(role, FAR));
+            let request = reqwest::Client::new()
+                .post(format!("http://{}/order", server.address))
+                .bearer_auth(token)
+                .header("content-type", "application/json")
+                .body(body);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{body}");
+            let text = answer.text().await.unwrap();
+            assert_eq!(text.contains(key), role == Role::User, "{text}");
+        }
+    }
 }
