@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -164,6 +165,16 @@ pub(super) fn scan_local(
     target: &StorePath,
     tree: &mut Tree<PathBuf, StorePath>,
 ) -> anyhow::Result<()> {
+    scan_below(local, target, tree, &mut Vec::new())
+}
+
+/// The same; `above` are the folders that `local` lies in, by device and inode: links may lead back to one of them.
+fn scan_below(
+    local: &Path,
+    target: &StorePath,
+    tree: &mut Tree<PathBuf, StorePath>,
+    above: &mut Vec<(u64, u64)>,
+) -> anyhow::Result<()> {
     let unreadable = || format!("cannot read {}", local.display());
     let found = fs::metadata(local).with_context(unreadable)?;
     if found.is_file() {
@@ -178,6 +189,12 @@ pub(super) fn scan_local(
             "{local} is neither a file nor a folder: put what it gives with `howdah fs put - PATH < {local}`"
         ));
     }
+    let folder = (found.dev(), found.ino());
+    if above.contains(&folder) {
+        let local = local.display();
+        return Err(anyhow!("{local} is a link to a folder that it lies in: leave it out"));
+    }
+    above.push(folder);
     tree.folders.push(target.clone());
     let entries = fs::read_dir(local).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut entries = entries.with_context(unreadable)?;
@@ -185,8 +202,9 @@ pub(super) fn scan_local(
     for entry in entries {
         let path = entry.path();
         let below = target.join(name_of(&path)?).with_context(|| path.display().to_string())?;
-        scan_local(&path, &below, tree)?;
+        scan_below(&path, &below, tree, above)?;
     }
+    above.pop();
     Ok(())
 }
 
@@ -300,4 +318,29 @@ pub(super) async fn fill(
         return written;
     }
     writer.close().await.map(|_closed| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_back_to_a_folder_above_is_refused_and_one_to_another_folder_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir(root.join("other")).unwrap();
+        fs::write(root.join("other/file"), "x").unwrap();
+        for name in ["one", "two"] {
+            std::os::unix::fs::symlink(root.join("other"), root.join("a/b").join(name)).unwrap();
+        }
+        let scan =
+            |tree: &mut Tree<PathBuf, StorePath>| scan_local(root, &"/in".parse().unwrap(), tree);
+        let mut tree = Tree::default();
+        scan(&mut tree).unwrap();
+        assert_eq!((tree.files.len(), tree.folders.len()), (3, 6));
+        std::os::unix::fs::symlink("..", root.join("other/back")).unwrap();
+        let refused = scan(&mut Tree::default()).unwrap_err().to_string();
+        assert!(refused.contains("back is a link to a folder that it lies in"), "{refused}");
+    }
 }

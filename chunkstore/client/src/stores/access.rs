@@ -7,10 +7,10 @@ use std::time::Duration;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::{ClientOptions, Result, RetryConfig};
 
 use super::http::Connector;
+use super::local_files::LocalFiles;
 use super::uploads::Uploads;
 use super::{OtherStore, Scheme, StoreUrl};
 
@@ -108,10 +108,7 @@ impl StoreAccess {
             }
             Scheme::Gs => OtherStore::new(url, Arc::new(self.gs(url, retry, connector)?), None),
             Scheme::Az => OtherStore::new(url, Arc::new(self.az(url, retry, connector)?), None),
-            Scheme::File => {
-                let files = LocalFileSystem::new().with_automatic_cleanup(true);
-                OtherStore::new(url, Arc::new(files), None)
-            }
+            Scheme::File => OtherStore::new(url, Arc::new(LocalFiles::new()), None),
         })
     }
 

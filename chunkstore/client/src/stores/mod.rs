@@ -5,6 +5,7 @@
 mod access;
 mod error;
 mod http;
+mod local_files;
 mod staged;
 mod uploads;
 mod url;

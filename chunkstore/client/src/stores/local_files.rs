@@ -1,0 +1,194 @@
+//! The files of this host (`file://`) as `object_store` has them, but for those that are no objects: a pipe or device,
+//! whose open may wait for ever, and one of `/proc` or its like, which has bytes but says that it has none, and
+//! would be read as empty. Those are refused.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path as LocalPath, PathBuf};
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+use rustix::fs::OFlags;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct LocalFiles(LocalFileSystem);
+
+/// What is no object.
+#[derive(Debug, thiserror::Error)]
+enum NoObject {
+    #[error(
+        "{} is a pipe, socket or device, and no file: copy what it gives with `howdah fs put - PATH < {}`",
+        path.display(), path.display()
+    )]
+    Special { path: PathBuf },
+    #[error(
+        "{} has bytes, but no length that could be known: copy what it gives with `howdah fs put - PATH < {}`",
+        path.display(), path.display()
+    )]
+    NoLength { path: PathBuf },
+}
+
+impl LocalFiles {
+    pub(super) fn new() -> Self {
+        Self(LocalFileSystem::new().with_automatic_cleanup(true))
+    }
+
+    async fn refuse_what_is_no_object(&self, location: &Path) -> Result<()> {
+        let path = self.0.path_to_filesystem(location)?;
+        let looked = tokio::task::spawn_blocking(move || look(&path)).await?;
+        looked.map_err(|source| Error::Generic { store: "file", source: Box::new(source) })
+    }
+}
+
+/// What can't be looked at is the file system's to refuse.
+fn look(path: &LocalPath) -> Result<(), NoObject> {
+    let Ok(found) = fs::metadata(path) else { return Ok(()) };
+    if !found.is_file() && !found.is_dir() {
+        return Err(NoObject::Special { path: path.to_owned() });
+    }
+    if found.is_file() && found.len() == 0 && has_a_byte(path).is_ok_and(|has| has) {
+        return Err(NoObject::NoLength { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+fn has_a_byte(path: &LocalPath) -> io::Result<bool> {
+    // Some of the kernel's files make who reads them wait.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    Ok(file.read(&mut [0])? > 0)
+}
+
+impl fmt::Display for LocalFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for LocalFiles {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.0.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.refuse_what_is_no_object(location).await?;
+        self.0.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.refuse_what_is_no_object(location).await?;
+        self.0.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.0.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.0.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.refuse_what_is_no_object(from).await?;
+        self.0.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.0.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt as _;
+    use object_store::ObjectStoreExt as _;
+
+    use super::*;
+
+    fn at(path: &LocalPath) -> Path {
+        Path::from_absolute_path(path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn pipes_devices_and_files_without_a_length_are_refused_and_empty_files_are_read() {
+        let (dir, files) = (tempfile::tempdir().unwrap(), LocalFiles::new());
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let device = LocalPath::new("/dev/zero");
+        for (path, said) in [
+            (&*pipe, "no file"),
+            (device, "no file"),
+            (LocalPath::new("/proc/cpuinfo"), "no length"),
+        ] {
+            for error in [
+                files.head(&at(path)).await.unwrap_err(),
+                files.get(&at(path)).await.unwrap_err(),
+                files.get_range(&at(path), 0..1).await.unwrap_err(),
+                files.copy(&at(path), &at(&dir.path().join("copy"))).await.unwrap_err(),
+            ] {
+                let text = error.to_string();
+                assert!(text.contains(said) && text.contains("howdah fs put -"), "{text}");
+            }
+        }
+        for content in ["", "x"] {
+            let path = dir.path().join("file");
+            fs::write(&path, content).unwrap();
+            assert_eq!(files.get(&at(&path)).await.unwrap().bytes().await.unwrap(), content);
+        }
+        assert!(!dir.path().join("copy").exists());
+        let missing = files.head(&at(&dir.path().join("missing"))).await.unwrap_err();
+        assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_folder_that_it_lies_in_ends_a_listing_with_an_error() {
+        let (dir, files) = (tempfile::tempdir().unwrap(), LocalFiles::new());
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(root.join("a/b/file"), "x").unwrap();
+        std::os::unix::fs::symlink("../..", root.join("a/b/loop")).unwrap();
+        let listed: Result<Vec<_>> = files.list(Some(&at(&root))).try_collect().await;
+        let error = listed.unwrap_err().to_string();
+        assert!(error.contains("loop"), "{error}");
+    }
+}
