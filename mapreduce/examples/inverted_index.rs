@@ -104,9 +104,11 @@ impl Reducer for WriteIndex {
     }
 }
 
+pub(crate) fn job(_: &[String]) -> Result<Job, UserError> {
+    let job = Job::new(WordsOfBooks::default);
+    Ok(job.combiner(|| UnionOfLists).reducer(|| WriteIndex).into())
+}
+
 fn main() -> ExitCode {
-    mapreduce::main(|_arguments| {
-        let job = Job::new(WordsOfBooks::default);
-        Ok(job.combiner(|| UnionOfLists).reducer(|| WriteIndex))
-    })
+    mapreduce::main(job)
 }

@@ -49,6 +49,41 @@ pub fn trial(scratch: &Path) -> PathBuf {
     program
 }
 
+/// Builds one of the examples in the same way, whatever the size.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn pattern(scratch: &Path, name: &str) -> PathBuf {
+    let (program, _) = example(scratch, &name.replace('_', "-"), false);
+    program
+}
+
+/// Builds one program of several examples: its first argument says which one it is.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn gallery(scratch: &Path, names: &[&str]) -> PathBuf {
+    let folder = root().join("mapreduce/examples");
+    let mut text = String::from("//! Several examples as one program.\n\n");
+    for name in names {
+        text += &format!(
+            "#[allow(dead_code)]\n#[path = \"{}/{name}.rs\"]\nmod {name};\n",
+            folder.display()
+        );
+    }
+    text += "\nfn main() -> std::process::ExitCode {\n    mapreduce::main(|arguments| match arguments[0].as_str() {\n";
+    for name in names {
+        text += &format!("        \"{name}\" => {name}::job(&arguments[1..]),\n");
+    }
+    text += "        other => Err(format!(\"there is no example {other}\").into()),\n    })\n}\n";
+    let source = scratch.join("gallery.rs");
+    fs::write(&source, text).expect("the program can be written");
+    let (program, _) = build(scratch, "gallery", &source, false);
+    program
+}
+
 fn example(scratch: &Path, name: &str, from_clean: bool) -> (PathBuf, Duration) {
     let source = root().join("mapreduce/examples").join(name.replace('-', "_") + ".rs");
     build(scratch, name, &source, from_clean)

@@ -17,10 +17,8 @@ macro_rules! examples {
 examples!(
     cooccurrence_pairs "../../examples/cooccurrence_pairs.rs",
     cooccurrence_stripes "../../examples/cooccurrence_stripes.rs",
-    kmeans_step "../../examples/kmeans_step.rs",
     map_join "../../examples/map_join.rs",
     max_temperature "../../examples/max_temperature.rs",
-    pagerank_step "../../examples/pagerank_step.rs",
     projection "../../examples/projection.rs",
     reduce_join "../../examples/reduce_join.rs",
     relative_frequency "../../examples/relative_frequency.rs",
@@ -206,49 +204,6 @@ fn joins_two_inputs() {
     assert_eq!(sorted(lines(reduce_join::job, &[], &inputs, 3)), expected);
     let inputs = [("orders", orders.clone()), (TABLE, users.clone())];
     assert_eq!(sorted(lines(map_join::job, &[], &inputs, 0)), expected);
-}
-
-#[test]
-fn moves_centres_to_the_mean_of_their_points() {
-    let text: String = numbers(200).map(|n| format!("{}.5\t{}\n", n % 21, (n >> 8) % 17)).collect();
-    let centres = [(0.0, 0.0), (10.0, 10.0), (20.0, 0.0)];
-    let mut sums = [(0.0, 0.0, 0.0); 3];
-    for (x, y) in text.lines().map(|line| line.split_once('\t').unwrap()) {
-        let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
-        let mut nearest = 0;
-        for n in 1..3 {
-            let far = |at: usize| (x - centres[at].0).powi(2) + (y - centres[at].1).powi(2);
-            nearest = if far(n) < far(nearest) { n } else { nearest };
-        }
-        let sum = &mut sums[nearest];
-        *sum = (sum.0 + x, sum.1 + y, sum.2 + 1.0);
-    }
-    let line = |(n, (x, y, points)): (usize, &(f64, f64, f64))| {
-        format!("{n}\t{}\t{}", x / points, y / points)
-    };
-    let expected: Vec<String> = sums.iter().enumerate().map(line).collect();
-    let found =
-        sorted(lines(kmeans_step::job, &["0,0", "10,10", "20,0"], &[("in", text.clone())], 2));
-    assert!(same(&found, &expected), "{found:?} and {expected:?}");
-}
-
-#[test]
-fn ranks_pages() {
-    let link = |page: u64, n: u64| format!("p{}", (page * 7 + n * n) % 12);
-    let links = |page| (0..page % 4).map(|n| link(page, n)).collect::<Vec<_>>();
-    let text: String = (0..12)
-        .map(|page| format!("p{page}\t{}\t{}\n", 1.0 / 12.0, links(page).join(" ")))
-        .collect();
-    let mut ranks = [0.15 / 12.0; 12];
-    for page in 0..12 {
-        for link in links(page) {
-            ranks[link[1..].parse::<usize>().unwrap()] += 0.85 / 12.0 / links(page).len() as f64;
-        }
-    }
-    let line = |page: u64| format!("p{page}\t{}\t{}", ranks[page as usize], links(page).join(" "));
-    let expected = sorted((0..12).map(line).collect());
-    let found = sorted(lines(pagerank_step::job, &["12"], &[("in", text)], 3));
-    assert!(same(&found, &expected), "{found:?} and {expected:?}");
 }
 
 #[test]

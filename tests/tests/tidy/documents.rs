@@ -139,6 +139,35 @@ fn the_program_that_the_pages_show_is_the_example_that_compiles() {
     }
 }
 
+/// `[test](file)` of the last column: rows with their tests, and where those are to be.
+fn shown_by(page: &str) -> impl Iterator<Item = (&str, Option<(&str, &str)>)> {
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(2);
+    rows.map(|row| {
+        let cell = row.trim_end_matches([' ', '|']).rsplit("| ").next().unwrap_or_default();
+        let link = cell.strip_prefix('[').and_then(|it| it.strip_suffix(')'));
+        (row, link.and_then(|it| it.split_once("](../")))
+    })
+}
+
+#[test]
+fn each_feature_beside_others_is_shown_by_a_test_that_exists() {
+    let page = read("docs/beside.md");
+    let mut findings = Vec::new();
+    for (row, link) in shown_by(&page) {
+        let is_there = link.is_some_and(|(test, file)| {
+            let source = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+            let at = source.find(&format!("fn {test}("));
+            // A function is a test where the line before says so, also in what makes many inputs of one.
+            at.is_some_and(|at| source[..at].trim_end().ends_with("test]"))
+        });
+        if !is_there {
+            findings.push(row.to_owned());
+        }
+    }
+    assert!(shown_by(&page).count() > 20, "docs/beside.md has a table");
+    none("rows of docs/beside.md whose test is none", &findings);
+}
+
 /// What stands between backquotes in the first column of a table's rows, below `heading`.
 fn first_column<'a>(page: &'a str, heading: &str, head: &str) -> Vec<&'a str> {
     let section = page.split(heading).nth(1).unwrap_or_default();
