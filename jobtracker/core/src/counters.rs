@@ -56,6 +56,11 @@ impl CounterTable {
         self.indexes.iter().map(|(name, index)| (name.clone(), sum(index))).collect()
     }
 
+    /// Where a name stands, if it was counted.
+    pub(crate) fn index(&self, name: &str) -> Option<u16> {
+        self.indexes.get(name).copied()
+    }
+
     /// The names by index.
     pub(crate) fn names(&self) -> BTreeMap<u16, &str> {
         self.indexes.iter().map(|(name, index)| (*index, name.as_str())).collect()

@@ -10,7 +10,7 @@
 //! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`, `held`: what is told of them; `standing`: what
 //!   speaks against them; `drain`: those that are to be stopped;
 //! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `numbers`, `shared`, `exclusions`: which task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
-//! - `queries`, `waiting`, `explain`, `path`, `summary`: what may be asked; `refusal`: what is said no to.
+//! - `queries`, `waiting`, `explain`, `path`, `timeline`, `summary`: what may be asked; `refusal`: what is said no to.
 
 mod attempt;
 mod commit;
@@ -67,6 +67,7 @@ mod summary;
 mod tally;
 mod task;
 mod tasks;
+mod timeline;
 mod timers;
 mod trackers;
 mod waiting;
@@ -84,14 +85,14 @@ pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, EndsAs, HistoryPage, Input, Notice, Output, Plan, Query, Reply, ReplyTo, StoreOutcome,
+    Effect, EndsAs, HistoryPage, Input, Notice, Output, Plan, Reply, ReplyTo, StoreOutcome,
 };
 pub use parts::{Part, PartElsewhere};
 pub use path::critical_path;
 pub use phases::Phases;
 pub use pool_verbs::PoolVerb;
 pub use pools::{DEFAULT_POOL, PoolRule};
-pub use queries::WAIT_MAX;
+pub use queries::{JobFilter, Query, WAIT_MAX};
 pub use records::{
     Home, IdempotencyKey, KilledAttempt, PlannedSplit, Record, Span, SplitList, StagedSplits,
 };
@@ -103,6 +104,7 @@ pub use spec::{InvalidJob, STAGING_ROOT, SYSTEM_ROOT, is_within, validate};
 pub use submit::{KEY_BYTES_MAX, SPLITS_MAX, UNFINISHED_JOBS_MAX};
 pub use summary::{Launches, PoolGauges, Summary, TaskGauges};
 pub use task::ATTEMPTS_PER_TERM;
+pub use timeline::{PARTITIONS_PER_PAGE, TimelinePage};
 
 /// Time before a call to the chunk store is made again, after the edge gave up retrying it.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);

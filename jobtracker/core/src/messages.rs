@@ -8,16 +8,18 @@ use ids::{HostName, UnixMillis};
 use mapreduce_protocol::{
     Ailment, AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HostList,
     JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobState, JobStatus,
-    JobtrackerInfo, PoolList, Priority, RegisterTracker, TaskId, TrackerHeartbeat,
+    JobtrackerInfo, Partition, PoolList, Priority, RegisterTracker, TrackerHeartbeat,
     TrackerHeartbeatReply, TrackerRegistered,
 };
 
 use crate::parts::{Part, PartElsewhere};
 use crate::phases::Phases;
 use crate::pool_verbs::PoolVerb;
+use crate::queries::Query;
 use crate::records::{IdempotencyKey, PlannedSplit, Record, StagedSplits};
 use crate::refusal::Refusal;
 use crate::summary::Summary;
+use crate::timeline::TimelinePage;
 
 /// Names the request that a reply belongs to; minted by the edge, never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,68 +182,6 @@ pub enum EndsAs {
     Killed,
     /// One of its task's tries.
     Failed,
-}
-
-/// What clients may ask. Nothing changes by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Query {
-    /// One job's state.
-    Status {
-        /// The job.
-        job: JobId,
-        /// Wait this long for its end, at most [`crate::WAIT_MAX`].
-        wait: Option<Duration>,
-    },
-    /// The newest jobs.
-    List {
-        /// How many.
-        limit: usize,
-    },
-    /// One job's attempts.
-    Attempts {
-        /// The job.
-        job: JobId,
-    },
-    /// Why a job's next tasks wait, or one task.
-    Explain {
-        /// The job.
-        job: JobId,
-        /// The task.
-        task: Option<TaskId>,
-    },
-    /// One job's counters.
-    Counters {
-        /// The job.
-        job: JobId,
-    },
-    /// What is to be kept of a job that is over and whose history is not written, but for its attempts.
-    History {
-        /// The job.
-        job: JobId,
-    },
-    /// A page of its attempts.
-    HistoryPage {
-        /// The job.
-        job: JobId,
-        /// 0, or what the page before says.
-        first: usize,
-    },
-    /// The job that a key was used for, if any.
-    Submitted {
-        /// The key, and the digest of the job that came with it now.
-        key: IdempotencyKey,
-    },
-    /// The cluster in short.
-    Cluster,
-    /// The hosts of TaskTrackers.
-    Hosts {
-        /// One alone.
-        only: Option<HostName>,
-    },
-    /// The pools.
-    Pools,
-    /// Gauges.
-    Summary,
 }
 
 /// How a call to the chunk store ended.
@@ -449,6 +389,10 @@ pub enum Reply {
     Explanation(Box<Explanation>),
     /// One attempt.
     Attempt(Box<AttemptStatus>),
+    /// Attempts of some tasks of a job; `None` if its tasks are not known any more.
+    Timeline(Option<TimelinePage>),
+    /// What the next reduces of a job read; `None` likewise.
+    Partitions(Option<Vec<Partition>>),
     /// A job's counters.
     Counters(JobCounters),
     /// What is to be kept of a job.

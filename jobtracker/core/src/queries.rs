@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use ids::{HostName, Monotonic, Now, UnixMillis};
 use mapreduce_protocol::{
-    AttemptList, AttemptState, AttemptStatus, JobCounters, JobId, JobList, JobState, JobStatus,
-    JobtrackerInfo, Place, TaskCounts, TaskKind,
+    AttemptId, AttemptList, AttemptState, AttemptStatus, JobCounters, JobId, JobList, JobState,
+    JobStatus, JobtrackerInfo, Place, TaskCounts, TaskId, TaskKind,
 };
 
 use crate::durable::{JobEntry, Stage};
 use crate::job::LiveJob;
 use crate::locality::Locality;
 use crate::machine::Core;
-use crate::messages::{Query, Reply, ReplyTo};
+use crate::messages::{Reply, ReplyTo};
 use crate::pools::DEFAULT_POOL;
-use crate::records::Span;
+use crate::records::{IdempotencyKey, Span};
 use crate::refusal::Refusal;
 use crate::running::{EndedAttempt, RunningEntry};
 use crate::timers::Timer;
@@ -26,6 +26,102 @@ pub const WAIT_MAX: Duration = Duration::from_mins(1);
 const WAITERS_MAX: usize = 10_000;
 /// Jobs in one list, at most.
 const LIST_MAX: usize = 1000;
+
+/// What clients may ask. Nothing changes by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// One job's state.
+    Status {
+        /// The job.
+        job: JobId,
+        /// Wait this long for its end, at most [`crate::WAIT_MAX`].
+        wait: Option<Duration>,
+    },
+    /// The newest jobs.
+    List {
+        /// How many.
+        limit: usize,
+        /// Which of them.
+        only: JobFilter,
+    },
+    /// One job's attempts.
+    Attempts {
+        /// The job.
+        job: JobId,
+    },
+    /// One attempt.
+    Attempt {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// When and where the attempts of the next tasks of a job ran, maps before reduces.
+    Timeline {
+        /// The job.
+        job: JobId,
+        /// The first task: 0, or what the page before says.
+        first: usize,
+        /// Without attempts that had ended before.
+        since: UnixMillis,
+    },
+    /// What the next reduces of a job read.
+    Partitions {
+        /// The job.
+        job: JobId,
+        /// The first of them.
+        first: u32,
+    },
+    /// Why a job's next tasks wait, or one task.
+    Explain {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: Option<TaskId>,
+    },
+    /// One job's counters.
+    Counters {
+        /// The job.
+        job: JobId,
+    },
+    /// What is to be kept of a job that is over and whose history is not written, but for its attempts.
+    History {
+        /// The job.
+        job: JobId,
+    },
+    /// A page of its attempts.
+    HistoryPage {
+        /// The job.
+        job: JobId,
+        /// 0, or what the page before says.
+        first: usize,
+    },
+    /// The job that a key was used for, if any.
+    Submitted {
+        /// The key, and the digest of the job that came with it now.
+        key: IdempotencyKey,
+    },
+    /// The cluster in short.
+    Cluster,
+    /// The hosts of TaskTrackers.
+    Hosts {
+        /// One alone.
+        only: Option<HostName>,
+    },
+    /// The pools.
+    Pools,
+    /// Gauges.
+    Summary,
+}
+
+/// Which jobs of a list are wanted. What is absent excludes none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Those in this state.
+    pub state: Option<JobState>,
+    /// Those of this pool.
+    pub pool: Option<String>,
+    /// Those that were submitted before this one.
+    pub before: Option<JobId>,
+}
 
 /// Requests that wait for a job's end.
 #[derive(Debug, Default)]
@@ -70,8 +166,18 @@ impl Core {
                 }
                 self.status(job).map(|status| Reply::Status(Box::new(status))).ok_or(job)
             }
-            Query::List { limit } => Ok(Reply::List(self.list(limit))),
+            Query::List { limit, only } => Ok(Reply::List(self.list(limit, &only))),
             Query::Attempts { job } => self.attempts(job).map(Reply::Attempts).ok_or(job),
+            Query::Attempt { attempt } => Ok(match self.attempt(attempt) {
+                Some(found) => Reply::Attempt(Box::new(found)),
+                None => Reply::Refused(Refusal::NoSuchAttempt { attempt }),
+            }),
+            Query::Timeline { job, first, since } => {
+                self.timeline(job, first, since).map(Reply::Timeline).ok_or(job)
+            }
+            Query::Partitions { job, first } => {
+                self.partitions(job, first).map(Reply::Partitions).ok_or(job)
+            }
             Query::Counters { job } => self.counters(job).map(Reply::Counters).ok_or(job),
             Query::History { job } => {
                 self.history(job).map(|history| Reply::History(Box::new(history))).ok_or(job)
@@ -202,8 +308,14 @@ impl Core {
         }
     }
 
-    fn list(&self, limit: usize) -> JobList {
-        let mut newest: Vec<_> = self.durable.jobs().iter().collect();
+    fn list(&self, limit: usize, only: &JobFilter) -> JobList {
+        let is_wanted = |(job, entry): &(&JobId, &JobEntry)| {
+            let pool = entry.spec.pool.as_deref().unwrap_or(DEFAULT_POOL);
+            only.before.is_none_or(|before| job.ordinal < before.ordinal)
+                && only.pool.as_deref().is_none_or(|wanted| wanted == pool)
+                && only.state.is_none_or(|wanted| wanted == self.state_of(**job))
+        };
+        let mut newest: Vec<_> = self.durable.jobs().iter().filter(is_wanted).collect();
         newest.sort_by_key(|(job, _)| std::cmp::Reverse(job.ordinal));
         newest.truncate(limit.min(LIST_MAX));
         JobList { jobs: newest.into_iter().map(|(job, e)| self.status_of(*job, e)).collect() }

@@ -152,6 +152,12 @@ impl ReduceInputs {
         }
     }
 
+    /// Bytes of a partition in the map outputs that were told of; a map that ran again counts twice.
+    pub(crate) fn bytes(&self, partition: u32) -> u64 {
+        let beside = self.named.get(&partition).map_or(0.0, |spread| spread.bytes);
+        (self.even.bytes + beside) as u64
+    }
+
     /// What lay on `host` is gone; what of it is made again is told again.
     pub(crate) fn forget(&mut self, host: HostNumber) {
         for spread in self.named.values_mut().chain([&mut self.even]) {

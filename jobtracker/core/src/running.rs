@@ -298,7 +298,7 @@ impl RunningEntry {
     }
 
     /// What a map reads, if the journal itself tells.
-    fn split(&self, task: TaskId) -> Option<&Split> {
+    pub(crate) fn split(&self, task: TaskId) -> Option<&Split> {
         match (&self.list, task.kind) {
             (SplitList::Inline(splits), TaskKind::Map) => {
                 splits.get(task.index as usize).map(|planned| &planned.split)
@@ -314,6 +314,11 @@ impl RunningEntry {
     /// Names of counters, by which [`Winner::counters`] goes.
     pub(crate) fn counter_names(&self) -> BTreeMap<u16, &str> {
         self.counters.names()
+    }
+
+    /// Where a counter stands in winners' own, for [`Winner::count`]; `None` if nobody has counted it.
+    pub(crate) fn counter_index(&self, name: &str) -> Option<u16> {
+        self.counters.index(name)
     }
 
     /// The attempts of one task that have ended and are remembered.
@@ -459,6 +464,11 @@ impl Winner {
     pub(crate) fn counters(&self, names: &BTreeMap<u16, &str>) -> BTreeMap<String, u64> {
         let named = |(index, value): &(u16, u64)| Some(((*names.get(index)?).to_owned(), *value));
         self.counters.iter().filter_map(named).collect()
+    }
+
+    /// One of them, by [`RunningEntry::counter_index`].
+    pub(crate) fn count(&self, index: Option<u16>) -> Option<u64> {
+        self.counters.iter().find(|(of, _)| Some(*of) == index).map(|(_, value)| *value)
     }
 
     fn ended(&self, task: TaskId, split: Option<&Split>) -> EndedAttempt {

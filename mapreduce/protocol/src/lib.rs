@@ -26,6 +26,7 @@ pub mod shuffle;
 pub mod status;
 pub mod stores;
 pub mod streaming;
+pub mod timeline;
 pub mod trackers;
 mod words;
 
@@ -49,6 +50,7 @@ pub use problem::ProblemKind;
 pub use status::*;
 pub use stores::*;
 pub use streaming::{ShippedFile, Streaming, StreamingError};
+pub use timeline::*;
 pub use trackers::*;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.

@@ -316,7 +316,7 @@ fn no_job_is_forgotten_before_its_staging_folder_is_gone() {
     for job in jobs {
         story.answer(|reply_to| Input::Kill { job, reply_to });
     }
-    let known = |story: &mut Story| match story.query(Query::List { limit: 9 }) {
+    let known = |story: &mut Story| match story.query(Query::List { limit: 9, only: JobFilter::default() }) {
         Reply::List(list) => list.jobs.iter().map(|job| job.id).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
@@ -407,7 +407,7 @@ fn ended_jobs_are_forgotten_oldest_first_with_their_keys() {
     assert_eq!(story.status(ids[1]).state, JobState::Killed);
     let key = IdempotencyKey { key: "key-0".into(), digest: "other".into() };
     assert_eq!(story.query(Query::Submitted { key }), Reply::Submitted(None));
-    match story.query(Query::List { limit: 10 }) {
+    match story.query(Query::List { limit: 10, only: JobFilter::default() }) {
         Reply::List(list) => assert_eq!(list.jobs.len(), 1),
         other => panic!("{other:?}"),
     }

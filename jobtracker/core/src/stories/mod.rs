@@ -18,6 +18,7 @@ mod restarts;
 mod scale;
 mod sharing;
 mod sick_hosts;
+mod timelines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,7 +34,7 @@ use mapreduce_protocol::{
 
 use crate::{
     ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
-    Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record, Refusal,
+    JobFilter, Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record, Refusal,
     Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome, staging_folder,
 };
 
