@@ -1,13 +1,14 @@
 //! The JobTracker's daemon: the shell around `jobtracker_core`. [`run()`] wires journal, event loop and
 //! HTTP; [`init()`] makes it a member of the chunk store's cluster. What is decided stands in the core;
 //! here are the calls to the chunk store (`admission`, `splits`, `commit`; `elsewhere` for other stores;
-//! `history`: what is kept of ended jobs), statuses in `http/error.rs`,
+//! `history`: what is kept of ended jobs), what listeners are told (`events`), statuses in `http/error.rs`,
 //! metric names in `metrics.rs`. Called by `howdah jobtracker`.
 
 mod admission;
 mod commit;
 mod elsewhere;
 mod event_loop;
+mod events;
 mod fold;
 mod history;
 mod http;

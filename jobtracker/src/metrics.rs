@@ -134,6 +134,17 @@ pub(crate) fn observe_notice(notice: &Notice) {
     }
 }
 
+/// How many listen to events.
+pub(crate) fn observe_listeners(n: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!("howdah_jobtracker_event_listeners").set(n as f64);
+}
+
+/// One was cut off because it did not read what it was sent.
+pub(crate) fn count_dropped_listener() {
+    counter!("howdah_jobtracker_event_listeners_dropped_total").increment(1);
+}
+
 /// How many folders the journal is written to; one less than configured while a disk is lost.
 pub(crate) fn observe_folders(live: usize) {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

@@ -12,8 +12,9 @@ use net::{Backoff, CallError, Guard};
 use tokio::task::JoinHandle;
 
 use crate::event_loop::{AskError, start};
+use crate::events::Events;
 use crate::history::sweep;
-use crate::http::{ServerState, router};
+use crate::http::{ServerState, Transfers, router};
 use crate::init::ask_cluster;
 use crate::metrics::METRICS;
 use crate::store::Store;
@@ -86,7 +87,14 @@ pub async fn run(
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
     let address = settings.jobtracker.address.clone();
     let topology = settings.topology.clone();
-    let state = ServerState { core: core.clone(), store: store.clone(), topology, address };
+    let state = ServerState {
+        core: core.clone(),
+        store: store.clone(),
+        topology,
+        address,
+        events: Events::new(core.clone(), shutdown.clone()),
+        transfers: Transfers::default(),
+    };
     let router = router(state, guard, health.clone(), metrics);
     let stop = shutdown.clone();
     let limits = net::ConnectionLimits::of_all_hosts();

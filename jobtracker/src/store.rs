@@ -16,6 +16,8 @@ use crate::JobtrackerSettings;
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
 /// A token is used for so long before a new one is minted.
 const TOKEN_USE: Duration = Duration::from_hours(12);
+/// The same of one with a caller's rights: the longest transfer of a file.
+const CALLER_TOKEN_LIFE: Duration = Duration::from_hours(24);
 /// A client that submits a job is not kept waiting for longer, whatever the configuration allows.
 const ADMISSION_RETRY_MAX: Duration = Duration::from_secs(5);
 
@@ -90,6 +92,21 @@ impl Store {
         self.minted().prompt
     }
 
+    /// A client that may do what this caller may, and no more: the chunk master decides. It soon says that the master is away.
+    pub(crate) fn of_caller(&self, caller: &Capability) -> ChunkStore {
+        let Inner { client, keyring, .. } = &*self.inner;
+        let expires = caller.expires.min(clock::wall() + CALLER_TOKEN_LIFE);
+        let token = keyring.mint(&Capability { expires, ..caller.clone() });
+        self.client_of(client.with_token(token), self.inner.retry_for.min(ADMISSION_RETRY_MAX))
+    }
+
+    fn client_of(&self, client: Client, retry_for: Duration) -> ChunkStore {
+        let Inner { master, reads, .. } = &*self.inner;
+        let (master, rack) = (master.clone(), RackName::default_rack());
+        let settings = StoreSettings { master, host: None, rack, retry_for, reads: *reads };
+        ChunkStore::new(client, settings)
+    }
+
     fn minted(&self) -> Minted {
         let now = clock::wall();
         let mut current = self.inner.minted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,18 +117,13 @@ impl Store {
     }
 
     fn mint(&self, now: UnixMillis) -> Minted {
-        let Inner { client, keyring, master, retry_for, reads, .. } = &*self.inner;
+        let Inner { client, keyring, retry_for, .. } = &*self.inner;
         let client = client.with_token(keyring.mint(&Capability::unlimited(
             "jobtracker",
             Role::Master,
             now + TOKEN_LIFE,
         )));
-        let store = |retry_for| {
-            let master = master.clone();
-            let rack = RackName::default_rack();
-            let settings = StoreSettings { master, host: None, rack, retry_for, reads: *reads };
-            ChunkStore::new(client.clone(), settings)
-        };
+        let store = |retry_for| self.client_of(client.clone(), retry_for);
         Minted {
             patient: store(*retry_for),
             prompt: store((*retry_for).min(ADMISSION_RETRY_MAX)),

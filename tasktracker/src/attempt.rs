@@ -25,7 +25,7 @@ use crate::description::Describer;
 use crate::folder::DataFolder;
 use crate::health;
 use crate::isolation::{Confinement, Isolation};
-use crate::logs::{self, LogWriter, Logs};
+use crate::logs::{self, LogWriter, Logs, Wanted};
 use crate::meter::Meter;
 use crate::metrics;
 use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
@@ -458,7 +458,8 @@ fn crashed(status: Option<ExitStatus>, heard: Heard, log: &Path) -> Failure {
     use std::os::unix::process::ExitStatusExt as _;
     let exit_code = status.and_then(|status| status.code());
     let signal = status.and_then(|status| status.signal());
-    let tail = logs::read(log, Some(LOG_TAIL_BYTES)).unwrap_or_default();
+    let last = Wanted::Last { bytes: LOG_TAIL_BYTES };
+    let tail = logs::read_part(log, last).map(|part| part.bytes).unwrap_or_default();
     let tail = String::from_utf8_lossy(&tail);
     // A program that knows nothing of tasks ends well, or complains of an option that it does not know.
     let complains = tail.contains(CHANNEL_ARGUMENT.trim_end_matches('='));

@@ -7,10 +7,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use mapreduce_protocol::{AttemptId, JobId};
+use mapreduce_protocol::{AttemptId, JobId, LogPart};
 
 /// Purged jobs whose logs are kept.
 pub(crate) const PURGED_JOBS_MAX: usize = 20;
+
+/// Tries to read a part of a log while its files change.
+const READ_TRIES: u32 = 3;
 
 /// The folder of all logs.
 #[derive(Debug)]
@@ -118,37 +121,103 @@ fn part(log: &Path, name: &str) -> PathBuf {
     log.with_extension(format!("log-{name}"))
 }
 
-/// Reads a log as kept, or only its last `tail` bytes.
+/// Which part of a log somebody wants. Bytes are numbered from 0 as they were written, those left out included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    /// So many of the last ones that are kept.
+    Last {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// What is kept from a byte on.
+    From {
+        /// The byte.
+        offset: u64,
+        /// Bytes at most.
+        limit: u64,
+    },
+}
+
+/// Reads a log as kept.
 ///
 /// # Errors
 /// When there is none, or it can't be read.
-pub(crate) fn read(log: &Path, tail: Option<u64>) -> io::Result<Vec<u8>> {
-    let mut text = read_end(log, tail)?;
-    let mut late = Vec::new();
-    for name in ["older", "newer"] {
-        match read_end(&part(log, name), tail) {
-            Ok(bytes) => late.extend_from_slice(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let dropped = std::fs::read_to_string(part(log, "dropped")).unwrap_or_default();
-    if !matches!(dropped.as_str(), "" | "0") {
+pub(crate) fn read(log: &Path) -> io::Result<Vec<u8>> {
+    let mut text = read_from(log, 0, u64::MAX)?;
+    let dropped = dropped(log);
+    if dropped > 0 {
         text.extend_from_slice(format!("\n[… {dropped} bytes left out …]\n").as_bytes());
     }
-    text.extend_from_slice(&late);
-    let keep = tail.and_then(|tail| usize::try_from(tail).ok()).unwrap_or(usize::MAX);
-    Ok(text.split_off(text.len().saturating_sub(keep)))
+    for name in ["older", "newer"] {
+        text.extend(or_nothing(read_from(&part(log, name), 0, u64::MAX))?);
+    }
+    Ok(text)
 }
 
-fn read_end(path: &Path, tail: Option<u64>) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    if let Some(tail) = tail {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(tail)))?;
+/// Reads a part of a log, of bytes that were written one after the other: one that begins before those that were left out ends
+/// before them, and one that begins among them begins behind them. The last bytes are never those before.
+///
+/// # Errors
+/// When there is none, or it can't be read.
+pub(crate) fn read_part(log: &Path, wanted: Wanted) -> io::Result<LogPart> {
+    let mut tries = 1;
+    loop {
+        // Its writer may have begun another file meanwhile: then the bytes are not those that they seem to be.
+        let before = dropped(log);
+        let part = read_part_once(log, wanted)?;
+        if dropped(log) == before || tries == READ_TRIES {
+            return Ok(part);
+        }
+        tries += 1;
     }
+}
+
+fn read_part_once(log: &Path, wanted: Wanted) -> io::Result<LogPart> {
+    let length_of = |path: &Path| or_nothing(std::fs::metadata(path).map(|it| it.len()));
+    let head = std::fs::metadata(log)?.len();
+    let late = ["older", "newer"].map(|name| part(log, name));
+    let lengths = [length_of(&late[0])?, length_of(&late[1])?];
+    let behind = if lengths == [0, 0] { head } else { head + dropped(log) };
+    let length = behind + lengths.iter().sum::<u64>();
+    let (offset, limit) = match wanted {
+        Wanted::From { offset, limit } => (offset.min(length), limit),
+        Wanted::Last { bytes } => {
+            let first = if behind > head { behind } else { 0 };
+            (length.saturating_sub(bytes).max(first), bytes)
+        }
+    };
+    let offset = if offset < head { offset } else { offset.max(behind) };
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    let older = (&late[0], behind, lengths[0]);
+    let newer = (&late[1], behind + lengths[0], lengths[1]);
+    for (path, begins, long) in [(&log.to_owned(), 0, head), older, newer] {
+        let (at, left) = (offset + bytes.len() as u64, limit - bytes.len() as u64);
+        if left > 0 && (begins..begins + long).contains(&at) {
+            bytes.extend(or_nothing(read_from(path, at - begins, left.min(begins + long - at)))?);
+        }
+    }
+    Ok(LogPart { offset, length, bytes })
+}
+
+/// Bytes that were left out between the head and what follows.
+fn dropped(log: &Path) -> u64 {
+    let text = std::fs::read_to_string(part(log, "dropped")).unwrap_or_default();
+    text.trim().parse().unwrap_or_default()
+}
+
+/// A short log has a head alone, and files of the tail change their names while they are read.
+fn or_nothing<T: Default>(read: io::Result<T>) -> io::Result<T> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        read => read,
+    }
+}
+
+fn read_from(path: &Path, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -162,24 +231,62 @@ mod tests {
         let path = folder.path().join("job").join("a.log");
         let mut log = LogWriter::create(path.clone(), 400).unwrap();
         log.append(b"short\n").unwrap();
-        assert_eq!(read(&path, None).unwrap(), b"short\n");
-        assert_eq!(read(&path, Some(3)).unwrap(), b"rt\n");
+        assert_eq!(read(&path).unwrap(), b"short\n");
+        assert_eq!(read_part(&path, Wanted::Last { bytes: 3 }).unwrap().bytes, b"rt\n");
         let mut written = 6;
         for number in 0..100 {
             let line = format!("line {number:03}\n");
             written += line.len();
             log.append(line.as_bytes()).unwrap();
         }
-        let text = String::from_utf8(read(&path, None).unwrap()).unwrap();
+        let text = String::from_utf8(read(&path).unwrap()).unwrap();
         assert!(text.starts_with("short\nline 000\n"), "{text}");
         assert!(text.ends_with("line 098\nline 099\n"), "{text}");
         let (head, rest) = text.split_once("\n[… ").unwrap();
         let (dropped, late) = rest.split_once(" bytes left out …]\n").unwrap();
         assert_eq!(head.len() + late.len() + dropped.parse::<usize>().unwrap(), written);
         assert!(head.len() + late.len() <= 400);
-        assert_eq!(read(&path, Some(9)).unwrap(), b"line 099\n");
+        assert_eq!(read_part(&path, Wanted::Last { bytes: 9 }).unwrap().bytes, b"line 099\n");
         log.append(&[b'x'; 5000]).unwrap();
-        assert!(read(&path, None).unwrap().len() < 450);
+        assert!(read(&path).unwrap().len() < 450);
+    }
+
+    #[test]
+    fn who_reads_a_log_part_by_part_gets_what_is_kept_in_order_and_learns_what_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job").join("a.log");
+        let mut log = LogWriter::create(path.clone(), 400).unwrap();
+        let lines: Vec<String> = (0..100).map(|number| format!("line {number:03}\n")).collect();
+        let whole = lines.concat().into_bytes();
+        let mut read_so_far = 0;
+        for (number, line) in lines.iter().enumerate() {
+            log.append(line.as_bytes()).unwrap();
+            // One who keeps up misses nothing.
+            let wanted = Wanted::From { offset: read_so_far, limit: 50 };
+            let part = read_part(&path, wanted).unwrap();
+            assert_eq!((part.offset, part.bytes.as_slice()), (read_so_far, line.as_bytes()));
+            read_so_far += part.bytes.len() as u64;
+            assert_eq!(part.length, read_so_far, "after line {number}");
+        }
+        let last = read_part(&path, Wanted::Last { bytes: 399 }).unwrap();
+        assert!(last.bytes.len() >= 100 && whole.ends_with(&last.bytes), "none of the head");
+        let mut offset = 0;
+        let mut kept = Vec::new();
+        let mut left_out = 0;
+        loop {
+            let part = read_part(&path, Wanted::From { offset, limit: 37 }).unwrap();
+            assert_eq!(part.length, whole.len() as u64);
+            left_out += part.offset - offset;
+            if part.bytes.is_empty() {
+                break;
+            }
+            let at = usize::try_from(part.offset).unwrap();
+            assert_eq!(part.bytes, whole[at..at + part.bytes.len()]);
+            offset = part.offset + part.bytes.len() as u64;
+            kept.extend(part.bytes);
+        }
+        assert!(left_out > 0 && kept.len() as u64 + left_out == whole.len() as u64);
+        assert_eq!(read_part(&path, Wanted::From { offset: 9999, limit: 9 }).unwrap().bytes, b"");
     }
 
     #[test]

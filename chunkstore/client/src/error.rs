@@ -243,6 +243,27 @@ fn unreadable_remedy(failures: &[ServerFailure]) -> &'static str {
 }
 
 impl StoreError {
+    /// What the chunk master said, if it answered.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::NotFound { problem, .. }
+            | Self::AlreadyExists { problem, .. }
+            | Self::NotAFolder { problem, .. }
+            | Self::IsAFolder { problem, .. }
+            | Self::FolderNotEmpty { problem, .. }
+            | Self::StillOpen { problem, .. }
+            | Self::LogOrNot { problem, .. }
+            | Self::NoServers { problem, .. }
+            | Self::Changed { problem, .. }
+            | Self::Forbidden { problem, .. }
+            | Self::OutOfSpace { problem, .. }
+            | Self::Refused { problem, .. } => Some(problem),
+            Self::Call { source, .. } => source.problem(),
+            _ => None,
+        }
+    }
+
     /// Sorts the failure of a call about `path`.
     #[must_use]
     pub fn from_call(path: &StorePath, source: CallError) -> Self {

@@ -3,11 +3,13 @@
 use std::fmt::Display;
 
 use axum::extract::rejection::QueryRejection;
+use chunkstore_client::StoreError;
 use chunkstore_client::stores::OtherStoreError;
+use chunkstore_protocol::PathError;
 use ids::NameError;
 use jobtracker_core::{Refusal, Reply};
 use mapreduce_protocol::{AttemptId, IdError, JobId, ProblemKind};
-use net::Problem;
+use net::{CallError, Problem};
 
 use crate::admission::AdmissionError;
 use crate::event_loop::AskError;
@@ -147,6 +149,62 @@ pub(super) fn bad_query(error: &QueryRejection) -> Problem {
 /// An `Idempotency-Key` that is no text.
 pub(super) fn bad_key() -> Problem {
     refused(&Refusal::BadKey)
+}
+
+/// A path that the chunk store does not take.
+pub(super) fn bad_path(error: &PathError) -> Problem {
+    problem(400, ProblemKind::InvalidRequest, error.to_string())
+}
+
+/// As many do this as may.
+pub(super) fn too_many(detail: String) -> Problem {
+    problem(429, ProblemKind::TooManyRequests, detail)
+}
+
+/// The bytes of a file did not come whole.
+pub(super) fn broken_upload(why: &str) -> Problem {
+    let detail =
+        format!("the file did not arrive whole, and nothing of it is kept: {why}; send it again");
+    problem(400, ProblemKind::InvalidRequest, detail)
+}
+
+/// What the chunk store says to a caller, in its own words.
+pub(super) fn of_store(error: &StoreError) -> Problem {
+    if let Some(said) = error.problem() {
+        return said.clone();
+    }
+    match error {
+        StoreError::Call { .. }
+        | StoreError::TooFewReplicas { .. }
+        | StoreError::Unreadable { .. } => {
+            problem(503, ProblemKind::StoreUnavailable, error.to_string())
+        }
+        StoreError::Moved { .. }
+        | StoreError::LeaseLost { .. }
+        | StoreError::Replaced { .. }
+        | StoreError::ChangedMeanwhile { .. } => {
+            problem(409, ProblemKind::InvalidRequest, error.to_string())
+        }
+        _ => problem(500, ProblemKind::Internal, error.to_string()),
+    }
+}
+
+/// An attempt of which no log can be had, neither of its TaskTracker nor of what was kept.
+pub(super) fn no_log(attempt: AttemptId) -> Problem {
+    let detail = format!(
+        "there is no log of {attempt}: its TaskTracker is gone or has removed it, and only those of failed attempts are kept"
+    );
+    problem(404, ProblemKind::NotFound, detail)
+}
+
+/// What a TaskTracker says of a log, or that it does not answer.
+pub(super) fn of_tracker(error: &CallError) -> Problem {
+    match error.problem() {
+        Some(said) => said.clone(),
+        None => {
+            problem(503, ProblemKind::Unavailable, format!("the attempt's TaskTracker: {error}"))
+        }
+    }
 }
 
 /// A reply of another kind than its request: a flaw of this program.

@@ -83,7 +83,7 @@ async fn log(
 }
 
 /// What a caller's token must be about who reads what a job wrote.
-async fn resource_of(state: &ServerState, job: JobId) -> Result<String, Problem> {
+pub(super) async fn resource_of(state: &ServerState, job: JobId) -> Result<String, Problem> {
     let output = match state.ask(Query::Status { job, wait: None }).await {
         Ok(Reply::Status(status)) => Some(status.output),
         Ok(other) => return Err(unexpected(&other)),
@@ -100,7 +100,7 @@ async fn kept_job(state: &ServerState, job: JobId) -> Result<Option<JobHistory>,
     Ok(read::job(&state.store.prompt(), job).await?)
 }
 
-async fn kept_attempts(
+pub(super) async fn kept_attempts(
     state: &ServerState,
     job: JobId,
 ) -> Result<Option<Vec<AttemptHistory>>, Problem> {

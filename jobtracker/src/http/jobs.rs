@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query as UrlQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use jobtracker_core::{EndsAs, IdempotencyKey, Input, Query, Reply};
+use jobtracker_core::{EndsAs, IdempotencyKey, Input, JobFilter, Query, Reply};
 use mapreduce_protocol::{
-    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList,
-    JobSpec, JobStatus, SetPriority,
+    AttemptId, AttemptList, AttemptStatus, JobAccepted, JobChecked, JobCounters, JobHistory, JobId,
+    JobList, JobSpec, JobState, JobStatus, SetPriority,
 };
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::ServerState;
 use super::error::{bad_id, bad_key, bad_query, not_of_job, unexpected};
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
+use super::job_body::JobBody;
 use crate::admission::{JobPaths, check_spec, check_store, normalise, resource};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -45,15 +46,29 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/jobs/{id}/attempts/{attempt}/fail", USERS, post(fail_attempt))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubmitParameters {
+    /// Whether it is only to be said if it could be submitted.
+    #[serde(default)]
+    check: bool,
+}
+
 async fn submit(
     State(state): State<ServerState>,
     caller: Caller,
     headers: HeaderMap,
-    Json(mut spec): Json<JobSpec>,
-) -> Result<impl IntoResponse, Problem> {
+    parameters: Result<UrlQuery<SubmitParameters>, QueryRejection>,
+    JobBody(mut spec): JobBody,
+) -> Result<Response, Problem> {
+    let UrlQuery(SubmitParameters { check }) = parameters.map_err(|error| bad_query(&error))?;
     normalise(&mut spec);
     let paths = check_spec(&spec)?;
     check_rights(&caller, &paths)?;
+    if check {
+        check_store(&state.store, &paths).await?;
+        return Ok(Json(JobChecked { job: spec, at: clock::wall() }).into_response());
+    }
     let key = key_of(&headers, &spec)?;
     let accepted = match already_submitted(&state, key.clone()).await? {
         Some(accepted) => accepted,
@@ -68,7 +83,7 @@ async fn submit(
         }
     };
     let location = [(header::LOCATION, format!("/v1/jobs/{}", accepted.id))];
-    Ok((StatusCode::CREATED, location, Json(accepted)))
+    Ok((StatusCode::CREATED, location, Json(accepted)).into_response())
 }
 
 fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
@@ -104,6 +119,9 @@ fn key_of(headers: &HeaderMap, spec: &JobSpec) -> Result<Option<IdempotencyKey>,
 #[serde(deny_unknown_fields)]
 struct ListParameters {
     limit: Option<usize>,
+    state: Option<JobState>,
+    pool: Option<String>,
+    before: Option<String>,
 }
 
 async fn list(
@@ -112,7 +130,9 @@ async fn list(
 ) -> Answer<JobList> {
     let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
     let limit = parameters.limit.unwrap_or(LIST_DEFAULT);
-    match state.query(Query::List { limit }).await? {
+    let before = parameters.before.as_deref().map(job_of).transpose()?;
+    let only = JobFilter { state: parameters.state, pool: parameters.pool, before };
+    match state.query(Query::List { limit, only }).await? {
         Reply::List(list) => Ok(Json(list)),
         other => Err(unexpected(&other)),
     }

@@ -4,13 +4,15 @@
 //! | route | who | what |
 //! | --- | --- | --- |
 //! | `GET /v1/cluster` | any | `JobtrackerInfo` |
-//! | `POST /v1/jobs` | users | a `JobSpec` → 201 `JobAccepted`, `Location`; `Idempotency-Key` |
-//! | `GET /v1/jobs?limit=` | users | `JobList`, newest first |
+//! | `POST /v1/jobs?check=` | users | a `JobSpec`, in JSON or YAML → 201 `JobAccepted`, `Location`; `Idempotency-Key`; or `JobChecked` |
+//! | `GET /v1/jobs?limit=&state=&pool=&before=` | users | `JobList`, newest first |
 //! | `GET /v1/jobs/{id}?wait_ms=` | users | `JobStatus`, at once or at the job's end |
 //! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
 //! | `POST /v1/jobs/{id}/pause?kill=`, `/resume` | users | `JobStatus` |
 //! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
 //! | `GET /v1/jobs/{id}/explain?task=` | users | `Explanation` |
+//! | `GET /v1/jobs/{id}/timeline?first=&limit=&since=`, `/partitions?first=` | users | `Timeline`, `PartitionList` |
+//! | `GET /v1/jobs/{id}/attempts/{attempt}/log?offset=&limit=` | users | a part of what it wrote |
 //! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
 //! | `GET /v1/history?limit=`, `/v1/history/{id}`, `…/attempts`, `…/attempts/{attempt}/log` | users | `HistoryList`, `JobHistory`, `AttemptHistory`s, text |
 //! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
@@ -18,17 +20,27 @@
 //! | `POST /v1/hosts/{host}/forgive` | users | `HostStatus` |
 //! | `GET /v1/pools` | users | `PoolList` |
 //! | `POST /v1/pools/{pool}/pause?kill=`, `/resume`, `/kill` | users | `PoolStatus` |
+//! | `GET /v1/events?job=` | users | server-sent events: `ClusterPulse`, `JobStatus` |
+//! | `GET /v1/store/report`, `/v1/files?path=&after=&limit=`, `/v1/files/stat?path=` | users | `ClusterReport`, `Listing`, `FileStatus` |
+//! | `GET /v1/files/content?path=&offset=&length=`, `PUT …?path=&parents=` | users | bytes; `FileStatus` |
+//! | `GET /`, `/web/{file}` | anybody | the web page |
 //! | `GET /v1/prometheus/targets` | users | the daemons that Prometheus is to scrape, for its `http_sd_config` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
 
 mod error;
+mod events;
 mod explain;
+mod files;
 mod history;
 mod hosts;
+mod job_body;
 mod jobs;
+mod logs;
 mod pools;
 mod prometheus;
+mod timeline;
 mod trackers;
+mod web;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -41,8 +53,10 @@ use mapreduce_protocol::JobtrackerInfo;
 use net::{Access, Guard, Json, Problem, Role, Routes};
 
 use crate::event_loop::{AskError, Core};
-use crate::metrics::{REQUESTS, observe_summary, observe_topology};
+use crate::events::Events;
+use crate::metrics::{REQUESTS, observe_listeners, observe_summary, observe_topology};
 use crate::store::Store;
+pub(crate) use files::Transfers;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -55,6 +69,10 @@ pub(crate) struct ServerState {
     pub(crate) topology: Topology,
     /// `host:port` where others reach this JobTracker.
     pub(crate) address: String,
+    /// Who listens to what happens.
+    pub(crate) events: Events,
+    /// How many files' bytes may pass.
+    pub(crate) transfers: Transfers,
 }
 
 const ANY_ROLE: Access =
@@ -78,6 +96,11 @@ fn routes() -> Routes<ServerState> {
         .merge(pools::routes())
         .merge(explain::routes())
         .merge(history::routes())
+        .merge(timeline::routes())
+        .merge(logs::routes())
+        .merge(events::routes())
+        .merge(files::routes())
+        .merge(web::routes())
         .merge(prometheus::routes())
         .merge(trackers::routes())
 }
@@ -104,6 +127,7 @@ async fn renew_gauges(State(state): State<ServerState>, request: Request, next: 
     if let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await {
         observe_summary(&summary);
     }
+    observe_listeners(state.events.n_listeners());
     observe_topology(state.topology.is_wrong().await);
     next.run(request).await
 }

@@ -93,6 +93,11 @@ pub const METRICS: &[MetricFamily] = &[
     gauge_of("howdah_jobtracker_pool_tasks_waiting", "Tasks of a pool that wait for a slot").by(POOL),
     gauge_of("howdah_jobtracker_pool_jobs", "Unfinished jobs of a pool").by(POOL),
     gauge_of("howdah_jobtracker_waiting_clients", "Requests that wait for a job's end"),
+    gauge_of("howdah_jobtracker_event_listeners", "Who listens to server-sent events"),
+    counter_of(
+        "howdah_jobtracker_event_listeners_dropped_total",
+        "Listeners that were cut off because they did not read their events in time",
+    ),
     counter_of("howdah_jobtracker_store_unavailable_total", "Times that a job had to wait since the chunk store did not answer"),
     histogram_of(
         "howdah_jobtracker_journal_sync_seconds",

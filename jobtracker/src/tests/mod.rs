@@ -4,6 +4,7 @@
 mod histories;
 mod inputs;
 mod jobs;
+mod page;
 mod starts;
 mod trackers;
 mod words;

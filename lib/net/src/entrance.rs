@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::Route;
 use clock::Stopwatch;
@@ -113,8 +113,10 @@ pub(crate) fn id_of(request: &Request) -> String {
     given.filter(|id| id.parse::<RequestId>().is_ok()).map_or_else(new_id, ToOwned::to_owned)
 }
 
-/// Gives the reply the request's id.
+/// Gives the reply the request's id. No browser may take it for something else than it says it is.
 pub(crate) fn sign(response: &mut Response, id: String) {
+    let as_it_says = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, as_it_says);
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }

@@ -5,6 +5,7 @@
 pub mod capability;
 pub mod client;
 mod entrance;
+mod origin;
 pub mod problem;
 pub mod random;
 pub mod schema_words;

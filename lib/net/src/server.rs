@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::handler::Handler as _;
 use axum::http::request::Parts;
@@ -20,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
 use crate::entrance::{self, EntranceLayer, Observer, Rules};
+use crate::origin::check_change;
 use crate::{Capability, Keyring, Problem, Right, Role, schema_words};
 
 /// Follows a request through all daemons.
@@ -151,12 +151,10 @@ pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Arc<Capabilit
                 "this needs a token, as `howdah token` makes: send `Authorization: Bearer <token>`";
             return Err(Problem::new(401, "forbidden", detail));
         };
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        return if reads || is_json(request.headers()) || is_empty_and_of_no_page(request) {
-            Ok(Arc::new(anonymous.clone()))
-        } else {
-            Err(no_json())
-        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            check_change(request)?;
+        }
+        return Ok(Arc::new(anonymous.clone()));
     };
     let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
     token
@@ -165,9 +163,7 @@ pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Arc<Capabilit
         .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
 }
 
-/// A browser on this machine must not be a bridge into the cluster: a request without a token needs a
-/// loopback `Host` (against DNS rebinding), and one that changes something a JSON body (no plain form of
-/// another site sends one without asking first), or no body and no sign of a browser.
+/// A request without a token needs a loopback `Host`, against DNS rebinding.
 fn is_loopback(request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| {
@@ -178,12 +174,6 @@ fn is_loopback(request: &Request) -> bool {
         name == "localhost"
             || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     })
-}
-
-/// Browsers name the page's origin with each request that may change something; `curl -X POST` has none.
-fn is_empty_and_of_no_page(request: &Request) -> bool {
-    let of_a_page = |name: &str| request.headers().contains_key(name);
-    request.body().is_end_stream() && !of_a_page("origin") && !of_a_page("sec-fetch-site")
 }
 
 fn no_json() -> Problem {

@@ -5,6 +5,7 @@
 mod builtin_table;
 pub mod builtins;
 pub mod channel;
+pub mod events;
 pub mod explain;
 pub mod failure;
 pub mod folders;
@@ -33,6 +34,7 @@ mod words;
 pub use self::ids::*;
 pub use builtins::ProgramError;
 pub use channel::*;
+pub use events::*;
 pub use explain::*;
 pub use failure::*;
 pub use folders::*;

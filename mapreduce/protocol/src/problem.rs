@@ -39,6 +39,8 @@ pub enum ProblemKind {
     Forbidden,
     /// There are as many unfinished jobs as may be: wait until some have ended.
     TooManyJobs,
+    /// As many as may do this at once do it: try again in a moment.
+    TooManyRequests,
     /// The daemon is starting or stopping.
     Unavailable,
     /// The daemon failed; its log says more.
@@ -66,6 +68,7 @@ impl ProblemKind {
             Self::HostNameTaken => "host-name-taken",
             Self::Forbidden => "forbidden",
             Self::TooManyJobs => "too-many-jobs",
+            Self::TooManyRequests => "too-many-requests",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }

@@ -27,6 +27,9 @@ pub(crate) enum ApiError {
         /// As given.
         given: String,
     },
+    /// Two different parts of a log are asked for.
+    #[error("name the last bytes by 'tail', or a part by 'offset' and 'limit', not both")]
+    TwoParts,
     /// No log of that attempt is here.
     #[error("no log of {attempt} on this host: it ran elsewhere, or its job ended long ago")]
     NoLog {
@@ -49,7 +52,8 @@ impl From<ApiError> for Problem {
             ApiError::BadId(_)
             | ApiError::BadPartition { .. }
             | ApiError::BadMaps
-            | ApiError::BadTail { .. } => (400, ProblemKind::InvalidRequest),
+            | ApiError::BadTail { .. }
+            | ApiError::TwoParts => (400, ProblemKind::InvalidRequest),
             ApiError::NoLog { .. } => (404, ProblemKind::NotFound),
             ApiError::Log { .. } => (500, ProblemKind::Internal),
         };

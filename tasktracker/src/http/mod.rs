@@ -9,14 +9,19 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use mapreduce_protocol::{AttemptId, JobId, shuffle};
+use mapreduce_protocol::{
+    AttemptId, JobId, LOG_LENGTH_HEADER, LOG_OFFSET_HEADER, LOG_PART_BYTES_MAX, shuffle,
+};
 use net::{Access, Caller, Problem, Right, Role, Routes};
 
-use crate::logs::{self, Logs};
+use crate::logs::{self, Logs, Wanted};
 use crate::shuffle_server::ShuffleServer;
 use error::ApiError;
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
@@ -59,16 +64,42 @@ async fn attempt_log(
     Query(parameters): Parameters,
 ) -> Result<Response, Problem> {
     let attempt = AttemptId::from_str(&attempt).map_err(ApiError::from)?;
-    let tail = match parameters.get("tail") {
-        None => None,
-        Some(given) => Some(given.parse().map_err(|_| ApiError::BadTail { given: given.clone() })?),
-    };
     let path = Logs::path(&served.logs, attempt);
-    let read = tokio::task::spawn_blocking(move || logs::read(&path, tail)).await;
-    let text = read.map_err(std::io::Error::other).and_then(|read| read);
-    let text = text.map_err(|source| match source.kind() {
+    let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => ApiError::NoLog { attempt },
         _ => ApiError::Log { attempt, source },
-    })?;
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+    };
+    let Some(wanted) = wanted_part(&parameters)? else {
+        let read = tokio::task::spawn_blocking(move || logs::read(&path)).await;
+        let text = read.map_err(std::io::Error::other).and_then(|read| read).map_err(failed)?;
+        return Ok(([(CONTENT_TYPE, TEXT)], text).into_response());
+    };
+    let read = tokio::task::spawn_blocking(move || logs::read_part(&path, wanted)).await;
+    let part = read.map_err(std::io::Error::other).and_then(|read| read).map_err(failed)?;
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(TEXT)),
+        (HeaderName::from_static(LOG_OFFSET_HEADER), HeaderValue::from(part.offset)),
+        (HeaderName::from_static(LOG_LENGTH_HEADER), HeaderValue::from(part.length)),
+    ];
+    Ok((headers, part.bytes).into_response())
+}
+
+/// The part of a log that is asked for; `None`: all that is kept.
+fn wanted_part(parameters: &BTreeMap<String, String>) -> Result<Option<Wanted>, ApiError> {
+    let number = |name| match parameters.get(name) {
+        None => Ok(None),
+        Some(given) => {
+            let number = given.parse::<u64>();
+            number.map(Some).map_err(|_| ApiError::BadTail { given: given.clone() })
+        }
+    };
+    match (number("tail")?, number("offset")?, number("limit")?) {
+        (None, None, None) => Ok(None),
+        (Some(bytes), None, None) => Ok(Some(Wanted::Last { bytes })),
+        (None, offset, limit) => {
+            let limit = limit.unwrap_or(LOG_PART_BYTES_MAX).min(LOG_PART_BYTES_MAX);
+            Ok(Some(Wanted::From { offset: offset.unwrap_or_default(), limit }))
+        }
+        (Some(_), _, _) => Err(ApiError::TwoParts),
+    }
 }

@@ -223,7 +223,18 @@ fn the_page_of_rest_has_every_route_for_users() {
     };
     let mut jobs = routes_in("jobtracker/src/http/jobs.rs");
     jobs.insert("/v1/cluster".to_owned());
-    for file in ["hosts", "pools", "explain", "history", "prometheus"] {
+    let files = [
+        "hosts",
+        "pools",
+        "explain",
+        "timeline",
+        "logs",
+        "history",
+        "events",
+        "files",
+        "prometheus",
+    ];
+    for file in files {
         jobs.extend(routes_in(&format!("jobtracker/src/http/{file}.rs")));
     }
     assert_eq!(told("| the JobTracker's |"), jobs);

@@ -109,7 +109,10 @@ fn a_history_that_cannot_be_written_now_is_written_later_and_its_job_is_not_forg
         story.published(job);
         story.written(job);
     }
-    let Reply::List(list) = story.query(Query::List { limit: 10, only: JobFilter::default() }) else { panic!("no list") };
+    let Reply::List(list) = story.query(Query::List { limit: 10, only: JobFilter::default() })
+    else {
+        panic!("no list")
+    };
     assert_eq!(list.jobs.iter().map(|it| it.id).collect::<Vec<_>>(), [first]);
     story.effects.clear();
     story.pass(HISTORY_RETRY);

@@ -316,7 +316,9 @@ fn no_job_is_forgotten_before_its_staging_folder_is_gone() {
     for job in jobs {
         story.answer(|reply_to| Input::Kill { job, reply_to });
     }
-    let known = |story: &mut Story| match story.query(Query::List { limit: 9, only: JobFilter::default() }) {
+    let known = |story: &mut Story| match story
+        .query(Query::List { limit: 9, only: JobFilter::default() })
+    {
         Reply::List(list) => list.jobs.iter().map(|job| job.id).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };

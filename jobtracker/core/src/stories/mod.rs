@@ -34,8 +34,9 @@ use mapreduce_protocol::{
 
 use crate::{
     ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
-    JobFilter, Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record, Refusal,
-    Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome, staging_folder,
+    JobFilter, Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record,
+    Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome,
+    staging_folder,
 };
 
 /// 2026-11-22T00:00:00Z.

@@ -1,0 +1,51 @@
+//! Users' route: what happens, as server-sent events. Browsers read it by `fetch`, so that a token is sent as a header.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as UrlQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
+use net::{Access, Caller, Problem, Role, Routes};
+use serde::Deserialize;
+
+use super::ServerState;
+use super::error::{bad_query, too_many};
+use super::jobs::job_of;
+
+const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
+/// How long one request listens at most; whoever wants to hear more asks again.
+const LISTEN_MAX: Duration = Duration::from_hours(12);
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new().route("/v1/events", USERS, get(listen))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    job: Option<String>,
+}
+
+/// Ends with the token at the latest.
+async fn listen(
+    State(state): State<ServerState>,
+    caller: Caller,
+    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let UrlQuery(Parameters { job }) = parameters.map_err(|error| bad_query(&error))?;
+    let only = job.as_deref().map(job_of).transpose()?;
+    let token_lasts = caller.0.expires.0.saturating_sub(clock::wall().0);
+    let long = Duration::from_millis(token_lasts).min(LISTEN_MAX);
+    let events = state.events.listen(only, long).map_err(|error| too_many(error.to_string()))?;
+    let body = stream::unfold(events, |mut events| async move {
+        Some((Ok::<Bytes, std::convert::Infallible>(events.recv().await?), events))
+    });
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(body)).into_response())
+}

@@ -1,0 +1,239 @@
+//! Users' routes by which a browser, or `curl`, reaches the chunk store: a part of what the chunk master and the chunkservers
+//! offer, asked of the one daemon that people already talk to, so that no other has to admit a page of another origin, and
+//! chunkservers may have addresses that only the cluster reaches. What is asked is asked with the caller's own rights. The
+//! bytes of a file pass through here piece by piece, of few files at once: whoever moves many uses `howdah fs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as UrlQuery, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use chunkstore_client::{CreateOptions, FileReader, FileWriter, StoreError};
+use chunkstore_protocol::{ClusterReport, FileStatus, LIST_ENTRIES_MAX, Listing, StorePath};
+use futures_util::{StreamExt as _, stream};
+use net::{Access, Caller, Json, Problem, Role, Routes};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::ServerState;
+use super::error::{bad_path, bad_query, broken_upload, of_store, too_many};
+
+const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
+/// Files whose bytes pass through at once.
+pub(super) const TRANSFERS_MAX: usize = 8;
+/// Entries of a page where the request does not say.
+const LIST_DEFAULT: u32 = 500;
+/// Time in which more of an upload must arrive.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// A user's file is nobody's page, whatever it says it is.
+const POLICY: &str = "default-src 'none'; sandbox";
+/// And no part of another site's page.
+const RESOURCE_POLICY: &str = "cross-origin-resource-policy";
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) fn routes() -> Routes<ServerState> {
+    Routes::new()
+        .route("/v1/store/report", USERS, get(report))
+        .route("/v1/files", USERS, get(list))
+        .route("/v1/files/stat", USERS, get(stat))
+        .route("/v1/files/content", USERS, get(download).put(upload))
+}
+
+/// The right to have a few bytes of a file pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfers(Arc<Semaphore>);
+
+impl Default for Transfers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(TRANSFERS_MAX)))
+    }
+}
+
+impl Transfers {
+    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+            too_many(format!(
+                "{TRANSFERS_MAX} files are on their way through the JobTracker already: try again in a moment, or use \
+                 `howdah fs get` and `put`, which go to the chunkservers themselves"
+            ))
+        })
+    }
+}
+
+async fn report(State(state): State<ServerState>, caller: Caller) -> Answer<ClusterReport> {
+    let report = state.store.of_caller(&caller.0).report().await;
+    report.map(Json).map_err(|error| of_store(&error))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListParameters {
+    path: String,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn list(
+    State(state): State<ServerState>,
+    caller: Caller,
+    parameters: Result<UrlQuery<ListParameters>, QueryRejection>,
+) -> Answer<Listing> {
+    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
+    let path = path_of(&asked.path)?;
+    let limit = asked.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_ENTRIES_MAX);
+    let listing = state.store.of_caller(&caller.0).list(&path, asked.after, limit).await;
+    listing.map(Json).map_err(|error| of_store(&error))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatParameters {
+    path: String,
+}
+
+async fn stat(
+    State(state): State<ServerState>,
+    caller: Caller,
+    parameters: Result<UrlQuery<StatParameters>, QueryRejection>,
+) -> Answer<FileStatus> {
+    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
+    let path = path_of(&asked.path)?;
+    let status = state.store.of_caller(&caller.0).stat(&path).await;
+    status.map(Json).map_err(|error| of_store(&error))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadParameters {
+    path: String,
+    #[serde(default)]
+    offset: u64,
+    length: Option<u64>,
+}
+
+async fn download(
+    State(state): State<ServerState>,
+    caller: Caller,
+    parameters: Result<UrlQuery<ReadParameters>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
+    let path = path_of(&asked.path)?;
+    let transfer = state.transfers.begin()?;
+    let store = state.store.of_caller(&caller.0);
+    let length = asked.length.unwrap_or(u64::MAX);
+    let reader = store.open_range(&path, asked.offset, length).await;
+    let reader = reader.map_err(|error| of_store(&error))?;
+    let length = length.min(reader.len().saturating_sub(asked.offset));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::CONTENT_DISPOSITION, attachment(&path)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static(RESOURCE_POLICY), HeaderValue::from_static("same-origin")),
+        (header::CONTENT_LENGTH, HeaderValue::from(length)),
+    ];
+    let body = stream::unfold(Some((reader, transfer)), next_piece);
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// After an error nothing comes: the body is shorter than its head says, so that nobody takes it for whole.
+async fn next_piece<T>(
+    reading: Option<(FileReader, T)>,
+) -> Option<(Result<Bytes, StoreError>, Option<(FileReader, T)>)> {
+    let (mut reader, transfer) = reading?;
+    match reader.next().await {
+        Ok(piece) => Some((Ok(piece?), Some((reader, transfer)))),
+        Err(error) => {
+            tracing::debug!(%error, path = %reader.path(), "a download breaks off");
+            Some((Err(error), None))
+        }
+    }
+}
+
+/// Browsers save it, and do not show it.
+fn attachment(path: &StorePath) -> HeaderValue {
+    let mut text = "attachment; filename*=UTF-8''".to_owned();
+    for byte in path.name().unwrap_or("root").bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                text.push(char::from(byte));
+            }
+            other => text.push_str(&format!("%{other:02X}")),
+        }
+    }
+    HeaderValue::try_from(text).expect("what is encoded is ASCII")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WriteParameters {
+    path: String,
+    #[serde(default)]
+    parents: bool,
+}
+
+/// Makes a file of the body: whole, or not at all.
+async fn upload(
+    State(state): State<ServerState>,
+    caller: Caller,
+    parameters: Result<UrlQuery<WriteParameters>, QueryRejection>,
+    body: Body,
+) -> Result<(StatusCode, Json<FileStatus>), Problem> {
+    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
+    let path = path_of(&asked.path)?;
+    let _transfer = state.transfers.begin()?;
+    let options = CreateOptions { parents: asked.parents, ..CreateOptions::default() };
+    let writer = state.store.of_caller(&caller.0).create(&path, options).await;
+    let mut writer = writer.map_err(|error| of_store(&error))?;
+    if let Err(problem) = write_whole(&mut writer, body.into_data_stream()).await {
+        // The failure is what the caller must hear of; else the file goes when its lease ends.
+        let _ = writer.abandon().await;
+        return Err(problem);
+    }
+    let status = writer.close().await.map_err(|error| of_store(&error))?;
+    Ok((StatusCode::CREATED, Json(status)))
+}
+
+async fn write_whole(writer: &mut FileWriter, mut body: BodyDataStream) -> Result<(), Problem> {
+    loop {
+        let stalled =
+            |_| broken_upload(&format!("nothing more came for {} s", STALL_MAX.as_secs()));
+        match tokio::time::timeout(STALL_MAX, body.next()).await.map_err(stalled)? {
+            Some(Ok(piece)) => writer.write(piece).await.map_err(|error| of_store(&error))?,
+            Some(Err(error)) => return Err(broken_upload(&error.to_string())),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn path_of(path: &str) -> Result<StorePath, Problem> {
+    path.parse().map_err(|error| bad_path(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_download_can_hold_nothing_but_itself() {
+        let named = |path: &str| attachment(&path.parse().unwrap()).to_str().unwrap().to_owned();
+        assert_eq!(named("/a/part-r-00000"), "attachment; filename*=UTF-8''part-r-00000");
+        assert_eq!(named("/a/x\"; y=é"), "attachment; filename*=UTF-8''x%22%3B%20y%3D%C3%A9");
+    }
+
+    #[test]
+    fn only_so_many_files_pass_at_once() {
+        let transfers = Transfers::default();
+        let held: Vec<_> = (0..TRANSFERS_MAX).map(|_| transfers.begin().unwrap()).collect();
+        let problem = transfers.begin().unwrap_err();
+        assert_eq!((problem.status, problem.kind.as_str()), (429, "too-many-requests"));
+        drop(held);
+        assert!(transfers.begin().is_ok());
+    }
+}

@@ -1,0 +1,71 @@
+//! A job as it is submitted: JSON, or YAML as job files are. What does not parse is told with line, column and key.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use mapreduce_protocol::{JobSpec, ProblemKind};
+use net::{Json, Problem, schema_words};
+
+/// The media type of job files (RFC 9512), and the name that it had before.
+const YAML: [&str; 2] = ["application/yaml", "application/x-yaml"];
+/// Length limit of a job file, bytes.
+const FILE_BYTES_MAX: usize = 1 << 20;
+/// Time in which the whole of it must arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub(super) struct JobBody(pub(super) JobSpec);
+
+impl<S: Send + Sync> FromRequest<S> for JobBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let media = request.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let media = media.and_then(|media| media.split(';').next()).map(str::trim);
+        if !media.is_some_and(|media| YAML.iter().any(|yaml| yaml.eq_ignore_ascii_case(media))) {
+            return Json::from_request(request, state).await.map(|Json(spec)| Self(spec));
+        }
+        let whole = axum::body::to_bytes(request.into_body(), FILE_BYTES_MAX);
+        let invalid =
+            |status, detail| Problem::new(status, ProblemKind::InvalidRequest.as_str(), detail);
+        let body = tokio::time::timeout(BODY_TIMEOUT, whole).await;
+        let body = body.map_err(|_| {
+            let limit = BODY_TIMEOUT.as_secs();
+            invalid(408, format!("the job did not arrive within {limit} s: send it again"))
+        })?;
+        let body = body.map_err(|error| {
+            let detail =
+                format!("the job did not arrive whole within {FILE_BYTES_MAX} bytes: {error}");
+            invalid(413, detail)
+        })?;
+        parse(&body).map(Self).map_err(|detail| invalid(400, detail))
+    }
+}
+
+fn parse(text: &[u8]) -> Result<JobSpec, String> {
+    serde_yaml::from_slice(text)
+        .map_err(|error| format!("this is no job: {}", schema_words(&error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_file_is_taken_as_it_is_written() {
+        let text =
+            "name: count\ninput: [/in]\noutput: /out\nprogram:\n  builtin: {name: wordcount}\n";
+        let job = parse(text.as_bytes()).unwrap();
+        assert_eq!((job.name.as_str(), job.input.as_slice()), ("count", &["/in".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let text = "name: count\ninput: [/in]\noutput: /out\nprogramm: {}\n";
+        let error = parse(text.as_bytes()).unwrap_err();
+        assert!(error.contains("programm") && error.contains("line 4"), "{error}");
+        let error = parse(b"name: [").unwrap_err();
+        assert!(error.contains("line"), "{error}");
+    }
+}
