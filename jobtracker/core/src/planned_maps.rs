@@ -60,6 +60,11 @@ impl PlannedMaps {
             return false;
         }
         self.len -= 1;
+        if self.len == 0 {
+            // The job goes on for long, and its lists would stay.
+            *self = Self::default();
+            return true;
+        }
         for Place { host, rack } in places {
             self.by_host.settle(*host, &self.waits);
             self.by_rack.settle(*rack, &self.waits);

@@ -196,6 +196,8 @@ fn least(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const A: HostNumber = HostNumber(0);
@@ -235,7 +237,51 @@ mod tests {
         waiting.choose(host, rack, limit, |_| false).map(|score| score.map)
     }
 
-    /// Two indexes that are made and emptied alike, one of them map by map, are asked the same all the while.
+    /// The maps that wait, without an index: where their bytes are, and whether they are homeless.
+    #[derive(Default)]
+    struct Plain(BTreeMap<WaitKey, (Vec<Place>, bool)>);
+
+    impl Plain {
+        fn choose(
+            &self,
+            host: HostNumber,
+            rack: RackNumber,
+            limit: Locality,
+            avoids: impl Fn(u32) -> bool,
+        ) -> Option<PlacementScore> {
+            let welcome = || self.0.iter().filter(|(key, _)| !avoids(key.map));
+            let near = |places: &[Place]| places.iter().any(|place| place.rack == rack);
+            let mut scores = Vec::new();
+            for (WaitKey { first_run, map }, (places, _)) in welcome() {
+                let locality = match () {
+                    () if places.iter().any(|place| place.host == host) => Locality::NodeLocal,
+                    () if near(places) => Locality::RackLocal,
+                    () => Locality::OffRack,
+                };
+                let (first_run, map, homeless) = (*first_run, *map, false);
+                scores.push(PlacementScore { first_run, locality, map, homeless });
+            }
+            scores.retain(|score| score.locality <= limit);
+            if let Some((key, (places, _))) = welcome().find(|(_, (_, homeless))| *homeless) {
+                let locality = if near(places) { Locality::RackLocal } else { Locality::OffRack };
+                let (first_run, map, homeless) = (key.first_run, key.map, true);
+                scores.push(PlacementScore { first_run, locality, map, homeless });
+            }
+            scores.into_iter().min()
+        }
+
+        fn set_homeless(&mut self, at: HostNumber, homeless: impl Fn(u32) -> bool) {
+            for (key, (places, is_homeless)) in &mut self.0 {
+                if places.iter().any(|place| place.host == at) && homeless(key.map) != *is_homeless
+                {
+                    *is_homeless = homeless(key.map);
+                }
+            }
+        }
+    }
+
+    /// Two indexes that are made and emptied alike, one of them map by map, are asked the same all the while, and so are
+    /// plain maps without any.
     #[test]
     fn maps_that_wait_all_at_once_are_found_as_those_that_came_one_by_one() {
         let place = |n: u32| place(HostNumber(n % 7), RackNumber(n % 3));
@@ -253,6 +299,9 @@ mod tests {
         }
         let maps = all.iter().map(|(key, places)| (*key, places.iter().copied()));
         let mut at_once = WaitingMaps::all_at_once(maps, is_open);
+        let homeless = |places: &[Place]| !places.iter().any(|place| is_open(place.host));
+        let plain = all.iter().map(|(key, places)| (*key, (places.clone(), homeless(places))));
+        let mut plain = Plain(plain.collect());
         // First from the front, then here and there; some come back, as ones that ran.
         let gone = (0..100_usize).chain((100..300).map(|n| 100 + n * 73 % 200));
         for (nth, gone) in gone.enumerate() {
@@ -269,7 +318,23 @@ mod tests {
                     _ => {}
                 }
             }
+            plain.0.remove(&all[gone].0);
+            match nth % 50 {
+                7 => {
+                    let (key, places) = (WaitKey { first_run: false, ..all[gone].0 }, &all[gone].1);
+                    plain.0.entry(key).or_insert_with(|| (places.clone(), homeless(places)));
+                }
+                // A map that was homeless stays so; others become it where they have no other home.
+                20 => {
+                    let were: BTreeSet<u32> =
+                        plain.0.iter().filter(|(_, it)| it.1).map(|(key, _)| key.map).collect();
+                    plain.set_homeless(HostNumber(5), |map| map % 2 != 0 || were.contains(&map));
+                }
+                30 => plain.set_homeless(HostNumber(5), |_| false),
+                _ => {}
+            }
             assert_eq!(one_by_one.len(), at_once.len());
+            assert_eq!(plain.0.len(), at_once.len());
             assert_eq!(one_by_one.first(), at_once.first());
             for (host, rack) in (0..8).flat_map(|host| (0..4).map(move |rack| (host, rack))) {
                 for limit in [Locality::NodeLocal, Locality::RackLocal, Locality::OffRack] {
@@ -277,7 +342,10 @@ mod tests {
                         let (host, rack) = (HostNumber(host), RackNumber(rack));
                         waiting.choose(host, rack, limit, |map| map % 5 == host.0)
                     };
-                    assert_eq!(chosen(&one_by_one), chosen(&at_once), "{nth} {host} {rack}");
+                    let (at, within) = (HostNumber(host), RackNumber(rack));
+                    let expected = plain.choose(at, within, limit, |map| map % 5 == host);
+                    assert_eq!(chosen(&at_once), expected, "{nth} {host} {rack} {limit:?}");
+                    assert_eq!(chosen(&one_by_one), expected, "{nth} {host} {rack} {limit:?}");
                 }
             }
             for (key, _) in &all {
