@@ -166,7 +166,7 @@ pub(crate) enum JobFileError {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
-        cause: mapreduce::BuiltinError,
+        cause: mapreduce::runtime::BuiltinError,
     },
     /// The author's executable is not marked as one.
     #[error("{file}: {executable} is not executable: if it is your program, run `chmod +x` on it")]
@@ -263,7 +263,7 @@ impl JobFile {
             return Err(JobFileError::Program { file, cause });
         }
         if let Program::Builtin(builtin) = &spec.program
-            && let Err(cause) = mapreduce::builtin(&builtin.name, &builtin.args)
+            && let Err(cause) = mapreduce::runtime::builtin(&builtin.name, &builtin.args)
         {
             return Err(JobFileError::Builtin { file, cause });
         }

@@ -73,7 +73,7 @@ fn fill_in(spec: &mut JobSpec, sample: Vec<Vec<u8>>, n_parts: u32) -> Result<(),
 /// Fills in the split points of a job on local files.
 pub(crate) fn sample_local(spec: &mut JobSpec) -> Result<(), SamplingError> {
     let Some(n_parts) = parts(spec) else { return Ok(()) };
-    let sample = mapreduce::sample_local(&spec.input, &formats(spec), n_parts);
+    let sample = mapreduce::runtime::sample_local(&spec.input, &formats(spec), n_parts);
     match sample.map_err(SamplingError::Local)? {
         Some(sample) => fill_in(spec, sample, n_parts),
         None => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clock::Stopwatch;
-use mapreduce::{builtin, run_local};
+use mapreduce::runtime::{builtin, run_local};
 use mapreduce_protocol::{Builtin, JobSpec, LocalJob, Program, TaskSettings};
 
 const MIB: u64 = 1 << 20;

@@ -6,7 +6,8 @@ use mapreduce_protocol::{
     CHANNEL_ARGUMENT, Failure, FailureKind, LOCAL_ARGUMENT, LocalJob, LocalResult, Program,
 };
 
-use crate::{Job, UserError, run_local, task_main};
+use crate::runtime::{run_local, task_main};
+use crate::{Job, UserError};
 
 /// Exit status of a wrong use.
 const USAGE: u8 = 2;

@@ -1,7 +1,7 @@
 //! MapReduce, as a job's author imports it: [`Mapper`], [`Reducer`], [`Combiner`], [`Partitioner`],
-//! [`Job`] and main; the runtime of the task process, the builtin programs
-//! ([`builtin`]), jobs of commands ([`streaming()`]), the local runner and the sequential oracle ([`run_local`]). Where tasks run is not
-//! decided here.
+//! [`Job`] and [`main`](fn@main), and [`Job::run_on`] to try one in a test. What the binary calls is in [`runtime`]: the
+//! runtime of the task process, the builtin programs, jobs of commands, the local runner and the sequential oracle. Where tasks run is
+//! not decided here.
 //!
 //! ```
 //! use mapreduce::{Bytes, Job, words};
@@ -30,12 +30,18 @@ mod oracle_output;
 mod program;
 mod streaming;
 mod task;
+mod trial;
 
 pub use api::*;
-pub use builtin::{BuiltinError, TERA_RECORD_BYTES, builtin, tera_record};
 pub use entry::main;
 pub use mapreduce_derive::{Counter, Datum, Key};
+pub use trial::{Trial, TrialRun};
 
-pub use local::{LocalTraces, run_local, sample_local};
-pub use streaming::streaming;
-pub use task::{decoder, task_main};
+/// What the binary and its daemons call: the task runtime, the local runner, builtin programs and jobs of commands. A job's
+/// author needs none of it, and it may change with each version.
+pub mod runtime {
+    pub use crate::builtin::{BuiltinError, TERA_RECORD_BYTES, builtin, tera_record};
+    pub use crate::local::{LocalTraces, run_local, sample_local};
+    pub use crate::streaming::streaming;
+    pub use crate::task::{decoder, task_main};
+}

@@ -86,7 +86,7 @@ mod tests {
             let spec: JobSpec = serde_yaml::from_str(&text).unwrap();
             assert!(builtins::check(&spec).is_ok(), "{text}");
             let Program::Builtin(builtin) = &spec.program else { panic!("{text}") };
-            assert!(mapreduce::builtin(&builtin.name, &builtin.args).is_ok(), "{text}");
+            assert!(mapreduce::runtime::builtin(&builtin.name, &builtin.args).is_ok(), "{text}");
             let told = text_of(rule);
             assert!(rule.arguments.iter().all(|it| told.contains(it.about)), "{told}");
         }

@@ -107,7 +107,7 @@ async fn run_apart(job: &JobFile, local: &LocalJob) -> anyhow::Result<LocalResul
     end_with_this_process(&mut command);
     let program = Path::new(command.as_std().get_program()).to_owned();
     let mut end = termination()?;
-    let traces = mapreduce::LocalTraces::before(Path::new(&job.spec.output));
+    let traces = mapreduce::runtime::LocalTraces::before(Path::new(&job.spec.output));
     let child = command.spawn();
     let mut child =
         child.map_err(|error| early(anyhow!("cannot run {}: {error}", program.display())))?;

@@ -37,9 +37,9 @@ pub(crate) fn run(args: &TaskArgs) -> anyhow::Result<ExitCode> {
             tasktracker::make_namespace(order, channel).context("cannot make a namespace")?;
             Ok(ExitCode::SUCCESS)
         }
-        (_, Some(channel)) => {
-            Ok(mapreduce::task_main(channel, |it| job_of(&it.job.program, || it.files.clone())))
-        }
+        (_, Some(channel)) => Ok(mapreduce::runtime::task_main(channel, |it| {
+            job_of(&it.job.program, || it.files.clone())
+        })),
         (_, None) => run_local(),
     }
 }
@@ -50,7 +50,7 @@ fn run_local() -> anyhow::Result<ExitCode> {
     // Under `local` they are where the job says.
     let files = || local.spec.program.shipped().map(|it| it.path.clone()).collect();
     let result = match job_of(&local.spec.program, files) {
-        Ok(job) => mapreduce::run_local(&job, &local),
+        Ok(job) => mapreduce::runtime::run_local(&job, &local),
         Err(failure) => LocalResult { outcome: Err(failure) },
     };
     crate::say::tell!("{}", serde_json::to_string(&result).context("cannot encode the result")?);
@@ -60,11 +60,10 @@ fn run_local() -> anyhow::Result<ExitCode> {
 /// `files` says where those of a streaming program lie.
 fn job_of(program: &Program, files: impl FnOnce() -> Vec<String>) -> Result<Job, Failure> {
     match program {
-        Program::Builtin(builtin) => mapreduce::builtin(&builtin.name, &builtin.args)
+        Program::Builtin(builtin) => mapreduce::runtime::builtin(&builtin.name, &builtin.args)
             .map_err(|error| bad_job(error.to_string())),
-        Program::Streaming(streaming) => {
-            mapreduce::streaming(streaming, &files()).map_err(|error| bad_job(error.to_string()))
-        }
+        Program::Streaming(streaming) => mapreduce::runtime::streaming(streaming, &files())
+            .map_err(|error| bad_job(error.to_string())),
         Program::Native(_) => Err(bad_job("a native program brings its own executable".to_owned())),
     }
 }

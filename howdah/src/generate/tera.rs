@@ -1,7 +1,7 @@
 //! Records for sort benchmarks in the layout of `gensort -a`: 100 bytes, of which the first 10 are a
 //! random printable key; each record is a line, so the builtins `sort` and `terasort` take them.
 
-use mapreduce::{TERA_RECORD_BYTES, tera_record};
+use mapreduce::runtime::{TERA_RECORD_BYTES, tera_record};
 
 use super::BLOCK_BYTES;
 

@@ -56,7 +56,7 @@ pub(crate) fn job(program: &str, args: &[String]) -> anyhow::Result<JobSpec> {
         None => Err(early(anyhow!("--arg {arg:?} is not NAME=VALUE"))),
     };
     let args: BTreeMap<String, String> = args.iter().map(pair).collect::<Result<_, _>>()?;
-    mapreduce::builtin(program, &args).map_err(|error| {
+    mapreduce::runtime::builtin(program, &args).map_err(|error| {
         early(anyhow!(error.to_string().replace("under 'args'", "by --arg NAME=VALUE")))
     })?;
     Ok(JobSpec::new(

@@ -2,7 +2,8 @@
 //! left behind.
 
 use crate::local::{Folder, Shape, local_job, run, wordcount};
-use mapreduce::{Bytes, HashPartitioner, Identity, Job, Key, Partitioner, Text, run_local};
+use mapreduce::runtime::run_local;
+use mapreduce::{Bytes, HashPartitioner, Identity, Job, Key, Partitioner, Text};
 use mapreduce_protocol::{Failure, FailureKind};
 
 fn folder() -> Folder {

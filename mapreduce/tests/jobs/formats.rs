@@ -204,7 +204,7 @@ fn commands_read_each_format_as_the_oracle_says() {
             // Each mapper of the oracle reads a whole file.
             let files = folder(&[("0", data.into_bytes())]);
             let streaming: Streaming = serde_json::from_str(json).unwrap();
-            let job = mapreduce::streaming(&streaming, &[]).unwrap();
+            let job = mapreduce::runtime::streaming(&streaming, &[]).unwrap();
             let reduces = u32::from(!json.contains("NONE"));
             let split_bytes =
                 if reduces == 0 || format.name() == "fixed-length" { 1 << 20 } else { 30 };
@@ -242,7 +242,7 @@ fn each_map_reads_as_many_lines_as_the_job_says() {
 fn commands_read_what_compressed_files_hold() {
     let streaming: Streaming =
         serde_json::from_str(r#"{"mapper": "tr a-z A-Z", "reducer": "uniq -c"}"#).unwrap();
-    let job = mapreduce::streaming(&streaming, &[]).unwrap();
+    let job = mapreduce::runtime::streaming(&streaming, &[]).unwrap();
     let run = |folder: &Folder| {
         both(&job, "native", folder, &Shape::default(), |spec| {
             spec.program = Program::Streaming(Box::new(streaming.clone()));
@@ -257,7 +257,7 @@ fn commands_read_what_compressed_files_hold() {
 fn an_empty_file_that_is_compressed_is_a_record() {
     let streaming: Streaming =
         serde_json::from_str(r#"{"mapper": "cat", "reducer": "NONE"}"#).unwrap();
-    let job = mapreduce::streaming(&streaming, &[]).unwrap();
+    let job = mapreduce::runtime::streaming(&streaming, &[]).unwrap();
     let folder = folder(&[("0.gz", gzip(b""))]);
     let shape = Shape { reduces: 0, ..Shape::default() };
     let ran = both(&job, "native", &folder, &shape, |spec| {
@@ -272,7 +272,7 @@ fn without_it_bytes_are_read_as_they_are() {
     let data = gzip(&text(1, 100));
     let folder = folder(&[("0.gz", data.clone())]);
     let shape = Shape { split_bytes: 50, reduces: 1, ..Shape::default() };
-    let sort = mapreduce::builtin("sort", &BTreeMap::new()).unwrap();
+    let sort = mapreduce::runtime::builtin("sort", &BTreeMap::new()).unwrap();
     let ran = both(&sort, "sort", &folder, &shape, |spec| {
         spec.input_compression = Some(InputCompression::None);
     });
@@ -332,7 +332,7 @@ fn many_small_files_are_read_by_few_maps_in_the_same_order() {
             false,
         );
         local.spec.combine_files = combine_files;
-        let identity = mapreduce::builtin("identity", &BTreeMap::new()).unwrap();
+        let identity = mapreduce::runtime::builtin("identity", &BTreeMap::new()).unwrap();
         run_and_take(&identity, &local, &folder).unwrap().parts.len()
     };
     assert!((64..=80).contains(&maps(None)), "{}", maps(None));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mapreduce::{Job, run_local};
+use mapreduce::Job;
+use mapreduce::runtime::run_local;
 use mapreduce_protocol::{
     Builtin, Failure, JobSpec, LocalJob, Native, Program, TaskSettings, builtins,
 };
@@ -69,7 +70,7 @@ pub(crate) struct Ran {
 }
 
 pub(crate) fn wordcount() -> Job {
-    mapreduce::builtin("wordcount", &BTreeMap::new()).unwrap()
+    mapreduce::runtime::builtin("wordcount", &BTreeMap::new()).unwrap()
 }
 
 /// The job on the folder's input.

@@ -243,7 +243,7 @@ proptest! {
 
     #[test]
     fn sorting_keeps_equal_lines(files in vec(data(), 1..3), shape in shape()) {
-        let job = mapreduce::builtin("sort", &Default::default()).unwrap();
+        let job = mapreduce::runtime::builtin("sort", &Default::default()).unwrap();
         check(&job, Some("sort"), &files, &shape);
     }
 }
@@ -255,12 +255,13 @@ fn parts_with_ranges_are_sorted_one_after_the_other() {
     expected.sort_unstable();
     let folder = Folder::with(&[text.clone().into_bytes()]);
     let input = folder.input().to_str().unwrap().to_owned();
-    let sample = mapreduce::sample_local(&[input], &mapreduce_protocol::Formats::default(), 4)
-        .unwrap()
-        .unwrap();
+    let sample =
+        mapreduce::runtime::sample_local(&[input], &mapreduce_protocol::Formats::default(), 4)
+            .unwrap()
+            .unwrap();
     let points = mapreduce::RangePartitioner::of_sample(sample, 4).to_string();
     let args: std::collections::BTreeMap<_, _> = [("split_points".to_owned(), points)].into();
-    let sort = mapreduce::builtin("sort", &args).unwrap();
+    let sort = mapreduce::runtime::builtin("sort", &args).unwrap();
     let shape = Shape { split_bytes: 700, reduces: 4, ..Shape::default() };
     for sequential in [false, true] {
         let args = args.clone();
@@ -271,7 +272,7 @@ fn parts_with_ranges_are_sorted_one_after_the_other() {
         assert_eq!(whole, expected.concat().into_bytes());
     }
     let bad = [("split_points".to_owned(), "b,a".to_owned())].into();
-    let refused = mapreduce::builtin("sort", &bad).err().map(|error| error.to_string());
+    let refused = mapreduce::runtime::builtin("sort", &bad).err().map(|error| error.to_string());
     assert!(refused.is_some_and(|error| error.contains("split_points of sort: the split point")));
 }
 
@@ -344,11 +345,11 @@ fn map_only_programs_keep_the_order_of_lines() {
     let text = b"one\ntwo\r\n\nno end".to_vec();
     let folder = Folder::with(&[text]);
     let shape = Shape { reduces: 0, ..Shape::default() };
-    let identity = mapreduce::builtin("identity", &Default::default()).unwrap();
+    let identity = mapreduce::runtime::builtin("identity", &Default::default()).unwrap();
     let result = run(&identity, "identity", &folder, &shape, false).unwrap();
     assert_eq!(result.parts["part-m-00000"], b"one\ntwo\r\n\nno end\n");
     let args = [("pattern".to_owned(), "^(?-u:.)*o".to_owned())].into();
-    let grep = mapreduce::builtin("grep", &args).unwrap();
+    let grep = mapreduce::runtime::builtin("grep", &args).unwrap();
     let result = crate::local::run_with_args(&grep, "grep", args, &folder, &shape, false).unwrap();
     assert_eq!(result.parts["part-m-00000"], b"one\ntwo\r\nno end\n");
 }
@@ -363,7 +364,7 @@ fn sorting_gives_every_record_back_byte_for_byte() {
     expected.sort_unstable();
     let folder = Folder::with(std::slice::from_ref(&records));
     let shape = Shape { split_bytes: 990, reduces: 1, ..Shape::default() };
-    let sort = mapreduce::builtin("sort", &Default::default()).unwrap();
+    let sort = mapreduce::runtime::builtin("sort", &Default::default()).unwrap();
     for sequential in [false, true] {
         let sorted = run(&sort, "sort", &folder, &shape, sequential).unwrap();
         assert_eq!(sorted.parts["part-r-00000"], expected.concat());

@@ -308,7 +308,11 @@ fn a_null_output_has_no_parts_and_its_pairs_are_counted() {
     let job = crate::local::wordcount();
     for (reduces, counter, job) in [
         (2, "task.REDUCE_OUTPUT_RECORDS", &job),
-        (0, "task.MAP_OUTPUT_RECORDS", &mapreduce::builtin("identity", &BTreeMap::new()).unwrap()),
+        (
+            0,
+            "task.MAP_OUTPUT_RECORDS",
+            &mapreduce::runtime::builtin("identity", &BTreeMap::new()).unwrap(),
+        ),
     ] {
         let shape = Shape { reduces, ..Shape::default() };
         let set = |spec: &mut JobSpec| {
@@ -324,7 +328,7 @@ fn a_null_output_has_no_parts_and_its_pairs_are_counted() {
 #[test]
 fn what_a_format_can_not_hold_fails_the_job_with_what_it_is() {
     let folder = Folder::with(&[b"abc\nab\xff\xfe\n".to_vec()]);
-    let identity = mapreduce::builtin("identity", &BTreeMap::new()).unwrap();
+    let identity = mapreduce::runtime::builtin("identity", &BTreeMap::new()).unwrap();
     let shape = Shape { reduces: 0, ..Shape::default() };
     for (format, needle) in [
         (r#"{"fixed-length":3}"#, "wants 3 bytes of key and value together, and got 4"),
@@ -344,7 +348,7 @@ fn what_a_format_can_not_hold_fails_the_job_with_what_it_is() {
 /// Runs commands both ways.
 fn commands(json: &str, input: &[u8], reduces: u32, format: &str) -> Ran {
     let streaming: Streaming = serde_json::from_str(json).unwrap();
-    let job = mapreduce::streaming(&streaming, &[]).unwrap();
+    let job = mapreduce::runtime::streaming(&streaming, &[]).unwrap();
     let folder = Folder::with(&[input.to_vec()]);
     let shape = Shape { reduces, ..Shape::default() };
     both(&job, &folder, &shape, &|spec| {

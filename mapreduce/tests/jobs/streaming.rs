@@ -17,7 +17,7 @@ fn run(json: &str, folder: &Folder, shape: &Shape, sequential: bool) -> Result<R
         file.path = folder.path().join(FILES).join(&file.path).to_str().unwrap().to_owned();
     }
     let files: Vec<String> = streaming.shipped().map(|file| file.path.clone()).collect();
-    let job = mapreduce::streaming(&streaming, &files).unwrap();
+    let job = mapreduce::runtime::streaming(&streaming, &files).unwrap();
     let local = local_job("native", BTreeMap::new(), folder, shape, sequential);
     let program = Program::Streaming(Box::new(streaming));
     let local = LocalJob { spec: JobSpec { program, ..local.spec }, ..local };

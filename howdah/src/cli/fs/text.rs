@@ -107,7 +107,7 @@ fn write_decoded(received: mpsc::Receiver<Bytes>, codec: Codec) -> Written {
         // Some codecs write nothing for nothing.
         return Ok(Ok(()));
     }
-    let mut decoder = mapreduce::decoder(codec, raw).map_err(broken)?;
+    let mut decoder = mapreduce::runtime::decoder(codec, raw).map_err(broken)?;
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         match decoder.read(&mut block) {
