@@ -37,6 +37,16 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// `create` where marks of a journal are that is not there.
+    #[error(
+        "{} is left of a journal whose other files are not there: a new one would pass for that one. Look for that \
+         journal, which may be in its other folder; if it is to be given up, remove this file, then start again",
+        file.display()
+    )]
+    Leftover {
+        /// The mark.
+        file: PathBuf,
+    },
     /// Another process has it open.
     #[error(
         "the journal in {} is in use by another process (pid {holder}): stop that one, or name another folder",
@@ -120,8 +130,8 @@ pub enum OpenError {
     #[error(
         "the journal in {} is one of two folders, and {other}: that one may have gone on alone, and hold what this one \
          lacks. Nothing was changed. Mount, name or restore the other one, and keep both named until a start has found \
-         them the same. Only if it is lost for ever, and this one was in use to the end, start once with \
-         --accept-one-journal-folder", dir.display()
+         them the same. Only if it is lost for ever, and this one was in use to the end, or if both are whole and \
+         journal_mirror is taken out on purpose, start once with --accept-one-journal-folder", dir.display()
     )]
     OneOfTwo {
         /// The folder.

@@ -3,13 +3,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::disk::Disk;
 use crate::error::{Context, FileError, OpenError};
 
 /// The segment that is prepared while its first sequence is not yet known.
@@ -89,6 +90,24 @@ pub(crate) fn claims_space(path: &Path) -> bool {
 /// Makes the folder if need be. What is journaled is for the daemon alone, whatever the umask.
 pub(crate) fn make(dir: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).context("create", dir)
+}
+
+/// Makes the folder's own name durable, and those of the folders above it, which may have been made with it: all that
+/// are on its file system. One that may be searched but not read was not made here.
+pub(crate) fn sync_above(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
+    let dir = dir.canonicalize().context("find", dir)?;
+    let device = |path: &Path| Ok(std::fs::metadata(path).context("look at", path)?.dev());
+    let here = device(&dir)?;
+    for above in dir.ancestors().skip(1) {
+        if device(above)? != here {
+            break;
+        }
+        match disk.sync_folder(above) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            synced => synced.context("sync", above)?,
+        }
+    }
+    Ok(())
 }
 
 /// Reads the folder. One that does not exist has no files. Other names are left alone.

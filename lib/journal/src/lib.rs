@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod folder;
 mod frame;
+mod marks;
 mod mirror;
 mod open;
 mod recover;

@@ -7,7 +7,7 @@
 //! beginning of what is in the other. Before anything is acknowledged that only the other one has, that one is
 //! marked as going on alone, durably; the one that was left is marked as behind if its disk still takes that. The
 //! journal goes on with the other, and says so; the next start tries both again. If that one fails too, if only
-//! in taking its mark, it is as with a single folder: nothing more is acknowledged.
+//! in taking its mark, it is as with a single folder: nothing more is acknowledged, whichever operation it was.
 //!
 //! **A full disk** is no failure. Space is claimed in both folders before a record needs it, so there is
 //! as much room as on the fuller disk of the two, and the folders never part over it.
@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile};
-use crate::error::{Context as _, FileError};
+use crate::error::FileError;
 use crate::folder;
+use crate::marks::{go_alone, mark_behind, read_id};
 
 /// What the two folders of a journal came to, for the log. Each is said once.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,9 @@ struct Pair {
     /// All others name files by the first one.
     folders: [PathBuf; 2],
     live: [AtomicBool; 2],
+    /// One failed, and the other one did not surely take its mark: it may pass for the whole journal at the next
+    /// start, so nothing more is written to either.
+    has_failed: AtomicBool,
     /// Held while a folder is lost: two threads don't lose both, and who finds it lost finds the other one marked.
     losing: Mutex<()>,
     notices: Mutex<Vec<FolderNotice>>,
@@ -84,7 +88,8 @@ impl Mirror {
     pub(crate) fn new(disk: Arc<dyn Disk>, folders: [PathBuf; 2]) -> Self {
         let (live, notices) = ([AtomicBool::new(true), AtomicBool::new(true)], Mutex::default());
         let (losing, has_notices) = (Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Pair { disk, folders, live, losing, notices, has_notices }))
+        let has_failed = AtomicBool::new(false);
+        Self(Arc::new(Pair { disk, folders, live, has_failed, losing, notices, has_notices }))
     }
 
     /// How many of the two take what is written.
@@ -111,7 +116,7 @@ impl Mirror {
     /// It is the last one, or the other one can't be marked.
     pub(crate) fn lose(&self, side: usize, cause: FileError) -> Result<(), FileError> {
         let _one_at_a_time = self.0.losing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_live(1 - side) {
+        if !self.is_live(1 - side) || self.has_failed() {
             return Err(cause);
         }
         if !self.is_live(side) {
@@ -119,16 +124,33 @@ impl Mirror {
         }
         let [dir, other] = [side, 1 - side].map(|side| self.0.folders[side].clone());
         // While it is done both count as live, and nobody is told of what only one of them has.
-        go_alone(&*self.0.disk, &other)?;
+        if let Err(error) = go_alone(&*self.0.disk, &other) {
+            self.0.has_failed.store(true, Ordering::Release);
+            return Err(error);
+        }
         self.0.live[side].store(false, Ordering::Release);
         // A disk that is gone doesn't take the mark either.
-        let _best_effort = mark_behind(&*self.0.disk, &dir);
+        let id = read_id(&other).ok().flatten();
+        let _best_effort = mark_behind(&*self.0.disk, &dir, id.as_deref());
         self.notice(FolderNotice::Lost { dir, other, cause });
         Ok(())
     }
 
     fn notices(&self) -> MutexGuard<'_, Vec<FolderNotice>> {
         self.0.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That the two have not failed together: asked before each operation, and after it.
+    fn check(&self) -> io::Result<()> {
+        if self.has_failed() {
+            let words = "the journal's folders failed before, and are left as they are";
+            return Err(io::Error::other(words));
+        }
+        Ok(())
+    }
+
+    fn has_failed(&self) -> bool {
+        self.0.has_failed.load(Ordering::Acquire)
     }
 
     fn is_live(&self, side: usize) -> bool {
@@ -150,6 +172,7 @@ impl Mirror {
         path: &Path,
         operation: impl Fn(&Path) -> io::Result<T>,
     ) -> io::Result<[Option<T>; 2]> {
+        self.check()?;
         let done = [0, 1].map(|side| self.is_live(side).then(|| operation(&self.on(side, path))));
         self.settle(action, path, done)
     }
@@ -161,6 +184,7 @@ impl Mirror {
         path: &Path,
         done: [Option<io::Result<T>>; 2],
     ) -> io::Result<[Option<T>; 2]> {
+        self.check()?;
         let mut results = [None, None];
         let mut failed = Vec::new();
         for (side, done) in done.into_iter().enumerate() {
@@ -192,34 +216,6 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Marks the folder as one that lacks what the other has: it is never started from alone.
-pub(crate) fn mark_behind(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    const TEXT: &[u8] = b"This folder of a journal lacks records that its other folder has.\n";
-    let file = disk.create(&folder::behind_path(dir))?;
-    file.write_all_at(TEXT, 0)?;
-    file.sync()?;
-    disk.sync_folder(dir)
-}
-
-/// Lets the folder be started from without its other one, from now on. A rename takes no space on a full disk.
-pub(crate) fn go_alone(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
-    rename_mark(disk, dir, &folder::id_path(dir), &folder::alone_path(dir))
-}
-
-/// Takes that back: its other folder is there again.
-pub(crate) fn go_together(disk: &dyn Disk, dir: &Path) -> Result<(), FileError> {
-    rename_mark(disk, dir, &folder::alone_path(dir), &folder::id_path(dir))
-}
-
-/// A folder that has never been one of two has no mark.
-fn rename_mark(disk: &dyn Disk, dir: &Path, from: &Path, to: &Path) -> Result<(), FileError> {
-    if from.try_exists().context("look for", from)? {
-        disk.rename(from, to).context("rename", from)?;
-        disk.sync_folder(dir).context("sync", dir)?;
-    }
-    Ok(())
-}
-
 impl Disk for Mirror {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let files = self.in_each("create", path, |path| self.0.disk.create(path))?;
@@ -232,6 +228,7 @@ impl Disk for Mirror {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check()?;
         let done = [0, 1].map(|side| {
             let rename = || self.0.disk.rename(&self.on(side, from), &self.on(side, to));
             self.is_live(side).then(rename)
@@ -275,6 +272,7 @@ impl MirroredFile {
         action: &'static str,
         operation: impl Fn(&dyn DiskFile) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.mirror.check()?;
         let done = self.live().map(|file| file.map(&operation));
         self.mirror.settle(action, &self.path, done).map(drop)
     }
@@ -291,6 +289,7 @@ impl DiskFile for MirroredFile {
 
     /// Both at once: a commit takes as long as the slower disk, not as long as both.
     fn sync(&self) -> io::Result<()> {
+        self.mirror.check()?;
         let [Some(first), Some(second)] = self.live() else {
             return self.in_each("sync", |file| file.sync());
         };

@@ -8,9 +8,10 @@ use std::sync::mpsc::sync_channel;
 use crate::disk::Disk;
 use crate::error::{Context, FileError, FoldError, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
-use crate::mirror::{Mirror, go_alone};
+use crate::marks::{self, go_alone, is_behind, needs_other};
+use crate::mirror::Mirror;
 use crate::recover::{self, Segment};
-use crate::reunite::{is_behind, needs_other, reunite};
+use crate::reunite::{Contents, reunite};
 use crate::segment::{Active, Filling};
 use crate::shared::Shared;
 use crate::snapshot::{self, Fold};
@@ -57,12 +58,15 @@ pub(crate) fn create(
         return Err(OpenError::Exists { dir: mirror.clone() });
     }
     folder::make(dir)?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        disk.sync_folder(parent).context("sync", parent)?;
-    }
+    folder::sync_above(disk, dir)?;
     let _lock = Lock::take(dir)?;
     if !folder::list(dir)?.is_empty() {
         return Err(OpenError::Exists { dir: dir.to_owned() });
+    }
+    for dir in [Some(dir), folders.mirror.as_ref()].into_iter().flatten() {
+        if let Some(file) = marks::any(dir)? {
+            return Err(OpenError::Leftover { file });
+        }
     }
     let filling = Filling::start(disk, dir, options.effective_bytes())?;
     filling.finish(disk, dir)?.activate(disk, dir, 1)?;
@@ -82,6 +86,8 @@ pub(crate) fn open(
         let lock = Lock::take(dir)?;
         refuse_behind(dir)?;
         if folders.accepts_one {
+            // One that is refused for what is in it is no nearer to being the journal than before.
+            Contents::read(dir)?;
             go_alone(&*disk, dir)?;
         } else if needs_other(dir)? {
             let (dir, other) = (dir.to_owned(), OtherFolder::NotNamed);

@@ -11,7 +11,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::error::{Context, FileError, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
 use crate::frame::{self, Next};
-use crate::mirror::mark_behind;
+use crate::marks::{is_behind, mark_behind};
 use crate::reunite::{self, Contents};
 use crate::segment::SEGMENT_HEADER_BYTES;
 use crate::verify::{self, Report};
@@ -45,7 +45,7 @@ pub enum RepairError {
     },
     /// The folder has what the other one lacks.
     #[error(
-        "{} holds record {found}, {} ends with record {last}: a repair would lose what only the first one has. \
+        "{} holds record {found}, or held it, {} ends with record {last}: a repair would lose what only the first one has. \
          Repair in the other direction, if the first is whole; else keep a copy of both",
         dir.display(), from.display()
     )]
@@ -54,10 +54,22 @@ pub enum RepairError {
         dir: PathBuf,
         /// The other one.
         from: PathBuf,
-        /// The last record that was found in the folder.
+        /// The last record that was found in the folder, or that names of its files speak of.
         found: u64,
         /// The last record of the other one.
         last: u64,
+    },
+    /// The folder to repair from may be the older one.
+    #[error(
+        "{} went on without {}, which may lack what the first one was told since: damage may hide it. Nothing was \
+         changed. Restore the first one; only if the second one was in use to the end, start once from it alone with \
+         --accept-one-journal-folder, then repair", dir.display(), from.display()
+    )]
+    WentOn {
+        /// The folder that went on alone.
+        dir: PathBuf,
+        /// The one that it left behind.
+        from: PathBuf,
     },
     /// The folder can't be used or written.
     #[error(transparent)]
@@ -85,28 +97,33 @@ pub fn repair(dir: &Path, from: &Path, label: &str) -> Result<Repaired, RepairEr
         return Err(RepairError::SameFolder { from: from.to_owned() });
     }
     let _locks = [Lock::take(from).map_err(refuse)?, Lock::take(dir)?];
-    if reunite::is_behind(from)? {
+    if is_behind(from)? {
         return Err(refuse(OpenError::Behind { dir: from.to_owned() }));
     }
     let whole = Contents::read(from).map_err(refuse)?;
     let whole = whole.ok_or_else(|| refuse(OpenError::Missing { dir: from.to_owned() }))?;
-    if !reunite::is_behind(dir)? {
+    if is_behind(dir)? {
+        reunite::compare_behind(dir, &whole)?;
+    } else {
         refuse_loss(dir, &whole)?;
         if whole.needs_other && folder::list(dir)?.is_empty() {
             let (from, other) = (from.to_owned(), OtherFolder::Empty(dir.to_owned()));
             return Err(refuse(OpenError::OneOfTwo { dir: from, other }));
         }
     }
-    let aside = move_aside(dir, label)?;
+    let aside = move_aside(dir, label, whole.id.as_deref())?;
     reunite::fill(&RealDisk, &whole, dir, whole.id.as_deref())?;
     Ok(Repaired { last: Sequence(whole.last), aside })
 }
 
-/// Looks at every frame that can be read in `dir`, behind damage too.
+/// Looks at every frame that can be read in `dir`, behind damage too, and at what the names of its files say: a
+/// snapshot covers the record that it is named by, and a segment follows on all before its first.
 fn refuse_loss(dir: &Path, whole: &Contents) -> Result<(), RepairError> {
     reunite::compare_ids(dir, whole)?;
-    let mut found = 0;
-    for first in folder::list(dir)?.segments {
+    let listing = folder::list(dir)?;
+    let before = listing.segments.iter().map(|first| first.saturating_sub(1));
+    let mut found = listing.snapshots.iter().copied().chain(before).max().unwrap_or(0);
+    for first in listing.segments {
         let path = folder::segment_path(dir, first);
         let image = std::fs::read(&path).context("read", &path)?;
         for (offset, sequence, stored) in frames(&image) {
@@ -118,6 +135,10 @@ fn refuse_loss(dir: &Path, whole: &Contents) -> Result<(), RepairError> {
     if found > last {
         let (dir, from) = (dir.to_owned(), whole.dir.clone());
         return Err(RepairError::Loses { dir, from, found, last });
+    }
+    if whole.needs_other && folder::alone_path(dir).try_exists().context("look in", dir)? {
+        let (dir, from) = (dir.to_owned(), whole.dir.clone());
+        return Err(RepairError::WentOn { dir, from });
     }
     Ok(())
 }
@@ -133,7 +154,7 @@ fn frames(image: &[u8]) -> impl Iterator<Item = (u64, u64, &[u8])> {
 
 /// Moves the journal's files away; where there are none, nothing is made. The folder is marked as behind
 /// first: until it is filled it is no journal.
-fn move_aside(dir: &Path, label: &str) -> Result<Option<PathBuf>, FileError> {
+fn move_aside(dir: &Path, label: &str, id: Option<&str>) -> Result<Option<PathBuf>, FileError> {
     let found = folder::list(dir)?;
     let segments = found.segments.iter().map(|&first| folder::segment_path(dir, first));
     let snapshots = found.snapshots.iter().map(|&last| folder::snapshot_path(dir, last));
@@ -142,7 +163,7 @@ fn move_aside(dir: &Path, label: &str) -> Result<Option<PathBuf>, FileError> {
     if files.is_empty() {
         return Ok(None);
     }
-    mark_behind(&RealDisk, dir).context("mark as behind", dir)?;
+    mark_behind(&RealDisk, dir, id).context("mark as behind", dir)?;
     let aside = dir.join(format!("damaged-{label}"));
     folder::make(&aside)?;
     for file in files {
@@ -161,7 +182,7 @@ fn move_aside(dir: &Path, label: &str) -> Result<Option<PathBuf>, FileError> {
 /// As a start with these two folders would be refused.
 pub fn verify_both(dir: &Path, other: &Path) -> Result<[Report; 2], OpenError> {
     for folder in [dir, other] {
-        if reunite::is_behind(folder)? {
+        if is_behind(folder)? {
             return Err(OpenError::Behind { dir: folder.to_owned() });
         }
     }

@@ -5,7 +5,7 @@
 //! | one folder | the other | then |
 //! | --- | --- | --- |
 //! | whole | whole, and one's records are the beginning of the other's | the shorter is completed |
-//! | whole | marked as behind | it is filled |
+//! | whole | marked as behind, and as of the same journal | it is filled |
 //! | whole, and it went on alone or was never one of two | absent or empty | it is filled |
 //! | the same | its disk gives errors | the start goes on without it, and marks it as behind if it can |
 //! | whole, but it needs the other one | absent, empty, or its disk gives errors | refused, unless accepted |
@@ -20,20 +20,20 @@
 //! permissions are not mended by going on without it: they refuse the start.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::Disk;
-use crate::error::{Context, FileError, Flaw, OpenError, OtherFolder};
+use crate::error::{Context, FileError, OpenError, OtherFolder};
 use crate::folder::{self, Lock};
-use crate::mirror::{FolderNotice, Mirror, go_alone, go_together, mark_behind};
+use crate::marks::{
+    behind_id, go_alone, go_together, id_text, is_behind, mark_behind, mint_id, needs_other,
+    read_id,
+};
+use crate::mirror::{FolderNotice, Mirror};
 use crate::recover::{self, Segment};
 use crate::snapshot;
-
-/// Random bytes by which a journal in two folders is known.
-const ID_BYTES: usize = 16;
-const ID_PREFIX: &str = "howdah journal ";
 
 /// A whole journal in one folder, read and checked.
 pub(crate) struct Contents {
@@ -152,6 +152,16 @@ pub(crate) fn compare_ids(dir: &Path, whole: &Contents) -> Result<(), OpenError>
     Ok(())
 }
 
+/// That `dir`, which is behind, is not behind another journal's folder. A mark that names none, as a crash may leave
+/// it, is believed as far as the folder's own mark lets it.
+pub(crate) fn compare_behind(dir: &Path, whole: &Contents) -> Result<(), OpenError> {
+    match behind_id(dir)? {
+        Some(id) if whole.id.as_ref() != Some(&id) => Err(strangers(dir, whole)),
+        Some(_) => Ok(()),
+        None => compare_ids(dir, whole),
+    }
+}
+
 fn compare_snapshots(one: &Path, other: &Path, last: u64) -> Result<(), OpenError> {
     let [file, other] = [one, other].map(|dir| folder::snapshot_path(dir, last));
     let open = |path: &Path| File::open(path).map(BufReader::new).context("read", path);
@@ -232,6 +242,9 @@ pub(crate) fn reunite(
             (longer, id)
         }
         [Found::Whole(whole), other] | [other, Found::Whole(whole)] => {
+            if let Found::Nothing { behind: true } = other {
+                compare_behind(&folders[usize::from(whole.dir == folders[0])], &whole)?;
+            }
             if !accepts_one {
                 refuse_one(&whole, &other, folders)?;
             }
@@ -325,11 +338,6 @@ fn is_mistake(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | NotADirectory | InvalidInput)
 }
 
-pub(crate) fn is_behind(dir: &Path) -> Result<bool, FileError> {
-    let mark = folder::behind_path(dir);
-    mark.try_exists().context("look for", &mark)
-}
-
 fn fill_or_lose(
     mirror: &Mirror,
     disk: &dyn Disk,
@@ -417,7 +425,8 @@ pub(crate) fn fill(
     dir: &Path,
     id: Option<&str>,
 ) -> Result<(), FileError> {
-    mark_behind(disk, dir).context("mark as behind", dir)?;
+    // Not the new name: the folder that it is filled from may not bear it yet.
+    mark_behind(disk, dir, whole.id.as_deref()).context("mark as behind", dir)?;
     let old = folder::list(dir)?;
     let segments = old.segments.iter().map(|&first| folder::segment_path(dir, first));
     let snapshots = old.snapshots.iter().map(|&last| folder::snapshot_path(dir, last));
@@ -435,6 +444,7 @@ pub(crate) fn fill(
         write_whole(disk, dir, &folder::id_path(dir), &id_text(id))?;
     }
     disk.sync_folder(dir).context("sync", dir)?;
+    folder::sync_above(disk, dir)?;
     let mark = folder::behind_path(dir);
     disk.remove(&mark).context("remove", &mark)?;
     disk.sync_folder(dir).context("sync", dir)
@@ -458,42 +468,4 @@ fn write_whole(disk: &dyn Disk, dir: &Path, target: &Path, bytes: &[u8]) -> Resu
     }
     written?;
     disk.rename(&tmp, target).context("rename", &tmp)
-}
-
-fn id_text(id: &str) -> Vec<u8> {
-    format!("{ID_PREFIX}{id}\n").into_bytes()
-}
-
-fn mint_id() -> Result<String, FileError> {
-    let path = Path::new("/dev/urandom");
-    let mut bytes = [0; ID_BYTES];
-    let read = File::open(path).and_then(|mut random| random.read_exact(&mut bytes));
-    read.context("read", path)?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
-}
-
-/// Whether the folder is one of two, and did not go on alone: the other one may have.
-pub(crate) fn needs_other(dir: &Path) -> Result<bool, FileError> {
-    let id = folder::id_path(dir);
-    id.try_exists().context("look for", &id)
-}
-
-fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
-    let mut path = folder::id_path(dir);
-    if !needs_other(dir)? {
-        path = folder::alone_path(dir);
-    }
-    let bytes = match std::fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.context("read", &path)?,
-    };
-    let id = std::str::from_utf8(&bytes).ok().and_then(|text| {
-        let id = text.strip_prefix(ID_PREFIX)?.strip_suffix('\n')?;
-        let is_id = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_id.then(|| id.to_owned())
-    });
-    match id {
-        Some(id) => Ok(Some(id)),
-        None => Err(OpenError::Corrupt { file: path, offset: 0, flaw: Flaw::Id }),
-    }
 }

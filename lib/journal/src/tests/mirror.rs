@@ -6,8 +6,8 @@ use std::sync::mpsc::sync_channel;
 
 use super::crash::{LENS, Life, check_after, live};
 use super::*;
-use crate::FolderNotice;
 use crate::folder::{alone_path, behind_path, id_path, segment_path};
+use crate::{FolderNotice, RepairError};
 
 pub(super) fn sides(folders: &Folders) -> [PathBuf; 2] {
     [folders.main.clone(), folders.mirror.clone().unwrap()]
@@ -579,4 +579,179 @@ fn both_folders_are_locked_and_a_lost_first_one_makes_no_new_journal() {
     let neither = pair(&dir.path().join("unmounted"));
     assert!(matches!(Open::really(&neither).err(), Some(OpenError::Missing { .. })));
     assert!(!dir.path().join("unmounted").exists(), "nothing is left behind");
+}
+
+#[test]
+fn nothing_more_is_acknowledged_once_a_folder_failed_and_the_other_one_took_no_mark() {
+    let failures =
+        [("prepared.tmp", "create"), ("prepared.tmp", "write"), ("snapshot.tmp", "sync")];
+    for (name, operation) in failures {
+        for marking in ["rename", "sync folder"] {
+            let dir = tempfile::tempdir().unwrap();
+            let folders = pair(dir.path());
+            journal_of(&folders, &[1500; 3]);
+            let [survivor, dead] = sides(&folders);
+            for side in sides(&folders) {
+                let _there_once = std::fs::remove_file(crate::folder::prepared_path(&side));
+            }
+            let (mut has_failed, mut marks) = (false, 0);
+            let disk = JudgedDisk::new(move |done, path| {
+                if path.starts_with(&dead) && is_called(path, name) && done == operation {
+                    has_failed = true;
+                    return Verdict::Fail(io::ErrorKind::Other);
+                }
+                let is_mark = path == survivor || is_called(path, "ALONE");
+                if has_failed && path.starts_with(&survivor) && is_mark && done == marking {
+                    marks += 1;
+                    // Whoever tries again finds the mark there, or its disk mended.
+                    return if marks == 1 {
+                        Verdict::Fail(io::ErrorKind::Other)
+                    } else {
+                        Verdict::Go
+                    };
+                }
+                Verdict::Go
+            });
+            let mut open = Open::on(disk, &folders).unwrap();
+            if name == "snapshot.tmp" {
+                super::room::await_room(&open, crate::Room::Ample);
+                open.journal.snapshotter().run::<All>().unwrap_err();
+            } else {
+                super::room::await_room(&open, crate::Room::Reserve);
+            }
+            open.append(&[10]);
+            let word = open.next_word();
+            assert!(
+                matches!(word, Durability::Failed(_)),
+                "{name} {operation} {marking}: {word:?}"
+            );
+            drop(open);
+            assert_eq!(Open::quickly(&folders).unwrap().state.0.len(), 3);
+        }
+    }
+}
+
+#[test]
+fn a_mark_that_is_there_already_is_synced_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[100]);
+    let mut syncs = 0;
+    let disk = JudgedDisk::new(move |done, path| {
+        syncs += u64::from(done == "sync folder" && is_called(path, "main"));
+        let is_first = done == "sync folder" && syncs == 1;
+        if is_first { Verdict::Fail(io::ErrorKind::Other) } else { Verdict::Go }
+    });
+    crate::marks::go_alone(&*disk, &folders.main).unwrap_err();
+    assert!(alone_path(&folders.main).exists());
+    let synced = Arc::new(AtomicU64::new(0));
+    let counted = synced.clone();
+    let disk = JudgedDisk::new(move |done, _| {
+        counted.fetch_add(u64::from(done == "sync folder"), Ordering::SeqCst);
+        Verdict::Go
+    });
+    crate::marks::go_alone(&*disk, &folders.main).unwrap();
+    assert_eq!(synced.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_folder_that_is_behind_another_journal_s_is_not_filled_from_this_one() {
+    for names_its_journal in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let [ours, theirs] = ["a", "b"].map(|name| pair(&dir.path().join(name)));
+        journal_of(&ours, &[100]);
+        journal_of(&theirs, &[100]);
+        let [_, behind] = sides(&theirs);
+        let fails = behind.clone();
+        let disk = JudgedDisk::new(move |done, path| {
+            let fails = path.starts_with(&fails) && is_called(path, "prepared") && done == "rename";
+            if fails { Verdict::Fail(io::ErrorKind::Other) } else { Verdict::Go }
+        });
+        for side in sides(&theirs) {
+            let _there_once = std::fs::remove_file(crate::folder::prepared_path(&side));
+        }
+        let mut open = Open::on(disk, &theirs).unwrap();
+        open.append(&[1500; 4]);
+        open.synced();
+        assert_eq!((notices(&open), open.journal.folders_live()), (vec!["lost"], 1));
+        drop(open);
+        // One of the two says whose it is: the other may be missing, after a crash.
+        if names_its_journal {
+            std::fs::remove_file(id_path(&behind)).unwrap();
+        } else {
+            std::fs::write(behind_path(&behind), "").unwrap();
+        }
+        let mixed = Folders { mirror: Some(behind.clone()), ..ours.clone() };
+        for accepts_one in [false, true] {
+            let error = Open::really(Folders { accepts_one, ..mixed.clone() }).err().unwrap();
+            assert!(matches!(error, OpenError::OtherJournal { .. }), "{error}");
+            let error = crate::repair(&behind, &ours.main, "now").unwrap_err();
+            let is_other = matches!(error, RepairError::Folder(OpenError::OtherJournal { .. }));
+            assert!(is_other, "{error}");
+        }
+        assert!(segment_path(&behind, 1).exists(), "nothing was changed");
+        let open = Open::really(&theirs).unwrap();
+        assert_eq!((notices(&open), last(&open)), (vec!["filled"], Sequence(5)));
+    }
+}
+
+#[test]
+fn folders_that_were_made_are_on_the_disk_before_anything_in_them_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let below = |first: &str| root.join(first).join("b/c");
+    let folders =
+        Folders { main: below("main"), mirror: Some(below("mirror")), accepts_one: false };
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let log = done.clone();
+    let disk = JudgedDisk::new(move |operation, path| {
+        log.lock().unwrap().push((operation.to_owned(), path.to_owned()));
+        Verdict::Go
+    });
+    crate::open::create(&*disk, &folders, SMALL).unwrap();
+    drop(Open::on(disk, &folders).unwrap());
+    let done = done.lock().unwrap();
+    let at = |operation: &str, path: &Path| {
+        let found = done.iter().position(|(op, on)| op == operation && on == path);
+        found.unwrap_or_else(|| panic!("{operation} {}", path.display()))
+    };
+    let [main, mirror] = sides(&folders);
+    for (dir, counts) in [
+        (&main, at("rename", &segment_path(&main, 1))),
+        (&mirror, at("remove", &behind_path(&mirror))),
+    ] {
+        for above in dir.ancestors().skip(1).take(3) {
+            assert!(at("sync folder", above) < counts, "{}", above.display());
+        }
+    }
+}
+
+#[test]
+fn a_refused_folder_is_not_marked_and_marks_alone_are_no_place_for_a_new_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = pair(dir.path());
+    journal_of(&folders, &[1500, 1200]);
+    let [main, mirror] = sides(&folders);
+    let path = segment_path(&main, 1);
+    let image = std::fs::read(&path).unwrap();
+    let mut harmed = image.clone();
+    harmed[700] ^= 1;
+    std::fs::write(&path, harmed).unwrap();
+    assert!(matches!(Open::really(accepted(&main)).err(), Some(OpenError::Corrupt { .. })));
+    assert!(id_path(&main).exists() && !alone_path(&main).exists());
+    std::fs::write(&path, image).unwrap();
+    assert_eq!(Open::really(accepted(&main)).unwrap().state.0.len(), 2);
+    for side in [&main, &mirror] {
+        for mark in [id_path(side), alone_path(side), behind_path(side)] {
+            for gone in sides(&folders) {
+                std::fs::remove_dir_all(&gone).unwrap();
+                std::fs::create_dir(&gone).unwrap();
+            }
+            std::fs::write(&mark, "").unwrap();
+            let error = Journal::create(&folders, SMALL).unwrap_err();
+            assert!(matches!(&error, OpenError::Leftover { file } if *file == mark), "{error}");
+            std::fs::remove_file(&mark).unwrap();
+            Journal::create(&folders, SMALL).unwrap();
+        }
+    }
 }

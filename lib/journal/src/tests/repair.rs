@@ -126,3 +126,28 @@ fn a_folder_in_use_of_another_journal_or_the_same_is_not_repaired() {
     let same = repair(&main, &main.join("../main"), "now").unwrap_err();
     assert!(matches!(same, RepairError::SameFolder { .. }), "{same}");
 }
+
+#[test]
+fn what_names_and_marks_say_of_lost_records_refuses_a_repair() {
+    // The damaged folder had a snapshot, or a further segment, when the other one's disk was gone already.
+    for names_a_snapshot in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let [main, mirror] = journal_in_two_folders(dir.path());
+        let path = if names_a_snapshot { snapshot_path(&main, 9) } else { segment_path(&main, 10) };
+        std::fs::write(path, "?").unwrap();
+        let error = repair(&main, &mirror, "now").unwrap_err();
+        assert!(matches!(error, RepairError::Loses { found: 9, last: 8, .. }), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [main, mirror] = journal_in_two_folders(dir.path());
+    std::fs::rename(id_path(&main), alone_path(&main)).unwrap();
+    let newest = *crate::folder::list(&main).unwrap().segments.last().unwrap();
+    harm(&segment_path(&main, newest), 100);
+    let error = repair(&main, &mirror, "now").unwrap_err();
+    assert!(matches!(error, RepairError::WentOn { .. }), "{error}");
+    assert!(error.to_string().contains("--accept-one-journal-folder"), "{error}");
+    assert!(!main.join("damaged-now").exists());
+    // Somebody says that it counts all the same.
+    drop(Open::quickly(accepted(&mirror)).unwrap());
+    assert_eq!(repair(&main, &mirror, "now").unwrap().last, Sequence(8));
+}
