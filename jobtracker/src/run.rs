@@ -1,5 +1,6 @@
 //! The JobTracker's one wiring function: journal, core, loop, HTTP; and down again in reverse.
 
+use std::fmt::Display;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -7,16 +8,18 @@ use std::path::PathBuf;
 use daemon::{Health, Metrics, Shutdown};
 use event_loop::{RecoverError, Recovered, recover_async};
 use ids::ClusterId;
-use jobtracker_core::{Core, Input, Query};
-use net::{Backoff, CallError, Guard};
+use jobtracker_core::{Input, JobFilter, Query, Reply};
+use mapreduce_protocol::JobId;
+use net::{Backoff, Guard};
 use tokio::task::JoinHandle;
 
-use crate::event_loop::{AskError, start};
+use crate::event_loop::{AskError, Core, start};
 use crate::events::Events;
-use crate::history::sweep;
+use crate::history::{HistoryError, sweep};
 use crate::http::{ServerState, Transfers, router};
 use crate::init::ask_cluster;
 use crate::metrics::METRICS;
+use crate::newest::{Beginning, OlderBy, find_newer};
 use crate::store::Store;
 use crate::{JobFold, JobtrackerSettings};
 
@@ -45,6 +48,19 @@ pub enum RunError {
         chunkmaster: String,
         /// Its cluster.
         theirs: ClusterId,
+    },
+    /// Its journal is older than the cluster.
+    #[error(
+        "the JobTracker's journal in {} is an older copy: {by}. Bring the newest one back \
+         (jobtracker.data_dir, journal_mirror), and start it again; if that is lost for good, move this one away, and \
+         start once with --init: jobs that are not over are lost then, their inputs and outputs are not",
+        data_dir.display()
+    )]
+    JournalOutdated {
+        /// The journal's folder.
+        data_dir: PathBuf,
+        /// How that is known.
+        by: OlderBy,
     },
     /// Its listener can't be used.
     #[error("the JobTracker can't serve on its listener: {0}")]
@@ -75,7 +91,9 @@ pub async fn run(
         return Err(RunError::NotInitialised { data_dir: settings.jobtracker.data_dir.clone() });
     };
     let store = Store::new(&settings);
-    let core = Core::new(settings.core(cluster.clone()), durable);
+    let (epoch, next_ordinal) = (durable.epoch().next(), durable.next_ordinal());
+    let beginning = Beginning { epoch, next_ordinal };
+    let core = jobtracker_core::Core::new(settings.core(cluster.clone()), durable);
     let (split_bytes, segments) =
         (settings.jobtracker.split_bytes.0, settings.jobtracker.snapshot_after_segments);
     let (core, running) = start(core, log, store.clone(), split_bytes, segments).await;
@@ -101,9 +119,10 @@ pub async fn run(
     let stopped = async move { stop.wait().await };
     let served = net::serve_within(limits, listener, router, stopped);
     let history_keep = settings.jobtracker.history_keep.0;
+    let asking = core.clone();
     let swept = sweep::sweep_again_and_again(core, store.clone(), history_keep);
     let sweeping = (!history_keep.is_zero()).then(|| tokio::spawn(swept));
-    let compared = compare_clusters(&settings, &store, &cluster, &health);
+    let compared = compare(&settings, &store, (&cluster, beginning), &asking, &health);
     let ended = tokio::select! {
         served = served => served.map_err(RunError::from),
         error = compared => Err(error),
@@ -114,20 +133,31 @@ pub async fn run(
     ended
 }
 
-/// Asks the chunk master which cluster it belongs to, for as long as it takes. Ends only if that is
-/// another one.
-async fn compare_clusters(
+/// Asks the chunk master which cluster it belongs to, and whether it knows of a newer journal, for as long as it
+/// takes. Ends only if it is another cluster's, or there is a newer one.
+async fn compare(
     settings: &JobtrackerSettings,
     store: &Store,
-    ours: &ClusterId,
+    (ours, beginning): (&ClusterId, Beginning),
+    core: &Core,
     health: &Health,
 ) -> RunError {
     let mut backoff = Backoff::default();
     loop {
         match ask_cluster(store).await {
             Ok(theirs) if theirs == *ours => {
-                health.ready();
-                return std::future::pending().await;
+                match find_newer(&store.prompt(), beginning, async || newest_job(core).await).await
+                {
+                    Ok(None) => {
+                        health.ready();
+                        return std::future::pending().await;
+                    }
+                    Ok(Some(by)) => {
+                        let data_dir = settings.jobtracker.data_dir.clone();
+                        return RunError::JournalOutdated { data_dir, by };
+                    }
+                    Err(error) => wait_for_master(&error, health, &mut backoff).await,
+                }
             }
             Ok(theirs) => {
                 return RunError::OtherCluster {
@@ -142,8 +172,18 @@ async fn compare_clusters(
     }
 }
 
-async fn wait_for_master(error: &CallError, health: &Health, backoff: &mut Backoff) {
-    tracing::debug!(%error, "the chunk master does not say which cluster it belongs to");
+/// The last job that this process knows.
+async fn newest_job(core: &Core) -> Result<Option<JobId>, HistoryError> {
+    let newest = Query::List { limit: 1, only: JobFilter::default() };
+    let list = |reply_to| Input::Query { query: newest, reply_to };
+    Ok(match core.ask(list).await? {
+        Reply::List(list) => list.jobs.first().map(|job| job.id),
+        _ => None,
+    })
+}
+
+async fn wait_for_master(error: &impl Display, health: &Health, backoff: &mut Backoff) {
+    tracing::debug!(%error, "the chunk master does not say whether this is the cluster's newest JobTracker");
     health.not_ready("the chunk master does not answer");
     backoff.pause().await;
 }

@@ -15,7 +15,7 @@ use crate::running::{EndedAttempt, FailedAttempt, RunningEntry, TaskEntry};
 /// loses its journal: what they still hold of a job must not pass for another job's.
 const ORDINALS_PER_JOURNAL: u32 = 1_000_000;
 /// The same of starts: a message of a lost journal's term must not pass for one of this term.
-const EPOCHS_PER_JOURNAL: u64 = 1_000_000;
+pub const EPOCHS_PER_JOURNAL: u64 = 1_000_000;
 
 /// Everything that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,7 +129,8 @@ impl Durable {
     }
 
     /// Ordinal of the next job.
-    pub(crate) fn next_ordinal(&self) -> u32 {
+    #[must_use]
+    pub fn next_ordinal(&self) -> u32 {
         self.last_ordinal + 1
     }
 

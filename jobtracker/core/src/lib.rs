@@ -77,7 +77,7 @@ mod waiting_reduces;
 use std::time::Duration;
 
 pub use attempt::STAGED_PARTS_MAX;
-pub use durable::Durable;
+pub use durable::{Durable, EPOCHS_PER_JOURNAL};
 pub use history::{
     HISTORY_RETRY, HISTORY_RETRY_MAX, UNWRITTEN_MAX, day_folder, first_day_kept, history_folder,
 };

@@ -23,6 +23,8 @@ const JOB_BYTES_MAX: u64 = 4 << 20;
 const ATTEMPTS_BYTES_MAX: u64 = 16 << 20;
 /// Length limit of a log, bytes: see `logs`.
 const LOG_BYTES_MAX: u64 = 2 << 20;
+/// Days of [`last_jobs`].
+const LAST_DAYS: usize = 7;
 /// Entries of one folder.
 const ENTRIES_MAX: usize = 200_000;
 
@@ -135,6 +137,18 @@ pub(crate) async fn days(store: &ChunkStore) -> Result<Vec<u32>, HistoryError> {
         folders = below;
     }
     Ok(folders.into_iter().map(|(_, day)| day).collect())
+}
+
+/// The jobs whose histories are of the last days of which there are any.
+pub(crate) async fn last_jobs(store: &ChunkStore) -> Result<Vec<JobId>, HistoryError> {
+    let mut days = days(store).await?;
+    days.sort_unstable();
+    let mut jobs = Vec::new();
+    for day in days.into_iter().rev().take(LAST_DAYS) {
+        let of_day = entries(store, &day_folder(day).parse()?).await?;
+        jobs.extend(of_day.iter().filter_map(|it| it.path.name()?.parse::<JobId>().ok()));
+    }
+    Ok(jobs)
 }
 
 /// Jobs of which logs were kept before their end.
