@@ -69,6 +69,11 @@ impl<S: Source> Env<S> {
         }
     }
 
+    /// `NOTIFY_SOCKET`: where a service manager wants to hear that the daemon is ready (`sd_notify(3)`).
+    pub fn notify_socket(&self) -> Option<OsString> {
+        self.filled("NOTIFY_SOCKET")
+    }
+
     /// The variable that an entry of `stores` names with `secret_env`.
     pub fn store_secret(&self, name: &str) -> Option<OsString> {
         self.filled(name)
@@ -113,6 +118,7 @@ mod tests {
         let env = Env([
             ("HOWDAH_CONFIG", "/etc/howdah.yaml"),
             ("HOWDAH_LISTEN_FD", "3"),
+            ("NOTIFY_SOCKET", "@notify"),
             ("NO_COLOR", ""),
             ("RUST_BACKTRACE", "0"),
             ("HOWDAH_LONG", "1"),
@@ -120,6 +126,7 @@ mod tests {
         ]);
         assert_eq!(env.config_file(), Some("/etc/howdah.yaml".into()));
         assert_eq!(env.listen_fd(), Ok(Some(3)));
+        assert_eq!(env.notify_socket(), Some("@notify".into()));
         assert!(env.color() && env.long() && !env.backtrace());
         assert_eq!((env.seed(), Env([("HOWDAH_SEED", "x")]).seed()), (Some(7), None));
         assert_eq!((env.howdah_bin(), Env([]).listen_fd()), (None, Ok(None)));

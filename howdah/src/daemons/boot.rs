@@ -110,6 +110,9 @@ impl Boot {
         serve: impl FnOnce(TcpListener, Shutdown) -> F,
     ) -> anyhow::Result<()> {
         raise_open_files();
+        if let Some(socket) = config::env::process().notify_socket() {
+            daemon::report_to(&socket).context("NOTIFY_SOCKET names no socket").or_early()?;
+        }
         let handed_down = config::env::process().listen_fd().or_early()?;
         let listener = listener(address, handed_down).or_early()?;
         let pid_dir = self.config.cluster.pid_dir.as_deref();

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::service_manager;
+
 /// Reasons kept at most; the set is for a human to read.
 const REASONS_MAX: usize = 8;
 
@@ -21,9 +23,15 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Ready for work: all reasons against it are gone.
+    /// Ready for work: all reasons against it are gone. The service manager is told, if there is one.
     pub fn ready(&self) {
-        self.lock().clear();
+        let was_ready = {
+            let mut reasons = self.lock();
+            std::mem::take(&mut *reasons).is_empty()
+        };
+        if !was_ready {
+            service_manager::tell_ready();
+        }
     }
 
     /// Adds a reason why not, as an operator reads it: "not registered with the chunk master at …".

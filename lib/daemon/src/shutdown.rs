@@ -3,6 +3,8 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::service_manager;
+
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
@@ -38,7 +40,9 @@ impl Shutdown {
 
     /// Sets it off, for good.
     pub fn trigger(&self) {
-        self.triggered.send_replace(true);
+        if !self.triggered.send_replace(true) {
+            service_manager::tell_stopping();
+        }
     }
 
     /// Whether it has been set off.

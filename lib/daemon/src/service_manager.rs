@@ -1,0 +1,93 @@
+//! Word to the service manager that started this process, if one wants it (`Type=notify` of systemd, `sd_notify(3)`): a
+//! datagram to the socket that it named. Best effort: whether somebody listens changes nothing here.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::OnceLock;
+
+static MANAGER: OnceLock<ServiceManager> = OnceLock::new();
+
+/// Who wants to hear.
+#[derive(Debug)]
+struct ServiceManager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl ServiceManager {
+    /// At a path, or, behind an `@`, at a name of the abstract namespace.
+    fn at(name: &OsStr) -> io::Result<Self> {
+        let address = match name.as_bytes().split_first() {
+            Some((b'@', name)) => SocketAddr::from_abstract_name(name),
+            _ => SocketAddr::from_pathname(name),
+        };
+        Ok(Self { socket: UnixDatagram::unbound()?, address: address? })
+    }
+
+    fn tell(&self, what: &str) -> io::Result<()> {
+        self.socket.send_to_addr(what.as_bytes(), &self.address).map(drop)
+    }
+}
+
+/// From now on the manager at this address (`NOTIFY_SOCKET`) is told what becomes of the daemon. Once for a process.
+///
+/// # Errors
+/// The address is none.
+pub fn report_to(address: &OsStr) -> io::Result<()> {
+    let _first_one_stays = MANAGER.set(ServiceManager::at(address)?);
+    Ok(())
+}
+
+/// The daemon can do its work.
+pub(crate) fn tell_ready() {
+    tell("READY=1\nSTATUS=ready");
+}
+
+/// It is about to end.
+pub(crate) fn tell_stopping() {
+    tell("STOPPING=1\nSTATUS=stopping");
+}
+
+fn tell(what: &str) {
+    if let Some(manager) = MANAGER.get()
+        && let Err(error) = manager.tell(what)
+    {
+        tracing::debug!(%error, "the service manager hears nothing");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(listener: &UnixDatagram) -> String {
+        let mut word = [0; 100];
+        let n_bytes = listener.recv(&mut word).unwrap();
+        String::from_utf8_lossy(&word[..n_bytes]).into_owned()
+    }
+
+    #[test]
+    fn it_is_told_at_a_path_and_at_an_abstract_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        ServiceManager::at(path.as_os_str()).unwrap().tell("READY=1").unwrap();
+        assert_eq!(heard(&listener), "READY=1");
+        let name = format!("howdah-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let listener = UnixDatagram::bind_addr(&address).unwrap();
+        ServiceManager::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1").unwrap();
+        assert_eq!(heard(&listener), "STOPPING=1");
+    }
+
+    #[test]
+    fn a_manager_that_is_gone_is_no_failure_of_the_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = ServiceManager::at(dir.path().join("nobody").as_os_str()).unwrap();
+        assert!(manager.tell("READY=1").is_err());
+        tell_ready();
+    }
+}
