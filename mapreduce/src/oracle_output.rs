@@ -201,9 +201,15 @@ pub(crate) fn compressed(bytes: &[u8], forms: &OutputForms) -> io::Result<Vec<u8
             out.write_all(bytes)?;
             out.finish()
         }
-        Some(Codec::Zstd) => zstd::encode_all(bytes, 0),
+        Some(Codec::Zstd) => {
+            let mut out = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            out.include_checksum(true)?;
+            out.write_all(bytes)?;
+            out.finish()
+        }
         Some(Codec::Lz4) => {
-            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
+            let mut out = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
             out.write_all(bytes)?;
             out.finish().map_err(io::Error::other)
         }

@@ -74,6 +74,7 @@ impl<'a> Arguments<'a> {
 
 /// How lines are cut into fields.
 #[derive(Clone)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Lines {
     pub(super) separator: Vec<u8>,
     skips_bad: bool,

@@ -4,7 +4,7 @@ use super::BuiltinError;
 use super::arguments::{Arguments, Lines};
 use crate::{Bytes, Job, Output, Reducer, UserError, Values};
 
-/// Bytes of the left lines of one key, which are kept while the right ones pass.
+/// Bytes of the left lines of one key, which are kept while the right ones pass; each counts what a list holds of it, too.
 const LEFT_BYTES_MAX: usize = 256 << 20;
 
 /// Which lines without a partner are written.
@@ -76,6 +76,11 @@ struct Pairs {
     line: Vec<u8>,
 }
 
+/// Memory that a line takes in a list: its bytes, and where they are.
+fn kept_bytes(line: &[u8]) -> usize {
+    line.len() + size_of::<Vec<u8>>()
+}
+
 impl Pairs {
     fn emit(&mut self, key: &[u8], left: &[u8], right: &[u8], out: &mut Output<'_, Bytes, ()>) {
         self.line.clear();
@@ -102,7 +107,7 @@ impl Reducer for Pairs {
         let empty = self.empty.clone();
         while let Some(((_, side), others)) = values.next_pair() {
             if side == LEFT {
-                bytes += others.len();
+                bytes += kept_bytes(others);
                 if bytes > LEFT_BYTES_MAX {
                     let key = String::from_utf8_lossy(&key[..key.len().min(80)]);
                     return Err(format!(

@@ -13,8 +13,8 @@ use super::progress::Progress;
 use super::records::{RawRecord, Records};
 use super::sort_buffer::SortBuffer;
 use super::storage::Input;
-use crate::api::TaskContext;
 use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
+use crate::api::{Datum, TaskContext};
 
 /// Records between two reckonings of how far the map is.
 const RECORDS_PER_RECKONING: u64 = 64;
@@ -101,9 +101,24 @@ pub(crate) fn to_output<M: Mapper>(
     mut output: PartOutput,
     task: &mut MapTask<'_>,
 ) -> Result<String, Failure> {
-    let mut sink = output.sink::<M::Key, M::Value>();
-    drive(&mut mapper, &mut sink, PartSink::take_failure, task)?;
+    let mut sink =
+        Alive { sink: output.sink::<M::Key, M::Value>(), progress: task.progress.clone() };
+    drive(&mut mapper, &mut sink, |it| it.sink.take_failure(), task)?;
     output.finish("MAP_OUTPUT_RECORDS", &mut task.counters)
+}
+
+/// Each pair is a sign of life: a map may write many of them for one record.
+struct Alive<'a, K: Datum, V: Datum> {
+    sink: PartSink<'a, K, V>,
+    progress: Progress,
+}
+
+impl<K: Datum, V: Datum> Sink<K, V> for Alive<'_, K, V> {
+    #[inline]
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
+        self.progress.alive();
+        self.sink.emit(key, value);
+    }
 }
 
 /// Gives the mapper each record; `take_failure` asks the sink how it went.

@@ -192,6 +192,18 @@ mod tests {
         };
         job.program.map_to_partitions(&mut task).unwrap();
         assert_eq!(told.lock().unwrap().len(), 3);
+        let slow = task.progress.clone();
+        let job: Job = Job::map::<crate::Bytes, u64>(move |line, out| {
+            for _ in 0..4 {
+                slow.make_due();
+                out.emit(line.value, 1);
+            }
+            Ok(())
+        })
+        .into();
+        let output = PartOutput::new(&Default::default(), || Ok(Box::new(Nowhere))).unwrap();
+        job.program.map_to_output(&mut task, output).unwrap();
+        assert_eq!(told.lock().unwrap().len(), 3 + 12, "each pair of a map without a reduce");
     }
 
     #[test]
