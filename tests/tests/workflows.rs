@@ -12,7 +12,7 @@ use tests::{Dev, DevOptions, http, wait};
 /// A loop of five rounds behind a job, and a result; each job of the loop takes a moment, so that it can be disturbed.
 const FLOW: &str = "\
 name: growing
-variables: {text: /in, out: /out, rounds: 5, wait: 0.4}
+variables: {text: /in, out: /out, rounds: 5, wait: '0.4'}
 jobs:
   first:
     input: ['${text}']
@@ -175,7 +175,7 @@ fn a_loop_that_does_not_get_there_fails_and_goes_on_with_more_rounds() {
     let dev = Dev::start(&DevOptions::trackers(1));
     dev.put_text("b\na\n", "/in/a");
     let file = write(&dev);
-    fs::write(&file, FLOW.replace("rounds: 5, wait: 0.4", "rounds: 3, wait: 0"))
+    fs::write(&file, FLOW.replace("rounds: 5, wait: '0.4'", "rounds: 3, wait: 0"))
         .expect("it is ours");
     let failed = dev.run(&["workflow", "run", &file, "--run", "short"]);
     let parts = [
@@ -185,7 +185,7 @@ fn a_loop_that_does_not_get_there_fails_and_goes_on_with_more_rounds() {
         "raise 'rounds'",
     ];
     let _ = failed.refused(1, &parts);
-    fs::write(&file, FLOW.replace("wait: 0.4", "wait: 0")).expect("it is ours");
+    fs::write(&file, FLOW.replace("wait: '0.4'", "wait: 0")).expect("it is ours");
     let _ = dev.run(&["workflow", "resume", "short", "--file", &file]).success();
     assert_eq!(part(&dev, "/out").lines().count(), 64);
     assert_eq!(jobs(&dev), expected_jobs());

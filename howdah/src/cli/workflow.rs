@@ -13,12 +13,9 @@ use crate::exit::{OrEarly as _, early};
 use crate::say::{plain, say};
 use crate::session::Session;
 use crate::workflow::{
-    Driver, Engine, LAYOUT, Plan, RunFolder, RunNames, Saved, StoredRun, WorkflowFile, local_runs,
-    parse_variable, rehearsed, shipped_of_all,
+    Driver, Engine, LAYOUT, Plan, RUNS, RunFolder, RunNames, Saved, StoredRun, WorkflowFile,
+    local_runs, parse_variable, rehearsed, same_where_done, shipped_of_all,
 };
-
-/// Where runs are kept in the chunk store, unless it is said.
-const RUNS: &str = "/workflows";
 
 /// Arguments of `workflow`.
 #[derive(Debug, Args)]
@@ -194,30 +191,33 @@ impl<'a> Command<'a> {
         check_run(&run)?;
         let folder = self.runs(place, &args.file).await?.run(&run)?;
         if folder.plan().await?.is_some() {
-            let what = format!(
-                "there is a run {run} already: `howdah workflow resume {run}` goes on with it"
-            );
+            let resume = folder.resume_command(&run);
+            let what = format!("there is a run {run} already: `{resume}` goes on with it");
             return Err(anyhow!("{what}, and --run gives this one another name"));
         }
         let engine = self.engine(place, how);
         if let Engine::Cluster(session) = engine {
             session.jobs().is_there().await?;
         }
-        let mut driver =
-            Driver { engine, file, run, folder, shipped: Default::default(), keep: how.keep };
+        let (shipped, nonce) = (Default::default(), net::random_hex(8));
+        let mut driver = Driver { engine, file, run, folder, shipped, nonce, keep: how.keep };
         driver.check().await?;
         if let Engine::Cluster(session) = driver.engine {
             driver.shipped = shipped_of_all(session, &driver.file, &driver.names()?).await?;
         }
+        let _alone = driver.folder.lock()?;
         let whole = std::path::absolute(&args.file).or_early()?;
         let plan = stored(&driver, whole, variables);
         let written = driver.folder.write_plan(1, plan.clone()).await?;
-        if written.text != plan.text {
+        if !written.is_same_workflow(&plan) {
             bail!(
                 "another client has begun a run {} meanwhile: give this one another name",
                 driver.run
             );
         }
+        // Of two clients that begin it at once, the first one's counts.
+        (driver.shipped, driver.nonce, driver.keep) =
+            (written.shipped, written.nonce, written.keep);
         crate::say::tell!("{}", driver.run);
         driver.drive().await
     }
@@ -233,7 +233,13 @@ impl<'a> Command<'a> {
         let folder = self.runs(place, newer.unwrap_or(Path::new(""))).await?.run(run)?;
         let (n, stored_run) = folder.plan().await?.ok_or_else(|| no_run(run, &folder))?;
         let old = WorkflowFile::parse(&stored_run.file, &stored_run.text, &stored_run.variables)?;
+        let _alone = folder.lock()?;
+        let keep = how.keep || stored_run.keep;
         if folder.has_ended().await? {
+            // The client that ended it may not have come to that any more.
+            if !keep {
+                folder.remove_data(&folder.work()?).await?;
+            }
             say!("{run}: all is done already");
             return Ok(());
         }
@@ -241,17 +247,24 @@ impl<'a> Command<'a> {
             None => old.clone(),
             Some(path) => WorkflowFile::read(path, &stored_run.variables).or_early()?,
         };
-        same_where_done(&old, &file, &folder.saved().await?)?;
+        let saved = folder.saved().await?;
         let (engine, shipped) = (self.engine(place, how), stored_run.shipped.clone());
-        let mut driver =
-            Driver { engine, file, run: run.to_owned(), folder, shipped, keep: how.keep };
-        if let Some(path) = newer {
-            if let Engine::Cluster(session) = driver.engine {
-                driver.shipped = shipped_of_all(session, &driver.file, &driver.names()?).await?;
-            }
-            let whole = std::path::absolute(path).or_early()?;
+        let (run, nonce) = (run.to_owned(), stored_run.nonce.clone());
+        let mut driver = Driver { engine, file, run, folder, shipped, nonce, keep };
+        same_where_done(&old, &driver.file, &saved, &driver.names()?)?;
+        let whole = match newer {
+            None => stored_run.file.clone(),
+            Some(path) => std::path::absolute(path).or_early()?,
+        };
+        if let (Some(_), Engine::Cluster(session)) = (newer, &driver.engine) {
+            driver.shipped = shipped_of_all(session, &driver.file, &driver.names()?).await?;
+        }
+        if newer.is_some() || keep != stored_run.keep {
             let plan = stored(&driver, whole, stored_run.variables);
-            driver.folder.write_plan(n + 1, plan).await?;
+            let written = driver.folder.write_plan(n + 1, plan.clone()).await?;
+            if !written.is_same_workflow(&plan) {
+                bail!("another client goes on with another file: resume {} again", driver.run);
+            }
         }
         driver.drive().await
     }
@@ -345,7 +358,8 @@ impl<'a> Command<'a> {
 
 fn stored(driver: &Driver<'_>, file: PathBuf, variables: Vec<(String, Value)>) -> StoredRun {
     let (text, shipped) = (driver.file.text.clone(), driver.shipped.clone());
-    StoredRun { version: LAYOUT, text, file, variables, shipped }
+    let (nonce, keep) = (driver.nonce.clone(), driver.keep);
+    StoredRun { version: LAYOUT, text, file, variables, shipped, nonce, keep }
 }
 
 fn no_run(run: &str, folder: &RunFolder) -> anyhow::Error {
@@ -381,27 +395,6 @@ fn check_run(run: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(early(anyhow!("a run's name is 1 to 80 letters, digits, _ and -, and not {run:?}")))
-}
-
-/// What has run can't become something else.
-fn same_where_done(old: &WorkflowFile, new: &WorkflowFile, saved: &Saved) -> anyhow::Result<()> {
-    for execution in saved.done().keys() {
-        let name = &execution.job;
-        let (before, now) = (old.plan.job(name), new.plan.job(name));
-        let is_same = before.zip(now).is_some_and(|(before, now)| {
-            let in_loop = |plan: &Plan, at: Option<usize>| at.map(|at| plan.loops[at].name.clone());
-            let same = |key: &str| before.template.get(key) == now.template.get(key);
-            // Of a loop, later rounds may be mended, where they read and write the same.
-            let may_differ = now.in_loop.is_some() && same("input") && same("output");
-            (before.template == now.template || may_differ)
-                && in_loop(&old.plan, before.in_loop) == in_loop(&new.plan, now.in_loop)
-        });
-        if !is_same {
-            let what = "it has succeeded in this run: keep it as it was (in a loop: its input and output), or begin a new run";
-            return Err(early(anyhow!("{}: {what}", new.place_of(name))));
-        }
-    }
-    Ok(())
 }
 
 fn plan_text(

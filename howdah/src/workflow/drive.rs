@@ -44,6 +44,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) run: String,
     pub(crate) folder: RunFolder,
     pub(crate) shipped: Shipped,
+    /// See [`super::StoredRun::nonce`].
+    pub(crate) nonce: String,
     /// Whether intermediate data stays.
     pub(crate) keep: bool,
 }
@@ -105,7 +107,7 @@ impl Driver<'_> {
                 Next::NotReached { name } => {
                     failed = failed.or_else(|| Some(self.not_reached(&name)));
                 }
-                Next::Run(ready) if failed.is_none() => {
+                Next::Run(ready) if failed.is_none() && !self.is_to_end(&mut end) => {
                     for execution in ready {
                         if under_way.insert(execution.clone()) {
                             running
@@ -122,9 +124,11 @@ impl Driver<'_> {
                 Ok(entry) => {
                     self.say_round(&execution, &entry);
                     done.insert(execution, entry);
-                    self.remove_outdated(&done, &mut removed).await?;
+                    self.remove_outdated(&done, &mut removed).await;
                 }
                 Err(error) if is_interruption(&error) => {
+                    // The same signal ends the others, which tidy up; what ends well meanwhile is written down.
+                    while running.next().await.is_some() {}
                     return Err(error);
                 }
                 // The others go on to their ends, which are written down.
@@ -133,14 +137,26 @@ impl Driver<'_> {
         }
         match failed {
             Some(error) => Err(error.context(format!(
-                "what was done is kept in {}: `howdah workflow resume {}{}` goes on from there",
+                "what was done is kept in {}: `{}` goes on from there",
                 self.folder.shown(),
-                plain(&self.run),
-                if matches!(self.engine, Engine::Local { .. }) { " --local" } else { "" }
+                self.resume_command()
             ))),
             None if is_finished => self.finish().await,
             None => bail!("{}: no job can run, and some have not", self.file.path.display()),
         }
+    }
+
+    fn resume_command(&self) -> String {
+        let sequential = match self.engine {
+            Engine::Local { sequential: true, .. } => " --sequential",
+            Engine::Local { .. } | Engine::Cluster(_) => "",
+        };
+        format!("{}{sequential}", self.folder.resume_command(&self.run))
+    }
+
+    /// Whether a signal came while no local job listened for it: then none begins. Of jobs on a cluster none has to end.
+    fn is_to_end(&self, end: &mut Termination) -> bool {
+        matches!(self.engine, Engine::Local { .. }) && end.await_signal().now_or_never().is_some()
     }
 
     /// The next execution that ends; nothing if none runs.
@@ -149,7 +165,7 @@ impl Driver<'_> {
         running: &mut FuturesUnordered<LocalBoxFuture<'_, Ran>>,
         end: &mut Termination,
     ) -> anyhow::Result<Option<Ran>> {
-        let resume = format!("`howdah workflow resume {}`", plain(&self.run));
+        let resume = format!("`{}`", self.resume_command());
         match self.engine {
             Engine::Cluster(_) => end.or(running.next()).await.map_err(|by| {
                 let remains =
@@ -159,7 +175,7 @@ impl Driver<'_> {
             // Each job ends with the same signal, and tidies up itself; between two of them it counts, too.
             Engine::Local { .. } => match end.await_signal().now_or_never() {
                 Some(by) if running.is_empty() => {
-                    let remains = format!("{resume} --local goes on");
+                    let remains = format!("{resume} goes on");
                     Err(Interrupted { by, remains }.into())
                 }
                 _ => Ok(running.next().await),
@@ -197,20 +213,18 @@ impl Driver<'_> {
         }
     }
 
-    async fn remove_outdated(
-        &self,
-        done: &Done,
-        removed: &mut BTreeSet<Execution>,
-    ) -> anyhow::Result<()> {
+    async fn remove_outdated(&self, done: &Done, removed: &mut BTreeSet<Execution>) {
         if self.keep {
-            return Ok(());
+            return;
         }
         for (execution, entry) in self.plan().outdated(done) {
             if removed.insert(execution.clone()) {
-                self.folder.remove_data(&entry.output).await?;
+                // It is removed with all others at the end; the run needs none of it.
+                if let Err(error) = self.folder.remove_data(&entry.output).await {
+                    say!("warning: {error:#}: it stays until the run's end");
+                }
             }
         }
-        Ok(())
     }
 
     async fn finish(&self) -> anyhow::Result<()> {
@@ -279,8 +293,13 @@ impl Driver<'_> {
                 self.folder.write_spec(execution, n, spec).await?
             }
         };
-        let key = format!("workflow/{}/{}.{}.{n}", self.run, execution.job, execution.round);
-        let accepted = submit_patiently(session, &spec, &key).await?;
+        let accepted = match submit_patiently(session, &spec, &self.key(execution, n)).await {
+            Err(error) if is_refusal(&error) => {
+                self.note_refusal(execution, n, &error, spec.output).await?;
+                return Err(error);
+            }
+            accepted => accepted?,
+        };
         let id = accepted.id;
         if is_begun && matches!(accepted.state, JobState::Failed | JobState::Killed) {
             let failure = Some(format!("{id} {} before", accepted.state.as_str()));
@@ -301,6 +320,34 @@ impl Driver<'_> {
         Ok(Found::Ended(self.folder.write_job_end(execution, n, end).await?))
     }
 
+    /// By which the JobTracker knows a try again.
+    fn key(&self, execution: &Execution, n: u32) -> String {
+        let run = match self.nonce.as_str() {
+            "" => self.run.clone(),
+            nonce => format!("{}-{nonce}", self.run),
+        };
+        format!("workflow/{run}/{}.{}.{n}", execution.job, execution.round)
+    }
+
+    /// Ends a try that the JobTracker never took, so that the next one is made of the file as it is then.
+    async fn note_refusal(
+        &self,
+        execution: &Execution,
+        n: u32,
+        error: &anyhow::Error,
+        output: String,
+    ) -> anyhow::Result<()> {
+        let saved = self.folder.saved().await?;
+        let it = saved.tries.get(execution).and_then(|tries| tries.get(&n));
+        // Another client may have been taken where this one was not.
+        if it.is_some_and(|it| it.id.is_none() && it.end.is_none()) {
+            let failure = Some(format!("refused: {error:#}"));
+            let end = End { failure, output, counters: Default::default() };
+            self.folder.write_job_end(execution, n, end).await?;
+        }
+        Ok(())
+    }
+
     async fn on_this_host(
         &self,
         config: &Config,
@@ -311,13 +358,21 @@ impl Driver<'_> {
     ) -> anyhow::Result<Found> {
         let mut job = self.job(execution, done)?.with_local_paths().or_early()?;
         let output = job.spec.output.clone();
+        if is_begun && self.folder.spec(execution, n).await?.output != output {
+            let failure = Some("it was cut off, and has another output since".to_owned());
+            let end = End { failure, output, counters: Default::default() };
+            self.folder.write_job_end(execution, n, end).await?;
+            return Ok(Found::FailedBefore);
+        }
         if is_begun && self.folder.stands(&output).await? {
-            // It is the one of the try that was cut off before its end could be written down.
-            std::fs::remove_dir_all(&output).with_context(|| format!("cannot remove {output}"))?;
+            // The try that was cut off may have made it, before its end could be written down.
+            if let Some(aside) = self.folder.make_way(&output).await? {
+                say!("{}: what stood there is {} now", plain(&output), plain(&aside));
+            }
         }
         inputs::of_this_host(&mut job, RECURSION)?;
+        job.check_for_local().or_early()?;
         if !is_begun {
-            job.check_for_local().or_early()?;
             self.folder.write_spec(execution, n, job.spec.clone()).await?;
         }
         let above = Path::new(&output).parent().unwrap_or(Path::new("/"));
@@ -334,6 +389,13 @@ impl Driver<'_> {
         };
         Ok(Found::Ended(self.folder.write_job_end(execution, n, end).await?))
     }
+}
+
+/// Whether the JobTracker has said no to the job itself, so that it says the same again: not for want of a token, or of
+/// room for more jobs.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(net::CallError::Problem { problem, .. })
+        if (400..500).contains(&problem.status) && ![401, 408, 429].contains(&problem.status))
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {
@@ -390,24 +452,32 @@ fn job_of(path: &Path, mut resolved: Value) -> anyhow::Result<JobFile> {
     JobFile::of(path.to_owned(), spec).or_early()
 }
 
-/// All jobs as a first round has them, checked.
+/// All jobs as a first round has them, checked. What jobs before will have counted is not known: where a job is refused with
+/// 0 for that, 1 may do.
 pub(crate) fn rehearsed(
     file: &WorkflowFile,
     names: &RunNames,
     local: bool,
 ) -> anyhow::Result<Vec<(Execution, JobFile)>> {
-    let all = file.plan.rehearsed(names);
-    let all = all.map_err(|(job, why)| early(anyhow!("{}: {why}", file.place_of(&job))))?;
-    let checked = |(execution, value): (Execution, Value)| {
-        let job = job_of(&file.path, value).and_then(|job| match local {
+    let all = |counted: u64| {
+        let all = file.plan.rehearsed(names, counted);
+        all.map_err(|(job, why)| early(anyhow!("{}: {why}", file.place_of(&job))))
+    };
+    let checked = |value: Value| {
+        job_of(&file.path, value).and_then(|job| match local {
             true => job.with_local_paths().or_early(),
             false => job.check_for_cluster().map(|()| job).or_early(),
-        });
+        })
+    };
+    let with_either = |((execution, with_0), (_, with_1)): (Rehearsed, Rehearsed)| {
+        let job = checked(with_0).or_else(|refused| checked(with_1).map_err(|_| refused));
         let job = job.with_context(|| file.place_of(&execution.job))?;
         Ok((execution, job))
     };
-    all.into_iter().map(checked).collect()
+    all(0)?.into_iter().zip(all(1)?).map(with_either).collect()
 }
+
+type Rehearsed = (Execution, Value);
 
 /// Puts the programs and local files of all jobs into the chunk store, so that the run can go on from any host.
 pub(crate) async fn shipped_of_all(
@@ -427,4 +497,42 @@ pub(crate) async fn shipped_of_all(
 /// Where the runs of a file's local workflows are kept, unless it is said.
 pub(crate) fn local_runs(file: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join("workflows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> RunNames {
+        RunNames { run: "r".into(), work: "/w".into(), store: "" }
+    }
+
+    fn parsed(text: &str, variables: &[(String, Value)]) -> WorkflowFile {
+        WorkflowFile::parse("flow.yaml".as_ref(), text, variables).unwrap()
+    }
+
+    #[test]
+    fn a_number_that_is_not_yet_counted_may_be_one_that_0_is_none_for() {
+        let text = |n: &str| {
+            format!(
+                "name: n\njobs:\n  a: {{input: [/i], output: '${{work}}/a', program: {{builtin: {{name: wordcount}}}}}}\n  \
+                 b: {{input: ['${{a.output}}'], output: /o, program: {{builtin: {{name: topn, args: {{n: '{n}'}}}}}}}}\n"
+            )
+        };
+        let taken = rehearsed(&parsed(&text("${a.counter.g.N}"), &[]), &names(), false).unwrap();
+        assert_eq!(taken.len(), 2);
+        let refused = rehearsed(&parsed(&text("none"), &[]), &names(), false).unwrap_err();
+        assert!(format!("{refused:#}").contains("flow.yaml:4: job b"), "{refused:#}");
+    }
+
+    #[test]
+    fn only_what_the_jobtracker_says_of_the_job_itself_ends_a_try() {
+        let problem = |status: u16| {
+            let problem = net::Problem::new(status, "kind", "no");
+            anyhow::Error::from(net::CallError::Problem { address: "a:1".into(), problem })
+        };
+        let refusals: Vec<_> =
+            [400, 401, 409, 422, 429, 500, 503].map(|it| is_refusal(&problem(it))).into();
+        assert_eq!(refusals, [true, false, true, true, false, false, false]);
+    }
 }

@@ -102,7 +102,15 @@ pub(crate) fn parse_variable(given: &str) -> Result<(String, Value), WorkflowErr
         .split_once('=')
         .filter(|(name, _)| !name.trim().is_empty())
         .ok_or_else(|| WorkflowError::Variable { given: given.to_owned() })?;
-    let value = serde_yaml::from_str(value).unwrap_or_else(|_| value.into());
+    let value = match serde_yaml::from_str(value) {
+        // 0.10, 0x1F and True mean what is written: only what reads the same again becomes a number or truth value.
+        Ok(Value::Number(read)) if read.is_f64() || read.to_string() != value.trim() => {
+            value.trim().into()
+        }
+        Ok(Value::Bool(read)) if read.to_string() != value.trim() => value.trim().into(),
+        Ok(read) => read,
+        Err(_) => value.into(),
+    };
     Ok((name.trim().to_owned(), value))
 }
 
@@ -189,6 +197,12 @@ impl Reader<'_> {
                     format!("the variable '{name}' must be a text, a number, true or false"),
                 ));
             }
+            if value.is_f64() {
+                let why = format!(
+                    "the variable '{name}' is {value}, a number with a fraction: write it in quotes, so that it stays as written"
+                );
+                return Err(self.at(None, why));
+            }
         }
         let variables = written.variables;
         let mut plan = Plan { name: written.name, variables, jobs: Vec::new(), loops: Vec::new() };
@@ -200,6 +214,7 @@ impl Reader<'_> {
             }
         }
         self.find_what_each_waits_for(&mut plan, &after)?;
+        self.check_that_rounds_differ(&plan)?;
         self.put_in_order(&mut plan)?;
         Ok(plan)
     }
@@ -364,6 +379,31 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// The second round of a job must not write where the first one did.
+    fn check_that_rounds_differ(&self, plan: &Plan) -> Result<(), WorkflowError> {
+        for job in &plan.jobs {
+            let Some(at) = job.in_loop.filter(|at| plan.loops[*at].rounds > 1) else { continue };
+            let is_inner = |name: &str| plan.job(name).is_some_and(|it| it.in_loop == Some(at));
+            let output = |round: u32| {
+                let look_up = |name: &str| -> Result<Value, String> {
+                    Ok(match name.split_once('.') {
+                        None if name == "round" => round.into(),
+                        None if name == "previous" => (round - 1).into(),
+                        // What another job of the round leaves is another thing in each.
+                        Some((other, _)) if is_inner(other) => format!("{name}-{round}").into(),
+                        _ => name.into(),
+                    })
+                };
+                job.template.get("output").map(|output| text::filled(output, &look_up))
+            };
+            if output(1) == output(2) {
+                let why = "its output is the same in each round: name ${round} in it";
+                return Err(self.at(Some(&job.name), why));
+            }
+        }
+        Ok(())
+    }
+
     /// Its output, and all other texts, as a first round would have them, names of other jobs left as they are.
     fn shown_paths(
         &self,
@@ -514,6 +554,14 @@ mod tests {
                 &["flow.yaml:4: job l", "'at_most' and 'at_least'"],
             ),
             (
+                jobs(&format!("  l:\n    rounds: 2\n    jobs:\n      x: {}\n", of("output: /o"))),
+                &["flow.yaml:7: job x", "the same in each round", "${round}"],
+            ),
+            (
+                "name: n\nvariables: {a: 1.10}\njobs: {x: {}}\n".to_owned(),
+                &["flow.yaml", "'a' is 1.1", "write it in quotes"],
+            ),
+            (
                 jobs(&format!(
                     "  x: {}\n  l:\n    rounds: 2\n    jobs:\n      x: {}\n",
                     of("output: /o"),
@@ -552,5 +600,10 @@ mod tests {
         assert_eq!(file(&["n=5"]).unwrap().plan.loops[0].rounds, 5);
         assert!(file(&["m=5"]).unwrap_err().to_string().contains("no such variable"));
         assert!(parse_variable("n").is_err());
+        for kept in ["0.10", "0x1F", "1e3", "True", "/a b"] {
+            assert_eq!(parse_variable(&format!("n={kept}")).unwrap().1, kept);
+        }
+        assert_eq!(parse_variable("n=-7").unwrap().1, -7);
+        assert_eq!(parse_variable("n=true").unwrap().1, true);
     }
 }

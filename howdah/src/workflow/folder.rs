@@ -7,10 +7,13 @@
 //! jobs/J.R.T.id      what the JobTracker calls it
 //! jobs/J.R.T.end     how it ended
 //! end                all is done
+//! lock               of a local run: held by the client that is at work on it
 //! data/              ${work}
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -29,6 +32,9 @@ use crate::submit::Shipped;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Files of a run, at most.
 const FILES_MAX: usize = 1_000_000;
+
+/// Where runs are kept in the chunk store, unless it is said.
+pub(crate) const RUNS: &str = "/workflows";
 
 /// Where runs are kept.
 #[derive(Clone)]
@@ -53,6 +59,19 @@ pub(crate) struct StoredRun {
     /// Local programs and files, by their paths as they are written, in the chunk store.
     #[serde(default)]
     pub(crate) shipped: Shipped,
+    /// Tells this run from an earlier one of the same name that was forgotten: it is part of its jobs' idempotency keys.
+    #[serde(default)]
+    pub(crate) nonce: String,
+    /// Whether intermediate data stays.
+    #[serde(default)]
+    pub(crate) keep: bool,
+}
+
+impl StoredRun {
+    /// Whether both mean the same jobs: what the text says, with what its variables are.
+    pub(crate) fn is_same_workflow(&self, other: &Self) -> bool {
+        (&self.text, &self.variables) == (&other.text, &other.variables)
+    }
 }
 
 /// The layout that this client writes and reads.
@@ -151,6 +170,49 @@ impl RunFolder {
         }
     }
 
+    /// The command that goes on with this run, from wherever it is given.
+    pub(crate) fn resume_command(&self, run: &str) -> String {
+        let (local, above, default) = match self {
+            Self::Store { root, .. } => ("", root.parent().map(|it| it.to_string()), RUNS),
+            Self::Local { root } => {
+                (" --local", root.parent().map(|it| it.display().to_string()), "")
+            }
+        };
+        let runs = above.filter(|above| above != default);
+        let runs = runs.map_or_else(String::new, |above| format!(" --runs {}", word(&above)));
+        format!("howdah workflow resume {run}{local}{runs}")
+    }
+
+    /// Keeps other clients of a local run away while the lock is held; in the chunk store they do no harm.
+    pub(crate) fn lock(&self) -> anyhow::Result<Option<File>> {
+        let Self::Local { root } = self else { return Ok(None) };
+        let cannot = || format!("cannot lock {}", root.display());
+        std::fs::create_dir_all(root).with_context(cannot)?;
+        let lock = File::options().create(true).append(true).open(root.join("lock"));
+        let lock = lock.with_context(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => {
+                Err(anyhow!("another client is at work on this run ({})", root.display()))
+            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+        }
+    }
+
+    /// Makes way for another try of a local job, of which one was cut off that may have made this output. Intermediate data
+    /// is removed. Anything else is somebody's who put it there meanwhile, for all that can be known: it is given another
+    /// name, which is returned.
+    pub(crate) async fn make_way(&self, output: &str) -> anyhow::Result<Option<String>> {
+        if Path::new(output).starts_with(self.work()?) {
+            self.remove_data(output).await?;
+            return Ok(None);
+        }
+        let aside = format!("{}~{}", output.trim_end_matches('/'), net::random_hex(4));
+        move_new(Path::new(output), Path::new(&aside))
+            .with_context(|| format!("cannot move {output} out of the way"))?;
+        Ok(Some(aside))
+    }
+
     /// The names of what is in the folder, or in one below it; nothing where there is none.
     pub(crate) async fn names(&self, below: &str) -> anyhow::Result<Vec<String>> {
         match self {
@@ -237,9 +299,13 @@ impl RunFolder {
                 let (beside, path) = (root.join(beside), root.join(name));
                 std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))
                     .with_context(cannot)?;
-                std::fs::write(&beside, bytes).with_context(cannot)?;
+                write_synced(&beside, &bytes).with_context(cannot)?;
                 match move_new(&beside, &path) {
-                    Ok(()) => false,
+                    Ok(()) => {
+                        let folder = path.parent().unwrap_or(root);
+                        File::open(folder).and_then(|it| it.sync_all()).with_context(cannot)?;
+                        false
+                    }
                     Err(LocalFileError::Exists { .. }) => {
                         std::fs::remove_file(&beside).with_context(cannot)?;
                         true
@@ -370,6 +436,22 @@ impl RunFolder {
     }
 }
 
+/// A file that has its bytes also after the host has lost its power.
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A word as a shell takes it.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
+    match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 fn below(root: &StorePath, name: &str) -> anyhow::Result<StorePath> {
     Ok(name.split('/').try_fold(root.clone(), |path, part| path.join(part))?)
 }
@@ -410,6 +492,46 @@ mod tests {
         let done = run.saved().await.unwrap().done();
         assert_eq!(done[&job].counters["g.c"], 3);
         assert_eq!(run.names("jobs").await.unwrap().len(), 4, "nothing else is left");
+    }
+
+    #[tokio::test]
+    async fn what_may_be_somebodys_is_moved_aside_and_only_intermediate_data_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::Local { root: folder.path().join("runs/r") };
+        let (inner, result) = (format!("{}/a", run.work().unwrap()), folder.path().join("result"));
+        for made in [Path::new(&inner), &result] {
+            std::fs::create_dir_all(made).unwrap();
+            std::fs::write(made.join("part"), "x").unwrap();
+        }
+        assert_eq!(run.make_way(&inner).await.unwrap(), None);
+        assert!(!Path::new(&inner).exists());
+        let aside = run.make_way(result.to_str().unwrap()).await.unwrap().unwrap();
+        assert!(!result.exists());
+        assert_eq!(std::fs::read(Path::new(&aside).join("part")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn one_client_at_a_time_and_hints_that_work_from_any_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::Local { root: folder.path().join("my runs/r") };
+        let held = run.lock().unwrap();
+        assert!(run.lock().unwrap_err().to_string().contains("another client is at work"));
+        drop(held);
+        assert!(run.lock().unwrap().is_some());
+        let expected = format!("resume r --local --runs '{}/my runs'", folder.path().display());
+        assert!(run.resume_command("r").contains(&expected), "{}", run.resume_command("r"));
+        assert_eq!(word("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn plans_of_before_can_be_read_and_variables_count() {
+        let old = r#"{"version":1,"text":"t","file":"/f","variables":[["n",1]]}"#;
+        let old: StoredRun = serde_json::from_str(old).unwrap();
+        assert!(old.nonce.is_empty() && !old.keep);
+        let newer = StoredRun { nonce: "0a".to_owned(), keep: true, ..old.clone() };
+        assert!(old.is_same_workflow(&newer));
+        let other = StoredRun { variables: vec![("n".to_owned(), 2.into())], ..old.clone() };
+        assert!(!old.is_same_workflow(&other));
     }
 
     #[tokio::test]

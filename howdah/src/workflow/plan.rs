@@ -141,24 +141,31 @@ impl Plan {
         self.jobs.iter().find(|job| job.name == name)
     }
 
-    /// Where a loop is.
+    /// Where a loop is. Its last whole round decides, and none before: of those the data may be gone, and a mended
+    /// 'until' may hold for them, too.
     pub(crate) fn progress(&self, at: usize, done: &Done) -> Progress {
         let it = &self.loops[at];
-        for round in 1..=it.rounds {
-            let entry = |job: &str| done.get(&Execution { job: job.to_owned(), round });
+        let entry = |job: &str, round| done.get(&Execution { job: job.to_owned(), round });
+        let is_whole = |round: u32| {
             let mut inner = self.jobs.iter().filter(|job| job.in_loop == Some(at));
-            if !inner.all(|job| entry(&job.name).is_some()) {
-                return Progress::Round(round);
-            }
-            let is_reached = it
-                .until
-                .as_ref()
-                .is_some_and(|until| entry(&until.job).is_some_and(|it| until.holds(it)));
-            if is_reached {
-                return Progress::Over(round);
-            }
+            inner.all(|job| entry(&job.name, round).is_some())
+        };
+        let furthest = self.furthest(at, done);
+        let last = (1..=furthest).take_while(|round| is_whole(*round)).last().unwrap_or(0);
+        let until = it.until.as_ref();
+        match until.and_then(|until| Some(until.holds(entry(&until.job, last)?))) {
+            Some(true) => Progress::Over(last),
+            _ if last < it.rounds => Progress::Round(last + 1),
+            _ if until.is_some() => Progress::NotReached,
+            _ => Progress::Over(last),
         }
-        if it.until.is_some() { Progress::NotReached } else { Progress::Over(it.rounds) }
+    }
+
+    /// The latest round of a loop in which one of its jobs has succeeded; 0 if none has.
+    pub(crate) fn furthest(&self, at: usize, done: &Done) -> u32 {
+        let is_inner = |name: &str| self.job(name).is_some_and(|job| job.in_loop == Some(at));
+        let rounds = done.keys().filter(|it| is_inner(&it.job)).map(|it| it.round);
+        rounds.max().unwrap_or(0)
     }
 
     /// The execution of `job` that one of `by` in `round` waits for and reads; `None` while its loop goes on.
@@ -289,10 +296,11 @@ impl Plan {
         }
     }
 
-    /// All jobs once, in their order, as a first round would have them, with what `counters` are before they are counted.
+    /// All jobs once, in their order, as a first round would have them, if each counter that they name were `counted`.
     pub(crate) fn rehearsed(
         &self,
         names: &RunNames,
+        counted: u64,
     ) -> Result<Vec<(Execution, Value)>, (String, String)> {
         let mut done = Done::new();
         let mut all = Vec::new();
@@ -301,13 +309,25 @@ impl Plan {
         for it in &mut short.loops {
             (it.rounds, it.until) = (1, None);
         }
+        let mut named = Vec::new();
+        for job in &short.jobs {
+            text::names(&job.template, &mut named).map_err(|why| (job.name.clone(), why))?;
+        }
+        let counters_of = |job: &str| -> BTreeMap<String, u64> {
+            let counter = |name: &String| {
+                let (of, what) = name.split_once('.')?;
+                let counter = what.strip_prefix("counter.").filter(|_| of == job)?;
+                Some((counter.to_owned(), counted))
+            };
+            named.iter().filter_map(counter).collect()
+        };
         for job in &short.jobs {
             let execution =
                 Execution { job: job.name.clone(), round: u32::from(job.in_loop.is_some()) };
             let value = short.resolved(&execution, names, &done);
             let value = value.map_err(|why| (job.name.clone(), why))?;
             let output = value["output"].as_str().unwrap_or_default().to_owned();
-            done.insert(execution.clone(), Entry { output, counters: BTreeMap::new() });
+            done.insert(execution.clone(), Entry { output, counters: counters_of(&job.name) });
             all.push((execution, value));
         }
         Ok(all)
@@ -414,10 +434,34 @@ jobs:
 
     #[test]
     fn a_rehearsal_has_each_job_once_behind_those_it_waits_for() {
-        let all = plan().rehearsed(&names()).unwrap();
+        let all = plan().rehearsed(&names(), 0).unwrap();
         let order: Vec<_> = all.iter().map(|(it, _)| it.to_string()).collect();
         assert_eq!(order, ["links", "other", "spread, round 1", "add, round 1", "top"]);
         assert_eq!(all[2].1["input"], json!(["/w/r-0"]));
         assert_eq!(all[4].1["input"], json!(["/w/r-1"]));
+        for counted in [0, 1] {
+            let all = plan().rehearsed(&names(), counted).unwrap();
+            assert_eq!(all[3].1["program"]["builtin"]["args"]["pattern"], counted);
+        }
+    }
+
+    #[test]
+    fn a_loosened_end_takes_the_last_round_and_none_whose_data_is_gone() {
+        let mut done = Done::new();
+        for name in ["links", "other"] {
+            run(&mut done, name, 0, &[]);
+        }
+        for (round, moved) in [(1, 9), (2, 7), (3, 5)] {
+            run(&mut done, "spread", round, &[]);
+            run(&mut done, "add", round, &[("g.MOVED", moved)]);
+        }
+        let mut looser = plan();
+        looser.loops[0].rounds = 5;
+        assert_eq!(looser.progress(0, &done), Progress::Round(4));
+        run(&mut done, "spread", 4, &[]);
+        let until = looser.loops[0].until.as_mut().unwrap();
+        until.bound = Bound::AtMost(8);
+        assert_eq!(looser.progress(0, &done), Progress::Over(3), "it held in round 2 already");
+        assert_eq!(looser.furthest(0, &done), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! Arguments as people write them: what YAML takes for a number or a truth value is text all the same.
+//! Arguments as people write them: what YAML takes for a whole number or a truth value is text all the same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,8 +50,11 @@ impl<'de> Deserialize<'de> for Word {
                 Ok(Word(value.to_string()))
             }
 
+            /// What was written is not known any more: 0.10 would become 0.1.
             fn visit_f64<E: Error>(self, value: f64) -> Result<Word, E> {
-                Ok(Word(value.to_string()))
+                Err(E::custom(format!(
+                    "the argument {value} is a number with a fraction: write it in quotes"
+                )))
             }
         }
 
@@ -66,13 +69,25 @@ mod tests {
     #[test]
     fn numbers_and_truth_values_are_text() {
         let read = |json: &str| serde_json::from_str::<Builtin>(json);
-        let builtin = read(r#"{"name": "b", "args": {"n": 10, "f": -0.5, "t": true, "s": "x"}}"#);
+        let builtin = read(r#"{"name": "b", "args": {"n": 10, "t": true, "s": "x"}}"#);
         let args = builtin.unwrap().args;
         let shown: Vec<_> = args.iter().map(|(name, text)| format!("{name}={text}")).collect();
-        assert_eq!(shown, ["f=-0.5", "n=10", "s=x", "t=true"]);
+        assert_eq!(shown, ["n=10", "s=x", "t=true"]);
         for wrong in ["[1]", "null", "{}"] {
             let refused = read(&format!(r#"{{"name": "b", "args": {{"n": {wrong}}}}}"#));
             assert!(refused.unwrap_err().to_string().contains("expected a string"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_fraction_is_not_rewritten_silently() {
+        for written in ["1.10", "1e3", "-0.5"] {
+            let refused = serde_json::from_str::<Builtin>(&format!(
+                r#"{{"name": "b", "args": {{"n": {written}}}}}"#
+            ));
+            assert!(refused.unwrap_err().to_string().contains("write it in quotes"), "{written}");
+        }
+        let quoted = serde_json::from_str::<Builtin>(r#"{"name": "b", "args": {"n": "1.10"}}"#);
+        assert_eq!(quoted.unwrap().args["n"], "1.10");
     }
 }
