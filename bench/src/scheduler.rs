@@ -212,7 +212,7 @@ impl Cluster {
         });
         let ordinal = u32::try_from(nth + 1).expect("few jobs");
         let job = JobId { date: 20_261_122, ordinal };
-        self.give(|reply_to| Input::Submit { spec, key: None, reply_to });
+        self.give(|reply_to| Input::Submit { owner: String::new(), spec, key: None, reply_to });
         let splits = (0..self.args.maps).map(|index| self.split(nth, index)).collect();
         let outcome = StoreOutcome::Done(Plan { splits, staged: None });
         self.give(|_| Input::SplitsPlanned { job, outcome });

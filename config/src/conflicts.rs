@@ -10,6 +10,7 @@ use crate::rules::{Fault, without_dots};
 /// The first name, address or folder that stands twice.
 pub(crate) fn anything_twice(config: &Config) -> Option<Fault> {
     names_twice(config)
+        .or_else(|| users_twice(config))
         .or_else(|| pools_twice(config))
         .or_else(|| stores_twice(config))
         .or_else(|| addresses_twice(config))
@@ -21,6 +22,14 @@ fn names_twice(config: &Config) -> Option<Fault> {
     first_twice(
         names.map(|(index, host)| (format!("hosts[{index}].name"), host.name.clone())),
         "a host stands once in the list",
+    )
+}
+
+fn users_twice(config: &Config) -> Option<Fault> {
+    let users = config.users.iter().enumerate();
+    first_twice(
+        users.map(|(index, user)| (format!("users[{index}].name"), user.name.clone())),
+        "a user stands once in the list",
     )
 }
 

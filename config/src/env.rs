@@ -72,6 +72,9 @@ impl<S: Source> Env<S> {
     /// `NOTIFY_SOCKET`: where a service manager wants to hear that the daemon is ready (`sd_notify(3)`).
     pub fn notify_socket(&self) -> Option<OsString> {
         self.filled("NOTIFY_SOCKET")
+    /// `HOWDAH_TOKEN_FILE`: the file with the token of whoever gives commands.
+    pub fn token_file(&self) -> Option<PathBuf> {
+        self.filled("HOWDAH_TOKEN_FILE").map(PathBuf::from)
     }
 
     /// The variable that an entry of `stores` names with `secret_env`.
@@ -117,6 +120,7 @@ mod tests {
     fn variables_are_read_as_what_they_mean_and_an_empty_one_is_none() {
         let env = Env([
             ("HOWDAH_CONFIG", "/etc/howdah.yaml"),
+            ("HOWDAH_TOKEN_FILE", "/home/ann/token"),
             ("HOWDAH_LISTEN_FD", "3"),
             ("NOTIFY_SOCKET", "@notify"),
             ("NO_COLOR", ""),
@@ -125,6 +129,7 @@ mod tests {
             ("HOWDAH_SEED", "7"),
         ]);
         assert_eq!(env.config_file(), Some("/etc/howdah.yaml".into()));
+        assert_eq!(env.token_file(), Some("/home/ann/token".into()));
         assert_eq!(env.listen_fd(), Ok(Some(3)));
         assert_eq!(env.notify_socket(), Some("@notify".into()));
         assert!(env.color() && env.long() && !env.backtrace());

@@ -16,6 +16,7 @@ mod names;
 mod pools;
 mod rules;
 mod stores;
+mod users;
 mod values;
 
 pub use error::{ConfigError, Place};
@@ -26,4 +27,5 @@ pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
 pub use pools::{Pool, is_pool_name};
 pub use rules::accepted_form;
 pub use stores::Store;
-pub use values::{Bytes, Percent, Time, UidRange, ValueError};
+pub use users::{User, UserRole};
+pub use values::{Bytes, Moment, Percent, Time, UidRange, ValueError};

@@ -8,7 +8,7 @@ use serde_yaml::Value;
 
 use crate::locate::{self, FaultyKey, KeyFault};
 use crate::rules::{self, Fault};
-use crate::{Bytes, Config, ConfigError, Host, Place, Pool, Store};
+use crate::{Bytes, Config, ConfigError, Host, Place, Pool, Store, User};
 
 /// Length limit of a configuration file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -297,7 +297,8 @@ fn schema() -> Value {
     host.tasktracker.local_dirs = Some(vec![Config::default().tasktracker.data_dir]);
     let stores = vec![Store::named("s3://bucket")];
     let pools = vec![Pool::named("default")];
-    value_of(&Config { hosts: vec![host], pools, stores, ..Config::default() })
+    let users = vec![User::named("ann")];
+    value_of(&Config { hosts: vec![host], users, pools, stores, ..Config::default() })
 }
 
 fn keys_of(value: &Value) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Percent, Pool, Store, Time, UidRange};
+use crate::{Bytes, Percent, Pool, Store, Time, UidRange, User};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,6 +38,9 @@ pub struct Config {
     /// Logs of all daemons.
     #[serde(deserialize_with = "null_is_default")]
     pub log: Log,
+    /// Who uses the cluster; whoever has a token if empty.
+    #[serde(deserialize_with = "null_is_default")]
+    pub users: Vec<User>,
     /// Who shares the slots with whom.
     #[serde(deserialize_with = "null_is_default")]
     pub pools: Vec<Pool>,
@@ -376,6 +379,8 @@ pub struct Client {
     /// Silence of a chunkserver in the middle of a read after which another one is asked for the same
     /// bytes; 0s: never.
     pub hedge_after: Time,
+    /// File with the token of whoever gives commands; none if null: then they need the secret.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Client {
@@ -386,6 +391,7 @@ impl Default for Client {
             silence_timeout: Time(Duration::from_secs(3)),
             retry_for: Time(Duration::from_mins(1)),
             hedge_after: Time(Duration::from_millis(500)),
+            token_file: None,
         }
     }
 }

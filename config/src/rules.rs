@@ -10,6 +10,7 @@ use crate::conflicts;
 use crate::names::{is_address, is_host_name, is_rack_name};
 use crate::pools::POOL_RULES;
 use crate::stores::STORE_RULES;
+use crate::users::USER_RULES;
 use crate::{Bytes, Config, Host, Time};
 
 /// What breaks a rule.
@@ -56,7 +57,11 @@ const RULES: &[Rule] = &[
     rule("cluster.topology_file", "null, or an absolute path of a file", |c| {
         c.cluster.topology_file.as_ref().is_none_or(|path| path.is_absolute())
     }),
-    rule("cluster.anonymous_loopback", "true or false", |_| true),
+    rule(
+        "cluster.anonymous_loopback",
+        "true or false; false where 'users' names some, who are told apart by their tokens",
+        |c| !c.cluster.anonymous_loopback || c.users.is_empty(),
+    ),
     rule("cluster.pid_dir", "null, or an absolute folder, like /run/howdah", |c| {
         c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
     }),
@@ -274,8 +279,14 @@ const RULES: &[Rule] = &[
     rule("client.hedge_after", "0s, or a time from 10ms to 1h", |c| {
         c.client.hedge_after.0.is_zero() || lasts(c.client.hedge_after, 10, HOUR_MS)
     }),
+    rule(
+        "client.token_file",
+        "null, or an absolute path of a file that only its owner can read",
+        |c| c.client.token_file.as_ref().is_none_or(|path| path.is_absolute()),
+    ),
     rule("log.format", "text or json", |_| true),
     rule("log.filter", "a filter like info or info,jobtracker=debug", |c| is_filter(&c.log.filter)),
+    rule("users", "a list of users, each with at least a name: [{name: ann}]", |_| true),
     rule("pools", "a list of pools, each with at least a name: [{name: etl}]", |_| true),
     rule("stores", "a list of stores, each with at least a URL: [{url: 's3://bucket'}]", |_| true),
     rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
@@ -387,6 +398,11 @@ pub fn accepted_form(key: &str) -> &'static str {
         let rule = HOST_RULES.iter().find(|rule| rule.key == host_key);
         return rule.map_or("the keys of a host: {name: host-1}", |rule| rule.accepted);
     }
+    if key.starts_with("users[") {
+        let user_key = key.split_once("].").map_or("", |(_, user_key)| user_key);
+        let rule = USER_RULES.iter().find(|rule| rule.key == user_key);
+        return rule.map_or("the keys of a user: {name: ann}", |rule| rule.accepted);
+    }
     if key.starts_with("pools[") {
         let pool_key = key.split_once("].").map_or("", |(_, pool_key)| pool_key);
         let rule = POOL_RULES.iter().find(|rule| rule.key == pool_key);
@@ -411,6 +427,7 @@ pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
 /// The first key that does not pass its row of the table.
 pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
     single_keys(config)
+        .or_else(|| each_user(config))
         .or_else(|| each_pool(config))
         .or_else(|| each_store(config))
         .or_else(|| each_host(config))
@@ -419,6 +436,13 @@ pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
 fn single_keys(config: &Config) -> Option<Fault> {
     let broken = RULES.iter().find(|rule| !(rule.holds)(config))?;
     Some(Fault::Refused { key: broken.key.to_owned() })
+}
+
+fn each_user(config: &Config) -> Option<Fault> {
+    config.users.iter().enumerate().find_map(|(index, user)| {
+        let broken = USER_RULES.iter().find(|rule| !(rule.holds)(user))?;
+        Some(Fault::Refused { key: format!("users[{index}].{}", broken.key) })
+    })
 }
 
 fn each_pool(config: &Config) -> Option<Fault> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -35,6 +35,31 @@ pub struct UidRange {
     pub first: u32,
     /// The highest, at least as high.
     pub last: u32,
+}
+
+/// A moment, milliseconds since 1970-01-01 UTC, written like `2026-11-30T12:00:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+impl FromStr for Moment {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let since =
+            humantime::parse_rfc3339(text).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let millis = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+        millis.map(Self).ok_or(ValueError { given: text.to_owned(), wanted: MOMENT })
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = UNIX_EPOCH + Duration::from_millis(self.0);
+        match self.0 % 1000 {
+            0 => humantime::format_rfc3339_seconds(at).fmt(f),
+            _ => humantime::format_rfc3339_millis(at).fmt(f),
+        }
+    }
 }
 
 impl FromStr for UidRange {
@@ -121,6 +146,7 @@ impl fmt::Display for Time {
 const SIZE: &str = "a size with a unit, like 64MiB or 1GiB";
 const PERCENT: &str = "a share from 0% to 100%, like 10%";
 const UIDS: &str = "a range of user ids above 0, like 200000-200063";
+const MOMENT: &str = "a time like 2026-11-30T12:00:00Z";
 const TIME: &str = "a time with a unit, like 500ms, 5s or 2min";
 
 /// A visitor of its own instead of `try_from`: so a parser can tell the position of the value.
@@ -156,7 +182,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Bytes: SIZE, Time: TIME, Percent: PERCENT, UidRange: UIDS);
+as_text!(Bytes: SIZE, Time: TIME, Percent: PERCENT, UidRange: UIDS, Moment: MOMENT);
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +211,12 @@ mod tests {
         );
         for bad in ["", "5", "0-5", "6-5", "-5", "5-", "+1-5", "a-b", "1-4294967295"] {
             assert!(bad.parse::<UidRange>().is_err(), "{bad}");
+        }
+        for text in ["2026-11-30T12:00:00Z", "1970-01-01T00:00:00.001Z"] {
+            assert_eq!(text.parse::<Moment>().unwrap().to_string(), text);
+        }
+        for bad in ["", "2026-11-30", "12:00", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z"] {
+            assert!(bad.parse::<Moment>().is_err(), "{bad}");
         }
         for bad in ["", "10", "%", "101%", "+1%", "0.5%", "999%"] {
             assert!(bad.parse::<Percent>().is_err(), "{bad}");

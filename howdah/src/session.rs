@@ -1,7 +1,10 @@
 //! A client's side of the cluster: its configuration, its token, and the two masters it speaks to.
 //! Commands that talk to the cluster open one; so does `demo`, on its own cluster.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chunkstore_client::stores::{StoreUrl, Stores};
@@ -9,15 +12,13 @@ use chunkstore_client::{ChunkStore, Descriptors, ReadSettings, StoreError, Store
 use chunkstore_protocol::StorePath;
 use config::Config;
 use ids::RackName;
-use net::{CallError, Capability, Client, ClientSettings, Keyring, Role, Secret};
+use net::{CallError, Capability, Client, ClientSettings, Keyring, Role, SUPERUSER, Secret};
 
 use crate::exit::OrEarly;
 use crate::jobs::Jobs;
 
 /// How long the token of one command is good.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Whom commands speak for: the owner of what they make.
-const SUBJECT: &str = "howdah";
 /// How long calls to the chunk store go on when it has answered once and then does not: long enough for a host that was
 /// cut off for a moment.
 const STORE_PATIENCE: Duration = Duration::from_secs(15);
@@ -86,6 +87,10 @@ impl Session {
         if !error.chain().any(is_unknown_caller) {
             return error;
         }
+        // What the daemon says of a token of one's own names what to do.
+        if token_file(&self.config).is_some() {
+            return error;
+        }
         let not_let_in = match self.config.cluster.secret_file.clone() {
             None => NotLetIn::NoSecret,
             Some(file) if self.has_token => NotLetIn::WrongSecret { file },
@@ -124,17 +129,108 @@ impl Session {
     }
 }
 
-/// A user's token, minted with the cluster's secret. Where anonymous requests may do as much, a secret
-/// that this user can't read is done without.
+/// The token of a file, where one is named; else one minted with the cluster's secret, the superuser's. Where anonymous
+/// requests may do as much, a secret that this user can't read is done without.
 fn token(config: &Config) -> anyhow::Result<Option<String>> {
+    if let Some(file) = token_file(config) {
+        return read_token(&file).or_early().map(Some);
+    }
     let Some(file) = &config.cluster.secret_file else { return Ok(None) };
     let secret = match Secret::read_file(file) {
         Err(_) if config.cluster.anonymous_loopback => return Ok(None),
         read => read.or_early()?,
     };
     Ok(Some(Keyring::new(&secret).mint(&Capability::unlimited(
-        SUBJECT,
+        SUPERUSER,
         Role::User,
         clock::wall() + TOKEN_LIFE,
     ))))
+}
+
+/// Where the token of whoever gives commands is.
+fn token_file(config: &Config) -> Option<PathBuf> {
+    config::env::process().token_file().or_else(|| config.client.token_file.clone())
+}
+
+/// A file of a token that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenFileError {
+    /// It can't be read.
+    #[error("the token file {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may read it.
+    #[error(
+        "the token file {} may be read by others (mode {mode:o}): run `chmod 600` on it",
+        path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It holds something else.
+    #[error(
+        "the token file {} holds no token, which is one line as `howdah token` prints it",
+        path.display()
+    )]
+    NoToken {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Bytes that a token file has at most.
+const TOKEN_FILE_BYTES_MAX: u64 = 16 << 10;
+
+fn read_token(path: &Path) -> Result<String, TokenFileError> {
+    let io = |source| TokenFileError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(TokenFileError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(io)?;
+    let token = text.trim();
+    let is_token = token.contains('.') && token.chars().all(|c| c.is_ascii_graphic());
+    match is_token {
+        true => Ok(token.to_owned()),
+        false => Err(TokenFileError::NoToken { path: path.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_token_file_is_for_its_owner_alone_and_holds_a_token() {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, mode, text: &str| {
+            let path = folder.path().join(name);
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(mode).open(&path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            path
+        };
+        assert_eq!(read_token(&write("good", 0o600, "aa.bb\n")).unwrap(), "aa.bb");
+        for (path, said) in [
+            (write("open", 0o640, "aa.bb\n"), "chmod 600"),
+            (write("prose", 0o600, "my token. Keep it\n"), "howdah token"),
+            (write("empty", 0o600, ""), "howdah token"),
+            (folder.path().join("none"), "No such file"),
+        ] {
+            let error = read_token(&path).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use chunkstore_protocol::{FileKind, PathError, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::InvalidJob;
 use mapreduce_protocol::{JobSpec, Program, is_url};
+use net::Capability;
 
 use crate::splits::{is_read, is_read_object, no_files};
 use crate::store::Store;
@@ -64,6 +65,12 @@ pub(crate) enum AdmissionError {
     NoProgramFile {
         /// Where it should be.
         path: StorePath,
+    },
+    /// The output would be in a folder of somebody else.
+    #[error("the job's output can't be made: {said}")]
+    NotYours {
+        /// What the chunk master says.
+        said: String,
     },
     /// The chunk store does not answer, or says no.
     #[error("the job can't be checked against the chunk store: {0}")]
@@ -171,6 +178,24 @@ pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), A
     };
     tokio::try_join!(inputs, files, output)?;
     Ok(())
+}
+
+/// Asks the chunk master in the user's place whether they may make the output.
+///
+/// # Errors
+/// When they may not, or there is no answer.
+pub(crate) async fn check_owner(
+    store: &Store,
+    user: &Capability,
+    output: &Place,
+) -> Result<(), AdmissionError> {
+    let Place::Own(path) = output else { return Ok(()) };
+    match store.of_caller(user).may_make(path).await {
+        Err(StoreError::Forbidden { problem, .. }) => {
+            Err(AdmissionError::NotYours { said: problem.detail })
+        }
+        asked => Ok(asked?),
+    }
 }
 
 async fn check_input_elsewhere(others: &Stores, url: StoreUrl) -> Result<(), AdmissionError> {

@@ -9,13 +9,13 @@ use mapreduce_protocol::{JobId, SUCCESS_MARKER};
 
 use crate::store::{Store, outcome_of};
 
-/// Publishes a job's output. A second request with the same stamp, even of the next process, is the first.
+/// Publishes a job's output, which is `owner`'s. A second request with the same stamp, even of the next process, is the first.
 pub(crate) async fn publish(
     store: &Store,
     stamp: RequestStamp,
-    staging: &str,
+    (staging, target): (&str, &str),
     parts: Vec<Part>,
-    target: &str,
+    owner: String,
 ) -> StoreOutcome<()> {
     let (staging, target) = match (staging.parse(), target.parse()) {
         (Ok(staging), Ok(target)) => (staging, target),
@@ -28,6 +28,7 @@ pub(crate) async fn publish(
         winners: parts.into_iter().map(winner).collect(),
         target,
         marker: SUCCESS_MARKER.to_owned(),
+        owner: Some(owner).filter(|owner| !owner.is_empty()),
     };
     let (client, retry_for) = (store.client(), store.retry_for());
     let route = "/v1/files/publish";

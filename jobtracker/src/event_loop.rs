@@ -169,9 +169,10 @@ async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Inpu
         Effect::ReadSplits { job, list } => {
             Input::SplitsRead { job, outcome: splits::read(&store.patient(), &list).await }
         }
-        Effect::Publish { job, submitted_at, staging, parts, target } => {
+        Effect::Publish { job, submitted_at, staging, parts, target, owner } => {
             let stamp = commit::stamp(job, submitted_at);
-            let outcome = commit::publish(store, stamp, &staging, parts, &target).await;
+            let folders = (staging.as_str(), target.as_str());
+            let outcome = commit::publish(store, stamp, folders, parts, owner).await;
             Input::Published { job, outcome }
         }
         Effect::PublishElsewhere { job, target, parts } => {

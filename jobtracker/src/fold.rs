@@ -57,7 +57,17 @@ mod tests {
             max_attempts: 4,
             key: Some(IdempotencyKey { key: "key-1".to_owned(), digest: "0a".to_owned() }),
             at: UnixMillis(10),
+            owner: String::new(),
         }
+    }
+
+    /// The same since jobs have owners.
+    fn accepted_of_a_user() -> Record {
+        let mut record = accepted(JobId { date: 20_261_122, ordinal: 7 });
+        if let Record::JobAccepted { owner, .. } = &mut record {
+            *owner = "alice".to_owned();
+        }
+        record
     }
 
     fn planned() -> PlannedSplit {
@@ -167,7 +177,7 @@ mod tests {
             Record::PoolPaused { pool: "web".to_owned() },
             Record::PoolResumed { pool: "web".to_owned() },
         ];
-        [of_jobs_and_drains(), trackers, pools].concat()
+        [of_jobs_and_drains(), trackers, pools, vec![accepted_of_a_user()]].concat()
     }
 
     fn of_jobs_and_drains() -> Vec<Record> {

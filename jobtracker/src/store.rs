@@ -95,8 +95,10 @@ impl Store {
     /// A client that may do what this caller may, and no more: the chunk master decides. It soon says that the master is away.
     pub(crate) fn of_caller(&self, caller: &Capability) -> ChunkStore {
         let Inner { client, keyring, .. } = &*self.inner;
-        let expires = caller.expires.min(clock::wall() + CALLER_TOKEN_LIFE);
-        let token = keyring.mint(&Capability { expires, ..caller.clone() });
+        // Whether the caller's own token still counts was asked a moment ago.
+        let now = clock::wall();
+        let expires = caller.expires.min(now + CALLER_TOKEN_LIFE);
+        let token = keyring.mint_for_user(&Capability { expires, ..caller.clone() }, now);
         self.client_of(client.with_token(token), self.inner.retry_for.min(ADMISSION_RETRY_MAX))
     }
 

@@ -96,7 +96,7 @@ pub async fn run(
     let (held, unreadable) = folder.map_outputs().recover();
     failing.extend(unreadable.into_iter().map(|(disk, error)| (disk, error.to_string())));
     let logs = Logs::open(folder.logs()).map_err(recover)?;
-    let keyring = Keyring::new(&settings.secret);
+    let keyring = settings.keyring.clone();
     let core_settings = Settings {
         not_isolated: not_isolated(&settings, &isolation),
         ..core_settings(&settings, &folder, &cgroups)

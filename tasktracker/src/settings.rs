@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunkstore_client::stores::StoreAccess;
 use ids::{HostName, RackName};
 use mapreduce_protocol::TaskSettings;
-use net::{Capability, ClientSettings, Secret};
+use net::{Capability, ClientSettings, Keyring};
 
 use crate::health::HealthSettings;
 use crate::isolation::IsolationSettings;
@@ -65,8 +65,8 @@ pub struct TasktrackerSettings {
     pub client: ClientSettings,
     /// How long reads from the chunk store are retried.
     pub retry_for: Duration,
-    /// The cluster's secret.
-    pub secret: Secret,
+    /// Verifies callers' tokens, and mints this daemon's own and its attempts'.
+    pub keyring: Keyring,
     /// What requests without a token may do.
     pub anonymous: Option<Capability>,
     /// The executable whose subcommand `task` runs builtin programs; this process' own if absent.

@@ -36,7 +36,7 @@ fn a_token_is_good_for_what_it_was_made_for_until_it_expires() {
         status(&chunkmaster, "POST", "/v1/files/stat", token, &body)
     };
 
-    let all = token(&["--subject", "ci"]);
+    let all = token(&["--user", "ci"]);
     assert_eq!(submit(&all, "/in", "/out"), 201);
     let kill = "/v1/jobs/job_20200101_0001/kill";
     assert_eq!(status(&jobtracker, "POST", kill, &all, "{}"), 404);
@@ -68,7 +68,7 @@ fn a_token_is_good_for_what_it_was_made_for_until_it_expires() {
     let output = token(&["--read-only", "--path", "/out"]);
     assert_eq!(status(&jobtracker, "GET", &kept, &output, ""), 200);
 
-    let brief = token(&["--expires", "1ms"]);
+    let brief = token(&["--for", "1ms"]);
     wait::until("the token expires", PATIENCE, || (stat(&brief, "/in") == 401).then_some(()));
     let json = dev.run(&["token", "--format", "json"]).success().text();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -2,8 +2,8 @@
 
 use chunkstore_protocol::{
     Concat, Copy, Count, Counted, Delete, Done, FileStatus, LOCATE_PATHS_MAX, List, Listing,
-    LocateMany, Located, LocatedMany, Mkdir, PathLocation, Publish, Rename, Replace,
-    SetReplication, Stat, StorePath, Winner,
+    LocateMany, Located, LocatedMany, MayMake, Mkdir, PathLocation, Publish, Rename, Replace,
+    SetOwner, SetReplication, Stat, StorePath, Winner,
 };
 
 use crate::checksum::ChunkChecksum;
@@ -185,6 +185,24 @@ impl ChunkStore {
         self.change::<_, Done>("/v1/files/set_replication", path, request).await.map(drop)
     }
 
+    /// Makes a file or folder another owner's; what is below a folder keeps its own. Takes a superuser's token.
+    ///
+    /// # Errors
+    /// When nothing stands at `path`, the token does not suffice, or the master can't be asked.
+    pub async fn set_owner(&self, path: &StorePath, owner: &str) -> Result<(), StoreError> {
+        let request = |stamp| SetOwner { stamp, path: path.clone(), owner: owner.to_owned() };
+        self.change::<_, Done>("/v1/files/set_owner", path, request).await.map(drop)
+    }
+
+    /// Passes if this client may make something at `path`, as far as that hangs on whose the folder is.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if not; or when the master can't be asked.
+    pub async fn may_make(&self, path: &StorePath) -> Result<(), StoreError> {
+        let request = MayMake { path: path.clone() };
+        self.ask::<_, Done>("/v1/files/may_make", path, &request).await.map(drop)
+    }
+
     /// Removes a file or folder; one with entries only if `recursive`. What a user removes goes to the trash
     /// for a while (`chunkmaster.trash_interval`), from where [`Self::rename`] brings it back.
     ///
@@ -234,6 +252,7 @@ impl ChunkStore {
             winners: winners.to_vec(),
             target: target.clone(),
             marker: marker.to_owned(),
+            owner: None,
         };
         self.change::<_, Done>("/v1/files/publish", target, request).await.map(drop)
     }

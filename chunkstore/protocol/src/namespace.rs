@@ -8,6 +8,9 @@ use crate::{FileId, StorePath};
 /// Entries of one page of a [`Listing`].
 pub const LIST_ENTRIES_MAX: u32 = 10_000;
 
+/// Characters of an owner's name; what is longer is cut, or refused.
+pub const OWNER_CHARS_MAX: usize = 128;
+
 /// Files of one [`Concat`].
 pub const CONCAT_PARTS_MAX: usize = 1000;
 
@@ -219,6 +222,26 @@ pub struct SetReplication {
     pub replication: u8,
 }
 
+/// `POST /v1/files/set_owner` → [`Done`](crate::Done). Whose a file or folder is: what is below a folder keeps its own
+/// owner, and the folder's may change it too. For superusers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetOwner {
+    /// Makes a retry safe.
+    pub stamp: RequestStamp,
+    /// What is to be another's.
+    pub path: StorePath,
+    /// The name of its owner from now on, at most [`OWNER_CHARS_MAX`] characters.
+    pub owner: String,
+}
+
+/// `POST /v1/files/may_make` → [`Done`](crate::Done). Whether the caller may make something at a path: refused as making
+/// it would be because of whose the folder is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MayMake {
+    /// Where.
+    pub path: StorePath,
+}
+
 /// `POST /v1/files/delete` → [`Done`](crate::Done). What users remove goes to the trash ([`crate::path::TRASH_FOLDER`]) first, unless
 /// it is of the system's own, a new file that was never closed, or there already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,6 +278,9 @@ pub struct Publish {
     pub target: StorePath,
     /// An empty file that says the folder is whole (`_SUCCESS`).
     pub marker: String,
+    /// For whom a master asks: whose the output is, who must be allowed to make it. Absent: the master itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// One file of a [`Publish`].

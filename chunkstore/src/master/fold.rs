@@ -69,7 +69,7 @@ mod tests {
 
     /// One record of every kind, as one master could write them.
     fn every_kind() -> impl Iterator<Item = Record> {
-        one_of_each().into_iter().chain(servers()).chain(logs()).chain(starts())
+        one_of_each().into_iter().chain(servers()).chain(logs()).chain(starts()).chain(owners())
     }
 
     /// Those that speak of logs.
@@ -106,6 +106,12 @@ mod tests {
             },
             Record::Started { epoch: Epoch((1 << 20) + 1), id: u64::MAX },
         ]
+    }
+
+    /// Those that speak of owners alone.
+    fn owners() -> [Record; 1] {
+        let (entry, owner) = (FileId(7), "bob".to_owned());
+        [Record::OwnerSet { stamp: stamp(41), at: UnixMillis(15), entry, owner }]
     }
 
     /// Those that speak of servers.

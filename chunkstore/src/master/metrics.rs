@@ -113,5 +113,6 @@ fn kind(record: &Record) -> &'static str {
         Record::Concatenated { .. } => "concatenated",
         Record::ReplicationSet { .. } => "replication_set",
         Record::ReplicationSpread { .. } => "replication_spread",
+        Record::OwnerSet { .. } => "owner_set",
     }
 }

@@ -532,6 +532,7 @@ async fn no_user_takes_from_running_jobs_what_they_rely_on() {
             winners: Vec::new(),
             target: to.parse().unwrap(),
             marker: "_SUCCESS".to_owned(),
+            owner: None,
         };
         let published = cluster.call::<_, Done>("/v1/files/publish", &request).await;
         assert_eq!(problem(published), forbidden, "to {to}");

@@ -314,6 +314,9 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
     crate::say::tell!("name       {}", status.name);
     let paused = if status.paused { ", paused" } else { "" };
     crate::say::tell!("state      {}{paused}", status.state.as_str());
+    if !status.owner.is_empty() {
+        crate::say::tell!("user       {}", plain(&status.owner));
+    }
     crate::say::tell!("priority   {}", status.priority);
     crate::say::tell!("pool       {}", status.pool);
     crate::say::tell!("submitted  {}", shown::time(status.submitted_at));

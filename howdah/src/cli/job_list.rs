@@ -24,6 +24,9 @@ pub(super) struct ListArgs {
     /// Those in this state alone: prep, running, paused, succeeded, failed, killed; may be repeated
     #[arg(long = "state", value_name = "STATE")]
     states: Vec<State>,
+    /// Those of this user alone
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Those of this pool alone
     #[arg(long)]
     pool: Option<String>,
@@ -65,13 +68,14 @@ impl FromStr for State {
 impl ListArgs {
     fn wants(&self, job: &JobStatus) -> bool {
         (self.states.is_empty() || self.states.contains(&State::of(job)))
+            && self.user.as_ref().is_none_or(|user| *user == job.owner)
             && self.pool.as_ref().is_none_or(|pool| *pool == job.pool)
     }
 }
 
 /// Runs it.
 pub(super) async fn run(jobs: &Jobs, args: &ListArgs, format: Format) -> anyhow::Result<()> {
-    let chooses = !args.states.is_empty() || args.pool.is_some();
+    let chooses = !args.states.is_empty() || args.pool.is_some() || args.user.is_some();
     let limit = args.limit as usize;
     // One more tells that there are more.
     let asked = if chooses || args.all { usize::MAX } else { limit + 1 };
@@ -98,7 +102,7 @@ fn table(jobs: &[JobStatus]) -> String {
     if jobs.is_empty() {
         return String::new();
     }
-    let head = ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "POOL", "NAME"];
+    let head = ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "USER", "POOL", "NAME"];
     let mut rows = vec![head.map(str::to_owned)];
     let done = |counts: TaskCounts| format!("{}/{}", counts.succeeded, counts.total);
     rows.extend(jobs.iter().map(|job| {
@@ -109,11 +113,12 @@ fn table(jobs: &[JobStatus]) -> String {
             shown::duration(elapsed(job)),
             done(job.maps),
             done(job.reduces),
+            plain(&job.owner),
             plain(&job.pool),
             plain(&job.name),
         ]
     }));
-    shown::table(&rows, [false, false, false, true, true, true, false, false])
+    shown::table(&rows, [false, false, false, true, true, true, false, false, false])
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clock::wall;
 use config::{Config, HostConfig};
 use daemon::{Shutdown, Topology};
-use net::{Capability, ClientSettings, Secret};
+use net::{Capability, ClientSettings, Keyring, Secret, Users};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
@@ -36,8 +36,8 @@ pub(crate) struct SecretMissing {
 pub(crate) struct Boot {
     /// The configuration of all.
     pub(crate) config: Config,
-    /// The cluster's secret.
-    pub(crate) secret: Secret,
+    secret: Secret,
+    users: Users,
     file: PathBuf,
 }
 
@@ -59,7 +59,9 @@ impl Boot {
             return Err(SecretMissing { file: file.to_owned() }).or_early();
         };
         let secret = Secret::read_file(secret_file).or_early()?;
-        Ok(Self { config, secret, file: file.to_owned() })
+        let users = Users::default();
+        super::users::take(&users, &config.users);
+        Ok(Self { config, secret, users, file: file.to_owned() })
     }
 
     /// The worker host called `name`, or the only one there is, with its position from 1.
@@ -80,6 +82,11 @@ impl Boot {
         let host = self.config.host(name).or_early()?;
         let position = names.iter().position(|known| *known == name).unwrap_or_default();
         Ok((position + 1, host))
+    }
+
+    /// Signs and verifies tokens, for the users of the configuration.
+    pub(crate) fn keyring(&self) -> Keyring {
+        Keyring::new(&self.secret).with_users(self.users.clone())
     }
 
     /// What requests without a token may do at `address`.
@@ -122,6 +129,8 @@ impl Boot {
         let runtime = runtime.context("cannot start the async runtime")?;
         let ended = run_to_the_end(runtime, PATIENCE, async {
             let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+            let (users, file) = (self.users.clone(), self.file.clone());
+            tokio::spawn(super::users::follow(users, file, self.config.users.clone()));
             serve(listener, shutdown).await
         });
         drop(pid_file);

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use chunkstore::master::{self, MasterSettings};
-use net::Keyring;
 
 use super::{Beginning, Boot, DaemonName};
 
@@ -35,7 +34,7 @@ pub(crate) fn run(
         journal_segment_bytes: config.journal_segment.0,
         snapshot_after_segments: config.snapshot_after_segments,
         topology: boot.topology()?,
-        keyring: Keyring::new(&boot.secret),
+        keyring: boot.keyring(),
         anonymous_loopback: boot.config.cluster.anonymous_loopback,
     };
     boot.run(&DaemonName::Chunkmaster, &config.address, |listener, shutdown| async move {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use chunkstore::server::{self, ServerSettings};
 use ids::{HostName, RackName};
-use net::Keyring;
 
 use super::{Boot, DaemonName};
 use crate::exit::OrEarly;
@@ -28,7 +27,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         scrub_rate: boot.config.chunkserver.scrub_rate.0,
         trash_interval: boot.config.chunkserver.trash_interval.0,
         master: boot.config.chunkmaster.address.clone(),
-        keyring: Keyring::new(&boot.secret),
+        keyring: boot.keyring(),
         client: boot.client(),
     };
     boot.run(&DaemonName::Chunkserver(number), &address, |listener, shutdown| async {

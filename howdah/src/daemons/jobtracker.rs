@@ -4,7 +4,6 @@ use std::path::Path;
 
 use chunkstore_client::ReadSettings;
 use jobtracker::JobtrackerSettings;
-use net::Keyring;
 
 use super::{Beginning, Boot, DaemonName};
 
@@ -39,7 +38,7 @@ fn settings(boot: &Boot, accepts_one_folder: bool) -> anyhow::Result<JobtrackerS
         retry_for: config.client.retry_for.0,
         reads: ReadSettings::hedged_after(config.client.hedge_after.0),
         stores: crate::stores::for_jobs(config)?,
-        keyring: Keyring::new(&boot.secret),
+        keyring: boot.keyring(),
         anonymous: boot.anonymous(&config.jobtracker.address),
     })
 }

@@ -10,6 +10,7 @@ pub(crate) mod listen;
 mod name;
 mod pid_file;
 pub(crate) mod tasktracker;
+mod users;
 
 use boot::Boot;
 

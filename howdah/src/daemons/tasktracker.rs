@@ -50,7 +50,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         client: boot.client(),
         stores: crate::stores::for_jobs(config)?,
         retry_for: config.client.retry_for.0,
-        secret: boot.secret.clone(),
+        keyring: boot.keyring(),
         anonymous: boot.anonymous(&address),
         task_executable: None,
     };

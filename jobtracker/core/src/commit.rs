@@ -66,8 +66,8 @@ impl Core {
         };
         let parts = (0..).zip(parts_of).filter_map(part).collect();
         let (staging, target) = (staging_folder(job), entry.spec.output.clone());
-        let submitted_at = entry.submitted_at;
-        self.effect(Effect::Publish { job, submitted_at, staging, parts, target });
+        let (submitted_at, owner) = (entry.submitted_at, entry.owner.clone());
+        self.effect(Effect::Publish { job, submitted_at, staging, parts, target, owner });
     }
 
     pub(crate) fn handle_published(&mut self, now: Now, job: JobId, outcome: StoreOutcome<()>) {

@@ -49,6 +49,9 @@ pub(crate) struct JobEntry {
     #[serde(default)]
     pub(crate) paused: bool,
     pub(crate) submitted_at: UnixMillis,
+    /// Whose it is; empty of jobs of the releases before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) owner: String,
     /// The term in which it was accepted: attempt numbers count from there.
     pub(crate) accepted_in: Epoch,
     key: Option<String>,
@@ -241,7 +244,8 @@ impl Durable {
     }
 
     fn apply_accepted(&mut self, record: &Record) {
-        let Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at } = record else {
+        let Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at, owner } = record
+        else {
             return;
         };
         if let Some(key) = key {
@@ -258,6 +262,7 @@ impl Durable {
                 priority: spec.priority.unwrap_or_default(),
                 paused: false,
                 submitted_at: *at,
+                owner: owner.clone(),
                 accepted_in: self.epoch,
                 key: key.as_ref().map(|key| key.key.clone()),
                 stage: Stage::Planning,

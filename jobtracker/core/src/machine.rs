@@ -99,7 +99,9 @@ impl Core {
         self.notice_pause(now);
         match input {
             Input::Start => self.handle_start(now),
-            Input::Submit { spec, key, reply_to } => self.handle_submit(now, *spec, key, reply_to),
+            Input::Submit { spec, key, owner, reply_to } => {
+                self.handle_submit(now, *spec, key, owner, reply_to);
+            }
             Input::SplitsPlanned { job, outcome } => self.handle_planned(now, job, outcome),
             Input::SplitsRead { job, outcome } => self.handle_splits_read(now, job, outcome),
             Input::Published { job, outcome } => self.handle_published(now, job, outcome),

@@ -36,6 +36,8 @@ pub enum Input {
         spec: Box<JobSpec>,
         /// What makes a retry safe, if the client wants that.
         key: Option<IdempotencyKey>,
+        /// Whose it is.
+        owner: String,
         /// The request.
         reply_to: ReplyTo,
     },
@@ -251,6 +253,8 @@ pub enum Effect {
         parts: Vec<Part>,
         /// The folder that appears.
         target: String,
+        /// Whose it is; empty for the JobTracker's own.
+        owner: String,
     },
     /// Make a job's output appear in another store, part by part and `_SUCCESS` last; a second time does what the
     /// first left undone. Then [`Input::Published`].

@@ -271,6 +271,7 @@ impl Core {
         let status = JobStatus {
             id: job,
             name: entry.spec.name.clone(),
+            owner: entry.owner.clone(),
             state: self.state_of(job),
             priority: entry.priority,
             pool: entry.spec.pool.clone().unwrap_or_else(|| DEFAULT_POOL.to_owned()),

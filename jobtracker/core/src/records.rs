@@ -45,6 +45,9 @@ pub enum Record {
         key: Option<IdempotencyKey>,
         /// When.
         at: UnixMillis,
+        /// Whose it is; empty in records of the releases before.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        owner: String,
     },
     /// A job's share of the slots is another from now on.
     PriorityChanged {

@@ -32,11 +32,12 @@ impl Core {
         now: Now,
         spec: JobSpec,
         key: Option<IdempotencyKey>,
+        owner: String,
         reply_to: ReplyTo,
     ) {
         let accepted = match self.submitted(key.as_ref()) {
             Ok(Some(accepted)) => Ok(accepted),
-            Ok(None) => self.accept(now, spec, key),
+            Ok(None) => self.accept(now, spec, key, owner),
             Err(refusal) => Err(refusal),
         };
         match accepted {
@@ -68,6 +69,7 @@ impl Core {
         now: Now,
         spec: JobSpec,
         key: Option<IdempotencyKey>,
+        owner: String,
     ) -> Result<JobAccepted, Refusal> {
         let n_reduces = spec::validate(&spec)?;
         let unfinished = self.jobs.len();
@@ -79,7 +81,7 @@ impl Core {
         let job = JobId { date: yyyymmdd(now.wall), ordinal: self.durable.next_ordinal() };
         let max_attempts = spec.max_attempts.unwrap_or(self.settings.max_attempts);
         let (spec, at) = (Arc::new(spec), now.wall);
-        self.record(Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at });
+        self.record(Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at, owner });
         self.begin(job);
         self.call_store(job, StoreCall::Plan);
         Ok(JobAccepted { id: job, state: JobState::Prep })

@@ -42,6 +42,7 @@ impl From<AdmissionError> for Problem {
             AdmissionError::OutputExists { .. } | AdmissionError::OutputHoldsObjects { .. } => {
                 (409, ProblemKind::OutputExists)
             }
+            AdmissionError::NotYours { .. } => (403, ProblemKind::Forbidden),
             AdmissionError::Elsewhere(OtherStoreError::Missing { .. }) => {
                 (404, ProblemKind::InputNotFound)
             }

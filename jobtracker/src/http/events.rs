@@ -39,7 +39,7 @@ async fn listen(
 ) -> Result<Response, Problem> {
     let UrlQuery(Parameters { job }) = parameters.map_err(|error| bad_query(&error))?;
     let only = job.as_deref().map(job_of).transpose()?;
-    let token_lasts = caller.0.expires.0.saturating_sub(clock::wall().0);
+    let token_lasts = caller.capability.expires.0.saturating_sub(clock::wall().0);
     let long = Duration::from_millis(token_lasts).min(LISTEN_MAX);
     let events = state.events.listen(only, long).map_err(|error| too_many(error.to_string()))?;
     let body = stream::unfold(events, |mut events| async move {

@@ -67,7 +67,7 @@ impl Transfers {
 }
 
 async fn report(State(state): State<ServerState>, caller: Caller) -> Answer<ClusterReport> {
-    let report = state.store.of_caller(&caller.0).report().await;
+    let report = state.store.of_caller(&caller.capability).report().await;
     report.map(Json).map_err(|error| of_store(&error))
 }
 
@@ -87,7 +87,7 @@ async fn list(
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let limit = asked.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_ENTRIES_MAX);
-    let listing = state.store.of_caller(&caller.0).list(&path, asked.after, limit).await;
+    let listing = state.store.of_caller(&caller.capability).list(&path, asked.after, limit).await;
     listing.map(Json).map_err(|error| of_store(&error))
 }
 
@@ -104,7 +104,7 @@ async fn stat(
 ) -> Answer<FileStatus> {
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
-    let status = state.store.of_caller(&caller.0).stat(&path).await;
+    let status = state.store.of_caller(&caller.capability).stat(&path).await;
     status.map(Json).map_err(|error| of_store(&error))
 }
 
@@ -125,7 +125,7 @@ async fn download(
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let transfer = state.transfers.begin()?;
-    let store = state.store.of_caller(&caller.0);
+    let store = state.store.of_caller(&caller.capability);
     let length = asked.length.unwrap_or(u64::MAX);
     let reader = store.open_range(&path, asked.offset, length).await;
     let reader = reader.map_err(|error| of_store(&error))?;
@@ -189,7 +189,7 @@ async fn upload(
     let path = path_of(&asked.path)?;
     let _transfer = state.transfers.begin()?;
     let options = CreateOptions { parents: asked.parents, ..CreateOptions::default() };
-    let writer = state.store.of_caller(&caller.0).create(&path, options).await;
+    let writer = state.store.of_caller(&caller.capability).create(&path, options).await;
     let mut writer = writer.map_err(|error| of_store(&error))?;
     if let Err(problem) = write_whole(&mut writer, body.into_data_stream()).await {
         // The failure is what the caller must hear of; else the file goes when its lease ends.

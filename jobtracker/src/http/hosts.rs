@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use ids::HostName;
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::{HostList, HostStatus};
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Role, Routes};
 use serde::Deserialize;
 
 use super::ServerState;
@@ -14,7 +14,7 @@ use super::error::{bad_host, bad_query, unexpected};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
-/// What a caller's token must be about who decides over hosts, or reads what may be anybody's.
+/// What a caller's token must be about who reads what may be anybody's.
 pub(super) const EVERYWHERE: &str = "/";
 
 pub(super) fn routes() -> Routes<ServerState> {
@@ -57,7 +57,7 @@ async fn drain(
 ) -> Result<Json<HostStatus>, Problem> {
     let host = host_of(&host)?;
     let UrlQuery(DrainParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     let drain = |reply_to| Input::Drain { host, kill, reply_to };
     host_status(state.core.ask(drain).await?)
 }
@@ -69,7 +69,7 @@ async fn undrain(
     Path(host): Path<String>,
 ) -> Result<Json<HostList>, Problem> {
     let host = host_of(&host)?;
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     match state.core.ask(|reply_to| Input::Undrain { host, reply_to }).await? {
         Reply::Hosts(list) => Ok(Json(list)),
         other => Err(unexpected(&other)),
@@ -83,7 +83,7 @@ async fn forgive(
     Path(host): Path<String>,
 ) -> Result<Json<HostStatus>, Problem> {
     let host = host_of(&host)?;
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     host_status(state.core.ask(|reply_to| Input::Forgive { host, reply_to }).await?)
 }
 

@@ -12,7 +12,7 @@ use mapreduce_protocol::{
     AttemptId, AttemptList, AttemptStatus, JobAccepted, JobChecked, JobCounters, JobHistory, JobId,
     JobList, JobSpec, JobState, JobStatus, SetPriority,
 };
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes, Standing};
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -20,7 +20,7 @@ use super::ServerState;
 use super::error::{bad_id, bad_key, bad_query, not_of_job, unexpected};
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::job_body::JobBody;
-use crate::admission::{JobPaths, check_spec, check_store, normalise, resource};
+use crate::admission::{JobPaths, check_owner, check_spec, check_store, normalise, resource};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
@@ -66,16 +66,17 @@ async fn submit(
     let paths = check_spec(&spec)?;
     check_rights(&caller, &paths)?;
     if check {
-        check_store(&state.store, &paths).await?;
+        check_all(&state, &caller, &paths).await?;
         return Ok(Json(JobChecked { job: spec, at: clock::wall() }).into_response());
     }
     let key = key_of(&headers, &spec)?;
     let accepted = match already_submitted(&state, key.clone()).await? {
         Some(accepted) => accepted,
         None => {
-            check_store(&state.store, &paths).await?;
+            check_all(&state, &caller, &paths).await?;
+            let owner = caller.capability.subject.clone();
             let spec = Box::new(spec);
-            let submit = |reply_to| Input::Submit { spec, key, reply_to };
+            let submit = |reply_to| Input::Submit { spec, key, owner, reply_to };
             match state.core.ask(submit).await? {
                 Reply::Accepted(accepted) => accepted,
                 other => return Err(unexpected(&other)),
@@ -84,6 +85,15 @@ async fn submit(
     };
     let location = [(header::LOCATION, format!("/v1/jobs/{}", accepted.id))];
     Ok((StatusCode::CREATED, location, Json(accepted)).into_response())
+}
+
+/// What the chunk store says to it, and whether the caller may make the output there.
+async fn check_all(state: &ServerState, caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
+    check_store(&state.store, paths).await?;
+    if caller.standing != Standing::Superuser {
+        check_owner(&state.store, &caller.capability, &paths.output).await?;
+    }
+    Ok(())
 }
 
 fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
@@ -158,7 +168,7 @@ async fn status(
     }
 }
 
-/// Whoever may write a job's output may end it.
+/// A job's owner may end it, with a token that may write its output.
 async fn kill(
     State(state): State<ServerState>,
     caller: Caller,
@@ -246,6 +256,7 @@ async fn changed_by(state: &ServerState, caller: &Caller, id: &str) -> Result<Jo
     let job = job_of(id)?;
     let Json(status) = job_status(state.query(Query::Status { job, wait: None }).await?)?;
     caller.require(Right::Write, resource(&status.output))?;
+    caller.require_owner(&status.owner, &job)?;
     Ok(job)
 }
 

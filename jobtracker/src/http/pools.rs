@@ -5,11 +5,10 @@ use axum::extract::{Path, Query as UrlQuery, State};
 use axum::routing::{get, post};
 use jobtracker_core::{Input, PoolVerb, Query, Reply};
 use mapreduce_protocol::{PoolList, PoolStatus};
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Role, Routes};
 
 use super::ServerState;
 use super::error::{bad_query, unexpected};
-use super::hosts::EVERYWHERE;
 use super::jobs::PauseParameters;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -62,7 +61,7 @@ async fn tell(
     pool: String,
     verb: PoolVerb,
 ) -> Result<Json<PoolStatus>, Problem> {
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     match state.core.ask(|reply_to| Input::Pool { pool, verb, reply_to }).await? {
         Reply::Pools(PoolList { mut pools }) if pools.len() == 1 => Ok(Json(pools.remove(0))),
         other => Err(unexpected(&other)),

@@ -16,7 +16,8 @@ use ids::UnixMillis;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
-use crate::verified::Verified;
+use crate::users::{Standing, UserError, Users};
+use crate::verified::{Known, Verified};
 
 /// Bytes that a secret must have at least.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -241,11 +242,33 @@ pub enum TokenError {
     Expired,
 }
 
+/// Why nobody is let in with a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// It is no sound token, or none any more.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// It is not good for its user.
+    #[error(transparent)]
+    User(#[from] UserError),
+}
+
+/// What a token's text says: a capability, and when it was signed for a user.
+#[derive(Serialize, Deserialize)]
+struct Signed<C> {
+    #[serde(flatten)]
+    capability: C,
+    /// 0 in tokens of the releases before, and in those that are no users'.
+    #[serde(default)]
+    issued: UnixMillis,
+}
+
 /// Mints and verifies tokens with the cluster's secret.
 #[derive(Clone)]
 pub struct Keyring {
     key: hmac::Key,
     verified: Arc<Verified>,
+    users: Users,
 }
 
 impl fmt::Debug for Keyring {
@@ -259,7 +282,25 @@ impl Keyring {
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
-        Self { key, verified: Arc::default() }
+        Self { key, verified: Arc::default(), users: Users::default() }
+    }
+
+    /// The same with these users, to whom tokens are good as they say.
+    #[must_use]
+    pub fn with_users(self, users: Users) -> Self {
+        Self { users, ..self }
+    }
+
+    /// The users that tokens are for; none if whoever has a token is the superuser.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// Signs a user's capability at `issued`: it counts until that user's tokens of that time are taken back.
+    #[must_use]
+    pub fn mint_for_user(&self, capability: &Capability, issued: UnixMillis) -> String {
+        self.sign(&Signed { capability, issued })
     }
 
     /// Signs a capability.
@@ -298,31 +339,38 @@ impl Keyring {
     /// # Errors
     /// When it is malformed, not signed with this secret, or its time is over at `now`.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Capability, TokenError> {
-        self.verify_shared(token, now).map(Arc::unwrap_or_clone)
+        self.known(token, now).map(|known| Arc::unwrap_or_clone(known.capability))
     }
 
-    /// The same, without a copy for each caller.
+    /// Reads a caller's token, without a copy for each, and says what they may change, as far as it goes.
     ///
     /// # Errors
-    /// See [`Self::verify`].
-    pub fn verify_shared(
+    /// See [`Self::verify`]; or when it is not good for its user.
+    pub fn admit(
         &self,
         token: &str,
         now: UnixMillis,
-    ) -> Result<Arc<Capability>, TokenError> {
-        let capability = match self.verified.find(token) {
+    ) -> Result<(Arc<Capability>, Standing), NotAdmitted> {
+        let Known { capability, issued } = self.known(token, now)?;
+        let standing = self.users.standing(&capability, issued)?;
+        Ok((capability, standing))
+    }
+
+    fn known(&self, token: &str, now: UnixMillis) -> Result<Known, TokenError> {
+        let known = match self.verified.find(token) {
             Some(known) => known,
             None => {
-                let capability = Arc::new(self.read(token)?);
-                self.verified.keep(token, &capability);
-                capability
+                let Signed { capability, issued } = self.read(token)?;
+                let known = Known { capability: Arc::new(capability), issued };
+                self.verified.keep(token, &known);
+                known
             }
         };
-        if capability.expires <= now { Err(TokenError::Expired) } else { Ok(capability) }
+        if known.capability.expires <= now { Err(TokenError::Expired) } else { Ok(known) }
     }
 
     /// What a token says that is signed with this secret.
-    fn read(&self, token: &str) -> Result<Capability, TokenError> {
+    fn read(&self, token: &str) -> Result<Signed<Capability>, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);
         }
@@ -337,6 +385,7 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::users::User;
 
     fn capability() -> Capability {
         Capability {
@@ -364,12 +413,36 @@ mod tests {
     }
 
     #[test]
+    fn a_users_token_counts_from_the_time_that_the_user_is_said_to_be_valid_from() {
+        let users = Users::default();
+        let keyring = Keyring::new(&Secret::random()).with_users(users.clone());
+        let ann = Capability::unlimited("ann", Role::User, UnixMillis(1000));
+        let token = keyring.mint_for_user(&ann, UnixMillis(50));
+        let undated = keyring.mint(&ann);
+        let valid_from = |at| {
+            let user = User { standing: Standing::User, valid_from: UnixMillis(at) };
+            users.replace([("ann".to_owned(), user)].into());
+        };
+        let now = UnixMillis(60);
+        assert_eq!(keyring.admit(&token, now).unwrap().1, Standing::Superuser, "nobody is named");
+        valid_from(50);
+        assert_eq!(keyring.admit(&token, now), Ok((Arc::new(ann), Standing::User)));
+        assert!(keyring.admit(&undated, now).is_err(), "of before there were users");
+        valid_from(51);
+        let refused = keyring.admit(&token, now).unwrap_err().to_string();
+        for part in ["ann", "taken back", "howdah token --user ann"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert!(keyring.verify(&token, now).is_ok(), "its text is sound");
+    }
+
+    #[test]
     fn a_token_that_is_known_expires_all_the_same() {
         let keyring = Keyring::new(&Secret::random());
         let token = keyring.mint(&capability());
-        assert!(keyring.verify_shared(&token, UnixMillis(999)).is_ok());
-        assert!(keyring.verify_shared(&token, UnixMillis(999)).is_ok());
-        assert_eq!(keyring.verify_shared(&token, UnixMillis(1000)), Err(TokenError::Expired));
+        assert!(keyring.admit(&token, UnixMillis(999)).is_ok());
+        assert!(keyring.admit(&token, UnixMillis(999)).is_ok());
+        assert_eq!(keyring.admit(&token, UnixMillis(1000)), Err(TokenError::Expired.into()));
         let other = Keyring::new(&Secret::random());
         assert_eq!(other.verify(&token, UnixMillis(0)), Err(TokenError::Forged));
     }

@@ -19,8 +19,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use crate::server::{Access, Caller, Guard, REQUEST_ID_HEADER, identify};
-use crate::{Problem, random_u64};
+use crate::server::{Access, Guard, REQUEST_ID_HEADER, identify};
+use crate::{Capability, Problem, random_u64};
 
 /// Told of each request that was answered: the method, the route as it was added, the status, and the time.
 pub type Observer = Arc<dyn Fn(&Method, &'static str, StatusCode, Duration) + Send + Sync>;
@@ -91,15 +91,14 @@ impl Rules {
             Access::Public => return Ok(()),
             Access::Roles(roles) => roles,
         };
-        let capability = identify(&self.guard, request)?;
-        if roles.contains(&capability.role) {
-            request.extensions_mut().insert(Caller(capability));
+        let caller = identify(&self.guard, request)?;
+        let Capability { subject, role, .. } = &*caller.capability;
+        if roles.contains(role) {
+            request.extensions_mut().insert(caller);
             return Ok(());
         }
         let detail = format!(
-            "{} has the role {:?}, which may not call {} {}",
-            capability.subject,
-            capability.role,
+            "{subject} has a token for the role {role:?}, which may not call {} {}",
             request.method(),
             request.uri().path()
         );

@@ -11,9 +11,12 @@ pub mod random;
 pub mod schema_words;
 pub mod serve;
 pub mod server;
+pub mod users;
 mod verified;
 
-pub use capability::{Capability, Grant, Keyring, Right, Role, Secret, SecretError, TokenError};
+pub use capability::{
+    Capability, Grant, Keyring, NotAdmitted, Right, Role, Secret, SecretError, TokenError,
+};
 pub use client::{Backoff, CallError, Client, ClientSettings};
 pub use entrance::Observer;
 pub use problem::Problem;
@@ -22,3 +25,4 @@ pub use reqwest;
 pub use schema_words::schema_words;
 pub use serve::{ConnectionLimits, serve, serve_within};
 pub use server::{Access, Caller, Guard, Json, Routes};
+pub use users::{SUPERUSER, Standing, User, UserError, Users};

@@ -1,6 +1,7 @@
 //! The server side: routes that cannot be forgotten to be guarded, JSON bodies whose errors are problem
 //! documents, and the accept loop with a graceful end.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::entrance::{self, EntranceLayer, Observer, Rules};
 use crate::origin::check_change;
-use crate::{Capability, Keyring, Problem, Right, Role, schema_words};
+use crate::{Capability, Keyring, Problem, Right, Role, SUPERUSER, Standing, schema_words};
 
 /// Follows a request through all daemons.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -144,7 +145,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Arc<Capability>, Problem> {
+/// Who asks.
+pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Problem> {
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         let Some(anonymous) = guard.anonymous.as_ref().filter(|_| is_loopback(request)) else {
             let detail =
@@ -154,12 +156,13 @@ pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Arc<Capabilit
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             check_change(request)?;
         }
-        return Ok(Arc::new(anonymous.clone()));
+        return Ok(Caller::of(anonymous.clone()));
     };
     let token = authorization.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
     token
-        .ok_or(crate::TokenError::Malformed)
-        .and_then(|token| guard.keyring.verify_shared(token, clock::wall()))
+        .ok_or_else(|| crate::TokenError::Malformed.into())
+        .and_then(|token| guard.keyring.admit(token, clock::wall()))
+        .map(|(capability, standing)| Caller { capability, standing })
         .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
 }
 
@@ -206,17 +209,37 @@ async fn follow(
     response
 }
 
-/// The verified capability of a request; an extractor for handlers of guarded routes.
+/// Who asks, verified; an extractor for handlers of guarded routes.
 #[derive(Clone, Debug)]
-pub struct Caller(pub Arc<Capability>);
+pub struct Caller {
+    /// What their token says.
+    pub capability: Arc<Capability>,
+    /// What they may change, as far as that goes.
+    pub standing: Standing,
+}
+
+/// The resource that covers all.
+const EVERYTHING: &str = "/";
 
 impl Caller {
-    /// Passes if the caller may do this.
+    /// Of a cluster without users: a superuser, as far as the capability goes.
+    pub fn of(capability: impl Into<Arc<Capability>>) -> Self {
+        Self { capability: capability.into(), standing: Standing::Superuser }
+    }
+
+    /// Passes if the caller may do this, with what is their own at least.
     ///
     /// # Errors
     /// A 403 problem that names the subject, the right and the resource.
     pub fn require(&self, right: Right, resource: &str) -> Result<(), Problem> {
-        if self.0.permits(right, resource) {
+        let subject = &self.capability.subject;
+        if right == Right::Write && self.standing == Standing::Viewer {
+            let detail = format!(
+                "{subject} may not change {resource}: {subject}'s role is viewer, who look and change nothing; an                  admin gives another role, with 'users' in the configuration"
+            );
+            return Err(Problem::new(403, "forbidden", detail));
+        }
+        if self.capability.permits(right, resource) {
             return Ok(());
         }
         let verb = match right {
@@ -229,7 +252,39 @@ impl Caller {
             }
             _ => "",
         };
-        let detail = format!("{} may not {verb} {resource}{needed}", self.0.subject);
+        let detail = format!("{subject} may not {verb} {resource}{needed}");
+        Err(Problem::new(403, "forbidden", detail))
+    }
+
+    /// Passes if the caller may change what is everybody's: hosts, pools, chunkservers.
+    ///
+    /// # Errors
+    /// As [`Self::require`].
+    pub fn require_superuser(&self) -> Result<(), Problem> {
+        self.require(Right::Write, EVERYTHING)?;
+        if self.standing == Standing::Superuser {
+            return Ok(());
+        }
+        let subject = &self.capability.subject;
+        let detail = format!(
+            "{subject} may not do this: it is about all of the cluster, and takes a user whose role is admin ('users'              in the configuration)"
+        );
+        Err(Problem::new(403, "forbidden", detail))
+    }
+
+    /// Passes if `what` belongs to the caller, or is the caller's to change all the same.
+    ///
+    /// # Errors
+    /// A 403 problem that names whose it is.
+    pub fn require_owner(&self, owner: &str, what: &dyn Display) -> Result<(), Problem> {
+        let subject = &self.capability.subject;
+        if self.standing == Standing::Superuser || subject == owner {
+            return Ok(());
+        }
+        let owner = if owner.is_empty() { SUPERUSER } else { owner };
+        let detail = format!(
+            "{what} belongs to {owner}: {subject} may look at it, and only {owner} or an admin may change it"
+        );
         Err(Problem::new(403, "forbidden", detail))
     }
 }
@@ -253,7 +308,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let sender = request.extensions().get::<Caller>().map(|caller| caller.0.role);
+        let sender = request.extensions().get::<Caller>().map(|caller| caller.capability.role);
         if !is_json(request.headers()) {
             return Err(no_json());
         }

@@ -4,39 +4,46 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ids::UnixMillis;
+
 use crate::Capability;
 
 /// Tokens kept; when there are more, all are forgotten and those in use come again.
 const TOKENS_MAX: usize = 1024;
 
+/// What a token says, and when it was signed for a user.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) capability: Arc<Capability>,
+    pub(crate) issued: UnixMillis,
+}
+
 /// Whole tokens, signature included, and what they say. Only what was verified gets in, and nothing but the
 /// very same text is found: whether it has expired is still to be asked.
 #[derive(Default)]
 pub(crate) struct Verified {
-    tokens: Mutex<HashMap<Box<str>, Arc<Capability>>>,
+    tokens: Mutex<HashMap<Box<str>, Known>>,
 }
 
 impl Verified {
     /// What this token says, if it was verified before.
-    pub(crate) fn find(&self, token: &str) -> Option<Arc<Capability>> {
+    pub(crate) fn find(&self, token: &str) -> Option<Known> {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(token).map(Arc::clone)
+        tokens.get(token).cloned()
     }
 
     /// Keeps one that was verified just now.
-    pub(crate) fn keep(&self, token: &str, capability: &Arc<Capability>) {
+    pub(crate) fn keep(&self, token: &str, known: &Known) {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if tokens.len() >= TOKENS_MAX {
             tokens.clear();
         }
-        tokens.insert(token.into(), Arc::clone(capability));
+        tokens.insert(token.into(), known.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ids::UnixMillis;
-
     use super::*;
     use crate::Role;
 
@@ -44,8 +51,9 @@ mod tests {
     fn it_finds_what_was_kept_and_is_bounded() {
         let verified = Verified::default();
         let capability = Arc::new(Capability::unlimited("a", Role::User, UnixMillis(1)));
+        let known = Known { capability, issued: UnixMillis(0) };
         for n in 0..3 * TOKENS_MAX {
-            verified.keep(&format!("token-{n}"), &capability);
+            verified.keep(&format!("token-{n}"), &known);
             assert!(verified.find(&format!("token-{n}")).is_some());
             assert!(verified.find(&format!("token-{n}.")).is_none());
         }

@@ -77,6 +77,9 @@ pub struct JobStatus {
     pub id: JobId,
     /// Its name.
     pub name: String,
+    /// Whose it is: the user of the token that it came with; empty of jobs of the releases before.
+    #[serde(default)]
+    pub owner: String,
     /// Its state.
     pub state: JobState,
     /// Its share of the slots beside other jobs.

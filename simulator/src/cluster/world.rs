@@ -277,7 +277,7 @@ impl<'a> World<'a> {
             )
         });
         let reply_to = self.reply_to(Asker::Client(number));
-        self.tell(Input::Submit { spec, key: None, reply_to });
+        self.tell(Input::Submit { owner: String::new(), spec, key: None, reply_to });
     }
 
     fn reply_to(&mut self, asker: Asker) -> ReplyTo {

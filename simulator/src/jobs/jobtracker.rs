@@ -186,7 +186,9 @@ impl JobTracker {
         let input = match ask {
             Ask::Register(request) => return self.receive_registration(scene, request, reply_to),
             Ask::Heartbeat(heartbeat) => return self.receive_heartbeat(scene, heartbeat, reply_to),
-            Ask::Submit { spec, key } => Input::Submit { spec, key: Some(key), reply_to },
+            Ask::Submit { spec, key } => {
+                Input::Submit { owner: String::new(), spec, key: Some(key), reply_to }
+            }
             Ask::Kill(job) => {
                 scene.watch.see_kill(job);
                 Input::Kill { job, reply_to }

@@ -97,7 +97,7 @@ impl Store {
                 let outcome = said(fails, || self.read_splits(natures, &list.path));
                 Input::SplitsRead { job: *job, outcome }
             }
-            Effect::Publish { job, submitted_at, staging, parts, target } => {
+            Effect::Publish { job, submitted_at, staging, parts, target, .. } => {
                 let by = (*job, *submitted_at);
                 let outcome = said(fails, || self.publish(by, staging, parts, target));
                 Input::Published { job: *job, outcome }

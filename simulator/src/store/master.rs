@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chunkstore_core::master::{
-    Asker, Durable, Effect, Input, Master, Mutation, Output, Query, Record, Refusal, Reply,
-    ReplyTo, RequestDigest, Room, Settings, Start,
+    Asker, Authority, Durable, Effect, Input, Master, Mutation, Output, Query, Record, Refusal,
+    Reply, ReplyTo, RequestDigest, Room, Settings, Start,
 };
 use chunkstore_protocol::{ReplicaEvent, ServerHeartbeat};
 use ids::{Monotonic, RequestStamp};
@@ -154,7 +154,11 @@ impl MasterShell {
         Some(match ask {
             Ask::Mutate(mut request) => {
                 let RequestStamp { client, slot, sequence } = request.stamp_mut().clone();
-                let asker = Asker { digest: digest_of(&request), owner: client.to_string() };
+                let asker = Asker {
+                    digest: digest_of(&request),
+                    owner: client.to_string(),
+                    may: Authority::All,
+                };
                 if matches!(request, Mutation::Publish(_)) {
                     self.published = Some(request.clone());
                 }
@@ -320,7 +324,8 @@ impl MasterShell {
             return;
         }
         let Some(mut request) = self.published.take() else { return };
-        let asker = Asker { digest: digest_of(&request), owner: "nobody".to_owned() };
+        let asker =
+            Asker { digest: digest_of(&request), owner: "nobody".to_owned(), may: Authority::All };
         request.stamp_mut().slot += STRANGE_SLOTS;
         self.handle(ground, watch, Input::Mutate(ReplyTo(0), asker, request));
     }

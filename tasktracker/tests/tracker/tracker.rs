@@ -148,7 +148,7 @@ impl Place {
             task: TasktrackerSettings::task_settings(&task, &client),
             client: CLIENT,
             retry_for: Duration::from_secs(1),
-            secret: self.secret.clone(),
+            keyring: Keyring::new(&self.secret),
             anonymous: None,
             stores: Vec::new(),
             task_executable: Some(self.path().join("task.sh")),

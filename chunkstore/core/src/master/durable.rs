@@ -197,6 +197,7 @@ impl Durable {
             | Record::Copied { .. }
             | Record::Concatenated { .. }
             | Record::ReplicationSet { .. }
+            | Record::OwnerSet { .. }
             | Record::ReplicationSpread { .. }
             | Record::Deleted { .. }
             | Record::Trashed { .. }

@@ -10,6 +10,7 @@ use ids::HostName;
 
 use super::concat::ConcatError;
 use super::error_words::{FewerReplicas, Hosts, Live, Unfits, WhyNeeded};
+use super::rights::NotYours;
 pub use super::server_error::ServerError;
 use super::terms::Outdated;
 
@@ -262,6 +263,9 @@ pub enum FsError {
     /// Files that can't become one.
     #[error(transparent)]
     BadConcat(#[from] ConcatError),
+    /// What is another's.
+    #[error(transparent)]
+    NotYours(#[from] NotYours),
     /// More owners than the bound.
     #[error(
         "nothing can be made for {owner}: files and folders have {max} different owners already; use a token of one of them, or remove all that some have"
@@ -464,6 +468,7 @@ impl FsError {
             Self::NoLiveServers { starting: true, .. } => ProblemKind::Starting,
             Self::NoLiveServers { .. } | Self::NoRoom { .. } => ProblemKind::NoServers,
             Self::JournalFull => ProblemKind::OutOfSpace,
+            Self::NotYours(_) => ProblemKind::Forbidden,
             Self::RootStays
             | Self::PathTooLong { .. }
             | Self::TooLongForTrash { .. }

@@ -35,6 +35,7 @@ mod replicas;
 mod replies;
 mod report;
 mod reports;
+mod rights;
 mod room;
 mod safe_mode;
 mod server_error;
@@ -60,6 +61,7 @@ pub use mutation::{Asker, Mutation};
 pub use notice::Notice;
 pub use reads::{CountedPart, READ_STEP};
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
+pub use rights::{Authority, Intent, NotYours};
 pub use room::Room;
 pub use settings::Settings;
 pub use summary::Summary;
@@ -152,6 +154,8 @@ pub enum Query {
     Report(Report),
     DeleteOrphans(DeleteOrphans),
     Broken(BrokenChunks),
+    /// Whether a change would be refused because of whose what is there is.
+    May(Asker, Intent, StorePath),
 }
 
 /// What is to be done outside, once all records before are durable.
@@ -440,6 +444,7 @@ impl Master {
             | Record::Copied { .. }
             | Record::Concatenated { .. }
             | Record::ReplicationSet { .. }
+            | Record::OwnerSet { .. }
             | Record::Deleted { .. }
             | Record::WinnersGathered { .. }
             | Record::Published { .. }
@@ -474,6 +479,7 @@ impl Master {
             Seen::New => {}
         }
         self.leave_to_change()?;
+        self.check_rights(asker, request)?;
         for record in self.plan(now, stamp, &asker.owner, request)? {
             self.commit(now, record, out);
         }

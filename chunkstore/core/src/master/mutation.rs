@@ -3,7 +3,7 @@
 
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Create, CreateLog, Created, Delete,
-    DrainServer, ForgetServer, Mkdir, Publish, Rename, SealedChunk, SetReplication,
+    DrainServer, ForgetServer, Mkdir, Publish, Rename, SealedChunk, SetOwner, SetReplication,
 };
 use ids::{Now, RequestStamp};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::error::FsError;
 use super::record::{Allotted, Record, RequestDigest, Stamp};
 use super::replies::CachedReply;
+use super::rights::Authority;
 use super::{Master, Reply, millis};
 
 /// Of whom a request comes, as the edge knows it.
@@ -18,8 +19,10 @@ use super::{Master, Reply, millis};
 pub struct Asker {
     /// Of the whole request.
     pub digest: RequestDigest,
-    /// To whom belongs what it makes.
+    /// Who asks, and to whom belongs what it makes.
     pub owner: String,
+    /// What they may change.
+    pub may: Authority,
 }
 
 /// A stamped request: carried out once, however often it comes.
@@ -37,6 +40,7 @@ pub enum Mutation {
     Copy(Copy),
     Concat(Concat),
     SetReplication(SetReplication),
+    SetOwner(SetOwner),
     Delete(Delete),
     Publish(Publish),
     Drain(DrainServer),
@@ -57,6 +61,7 @@ impl Mutation {
             Self::Copy(request) => &request.stamp,
             Self::Concat(request) => &request.stamp,
             Self::SetReplication(request) => &request.stamp,
+            Self::SetOwner(request) => &request.stamp,
             Self::Delete(request) => &request.stamp,
             Self::Publish(request) => &request.stamp,
             Self::Drain(request) => &request.stamp,
@@ -78,6 +83,7 @@ impl Mutation {
             Self::Copy(request) => &mut request.stamp,
             Self::Concat(request) => &mut request.stamp,
             Self::SetReplication(request) => &mut request.stamp,
+            Self::SetOwner(request) => &mut request.stamp,
             Self::Delete(request) => &mut request.stamp,
             Self::Publish(request) => &mut request.stamp,
             Self::Drain(request) => &mut request.stamp,
@@ -98,6 +104,7 @@ impl Mutation {
             | Self::Copy(_)
             | Self::Concat(_)
             | Self::SetReplication(_)
+            | Self::SetOwner(_)
             | Self::Delete(_)
             | Self::Publish(_)
             | Self::Drain(_)
@@ -134,6 +141,7 @@ impl Master {
                 self.plan_concat(at, stamp, owner, request).map(|r| vec![r])
             }
             Mutation::SetReplication(request) => self.plan_set_replication(stamp, request),
+            Mutation::SetOwner(request) => self.plan_set_owner(at, stamp, request).map(|r| vec![r]),
             Mutation::Delete(request) => {
                 self.plan_delete(at, stamp, owner, request).map(|r| vec![r])
             }

@@ -208,6 +208,11 @@ impl Namespace {
         self.owners.text(entry.owner)
     }
 
+    /// What an entry is called in its folder; the root has no name.
+    pub(crate) fn name(&self, id: FileId) -> &str {
+        &self.entry(id).name
+    }
+
     /// Whether something of this owner can be made.
     pub(crate) fn admits_owner(&self, owner: &str) -> bool {
         self.owners.admit(owner)
@@ -337,6 +342,13 @@ impl Namespace {
         let children = Children::from_sorted(&ids, |id| &self.entry(id).name);
         self.folder_mut(parent).children = children;
         self.note_below(parent, longest);
+    }
+
+    /// Gives an entry, and nothing below it, to another owner.
+    pub(crate) fn set_owner(&mut self, id: FileId, owner: &str) {
+        let owner = self.owners.acquire(owner);
+        let before = std::mem::replace(&mut self.entry_mut(id).owner, owner);
+        self.owners.release(before);
     }
 
     /// Cuts off an entry with all below it.

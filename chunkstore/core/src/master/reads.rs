@@ -64,6 +64,7 @@ impl Master {
             Query::DeleteOrphans(request) => {
                 self.delete_orphans(request).map(Reply::OrphansDeleted)
             }
+            Query::May(asker, intent, path) => self.may(asker, *intent, path),
             Query::Broken(request) => Ok(Reply::Purgeable(self.purgeable(request))),
             Query::Report(request) => Ok(Reply::Report(self.report(now.monotonic, request))),
         }

@@ -286,6 +286,17 @@ pub enum Record {
         /// Replicas.
         replication: u8,
     },
+    /// A file or folder is another's from now on.
+    OwnerSet {
+        /// The request.
+        stamp: Stamp,
+        /// When.
+        at: UnixMillis,
+        /// What.
+        entry: FileId,
+        /// Whose it is.
+        owner: String,
+    },
     /// The next chunks of files whose replication changed were told.
     ReplicationSpread {
         /// At most so many.
@@ -380,6 +391,7 @@ impl Record {
             | Self::Copied { stamp, .. }
             | Self::Concatenated { stamp, .. }
             | Self::ReplicationSet { stamp, .. }
+            | Self::OwnerSet { stamp, .. }
             | Self::Deleted { stamp, .. }
             | Self::Trashed { stamp, .. }
             | Self::Published { stamp, .. }

@@ -77,6 +77,7 @@ impl Mutation {
             | Self::Copy(_)
             | Self::Concat(_)
             | Self::SetReplication(_)
+            | Self::SetOwner(_)
             | Self::Publish(_)
             | Self::Drain(_)
             | Self::Forget(_) => false,

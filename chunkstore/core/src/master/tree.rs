@@ -114,7 +114,8 @@ impl Master {
         owner: &str,
         request: &Publish,
     ) -> Result<Vec<Record>, FsError> {
-        let Publish { stamp: _, staging: staging_path, winners, target, marker } = request;
+        let Publish { stamp: _, staging: staging_path, winners, target, marker, owner: _ } =
+            request;
         if winners.len() > WINNERS_MAX {
             return Err(FsError::PublishTooLarge { given: winners.len(), max: WINNERS_MAX });
         }

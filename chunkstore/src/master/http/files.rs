@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::post;
-use chunkstore_core::master::{Asker, Input, Mutation, Query, Reply};
+use chunkstore_core::master::{Asker, Input, Intent, Mutation, Query, Reply, RequestDigest};
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Count, Counted, Create, Created,
-    Delete, Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, Mkdir,
-    PathLocation, Publish, Rename, Renew, SetReplication, Stat,
+    Delete, Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, MayMake,
+    Mkdir, OWNER_CHARS_MAX, PathLocation, ProblemKind, Publish, Rename, Renew, SetOwner,
+    SetReplication, Stat, StorePath,
 };
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
 use super::error::unexpected;
-use super::requester::{client_of, digest_of, owner_of};
+use super::requester::{authority_of, client_of, digest_of, owner_of};
 use super::rights::{Change, may_change, may_look, may_move, may_put};
 use super::tokens::Mint;
 use super::{ServerState, pages};
@@ -46,6 +47,8 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/files/copy", CLIENTS, post(copy))
         .route("/v1/files/concat", CLIENTS, post(concat))
         .route("/v1/files/set_replication", CLIENTS, post(set_replication))
+        .route("/v1/files/set_owner", CLIENTS, post(set_owner))
+        .route("/v1/files/may_make", CLIENTS, post(may_make))
         .route("/v1/files/delete", CLIENTS, post(delete))
         .route("/v1/files/publish", CLIENTS, post(publish))
 }
@@ -113,7 +116,7 @@ async fn renew(
     caller: Caller,
     Json(mut request): Json<Renew>,
 ) -> Answer<Done> {
-    request.client = client_of(&caller.0, &request.client);
+    request.client = client_of(&caller.capability, &request.client);
     let watch = state.leases.watch(&state.core, &request);
     let wait = Duration::from_millis(request.wait_ms).min(RENEW_WAIT_MAX);
     let renewed = state.query(Query::Renew(request)).await;
@@ -233,13 +236,37 @@ async fn set_replication(
     done(state.mutate(&caller, Mutation::SetReplication(request)).await?)
 }
 
+async fn set_owner(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<SetOwner>,
+) -> Answer<Done> {
+    caller.require_superuser()?;
+    may_change(&caller, Change::Alter(&request.path))?;
+    let n_chars = request.owner.chars().count();
+    if !(1..=OWNER_CHARS_MAX).contains(&n_chars) || request.owner.chars().any(char::is_control) {
+        let detail = format!("an owner's name has 1 to {OWNER_CHARS_MAX} printable characters");
+        return Err(Problem::new(400, ProblemKind::InvalidRequest.as_str(), detail));
+    }
+    done(state.mutate(&caller, Mutation::SetOwner(request)).await?)
+}
+
+async fn may_make(
+    State(state): State<ServerState>,
+    caller: Caller,
+    Json(request): Json<MayMake>,
+) -> Answer<Done> {
+    may_change(&caller, Change::Put(&request.path))?;
+    state.check_intent(&caller, Intent::Make, request.path).await
+}
+
 async fn delete(
     State(state): State<ServerState>,
     caller: Caller,
     Json(mut request): Json<Delete>,
 ) -> Answer<Done> {
     // Only people remove what they may want back.
-    request.skip_trash |= caller.0.role != Role::User;
+    request.skip_trash |= caller.capability.role != Role::User;
     may_change(&caller, Change::Remove(&request.path))?;
     done(state.mutate(&caller, Mutation::Delete(request)).await?)
 }
@@ -261,9 +288,38 @@ impl ServerState {
         mut request: Mutation,
     ) -> Result<Reply, Problem> {
         let stamp = request.stamp_mut();
-        stamp.client = client_of(&caller.0, &stamp.client);
-        let asker = Asker { digest: digest_of(&request), owner: owner_of(&caller.0) };
+        stamp.client = client_of(&caller.capability, &stamp.client);
+        let asker = self.asker(caller, &request);
         Ok(self.core.ask(|to| Input::Mutate(to, asker, request)).await?)
+    }
+
+    /// A master asks for the user whose job it ends.
+    fn asker(&self, caller: &Caller, request: &Mutation) -> Asker {
+        let digest = digest_of(request);
+        match request {
+            Mutation::Publish(Publish { owner: Some(owner), .. })
+                if caller.capability.role == Role::Master =>
+            {
+                let standing = self.keyring.users().standing_of(owner);
+                Asker { digest, owner: owner.clone(), may: authority_of(standing) }
+            }
+            _ => {
+                let (owner, may) = (owner_of(&caller.capability), authority_of(caller.standing));
+                Asker { digest, owner, may }
+            }
+        }
+    }
+
+    /// Passes if a change would not be refused because of whose what is there is.
+    pub(super) async fn check_intent(
+        &self,
+        caller: &Caller,
+        intent: Intent,
+        path: StorePath,
+    ) -> Answer<Done> {
+        let (owner, may) = (owner_of(&caller.capability), authority_of(caller.standing));
+        let asker = Asker { digest: RequestDigest(0), owner, may };
+        done(self.query(Query::May(asker, intent, path)).await?)
     }
 
     pub(super) async fn query(&self, request: Query) -> Result<Reply, Problem> {

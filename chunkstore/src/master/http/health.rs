@@ -18,8 +18,6 @@ use super::files::done;
 /// Steps of the core for one page of a check.
 const FSCK_STEPS: usize = 50;
 const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
-/// The right that covers all.
-const EVERYWHERE: &str = "/";
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
@@ -63,7 +61,7 @@ async fn delete_orphans(
     caller: Caller,
     Json(request): Json<DeleteOrphans>,
 ) -> Result<Json<OrphansDeleted>, Problem> {
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     match state.query(Query::DeleteOrphans(request)).await? {
         Reply::OrphansDeleted(deleted) => Ok(Json(deleted)),
         other => Err(unexpected(&other)),
@@ -109,7 +107,7 @@ async fn drain(
     caller: Caller,
     Json(request): Json<DrainServer>,
 ) -> Result<Json<Done>, Problem> {
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     done(state.mutate(&caller, Mutation::Drain(request)).await?)
 }
 
@@ -118,6 +116,6 @@ async fn forget(
     caller: Caller,
     Json(request): Json<ForgetServer>,
 ) -> Result<Json<Done>, Problem> {
-    caller.require(Right::Write, EVERYWHERE)?;
+    caller.require_superuser()?;
     done(state.mutate(&caller, Mutation::Forget(request)).await?)
 }

@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::routing::post;
-use chunkstore_core::master::{Input, LogRequest, Mutation, Reply};
+use chunkstore_core::master::{Input, Intent, LogRequest, Mutation, Reply};
 use chunkstore_protocol::{
     BeginLog, BegunLog, CreateLog, Done, EndLog, FileStatus, OpenLog, OpenedLog,
 };
@@ -39,6 +39,7 @@ async fn open(
     Json(request): Json<OpenLog>,
 ) -> Answer<OpenedLog> {
     may_change(&caller, Change::Alter(&request.path))?;
+    state.check_intent(&caller, Intent::Change, request.path.clone()).await?;
     match ask(&state, LogRequest::Open(request)).await? {
         Reply::OpenedLog(mut opened) => {
             let token = Mint::new(&state.keyring, &caller).write(&opened.allocation);

@@ -3,9 +3,10 @@
 //! one's id, the core is given an id that is made of the caller's token too. A process that starts again
 //! under the same token's subject stays who it was.
 
-use chunkstore_core::master::{Mutation, RequestDigest};
+use chunkstore_core::master::{Authority, Mutation, RequestDigest};
+use chunkstore_protocol::OWNER_CHARS_MAX;
 use ids::ClientId;
-use net::{Capability, Role};
+use net::{Capability, Role, Standing};
 use ring::digest::{Context, SHA256, digest};
 
 /// The id under which the core knows the client `told` of this caller: SHA-256 of role, subject and id,
@@ -21,9 +22,6 @@ pub(super) fn client_of(caller: &Capability, told: &ClientId) -> ClientId {
         .expect("64 hexadecimal digits are allowed in client ids")
 }
 
-/// Characters of an owner; what is longer is cut.
-const OWNER_CHARS_MAX: usize = 128;
-
 /// To whom belongs what this caller makes: its subject. Those of tasks are attempts, of which there are ever
 /// more: until a master publishes what they made, it is nobody's in particular.
 pub(super) fn owner_of(caller: &Capability) -> String {
@@ -32,6 +30,14 @@ pub(super) fn owner_of(caller: &Capability) -> String {
         Role::User | Role::Tracker | Role::Server | Role::Master => {
             caller.subject.chars().take(OWNER_CHARS_MAX).collect()
         }
+    }
+}
+
+/// What the core lets somebody of that standing change. Viewers don't get so far.
+pub(super) fn authority_of(standing: Standing) -> Authority {
+    match standing {
+        Standing::Superuser => Authority::All,
+        Standing::User | Standing::Viewer => Authority::Own,
     }
 }
 

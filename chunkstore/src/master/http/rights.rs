@@ -34,7 +34,7 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
     caller.require(Right::Write, own.as_ref().unwrap_or(path).as_str())?;
     let system: StorePath = SYSTEM_FOLDER.parse().expect("the constant is a path");
     // What stands above it is the root, which nobody removes or moves.
-    let permitted = match caller.0.role {
+    let permitted = match caller.capability.role {
         _ if !path.is_within(&system) => true,
         Role::Master => true,
         Role::Task => *path != system,
@@ -47,7 +47,7 @@ pub(super) fn may_change(caller: &Caller, change: Change<'_>) -> Result<(), Prob
     let detail = format!(
         "{} may not change {path}: what is in {SYSTEM_FOLDER} belongs to the jobs, and goes with them; \
          to end one, kill it",
-        caller.0.subject
+        caller.capability.subject
     );
     Err(Problem::new(403, "forbidden", detail))
 }
@@ -151,7 +151,7 @@ mod tests {
     fn may(role: Role, grant: &str, change: Change<'_>) -> bool {
         let subject = "tester".to_owned();
         let grants = vec![Grant::all(grant)];
-        let caller = Caller(Capability { subject, role, grants, expires: UnixMillis(1) }.into());
+        let caller = Caller::of(Capability { subject, role, grants, expires: UnixMillis(1) });
         match may_change(&caller, change) {
             Ok(()) => true,
             Err(problem) => {
@@ -205,7 +205,7 @@ mod tests {
         for (at, permitted) in [(mine, true), (theirs, false), ("/home/a", true)] {
             let grants = vec![Grant::read("/home/a")];
             let (subject, expires) = ("tester".to_owned(), UnixMillis(1));
-            let caller = Caller(Capability { subject, role: Role::User, grants, expires }.into());
+            let caller = Caller::of(Capability { subject, role: Role::User, grants, expires });
             assert_eq!(may_look(&caller, &path(at)).is_ok(), permitted, "{at}");
         }
     }
@@ -240,7 +240,7 @@ mod tests {
     fn only_a_program_of_that_digest_gets_its_name() {
         let (subject, expires) = ("tester".to_owned(), UnixMillis(1));
         let grants = vec![Grant::all("/")];
-        let user = Caller(Capability { subject, role: Role::User, grants, expires }.into());
+        let user = Caller::of(Capability { subject, role: Role::User, grants, expires });
         let program = |name: String| path(&format!("/.howdah/programs/{name}"));
         let (one, other) = ("5eed".repeat(16), "c0de".repeat(16));
         let whole = program(one.clone());

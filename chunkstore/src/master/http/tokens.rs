@@ -29,7 +29,7 @@ impl<'a> Mint<'a> {
         let chunk = Grant::write(allocation.chunk.resource());
         let servers = allocation.pipeline.iter().map(|server| Grant::write(server.resource()));
         self.keyring.mint(&Capability {
-            subject: self.caller.0.subject.clone(),
+            subject: self.caller.capability.subject.clone(),
             role: Role::Task,
             grants: std::iter::once(chunk).chain(servers).collect(),
             expires: self.now + WRITE_FOR,
@@ -38,7 +38,7 @@ impl<'a> Mint<'a> {
 
     /// To read this chunk.
     pub(super) fn read(&self, chunk: ChunkId) -> String {
-        let (subject, expires) = (&self.caller.0.subject, self.now + READ_FOR);
+        let (subject, expires) = (&self.caller.capability.subject, self.now + READ_FOR);
         self.keyring.mint_one(subject, Role::Task, (Right::Read, &chunk.resource()), expires)
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn may_seal(
     caller: &Caller,
     replica: ReplicaKey,
 ) -> Result<(), Problem> {
-    match server.logs.has(replica) && caller.0.role != Role::Server {
+    match server.logs.has(replica) && caller.capability.role != Role::Server {
         false => Ok(()),
         true => {
             let detail = format!(

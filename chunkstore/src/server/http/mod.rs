@@ -163,11 +163,11 @@ fn parse_pipeline(caller: &Caller, headers: &HeaderMap) -> Result<Vec<ServerAddr
         return Err(BadRequest::PipelineLength { servers: downstream.len() }.into());
     }
     for server in &downstream {
-        if !caller.0.permits(Right::Write, &server.resource()) {
+        if !caller.capability.permits(Right::Write, &server.resource()) {
             let detail = format!(
                 "{} may not have {} at {} sent to: send a chunk by way of the servers that the chunk master \
                  allocated with this token",
-                caller.0.subject, server.host, server.address
+                caller.capability.subject, server.host, server.address
             );
             return Err(Problem::new(403, "forbidden", detail));
         }

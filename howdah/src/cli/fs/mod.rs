@@ -8,6 +8,7 @@ mod health;
 mod health_tables;
 mod list;
 mod log;
+mod owner;
 mod pattern;
 mod place;
 mod put_aside;
@@ -105,6 +106,8 @@ enum Action {
     Cp(tree::CpArgs),
     /// Set how many replicas files have
     Setrep(replication::SetrepArgs),
+    /// Make files and folders another user's; takes an admin
+    Chown(owner::ChownArgs),
     /// Remove files and folders; they can be had back from the trash for a while
     Rm(remove::RmArgs),
     /// Empty the trash
@@ -147,6 +150,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Mv(args) => tree::mv(&session, &args).await.map_err(or_replace),
             Action::Cp(args) => tree::cp(&session, &args).await.map_err(or_replace),
             Action::Setrep(args) => replication::setrep(&session, &args).await,
+            Action::Chown(args) => owner::chown(&session, &args).await,
             Action::Rm(args) => remove::rm(&session, &args).await,
             Action::Expunge => remove::expunge(&session).await,
             Action::Report => health::report(&session, format).await,

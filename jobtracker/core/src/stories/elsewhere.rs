@@ -54,7 +54,7 @@ fn the_output_stays_reserved_until_what_was_not_published_is_swept_away() {
     assert!(story.effects.contains(&sweep), "{:?}", story.effects);
     let refused = |story: &mut Story| {
         let spec = Box::new(wordcount(OUTPUT, 1));
-        story.answer(|reply_to| Input::Submit { spec, key: None, reply_to })
+        story.answer(|reply_to| Input::Submit { owner: String::new(), spec, key: None, reply_to })
     };
     assert!(
         matches!(refused(&mut story), Reply::Refused(Refusal::OutputReserved { by, .. }) if by == job)

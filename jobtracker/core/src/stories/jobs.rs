@@ -12,7 +12,7 @@ fn refusal(reply: Reply) -> Refusal {
 fn submit(story: &mut Story, spec: JobSpec, key: Option<(&str, &str)>) -> Reply {
     let spec = Box::new(spec);
     let key = key.map(|(key, digest)| IdempotencyKey { key: key.into(), digest: digest.into() });
-    story.answer(|reply_to| Input::Submit { spec, key, reply_to })
+    story.answer(|reply_to| Input::Submit { owner: String::new(), spec, key, reply_to })
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_full_journal_refuses_what_would_be_written_and_answers_the_rest() {
     let to = ReplyTo(7);
     let full = vec![Effect::Reply { to, reply: Reply::Refused(Refusal::JournalFull) }];
     let spec = Box::new(wordcount("/out", 1));
-    let submit = Input::Submit { spec, key: None, reply_to: to };
+    let submit = Input::Submit { owner: String::new(), spec, key: None, reply_to: to };
     assert_eq!(story.core.refuse(submit).map(|_| ()), Err(full));
     let query = Input::Query { query: Query::Cluster, reply_to: to };
     assert!(story.core.refuse(query).is_ok());

@@ -330,7 +330,12 @@ impl Story {
 
     fn submit(&mut self, spec: JobSpec) -> JobId {
         let spec = Box::new(spec);
-        match self.answer(|reply_to| Input::Submit { spec, key: None, reply_to }) {
+        match self.answer(|reply_to| Input::Submit {
+            owner: String::new(),
+            spec,
+            key: None,
+            reply_to,
+        }) {
             Reply::Accepted(accepted) => accepted.id,
             other => panic!("not accepted: {other:?}"),
         }

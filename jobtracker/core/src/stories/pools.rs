@@ -25,7 +25,8 @@ fn job(story: &mut Story, pool: &str, n_maps: usize) -> JobId {
 
 fn refused(story: &mut Story, spec: JobSpec) -> Refusal {
     let spec = Box::new(spec);
-    match story.answer(|reply_to| Input::Submit { spec, key: None, reply_to }) {
+    match story.answer(|reply_to| Input::Submit { owner: String::new(), spec, key: None, reply_to })
+    {
         Reply::Refused(refusal) => refusal,
         other => panic!("accepted: {other:?}"),
     }
@@ -304,7 +305,8 @@ fn a_pool_counts_its_jobs_from_the_moment_that_they_are_accepted() {
     // Nothing is looked at in between: that alone would count them.
     let outputs = [1, 2].map(|n| {
         let spec = Box::new(JobSpec { output: format!("/out/{n}"), ..spec(&story, "small") });
-        let submit = Input::Submit { spec, key: None, reply_to: ReplyTo(1000 + n) };
+        let submit =
+            Input::Submit { owner: String::new(), spec, key: None, reply_to: ReplyTo(1000 + n) };
         story.core.handle(story.now, submit)
     });
     let refusals = outputs.iter().flat_map(|output| &output.effects).filter(|effect| {

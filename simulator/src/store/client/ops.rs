@@ -194,6 +194,7 @@ fn job(random: &mut Random) -> VecDeque<Op> {
         winners,
         target: path(&target),
         marker: "_SUCCESS".to_owned(),
+        owner: None,
     };
     ops.push_back(Op::Change(Mutation::Publish(publish)));
     ops.push_back(Op::Read(path(&format!("{target}/part-0"))));

@@ -30,6 +30,11 @@ impl Durable {
                 self.reply(stamp, CachedReply::Done);
                 Vec::new()
             }
+            Record::OwnerSet { stamp, at: _, entry, owner } => {
+                self.namespace.set_owner(*entry, owner);
+                self.reply(stamp, CachedReply::Done);
+                Vec::new()
+            }
             Record::ReplicationSpread { chunks } => {
                 self.spread(*chunks);
                 Vec::new()

@@ -15,6 +15,7 @@ mod model;
 mod publish;
 mod repair;
 mod replica_model;
+mod rights;
 mod room;
 mod safe_mode;
 mod servers;
@@ -83,7 +84,8 @@ pub(super) const OWNER: &str = "alice";
 fn asker(request: &Mutation, owner: &str) -> Asker {
     let mut hasher = DefaultHasher::new();
     format!("{request:?}").hash(&mut hasher);
-    Asker { digest: RequestDigest(hasher.finish()), owner: owner.to_owned() }
+    let (digest, owner) = (RequestDigest(hasher.finish()), owner.to_owned());
+    Asker { digest, owner, may: Authority::All }
 }
 
 pub(super) fn client() -> ClientId {

@@ -366,6 +366,7 @@ fn publish(world: &mut World, from: &str, to: &str, model: &Model) -> Result<Tol
         winners: model.files_in(from).into_iter().map(winner).collect(),
         target: path(to),
         marker: "_SUCCESS".to_owned(),
+        owner: None,
     };
     world.mutate(Mutation::Publish(request))?;
     let file = id_of(world, &format!("{to}/_SUCCESS"));

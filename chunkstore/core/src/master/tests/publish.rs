@@ -14,6 +14,7 @@ fn publish(world: &mut World, winners: &[(&str, &str)]) -> Publish {
         winners: winners.iter().map(winner).collect(),
         target: path("/results/out"),
         marker: "_SUCCESS".to_owned(),
+        owner: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn every_mutation_asked_twice_is_carried_out_once_and_answered_alike() {
         winners: vec![Winner { staged: "a".to_owned(), published: "p".to_owned() }],
         target: path("/out"),
         marker: "_SUCCESS".to_owned(),
+        owner: None,
     }));
     for request in requests {
         let first = world.mutate(request.clone()).unwrap();

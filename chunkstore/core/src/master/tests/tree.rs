@@ -199,7 +199,7 @@ fn what_is_published_belongs_to_its_publisher() {
     let winners = vec![Winner { staged: "a".to_owned(), published: "part".to_owned() }];
     let (staging, target) = (path("/staging/job"), path("/out/job"));
     let (stamp, marker) = (world.stamp(), "_SUCCESS".to_owned());
-    let request = Publish { stamp, staging, winners, target, marker };
+    let request = Publish { stamp, staging, winners, target, marker, owner: None };
     assert_eq!(world.mutate(Mutation::Publish(request)), Ok(Reply::Done));
     for at in ["/out", "/out/job", "/out/job/part", "/out/job/_SUCCESS"] {
         assert_eq!(world.stat(at).unwrap().owner, "publisher", "{at}");
