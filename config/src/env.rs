@@ -72,6 +72,8 @@ impl<S: Source> Env<S> {
     /// `NOTIFY_SOCKET`: where a service manager wants to hear that the daemon is ready (`sd_notify(3)`).
     pub fn notify_socket(&self) -> Option<OsString> {
         self.filled("NOTIFY_SOCKET")
+    }
+
     /// `HOWDAH_TOKEN_FILE`: the file with the token of whoever gives commands.
     pub fn token_file(&self) -> Option<PathBuf> {
         self.filled("HOWDAH_TOKEN_FILE").map(PathBuf::from)
