@@ -235,7 +235,8 @@ impl Caller {
         let subject = &self.capability.subject;
         if right == Right::Write && self.standing == Standing::Viewer {
             let detail = format!(
-                "{subject} may not change {resource}: {subject}'s role is viewer, who look and change nothing; an                  admin gives another role, with 'users' in the configuration"
+                "{subject} may not change {resource}: {subject}'s role is viewer, who look and change nothing; an \
+                 admin gives another role, with 'users' in the configuration"
             );
             return Err(Problem::new(403, "forbidden", detail));
         }
@@ -267,7 +268,8 @@ impl Caller {
         }
         let subject = &self.capability.subject;
         let detail = format!(
-            "{subject} may not do this: it is about all of the cluster, and takes a user whose role is admin ('users'              in the configuration)"
+            "{subject} may not do this: it is about all of the cluster, and takes a user whose role is admin ('users' \
+             in the configuration)"
         );
         Err(Problem::new(403, "forbidden", detail))
     }

@@ -24,6 +24,8 @@ use super::{ServerState, pages};
 pub(super) const CLIENTS: Access =
     Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
 
+const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
+
 /// How long the answer to a renewal waits at most.
 const RENEW_WAIT_MAX: Duration = Duration::from_mins(1);
 
@@ -47,7 +49,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         .route("/v1/files/copy", CLIENTS, post(copy))
         .route("/v1/files/concat", CLIENTS, post(concat))
         .route("/v1/files/set_replication", CLIENTS, post(set_replication))
-        .route("/v1/files/set_owner", CLIENTS, post(set_owner))
+        .route("/v1/files/set_owner", PEOPLE, post(set_owner))
         .route("/v1/files/may_make", CLIENTS, post(may_make))
         .route("/v1/files/delete", CLIENTS, post(delete))
         .route("/v1/files/publish", CLIENTS, post(publish))

@@ -20,12 +20,11 @@ const ABSENT: &[(&str, &str)] = &[
     ("rmdir", "write `howdah fs rm -r`; what was removed can be had back from the trash"),
     ("find", "write `howdah fs ls -d` with a pattern, as in '/in/**/*.txt'"),
     ("chmod", NO_RIGHTS),
-    ("chown", NO_RIGHTS),
     ("chgrp", NO_RIGHTS),
 ];
 
 const NO_RIGHTS: &str =
-    "files have no rights of their own: tokens say who may do what where (`howdah token --path`)";
+    "files have owners (`howdah fs chown`) and no rights beside: tokens say who may do what where (`howdah token --path`)";
 
 /// What Hadoop's shell and its clusters call the chunk store.
 const HDFS: &str = "hdfs://";
