@@ -23,8 +23,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("chgrp", NO_RIGHTS),
 ];
 
-const NO_RIGHTS: &str =
-    "files have owners (`howdah fs chown`) and no rights beside: tokens say who may do what where (`howdah token --path`)";
+const NO_RIGHTS: &str = "files have owners (`howdah fs chown`) and no rights beside: tokens say who may do what where (`howdah token --path`)";
 
 /// What Hadoop's shell and its clusters call the chunk store.
 const HDFS: &str = "hdfs://";
