@@ -96,6 +96,13 @@ pub fn is_pool_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
+/// What the key of an entry accepts.
+pub(crate) fn accepted_form(key: &str) -> &'static str {
+    let pool_key = key.split_once("].").map_or("", |(_, pool_key)| pool_key);
+    let rule = POOL_RULES.iter().find(|rule| rule.key == pool_key);
+    rule.map_or("the keys of a pool: {name: etl}", |rule| rule.accepted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,8 +10,7 @@ use crate::conflicts;
 use crate::names::{is_address, is_host_name, is_rack_name};
 use crate::pools::POOL_RULES;
 use crate::stores::STORE_RULES;
-use crate::users::USER_RULES;
-use crate::{Bytes, Config, Host, Time};
+use crate::{Bytes, Config, Host, Time, pools, stores, users};
 
 /// What breaks a rule.
 #[derive(Debug)]
@@ -47,6 +46,8 @@ const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 absolute fol
 const FOLDERS_MAX: usize = 64;
 const MIRROR: &str =
     "null, or an absolute folder on another disk that is neither in data_dir nor above it";
+const ANONYMOUS: &str =
+    "true or false; false where 'users' names some, who are told apart by their tokens";
 const SEGMENT: &str = "a size from 2MiB to 1GiB";
 const MEMORY: &str = "a size from 1MiB to 3GiB";
 
@@ -57,11 +58,9 @@ const RULES: &[Rule] = &[
     rule("cluster.topology_file", "null, or an absolute path of a file", |c| {
         c.cluster.topology_file.as_ref().is_none_or(|path| path.is_absolute())
     }),
-    rule(
-        "cluster.anonymous_loopback",
-        "true or false; false where 'users' names some, who are told apart by their tokens",
-        |c| !c.cluster.anonymous_loopback || c.users.is_empty(),
-    ),
+    rule("cluster.anonymous_loopback", ANONYMOUS, |c| {
+        !c.cluster.anonymous_loopback || c.users.is_empty()
+    }),
     rule("cluster.pid_dir", "null, or an absolute folder, like /run/howdah", |c| {
         c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
     }),
@@ -399,19 +398,13 @@ pub fn accepted_form(key: &str) -> &'static str {
         return rule.map_or("the keys of a host: {name: host-1}", |rule| rule.accepted);
     }
     if key.starts_with("users[") {
-        let user_key = key.split_once("].").map_or("", |(_, user_key)| user_key);
-        let rule = USER_RULES.iter().find(|rule| rule.key == user_key);
-        return rule.map_or("the keys of a user: {name: ann}", |rule| rule.accepted);
+        return users::accepted_form(key);
     }
     if key.starts_with("pools[") {
-        let pool_key = key.split_once("].").map_or("", |(_, pool_key)| pool_key);
-        let rule = POOL_RULES.iter().find(|rule| rule.key == pool_key);
-        return rule.map_or("the keys of a pool: {name: etl}", |rule| rule.accepted);
+        return pools::accepted_form(key);
     }
     if key.starts_with("stores[") {
-        let store_key = key.split_once("].").map_or("", |(_, store_key)| store_key);
-        let rule = STORE_RULES.iter().find(|rule| rule.key == store_key);
-        return rule.map_or("the keys of a store: {url: 's3://bucket'}", |rule| rule.accepted);
+        return stores::accepted_form(key);
     }
     let rule = RULES.iter().find(|rule| rule.key == key);
     rule.map_or("keys and values, as in the sample config/howdah.yaml", |rule| rule.accepted)
@@ -427,7 +420,7 @@ pub(crate) fn first_fault(config: &Config) -> Option<Fault> {
 /// The first key that does not pass its row of the table.
 pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
     single_keys(config)
-        .or_else(|| each_user(config))
+        .or_else(|| users::first_refused(config))
         .or_else(|| each_pool(config))
         .or_else(|| each_store(config))
         .or_else(|| each_host(config))
@@ -436,13 +429,6 @@ pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
 fn single_keys(config: &Config) -> Option<Fault> {
     let broken = RULES.iter().find(|rule| !(rule.holds)(config))?;
     Some(Fault::Refused { key: broken.key.to_owned() })
-}
-
-fn each_user(config: &Config) -> Option<Fault> {
-    config.users.iter().enumerate().find_map(|(index, user)| {
-        let broken = USER_RULES.iter().find(|rule| !(rule.holds)(user))?;
-        Some(Fault::Refused { key: format!("users[{index}].{}", broken.key) })
-    })
 }
 
 fn each_pool(config: &Config) -> Option<Fault> {

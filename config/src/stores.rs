@@ -142,6 +142,13 @@ fn is_word(text: &str) -> bool {
     (1..=1024).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
+/// What the key of an entry accepts.
+pub(crate) fn accepted_form(key: &str) -> &'static str {
+    let store_key = key.split_once("].").map_or("", |(_, store_key)| store_key);
+    let rule = STORE_RULES.iter().find(|rule| rule.key == store_key);
+    rule.map_or("the keys of a store: {url: 's3://bucket'}", |rule| rule.accepted)
+}
+
 #[cfg(test)]
 mod tests {
     fn error_of(store: &str) -> Option<String> {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Moment;
+use crate::rules::Fault;
+use crate::{Config, Moment};
 
 /// The name of whoever holds the cluster's secret: no user is called so.
 const SUPERUSER: &str = "howdah";
@@ -43,13 +44,13 @@ impl User {
 }
 
 /// A key of an entry, what it accepts, and the check.
-pub(crate) struct UserRule {
-    pub(crate) key: &'static str,
-    pub(crate) accepted: &'static str,
-    pub(crate) holds: fn(&User) -> bool,
+struct UserRule {
+    key: &'static str,
+    accepted: &'static str,
+    holds: fn(&User) -> bool,
 }
 
-pub(crate) const USER_RULES: &[UserRule] = &[
+const USER_RULES: &[UserRule] = &[
     UserRule {
         key: "name",
         accepted: "1 to 64 letters, digits, '-', '_', '.' and '@', beginning with a letter; not 'howdah', which is \
@@ -63,6 +64,21 @@ pub(crate) const USER_RULES: &[UserRule] = &[
         holds: |_| true,
     },
 ];
+
+/// What the key of an entry accepts.
+pub(crate) fn accepted_form(key: &str) -> &'static str {
+    let user_key = key.split_once("].").map_or("", |(_, user_key)| user_key);
+    let rule = USER_RULES.iter().find(|rule| rule.key == user_key);
+    rule.map_or("the keys of a user: {name: ann}", |rule| rule.accepted)
+}
+
+/// The first entry that breaks a rule.
+pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
+    config.users.iter().enumerate().find_map(|(index, user)| {
+        let broken = USER_RULES.iter().find(|rule| !(rule.holds)(user))?;
+        Some(Fault::Refused { key: format!("users[{index}].{}", broken.key) })
+    })
+}
 
 fn is_user_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');

@@ -2,8 +2,6 @@
 //! text names the thing and the remedy; which HTTP status it becomes is decided in the daemon's
 //! `http/error.rs` alone.
 
-use std::fmt;
-
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, FileId, ProblemKind, StorePath};
 use ids::HostName;
@@ -487,18 +485,6 @@ impl FsError {
             | Self::TooManyOwners { .. }
             | Self::StaleRequest { .. }
             | Self::StampReused { .. } => ProblemKind::InvalidRequest,
-        }
-    }
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.why {
-            UnfitReason::Dead { seconds } => write!(f, "{} is dead for {seconds} s", self.host),
-            UnfitReason::Draining => write!(f, "{} is being drained", self.host),
-            UnfitReason::NoRoom { free_bytes } => {
-                write!(f, "{} has {free_bytes} bytes free beyond chunkserver.reserve", self.host)
-            }
         }
     }
 }

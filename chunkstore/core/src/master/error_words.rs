@@ -5,7 +5,7 @@ use std::fmt;
 
 use ids::HostName;
 
-use super::error::Unfit;
+use super::error::{Unfit, UnfitReason};
 
 /// Names in a message at most; the rest is counted.
 const SHOWN_MAX: usize = 20;
@@ -60,6 +60,18 @@ impl fmt::Display for FewerReplicas {
         match self.0 {
             0 | 1 => Ok(()),
             _ => f.write_str(", or ask for 1 replica"),
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            UnfitReason::Dead { seconds } => write!(f, "{} is dead for {seconds} s", self.host),
+            UnfitReason::Draining => write!(f, "{} is being drained", self.host),
+            UnfitReason::NoRoom { free_bytes } => {
+                write!(f, "{} has {free_bytes} bytes free beyond chunkserver.reserve", self.host)
+            }
         }
     }
 }
