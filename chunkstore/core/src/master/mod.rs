@@ -448,12 +448,11 @@ impl Master {
             | Record::Deleted { .. }
             | Record::WinnersGathered { .. }
             | Record::Published { .. }
+            | Record::ReplicationSpread { .. }
             | Record::Reclaimed { .. } => {}
-            Record::ReplicationSpread { .. } => {
-                for (_, chunk) in told {
-                    self.inspect(chunk, now.monotonic);
-                }
-            }
+        }
+        for (_, chunk) in told {
+            self.inspect(chunk, now.monotonic);
         }
         let goes_on = self.durable.is_reclaiming() || self.durable.is_spreading();
         if goes_on && self.reclaim_at.is_none() {
