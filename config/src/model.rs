@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Percent, Pool, Store, Time, UidRange, User};
+use crate::{Bytes, Log, Percent, Pool, Store, Time, UidRange, User};
 
 const MIB: u64 = 1 << 20;
 
@@ -396,22 +396,6 @@ impl Default for Client {
     }
 }
 
-/// Section `log`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// `text` or `json`.
-    pub format: LogFormat,
-    /// A filter like `info` or `info,jobtracker=debug`.
-    pub filter: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
-    }
-}
-
 /// How unfinished jobs share the slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -420,16 +404,6 @@ pub enum JobSharing {
     Fifo,
     /// Evenly, by the weights of their priorities.
     Fair,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// One entry of `hosts`: a worker host. Only the name is needed.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use crate::conflicts;
-use crate::names::{is_address, is_host_name, is_rack_name};
+use crate::names::is_address;
 use crate::pools::POOL_RULES;
 use crate::stores::STORE_RULES;
-use crate::{Bytes, Config, Host, Time, pools, stores, users};
+use crate::{Bytes, Config, Time, host_rules, pools, stores, users};
 
 /// What breaks a rule.
 #[derive(Debug)]
@@ -38,11 +38,11 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const HOUR_MS: u64 = 3_600_000;
 
-const ADDRESS: &str =
+pub(crate) const ADDRESS: &str =
     "host:port that others can connect to, like host-1:7870 (a name, an IPv4 address or [IPv6])";
-const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
-const FOLDERS: &str = "a list of 1 to 64 absolute folders, none in another, one on each disk, like [/mnt/disk-1/howdah]";
-const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 absolute folders, one on each disk, like [/mnt/disk-1/tasks]";
+pub(crate) const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
+pub(crate) const FOLDERS: &str = "a list of 1 to 64 absolute folders, none in another, one on each disk, like [/mnt/disk-1/howdah]";
+pub(crate) const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 absolute folders, one on each disk, like [/mnt/disk-1/tasks]";
 const FOLDERS_MAX: usize = 64;
 const MIRROR: &str =
     "null, or an absolute folder on another disk that is neither in data_dir nor above it";
@@ -285,55 +285,16 @@ const RULES: &[Rule] = &[
     ),
     rule("log.format", "text or json", |_| true),
     rule("log.filter", "a filter like info or info,jobtracker=debug", |c| is_filter(&c.log.filter)),
+    rule("log.audit_dir", "null, or an absolute folder, like /var/log/howdah", |c| {
+        c.log.audit_dir.as_ref().is_none_or(|path| path.is_absolute())
+    }),
+    rule("log.audit_bytes_max", "a size from 64KiB", |c| {
+        within(c.log.audit_bytes_max, 64 * KIB, u64::MAX)
+    }),
     rule("users", "a list of users, each with at least a name: [{name: ann}]", |_| true),
     rule("pools", "a list of pools, each with at least a name: [{name: etl}]", |_| true),
     rule("stores", "a list of stores, each with at least a URL: [{url: 's3://bucket'}]", |_| true),
     rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
-];
-
-struct HostRule {
-    key: &'static str,
-    accepted: &'static str,
-    holds: fn(&Host) -> bool,
-}
-
-/// The same, for each entry of `hosts`.
-const HOST_RULES: &[HostRule] = &[
-    HostRule {
-        key: "name",
-        accepted: "1 to 253 letters, digits, '-', '_' and '.', beginning with a letter or digit",
-        holds: |host| is_host_name(&host.name),
-    },
-    HostRule {
-        key: "rack",
-        accepted: "'/' and then 1 to 252 letters, digits, '-', '_', '.' and '/', without empty parts",
-        holds: |host| is_rack_name(&host.rack),
-    },
-    HostRule {
-        key: "chunkserver.address",
-        accepted: ADDRESS,
-        holds: |host| host.chunkserver.address.as_ref().is_none_or(|text| is_address(text)),
-    },
-    HostRule {
-        key: "chunkserver.data_dirs",
-        accepted: FOLDERS,
-        holds: |host| host.chunkserver.data_dirs.as_ref().is_none_or(|dirs| are_disks(dirs)),
-    },
-    HostRule {
-        key: "tasktracker.address",
-        accepted: ADDRESS,
-        holds: |host| host.tasktracker.address.as_ref().is_none_or(|text| is_address(text)),
-    },
-    HostRule {
-        key: "tasktracker.data_dir",
-        accepted: FOLDER,
-        holds: |host| host.tasktracker.data_dir.as_ref().is_none_or(|dir| dir.is_absolute()),
-    },
-    HostRule {
-        key: "tasktracker.local_dirs",
-        accepted: LOCAL_FOLDERS,
-        holds: |host| host.tasktracker.local_dirs.as_ref().is_none_or(|dirs| are_local(dirs)),
-    },
 ];
 
 fn are_folders(folders: &[PathBuf]) -> bool {
@@ -341,7 +302,7 @@ fn are_folders(folders: &[PathBuf]) -> bool {
 }
 
 /// A folder that stands twice is told with its place in the list.
-fn are_disks(folders: &[PathBuf]) -> bool {
+pub(crate) fn are_disks(folders: &[PathBuf]) -> bool {
     let real: Vec<_> = folders.iter().map(|folder| without_dots(folder)).collect();
     let is_in =
         |inner: &PathBuf| real.iter().any(|outer| inner != outer && inner.starts_with(outer));
@@ -361,7 +322,7 @@ pub(crate) fn without_dots(path: &Path) -> PathBuf {
     })
 }
 
-fn are_local(folders: &[PathBuf]) -> bool {
+pub(crate) fn are_local(folders: &[PathBuf]) -> bool {
     folders.is_empty() || are_folders(folders)
 }
 
@@ -393,9 +354,7 @@ pub fn accepted_form(key: &str) -> &'static str {
     // A folder is told with its list.
     let key = key.find("data_dirs[").map_or(key, |at| &key[..at + "data_dirs".len()]);
     if key.starts_with("hosts[") {
-        let host_key = key.split_once("].").map_or("", |(_, host_key)| host_key);
-        let rule = HOST_RULES.iter().find(|rule| rule.key == host_key);
-        return rule.map_or("the keys of a host: {name: host-1}", |rule| rule.accepted);
+        return host_rules::accepted_form(key);
     }
     if key.starts_with("users[") {
         return users::accepted_form(key);
@@ -423,7 +382,7 @@ pub(crate) fn first_refused(config: &Config) -> Option<Fault> {
         .or_else(|| users::first_refused(config))
         .or_else(|| each_pool(config))
         .or_else(|| each_store(config))
-        .or_else(|| each_host(config))
+        .or_else(|| host_rules::first_refused(config))
 }
 
 fn single_keys(config: &Config) -> Option<Fault> {
@@ -442,13 +401,6 @@ fn each_store(config: &Config) -> Option<Fault> {
     config.stores.iter().enumerate().find_map(|(index, store)| {
         let broken = STORE_RULES.iter().find(|rule| !(rule.holds)(store))?;
         Some(Fault::Refused { key: format!("stores[{index}].{}", broken.key) })
-    })
-}
-
-fn each_host(config: &Config) -> Option<Fault> {
-    config.hosts.iter().enumerate().find_map(|(index, host)| {
-        let broken = HOST_RULES.iter().find(|rule| !(rule.holds)(host))?;
-        Some(Fault::Refused { key: format!("hosts[{index}].{}", broken.key) })
     })
 }
 

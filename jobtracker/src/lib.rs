@@ -25,6 +25,7 @@ mod store;
 mod tests;
 
 pub use fold::JobFold;
+pub use http::access;
 pub use init::{InitError, init};
 pub use jobtracker_core::{InvalidJob, validate};
 pub use metrics::METRICS;

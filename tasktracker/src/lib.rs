@@ -30,6 +30,7 @@ mod vfork;
 
 pub use daemon::FolderError;
 pub use health::HealthSettings;
+pub use http::access;
 pub use isolation::{IsolationSettings, make_namespace};
 pub use jobtracker::RefusedError;
 pub use metrics::METRICS;

@@ -46,6 +46,7 @@ use metrics::REQUESTS;
 use seal::Unfinished;
 
 pub use data_dir::DataDirError;
+pub use http::access;
 pub use metrics::METRICS;
 
 /// Uploads at once; more are refused.

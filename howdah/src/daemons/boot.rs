@@ -123,6 +123,10 @@ impl Boot {
         let handed_down = config::env::process().listen_fd().or_early()?;
         let listener = listener(address, handed_down).or_early()?;
         let pid_dir = self.config.cluster.pid_dir.as_deref();
+        if let Some(folder) = &self.config.log.audit_dir {
+            let bytes_max = self.config.log.audit_bytes_max.0;
+            daemon::install_audit(folder, &name.to_string(), bytes_max).or_early()?;
+        }
         let pid_file = pid_dir.map(|folder| PidFile::write(folder, name)).transpose().or_early()?;
         tracing::info!(%name, address, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -1,6 +1,7 @@
 //! What every daemon has, whatever it does: logs, metrics, health, shutdown, the panic hook, the limit of descriptors, the routes
 //! for them, and a data folder of its own. Called by the daemons' `run` and by their mains; knows neither chunks nor jobs.
 
+mod audit;
 mod data_folder;
 mod descriptors;
 mod families;
@@ -17,6 +18,7 @@ mod service_manager;
 mod shutdown;
 mod topology;
 
+pub use audit::{AuditError, install_audit};
 pub use data_folder::{DataFolder, FolderError, Owner};
 pub use descriptors::raise_descriptor_limit;
 pub use families::{MetricFamily, MetricKind, MetricLabel, counter_of, gauge_of, histogram_of};

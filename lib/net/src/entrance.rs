@@ -19,6 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument as _;
 
+use crate::audit::Audited;
 use crate::server::{Access, Guard, REQUEST_ID_HEADER, identify};
 use crate::{Capability, Problem, random_u64};
 
@@ -68,12 +69,17 @@ impl Service<Request> for Entrance {
         let method = request.method().clone();
         let span = tracing::debug_span!("request", id, %method, path = request.uri().path());
         let admitted = span.in_scope(|| rules.admit(&mut request));
-        let routed = admitted.map(|()| self.route.call(request));
+        let routed = admitted.map(|audited| (audited, self.route.call(request)));
         let answer = async move {
-            let mut response = match routed {
-                Ok(routed) => routed.await?,
-                Err(problem) => problem.into_response(),
+            let (audited, mut response) = match routed {
+                Ok((audited, routed)) => (audited, routed.await?),
+                Err(problem) => (None, problem.into_response()),
             };
+            if let Some(audited) = audited {
+                let made = response.headers().get(header::LOCATION);
+                let made = made.and_then(|made| made.to_str().ok());
+                audited.answered(response.status().as_u16(), made, &id);
+            }
             sign(&mut response, id);
             if let Some(observer) = &rules.observer {
                 observer(&method, rules.path, response.status(), stopwatch.elapsed());
@@ -86,17 +92,18 @@ impl Service<Request> for Entrance {
 
 impl Rules {
     /// Leaves the caller with the request, if it may call this route.
-    fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+    fn admit(&self, request: &mut Request) -> Result<Option<Audited>, Problem> {
         let roles = match self.access {
-            Access::Public => return Ok(()),
+            Access::Public => return Ok(None),
             Access::Roles(roles) => roles,
         };
-        let caller = identify(&self.guard, request)?;
-        let Capability { subject, role, .. } = &*caller.capability;
-        if roles.contains(role) {
+        let mut caller = identify(&self.guard, request)?;
+        if roles.contains(&caller.capability.role) {
+            let audited = Audited::of(&mut caller, request);
             request.extensions_mut().insert(caller);
-            return Ok(());
+            return Ok(audited);
         }
+        let Capability { subject, role, .. } = &*caller.capability;
         let detail = format!(
             "{subject} has a token for the role {role:?}, which may not call {} {}",
             request.method(),

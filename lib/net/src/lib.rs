@@ -2,6 +2,7 @@
 //! refuses by default, a client with retries. Daemons build their `http/` rooms on it; the chunk store's
 //! client and the task processes call through it.
 
+pub mod audit;
 pub mod capability;
 pub mod client;
 mod entrance;

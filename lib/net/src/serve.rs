@@ -1,15 +1,23 @@
 //! A daemon's connections: how many there may be, how long one may be silent, and how they end. What is asked on
 //! them is `server`'s.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tower_service::Service;
 
 /// Bounds of a daemon's connections.
 #[derive(Clone, Copy, Debug)]
@@ -73,15 +81,16 @@ pub async fn serve_within(
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
             // Pauses while the process has no descriptor left.
-            let (stream, _) = axum::serve::Listener::accept(&mut listener).await;
-            (stream, place)
+            let (stream, peer) = axum::serve::Listener::accept(&mut listener).await;
+            (stream, Peer(peer), place)
         };
         tokio::select! {
             () = &mut shutdown => break,
             Some(_ended) = connections.join_next() => {}
-            (stream, place) = next => {
+            (stream, peer, place) = next => {
                 let (router, stopping) = (router.clone(), stopping.clone());
-                connections.spawn(converse(stream, limits.head, router, stopping, place));
+                let service = OfPeer { router, peer };
+                connections.spawn(converse(stream, limits.head, service, stopping, place));
             }
         }
     }
@@ -92,10 +101,36 @@ pub async fn serve_within(
     Ok(())
 }
 
+/// Who is at the other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The routes, for the requests of one connection.
+#[derive(Clone)]
+struct OfPeer {
+    router: Router,
+    peer: Peer,
+}
+
+impl Service<Request<Incoming>> for OfPeer {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Incoming>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
+    }
+}
+
 async fn converse(
     stream: TcpStream,
     head: Duration,
-    router: Router,
+    service: OfPeer,
     mut stopping: watch::Receiver<()>,
     _place: OwnedSemaphorePermit,
 ) {
@@ -106,7 +141,7 @@ async fn converse(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

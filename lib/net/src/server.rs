@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
+use crate::audit::Changes;
 use crate::entrance::{self, EntranceLayer, Observer, Rules};
 use crate::origin::check_change;
 use crate::{Capability, Keyring, Problem, Right, Role, SUPERUSER, Standing, schema_words};
@@ -162,7 +163,7 @@ pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Probl
     token
         .ok_or_else(|| crate::TokenError::Malformed.into())
         .and_then(|token| guard.keyring.admit(token, clock::wall()))
-        .map(|(capability, standing)| Caller { capability, standing })
+        .map(|(capability, standing)| Caller { capability, standing, changes: None })
         .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
 }
 
@@ -216,6 +217,8 @@ pub struct Caller {
     pub capability: Arc<Capability>,
     /// What they may change, as far as that goes.
     pub standing: Standing,
+    /// Where it is noted what they ask to change, if anybody wants to know.
+    pub(crate) changes: Option<Changes>,
 }
 
 /// The resource that covers all.
@@ -224,7 +227,7 @@ const EVERYTHING: &str = "/";
 impl Caller {
     /// Of a cluster without users: a superuser, as far as the capability goes.
     pub fn of(capability: impl Into<Arc<Capability>>) -> Self {
-        Self { capability: capability.into(), standing: Standing::Superuser }
+        Self { capability: capability.into(), standing: Standing::Superuser, changes: None }
     }
 
     /// Passes if the caller may do this, with what is their own at least.
@@ -233,6 +236,9 @@ impl Caller {
     /// A 403 problem that names the subject, the right and the resource.
     pub fn require(&self, right: Right, resource: &str) -> Result<(), Problem> {
         let subject = &self.capability.subject;
+        if let (Right::Write, Some(changes)) = (right, &self.changes) {
+            changes.note(resource);
+        }
         if right == Right::Write && self.standing == Standing::Viewer {
             let detail = format!(
                 "{subject} may not change {resource}: {subject}'s role is viewer, who look and change nothing; an \

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ids::UnixMillis;
+use serde::Serialize;
 
 use crate::{Capability, Role};
 
@@ -13,7 +14,8 @@ use crate::{Capability, Role};
 pub const SUPERUSER: &str = "howdah";
 
 /// What somebody may change, as far as their token goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Everything: the cluster's hosts and pools, everybody's jobs and files. Tasks and daemons too: what they may
     /// do, their tokens say to the path.

@@ -30,6 +30,12 @@ pub(crate) struct Served {
     pub(crate) logs: PathBuf,
 }
 
+/// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
+#[must_use]
+pub fn access() -> Vec<(&'static str, net::Access)> {
+    routes().list().collect()
+}
+
 /// The routes below `/v1`.
 pub(crate) fn routes() -> Routes<Served> {
     Routes::new()

@@ -11,6 +11,9 @@ use crate::sources::{all, metadata, none, read};
 const DEV_ARROWS: &[(&str, &str, &str)] = &[
     ("simulator", "config", "which seeds to run is asked of the environment"),
     ("simulator", "jobtracker", "which rules the shipped configuration gives"),
+    ("tests", "chunkstore", "which routes its daemons have"),
+    ("tests", "jobtracker", "the same"),
+    ("tests", "tasktracker", "the same"),
     ("tests", "chunkstore-protocol", "whose types the client's functions take"),
 ];
 

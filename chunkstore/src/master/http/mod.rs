@@ -79,6 +79,12 @@ pub(super) fn router(state: ServerState, guard: Guard, health: Health, metrics: 
         .into_observed_router(state, guard, Requests::new(REQUESTS).observer())
 }
 
+/// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
+#[must_use]
+pub fn access() -> Vec<(&'static str, net::Access)> {
+    routes().list().collect()
+}
+
 /// The routes of `/v1`.
 fn routes() -> Routes<ServerState> {
     Routes::new()

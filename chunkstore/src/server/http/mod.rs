@@ -28,6 +28,12 @@ use error::{BadRequest, problem_of_download, problem_of_seal, problem_of_upload}
 /// Servers of a pipeline, at most.
 const PIPELINE_MAX: usize = 16;
 
+/// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
+#[must_use]
+pub fn access() -> Vec<(&'static str, net::Access)> {
+    routes().list().collect()
+}
+
 /// The routes beside those that every daemon has.
 pub(super) fn routes() -> Routes<Arc<Server>> {
     const HOLDERS: Access = Access::Roles(&[Role::Task]);

@@ -1,0 +1,145 @@
+//! The audit log: who was to change what, from where, and what became of it; one entry for each request of a person, or
+//! of a master in their place, for which the right to change something was asked. Where entries go is the process' to say,
+//! once, as of its logs and metrics. What tasks and daemons do in a job's course is the job's history to tell.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::extract::Request;
+use axum::http::Method;
+use ids::UnixMillis;
+use serde::Serialize;
+
+use crate::serve::Peer;
+use crate::{Caller, Role, Standing};
+
+/// Resources that one entry names at most; how many there were beyond is told.
+const RESOURCES_MAX: usize = 20;
+
+/// One request.
+#[derive(Debug, Serialize)]
+pub struct AuditEntry<'a> {
+    /// When it was answered, by this host's clock.
+    pub at: UnixMillis,
+    /// For whom the token is.
+    pub user: &'a str,
+    /// What they may change: `superuser`, `user` or `viewer`.
+    pub standing: Standing,
+    /// The host that it came from.
+    pub from: Option<IpAddr>,
+    /// Its method.
+    pub method: &'a str,
+    /// Its path and query.
+    pub request: &'a str,
+    /// What was to be changed: paths, or `/` for what is everybody's.
+    pub changes: Vec<String>,
+    /// More of these that are not named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unnamed: usize,
+    /// The HTTP status: from 200 on it was done, from 400 on nothing of it; from 500 on it may have been.
+    pub status: u16,
+    /// What was made, of a job its URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<&'a str>,
+    /// The request's id, as in logs and in the answer.
+    pub request_id: &'a str,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+/// Takes entries.
+pub type AuditSink = Box<dyn Fn(&AuditEntry<'_>) + Send + Sync>;
+
+static SINK: OnceLock<AuditSink> = OnceLock::new();
+
+/// Has all entries of this process go to `sink`, from now on; a second one is refused.
+///
+/// # Errors
+/// With the sink, if there is one.
+pub fn install(sink: AuditSink) -> Result<(), AuditSink> {
+    SINK.set(sink)
+}
+
+/// What one request was to change, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes(Arc<Mutex<(Vec<String>, usize)>>);
+
+impl Changes {
+    /// A right to change this is asked for.
+    pub(crate) fn note(&self, resource: &str) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (named, unnamed) = &mut *noted;
+        if named.iter().any(|known| known == resource) {
+            return;
+        }
+        match named.len() < RESOURCES_MAX {
+            true => named.push(resource.to_owned()),
+            false => *unnamed += 1,
+        }
+    }
+
+    fn take(&self) -> (Vec<String>, usize) {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A request that is to be audited once it is answered.
+pub(crate) struct Audited {
+    caller: Caller,
+    changes: Changes,
+    from: Option<IpAddr>,
+    method: Method,
+    request: String,
+}
+
+impl Audited {
+    /// Of this caller, if anybody takes entries of such a one; what they ask for is noted from then on.
+    pub(crate) fn of(caller: &mut Caller, request: &Request) -> Option<Self> {
+        let is_person = matches!(caller.capability.role, Role::User | Role::Master);
+        (SINK.get().is_some() && is_person).then(|| {
+            let changes = caller.changes.insert(Changes::default()).clone();
+            let from = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+            let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+            let (method, request) = (request.method().clone(), path.to_owned());
+            Self { caller: caller.clone(), changes, from, method, request }
+        })
+    }
+
+    /// Tells of it, if it was to change something.
+    pub(crate) fn answered(self, status: u16, made: Option<&str>, request_id: &str) {
+        let (changes, unnamed) = self.changes.take();
+        let Some(sink) = SINK.get().filter(|_| !changes.is_empty()) else { return };
+        sink(&AuditEntry {
+            at: clock::wall(),
+            user: &self.caller.capability.subject,
+            standing: self.caller.standing,
+            from: self.from,
+            method: self.method.as_str(),
+            request: &self.request,
+            changes,
+            unnamed,
+            status,
+            made,
+            request_id,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_names_each_resource_once_and_not_too_many() {
+        let changes = Changes::default();
+        for n in 0..RESOURCES_MAX + 5 {
+            changes.note(&format!("/f-{n}"));
+            changes.note("/f-0");
+        }
+        let (named, unnamed) = changes.take();
+        assert_eq!((named.len(), unnamed), (RESOURCES_MAX, 5));
+    }
+}
