@@ -176,7 +176,7 @@ fn neither_secret_nor_token_is_told_in_logs_processes_or_errors() {
 
     let token = dev.run(&["token", "--user", "ann", "--path", "/ann"]).success().text();
     let bearer = format!("Authorization: Bearer {token}");
-    let forged = format!("Authorization: Bearer {}x", token);
+    let forged = format!("{bearer}x");
     for daemon in daemons {
         let address = dev.address_of(daemon);
         for header in [&bearer, &forged] {

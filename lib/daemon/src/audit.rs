@@ -84,10 +84,11 @@ impl Log {
     }
 
     fn write(&mut self, line: &[u8]) {
-        if self.bytes > 0 && self.bytes + line.len() as u64 > self.bytes_max {
-            if let Err(error) = self.set_aside() {
-                tracing::error!(%error, path = %self.path.display(), "the audit log can't be set aside, and grows");
-            }
+        if self.bytes > 0
+            && self.bytes + line.len() as u64 > self.bytes_max
+            && let Err(error) = self.set_aside()
+        {
+            tracing::error!(%error, path = %self.path.display(), "the audit log can't be set aside, and grows");
         }
         match self.file.write_all(line) {
             Ok(()) => self.bytes += line.len() as u64,
@@ -105,9 +106,10 @@ impl Log {
             PathBuf::from(name)
         };
         for n in (1..OLDER_FILES).rev() {
-            match fs::rename(older(n), older(n + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            if let Err(error) = fs::rename(older(n), older(n + 1))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
             }
         }
         fs::rename(&self.path, older(1))?;
