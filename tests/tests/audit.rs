@@ -153,8 +153,7 @@ fn neither_secret_nor_token_is_told_in_logs_processes_or_errors() {
     dev.put_text("a b\n", "/in/in.txt");
     // Its own environment and the commands around it are what a task can tell of.
     let text = "name: n\ninput: [/in]\noutput: /out\nprogram:\n  streaming:\n    mapper: \
-                \"env; cat /proc/self/environ /proc/*/cmdline /proc/*/environ 2> /dev/null; sleep 2; cat > /dev/null\"\n\
-                reduces: 1\n";
+                \"env; cat /proc/self/environ /proc/*/cmdline /proc/*/environ 2> /dev/null; sleep 2; cat > /dev/null\"\n";
     let job = dev.job_file("job", text);
     let id = dev.run(&["job", "submit", &job]).success().text();
     let pids: Vec<i32> = daemons.iter().map(|daemon| dev.pid(daemon)).collect();
