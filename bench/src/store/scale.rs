@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chunkstore::master::MasterFold;
 use chunkstore_core::master::{
-    Asker, Effect, Input, Master as Core, Mutation, Output, Query, Reply, ReplyTo, RequestDigest,
-    Settings, Start,
+    Asker, Authority, Effect, Input, Master as Core, Mutation, Output, Query, Reply, ReplyTo,
+    RequestDigest, Settings, Start,
 };
 use chunkstore_protocol::{
     Copy, Create, Delete, EVENTS_PER_HEARTBEAT_MAX, Fsck, IfWriterDies, LOCATE_PATHS_MAX, List,
@@ -228,7 +228,7 @@ impl Driven {
 
     fn mutate(&mut self, what: &str, request: Mutation) -> anyhow::Result<()> {
         let digest = RequestDigest(self.sequence);
-        let asker = Asker { digest, owner: "bench".to_owned() };
+        let asker = Asker { digest, owner: "bench".to_owned(), may: Authority::All };
         self.granted(what, Input::Mutate(ReplyTo(0), asker, request)).map(drop)
     }
 
