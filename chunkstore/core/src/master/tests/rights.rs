@@ -48,7 +48,7 @@ impl By<'_> {
     }
 }
 
-fn is_not_yours(refused: Result<Reply, FsError>) -> bool {
+fn is_not_yours(refused: &Result<Reply, FsError>) -> bool {
     matches!(refused, Err(FsError::NotYours(_)))
 }
 
@@ -75,32 +75,32 @@ fn nobody_changes_what_is_anothers_and_everybody_what_is_their_own() {
         let file = format!("{other}/f");
         let stamp = ann.0.stamp();
         let append = Append { stamp, path: path(&file), writer_host: None };
-        assert!(is_not_yours(ann.ask(Mutation::Append(append))), "{file}");
+        assert!(is_not_yours(&ann.ask(Mutation::Append(append))), "{file}");
         let stamp = ann.0.stamp();
         let request = SetReplication { stamp, path: path(&file), replication: 1 };
-        assert!(is_not_yours(ann.ask(Mutation::SetReplication(request))), "{file}");
-        assert!(is_not_yours(ann.rename(&file, "/ann/g", Replace::Never)), "{file}");
-        assert!(is_not_yours(ann.rename("/ann/f", &file, Replace::Always)), "{file}");
-        assert!(is_not_yours(ann.copy("/ann/f", &file, Replace::Always)), "{file}");
+        assert!(is_not_yours(&ann.ask(Mutation::SetReplication(request))), "{file}");
+        assert!(is_not_yours(&ann.rename(&file, "/ann/g", Replace::Never)), "{file}");
+        assert!(is_not_yours(&ann.rename("/ann/f", &file, Replace::Always)), "{file}");
+        assert!(is_not_yours(&ann.copy("/ann/f", &file, Replace::Always)), "{file}");
         let (stamp, to) = (ann.0.stamp(), path("/ann/both"));
         let parts = vec![path("/ann/f"), path(&file)];
         let concat = Concat { stamp, parts, to, replace: Replace::Never, parents: false };
-        assert!(is_not_yours(ann.ask(Mutation::Concat(concat))), "{file}");
+        assert!(is_not_yours(&ann.ask(Mutation::Concat(concat))), "{file}");
         for at in [file.as_str(), other] {
-            assert!(is_not_yours(ann.delete(at)), "{at}");
-            assert!(is_not_yours(ann.may(Intent::Change, at)), "{at}");
+            assert!(is_not_yours(&ann.delete(at)), "{at}");
+            assert!(is_not_yours(&ann.may(Intent::Change, at)), "{at}");
         }
         for made in [format!("{other}/new"), format!("{other}/a/b/new")] {
-            assert!(is_not_yours(ann.create(&made)), "{made}");
-            assert!(is_not_yours(ann.mkdir(&made)), "{made}");
-            assert!(is_not_yours(ann.copy("/ann/f", &made, Replace::Never)), "{made}");
-            assert!(is_not_yours(ann.rename("/ann/f", &made, Replace::Never)), "{made}");
-            assert!(is_not_yours(ann.may(Intent::Make, &made)), "{made}");
+            assert!(is_not_yours(&ann.create(&made)), "{made}");
+            assert!(is_not_yours(&ann.mkdir(&made)), "{made}");
+            assert!(is_not_yours(&ann.copy("/ann/f", &made, Replace::Never)), "{made}");
+            assert!(is_not_yours(&ann.rename("/ann/f", &made, Replace::Never)), "{made}");
+            assert!(is_not_yours(&ann.may(Intent::Make, &made)), "{made}");
         }
     }
     let stamp = ann.0.stamp();
     let own = SetOwner { stamp, path: path("/ann"), owner: "ben".to_owned() };
-    assert!(is_not_yours(ann.ask(Mutation::SetOwner(own))), "that is a superuser's to do");
+    assert!(is_not_yours(&ann.ask(Mutation::SetOwner(own))), "that is a superuser's to do");
     assert!(ann.copy("/ben/f", "/ann/copy", Replace::Never).is_ok(), "everybody may look");
     assert!(ann.rename("/ann/copy", "/ann/f", Replace::Always).is_ok());
     assert!(ann.create("/ann/x/y").is_ok() && ann.create("/new/y").is_ok());
@@ -117,7 +117,7 @@ fn the_owner_of_a_folder_may_take_away_what_others_have_in_it() {
     world.put("/ann/bens/f", 3);
     let mut ben = By(&mut world, "ben");
     assert!(ben.create("/ann/bens/g").is_ok());
-    assert!(is_not_yours(ben.create("/ann/g")));
+    assert!(is_not_yours(&ben.create("/ann/g")));
     let mut ann = By(&mut world, "ann");
     assert!(ann.create("/ann/bens/h").is_ok());
     assert!(ann.delete("/ann/bens/f").is_ok());
@@ -149,15 +149,15 @@ fn the_first_who_has_something_in_the_trash_does_not_own_it() {
     let (anns, bens) = (folder_of(&mut world, 0), folder_of(&mut world, 1));
     assert_eq!(world.stat(TRASH_FOLDER).unwrap().owner, "ann", "whose request made it");
     let mut ann = By(&mut world, "ann");
-    assert!(is_not_yours(ann.delete(&bens)));
-    assert!(is_not_yours(ann.rename(&format!("{bens}/ben/f"), "/ann/f", Replace::Never)));
-    assert!(is_not_yours(ann.delete(TRASH_FOLDER)));
+    assert!(is_not_yours(&ann.delete(&bens)));
+    assert!(is_not_yours(&ann.rename(&format!("{bens}/ben/f"), "/ann/f", Replace::Never)));
+    assert!(is_not_yours(&ann.delete(TRASH_FOLDER)));
     assert!(ann.rename(&format!("{anns}/ann/f"), "/ann/f", Replace::Never).is_ok());
     assert!(ann.delete(&anns).is_ok());
     let mut ben = By(&mut world, "ben");
     assert!(ben.create("/.howdah/programs/x").is_ok(), "which names, the edge says");
     assert!(By(&mut world, "ann").create("/.howdah/programs/y").is_ok());
-    assert!(is_not_yours(By(&mut world, "ann").delete("/.howdah/programs/x")));
+    assert!(is_not_yours(&By(&mut world, "ann").delete("/.howdah/programs/x")));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_superuser_gives_things_to_others_and_the_job_of_a_user_writes_where_that_us
         owner: Some("ann".to_owned()),
     };
     let into_bens = publish(&mut world, "/ben/out");
-    assert!(is_not_yours(By(&mut world, "ann").ask(Mutation::Publish(into_bens))));
+    assert!(is_not_yours(&By(&mut world, "ann").ask(Mutation::Publish(into_bens))));
     let into_own = publish(&mut world, "/ann/out");
     assert!(By(&mut world, "ann").ask(Mutation::Publish(into_own)).is_ok());
     assert_eq!(world.stat("/ann/out/_SUCCESS").unwrap().owner, "ann");
