@@ -326,20 +326,20 @@ pub enum FsError {
     },
     /// What no live server has is not given up unasked.
     #[error(
-        "chunkserver {host} may be the last one with {chunks} chunk(s) of which no live server has a replica (`howdah fs \
-         fsck` names their files): start it again, or, if its disks are lost, give them up with it (`howdah fs forget \
-         --lose-chunks {host}`)"
+        "chunkserver {host} may be the last one with {chunks} chunk(s) of which no live server has a replica: {named} it \
+         is known to have, of the others nobody is (`howdah fs fsck` names their files). Start it again, or, if its \
+         disks are lost, give them up with it (`howdah fs forget --lose-chunks {host}`)"
     )]
     LastWithChunks {
         /// The server.
         host: HostName,
         /// How many.
         chunks: u64,
+        /// How many of them it has told of; it is only not known not to have the others.
+        named: u64,
     },
     /// It is not known yet what would be given up.
-    #[error(
-        "whether chunkserver {host} is the last one with some chunks is being found out: try again in a moment"
-    )]
+    #[error("what only chunkserver {host} may have is being found out: try again in a moment")]
     StillCounting {
         /// The server.
         host: HostName,

@@ -44,7 +44,7 @@ pub(crate) struct Repairs {
     /// Chunks with more replicas than asked for, and when those may go.
     surplus: Deadlines<ChunkId>,
     sweep: Sweep,
-    /// As the last whole sweep found them.
+    /// As the last whole sweep, and looks since, found them.
     missing: Missing,
 }
 
@@ -322,6 +322,7 @@ impl Master {
         let Some(sealed) = self.sealed(chunk) else {
             self.repairs.queue.leave(chunk);
             self.repairs.short_since.remove(&chunk);
+            self.repairs.missing.note(chunk, false);
             return None;
         };
         let standing = self.standing(chunk, &sealed);
@@ -337,6 +338,11 @@ impl Master {
         match standing.cause(self.servers.n_serving()).filter(|_| !is_copied) {
             Some(cause) => self.repairs.queue.wait(chunk, cause),
             None => self.repairs.queue.leave(chunk),
+        }
+        self.repairs.missing.note(chunk, standing.live == 0);
+        // What the sweep has not come to yet, it will look at.
+        if self.repairs.sweep.next.is_some_and(|(next, _)| chunk < next) {
+            self.repairs.sweep.missing.note(chunk, standing.live == 0);
         }
         Some(standing.live)
     }

@@ -311,6 +311,14 @@ impl Servers {
         self.is_live(id) && self.server(id).session == session
     }
 
+    /// Whether what was told in `session` is the last that is known of a server which was not forgotten, dead or not.
+    pub(crate) fn is_latest(&self, id: ServerId, session: Session) -> bool {
+        let server = self.server(id);
+        let is_known = self.by_host.get(&server.told.host) == Some(&id);
+        let before = !server.report_complete && server.previous == Some(session);
+        is_known && (server.session == session || before)
+    }
+
     /// Whether what was told in `session` may be told to readers: it is current, or of the registration
     /// before while the new one's report is on its way.
     pub(crate) fn is_believed(&self, id: ServerId, session: Session) -> bool {

@@ -110,7 +110,7 @@ mod tests {
         let unknown = FsError::UnknownServer { host: host.clone() };
         let lives = FsError::ServerLives { host: host.clone() };
         let last = FsError::LastWithRecords { host: host.clone(), path: path.clone() };
-        let with_chunks = FsError::LastWithChunks { host: host.clone(), chunks: 3 };
+        let with_chunks = FsError::LastWithChunks { host: host.clone(), chunks: 3, named: 1 };
         let counting = FsError::StillCounting { host: host.clone() };
         let no_room = FsError::NoRoom {
             path: path.clone(),

@@ -181,10 +181,10 @@ fn a_server_that_may_have_the_last_replica_of_a_chunk_is_not_forgotten_unasked()
         let request = ForgetServer { stamp, host, lose_records: false, lose_chunks };
         world.mutate(Mutation::Forget(request))
     };
-    let refused = |n| Err(FsError::LastWithChunks { host: host(n), chunks: 1 });
+    let refused = |n, named| Err(FsError::LastWithChunks { host: host(n), chunks: 1, named });
     world.pass(14 * SECOND);
-    assert_eq!(forget(&mut world, 1, false), refused(1));
-    assert_eq!(forget(&mut world, 2, false), refused(2));
+    assert_eq!(forget(&mut world, 1, false), refused(1, 1));
+    assert_eq!(forget(&mut world, 2, false), refused(2, 1));
     assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done), "it never had it");
     // While all chunks are looked at nobody knows.
     world.master.repairs.sweep_at(world.now.monotonic);
@@ -196,17 +196,60 @@ fn a_server_that_may_have_the_last_replica_of_a_chunk_is_not_forgotten_unasked()
     world.restart_in_safe_mode();
     world.report(3, vec![]);
     world.pass(14 * SECOND);
-    for n in [1, 2, 3] {
-        assert_eq!(forget(&mut world, n, false), refused(n));
+    for n in [1, 2] {
+        assert_eq!(forget(&mut world, n, false), refused(n, 0));
     }
+    assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done), "it has told all that it has");
     // One of them is back with it.
     let chunk = world.locate("/f").unwrap().chunks[0].chunk;
     world.report(1, vec![held(chunk, 5)]);
-    world.pass(4 * SECOND);
-    assert_eq!(forget(&mut world, 3, false), Ok(Reply::Done));
-    world.pass(14 * SECOND);
+    world.pass(18 * SECOND);
     assert_eq!(forget(&mut world, 2, false), Ok(Reply::Done), "the other one is known to have it");
     assert_eq!(forget(&mut world, 1, true), Ok(Reply::Done));
+}
+
+#[test]
+fn a_server_counts_as_the_last_one_until_a_known_server_is_the_last() {
+    let mut world = World::with_servers(2);
+    world.put("/f", 5);
+    let chunk = world.locate("/f").unwrap().chunks[0].chunk;
+    let forget = |world: &mut World, n, lose_chunks| {
+        let (stamp, host) = (world.stamp(), host(n));
+        let request = ForgetServer { stamp, host, lose_records: false, lose_chunks };
+        world.mutate(Mutation::Forget(request))
+    };
+    world.register(3);
+    world.restart_in_safe_mode();
+    world.report(3, vec![]);
+    world.report(1, vec![held(chunk, 5)]);
+    world.pass(14 * SECOND);
+    assert_eq!(forget(&mut world, 1, true), Ok(Reply::Done));
+    let refused = Err(FsError::LastWithChunks { host: host(2), chunks: 1, named: 0 });
+    assert_eq!(forget(&mut world, 2, false), refused, "who had it was given up");
+}
+
+#[test]
+fn what_is_lost_between_two_sweeps_is_missing_at_once() {
+    let mut world = World::with_servers(2);
+    world.put("/f", 5);
+    let chunk = world.locate("/f").unwrap().chunks[0].chunk;
+    world.pass(14 * SECOND);
+    let registered = world.register(1);
+    world.beat(heartbeat(1, &registered, 1, vec![held(chunk, 5)])).unwrap();
+    world.pass(4 * SECOND);
+    assert!(!world.master.repairs.is_being_counted());
+    assert_eq!(world.summary().chunks_missing, 0);
+    let lost = ReplicaEvent::Lost { chunk, version: Version(1) };
+    world.beat(heartbeat(1, &registered, 2, vec![lost])).unwrap();
+    assert!(!world.master.repairs.is_being_counted());
+    assert_eq!(world.summary().chunks_missing, 1);
+    let (stamp, host) = (world.stamp(), host(2));
+    let request =
+        ForgetServer { stamp, host: host.clone(), lose_records: false, lose_chunks: false };
+    let refused = Err(FsError::LastWithChunks { host, chunks: 1, named: 1 });
+    assert_eq!(world.mutate(Mutation::Forget(request)), refused);
+    world.beat(heartbeat(1, &registered, 3, vec![held(chunk, 5)])).unwrap();
+    assert_eq!(world.summary().chunks_missing, 0);
 }
 
 #[test]
