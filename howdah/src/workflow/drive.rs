@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use clock::Stopwatch;
 use config::Config;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use mapreduce_protocol::{JobAccepted, JobSpec, JobState};
+use mapreduce_protocol::{JobSpec, JobState};
 use serde_json::Value;
 
+use super::calls::{counters_patiently, is_refusal, submit_patiently};
 use super::file::WorkflowFile;
 use super::folder::{End, RunFolder, Saved};
 use super::plan::{Done, Entry, Execution, Next, Plan, RunNames};
@@ -391,13 +391,6 @@ impl Driver<'_> {
     }
 }
 
-/// Whether the JobTracker has said no to the job itself, so that it says the same again: not for want of a token, or of
-/// room for more jobs.
-fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(net::CallError::Problem { problem, .. })
-        if (400..500).contains(&problem.status) && ![401, 408, 429].contains(&problem.status))
-}
-
 fn is_interruption(error: &anyhow::Error) -> bool {
     error.chain().any(<dyn std::error::Error>::is::<Interrupted>)
 }
@@ -406,39 +399,6 @@ fn is_interruption(error: &anyhow::Error) -> bool {
 enum Found {
     Ended(End),
     FailedBefore,
-}
-
-/// A workflow outlives a JobTracker that restarts: the same job is asked for until it answers.
-async fn submit_patiently(
-    session: &Session,
-    spec: &JobSpec,
-    key: &str,
-) -> anyhow::Result<JobAccepted> {
-    let jobs = session.jobs();
-    patiently(session, async || jobs.submit_with_key(spec, key).await).await
-}
-
-async fn counters_patiently(
-    session: &Session,
-    id: mapreduce_protocol::JobId,
-) -> anyhow::Result<std::collections::BTreeMap<String, u64>> {
-    let jobs = session.jobs();
-    Ok(patiently(session, async || jobs.counters(id).await).await?.counters)
-}
-
-async fn patiently<T>(
-    session: &Session,
-    mut call: impl AsyncFnMut() -> Result<T, net::CallError>,
-) -> anyhow::Result<T> {
-    let (away, mut backoff) = (Stopwatch::start(), net::Backoff::default());
-    loop {
-        match call().await {
-            Err(error) if error.is_transient() && away.elapsed() < session.jobs().retry_for() => {
-                backoff.pause().await;
-            }
-            answer => return Ok(answer?),
-        }
-    }
 }
 
 fn job_of(path: &Path, mut resolved: Value) -> anyhow::Result<JobFile> {
@@ -523,16 +483,5 @@ mod tests {
         assert_eq!(taken.len(), 2);
         let refused = rehearsed(&parsed(&text("none"), &[]), &names(), false).unwrap_err();
         assert!(format!("{refused:#}").contains("flow.yaml:4: job b"), "{refused:#}");
-    }
-
-    #[test]
-    fn only_what_the_jobtracker_says_of_the_job_itself_ends_a_try() {
-        let problem = |status: u16| {
-            let problem = net::Problem::new(status, "kind", "no");
-            anyhow::Error::from(net::CallError::Problem { address: "a:1".into(), problem })
-        };
-        let refusals: Vec<_> =
-            [400, 401, 409, 422, 429, 500, 503].map(|it| is_refusal(&problem(it))).into();
-        assert_eq!(refusals, [true, false, true, true, false, false, false]);
     }
 }

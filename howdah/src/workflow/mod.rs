@@ -2,9 +2,11 @@
 //! is written, and what may run next, is decided here by pure functions (`file`, `plan`, `text`); `folder` keeps what was
 //! done where any client finds it, `mended` says what may change of it, and `drive` runs what may. `howdah workflow` calls them.
 
+mod calls;
 mod drive;
 mod file;
 mod folder;
+mod line_of;
 mod mended;
 mod plan;
 mod text;
