@@ -47,7 +47,14 @@ impl OracleInput {
                 let chunks = (0..).step_by(length).zip(data.chunks(length));
                 Ok(chunks.map(|(at, record)| (at, None, record)).collect())
             }
-            InputFormat::Csv(csv) => Ok(csv_records(data, *csv)),
+            InputFormat::Csv(csv) => {
+                let records = csv_records(data, *csv);
+                let last = records.last().map_or(&[][..], |(_, _, record)| record);
+                match csv.multiline && is_open(last, csv.delimiter) {
+                    true => Err(broken(format!("input {} ends inside of quotes", self.path))),
+                    false => Ok(records),
+                }
+            }
             InputFormat::JsonLines => lines(data)
                 .filter(|(_, line)| line.iter().any(|byte| !b" \t\r".contains(byte)))
                 .map(|(at, line)| match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
@@ -75,6 +82,31 @@ fn with_key<'l>(at: u64, line: &'l [u8], separator: &[u8]) -> OracleRecord<'l> {
     match line.windows(separator.len()).position(|it| it == separator) {
         Some(n) => (at, Some(&line[..n]), &line[n + separator.len()..]),
         None => (at, Some(line), &[]),
+    }
+}
+
+/// Whether a record ends within a quoted field.
+fn is_open(record: &[u8], delimiter: u8) -> bool {
+    let mut rest = record;
+    loop {
+        if let Some(quoted) = rest.strip_prefix(b"\"") {
+            let mut at = 0;
+            loop {
+                let Some(quote) = quoted[at..].iter().position(|byte| *byte == b'"') else {
+                    return true;
+                };
+                at += quote + 1;
+                if quoted.get(at) != Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            }
+            rest = &quoted[at..];
+        }
+        match rest.iter().position(|byte| *byte == delimiter) {
+            Some(at) => rest = &rest[at + 1..],
+            None => return false,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct CsvRecords<'a> {
     opened: Opened<'a>,
     piece: &'a SplitPiece,
     parser: Reader,
+    delimiter: u8,
     /// Whether the next record is a header.
     header: bool,
     /// What is left of the last block, and where it begins in the file.
@@ -30,7 +31,8 @@ impl<'a> CsvRecords<'a> {
     pub(super) fn new(opened: Opened<'a>, piece: &'a SplitPiece, csv: Csv) -> Self {
         let parser = ReaderBuilder::new().delimiter(csv.delimiter).build();
         let (block, record) = (Bytes::new(), Vec::new());
-        Self { opened, piece, parser, header: csv.header, block, at: 0, record, ended: false }
+        let Csv { delimiter, header, .. } = csv;
+        Self { opened, piece, parser, delimiter, header, block, at: 0, record, ended: false }
     }
 
     pub(super) fn passed(&self) -> u64 {
@@ -43,6 +45,13 @@ impl<'a> CsvRecords<'a> {
             let begun_at = self.at;
             if !self.gather()? {
                 return Ok(None);
+            }
+            if self.ended && self.block.is_empty() && ends_in_quotes(&self.record, self.delimiter) {
+                return Err(bad_job(format!(
+                    "input {} ends inside of quotes, in the record that begins at byte {begun_at}: a quote is missing, or the \
+                     file was cut short; mend it, or, where no quoted field has an end of a line in it, set 'multiline: false'",
+                    self.piece.path
+                )));
             }
             if std::mem::take(&mut self.header) {
                 continue;
@@ -83,5 +92,50 @@ impl<'a> CsvRecords<'a> {
                 )));
             }
         }
+    }
+}
+
+/// Whether the last field of a record is quoted, and its quotes are never closed. (The parser does not say.)
+fn ends_in_quotes(record: &[u8], delimiter: u8) -> bool {
+    enum Place {
+        Begin,
+        Plain,
+        Quoted,
+        /// Behind a quote that closes them, unless another one follows.
+        Closed,
+    }
+    let last = record.iter().fold(Place::Begin, |place, byte| match (place, *byte) {
+        (Place::Quoted, b'"') => Place::Closed,
+        (Place::Quoted, _) | (Place::Begin | Place::Closed, b'"') => Place::Quoted,
+        (_, b'\r' | b'\n') => Place::Begin,
+        (_, byte) if byte == delimiter => Place::Begin,
+        _ => Place::Plain,
+    });
+    matches!(last, Place::Quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_quotes_around_a_field_must_be_closed() {
+        for (record, expected) in [
+            ("a,\"b", true),
+            ("\"", true),
+            ("\"a\"\"", true),
+            ("\"a\nb,c\n", true),
+            ("\r\n\"a", true),
+            ("", false),
+            ("a,b\n", false),
+            ("\"a\"", false),
+            ("\"a\"\"\"\n", false),
+            ("a\"b", false),
+            ("a,b\"\n", false),
+            ("\"a\"x\"", false),
+        ] {
+            assert_eq!(ends_in_quotes(record.as_bytes(), b','), expected, "{record:?}");
+        }
+        assert!(ends_in_quotes(b"a;\"b", b';') && !ends_in_quotes(b"a;\"b", b','));
     }
 }

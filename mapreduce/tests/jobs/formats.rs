@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use mapreduce::{Job, Text};
-use mapreduce_protocol::{FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming};
+use mapreduce_protocol::{
+    Csv, FailureKind, InputCompression, InputFormat, JobSpec, Program, Streaming,
+};
 
 use crate::local::{Folder, Ran, Shape, local_job, run_and_take, wordcount};
 
@@ -189,6 +191,31 @@ fn records_of_each_format_are_the_same_whatever_the_splits_and_compressed() {
             let packed =
                 folder(&[("0.gz", gzip(data.as_bytes())), ("1.bz2", bzip2(data.as_bytes()))]);
             assert_eq!(both(&seen(), "native", &packed, &shape, set).parts, ran.parts, "{name}");
+        }
+    }
+}
+
+#[test]
+fn csv_that_ends_inside_of_quotes_fails_the_job_with_the_place() {
+    for (text, header, place) in [
+        ("a,b\n1,\"x\ny\n", false, "at byte 4"),
+        ("a,\"b\n1,x\n", true, "at byte 0"),
+        ("a\n\"b\n\n\n", false, "at byte 2"),
+    ] {
+        let folder = folder(&[("0", text.as_bytes().to_vec())]);
+        for (sequential, multiline) in [(false, true), (true, true), (false, false)] {
+            let mut local =
+                local_job("native", BTreeMap::new(), &folder, &Shape::default(), sequential);
+            let csv = Csv { multiline, header, ..Csv::default() };
+            local.spec.input_format = Some(InputFormat::Csv(csv));
+            let ran = run_and_take(&seen(), &local, &folder);
+            let Err(failure) = ran else {
+                assert!(!multiline, "{text:?}");
+                continue;
+            };
+            assert!(multiline && failure.message.contains("inside of quotes"), "{text:?}");
+            assert!(failure.message.contains("/in/0"), "{}", failure.message);
+            assert!(sequential || failure.message.contains(place), "{}", failure.message);
         }
     }
 }
