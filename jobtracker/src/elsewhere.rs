@@ -62,8 +62,9 @@ impl Output {
         let Some(staged) = part.staged else {
             return Err(PublishError::NothingStaged { attempt });
         };
+        let scratch = scratch_name(attempt, part.named.as_deref());
         let target = self.url.below(&part.published);
-        let place = StagedPlace { target, scratch: self.url.below(&scratch_name(attempt)) };
+        let place = StagedPlace { target, scratch: self.url.below(&scratch) };
         Ok(self.store.publish(&staged_object(staged), &place).await?)
     }
 }
@@ -120,7 +121,7 @@ mod tests {
 
     async fn stage(output: &Output, attempt: AttemptId, text: &'static str) -> StagedOutput {
         let target = output.url.below(&part_name(attempt.task));
-        let place = StagedPlace { target, scratch: output.url.below(&scratch_name(attempt)) };
+        let place = StagedPlace { target, scratch: output.url.below(&scratch_name(attempt, None)) };
         let mut writer = output.store.stage(&place).await.unwrap();
         writer.write(Bytes::from_static(text.as_bytes())).await.unwrap();
         let StagedObject { upload, parts, bytes } = writer.finish().await.unwrap();
@@ -140,10 +141,19 @@ mod tests {
         let mut parts = Vec::new();
         for (attempt, text) in [(first.attempt(1), "one"), (second.attempt(0), "two")] {
             let staged = Some(stage(&output, attempt, text).await);
-            parts.push(PartElsewhere { attempt, staged, published: part_name(attempt.task) });
+            parts.push(PartElsewhere {
+                attempt,
+                named: None,
+                staged,
+                published: part_name(attempt.task),
+            });
         }
-        let unstaged =
-            vec![PartElsewhere { attempt: loser, staged: None, published: part_name(first) }];
+        let unstaged = vec![PartElsewhere {
+            attempt: loser,
+            named: None,
+            staged: None,
+            published: part_name(first),
+        }];
         let refused = publish(&stores, &target, unstaged).await;
         assert!(
             matches!(refused, StoreOutcome::Refused { reason } if reason.contains("no upload"))

@@ -31,8 +31,8 @@ mod tests {
         Home, IdempotencyKey, KilledAttempt, Locality, PlannedSplit, Span, SplitList, StagedSplits,
     };
     use mapreduce_protocol::{
-        AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, Priority, Program,
-        Split, SplitPiece, StagedOutput, TaskCounts, TaskKind,
+        AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, NamedOutput, Priority,
+        Program, Split, SplitPiece, StagedOutput, TaskCounts, TaskKind,
     };
 
     use event_loop::{decode_record, encode_record};
@@ -85,6 +85,7 @@ mod tests {
             counters: BTreeMap::from([("map.records".to_owned(), 3)]),
             place: None,
             staged: None,
+            named: Vec::new(),
             ran_ms: None,
             span: Span::default(),
         }
@@ -116,6 +117,16 @@ mod tests {
             let (upload, parts) = (Some("upload-1".to_owned()), vec!["part-1".to_owned()]);
             *staged = Some(StagedOutput { upload, parts, bytes: 7 });
         }
+        record
+    }
+
+    /// The same success, of a task that wrote a named output, too.
+    fn with_named(mut record: Record) -> Record {
+        let Record::TaskSucceeded { staged, named, .. } = &mut record else {
+            panic!("{record:?} is no success")
+        };
+        let output = |name: &str, staged| NamedOutput { name: name.to_owned(), staged };
+        *named = vec![output("errors", staged.clone()), output("rest", None)];
         record
     }
 
@@ -177,7 +188,15 @@ mod tests {
             Record::PoolPaused { pool: "web".to_owned() },
             Record::PoolResumed { pool: "web".to_owned() },
         ];
-        [of_jobs_and_drains(), trackers, pools, vec![accepted_of_a_user()]].concat()
+        [of_jobs_and_drains(), trackers, pools, vec![accepted_of_a_user()], of_named_outputs()].concat()
+    }
+
+    fn of_named_outputs() -> Vec<Record> {
+        let map = JobId { date: 20_261_122, ordinal: 6 }.task(TaskKind::Map, 0);
+        vec![
+            with_named(with_staged(succeeded(map.attempt(2), "d7"))),
+            Record::MapOutputLost { attempt: map.attempt(2) },
+        ]
     }
 
     fn of_jobs_and_drains() -> Vec<Record> {

@@ -13,7 +13,7 @@ use crate::api::{
     Reducer, Sink, TaskContext, UserError, ValueSource, Values,
 };
 use crate::oracle_input::OracleInput;
-use crate::oracle_output::{self, Piece};
+use crate::oracle_output::{self, NamedLists, OracleOutput, Piece};
 
 /// The text of the one part that a job without reduces has.
 pub(crate) fn map_only<M: Mapper>(
@@ -21,10 +21,11 @@ pub(crate) fn map_only<M: Mapper>(
     input: &[OracleInput],
     (task, forms): (&TaskContext, &OutputForms),
     counters: &mut Counters,
-) -> Result<Vec<Vec<u8>>, Failure> {
+) -> Result<OracleOutput, Failure> {
     let mut list = OutputList::<M::Key, M::Value>::new(forms);
-    map_all(mapper, input, &mut list, task, counters)?;
-    Ok(vec![list.bytes()?])
+    let mut named = NamedLists::new(task.attempt.task);
+    map_all(mapper, input, &mut list, (task, &mut named), counters)?;
+    Ok(OracleOutput { parts: vec![list.bytes()?], named: named.written(forms)? })
 }
 
 /// A job with reduces.
@@ -40,20 +41,21 @@ pub(crate) struct Oracle<'a, K: Key, P> {
 }
 
 impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
-    /// The bytes of each part before compression.
+    /// All that it writes.
     pub(crate) fn run<M, R>(
         &self,
         mapper: M,
         mut reducer: R,
         input: &[OracleInput],
         counters: &mut Counters,
-    ) -> Result<Vec<Vec<u8>>, Failure>
+    ) -> Result<OracleOutput, Failure>
     where
         M: Mapper<Key = K>,
         R: Reducer<InKey = K, InValue = M::Value>,
     {
         let mut list = PairList::<K, M::Value>(Vec::new(), PhantomData);
-        map_all(mapper, input, &mut list, self.task, counters)?;
+        let mut named = NamedLists::new(self.task.attempt.task);
+        map_all(mapper, input, &mut list, (self.task, &mut named), counters)?;
         let mut partitions = vec![Vec::new(); self.task.n_reduces as usize];
         for pair in list.0 {
             let partition = self.partition(&pair.0)?;
@@ -66,8 +68,12 @@ impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
                 }
             }
         }
-        let reduce = |(index, pairs)| self.reduce_all(&mut reducer, index, pairs, counters);
-        (0..).zip(partitions).map(reduce).collect()
+        let mut reduce = |(index, pairs)| {
+            named.task = self.task.attempt.task.job.task(TaskKind::Reduce, index);
+            self.reduce_all(&mut reducer, &mut named, pairs, counters)
+        };
+        let parts = (0..).zip(partitions).map(&mut reduce).collect::<Result<_, _>>()?;
+        Ok(OracleOutput { parts, named: named.written(self.forms)? })
     }
 
     fn partition(&self, encoded: &[u8]) -> Result<u32, Failure> {
@@ -82,11 +88,11 @@ impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
     fn reduce_all<R: Reducer<InKey = K>>(
         &self,
         reducer: &mut R,
-        index: u32,
+        named: &mut NamedLists,
         mut pairs: Vec<Pair>,
         counters: &mut Counters,
     ) -> Result<Vec<u8>, Failure> {
-        let attempt = self.task.attempt.task.job.task(TaskKind::Reduce, index).attempt(0);
+        let attempt = named.task.attempt(0);
         let task = TaskContext { attempt, ..self.task.clone() };
         pairs.iter().try_for_each(|pair| decode_key::<K>(&pair.0).map(drop))?;
         let compare = |a: &Pair, b: &Pair, by: Compare<K>| match (K::decode(&a.0), K::decode(&b.0))
@@ -97,11 +103,13 @@ impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
         pairs.sort_by(|a, b| compare(a, b, K::compare));
         let by: Compare<K> = self.grouping.map_or(K::compare, |grouping| grouping.compare);
         let mut text = OutputList::<R::OutKey, R::OutValue>::new(self.forms);
-        reducer.setup(&mut Output::new(&mut text, counters, &task)).map_err(|e| author(&e))?;
+        reducer
+            .setup(&mut Output::new(&mut text, counters, named, &task))
+            .map_err(|e| author(&e))?;
         for group in pairs.chunk_by(|a, b| compare(a, b, by).is_eq()) {
             let key = decode_key::<K>(&group[0].0)?;
             let mut values = ListValues { group, given: 0, refused: Cell::new(None) };
-            let mut out = Output::new(&mut text, counters, &task);
+            let mut out = Output::new(&mut text, counters, named, &task);
             reducer.reduce(key, &mut Values::new(&mut values), &mut out).map_err(|e| author(&e))?;
             if let Some((what, error)) = values.refused.take() {
                 return Err(failed(format!("a {what} can't be decoded: {error}")));
@@ -109,7 +117,9 @@ impl<K: Key, P: Partitioner<K>> Oracle<'_, K, P> {
             counters.add_own("REDUCE_INPUT_GROUPS", 1);
             counters.add_own("REDUCE_INPUT_RECORDS", group.len() as u64);
         }
-        reducer.finish(&mut Output::new(&mut text, counters, &task)).map_err(|e| author(&e))?;
+        reducer
+            .finish(&mut Output::new(&mut text, counters, named, &task))
+            .map_err(|e| author(&e))?;
         text.bytes()
     }
 }
@@ -118,18 +128,20 @@ fn map_all<M: Mapper>(
     mut mapper: M,
     input: &[OracleInput],
     sink: &mut dyn Sink<M::Key, M::Value>,
-    task: &TaskContext,
+    (task, named): (&TaskContext, &mut NamedLists),
     counters: &mut Counters,
 ) -> Result<(), Failure> {
-    mapper.setup(&mut Output::new(sink, counters, task)).map_err(|e| author(&e))?;
+    mapper.setup(&mut Output::new(sink, counters, named, task)).map_err(|e| author(&e))?;
     for file in input {
         for (offset, key, value) in file.records()? {
             let record = Record { offset, key, value, path: &file.path };
-            mapper.map(record, &mut Output::new(sink, counters, task)).map_err(|e| author(&e))?;
+            mapper
+                .map(record, &mut Output::new(sink, counters, named, task))
+                .map_err(|e| author(&e))?;
             counters.add_own("MAP_INPUT_RECORDS", 1);
         }
     }
-    mapper.finish(&mut Output::new(sink, counters, task)).map_err(|e| author(&e))
+    mapper.finish(&mut Output::new(sink, counters, named, task)).map_err(|e| author(&e))
 }
 
 type Pair = (Vec<u8>, Vec<u8>);

@@ -1,12 +1,13 @@
 //! What the sequential oracle writes: all pairs of a part held as trees, then written as a whole, by nothing of the task
 //! runtime's.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
-use mapreduce_protocol::{Codec, Failure, FailureKind, OutputFormat, OutputForms};
+use mapreduce_protocol::{Codec, Failure, FailureKind, OutputFormat, OutputForms, TaskId};
 use serde_json::Value;
 
-use crate::api::{Datum, Visitor};
+use crate::api::{Datum, NamedOutputs, Pair, Visitor};
 
 /// A key or a value: its text, and what it is made of.
 pub(crate) struct Piece {
@@ -39,6 +40,62 @@ impl Piece {
     pub(crate) fn of_bytes(bytes: Option<&[u8]>) -> Self {
         let tree = bytes.map_or(Tree::Nothing, |it| Tree::Bytes(it.to_vec()));
         Self { text: bytes.map(<[u8]>::to_vec), tree }
+    }
+}
+
+/// All that a job writes, before compression.
+pub(crate) struct OracleOutput {
+    /// The parts, by their numbers.
+    pub(crate) parts: Vec<Vec<u8>>,
+    /// Named outputs, by their names and who wrote them: all maps as one.
+    pub(crate) named: Vec<((String, TaskId), Vec<u8>)>,
+}
+
+/// Named outputs under way.
+pub(crate) struct NamedLists {
+    /// Who writes now.
+    pub(crate) task: TaskId,
+    lists: BTreeMap<(String, TaskId), Vec<(Piece, Piece)>>,
+    refused: Option<String>,
+}
+
+impl NamedLists {
+    /// None yet, of `task`.
+    pub(crate) fn new(task: TaskId) -> Self {
+        Self { task, lists: BTreeMap::new(), refused: None }
+    }
+
+    /// All of them.
+    pub(crate) fn written(
+        self,
+        forms: &OutputForms,
+    ) -> Result<Vec<((String, TaskId), Vec<u8>)>, Failure> {
+        if let Some(name) = self.refused {
+            return Err(refused(&format!("the name {name:?}")));
+        }
+        let written = |(key, pairs): ((String, TaskId), Vec<_>)| Ok((key, written(&pairs, forms)?));
+        self.lists.into_iter().map(written).collect()
+    }
+}
+
+impl NamedOutputs for NamedLists {
+    fn pair(&mut self, name: &str, pair: &dyn Pair) {
+        let is_fine = name.chars().all(|c| c.is_ascii_digit() || c.is_ascii_alphabetic());
+        if !is_fine || name.is_empty() || name.len() > 64 || name == "part" {
+            self.refused = Some(name.to_owned());
+            return;
+        }
+        let list = self.lists.entry((name.to_owned(), self.task)).or_default();
+        let [mut key, mut value] = [Vec::new(), Vec::new()];
+        let has_text = [pair.key_text(&mut key), pair.value_text(&mut value)];
+        let [mut of_key, mut of_value] = [Builder::default(), Builder::default()];
+        pair.visit_key(&mut of_key);
+        pair.visit_value(&mut of_value);
+        let piece = |has_text: bool, text, mut builder: Builder| Piece {
+            text: has_text.then_some(text),
+            tree: builder.done.pop().unwrap_or(Tree::Nothing),
+        };
+        list.push((piece(has_text[0], key, of_key), piece(has_text[1], value, of_value)));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::api::{
 };
 use crate::oracle;
 use crate::oracle_input::OracleInput;
+use crate::oracle_output::OracleOutput;
 use crate::task::fold::{CombinerFold, Fold};
 use crate::task::map::{self, MapTask};
 use crate::task::merge::Merge;
@@ -39,7 +40,7 @@ pub(crate) trait Program: Send + Sync {
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure>;
 
-    /// Runs the whole job the plain way, in a folder of its own, all maps as `task`; the bytes of each part before compression.
+    /// Runs the whole job the plain way, in a folder of its own, all maps as `task`; what it writes.
     fn run_sequentially(
         &self,
         input: &[OracleInput],
@@ -47,7 +48,7 @@ pub(crate) trait Program: Send + Sync {
         forms: &OutputForms,
         folder: &Path,
         counters: &mut Counters,
-    ) -> Result<Vec<Vec<u8>>, Failure>;
+    ) -> Result<OracleOutput, Failure>;
 }
 
 impl<M, C, R, P> Program for JobOf<M, C, R, P>
@@ -95,7 +96,7 @@ where
         forms: &OutputForms,
         _: &Path,
         counters: &mut Counters,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<OracleOutput, Failure> {
         let mapper = (self.mapper)();
         if task.n_reduces == 0 {
             return oracle::map_only(mapper, input, (task, forms), counters);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::{Formats, InputCompression, OutputForms, TaskKind};
 
-use crate::api::{Counters, Job, TaskContext, UserError};
+use crate::api::{Counters, Job, StatusSink, TaskContext, UserError};
 use crate::local::LOCAL_JOB;
 use crate::oracle_input::OracleInput;
 
@@ -25,6 +25,8 @@ pub struct TrialRun {
     pub lines: Vec<String>,
     /// Its counters, `GROUP.NAME` → sum, without the runtime's own.
     pub counters: BTreeMap<String, u64>,
+    /// The lines of named outputs, by their names: those of maps before those of reduces.
+    pub named: BTreeMap<String, Vec<String>>,
 }
 
 impl Job {
@@ -140,23 +142,31 @@ impl Trial<'_> {
             n_maps: 1,
             n_reduces,
             files: self.files,
+            status: StatusSink::default(),
         };
         let formats = Formats { input_compression: InputCompression::None, ..Formats::default() };
         let inputs =
             self.inputs.into_iter().map(|(path, data)| OracleInput::of(&path, data, &formats));
         let inputs = inputs.collect::<Result<Vec<_>, _>>();
         let mut counters = Counters::default();
-        let parts = inputs.and_then(|inputs| {
+        let output = inputs.and_then(|inputs| {
             let (folder, forms) = (Path::new(""), OutputForms::default());
             self.job.program.run_sequentially(&inputs, &task, &forms, folder, &mut counters)
         });
-        let parts = parts.map_err(|failure| UserError::from(failure.message))?;
-        let lines = parts.iter().flat_map(|part| part.split_inclusive(|byte| *byte == b'\n'));
-        let text = |line: &[u8]| {
-            String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line)).into_owned()
-        };
+        let output = output.map_err(|failure| UserError::from(failure.message))?;
+        let lines = output.parts.iter().flat_map(|part| lines_of(part)).collect();
+        let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for ((name, _), bytes) in &output.named {
+            named.entry(name.clone()).or_default().extend(lines_of(bytes));
+        }
         let mut counters = counters.into_sums();
         counters.retain(|name, _| !name.starts_with("task."));
-        Ok(TrialRun { lines: lines.map(text).collect(), counters })
+        Ok(TrialRun { lines, counters, named })
     }
+}
+
+fn lines_of(bytes: &[u8]) -> impl Iterator<Item = String> {
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line)).into_owned())
 }

@@ -102,7 +102,7 @@ fn capability(launch: &Launch, now: UnixMillis) -> Capability {
     inputs.sort();
     inputs.dedup();
     let staging = launch.job.staging.trim_end_matches('/');
-    let own = Grant::all(format!("{staging}/{}", launch.attempt));
+    let own = Grant::all(format!("{staging}/{}", launch.attempt)).with_family();
     Capability {
         subject: launch.attempt.to_string(),
         role: Role::Task,
@@ -217,8 +217,12 @@ mod tests {
         let own = format!("/.howdah/staging/j/{attempt}");
         assert!(capability.permits(Right::Write, &own));
         assert!(capability.permits(Right::Read, "/in/a"));
+        assert!(capability.permits(Right::Write, &format!("{own}-errors")));
         let other = format!("/.howdah/staging/j/{}", job.task(TaskKind::Map, 0).attempt(0));
-        for resource in ["/.howdah/staging/j", &other, "/in", "/in/a", "/in/b", "/"] {
+        let (tenth, others) = (format!("{own}0"), format!("{other}-errors"));
+        for resource in
+            ["/.howdah/staging/j", &other, &tenth, &others, "/in", "/in/a", "/in/b", "/"]
+        {
             assert!(!capability.permits(Right::Write, resource), "{resource}");
         }
     }

@@ -39,6 +39,16 @@ pub fn map_join(scratch: &Path) -> PathBuf {
     program
 }
 
+/// Builds the program with named outputs in the same way, whatever the size.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn sort_out(scratch: &Path) -> PathBuf {
+    let (program, _) = example(scratch, "sort-out", false);
+    program
+}
+
 /// Builds the program of the tests of kills; what it does is an argument of it.
 ///
 /// # Panics

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::books;
 use tests::command::run;
-use tests::job_author::{inverted_index, map_join};
+use tests::job_author::{inverted_index, map_join, sort_out};
 use tests::oracle::lines_of_parts;
 use tests::{Dev, DevOptions, long};
 
@@ -74,4 +74,56 @@ fn a_program_finds_the_files_that_its_job_brings_along() {
     let file = dev.job_file("wrong.yaml", &job("/in", "/wrong", "people.tsv"));
     let wrong = dev.run(&["job", "submit", &file, "--wait"]);
     let _ = wrong.refused(1, &["brings no file \"users.tsv\" (people.tsv)"]);
+}
+
+#[test]
+fn named_outputs_appear_with_the_parts_once_though_a_tracker_dies() {
+    let mut dev = Dev::start(&DevOptions::trackers(3).set("chunkmaster.chunk_bytes=64KiB"));
+    let executable = sort_out(dev.scratch());
+    let text: String = (0..40_000)
+        .map(|n| match n % 100 {
+            0 => format!("malformed {n}\n"),
+            _ => format!("user{}\t{}\n", n % 997, n % 13 - 6),
+        })
+        .collect();
+    let input = dev.scratch().join("input");
+    std::fs::write(&input, &text).expect("a file can be written");
+    dev.put(&input, "/in/input");
+    let job = |input: &str, output: &str| {
+        format!(
+            "name: sort out\ninput: [{input}]\noutput: {output}\nreduces: 3\nprogram:\n  \
+             native: {{executable: {}}}\n",
+            executable.display()
+        )
+    };
+    let file = dev.job_file("cluster.yaml", &job("/in", "/out"));
+    let id = dev.run(&["job", "submit", &file]).success().text();
+    dev.kill("tasktracker-2");
+    let _ = dev.run(&["job", "wait", &id]).success();
+    let (got, local) = (dev.scratch().join("got"), dev.scratch().join("local"));
+    dev.get("/out", &got);
+    let file = dev.job_file("local.yaml", &job(input.to_str().unwrap(), local.to_str().unwrap()));
+    let _ = run(["local", &file, "--sequential"]).success();
+    // Places in the input are the same, its path is not.
+    let of = |folder: &std::path::Path, output: &str| {
+        let mut lines = Vec::new();
+        for entry in std::fs::read_dir(folder).expect("it is there") {
+            let path = entry.expect("it can be read").path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with(output) {
+                let text = std::fs::read_to_string(&path).expect("it is text");
+                lines.extend(text.lines().map(|line| match output {
+                    "malformed" => line.split_once('\t').unwrap().1.to_owned(),
+                    _ => line.to_owned(),
+                }));
+            }
+        }
+        lines.sort();
+        lines
+    };
+    for output in ["part-r-", "malformed", "debtors-r-"] {
+        let expected = of(&local, output);
+        assert!(!expected.is_empty(), "{output}");
+        assert!(of(&got, output) == expected, "{output} differs");
+    }
 }

@@ -3,8 +3,8 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, Failure, JobId, JobState, MapEvent, Split,
-    StagedOutput, Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
+    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, Failure, JobId, JobState, MapEvent,
+    NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput, Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -31,6 +31,16 @@ fn bounded_staged(mut staged: StagedOutput) -> StagedOutput {
         *name = cut(std::mem::take(name), STAGED_NAME_BYTES_MAX);
     }
     staged
+}
+
+/// The same of its named outputs.
+fn bounded_named(mut named: Vec<NamedOutput>) -> Vec<NamedOutput> {
+    named.truncate(NAMED_OUTPUTS_MAX);
+    let bounded = |NamedOutput { name, staged }| NamedOutput {
+        name: cut(name, STAGED_NAME_BYTES_MAX),
+        staged: staged.map(bounded_staged),
+    };
+    named.into_iter().map(bounded).collect()
 }
 
 impl Core {
@@ -113,6 +123,7 @@ impl Core {
             counters: bounded(result.counters),
             place,
             staged: result.staged.map(bounded_staged),
+            named: bounded_named(result.named),
             ran_ms,
             span,
         });

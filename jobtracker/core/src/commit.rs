@@ -3,7 +3,9 @@
 //! succeeded.
 
 use ids::{Monotonic, Now};
-use mapreduce_protocol::{AttemptId, JobId, JobState, TaskId, TaskKind, TrackerCommand, is_url};
+use mapreduce_protocol::{
+    AttemptId, JobId, JobState, NamedOutput, TaskId, TaskKind, TrackerCommand, is_url, staged_name,
+};
 
 use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
@@ -13,7 +15,7 @@ use crate::messages::{Effect, Notice, Reply, ReplyTo, StoreOutcome};
 use crate::parts::{Part, PartElsewhere};
 use crate::records::Record;
 use crate::refusal::Refusal;
-use crate::running::{RunningEntry, TaskEntry};
+use crate::running::RunningEntry;
 use crate::task::LiveAttempt;
 use crate::timers::Timer;
 use crate::trackers::Occupied;
@@ -41,30 +43,31 @@ impl Core {
             false => TaskKind::Reduce,
         };
         let forms = entry.spec.output_forms();
-        let parts_of = if forms.has_parts() { running.tasks(kind) } else { &[] };
+        let mut parts = Vec::new();
+        for (task, entry) in running.entries(job).filter(|_| forms.has_parts()) {
+            if let Some(winner) = entry.winner.as_ref().filter(|_| task.kind == kind) {
+                let attempt = task.attempt(winner.number);
+                let staged = winner.staged.as_deref().cloned();
+                let published = forms.part_name(task);
+                parts.push(PartElsewhere { attempt, named: None, staged, published });
+            }
+            let (number, named) = entry.named();
+            parts.extend(named.iter().map(|NamedOutput { name, staged }| PartElsewhere {
+                attempt: task.attempt(number),
+                named: Some(name.clone()),
+                staged: staged.clone(),
+                published: forms.part_name_of(name, task),
+            }));
+        }
         if is_url(&entry.spec.output) {
-            let part = |(index, task): (u32, &TaskEntry)| {
-                let winner = task.winner.as_ref()?;
-                let attempt = job.task(kind, index).attempt(winner.number);
-                let published = forms.part_name(attempt.task);
-                Some(PartElsewhere {
-                    attempt,
-                    staged: winner.staged.as_deref().cloned(),
-                    published,
-                })
-            };
-            let parts = (0..).zip(parts_of).filter_map(part).collect();
             let target = entry.spec.output.clone();
             return self.effect(Effect::PublishElsewhere { job, target, parts });
         }
-        let part = |(index, task): (u32, &TaskEntry)| {
-            let winner = task.winner.as_ref()?;
-            Some(Part {
-                staged: job.task(kind, index).attempt(winner.number).to_string(),
-                published: forms.part_name(job.task(kind, index)),
-            })
+        let part = |PartElsewhere { attempt, named, published, .. }| Part {
+            staged: staged_name(attempt, named.as_deref()),
+            published,
         };
-        let parts = (0..).zip(parts_of).filter_map(part).collect();
+        let parts = parts.into_iter().map(part).collect();
         let (staging, target) = (staging_folder(job), entry.spec.output.clone());
         let (submitted_at, owner) = (entry.submitted_at, entry.owner.clone());
         self.effect(Effect::Publish { job, submitted_at, staging, parts, target, owner });

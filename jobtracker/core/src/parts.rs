@@ -16,6 +16,8 @@ pub struct Part {
 pub struct PartElsewhere {
     /// The winner.
     pub attempt: AttemptId,
+    /// The name of a named output; none of its part.
+    pub named: Option<String>,
     /// What it staged.
     pub staged: Option<StagedOutput>,
     /// Its name in the output.

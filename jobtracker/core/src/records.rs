@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, HostName, RackName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, Failure, JobId, JobSpec, JobState, Priority, Split, StagedOutput, TaskCounts,
+    AttemptId, Failure, JobId, JobSpec, JobState, NamedOutput, Priority, Split, StagedOutput,
+    TaskCounts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,9 @@ pub enum Record {
         /// What it staged in another store.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         staged: Option<StagedOutput>,
+        /// Its named outputs.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        named: Vec<NamedOutput>,
         /// How long it worked, of a reduce from the last map on; absent where that is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ran_ms: Option<u64>,

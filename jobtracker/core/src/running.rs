@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ids::HostName;
 use mapreduce_protocol::{
-    AttemptId, AttemptState, Blame, Failure, JobId, Split, StagedOutput, TaskId, TaskKind,
+    AttemptId, AttemptState, Blame, Failure, JobId, NamedOutput, Split, StagedOutput, TaskId,
+    TaskKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,8 @@ struct Past {
     lost: BTreeSet<u32>,
     /// Numbers of attempts that were killed or lost, and have not come to another end since.
     given_up: BTreeSet<u32>,
+    /// Named outputs of the last winner whose map output was lost: they were written, and stay.
+    lost_named: Option<(u32, Vec<NamedOutput>)>,
 }
 
 /// A task as snapshots have it.
@@ -77,21 +80,23 @@ struct KeptTask {
     lost: BTreeSet<u32>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     given_up: BTreeSet<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost_named: Option<(u32, Vec<NamedOutput>)>,
 }
 
 impl From<KeptTask> for TaskEntry {
     fn from(kept: KeptTask) -> Self {
-        let KeptTask { winner, failures, lost_digest, lost, given_up } = kept;
-        let past = Past { failures, lost_digest, lost, given_up };
+        let KeptTask { winner, failures, lost_digest, lost, given_up, lost_named } = kept;
+        let past = Past { failures, lost_digest, lost, given_up, lost_named };
         Self { winner, past: (past != Past::default()).then(|| Box::new(past)) }
     }
 }
 
 impl From<TaskEntry> for KeptTask {
     fn from(entry: TaskEntry) -> Self {
-        let Past { failures, lost_digest, lost, given_up } =
+        let Past { failures, lost_digest, lost, given_up, lost_named } =
             entry.past.map(|past| *past).unwrap_or_default();
-        Self { winner: entry.winner, failures, lost_digest, lost, given_up }
+        Self { winner: entry.winner, failures, lost_digest, lost, given_up, lost_named }
     }
 }
 
@@ -105,6 +110,9 @@ pub(crate) struct Winner {
     /// What it staged in another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) staged: Option<Box<StagedOutput>>,
+    /// Its named outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    named: Option<Box<[NamedOutput]>>,
     /// How long it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ran_ms: Option<u64>,
@@ -168,6 +176,15 @@ impl RunningEntry {
         }
     }
 
+    /// All its tasks: maps, then reduces.
+    pub(crate) fn entries(&self, job: JobId) -> impl Iterator<Item = (TaskId, &TaskEntry)> {
+        let of = move |kind| {
+            let tasks = (0..).zip(self.tasks(kind));
+            tasks.map(move |(index, entry)| (job.task(kind, index), entry))
+        };
+        of(TaskKind::Map).chain(of(TaskKind::Reduce))
+    }
+
     /// Bytes that a task of that kind reads in the mean; 0 for reduces, of which nobody knows.
     pub(crate) fn mean_bytes(&self, kind: TaskKind) -> u64 {
         match kind {
@@ -210,8 +227,17 @@ impl RunningEntry {
 
     /// Folds a success in.
     pub(crate) fn succeed(&mut self, record: &Record) {
-        let Record::TaskSucceeded { attempt, host, digest, counters, place, staged, ran_ms, span } =
-            record
+        let Record::TaskSucceeded {
+            attempt,
+            host,
+            digest,
+            counters,
+            place,
+            staged,
+            named,
+            ran_ms,
+            span,
+        } = record
         else {
             return;
         };
@@ -223,6 +249,7 @@ impl RunningEntry {
             digest: Digest::from(digest.as_str()),
             counters,
             staged: staged.clone().map(Box::new),
+            named: (!named.is_empty()).then(|| named.as_slice().into()),
             ran_ms: *ran_ms,
             place: *place,
             span: *span,
@@ -282,10 +309,17 @@ impl RunningEntry {
     pub(crate) fn undo(&mut self, task: TaskId) {
         let entry = self.task_mut(task);
         if let Some(winner) = entry.winner.take() {
+            let winner = *winner;
+            let counters = winner.counters;
             let past = entry.past_mut();
-            past.lost_digest = Some(winner.digest.clone());
+            past.lost_digest = Some(winner.digest);
             past.lost.insert(winner.number);
-            self.counters.subtract(&winner.counters);
+            // What a reduce wrote of bytes that no map stands for any more is void; a map's is as good as before.
+            past.lost_named = match task.kind {
+                TaskKind::Map => Some((winner.number, winner.named.unwrap_or_default().into_vec())),
+                TaskKind::Reduce => None,
+            };
+            self.counters.subtract(&counters);
             *self.done_mut(task.kind) -= 1;
         }
     }
@@ -360,6 +394,16 @@ impl TaskEntry {
     /// Its attempts that failed, as far as they are remembered.
     pub(crate) fn failures(&self) -> &[FailedAttempt] {
         self.past.as_ref().map_or(&[], |past| &past.failures)
+    }
+
+    /// The attempt whose named outputs count, with them: the winner, or the last one whose map output was lost, if no other has
+    /// won since.
+    pub(crate) fn named(&self) -> (u32, &[NamedOutput]) {
+        if let Some(winner) = &self.winner {
+            return (winner.number, winner.named.as_deref().unwrap_or_default());
+        }
+        let lost = self.past.as_ref().and_then(|past| past.lost_named.as_ref());
+        lost.map_or((0, &[]), |(number, named)| (*number, named))
     }
 
     fn past_mut(&mut self) -> &mut Past {

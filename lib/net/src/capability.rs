@@ -153,27 +153,44 @@ pub struct Grant {
     pub prefix: String,
     /// What may be done with it.
     pub rights: Vec<Right>,
+    /// Whether it covers what stands beside it, too, under names that go on with a `-`: then `/a/b` covers `/a/b-c`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub family: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 impl Grant {
     /// To look at it.
     pub fn read(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), rights: vec![Right::Read] }
+        Self { prefix: prefix.into(), rights: vec![Right::Read], family: false }
     }
 
     /// To make, change or remove it, unseen.
     pub fn write(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), rights: vec![Right::Write] }
+        Self { prefix: prefix.into(), rights: vec![Right::Write], family: false }
     }
 
     /// Both.
     pub fn all(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), rights: vec![Right::Read, Right::Write] }
+        Self { prefix: prefix.into(), rights: vec![Right::Read, Right::Write], family: false }
+    }
+
+    /// The same with what stands beside the resource, as [`Self::family`] has it.
+    #[must_use]
+    pub fn with_family(self) -> Self {
+        Self { family: true, ..self }
     }
 
     fn permits(&self, right: Right, resource: &str) -> bool {
         let covers = match resource.strip_prefix(self.prefix.as_str()) {
-            Some(rest) => self.prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'),
+            Some(rest) => {
+                let is_below = rest.is_empty() || rest.starts_with('/');
+                is_below || self.prefix.ends_with('/') || self.family && rest.starts_with('-')
+            }
             None => false,
         };
         covers && self.rights.contains(&right)

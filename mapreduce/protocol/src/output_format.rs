@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Codec, RECORD_BYTES_MAX, TaskId, part_name};
+use crate::{Codec, RECORD_BYTES_MAX, TaskId, part_name, part_name_of};
 
 /// Bytes of a separator, at most.
 const SEPARATOR_BYTES_MAX: usize = 64;
@@ -141,6 +141,12 @@ impl OutputForms {
     #[must_use]
     pub fn part_name(&self, task: TaskId) -> String {
         self.with_extension(part_name(task))
+    }
+
+    /// The name of the file that a task makes there for a named output.
+    #[must_use]
+    pub fn part_name_of(&self, output: &str, task: TaskId) -> String {
+        self.with_extension(part_name_of(output, task))
     }
 
     fn with_extension(&self, name: String) -> String {

@@ -47,6 +47,34 @@ pub struct StagedOutput {
     pub bytes: u64,
 }
 
+/// One of an attempt's named outputs, written and not published yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedOutput {
+    /// Its name, as [`is_output_name`] has it.
+    pub name: String,
+    /// What was staged of it, if the job's output is in another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<StagedOutput>,
+}
+
+/// Named outputs of one task, at most.
+pub const NAMED_OUTPUTS_MAX: usize = 32;
+
+/// Bytes of an output's name, at most.
+const OUTPUT_NAME_BYTES_MAX: usize = 64;
+
+/// The name of the job's main output.
+const PART: &str = "part";
+
+/// Whether an output beside the main one can be called so: 1 to 64 ASCII letters and digits, and not `part` (Hadoop:
+/// `MultipleOutputs`).
+#[must_use]
+pub fn is_output_name(name: &str) -> bool {
+    (1..=OUTPUT_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && name != PART
+}
+
 /// Whether an input or output of a job is a URL of another store than the chunk store.
 #[must_use]
 pub fn is_url(path: &str) -> bool {
@@ -56,17 +84,32 @@ pub fn is_url(path: &str) -> bool {
 /// The name of the file that a task makes in the job's output.
 #[must_use]
 pub fn part_name(task: TaskId) -> String {
+    part_name_of(PART, task)
+}
+
+/// The same of a named output.
+#[must_use]
+pub fn part_name_of(output: &str, task: TaskId) -> String {
     let letter = match task.kind {
         TaskKind::Map => 'm',
         TaskKind::Reduce => 'r',
     };
-    format!("part-{letter}-{:05}", task.index)
+    format!("{output}-{letter}-{:05}", task.index)
 }
 
-/// Where below an output an attempt stages its part, if that is an object.
+/// What an attempt's part is called before it is published, or its named output.
 #[must_use]
-pub fn scratch_name(attempt: AttemptId) -> String {
-    format!("{SCRATCH_FOLDER}/{}/{attempt}", attempt.task.job)
+pub fn staged_name(attempt: AttemptId, named: Option<&str>) -> String {
+    match named {
+        Some(name) => format!("{attempt}-{name}"),
+        None => attempt.to_string(),
+    }
+}
+
+/// Where below an output an attempt stages its part, or its named output, if that is an object.
+#[must_use]
+pub fn scratch_name(attempt: AttemptId, named: Option<&str>) -> String {
+    format!("{SCRATCH_FOLDER}/{}/{}", attempt.task.job, staged_name(attempt, named))
 }
 
 #[cfg(test)]
@@ -80,7 +123,14 @@ mod tests {
         let task = job.task(TaskKind::Reduce, 7);
         assert_eq!(part_name(task), "part-r-00007");
         let scratch = "_temporary/job_20261122_0001/attempt_20261122_0001_r_000007_2";
-        assert_eq!(scratch_name(task.attempt(2)), scratch);
+        assert_eq!(scratch_name(task.attempt(2), None), scratch);
+        assert_eq!(scratch_name(task.attempt(2), Some("errors")), format!("{scratch}-errors"));
+        assert_eq!(part_name_of("errors", task), "errors-r-00007");
+        assert!(is_output_name("errors2") && is_output_name(&"x".repeat(64)));
+        let longer = "x".repeat(65);
+        for name in ["", "part", "a-b", "a/b", "..", "_x", "ü", &longer] {
+            assert!(!is_output_name(name), "{name}");
+        }
         let store = TaskStore {
             url: "s3://b".to_owned(),
             endpoint: None,

@@ -11,8 +11,8 @@ use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ailment, AttemptId, Failure, Formats, JobId, OutputForms, OutputSizes, Program, Split,
-    StagedOutput, TaskLimits,
+    Ailment, AttemptId, Failure, Formats, JobId, NamedOutput, OutputForms, OutputSizes, Program,
+    Split, StagedOutput, TaskLimits,
 };
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
@@ -144,6 +144,9 @@ pub struct AttemptResult {
     /// How a map's output is spread over the reduces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes: Option<OutputSizes>,
+    /// Its named outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<NamedOutput>,
 }
 
 /// Reply to [`TrackerHeartbeat`].

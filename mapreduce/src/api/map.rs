@@ -1,6 +1,6 @@
 //! The map side of a job: [`Mapper`], the [`Record`] it is given and the [`Output`] it writes to.
 
-use super::{Counter, Counters, Datum, Key, TaskContext, UserError};
+use super::{Counter, Counters, Datum, Key, NamedOutputs, TaskContext, UserError};
 
 /// One record of the input.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,7 @@ pub(crate) trait Sink<K: Datum, V: Datum> {
 pub struct Output<'a, K: Datum, V: Datum> {
     sink: &'a mut dyn Sink<K, V>,
     counters: &'a mut Counters,
+    named: &'a mut dyn NamedOutputs,
     task: &'a TaskContext,
 }
 
@@ -70,9 +71,14 @@ impl<'a, K: Datum, V: Datum> Output<'a, K, V> {
     pub(crate) fn new(
         sink: &'a mut dyn Sink<K, V>,
         counters: &'a mut Counters,
+        named: &'a mut dyn NamedOutputs,
         task: &'a TaskContext,
     ) -> Self {
-        Self { sink, counters, task }
+        Self { sink, counters, named, task }
+    }
+
+    pub(crate) fn named_outputs(&mut self) -> &mut dyn NamedOutputs {
+        self.named
     }
 
     /// Writes a pair. If it can't be kept (a full disk), the attempt ends after this call of the

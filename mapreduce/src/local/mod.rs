@@ -22,6 +22,7 @@ use crate::oracle_input::OracleInput;
 use crate::oracle_output;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
 use crate::task::map::MapTask;
+use crate::task::named::Named;
 use crate::task::part_output::PartOutput;
 use crate::task::progress::Progress;
 use crate::task::reduce::ReduceTask;
@@ -88,10 +89,15 @@ fn run_sequentially(
     let input = paths.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut counters = Counters::default();
     let task = context(&local.spec, 1, n_reduces);
-    let parts = job.program.run_sequentially(&input, &task, forms, &stage.work(), &mut counters)?;
-    for (index, text) in parts.iter().enumerate().filter(|_| forms.has_parts()) {
-        let path = stage.output().join(part_name(forms, n_reduces, index));
-        oracle_output::compressed(text, forms)
+    let output =
+        job.program.run_sequentially(&input, &task, forms, &stage.work(), &mut counters)?;
+    let parts = (0..).zip(output.parts);
+    let parts = parts.map(|(index, part)| (part_name(forms, n_reduces, index), part));
+    let named = output.named.into_iter();
+    let named = named.map(|((name, task), bytes)| (forms.part_name_of(&name, task), bytes));
+    for (name, bytes) in parts.chain(named).filter(|_| forms.has_parts()) {
+        let path = stage.output().join(name);
+        oracle_output::compressed(&bytes, forms)
             .and_then(|bytes| std::fs::write(&path, bytes))
             .map_err(|error| disk(&error, "write", &path))?;
     }
@@ -171,6 +177,7 @@ impl LocalRun<'_> {
             identity: &self.identity(TaskKind::Map, index),
             progress: Progress::untold(),
             counters: Counters::default(),
+            named: self.named(TaskKind::Map, index),
             sizes: None,
         };
         if self.n_reduces == 0 {
@@ -179,7 +186,9 @@ impl LocalRun<'_> {
         } else {
             self.job.program.map_to_partitions(&mut task)?;
         }
-        Ok(task.counters)
+        let MapTask { mut counters, named, .. } = task;
+        named.finish(&mut counters)?;
+        Ok(counters)
     }
 
     fn reduce(&self, index: usize) -> Result<Counters, Failure> {
@@ -200,10 +209,22 @@ impl LocalRun<'_> {
             identity: &self.identity(TaskKind::Reduce, index),
             progress: Progress::untold(),
             counters: Counters::default(),
+            named: self.named(TaskKind::Reduce, index),
         };
         task.counters.add_own("SPILLED_RECORDS", records_written);
         self.job.program.reduce(merge, self.output(index)?, &mut task)?;
-        Ok(task.counters)
+        let ReduceTask { mut counters, named, .. } = task;
+        named.finish(&mut counters)?;
+        Ok(counters)
+    }
+
+    /// What a task writes beside its part.
+    fn named(&self, kind: TaskKind, index: usize) -> Named<'_> {
+        let task = LOCAL_JOB.task(kind, u32::try_from(index).unwrap_or(u32::MAX));
+        Named::new(move |name| {
+            let path = self.stage.output().join(self.forms.part_name_of(name, task));
+            PartOutput::new(self.forms, || Ok(Box::new(LocalOutput::create(path)?)))
+        })
     }
 
     fn identity(&self, kind: TaskKind, index: usize) -> TaskContext {

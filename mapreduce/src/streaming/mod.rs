@@ -34,6 +34,7 @@ use mapreduce_protocol::{Failure, OutputForms, Streaming, StreamingError};
 use crate::api::TaskContext;
 use crate::api::{Bytes, Counters};
 use crate::oracle_input::OracleInput;
+use crate::oracle_output::OracleOutput;
 use crate::program::Program;
 use crate::task::collector::{Collector, CollectorSettings, buffer_budget};
 use crate::task::fold::Fold;
@@ -215,9 +216,10 @@ impl Program for StreamingProgram {
         forms: &OutputForms,
         folder: &Path,
         counters: &mut Counters,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<OracleOutput, Failure> {
         let n_reduces = task.n_reduces;
-        plain::Plain { about: &self.about, forms, files: &self.files, folder, n_reduces }
-            .run(input, counters)
+        let plain =
+            plain::Plain { about: &self.about, forms, files: &self.files, folder, n_reduces };
+        Ok(OracleOutput { parts: plain.run(input, counters)?, named: Vec::new() })
     }
 }

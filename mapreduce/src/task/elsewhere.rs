@@ -9,8 +9,7 @@ use chunkstore_client::stores::{
 };
 use futures_util::TryStreamExt as _;
 use mapreduce_protocol::{
-    Failure, FailureKind, SplitPiece, StagedOutput, TaskDescription, TaskStore, part_name,
-    scratch_name,
+    Failure, FailureKind, SplitPiece, StagedOutput, TaskDescription, TaskStore, scratch_name,
 };
 use tokio::sync::mpsc;
 
@@ -74,10 +73,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn of(output: &str, description: &TaskDescription) -> Result<Self, Failure> {
+    /// Of the attempt's part, or of its named output.
+    pub(crate) fn of(
+        output: &str,
+        description: &TaskDescription,
+        named: Option<&str>,
+    ) -> Result<Self, Failure> {
         let url = parse(output)?;
-        let target = url.below(&part_name(description.attempt.task));
-        let scratch = url.below(&scratch_name(description.attempt));
+        let TaskDescription { attempt, job, .. } = description;
+        let target = match named {
+            Some(name) => job.output_forms.part_name_of(name, attempt.task),
+            None => job.output_forms.part_name(attempt.task),
+        };
+        let target = url.below(&target);
+        let scratch = url.below(&scratch_name(*attempt, named));
         Ok(Self { url, place: StagedPlace { target, scratch } })
     }
 

@@ -2,6 +2,7 @@
 //! task's own thread exchanges blocks with it through bounded channels. Clients are built when first
 //! needed: a map whose data is read from one place pays for one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ pub(crate) struct Io {
     settings: StoreSettings,
     replication: Option<u8>,
     others: Stores,
-    /// What the attempt has staged in another store.
-    staged: Arc<Mutex<Option<StagedOutput>>>,
+    /// What the attempt has staged in another store, by the names of outputs: its part has none.
+    staged: Arc<Mutex<BTreeMap<Option<String>, StagedOutput>>>,
 }
 
 impl Io {
@@ -111,20 +112,22 @@ impl Io {
 }
 
 impl Io {
-    /// Begins the attempt's part of an output in another store.
+    /// Begins the attempt's part of an output in another store, or its named output.
     pub(crate) fn stage(
         &self,
         output: &str,
         description: &TaskDescription,
+        named: Option<&str>,
     ) -> Result<Box<dyn OutputFile>, Failure> {
-        let stage = Stage::of(output, description)?;
+        let stage = Stage::of(output, description, named)?;
+        let named = named.map(str::to_owned);
         let (blocks, received) = mpsc::channel(OUTPUT_BLOCKS);
         let (done, outcome) = oneshot::channel();
         let (stores, staged) = (self.others.clone(), Arc::clone(&self.staged));
         self.spawn(async move {
             let written = stage.write_all(&stores, received).await;
             let written = written.map(|output| {
-                *staged.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
+                staged.lock().unwrap_or_else(PoisonError::into_inner).insert(named, output);
             });
             // Nobody hears of it when the task has failed for another reason meanwhile.
             let _ = done.send(written);
@@ -133,8 +136,9 @@ impl Io {
     }
 
     /// What was staged, once its output is closed.
-    pub(crate) fn take_staged(&self) -> Option<StagedOutput> {
-        self.staged.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn take_staged(&self, named: Option<&str>) -> Option<StagedOutput> {
+        let named = named.map(str::to_owned);
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).remove(&named)
     }
 
     fn read_elsewhere(&self, piece: SplitPiece, offset: u64, length: u64) -> Box<dyn Blocks> {

@@ -7,6 +7,7 @@ use mapreduce_protocol::{Failure, Formats, OutputForms, OutputSizes, Split, Task
 use super::collector::{Buffer, Collector, CollectorSettings, buffer_budget};
 use super::combine_table::CombineTable;
 use super::failure;
+use super::named::Named;
 use super::part_output::{PartOutput, PartSink};
 use super::partitions::Partitions;
 use super::progress::Progress;
@@ -43,6 +44,8 @@ pub(crate) struct MapTask<'a> {
     pub(crate) progress: Progress,
     /// Sums.
     pub(crate) counters: Counters,
+    /// What it writes beside its output.
+    pub(crate) named: Named<'a>,
     /// How its output is spread over the reduces, once it is written.
     pub(crate) sizes: Option<OutputSizes>,
 }
@@ -132,21 +135,21 @@ where
     M: Mapper,
     S: Sink<M::Key, M::Value>,
 {
-    let check = |called: Result<(), UserError>, sink: &mut S, during| {
+    let check = |called: Result<(), UserError>, sink: &mut S, named: &mut Named<'_>, during| {
         called.map_err(|error| failure::user_code(&error, during))?;
-        take_failure(sink).map_or(Ok(()), Err)
+        take_failure(sink).or_else(|| named.take_failure()).map_or(Ok(()), Err)
     };
-    let MapTask { split, input, formats, progress, counters, identity, .. } = task;
-    let set_up = mapper.setup(&mut Output::new(sink, counters, identity));
-    check(set_up, sink, "mapper (setup)")?;
+    let MapTask { split, input, formats, progress, counters, named, identity, .. } = task;
+    let set_up = mapper.setup(&mut Output::new(sink, counters, named, identity));
+    check(set_up, sink, named, "mapper (setup)")?;
     let (mut records, mut passed) = (0_u64, 0);
     let total = split.length();
     for piece in &split.pieces {
         let mut reader = Records::open(*input, piece, formats)?;
         while let Some(RawRecord { offset, key, value }) = reader.next_record()? {
             let record = Record { offset, key, value, path: &piece.path };
-            let mapped = mapper.map(record, &mut Output::new(sink, counters, identity));
-            check(mapped, sink, "mapper")?;
+            let mapped = mapper.map(record, &mut Output::new(sink, counters, named, identity));
+            check(mapped, sink, named, "mapper")?;
             records += 1;
             progress.alive();
             if records.is_multiple_of(RECORDS_PER_RECKONING) {
@@ -155,8 +158,8 @@ where
         }
         passed += piece.length;
     }
-    let finished = mapper.finish(&mut Output::new(sink, counters, identity));
-    check(finished, sink, "mapper (finish)")?;
+    let finished = mapper.finish(&mut Output::new(sink, counters, named, identity));
+    check(finished, sink, named, "mapper (finish)")?;
     counters.add_own("MAP_INPUT_RECORDS", records);
     counters.add_own("SPLIT_BYTES", total);
     Ok(())

@@ -22,6 +22,7 @@ mod io;
 pub(crate) mod lines;
 pub(crate) mod map;
 pub(crate) mod merge;
+pub(crate) mod named;
 mod part_forms;
 pub(crate) mod part_output;
 pub(crate) mod partitions;

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    AttemptResult, CHANNEL_VERSION, Failure, FailureKind, MapEvent, Program, Split,
-    TaskDescription, Work,
+    AttemptResult, CHANNEL_VERSION, Failure, FailureKind, MapEvent, NamedOutput, Program, Split,
+    TaskDescription, Work, staged_name,
 };
 use tokio::sync::mpsc;
 
@@ -18,6 +18,7 @@ use super::fetch::{self, FetchSettings};
 use super::io::Io;
 use super::map::MapTask;
 use super::merge::Merge;
+use super::named::Named;
 use super::part_output::PartOutput;
 use super::progress::Progress;
 use super::reduce::ReduceTask;
@@ -110,16 +111,19 @@ impl Attempt<'_> {
             identity: &self.identity(),
             progress: self.progress(io),
             counters: Counters::default(),
+            named: Named::new(|name| self.output(io, Some(name))),
             sizes: None,
         };
         let digest = if description.job.n_reduces == 0 {
-            let output = self.output(io)?;
+            let output = self.output(io, None)?;
             self.job.program.map_to_output(&mut task, output)?
         } else {
             self.job.program.map_to_partitions(&mut task)?
         };
-        let (sizes, counters) = (task.sizes, task.counters.into_sums());
-        Ok(AttemptResult { digest, counters, staged: io.take_staged(), sizes })
+        let MapTask { sizes, mut counters, named, .. } = task;
+        let named = taken(io, named.finish(&mut counters)?);
+        let (staged, counters) = (io.take_staged(None), counters.into_sums());
+        Ok(AttemptResult { digest, counters, staged, sizes, named })
     }
 
     fn reduce(
@@ -132,12 +136,15 @@ impl Attempt<'_> {
             identity: &self.identity(),
             progress: self.progress(io),
             counters: Counters::default(),
+            named: Named::new(|name| self.output(io, Some(name))),
         };
         let merge = self.gather(io, events, &task.progress, &mut task.counters)?;
-        let output = self.output(io)?;
+        let output = self.output(io, None)?;
         let digest = self.job.program.reduce(merge, output, &mut task)?;
-        let counters = task.counters.into_sums();
-        Ok(AttemptResult { digest, counters, staged: io.take_staged(), sizes: None })
+        let ReduceTask { mut counters, named, .. } = task;
+        let named = taken(io, named.finish(&mut counters)?);
+        let (staged, counters) = (io.take_staged(None), counters.into_sums());
+        Ok(AttemptResult { digest, counters, staged, sizes: None, named })
     }
 
     fn identity(&self) -> TaskContext {
@@ -218,20 +225,21 @@ impl Attempt<'_> {
         Ok(merge)
     }
 
-    /// The attempt's part of the job's output: a file in the staging folder, or staged in another store.
-    fn output(&self, io: &Io) -> Result<PartOutput, Failure> {
-        PartOutput::new(&self.description.job.output_forms, || match &self.description.job.output {
-            Some(url) => io.stage(url, self.description),
-            None => io.create(&self.output_path()),
+    /// The attempt's part of the job's output, or its named output: a file in the staging folder, or staged in another store.
+    fn output(&self, io: &Io, named: Option<&str>) -> Result<PartOutput, Failure> {
+        let TaskDescription { attempt, job, .. } = self.description;
+        PartOutput::new(&job.output_forms, || match &job.output {
+            Some(url) => io.stage(url, self.description, named),
+            None => {
+                let folder = job.staging.trim_end_matches('/');
+                io.create(&format!("{folder}/{}", staged_name(*attempt, named)))
+            }
         })
     }
+}
 
-    /// The attempt's file in the job's staging folder.
-    fn output_path(&self) -> String {
-        format!(
-            "{}/{}",
-            self.description.job.staging.trim_end_matches('/'),
-            self.description.attempt
-        )
-    }
+/// Named outputs, with what was staged of them.
+fn taken(io: &Io, names: Vec<String>) -> Vec<NamedOutput> {
+    let named = |name: String| NamedOutput { staged: io.take_staged(Some(&name)), name };
+    names.into_iter().map(named).collect()
 }

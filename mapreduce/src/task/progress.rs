@@ -80,6 +80,7 @@ mod tests {
     use crate::api::Counters;
     use crate::api::TaskContext;
     use crate::task::map::MapTask;
+    use crate::task::named::Named;
     use crate::task::part_output::PartOutput;
     use crate::task::reduce::ReduceTask;
     use crate::task::run_writer::RunWriter;
@@ -188,6 +189,7 @@ mod tests {
             identity: &identity(),
             progress,
             counters: Counters::default(),
+            named: Named::new(|_| panic!("no named output")),
             sizes: None,
         };
         job.program.map_to_partitions(&mut task).unwrap();
@@ -234,6 +236,7 @@ mod tests {
             identity: &identity(),
             progress,
             counters: Counters::default(),
+            named: Named::new(|_| panic!("no named output")),
         };
         job.program.reduce(merge, output, &mut task).unwrap();
         assert_eq!(told.lock().unwrap().len(), 1 + 12, "each value");

@@ -8,6 +8,7 @@ use mapreduce_protocol::Failure;
 
 use super::failure;
 use super::merge::Merge;
+use super::named::Named;
 use super::part_output::PartOutput;
 use super::progress::Progress;
 use crate::api::TaskContext;
@@ -28,6 +29,8 @@ pub(crate) struct ReduceTask<'a> {
     pub(crate) progress: Progress,
     /// Sums.
     pub(crate) counters: Counters,
+    /// What it writes beside its output.
+    pub(crate) named: Named<'a>,
 }
 
 impl ReduceTask<'_> {
@@ -46,13 +49,18 @@ pub(crate) fn groups<R: Reducer>(
     mut output: PartOutput,
     task: &mut ReduceTask<'_>,
 ) -> Result<String, Failure> {
-    let check = |called: Result<(), UserError>, output: &mut PartOutput, during| {
-        called.map_err(|error| failure::user_code(&error, during))?;
-        output.take_failure().map_or(Ok(()), Err)
-    };
-    let set_up =
-        reducer.setup(&mut Output::new(&mut output.sink(), &mut task.counters, task.identity));
-    check(set_up, &mut output, "reducer (setup)")?;
+    let check =
+        |called: Result<(), UserError>, output: &mut PartOutput, named: &mut Named<'_>, during| {
+            called.map_err(|error| failure::user_code(&error, during))?;
+            output.take_failure().or_else(|| named.take_failure()).map_or(Ok(()), Err)
+        };
+    let set_up = reducer.setup(&mut Output::new(
+        &mut output.sink(),
+        &mut task.counters,
+        &mut task.named,
+        task.identity,
+    ));
+    check(set_up, &mut output, &mut task.named, "reducer (setup)")?;
     let total = merge.remaining();
     let (mut keys, mut records) = (0_u64, 0);
     let mut key = Vec::new();
@@ -63,18 +71,23 @@ pub(crate) fn groups<R: Reducer>(
         let mut group = Group::new(&mut merge, Same::key(&key, fields)?);
         let mut values = Values::new(&mut group);
         let mut sink = output.sink();
-        let mut out = Output::new(&mut sink, &mut task.counters, task.identity);
+        let (counters, named) = (&mut task.counters, &mut task.named);
+        let mut out = Output::new(&mut sink, counters, named, task.identity);
         let reduced = reducer.reduce(decoded, &mut values, &mut out);
         records += group.finish()?;
-        check(reduced, &mut output, "reducer")?;
+        check(reduced, &mut output, &mut task.named, "reducer")?;
         keys += 1;
         if keys.is_multiple_of(KEYS_PER_RECKONING) {
             task.merging(merge.remaining(), total);
         }
     }
-    let finished =
-        reducer.finish(&mut Output::new(&mut output.sink(), &mut task.counters, task.identity));
-    check(finished, &mut output, "reducer (finish)")?;
+    let finished = reducer.finish(&mut Output::new(
+        &mut output.sink(),
+        &mut task.counters,
+        &mut task.named,
+        task.identity,
+    ));
+    check(finished, &mut output, &mut task.named, "reducer (finish)")?;
     task.counters.add_own("REDUCE_INPUT_GROUPS", keys);
     task.counters.add_own("REDUCE_INPUT_RECORDS", records);
     output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters)

@@ -23,6 +23,7 @@ examples!(
     reduce_join "../../examples/reduce_join.rs",
     relative_frequency "../../examples/relative_frequency.rs",
     selection "../../examples/selection.rs",
+    sort_out "../../examples/sort_out.rs",
     sum_by_key "../../examples/sum_by_key.rs",
     top_n "../../examples/top_n.rs"
 );
@@ -114,6 +115,17 @@ fn sums_by_key() {
     }
     let expected: Vec<_> = sums.iter().map(|(key, sum)| format!("{key}\t{sum}")).collect();
     assert_eq!(sorted(lines(sum_by_key::job, &[], &[("in", text)], 3)), expected);
+}
+
+#[test]
+fn sorts_out_what_is_malformed_and_who_owes() {
+    let text = "ann\t5\nno tab\nbob\t-7\nann\tx\nbob\t3\n".to_owned();
+    let all = sorted(lines(sort_out::job, &[], &[("in", text)], 2));
+    let (places, rest): (Vec<_>, Vec<_>) =
+        all.iter().map(String::as_str).partition(|line| line.starts_with('/'));
+    assert_eq!(rest, ["ann\t5", "bob\t-4", "bob\t4"]);
+    let places: Vec<_> = places.iter().map(|it| it.split_once("/in\t").unwrap().1).collect();
+    assert_eq!(places, ["19\tann\tx", "6\tno tab"]);
 }
 
 #[test]

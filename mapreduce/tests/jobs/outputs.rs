@@ -462,3 +462,85 @@ fn values_come_in_the_same_order_whatever_the_reduces_buffers_and_compression() 
         assert_eq!(of_all.get_or_insert_with(|| lines.clone()), &lines, "{reduces} reduces");
     }
 }
+
+/// Words of lines, and what is odd about lines, from maps; words of odd length from reduces.
+fn sorting_out() -> Job {
+    Job::map::<Text, u64>(|line, out| {
+        let text = std::str::from_utf8(line.value)?;
+        if text.is_empty() {
+            out.named::<u64, ()>("empty").emit(line.offset, ());
+        }
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            match word.parse::<i64>() {
+                Ok(number) => out.named::<i64, Text>("numbers").emit(number, text),
+                Err(_) => out.emit(word, 1),
+            }
+        }
+        Ok(())
+    })
+    .reduce::<Text, u64>(|word, counts, out| {
+        let count = counts.sum();
+        if word.len() % 2 == 1 {
+            out.named::<Text, u64>("odd").emit(word, count);
+        } else {
+            out.emit(word, count);
+        }
+        Ok(())
+    })
+    .into()
+}
+
+#[test]
+fn named_outputs_stand_beside_the_parts_in_their_format_and_compression() {
+    let folder = Folder::with(&[b"a bb 7\n\nccc 8 a\nbb\n".to_vec()]);
+    for (reduces, sort_buffer_bytes) in [(1, 1 << 20), (3, 100)] {
+        let shape = Shape { reduces, sort_buffer_bytes, ..Shape::default() };
+        let set = |spec: &mut JobSpec| {
+            spec.output_format = Some(serde_json::from_str("\"csv\"").unwrap());
+            spec.output_compression = Some(OutputCompression::Gzip);
+        };
+        let ran = both(&sorting_out(), &folder, &shape, &set);
+        let of = |name: &str| {
+            let begins = |part: &&String| part.starts_with(name) && part.ends_with(".gz");
+            let parts = ran.parts.keys().filter(begins).map(|part| &ran.parts[part]);
+            let mut lines: Vec<_> = parts
+                .flat_map(|part| {
+                    String::from_utf8_lossy(part).lines().map(str::to_owned).collect::<Vec<_>>()
+                })
+                .collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(of("part-r-"), ["bb,2"]);
+        assert_eq!(of("odd-r-"), ["a,2", "ccc,1"]);
+        assert_eq!(of("numbers-m-00000"), ["7,a bb 7", "8,ccc 8 a"]);
+        assert_eq!(of("empty-m-00000"), ["7"]);
+        assert_eq!(ran.counters["task.NAMED_OUTPUT_RECORDS"], 5);
+        assert_eq!(ran.counters["task.REDUCE_OUTPUT_RECORDS"], 1);
+    }
+}
+
+#[test]
+fn names_that_no_output_has_and_too_many_of_them_fail_the_job() {
+    let folder = Folder::with(&[b"a\nb\n".to_vec()]);
+    let writing_to = |name: &'static str, n: usize| -> Job {
+        Job::map::<Text, ()>(move |_, out| {
+            for n in 0..n {
+                out.named::<u64, ()>(&format!("{name}{n}")).emit(1, ());
+            }
+            Ok(())
+        })
+        .into()
+    };
+    let shape = Shape { reduces: 0, ..Shape::default() };
+    for (name, n, needle) in
+        [("a/", 1, "\"a/0\" can't be the name"), ("x", 33, "one more than the 32")]
+    {
+        let failure = run(&writing_to(name, n), &folder, &shape, false, &|_| ()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::BadJob);
+        assert!(failure.message.contains(needle), "{}", failure.message);
+    }
+    assert!(run(&writing_to("a/", 1), &folder, &shape, true, &|_| ()).is_err());
+    let ran = both(&writing_to("x", 32), &folder, &shape, &|_| ());
+    assert_eq!(ran.parts.len(), 33);
+}

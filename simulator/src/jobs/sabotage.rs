@@ -72,6 +72,7 @@ pub(crate) fn win_twice(book: &Book, events: &[TrackerEvent], output: &mut Outpu
                 counters: result.counters.clone(),
                 place: None,
                 staged: result.staged.clone(),
+                named: result.named.clone(),
                 ran_ms: None,
                 span: Default::default(),
             });

@@ -120,7 +120,7 @@ impl FakeMaster {
             subject: "test".into(),
             role: Role::Task,
             grants: vec![
-                Grant { prefix: resource.into(), rights: rights.to_vec() },
+                Grant { prefix: resource.into(), rights: rights.to_vec(), family: false },
                 Grant::write("server"),
             ],
             expires: UnixMillis(u64::MAX),

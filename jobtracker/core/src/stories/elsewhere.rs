@@ -43,6 +43,25 @@ fn winners_are_published_with_what_they_staged_also_after_a_restart() {
 }
 
 #[test]
+fn named_outputs_are_published_with_what_was_staged_of_them() {
+    let mut story = Story::begin();
+    story.tracker("a", 2);
+    let job = story.submit(wordcount(OUTPUT, 1));
+    story.plan(job, splits(&[&["a"]]));
+    let (map, reduce) = (job.task(TaskKind::Map, 0), job.task(TaskKind::Reduce, 0));
+    story.succeed_with_named(map.attempt(0), &[]);
+    story.succeed_with_named(reduce.attempt(0), &["errors"]);
+    story.restart();
+    let parts = publication(&story).expect("it is to be published");
+    let named = parts.iter().map(|part| (part.named.as_deref(), part.published.as_str()));
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [(None, "part-r-00000"), (Some("errors"), "errors-r-00000")]
+    );
+    assert!(parts.iter().all(|part| part.staged.is_some()));
+}
+
+#[test]
 fn the_output_stays_reserved_until_what_was_not_published_is_swept_away() {
     let (mut story, job) = done();
     story.give(Input::Published { job, outcome: StoreOutcome::Done(()) });

@@ -16,6 +16,36 @@ fn submit(story: &mut Story, spec: JobSpec, key: Option<(&str, &str)>) -> Reply 
 }
 
 #[test]
+fn named_outputs_of_maps_are_published_once_whatever_became_of_the_map_output() {
+    // Whether the map, run again, succeeds before the reduce does.
+    for runs_again in [false, true] {
+        let mut story = Story::begin();
+        let a = story.tracker("a", 3);
+        let job = story.job(1, &[&["a"]]);
+        let (map, reduce) = (job.task(TaskKind::Map, 0), job.task(TaskKind::Reduce, 0));
+        story.succeed_with_named(map.attempt(0), &["errors", "rest"]);
+        story.event(&a, TrackerEvent::MapOutputLost { attempt: map.attempt(0) });
+        story.restart_with_trackers();
+        if runs_again {
+            story.succeed_with_named(map.attempt(1), &["errors"]);
+        }
+        story.succeed(reduce.attempt(0));
+        let published: Vec<_> = story.publishes().pop().unwrap().1;
+        let published: Vec<_> =
+            published.iter().map(|it| (it.published.as_str(), it.staged.as_str())).collect();
+        let part = reduce.attempt(0).to_string();
+        let of = |number: u32, name: &str| format!("{}-{name}", map.attempt(number));
+        let named = match runs_again {
+            true => vec![("errors-m-00000", of(1, "errors"))],
+            false => vec![("errors-m-00000", of(0, "errors")), ("rest-m-00000", of(0, "rest"))],
+        };
+        let named = named.iter().map(|(name, staged)| (*name, staged.as_str()));
+        let expected: Vec<_> = named.chain([("part-r-00000", part.as_str())]).collect();
+        assert_eq!(published, expected, "runs again: {runs_again}");
+    }
+}
+
+#[test]
 fn a_job_runs_from_submission_to_published_output() {
     let mut story = Story::begin();
     let a = story.tracker("a", 2);

@@ -27,7 +27,7 @@ use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixM
 use mapreduce_protocol::{
     Ailment, AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin,
     Failure, FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch,
-    MapEvent, OutputSizes, PROTOCOL_VERSION, PoolList, PoolStatus, Priority, Program,
+    MapEvent, NamedOutput, OutputSizes, PROTOCOL_VERSION, PoolList, PoolStatus, Priority, Program,
     RegisterTracker, Split, SplitPiece, StagedOutput, TaskCounts, TaskKind, TrackerCommand,
     TrackerEvent, TrackerHeartbeat, TrackerHeartbeatReply,
 };
@@ -484,16 +484,27 @@ impl Story {
     }
 
     fn succeed_with(&mut self, attempt: AttemptId, digest: &str) {
-        self.succeed_so(attempt, digest, None);
+        self.succeed_so(attempt, digest, None, &[]);
     }
 
     /// A map has left so many bytes for each reduce.
     fn succeed_with_sizes(&mut self, attempt: AttemptId, partitions: &[u64]) {
         let sizes = OutputSizes::of(partitions.iter().copied());
-        self.succeed_so(attempt, "digest", Some(sizes));
+        self.succeed_so(attempt, "digest", Some(sizes), &[]);
     }
 
-    fn succeed_so(&mut self, attempt: AttemptId, digest: &str, sizes: Option<OutputSizes>) {
+    /// A task has written these named outputs, too.
+    fn succeed_with_named(&mut self, attempt: AttemptId, named: &[&str]) {
+        self.succeed_so(attempt, "digest", None, named);
+    }
+
+    fn succeed_so(
+        &mut self,
+        attempt: AttemptId,
+        digest: &str,
+        sizes: Option<OutputSizes>,
+        named: &[&str],
+    ) {
         let host = self.host_of(attempt);
         let toy = self.toy(&host);
         let launch = toy.running.remove(&attempt).unwrap();
@@ -502,7 +513,10 @@ impl Story {
         }
         let counters = BTreeMap::from([("task.records".to_owned(), 1)]);
         let staged = staged_by(attempt, &launch);
-        let result = AttemptResult { digest: digest.to_owned(), counters, staged, sizes };
+        let output = |name: &&str| NamedOutput { name: (*name).to_owned(), staged: staged.clone() };
+        let named = named.iter().map(output).collect();
+        let digest = digest.to_owned();
+        let result = AttemptResult { digest, counters, staged, sizes, named };
         self.event(&host, TrackerEvent::Succeeded { attempt, result });
     }
 

@@ -151,7 +151,8 @@ impl Watch {
         let counters = [("work.done".to_owned(), ground.random.within(1..1000) as u64)].into();
         let n_reduces = natures[self.nature_of(attempt.task.job)].spec.reduces.unwrap_or(1);
         let sizes = process.leaves_map_output().then(|| sizes(&mut ground.random, n_reduces));
-        let result = AttemptResult { digest, counters, staged, sizes };
+        let named = Vec::new();
+        let result = AttemptResult { digest, counters, staged, sizes, named };
         self.results.insert(attempt, result.clone());
         result
     }
