@@ -95,7 +95,7 @@ mod tests {
         let failure = Failure { kind, message: "exit status 1".to_owned() };
         let host = "host-1".parse().unwrap();
         let (place, split, span) = (None, None, Span::default());
-        Record::AttemptFailed { attempt, host, failure, place, split, span }
+        Record::AttemptFailed { attempt, host, failure, place, split, span, status: None }
     }
 
     fn killed_attempt(attempt: AttemptId, split: Option<Split>) -> KilledAttempt {
@@ -127,6 +127,14 @@ mod tests {
         };
         let output = |name: &str, staged| NamedOutput { name: name.to_owned(), staged };
         *named = vec![output("errors", staged.clone()), output("rest", None)];
+        record
+    }
+
+    /// The same failure, of an attempt that had said what it did.
+    fn with_status(mut record: Record) -> Record {
+        if let Record::AttemptFailed { status, .. } = &mut record {
+            *status = Some("half way".to_owned());
+        }
         record
     }
 
@@ -188,7 +196,8 @@ mod tests {
             Record::PoolPaused { pool: "web".to_owned() },
             Record::PoolResumed { pool: "web".to_owned() },
         ];
-        [of_jobs_and_drains(), trackers, pools, vec![accepted_of_a_user()], of_named_outputs()].concat()
+        [of_jobs_and_drains(), trackers, pools, vec![accepted_of_a_user()], of_named_outputs()]
+            .concat()
     }
 
     fn of_named_outputs() -> Vec<Record> {
@@ -196,6 +205,7 @@ mod tests {
         vec![
             with_named(with_staged(succeeded(map.attempt(2), "d7"))),
             Record::MapOutputLost { attempt: map.attempt(2) },
+            with_status(failed(map.attempt(3), FailureKind::OutOfSpace)),
         ]
     }
 

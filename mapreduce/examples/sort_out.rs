@@ -22,7 +22,7 @@ pub(crate) fn job(_: &[String]) -> Result<Job, UserError> {
     })
     .combine(|earlier, later, one| one.set(earlier + later))
     .reduce::<Text, i64>(|user, amounts, out| {
-        let sum = amounts.sum();
+        let sum: i64 = amounts.sum();
         if sum < 0 {
             out.named::<Text, i64>("debtors").emit(user, -sum);
         }

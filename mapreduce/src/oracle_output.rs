@@ -48,14 +48,17 @@ pub(crate) struct OracleOutput {
     /// The parts, by their numbers.
     pub(crate) parts: Vec<Vec<u8>>,
     /// Named outputs, by their names and who wrote them: all maps as one.
-    pub(crate) named: Vec<((String, TaskId), Vec<u8>)>,
+    pub(crate) named: Vec<(Writer, Vec<u8>)>,
 }
+
+/// The name of an output, and who wrote it.
+pub(crate) type Writer = (String, TaskId);
 
 /// Named outputs under way.
 pub(crate) struct NamedLists {
     /// Who writes now.
     pub(crate) task: TaskId,
-    lists: BTreeMap<(String, TaskId), Vec<(Piece, Piece)>>,
+    lists: BTreeMap<Writer, Vec<(Piece, Piece)>>,
     refused: Option<String>,
 }
 
@@ -66,14 +69,11 @@ impl NamedLists {
     }
 
     /// All of them.
-    pub(crate) fn written(
-        self,
-        forms: &OutputForms,
-    ) -> Result<Vec<((String, TaskId), Vec<u8>)>, Failure> {
+    pub(crate) fn written(self, forms: &OutputForms) -> Result<Vec<(Writer, Vec<u8>)>, Failure> {
         if let Some(name) = self.refused {
             return Err(refused(&format!("the name {name:?}")));
         }
-        let written = |(key, pairs): ((String, TaskId), Vec<_>)| Ok((key, written(&pairs, forms)?));
+        let written = |(key, pairs): (Writer, Vec<_>)| Ok((key, written(&pairs, forms)?));
         self.lists.into_iter().map(written).collect()
     }
 }

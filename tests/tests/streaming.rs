@@ -248,3 +248,16 @@ fn a_tracker_that_dies_takes_its_commands_along_and_the_output_is_the_same() {
     assert!(lines_of_parts(&got) == lines_of_parts(&output), "the output differs");
     wait::until("no command is left", PATIENCE, || processes_with(&mark).is_empty().then_some(()));
 }
+
+#[test]
+fn what_a_command_says_of_itself_stays_in_the_list_of_attempts() {
+    let dev = Dev::start(&DevOptions::default());
+    dev.put_text("a\n", "/in/a");
+    let job = "name: says\ninput: [/in]\noutput: /out/says\nmax_attempts: 1\nprogram:\n  streaming:\n    \
+               mapper: 'cat > /dev/null; echo \"reporter:status:half way\" >&2; exit 3'\n    reducer: NONE\n";
+    let file = dev.job_file("says.yaml", job);
+    let id = dev.run(&["job", "submit", &file]).success().text();
+    let _ = dev.run(&["job", "wait", &id]).refused(1, &["status 3"]);
+    let attempts = dev.run(&["attempt", "list", &id]).success().text();
+    assert!(attempts.contains("; status: half way"), "{attempts}");
+}

@@ -171,7 +171,11 @@ impl Toy {
         self.number += 1;
         let events: Vec<_> = self.events.pending(EVENTS_MAX).cloned().collect();
         self.told = events.last().map_or(self.last_event, |last| last.number);
-        let progress = |attempt: &AttemptId| AttemptProgress { attempt: *attempt, progress: 0.5 };
+        let progress = |attempt: &AttemptId| AttemptProgress {
+            attempt: *attempt,
+            progress: 0.5,
+            status: None,
+        };
         let heartbeat = TrackerHeartbeat {
             host: self.host.clone(),
             epoch: session.epoch,
@@ -225,7 +229,7 @@ impl Toy {
                 if self.running.remove(&attempt).is_some() {
                     let message = "told to".to_owned();
                     let failure = Failure { kind: FailureKind::Killed, message };
-                    self.tell(TrackerEvent::Failed { attempt, failure });
+                    self.tell(TrackerEvent::Failed { attempt, failure, status: None });
                 }
             }
             TrackerCommand::Purge { .. } | TrackerCommand::DropMapOutput { .. } => {}

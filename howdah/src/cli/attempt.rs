@@ -88,6 +88,9 @@ fn row(status: &AttemptStatus) -> [String; 6] {
         let first = failure.message.lines().next().unwrap_or_default();
         crate::say::plain(&format!("{}: {first}", failure.kind.as_str()))
     });
+    // Of one that failed, its last words stand behind why.
+    let said = status.status.as_ref().map(|said| format!("status: {}", crate::say::plain(said)));
+    let why = [why, said].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let unknown = || "-".to_owned();
     let ended_at = status.ended_at.unwrap_or_else(clock::wall);
     let took = |began: UnixMillis| Duration::from_millis(ended_at.0.saturating_sub(began.0));
@@ -97,6 +100,6 @@ fn row(status: &AttemptStatus) -> [String; 6] {
         status.host.to_string(),
         status.began_at.map_or_else(unknown, shown::time),
         status.began_at.map_or_else(unknown, |began| shown::duration(took(began))),
-        why.unwrap_or_default(),
+        why,
     ]
 }

@@ -4,7 +4,8 @@
 use ids::{HostName, Now};
 use mapreduce_protocol::{
     AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, Failure, JobId, JobState, MapEvent,
-    NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput, Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
+    NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput, Strike, TaskId, TaskKind, TrackerCommand,
+    TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -51,8 +52,12 @@ impl Core {
                 self.free_slot(host, attempt);
                 self.on_succeeded(now, host, attempt, result);
             }
-            TrackerEvent::Failed { attempt, failure } => {
+            TrackerEvent::Failed { attempt, failure, status } => {
                 self.free_slot(host, attempt);
+                let job = self.live_mut(attempt.task.job);
+                if let Some(live) = job.and_then(|job| job.live_mut(attempt)) {
+                    live.say(status.as_deref());
+                }
                 self.on_failed(now, attempt, failure);
             }
             TrackerEvent::FetchFailed { reduce, map, message: _ } => {
@@ -229,6 +234,7 @@ impl Core {
             place: ended.place,
             split: self.split(task).cloned(),
             span: ended.span(now.wall),
+            status: ended.status.clone(),
         });
         self.blame_host(now, host, task, blame);
         let given_up = match blame {

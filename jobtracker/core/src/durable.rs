@@ -8,8 +8,9 @@ use ids::{ClusterId, Epoch, HostName, UnixMillis};
 use mapreduce_protocol::{JobId, JobSpec, JobState, Priority, TaskCounts, TaskId, is_url};
 use serde::{Deserialize, Serialize};
 
+use crate::ended::{EndedAttempt, FailedAttempt};
 use crate::records::{Record, SplitList};
-use crate::running::{EndedAttempt, FailedAttempt, RunningEntry, TaskEntry};
+use crate::running::{RunningEntry, TaskEntry};
 
 /// Jobs for which one journal has numbers. TaskTrackers and the chunk store outlive a JobTracker that
 /// loses its journal: what they still hold of a job must not pass for another job's.
@@ -197,11 +198,12 @@ impl Durable {
             Record::TaskSucceeded { attempt, .. } => {
                 self.known_running(attempt.task.job).succeed(record);
             }
-            Record::AttemptFailed { attempt, host, failure, place, split, span } => {
+            Record::AttemptFailed { attempt, host, failure, place, split, span, status } => {
                 let (number, host) = (attempt.number, host.clone());
                 let (failure, split) = (failure.clone(), split.clone());
                 let (place, span) = (*place, *span);
-                let failed = FailedAttempt { number, host, failure, split, place, span };
+                let status = status.clone();
+                let failed = FailedAttempt { number, host, failure, split, place, span, status };
                 self.known_running(attempt.task.job).fail(attempt.task, failed);
             }
             Record::AttemptKilled { killed, place } => {

@@ -251,10 +251,11 @@ impl Core {
     }
 
     fn set_progress(&mut self, now: Now, running: &[AttemptProgress]) {
-        for AttemptProgress { attempt, progress } in running {
+        for AttemptProgress { attempt, progress, status } in running {
             let job = self.live_mut(attempt.task.job);
             if let Some(live) = job.and_then(|job| job.live_mut(*attempt)) {
                 live.tell(now.monotonic, *progress);
+                live.say(status.as_deref());
             }
         }
     }

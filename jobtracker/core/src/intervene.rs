@@ -5,10 +5,10 @@ use ids::Now;
 use mapreduce_protocol::{AttemptId, AttemptState, Failure, FailureKind};
 
 use crate::durable::Stage;
+use crate::ended::EndedAttempt;
 use crate::machine::Core;
 use crate::messages::{EndsAs, Reply, ReplyTo};
 use crate::refusal::Refusal;
-use crate::running::EndedAttempt;
 
 /// What the attempt's log is told.
 const REASON: &str = "a client asked for its end";
@@ -27,6 +27,7 @@ impl Core {
         let split = self.split(attempt.task).cloned();
         let Some(ended) = self.withdraw(attempt, REASON) else { return };
         let (host, place, span) = (ended.host.clone(), ended.place, ended.span(now.wall));
+        let status = ended.status.clone();
         if let Some(state) =
             self.live_mut(attempt.task.job).and_then(|it| it.task_mut(attempt.task))
         {
@@ -46,7 +47,7 @@ impl Core {
             }
         };
         let status =
-            self.shown(&EndedAttempt { attempt, host, state, failure, split, place, span });
+            self.shown(&EndedAttempt { attempt, host, state, failure, split, place, span, status });
         self.reply(to, Reply::Attempt(Box::new(status)));
     }
 

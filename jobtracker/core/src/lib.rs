@@ -19,6 +19,7 @@ mod date;
 mod digest;
 mod drain;
 mod durable;
+mod ended;
 mod exclusions;
 mod explain;
 mod fetch_reports;

@@ -129,6 +129,7 @@ mod tests {
             failure: None,
             split: None,
             place: None,
+            status: None,
             began_at: time(began),
             ended_at: time(ended),
         }

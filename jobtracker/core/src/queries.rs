@@ -10,6 +10,7 @@ use mapreduce_protocol::{
 };
 
 use crate::durable::{JobEntry, Stage};
+use crate::ended::EndedAttempt;
 use crate::job::LiveJob;
 use crate::locality::Locality;
 use crate::machine::Core;
@@ -17,7 +18,7 @@ use crate::messages::{Reply, ReplyTo};
 use crate::pools::DEFAULT_POOL;
 use crate::records::{IdempotencyKey, Span};
 use crate::refusal::Refusal;
-use crate::running::{EndedAttempt, RunningEntry};
+use crate::running::RunningEntry;
 use crate::timers::Timer;
 
 /// The longest wait for a job's end that one request gets.
@@ -373,6 +374,7 @@ impl Core {
                 split: self.split(task).cloned(),
                 place: attempt.place,
                 span: Span { began_at: attempt.began_at, ended_at: UnixMillis(0) },
+                status: attempt.status.clone(),
             })
         })
     }
@@ -386,6 +388,7 @@ impl Core {
             failure: ended.failure.clone(),
             split: ended.split.clone(),
             place: ended.place.map(shown_place),
+            status: ended.status.clone(),
             began_at: Some(ended.span.began_at).filter(|at| at.0 > 0),
             ended_at: Some(ended.span.ended_at).filter(|at| at.0 > 0),
         }

@@ -121,6 +121,9 @@ pub enum Record {
         /// When it began and ended.
         #[serde(default, skip_serializing_if = "Span::is_unknown")]
         span: Span,
+        /// What it said last of itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<String>,
     },
     /// An attempt was killed, or lost with its tracker. It may come back, and even win.
     AttemptKilled {

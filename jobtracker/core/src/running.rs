@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ids::HostName;
 use mapreduce_protocol::{
-    AttemptId, AttemptState, Blame, Failure, JobId, NamedOutput, Split, StagedOutput, TaskId,
-    TaskKind,
+    AttemptId, AttemptState, JobId, NamedOutput, Split, StagedOutput, TaskId, TaskKind,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterTable, Share};
 use crate::digest::Digest;
+use crate::ended::{EndedAttempt, FailedAttempt};
 use crate::locality::Locality;
 use crate::records::{KilledAttempt, Record, Span, SplitList};
 use crate::tally::Tally;
@@ -116,35 +116,6 @@ pub(crate) struct Winner {
     /// How long it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ran_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) place: Option<Locality>,
-    #[serde(default)]
-    pub(crate) span: Span,
-}
-
-/// An attempt that failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct FailedAttempt {
-    pub(crate) number: u32,
-    pub(crate) host: HostName,
-    pub(crate) failure: Failure,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) split: Option<Split>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) place: Option<Locality>,
-    #[serde(default)]
-    pub(crate) span: Span,
-}
-
-/// An attempt of a job that is over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct EndedAttempt {
-    pub(crate) attempt: AttemptId,
-    pub(crate) host: HostName,
-    pub(crate) state: AttemptState,
-    pub(crate) failure: Option<Failure>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) split: Option<Split>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<Locality>,
     #[serde(default)]
@@ -470,39 +441,6 @@ impl TaskEntry {
     }
 }
 
-impl FailedAttempt {
-    /// Whether it used up one of its task's tries.
-    pub(crate) fn counts(&self) -> bool {
-        self.failure.kind.blame() == Blame::Task
-    }
-
-    fn ended(&self, task: TaskId) -> EndedAttempt {
-        EndedAttempt {
-            attempt: task.attempt(self.number),
-            host: self.host.clone(),
-            state: AttemptState::Failed,
-            failure: Some(self.failure.clone()),
-            split: self.split.clone(),
-            place: self.place,
-            span: self.span,
-        }
-    }
-}
-
-impl KilledAttempt {
-    pub(crate) fn ended(&self) -> EndedAttempt {
-        EndedAttempt {
-            attempt: self.attempt,
-            host: self.host.clone(),
-            state: AttemptState::Killed,
-            failure: None,
-            split: self.split.clone(),
-            place: self.place,
-            span: self.span,
-        }
-    }
-}
-
 impl Winner {
     /// Its own counters.
     pub(crate) fn counters(&self, names: &BTreeMap<u16, &str>) -> BTreeMap<String, u64> {
@@ -524,6 +462,7 @@ impl Winner {
             split: split.cloned(),
             place: self.place,
             span: self.span,
+            status: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ids::{HostName, Monotonic, Now, UnixMillis};
+use mapreduce_protocol::status_line;
 
 use crate::locality::Locality;
 use crate::records::Span;
@@ -59,6 +60,8 @@ pub(crate) struct LiveAttempt {
     /// Whether it was launched by an earlier process of the JobTracker: how long it has run is not known.
     pub(crate) adopted: bool,
     pub(crate) told: Told,
+    /// What it said last of itself.
+    pub(crate) status: Option<String>,
 }
 
 /// What an attempt told last of how far it is.
@@ -76,7 +79,8 @@ impl LiveAttempt {
         let (since, began_at) = (now.monotonic, now.wall);
         let told = Told { progress: 0.0, at: since };
         let (came_back, backup, adopted) = (false, false, false);
-        Self { number, host, since, began_at, place, came_back, backup, adopted, told }
+        let status = None;
+        Self { number, host, since, began_at, place, came_back, backup, adopted, told, status }
     }
 
     /// From its beginning to now.
@@ -89,6 +93,13 @@ impl LiveAttempt {
         let progress = progress.clamp(0.0, 1.0);
         if progress >= PROGRESS_MIN && progress > self.told.progress {
             self.told = Told { progress, at: now };
+        }
+    }
+
+    /// It said what it does; nothing is what it said before.
+    pub(crate) fn say(&mut self, status: Option<&str>) {
+        if let Some(status) = status.filter(|status| self.status.as_deref() != Some(status)) {
+            self.status = Some(status_line(status));
         }
     }
 

@@ -10,10 +10,11 @@ use mapreduce_protocol::{
 };
 
 use crate::durable::Stage;
+use crate::ended::EndedAttempt;
 use crate::machine::Core;
 use crate::queries::shown_place;
 use crate::records::{KilledAttempt, Span};
-use crate::running::{EndedAttempt, RunningEntry};
+use crate::running::RunningEntry;
 use crate::task::LiveAttempt;
 
 /// Tasks whose attempts one page tells.
@@ -52,6 +53,7 @@ impl Core {
                 split,
                 place: live.place,
                 span,
+                status: live.status.clone(),
             }));
         }
         let ended = match &self.durable.job(task.job)?.stage {

@@ -119,6 +119,11 @@ pub enum FromTask {
         /// 0 to 1, by bytes.
         progress: f32,
     },
+    /// What it is doing, in the author's words; the last one counts.
+    Status {
+        /// As [`crate::status_line`] makes it.
+        status: String,
+    },
     /// A map output does not come; the task goes on trying.
     FetchFailed {
         /// Whose output.

@@ -177,6 +177,9 @@ pub struct AttemptStatus {
     /// How near to its bytes a map ran; absent of reduces, and where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// What it said last of itself (Hadoop: `reporter:status`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     /// When it was launched; absent of attempts that went on while the JobTracker restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<UnixMillis>,
@@ -221,5 +224,37 @@ impl AttemptState {
             Self::Failed => "FAILED",
             Self::Killed => "KILLED",
         }
+    }
+}
+
+/// Characters of what an attempt says of itself, at most.
+pub const STATUS_CHARS_MAX: usize = 200;
+
+/// What an attempt says of itself as one printable line of at most [`STATUS_CHARS_MAX`] characters; control characters are
+/// blanks.
+#[must_use]
+pub fn status_line(text: &str) -> String {
+    let plain = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = plain.clone().take(STATUS_CHARS_MAX).collect();
+    if plain.count() > STATUS_CHARS_MAX {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_short_printable_line() {
+        assert_eq!(status_line(" half\tway\n"), "half way");
+        assert_eq!(status_line("a\u{1b}[2J\u{9b}b\nc"), "a [2J b c");
+        assert_eq!(status_line(""), "");
+        let longest = "ü".repeat(STATUS_CHARS_MAX);
+        assert_eq!(status_line(&longest), longest);
+        let cut = status_line(&format!("{longest}x"));
+        assert_eq!((cut.chars().count(), cut.ends_with("ü…")), (STATUS_CHARS_MAX, true));
     }
 }

@@ -83,12 +83,15 @@ pub struct TrackerHeartbeat {
 }
 
 /// How far a running attempt is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptProgress {
     /// The attempt.
     pub attempt: AttemptId,
     /// 0 to 1, by bytes.
     pub progress: f32,
+    /// What it said last of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 /// What a TaskTracker tells.
@@ -108,6 +111,9 @@ pub enum TrackerEvent {
         attempt: AttemptId,
         /// Why.
         failure: Failure,
+        /// What it said last of itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<String>,
     },
     /// A reduce goes on without this map output for now; the map's tracker may be in trouble.
     FetchFailed {

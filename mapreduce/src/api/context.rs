@@ -1,6 +1,8 @@
 //! What the author's code is told of the task that it runs in.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mapreduce_protocol::{AttemptId, TaskKind};
 
@@ -16,6 +18,34 @@ pub struct TaskContext {
     pub(crate) n_reduces: u32,
     /// What a native program brings along: names, and where they lie here.
     pub(crate) files: Vec<(String, PathBuf)>,
+    /// Who is told what it does.
+    pub(crate) status: StatusSink,
+}
+
+type Tell = dyn Fn(&str) + Send + Sync;
+
+/// Where an attempt's words about itself go; nowhere by default.
+#[derive(Clone, Default)]
+pub(crate) struct StatusSink(Option<Arc<Tell>>);
+
+impl StatusSink {
+    /// To `tell`.
+    pub(crate) fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    /// Tells it.
+    pub(crate) fn say(&self, status: &str) {
+        if let Some(tell) = &self.0 {
+            tell(status);
+        }
+    }
+}
+
+impl fmt::Debug for StatusSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusSink")
+    }
 }
 
 impl TaskContext {
@@ -66,6 +96,24 @@ impl TaskContext {
     #[must_use]
     pub fn n_reduces(&self) -> u32 {
         self.n_reduces
+    }
+
+    /// Says what the attempt is doing, for `howdah attempt list` and REST: one line, of which 200 characters are shown, told at
+    /// most twice a second (Hadoop: `setStatus`). The last one stays with an attempt that fails.
+    ///
+    /// ```
+    /// use mapreduce::{Bytes, Job};
+    ///
+    /// let job = Job::map::<Bytes, u64>(|line, out| {
+    ///     if line.offset % (1 << 20) == 0 {
+    ///         out.task().status(&format!("at byte {} of {}", line.offset, line.path));
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let _: Job = job.into();
+    /// ```
+    pub fn status(&self, text: &str) {
+        self.status.say(text);
     }
 
     /// Where a file lies that the job brings along under this name (`native: {executable, files: [PATH]}`; Hadoop:

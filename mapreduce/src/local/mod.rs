@@ -16,8 +16,8 @@ use mapreduce_protocol::{
     Split, TaskKind, builtins,
 };
 
-use crate::api::TaskContext;
 use crate::api::{Counters, Job};
+use crate::api::{StatusSink, TaskContext};
 use crate::oracle_input::OracleInput;
 use crate::oracle_output;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
@@ -266,7 +266,8 @@ fn context(spec: &JobSpec, n_maps: u32, n_reduces: u32) -> TaskContext {
         Program::Builtin(_) | Program::Streaming(_) => Vec::new(),
     };
     let attempt = LOCAL_JOB.task(TaskKind::Map, 0).attempt(0);
-    TaskContext { attempt, job_name: spec.name.clone(), n_maps, n_reduces, files }
+    let (job_name, status) = (spec.name.clone(), StatusSink::default());
+    TaskContext { attempt, job_name, n_maps, n_reduces, files, status }
 }
 
 /// Names what the map has read.

@@ -22,7 +22,7 @@ use super::input::Feed;
 use super::output::Drain;
 use super::reporter::Reporter;
 use super::workplace::{self, Workplace};
-use crate::api::Counters;
+use crate::api::{Counters, StatusSink};
 use crate::task::failure::{LAST_WORDS, bad_job, failure};
 use crate::task::progress::Progress;
 
@@ -72,8 +72,8 @@ impl Child {
         role: CommandRole,
         command: &str,
         about: &Streaming,
-        workplace: &Workplace,
-        environment: &Environment,
+        (workplace, environment): (&Workplace, &Environment),
+        status: StatusSink,
     ) -> Result<Self, Failure> {
         let command: Command =
             command.parse().map_err(|error| bad_job(format!("'{role}': {error}")))?;
@@ -94,7 +94,7 @@ impl Child {
             stderr,
             unread: None,
             queued: 0,
-            reporter: Reporter::new(about.reporter_prefix.as_deref()),
+            reporter: Reporter::new(about.reporter_prefix.as_deref(), status),
             buffer: vec![0; READ_BYTES],
             may_leave_input: about.partial_input,
             may_fail: about.nonzero_exit,
@@ -409,7 +409,7 @@ mod tests {
     use mapreduce_protocol::{JobId, TaskKind};
 
     use super::*;
-    use crate::api::TaskContext;
+    use crate::api::{StatusSink, TaskContext};
 
     struct Nothing;
 
@@ -443,10 +443,17 @@ mod tests {
             n_maps: 1,
             n_reduces: 0,
             files: Vec::new(),
+            status: StatusSink::default(),
         };
         let environment = Environment::new(&identity, &about, &workplace);
-        let mut child =
-            Child::start(CommandRole::Mapper, command, &about, &workplace, &environment).unwrap();
+        let mut child = Child::start(
+            CommandRole::Mapper,
+            command,
+            &about,
+            (&workplace, &environment),
+            StatusSink::default(),
+        )
+        .unwrap();
         child.left_silence_max = left_silence_max;
         let (mut output, mut counters) = (Vec::new(), Counters::default());
         child.run(&mut Nothing, &mut output, &Progress::untold(), &mut counters)?;

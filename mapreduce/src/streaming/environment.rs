@@ -74,6 +74,7 @@ mod tests {
     use mapreduce_protocol::JobId;
 
     use super::*;
+    use crate::api::StatusSink;
     use crate::task::progress::Progress;
 
     #[test]
@@ -90,6 +91,7 @@ mod tests {
             n_maps: 9,
             n_reduces: 2,
             files: Vec::new(),
+            status: StatusSink::default(),
         };
         let mut environment = Environment::new(&identity, &about, &workplace);
         let path = "/in/a";

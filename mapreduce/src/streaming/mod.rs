@@ -31,8 +31,8 @@ use std::sync::Arc;
 use mapreduce_protocol::streaming::CommandRole;
 use mapreduce_protocol::{Failure, OutputForms, Streaming, StreamingError};
 
-use crate::api::TaskContext;
 use crate::api::{Bytes, Counters};
+use crate::api::{StatusSink, TaskContext};
 use crate::oracle_input::OracleInput;
 use crate::oracle_output::OracleOutput;
 use crate::program::Program;
@@ -87,6 +87,7 @@ struct Attempt<'a> {
     program: &'a StreamingProgram,
     workplace: Workplace,
     environment: Environment,
+    status: StatusSink,
 }
 
 impl StreamingProgram {
@@ -98,7 +99,7 @@ impl StreamingProgram {
     ) -> Result<Attempt<'_>, Failure> {
         let workplace = Workplace::make(folder, &self.about, &self.files, progress)?;
         let environment = Environment::new(identity, &self.about, &workplace);
-        Ok(Attempt { program: self, workplace, environment })
+        Ok(Attempt { program: self, workplace, environment, status: identity.status.clone() })
     }
 
     fn map_attempt(&self, task: &MapTask<'_>) -> Result<Attempt<'_>, Failure> {
@@ -127,7 +128,8 @@ impl Attempt<'_> {
             }
             return output.end();
         };
-        let child = Child::start(role, command, about, &self.workplace, &self.environment)?;
+        let place = (&self.workplace, &self.environment);
+        let child = Child::start(role, command, about, place, self.status.clone())?;
         child.run(input, output, progress, counters)?;
         output.end()
     }

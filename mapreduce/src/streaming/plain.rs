@@ -17,7 +17,7 @@ use super::plain_order::PlainOrder;
 use super::reporter::Reporter;
 use super::workplace::{self, Workplace};
 use crate::api::Counters;
-use crate::api::TaskContext;
+use crate::api::{StatusSink, TaskContext};
 use crate::local::LOCAL_JOB;
 use crate::oracle_input::OracleInput;
 use crate::oracle_output::{self, Piece};
@@ -214,6 +214,7 @@ impl Plain<'_> {
             n_maps,
             n_reduces: self.n_reduces,
             files: Vec::new(),
+            status: StatusSink::default(),
         };
         let mut environment = Environment::new(&identity, self.about, &workplace);
         if let Some(piece) = reads {
@@ -228,7 +229,8 @@ impl Plain<'_> {
             .stdout(File::create(&stdout).map_err(disk)?)
             .stderr(File::create(&stderr).map_err(disk)?);
         let status = workplace::start(process, role, &command)?.wait().map_err(disk)?;
-        let mut reporter = Reporter::new(self.about.reporter_prefix.as_deref());
+        let mut reporter =
+            Reporter::new(self.about.reporter_prefix.as_deref(), StatusSink::default());
         let said = std::fs::read(&stderr).map_err(disk)?;
         let said = [reporter.take(&said, counters).to_vec(), reporter.end(counters).to_vec()];
         std::io::stderr().write_all(&said.concat()).map_err(disk)?;

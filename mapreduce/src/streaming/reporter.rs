@@ -1,7 +1,7 @@
 //! What commands write to standard error: lines for the runtime (`reporter:counter:…`, `reporter:status:…`), and all
 //! else, which goes to the attempt's log.
 
-use crate::api::{Counters, OWN_GROUP};
+use crate::api::{Counters, OWN_GROUP, StatusSink};
 
 const PREFIX: &str = "reporter:";
 
@@ -24,17 +24,19 @@ pub(super) struct Reporter {
     /// What is to go to the log.
     text: Vec<u8>,
     tail: Vec<u8>,
+    status: StatusSink,
 }
 
 impl Reporter {
-    /// For lines that begin with `prefix`; Hadoop's if absent.
-    pub(super) fn new(prefix: Option<&str>) -> Self {
+    /// For lines that begin with `prefix`; Hadoop's if absent. `status` is told what they say of the attempt.
+    pub(super) fn new(prefix: Option<&str>, status: StatusSink) -> Self {
         Self {
             prefix: prefix.unwrap_or(PREFIX).as_bytes().to_vec(),
             line: Vec::new(),
             in_text: false,
             text: Vec::new(),
             tail: Vec::new(),
+            status,
         }
     }
 
@@ -78,12 +80,12 @@ impl Reporter {
 
     /// Decides about the line under way, if it can be decided yet.
     fn look(&mut self, counters: &mut Counters) {
-        let Self { prefix, line, text, .. } = self;
+        let Self { prefix, line, text, status, .. } = self;
         let is_whole = line.ends_with(b"\n");
         if line.starts_with(prefix) && line.len() <= LINE_BYTES_MAX {
             if is_whole {
                 let report = String::from_utf8_lossy(&line[prefix.len()..]);
-                if let Some(remark) = obey(report.trim(), counters) {
+                if let Some(remark) = obey(report.trim(), counters, status) {
                     text.extend_from_slice(remark.as_bytes());
                     text.push(b'\n');
                 }
@@ -111,14 +113,17 @@ impl Reporter {
 const REFUSED: &str = "REPORTER_LINES_REFUSED";
 
 /// Does what a line asks for; what the log is to say of it.
-fn obey(report: &str, counters: &mut Counters) -> Option<String> {
+fn obey(report: &str, counters: &mut Counters, sink: &StatusSink) -> Option<String> {
     if let Some(counter) = report.strip_prefix("counter:") {
         let refused = count(counter, counters).err()?;
         counters.add_own(REFUSED, 1);
         return Some(format!("not counted, {refused}: {counter}"));
     }
     match report.strip_prefix("status:") {
-        Some(status) => Some(format!("status: {}", status.trim())),
+        Some(status) => {
+            sink.say(status.trim());
+            Some(format!("status: {}", status.trim()))
+        }
         None => {
             counters.add_own(REFUSED, 1);
             Some(format!("neither counter: nor status: {report}"))
@@ -155,7 +160,8 @@ mod tests {
     use super::*;
 
     fn report(text: &[u8], block: usize) -> (String, Counters) {
-        let (mut reporter, mut counters) = (Reporter::new(None), Counters::default());
+        let (mut reporter, mut counters) =
+            (Reporter::new(None, StatusSink::default()), Counters::default());
         let mut log = Vec::new();
         for piece in text.chunks(block) {
             log.extend_from_slice(reporter.take(piece, &mut counters));
@@ -198,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn each_status_is_told_and_the_last_one_stays() {
+        let said: std::sync::Arc<std::sync::Mutex<Vec<String>>> = std::sync::Arc::default();
+        let heard = std::sync::Arc::clone(&said);
+        let sink = StatusSink::new(move |text| heard.lock().unwrap().push(text.to_owned()));
+        let (mut reporter, mut counters) = (Reporter::new(None, sink), Counters::default());
+        reporter.take(b"reporter:status:one\nreporter:sta", &mut counters);
+        reporter.take(b"tus: two \nno status:\n", &mut counters);
+        reporter.take(b"reporter:status:three", &mut counters);
+        reporter.end(&mut counters);
+        assert_eq!(*said.lock().unwrap(), ["one", "two", "three"]);
+    }
+
+    #[test]
     fn lines_without_end_and_garbage_are_bounded_text() {
         let garbage = vec![0xff; 3 * LINE_BYTES_MAX];
         let (log, _) = report(&garbage, 100);
@@ -206,7 +225,7 @@ mod tests {
         let (log, counters) = report(&long, 1000);
         assert_eq!(log.trim_end().len(), long.len());
         assert!(counters.into_sums().is_empty());
-        let mut reporter = Reporter::new(Some("R|"));
+        let mut reporter = Reporter::new(Some("R|"), StatusSink::default());
         let mut counters = Counters::default();
         reporter.take(b"R|counter:g,a,1\nreporter:counter:g,b,1\n", &mut counters);
         assert_eq!(reporter.tail(), "reporter:counter:g,b,1");

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mapreduce_protocol::{
     AttemptId, AttemptResult, Failure, FromTask, MESSAGE_BYTES_MAX, MapEvent, TaskDescription,
-    ToTask,
+    ToTask, status_line,
 };
 use tokio::sync::mpsc;
 
@@ -23,6 +23,8 @@ const TRACKER_GONE: i32 = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
     stream: Arc<Mutex<UnixStream>>,
+    /// What the task does, if that is not told yet.
+    status: Arc<Mutex<Option<String>>>,
 }
 
 /// Takes over the inherited descriptor and reads the description.
@@ -96,12 +98,25 @@ fn read_message(reader: &mut impl Read) -> io::Result<Option<ToTask>> {
 impl Channel {
     /// Speaks on `stream`.
     pub(crate) fn on(stream: UnixStream) -> Self {
-        Self { stream: Arc::new(Mutex::new(stream)) }
+        Self { stream: Arc::new(Mutex::new(stream)), status: Arc::default() }
     }
 
     /// How far the task is, 0 to 1.
     pub(crate) fn progress(&self, progress: f32) {
+        self.tell_status();
         self.say(&FromTask::Progress { progress });
+    }
+
+    /// What the task does: to be told with its next sign of life.
+    pub(crate) fn note_status(&self, text: &str) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status_line(text));
+    }
+
+    fn tell_status(&self) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(status) = status {
+            self.say(&FromTask::Status { status });
+        }
     }
 
     /// A map output does not come.
@@ -111,6 +126,7 @@ impl Channel {
 
     /// The last word of an attempt.
     pub(crate) fn end(&self, outcome: Result<AttemptResult, Failure>) {
+        self.tell_status();
         self.say(&match outcome {
             Ok(result) => FromTask::Succeeded { result },
             Err(failure) => FromTask::Failed { failure },

@@ -6,11 +6,14 @@ use super::failure::bad_job;
 use super::part_output::PartOutput;
 use crate::api::{Counters, NamedOutputs, Pair};
 
+/// Makes one by its name.
+type Create<'a> = dyn Fn(&str) -> Result<PartOutput, Failure> + 'a;
+
 /// See the module.
 pub(crate) struct Named<'a> {
     /// A job has a handful of them: a scan is faster than hashing.
     parts: Vec<(String, PartOutput)>,
-    create: Box<dyn Fn(&str) -> Result<PartOutput, Failure> + 'a>,
+    create: Box<Create<'a>>,
     failure: Option<Failure>,
 }
 

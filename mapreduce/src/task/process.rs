@@ -26,7 +26,7 @@ use super::segments::{Budget, Segments};
 use super::source::Source;
 use crate::Job;
 use crate::api::Counters;
-use crate::api::TaskContext;
+use crate::api::{StatusSink, TaskContext};
 
 /// Exit status when there is no channel to speak on.
 const NO_CHANNEL: u8 = 2;
@@ -156,7 +156,10 @@ impl Attempt<'_> {
         };
         let places = self.description.files.iter().map(PathBuf::from);
         let files = names.into_iter().zip(places).collect();
-        TaskContext { attempt: *attempt, job_name: job.name.clone(), n_maps, n_reduces, files }
+        let channel = self.channel.clone();
+        let status = StatusSink::new(move |text| channel.note_status(text));
+        let job_name = job.name.clone();
+        TaskContext { attempt: *attempt, job_name, n_maps, n_reduces, files, status }
     }
 
     /// Told on the channel, from now on.

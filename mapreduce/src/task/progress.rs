@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::Job;
     use crate::api::Counters;
-    use crate::api::TaskContext;
+    use crate::api::{StatusSink, TaskContext};
     use crate::task::map::MapTask;
     use crate::task::named::Named;
     use crate::task::part_output::PartOutput;
@@ -104,6 +104,7 @@ mod tests {
             n_maps: 1,
             n_reduces: 1,
             files: Vec::new(),
+            status: StatusSink::default(),
         }
     }
 

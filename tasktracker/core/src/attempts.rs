@@ -56,6 +56,8 @@ pub(crate) struct Attempt {
     launch: Launch,
     pub(crate) phase: Phase,
     pub(crate) progress: f32,
+    /// What it said last of itself.
+    pub(crate) status: Option<String>,
     /// The disk that it works on, once it is started.
     pub(crate) disk: Option<DiskNumber>,
     /// Index in the job's list of the next map event it is to be told.
@@ -64,7 +66,8 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn new(launch: Launch) -> Self {
-        Self { launch, phase: Phase::Waiting, progress: 0.0, disk: None, next_event: 0 }
+        let (phase, progress, status) = (Phase::Waiting, 0.0, None);
+        Self { launch, phase, progress, status, disk: None, next_event: 0 }
     }
 
     /// Gives it a slot, and a disk.

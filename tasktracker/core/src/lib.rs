@@ -263,7 +263,7 @@ impl Core {
             return;
         }
         if self.purging.contains(&id.task.job) {
-            return self.report_failed(id, killed("its job is over"));
+            return self.report_failed(id, killed("its job is over"), None);
         }
         if id.task.kind == TaskKind::Reduce {
             self.map_events.reduce_comes(id.task.job);
@@ -281,10 +281,10 @@ impl Core {
         match self.attempts.get_mut(&id) {
             None if over => {}
             // Never launched here, or by a process before this one: there is nothing to end.
-            None => self.report_failed(id, killed("no such attempt runs on this host")),
+            None => self.report_failed(id, killed("no such attempt runs on this host"), None),
             Some(attempt) if attempt.phase == Phase::Waiting => {
                 self.forget(id);
-                self.report_failed(id, killed(&reason));
+                self.report_failed(id, killed(&reason), None);
             }
             Some(attempt) => {
                 if attempt.kill(killed(&reason)) {
@@ -326,6 +326,7 @@ impl Core {
         }
         match limits::bounded(message) {
             FromTask::Progress { progress } => attempt.advance(progress),
+            FromTask::Status { status } => attempt.status = Some(status),
             FromTask::FetchFailed { map, message } => {
                 self.session.report(TrackerEvent::FetchFailed { reduce: id, map, message });
             }
@@ -359,11 +360,11 @@ impl Core {
         self.session.report(TrackerEvent::Succeeded { attempt: id, result });
     }
 
-    fn report_failed(&mut self, id: AttemptId, mut failure: Failure) {
+    fn report_failed(&mut self, id: AttemptId, mut failure: Failure, status: Option<String>) {
         limits::cut_message(&mut failure.message);
         self.ended.insert(id);
         *self.failed.entry(failure.kind.as_str()).or_default() += 1;
-        self.session.report(TrackerEvent::Failed { attempt: id, failure });
+        self.session.report(TrackerEvent::Failed { attempt: id, failure, status });
     }
 
     fn handle_ended(&mut self, id: AttemptId, otherwise: Failure) {
@@ -377,7 +378,7 @@ impl Core {
             if id.task.kind == TaskKind::Map {
                 self.effects.push(Effect::RemoveMapOutput { attempt: id });
             }
-            self.report_failed(id, failure);
+            self.report_failed(id, failure, attempt.status);
         }
         self.finish_purge(id.task.job);
     }
@@ -436,8 +437,12 @@ impl Core {
 
     fn running(&self) -> Vec<AttemptProgress> {
         let live = self.attempts.iter().filter(|(_, attempt)| !attempt.is_reported());
-        live.map(|(id, attempt)| AttemptProgress { attempt: *id, progress: attempt.progress })
-            .collect()
+        let told = |(id, attempt): (&AttemptId, &Attempt)| AttemptProgress {
+            attempt: *id,
+            progress: attempt.progress,
+            status: attempt.status.clone(),
+        };
+        live.map(told).collect()
     }
 
     /// Attempts whose end the JobTracker has not heard of: for it they run here, until the event arrives

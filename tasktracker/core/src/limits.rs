@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_protocol::{DIGEST_BYTES_MAX, FromTask, TrackerEvent};
+use mapreduce_protocol::{
+    DIGEST_BYTES_MAX, FromTask, NAMED_OUTPUTS_MAX, TrackerEvent, status_line,
+};
 
 /// Length limit of a message for people, bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
@@ -16,6 +18,9 @@ pub(crate) const COUNTERS_MAX: usize = 1024;
 
 /// Stands at the end of a message that was cut.
 const CUT_MARK: &str = " … (cut)";
+
+/// Bytes of a named output's name, at most.
+const NAME_BYTES_MAX: usize = 64;
 
 /// Bytes of an event in JSON apart from its texts.
 const EVENT_BYTES: usize = 512;
@@ -30,11 +35,14 @@ const ESCAPED_BYTES: usize = 6;
 pub(crate) fn bounded(mut message: FromTask) -> FromTask {
     match &mut message {
         FromTask::Progress { .. } => {}
+        FromTask::Status { status } => *status = status_line(status),
         FromTask::FetchFailed { message, .. } => cut_message(message),
         FromTask::Failed { failure } => cut_message(&mut failure.message),
         FromTask::Succeeded { result } => {
             cut(&mut result.digest, DIGEST_BYTES_MAX);
             limit_counters(&mut result.counters);
+            result.named.truncate(NAMED_OUTPUTS_MAX);
+            result.named.iter_mut().for_each(|output| cut(&mut output.name, NAME_BYTES_MAX));
         }
     }
     message
@@ -76,10 +84,15 @@ pub(crate) fn event_bytes(event: &TrackerEvent) -> usize {
         + match event {
             TrackerEvent::Succeeded { result, .. } => {
                 let name = |name: &String| name.len() * ESCAPED_BYTES + COUNTER_BYTES;
+                let named = result.named.iter().map(|output| output.name.len() * ESCAPED_BYTES);
                 result.digest.len() * ESCAPED_BYTES
+                    + named.map(|bytes| bytes + COUNTER_BYTES).sum::<usize>()
                     + result.counters.keys().map(name).sum::<usize>()
             }
-            TrackerEvent::Failed { failure, .. } => failure.message.len() * ESCAPED_BYTES,
+            TrackerEvent::Failed { failure, status, .. } => {
+                let status = status.as_ref().map_or(0, String::len);
+                (failure.message.len() + status) * ESCAPED_BYTES
+            }
             TrackerEvent::FetchFailed { message, .. } => message.len() * ESCAPED_BYTES,
             TrackerEvent::MapOutputLost { .. } => 0,
         }

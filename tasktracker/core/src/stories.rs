@@ -199,7 +199,7 @@ impl Story {
 
     fn told_failures(&self) -> Vec<(AttemptId, FailureKind)> {
         let failures = self.told().into_iter().filter_map(|event| match event {
-            TrackerEvent::Failed { attempt, failure } => Some((attempt, failure.kind)),
+            TrackerEvent::Failed { attempt, failure, .. } => Some((attempt, failure.kind)),
             _ => None,
         });
         failures.collect()
@@ -350,6 +350,23 @@ fn silence_beyond_the_timeout_ends_an_attempt_and_a_sign_of_life_puts_it_off() {
     assert!(matches!(&effects[..], [Effect::KillProcess { .. }]));
     story.give(Input::Ended { attempt: map(0), otherwise: crash() });
     assert_eq!(story.told_failures(), [(map(0), FailureKind::TimedOut)]);
+}
+
+#[test]
+fn what_an_attempt_says_of_itself_is_told_while_it_runs_and_with_its_failure() {
+    let mut story = Story::begin(1, &[]);
+    story.start(map(0));
+    for status in ["one", "two\u{7}"] {
+        let message = FromTask::Status { status: status.to_owned() };
+        story.give(Input::Said { attempt: map(0), message });
+    }
+    story.command(TrackerCommand::DropMapOutput { attempt: map(9) });
+    let told = story.out.last().and_then(|it| it.running.first()).map(|it| it.status.clone());
+    assert_eq!(told, Some(Some("two".to_owned())));
+    story.give(Input::Ended { attempt: map(0), otherwise: crash() });
+    let told = story.told();
+    let [TrackerEvent::Failed { status, .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(status.as_deref(), Some("two"));
 }
 
 #[test]

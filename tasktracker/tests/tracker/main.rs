@@ -36,7 +36,7 @@ fn success() -> FromTask {
 
 async fn failure_of(jobtracker: &mut FakeJobTracker, expected: AttemptId) -> Failure {
     match jobtracker.event().await {
-        TrackerEvent::Failed { attempt, failure } if attempt == expected => failure,
+        TrackerEvent::Failed { attempt, failure, .. } if attempt == expected => failure,
         other => panic!("expected the failure of {expected}, got {other:?}"),
     }
 }

@@ -483,6 +483,40 @@ fn more_launches_than_one_reply_carries_all_arrive() {
 }
 
 #[test]
+fn what_an_attempt_says_of_itself_is_shown_and_stays_with_one_that_failed() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(1, &[&["a"]]);
+    let map = job.task(TaskKind::Map, 0);
+    let said = |story: &mut Story| {
+        let Reply::Attempts(list) = story.query(Query::Attempts { job }) else { panic!("no list") };
+        let of_map = list.attempts.into_iter().filter(|it| it.attempt.task == map);
+        of_map.map(|it| (it.state, it.status)).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&mut story), [(AttemptState::Running, None)]);
+    for (told, shown) in
+        [(Some("half\u{1b}way "), "half way"), (None, "half way"), (Some("on"), "on")]
+    {
+        let mut heartbeat = story.heartbeat(&a);
+        let status = told.map(str::to_owned);
+        heartbeat.running =
+            vec![AttemptProgress { attempt: map.attempt(0), progress: 0.5, status }];
+        story.send(heartbeat);
+        assert_eq!(said(&mut story), [(AttemptState::Running, Some(shown.to_owned()))]);
+    }
+    story.toy(&a).running.remove(&map.attempt(0));
+    let failed = TrackerEvent::Failed {
+        attempt: map.attempt(0),
+        failure: failure(FailureKind::UserCode, "boom"),
+        status: Some("at the end".to_owned()),
+    };
+    story.event(&a, failed);
+    story.restart();
+    let last = said(&mut story).into_iter().find(|(state, _)| *state == AttemptState::Failed);
+    assert_eq!(last, Some((AttemptState::Failed, Some("at the end".to_owned()))));
+}
+
+#[test]
 fn attempts_are_listed_with_what_became_of_them() {
     let mut story = Story::begin();
     story.tracker("a", 1);

@@ -95,7 +95,7 @@ impl Toy {
     fn kill(&mut self, attempt: AttemptId) {
         if self.running.remove(&attempt).is_some() {
             let failure = failure(FailureKind::Killed, "told to");
-            self.events.push(TrackerEvent::Failed { attempt, failure });
+            self.events.push(TrackerEvent::Failed { attempt, failure, status: None });
         }
     }
 }
@@ -436,6 +436,7 @@ impl Story {
                 .map(|(attempt, progress)| AttemptProgress {
                     attempt: *attempt,
                     progress: *progress,
+                    status: None,
                 })
                 .collect(),
             map_event_cursors: toy.cursors(),
@@ -524,7 +525,7 @@ impl Story {
         let host = self.host_of(attempt);
         self.toy(&host).running.remove(&attempt).unwrap();
         let failure = failure(kind, "boom");
-        self.event(&host, TrackerEvent::Failed { attempt, failure });
+        self.event(&host, TrackerEvent::Failed { attempt, failure, status: None });
     }
 
     fn host_of(&self, attempt: AttemptId) -> HostName {
