@@ -42,7 +42,7 @@ fn systemd_takes_each_unit_without_a_complaint() {
 }
 
 #[test]
-fn a_daemon_tells_the_service_manager_that_it_is_ready_and_that_it_stops() {
+fn a_daemon_tells_systemd_that_it_is_ready_and_that_it_stops() {
     let mut dev = Dev::start(&DevOptions::trackers(1));
     dev.kill("chunkmaster");
     let socket = dev.scratch().join("notify");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::service_manager;
+use crate::sd_notify;
 
 /// Reasons kept at most; the set is for a human to read.
 const REASONS_MAX: usize = 8;
@@ -30,7 +30,7 @@ impl Health {
             std::mem::take(&mut *reasons).is_empty()
         };
         if !was_ready {
-            service_manager::tell_ready();
+            sd_notify::tell_ready();
         }
     }
 

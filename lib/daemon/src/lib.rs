@@ -14,7 +14,7 @@ mod prometheus;
 mod racks;
 mod requests;
 mod routes;
-mod service_manager;
+mod sd_notify;
 mod shutdown;
 mod topology;
 
@@ -31,7 +31,7 @@ pub use prometheus::TargetGroup;
 pub use racks::{RackLineError, RackTableError};
 pub use requests::{REQUEST_LABELS, Requests};
 pub use routes::routes;
-pub use service_manager::report_to;
+pub use sd_notify::report_to;
 pub use shutdown::Shutdown;
 pub use topology::{Topology, TopologyError};
 

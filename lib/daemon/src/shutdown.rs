@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::service_manager;
+use crate::sd_notify;
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Shutdown {
     /// Sets it off, for good.
     pub fn trigger(&self) {
         if !self.triggered.send_replace(true) {
-            service_manager::tell_stopping();
+            sd_notify::tell_stopping();
         }
     }
 

@@ -8,16 +8,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::OnceLock;
 
-static MANAGER: OnceLock<ServiceManager> = OnceLock::new();
+static NOTIFIED: OnceLock<Notified> = OnceLock::new();
 
 /// Who wants to hear.
 #[derive(Debug)]
-struct ServiceManager {
+struct Notified {
     socket: UnixDatagram,
     address: SocketAddr,
 }
 
-impl ServiceManager {
+impl Notified {
     /// At a path, or, behind an `@`, at a name of the abstract namespace.
     fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes().split_first() {
@@ -37,7 +37,7 @@ impl ServiceManager {
 /// # Errors
 /// The address is none.
 pub fn report_to(address: &OsStr) -> io::Result<()> {
-    let _first_one_stays = MANAGER.set(ServiceManager::at(address)?);
+    let _first_one_stays = NOTIFIED.set(Notified::at(address)?);
     Ok(())
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn tell_stopping() {
 }
 
 fn tell(what: &str) {
-    if let Some(manager) = MANAGER.get()
-        && let Err(error) = manager.tell(what)
+    if let Some(notified) = NOTIFIED.get()
+        && let Err(error) = notified.tell(what)
     {
         tracing::debug!(%error, "the service manager hears nothing");
     }
@@ -74,20 +74,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let listener = UnixDatagram::bind(&path).unwrap();
-        ServiceManager::at(path.as_os_str()).unwrap().tell("READY=1").unwrap();
+        Notified::at(path.as_os_str()).unwrap().tell("READY=1").unwrap();
         assert_eq!(heard(&listener), "READY=1");
         let name = format!("howdah-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let listener = UnixDatagram::bind_addr(&address).unwrap();
-        ServiceManager::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1").unwrap();
+        Notified::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1").unwrap();
         assert_eq!(heard(&listener), "STOPPING=1");
     }
 
     #[test]
-    fn a_manager_that_is_gone_is_no_failure_of_the_daemon() {
+    fn whoever_is_gone_who_was_to_hear_it_is_no_failure_of_the_daemon() {
         let dir = tempfile::tempdir().unwrap();
-        let manager = ServiceManager::at(dir.path().join("nobody").as_os_str()).unwrap();
-        assert!(manager.tell("READY=1").is_err());
+        let notified = Notified::at(dir.path().join("nobody").as_os_str()).unwrap();
+        assert!(notified.tell("READY=1").is_err());
         tell_ready();
     }
 }
