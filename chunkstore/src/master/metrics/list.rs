@@ -32,6 +32,7 @@ const RECORDS: &[&str] = &[
     "concatenated",
     "replication_set",
     "replication_spread",
+    "owner_set",
 ];
 
 /// What the chunk master serves beside `daemon::COMMON_METRICS`.
