@@ -157,6 +157,11 @@ fn neither_secret_nor_token_is_told_in_logs_processes_or_errors() {
     let job = dev.job_file("job", text);
     let id = dev.run(&["job", "submit", &job]).success().text();
     let pids: Vec<i32> = daemons.iter().map(|daemon| dev.pid(daemon)).collect();
+    let state = || {
+        let status = dev.run(&["job", "status", &id, "--format", "json"]).success().text();
+        let status: Value = serde_json::from_str(&status).expect("it is JSON");
+        status["state"].as_str().expect("a state").to_owned()
+    };
     let mut seen = 0;
     wait::until("the job has ended", PATIENCE, || {
         let all = descendants(pids.clone());
@@ -164,11 +169,10 @@ fn neither_secret_nor_token_is_told_in_logs_processes_or_errors() {
         for (path, bytes) in processes(&all) {
             assert!(!tells(&bytes), "{}", path.display());
         }
-        let state = dev.job(&id)["state"].as_str().map(str::to_owned);
-        state.filter(|state| state != "RUNNING" && state != "PREP")
+        Some(state()).filter(|state| state != "RUNNING" && state != "PREP")
     });
     assert!(seen > pids.len(), "a task was looked at");
-    assert_eq!(dev.job(&id)["state"], "SUCCEEDED", "{}", dev.job(&id));
+    assert_eq!(state(), "SUCCEEDED");
     let output = dev.run(&["fs", "cat", "/out/*"]).success();
     assert!(output.stdout.len() > 100, "{}", output.text());
     assert!(!tells(&output.stdout), "a task told: {}", output.text());
