@@ -162,7 +162,7 @@ fn an_output_of_another_format_and_compressed_is_read_by_the_next_job() {
     }
     let id = job(
         "nothing",
-        "input: [/in]\noutput: /nothing\noutput_format: null\nprogram: {builtin: {name: wordcount}}\n",
+        "input: [/in]\noutput: /nothing\noutput_format: none\nprogram: {builtin: {name: wordcount}}\n",
     );
     let names = dev.run(&["fs", "ls", "/nothing"]).success().text();
     assert!(names.contains("_SUCCESS") && !names.contains("part-"), "{names}");

@@ -40,7 +40,7 @@ pub enum OutputFormat {
 
 impl OutputFormat {
     /// The names by which job files call them.
-    pub const NAMES: [&str; 6] = ["text", "key-value", "fixed-length", "csv", "json-lines", "null"];
+    pub const NAMES: [&str; 6] = ["text", "key-value", "fixed-length", "csv", "json-lines", "none"];
 
     /// Its name in job files.
     #[must_use]
@@ -51,7 +51,7 @@ impl OutputFormat {
             Self::FixedLength { .. } => "fixed-length",
             Self::Csv { .. } => "csv",
             Self::JsonLines => "json-lines",
-            Self::Null => "null",
+            Self::Null => "none",
         }
     }
 
@@ -254,17 +254,12 @@ impl<'de> Visitor<'de> for NameOrOptions {
             "key-value" => Ok(OutputFormat::key_value()),
             "csv" => Ok(OutputFormat::csv()),
             "json-lines" => Ok(OutputFormat::JsonLines),
-            "null" => Ok(OutputFormat::Null),
+            "none" => Ok(OutputFormat::Null),
             "fixed-length" => Err(E::custom(
                 "'fixed-length' needs the length of a record: write {fixed-length: 100}",
             )),
             other => Err(E::unknown_variant(other, &OutputFormat::NAMES)),
         }
-    }
-
-    /// YAML's own `null` is what its name says here.
-    fn visit_unit<E: de::Error>(self) -> Result<OutputFormat, E> {
-        Ok(OutputFormat::Null)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OutputFormat, A::Error> {
@@ -295,7 +290,7 @@ mod tests {
             (r#""csv""#, OutputFormat::csv()),
             (r#"{"csv":{"delimiter":";"}}"#, OutputFormat::Csv { delimiter: b';' }),
             (r#""json-lines""#, OutputFormat::JsonLines),
-            (r#""null""#, OutputFormat::Null),
+            (r#""none""#, OutputFormat::Null),
         ] {
             assert_eq!(read(json).unwrap(), format);
             assert_eq!(serde_json::to_string(&format).unwrap(), json);
