@@ -3,6 +3,7 @@
 
 pub mod binary;
 pub mod books;
+pub mod browser;
 pub mod cluster;
 pub mod command;
 pub mod contents;
