@@ -49,7 +49,9 @@ impl OracleInput {
             }
             InputFormat::Csv(csv) => {
                 let records = csv_records(data, *csv);
-                let last = records.last().map_or(&[][..], |(_, _, record)| record);
+                // A header may be what is never closed.
+                let all = csv_records(data, Csv { header: false, ..*csv });
+                let last = all.last().map_or(&[][..], |(_, _, record)| record);
                 match csv.multiline && is_open(last, csv.delimiter) {
                     true => Err(broken(format!("input {} ends inside of quotes", self.path))),
                     false => Ok(records),

@@ -234,9 +234,10 @@ pub const STATUS_CHARS_MAX: usize = 200;
 /// blanks.
 #[must_use]
 pub fn status_line(text: &str) -> String {
-    let plain = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut line: String = plain.clone().take(STATUS_CHARS_MAX).collect();
-    if plain.count() > STATUS_CHARS_MAX {
+    let plain = text.replace(char::is_control, " ");
+    let plain = plain.trim();
+    let mut line: String = plain.chars().take(STATUS_CHARS_MAX).collect();
+    if plain.chars().count() > STATUS_CHARS_MAX {
         line.pop();
         line.push('…');
     }

@@ -125,7 +125,7 @@ fn sorts_out_what_is_malformed_and_who_owes() {
         all.iter().map(String::as_str).partition(|line| line.starts_with('/'));
     assert_eq!(rest, ["ann\t5", "bob\t-4", "bob\t4"]);
     let places: Vec<_> = places.iter().map(|it| it.split_once("/in\t").unwrap().1).collect();
-    assert_eq!(places, ["19\tann\tx", "6\tno tab"]);
+    assert_eq!(places, ["20\tann\tx", "6\tno tab"]);
 }
 
 #[test]
