@@ -39,10 +39,11 @@ pub struct DevOptions {
 }
 
 impl DevOptions {
-    /// That many TaskTrackers and chunkservers.
+    /// That many TaskTrackers and chunkservers. What lies in the trash stays there, however full this machine's disk is.
     #[must_use]
     pub fn trackers(n: u32) -> Self {
-        Self { trackers: Some(n), ..Self::default() }
+        let set = vec!["chunkmaster.trash_free_min=0%".to_owned()];
+        Self { trackers: Some(n), set, ..Self::default() }
     }
 
     /// With a configuration key set.
