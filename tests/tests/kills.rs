@@ -215,7 +215,7 @@ fn jobtracker_dies(experiment: &mut Experiment, percent: u64, down: Duration, ex
     experiment.dev.await_job(&id, &format!("{percent} % of the tasks"), |job| {
         let n = |kind: &str, what: &str| job[kind][what].as_u64().unwrap_or(0);
         let done = n("maps", "succeeded") + n("reduces", "succeeded");
-        n("maps", "total") == MAPS && done * 100 >= tasks * percent
+        n("maps", "total") == MAPS && done >= tasks * percent / 100
     });
     let before = experiment.attempts(&id);
     experiment.dev.kill("jobtracker");

@@ -388,7 +388,7 @@ fn lines_of_commands_are_written_in_each_format() {
     // The line as it is, without its end; and nothing at all.
     let fixed = commands(map_only, b"a\t1\nbcd\n", 0, r#"{"fixed-length":3}"#);
     assert_eq!(fixed.parts["part-m-00000.gz"], b"a\t1bcd");
-    let null = commands(map_only, b"a\t1\nbcd", 0, "\"null\"");
+    let null = commands(map_only, b"a\t1\nbcd", 0, "\"none\"");
     assert!(null.parts.is_empty());
     assert_eq!(null.counters["task.MAP_OUTPUT_RECORDS"], 2);
 }
