@@ -274,7 +274,7 @@ fn is_accessible(dev: &Dev, page: &Page<'_>) {
             page.open(&format!("{}?{theme}-{query}#/{path}", home(dev)));
             page.wait_for(
                 "it is there",
-                "document.querySelector('main h1') && document.querySelector('main table, main pre, main textarea, main .timeline')",
+                "document.querySelector('main h1') && document.querySelector('main table, main pre, main textarea, main input, main .timeline')",
             );
             page.wait_for_text("#live", "live");
             assert_eq!(page.eval("document.documentElement.dataset.theme"), theme);
