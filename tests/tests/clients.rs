@@ -311,7 +311,7 @@ fn what_a_job_did_is_told_in_text_and_in_json() {
     };
     assert_eq!(
         columns(0),
-        ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "POOL", "NAME"]
+        ["JOB", "STATE", "SUBMITTED", "ELAPSED", "MAPS", "REDUCES", "USER", "POOL", "NAME"]
     );
     let [job, state, submitted, elapsed] = &columns(2)[..4] else { panic!("{list}") };
     assert_eq!((job, state.as_str()), (&id, "SUCCEEDED"));
