@@ -121,7 +121,7 @@ pub enum ConfigError {
     /// A daemon would listen beyond loopback without a secret.
     #[error(
         "{place}: {key}: {address} is not a loopback address, so cluster.secret_file is needed: \
-         make one with `(umask 077; openssl rand -hex 32 > FILE)`, copy it to every host and name it there"
+         make one with `howdah secret new FILE`, copy it to every host and name it there"
     )]
     SecretNeeded {
         /// The address.

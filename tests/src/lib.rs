@@ -12,6 +12,7 @@ pub mod dashboards;
 pub mod hosts;
 pub mod http;
 pub mod job_author;
+pub mod machines;
 pub mod metrics;
 pub mod network;
 pub mod oracle;

@@ -89,12 +89,14 @@ impl Network {
             ip(&["-n", &there, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
             ip(&["-n", &there, "link", "set", "eth0", "up"])?;
             ip(&["-n", &there, "link", "set", "lo", "up"])?;
-            names += &format!("{address} {host}\n");
+            names += &format!("{address} {host} {host}.example.org\n");
         }
         Ok(fs::write(self.names_file(), names)?)
     }
 
-    fn names_file(&self) -> PathBuf {
+    /// What the hosts have for `/etc/hosts`: each is known by its name, and by that in `example.org`.
+    #[must_use]
+    pub fn names_file(&self) -> PathBuf {
         self.files.path().join("hosts")
     }
 

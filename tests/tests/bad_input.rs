@@ -139,7 +139,7 @@ fn a_configuration_error_is_said_with_line_column_and_key() {
     fs::write(&file, "tasktracker: {slots: 4}\n").unwrap();
     let _ = run(["config", "check", name]).success();
     // Daemons prove who they are by the secret.
-    let _ = run(["jobtracker", "--config", name]).refused(2, &["secret_file", "openssl"]);
+    let _ = run(["jobtracker", "--config", name]).refused(2, &["secret_file", "howdah secret new"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) struct ChunkmasterArgs {
     master: MasterArgs,
     /// Start though the journal is older than the cluster, once, where the newer one is lost for good: what only
     /// that one knew is given up
-    #[arg(long, conflicts_with = "init")]
+    #[arg(long, conflicts_with_all = ["init", "init_only"])]
     accept_old_journal: bool,
 }
 
@@ -37,15 +37,22 @@ pub(crate) struct MasterArgs {
     /// joins it
     #[arg(long)]
     init: bool,
+    /// As --init, and end when that is done: before the daemon is started as a service
+    #[arg(long, conflicts_with = "init")]
+    init_only: bool,
     /// Start though only one of the journal's two folders is there, once, where the other one is lost for good and this
     /// one was in use to the end: what the other one went on with alone is given up
-    #[arg(long, conflicts_with = "init")]
+    #[arg(long, conflicts_with_all = ["init", "init_only"])]
     accept_one_journal_folder: bool,
 }
 
 impl MasterArgs {
     fn beginning(&self) -> Beginning {
-        if self.init { Beginning::First } else { Beginning::Again }
+        match (self.init, self.init_only) {
+            (true, _) => Beginning::First,
+            (false, true) => Beginning::FirstOnly,
+            (false, false) => Beginning::Again,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod overrides;
 mod pool;
 mod record;
 mod runtime;
+mod secret;
 mod shown;
 mod simulate;
 mod size;
@@ -113,6 +114,8 @@ enum Command {
     Journal(journal::JournalArgs),
     /// Print the page of all metrics that the daemons serve, for Prometheus
     Metrics(metrics::MetricsArgs),
+    /// Make the cluster's secret
+    Secret(secret::SecretArgs),
     /// Make a token for REST on a cluster with a secret
     Token(token::TokenArgs),
     /// Run one attempt of a builtin program, as a TaskTracker's child
@@ -145,6 +148,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config_file::run(args, &cli.global),
         Command::Journal(args) => journal::run(&args, &cli.global),
         Command::Metrics(args) => metrics::run(&args, &cli.global),
+        Command::Secret(args) => secret::run(args, &cli.global),
         Command::Token(args) => token::run(&args, &cli.global),
     };
     done.map(|()| ExitCode::SUCCESS)

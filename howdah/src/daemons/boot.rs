@@ -25,8 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{file}: cluster.secret_file names no secret, and daemons prove by it who they are: make one with \
-     `(umask 077; openssl rand -hex 32 > /etc/howdah/secret)`, copy it to every host, and name it there; \
-     `howdah dev` mints its own"
+     `howdah secret new /etc/howdah/secret`, copy it to every host, and name it there; `howdah dev` mints its own"
 )]
 pub(crate) struct SecretMissing {
     file: PathBuf,

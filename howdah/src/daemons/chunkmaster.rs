@@ -38,9 +38,12 @@ pub(crate) fn run(
         anonymous_loopback: boot.config.cluster.anonymous_loopback,
     };
     boot.run(&DaemonName::Chunkmaster, &config.address, |listener, shutdown| async move {
-        if beginning == Beginning::First {
+        if beginning.is_first() {
             let cluster = master::init(settings.folders(), settings.journal_segment_bytes)?;
             tracing::info!(%cluster, "made a new cluster");
+        }
+        if beginning == Beginning::FirstOnly {
+            return Ok(());
         }
         Ok(master::run(settings, listener, shutdown).await?)
     })

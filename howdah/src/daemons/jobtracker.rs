@@ -18,9 +18,12 @@ pub(crate) fn run(
     let settings = settings(&boot, accepts_one_folder)?;
     let address = &boot.config.jobtracker.address;
     boot.run(&DaemonName::Jobtracker, address, |listener, shutdown| async move {
-        if beginning == Beginning::First {
+        if beginning.is_first() {
             let cluster = jobtracker::init(&settings, &shutdown).await?;
             tracing::info!(%cluster, "joined the cluster");
+        }
+        if beginning == Beginning::FirstOnly {
+            return Ok(());
         }
         Ok(jobtracker::run(settings, listener, shutdown).await?)
     })

@@ -21,8 +21,17 @@ pub(crate) enum Beginning {
     Again,
     /// For the first time.
     First,
+    /// For the first time, and only to make its journal.
+    FirstOnly,
     /// With what its journal tells, though that may be older than the cluster.
     OverOldJournal,
+}
+
+impl Beginning {
+    /// Whether there is no journal yet.
+    pub(crate) fn is_first(self) -> bool {
+        matches!(self, Self::First | Self::FirstOnly)
+    }
 }
 
 pub(crate) use name::DaemonName;
