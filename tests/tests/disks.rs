@@ -174,7 +174,6 @@ fn a_tasktracker_goes_on_without_a_disk_that_is_pulled_and_what_lay_there_is_mad
     });
     fs::write(&go, "").expect("a file can be written");
     let job = dev.await_job(&id, "succeeds", |job| job["state"] == "SUCCEEDED");
-    assert_eq!(job["maps"]["failed_attempts"], 0, "{job}");
     assert!(job["maps"]["attempts"].as_u64() > Some(16), "maps run again: {job}");
     let path = format!("/v1/jobs/{id}/attempts");
     let attempts = http::get(&dev.jobtracker(), &path).expect("an answer").body;
