@@ -1,7 +1,7 @@
 //! Benchmarks of the whole system: real daemons on loopback, measured in turn with a baseline.
 //!
 //! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals` measures jobs, and
-//! `cargo run --release -p bench -- store` the chunk store; `-- scheduler` and `-- trackers` the JobTracker at a scale that no
+//! `cargo run --release -p bench -- suite` jobs of every kind beside other programs, `-- store` the chunk store; `-- scheduler` and `-- trackers` the JobTracker at a scale that no
 //! test machine has.
 //!
 //! Prints a table; with `--goals` a goal that is missed, or an output that is wrong, fails the run;
@@ -15,6 +15,7 @@ mod report;
 mod scheduler;
 mod small_job;
 mod store;
+mod suite;
 mod trackers;
 
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ struct Args {
 enum Command {
     /// Measure the chunk store instead of jobs.
     Store(store::StoreArgs),
+    /// Measure jobs of every kind beside the programs that do the same elsewhere.
+    Suite(suite::SuiteArgs),
     /// Measure the JobTracker's core alone.
     Scheduler(scheduler::SchedulerArgs),
     /// Measure the JobTracker with very many TaskTrackers over HTTP.
@@ -74,6 +77,11 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Some(Command::Store(args)) => {
             store::measure(&args, &mut report)?;
+            report.give(args.write.as_deref())?;
+            return Ok(ended(&report, args.goals));
+        }
+        Some(Command::Suite(args)) => {
+            suite::measure(&args, &mut report)?;
             report.give(args.write.as_deref())?;
             return Ok(ended(&report, args.goals));
         }

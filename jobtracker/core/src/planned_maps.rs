@@ -13,6 +13,23 @@ pub(crate) struct PlannedMaps {
     by_rack: SortedMaps<RackNumber>,
 }
 
+/// A host or rack, by which maps are found.
+trait Number: Copy + Ord {
+    fn number(self) -> u32;
+}
+
+impl Number for HostNumber {
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl Number for RackNumber {
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
 impl PlannedMaps {
     /// These maps, each with the places of its bytes.
     pub(crate) fn new(maps: &[u32], places: &[(u32, Place)]) -> Self {
@@ -73,7 +90,7 @@ impl PlannedMaps {
     }
 }
 
-/// A set of ordinals that only gets smaller.
+/// A set of numbers that only gets smaller.
 #[derive(Debug, Default)]
 struct Waits {
     words: Vec<u64>,
@@ -123,6 +140,9 @@ impl Waits {
 /// have gone before the first one that waits.
 #[derive(Debug)]
 struct SortedMaps<P> {
+    /// Places that have one which waits. Most hosts have none of a job's maps, and every job is asked for each free slot:
+    /// a bit says so sooner than a search.
+    places: Waits,
     entries: Box<[(P, Link)]>,
 }
 
@@ -152,16 +172,18 @@ impl Link {
 
 impl<P> Default for SortedMaps<P> {
     fn default() -> Self {
-        Self { entries: Box::default() }
+        Self { places: Waits::default(), entries: Box::default() }
     }
 }
 
-impl<P: Copy + Ord> SortedMaps<P> {
+impl<P: Number> SortedMaps<P> {
     fn of(maps: impl Iterator<Item = (P, u32)>) -> Self {
         let mut entries: Vec<_> = maps.map(|(place, map)| (place, Link::map(map))).collect();
         entries.sort_unstable();
         entries.dedup();
-        Self { entries: entries.into_boxed_slice() }
+        let mut places = Waits::default();
+        entries.iter().for_each(|(place, _)| places.insert(place.number()));
+        Self { places, entries: entries.into_boxed_slice() }
     }
 
     /// Where the entries of a place begin.
@@ -176,14 +198,17 @@ impl<P: Copy + Ord> SortedMaps<P> {
 
     /// Those of a place that wait.
     fn at(&self, place: P, waits: &Waits) -> impl Iterator<Item = u32> {
-        let first = self.first(self.begin(place));
-        let entries = self.entries.get(first..).unwrap_or_default().iter();
-        let here = entries.take_while(move |(other, _)| *other == place).map(|(_, link)| link.0);
-        here.filter(|map| waits.contains(*map))
+        let is_here = self.places.contains(place.number());
+        let first = if is_here { self.first(self.begin(place)) } else { self.entries.len() };
+        let here = self.entries[first..].iter().take_while(move |(other, _)| *other == place);
+        here.map(|(_, link)| link.0).filter(|map| waits.contains(*map))
     }
 
     /// Whether a map that waits is one of a place's.
     fn holds(&self, place: P, map: u32) -> bool {
+        if !self.places.contains(place.number()) {
+            return false;
+        }
         let end = self.entries.partition_point(|(other, _)| *other <= place);
         let here = self.entries.get(self.first(self.begin(place))..end).unwrap_or_default();
         here.binary_search_by_key(&Link(map), |(_, link)| *link).is_ok()
@@ -191,13 +216,18 @@ impl<P: Copy + Ord> SortedMaps<P> {
 
     /// A map of a place is gone: its first entry leads to the first one that waits, so that nobody walks over the others again.
     fn settle(&mut self, place: P, waits: &Waits) {
+        if !self.places.contains(place.number()) {
+            return;
+        }
         let begin = self.begin(place);
         let is_gone = |(other, link): &&(P, Link)| *other == place && !waits.contains(link.0);
         let mut first = self.first(begin);
         while self.entries.get(first).as_ref().is_some_and(is_gone) {
             first += 1;
         }
-        if first != begin && self.entries.get(begin).is_some_and(|(other, _)| *other == place) {
+        if self.entries.get(first).is_none_or(|(other, _)| *other != place) {
+            self.places.remove(place.number());
+        } else if first != begin {
             self.entries[begin].1 = Link::to(first);
         }
     }
