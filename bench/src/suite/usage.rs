@@ -158,8 +158,12 @@ impl Memory {
         let (is_over, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (until, found) = (Arc::clone(&is_over), Arc::clone(&peak));
         let watcher = thread::spawn(move || {
-            while !until.load(Ordering::Relaxed) {
+            // At least once, however short the work is.
+            loop {
                 found.fetch_max(tree(&roots).into_iter().map(resident).sum(), Ordering::Relaxed);
+                if until.load(Ordering::Relaxed) {
+                    break;
+                }
                 thread::park_timeout(SAMPLE_EVERY);
             }
         });

@@ -1,6 +1,6 @@
 //! The files of this host (`file://`) as `object_store` has them, but for those that are no objects: a pipe or device,
 //! whose open may wait for ever, and one of `/proc` or its like, which has bytes but says that it has none, and
-//! would be read as empty. Those are refused.
+//! would be read as empty. Those are refused. A pipe or device is not replaced by a file, either.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -36,6 +36,11 @@ enum NoObject {
         path.display(), path.display()
     )]
     NoLength { path: PathBuf },
+    #[error(
+        "{} is a pipe, socket or device, and a file would take its place: give it bytes with `howdah fs cat FILE > {}`",
+        path.display(), path.display()
+    )]
+    Replaced { path: PathBuf },
 }
 
 impl LocalFiles {
@@ -46,8 +51,21 @@ impl LocalFiles {
     async fn refuse_what_is_no_object(&self, location: &Path) -> Result<()> {
         let path = self.0.path_to_filesystem(location)?;
         let looked = tokio::task::spawn_blocking(move || look(&path)).await?;
-        looked.map_err(|source| Error::Generic { store: "file", source: Box::new(source) })
+        looked.map_err(generic)
     }
+
+    async fn refuse_to_replace(&self, location: &Path) -> Result<()> {
+        let path = self.0.path_to_filesystem(location)?;
+        let found = tokio::fs::metadata(&path).await;
+        match found.is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            true => Err(generic(NoObject::Replaced { path })),
+            false => Ok(()),
+        }
+    }
+}
+
+fn generic(source: NoObject) -> Error {
+    Error::Generic { store: "file", source: Box::new(source) }
 }
 
 /// What can't be looked at is the file system's to refuse.
@@ -83,6 +101,7 @@ impl ObjectStore for LocalFiles {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
+        self.refuse_to_replace(location).await?;
         self.0.put_opts(location, payload, options).await
     }
 
@@ -91,6 +110,7 @@ impl ObjectStore for LocalFiles {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        self.refuse_to_replace(location).await?;
         self.0.put_multipart_opts(location, options).await
     }
 
@@ -129,10 +149,12 @@ impl ObjectStore for LocalFiles {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.refuse_what_is_no_object(from).await?;
+        self.refuse_to_replace(to).await?;
         self.0.copy_opts(from, to, options).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.refuse_to_replace(to).await?;
         self.0.rename_opts(from, to, options).await
     }
 }
@@ -176,6 +198,17 @@ mod tests {
             assert_eq!(files.get(&at(&path)).await.unwrap().bytes().await.unwrap(), content);
         }
         assert!(!dir.path().join("copy").exists());
+        let file = dir.path().join("full");
+        fs::write(&file, "x").unwrap();
+        for error in [
+            files.put(&at(&pipe), PutPayload::from_static(b"x")).await.unwrap_err(),
+            files.put_multipart(&at(&pipe)).await.map(drop).unwrap_err(),
+            files.copy(&at(&file), &at(&pipe)).await.unwrap_err(),
+            files.rename(&at(&file), &at(&pipe)).await.unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("howdah fs cat"), "{error}");
+        }
+        assert!(!pipe.symlink_metadata().unwrap().is_file(), "the pipe is still there");
         let missing = files.head(&at(&dir.path().join("missing"))).await.unwrap_err();
         assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
     }
