@@ -30,7 +30,11 @@ pub enum RunError {
     #[error(transparent)]
     Recover(#[from] RecoverError),
     /// Its journal was never finished.
-    #[error("the journal in {} belongs to no cluster: start once with --init", data_dir.display())]
+    #[error(
+        "the journal in {} belongs to no cluster: for a new one, start once with --init; if there was one, mount its disk \
+         or bring its journal back: with --init its unfinished jobs are lost",
+        data_dir.display()
+    )]
     NotInitialised {
         /// The journal's folder.
         data_dir: PathBuf,

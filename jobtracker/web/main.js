@@ -165,7 +165,7 @@ function help() {
     h("form", { method: "dialog" },
       h("h2", { id: "help-title" }, "Keys"),
       h("dl", { class: "keys" }, KEYS.map(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-      h("p", { class: "quiet" }, "All of this is also told by REST: see /v1 in the README."),
+      h("p", { class: "quiet" }, "All of this is also told by REST: see docs/rest.md."),
       h("div", { class: "actions" }, h("button", { class: "button primary" }, "Close"))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

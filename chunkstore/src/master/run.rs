@@ -21,7 +21,11 @@ pub enum RunError {
     #[error(transparent)]
     Recover(#[from] RecoverError),
     /// Its journal was never finished.
-    #[error("the journal in {} holds no cluster: start once with --init", data_dir.display())]
+    #[error(
+        "the journal in {} holds no cluster: for a new one, start once with --init; if there was one, mount its disk or \
+         bring its journal back: with --init its files would be nobody's",
+        data_dir.display()
+    )]
     NotInitialised {
         /// The journal's folder.
         data_dir: PathBuf,

@@ -82,7 +82,8 @@ fn of_hosts(obstacle: &HostObstacle) -> String {
     let HostObstacle { why, n_hosts, hosts } = obstacle;
     let named: Vec<_> = hosts.iter().map(ToString::to_string).collect();
     let more = if hosts.len() < *n_hosts as usize { ", …" } else { "" };
-    format!("  {n_hosts} hosts: {why} ({}{more})\n", named.join(", "))
+    let noun = if *n_hosts == 1 { "host" } else { "hosts" };
+    format!("  {n_hosts} {noun}: {why} ({}{more})\n", named.join(", "))
 }
 
 fn of_link(link: &PathLink) -> String {

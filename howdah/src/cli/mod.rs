@@ -116,7 +116,7 @@ enum Command {
     Metrics(metrics::MetricsArgs),
     /// Make the cluster's secret
     Secret(secret::SecretArgs),
-    /// Make a token for REST on a cluster with a secret
+    /// Make a user's token, for commands and REST
     Token(token::TokenArgs),
     /// Run one attempt of a builtin program, as a TaskTracker's child
     #[command(hide = true)]

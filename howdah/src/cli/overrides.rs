@@ -8,7 +8,7 @@ use crate::exit::OrEarly;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Overrides {
     /// Set a configuration key, like tasktracker.slots=2; may be repeated. `dev` keeps it in its
-    /// DIR/cluster.yaml, for later starts too
+    /// DIR/cluster.yaml, for later starts too; `demo` forgets it
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

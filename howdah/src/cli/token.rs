@@ -24,7 +24,7 @@ pub(crate) struct TokenArgs {
     /// How long it is good, like 30min, 12h or 7days
     #[arg(long = "for", visible_alias = "expires", value_name = "TIME", default_value = "12h")]
     lasts: config::Time,
-    /// Good for looking at files only, and for no job
+    /// Good for looking at files and jobs, not for changing any
     #[arg(long)]
     read_only: bool,
     /// Good for this file or folder and what is in it; may be repeated. Without it, for all

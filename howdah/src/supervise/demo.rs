@@ -98,7 +98,9 @@ impl Demo {
         let files = self.input.iter().map(|path| files_at(path)).collect::<Result<Vec<_>, _>>();
         let files = files.or_early()?.concat();
         if !self.input.is_empty() && files.is_empty() {
-            return Err(early(anyhow!("the input has no files")));
+            return Err(early(anyhow!(
+                "--input has no files to read: what is in subfolders, and names that begin with _ or ., are left out"
+            )));
         }
         Ok(files)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::{HostName, Now, UnixMillis};
 use mapreduce_protocol::{
-    AttemptHistory, AttemptId, AttemptState, HISTORY_ROOT, JobHistory, JobId, JobSettings, TaskKind,
+    AttemptHistory, AttemptId, AttemptState, HISTORY_ROOT, JobHistory, JobId, JobSettings,
 };
 
 use crate::date::yyyymmdd;
@@ -160,18 +160,12 @@ impl Core {
     /// The attempts of the next tasks from `first` on, maps before reduces.
     pub(crate) fn history_page(&self, job: JobId, first: usize) -> Option<HistoryPage> {
         let tasks = self.unwritten(job)?;
-        let n_maps = tasks.maps.len();
-        let n_tasks = n_maps + tasks.reduces.len();
+        let n_tasks = tasks.maps.len() + tasks.reduces.len();
         let end = n_tasks.min(first.saturating_add(TASKS_PER_PAGE));
         let names = tasks.counter_names();
         let mut attempts = Vec::new();
         for at in first..end {
-            let (kind, index) = match at.checked_sub(n_maps) {
-                None => (TaskKind::Map, at),
-                Some(reduce) => (TaskKind::Reduce, reduce),
-            };
-            let index = u32::try_from(index).expect("a job has at most u32::MAX tasks of a kind");
-            let task = job.task(kind, index);
+            let task = tasks.task_at(job, at);
             let of_task = attempts.len();
             for ended in tasks.ended_of(task) {
                 let winner = tasks.winner(task).filter(|_| ended.state == AttemptState::Succeeded);

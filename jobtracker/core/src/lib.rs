@@ -5,12 +5,17 @@
 //! - `machine`: [`Core`], which leads each input to its rules;
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
-//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that clients end;
-//!   `pause`: jobs that they pause;
-//! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`, `held`: what is told of them; `standing`: what
-//!   speaks against them; `drain`: those that are to be stopped;
-//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `numbers`, `shared`, `exclusions`: which task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
-//! - `queries`, `waiting`, `explain`, `path`, `timeline`, `summary`: what may be asked; `refusal`: what is said no to.
+//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that
+//!   clients end; `pause`: jobs that they pause;
+//! - `running`, `ended`, `tally`, `counters`, `digest`: what records say of tasks and attempts; `parts`: the output's files;
+//! - `waiting_maps`, `planned_maps`, `waiting_reduces`, `reduce_inputs`: who waits, by where the input lies;
+//! - `fetch_reports`: map outputs that can't be fetched; `pool_verbs`: what clients do to pools; `phases`: how long each took;
+//! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`,
+//!   `held`: what is told of them; `standing`: what speaks against them; `drain`: those that are to be stopped;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `numbers`, `shared`, `exclusions`: which task runs
+//!   where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
+//! - `queries`, `waiting`, `explain`, `path`, `timeline`, `summary`: what may be asked; `refusal`: what is said no to;
+//! - `messages`, `settings`, `timers`: in and out, rules, wake-ups; `invariants`: what holds after every input; `date`: in ids.
 
 mod attempt;
 mod commit;

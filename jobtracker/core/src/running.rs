@@ -316,6 +316,15 @@ impl RunningEntry {
         self.tasks(task.kind).get(task.index as usize)?.winner.as_deref()
     }
 
+    /// The task at place `at` of all, maps before reduces.
+    pub(crate) fn task_at(&self, job: JobId, at: usize) -> TaskId {
+        let (kind, index) = match at.checked_sub(self.maps.len()) {
+            None => (TaskKind::Map, at),
+            Some(reduce) => (TaskKind::Reduce, reduce),
+        };
+        job.task(kind, u32::try_from(index).expect("a job has at most u32::MAX tasks of a kind"))
+    }
+
     /// Names of counters, by which [`Winner::counters`] goes.
     pub(crate) fn counter_names(&self) -> BTreeMap<u16, &str> {
         self.counters.names()

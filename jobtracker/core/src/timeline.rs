@@ -91,8 +91,7 @@ impl Core {
         let Some(tasks) = self.tasks_of(job)? else {
             return Some(self.is_planning(job).then(TimelinePage::default));
         };
-        let n_maps = tasks.maps.len();
-        let n_tasks = n_maps + tasks.reduces.len();
+        let n_tasks = tasks.maps.len() + tasks.reduces.len();
         let end = n_tasks.min(first.saturating_add(TASKS_PER_PAGE));
         let mut killed: BTreeMap<TaskId, Vec<&KilledAttempt>> = BTreeMap::new();
         for it in &tasks.killed {
@@ -104,12 +103,7 @@ impl Core {
         };
         let mut attempts = Vec::new();
         for at in first..end {
-            let (kind, index) = match at.checked_sub(n_maps) {
-                None => (TaskKind::Map, at),
-                Some(reduce) => (TaskKind::Reduce, reduce),
-            };
-            let index = u32::try_from(index).expect("a job has at most u32::MAX tasks of a kind");
-            let task = job.task(kind, index);
+            let task = tasks.task_at(job, at);
             let gone = killed.get(&task).map(Vec::as_slice).unwrap_or_default();
             let of_task = attempts.len();
             self.of_task(tasks, task, gone, &counters, &mut attempts);
