@@ -56,7 +56,12 @@ impl Config {
     #[must_use]
     pub fn kept_from_tasks(&self) -> Vec<PathBuf> {
         let secrets = self.stores.iter().filter_map(|store| store.secret_file.clone());
-        let own = [&self.cluster.secret_file, &self.client.token_file, &self.log.audit_dir];
+        let own = [
+            &self.cluster.secret_file,
+            &self.client.token_file,
+            &self.log.audit_dir,
+            &self.tls.key,
+        ];
         let secrets = own.into_iter().flatten().cloned().chain(secrets);
         let masters = [&self.chunkmaster.data_dir, &self.jobtracker.data_dir].into_iter().cloned();
         let mirrors = [&self.chunkmaster.journal_mirror, &self.jobtracker.journal_mirror];
@@ -106,9 +111,10 @@ mod tests {
     fn secrets_and_mirrors_are_kept_from_tasks_too() {
         let text = "cluster: {secret_file: /s}\njobtracker: {journal_mirror: /m}\n\
                     client: {token_file: /t}\nlog: {audit_dir: /l}\n\
+                    tls: {ca: /ca, cert: /c, key: /p}\n\
                     stores: [{url: 's3://a', key_id: a, secret_file: /k}]";
         let kept = crate::parse(text, "c.yaml", &[]).unwrap().kept_from_tasks();
-        for path in ["/s", "/t", "/l", "/m", "/k"] {
+        for path in ["/s", "/t", "/l", "/m", "/k", "/p"] {
             assert!(kept.contains(&path.into()), "{path} is not in {kept:?}");
         }
     }

@@ -17,6 +17,9 @@ pub struct Config {
     /// What all daemons and clients share.
     #[serde(deserialize_with = "null_is_default")]
     pub cluster: Cluster,
+    /// How daemons and clients speak: by TLS, or in plain text.
+    #[serde(deserialize_with = "null_is_default")]
+    pub tls: Tls,
     /// The master of the chunk store.
     #[serde(deserialize_with = "null_is_default")]
     pub chunkmaster: Chunkmaster,
@@ -67,6 +70,18 @@ pub struct Cluster {
     /// Folder in which each daemon keeps a `<daemon>.pid` file while it runs, made if missing; none if
     /// null.
     pub pid_dir: Option<PathBuf>,
+}
+
+/// Section `tls`: all null for plain text. Daemons need all three, clients the authority alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// File with the certificates of the cluster's authorities, in PEM.
+    pub ca: Option<PathBuf>,
+    /// File with this host's certificate, in PEM.
+    pub cert: Option<PathBuf>,
+    /// File with its private key, in PEM, readable by its owner alone.
+    pub key: Option<PathBuf>,
 }
 
 /// Section `chunkmaster`.

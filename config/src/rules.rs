@@ -48,6 +48,11 @@ const MIRROR: &str =
     "null, or an absolute folder on another disk that is neither in data_dir nor above it";
 const ANONYMOUS: &str =
     "true or false; false where 'users' names some, who are told apart by their tokens";
+const TLS_CA: &str =
+    "null (no TLS), or an absolute path of a PEM file, like /etc/howdah/tls/ca.pem";
+const TLS_CERT: &str =
+    "null, or beside tls.ca an absolute path of a PEM file, like /etc/howdah/tls/cert.pem";
+const TLS_KEY: &str = "an absolute path of a PEM file where tls.cert names one, like /etc/howdah/tls/key.pem; else null";
 const SEGMENT: &str = "a size from 2MiB to 1GiB";
 const MEMORY: &str = "a size from 1MiB to 3GiB";
 
@@ -63,6 +68,13 @@ const RULES: &[Rule] = &[
     }),
     rule("cluster.pid_dir", "null, or an absolute folder, like /run/howdah", |c| {
         c.cluster.pid_dir.as_ref().is_none_or(|path| path.is_absolute())
+    }),
+    rule("tls.ca", TLS_CA, |c| is_file(c.tls.ca.as_deref())),
+    rule("tls.cert", TLS_CERT, |c| {
+        is_file(c.tls.cert.as_deref()) && (c.tls.cert.is_none() || c.tls.ca.is_some())
+    }),
+    rule("tls.key", TLS_KEY, |c| {
+        is_file(c.tls.key.as_deref()) && c.tls.key.is_some() == c.tls.cert.is_some()
     }),
     rule("chunkmaster.address", ADDRESS, |c| is_address(&c.chunkmaster.address)),
     rule("chunkmaster.data_dir", FOLDER, |c| c.chunkmaster.data_dir.is_absolute()),
@@ -296,6 +308,10 @@ const RULES: &[Rule] = &[
     rule("stores", "a list of stores, each with at least a URL: [{url: 's3://bucket'}]", |_| true),
     rule("hosts", "a list of hosts, each with at least a name: [{name: host-1}]", |_| true),
 ];
+
+fn is_file(path: Option<&Path>) -> bool {
+    path.is_none_or(Path::is_absolute)
+}
 
 fn are_folders(folders: &[PathBuf]) -> bool {
     (1..=FOLDERS_MAX).contains(&folders.len()) && folders.iter().all(|dir| dir.is_absolute())

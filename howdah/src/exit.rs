@@ -65,10 +65,12 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     // Names in it were chosen by others; lines are our own, or a task's.
     let lines = sentence(&error).lines().map(crate::say::plain).collect::<Vec<_>>().join("\n");
     crate::say::say!("howdah: {lines}");
-    let is_stranger = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(CallError::Stranger { .. }))
+    // Somebody answers there: that they can't be reached is not what is wrong.
+    let is_answered = |cause: &(dyn std::error::Error + 'static)| {
+        let call = cause.downcast_ref();
+        matches!(call, Some(CallError::Stranger { .. } | CallError::Untrusted { .. }))
     };
-    if code == NO_CONNECTION && !error.chain().any(is_stranger) {
+    if code == NO_CONNECTION && !error.chain().any(is_answered) {
         crate::say::say!("howdah: {CONNECT_REMEDY}");
     }
     ExitCode::from(code)
@@ -117,7 +119,7 @@ fn code_of_call(error: &CallError) -> u8 {
         CallError::Connect { .. } | CallError::TimedOut { .. } | CallError::Broken { .. } => {
             NO_CONNECTION
         }
-        CallError::Stranger { .. } => NO_CONNECTION,
+        CallError::Stranger { .. } | CallError::Untrusted { .. } => NO_CONNECTION,
         // The JobTracker answers for the chunk master, which does not.
         CallError::Problem { problem, .. }
             if problem.kind == ProblemKind::StoreUnavailable.as_str() =>

@@ -23,6 +23,7 @@ mod simulation;
 mod stores;
 mod submit;
 mod supervise;
+mod tls;
 mod workflow;
 
 use std::process::ExitCode;

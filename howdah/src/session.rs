@@ -12,7 +12,7 @@ use chunkstore_client::{ChunkStore, Descriptors, ReadSettings, StoreError, Store
 use chunkstore_protocol::StorePath;
 use config::Config;
 use ids::RackName;
-use net::{CallError, Capability, Client, ClientSettings, Keyring, Role, SUPERUSER, Secret};
+use net::{CallError, Capability, Client, Keyring, Role, SUPERUSER, Secret};
 
 use crate::exit::OrEarly;
 use crate::jobs::Jobs;
@@ -71,11 +71,8 @@ fn is_unknown_caller(cause: &(dyn std::error::Error + 'static)) -> bool {
 impl Session {
     /// A client with the cluster's secret, where the configuration names one; nothing is asked yet.
     pub(crate) fn open(config: Config) -> anyhow::Result<Self> {
-        let client = Client::new(ClientSettings {
-            connect_timeout: config.client.connect_timeout.0,
-            request_timeout: config.client.request_timeout.0,
-            silence_timeout: config.client.silence_timeout.0,
-        });
+        let tls = crate::tls::of_client(&config)?;
+        let client = Client::new(crate::tls::client_settings(&config.client, tls));
         let token = token(&config)?;
         let has_token = token.is_some();
         let client = token.map_or_else(|| client.clone(), |token| client.with_token(token));

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 use daemon::{Health, Metrics, Shutdown};
@@ -84,7 +83,7 @@ pub enum RunError {
 /// chunk master belongs to another cluster.
 pub async fn run(
     settings: JobtrackerSettings,
-    listener: TcpListener,
+    listener: impl Into<net::Listener>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let metrics = Metrics::install(METRICS);
@@ -108,12 +107,14 @@ pub async fn run(
     let health = Health::default();
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
     let address = settings.jobtracker.address.clone();
+    let listener = listener.into();
     let topology = settings.topology.clone();
     let state = ServerState {
         core: core.clone(),
         store: store.clone(),
         topology,
         address,
+        is_tls: listener.is_tls(),
         events: Events::new(core.clone(), shutdown.clone()),
         transfers: Transfers::default(),
     };

@@ -51,7 +51,7 @@ struct Minted {
 impl Store {
     pub(crate) fn new(settings: &JobtrackerSettings) -> Self {
         let inner = Inner {
-            client: Client::new(settings.client),
+            client: Client::new(settings.client.clone()),
             keyring: settings.keyring.clone(),
             master: settings.chunkmaster.clone(),
             retry_for: settings.retry_for,

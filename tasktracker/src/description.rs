@@ -9,7 +9,7 @@ use ids::{HostName, RackName, UnixMillis};
 use mapreduce_protocol::{
     CHANNEL_VERSION, Launch, TaskDescription, TaskSettings, TaskStore, Work, is_url, shuffle,
 };
-use net::{Capability, Grant, Keyring, Role};
+use net::{Capability, Grant, Keyring, Role, Tls};
 
 /// How long an attempt's capability counts: longer than any attempt should run, since hosts' clocks
 /// differ and it can't be renewed.
@@ -23,6 +23,7 @@ pub(crate) struct Describer {
     pub(crate) chunkmaster: String,
     pub(crate) keyring: Keyring,
     pub(crate) stores: Stores,
+    pub(crate) tls: Option<Tls>,
     pub(crate) settings: TaskSettings,
 }
 
@@ -49,6 +50,8 @@ impl Describer {
             map_output: map_output.display().to_string(),
             files: Vec::new(),
             stores: self.stores_of(launch),
+            // As of now: it may have been replaced since the tracker's start.
+            tls_ca: self.tls.as_ref().map(Tls::authorities),
             settings: self.settings.clone(),
         }
     }
@@ -136,6 +139,7 @@ mod tests {
             chunkmaster: String::new(),
             keyring: Keyring::new(&net::Secret::random()),
             stores: Stores::new(accesses, Duration::ZERO),
+            tls: None,
             settings: TaskSettings {
                 sort_buffer_bytes: 1,
                 fetch_buffer_bytes: 1,

@@ -74,8 +74,8 @@ impl JobTracker {
         health: Health,
     ) -> Self {
         Self {
-            client: Client::new(settings),
             request_timeout: settings.request_timeout,
+            client: Client::new(settings),
             address,
             keyring,
             host,

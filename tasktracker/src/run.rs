@@ -1,7 +1,6 @@
 //! The one wiring function, in boot order.
 
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +80,7 @@ pub enum RunError {
 /// See [`RunError`].
 pub async fn run(
     settings: TasktrackerSettings,
-    listener: TcpListener,
+    listener: impl Into<net::Listener>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let (metrics, health) = (Metrics::install(METRICS), Health::default());
@@ -108,7 +107,7 @@ pub async fn run(
     findings.into_iter().for_each(|finding| core.examine(finding));
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
     let jobtracker = Arc::new(JobTracker::new(
-        settings.client,
+        settings.client.clone(),
         settings.jobtracker.clone(),
         keyring.clone(),
         settings.host.clone(),
@@ -132,6 +131,7 @@ pub async fn run(
     let host = Arc::new(host);
     let _looking = look_after(looks, &folders, disks, spawner, &inputs);
     let stop = shutdown.clone();
+    let listener: net::Listener = listener.into();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
     shutdown.trigger();
@@ -334,6 +334,7 @@ fn host(
         chunkmaster: settings.chunkmaster.clone(),
         keyring,
         stores: Stores::new(settings.stores, settings.retry_for),
+        tls: settings.client.tls.clone(),
         settings: settings.task,
     };
     let store = StoreOfPrograms {

@@ -219,6 +219,7 @@ impl Dev {
             connect_timeout: config.client.connect_timeout.0,
             request_timeout: config.client.request_timeout.0,
             silence_timeout: config.client.silence_timeout.0,
+            tls: None,
         });
         let settings = StoreSettings {
             master: config.chunkmaster.address,

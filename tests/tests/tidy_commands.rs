@@ -48,7 +48,9 @@ fn the_page_lists_the_commands_there_are() {
 #[test]
 fn the_page_lists_the_actions_of_commands_that_have_some() {
     let lines = lines_of_the_page();
-    for command in ["job", "attempt", "host", "pool", "config", "journal", "workflow", "secret"] {
+    let commands =
+        ["job", "attempt", "host", "pool", "config", "journal", "workflow", "secret", "certs"];
+    for command in commands {
         let line = lines.iter().find(|(names, _)| names == command);
         let (_, text) = line.expect("the page lists it");
         assert_eq!(list(text, ','), commands_of(&[command]), "howdah {command}");

@@ -75,6 +75,7 @@ impl Master {
             connect_timeout: timeout,
             request_timeout: timeout,
             silence_timeout: timeout,
+            tls: None,
         };
         let client = Client::new(settings).with_token(self.user_token());
         let path = population::path(n).parse()?;

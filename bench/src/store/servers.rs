@@ -44,6 +44,7 @@ impl Servers {
             connect_timeout: timeout,
             request_timeout: timeout,
             silence_timeout: timeout,
+            tls: None,
         };
         let client = Client::new(settings).with_token(token);
         let over = Arc::new(AtomicBool::new(false));

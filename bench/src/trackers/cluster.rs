@@ -72,6 +72,7 @@ fn client() -> Client {
         connect_timeout: TIMEOUT,
         request_timeout: TIMEOUT,
         silence_timeout: TIMEOUT,
+        tls: None,
     })
 }
 

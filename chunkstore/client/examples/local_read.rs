@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             connect_timeout: limit,
             request_timeout: limit,
             silence_timeout: limit,
+            tls: None,
         };
         ChunkStore::new(Client::new(limits).with_token(token.clone()), settings)
     };

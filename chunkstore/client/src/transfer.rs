@@ -325,6 +325,7 @@ mod tests {
             connect_timeout: LONG,
             request_timeout: LONG,
             silence_timeout: LONG,
+            tls: None,
         });
         let (host, rack) = ("host-1".parse().unwrap(), ids::RackName::default_rack());
         let server = ServerAddress { host, rack, address };

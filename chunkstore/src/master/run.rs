@@ -1,7 +1,6 @@
 //! The chunk master's one wiring function: journal, core, loop, HTTP; and down again in reverse.
 
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 use chunkstore_core::master::{Input, Master, Start};
@@ -44,7 +43,7 @@ pub enum RunError {
 /// When it can't start: no journal, one that can't be read, or a listener that can't be used.
 pub async fn run(
     settings: MasterSettings,
-    listener: TcpListener,
+    listener: impl Into<net::Listener>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let metrics = Metrics::install(METRICS);
@@ -65,12 +64,14 @@ pub async fn run(
     let answered = core.ask(Input::Summarise).await;
     answered.map_err(|_: AskError| RunError::Stopped)?;
 
+    let listener = listener.into();
     let anonymous = anonymous(&settings, &listener)?;
     let guard = Guard { keyring: settings.keyring.clone(), anonymous };
     let state = ServerState::new(Shared {
         core,
         keyring: settings.keyring,
         address: settings.address,
+        is_tls: listener.is_tls(),
         cluster,
         leases: Leases::default(),
         topology: settings.topology,
@@ -85,7 +86,10 @@ pub async fn run(
 }
 
 /// What callers without a token may do: what a user may, on loopback, if the configuration says so.
-fn anonymous(settings: &MasterSettings, listener: &TcpListener) -> io::Result<Option<Capability>> {
+fn anonymous(
+    settings: &MasterSettings,
+    listener: &net::Listener,
+) -> io::Result<Option<Capability>> {
     let loopback = listener.local_addr()?.ip().is_loopback();
     Ok((settings.anonymous_loopback && loopback).then(Capability::anonymous))
 }

@@ -80,6 +80,7 @@ impl Cluster {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(3),
+            tls: None,
         };
         let expires = clock::wall() + Duration::from_secs(600);
         Client::new(settings).with_token(self.keyring.mint(&Capability {
@@ -617,6 +618,7 @@ async fn a_caller_without_a_token_is_a_user_on_loopback_and_no_server() {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(30),
         silence_timeout: Duration::from_secs(3),
+        tls: None,
     };
     let anyone = Client::new(settings);
     let stat = Stat { path: StorePath::root() };

@@ -22,7 +22,6 @@ mod term_file;
 mod trash;
 mod upload;
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +147,7 @@ struct Server {
 /// When its data folders can't be used, or its cluster or release is not the chunk master's.
 pub async fn run(
     settings: ServerSettings,
-    listener: TcpListener,
+    listener: impl Into<net::Listener>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let metrics = Metrics::install(METRICS);
@@ -157,7 +156,7 @@ pub async fn run(
     let disks = Arc::new(disks);
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
-    let client = Client::new(settings.client);
+    let client = Client::new(settings.client.clone());
     let copy_client = Client::without_kept_connections(settings.client);
     let background_threads = Background::start().map_err(RunError::Threads)?;
     let reads = Arc::new(Semaphore::new(READS_MAX));

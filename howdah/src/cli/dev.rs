@@ -47,9 +47,9 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<()> {
 }
 
 fn say_where(cluster: &Cluster) {
-    let file = cluster.config_file();
-    crate::say::say!("chunk master  http://{}/", cluster.config.chunkmaster.address);
-    crate::say::say!("JobTracker    http://{}/", cluster.config.jobtracker.address);
+    let (file, scheme) = (cluster.config_file(), crate::tls::scheme(&cluster.config));
+    crate::say::say!("chunk master  {scheme}://{}/", cluster.config.chunkmaster.address);
+    crate::say::say!("JobTracker    {scheme}://{}/", cluster.config.jobtracker.address);
     crate::say::say!("for clients   --config {0}, or HOWDAH_CONFIG={0}", file.display());
 }
 

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod builtins;
+mod certs;
 mod config_file;
 mod daemon;
 mod demo;
@@ -118,6 +119,8 @@ enum Command {
     Secret(secret::SecretArgs),
     /// Make a user's token, for commands and REST
     Token(token::TokenArgs),
+    /// Make and show the certificates of a cluster that speaks TLS
+    Certs(certs::CertsArgs),
     /// Run one attempt of a builtin program, as a TaskTracker's child
     #[command(hide = true)]
     Task(task::TaskArgs),
@@ -150,6 +153,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Metrics(args) => metrics::run(&args, &cli.global),
         Command::Secret(args) => secret::run(args, &cli.global),
         Command::Token(args) => token::run(&args, &cli.global),
+        Command::Certs(args) => certs::run(args, &cli.global),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -1,7 +1,6 @@
 //! What every daemon does before its `run`: configuration, logs, secret, listener, pid file.
 
 use std::future::Future;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clock::wall;
 use config::{Config, HostConfig};
 use daemon::{Shutdown, Topology};
-use net::{Capability, ClientSettings, Keyring, Secret, Users};
+use net::{Capability, ClientSettings, Keyring, Listener, Secret, Tls, Users};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
@@ -37,6 +36,7 @@ pub(crate) struct Boot {
     pub(crate) config: Config,
     secret: Secret,
     users: Users,
+    tls: Option<Tls>,
     file: PathBuf,
 }
 
@@ -58,9 +58,10 @@ impl Boot {
             return Err(SecretMissing { file: file.to_owned() }).or_early();
         };
         let secret = Secret::read_file(secret_file).or_early()?;
+        let tls = crate::tls::of_daemon(&config, file)?;
         let users = Users::default();
         super::users::take(&users, &config.users);
-        Ok(Self { config, secret, users, file: file.to_owned() })
+        Ok(Self { config, secret, users, tls, file: file.to_owned() })
     }
 
     /// The worker host called `name`, or the only one there is, with its position from 1.
@@ -99,13 +100,9 @@ impl Boot {
         Topology::open(self.config.cluster.topology_file.as_deref()).or_early()
     }
 
-    /// Time limits of calls to other daemons.
+    /// Time limits of calls to other daemons, and how they are made.
     pub(crate) fn client(&self) -> ClientSettings {
-        ClientSettings {
-            connect_timeout: self.config.client.connect_timeout.0,
-            request_timeout: self.config.client.request_timeout.0,
-            silence_timeout: self.config.client.silence_timeout.0,
-        }
+        crate::tls::client_settings(&self.config.client, self.tls.clone())
     }
 
     /// Listens, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
@@ -113,7 +110,7 @@ impl Boot {
         &self,
         name: &DaemonName,
         address: &str,
-        serve: impl FnOnce(TcpListener, Shutdown) -> F,
+        serve: impl FnOnce(Listener, Shutdown) -> F,
     ) -> anyhow::Result<()> {
         raise_open_files();
         if let Some(socket) = config::env::process().notify_socket() {
@@ -134,7 +131,10 @@ impl Boot {
             let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
             let (users, file) = (self.users.clone(), self.file.clone());
             tokio::spawn(super::users::follow(users, file, self.config.users.clone()));
-            serve(listener, shutdown).await
+            if let Some(tls) = self.tls.clone() {
+                tokio::spawn(daemon::follow_certificates(tls));
+            }
+            serve(Listener::new(listener, self.tls.clone()), shutdown).await
         });
         drop(pid_file);
         match ended {

@@ -102,11 +102,9 @@ impl Cluster {
     }
 
     async fn await_ready(&self) -> anyhow::Result<()> {
-        let client = net::Client::new(net::ClientSettings {
-            connect_timeout: self.config.client.connect_timeout.0,
-            request_timeout: self.config.client.request_timeout.0,
-            silence_timeout: self.config.client.silence_timeout.0,
-        });
+        let tls = crate::tls::of_client(&self.config)?;
+        let settings = crate::tls::client_settings(&self.config.client, tls);
+        let client = net::Client::new(settings);
         let started = clock::Stopwatch::start();
         for daemon in &self.daemons {
             loop {
@@ -145,8 +143,10 @@ impl Cluster {
 
     /// Each daemon's name and URL.
     pub(crate) fn urls(&self) -> impl Iterator<Item = (String, String)> {
+        let scheme = crate::tls::scheme(&self.config);
         let daemons = self.daemons.iter();
-        daemons.map(|daemon| (daemon.name.to_string(), format!("http://{}/", daemon.address)))
+        daemons
+            .map(move |daemon| (daemon.name.to_string(), format!("{scheme}://{}/", daemon.address)))
     }
 }
 

@@ -189,6 +189,7 @@ mod tests {
                 connect_timeout: Duration::from_secs(20),
                 request_timeout: limit,
                 silence_timeout: Duration::from_secs(20),
+                tls: None,
             });
             let mut fetcher = LogFetcher::new(client);
             fetcher.whole_limit = Duration::from_millis(100);

@@ -69,6 +69,8 @@ pub(crate) struct ServerState {
     pub(crate) topology: Topology,
     /// `host:port` where others reach this JobTracker.
     pub(crate) address: String,
+    /// Whether it is asked by TLS.
+    pub(crate) is_tls: bool,
     /// Who listens to what happens.
     pub(crate) events: Events,
     /// How many files' bytes may pass.

@@ -30,5 +30,6 @@ async fn targets(State(state): State<ServerState>) -> Result<Json<Vec<TargetGrou
         let (rack, address) = (status.rack.as_ref(), status.address.as_deref()?);
         Some(TargetGroup::of_host("tasktracker", &status.host, rack, address))
     };
-    Ok(Json(masters.into_iter().chain(hosts.iter().filter_map(tracker)).collect()))
+    let targets = masters.into_iter().chain(hosts.iter().filter_map(tracker));
+    Ok(Json(targets.map(|target| target.by_tls(state.is_tls)).collect()))
 }

@@ -263,7 +263,8 @@ pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> Jobt
 
 fn client_settings() -> ClientSettings {
     let (connect_timeout, request_timeout) = (Duration::from_secs(2), Duration::from_secs(30));
-    ClientSettings { connect_timeout, request_timeout, silence_timeout: Duration::from_secs(3) }
+    let silence_timeout = Duration::from_secs(3);
+    ClientSettings { connect_timeout, request_timeout, silence_timeout, tls: None }
 }
 
 fn start(settings: JobtrackerSettings) -> (String, Shutdown, JoinHandle<Result<(), RunError>>) {

@@ -2,6 +2,7 @@
 //! for them, and a data folder of its own. Called by the daemons' `run` and by their mains; knows neither chunks nor jobs.
 
 mod audit;
+mod certificates;
 mod data_folder;
 mod descriptors;
 mod families;
@@ -19,6 +20,7 @@ mod shutdown;
 mod topology;
 
 pub use audit::{AuditError, install_audit};
+pub use certificates::follow_certificates;
 pub use data_folder::{DataFolder, FolderError, Owner};
 pub use descriptors::raise_descriptor_limit;
 pub use families::{MetricFamily, MetricKind, MetricLabel, counter_of, gauge_of, histogram_of};

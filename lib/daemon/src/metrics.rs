@@ -43,6 +43,17 @@ pub const COMMON_METRICS: &[MetricFamily] = &[
     gauge_of("howdah_build_info", "1, with the release as a label")
         .by(&[MetricLabel::open("version")]),
     gauge_of("howdah_ready", "1 while the daemon can do its work, 0 while /readyz says why not"),
+    gauge_of(
+        "howdah_tls_certificate_remaining_seconds",
+        "Time until a certificate's end, less than 0 after it; only with TLS",
+    )
+    .by(&[MetricLabel::of("file", &["ca", "cert"])]),
+    gauge_of(
+        "howdah_tls_files_wrong",
+        "1 while the changed files of TLS can't be used, so that older ones go on; only with TLS",
+    ),
+    counter_of("howdah_tls_reloads_total", "Changes of the files of TLS that were noticed")
+        .by(&[MetricLabel::of("outcome", &["taken", "refused"])]),
     counter_of("process_cpu_seconds_total", "Processor time of the process, user and system"),
     gauge_of("process_max_fds", "File descriptors that the process may have open"),
     gauge_of("process_open_fds", "File descriptors that it has open"),

@@ -36,6 +36,15 @@ impl TargetGroup {
         Self::labelled(daemon, host.trim_matches(['[', ']']).to_owned(), address)
     }
 
+    /// The same, asked by TLS where the cluster speaks it.
+    #[must_use]
+    pub fn by_tls(mut self, is_tls: bool) -> Self {
+        if is_tls {
+            self.labels.insert("__scheme__", "https".to_owned());
+        }
+        self
+    }
+
     fn labelled(daemon: &'static str, host: String, address: &str) -> Self {
         let labels = [("daemon", daemon.to_owned()), ("host", host)];
         Self { targets: [address.to_owned()], labels: labels.into() }
@@ -54,6 +63,9 @@ mod tests {
         let json = serde_json::to_string(&group).unwrap();
         let expected = r#"{"targets":["10.0.0.1:7881"],"labels":{"daemon":"tasktracker","host":"host-1","rack":"/rack-1"}}"#;
         assert_eq!(json, expected);
+        assert_eq!(group.clone().by_tls(false), group);
+        let json = serde_json::to_string(&group.by_tls(true)).unwrap();
+        assert_eq!(json, expected.replace(r#""labels":{"#, r#""labels":{"__scheme__":"https","#));
     }
 
     #[test]

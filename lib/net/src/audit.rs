@@ -101,7 +101,7 @@ impl Audited {
         let is_person = matches!(caller.capability.role, Role::User | Role::Master);
         (SINK.get().is_some() && is_person).then(|| {
             let changes = caller.changes.insert(Changes::default()).clone();
-            let from = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+            let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
             let path = request.uri().path_and_query().map_or("", |path| path.as_str());
             let (method, request) = (request.method().clone(), path.to_owned());
             Self { caller: caller.clone(), changes, from, method, request }

@@ -9,16 +9,16 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Problem;
 use crate::problem::MEDIA_TYPE;
 use crate::server::{JSON_BYTES_MAX, NO_ROUTE, REQUEST_ID_HEADER, WRONG_METHOD};
+use crate::{Problem, Tls, tls};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
 
-/// Time limits of a client.
-#[derive(Clone, Copy, Debug)]
+/// Time limits of a client, and whom it trusts.
+#[derive(Clone, Debug)]
 pub struct ClientSettings {
     /// To connect.
     pub connect_timeout: Duration,
@@ -27,6 +27,8 @@ pub struct ClientSettings {
     /// For the other host to acknowledge that it is there, while it is told something or waited for: a daemon that is
     /// slow has all the time that the others give it, as long as its host says that it got the question.
     pub silence_timeout: Duration,
+    /// How the daemons are spoken to: by TLS, or in plain text where it is absent.
+    pub tls: Option<Tls>,
 }
 
 /// An HTTP client of this cluster's daemons. Clones share connections.
@@ -49,6 +51,14 @@ pub enum CallError {
         /// `host:port`.
         address: String,
         /// What the operating system said.
+        cause: String,
+    },
+    /// Somebody listens there, and is not trusted, or does not trust this host; nothing was asked.
+    #[error("{address} is not trusted: {cause}")]
+    Untrusted {
+        /// `host:port`.
+        address: String,
+        /// Which certificate is wrong, how, and what to do.
         cause: String,
     },
     /// No answer in time; it may have been carried out.
@@ -96,10 +106,10 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether nobody listened: nothing happened.
+    /// Whether nobody listened, or nobody who is trusted: nothing happened.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self, Self::Connect { .. })
+        matches!(self, Self::Connect { .. } | Self::Untrusted { .. })
     }
 
     /// What the daemon said, if it did.
@@ -117,11 +127,15 @@ impl CallError {
         self.problem().map(|problem| problem.kind.as_str())
     }
 
-    /// Whether the same call may succeed in a moment: no connection, no answer, or 503.
+    /// Whether the same call may succeed in a moment: no connection, no answer, or 503. A certificate may be replaced
+    /// while both run.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::TimedOut { .. } | Self::Broken { .. } => true,
+            Self::Connect { .. }
+            | Self::Untrusted { .. }
+            | Self::TimedOut { .. }
+            | Self::Broken { .. } => true,
             Self::Problem { problem, .. } => problem.status == 503,
             Self::Stranger { .. } | Self::Decode { .. } => false,
         }
@@ -145,6 +159,9 @@ impl CallError {
     #[must_use]
     pub fn from_http(address: &str, error: &reqwest::Error) -> Self {
         let address = address.to_owned();
+        if let Some(cause) = tls::fault_of(error) {
+            return Self::Untrusted { address, cause };
+        }
         let cause = innermost(error);
         if error.is_connect() {
             Self::Connect { address, cause }
@@ -188,7 +205,7 @@ impl Client {
     }
 
     fn with_kept(settings: ClientSettings, connections: usize) -> Self {
-        let builder = pool(settings, connections).tcp_user_timeout(settings.silence_timeout);
+        let builder = pool(&settings, connections).tcp_user_timeout(settings.silence_timeout);
         Self { http: built(builder), uploads: Arc::default(), settings, connections, token: None }
     }
 
@@ -217,7 +234,7 @@ impl Client {
     /// The same for one whose body is long: a host that is there but takes no bytes for now is not taken for silent, and
     /// one that has vanished only while it is waited for. Whoever sends minds how long nothing is taken.
     pub fn upload(&self, method: Method, address: &str, path: &str) -> RequestBuilder {
-        let make = || built(pool(self.settings, self.connections).tcp_user_timeout(None));
+        let make = || built(pool(&self.settings, self.connections).tcp_user_timeout(None));
         self.request_of(self.uploads.get_or_init(make), method, address, path)
     }
 
@@ -228,8 +245,9 @@ impl Client {
         address: &str,
         path: &str,
     ) -> RequestBuilder {
+        let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let request = http
-            .request(method, format!("http://{address}{path}"))
+            .request(method, format!("{scheme}://{address}{path}"))
             .header(REQUEST_ID_HEADER, crate::random_hex(8));
         match &self.token {
             Some(token) => request.header(reqwest::header::AUTHORIZATION, token),
@@ -259,7 +277,11 @@ impl Client {
         loop {
             let question = self.request(Method::GET, address, "/healthz");
             match self.send(address, question).await {
-                Err(error @ (CallError::Connect { .. } | CallError::TimedOut { .. })) => {
+                Err(
+                    error @ (CallError::Connect { .. }
+                    | CallError::Untrusted { .. }
+                    | CallError::TimedOut { .. }),
+                ) => {
                     return error;
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(PROBE_INTERVAL).await,
@@ -342,11 +364,14 @@ impl Client {
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections that notice when the other host is gone: on one that is waited for, nothing else would ever tell.
-fn pool(settings: ClientSettings, connections: usize) -> reqwest::ClientBuilder {
+fn pool(settings: &ClientSettings, connections: usize) -> reqwest::ClientBuilder {
     let silence = settings.silence_timeout;
     let first = Duration::from_secs(silence.as_secs() / 2).max(PROBE_INTERVAL);
     let probes = silence.saturating_sub(first).as_secs().max(1);
+    // Given in either case: else the library would look for the system's authorities, which takes time and is not asked.
+    let tls = settings.tls.as_ref().map_or_else(tls::none, Tls::client);
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .tcp_nodelay(true)
@@ -359,7 +384,7 @@ fn pool(settings: ClientSettings, connections: usize) -> reqwest::ClientBuilder 
 }
 
 fn built(builder: reqwest::ClientBuilder) -> reqwest::Client {
-    builder.build().expect("an HTTP client without TLS needs nothing from outside")
+    builder.build().expect("an HTTP client with its own TLS needs nothing from outside")
 }
 
 /// Grows from 20 ms to 1 s, with jitter, so that many clients don't come back in one instant.

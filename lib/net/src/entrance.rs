@@ -20,8 +20,9 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::audit::Audited;
+use crate::serve::{Peer, TlsPeer};
 use crate::server::{Access, Guard, REQUEST_ID_HEADER, identify};
-use crate::{Capability, Problem, random_u64};
+use crate::{Capability, Problem, Role, random_u64};
 
 /// Told of each request that was answered: the method, the route as it was added, the status, and the time.
 pub type Observer = Arc<dyn Fn(&Method, &'static str, StatusCode, Duration) + Send + Sync>;
@@ -98,6 +99,7 @@ impl Rules {
             Access::Roles(roles) => roles,
         };
         let mut caller = identify(&self.guard, request)?;
+        check_certificate(&caller.capability, request)?;
         if roles.contains(&caller.capability.role) {
             let audited = Audited::of(&mut caller, request);
             request.extensions_mut().insert(caller);
@@ -111,6 +113,25 @@ impl Rules {
         );
         Err(Problem::new(403, "forbidden", detail))
     }
+}
+
+/// On a connection with TLS, what a daemon's token may do takes a certificate of the cluster's authority too: a token, or the
+/// secret, that has leaked from one host is worth nothing on another machine. People and tasks have none.
+fn check_certificate(capability: &Capability, request: &Request) -> Result<(), Problem> {
+    let Capability { subject, role, .. } = capability;
+    let is_daemon = match role {
+        Role::Tracker | Role::Server | Role::Master => true,
+        Role::User | Role::Task => false,
+    };
+    let shown = request.extensions().get::<Peer>().and_then(|peer| peer.tls);
+    if !is_daemon || shown != Some(TlsPeer::Unknown) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{subject} has a token of a daemon (role {role:?}), which counts only with a client certificate of this cluster's \
+         authority, and this connection showed none: name tls.cert and tls.key in that daemon's configuration"
+    );
+    Err(Problem::new(403, "certificate-required", detail))
 }
 
 /// The caller's own id, if it is well-formed, or a new one.

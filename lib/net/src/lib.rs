@@ -12,6 +12,7 @@ pub mod random;
 pub mod schema_words;
 pub mod serve;
 pub mod server;
+pub mod tls;
 pub mod users;
 mod verified;
 
@@ -24,6 +25,7 @@ pub use problem::Problem;
 pub use random::{hex, random_hex, random_u64};
 pub use reqwest;
 pub use schema_words::schema_words;
-pub use serve::{ConnectionLimits, serve, serve_within};
+pub use serve::{ConnectionLimits, Listener, serve, serve_within};
 pub use server::{Access, Caller, Guard, Json, Routes};
+pub use tls::{OwnFiles, Tls, TlsError, TlsFiles};
 pub use users::{SUPERUSER, Standing, User, UserError, Users};

@@ -3,21 +3,29 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use axum::response::Response;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::future::RouteFuture;
+use clock::Stopwatch;
 use hyper::body::Incoming;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
+
+use crate::{Problem, Tls};
 
 /// Bounds of a daemon's connections.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +55,48 @@ impl ConnectionLimits {
     }
 }
 
+/// Where a daemon is asked, and whether by TLS.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: std::net::TcpListener,
+    tls: Option<Tls>,
+}
+
+impl From<std::net::TcpListener> for Listener {
+    /// One in plain text.
+    fn from(tcp: std::net::TcpListener) -> Self {
+        Self { tcp, tls: None }
+    }
+}
+
+impl Listener {
+    /// One that speaks TLS with the certificate of `tls`, if that is given; plain text then gets 400, `tls-required`.
+    #[must_use]
+    pub fn new(tcp: std::net::TcpListener, tls: Option<Tls>) -> Self {
+        Self { tcp, tls }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
 /// Serves until `shutdown` resolves, then lets requests in flight go on for a while.
 ///
 /// # Errors
 /// When the listener can't be used.
 pub async fn serve(
-    listener: std::net::TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -65,12 +109,13 @@ pub async fn serve(
 /// As [`serve`].
 pub async fn serve_within(
     limits: ConnectionLimits,
-    listener: std::net::TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let mut listener = tokio::net::TcpListener::from_std(listener)?;
+    let Listener { tcp, tls } = listener.into();
+    tcp.set_nonblocking(true)?;
+    let mut listener = tokio::net::TcpListener::from_std(tcp)?;
     // The routes are made once, not for each connection.
     let router: Router = router.with_state(());
     let places = Arc::new(Semaphore::new(limits.connections_max));
@@ -82,15 +127,21 @@ pub async fn serve_within(
             let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
             // Pauses while the process has no descriptor left.
             let (stream, peer) = axum::serve::Listener::accept(&mut listener).await;
-            (stream, Peer(peer), place)
+            (stream, peer, place)
         };
         tokio::select! {
             () = &mut shutdown => break,
             Some(_ended) = connections.join_next() => {}
             (stream, peer, place) = next => {
-                let (router, stopping) = (router.clone(), stopping.clone());
-                let service = OfPeer { router, peer };
-                connections.spawn(converse(stream, limits.head, service, stopping, place));
+                let to_come = Connection { stream, peer, head: limits.head, stopping: stopping.clone() };
+                let (router, tls) = (router.clone(), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => to_come.converse(router).await,
+                        Some(tls) => to_come.converse_by_tls(&tls, router).await,
+                    }
+                    drop(place);
+                });
             }
         }
     }
@@ -103,7 +154,21 @@ pub async fn serve_within(
 
 /// Who is at the other end of a request's connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Peer {
+    /// From where.
+    pub(crate) address: SocketAddr,
+    /// What TLS says of them, on a connection that has it.
+    pub(crate) tls: Option<TlsPeer>,
+}
+
+/// What a TLS handshake says of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsPeer {
+    /// It showed a certificate that the cluster's authority vouches for.
+    Known,
+    /// It showed none.
+    Unknown,
+}
 
 /// The routes, for the requests of one connection.
 #[derive(Clone)]
@@ -127,21 +192,121 @@ impl Service<Request<Incoming>> for OfPeer {
     }
 }
 
-async fn converse(
+/// Time for a client to begin to speak and to end its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a TLS record of a handshake begins with (RFC 8446, 5.1); no HTTP request does.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// One that was let in, before anything was said on it.
+struct Connection {
     stream: TcpStream,
+    peer: SocketAddr,
     head: Duration,
-    service: OfPeer,
-    mut stopping: watch::Receiver<()>,
-    _place: OwnedSemaphorePermit,
-) {
-    // Small replies must not wait for Nagle's algorithm.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection without TCP_NODELAY");
+    stopping: watch::Receiver<()>,
+}
+
+impl Connection {
+    async fn converse(self, router: Router) {
+        self.set_nodelay();
+        let Self { stream, peer, head, stopping } = self;
+        let service = OfPeer { router, peer: Peer { address: peer, tls: None } };
+        exchange(stream, head, TowerToHyperService::new(service), stopping).await;
     }
+
+    async fn converse_by_tls(mut self, tls: &Tls, router: Router) {
+        self.set_nodelay();
+        let greeting = timeout(HANDSHAKE_TIMEOUT, greet(&self.stream, tls));
+        let greeted = tokio::select! {
+            greeted = greeting => greeted.unwrap_or(Ok(Greeting::Silence)),
+            _ = self.stopping.changed() => return,
+        };
+        let acceptor = match greeted {
+            Ok(Greeting::Tls(acceptor)) => acceptor,
+            Ok(Greeting::Plain) => {
+                let Self { stream, head, stopping, .. } = self;
+                return exchange(stream, head, service_fn(refuse_plain), stopping).await;
+            }
+            Ok(Greeting::Silence) => return,
+            Err(error) => return tracing::debug!(%error, "a connection broke off"),
+        };
+        let Self { stream, peer, head, mut stopping } = self;
+        let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+        let stream = tokio::select! {
+            done = handshake => match done {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tell_refused(peer, &error),
+                Err(_) => return tracing::debug!(%peer, "a TLS handshake was not ended in time"),
+            },
+            _ = stopping.changed() => return,
+        };
+        let is_known = stream.get_ref().1.peer_certificates().is_some();
+        let known = if is_known { TlsPeer::Known } else { TlsPeer::Unknown };
+        let service = OfPeer { router, peer: Peer { address: peer, tls: Some(known) } };
+        exchange(stream, head, TowerToHyperService::new(service), stopping).await;
+    }
+
+    /// Small replies must not wait for Nagle's algorithm.
+    fn set_nodelay(&self) {
+        if let Err(error) = self.stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection without TCP_NODELAY");
+        }
+    }
+}
+
+/// How a client begins.
+enum Greeting {
+    Tls(TlsAcceptor),
+    Plain,
+    Silence,
+}
+
+async fn greet(stream: &TcpStream, tls: &Tls) -> std::io::Result<Greeting> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(Greeting::Silence);
+    }
+    if first != [TLS_HANDSHAKE] {
+        return Ok(Greeting::Plain);
+    }
+    // What counts now: files may have been replaced since the last connection.
+    Ok(tls.server().map_or(Greeting::Silence, |config| Greeting::Tls(config.into())))
+}
+
+/// Answers who speaks plain HTTP, in plain HTTP: else they would be told of bytes that make no sense.
+async fn refuse_plain(_: Request<Incoming>) -> Result<Response, Infallible> {
+    let detail = "this port speaks TLS, and this request came in plain text: ask with https:// and the cluster's \
+                  authority (`curl --cacert ca.pem https://…`); a client or daemon of Howdah needs the same section tls \
+                  in its configuration";
+    let mut response = Problem::new(400, "tls-required", detail).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Ok(response)
+}
+
+/// Time between two lines of the log about clients whose handshake failed: anybody can make it fail.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+fn tell_refused(peer: SocketAddr, error: &std::io::Error) {
+    static LAST: Mutex<Option<Stopwatch>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_some_and(|last| last.elapsed() < TOLD_EVERY) {
+        return tracing::debug!(%peer, %error, "a TLS handshake failed");
+    }
+    *last = Some(Stopwatch::start());
+    tracing::warn!(%peer, %error, "a TLS handshake failed: if that host is of this cluster, look at `howdah certs show` there");
+}
+
+async fn exchange<S>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    head: Duration,
+    service: S,
+    mut stopping: watch::Receiver<()>,
+) where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

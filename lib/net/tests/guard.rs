@@ -69,6 +69,7 @@ fn start(anonymous: Option<Capability>) -> Server {
         connect_timeout: second,
         request_timeout: second,
         silence_timeout: second,
+        tls: None,
     });
     Server { address, keyring, client }
 }
@@ -215,6 +216,7 @@ async fn an_observer_is_told_of_every_request_by_its_route() {
         connect_timeout: second,
         request_timeout: second,
         silence_timeout: second,
+        tls: None,
     });
     for path in ["/public/a", "/public/b", "/server", "/a-path-of-somebody"] {
         let _answer = client.get::<u32>(&address, path).await;
@@ -241,10 +243,9 @@ async fn a_key_that_is_not_known_is_refused_by_its_name_unless_a_daemon_sends_it
     ];
     for (body, key) in bodies {
         for (role, status) in [(Role::User, 400), (Role::Server, 200)] {
-            let token = server.keyring.mint(&capability(role, FAR));
-            let request = reqwest::Client::new()
-                .post(format!("http://{}/order", server.address))
-                .bearer_auth(token)
+            let request = server
+                .client(role)
+                .request(Method::POST, &server.address, "/order")
                 .header("content-type", "application/json")
                 .body(body);
             let answer = request.send().await.unwrap();

@@ -22,6 +22,7 @@ fn client() -> Client {
         connect_timeout: LONG,
         request_timeout: LONG,
         silence_timeout: SILENCE,
+        tls: None,
     })
 }
 

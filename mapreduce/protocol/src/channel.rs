@@ -70,6 +70,9 @@ pub struct TaskDescription {
     /// Other stores that its input or output lies in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<TaskStore>,
+    /// The authorities that vouch for the daemons, in PEM; absent where these speak plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<String>,
     /// Limits.
     pub settings: TaskSettings,
 }

@@ -139,6 +139,7 @@ fn fetch_with(n_maps: u32, memory: u64, stall: Duration) -> Fetching {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
         silence_timeout: Duration::from_secs(3),
+        tls: None,
     };
     let settings = FetchSettings {
         client: Client::new(client_settings),

@@ -13,7 +13,7 @@ use chunkstore_client::{
 };
 use chunkstore_protocol::StorePath;
 use mapreduce_protocol::{Failure, FailureKind, SplitPiece, StagedOutput, TaskDescription, is_url};
-use net::{Client, ClientSettings};
+use net::{Client, ClientSettings, Tls};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,6 +49,8 @@ impl Io {
     /// Starts the thread; it ends with the process.
     pub(crate) fn start(description: &TaskDescription) -> std::io::Result<Self> {
         let settings = &description.settings;
+        let tls = description.tls_ca.as_deref().map(Tls::of_authorities).transpose();
+        let tls = tls.map_err(std::io::Error::other)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         std::thread::Builder::new()
@@ -63,6 +65,7 @@ impl Io {
                 connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
                 request_timeout: Duration::from_millis(settings.request_timeout_ms),
                 silence_timeout: Duration::from_millis(settings.silence_timeout_ms),
+                tls,
             },
             settings: StoreSettings {
                 master: description.chunkmaster.clone(),
@@ -87,7 +90,7 @@ impl Io {
 
     /// The client for the cluster's daemons, with the attempt's token.
     pub(crate) fn client(&self) -> Client {
-        let make = || Client::new(self.client_settings).with_token(self.token.clone());
+        let make = || Client::new(self.client_settings.clone()).with_token(self.token.clone());
         self.client.get_or_init(make).clone()
     }
 
@@ -345,6 +348,7 @@ mod tests {
             map_output: String::new(),
             files: Vec::new(),
             stores: Vec::new(),
+            tls_ca: None,
             settings: TaskSettings {
                 sort_buffer_bytes: 1 << 20,
                 fetch_buffer_bytes: 1 << 20,

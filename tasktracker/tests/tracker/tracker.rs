@@ -25,6 +25,7 @@ const CLIENT: ClientSettings = ClientSettings {
     connect_timeout: Duration::from_secs(2),
     request_timeout: Duration::from_secs(20),
     silence_timeout: Duration::from_secs(3),
+    tls: None,
 };
 
 /// Where trackers of one test live, one after the other.

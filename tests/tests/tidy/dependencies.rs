@@ -32,6 +32,7 @@ const DUPLICATES: &[(&str, &str)] = &[
     ("hashbrown", "metrics-util 0.16; indexmap 0.17"),
     ("rand", "metrics-util 0.9; proptest 0.10"),
     ("rand_core", "as rand"),
+    ("synstructure", "x509-parser 0.13; the derive macros of ICU 0.14"),
     ("syn", "the derive macros moved to 3 one by one"),
 ];
 

@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) keyring: Keyring,
     /// `host:port` where others reach this master.
     pub(super) address: String,
+    /// Whether it is asked by TLS.
+    pub(super) is_tls: bool,
     /// Which cluster this is.
     pub(super) cluster: ClusterId,
     /// Writers whose renewals wait for their answers.

@@ -24,5 +24,6 @@ async fn targets(State(state): State<ServerState>) -> Result<Json<Vec<TargetGrou
         Some(TargetGroup::of_host("chunkserver", &server.host, rack, address))
     };
     let servers = report.servers.iter().filter_map(server);
-    Ok(Json(std::iter::once(master).chain(servers).collect()))
+    let targets = std::iter::once(master).chain(servers);
+    Ok(Json(targets.map(|target| target.by_tls(state.is_tls)).collect()))
 }

@@ -35,6 +35,7 @@ fn client_settings() -> ClientSettings {
         connect_timeout: Duration::from_secs(2),
         request_timeout: Duration::from_secs(10),
         silence_timeout: Duration::from_secs(3),
+        tls: None,
     }
 }
 

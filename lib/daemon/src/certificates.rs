@@ -1,0 +1,103 @@
+//! The files of TLS while a daemon runs: they are looked at every few seconds, and taken in when they have changed, so that a
+//! certificate is renewed without a restart. What can't be used is told, once an edit; what was read before stays.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use ::metrics::{counter, gauge};
+use net::tls::Remaining;
+use net::{Tls, TlsFiles};
+
+/// Time between two looks at the files.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// What changes with every edit of a file.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// Looks at the files again and again; never ends.
+pub async fn follow_certificates(tls: Tls) {
+    let Some(mut follower) = Follower::of(tls) else { return };
+    loop {
+        // On a thread of its own: their disk may hang.
+        let look = tokio::task::spawn_blocking(move || {
+            follower.look();
+            follower
+        });
+        match look.await {
+            Ok(looked) => follower = looked,
+            Err(error) => {
+                tracing::error!(%error, "the files of TLS are not looked at any more: restart to have them read again");
+                return;
+            }
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+struct Follower {
+    tls: Tls,
+    files: TlsFiles,
+    /// As they were when they were read last; absent before the first look: they may have changed since the start read them.
+    stamps: Option<[Stamp; 3]>,
+    is_wrong: bool,
+}
+
+impl Follower {
+    fn of(tls: Tls) -> Option<Self> {
+        let files = tls.files()?.clone();
+        Some(Self { tls, files, stamps: None, is_wrong: false })
+    }
+
+    fn look(&mut self) {
+        // First what they are like: an edit in between is seen at the next look.
+        let stamps = Some(stamps_of(&self.files));
+        if stamps != self.stamps {
+            let is_first = self.stamps.is_none();
+            self.stamps = stamps;
+            self.take_in(is_first);
+        }
+        gauge!("howdah_tls_files_wrong").set(f64::from(u8::from(self.is_wrong)));
+        let Remaining { authority, own } = self.tls.remaining();
+        for (file, left) in [("ca", Some(authority)), ("cert", own)] {
+            if let Some(left) = left {
+                gauge!("howdah_tls_certificate_remaining_seconds", "file" => file).set(left as f64);
+            }
+        }
+    }
+
+    fn take_in(&mut self, is_first: bool) {
+        let read = self.tls.reload();
+        self.is_wrong = read.is_err();
+        let outcome = match read {
+            Ok(()) if is_first => return,
+            Ok(()) => {
+                let certificate = self.tls.own_certificate().map(|it| it.to_string());
+                tracing::info!(
+                    certificate,
+                    "took in the changed files of TLS: they count for new connections"
+                );
+                "taken"
+            }
+            Err(error) => {
+                tracing::error!(%error, "the changed files of TLS can't be used: what was read before stays; mend them");
+                "refused"
+            }
+        };
+        counter!("howdah_tls_reloads_total", "outcome" => outcome).increment(1);
+    }
+}
+
+fn stamps_of(files: &TlsFiles) -> [Stamp; 3] {
+    let own = files.own.as_ref();
+    let paths =
+        [Some(files.ca.as_path()), own.map(|it| it.cert.as_path()), own.map(|it| it.key.as_path())];
+    paths.map(|path| path.and_then(stamp_of))
+}
+
+fn stamp_of(path: &Path) -> Stamp {
+    path.metadata()
+        .ok()
+        .map(|file: Metadata| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+}
