@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_hosts_of_a_configuration_are_named_as_others_call_them() {
-        let text = "chunkmaster: {address: 'm:1'}\njobtracker: {address: 'a.example.org:2'}\nhosts:\n\
+        let text = "cluster: {secret_file: /s}\nchunkmaster: {address: 'm:1'}\njobtracker: {address: 'a.example.org:2'}\nhosts:\n\
                     - {name: a, chunkserver: {address: 'a.example.org:3'}, tasktracker: {address: '[::1]:4'}}\n\
                     - {name: b, chunkserver: {address: 'b:3'}, tasktracker: {address: 'b:4'}}\n";
         let hosts = hosts_of(&config::parse(text, "c.yaml", &[]).unwrap());
