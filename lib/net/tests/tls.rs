@@ -58,23 +58,24 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         lasting(&mut params, lasts);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
     /// Certificate and key.
     fn sign(&self, leaf: &Leaf<'_>) -> (String, String) {
         let names: Vec<String> = leaf.names.iter().map(|it| (*it).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).expect("names of hosts");
         params.distinguished_name = Default::default();
         params
             .distinguished_name
             .push(DnType::CommonName, leaf.names.first().unwrap_or(&"nameless").to_string());
         params.extended_key_usages.clone_from(&leaf.uses);
         lasting(&mut params, leaf.lasts);
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
     }
 }
 
@@ -83,7 +84,7 @@ struct Files(TempDir);
 
 impl Files {
     fn of(authority: &str, (cert, key): &(String, String)) -> Self {
-        let this = Self(tempfile::tempdir().unwrap());
+        let this = Self(tempfile::tempdir().expect("a temporary folder"));
         this.write("ca.pem", authority);
         this.write("cert.pem", cert);
         this.write("key.pem", key);
@@ -95,8 +96,9 @@ impl Files {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        let path = self.path(name);
+        fs::write(&path, text).expect("it can be written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
     }
 
     fn all(&self) -> TlsFiles {
@@ -105,11 +107,11 @@ impl Files {
     }
 
     fn tls(&self) -> Tls {
-        Tls::open(self.all()).unwrap()
+        Tls::open(self.all()).expect("files that can be used")
     }
 
     fn refusal(&self) -> String {
-        Tls::open(self.all()).unwrap_err().to_string()
+        Tls::open(self.all()).expect_err("files that can't be used").to_string()
     }
 }
 
@@ -126,8 +128,8 @@ struct Server {
 /// A daemon with a route for people and one for daemons.
 fn serve(tls: Option<Tls>) -> Server {
     let keyring = Keyring::new(&Secret::random());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    let port = listener.local_addr().expect("a loopback socket").port();
     let anyone =
         Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
     let routes = Routes::<()>::new().route("/public", Access::Public, get(async || Json(1))).route(
@@ -161,7 +163,7 @@ fn client(tls: Option<Tls>) -> Client {
 }
 
 fn trusting(authority: &Authority) -> Client {
-    client(Some(Tls::of_authorities(&authority.pem).unwrap()))
+    client(Some(Tls::of_authorities(&authority.pem).expect("an authority")))
 }
 
 async fn ask(client: &Client, address: &str, path: &str) -> Result<u32, CallError> {
@@ -242,18 +244,20 @@ fn serve_blindly((cert, key): &(String, String)) -> String {
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::pem::PemObject as _;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).expect("PEM")];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("both belong together");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");
+    let address = listener.local_addr().expect("a loopback socket").to_string();
+    listener.set_nonblocking(true).expect("a socket");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
     tokio::spawn(async move {
         loop {
-            let (stream, _) = listener.accept().await.unwrap();
+            let (stream, _) = listener.accept().await.expect("a client");
             let _refused = acceptor.accept(stream).await;
         }
     });
