@@ -9,6 +9,7 @@ use mapreduce_protocol::{
 };
 
 use crate::hadoop_line::{HadoopLineError, class};
+use crate::hadoop_skips::{self, SKIP_GROUPS, SKIP_RECORDS};
 
 /// The names of Hadoop 1 and of Hadoop 2.
 const NEW_NAMES: &[(&str, &str)] = &[
@@ -19,6 +20,10 @@ const NEW_NAMES: &[(&str, &str)] = &[
     ("mapred.job.queue.name", "mapreduce.job.queuename"),
     ("mapred.map.max.attempts", "mapreduce.map.maxattempts"),
     ("mapred.reduce.max.attempts", "mapreduce.reduce.maxattempts"),
+    ("mapred.skip.map.max.skip.records", SKIP_RECORDS),
+    ("mapred.skip.reduce.max.skip.groups", SKIP_GROUPS),
+    ("mapred.skip.attempts.to.start.skipping", "mapreduce.task.skip.start.attempts"),
+    ("mapred.skip.out.dir", "mapreduce.job.skip.outdir"),
     ("mapred.map.tasks.speculative.execution", "mapreduce.map.speculative"),
     ("mapred.reduce.tasks.speculative.execution", "mapreduce.reduce.speculative"),
     ("mapred.job.map.memory.mb", "mapreduce.map.memory.mb"),
@@ -67,6 +72,10 @@ pub(crate) const HEEDED: &[(&str, &str)] = &[
     (
         "mapreduce.map.maxattempts, mapreduce.reduce.maxattempts",
         "tries of a task, the larger of the two",
+    ),
+    (
+        "mapreduce.map.skip.maxrecords, mapreduce.reduce.skip.maxgroups",
+        "records and keys that the job may leave out (skip_records), together",
     ),
     ("mapreduce.map.speculative, mapreduce.reduce.speculative", "backups of late attempts"),
     (
@@ -147,6 +156,14 @@ const UNHEEDED: &[(&str, &str)] = &[
     ("mapreduce.job.maps", SPLITS),
     ("mapreduce.input.fileinputformat.split.maxsize", SPLITS),
     ("mapreduce.input.fileinputformat.split.minsize", SPLITS),
+    (
+        "mapreduce.task.skip.start.attempts",
+        "a record is left out when two attempts have failed at it",
+    ),
+    (
+        "mapreduce.job.skip.outdir",
+        "what is left out is beside the parts of the output, as _skipped-m-00000",
+    ),
     ("mapreduce.task.timeout", "tasktracker.task_timeout of the cluster's configuration counts"),
 ];
 
@@ -364,6 +381,7 @@ impl Properties {
         }
         let maps = self.take_number("mapreduce.map.maxattempts")?;
         spec.max_attempts = maps.max(self.take_number("mapreduce.reduce.maxattempts")?);
+        spec.skip_records = hadoop_skips::allowed(|name| self.take(name), warnings)?;
         let maps = self.take_bool("mapreduce.map.speculative")?;
         // One switch for both kinds: whoever wants a command not to run twice at once is right.
         spec.speculative = match (maps, self.take_bool("mapreduce.reduce.speculative")?) {
@@ -476,7 +494,7 @@ pub(crate) fn number(name: &str, value: &str) -> Result<u32, HadoopLineError> {
     value.trim().parse().map_err(|_| wrong(name, value, "write a whole number"))
 }
 
-fn wrong(name: &str, value: &str, wanted: &'static str) -> HadoopLineError {
+pub(crate) fn wrong(name: &str, value: &str, wanted: &'static str) -> HadoopLineError {
     HadoopLineError::Value { option: name.to_owned(), value: value.to_owned(), wanted }
 }
 

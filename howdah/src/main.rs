@@ -8,6 +8,7 @@ mod exit;
 mod generate;
 mod hadoop_line;
 mod hadoop_properties;
+mod hadoop_skips;
 mod job_changes;
 mod job_file;
 mod jobs;

@@ -31,8 +31,9 @@ mod tests {
         Home, IdempotencyKey, KilledAttempt, Locality, PlannedSplit, Span, SplitList, StagedSplits,
     };
     use mapreduce_protocol::{
-        AttemptId, Builtin, Failure, FailureKind, JobId, JobSpec, JobState, NamedOutput, Priority,
-        Program, Split, SplitPiece, StagedOutput, TaskCounts, TaskKind,
+        AttemptId, Builtin, FailedRecord, Failure, FailureKind, JobId, JobSpec, JobState,
+        NamedOutput, Priority, Program, RecordPlace, Split, SplitPiece, StagedOutput, TaskCounts,
+        TaskKind,
     };
 
     use event_loop::{decode_record, encode_record};
@@ -95,7 +96,26 @@ mod tests {
         let failure = Failure { kind, message: "exit status 1".to_owned() };
         let host = "host-1".parse().unwrap();
         let (place, split, span) = (None, None, Span::default());
-        Record::AttemptFailed { attempt, host, failure, place, split, span, status: None }
+        let (status, record) = (None, None);
+        Record::AttemptFailed { attempt, host, failure, place, split, span, status, record }
+    }
+
+    /// A job that may leave records out.
+    fn accepted_that_skips(job: JobId) -> Record {
+        let mut record = accepted(job);
+        if let Record::JobAccepted { spec, .. } = &mut record {
+            std::sync::Arc::make_mut(spec).skip_records = Some(3);
+        }
+        record
+    }
+
+    /// The same failure, of an attempt that was at a record.
+    fn at_record(mut failed: Record) -> Record {
+        if let Record::AttemptFailed { record, .. } = &mut failed {
+            let place = Some(RecordPlace { path: "/in/a".to_owned(), offset: 70 });
+            *record = Some(FailedRecord { ordinal: 9, place, start: "bad".to_owned() });
+        }
+        failed
     }
 
     fn killed_attempt(attempt: AttemptId, split: Option<Split>) -> KilledAttempt {
@@ -196,8 +216,21 @@ mod tests {
             Record::PoolPaused { pool: "web".to_owned() },
             Record::PoolResumed { pool: "web".to_owned() },
         ];
-        [of_jobs_and_drains(), trackers, pools, vec![accepted_of_a_user()], of_named_outputs()]
-            .concat()
+        let jobs = of_jobs_and_drains();
+        let owned = vec![accepted_of_a_user()];
+        [jobs, trackers, pools, owned, of_named_outputs(), of_skips()].concat()
+    }
+
+    fn of_skips() -> Vec<Record> {
+        let job = JobId { date: 20_261_122, ordinal: 8 };
+        let map = job.task(TaskKind::Map, 0);
+        let list = SplitList::Inline([planned()].into());
+        vec![
+            accepted_that_skips(job),
+            Record::SplitsPlanned { job, n_maps: 1, input_bytes: 7, list },
+            at_record(failed(map.attempt(0), FailureKind::UserCode)),
+            at_record(failed(map.attempt(1), FailureKind::UserCode)),
+        ]
     }
 
     fn of_named_outputs() -> Vec<Record> {

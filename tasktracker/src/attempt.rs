@@ -31,6 +31,7 @@ use crate::metrics;
 use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
 use crate::program_store::StoreOfPrograms;
 use crate::programs::{ProgramInUse, Programs};
+use crate::record_note;
 use crate::uids::{Uid, Uids};
 use crate::vfork::{StartError, Step};
 
@@ -119,6 +120,11 @@ pub(crate) async fn run(
         Err(otherwise) => End { otherwise, has_succeeded: false },
     };
     let folder = host.folder.attempt(attempt, disk);
+    if !ended.has_succeeded
+        && let Some(record) = record_note::read(&launch, &folder)
+    {
+        host.tell(Input::WasAt { attempt, record }).await;
+    }
     if !ended.has_succeeded && !host.folder.is_left(disk) {
         let attempts = folder.parent().unwrap_or(&folder).to_owned();
         if let Some(finding) = health::blame(attempts, disk).await {

@@ -53,6 +53,7 @@ impl Describer {
             // As of now: it may have been replaced since the tracker's start.
             tls_ca: self.tls.as_ref().map(Tls::authorities),
             settings: self.settings.clone(),
+            skipping: launch.skipping.clone(),
         }
     }
 
@@ -177,7 +178,7 @@ mod tests {
             ];
         let told = |kind, work: Work, common: &JobDescription| {
             let attempt = job.task(kind, 0).attempt(0);
-            let launch = Launch { attempt, job: common.clone().into(), work };
+            let launch = Launch { attempt, job: common.clone().into(), work, skipping: None };
             let described =
                 describer.describe(&launch, Path::new("/f"), Path::new("/o"), UnixMillis(0));
             let stores = described.stores.into_iter();
@@ -217,7 +218,8 @@ mod tests {
         }];
         let attempt = job.task(TaskKind::Map, 1).attempt(0);
         let work = Work::Map { split: Split { pieces } };
-        let capability = capability(&Launch { attempt, job: common.into(), work }, UnixMillis(0));
+        let launch = Launch { attempt, job: common.into(), work, skipping: None };
+        let capability = capability(&launch, UnixMillis(0));
         let own = format!("/.howdah/staging/j/{attempt}");
         assert!(capability.permits(Right::Write, &own));
         assert!(capability.permits(Right::Read, "/in/a"));

@@ -22,6 +22,7 @@ mod orphans;
 mod process;
 mod program_store;
 mod programs;
+mod record_note;
 mod run;
 mod settings;
 mod shuffle_server;

@@ -59,6 +59,16 @@ pub fn trial(scratch: &Path) -> PathBuf {
     program
 }
 
+/// Builds the program of the tests of skipping.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn poison(scratch: &Path) -> PathBuf {
+    let (program, _) = build(scratch, "poison", &root().join("tests/programs/poison.rs"), false);
+    program
+}
+
 /// Builds one of the examples in the same way, whatever the size.
 ///
 /// # Panics

@@ -229,7 +229,12 @@ impl Toy {
                 if self.running.remove(&attempt).is_some() {
                     let message = "told to".to_owned();
                     let failure = Failure { kind: FailureKind::Killed, message };
-                    self.tell(TrackerEvent::Failed { attempt, failure, status: None });
+                    self.tell(TrackerEvent::Failed {
+                        attempt,
+                        failure,
+                        status: None,
+                        record: None,
+                    });
                 }
             }
             TrackerCommand::Purge { .. } | TrackerCommand::DropMapOutput { .. } => {}

@@ -3,9 +3,9 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, Failure, JobId, JobState, MapEvent,
-    NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput, Strike, TaskId, TaskKind, TrackerCommand,
-    TrackerEvent,
+    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, FailedRecord, Failure, JobId, JobState,
+    MapEvent, NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput, Strike, TaskId, TaskKind,
+    TrackerCommand, TrackerEvent,
 };
 
 use crate::counters::bounded;
@@ -36,7 +36,8 @@ fn bounded_staged(mut staged: StagedOutput) -> StagedOutput {
 
 /// The same of its named outputs.
 fn bounded_named(mut named: Vec<NamedOutput>) -> Vec<NamedOutput> {
-    named.truncate(NAMED_OUTPUTS_MAX);
+    // One more: what was left out.
+    named.truncate(NAMED_OUTPUTS_MAX + 1);
     let bounded = |NamedOutput { name, staged }| NamedOutput {
         name: cut(name, STAGED_NAME_BYTES_MAX),
         staged: staged.map(bounded_staged),
@@ -52,13 +53,13 @@ impl Core {
                 self.free_slot(host, attempt);
                 self.on_succeeded(now, host, attempt, result);
             }
-            TrackerEvent::Failed { attempt, failure, status } => {
+            TrackerEvent::Failed { attempt, failure, status, record } => {
                 self.free_slot(host, attempt);
                 let job = self.live_mut(attempt.task.job);
                 if let Some(live) = job.and_then(|job| job.live_mut(attempt)) {
                     live.say(status.as_deref());
                 }
-                self.on_failed(now, attempt, failure);
+                self.on_failed(now, attempt, (failure, record));
             }
             TrackerEvent::FetchFailed { reduce, map, message: _ } => {
                 self.on_fetch_failed(now, reduce.task, map);
@@ -208,25 +209,31 @@ impl Core {
         }
     }
 
-    fn on_failed(&mut self, now: Now, attempt: AttemptId, failure: Failure) {
+    fn on_failed(
+        &mut self,
+        now: Now,
+        attempt: AttemptId,
+        (failure, record): (Failure, Option<FailedRecord>),
+    ) {
         let Some(ended) = self.take_attempt(attempt) else { return };
         if failure.kind.blame() == Blame::Nobody {
             self.on_killed(attempt, ended);
             return self.wait_again(attempt.task);
         }
-        self.count_failure(now, attempt, &ended, failure);
+        self.count_failure(now, attempt, &ended, (failure, record));
     }
 
-    /// An attempt that does not run any more failed, by somebody's fault.
+    /// An attempt that does not run any more failed, by somebody's fault, at `record` if that is known.
     pub(crate) fn count_failure(
         &mut self,
         now: Now,
         attempt: AttemptId,
         ended: &LiveAttempt,
-        mut failure: Failure,
+        (mut failure, record): (Failure, Option<FailedRecord>),
     ) {
         let (task, host, blame) = (attempt.task, &ended.host, failure.kind.blame());
         failure.message = cut(failure.message, MESSAGE_BYTES_MAX);
+        let record = self.failed_at(task, &mut failure, record);
         self.record(Record::AttemptFailed {
             attempt,
             host: host.clone(),
@@ -235,8 +242,12 @@ impl Core {
             split: self.split(task).cloned(),
             span: ended.span(now.wall),
             status: ended.status.clone(),
+            record: record.clone(),
         });
-        self.blame_host(now, host, task, blame);
+        // A record at which the program fails each time speaks against no host.
+        if !self.is_skipped(task, record.as_ref()) {
+            self.blame_host(now, host, task, blame);
+        }
         let given_up = match blame {
             Blame::Task => self.why_given_up(task),
             Blame::Host => self.why_no_host_is_left(task, host, &failure),
@@ -293,24 +304,6 @@ impl Core {
                 self.strike(now, other, Strike::Failures { job: task.job });
             }
         }
-    }
-
-    /// Why `task` fails its job, if its tries are used up.
-    pub(crate) fn why_given_up(&self, task: TaskId) -> Option<String> {
-        let max_attempts = self.durable.job(task.job)?.max_attempts as usize;
-        let failures = self.durable.task(task)?.failures().iter();
-        let failures: Vec<_> = failures.filter(|failed| failed.counts()).collect();
-        let last = failures.last().filter(|_| failures.len() >= max_attempts)?;
-        let hosts: Vec<_> = failures.iter().map(|failed| failed.host.as_str()).collect();
-        let reading = last.split.as_ref().map(|split| format!(", {split}")).unwrap_or_default();
-        Some(format!(
-            "{task} failed {} times (on {}), last {} on {}{reading}: {}",
-            failures.len(),
-            hosts.join(", "),
-            task.attempt(last.number),
-            last.host,
-            last.failure.message
-        ))
     }
 
     /// Why a host's fault fails the job, if every live host has failed it as often in a row as a task may.

@@ -198,14 +198,7 @@ impl Durable {
             Record::TaskSucceeded { attempt, .. } => {
                 self.known_running(attempt.task.job).succeed(record);
             }
-            Record::AttemptFailed { attempt, host, failure, place, split, span, status } => {
-                let (number, host) = (attempt.number, host.clone());
-                let (failure, split) = (failure.clone(), split.clone());
-                let (place, span) = (*place, *span);
-                let status = status.clone();
-                let failed = FailedAttempt { number, host, failure, split, place, span, status };
-                self.known_running(attempt.task.job).fail(attempt.task, failed);
-            }
+            Record::AttemptFailed { .. } => self.apply_failed(record),
             Record::AttemptKilled { killed, place } => {
                 self.known_running(killed.attempt.task.job).kill(killed, *place);
             }
@@ -270,6 +263,25 @@ impl Durable {
                 stage: Stage::Planning,
             },
         );
+    }
+
+    fn apply_failed(&mut self, record: &Record) {
+        let Record::AttemptFailed { attempt, host, failure, place, split, span, status, record } =
+            record
+        else {
+            return;
+        };
+        let failed = FailedAttempt {
+            number: attempt.number,
+            host: host.clone(),
+            failure: failure.clone(),
+            split: split.clone(),
+            place: *place,
+            span: *span,
+            status: status.clone(),
+            record: record.clone(),
+        };
+        self.known_running(attempt.task.job).fail(attempt.task, failed);
     }
 
     fn apply_ended(&mut self, record: &Record) {

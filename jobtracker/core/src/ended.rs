@@ -1,7 +1,7 @@
 //! What the journal's records say of attempts that have ended: of those that failed, and, when a job is over, of all.
 
 use ids::HostName;
-use mapreduce_protocol::{AttemptId, AttemptState, Blame, Failure, Split, TaskId};
+use mapreduce_protocol::{AttemptId, AttemptState, Blame, FailedRecord, Failure, Split, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::locality::Locality;
@@ -22,6 +22,9 @@ pub(crate) struct FailedAttempt {
     /// What it said last of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<String>,
+    /// The record that it failed at, where the job may leave some out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<FailedRecord>,
 }
 
 /// An attempt of a job that is over.

@@ -42,7 +42,7 @@ impl Core {
             EndsAs::Failed => {
                 let message = "a client asked that it counts as failed".to_owned();
                 let failure = Failure { kind: FailureKind::FailedOnRequest, message };
-                self.count_failure(now, attempt, &ended, failure.clone());
+                self.count_failure(now, attempt, &ended, (failure.clone(), None));
                 (AttemptState::Failed, Some(failure))
             }
         };

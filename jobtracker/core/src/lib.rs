@@ -5,8 +5,8 @@
 //! - `machine`: [`Core`], which leads each input to its rules;
 //! - `durable`, `records`: what survives a restart; `recovery`: how a start goes on from it;
 //! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
-//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `intervene`: those that
-//!   clients end; `pause`: jobs that they pause;
+//! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `skips`: records that
+//!   they leave out; `intervene`: those that clients end; `pause`: jobs that they pause;
 //! - `running`, `ended`, `tally`, `counters`, `digest`: what records say of tasks and attempts; `parts`: the output's files;
 //! - `waiting_maps`, `planned_maps`, `waiting_reduces`, `reduce_inputs`: who waits, by where the input lies;
 //! - `fetch_reports`: map outputs that can't be fetched; `pool_verbs`: what clients do to pools; `phases`: how long each took;
@@ -62,6 +62,7 @@ mod schedule;
 mod settings;
 mod share;
 mod shared;
+mod skips;
 mod spec;
 mod speculate;
 mod standing;

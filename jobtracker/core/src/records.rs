@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, HostName, RackName, UnixMillis};
 use mapreduce_protocol::{
-    AttemptId, Failure, JobId, JobSpec, JobState, NamedOutput, Priority, Split, StagedOutput,
-    TaskCounts,
+    AttemptId, FailedRecord, Failure, JobId, JobSpec, JobState, NamedOutput, Priority, Split,
+    StagedOutput, TaskCounts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +124,9 @@ pub enum Record {
         /// What it said last of itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<String>,
+        /// The record that it failed at, where the job may leave some out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<FailedRecord>,
     },
     /// An attempt was killed, or lost with its tracker. It may come back, and even win.
     AttemptKilled {

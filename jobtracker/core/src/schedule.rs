@@ -267,6 +267,7 @@ impl Core {
 
     fn launch(&mut self, now: Now, host: HostNumber, task: TaskId) -> bool {
         let place = self.place_at(task, host);
+        let skipping = self.skipping(task);
         let Some(name) = self.trackers.at(host).map(|tracker| tracker.host.clone()) else {
             return false;
         };
@@ -303,7 +304,8 @@ impl Core {
             );
             tracker.occupy(attempt, Occupied::Running);
         }
-        self.trackers.tell_at(host, TrackerCommand::Launch(Launch { attempt, job, work }));
+        let launch = Launch { attempt, job, work, skipping };
+        self.trackers.tell_at(host, TrackerCommand::Launch(launch));
         true
     }
 

@@ -2,7 +2,8 @@
 //! that the inputs exist and the output does not is checked by the edge, before the job comes here.
 
 use mapreduce_protocol::{
-    JobSpec, LimitError, NameError, Program, ProgramError, TaskLimits, builtins, check_name, is_url,
+    FAILURES_TO_SKIP, JobSpec, LimitError, NameError, Program, ProgramError, SKIP_RECORDS_MAX,
+    TaskLimits, builtins, check_name, is_url,
 };
 
 /// Folder of the chunk store below which each unfinished job has a folder named by its id.
@@ -96,6 +97,21 @@ pub enum InvalidJob {
         /// Tries asked for.
         given: u32,
     },
+    /// `skip_records` is out of range.
+    #[error("'skip_records' is {given}: set it to 0 to {SKIP_RECORDS_MAX}, or leave it out")]
+    SkipRecords {
+        /// Records asked for.
+        given: u32,
+    },
+    /// A record is only left out when it has failed several times.
+    #[error(
+        "'skip_records' needs {FAILURES_TO_SKIP} attempts to tell a record at which the program fails each time, and \
+         'max_attempts' is {given}: set that to {FAILURES_TO_SKIP} or more, or leave it out"
+    )]
+    SkipAttempts {
+        /// Tries asked for.
+        given: u32,
+    },
     /// A limit below which no task could run.
     #[error(transparent)]
     Limits(#[from] LimitError),
@@ -136,6 +152,7 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
         }
         Some(_) | None => {}
     }
+    check_skips(spec)?;
     spec.limits.as_ref().map_or(Ok(()), TaskLimits::validate)?;
     if let Program::Native(native) = &spec.program {
         check_path("executable", &native.executable)?;
@@ -150,6 +167,16 @@ pub fn validate(spec: &JobSpec) -> Result<u32, InvalidJob> {
         }
     }
     Ok(builtins::check(spec)?)
+}
+
+fn check_skips(spec: &JobSpec) -> Result<(), InvalidJob> {
+    match (spec.skip_records, spec.max_attempts) {
+        (Some(given), _) if given > SKIP_RECORDS_MAX => Err(InvalidJob::SkipRecords { given }),
+        (Some(1..), Some(given)) if (given as usize) < FAILURES_TO_SKIP => {
+            Err(InvalidJob::SkipAttempts { given })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[allow(clippy::ptr_arg)] // It is asked of an Option.
@@ -337,6 +364,11 @@ mod tests {
             (output("/.howdah/x"), "not free"),
             (JobSpec { max_attempts: Some(0), ..good() }, "max_attempts"),
             (JobSpec { max_attempts: Some(101), ..good() }, "1 to 100"),
+            (JobSpec { skip_records: Some(1001), ..good() }, "0 to 1000"),
+            (
+                JobSpec { skip_records: Some(1), max_attempts: Some(1), ..good() },
+                "set that to 2 or more",
+            ),
             (JobSpec { limits: Some(tight), ..good() }, "'limits.memory' is 1MiB"),
             (JobSpec { program: native("/p", None), ..good() }, "sha256sum"),
             (JobSpec { program: native("/p", Some("abc")), ..good() }, "sha256sum"),

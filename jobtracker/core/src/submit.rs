@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use ids::{Monotonic, Now};
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, TaskKind, is_url};
+use mapreduce_protocol::{
+    FAILURES_TO_SKIP, JobAccepted, JobId, JobSpec, JobState, TaskKind, is_url,
+};
 
 use crate::date::yyyymmdd;
 use crate::durable::Stage;
@@ -80,6 +82,9 @@ impl Core {
         self.check_reservation(&spec.output)?;
         let job = JobId { date: yyyymmdd(now.wall), ordinal: self.durable.next_ordinal() };
         let max_attempts = spec.max_attempts.unwrap_or(self.settings.max_attempts);
+        // Fewer could not tell a record that fails each time.
+        let least = if spec.skips() { FAILURES_TO_SKIP } else { 1 };
+        let max_attempts = max_attempts.max(u32::try_from(least).unwrap_or(1));
         let (spec, at) = (Arc::new(spec), now.wall);
         self.record(Record::JobAccepted { job, spec, n_reduces, max_attempts, key, at, owner });
         self.begin(job);

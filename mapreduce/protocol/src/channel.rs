@@ -12,10 +12,12 @@ use std::sync::Arc;
 use ids::{HostName, RackName};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, AttemptResult, Failure, JobDescription, MapEvent, TaskStore, Work};
+use crate::{
+    AttemptId, AttemptResult, Failure, JobDescription, MapEvent, Skipping, TaskStore, Work,
+};
 
 /// Version of these messages: an author's executable may be older than the cluster.
-pub const CHANNEL_VERSION: u32 = 4;
+pub const CHANNEL_VERSION: u32 = 5;
 
 /// Length limit of one message, bytes.
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
@@ -75,6 +77,9 @@ pub struct TaskDescription {
     pub tls_ca: Option<String>,
     /// Limits.
     pub settings: TaskSettings,
+    /// What it leaves out; absent where the job may leave out nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipping: Option<Skipping>,
 }
 
 /// Limits of a task process (configuration sections `task` and `client`).

@@ -31,6 +31,10 @@ pub struct JobSpec {
     /// Tries of one task before the job fails. Absent: the cluster's `jobtracker.max_attempts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// Records, and keys of reduces, that all its tasks together may leave out since the program fails at them each time
+    /// (Hadoop: `SkipBadRecords`). Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_records: Option<u32>,
     /// Its share of the slots beside other jobs. Absent: [`Priority::Normal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
@@ -105,6 +109,7 @@ impl JobSpec {
             program,
             reduces: None,
             max_attempts: None,
+            skip_records: None,
             priority: None,
             pool: None,
             speculative: None,
@@ -139,6 +144,12 @@ impl JobSpec {
             input: self.input_format.clone().unwrap_or_default(),
             input_compression: self.input_compression.unwrap_or_default(),
         }
+    }
+
+    /// Whether its tasks may leave records out.
+    #[must_use]
+    pub fn skips(&self) -> bool {
+        self.skip_records.is_some_and(|n| n > 0)
     }
 
     /// How its tasks write.

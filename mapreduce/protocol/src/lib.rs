@@ -24,6 +24,7 @@ pub mod packing;
 pub mod pools;
 pub mod problem;
 pub mod shuffle;
+pub mod skipping;
 pub mod status;
 pub mod stores;
 pub mod streaming;
@@ -49,6 +50,7 @@ pub use output_format::*;
 pub use output_sizes::*;
 pub use pools::*;
 pub use problem::ProblemKind;
+pub use skipping::*;
 pub use status::*;
 pub use stores::*;
 pub use streaming::{ShippedFile, Streaming, StreamingError};
@@ -56,4 +58,4 @@ pub use timeline::*;
 pub use trackers::*;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;

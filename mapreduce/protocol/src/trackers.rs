@@ -11,8 +11,8 @@ use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ailment, AttemptId, Failure, Formats, JobId, NamedOutput, OutputForms, OutputSizes, Program,
-    Split, StagedOutput, TaskLimits,
+    Ailment, AttemptId, FailedRecord, Failure, Formats, JobId, NamedOutput, OutputForms,
+    OutputSizes, Program, Skipping, Split, StagedOutput, TaskLimits,
 };
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
@@ -114,6 +114,9 @@ pub enum TrackerEvent {
         /// What it said last of itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<String>,
+        /// The record that it was at, where the job may leave some out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<FailedRecord>,
     },
     /// A reduce goes on without this map output for now; the map's tracker may be in trouble.
     FetchFailed {
@@ -206,6 +209,9 @@ pub struct Launch {
     pub job: Arc<JobDescription>,
     /// What this one does.
     pub work: Work,
+    /// What it leaves out; absent where the job may leave out nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipping: Option<Skipping>,
 }
 
 /// What all tasks of a job share.

@@ -4,6 +4,7 @@
 mod files;
 mod plan;
 mod sample;
+mod skips;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mapreduce_protocol::{
     Failure, FailureKind, Formats, JobId, JobSpec, LocalJob, LocalResult, OutputForms, Program,
-    Split, TaskKind, builtins,
+    Skipping, Split, TaskId, TaskKind, builtins,
 };
 
 use crate::api::{Counters, Job};
@@ -22,13 +23,16 @@ use crate::oracle_input::OracleInput;
 use crate::oracle_output;
 use crate::task::failure::{bad_job, broken_run, disk, failure};
 use crate::task::map::MapTask;
+use crate::task::merge::Merge;
 use crate::task::named::Named;
 use crate::task::part_output::PartOutput;
 use crate::task::progress::Progress;
 use crate::task::reduce::ReduceTask;
 use crate::task::segments::{Budget, Segments};
+use crate::task::skips::Skips;
 use crate::task::source::{RunFile, Source, read_index};
 use files::{LocalInput, LocalOutput};
+use skips::{Allowance, Attempted, caught, remove_parts};
 use stage::Stage;
 
 pub use sample::sample_local;
@@ -56,7 +60,9 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
         run_sequentially(job, local, &splits, (&formats, &forms), n_reduces, &stage)?
     } else {
         let (formats, forms) = (&formats, &forms);
-        LocalRun { job, local, formats, forms, splits: &splits, n_reduces, stage: &stage }.run()?
+        let (splits, stage) = (&splits, &stage);
+        let allowance = Allowance::new(spec.skip_records, spec.max_attempts);
+        LocalRun { job, local, formats, forms, splits, n_reduces, stage, allowance }.run()?
     };
     stage.publish()?;
     Ok(counters)
@@ -64,7 +70,7 @@ fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
 
 fn part_name(forms: &OutputForms, n_reduces: u32, index: usize) -> String {
     let kind = if n_reduces == 0 { TaskKind::Map } else { TaskKind::Reduce };
-    forms.part_name(LOCAL_JOB.task(kind, u32::try_from(index).unwrap_or(u32::MAX)))
+    forms.part_name(local_task(kind, index))
 }
 
 fn run_sequentially(
@@ -113,15 +119,22 @@ struct LocalRun<'a> {
     splits: &'a [Split],
     n_reduces: u32,
     stage: &'a Stage,
+    allowance: Allowance,
 }
 
 impl LocalRun<'_> {
     fn run(&self) -> Result<BTreeMap<String, u64>, Failure> {
         let mut sums = BTreeMap::new();
         self.in_threads(self.splits.len(), &mut sums, |index| {
-            self.map(index).map_err(|failure| of_split(&self.splits[index], failure))
+            let map = |skipping: Option<&Skipping>| self.map(index, skipping);
+            let clean = || self.clean(TaskKind::Map, index);
+            let mapped = self.allowance.attempts(map, clean);
+            mapped.map_err(|failure| of_split(&self.splits[index], failure))
         })?;
-        self.in_threads(self.n_reduces as usize, &mut sums, |index| self.reduce(index))?;
+        self.in_threads(self.n_reduces as usize, &mut sums, |index| {
+            let reduce = |skipping: Option<&Skipping>| self.reduce(index, skipping);
+            self.allowance.attempts(reduce, || self.clean(TaskKind::Reduce, index))
+        })?;
         Ok(sums)
     }
 
@@ -162,11 +175,15 @@ impl LocalRun<'_> {
         self.stage.work().join(format!("map-{index:06}"))
     }
 
-    fn map(&self, index: usize) -> Result<Counters, Failure> {
-        let folder = self.folder("m", index)?;
-        let map_output = self.map_output(index);
+    fn map(&self, index: usize, skipping: Option<&Skipping>) -> Attempted {
+        let split = &self.splits[index];
+        let (map_output, identity) = (self.map_output(index), self.identity(TaskKind::Map, index));
+        let folder = match self.folder(TaskKind::Map, index) {
+            Ok(folder) => folder,
+            Err(failure) => return Attempted { outcome: Err(failure), record: None },
+        };
         let mut task = MapTask {
-            split: &self.splits[index],
+            split,
             input: &LocalInput,
             formats: self.formats,
             forms: self.forms,
@@ -174,53 +191,87 @@ impl LocalRun<'_> {
             folder: &folder,
             map_output: &map_output,
             settings: &self.local.settings,
-            identity: &self.identity(TaskKind::Map, index),
+            identity: &identity,
             progress: Progress::untold(),
             counters: Counters::default(),
             named: self.named(TaskKind::Map, index),
             sizes: None,
+            skips: skipping.map(Skips::in_memory),
         };
-        if self.n_reduces == 0 {
-            let output = self.output(index)?;
-            self.job.program.map_to_output(&mut task, output)?;
-        } else {
-            self.job.program.map_to_partitions(&mut task)?;
-        }
-        let MapTask { mut counters, named, .. } = task;
-        named.finish(&mut counters)?;
-        Ok(counters)
+        let mapped = caught(skipping, || {
+            if self.n_reduces == 0 {
+                self.job.program.map_to_output(&mut task, self.output(index)?)
+            } else {
+                self.job.program.map_to_partitions(&mut task)
+            }
+        });
+        let MapTask { mut counters, named, skips, .. } = task;
+        let record = skips.and_then(|skips| skips.noted(Some(split)));
+        let outcome = mapped.and_then(|_| named.finish(&mut counters)).map(|_| counters);
+        Attempted { outcome, record }
     }
 
-    fn reduce(&self, index: usize) -> Result<Counters, Failure> {
+    fn reduce(&self, index: usize, skipping: Option<&Skipping>) -> Attempted {
+        let identity = self.identity(TaskKind::Reduce, index);
+        let (folder, merge, records_written) = match self.gather(index, skipping) {
+            Ok(gathered) => gathered,
+            Err(failure) => return Attempted { outcome: Err(failure), record: None },
+        };
+        let mut task = ReduceTask {
+            folder: &folder,
+            identity: &identity,
+            progress: Progress::untold(),
+            counters: Counters::default(),
+            named: self.named(TaskKind::Reduce, index),
+            skips: skipping.map(Skips::in_memory),
+        };
+        task.counters.add_own("SPILLED_RECORDS", records_written);
+        let reduced =
+            caught(skipping, || self.job.program.reduce(merge, self.output(index)?, &mut task));
+        let ReduceTask { mut counters, named, skips, .. } = task;
+        let record = skips.and_then(|skips| skips.noted(None));
+        let outcome = reduced.and_then(|_| named.finish(&mut counters)).map(|_| counters);
+        Attempted { outcome, record }
+    }
+
+    /// What a reduce works in, what it reads, and how many records were written for that.
+    fn gather(
+        &self,
+        index: usize,
+        skipping: Option<&Skipping>,
+    ) -> Result<(PathBuf, Merge, u64), Failure> {
         let settings = &self.local.settings;
         let budget = Budget::new(settings.fetch_buffer_bytes);
-        let folder = self.folder("r", index)?;
+        let folder = self.folder(TaskKind::Reduce, index)?;
         let mut segments =
             Segments::new(folder.clone(), settings.merge_factor, budget, Progress::untold())
-                .compressed(self.forms.map_output);
+                .compressed(self.forms.map_output)
+                .rewindable(skipping.is_some());
         for (map, ordinal) in (0..self.splits.len()).zip(0..) {
             // It lies on this host's disk already: to read it first would only copy it.
             segments.add_on_disk(ordinal, self.segment(map, index)?);
         }
         let mut fold = self.job.program.fold();
         let (merge, records_written) = segments.into_merge(fold.as_deref_mut())?;
-        let mut task = ReduceTask {
-            folder: &folder,
-            identity: &self.identity(TaskKind::Reduce, index),
-            progress: Progress::untold(),
-            counters: Counters::default(),
-            named: self.named(TaskKind::Reduce, index),
-        };
-        task.counters.add_own("SPILLED_RECORDS", records_written);
-        self.job.program.reduce(merge, self.output(index)?, &mut task)?;
-        let ReduceTask { mut counters, named, .. } = task;
-        named.finish(&mut counters)?;
-        Ok(counters)
+        Ok((folder, merge, records_written))
+    }
+
+    /// Removes what a failed attempt has left.
+    fn clean(&self, kind: TaskKind, index: usize) -> Result<(), Failure> {
+        let folder = self.folder_of(kind, index);
+        std::fs::remove_dir_all(&folder).map_err(|error| disk(&error, "remove", &folder))?;
+        if kind == TaskKind::Map {
+            // It is only there if it was finished.
+            let _ = std::fs::remove_file(self.map_output(index));
+        }
+        let output = self.stage.output();
+        remove_parts(&output, local_task(kind, index))
+            .map_err(|error| disk(&error, "clean", &output))
     }
 
     /// What a task writes beside its part.
     fn named(&self, kind: TaskKind, index: usize) -> Named<'_> {
-        let task = LOCAL_JOB.task(kind, u32::try_from(index).unwrap_or(u32::MAX));
+        let task = local_task(kind, index);
         Named::new(move |name| {
             let path = self.stage.output().join(self.forms.part_name_of(name, task));
             PartOutput::new(self.forms, || Ok(Box::new(LocalOutput::create(path)?)))
@@ -228,10 +279,9 @@ impl LocalRun<'_> {
     }
 
     fn identity(&self, kind: TaskKind, index: usize) -> TaskContext {
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
         let n_maps = u32::try_from(self.splits.len()).unwrap_or(u32::MAX);
         let context = context(&self.local.spec, n_maps, self.n_reduces);
-        TaskContext { attempt: LOCAL_JOB.task(kind, index).attempt(0), ..context }
+        TaskContext { attempt: local_task(kind, index).attempt(0), ..context }
     }
 
     /// A map's output for one reduce. The file is not left open: there may be very many.
@@ -249,11 +299,20 @@ impl LocalRun<'_> {
         PartOutput::new(self.forms, || Ok(Box::new(LocalOutput::create(path)?)))
     }
 
-    fn folder(&self, kind: &str, index: usize) -> Result<PathBuf, Failure> {
-        let folder = self.stage.work().join(format!("{kind}-{index:06}"));
+    fn folder_of(&self, kind: TaskKind, index: usize) -> PathBuf {
+        let letter = if kind == TaskKind::Map { 'm' } else { 'r' };
+        self.stage.work().join(format!("{letter}-{index:06}"))
+    }
+
+    fn folder(&self, kind: TaskKind, index: usize) -> Result<PathBuf, Failure> {
+        let folder = self.folder_of(kind, index);
         std::fs::create_dir(&folder).map_err(|error| disk(&error, "create", &folder))?;
         Ok(folder)
     }
+}
+
+fn local_task(kind: TaskKind, index: usize) -> TaskId {
+    LOCAL_JOB.task(kind, u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 /// Of the first map.

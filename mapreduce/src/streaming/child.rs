@@ -58,6 +58,10 @@ pub(super) struct Child {
     unread: Option<OwnedFd>,
     /// Bytes in standard input when it was last looked.
     queued: u64,
+    /// Bytes written to standard input.
+    written: u64,
+    /// Bytes that it had read when it ended badly, at most.
+    consumed_at_failure: Option<u64>,
     reporter: Reporter,
     buffer: Vec<u8>,
     may_leave_input: bool,
@@ -94,6 +98,8 @@ impl Child {
             stderr,
             unread: None,
             queued: 0,
+            written: 0,
+            consumed_at_failure: None,
             reporter: Reporter::new(about.reporter_prefix.as_deref(), status),
             buffer: vec![0; READ_BYTES],
             may_leave_input: about.partial_input,
@@ -109,9 +115,9 @@ impl Child {
     }
 
     /// Drives it to its end: it is given `input`, and what it writes goes to `output`. All that it takes or writes is a
-    /// sign of life.
+    /// sign of life. To be called once.
     pub(super) fn run(
-        mut self,
+        &mut self,
         input: &mut dyn Feed,
         output: &mut dyn Drain,
         progress: &Progress,
@@ -160,6 +166,7 @@ impl Child {
         let status = self.process.wait().map_err(|error| self.lost(&error))?;
         let judged = self.judge_status(status);
         if judged.is_err() {
+            self.consumed_at_failure = Some(self.written.saturating_sub(self.unread_bytes()));
             self.read_last_errors(progress, counters)?;
             // Once more, with all of its last words.
             return self.judge_status(status);
@@ -239,6 +246,7 @@ impl Child {
         match rustix::io::write(stdin, pending) {
             Ok(n) => {
                 pending.advance(n);
+                self.written += n as u64;
                 progress.alive();
                 Ok(false)
             }
@@ -305,6 +313,17 @@ impl Child {
             log(self.reporter.end(counters));
         }
         Ok(())
+    }
+
+    /// Bytes of its input that it had read at most, if it has ended badly.
+    pub(super) fn consumed_at_failure(&self) -> Option<u64> {
+        self.consumed_at_failure
+    }
+
+    /// Bytes in standard input that nobody has read, as far as that is known.
+    fn unread_bytes(&self) -> u64 {
+        let pipe = self.stdin.as_ref().or(self.unread.as_ref());
+        pipe.and_then(|pipe| rustix::io::ioctl_fionread(pipe).ok()).unwrap_or(0)
     }
 
     /// Whether standard input holds bytes that nobody has read.

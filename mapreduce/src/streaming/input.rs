@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use mapreduce_protocol::streaming::LineEnds;
-use mapreduce_protocol::{Failure, Formats, InputFormat, SplitPiece, Streaming};
+use mapreduce_protocol::{Failure, Formats, InputFormat, Split, SplitPiece, Streaming};
 
 use super::keys::Keys;
 use super::line_ends::Normaliser;
 use super::records::{input_separator, is_new, value_of};
+use super::skip_feeds::{Fate, Wanted};
 use crate::api::Counters;
 use crate::task::following::{Opened, open};
 use crate::task::lines::Lines;
@@ -14,11 +15,12 @@ use crate::task::map::MapTask;
 use crate::task::merge::Merge;
 use crate::task::progress::Progress;
 use crate::task::records::{RawRecord, Records, check_piece};
+use crate::task::skips::REDUCE_SKIPPED_GROUPS;
 use crate::task::sort_buffer::SortBuffer;
 use crate::task::storage::Input;
 
 /// Bytes of records that are gathered before they are given on.
-const BLOCK_BYTES: usize = 256 << 10;
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
 /// Where a command's input comes from.
 pub(super) trait Feed {
@@ -44,17 +46,28 @@ pub(super) struct MapFeed<'a> {
 impl<'a> MapFeed<'a> {
     /// Of the task's split.
     pub(super) fn new(task: &MapTask<'a>, ends: LineEnds) -> Self {
+        Self::over(task.input, task.formats, task.split, ends, &task.progress)
+    }
+
+    /// Of any split.
+    pub(super) fn over(
+        input: &'a dyn Input,
+        formats: &'a Formats,
+        split: &'a Split,
+        ends: LineEnds,
+        progress: &Progress,
+    ) -> Self {
         Self {
-            input: task.input,
-            formats: task.formats,
-            pieces: task.split.pieces.iter(),
+            input,
+            formats,
+            pieces: split.pieces.iter(),
             reader: None,
             ends,
             normaliser: Normaliser::new(ends),
             records: 0,
-            total: task.split.length(),
+            total: split.length(),
             before: 0,
-            progress: task.progress.clone(),
+            progress: progress.clone(),
         }
     }
 
@@ -143,7 +156,7 @@ impl Reader<'_> {
 }
 
 /// Appends a record of the input as a command reads it: one of a fixed length as it is, others as `key<TAB>value` on lines.
-fn write_input(record: RawRecord<'_>, is_line: bool, ends: LineEnds, out: &mut Vec<u8>) {
+pub(super) fn write_input(record: RawRecord<'_>, is_line: bool, ends: LineEnds, out: &mut Vec<u8>) {
     let bare = |bytes: &mut Vec<u8>| {
         if ends != LineEnds::Lf && bytes.last() == Some(&b'\r') {
             bytes.pop();
@@ -203,8 +216,17 @@ pub(super) struct MergeFeed<'a> {
     last_key: Option<Vec<u8>>,
     records: u64,
     groups: u64,
+    skipped_groups: u64,
+    wanted: Wanted<'a>,
+    keep: Option<Box<KeepLine<'a>>>,
+    /// Number of the next key, and what becomes of the one under way.
+    ordinal: u64,
+    fate: Fate,
     progress: Progress,
 }
+
+/// Takes a line of a key that is left out.
+pub(super) type KeepLine<'k> = dyn FnMut(&[u8]) -> Result<(), Failure> + 'k;
 
 impl<'a> MergeFeed<'a> {
     /// Of all that is merged.
@@ -223,38 +245,96 @@ impl<'a> MergeFeed<'a> {
             last_key: None,
             records: 0,
             groups: 0,
+            skipped_groups: 0,
+            wanted: Wanted::all_but(&[]),
+            keep: None,
+            ordinal: 0,
+            fate: Fate::Given,
             progress: progress.clone(),
         }
+    }
+
+    /// The same, of some keys alone; lines of those that are left out go to `keep`.
+    pub(super) fn of(self, wanted: Wanted<'a>, keep: Option<Box<KeepLine<'a>>>) -> Self {
+        Self { wanted, keep, ..self }
+    }
+
+    /// In how many keys the first `bytes` bytes of what is given lie.
+    pub(super) fn keys_in(mut self, bytes: u64) -> Result<u64, Failure> {
+        let mut given = 0;
+        while given < bytes
+            && let Some(block) = self.gather(1)?
+        {
+            given += block.len() as u64;
+        }
+        Ok(self.ordinal)
+    }
+
+    /// The key of that number, as the command reads it.
+    pub(super) fn key_at(mut self, ordinal: u64) -> Result<Option<Vec<u8>>, Failure> {
+        while let Some(head) = self.merge.head() {
+            if is_new(&mut self.last_key, head.key()) {
+                if self.ordinal == ordinal {
+                    return Ok(Some(self.keys.key(head.key()).to_vec()));
+                }
+                self.ordinal += 1;
+            }
+            self.merge.advance()?;
+        }
+        Ok(None)
+    }
+
+    /// The next lines, some bytes of them at least; `None` at the end.
+    fn gather(&mut self, enough: usize) -> Result<Option<Bytes>, Failure> {
+        let mut block = Vec::with_capacity(enough + 4096);
+        let mut left_out = Vec::new();
+        while let Some(head) = self.merge.head() {
+            let is_new = is_new(&mut self.last_key, head.key());
+            if is_new {
+                self.fate = self.wanted.fate(self.ordinal);
+                self.ordinal += 1;
+                self.groups += u64::from(self.fate == Fate::Given);
+                self.skipped_groups += u64::from(self.fate == Fate::Skipped);
+            }
+            let (key, value) = (self.keys.key(head.key()), value_of(head.value()));
+            match self.fate {
+                Fate::Given => {
+                    write_record(key, value, self.separator, &mut block);
+                    self.records += 1;
+                }
+                Fate::Skipped => {
+                    left_out.clear();
+                    write_record(key, value, self.separator, &mut left_out);
+                    self.keep.iter_mut().try_for_each(|keep| keep(&left_out))?;
+                }
+                Fate::Passed => {}
+                Fate::Over => break,
+            }
+            self.merge.advance()?;
+            if block.len() >= enough {
+                break;
+            }
+        }
+        Ok((!block.is_empty()).then(|| block.into()))
     }
 
     /// Adds what was given on.
     pub(super) fn count(&self, counters: &mut Counters) {
         counters.add_own("REDUCE_INPUT_GROUPS", self.groups);
         counters.add_own("REDUCE_INPUT_RECORDS", self.records);
+        if self.skipped_groups > 0 {
+            counters.add_own(REDUCE_SKIPPED_GROUPS, self.skipped_groups);
+        }
     }
 }
 
 impl Feed for MergeFeed<'_> {
     fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
-        let mut block = Vec::with_capacity(BLOCK_BYTES + 4096);
-        while let Some(head) = self.merge.head() {
-            write_record(
-                self.keys.key(head.key()),
-                value_of(head.value()),
-                self.separator,
-                &mut block,
-            );
-            self.records += 1;
-            self.groups += u64::from(is_new(&mut self.last_key, head.key()));
-            self.merge.advance()?;
-            if block.len() >= BLOCK_BYTES {
-                break;
-            }
-        }
+        let block = self.gather(BLOCK_BYTES)?;
         let total = self.total.max(1);
         // The merge is the second half of a reduce's way.
         self.progress.at(2 * total - self.merge.remaining().min(total), 2 * total);
-        Ok((!block.is_empty()).then(|| block.into()))
+        Ok(block)
     }
 }
 

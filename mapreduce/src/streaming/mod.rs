@@ -14,6 +14,7 @@ mod archive;
 mod child;
 mod combiner;
 mod environment;
+mod find;
 mod host_copy;
 mod input;
 mod keys;
@@ -23,6 +24,8 @@ mod plain;
 mod plain_order;
 mod records;
 mod reporter;
+mod skip_feeds;
+mod skipping;
 mod workplace;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +46,9 @@ use crate::task::merge::Merge;
 use crate::task::part_output::PartOutput;
 use crate::task::partitions::Partitions;
 use crate::task::progress::Progress;
+use crate::task::records::RawRecord;
 use crate::task::reduce::ReduceTask;
+use crate::task::skips::{keep_aside, keep_line_aside};
 use crate::task::sort_buffer::SortBuffer;
 use crate::{Job, UserError};
 
@@ -53,6 +58,8 @@ use environment::Environment;
 use input::{Feed, MapFeed, MergeFeed};
 use keys::Keys;
 use output::{Drain, PairDrain, PartDrain};
+use skip_feeds::{RecordFeed, SplitSource, Wanted};
+use skipping::{MergeAgain, SplitAgain};
 use workplace::Workplace;
 
 /// The job that `streaming` describes. `files` says where each of its files lies on this host, in their order.
@@ -80,6 +87,19 @@ struct StreamingProgram {
     keys: Keys,
     /// Where its files lie.
     files: Vec<PathBuf>,
+}
+
+/// Why a command, or what it reads or writes, failed.
+struct BadEnd {
+    failure: Failure,
+    /// If it was the command: bytes that it had read, at most.
+    consumed: Option<u64>,
+}
+
+impl From<Failure> for BadEnd {
+    fn from(failure: Failure) -> Self {
+        Self { failure, consumed: None }
+    }
 }
 
 /// An attempt that is ready to run commands.
@@ -121,26 +141,86 @@ impl Attempt<'_> {
         progress: &Progress,
         counters: &mut Counters,
     ) -> Result<(), Failure> {
+        self.pass_watched(role, input, output, progress, counters).map_err(|ended| ended.failure)
+    }
+
+    /// The same; of a command that fails it is told how much it had read.
+    fn pass_watched(
+        &self,
+        role: CommandRole,
+        input: &mut dyn Feed,
+        output: &mut dyn Drain,
+        progress: &Progress,
+        counters: &mut Counters,
+    ) -> Result<(), BadEnd> {
         let about = &self.program.about;
         let Some(command) = about.command(role) else {
             while let Some(block) = input.next_block()? {
                 output.take(&block)?;
             }
-            return output.end();
+            return Ok(output.end()?);
         };
         let place = (&self.workplace, &self.environment);
-        let child = Child::start(role, command, about, place, self.status.clone())?;
-        child.run(input, output, progress, counters)?;
-        output.end()
+        let mut child = Child::start(role, command, about, place, self.status.clone())?;
+        let ran = child.run(input, output, progress, counters);
+        ran.map_err(|failure| BadEnd { failure, consumed: child.consumed_at_failure() })?;
+        Ok(output.end()?)
     }
 
     /// Passes the split of `task` through the mapper.
     fn map(&self, task: &mut MapTask<'_>, output: &mut dyn Drain) -> Result<(), Failure> {
-        let mut input = MapFeed::new(task, self.program.about.line_ends);
-        let counters = &mut task.counters;
-        self.pass(CommandRole::Mapper, &mut input, output, &task.progress, counters)?;
-        counters.add_own("MAP_INPUT_RECORDS", input.records());
-        counters.add_own("SPLIT_BYTES", task.split.length());
+        let role = CommandRole::Mapper;
+        let source = SplitSource::of(task, self.program.about.line_ends);
+        let mut plain = MapFeed::new(task, self.program.about.line_ends);
+        let MapTask { split, progress, counters, named, skips, .. } = task;
+        let skipped = skips.as_ref().map_or(Vec::new(), |skips| skips.records().to_vec());
+        let (passed, records) = if skipped.is_empty() {
+            let passed = self.pass_watched(role, &mut plain, output, progress, counters);
+            (passed, plain.records())
+        } else {
+            let keep = Box::new(|record: RawRecord<'_>| keep_aside(named, record, source.format()));
+            let wanted = Wanted::all_but(&skipped);
+            let mut input = RecordFeed::new(source, wanted, progress).keeping(keep);
+            let passed = self.pass_watched(role, &mut input, output, progress, counters);
+            (passed, input.records())
+        };
+        if let Err(BadEnd { failure, consumed }) = passed {
+            if let (Some(consumed), Some(skips)) = (consumed, skips) {
+                let again = SplitAgain { source, skipped: &skipped, progress };
+                self.look_for_record(role, consumed, &again, progress, skips);
+            }
+            return Err(failure);
+        }
+        counters.add_own("MAP_INPUT_RECORDS", records);
+        counters.add_own("SPLIT_BYTES", split.length());
+        Ok(())
+    }
+
+    /// Passes a merge through the reducer.
+    fn reduce(
+        &self,
+        merge: Merge,
+        task: &mut ReduceTask<'_>,
+        output: &mut dyn Drain,
+    ) -> Result<(), Failure> {
+        let role = CommandRole::Reducer;
+        let runs = merge.runs();
+        let ReduceTask { progress, counters, named, skips, .. } = task;
+        let skipped = skips.as_ref().map_or(Vec::new(), |skips| skips.records().to_vec());
+        let keep = Box::new(|line: &[u8]| keep_line_aside(named, line));
+        let (about, keys) = (&self.program.about, &self.program.keys);
+        let mut input =
+            MergeFeed::new(merge, about, keys, progress).of(Wanted::all_but(&skipped), Some(keep));
+        let passed = self.pass_watched(role, &mut input, output, progress, counters);
+        if let Err(BadEnd { failure, consumed }) = passed {
+            drop(input);
+            if let (Some(consumed), Some(skips), Some(runs)) = (consumed, skips, runs) {
+                let again = MergeAgain { attempt: self, runs, skipped: &skipped, progress };
+                self.look_for_record(role, consumed, &again, progress, skips);
+            }
+            return Err(failure);
+        }
+        input.count(counters);
         Ok(())
     }
 }
@@ -203,12 +283,9 @@ impl Program for StreamingProgram {
             return output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters);
         }
         let attempt = self.attempt(task.folder, task.identity, &task.progress)?;
-        let mut input = MergeFeed::new(merge, &self.about, &self.keys, &task.progress);
         let mut drain = PartDrain::new(&mut output, CommandRole::Reducer, &self.about);
-        let (progress, counters) = (&task.progress, &mut task.counters);
-        attempt.pass(CommandRole::Reducer, &mut input, &mut drain, progress, counters)?;
-        input.count(counters);
-        output.finish("REDUCE_OUTPUT_RECORDS", counters)
+        attempt.reduce(merge, task, &mut drain)?;
+        output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters)
     }
 
     fn run_sequentially(

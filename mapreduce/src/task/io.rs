@@ -363,6 +363,7 @@ mod tests {
                 hedge_after_ms: 500,
                 output_replication: None,
             },
+            skipping: None,
         }
     }
 

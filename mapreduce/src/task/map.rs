@@ -12,6 +12,7 @@ use super::part_output::{PartOutput, PartSink};
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::records::{RawRecord, Records};
+use super::skips::{Skips, keep_aside};
 use super::sort_buffer::SortBuffer;
 use super::storage::Input;
 use crate::api::{Combiner, Counters, Mapper, Output, Partitioner, Record, Sink, UserError};
@@ -48,6 +49,8 @@ pub(crate) struct MapTask<'a> {
     pub(crate) named: Named<'a>,
     /// How its output is spread over the reduces, once it is written.
     pub(crate) sizes: Option<OutputSizes>,
+    /// What it leaves out, where its job may leave records out.
+    pub(crate) skips: Option<Skips>,
 }
 
 /// Maps through a hash table that combines.
@@ -139,14 +142,21 @@ where
         called.map_err(|error| failure::user_code(&error, during))?;
         take_failure(sink).or_else(|| named.take_failure()).map_or(Ok(()), Err)
     };
-    let MapTask { split, input, formats, progress, counters, named, identity, .. } = task;
+    let MapTask { split, input, formats, progress, counters, named, identity, skips, .. } = task;
     let set_up = mapper.setup(&mut Output::new(sink, counters, named, identity));
     check(set_up, sink, named, "mapper (setup)")?;
     let (mut records, mut passed) = (0_u64, 0);
     let total = split.length();
-    for piece in &split.pieces {
+    for (index, piece) in split.pieces.iter().enumerate() {
         let mut reader = Records::open(*input, piece, formats)?;
-        while let Some(RawRecord { offset, key, value }) = reader.next_record()? {
+        while let Some(raw) = reader.next_record()? {
+            let RawRecord { offset, key, value } = raw;
+            if let Some(skips) = skips
+                && skips.at_next(index, offset, key.unwrap_or(value))
+            {
+                keep_aside(named, raw, &formats.input)?;
+                continue;
+            }
             let record = Record { offset, key, value, path: &piece.path };
             let mapped = mapper.map(record, &mut Output::new(sink, counters, named, identity));
             check(mapped, sink, named, "mapper")?;
@@ -158,6 +168,7 @@ where
         }
         passed += piece.length;
     }
+    skips.iter_mut().for_each(Skips::at_none);
     let finished = mapper.finish(&mut Output::new(sink, counters, named, identity));
     check(finished, sink, named, "mapper (finish)")?;
     counters.add_own("MAP_INPUT_RECORDS", records);

@@ -16,6 +16,8 @@ pub(crate) struct Merge {
     losers: Vec<usize>,
     winner: usize,
     progress: Progress,
+    /// What it began with, where it may be begun again.
+    runs: Option<Vec<Source>>,
 }
 
 impl Merge {
@@ -28,7 +30,7 @@ impl Merge {
         let mut cursors = runs.into_iter().map(Cursor::new).collect::<Result<Vec<_>, _>>()?;
         cursors.retain(|cursor| !cursor.is_done());
         let n = cursors.len();
-        let mut merge = Self { cursors, losers: vec![0; n], winner: 0, progress };
+        let mut merge = Self { cursors, losers: vec![0; n], winner: 0, progress, runs: None };
         // Place p is decided between places 2p and 2p + 1; run r stands at place n + r.
         let mut winners: Vec<usize> = (0..2 * n).map(|place| place.saturating_sub(n)).collect();
         for place in (1..n).rev() {
@@ -39,6 +41,17 @@ impl Merge {
         }
         merge.winner = winners.get(1).copied().unwrap_or(0);
         Ok(merge)
+    }
+
+    /// The same, that can be begun again: what its runs lie in stays until it is gone.
+    pub(crate) fn rewindable(runs: Vec<Source>, progress: Progress) -> Result<Self, Failure> {
+        let merge = Self::new(runs.iter().cloned(), progress)?;
+        Ok(Self { runs: Some(runs), ..merge })
+    }
+
+    /// What it needs to be begun again, if it can be.
+    pub(crate) fn runs(&self) -> Option<Vec<Source>> {
+        self.runs.clone()
     }
 
     #[inline]

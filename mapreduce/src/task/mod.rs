@@ -32,6 +32,7 @@ pub(crate) mod records;
 pub(crate) mod reduce;
 pub(crate) mod run_writer;
 pub(crate) mod segments;
+pub(crate) mod skips;
 mod slots;
 pub(crate) mod sort_buffer;
 pub(crate) mod source;

@@ -1,6 +1,6 @@
 //! The named outputs of one attempt, made when they are first written to.
 
-use mapreduce_protocol::{Failure, NAMED_OUTPUTS_MAX, is_output_name};
+use mapreduce_protocol::{Failure, NAMED_OUTPUTS_MAX, SKIPPED_OUTPUT, is_output_name};
 
 use super::failure::bad_job;
 use super::part_output::PartOutput;
@@ -13,6 +13,8 @@ type Create<'a> = dyn Fn(&str) -> Result<PartOutput, Failure> + 'a;
 pub(crate) struct Named<'a> {
     /// A job has a handful of them: a scan is faster than hashing.
     parts: Vec<(String, PartOutput)>,
+    /// What counts records that were left out.
+    skipped_counter: &'static str,
     create: Box<Create<'a>>,
     failure: Option<Failure>,
 }
@@ -20,7 +22,8 @@ pub(crate) struct Named<'a> {
 impl<'a> Named<'a> {
     /// None yet; `create` makes one by its name.
     pub(crate) fn new(create: impl Fn(&str) -> Result<PartOutput, Failure> + 'a) -> Self {
-        Self { parts: Vec::new(), create: Box::new(create), failure: None }
+        let (parts, skipped_counter) = (Vec::new(), "");
+        Self { parts, skipped_counter, create: Box::new(create), failure: None }
     }
 
     /// Why the last pair could not be taken, once.
@@ -33,10 +36,33 @@ impl<'a> Named<'a> {
     pub(crate) fn finish(self, counters: &mut Counters) -> Result<Vec<String>, Failure> {
         let mut names = Vec::with_capacity(self.parts.len());
         for (name, part) in self.parts {
-            part.finish("NAMED_OUTPUT_RECORDS", counters)?;
+            let is_skipped = name == SKIPPED_OUTPUT;
+            let counter = if is_skipped { self.skipped_counter } else { "NAMED_OUTPUT_RECORDS" };
+            part.finish(counter, counters)?;
             names.push(name);
         }
         Ok(names)
+    }
+
+    /// The output of records that are left out, which no author's output is called; `counter` counts them.
+    pub(crate) fn skipped(&mut self, counter: &'static str) -> Result<&mut PartOutput, Failure> {
+        self.skipped_counter = counter;
+        let at = self.parts.iter().position(|(known, _)| known == SKIPPED_OUTPUT);
+        let at = match at {
+            Some(at) => at,
+            None => self.add(SKIPPED_OUTPUT)?,
+        };
+        Ok(&mut self.parts[at].1)
+    }
+
+    /// Outputs that the author has named.
+    fn n_named(&self) -> usize {
+        self.parts.iter().filter(|(name, _)| name != SKIPPED_OUTPUT).count()
+    }
+
+    fn add(&mut self, name: &str) -> Result<usize, Failure> {
+        self.parts.push((name.to_owned(), (self.create)(name)?));
+        Ok(self.parts.len() - 1)
     }
 
     fn part(&mut self, name: &str) -> Result<&mut PartOutput, Failure> {
@@ -48,15 +74,12 @@ impl<'a> Named<'a> {
                     "{name:?} can't be the name of an output: it has 1 to 64 ASCII letters and digits, and is not \"part\""
                 )));
             }
-            None if self.parts.len() == NAMED_OUTPUTS_MAX => {
+            None if self.n_named() == NAMED_OUTPUTS_MAX => {
                 return Err(bad_job(format!(
                     "the named output {name:?} is one more than the {NAMED_OUTPUTS_MAX} that a task may write to"
                 )));
             }
-            None => {
-                self.parts.push((name.to_owned(), (self.create)(name)?));
-                self.parts.len() - 1
-            }
+            None => self.add(name)?,
         };
         Ok(&mut self.parts[at].1)
     }

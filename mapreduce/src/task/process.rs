@@ -23,6 +23,7 @@ use super::part_output::PartOutput;
 use super::progress::Progress;
 use super::reduce::ReduceTask;
 use super::segments::{Budget, Segments};
+use super::skips::Skips;
 use super::source::Source;
 use crate::Job;
 use crate::api::Counters;
@@ -113,6 +114,7 @@ impl Attempt<'_> {
             counters: Counters::default(),
             named: Named::new(|name| self.output(io, Some(name))),
             sizes: None,
+            skips: self.skips()?,
         };
         let digest = if description.job.n_reduces == 0 {
             let output = self.output(io, None)?;
@@ -137,6 +139,7 @@ impl Attempt<'_> {
             progress: self.progress(io),
             counters: Counters::default(),
             named: Named::new(|name| self.output(io, Some(name))),
+            skips: self.skips()?,
         };
         let merge = self.gather(io, events, &task.progress, &mut task.counters)?;
         let output = self.output(io, None)?;
@@ -145,6 +148,12 @@ impl Attempt<'_> {
         let named = taken(io, named.finish(&mut counters)?);
         let (staged, counters) = (io.take_staged(None), counters.into_sums());
         Ok(AttemptResult { digest, counters, staged, sizes: None, named })
+    }
+
+    /// What it leaves out, and where it notes at which record it is.
+    fn skips(&self) -> Result<Option<Skips>, Failure> {
+        let TaskDescription { skipping, folder, .. } = self.description;
+        skipping.as_ref().map(|it| Skips::in_folder(it, Path::new(folder))).transpose()
     }
 
     fn identity(&self) -> TaskContext {
@@ -200,7 +209,8 @@ impl Attempt<'_> {
         let folder = description.folder.clone().into();
         let mut segments =
             Segments::new(folder, settings.merge_factor, budget.clone(), progress.clone())
-                .compressed(description.job.output_forms.map_output);
+                .compressed(description.job.output_forms.map_output)
+                .rewindable(description.skipping.is_some());
         let mut fold = self.job.program.fold();
         let (mut n_segments, mut bytes, mut waited) = (0, 0, Duration::ZERO);
         loop {

@@ -192,6 +192,7 @@ mod tests {
             counters: Counters::default(),
             named: Named::new(|_| panic!("no named output")),
             sizes: None,
+            skips: None,
         };
         job.program.map_to_partitions(&mut task).unwrap();
         assert_eq!(told.lock().unwrap().len(), 3);
@@ -238,6 +239,7 @@ mod tests {
             progress,
             counters: Counters::default(),
             named: Named::new(|_| panic!("no named output")),
+            skips: None,
         };
         job.program.reduce(merge, output, &mut task).unwrap();
         assert_eq!(told.lock().unwrap().len(), 1 + 12, "each value");

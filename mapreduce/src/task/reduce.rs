@@ -11,6 +11,7 @@ use super::merge::Merge;
 use super::named::Named;
 use super::part_output::PartOutput;
 use super::progress::Progress;
+use super::skips::{Skips, count_group, keep_line_aside};
 use crate::api::TaskContext;
 use crate::api::{
     Counters, Datum, DecodeError, GroupFields, Output, Reducer, UserError, ValueSource, Values,
@@ -31,6 +32,8 @@ pub(crate) struct ReduceTask<'a> {
     pub(crate) counters: Counters,
     /// What it writes beside its output.
     pub(crate) named: Named<'a>,
+    /// What it leaves out, where its job may leave keys out.
+    pub(crate) skips: Option<Skips>,
 }
 
 impl ReduceTask<'_> {
@@ -67,8 +70,15 @@ pub(crate) fn groups<R: Reducer>(
     while let Some(head) = merge.head() {
         key.clear();
         key.extend_from_slice(head.key());
-        let decoded = R::InKey::decode(&key).map_err(|e| failure::undecodable(e, "key"))?;
         let mut group = Group::new(&mut merge, Same::key(&key, fields)?);
+        if let Some(skips) = &mut task.skips
+            && skips.at_next(0, 0, &shown::<R>(&key))
+        {
+            count_group(&mut task.counters);
+            group.keep_aside::<R>(&mut task.named)?;
+            continue;
+        }
+        let decoded = R::InKey::decode(&key).map_err(|e| failure::undecodable(e, "key"))?;
         let mut values = Values::new(&mut group);
         let mut sink = output.sink();
         let (counters, named) = (&mut task.counters, &mut task.named);
@@ -81,6 +91,7 @@ pub(crate) fn groups<R: Reducer>(
             task.merging(merge.remaining(), total);
         }
     }
+    task.skips.iter_mut().for_each(Skips::at_none);
     let finished = reducer.finish(&mut Output::new(
         &mut output.sink(),
         &mut task.counters,
@@ -91,6 +102,15 @@ pub(crate) fn groups<R: Reducer>(
     task.counters.add_own("REDUCE_INPUT_GROUPS", keys);
     task.counters.add_own("REDUCE_INPUT_RECORDS", records);
     output.finish("REDUCE_OUTPUT_RECORDS", &mut task.counters)
+}
+
+/// A key as people are shown it.
+fn shown<R: Reducer>(key: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    match R::InKey::decode(key) {
+        Ok(key) if R::InKey::write_text(key, &mut text) => text,
+        _ => key.to_vec(),
+    }
 }
 
 /// The values of the key at the merge's head, or of the keys that are grouped with it.
@@ -156,6 +176,23 @@ impl<'a> Group<'a> {
             Some(head) if self.same.has(head.key()) => Place::On,
             _ => Place::Behind,
         }
+    }
+
+    /// Writes all its records beside the output, as text; nothing is reduced.
+    fn keep_aside<R: Reducer>(mut self, named: &mut Named<'_>) -> Result<(), Failure> {
+        let mut line = Vec::new();
+        while self.advance() {
+            let undecodable = |what| move |error| failure::undecodable(error, what);
+            let key = R::InKey::decode(self.current_key()).map_err(undecodable("key"))?;
+            let value = R::InValue::decode(self.current()).map_err(undecodable("value"))?;
+            line.clear();
+            R::InKey::write_text(key, &mut line);
+            line.push(b'\t');
+            R::InValue::write_text(value, &mut line);
+            line.push(b'\n');
+            keep_line_aside(named, &line)?;
+        }
+        self.finish().map(drop)
     }
 
     /// Skips the values that were not asked for; returns how many there were.

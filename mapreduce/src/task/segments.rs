@@ -72,6 +72,8 @@ pub(crate) struct Segments {
     created: u32,
     records_written: u64,
     compression: MapOutputCompression,
+    /// Whether the last merge can be begun again.
+    is_rewindable: bool,
     progress: Progress,
 }
 
@@ -85,13 +87,29 @@ impl Segments {
     ) -> Self {
         let merge_factor = merge_factor.max(2) as usize;
         let held = BTreeMap::new();
-        let (created, records_written, compression) = (0, 0, MapOutputCompression::None);
-        Self { folder, merge_factor, budget, held, created, records_written, compression, progress }
+        let compression = MapOutputCompression::None;
+        let (created, records_written, is_rewindable) = (0, 0, false);
+        Self {
+            folder,
+            merge_factor,
+            budget,
+            held,
+            created,
+            records_written,
+            compression,
+            is_rewindable,
+            progress,
+        }
     }
 
     /// The same, whose merges are compressed so.
     pub(crate) fn compressed(self, compression: MapOutputCompression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// The same, whose last merge can be begun again, or not.
+    pub(crate) fn rewindable(self, is_rewindable: bool) -> Self {
+        Self { is_rewindable, ..self }
     }
 
     /// A verified segment, whose length was taken from the budget.
@@ -137,7 +155,10 @@ impl Segments {
             self.merge_to_disk(first, last, fold.as_deref_mut())?;
         }
         let sources = self.held.into_values().map(|held| held.source);
-        let merge = Merge::new(sources, self.progress)?;
+        let merge = match self.is_rewindable {
+            true => Merge::rewindable(sources.collect(), self.progress)?,
+            false => Merge::new(sources, self.progress)?,
+        };
         Ok((merge, self.records_written))
     }
 

@@ -11,4 +11,5 @@ mod keys;
 mod local;
 mod oracle;
 mod outputs;
+mod skips;
 mod streaming;

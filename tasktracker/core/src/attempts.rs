@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ids::Monotonic;
-use mapreduce_protocol::{Failure, FailureKind, Launch, MapEvent, TaskKind};
+use mapreduce_protocol::{FailedRecord, Failure, FailureKind, Launch, MapEvent, TaskKind};
 
 use crate::disks::DiskNumber;
 use crate::map_events::MapEventLists;
@@ -58,6 +58,8 @@ pub(crate) struct Attempt {
     pub(crate) progress: f32,
     /// What it said last of itself.
     pub(crate) status: Option<String>,
+    /// The record that it was at when its process ended, where its job may leave some out.
+    pub(crate) record: Option<FailedRecord>,
     /// The disk that it works on, once it is started.
     pub(crate) disk: Option<DiskNumber>,
     /// Index in the job's list of the next map event it is to be told.
@@ -67,7 +69,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn new(launch: Launch) -> Self {
         let (phase, progress, status) = (Phase::Waiting, 0.0, None);
-        Self { launch, phase, progress, status, disk: None, next_event: 0 }
+        Self { launch, phase, progress, status, record: None, disk: None, next_event: 0 }
     }
 
     /// Gives it a slot, and a disk.

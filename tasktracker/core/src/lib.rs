@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use ids::{Monotonic, Now};
 use mapreduce_protocol::{
-    Ailment, AttemptId, AttemptProgress, AttemptResult, Failure, FailureKind, FromTask, JobId,
-    Launch, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
+    Ailment, AttemptId, AttemptProgress, AttemptResult, FailedRecord, Failure, FailureKind,
+    FromTask, JobId, Launch, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
 };
 
 use attempts::{Attempt, Phase};
@@ -165,6 +165,11 @@ impl Core {
             Input::Started { attempt } => self.handle_started(now, attempt),
             Input::Said { attempt, message } => self.handle_said(now, attempt, message),
             Input::Measured { attempt, usage } => self.handle_measured(attempt, &usage),
+            Input::WasAt { attempt, record } => {
+                if let Some(attempt) = self.attempts.get_mut(&attempt) {
+                    attempt.record = Some(record);
+                }
+            }
             Input::Ended { attempt, otherwise } => self.handle_ended(attempt, otherwise),
             Input::MapOutputBroken { attempt } => self.handle_broken(attempt),
             Input::Examined(finding) => self.examine(finding),
@@ -263,7 +268,7 @@ impl Core {
             return;
         }
         if self.purging.contains(&id.task.job) {
-            return self.report_failed(id, killed("its job is over"), None);
+            return self.report_failed(id, killed("its job is over"), None, None);
         }
         if id.task.kind == TaskKind::Reduce {
             self.map_events.reduce_comes(id.task.job);
@@ -281,10 +286,10 @@ impl Core {
         match self.attempts.get_mut(&id) {
             None if over => {}
             // Never launched here, or by a process before this one: there is nothing to end.
-            None => self.report_failed(id, killed("no such attempt runs on this host"), None),
+            None => self.report_failed(id, killed("no such attempt runs on this host"), None, None),
             Some(attempt) if attempt.phase == Phase::Waiting => {
                 self.forget(id);
-                self.report_failed(id, killed(&reason), None);
+                self.report_failed(id, killed(&reason), None, None);
             }
             Some(attempt) => {
                 if attempt.kill(killed(&reason)) {
@@ -360,11 +365,17 @@ impl Core {
         self.session.report(TrackerEvent::Succeeded { attempt: id, result });
     }
 
-    fn report_failed(&mut self, id: AttemptId, mut failure: Failure, status: Option<String>) {
+    fn report_failed(
+        &mut self,
+        id: AttemptId,
+        mut failure: Failure,
+        status: Option<String>,
+        record: Option<FailedRecord>,
+    ) {
         limits::cut_message(&mut failure.message);
         self.ended.insert(id);
         *self.failed.entry(failure.kind.as_str()).or_default() += 1;
-        self.session.report(TrackerEvent::Failed { attempt: id, failure, status });
+        self.session.report(TrackerEvent::Failed { attempt: id, failure, status, record });
     }
 
     fn handle_ended(&mut self, id: AttemptId, otherwise: Failure) {
@@ -378,7 +389,8 @@ impl Core {
             if id.task.kind == TaskKind::Map {
                 self.effects.push(Effect::RemoveMapOutput { attempt: id });
             }
-            self.report_failed(id, failure, attempt.status);
+            let record = attempt.record.map(FailedRecord::bounded);
+            self.report_failed(id, failure, attempt.status, record);
         }
         self.finish_purge(id.task.job);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mapreduce_protocol::{
-    DIGEST_BYTES_MAX, FromTask, NAMED_OUTPUTS_MAX, TrackerEvent, status_line,
+    DIGEST_BYTES_MAX, FailedRecord, FromTask, NAMED_OUTPUTS_MAX, TrackerEvent, status_line,
 };
 
 /// Length limit of a message for people, bytes.
@@ -41,7 +41,8 @@ pub(crate) fn bounded(mut message: FromTask) -> FromTask {
         FromTask::Succeeded { result } => {
             cut(&mut result.digest, DIGEST_BYTES_MAX);
             limit_counters(&mut result.counters);
-            result.named.truncate(NAMED_OUTPUTS_MAX);
+            // One more: what was left out.
+            result.named.truncate(NAMED_OUTPUTS_MAX + 1);
             result.named.iter_mut().for_each(|output| cut(&mut output.name, NAME_BYTES_MAX));
         }
     }
@@ -89,9 +90,12 @@ pub(crate) fn event_bytes(event: &TrackerEvent) -> usize {
                     + named.map(|bytes| bytes + COUNTER_BYTES).sum::<usize>()
                     + result.counters.keys().map(name).sum::<usize>()
             }
-            TrackerEvent::Failed { failure, status, .. } => {
+            TrackerEvent::Failed { failure, status, record, .. } => {
                 let status = status.as_ref().map_or(0, String::len);
-                (failure.message.len() + status) * ESCAPED_BYTES
+                let path =
+                    |record: &FailedRecord| record.place.as_ref().map_or(0, |it| it.path.len());
+                let record = record.as_ref().map_or(0, |record| record.start.len() + path(record));
+                (failure.message.len() + status + record) * ESCAPED_BYTES
             }
             TrackerEvent::FetchFailed { message, .. } => message.len() * ESCAPED_BYTES,
             TrackerEvent::MapOutputLost { .. } => 0,

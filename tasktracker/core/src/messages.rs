@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ids::{ClusterId, Epoch, HostName, RackName};
 use mapreduce_protocol::{
-    Ailment, AttemptId, Failure, FromTask, JobId, Launch, MapEvent, RegisterTracker,
+    Ailment, AttemptId, FailedRecord, Failure, FromTask, JobId, Launch, MapEvent, RegisterTracker,
     TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
 
@@ -100,6 +100,13 @@ pub enum Input {
         attempt: AttemptId,
         /// What.
         message: FromTask,
+    },
+    /// What an attempt had noted of the record it was at when its process ended.
+    WasAt {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The record.
+        record: FailedRecord,
     },
     /// What an attempt's processes use; the last time right before their end.
     Measured {

@@ -45,7 +45,7 @@ pub(crate) fn launch(attempt: AttemptId) -> TrackerCommand {
         TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },
         TaskKind::Reduce => Work::Reduce,
     };
-    TrackerCommand::Launch(Launch { attempt, job: Arc::new(job), work })
+    TrackerCommand::Launch(Launch { attempt, job: Arc::new(job), work, skipping: None })
 }
 
 fn available(index: u32, number: u32) -> MapEvent {

@@ -112,7 +112,7 @@ impl Place {
             TaskKind::Map => Work::Map { split: Split { pieces: Vec::new() } },
             TaskKind::Reduce => Work::Reduce,
         };
-        TrackerCommand::Launch(Launch { attempt, job: Arc::new(job), work })
+        TrackerCommand::Launch(Launch { attempt, job: Arc::new(job), work, skipping: None })
     }
 
     pub(crate) fn start(&self, jobtracker: &str, slots: u32) -> RunningTracker {

@@ -58,7 +58,10 @@ fn whatever_a_task_or_the_chunk_store_says_no_record_is_long() {
     let result = AttemptResult { digest: long(), counters, ..AttemptResult::default() };
     story.event(&a, TrackerEvent::Succeeded { attempt: map(job, 0, 0), result });
     let failure = failure(FailureKind::UserCode, &long());
-    story.event(&a, TrackerEvent::Failed { attempt: map(job, 1, 0), failure, status: None });
+    story.event(
+        &a,
+        TrackerEvent::Failed { attempt: map(job, 1, 0), failure, status: None, record: None },
+    );
     story.answer(|reply_to| Input::Kill { job, reply_to });
     let other = story.submit(identity("/out"));
     let outcome = StoreOutcome::Refused { reason: long() };

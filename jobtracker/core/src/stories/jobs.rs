@@ -509,6 +509,7 @@ fn what_an_attempt_says_of_itself_is_shown_and_stays_with_one_that_failed() {
         attempt: map.attempt(0),
         failure: failure(FailureKind::UserCode, "boom"),
         status: Some("at the end".to_owned()),
+        record: None,
     };
     story.event(&a, failed);
     story.restart();

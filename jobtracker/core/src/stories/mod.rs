@@ -18,6 +18,7 @@ mod restarts;
 mod scale;
 mod sharing;
 mod sick_hosts;
+mod skips;
 mod timelines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +96,7 @@ impl Toy {
     fn kill(&mut self, attempt: AttemptId) {
         if self.running.remove(&attempt).is_some() {
             let failure = failure(FailureKind::Killed, "told to");
-            self.events.push(TrackerEvent::Failed { attempt, failure, status: None });
+            self.events.push(TrackerEvent::Failed { attempt, failure, status: None, record: None });
         }
     }
 }
@@ -525,7 +526,7 @@ impl Story {
         let host = self.host_of(attempt);
         self.toy(&host).running.remove(&attempt).unwrap();
         let failure = failure(kind, "boom");
-        self.event(&host, TrackerEvent::Failed { attempt, failure, status: None });
+        self.event(&host, TrackerEvent::Failed { attempt, failure, status: None, record: None });
     }
 
     fn host_of(&self, attempt: AttemptId) -> HostName {

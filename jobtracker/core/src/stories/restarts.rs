@@ -301,7 +301,12 @@ fn a_tracker_that_is_refused_for_want_of_room_is_alive() {
     let job = story.job(0, &[&["a"], &["a"]]);
     let toy = story.toy(&a);
     let failure = failure(FailureKind::UserCode, "boom");
-    toy.events.push(TrackerEvent::Failed { attempt: map(job, 0, 0), failure, status: None });
+    toy.events.push(TrackerEvent::Failed {
+        attempt: map(job, 0, 0),
+        failure,
+        status: None,
+        record: None,
+    });
     toy.dead = true;
     let heartbeat = Box::new(story.heartbeat(&a));
     for _ in 0..6 {

@@ -3,11 +3,11 @@
 use super::*;
 
 fn limited(attempt: AttemptId, limits: TaskLimits) -> TrackerCommand {
-    let TrackerCommand::Launch(Launch { attempt, job, work }) = launch(attempt) else {
+    let TrackerCommand::Launch(Launch { attempt, job, work, skipping }) = launch(attempt) else {
         panic!("a launch")
     };
     let job = Arc::new(JobDescription { limits, ..(*job).clone() });
-    TrackerCommand::Launch(Launch { attempt, job, work })
+    TrackerCommand::Launch(Launch { attempt, job, work, skipping })
 }
 
 fn measured(attempt: AttemptId, memory: u64) -> Input {
