@@ -4,6 +4,7 @@
 mod cli;
 mod copy;
 mod daemons;
+mod doctor;
 mod exit;
 mod generate;
 mod hadoop_line;

@@ -119,6 +119,11 @@ impl Session {
         crate::stores::for_command(&self.config, urls)
     }
 
+    /// Speaks to any daemon, with the caller's token.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The JobTracker.
     pub(crate) fn jobs(&self) -> Jobs {
         let retry_for = self.config.client.retry_for.0;

@@ -121,7 +121,8 @@ pub async fn run(
     );
     let served = Served { shuffle: Arc::new(shuffle), logs: folder.logs() };
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
-    let routes = http::routes().merge(daemon::routes(health, metrics));
+    let probes = daemon::probe_routes(net::Client::new(settings.client.clone()));
+    let routes = http::routes().merge(probes).merge(daemon::routes(health, metrics));
     let router = routes.into_observed_router(served, guard, Requests::new(REQUESTS).observer());
     let address = settings.address.clone();
     let looks = settings.health.clone();

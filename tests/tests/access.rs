@@ -159,6 +159,9 @@ const CHUNKSERVER: &[Row] = &[
     ),
     // The name of a socket that only this host's processes reach, and where a token is asked for again.
     ("GET", "/v1/descriptor", "", "", "task"),
+    // It costs other daemons work.
+    ("GET", "/v1/probe", "/v1/probe?bytes=1", "", ADMINS),
+    ("POST", "/v1/probe", "", r#"{"addresses": []}"#, ADMINS),
 ];
 
 const JOBTRACKER: &[Row] = &[
@@ -236,6 +239,9 @@ const JOBTRACKER: &[Row] = &[
 const TASKTRACKER: &[Row] = &[
     ("GET", "/v1/shuffle/{job}/{partition}", "/v1/shuffle/JOB/0?maps=0.0", "", NOBODY),
     ("GET", "/v1/attempts/{attempt}/log", "/v1/attempts/ATTEMPT/log", "", PEOPLE),
+    // It costs other daemons work.
+    ("GET", "/v1/probe", "/v1/probe?bytes=1", "", ADMINS),
+    ("POST", "/v1/probe", "", r#"{"addresses": []}"#, ADMINS),
 ];
 
 /// The page itself, which holds nothing of the cluster: it asks by the routes above.

@@ -87,6 +87,66 @@ fn the_page_of_builtins_has_every_builtin_with_its_arguments() {
     assert_eq!(cells.collect::<Vec<_>>(), builtins.collect::<Vec<_>>());
 }
 
+/// All that can be asked of the binary, as it is typed, but for help.
+fn all_commands() -> Vec<String> {
+    let with_actions = [
+        "fs", "job", "attempt", "host", "pool", "config", "journal", "workflow", "secret", "certs",
+    ];
+    let mut all: Vec<String> = commands_of(&[]).into_iter().collect();
+    for command in with_actions {
+        all.extend(commands_of(&[command]).into_iter().map(|action| format!("{command} {action}")));
+    }
+    all
+}
+
+#[test]
+fn shells_complete_every_command() {
+    let folder = tempfile::tempdir().expect("there is room for a file");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(["completion", shell]).success().text();
+        for command in all_commands() {
+            let word = command.rsplit(' ').next().expect("a word");
+            assert!(script.contains(word), "the script for {shell} lacks {command}");
+        }
+        for word in ["--config", "wordcount-is-no-flag"] {
+            let flag = if shell == "fish" { word.trim_start_matches("--") } else { word };
+            assert_eq!(script.contains(flag), word == "--config", "{shell}: {word}");
+        }
+        std::fs::write(folder.path().join(shell), script).expect("it can be written");
+    }
+    // What bash makes of it.
+    let complete = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                    _howdah howdah \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"; \
+                    echo \"${COMPREPLY[@]}\"";
+    for (typed, completed) in [
+        (&["howdah", "jo"][..], "job jobtracker journal"),
+        (&["howdah", "fs", "setr"], "setrep"),
+        (&["howdah", "host", "drain", "--no"], "--now"),
+    ] {
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", complete]).arg(folder.path().join("bash")).args(typed);
+        let said = finish(&mut bash).success().text();
+        let mut said: Vec<&str> = said.split_whitespace().collect();
+        said.sort_unstable();
+        assert_eq!(said.join(" "), completed, "{typed:?}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().expect("there is room for files");
+    let _ = run(["man".as_ref(), "--dir".as_ref(), folder.path().as_os_str()]).success();
+    for command in all_commands() {
+        let page = folder.path().join(format!("howdah-{}.1", command.replace(' ', "-")));
+        let text = std::fs::read_to_string(&page);
+        let text = text.unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{command}");
+    }
+    let all = std::fs::read_to_string(folder.path().join("howdah.1")).expect("the first page");
+    assert!(all.contains("howdah\\-doctor(1)"), "{all}");
+    assert!(!folder.path().join("howdah-help.1").exists() && !all.contains("howdah\\-task(1)"));
+}
+
 #[test]
 fn an_unknown_command_is_a_usage_error() {
     drop(run(["speculate"]).refused(2, &["speculate"]));

@@ -157,7 +157,7 @@ pub async fn run(
     let (replicas, inbox) = ReplicaLoop::new();
     let footers = Arc::new(Footers::default());
     let client = Client::new(settings.client.clone());
-    let copy_client = Client::without_kept_connections(settings.client);
+    let copy_client = Client::without_kept_connections(settings.client.clone());
     let background_threads = Background::start().map_err(RunError::Threads)?;
     let reads = Arc::new(Semaphore::new(READS_MAX));
     let rates = Rates::new(settings.repair_rate, settings.balance_rate);
@@ -199,7 +199,8 @@ pub async fn run(
     background.spawn(trash::purge_expired(Arc::clone(&server), settings.trash_interval));
     background.spawn(trash::release_broken(Arc::clone(&server), settings.trash_interval));
     let guard = Guard { keyring: settings.keyring, anonymous: None };
-    let routes = http::routes().merge(daemon::routes(health, metrics));
+    let probes = daemon::probe_routes(Client::new(settings.client));
+    let routes = http::routes().merge(probes).merge(daemon::routes(health, metrics));
     let router = routes.into_observed_router(server, guard, Requests::new(REQUESTS).observer());
     let serving = net::serve(listener, router, async move { shutdown.wait().await });
     tokio::select! {

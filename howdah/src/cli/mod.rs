@@ -4,10 +4,12 @@
 mod attempt;
 mod builtins;
 mod certs;
+mod completion;
 mod config_file;
 mod daemon;
 mod demo;
 mod dev;
+mod doctor;
 mod explain;
 mod fs;
 mod gen_data;
@@ -18,6 +20,7 @@ mod job_list;
 mod job_logs;
 mod journal;
 mod local;
+mod man;
 mod metrics;
 mod overrides;
 mod pool;
@@ -111,6 +114,8 @@ enum Command {
     Gen(gen_data::GenArgs),
     /// Check or print a configuration
     Config(config_file::ConfigArgs),
+    /// Find out what is wrong with this host and its cluster, and what to do; exit code 1 if something can't work
+    Doctor(doctor::DoctorArgs),
     /// Look into a master's journal
     Journal(journal::JournalArgs),
     /// Print the page of all metrics that the daemons serve, for Prometheus
@@ -121,6 +126,10 @@ enum Command {
     Token(token::TokenArgs),
     /// Make and show the certificates of a cluster that speaks TLS
     Certs(certs::CertsArgs),
+    /// Print the script by which a shell completes the command line
+    Completion(completion::CompletionArgs),
+    /// Write the manual pages into a folder
+    Man(man::ManArgs),
     /// Run one attempt of a builtin program, as a TaskTracker's child
     #[command(hide = true)]
     Task(task::TaskArgs),
@@ -131,6 +140,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     refuse_idle_config(&cli);
     let done = match cli.command {
         Command::Task(args) => return task::run(&args),
+        Command::Doctor(args) => return doctor::run(&args, &cli.global),
         Command::Fs(args) => return fs::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Dev(args) => dev::run(&args),
@@ -154,6 +164,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Secret(args) => secret::run(args, &cli.global),
         Command::Token(args) => token::run(&args, &cli.global),
         Command::Certs(args) => certs::run(args, &cli.global),
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }
@@ -169,9 +181,12 @@ fn refuse_idle_config(cli: &Cli) {
     let why = match &cli.command {
         Command::Demo(_) => "demo makes a cluster of its own: --set changes its configuration",
         Command::Dev(_) => "dev keeps its configuration in its --dir: --set changes it",
-        Command::Builtins(_) | Command::Gen(_) | Command::Journal(_) | Command::Metrics(_) => {
-            "this command reads no configuration"
-        }
+        Command::Builtins(_)
+        | Command::Completion(_)
+        | Command::Gen(_)
+        | Command::Journal(_)
+        | Command::Man(_)
+        | Command::Metrics(_) => "this command reads no configuration",
         _ => return,
     };
     if cli.global.config.is_some() {

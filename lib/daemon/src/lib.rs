@@ -11,6 +11,7 @@ mod logging;
 mod metrics;
 mod panic;
 mod privacy;
+mod probe;
 mod prometheus;
 mod racks;
 mod requests;
@@ -29,6 +30,10 @@ pub use logging::{LogFormat, LoggingError, install_logging};
 pub use metrics::{COMMON_METRICS, Metrics};
 pub use panic::install_panic_hook;
 pub use privacy::close_memory;
+pub use probe::{
+    PROBE_ADDRESSES_MAX, PROBE_BYTES_MAX, Probe, ProbeReply, ProbeRequest, probe_access,
+    probe_routes,
+};
 pub use prometheus::TargetGroup;
 pub use racks::{RackLineError, RackTableError};
 pub use requests::{REQUEST_LABELS, Requests};

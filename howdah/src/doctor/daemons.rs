@@ -1,0 +1,251 @@
+//! The daemons that the configuration names: whether those of this host have their ports, and those of others answer.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+
+use config::Config;
+use net::reqwest::Method;
+use net::{CallError, Client};
+use tokio::task::JoinSet;
+
+use super::Finding;
+
+const PORT: &str = "port";
+const REACHED: &str = "reached";
+/// Daemons that are knocked at at once.
+const AT_ONCE: usize = 16;
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Daemon {
+    /// `chunkmaster`, `jobtracker`, `chunkserver` or `tasktracker`.
+    pub(super) kind: &'static str,
+    /// Its entry of `hosts`; masters have none.
+    pub(super) host: Option<String>,
+    /// Where it listens, and others connect.
+    pub(super) address: String,
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{} of {host}", self.kind),
+            None => f.write_str(self.kind),
+        }
+    }
+}
+
+impl Daemon {
+    /// The part of its address before the port.
+    pub(super) fn name(&self) -> &str {
+        self.address.rsplit_once(':').map_or(self.address.as_str(), |(name, _)| name)
+    }
+
+    /// The key that holds its address.
+    pub(super) fn key(&self) -> String {
+        match &self.host {
+            Some(host) => format!("{}.address of {host} in 'hosts'", self.kind),
+            None => format!("{}.address", self.kind),
+        }
+    }
+}
+
+/// All of a cluster, the masters first.
+pub(super) fn all_of(config: &Config) -> Vec<Daemon> {
+    let master = |kind, address: &String| Daemon { kind, host: None, address: address.clone() };
+    let masters = [
+        master("chunkmaster", &config.chunkmaster.address),
+        master("jobtracker", &config.jobtracker.address),
+    ];
+    let hosts = config.all_hosts().flat_map(|host| {
+        let of = |kind, address| Daemon { kind, host: Some(host.name.clone()), address };
+        [of("chunkserver", host.chunkserver_address), of("tasktracker", host.tasktracker_address)]
+    });
+    masters.into_iter().chain(hosts).collect()
+}
+
+/// Knocks at all of them, and returns what each says in their order: how far its clock is ahead is not its own word.
+async fn knock(client: &Client, daemons: &[Daemon]) -> Vec<Result<(), CallError>> {
+    let mut answers: Vec<(usize, Result<(), CallError>)> = Vec::with_capacity(daemons.len());
+    let mut under_way = JoinSet::new();
+    for (nth, daemon) in daemons.iter().enumerate() {
+        if under_way.len() == AT_ONCE {
+            answers.extend(under_way.join_next().await.and_then(Result::ok));
+        }
+        let (client, address) = (client.clone(), daemon.address.clone());
+        under_way.spawn(async move {
+            let question = client.request(Method::GET, &address, "/healthz");
+            let question = question.timeout(client.request_timeout());
+            (nth, client.send(&address, question).await.map(drop))
+        });
+    }
+    while let Some(done) = under_way.join_next().await {
+        answers.extend(done.ok());
+    }
+    answers.sort_unstable_by_key(|(nth, _)| *nth);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// Whether each daemon of this host runs, or could.
+pub(super) async fn ports(client: &Client, ours: &[Daemon]) -> Vec<Finding> {
+    let answers = knock(client, ours).await;
+    let judged = ours.iter().zip(answers).map(|(daemon, answer)| {
+        let bound = match &answer {
+            Err(CallError::Connect { .. }) => Some(TcpListener::bind(&daemon.address).map(drop)),
+            _ => None,
+        };
+        judge_port(daemon, &answer, bound)
+    });
+    judged.collect()
+}
+
+/// `bound`: what came of listening there, where nobody answered.
+fn judge_port(
+    daemon: &Daemon,
+    answer: &Result<(), CallError>,
+    bound: Option<io::Result<()>>,
+) -> Finding {
+    let Daemon { kind, address, .. } = daemon;
+    let key = daemon.key();
+    match (answer, bound) {
+        (Ok(()) | Err(CallError::Problem { .. }), _) => {
+            Finding::ok(PORT, daemon, format!("runs, and answers at {address}"))
+        }
+        (Err(CallError::Connect { .. }), Some(Ok(()))) => {
+            Finding::ok(PORT, daemon, format!("does not run; {address} is free for it"))
+        }
+        (Err(CallError::Connect { .. }), Some(Err(error)))
+            if error.kind() == io::ErrorKind::AddrInUse =>
+        {
+            let said = format!("{address} is in use, and nobody answers there");
+            let remedy = format!(
+                "see who has it (`ss -ltnp`) and stop that, or correct {key}; a {kind} that has just ended gives it \
+                 back within a minute"
+            );
+            Finding::failed(PORT, daemon, said, remedy)
+        }
+        (Err(CallError::Connect { .. }), Some(Err(error))) => {
+            let said = format!("can't listen on {address}: {error}");
+            Finding::failed(PORT, daemon, said, crate::daemons::listen::remedy(&error))
+        }
+        (Err(CallError::Stranger { .. } | CallError::Decode { .. }), _) => {
+            let said = format!("somebody else answers at {address}");
+            let remedy =
+                format!("see who has it (`ss -ltnp`) and stop that, or give {key} another port");
+            Finding::failed(PORT, daemon, said, remedy)
+        }
+        (Err(error), _) => {
+            let said = format!("{address} is taken, but does not answer: {error}");
+            let remedy =
+                format!("look at the log of the {kind}, or at who has the port (`ss -ltnp`)");
+            Finding::failed(PORT, daemon, said, remedy)
+        }
+    }
+}
+
+/// Whether each daemon of other hosts answers here.
+pub(super) async fn reached(client: &Client, others: &[Daemon]) -> Vec<Finding> {
+    let answers = knock(client, others).await;
+    others.iter().zip(answers).map(|(daemon, answer)| judge_reached(daemon, &answer)).collect()
+}
+
+fn judge_reached(daemon: &Daemon, answer: &Result<(), CallError>) -> Finding {
+    let Daemon { kind, address, host } = daemon;
+    let key = daemon.key();
+    match answer {
+        Ok(()) | Err(CallError::Problem { .. }) => {
+            Finding::ok(REACHED, daemon, format!("answers at {address}"))
+        }
+        Err(CallError::Stranger { said, .. }) => {
+            let said = format!("somebody else answers at {address}: {said}");
+            Finding::failed(REACHED, daemon, said, format!("correct {key}"))
+        }
+        Err(error @ CallError::Connect { cause, .. }) if cause.contains("refused") => {
+            let said = format!("nobody listens: {error}");
+            let remedy =
+                format!("start it there (`systemctl start howdah-{kind}`), or correct {key}");
+            match host {
+                // Other hosts do a lost one's work.
+                Some(_) => Finding::warning(REACHED, daemon, said, remedy),
+                None => Finding::failed(REACHED, daemon, said, remedy),
+            }
+        }
+        Err(error) => {
+            let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+            let said = error.to_string();
+            let remedy = format!(
+                "switch that host on, let TCP connections to its port {port} through the firewalls of both hosts, or \
+                 correct {key}"
+            );
+            Finding::failed(REACHED, daemon, said, remedy)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    fn daemon(host: Option<&str>) -> Daemon {
+        let kind = if host.is_some() { "chunkserver" } else { "chunkmaster" };
+        Daemon { kind, host: host.map(str::to_owned), address: "h:7871".to_owned() }
+    }
+
+    fn connect(cause: &str) -> Result<(), CallError> {
+        Err(CallError::Connect { address: "h:7871".to_owned(), cause: cause.to_owned() })
+    }
+
+    fn stranger() -> Result<(), CallError> {
+        let (expected, key) = ("", "");
+        let (address, said) = ("h:7871".to_owned(), "it answers 404".to_owned());
+        Err(CallError::Stranger { address, expected, key, said })
+    }
+
+    fn timed_out() -> Result<(), CallError> {
+        Err(CallError::TimedOut { address: "h:7871".to_owned() })
+    }
+
+    #[test]
+    fn a_port_is_the_daemons_or_free_or_there_is_a_remedy() {
+        let failed = |kind: io::ErrorKind| Some(Err(io::Error::from(kind)));
+        let table = [
+            (Ok(()), None, Verdict::Ok, ""),
+            (connect("refused"), Some(Ok(())), Verdict::Ok, ""),
+            (connect("refused"), failed(io::ErrorKind::AddrInUse), Verdict::Failed, "ss -ltnp"),
+            (connect("refused"), failed(io::ErrorKind::PermissionDenied), Verdict::Failed, "1024"),
+            (
+                connect("refused"),
+                failed(io::ErrorKind::AddrNotAvailable),
+                Verdict::Failed,
+                "this host's own",
+            ),
+            (stranger(), None, Verdict::Failed, "chunkserver.address of host-1"),
+            (timed_out(), None, Verdict::Failed, "the log of the chunkserver"),
+        ];
+        for (answer, bound, verdict, remedy) in table {
+            let case = format!("{answer:?}");
+            let finding = judge_port(&daemon(Some("host-1")), &answer, bound);
+            assert_eq!(finding.verdict, verdict, "{case}");
+            assert!(finding.remedy.unwrap_or_default().contains(remedy), "{case}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_reached_is_a_failure_but_for_a_host_whose_daemon_is_only_down() {
+        let table = [
+            (None, Ok(()), Verdict::Ok, ""),
+            (None, connect("Connection refused"), Verdict::Failed, "start howdah-chunkmaster"),
+            (Some("host-1"), connect("Connection refused"), Verdict::Warning, "howdah-chunkserver"),
+            (Some("host-1"), connect("No route to host"), Verdict::Failed, "port 7871"),
+            (Some("host-1"), timed_out(), Verdict::Failed, "firewalls of both hosts"),
+            (None, stranger(), Verdict::Failed, "chunkmaster.address"),
+        ];
+        for (host, answer, verdict, remedy) in table {
+            let finding = judge_reached(&daemon(host), &answer);
+            assert_eq!(finding.verdict, verdict, "{answer:?}");
+            assert!(finding.remedy.unwrap_or_default().contains(remedy), "{answer:?}");
+        }
+    }
+}
