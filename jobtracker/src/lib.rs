@@ -25,7 +25,7 @@ mod store;
 mod tests;
 
 pub use fold::JobFold;
-pub use http::access;
+pub use http::{access, openapi};
 pub use init::{InitError, init};
 pub use jobtracker_core::{InvalidJob, validate};
 pub use metrics::METRICS;

@@ -115,6 +115,7 @@ const CHUNKMASTER: &[Row] = &[
     ("POST", "/v1/servers/heartbeat", "", "{}", "server"),
     ("POST", "/v1/servers/broken", "", "{}", "server"),
     ("GET", "/v1/prometheus/targets", "", "", PEOPLE),
+    ("GET", "/v1/openapi.json", "", "", EVERYBODY),
 ];
 
 const CHUNKSERVER: &[Row] = &[
@@ -232,6 +233,7 @@ const JOBTRACKER: &[Row] = &[
     ("POST", "/v1/pools/{pool}/resume", "/v1/pools/none/resume", "{}", ADMINS),
     ("POST", "/v1/pools/{pool}/kill", "/v1/pools/none/kill", "{}", ADMINS),
     ("GET", "/v1/prometheus/targets", "", "", PEOPLE),
+    ("GET", "/v1/openapi.json", "", "", EVERYBODY),
     ("POST", "/v1/trackers/register", "", "{}", "tracker"),
     ("POST", "/v1/trackers/heartbeat", "", "{}", "tracker"),
 ];
@@ -406,7 +408,29 @@ impl Scene {
             }
         }
         assert_eq!(known, real, "{daemon}: each route has a row");
+        let Some(document) = document_of(daemon) else { return };
+        let paths = document["paths"].as_object().expect("paths");
+        let described: BTreeSet<(String, &str)> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("methods").keys();
+                methods.map(move |method| (method.to_ascii_uppercase(), path.as_str()))
+            })
+            .filter(|(_, path)| !OPEN.contains(path))
+            .collect();
+        let real = real.into_iter().map(|(method, route)| (method.to_owned(), route)).collect();
+        assert_eq!(described, real, "{daemon}: its document describes each route");
     }
+}
+
+/// The description of a master's interface.
+fn document_of(daemon: &str) -> Option<serde_json::Value> {
+    let text = match daemon {
+        "jobtracker" => jobtracker::openapi(),
+        "chunkmaster" => chunkstore::master::openapi(),
+        _ => return None,
+    };
+    Some(serde_json::from_str(text).expect("it is JSON"))
 }
 
 #[test]

@@ -244,9 +244,15 @@ fn a_submit_whose_chunk_master_is_dead_ends_with_3() {
 
 #[test]
 fn commands_that_read_no_configuration_do_not_offer_the_flag() {
-    for args in
-        [&["demo"][..], &["dev"], &["gen"], &["journal"], &["journal", "verify"], &["metrics"]]
-    {
+    for args in [
+        &["demo"][..],
+        &["dev"],
+        &["gen"],
+        &["journal"],
+        &["journal", "verify"],
+        &["metrics"],
+        &["openapi", "jobtracker"],
+    ] {
         let help = run(args.iter().chain(&["--help"])).success().text();
         assert!(!help.contains("--config"), "{help}");
     }

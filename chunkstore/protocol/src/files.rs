@@ -6,6 +6,7 @@
 //! [`Append`] opens a closed file again: it stays readable as it was, and what is new appears at the close.
 
 use ids::{ClientId, HostName, RackName, RequestStamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, FileId, OpenLogChunk, ProblemKind, StorePath, Version};
@@ -22,7 +23,7 @@ pub const LOCATE_PATHS_MAX: usize = 1000;
 pub const LOCATE_MANY_CHUNKS_MAX: usize = 1000;
 
 /// A chunkserver as clients reach it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ServerAddress {
     /// Its host, which locality compares.
     pub host: HostName,
@@ -42,7 +43,7 @@ impl ServerAddress {
 }
 
 /// `POST /v1/files/create` → [`Created`]. Opens a new file for one writer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Makes a retry safe; its client is the holder of the lease.
     pub stamp: RequestStamp,
@@ -66,7 +67,7 @@ pub struct Create {
 }
 
 /// What becomes of an open file whose writer is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IfWriterDies {
     /// It disappears.
@@ -87,7 +88,7 @@ impl IfWriterDies {
 /// `POST /v1/files/append` → [`Created`]. Opens a closed file for one writer, to put more behind its end.
 /// Until the close it is readable as it was. If the writer dies it is closed at its last sealed chunk; if it
 /// gives up ([`Abandon`]), the file is what it was before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Append {
     /// Makes a retry safe; its client is the holder of the lease.
     pub stamp: RequestStamp,
@@ -99,7 +100,7 @@ pub struct Append {
 }
 
 /// Reply to [`Create`] and [`Append`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     /// The file for the calls that follow.
     pub file: FileId,
@@ -114,7 +115,7 @@ pub struct Created {
 }
 
 /// A chunk to be written, and the pipeline it goes through, nearest server first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Allocation {
     /// The chunk.
     pub chunk: ChunkId,
@@ -127,7 +128,7 @@ pub struct Allocation {
 }
 
 /// A chunk that servers have written, synced and sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SealedChunk {
     /// The chunk.
     pub chunk: ChunkId,
@@ -145,7 +146,7 @@ pub struct SealedChunk {
 /// upload of the chunk to this server ends, and from the reply on nothing is added.
 /// `POST /v1/chunks/{chunk}/seal?version=N&length=N` → [`SealedChunk`] of that server alone then seals the
 /// chunk at that many bytes; a block must end there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Frozen {
     /// Bytes of the chunk that are there and verified.
     pub length: u64,
@@ -158,7 +159,7 @@ pub struct Frozen {
 }
 
 /// `POST /v1/files/allocate` → [`Allocation`]. The next chunk of an open file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Allocate {
     /// Makes a retry safe; its client must hold the lease.
     pub stamp: RequestStamp,
@@ -179,7 +180,7 @@ pub struct Allocate {
 }
 
 /// `POST /v1/files/close` → [`crate::FileStatus`]. From the reply on the file is readable, whole and durable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Close {
     /// Makes a retry safe; its client must hold the lease.
     pub stamp: RequestStamp,
@@ -195,7 +196,7 @@ pub struct Close {
 
 /// `POST /v1/files/abandon` → [`Done`]. The writer gives up: the open file disappears; one opened by
 /// [`Append`] loses what was appended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Abandon {
     /// Makes a retry safe; its client must hold the lease.
     pub stamp: RequestStamp,
@@ -206,7 +207,7 @@ pub struct Abandon {
 /// `POST /v1/files/renew` → [`Done`]. Keeps the leases of a writer that has nothing else to say. Refused
 /// only when none of the files is held any more. A writer whose connection ends while this is being answered
 /// is taken for dead soon, unless it renews again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renew {
     /// The holder.
     pub client: ClientId,
@@ -218,11 +219,11 @@ pub struct Renew {
 }
 
 /// Nothing to say but that it is done, durably.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {}
 
 /// `POST /v1/files/locate` → [`Located`]. Where the chunks of a file are that can be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Locate {
     /// The file.
     pub path: StorePath,
@@ -243,7 +244,7 @@ pub struct Locate {
 }
 
 /// Reply to [`Locate`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Located {
     /// Which file stands there: another one of that name has another.
     pub file: FileId,
@@ -257,21 +258,21 @@ pub struct Located {
 }
 
 /// `POST /v1/files/locate_many` → [`LocatedMany`]. Where many files are, in one request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocateMany {
     /// The files, at most [`LOCATE_PATHS_MAX`].
     pub paths: Vec<StorePath>,
 }
 
 /// Reply to [`LocateMany`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocatedMany {
     /// One for each path, in their order.
     pub files: Vec<PathLocation>,
 }
 
 /// Where one of many files is, or why it is not told. What is wrong with one says nothing of the others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PathLocation {
     /// As [`Locate`] tells it, but at most the first [`LOCATE_MANY_CHUNKS_MAX`] chunks; for those that follow
@@ -287,7 +288,7 @@ pub enum PathLocation {
 }
 
 /// One chunk of a file and its live replicas.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChunkLocation {
     /// The chunk.
     pub chunk: ChunkId,

@@ -1,6 +1,7 @@
 //! How the chunk store is: the report on its servers and repairs, and the check of files below a path.
 
 use ids::{Epoch, HostName, RackName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, DiskState, StorePath};
@@ -11,7 +12,7 @@ pub const FSCK_CHUNKS_MAX: u32 = 1000;
 pub const REPORT_COPIES_MAX: usize = 1000;
 
 /// `POST /v1/servers/report` → [`ClusterReport`]. Answered whole; the core gives it in parts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Report {
     /// Only servers whose host names come after this one.
@@ -19,7 +20,7 @@ pub struct Report {
 }
 
 /// Reply to [`Report`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterReport {
     /// The chunk master's term.
     pub epoch: Epoch,
@@ -39,7 +40,7 @@ pub struct ClusterReport {
 }
 
 /// Why nothing changes yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SafeModeReport {
     /// Servers that have not told what they hold.
     pub awaited: Vec<HostName>,
@@ -52,7 +53,7 @@ pub struct SafeModeReport {
 }
 
 /// Sums over the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreTotals {
     /// Files, open ones included.
     pub files: u64,
@@ -71,7 +72,7 @@ pub struct StoreTotals {
 }
 
 /// One server of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerReport {
     /// Its host.
     pub host: HostName,
@@ -99,7 +100,7 @@ pub struct ServerReport {
 }
 
 /// Whether a server is alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Liveness {
     /// It is.
@@ -116,7 +117,7 @@ pub enum Liveness {
 }
 
 /// What is left of emptying a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainReport {
     /// Chunks that have too few replicas elsewhere.
     pub chunks_left: u64,
@@ -135,7 +136,7 @@ impl DrainReport {
 }
 
 /// Repairs of the whole store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepairReport {
     /// Chunks that wait for a copy, most urgent first.
     pub waiting: Vec<RepairsWaiting>,
@@ -152,7 +153,7 @@ pub struct RepairReport {
 }
 
 /// How evenly full the servers are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BalanceReport {
     /// Servers whose used share of space lies above the mean by more than the threshold.
@@ -168,7 +169,7 @@ pub struct BalanceReport {
 }
 
 /// Repairs that wait for the same reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepairsWaiting {
     /// The reason.
     pub why: RepairCause,
@@ -177,7 +178,9 @@ pub struct RepairsWaiting {
 }
 
 /// Why a chunk is copied. In the order in which that is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum RepairCause {
     /// It has fewer live replicas than its file asks for.
@@ -192,7 +195,7 @@ pub enum RepairCause {
 }
 
 /// A copy under way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CopyReport {
     /// The chunk.
     pub chunk: ChunkId,
@@ -206,21 +209,21 @@ pub struct CopyReport {
 
 /// `POST /v1/servers/delete_orphans` → [`OrphansDeleted`]: lets the replicas go that a server reported and no
 /// file refers to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeleteOrphans {
     /// The server.
     pub host: HostName,
 }
 
 /// Reply to [`DeleteOrphans`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrphansDeleted {
     /// So many are deleted, through the server's trash.
     pub deleted: u64,
 }
 
 /// `POST /v1/files/fsck` → [`FsckPage`]: looks at the chunks of all files below a path, or of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fsck {
     /// A folder or a file.
     pub path: StorePath,
@@ -232,7 +235,7 @@ pub struct Fsck {
 }
 
 /// How far a check has come: everything before this is done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FsckPlace {
     /// The last file or folder that was looked at.
     pub path: StorePath,
@@ -241,7 +244,7 @@ pub struct FsckPlace {
 }
 
 /// Reply to [`Fsck`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FsckPage {
     /// Files with bad chunks, in the order of their paths' names. One may go on on the next page.
     pub files: Vec<FileHealth>,
@@ -252,7 +255,7 @@ pub struct FsckPage {
 }
 
 /// What was looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FsckCount {
     /// Files.
     pub files: u64,
@@ -274,7 +277,7 @@ impl std::ops::AddAssign for FsckCount {
 }
 
 /// A file with bad chunks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileHealth {
     /// The file.
     pub path: StorePath,
@@ -283,7 +286,7 @@ pub struct FileHealth {
 }
 
 /// A bad chunk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChunkHealth {
     /// The chunk.
     pub chunk: ChunkId,
@@ -302,7 +305,9 @@ pub struct ChunkHealth {
 }
 
 /// What is wrong with a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ChunkFault {
     /// No live server holds it.
@@ -318,7 +323,7 @@ pub enum ChunkFault {
 }
 
 /// One server's part in a chunk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicaHealth {
     /// The server.
     pub host: HostName,
@@ -328,7 +333,7 @@ pub struct ReplicaHealth {
 }
 
 /// What a server has of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ReplicaState {
     /// A good replica.
@@ -347,7 +352,7 @@ pub enum ReplicaState {
 }
 
 /// What is done about a chunk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum RepairState {
     /// Nothing can be: no live server holds it, or there is no server that it could go to.

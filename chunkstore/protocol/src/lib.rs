@@ -25,6 +25,7 @@ pub use servers::*;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Version of the messages between the daemons of the chunk store; compared at registration.
@@ -44,7 +45,18 @@ pub fn is_chunk_limit(bytes: u64) -> bool {
 
 /// A file while it exists, whatever it is called: what a writer holds on to.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct FileId(pub u64);
 
@@ -58,6 +70,8 @@ impl Serialize for ChunkId {
         serializer.collect_str(self)
     }
 }
+
+ids::text_schema!(ChunkId, r"^[0-9a-f]{16}$", "A chunk, for ever: 16 hexadecimal digits.");
 
 /// A text that is not a chunk id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +129,18 @@ impl ChunkId {
 
 /// Which lease wrote a replica: a replica with an older version than the master's is stale.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct Version(pub u32);
 

@@ -13,6 +13,7 @@
 use std::fmt;
 
 use ids::{HostName, RequestStamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Allocation, ChunkId, FileId, SealedChunk, ServerAddress, StorePath, Version};
@@ -79,7 +80,7 @@ impl RecordHeader {
 }
 
 /// `POST /v1/logs/create` → [`crate::FileStatus`]. Makes an empty log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateLog {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -97,7 +98,7 @@ pub struct CreateLog {
 }
 
 /// `POST /v1/logs/open` → [`OpenedLog`]. Where to append to a log: its open chunk, or a new one if there is none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenLog {
     /// The log.
     pub path: StorePath,
@@ -114,7 +115,7 @@ pub struct OpenLog {
 }
 
 /// Reply to [`OpenLog`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenedLog {
     /// The log, whatever it is called meanwhile.
     pub file: FileId,
@@ -128,7 +129,7 @@ pub struct OpenedLog {
 /// empty and durable, on every server of the chunk, so that it is about to take records. Refused if the chunk is not its
 /// log's open one any more, or was begun before: a primary that has lost its file must not make an empty one, which would
 /// look as if nothing had been acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BeginLog {
     /// The chunk.
     pub chunk: ChunkId,
@@ -141,7 +142,7 @@ pub struct BeginLog {
 }
 
 /// Reply to [`BeginLog`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BegunLog {
     /// Length limit of the chunk, bytes.
     pub chunk_bytes: u64,
@@ -149,7 +150,7 @@ pub struct BegunLog {
 
 /// `POST /v1/logs/end` → [`crate::Done`]. A log's open chunk is sealed: the first that says so is believed. Refused if
 /// it is not the open one any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndLog {
     /// The chunk.
     pub chunk: ChunkId,
@@ -163,7 +164,7 @@ pub struct EndLog {
 }
 
 /// The open chunk of a log, for its readers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenLogChunk {
     /// The chunk. It will begin where the sealed ones end.
     pub chunk: ChunkId,
@@ -177,7 +178,7 @@ pub struct OpenLogChunk {
 
 /// Reply of a primary to `POST /v1/chunks/{chunk}/records?version=N`, whose body are the frames of one batch of one
 /// writer: all of it is written and synced on every server of the chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Appended {
     /// Where the batch begins in the chunk.
     pub offset: u64,
@@ -185,7 +186,7 @@ pub struct Appended {
 
 /// Reply of a server to `POST /v1/chunks/{chunk}/follow?version=N&offset=N`, with which its primary sends the next
 /// batches; and, with nothing in it, makes the replica. So much is written and synced there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Followed {
     /// Bytes of the chunk.
     pub length: u64,

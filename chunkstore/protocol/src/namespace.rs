@@ -1,6 +1,7 @@
 //! Clients and the chunk master: the tree of folders and files.
 
 use ids::{RequestStamp, UnixMillis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{FileId, StorePath};
@@ -15,14 +16,14 @@ pub const OWNER_CHARS_MAX: usize = 128;
 pub const CONCAT_PARTS_MAX: usize = 1000;
 
 /// `POST /v1/files/stat` → [`FileStatus`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stat {
     /// What to look at.
     pub path: StorePath,
 }
 
 /// A file or folder as listings and `stat` show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileStatus {
     /// Its full path.
     pub path: StorePath,
@@ -38,7 +39,7 @@ pub struct FileStatus {
 }
 
 /// What stands at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FileKind {
     /// A folder.
@@ -71,7 +72,7 @@ pub enum FileKind {
 
 /// `POST /v1/files/list` → [`Listing`]. One page of a folder; of a file, itself. Recursively, every folder is
 /// followed by what is below it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// The folder.
     pub path: StorePath,
@@ -86,14 +87,14 @@ pub struct List {
 }
 
 /// `POST /v1/files/count` → [`Counted`]. How much there is at and below a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Count {
     /// A folder, which counts itself, or a file.
     pub path: StorePath,
 }
 
 /// Reply to [`Count`]. What changes while it is counted is counted or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counted {
     /// Folders.
     pub folders: u64,
@@ -116,7 +117,7 @@ impl std::ops::AddAssign for Counted {
 }
 
 /// A page of a folder, sorted by the names' bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listing {
     /// The entries.
     pub entries: Vec<FileStatus>,
@@ -126,7 +127,7 @@ pub struct Listing {
 }
 
 /// `POST /v1/files/mkdir` → [`Done`](crate::Done). With `parents` an existing folder is fine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mkdir {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -138,7 +139,7 @@ pub struct Mkdir {
 }
 
 /// What becomes of a file that stands where another is to go. A folder is never replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Replace {
     /// Nothing may stand there.
@@ -161,7 +162,7 @@ impl Replace {
 
 /// `POST /v1/files/rename` → [`Done`](crate::Done). Atomic, for files and folders. Onto itself it is done without a
 /// change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rename {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -176,7 +177,7 @@ pub struct Rename {
 
 /// `POST /v1/files/copy` → [`FileStatus`] of the copy. A closed file's copy shares its chunks: no byte is read
 /// or written, and each chunk goes with the last file that has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Copy {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -194,7 +195,7 @@ pub struct Copy {
 
 /// `POST /v1/files/concat` → [`FileStatus`] of the new file. Closed files become one, of their chunks in this order:
 /// no byte is read or written, and the parts are gone in the same step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Concat {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -212,7 +213,7 @@ pub struct Concat {
 
 /// `POST /v1/files/set_replication` → [`Done`](crate::Done). How many replicas a closed file asks for. Chunks that it shares
 /// with copies keep the highest number asked for them while they are shared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetReplication {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -224,7 +225,7 @@ pub struct SetReplication {
 
 /// `POST /v1/files/set_owner` → [`Done`](crate::Done). Whose a file or folder is: what is below a folder keeps its own
 /// owner, and the folder's may change it too. For superusers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetOwner {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -236,7 +237,7 @@ pub struct SetOwner {
 
 /// `POST /v1/files/may_make` → [`Done`](crate::Done). Whether the caller may make something at a path: refused as making
 /// it would be because of whose the folder is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MayMake {
     /// Where.
     pub path: StorePath,
@@ -244,7 +245,7 @@ pub struct MayMake {
 
 /// `POST /v1/files/delete` → [`Done`](crate::Done). What users remove goes to the trash ([`crate::path::TRASH_FOLDER`]) first, unless
 /// it is of the system's own, a new file that was never closed, or there already.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -266,7 +267,7 @@ fn is_false(flag: &bool) -> bool {
 /// `POST /v1/files/publish` → [`Done`](crate::Done). In one transaction: makes `target` (it must not exist), moves
 /// the winners from the staging folder into it, adds the marker, removes the staging folder with all
 /// that lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Publish {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -284,7 +285,7 @@ pub struct Publish {
 }
 
 /// One file of a [`Publish`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Winner {
     /// Name in the staging folder; it must be closed.
     pub staged: String,

@@ -33,6 +33,12 @@ impl Serialize for StorePath {
     }
 }
 
+ids::text_schema!(
+    StorePath,
+    r"^(/|(/[^/\u0000]+)+)$",
+    "An absolute path of the chunk store: parts of up to 255 bytes, none empty, `.` or `..`, 4096 bytes in all."
+);
+
 /// Why a text is not a path of the chunk store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {

@@ -1,9 +1,10 @@
 //! The stable `type`s of the chunk store's problem documents: what programs act on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why the chunk store said no. The wire form is kebab-case and never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
     /// The request itself is malformed (path, body, header).

@@ -5,6 +5,7 @@
 //! delivers every replica that it holds: that is the chunk report.
 
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName, RequestStamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ChunkId, ServerAddress, Version};
@@ -22,7 +23,7 @@ pub const DISK_TEXT_BYTES_MAX: usize = 800;
 
 /// Reply to `GET /v1/cluster` of the chunk master (any role): which cluster this is. `jobtracker --init`
 /// asks it for the id that its own data folder then keeps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterInfo {
     /// The id minted by `chunkmaster --init`.
     pub cluster: ClusterId,
@@ -31,7 +32,7 @@ pub struct ClusterInfo {
 }
 
 /// A start of the chunk master: two journals that parted may both have its epoch, and not its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Term {
     /// The master's epoch.
     pub epoch: Epoch,
@@ -40,7 +41,7 @@ pub struct Term {
 }
 
 /// `POST /v1/servers/register` → [`ServerRegistered`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RegisterServer {
     /// [`crate::PROTOCOL_VERSION`] of the sender.
     pub protocol: u32,
@@ -67,7 +68,7 @@ pub struct RegisterServer {
 }
 
 /// One disk of a server: a data folder, as it was found last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DiskState {
     /// The folder.
@@ -89,7 +90,7 @@ pub struct DiskState {
 }
 
 /// Reply to [`RegisterServer`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerRegistered {
     /// The cluster, to be kept in the data folder.
     pub cluster: ClusterId,
@@ -102,7 +103,7 @@ pub struct ServerRegistered {
 }
 
 /// `POST /v1/servers/heartbeat` → [`ServerHeartbeatReply`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerHeartbeat {
     /// The sender.
     pub host: HostName,
@@ -129,14 +130,14 @@ pub struct ServerHeartbeat {
 
 /// `POST /v1/servers/broken` → [`Purgeable`]: a server has broken replicas of these chunks in its trash, and their
 /// time is over. May they go?
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BrokenChunks {
     /// The chunks, at most [`BROKEN_CHUNKS_MAX`]; what comes after these is not answered.
     pub chunks: Vec<ChunkId>,
 }
 
 /// Reply to [`BrokenChunks`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Purgeable {
     /// Those that no file refers to, or of which a live server has a sound replica. What is broken of the others may
     /// be all that there is of them.
@@ -145,7 +146,7 @@ pub struct Purgeable {
 
 /// `POST /v1/servers/forget` → [`crate::Done`]: a dead server no longer belongs to the cluster, and nobody
 /// waits for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgetServer {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -161,7 +162,7 @@ pub struct ForgetServer {
 
 /// `POST /v1/servers/drain` → [`crate::Done`]: a server is to be emptied, so that it can be taken away; or no
 /// longer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainServer {
     /// Makes a retry safe.
     pub stamp: RequestStamp,
@@ -173,7 +174,7 @@ pub struct DrainServer {
 }
 
 /// What happened to a replica on a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ReplicaEvent {
     /// It is held, sealed and synced.
@@ -224,7 +225,7 @@ pub enum ReplicaEvent {
 }
 
 /// Reply to [`ServerHeartbeat`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerHeartbeatReply {
     /// The master's epoch.
     pub epoch: Epoch,
@@ -239,7 +240,7 @@ pub struct ServerHeartbeatReply {
 }
 
 /// What the master tells a server to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum ServerCommand {
     /// No file refers to this replica any more (or it is stale): remove it.
@@ -289,7 +290,7 @@ pub enum ServerCommand {
 }
 
 /// What a copy is for. Each has a rate of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CopyPurpose {
     /// Replicas are missing, or in the wrong place.

@@ -15,7 +15,7 @@ mod tests;
 
 pub use ::event_loop::InitError;
 pub use fold::{MasterFold, MasterState};
-pub use http::access;
+pub use http::{access, openapi};
 pub use init::init;
 pub use metrics::METRICS;
 pub use run::{RunError, run};

@@ -22,6 +22,7 @@ mod journal;
 mod local;
 mod man;
 mod metrics;
+mod openapi;
 mod overrides;
 mod pool;
 mod record;
@@ -122,6 +123,8 @@ enum Command {
     Metrics(metrics::MetricsArgs),
     /// Make the cluster's secret
     Secret(secret::SecretArgs),
+    /// Print the description (OpenAPI 3.1) of a master's REST interface
+    Openapi(openapi::OpenapiArgs),
     /// Make a user's token, for commands and REST
     Token(token::TokenArgs),
     /// Make and show the certificates of a cluster that speaks TLS
@@ -162,6 +165,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Journal(args) => journal::run(&args, &cli.global),
         Command::Metrics(args) => metrics::run(&args, &cli.global),
         Command::Secret(args) => secret::run(args, &cli.global),
+        Command::Openapi(args) => {
+            openapi::run(&args);
+            Ok(())
+        }
         Command::Token(args) => token::run(&args, &cli.global),
         Command::Certs(args) => certs::run(args, &cli.global),
         Command::Completion(args) => completion::run(&args),
@@ -186,7 +193,8 @@ fn refuse_idle_config(cli: &Cli) {
         | Command::Gen(_)
         | Command::Journal(_)
         | Command::Man(_)
-        | Command::Metrics(_) => "this command reads no configuration",
+        | Command::Metrics(_)
+        | Command::Openapi(_) => "this command reads no configuration",
         _ => return,
     };
     if cli.global.config.is_some() {

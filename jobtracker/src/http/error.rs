@@ -9,6 +9,7 @@ use chunkstore_protocol::PathError;
 use ids::NameError;
 use jobtracker_core::{Refusal, Reply};
 use mapreduce_protocol::{AttemptId, IdError, JobId, ProblemKind};
+use net::api::Problems;
 use net::{CallError, Problem};
 
 use crate::admission::AdmissionError;
@@ -19,6 +20,92 @@ use crate::history::HistoryError;
 const RETRY_AFTER: u32 = 1;
 /// Seconds after which some job may have ended.
 const RETRY_AFTER_JOBS: u32 = 5;
+
+/// What any question to the core may come to: the JobTracker stops.
+pub(super) const ASKS: Problems = &[(503, "unavailable")];
+/// What any change may come to.
+pub(super) const CHANGES: Problems = &[(503, "unavailable"), (507, "out-of-space")];
+/// What is named is not there.
+pub(super) const NO_SUCH: Problems = &[(404, "not-found")];
+/// What the core has forgotten is asked of the chunk store.
+pub(super) const KEPT: Problems = &[(503, "unavailable"), (503, "store-unavailable")];
+/// A job's end can't be changed any more.
+pub(super) const ENDS_JOB: Problems = &[(409, "job-ended")];
+/// Nor an attempt's.
+pub(super) const ENDS_ATTEMPT: Problems = &[(409, "attempt-ended")];
+/// Why a job is not taken.
+pub(super) const SUBMITS: Problems = &[
+    (400, "invalid-job"),
+    (404, "input-not-found"),
+    (409, "output-exists"),
+    (409, "key-reused"),
+    (429, "too-many-jobs"),
+    (503, "store-unavailable"),
+];
+/// Only so many may listen.
+pub(super) const LISTENS: Problems = &[(429, "too-many-requests")];
+/// Why a TaskTracker is not, or no more, of the cluster.
+pub(super) const REGISTERS: Problems = &[
+    (409, "not-registered"),
+    (409, "wrong-cluster"),
+    (409, "wrong-protocol"),
+    (409, "host-name-taken"),
+];
+/// What a TaskTracker says of a log, or the chunk store of one that was kept.
+pub(super) const PASSED_ON: Problems = &[(503, "unavailable"), (503, "store-unavailable")];
+/// What the chunk store says to who looks.
+pub(super) const LOOKS: Problems = &[
+    (404, "not-found"),
+    (409, "not-a-folder"),
+    (503, "journal-outdated"),
+    (503, "starting"),
+    (503, "store-unavailable"),
+    (503, "unavailable"),
+];
+/// And to who reads a file.
+pub(super) const READS: Problems = &[
+    (409, "invalid-request"),
+    (409, "is-a-folder"),
+    (409, "log-or-not"),
+    (409, "still-open"),
+    (429, "too-many-requests"),
+];
+/// And to who makes one.
+pub(super) const WRITES: Problems = &[
+    (409, "already-exists"),
+    (409, "changed"),
+    (409, "invalid-request"),
+    (409, "is-a-folder"),
+    (409, "lease-lost"),
+    (409, "too-few-replicas"),
+    (429, "too-many-requests"),
+    (503, "next-server-failed"),
+    (503, "no-servers"),
+    (507, "no-servers"),
+    (507, "out-of-space"),
+];
+
+/// The statuses that come with each `type`, of those that this daemon decides.
+fn statuses(kind: ProblemKind) -> &'static [u16] {
+    match kind {
+        ProblemKind::InvalidRequest => &[400, 408, 409, 413, 415],
+        ProblemKind::InvalidJob => &[400],
+        ProblemKind::Forbidden => &[401, 403],
+        ProblemKind::InputNotFound | ProblemKind::NotFound => &[404],
+        ProblemKind::OutputExists
+        | ProblemKind::KeyReused
+        | ProblemKind::JobEnded
+        | ProblemKind::AttemptEnded
+        | ProblemKind::NotRegistered
+        | ProblemKind::WrongCluster
+        | ProblemKind::WrongProtocol
+        | ProblemKind::HostNameTaken => &[409],
+        ProblemKind::TooManyJobs | ProblemKind::TooManyRequests => &[429],
+        ProblemKind::Internal => &[500],
+        ProblemKind::StoreUnavailable | ProblemKind::Unavailable => &[503],
+        ProblemKind::OutOfSpace => &[507],
+    }
+}
 
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
@@ -99,6 +186,7 @@ fn refused(refusal: &Refusal) -> Problem {
 }
 
 fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
+    debug_assert!(statuses(kind).contains(&status), "{kind:?} with {status}");
     let problem = Problem::new(status, kind.as_str(), detail);
     match status {
         503 => problem.retry_after(RETRY_AFTER),
@@ -221,6 +309,36 @@ mod tests {
     use mapreduce_protocol::{AttemptState, JobState, TaskKind};
 
     use super::*;
+
+    /// What is passed on has the chunk store's types, whose statuses that one decides.
+    #[test]
+    fn the_document_names_no_problem_that_the_code_can_not_give() {
+        let groups = [
+            ASKS,
+            CHANGES,
+            NO_SUCH,
+            KEPT,
+            ENDS_JOB,
+            ENDS_ATTEMPT,
+            SUBMITS,
+            LISTENS,
+            REGISTERS,
+            PASSED_ON,
+            LOOKS,
+            READS,
+            WRITES,
+        ];
+        for (status, kind) in groups.into_iter().flatten() {
+            let name = serde_json::Value::from(*kind);
+            match serde_json::from_value::<ProblemKind>(name.clone()) {
+                Ok(own) => assert!(statuses(own).contains(status), "{kind} with {status}"),
+                Err(_) => {
+                    let theirs = serde_json::from_value::<chunkstore_protocol::ProblemKind>(name);
+                    assert!(theirs.is_ok(), "{kind} is no type of a problem");
+                }
+            }
+        }
+    }
 
     #[test]
     fn each_refusal_has_its_status_type_and_remedy() {

@@ -7,14 +7,16 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use futures_util::stream;
+use mapreduce_protocol::{ClusterPulse, JobStatus};
+use net::api::get;
 use net::{Access, Caller, Problem, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_query, too_many};
+use super::error::{LISTENS, bad_query, too_many};
 use super::jobs::job_of;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -22,12 +24,23 @@ const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 const LISTEN_MAX: Duration = Duration::from_hours(12);
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/events", USERS, get(listen))
+    let listen = get(listen)
+        .summary("Tells what happens, as server-sent events: first what is, then each change.")
+        .gives_text(
+            200,
+            "text/event-stream",
+            "Events `cluster`, whose data is a `ClusterPulse`, and `job`, whose data is a `JobStatus`, in JSON.",
+        )
+        .also_gives::<ClusterPulse>()
+        .also_gives::<JobStatus>()
+        .problems(LISTENS);
+    Routes::new().route("/v1/events", USERS, listen)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
+    /// Of this job alone.
     job: Option<String>,
 }
 

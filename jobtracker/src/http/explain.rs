@@ -2,27 +2,33 @@
 //! not kept waiting.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
-use axum::routing::get;
+use axum::extract::{Query as UrlQuery, State};
 use jobtracker_core::{Query, Reply, critical_path};
 use mapreduce_protocol::{AttemptStatus, Explanation, JobId, TaskExplanation, TaskId};
-use net::{Access, Json, Problem, Role, Routes};
+use net::api::get;
+use net::{Access, Json, Path, Problem, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_id, bad_query, not_of_job, unexpected};
+use super::error::{KEPT, NO_SUCH, bad_id, bad_query, not_of_job, unexpected};
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::jobs::job_of;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/jobs/{id}/explain", USERS, get(explain))
+    let explain = get(explain)
+        .summary("Explains why a job's tasks wait, where they would run, and what a job took its time for.")
+        .problems(NO_SUCH)
+        .problems(KEPT);
+    Routes::new().route("/v1/jobs/{id}/explain", USERS, explain)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
+    /// This task; the next ones if absent.
     task: Option<String>,
 }
 

@@ -11,17 +11,18 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use chunkstore_client::{CreateOptions, FileReader, FileWriter, StoreError};
 use chunkstore_protocol::{ClusterReport, FileStatus, LIST_ENTRIES_MAX, Listing, StorePath};
 use futures_util::{StreamExt as _, stream};
+use net::api::{Methods, get};
 use net::{Access, Caller, Json, Problem, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServerState;
-use super::error::{bad_path, bad_query, broken_upload, of_store, too_many};
+use super::error::{LOOKS, READS, WRITES, bad_path, bad_query, broken_upload, of_store, too_many};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// Files whose bytes pass through at once.
@@ -39,10 +40,37 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/store/report", USERS, get(report))
-        .route("/v1/files", USERS, get(list))
-        .route("/v1/files/stat", USERS, get(stat))
-        .route("/v1/files/content", USERS, get(download).put(upload))
+        .route(
+            "/v1/store/report",
+            USERS,
+            get(report)
+                .summary("Tells of the chunk store's servers, disks and repairs.")
+                .problems(LOOKS),
+        )
+        .route(
+            "/v1/files",
+            USERS,
+            get(list).summary("Lists a folder of the chunk store, page by page.").problems(LOOKS),
+        )
+        .route(
+            "/v1/files/stat",
+            USERS,
+            get(stat).summary("Tells what stands at a path.").problems(LOOKS),
+        )
+        .route("/v1/files/content", USERS, content())
+}
+
+fn content() -> Methods<ServerState> {
+    get(download)
+        .summary("Gives the bytes of a file, or a range of them.")
+        .gives_text(200, "text/plain", "The bytes, as an attachment.")
+        .problems(LOOKS)
+        .problems(READS)
+        .put(upload)
+        .summary("Makes a file of the body: whole, or not at all.")
+        .gives::<FileStatus>(201)
+        .problems(LOOKS)
+        .problems(WRITES)
 }
 
 /// The right to have a few bytes of a file pass.
@@ -71,11 +99,14 @@ async fn report(State(state): State<ServerState>, caller: Caller) -> Answer<Clus
     report.map(Json).map_err(|error| of_store(&error))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
+    /// The folder.
     path: String,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// So many at most, 500 if absent.
     limit: Option<u32>,
 }
 
@@ -91,9 +122,10 @@ async fn list(
     listing.map(Json).map_err(|error| of_store(&error))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StatParameters {
+    /// The file or folder.
     path: String,
 }
 
@@ -108,12 +140,15 @@ async fn stat(
     status.map(Json).map_err(|error| of_store(&error))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ReadParameters {
+    /// The file.
     path: String,
+    /// From this byte on.
     #[serde(default)]
     offset: u64,
+    /// So many bytes; to its end if absent.
     length: Option<u64>,
 }
 
@@ -170,10 +205,12 @@ fn attachment(path: &StorePath) -> HeaderValue {
     HeaderValue::try_from(text).expect("what is encoded is ASCII")
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WriteParameters {
+    /// The file.
     path: String,
+    /// Whether missing folders above it are made.
     #[serde(default)]
     parents: bool,
 }

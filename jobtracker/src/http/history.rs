@@ -2,17 +2,18 @@
 //! from there by the routes of jobs too.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
+use axum::extract::{Query as UrlQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use jobtracker_core::{Query, Refusal, Reply};
 use mapreduce_protocol::{AttemptHistory, HistoryList, JobHistory, JobId};
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::api::get;
+use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_query, no_history, no_kept_log, unexpected};
+use super::error::{KEPT, NO_SUCH, bad_query, no_history, no_kept_log, unexpected};
 use super::hosts::EVERYWHERE;
 use super::jobs::{attempt_of, job_of};
 use crate::admission::resource;
@@ -27,15 +28,41 @@ const LIST_MAX: usize = 1000;
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/history", USERS, get(list))
-        .route("/v1/history/{id}", USERS, get(job))
-        .route("/v1/history/{id}/attempts", USERS, get(attempts))
-        .route("/v1/history/{id}/attempts/{attempt}/log", USERS, get(log))
+        .route(
+            "/v1/history",
+            USERS,
+            get(list)
+                .summary("Lists jobs that are over, those that ended last first.")
+                .problems(KEPT),
+        )
+        .route(
+            "/v1/history/{id}",
+            USERS,
+            get(job).summary("Tells what is kept of a job.").problems(NO_SUCH).problems(KEPT),
+        )
+        .route(
+            "/v1/history/{id}/attempts",
+            USERS,
+            get(attempts)
+                .summary("Tells what is kept of a job's attempts, as many as 16 MiB hold.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
+        .route(
+            "/v1/history/{id}/attempts/{attempt}/log",
+            USERS,
+            get(log)
+                .summary("Gives what a failed attempt wrote.")
+                .gives_text(200, "text/plain", "What it wrote.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
+    /// So many at most: 100 if absent, 1000 at most.
     limit: Option<usize>,
 }
 

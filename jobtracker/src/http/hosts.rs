@@ -1,16 +1,17 @@
 //! Users' routes: the hosts of TaskTrackers.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
-use axum::routing::{get, post};
+use axum::extract::{Query as UrlQuery, State};
 use ids::HostName;
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::{HostList, HostStatus};
-use net::{Access, Caller, Json, Problem, Role, Routes};
+use net::api::{Methods, get, post};
+use net::{Access, Caller, Json, Path, Problem, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_host, bad_query, unexpected};
+use super::error::{ASKS, CHANGES, NO_SUCH, bad_host, bad_query, unexpected};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
@@ -19,11 +20,27 @@ pub(super) const EVERYWHERE: &str = "/";
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/hosts", USERS, get(list))
-        .route("/v1/hosts/{host}", USERS, get(status))
-        .route("/v1/hosts/{host}/drain", USERS, post(drain))
-        .route("/v1/hosts/{host}/undrain", USERS, post(undrain))
-        .route("/v1/hosts/{host}/forgive", USERS, post(forgive))
+        .route(
+            "/v1/hosts",
+            USERS,
+            get(list).summary("Lists the hosts of TaskTrackers.").problems(ASKS),
+        )
+        .route(
+            "/v1/hosts/{host}",
+            USERS,
+            get(status).summary("Tells of one host.").problems(NO_SUCH).problems(ASKS),
+        )
+        .route("/v1/hosts/{host}/drain", USERS, change(post(drain), "Launches nothing more there."))
+        .route("/v1/hosts/{host}/undrain", USERS, change(post(undrain), "Launches there again."))
+        .route(
+            "/v1/hosts/{host}/forgive",
+            USERS,
+            change(post(forgive), "Forgets what speaks against a host."),
+        )
+}
+
+fn change(methods: Methods<ServerState>, summary: &'static str) -> Methods<ServerState> {
+    methods.summary(summary).problems(NO_SUCH).problems(CHANGES)
 }
 
 async fn list(State(state): State<ServerState>) -> Result<Json<HostList>, Problem> {
@@ -41,9 +58,10 @@ async fn status(
     host_status(state.query(Query::Hosts { only }).await?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DrainParameters {
+    /// Whether what runs there is to end now.
     #[serde(default)]
     kill: bool,
 }

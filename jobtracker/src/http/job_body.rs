@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use mapreduce_protocol::{JobSpec, ProblemKind};
+use net::api::{Draft, Takes};
 use net::{Json, Problem, schema_words};
 
 /// The media type of job files (RFC 9512), and the name that it had before.
@@ -40,6 +41,12 @@ impl<S: Send + Sync> FromRequest<S> for JobBody {
             invalid(413, detail)
         })?;
         parse(&body).map(Self).map_err(|detail| invalid(400, detail))
+    }
+}
+
+impl Takes for JobBody {
+    fn take(draft: &mut Draft<'_>) {
+        draft.takes_body::<JobSpec>(&["application/json", YAML[0]]);
     }
 }
 

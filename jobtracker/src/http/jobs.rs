@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::extract::{FromRequestParts, Query as UrlQuery, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use jobtracker_core::{EndsAs, IdempotencyKey, Input, JobFilter, Query, Reply};
 use mapreduce_protocol::{
     AttemptId, AttemptList, AttemptStatus, JobAccepted, JobChecked, JobCounters, JobHistory, JobId,
     JobList, JobSpec, JobState, JobStatus, SetPriority,
 };
-use net::{Access, Caller, Json, Problem, Right, Role, Routes, Standing};
+use net::api::{Draft, Methods, Takes, get, post};
+use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes, Standing};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
-use super::error::{bad_id, bad_key, bad_query, not_of_job, unexpected};
+use super::error::{
+    ASKS, CHANGES, ENDS_ATTEMPT, ENDS_JOB, KEPT, NO_SUCH, SUBMITS, bad_id, bad_key, bad_query,
+    not_of_job, unexpected,
+};
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::job_body::JobBody;
 use crate::admission::{JobPaths, check_owner, check_spec, check_store, normalise, resource};
@@ -34,19 +39,77 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/jobs", USERS, post(submit).get(list))
-        .route("/v1/jobs/{id}", USERS, get(status))
-        .route("/v1/jobs/{id}/kill", USERS, post(kill))
-        .route("/v1/jobs/{id}/pause", USERS, post(pause))
-        .route("/v1/jobs/{id}/resume", USERS, post(resume))
-        .route("/v1/jobs/{id}/priority", USERS, post(set_priority))
-        .route("/v1/jobs/{id}/counters", USERS, get(counters))
-        .route("/v1/jobs/{id}/attempts", USERS, get(attempts))
-        .route("/v1/jobs/{id}/attempts/{attempt}/kill", USERS, post(kill_attempt))
-        .route("/v1/jobs/{id}/attempts/{attempt}/fail", USERS, post(fail_attempt))
+        .route("/v1/jobs", USERS, of_all())
+        .route(
+            "/v1/jobs/{id}",
+            USERS,
+            get(status)
+                .summary("Tells what has become of a job, at once or at its end.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
+        .route("/v1/jobs/{id}/kill", USERS, change(post(kill), "Ends a job."))
+        .route(
+            "/v1/jobs/{id}/pause",
+            USERS,
+            change(post(pause), "Has nothing more of a job launched, until it is resumed."),
+        )
+        .route("/v1/jobs/{id}/resume", USERS, change(post(resume), "Goes on with a paused job."))
+        .route(
+            "/v1/jobs/{id}/priority",
+            USERS,
+            change(post(set_priority), "Gives a job another share of the slots."),
+        )
+        .route(
+            "/v1/jobs/{id}/counters",
+            USERS,
+            get(counters)
+                .summary("Tells a job's counters: sums over the attempts that won.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
+        .route(
+            "/v1/jobs/{id}/attempts",
+            USERS,
+            get(attempts)
+                .summary("Tells of each attempt of a job, where it ran and what became of it.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
+        .route(
+            "/v1/jobs/{id}/attempts/{attempt}/kill",
+            USERS,
+            change(post(kill_attempt), "Ends an attempt; its task runs again elsewhere.")
+                .problems(ENDS_ATTEMPT),
+        )
+        .route(
+            "/v1/jobs/{id}/attempts/{attempt}/fail",
+            USERS,
+            change(
+                post(fail_attempt),
+                "Ends an attempt, which counts as one of its task's failures.",
+            )
+            .problems(ENDS_ATTEMPT),
+        )
 }
 
-#[derive(Deserialize)]
+fn of_all() -> Methods<ServerState> {
+    post(submit)
+        .summary("Submits a job; with `check=true` it is only said whether it could be submitted.")
+        .gives::<JobAccepted>(201)
+        .gives::<JobChecked>(200)
+        .problems(SUBMITS)
+        .problems(CHANGES)
+        .get(list)
+        .summary("Lists jobs, newest first.")
+        .problems(ASKS)
+}
+
+fn change(methods: Methods<ServerState>, summary: &'static str) -> Methods<ServerState> {
+    methods.summary(summary).problems(NO_SUCH).problems(ENDS_JOB).problems(CHANGES)
+}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SubmitParameters {
     /// Whether it is only to be said if it could be submitted.
@@ -57,7 +120,7 @@ struct SubmitParameters {
 async fn submit(
     State(state): State<ServerState>,
     caller: Caller,
-    headers: HeaderMap,
+    key: SubmissionKey,
     parameters: Result<UrlQuery<SubmitParameters>, QueryRejection>,
     JobBody(mut spec): JobBody,
 ) -> Result<Response, Problem> {
@@ -69,7 +132,7 @@ async fn submit(
         check_all(&state, &caller, &paths).await?;
         return Ok(Json(JobChecked { job: spec, at: clock::wall() }).into_response());
     }
-    let key = key_of(&headers, &spec)?;
+    let key = key_of(key, &spec);
     let accepted = match already_submitted(&state, key.clone()).await? {
         Some(accepted) => accepted,
         None => {
@@ -118,19 +181,40 @@ async fn already_submitted(
     }
 }
 
-fn key_of(headers: &HeaderMap, spec: &JobSpec) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = key.to_str().map_err(|_| bad_key())?.to_owned();
-    let spec = serde_json::to_vec(spec).expect("a job is plain data");
-    Ok(Some(IdempotencyKey { key, digest: format!("{:032x}", xxh3_128(&spec)) }))
+/// The header of that name.
+struct SubmissionKey(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for SubmissionKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(key) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(Self(None)) };
+        Ok(Self(Some(key.to_str().map_err(|_| bad_key())?.to_owned())))
+    }
 }
 
-#[derive(Deserialize)]
+impl Takes for SubmissionKey {
+    fn take(draft: &mut Draft<'_>) {
+        let words = "Makes a submission safe to repeat: the same key gives the same job again.";
+        draft.takes_header("Idempotency-Key", words);
+    }
+}
+
+fn key_of(SubmissionKey(key): SubmissionKey, spec: &JobSpec) -> Option<IdempotencyKey> {
+    let spec = serde_json::to_vec(spec).expect("a job is plain data");
+    key.map(|key| IdempotencyKey { key, digest: format!("{:032x}", xxh3_128(&spec)) })
+}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
+    /// So many at most, 100 if absent.
     limit: Option<usize>,
+    /// Those in this state alone.
     state: Option<JobState>,
+    /// Those of this pool alone.
     pool: Option<String>,
+    /// A job: the page after it.
     before: Option<String>,
 }
 
@@ -148,9 +232,10 @@ async fn list(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StatusParameters {
+    /// Waits so many milliseconds for its end, up to a minute.
     wait_ms: Option<u64>,
 }
 
@@ -222,7 +307,7 @@ async fn set_priority(
 }
 
 /// How a job is paused, or all jobs of a pool.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PauseParameters {
     /// Whether what runs is to end now.

@@ -2,20 +2,21 @@
 //! the cluster reaches; when that one is gone, what was kept of a failed attempt. A part is short: logs are read piece by piece.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
+use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use jobtracker_core::{Query, Refusal, Reply};
 use mapreduce_protocol::{
     AttemptId, LOG_LENGTH_HEADER, LOG_OFFSET_HEADER, LOG_PART_BYTES_MAX, LogPart,
 };
+use net::api::get;
 use net::reqwest::{Method, Response as TrackerResponse};
-use net::{Access, CallError, Caller, Problem, Right, Role, Routes};
+use net::{Access, CallError, Caller, Path, Problem, Right, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_query, no_log, of_tracker, unexpected};
+use super::error::{NO_SUCH, PASSED_ON, bad_query, no_log, of_tracker, unexpected};
 use super::history::resource_of;
 use super::jobs::attempt_of;
 use crate::event_loop::AskError;
@@ -26,15 +27,25 @@ const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 const PART_DEFAULT: u64 = 64 << 10;
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/jobs/{id}/attempts/{attempt}/log", USERS, get(log))
+    let log = get(log)
+        .summary("Gives a part of what an attempt has written, of a running one too.")
+        .gives_text(
+            200,
+            "text/plain",
+            "The part; headers `howdah-log-offset` and `howdah-log-length` (written so far).",
+        )
+        .problems(NO_SUCH)
+        .problems(PASSED_ON);
+    Routes::new().route("/v1/jobs/{id}/attempts/{attempt}/log", USERS, log)
 }
 
 /// Which part.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
     /// From this byte on; absent: the last ones.
     offset: Option<u64>,
+    /// So many bytes at most: 64 KiB if absent, 1 MiB at most.
     limit: Option<u64>,
 }
 

@@ -23,6 +23,7 @@
 //! | `GET /v1/events?job=` | users | server-sent events: `ClusterPulse`, `JobStatus` |
 //! | `GET /v1/store/report`, `/v1/files?path=&after=&limit=`, `/v1/files/stat?path=` | users | `ClusterReport`, `Listing`, `FileStatus` |
 //! | `GET /v1/files/content?path=&offset=&length=`, `PUT …?path=&parents=` | users | bytes; `FileStatus` |
+//! | `GET /v1/openapi.json` | any | the description of all these routes |
 //! | `GET /`, `/web/{file}` | anybody | the web page |
 //! | `GET /v1/prometheus/targets` | users | the daemons that Prometheus is to scrape, for its `http_sd_config` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
@@ -36,6 +37,7 @@ mod hosts;
 mod job_body;
 mod jobs;
 mod logs;
+mod openapi;
 mod pools;
 mod prometheus;
 mod timeline;
@@ -46,10 +48,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::get;
 use daemon::{Health, Metrics, Requests, Topology};
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
+use net::api::get;
 use net::{Access, Guard, Json, Problem, Role, Routes};
 
 use crate::event_loop::{AskError, Core};
@@ -57,6 +59,7 @@ use crate::events::Events;
 use crate::metrics::{REQUESTS, observe_listeners, observe_summary, observe_topology};
 use crate::store::Store;
 pub(crate) use files::Transfers;
+pub use openapi::openapi;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -98,7 +101,14 @@ pub fn access() -> Vec<(&'static str, net::Access)> {
 /// The routes of `/v1`.
 fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/cluster", ANY_ROLE, get(cluster))
+        .route(
+            "/v1/cluster",
+            ANY_ROLE,
+            get(cluster)
+                .summary("Tells which cluster this is, and how busy.")
+                .problems(error::ASKS),
+        )
+        .merge(openapi::routes())
         .merge(jobs::routes())
         .merge(hosts::routes())
         .merge(pools::routes())

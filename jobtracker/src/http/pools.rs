@@ -1,24 +1,40 @@
 //! Users' routes: pools, and what is done to all jobs of one.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
-use axum::routing::{get, post};
+use axum::extract::{Query as UrlQuery, State};
 use jobtracker_core::{Input, PoolVerb, Query, Reply};
 use mapreduce_protocol::{PoolList, PoolStatus};
-use net::{Access, Caller, Json, Problem, Role, Routes};
+use net::api::{Methods, get, post};
+use net::{Access, Caller, Json, Path, Problem, Role, Routes};
 
 use super::ServerState;
-use super::error::{bad_query, unexpected};
+use super::error::{ASKS, CHANGES, NO_SUCH, bad_query, unexpected};
 use super::jobs::PauseParameters;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/pools", USERS, get(list))
-        .route("/v1/pools/{pool}/pause", USERS, post(pause))
-        .route("/v1/pools/{pool}/resume", USERS, post(resume))
-        .route("/v1/pools/{pool}/kill", USERS, post(kill))
+        .route("/v1/pools", USERS, get(list).summary("Lists pools.").problems(ASKS))
+        .route(
+            "/v1/pools/{pool}/pause",
+            USERS,
+            change(post(pause), "Launches nothing more of a pool, of later jobs either."),
+        )
+        .route(
+            "/v1/pools/{pool}/resume",
+            USERS,
+            change(post(resume), "Goes on with a paused pool."),
+        )
+        .route(
+            "/v1/pools/{pool}/kill",
+            USERS,
+            change(post(kill), "Ends a pool's jobs, but for those that are being published."),
+        )
+}
+
+fn change(methods: Methods<ServerState>, summary: &'static str) -> Methods<ServerState> {
+    methods.summary(summary).problems(NO_SUCH).problems(CHANGES)
 }
 
 async fn list(State(state): State<ServerState>) -> Result<Json<PoolList>, Problem> {

@@ -1,19 +1,24 @@
 //! Users' route: whom Prometheus is to scrape. The chunkservers are the chunk master's to tell.
 
 use axum::extract::State;
-use axum::routing::get;
 use daemon::TargetGroup;
 use jobtracker_core::{Query, Reply};
 use mapreduce_protocol::HostStatus;
+use net::api::get;
 use net::{Access, Json, Problem, Role, Routes};
 
 use super::ServerState;
-use super::error::unexpected;
+use super::error::{ASKS, unexpected};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/prometheus/targets", USERS, get(targets))
+    let targets = get(targets)
+        .summary(
+            "Lists the daemons that Prometheus is to scrape, in the JSON of its `http_sd_config`.",
+        )
+        .problems(ASKS);
+    Routes::new().route("/v1/prometheus/targets", USERS, targets)
 }
 
 /// Hosts that are drained and gone have no address.

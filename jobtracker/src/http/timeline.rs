@@ -2,19 +2,20 @@
 //! core's pages, so that others come between; of jobs whose tasks the core has forgotten, from what was kept of them.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as UrlQuery, State};
-use axum::routing::get;
+use axum::extract::{Query as UrlQuery, State};
 use ids::UnixMillis;
 use jobtracker_core::{PARTITIONS_PER_PAGE, Query, Reply};
 use mapreduce_protocol::{
     AttemptHistory, AttemptState, AttemptStatus, JobId, Partition, PartitionList, TaskKind,
     Timeline, TimelineAttempt,
 };
-use net::{Access, Json, Problem, Role, Routes};
+use net::api::get;
+use net::{Access, Json, Path, Problem, Role, Routes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{bad_query, unexpected};
+use super::error::{KEPT, NO_SUCH, bad_query, unexpected};
 use super::history::{Told, ask_or_read_attempts, kept_attempts};
 use super::jobs::job_of;
 
@@ -26,19 +27,34 @@ const PAGE_MAX: usize = 20_000;
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/jobs/{id}/timeline", USERS, get(timeline)).route(
-        "/v1/jobs/{id}/partitions",
-        USERS,
-        get(partitions),
-    )
+    Routes::new()
+        .route(
+            "/v1/jobs/{id}/timeline",
+            USERS,
+            get(timeline)
+                .summary("Tells of each attempt of a job in short, page by page.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
+        .route(
+            "/v1/jobs/{id}/partitions",
+            USERS,
+            get(partitions)
+                .summary("Tells how a job's map outputs are spread over its reduces, page by page.")
+                .problems(NO_SUCH)
+                .problems(KEPT),
+        )
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TimelineParameters {
+    /// Where the page begins: the `next` of the one before.
     #[serde(default)]
     first: usize,
+    /// So many at most, 5000 if absent.
     limit: Option<usize>,
+    /// Only what runs or has ended from then on, in milliseconds since 1970.
     #[serde(default)]
     since: u64,
 }
@@ -118,9 +134,10 @@ fn of_kept(kept: AttemptHistory) -> TimelineAttempt {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PartitionParameters {
+    /// Where the page begins: the `next` of the one before.
     #[serde(default)]
     first: u32,
 }

@@ -2,24 +2,36 @@
 //! heartbeat interval.
 
 use axum::extract::State;
-use axum::routing::post;
 use jobtracker_core::{Input, Reply};
 use mapreduce_protocol::{
     RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
 };
+use net::api::post;
 use net::{Access, Json, Problem, Role, Routes};
 
 use super::ServerState;
-use super::error::unexpected;
+use super::error::{CHANGES, REGISTERS, unexpected};
 
 const TRACKERS: Access = Access::Roles(&[Role::Tracker]);
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/trackers/register", TRACKERS, post(register)).route(
-        "/v1/trackers/heartbeat",
-        TRACKERS,
-        post(heartbeat),
-    )
+    Routes::new()
+        .route(
+            "/v1/trackers/register",
+            TRACKERS,
+            post(register)
+                .summary("Registers a TaskTracker.")
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/trackers/heartbeat",
+            TRACKERS,
+            post(heartbeat)
+                .summary("Takes a TaskTracker's heartbeat.")
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
 }
 
 async fn register(

@@ -4,15 +4,15 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use mapreduce_protocol::ProblemKind;
-use net::{Access, Problem, Routes};
+use net::api::get;
+use net::{Access, Path, Problem, Routes};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
+use super::error::NO_SUCH;
 
 /// What the page may load, and from where. Trusted types: no text ever becomes HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -66,8 +66,27 @@ static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/", Access::Public, get(async |headers: HeaderMap| serve("index.html", &headers)))
-        .route("/web/{file}", Access::Public, get(file))
+        .route(
+            "/",
+            Access::Public,
+            get(page)
+                .summary("Gives the web page.")
+                .gives_text(200, "text/html", "The page.")
+                .gives_nothing(304),
+        )
+        .route(
+            "/web/{file}",
+            Access::Public,
+            get(file)
+                .summary("Gives a file of the web page.")
+                .gives_text(200, "*/*", "The file.")
+                .gives_nothing(304)
+                .problems(NO_SUCH),
+        )
+}
+
+async fn page(headers: HeaderMap) -> Response {
+    serve("index.html", &headers)
 }
 
 async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use ids::{HostName, RackName};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One daemon as a target, with the labels that its series get.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TargetGroup {
     targets: [String; 1],
     labels: BTreeMap<&'static str, String>,

@@ -1,6 +1,6 @@
 //! The words that every daemon shares: host and rack names, the cluster's id, epochs, request
 //! stamps and times. No rules of any daemon live here, and nothing of files or jobs: those ids are
-//! in the two protocol crates. Everybody calls it; it depends on serde alone.
+//! in the two protocol crates. Everybody calls it; it depends on serde and schemars alone.
 //!
 //! The newtypes do not mix:
 //!
@@ -11,6 +11,8 @@
 //! ```
 
 mod delivery;
+#[macro_use]
+mod schema;
 mod names;
 mod time;
 
@@ -18,12 +20,27 @@ pub use delivery::{Inbox, Numbered, Outbox};
 pub use names::{ClientId, ClusterId, HostName, NameError, RackName, RequestId};
 pub use time::{Monotonic, Now, UnixMillis};
 
+#[doc(hidden)]
+pub use schemars;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The term of a master: one more at each start, journaled before the first message that bears it.
 /// A message with an older epoch comes from, or is meant for, a master that is no more.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct Epoch(pub u64);
 
@@ -43,7 +60,18 @@ impl std::fmt::Display for Epoch {
 
 /// Number of a heartbeat within one registration, from 1. A repeated number is the same heartbeat.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct HeartbeatNumber(pub u64);
 
@@ -51,7 +79,9 @@ pub struct HeartbeatNumber(pub u64);
 /// in its journal, and gives it again when the same sequence comes again.
 ///
 /// A client numbers the requests of a slot from 1, one in flight per slot at a time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct RequestStamp {
     /// Who asks; random, one per client process.
     pub client: ClientId,

@@ -19,7 +19,7 @@ pub struct NameError {
 }
 
 macro_rules! checked_name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
         ///
         /// Cheap to clone.
@@ -32,6 +32,8 @@ macro_rules! checked_name {
                 serializer.serialize_str(&self.0)
             }
         }
+
+        $crate::text_schema!($name, $pattern, concat!("A ", $what, ": ", $rule, "."));
 
         impl $name {
             /// The name as text.
@@ -87,6 +89,7 @@ checked_name!(
     HostName,
     "host name",
     "1 to 253 letters, digits, '-', '_' and '.', beginning with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$",
     |t| (1..=253).contains(&t.len())
         && is_label(t, b"-_.")
         && t.as_bytes()[0].is_ascii_alphanumeric()
@@ -97,6 +100,7 @@ checked_name!(
     RackName,
     "rack name",
     "'/' and then 1 to 252 letters, digits, '-', '_', '.' and '/', without empty parts",
+    r"^(/[A-Za-z0-9._-]+)+$",
     |t| (2..=253).contains(&t.len())
         && t.starts_with('/')
         && !t.ends_with('/')
@@ -110,6 +114,7 @@ checked_name!(
     ClusterId,
     "cluster id",
     "8 to 64 letters, digits and '-'",
+    r"^[A-Za-z0-9-]{8,64}$",
     |t| (8..=64).contains(&t.len()) && is_label(t, b"-")
 );
 
@@ -118,6 +123,7 @@ checked_name!(
     ClientId,
     "client id",
     "8 to 128 letters, digits, '-', '_' and '.'",
+    r"^[A-Za-z0-9._-]{8,128}$",
     |t| (8..=128).contains(&t.len()) && is_label(t, b"-_.")
 );
 
@@ -126,6 +132,7 @@ checked_name!(
     RequestId,
     "request id",
     "1 to 64 letters, digits and '-'",
+    r"^[A-Za-z0-9-]{1,64}$",
     |t| (1..=64).contains(&t.len()) && is_label(t, b"-")
 );
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A point on this process' monotonic clock, as the time since an arbitrary start. Never sent to
@@ -29,7 +30,18 @@ impl std::ops::Add<Duration> for Monotonic {
 /// Wall-clock time in milliseconds since 1970-01-01 UTC. For humans and expiry dates only: order and
 /// time-outs use [`Monotonic`].
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct UnixMillis(pub u64);
 

@@ -2,11 +2,13 @@
 //! refuses by default, a client with retries. Daemons build their `http/` rooms on it; the chunk store's
 //! client and the task processes call through it.
 
+pub mod api;
 pub mod audit;
 pub mod capability;
 pub mod client;
 mod entrance;
 mod origin;
+mod path;
 pub mod problem;
 pub mod random;
 pub mod schema_words;
@@ -21,6 +23,7 @@ pub use capability::{
 };
 pub use client::{Backoff, CallError, Client, ClientSettings};
 pub use entrance::Observer;
+pub use path::Path;
 pub use problem::Problem;
 pub use random::{hex, random_hex, random_u64};
 pub use reqwest;

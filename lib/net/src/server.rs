@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
+use crate::api::{Methods, Operation};
 use crate::audit::Changes;
 use crate::entrance::{self, EntranceLayer, Observer, Rules};
 use crate::origin::check_change;
@@ -63,7 +64,7 @@ pub struct Guard {
 /// The routes of a daemon. The only way to a served router is [`Routes::into_router`], and no route gets
 /// there without its [`Access`].
 pub struct Routes<S> {
-    routes: Vec<(&'static str, Access, MethodRouter<S>)>,
+    routes: Vec<(&'static str, Access, Methods<S>)>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
@@ -79,10 +80,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Self { routes: Vec::new() }
     }
 
-    /// Adds a route.
+    /// Adds a route. Of methods that [`crate::api`] made, the document of the interface tells.
     #[must_use]
-    pub fn route(mut self, path: &'static str, access: Access, methods: MethodRouter<S>) -> Self {
-        self.routes.push((path, access, methods));
+    pub fn route(
+        mut self,
+        path: &'static str,
+        access: Access,
+        methods: impl Into<Methods<S>>,
+    ) -> Self {
+        self.routes.push((path, access, methods.into()));
         self
     }
 
@@ -98,6 +104,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.routes.iter().map(|(path, access, _)| (*path, *access))
     }
 
+    /// The routes with what is said of their methods.
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&'static str, Access, &[Operation])> {
+        self.routes.iter().map(|(path, access, methods)| (*path, *access, &methods.operations[..]))
+    }
+
     /// Changes the methods of one route, as with a layer of its own.
     #[must_use]
     pub fn map(
@@ -106,8 +117,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         change: impl FnOnce(MethodRouter<S>) -> MethodRouter<S>,
     ) -> Self {
         if let Some(at) = self.routes.iter().position(|(known, ..)| *known == path) {
-            let (path, access, methods) = self.routes.remove(at);
-            self.routes.insert(at, (path, access, change(methods)));
+            let (path, access, mut methods) = self.routes.remove(at);
+            methods.router = change(methods.router);
+            self.routes.insert(at, (path, access, methods));
         }
         self
     }
@@ -128,7 +140,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         for (path, access, methods) in self.routes {
             let (guard, observer) = (Arc::clone(&guard), observer.clone());
             let rules = Arc::new(Rules { path, guard, access, observer });
-            router = router.route(path, methods.layer(EntranceLayer(rules)));
+            router = router.route(path, methods.router.layer(EntranceLayer(rules)));
         }
         let unrouted = async |request: Request| {
             let detail = format!("no such route: {} {}", request.method(), request.uri().path());

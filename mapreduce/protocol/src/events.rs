@@ -1,6 +1,7 @@
 //! What `GET /v1/events` tells of the cluster beside jobs, and the headers of a part of a log.
 
 use ids::{ClusterId, Epoch, UnixMillis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Header of a reply with a part of a log: the byte of all that was written with which the body begins.
@@ -11,7 +12,7 @@ pub const LOG_LENGTH_HEADER: &str = "howdah-log-length";
 pub const LOG_PART_BYTES_MAX: u64 = 1 << 20;
 
 /// The cluster in numbers: the data of an event `cluster`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterPulse {
     /// The cluster.
     pub cluster: ClusterId,
@@ -61,7 +62,7 @@ pub struct LogPart {
 }
 
 /// `POST /v1/jobs?check=true`: the job could be submitted now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobChecked {
     /// The job as it would be submitted.
     pub job: crate::JobSpec,

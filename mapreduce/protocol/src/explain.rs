@@ -4,12 +4,13 @@
 use std::fmt;
 
 use ids::{HostName, RackName, UnixMillis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, AttemptState, AttemptStatus, JobId, JobState, Place, TaskId};
 
 /// `GET /v1/jobs/{id}/explain`, or of one task with `?task=ID`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// The job.
     pub job: JobId,
@@ -28,7 +29,7 @@ pub struct Explanation {
 }
 
 /// Files that one map each reads from the first byte to the last, however long they are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unsplit {
     /// How many.
     pub files: u64,
@@ -39,7 +40,7 @@ pub struct Unsplit {
 }
 
 /// One task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskExplanation {
     /// The task.
     pub task: TaskId,
@@ -81,7 +82,7 @@ impl TaskExplanation {
 }
 
 /// What the heaviest place holds of a reduce's input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReduceInput {
     /// The place.
     #[serde(flatten)]
@@ -95,7 +96,7 @@ pub struct ReduceInput {
 }
 
 /// A place that holds map outputs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InputPlace {
     /// One host.
@@ -105,7 +106,7 @@ pub enum InputPlace {
 }
 
 /// What keeps slots from a job or a task, whatever the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "obstacle", rename_all = "snake_case")]
 pub enum Obstacle {
     /// Its splits are not known yet.
@@ -141,7 +142,7 @@ pub enum Obstacle {
 }
 
 /// Why a task does not run on some hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostObstacle {
     /// Why.
     pub why: WhyNotThere,
@@ -152,7 +153,9 @@ pub struct HostObstacle {
 }
 
 /// Why a task does not run on a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyNotThere {
     /// Nothing is in the way: it will in a moment.
@@ -170,7 +173,7 @@ pub enum WhyNotThere {
 }
 
 /// One attempt of the path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathLink {
     /// The attempt.
     pub attempt: AttemptId,
@@ -187,7 +190,7 @@ pub struct PathLink {
 }
 
 /// What an attempt of the path could not go on without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum After {
     /// The job's submission.

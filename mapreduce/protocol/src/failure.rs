@@ -1,12 +1,13 @@
 //! Failure as a type: it travels from the task process through the TaskTracker to the JobTracker's
 //! core, which acts on the kind. The text is for humans alone.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::AttemptId;
 
 /// Why an attempt ended without success.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// What the scheduler acts on.
     #[serde(flatten)]
@@ -16,7 +17,7 @@ pub struct Failure {
 }
 
 /// What the scheduler acts on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FailureKind {
     /// The author's code returned an error.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One thing that is wrong with a host. While there is any, the host is given no new attempts; what runs there
 /// goes on, and its map outputs are served. (Hadoop: `NodeHealthCheckerService`, but with the disks' and the memory's
 /// state as values.)
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "ailment", rename_all = "snake_case")]
 pub enum Ailment {
     /// The TaskTracker's data folder can't be written to.

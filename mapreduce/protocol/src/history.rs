@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptStatus, JobSpec, JobStatus};
@@ -18,7 +19,7 @@ pub const ATTEMPTS_FILE: &str = "attempts.jsonl";
 pub const LOGS_FOLDER: &str = "logs";
 
 /// `GET /v1/history/{job}`, and `job.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobHistory {
     /// How it ended.
     pub status: JobStatus,
@@ -31,7 +32,7 @@ pub struct JobHistory {
 }
 
 /// What a job ran with when it ended: what it did not say itself is the cluster's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSettings {
     /// Reduces.
     pub reduces: u32,
@@ -53,7 +54,7 @@ pub struct JobSettings {
 }
 
 /// One line of `attempts.jsonl`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptHistory {
     /// What became of it. (`address` is absent: it may be another one's by now.)
     #[serde(flatten)]
@@ -74,7 +75,7 @@ pub struct AttemptHistory {
 }
 
 /// `GET /v1/history`: those that ended last first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryList {
     /// The jobs, as they ended.
     pub jobs: Vec<JobStatus>,

@@ -3,19 +3,20 @@
 use std::fmt;
 
 use ids::{HostName, RackName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Ailment, JobId};
 
 /// `GET /v1/hosts`, by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostList {
     /// The hosts that are known.
     pub hosts: Vec<HostStatus>,
 }
 
 /// One host and its TaskTracker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostStatus {
     /// Its name.
     pub host: HostName,
@@ -51,7 +52,7 @@ pub struct HostStatus {
 }
 
 /// One thing that speaks against a host, whatever the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "strike", rename_all = "snake_case")]
 pub enum Strike {
     /// Several tasks of a job failed there and succeeded elsewhere, or failed for want of room.
@@ -79,7 +80,7 @@ impl fmt::Display for Strike {
 }
 
 /// Whether a host is there, and gets work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum HostState {
     /// Its TaskTracker sends heartbeats.

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A job: the day of its submission (UTC, `yyyymmdd`) and its ordinal in the life of the cluster.
@@ -24,7 +25,9 @@ pub struct JobId {
 }
 
 /// Map or reduce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     /// Reads a split.
@@ -55,6 +58,22 @@ pub struct AttemptId {
     /// Which try.
     pub number: u32,
 }
+
+ids::text_schema!(
+    JobId,
+    r"^job_[0-9]{8}_[0-9]{4,10}$",
+    "A job: the day of its submission (UTC) and its number."
+);
+ids::text_schema!(
+    TaskId,
+    r"^task_[0-9]{8}_[0-9]{4,10}_[mr]_[0-9]{6,10}$",
+    "A task: its job, whether it is a map or a reduce, and its number, from 0."
+);
+ids::text_schema!(
+    AttemptId,
+    r"^attempt_[0-9]{8}_[0-9]{4,10}_[mr]_[0-9]{6,10}_[0-9]{1,10}$",
+    "An attempt: its task, and which try it is."
+);
 
 /// A text that is not an id of the kind wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,9 @@
 //! What a record of the input is (`input_format` of a job), and how it is written in a job file.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -93,8 +95,9 @@ impl InputFormat {
 }
 
 /// The options of those that have some.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "InputFormatOptions", extend("minProperties" = 1, "maxProperties" = 1))]
 struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_value: Option<WrittenKeyValue>,
@@ -106,14 +109,16 @@ struct Written {
     csv: Option<WrittenCsv>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct WrittenKeyValue {
     separator: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct WrittenCsv {
     #[serde(default = "comma")]
     delimiter: String,
@@ -170,6 +175,19 @@ impl WrittenCsv {
                 "the delimiter of 'csv' is {delimiter:?}: give one character of ASCII that is no quote and no end of a line"
             )),
         }
+    }
+}
+
+impl JsonSchema for InputFormat {
+    fn schema_name() -> Cow<'static, str> {
+        "InputFormat".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Its name, or its options by name.",
+            "anyOf": [{"enum": Self::NAMES}, generator.subschema_for::<Written>()],
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::words;
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// A job. Under `submit` and REST, paths are chunk-store paths, or URLs of other stores; under `local`, local paths.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// What people call it; [`check_name`] says what it may be.
@@ -166,7 +167,18 @@ impl JobSpec {
 /// A job's share of the slots beside other jobs: of two neighbours the higher one gets twice as much, or, where jobs queue
 /// up (`jobtracker.sharing: fifo`), all of it (Hadoop: `JobPriority`).
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Priority {
@@ -217,7 +229,7 @@ impl FromStr for Priority {
 }
 
 /// `POST /v1/jobs/{id}/priority`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPriority {
     /// From now on.
@@ -225,7 +237,7 @@ pub struct SetPriority {
 }
 
 /// What a job runs: exactly one of the three.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ProgramAsWritten", into = "ProgramAsWritten")]
 pub enum Program {
     /// A named function of this binary.
@@ -237,10 +249,10 @@ pub enum Program {
 }
 
 /// `builtin: {name, args}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Builtin {
-    /// One of [`crate::builtins::BUILTINS`].
+    /// One of those that `howdah builtins` lists.
     pub name: String,
     /// Its arguments by name; numbers, `true` and `false` may stand there without quotes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "words::map")]
@@ -248,7 +260,7 @@ pub struct Builtin {
 }
 
 /// `native: {executable, args, files}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Native {
     /// In a job file: a local path, relative to that file. On the wire: a chunk-store path.
@@ -288,8 +300,9 @@ impl Program {
 }
 
 /// The keys side by side, as plain YAML has them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Program", extend("minProperties" = 1, "maxProperties" = 1))]
 struct ProgramAsWritten {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     builtin: Option<Builtin>,
@@ -331,14 +344,14 @@ impl From<Program> for ProgramAsWritten {
 
 /// One split: what one map reads. Records may straddle its ends: the map that owns a record's first
 /// byte reads it whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Split {
     /// Byte ranges of files, read one after the other; a record never spans two of them.
     pub pieces: Vec<SplitPiece>,
 }
 
 /// A byte range of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SplitPiece {
     /// The file. (A job's splits have few paths among them: each may be kept once.)
     pub path: Arc<str>,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The least memory that a job can ask for: the runtime alone needs some.
@@ -18,7 +19,7 @@ pub const OPEN_FILES_MIN: u32 = 256;
 pub const PROCESSES_MIN: u32 = 16;
 
 /// Limits of one attempt, each as the cluster's configuration says where the job does not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskLimits {
     /// Memory of all its processes together.
@@ -97,6 +98,12 @@ impl TaskLimits {
 /// A number of bytes, written with its unit: `512MiB`, or `512MB` of a thousand thousands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+ids::text_schema!(
+    ByteSize,
+    r"^\s*[0-9]+(\.[0-9]+)?\s*[KMGTPEkmgtpe]?i?[Bb]?\s*$",
+    "A number of bytes with its unit, like `512MiB`."
+);
 
 /// A text that is no [`ByteSize`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,10 @@
 //! How a job's output is written (`output_format`, `output_compression` and `map_output_compression` of a job), and how that
 //! is written in a job file.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -65,7 +67,7 @@ impl OutputFormat {
 }
 
 /// Compression of the parts of an output; their names get the extension of the codec.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputCompression {
     /// As they are.
@@ -100,7 +102,7 @@ impl OutputCompression {
 
 /// Compression of what maps leave for reduces: of each block of their outputs, spills and merges (Hadoop:
 /// `mapreduce.map.output.compress`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MapOutputCompression {
     /// As they are.
@@ -113,7 +115,7 @@ pub enum MapOutputCompression {
 }
 
 /// How all tasks of a job write.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OutputForms {
     /// What pairs become in the job's output.
@@ -158,8 +160,9 @@ impl OutputForms {
 }
 
 /// The options of those that have some.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "OutputFormatOptions", extend("minProperties" = 1, "maxProperties" = 1))]
 struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_value: Option<WrittenKeyValue>,
@@ -169,14 +172,16 @@ struct Written {
     csv: Option<WrittenCsv>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct WrittenKeyValue {
     separator: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct WrittenCsv {
     delimiter: String,
 }
@@ -211,6 +216,19 @@ impl Written {
                       alone"
                 .to_owned()),
         }
+    }
+}
+
+impl JsonSchema for OutputFormat {
+    fn schema_name() -> Cow<'static, str> {
+        "OutputFormat".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Its name, or its options by name.",
+            "anyOf": [{"enum": Self::NAMES}, generator.subschema_for::<Written>()],
+        })
     }
 }
 

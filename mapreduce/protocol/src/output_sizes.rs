@@ -1,12 +1,13 @@
 //! How a map's output is spread over the reduces, in short: what the JobTracker places them by.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Partitions that are named of one map, at most: a job may have tens of thousands.
 pub const HEAVY_PARTITIONS_MAX: usize = 16;
 
 /// Bytes that a map left for its job's reduces.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputSizes {
     /// Of all partitions.
     pub bytes: u64,

@@ -1,16 +1,17 @@
 //! What clients see of the pools: `GET /v1/pools`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/pools`, in the order of the configuration, `default` last unless it is named there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolList {
     /// All of them.
     pub pools: Vec<PoolStatus>,
 }
 
 /// One pool: what it is promised and may, and what it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolStatus {
     /// Its name.
     pub pool: String,

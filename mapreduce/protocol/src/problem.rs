@@ -1,10 +1,11 @@
 //! The stable `type`s of the JobTracker's and the TaskTrackers' problem documents.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why the JobTracker or a TaskTracker said no. The wire form is kebab-case and never changes its
 /// meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
     /// The request itself is malformed.

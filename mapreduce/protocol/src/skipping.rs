@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::FailureKind;
@@ -35,7 +36,7 @@ const NOTE_START_BYTES_MAX: usize = 128;
 const PATH_CHARS_MAX: usize = 1024;
 
 /// What an attempt of a job that may leave records out is told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Skipping {
     /// Numbers of the records, or of a reduce's keys, that it leaves out, from 0, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -43,7 +44,7 @@ pub struct Skipping {
 }
 
 /// The record at which an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailedRecord {
     /// Its number among the records of the split, or of the key among those of the partition, from 0.
     pub ordinal: u64,
@@ -55,7 +56,7 @@ pub struct FailedRecord {
 }
 
 /// Where a record lies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordPlace {
     /// The file.
     pub path: String,

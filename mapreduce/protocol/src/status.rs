@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use ids::{ClusterId, Epoch, HostName, UnixMillis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, Failure, JobId, Priority, Split};
 
 /// The state of a job (Hadoop: `JobStatus`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobState {
     /// Accepted; its splits are being planned.
@@ -47,7 +50,7 @@ impl JobState {
 }
 
 /// Reply to `GET /v1/cluster` of the JobTracker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobtrackerInfo {
     /// The cluster that it belongs to.
     pub cluster: ClusterId,
@@ -62,7 +65,7 @@ pub struct JobtrackerInfo {
 }
 
 /// `201` reply to `POST /v1/jobs` (with `Location: /v1/jobs/{id}`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobAccepted {
     /// Its id.
     pub id: JobId,
@@ -71,7 +74,7 @@ pub struct JobAccepted {
 }
 
 /// `GET /v1/jobs/{id}`; with `?wait_ms=N` the reply comes at the job's end, or after that time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobStatus {
     /// Its id.
     pub id: JobId,
@@ -111,7 +114,7 @@ pub struct JobStatus {
 }
 
 /// Tasks of one kind, and what became of their attempts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskCounts {
     /// Tasks.
     pub total: u32,
@@ -137,28 +140,28 @@ pub struct TaskCounts {
 }
 
 /// `GET /v1/jobs`: newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobList {
     /// A page of jobs.
     pub jobs: Vec<JobStatus>,
 }
 
 /// `GET /v1/jobs/{id}/counters`: sums over the winning attempts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobCounters {
     /// `GROUP.NAME` → value.
     pub counters: BTreeMap<String, u64>,
 }
 
 /// `GET /v1/jobs/{id}/attempts`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptList {
     /// Attempts known, by task and number.
     pub attempts: Vec<AttemptStatus>,
 }
 
 /// One attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptStatus {
     /// Its id.
     pub attempt: AttemptId,
@@ -189,7 +192,7 @@ pub struct AttemptStatus {
 }
 
 /// How near to its bytes a map ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// On a host that holds a replica.
@@ -201,7 +204,7 @@ pub enum Place {
 }
 
 /// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AttemptState {
     /// It runs.

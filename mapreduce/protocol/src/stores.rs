@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, TaskId, TaskKind};
@@ -11,7 +12,7 @@ use crate::{AttemptId, TaskId, TaskKind};
 pub const SCRATCH_FOLDER: &str = "_temporary";
 
 /// How a task reaches the stores that a URL prefix covers.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskStore {
     /// The prefix, like `s3://bucket`.
     pub url: String,
@@ -35,7 +36,7 @@ impl fmt::Debug for TaskStore {
 }
 
 /// A part of an output in another store, written and not published yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StagedOutput {
     /// Id of the upload; none where it is an object in the scratch folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +49,7 @@ pub struct StagedOutput {
 }
 
 /// One of an attempt's named outputs, written and not published yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedOutput {
     /// Its name, as [`is_output_name`] has it.
     pub name: String,

@@ -2,12 +2,13 @@
 //! drawn from. `GET /v1/jobs/{id}/timeline` and `/partitions`.
 
 use ids::{HostName, UnixMillis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, AttemptState, Place};
 
 /// `GET /v1/jobs/{id}/timeline?first=&limit=&since=`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// The JobTracker's clock: `since` of who asks again for what has changed from here on.
     pub now: UnixMillis,
@@ -19,7 +20,7 @@ pub struct Timeline {
 }
 
 /// One attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineAttempt {
     /// Its id.
     pub attempt: AttemptId,
@@ -51,7 +52,7 @@ pub struct TimelineAttempt {
 }
 
 /// `GET /v1/jobs/{id}/partitions?first=`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionList {
     /// Reduces from `first` on.
     pub partitions: Vec<Partition>,
@@ -61,7 +62,7 @@ pub struct PartitionList {
 }
 
 /// What one reduce reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Partition {
     /// Which reduce.
     pub partition: u32,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ids::{ClusterId, Epoch, HeartbeatNumber, HostName, Numbered, RackName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// `POST /v1/trackers/register` → [`TrackerRegistered`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RegisterTracker {
     /// [`crate::PROTOCOL_VERSION`] of the sender.
     pub protocol: u32,
@@ -42,7 +43,7 @@ pub struct RegisterTracker {
 }
 
 /// Reply to [`RegisterTracker`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackerRegistered {
     /// The cluster, to be kept in the data folder.
     pub cluster: ClusterId,
@@ -55,7 +56,7 @@ pub struct TrackerRegistered {
 }
 
 /// `POST /v1/trackers/heartbeat` → [`TrackerHeartbeatReply`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackerHeartbeat {
     /// The sender.
     pub host: HostName,
@@ -83,7 +84,7 @@ pub struct TrackerHeartbeat {
 }
 
 /// How far a running attempt is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptProgress {
     /// The attempt.
     pub attempt: AttemptId,
@@ -95,7 +96,7 @@ pub struct AttemptProgress {
 }
 
 /// What a TaskTracker tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum TrackerEvent {
     /// An attempt has ended well: its output is served here (map) or closed in the staging folder.
@@ -139,7 +140,7 @@ pub enum TrackerEvent {
 pub const DIGEST_BYTES_MAX: usize = 64;
 
 /// What a successful attempt produced.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptResult {
     /// Digest of its uncompressed output (XXH3-128, 32 hexadecimal digits): equal digests are
     /// interchangeable outputs.
@@ -159,7 +160,7 @@ pub struct AttemptResult {
 }
 
 /// Reply to [`TrackerHeartbeat`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackerHeartbeatReply {
     /// The JobTracker's term.
     pub epoch: Epoch,
@@ -176,7 +177,7 @@ pub struct TrackerHeartbeatReply {
 }
 
 /// What the JobTracker tells a TaskTracker to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum TrackerCommand {
     /// Start an attempt.
@@ -201,7 +202,7 @@ pub enum TrackerCommand {
 }
 
 /// Start an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Launch {
     /// The attempt.
     pub attempt: AttemptId,
@@ -215,7 +216,7 @@ pub struct Launch {
 }
 
 /// What all tasks of a job share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobDescription {
     /// The job.
     pub job: JobId,
@@ -244,7 +245,7 @@ pub struct JobDescription {
 }
 
 /// What one task does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "work", rename_all = "snake_case")]
 pub enum Work {
     /// Read a split.
@@ -258,7 +259,7 @@ pub enum Work {
 }
 
 /// A run of a job's map events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MapEvents {
     /// The job.
     pub job: JobId,
@@ -269,7 +270,7 @@ pub struct MapEvents {
 }
 
 /// Where a map's output is, or no longer is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum MapEvent {
     /// This attempt's output is the one to fetch.

@@ -233,6 +233,7 @@ fn the_page_of_rest_has_every_route_for_users() {
         "events",
         "files",
         "prometheus",
+        "openapi",
     ];
     for file in files {
         jobs.extend(routes_in(&format!("jobtracker/src/http/{file}.rs")));
@@ -247,6 +248,7 @@ fn the_page_of_rest_has_every_route_for_users() {
     }
     files.append(&mut routes_in("chunkstore/src/master/http/health.rs"));
     files.append(&mut routes_in("chunkstore/src/master/http/prometheus.rs"));
+    files.append(&mut routes_in("chunkstore/src/master/http/openapi.rs"));
     // Clients append through the client library; how chunks begin and end is the servers' to say.
     let mut logs = routes_in("chunkstore/src/master/http/logs.rs");
     for name in ["open", "begin", "end"] {

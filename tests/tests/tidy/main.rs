@@ -7,5 +7,6 @@ mod dashboards;
 mod dependencies;
 mod documents;
 mod drift;
+mod openapi;
 mod sources;
 mod words;

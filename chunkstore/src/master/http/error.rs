@@ -3,11 +3,59 @@
 use chunkstore_core::master::{FsError, Refusal, Reply};
 use chunkstore_protocol::ProblemKind;
 use net::Problem;
+use net::api::Problems;
 
 use super::super::event_loop::AskError;
 
 /// Seconds after which a server that restarts has mostly registered again.
 const RETRY_AFTER: u32 = 1;
+
+/// What any question may come to: the chunk master stops.
+pub(super) const ASKS: Problems = &[(503, "unavailable")];
+/// What a question about a path may come to.
+pub(super) const LOOKS: Problems =
+    &[(404, "not-found"), (409, "not-a-folder"), (503, "unavailable")];
+/// What any change may come to.
+pub(super) const CHANGES: Problems = &[
+    (409, "invalid-request"),
+    (503, "journal-outdated"),
+    (503, "starting"),
+    (503, "unavailable"),
+    (507, "out-of-space"),
+];
+/// What stands in the way of a name.
+pub(super) const REPLACES: Problems = &[
+    (409, "already-exists"),
+    (409, "changed"),
+    (409, "folder-not-empty"),
+    (409, "is-a-folder"),
+    (409, "log-or-not"),
+    (409, "rename-into-itself"),
+    (409, "still-open"),
+];
+/// What stands in the way of another chunk.
+pub(super) const OPENS: Problems =
+    &[(409, "already-exists"), (409, "is-a-folder"), (503, "no-servers"), (507, "no-servers")];
+/// What a writer may have lost.
+pub(super) const HOLDS: Problems = &[
+    (404, "not-found"),
+    (404, "unknown-chunk"),
+    (409, "lease-lost"),
+    (409, "log-ended"),
+    (409, "too-few-replicas"),
+];
+/// A chunkserver that is not there.
+pub(super) const NO_SERVER: Problems = &[(404, "unknown-server")];
+/// Why one is not forgotten.
+pub(super) const FORGETS: Problems =
+    &[(409, "last-with-chunks"), (409, "last-with-records"), (409, "server-lives")];
+/// Why a chunkserver is not, or no more, of the cluster.
+pub(super) const REGISTERS: Problems = &[
+    (409, "host-name-taken"),
+    (409, "not-registered"),
+    (409, "wrong-cluster"),
+    (409, "wrong-protocol"),
+];
 
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
@@ -81,6 +129,18 @@ mod tests {
     use chunkstore_protocol::{FileId, StorePath};
 
     use super::*;
+
+    #[test]
+    fn the_document_names_no_problem_that_the_code_can_not_give() {
+        let groups = [ASKS, LOOKS, CHANGES, REPLACES, OPENS, HOLDS, NO_SERVER, FORGETS, REGISTERS];
+        for (status, kind) in groups.into_iter().flatten() {
+            let known = serde_json::from_value::<ProblemKind>((*kind).into()).unwrap();
+            // Of two types, refusals may have another status than most have.
+            let exceptions = [(409, ProblemKind::InvalidRequest), (503, ProblemKind::NoServers)];
+            let own = super::status(known) == *status || exceptions.contains(&(*status, known));
+            assert!(own, "{kind} with {status}");
+        }
+    }
 
     #[test]
     fn each_refusal_has_its_status_type_and_remedy() {

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::routing::post;
 use chunkstore_core::master::{Asker, Input, Intent, Mutation, Query, Reply, RequestDigest};
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Count, Counted, Create, Created,
@@ -13,9 +12,10 @@ use chunkstore_protocol::{
     Mkdir, OWNER_CHARS_MAX, PathLocation, ProblemKind, Publish, Rename, Renew, SetOwner,
     SetReplication, Stat, StorePath,
 };
+use net::api::post;
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
-use super::error::unexpected;
+use super::error::{ASKS, CHANGES, HOLDS, LOOKS, OPENS, REPLACES, unexpected};
 use super::requester::{authority_of, client_of, digest_of, owner_of};
 use super::rights::{Change, may_change, may_look, may_move, may_put};
 use super::tokens::Mint;
@@ -23,36 +23,190 @@ use super::{ServerState, pages};
 
 pub(super) const CLIENTS: Access =
     Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
-
 const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
-
 /// How long the answer to a renewal waits at most.
 const RENEW_WAIT_MAX: Duration = Duration::from_mins(1);
-
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn routes() -> Routes<ServerState> {
+    names().merge(writes()).merge(changes()).merge(attributes())
+}
+
+/// What is asked of the namespace.
+fn names() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/files/create", CLIENTS, post(create))
-        .route("/v1/files/append", CLIENTS, post(append))
-        .route("/v1/files/allocate", CLIENTS, post(allocate))
-        .route("/v1/files/close", CLIENTS, post(close))
-        .route("/v1/files/abandon", CLIENTS, post(abandon))
-        .route("/v1/files/renew", CLIENTS, post(renew))
-        .route("/v1/files/stat", CLIENTS, post(stat))
-        .route("/v1/files/list", CLIENTS, post(list))
-        .route("/v1/files/count", CLIENTS, post(count))
-        .route("/v1/files/locate", CLIENTS, post(locate))
-        .route("/v1/files/locate_many", CLIENTS, post(locate_many))
-        .route("/v1/files/mkdir", CLIENTS, post(mkdir))
-        .route("/v1/files/rename", CLIENTS, post(rename))
-        .route("/v1/files/copy", CLIENTS, post(copy))
-        .route("/v1/files/concat", CLIENTS, post(concat))
-        .route("/v1/files/set_replication", CLIENTS, post(set_replication))
-        .route("/v1/files/set_owner", PEOPLE, post(set_owner))
-        .route("/v1/files/may_make", CLIENTS, post(may_make))
-        .route("/v1/files/delete", CLIENTS, post(delete))
-        .route("/v1/files/publish", CLIENTS, post(publish))
+        .route(
+            "/v1/files/stat",
+            CLIENTS,
+            post(stat).summary("Tells what stands at a path.").problems(LOOKS),
+        )
+        .route(
+            "/v1/files/list",
+            CLIENTS,
+            post(list).summary("Lists a folder, page by page.").problems(LOOKS),
+        )
+        .route(
+            "/v1/files/count",
+            CLIENTS,
+            post(count).summary("Counts what stands at and below a path.").problems(LOOKS),
+        )
+        .route(
+            "/v1/files/locate",
+            CLIENTS,
+            post(locate).summary("Tells where the chunks of a file lie.").problems(LOOKS).problems(REPLACES),
+        )
+        .route(
+            "/v1/files/locate_many",
+            CLIENTS,
+            post(locate_many).summary("Tells where the chunks of many files lie, or what is wrong with each.").problems(ASKS),
+        )
+        .route(
+            "/v1/files/may_make",
+            CLIENTS,
+            post(may_make).summary("Tells whether the caller may make something at a path, as far as owners matter.").problems(LOOKS),
+        )
+}
+
+/// The life of a file that is being written.
+fn writes() -> Routes<ServerState> {
+    Routes::new()
+        .route(
+            "/v1/files/create",
+            CLIENTS,
+            post(create)
+                .summary("Makes a file, whose writer holds its lease.")
+                .problems(LOOKS)
+                .problems(OPENS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/append",
+            CLIENTS,
+            post(append)
+                .summary("Opens a file for more bytes at its end.")
+                .problems(LOOKS)
+                .problems(OPENS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/allocate",
+            CLIENTS,
+            post(allocate)
+                .summary("Gives the writer of a file its next chunk.")
+                .problems(HOLDS)
+                .problems(OPENS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/close",
+            CLIENTS,
+            post(close)
+                .summary("Ends the writing of a file, which is whole from then on.")
+                .problems(HOLDS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/abandon",
+            CLIENTS,
+            post(abandon)
+                .summary("Gives up the writing of a file.")
+                .problems(HOLDS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/renew",
+            CLIENTS,
+            post(renew)
+                .summary("Keeps the leases of files that are being written.")
+                .problems(HOLDS)
+                .problems(ASKS),
+        )
+}
+
+/// What changes the namespace.
+fn changes() -> Routes<ServerState> {
+    Routes::new()
+        .route(
+            "/v1/files/mkdir",
+            CLIENTS,
+            post(mkdir)
+                .summary("Makes a folder.")
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/rename",
+            CLIENTS,
+            post(rename)
+                .summary("Gives what stands at a path another path.")
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/copy",
+            CLIENTS,
+            post(copy)
+                .summary("Makes another file of the same chunks; no byte moves.")
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/concat",
+            CLIENTS,
+            post(concat)
+                .summary(
+                    "Makes one file of the chunks of several, which are gone then; no byte moves.",
+                )
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/delete",
+            CLIENTS,
+            post(delete)
+                .summary(
+                    "Removes what stands at a path; what users remove lies in the trash first.",
+                )
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/publish",
+            CLIENTS,
+            post(publish)
+                .summary("Makes a job's output appear, in one transaction.")
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+}
+
+/// What is said of what stands in it.
+fn attributes() -> Routes<ServerState> {
+    Routes::new()
+        .route(
+            "/v1/files/set_replication",
+            CLIENTS,
+            post(set_replication)
+                .summary("Has a file kept on so many servers.")
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/set_owner",
+            PEOPLE,
+            post(set_owner)
+                .summary("Gives what stands at a path to another user.")
+                .problems(LOOKS)
+                .problems(CHANGES),
+        )
 }
 
 async fn create(

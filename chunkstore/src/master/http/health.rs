@@ -3,16 +3,16 @@
 //! them. Long answers are put together here from the core's steps, so that others come between.
 
 use axum::extract::State;
-use axum::routing::post;
 use chunkstore_core::master::{Mutation, Query, Reply};
 use chunkstore_protocol::{
     ClusterReport, DeleteOrphans, Done, DrainServer, ForgetServer, Fsck, FsckPage, OrphansDeleted,
     Report,
 };
+use net::api::post;
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 
 use super::ServerState;
-use super::error::unexpected;
+use super::error::{ASKS, CHANGES, FORGETS, LOOKS, NO_SERVER, unexpected};
 use super::files::done;
 
 /// Steps of the core for one page of a check.
@@ -21,11 +21,41 @@ const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/servers/report", PEOPLE, post(report))
-        .route("/v1/servers/drain", PEOPLE, post(drain))
-        .route("/v1/servers/delete_orphans", PEOPLE, post(delete_orphans))
-        .route("/v1/servers/forget", PEOPLE, post(forget))
-        .route("/v1/files/fsck", PEOPLE, post(fsck))
+        .route(
+            "/v1/servers/report",
+            PEOPLE,
+            post(report).summary("Tells of chunkservers, disks, space and repairs.").problems(ASKS),
+        )
+        .route(
+            "/v1/servers/drain",
+            PEOPLE,
+            post(drain)
+                .summary("Empties a chunkserver, or stops doing so.")
+                .problems(NO_SERVER)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/servers/delete_orphans",
+            PEOPLE,
+            post(delete_orphans)
+                .summary("Has a chunkserver delete what no file refers to.")
+                .problems(NO_SERVER)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/servers/forget",
+            PEOPLE,
+            post(forget)
+                .summary("Forgets a chunkserver that does not come back.")
+                .problems(NO_SERVER)
+                .problems(FORGETS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/files/fsck",
+            PEOPLE,
+            post(fsck).summary("Checks the chunks of files, page by page.").problems(LOOKS),
+        )
 }
 
 async fn report(

@@ -2,15 +2,15 @@
 //! path is a right on its open chunk.
 
 use axum::extract::State;
-use axum::routing::post;
 use chunkstore_core::master::{Input, Intent, LogRequest, Mutation, Reply};
 use chunkstore_protocol::{
     BeginLog, BegunLog, CreateLog, Done, EndLog, FileStatus, OpenLog, OpenedLog,
 };
+use net::api::post;
 use net::{Access, Caller, Json, Problem, Role, Routes};
 
 use super::ServerState;
-use super::error::unexpected;
+use super::error::{CHANGES, HOLDS, LOOKS, OPENS, REGISTERS, REPLACES, unexpected};
 use super::files::{Answer, CLIENTS, done, status};
 use super::rights::{Change, may_change};
 use super::tokens::Mint;
@@ -18,10 +18,43 @@ use super::tokens::Mint;
 pub(super) fn routes() -> Routes<ServerState> {
     const SERVERS: Access = Access::Roles(&[Role::Server]);
     Routes::new()
-        .route("/v1/logs/create", CLIENTS, post(create))
-        .route("/v1/logs/open", CLIENTS, post(open))
-        .route("/v1/logs/begin", SERVERS, post(begin))
-        .route("/v1/logs/end", SERVERS, post(end))
+        .route(
+            "/v1/logs/create",
+            CLIENTS,
+            post(create)
+                .summary("Makes a log: a file that many append records to at once.")
+                .problems(LOOKS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/logs/open",
+            CLIENTS,
+            post(open)
+                .summary("Tells the open chunk of a log.")
+                .problems(LOOKS)
+                .problems(OPENS)
+                .problems(REPLACES)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/logs/begin",
+            SERVERS,
+            post(begin)
+                .summary("Tells that the open chunk of a log may hold records.")
+                .problems(HOLDS)
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/logs/end",
+            SERVERS,
+            post(end)
+                .summary("Tells how the open chunk of a log has ended.")
+                .problems(HOLDS)
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
 }
 
 async fn create(

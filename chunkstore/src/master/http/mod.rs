@@ -6,6 +6,7 @@ mod files;
 mod health;
 mod leases;
 mod logs;
+mod openapi;
 mod pages;
 mod prometheus;
 mod requester;
@@ -20,16 +21,17 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::get;
 use chunkstore_core::master::{Input, Reply};
 use chunkstore_protocol::ClusterInfo;
 use daemon::{Health, Metrics, Requests, Shutdown, Topology};
 use ids::{ClusterId, Epoch};
+use net::api::get;
 use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
 
 use super::event_loop::Core;
 use super::metrics::{REQUESTS, observe_summary, observe_topology};
 pub(super) use leases::Leases;
+pub use openapi::openapi;
 
 /// What handlers share. Each request gets a clone of it.
 #[derive(Clone)]
@@ -90,7 +92,12 @@ pub fn access() -> Vec<(&'static str, net::Access)> {
 /// The routes of `/v1`.
 fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/cluster", ANY_ROLE, get(cluster))
+        .route(
+            "/v1/cluster",
+            ANY_ROLE,
+            get(cluster).summary("Tells which cluster this is.").problems(error::ASKS),
+        )
+        .merge(openapi::routes())
         .merge(files::routes())
         .merge(logs::routes())
         .merge(health::routes())

@@ -1,18 +1,24 @@
 //! The route by which Prometheus learns which chunkservers there are. TaskTrackers are the JobTracker's to tell.
 
 use axum::extract::State;
-use axum::routing::get;
 use chunkstore_protocol::{Report, ServerReport};
 use daemon::TargetGroup;
+use net::api::get;
 use net::{Access, Json, Problem, Role, Routes};
 
 use super::ServerState;
+use super::error::ASKS;
 use super::health::whole_report;
 
 const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
-    Routes::new().route("/v1/prometheus/targets", PEOPLE, get(targets))
+    let targets = get(targets)
+        .summary(
+            "Lists the daemons that Prometheus is to scrape, in the JSON of its `http_sd_config`.",
+        )
+        .problems(ASKS);
+    Routes::new().route("/v1/prometheus/targets", PEOPLE, targets)
 }
 
 /// Of servers that have not registered since the master started nobody knows the address.

@@ -1,24 +1,45 @@
 //! Chunkservers' routes: registration, heartbeats, and what may leave their trash. What people ask about servers is `health.rs`'.
 
 use axum::extract::State;
-use axum::routing::post;
 use chunkstore_core::master::{Input, Query, Reply};
 use chunkstore_protocol::{
     BrokenChunks, Purgeable, RegisterServer, ServerHeartbeat, ServerHeartbeatReply,
     ServerRegistered,
 };
+use net::api::post;
 use net::{Access, Json, Problem, Role, Routes};
 
 use super::ServerState;
-use super::error::unexpected;
+use super::error::{CHANGES, REGISTERS, unexpected};
 
 const SERVERS: Access = Access::Roles(&[Role::Server]);
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/servers/register", SERVERS, post(register))
-        .route("/v1/servers/heartbeat", SERVERS, post(heartbeat))
-        .route("/v1/servers/broken", SERVERS, post(broken))
+        .route(
+            "/v1/servers/register",
+            SERVERS,
+            post(register)
+                .summary("Registers a chunkserver.")
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/servers/heartbeat",
+            SERVERS,
+            post(heartbeat)
+                .summary("Takes a chunkserver's heartbeat.")
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
+        .route(
+            "/v1/servers/broken",
+            SERVERS,
+            post(broken)
+                .summary("Tells of which broken replicas a sound one exists.")
+                .problems(REGISTERS)
+                .problems(CHANGES),
+        )
 }
 
 async fn register(

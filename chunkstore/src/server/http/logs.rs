@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{Appended, BATCH_BYTES_MAX, Followed};
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
 
 use super::error::{BadRequest, problem_of_log};
 use super::{Which, parse_pipeline, parse_replica};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
@@ -16,7 +16,7 @@ use chunkstore_client::transfer::{OFFSET_HEADER, PIPELINE_HEADER};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::descriptor::{DescriptorSocket, Rechecked};
 use chunkstore_protocol::{ChunkId, Frozen, SealedChunk, ServerAddress, Version};
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
 use serde::Deserialize;
 
 use super::download::Reader;

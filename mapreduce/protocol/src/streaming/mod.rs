@@ -4,10 +4,12 @@
 mod command;
 mod key_fields;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use command::{Command, CommandError};
@@ -29,7 +31,7 @@ const SEPARATOR_BYTES_MAX: usize = 64;
 const KEY_FIELDS_MAX: u32 = 1000;
 
 /// `streaming: {mapper, reducer, files, …}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Streaming {
     /// The command that gets the lines of the input. Absent: they pass as they are.
@@ -98,7 +100,7 @@ pub struct Streaming {
 }
 
 /// What ends a line of the input, and of what a command writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineEnds {
     /// LF, and a CR before it goes with it.
@@ -123,15 +125,16 @@ pub struct ShippedFile {
 }
 
 /// The two forms.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum ShippedAsWritten {
     Short(String),
     Long(ShippedKeys),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct ShippedKeys {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +161,20 @@ impl ShippedFile {
         let last = || path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(last);
         Self { path, name, sha256 }
+    }
+}
+
+impl JsonSchema for ShippedFile {
+    fn schema_name() -> Cow<'static, str> {
+        "ShippedFile".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        if generator.contract().is_deserialize() {
+            ShippedAsWritten::json_schema(generator)
+        } else {
+            ShippedKeys::json_schema(generator)
+        }
     }
 }
 

@@ -1,0 +1,50 @@
+//! The description of the chunk master's interface: OpenAPI 3.1, made from the routes. It is served, and kept in
+//! `docs/openapi/chunkmaster.json`, which a test compares.
+
+use std::sync::LazyLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use net::Routes;
+use net::api::{About, document, get};
+
+use super::{ANY_ROLE, ServerState};
+
+const ABOUT: About = About {
+    title: "Howdah chunk master",
+    description: "Files and folders, and the servers that keep their chunks. Each request is a `POST` of JSON. A `stamp` makes a \
+                  retry safe: `sequence` is one more for each new request of a client's slot, and the same for a retry, which gets \
+                  the first answer. Every error is a problem document (RFC 9457) with a stable `type`. After a 4xx nothing has \
+                  happened; after a time-out or a 5xx it may have. A 500 is a flaw of this program, and stands with no operation. \
+                  Each answer has the header `x-request-id`, which the logs of all daemons have too. `x-roles` says whose tokens \
+                  an operation takes; what is `x-internal` is between daemons, and changes with releases. The bytes of files go to \
+                  and from the chunkservers in a format of their own; for browsers and `curl` the JobTracker passes them on. \
+                  Beside these routes there are `/healthz`, `/readyz` and `/metrics`.",
+    version: env!("CARGO_PKG_VERSION"),
+    path_parameters: &[],
+};
+
+/// The document, in JSON with line ends.
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let document = document(&super::routes(), &ABOUT);
+    serde_json::to_string_pretty(&document).expect("it is plain data") + "\n"
+});
+
+/// The description of the chunk master's interface, as `GET /v1/openapi.json` gives it.
+#[must_use]
+pub fn openapi() -> &'static str {
+    &DOCUMENT
+}
+
+pub(super) fn routes() -> Routes<ServerState> {
+    let this = get(this).summary("Gives this document.").gives_text(
+        200,
+        "application/json",
+        "An OpenAPI document.",
+    );
+    Routes::new().route("/v1/openapi.json", ANY_ROLE, this)
+}
+
+async fn this() -> Response {
+    ([(CONTENT_TYPE, "application/json")], openapi()).into_response()
+}

@@ -1,0 +1,162 @@
+//! What routes take and give, for the document of a daemon's interface (OpenAPI 3.1). Most of it is read from the handlers'
+//! own types ([`describe`]), so that it can't say something else than the code; summaries, and the problems that a handler
+//! may answer, stand beside the route. `document.rs` puts the document together.
+
+mod describe;
+mod document;
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::JsonSchema;
+
+pub use describe::{Described, Draft, Gives, Takes};
+pub use document::{About, PathParameter, document};
+
+/// Problems that an operation may answer: the status and the `type`.
+pub type Problems = &'static [(u16, &'static str)];
+
+/// The methods of one route, with what is to be said of each.
+pub struct Methods<S> {
+    pub(crate) router: MethodRouter<S>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+/// One method of a route.
+pub(crate) struct Operation {
+    pub(crate) method: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) describe: Vec<fn(&mut Draft<'_>)>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) problems: Vec<Problems>,
+}
+
+/// What an operation gives that its handler's type does not tell.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) media_type: &'static str,
+    pub(crate) schema: fn(&mut Draft<'_>) -> schemars::Schema,
+    pub(crate) words: &'static str,
+}
+
+/// The route takes `GET`.
+pub fn get<H, T, S, A>(handler: H) -> Methods<S>
+where
+    H: Handler<T, S> + Described<A>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    Methods::new().with("get", MethodFilter::GET, handler)
+}
+
+/// The route takes `POST`.
+pub fn post<H, T, S, A>(handler: H) -> Methods<S>
+where
+    H: Handler<T, S> + Described<A>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    Methods::new().with("post", MethodFilter::POST, handler)
+}
+
+impl<S: Clone + Send + Sync + 'static> Methods<S> {
+    fn new() -> Self {
+        Self { router: MethodRouter::new(), operations: Vec::new() }
+    }
+
+    fn with<H, T, A>(mut self, method: &'static str, filter: MethodFilter, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<A>,
+        T: 'static,
+    {
+        let (describe, nothing) = (vec![H::describe as fn(&mut Draft<'_>)], Vec::new());
+        let operation =
+            Operation { method, summary: "", describe, answers: nothing, problems: Vec::new() };
+        self.operations.push(operation);
+        self.router = self.router.merge(on(filter, handler));
+        self
+    }
+
+    /// The route takes `GET` too.
+    #[must_use]
+    pub fn get<H, T, A>(self, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<A>,
+        T: 'static,
+    {
+        self.with("get", MethodFilter::GET, handler)
+    }
+
+    /// The route takes `PUT` too.
+    #[must_use]
+    pub fn put<H, T, A>(self, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<A>,
+        T: 'static,
+    {
+        self.with("put", MethodFilter::PUT, handler)
+    }
+
+    /// What the last of the methods does: one sentence.
+    #[must_use]
+    pub fn summary(mut self, summary: &'static str) -> Self {
+        self.last().summary = summary;
+        self
+    }
+
+    /// It may answer these problems, beside those of its arguments.
+    #[must_use]
+    pub fn problems(mut self, problems: Problems) -> Self {
+        self.last().problems.push(problems);
+        self
+    }
+
+    /// It answers `T` in JSON with this status.
+    #[must_use]
+    pub fn gives<T: JsonSchema>(self, status: u16) -> Self {
+        let schema = |draft: &mut Draft<'_>| draft.given.subschema_for::<T>();
+        self.gives_as(status, "application/json", schema, "")
+    }
+
+    /// It answers text or bytes of this media type.
+    #[must_use]
+    pub fn gives_text(self, status: u16, media_type: &'static str, words: &'static str) -> Self {
+        let text = |_: &mut Draft<'_>| schemars::json_schema!({"type": "string"});
+        self.gives_as(status, media_type, text, words)
+    }
+
+    /// It answers this status without a body.
+    #[must_use]
+    pub fn gives_nothing(self, status: u16) -> Self {
+        self.gives_as(status, "", |_| schemars::json_schema!({}), "")
+    }
+
+    /// What it answers holds `T` in some form: the document has its schema.
+    #[must_use]
+    pub fn also_gives<T: JsonSchema>(mut self) -> Self {
+        let describe = |draft: &mut Draft<'_>| drop(draft.given::<T>());
+        self.last().describe.push(describe);
+        self
+    }
+
+    fn gives_as(
+        mut self,
+        status: u16,
+        media_type: &'static str,
+        schema: fn(&mut Draft<'_>) -> schemars::Schema,
+        words: &'static str,
+    ) -> Self {
+        self.last().answers.push(Answer { status, media_type, schema, words });
+        self
+    }
+
+    fn last(&mut self) -> &mut Operation {
+        self.operations.last_mut().expect("methods are made with one")
+    }
+}
+
+/// Methods of which nothing is said.
+impl<S> From<MethodRouter<S>> for Methods<S> {
+    fn from(router: MethodRouter<S>) -> Self {
+        Self { router, operations: Vec::new() }
+    }
+}
