@@ -54,6 +54,15 @@ impl Codec {
         }
     }
 
+    /// Whether files of it can be read from their middle on: it has blocks, or frames, that need nothing of what is before.
+    #[must_use]
+    pub fn splits(self) -> bool {
+        match self {
+            Self::Bzip2 | Self::Zstd => true,
+            Self::Gzip | Self::Lz4 | Self::Snappy => false,
+        }
+    }
+
     /// The one that the end of a file's name tells, whatever its case.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
@@ -107,10 +116,17 @@ impl Formats {
         }
     }
 
-    /// Whether the file `path` can be read from its middle on: otherwise one map reads all of it.
+    /// Whether the file `path` can be read from its middle on: otherwise one map reads all of it. Of compressed ones those
+    /// can of which a codec begins anew now and then, if records are lines.
     #[must_use]
     pub fn splits(&self, path: &str) -> bool {
-        self.input.splits() && self.codec_of(path).is_none()
+        let is_counted = matches!(self.input, InputFormat::Lines { .. });
+        let is_fixed = matches!(self.input, InputFormat::FixedLength { .. });
+        self.input.splits()
+            && match self.codec_of(path) {
+                None => true,
+                Some(codec) => codec.splits() && !is_counted && !is_fixed,
+            }
     }
 
     /// Whether the lines of the file `path`, as they stand there, are its records.
@@ -152,6 +168,10 @@ mod tests {
         let auto = Formats { input_compression: InputCompression::Auto, ..Formats::default() };
         assert_eq!(Formats::default().codec_of("/in/a.gz"), None);
         assert!(Formats::default().splits("/in/a.gz") && !auto.splits("/in/a.gz"));
+        assert!(auto.splits("/in/a.bz2") && auto.splits("/in/a.zst"));
+        for input in [InputFormat::FixedLength { bytes: 2 }, InputFormat::WholeFile] {
+            assert!(!Formats { input, ..auto.clone() }.splits("/in/a.bz2"));
+        }
     }
 
     #[test]

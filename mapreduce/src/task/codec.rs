@@ -1,5 +1,5 @@
 //! Compressed inputs as the bytes that they hold: a file from its first byte to its last, block by block. It is never
-//! held as a whole, however much comes out of it.
+//! held as a whole, however much comes out of it. Parts of files, of the codecs that have such: `bzip2_units`, `zstd_units`.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
@@ -41,6 +41,7 @@ pub(crate) struct Decoded {
 #[derive(Default)]
 pub(crate) struct Raw {
     passed: Cell<u64>,
+    end: Cell<Option<u64>>,
     failure: RefCell<Option<Failure>>,
 }
 
@@ -48,6 +49,26 @@ impl Raw {
     /// Compressed bytes that the decoder has taken.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.get()
+    }
+
+    /// So many compressed bytes are passed.
+    pub(super) fn pass(&self, passed: u64) {
+        self.passed.set(passed);
+    }
+
+    /// Of a part of a file: how many bytes its own blocks or frames hold, once the first one of another part has come up.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.end.get()
+    }
+
+    /// What comes after so many bytes is another part's.
+    pub(super) fn end_at(&self, came: u64) {
+        self.end.set(self.end.get().or(Some(came)));
+    }
+
+    /// Why the input could not be read, if that is why no more comes.
+    pub(super) fn take_failure(&self) -> Option<Failure> {
+        self.failure.borrow_mut().take()
     }
 }
 
@@ -60,7 +81,7 @@ impl Decoded {
     ) -> Result<Self, Failure> {
         let blocks = input.read(piece, 0, piece.file_length)?;
         let raw = Rc::new(Raw::default());
-        let reader = RawReader { blocks, block: Bytes::new(), raw: Rc::clone(&raw) };
+        let reader = RawReader::new(blocks, &raw);
         let (path, file_length) = (piece.path.to_string(), piece.file_length);
         let nothing = Box::new(io::empty());
         let mut decoded = Self { decoder: nothing, raw, codec, path, file_length, came: 0 };
@@ -75,7 +96,7 @@ impl Decoded {
 
     /// Why no more comes out: the input's failure, or what the decoder says.
     fn broken(&self, error: &io::Error) -> Failure {
-        if let Some(failure) = self.raw.failure.borrow_mut().take() {
+        if let Some(failure) = self.raw.take_failure() {
             return failure;
         }
         let Self { codec, path, file_length, came, .. } = self;
@@ -83,13 +104,33 @@ impl Decoded {
             ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
             _ => error.to_string(),
         };
-        let message = format!(
-            "can't read input {path}: it is no whole {codec} file: {what}, at byte {} of {file_length}, behind the first \
-             {came} bytes that it holds. If it is not compressed at all, set 'input_compression: none'",
-            self.raw.passed()
-        );
-        failure(FailureKind::InputUnavailable, message)
+        no_whole_file(*codec, path, &what, (self.raw.passed(), *file_length), *came)
     }
+}
+
+/// A part of a file is not what it should be, at a byte of the file; so many bytes of the part have come out before.
+pub(super) fn broken_file(
+    codec: Codec,
+    piece: &SplitPiece,
+    what: &str,
+    at: u64,
+    came: u64,
+) -> Failure {
+    no_whole_file(codec, &piece.path, what, (at, piece.file_length), came)
+}
+
+fn no_whole_file(
+    codec: Codec,
+    path: &str,
+    what: &str,
+    (at, file_length): (u64, u64),
+    came: u64,
+) -> Failure {
+    let message = format!(
+        "can't read input {path}: it is no whole {codec} file: {what}, at byte {at} of {file_length}, behind the first \
+         {came} bytes that it holds. If it is not compressed at all, set 'input_compression: none'"
+    );
+    failure(FailureKind::InputUnavailable, message)
 }
 
 impl Blocks for Decoded {
@@ -114,14 +155,21 @@ impl Blocks for Decoded {
 }
 
 /// The compressed bytes.
-struct RawReader {
-    blocks: Box<dyn Blocks>,
+pub(super) struct RawReader<'a> {
+    blocks: Box<dyn Blocks + 'a>,
     /// What is left of the last block.
     block: Bytes,
     raw: Rc<Raw>,
 }
 
-impl BufRead for RawReader {
+impl<'a> RawReader<'a> {
+    /// Of these blocks; what is read of them is added to `raw`.
+    pub(super) fn new(blocks: Box<dyn Blocks + 'a>, raw: &Rc<Raw>) -> Self {
+        Self { blocks, block: Bytes::new(), raw: Rc::clone(raw) }
+    }
+}
+
+impl BufRead for RawReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.block.is_empty() {
             match self.blocks.next_block() {
@@ -143,7 +191,7 @@ impl BufRead for RawReader {
     }
 }
 
-impl Read for RawReader {
+impl Read for RawReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.fill_buf()?.read(buffer)?;
         self.consume(n);

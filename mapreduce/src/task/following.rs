@@ -6,8 +6,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use mapreduce_protocol::{Codec, Failure, SplitPiece};
 
+use super::bzip2_units::Bzip2Units;
 use super::codec::{Decoded, Raw};
+use super::failure::bad_job;
 use super::storage::{Blocks, Input};
+use super::zstd_units::ZstdUnits;
 
 /// Bytes past the piece that are asked for together with it: most last records end there, and need no
 /// request of their own.
@@ -24,30 +27,69 @@ pub(crate) struct Opened<'a> {
     pub(crate) blocks: Box<dyn Blocks + 'a>,
     /// How far a compressed file is read. Places are in what it holds, then.
     pub(crate) raw: Option<Rc<Raw>>,
+    /// Where the first byte is said to stand: in the file, or in what it holds; of a part of a compressed file, where the
+    /// block or frame begins in the file that it comes from.
+    pub(crate) start: u64,
 }
 
-/// Begins at `start`, which is in the piece or just before it, or, of a file with a `codec`, at its first byte.
+/// Whether `piece` is all of its file.
+pub(crate) fn is_whole(piece: &SplitPiece) -> bool {
+    piece.offset == 0 && piece.length == piece.file_length
+}
+
+/// Begins at `start`, which is in the piece or just before it; of a file with a `codec`, at its first byte, or at the first
+/// block or frame that begins in the piece.
 pub(crate) fn open<'a>(
     input: &'a dyn Input,
     piece: &'a SplitPiece,
     codec: Option<Codec>,
     start: u64,
 ) -> Result<Opened<'a>, Failure> {
-    if let Some(codec) = codec {
+    let Some(codec) = codec else {
+        return Ok(Opened { blocks: following(input, piece, start)?, raw: None, start });
+    };
+    if is_whole(piece) {
         let decoded = Decoded::open(input, piece, codec)?;
         let raw = Some(decoded.raw());
-        return Ok(Opened { blocks: Box::new(decoded), raw });
+        return Ok(Opened { blocks: Box::new(decoded), raw, start: 0 });
     }
-    let end = (piece.offset + piece.length + TAIL_BYTES).min(piece.file_length);
+    match codec {
+        Codec::Bzip2 => {
+            let units = Bzip2Units::open(input, piece)?;
+            let (raw, start) = (Some(units.raw()), units.start());
+            Ok(Opened { blocks: Box::new(units), raw, start })
+        }
+        Codec::Zstd => {
+            let units = ZstdUnits::open(input, piece)?;
+            let (raw, start) = (Some(units.raw()), units.start());
+            Ok(Opened { blocks: Box::new(units), raw, start })
+        }
+        Codec::Gzip | Codec::Lz4 | Codec::Snappy => Err(not_whole(piece)),
+    }
+}
+
+/// A piece's bytes are not to be read without all before them.
+pub(crate) fn not_whole(piece: &SplitPiece) -> Failure {
+    bad_job(format!(
+        "the split {piece} is a part of a file that can only be read as a whole: submit the job again"
+    ))
+}
+
+/// The bytes of the file from `start` on, those of the piece at once and the others as they are asked for.
+pub(super) fn following<'a>(
+    input: &'a dyn Input,
+    piece: &'a SplitPiece,
+    start: u64,
+) -> Result<Box<dyn Blocks + 'a>, Failure> {
+    let end = (piece.offset + piece.length + TAIL_BYTES).min(piece.file_length).max(start);
     let blocks = input.read(piece, start, end - start)?;
-    let following = Following { input, piece, blocks, blocks_end: end, overrun: OVERRUN_BYTES };
-    Ok(Opened { blocks: Box::new(following), raw: None })
+    Ok(Box::new(Following { input, piece, blocks, blocks_end: end, overrun: OVERRUN_BYTES }))
 }
 
 impl Opened<'_> {
     /// Nothing at all.
     pub(super) fn nothing() -> Self {
-        Self { blocks: Box::new(Nothing), raw: None }
+        Self { blocks: Box::new(Nothing), raw: None, start: 0 }
     }
 }
 

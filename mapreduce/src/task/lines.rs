@@ -34,18 +34,21 @@ pub(crate) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Stands on the first line that the piece owns. One with a `codec` is a whole file.
+    /// Stands on the first line that the piece owns. Of a compressed file's part those are the lines that begin in its blocks or
+    /// frames behind their first byte, and the one that begins right behind them: whether a line begins at the first byte,
+    /// only who has read what is before it knows.
     pub(crate) fn open(
         input: &'a dyn Input,
         piece: &'a SplitPiece,
         codec: Option<Codec>,
     ) -> Result<Self, Failure> {
-        let is_whole = codec.is_some();
-        let start = if is_whole { 0 } else { piece.offset.saturating_sub(1) };
+        let is_plain = codec.is_none();
+        let opened = open(input, piece, codec, piece.offset.saturating_sub(1))?;
+        let start = opened.start;
         let mut lines = Self {
             piece,
-            opened: open(input, piece, codec, start)?,
-            end: if is_whole { u64::MAX } else { piece.offset + piece.length },
+            opened,
+            end: if is_plain { piece.offset + piece.length } else { u64::MAX },
             line_bytes_max: RECORD_BYTES_MAX,
             block: Bytes::new(),
             at: 0,
@@ -66,7 +69,7 @@ impl<'a> Lines<'a> {
     /// Bytes of the piece that are passed, compressed ones where it is compressed.
     pub(crate) fn passed(&self) -> u64 {
         match &self.opened.raw {
-            Some(raw) => raw.passed(),
+            Some(raw) => raw.passed().min(self.piece.length),
             None => self.position().saturating_sub(self.piece.offset).min(self.piece.length),
         }
     }
@@ -192,6 +195,10 @@ impl<'a> Lines<'a> {
         let Some(block) = self.opened.blocks.next_block()? else { return Ok(false) };
         self.block_offset += self.block.len() as u64;
         (self.block, self.at) = (block, 0);
+        if let Some(own) = self.opened.raw.as_ref().and_then(|raw| raw.end()) {
+            // The line that begins right behind them is theirs, too.
+            self.end = self.opened.start + own + 1;
+        }
         Ok(true)
     }
 }

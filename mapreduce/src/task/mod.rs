@@ -2,7 +2,9 @@
 //! side collects, sorts, combines, spills and merges; the reduce side fetches, merges and reduces. The
 //! local runner uses the same parts on local files.
 
+mod bits;
 mod block_codec;
+mod bzip2_units;
 mod channel;
 mod codec;
 pub(crate) mod collector;
@@ -38,6 +40,7 @@ pub(crate) mod sort_buffer;
 pub(crate) mod source;
 mod spills;
 pub(crate) mod storage;
+mod zstd_units;
 
 pub use codec::decoder;
 pub use process::task_main;

@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 
 use super::csv_records::CsvRecords;
 use super::failure::bad_job;
-use super::following::{Opened, open};
+use super::following::{Opened, is_whole, not_whole, open};
 use super::lines::Lines;
 use super::storage::Input;
 
@@ -119,13 +119,7 @@ impl<'a> Records<'a> {
 
 /// Refuses a part of a file that can only be read as a whole: its records would be another map's, too.
 pub(crate) fn check_piece(piece: &SplitPiece, formats: &Formats) -> Result<(), Failure> {
-    let is_whole = piece.offset == 0 && piece.length == piece.file_length;
-    if is_whole || formats.splits(&piece.path) {
-        return Ok(());
-    }
-    Err(bad_job(format!(
-        "the split {piece} is a part of a file that can only be read as a whole: submit the job again"
-    )))
+    if is_whole(piece) || formats.splits(&piece.path) { Ok(()) } else { Err(not_whole(piece)) }
 }
 
 /// Key and value of a line.
@@ -335,6 +329,73 @@ mod tests {
             all.sort_unstable();
             let whole = records(&data, 1000, &[0, length], &format).unwrap();
             prop_assert_eq!(records(&data, block, &all, &format).unwrap(), whole);
+        }
+    }
+
+    /// The file `data` in several blocks or frames.
+    fn in_units(codec: Codec, data: &[u8], unit: usize) -> Vec<u8> {
+        let compress = |part: &[u8]| match codec {
+            Codec::Bzip2 => {
+                let mut out = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                std::io::Write::write_all(&mut out, part).unwrap();
+                out.finish().unwrap()
+            }
+            _ => zstd::encode_all(part, 1).unwrap(),
+        };
+        let parts: Vec<&[u8]> =
+            if data.is_empty() { vec![data] } else { data.chunks(unit).collect() };
+        parts.into_iter().flat_map(compress).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+        #[test]
+        fn whatever_the_cuts_of_a_compressed_file_each_record_has_one_owner(
+            text in prop::collection::vec(
+                prop_oneof![4 => Just(b'a'), 2 => Just(b'\n'), 1 => Just(b',')], 0..60
+            ),
+            codec in prop_oneof![Just(Codec::Bzip2), Just(Codec::Zstd)],
+            unit in 1..20_usize,
+            block in 1..400_usize,
+            cuts in prop::collection::vec(0.0..1.0_f64, 0..6),
+        ) {
+            let file = in_units(codec, &text, unit);
+            let length = file.len() as u64;
+            let mut all: Vec<u64> = cuts.iter().map(|at| (at * length as f64) as u64).collect();
+            all.extend([0, length]);
+            all.sort_unstable();
+            all.dedup();
+            let formats =
+                Formats { input_compression: InputCompression::Auto, ..Formats::default() };
+            let memory = MemoryInput { data: file, block };
+            let path: std::sync::Arc<str> = format!("/f.{}", codec.extension()).into();
+            let (mut found, mut blocks) = (Vec::new(), Vec::new());
+            for cut in all.windows(2) {
+                let piece = SplitPiece {
+                    path: path.clone(),
+                    offset: cut[0],
+                    length: cut[1] - cut[0],
+                    file_length: length,
+                    e_tag: None,
+                };
+                let mut records = Records::open(&memory, &piece, &formats).unwrap();
+                while let Some(record) = records.next_record().unwrap() {
+                    found.push(record.value.to_vec());
+                }
+                let mut lines = Lines::open(&memory, &piece, Some(codec)).unwrap();
+                while let Some(block) = lines.next_lines().unwrap() {
+                    blocks.extend_from_slice(&block);
+                }
+            }
+            let mut expected: Vec<Vec<u8>> =
+                text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            if expected.last().is_some_and(Vec::is_empty) {
+                expected.pop();
+            }
+            prop_assert_eq!(&found, &expected);
+            let ended: Vec<u8> = expected.iter().flat_map(|it| [it, &b"\n"[..]].concat()).collect();
+            prop_assert_eq!(blocks, ended);
         }
     }
 
