@@ -60,7 +60,7 @@ impl Boot {
         let secret = Secret::read_file(secret_file).or_early()?;
         let tls = crate::tls::of_daemon(&config, file)?;
         let users = Users::default();
-        super::users::take(&users, &config.users);
+        super::users::take(&users, &config.users).or_early()?;
         Ok(Self { config, secret, users, tls, file: file.to_owned() })
     }
 

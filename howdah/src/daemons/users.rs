@@ -7,16 +7,29 @@ use std::time::Duration;
 
 use config::UserRole;
 use ids::UnixMillis;
-use net::{Standing, User, Users};
+use net::{Standing, User, Users, WouldOpen};
 
-/// Time between two looks at the file.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks at the file. It is read once two of them find it the same.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// What changes with every edit of a file.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
+/// What is known of the file.
+struct Seen {
+    /// At the last look.
+    stamp: Stamp,
+    /// When it was last read.
+    read: Stamp,
+    /// Who was in it then.
+    users: Vec<config::User>,
+}
+
 /// Gives `users` those of the configuration.
-pub(super) fn take(users: &Users, configured: &[config::User]) {
+///
+/// # Errors
+/// When these are none, and there are some.
+pub(super) fn take(users: &Users, configured: &[config::User]) -> Result<(), WouldOpen> {
     let table = configured.iter().map(|user| {
         let standing = match user.role {
             UserRole::Admin => Standing::Superuser,
@@ -26,21 +39,22 @@ pub(super) fn take(users: &Users, configured: &[config::User]) {
         let valid_from = UnixMillis(user.valid_from.map_or(0, |at| at.0));
         (user.name.clone(), User { standing, valid_from })
     });
-    users.replace(table.collect());
+    users.replace(table.collect())
 }
 
 /// Looks at the file again and again. What is wrong with it is said, once an edit; the users that were read before stay.
 pub(super) async fn follow(users: Users, file: PathBuf, first: Vec<config::User>) {
-    let mut last = (stamp_of(&file), first);
+    let stamp = stamp_of(&file);
+    let mut seen = Seen { stamp, read: None, users: first };
     loop {
         tokio::time::sleep(INTERVAL).await;
         let (users, file) = (users.clone(), file.clone());
         let look = tokio::task::spawn_blocking(move || {
-            look(&users, &file, &mut last);
-            last
+            look(&users, &file, &mut seen);
+            seen
         });
         match look.await {
-            Ok(seen) => last = seen,
+            Ok(looked) => seen = looked,
             Err(error) => {
                 tracing::error!(%error, "the configuration is not looked at any more: restart to read its users");
                 return;
@@ -49,22 +63,33 @@ pub(super) async fn follow(users: Users, file: PathBuf, first: Vec<config::User>
     }
 }
 
-fn look(users: &Users, file: &Path, last: &mut (Stamp, Vec<config::User>)) {
+/// Whoever writes the file in place may be half way: what is read is what stays the same from one look to the next, and
+/// while it is read.
+fn look(users: &Users, file: &Path, seen: &mut Seen) {
     let stamp = stamp_of(file);
-    if stamp == last.0 {
+    let is_still = stamp == std::mem::replace(&mut seen.stamp, stamp);
+    if !is_still || stamp == seen.read {
         return;
     }
-    last.0 = stamp;
-    match config::load(file, &[]) {
-        Ok(config) if config.users == last.1 => {}
-        Ok(config) => {
-            take(users, &config.users);
-            tracing::info!(
-                users = config.users.len(),
-                "took in the users of the changed configuration"
-            );
-            last.1 = config.users;
-        }
+    let loaded = config::load(file, &[]);
+    if stamp_of(file) != stamp {
+        return;
+    }
+    seen.read = stamp;
+    match loaded {
+        Ok(config) if config.users == seen.users => {}
+        Ok(config) => match take(users, &config.users) {
+            Ok(()) => {
+                tracing::info!(
+                    users = config.users.len(),
+                    "took in the users of the changed configuration"
+                );
+                seen.users = config.users;
+            }
+            Err(error) => {
+                tracing::error!(%error, file = %file.display(), "the changed configuration is not taken in");
+            }
+        },
         Err(error) => {
             tracing::error!(%error, "the changed configuration can't be used: the users that were read before stay");
         }
@@ -94,22 +119,34 @@ mod tests {
         write("users: [{name: ann}]");
         let users = Users::default();
         let read = config::load(&file, &[]).unwrap().users;
-        take(&users, &read);
-        let mut last = (stamp_of(&file), read);
+        take(&users, &read).unwrap();
+        let stamp = stamp_of(&file);
+        let mut seen = Seen { stamp, read: stamp, users: read };
         let standing = |name: &str| {
             let capability = Capability::unlimited(name, Role::User, UnixMillis(u64::MAX));
             users.standing(&capability, UnixMillis(1_000)).ok()
         };
         assert_eq!((standing("ann"), standing("ben")), (Some(Standing::User), None));
         write("users: [{name: ann, role: viewer}, {name: ben, role: admin}]");
-        look(&users, &file, &mut last);
+        look(&users, &file, &mut seen);
+        assert_eq!(standing("ann"), Some(Standing::User), "it may be half way");
+        look(&users, &file, &mut seen);
         assert_eq!(standing("ann"), Some(Standing::Viewer));
         assert_eq!(standing("ben"), Some(Standing::Superuser));
         write("users: [{name: ann, role: king}]");
-        look(&users, &file, &mut last);
+        look(&users, &file, &mut seen);
+        look(&users, &file, &mut seen);
         assert_eq!(standing("ben"), Some(Standing::Superuser));
+        for opened in ["", "users: []", "pools: []"] {
+            write(opened);
+            look(&users, &file, &mut seen);
+            look(&users, &file, &mut seen);
+            assert_eq!(standing("ann"), Some(Standing::Viewer), "{opened:?} opens nothing");
+            assert_eq!(standing("eve"), None, "{opened:?} opens nothing");
+        }
         write("users: [{name: ann, valid_from: 2026-11-30T12:00:00Z}]");
-        look(&users, &file, &mut last);
+        look(&users, &file, &mut seen);
+        look(&users, &file, &mut seen);
         assert_eq!((standing("ann"), standing("ben")), (None, None));
     }
 }

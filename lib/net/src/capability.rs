@@ -438,7 +438,7 @@ mod tests {
         let undated = keyring.mint(&ann);
         let valid_from = |at| {
             let user = User { standing: Standing::User, valid_from: UnixMillis(at) };
-            users.replace([("ann".to_owned(), user)].into());
+            users.replace([("ann".to_owned(), user)].into()).unwrap();
         };
         let now = UnixMillis(60);
         assert_eq!(keyring.admit(&token, now).unwrap().1, Standing::Superuser, "nobody is named");

@@ -31,4 +31,4 @@ pub use schema_words::schema_words;
 pub use serve::{ConnectionLimits, Listener, serve, serve_within};
 pub use server::{Access, Caller, Guard, Json, Routes};
 pub use tls::{OwnFiles, Tls, TlsError, TlsFiles};
-pub use users::{SUPERUSER, Standing, User, UserError, Users};
+pub use users::{SUPERUSER, Standing, User, UserError, Users, WouldOpen};

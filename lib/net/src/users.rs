@@ -64,11 +64,27 @@ type Table = BTreeMap<String, User>;
 #[derive(Clone, Debug, Default)]
 pub struct Users(Arc<RwLock<Option<Arc<Table>>>>);
 
+/// The users were to be replaced by none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it names no users any more, with which whoever has a token would be the superuser: the users that were read \
+     before stay; if the cluster is to have none, restart its daemons"
+)]
+pub struct WouldOpen;
+
 impl Users {
     /// Gives all clones this table; an empty one is none.
-    pub fn replace(&self, table: BTreeMap<String, User>) {
+    ///
+    /// # Errors
+    /// When it is empty, and the one before is not: that one stays. A slip in a file must not open the cluster.
+    pub fn replace(&self, table: BTreeMap<String, User>) -> Result<(), WouldOpen> {
         let table = (!table.is_empty()).then(|| Arc::new(table));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if table.is_none() && current.is_some() {
+            return Err(WouldOpen);
+        }
+        *current = table;
+        Ok(())
     }
 
     fn table(&self) -> Option<Arc<Table>> {
@@ -123,8 +139,20 @@ mod tests {
         let standing = |name| users.standing(&token_of(name, Role::User), UnixMillis(0));
         assert_eq!(standing("ann"), Ok(Standing::Superuser));
         assert_eq!(users.standing_of("ann"), Standing::Superuser);
-        users.replace(BTreeMap::new());
+        users.replace(BTreeMap::new()).unwrap();
         assert_eq!(standing("ann"), Ok(Standing::Superuser));
+    }
+
+    #[test]
+    fn where_somebody_was_named_once_an_empty_table_opens_nothing() {
+        let users = Users::default();
+        let ann = User { standing: Standing::User, valid_from: UnixMillis(0) };
+        users.replace([("ann".to_owned(), ann)].into()).unwrap();
+        assert_eq!(users.replace(BTreeMap::new()), Err(WouldOpen));
+        let standing = |name| users.standing(&token_of(name, Role::User), UnixMillis(0));
+        assert_eq!(standing("ann"), Ok(Standing::User));
+        assert!(standing("eve").is_err());
+        assert_eq!(users.standing_of("ann"), Standing::User);
     }
 
     #[test]
@@ -132,14 +160,12 @@ mod tests {
         let users = Users::default();
         let clone = users.clone();
         let user = |standing, valid_from| User { standing, valid_from: UnixMillis(valid_from) };
-        users.replace(
-            [
-                ("ann".to_owned(), user(Standing::User, 100)),
-                ("vic".to_owned(), user(Standing::Viewer, 0)),
-                ("bea".to_owned(), user(Standing::Superuser, 0)),
-            ]
-            .into(),
-        );
+        let table = [
+            ("ann".to_owned(), user(Standing::User, 100)),
+            ("vic".to_owned(), user(Standing::Viewer, 0)),
+            ("bea".to_owned(), user(Standing::Superuser, 0)),
+        ];
+        users.replace(table.into()).unwrap();
         let standing =
             |name, issued| clone.standing(&token_of(name, Role::User), UnixMillis(issued));
         assert_eq!(standing("ann", 100), Ok(Standing::User));
@@ -153,7 +179,7 @@ mod tests {
             assert_eq!(told, Ok(Standing::Superuser), "{role:?} is no user");
         }
         assert_eq!(users.standing_of("eve"), Standing::User, "who was one keeps what is theirs");
-        users.replace([("ann".to_owned(), user(Standing::User, 101))].into());
+        users.replace([("ann".to_owned(), user(Standing::User, 101))].into()).unwrap();
         assert!(standing("ann", 100).is_err(), "the next table counts at once");
     }
 }
