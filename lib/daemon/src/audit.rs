@@ -3,8 +3,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -15,6 +16,8 @@ use serde_json::json;
 const OLDER_FILES: u32 = 9;
 /// Lines that wait for the disk at most; when it takes none for so long, more are lost, and how many is written then.
 const WAITING_MAX: usize = 8192;
+/// And bytes of theirs. Of what was refused only half as many: whoever may do nothing is not to push out what was done.
+const WAITING_BYTES_MAX: u64 = 8 << 20;
 
 /// Why there is no audit log.
 #[derive(Debug, thiserror::Error)]
@@ -38,42 +41,89 @@ pub fn install_audit(folder: &Path, name: &str, bytes_max: u64) -> Result<(), Au
     let opened = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let file = opened.and_then(|()| open(&path));
     let file = file.map_err(|source| AuditError { path: path.clone(), source })?;
-    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-    let (lines, waiting) = sync_channel(WAITING_MAX);
-    let log = Log { path: path.clone(), file, bytes, bytes_max };
+    let log = Log::of(path.clone(), file, bytes_max);
+    let (queue, waiting) = Queue::new();
     let started = std::thread::Builder::new().name("audit".to_owned());
     let started = started.spawn(move || log.write_all_of(&waiting));
     started.map_err(|source| AuditError { path, source })?;
     // Tests of one process may start several daemons: the first one's file has all.
-    let _second = net::audit::install(Box::new(move |entry| send(&lines, entry)));
+    let _second = net::audit::install(Box::new(move |entry| queue.send(entry)));
     Ok(())
 }
 
 /// Lines that were lost and are not told of yet.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-fn send(lines: &SyncSender<(UnixMillis, Vec<u8>)>, entry: &net::audit::AuditEntry<'_>) {
-    let mut line = serde_json::to_vec(entry).expect("an entry is plain data");
-    line.push(b'\n');
-    if lines.try_send((entry.at, line)).is_err() {
-        LOST.fetch_add(1, Ordering::Relaxed);
+/// A line that waits, with the time that it tells.
+type Line = (UnixMillis, Vec<u8>);
+
+/// The way to the thread that writes.
+struct Queue {
+    lines: SyncSender<Line>,
+    bytes: Arc<AtomicU64>,
+}
+
+/// Its other end.
+struct Waiting {
+    lines: Receiver<Line>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Queue {
+    fn new() -> (Self, Waiting) {
+        let (sender, lines) = sync_channel(WAITING_MAX);
+        let bytes = Arc::<AtomicU64>::default();
+        (Self { lines: sender, bytes: Arc::clone(&bytes) }, Waiting { lines, bytes })
+    }
+
+    fn send(&self, entry: &net::audit::AuditEntry<'_>) {
+        let mut line = serde_json::to_vec(entry).expect("an entry is plain data");
+        line.push(b'\n');
+        let is_refusal = entry.status.is_some_and(|status| (400..500).contains(&status));
+        let bytes_max = if is_refusal { WAITING_BYTES_MAX / 2 } else { WAITING_BYTES_MAX };
+        let bytes = line.len() as u64;
+        let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if waiting > bytes_max || self.lines.try_send((entry.at, line)).is_err() {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Waiting {
+    fn next(&self) -> Option<Line> {
+        let (at, line) = self.lines.recv().ok()?;
+        self.bytes.fetch_sub(line.len() as u64, Ordering::Relaxed);
+        Some((at, line))
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)
 }
 
 struct Log {
     path: PathBuf,
     file: File,
+    /// Of whole lines.
     bytes: u64,
     bytes_max: u64,
+    /// Whether the last line has no end: the next one begins with one.
+    is_torn: bool,
 }
 
 impl Log {
-    fn write_all_of(mut self, waiting: &Receiver<(UnixMillis, Vec<u8>)>) {
-        while let Ok((at, line)) = waiting.recv() {
+    fn of(path: PathBuf, file: File, bytes_max: u64) -> Self {
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        let mut last = [0];
+        // A host that fell may have left half a line.
+        let is_torn =
+            bytes > 0 && file.read_exact_at(&mut last, bytes - 1).is_ok() && last != *b"\n";
+        Self { path, file, bytes, bytes_max, is_torn }
+    }
+
+    fn write_all_of(mut self, waiting: &Waiting) {
+        while let Some((at, line)) = waiting.next() {
             let lost = LOST.swap(0, Ordering::Relaxed);
             if lost > 0 {
                 let told = format!("{}\n", json!({"at": at, "lost": lost}));
@@ -90,13 +140,24 @@ impl Log {
         {
             tracing::error!(%error, path = %self.path.display(), "the audit log can't be set aside, and grows");
         }
-        match self.file.write_all(line) {
-            Ok(()) => self.bytes += line.len() as u64,
+        let ended = if self.is_torn { self.file.write_all(b"\n") } else { Ok(()) };
+        let ended_bytes = u64::from(self.is_torn);
+        match ended.and_then(|()| self.file.write_all(line)) {
+            Ok(()) => {
+                self.bytes += ended_bytes + line.len() as u64;
+                self.is_torn = false;
+            }
             Err(error) => {
                 LOST.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, path = %self.path.display(), "the audit log can't be written");
+                self.take_back();
             }
         }
+    }
+
+    /// What of a line was written before the disk was full is taken back, so that the next one begins on its own.
+    fn take_back(&mut self) {
+        self.is_torn |= self.file.set_len(self.bytes).is_err();
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
@@ -115,6 +176,7 @@ impl Log {
         fs::rename(&self.path, older(1))?;
         self.file = open(&self.path)?;
         self.bytes = 0;
+        self.is_torn = false;
         Ok(())
     }
 }
@@ -127,8 +189,7 @@ mod tests {
     fn a_full_file_is_set_aside_and_the_oldest_goes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.audit.jsonl");
-        let mut log =
-            Log { file: open(&path).unwrap(), path: path.clone(), bytes: 0, bytes_max: 10 };
+        let mut log = Log::of(path.clone(), open(&path).unwrap(), 10);
         for n in 0..30 {
             log.write(format!("{n:07}\n").as_bytes());
         }
@@ -138,5 +199,73 @@ mod tests {
         let youngest = fs::read_to_string(folder.path().join("d.audit.jsonl.1")).unwrap();
         let oldest = fs::read_to_string(folder.path().join("d.audit.jsonl.9")).unwrap();
         assert_eq!((youngest.as_str(), oldest.as_str()), ("0000028\n", "0000020\n"));
+    }
+
+    #[test]
+    fn half_a_line_is_taken_back_and_one_that_is_left_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.audit.jsonl");
+        let mut log = Log::of(path.clone(), open(&path).unwrap(), 1000);
+        log.write(b"whole\n");
+        log.file.write_all(b"ha").unwrap();
+        log.take_back();
+        log.write(b"next\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole\nnext\n");
+        log.file.write_all(b"ha").unwrap();
+        let mut log = Log::of(path.clone(), open(&path).unwrap(), 1000);
+        log.write(b"after a crash\n");
+        log.write(b"last\n");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "whole\nnext\nha\nafter a crash\nlast\n");
+        assert_eq!(log.bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_runs_into_no_other() {
+        use std::io::Read as _;
+
+        let (mut reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        rustix::io::ioctl_fionbio(&file, true).unwrap();
+        let mut log = Log::of(PathBuf::from("pipe"), file, u64::MAX);
+        let long = vec![b'x'; 1 << 21];
+        log.write(&long);
+        let mut part = vec![0; 1 << 16];
+        let n = reader.read(&mut part).unwrap();
+        assert!(part[..n].iter().all(|byte| *byte == b'x'));
+        log.write(b"next\n");
+        drop(log);
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert!(rest.ends_with(b"\nnext\n"), "{} bytes", rest.len());
+    }
+
+    #[test]
+    fn refusals_leave_room_for_what_is_done_and_all_of_it_is_bounded() {
+        let (queue, waiting) = Queue::new();
+        let entry = |status| net::audit::AuditEntry {
+            at: UnixMillis(1),
+            user: "ann",
+            standing: net::Standing::User,
+            from: None,
+            method: "POST",
+            request: "/v1",
+            changes: vec!["x".repeat(1 << 20)],
+            unnamed: 0,
+            status,
+            made: None,
+            request_id: "1",
+        };
+        for status in [Some(403), Some(200), None] {
+            for _ in 0..20 {
+                queue.send(&entry(status));
+            }
+        }
+        drop(queue.lines);
+        let lines: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
+        let refused =
+            lines.iter().filter(|(_, line)| line.windows(12).any(|w| w == b"\"status\":403"));
+        assert_eq!((refused.count(), lines.len()), (3, 7), "of 4 MiB, and of 8");
+        assert_eq!(waiting.bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -15,6 +15,8 @@ use crate::{Caller, Role, Standing};
 
 /// Resources that one entry names at most; how many there were beyond is told.
 const RESOURCES_MAX: usize = 20;
+/// Bytes of a request's path and query that are told; of a longer one the end is cut off.
+const REQUEST_BYTES_MAX: usize = 1024;
 
 /// One request.
 #[derive(Debug, Serialize)]
@@ -29,15 +31,16 @@ pub struct AuditEntry<'a> {
     pub from: Option<IpAddr>,
     /// Its method.
     pub method: &'a str,
-    /// Its path and query.
+    /// Its path and query; if these are long, their beginning and `…`.
     pub request: &'a str,
     /// What was to be changed: paths, or `/` for what is everybody's.
     pub changes: Vec<String>,
     /// More of these that are not named.
     #[serde(skip_serializing_if = "is_zero")]
     pub unnamed: usize,
-    /// The HTTP status: from 200 on it was done, from 400 on nothing of it; from 500 on it may have been.
-    pub status: u16,
+    /// The HTTP status: from 200 on it was done, from 400 on nothing of it; from 500 on it may have been, and where
+    /// there is none too: the caller hung up, or this process ended, before there was an answer.
+    pub status: Option<u16>,
     /// What was made, of a job its URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made: Option<&'a str>,
@@ -93,23 +96,43 @@ pub(crate) struct Audited {
     from: Option<IpAddr>,
     method: Method,
     request: String,
+    request_id: String,
+}
+
+/// Whoever hangs up as soon as they have asked has no answer, and yet what they asked for may be done.
+impl Drop for Audited {
+    fn drop(&mut self) {
+        self.tell(None, None);
+    }
 }
 
 impl Audited {
     /// Of this caller, if anybody takes entries of such a one; what they ask for is noted from then on.
-    pub(crate) fn of(caller: &mut Caller, request: &Request) -> Option<Self> {
+    pub(crate) fn of(caller: &mut Caller, request: &Request, id: &str) -> Option<Self> {
         let is_person = matches!(caller.capability.role, Role::User | Role::Master);
         (SINK.get().is_some() && is_person).then(|| {
             let changes = caller.changes.insert(Changes::default()).clone();
             let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
             let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-            let (method, request) = (request.method().clone(), path.to_owned());
-            Self { caller: caller.clone(), changes, from, method, request }
+            let (method, request) = (request.method().clone(), cut(path));
+            Self {
+                caller: caller.clone(),
+                changes,
+                from,
+                method,
+                request,
+                request_id: id.to_owned(),
+            }
         })
     }
 
     /// Tells of it, if it was to change something.
-    pub(crate) fn answered(self, status: u16, made: Option<&str>, request_id: &str) {
+    pub(crate) fn answered(self, status: u16, made: Option<&str>) {
+        self.tell(Some(status), made);
+    }
+
+    /// Takes what was noted: there is no second entry.
+    fn tell(&self, status: Option<u16>, made: Option<&str>) {
         let (changes, unnamed) = self.changes.take();
         let Some(sink) = SINK.get().filter(|_| !changes.is_empty()) else { return };
         sink(&AuditEntry {
@@ -123,14 +146,28 @@ impl Audited {
             unnamed,
             status,
             made,
-            request_id,
+            request_id: &self.request_id,
         });
+    }
+}
+
+fn cut(path: &str) -> String {
+    match path.len() <= REQUEST_BYTES_MAX {
+        true => path.to_owned(),
+        false => format!("{}…", &path[..path.floor_char_boundary(REQUEST_BYTES_MAX)]),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_request_is_cut() {
+        let exact = "/".repeat(REQUEST_BYTES_MAX);
+        assert_eq!(cut(&exact), exact);
+        assert_eq!(cut(&"ä".repeat(REQUEST_BYTES_MAX)), "ä".repeat(REQUEST_BYTES_MAX / 2) + "…");
+    }
 
     #[test]
     fn an_entry_names_each_resource_once_and_not_too_many() {

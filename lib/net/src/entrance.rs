@@ -69,7 +69,7 @@ impl Service<Request> for Entrance {
         let id = id_of(&request);
         let method = request.method().clone();
         let span = tracing::debug_span!("request", id, %method, path = request.uri().path());
-        let admitted = span.in_scope(|| rules.admit(&mut request));
+        let admitted = span.in_scope(|| rules.admit(&mut request, &id));
         let routed = admitted.map(|audited| (audited, self.route.call(request)));
         let answer = async move {
             let (audited, mut response) = match routed {
@@ -79,7 +79,7 @@ impl Service<Request> for Entrance {
             if let Some(audited) = audited {
                 let made = response.headers().get(header::LOCATION);
                 let made = made.and_then(|made| made.to_str().ok());
-                audited.answered(response.status().as_u16(), made, &id);
+                audited.answered(response.status().as_u16(), made);
             }
             sign(&mut response, id);
             if let Some(observer) = &rules.observer {
@@ -93,7 +93,7 @@ impl Service<Request> for Entrance {
 
 impl Rules {
     /// Leaves the caller with the request, if it may call this route.
-    fn admit(&self, request: &mut Request) -> Result<Option<Audited>, Problem> {
+    fn admit(&self, request: &mut Request, id: &str) -> Result<Option<Audited>, Problem> {
         let roles = match self.access {
             Access::Public => return Ok(None),
             Access::Roles(roles) => roles,
@@ -101,7 +101,7 @@ impl Rules {
         let mut caller = identify(&self.guard, request)?;
         check_certificate(&caller.capability, request)?;
         if roles.contains(&caller.capability.role) {
-            let audited = Audited::of(&mut caller, request);
+            let audited = Audited::of(&mut caller, request, id);
             request.extensions_mut().insert(caller);
             return Ok(audited);
         }

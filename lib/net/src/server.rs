@@ -242,6 +242,12 @@ impl Caller {
         Self { capability: capability.into(), standing: Standing::Superuser, changes: None }
     }
 
+    /// The same one, who only asks whether something could be done: no audit log has that as a change.
+    #[must_use]
+    pub fn only_asking(self) -> Self {
+        Self { changes: None, ..self }
+    }
+
     /// Passes if the caller may do this, with what is their own at least.
     ///
     /// # Errors
