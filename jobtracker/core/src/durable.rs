@@ -25,6 +25,7 @@ pub struct Durable {
     epoch: Epoch,
     last_ordinal: u32,
     jobs: BTreeMap<JobId, JobEntry>,
+    /// By [`key_name`]; in a fold of a release before by the key alone.
     keys: BTreeMap<String, KeyUse>,
     /// Ended jobs, in the order of their ends.
     ended: VecDeque<JobId>,
@@ -127,9 +128,15 @@ impl Durable {
         self.running(task.job)?.tasks(task.kind).get(task.index as usize)
     }
 
-    /// The job that `key` was used for, and the digest of that job.
-    pub(crate) fn key(&self, key: &str) -> Option<(JobId, &str)> {
-        self.keys.get(key).map(|used| (used.job, used.digest.as_str()))
+    /// The job that `owner` used `key` for, and the digest of that job.
+    pub(crate) fn key(&self, owner: &str, key: &str) -> Option<(JobId, &str)> {
+        let is_theirs = |used: &&KeyUse| {
+            let theirs = self.jobs.get(&used.job).map(|entry| entry.owner.as_str());
+            theirs.is_some_and(|theirs| theirs.is_empty() || theirs == owner)
+        };
+        let names = [key_name(owner, key), key_name("", key), key.to_owned()];
+        let used = names.iter().filter_map(|name| self.keys.get(name)).find(is_theirs)?;
+        Some((used.job, used.digest.as_str()))
     }
 
     /// Ordinal of the next job.
@@ -245,7 +252,7 @@ impl Durable {
         };
         if let Some(key) = key {
             let used = KeyUse { job: *job, digest: key.digest.clone() };
-            self.keys.insert(key.key.clone(), used);
+            self.keys.insert(key_name(owner, &key.key), used);
         }
         self.last_ordinal = job.ordinal;
         self.jobs.insert(
@@ -313,8 +320,13 @@ impl Durable {
     }
 
     fn apply_forgotten(&mut self, job: JobId) {
-        if let Some(key) = self.jobs.remove(&job).and_then(|entry| entry.key) {
-            self.keys.remove(&key);
+        let forgotten = self.jobs.remove(&job);
+        if let Some((owner, key)) = forgotten.and_then(|entry| Some((entry.owner, entry.key?))) {
+            for name in [key_name(&owner, &key), key] {
+                if self.keys.get(&name).is_some_and(|used| used.job == job) {
+                    self.keys.remove(&name);
+                }
+            }
         }
         self.ended.retain(|ended| *ended != job);
     }
@@ -331,4 +343,9 @@ impl Durable {
             }
         }
     }
+}
+
+/// Under what a key is kept: one user's keys are nothing to another. No key has a blank.
+fn key_name(owner: &str, key: &str) -> String {
+    format!("{owner} {key}")
 }

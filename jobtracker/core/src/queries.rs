@@ -95,8 +95,10 @@ pub enum Query {
         /// 0, or what the page before says.
         first: usize,
     },
-    /// The job that a key was used for, if any.
+    /// The job that somebody used a key for, if any.
     Submitted {
+        /// Whose jobs are meant.
+        owner: String,
         /// The key, and the digest of the job that came with it now.
         key: IdempotencyKey,
     },
@@ -186,7 +188,7 @@ impl Core {
             Query::HistoryPage { job, first } => {
                 self.history_page(job, first).map(Reply::HistoryPage).ok_or(job)
             }
-            Query::Submitted { key } => Ok(match self.submitted(Some(&key)) {
+            Query::Submitted { owner, key } => Ok(match self.submitted(&owner, Some(&key)) {
                 Ok(accepted) => Reply::Submitted(accepted),
                 Err(refusal) => Reply::Refused(refusal),
             }),

@@ -37,7 +37,7 @@ impl Core {
         owner: String,
         reply_to: ReplyTo,
     ) {
-        let accepted = match self.submitted(key.as_ref()) {
+        let accepted = match self.submitted(&owner, key.as_ref()) {
             Ok(Some(accepted)) => Ok(accepted),
             Ok(None) => self.accept(now, spec, key, owner),
             Err(refusal) => Err(refusal),
@@ -48,16 +48,17 @@ impl Core {
         }
     }
 
-    /// The job that `key` was used for.
+    /// The job that `owner` used `key` for.
     pub(crate) fn submitted(
         &self,
+        owner: &str,
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<JobAccepted>, Refusal> {
         let Some(IdempotencyKey { key, digest }) = key else { return Ok(None) };
         if !(1..=KEY_BYTES_MAX).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Refusal::BadKey);
         }
-        match self.durable.key(key) {
+        match self.durable.key(owner, key) {
             Some((job, known)) if known == digest => {
                 Ok(Some(JobAccepted { id: job, state: self.state_of(job) }))
             }

@@ -125,6 +125,7 @@ async fn submit(
     JobBody(mut spec): JobBody,
 ) -> Result<Response, Problem> {
     let UrlQuery(SubmitParameters { check }) = parameters.map_err(|error| bad_query(&error))?;
+    let caller = if check { caller.only_asking() } else { caller };
     normalise(&mut spec);
     let paths = check_spec(&spec)?;
     check_rights(&caller, &paths)?;
@@ -133,11 +134,11 @@ async fn submit(
         return Ok(Json(JobChecked { job: spec, at: clock::wall() }).into_response());
     }
     let key = key_of(key, &spec);
-    let accepted = match already_submitted(&state, key.clone()).await? {
+    let owner = caller.capability.subject.clone();
+    let accepted = match already_submitted(&state, &owner, key.clone()).await? {
         Some(accepted) => accepted,
         None => {
             check_all(&state, &caller, &paths).await?;
-            let owner = caller.capability.subject.clone();
             let spec = Box::new(spec);
             let submit = |reply_to| Input::Submit { spec, key, owner, reply_to };
             match state.core.ask(submit).await? {
@@ -172,10 +173,11 @@ fn check_rights(caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
 /// The first answer to a request that comes again, even if its output exists by now.
 async fn already_submitted(
     state: &ServerState,
+    owner: &str,
     key: Option<IdempotencyKey>,
 ) -> Result<Option<JobAccepted>, Problem> {
     let Some(key) = key else { return Ok(None) };
-    match state.query(Query::Submitted { key }).await? {
+    match state.query(Query::Submitted { owner: owner.to_owned(), key }).await? {
         Reply::Submitted(accepted) => Ok(accepted),
         other => Err(unexpected(&other)),
     }

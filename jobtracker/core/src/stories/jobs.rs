@@ -172,7 +172,52 @@ fn the_same_key_gives_the_same_job_across_restarts() {
     assert_eq!(other, Refusal::KeyReused { job: first.id });
     assert_eq!(refusal(submit(&mut story, spec(), Some(("a b", "d")))), Refusal::BadKey);
     let key = IdempotencyKey { key: "key-1".into(), digest: "d1".into() };
-    assert_eq!(story.query(Query::Submitted { key }), Reply::Submitted(Some(first)));
+    let owner = String::new();
+    assert_eq!(story.query(Query::Submitted { owner, key }), Reply::Submitted(Some(first)));
+}
+
+#[test]
+fn the_key_of_one_user_says_nothing_of_anothers() {
+    let mut story = Story::begin();
+    let submit = |story: &mut Story, owner: &str, output: &str, digest: &str| {
+        let key = Some(IdempotencyKey { key: "key-1".into(), digest: digest.into() });
+        let (owner, spec) = (owner.to_owned(), Box::new(wordcount(output, 1)));
+        story.answer(|reply_to| Input::Submit { owner, spec, key, reply_to })
+    };
+    let Reply::Accepted(of_ann) = submit(&mut story, "ann", "/ann", "d1") else {
+        panic!("not accepted")
+    };
+    let Reply::Accepted(of_ben) = submit(&mut story, "ben", "/ben", "d2") else {
+        panic!("not accepted")
+    };
+    assert_ne!(of_ann.id, of_ben.id);
+    story.restart();
+    assert_eq!(submit(&mut story, "ann", "/ann", "d1"), Reply::Accepted(of_ann.clone()));
+    let reused = refusal(submit(&mut story, "ben", "/ann", "d1"));
+    assert_eq!(reused, Refusal::KeyReused { job: of_ben.id });
+    for (owner, digest, expected) in
+        [("ann", "d1", Some(of_ann)), ("ben", "d2", Some(of_ben)), ("eve", "d1", None)]
+    {
+        let key = IdempotencyKey { key: "key-1".into(), digest: digest.into() };
+        let owner = owner.to_owned();
+        let submitted = story.query(Query::Submitted { owner, key });
+        assert_eq!(submitted, Reply::Submitted(expected));
+    }
+}
+
+#[test]
+fn a_key_in_a_fold_of_a_release_before_is_its_owners() {
+    let mut story = Story::begin();
+    let key = |digest: &str| IdempotencyKey { key: "key-1".into(), digest: digest.into() };
+    let (spec, owner) = (Box::new(wordcount("/ann", 1)), "ann".to_owned());
+    let key_1 = Some(key("d1"));
+    let _ = story.answer(|reply_to| Input::Submit { owner, spec, key: key_1, reply_to });
+    let mut fold = serde_json::to_value(story.core.durable()).unwrap();
+    let used = fold["keys"]["ann key-1"].take();
+    fold["keys"] = serde_json::json!({"key-1": used});
+    let durable: Durable = serde_json::from_value(fold).unwrap();
+    assert!(durable.key("ann", "key-1").is_some());
+    assert_eq!(durable.key("ben", "key-1"), None);
 }
 
 #[test]
@@ -438,7 +483,8 @@ fn ended_jobs_are_forgotten_oldest_first_with_their_keys() {
     assert_eq!(gone, Refusal::NoSuchJob { job: ids[0] });
     assert_eq!(story.status(ids[1]).state, JobState::Killed);
     let key = IdempotencyKey { key: "key-0".into(), digest: "other".into() };
-    assert_eq!(story.query(Query::Submitted { key }), Reply::Submitted(None));
+    let owner = String::new();
+    assert_eq!(story.query(Query::Submitted { owner, key }), Reply::Submitted(None));
     match story.query(Query::List { limit: 10, only: JobFilter::default() }) {
         Reply::List(list) => assert_eq!(list.jobs.len(), 1),
         other => panic!("{other:?}"),
