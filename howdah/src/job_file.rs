@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
 use mapreduce_protocol::{
-    JobSpec, NameError, Native, Program, ProgramError, ShippedFile, builtins, check_name,
+    JobSpec, NameError, Native, PROGRAM_FILE_BYTES_MAX, Program, ProgramError, ShippedFile,
+    builtins, check_name,
 };
 use serde::de::DeserializeOwned;
 
@@ -19,10 +20,6 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a file of the chunk store begins with where a job brings files along.
 pub(crate) const OWN_SCHEME: &str = "howdah://";
-
-/// Bytes of a file that a program brings along, at most: the client holds it in memory while it is put, and
-/// each attempt gets a copy.
-pub(crate) const SHIPPED_BYTES_MAX: u64 = 2 << 30;
 
 /// Why a job can't be run as it is written.
 #[derive(Debug, thiserror::Error)]
@@ -443,8 +440,8 @@ fn check_shipped(path: &Path) -> std::io::Result<()> {
     if !found.is_file() {
         return Err(std::io::Error::other("it is no file; make it an archive"));
     }
-    if found.len() > SHIPPED_BYTES_MAX {
-        let most = SHIPPED_BYTES_MAX >> 30;
+    if found.len() > PROGRAM_FILE_BYTES_MAX {
+        let most = PROGRAM_FILE_BYTES_MAX >> 30;
         let message = format!(
             "it has more than {most} GiB: put it into the chunk store, and read it from there as the job's input or in \
              the command"
@@ -543,7 +540,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("fine"), "text").unwrap();
-        fs::File::create(at("large")).unwrap().set_len(SHIPPED_BYTES_MAX + 1).unwrap();
+        fs::File::create(at("large")).unwrap().set_len(PROGRAM_FILE_BYTES_MAX + 1).unwrap();
         fs::create_dir(at("folder")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
         for (name, expected) in [

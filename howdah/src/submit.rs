@@ -11,11 +11,13 @@ use chunkstore_client::{ChunkStore, CreateOptions, StoreError};
 use chunkstore_protocol::path::PROGRAMS_FOLDER;
 use chunkstore_protocol::{FileKind, StorePath};
 use mapreduce_protocol::streaming::{Command, CommandRole};
-use mapreduce_protocol::{JobAccepted, JobId, JobSpec, JobState, JobStatus, Program, ShippedFile};
+use mapreduce_protocol::{
+    JobAccepted, JobId, JobSpec, JobState, JobStatus, PROGRAM_FILE_BYTES_MAX, Program, ShippedFile,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Interrupted, OrEarly};
-use crate::job_file::{JobFile, SHIPPED_BYTES_MAX, stored};
+use crate::job_file::{JobFile, stored};
 use crate::jobs::Jobs;
 use crate::progress::JobProgress;
 use crate::sampling;
@@ -181,7 +183,7 @@ async fn ship_stored(
 /// A file of the chunk store that a job brings along. What the job gets is a copy, which stays as it is.
 async fn read_stored(store: &ChunkStore, path: &str) -> anyhow::Result<Vec<u8>> {
     let path: StorePath = path.parse().or_early()?;
-    let read = store.read_all(&path, SHIPPED_BYTES_MAX).await;
+    let read = store.read_all(&path, PROGRAM_FILE_BYTES_MAX).await;
     read.with_context(|| format!("cannot read {path}, which the program brings along"))
 }
 

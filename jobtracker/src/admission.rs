@@ -6,7 +6,7 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, PathError, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::InvalidJob;
-use mapreduce_protocol::{JobSpec, Program, is_url};
+use mapreduce_protocol::{JobSpec, Program, ProgramFileTooLong, check_program_file, is_url};
 use net::Capability;
 
 use crate::splits::{is_read, is_read_object, no_files};
@@ -65,6 +65,14 @@ pub(crate) enum AdmissionError {
     NoProgramFile {
         /// Where it should be.
         path: StorePath,
+    },
+    /// It is larger than any host is to copy.
+    #[error("the program's file {path} can't be brought along: {source}")]
+    ProgramFileTooLong {
+        /// Where it is.
+        path: StorePath,
+        /// How long it is.
+        source: ProgramFileTooLong,
     },
     /// The output would be in a folder of somebody else.
     #[error("the job's output can't be made: {said}")]
@@ -167,7 +175,7 @@ pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), A
         .buffered(PARALLEL_CALLS)
         .try_collect::<()>();
     let files = stream::iter(paths.files.clone())
-        .map(|path| check_program_file(store, path))
+        .map(|path| find_program_file(store, path))
         .buffered(PARALLEL_CALLS)
         .try_collect::<()>();
     let output = async {
@@ -253,11 +261,50 @@ async fn check_output(store: &ChunkStore, output: &StorePath) -> Result<(), Admi
     }
 }
 
-async fn check_program_file(store: &ChunkStore, path: StorePath) -> Result<(), AdmissionError> {
-    let missing = || AdmissionError::NoProgramFile { path: path.clone() };
+async fn find_program_file(store: &ChunkStore, path: StorePath) -> Result<(), AdmissionError> {
     match store.stat(&path).await {
-        Ok(status) if matches!(status.kind, FileKind::File { .. }) => Ok(()),
-        Ok(_) | Err(StoreError::NotFound { .. }) => Err(missing()),
+        Ok(status) => judge_program_file(path, &status.kind),
+        Err(StoreError::NotFound { .. }) => Err(AdmissionError::NoProgramFile { path }),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn judge_program_file(path: StorePath, kind: &FileKind) -> Result<(), AdmissionError> {
+    let FileKind::File { length, .. } = kind else {
+        return Err(AdmissionError::NoProgramFile { path });
+    };
+    check_program_file(*length)
+        .map_err(|source| AdmissionError::ProgramFileTooLong { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use chunkstore_protocol::FileId;
+    use mapreduce_protocol::PROGRAM_FILE_BYTES_MAX;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_no_host_is_to_copy_is_refused() {
+        let path = || "/p".parse::<StorePath>().unwrap();
+        let judge = |length| {
+            let kind = FileKind::File {
+                file: FileId(1),
+                length,
+                replication: 3,
+                chunk_bytes: 1 << 26,
+                n_chunks: length.div_ceil(1 << 26),
+                open: false,
+                cut: false,
+                log: false,
+            };
+            judge_program_file(path(), &kind)
+        };
+        assert!(judge(PROGRAM_FILE_BYTES_MAX).is_ok());
+        let refused = judge(PROGRAM_FILE_BYTES_MAX + 1).unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("/p ") && said.contains("2147483649 bytes"), "{said}");
+        let folder = judge_program_file(path(), &FileKind::Folder);
+        assert!(matches!(folder, Err(AdmissionError::NoProgramFile { .. })));
     }
 }

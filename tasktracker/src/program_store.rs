@@ -4,6 +4,7 @@ use std::path::Path;
 
 use chunkstore_client::{ChunkStore, StoreError, StoreSettings};
 use chunkstore_protocol::{PathError, StorePath};
+use mapreduce_protocol::check_program_file;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::description::Describer;
@@ -25,6 +26,8 @@ impl ProgramStore for StoreOfPrograms {
         let token = self.describer.token_to_read(path, clock::wall());
         let store = ChunkStore::new(self.client.with_token(token), self.settings.clone());
         let mut reader = store.open(&source).await.map_err(store_error)?;
+        check_program_file(reader.len())
+            .map_err(|too_long| FetchError::Store(Box::new(too_long)))?;
         let mut file = tokio::fs::File::create(target).await?;
         while let Some(piece) = reader.next().await.map_err(store_error)? {
             file.write_all(&piece).await?;

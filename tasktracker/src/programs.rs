@@ -71,6 +71,20 @@ pub(crate) enum ProgramError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is no room for it.
+    #[error(
+        "the host has no room for its copy {} of the job's file {executable}: {source}; bring along smaller files, or \
+         make room there",
+        path.display()
+    )]
+    NoRoom {
+        /// Its path in the chunk store.
+        executable: String,
+        /// The local file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The local disk says no.
     #[error("the host's copy {} of a job's file: {source}", path.display())]
     Io {
@@ -88,7 +102,10 @@ impl ProgramError {
             Self::NoDigest { .. } => FailureKind::BadJob,
             // Another host's disk may do.
             Self::Io { .. } => FailureKind::OutOfSpace,
-            Self::Mismatch { .. } | Self::Fetch { .. } => FailureKind::ProgramUnavailable,
+            // How large it is, is the job's doing: it must not make one host after the other pass for sick.
+            Self::Mismatch { .. } | Self::Fetch { .. } | Self::NoRoom { .. } => {
+                FailureKind::ProgramUnavailable
+            }
         };
         Failure { kind, message: self.to_string() }
     }
@@ -236,6 +253,10 @@ impl<S: ProgramStore> Programs<S> {
             FetchError::Store(source) => {
                 ProgramError::Fetch { executable: executable.to_owned(), source }
             }
+            FetchError::Disk(source) if is_for_want_of_room(&source) => {
+                let (executable, path) = (executable.to_owned(), target.to_owned());
+                ProgramError::NoRoom { executable, path, source }
+            }
             FetchError::Disk(source) => io(source),
         })?;
         let found = digest_of(target).await.map_err(io)?;
@@ -283,6 +304,11 @@ impl<S: ProgramStore> Programs<S> {
     }
 }
 
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -324,6 +350,7 @@ mod tests {
             match path {
                 "/missing" => Err(FetchError::Store("it is not there".into())),
                 "/large" => Err(io::Error::from(io::ErrorKind::StorageFull).into()),
+                "/broken" => Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into()),
                 path => Ok(tokio::fs::write(target, path).await?),
             }
         }
@@ -386,7 +413,9 @@ mod tests {
         assert!(missing.message.contains("/missing"), "{}", missing.message);
         assert_eq!(missing.kind, FailureKind::ProgramUnavailable);
         let large = acquire(&programs, "/large", "x").await.unwrap_err().failure();
-        assert_eq!(large.kind, FailureKind::OutOfSpace, "{}", large.message);
+        assert_eq!(large.kind, FailureKind::ProgramUnavailable, "{}", large.message);
+        let broken = acquire(&programs, "/broken", "x").await.unwrap_err().failure();
+        assert_eq!(broken.kind, FailureKind::OutOfSpace, "{}", broken.message);
         let refused = programs.acquire("/p", Some("../x")).await.unwrap_err().failure();
         assert_eq!(refused.kind, FailureKind::BadJob);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");

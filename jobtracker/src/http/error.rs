@@ -122,7 +122,8 @@ impl From<AdmissionError> for Problem {
             AdmissionError::Invalid(_)
             | AdmissionError::Path(_)
             | AdmissionError::Url(_)
-            | AdmissionError::NoProgramFile { .. } => (400, ProblemKind::InvalidJob),
+            | AdmissionError::NoProgramFile { .. }
+            | AdmissionError::ProgramFileTooLong { .. } => (400, ProblemKind::InvalidJob),
             AdmissionError::InputNotFound { .. } | AdmissionError::InputWithoutFiles { .. } => {
                 (404, ProblemKind::InputNotFound)
             }

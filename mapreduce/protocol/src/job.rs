@@ -277,6 +277,32 @@ pub struct Native {
     pub files: Vec<ShippedFile>,
 }
 
+/// Length limit of each file that a job brings along, its executable too: the client holds it in memory while it is put,
+/// and every host that runs the job keeps a copy.
+pub const PROGRAM_FILE_BYTES_MAX: u64 = 2 << 30;
+
+/// A file that a job brings along is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it has {length} bytes, and a file that a job brings along has at most {PROGRAM_FILE_BYTES_MAX}, since each host \
+     keeps a copy: read what is larger as an input, or from the chunk store"
+)]
+pub struct ProgramFileTooLong {
+    /// Its bytes.
+    pub length: u64,
+}
+
+/// Passes if a file of `length` bytes may be brought along.
+///
+/// # Errors
+/// When it has more than [`PROGRAM_FILE_BYTES_MAX`].
+pub fn check_program_file(length: u64) -> Result<(), ProgramFileTooLong> {
+    match length <= PROGRAM_FILE_BYTES_MAX {
+        true => Ok(()),
+        false => Err(ProgramFileTooLong { length }),
+    }
+}
+
 impl Program {
     /// All files that it brings along but its executable, in the order in which a task is told where they lie.
     pub fn shipped(&self) -> impl Iterator<Item = &ShippedFile> {
