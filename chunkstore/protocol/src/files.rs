@@ -204,6 +204,9 @@ pub struct Abandon {
     pub file: FileId,
 }
 
+/// Files of one [`Renew`], at most.
+pub const RENEW_FILES_MAX: usize = 1000;
+
 /// `POST /v1/files/renew` → [`Done`]. Keeps the leases of a writer that has nothing else to say. Refused
 /// only when none of the files is held any more. A writer whose connection ends while this is being answered
 /// is taken for dead soon, unless it renews again.
@@ -211,7 +214,7 @@ pub struct Abandon {
 pub struct Renew {
     /// The holder.
     pub client: ClientId,
-    /// Its open files.
+    /// Its open files, at most [`RENEW_FILES_MAX`].
     pub files: Vec<FileId>,
     /// How long to wait with the answer, milliseconds; up to a minute.
     #[serde(default)]

@@ -604,6 +604,9 @@ async fn nobody_gets_the_reply_or_the_lease_of_another_by_naming_its_client() {
     let renewed = thief.post::<_, Done>(&address, "/v1/files/renew", &renew).await;
     assert_eq!(problem(renewed), lost);
     let _: Done = cluster.call("/v1/files/renew", &renew).await.unwrap();
+    let many = Renew { files: vec![file; RENEW_FILES_MAX + 1], ..renew.clone() };
+    let refused = cluster.call::<_, Done>("/v1/files/renew", &many).await;
+    assert_eq!(problem(refused), (400, "invalid-request".to_owned()));
     let closed: FileStatus = cluster.call("/v1/files/close", &close).await.unwrap();
     assert_eq!(closed.path.as_str(), "/mine/f");
     let stolen = thief.post::<_, FileStatus>(&address, "/v1/files/close", &close).await;

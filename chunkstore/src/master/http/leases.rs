@@ -10,14 +10,38 @@ use ids::ClientId;
 
 use super::super::event_loop::Core;
 
-/// The last renewal of each file that waits for its answer. Cheap to clone; all clones are one.
+/// The last renewal of each client and file that waits for its answer: whoever names the file of another changes nothing
+/// of that one's. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Leases(Arc<Mutex<Book>>);
 
 #[derive(Debug, Default)]
 struct Book {
     last: u64,
-    waiting: BTreeMap<FileId, u64>,
+    waiting: BTreeMap<(ClientId, FileId), u64>,
+}
+
+impl Book {
+    /// The number of the renewal that waits from now on.
+    fn enter(&mut self, client: &ClientId, files: &[FileId]) -> u64 {
+        self.last += 1;
+        let number = self.last;
+        self.waiting.extend(files.iter().map(|file| ((client.clone(), *file), number)));
+        number
+    }
+
+    /// It waits no more. Leaves those of its files of which no later one waits.
+    fn leave(&mut self, client: &ClientId, mut files: Vec<FileId>, number: u64) -> Vec<FileId> {
+        files.retain(|file| {
+            let key = (client.clone(), *file);
+            let is_last = self.waiting.get(&key) == Some(&number);
+            if is_last {
+                self.waiting.remove(&key);
+            }
+            is_last
+        });
+        files
+    }
 }
 
 /// One renewal. Dropped before [`Watch::answered`], its connection has ended.
@@ -33,10 +57,7 @@ impl Leases {
     /// From here on until it is answered, `request`'s connection is its writer's life.
     pub(super) fn watch(&self, core: &Core, request: &Renew) -> Watch {
         let Renew { client, files, wait_ms: _ } = request.clone();
-        let mut book = self.book();
-        book.last += 1;
-        let number = book.last;
-        book.waiting.extend(files.iter().map(|file| (*file, number)));
+        let number = self.book().enter(&client, &files);
         Watch { leases: self.clone(), core: core.clone(), client, files, number }
     }
 
@@ -53,13 +74,8 @@ impl Watch {
 
     /// The files of which no later renewal waits: a writer that has come back on another connection lives.
     fn take_files(&mut self) -> Vec<FileId> {
-        let mut files = std::mem::take(&mut self.files);
-        let mut book = self.leases.book();
-        files.retain(|file| book.waiting.get(file) == Some(&self.number));
-        for file in &files {
-            book.waiting.remove(file);
-        }
-        files
+        let files = std::mem::take(&mut self.files);
+        self.leases.book().leave(&self.client, files, self.number)
     }
 }
 
@@ -69,5 +85,28 @@ impl Drop for Watch {
         if !files.is_empty() {
             self.core.tell(Input::WriterGone(self.client.clone(), files));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_has_come_back_lives_and_who_names_anothers_file_changes_nothing() {
+        let mut book = Book::default();
+        let [ann, eve] = ["ann", "eve"].map(|name| name.parse::<ClientId>().unwrap());
+        let files = || vec![FileId(1), FileId(2)];
+        let first = book.enter(&ann, &files());
+        let second = book.enter(&ann, &[FileId(2)]);
+        let forged = book.enter(&eve, &files());
+        assert_eq!(
+            book.leave(&eve, files(), forged),
+            files(),
+            "the core knows that eve holds none"
+        );
+        assert_eq!(book.leave(&ann, files(), first), [FileId(1)]);
+        assert_eq!(book.leave(&ann, vec![FileId(2)], second), [FileId(2)]);
+        assert!(book.waiting.is_empty());
     }
 }
