@@ -20,6 +20,8 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Jobs that a list of histories tells of.
 const HISTORY_LIMIT: usize = 1000;
+/// Jobs that are asked for at once.
+const LIST_PAGE: usize = 1000;
 
 /// What the end of an attempt counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +101,19 @@ impl Jobs {
         self.retry_for
     }
 
-    /// The newest jobs that it keeps, newest first, as many as `limit`.
-    pub(crate) async fn list(&self, limit: usize) -> Result<JobList, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs?limit={limit}")).await.map_err(named)
+    /// The newest jobs that it keeps of those that are wanted, newest first, as many as `limit`.
+    pub(crate) async fn list(
+        &self,
+        limit: usize,
+        wants: impl Fn(&JobStatus) -> bool,
+    ) -> Result<JobList, CallError> {
+        let page = async |limit: usize, before: Option<JobId>| {
+            let before = before.map(|job| format!("&before={job}")).unwrap_or_default();
+            let path = format!("/v1/jobs?limit={limit}{before}");
+            let page: JobList = self.client.get(&self.address, &path).await.map_err(named)?;
+            Ok(page.jobs)
+        };
+        wanted_of(page, limit, wants).await
     }
 
     /// Ends a job.
@@ -263,4 +275,58 @@ impl Jobs {
 /// Says who was expected where a stranger answers.
 fn named(error: CallError) -> CallError {
     error.expecting("a JobTracker", "jobtracker.address")
+}
+
+/// Asks for page after page, each of the jobs before a job, until there are as many as `limit` of those that are wanted, or no
+/// more at all.
+async fn wanted_of(
+    page: impl AsyncFn(usize, Option<JobId>) -> Result<Vec<JobStatus>, CallError>,
+    limit: usize,
+    wants: impl Fn(&JobStatus) -> bool,
+) -> Result<JobList, CallError> {
+    let mut found: Vec<JobStatus> = Vec::new();
+    let (mut n, mut before) = (limit.min(LIST_PAGE), None);
+    while found.len() < limit {
+        let jobs = page(n, before).await?;
+        let Some(last) = jobs.last() else { break };
+        (n, before) = (LIST_PAGE, Some(last.id));
+        found.extend(jobs.into_iter().filter(|job| wants(job)));
+    }
+    found.truncate(limit);
+    Ok(JobList { jobs: found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn jobs_that_are_wanted_are_found_behind_any_number_of_others() {
+        let job = |ordinal: u32| {
+            let counts = serde_json::json!({
+                "total": 0, "waiting": 0, "succeeded": 0, "running": 0, "attempts": 0, "failed_attempts": 0,
+                "killed_attempts": 0, "node_local": 0, "rack_local": 0, "off_rack": 0
+            });
+            let status = serde_json::json!({
+                "id": format!("job_20261122_{ordinal:04}"), "name": "n", "state": "RUNNING",
+                "output": "/out", "input_bytes": 0, "submitted_at": 0, "maps": counts, "reduces": counts,
+            });
+            serde_json::from_value::<JobStatus>(status).unwrap()
+        };
+        // A server that gives no more than three at once.
+        let page = async |limit: usize, before: Option<JobId>| {
+            let newest = before.map_or(20, |job| job.ordinal - 1);
+            Ok((1..=newest).rev().take(limit.min(3)).map(job).collect())
+        };
+        for (limit, wants, expected) in [
+            (2, &(|_: u32| true) as &(dyn Fn(u32) -> bool + Sync), vec![20, 19]),
+            (usize::MAX, &|ordinal| ordinal % 9 == 0, vec![18, 9]),
+            (1, &|ordinal| ordinal < 5, vec![4]),
+            (9, &|_| false, vec![]),
+        ] {
+            let list = wanted_of(page, limit, |job| wants(job.id.ordinal)).await.unwrap();
+            let ordinals: Vec<_> = list.jobs.iter().map(|job| job.id.ordinal).collect();
+            assert_eq!(ordinals, expected);
+        }
+    }
 }

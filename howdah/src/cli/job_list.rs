@@ -75,18 +75,17 @@ impl ListArgs {
 
 /// Runs it.
 pub(super) async fn run(jobs: &Jobs, args: &ListArgs, format: Format) -> anyhow::Result<()> {
-    let chooses = !args.states.is_empty() || args.pool.is_some() || args.user.is_some();
     let limit = args.limit as usize;
     // One more tells that there are more.
-    let asked = if chooses || args.all { usize::MAX } else { limit + 1 };
-    let mut list = jobs.list(asked).await?;
+    let asked = if args.all { usize::MAX } else { limit + 1 };
+    let mut list = jobs.list(asked, |job| args.wants(job)).await?;
     if args.all {
         let known: BTreeSet<_> = list.jobs.iter().map(|job| job.id).collect();
         let kept = jobs.history_list().await?.jobs;
-        list.jobs.extend(kept.into_iter().filter(|job| !known.contains(&job.id)));
+        let forgotten = kept.into_iter().filter(|job| !known.contains(&job.id));
+        list.jobs.extend(forgotten.filter(|job| args.wants(job)));
         list.jobs.sort_by_key(|job| std::cmp::Reverse(job.id.ordinal));
     }
-    list.jobs.retain(|job| args.wants(job));
     if list.jobs.len() > limit {
         list.jobs.truncate(limit);
         say!("howdah: these are the newest {limit}: --limit N lists more");
