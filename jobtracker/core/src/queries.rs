@@ -50,6 +50,11 @@ pub enum Query {
         /// The job.
         job: JobId,
     },
+    /// Those of one task.
+    AttemptsOf {
+        /// The task.
+        task: TaskId,
+    },
     /// One attempt.
     Attempt {
         /// Which.
@@ -171,6 +176,9 @@ impl Core {
             }
             Query::List { limit, only } => Ok(Reply::List(self.list(limit, &only))),
             Query::Attempts { job } => self.attempts(job).map(Reply::Attempts).ok_or(job),
+            Query::AttemptsOf { task } => {
+                self.attempts_of(task).map(Reply::Attempts).ok_or(task.job)
+            }
             Query::Attempt { attempt } => Ok(match self.attempt(attempt) {
                 Some(found) => Reply::Attempt(Box::new(found)),
                 None => Reply::Refused(Refusal::NoSuchAttempt { attempt }),
@@ -344,6 +352,36 @@ impl Core {
         Some(AttemptList { attempts })
     }
 
+    fn attempts_of(&self, task: TaskId) -> Option<AttemptList> {
+        let mut attempts: Vec<_> = match &self.durable.job(task.job)?.stage {
+            Stage::Planning => Vec::new(),
+            Stage::Running(running) => self.unfinished_attempts_of(task, running),
+            Stage::Ended(ended) => {
+                let of_task = ended.attempts.iter().filter(|it| it.attempt.task == task);
+                of_task.map(|it| self.shown(it)).collect()
+            }
+        };
+        attempts.sort_by_key(|shown| shown.attempt);
+        Some(AttemptList { attempts })
+    }
+
+    fn unfinished_attempts_of(&self, task: TaskId, running: &RunningEntry) -> Vec<AttemptStatus> {
+        let Some(live) = self.live(task.job) else { return Vec::new() };
+        let mut attempts = Vec::new();
+        if let Some(entry) = running.tasks(task.kind).get(task.index as usize) {
+            let ended = entry.ended(task, self.split(task));
+            attempts.extend(ended.map(|it| self.shown(&it)));
+        }
+        attempts.extend(self.running_attempts(live, task.kind, Some(task)));
+        let killed = running.killed.iter().filter(|killed| killed.attempt.task == task);
+        for killed in killed {
+            if attempts.iter().all(|shown| shown.attempt != killed.attempt) {
+                attempts.push(self.shown(&killed.ended()));
+            }
+        }
+        attempts
+    }
+
     fn unfinished_attempts(&self, job: JobId, running: &RunningEntry) -> Vec<AttemptStatus> {
         let Some(live) = self.live(job) else { return Vec::new() };
         let mut attempts = Vec::new();
@@ -353,7 +391,7 @@ impl Core {
                 let ended = entry.ended(task, self.split(task));
                 attempts.extend(ended.map(|it| self.shown(&it)));
             }
-            attempts.extend(self.running_attempts(live, kind));
+            attempts.extend(self.running_attempts(live, kind, None));
         }
         // One that was given up may have come back.
         let known: BTreeSet<_> = attempts.iter().map(|shown| shown.attempt).collect();
@@ -366,8 +404,11 @@ impl Core {
         &self,
         live: &LiveJob,
         kind: TaskKind,
+        only: Option<TaskId>,
     ) -> impl Iterator<Item = AttemptStatus> {
-        live.live_attempts(kind).map(|(task, attempt)| {
+        let attempts = live.live_attempts(kind);
+        let wanted = attempts.filter(move |(task, _)| only.is_none_or(|only| only == *task));
+        wanted.map(|(task, attempt)| {
             self.shown(&EndedAttempt {
                 attempt: task.attempt(attempt.number),
                 host: attempt.host.clone(),

@@ -40,7 +40,7 @@ async fn explain(
     let job = job_of(&id)?;
     let UrlQuery(Parameters { task }) = parameters.map_err(|error| bad_query(&error))?;
     let task = task.map(|task| task_of(job, &task)).transpose()?;
-    let attempts = attempts(&state, job).await?;
+    let attempts = attempts(&state, job, task).await?;
     let mut explanation = match ask_or_read_job(&state, Query::Explain { job, task }).await? {
         Told::Now(Reply::Explanation(explanation)) => *explanation,
         Told::Now(other) => return Err(unexpected(&other)),
@@ -53,9 +53,9 @@ async fn explain(
             path: Vec::new(),
         },
     };
-    explanation.path = critical_path(&attempts);
-    if let Some(task) = task {
-        add_attempts(&mut explanation, task, attempts);
+    match task {
+        Some(task) => add_attempts(&mut explanation, task, attempts),
+        None => explanation.path = critical_path(&attempts),
     }
     Ok(Json(explanation))
 }
@@ -69,8 +69,14 @@ fn add_attempts(explanation: &mut Explanation, task: TaskId, attempts: Vec<Attem
     explanation.tasks[0].attempts = of_task.collect();
 }
 
-async fn attempts(state: &ServerState, job: JobId) -> Result<Vec<AttemptStatus>, Problem> {
-    match ask_or_read_attempts(state, Query::Attempts { job }).await? {
+/// Those of one task, which a page may ask for each second, or of all.
+async fn attempts(
+    state: &ServerState,
+    job: JobId,
+    task: Option<TaskId>,
+) -> Result<Vec<AttemptStatus>, Problem> {
+    let query = task.map_or(Query::Attempts { job }, |task| Query::AttemptsOf { task });
+    match ask_or_read_attempts(state, query).await? {
         Told::Now(Reply::Attempts(list)) => Ok(list.attempts),
         Told::Now(other) => Err(unexpected(&other)),
         Told::Kept(kept) => Ok(kept.into_iter().map(|attempt| attempt.status).collect()),
