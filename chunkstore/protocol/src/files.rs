@@ -214,7 +214,7 @@ pub const RENEW_FILES_MAX: usize = 1000;
 pub struct Renew {
     /// The holder.
     pub client: ClientId,
-    /// Its open files, at most [`RENEW_FILES_MAX`].
+    /// Its open files.
     pub files: Vec<FileId>,
     /// How long to wait with the answer, milliseconds; up to a minute.
     #[serde(default)]

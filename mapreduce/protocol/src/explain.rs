@@ -24,7 +24,7 @@ pub struct Explanation {
     /// The map and the reduce that are next for a slot, or the task that was asked for.
     pub tasks: Vec<TaskExplanation>,
     /// The attempts that made it as long as it was, or is so far, the first one first: had one of them been quicker, so had
-    /// the job. Empty where one task was asked for.
+    /// the job.
     pub path: Vec<PathLink>,
 }
 
