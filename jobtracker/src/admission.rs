@@ -7,7 +7,7 @@ use chunkstore_protocol::{FileKind, PathError, StorePath};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jobtracker_core::InvalidJob;
 use mapreduce_protocol::{JobSpec, Program, ProgramFileTooLong, check_program_file, is_url};
-use net::Capability;
+use net::Caller;
 
 use crate::splits::{is_read, is_read_object, no_files};
 use crate::store::Store;
@@ -194,7 +194,7 @@ pub(crate) async fn check_store(store: &Store, paths: &JobPaths) -> Result<(), A
 /// When they may not, or there is no answer.
 pub(crate) async fn check_owner(
     store: &Store,
-    user: &Capability,
+    user: &Caller,
     output: &Place,
 ) -> Result<(), AdmissionError> {
     let Place::Own(path) = output else { return Ok(()) };

@@ -8,7 +8,7 @@ use chunkstore_client::stores::{OtherStoreError, Stores};
 use chunkstore_client::{ChunkStore, ReadSettings, StoreError, StoreSettings};
 use ids::{RackName, UnixMillis};
 use jobtracker_core::StoreOutcome;
-use net::{Capability, Client, Keyring, Role};
+use net::{Caller, Capability, Client, Keyring, Role};
 
 use crate::JobtrackerSettings;
 
@@ -92,14 +92,22 @@ impl Store {
         self.minted().prompt
     }
 
-    /// A client that may do what this caller may, and no more: the chunk master decides. It soon says that the master is away.
-    pub(crate) fn of_caller(&self, caller: &Capability) -> ChunkStore {
+    /// A client that may do what this caller may, and no more: the chunk master decides, and takes it back with the caller's
+    /// own token. It soon says that the master is away.
+    pub(crate) fn of_caller(&self, caller: &Caller) -> ChunkStore {
         let Inner { client, keyring, .. } = &*self.inner;
-        // Whether the caller's own token still counts was asked a moment ago.
-        let now = clock::wall();
-        let expires = caller.expires.min(now + CALLER_TOKEN_LIFE);
-        let token = keyring.mint_for_user(&Capability { expires, ..caller.clone() }, now);
-        self.client_of(client.with_token(token), self.inner.retry_for.min(ADMISSION_RETRY_MAX))
+        let client = client.with_token(token_of(keyring, caller, clock::wall()));
+        let client = match &caller.request_id {
+            Some(id) => client.with_request_id(id),
+            None => client,
+        };
+        self.client_of(client, self.inner.retry_for.min(ADMISSION_RETRY_MAX))
+    }
+
+    /// Whether a caller's token counts still: it may be taken back while they listen.
+    pub(crate) fn still_admits(&self, caller: &Caller) -> bool {
+        let users = self.inner.keyring.users();
+        caller.issued.is_none_or(|issued| users.standing(&caller.capability, issued).is_ok())
     }
 
     fn client_of(&self, client: Client, retry_for: Duration) -> ChunkStore {
@@ -135,6 +143,13 @@ impl Store {
     }
 }
 
+/// A token with a caller's rights, as old as their own: it is taken back with that.
+fn token_of(keyring: &Keyring, caller: &Caller, now: UnixMillis) -> String {
+    let expires = caller.capability.expires.min(now + CALLER_TOKEN_LIFE);
+    let capability = Capability { expires, ..(*caller.capability).clone() };
+    keyring.mint_for_user(&capability, caller.issued.unwrap_or(now))
+}
+
 /// What the core is told of a failed call.
 pub(crate) fn outcome_of<T>(error: &StoreError) -> StoreOutcome<T> {
     let reason = error.to_string();
@@ -150,5 +165,32 @@ pub(crate) fn outcome_of_other<T>(error: &OtherStoreError) -> StoreOutcome<T> {
     match error.is_transient() {
         true => StoreOutcome::Unavailable { reason },
         false => StoreOutcome::Refused { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use net::{Secret, Standing, User, Users};
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_a_user_is_taken_back_with_their_own_token() {
+        let users = Users::default();
+        let keyring = Keyring::new(&Secret::random()).with_users(users.clone());
+        let valid_from = |at| {
+            let user = User { standing: Standing::User, valid_from: UnixMillis(at) };
+            users.replace([("ann".to_owned(), user)].into()).unwrap();
+        };
+        let ann = Capability::unlimited("ann", Role::User, UnixMillis(u64::MAX));
+        let mut caller = Caller::of(ann);
+        caller.issued = Some(UnixMillis(50));
+        let now = UnixMillis(100);
+        let token = token_of(&keyring, &caller, now);
+        valid_from(50);
+        assert!(keyring.admit(&token, now).is_ok());
+        assert!(keyring.admit(&token, now + CALLER_TOKEN_LIFE).is_err(), "it ends by itself");
+        valid_from(51);
+        assert!(keyring.admit(&token, now).is_err(), "it is no younger than the caller's");
     }
 }

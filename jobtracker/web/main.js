@@ -96,7 +96,7 @@ onTokenNeeded((why) => new Promise((resolve) => {
     h("form", { method: "dialog" },
       h("h2", { id: "token-title" }, "This cluster asks for a token"),
       h("p", { class: "quiet" }, why),
-      h("p", {}, "On a host with the configuration: ", h("code", {}, "howdah token --expires 12h")),
+      h("p", {}, "On a host with the configuration: ", h("code", {}, "howdah token --user NAME --for 12h")),
       input,
       h("p", { class: "quiet" }, "It is kept in this tab, and forgotten when you close it."),
       h("div", { class: "actions" },

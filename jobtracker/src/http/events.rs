@@ -14,6 +14,7 @@ use net::api::get;
 use net::{Access, Caller, Problem, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
 use super::ServerState;
 use super::error::{LISTENS, bad_query, too_many};
@@ -22,6 +23,8 @@ use super::jobs::job_of;
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// How long one request listens at most; whoever wants to hear more asks again.
 const LISTEN_MAX: Duration = Duration::from_hours(12);
+/// Time between two looks whether a listener's token still counts.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Routes<ServerState> {
     let listen = get(listen)
@@ -44,7 +47,7 @@ struct Parameters {
     job: Option<String>,
 }
 
-/// Ends with the token at the latest.
+/// Ends with the token at the latest, and soon after it is taken back.
 async fn listen(
     State(state): State<ServerState>,
     caller: Caller,
@@ -55,10 +58,53 @@ async fn listen(
     let token_lasts = caller.capability.expires.0.saturating_sub(clock::wall().0);
     let long = Duration::from_millis(token_lasts).min(LISTEN_MAX);
     let events = state.events.listen(only, long).map_err(|error| too_many(error.to_string()))?;
-    let body = stream::unfold(events, |mut events| async move {
-        Some((Ok::<Bytes, std::convert::Infallible>(events.recv().await?), events))
+    let store = state.store.clone();
+    let is_admitted = move || store.still_admits(&caller);
+    let body = stream::unfold((events, is_admitted), |(mut events, is_admitted)| async move {
+        let event = next_while(&mut events, &is_admitted, LOOK_INTERVAL).await?;
+        Some((Ok::<Bytes, std::convert::Infallible>(event), (events, is_admitted)))
     });
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// The next event; none once the listener has no right to it any more.
+async fn next_while(
+    events: &mut mpsc::Receiver<Bytes>,
+    is_admitted: &impl Fn() -> bool,
+    interval: Duration,
+) -> Option<Bytes> {
+    loop {
+        let next = tokio::time::timeout(interval, events.recv()).await;
+        if !is_admitted() {
+            return None;
+        }
+        if let Ok(event) = next {
+            return event;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whose_token_is_taken_back_hears_no_more_whether_anything_happens_or_not() {
+        let (sender, mut events) = mpsc::channel(4);
+        let (short, is_good) = (Duration::from_millis(10), AtomicBool::new(true));
+        let is_admitted = || is_good.load(Ordering::Relaxed);
+        sender.send(Bytes::from_static(b"one")).await.unwrap();
+        let first = next_while(&mut events, &is_admitted, short).await;
+        assert_eq!(first.as_deref(), Some(&b"one"[..]));
+        let looks = AtomicBool::new(false);
+        let taken_back = || !looks.swap(true, Ordering::Relaxed);
+        assert_eq!(next_while(&mut events, &taken_back, short).await, None, "in silence");
+        sender.send(Bytes::from_static(b"two")).await.unwrap();
+        is_good.store(false, Ordering::Relaxed);
+        assert_eq!(next_while(&mut events, &is_admitted, short).await, None, "of what came");
+    }
 }

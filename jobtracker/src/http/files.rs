@@ -16,7 +16,7 @@ use chunkstore_client::{CreateOptions, FileReader, FileWriter, StoreError};
 use chunkstore_protocol::{ClusterReport, FileStatus, LIST_ENTRIES_MAX, Listing, StorePath};
 use futures_util::{StreamExt as _, stream};
 use net::api::{Methods, get};
-use net::{Access, Caller, Json, Problem, Role, Routes};
+use net::{Access, Caller, Json, Problem, Right, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -95,7 +95,7 @@ impl Transfers {
 }
 
 async fn report(State(state): State<ServerState>, caller: Caller) -> Answer<ClusterReport> {
-    let report = state.store.of_caller(&caller.capability).report().await;
+    let report = state.store.of_caller(&caller).report().await;
     report.map(Json).map_err(|error| of_store(&error))
 }
 
@@ -118,7 +118,7 @@ async fn list(
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let limit = asked.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_ENTRIES_MAX);
-    let listing = state.store.of_caller(&caller.capability).list(&path, asked.after, limit).await;
+    let listing = state.store.of_caller(&caller).list(&path, asked.after, limit).await;
     listing.map(Json).map_err(|error| of_store(&error))
 }
 
@@ -136,7 +136,7 @@ async fn stat(
 ) -> Answer<FileStatus> {
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
-    let status = state.store.of_caller(&caller.capability).stat(&path).await;
+    let status = state.store.of_caller(&caller).stat(&path).await;
     status.map(Json).map_err(|error| of_store(&error))
 }
 
@@ -160,7 +160,7 @@ async fn download(
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let transfer = state.transfers.begin()?;
-    let store = state.store.of_caller(&caller.capability);
+    let store = state.store.of_caller(&caller);
     let length = asked.length.unwrap_or(u64::MAX);
     let reader = store.open_range(&path, asked.offset, length).await;
     let reader = reader.map_err(|error| of_store(&error))?;
@@ -224,9 +224,10 @@ async fn upload(
 ) -> Result<(StatusCode, Json<FileStatus>), Problem> {
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
+    caller.require(Right::Write, path.as_str())?;
     let _transfer = state.transfers.begin()?;
     let options = CreateOptions { parents: asked.parents, ..CreateOptions::default() };
-    let writer = state.store.of_caller(&caller.capability).create(&path, options).await;
+    let writer = state.store.of_caller(&caller).create(&path, options).await;
     let mut writer = writer.map_err(|error| of_store(&error))?;
     if let Err(problem) = write_whole(&mut writer, body.into_data_stream()).await {
         // The failure is what the caller must hear of; else the file goes when its lease ends.

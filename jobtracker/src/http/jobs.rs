@@ -155,7 +155,7 @@ async fn submit(
 async fn check_all(state: &ServerState, caller: &Caller, paths: &JobPaths) -> Result<(), Problem> {
     check_store(&state.store, paths).await?;
     if caller.standing != Standing::Superuser {
-        check_owner(&state.store, &caller.capability, &paths.output).await?;
+        check_owner(&state.store, caller, &paths.output).await?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use ids::UnixMillis;
 use serde::Serialize;
 
 use crate::serve::Peer;
-use crate::{Caller, Role, Standing};
+use crate::{Caller, Standing};
 
 /// Resources that one entry names at most; how many there were beyond is told.
 const RESOURCES_MAX: usize = 20;
@@ -96,7 +96,7 @@ pub(crate) struct Audited {
     from: Option<IpAddr>,
     method: Method,
     request: String,
-    request_id: String,
+    request_id: Arc<str>,
 }
 
 /// Whoever hangs up as soon as they have asked has no answer, and yet what they asked for may be done.
@@ -107,22 +107,15 @@ impl Drop for Audited {
 }
 
 impl Audited {
-    /// Of this caller, if anybody takes entries of such a one; what they ask for is noted from then on.
-    pub(crate) fn of(caller: &mut Caller, request: &Request, id: &str) -> Option<Self> {
-        let is_person = matches!(caller.capability.role, Role::User | Role::Master);
-        (SINK.get().is_some() && is_person).then(|| {
+    /// Of this caller, who is a person or asks for one, if anybody takes entries; what they ask for is noted from then on.
+    pub(crate) fn of(caller: &mut Caller, request: &Request) -> Option<Self> {
+        let request_id = caller.request_id.clone().filter(|_| SINK.get().is_some());
+        request_id.map(|request_id| {
             let changes = caller.changes.insert(Changes::default()).clone();
             let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
             let path = request.uri().path_and_query().map_or("", |path| path.as_str());
             let (method, request) = (request.method().clone(), cut(path));
-            Self {
-                caller: caller.clone(),
-                changes,
-                from,
-                method,
-                request,
-                request_id: id.to_owned(),
-            }
+            Self { caller: caller.clone(), changes, from, method, request, request_id }
         })
     }
 

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -257,7 +258,16 @@ pub enum TokenError {
     /// Its time is over.
     #[error("the token has expired: ask for a new one")]
     Expired,
+    /// It would outlast all that takes it back.
+    #[error(
+        "the token says that it was signed later than now: set the clock of the host that it was made on, or of this \
+         one, and ask for a new one"
+    )]
+    FromTheFuture,
 }
+
+/// By so much the clock of the host that signs a token may be ahead.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(300);
 
 /// Why nobody is let in with a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -359,7 +369,8 @@ impl Keyring {
         self.known(token, now).map(|known| Arc::unwrap_or_clone(known.capability))
     }
 
-    /// Reads a caller's token, without a copy for each, and says what they may change, as far as it goes.
+    /// Reads a caller's token, without a copy for each, and says what they may change, as far as it goes, and when it was
+    /// signed for them.
     ///
     /// # Errors
     /// See [`Self::verify`]; or when it is not good for its user.
@@ -367,10 +378,10 @@ impl Keyring {
         &self,
         token: &str,
         now: UnixMillis,
-    ) -> Result<(Arc<Capability>, Standing), NotAdmitted> {
+    ) -> Result<(Arc<Capability>, Standing, UnixMillis), NotAdmitted> {
         let Known { capability, issued } = self.known(token, now)?;
         let standing = self.users.standing(&capability, issued)?;
-        Ok((capability, standing))
+        Ok((capability, standing, issued))
     }
 
     fn known(&self, token: &str, now: UnixMillis) -> Result<Known, TokenError> {
@@ -383,7 +394,13 @@ impl Keyring {
                 known
             }
         };
-        if known.capability.expires <= now { Err(TokenError::Expired) } else { Ok(known) }
+        if known.capability.expires <= now {
+            return Err(TokenError::Expired);
+        }
+        if known.issued > now + CLOCKS_DIFFER_MAX {
+            return Err(TokenError::FromTheFuture);
+        }
+        Ok(known)
     }
 
     /// What a token says that is signed with this secret.
@@ -443,7 +460,10 @@ mod tests {
         let now = UnixMillis(60);
         assert_eq!(keyring.admit(&token, now).unwrap().1, Standing::Superuser, "nobody is named");
         valid_from(50);
-        assert_eq!(keyring.admit(&token, now), Ok((Arc::new(ann), Standing::User)));
+        assert_eq!(
+            keyring.admit(&token, now),
+            Ok((Arc::new(ann.clone()), Standing::User, UnixMillis(50)))
+        );
         assert!(keyring.admit(&undated, now).is_err(), "of before there were users");
         valid_from(51);
         let refused = keyring.admit(&token, now).unwrap_err().to_string();
@@ -451,6 +471,21 @@ mod tests {
             assert!(refused.contains(part), "{refused}");
         }
         assert!(keyring.verify(&token, now).is_ok(), "its text is sound");
+    }
+
+    #[test]
+    fn a_token_that_was_signed_later_than_now_is_refused_but_for_what_clocks_differ() {
+        let keyring = Keyring::new(&Secret::random());
+        let ann = Capability::unlimited("ann", Role::User, UnixMillis(u64::MAX));
+        let now = UnixMillis(1000);
+        let most = now + CLOCKS_DIFFER_MAX;
+        assert!(keyring.admit(&keyring.mint_for_user(&ann, most), now).is_ok());
+        let later = keyring.mint_for_user(&ann, UnixMillis(most.0 + 1));
+        assert_eq!(keyring.admit(&later, now), Err(TokenError::FromTheFuture.into()));
+        assert!(
+            keyring.admit(&later, UnixMillis(now.0 + 1)).is_ok(),
+            "it is known, and judged anew"
+        );
     }
 
     #[test]

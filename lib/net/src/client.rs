@@ -40,6 +40,8 @@ pub struct Client {
     settings: ClientSettings,
     connections: usize,
     token: Option<HeaderValue>,
+    /// Of all requests; absent: each has its own.
+    request_id: Option<HeaderValue>,
 }
 
 /// Why a call has no answer.
@@ -206,7 +208,14 @@ impl Client {
 
     fn with_kept(settings: ClientSettings, connections: usize) -> Self {
         let builder = pool(&settings, connections).tcp_user_timeout(settings.silence_timeout);
-        Self { http: built(builder), uploads: Arc::default(), settings, connections, token: None }
+        Self {
+            http: built(builder),
+            uploads: Arc::default(),
+            settings,
+            connections,
+            token: None,
+            request_id: None,
+        }
     }
 
     /// The same client and connections with this token.
@@ -218,6 +227,13 @@ impl Client {
             value
         });
         Self { token, ..self.clone() }
+    }
+
+    /// The same client and connections, all of whose requests have this id, as in the logs of those who are asked: what is
+    /// asked in the course of a request that has it. An id that is none is left out.
+    #[must_use]
+    pub fn with_request_id(&self, id: &str) -> Self {
+        Self { request_id: HeaderValue::from_str(id).ok(), ..self.clone() }
     }
 
     /// Time for the answer to a small request.
@@ -246,9 +262,11 @@ impl Client {
         path: &str,
     ) -> RequestBuilder {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
-        let request = http
-            .request(method, format!("{scheme}://{address}{path}"))
-            .header(REQUEST_ID_HEADER, crate::random_hex(8));
+        let request = http.request(method, format!("{scheme}://{address}{path}"));
+        let request = match &self.request_id {
+            Some(id) => request.header(REQUEST_ID_HEADER, id),
+            None => request.header(REQUEST_ID_HEADER, crate::random_hex(8)),
+        };
         match &self.token {
             Some(token) => request.header(reqwest::header::AUTHORIZATION, token),
             None => request,

@@ -101,7 +101,10 @@ impl Rules {
         let mut caller = identify(&self.guard, request)?;
         check_certificate(&caller.capability, request)?;
         if roles.contains(&caller.capability.role) {
-            let audited = Audited::of(&mut caller, request, id);
+            if matches!(caller.capability.role, Role::User | Role::Master) {
+                caller.request_id = Some(id.into());
+            }
+            let audited = Audited::of(&mut caller, request);
             request.extensions_mut().insert(caller);
             return Ok(audited);
         }

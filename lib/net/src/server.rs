@@ -15,6 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use clock::Stopwatch;
+use ids::UnixMillis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
@@ -175,7 +176,10 @@ pub(crate) fn identify(guard: &Guard, request: &Request) -> Result<Caller, Probl
     token
         .ok_or_else(|| crate::TokenError::Malformed.into())
         .and_then(|token| guard.keyring.admit(token, clock::wall()))
-        .map(|(capability, standing)| Caller { capability, standing, changes: None })
+        .map(|(capability, standing, issued)| {
+            let issued = Some(issued);
+            Caller { capability, standing, issued, request_id: None, changes: None }
+        })
         .map_err(|error| Problem::new(401, "forbidden", format!("{error}")))
 }
 
@@ -229,6 +233,10 @@ pub struct Caller {
     pub capability: Arc<Capability>,
     /// What they may change, as far as that goes.
     pub standing: Standing,
+    /// When their token was signed for them; `None` if they sent none.
+    pub issued: Option<UnixMillis>,
+    /// The id of a person's request, to go on with.
+    pub request_id: Option<Arc<str>>,
     /// Where it is noted what they ask to change, if anybody wants to know.
     pub(crate) changes: Option<Changes>,
 }
@@ -239,7 +247,8 @@ const EVERYTHING: &str = "/";
 impl Caller {
     /// Of a cluster without users: a superuser, as far as the capability goes.
     pub fn of(capability: impl Into<Arc<Capability>>) -> Self {
-        Self { capability: capability.into(), standing: Standing::Superuser, changes: None }
+        let (capability, standing) = (capability.into(), Standing::Superuser);
+        Self { capability, standing, issued: None, request_id: None, changes: None }
     }
 
     /// The same one, who only asks whether something could be done: no audit log has that as a change.

@@ -41,7 +41,7 @@ pub enum UserError {
     /// Nobody is called so.
     #[error(
         "the token is for {name:?}, who is no user of this cluster: 'users' in its configuration names those who are; \
-         an admin makes a token with `howdah token --user NAME`"
+         who holds the cluster's secret makes a token with `howdah token --user NAME`"
     )]
     Unknown {
         /// As the token says.
@@ -50,7 +50,8 @@ pub enum UserError {
     /// It was taken back.
     #[error(
         "this token of {name} was taken back: it was signed before the time from which {name}'s tokens count \
-         ('valid_from' of the user in the configuration); ask an admin for a new one (`howdah token --user {name}`)"
+         ('valid_from' of the user in the configuration); ask whoever holds the cluster's secret for a new one \
+         (`howdah token --user {name}`)"
     )]
     TakenBack {
         /// Whose it is.
