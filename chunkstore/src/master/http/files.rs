@@ -9,8 +9,8 @@ use chunkstore_core::master::{Asker, Input, Intent, Mutation, Query, Reply, Requ
 use chunkstore_protocol::{
     Abandon, Allocate, Allocation, Append, Close, Concat, Copy, Count, Counted, Create, Created,
     Delete, Done, FileStatus, List, Listing, Locate, LocateMany, Located, LocatedMany, MayMake,
-    Mkdir, OWNER_CHARS_MAX, PathLocation, ProblemKind, Publish, RENEW_FILES_MAX, Rename, Renew,
-    SetOwner, SetReplication, Stat, StorePath,
+    Mkdir, OWNER_CHARS_MAX, PathLocation, ProblemKind, Publish, Rename, Renew, SetOwner,
+    SetReplication, Stat, StorePath,
 };
 use net::api::post;
 use net::{Access, Caller, Json, Problem, Role, Routes};
@@ -272,13 +272,7 @@ async fn renew(
     caller: Caller,
     Json(mut request): Json<Renew>,
 ) -> Answer<Done> {
-    let n_files = request.files.len();
-    if n_files > RENEW_FILES_MAX {
-        let detail = format!(
-            "{n_files} files are too many for one renewal: name at most {RENEW_FILES_MAX} in each"
-        );
-        return Err(Problem::new(400, ProblemKind::InvalidRequest.as_str(), detail));
-    }
+    super::Leases::check(&request)?;
     request.client = client_of(&caller.capability, &request.client);
     let watch = state.leases.watch(&state.core, &request);
     let wait = Duration::from_millis(request.wait_ms).min(RENEW_WAIT_MAX);

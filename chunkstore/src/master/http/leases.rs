@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunkstore_core::master::Input;
-use chunkstore_protocol::{FileId, Renew};
+use chunkstore_protocol::{FileId, ProblemKind, RENEW_FILES_MAX, Renew};
 use ids::ClientId;
+use net::Problem;
 
 use super::super::event_loop::Core;
 
@@ -54,6 +55,21 @@ pub(super) struct Watch {
 }
 
 impl Leases {
+    /// Passes if a renewal names no more files than may be.
+    ///
+    /// # Errors
+    /// A 400 problem with their number.
+    pub(super) fn check(request: &Renew) -> Result<(), Problem> {
+        let n_files = request.files.len();
+        if n_files <= RENEW_FILES_MAX {
+            return Ok(());
+        }
+        let detail = format!(
+            "{n_files} files are too many for one renewal: name at most {RENEW_FILES_MAX} in each"
+        );
+        Err(Problem::new(400, ProblemKind::InvalidRequest.as_str(), detail))
+    }
+
     /// From here on until it is answered, `request`'s connection is its writer's life.
     pub(super) fn watch(&self, core: &Core, request: &Renew) -> Watch {
         let Renew { client, files, wait_ms: _ } = request.clone();
