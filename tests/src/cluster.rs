@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chunkstore_client::{ChunkStore, ReadSettings, StoreSettings};
 use ids::RackName;
-use net::{Client, ClientSettings};
+use net::{Client, ClientSettings, Tls, TlsFiles};
 use rustix::process::{
     Pid, Signal, kill_process, set_parent_process_death_signal, test_kill_process,
 };
@@ -44,6 +44,18 @@ impl DevOptions {
     pub fn trackers(n: u32) -> Self {
         let set = vec!["chunkmaster.trash_free_min=0%".to_owned()];
         Self { trackers: Some(n), set, ..Self::default() }
+    }
+
+    /// By TLS, with the files `ca.pem`, `cert.pem` and `key.pem` of a folder.
+    ///
+    /// # Panics
+    /// When the folder's path is no text.
+    #[must_use]
+    pub fn tls(self, folder: &Path) -> Self {
+        ["ca", "cert", "key"].into_iter().fold(self, |options, key| {
+            let file = folder.join(format!("{key}.pem"));
+            options.set(&format!("tls.{key}={}", file.to_str().expect("paths of tests are text")))
+        })
     }
 
     /// With a configuration key set.
@@ -219,7 +231,9 @@ impl Dev {
             connect_timeout: config.client.connect_timeout.0,
             request_timeout: config.client.request_timeout.0,
             silence_timeout: config.client.silence_timeout.0,
-            tls: None,
+            tls: config.tls.ca.map(|ca| {
+                Tls::open(TlsFiles { ca, own: None }).expect("dev checked the authority")
+            }),
         });
         let settings = StoreSettings {
             master: config.chunkmaster.address,
@@ -229,6 +243,14 @@ impl Dev {
             reads: ReadSettings::default(),
         };
         ChunkStore::new(client, settings)
+    }
+
+    /// A page of a daemon, by whatever this cluster speaks.
+    ///
+    /// # Errors
+    /// When there is no connection, or what comes is no HTTP.
+    pub fn get_page(&self, address: &str, path: &str) -> anyhow::Result<http::Response> {
+        http::get_trusting(self.config().tls.ca.as_deref(), address, path)
     }
 
     /// `host:port` of the JobTracker.
@@ -350,7 +372,8 @@ impl Dev {
         };
         wait::until(&format!("{daemon} renews its pid file"), PATIENCE, renewed);
         let address = self.address_of(daemon);
-        let ready = || http::get(&address, "/readyz").ok().filter(|answer| answer.status == 200);
+        let ready =
+            || self.get_page(&address, "/readyz").ok().filter(|answer| answer.status == 200);
         wait::until(&format!("{daemon} gets ready again"), PATIENCE, ready);
     }
 
@@ -390,7 +413,8 @@ impl Dev {
     /// When the JobTracker does not know it.
     #[must_use]
     pub fn job(&self, id: &str) -> Value {
-        let answer = http::get(&self.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
+        let answer =
+            self.get_page(&self.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.body
     }
@@ -398,7 +422,7 @@ impl Dev {
     /// TaskTrackers that the JobTracker takes for alive.
     #[must_use]
     pub fn live_trackers(&self) -> Option<u64> {
-        http::get(&self.jobtracker(), "/v1/cluster").ok()?.body["trackers"].as_u64()
+        self.get_page(&self.jobtracker(), "/v1/cluster").ok()?.body["trackers"].as_u64()
     }
 
     /// Waits until that many TaskTrackers are alive.
@@ -416,7 +440,7 @@ impl Dev {
     /// When the metrics can't be read.
     #[must_use]
     pub fn jobtracker_counter(&self, name: &str) -> u64 {
-        let metrics = http::get(&self.jobtracker(), "/metrics").expect("an answer").text;
+        let metrics = self.get_page(&self.jobtracker(), "/metrics").expect("an answer").text;
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().expect("a counter is a number"))
     }
@@ -428,7 +452,7 @@ impl Dev {
     /// When the job ends without reaching it, or time is up.
     pub fn await_job(&self, id: &str, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
         wait::until(&format!("{id} {what}"), PATIENCE, || {
-            let answer = http::get(&self.jobtracker(), &format!("/v1/jobs/{id}")).ok()?;
+            let answer = self.get_page(&self.jobtracker(), &format!("/v1/jobs/{id}")).ok()?;
             let job = answer.body;
             if reached(&job) {
                 return Some(job);

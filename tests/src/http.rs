@@ -2,7 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
+
+use crate::command::finish;
 
 /// A response.
 #[derive(Debug)]
@@ -86,6 +90,20 @@ fn exchange(
 /// As [`request`].
 pub fn get(address: &str, path: &str) -> anyhow::Result<Response> {
     request(address, "GET", path, &[], "")
+}
+
+/// The same by TLS if the cluster speaks it, then with `curl`, which trusts the authority in the file `ca`.
+///
+/// # Errors
+/// As [`request`].
+pub fn get_trusting(ca: Option<&Path>, address: &str, path: &str) -> anyhow::Result<Response> {
+    let Some(ca) = ca else { return get(address, path) };
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--include", "--http1.0", "--cacert"]).arg(ca);
+    let answer = finish(curl.arg(format!("https://{address}{path}")));
+    anyhow::ensure!(answer.code == Some(0), "curl: {}", answer.stderr);
+    let raw = String::from_utf8_lossy(&answer.stdout);
+    parse(&raw).ok_or_else(|| anyhow::anyhow!("not HTTP: {raw:?}"))
 }
 
 fn parse(raw: &str) -> Option<Response> {
