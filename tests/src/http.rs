@@ -99,7 +99,7 @@ pub fn get(address: &str, path: &str) -> anyhow::Result<Response> {
 pub fn get_trusting(ca: Option<&Path>, address: &str, path: &str) -> anyhow::Result<Response> {
     let Some(ca) = ca else { return get(address, path) };
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--include", "--http1.0", "--cacert"]).arg(ca);
+    curl.args(["--silent", "--show-error", "--include", "--http1.1", "--cacert"]).arg(ca);
     let answer = finish(curl.arg(format!("https://{address}{path}")));
     anyhow::ensure!(answer.code == Some(0), "curl: {}", answer.stderr);
     let raw = String::from_utf8_lossy(&answer.stdout);
