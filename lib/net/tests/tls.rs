@@ -281,6 +281,29 @@ async fn the_words_for_a_certificate_that_ended_name_it_and_how_long_ago() {
 }
 
 #[tokio::test]
+async fn whatever_protocols_a_client_offers_it_is_served_http() {
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    let authority = Authority::new("ours");
+    let server = serve(Some(daemon_files(&authority).tls()));
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // As `curl --http1.0` and browsers do.
+    config.alpn_protocols = vec![b"http/1.0".to_vec(), b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    let request = b"GET /public HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{read:?}: {answer}");
+}
+
+#[tokio::test]
 async fn a_client_whose_certificate_is_not_taken_is_told_which() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let server = serve(Some(daemon_files(&ours).tls()));

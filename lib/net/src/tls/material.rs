@@ -167,7 +167,6 @@ impl Own {
 fn without_resumption(mut server: ServerConfig) -> ServerConfig {
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
     server
 }
 
