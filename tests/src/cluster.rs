@@ -249,8 +249,8 @@ impl Dev {
     ///
     /// # Errors
     /// When there is no connection, or what comes is no HTTP.
-    pub fn get_page(&self, address: &str, path: &str) -> anyhow::Result<http::Response> {
-        http::get_trusting(self.config().tls.ca.as_deref(), address, path)
+    pub fn page_of(&self, address: &str, path: &str) -> anyhow::Result<http::Response> {
+        http::trusting_get(self.config().tls.ca.as_deref(), address, path)
     }
 
     /// `host:port` of the JobTracker.
@@ -372,8 +372,7 @@ impl Dev {
         };
         wait::until(&format!("{daemon} renews its pid file"), PATIENCE, renewed);
         let address = self.address_of(daemon);
-        let ready =
-            || self.get_page(&address, "/readyz").ok().filter(|answer| answer.status == 200);
+        let ready = || self.page_of(&address, "/readyz").ok().filter(|answer| answer.status == 200);
         wait::until(&format!("{daemon} gets ready again"), PATIENCE, ready);
     }
 
@@ -414,7 +413,7 @@ impl Dev {
     #[must_use]
     pub fn job(&self, id: &str) -> Value {
         let answer =
-            self.get_page(&self.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
+            self.page_of(&self.jobtracker(), &format!("/v1/jobs/{id}")).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.body
     }
@@ -422,7 +421,7 @@ impl Dev {
     /// TaskTrackers that the JobTracker takes for alive.
     #[must_use]
     pub fn live_trackers(&self) -> Option<u64> {
-        self.get_page(&self.jobtracker(), "/v1/cluster").ok()?.body["trackers"].as_u64()
+        self.page_of(&self.jobtracker(), "/v1/cluster").ok()?.body["trackers"].as_u64()
     }
 
     /// Waits until that many TaskTrackers are alive.
@@ -440,7 +439,7 @@ impl Dev {
     /// When the metrics can't be read.
     #[must_use]
     pub fn jobtracker_counter(&self, name: &str) -> u64 {
-        let metrics = self.get_page(&self.jobtracker(), "/metrics").expect("an answer").text;
+        let metrics = self.page_of(&self.jobtracker(), "/metrics").expect("an answer").text;
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().expect("a counter is a number"))
     }
@@ -452,7 +451,7 @@ impl Dev {
     /// When the job ends without reaching it, or time is up.
     pub fn await_job(&self, id: &str, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
         wait::until(&format!("{id} {what}"), PATIENCE, || {
-            let answer = self.get_page(&self.jobtracker(), &format!("/v1/jobs/{id}")).ok()?;
+            let answer = self.page_of(&self.jobtracker(), &format!("/v1/jobs/{id}")).ok()?;
             let job = answer.body;
             if reached(&job) {
                 return Some(job);

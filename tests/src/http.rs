@@ -96,7 +96,7 @@ pub fn get(address: &str, path: &str) -> anyhow::Result<Response> {
 ///
 /// # Errors
 /// As [`request`].
-pub fn get_trusting(ca: Option<&Path>, address: &str, path: &str) -> anyhow::Result<Response> {
+pub fn trusting_get(ca: Option<&Path>, address: &str, path: &str) -> anyhow::Result<Response> {
     let Some(ca) = ca else { return get(address, path) };
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--include", "--http1.1", "--cacert"]).arg(ca);

@@ -6,7 +6,7 @@ use crate::Dev;
 /// behind it is that metric alone; one without is it with all its labels.
 #[must_use]
 pub fn metric(dev: &Dev, daemon: &str, name: &str) -> Option<f64> {
-    let page = dev.get_page(&dev.address_of(daemon), "/metrics").ok()?.text;
+    let page = dev.page_of(&dev.address_of(daemon), "/metrics").ok()?.text;
     let lines = page.lines().filter(|line| line.starts_with(name));
     lines.map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }

@@ -140,7 +140,7 @@ fn words_are_counted_by_tls_as_without_and_nobody_listens_in_plain_text() {
         assert_eq!(metric(&dev, daemon, "howdah_tls_files_wrong "), Some(0.0), "{daemon}");
     }
     for master in ["jobtracker", "chunkmaster"] {
-        let targets = dev.get_page(&dev.address_of(master), "/v1/prometheus/targets");
+        let targets = dev.page_of(&dev.address_of(master), "/v1/prometheus/targets");
         let targets = targets.expect("an answer").body;
         let groups = targets.as_array().expect("a list");
         assert!(groups.len() >= 4, "{targets}");
@@ -326,6 +326,6 @@ fn certificates_are_renewed_while_a_job_runs_and_broken_files_change_nothing() {
             (metric(&dev, daemon, "howdah_tls_files_wrong ") == Some(0.0)).then_some(())
         });
     }
-    let answer = http::get_trusting(Some(&certs.ca()), &dev.jobtracker(), "/v1/cluster");
+    let answer = http::trusting_get(Some(&certs.ca()), &dev.jobtracker(), "/v1/cluster");
     assert_eq!(answer.expect("an answer").body["trackers"], 2);
 }
