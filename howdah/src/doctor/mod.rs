@@ -1,6 +1,7 @@
 //! What `howdah doctor` looks at: each check asks the world one thing, and a plain function says whether that is well, and
 //! what to do if not. Nothing is changed anywhere.
 
+mod certificates;
 mod cluster;
 mod daemons;
 mod disks;
@@ -97,11 +98,19 @@ pub(crate) async fn examine(
     let all = daemons::all_of(subject.config);
     let (ours, mut findings) = here::find_us(subject, &all, &names);
     findings.extend(here::secret(subject.config.cluster.secret_file.as_deref()));
+    findings.extend(certificates::all(subject.config, clock::wall()));
     findings.extend(here::names(subject.config, &names));
     findings.extend(limits::all(subject.config, &ours));
     findings.extend(disks::all(subject.config, &ours));
-    // Else the finding of the secret, or of the token, says why.
-    let Ok(session) = session else { return findings };
+    let session = match session {
+        Ok(session) => session,
+        Err(error) => {
+            let (said, remedy) = (crate::exit::sentence(&error), "correct that first");
+            let said = format!("no daemon can be asked: {said}");
+            findings.push(Finding::failed("client", "this host", said, remedy));
+            return findings;
+        }
+    };
     findings.extend(daemons::ports(session.client(), &ours).await);
     if subject.local {
         return findings;
