@@ -1,5 +1,5 @@
 //! What routes take and give, for the document of a daemon's interface (OpenAPI 3.1). Most of it is read from the handlers'
-//! own types ([`describe`]), so that it can't say something else than the code; summaries, and the problems that a handler
+//! own types (`describe`), so that it can't say something else than the code; summaries, and the problems that a handler
 //! may answer, stand beside the route. `document.rs` puts the document together.
 
 mod describe;
