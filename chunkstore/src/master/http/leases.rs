@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_writer_that_has_come_back_lives_and_who_names_anothers_file_changes_nothing() {
         let mut book = Book::default();
-        let [ann, eve] = ["ann", "eve"].map(|name| name.parse::<ClientId>().unwrap());
+        let [ann, eve] = ["ann-12345", "eve-12345"].map(|name| name.parse::<ClientId>().unwrap());
         let files = || vec![FileId(1), FileId(2)];
         let first = book.enter(&ann, &files());
         let second = book.enter(&ann, &[FileId(2)]);
