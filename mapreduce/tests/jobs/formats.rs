@@ -117,8 +117,9 @@ fn compressed_files_are_read_as_what_they_hold() {
         ("6.snappy", of(6, &hadoop_snappy)),
     ];
     let (plain, compressed) = (folder(&plain), folder(&compressed));
-    let shape = Shape { split_bytes: 700, ..Shape::default() };
-    for job in [wordcount(), places()] {
+    // Where the place of a record counts from is told by the split, in what is split.
+    for (job, split_bytes) in [(wordcount(), 700), (wordcount(), 90), (places(), 1 << 20)] {
+        let shape = Shape { split_bytes, ..Shape::default() };
         let same = |_: &mut JobSpec| {};
         let expected = both(&job, "native", &plain, &shape, same);
         let found = both(&job, "native", &compressed, &shape, same);
@@ -133,6 +134,16 @@ fn seen() -> Job {
     Job::map::<Text, Text>(|record, out| {
         let key = record.key.map_or("none".to_owned(), |key| format!("{:?}", Bytes(key)));
         out.emit(&format!("{:04} {key}", record.offset), &format!("{:?}", Bytes(record.value)));
+        Ok(())
+    })
+    .into()
+}
+
+/// The same, but for its place.
+fn contents() -> Job {
+    Job::map::<Text, Text>(|record, out| {
+        let key = record.key.map_or("none".to_owned(), |key| format!("{:?}", Bytes(key)));
+        out.emit(&key, &format!("{:?}", Bytes(record.value)));
         Ok(())
     })
     .into()
@@ -190,7 +201,13 @@ fn records_of_each_format_are_the_same_whatever_the_splits_and_compressed() {
             }
             let packed =
                 folder(&[("0.gz", gzip(data.as_bytes())), ("1.bz2", bzip2(data.as_bytes()))]);
-            assert_eq!(both(&seen(), "native", &packed, &shape, set).parts, ran.parts, "{name}");
+            // Where the place of a record counts from is told by the split, in what is split.
+            let unsplit = Shape { split_bytes: 1 << 20, ..Shape::default() };
+            let whole = both(&seen(), "native", &packed, &unsplit, set);
+            assert_eq!(whole.parts, ran.parts, "{name}");
+            let expected = both(&contents(), "native", &plain, &shape, set);
+            let split = both(&contents(), "native", &packed, &shape, set);
+            assert_eq!(split.parts, expected.parts, "{name}");
         }
     }
 }
