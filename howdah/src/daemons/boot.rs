@@ -125,6 +125,8 @@ impl Boot {
         }
         let pid_file = pid_dir.map(|folder| PidFile::write(folder, name)).transpose().or_early()?;
         tracing::info!(%name, address, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
+        // Before anybody records: what is told to no recorder is lost.
+        daemon::Metrics::install(&[]);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context("cannot start the async runtime")?;
         let ended = run_to_the_end(runtime, PATIENCE, async {
