@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::event_loop::{AskError, Core, start};
 use crate::events::Events;
 use crate::history::{HistoryError, sweep};
-use crate::http::{ServerState, Transfers, router};
+use crate::http::{HistoryReads, ServerState, Transfers, router};
 use crate::init::ask_cluster;
 use crate::metrics::METRICS;
 use crate::newest::{Beginning, OlderBy, find_newer};
@@ -117,6 +117,7 @@ pub async fn run(
         is_tls: listener.is_tls(),
         events: Events::new(core.clone(), shutdown.clone()),
         transfers: Transfers::default(),
+        history_reads: HistoryReads::default(),
     };
     let router = router(state, guard, health.clone(), metrics);
     let stop = shutdown.clone();

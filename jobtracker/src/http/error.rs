@@ -251,6 +251,14 @@ pub(super) fn too_many(detail: String) -> Problem {
     problem(429, ProblemKind::TooManyRequests, detail)
 }
 
+/// As many histories are being read as may be.
+pub(super) fn many_histories(max: usize) -> Problem {
+    let detail = format!(
+        "{max} histories of jobs are being read already, and others wait: try again in a moment"
+    );
+    problem(503, ProblemKind::Unavailable, detail)
+}
+
 /// The bytes of a file did not come whole.
 pub(super) fn broken_upload(why: &str) -> Problem {
     let detail =

@@ -1,6 +1,9 @@
 //! Users' routes: histories of jobs that are over, as they lie in the chunk store. What the JobTracker has forgotten is answered
 //! from there by the routes of jobs too.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::header::CONTENT_TYPE;
@@ -11,9 +14,10 @@ use net::api::get;
 use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServerState;
-use super::error::{KEPT, NO_SUCH, bad_query, no_history, no_kept_log, unexpected};
+use super::error::{KEPT, NO_SUCH, bad_query, many_histories, no_history, no_kept_log, unexpected};
 use super::hosts::EVERYWHERE;
 use super::jobs::{attempt_of, job_of};
 use crate::admission::resource;
@@ -25,6 +29,34 @@ const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// Jobs of a list where the request does not say, and at most.
 const LIST_DEFAULT: usize = 100;
 const LIST_MAX: usize = 1000;
+
+/// Histories that are read at once: of each, as much as [`read`] takes into memory is held until it is answered.
+const READS_MAX: usize = 8;
+/// Others wait so long for their turn.
+const TURN: Duration = Duration::from_secs(10);
+
+/// The right to read of a history, also to look whether there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryReads {
+    permits: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Default for HistoryReads {
+    fn default() -> Self {
+        Self { permits: Arc::new(Semaphore::new(READS_MAX)), patience: TURN }
+    }
+}
+
+impl HistoryReads {
+    pub(super) async fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.permits).acquire_owned();
+        match tokio::time::timeout(self.patience, turn).await {
+            Ok(permit) => Ok(permit.expect("it is never closed")),
+            Err(_) => Err(many_histories(READS_MAX)),
+        }
+    }
+}
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
@@ -72,6 +104,7 @@ async fn list(
 ) -> Result<Json<HistoryList>, Problem> {
     let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
     let limit = parameters.limit.unwrap_or(LIST_DEFAULT).min(LIST_MAX);
+    let _turn = state.history_reads.begin().await?;
     let jobs = read::list(&state.store.prompt(), limit).await?;
     Ok(Json(HistoryList { jobs }))
 }
@@ -104,6 +137,7 @@ async fn log(
 ) -> Result<Response, Problem> {
     let attempt = attempt_of(&id, &attempt)?;
     caller.require(Right::Read, &resource_of(&state, attempt.task.job).await?)?;
+    let _turn = state.history_reads.begin().await?;
     let text = read::log(&state.store.prompt(), attempt).await?;
     let text = text.ok_or_else(|| no_kept_log(attempt))?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
@@ -124,6 +158,7 @@ pub(super) async fn resource_of(state: &ServerState, job: JobId) -> Result<Strin
 }
 
 async fn kept_job(state: &ServerState, job: JobId) -> Result<Option<JobHistory>, Problem> {
+    let _turn = state.history_reads.begin().await?;
     Ok(read::job(&state.store.prompt(), job).await?)
 }
 
@@ -131,6 +166,7 @@ pub(super) async fn kept_attempts(
     state: &ServerState,
     job: JobId,
 ) -> Result<Option<Vec<AttemptHistory>>, Problem> {
+    let _turn = state.history_reads.begin().await?;
     Ok(read::attempts(&state.store.prompt(), job).await?)
 }
 
@@ -173,4 +209,23 @@ pub(super) async fn ask_or_read_attempts(
     query: Query,
 ) -> Result<Told<Vec<AttemptHistory>>, Problem> {
     ask_or_read(state, query, |job| kept_attempts(state, job)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_histories_are_read_at_once_and_others_wait_for_a_while() {
+        let reads = HistoryReads::default();
+        let hasty = HistoryReads { patience: Duration::from_millis(10), ..reads.clone() };
+        let mut turns = Vec::new();
+        for _ in 0..READS_MAX {
+            turns.push(reads.begin().await.expect("there is room"));
+        }
+        let refused = hasty.begin().await.expect_err("there is none");
+        assert_eq!((refused.status, refused.retry_after.is_some()), (503, true));
+        let (waited, ()) = tokio::join!(reads.begin(), async { drop(turns.pop()) });
+        let _turn = waited.expect("the turn of the one that ended");
+    }
 }

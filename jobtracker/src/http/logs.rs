@@ -135,6 +135,7 @@ async fn kept(
     attempt: AttemptId,
     (offset, limit): (Option<u64>, u64),
 ) -> Result<Option<LogPart>, Problem> {
+    let _turn = state.history_reads.begin().await?;
     let text = read::log(&state.store.prompt(), attempt).await?;
     Ok(text.map(|text| part_of(&text, offset, limit)))
 }

@@ -59,6 +59,7 @@ use crate::events::Events;
 use crate::metrics::{REQUESTS, observe_listeners, observe_summary, observe_topology};
 use crate::store::Store;
 pub(crate) use files::Transfers;
+pub(crate) use history::HistoryReads;
 pub use openapi::openapi;
 
 /// What handlers share.
@@ -78,6 +79,8 @@ pub(crate) struct ServerState {
     pub(crate) events: Events,
     /// How many files' bytes may pass.
     pub(crate) transfers: Transfers,
+    /// How many histories may be read.
+    pub(crate) history_reads: HistoryReads,
 }
 
 const ANY_ROLE: Access =

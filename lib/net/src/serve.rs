@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
@@ -35,6 +36,9 @@ pub struct ConnectionLimits {
     /// For a request's head, and for a kept connection's next request: longer than clients keep an idle
     /// connection, so that it is they who close it, and no request meets a server that is closing.
     pub head: Duration,
+    /// For a peer that takes nothing of an answer: its connection is closed. Longer than routes wait themselves that give
+    /// something up for such a peer, and can tell it why.
+    pub stall: Duration,
     /// For requests in flight, once the server is to stop.
     pub grace: Duration,
 }
@@ -42,7 +46,8 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         let head = crate::client::IDLE_CONNECTION_LIMIT + Duration::from_secs(15);
-        Self { connections_max: 8192, head, grace: Duration::from_secs(5) }
+        let (stall, grace) = (Duration::from_secs(90), Duration::from_secs(5));
+        Self { connections_max: 8192, head, stall, grace }
     }
 }
 
@@ -133,7 +138,7 @@ pub async fn serve_within(
             () = &mut shutdown => break,
             Some(_ended) = connections.join_next() => {}
             (stream, peer, place) = next => {
-                let to_come = Connection { stream, peer, head: limits.head, stopping: stopping.clone() };
+                let to_come = Connection { stream, peer, limits, stopping: stopping.clone() };
                 let (router, tls) = (router.clone(), tls.clone());
                 connections.spawn(async move {
                     match tls {
@@ -201,16 +206,16 @@ const TLS_HANDSHAKE: u8 = 22;
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
-    head: Duration,
+    limits: ConnectionLimits,
     stopping: watch::Receiver<()>,
 }
 
 impl Connection {
     async fn converse(self, router: Router) {
         self.set_nodelay();
-        let Self { stream, peer, head, stopping } = self;
+        let Self { stream, peer, limits, stopping } = self;
         let service = OfPeer { router, peer: Peer { address: peer, tls: None } };
-        exchange(stream, head, TowerToHyperService::new(service), stopping).await;
+        exchange(stream, limits, TowerToHyperService::new(service), stopping).await;
     }
 
     async fn converse_by_tls(mut self, tls: &Tls, router: Router) {
@@ -223,13 +228,13 @@ impl Connection {
         let acceptor = match greeted {
             Ok(Greeting::Tls(acceptor)) => acceptor,
             Ok(Greeting::Plain) => {
-                let Self { stream, head, stopping, .. } = self;
-                return exchange(stream, head, service_fn(refuse_plain), stopping).await;
+                let Self { stream, limits, stopping, .. } = self;
+                return exchange(stream, limits, service_fn(refuse_plain), stopping).await;
             }
             Ok(Greeting::Silence) => return,
             Err(error) => return tracing::debug!(%error, "a connection broke off"),
         };
-        let Self { stream, peer, head, mut stopping } = self;
+        let Self { stream, peer, limits, mut stopping } = self;
         let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
         let stream = tokio::select! {
             done = handshake => match done {
@@ -242,7 +247,7 @@ impl Connection {
         let is_known = stream.get_ref().1.peer_certificates().is_some();
         let known = if is_known { TlsPeer::Known } else { TlsPeer::Unknown };
         let service = OfPeer { router, peer: Peer { address: peer, tls: Some(known) } };
-        exchange(stream, head, TowerToHyperService::new(service), stopping).await;
+        exchange(stream, limits, TowerToHyperService::new(service), stopping).await;
     }
 
     /// Small replies must not wait for Nagle's algorithm.
@@ -296,16 +301,19 @@ fn tell_refused(peer: SocketAddr, error: &std::io::Error) {
 }
 
 async fn exchange<S>(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    head: Duration,
+    stream: impl AsyncRead + AsyncWrite,
+    limits: ConnectionLimits,
     service: S,
     mut stopping: watch::Receiver<()>,
 ) where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
 {
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    // Of an answer that is under way; one that is not there yet may take its time.
+    stream.as_mut().set_write_timeout_pinned(Some(limits.stall));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(limits.head)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

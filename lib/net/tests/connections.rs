@@ -1,9 +1,11 @@
 //! Connections that never say what they want, and more of them than there is room for.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
 use net::{ConnectionLimits, serve_within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,6 +22,8 @@ struct Server {
     address: SocketAddr,
     /// Told of each request whose handler has begun.
     begun: mpsc::UnboundedReceiver<()>,
+    /// Told of each endless answer that is given up.
+    left: mpsc::UnboundedReceiver<()>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
 }
@@ -34,13 +38,28 @@ fn start(limits: ConnectionLimits) -> Server {
         tokio::time::sleep(limits.head * 2).await;
         "whole"
     };
+    let (leaves, left) = mpsc::unbounded_channel();
+    let endless = move || {
+        let told = Told(leaves.clone());
+        let piece = move |told| async move { Some((Ok::<_, Infallible>(vec![0; 1 << 16]), told)) };
+        async move { Body::from_stream(futures_util::stream::unfold(told, piece)) }
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    let router = Router::new().route("/slow", get(slow));
+    let router = Router::new().route("/slow", get(slow)).route("/endless", get(endless));
     let serving = tokio::spawn(serve_within(limits, listener, router, shutdown));
-    Server { address, begun, stop, serving }
+    Server { address, begun, left, stop, serving }
+}
+
+/// Tells when it is dropped.
+struct Told(mpsc::UnboundedSender<()>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {
@@ -83,6 +102,18 @@ async fn one_connection_too_many_waits_until_another_ends() {
     let answer = until_closed(&mut second).await;
     assert!(answer.contains("whole"), "{answer}");
     drop(first);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_of_an_answer_is_left() {
+    let limits = ConnectionLimits { stall: Duration::from_millis(300), ..Default::default() };
+    let mut server = start(limits);
+    let mut stream = connect(server.address).await;
+    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
+    let left = tokio::time::timeout(PATIENCE, server.left.recv()).await;
+    left.expect("the answer is given up").expect("the route tells");
+    let answer = until_closed(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "it was under way");
 }
 
 #[tokio::test]
