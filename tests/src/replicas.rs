@@ -9,10 +9,20 @@ use crate::Dev;
 /// The files of the sealed chunks in a data folder, in the order of their ids.
 #[must_use]
 pub fn chunk_files(disk: &Path) -> Vec<PathBuf> {
+    files_of(disk, "chunk")
+}
+
+/// Those of logs' open chunks.
+#[must_use]
+pub fn log_files(disk: &Path) -> Vec<PathBuf> {
+    files_of(disk, "log")
+}
+
+fn files_of(disk: &Path, wanted: &str) -> Vec<PathBuf> {
     let folders = fs::read_dir(disk.join("chunks")).into_iter().flatten().flatten();
     let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten());
     let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "chunk"));
+    files.retain(|file| file.extension().is_some_and(|extension| extension == wanted));
     files.sort_by_key(|file| file.file_name().map(ToOwned::to_owned));
     files
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tests::cluster::PATIENCE;
 use tests::command::howdah;
+use tests::replicas::log_files;
 use tests::{Dev, DevOptions, long, wait};
 
 const WRITERS: usize = 8;
@@ -138,4 +139,60 @@ fn records_outlive_kills_of_each_chunkserver_and_of_all_daemons() {
         all.push(more);
         check(&dev, &all);
     }
+}
+
+/// Empties the files of open logs on the disks of this server, which is down.
+fn empty_logs(dev: &Dev, n: usize) {
+    let config = dev.config();
+    let host = config.all_hosts().nth(n - 1).expect("there are so many");
+    let files: Vec<_> = host.chunkserver_dirs.iter().flat_map(|disk| log_files(disk)).collect();
+    assert!(!files.is_empty(), "chunkserver-{n} has nothing of a log");
+    for file in files {
+        std::fs::File::options()
+            .write(true)
+            .open(&file)
+            .and_then(|file| file.set_len(0))
+            .expect("it is there");
+    }
+}
+
+#[test]
+fn an_emptied_replica_of_an_open_log_costs_no_record() {
+    let options = DevOptions::trackers(3)
+        .set("chunkmaster.replication=3")
+        .set("chunkmaster.heartbeat_interval=200ms")
+        .set("chunkmaster.dead_after=2s");
+    let mut dev = Dev::start(&options);
+    let _made = dev.run(&["fs", "touch", "--log", "/log"]).success();
+    let mut all = Vec::new();
+    let mut append = |dev: &Dev, name: &str| {
+        let append = Append { name: name.to_owned(), acknowledged: true };
+        let lines = dev.scratch().join("lines");
+        std::fs::write(&lines, append.lines().join("\n")).expect("the scratch folder takes it");
+        let lines = lines.to_string_lossy().into_owned();
+        let _appended = dev.run(&["fs", "append", "--lines", &lines, "/log"]).success();
+        all.push(append);
+        all.clone()
+    };
+
+    // The others were there all the time.
+    let appended = append(&dev, "one");
+    dev.kill("chunkserver-3");
+    empty_logs(&dev, 3);
+    dev.restart("chunkserver-3");
+    check(&dev, &appended);
+
+    // Nobody was.
+    let appended = append(&dev, "two");
+    dev.kill_all();
+    dev.stop();
+    empty_logs(&dev, 1);
+    dev.start_again(&DevOptions::default());
+    wait::until("the log's chunk has ended", PATIENCE, || {
+        let config = dev.config();
+        let mut disks = config.all_hosts().flat_map(|host| host.chunkserver_dirs);
+        disks.all(|disk| log_files(&disk).is_empty()).then_some(())
+    });
+    check(&dev, &appended);
+    check(&dev, &append(&dev, "three"));
 }

@@ -156,6 +156,9 @@ pub struct Frozen {
     /// Of a log: whether bytes follow that are no record, so that more may have been here than is verified.
     #[serde(default)]
     pub damaged: bool,
+    /// Of a log: whether an earlier process of the server left it, so that nobody remembers how much there was.
+    #[serde(default)]
+    pub found: bool,
 }
 
 /// `POST /v1/files/allocate` → [`Allocation`]. The next chunk of an open file.

@@ -166,6 +166,11 @@ async fn seal_cut(server: &Server, replica: ReplicaKey, length: u64) -> Result<S
     outcome
 }
 
+/// What lay behind may be gone.
+fn lost_from(length: u64) -> Ended {
+    Ended { length, damaged: true, found: false }
+}
+
 async fn seal_log(server: &Server, replica: ReplicaKey, length: u64) -> Result<Sealed, SealError> {
     let outcome = match server.logs.take(replica) {
         None => Err(SealError::Unknown(replica)),
@@ -186,10 +191,9 @@ async fn seal_log(server: &Server, replica: ReplicaKey, length: u64) -> Result<S
     let told = match &outcome {
         Ok(sealed) => Input::Sealed { replica, sealed: *sealed },
         Err(SealError::Differs { held, .. }) => {
-            Input::LogEnded { replica, ended: Ended { length: *held, damaged: true } }
+            Input::LogEnded { replica, ended: lost_from(*held) }
         }
-        // What lay behind may be gone.
-        Err(_) => Input::LogEnded { replica, ended: Ended { length, damaged: true } },
+        Err(_) => Input::LogEnded { replica, ended: lost_from(length) },
     };
     server.replicas.tell(told).await?;
     if outcome.is_ok() && server.disks.find(replica).is_none() {

@@ -283,6 +283,14 @@ impl Disk {
         }
     }
 
+    /// A log's file is empty all at once.
+    pub(crate) fn empty_log(&mut self, replica: ReplicaKey) {
+        if let Some(file) = self.logs.get_mut(&replica) {
+            file.content.clear();
+            file.n_synced = 0;
+        }
+    }
+
     /// Whether these very bytes are here under that name, safe from a crash.
     pub(crate) fn holds(&self, replica: ReplicaKey, content: &[Unit]) -> bool {
         self.read(replica).is_some_and(|file| file.is_whole() && file.content == content)

@@ -231,6 +231,11 @@ impl World {
         if n_units == 0 || !is_sound || !self.may_lose_log(n, replica) {
             return;
         }
+        // Of a process that lives nobody reads the file before it is sealed.
+        if !self.servers[n].is_up() && self.ground.random.chance(300) {
+            self.ground.say(format_args!("host-{n}: the log's {} is emptied", replica.chunk));
+            return self.servers[n].disk.empty_log(replica);
+        }
         let back = *self.ground.random.pick(&[1, 1, n_units]);
         self.ground.say(format_args!("host-{n}: the log's {} rots", replica.chunk));
         self.servers[n].disk.rot_log(replica, n_units - back);

@@ -6,8 +6,11 @@ use ids::HostName;
 /// What a server has of a chunk, of which it takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
-    /// So many bytes, up to the end of a sound record, and nothing behind: whatever was here is here.
+    /// So many bytes, and its process has seen all that was ever here.
     Sound(u64),
+    /// So many bytes, up to the end of a sound record, and nothing behind, as the last process left them: unless the file
+    /// was cut there, whatever was here is here.
+    Found(u64),
     /// So many bytes, and behind them something that is no record: a write that a crash cut short, or one that was
     /// acknowledged and is damaged. Nobody can tell which.
     Damaged(u64),
@@ -16,11 +19,12 @@ pub enum Remains {
 }
 
 impl From<Frozen> for Remains {
-    fn from(Frozen { length, sealed, damaged }: Frozen) -> Self {
-        match (sealed, damaged) {
-            (true, _) => Self::Sealed(length),
-            (false, true) => Self::Damaged(length),
-            (false, false) => Self::Sound(length),
+    fn from(Frozen { length, sealed, damaged, found }: Frozen) -> Self {
+        match (sealed, damaged, found) {
+            (true, ..) => Self::Sealed(length),
+            (false, true, _) => Self::Damaged(length),
+            (false, false, true) => Self::Found(length),
+            (false, false, false) => Self::Sound(length),
         }
     }
 }
@@ -28,7 +32,10 @@ impl From<Frozen> for Remains {
 impl Remains {
     fn length(self) -> u64 {
         match self {
-            Self::Sound(length) | Self::Damaged(length) | Self::Sealed(length) => length,
+            Self::Sound(length)
+            | Self::Found(length)
+            | Self::Damaged(length)
+            | Self::Sealed(length) => length,
         }
     }
 }
@@ -51,7 +58,9 @@ pub enum End {
 /// can't be known before one of those answers, or is forgotten; or nobody has anything of it any more.
 ///
 /// All that was acknowledged is on every server that has lost nothing ([`Remains::Sound`]), so that the shortest of those
-/// has it. One that may have lost something ([`Remains::Damaged`]) counts only if there is no other, nor will be.
+/// has it. Where no process remembers how much there was, the longest of what is left counts, whole or not: what one lacks that
+/// another one has may have been under way, or be lost, and it is sound. While servers are silent that takes more whole files
+/// ([`Remains::Found`]) than there are silent and damaged ones: of some it can't be told that they were cut short.
 #[must_use]
 pub fn agree(remains: &[(HostName, Remains)], n_silent: usize) -> Option<End> {
     let lengths = |which: fn(&Remains) -> bool| {
@@ -59,8 +68,10 @@ pub fn agree(remains: &[(HostName, Remains)], n_silent: usize) -> Option<End> {
     };
     let sealed = lengths(|is| matches!(is, Remains::Sealed(_))).max();
     let sound = || lengths(|is| matches!(is, Remains::Sound(_))).min();
-    let damaged = || lengths(|is| matches!(is, Remains::Damaged(_))).max();
-    let length = sealed.or_else(sound).or_else(|| damaged().filter(|_| n_silent == 0))?;
+    let n_found = lengths(|is| matches!(is, Remains::Found(_))).count();
+    let is_enough = n_silent == 0 || n_found > n_silent + (remains.len() - n_found);
+    let longest = || lengths(|_| true).max().filter(|_| is_enough);
+    let length = sealed.or_else(sound).or_else(longest)?;
     match length {
         0 => Some(End::Empty),
         _ => Some(End::Seal { length, on: able(remains, length) }),
@@ -78,7 +89,7 @@ pub fn catch_up(remains: &[(HostName, Remains)], length: u64) -> Option<End> {
 fn able(remains: &[(HostName, Remains)], length: u64) -> Vec<HostName> {
     let can_have = |is: &Remains| match is {
         Remains::Sealed(held) => *held == length,
-        Remains::Sound(held) | Remains::Damaged(held) => *held >= length,
+        Remains::Sound(held) | Remains::Found(held) | Remains::Damaged(held) => *held >= length,
     };
     remains.iter().filter(|(_, is)| can_have(is)).map(|(host, _)| host.clone()).collect()
 }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use chunkstore_protocol::BATCH_BYTES_MAX;
 use ids::HostName;
 
 use super::{Admission, Batch, OutOfOrder, Tail};
 
 /// Bytes of a group after which no more batches are added.
 pub const GROUP_BYTES: u64 = 4 << 20;
+/// Bytes of a group at most.
+pub const GROUP_BYTES_MAX: u64 = GROUP_BYTES + BATCH_BYTES_MAX as u64;
 
 /// One group, of which a chunk has at most one at a time: so all of its servers have the same bytes. `T` is who waits for
 /// a batch.

@@ -16,7 +16,7 @@ mod tail;
 
 pub use cursor::{Cursor, Replaced, Source};
 pub use ending::{End, Remains, SealedAs, agree, catch_up};
-pub use group::{Answers, GROUP_BYTES, Group, Offered, Progress};
+pub use group::{Answers, GROUP_BYTES, GROUP_BYTES_MAX, Group, Offered, Progress};
 pub use route::Route;
 pub use seen::{SEEN_WRITERS_MAX, Seen};
 pub use tail::{Admission, Batch, Gap, OutOfOrder, TAIL_WRITERS_MAX, Tail};

@@ -39,6 +39,8 @@ pub struct Ended {
     pub length: u64,
     /// Whether bytes follow that are no record: more may have been here.
     pub damaged: bool,
+    /// Whether the last process left it: this one has not seen how much there was.
+    pub found: bool,
 }
 
 /// What became of a sealed upload.
@@ -235,11 +237,13 @@ impl Held {
         Freeze::Now(match self.states.get(&replica) {
             Some(State::Open | State::Log | State::SealingLog(_)) => return Freeze::WhenEnded,
             Some(State::Cut { length }) => frozen(*length),
-            Some(State::EndedLog(Ended { length, damaged })) => {
-                FreezeAnswer::Frozen(Frozen { damaged: *damaged, length: *length, sealed: false })
+            Some(State::EndedLog(Ended { length, damaged, found })) => {
+                let (length, damaged, found) = (*length, *damaged, *found);
+                FreezeAnswer::Frozen(Frozen { length, sealed: false, damaged, found })
             }
             Some(State::Sealed(Sealed { length, .. })) => {
-                FreezeAnswer::Frozen(Frozen { length: *length, sealed: true, damaged: false })
+                let (length, damaged, found) = (*length, false, false);
+                FreezeAnswer::Frozen(Frozen { length, sealed: true, damaged, found })
             }
             Some(State::Doomed | State::Deleting) | None => FreezeAnswer::Unknown,
         })
@@ -397,7 +401,7 @@ impl Held {
 }
 
 fn frozen(length: u64) -> FreezeAnswer {
-    FreezeAnswer::Frozen(Frozen { length, sealed: false, damaged: false })
+    FreezeAnswer::Frozen(Frozen { length, sealed: false, damaged: false, found: false })
 }
 
 /// Whether a chunk can end at `length` where `held` bytes are: all of its blocks but the last are whole.

@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use chunkstore_core::log::GROUP_BYTES_MAX;
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{Appended, BATCH_BYTES_MAX, Followed};
 use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
@@ -17,7 +18,7 @@ use super::error::{BadRequest, problem_of_log};
 use super::{Which, parse_pipeline, parse_replica};
 use crate::server::Server;
 use crate::server::event_loop::Stopped;
-use crate::server::logs::{self, Follow, GROUP_BYTES_MAX, LogError};
+use crate::server::logs::{self, Follow, LogError};
 
 pub(super) fn routes() -> Routes<Arc<Server>> {
     const CLIENTS: Access = Access::Roles(&[Role::Task]);
@@ -57,7 +58,7 @@ async fn follow_log(
 ) -> Result<Json<Followed>, Problem> {
     let (replica, Which { offset, .. }) = parse_replica(&chunk, which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
-    let frames = whole(body, GROUP_BYTES_MAX).await?;
+    let frames = whole(body, GROUP_BYTES_MAX as usize).await?;
     let following = tokio::spawn(logs::follow(server, Follow { replica, offset, frames }));
     answer(following.await)
 }

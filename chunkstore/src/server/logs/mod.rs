@@ -27,7 +27,7 @@ use open_log::OpenLog;
 pub(super) use ending::end;
 pub(super) use follow::{Follow, follow};
 pub(super) use open_log::scan;
-pub(super) use primary::{GROUP_BYTES_MAX, append};
+pub(super) use primary::append;
 pub(super) use read::read;
 
 /// How long a token of this server for another one counts.

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, mpsc};
 
 use super::FoundLog;
 use super::primary::Offer;
-use crate::server::data_dir::{Booking, DataDir, sync_folder};
+use crate::server::data_dir::{Booking, DataDir, is_media_error, sync_folder};
 use crate::server::footer::Footer;
 use crate::server::open_chunk::{DiskError, blocking, check_room, remove_if_there};
 use crate::server::{Server, metrics};
@@ -153,22 +153,25 @@ impl OpenLog {
     pub(super) fn end_at(&self, tail: &mut Tail, written: u64) -> Ended {
         let ended = *self.ended.get_or_init(|| {
             tail.end(written);
-            Ended { length: tail.length(), damaged: false }
+            Ended { length: tail.length(), damaged: false, found: false }
         });
         self.ends.notify_waiters();
         ended
     }
 
     /// Acknowledged bytes from `offset` on, `max` at most.
-    pub(super) async fn read(&self, offset: u64, max: u64) -> Result<Vec<u8>, DiskError> {
+    ///
+    /// # Errors
+    /// What the system says; the file may be shorter than it was.
+    pub(super) async fn read(&self, offset: u64, max: u64) -> io::Result<Vec<u8>> {
         let n = self.acknowledged().saturating_sub(offset).min(max);
         let file = Arc::clone(&self.file);
-        let read = blocking(move || {
+        blocking(move || {
             let mut bytes = vec![0; usize::try_from(n).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
-        });
-        read.await.map_err(|error| self.disk_error(error))
+        })
+        .await
     }
 
     /// Makes it a sealed replica of its first `length` bytes. If these are not sound it stays as it is, and what is sound
@@ -179,13 +182,25 @@ impl OpenLog {
     ) -> Result<Result<Sealed, Ended>, DiskError> {
         let (file, replica) = (Arc::clone(&self.file), self.replica);
         let (from, to) = (self.path.clone(), self.dir.sealed_path(self.replica));
+        let (dir, is_damaged) =
+            (Arc::clone(&self.dir), self.ended.get().is_some_and(|it| it.damaged));
         let sealed = blocking(move || {
-            let bytes = read_whole(&file)?;
+            let bytes = match read_whole(&file) {
+                Ok(bytes) => bytes,
+                // What can't be read is lost, and the disk may be good for everything else.
+                Err(error) if is_media_error(&error) => return Ok(Err(UNREADABLE)),
+                Err(error) => return Err(error),
+            };
             let n = usize::try_from(length).unwrap_or(usize::MAX);
             let wanted = &bytes[..n.min(bytes.len())];
             let sound = sound_bytes(wanted) as u64;
             if sound != length {
-                return Ok(Err(Ended { length: sound, damaged: true }));
+                return Ok(Err(Ended { length: sound, damaged: true, found: false }));
+            }
+            if is_damaged {
+                let kept = dir.trash().keep(replica, &bytes)?;
+                tracing::error!(path = %from.display(), kept = %kept.display(), length,
+                    "a log's records behind that length are damaged here: the file is kept as it was, in the trash");
             }
             let blocks = wanted.chunks(BLOCK_BYTES).map(crc32c).collect();
             let footer = Footer { replica, length, blocks };
@@ -228,11 +243,23 @@ impl OpenLog {
     }
 }
 
+/// Of a file that the disk does not give.
+const UNREADABLE: Ended = Ended { length: 0, damaged: true, found: true };
+
 /// What a file that the last process left holds.
-pub(in crate::server) fn scan(file: &File) -> io::Result<Ended> {
-    let bytes = read_whole(file)?;
-    let sound = sound_bytes(&bytes);
-    Ok(Ended { length: sound as u64, damaged: sound < bytes.len() })
+pub(in crate::server) fn scan(path: &Path) -> io::Result<Ended> {
+    let read = File::open(path).and_then(|file| read_whole(&file));
+    match read {
+        Ok(bytes) => {
+            let sound = sound_bytes(&bytes);
+            Ok(Ended { length: sound as u64, damaged: sound < bytes.len(), found: true })
+        }
+        Err(error) if is_media_error(&error) => {
+            tracing::error!(path = %path.display(), %error, "a log's records can't be read here");
+            Ok(UNREADABLE)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn read_whole(file: &File) -> io::Result<Vec<u8>> {

@@ -8,11 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunkstore_client::records::{Frame, first_frame};
 use chunkstore_client::transfer::follow_log;
-use chunkstore_core::log::{Answers, Batch, GROUP_BYTES, Group, Offered, Progress, Tail};
+use chunkstore_core::log::{Answers, Batch, Group, Offered, Progress, Tail};
 use chunkstore_core::replica::{Input, OpenAnswer, ReplicaKey};
-use chunkstore_protocol::{
-    Appended, BATCH_BYTES_MAX, BeginLog, BegunLog, ProblemKind, ServerAddress,
-};
+use chunkstore_protocol::{Appended, BeginLog, BegunLog, ProblemKind, ServerAddress};
 use futures_util::future::join_all;
 use ids::HostName;
 use net::{Backoff, CallError};
@@ -25,8 +23,6 @@ use crate::server::{Server, metrics};
 
 /// Batches that wait for the next group.
 const OFFERS: usize = 1024;
-/// Bytes of a group at most.
-pub(in crate::server) const GROUP_BYTES_MAX: usize = GROUP_BYTES as usize + BATCH_BYTES_MAX;
 /// How long the master is asked whether a chunk may begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 

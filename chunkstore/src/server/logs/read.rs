@@ -1,5 +1,7 @@
 //! What readers get of a log's open chunk: what its primary knows every server to have.
 
+use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,25 +24,44 @@ pub(in crate::server) async fn read(
 ) -> Result<Bytes, LogError> {
     let log = server.logs.find(replica).filter(|log| log.offers().is_some());
     let log = log.ok_or(LogError::Ended(replica))?;
-    let mut bytes = log.read(offset, READ_BYTES).await?;
+    let mut bytes = match log.read(offset, READ_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(give_up(server, &log, offset, &error).await),
+    };
     let wanted = bytes.len();
     bytes.truncate(sound_bytes(&bytes));
     if bytes.is_empty() && wanted > 0 {
-        if is_sound(&log).await? {
-            return Err(LogError::NoRecordAt { replica, offset });
-        }
-        // The others have them: the chunk is ended there, once its primary takes no more.
-        tracing::error!(chunk = %replica.chunk, offset, "a record of a log's open chunk does not match its checksum");
-        end_here(server, &log).await;
-        server.replicas.tell(Input::LogStuck { replica }).await?;
-        return Err(LogError::Ended(replica));
+        return match is_sound(&log).await {
+            Ok(true) => Err(LogError::NoRecordAt { replica, offset }),
+            Ok(false) => {
+                Err(give_up(server, &log, offset, &"it does not match its checksum").await)
+            }
+            Err(error) => Err(give_up(server, &log, offset, &error).await),
+        };
     }
     metrics::observe_sent(bytes.len() as u64);
     Ok(bytes.into())
 }
 
+/// What was acknowledged can't be read here any more. The others have it: the chunk is ended there, once its primary takes no
+/// more.
+async fn give_up(
+    server: &Arc<Server>,
+    log: &OpenLog,
+    offset: u64,
+    reason: &(dyn Display + Sync),
+) -> LogError {
+    let replica = log.replica();
+    tracing::error!(chunk = %replica.chunk, offset, %reason, "a record of a log's open chunk can't be read");
+    end_here(server, log).await;
+    match server.replicas.tell(Input::LogStuck { replica }).await {
+        Ok(()) => LogError::Ended(replica),
+        Err(stopped) => stopped.into(),
+    }
+}
+
 /// Whether all acknowledged records match their checksums.
-async fn is_sound(log: &OpenLog) -> Result<bool, LogError> {
+async fn is_sound(log: &OpenLog) -> io::Result<bool> {
     let bytes = log.read(0, log.acknowledged()).await?;
     Ok(sound_bytes(&bytes) == bytes.len())
 }

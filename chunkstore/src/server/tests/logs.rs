@@ -330,6 +330,30 @@ async fn a_damaged_replica_is_left_out() {
     servers.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
 }
 
+/// Where nobody has a sound replica, what is sound of it is the log's, and the rest is kept for whoever can use it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_behind_damage_everywhere_is_kept_in_the_trash() {
+    let cluster = RealCluster::start_with(0, Duration::from_millis(500));
+    let dir = tempfile::tempdir().unwrap();
+    let server = cluster.start_mortal(1, dir.path());
+    let store = cluster.store();
+    until_live(&store, 1).await;
+    store.create_log(&path("/log"), options(1)).await.unwrap();
+    let texts: Vec<_> = (0..50).map(|n| record(0, n)).collect();
+    store.log_writer(&path("/log")).append(&texts).await.unwrap();
+    server.shutdown_background();
+    until("the file is free", || flip(dir.path(), 700)).await;
+    let whole = std::fs::read(&files(dir.path(), "log")[0]).unwrap();
+    let server = cluster.start_mortal(1, dir.path());
+    let left = all(&cluster.store(), "/log").await;
+    assert!(!left.is_empty() && left.len() < texts.len() && texts.starts_with(&left), "{left:?}");
+    let kept =
+        std::fs::read_dir(dir.path().join("trash")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept.map(|path| std::fs::read(path).unwrap()).collect();
+    assert_eq!(kept, [whole]);
+    server.shutdown_background();
+}
+
 /// What one disk has changed in the very last record looks like a write that was cut short, and does not make the log
 /// shorter either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -95,7 +95,7 @@ impl OpenLog {
     fn end_at(&mut self, written: u64) -> Ended {
         *self.ended.get_or_insert_with(|| {
             self.tail.end(written);
-            Ended { length: self.tail.length(), damaged: false }
+            Ended { length: self.tail.length(), damaged: false, found: false }
         })
     }
 }
@@ -103,7 +103,7 @@ impl OpenLog {
 /// What a file that the last process left holds.
 fn scan(records: &Records, content: &Content) -> Ended {
     let sound = records.sound(content).1;
-    Ended { length: length(&content[..sound]), damaged: sound < content.len() }
+    Ended { length: length(&content[..sound]), damaged: sound < content.len(), found: true }
 }
 
 impl Server {
@@ -370,7 +370,7 @@ impl Server {
             return self.log_not_sealed(
                 ground,
                 watch,
-                (replica, Ended { length, damaged: true }),
+                (replica, Ended { length, damaged: true, found: false }),
                 by,
             );
         };
@@ -380,7 +380,7 @@ impl Server {
         let held = crate::store::content::length(&content[..sound]);
         if sound != n || self.disk.begin_seal_log(replica, n).is_err() {
             self.logs.open.insert(replica, log);
-            let ended = Ended { length: held, damaged: true };
+            let ended = Ended { length: held, damaged: true, found: false };
             return self.log_not_sealed(ground, watch, (replica, ended), by);
         }
         self.logs.sealing.insert(replica, log);
@@ -402,7 +402,7 @@ impl Server {
             }
             Err(_) => {
                 self.logs.open.insert(replica, log);
-                let ended = Ended { length, damaged: true };
+                let ended = Ended { length, damaged: true, found: false };
                 self.log_not_sealed(ground, watch, (replica, ended), by);
             }
         }
