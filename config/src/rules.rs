@@ -53,6 +53,8 @@ const TLS_CA: &str =
 const TLS_CERT: &str =
     "null, or beside tls.ca an absolute path of a PEM file, like /etc/howdah/tls/cert.pem";
 const TLS_KEY: &str = "an absolute path of a PEM file where tls.cert names one, like /etc/howdah/tls/key.pem; else null";
+const REPAIR_RATE: &str =
+    "a size with a unit, at least 1MiB, and 128KiB for each of chunkmaster.repair_streams";
 const SEGMENT: &str = "a size from 2MiB to 1GiB";
 const MEMORY: &str = "a size from 1MiB to 3GiB";
 
@@ -133,8 +135,10 @@ const RULES: &[Rule] = &[
     rule("chunkserver.follow_timeout", "a time from 100ms to 5s", |c| {
         lasts(c.chunkserver.follow_timeout, 100, 5000)
     }),
-    rule("chunkserver.repair_rate", "a size with a unit, at least 1MiB", |c| {
-        c.chunkserver.repair_rate.0 >= MIB
+    rule("chunkserver.repair_rate", REPAIR_RATE, |c| {
+        // So that a chunk of 64 MiB is there in ten minutes though all streams share the rate.
+        let streams = u64::from(c.chunkmaster.repair_streams);
+        c.chunkserver.repair_rate.0 >= MIB.max(streams * 128 * KIB)
     }),
     rule("chunkserver.balance_rate", "a size with a unit, at least 1MiB", |c| {
         c.chunkserver.balance_rate.0 >= MIB

@@ -217,6 +217,8 @@ pub struct Master {
     reclaim_at: Option<Monotonic>,
     /// When to look into the trash; `None` if nothing is there.
     trash_at: Option<Monotonic>,
+    /// What the trash gave up and does not show yet.
+    freed: trash::Freed,
     room: Room,
     safe_mode: SafeMode,
     /// How it is known that the journal is an older copy.
@@ -248,6 +250,7 @@ impl Master {
             ends: Ends::default(),
             reclaim_at: None,
             trash_at: None,
+            freed: trash::Freed::default(),
             room: Room::default(),
             safe_mode: SafeMode::default(),
             outdated: None,

@@ -2,8 +2,8 @@
 //! each is bounded, so that none holds the loop for long.
 
 use chunkstore_protocol::{
-    ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX, LOCATE_MANY_CHUNKS_MAX,
-    List, Listing, Locate, Located, Renew, Stat, StorePath,
+    ChunkId, ChunkLocation, Counted, FileId, FileKind, FileStatus, LIST_ENTRIES_MAX,
+    LOCATE_MANY_CHUNKS_MAX, List, Listing, Locate, Located, Renew, ServerAddress, Stat, StorePath,
 };
 use ids::Now;
 
@@ -175,6 +175,16 @@ impl Master {
         Ok(part)
     }
 
+    /// What is in a folder, as far as one step counts.
+    pub(super) fn counted_below(&self, top: FileId) -> Counted {
+        let mut counted = Counted::default();
+        let mut below = Subtree::after(self.durable.namespace(), top, None);
+        for id in std::iter::from_fn(|| below.advance()).take(COUNT_STEP) {
+            counted += self.counted(id);
+        }
+        counted
+    }
+
     fn counted(&self, id: FileId) -> Counted {
         match &self.durable.namespace().entry(id).kind {
             EntryKind::Folder(_) => Counted { folders: 1, ..Counted::default() },
@@ -244,14 +254,26 @@ impl Master {
         let chunk = place.chunk;
         let ChunkState::Sealed(sealed) = self.durable.chunk(chunk) else { return None };
         let holders = self.replicas.holders(chunk, &self.servers);
+        let mut servers: Vec<_> = holders.map(|server| self.servers.address(server)).collect();
+        if servers.is_empty() {
+            servers = self.last_resort(chunk);
+        }
         Some(ChunkLocation {
             chunk,
             version: sealed.version,
             offset,
             length: sealed.length(),
             checksum: sealed.checksum,
-            servers: holders.map(|server| self.servers.address(server)).collect(),
+            servers,
             token: String::new(),
         })
+    }
+
+    /// Live servers that have found their replica of a chunk broken: they may still give the blocks of it that are not.
+    fn last_resort(&self, chunk: ChunkId) -> Vec<ServerAddress> {
+        let broken = self.replicas.broken(chunk).iter();
+        let live = broken.filter(|host| self.servers.is_live_host(host));
+        let holders = live.filter_map(|host| self.servers.by_host(host));
+        holders.map(|holder| self.servers.address(holder.server)).collect()
     }
 }

@@ -69,6 +69,8 @@ struct Sweep {
     next: Option<(ChunkId, Monotonic)>,
     /// Something changed meanwhile: another one follows.
     again: bool,
+    /// Another one came right before.
+    follows: bool,
     missing: Missing,
 }
 
@@ -308,6 +310,7 @@ impl Master {
             None => {
                 self.repairs.missing = std::mem::take(&mut sweep.missing);
                 let again = std::mem::take(&mut sweep.again);
+                sweep.follows = again;
                 again.then(|| (ChunkId(0), now + self.settings.dead_after / 4))
             }
         };
@@ -381,10 +384,11 @@ impl Master {
     /// this one: the answer takes the commands along, while others would first have to speak, and hold
     /// their partners' streams until then. Whoever ends a copy speaks at once.
     pub(super) fn start_copies(&mut self, source: ServerId, now: Monotonic) {
-        // While a sweep may still find one that is nearer to loss, only those nearest to it start.
+        // While a sweep may still find one that is nearer to loss, only those nearest to it start. Where sweeps follow one
+        // another, as for a server that comes and goes, what the first has found must not wait for the last.
         let last = match self.repairs.sweep.next {
-            Some(_) => RepairCause::Under { live: 1 },
-            None => RepairCause::MisReplicated,
+            Some(_) if !self.repairs.sweep.follows => RepairCause::Under { live: 1 },
+            Some(_) | None => RepairCause::MisReplicated,
         };
         let session = self.servers.session(source);
         let by = Holder { server: source, session };

@@ -4,7 +4,7 @@
 //! lease that ends. What would look lost, or too much, is only not told yet. (HDFS waits for a share of the
 //! blocks instead; here, whom to wait for is known.)
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ids::{HostName, Monotonic};
@@ -20,17 +20,26 @@ pub(crate) enum SafeMode {
     Off,
     /// It waits.
     On {
-        /// Known servers that have not told all that they hold.
-        awaited: BTreeSet<HostName>,
+        /// Known servers that have not told all that they hold, and how far those have come that began to.
+        awaited: BTreeMap<HostName, Option<Told>>,
         /// Those that have not been heard of by then count as dead.
         until: Monotonic,
     },
 }
 
+/// How much of what it holds a server has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The most that it came to in one registration.
+    n: u64,
+    /// Since when it has not come further.
+    since: Monotonic,
+}
+
 impl SafeMode {
     /// Of a master that starts. A new cluster has nobody to wait for.
     pub(crate) fn begin<'a>(known: impl Iterator<Item = &'a HostName>, until: Monotonic) -> Self {
-        let awaited: BTreeSet<HostName> = known.cloned().collect();
+        let awaited: BTreeMap<_, _> = known.map(|host| (host.clone(), None)).collect();
         if awaited.is_empty() { Self::Off } else { Self::On { awaited, until } }
     }
 
@@ -46,7 +55,7 @@ impl SafeMode {
     pub(crate) fn awaited(&self) -> impl Iterator<Item = &HostName> {
         let awaited = match self {
             Self::Off => None,
-            Self::On { awaited, .. } => Some(awaited),
+            Self::On { awaited, .. } => Some(awaited.keys()),
         };
         awaited.into_iter().flatten()
     }
@@ -71,7 +80,7 @@ impl Master {
         match &self.safe_mode {
             SafeMode::Off => Ok(()),
             SafeMode::On { awaited, until } => Err(FsError::SafeMode {
-                awaited: awaited.iter().cloned().collect(),
+                awaited: awaited.keys().cloned().collect(),
                 seconds: until.since(self.called).as_secs() + 1,
             }),
         }
@@ -87,18 +96,28 @@ impl Master {
         }
     }
 
-    /// Leaves safe mode if its time is over: nobody who is awaited is heard of. One that is has not come to the
-    /// end of what it holds, and that takes as long as it takes.
+    /// Leaves safe mode if its time is over: nobody who is awaited comes any further. One that does has not come to the end
+    /// of what it holds, and that takes as long as it takes; one that begins again and again is not waited for.
     pub(super) fn pass_safe_mode(&mut self, now: Monotonic, out: &mut Output) {
         let SafeMode::On { awaited, until } = &mut self.safe_mode else { return };
         if *until > now || self.outdated.is_some() {
             return;
         }
-        if awaited.iter().any(|host| self.servers.is_live_host(host)) {
-            *until = now + self.settings.heartbeat_interval;
-            return;
+        let mut goes_on = false;
+        for (host, told) in awaited {
+            let Some(by) = self.servers.by_host(host) else { continue };
+            let n = self.servers.n_told(by.server);
+            let told = told.get_or_insert(Told { n, since: now });
+            if n > told.n {
+                *told = Told { n, since: now };
+            }
+            goes_on |=
+                self.servers.is_live_host(host) && now.since(told.since) < self.settings.dead_after;
         }
-        self.leave_safe_mode(now, out);
+        match goes_on {
+            true => *until = now + self.settings.heartbeat_interval,
+            false => self.leave_safe_mode(now, out),
+        }
     }
 
     fn leave_safe_mode(&mut self, now: Monotonic, out: &mut Output) {

@@ -22,6 +22,7 @@ use super::deadlines::Deadlines;
 use super::error::ServerError;
 
 use doomed::Doomed;
+pub(crate) use levels::Shortage;
 pub(crate) use levels::{Level, WHOLE};
 
 /// Servers known at once, dead ones included.
@@ -402,6 +403,11 @@ impl Servers {
     /// Whether the server has told all that it held when it registered.
     pub(crate) fn is_report_complete(&self, id: ServerId) -> bool {
         self.server(id).report_complete
+    }
+
+    /// How many things the server has told since it registered.
+    pub(crate) fn n_told(&self, id: ServerId) -> u64 {
+        self.server(id).inbox.received()
     }
 
     /// Since when a server has been dead; `None` if it lives.

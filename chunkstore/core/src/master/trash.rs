@@ -12,24 +12,42 @@ use super::durable::Writer;
 use super::error::FsError;
 use super::namespace::{EntryKind, Walk};
 use super::record::{Record, Stamp};
+use super::servers::Shortage;
 use super::tree::Spot;
 use super::{Effect, Master, Notice, Output, RECLAIM_PAUSE};
 
 /// Folders of the trash that one call removes: each costs a record, and is taken apart in steps.
 const REMOVALS_PER_CALL: usize = 20;
+/// Heartbeats until what was removed shows in what servers tell: one takes the command along, another one brings the answer,
+/// and some are for those that have much to delete.
+const FREED_SHOWS_AFTER: u32 = 5;
 
 /// Why a folder of the trash was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrashReason {
     /// Its time was over.
     Expired,
-    /// The live chunkservers have too little space left.
+    /// The live chunkservers that take new chunks have too little space left, all together or all but one.
     Pressure {
         /// Free on them, bytes.
         free_bytes: u64,
         /// Of so many.
         capacity_bytes: u64,
     },
+}
+
+/// Bytes that were removed under pressure and may not show yet: their servers have still to delete them, and to tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Freed {
+    bytes: u64,
+    /// From then on it shows.
+    until: Monotonic,
+}
+
+impl Freed {
+    fn bytes_at(self, now: Monotonic) -> u64 {
+        if now < self.until { self.bytes } else { 0 }
+    }
 }
 
 impl Master {
@@ -83,7 +101,7 @@ impl Master {
             let expires = self.trash_expiry(since);
             let reason = match expires.is_some_and(|at| at <= now.wall) {
                 true => TrashReason::Expired,
-                false => match self.pressure() {
+                false => match self.pressure(now.monotonic) {
                     Some(pressure) => pressure,
                     None => break,
                 },
@@ -93,21 +111,28 @@ impl Master {
             }
             let path = self.durable.namespace().path_of(folder);
             let path = path.expect("what a walk passes is attached");
+            if reason != TrashReason::Expired {
+                self.note_freed(folder, now.monotonic);
+            }
             self.commit(now, Record::TrashEmptied { at: now.wall, folder }, out);
             out.effects.push(Effect::Tell(Notice::TrashEmptied { path, reason }));
-            if reason != TrashReason::Expired {
-                break;
-            }
         }
         self.trash_at = Some(self.next_look(now));
     }
 
-    /// What was removed is taken apart before more is. Space shows only when servers have told of it:
-    /// under pressure one folder goes a tick.
+    /// What a folder that goes will leave free, as far as a step counts; shared chunks count for each of their files.
+    fn note_freed(&mut self, folder: FileId, now: Monotonic) {
+        let bytes = self.freed.bytes_at(now) + self.counted_below(folder).replica_bytes;
+        let until = now + FREED_SHOWS_AFTER * self.settings.heartbeat_interval;
+        self.freed = Freed { bytes, until };
+    }
+
+    /// What was removed is taken apart before more is. Under pressure so much goes at once as is missing.
     fn next_look(&self, now: Now) -> Monotonic {
         let oldest = self.oldest_trash().and_then(|(_, since)| self.trash_expiry(since));
         let pause = match oldest {
             Some(at) if at <= now.wall => RECLAIM_PAUSE,
+            Some(_) if self.pressure(now.monotonic).is_some() => RECLAIM_PAUSE,
             Some(UnixMillis(at)) => {
                 Duration::from_millis(at.saturating_sub(now.wall.0)).min(self.tick())
             }
@@ -122,11 +147,10 @@ impl Master {
         (!interval.is_zero()).then(|| since + interval)
     }
 
-    fn pressure(&self) -> Option<TrashReason> {
-        let census = self.servers.census();
-        let (free_bytes, capacity_bytes) = (census.free_bytes, census.capacity_bytes);
-        let needed = u128::from(capacity_bytes) * u128::from(self.settings.trash_free_min_percent);
-        let is_short = u128::from(free_bytes) * 100 < needed;
+    fn pressure(&self, now: Monotonic) -> Option<TrashReason> {
+        let shortage = self.servers.shortage(self.settings.trash_free_min_percent)?;
+        let Shortage { free_bytes, capacity_bytes, missing_bytes } = shortage;
+        let is_short = missing_bytes > self.freed.bytes_at(now);
         is_short.then_some(TrashReason::Pressure { free_bytes, capacity_bytes })
     }
 

@@ -36,6 +36,10 @@ impl Durable {
             return Vec::new();
         };
         let copy = self.namespace.file_mut(*source).clone();
+        // What its source has not told its chunks yet, the copy has not either.
+        if let Some(told) = self.spreading.get(source).copied() {
+            self.spreading.insert(*file, told);
+        }
         for place in copy.places_from(0) {
             self.sealed.get_mut(place.chunk).expect("a file's chunk is sealed").referents += 1;
         }

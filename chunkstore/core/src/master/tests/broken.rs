@@ -39,6 +39,27 @@ fn a_broken_replica_may_go_when_a_sound_one_is_there_or_nobody_wants_the_chunk()
 }
 
 #[test]
+fn who_has_only_broken_replicas_is_asked_when_nobody_has_a_sound_one() {
+    let mut world = World::empty();
+    let registered = [world.register(1), world.register(2)];
+    world.put("/f", 5);
+    let chunk = world.locate("/f").unwrap().chunks[0].chunk;
+    let lost = ReplicaEvent::Lost { chunk, version: Version(1) };
+    let asked = |world: &mut World| {
+        let located = world.locate("/f").unwrap();
+        located.chunks[0].servers.iter().map(|server| server.host.clone()).collect::<Vec<_>>()
+    };
+    world.beat(heartbeat(1, &registered[0], 1, vec![lost.clone()])).unwrap();
+    assert_eq!(asked(&mut world), [host(2)], "it has all of it");
+    world.beat(heartbeat(2, &registered[1], 1, vec![lost])).unwrap();
+    assert_eq!(asked(&mut world), [host(1), host(2)], "each may have what the other has not");
+    world.pass(settings().dead_after - Duration::from_secs(1));
+    world.beat(heartbeat(2, &registered[1], 2, vec![])).unwrap();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(asked(&mut world), [host(2)], "the other is dead");
+}
+
+#[test]
 fn of_a_long_question_the_first_are_answered() {
     let mut world = World::with_servers(2);
     world.put("/f", 5);

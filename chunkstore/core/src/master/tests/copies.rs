@@ -250,6 +250,27 @@ fn a_long_files_chunks_are_told_and_taken_apart_in_steps() {
 }
 
 #[test]
+fn a_copy_of_a_file_whose_chunks_are_not_all_told_is_told_the_rest_itself() {
+    let mut world = World::empty();
+    let n_chunks = 3 * u64::from(REPLICATION_STEP);
+    long_file(&mut world, n_chunks);
+    assert_eq!(world.set_replication("/long", 5), Ok(Reply::Done));
+    world.copy("/long", "/copy", Replace::Never).unwrap();
+    assert_eq!(world.delete("/long", false), Ok(Reply::Done));
+    world.pass(Duration::from_millis(100));
+    for n in 0..3 {
+        let offset = n * u64::from(REPLICATION_STEP);
+        for location in world.locate_range("/copy", offset, None).unwrap().chunks {
+            let durable::ChunkState::Sealed(sealed) = world.master.durable().chunk(location.chunk)
+            else {
+                panic!("{location:?}");
+            };
+            assert_eq!(sealed.wanted, 5, "{location:?}");
+        }
+    }
+}
+
+#[test]
 fn a_file_of_too_many_chunks_is_not_copied() {
     let mut world = World::empty();
     long_file(&mut world, COPY_CHUNKS_MAX as u64 + 1);

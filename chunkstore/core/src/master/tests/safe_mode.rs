@@ -81,19 +81,45 @@ fn a_server_that_does_not_come_back_is_waited_for_no_longer_than_silence_is_allo
 #[test]
 fn a_server_that_is_still_telling_what_it_holds_is_waited_for_as_long_as_it_is_heard_of() {
     let mut world = World::with_servers(3);
+    world.put("/f", 5);
+    let chunk = world.locate("/f").unwrap().chunks[0].chunk;
     world.restart_in_safe_mode();
     world.report(1, vec![]);
     let registered = world.register(2);
-    for number in 1..=15 {
+    for number in 1..=40 {
         world.pass(SECOND);
-        let mut part = heartbeat(2, &registered, number, vec![]);
+        let mut part = heartbeat(2, &registered, number, told_up_to(chunk, number));
         part.report_complete = false;
         world.beat(part).unwrap();
     }
     assert_eq!(world.summary().safe_mode, 1);
-    world.beat(heartbeat(2, &registered, 16, vec![])).unwrap();
+    world.beat(heartbeat(2, &registered, 41, told_up_to(chunk, 41))).unwrap();
     world.pass(SECOND);
     assert_eq!(world.left_safe_mode(), Some(vec![host(3)]));
+}
+
+/// The first things that a server tells.
+fn told_up_to(chunk: ChunkId, n: u64) -> Vec<ReplicaEvent> {
+    (0..n).map(|_| held(chunk, 5)).collect()
+}
+
+#[test]
+fn a_server_that_begins_to_tell_again_and_again_is_not_waited_for_for_ever() {
+    let mut world = World::with_servers(2);
+    world.put("/f", 5);
+    let chunk = world.locate("/f").unwrap().chunks[0].chunk;
+    world.restart_in_safe_mode();
+    world.report(1, vec![]);
+    for _ in 0..20 {
+        let registered = world.register(2);
+        world.pass(SECOND);
+        let mut part = heartbeat(2, &registered, 1, told_up_to(chunk, 3));
+        part.report_complete = false;
+        world.beat(part).unwrap();
+        world.pass(SECOND);
+    }
+    assert_eq!(world.left_safe_mode(), Some(vec![host(2)]));
+    world.mkdirs("/d");
 }
 
 #[test]

@@ -188,3 +188,55 @@ fn when_space_runs_short_the_oldest_goes_until_there_is_enough() {
     assert_eq!(world.trash(), left, "enough is free again");
     assert!(!left.is_empty() && folders.ends_with(&left), "the youngest stay: {left:?}");
 }
+
+/// A cluster of so many servers with as many removed files of 6 bytes in all replicas, and what registered.
+fn with_removed(n_servers: usize, n_files: usize) -> (World, Vec<ServerRegistered>) {
+    let mut world = World::empty_with(with_trash());
+    world.pass(settings().dead_after);
+    let registered = (1..=n_servers).map(|n| world.register(n)).collect();
+    for n in 0..n_files {
+        world.put(&format!("/{n}"), 3);
+        world.delete(&format!("/{n}"), false).unwrap();
+    }
+    (world, registered)
+}
+
+fn tell_free(world: &mut World, registered: &[ServerRegistered], number: u64, free: &[u64]) {
+    for ((n, registered), free_bytes) in (1..).zip(registered).zip(free) {
+        let told = heartbeat(n, registered, number, Vec::new());
+        world.beat(ServerHeartbeat { free_bytes: *free_bytes, ..told }).unwrap();
+    }
+}
+
+/// A tenth of a server's space.
+const ENOUGH: u64 = (1 << 40) / 10;
+
+#[test]
+fn as_much_goes_at_once_as_is_missing_and_more_only_when_that_did_not_help() {
+    let (mut world, registered) = with_removed(2, 20);
+    let left = |world: &mut World| world.trash().len();
+    tell_free(&mut world, &registered, 1, &[ENOUGH - 10, ENOUGH - 10]);
+    world.pass(Duration::from_millis(1200));
+    assert_eq!(left(&mut world), 16, "20 bytes are missing, and each has 6");
+    tell_free(&mut world, &registered, 2, &[ENOUGH - 10, ENOUGH - 10]);
+    world.pass(Duration::from_secs(3));
+    assert_eq!(left(&mut world), 16, "their servers may not have deleted them yet");
+    tell_free(&mut world, &registered, 3, &[ENOUGH - 10, ENOUGH - 10]);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(left(&mut world), 12);
+    tell_free(&mut world, &registered, 4, &[ENOUGH, ENOUGH]);
+    world.pass(Duration::from_secs(8));
+    assert_eq!(left(&mut world), 12);
+}
+
+#[test]
+fn one_server_with_much_room_is_not_enough_for_chunks_on_two() {
+    let (mut world, registered) = with_removed(3, 5);
+    let mut left = |number, free: [u64; 3]| {
+        tell_free(&mut world, &registered, number, &free);
+        world.pass(Duration::from_millis(1200));
+        world.trash().len()
+    };
+    assert_eq!(left(1, [0, ENOUGH, 8 * ENOUGH]), 5, "two have room");
+    assert_eq!(left(2, [0, 0, 8 * ENOUGH]), 0);
+}
