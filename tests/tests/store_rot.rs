@@ -16,6 +16,8 @@ use tests::{Dev, DevOptions, wait};
 const CHUNKS: usize = 100;
 const CHUNK_BYTES: usize = 256 << 10;
 const REPLICAS: usize = 3;
+/// What one checksum is of.
+const BLOCK_BYTES: usize = 64 << 10;
 /// In which a chunk that the master knows to lack replicas has all of them again.
 const MADE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -144,5 +146,34 @@ fn a_chunk_without_a_good_replica_is_an_error_that_names_its_file() {
     let kept = dev.run(&["fs", "cat", "/kept"]).success();
     assert!(kept.stdout == content(2, CHUNK_BYTES), "other bytes came back");
     let _ = dev.run(&["fs", "rm", "--skip-trash", "/lost"]).success();
+    let _ = dev.run(&["fs", "fsck"]).success();
+}
+
+#[test]
+fn what_is_sound_in_some_replica_can_be_read_though_no_replica_is_whole() {
+    let dev = start();
+    let bytes = content(6, CHUNK_BYTES);
+    let _ = dev.put_bytes(bytes, "/patched", &[]).success();
+    let files = replicas(&dev).into_values().next().expect("it has a chunk");
+    for (block, file) in files.iter().enumerate() {
+        let (file, at) =
+            (fs::File::options().read(true).write(true).open(file).unwrap(), block * BLOCK_BYTES);
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at as u64).expect("a byte can be read");
+        file.write_all_at(&[!byte[0]], at as u64).expect("and written");
+    }
+    let read = dev.run(&["fs", "cat", "/patched"]).success();
+    assert!(read.stdout == bytes, "other bytes came back");
+    wait::until("all three are known to be broken", PATIENCE, || {
+        let fsck = dev.run(&["fs", "fsck", "--format", "json"]);
+        let told: Value = serde_json::from_slice(&fsck.stdout).expect("the check answers");
+        let replicas = told["files"][0]["chunks"][0]["replicas"].as_array()?.clone();
+        (replicas.len() == REPLICAS && replicas.iter().all(|it| it["state"] == "broken"))
+            .then_some(())
+    });
+    let read = dev.run(&["fs", "cat", "/patched"]).success();
+    assert!(read.stdout == bytes, "other bytes came back");
+    // So it can be made whole again.
+    let _ = dev.put_bytes(&read.stdout, "/patched", &["-f"]).success();
     let _ = dev.run(&["fs", "fsck"]).success();
 }

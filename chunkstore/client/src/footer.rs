@@ -15,6 +15,8 @@ use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, Version};
 
 /// Version of the format above.
 pub const FORMAT_VERSION: u32 = 1;
+/// No release has so many.
+const FORMAT_VERSION_MAX: u32 = 1000;
 const MAGIC: [u8; 8] = *b"HOWDAHCK";
 /// Bytes behind the block checksums.
 const TAIL_BYTES: usize = 36;
@@ -107,7 +109,7 @@ impl Footer {
             let mut ours = end.to_vec();
             ours[tail_at + 20..tail_at + 24].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
             let is_ours = Self::decode(replica, &ours, file_length).is_ok();
-            return Err(if is_ours {
+            return Err(if is_ours || found > FORMAT_VERSION_MAX {
                 FooterError::Corrupt
             } else {
                 FooterError::NewerFormat { found }
@@ -221,5 +223,7 @@ mod tests {
         let checksum = crc32c(&encoded[..format_at + 4]).to_le_bytes();
         encoded[format_at + 4..format_at + 8].copy_from_slice(&checksum);
         assert_eq!(decode(&footer, &encoded), Err(FooterError::NewerFormat { found: 2 }));
+        encoded[format_at..format_at + 4].copy_from_slice(b"junk");
+        assert_eq!(decode(&footer, &encoded), Err(FooterError::Corrupt), "no release has so many");
     }
 }

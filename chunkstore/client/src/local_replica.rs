@@ -55,10 +55,15 @@ pub(crate) struct LocalReplica {
     opened: Arc<Opened>,
     /// Blocks that are not asked of the disk yet.
     blocks: std::ops::Range<u64>,
-    ahead: VecDeque<JoinHandle<Result<Bytes, LocalError>>>,
+    ahead: VecDeque<JoinHandle<Result<Batch, LocalError>>>,
+    /// What came behind the last bytes that were given.
+    failed: Option<LocalError>,
     /// Bytes to drop before the first wanted one: reads are widened to whole blocks.
     skip: usize,
 }
+
+/// Whole blocks that are sound, and what is wrong with the one behind them, if one was to follow.
+type Batch = (Bytes, Option<LocalError>);
 
 #[derive(Debug)]
 struct Opened {
@@ -86,19 +91,23 @@ impl LocalReplica {
         }
         let blocks = offset / block..end.div_ceil(block);
         let skip = usize::try_from(offset % block).unwrap_or(usize::MAX);
-        Ok(Self { opened, blocks, ahead: VecDeque::new(), skip })
+        Ok(Self { opened, blocks, ahead: VecDeque::new(), failed: None, skip })
     }
 
     /// The next batch; called only while bytes are wanted. The last one goes on to the end of its block. A
     /// dropped call loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Bytes, LocalError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         self.read_ahead();
         let Some(first) = self.ahead.front_mut() else {
             return Err(LocalError::Io(io::ErrorKind::UnexpectedEof.into()));
         };
         let batch = first.await.unwrap_or_else(|error| Err(joined(error)));
         self.ahead.pop_front();
-        let mut batch = batch?;
+        let (mut batch, failed) = batch?;
+        self.failed = failed;
         self.read_ahead();
         batch.advance(std::mem::take(&mut self.skip).min(batch.len()));
         Ok(batch)
@@ -110,12 +119,28 @@ impl LocalReplica {
             let end = self.blocks.end.min(first + BLOCKS_PER_BATCH);
             self.blocks.start = end;
             let opened = Arc::clone(&self.opened);
-            self.ahead.push_back(tokio::task::spawn_blocking(move || opened.read(first..end)));
+            self.ahead
+                .push_back(tokio::task::spawn_blocking(move || opened.read_sound(first..end)));
         }
     }
 }
 
 impl Opened {
+    /// These blocks, up to the first that is bad; fails only if that is the first of them.
+    fn read_sound(&self, blocks: std::ops::Range<u64>) -> Result<Batch, LocalError> {
+        match self.read(blocks.clone()) {
+            Ok(batch) => Ok((batch, None)),
+            Err(error @ LocalError::Block { offset }) => {
+                let bad = offset / BLOCK_BYTES as u64;
+                if bad == blocks.start {
+                    return Err(error);
+                }
+                Ok((self.read(blocks.start..bad)?, Some(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whole blocks, verified while they are hot in the processor's cache.
     fn read(&self, blocks: std::ops::Range<u64>) -> Result<Bytes, LocalError> {
         let block = BLOCK_BYTES as u64;

@@ -120,6 +120,11 @@ impl OpenError {
     }
 }
 
+/// A file that is left as it is.
+fn not_served(path: &Path, error: &dyn fmt::Display) {
+    tracing::error!(path = %path.display(), %error, "a file of this chunkserver is not served");
+}
+
 /// Whether a read failed for what is on the disk.
 pub(super) fn is_media_error(error: &io::Error) -> bool {
     let media = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
@@ -182,7 +187,7 @@ impl DataDir {
         let mut found = Found::default();
         for prefix in 0..=u8::MAX {
             let folder = self.folder(prefix);
-            if !folder.exists() {
+            if !folder.try_exists().map_err(io_error(&folder))? {
                 continue;
             }
             for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
@@ -281,11 +286,13 @@ impl DataDir {
                 fs::remove_file(path).map_err(io_error(path))?;
                 found.n_removed += 1;
             }
-            Some((replica, "log")) => {
-                let ended =
-                    File::open(path).and_then(|file| scan(&file)).map_err(io_error(path))?;
-                found.logs.push(FoundLog { replica, ended });
-            }
+            Some((replica, "log")) => match scan(path) {
+                Ok(ended) => found.logs.push(FoundLog { replica, ended }),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    not_served(path, &error);
+                }
+                Err(error) => return Err(io_error(path)(error)),
+            },
             Some((replica, "chunk")) => {
                 match self.open_file(replica).and_then(|file| read_footer(&file, replica)) {
                     Ok(footer) => found.sealed.push((replica, footer.sealed())),
@@ -294,10 +301,13 @@ impl DataDir {
                         self.set_aside(replica, Why::Broken);
                         found.n_bad += 1;
                     }
-                    Err(OpenError::Io(error)) => return Err(io_error(path)(error)),
-                    Err(error) => {
-                        tracing::error!(path = %path.display(), %error, "a chunk file is not served");
+                    // Of one file alone; of the disk is what is wrong with all.
+                    Err(OpenError::Io(error))
+                        if error.kind() != io::ErrorKind::PermissionDenied =>
+                    {
+                        return Err(io_error(path)(error));
                     }
+                    Err(error) => not_served(path, &error),
                 }
             }
             Some(_) | None => {
@@ -353,6 +363,11 @@ impl DataDir {
     /// Opens the file of a replica that counts as gone, for those who were told of it before.
     pub(super) fn open_gone(&self, replica: ReplicaKey) -> Option<File> {
         self.trash.open_file(replica).filter(|_| self.failed().is_none())
+    }
+
+    /// The same of one that was found broken, some of whose blocks may be sound.
+    pub(super) fn open_broken(&self, replica: ReplicaKey) -> Option<File> {
+        self.trash.open_broken(replica).filter(|_| self.failed().is_none())
     }
 
     /// What is not served any more.

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -211,30 +212,34 @@ impl Disks {
         self.find(replica).ok_or(OpenError::Missing)?.open_file(replica)
     }
 
-    /// The same to read it: for a while even if it was removed or given up meanwhile.
+    /// The same to read it: for a while even if it was removed or given up meanwhile, and if it was found broken: who reads
+    /// verifies each block, and the sound ones of it may be the last of their chunk.
     pub(super) fn open_to_read(&self, replica: ReplicaKey) -> Result<File, OpenError> {
         match self.open_file(replica) {
             Err(OpenError::Missing) => {
                 let gone = self.working().find_map(|dir| dir.open_gone(replica));
-                gone.ok_or(OpenError::Missing)
+                let broken = || self.working().find_map(|dir| dir.open_broken(replica));
+                gone.or_else(broken).ok_or(OpenError::Missing)
             }
             opened => opened,
         }
     }
 
-    /// Moves the file of a replica that is not to be served any more into the trash: best effort, as its disk
-    /// may be failing.
-    pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) {
-        if let Some(dir) = self.find(replica) {
-            dir.set_aside(replica, why);
-        }
+    /// Whether another file is held by now than this one, which was opened before.
+    pub(super) fn has_other(&self, replica: ReplicaKey, file: &File) -> bool {
+        let inode = |file: &File| file.metadata().map(|metadata| metadata.ino());
+        let held = self.open_file(replica).ok().and_then(|held| inode(&held).ok());
+        matches!((held, inode(file)), (Some(held), Ok(read)) if held != read)
     }
 
-    /// A replica turned out to have no file.
-    pub(super) fn forget(&self, replica: ReplicaKey) {
-        if let Some(dir) = self.find(replica) {
-            dir.forget(replica);
+    /// Moves the file of a replica that is not to be served any more into the trash: best effort, as its disk
+    /// may be failing. Whether it was held.
+    pub(super) fn set_aside(&self, replica: ReplicaKey, why: Why) -> bool {
+        let dir = self.find(replica);
+        if let Some(dir) = dir {
+            dir.set_aside(replica, why);
         }
+        dir.is_some()
     }
 
     /// Each disk, and their sum, in which those that share a file system count once. Notices which have failed.

@@ -109,6 +109,8 @@ pub(super) enum Breakage {
 impl Breakage {
     fn is_of_the_replica(&self) -> bool {
         match self {
+            // It was read when it came: its format was this release's.
+            Self::Open(OpenError::Footer(_)) => true,
             Self::Open(error) => error.is_broken(),
             Self::Read(error) => is_media_error(error),
             Self::Block { .. } => true,
@@ -198,7 +200,7 @@ pub(super) async fn send(
     let permit = permit(server)?;
     let (file, footer) = match open(server, replica).await {
         Ok(opened) => opened,
-        Err(error) => return Err(give_up(server, replica, error.into()).await),
+        Err(error) => return Err(give_up(server, replica, None, error.into()).await),
     };
     if offset > footer.length {
         return Err(DownloadError::BehindEnd { replica, offset, length: footer.length });
@@ -213,7 +215,7 @@ pub(super) async fn send(
         Reading::new(Arc::clone(server), reader, (file, footer), range.clone(), permit);
     let first = match reading.next_batch().await {
         Ok(batch) => batch,
-        Err(cause) => return Err(give_up(server, replica, cause).await),
+        Err(cause) => return Err(give_up(server, replica, Some(&reading.file), cause).await),
     };
     let (frames, sent) = mpsc::channel(1);
     tokio::spawn(reading.send_all(first, frames));
@@ -232,7 +234,7 @@ pub(super) async fn open_for_host(
 ) -> Result<File, DownloadError> {
     match open(server, replica).await {
         Ok((file, _)) => Ok(file),
-        Err(error) => Err(give_up(server, replica, error.into()).await),
+        Err(error) => Err(give_up(server, replica, None, error.into()).await),
     }
 }
 
@@ -245,18 +247,20 @@ pub(super) async fn recheck(
     let _permit = permit(server)?;
     let (file, footer) = match open(server, replica).await {
         Ok(opened) => opened,
-        Err(error) => return give_up(server, replica, error.into()).await.broken(),
+        Err(error) => return give_up(server, replica, None, error.into()).await.broken(),
     };
+    let file = Arc::new(file);
+    let reading = Arc::clone(&file);
     let read = tokio::task::spawn_blocking(move || {
         let blocks = 0..footer.blocks.len();
         blocks.step_by(BLOCKS_PER_READ).try_for_each(|first| {
             let n = BLOCKS_PER_READ.min(footer.blocks.len() - first);
-            read_batch(&file, &footer, first, n).map(drop)
+            read_batch(&reading, &footer, first, n).map(drop)
         })
     });
     match read.await.unwrap_or_else(|error| Err(io::Error::other(error).into())) {
         Ok(()) => Ok(true),
-        Err(cause) => give_up(server, replica, cause).await.broken(),
+        Err(cause) => give_up(server, replica, Some(&file), cause).await.broken(),
     }
 }
 
@@ -290,31 +294,53 @@ fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Foot
     Ok((file, footer))
 }
 
-/// If the replica is broken, sets it aside and tells the master, through the core.
+/// If the replica is broken, sets it aside and tells the master, through the core. Not if another file has come in place of
+/// the one that was read: that one was given up before.
 pub(super) async fn give_up(
     server: &Arc<Server>,
     replica: ReplicaKey,
+    file: Option<&Arc<File>>,
     cause: Breakage,
 ) -> DownloadError {
-    let missing = matches!(cause, Breakage::Open(OpenError::Missing));
-    if !missing && !cause.is_of_the_replica() {
+    if matches!(cause, Breakage::Open(OpenError::Missing)) {
+        report_lost(server, replica, None).await;
+        return DownloadError::Unknown(replica);
+    }
+    if !cause.is_of_the_replica() {
         tracing::error!(chunk = %replica.chunk, %cause, "a replica can't be read just now");
         return DownloadError::Failed { replica, cause };
     }
-    server.footers.forget(replica);
-    if missing {
-        server.disks.forget(replica);
-    } else {
-        tracing::error!(chunk = %replica.chunk, %cause, "a replica is broken: reported as lost");
-        metrics::observe_broken();
-        let setting = Arc::clone(server);
-        // Whether or not the file could be renamed, it is lost.
-        let _ = tokio::task::spawn_blocking(move || setting.disks.set_aside(replica, Why::Broken))
-            .await;
+    if server.disks.find(replica).is_some() {
+        tracing::error!(chunk = %replica.chunk, %cause, "a replica is broken");
     }
-    // A daemon that is stopping reports everything it holds at its next start.
-    let _ = server.replicas.tell(Input::Lost { replica }).await;
-    if missing { DownloadError::Unknown(replica) } else { DownloadError::Broken { replica, cause } }
+    report_lost(server, replica, file.cloned()).await;
+    DownloadError::Broken { replica, cause }
+}
+
+/// Sets a replica aside that can't be served, if it is held, and reports it as lost. Goes on to its end whatever becomes of
+/// who asked: a replica that is set aside and not reported would be counted on for ever.
+async fn report_lost(server: &Arc<Server>, replica: ReplicaKey, file: Option<Arc<File>>) {
+    let server = Arc::clone(server);
+    let reporting = tokio::spawn(async move {
+        let setting = Arc::clone(&server);
+        let is_other = tokio::task::spawn_blocking(move || {
+            let is_other = file.is_some_and(|file| setting.disks.has_other(replica, &file));
+            if !is_other {
+                setting.footers.forget(replica);
+                if setting.disks.set_aside(replica, Why::Broken) {
+                    metrics::observe_broken();
+                }
+            }
+            is_other
+        });
+        // Whether or not the file could be renamed, it is lost. A daemon that is stopping reports everything that it holds
+        // at its next start.
+        if !is_other.await.unwrap_or(false) {
+            let _ = server.replicas.tell(Input::Lost { replica }).await;
+        }
+    });
+    // It ends by a panic at most.
+    let _ = reporting.await;
 }
 
 /// A read under way: one batch is always being read.
@@ -326,7 +352,9 @@ struct Reading {
     /// Blocks still to be read.
     blocks: std::ops::Range<u64>,
     checksum: ChunkChecksum,
-    ahead: Option<JoinHandle<Result<Bytes, Breakage>>>,
+    ahead: Option<JoinHandle<Result<Batch, Breakage>>>,
+    /// What came behind the last batch.
+    failed: Option<Breakage>,
     ended: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -347,6 +375,7 @@ impl Reading {
             blocks,
             checksum: ChunkChecksum::default(),
             ahead: None,
+            failed: None,
             ended: false,
             _permit: permit,
         };
@@ -382,7 +411,8 @@ impl Reading {
             next = match self.next_batch().await {
                 Ok(batch) => batch,
                 Err(cause) => {
-                    let error = give_up(&self.server, self.footer.replica, cause).await;
+                    let (replica, file) = (self.footer.replica, Some(&self.file));
+                    let error = give_up(&self.server, replica, file, cause).await;
                     let _gone = frames.send(Err(error)).await;
                     return;
                 }
@@ -395,12 +425,17 @@ impl Reading {
         if self.ended {
             return Ok(None);
         }
+        if let Some(cause) = self.failed.take() {
+            return Err(cause);
+        }
         let Some(ahead) = self.ahead.take() else {
             self.ended = true;
             let mark = BlockHeader { length: 0, checksum: self.checksum.value() };
             return Ok(Some(Bytes::copy_from_slice(&mark.encode())));
         };
-        let batch = ahead.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
+        let read = ahead.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+        let (batch, failed) = read?;
+        self.failed = failed;
         self.read_ahead();
         Ok(Some(batch))
     }
@@ -417,7 +452,26 @@ impl Reading {
         sent.for_each(|(block, length)| self.checksum.push(block, length));
         let (file, footer) = (Arc::clone(&self.file), Arc::clone(&self.footer));
         self.ahead =
-            Some(tokio::task::spawn_blocking(move || read_batch(&file, &footer, from, n as usize)));
+            Some(tokio::task::spawn_blocking(move || read_sound(&file, &footer, from, n as usize)));
+    }
+}
+
+/// Blocks that are sound, and what is wrong with the one behind them, if one was to follow.
+type Batch = (Bytes, Option<Breakage>);
+
+/// Reads `n` blocks from block `first` on, up to the first that is bad; fails only if that is the first of them. Who reads
+/// goes on behind the sound ones at another server.
+fn read_sound(file: &File, footer: &Footer, first: usize, n: usize) -> Result<Batch, Breakage> {
+    match read_batch(file, footer, first, n) {
+        Ok(batch) => Ok((batch, None)),
+        Err(cause @ Breakage::Block { offset }) => {
+            let n_sound = usize::try_from(offset).unwrap_or(usize::MAX) / BLOCK_BYTES - first;
+            if n_sound == 0 {
+                return Err(cause);
+            }
+            Ok((read_batch(file, footer, first, n_sound)?, Some(cause)))
+        }
+        Err(cause) => Err(cause),
     }
 }
 

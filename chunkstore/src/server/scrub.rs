@@ -111,7 +111,7 @@ pub(super) async fn carry_out(server: Arc<Server>, command: CommandNumber, repli
             Ok(()) => true,
             Err(cause) => {
                 if dir.holds(replica) {
-                    let found = download::give_up(&server, replica, cause).await;
+                    let found = download::give_up(&server, replica, None, cause).await;
                     tracing::warn!(chunk = %replica.chunk, %found,
                         "a replica is not whole that was to stay while others go: they stay for now");
                 }
@@ -224,7 +224,7 @@ impl Scrubber {
         let Err(cause) = read else { return };
         // One that was deleted meanwhile, as the master asked, is not missing.
         if self.dir.holds(replica) {
-            let outcome = download::give_up(&self.server, replica, cause).await;
+            let outcome = download::give_up(&self.server, replica, None, cause).await;
             if let DownloadError::Broken { .. } | DownloadError::Unknown(_) = outcome {
                 tracing::warn!(chunk = %replica.chunk, "the scrubber found a bad replica");
                 metrics::observe_scrub_bad();

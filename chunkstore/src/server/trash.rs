@@ -110,6 +110,8 @@ struct Items {
     held: BTreeMap<Item, u64>,
     /// Those that are whole.
     readable: BTreeMap<ReplicaKey, Item>,
+    /// The broken ones; of a replica that was found broken twice, the last.
+    broken: BTreeMap<ReplicaKey, Item>,
     content: Content,
 }
 
@@ -120,6 +122,13 @@ impl Items {
             Why::Removed => &mut self.removed,
             Why::Orphan => &mut self.kept,
             Why::Broken => &mut self.held,
+        }
+    }
+
+    fn by_replica(&mut self, why: Why) -> &mut BTreeMap<ReplicaKey, Item> {
+        match why {
+            Why::Removed | Why::Orphan => &mut self.readable,
+            Why::Broken => &mut self.broken,
         }
     }
 
@@ -136,9 +145,7 @@ impl Items {
     /// Adds one that is not here.
     fn add(&mut self, item: Item, bytes: u64) {
         self.of(item.why).insert(item, bytes);
-        if item.why != Why::Broken {
-            self.readable.insert(item.replica, item);
-        }
+        self.by_replica(item.why).insert(item.replica, item);
         self.content.files += 1;
         self.content.broken += u64::from(item.why == Why::Broken);
         self.content.bytes += bytes;
@@ -154,8 +161,9 @@ impl Items {
             self.content.bytes -= bytes;
             self.content.yielding_bytes -= bytes;
         }
-        if self.readable.get(&item.replica) == Some(&item) {
-            self.readable.remove(&item.replica);
+        let known = self.by_replica(item.why);
+        if known.get(&item.replica) == Some(&item) {
+            known.remove(&item.replica);
         }
     }
 
@@ -243,9 +251,31 @@ impl Trash {
         }
     }
 
+    /// Keeps what the file of a replica was, before the file is cut: as one that was found broken.
+    pub(super) fn keep(&self, replica: ReplicaKey, bytes: &[u8]) -> io::Result<PathBuf> {
+        let item = self.items().add_new(clock::wall(), replica, Why::Broken, bytes.len() as u64);
+        let to = self.folder.join(item.name());
+        match fs::write(&to, bytes) {
+            Ok(()) => Ok(to),
+            Err(error) => {
+                // Half of it is of no use.
+                let _ = fs::remove_file(&to);
+                self.items().remove(item);
+                Err(error)
+            }
+        }
+    }
+
     /// Opens the file of a replica that is here and whole.
     pub(super) fn open_file(&self, replica: ReplicaKey) -> Option<File> {
         let item = self.items().readable.get(&replica).copied()?;
+        // It may go just now.
+        File::open(self.folder.join(item.name())).ok()
+    }
+
+    /// Opens the file of a replica that is here and broken: some of its blocks may be sound.
+    pub(super) fn open_broken(&self, replica: ReplicaKey) -> Option<File> {
+        let item = self.items().broken.get(&replica).copied()?;
         // It may go just now.
         File::open(self.folder.join(item.name())).ok()
     }
@@ -427,6 +457,8 @@ mod tests {
             assert_eq!(read(orphan).unwrap().unwrap(), "chunk");
             assert_eq!(read(removed).unwrap().unwrap(), "gone");
             assert!(read(broken).is_none());
+            assert_eq!(io::read_to_string(trash.open_broken(broken).unwrap()).unwrap(), "bad");
+            assert!(trash.open_broken(orphan).is_none());
         }
         let only_removed = CameBefore { removed: UnixMillis(u64::MAX), kept: CameBefore::NEVER };
         assert_eq!(trash.purge(CameBefore::ALL, 1), 1);

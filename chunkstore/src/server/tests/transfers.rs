@@ -280,7 +280,7 @@ async fn a_disk_at_its_reserve_takes_no_chunk_and_goes_on_serving() {
 }
 
 #[tokio::test]
-async fn a_corrupt_block_is_never_sent_and_its_replica_is_lost() {
+async fn a_corrupt_block_is_never_sent_and_its_replica_is_lost_but_for_the_other_blocks() {
     let cluster = Cluster::start(1).await;
     let data = bytes(64 * BLOCK_BYTES);
     for (chunk, at) in [(1, 10), (2, 50 * BLOCK_BYTES)] {
@@ -294,12 +294,41 @@ async fn a_corrupt_block_is_never_sent_and_its_replica_is_lost() {
         })
         .await;
         assert_eq!(cluster.servers[0].file_of(ChunkId(chunk)), None, "set aside");
-        let gone = get(&cluster, 0, chunk, 0..1).await;
-        assert_eq!(status_and_kind(gone).0, 404);
+        let again = get(&cluster, 0, chunk, at as u64..at as u64 + 1).await;
+        assert_eq!(status_and_kind(again).0, 500);
+        let sound = (63 * BLOCK_BYTES) as u64..u64::MAX;
+        let last = get(&cluster, 0, chunk, sound).await.unwrap().1;
+        assert_eq!(last, data[63 * BLOCK_BYTES..], "its other blocks may be the last of the chunk");
         // A sound copy may come again under the same name.
         put(&cluster, chunk, frames(&data), &[]).await.unwrap();
         assert_eq!(get(&cluster, 0, chunk, 0..u64::MAX).await.unwrap().1, data);
     }
+}
+
+#[tokio::test]
+async fn who_reads_a_file_that_was_set_aside_costs_no_new_replica_in_its_place() {
+    let cluster = Cluster::start(1).await;
+    let data = bytes(256 * BLOCK_BYTES);
+    put(&cluster, 1, frames(&data), &[]).await.unwrap();
+    let client = cluster.client(&[Right::Read], &ChunkId(1).resource());
+    let address = &cluster.servers[0].address.address;
+    // Far more than its connection takes before it is read.
+    let (_, mut slow) =
+        get_chunk(&client, address, (ChunkId(1), Version(1)), 0, u64::MAX).await.unwrap();
+    flip_byte(&cluster.servers[0].file_of(ChunkId(1)).unwrap(), 255 * BLOCK_BYTES);
+    assert!(get(&cluster, 0, 1, 0..u64::MAX).await.is_err());
+    until("the bad file is set aside", || cluster.servers[0].file_of(ChunkId(1)).is_none()).await;
+    put(&cluster, 1, frames(&data), &[]).await.unwrap();
+    let broken = loop {
+        match slow.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broken, "it comes to the bad block");
+    assert_eq!(get(&cluster, 0, 1, 0..u64::MAX).await.unwrap().1, data);
+    assert!(cluster.servers[0].file_of(ChunkId(1)).is_some(), "the new one is held");
 }
 
 #[tokio::test]
