@@ -30,9 +30,10 @@ use ids::ClusterId;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
-use super::disk_health::DiskHealth;
+use super::disk_health::{DiskHealth, is_media_error};
 use super::footer::{FOOTER_BYTES_MAX, Footer, FooterError};
 use super::logs::{FoundLog, scan};
+use super::lost::not_served;
 use super::trash::{Trash, Why};
 
 /// Why a data folder can't be used.
@@ -118,18 +119,6 @@ impl OpenError {
             Self::Io(error) => is_media_error(error),
         }
     }
-}
-
-/// A file that is left as it is.
-fn not_served(path: &Path, error: &dyn fmt::Display) {
-    tracing::error!(path = %path.display(), %error, "a file of this chunkserver is not served");
-}
-
-/// Whether a read failed for what is on the disk.
-pub(super) fn is_media_error(error: &io::Error) -> bool {
-    let media = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
-    error.kind() == io::ErrorKind::UnexpectedEof
-        || error.raw_os_error().is_some_and(|code| media.contains(&code))
 }
 
 /// A data folder in use. Once its disk has [failed](DiskHealth), nothing is written there or read from it

@@ -25,6 +25,13 @@ fn is_disk_failure(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| FAILURES.iter().any(|e| e.raw_os_error() == code))
 }
 
+/// Whether a read failed for what is on the disk.
+pub(super) fn is_media_error(error: &io::Error) -> bool {
+    let media = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || error.raw_os_error().is_some_and(|code| media.contains(&code))
+}
+
 /// The health of one disk, as a folder on it shows it.
 #[derive(Debug)]
 pub(super) struct DiskHealth {

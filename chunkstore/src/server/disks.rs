@@ -227,9 +227,9 @@ impl Disks {
 
     /// Whether another file is held by now than this one, which was opened before.
     pub(super) fn has_other(&self, replica: ReplicaKey, file: &File) -> bool {
-        let inode = |file: &File| file.metadata().map(|metadata| metadata.ino());
-        let held = self.open_file(replica).ok().and_then(|held| inode(&held).ok());
-        matches!((held, inode(file)), (Some(held), Ok(read)) if held != read)
+        let number = |file: &File| file.metadata().map(|metadata| metadata.ino());
+        let held = self.open_file(replica).ok().and_then(|held| number(&held).ok());
+        matches!((held, number(file)), (Some(held), Ok(read)) if held != read)
     }
 
     /// Moves the file of a replica that is not to be served any more into the trash: best effort, as its disk

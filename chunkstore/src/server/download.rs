@@ -13,7 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use chunkstore_client::batch::fill_batch;
 use chunkstore_client::checksum::{ChunkChecksum, crc32c};
-use chunkstore_core::replica::{Input, ReplicaKey, Sealed};
+use chunkstore_core::replica::{ReplicaKey, Sealed};
 use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader, END_BYTES, HEADER_BYTES};
 use futures_util::stream;
 use rustix::fs::{Advice, fadvise};
@@ -21,10 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Server;
-use super::data_dir::{OpenError, is_media_error, read_footer};
+use super::data_dir::{OpenError, read_footer};
+use super::disk_health::is_media_error;
 use super::footer::Footer;
+use super::lost::give_up;
 use super::metrics;
-use super::trash::Why;
 
 /// Blocks that one read takes: 1 MiB.
 pub(super) const BLOCKS_PER_READ: usize = 16;
@@ -107,7 +108,7 @@ pub(super) enum Breakage {
 }
 
 impl Breakage {
-    fn is_of_the_replica(&self) -> bool {
+    pub(super) fn is_of_the_replica(&self) -> bool {
         match self {
             // It was read when it came: its format was this release's.
             Self::Open(OpenError::Footer(_)) => true,
@@ -292,55 +293,6 @@ fn open_blocking(server: &Server, replica: ReplicaKey) -> Result<(File, Arc<Foot
     };
     fadvise(&file, 0, None, Advice::Sequential).map_err(|error| OpenError::Io(error.into()))?;
     Ok((file, footer))
-}
-
-/// If the replica is broken, sets it aside and tells the master, through the core. Not if another file has come in place of
-/// the one that was read: that one was given up before.
-pub(super) async fn give_up(
-    server: &Arc<Server>,
-    replica: ReplicaKey,
-    file: Option<&Arc<File>>,
-    cause: Breakage,
-) -> DownloadError {
-    if matches!(cause, Breakage::Open(OpenError::Missing)) {
-        report_lost(server, replica, None).await;
-        return DownloadError::Unknown(replica);
-    }
-    if !cause.is_of_the_replica() {
-        tracing::error!(chunk = %replica.chunk, %cause, "a replica can't be read just now");
-        return DownloadError::Failed { replica, cause };
-    }
-    if server.disks.find(replica).is_some() {
-        tracing::error!(chunk = %replica.chunk, %cause, "a replica is broken");
-    }
-    report_lost(server, replica, file.cloned()).await;
-    DownloadError::Broken { replica, cause }
-}
-
-/// Sets a replica aside that can't be served, if it is held, and reports it as lost. Goes on to its end whatever becomes of
-/// who asked: a replica that is set aside and not reported would be counted on for ever.
-async fn report_lost(server: &Arc<Server>, replica: ReplicaKey, file: Option<Arc<File>>) {
-    let server = Arc::clone(server);
-    let reporting = tokio::spawn(async move {
-        let setting = Arc::clone(&server);
-        let is_other = tokio::task::spawn_blocking(move || {
-            let is_other = file.is_some_and(|file| setting.disks.has_other(replica, &file));
-            if !is_other {
-                setting.footers.forget(replica);
-                if setting.disks.set_aside(replica, Why::Broken) {
-                    metrics::observe_broken();
-                }
-            }
-            is_other
-        });
-        // Whether or not the file could be renamed, it is lost. A daemon that is stopping reports everything that it holds
-        // at its next start.
-        if !is_other.await.unwrap_or(false) {
-            let _ = server.replicas.tell(Input::Lost { replica }).await;
-        }
-    });
-    // It ends by a panic at most.
-    let _ = reporting.await;
 }
 
 /// A read under way: one batch is always being read.

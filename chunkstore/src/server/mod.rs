@@ -14,6 +14,7 @@ mod forward;
 mod give_way;
 mod http;
 mod logs;
+mod lost;
 mod metrics;
 mod open_chunk;
 mod scrub;

@@ -20,8 +20,9 @@ use tokio::task::JoinSet;
 
 use super::copy::Throttle;
 use super::data_dir::{DataDir, OpenError, read_footer};
-use super::download::{self, BLOCKS_PER_READ, Breakage, DownloadError, read_batch};
+use super::download::{BLOCKS_PER_READ, Breakage, DownloadError, read_batch};
 use super::footer::Footer;
+use super::lost;
 use super::{READS_MAX, Server, metrics};
 
 /// What opening a replica counts as, beside its bytes: the disk seeks, whatever its length.
@@ -111,7 +112,7 @@ pub(super) async fn carry_out(server: Arc<Server>, command: CommandNumber, repli
             Ok(()) => true,
             Err(cause) => {
                 if dir.holds(replica) {
-                    let found = download::give_up(&server, replica, None, cause).await;
+                    let found = lost::give_up(&server, replica, None, cause).await;
                     tracing::warn!(chunk = %replica.chunk, %found,
                         "a replica is not whole that was to stay while others go: they stay for now");
                 }
@@ -224,7 +225,7 @@ impl Scrubber {
         let Err(cause) = read else { return };
         // One that was deleted meanwhile, as the master asked, is not missing.
         if self.dir.holds(replica) {
-            let outcome = download::give_up(&self.server, replica, None, cause).await;
+            let outcome = lost::give_up(&self.server, replica, None, cause).await;
             if let DownloadError::Broken { .. } | DownloadError::Unknown(_) = outcome {
                 tracing::warn!(chunk = %replica.chunk, "the scrubber found a bad replica");
                 metrics::observe_scrub_bad();

@@ -18,7 +18,8 @@ use tokio::sync::{Mutex, MutexGuard, Notify, mpsc};
 
 use super::FoundLog;
 use super::primary::Offer;
-use crate::server::data_dir::{Booking, DataDir, is_media_error, sync_folder};
+use crate::server::data_dir::{Booking, DataDir, sync_folder};
+use crate::server::disk_health::is_media_error;
 use crate::server::footer::Footer;
 use crate::server::open_chunk::{DiskError, blocking, check_room, remove_if_there};
 use crate::server::{Server, metrics};
