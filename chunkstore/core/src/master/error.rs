@@ -242,7 +242,7 @@ pub enum FsError {
     },
     /// The journal's disk has no room for another segment.
     #[error(
-        "the chunk master's journal has no room: free space on its disk (chunkmaster.data_dir); reads go \
+        "the chunk master's journal has no room: free space on its disk (chunkmaster.data_dir, and that of chunkmaster.journal_mirror if there is one); reads go \
          on, and so do removals past the trash (fs rm --skip-trash), which free space on the chunkservers"
     )]
     JournalFull,

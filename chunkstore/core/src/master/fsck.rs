@@ -4,7 +4,7 @@
 
 use chunkstore_protocol::{
     ChunkFault, ChunkHealth, ChunkId, FSCK_CHUNKS_MAX, FileHealth, FileId, Fsck, FsckPage,
-    FsckPlace, RepairState, ReplicaHealth, ReplicaState,
+    FsckPlace, RepairState, ReplicaHealth, ReplicaState, ServerAddress,
 };
 use ids::Monotonic;
 
@@ -150,9 +150,45 @@ impl Master {
                 bad.push(health);
             }
         }
+        if page.next.is_none() {
+            bad.extend(self.open_log_health(now, id));
+        }
         if !bad.is_empty() {
             page.files.push(FileHealth { path, chunks: bad });
         }
+    }
+
+    /// A log's open chunk that is to end and of which no live server has anything: its records are missing, and nobody can append
+    /// before one comes back with them, or all of them are forgotten.
+    fn open_log_health(&self, now: Monotonic, log: FileId) -> Option<ChunkHealth> {
+        let file = self.durable.namespace().file(log)?;
+        let open = self.durable.open_log(log).filter(|_| self.has_been_ended_in_vain(log))?;
+        let is_there = |server: &ServerAddress| {
+            let by = self.servers.by_host(&server.host);
+            self.servers.is_live_host(&server.host)
+                && by.is_some_and(|by| self.replicas.is_claimed_by(open.chunk, by))
+        };
+        if open.servers.iter().any(is_there) {
+            return None;
+        }
+        let health = |server: &ServerAddress| {
+            let by = self.servers.by_host(&server.host);
+            let died = by.and_then(|by| self.servers.died(by.server));
+            let state = match died {
+                Some(died) => ReplicaState::Dead { seconds: now.since(died).as_secs() },
+                None => ReplicaState::Broken,
+            };
+            ReplicaHealth { host: server.host.clone(), state }
+        };
+        Some(ChunkHealth {
+            chunk: open.chunk,
+            index: file.n_chunks() as u64,
+            bytes: 0,
+            wanted: file.replication,
+            fault: ChunkFault::Missing,
+            replicas: open.servers.iter().map(health).collect(),
+            repair: RepairState::None,
+        })
     }
 
     /// What is wrong with a chunk, if anything is.

@@ -254,6 +254,11 @@ impl Master {
         Some(OpenLogChunk { chunk, version, primary, token: String::new() })
     }
 
+    /// Whether servers were told to end the log's open chunk, and have not yet.
+    pub(super) fn has_been_ended_in_vain(&self, log: FileId) -> bool {
+        self.ends.again.contains_key(&log)
+    }
+
     /// Where a server is now that a chunk was allotted on.
     fn now_at(&self, allotted: &ServerAddress) -> Option<ServerAddress> {
         let now = self.servers.by_host(&allotted.host).map(|by| self.servers.address(by.server));

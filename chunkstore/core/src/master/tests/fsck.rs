@@ -13,7 +13,7 @@ impl World {
     }
 
     /// All pages, each of one bad chunk at most.
-    fn fsck(&mut self, at: &str) -> (Vec<(String, ChunkHealth)>, FsckCount) {
+    pub(in super::super) fn fsck(&mut self, at: &str) -> (Vec<(String, ChunkHealth)>, FsckCount) {
         let (mut bad, mut checked, mut after) = (Vec::new(), FsckCount::default(), None);
         loop {
             let page = self.fsck_page(at, after, 1);

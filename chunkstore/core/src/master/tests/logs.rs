@@ -575,3 +575,31 @@ fn a_server_that_never_says_that_it_has_what_it_sealed_is_soon_not_believed_to()
     left.sort();
     assert_eq!(left, [host(1), host(3)]);
 }
+
+#[test]
+fn the_check_tells_of_an_open_chunk_that_no_server_has_any_more() {
+    let mut fleet = Fleet::new(3);
+    let open = fleet.world.begun("/log");
+    (1..=3).for_each(|n| fleet.tell(n, log_held(open.chunk, false)));
+    (1..=3).for_each(|n| drop(fleet.beat(n)));
+    let check = |fleet: &mut Fleet| {
+        for _ in 0..8 {
+            fleet.world.pass(Duration::from_secs(1));
+            (1..=3).for_each(|n| drop(fleet.beat(n)));
+        }
+        let page = fleet.world.fsck("/").0;
+        page.into_iter()
+            .map(|(at, chunk)| (at, chunk.fault, chunk.replicas.len()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(check(&mut fleet), [], "it is being written");
+    let lost = ReplicaEvent::Lost { chunk: open.chunk, version: Version(1) };
+    (1..=2).for_each(|n| fleet.tell(n, lost.clone()));
+    assert_eq!(check(&mut fleet), [], "one has it");
+    fleet.tell(3, lost);
+    assert_eq!(check(&mut fleet), [("/log".to_owned(), ChunkFault::Missing, 3)]);
+    let sealed = SealedChunk { servers: vec![host(1)], ..seal(&open, 7) };
+    assert_eq!(fleet.world.end(open.chunk, Some(sealed)), Ok(Reply::Done), "it was put back");
+    fleet.tell(1, held(open.chunk, 7));
+    assert!(!check(&mut fleet).iter().any(|(_, fault, _)| *fault == ChunkFault::Missing));
+}
