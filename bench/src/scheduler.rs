@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -225,7 +226,7 @@ impl Cluster {
         let second = self.next_random() % hosts;
         let third = (second + racks) % hosts;
         let homes = [first, second, third];
-        let home = |n: &usize| Home { host: host(*n), rack: rack(*n % racks) };
+        let home = |n: &usize| Arc::new(Home { host: host(*n), rack: rack(*n % racks) });
         let piece = SplitPiece {
             path: format!("/in/job-{job:03}/part-{:05}", index / 16).into(),
             offset: (index % 16) as u64 * (64 << 20),

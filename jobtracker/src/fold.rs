@@ -75,7 +75,7 @@ mod tests {
         let piece =
             SplitPiece { path: "/in/a".into(), offset: 0, length: 7, file_length: 9, e_tag: None };
         let home = Home { host: "host-1".parse().unwrap(), rack: RackName::default_rack() };
-        PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![home] }
+        PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![home.into()] }
     }
 
     fn succeeded(attempt: AttemptId, digest: &str) -> Record {

@@ -11,7 +11,7 @@ use mapreduce_protocol::{
 use crate::counters::bounded;
 use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
-use crate::numbers::Place;
+use crate::numbers::{HostNumber, Place};
 use crate::records::{KilledAttempt, Record, Span};
 use crate::schedule::{maps_needed, starts_reduces};
 use crate::task::LiveAttempt;
@@ -47,14 +47,19 @@ fn bounded_named(mut named: Vec<NamedOutput>) -> Vec<NamedOutput> {
 
 impl Core {
     /// The tracker on `host` tells something for the first time.
-    pub(crate) fn handle_event(&mut self, now: Now, host: &HostName, event: TrackerEvent) {
+    pub(crate) fn handle_event(
+        &mut self,
+        now: Now,
+        (at, host): (HostNumber, &HostName),
+        event: TrackerEvent,
+    ) {
         match event {
             TrackerEvent::Succeeded { attempt, result } => {
-                self.free_slot(host, attempt);
-                self.on_succeeded(now, host, attempt, result);
+                self.free_slot(at, attempt);
+                self.on_succeeded(now, (at, host), attempt, result);
             }
             TrackerEvent::Failed { attempt, failure, status, record } => {
-                self.free_slot(host, attempt);
+                self.free_slot(at, attempt);
                 let job = self.live_mut(attempt.task.job);
                 if let Some(live) = job.and_then(|job| job.live_mut(attempt)) {
                     live.say(status.as_deref());
@@ -71,8 +76,8 @@ impl Core {
         }
     }
 
-    fn free_slot(&mut self, host: &HostName, attempt: AttemptId) {
-        if let Some(mut tracker) = self.trackers.get_mut(host) {
+    fn free_slot(&mut self, host: HostNumber, attempt: AttemptId) {
+        if let Some(mut tracker) = self.trackers.at_mut(host) {
             tracker.free(attempt);
             self.unsettled = true;
         }
@@ -82,7 +87,7 @@ impl Core {
     fn on_succeeded(
         &mut self,
         now: Now,
-        host: &HostName,
+        (at, host): (HostNumber, &HostName),
         attempt: AttemptId,
         mut result: AttemptResult,
     ) {
@@ -100,10 +105,10 @@ impl Core {
             return self.drop_output(host, attempt);
         }
         let (place, ran_ms, span) = match self.take_attempt(attempt) {
-            Some(won) => (won.place, self.learn_pace(now, attempt, &won), won.span(now.wall)),
+            Some(won) => (won.place, self.learn_pace(now, at, attempt, &won), won.span(now.wall)),
             None => {
                 let span = Span { ended_at: now.wall, ..Span::default() };
-                (self.place(task, host), None, span)
+                (self.place_at(task, at), None, span)
             }
         };
         self.kill_live(task, "another attempt of its task succeeded first");
@@ -111,8 +116,8 @@ impl Core {
             live.stop_waiting(task);
         }
         self.absolve(now, host, task);
-        if let (Some(tracker), Some(sizes)) = (self.trackers.get(host), &result.sizes) {
-            let place = Place { host: tracker.number, rack: tracker.rack_number };
+        if let (Some(tracker), Some(sizes)) = (self.trackers.at(at), &result.sizes) {
+            let place = Place { host: at, rack: tracker.rack_number };
             self.live_mut(job).into_iter().for_each(|live| live.learn_sizes(place, sizes));
         }
         result.digest = cut(result.digest, DIGEST_BYTES_MAX);

@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: usize = 256;
 const COUNTERS_MAX: usize = 1024;
 
 /// One attempt's counters: index of the name in its job's table, value.
-pub(crate) type Share = Vec<(u16, u64)>;
+pub(crate) type Share = Box<[(u16, u64)]>;
 
 /// What is taken of an attempt's counters, so that no task can make a record too long for the journal.
 pub(crate) fn bounded(counters: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
@@ -39,7 +39,7 @@ impl CounterTable {
                 share.push((index, *value));
             }
         }
-        share
+        share.into_boxed_slice()
     }
 
     /// Takes a winner's counters back.

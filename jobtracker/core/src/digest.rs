@@ -21,14 +21,25 @@ impl From<String> for Digest {
 
 impl From<&str> for Digest {
     fn from(text: &str) -> Self {
-        let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        match u128::from_str_radix(text, 16) {
-            Ok(number) if text.len() == 32 && text.bytes().all(is_lower_hex) => {
-                Self::Xxh3(number.to_be_bytes())
-            }
-            _ => Self::Other(text.into()),
+        parsed(text).map_or_else(|| Self::Other(text.into()), Self::Xxh3)
+    }
+}
+
+/// The bytes that 32 lower-case hexadecimal digits stand for.
+fn parsed(text: &str) -> Option<[u8; 16]> {
+    let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 16];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in pair {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            *byte = *byte << 4 | value;
         }
     }
+    Some(bytes)
 }
 
 impl From<Digest> for String {

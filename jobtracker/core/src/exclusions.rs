@@ -133,6 +133,11 @@ impl Exclusions {
         self.suspects.remove(host);
     }
 
+    /// Whether nothing is held against any host.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.suspects.is_empty()
+    }
+
     /// Until when the host is left alone, if it is.
     pub(crate) fn until(&self, now: Monotonic, host: &HostName) -> Option<Monotonic> {
         let fault = self.faults.get(host).map(|faults| faults.until);

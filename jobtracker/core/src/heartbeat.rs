@@ -32,10 +32,12 @@ impl Core {
     ) {
         let TrackerHeartbeat { host, epoch, session, number, events, commands_done, .. } =
             heartbeat;
-        let known = self.trackers.get(&host).filter(|tracker| tracker.session == session);
-        let Some(at) = known.map(|it| it.number).filter(|_| epoch == self.epoch()) else {
+        let known = self.trackers.of_session(session, &host);
+        let Some(at) = known.filter(|_| epoch == self.epoch()) else {
             return self.refuse_with(reply_to, Refusal::NotRegistered { host });
         };
+        // The name that all have in memory once: what is kept of what it tells, as who won a task, is kept for long.
+        let host = self.trackers.at(at).map_or(host, |tracker| tracker.host.clone());
         self.counted.heartbeats += 1;
         if self.trackers.at(at).is_some_and(|tracker| tracker.said.is_some()) {
             self.take_over(now, &host);
@@ -50,7 +52,7 @@ impl Core {
         let new_events = tracker.inbox.accept(events);
         drop(tracker);
         for event in new_events {
-            self.handle_event(now, &host, event);
+            self.handle_event(now, (at, &host), event);
         }
         if self.trackers.at(at).is_some_and(|tracker| tracker.drained) {
             self.note_emptied(&host);
@@ -103,8 +105,12 @@ impl Core {
         let Some(mut tracker) = self.trackers.at_mut(host) else { return };
         tracker.interval = interval;
         tracker.parked = Some(Parked { to, until });
+        // One that is set for a heartbeat before this one is set anew when it rings: most are answered sooner.
+        if tracker.alarm.is_none_or(|at| at > until) {
+            tracker.alarm = Some(until);
+            self.timers.set(until, Timer::Parked(host));
+        }
         drop(tracker);
-        self.timers.set(until, Timer::Parked(host));
         self.trackers.news.insert(host);
         self.unsettled = true;
     }
@@ -112,9 +118,24 @@ impl Core {
     /// Answers the parked heartbeat of `host`, if there is one, with what is to be said now.
     pub(crate) fn answer_parked(&mut self, now: Now, host: HostNumber) {
         let parked = self.trackers.at_mut(host).and_then(|mut tracker| tracker.parked.take());
-        if let Some(Parked { to, until }) = parked {
-            self.timers.cancel(until, Timer::Parked(host));
+        if let Some(Parked { to, .. }) = parked {
             self.answer(now, host, to);
+        }
+    }
+
+    /// The parked heartbeat of `host`, or one before it, may have waited long enough.
+    pub(crate) fn handle_parked(&mut self, now: Now, host: HostNumber) {
+        let Some(mut tracker) = self.trackers.at_mut(host) else { return };
+        let is_due = |at: &Monotonic| *at <= now.monotonic;
+        tracker.alarm = tracker.alarm.filter(|at| !is_due(at));
+        let until = tracker.parked.map(|parked| parked.until);
+        if until.as_ref().is_some_and(is_due) {
+            drop(tracker);
+            return self.answer_parked(now, host);
+        }
+        if let (Some(until), None) = (until, tracker.alarm) {
+            tracker.alarm = Some(until);
+            self.timers.set(until, Timer::Parked(host));
         }
     }
 
@@ -123,9 +144,7 @@ impl Core {
         let is_it = |tracker: &Tracker| tracker.parked.is_some_and(|parked| parked.to == to);
         let host = self.trackers.iter().find(|(_, it)| is_it(it)).map(|(_, it)| it.number);
         let Some(host) = host else { return };
-        if let Some(parked) = self.trackers.at_mut(host).and_then(|mut it| it.parked.take()) {
-            self.timers.cancel(parked.until, Timer::Parked(host));
-        }
+        self.trackers.at_mut(host).into_iter().for_each(|mut it| it.parked = None);
     }
 
     /// How long a heartbeat may stay parked now.

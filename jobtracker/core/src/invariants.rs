@@ -43,6 +43,8 @@ impl Core {
         }
         let parked = self.trackers.iter().filter(|(_, tracker)| tracker.parked.is_some());
         let parked: Vec<_> = parked.map(|(_, tracker)| tracker.number).collect();
+        // Those that would decline without being asked are asked too.
+        self.jobs.values_mut().for_each(|live| live.only_within = None);
         self.jobs.bring_up_to_date();
         for at in parked {
             if let Some(task) = self.would_launch(now, at) {

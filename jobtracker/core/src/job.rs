@@ -10,6 +10,7 @@ use mapreduce_protocol::{
     AttemptId, JobDescription, JobId, MapEvent, Priority, TaskCounts, TaskId, TaskKind, is_url,
 };
 
+use crate::asking::OnlyWithin;
 use crate::durable::JobEntry;
 use crate::exclusions::Exclusions;
 use crate::fetch_reports::FetchReports;
@@ -56,6 +57,8 @@ pub(crate) struct LiveJob {
     waiting_maps: WaitingMaps,
     pub(crate) waiting_reduces: WaitingReduces,
     pub(crate) patience: Patience,
+    /// What it was found to want, if that is nothing but slots near its maps.
+    pub(crate) only_within: Option<OnlyWithin>,
     /// How far from their input its reduces may run.
     pub(crate) reduce_patience: Patience,
     /// How long they wait at each level.
@@ -144,6 +147,7 @@ impl LiveJob {
             waiting_maps: WaitingMaps::default(),
             waiting_reduces: WaitingReduces::default(),
             patience: Patience::default(),
+            only_within: None,
             reduce_patience: Patience::default(),
             reduce_wait: reduce_wait(locality_wait),
             reduce_inputs: ReduceInputs::default(),
@@ -172,11 +176,11 @@ impl LiveJob {
     }
 
     /// Its tasks are known now.
-    pub(crate) fn on_planned(&mut self, entry: &RunningEntry) {
+    pub(crate) fn on_planned(&mut self, entry: &RunningEntry, numbers: &mut Numbers) {
         let n_maps = u32::try_from(entry.maps.len()).expect("the number of maps came as u32");
         Arc::make_mut(&mut self.description).n_maps = n_maps;
-        self.maps = Tasks::of(entry, TaskKind::Map);
-        self.reduces = Tasks::of(entry, TaskKind::Reduce);
+        self.maps = Tasks::of(entry, TaskKind::Map, numbers);
+        self.reduces = Tasks::of(entry, TaskKind::Reduce, numbers);
         self.reduce_inputs = ReduceInputs::new(entry.maps.len(), entry.reduces.len());
         self.has_begun |= entry.maps_done + entry.reduces_done > 0;
     }
@@ -185,8 +189,8 @@ impl LiveJob {
         self.splits.is_some()
     }
 
-    pub(crate) fn set_splits(&mut self, splits: Arc<[PlannedSplit]>, numbers: &mut Numbers) {
-        self.places = Places::of_splits(&splits, numbers);
+    pub(crate) fn set_splits(&mut self, splits: Arc<[PlannedSplit]>, places: Places) {
+        self.places = places;
         self.splits = Some(splits);
     }
 
@@ -233,12 +237,12 @@ impl LiveJob {
 
     /// The attempts that may win `task`.
     pub(crate) fn live(&self, task: TaskId) -> &[LiveAttempt] {
-        self.task(task).map_or(&[], |state| &state.live)
+        self.task(task).map_or(&[], TaskState::live)
     }
 
     pub(crate) fn live_mut(&mut self, attempt: AttemptId) -> Option<&mut LiveAttempt> {
-        let mut live = self.task_mut(attempt.task)?.live.iter_mut();
-        live.find(|live| live.number == attempt.number)
+        let live = self.task_mut(attempt.task)?.live_mut();
+        live.iter_mut().find(|live| live.number == attempt.number)
     }
 
     pub(crate) fn is_live(&self, attempt: AttemptId) -> bool {
@@ -286,20 +290,14 @@ impl LiveJob {
         tasks.count(&attempt, Tally::count);
         let state = self.task_mut(task).expect("whoever launches knows the task");
         state.ran_before = true;
-        state.live.reserve_exact(1);
-        state.live.push(attempt);
+        state.add_live(attempt);
     }
 
     /// A running attempt is over, or may not win any more.
     pub(crate) fn take_live(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
         let state = self.task_mut(attempt.task)?;
-        let at = state.live.iter().position(|live| live.number == attempt.number)?;
-        let live = state.live.remove(at);
-        let n_left = state.live.len();
-        if n_left == 0 {
-            // What it could hold would stay with the task for ever.
-            state.live = Vec::new();
-        }
+        let live = state.take_live(attempt.number)?;
+        let n_left = state.live().len();
         let tasks = self.tasks_mut(attempt.task.kind);
         match n_left {
             0 => tasks.running -= 1,
@@ -323,7 +321,8 @@ impl LiveJob {
         self.late.clear();
         self.maps_done_at = self.maps_done_at.map(|at| at + pause);
         for tasks in [&mut self.maps, &mut self.reduces] {
-            tasks.states.iter_mut().flat_map(|it| &mut it.live).for_each(|it| it.pardon(pause));
+            let live = tasks.states.iter_mut().flat_map(TaskState::live_mut);
+            live.for_each(|it| it.pardon(pause));
         }
     }
 
@@ -333,7 +332,7 @@ impl LiveJob {
         kind: TaskKind,
     ) -> impl Iterator<Item = (TaskId, &LiveAttempt)> {
         (0..).zip(&self.tasks(kind).states).flat_map(move |(index, state)| {
-            state.live.iter().map(move |live| (self.id.task(kind, index), live))
+            state.live().iter().map(move |live| (self.id.task(kind, index), live))
         })
     }
 
@@ -365,7 +364,7 @@ impl LiveJob {
     pub(crate) fn all_wait(&mut self, entry: &RunningEntry, trackers: &Trackers) {
         let idle = |kind| {
             let tasks = (0..).zip(entry.tasks(kind)).zip(&self.tasks(kind).states);
-            tasks.filter(|((_, task), state)| task.winner.is_none() && state.live.is_empty())
+            tasks.filter(|((_, task), state)| task.winner.is_none() && state.live().is_empty())
         };
         let mut waiting_reduces = WaitingReduces::default();
         for ((reduce, _), _) in idle(TaskKind::Reduce) {

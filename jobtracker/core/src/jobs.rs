@@ -38,6 +38,7 @@ impl Jobs {
     pub(crate) fn get_mut(&mut self, fifo: &Fifo) -> Option<&mut LiveJob> {
         let live = self.by_age.get_mut(fifo)?;
         self.touched.insert(*fifo);
+        live.only_within = None;
         Some(live)
     }
 
@@ -47,6 +48,7 @@ impl Jobs {
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut LiveJob> {
         self.touched.extend(self.by_age.keys());
+        self.by_age.values_mut().for_each(|live| live.only_within = None);
         self.by_age.values_mut()
     }
 

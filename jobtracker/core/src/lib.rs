@@ -12,11 +12,12 @@
 //! - `fetch_reports`: map outputs that can't be fetched; `pool_verbs`: what clients do to pools; `phases`: how long each took;
 //! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`,
 //!   `held`: what is told of them; `standing`: what speaks against them; `drain`: those that are to be stopped;
-//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `locality`, `numbers`, `shared`, `exclusions`: which task runs
-//!   where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
+//! - `order`, `pools`, `share`: whose turn it is; `schedule`, `asking`, `locality`, `numbers`, `shared`, `exclusions`: which
+//!   task runs where; `stuck`: when that helps nobody; `speculate`, `pace`: which twice;
 //! - `queries`, `waiting`, `explain`, `path`, `timeline`, `summary`: what may be asked; `refusal`: what is said no to;
 //! - `messages`, `settings`, `timers`: in and out, rules, wake-ups; `invariants`: what holds after every input; `date`: in ids.
 
+mod asking;
 mod attempt;
 mod commit;
 mod counters;

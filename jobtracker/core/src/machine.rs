@@ -139,7 +139,7 @@ impl Core {
         self.notice_pause(now);
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
             match timer {
-                Timer::Parked(host) => self.answer_parked(now, host),
+                Timer::Parked(host) => self.handle_parked(now, host),
                 Timer::MapEvents(host) => self.handle_map_events_due(host),
                 Timer::Silence(host) => self.handle_silence(now, host),
                 Timer::Placement(job) => self.offer_again(job),

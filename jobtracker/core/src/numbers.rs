@@ -1,8 +1,9 @@
 //! Hosts and racks by number. Names are what others say and what records keep; in here a host is compared thousands of times
 //! for each task that is placed, and a split has three of them. A number is given when a name is heard first, and stays as long
-//! as the process: some 100 bytes for each host that ever registered or held a replica.
+//! as the process: some 250 bytes for each host that ever registered or held a replica.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ids::{HostName, RackName};
 
@@ -35,6 +36,7 @@ pub(crate) struct Place {
 pub(crate) struct Numbers {
     hosts: BTreeMap<HostName, HostNumber>,
     racks: BTreeMap<RackName, RackNumber>,
+    homes: Homes,
 }
 
 impl Numbers {
@@ -68,9 +70,43 @@ impl Numbers {
         self.racks.iter().find(|(_, it)| **it == number).map(|(name, _)| name)
     }
 
-    fn place(&mut self, home: &Home) -> Place {
-        Place { host: self.host(&home.host), rack: self.rack(&home.rack) }
+    /// The same home, which all jobs have in memory once, and its place.
+    pub(crate) fn home(&mut self, home: &Arc<Home>) -> (Arc<Home>, Place) {
+        if let Some((known, place)) = self.homes.get(home) {
+            return (Arc::clone(known), *place);
+        }
+        let place = Place { host: self.host(&home.host), rack: self.rack(&home.rack) };
+        self.homes.insert(Arc::clone(home), place);
+        (Arc::clone(home), place)
     }
+}
+
+/// All homes that were ever heard of, by a digest of their names: a job with a million maps asks three million times, and in
+/// a tree of ten thousand names each answer takes some twenty comparisons of texts.
+#[derive(Debug, Default)]
+struct Homes(BTreeMap<u64, (Arc<Home>, Place)>);
+
+impl Homes {
+    fn get(&self, home: &Home) -> Option<&(Arc<Home>, Place)> {
+        let at = |key: &u64| self.0.get(key);
+        // Nothing is ever removed: a free key ends the search.
+        keys(home).map_while(|key| at(&key)).find(|(known, _)| **known == *home)
+    }
+
+    fn insert(&mut self, home: Arc<Home>, place: Place) {
+        let free = keys(&home).find(|key| !self.0.contains_key(key));
+        self.0.insert(free.expect("2^64 homes take more memory than there is"), (home, place));
+    }
+}
+
+/// Where a home may be among [`Homes`]: the FNV-1a digest of its names, and behind it if another one has that.
+fn keys(home: &Home) -> impl Iterator<Item = u64> {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    // A rack's name begins with a slash, which is in no host's.
+    let bytes = home.host.as_str().bytes().chain(home.rack.as_str().bytes());
+    let digest = bytes.fold(BASIS, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(PRIME));
+    (0..=u64::MAX).map(move |nth| digest.wrapping_add(nth))
 }
 
 fn next(n_known: usize) -> u32 {
@@ -89,9 +125,17 @@ pub(crate) struct Places {
 impl Places {
     /// Those of these splits.
     pub(crate) fn of_splits(splits: &[PlannedSplit], numbers: &mut Numbers) -> Self {
+        Self::of_each(splits.iter().map(|it| it.homes.iter()), |home| numbers.home(home).1)
+    }
+
+    /// Those of splits with so many homes each.
+    pub(crate) fn of_each<H>(
+        splits: impl ExactSizeIterator<Item = impl Iterator<Item = H>>,
+        mut place: impl FnMut(H) -> Place,
+    ) -> Self {
         let mut places = Self { all: Vec::new(), ends: Vec::with_capacity(splits.len()) };
-        for planned in splits {
-            places.all.extend(planned.homes.iter().map(|home| numbers.place(home)));
+        for homes in splits {
+            places.all.extend(homes.map(&mut place));
             places.ends.push(u32::try_from(places.all.len()).unwrap_or(u32::MAX));
         }
         places.all.shrink_to_fit();
@@ -113,8 +157,8 @@ mod tests {
 
     use super::*;
 
-    fn home(host: &str, rack: &str) -> Home {
-        Home { host: host.parse().unwrap(), rack: rack.parse().unwrap() }
+    fn home(host: &str, rack: &str) -> Arc<Home> {
+        Arc::new(Home { host: host.parse().unwrap(), rack: rack.parse().unwrap() })
     }
 
     #[test]
@@ -122,11 +166,28 @@ mod tests {
         let mut numbers = Numbers::default();
         let (a, b) = (home("a", "/r"), home("b", "/r"));
         assert_eq!(numbers.known(&a.host), None);
-        let (first, second) = (numbers.place(&a), numbers.place(&b));
+        let (first, second) = (numbers.home(&a).1, numbers.home(&b).1);
         assert_ne!(first.host, second.host);
         assert_eq!(first.rack, second.rack);
-        assert_eq!(numbers.place(&a), first);
+        let (known, place) = numbers.home(&home("a", "/r"));
+        assert_eq!(place, first);
+        assert!(Arc::ptr_eq(&known, &a), "there is one of each");
         assert_eq!(numbers.known(&b.host), Some(second.host));
+    }
+
+    /// As if all names had one digest: the places behind it are looked at.
+    #[test]
+    fn homes_of_one_digest_are_told_apart() {
+        let all: Vec<_> = (0..3).map(|n| home(&format!("h{n}"), "/r")).collect();
+        let place = |n| Place { host: HostNumber(n), rack: RackNumber(0) };
+        let mut homes = Homes::default();
+        let first = keys(&all[2]).next().unwrap();
+        homes.0.insert(first, (Arc::clone(&all[0]), place(0)));
+        homes.0.insert(first.wrapping_add(1), (Arc::clone(&all[1]), place(1)));
+        assert!(homes.get(&all[2]).is_none());
+        homes.insert(Arc::clone(&all[2]), place(2));
+        assert_eq!(homes.get(&all[2]).map(|(_, place)| *place), Some(place(2)));
+        assert_eq!(homes.0.len(), 3);
     }
 
     #[test]
@@ -136,7 +197,7 @@ mod tests {
         let splits: Vec<_> = homes.into_iter().map(split).collect();
         let mut numbers = Numbers::default();
         let places = Places::of_splits(&splits, &mut numbers);
-        let (a, b) = (numbers.place(&home("a", "/r")), numbers.place(&home("b", "/s")));
+        let (a, b) = (numbers.home(&home("a", "/r")).1, numbers.home(&home("b", "/s")).1);
         assert_eq!(places.of(0), [a, b]);
         assert_eq!(places.of(1), []);
         assert_eq!(places.of(2), [b]);

@@ -182,11 +182,20 @@ impl Order {
         if before == now {
             return;
         }
-        let places: BTreeSet<usize> = before.iter().chain(&now).map(|it| it.pool).collect();
-        let moods: Vec<_> = places.iter().map(|at| self.mood(*at)).collect();
+        let [left, come_to] = [before, now].map(|it| it.map(|it| it.pool));
+        let places = [left, come_to.filter(|at| left != Some(*at))];
+        let moods = places.map(|at| at.map(|at| (at, self.mood(at))));
+        // Mostly it holds one slot more or less, and its place among those that run is the same.
+        let member = |it: Option<Standpoint>| {
+            it.filter(|it| it.takes_place).map(|it| (it.pool, Member::new(&it, fifo)))
+        };
+        if member(before) != member(now) {
+            member(before).map(|(pool, it)| self.pools[pool].members.remove(&it));
+            member(now).map(|(pool, it)| self.pools[pool].members.insert(it));
+        }
         before.iter().for_each(|before| self.take_out(fifo, before));
         now.iter().for_each(|now| self.put_in(fifo, now));
-        for (at, before) in places.into_iter().zip(moods) {
+        for (at, before) in moods.into_iter().flatten() {
             self.settle(at);
             if self.mood(at).wants_more_than(&before) {
                 self.eager.extend(self.pools[at].turns.iter().map(|turn| turn.fifo));
@@ -248,7 +257,6 @@ impl Order {
         pool.n_slots -= before.n_slots;
         pool.n_reduces -= before.n_reduces;
         pool.n_jobs -= 1;
-        pool.members.remove(&turn.member);
         if before.wants {
             pool.n_waiting -= before.n_waiting;
             pool.turns.remove(&turn);
@@ -263,9 +271,6 @@ impl Order {
         pool.n_slots += now.n_slots;
         pool.n_reduces += now.n_reduces;
         pool.n_jobs += 1;
-        if now.takes_place {
-            pool.members.insert(turn.member);
-        }
         if now.wants {
             pool.n_waiting += now.n_waiting;
             pool.turns.insert(turn);

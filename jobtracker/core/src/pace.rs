@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ids::{HostName, Monotonic};
+use ids::Monotonic;
 
+use crate::numbers::HostNumber;
 use crate::task::Told;
 
 /// A backup is worth its slot if the attempt has so many times as long left as the backup would take.
@@ -30,24 +31,24 @@ pub(crate) struct Pace {
     n: u32,
     seconds: f64,
     bytes: f64,
-    hosts: BTreeMap<HostName, HostPace>,
+    hosts: BTreeMap<HostNumber, HostPace>,
 }
 
-/// What the winners on one host took.
+/// What the winners on one host took. Of a job with a million tasks there are ten thousand, and half of the digits will do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct HostPace {
     n: u32,
-    seconds: f64,
-    bytes: f64,
+    seconds: f32,
+    bytes: f32,
 }
 
 impl Pace {
     /// An attempt that read `bytes` (0 where that is not known) has won on `host`, after `time`.
-    pub(crate) fn add(&mut self, host: &HostName, time: Duration, bytes: u64) {
-        let on_host = self.hosts.entry(host.clone()).or_default();
+    pub(crate) fn add(&mut self, host: HostNumber, time: Duration, bytes: u64) {
+        let on_host = self.hosts.entry(host).or_default();
         on_host.n += 1;
-        on_host.seconds += time.as_secs_f64();
-        on_host.bytes += bytes as f64;
+        on_host.seconds += time.as_secs_f32();
+        on_host.bytes += bytes as f32;
         self.n += 1;
         self.seconds += time.as_secs_f64();
         self.bytes += bytes as f64;
@@ -68,16 +69,16 @@ impl Pace {
     }
 
     /// Attempts that have won on a host.
-    pub(crate) fn won_on(&self, host: &HostName) -> u32 {
-        self.hosts.get(host).map_or(0, |it| it.n)
+    pub(crate) fn won_on(&self, host: HostNumber) -> u32 {
+        self.hosts.get(&host).map_or(0, |it| it.n)
     }
 
     /// The same as [`Self::expected`], on a host which may be a slow one.
-    pub(crate) fn expected_on(&self, host: &HostName, bytes: u64) -> Option<Duration> {
-        let slower = self.hosts.get(host).map_or(1.0, |it| {
+    pub(crate) fn expected_on(&self, host: HostNumber, bytes: u64) -> Option<Duration> {
+        let slower = self.hosts.get(&host).map_or(1.0, |it| {
             let n = f64::from(it.n);
-            let usual = self.expected_seconds(it.bytes / n).unwrap_or_default();
-            if usual > 0.0 { (it.seconds / n / usual).max(1.0) } else { 1.0 }
+            let usual = self.expected_seconds(f64::from(it.bytes) / n).unwrap_or_default();
+            if usual > 0.0 { (f64::from(it.seconds) / n / usual).max(1.0) } else { 1.0 }
         });
         self.expected_seconds(bytes as f64).map(|expected| duration(expected * slower))
     }
@@ -124,9 +125,9 @@ mod tests {
         Monotonic(Duration::from_secs_f64(seconds))
     }
 
-    fn host(name: &str) -> HostName {
-        name.parse().unwrap()
-    }
+    const A: HostNumber = HostNumber(0);
+    const B: HostNumber = HostNumber(1);
+    const C: HostNumber = HostNumber(2);
 
     fn seconds(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
@@ -166,38 +167,38 @@ mod tests {
             assert!(!is_worth(left, Duration::MAX));
         }
         let mut pace = Pace::default();
-        pace.add(&host("a"), Duration::MAX, 1);
-        pace.add(&host("b"), Duration::ZERO, u64::MAX);
-        assert!(pace.expected_on(&host("a"), u64::MAX).is_some());
+        pace.add(A, Duration::MAX, 1);
+        pace.add(B, Duration::ZERO, u64::MAX);
+        assert!(pace.expected_on(A, u64::MAX).is_some());
     }
 
     #[test]
     fn more_bytes_are_expected_to_take_longer_and_fewer_are_not_trusted_to_take_less() {
         let mut pace = Pace::default();
         assert_eq!(pace.expected(MIB), None, "there is nothing to compare with");
-        pace.add(&host("a"), seconds(1.0), 32 * MIB);
-        pace.add(&host("a"), seconds(3.0), 96 * MIB);
+        pace.add(A, seconds(1.0), 32 * MIB);
+        pace.add(A, seconds(3.0), 96 * MIB);
         assert_eq!(pace.expected(64 * MIB), Some(seconds(2.0)));
         assert_eq!(pace.expected(128 * MIB), Some(seconds(4.0)));
         assert_eq!(pace.expected(MIB), Some(seconds(2.0)));
         let mut small = Pace::default();
-        small.add(&host("a"), seconds(0.5), 1024);
+        small.add(A, seconds(0.5), 1024);
         assert_eq!(small.expected(64 * MIB), Some(seconds(8.0)), "few bytes say little of many");
         let mut reduces = Pace::default();
-        reduces.add(&host("a"), seconds(5.0), 0);
+        reduces.add(A, seconds(5.0), 0);
         assert_eq!(reduces.expected(0), Some(seconds(5.0)));
     }
 
     #[test]
     fn a_host_on_which_winners_were_slow_is_expected_to_be_slow_again() {
         let mut pace = Pace::default();
-        pace.add(&host("slow"), seconds(11.0), MIB);
+        pace.add(A, seconds(11.0), MIB);
         for _ in 0..9 {
-            pace.add(&host("quick"), seconds(1.0), MIB);
+            pace.add(B, seconds(1.0), MIB);
         }
-        let expected = |name: &str| pace.expected_on(&host(name), MIB).unwrap();
-        assert_eq!(expected("quick"), seconds(2.0));
-        assert_eq!(expected("slow"), seconds(11.0));
-        assert_eq!(expected("unknown"), seconds(2.0));
+        let expected = |host| pace.expected_on(host, MIB).unwrap();
+        assert_eq!(expected(B), seconds(2.0), "a quick one");
+        assert_eq!(expected(A), seconds(11.0), "the slow one");
+        assert_eq!(expected(C), seconds(2.0), "an unknown one");
     }
 }

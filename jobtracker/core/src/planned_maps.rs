@@ -1,5 +1,5 @@
 //! Maps that begin to wait all at once, as all of a job do when it has been planned. None of them comes back once it is gone, so
-//! that sorted lists will do: each replica takes eight bytes and each rack of it too, a third of what trees take.
+//! that sorted lists will do: each replica takes four bytes and each rack of it too, a tenth of what trees take.
 
 use crate::numbers::{HostNumber, Place, RackNumber};
 
@@ -9,25 +9,8 @@ pub(crate) struct PlannedMaps {
     /// A bit for each map of the job: whether it is here.
     waits: Waits,
     len: usize,
-    by_host: SortedMaps<HostNumber>,
-    by_rack: SortedMaps<RackNumber>,
-}
-
-/// A host or rack, by which maps are found.
-trait Number: Copy + Ord {
-    fn number(self) -> u32;
-}
-
-impl Number for HostNumber {
-    fn number(self) -> u32 {
-        self.0
-    }
-}
-
-impl Number for RackNumber {
-    fn number(self) -> u32 {
-        self.0
-    }
+    by_host: SortedMaps,
+    by_rack: SortedMaps,
 }
 
 impl PlannedMaps {
@@ -38,8 +21,8 @@ impl PlannedMaps {
         Self {
             waits,
             len: maps.len(),
-            by_host: SortedMaps::of(places.iter().map(|(map, place)| (place.host, *map))),
-            by_rack: SortedMaps::of(places.iter().map(|(map, place)| (place.rack, *map))),
+            by_host: SortedMaps::of(places.iter().map(|(map, place)| (place.host.0, *map))),
+            by_rack: SortedMaps::of(places.iter().map(|(map, place)| (place.rack.0, *map))),
         }
     }
 
@@ -58,17 +41,27 @@ impl PlannedMaps {
 
     /// Those with bytes on a host, in their order.
     pub(crate) fn on_host(&self, host: HostNumber) -> impl Iterator<Item = u32> {
-        self.by_host.at(host, &self.waits)
+        self.by_host.at(host.0, &self.waits)
     }
 
     /// Those with bytes in a rack, in their order.
     pub(crate) fn in_rack(&self, rack: RackNumber) -> impl Iterator<Item = u32> {
-        self.by_rack.at(rack, &self.waits)
+        self.by_rack.at(rack.0, &self.waits)
+    }
+
+    /// Whether there are any with bytes on a host.
+    pub(crate) fn any_on_host(&self, host: HostNumber) -> bool {
+        self.by_host.places.contains(host.0)
+    }
+
+    /// Whether there are any with bytes in a rack.
+    pub(crate) fn any_in_rack(&self, rack: RackNumber) -> bool {
+        self.by_rack.places.contains(rack.0)
     }
 
     /// Whether a map, if it waits, has bytes in a rack.
     pub(crate) fn is_in_rack(&self, map: u32, rack: RackNumber) -> bool {
-        self.waits.contains(map) && self.by_rack.holds(rack, map)
+        self.waits.contains(map) && self.by_rack.holds(rack.0, map)
     }
 
     /// Takes a map out, whose bytes are at `places`; whether it was here.
@@ -83,8 +76,8 @@ impl PlannedMaps {
             return true;
         }
         for Place { host, rack } in places {
-            self.by_host.settle(*host, &self.waits);
-            self.by_rack.settle(*rack, &self.waits);
+            self.by_host.settle(host.0, &self.waits);
+            self.by_rack.settle(rack.0, &self.waits);
         }
         true
     }
@@ -136,17 +129,56 @@ impl Waits {
     }
 }
 
-/// Maps by place, then by ordinal. Those that are gone stay in the list; the first entry of each place leads over those that
-/// have gone before the first one that waits.
-#[derive(Debug)]
-struct SortedMaps<P> {
-    /// Places that have one which waits. Most hosts have none of a job's maps, and every job is asked for each free slot:
-    /// a bit says so sooner than a search.
-    places: Waits,
-    entries: Box<[(P, Link)]>,
+/// A set of numbers that does not change, and tells of each how many of the others are less.
+#[derive(Debug, Default)]
+struct Ranks(Box<[RankWord]>);
+
+/// 64 numbers that may be in a set.
+#[derive(Clone, Copy, Debug, Default)]
+struct RankWord {
+    bits: u64,
+    /// How many are in the words before.
+    before: u32,
 }
 
-/// What stands behind a place: a map, or instead of the place's first one, once that is gone, where the first one that waits stands.
+impl Ranks {
+    /// These numbers, the least first.
+    fn of(numbers: impl Iterator<Item = u32>) -> Self {
+        let mut words: Vec<RankWord> = Vec::new();
+        for number in numbers {
+            let (word, bit) = Waits::place(number);
+            if words.len() <= word {
+                let before = words.last().map_or(0, |last| last.before + last.bits.count_ones());
+                words.resize(word + 1, RankWord { bits: 0, before });
+            }
+            words[word].bits |= bit;
+        }
+        Self(words.into_boxed_slice())
+    }
+
+    /// How many are less than this one, which is among them.
+    fn rank(&self, number: u32) -> usize {
+        let (word, bit) = Waits::place(number);
+        let RankWord { bits, before } = self.0[word];
+        (before + (bits & (bit - 1)).count_ones()) as usize
+    }
+}
+
+/// Maps by place, then by ordinal. Those that are gone stay in the list; the first entry of each place leads over those that
+/// have gone before the first one that waits.
+#[derive(Debug, Default)]
+struct SortedMaps {
+    /// Places that have one which waits. Most hosts have none of a job's maps, and every job is asked for each free slot:
+    /// a bit says so sooner than anything else.
+    places: Waits,
+    /// Places that had one at the beginning.
+    ranks: Ranks,
+    /// Where the entries of each of those begin, and where the last one's end.
+    begins: Box<[u32]>,
+    entries: Box<[Link]>,
+}
+
+/// A map, or instead of the place's first one, once that is gone, where the first one that waits stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Link(u32);
 
@@ -159,9 +191,8 @@ impl Link {
         Self(map)
     }
 
-    fn to(index: usize) -> Self {
-        let index = u32::try_from(index).ok().filter(|index| *index < LEADS_ON);
-        Self(index.expect("a job has less than 2^31 replicas") | LEADS_ON)
+    fn to(index: u32) -> Self {
+        Self(index | LEADS_ON)
     }
 
     /// Where it leads, if it does.
@@ -170,65 +201,67 @@ impl Link {
     }
 }
 
-impl<P> Default for SortedMaps<P> {
-    fn default() -> Self {
-        Self { places: Waits::default(), entries: Box::default() }
-    }
+/// A place in a list of entries, which is shorter than what a link can lead to.
+fn position(index: usize) -> u32 {
+    let index = u32::try_from(index).ok().filter(|index| *index < LEADS_ON);
+    index.expect("a job has less than 2^31 replicas")
 }
 
-impl<P: Number> SortedMaps<P> {
-    fn of(maps: impl Iterator<Item = (P, u32)>) -> Self {
-        let mut entries: Vec<_> = maps.map(|(place, map)| (place, Link::map(map))).collect();
-        entries.sort_unstable();
-        entries.dedup();
+impl SortedMaps {
+    /// Of maps with their places.
+    fn of(maps: impl Iterator<Item = (u32, u32)>) -> Self {
+        let mut sorted: Vec<_> = maps.collect();
+        sorted.sort_unstable();
+        sorted.dedup();
         let mut places = Waits::default();
-        entries.iter().for_each(|(place, _)| places.insert(place.number()));
-        Self { places, entries: entries.into_boxed_slice() }
+        let mut begins = Vec::new();
+        let mut n_before = 0;
+        for here in sorted.chunk_by(|(one, _), (other, _)| one == other) {
+            places.insert(here[0].0);
+            begins.push(position(n_before));
+            n_before += here.len();
+        }
+        begins.push(position(n_before));
+        let ranks = Ranks::of(places.iter());
+        let entries = sorted.into_iter().map(|(_, map)| Link::map(map)).collect();
+        Self { places, ranks, begins: begins.into_boxed_slice(), entries }
     }
 
-    /// Where the entries of a place begin.
-    fn begin(&self, place: P) -> usize {
-        self.entries.partition_point(|(other, _)| *other < place)
+    /// Where the entries of a place begin, where its first one stands that may still wait, and where they end; nothing of a place
+    /// without any that wait.
+    fn range(&self, place: u32) -> Option<(usize, usize, usize)> {
+        if !self.places.contains(place) {
+            return None;
+        }
+        let rank = self.ranks.rank(place);
+        let (begin, end) = (self.begins[rank] as usize, self.begins[rank + 1] as usize);
+        Some((begin, self.entries[begin].target().unwrap_or(begin), end))
     }
 
-    /// Where its first one stands that may still wait.
-    fn first(&self, begin: usize) -> usize {
-        self.entries.get(begin).and_then(|(_, link)| link.target()).unwrap_or(begin)
+    /// Those of a place from the first one that waits on, with those that are gone behind it.
+    fn here(&self, place: u32) -> &[Link] {
+        self.range(place).map_or(&[], |(_, first, end)| &self.entries[first..end])
     }
 
     /// Those of a place that wait.
-    fn at(&self, place: P, waits: &Waits) -> impl Iterator<Item = u32> {
-        let is_here = self.places.contains(place.number());
-        let first = if is_here { self.first(self.begin(place)) } else { self.entries.len() };
-        let here = self.entries[first..].iter().take_while(move |(other, _)| *other == place);
-        here.map(|(_, link)| link.0).filter(|map| waits.contains(*map))
+    fn at(&self, place: u32, waits: &Waits) -> impl Iterator<Item = u32> {
+        self.here(place).iter().map(|link| link.0).filter(|map| waits.contains(*map))
     }
 
     /// Whether a map that waits is one of a place's.
-    fn holds(&self, place: P, map: u32) -> bool {
-        if !self.places.contains(place.number()) {
-            return false;
-        }
-        let end = self.entries.partition_point(|(other, _)| *other <= place);
-        let here = self.entries.get(self.first(self.begin(place))..end).unwrap_or_default();
-        here.binary_search_by_key(&Link(map), |(_, link)| *link).is_ok()
+    fn holds(&self, place: u32, map: u32) -> bool {
+        self.here(place).binary_search(&Link(map)).is_ok()
     }
 
     /// A map of a place is gone: its first entry leads to the first one that waits, so that nobody walks over the others again.
-    fn settle(&mut self, place: P, waits: &Waits) {
-        if !self.places.contains(place.number()) {
-            return;
-        }
-        let begin = self.begin(place);
-        let is_gone = |(other, link): &&(P, Link)| *other == place && !waits.contains(link.0);
-        let mut first = self.first(begin);
-        while self.entries.get(first).as_ref().is_some_and(is_gone) {
-            first += 1;
-        }
-        if self.entries.get(first).is_none_or(|(other, _)| *other != place) {
-            self.places.remove(place.number());
-        } else if first != begin {
-            self.entries[begin].1 = Link::to(first);
+    fn settle(&mut self, place: u32, waits: &Waits) {
+        let Some((begin, first, end)) = self.range(place) else { return };
+        let is_gone = |link: &&Link| !waits.contains(link.0);
+        let n_gone = self.entries[first..end].iter().take_while(is_gone).count();
+        if first + n_gone == end {
+            self.places.remove(place);
+        } else if n_gone > 0 {
+            self.entries[begin] = Link::to(position(first + n_gone));
         }
     }
 }

@@ -269,8 +269,8 @@ pub struct IdempotencyKey {
 pub struct PlannedSplit {
     /// What the map reads.
     pub split: Split,
-    /// Where its bytes are, best first.
-    pub homes: Vec<Home>,
+    /// Where its bytes are, best first. Many splits have the same few.
+    pub homes: Vec<Arc<Home>>,
 }
 
 /// A host that holds a replica.

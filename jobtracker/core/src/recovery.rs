@@ -11,6 +11,7 @@ use mapreduce_protocol::{JobId, JobState, TaskKind};
 use crate::durable::Stage;
 use crate::job::StoreCall;
 use crate::machine::Core;
+use crate::numbers::Places;
 use crate::records::{PlannedSplit, Record, SplitList};
 use crate::running::RunningEntry;
 use crate::timers::Timer;
@@ -90,7 +91,10 @@ impl Core {
         self.expect_outputs(job);
         let done = self.durable.running(job).is_some_and(RunningEntry::is_done);
         match splits {
-            Some(splits) => self.on_splits(job, splits),
+            Some(splits) => {
+                let places = Places::of_splits(&splits, &mut self.trackers.numbers);
+                self.on_splits(job, splits, places);
+            }
             // The former process' publication may have taken the staging folder away, list and all.
             None if done => {}
             None => self.call_store(job, StoreCall::ReadSplits),

@@ -10,12 +10,12 @@ use mapreduce_protocol::{
     AttemptId, JobId, JobState, Launch, TaskId, TaskKind, TrackerCommand, Work,
 };
 
+use crate::asking::{Asking, Choice};
 use crate::job::LiveJob;
 use crate::locality::{Locality, Look, PlacementScore};
 use crate::machine::{Core, Fifo};
 use crate::numbers::HostNumber;
 use crate::running::RunningEntry;
-use crate::speculate::Backup;
 use crate::task::{ATTEMPTS_PER_TERM, LiveAttempt};
 use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
@@ -34,13 +34,6 @@ impl News {
     fn only_eager(&self) -> Option<Fifo> {
         self.eager.first().copied().filter(|_| self.eager.len() == 1)
     }
-}
-
-/// A task for a slot.
-enum Choice {
-    Map(JobId, PlacementScore),
-    Reduce(JobId, ReduceChoice),
-    Backup(Backup),
 }
 
 impl Core {
@@ -147,10 +140,16 @@ impl Core {
 
     fn choose(&mut self, now: Now, at: HostNumber, news: &News) -> Option<Choice> {
         let tracker = self.trackers.at(at).filter(|tracker| tracker.takes_one_more())?;
-        let (wait, is_fresh) = (self.settings.locality_wait, news.fresh.contains(&at));
-        let host = &tracker.host;
-        let may_back_up = self.may_back_up();
-        let reduces_may_go = self.leaves_room();
+        let is_fresh = news.fresh.contains(&at);
+        let asking = Asking {
+            now: now.monotonic,
+            tracker,
+            trackers: &self.trackers,
+            durable: &self.durable,
+            settings: &self.settings,
+            may_back_up: self.may_back_up(),
+            reduces_may_go: self.leaves_room(),
+        };
         let (order, jobs) = self.jobs.turns();
         // Mostly it is one job that has changed its mind.
         let only = if is_fresh { None } else { news.only_eager() };
@@ -158,56 +157,14 @@ impl Core {
             Some(job) => &mut order.may_run(job).then_some(job).into_iter(),
             None => &mut order.jobs(),
         };
-        for turn in turns.filter(|job| is_fresh || news.eager.contains(job)) {
-            let Some(live) = jobs.get_mut(&turn) else { continue };
-            if let Some(until) = live.hold_until.filter(|until| *until > now.monotonic) {
-                self.timers.set(until, Timer::Placement(live.id));
-                continue;
+        let mut asked = turns.filter(|job| is_fresh || news.eager.contains(job));
+        asked.find_map(|turn| {
+            let live = jobs.get_mut(&turn)?;
+            if live.declines_unasked(now.monotonic, tracker) {
+                return None;
             }
-            if let Some(until) = live.exclusions.until(now.monotonic, host) {
-                self.timers.set(until, Timer::Placement(live.id));
-                continue;
-            }
-            let limit = match live.is_pressed() {
-                true => Locality::OffRack,
-                false => live.patience.limit(now.monotonic, wait),
-            };
-            let reduce_limit = live.reduce_patience.limit(now.monotonic, reduce_wait(wait));
-            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            if let Some(score) = hosts.choose_map(tracker, limit) {
-                return Some(Choice::Map(live.id, score));
-            }
-            if !live.waiting_maps().is_empty()
-                && let Some(at) = live.patience.decline(now.monotonic, wait)
-            {
-                self.timers.set(at, Timer::Patience(live.id, TaskKind::Map));
-            }
-            let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-            let may_back_up = may_back_up && live.waiting_maps().is_empty();
-            let backup = |kind| may_back_up.then(|| hosts.choose_backup(host, kind)).flatten();
-            if let Some(backup) = backup(TaskKind::Map) {
-                return Some(Choice::Backup(backup));
-            }
-            let entry = self.durable.running(live.id);
-            let may_start =
-                entry.is_some_and(|e| starts_reduces(e, self.settings.reduce_slowstart));
-            if !may_start || !reduces_may_go || !order.has_room_for_reduce(turn) {
-                continue;
-            }
-            if let Some(chosen) = hosts.choose_reduce(tracker, reduce_limit) {
-                return Some(Choice::Reduce(live.id, chosen));
-            }
-            if reduce_limit < Locality::OffRack && live.waiting_reduces().any_declines() {
-                let declined = live.reduce_patience.decline(now.monotonic, reduce_wait(wait));
-                let timer = Timer::Patience(live.id, TaskKind::Reduce);
-                declined.into_iter().for_each(|at| self.timers.set(at, timer));
-                continue;
-            }
-            if let Some(backup) = backup(TaskKind::Reduce) {
-                return Some(Choice::Backup(backup));
-            }
-        }
-        None
+            asking.ask(live, || order.has_room_for_reduce(turn), &mut self.timers)
+        })
     }
 
     /// What some job would run in a slot of `host`, whatever it declined before. (Backups wait for the next look at what is
@@ -230,6 +187,7 @@ impl Core {
             TaskKind::Map => live.patience.look(now.monotonic, wait),
             TaskKind::Reduce => live.reduce_patience.look(now.monotonic, reduce_wait(wait)),
         };
+        live.only_within = None;
         again.into_iter().for_each(|at| self.timers.set(at, Timer::Patience(job, kind)));
         if wants_more {
             self.offer_again(job);
@@ -353,12 +311,12 @@ pub(crate) struct Hosts<'a> {
 }
 
 impl Hosts<'_> {
-    fn choose_map(&self, tracker: &Tracker, limit: Locality) -> Option<PlacementScore> {
+    pub(crate) fn choose_map(&self, tracker: &Tracker, limit: Locality) -> Option<PlacementScore> {
         let avoids = |map| self.avoids(self.live.id.task(TaskKind::Map, map), &tracker.host);
         self.live.waiting_maps().choose(tracker.number, tracker.rack_number, limit, avoids)
     }
 
-    fn choose_reduce(&self, tracker: &Tracker, limit: Locality) -> Option<ReduceChoice> {
+    pub(crate) fn choose_reduce(&self, tracker: &Tracker, limit: Locality) -> Option<ReduceChoice> {
         let avoids =
             |reduce| self.avoids(self.live.id.task(TaskKind::Reduce, reduce), &tracker.host);
         self.live.waiting_reduces().choose(tracker.number, tracker.rack_number, limit, avoids)

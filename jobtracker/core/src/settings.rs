@@ -100,7 +100,7 @@ impl Settings {
     }
 
     fn time_of_heartbeats(&self, n: usize) -> Duration {
-        Duration::from_secs_f64(n as f64 / f64::from(self.heartbeats_per_second.max(1)))
+        Duration::from_secs(n as u64) / self.heartbeats_per_second.max(1)
     }
 }
 

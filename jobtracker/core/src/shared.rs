@@ -1,38 +1,35 @@
-//! Words that many splits of a job have in common, each kept once: names of hosts, racks and files. A million splits name a
+//! Words that many splits have in common, each kept once: homes by all jobs, names of files by each. A million splits name a
 //! few thousand of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ids::{HostName, RackName};
-
+use crate::numbers::{Numbers, Places};
 use crate::records::PlannedSplit;
 
-/// The same splits, with each word in memory once, and no room to grow.
-pub(crate) fn shared(splits: Vec<PlannedSplit>) -> Arc<[PlannedSplit]> {
-    let mut hosts: BTreeSet<HostName> = BTreeSet::new();
-    let mut racks: BTreeSet<RackName> = BTreeSet::new();
+/// The same splits, with each word in memory once, and no room to grow; and where their bytes are.
+pub(crate) fn shared(
+    mut splits: Vec<PlannedSplit>,
+    numbers: &mut Numbers,
+) -> (Arc<[PlannedSplit]>, Places) {
+    let homes = splits.iter_mut().map(|it| it.homes.iter_mut());
+    let places = Places::of_each(homes, |home| {
+        let (known, place) = numbers.home(home);
+        *home = known;
+        place
+    });
     let mut paths: BTreeSet<Arc<str>> = BTreeSet::new();
-    let mut splits = splits;
     for planned in &mut splits {
-        for home in &mut planned.homes {
-            share(&mut hosts, &mut home.host);
-            share(&mut racks, &mut home.rack);
-        }
         for piece in &mut planned.split.pieces {
-            share(&mut paths, &mut piece.path);
+            match paths.get(&piece.path) {
+                Some(same) => piece.path = Arc::clone(same),
+                None => drop(paths.insert(Arc::clone(&piece.path))),
+            }
         }
         planned.homes.shrink_to_fit();
         planned.split.pieces.shrink_to_fit();
     }
-    splits.into()
-}
-
-fn share<T: Ord + Clone>(known: &mut BTreeSet<T>, word: &mut T) {
-    match known.get(word) {
-        Some(same) => *word = same.clone(),
-        None => drop(known.insert(word.clone())),
-    }
+    (splits.into(), places)
 }
 
 #[cfg(test)]
@@ -53,12 +50,15 @@ mod tests {
                 e_tag: None,
             };
             let home = Home { host: "h".parse().unwrap(), rack: "/r".parse().unwrap() };
-            PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![home] }
+            PlannedSplit { split: Split { pieces: vec![piece] }, homes: vec![Arc::new(home)] }
         };
-        let splits = shared(vec![planned(), planned()]);
-        assert_eq!(splits[..], [planned(), planned()]);
-        let of = |at: usize| (&splits[at].split.pieces[0].path, splits[at].homes[0].host.as_str());
-        assert!(Arc::ptr_eq(of(0).0, of(1).0));
-        assert!(std::ptr::eq(of(0).1, of(1).1));
+        let mut numbers = Numbers::default();
+        let (of_one, _) = shared(vec![planned(), planned()], &mut numbers);
+        assert_eq!(of_one[..], [planned(), planned()]);
+        assert!(Arc::ptr_eq(&of_one[0].split.pieces[0].path, &of_one[1].split.pieces[0].path));
+        let (of_another, _) = shared(vec![planned()], &mut numbers);
+        for splits in [&of_one[1..], &of_another] {
+            assert!(Arc::ptr_eq(&of_one[0].homes[0], &splits[0].homes[0]));
+        }
     }
 }

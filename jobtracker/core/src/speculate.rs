@@ -10,6 +10,7 @@ use mapreduce_protocol::{AttemptId, JobId, TaskId, TaskKind};
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice};
+use crate::numbers::HostNumber;
 use crate::pace::{is_late, is_worth, time_left};
 use crate::schedule::Hosts;
 use crate::task::LiveAttempt;
@@ -93,10 +94,11 @@ impl Core {
         self.effect(Effect::Tell(backup.notice));
     }
 
-    /// Takes in how long a winner took, milliseconds; `None` if an earlier process launched it.
+    /// Takes in how long a winner took on a host, milliseconds; `None` if an earlier process launched it.
     pub(crate) fn learn_pace(
         &mut self,
         now: Now,
+        at: HostNumber,
         attempt: AttemptId,
         won: &LiveAttempt,
     ) -> Option<u64> {
@@ -104,7 +106,7 @@ impl Core {
         let live = self.live_mut(attempt.task.job).filter(|_| !won.adopted)?;
         let (began, bytes) = (live.began(attempt.task.kind, won), live.bytes(attempt.task));
         let time = now.monotonic.since(began);
-        live.tasks_mut(attempt.task.kind).pace.add(&won.host, time, bytes);
+        live.tasks_mut(attempt.task.kind).pace.add(at, time, bytes);
         Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -121,7 +123,8 @@ impl Hosts<'_> {
     /// The latest task of that kind that is worth a second attempt on `host`.
     pub(crate) fn choose_backup(&self, host: &HostName, kind: TaskKind) -> Option<Backup> {
         let live = self.live;
-        if live.late.is_empty() || live.committing || live.is_slow(host, kind) {
+        let at = self.trackers.numbers.known(host)?;
+        if live.late.is_empty() || live.committing || live.is_slow((at, host), kind) {
             return None;
         }
         // After a restart what maps read is not known before the list of splits is read again.
@@ -131,7 +134,7 @@ impl Hosts<'_> {
         let mut late = live.late.iter().filter(|late| late.attempt.task.kind == kind);
         late.find_map(|late| {
             let task = late.attempt.task;
-            let expected = live.expected_on(host, task)?;
+            let expected = live.expected_on(at, task)?;
             let is_alone = live.live(task).len() == 1 && live.is_live(late.attempt);
             let fits = is_alone
                 && live.has_number_left(task)
@@ -167,13 +170,13 @@ impl LiveJob {
     }
 
     /// Whether more is late on a host than has won there.
-    fn is_slow(&self, host: &HostName, kind: TaskKind) -> bool {
+    fn is_slow(&self, (at, host): (HostNumber, &HostName), kind: TaskKind) -> bool {
         let late_here = |late: &&Late| late.host == *host && late.attempt.task.kind == kind;
         let n_late = self.late.iter().filter(late_here).count();
-        n_late > self.tasks(kind).pace.won_on(host) as usize
+        n_late > self.tasks(kind).pace.won_on(at) as usize
     }
 
-    fn expected_on(&self, host: &HostName, task: TaskId) -> Option<Duration> {
+    fn expected_on(&self, host: HostNumber, task: TaskId) -> Option<Duration> {
         self.tasks(task.kind).pace.expected_on(host, self.bytes(task))
     }
 

@@ -13,6 +13,7 @@ use crate::durable::Stage;
 use crate::job::{LiveJob, StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Plan, Reply, ReplyTo, StoreOutcome};
+use crate::numbers::Places;
 use crate::records::{IdempotencyKey, PlannedSplit, Record, SplitList};
 use crate::refusal::Refusal;
 use crate::shared::shared;
@@ -210,7 +211,7 @@ impl Core {
 
     fn plan(&mut self, now: Monotonic, job: JobId, plan: Plan) {
         let n_maps = u32::try_from(plan.splits.len()).expect("SPLITS_MAX is less than u32::MAX");
-        let splits = shared(plan.splits);
+        let (splits, places) = shared(plan.splits, &mut self.trackers.numbers);
         let input_bytes = splits.iter().map(|planned| planned.split.length()).sum();
         let list = match plan.staged {
             Some(staged) => SplitList::Staged(staged),
@@ -218,7 +219,7 @@ impl Core {
         };
         self.record(Record::SplitsPlanned { job, n_maps, input_bytes, list });
         self.begin_tasks(job);
-        self.on_splits(job, splits);
+        self.on_splits(job, splits, places);
         self.commit_if_done(now, job);
     }
 
@@ -226,7 +227,7 @@ impl Core {
     pub(crate) fn begin_tasks(&mut self, job: JobId) {
         let (jobs, durable) = (&mut self.jobs, &self.durable);
         if let (Some(live), Some(entry)) = (jobs.get_mut(&Fifo::of(job)), durable.running(job)) {
-            live.on_planned(entry);
+            live.on_planned(entry, &mut self.trackers.numbers);
             let maps = (0..).zip(&entry.maps);
             let won = maps.filter_map(|(map, entry)| Some((map, entry.winner.as_ref()?)));
             for (map, winner) in won.filter(|_| entry.needs_map_outputs()) {
@@ -250,7 +251,8 @@ impl Core {
         }
         let refused = match outcome {
             StoreOutcome::Done(splits) if splits.len() == n_maps => {
-                return self.on_splits(job, shared(splits));
+                let (splits, places) = shared(splits, &mut self.trackers.numbers);
+                return self.on_splits(job, splits, places);
             }
             StoreOutcome::Unavailable { reason } => {
                 return self.retry_store(now, job, StoreCall::ReadSplits, reason);
@@ -265,10 +267,10 @@ impl Core {
     }
 
     /// The splits are known: every task that has no winner and does not run waits for a slot.
-    pub(crate) fn on_splits(&mut self, job: JobId, splits: Arc<[PlannedSplit]>) {
-        let (jobs, trackers) = (&mut self.jobs, &mut self.trackers);
+    pub(crate) fn on_splits(&mut self, job: JobId, splits: Arc<[PlannedSplit]>, places: Places) {
+        let (jobs, trackers) = (&mut self.jobs, &self.trackers);
         let Some(live) = jobs.get_mut(&Fifo::of(job)).filter(|live| live.id == job) else { return };
-        live.set_splits(splits, &mut trackers.numbers);
+        live.set_splits(splits, places);
         let Some(entry) = self.durable.running(job) else { return };
         live.all_wait(entry, trackers);
         self.unsettled = true;

@@ -17,29 +17,63 @@ pub(crate) const ATTEMPTS_AT_ONCE: usize = 2;
 /// Progress from which times are reckoned.
 const PROGRESS_MIN: f32 = 1e-4;
 
-/// What is known of a task while this process lives.
+/// What is known of a task while this process lives. Most wait, or are done, and have run at most once: what they don't have
+/// takes no room.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TaskState {
     /// Attempts launched in this term.
     pub(crate) launched: u32,
-    /// The attempts that may win, at most [`ATTEMPTS_AT_ONCE`]; only while the task has no winner.
-    pub(crate) live: Vec<LiveAttempt>,
-    /// Where its attempts failed, the last one last; of most tasks none has.
-    avoid: Box<[HostName]>,
     /// Whether it ran before.
     pub(crate) ran_before: bool,
+    /// Absent if there is nothing in it.
+    more: Option<Box<More>>,
+}
+
+/// What is known of a task that runs or has failed.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct More {
+    live: Vec<LiveAttempt>,
+    avoid: Vec<HostName>,
 }
 
 impl TaskState {
+    /// The attempts that may win, at most [`ATTEMPTS_AT_ONCE`]; only while the task has no winner.
+    pub(crate) fn live(&self) -> &[LiveAttempt] {
+        self.more.as_ref().map_or(&[], |more| &more.live)
+    }
+
+    pub(crate) fn live_mut(&mut self) -> &mut [LiveAttempt] {
+        self.more.as_mut().map_or(&mut [], |more| &mut more.live)
+    }
+
+    /// An attempt runs that may win.
+    pub(crate) fn add_live(&mut self, attempt: LiveAttempt) {
+        let live = &mut self.more.get_or_insert_default().live;
+        live.reserve_exact(1);
+        live.push(attempt);
+    }
+
+    /// The attempt of that number is over, or may not win any more.
+    pub(crate) fn take_live(&mut self, number: u32) -> Option<LiveAttempt> {
+        let more = self.more.as_mut()?;
+        let at = more.live.iter().position(|live| live.number == number)?;
+        let taken = more.live.remove(at);
+        if more.live.is_empty() && more.avoid.is_empty() {
+            self.more = None;
+        }
+        Some(taken)
+    }
+
     /// An attempt failed on `host`, and the host may be why.
     pub(crate) fn failed_on(&mut self, host: &HostName) {
-        let others = self.avoid.iter().filter(|avoided| *avoided != host);
-        self.avoid = others.cloned().chain([host.clone()]).collect();
+        let avoid = &mut self.more.get_or_insert_default().avoid;
+        avoid.retain(|avoided| avoided != host);
+        avoid.push(host.clone());
     }
 
     /// Where its attempts failed, the last one last.
     pub(crate) fn avoid(&self) -> &[HostName] {
-        &self.avoid
+        self.more.as_ref().map_or(&[], |more| &more.avoid)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mapreduce_protocol::TaskKind;
 
 use crate::locality::Locality;
+use crate::numbers::Numbers;
 use crate::pace::Pace;
 use crate::running::RunningEntry;
 use crate::tally::Tally;
@@ -33,13 +34,13 @@ impl Tasks {
     }
 
     /// Those of a job of which nothing runs; what its winners took is known.
-    pub(crate) fn of(entry: &RunningEntry, kind: TaskKind) -> Self {
+    pub(crate) fn of(entry: &RunningEntry, kind: TaskKind, numbers: &mut Numbers) -> Self {
         let states = vec![TaskState::default(); entry.tasks(kind).len()];
         let mut tasks = Self { states, ..Self::default() };
         for winner in entry.tasks(kind).iter().filter_map(|task| task.winner.as_ref()) {
             if let Some(ran_ms) = winner.ran_ms {
                 let ran = Duration::from_millis(ran_ms);
-                tasks.pace.add(&winner.host, ran, entry.mean_bytes(kind));
+                tasks.pace.add(numbers.host(&winner.host), ran, entry.mean_bytes(kind));
             }
         }
         tasks

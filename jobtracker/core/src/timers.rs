@@ -13,7 +13,7 @@ use crate::numbers::HostNumber;
 /// One reason to wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// A tracker's parked heartbeat has waited long enough.
+    /// A tracker's parked heartbeat, or one before it, has waited long enough.
     Parked(HostNumber),
     /// Map events have waited long enough for more of them.
     MapEvents(HostNumber),

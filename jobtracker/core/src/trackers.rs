@@ -49,6 +49,8 @@ pub(crate) struct Tracker {
     /// Whether a timer is set to tell it of more.
     pub(crate) events_due: bool,
     pub(crate) parked: Option<Parked>,
+    /// When a timer is set for what is parked, or was.
+    pub(crate) alarm: Option<Monotonic>,
     /// What is wrong with its host.
     pub(crate) ailments: Vec<Ailment>,
     /// What is wrong with its disks, which it does without.
@@ -58,6 +60,8 @@ pub(crate) struct Tracker {
     /// Whether somebody wants to stop it.
     pub(crate) drained: bool,
     occupied: BTreeMap<AttemptId, Occupied>,
+    /// Reduces among those.
+    n_reduces: u32,
     /// How it stands in [`Idle`].
     pub(crate) entered: Entry,
     /// What all jobs have declined, while its heartbeat is answered and the next one is under way.
@@ -128,11 +132,13 @@ impl Tracker {
             events_told: Monotonic::default(),
             events_due: false,
             parked: None,
+            alarm: None,
             ailments: Vec::new(),
             disks_without: Vec::new(),
             set_aside: None,
             drained: false,
             occupied: BTreeMap::new(),
+            n_reduces: 0,
             entered: Entry::default(),
             declined: None,
         }
@@ -160,18 +166,13 @@ impl Tracker {
         self.occupied.values().any(|why| *why == Occupied::Ending)
     }
 
-    /// Reduces that hold slots there.
-    pub(crate) fn n_reduces(&self) -> usize {
-        self.occupied.keys().filter(|attempt| attempt.task.kind == TaskKind::Reduce).count()
-    }
-
     fn entry(&self) -> Entry {
         if !self.is_open() {
             return Entry::default();
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let free = if self.parked.is_some() { count(self.free_slots()) } else { 0 };
-        Entry { free, open_slots: self.slots, open_reduces: count(self.n_reduces()) }
+        Entry { free, open_slots: self.slots, open_reduces: self.n_reduces }
     }
 
     /// It is heard; a silence of at least `long` is remembered.
@@ -186,19 +187,23 @@ impl Tracker {
     /// Takes over what the tracker that was here before holds in slots.
     pub(crate) fn inherit(&mut self, before: &Self) {
         self.occupied.clone_from(&before.occupied);
+        self.n_reduces = before.n_reduces;
     }
 
     /// Frees all slots; what held them.
     pub(crate) fn free_all(&mut self) -> BTreeMap<AttemptId, Occupied> {
+        self.n_reduces = 0;
         std::mem::take(&mut self.occupied)
     }
 
     pub(crate) fn occupy(&mut self, attempt: AttemptId, why: Occupied) {
-        self.occupied.insert(attempt, why);
+        let is_new = self.occupied.insert(attempt, why).is_none();
+        self.n_reduces += u32::from(is_new && attempt.task.kind == TaskKind::Reduce);
     }
 
     pub(crate) fn free(&mut self, attempt: AttemptId) {
-        self.occupied.remove(&attempt);
+        let was_there = self.occupied.remove(&attempt).is_some();
+        self.n_reduces -= u32::from(was_there && attempt.task.kind == TaskKind::Reduce);
     }
 }
 
@@ -252,6 +257,8 @@ pub(crate) struct Trackers {
     /// A place for each host with a number, as far as one was needed.
     by_number: Vec<Option<Box<Tracker>>>,
     n_live: usize,
+    /// Who has which session: a heartbeat's sender is found by a number sooner than by a name.
+    by_session: BTreeMap<u64, HostNumber>,
     /// Those that want map events.
     pub(crate) n_listening: usize,
     /// Those that are lost and have not come back.
@@ -280,6 +287,12 @@ impl Trackers {
     pub(crate) fn at_mut(&mut self, host: HostNumber) -> Option<TrackerMut<'_>> {
         let tracker = self.by_number.get_mut(host.index())?.as_deref_mut()?;
         Some(TrackerMut { tracker, idle: &mut self.idle })
+    }
+
+    /// The tracker of `host`, if that is its session.
+    pub(crate) fn of_session(&self, session: u64, host: &HostName) -> Option<HostNumber> {
+        let at = *self.by_session.get(&session)?;
+        (self.at(at)?.host == *host).then_some(at)
     }
 
     /// Trackers that could be given an attempt now, those with most free slots first.
@@ -363,6 +376,7 @@ impl Trackers {
         self.n_slots += tracker.slots as usize;
         self.n_live += 1;
         let number = tracker.number;
+        self.by_session.insert(tracker.session, number);
         if self.by_number.len() <= number.index() {
             self.by_number.resize_with(number.index() + 1, || None);
         }
@@ -403,6 +417,7 @@ impl Trackers {
         let number = self.numbers.known(host)?;
         self.news.remove(&number);
         let mut removed = self.by_number.get_mut(number.index())?.take()?;
+        self.by_session.remove(&removed.session);
         self.n_slots -= removed.slots as usize;
         self.n_live -= 1;
         self.n_listening -= usize::from(!removed.cursors.is_empty());

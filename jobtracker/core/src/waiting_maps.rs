@@ -50,6 +50,22 @@ impl WaitingMaps {
         least(self.all.iter().copied(), self.planned.iter(), |_| true)
     }
 
+    /// Whether any map might be run so near to its bytes by that host.
+    pub(crate) fn any_within(&self, limit: Locality, host: HostNumber, rack: RackNumber) -> bool {
+        let on_host = || self.planned.any_on_host(host) || at(&self.by_host, host).next().is_some();
+        let in_rack = || self.planned.any_in_rack(rack) || at(&self.by_rack, rack).next().is_some();
+        match limit {
+            Locality::NodeLocal => on_host(),
+            Locality::RackLocal => on_host() || in_rack(),
+            Locality::OffRack => !self.is_empty(),
+        }
+    }
+
+    /// Whether the bytes of some are on no host that takes attempts.
+    pub(crate) fn any_homeless(&self) -> bool {
+        !self.homeless.is_empty()
+    }
+
     /// Whether that map's bytes are on no host that takes attempts.
     pub(crate) fn is_homeless(&self, map: u32) -> bool {
         let is_it = |first_run| self.homeless.contains(&WaitKey { first_run, map });

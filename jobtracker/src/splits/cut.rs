@@ -118,7 +118,7 @@ impl Found {
         splits
     }
 
-    fn split(&self, offset: u64, length: u64, homes: Vec<Home>) -> PlannedSplit {
+    fn split(&self, offset: u64, length: u64, homes: Vec<Arc<Home>>) -> PlannedSplit {
         let (path, file_length) = (Arc::clone(&self.path), self.length);
         let piece = SplitPiece { path, offset, length, file_length, e_tag: self.e_tag.clone() };
         PlannedSplit { split: Split { pieces: vec![piece] }, homes }
@@ -167,7 +167,7 @@ pub(super) fn lines_per_split(formats: &Formats) -> Option<u32> {
 }
 
 /// The hosts that hold most of the chunks' bytes, best first, and no more of them than one chunk has.
-fn homes_of_most(chunks: &[ChunkLocation]) -> Vec<Home> {
+fn homes_of_most(chunks: &[ChunkLocation]) -> Vec<Arc<Home>> {
     best_homes(chunks.iter().map(|chunk| (homes(chunk), chunk.length)))
 }
 
@@ -188,8 +188,8 @@ pub(super) fn packed(splits: Vec<PlannedSplit>, split_bytes: u64) -> Vec<Planned
 
 /// The hosts that hold most of the bytes of several ranges, best first, and no more of them than hold one. Those that hold
 /// as much as one another stay in their order.
-fn best_homes(ranges: impl Iterator<Item = (Vec<Home>, u64)>) -> Vec<Home> {
-    let (mut bytes, mut n) = (BTreeMap::<Home, (Reverse<u64>, usize)>::new(), 0);
+fn best_homes(ranges: impl Iterator<Item = (Vec<Arc<Home>>, u64)>) -> Vec<Arc<Home>> {
+    let (mut bytes, mut n) = (BTreeMap::<Arc<Home>, (Reverse<u64>, usize)>::new(), 0);
     for (homes, length) in ranges {
         n = n.max(homes.len());
         for home in homes {
@@ -202,10 +202,9 @@ fn best_homes(ranges: impl Iterator<Item = (Vec<Home>, u64)>) -> Vec<Home> {
     all.into_iter().map(|(home, _)| home).take(n).collect()
 }
 
-fn homes(chunk: &ChunkLocation) -> Vec<Home> {
-    let home = |server: &chunkstore_protocol::ServerAddress| Home {
-        host: server.host.clone(),
-        rack: server.rack.clone(),
+fn homes(chunk: &ChunkLocation) -> Vec<Arc<Home>> {
+    let home = |server: &chunkstore_protocol::ServerAddress| {
+        Arc::new(Home { host: server.host.clone(), rack: server.rack.clone() })
     };
     chunk.servers.iter().map(home).collect()
 }

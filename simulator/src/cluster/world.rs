@@ -399,7 +399,7 @@ impl<'a> World<'a> {
             offset += length;
             let home = |n: &usize| {
                 let Tracker { host, rack, .. } = &self.trackers[*n];
-                Home { host: host.clone(), rack: rack.clone() }
+                Arc::new(Home { host: host.clone(), rack: rack.clone() })
             };
             let homes = homes.iter().map(home).collect();
             splits.push(PlannedSplit { split: Split { pieces: vec![piece] }, homes });

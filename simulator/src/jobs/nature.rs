@@ -2,6 +2,7 @@
 //! it. All of it is drawn before the world begins; jobs are known by the number in their names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jobtracker_core::{Home, PlannedSplit};
@@ -153,7 +154,7 @@ fn draw_split(random: &mut Random, index: usize) -> PlannedSplit {
     let n_homes = random.below(4);
     let homes = (0..n_homes)
         .map(|_| random.below(TRACKERS))
-        .map(|tracker| Home { host: host(tracker), rack: rack(tracker) });
+        .map(|tracker| Arc::new(Home { host: host(tracker), rack: rack(tracker) }));
     let homes = homes.collect();
     let length = *random.pick(&[1, 1 << 20, 64 << 20]);
     let piece = SplitPiece {

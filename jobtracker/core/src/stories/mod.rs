@@ -22,6 +22,7 @@ mod skips;
 mod timelines;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
@@ -177,7 +178,8 @@ fn split(index: usize, homes: &[&str]) -> PlannedSplit {
         file_length: 1 << 20,
         e_tag: None,
     };
-    PlannedSplit { split: Split { pieces: vec![piece] }, homes: homes.iter().map(home).collect() }
+    let homes = homes.iter().map(home).map(Arc::new).collect();
+    PlannedSplit { split: Split { pieces: vec![piece] }, homes }
 }
 
 /// What an attempt stages, if its job's output is in another store.
