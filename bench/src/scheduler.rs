@@ -14,8 +14,9 @@ use jobtracker_core::{
     Settings, StoreOutcome,
 };
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Builtin, JobId, JobSpec, PROTOCOL_VERSION, Program, RegisterTracker,
-    Split, SplitPiece, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeat,
+    AttemptId, AttemptResult, Builtin, Failure, FailureKind, JobId, JobSpec, PROTOCOL_VERSION,
+    Program, RegisterTracker, Split, SplitPiece, TaskKind, TrackerCommand, TrackerEvent,
+    TrackerHeartbeat,
 };
 
 use crate::report::Report;
@@ -121,6 +122,8 @@ struct Toy {
     session: u64,
     /// Heartbeats without an answer.
     parked: u32,
+    /// What runs there, and when it ends.
+    running: BTreeMap<AttemptId, Monotonic>,
 }
 
 struct Cluster {
@@ -162,6 +165,7 @@ impl Cluster {
             inbox: Inbox::default(),
             session: 0,
             parked: 0,
+            running: BTreeMap::new(),
         };
         let mut cluster = Self {
             core: Core::new(settings, durable),
@@ -250,6 +254,7 @@ impl Cluster {
                     self.ends.pop_first();
                     self.advance_to(at);
                     let result = AttemptResult { digest: "0".repeat(32), ..Default::default() };
+                    self.toys[n].running.remove(&attempt);
                     self.toys[n].events.push(TrackerEvent::Succeeded { attempt, result });
                     self.n_done += 1;
                     self.beat(n);
@@ -306,17 +311,32 @@ impl Cluster {
             let Some(n) = self.parked.remove(&to) else { continue };
             let toy = &mut self.toys[n];
             toy.events.acknowledge(reply.events_received);
+            toy.parked -= 1;
+            // The newer one has the older answered: only who has no other one, or something to tell, must come again.
+            let mut comes_again = toy.parked == 0;
             for command in toy.inbox.accept(reply.commands) {
-                if let TrackerCommand::Launch(launch) = command {
-                    assert!(launch.attempt.task.kind == TaskKind::Map, "jobs have maps only");
-                    let time = Duration::from_millis(TASK_MS + self.random % TASK_MS);
-                    self.random = next(self.random);
-                    self.ends.insert((self.now.monotonic + time, n, launch.attempt));
+                match command {
+                    TrackerCommand::Launch(launch) => {
+                        assert!(launch.attempt.task.kind == TaskKind::Map, "jobs have maps only");
+                        let time = Duration::from_millis(TASK_MS + self.random % TASK_MS);
+                        self.random = next(self.random);
+                        let at = self.now.monotonic + time;
+                        self.ends.insert((at, n, launch.attempt));
+                        toy.running.insert(launch.attempt, at);
+                    }
+                    // A pool that has waited for its share takes slots from others.
+                    TrackerCommand::Kill { attempt, reason } => {
+                        let Some(at) = toy.running.remove(&attempt) else { continue };
+                        self.ends.remove(&(at, n, attempt));
+                        let failure = Failure { kind: FailureKind::Killed, message: reason };
+                        let (status, record) = (None, None);
+                        toy.events.push(TrackerEvent::Failed { attempt, failure, status, record });
+                        comes_again = true;
+                    }
+                    TrackerCommand::Purge { .. } | TrackerCommand::DropMapOutput { .. } => {}
                 }
             }
-            // The newer one has the older answered: only who has no other one must come again.
-            toy.parked -= 1;
-            if toy.parked == 0 {
+            if comes_again {
                 self.restless.push(n);
             }
         }
