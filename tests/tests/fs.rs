@@ -377,6 +377,17 @@ fn files_are_replaced_and_copied_on_request(howdah: &Shell, local: &Path) {
     howdah.ok(&["rm", "-r", "/tree/changed"]);
     assert!(howdah.ok(&["cat", "/copy/below/b.txt"]).stdout == bytes(70_000), "a copy lives on");
 
+    // Of two that would have one name, none takes the other's place: nothing is moved, nor copied.
+    let before = howdah.all();
+    for verb in [
+        &["mv", "-f", "/tree/a", "/copy/a", "/tree/empty"][..],
+        &["mv", "/*/a", "/tree/empty"],
+        &["cp", "-f", "/*/a", "/tree/empty"],
+        &["cp", "-r", "/tree/below", "/copy/below", "/tree/empty"],
+    ] {
+        howdah.refused(verb, 2, &["two of these would both go to /tree/empty/"]);
+    }
+    assert_eq!(howdah.all(), before);
     howdah.refused(&["mv", "/tree/a", "/copy/a"], 1, &["/copy/a", "exists"]);
     howdah.ok(&["mv", "-f", "/copy/a", "/tree/a"]);
     assert_eq!(howdah.ok(&["cat", "/tree/a"]).text(), "changed");

@@ -9,7 +9,7 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{CopyOptions, ENTRIES_MAX, Tree};
+use super::{CopyOptions, ENTRIES_MAX, Tree, refuse_clashes};
 use crate::exit::early;
 use crate::local_file::{LocalFileError, UnfinishedFolder, move_new};
 use crate::progress::ByteProgress;
@@ -70,14 +70,7 @@ fn targets_of<'a>(
         _ => to.to_owned(),
     };
     let targets: Vec<_> = from.iter().map(|source| (source, target_of(source))).collect();
-    let mut names: Vec<_> = targets.iter().map(|(_, target)| target).collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(early(anyhow!(
-            "two of these would both go to {}: get them one by one, under names of their own",
-            twice[0].display()
-        )));
-    }
+    refuse_clashes(targets.iter().map(|(_, target)| target.display()))?;
     let stands = |target: &Path| fs::symlink_metadata(target).is_ok();
     match targets.iter().find(|(_, target)| !options.replace && stands(target)) {
         Some((_, target)) => {

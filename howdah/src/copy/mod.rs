@@ -10,6 +10,8 @@ mod objects;
 mod put;
 mod within;
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -57,6 +59,20 @@ pub(crate) async fn kind_at(
     }
 }
 
+/// Refuses several things that would have one path: each would take the place of the one before.
+pub(crate) fn refuse_clashes(
+    targets: impl IntoIterator<Item = impl Display>,
+) -> anyhow::Result<()> {
+    let mut taken = BTreeSet::new();
+    match targets.into_iter().map(|target| target.to_string()).find(|it| !taken.insert(it.clone()))
+    {
+        None => Ok(()),
+        Some(target) => Err(early(anyhow!(
+            "two of these would both go to {target}: take them one by one, under names of their own"
+        ))),
+    }
+}
+
 /// A tree of files to be copied: folders first, each before what is in it.
 struct Tree<From, To> {
     folders: Vec<To>,
@@ -96,4 +112,16 @@ impl Target {
 fn name_of(path: &Path) -> anyhow::Result<&str> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| early(anyhow!("{} has no name in UTF-8 to be put under", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_things_that_would_have_one_path_neither_goes() {
+        assert!(refuse_clashes(["/into/a", "/into/b"]).is_ok());
+        let refused = refuse_clashes(["/into/a", "/into/b", "/into/a"]).unwrap_err().to_string();
+        assert!(refused.starts_with("two of these would both go to /into/a:"), "{refused}");
+    }
 }

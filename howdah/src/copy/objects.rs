@@ -55,7 +55,7 @@ pub(crate) enum To {
 }
 
 impl To {
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Object(_, _, name) => name,
             Self::Chunks(_, path) => path.as_str(),

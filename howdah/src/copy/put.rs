@@ -15,7 +15,7 @@ use clock::Stopwatch;
 use tokio::sync::mpsc;
 
 use super::making::{Making, missing_above};
-use super::{CopyOptions, Target, Tree, kind_at, name_of};
+use super::{CopyOptions, Target, Tree, kind_at, name_of, refuse_clashes};
 use crate::exit::OrEarly;
 use crate::local_file::UNFINISHED;
 use crate::made::Made;
@@ -56,12 +56,10 @@ pub(crate) async fn put(
     let (mut tree, mut targets) = (Tree::default(), Vec::new());
     for source in from {
         let target = if into_folder { to.join(name_of(source)?)? } else { to.clone() };
-        if targets.contains(&target) {
-            return Err(anyhow!("two of these would both go to {target}")).or_early();
-        }
         scan_local(source, &target, &mut tree).or_early()?;
         targets.push(target);
     }
+    refuse_clashes(&targets)?;
     let above = missing_above(store, &targets[0]).await?;
     let put = Making {
         store,

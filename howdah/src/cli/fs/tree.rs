@@ -146,6 +146,7 @@ async fn targets_of(
         }
         targets.push((from, target));
     }
+    copy::refuse_clashes(targets.iter().map(|(_, target)| target))?;
     Ok(targets)
 }
 

@@ -9,6 +9,7 @@ use object_store::{ObjectMeta, ObjectStoreExt as _};
 use super::super::place::{Place, Places, UrlPattern};
 use super::super::remove::RmArgs;
 use super::{Meant, Standing, expand, matches, name_of, stores};
+use crate::copy;
 use crate::exit::{OrEarly as _, early};
 use crate::session::Session;
 
@@ -96,12 +97,14 @@ pub(in super::super) async fn mv(
         let to = &target.url;
         return Err(anyhow!("{to} is no folder: add a slash to have several things there"));
     }
-    for meant in all {
-        let path = match into_folder {
-            true => below(target.url.path(), name_of(&meant.url))?,
-            false => target.url.path().clone(),
-        };
-        move_to(&meant, &path, force).await?;
+    let target_of = |meant: &Meant| match into_folder {
+        true => below(target.url.path(), name_of(&meant.url)),
+        false => Ok(target.url.path().clone()),
+    };
+    let paths = all.iter().map(target_of).collect::<anyhow::Result<Vec<_>>>()?;
+    copy::refuse_clashes(paths.iter().map(|path| target.url.with_path(path.clone())))?;
+    for (meant, path) in all.iter().zip(&paths) {
+        move_to(meant, path, force).await?;
     }
     Ok(())
 }

@@ -169,6 +169,7 @@ async fn copy_all(
             pairs.push((from, target.at(below.trim_matches('/'))?));
         }
     }
+    copy::refuse_clashes(pairs.iter().map(|(_, to)| to.name()))?;
     copy::copy_objects(verb, pairs, options, end).await
 }
 
