@@ -161,8 +161,9 @@ async fn first_entries<T, E>(
 
 fn of_file(status: FileStatus) -> Option<(StorePath, u64)> {
     match status.kind {
-        FileKind::File { length, .. } => Some((status.path, length)),
-        FileKind::Folder => None,
+        // A log is no input; the JobTracker says so.
+        FileKind::File { log: false, length, .. } => Some((status.path, length)),
+        FileKind::File { log: true, .. } | FileKind::Folder => None,
     }
 }
 

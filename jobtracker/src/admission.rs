@@ -9,7 +9,7 @@ use jobtracker_core::InvalidJob;
 use mapreduce_protocol::{JobSpec, Program, ProgramFileTooLong, check_program_file, is_url};
 use net::Caller;
 
-use crate::splits::{is_read, is_read_object, no_files};
+use crate::splits::{is_log, is_read, is_read_object, no_files, no_logs};
 use crate::store::Store;
 
 /// Calls to the chunk master of one job at once.
@@ -37,6 +37,12 @@ pub(crate) enum AdmissionError {
     InputWithoutFiles {
         /// The folder, or its URL.
         path: String,
+    },
+    /// An input, or a file of an input folder, is a log.
+    #[error("{}", no_logs(path))]
+    InputIsLog {
+        /// The log.
+        path: StorePath,
     },
     /// The output is there.
     #[error("output {path} exists: choose another, or remove it with `howdah fs rm -r`")]
@@ -228,6 +234,7 @@ async fn check_output_elsewhere(others: &Stores, url: &StoreUrl) -> Result<(), A
 
 async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), AdmissionError> {
     let is_folder = match store.stat(&input).await {
+        Ok(status) if is_log(&status) => return Err(AdmissionError::InputIsLog { path: input }),
         Ok(status) => matches!(status.kind, FileKind::Folder),
         Err(StoreError::NotFound { .. }) => {
             return Err(AdmissionError::InputNotFound { path: input });
@@ -240,10 +247,14 @@ async fn check_input(store: &ChunkStore, input: StorePath) -> Result<(), Admissi
     }
 }
 
-async fn has_files(store: &ChunkStore, folder: &StorePath) -> Result<bool, StoreError> {
+/// Looks no further than to the first page that has a file: a log behind it fails the job's plan.
+async fn has_files(store: &ChunkStore, folder: &StorePath) -> Result<bool, AdmissionError> {
     let mut after = None;
     loop {
         let page = store.list(folder, after, PAGE_ENTRIES).await?;
+        if let Some(log) = page.entries.iter().find(|entry| is_read(entry) && is_log(entry)) {
+            return Err(AdmissionError::InputIsLog { path: log.path.clone() });
+        }
         if page.entries.iter().any(is_read) {
             return Ok(true);
         }

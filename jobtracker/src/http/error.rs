@@ -122,6 +122,7 @@ impl From<AdmissionError> for Problem {
             AdmissionError::Invalid(_)
             | AdmissionError::Path(_)
             | AdmissionError::Url(_)
+            | AdmissionError::InputIsLog { .. }
             | AdmissionError::NoProgramFile { .. }
             | AdmissionError::ProgramFileTooLong { .. } => (400, ProblemKind::InvalidJob),
             AdmissionError::InputNotFound { .. } | AdmissionError::InputWithoutFiles { .. } => {

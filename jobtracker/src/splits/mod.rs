@@ -45,6 +45,12 @@ pub(crate) enum SplitError {
         /// The file.
         path: StorePath,
     },
+    /// An input is a log.
+    #[error("{}", no_logs(path))]
+    InputIsLog {
+        /// The log.
+        path: StorePath,
+    },
     /// Its chunks do not follow each other up to its length, so it was replaced between two questions.
     #[error("input {path} was replaced while its splits were made: submit again when it rests")]
     InputReplaced {
@@ -255,9 +261,23 @@ pub(crate) fn no_files(folder: &str) -> String {
     )
 }
 
+/// Whether it is a log, whose length says nothing: what was appended last is in its open chunk.
+pub(crate) fn is_log(entry: &FileStatus) -> bool {
+    matches!(entry.kind, FileKind::File { log: true, .. })
+}
+
+/// Why a log is not read, and what to do.
+pub(crate) fn no_logs(log: &StorePath) -> String {
+    format!(
+        "input {log} is a log, which no job reads, since it may get longer while the job runs: write what it holds into a file \
+         with `howdah fs cat {log} | howdah fs put - PATH`, and name that"
+    )
+}
+
 /// A file's path, unless it is empty.
 fn to_read(status: FileStatus) -> Result<Option<StorePath>, SplitError> {
     match status.kind {
+        FileKind::File { log: true, .. } => Err(SplitError::InputIsLog { path: status.path }),
         FileKind::File { open: true, .. } => Err(SplitError::InputStillOpen { path: status.path }),
         FileKind::File { length, .. } => Ok(Some(status.path).filter(|_| length > 0)),
         FileKind::Folder => Ok(None),
@@ -351,7 +371,7 @@ mod tests {
             modified: ids::UnixMillis(0),
             kind,
         };
-        let file = |path: &str, length, open| {
+        let file_or_log = |path: &str, length, open, log| {
             let (file, replication, n_chunks) = (chunkstore_protocol::FileId(1), 1, 1);
             let (chunk_bytes, cut) = (1, false);
             let kind = FileKind::File {
@@ -362,10 +382,11 @@ mod tests {
                 n_chunks,
                 open,
                 cut,
-                log: false,
+                log,
             };
             status(path, kind)
         };
+        let file = |path: &str, length, open| file_or_log(path, length, open, false);
         assert!(!is_read(&file("/in/_SUCCESS", 1, false)));
         assert!(!is_read(&file("/in/.x", 1, false)));
         assert!(!is_read(&status("/in/sub", FileKind::Folder)));
@@ -373,5 +394,12 @@ mod tests {
         assert_eq!(to_read(file("/in/a", 1, false)).unwrap().unwrap().as_str(), "/in/a");
         assert!(to_read(file("/in/a", 0, false)).unwrap().is_none());
         assert!(to_read(file("/in/a", 1, true)).unwrap_err().to_string().contains("still being"));
+        // A log is refused as one, also where none of its chunks is sealed, and its length is 0.
+        for length in [0, 1] {
+            let log = file_or_log("/in/log", length, false, true);
+            assert!(is_read(&log) && is_log(&log));
+            let refused = to_read(log).unwrap_err().to_string();
+            assert!(refused.contains("/in/log is a log") && refused.contains("fs cat"), "{refused}");
+        }
     }
 }

@@ -31,3 +31,26 @@ async fn an_input_that_is_replaced_between_two_answers_fails_the_job() {
     let failure = status.failure.expect("it can't be planned");
     assert!(failure.contains("/in was replaced"), "{failure}");
 }
+
+#[tokio::test]
+async fn a_log_is_no_input_whatever_of_it_is_sealed_and_wherever_it_lies() {
+    let cluster = Cluster::start().await;
+    cluster.fill_folder("/in/mixed", &["a", "b", "c"]);
+    for (log, length) in [("/in/log", 0), ("/in/mixed/a", 0), ("/in/mixed/c", 10)] {
+        let path: StorePath = log.parse().unwrap();
+        cluster.master.files().lengths.insert(path.clone(), length);
+        cluster.master.files().logs.insert(path.clone());
+        let input = if log == "/in/log" { log } else { "/in/mixed" };
+        let said = match cluster.submit(&job_on(&[input]), None).await {
+            Err(refused) => refused.to_string(),
+            // A submit looks at the first entries alone; the plan at all.
+            Ok(job) => {
+                let waits = format!("/v1/jobs/{}?wait_ms=30000", job.id);
+                let status: JobStatus = cluster.get(&waits).await.unwrap();
+                status.failure.expect("it can't be planned")
+            }
+        };
+        assert!(said.contains(&format!("{log} is a log")) && said.contains("fs cat"), "{said}");
+        cluster.master.files().logs.remove(&path);
+    }
+}

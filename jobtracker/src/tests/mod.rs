@@ -47,6 +47,8 @@ pub(crate) struct Files {
     chunk_bytes: BTreeMap<StorePath, u64>,
     /// Whether a file grows by a byte whenever its chunks are asked for.
     replaced: bool,
+    /// Which of the files are logs.
+    logs: BTreeSet<StorePath>,
     folders: BTreeSet<StorePath>,
     published: Vec<Publish>,
     /// Publications that are still to be refused since the chunk master's disk is full.
@@ -64,7 +66,7 @@ impl Files {
                 n_chunks: 1,
                 open: false,
                 cut: false,
-                log: false,
+                log: self.logs.contains(path),
             },
             None if self.folders.contains(path) => FileKind::Folder,
             None => return None,
