@@ -65,7 +65,11 @@ fn run_both(
         dev.await_job(&id, "has a failed attempt", |job| failed(job) || job["state"] != "RUNNING");
         dev.kill(daemon);
     }
-    let _ = dev.run(&["job", "wait", &id]).success();
+    let waited = dev.run(&["job", "wait", &id]).success();
+    let told = format!("{} records skipped, kept in {output}/_skipped-*", aside.len());
+    assert!(waited.stderr.contains(&told), "{}", waited.stderr);
+    let status = dev.run(&["job", "status", &id]).success().text();
+    assert!(status.contains(&told), "{status}");
     let (got, local) = (dev.scratch().join(name), dev.scratch().join(format!("{name}-local")));
     dev.get(&output, &got);
     let input = local_input.to_str().expect("paths of tests are text");

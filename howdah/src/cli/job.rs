@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use mapreduce_protocol::{JobAccepted, JobId, JobState, JobStatus, Priority, TaskCounts, TaskId};
+use mapreduce_protocol::{
+    JobAccepted, JobCounters, JobId, JobState, JobStatus, Priority, SKIPPED_OUTPUT, TaskCounts,
+    TaskId,
+};
 use serde_json::json;
 
 use super::fs::PutAside;
@@ -31,6 +34,9 @@ const SUMMED_UP: [&str; 5] = [
     "task.REDUCE_OUTPUT_RECORDS",
     "task.REPORTER_LINES_REFUSED",
 ];
+
+/// Counters of what was left out.
+const SKIPPED: [&str; 2] = ["task.MAP_SKIPPED_RECORDS", "task.REDUCE_SKIPPED_RECORDS"];
 
 /// Counters of the job's own that are told there.
 const SUMMED_UP_MAX: usize = 20;
@@ -136,7 +142,11 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
         match args.action {
             Action::Submit { args } => submit(&session, &args, format).await,
             Action::List(args) => job_list::run(&jobs, &args, format).await,
-            Action::Status { id } => show(&jobs.status(id).await?, format),
+            Action::Status { id } => {
+                let status = jobs.status(id).await?;
+                let counters = jobs.counters(id).await.unwrap_or_default();
+                show(&status, &counters, format)
+            }
             Action::Wait { ids } => {
                 let end = &mut termination()?;
                 // A JobTracker that goes away is waited for; one that is not there is not, nor is a job.
@@ -271,9 +281,12 @@ async fn wait_for(
             remains: format!("{id} goes on: {again}, `howdah job kill {id}` ends it"),
         }
     })??;
-    crate::say::say!("{id} {}{}", ended.state.as_str(), after(&ended));
+    // What can't be asked is not said.
+    let counters = jobs.counters(id).await.unwrap_or_default();
+    let skipped = skipped(&ended, &counters).map_or_else(String::new, |said| format!(", {said}"));
+    crate::say::say!("{id} {}{}{skipped}", ended.state.as_str(), after(&ended));
     if ended.state == JobState::Succeeded {
-        sum_up(jobs, &ended).await;
+        sum_up(&ended, &counters);
     }
     if format == Format::Json {
         print_json(&ended)?;
@@ -281,10 +294,23 @@ async fn wait_for(
     submit::must_have_succeeded(&ended)
 }
 
-/// Says where the output is, and what was counted; what can't be asked is not said.
-async fn sum_up(jobs: &Jobs, ended: &JobStatus) {
+/// What is said of records that a job has left out; nothing if there are none.
+fn skipped(status: &JobStatus, counters: &JobCounters) -> Option<String> {
+    let n: u64 = SKIPPED.iter().filter_map(|name| counters.counters.get(*name)).sum();
+    let records = if n == 1 { "record" } else { "records" };
+    match (n, status.state) {
+        (0, _) => None,
+        (_, JobState::Succeeded) => {
+            let output = plain(status.output.trim_end_matches('/'));
+            Some(format!("{n} {records} skipped, kept in {output}/{SKIPPED_OUTPUT}-*"))
+        }
+        _ => Some(format!("{n} {records} skipped")),
+    }
+}
+
+/// Says where the output is, and what was counted.
+fn sum_up(ended: &JobStatus, counters: &JobCounters) {
     crate::say::say!("output   {}", ended.output);
-    let Ok(counters) = jobs.counters(ended.id).await else { return };
     let (own, others): (Vec<_>, Vec<_>) =
         counters.counters.iter().partition(|(name, _)| name.starts_with("task."));
     let main = own.into_iter().filter(|(name, _)| SUMMED_UP.contains(&name.as_str()));
@@ -306,7 +332,7 @@ fn after(status: &JobStatus) -> String {
     }
 }
 
-fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
+fn show(status: &JobStatus, counters: &JobCounters, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(status);
     }
@@ -328,6 +354,9 @@ fn show(status: &JobStatus, format: Format) -> anyhow::Result<()> {
         crate::say::tell!("failure    {failure}");
     }
     crate::say::tell!("output     {}", status.output);
+    if let Some(skipped) = skipped(status, counters) {
+        crate::say::tell!("skipped    {skipped}");
+    }
     crate::say::tell!("maps       {}", counts_line(status.maps));
     crate::say::tell!("reduces    {}", counts_line(status.reduces));
     Ok(())
@@ -348,7 +377,8 @@ async fn history(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return print_json(&json!({"job": job, "attempts": attempts}));
     }
-    show(&job.status, format)?;
+    // Its counters follow.
+    show(&job.status, &JobCounters { counters: job.counters.clone() }, format)?;
     let settings = &job.settings;
     crate::say::tell!(
         "ran with   {} reduces, {} tries of each task, backups {}, sharing {}, splits up to {} bytes",
@@ -375,5 +405,34 @@ async fn counters(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> 
             let mut lines = counters.counters.iter();
             quiet_if_closed(lines.try_for_each(|(name, value)| writeln!(out, "{name}\t{value}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_left_out_is_said_with_where_it_is_kept() {
+        let counts = serde_json::to_value(TaskCounts::default()).unwrap();
+        let status = |state: &str| {
+            let status = json!({
+                "id": "job_20261122_0001", "name": "n", "state": state, "output": "/out", "input_bytes": 0,
+                "submitted_at": 0, "maps": counts, "reduces": counts,
+            });
+            serde_json::from_value::<JobStatus>(status).unwrap()
+        };
+        let counters = |maps: u64, reduces: u64| {
+            let of = |n: usize, value| (SKIPPED[n].to_owned(), value);
+            JobCounters { counters: [of(0, maps), of(1, reduces)].into() }
+        };
+        let said = |state, maps, reduces| skipped(&status(state), &counters(maps, reduces));
+        assert_eq!(
+            said("SUCCEEDED", 3, 1).as_deref(),
+            Some("4 records skipped, kept in /out/_skipped-*")
+        );
+        assert_eq!(said("FAILED", 1, 0).as_deref(), Some("1 record skipped"));
+        assert_eq!(said("SUCCEEDED", 0, 0), None);
+        assert_eq!(skipped(&status("SUCCEEDED"), &JobCounters::default()), None);
     }
 }
