@@ -88,6 +88,22 @@ fn others_files_can_be_read_and_not_changed() {
     let kept = trash.split_whitespace().find(|word| word.ends_with("/ann/in.txt")).expect(&trash);
     let _ = by(&dev, "ann", &["fs", "mv", kept, "/again.txt"]).refused(1, &["belongs to ben"]);
     let _ = by(&dev, "ben", &["fs", "mv", kept, "/ann/in.txt"]).success();
+    // The trash is emptied of one's own, whatever of others' stands before it; by an admin of all.
+    for (owner, file) in [("ada", "/a.txt"), ("ben", "/ben/b.txt"), ("ada", "/c.txt")] {
+        let _ = put(&dev, owner, "abc\n", file).success();
+        let _ = by(&dev, owner, &["fs", "rm", file]).success();
+    }
+    let emptied = by(&dev, "ben", &["fs", "expunge"]).success();
+    let (told, said) = (emptied.text(), &emptied.stderr);
+    assert!(told.lines().all(|line| line.contains(" of ben: ")), "{told}");
+    assert!(told.contains(" of ben: 1 files, 4 bytes"), "{told}");
+    assert!(said.contains("other users', and stay: "), "{said}");
+    let left = by(&dev, "ann", &["fs", "ls", "-R", "/.howdah/trash"]).success().text();
+    assert!(left.contains("/a.txt") && left.contains("/c.txt"), "{left}");
+    assert!(!left.contains("/ben/b.txt"), "{left}");
+    let emptied = by(&dev, "ada", &["fs", "expunge"]).success();
+    assert!(emptied.text().matches(" of ada: ").count() >= 2, "{}", emptied.text());
+    assert!(!emptied.stderr.contains("stay"), "{}", emptied.stderr);
 }
 
 #[test]

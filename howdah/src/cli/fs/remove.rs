@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::StorePath;
 use chunkstore_protocol::path::TRASH_FOLDER;
+use chunkstore_protocol::{Counted, FileStatus, StorePath};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::expand::{ENTRIES_MAX, expand, matches};
 use super::place::{Place, Places};
 use super::{doing, in_flags, shown, urls};
-use crate::say::say;
+use crate::say::{plain, say, tell};
 use crate::session::Session;
 
 /// Things of which `rm` says where in the trash they are; of more it says only that they are there.
@@ -99,6 +99,20 @@ impl<'a> Trash<'a> {
 
     /// Says where what stood at `path` is now; nothing if it is gone for good.
     pub(super) async fn tell_of(&mut self, path: &StorePath) -> Result<(), StoreError> {
+        let shown = shown::path(path);
+        self.tell_where(path, |there| {
+            let path = shown::word(path);
+            format!("{shown} is in the trash: `howdah fs mv {there} {path}` brings it back")
+        })
+        .await
+    }
+
+    /// The same in words of the caller's, who is told where it is.
+    pub(super) async fn tell_where(
+        &mut self,
+        path: &StorePath,
+        words: impl Fn(&str) -> String,
+    ) -> Result<(), StoreError> {
         self.n_told += 1;
         if self.n_told > TOLD_MAX {
             if self.n_told == TOLD_MAX + 1 {
@@ -115,11 +129,7 @@ impl<'a> Trash<'a> {
                 continue;
             };
             if is_there(self.store, &there).await? {
-                let (shown, there, path) =
-                    (shown::path(path), shown::word(&there), shown::word(path));
-                say!(
-                    "howdah: {shown} is in the trash: `howdah fs mv {there} {path}` brings it back"
-                );
+                say!("howdah: {}", words(&shown::word(&there)));
                 self.after = entry.path.name().map(str::to_owned);
                 return Ok(());
             }
@@ -154,18 +164,55 @@ pub(super) async fn expunge(session: &Session) -> anyhow::Result<()> {
         Err(StoreError::NotFound { .. }) => return Ok(()),
         entries => entries.with_context(|| doing("list", &folder))?,
     };
-    let removals =
-        stream::iter(entries).map(Ok).try_for_each_concurrent(REMOVALS_AT_ONCE, |entry| {
+    let mut removals = stream::iter(entries)
+        .map(|entry| {
             let store = &store;
             async move {
-                match store.delete_for_good(&entry.path, true).await {
-                    // The chunk master has emptied it, or somebody else has.
-                    Err(StoreError::NotFound { .. }) => Ok(()),
-                    removed => removed.with_context(|| doing("remove", &entry.path)),
-                }
+                let removed = expunge_one(store, &entry).await;
+                removed.with_context(|| doing("remove", &entry.path))
             }
-        });
-    removals.await
+        })
+        .buffered(REMOVALS_AT_ONCE);
+    let mut n_others = 0;
+    while let Some(removed) = removals.try_next().await? {
+        match removed {
+            Expunged::Gone(what) => tell!("{what}"),
+            Expunged::Nothing => {}
+            Expunged::Others => n_others += 1,
+        }
+    }
+    if n_others > 0 {
+        say!("howdah: entries of the trash that are other users', and stay: {n_others}");
+    }
+    Ok(())
+}
+
+/// What became of an entry of the trash.
+enum Expunged {
+    /// It is removed; what it was.
+    Gone(String),
+    /// The chunk master has emptied it, or somebody else has.
+    Nothing,
+    /// It is another user's.
+    Others,
+}
+
+async fn expunge_one(store: &ChunkStore, entry: &FileStatus) -> Result<Expunged, StoreError> {
+    let counted = match store.count(&entry.path).await {
+        Err(StoreError::NotFound { .. }) => return Ok(Expunged::Nothing),
+        Err(StoreError::Forbidden { .. }) => return Ok(Expunged::Others),
+        counted => counted?,
+    };
+    match store.delete_for_good(&entry.path, true).await {
+        Err(StoreError::NotFound { .. }) => Ok(Expunged::Nothing),
+        Err(StoreError::Forbidden { .. }) => Ok(Expunged::Others),
+        removed => {
+            removed?;
+            let (path, owner) = (shown::path(&entry.path), plain(&entry.owner));
+            let Counted { files, bytes, .. } = counted;
+            Ok(Expunged::Gone(format!("{path} of {owner}: {files} files, {bytes} bytes")))
+        }
+    }
 }
 
 #[cfg(test)]
