@@ -113,8 +113,16 @@ fn a_job_is_changed_on_the_command_line_and_may_replace_an_output() {
     let file = dev.job_file("job.yaml", &format!("name: n\noutput: /out\n{text}"));
     let _ = dev.run(&["job", "submit", &file]).refused(1, &["/out"]);
     let again = dev.run(&["job", "submit", &file, "--wait", "--overwrite"]).success();
-    assert!(again.stderr.contains("is in the trash"), "{}", again.stderr);
+    assert!(again.stderr.contains("the former /out is in the trash"), "{}", again.stderr);
     assert_eq!(lines(&dev, "/out"), "a\nb");
+    // What is printed brings the former one back to where it was.
+    let back = again.stderr.split('`').find(|it| it.starts_with("howdah fs mv ")).expect("a way");
+    let back: Vec<&str> = back.split(' ').skip(1).collect();
+    let n_parts = |out: &str| dev.run(&["fs", "ls", out]).success().text().matches("part-").count();
+    assert_eq!(n_parts("/out"), 1);
+    let _ = dev.run(&["fs", "mv", "/out", "/newer"]).success();
+    let _ = dev.run(&back).success();
+    assert_eq!((n_parts("/out"), lines(&dev, "/out").as_str()), (2, "a\nb"));
     // A job that is refused leaves what is there.
     let refused = ["job", "submit", &file, "--overwrite", "--set", "pool=nix"];
     let _ = dev.run(&refused).refused(1, &["nix", "`pools`", "default"]);

@@ -8,6 +8,7 @@ use chunkstore_protocol::StorePath;
 use net::CallError;
 
 use super::remove::Trash;
+use super::shown;
 use crate::exit::{Interrupted, OrEarly as _, early};
 use crate::job_file::JobFile;
 use crate::say::{plain, say};
@@ -60,7 +61,14 @@ impl PutAside {
                 let mut trash = Trash::new(&store).await?;
                 let removed = store.delete(&aside, true).await;
                 removed.with_context(|| format!("cannot remove the former output, {aside}"))?;
-                trash.tell_of(&aside).await?;
+                let (shown, word) = (shown::path(&output), shown::word(&output));
+                let words = |there: &str| {
+                    format!(
+                        "the former {shown} is in the trash: `howdah fs mv {there} {word}` brings it back, once nothing else \
+                         stands at {shown}"
+                    )
+                };
+                trash.tell_where(&aside, words).await?;
             }
             Err(error) if is_undecided(error) => {
                 let (output, aside) = (plain(output.as_str()), plain(aside.as_str()));
