@@ -301,6 +301,13 @@ fn files_come_and_go_through_pipes(howdah: &Shell, local: &Path) {
     assert!(howdah.ok(&["cat", "/piped", "/tree/a"]).stdout == [expected, bytes(1)].concat());
     let _ = fed(&mut client(&["append", "-", "/made"]), b"new").success();
     assert_eq!(howdah.ok(&["cat", "/made"]).text(), "new");
+    // Folders that are missing are made, as by a put.
+    for (options, path) in [(&[][..], "/new/folder/file"), (&["--lines"], "/new/other/log")] {
+        let append = [&["append"], options, &["-", path]].concat();
+        let _ = fed(&mut client(&append), b"first").success();
+        assert_eq!(howdah.ok(&["cat", path]).text(), "first");
+    }
+    howdah.ok(&["rm", "-r", "/new"]);
     howdah.refused(&["put", "-", text(&a), "/tree"], 2, &["standard input"]);
     howdah.refused(&["append", text(local), "/made"], 2, &["is a folder"]);
     let _ = fed(&mut client(&["put", "-", "/made"]), b"other").refused(1, &["/made", "exists"]);

@@ -55,7 +55,10 @@ async fn append_pieces(
     end: &mut Termination,
 ) -> anyhow::Result<()> {
     let writer = match store.append(path).await {
-        Err(StoreError::NotFound { .. }) => store.create(path, CreateOptions::default()).await,
+        Err(StoreError::NotFound { .. }) => {
+            let options = CreateOptions { parents: true, ..CreateOptions::default() };
+            store.create(path, options).await
+        }
         opened => opened,
     };
     let writer = writer.with_context(|| format!("cannot append to {path}"))?;

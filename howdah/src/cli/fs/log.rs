@@ -33,7 +33,8 @@ pub(super) async fn append(
     lines: bool,
     end: &mut Termination,
 ) -> anyhow::Result<()> {
-    match store.create_log(to, LogOptions::default()).await {
+    let options = LogOptions { parents: true, ..LogOptions::default() };
+    match store.create_log(to, options).await {
         Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
         Err(error) => return Err(error).with_context(|| format!("cannot make the log {to}")),
     }

@@ -63,7 +63,7 @@ pub(super) struct GetArgs {
 #[derive(Debug, Args)]
 pub(super) struct AppendArgs {
     /// The files to append, one after the other, or - for standard input; and, last, the file that gets longer,
-    /// which is made if it is missing
+    /// which is made if it is missing, with the folders above it
     #[arg(required = true, value_name = "LOCAL... PATH")]
     paths: Vec<PathBuf>,
     /// Append each line as a record to a log, at once and whole, whoever else appends
