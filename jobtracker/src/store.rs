@@ -50,13 +50,14 @@ struct Minted {
 
 impl Store {
     pub(crate) fn new(settings: &JobtrackerSettings) -> Self {
+        let whose = format!("the configuration of the JobTracker ({})", settings.jobtracker.address);
         let inner = Inner {
             client: Client::new(settings.client.clone()),
             keyring: settings.keyring.clone(),
             master: settings.chunkmaster.clone(),
             retry_for: settings.retry_for,
             reads: settings.reads,
-            others: Stores::new(settings.stores.clone(), settings.retry_for),
+            others: Stores::of(whose, settings.stores.clone(), settings.retry_for),
             minted: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }

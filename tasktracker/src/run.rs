@@ -329,12 +329,13 @@ fn host(
     inputs: mpsc::Sender<Input>,
 ) -> Result<Host, RunError> {
     let task_executable = task_executable(&settings)?;
+    let whose = format!("the configuration of the TaskTracker on {}", settings.host);
     let describer = Describer {
         host: settings.host.clone(),
         rack: settings.rack.clone(),
         chunkmaster: settings.chunkmaster.clone(),
         keyring,
-        stores: Stores::new(settings.stores, settings.retry_for),
+        stores: Stores::of(whose, settings.stores, settings.retry_for),
         tls: settings.client.tls.clone(),
         settings: settings.task,
     };

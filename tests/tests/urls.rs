@@ -161,7 +161,7 @@ fn what_objects_do_not_know_is_refused(client: &Client<'_>, in_bucket: &dyn Fn(&
         (&["put", "--replication", "2", "/dev/null", &url], "leave them out"),
         (&["mv", "/a", &url], "within one store"),
         (&["cat", "/a", &url], "side by side"),
-        (&["cat", "s3://other-bucket/x"], "no store of the configuration covers"),
+        (&["cat", "s3://other-bucket/x"], "no entry of `stores` in the configuration covers"),
         (&["cat", "ftp://h/x"], "accepted are s3://"),
         (&["cat", "s3://b/../x"], "'..'"),
     ] {

@@ -170,7 +170,12 @@ fn jobs_go_between_s3_and_the_chunk_store_and_leave_nothing_when_they_are_killed
     refused(&url("in"), &url("counted"), 409, &["holds objects already", "fs rm -r"]);
     refused(&url("no/such"), &url("new"), 404, &["no/such holds no files"]);
     refused("s3://other/in", &url("new"), 400, &["s3://other/in", "`stores`", "jobs: true"]);
-    refused("file:///etc", "/new", 400, &["file:///etc", "`stores`"]);
+    refused(
+        "file:///etc",
+        "/new",
+        400,
+        &["file:///etc", "`stores`", "of the JobTracker (127.0.0.1:"],
+    );
     refused(&url("in"), "s3://b-1", 400, &["whole bucket"]);
     refused(&url("in"), &url("in/out"), 400, &["overlaps"]);
 

@@ -12,11 +12,13 @@ fn of_entry(scheme: &str) -> &'static str {
 pub enum OtherStoreError {
     /// The configuration has no entry for it.
     #[error(
-        "no store of the configuration covers {url}: add an entry to `stores` there, like \
-         {{url: '{scheme}://{bucket}'}}{}; for jobs on all hosts, and with `jobs: true`",
+        "no entry of `stores` in {whose} covers {url}: add one there, like {{url: '{scheme}://{bucket}'}}{}; for jobs \
+         in the configuration of the JobTracker and of all TaskTrackers, and with `jobs: true`",
         of_entry(.scheme)
     )]
     NotConfigured {
+        /// Whose configuration it is.
+        whose: String,
         /// What was named.
         url: StoreUrl,
         /// Its scheme.

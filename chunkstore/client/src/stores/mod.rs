@@ -39,6 +39,8 @@ pub struct Stores {
 
 #[derive(Debug)]
 struct Inner {
+    /// Whose configuration it is, as messages call it.
+    whose: String,
     accesses: Vec<StoreAccess>,
     retry_for: Duration,
     opened: Mutex<BTreeMap<(Scheme, String), OtherStore>>,
@@ -48,7 +50,14 @@ impl Stores {
     /// Those that `accesses` cover; calls are retried for `retry_for`.
     #[must_use]
     pub fn new(accesses: Vec<StoreAccess>, retry_for: Duration) -> Self {
-        Self { inner: Arc::new(Inner { accesses, retry_for, opened: Mutex::default() }) }
+        Self::of("the configuration", accesses, retry_for)
+    }
+
+    /// The same of a daemon's configuration; messages name `whose` it is, like `the JobTracker's configuration`.
+    #[must_use]
+    pub fn of(whose: impl Into<String>, accesses: Vec<StoreAccess>, retry_for: Duration) -> Self {
+        let (whose, opened) = (whose.into(), Mutex::default());
+        Self { inner: Arc::new(Inner { whose, accesses, retry_for, opened }) }
     }
 
     /// How the store of `url` is reached.
@@ -59,6 +68,7 @@ impl Stores {
         let fitting = self.inner.accesses.iter().filter_map(|one| Some((one.covers(url)?, one)));
         let best = fitting.max_by_key(|(fits, _)| *fits);
         best.map(|(_, access)| access).ok_or_else(|| OtherStoreError::NotConfigured {
+            whose: self.inner.whose.clone(),
             url: url.clone(),
             scheme: url.scheme().as_str(),
             bucket: url.bucket().to_owned(),
@@ -232,7 +242,7 @@ mod tests {
     #[test]
     fn the_entry_that_says_most_is_taken_and_none_is_an_error_that_says_what_to_add() {
         let all = ["s3://", "s3://b", "file:///mnt", "file:///mnt/shared"].map(access);
-        let stores = Stores::new(all.to_vec(), Duration::ZERO);
+        let stores = Stores::of("the configuration of somebody", all.to_vec(), Duration::ZERO);
         for (url, entry) in [
             ("s3://b/x", Some("s3://b")),
             ("s3://bc/x", Some("s3://")),
@@ -247,7 +257,8 @@ mod tests {
                 (Ok(found), Some(entry)) => assert_eq!(found.url, entry, "{url}"),
                 (Err(error), None) => {
                     let error = error.to_string();
-                    assert!(error.contains(url) && error.contains("`stores`"), "{error}");
+                    let whose = "`stores` in the configuration of somebody covers";
+                    assert!(error.contains(url) && error.contains(whose), "{error}");
                 }
                 (found, _) => panic!("{url}: {found:?}"),
             }
