@@ -64,8 +64,26 @@ impl LocalFiles {
     }
 }
 
-fn generic(source: NoObject) -> Error {
+fn generic(source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: "file", source: Box::new(source) }
+}
+
+/// Removes a folder with all in it, such as uploads that nobody completed, which no listing has; and the folder above,
+/// if it is empty then.
+pub(super) async fn remove_scratch(scratch: &Path) -> Result<()> {
+    let path = LocalFileSystem::new().path_to_filesystem(scratch)?;
+    let removed = tokio::task::spawn_blocking(move || {
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if let Some(above) = path.parent() {
+            // Another job may be writing there.
+            fs::remove_dir(above).ok();
+        }
+        Ok(())
+    });
+    removed.await?.map_err(generic)
 }
 
 /// What can't be looked at is the file system's to refuse.

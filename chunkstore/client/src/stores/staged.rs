@@ -14,7 +14,7 @@ use object_store::{
     MultipartId, MultipartUpload, ObjectStoreExt as _, PutPayload, PutPayloadMut, Result,
 };
 
-use super::{OtherStore, OtherStoreError, Scheme};
+use super::{OtherStore, OtherStoreError, Scheme, local_files};
 
 /// Length of the first parts of an upload. They get longer, so that long objects have few parts and short ones
 /// need little memory.
@@ -242,7 +242,14 @@ impl OtherStore {
             })
         });
         let removed = removed.try_fold(0, |n, _| future::ok(n + 1)).await;
-        removed.map_err(|error| self.failed(scratch, error))
+        let removed = removed.map_err(|error| self.failed(scratch, error))?;
+        // Only in a file system are there folders without objects.
+        if self.root.scheme() == Scheme::File && scratch.prefix_matches(folder) && scratch != folder
+        {
+            let gone = local_files::remove_scratch(scratch).await;
+            gone.map_err(|error| self.failed(scratch, error))?;
+        }
+        Ok(removed)
     }
 }
 
@@ -350,6 +357,15 @@ mod tests {
         assert_eq!(std::fs::read_to_string(out.join("part-0")).unwrap(), "of 1");
         let (folder, scratch) = (below(&Path::from("out")), below(&Path::from("out/_temporary/j")));
         assert_eq!(store.sweep(&folder, &scratch).await.unwrap(), 1);
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1, "nothing but the part");
+        // Nor where all that was staged was published, and with an upload that nobody completed.
+        let mut writer = store.stage(&place(2)).await.unwrap();
+        writer.write(Bytes::from_static(b"of 2")).await.unwrap();
+        let last = writer.finish().await.unwrap();
+        store.publish(&last, &place(2)).await.unwrap();
+        std::fs::create_dir_all(out.join("_temporary/j")).unwrap();
+        std::fs::write(out.join("_temporary/j/3#1"), "half").unwrap();
+        assert_eq!(store.sweep(&folder, &scratch).await.unwrap(), 0);
         assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1, "nothing but the part");
     }
 
