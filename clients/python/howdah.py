@@ -303,17 +303,23 @@ class Howdah:
             raise
         return True
 
-    def put(self, local, path, *, parents=True):
+    def put(self, local, path, *, parents=True, replace=False):
         """Makes a file of a local one, whole or not at all, and returns what `stat` tells of it.
 
-        What stands there is never replaced: that is a HowdahError of the type "already-exists".
+        What stands there is only replaced, in one step, if that is asked for: else it is a HowdahError of the type
+        "already-exists".
         """
         with open(local, "rb") as file:
-            return self._put(file, os.fstat(file.fileno()).st_size, path, parents)
+            return self._put(file, os.fstat(file.fileno()).st_size, path, parents, replace)
 
-    def write(self, data, path, *, parents=True):
-        """The same, of bytes."""
-        return self._put(data, len(data), path, parents)
+    def write(self, data, path, *, parents=True, replace=False):
+        """The same, of bytes: `data` comes first, and text is to be encoded."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"write(data, path) takes bytes first, not {type(data).__name__}: encode text")
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"write(data, path) takes a path second, not {type(path).__name__}")
+        data = bytes(data)
+        return self._put(data, len(data), os.fspath(path), parents, replace)
 
     def get(self, path, local):
         """Copies a file's bytes into a local file, which appears when it is whole."""
@@ -331,6 +337,11 @@ class Howdah:
     def read(self, path, *, offset=None, length=None):
         """A file's bytes, or a range of them."""
         return b"".join(self._pieces(path, offset, length))
+
+    def delete(self, path, *, skip_trash=False):
+        """Removes a file, through the JobTracker alone; into the trash, if that is not skipped. It is asked once."""
+        query = _query({"path": path, "skip_trash": "true" if skip_trash else None})
+        self._whole(self._jobtracker, "DELETE", "/v1/files/content" + query)
 
     def rm(self, path, *, recursive=False, skip_trash=False):
         """Removes a file, or a folder with all in it; into the trash, if that is not skipped."""
@@ -422,8 +433,10 @@ class Howdah:
         finally:
             response.close()
 
-    def _put(self, body, length, path, parents):
-        query = _query({"path": path, "parents": "true" if parents else None})
+    def _put(self, body, length, path, parents, replace):
+        flags = {"parents": parents, "replace": replace}
+        flags = {name: "true" for name, is_set in flags.items() if is_set}
+        query = _query({"path": path, **flags})
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
         response = self._open(self._jobtracker, "PUT", "/v1/files/content" + query, body, headers)
         try:

@@ -88,6 +88,24 @@ class Files(Case):
         self.assertFalse(self.cluster.exists("/none"))
         self.refused("not-found", 404, self.cluster.write, b"x", "/no/folder/x", parents=False)
 
+    def test_a_file_is_replaced_and_deleted_on_request(self):
+        self.cluster.write(b"one", "/replaced")
+        self.refused("already-exists", 409, self.cluster.write, b"two", "/replaced")
+        replaced = self.cluster.write(bytearray(b"two"), "/replaced", replace=True)
+        self.assertEqual((replaced["path"], self.cluster.read("/replaced")), ("/replaced", b"two"))
+        self.cluster.put(self.local("three", b"three"), "/replaced", replace=True)
+        self.assertEqual(self.cluster.read("/replaced"), b"three")
+        self.cluster.delete("/replaced")
+        self.assertFalse(self.cluster.exists("/replaced"))
+        self.refused("not-found", 404, self.cluster.delete, "/replaced", skip_trash=True)
+
+    def test_arguments_of_write_that_are_the_wrong_way_round_or_text_are_refused(self):
+        for data, path in [("/wrong", b"data"), ("text", "/wrong"), (b"data", b"/wrong")]:
+            with self.assertRaises(TypeError) as caught:
+                self.cluster.write(data, path)
+            self.assertIn("write(data, path)", str(caught.exception))
+        self.assertFalse(self.cluster.exists("/wrong"))
+
     def test_names_change(self):
         self.cluster.mkdir("/names/deep")
         self.cluster.write(b"", "/names/deep/empty")

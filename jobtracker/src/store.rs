@@ -50,7 +50,8 @@ struct Minted {
 
 impl Store {
     pub(crate) fn new(settings: &JobtrackerSettings) -> Self {
-        let whose = format!("the configuration of the JobTracker ({})", settings.jobtracker.address);
+        let whose =
+            format!("the configuration of the JobTracker ({})", settings.jobtracker.address);
         let inner = Inner {
             client: Client::new(settings.client.clone()),
             keyring: settings.keyring.clone(),

@@ -228,6 +228,7 @@ const JOBTRACKER: &[Row] = &[
     ("GET", "/v1/files/stat", "/v1/files/stat?path=/ann/in.txt", "", PEOPLE),
     ("GET", "/v1/files/content", "/v1/files/content?path=/ann/in.txt", "", PEOPLE),
     ("PUT", "/v1/files/content", "/v1/files/content?path=/ann/uploaded", "x", OWNER),
+    ("DELETE", "/v1/files/content", "/v1/files/content?path=/ann/uploaded", "", OWNER),
     ("GET", "/v1/pools", "", "", PEOPLE),
     ("POST", "/v1/pools/{pool}/pause", "/v1/pools/none/pause", "{}", ADMINS),
     ("POST", "/v1/pools/{pool}/resume", "/v1/pools/none/resume", "{}", ADMINS),

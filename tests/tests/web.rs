@@ -461,6 +461,8 @@ fn files_and_logs_pass_by_curl_with_the_callers_rights_and_are_nobodys_page() {
     assert!(read.header("content-security-policy").is_some_and(|it| it.contains("sandbox")));
     let part = send("GET", "/v1/files/content?path=/in/a.html&offset=6&length=8", &of_in, "");
     assert_eq!(part.text, "<script>");
+    ranges_are_given_as_the_standard_says(&address, &all);
+    files_are_replaced_and_removed(&address, &all, &of_in, &reader);
     for (path, token, status) in [
         ("/v1/files/content?path=/in/none", &all, 404),
         ("/v1/files/content?path=/in", &all, 409),
@@ -474,4 +476,64 @@ fn files_and_logs_pass_by_curl_with_the_callers_rights_and_are_nobodys_page() {
         let answer = send("GET", path, token, "");
         assert_eq!(answer.status, status, "{path}: {}", answer.text);
     }
+}
+
+fn ranges_are_given_as_the_standard_says(address: &str, token: &str) {
+    let send = |method: &str, headers: &[&str], body: &str| {
+        let headers = [&[token], headers].concat();
+        let path = "/v1/files/content?path=/in/digits";
+        http::request(address, method, path, &headers, body).expect("an answer")
+    };
+    assert_eq!(send("PUT", &[], "0123456789").status, 201);
+    assert_eq!(send("GET", &[], "").header("accept-ranges"), Some("bytes"));
+    for (range, bytes, place) in [
+        ("bytes=2-4", "234", "bytes 2-4/10"),
+        ("bytes=7-", "789", "bytes 7-9/10"),
+        ("bytes=-2", "89", "bytes 8-9/10"),
+        ("bytes=8-99", "89", "bytes 8-9/10"),
+    ] {
+        let answer = send("GET", &[&format!("Range: {range}")], "");
+        assert_eq!((answer.status, answer.text.as_str()), (206, bytes), "{range}");
+        assert_eq!(answer.header("content-range"), Some(place));
+        assert_eq!(answer.header("content-length"), Some(bytes.len().to_string().as_str()));
+    }
+    let beyond = send("GET", &["Range: bytes=10-"], "");
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */10")));
+    assert_eq!(beyond.body["type"], "invalid-request");
+    for whole in [&["Range: bytes=0-1,4-5"][..], &["Range: bytes=0-1", "If-Range: \"x\""]] {
+        let answer = send("GET", whole, "");
+        assert_eq!((answer.status, answer.text.as_str()), (200, "0123456789"), "{whole:?}");
+    }
+}
+
+fn files_are_replaced_and_removed(address: &str, all: &str, of_in: &str, reader: &str) {
+    let send = |method: &str, path: &str, token: &str, body: &str| {
+        let path = format!("/v1/files/content?path={path}");
+        http::request(address, method, &path, &[token], body).expect("an answer")
+    };
+    let names = || {
+        let listed = http::request(address, "GET", "/v1/files?path=/in", &[all], "");
+        let listed = listed.expect("an answer").body["entries"].clone();
+        let names =
+            listed.as_array().expect("entries").iter().map(|entry| entry["path"].to_string());
+        names.collect::<Vec<_>>()
+    };
+    let before = names();
+    assert_eq!(send("PUT", "/in/digits&replace=true", reader, "new").status, 403);
+    let replaced = send("PUT", "/in/digits&replace=true", of_in, "new");
+    assert_eq!((replaced.status, &replaced.body["path"]), (201, &"/in/digits".into()));
+    assert_eq!(send("GET", "/in/digits", all, "").text, "new");
+    assert_ne!(send("PUT", "/in&replace=true", all, "new").status, 201, "a folder stays");
+    assert_eq!(names(), before, "nothing unfinished stays");
+    assert_eq!(send("PUT", "/in/first&replace=true", of_in, "x").status, 201);
+    assert_eq!(send("DELETE", "/in/first", reader, "").status, 403);
+    assert_eq!(send("DELETE", "/in/first&skip_trash=true", of_in, "").status, 204);
+    let trash = || http::request(address, "GET", "/v1/files?path=/.howdah/trash", &[all], "");
+    let n_kept = || trash().expect("an answer").body["entries"].as_array().map_or(0, Vec::len);
+    assert_eq!(n_kept(), 0, "it is gone for good");
+    assert_eq!(send("DELETE", "/in/digits", of_in, "").status, 204);
+    assert_eq!(n_kept(), 1, "it is in the trash");
+    assert_eq!(send("DELETE", "/in/digits", of_in, "").status, 404);
+    let folder = send("DELETE", "/in", all, "");
+    assert_eq!((folder.status, &folder.body["type"]), (409, &"invalid-request".into()));
 }

@@ -68,8 +68,11 @@ pub(super) const READS: Problems = &[
     (409, "is-a-folder"),
     (409, "log-or-not"),
     (409, "still-open"),
+    (416, "invalid-request"),
     (429, "too-many-requests"),
 ];
+/// And to who removes one.
+pub(super) const REMOVES: Problems = &[(409, "invalid-request"), (507, "out-of-space")];
 /// And to who makes one.
 pub(super) const WRITES: Problems = &[
     (409, "already-exists"),
@@ -77,6 +80,7 @@ pub(super) const WRITES: Problems = &[
     (409, "invalid-request"),
     (409, "is-a-folder"),
     (409, "lease-lost"),
+    (409, "still-open"),
     (409, "too-few-replicas"),
     (429, "too-many-requests"),
     (503, "next-server-failed"),
@@ -88,7 +92,7 @@ pub(super) const WRITES: Problems = &[
 /// The statuses that come with each `type`, of those that this daemon decides.
 fn statuses(kind: ProblemKind) -> &'static [u16] {
     match kind {
-        ProblemKind::InvalidRequest => &[400, 408, 409, 413, 415],
+        ProblemKind::InvalidRequest => &[400, 408, 409, 413, 415, 416],
         ProblemKind::InvalidJob => &[400],
         ProblemKind::Forbidden => &[401, 403],
         ProblemKind::InputNotFound | ProblemKind::NotFound => &[404],
@@ -260,6 +264,22 @@ pub(super) fn many_histories(max: usize) -> Problem {
     problem(503, ProblemKind::Unavailable, detail)
 }
 
+/// None of the bytes that are asked for is in the file.
+pub(super) fn no_such_range(path: &str, whole: u64) -> Problem {
+    let detail =
+        format!("{path} has {whole} bytes, and none of those that the header Range asks for");
+    problem(416, ProblemKind::InvalidRequest, detail)
+}
+
+/// Folders are not removed by this way.
+pub(super) fn folder_not_removed(path: &str) -> Problem {
+    let detail = format!(
+        "{path} is a folder, and only files are removed here: ask the chunk master (`POST /v1/files/delete`), or use \
+         `howdah fs rm -r`"
+    );
+    problem(409, ProblemKind::InvalidRequest, detail)
+}
+
 /// The bytes of a file did not come whole.
 pub(super) fn broken_upload(why: &str) -> Problem {
     let detail =
@@ -336,6 +356,7 @@ mod tests {
             PASSED_ON,
             LOOKS,
             READS,
+            REMOVES,
             WRITES,
         ];
         for (status, kind) in groups.into_iter().flatten() {

@@ -12,8 +12,10 @@ use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use chunkstore_client::{CreateOptions, FileReader, FileWriter, StoreError};
-use chunkstore_protocol::{ClusterReport, FileStatus, LIST_ENTRIES_MAX, Listing, StorePath};
+use chunkstore_client::{ChunkStore, CreateOptions, FileReader, FileWriter, StoreError};
+use chunkstore_protocol::{
+    ClusterReport, FileKind, FileStatus, LIST_ENTRIES_MAX, Listing, Replace, StorePath,
+};
 use futures_util::{StreamExt as _, stream};
 use net::api::{Methods, get};
 use net::{Access, Caller, Json, Problem, Right, Role, Routes};
@@ -22,7 +24,11 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServerState;
-use super::error::{LOOKS, READS, WRITES, bad_path, bad_query, broken_upload, of_store, too_many};
+use super::error::{
+    LOOKS, READS, REMOVES, WRITES, bad_path, bad_query, broken_upload, folder_not_removed,
+    no_such_range, of_store, too_many,
+};
+use super::range::{RangeHeader, Wanted};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// Files whose bytes pass through at once.
@@ -64,6 +70,7 @@ fn content() -> Methods<ServerState> {
     get(download)
         .summary("Gives the bytes of a file, or a range of them.")
         .gives_text(200, "text/plain", "The bytes, as an attachment.")
+        .gives_text(206, "text/plain", "The bytes of the range that the header asks for.")
         .problems(LOOKS)
         .problems(READS)
         .put(upload)
@@ -71,6 +78,11 @@ fn content() -> Methods<ServerState> {
         .gives::<FileStatus>(201)
         .problems(LOOKS)
         .problems(WRITES)
+        .delete(remove)
+        .summary("Removes a file; into the trash, if that is not skipped.")
+        .gives_nothing(204)
+        .problems(LOOKS)
+        .problems(REMOVES)
 }
 
 /// The right to have a few bytes of a file pass.
@@ -145,9 +157,8 @@ async fn stat(
 struct ReadParameters {
     /// The file.
     path: String,
-    /// From this byte on.
-    #[serde(default)]
-    offset: u64,
+    /// From this byte on; from the first if absent.
+    offset: Option<u64>,
     /// So many bytes; to its end if absent.
     length: Option<u64>,
 }
@@ -156,25 +167,66 @@ async fn download(
     State(state): State<ServerState>,
     caller: Caller,
     parameters: Result<UrlQuery<ReadParameters>, QueryRejection>,
+    RangeHeader(range): RangeHeader,
 ) -> Result<Response, Problem> {
     let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let transfer = state.transfers.begin()?;
     let store = state.store.of_caller(&caller);
-    let length = asked.length.unwrap_or(u64::MAX);
-    let reader = store.open_range(&path, asked.offset, length).await;
+    if let Some(range) = range.filter(|_| asked.offset.is_none() && asked.length.is_none()) {
+        return download_range(&store, &path, range, transfer).await;
+    }
+    let (offset, length) = (asked.offset.unwrap_or(0), asked.length.unwrap_or(u64::MAX));
+    let reader = store.open_range(&path, offset, length).await;
     let reader = reader.map_err(|error| of_store(&error))?;
-    let length = length.min(reader.len().saturating_sub(asked.offset));
+    let length = length.min(reader.len().saturating_sub(offset));
+    Ok(bytes_of(&path, reader, length, transfer))
+}
+
+/// The range that the header asks for, with its place in the whole.
+async fn download_range(
+    store: &ChunkStore,
+    path: &StorePath,
+    range: Wanted,
+    transfer: OwnedSemaphorePermit,
+) -> Result<Response, Problem> {
+    let looked_at = store.open_range(path, 0, 0).await.map_err(|error| of_store(&error))?;
+    let whole = looked_at.len();
+    let no_such = |whole: u64| {
+        let about = [(header::CONTENT_RANGE, format!("bytes */{whole}"))];
+        (about, no_such_range(path.as_str(), whole)).into_response()
+    };
+    let Some((first, length)) = range.of(whole) else { return Ok(no_such(whole)) };
+    let reader = store.open_range(path, first, length).await.map_err(|error| of_store(&error))?;
+    // Another file may stand there by now.
+    let whole = reader.len();
+    let length = length.min(whole.saturating_sub(first));
+    if length == 0 {
+        return Ok(no_such(whole));
+    }
+    let last = first + length - 1;
+    let about = [(header::CONTENT_RANGE, format!("bytes {first}-{last}/{whole}"))];
+    let bytes = bytes_of(path, reader, length, transfer);
+    Ok((StatusCode::PARTIAL_CONTENT, about, bytes).into_response())
+}
+
+fn bytes_of(
+    path: &StorePath,
+    reader: FileReader,
+    length: u64,
+    transfer: OwnedSemaphorePermit,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::CONTENT_DISPOSITION, attachment(&path)),
+        (header::CONTENT_DISPOSITION, attachment(path)),
+        (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (HeaderName::from_static(RESOURCE_POLICY), HeaderValue::from_static("same-origin")),
         (header::CONTENT_LENGTH, HeaderValue::from(length)),
     ];
     let body = stream::unfold(Some((reader, transfer)), next_piece);
-    Ok((headers, Body::from_stream(body)).into_response())
+    (headers, Body::from_stream(body)).into_response()
 }
 
 /// After an error nothing comes: the body is shorter than its head says, so that nobody takes it for whole.
@@ -213,6 +265,10 @@ struct WriteParameters {
     /// Whether missing folders above it are made.
     #[serde(default)]
     parents: bool,
+    /// Whether it takes the place of a file that is there, in one step: it is written beside that, so that the folder
+    /// must be the caller's to write.
+    #[serde(default)]
+    replace: bool,
 }
 
 /// Makes a file of the body: whole, or not at all.
@@ -227,15 +283,61 @@ async fn upload(
     caller.require(Right::Write, path.as_str())?;
     let _transfer = state.transfers.begin()?;
     let options = CreateOptions { parents: asked.parents, ..CreateOptions::default() };
-    let writer = state.store.of_caller(&caller).create(&path, options).await;
+    let store = state.store.of_caller(&caller);
+    let beside = asked.replace.then(|| beside(&path)).flatten();
+    let writer = store.create(beside.as_ref().unwrap_or(&path), options).await;
     let mut writer = writer.map_err(|error| of_store(&error))?;
     if let Err(problem) = write_whole(&mut writer, body.into_data_stream()).await {
         // The failure is what the caller must hear of; else the file goes when its lease ends.
         let _ = writer.abandon().await;
         return Err(problem);
     }
-    let status = writer.close().await.map_err(|error| of_store(&error))?;
+    let mut status = writer.close().await.map_err(|error| of_store(&error))?;
+    if let Some(beside) = &beside {
+        if let Err(error) = store.rename_over(beside, &path, Replace::Always).await {
+            // A name that nobody asked for is not to stay.
+            let _ = store.delete_for_good(beside, false).await;
+            return Err(of_store(&error));
+        }
+        status.path = path;
+    }
     Ok((StatusCode::CREATED, Json(status)))
+}
+
+/// A name in the same folder that nobody has, and that no job reads.
+fn beside(path: &StorePath) -> Option<StorePath> {
+    path.parent()?.join(&format!(".howdah-{}", net::random_hex(8))).ok()
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RemoveParameters {
+    /// The file.
+    path: String,
+    /// Whether it is gone for good, and its space free at once.
+    #[serde(default)]
+    skip_trash: bool,
+}
+
+/// Removes a file, and no folder: those are many files.
+async fn remove(
+    State(state): State<ServerState>,
+    caller: Caller,
+    parameters: Result<UrlQuery<RemoveParameters>, QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
+    let path = path_of(&asked.path)?;
+    caller.require(Right::Write, path.as_str())?;
+    let store = state.store.of_caller(&caller);
+    let found = store.stat(&path).await.map_err(|error| of_store(&error))?;
+    if found.kind == FileKind::Folder {
+        return Err(folder_not_removed(path.as_str()));
+    }
+    let removed = match asked.skip_trash {
+        true => store.delete_for_good(&path, false).await,
+        false => store.delete(&path, false).await,
+    };
+    removed.map(|()| StatusCode::NO_CONTENT).map_err(|error| of_store(&error))
 }
 
 async fn write_whole(writer: &mut FileWriter, mut body: BodyDataStream) -> Result<(), Problem> {

@@ -22,7 +22,7 @@
 //! | `POST /v1/pools/{pool}/pause?kill=`, `/resume`, `/kill` | users | `PoolStatus` |
 //! | `GET /v1/events?job=` | users | server-sent events: `ClusterPulse`, `JobStatus` |
 //! | `GET /v1/store/report`, `/v1/files?path=&after=&limit=`, `/v1/files/stat?path=` | users | `ClusterReport`, `Listing`, `FileStatus` |
-//! | `GET /v1/files/content?path=&offset=&length=`, `PUT …?path=&parents=` | users | bytes; `FileStatus` |
+//! | `GET /v1/files/content?path=&offset=&length=`, `PUT …?path=&parents=&replace=`, `DELETE …?path=&skip_trash=` | users | bytes; `FileStatus`; nothing |
 //! | `GET /v1/openapi.json` | any | the description of all these routes |
 //! | `GET /`, `/web/{file}` | anybody | the web page |
 //! | `GET /v1/prometheus/targets` | users | the daemons that Prometheus is to scrape, for its `http_sd_config` |
@@ -40,6 +40,7 @@ mod logs;
 mod openapi;
 mod pools;
 mod prometheus;
+mod range;
 mod timeline;
 mod trackers;
 mod web;

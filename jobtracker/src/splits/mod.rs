@@ -374,16 +374,8 @@ mod tests {
         let file_or_log = |path: &str, length, open, log| {
             let (file, replication, n_chunks) = (chunkstore_protocol::FileId(1), 1, 1);
             let (chunk_bytes, cut) = (1, false);
-            let kind = FileKind::File {
-                file,
-                length,
-                replication,
-                chunk_bytes,
-                n_chunks,
-                open,
-                cut,
-                log,
-            };
+            let kind =
+                FileKind::File { file, length, replication, chunk_bytes, n_chunks, open, cut, log };
             status(path, kind)
         };
         let file = |path: &str, length, open| file_or_log(path, length, open, false);
@@ -399,7 +391,10 @@ mod tests {
             let log = file_or_log("/in/log", length, false, true);
             assert!(is_read(&log) && is_log(&log));
             let refused = to_read(log).unwrap_err().to_string();
-            assert!(refused.contains("/in/log is a log") && refused.contains("fs cat"), "{refused}");
+            assert!(
+                refused.contains("/in/log is a log") && refused.contains("fs cat"),
+                "{refused}"
+            );
         }
     }
 }

@@ -187,6 +187,11 @@ impl<T> Gives for (StatusCode, Json<T>) {
     fn give(_: &mut Draft<'_>) {}
 }
 
+/// And here too.
+impl Gives for StatusCode {
+    fn give(_: &mut Draft<'_>) {}
+}
+
 /// And here all is.
 impl Gives for Response {
     fn give(_: &mut Draft<'_>) {}

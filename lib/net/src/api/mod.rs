@@ -96,6 +96,16 @@ impl<S: Clone + Send + Sync + 'static> Methods<S> {
         self.with("put", MethodFilter::PUT, handler)
     }
 
+    /// The route takes `DELETE` too.
+    #[must_use]
+    pub fn delete<H, T, A>(self, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<A>,
+        T: 'static,
+    {
+        self.with("delete", MethodFilter::DELETE, handler)
+    }
+
     /// What the last of the methods does: one sentence.
     #[must_use]
     pub fn summary(mut self, summary: &'static str) -> Self {
