@@ -139,6 +139,11 @@ fn a_file_that_grows_is_followed() {
         (stat["n_chunks"].as_u64()? > 0).then_some(())
     };
     wait::until("a chunk is sealed", PATIENCE, sealed);
+    // It can't be replaced meanwhile, and who asks for it is told what to do should its writer have been killed.
+    let other = dev.scratch().join("other");
+    write(&other, "other");
+    let said = ["/open is still being written", "howdah fs rm /open"];
+    let _ = dev.run(&["fs", "put", "-f", text(&other), "/open"]).refused(1, &said);
     let mut open = dev.client(&["fs", "tail", "-f", "/open"]);
     let mut open = open.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
@@ -239,6 +244,18 @@ fn patterns_are_expanded(howdah: &Shell) {
     ] {
         assert_eq!(listed(pattern), expected, "{pattern}");
     }
+    // Who reads gets all files below, each once, and no folder.
+    assert_eq!(
+        howdah.names(&["ls", "/tree/below/**"]),
+        ["/tree/below/b.txt", "/tree/below/deep/c"]
+    );
+    let used = howdah.json(&["du", "/tree/**"])["usage"].clone();
+    assert_eq!(used.as_array().map(Vec::len), Some(4), "{used}");
+    assert!(howdah.ok(&["cat", "/tree/below/**"]).stdout == bytes(70_000));
+    let got = howdah.0.scratch().join("flat");
+    fs::create_dir(&got).expect("it can be made");
+    howdah.ok(&["get", "/tree/**", text(&got)]);
+    assert_eq!(shell("ls", &got), ["a", "b.txt", "c", "ü b"]);
     howdah.refused(&["cat", "/tree/*.gz"], 1, &["/tree/*.gz", "nothing matches"]);
     howdah.ok(&["touch", "/tree/[a-b]*", "/tree/a\\*"]);
     assert_eq!(listed("/tree/[a-b]*"), "/tree/[a-b]*", "what is there by the letter wins");
@@ -306,7 +323,16 @@ fn files_come_and_go_through_pipes(howdah: &Shell, local: &Path) {
         let append = [&["append"], options, &["-", path]].concat();
         let _ = fed(&mut client(&append), b"first").success();
         assert_eq!(howdah.ok(&["cat", path]).text(), "first");
+        // Nothing of the log is sealed yet: it is filled all the same, and empty without a record.
+        howdah.ok(&["test", "-s", path]);
+        howdah.refused(&["test", "-z", path], 1, &[]);
     }
+    howdah.ok(&["touch", "--log", "/new/empty"]);
+    howdah.ok(&["test", "-z", "/new/empty"]);
+    howdah.refused(&["test", "-s", "/new/empty"], 1, &[]);
+    let kinds = howdah.ok(&["ls", "/new/folder", "/new/other"]).text();
+    let kinds: Vec<&str> = kinds.lines().map(|line| &line[..1]).collect();
+    assert_eq!(kinds, ["-", "l"]);
     howdah.ok(&["rm", "-r", "/new"]);
     howdah.refused(&["put", "-", text(&a), "/tree"], 2, &["standard input"]);
     howdah.refused(&["append", text(local), "/made"], 2, &["is a folder"]);

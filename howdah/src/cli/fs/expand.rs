@@ -48,6 +48,18 @@ pub(super) async fn expand(
     Ok(found.into_iter().map(|found| found.path).collect())
 }
 
+/// The same for who reads them: see [`Pattern::of_files`].
+pub(super) async fn expand_files(
+    store: &ChunkStore,
+    patterns: &[Pattern],
+) -> anyhow::Result<Vec<StorePath>> {
+    expand(store, &of_files(patterns)).await
+}
+
+pub(super) fn of_files(patterns: &[Pattern]) -> Vec<Pattern> {
+    patterns.iter().map(Pattern::of_files).collect()
+}
+
 /// The one path that is meant.
 pub(super) async fn expand_one(store: &ChunkStore, pattern: &Pattern) -> anyhow::Result<StorePath> {
     let mut found = expand(store, std::slice::from_ref(pattern)).await?;
@@ -105,7 +117,11 @@ pub(super) async fn matches(
     }
     let mut all = Vec::new();
     for parts in pattern.alternatives() {
-        all.extend(walk(store, parts).await?);
+        let mut found = walk(store, parts).await?;
+        if pattern.means_files(parts) {
+            found.retain(Found::is_seen_file);
+        }
+        all.extend(found);
         if all.len() > ENTRIES_MAX {
             let path = pattern.literal().cloned().unwrap_or_else(StorePath::root);
             return Err(StoreError::TooMuch { path, what: "matches", limit: ENTRIES_MAX as u64 });

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use chunkstore_client::{ChunkStore, StoreError};
-use chunkstore_protocol::{FileKind, FileStatus};
+use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use clap::{ArgAction, Args};
 use serde_json::json;
 
-use super::expand::{ENTRIES_MAX, below, expand_one, expand_statuses};
+use super::expand::{ENTRIES_MAX, below, expand_one, expand_statuses, of_files};
 use super::place::{Place, Places};
 use super::{Format, doing, print_json, shown, urls};
 use crate::exit::OrEarly as _;
@@ -92,6 +92,7 @@ pub(super) async fn ls(session: &Session, args: &LsArgs, format: Format) -> anyh
     };
     let store = session.store().await?;
     let mut entries = Vec::new();
+    let patterns = if args.directory { patterns } else { of_files(&patterns) };
     for found in expand_statuses(&store, &patterns).await? {
         let listing = doing("list", &found.path);
         entries.extend(entries_at(&store, found, args).await.context(listing)?);
@@ -141,8 +142,13 @@ fn length_of(entry: &FileStatus) -> u64 {
 fn row_of(entry: &FileStatus, human: bool) -> [String; 6] {
     let (kind, replication, length) = match &entry.kind {
         FileKind::Folder => ("d", "-".to_owned(), "-".to_owned()),
-        FileKind::File { length, replication, open, .. } => {
-            (if *open { "w" } else { "-" }, replication.to_string(), shown::size(*length, human))
+        FileKind::File { length, replication, open, log, .. } => {
+            let kind = match (log, open) {
+                (true, _) => "l",
+                (false, true) => "w",
+                (false, false) => "-",
+            };
+            (kind, replication.to_string(), shown::size(*length, human))
         }
     };
     let modified = shown::time(entry.modified);
@@ -184,6 +190,11 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
     Ok(())
 }
 
+/// What is in a log's open chunk the chunk master does not know.
+async fn has_a_record(store: &ChunkStore, log: &StorePath) -> Result<bool, StoreError> {
+    Ok(store.read_log(log).await?.next().await?.is_some())
+}
+
 /// Says nothing: the exit code is the answer, 0 or 1.
 pub(super) async fn test(session: &Session, args: &TestArgs) -> anyhow::Result<ExitCode> {
     let wanted = &args.wanted;
@@ -202,8 +213,10 @@ pub(super) async fn test(session: &Session, args: &TestArgs) -> anyhow::Result<E
     let is_so = match found.kind {
         FileKind::Folder if wanted.filled => !store.list(&path, None, 1).await?.entries.is_empty(),
         FileKind::Folder => wanted.exists || wanted.directory,
-        FileKind::File { length, .. } => {
-            let by_length = if length == 0 { wanted.zero } else { wanted.filled };
+        FileKind::File { length, log, .. } => {
+            let must_look = log && length == 0 && (wanted.zero || wanted.filled);
+            let is_filled = length > 0 || must_look && has_a_record(&store, &path).await?;
+            let by_length = if is_filled { wanted.filled } else { wanted.zero };
             wanted.exists || wanted.file || by_length
         }
     };

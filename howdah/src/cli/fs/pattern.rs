@@ -19,6 +19,8 @@ pub(super) struct Pattern {
     literal: Option<StorePath>,
     /// What else it means, if it holds anything special.
     alternatives: Vec<Vec<Part>>,
+    /// `**` at the end means files alone.
+    files_only: bool,
 }
 
 /// What one part of a path has to be.
@@ -62,6 +64,17 @@ impl Pattern {
         shown::store_path(&self.text)
     }
 
+    /// The same for who reads what is there: with `**` at the end all files below are meant, each once, and not the
+    /// folders on the way, in which they would be found again.
+    pub(super) fn of_files(&self) -> Self {
+        Self { files_only: true, ..self.clone() }
+    }
+
+    /// Whether only files are meant of what these parts, one of its alternatives, match.
+    pub(super) fn means_files(&self, parts: &[Part]) -> bool {
+        self.files_only && matches!(parts.last(), Some(Part::Folders))
+    }
+
     /// The patterns that it stands for; none of a plain path.
     pub(super) fn alternatives(&self) -> &[Vec<Part>] {
         &self.alternatives
@@ -75,12 +88,14 @@ impl FromStr for Pattern {
         let literal = shown::store_path(text);
         if !text.contains(['*', '?', '[', '{', '\\']) {
             let literal = Some(literal?);
-            return Ok(Self { text: text.to_owned(), literal, alternatives: Vec::new() });
+            let (text, alternatives) = (text.to_owned(), Vec::new());
+            return Ok(Self { text, literal, alternatives, files_only: false });
         }
         let alternatives = expand_braces(text)?;
         let alternatives = alternatives.iter().map(|text| parts_of(text));
         let alternatives = alternatives.collect::<Result<_, PathError>>()?;
-        Ok(Self { text: text.to_owned(), literal: literal.ok(), alternatives })
+        let (text, literal) = (text.to_owned(), literal.ok());
+        Ok(Self { text, literal, alternatives, files_only: false })
     }
 }
 

@@ -9,7 +9,7 @@ use chunkstore_protocol::{FileId, FileKind, StorePath};
 use clap::Args;
 use serde_json::json;
 
-use super::expand::{expand, expand_one};
+use super::expand::{expand_files, expand_one};
 use super::pattern::Pattern;
 use super::place::{Place, Places, only_own};
 use super::{Format, doing, log, print_json, shown, urls};
@@ -127,7 +127,7 @@ pub(super) async fn cat(session: &Session, args: &CatArgs) -> anyhow::Result<()>
         Places::Urls(urls) => return urls::cat(session, &urls).await,
     };
     let store = session.store().await?;
-    write_files(&store, &expand(&store, &patterns).await?).await
+    write_files(&store, &expand_files(&store, &patterns).await?).await
 }
 
 /// Writes whole files to standard output, one after the other.
@@ -152,7 +152,7 @@ pub(super) async fn head(session: &Session, HeadArgs { part }: &HeadArgs) -> any
         Places::Urls(urls) => return urls::head(session, &urls, part).await,
     };
     let store = session.store().await?;
-    let paths = expand(&store, &patterns).await?;
+    let paths = expand_files(&store, &patterns).await?;
     for (index, path) in paths.iter().enumerate() {
         if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
             return Ok(());
@@ -231,7 +231,7 @@ pub(super) async fn tail(session: &Session, args: &TailArgs) -> anyhow::Result<(
         };
         return followed.with_context(|| doing("follow", &path));
     }
-    let paths = expand(&store, &patterns).await?;
+    let paths = expand_files(&store, &patterns).await?;
     for (index, path) in paths.iter().enumerate() {
         if write(PartArgs::head_of(&paths, index).as_bytes())?.is_err() {
             return Ok(());
@@ -341,7 +341,7 @@ pub(super) async fn checksum(
 ) -> anyhow::Result<()> {
     let store = session.store().await?;
     let mut sums = Vec::new();
-    for path in expand(&store, &args.paths).await? {
+    for path in expand_files(&store, &args.paths).await? {
         let sum =
             store.checksum(&path).await.with_context(|| doing("tell the checksum of", &path))?;
         sums.push((format!("{sum:08x}"), path));

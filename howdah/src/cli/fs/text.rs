@@ -11,7 +11,7 @@ use mapreduce_protocol::Codec;
 use object_store::GetOptions;
 use tokio::sync::mpsc;
 
-use super::expand::expand;
+use super::expand::expand_files;
 use super::place::{Place, Places};
 use super::read::{Enough, flush, write, write_files};
 use super::{doing, urls};
@@ -35,7 +35,7 @@ pub(super) async fn text(session: &Session, args: &TextArgs) -> anyhow::Result<(
     match Place::of_one_kind(&args.paths)? {
         Places::Own(patterns) => {
             let store = session.store().await?;
-            for path in expand(&store, &patterns).await? {
+            for path in expand_files(&store, &patterns).await? {
                 let Some(codec) = Codec::of_path(path.as_str()) else {
                     write_files(&store, std::slice::from_ref(&path)).await?;
                     continue;

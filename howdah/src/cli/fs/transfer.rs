@@ -10,7 +10,7 @@ use chunkstore_client::stores::StoreUrl;
 use chunkstore_protocol::{REPLICATION_MAX, StorePath};
 use clap::Args;
 
-use super::expand::expand;
+use super::expand::expand_files;
 use super::place::{Place, Places, only_own};
 use super::{log, read, shown, urls};
 use crate::cli::size::parse_size;
@@ -121,7 +121,7 @@ pub(super) async fn get(session: &Session, args: &GetArgs) -> anyhow::Result<()>
         Places::Urls(urls) => return urls::get(session, &urls, to, &options).await,
     };
     let store = session.store().await?;
-    let from = expand(&store, &patterns).await?;
+    let from = expand_files(&store, &patterns).await?;
     if is_dash(to) {
         return read::write_files(&store, &from).await;
     }

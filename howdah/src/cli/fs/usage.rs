@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 use serde::Serialize;
 use serde_json::json;
 
-use super::expand::{ENTRIES_MAX, expand, expand_statuses};
+use super::expand::{ENTRIES_MAX, expand_files, expand_statuses, of_files};
 use super::place::{Place, Places};
 use super::{Format, doing, print_json, shown, urls};
 use crate::say::quiet_if_closed;
@@ -77,7 +77,7 @@ pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyh
     };
     let store = session.store().await?;
     let mut used = Vec::new();
-    for found in expand_statuses(&store, &patterns).await? {
+    for found in expand_statuses(&store, &of_files(&patterns)).await? {
         let of = if args.summarize || found.kind != FileKind::Folder {
             vec![found]
         } else {
@@ -110,7 +110,7 @@ pub(super) async fn count(
     };
     let store = session.store().await?;
     let mut counted = Vec::new();
-    for path in expand(&store, &patterns).await? {
+    for path in expand_files(&store, &patterns).await? {
         counted.push(usage(&store, path).await?);
     }
     if format == Format::Json {
