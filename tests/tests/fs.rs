@@ -142,7 +142,7 @@ fn a_file_that_grows_is_followed() {
     // It can't be replaced meanwhile, and who asks for it is told what to do should its writer have been killed.
     let other = dev.scratch().join("other");
     write(&other, "other");
-    let said = ["/open is still being written", "howdah fs rm /open"];
+    let said = ["/open is still being written", "at once after `howdah fs rm`"];
     let _ = dev.run(&["fs", "put", "-f", text(&other), "/open"]).refused(1, &said);
     let mut open = dev.client(&["fs", "tail", "-f", "/open"]);
     let mut open = open.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

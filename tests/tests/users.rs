@@ -68,6 +68,7 @@ fn others_files_can_be_read_and_not_changed() {
         &["fs", "mkdir", "/ann/new"],
         &["fs", "chown", "ben", "/ann"],
         &["fs", "drain", "host-1"],
+        &["fs", "undrain", "host-1"],
     ] {
         for name in ["ben", "vic"] {
             let refused = by(&dev, name, args);

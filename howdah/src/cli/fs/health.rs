@@ -48,6 +48,13 @@ pub(super) struct DrainArgs {
     wait: bool,
 }
 
+/// Arguments of `fs undrain`.
+#[derive(Debug, Args)]
+pub(super) struct UndrainArgs {
+    /// Its host
+    host: HostName,
+}
+
 /// Arguments of `fs orphans`.
 #[derive(Debug, Args)]
 pub(super) struct OrphansArgs {
@@ -163,6 +170,13 @@ pub(super) async fn drain(session: &Session, args: &DrainArgs) -> anyhow::Result
     let store = session.store().await?;
     store.drain(host, *stop).await.with_context(|| format!("cannot drain {host}"))?;
     if *wait { await_drain(&store, host).await } else { Ok(()) }
+}
+
+/// What `drain --stop` does.
+pub(super) async fn undrain(session: &Session, args: &UndrainArgs) -> anyhow::Result<()> {
+    let UndrainArgs { host } = args;
+    let store = session.store().await?;
+    store.drain(host, true).await.with_context(|| format!("cannot undrain {host}"))
 }
 
 /// Says how far it is whenever that changes.

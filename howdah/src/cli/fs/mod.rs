@@ -118,6 +118,8 @@ enum Action {
     Fsck(health::FsckArgs),
     /// Empty a chunkserver, so that it can be taken away
     Drain(health::DrainArgs),
+    /// Have a chunkserver get new chunks again: what drain --stop does
+    Undrain(health::UndrainArgs),
     /// Count a chunkserver's replicas that no file refers to and that are too many to go unasked, or delete
     /// them
     Orphans(health::OrphansArgs),
@@ -156,6 +158,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Report => health::report(&session, format).await,
             Action::Fsck(args) => health::fsck(&session, &args, format).await,
             Action::Drain(args) => health::drain(&session, &args).await,
+            Action::Undrain(args) => health::undrain(&session, &args).await,
             Action::Orphans(args) => health::orphans(&session, &args).await,
             Action::Forget(args) => health::forget(&session, &args).await,
         }
@@ -164,14 +167,18 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     done.map_err(|error| session.explain(error))
 }
 
-/// What stands where something is to go may be replaced.
+/// What stands where something is to go may be replaced; but not what a writer holds, even one that was killed.
 fn or_replace(error: anyhow::Error) -> anyhow::Error {
-    let is_taken = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(StoreError::AlreadyExists { .. }))
-    };
-    match error.chain().any(is_taken) {
-        true => anyhow::anyhow!("{}, or replace it with -f", sentence(&error)),
-        false => error,
+    let remedy = error.chain().find_map(|cause| match cause.downcast_ref()? {
+        StoreError::AlreadyExists { .. } => Some(", or replace it with -f"),
+        StoreError::StillOpen { .. } => Some(
+            "; if that one was killed, the name is free when its lease is over, and at once after `howdah fs rm`",
+        ),
+        _ => None,
+    });
+    match remedy {
+        Some(remedy) => anyhow::anyhow!("{}{remedy}", sentence(&error)),
+        None => error,
     }
 }
 
