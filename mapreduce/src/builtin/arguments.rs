@@ -91,7 +91,33 @@ impl Lines {
 
     /// One field, by its number from 0.
     pub(super) fn field<'l>(&'l self, line: &'l [u8], n: usize) -> Result<&'l [u8], String> {
-        self.fields(line).nth(n).ok_or_else(|| format!("it has no field {}", n + 1))
+        self.fields(line).nth(n).ok_or_else(|| Self::no_field(n))
+    }
+
+    /// Cuts a line into one field, by its number from 0, and all others, which are left in `others`, each with a
+    /// separator in front.
+    pub(super) fn apart<'l>(
+        &'l self,
+        line: &'l [u8],
+        n: usize,
+        others: &mut Vec<u8>,
+    ) -> Result<&'l [u8], String> {
+        others.clear();
+        let mut found = None;
+        for (nth, field) in self.fields(line).enumerate() {
+            if nth == n {
+                found = Some(field);
+            } else {
+                others.extend_from_slice(&self.separator);
+                others.extend_from_slice(field);
+            }
+        }
+        found.ok_or_else(|| Self::no_field(n))
+    }
+
+    #[cold]
+    fn no_field(n: usize) -> String {
+        format!("it has no field {}", n + 1)
     }
 
     /// Passes what could be made of a line on; what could not be is left out or ends the job.

@@ -1,6 +1,7 @@
 //! The body of one shuffle answer: segment headers, and blocks that are verified as they come.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use mapreduce_protocol::shuffle::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use mapreduce_protocol::{AttemptId, Failure};
 use net::{CallError, Client};
 use reqwest::{Method, Response};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
 
 use super::failure;
+use super::huge;
 use super::source::{RunFile, Source};
+
+/// Bytes that one write hands to the disk.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// Why a segment did not come, by who is to blame: only one of the two says anything about the output.
 pub(super) enum FetchError {
@@ -75,7 +78,7 @@ impl Body {
     /// A whole segment in memory.
     pub(super) async fn segment(&mut self, length: u64) -> Result<Bytes, String> {
         let length = usize::try_from(length).map_err(|_| self.broken("its length"))?;
-        let mut bytes = Vec::with_capacity(length);
+        let mut bytes = huge::reserve(length);
         while bytes.len() < length {
             let left = (length - bytes.len()) as u64;
             self.block(left, &mut bytes).await?;
@@ -137,21 +140,36 @@ pub(super) async fn segment_in_file(
     length: u64,
     path: &Path,
 ) -> Result<Source, FetchError> {
-    let disk = |error: &io::Error, what| {
-        FetchError::Local(failure::disk(error, &format!("{what} a fetched segment as"), path))
-    };
     let run = RunFile::temporary(path);
-    // Written by a thread of its own: this one serves all fetches, the disk may be slow.
-    let file = File::create_new(path).await;
-    let mut file = file.map_err(|error| disk(&error, "create"))?;
-    let mut written = 0;
-    let mut block = Vec::new();
+    let mut file = None;
+    let room = usize::try_from(length).unwrap_or(usize::MAX).min(WRITE_BYTES + (64 << 10));
+    let (mut written, mut blocks) = (0, Vec::with_capacity(room));
     while written < length {
-        block.clear();
-        body.block(length - written, &mut block).await?;
-        file.write_all(&block).await.map_err(|error| disk(&error, "write"))?;
-        written += block.len() as u64;
+        let came = written + blocks.len() as u64;
+        if came < length {
+            body.block(length - came, &mut blocks).await?;
+        }
+        if blocks.len() >= WRITE_BYTES || written + blocks.len() as u64 == length {
+            written += blocks.len() as u64;
+            let to = path.to_owned();
+            // By a thread of its own: this one serves all fetches, the disk may be slow.
+            let writing = tokio::task::spawn_blocking(move || append(file, blocks, &to));
+            let appended = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let disk = |error| failure::disk(&error, "write a fetched segment as", path);
+            (file, blocks) = appended.map_err(|error| FetchError::Local(disk(error)))?;
+        }
     }
-    file.flush().await.map_err(|error| disk(&error, "write"))?;
     Ok(Source::of(&run, &map_output::Segment { length, ..Default::default() }))
+}
+
+/// Appends bytes to the file, which is created first; both come back, the bytes' room empty.
+fn append(
+    file: Option<File>,
+    mut bytes: Vec<u8>,
+    path: &Path,
+) -> io::Result<(Option<File>, Vec<u8>)> {
+    let mut file = file.map_or_else(|| File::create_new(path), Ok)?;
+    file.write_all(&bytes)?;
+    bytes.clear();
+    Ok((Some(file), bytes))
 }

@@ -212,7 +212,7 @@ impl Attempt<'_> {
                 .compressed(description.job.output_forms.map_output)
                 .rewindable(description.skipping.is_some());
         let mut fold = self.job.program.fold();
-        let (mut n_segments, mut bytes, mut waited) = (0, 0, Duration::ZERO);
+        let (mut n_segments, mut bytes, mut waited) = (0_usize, 0, Duration::ZERO);
         loop {
             let watch = clock::Stopwatch::start();
             let Some(segment) = received.blocking_recv() else { break };
@@ -224,11 +224,12 @@ impl Attempt<'_> {
                 Source::Memory(blocks) => segments.add_in_memory(segment.map, blocks),
                 source @ Source::File { .. } => segments.add_on_disk(segment.map, source),
             }
-            if budget.is_crowded() {
+            let missing = (description.job.n_maps as usize).saturating_sub(n_segments);
+            if segments.are_to_be_merged(missing, fold.is_some()) {
                 segments.make_room(fold.as_deref_mut())?;
             }
         }
-        counters.add_own("SHUFFLED_MAPS", n_segments);
+        counters.add_own("SHUFFLED_MAPS", n_segments as u64);
         counters.add_own("REDUCE_SHUFFLE_BYTES", bytes);
         counters.add_own("SHUFFLE_RETRIES", retries.load(Ordering::Relaxed));
         counters.add_own("SHUFFLE_WAIT_MS", u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));

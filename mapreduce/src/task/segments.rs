@@ -125,6 +125,14 @@ impl Segments {
         self.held.insert(map, Held { last_map: map, source });
     }
 
+    /// Whether what is in memory is to be merged to disk, now that little room is left, with `missing` segments still to come.
+    /// Where they may all lie on disk by themselves and be merged at once in the end, each record is merged but once: what
+    /// finds no room in memory goes to disk as it comes. With a combiner a merge may make less of them.
+    pub(crate) fn are_to_be_merged(&self, missing: usize, is_combined: bool) -> bool {
+        let on_disk = self.held.values().filter(|held| !held.is_in_memory()).count();
+        self.budget.is_crowded() && (is_combined || on_disk + missing > self.merge_factor)
+    }
+
     /// Merges what is in memory to disk, each chain of neighbours into one run.
     pub(crate) fn make_room(
         &mut self,
@@ -273,6 +281,22 @@ mod tests {
                 .collect();
             assert_eq!(merged(segments), expected, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn what_can_be_merged_at_once_is_not_merged_before_but_where_it_is_combined() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = Budget::new(100);
+        let (path, factor) = (folder.path().to_owned(), 4);
+        let mut segments = Segments::new(path, factor, budget.clone(), Progress::untold());
+        assert!(!segments.are_to_be_merged(100, true), "there is room");
+        assert!(budget.take(90));
+        assert!(!segments.are_to_be_merged(4, false));
+        assert!(segments.are_to_be_merged(5, false) && segments.are_to_be_merged(1, true));
+        let (source, blocks) = segment(folder.path(), 0, &["a"]);
+        segments.add_on_disk(0, source);
+        segments.add_in_memory(1, blocks);
+        assert!(!segments.are_to_be_merged(3, false) && segments.are_to_be_merged(4, false));
     }
 
     #[test]

@@ -8,20 +8,11 @@ use mapreduce_protocol::map_output::BLOCK_BYTES_MAX;
 use super::collector::Buffer;
 use super::cursor::key_prefix;
 use super::fold::Fold;
+use super::huge;
+use super::key_sort::{self, Entry};
 use super::partitions::Partitions;
 use super::run_writer::{RunWriter, too_long};
 use crate::api::{Counters, Datum, Key, Partitioner};
-
-/// One pair in the arena.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// First eight bytes of the key: decides most comparisons without a look at the arena.
-    prefix: u64,
-    partition: u32,
-    offset: u32,
-    key_length: u32,
-    value_length: u32,
-}
 
 /// See the module.
 pub(crate) struct SortBuffer<'p, K, V, P> {
@@ -33,42 +24,24 @@ pub(crate) struct SortBuffer<'p, K, V, P> {
 }
 
 impl<'p, K: Key, V: Datum, P: Partitioner<K>> SortBuffer<'p, K, V, P> {
-    /// Room for `budget` bytes: reserved at once, so that the arena never moves; the system gives pages
-    /// only as they are touched.
+    /// Room for `budget` bytes, whether of pairs or of their entries: reserved at once, so that neither ever moves; the
+    /// system gives pages only as they are touched.
     pub(crate) fn new(partitions: Partitions<'p, P>, budget: usize) -> Self {
-        let arena = Vec::with_capacity(budget);
-        Self { arena, entries: Vec::new(), partitions, bytes: 0, pair: PhantomData }
+        let (arena, entries) = (huge::reserve(budget), huge::reserve(budget / size_of::<Entry>()));
+        Self { arena, entries, partitions, bytes: 0, pair: PhantomData }
     }
 }
 
 impl<K, V, P> SortBuffer<'_, K, V, P> {
     /// Brings the pairs into the order of partition and key.
     pub(crate) fn sort(&mut self) {
-        let arena = &self.arena;
-        self.entries.sort_unstable_by(|a, b| {
-            let by_key = (a.partition, a.prefix).cmp(&(b.partition, b.prefix));
-            // What is equal keeps the order of its coming, which is that of offsets.
-            by_key
-                .then_with(|| a.key(arena).cmp(b.key(arena)))
-                .then_with(|| a.offset.cmp(&b.offset))
-        });
+        key_sort::sort(&mut self.entries, &self.arena);
     }
 
     /// Encoded key and value of the pair at place `n`.
     pub(crate) fn record(&self, n: usize) -> Option<(&[u8], &[u8])> {
         let entry = self.entries.get(n)?;
         Some((entry.key(&self.arena), entry.value(&self.arena)))
-    }
-}
-
-impl Entry {
-    fn key<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        &arena[self.offset as usize..][..self.key_length as usize]
-    }
-
-    fn value<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        let start = self.offset as usize + self.key_length as usize;
-        &arena[start..][..self.value_length as usize]
     }
 }
 
