@@ -42,6 +42,22 @@ pub trait Mapper {
         out: &mut Output<'_, Self::Key, Self::Value>,
     ) -> Result<(), UserError>;
 
+    /// Whether [`Mapper::look_ahead`] is worth a call.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// Finds the next line of interest among many, for mappers that make nothing of most: a search through a block of text
+    /// is far quicker than a call for each of its lines. `lines` are whole ones, each with the LF that ends it, in the order
+    /// of the input. Returns the place of any byte of the first line that is to be mapped, or `lines.len()` if none is:
+    /// those before it count as records, and [`Mapper::map`] is not called for them.
+    ///
+    /// Only a hint: some lines, and all records of other inputs than text, are given to [`Mapper::map`] without a question.
+    fn look_ahead(&mut self, lines: &[u8]) -> usize {
+        let _ = lines;
+        0
+    }
+
     /// Called after the last record.
     ///
     /// # Errors

@@ -80,10 +80,7 @@ pub fn builtin(name: &str, args: &BTreeMap<String, String>) -> Result<Job, Built
     };
     match name {
         "distinct" => distinct::job(arguments),
-        "grep" => {
-            let pattern = args.get("pattern").map_or("", String::as_str);
-            Ok(grep::job(regex::bytes::Regex::new(pattern)?))
-        }
+        "grep" => grep::job(args.get("pattern").map_or("", String::as_str)),
         "identity" => Ok(identity::job()),
         "index" => index::job(arguments),
         "join" => join::job(arguments),

@@ -127,18 +127,35 @@ impl<'a> Lines<'a> {
         if start >= self.end {
             return Ok(None);
         }
-        let rest = &self.block[self.at..];
-        // The last line that the piece owns ends at its last byte or behind it.
-        let last = usize::try_from(self.end - start - 1).unwrap_or(usize::MAX);
-        let behind = rest.get(last..).and_then(|rest| memchr::memchr(b'\n', rest));
-        let cut = behind.map(|n| last + n).or_else(|| memchr::memrchr(b'\n', rest));
-        if let Some(n) = cut {
-            let lines = self.block.slice(self.at..=self.at + n);
-            self.at += n + 1;
-            return Ok(Some(lines));
+        if let Some(lines) = self.together() {
+            self.at = lines.end;
+            return Ok(Some(self.block.slice(lines)));
         }
         let is_line = self.straddling(start)?;
         Ok(is_line.then(|| [&self.carried[..], b"\n"].concat().into()))
+    }
+
+    /// Where the lines are held that the piece owns, lie whole in the block, and are not passed.
+    fn together(&self) -> Option<Range<usize>> {
+        let rest = &self.block[self.at..];
+        // The last line that the piece owns ends at its last byte or behind it.
+        let left = self.end.checked_sub(self.position() + 1)?;
+        let last = usize::try_from(left).unwrap_or(usize::MAX);
+        let behind = rest.get(last..).and_then(|rest| memchr::memchr(b'\n', rest));
+        let cut = behind.map(|n| last + n).or_else(|| memchr::memrchr(b'\n', rest));
+        cut.map(|n| self.at..self.at + n + 1)
+    }
+
+    /// Passes those of the lines that lie together which stand before the one of interest: `find` is given them, and
+    /// says where any of its bytes is. Returns how many it passed.
+    pub(crate) fn pass_over(&mut self, find: impl FnOnce(&[u8]) -> usize) -> u64 {
+        let Some(lines) = self.together() else { return 0 };
+        let lines = &self.block[lines];
+        let before = &lines[..find(lines).min(lines.len())];
+        let passed = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+        let n = memchr::memchr_iter(b'\n', &before[..passed]).count() as u64;
+        self.at += passed;
+        n
     }
 
     /// Gathers a line whose end is not in this block; `false` where there is none.
@@ -220,6 +237,29 @@ mod tests {
         found
     }
 
+    /// The same, if only lines with `needle` are of interest: those, and how many others there are.
+    fn found_of(
+        data: &[u8],
+        block: usize,
+        (offset, length): (u64, u64),
+        needle: u8,
+    ) -> (Vec<Vec<u8>>, u64) {
+        let input = MemoryInput { data: data.to_vec(), block };
+        let file_length = data.len() as u64;
+        let piece = SplitPiece { path: "/f".into(), offset, length, file_length, e_tag: None };
+        let mut lines = Lines::open(&input, &piece, None).unwrap();
+        let (mut found, mut others) = (Vec::new(), 0);
+        loop {
+            others += lines.pass_over(|lines| memchr::memchr(needle, lines).unwrap_or(usize::MAX));
+            let Some((_, line)) = lines.next_line().unwrap() else { return (found, others) };
+            // Lines that straddle blocks are looked at by themselves.
+            match line.contains(&needle) {
+                true => found.push(line.to_vec()),
+                false => others += 1,
+            }
+        }
+    }
+
     /// The same, block by block.
     fn blocks_of(data: &[u8], block: usize, offset: u64, length: u64) -> Vec<u8> {
         let input = MemoryInput { data: data.to_vec(), block };
@@ -269,6 +309,13 @@ mod tests {
                                 joined,
                                 "{text:?} {cut:?}"
                             );
+                            let ends = joined.split_inclusive(|byte| *byte == b'\n');
+                            let lines = ends.map(|line| &line[..line.len() - 1]);
+                            let (of_interest, others): (Vec<&[u8]>, Vec<_>) =
+                                lines.partition(|line| line.contains(&b'e'));
+                            let (found, n) = found_of(text, block, (offset, length), b'e');
+                            assert_eq!(found, of_interest, "{text:?} {cut:?}");
+                            assert_eq!(n, others.len() as u64, "{text:?} {cut:?}");
                         }
                     }
                 }

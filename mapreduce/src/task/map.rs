@@ -147,9 +147,19 @@ where
     check(set_up, sink, named, "mapper (setup)")?;
     let (mut records, mut passed) = (0_u64, 0);
     let total = split.length();
+    // Which record it is at, who skips must know of each.
+    let looks_ahead = skips.is_none() && mapper.looks_ahead();
     for (index, piece) in split.pieces.iter().enumerate() {
         let mut reader = Records::open(*input, piece, formats)?;
-        while let Some(raw) = reader.next_record()? {
+        loop {
+            if looks_ahead {
+                let passed_over = reader.pass_over(|lines| mapper.look_ahead(lines));
+                if passed_over > 0 {
+                    records += passed_over;
+                    progress.at(passed + reader.passed(), total);
+                }
+            }
+            let Some(raw) = reader.next_record()? else { break };
             let RawRecord { offset, key, value } = raw;
             if let Some(skips) = skips
                 && skips.at_next(index, offset, key.unwrap_or(value))

@@ -103,6 +103,19 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Of lines as they are, passes those before the next one of interest ([`Lines::pass_over`]).
+    pub(crate) fn pass_over(&mut self, find: impl FnOnce(&[u8]) -> usize) -> u64 {
+        match self {
+            Self::Text(lines) => lines.pass_over(find),
+            Self::KeyValue(..)
+            | Self::Json(_)
+            | Self::CsvLines(..)
+            | Self::Csv(_)
+            | Self::FixedLength(_)
+            | Self::WholeFile(_) => 0,
+        }
+    }
+
     /// Bytes of the piece that are passed, compressed ones where it is compressed.
     pub(crate) fn passed(&self) -> u64 {
         match self {
