@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use chunkstore_client::batch::Filling;
 use mapreduce_protocol::AttemptId;
 use mapreduce_protocol::shuffle::SegmentHeader;
 use tasktracker_core::Input;
@@ -55,7 +56,7 @@ impl ShuffleServer {
             outputs: self.outputs.clone(),
             inputs: self.inputs.clone(),
             pieces,
-            piece: Vec::with_capacity(PIECE_BYTES),
+            piece: Filling::new(PIECE_BYTES),
             runtime: Handle::current(),
         };
         tokio::task::spawn_blocking(move || {
@@ -83,7 +84,7 @@ struct Answer {
     outputs: MapOutputs,
     inputs: mpsc::Sender<Input>,
     pieces: mpsc::Sender<Piece>,
-    piece: Vec<u8>,
+    piece: Filling,
     runtime: Handle,
 }
 
@@ -115,11 +116,9 @@ impl Answer {
             if self.piece.len() == PIECE_BYTES {
                 self.flush()?;
             }
-            let start = self.piece.len();
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let length = left.min(PIECE_BYTES - start);
-            self.piece.resize(start + length, 0);
-            if let Err(error) = output.read(&mut self.piece[start..], at) {
+            let length = left.min(PIECE_BYTES - self.piece.len());
+            if let Err(error) = output.read(self.piece.next(length), at) {
                 self.miss(map, &error);
                 return Err(Gone);
             }
@@ -152,13 +151,13 @@ impl Answer {
         if self.piece.len() + header.len() > PIECE_BYTES {
             self.flush()?;
         }
-        self.piece.extend_from_slice(&header);
+        self.piece.next(header.len()).copy_from_slice(&header);
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
-        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        self.hand_over(Piece::Bytes(piece.into()))
+        let piece = std::mem::replace(&mut self.piece, Filling::new(PIECE_BYTES));
+        self.hand_over(Piece::Bytes(piece.freeze()))
     }
 
     fn hand_over(&self, piece: Piece) -> Result<(), Gone> {
@@ -232,7 +231,8 @@ mod tests {
         let (inputs, mut reports) = mpsc::channel(8);
         let (pieces, body) = mpsc::channel(PIECES_AHEAD);
         let runtime = Handle::current();
-        let mut answer = Answer { outputs, inputs, pieces, piece: Vec::new(), runtime };
+        let piece = Filling::new(PIECE_BYTES);
+        let mut answer = Answer { outputs, inputs, pieces, piece, runtime };
         let sent = tokio::task::spawn_blocking(move || answer.send_segment(map(0), &opened, 0));
         assert!(sent.await.unwrap().is_err());
         let body = Body::from_stream(futures_util::stream::unfold(Some(body), next_piece));

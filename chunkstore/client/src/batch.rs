@@ -1,6 +1,6 @@
 //! Buffers for batches of blocks, used again: a fresh one of a mebibyte would be cleared, and its pages asked of
 //! the kernel, each time, which takes as long as reading a mebibyte from the page cache does. The client's local
-//! reads and the chunkserver call this.
+//! reads, the chunkserver and who serves map outputs call this.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -49,12 +49,53 @@ pub fn fill_batch<E>(
     length: usize,
     fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
 ) -> Result<Bytes, E> {
-    let mut batch = Batch { buffer: waiting().pop().unwrap_or_default(), length };
-    if batch.buffer.len() < length {
-        batch.buffer.resize(length, 0);
+    let mut filling = Filling::new(length);
+    fill(filling.next(length))?;
+    Ok(filling.freeze())
+}
+
+/// A buffer that is filled bit by bit.
+#[derive(Debug)]
+pub struct Filling(Batch);
+
+impl Filling {
+    /// An empty one, with room for `room` bytes.
+    #[must_use]
+    pub fn new(room: usize) -> Self {
+        let mut buffer = waiting().pop().unwrap_or_default();
+        if buffer.len() < room {
+            buffer.resize(room, 0);
+        }
+        Self(Batch { buffer, length: 0 })
     }
-    fill(&mut batch.buffer[..length])?;
-    Ok(Bytes::from_owner(batch))
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.length
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next `n` bytes, of which the caller must write each: what stands there is of an earlier batch.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    pub fn next(&mut self, n: usize) -> &mut [u8] {
+        let start = self.0.length;
+        self.0.length += n;
+        &mut self.0.buffer[start..start + n]
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self.0)
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +127,16 @@ mod tests {
         }
         drop((parts, more));
         assert!(waiting().len() <= WAITING_MAX);
+    }
+
+    #[test]
+    fn what_is_filled_bit_by_bit_is_what_was_written() {
+        let mut filling = Filling::new(10);
+        filling.next(3).copy_from_slice(b"abc");
+        assert_eq!((filling.len(), filling.is_empty()), (3, false));
+        filling.next(7).copy_from_slice(b"defghij");
+        assert_eq!(filling.freeze(), "abcdefghij");
+        assert!(Filling::new(20).freeze().is_empty());
     }
 
     #[test]

@@ -21,8 +21,8 @@ use super::elsewhere::{self, Stage};
 use super::failure::{bad_job, failure};
 use super::storage::{Blocks, Input, OutputFile};
 
-/// Blocks of the input that are read ahead.
-const INPUT_BLOCKS: usize = 64;
+/// Blocks of the input that wait to be mapped: what is read ahead besides is the store client's.
+const INPUT_BLOCKS: usize = 16;
 
 /// How long an input that was opened is opened again, as for the line that goes on behind a split's end,
 /// without asking the chunk master. Its length is compared with the plan's at each opening.
