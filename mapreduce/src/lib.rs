@@ -27,6 +27,7 @@ mod local;
 mod oracle;
 mod oracle_input;
 mod oracle_output;
+mod oracle_places;
 mod program;
 mod streaming;
 mod task;

@@ -4,6 +4,8 @@ use std::io::{self, Read as _};
 
 use mapreduce_protocol::{Codec, Csv, Failure, FailureKind, Formats, InputFormat};
 
+use crate::oracle_places::OraclePlaces;
+
 /// One file of the input.
 pub(crate) struct OracleInput {
     /// Its path.
@@ -12,6 +14,8 @@ pub(crate) struct OracleInput {
     pub(crate) data: Vec<u8>,
     /// What its records are.
     pub(crate) format: InputFormat,
+    /// Where they stand, if not where they are in `data`.
+    places: Option<OraclePlaces>,
 }
 
 /// One record: its place, its key, the rest.
@@ -20,16 +24,32 @@ pub(crate) type OracleRecord<'a> = (u64, Option<&'a [u8]>, &'a [u8]);
 impl OracleInput {
     /// Of a file with the bytes `raw`.
     pub(crate) fn of(path: &str, raw: Vec<u8>, formats: &Formats) -> Result<Self, Failure> {
-        let data = match formats.codec_of(path) {
-            None => raw,
-            Some(codec) => decompressed(codec, &raw)
-                .map_err(|error| broken(format!("can't read input {path}: {codec}: {error}")))?,
+        let (data, places) = match formats.codec_of(path) {
+            None => (raw, None),
+            Some(codec) => {
+                let unreadable =
+                    |error| broken(format!("can't read input {path}: {codec}: {error}"));
+                let data = decompressed(codec, &raw).map_err(unreadable)?;
+                let places = match formats.splits(path) {
+                    true => OraclePlaces::of(codec, &raw).map_err(unreadable)?,
+                    false => None,
+                };
+                (data, places)
+            }
         };
-        Ok(Self { path: path.to_owned(), data, format: formats.input.clone() })
+        Ok(Self { path: path.to_owned(), data, format: formats.input.clone(), places })
     }
 
     /// All records.
     pub(crate) fn records(&self) -> Result<Vec<OracleRecord<'_>>, Failure> {
+        let mut records = self.records_of_data()?;
+        if let Some(places) = &self.places {
+            records.iter_mut().for_each(|(at, ..)| *at = places.place(*at));
+        }
+        Ok(records)
+    }
+
+    fn records_of_data(&self) -> Result<Vec<OracleRecord<'_>>, Failure> {
         let data = &self.data;
         match &self.format {
             InputFormat::Text | InputFormat::Lines { .. } => {

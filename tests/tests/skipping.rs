@@ -142,7 +142,7 @@ fn an_abort_is_skipped_and_one_record_too_many_fails_the_job_with_its_place() {
     let offset = text.find("abort 200").expect("it is there");
     for part in [
         "more records than the 1 that 'skip_records'",
-        &format!("at record 200 (byte {offset} of /in/text, which begins \"abort 200\")"),
+        &format!("at record 200 (offset {offset} of /in/text, which begins \"abort 200\")"),
         "/in/text bytes 0–",
         "signal 6",
         "these are the last words",

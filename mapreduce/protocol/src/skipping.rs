@@ -81,13 +81,13 @@ impl FailedRecord {
     }
 }
 
-/// As people read it: `record 17 (byte 220 of /in/a, which begins "x y")`, or `key 3 (which begins "x")`.
+/// As people read it: `record 17 (offset 220 of /in/a, which begins "x y")`, or `key 3 (which begins "x")`.
 impl fmt::Display for FailedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ordinal, place, start } = self;
         match place {
             Some(RecordPlace { path, offset }) => {
-                write!(f, "record {ordinal} (byte {offset} of {path}, which begins \"{start}\")")
+                write!(f, "record {ordinal} (offset {offset} of {path}, which begins \"{start}\")")
             }
             None => write!(f, "key {ordinal} (which begins \"{start}\")"),
         }
@@ -233,7 +233,7 @@ mod tests {
     fn a_record_is_told_in_words_of_bounded_length() {
         let note = Note::read(&noted(3, b"a\tb\xff\"")).unwrap();
         let record = note.told(Some("/in/a"));
-        let words = r#"record 3 (byte 77 of /in/a, which begins "a\tb\xff\"")"#;
+        let words = r#"record 3 (offset 77 of /in/a, which begins "a\tb\xff\"")"#;
         assert_eq!(record.to_string(), words);
         assert_eq!(note.told(None).to_string(), r#"key 3 (which begins "a\tb\xff\"")"#);
         let wire = serde_json::to_string(&record).unwrap();

@@ -5,7 +5,9 @@ use super::{Counter, Counters, Datum, Key, NamedOutputs, TaskContext, UserError}
 /// One record of the input.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Where its first byte stands in the file.
+    /// Where its first byte stands: in the file; in what a compressed file holds; or, of a line of a bzip2 or zstd file, 2^22
+    /// times the byte at which the block or frame begins that holds it, and the bytes of that before it. Each record of a file
+    /// has another one, they go up, the first is 0, and they are the same wherever the file is split.
     pub offset: u64,
     /// Its key, where the job's `input_format` is `key-value`.
     pub key: Option<&'a [u8]>,

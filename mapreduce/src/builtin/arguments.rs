@@ -134,7 +134,7 @@ impl Lines {
                 Ok(None)
             }
             Err(why) => Err(format!(
-                "the line at byte {} of {}: {why} (bad_lines: skip leaves such lines out)",
+                "the line at offset {} of {}: {why} (bad_lines: skip leaves such lines out)",
                 record.offset, record.path
             )
             .into()),

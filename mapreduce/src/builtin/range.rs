@@ -13,7 +13,7 @@ pub(super) fn of(record: Record<'_>) -> Result<std::ops::Range<u64>, UserError> 
     };
     range.ok_or_else(|| {
         format!(
-            "the line at byte {} of {} is no range: write FIRST COUNT, two whole numbers, as in `0 1000000`",
+            "the line at offset {} of {} is no range: write FIRST COUNT, two whole numbers, as in `0 1000000`",
             record.offset, record.path
         )
         .into()

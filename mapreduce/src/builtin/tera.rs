@@ -63,7 +63,7 @@ type TeraKey = [u8; KEY_BYTES];
 fn key_of(record: crate::Record<'_>) -> Result<(TeraKey, &[u8]), UserError> {
     record.value.split_first_chunk().map(|(key, rest)| (*key, rest)).ok_or_else(|| {
         format!(
-            "the line at byte {} of {} has {} bytes: a record begins with a key of {KEY_BYTES}",
+            "the line at offset {} of {} has {} bytes: a record begins with a key of {KEY_BYTES}",
             record.offset,
             record.path,
             record.value.len()

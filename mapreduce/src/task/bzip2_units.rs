@@ -13,6 +13,7 @@ use mapreduce_protocol::{Codec, Failure, SplitPiece};
 use super::bits::{Bits, END_MARK, MARK_BITS, Mark};
 use super::codec::{Raw, broken_file};
 use super::following::following;
+use super::places::place;
 use super::storage::{Blocks, Input};
 
 /// Longest compressed block, bits: 900,000 symbols of 20 bits, and its tables.
@@ -33,8 +34,9 @@ pub(super) struct Bzip2Units<'a> {
     end: u64,
     /// Bytes that have come out.
     came: u64,
-    /// What is left of the block under way.
+    /// What is left of the block under way, and where it stands.
     block: Bytes,
+    place: u64,
     raw: Rc<Raw>,
 }
 
@@ -51,19 +53,12 @@ impl<'a> Bzip2Units<'a> {
         if chain.next.is_none() {
             raw.pass(piece.length);
         }
-        Ok(Self { chain, end, came: 0, block: Bytes::new(), raw })
+        Ok(Self { chain, end, came: 0, block: Bytes::new(), place: 0, raw })
     }
 
     /// How far the piece is read.
     pub(super) fn raw(&self) -> Rc<Raw> {
         Rc::clone(&self.raw)
-    }
-
-    /// Byte of the file in which the first block begins.
-    pub(super) fn start(&self) -> u64 {
-        let piece = self.chain.piece;
-        let first = self.chain.next.filter(|_| piece.offset > 0);
-        first.map_or(piece.offset, |at| at / 8)
     }
 }
 
@@ -82,11 +77,21 @@ impl Blocks for Bzip2Units<'_> {
                 self.raw.pass(at / 8 - piece.offset);
             }
             self.block = block.into();
+            self.place = place(byte_of(at), 0);
         }
         let n = self.block.len().min(GIVEN_BYTES);
         self.came += n as u64;
+        self.raw.stands_at(self.place);
+        self.place += n as u64;
         Ok(Some(self.block.split_to(n)))
     }
+}
+
+/// The byte in which a block begins. The file's first one begins with the file, so that places of a file of one block are those
+/// in what it holds.
+fn byte_of(at: u64) -> u64 {
+    let byte = at / 8;
+    if byte == STREAM_START.len() as u64 { 0 } else { byte }
 }
 
 /// Blocks one after the other.

@@ -41,6 +41,7 @@ pub(crate) struct Decoded {
 #[derive(Default)]
 pub(crate) struct Raw {
     passed: Cell<u64>,
+    place: Cell<Option<u64>>,
     end: Cell<Option<u64>>,
     failure: RefCell<Option<Failure>>,
 }
@@ -54,6 +55,16 @@ impl Raw {
     /// So many compressed bytes are passed.
     pub(super) fn pass(&self, passed: u64) {
         self.passed.set(passed);
+    }
+
+    /// Where the first byte of the block stands that came last, in files that have places of their own (`places`).
+    pub(crate) fn place(&self) -> Option<u64> {
+        self.place.get()
+    }
+
+    /// The block that comes next stands there.
+    pub(super) fn stands_at(&self, place: u64) {
+        self.place.set(Some(place));
     }
 
     /// Of a part of a file: how many bytes its own blocks or frames hold, once the first one of another part has come up.

@@ -9,6 +9,7 @@ use mapreduce_protocol::{Codec, Failure, SplitPiece};
 use super::bzip2_units::Bzip2Units;
 use super::codec::{Decoded, Raw};
 use super::failure::bad_job;
+use super::places::check_length;
 use super::storage::{Blocks, Input};
 use super::zstd_units::ZstdUnits;
 
@@ -25,10 +26,10 @@ const OVERRUN_BYTES_MAX: u64 = 8 << 20;
 /// See the module.
 pub(crate) struct Opened<'a> {
     pub(crate) blocks: Box<dyn Blocks + 'a>,
-    /// How far a compressed file is read. Places are in what it holds, then.
+    /// How far a compressed file is read. Places are in what it holds, then, or those of its blocks or frames.
     pub(crate) raw: Option<Rc<Raw>>,
-    /// Where the first byte is said to stand: in the file, or in what it holds; of a part of a compressed file, where the
-    /// block or frame begins in the file that it comes from.
+    /// Where the first byte stands in the file, or in what that holds; of a part of a compressed file nobody knows, and it is
+    /// where the part begins.
     pub(crate) start: u64,
 }
 
@@ -37,8 +38,7 @@ pub(crate) fn is_whole(piece: &SplitPiece) -> bool {
     piece.offset == 0 && piece.length == piece.file_length
 }
 
-/// Begins at `start`, which is in the piece or just before it; of a file with a `codec`, at its first byte, or at the first
-/// block or frame that begins in the piece.
+/// Begins at `start`, which is in the piece or just before it; of a file with a `codec`, which must be whole, at its first byte.
 pub(crate) fn open<'a>(
     input: &'a dyn Input,
     piece: &'a SplitPiece,
@@ -48,23 +48,38 @@ pub(crate) fn open<'a>(
     let Some(codec) = codec else {
         return Ok(Opened { blocks: following(input, piece, start)?, raw: None, start });
     };
-    if is_whole(piece) {
-        let decoded = Decoded::open(input, piece, codec)?;
-        let raw = Some(decoded.raw());
-        return Ok(Opened { blocks: Box::new(decoded), raw, start: 0 });
+    if !is_whole(piece) {
+        return Err(not_whole(piece));
     }
+    let decoded = Decoded::open(input, piece, codec)?;
+    let raw = Some(decoded.raw());
+    Ok(Opened { blocks: Box::new(decoded), raw, start: 0 })
+}
+
+/// The same for lines. Of a codec that begins anew now and then, the first block or frame that begins in the piece is the
+/// beginning, and the file need not be whole; one that is, is read in the same way, so that places are the same.
+pub(crate) fn open_lines<'a>(
+    input: &'a dyn Input,
+    piece: &'a SplitPiece,
+    codec: Option<Codec>,
+) -> Result<Opened<'a>, Failure> {
+    let start = piece.offset;
     match codec {
-        Codec::Bzip2 => {
+        Some(codec @ Codec::Bzip2) => {
+            check_length(piece, codec)?;
             let units = Bzip2Units::open(input, piece)?;
-            let (raw, start) = (Some(units.raw()), units.start());
+            let raw = Some(units.raw());
             Ok(Opened { blocks: Box::new(units), raw, start })
         }
-        Codec::Zstd => {
+        Some(codec @ Codec::Zstd) => {
+            check_length(piece, codec)?;
             let units = ZstdUnits::open(input, piece)?;
-            let (raw, start) = (Some(units.raw()), units.start());
+            let raw = Some(units.raw());
             Ok(Opened { blocks: Box::new(units), raw, start })
         }
-        Codec::Gzip | Codec::Lz4 | Codec::Snappy => Err(not_whole(piece)),
+        Some(Codec::Gzip | Codec::Lz4 | Codec::Snappy) | None => {
+            open(input, piece, codec, start.saturating_sub(1))
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use mapreduce_protocol::{Codec, Failure, RECORD_BYTES_MAX, SplitPiece};
 
 use super::failure::bad_job;
-use super::following::{Opened, open};
+use super::following::{Opened, open_lines};
+use super::places::Places;
 use super::storage::Input;
 
 /// Where a line is held: in the block, or else gathered.
@@ -21,14 +22,17 @@ type Place = Option<Range<usize>>;
 pub(crate) struct Lines<'a> {
     piece: &'a SplitPiece,
     opened: Opened<'a>,
+    places: Places,
     /// Lines that begin there or later are another piece's.
     end: u64,
     line_bytes_max: usize,
     block: Bytes,
     /// First byte of `block` not yet passed.
     at: usize,
-    /// Where `block` begins in the file.
+    /// Where `block` begins in the file, or in what that holds from the piece's first block or frame on.
     block_offset: u64,
+    /// What is added to that for the places that records have, where these are others (`places`).
+    shift: u64,
     /// The line under way, if it began in an earlier block.
     carried: Vec<u8>,
 }
@@ -43,16 +47,18 @@ impl<'a> Lines<'a> {
         codec: Option<Codec>,
     ) -> Result<Self, Failure> {
         let is_plain = codec.is_none();
-        let opened = open(input, piece, codec, piece.offset.saturating_sub(1))?;
+        let opened = open_lines(input, piece, codec)?;
         let start = opened.start;
         let mut lines = Self {
             piece,
             opened,
+            places: Places::of(codec),
             end: if is_plain { piece.offset + piece.length } else { u64::MAX },
             line_bytes_max: RECORD_BYTES_MAX,
             block: Bytes::new(),
             at: 0,
             block_offset: start,
+            shift: 0,
             carried: Vec::new(),
         };
         if piece.offset > 0 {
@@ -66,6 +72,11 @@ impl<'a> Lines<'a> {
         &self.piece.path
     }
 
+    /// Which places its lines have.
+    pub(crate) fn places(&self) -> Places {
+        self.places
+    }
+
     /// Bytes of the piece that are passed, compressed ones where it is compressed.
     pub(crate) fn passed(&self) -> u64 {
         match &self.opened.raw {
@@ -74,12 +85,18 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Where the next unread byte stands in the file.
-    pub(crate) fn position(&self) -> u64 {
+    /// Where the next unread byte stands.
+    fn position(&self) -> u64 {
         self.block_offset + self.at as u64
     }
 
-    /// The next line without its end, and where it begins; `None` when the piece owns no more.
+    /// The place of a byte of the block. That of the file's first one is 0, whatever its compressed file begins with.
+    #[inline]
+    fn place_of(&self, position: u64) -> u64 {
+        if position == 0 { 0 } else { position.wrapping_add(self.shift) }
+    }
+
+    /// The next line without its end, and its place; `None` when the piece owns no more.
     #[inline]
     pub(crate) fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, Failure> {
         let found = self.find()?;
@@ -99,7 +116,7 @@ impl<'a> Lines<'a> {
         Ok(None)
     }
 
-    /// Passes the next line; says where it begins, and where it is held.
+    /// Passes the next line; its place, and where it is held.
     #[inline]
     fn find(&mut self) -> Result<Option<(u64, Place)>, Failure> {
         let start = self.position();
@@ -107,12 +124,11 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let Some(n) = memchr::memchr(b'\n', &self.block[self.at..]) else {
-            let is_line = self.straddling(start)?;
-            return Ok(is_line.then_some((start, None)));
+            return Ok(self.straddling(start)?.map(|place| (place, None)));
         };
         let line = self.at..self.at + n;
         self.at = line.end + 1;
-        Ok(Some((start, Some(line))))
+        Ok(Some((self.place_of(start), Some(line))))
     }
 
     #[inline]
@@ -131,8 +147,8 @@ impl<'a> Lines<'a> {
             self.at = lines.end;
             return Ok(Some(self.block.slice(lines)));
         }
-        let is_line = self.straddling(start)?;
-        Ok(is_line.then(|| [&self.carried[..], b"\n"].concat().into()))
+        let line = self.straddling(start)?;
+        Ok(line.map(|_| [&self.carried[..], b"\n"].concat().into()))
     }
 
     /// Where the lines are held that the piece owns, lie whole in the block, and are not passed.
@@ -158,32 +174,38 @@ impl<'a> Lines<'a> {
         n
     }
 
-    /// Gathers a line whose end is not in this block; `false` where there is none.
+    /// Gathers a line whose end is not in this block; its place, or nothing where there is none.
     #[cold]
-    fn straddling(&mut self, start: u64) -> Result<bool, Failure> {
+    fn straddling(&mut self, start: u64) -> Result<Option<u64>, Failure> {
         self.carried.clear();
+        let mut place = self.place_of(start);
         loop {
-            self.carry(self.block.len(), start)?;
+            self.carry(self.block.len(), place)?;
             if !self.next_block()? {
                 // The file's last line has no end.
-                return Ok(!self.carried.is_empty());
+                return Ok((!self.carried.is_empty()).then_some(place));
+            }
+            if self.carried.is_empty() {
+                // It begins with this block.
+                place = self.place_of(start);
             }
             if let Some(n) = memchr::memchr(b'\n', &self.block) {
-                self.carry(n, start)?;
+                self.carry(n, place)?;
                 self.at = n + 1;
-                return Ok(true);
+                return Ok(Some(place));
             }
         }
     }
 
-    /// Takes the block's bytes up to `end` for the line that began at `start`. One that is too long is not gathered to its
-    /// end.
-    fn carry(&mut self, end: usize, start: u64) -> Result<(), Failure> {
+    /// Takes the block's bytes up to `end` for the line at `place`. One that is too long is not gathered to its end.
+    fn carry(&mut self, end: usize, place: u64) -> Result<(), Failure> {
         let more = &self.block[self.at..end];
         if self.carried.len() + more.len() > self.line_bytes_max {
             let message = format!(
-                "input {} has a line of more than {} bytes at byte {start}: is it text?",
-                self.piece.path, self.line_bytes_max
+                "input {} has a line of more than {} bytes {}: is it text?",
+                self.piece.path,
+                self.line_bytes_max,
+                self.places.told(place)
             );
             return Err(bad_job(message));
         }
@@ -212,9 +234,14 @@ impl<'a> Lines<'a> {
         let Some(block) = self.opened.blocks.next_block()? else { return Ok(false) };
         self.block_offset += self.block.len() as u64;
         (self.block, self.at) = (block, 0);
-        if let Some(own) = self.opened.raw.as_ref().and_then(|raw| raw.end()) {
-            // The line that begins right behind them is theirs, too.
-            self.end = self.opened.start + own + 1;
+        if let Some(raw) = &self.opened.raw {
+            if let Some(place) = raw.place() {
+                self.shift = place.wrapping_sub(self.block_offset);
+            }
+            if let Some(own) = raw.end() {
+                // The line that begins right behind them is theirs, too.
+                self.end = self.opened.start + own + 1;
+            }
         }
         Ok(true)
     }

@@ -30,6 +30,7 @@ pub(crate) mod named;
 mod part_forms;
 pub(crate) mod part_output;
 pub(crate) mod partitions;
+mod places;
 mod process;
 pub(crate) mod progress;
 pub(crate) mod records;

@@ -13,7 +13,7 @@ use super::storage::Input;
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawRecord<'a> {
-    /// Where its first byte stands in the file, or in what that holds.
+    /// The place of its first byte: in the file, or in what that holds; of lines of bzip2 and zstd files see `places`.
     pub(crate) offset: u64,
     /// Its key, in formats that have them.
     pub(crate) key: Option<&'a [u8]>,
@@ -148,12 +148,13 @@ fn is_blank(line: &[u8]) -> bool {
 }
 
 fn next_json<'l>(lines: &'l mut Lines<'_>) -> Result<Option<RawRecord<'l>>, Failure> {
-    let path = lines.path();
+    let (path, places) = (lines.path(), lines.places());
     let line = lines.next_line_that(|line| !is_blank(line))?;
     let Some((offset, value)) = line else { return Ok(None) };
     if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(value) {
+        let place = places.told(offset);
         return Err(bad_job(format!(
-            "input {path} has no JSON value in the line at byte {offset}: {error}; mend it, or read the file as 'text'"
+            "input {path} has no JSON value in the line {place}: {error}; mend it, or read the file as 'text'"
         )));
     }
     Ok(Some(RawRecord { offset, key: None, value }))
@@ -345,15 +346,15 @@ mod tests {
         }
     }
 
-    /// The file `data` in several blocks or frames.
-    fn in_units(codec: Codec, data: &[u8], unit: usize) -> Vec<u8> {
+    /// The file `data` in several blocks or frames; frames perhaps behind something that is skipped, as `pzstd` writes it.
+    fn in_units(codec: Codec, data: &[u8], unit: usize, skipped: &[u8]) -> Vec<u8> {
         let compress = |part: &[u8]| match codec {
             Codec::Bzip2 => {
                 let mut out = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
                 std::io::Write::write_all(&mut out, part).unwrap();
                 out.finish().unwrap()
             }
-            _ => zstd::encode_all(part, 1).unwrap(),
+            _ => [skipped, &zstd::encode_all(part, 1).unwrap()].concat(),
         };
         let parts: Vec<&[u8]> =
             if data.is_empty() { vec![data] } else { data.chunks(unit).collect() };
@@ -364,16 +365,17 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
         #[test]
-        fn whatever_the_cuts_of_a_compressed_file_each_record_has_one_owner(
+        fn whatever_the_cuts_of_a_compressed_file_each_record_has_one_owner_and_place(
             text in prop::collection::vec(
                 prop_oneof![4 => Just(b'a'), 2 => Just(b'\n'), 1 => Just(b',')], 0..60
             ),
             codec in prop_oneof![Just(Codec::Bzip2), Just(Codec::Zstd)],
-            unit in 1..20_usize,
+            (unit, skips) in (1..20_usize, any::<bool>()),
             block in 1..400_usize,
             cuts in prop::collection::vec(0.0..1.0_f64, 0..6),
         ) {
-            let file = in_units(codec, &text, unit);
+            let skipped = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, b'n', b'o'];
+            let file = in_units(codec, &text, unit, if skips { &skipped } else { &[] });
             let length = file.len() as u64;
             let mut all: Vec<u64> = cuts.iter().map(|at| (at * length as f64) as u64).collect();
             all.extend([0, length]);
@@ -381,21 +383,28 @@ mod tests {
             all.dedup();
             let formats =
                 Formats { input_compression: InputCompression::Auto, ..Formats::default() };
-            let memory = MemoryInput { data: file, block };
+            let memory = MemoryInput { data: file.clone(), block };
             let path: std::sync::Arc<str> = format!("/f.{}", codec.extension()).into();
+            let piece = |offset, length| SplitPiece {
+                path: path.clone(),
+                offset,
+                length,
+                file_length: file.len() as u64,
+                e_tag: None,
+            };
+            let records_of = |piece: &SplitPiece| {
+                let mut records = Records::open(&memory, piece, &formats).unwrap();
+                let mut found = Vec::new();
+                while let Some(record) = records.next_record().unwrap() {
+                    found.push((record.offset, record.value.to_vec()));
+                }
+                found
+            };
+            let whole = records_of(&piece(0, length));
             let (mut found, mut blocks) = (Vec::new(), Vec::new());
             for cut in all.windows(2) {
-                let piece = SplitPiece {
-                    path: path.clone(),
-                    offset: cut[0],
-                    length: cut[1] - cut[0],
-                    file_length: length,
-                    e_tag: None,
-                };
-                let mut records = Records::open(&memory, &piece, &formats).unwrap();
-                while let Some(record) = records.next_record().unwrap() {
-                    found.push(record.value.to_vec());
-                }
+                let piece = piece(cut[0], cut[1] - cut[0]);
+                found.extend(records_of(&piece));
                 let mut lines = Lines::open(&memory, &piece, Some(codec)).unwrap();
                 while let Some(block) = lines.next_lines().unwrap() {
                     blocks.extend_from_slice(&block);
@@ -406,7 +415,10 @@ mod tests {
             if expected.last().is_some_and(Vec::is_empty) {
                 expected.pop();
             }
+            prop_assert_eq!(&found, &whole, "places, too");
+            let (places, found): (Vec<u64>, Vec<Vec<u8>>) = found.into_iter().unzip();
             prop_assert_eq!(&found, &expected);
+            prop_assert!(places.is_sorted_by(|a, b| a < b) && places.first().is_none_or(|it| *it == 0));
             let ended: Vec<u8> = expected.iter().flat_map(|it| [it, &b"\n"[..]].concat()).collect();
             prop_assert_eq!(blocks, ended);
         }

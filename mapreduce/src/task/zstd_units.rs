@@ -15,6 +15,7 @@ use zstd::stream::read::Decoder;
 use super::codec::{Raw, RawReader, broken_file};
 use super::failure::failure;
 use super::following::following;
+use super::places::place;
 use super::storage::{Blocks, Input};
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -41,7 +42,10 @@ enum State<'a> {
 pub(super) struct ZstdUnits<'a> {
     piece: &'a SplitPiece,
     state: State<'a>,
-    start: u64,
+    /// Where the frame under way begins.
+    frame: u64,
+    /// Bytes that have come out of it.
+    came_of_frame: u64,
     /// Bytes that have come out.
     came: u64,
     raw: Rc<Raw>,
@@ -60,18 +64,13 @@ impl<'a> ZstdUnits<'a> {
                 State::Between(RawReader::new(following(input, piece, first)?, &raw))
             }
         };
-        let start = first.unwrap_or(piece.offset);
-        Ok(Self { piece, state, start, came: 0, raw })
+        let (frame, came_of_frame) = (first.unwrap_or(piece.offset), 0);
+        Ok(Self { piece, state, frame, came_of_frame, came: 0, raw })
     }
 
     /// How far the piece is read.
     pub(super) fn raw(&self) -> Rc<Raw> {
         Rc::clone(&self.raw)
-    }
-
-    /// Byte of the file in which the first frame begins.
-    pub(super) fn start(&self) -> u64 {
-        self.start
     }
 
     /// Goes to the next frame; whether there is one.
@@ -98,6 +97,7 @@ impl<'a> ZstdUnits<'a> {
             if at >= self.piece.offset + self.piece.length {
                 self.raw.end_at(self.came);
             }
+            (self.frame, self.came_of_frame) = (at, 0);
             let source = Cursor::new(magic).chain(reader);
             self.state = State::In(Decoder::with_buffer(source)?.single_frame());
             return Ok(true);
@@ -131,6 +131,8 @@ impl<'a> ZstdUnits<'a> {
                     };
                     if n > 0 {
                         block.truncate(n);
+                        self.raw.stands_at(place(self.frame, self.came_of_frame));
+                        self.came_of_frame += n as u64;
                         self.came += n as u64;
                         return Ok(Some(block.into()));
                     }

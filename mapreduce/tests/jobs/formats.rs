@@ -117,15 +117,59 @@ fn compressed_files_are_read_as_what_they_hold() {
         ("6.snappy", of(6, &hadoop_snappy)),
     ];
     let (plain, compressed) = (folder(&plain), folder(&compressed));
-    // Where the place of a record counts from is told by the split, in what is split.
-    for (job, split_bytes) in [(wordcount(), 700), (wordcount(), 90), (places(), 1 << 20)] {
+    for split_bytes in [700, 90] {
         let shape = Shape { split_bytes, ..Shape::default() };
         let same = |_: &mut JobSpec| {};
-        let expected = both(&job, "native", &plain, &shape, same);
-        let found = both(&job, "native", &compressed, &shape, same);
+        let expected = both(&wordcount(), "native", &plain, &shape, same);
+        let found = both(&wordcount(), "native", &compressed, &shape, same);
         assert_eq!(found.parts, expected.parts);
         let records = |ran: &Ran| ran.counters["task.MAP_INPUT_RECORDS"];
         assert_eq!(records(&found), records(&expected));
+    }
+    // In what these hold, whatever their members; others have places by blocks and frames.
+    for name in ["1.bz2", "2.zst"] {
+        std::fs::remove_file(compressed.input().join(name)).unwrap();
+        std::fs::remove_file(plain.input().join(&name[..1])).unwrap();
+    }
+    let shape = Shape { split_bytes: 700, ..Shape::default() };
+    let expected = both(&places(), "native", &plain, &shape, |_| {});
+    assert_eq!(both(&places(), "native", &compressed, &shape, |_| {}).parts, expected.parts);
+}
+
+#[test]
+fn places_in_blocks_and_frames_are_the_same_wherever_files_are_cut() {
+    let whole = text(5, 30_000);
+    let (first, second) = whole.split_at(whole.len() / 3 + 5);
+    let frames = || whole.chunks(50_001).map(zstd);
+    // As pzstd writes it: each behind something that is skipped.
+    let skipped = |frame: Vec<u8>| {
+        [&0x184D_2A50_u32.to_le_bytes()[..], &4_u32.to_le_bytes(), b"0000", &frame].concat()
+    };
+    for (name, file) in [
+        ("0.bz2", [bzip2(first), bzip2(b""), bzip2(second)].concat()),
+        ("0.zst", frames().collect::<Vec<_>>().concat()),
+        ("1.zst", frames().map(skipped).collect::<Vec<_>>().concat()),
+    ] {
+        let folder = folder(&[(name, file)]);
+        let run = |split_bytes| {
+            let shape = Shape { split_bytes, ..Shape::default() };
+            both(&places(), "native", &folder, &shape, |_| {}).parts
+        };
+        let expected = run(1 << 30);
+        let lines = expected.values().flat_map(|part| part.split(|byte| *byte == b'\n'));
+        let places: Vec<u64> = lines
+            .filter(|line| !line.is_empty())
+            .map(|line| std::str::from_utf8(line).unwrap().split_once('\t').unwrap().0)
+            .map(|place| place.parse().unwrap())
+            .collect();
+        let different: std::collections::BTreeSet<_> = places.iter().copied().collect();
+        assert_eq!((places.len(), different.len()), (30_000, 30_000), "{name}");
+        assert_eq!(different.first(), Some(&0), "{name}");
+        let units: std::collections::BTreeSet<_> = places.iter().map(|it| it >> 22).collect();
+        assert!(units.len() >= 5, "{name} has {} blocks or frames", units.len());
+        for split_bytes in [7000, 20_000] {
+            assert!(run(split_bytes) == expected, "{name} in splits of {split_bytes}");
+        }
     }
 }
 
@@ -134,16 +178,6 @@ fn seen() -> Job {
     Job::map::<Text, Text>(|record, out| {
         let key = record.key.map_or("none".to_owned(), |key| format!("{:?}", Bytes(key)));
         out.emit(&format!("{:04} {key}", record.offset), &format!("{:?}", Bytes(record.value)));
-        Ok(())
-    })
-    .into()
-}
-
-/// The same, but for its place.
-fn contents() -> Job {
-    Job::map::<Text, Text>(|record, out| {
-        let key = record.key.map_or("none".to_owned(), |key| format!("{:?}", Bytes(key)));
-        out.emit(&key, &format!("{:?}", Bytes(record.value)));
         Ok(())
     })
     .into()
@@ -201,13 +235,8 @@ fn records_of_each_format_are_the_same_whatever_the_splits_and_compressed() {
             }
             let packed =
                 folder(&[("0.gz", gzip(data.as_bytes())), ("1.bz2", bzip2(data.as_bytes()))]);
-            // Where the place of a record counts from is told by the split, in what is split.
-            let unsplit = Shape { split_bytes: 1 << 20, ..Shape::default() };
-            let whole = both(&seen(), "native", &packed, &unsplit, set);
-            assert_eq!(whole.parts, ran.parts, "{name}");
-            let expected = both(&contents(), "native", &plain, &shape, set);
-            let split = both(&contents(), "native", &packed, &shape, set);
-            assert_eq!(split.parts, expected.parts, "{name}");
+            // Of one block each, so that places are those in what they hold.
+            assert_eq!(both(&seen(), "native", &packed, &shape, set).parts, ran.parts, "{name}");
         }
     }
 }

@@ -100,7 +100,7 @@ fn one_too_many_fails_the_job_and_says_which() {
     let at = std::fs::read_to_string(folder.input().join("000")).unwrap().find("panic 4").unwrap();
     for part in [
         "more records than the 4 that 'skip_records'".to_owned(),
-        format!("at record 47 (byte {at} of {}", folder.input().join("000").display()),
+        format!("at record 47 (offset {at} of {}", folder.input().join("000").display()),
         "which begins \"panic 4\"): the job's code panicked".to_owned(),
     ] {
         assert!(failure.message.contains(&part), "{part}: {}", failure.message);

@@ -100,7 +100,7 @@ fn all_tasks_together_leave_out_no_more_than_the_job_allows() {
     let reason = status.failure.unwrap();
     for part in [
         "more records than the 1 that 'skip_records'",
-        &format!("last {} on a, /in bytes 1–2: at record 0 (byte 0 of /in, ", second.attempt(1)),
+        &format!("last {} on a, /in bytes 1–2: at record 0 (offset 0 of /in, ", second.attempt(1)),
         "which begins \"bad 0\"): boom",
     ] {
         assert!(reason.contains(part), "{part}: {reason}");
