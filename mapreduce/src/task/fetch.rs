@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ids::Monotonic;
 use mapreduce_protocol::shuffle;
 use mapreduce_protocol::{AttemptId, Failure, FailureKind, MapEvent};
@@ -19,7 +20,7 @@ use super::fetch_body::{self, Body, FetchError};
 use super::fetch_plan::{Batch, FetchPlan};
 use super::progress::Progress;
 use super::segments::Budget;
-use super::source::Source;
+use super::source::{Source, unpacked_bytes};
 
 /// Segments that wait for the task's thread; their bytes are bounded by the budget.
 const SEGMENTS_QUEUED: usize = 256;
@@ -159,11 +160,10 @@ impl Fetcher {
                 if self.plan.arrived(attempt, clock::monotonic()) {
                     let segment = Segment { map: attempt.task.index, source };
                     let _ = self.segments.send(Ok(segment)).await;
-                } else if let Source::Memory(bytes) = source {
-                    self.settings.budget.give_back(bytes.len() as u64);
-                    return Ok(true);
+                    return Ok(false);
                 }
-                Ok(false)
+                self.settings.budget.give_back(source.memory());
+                Ok(true)
             }
             Happened::Unkept { failure } => Err(failure),
             Happened::Failed { attempt, message } => {
@@ -232,16 +232,17 @@ async fn receive(
                 Happened::Failed { attempt: *attempt, message }
             }
             Some(length) if settings.budget.take(length) => match body.segment(length).await {
-                Ok(bytes) => Happened::Arrived { attempt: *attempt, source: Source::Memory(bytes) },
+                Ok(bytes) => {
+                    let source = kept(settings, bytes).await?;
+                    Happened::Arrived { attempt: *attempt, source }
+                }
                 Err(message) => {
                     settings.budget.give_back(length);
                     return Err(message.into());
                 }
             },
             Some(length) => {
-                static NUMBER: AtomicU32 = AtomicU32::new(0);
-                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-                let path = settings.folder.join(format!("fetched-{number:06}"));
+                let path = new_file(settings);
                 let source = fetch_body::segment_in_file(&mut body, length, &path).await?;
                 Happened::Arrived { attempt: *attempt, source }
             }
@@ -252,6 +253,24 @@ async fn receive(
         }
     }
     Ok(())
+}
+
+/// Where the next segment goes that is not kept in memory.
+fn new_file(settings: &FetchSettings) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    settings.folder.join(format!("fetched-{number:06}"))
+}
+
+/// A segment whose length was taken from the budget: in memory, if there is room for what its merge decompresses, too.
+async fn kept(settings: &FetchSettings, blocks: Bytes) -> Result<Source, FetchError> {
+    if settings.budget.take(unpacked_bytes(&blocks)) {
+        return Ok(Source::Memory(blocks));
+    }
+    let length = blocks.len() as u64;
+    let source = fetch_body::blocks_in_file(blocks, &new_file(settings)).await?;
+    settings.budget.give_back(length);
+    Ok(source)
 }
 
 #[cfg(test)]

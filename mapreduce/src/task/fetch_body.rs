@@ -162,6 +162,17 @@ pub(super) async fn segment_in_file(
     Ok(Source::of(&run, &map_output::Segment { length, ..Default::default() }))
 }
 
+/// The same of one that has come.
+pub(super) async fn blocks_in_file(blocks: Bytes, path: &Path) -> Result<Source, FetchError> {
+    let run = RunFile::temporary(path);
+    let (to, length) = (path.to_owned(), blocks.len() as u64);
+    let writing = tokio::task::spawn_blocking(move || File::create_new(to)?.write_all(&blocks));
+    let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let disk = |error| failure::disk(&error, "write a fetched segment as", path);
+    written.map_err(|error| FetchError::Local(disk(error)))?;
+    Ok(Source::of(&run, &map_output::Segment { length, ..Default::default() }))
+}
+
 /// Appends bytes to the file, which is created first; both come back, the bytes' room empty.
 fn append(
     file: Option<File>,

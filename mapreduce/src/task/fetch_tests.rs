@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use mapreduce_protocol::shuffle::SegmentHeader;
-use mapreduce_protocol::{FailureKind, FromTask, JobId, TaskKind};
+use mapreduce_protocol::{FailureKind, FromTask, JobId, MapOutputCompression, TaskKind};
 
 use super::*;
 use crate::task::cursor::Cursor;
@@ -21,9 +21,13 @@ fn map(index: u32) -> AttemptId {
 
 /// The blocks of a segment whose records name the map.
 fn segment(index: u32, n_records: u32) -> Vec<u8> {
+    segment_as(Default::default(), index, n_records)
+}
+
+fn segment_as(compression: MapOutputCompression, index: u32, n_records: u32) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let mut writer = RunWriter::create_temporary(&path, 1, Default::default()).unwrap();
+    let mut writer = RunWriter::create_temporary(&path, 1, compression).unwrap();
     for n in 0..n_records {
         let key = format!("{n:08}");
         writer.record(0, key.as_bytes(), format!("of map {index}").as_bytes()).unwrap();
@@ -51,6 +55,13 @@ type Acts = BTreeMap<u32, Vec<Act>>;
 
 /// Serves segments of `n_records` by `acts`, until the test ends.
 fn serve(acts: Acts, n_records: u32) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    serve_segments(acts, move |index| segment(index, n_records))
+}
+
+fn serve_segments(
+    acts: Acts,
+    blocks_of: impl Fn(u32) -> Vec<u8> + Send + 'static,
+) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let requests: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -71,7 +82,8 @@ fn serve(acts: Acts, n_records: u32) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             seen.lock().unwrap().push(path);
             let mut answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
             for attempt in maps {
-                if !write_segment(&mut answer, attempt, &acts, n_records) {
+                let blocks = blocks_of(attempt.task.index);
+                if !write_segment(&mut answer, attempt, &acts, blocks) {
                     break;
                 }
             }
@@ -87,7 +99,7 @@ fn write_segment(
     answer: &mut Vec<u8>,
     attempt: AttemptId,
     acts: &Mutex<Acts>,
-    n_records: u32,
+    mut blocks: Vec<u8>,
 ) -> bool {
     let index = attempt.task.index;
     let act = match acts.lock().unwrap().get_mut(&index) {
@@ -95,7 +107,6 @@ fn write_segment(
         Some(acts) => acts[0].clone(),
         None => Act::Serve,
     };
-    let mut blocks = segment(index, n_records);
     let length = blocks.len() as u64;
     let mut header = SegmentHeader { map: index, attempt: 0, found: true, length };
     let mut whole = true;
@@ -261,6 +272,24 @@ fn what_exceeds_the_memory_goes_to_disk() {
     let all = fetching.all();
     assert_eq!(all.values().filter(|(records, _)| *records == 20_000).count(), 3);
     assert_eq!(all.values().filter(|(_, in_memory)| *in_memory).count(), 2);
+}
+
+#[test]
+fn what_a_merge_decompresses_counts_as_memory_too() {
+    for compression in [MapOutputCompression::Lz4, MapOutputCompression::Zstd] {
+        let blocks_of = move |index| segment_as(compression, index, 20_000);
+        let source = Source::Memory(blocks_of(0).into());
+        let (length, memory) = (source.remaining(), source.memory());
+        // A block's bytes, once decompressed.
+        assert!((60_000..70_000).contains(&(memory - length)), "{memory} of {length}");
+        let (address, _) = serve_segments(Acts::new(), blocks_of);
+        // All three would have room as they come, but not with what becomes of them.
+        let mut fetching = fetch(3, 3 * length + 2 * (memory - length) + 1000);
+        fetching.tell((0..3).map(|index| available(index, address, "x")).collect());
+        let all = fetching.all();
+        assert_eq!(all.values().filter(|(records, _)| *records == 20_000).count(), 3);
+        assert_eq!(all.values().filter(|(_, in_memory)| *in_memory).count(), 2);
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Segments {
         Self { is_rewindable, ..self }
     }
 
-    /// A verified segment, whose length was taken from the budget.
+    /// A verified segment, whose memory ([`Source::memory`]) was taken from the budget.
     pub(crate) fn add_in_memory(&mut self, map: u32, blocks: Bytes) {
         self.held.insert(map, Held { last_map: map, source: Source::Memory(blocks) });
     }
@@ -196,8 +196,7 @@ impl Segments {
     ) -> Result<(), Failure> {
         let maps: Vec<u32> = self.held.range(first..=last).map(|(map, _)| *map).collect();
         let held: Vec<Held> = maps.iter().filter_map(|map| self.held.remove(map)).collect();
-        let memory: u64 =
-            held.iter().filter(|h| h.is_in_memory()).map(|h| h.source.remaining()).sum();
+        let memory: u64 = held.iter().map(|held| held.source.memory()).sum();
         let path = self.folder.join(format!("merge-{:06}", self.created));
         self.created += 1;
         let mut writer = RunWriter::create_temporary(&path, 1, self.compression)?;
@@ -219,7 +218,12 @@ mod tests {
     /// A segment with one record for each of `keys`, valued with the map's ordinal.
     fn segment(folder: &std::path::Path, map: u32, keys: &[&str]) -> (Source, Bytes) {
         let path = folder.join(format!("segment-{map}"));
-        let mut writer = RunWriter::create_temporary(&path, 1, Default::default()).unwrap();
+        let compression = match map % 3 {
+            0 => MapOutputCompression::None,
+            1 => MapOutputCompression::Lz4,
+            _ => MapOutputCompression::Zstd,
+        };
+        let mut writer = RunWriter::create_temporary(&path, 1, compression).unwrap();
         for key in keys {
             writer.record(0, key.as_bytes(), map.to_string().as_bytes()).unwrap();
         }
@@ -262,7 +266,7 @@ mod tests {
             for map in order {
                 let (source, blocks) = segment(folder.path(), map, &["a", "b", "b"]);
                 if below(2) == 0 {
-                    assert!(budget.take(blocks.len() as u64));
+                    assert!(budget.take(Source::Memory(blocks.clone()).memory()));
                     segments.add_in_memory(map, blocks);
                 } else {
                     segments.add_on_disk(map, source);
@@ -297,6 +301,25 @@ mod tests {
         segments.add_on_disk(0, source);
         segments.add_in_memory(1, blocks);
         assert!(!segments.are_to_be_merged(3, false) && segments.are_to_be_merged(4, false));
+    }
+
+    #[test]
+    fn what_compressed_segments_have_taken_is_given_back_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = Budget::new(1 << 20);
+        let mut segments =
+            Segments::new(folder.path().to_owned(), 4, budget.clone(), Progress::untold());
+        for map in [1, 2] {
+            let (source, blocks) = segment(folder.path(), map, &["key"; 5000]);
+            let memory = Source::Memory(blocks.clone()).memory();
+            assert!(memory > 2 * source.remaining(), "{memory}: it is compressed");
+            assert!(budget.take(memory));
+            segments.add_in_memory(map, blocks);
+        }
+        assert!(!budget.take(1 << 20));
+        segments.make_room(None).unwrap();
+        assert!(budget.take(1 << 20), "all memory is free again");
+        assert_eq!(merged(segments).len(), 10_000);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crc_fast::crc32_iscsi as crc32c;
 use mapreduce_protocol::Failure;
 use mapreduce_protocol::map_output::{
-    self, BLOCK_HEADER_BYTES, BlockHeader, LayoutError, Segment, Trailer,
+    self, BLOCK_HEADER_BYTES, BlockHeader, CODEC_NONE, LayoutError, Segment, Trailer,
 };
 
 use super::block_codec::raw_of;
@@ -100,6 +100,15 @@ impl Source {
         }
     }
 
+    /// Memory that it takes while it is merged: what it holds, and its longest block once that is decompressed. (A block that
+    /// is stored as it is lies there already; of files one block at a time is read, and few files.)
+    pub(crate) fn memory(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64 + unpacked_bytes(bytes),
+            Self::File { .. } => 0,
+        }
+    }
+
     /// The raw bytes of the next block, decompressed.
     pub(crate) fn next_block(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
@@ -137,6 +146,17 @@ fn split_block(bytes: &mut Bytes) -> Option<(BlockHeader, Bytes)> {
     let header = BlockHeader::decode(bytes.first_chunk::<BLOCK_HEADER_BYTES>()?).ok()?;
     let mut block = bytes.split_to(BLOCK_HEADER_BYTES + header.stored_length as usize);
     Some((header, block.split_off(BLOCK_HEADER_BYTES)))
+}
+
+/// The longest of these blocks that are compressed, once it is not; 0 where none is. They were verified as whole blocks.
+pub(crate) fn unpacked_bytes(blocks: &Bytes) -> u64 {
+    let (mut rest, mut longest) = (blocks.clone(), 0);
+    while let Some((header, _)) = split_block(&mut rest) {
+        if header.codec != CODEC_NONE {
+            longest = longest.max(u64::from(header.raw_length));
+        }
+    }
+    longest
 }
 
 fn read_block(file: &RunFile, at: u64, end: u64) -> Result<(BlockHeader, Bytes), Failure> {
