@@ -77,6 +77,12 @@ fn a_word_count_in_python_equals_the_oracle_and_a_plain_count() {
     let log = dev.run(&["job", "logs", &id, &attempt]).success().text();
     assert!(log.contains("greeting: good day") && !log.contains("reporter:"), "{log}");
 
+    let aside = dev.job_file("aside.yaml", &job("/aside", "cat > $mapreduce_task_output_dir/copy"));
+    let _ = dev.run(&["job", "submit", &aside, "--wait"]).success();
+    let copied = dev.run(&["fs", "cat", "/aside/copy-m-*"]).success().stdout;
+    let text = dev.run(&["fs", "cat", "/in/*"]).success().stdout;
+    assert!(copied == text, "what commands write beside their output: {} bytes", copied.len());
+
     for (name, sequential) in [("local", false), ("oracle", true)] {
         let output = dev.scratch().join(name);
         let file = dev.job_file(

@@ -41,6 +41,8 @@ impl Environment {
             ("mapreduce_job_reduces", n_reduces.to_string()),
             ("job_local_dir", folder(workplace.folder())),
             ("mapreduce_job_local_dir", folder(workplace.folder())),
+            ("mapred_work_output_dir", folder(workplace.beside())),
+            ("mapreduce_task_output_dir", folder(workplace.beside())),
             ("TMPDIR", folder(workplace.temporary())),
         ];
         let own = about.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();

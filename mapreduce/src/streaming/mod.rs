@@ -11,6 +11,7 @@
 //! `environment.rs`. `plain.rs` is the sequential oracle of such jobs, and shares none of the ways of records.
 
 mod archive;
+mod beside;
 mod child;
 mod combiner;
 mod environment;
@@ -28,6 +29,7 @@ mod skip_feeds;
 mod skipping;
 mod workplace;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -193,7 +195,7 @@ impl Attempt<'_> {
         }
         counters.add_own("MAP_INPUT_RECORDS", records);
         counters.add_own("SPLIT_BYTES", split.length());
-        Ok(())
+        beside::take(self.workplace.beside(), (role, &self.program.about), named, progress)
     }
 
     /// Passes a merge through the reducer.
@@ -221,7 +223,8 @@ impl Attempt<'_> {
             return Err(failure);
         }
         input.count(counters);
-        Ok(())
+        drop(input);
+        beside::take(self.workplace.beside(), (role, about), named, progress)
     }
 }
 
@@ -297,8 +300,9 @@ impl Program for StreamingProgram {
         counters: &mut Counters,
     ) -> Result<OracleOutput, Failure> {
         let n_reduces = task.n_reduces;
+        let (about, files) = (&self.about, &self.files[..]);
         let plain =
-            plain::Plain { about: &self.about, forms, files: &self.files, folder, n_reduces };
-        Ok(OracleOutput { parts: plain.run(input, counters)?, named: Vec::new() })
+            plain::Plain { about, forms, files, folder, n_reduces, named: RefCell::default() };
+        plain.run(input, counters)
     }
 }

@@ -2,6 +2,7 @@
 //! pipes, and lists are sorted. It shares with the task runtime where a command runs and what it finds there, and none
 //! of the ways of records.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use mapreduce_protocol::streaming::{Command, CommandRole, LineEnds};
 use mapreduce_protocol::{
-    Failure, FailureKind, InputFormat, OutputFormat, OutputForms, SplitPiece, Streaming, TaskKind,
+    Failure, FailureKind, InputFormat, OutputFormat, OutputForms, SplitPiece, Streaming, TaskId,
+    TaskKind, is_output_name,
 };
 
 use super::environment::Environment;
@@ -20,7 +22,7 @@ use crate::api::Counters;
 use crate::api::{StatusSink, TaskContext};
 use crate::local::LOCAL_JOB;
 use crate::oracle_input::OracleInput;
-use crate::oracle_output::{self, Piece};
+use crate::oracle_output::{self, OracleOutput, Piece, Writer};
 use crate::task::progress::Progress;
 
 /// One run.
@@ -31,14 +33,26 @@ pub(super) struct Plain<'a> {
     /// Where it may work.
     pub(super) folder: &'a Path,
     pub(super) n_reduces: u32,
+    /// What was written beside the main output so far.
+    pub(super) named: RefCell<Vec<(Writer, Vec<u8>)>>,
 }
 
 /// A key, and what stands behind its separator, if there is one.
 type Pair = (Vec<u8>, Option<Vec<u8>>);
 
 impl Plain<'_> {
-    /// The text of each part. A mapper runs once for each file.
+    /// All that it writes.
     pub(super) fn run(
+        self,
+        input: &[OracleInput],
+        counters: &mut Counters,
+    ) -> Result<OracleOutput, Failure> {
+        let parts = self.parts(input, counters)?;
+        Ok(OracleOutput { parts, named: self.named.into_inner() })
+    }
+
+    /// The text of each part. A mapper runs once for each file.
+    fn parts(
         &self,
         input: &[OracleInput],
         counters: &mut Counters,
@@ -242,7 +256,32 @@ impl Plain<'_> {
         if !has_read_all && !self.about.partial_input {
             return Err(failed(format!("the {role} `{command}` has not read all of its input")));
         }
+        self.read_beside(role, identity.attempt.task, workplace.beside())?;
         std::fs::read(&stdout).map_err(disk)
+    }
+
+    /// Files that a command has written beside its standard output.
+    fn read_beside(&self, role: CommandRole, task: TaskId, folder: &Path) -> Result<(), Failure> {
+        let about = self.about;
+        let (separator, fields) = match role {
+            CommandRole::Reducer => {
+                (&about.reduce_output_separator, about.reduce_output_key_fields)
+            }
+            _ => (&about.map_output_separator, about.map_output_key_fields),
+        };
+        for name in super::beside::names(folder)? {
+            if !is_output_name(&name) {
+                return Err(failed(format!("{name:?} can't be the name of an output")));
+            }
+            let path = folder.join(&name);
+            let written = std::fs::read(&path)
+                .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+            let lines = self.lines_of(&written);
+            let text =
+                self.text(&lines, separator.as_deref().unwrap_or("\t"), fields.unwrap_or(1))?;
+            self.named.borrow_mut().push(((name, task), text));
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn starts() -> MutexGuard<'static, ()> {
 pub(super) struct Workplace {
     folder: PathBuf,
     temporary: PathBuf,
+    beside: PathBuf,
 }
 
 impl Workplace {
@@ -52,8 +53,9 @@ impl Workplace {
         files: &[PathBuf],
         progress: &Progress,
     ) -> Result<Self, Failure> {
-        let workplace = Self { folder: attempt.join("work"), temporary: attempt.join("tmp") };
-        for folder in [&workplace.folder, &workplace.temporary] {
+        let [folder, temporary, beside] = ["work", "tmp", "beside"].map(|name| attempt.join(name));
+        let workplace = Self { folder, temporary, beside };
+        for folder in [&workplace.folder, &workplace.temporary, &workplace.beside] {
             fs::create_dir(folder).map_err(|error| disk(&error, "create", folder))?;
         }
         let (plain, archives) = files.split_at(about.files.len().min(files.len()));
@@ -75,6 +77,11 @@ impl Workplace {
     /// What `TMPDIR` names.
     pub(super) fn temporary(&self) -> &Path {
         &self.temporary
+    }
+
+    /// Where commands write files that become named outputs (`beside`).
+    pub(super) fn beside(&self) -> &Path {
+        &self.beside
     }
 
     fn copy(&self, from: HostCopy<'_>, progress: &Progress) -> Result<(), Failure> {

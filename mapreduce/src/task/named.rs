@@ -65,7 +65,8 @@ impl<'a> Named<'a> {
         Ok(self.parts.len() - 1)
     }
 
-    fn part(&mut self, name: &str) -> Result<&mut PartOutput, Failure> {
+    /// The author's output of that name.
+    pub(crate) fn part(&mut self, name: &str) -> Result<&mut PartOutput, Failure> {
         let known = self.parts.iter().position(|(known, _)| known == name);
         let at = match known {
             Some(at) => at,

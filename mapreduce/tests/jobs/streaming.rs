@@ -381,6 +381,33 @@ fn commands_find_their_task_their_files_and_their_variables() {
 }
 
 #[test]
+fn files_beside_the_standard_output_are_named_outputs() {
+    let folder = Folder::with(&[b"a 1\nbad\nb 2\n".to_vec(), b"worse\nc 3\n".to_vec()]);
+    let json = r#"{
+        "mapper": "awk '{if (NF == 2) print $1 \"\\t\" $2; else print > (ENVIRON[\"mapreduce_task_output_dir\"] \"/malformed\")}'",
+        "reducer": "sh -c 'tee $mapred_work_output_dir/copy; printf \"x\\ty\" > $mapred_work_output_dir/last'"
+    }"#;
+    let shape = Shape { reduces: 2, split_bytes: 1 << 20, ..Shape::default() };
+    let ran = both(json, &folder, &shape);
+    let parts = |name: &str| -> Vec<&[u8]> {
+        ran.parts.iter().filter(|(part, _)| part.starts_with(name)).map(|(_, it)| &it[..]).collect()
+    };
+    assert_eq!(parts("malformed-m-"), [&b"bad\n"[..], b"worse\n"]);
+    assert_eq!(parts("copy-r-"), parts("part-r-"));
+    assert_eq!(parts("last-r-"), [b"x\ty\n"; 2], "a last line without an end is one, too");
+    assert_eq!(ran.counters["task.NAMED_OUTPUT_RECORDS"], 2 + 3 + 2);
+    for (name, needle) in [("no-name", "can't be the name of an output"), ("x/y", "is no file")] {
+        let made = format!("$mapreduce_task_output_dir/{name}");
+        let json = format!(
+            r#"{{"mapper": "sh -c 'cat; mkdir $(dirname {made}) 2>&-; touch {made}'", "reducer": "NONE"}}"#
+        );
+        let failure = run(&json, &folder, &Shape { reduces: 0, ..Shape::default() }, false);
+        let message = failure.unwrap_err().message;
+        assert!(message.contains(needle), "{message}");
+    }
+}
+
+#[test]
 fn archives_are_folders() {
     let folder = Folder::with(&[b"a\nb\n".to_vec()]);
     file(&folder, "reduce", "old\n");
