@@ -1,5 +1,7 @@
 //! What the command line changes of a job file: `--name`, `--output`, `--set`. `job submit` and `local` take them.
 
+use mapreduce_protocol::is_argument;
+use net::Rewritten;
 use serde_json::Value;
 
 /// The flags.
@@ -34,6 +36,12 @@ pub(crate) enum JobChangeError {
         /// What is above it.
         above: String,
     },
+    /// An argument would not stay as it is written.
+    #[error("--set {rewritten}")]
+    Argument {
+        /// Which, and what it would become.
+        rewritten: Rewritten,
+    },
 }
 
 impl JobChanges {
@@ -49,8 +57,7 @@ impl JobChanges {
                 .split_once('=')
                 .filter(|(key, _)| !key.trim().is_empty())
                 .ok_or_else(|| JobChangeError::NotKeyValue { given: text.clone() })?;
-            // As it would stand in the job file; what is no YAML is text.
-            let value = serde_yaml::from_str(value).unwrap_or_else(|_| value.into());
+            let value = read(key.trim(), value)?;
             set(job, key.trim(), value)?;
         }
         let texts = [("name", &self.name), ("output", &self.output)];
@@ -60,6 +67,19 @@ impl JobChanges {
             }
         }
         Ok(())
+    }
+}
+
+/// A value as it would stand in the job file; what is no YAML is text.
+fn read(key: &str, text: &str) -> Result<Value, JobChangeError> {
+    let Ok(value) = serde_yaml::from_str(text) else { return Ok(text.into()) };
+    let rewritten = net::rewritten(&value, serde_yaml::Deserializer::from_str(text));
+    let keys: Vec<String> = parts(key).map(|(_, part)| part.to_owned()).collect();
+    let with_keys = |it: Rewritten| Rewritten { path: [&keys[..], &it.path].concat(), ..it };
+    let mut rewritten = rewritten.unwrap_or_default().into_iter().map(with_keys);
+    match rewritten.find(|it| is_argument(&it.path)) {
+        None => Ok(value),
+        Some(rewritten) => Err(JobChangeError::Argument { rewritten }),
     }
 }
 
@@ -124,6 +144,10 @@ mod tests {
         for (text, expected) in [
             ("reduces", "--set reduces: write KEY=VALUE, as in reduces=4"),
             ("=4", "--set =4: write KEY=VALUE, as in reduces=4"),
+            (
+                "program.native.args=[a, 0x1F]",
+                "--set program.native.args.1: 0x1F would become 31: write it in quotes, so that it stays as written",
+            ),
             ("input.first=4", "--set input.first: input has no keys: set that itself"),
         ] {
             assert_eq!(changed(&[text]).unwrap_err().to_string(), expected);

@@ -9,7 +9,7 @@ use chunkstore_client::stores::{StoreUrl, UrlError};
 use chunkstore_protocol::{PathError, StorePath};
 use mapreduce_protocol::{
     JobSpec, NameError, Native, PROGRAM_FILE_BYTES_MAX, Program, ProgramError, ShippedFile,
-    builtins, check_name,
+    builtins, check_name, is_argument,
 };
 use serde::de::DeserializeOwned;
 
@@ -45,6 +45,14 @@ pub(crate) enum JobFileError {
         file: PathBuf,
         /// What is wrong, with line and column.
         cause: serde_yaml::Error,
+    },
+    /// An argument would not stay as it is written.
+    #[error("{file}: {cause}")]
+    Argument {
+        /// The file.
+        file: PathBuf,
+        /// Which, and what it would become.
+        cause: net::Rewritten,
     },
     /// It is not JSON, or has unknown, missing or malformed keys.
     #[error("{file}: {}", net::schema_words(&cause.to_string()))]
@@ -470,14 +478,21 @@ fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, JobFileError
         Ok(spec) => return Ok(spec),
         Err(cause) => cause,
     };
-    serde_yaml::from_str(text).map_err(|cause| {
+    let parsed = serde_yaml::from_str(text).map_err(|cause| {
         let file = file.to_owned();
         let mut tokens = text.chars().filter(|c| !c.is_whitespace());
         match (tokens.next(), tokens.next()) {
             (Some('{'), Some('"')) => JobFileError::Json { file, cause: json },
             _ => JobFileError::Yaml { file, cause },
         }
-    })
+    })?;
+    let rewritten = serde_yaml::from_str(text)
+        .and_then(|read| net::rewritten(&read, serde_yaml::Deserializer::from_str(text)));
+    let rewritten = rewritten.unwrap_or_default().into_iter().find(|it| is_argument(&it.path));
+    match rewritten {
+        None => Ok(parsed),
+        Some(cause) => Err(JobFileError::Argument { file: file.to_owned(), cause }),
+    }
 }
 
 #[cfg(test)]
@@ -510,6 +525,7 @@ mod tests {
         let table = [
             (job("program: {builtin: {name: wordcuont}}"), "wordcuont"),
             (job("program: {builtin: {name: grep, args: {pattern: '('}}}"), "regular expression"),
+            (job("program: {builtin: {name: topn, args: {n: +5}}}"), "args.n: +5 would become 5"),
             (job(&format!("reduces: 0\n{WORDCOUNT}")), "at least one reduce"),
             (job(&format!("reducers: 4\n{WORDCOUNT}")), "line 4"),
             (job("program: [\n"), "line"),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use mapreduce_protocol::is_argument;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -142,6 +143,7 @@ impl WorkflowFile {
         drop(any);
         let mut written: AsWritten = serde_yaml::from_str(text).map_err(yaml)?;
         let reader = Reader { path, text };
+        reader.check_words().map_err(yaml)??;
         for (name, value) in variables {
             let known = written.variables.get_mut(name);
             let names =
@@ -175,6 +177,18 @@ impl Reader<'_> {
 
     fn at(&self, of: Option<&str>, why: impl Into<String>) -> WorkflowError {
         WorkflowError::At { place: self.place(of), why: why.into() }
+    }
+
+    /// Refuses arguments and variables that would not stay as they are written.
+    fn check_words(&self) -> Result<Result<(), WorkflowError>, serde_yaml::Error> {
+        let read = serde_yaml::from_str(self.text)?;
+        let mut rewritten =
+            net::rewritten(&read, serde_yaml::Deserializer::from_str(self.text))?.into_iter();
+        let is_variable = |path: &[String]| path.first().is_some_and(|it| it == "variables");
+        Ok(match rewritten.find(|it| is_argument(&it.path) || is_variable(&it.path)) {
+            None => Ok(()),
+            Some(rewritten) => Err(self.at(None, rewritten.to_string())),
+        })
     }
 
     fn plan(&self, written: AsWritten) -> Result<Plan, WorkflowError> {
@@ -526,10 +540,6 @@ mod tests {
                 &["flow.yaml:7: job x", "the same in each round", "${round}"],
             ),
             (
-                "name: n\nvariables: {a: 1.10}\njobs: {x: {}}\n".to_owned(),
-                &["flow.yaml", "'a' is 1.1", "write it in quotes"],
-            ),
-            (
                 jobs(&format!(
                     "  x: {}\n  l:\n    rounds: 2\n    jobs:\n      x: {}\n",
                     of("output: /o"),
@@ -544,6 +554,22 @@ mod tests {
         ] {
             let said = refused(&text);
             assert!(parts.iter().all(|part| said.contains(part)), "{text}\n{said}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_would_not_stay_as_they_are_written_are_refused() {
+        let variable = |a: &str| format!("name: n\nvariables: {{a: {a}}}\njobs: {{x: {{}}}}\n");
+        let native = "{input: [/in], output: /o, program: {native: {executable: p, args: [0o17]}}}";
+        for (text, expected) in [
+            (variable("1.10"), "flow.yaml: variables.a: 1.10 would become 1.1: write it in quotes"),
+            (variable("1.5"), "flow.yaml: the variable 'a' is 1.5, a number with a fraction"),
+            (
+                format!("name: n\njobs: {{x: {native}}}\n"),
+                "flow.yaml: jobs.x.program.native.args.0: 0o17 would become 15",
+            ),
+        ] {
+            assert!(refused(&text).starts_with(expected), "{}", refused(&text));
         }
     }
 

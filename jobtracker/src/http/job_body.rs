@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
-use mapreduce_protocol::{JobSpec, ProblemKind};
+use mapreduce_protocol::{JobSpec, ProblemKind, is_argument};
 use net::api::{Draft, Takes};
 use net::{Json, Problem, schema_words};
 
@@ -51,8 +51,15 @@ impl Takes for JobBody {
 }
 
 fn parse(text: &[u8]) -> Result<JobSpec, String> {
-    serde_yaml::from_slice(text)
-        .map_err(|error| format!("this is no job: {}", schema_words(&error.to_string())))
+    let no_job =
+        |error: serde_yaml::Error| format!("this is no job: {}", schema_words(&error.to_string()));
+    let job = serde_yaml::from_slice(text).map_err(no_job)?;
+    let read = serde_yaml::from_slice(text).map_err(no_job)?;
+    let rewritten = net::rewritten(&read, serde_yaml::Deserializer::from_slice(text));
+    match rewritten.map_err(no_job)?.into_iter().find(|it| is_argument(&it.path)) {
+        None => Ok(job),
+        Some(rewritten) => Err(format!("this is no job: {rewritten}")),
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +72,20 @@ mod tests {
             "name: count\ninput: [/in]\noutput: /out\nprogram:\n  builtin: {name: wordcount}\n";
         let job = parse(text.as_bytes()).unwrap();
         assert_eq!((job.name.as_str(), job.input.as_slice()), ("count", &["/in".to_owned()][..]));
+    }
+
+    #[test]
+    fn an_argument_that_would_become_another_one_is_refused() {
+        let job = |n: &str| {
+            let text = format!(
+                "name: n\ninput: [/in]\noutput: /out\nreduces: 0x2\nprogram: {{builtin: {{name: topn, args: {{n: {n}}}}}}}\n"
+            );
+            parse(text.as_bytes())
+        };
+        let refused = job("0x1F").unwrap_err();
+        assert!(refused.contains("program.builtin.args.n: 0x1F would become 31"), "{refused}");
+        assert_eq!(job("31").unwrap().reduces, Some(2));
+        assert!(job("'0x1F'").is_ok());
     }
 
     #[test]

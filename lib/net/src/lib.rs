@@ -3,6 +3,7 @@
 //! client and the task processes call through it.
 
 pub mod api;
+pub mod as_written;
 pub mod audit;
 pub mod capability;
 pub mod client;
@@ -18,6 +19,7 @@ pub mod tls;
 pub mod users;
 mod verified;
 
+pub use as_written::{Rewritten, rewritten};
 pub use capability::{
     Capability, Grant, Keyring, NotAdmitted, Right, Role, Secret, SecretError, TokenError,
 };

@@ -56,6 +56,7 @@ pub use stores::*;
 pub use streaming::{ShippedFile, Streaming, StreamingError};
 pub use timeline::*;
 pub use trackers::*;
+pub use words::is_argument;
 
 /// Version of the messages between JobTracker and TaskTrackers; compared at registration.
 pub const PROTOCOL_VERSION: u32 = 6;

@@ -5,6 +5,12 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+/// Whether the keys of a path in a job file, or in a workflow, lead to an argument of a program.
+#[must_use]
+pub fn is_argument(path: &[String]) -> bool {
+    path.windows(3).any(|keys| keys[0] == "program" && keys[2] == "args")
+}
+
 /// One argument.
 struct Word(String);
 
@@ -77,6 +83,15 @@ mod tests {
             let refused = read(&format!(r#"{{"name": "b", "args": {{"n": {wrong}}}}}"#));
             assert!(refused.unwrap_err().to_string().contains("expected a string"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn arguments_are_told_by_their_path() {
+        let is = |path: &str| {
+            super::is_argument(&path.split('.').map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert!(is("program.native.args.0") && is("jobs.a.program.builtin.args.n"));
+        assert!(!is("program.streaming.env.A") && !is("reduces") && !is("args.0"));
     }
 
     #[test]
