@@ -17,8 +17,9 @@ use ids::{Monotonic, Now};
 use journal::{Fold, FoldError, Journal, Options};
 
 /// As the chunk master's, of the configuration's defaults.
-const OPTIONS: Options = Options { segment_bytes: 8 << 20 };
-const SETTINGS: Settings = Settings { queue: 1024, snapshot_after_segments: 4 };
+const OPTIONS: Options = Options::with_segments(8 << 20);
+const SETTINGS: Settings =
+    Settings { queue: 1024, snapshot_after_segments: 4, stop_patience: journal::TIMEOUT };
 
 /// Which peer to be.
 #[derive(Clone, Debug, Subcommand)]

@@ -116,6 +116,8 @@ pub struct Chunkmaster {
     pub trash_free_min: Percent,
     /// Length of a journal segment, zero-filled in advance.
     pub journal_segment: Bytes,
+    /// How long a disk of the journal may take over one write or sync before it counts as hanging.
+    pub journal_timeout: Time,
     /// Closed journal segments that make a new snapshot.
     pub snapshot_after_segments: u32,
 }
@@ -137,6 +139,7 @@ impl Default for Chunkmaster {
             trash_interval: Time(Duration::from_hours(24)),
             trash_free_min: Percent(10),
             journal_segment: Bytes(8 * MIB),
+            journal_timeout: Time(Duration::from_secs(10)),
             snapshot_after_segments: 4,
         }
     }
@@ -236,6 +239,8 @@ pub struct Jobtracker {
     pub history_keep: Time,
     /// Length of a journal segment, zero-filled in advance.
     pub journal_segment: Bytes,
+    /// How long a disk of the journal may take over one write or sync before it counts as hanging.
+    pub journal_timeout: Time,
     /// Closed journal segments that make a new snapshot.
     pub snapshot_after_segments: u32,
 }
@@ -265,6 +270,7 @@ impl Default for Jobtracker {
             finished_jobs_max: 1000,
             history_keep: Time(Duration::from_hours(30 * 24)),
             journal_segment: Bytes(8 * MIB),
+            journal_timeout: Time(Duration::from_secs(10)),
             snapshot_after_segments: 4,
         }
     }

@@ -120,6 +120,9 @@ const RULES: &[Rule] = &[
     rule("chunkmaster.journal_segment", SEGMENT, |c| {
         within(c.chunkmaster.journal_segment, 2 * MIB, GIB)
     }),
+    rule("chunkmaster.journal_timeout", "a time from 100ms to 10min", |c| {
+        lasts(c.chunkmaster.journal_timeout, 100, 600_000)
+    }),
     rule("chunkmaster.snapshot_after_segments", "a whole number from 1 to 1000", |c| {
         (1..=1000).contains(&c.chunkmaster.snapshot_after_segments)
     }),
@@ -214,6 +217,9 @@ const RULES: &[Rule] = &[
     }),
     rule("jobtracker.journal_segment", SEGMENT, |c| {
         within(c.jobtracker.journal_segment, 2 * MIB, GIB)
+    }),
+    rule("jobtracker.journal_timeout", "a time from 100ms to 10min", |c| {
+        lasts(c.jobtracker.journal_timeout, 100, 600_000)
     }),
     rule("jobtracker.snapshot_after_segments", "a whole number from 1 to 1000", |c| {
         (1..=1000).contains(&c.jobtracker.snapshot_after_segments)

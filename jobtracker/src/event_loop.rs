@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::Health;
 use event_loop::{Handle, Log, Machine, ReplyDesk, Room, Running, Settings, Step, Waiter};
 use ids::{Monotonic, Now};
 use jobtracker_core::{
@@ -11,12 +12,15 @@ use jobtracker_core::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::metrics::{Turns, observe_folders, observe_notice, observe_records, observe_sync};
+use crate::metrics::{
+    Turns, observe_folders, observe_hang, observe_notice, observe_records, observe_sync,
+};
 use crate::store::Store;
 use crate::{JobFold, commit, elsewhere, history, splits};
 
-/// Inputs that wait for the loop; beyond that, requests wait before it.
-const QUEUE: usize = 1024;
+/// Why the daemon is not ready meanwhile.
+const HANGS: &str =
+    "the disk of the JobTracker's journal hangs: nobody is answered before it has written";
 /// Jobs whose calls to the chunk store are under way at once.
 const STORE_CALLS: usize = 64;
 
@@ -24,6 +28,7 @@ struct JobMachine {
     core: jobtracker_core::Core,
     room: Room,
     turns: Turns,
+    health: Health,
 }
 
 impl Machine for JobMachine {
@@ -50,6 +55,11 @@ impl Machine for JobMachine {
 
     fn observe_folders(&mut self, live: usize) {
         observe_folders(live);
+    }
+
+    fn observe_hang(&mut self, hangs: bool) {
+        observe_hang(hangs);
+        if hangs { self.health.not_ready(HANGS) } else { self.health.no_longer(HANGS) }
     }
 
     fn observe_sync(&mut self, waited: Duration) {
@@ -96,10 +106,10 @@ pub(crate) enum AskError {
 /// Starts the loop over a recovered state. The first input is on its way when this returns.
 pub(crate) async fn start(
     core: jobtracker_core::Core,
-    log: Log,
+    (log, settings): (Log, Settings),
+    health: Health,
     store: Store,
     split_bytes: u64,
-    snapshot_after_segments: u32,
 ) -> (Core, Running<Input>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
@@ -126,8 +136,8 @@ pub(crate) async fn start(
             let _ended = calls.send(call);
         }
     };
-    let settings = Settings { queue: QUEUE, snapshot_after_segments };
-    let machine = JobMachine { core, room: Room::Ample, turns: Turns::new() };
+    let machine = JobMachine { core, room: Room::Ample, turns: Turns::new(), health };
+    observe_hang(false);
     let running = event_loop::start(machine, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
     tokio::spawn(carry_out_all(asked, running.handle.clone(), store.clone(), split_bytes));

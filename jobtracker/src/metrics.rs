@@ -151,6 +151,11 @@ pub(crate) fn observe_folders(live: usize) {
     gauge!("howdah_jobtracker_journal_mirrors_live").set(live as f64);
 }
 
+/// Whether the journal's disk hangs, and with it whoever asks.
+pub(crate) fn observe_hang(hangs: bool) {
+    gauge!("howdah_jobtracker_journal_hangs").set(f64::from(u8::from(hangs)));
+}
+
 /// Whether the topology file can't be used, and hosts register by an older one.
 pub(crate) fn observe_topology(is_wrong: bool) {
     gauge!("howdah_jobtracker_topology_file_wrong").set(f64::from(u8::from(is_wrong)));

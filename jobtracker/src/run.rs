@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use daemon::{Health, Metrics, Shutdown};
-use event_loop::{RecoverError, Recovered, recover_async};
+use event_loop::{RecoverError, Recovered, Unsettled, recover_async};
 use ids::ClusterId;
 use jobtracker_core::{Input, JobFilter, Query, Reply};
 use mapreduce_protocol::JobId;
@@ -71,6 +71,9 @@ pub enum RunError {
     /// The loop ended before it served.
     #[error("the JobTracker stopped before it served; see the log")]
     Stopped,
+    /// It was stopped, and its journal's disk did not do its part.
+    #[error("the JobTracker was stopped, but {0}")]
+    Unsettled(#[from] Unsettled),
 }
 
 /// Runs the JobTracker until `shutdown`. It serves once its new term is on disk, and is ready, for
@@ -79,15 +82,19 @@ pub enum RunError {
 /// service.
 ///
 /// # Errors
-/// When it can't start: no journal, one that can't be read, or a listener that can't be used; or when the
-/// chunk master belongs to another cluster.
+/// When it can't start: no journal, one that can't be read, or a listener that can't be used; when the
+/// chunk master belongs to another cluster; or when it was stopped while its journal's disk hung or was full.
 pub async fn run(
     settings: JobtrackerSettings,
     listener: impl Into<net::Listener>,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let metrics = Metrics::install(METRICS);
-    let recovered = recover_async::<JobFold>(settings.folders(), settings.journal()).await?;
+    let recovered = tokio::select! {
+        recovered = recover_async::<JobFold>(settings.folders(), settings.journal()) => recovered?,
+        // Nobody was told of anything.
+        () = shutdown.wait() => return Ok(()),
+    };
     let Recovered { durable, log } = recovered;
     let durable = durable.0;
     let Some(cluster) = durable.cluster().cloned() else {
@@ -97,14 +104,17 @@ pub async fn run(
     let (epoch, next_ordinal) = (durable.epoch().next(), durable.next_ordinal());
     let beginning = Beginning { epoch, next_ordinal };
     let core = jobtracker_core::Core::new(settings.core(cluster.clone()), durable);
-    let (split_bytes, segments) =
-        (settings.jobtracker.split_bytes.0, settings.jobtracker.snapshot_after_segments);
-    let (core, running) = start(core, log, store.clone(), split_bytes, segments).await;
-    // The first answer leaves when the new term is on disk.
-    let answered = core.ask(|reply_to| Input::Query { query: Query::Cluster, reply_to }).await;
-    answered.map_err(|_: AskError| RunError::Stopped)?;
-
     let health = Health::default();
+    let (split_bytes, log) = (settings.jobtracker.split_bytes.0, (log, settings.event_loop()));
+    let (core, running) = start(core, log, health.clone(), store.clone(), split_bytes).await;
+    // The first answer leaves when the new term is on disk.
+    tokio::select! {
+        answered = core.ask(|reply_to| Input::Query { query: Query::Cluster, reply_to }) => {
+            answered.map_err(|_: AskError| RunError::Stopped)?;
+        }
+        () = shutdown.wait() => return Ok(running.stop().await?),
+    }
+
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
     let address = settings.jobtracker.address.clone();
     let listener = listener.into();
@@ -135,8 +145,14 @@ pub async fn run(
     };
     health.not_ready("shutting down");
     sweeping.inspect(JoinHandle::abort);
-    running.stop().await;
-    ended
+    match (ended, running.stop().await) {
+        (Ok(()), settled) => Ok(settled?),
+        (error, Ok(())) => error,
+        (error, Err(unsettled)) => {
+            tracing::error!("{unsettled}");
+            error
+        }
+    }
 }
 
 /// Asks the chunk master which cluster it belongs to, and whether it knows of a newer journal, for as long as it

@@ -9,6 +9,9 @@ use event_loop::Folders;
 use ids::ClusterId;
 use net::{Capability, ClientSettings, Keyring};
 
+/// Inputs that wait for the loop; beyond that, requests wait before it.
+const QUEUE: usize = 1024;
+
 /// Settings of one JobTracker.
 #[derive(Clone, Debug)]
 pub struct JobtrackerSettings {
@@ -49,8 +52,18 @@ impl JobtrackerSettings {
         Folders { main, mirror, accepts_one: self.accepts_one_folder }
     }
 
+    /// How the state machine's loop is run.
+    pub(crate) fn event_loop(&self) -> event_loop::Settings {
+        event_loop::Settings {
+            queue: QUEUE,
+            snapshot_after_segments: self.jobtracker.snapshot_after_segments,
+            stop_patience: event_loop::stop_patience(self.jobtracker.journal_timeout.0),
+        }
+    }
+
     /// How the journal is kept.
     pub(crate) fn journal(&self) -> journal::Options {
-        journal::Options { segment_bytes: self.jobtracker.journal_segment.0 }
+        let config::Jobtracker { journal_segment, journal_timeout, .. } = &self.jobtracker;
+        journal::Options { segment_bytes: journal_segment.0, timeout: journal_timeout.0 }
     }
 }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod contents;
 pub mod cpu_share;
 pub mod dashboards;
+pub mod freezable_disk;
 pub mod fuzz;
 pub mod hosts;
 pub mod http;

@@ -71,7 +71,7 @@ pub(crate) fn add(dir: &Path, files: u64, servers: &[ServerAddress]) -> anyhow::
             let _over = failed.send(error);
         }
     };
-    let opened = Journal::open(dir, Options { segment_bytes: SEGMENT_BYTES }, Box::new(tell))?;
+    let opened = Journal::open(dir, Options::with_segments(SEGMENT_BYTES), Box::new(tell))?;
     let (fold, mut journal) = opened.fold::<MasterFold>()?;
     drop(fold);
     let mut stamps = Stamps { client: "bench-population".to_owned(), last: 0 };

@@ -65,7 +65,7 @@ pub(super) fn inputs(args: &StoreArgs, table: &mut Table) -> anyhow::Result<()> 
     chunkstore::master::init(&dir, segment_bytes)?;
     let servers = servers()?;
     population::add(&dir, args.files, &servers)?;
-    let options = Options { segment_bytes };
+    let options = Options::with_segments(segment_bytes);
     let (fold, journal) = Journal::open(&dir, options, Box::new(drop))?.fold::<MasterFold>()?;
     drop(journal);
     let mut driven = Driven::new(fold)?;

@@ -12,14 +12,15 @@ use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopp
 use ids::{HostName, Monotonic, Now};
 
 use super::MasterFold;
-use super::metrics::{Turns, observe_folders, observe_records, observe_sync};
+use super::metrics::{Turns, observe_folders, observe_hang, observe_records, observe_sync};
 
-/// Inputs that wait for the loop; beyond that, requests wait before it.
-const QUEUE: usize = 1024;
-
+/// Why the daemon is not ready meanwhile.
+const HANGS: &str =
+    "the disk of the chunk master's journal hangs: nobody is answered before it has written";
 struct MasterMachine {
     master: Master,
     turns: Turns,
+    health: Health,
 }
 
 impl Machine for MasterMachine {
@@ -50,6 +51,11 @@ impl Machine for MasterMachine {
 
     fn observe_folders(&mut self, live: usize) {
         observe_folders(live);
+    }
+
+    fn observe_hang(&mut self, hangs: bool) {
+        observe_hang(hangs);
+        if hangs { self.health.not_ready(HANGS) } else { self.health.no_longer(HANGS) }
     }
 
     fn observe_sync(&mut self, waited: Duration) {
@@ -91,11 +97,14 @@ pub(super) enum AskError {
 /// Starts the loop over a recovered state. The first input is on its way when this returns.
 pub(super) async fn start(
     (master, beginning): (Master, Start),
-    (log, snapshot_after_segments): (Log, u32),
+    log: Log,
+    settings: Settings,
     health: Health,
 ) -> (Core, Running<Input>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
+    let machine = MasterMachine { master, turns: Turns::new(), health: health.clone() };
+    observe_hang(false);
     let effects = move |effect| match effect {
         Effect::Reply(ReplyTo(to), answer) => waiting.answer(to, *answer),
         Effect::Tell(notice) => {
@@ -105,9 +114,7 @@ pub(super) async fn start(
             say(&notice);
         }
     };
-    let settings = Settings { queue: QUEUE, snapshot_after_segments };
-    let running =
-        event_loop::start(MasterMachine { master, turns: Turns::new() }, log, effects, settings);
+    let running = event_loop::start(machine, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
     // A loop that has ended says so to the next who asks.
     let _ended = core.inputs.send(Input::Start(beginning)).await;

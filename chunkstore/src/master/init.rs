@@ -18,7 +18,7 @@ pub fn init(
     folders: impl Into<Folders>,
     journal_segment_bytes: u64,
 ) -> Result<ClusterId, InitError> {
-    let options = Options { segment_bytes: journal_segment_bytes };
+    let options = Options::with_segments(journal_segment_bytes);
     let cluster: ClusterId = format!("cluster-{}", net::random_hex(8))
         .parse()
         .expect("hexadecimal digits are allowed in cluster ids");

@@ -26,6 +26,11 @@ pub(super) fn observe_folders(live: usize) {
     gauge!("howdah_chunkmaster_journal_mirrors_live").set(live as f64);
 }
 
+/// Whether the journal's disk hangs, and with it whoever asks.
+pub(super) fn observe_hang(hangs: bool) {
+    gauge!("howdah_chunkmaster_journal_hangs").set(f64::from(u8::from(hangs)));
+}
+
 /// How long the core's inputs keep others waiting, looked up once: it is recorded more often than anything else.
 pub(super) struct Turns(Histogram);
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chunkstore_core::master::{Input, Master, Start};
 use daemon::{Health, Metrics, Shutdown};
-use event_loop::{RecoverError, Recovered, recover_async};
+use event_loop::{RecoverError, Recovered, Unsettled, recover_async};
 use net::{Capability, Guard};
 
 use super::event_loop::{AskError, start};
@@ -35,12 +35,16 @@ pub enum RunError {
     /// The loop ended before it served.
     #[error("the chunk master stopped before it served; see the log")]
     Stopped,
+    /// It was stopped, and its journal's disk did not do its part.
+    #[error("the chunk master was stopped, but {0}")]
+    Unsettled(#[from] Unsettled),
 }
 
 /// Runs the chunk master until `shutdown`. It serves once its new term is on disk.
 ///
 /// # Errors
-/// When it can't start: no journal, one that can't be read, or a listener that can't be used.
+/// When it can't start: no journal, one that can't be read, or a listener that can't be used; or when it was stopped while
+/// its journal's disk hung or was full.
 pub async fn run(
     settings: MasterSettings,
     listener: impl Into<net::Listener>,
@@ -48,7 +52,12 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let metrics = Metrics::install(METRICS);
     let recovered = recover_async::<MasterFold>(settings.folders(), settings.journal());
-    let Recovered { durable, log } = recovered.await?;
+    let recovered = tokio::select! {
+        recovered = recovered => recovered?,
+        // Nobody was told of anything.
+        () = shutdown.wait() => return Ok(()),
+    };
+    let Recovered { durable, log } = recovered;
     let master = Master::recover(settings.core(), durable.0);
     let master =
         master.map_err(|_| RunError::NotInitialised { data_dir: settings.data_dir.clone() })?;
@@ -58,11 +67,15 @@ pub async fn run(
         term_id: net::random_u64().max(1),
         accept_old_journal: settings.accept_old_journal,
     };
-    let log = (log, settings.snapshot_after_segments);
-    let (core, running) = start((master, beginning), log, health.clone()).await;
+    let event_loop = settings.event_loop();
+    let (core, running) = start((master, beginning), log, event_loop, health.clone()).await;
     // The first answer leaves when the new term is on disk.
-    let answered = core.ask(Input::Summarise).await;
-    answered.map_err(|_: AskError| RunError::Stopped)?;
+    tokio::select! {
+        answered = core.ask(Input::Summarise) => {
+            answered.map_err(|_: AskError| RunError::Stopped)?;
+        }
+        () = shutdown.wait() => return Ok(running.stop().await?),
+    }
 
     let listener = listener.into();
     let anonymous = anonymous(&settings, &listener)?;
@@ -81,7 +94,7 @@ pub async fn run(
     health.ready();
     let served = net::serve(listener, router, async move { shutdown.wait().await }).await;
     health.not_ready("shutting down");
-    running.stop().await;
+    running.stop().await?;
     Ok(served?)
 }
 

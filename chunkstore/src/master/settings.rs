@@ -7,6 +7,9 @@ use daemon::Topology;
 use event_loop::Folders;
 use net::Keyring;
 
+/// Inputs that wait for the loop; beyond that, requests wait before it.
+const QUEUE: usize = 1024;
+
 /// Settings of one chunk master.
 #[derive(Clone, Debug)]
 pub struct MasterSettings {
@@ -42,6 +45,8 @@ pub struct MasterSettings {
     pub trash_free_min_percent: u8,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
+    /// How long a disk of the journal may take over one write or sync before it counts as hanging.
+    pub journal_timeout: Duration,
     /// Closed journal segments that make a new snapshot.
     pub snapshot_after_segments: u32,
     /// Who stands where.
@@ -76,8 +81,18 @@ impl MasterSettings {
         Folders { main, mirror, accepts_one: self.accepts_one_folder }
     }
 
+    /// How the state machine's loop is run.
+    pub(super) fn event_loop(&self) -> event_loop::Settings {
+        event_loop::Settings {
+            queue: QUEUE,
+            snapshot_after_segments: self.snapshot_after_segments,
+            stop_patience: event_loop::stop_patience(self.journal_timeout),
+        }
+    }
+
     /// How the journal is kept.
     pub(super) fn journal(&self) -> journal::Options {
-        journal::Options { segment_bytes: self.journal_segment_bytes }
+        let (segment_bytes, timeout) = (self.journal_segment_bytes, self.journal_timeout);
+        journal::Options { segment_bytes, timeout }
     }
 }

@@ -34,6 +34,7 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         trash_interval: Duration::ZERO,
         trash_free_min_percent: 10,
         journal_segment_bytes: SEGMENT,
+        journal_timeout: Duration::from_secs(30),
         snapshot_after_segments: 1,
         topology: daemon::Topology::default(),
         keyring: keyring.clone(),
@@ -661,7 +662,7 @@ async fn a_folder_is_initialised_once_and_never_by_itself() {
     let error = master.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("--init"), "{error}");
 
-    let options = journal::Options { segment_bytes: SEGMENT };
+    let options = journal::Options::with_segments(SEGMENT);
     journal::Journal::create(dir.path(), options).unwrap();
     let (_, _, master) = serve(dir.path(), &keyring).await;
     let error = master.await.unwrap().unwrap_err();
@@ -678,5 +679,42 @@ async fn a_second_master_on_the_same_folder_is_refused() {
     let (_, _, second) = serve(cluster.dir.path(), &cluster.keyring).await;
     let error = second.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
+    cluster.stop().await;
+}
+
+/// A file in the place of one that the journal makes, which whoever opens it for writing waits for, as for a disk that hangs.
+struct Pipe(std::path::PathBuf);
+
+impl Pipe {
+    fn lay(path: std::path::PathBuf) -> Self {
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        const O_NONBLOCK: i32 = 0o4000;
+        let reader = std::fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&self.0);
+        std::fs::remove_file(&self.0).ok();
+        drop(reader);
+    }
+}
+
+#[tokio::test]
+async fn a_master_whose_disk_hangs_at_its_start_ends_when_it_is_told_to() {
+    let mut cluster = Cluster::start().await;
+    cluster.mkdir("/kept").await.unwrap();
+    cluster.stop().await;
+    std::fs::remove_file(cluster.dir.path().join("prepared.log")).ok();
+    let pipe = Pipe::lay(cluster.dir.path().join("prepared.tmp"));
+    cluster.start_again().await;
+    cluster.shutdown.trigger();
+    let ended = tokio::time::timeout(Duration::from_secs(30), &mut cluster.master).await;
+    ended.expect("it ends in time").unwrap().unwrap();
+    drop(pipe);
+    cluster.start_again().await;
+    assert_eq!(cluster.names("/").await, ["/kept"]);
     cluster.stop().await;
 }

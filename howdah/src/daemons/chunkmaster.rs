@@ -32,6 +32,7 @@ pub(crate) fn run(
         trash_interval: config.trash_interval.0,
         trash_free_min_percent: config.trash_free_min.0,
         journal_segment_bytes: config.journal_segment.0,
+        journal_timeout: config.journal_timeout.0,
         snapshot_after_segments: config.snapshot_after_segments,
         topology: boot.topology()?,
         keyring: boot.keyring(),

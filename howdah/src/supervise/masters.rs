@@ -105,7 +105,7 @@ mod tests {
     type Case = (Records, Records, bool, Option<(bool, bool)>);
 
     fn write_journal(folder: &Path, records: &[&[u8]]) {
-        let options = journal::Options { segment_bytes: 1 };
+        let options = journal::Options::with_segments(1);
         journal::Journal::create(folder, options).unwrap();
         let (sender, durable) = std::sync::mpsc::channel();
         let tell = Box::new(move |word| drop(sender.send(word)));

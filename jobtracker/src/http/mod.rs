@@ -45,6 +45,8 @@ mod timeline;
 mod trackers;
 mod web;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -62,6 +64,9 @@ use crate::store::Store;
 pub(crate) use files::Transfers;
 pub(crate) use history::HistoryReads;
 pub use openapi::openapi;
+
+/// How long a scrape waits for the core: less than Prometheus waits for a scrape.
+const SCRAPE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What handlers share.
 #[derive(Clone)]
@@ -144,9 +149,10 @@ impl ServerState {
     }
 }
 
-/// Renews the gauges before they are read.
+/// Renews the gauges before they are read. Those of the core stay as they were while its journal's disk hangs.
 async fn renew_gauges(State(state): State<ServerState>, request: Request, next: Next) -> Response {
-    if let Ok(Reply::Summary(summary)) = state.query(Query::Summary).await {
+    let summary = tokio::time::timeout(SCRAPE_PATIENCE, state.query(Query::Summary)).await;
+    if let Ok(Ok(Reply::Summary(summary))) = summary {
         observe_summary(&summary);
     }
     observe_listeners(state.events.n_listeners());

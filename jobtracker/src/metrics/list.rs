@@ -104,6 +104,10 @@ pub const METRICS: &[MetricFamily] = &[
         "How long the first record of a sync waited to be on disk",
     ),
     gauge_of("howdah_jobtracker_journal_mirrors_live", "Folders that the journal is written to"),
+    gauge_of(
+        "howdah_jobtracker_journal_hangs",
+        "1 while no disk of the journal does what it is told, so that nobody is answered",
+    ),
     histogram_of(super::REQUESTS, "HTTP requests, parked heartbeats and waits for a job's end included")
         .by(REQUEST_LABELS),
 ];

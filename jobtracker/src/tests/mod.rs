@@ -245,6 +245,7 @@ pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> Jobt
         finished_jobs_max: 10,
         history_keep: seconds(0),
         journal_segment: config::Bytes(2 << 20),
+        journal_timeout: config::Time(Duration::from_secs(30)),
         snapshot_after_segments: 1,
         ..config::Jobtracker::default()
     };

@@ -58,3 +58,39 @@ async fn a_first_start_that_waits_for_the_chunk_master_can_be_stopped_and_leaves
     assert!(error.to_string().contains(&chunkmaster), "{error}");
     assert!(!settings.jobtracker.data_dir.exists());
 }
+
+/// A file in the place of one that the journal makes, which whoever opens it for writing waits for, as for a disk that hangs.
+struct Pipe(std::path::PathBuf);
+
+impl Pipe {
+    fn lay(path: std::path::PathBuf) -> Self {
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        const O_NONBLOCK: i32 = 0o4000;
+        let reader = std::fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&self.0);
+        std::fs::remove_file(&self.0).ok();
+        drop(reader);
+    }
+}
+
+#[tokio::test]
+async fn a_jobtracker_whose_disk_hangs_at_its_start_ends_when_it_is_told_to() {
+    let mut cluster = Cluster::start().await;
+    cluster.shutdown.trigger();
+    (&mut cluster.daemon).await.unwrap().unwrap();
+    let settings = settings(cluster.dir.path(), &cluster.keyring, &cluster.chunkmaster);
+    let journal = settings.jobtracker.data_dir.clone();
+    std::fs::remove_file(journal.join("prepared.log")).ok();
+    let pipe = Pipe::lay(journal.join("prepared.tmp"));
+    (cluster.address, cluster.shutdown, cluster.daemon) = start(settings);
+    cluster.shutdown.trigger();
+    let ended = tokio::time::timeout(Duration::from_secs(30), &mut cluster.daemon).await;
+    ended.expect("it ends in time").unwrap().unwrap();
+    drop(pipe);
+}

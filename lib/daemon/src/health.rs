@@ -42,6 +42,11 @@ impl Health {
         }
     }
 
+    /// Takes back a reason that [`Self::not_ready`] was given.
+    pub fn no_longer(&self, reason: &str) {
+        self.lock().remove(reason);
+    }
+
     /// Why it is not ready; empty if it is.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
@@ -65,6 +70,9 @@ mod tests {
         for _ in 0..2 {
             health.clone().not_ready("no chunk master");
         }
+        assert_eq!(health.reasons(), ["no chunk master", "starting"]);
+        health.not_ready("no disk");
+        health.no_longer("no disk");
         assert_eq!(health.reasons(), ["no chunk master", "starting"]);
         health.ready();
         assert!(health.reasons().is_empty());

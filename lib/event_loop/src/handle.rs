@@ -1,6 +1,10 @@
 //! What others hold of a running loop: the sending end of its input queue, and the way to stop it.
 
-use tokio::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 /// The loop has ended and takes no more inputs.
@@ -19,19 +23,52 @@ pub enum TrySendError<I> {
     Stopped(I),
 }
 
-pub(crate) enum Message<I> {
-    Input(I),
-    Stop,
+/// A loop that was stopped while its journal's disk did not take what it had to write. Nobody was told of what is given
+/// up so: it may be there at the next start or not.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the disk of the journal in {} {cause}: given up are {records} records, {steps} answers that wait for them, and {inputs} \
+     requests that were not looked at; nobody was told of any. Mend the disk, or free space there, then start again",
+    names(folders)
+)]
+pub struct Unsettled {
+    /// The journal's folders that were in use.
+    pub folders: Vec<PathBuf>,
+    /// Why.
+    pub cause: UnsettledBy,
+    /// Records that are not known to be on disk.
+    pub records: u64,
+    /// Inputs that were handled, and whose effects were withheld.
+    pub steps: usize,
+    /// Inputs that were sent, and not handled.
+    pub inputs: usize,
+}
+
+/// What a journal's disk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsettledBy {
+    /// It has no space.
+    #[error("is full")]
+    Full,
+    /// It did not do its work in that time.
+    #[error("did not get done in {0:?} after the daemon was told to stop")]
+    Slow(Duration),
+}
+
+pub(crate) fn names(folders: &[PathBuf]) -> String {
+    let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    names.join(" and ")
 }
 
 /// Sends inputs to a loop. Cheap to clone.
 pub struct Handle<I> {
-    inputs: mpsc::Sender<Message<I>>,
+    inputs: mpsc::Sender<I>,
+    stop: Arc<Notify>,
 }
 
 impl<I> Clone for Handle<I> {
     fn clone(&self) -> Self {
-        Self { inputs: self.inputs.clone() }
+        Self { inputs: self.inputs.clone(), stop: Arc::clone(&self.stop) }
     }
 }
 
@@ -42,8 +79,8 @@ impl<I> std::fmt::Debug for Handle<I> {
 }
 
 impl<I> Handle<I> {
-    pub(crate) fn new(inputs: mpsc::Sender<Message<I>>) -> Self {
-        Self { inputs }
+    pub(crate) fn new(inputs: mpsc::Sender<I>, stop: Arc<Notify>) -> Self {
+        Self { inputs, stop }
     }
 
     /// Queues `input`, behind all that were sent before; waits while the queue is full. Dropping the
@@ -52,7 +89,7 @@ impl<I> Handle<I> {
     /// # Errors
     /// The loop has ended.
     pub async fn send(&self, input: I) -> Result<(), Stopped> {
-        self.inputs.send(Message::Input(input)).await.map_err(|_| Stopped)
+        self.inputs.send(input).await.map_err(|_| Stopped)
     }
 
     /// As [`Self::send`], but never waits.
@@ -60,13 +97,9 @@ impl<I> Handle<I> {
     /// # Errors
     /// The queue is full, or the loop has ended.
     pub fn try_send(&self, input: I) -> Result<(), TrySendError<I>> {
-        use mpsc::error::TrySendError as Refused;
-        self.inputs.try_send(Message::Input(input)).map_err(|refused| match refused {
-            Refused::Full(Message::Input(input)) => TrySendError::Full(input),
-            Refused::Closed(Message::Input(input)) => TrySendError::Stopped(input),
-            Refused::Full(Message::Stop) | Refused::Closed(Message::Stop) => {
-                unreachable!("an input was sent")
-            }
+        self.inputs.try_send(input).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(input) => TrySendError::Full(input),
+            mpsc::error::TrySendError::Closed(input) => TrySendError::Stopped(input),
         })
     }
 
@@ -76,9 +109,10 @@ impl<I> Handle<I> {
         self.inputs.capacity()
     }
 
-    /// Asks the loop to end once it has handled all that was sent before.
-    pub async fn stop(&self) {
-        let _ended_already = self.inputs.send(Message::Stop).await;
+    /// Tells the loop to end: it takes no more inputs, and handles those that it has in its queue as far as its journal
+    /// takes what they lead to. See [`crate::Settings::stop_patience`].
+    pub fn stop(&self) {
+        self.stop.notify_one();
     }
 }
 
@@ -88,14 +122,18 @@ pub struct Running<I> {
     /// To send it inputs.
     pub handle: Handle<I>,
     /// Ends when the loop has.
-    pub join: JoinHandle<()>,
+    pub join: JoinHandle<Result<(), Unsettled>>,
 }
 
 impl<I> Running<I> {
     /// Stops the loop: inputs sent before are handled, their records synced and their effects run, and
     /// the journal's lock is free when this returns.
-    pub async fn stop(self) {
-        self.handle.stop().await;
-        let _panicked = self.join.await;
+    ///
+    /// # Errors
+    /// The journal's disk did not take all that, or not in time. Its lock may be held then until the process ends.
+    pub async fn stop(self) -> Result<(), Unsettled> {
+        self.handle.stop();
+        // A loop that has panicked has said so.
+        self.join.await.unwrap_or(Ok(()))
     }
 }

@@ -8,10 +8,11 @@
 //! # use event_loop::{Machine, Settings};
 //! # fn boot<M: Machine>(dir: &std::path::Path, make: impl FnOnce(M::Durable) -> M,
 //! #     run: impl FnMut(M::Effect) + Send + 'static) -> Result<(), event_loop::RecoverError> {
-//! let options = journal::Options { segment_bytes: 8 << 20 };
+//! let options = journal::Options::with_segments(8 << 20);
 //! let recovered = event_loop::recover::<M::Durable>(dir, options)?;
 //! let machine = make(recovered.durable);
-//! let settings = Settings { queue: 1024, snapshot_after_segments: 4 };
+//! let stop_patience = event_loop::stop_patience(options.timeout);
+//! let settings = Settings { queue: 1024, snapshot_after_segments: 4, stop_patience };
 //! let running = event_loop::start(machine, recovered.log, run, settings);
 //! # let _ = running.handle;
 //! # Ok(()) }
@@ -23,11 +24,13 @@ mod handle;
 mod init;
 mod log;
 mod run;
+mod settle;
 mod state;
+mod watch;
 
 pub use desk::{ReplyDesk, Waiter};
 pub use encoding::{DecodeError, decode_record, encode_record};
-pub use handle::{Handle, Running, Stopped, TrySendError};
+pub use handle::{Handle, Running, Stopped, TrySendError, Unsettled, UnsettledBy};
 pub use init::{InitError, init};
 pub use journal::{Folders, Room};
 pub use log::{Log, RecoverError, Recovered, recover, recover_async};
@@ -71,6 +74,12 @@ pub trait Machine: Send + 'static {
         let _no_gauge = live;
     }
 
+    /// Told that the journal's disk hangs (no step of it has ended for [`journal::Options::timeout`], and nothing is told
+    /// outside), and that it does not any more: for a gauge, and for the daemon's health.
+    fn observe_hang(&mut self, hangs: bool) {
+        let _no_gauge = hangs;
+    }
+
     /// Told of each sync of the journal: the first record in it has waited so long for it. For a histogram.
     fn observe_sync(&mut self, waited: Duration) {
         let _no_histogram = waited;
@@ -104,6 +113,15 @@ impl<R, E> Default for Step<R, E> {
     }
 }
 
+/// How long a stop may wait for a disk that counts as hanging after `timeout`: until a hanging one of two is left, and what
+/// waited for it is done. No longer than service managers wait.
+#[must_use]
+pub fn stop_patience(timeout: Duration) -> Duration {
+    (timeout * 3).min(STOP_PATIENCE_MAX)
+}
+
+const STOP_PATIENCE_MAX: Duration = Duration::from_secs(60);
+
 /// How a loop is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -111,4 +129,6 @@ pub struct Settings {
     pub queue: usize,
     /// Closed journal segments that make a new snapshot.
     pub snapshot_after_segments: u32,
+    /// How long the journal's disk is waited for at the end; [`stop_patience`] says.
+    pub stop_patience: Duration,
 }

@@ -1,8 +1,12 @@
 //! The journal as the loop sees it: opened and folded at boot, with its word about what is durable
 //! turned into a channel.
 
+use std::path::Path;
+
 use journal::{Durability, Fold, FoldError, Folders, Journal, OpenError, Options};
 use tokio::sync::mpsc;
+
+use crate::handle::names;
 
 /// A journal that does not lead to a state.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,8 @@ pub fn recover<D: Fold>(
     Ok(Recovered { durable, log: Log { journal, durability } })
 }
 
-/// As [`recover`], on a thread that may block.
+/// As [`recover`], on a thread that may block. Says so in the log, now and then, if it takes long. May be dropped before its
+/// end: the journal is closed again then, once it is open.
 ///
 /// # Errors
 /// See [`recover`].
@@ -59,6 +64,16 @@ pub async fn recover_async<D: Fold + Send + 'static>(
     options: Options,
 ) -> Result<Recovered<D>, RecoverError> {
     let folders = folders.into();
-    let recovered = tokio::task::spawn_blocking(move || recover::<D>(folders, options)).await;
-    recovered.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    let names = names(&folders.iter().map(Path::to_owned).collect::<Vec<_>>());
+    let mut recovering = tokio::task::spawn_blocking(move || recover::<D>(folders, options));
+    loop {
+        match tokio::time::timeout(options.timeout, &mut recovering).await {
+            Ok(Ok(recovered)) => return recovered,
+            Ok(Err(ended)) => std::panic::resume_unwind(ended.into_panic()),
+            Err(_not_yet) => tracing::warn!(
+                folders = names,
+                "the journal is not open yet: a long one takes its time, and a disk that hangs takes for ever"
+            ),
+        }
+    }
 }

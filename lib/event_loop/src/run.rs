@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Stopwatch;
 use ids::Monotonic;
 use journal::{AppendError, Durability, FolderNotice, Room};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
+use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
-use crate::handle::Message;
-use crate::{Handle, Log, Machine, Running, Settings, Step, encode_record};
+use crate::handle::names;
+use crate::watch::Watch;
+use crate::{Handle, Log, Machine, Running, Settings, Step, Unsettled, encode_record};
 
 /// Inputs are handled for so long before what they led to is handed to the journal.
 const TURN: Duration = Duration::from_millis(5);
@@ -21,7 +23,9 @@ const UNTOLD_STEPS_MAX: usize = 4096;
 /// The same for their records' bytes.
 const UNTOLD_BYTES_MAX: usize = 32 << 20;
 /// A full disk is looked at again so often, even when nothing comes in.
-const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// So often it is looked whether a disk that is at work gets on.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Starts the loop as a task of the current tokio runtime. `effects` is called in the loop: it must not
 /// block, so it spawns tasks or sends on channels.
@@ -29,6 +33,9 @@ const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 /// Inputs are taken while the journal has space for what they lead to, however far its disk lags behind;
 /// else they wait until its next segment is there, or are refused if there can't be one. A step with more
 /// records than there is space for keeps them here, told to nobody, and everything waits until there is some.
+///
+/// While the journal's disk hangs, the loop does not: it goes on until so much waits for the disk that it takes no more
+/// inputs, says so ([`Machine::observe_hang`]), and can be stopped.
 ///
 /// The process is aborted when the journal fails: what was told outside stays true, and the next start
 /// finds it.
@@ -42,7 +49,9 @@ pub fn start<M: Machine>(
     settings: Settings,
 ) -> Running<M::Input> {
     let (sender, inputs) = mpsc::channel(settings.queue.max(1));
-    let last = log.journal.last().0;
+    let (last, stop) = (log.journal.last().0, Arc::new(Notify::new()));
+    let mut looks = tokio::time::interval(WATCH_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let event_loop = EventLoop {
         machine,
         log,
@@ -58,38 +67,46 @@ pub fn start<M: Machine>(
         next_snapshot: settings.snapshot_after_segments.max(1),
         room: Room::Ample,
         alarm: Alarm::default(),
+        watch: Watch::new(),
+        looks,
+        stop: Arc::clone(&stop),
         stopping: false,
     };
-    Running { handle: Handle::new(sender), join: tokio::spawn(event_loop.run()) }
+    Running { handle: Handle::new(sender, stop), join: tokio::spawn(event_loop.run()) }
 }
 
-struct EventLoop<M: Machine, F> {
+pub(crate) struct EventLoop<M: Machine, F> {
     machine: M,
-    log: Log,
+    pub(crate) log: Log,
     effects: F,
-    settings: Settings,
-    inputs: mpsc::Receiver<Message<M::Input>>,
+    pub(crate) settings: Settings,
+    pub(crate) inputs: mpsc::Receiver<M::Input>,
     /// Effects that wait for a sync, oldest first.
-    untold: VecDeque<Untold<M::Effect>>,
+    pub(crate) untold: VecDeque<Untold<M::Effect>>,
     untold_bytes: usize,
     /// Records of the last step for which the journal has no space yet, oldest first.
-    backlog: VecDeque<Vec<u8>>,
+    pub(crate) backlog: VecDeque<Vec<u8>>,
     /// The last record that was made, and the last that is on disk.
-    appended: u64,
-    durable: u64,
+    pub(crate) appended: u64,
+    pub(crate) durable: u64,
     /// The snapshot that is being made; ends with whether it was.
-    snapshot: Option<JoinHandle<bool>>,
+    pub(crate) snapshot: Option<JoinHandle<bool>>,
     /// How many closed segments make the next one.
     next_snapshot: u32,
     /// As the machine was told.
-    room: Room,
+    pub(crate) room: Room,
     alarm: Alarm,
+    watch: Watch,
+    /// When it is looked at next.
+    looks: Interval,
+    /// The word to stop. It stands in no queue: a disk that is full or hangs keeps inputs waiting, and not this.
+    stop: Arc<Notify>,
     stopping: bool,
 }
 
-struct Untold<E> {
+pub(crate) struct Untold<E> {
     /// The last record before these effects.
-    after: u64,
+    pub(crate) after: u64,
     /// Since when they wait.
     since: Stopwatch,
     effects: Vec<E>,
@@ -98,10 +115,11 @@ struct Untold<E> {
 }
 
 impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
-    async fn run(mut self) {
+    async fn run(mut self) -> Result<(), Unsettled> {
         self.machine.observe_folders(self.log.journal.folders_live());
         while !self.stopping {
             self.look_at_folders();
+            self.look_for_hang();
             self.look_for_room();
             self.append_backlog();
             self.handle_due_timeout();
@@ -110,7 +128,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
             self.wait().await;
             self.log.journal.flush();
         }
-        self.settle().await;
+        self.settle().await
     }
 
     /// Waits for the next thing to happen, and does it.
@@ -118,13 +136,17 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         let takes_inputs = self.takes_inputs();
         let timeout = self.machine.poll_timeout().filter(|_| self.takes_timeouts());
         let room = self.looks_for_room();
+        // The journal's thread may only be about to begin what it is waited for with.
+        let is_waited_for = !takes_inputs || self.durable != self.appended;
         tokio::select! {
             biased;
+            () = self.stop.notified() => self.stopping = true,
             word = self.log.durability.recv() => self.on_durability(word),
             made = finished(&mut self.snapshot) => self.on_snapshot(made),
-            message = self.inputs.recv(), if takes_inputs => self.handle_turn(message),
+            input = self.inputs.recv(), if takes_inputs => self.handle_turn(input),
             () = self.alarm.ring(timeout) => {}
             () = until(room) => {}
+            _ = self.looks.tick(), if is_waited_for || self.watch.is_on() => {}
         }
     }
 
@@ -133,34 +155,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         (self.room != Room::Ample).then(|| clock::monotonic() + ROOM_INTERVAL)
     }
 
-    /// After the last input: everything journaled is synced, everything synced is told. What a full disk
-    /// has no space for is given up, with its effects: nobody was told of it.
-    async fn settle(mut self) {
-        loop {
-            self.look_for_room();
-            self.append_backlog();
-            self.log.journal.flush();
-            if !self.backlog.is_empty() && self.room != Room::Ample {
-                tracing::error!(
-                    records = self.backlog.len(),
-                    "given up: the journal's disk is full"
-                );
-                self.appended -= self.backlog.len() as u64;
-                self.backlog.clear();
-                self.untold.retain(|untold| untold.after <= self.appended);
-            }
-            if self.untold.is_empty() && self.durable == self.appended {
-                break;
-            }
-            let word = self.log.durability.recv().await;
-            self.on_durability(word);
-        }
-        if self.snapshot.is_some() {
-            finished(&mut self.snapshot).await;
-        }
-    }
-
-    fn takes_inputs(&self) -> bool {
+    pub(crate) fn takes_inputs(&self) -> bool {
         self.untold.len() < UNTOLD_STEPS_MAX
             && self.untold_bytes < UNTOLD_BYTES_MAX
             && self.backlog.is_empty()
@@ -172,7 +167,23 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         self.takes_inputs() && self.room != Room::None
     }
 
-    fn look_at_folders(&mut self) {
+    fn look_for_hang(&mut self) {
+        let (at_work, patience) = (self.log.journal.at_work(), self.log.journal.patience());
+        let Some(hangs) = self.watch.look(at_work, patience) else { return };
+        let folders = names(&self.log.journal.places());
+        if hangs {
+            tracing::error!(
+                folders,
+                ?patience,
+                "the journal's disk hangs: nothing has been written for so long, and nobody is answered until it has"
+            );
+        } else {
+            tracing::warn!(folders, "the journal's disk answers again");
+        }
+        self.machine.observe_hang(hangs);
+    }
+
+    pub(crate) fn look_at_folders(&mut self) {
         for notice in self.log.journal.take_notices() {
             match notice {
                 FolderNotice::Completed { .. } => tracing::info!("{notice}"),
@@ -183,7 +194,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
-    fn look_for_room(&mut self) {
+    pub(crate) fn look_for_room(&mut self) {
         let room = self.log.journal.room();
         if room == self.room {
             return;
@@ -210,26 +221,23 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
-    /// Handles `message` and those queued behind it, for the length of a turn.
-    fn handle_turn(&mut self, message: Option<Message<M::Input>>) {
+    /// Handles `input` and those queued behind it, for the length of a turn; without one, nobody is there any more who
+    /// could send any.
+    pub(crate) fn handle_turn(&mut self, input: Option<M::Input>) {
+        let Some(input) = input else {
+            self.stopping = true;
+            return;
+        };
         let turn = Stopwatch::start();
-        self.handle_queued(message, &turn);
+        self.handle_queued(input, &turn);
         self.machine.observe_turn(turn.elapsed());
     }
 
-    fn handle_queued(&mut self, message: Option<Message<M::Input>>, turn: &Stopwatch) {
-        let mut next = message;
-        loop {
-            let Some(Message::Input(input)) = next else {
-                self.stopping = true;
-                return;
-            };
-            self.handle(input);
-            if turn.elapsed() > TURN || !self.takes_inputs() {
-                return;
-            }
+    fn handle_queued(&mut self, input: M::Input, turn: &Stopwatch) {
+        self.handle(input);
+        while turn.elapsed() <= TURN && self.takes_inputs() {
             match self.inputs.try_recv() {
-                Ok(message) => next = Some(message),
+                Ok(input) => self.handle(input),
                 Err(_empty_or_closed) => return,
             }
         }
@@ -268,7 +276,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
 
     /// Hands on what the journal has space for; the rest waits for [`Durability::RoomChanged`], or, if the
     /// disk is full, for the next look.
-    fn append_backlog(&mut self) {
+    pub(crate) fn append_backlog(&mut self) {
         while let Some(record) = self.backlog.pop_front() {
             match self.log.journal.append(&record) {
                 Ok(_) => {}
@@ -281,7 +289,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
         }
     }
 
-    fn on_durability(&mut self, word: Option<Durability>) {
+    pub(crate) fn on_durability(&mut self, word: Option<Durability>) {
         match word {
             Some(Durability::Synced(sequence)) => self.durable = sequence.0,
             Some(Durability::RoomChanged) => {}
@@ -363,7 +371,7 @@ async fn until(deadline: Option<Monotonic>) {
 }
 
 /// Waits for the task's end, and whether it did what it should; for ever where there is none.
-async fn finished(task: &mut Option<JoinHandle<bool>>) -> bool {
+pub(crate) async fn finished(task: &mut Option<JoinHandle<bool>>) -> bool {
     match task {
         Some(task) => task.await.unwrap_or(false),
         None => std::future::pending().await,

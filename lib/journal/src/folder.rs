@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -32,6 +33,8 @@ const LOCK: &str = "LOCK";
 /// seconds in all, a successor waits.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const LOCK_TRIES: u32 = 100;
+/// How long [`Lock::take`] may take on a disk that takes no time.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The files of a journal, by the sequence in their names, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -137,10 +140,11 @@ fn sequence_in(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
     (format!("{sequence:016x}") == digits).then_some(sequence)
 }
 
-/// Held as long as this process may write in the folder; the system frees it when the process ends.
-#[derive(Debug)]
+/// Held as long as this process may write in the folder; the system frees it when the process ends. All clones are
+/// one, free when the last is gone.
+#[derive(Clone, Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    _file: Arc<File>,
 }
 
 impl Lock {
@@ -171,7 +175,7 @@ impl Lock {
             std::process::id()
         );
         file.write_all(text.as_bytes()).context("write", &path)?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: Arc::new(file) })
     }
 }
 

@@ -24,12 +24,14 @@ mod snapshot;
 mod tests;
 mod thread;
 mod verify;
+mod workers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use error::{
     AppendError, FileError, Flaw, FoldError, JournalError, OpenError, OtherFolder, SnapshotError,
@@ -51,6 +53,10 @@ use thread::{Batch, Command, Part};
 /// Version of the files' format.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// How long a disk may take over one operation, where nobody says: a disk that is slow, or fails over to another path,
+/// takes less.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// No segment is shorter.
 const SEGMENT_BYTES_MIN: u64 = 4096;
 
@@ -69,9 +75,18 @@ impl fmt::Display for Sequence {
 pub struct Options {
     /// Length of new segments, rounded up to whole pages. A record must fit into one.
     pub segment_bytes: u64,
+    /// How long a disk may take over one operation before it counts as one that hangs. Of two folders, the one that
+    /// takes so much longer than the other is left, as if it had failed ([`FolderNotice::Lost`]).
+    pub timeout: Duration,
 }
 
 impl Options {
+    /// With segments of that length, and [`TIMEOUT`].
+    #[must_use]
+    pub const fn with_segments(segment_bytes: u64) -> Self {
+        Self { segment_bytes, timeout: TIMEOUT }
+    }
+
     fn effective_bytes(self) -> u64 {
         self.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(SEGMENT_BYTES_MIN)
     }
@@ -80,8 +95,8 @@ impl Options {
 /// Where a journal is kept: in one folder, or in two at once.
 ///
 /// Every record is synced in both before it is durable, so either has all of it. While a daemon runs, a folder
-/// that fails is left ([`FolderNotice::Lost`]), and the journal goes on with the other one, which is marked as going
-/// on alone before anybody is told of more; that one suffices for the next starts, whatever became of the first.
+/// that fails or hangs is left ([`FolderNotice::Lost`]), and the journal goes on with the other one, which is marked as
+/// going on alone before anybody is told of more; that one suffices for the next starts, whatever became of the first.
 /// At a start the folder with fewer records is completed, and one that is absent, empty or behind is filled, before
 /// anybody is told of a record. Refused are: a damaged folder, one of another journal, records that differ, and
 /// where only one folder is there, one that is known to be behind, or that did not go on alone: whether the other
@@ -147,8 +162,8 @@ pub enum Durability {
 /// Called on the journal's thread after each sync. Must not block for long: the next sync waits.
 pub type OnDurable = Box<dyn FnMut(Durability) + Send>;
 
-/// The writing end of a journal. Dropping it hands over nothing more, waits for the thread, and frees
-/// the lock.
+/// The writing end of a journal. Dropping it hands over no more than was flushed, waits for the thread, however long
+/// its disk hangs, and frees the lock.
 pub struct Journal {
     commands: Option<SyncSender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -167,6 +182,9 @@ pub struct Journal {
     segment_bytes: u64,
     /// Which segment that is, counted from the start of this process.
     ordinal: u64,
+    /// The batch has been flushed, and so many wait for the thread that it is still here.
+    lags: bool,
+    timeout: Duration,
 }
 
 impl Journal {
@@ -253,8 +271,14 @@ impl Journal {
     /// what makes space: the next segment is there, or half of this one is left. Where this says no, the next
     /// segment is being prepared, and [`Durability::RoomChanged`] follows. Where it can't be prepared,
     /// [`Self::room`] says what may be appended, and this says yes.
+    ///
+    /// Where the thread is so far behind that [`Self::flush`] could not hand over everything, this says no as well;
+    /// [`Durability::Synced`] follows then, after which `flush` is to be called again.
     #[must_use]
     pub fn takes_more(&self) -> bool {
+        if self.lags {
+            return false;
+        }
         let known = || self.shared.is_prepared(self.ordinal + 1) || self.shared.is_unpreparable();
         let half_is_left = self.capacity.saturating_sub(self.used) > self.capacity / 2;
         if half_is_left || known() {
@@ -266,18 +290,26 @@ impl Journal {
     }
 
     /// Hands everything appended to the thread, which writes it, with whatever else is queued by then,
-    /// and syncs once. Does nothing where nothing was appended. Waits only where many batches are queued.
+    /// and syncs once. Does nothing where nothing was appended. Never waits: while too many batches are queued, as
+    /// when the disk hangs, what was appended stays here ([`Self::takes_more`]), until this is called again.
     pub fn flush(&mut self) {
-        if !self.batch.parts.is_empty() {
-            let batch = std::mem::take(&mut self.batch);
-            self.command(Command::Write(batch));
+        if self.batch.parts.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let refused = self.command(Command::Write(batch));
+        self.lags = refused.is_some();
+        if let Some(Command::Write(batch)) = refused {
+            self.batch = batch;
         }
     }
 
-    /// A thread that has ended has reported its failure: there is nobody left to tell.
-    fn command(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            let _ended = commands.send(command);
+    /// Returns the command if too many are queued. A thread that has ended has reported its failure: there is nobody
+    /// left to tell.
+    fn command(&self, command: Command) -> Option<Command> {
+        match self.commands.as_ref()?.try_send(command) {
+            Err(TrySendError::Full(command)) => Some(command),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
         }
     }
 
@@ -288,8 +320,8 @@ impl Journal {
         if self.shared.is_prepared(self.ordinal + 1) || !self.shared.is_unpreparable() {
             return Room::Ample;
         }
-        if self.shared.ask_retry() {
-            self.command(Command::Prepare);
+        if self.shared.ask_retry() && self.command(Command::Prepare).is_some() {
+            self.shared.take_back_retry();
         }
         let left = self.capacity.saturating_sub(self.used);
         if left > self.capacity / 4 { Room::Reserve } else { Room::None }
@@ -305,6 +337,26 @@ impl Journal {
     #[must_use]
     pub fn folders_live(&self) -> usize {
         self.mirror.as_ref().map_or(1, Mirror::folders_live)
+    }
+
+    /// The folders that take what is written.
+    #[must_use]
+    pub fn places(&self) -> Vec<PathBuf> {
+        self.disk.places(&self.dir)
+    }
+
+    /// At which step of its work the thread is, as a number that changes with each; none while it has nothing to do.
+    /// Where it stays the same for longer than [`Self::patience`], all disks hang that there are.
+    #[must_use]
+    pub fn at_work(&self) -> Option<u64> {
+        self.shared.at_work()
+    }
+
+    /// How long a step may take: [`Options::timeout`], and half as long again while there are two folders, of which one
+    /// is left meanwhile.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        if self.folders_live() == 2 { self.timeout * 3 / 2 } else { self.timeout }
     }
 
     /// What became of the folders since this was last asked: to be said in the log. Cheap to ask.
@@ -339,7 +391,11 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        drop(self.commands.take());
+        let commands = self.commands.take();
+        if let Some(commands) = commands.filter(|_| self.lags) {
+            let batch = std::mem::take(&mut self.batch);
+            let _ended = commands.send(Command::Write(batch));
+        }
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }

@@ -9,18 +9,32 @@
 //! journal goes on with the other, and says so; the next start tries both again. If that one fails too, if only
 //! in taking its mark, it is as with a single folder: nothing more is acknowledged, whichever operation it was.
 //!
+//! **A folder that hangs**, whose disk neither does what it is told nor says that it can't, is one that fails: when the
+//! other one has done an operation, it has [`crate::Options::timeout`] left, and a second for each MiB that it was not yet
+//! asked to sync. So each operation is done by threads that can be left where they are (`workers`). They keep the folder
+//! locked until their disk answers: what they were told to write may still come. If both hang, or the last one, that is
+//! waited for: nothing could be acknowledged.
+//!
 //! **A full disk** is no failure. Space is claimed in both folders before a record needs it, so there is
 //! as much room as on the fuller disk of the two, and the folders never part over it.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::FileError;
-use crate::folder;
+use crate::folder::{self, Lock};
 use crate::marks::{go_alone, mark_behind, read_id};
+use crate::workers::{Hangs, Worker, Workers};
+
+/// Written at once: what waits for a disk that hangs has a copy of it.
+const PIECE_BYTES: usize = 1 << 20;
+/// Who waits for one folder looks so often whether somebody else has left it.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the two folders of a journal came to, for the log. Each is said once.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +80,9 @@ pub enum FolderNotice {
     },
 }
 
+/// An operation in one folder.
+type Operation<T> = Box<dyn FnOnce() -> io::Result<T> + Send>;
+
 /// What two folders are, together. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(crate) struct Mirror(Arc<Pair>);
@@ -75,6 +92,11 @@ struct Pair {
     /// All others name files by the first one.
     folders: [PathBuf; 2],
     live: [AtomicBool; 2],
+    /// Held by what is under way in a folder, too; none where its disk gave errors at the start.
+    locks: [Option<Lock>; 2],
+    workers: [Workers; 2],
+    /// How long one may take more than the other.
+    timeout: Duration,
     /// One failed, and the other one did not surely take its mark: it may pass for the whole journal at the next
     /// start, so nothing more is written to either.
     has_failed: AtomicBool,
@@ -85,11 +107,24 @@ struct Pair {
 }
 
 impl Mirror {
-    pub(crate) fn new(disk: Arc<dyn Disk>, folders: [PathBuf; 2]) -> Self {
-        let (live, notices) = ([AtomicBool::new(true), AtomicBool::new(true)], Mutex::default());
-        let (losing, has_notices) = (Mutex::default(), AtomicBool::new(false));
-        let has_failed = AtomicBool::new(false);
-        Self(Arc::new(Pair { disk, folders, live, has_failed, losing, notices, has_notices }))
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        folders: [PathBuf; 2],
+        locks: [Option<Lock>; 2],
+        timeout: Duration,
+    ) -> Self {
+        Self(Arc::new(Pair {
+            disk,
+            folders,
+            live: [AtomicBool::new(true), AtomicBool::new(true)],
+            locks,
+            workers: <[Workers; 2]>::default(),
+            timeout,
+            has_failed: AtomicBool::new(false),
+            losing: Mutex::default(),
+            notices: Mutex::default(),
+            has_notices: AtomicBool::new(false),
+        }))
     }
 
     /// How many of the two take what is written.
@@ -129,11 +164,26 @@ impl Mirror {
             return Err(error);
         }
         self.0.live[side].store(false, Ordering::Release);
-        // A disk that is gone doesn't take the mark either.
-        let id = read_id(&other).ok().flatten();
-        let _best_effort = mark_behind(&*self.0.disk, &dir, id.as_deref());
+        self.mark_behind(side, read_id(&other).ok().flatten(), &cause);
         self.notice(FolderNotice::Lost { dir, other, cause });
         Ok(())
+    }
+
+    /// Says so in the folder that was left, if its disk takes that: one that is gone does not, and nobody waits for one
+    /// that hangs.
+    fn mark_behind(&self, side: usize, id: Option<String>, cause: &FileError) {
+        let (disk, dir) = (self.0.disk.clone(), self.0.folders[side].clone());
+        let mark = Box::new(move || mark_behind(&*disk, &dir, id.as_deref()));
+        let (tell, answers) = channel();
+        let patience = if is_hang(&cause.source) { Duration::ZERO } else { self.0.timeout };
+        let tell = move |_done| {
+            let _nobody_waits = tell.send(());
+        };
+        if let Ok(worker) = self.start(side, mark, tell)
+            && answers.recv_timeout(patience).is_ok()
+        {
+            self.0.workers[side].give_back(worker);
+        }
     }
 
     fn notices(&self) -> MutexGuard<'_, Vec<FolderNotice>> {
@@ -166,15 +216,112 @@ impl Mirror {
         }
     }
 
-    fn in_each<T>(
+    fn in_each<T: Send + 'static>(
         &self,
         action: &'static str,
         path: &Path,
-        operation: impl Fn(&Path) -> io::Result<T>,
+        operation: impl Fn(&dyn Disk, &Path) -> io::Result<T> + Copy + Send + 'static,
     ) -> io::Result<[Option<T>; 2]> {
         self.check()?;
-        let done = [0, 1].map(|side| self.is_live(side).then(|| operation(&self.on(side, path))));
+        let done = self.do_in_each(self.0.timeout, |side| {
+            let (disk, path) = (self.0.disk.clone(), self.on(side, path));
+            Some(Box::new(move || operation(&*disk, &path)))
+        });
         self.settle(action, path, done)
+    }
+
+    /// Tries an operation in the live folders, in both at once. Returns what came of it, and nothing for one that is, or
+    /// meanwhile was, left. When one has done it, the other one has `limit` left.
+    fn do_in_each<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        operation: impl Fn(usize) -> Option<Operation<T>>,
+    ) -> [Option<io::Result<T>>; 2] {
+        let live = [0, 1].map(|side| self.is_live(side).then(|| operation(side)).flatten());
+        match live {
+            [Some(first), Some(second)] => self.do_in_both(limit, [first, second]),
+            // There is nothing to go on with but this one: it is waited for, here.
+            last => last.map(|operation| operation.map(|operation| operation())),
+        }
+    }
+
+    fn do_in_both<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        operations: [Operation<T>; 2],
+    ) -> [Option<io::Result<T>>; 2] {
+        let (tell, answers) = channel();
+        let mut side = 0;
+        let mut workers = operations.map(|operation| {
+            let (of, tell) = (side, tell.clone());
+            side += 1;
+            let worker = self.start(of, operation, move |done| drop(tell.send((of, done))));
+            worker.ok()
+        });
+        drop(tell);
+        let mut done = [None, None];
+        // Both may hang: then there is nothing but to wait.
+        let Ok((first, answer)) = answers.recv() else { return [0, 1].map(|_| Some(panicked())) };
+        let has_failed = matches!(&answer, Err(error) if !is_full(error));
+        let limit = if has_failed { Duration::MAX } else { limit };
+        done[first] = Some(answer);
+        done[1 - first] = self.wait_for(1 - first, &answers, limit);
+        for (side, worker) in workers.iter_mut().enumerate() {
+            let is_back = match &done[side] {
+                Some(Err(error)) => !is_hang(error),
+                answer => answer.is_some(),
+            };
+            if let Some(worker) = worker.take().filter(|_| is_back) {
+                self.0.workers[side].give_back(worker);
+            }
+        }
+        done
+    }
+
+    /// Begins an operation in one folder, on a thread of that folder's; `tell` is called there with what comes of it.
+    /// Without a thread it is done here.
+    fn start<T: 'static>(
+        &self,
+        side: usize,
+        operation: Operation<T>,
+        tell: impl FnOnce(io::Result<T>) + Send + 'static,
+    ) -> Result<Worker, NoThread> {
+        let lock = self.0.locks[side].clone();
+        match self.0.workers[side].take() {
+            Ok(worker) => {
+                worker.start(Box::new(move || {
+                    let done = operation();
+                    drop(lock);
+                    tell(done);
+                }));
+                Ok(worker)
+            }
+            Err(_too_many) => {
+                tell(operation());
+                Err(NoThread)
+            }
+        }
+    }
+
+    /// What the folder `side` answers; nothing if somebody else leaves it meanwhile.
+    fn wait_for<T>(
+        &self,
+        side: usize,
+        answers: &Receiver<(usize, io::Result<T>)>,
+        limit: Duration,
+    ) -> Option<io::Result<T>> {
+        let mut left = limit;
+        loop {
+            match answers.recv_timeout(left.min(LOOK)) {
+                Ok((_, answer)) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return Some(panicked()),
+                Err(RecvTimeoutError::Timeout) if !self.is_live(side) => return None,
+                Err(RecvTimeoutError::Timeout) if left <= LOOK => {
+                    return Some(Err(Hangs(limit).into()));
+                }
+                Err(RecvTimeoutError::Timeout) => left -= LOOK,
+            }
+        }
     }
 
     /// What an operation came to that was tried in the live folders.
@@ -208,8 +355,21 @@ impl Mirror {
     }
 
     fn file(&self, path: &Path, files: [Option<Box<dyn DiskFile>>; 2]) -> Box<dyn DiskFile> {
-        Box::new(MirroredFile { mirror: self.clone(), path: path.to_owned(), files })
+        let (mirror, path, files) =
+            (self.clone(), path.to_owned(), files.map(|it| it.map(Arc::from)));
+        Box::new(MirroredFile { mirror, path, files, unsynced: AtomicU64::new(0) })
     }
+}
+
+/// The operation has been done where it was asked for.
+struct NoThread;
+
+fn panicked<T>() -> io::Result<T> {
+    Err(io::Error::other("the thread that did it has panicked"))
+}
+
+fn is_hang(error: &io::Error) -> bool {
+    matches!(error.get_ref(), Some(source) if source.is::<Hangs>())
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -218,26 +378,26 @@ fn is_full(error: &io::Error) -> bool {
 
 impl Disk for Mirror {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let files = self.in_each("create", path, |path| self.0.disk.create(path))?;
+        let files = self.in_each("create", path, |disk, path| disk.create(path))?;
         Ok(self.file(path, files))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let files = self.in_each("open", path, |path| self.0.disk.open(path))?;
+        let files = self.in_each("open", path, |disk, path| disk.open(path))?;
         Ok(self.file(path, files))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check()?;
-        let done = [0, 1].map(|side| {
-            let rename = || self.0.disk.rename(&self.on(side, from), &self.on(side, to));
-            self.is_live(side).then(rename)
+        let done = self.do_in_each(self.0.timeout, |side| {
+            let (disk, [from, to]) = (self.0.disk.clone(), [from, to].map(|it| self.on(side, it)));
+            Some(Box::new(move || disk.rename(&from, &to)))
         });
         self.settle("rename", from, done).map(drop)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let removed = self.in_each("remove", path, |path| match self.0.disk.remove(path) {
+        let removed = self.in_each("remove", path, |disk, path| match disk.remove(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
         });
@@ -245,7 +405,7 @@ impl Disk for Mirror {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.in_each("sync", folder, |folder| self.0.disk.sync_folder(folder)).map(drop)
+        self.in_each("sync", folder, |disk, folder| disk.sync_folder(folder)).map(drop)
     }
 
     fn places(&self, folder: &Path) -> Vec<PathBuf> {
@@ -258,53 +418,51 @@ impl Disk for Mirror {
 struct MirroredFile {
     mirror: Mirror,
     path: PathBuf,
-    files: [Option<Box<dyn DiskFile>>; 2],
+    files: [Option<Arc<dyn DiskFile>>; 2],
+    /// Bytes written since the last sync.
+    unsynced: AtomicU64,
 }
 
 impl MirroredFile {
-    fn live(&self) -> [Option<&dyn DiskFile>; 2] {
-        let live = |side: usize| self.mirror.is_live(side).then_some(self.files[side].as_deref());
-        [live(0).flatten(), live(1).flatten()]
-    }
-
     fn in_each(
         &self,
         action: &'static str,
-        operation: impl Fn(&dyn DiskFile) -> io::Result<()>,
+        limit: Duration,
+        operation: impl Fn(&dyn DiskFile) -> io::Result<()> + Clone + Send + 'static,
     ) -> io::Result<()> {
         self.mirror.check()?;
-        let done = self.live().map(|file| file.map(&operation));
+        let done = self.mirror.do_in_each(limit, |side| {
+            let (file, operation) = (self.files[side].clone()?, operation.clone());
+            Some(Box::new(move || operation(&*file)))
+        });
         self.mirror.settle(action, &self.path, done).map(drop)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.mirror.0.timeout
     }
 }
 
 impl DiskFile for MirroredFile {
     fn reserve(&self, bytes: u64) -> io::Result<()> {
-        self.in_each("reserve space for", |file| file.reserve(bytes))
+        self.in_each("reserve space for", self.timeout(), move |file| file.reserve(bytes))
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.in_each("write", |file| file.write_all_at(bytes, offset))
+        let mut at = offset;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let (copy, len): (Arc<[u8]>, u64) = (piece.into(), piece.len() as u64);
+            self.in_each("write", self.timeout(), move |file| file.write_all_at(&copy, at))?;
+            self.unsynced.fetch_add(len, Ordering::Relaxed);
+            at += len;
+        }
+        Ok(())
     }
 
     /// Both at once: a commit takes as long as the slower disk, not as long as both.
     fn sync(&self) -> io::Result<()> {
-        self.mirror.check()?;
-        let [Some(first), Some(second)] = self.live() else {
-            return self.in_each("sync", |file| file.sync());
-        };
-        let done = std::thread::scope(|scope| {
-            let beside = std::thread::Builder::new().spawn_scoped(scope, || second.sync());
-            let first = first.sync();
-            let second = match beside {
-                Ok(beside) => {
-                    beside.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
-                }
-                // No thread is to be had: one after the other.
-                Err(_no_thread) => second.sync(),
-            };
-            [Some(first), Some(second)]
-        });
-        self.mirror.settle("sync", &self.path, done).map(drop)
+        let mib = self.unsynced.swap(0, Ordering::Relaxed) >> 20;
+        let limit = self.timeout() + Duration::from_secs(mib);
+        self.in_each("sync", limit, |file| file.sync())
     }
 }

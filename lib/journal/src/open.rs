@@ -18,7 +18,7 @@ use crate::snapshot::{self, Fold};
 use crate::thread::Writer;
 use crate::{Folders, Journal, OnDurable, Options};
 
-/// Batches between the handle and its thread; a full queue makes `flush` wait.
+/// Batches between the handle and its thread; beyond these, the handle keeps what is flushed.
 const QUEUED_BATCHES_MAX: usize = 256;
 
 /// A journal as it was found.
@@ -96,7 +96,8 @@ pub(crate) fn open(
         let locked = Locked { disk, dir, mirror: None, locks: vec![lock] };
         return open_locked(locked, options, on_durable);
     };
-    let (mirror, locks) = reunite(&disk, &[dir.clone(), other.clone()], folders.accepts_one)?;
+    let pair = [dir.clone(), other.clone()];
+    let (mirror, locks) = reunite(&disk, &pair, folders.accepts_one, options.timeout)?;
     let disk = Arc::new(mirror.clone());
     open_locked(Locked { disk, dir, mirror: Some(mirror), locks }, options, on_durable)
 }
@@ -160,6 +161,8 @@ fn open_locked(
         capacity: newest.image.len() as u64,
         segment_bytes,
         ordinal: 0,
+        lags: false,
+        timeout: options.timeout,
     };
     Ok(Recovered { journal, snapshot, records })
 }

@@ -7,8 +7,8 @@
 //! | whole | whole, and one's records are the beginning of the other's | the shorter is completed |
 //! | whole | marked as behind, and as of the same journal | it is filled |
 //! | whole, and it went on alone or was never one of two | absent or empty | it is filled |
-//! | the same | its disk gives errors | the start goes on without it, and marks it as behind if it can |
-//! | whole, but it needs the other one | absent, empty, or its disk gives errors | refused, unless accepted |
+//! | the same | its disk gives errors, or hangs | the start goes on without it, and marks it as behind if it can |
+//! | whole, but it needs the other one | absent, empty, or its disk gives errors or hangs | refused, unless accepted |
 //! | any | damaged | refused: `howdah journal repair` |
 //! | whole | of another journal, or with other records under the same sequence | refused |
 //! | absent, empty, behind or lost | not whole either | refused |
@@ -23,10 +23,11 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::error::{Context, FileError, OpenError, OtherFolder};
-use crate::folder::{self, Lock};
+use crate::folder::{self, LOCK_PATIENCE, Lock};
 use crate::marks::{
     behind_id, go_alone, go_together, id_text, is_behind, mark_behind, mint_id, needs_other,
     read_id,
@@ -34,6 +35,7 @@ use crate::marks::{
 use crate::mirror::{FolderNotice, Mirror};
 use crate::recover::{self, Segment};
 use crate::snapshot;
+use crate::workers::{Hangs, ask_both};
 
 /// A whole journal in one folder, read and checked.
 pub(crate) struct Contents {
@@ -212,7 +214,8 @@ enum Found {
 }
 
 /// Takes both locks and makes both folders hold the same, whole journal, as far as their disks let it. With
-/// `accepts_one` a folder that needs the other one counts without it.
+/// `accepts_one` a folder that needs the other one counts without it. One that takes `timeout` longer than the other one
+/// afterwards is left.
 ///
 /// # Errors
 /// See the table above. Nothing that counts was changed.
@@ -220,15 +223,30 @@ pub(crate) fn reunite(
     disk: &Arc<dyn Disk>,
     folders: &[PathBuf; 2],
     accepts_one: bool,
+    timeout: Duration,
 ) -> Result<(Mirror, Vec<Lock>), OpenError> {
     // An empty folder is left as it was found where there is nothing to fill it from.
-    if folders.iter().all(|dir| folder::list(dir).is_ok_and(|found| found.is_empty())) {
+    let listed = ask_both(folders, timeout, folder::list);
+    if listed.iter().all(|found| matches!(found, Some(Ok(found)) if found.is_empty())) {
         return Err(OpenError::Missing { dir: folders[0].clone() });
     }
-    let mut locks = Vec::new();
-    let mut look = |side: usize| look(&folders[side], &folders[1 - side], &mut locks);
-    let found = [look(0)?, look(1)?];
-    let mirror = Mirror::new(disk.clone(), folders.clone());
+    let taken = match &listed {
+        [Some(_), Some(_)] => ask_both(folders, timeout + LOCK_PATIENCE, take),
+        answered => [0, 1].map(|side| answered[side].is_some().then(|| take(&folders[side]))),
+    };
+    let mut locks = [None, None];
+    let hangs = |dir: &PathBuf| {
+        let (file, source) = (dir.clone(), Hangs(timeout).into());
+        Err(FileError { action: "lock", file, source }.into())
+    };
+    let [main, mirror] = taken;
+    let main = main.unwrap_or_else(|| hangs(&folders[0]));
+    let mirror = mirror.unwrap_or_else(|| hangs(&folders[1]));
+    let found = [
+        look(&folders[0], &folders[1], main, &mut locks[0])?,
+        look(&folders[1], &folders[0], mirror, &mut locks[1])?,
+    ];
+    let mirror = Mirror::new(disk.clone(), folders.clone(), locks.clone(), timeout);
     let (whole, id) = match found {
         [Found::Whole(one), Found::Whole(other)] => {
             compare(&one, &other)?;
@@ -259,7 +277,7 @@ pub(crate) fn reunite(
         }
     };
     mark(&mirror, &**disk, (&whole.dir, &id), folders)?;
-    Ok((mirror, locks))
+    Ok((mirror, locks.into_iter().flatten().collect()))
 }
 
 /// That a folder which needs the other one is not taken for the journal without it.
@@ -313,9 +331,20 @@ fn behind(dir: &Path) -> OpenError {
     OpenError::Behind { dir: dir.to_owned() }
 }
 
-fn look(dir: &Path, other: &Path, locks: &mut Vec<Lock>) -> Result<Found, OpenError> {
-    let looked = folder::make(dir).map_err(OpenError::from).and_then(|()| {
-        locks.push(Lock::take(dir)?);
+/// What comes first in a folder, and so where a disk that hangs is noticed.
+fn take(dir: &Path) -> Result<Lock, OpenError> {
+    folder::make(dir)?;
+    Lock::take(dir)
+}
+
+fn look(
+    dir: &Path,
+    other: &Path,
+    taken: Result<Lock, OpenError>,
+    lock: &mut Option<Lock>,
+) -> Result<Found, OpenError> {
+    let looked = taken.and_then(|taken| {
+        *lock = Some(taken);
         if is_behind(dir)? {
             return Ok(Found::Nothing { behind: true });
         }

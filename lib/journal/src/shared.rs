@@ -16,6 +16,8 @@ pub(crate) struct Shared {
     word_wished: AtomicBool,
     failed: AtomicBool,
     syncs: AtomicU64,
+    /// Goes up with each step of the thread; odd while it is at work.
+    steps: AtomicU64,
 }
 
 #[derive(Default)]
@@ -109,6 +111,26 @@ impl Shared {
     /// True once for each failed preparation: the first to see it asks for another try.
     pub(crate) fn ask_retry(&self) -> bool {
         !self.retry_asked.swap(true, Ordering::AcqRel)
+    }
+
+    /// The thread did not try: whoever asks next is the first again.
+    pub(crate) fn take_back_retry(&self) {
+        self.retry_asked.store(false, Ordering::Release);
+    }
+
+    /// The thread begins to work, or ends to.
+    pub(crate) fn turn_to(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The thread, which is at work, gets on.
+    pub(crate) fn step(&self) {
+        self.steps.fetch_add(2, Ordering::Relaxed);
+    }
+
+    /// At which step the thread is, if it is at work.
+    pub(crate) fn at_work(&self) -> Option<u64> {
+        Some(self.steps.load(Ordering::Relaxed)).filter(|step| step % 2 == 1)
     }
 
     pub(crate) fn set_failed(&self) {

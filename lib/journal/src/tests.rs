@@ -6,6 +6,7 @@ mod flips;
 mod folder;
 mod format;
 mod full;
+mod hang;
 mod mirror;
 mod power;
 mod repair;
@@ -26,7 +27,7 @@ use crate::{
     Sequence, open,
 };
 
-const SMALL: Options = Options { segment_bytes: 4096 };
+const SMALL: Options = Options { segment_bytes: 4096, timeout: DEADLINE };
 /// No test waits longer than this for the journal's thread.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -89,9 +90,17 @@ struct Open {
 
 impl Open {
     fn on(disk: Arc<dyn Disk>, folders: impl Into<Folders>) -> Result<Self, OpenError> {
+        Self::with(disk, folders, SMALL)
+    }
+
+    fn with(
+        disk: Arc<dyn Disk>,
+        folders: impl Into<Folders>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let (say, said) = channel();
         let on_durable = Box::new(move |word| drop(say.send(word)));
-        let recovered: Recovered = open::open(disk, &folders.into(), SMALL, on_durable)?;
+        let recovered: Recovered = open::open(disk, &folders.into(), options, on_durable)?;
         let (state, journal) = recovered.fold().unwrap();
         Ok(Self { journal, said, state })
     }

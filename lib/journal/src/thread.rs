@@ -96,7 +96,9 @@ impl Writer {
     /// Works until the handle is gone or a write fails.
     pub(crate) fn run(mut self, commands: &Receiver<Command>, mut on_durable: OnDurable) {
         loop {
-            match self.next_turn(commands) {
+            let turn = self.next_turn(commands);
+            self.shared.turn_to();
+            match turn {
                 Turn::Over => break,
                 Turn::Idle => self.fill_on(),
                 Turn::Command(Command::Prepare) => self.retry_filling(),
@@ -112,6 +114,7 @@ impl Writer {
             if std::mem::take(&mut self.has_news) && self.shared.take_wish() {
                 on_durable(Durability::RoomChanged);
             }
+            self.shared.turn_to();
         }
         if matches!(self.next, Next::Filling(_)) {
             segment::remove_partial(&*self.disk, &self.dir);
@@ -151,6 +154,7 @@ impl Writer {
             }
             frame::encode_mark(&mut part.frames[..frame::MARK_BYTES], self.synced);
             self.active.write(&part.frames)?;
+            self.shared.step();
         }
         Ok(batch.last)
     }
@@ -159,6 +163,7 @@ impl Writer {
         if self.active.sync()? {
             self.shared.count_sync();
         }
+        self.shared.step();
         Ok(())
     }
 
@@ -172,6 +177,7 @@ impl Writer {
         self.active = prepared.activate(&*self.disk, &self.dir, first)?;
         self.ordinal += 1;
         self.shared.rolled(first);
+        self.shared.step();
         self.start_filling();
         Ok(())
     }

@@ -16,6 +16,7 @@ mod tokens;
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -71,6 +72,9 @@ pub(super) struct Shared {
     pub(super) shutdown: Shutdown,
 }
 
+/// How long a scrape waits for the core: less than Prometheus waits for a scrape.
+const SCRAPE_PATIENCE: Duration = Duration::from_secs(3);
+
 const ANY_ROLE: Access =
     Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
 
@@ -114,9 +118,10 @@ async fn cluster(State(state): State<ServerState>) -> Result<Json<ClusterInfo>, 
     }
 }
 
-/// Renews the gauges before they are read.
+/// Renews the gauges before they are read. Those of the core stay as they were while its journal's disk hangs.
 async fn renew_gauges(State(state): State<ServerState>, request: Request, next: Next) -> Response {
-    if let Ok(Reply::Summary(summary)) = state.core.ask(Input::Summarise).await {
+    let summary = tokio::time::timeout(SCRAPE_PATIENCE, state.core.ask(Input::Summarise)).await;
+    if let Ok(Ok(Reply::Summary(summary))) = summary {
         observe_summary(&summary);
     }
     observe_topology(state.topology.is_wrong().await);

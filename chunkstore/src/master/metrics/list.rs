@@ -103,5 +103,9 @@ pub const METRICS: &[MetricFamily] = &[
         "How long the first record of a sync waited to be on disk",
     ),
     gauge_of("howdah_chunkmaster_journal_mirrors_live", "Folders that the journal is written to"),
+    gauge_of(
+        "howdah_chunkmaster_journal_hangs",
+        "1 while no disk of the journal does what it is told, so that nobody is answered",
+    ),
     histogram_of(super::REQUESTS, "HTTP requests").by(REQUEST_LABELS),
 ];

@@ -78,6 +78,7 @@ impl RealCluster {
             trash_interval: Duration::ZERO,
             trash_free_min_percent: 10,
             journal_segment_bytes: SEGMENT,
+            journal_timeout: Duration::from_secs(30),
             snapshot_after_segments: 2,
             topology: daemon::Topology::default(),
             keyring: self.keyring.clone(),

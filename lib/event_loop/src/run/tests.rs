@@ -1,7 +1,10 @@
 //! The loop with a toy machine: named totals that are added to, read, and that an alarm raises.
 
+mod hang;
+
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ids::{Monotonic, Now};
@@ -12,8 +15,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::*;
 use crate::{TrySendError, decode_record, recover, recover_async};
 
-const SMALL: Options = Options { segment_bytes: 4096 };
-const SETTINGS: Settings = Settings { queue: 16, snapshot_after_segments: 1000 };
+const SMALL: Options = Options { segment_bytes: 4096, timeout: DEADLINE };
+const SETTINGS: Settings =
+    Settings { queue: 16, snapshot_after_segments: 1000, stop_patience: DEADLINE };
 /// No test waits longer than this for an effect.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -74,6 +78,7 @@ struct Toy {
     alarm: Option<Monotonic>,
     room: Room,
     folders: usize,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Toy {
@@ -136,6 +141,10 @@ impl Machine for Toy {
         self.folders = live;
     }
 
+    fn observe_hang(&mut self, hangs: bool) {
+        assert_ne!(self.hangs.swap(hangs, Ordering::SeqCst), hangs, "said again");
+    }
+
     fn refuse(&mut self, input: Ask) -> Result<Ask, Vec<Tell>> {
         match (self.room, input) {
             (Room::Ample, _) => panic!("nothing is refused while there is room"),
@@ -151,14 +160,18 @@ impl Machine for Toy {
 struct Toys {
     running: Running<Ask>,
     told: UnboundedReceiver<Tell>,
+    /// Whether the machine was told that the disk hangs.
+    hangs: Arc<AtomicBool>,
 }
 
 impl Toys {
     fn start(totals: Totals, log: Log, settings: Settings) -> Self {
         let (tell, told) = unbounded_channel();
         let effects = move |effect| tell.send(effect).expect("the test listens");
-        let toy = Toy { totals, alarm: None, room: Room::Ample, folders: 0 };
-        Self { running: start(toy, log, effects, settings), told }
+        let hangs = Arc::new(AtomicBool::new(false));
+        let toy =
+            Toy { totals, alarm: None, room: Room::Ample, folders: 0, hangs: Arc::clone(&hangs) };
+        Self { running: start(toy, log, effects, settings), told, hangs }
     }
 
     fn open(dir: &Path, settings: Settings) -> Self {
@@ -341,7 +354,7 @@ async fn a_burst_on_a_disk_that_fills_up_ends_in_refusals_and_what_makes_space_i
     assert_eq!(toys.next().await, Tell::Total(total), "there is a reserve");
     std::fs::remove_dir(&obstacle).unwrap();
     await_room(&mut toys).await;
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], total + 5);
 }
 
@@ -353,7 +366,7 @@ async fn a_step_that_is_longer_than_the_journal_has_space_for_waits_for_it() {
     let mut toys = Toys::open(dir.path(), SETTINGS);
     toys.ask(Ask::AddOften(1000)).await;
     assert_eq!(toys.next().await, Tell::Total(1000));
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     let (mut toys, obstacle) = {
         let obstacle = dir.path().join("prepared.tmp");
         let _partial = std::fs::remove_file(dir.path().join("prepared.log"));
@@ -371,7 +384,7 @@ async fn a_step_that_is_longer_than_the_journal_has_space_for_waits_for_it() {
             other => panic!("{other:?}"),
         }
     }
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], 2000);
 }
 
@@ -397,7 +410,7 @@ async fn with_its_reserve_used_up_a_loop_lives_on_and_makes_up_for_its_time_outs
     std::fs::remove_dir(&obstacle).unwrap();
     assert_eq!(toys.next().await, Tell::Alarm, "the loop looks for room by itself");
     await_room(&mut toys).await;
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     let recovered = recover::<Totals>(dir.path(), SMALL).unwrap();
     assert_eq!(recovered.durable.0["total"], 1005);
 }
@@ -411,7 +424,7 @@ async fn a_timeout_fires_without_inputs_and_its_records_are_kept() {
         toys.ask(Ask::AlarmIn(delay)).await;
         assert_eq!(toys.next().await, Tell::Alarm);
     }
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     let recovered = recover::<Totals>(dir.path(), SMALL).unwrap();
     assert_eq!(recovered.durable.0["total"], 2000);
 }
@@ -433,7 +446,7 @@ async fn snapshots_are_made_and_recovery_gives_the_live_state() {
         toys.ask(Ask::All).await;
         let Tell::All(totals) = toys.next().await else { panic!("all were asked for") };
         live = totals;
-        toys.running.stop().await;
+        toys.running.stop().await.unwrap();
     }
     let report = journal::verify(dir.path()).unwrap();
     assert_eq!(report.last, Sequence(1800));
@@ -459,7 +472,7 @@ async fn a_snapshot_that_fails_is_made_when_more_segments_are_closed() {
         }
         let _there_once = std::fs::remove_dir(&obstacle);
     }
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], added);
 }
 
@@ -477,7 +490,7 @@ async fn a_lost_folder_is_told_and_the_other_one_takes_all() {
         toys.next().await;
         toys.ask(Ask::Folders).await;
         assert_eq!(toys.next().await, Tell::Folders(live));
-        toys.running.stop().await;
+        toys.running.stop().await.unwrap();
         // As unreadable as a bad disk.
         let segment = mirror.join("journal-0000000000000001.log");
         let _again = std::fs::remove_file(&segment).and_then(|()| std::fs::create_dir(&segment));
@@ -499,7 +512,7 @@ async fn a_stopped_loop_has_told_everything_and_takes_nothing_more() {
         toys.ask(Ask::Add(amount)).await;
     }
     let handle = toys.running.handle.clone();
-    toys.running.stop().await;
+    toys.running.stop().await.unwrap();
     for amount in 1..=10 {
         assert_eq!(toys.told.recv().await, Some(Tell::Total(amount * (amount + 1) / 2)));
     }
@@ -510,6 +523,24 @@ async fn a_stopped_loop_has_told_everything_and_takes_nothing_more() {
 }
 
 #[tokio::test]
+async fn what_was_sent_before_the_stop_is_handled_though_the_next_segment_is_waited_for() {
+    const SENT: u64 = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), SMALL).unwrap();
+    let mut toys = Toys::open(dir.path(), Settings { queue: 2 * SENT as usize, ..SETTINGS });
+    for _ in 0..SENT {
+        toys.running.handle.try_send(Ask::Add(1)).unwrap();
+    }
+    toys.running.stop().await.unwrap();
+    let mut last = Tell::Total(0);
+    while let Some(tell) = toys.told.recv().await {
+        last = tell;
+    }
+    assert_eq!(last, Tell::Total(SENT));
+    assert_eq!(recover::<Totals>(dir.path(), SMALL).unwrap().durable.0["total"], SENT);
+}
+
+#[tokio::test]
 async fn the_journal_of_a_process_that_is_about_to_end_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     Journal::create(dir.path(), SMALL).unwrap();
@@ -517,7 +548,7 @@ async fn the_journal_of_a_process_that_is_about_to_end_is_waited_for() {
     former.ask(Ask::Add(7)).await;
     let ending = async {
         tokio::task::yield_now().await;
-        former.running.stop().await;
+        former.running.stop().await.unwrap();
     };
     let next = recover_async::<Totals>(dir.path(), SMALL);
     let (recovered, ()) = tokio::join!(biased; next, ending);
@@ -531,7 +562,8 @@ async fn a_loop_whose_handles_are_gone_ends() {
     let mut toys = Toys::open(dir.path(), SETTINGS);
     toys.ask(Ask::Add(1)).await;
     drop(toys.running.handle);
-    tokio::time::timeout(DEADLINE, toys.running.join).await.expect("it ends in time").unwrap();
+    let ended = tokio::time::timeout(DEADLINE, toys.running.join).await.expect("it ends in time");
+    ended.unwrap().unwrap();
     assert_eq!(toys.told.recv().await, Some(Tell::Total(1)));
 }
 

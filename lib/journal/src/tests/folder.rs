@@ -118,7 +118,7 @@ fn other_files_are_left_alone() {
 fn longer_segments_may_be_asked_for_at_any_start() {
     let dir = tempfile::tempdir().unwrap();
     Journal::create(dir.path(), SMALL).unwrap();
-    let long = Options { segment_bytes: 3 << 20 };
+    let long = Options::with_segments(3 << 20);
     for (round, lens) in [vec![1 << 20], vec![100, 1 << 20, 1 << 20, 1 << 20]].iter().enumerate() {
         let (say, said) = channel();
         let on_durable = Box::new(move |word| drop(say.send(word)));

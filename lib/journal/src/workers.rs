@@ -1,0 +1,86 @@
+//! Threads for operations that may never return, as those of a disk that hangs: whoever waits for one can leave it, and
+//! its thread with it. Called by `mirror`, and by `reunite` before there is one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A folder's disk has not answered for so long.
+#[derive(Debug, thiserror::Error)]
+#[error("its disk hangs: no answer for {0:?} after the other folder's")]
+pub(crate) struct Hangs(pub(crate) Duration);
+
+impl From<Hangs> for io::Error {
+    fn from(hangs: Hangs) -> Self {
+        Self::new(io::ErrorKind::TimedOut, hangs)
+    }
+}
+
+/// Asks the disks of both folders at once. None from one that has not answered `limit` after the other one.
+pub(crate) fn ask_both<T: Send + 'static>(
+    folders: &[PathBuf; 2],
+    limit: Duration,
+    ask: fn(&Path) -> T,
+) -> [Option<T>; 2] {
+    let (tell, answers) = channel();
+    for (side, folder) in folders.iter().enumerate() {
+        let (folder, own) = (folder.clone(), tell.clone());
+        let answer = move || {
+            let _left = own.send((side, ask(&folder)));
+        };
+        if std::thread::Builder::new().spawn(answer).is_err() {
+            let _received_below = tell.send((side, ask(&folders[side])));
+        }
+    }
+    drop(tell);
+    let mut found = [None, None];
+    let Ok((first, answer)) = answers.recv() else { return found };
+    found[first] = Some(answer);
+    if let Ok((second, answer)) = answers.recv_timeout(limit) {
+        found[second] = Some(answer);
+    }
+    found
+}
+
+/// What one of them is given to do.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Those of one folder that have nothing to do. There are as many as operations were ever under way there at once.
+#[derive(Default)]
+pub(crate) struct Workers(Mutex<Vec<Worker>>);
+
+/// A thread that does one job after another. It ends when this is dropped and its job is done.
+pub(crate) struct Worker(Sender<Job>);
+
+impl Workers {
+    /// One that is free, or a new one. It is to be given back when its job is done; else it is left, and ends with that.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(crate) fn take(&self) -> io::Result<Worker> {
+        if let Some(worker) = self.free().pop() {
+            return Ok(worker);
+        }
+        let (jobs, queue) = channel::<Job>();
+        let work = move || queue.iter().for_each(|job| job());
+        std::thread::Builder::new().name("journal-disk".to_owned()).spawn(work)?;
+        Ok(Worker(jobs))
+    }
+
+    pub(crate) fn give_back(&self, worker: Worker) {
+        self.free().push(worker);
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker {
+    pub(crate) fn start(&self, job: Job) {
+        // A thread that has panicked drops the job, and whoever waits for its answer sees that there is none.
+        let _panicked = self.0.send(job);
+    }
+}
