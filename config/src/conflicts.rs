@@ -14,6 +14,7 @@ pub(crate) fn anything_twice(config: &Config) -> Option<Fault> {
         .or_else(|| pools_twice(config))
         .or_else(|| stores_twice(config))
         .or_else(|| addresses_twice(config))
+        .or_else(|| listeners_twice(config))
         .or_else(|| folders_twice(config))
 }
 
@@ -50,7 +51,18 @@ fn stores_twice(config: &Config) -> Option<Fault> {
 }
 
 fn addresses_twice(config: &Config) -> Option<Fault> {
-    first_twice(listeners(config), "give each daemon an address of its own")
+    first_twice(addresses(config), "give each daemon an address of its own")
+}
+
+/// On one host only: all of them may listen on `0.0.0.0:7871`.
+fn listeners_twice(config: &Config) -> Option<Fault> {
+    config.all_hosts().enumerate().find_map(|(index, host)| {
+        let of_host = [
+            (format!("hosts[{index}].chunkserver.listen"), host.chunkserver_listen),
+            (format!("hosts[{index}].tasktracker.listen"), host.tasktracker_listen),
+        ];
+        first_twice(of_host, "give each daemon of a host a port of its own")
+    })
 }
 
 /// Folders are compared on one host only: the same folder on two hosts is two folders.
@@ -106,8 +118,8 @@ fn first_twice(
     })
 }
 
-/// Every address that a daemon listens on, with the key that a host would set it by.
-fn listeners(config: &Config) -> impl Iterator<Item = (String, String)> + '_ {
+/// Every address that others connect to, with the key that a host would set it by.
+fn addresses(config: &Config) -> impl Iterator<Item = (String, String)> + '_ {
     let masters = [
         ("chunkmaster.address".to_owned(), config.chunkmaster.address.clone()),
         ("jobtracker.address".to_owned(), config.jobtracker.address.clone()),
@@ -125,6 +137,7 @@ pub(crate) fn secret_needed(config: &Config) -> Option<Fault> {
     if config.cluster.secret_file.is_some() {
         return None;
     }
-    let (key, address) = listeners(config).find(|(_, address)| !is_loopback(address))?;
+    let mut all = addresses(config).chain(config.listeners());
+    let (key, address) = all.find(|(_, address)| !is_loopback(address))?;
     Some(Fault::SecretNeeded { key, address })
 }

@@ -1,7 +1,9 @@
 //! What each key of an entry of `hosts` accepts.
 
 use crate::names::{is_address, is_host_name, is_rack_name};
-use crate::rules::{ADDRESS, FOLDER, FOLDERS, Fault, LOCAL_FOLDERS, are_disks, are_local};
+use crate::rules::{
+    ADDRESS, FOLDER, FOLDERS, Fault, LISTEN, LOCAL_FOLDERS, are_disks, are_local, is_listener,
+};
 use crate::{Config, Host};
 
 struct HostRule {
@@ -27,6 +29,11 @@ const HOST_RULES: &[HostRule] = &[
         holds: |host| host.chunkserver.address.as_ref().is_none_or(|text| is_address(text)),
     },
     HostRule {
+        key: "chunkserver.listen",
+        accepted: LISTEN,
+        holds: |host| is_listener(host.chunkserver.listen.as_deref()),
+    },
+    HostRule {
         key: "chunkserver.data_dirs",
         accepted: FOLDERS,
         holds: |host| host.chunkserver.data_dirs.as_ref().is_none_or(|dirs| are_disks(dirs)),
@@ -35,6 +42,11 @@ const HOST_RULES: &[HostRule] = &[
         key: "tasktracker.address",
         accepted: ADDRESS,
         holds: |host| host.tasktracker.address.as_ref().is_none_or(|text| is_address(text)),
+    },
+    HostRule {
+        key: "tasktracker.listen",
+        accepted: LISTEN,
+        holds: |host| is_listener(host.tasktracker.listen.as_deref()),
     },
     HostRule {
         key: "tasktracker.data_dir",

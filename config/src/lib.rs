@@ -22,11 +22,11 @@ mod users;
 mod values;
 
 pub use error::{ConfigError, Place};
-pub use hosts::{HostConfig, UnknownHost};
+pub use hosts::{Host, HostChunkserver, HostConfig, HostTasktracker, UnknownHost};
 pub use load::{load, parse, parse_override};
 pub use log::{Log, LogFormat};
 pub use model::*;
-pub use names::{is_address, is_host_name, is_loopback, is_rack_name};
+pub use names::{is_address, is_host_name, is_listen_address, is_loopback, is_rack_name};
 pub use pools::{Pool, is_pool_name};
 pub use rules::accepted_form;
 pub use stores::Store;

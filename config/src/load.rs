@@ -403,6 +403,7 @@ mod tests {
             ("--- {}\n--- {}\n", &["c.yaml: not YAML", "more than one document"]),
             ("hosts: [{rack: /r}]", &["c.yaml:1:9: hosts[0]", "missing field `name`", "a host"]),
             ("hosts: [{name: 'a b'}]", &["c.yaml:1:16: hosts[0].name", "letters"]),
+            ("jobtracker: {listen: '*:1'}", &["c.yaml:1:22: jobtracker.listen", "0.0.0.0:7870"]),
             ("hosts: [{name: a, rack: r}]", &["c.yaml:1:25: hosts[0].rack", "'/' and then"]),
         ] {
             let told = error(text);
@@ -427,6 +428,10 @@ mod tests {
         assert!(same.contains("c.yaml:3:3: hosts[1].chunkserver.address and hosts[0]"), "{same}");
         let masters = error("jobtracker: {address: '127.0.0.1:7870'}");
         assert!(masters.contains("c.yaml:1:23: jobtracker.address and chunkmaster.address"));
+        let listeners = "cluster: {secret_file: /s}\nchunkserver: {listen: '0.0.0.0:1'}\n\
+                         tasktracker: {listen: '0.0.0.0:1'}\nhosts: [{name: a}]";
+        let listeners = error(listeners);
+        assert!(listeners.contains("hosts[0].tasktracker.listen and hosts[0]"), "{listeners}");
         let folders = error("jobtracker: {data_dir: /var/lib/howdah/chunkmaster}");
         assert!(folders.contains("a folder of its own"), "{folders}");
         let mirrors = error("jobtracker: {journal_mirror: /var/lib/howdah/chunkmaster}");
@@ -472,6 +477,12 @@ mod tests {
         }
         let text = "cluster: {secret_file: /s}\njobtracker: {address: 'host-1:7880'}";
         assert!(parse(text, "c.yaml", &[]).is_ok());
+        for everywhere in [
+            "jobtracker: {listen: '0.0.0.0:7880'}",
+            "hosts: [{name: a, tasktracker: {listen: '[::]:7881'}}]",
+        ] {
+            assert!(error(everywhere).contains("cluster.secret_file"), "{everywhere}");
+        }
         let host = error("hosts: [{name: a, chunkserver: {address: '10.0.0.1:7871'}}]");
         assert!(host.contains("c.yaml:1:42: hosts[0].chunkserver.address"), "{host}");
     }

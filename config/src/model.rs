@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Bytes, Log, Percent, Pool, Store, Time, UidRange, User};
+use crate::{Bytes, Host, Log, Percent, Pool, Store, Time, UidRange, User};
 
 const MIB: u64 = 1 << 20;
 
@@ -88,8 +88,10 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Chunkmaster {
-    /// `host:port` to listen on, and where all others connect.
+    /// `host:port` where all others connect.
     pub address: String,
+    /// `host:port` to listen on, where that is another one; `address` if null.
+    pub listen: Option<String>,
     /// Folder of the journal.
     pub data_dir: PathBuf,
     /// A second folder of the journal, on another disk; none if null.
@@ -126,6 +128,7 @@ impl Default for Chunkmaster {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:7870".to_owned(),
+            listen: None,
             data_dir: "/var/lib/howdah/chunkmaster".into(),
             journal_mirror: None,
             replication: 3,
@@ -149,8 +152,10 @@ impl Default for Chunkmaster {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Chunkserver {
-    /// Address to listen on, where the host names none.
+    /// `host:port` where all others connect, where the host names none.
     pub address: String,
+    /// `host:port` to listen on, where the host names none; its address if null.
+    pub listen: Option<String>,
     /// Folders of the chunks, one on each disk, where the host names none.
     pub data_dirs: Vec<PathBuf>,
     /// Space of each disk that is never given to chunks.
@@ -177,6 +182,7 @@ impl Default for Chunkserver {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:7871".to_owned(),
+            listen: None,
             data_dirs: vec!["/var/lib/howdah/chunkserver".into()],
             reserve: Bytes(256 * MIB),
             idle_timeout: Time(Duration::from_mins(1)),
@@ -194,8 +200,10 @@ impl Default for Chunkserver {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jobtracker {
-    /// `host:port` to listen on, and where all others connect.
+    /// `host:port` where all others connect.
     pub address: String,
+    /// `host:port` to listen on, where that is another one; `address` if null.
+    pub listen: Option<String>,
     /// Folder of the journal.
     pub data_dir: PathBuf,
     /// A second folder of the journal, on another disk; none if null.
@@ -249,6 +257,7 @@ impl Default for Jobtracker {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:7880".to_owned(),
+            listen: None,
             data_dir: "/var/lib/howdah/jobtracker".into(),
             journal_mirror: None,
             heartbeat_interval: Time(Duration::from_secs(1)),
@@ -280,8 +289,10 @@ impl Default for Jobtracker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tasktracker {
-    /// Address to listen on, where the host names none.
+    /// `host:port` where all others connect, where the host names none.
     pub address: String,
+    /// `host:port` to listen on, where the host names none; its address if null.
+    pub listen: Option<String>,
     /// Folder of programs and logs, and of attempts and map outputs unless `local_dirs` says otherwise, where the host
     /// names none.
     pub data_dir: PathBuf,
@@ -327,6 +338,7 @@ impl Default for Tasktracker {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:7881".to_owned(),
+            listen: None,
             data_dir: "/var/lib/howdah/tasktracker".into(),
             local_dirs: Vec::new(),
             slots: 0,
@@ -427,58 +439,6 @@ pub enum JobSharing {
     Fair,
 }
 
-/// One entry of `hosts`: a worker host. Only the name is needed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Host {
-    /// Its name: what locality compares.
-    pub name: String,
-    /// Its rack.
-    #[serde(default = "default_rack")]
-    pub rack: String,
-    /// This host's own values of section `chunkserver`.
-    #[serde(default)]
-    pub chunkserver: HostChunkserver,
-    /// This host's own values of section `tasktracker`.
-    #[serde(default)]
-    pub tasktracker: HostTasktracker,
-}
-
-/// What a host says differently of its chunkserver.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HostChunkserver {
-    /// Address to listen on.
-    pub address: Option<String>,
-    /// Folders of the chunks.
-    pub data_dirs: Option<Vec<PathBuf>>,
-}
-
-/// What a host says differently of its TaskTracker.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HostTasktracker {
-    /// Address to listen on.
-    pub address: Option<String>,
-    /// Data folder.
-    pub data_dir: Option<PathBuf>,
-    /// Folders of attempts and map outputs.
-    pub local_dirs: Option<Vec<PathBuf>>,
-}
-
-impl Host {
-    /// A host of that name in the default rack, with the sections' values.
-    #[must_use]
-    pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            rack: default_rack(),
-            chunkserver: HostChunkserver::default(),
-            tasktracker: HostTasktracker::default(),
-        }
-    }
-}
-
 /// A section with all of its keys commented out is `null` to YAML; it means the defaults.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -486,8 +446,4 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn default_rack() -> String {
-    "/default-rack".to_owned()
 }

@@ -38,6 +38,14 @@ fn is_reachable_host(host: &str) -> bool {
     }
 }
 
+/// Whether `text` is `host:port` to listen on: as [`is_address`], or `0.0.0.0` or `[::]`, for all addresses of the host.
+#[must_use]
+pub fn is_listen_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    is_address(text)
+        || matches!(host, "0.0.0.0" | "[::]") && is_address(&format!("localhost:{port}"))
+}
+
 /// Whether the host of `address` is this machine's loopback: `localhost`, `127.x.x.x` or `[::1]`.
 #[must_use]
 pub fn is_loopback(address: &str) -> bool {
@@ -83,6 +91,16 @@ mod tests {
             "[x]:1",
         ] {
             assert!(!is_address(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_may_listen_on_all_addresses_and_on_none_that_is_no_hosts() {
+        for good in ["0.0.0.0:7870", "[::]:1", "10.0.0.1:80", "localhost:1"] {
+            assert!(is_listen_address(good), "{good}");
+        }
+        for bad in ["0.0.0.0", "0.0.0.0:0", "[::]:", "::1:7870", "*:7870", "224.0.0.1:1", ""] {
+            assert!(!is_listen_address(bad), "{bad}");
         }
     }
 

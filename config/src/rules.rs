@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use crate::conflicts;
-use crate::names::is_address;
+use crate::names::{is_address, is_listen_address};
 use crate::pools::POOL_RULES;
 use crate::stores::STORE_RULES;
 use crate::{Bytes, Config, Time, host_rules, pools, stores, users};
@@ -40,6 +40,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 pub(crate) const ADDRESS: &str =
     "host:port that others can connect to, like host-1:7870 (a name, an IPv4 address or [IPv6])";
+pub(crate) const LISTEN: &str = "null for its address, or host:port of this host to listen on, like 0.0.0.0:7870 or [::]:7870 for all its addresses";
 pub(crate) const FOLDER: &str = "an absolute folder, like /var/lib/howdah/…";
 pub(crate) const FOLDERS: &str = "a list of 1 to 64 absolute folders, none in another, one on each disk, like [/mnt/disk-1/howdah]";
 pub(crate) const LOCAL_FOLDERS: &str = "[] for data_dir, or a list of up to 64 absolute folders, one on each disk, like [/mnt/disk-1/tasks]";
@@ -79,6 +80,7 @@ const RULES: &[Rule] = &[
         is_file(c.tls.key.as_deref()) && c.tls.key.is_some() == c.tls.cert.is_some()
     }),
     rule("chunkmaster.address", ADDRESS, |c| is_address(&c.chunkmaster.address)),
+    rule("chunkmaster.listen", LISTEN, |c| is_listener(c.chunkmaster.listen.as_deref())),
     rule("chunkmaster.data_dir", FOLDER, |c| c.chunkmaster.data_dir.is_absolute()),
     rule("chunkmaster.journal_mirror", MIRROR, |c| {
         is_apart(c.chunkmaster.journal_mirror.as_deref(), &c.chunkmaster.data_dir)
@@ -127,6 +129,7 @@ const RULES: &[Rule] = &[
         (1..=1000).contains(&c.chunkmaster.snapshot_after_segments)
     }),
     rule("chunkserver.address", ADDRESS, |c| is_address(&c.chunkserver.address)),
+    rule("chunkserver.listen", LISTEN, |c| is_listener(c.chunkserver.listen.as_deref())),
     rule("chunkserver.data_dirs", FOLDERS, |c| are_disks(&c.chunkserver.data_dirs)),
     rule("chunkserver.reserve", "a size with a unit, like 256MiB or 0B", |_| true),
     rule("chunkserver.idle_timeout", "a time from 1s to 1h", |c| {
@@ -153,6 +156,7 @@ const RULES: &[Rule] = &[
         lasts(c.chunkserver.trash_interval, 0, 365 * 24 * HOUR_MS)
     }),
     rule("jobtracker.address", ADDRESS, |c| is_address(&c.jobtracker.address)),
+    rule("jobtracker.listen", LISTEN, |c| is_listener(c.jobtracker.listen.as_deref())),
     rule("jobtracker.data_dir", FOLDER, |c| c.jobtracker.data_dir.is_absolute()),
     rule("jobtracker.journal_mirror", MIRROR, |c| {
         is_apart(c.jobtracker.journal_mirror.as_deref(), &c.jobtracker.data_dir)
@@ -225,6 +229,7 @@ const RULES: &[Rule] = &[
         (1..=1000).contains(&c.jobtracker.snapshot_after_segments)
     }),
     rule("tasktracker.address", ADDRESS, |c| is_address(&c.tasktracker.address)),
+    rule("tasktracker.listen", LISTEN, |c| is_listener(c.tasktracker.listen.as_deref())),
     rule("tasktracker.data_dir", FOLDER, |c| c.tasktracker.data_dir.is_absolute()),
     rule("tasktracker.local_dirs", LOCAL_FOLDERS, |c| are_local(&c.tasktracker.local_dirs)),
     rule("tasktracker.slots", "a whole number from 0 (one per processor) to 1024", |c| {
@@ -321,6 +326,10 @@ const RULES: &[Rule] = &[
 
 fn is_file(path: Option<&Path>) -> bool {
     path.is_none_or(Path::is_absolute)
+}
+
+pub(crate) fn is_listener(listen: Option<&str>) -> bool {
+    listen.is_none_or(is_listen_address)
 }
 
 fn are_folders(folders: &[PathBuf]) -> bool {

@@ -161,6 +161,12 @@ pub(crate) fn observe_topology(is_wrong: bool) {
     gauge!("howdah_jobtracker_topology_file_wrong").set(f64::from(u8::from(is_wrong)));
 }
 
+/// How many TaskTrackers are not reached at their addresses.
+pub(crate) fn observe_unreached(trackers: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!("howdah_jobtracker_trackers_unreached").set(trackers as f64);
+}
+
 /// A sync of the journal, and how long its first record waited for it.
 pub(crate) fn observe_sync(waited: Duration) {
     histogram!("howdah_jobtracker_journal_sync_seconds").record(waited);

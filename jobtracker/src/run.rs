@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
-use daemon::{Health, Metrics, Shutdown};
+use daemon::{Health, Metrics, Reach, Shutdown};
 use event_loop::{RecoverError, Recovered, Unsettled, recover_async};
 use ids::ClusterId;
 use jobtracker_core::{Input, JobFilter, Query, Reply};
@@ -123,6 +123,7 @@ pub async fn run(
         core: core.clone(),
         store: store.clone(),
         topology,
+        reach: Reach::new("jobtracker", settings.client.clone(), settings.keyring.clone()),
         address,
         is_tls: listener.is_tls(),
         events: Events::new(core.clone(), shutdown.clone()),

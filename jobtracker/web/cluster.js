@@ -44,6 +44,8 @@ function notes(tracker, server) {
       : `to be emptied: ${plural(server.drain.chunks_left, "chunk")} left`);
   }
   if (server?.orphans) said.push(`${plural(server.orphans, "replica")} that no file refers to`);
+  if (tracker?.unreached) said.push(`the JobTracker does not reach it ${tracker.unreached}`);
+  if (server?.unreached) said.push(`the chunk master does not reach it ${server.unreached}`);
   if (tracker?.not_isolated) said.push(tracker.not_isolated);
   return said;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use daemon::{FolderError, Health};
+use daemon::{FolderError, Health, Reached};
 use ids::{ClusterId, HostName};
 use mapreduce_protocol::{
     ProblemKind, RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
@@ -56,6 +56,7 @@ pub(crate) struct JobTracker {
     host: HostName,
     folder: Arc<DataFolder>,
     health: Health,
+    reached: Reached,
     /// Time for the answer to a small request.
     request_timeout: Duration,
     /// How long a heartbeat may stay parked, milliseconds.
@@ -71,7 +72,7 @@ impl JobTracker {
         keyring: Keyring,
         host: HostName,
         folder: Arc<DataFolder>,
-        health: Health,
+        (health, reached): (Health, Reached),
     ) -> Self {
         Self {
             request_timeout: settings.request_timeout,
@@ -81,6 +82,7 @@ impl JobTracker {
             host,
             folder,
             health,
+            reached,
             parked_ms: AtomicU64::new(0),
             away: AtomicBool::new(false),
         }
@@ -101,6 +103,7 @@ impl JobTracker {
         self.parked_ms.store(registered.heartbeat_interval_ms, Ordering::Relaxed);
         self.away.store(false, Ordering::Relaxed);
         self.health.ready();
+        self.reached.has_registered();
         tracing::info!(epoch = %registered.epoch, session = registered.session, "registered");
         Ok(Input::Registered(registered))
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
-use daemon::{FolderError, Health, Metrics, Owner, Requests, Shutdown};
-use net::{Guard, Keyring};
+use daemon::{Asked, FolderError, Health, Metrics, Owner, Reached, Requests, Shutdown};
+use net::{Client, Guard, Keyring, Role};
 use tasktracker_core::{Core, HealthRule, HostLimits, Input, Limits, Settings};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -106,13 +106,14 @@ pub async fn run(
     let findings = health::look_first(failing, &mut disks).await;
     findings.into_iter().for_each(|finding| core.examine(finding));
     let (inputs, incoming) = mpsc::channel(INPUTS_MAX);
+    let reached = Reached::new("tasktracker", settings.host.clone(), settings.address.clone());
     let jobtracker = Arc::new(JobTracker::new(
         settings.client.clone(),
         settings.jobtracker.clone(),
         keyring.clone(),
         settings.host.clone(),
         Arc::clone(&folder),
-        health.clone(),
+        (health.clone(), reached.clone()),
     ));
     let shuffle = ShuffleServer::new(
         folder.map_outputs().clone(),
@@ -121,16 +122,19 @@ pub async fn run(
     );
     let served = Served { shuffle: Arc::new(shuffle), logs: folder.logs() };
     let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
-    let probes = daemon::probe_routes(net::Client::new(settings.client.clone()));
-    let routes = http::routes().merge(probes).merge(daemon::routes(health, metrics));
+    let probes = daemon::probe_routes(Client::new(settings.client.clone()));
+    let routes = http::routes().merge(probes).merge(reached.routes());
+    let routes = routes.merge(daemon::routes(health, metrics));
     let router = routes.into_observed_router(served, guard, Requests::new(REQUESTS).observer());
     let address = settings.address.clone();
     let looks = settings.health.clone();
+    let asked = asked(&settings);
     let walls = Walls { cgroups, limits, uids, isolation };
     let folders = Arc::clone(&folder);
     let host = host(settings, folder, keyring, spawner.clone(), walls, inputs.clone())?;
     let host = Arc::new(host);
-    let _looking = look_after(looks, &folders, disks, spawner, &inputs);
+    let mut looking = look_after(looks, &folders, disks, spawner, &inputs);
+    looking.spawn(reached.ask_after_registrations(asked));
     let stop = shutdown.clone();
     let listener: net::Listener = listener.into();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
@@ -139,6 +143,18 @@ pub async fn run(
     let served = http.await.map_err(io::Error::other).and_then(|served| served);
     ended?;
     served.map_err(|source| RunError::Http { address, source })
+}
+
+/// Who says whether this TaskTracker is reached.
+fn asked(settings: &TasktrackerSettings) -> Asked {
+    Asked {
+        name: "JobTracker",
+        address: settings.jobtracker.clone(),
+        path: "/v1/trackers/reach",
+        role: Role::Tracker,
+        client: Client::new(settings.client.clone()),
+        keyring: settings.keyring.clone(),
+    }
 }
 
 /// Looks at the host for as long as the tasks returned are kept.

@@ -113,6 +113,7 @@ const CHUNKMASTER: &[Row] = &[
     ("POST", "/v1/servers/forget", "", r#"{"stamp": STAMP, "host": "no-host"}"#, ADMINS),
     ("POST", "/v1/servers/register", "", "{}", "server"),
     ("POST", "/v1/servers/heartbeat", "", "{}", "server"),
+    ("POST", "/v1/servers/reach", "", "{}", "server"),
     ("POST", "/v1/servers/broken", "", "{}", "server"),
     ("GET", "/v1/prometheus/targets", "", "", PEOPLE),
     ("GET", "/v1/openapi.json", "", "", EVERYBODY),
@@ -163,6 +164,7 @@ const CHUNKSERVER: &[Row] = &[
     // It costs other daemons work.
     ("GET", "/v1/probe", "/v1/probe?bytes=1", "", ADMINS),
     ("POST", "/v1/probe", "", r#"{"addresses": []}"#, ADMINS),
+    ("GET", "/v1/reach", "", "", "master"),
 ];
 
 const JOBTRACKER: &[Row] = &[
@@ -237,6 +239,7 @@ const JOBTRACKER: &[Row] = &[
     ("GET", "/v1/openapi.json", "", "", EVERYBODY),
     ("POST", "/v1/trackers/register", "", "{}", "tracker"),
     ("POST", "/v1/trackers/heartbeat", "", "{}", "tracker"),
+    ("POST", "/v1/trackers/reach", "", "{}", "tracker"),
 ];
 
 const TASKTRACKER: &[Row] = &[
@@ -245,6 +248,7 @@ const TASKTRACKER: &[Row] = &[
     // It costs other daemons work.
     ("GET", "/v1/probe", "/v1/probe?bytes=1", "", ADMINS),
     ("POST", "/v1/probe", "", r#"{"addresses": []}"#, ADMINS),
+    ("GET", "/v1/reach", "", "", "master"),
 ];
 
 /// The page itself, which holds nothing of the cluster: it asks by the routes above.

@@ -97,6 +97,9 @@ pub struct ServerReport {
     pub commands_pending: u64,
     /// Its disks.
     pub disks: Vec<DiskState>,
+    /// Where and why the chunk master does not reach it; absent if it does, or it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreached: Option<String>,
 }
 
 /// Whether a server is alive.

@@ -51,6 +51,12 @@ pub(super) fn observe_topology(is_wrong: bool) {
     gauge!("howdah_chunkmaster_topology_file_wrong").set(f64::from(u8::from(is_wrong)));
 }
 
+/// How many chunkservers are not reached at their addresses.
+pub(super) fn observe_unreached(servers: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!("howdah_chunkmaster_servers_unreached").set(servers as f64);
+}
+
 /// A sync of the journal, and how long its first record waited for it.
 pub(super) fn observe_sync(waited: Duration) {
     histogram!("howdah_chunkmaster_journal_sync_seconds").record(waited);

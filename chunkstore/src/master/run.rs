@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use chunkstore_core::master::{Input, Master, Start};
-use daemon::{Health, Metrics, Shutdown};
+use daemon::{Health, Metrics, Reach, Shutdown};
 use event_loop::{RecoverError, Recovered, Unsettled, recover_async};
 use net::{Capability, Guard};
 
@@ -82,6 +82,7 @@ pub async fn run(
     let guard = Guard { keyring: settings.keyring.clone(), anonymous };
     let state = ServerState::new(Shared {
         core,
+        reach: Reach::new("chunkmaster", settings.client, settings.keyring.clone()),
         keyring: settings.keyring,
         address: settings.address,
         is_tls: listener.is_tls(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daemon::Topology;
 use event_loop::Folders;
-use net::Keyring;
+use net::{ClientSettings, Keyring};
 
 /// Inputs that wait for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
@@ -51,6 +51,8 @@ pub struct MasterSettings {
     pub snapshot_after_segments: u32,
     /// Who stands where.
     pub topology: Topology,
+    /// Time limits of its calls.
+    pub client: ClientSettings,
     /// Verifies callers' tokens and mints those for chunks.
     pub keyring: Keyring,
     /// Whether requests without a token may do what a user may, if the listener is on loopback.

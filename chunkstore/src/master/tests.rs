@@ -37,6 +37,12 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
         journal_timeout: Duration::from_secs(30),
         snapshot_after_segments: 1,
         topology: daemon::Topology::default(),
+        client: ClientSettings {
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(5),
+            silence_timeout: Duration::from_secs(3),
+            tls: None,
+        },
         keyring: keyring.clone(),
         anonymous_loopback: true,
     }

@@ -141,6 +141,7 @@ pub(super) struct Shell {
     pub(super) keyring: Keyring,
     pub(super) master: String,
     pub(super) health: daemon::Health,
+    pub(super) reached: daemon::Reached,
 }
 
 /// Runs until the core or the disk says stop; dropped at shutdown.
@@ -414,6 +415,7 @@ impl LinkLog {
                 metrics::observe_registration();
                 self.trouble = false;
                 shell.health.ready();
+                shell.reached.has_registered();
             }
             Input::HeartbeatReplied(_) if self.trouble => {
                 tracing::info!(%master, "the chunk master answers again");

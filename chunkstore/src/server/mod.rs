@@ -29,9 +29,9 @@ use std::time::Duration;
 
 use chunkstore_client::footer;
 use chunkstore_core::replica::{Identity, Replicas, StopReason};
-use daemon::{Health, Metrics, Owner, Requests, Shutdown};
+use daemon::{Asked, Health, Metrics, Owner, Reached, Requests, Shutdown};
 use ids::{HostName, RackName};
-use net::{Client, ClientSettings, Guard, Keyring};
+use net::{Client, ClientSettings, Guard, Keyring, Role};
 use tokio::sync::Semaphore;
 
 use background::{Background, Behind};
@@ -164,7 +164,9 @@ pub async fn run(
     let rates = Rates::new(settings.repair_rate, settings.balance_rate);
     let descriptors = Descriptors::listen();
     let socket = descriptors.as_ref().map(|descriptors| descriptors.name().to_owned());
+    let asked = asked(&settings);
     let (host, idle_timeout) = (settings.host, settings.idle_timeout);
+    let reached = Reached::new("chunkserver", host.clone(), settings.address.clone());
     let server = Arc::new(Server {
         host,
         rack: settings.rack,
@@ -194,14 +196,17 @@ pub async fn run(
         keyring: settings.keyring.clone(),
         master: settings.master.clone(),
         health: health.clone(),
+        reached: reached.clone(),
     };
     // They end with this function.
     let mut background = scrub::start(&server, settings.scrub_rate);
     background.spawn(trash::purge_expired(Arc::clone(&server), settings.trash_interval));
     background.spawn(trash::release_broken(Arc::clone(&server), settings.trash_interval));
+    let routes = http::routes().merge(reached.routes());
+    background.spawn(reached.ask_after_registrations(asked));
     let guard = Guard { keyring: settings.keyring, anonymous: None };
     let probes = daemon::probe_routes(Client::new(settings.client));
-    let routes = http::routes().merge(probes).merge(daemon::routes(health, metrics));
+    let routes = routes.merge(probes).merge(daemon::routes(health, metrics));
     let router = routes.into_observed_router(server, guard, Requests::new(REQUESTS).observer());
     let serving = net::serve(listener, router, async move { shutdown.wait().await });
     tokio::select! {
@@ -213,6 +218,18 @@ pub async fn run(
         served = serving => {
             served.map_err(|source| RunError::Serve { address: settings.address, source })
         }
+    }
+}
+
+/// Who says whether this server is reached.
+fn asked(settings: &ServerSettings) -> Asked {
+    Asked {
+        name: "chunk master",
+        address: settings.master.clone(),
+        path: "/v1/servers/reach",
+        role: Role::Server,
+        client: Client::new(settings.client.clone()),
+        keyring: settings.keyring.clone(),
     }
 }
 

@@ -136,8 +136,16 @@ fn remarks(status: &HostStatus) -> String {
     let exposed = status.not_isolated.iter();
     let exposed =
         exposed.map(|why| format!("{host} trusts its tasks with the cluster's secret: {why}\n"));
+    let unreached = status.unreached.iter().map(|why| {
+        let remedy = daemon::reach_remedy(
+            "tasktracker",
+            host,
+            status.address.as_deref().unwrap_or_default(),
+        );
+        format!("{host} is not reached by the JobTracker {why}; {remedy}\n")
+    });
     let strikes = status.strikes.iter().map(|strike| format!("against {host}: {strike}\n"));
-    ailments.chain(aside).chain(strikes).chain(without).chain(exposed).collect()
+    ailments.chain(aside).chain(unreached).chain(strikes).chain(without).chain(exposed).collect()
 }
 
 fn row(status: &HostStatus) -> [String; 8] {

@@ -89,9 +89,10 @@ impl Boot {
         Keyring::new(&self.secret).with_users(self.users.clone())
     }
 
-    /// What requests without a token may do at `address`.
-    pub(crate) fn anonymous(&self, address: &str) -> Option<Capability> {
-        let allowed = self.config.cluster.anonymous_loopback && config::is_loopback(address);
+    /// What requests without a token may do where a daemon listens at `listen`, and is reached at `address`.
+    pub(crate) fn anonymous(&self, address: &str, listen: &str) -> Option<Capability> {
+        let is_loopback = config::is_loopback(address) && config::is_loopback(listen);
+        let allowed = self.config.cluster.anonymous_loopback && is_loopback;
         allowed.then(Capability::anonymous)
     }
 
@@ -105,11 +106,11 @@ impl Boot {
         crate::tls::client_settings(&self.config.client, self.tls.clone())
     }
 
-    /// Listens, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
+    /// Listens at `listen`, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
     pub(crate) fn run<F: Future<Output = anyhow::Result<()>>>(
         &self,
         name: &DaemonName,
-        address: &str,
+        listen: &str,
         serve: impl FnOnce(Listener, Shutdown) -> F,
     ) -> anyhow::Result<()> {
         raise_open_files();
@@ -117,14 +118,14 @@ impl Boot {
             daemon::report_to(&socket).context("NOTIFY_SOCKET names no socket").or_early()?;
         }
         let handed_down = config::env::process().listen_fd().or_early()?;
-        let listener = listener(address, handed_down).or_early()?;
+        let listener = listener(listen, handed_down).or_early()?;
         let pid_dir = self.config.cluster.pid_dir.as_deref();
         if let Some(folder) = &self.config.log.audit_dir {
             let bytes_max = self.config.log.audit_bytes_max.0;
             daemon::install_audit(folder, &name.to_string(), bytes_max).or_early()?;
         }
         let pid_file = pid_dir.map(|folder| PidFile::write(folder, name)).transpose().or_early()?;
-        tracing::info!(%name, address, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
+        tracing::info!(%name, listen, version = env!("CARGO_PKG_VERSION"), at = wall().0, "starting");
         // Before anybody records: what is told to no recorder is lost.
         daemon::Metrics::install(&[]);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -35,10 +35,14 @@ pub(crate) fn run(
         journal_timeout: config.journal_timeout.0,
         snapshot_after_segments: config.snapshot_after_segments,
         topology: boot.topology()?,
+        client: boot.client(),
         keyring: boot.keyring(),
-        anonymous_loopback: boot.config.cluster.anonymous_loopback,
+        // Whether it listens on loopback too, it sees itself.
+        anonymous_loopback: boot.config.cluster.anonymous_loopback
+            && config::is_loopback(&config.address),
     };
-    boot.run(&DaemonName::Chunkmaster, &config.address, |listener, shutdown| async move {
+    let listen = boot.config.chunkmaster_listen();
+    boot.run(&DaemonName::Chunkmaster, listen, |listener, shutdown| async move {
         if beginning.is_first() {
             let cluster = master::init(settings.folders(), settings.journal_segment_bytes)?;
             tracing::info!(%cluster, "made a new cluster");

@@ -40,7 +40,8 @@ pub(crate) fn remedy(cause: &io::Error) -> &'static str {
         }
         _ => {
             "give this daemon an address in the configuration that is this host's own, as a name that this \
-             host can look up or as a number"
+             host can look up or as a number; or, where others reach it by an address that this host does not have, \
+             say beside it where to listen (listen: 0.0.0.0:PORT)"
         }
     }
 }

@@ -208,7 +208,12 @@ fn complaints(status: &HostStatus) -> Vec<Finding> {
             "run only people's programs there whom you trust, or do as docs/operating.md says";
         Finding::warning(HOST, host, said, remedy)
     });
-    ill.chain(without).chain(exposed).collect()
+    let unreached = status.unreached.iter().map(|why| {
+        let address = status.address.as_deref().unwrap_or_default();
+        let remedy = daemon::reach_remedy("tasktracker", host, address);
+        Finding::warning(HOST, host, format!("is not reached by the JobTracker {why}"), remedy)
+    });
+    ill.chain(without).chain(exposed).chain(unreached).collect()
 }
 
 #[cfg(test)]
@@ -217,7 +222,8 @@ mod tests {
     use super::*;
 
     fn master() -> Daemon {
-        Daemon { kind: "jobtracker", host: None, address: "m:7880".to_owned() }
+        let address = "m:7880".to_owned();
+        Daemon { kind: "jobtracker", host: None, listen: address.clone(), address }
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub(crate) struct Daemon {
     pub(super) kind: &'static str,
     /// Its entry of `hosts`; masters have none.
     pub(super) host: Option<String>,
-    /// Where it listens, and others connect.
+    /// Where others connect.
     pub(super) address: String,
+    /// Where it listens.
+    pub(super) listen: String,
 }
 
 impl fmt::Display for Daemon {
@@ -53,14 +55,27 @@ impl Daemon {
 
 /// All of a cluster, the masters first.
 pub(super) fn all_of(config: &Config) -> Vec<Daemon> {
-    let master = |kind, address: &String| Daemon { kind, host: None, address: address.clone() };
+    let master = |kind, address: &str, listen: &str| {
+        let (address, listen) = (address.to_owned(), listen.to_owned());
+        Daemon { kind, host: None, address, listen }
+    };
     let masters = [
-        master("chunkmaster", &config.chunkmaster.address),
-        master("jobtracker", &config.jobtracker.address),
+        master("chunkmaster", &config.chunkmaster.address, config.chunkmaster_listen()),
+        master("jobtracker", &config.jobtracker.address, config.jobtracker_listen()),
     ];
     let hosts = config.all_hosts().flat_map(|host| {
-        let of = |kind, address| Daemon { kind, host: Some(host.name.clone()), address };
-        [of("chunkserver", host.chunkserver_address), of("tasktracker", host.tasktracker_address)]
+        let name = Some(host.name);
+        let (server, tracker) = (host.chunkserver_address, host.tasktracker_address);
+        [
+            ("chunkserver", server, host.chunkserver_listen),
+            ("tasktracker", tracker, host.tasktracker_listen),
+        ]
+        .map(|(kind, address, listen)| Daemon {
+            kind,
+            host: name.clone(),
+            address,
+            listen,
+        })
     });
     masters.into_iter().chain(hosts).collect()
 }
@@ -92,7 +107,7 @@ pub(super) async fn ports(client: &Client, ours: &[Daemon]) -> Vec<Finding> {
     let answers = knock(client, ours).await;
     let judged = ours.iter().zip(answers).map(|(daemon, answer)| {
         let bound = match &answer {
-            Err(CallError::Connect { .. }) => Some(TcpListener::bind(&daemon.address).map(drop)),
+            Err(CallError::Connect { .. }) => Some(TcpListener::bind(&daemon.listen).map(drop)),
             _ => None,
         };
         judge_port(daemon, &answer, bound)
@@ -106,14 +121,26 @@ fn judge_port(
     answer: &Result<(), CallError>,
     bound: Option<io::Result<()>>,
 ) -> Finding {
-    let Daemon { kind, address, .. } = daemon;
+    let Daemon { kind, address, listen, .. } = daemon;
     let key = daemon.key();
     match (answer, bound) {
         (Ok(()) | Err(CallError::Problem { .. }), _) => {
             Finding::ok(PORT, daemon, format!("runs, and answers at {address}"))
         }
         (Err(CallError::Connect { .. }), Some(Ok(()))) => {
-            Finding::ok(PORT, daemon, format!("does not run; {address} is free for it"))
+            Finding::ok(PORT, daemon, format!("does not run; {listen} is free for it"))
+        }
+        (Err(CallError::Connect { .. }), Some(Err(error)))
+            if error.kind() == io::ErrorKind::AddrInUse && address != listen =>
+        {
+            let said = format!(
+                "{listen} is in use, but nobody answers at {address}, where others are to reach it"
+            );
+            let remedy = format!(
+                "let connections to {address} through to {listen}, or correct {key}; if the {kind} does not run, see who \
+                 has its port (`ss -ltnp`)"
+            );
+            Finding::failed(PORT, daemon, said, remedy)
         }
         (Err(CallError::Connect { .. }), Some(Err(error)))
             if error.kind() == io::ErrorKind::AddrInUse =>
@@ -126,7 +153,7 @@ fn judge_port(
             Finding::failed(PORT, daemon, said, remedy)
         }
         (Err(CallError::Connect { .. }), Some(Err(error))) => {
-            let said = format!("can't listen on {address}: {error}");
+            let said = format!("can't listen on {listen}: {error}");
             Finding::failed(PORT, daemon, said, crate::daemons::listen::remedy(&error))
         }
         (Err(CallError::Stranger { .. } | CallError::Decode { .. }), _) => {
@@ -151,7 +178,7 @@ pub(super) async fn reached(client: &Client, others: &[Daemon]) -> Vec<Finding> 
 }
 
 fn judge_reached(daemon: &Daemon, answer: &Result<(), CallError>) -> Finding {
-    let Daemon { kind, address, host } = daemon;
+    let Daemon { kind, address, host, .. } = daemon;
     let key = daemon.key();
     match answer {
         Ok(()) | Err(CallError::Problem { .. }) => {
@@ -190,7 +217,8 @@ mod tests {
 
     fn daemon(host: Option<&str>) -> Daemon {
         let kind = if host.is_some() { "chunkserver" } else { "chunkmaster" };
-        Daemon { kind, host: host.map(str::to_owned), address: "h:7871".to_owned() }
+        let address = "h:7871".to_owned();
+        Daemon { kind, host: host.map(str::to_owned), listen: address.clone(), address }
     }
 
     fn connect(cause: &str) -> Result<(), CallError> {
@@ -230,6 +258,17 @@ mod tests {
             assert_eq!(finding.verdict, verdict, "{case}");
             assert!(finding.remedy.unwrap_or_default().contains(remedy), "{case}");
         }
+    }
+
+    #[test]
+    fn a_daemon_that_listens_elsewhere_than_it_is_reached_is_told_what_does_not_lead_there() {
+        let behind = Daemon { listen: "0.0.0.0:7871".to_owned(), ..daemon(Some("host-1")) };
+        let taken = || Some(Err(io::ErrorKind::AddrInUse.into()));
+        let finding = judge_port(&behind, &connect("refused"), taken());
+        assert_eq!(finding.verdict, Verdict::Failed);
+        assert!(finding.remedy.unwrap_or_default().contains("to h:7871 through to 0.0.0.0:7871"));
+        let free = judge_port(&behind, &connect("refused"), Some(Ok(())));
+        assert!(free.verdict == Verdict::Ok && free.said.contains("0.0.0.0:7871 is free"));
     }
 
     #[test]

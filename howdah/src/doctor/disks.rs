@@ -212,6 +212,7 @@ mod tests {
             kind: "chunkserver",
             host: Some("host-1".to_owned()),
             address: "h:1".to_owned(),
+            listen: "h:1".to_owned(),
         };
         Folder { daemon, path: path.to_owned(), needed: 1000, needed_key: "chunkserver.reserve" }
     }

@@ -136,13 +136,18 @@ fn judge_configuration(subject: &Subject<'_>, ours: &[(Daemon, bool)]) -> Findin
 }
 
 fn judge_address(daemon: &Daemon, found: &[IpAddr], is_here: bool) -> Finding {
-    let address = &daemon.address;
+    let Daemon { address, listen, .. } = daemon;
     if is_here {
         return Finding::ok(ADDRESS, daemon, format!("{address} is this host's"));
     }
+    if address != listen {
+        let said = format!("is reached at {address} ({}), and listens at {listen}", listed(found));
+        return Finding::ok(ADDRESS, daemon, said);
+    }
     let said = format!("{address} is {}, which is no address of this host", listed(found));
     let remedy = format!(
-        "correct {}, or what {} leads to (DNS, /etc/hosts), or say with --host which host this is",
+        "correct {}, or what {} leads to (DNS, /etc/hosts), or say with --host which host this is; where others reach \
+         it by an address that this host does not have, say beside it where to listen (listen: 0.0.0.0:PORT)",
         daemon.key(),
         daemon.name()
     );

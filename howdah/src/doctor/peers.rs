@@ -151,7 +151,12 @@ mod tests {
 
     fn daemon(host: &str) -> Daemon {
         let address = format!("{host}:7881");
-        Daemon { kind: "tasktracker", host: Some(host.to_owned()), address }
+        Daemon {
+            kind: "tasktracker",
+            host: Some(host.to_owned()),
+            listen: address.clone(),
+            address,
+        }
     }
 
     #[test]

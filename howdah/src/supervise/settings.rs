@@ -57,6 +57,7 @@ pub(super) fn prepare(
     }
     let mut config = config.with_overrides(overrides).or_early()?;
     check_replicas(&config).or_early()?;
+    check_listeners(&config).or_early()?;
     let given = |key: &str| !is_new || overrides.iter().any(|(set, _)| set == key);
     let known = Known {
         chunkmaster: given("chunkmaster.address"),
@@ -87,6 +88,25 @@ fn check_replicas(config: &Config) -> Result<(), TooManyReplicas> {
         return Err(TooManyReplicas { replication });
     }
     Ok(())
+}
+
+/// A daemon that is to listen elsewhere than at its address.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{key} is {listen}, and the daemons of `dev` and `demo` listen at their addresses: leave it out; \
+     --set chunkmaster.address=HOST:PORT and jobtracker.address choose those of the masters"
+)]
+pub(crate) struct ListensElsewhere {
+    key: String,
+    listen: String,
+}
+
+/// The listeners that are handed down are made here.
+fn check_listeners(config: &Config) -> Result<(), ListensElsewhere> {
+    match config.listeners().next() {
+        Some((key, listen)) => Err(ListensElsewhere { key, listen }),
+        None => Ok(()),
+    }
 }
 
 /// What a cluster of that many chunkservers keeps of each chunk, unless the user says otherwise.

@@ -63,6 +63,7 @@ impl Core {
             strikes: self.standing.strikes(host).collect(),
             disks_without: tracker.map_or_else(Vec::new, |it| it.disks_without.clone()),
             not_isolated: tracker.and_then(|it| it.not_isolated.clone()),
+            unreached: None,
             set_aside_ms: tracker.and_then(|it| it.set_aside).map(|until| millis(until.since(now))),
         })
     }

@@ -45,9 +45,17 @@ fn change(methods: Methods<ServerState>, summary: &'static str) -> Methods<Serve
 
 async fn list(State(state): State<ServerState>) -> Result<Json<HostList>, Problem> {
     match state.query(Query::Hosts { only: None }).await? {
-        Reply::Hosts(list) => Ok(Json(list)),
+        Reply::Hosts(list) => Ok(Json(with_reach(&state, list))),
         other => Err(unexpected(&other)),
     }
+}
+
+/// What the core does not know: whom this JobTracker reaches.
+fn with_reach(state: &ServerState, mut list: HostList) -> HostList {
+    for status in &mut list.hosts {
+        status.unreached = state.reach.unreached(&status.host);
+    }
+    list
 }
 
 async fn status(
@@ -55,7 +63,8 @@ async fn status(
     Path(host): Path<String>,
 ) -> Result<Json<HostStatus>, Problem> {
     let only = Some(host_of(&host)?);
-    host_status(state.query(Query::Hosts { only }).await?)
+    let reply = state.query(Query::Hosts { only }).await?;
+    host_status(&state, reply)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -77,7 +86,8 @@ async fn drain(
     let UrlQuery(DrainParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
     caller.require_superuser()?;
     let drain = |reply_to| Input::Drain { host, kill, reply_to };
-    host_status(state.core.ask(drain).await?)
+    let reply = state.core.ask(drain).await?;
+    host_status(&state, reply)
 }
 
 /// Of a host that is not there nothing is known any more.
@@ -89,7 +99,7 @@ async fn undrain(
     let host = host_of(&host)?;
     caller.require_superuser()?;
     match state.core.ask(|reply_to| Input::Undrain { host, reply_to }).await? {
-        Reply::Hosts(list) => Ok(Json(list)),
+        Reply::Hosts(list) => Ok(Json(with_reach(&state, list))),
         other => Err(unexpected(&other)),
     }
 }
@@ -102,12 +112,15 @@ async fn forgive(
 ) -> Result<Json<HostStatus>, Problem> {
     let host = host_of(&host)?;
     caller.require_superuser()?;
-    host_status(state.core.ask(|reply_to| Input::Forgive { host, reply_to }).await?)
+    let reply = state.core.ask(|reply_to| Input::Forgive { host, reply_to }).await?;
+    host_status(&state, reply)
 }
 
-fn host_status(reply: Reply) -> Result<Json<HostStatus>, Problem> {
+fn host_status(state: &ServerState, reply: Reply) -> Result<Json<HostStatus>, Problem> {
     match reply {
-        Reply::Hosts(HostList { mut hosts }) if hosts.len() == 1 => Ok(Json(hosts.remove(0))),
+        Reply::Hosts(list) if list.hosts.len() == 1 => {
+            Ok(Json(with_reach(state, list).hosts.remove(0)))
+        }
         other => Err(unexpected(&other)),
     }
 }

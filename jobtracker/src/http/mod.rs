@@ -27,6 +27,7 @@
 //! | `GET /`, `/web/{file}` | anybody | the web page |
 //! | `GET /v1/prometheus/targets` | users | the daemons that Prometheus is to scrape, for its `http_sd_config` |
 //! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
+//! | `POST /v1/trackers/reach` | TaskTrackers | see `daemon::Reach` |
 
 mod error;
 mod events;
@@ -51,7 +52,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use daemon::{Health, Metrics, Requests, Topology};
+use daemon::{Health, Metrics, Reach, Requests, Topology};
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
 use net::api::get;
@@ -59,7 +60,9 @@ use net::{Access, Guard, Json, Problem, Role, Routes};
 
 use crate::event_loop::{AskError, Core};
 use crate::events::Events;
-use crate::metrics::{REQUESTS, observe_listeners, observe_summary, observe_topology};
+use crate::metrics::{
+    REQUESTS, observe_listeners, observe_summary, observe_topology, observe_unreached,
+};
 use crate::store::Store;
 pub(crate) use files::Transfers;
 pub(crate) use history::HistoryReads;
@@ -77,6 +80,8 @@ pub(crate) struct ServerState {
     pub(crate) store: Store,
     /// Who stands where.
     pub(crate) topology: Topology,
+    /// Who is not reached.
+    pub(crate) reach: Reach,
     /// `host:port` where others reach this JobTracker.
     pub(crate) address: String,
     /// Whether it is asked by TLS.
@@ -157,5 +162,6 @@ async fn renew_gauges(State(state): State<ServerState>, request: Request, next: 
     }
     observe_listeners(state.events.n_listeners());
     observe_topology(state.topology.is_wrong().await);
+    observe_unreached(state.reach.n_unreached());
     next.run(request).await
 }

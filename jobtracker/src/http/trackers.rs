@@ -2,6 +2,7 @@
 //! heartbeat interval.
 
 use axum::extract::State;
+use daemon::{ReachReply, ReachRequest};
 use jobtracker_core::{Input, Reply};
 use mapreduce_protocol::{
     RegisterTracker, TrackerHeartbeat, TrackerHeartbeatReply, TrackerRegistered,
@@ -32,6 +33,12 @@ pub(super) fn routes() -> Routes<ServerState> {
                 .problems(REGISTERS)
                 .problems(CHANGES),
         )
+        .route(
+            "/v1/trackers/reach",
+            TRACKERS,
+            post(reach)
+                .summary("Knocks at a TaskTracker's address, and says whether it was reached."),
+        )
 }
 
 async fn register(
@@ -44,6 +51,13 @@ async fn register(
         Reply::Registered(registered) => Ok(Json(registered)),
         other => Err(unexpected(&other)),
     }
+}
+
+async fn reach(
+    State(state): State<ServerState>,
+    Json(request): Json<ReachRequest>,
+) -> Result<Json<ReachReply>, Problem> {
+    state.reach.knock(request).await.map(Json)
 }
 
 async fn heartbeat(

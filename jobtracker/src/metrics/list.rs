@@ -72,6 +72,7 @@ pub const METRICS: &[MetricFamily] = &[
     gauge_of("howdah_jobtracker_trackers_ill", "Those of them that say that their host is not well"),
     gauge_of("howdah_jobtracker_trackers_set_aside", "Those of them that get no tasks since much speaks against them"),
     gauge_of("howdah_jobtracker_trackers_drained", "Those of them that are drained"),
+    gauge_of("howdah_jobtracker_trackers_unreached", "Those of them that the JobTracker does not reach at their addresses"),
     counter_of("howdah_jobtracker_trackers_lost_total", "Times that a TaskTracker was silent for too long"),
     gauge_of("howdah_jobtracker_slots", "Slots of live TaskTrackers"),
     gauge_of("howdah_jobtracker_slots_occupied", "Slots that are not free"),

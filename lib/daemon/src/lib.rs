@@ -14,6 +14,7 @@ mod privacy;
 mod probe;
 mod prometheus;
 mod racks;
+mod reach;
 mod requests;
 mod routes;
 mod sd_notify;
@@ -36,6 +37,7 @@ pub use probe::{
 };
 pub use prometheus::TargetGroup;
 pub use racks::{RackLineError, RackTableError};
+pub use reach::{Asked, Reach, ReachReply, ReachRequest, Reached, reach_access, reach_remedy};
 pub use requests::{REQUEST_LABELS, Requests};
 pub use routes::routes;
 pub use sd_notify::report_to;

@@ -129,7 +129,7 @@ async fn knock_at_all(client: &Client, request: ProbeRequest) -> Result<Json<Pro
 }
 
 /// What can stand between `http://` and a path without meaning anything else.
-fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     !host.is_empty() && host.bytes().all(is_plain) && port.parse::<u16>().is_ok()

@@ -49,6 +49,9 @@ pub struct HostStatus {
     /// Why tasks there can read what is not theirs, like the cluster's secret; absent if they can't, or it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_isolated: Option<String>,
+    /// Where and why the JobTracker does not reach it; absent if it does, or it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreached: Option<String>,
 }
 
 /// One thing that speaks against a host, whatever the job.

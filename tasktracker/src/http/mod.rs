@@ -33,7 +33,7 @@ pub(crate) struct Served {
 /// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
 #[must_use]
 pub fn access() -> Vec<(&'static str, net::Access)> {
-    routes().list().chain([daemon::probe_access()]).collect()
+    routes().list().chain([daemon::probe_access(), daemon::reach_access()]).collect()
 }
 
 /// The routes below `/v1`.

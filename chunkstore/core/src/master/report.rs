@@ -130,6 +130,7 @@ impl Master {
             orphans: live.map_or(0, |facts| self.orphans.count(facts.by.server)),
             commands_pending: live.map_or(0, |facts| facts.commands_pending),
             disks: live.map_or_else(Vec::new, |facts| facts.told.disks.clone()),
+            unreached: None,
         }
     }
 }

@@ -81,7 +81,13 @@ pub(super) async fn whole_report(
 
 async fn one_report(state: &ServerState, request: Report) -> Result<ClusterReport, Problem> {
     match state.query(Query::Report(request)).await? {
-        Reply::Report(report) => Ok(report),
+        Reply::Report(mut report) => {
+            // What the core does not know: whom this master reaches.
+            for server in &mut report.servers {
+                server.unreached = state.reach.unreached(&server.host);
+            }
+            Ok(report)
+        }
         other => Err(unexpected(&other)),
     }
 }

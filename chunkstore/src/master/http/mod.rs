@@ -24,13 +24,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use chunkstore_core::master::{Input, Reply};
 use chunkstore_protocol::ClusterInfo;
-use daemon::{Health, Metrics, Requests, Shutdown, Topology};
+use daemon::{Health, Metrics, Reach, Requests, Shutdown, Topology};
 use ids::{ClusterId, Epoch};
 use net::api::get;
 use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
 
 use super::event_loop::Core;
-use super::metrics::{REQUESTS, observe_summary, observe_topology};
+use super::metrics::{REQUESTS, observe_summary, observe_topology, observe_unreached};
 pub(super) use leases::Leases;
 pub use openapi::openapi;
 
@@ -68,6 +68,8 @@ pub(super) struct Shared {
     pub(super) leases: Leases,
     /// Who stands where.
     pub(super) topology: Topology,
+    /// Who is not reached.
+    pub(super) reach: Reach,
     /// Ends waits.
     pub(super) shutdown: Shutdown,
 }
@@ -125,5 +127,6 @@ async fn renew_gauges(State(state): State<ServerState>, request: Request, next: 
         observe_summary(&summary);
     }
     observe_topology(state.topology.is_wrong().await);
+    observe_unreached(state.reach.n_unreached());
     next.run(request).await
 }

@@ -6,6 +6,7 @@ use chunkstore_protocol::{
     BrokenChunks, Purgeable, RegisterServer, ServerHeartbeat, ServerHeartbeatReply,
     ServerRegistered,
 };
+use daemon::{ReachReply, ReachRequest};
 use net::api::post;
 use net::{Access, Json, Problem, Role, Routes};
 
@@ -33,6 +34,12 @@ pub(super) fn routes() -> Routes<ServerState> {
                 .problems(CHANGES),
         )
         .route(
+            "/v1/servers/reach",
+            SERVERS,
+            post(reach)
+                .summary("Knocks at a chunkserver's address, and says whether it was reached."),
+        )
+        .route(
             "/v1/servers/broken",
             SERVERS,
             post(broken)
@@ -52,6 +59,13 @@ async fn register(
         Reply::Registered(registered) => Ok(Json(registered)),
         other => Err(unexpected(&other)),
     }
+}
+
+async fn reach(
+    State(state): State<ServerState>,
+    Json(request): Json<ReachRequest>,
+) -> Result<Json<ReachReply>, Problem> {
+    state.reach.knock(request).await.map(Json)
 }
 
 async fn heartbeat(

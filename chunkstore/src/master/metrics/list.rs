@@ -57,6 +57,10 @@ pub const METRICS: &[MetricFamily] = &[
         "howdah_chunkmaster_servers_dead",
         "Chunkservers of the cluster that do not, and are not awaited",
     ),
+    gauge_of(
+        "howdah_chunkmaster_servers_unreached",
+        "Those that send heartbeats, and that the chunk master does not reach at their addresses",
+    ),
     gauge_of("howdah_chunkmaster_capacity_bytes", "Size of the live chunkservers' disks"),
     gauge_of("howdah_chunkmaster_free_bytes", "Free on them for chunks"),
     gauge_of(

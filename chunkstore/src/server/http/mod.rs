@@ -31,7 +31,7 @@ const PIPELINE_MAX: usize = 16;
 /// The routes below `/v1` and who may call them, as the router has them: tests hold a table to it.
 #[must_use]
 pub fn access() -> Vec<(&'static str, net::Access)> {
-    routes().list().chain([daemon::probe_access()]).collect()
+    routes().list().chain([daemon::probe_access(), daemon::reach_access()]).collect()
 }
 
 /// The routes beside those that every daemon has.

@@ -81,6 +81,7 @@ impl RealCluster {
             journal_timeout: Duration::from_secs(30),
             snapshot_after_segments: 2,
             topology: daemon::Topology::default(),
+            client: super::client_settings(),
             keyring: self.keyring.clone(),
             anonymous_loopback: false,
         };

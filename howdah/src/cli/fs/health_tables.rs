@@ -73,6 +73,7 @@ pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
         rows.extend(disk_rows(server));
     }
     let _ = write!(text, "\n{}", table(&rows));
+    report.servers.iter().filter_map(unreached).for_each(|line| text.push_str(&line));
     let copies = [("repair", &report.repairs.running), ("balance", &report.balance.running)];
     if copies.iter().any(|(_, running)| !running.is_empty()) {
         let mut rows = vec![["CHUNK", "FROM", "TO", "SIZE", "FOR"].map(str::to_owned).to_vec()];
@@ -155,6 +156,14 @@ fn server_row(server: &ServerReport) -> Vec<String> {
         bytes(server.free_bytes),
         bytes(server.capacity_bytes),
     ]
+}
+
+/// What the chunk master knows of a server that it does not reach, and what to do.
+fn unreached(server: &ServerReport) -> Option<String> {
+    let (host, why) = (&server.host, server.unreached.as_ref()?);
+    let address = server.address.as_deref().unwrap_or_default();
+    let remedy = daemon::reach_remedy("chunkserver", host, address);
+    Some(format!("{host} is not reached by the chunk master {why}; {remedy}\n"))
 }
 
 /// Of servers with several disks, or a failed one.
