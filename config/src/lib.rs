@@ -8,6 +8,7 @@
 mod conflicts;
 pub mod env;
 mod error;
+mod explain;
 mod host_rules;
 mod hosts;
 mod load;
@@ -22,6 +23,7 @@ mod users;
 mod values;
 
 pub use error::{ConfigError, Place};
+pub use explain::{ExplainError, Explained, Origin, explain};
 pub use hosts::{Host, HostChunkserver, HostConfig, HostTasktracker, UnknownHost};
 pub use load::{load, parse, parse_override};
 pub use log::{Log, LogFormat};

@@ -20,6 +20,11 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The first thing that is wrong, with its place, key and accepted form.
 pub fn load(path: impl AsRef<Path>, overrides: &[(String, String)]) -> Result<Config, ConfigError> {
     let path = path.as_ref();
+    parse(&text_of(path)?, path, overrides)
+}
+
+/// What stands in the file at `path`.
+pub(crate) fn text_of(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { file: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
@@ -27,13 +32,12 @@ pub fn load(path: impl AsRef<Path>, overrides: &[(String, String)]) -> Result<Co
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(ConfigError::TooLarge { file: path.to_owned(), limit: Bytes(FILE_BYTES_MAX) });
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+    String::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         let line = good.matches('\n').count() + 1;
         let column = good.chars().rev().take_while(|&c| c != '\n').count() + 1;
         ConfigError::NotUtf8 { place: Place::Position { file: path.to_owned(), line, column } }
-    })?;
-    parse(text, path, overrides)
+    })
 }
 
 /// [`load`] of a text that is at hand already; `file` is what errors call it.
@@ -279,14 +283,14 @@ fn refused(given: &str) -> String {
     format!("{given:?} is refused")
 }
 
-fn scalar_text(value: &Value) -> String {
+pub(crate) fn scalar_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => serde_yaml::to_string(other).unwrap_or_default().trim().to_owned(),
     }
 }
 
-fn value_of(config: &Config) -> Value {
+pub(crate) fn value_of(config: &Config) -> Value {
     serde_yaml::to_value(config).expect("all of a configuration has a form in YAML")
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use chunkstore_protocol::ClusterReport;
 use ids::HostName;
 use mapreduce_protocol::{
     AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HistoryList, HostList,
     HostStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, PoolList,
-    PoolStatus, Priority, SetPriority, TaskId,
+    PoolStatus, Priority, SetPriority, TaskId, Timeline, TimelineAttempt,
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
@@ -187,6 +188,39 @@ impl Jobs {
     /// One host of a TaskTracker.
     pub(crate) async fn host(&self, host: &HostName) -> Result<HostStatus, CallError> {
         self.client.get(&self.address, &format!("/v1/hosts/{host}")).await.map_err(named)
+    }
+
+    /// The attempts that run on a host, of all jobs.
+    pub(crate) async fn running_on(
+        &self,
+        host: &HostName,
+    ) -> Result<Vec<TimelineAttempt>, CallError> {
+        let jobs: JobList = self
+            .client
+            .get(&self.address, "/v1/jobs?limit=1000&state=RUNNING")
+            .await
+            .map_err(named)?;
+        let mut running = Vec::new();
+        for job in jobs.jobs {
+            let mut first = Some(0);
+            while let Some(from) = first {
+                // What ends from then on has not ended yet.
+                let path = format!("/v1/jobs/{}/timeline?since={}&first={from}", job.id, u64::MAX);
+                let page: Timeline = self.client.get(&self.address, &path).await.map_err(named)?;
+                running.extend(
+                    page.attempts
+                        .into_iter()
+                        .filter(|it| it.host == *host && it.ended_at.is_none()),
+                );
+                first = page.next;
+            }
+        }
+        Ok(running)
+    }
+
+    /// How the chunkservers are, as the JobTracker hears of it.
+    pub(crate) async fn store_report(&self) -> Result<ClusterReport, CallError> {
+        self.client.get(&self.address, "/v1/store/report").await.map_err(named)
     }
 
     /// Has a host emptied; with `kill` what runs there ends now.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use ids::UnixMillis;
 use mapreduce_protocol::{AttemptId, AttemptStatus, JobId};
 
-use super::{Format, Global, print_json, runtime, shown};
+use super::{Format, Global, runtime, shown};
 use crate::jobs::{EndsAs, Jobs};
 use crate::say::quiet_if_closed;
 use crate::session::Session;
@@ -61,13 +61,13 @@ async fn end(
 ) -> anyhow::Result<()> {
     let status = jobs.end_attempt(attempt, counts).await?;
     crate::say::say!("{attempt} on {} is {}", status.host, status.state.as_str());
-    if format == Format::Json { print_json(&status) } else { Ok(()) }
+    format.print(&status)
 }
 
 async fn list(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
     let list = jobs.attempts(id).await?;
-    if format == Format::Json {
-        return print_json(&list);
+    if format.is_document() {
+        return format.print(&list);
     }
     show_attempts(&list.attempts)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use mapreduce_protocol::builtins::{self, BUILTINS, BuiltinRule};
 use serde_json::json;
 
-use super::{Format, Global, print_json};
+use super::{Format, Global};
 use crate::exit::early;
 
 /// Arguments of `builtins`.
@@ -28,10 +28,10 @@ pub(crate) fn run(args: &BuiltinsArgs, global: &Global) -> anyhow::Result<()> {
         })?],
     };
     match global.format {
-        Format::Json => {
-            print_json(&json!({"builtins": rules.into_iter().map(json_of).collect::<Vec<_>>()}))
-        }
-        Format::Text => {
+        Format::Json | Format::Yaml => global
+            .format
+            .print(&json!({"builtins": rules.into_iter().map(json_of).collect::<Vec<_>>()})),
+        Format::Table => {
             let texts: Vec<String> = rules.into_iter().map(text_of).collect();
             crate::say::tell!("{}", texts.join("\n\n"));
             Ok(())

@@ -8,7 +8,7 @@ use ids::UnixMillis;
 use net::tls::{Certificate, certificates_in};
 use serde_json::{Value, json};
 
-use super::{Format, Global, print_json, shown};
+use super::{Format, Global, shown};
 use crate::exit::{OrEarly, early};
 use crate::tls::certs::{self, Made, Order};
 
@@ -52,8 +52,8 @@ pub(crate) fn run(args: CertsArgs, global: &Global) -> anyhow::Result<()> {
             let hosts = hosts(&names, global)?;
             let made = certs::make(&Order { dir, hosts, days, replace }).or_early()?;
             match global.format {
-                Format::Text => crate::say::tell!("{}", text_of(&made).trim_end()),
-                Format::Json => print_json(&json_of(&made))?,
+                Format::Table => crate::say::tell!("{}", text_of(&made).trim_end()),
+                Format::Json | Format::Yaml => global.format.print(&json_of(&made))?,
             }
         }
         Action::Show { paths } => show(paths, global)?,
@@ -139,15 +139,15 @@ fn show(paths: Vec<PathBuf>, global: &Global) -> anyhow::Result<()> {
         all.extend(certificates.into_iter().map(|certificate| (file.clone(), certificate)));
     }
     match global.format {
-        Format::Text => {
+        Format::Table => {
             let now = clock::wall();
             let blocks: Vec<String> =
                 all.iter().map(|(file, certificate)| block(file, certificate, now)).collect();
             crate::say::tell!("{}", blocks.join("\n"));
         }
-        Format::Json => {
+        Format::Json | Format::Yaml => {
             let all: Vec<Value> = all.iter().map(|(file, it)| facts(file, it)).collect();
-            print_json(&all)?;
+            global.format.print(&all)?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `howdah config check|print`, and how every other command finds its configuration.
+//! `howdah config check|explain|print`, and how every other command finds its configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,9 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use config::Config;
 
-use super::{Format, Global, print_json};
+use super::{Format, Global, shown};
 use crate::exit::{OrEarly, early};
+use crate::say::plain;
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
@@ -23,6 +24,18 @@ enum Action {
         /// The file; that of --config or HOWDAH_CONFIG if left out
         file: Option<PathBuf>,
     },
+    /// Say of each effective value where it comes from: a line of the file, the environment, or the default. Of secrets the
+    /// names of their files and variables are told, and no more
+    Explain {
+        /// The file; that of --config or HOWDAH_CONFIG if left out; the defaults without either
+        file: Option<PathBuf>,
+        /// The values that the daemons of this entry of `hosts` run with
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+        /// Keys that begin so alone, like jobtracker; may be repeated
+        #[arg(long = "key", value_name = "KEY")]
+        keys: Vec<String>,
+    },
     /// Print the effective configuration: the file's values and the defaults
     Print {
         /// The file; that of --config or HOWDAH_CONFIG if left out; the defaults without either
@@ -37,18 +50,52 @@ pub(crate) fn run(args: ConfigArgs, global: &Global) -> anyhow::Result<()> {
             let file = file.map_or_else(|| global.config_file(), Ok)?;
             config::load(&file, &[]).or_early()?;
             match global.format {
-                Format::Text => crate::say::tell!("{}: valid", file.display()),
-                Format::Json => print_json(&serde_json::json!({"file": file, "valid": true}))?,
+                Format::Table => crate::say::tell!("{}: valid", file.display()),
+                Format::Json | Format::Yaml => {
+                    global.format.print(&serde_json::json!({"file": file, "valid": true}))?;
+                }
             }
+        }
+        Action::Explain { file, host, keys } => {
+            let file = file.or_else(|| global.named_config());
+            explain(file.as_deref(), host.as_deref(), &keys, global.format)?;
         }
         Action::Print { file } => {
             let config = file.map_or_else(|| global.client_config(), |file| load(&file))?;
             match global.format {
-                Format::Text => crate::say::tell!("{}", config.to_yaml().trim_end()),
-                Format::Json => print_json(&config)?,
+                Format::Table => crate::say::tell!("{}", config.to_yaml().trim_end()),
+                Format::Json | Format::Yaml => global.format.print(&config)?,
             }
         }
     }
+    Ok(())
+}
+
+fn explain(
+    file: Option<&Path>,
+    host: Option<&str>,
+    keys: &[String],
+    format: Format,
+) -> anyhow::Result<()> {
+    let is_below = |key: &str, above: &str| {
+        key.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let mut all = config::explain(file, host).or_early()?;
+    if let Some(none) = keys.iter().find(|key| !all.iter().any(|it| is_below(&it.key, key))) {
+        return Err(early(anyhow!(
+            "there is no key {none} here; `howdah config explain` shows all"
+        )));
+    }
+    all.retain(|it| keys.is_empty() || keys.iter().any(|key| is_below(&it.key, key)));
+    if format.is_document() {
+        return format.print(&serde_json::json!({"values": all}));
+    }
+    let mut rows = vec![["KEY", "VALUE", "FROM"].map(str::to_owned)];
+    rows.extend(
+        all.into_iter()
+            .map(|it| [it.key, it.value, it.origin.to_string()].map(|text| plain(&text))),
+    );
+    crate::say::tell!("{}", shown::table(&rows, [false; 3]).trim_end());
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Format, Global, print_json, runtime};
+use super::{Format, Global, runtime};
 use crate::doctor::{self, Finding, Subject, Verdict};
 use crate::say::{plain, quiet_if_closed};
 use crate::session::Session;
@@ -39,10 +39,10 @@ pub(crate) fn run(args: &DoctorArgs, global: &Global) -> anyhow::Result<ExitCode
         findings.retain(|finding| finding.verdict != Verdict::Ok);
     }
     match global.format {
-        Format::Json => print_json(
+        Format::Json | Format::Yaml => global.format.print(
             &json!({"checks": findings, "ok": ok, "warnings": warnings, "failed": failed}),
         )?,
-        Format::Text => {
+        Format::Table => {
             let mut text: String = findings.iter().map(lines).collect();
             text += &format!("{ok} ok, {warnings} warnings, {failed} failed\n");
             quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))?;

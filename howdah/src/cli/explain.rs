@@ -8,7 +8,7 @@ use mapreduce_protocol::{
     Explanation, HostObstacle, InputPlace, PathLink, Place, ReduceInput, TaskExplanation,
 };
 
-use super::{Format, print_json, shown};
+use super::{Format, shown};
 use crate::say::quiet_if_closed;
 
 /// Prints an explanation, and why the job has ended badly, if it has.
@@ -17,8 +17,8 @@ pub(super) fn print(
     failure: Option<&str>,
     format: Format,
 ) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return print_json(explanation);
+    if format.is_document() {
+        return format.print(explanation);
     }
     let mut text = format!("{} is {}\n", explanation.job, explanation.state.as_str());
     if let Some(failure) = failure {

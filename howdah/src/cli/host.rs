@@ -1,16 +1,16 @@
-//! `howdah host`: the hosts of TaskTrackers. (Those of chunkservers are `howdah fs report`'s.)
+//! `howdah host`: the hosts of TaskTrackers. (Those of chunkservers are `howdah fs report`'s; `host show`, of both, has a file
+//! of its own.)
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use ids::HostName;
-use mapreduce_protocol::{HostState, HostStatus};
+use mapreduce_protocol::{HostList, HostState, HostStatus};
 
-use super::{Format, Global, print_json, runtime, shown};
+use super::watch::{Frame, Watch};
+use super::{Format, Global, host_show, runtime, shown};
 use crate::jobs::Jobs;
-use crate::say::quiet_if_closed;
 use crate::session::Session;
 
 /// Pause between two looks at how far a drain has come.
@@ -26,7 +26,17 @@ pub(crate) struct HostArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the hosts, those that were lost within a day too
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Show all that is known of a host: its TaskTracker, its chunkserver, and the attempts that run there
+    Show {
+        /// The host
+        host: HostName,
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Give a host no new attempts, so that it can be stopped without any work being lost
     Drain {
         /// The host
@@ -57,17 +67,18 @@ pub(crate) fn run(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
     let done = runtime::on_this_thread(async {
         let jobs = session.jobs();
         match &args.action {
-            Action::List => list(&jobs, format).await,
+            Action::List { watch } => list(&jobs, *watch, format).await,
+            Action::Show { host, watch } => host_show::run(&jobs, host, *watch, format).await,
             Action::Drain { host, now, wait } => {
                 let status = jobs.drain(host, *now).await?;
                 crate::say::say!("{host} gets no new attempts");
                 let status = if *wait { await_drained(&jobs, host).await? } else { status };
-                if format == Format::Json { print_json(&status) } else { Ok(()) }
+                format.print(&status)
             }
             Action::Forgive { host } => {
                 let status = jobs.forgive(host).await?;
                 crate::say::say!("nothing speaks against {host}");
-                if format == Format::Json { print_json(&status) } else { Ok(()) }
+                format.print(&status)
             }
             Action::Undrain { host } => {
                 let hosts = jobs.undrain(host).await?;
@@ -75,7 +86,7 @@ pub(crate) fn run(args: &HostArgs, global: &Global) -> anyhow::Result<()> {
                     Some(_) => crate::say::say!("{host} gets attempts"),
                     None => crate::say::say!("{host} is forgotten"),
                 }
-                if format == Format::Json { print_json(&hosts) } else { Ok(()) }
+                format.print(&hosts)
             }
         }
     });
@@ -106,11 +117,16 @@ async fn await_drained(jobs: &Jobs, host: &HostName) -> anyhow::Result<HostStatu
     }
 }
 
-async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
-    let list = jobs.hosts().await?;
-    if format == Format::Json {
-        return print_json(&list);
-    }
+async fn list(jobs: &Jobs, watch: Watch, format: Format) -> anyhow::Result<()> {
+    let look = async || {
+        let list = jobs.hosts().await?;
+        let text = format.text_of(&list)?.unwrap_or_else(|| table(&list));
+        Ok(Frame { text, is_last: false })
+    };
+    watch.show(look).await
+}
+
+fn table(list: &HostList) -> String {
     let mut rows = Vec::new();
     if !list.hosts.is_empty() {
         let head = ["HOST", "RACK", "ADDRESS", "STATE", "SLOTS", "RUNNING", "OUTPUTS", "SEEN"];
@@ -120,11 +136,11 @@ async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
     let right = [false, false, false, false, true, true, true, true];
     let mut text = shown::table(&rows, right);
     list.hosts.iter().for_each(|status| text.push_str(&remarks(status)));
-    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
+    text
 }
 
 /// A line for each thing that is wrong with a host, speaks against it, or should be known of it.
-fn remarks(status: &HostStatus) -> String {
+pub(super) fn remarks(status: &HostStatus) -> String {
     let host = &status.host;
     let ailments = status.ailments.iter().map(|ailment| format!("{host} is ill: {ailment}\n"));
     let aside = status.set_aside_ms.map(Duration::from_millis).map(|left| {

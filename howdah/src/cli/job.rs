@@ -15,7 +15,8 @@ use super::fs::PutAside;
 use super::inputs::{self, Recursion};
 use super::job_list::{self, ListArgs};
 use super::job_logs::{self, LogsArgs};
-use super::{Format, Global, print_json, runtime, shown};
+use super::watch::{Frame, Watch};
+use super::{Format, Global, runtime, shown};
 use crate::exit::{Interrupted, OrEarly, sentence};
 use crate::job_changes::JobChanges;
 use crate::job_file::JobFile;
@@ -61,6 +62,8 @@ enum Action {
     Status {
         /// The job
         id: JobId,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Wait for the end of jobs; exit code 1 unless all succeed
     Wait {
@@ -142,11 +145,7 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
         match args.action {
             Action::Submit { args } => submit(&session, &args, format).await,
             Action::List(args) => job_list::run(&jobs, &args, format).await,
-            Action::Status { id } => {
-                let status = jobs.status(id).await?;
-                let counters = jobs.counters(id).await.unwrap_or_default();
-                show(&status, &counters, format)
-            }
+            Action::Status { id, watch } => show(&jobs, id, watch, format).await,
             Action::Wait { ids } => {
                 let end = &mut termination()?;
                 // A JobTracker that goes away is waited for; one that is not there is not, nor is a job.
@@ -198,7 +197,7 @@ pub(crate) fn run(args: JobArgs, global: &Global) -> anyhow::Result<()> {
 /// Says what a job does now.
 fn done(status: &JobStatus, what: &str, format: Format) -> anyhow::Result<()> {
     crate::say::say!("{} {what}", status.id);
-    if format == Format::Json { print_json(status) } else { Ok(()) }
+    format.print(status)
 }
 
 /// One thing of several was done: what failed before is said, and what is told of all is the last that failed. An
@@ -254,14 +253,14 @@ async fn accept(
     end: &mut Termination,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Text => {
+        Format::Table => {
             let mut out = std::io::stdout().lock();
             quiet_if_closed(writeln!(out, "{}", accepted.id).and_then(|()| out.flush()))?;
         }
-        Format::Json => print_json(accepted)?,
+        Format::Json | Format::Yaml => format.print(accepted)?,
     }
     // Its answer is printed already.
-    let quiet = Format::Text;
+    let quiet = Format::Table;
     if wait { wait_for(&session.jobs(), accepted.id, end, quiet).await } else { Ok(()) }
 }
 
@@ -288,8 +287,8 @@ async fn wait_for(
     if ended.state == JobState::Succeeded {
         sum_up(&ended, &counters);
     }
-    if format == Format::Json {
-        print_json(&ended)?;
+    if format.is_document() {
+        format.print(&ended)?;
     }
     submit::must_have_succeeded(&ended)
 }
@@ -332,34 +331,42 @@ fn after(status: &JobStatus) -> String {
     }
 }
 
-fn show(status: &JobStatus, counters: &JobCounters, format: Format) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return print_json(status);
-    }
-    crate::say::tell!("id         {}", status.id);
-    crate::say::tell!("name       {}", status.name);
+async fn show(jobs: &Jobs, id: JobId, watch: Watch, format: Format) -> anyhow::Result<()> {
+    let look = async || {
+        let status = jobs.status(id).await?;
+        let counters = jobs.counters(id).await.unwrap_or_default();
+        let text = format.text_of(&status)?.unwrap_or_else(|| lines_of(&status, &counters));
+        let is_last = match status.state {
+            JobState::Prep | JobState::Running => false,
+            JobState::Succeeded | JobState::Failed | JobState::Killed => true,
+        };
+        Ok(Frame { text, is_last })
+    };
+    watch.show(look).await
+}
+
+fn lines_of(status: &JobStatus, counters: &JobCounters) -> String {
     let paused = if status.paused { ", paused" } else { "" };
-    crate::say::tell!("state      {}{paused}", status.state.as_str());
+    let mut lines = vec![
+        format!("id         {}", status.id),
+        format!("name       {}", status.name),
+        format!("state      {}{paused}", status.state.as_str()),
+    ];
     if !status.owner.is_empty() {
-        crate::say::tell!("user       {}", plain(&status.owner));
+        lines.push(format!("user       {}", plain(&status.owner)));
     }
-    crate::say::tell!("priority   {}", status.priority);
-    crate::say::tell!("pool       {}", status.pool);
-    crate::say::tell!("submitted  {}", shown::time(status.submitted_at));
-    crate::say::tell!("elapsed    {}", shown::duration(elapsed(status)));
-    if let Some(waiting) = &status.waiting {
-        crate::say::tell!("waits      {waiting}");
-    }
-    if let Some(failure) = &status.failure {
-        crate::say::tell!("failure    {failure}");
-    }
-    crate::say::tell!("output     {}", status.output);
-    if let Some(skipped) = skipped(status, counters) {
-        crate::say::tell!("skipped    {skipped}");
-    }
-    crate::say::tell!("maps       {}", counts_line(status.maps));
-    crate::say::tell!("reduces    {}", counts_line(status.reduces));
-    Ok(())
+    lines.push(format!("priority   {}", status.priority));
+    lines.push(format!("pool       {}", status.pool));
+    lines.push(format!("submitted  {}", shown::time(status.submitted_at)));
+    lines.push(format!("elapsed    {}", shown::duration(elapsed(status))));
+    lines.extend(status.waiting.iter().map(|waiting| format!("waits      {waiting}")));
+    lines.extend(status.failure.iter().map(|failure| format!("failure    {failure}")));
+    lines.push(format!("output     {}", status.output));
+    let skipped = skipped(status, counters);
+    lines.extend(skipped.iter().map(|skipped| format!("skipped    {skipped}")));
+    lines.push(format!("maps       {}", counts_line(status.maps)));
+    lines.push(format!("reduces    {}", counts_line(status.reduces)));
+    lines.join("\n") + "\n"
 }
 
 fn counts_line(counts: TaskCounts) -> String {
@@ -374,11 +381,12 @@ fn counts_line(counts: TaskCounts) -> String {
 
 async fn history(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
     let (job, attempts) = (jobs.history(id).await?, jobs.history_attempts(id).await?);
-    if format == Format::Json {
-        return print_json(&json!({"job": job, "attempts": attempts}));
+    if format.is_document() {
+        return format.print(&json!({"job": job, "attempts": attempts}));
     }
     // Its counters follow.
-    show(&job.status, &JobCounters { counters: job.counters.clone() }, format)?;
+    let counters = JobCounters { counters: job.counters.clone() };
+    crate::say::tell!("{}", lines_of(&job.status, &counters).trim_end());
     let settings = &job.settings;
     crate::say::tell!(
         "ran with   {} reduces, {} tries of each task, backups {}, sharing {}, splits up to {} bytes",
@@ -399,8 +407,8 @@ async fn history(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
 async fn counters(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> {
     let counters = jobs.counters(id).await?;
     match format {
-        Format::Json => print_json(&counters),
-        Format::Text => {
+        Format::Json | Format::Yaml => format.print(&counters),
+        Format::Table => {
             let mut out = std::io::stdout().lock();
             let mut lines = counters.counters.iter();
             quiet_if_closed(lines.try_for_each(|(name, value)| writeln!(out, "{name}\t{value}")))

@@ -1,16 +1,16 @@
 //! `howdah job list`.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::str::FromStr;
 
 use clap::Args;
 use mapreduce_protocol::{JobState, JobStatus, TaskCounts};
 
 use super::job::elapsed;
-use super::{Format, print_json, shown};
+use super::watch::{Frame, Watch};
+use super::{Format, shown};
 use crate::jobs::Jobs;
-use crate::say::{plain, quiet_if_closed, say};
+use crate::say::{plain, say};
 
 /// Arguments of `job list`.
 #[derive(Debug, Args)]
@@ -30,6 +30,8 @@ pub(super) struct ListArgs {
     /// Those of this pool alone
     #[arg(long)]
     pool: Option<String>,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// A state as the list shows it.
@@ -75,6 +77,16 @@ impl ListArgs {
 
 /// Runs it.
 pub(super) async fn run(jobs: &Jobs, args: &ListArgs, format: Format) -> anyhow::Result<()> {
+    let mut more_is_said = false;
+    args.watch.show(async || look(jobs, args, format, &mut more_is_said).await).await
+}
+
+async fn look(
+    jobs: &Jobs,
+    args: &ListArgs,
+    format: Format,
+    more_is_said: &mut bool,
+) -> anyhow::Result<Frame> {
     let limit = args.limit as usize;
     // One more tells that there are more.
     let asked = if args.all { usize::MAX } else { limit + 1 };
@@ -88,13 +100,12 @@ pub(super) async fn run(jobs: &Jobs, args: &ListArgs, format: Format) -> anyhow:
     }
     if list.jobs.len() > limit {
         list.jobs.truncate(limit);
-        say!("howdah: these are the newest {limit}: --limit N lists more");
+        if !std::mem::replace(more_is_said, true) {
+            say!("howdah: these are the newest {limit}: --limit N lists more");
+        }
     }
-    if format == Format::Json {
-        return print_json(&list);
-    }
-    let text = table(&list.jobs);
-    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
+    let text = format.text_of(&list)?.unwrap_or_else(|| table(&list.jobs));
+    Ok(Frame { text, is_last: false })
 }
 
 fn table(jobs: &[JobStatus]) -> String {

@@ -9,7 +9,7 @@ use clap::Args;
 use mapreduce_protocol::{AttemptId, AttemptState, AttemptStatus, JobId};
 use serde_json::json;
 
-use super::{Format, print_json};
+use super::Format;
 use crate::exit::{early, sentence};
 use crate::jobs::Jobs;
 use crate::say::{quiet_if_closed, say, tell};
@@ -38,8 +38,10 @@ pub(super) struct LogsArgs {
 /// Runs it.
 pub(super) async fn run(jobs: &Jobs, args: &LogsArgs, format: Format) -> anyhow::Result<()> {
     match (args.follow, format) {
-        (true, Format::Json) => Err(early(anyhow!("--follow prints text, not one document"))),
-        (true, Format::Text) => follow(jobs, args).await,
+        (true, Format::Json | Format::Yaml) => {
+            Err(early(anyhow!("--follow prints text, not one document")))
+        }
+        (true, Format::Table) => follow(jobs, args).await,
         (false, format) => print(jobs, args, format).await,
     }
 }
@@ -66,7 +68,7 @@ async fn print(jobs: &Jobs, args: &LogsArgs, format: Format) -> anyhow::Result<(
         if let (Err(error), Some(_)) = (&log, args.attempt) {
             return Err(anyhow!("{}: {}", status.attempt, sentence(error)));
         }
-        if format == Format::Json {
+        if format.is_document() {
             let (log, error) = match log {
                 Ok(log) => (Some(String::from_utf8_lossy(&log).into_owned()), None),
                 Err(error) => (None, Some(sentence(&error))),
@@ -88,8 +90,8 @@ async fn print(jobs: &Jobs, args: &LogsArgs, format: Format) -> anyhow::Result<(
             Err(error) => say!("{}: {}", status.attempt, sentence(&error)),
         }
     }
-    if format == Format::Json {
-        return print_json(&json!({"logs": documents}));
+    if format.is_document() {
+        return format.print(&json!({"logs": documents}));
     }
     if n_written == 0 {
         let failed = if args.failed { " failed" } else { "" };

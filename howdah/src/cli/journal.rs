@@ -9,7 +9,7 @@ use journal::{Report, Sequence};
 use serde_json::json;
 
 use super::record::decode;
-use super::{Format, Global, print_json};
+use super::{Format, Global};
 use crate::exit::early;
 use crate::say::quiet_if_closed;
 
@@ -92,8 +92,8 @@ fn write_line(out: &mut impl Write, sequence: Sequence, record: &[u8]) -> io::Re
 fn verify(dir: &Path, format: Format) -> anyhow::Result<()> {
     let report = journal::verify(dir)?;
     match format {
-        Format::Text => crate::say::tell!("{}: {report}", dir.display()),
-        Format::Json => print_json(&as_json(&report))?,
+        Format::Table => crate::say::tell!("{}: {report}", dir.display()),
+        Format::Json | Format::Yaml => format.print(&as_json(&report))?,
     }
     Ok(())
 }
@@ -111,8 +111,8 @@ fn as_json(report: &Report) -> serde_json::Value {
 
 fn verify_both(dir: &Path, other: &Path, format: Format) -> anyhow::Result<()> {
     let [one, two] = journal::verify_both(dir, other)?;
-    if format == Format::Json {
-        return print_json(&json!([as_json(&one), as_json(&two)]));
+    if format.is_document() {
+        return format.print(&json!([as_json(&one), as_json(&two)]));
     }
     for (dir, report) in [(dir, &one), (other, &two)] {
         crate::say::tell!("{}: {report}", dir.display());
@@ -134,8 +134,8 @@ fn repair(dir: &Path, from: &Path, format: Format) -> anyhow::Result<()> {
     let seconds = clock::wall().0 / 1000;
     let repaired = journal::repair(dir, from, &seconds.to_string())?;
     let last = repaired.last.0;
-    if format == Format::Json {
-        return print_json(&json!({"last": last, "aside": repaired.aside}));
+    if format.is_document() {
+        return format.print(&json!({"last": last, "aside": repaired.aside}));
     }
     crate::say::tell!(
         "{} holds the same as {}, up to record {last}",

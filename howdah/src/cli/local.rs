@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 
 use super::inputs::{self, Recursion};
 use super::task::JOB_ON_STDIN;
-use super::{Format, Global, print_json, runtime};
+use super::{Global, runtime};
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::job_changes::JobChanges;
 use crate::job_file::JobFile;
@@ -53,10 +53,7 @@ pub(crate) fn run(args: &LocalArgs, global: &Global) -> anyhow::Result<()> {
         Err(failure) => Err(anyhow!("{}: {}", job.spec.name, failure.message)),
         Ok(counters) => {
             crate::say::say!("{} is done: {}", job.spec.name, job.spec.output);
-            match global.format {
-                Format::Text => Ok(()),
-                Format::Json => print_json(&JobCounters { counters }),
-            }
+            global.format.print(&JobCounters { counters })
         }
     }
 }

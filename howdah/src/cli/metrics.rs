@@ -6,7 +6,7 @@ use clap::Args;
 use daemon::{COMMON_METRICS, MetricFamily, MetricKind, MetricLabel};
 use serde_json::{Value, json};
 
-use super::{Format, Global, print_json};
+use super::{Format, Global};
 
 /// Arguments of `metrics`.
 #[derive(Debug, Args)]
@@ -25,13 +25,13 @@ const DAEMONS: [(Option<&str>, &str, &[MetricFamily]); 5] = [
 /// Prints Markdown, or a list of objects.
 pub(crate) fn run(_args: &MetricsArgs, global: &Global) -> anyhow::Result<()> {
     match global.format {
-        Format::Text => crate::say::tell!("{}", page().trim_end()),
-        Format::Json => {
+        Format::Table => crate::say::tell!("{}", page().trim_end()),
+        Format::Json | Format::Yaml => {
             let mut all = Vec::new();
             for (daemon, _, families) in DAEMONS {
                 all.extend(families.iter().map(|family| object(daemon, family)));
             }
-            print_json(&all)?;
+            global.format.print(&all)?;
         }
     }
     Ok(())

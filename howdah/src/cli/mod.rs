@@ -14,6 +14,7 @@ mod explain;
 mod fs;
 mod gen_data;
 mod host;
+mod host_show;
 pub(crate) mod inputs;
 mod job;
 mod job_list;
@@ -34,17 +35,22 @@ mod size;
 mod streaming;
 mod task;
 mod token;
+mod watch;
 mod workflow;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use serde_yaml::with::singleton_map_recursive;
 
 pub(crate) use fs::translated;
 pub(crate) use local::run_locally;
+
+use crate::say::quiet_if_closed;
 
 /// MapReduce on a GFS-like chunk store.
 #[derive(Debug, Parser)]
@@ -64,7 +70,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How data is printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
@@ -72,9 +78,51 @@ pub(crate) struct Global {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
-    Text,
+    #[value(alias = "text")]
+    Table,
     /// One JSON document
     Json,
+    /// The same document in YAML
+    Yaml,
+}
+
+impl Format {
+    /// Whether programs read what is printed.
+    pub(crate) fn is_document(self) -> bool {
+        self != Self::Table
+    }
+
+    /// Prints `document` for programs. For people nothing: they are told in other words.
+    pub(crate) fn print(self, document: &impl serde::Serialize) -> anyhow::Result<()> {
+        let text = self.text_of(document)?.unwrap_or_default();
+        quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
+    }
+
+    /// `document` as it is printed; none for people.
+    pub(crate) fn text_of(
+        self,
+        document: &impl serde::Serialize,
+    ) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Table => Ok(None),
+            Self::Json => {
+                let text =
+                    serde_json::to_string_pretty(document).context("cannot encode as JSON")?;
+                Ok(Some(text + "\n"))
+            }
+            Self::Yaml => {
+                // Commands that print several begin each anew.
+                let mut text = b"---\n".to_vec();
+                // Enums with data as JSON has them: a map of one key, no tag.
+                singleton_map_recursive::serialize(
+                    document,
+                    &mut serde_yaml::Serializer::new(&mut text),
+                )
+                .context("cannot encode as YAML")?;
+                Ok(Some(String::from_utf8(text).context("cannot encode as YAML")?))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,9 +250,29 @@ fn refuse_idle_config(cli: &Cli) {
     }
 }
 
-/// Prints one JSON document.
-fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(document).context("cannot encode as JSON")?;
-    crate::say::tell!("{text}");
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(serde::Serialize)]
+    enum Cause {
+        Late { seconds: u32 },
+        Gone,
+    }
+
+    #[test]
+    fn a_document_says_the_same_in_every_format_and_people_get_none() {
+        let document = (
+            json!({"b": "no", "a": [1, null, "line\u{2028}\u{85}\nend"]}),
+            [Cause::Late { seconds: 3 }, Cause::Gone],
+        );
+        let text = |format: Format| format.text_of(&document).unwrap();
+        assert_eq!(text(Format::Table), None);
+        let json: serde_json::Value = serde_json::from_str(&text(Format::Json).unwrap()).unwrap();
+        let yaml: serde_json::Value = serde_yaml::from_str(&text(Format::Yaml).unwrap()).unwrap();
+        assert_eq!(yaml, json);
+        assert_eq!(json[1], json!([{"Late": {"seconds": 3}}, "Gone"]));
+    }
 }

@@ -1,13 +1,11 @@
 //! `howdah pool`: whose share of the slots is how large, and what is done to all jobs of a pool.
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
-use mapreduce_protocol::PoolStatus;
+use mapreduce_protocol::{PoolList, PoolStatus};
 
-use super::{Format, Global, print_json, runtime, shown};
+use super::watch::{Frame, Watch};
+use super::{Format, Global, runtime, shown};
 use crate::jobs::Jobs;
-use crate::say::quiet_if_closed;
 use crate::session::Session;
 
 /// Arguments of `pool`.
@@ -20,7 +18,10 @@ pub(crate) struct PoolArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the pools: what each is promised and may, and what it has
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Launch nothing of a pool's jobs, nor of those that come later, until it is resumed
     Pause {
         /// The pool
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &PoolArgs, global: &Global) -> anyhow::Result<()> {
     let done = runtime::on_this_thread(async {
         let jobs = session.jobs();
         let status = match &args.action {
-            Action::List => return list(&jobs, format).await,
+            Action::List { watch } => return list(&jobs, *watch, format).await,
             Action::Pause { pool, now } => {
                 let status = jobs.pause_pool(pool, *now).await?;
                 crate::say::say!("pool {pool} is paused");
@@ -79,22 +80,26 @@ pub(crate) fn run(args: &PoolArgs, global: &Global) -> anyhow::Result<()> {
                 status
             }
         };
-        if format == Format::Json { print_json(&status) } else { Ok(()) }
+        format.print(&status)
     });
     done.map_err(|error| session.explain(error))
 }
 
-async fn list(jobs: &Jobs, format: Format) -> anyhow::Result<()> {
-    let list = jobs.pools().await?;
-    if format == Format::Json {
-        return print_json(&list);
-    }
+async fn list(jobs: &Jobs, watch: Watch, format: Format) -> anyhow::Result<()> {
+    let look = async || {
+        let list = jobs.pools().await?;
+        let text = format.text_of(&list)?.unwrap_or_else(|| table(&list));
+        Ok(Frame { text, is_last: false })
+    };
+    watch.show(look).await
+}
+
+fn table(list: &PoolList) -> String {
     let head = ["POOL", "WEIGHT", "SHARE", "SLOTS", "MIN", "MAX", "JOBS", "WAITING", "STATE"];
     let rows: Vec<_> =
         std::iter::once(head.map(str::to_owned)).chain(list.pools.iter().map(row)).collect();
     let right = [false, true, true, true, true, true, true, true, false];
-    let text = shown::table(&rows, right);
-    quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
+    shown::table(&rows, right)
 }
 
 fn row(status: &PoolStatus) -> [String; 9] {

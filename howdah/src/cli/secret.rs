@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use net::{Secret, SecretError};
 use serde_json::json;
 
-use super::{Format, Global, print_json};
+use super::{Format, Global};
 use crate::exit::{OrEarly, early};
 
 /// Arguments of `secret`.
@@ -32,11 +32,11 @@ pub(crate) fn run(args: SecretArgs, global: &Global) -> anyhow::Result<()> {
     let file = file.map_or_else(|| configured(global), Ok)?;
     Secret::random().write_file(&file).map_err(|error| explained(&file, error)).or_early()?;
     match global.format {
-        Format::Text => crate::say::tell!(
+        Format::Table => crate::say::tell!(
             "{}: a new secret; copy it to every host, for the daemons' user alone",
             file.display()
         ),
-        Format::Json => print_json(&json!({"file": file}))?,
+        Format::Json | Format::Yaml => global.format.print(&json!({"file": file}))?,
     }
     Ok(())
 }

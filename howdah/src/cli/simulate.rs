@@ -17,7 +17,7 @@ use simulator::cluster::{
 };
 
 use super::size::parse_size;
-use super::{Format, Global, print_json, runtime, shown};
+use super::{Format, Global, runtime, shown};
 use crate::exit::{OrEarly, early};
 use crate::job_file::JobFile;
 use crate::say::quiet_if_closed;
@@ -167,13 +167,13 @@ pub(crate) fn run(args: &SimulateArgs, global: &Global) -> anyhow::Result<()> {
     let other = args.compare_trackers.unwrap_or(args.trackers.saturating_add(MORE_HOSTS));
     let (report, compared) = (live(args.trackers)?, live(other)?);
     match global.format {
-        Format::Json => print_json(&json!({
+        Format::Json | Format::Yaml => global.format.print(&json!({
             "trackers": args.trackers,
             "seed": args.seed,
             "report": document(&report),
             "compared": {"trackers": other, "report": document(&compared)},
         }))?,
-        Format::Text => {
+        Format::Table => {
             let text = text(args, &report) + &comparison(args.trackers, &report, other, &compared);
             quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))?;
         }

@@ -9,7 +9,7 @@ use ids::UnixMillis;
 use net::{Capability, Grant, Keyring, Role, SUPERUSER, Secret};
 use serde_json::json;
 
-use super::{Format, Global, print_json, shown};
+use super::{Format, Global, shown};
 use crate::exit::{OrEarly, early};
 
 const SUBJECT_CHARS_MAX: usize = 200;
@@ -51,8 +51,10 @@ pub(crate) fn run(args: &TokenArgs, global: &Global) -> anyhow::Result<()> {
     // As every daemon will: one that is too long would be refused unread.
     keyring.verify(&token, now).context("the paths are too many for one token").or_early()?;
     match global.format {
-        Format::Text => crate::say::tell!("{token}"),
-        Format::Json => print_json(&json!({"token": token, "expires": capability.expires}))?,
+        Format::Table => crate::say::tell!("{token}"),
+        Format::Json | Format::Yaml => {
+            global.format.print(&json!({"token": token, "expires": capability.expires}))?;
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use mapreduce_protocol::JobId;
 use serde_json::{Value, json};
 
-use super::{Format, Global, print_json, runtime, shown};
+use super::{Format, Global, runtime, shown};
 use crate::exit::{OrEarly as _, early};
 use crate::say::{plain, say};
 use crate::session::Session;
@@ -165,13 +165,13 @@ impl<'a> Command<'a> {
         for (execution, job) in &jobs {
             job.read_executable().or_early().with_context(|| file.place_of(&execution.job))?;
         }
-        if self.format == Format::Json {
+        if self.format.is_document() {
             let of = |(execution, job): &(crate::workflow::Execution, crate::job_file::JobFile)| {
                 let planned = file.plan.job(&execution.job);
                 json!({"job": execution.job, "waits_for": planned.map(|it| &it.waits_for),
                        "loop": planned.and_then(|it| it.in_loop).map(|at| &file.plan.loops[at].name), "spec": job.spec})
             };
-            return print_json(
+            return self.format.print(
                 &json!({"name": file.plan.name, "jobs": jobs.iter().map(of).collect::<Vec<_>>()}),
             );
         }
@@ -280,9 +280,9 @@ impl<'a> Command<'a> {
             let saved = folder.saved().await?;
             rows.push((name, state_of(&folder, &saved).await?, saved.done().len(), workflow));
         }
-        if self.format == Format::Json {
+        if self.format.is_document() {
             let json = |(run, state, done, workflow): &(String, &str, usize, String)| json!({"run": run, "state": state, "executions_done": done, "workflow": workflow});
-            return print_json(&json!({"runs": rows.iter().map(json).collect::<Vec<_>>()}));
+            return self.format.print(&json!({"runs": rows.iter().map(json).collect::<Vec<_>>()}));
         }
         let mut table = vec![["RUN", "STATE", "DONE", "WORKFLOW"].map(str::to_owned)];
         table.extend(rows.into_iter().map(|(run, state, done, workflow)| {
@@ -315,7 +315,7 @@ impl<'a> Command<'a> {
                 rows.push((execution.job.clone(), execution.round, *n, state, id, failure));
             }
         }
-        if self.format == Format::Json {
+        if self.format.is_document() {
             let json = |(job, round, n, state, id, failure): &(
                 String,
                 u32,
@@ -327,7 +327,7 @@ impl<'a> Command<'a> {
                 json!({"job": job, "round": round, "try": n, "state": state, "id": id, "failure": failure})
             };
             let jobs: Vec<_> = rows.iter().map(json).collect();
-            return print_json(
+            return self.format.print(
                 &json!({"run": run, "workflow": file.plan.name, "state": state, "jobs": jobs}),
             );
         }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use anyhow::Context;
 use mapreduce_protocol::{JobStatus, TaskCounts};
 use serde_json::json;
 
@@ -23,13 +22,8 @@ pub(super) struct Report {
 impl Report {
     /// To standard output.
     pub(super) fn print(&self, format: Format) -> anyhow::Result<()> {
-        let text = match format {
-            Format::Text => self.to_string(),
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&self.document());
-                text.context("cannot encode as JSON")? + "\n"
-            }
-        };
+        let document = format.text_of(&self.document())?;
+        let text = document.unwrap_or_else(|| self.to_string());
         // An error, not an exit: the cluster is still to be stopped.
         crate::say::quiet_if_closed(io::stdout().write_all(text.as_bytes()))
     }

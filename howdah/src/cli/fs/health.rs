@@ -14,9 +14,10 @@ use clap::Args;
 use ids::HostName;
 use serde_json::json;
 
-use super::health_tables::{bytes, show_faults, show_report};
+use super::health_tables::{bytes, show_faults, text_of_report};
 use super::place::only_own;
-use super::{Format, doing, print_json};
+use super::{Format, doing};
+use crate::cli::watch::{Frame, Watch};
 use crate::say::{say, tell};
 use crate::session::Session;
 
@@ -78,12 +79,14 @@ pub(super) struct ForgetArgs {
     lose_chunks: bool,
 }
 
-pub(super) async fn report(session: &Session, format: Format) -> anyhow::Result<()> {
-    let report = session.store().await?.report().await?;
-    match format {
-        Format::Json => print_json(&report),
-        Format::Text => show_report(&report),
-    }
+pub(super) async fn report(session: &Session, watch: Watch, format: Format) -> anyhow::Result<()> {
+    let store = session.store().await?;
+    let look = async || {
+        let report = store.report().await?;
+        let text = format.text_of(&report)?.unwrap_or_else(|| text_of_report(&report));
+        Ok(Frame { text, is_last: false })
+    };
+    watch.show(look).await
 }
 
 pub(super) async fn fsck(session: &Session, args: &FsckArgs, format: Format) -> anyhow::Result<()> {
@@ -94,7 +97,7 @@ pub(super) async fn fsck(session: &Session, args: &FsckArgs, format: Format) -> 
     loop {
         let page = store.fsck(path, after).await.with_context(|| doing("check", path))?;
         after = page.next.clone();
-        if format == Format::Text {
+        if !format.is_document() {
             show_faults(&page.files)?;
         }
         found.take(page, format);
@@ -120,7 +123,7 @@ impl Found {
         for chunk in page.files.iter().flat_map(|file| &file.chunks) {
             *self.chunks.entry(chunk.fault).or_default() += 1;
         }
-        if format == Format::Text {
+        if !format.is_document() {
             return;
         }
         for file in page.files {
@@ -142,9 +145,9 @@ impl Found {
             ("over", count(ChunkFault::Over)),
             ("mis_replicated", count(ChunkFault::MisReplicated)),
         ];
-        if format == Format::Json {
+        if format.is_document() {
             let counts: BTreeMap<_, _> = counts.into_iter().collect();
-            print_json(&json!({"checked": checked, "chunks": counts, "files": files}))?;
+            format.print(&json!({"checked": checked, "chunks": counts, "files": files}))?;
         } else {
             let FsckCount { files, open_files, chunks, bytes: length } = checked;
             let said: Vec<String> =

@@ -10,6 +10,9 @@ use chunkstore_protocol::{
 
 use crate::say::quiet_if_closed;
 
+/// Above the chunkservers.
+const HEAD: [&str; 7] = ["HOST", "RACK", "ADDRESS", "STATE", "REPLICAS", "FREE", "OF"];
+
 /// Like `1.5 GiB`.
 pub(super) fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -39,7 +42,8 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
+/// What people see of it.
+pub(super) fn text_of_report(report: &ClusterReport) -> String {
     let mut text = String::new();
     if let Some(outdated) = report.safe_mode.as_ref().and_then(|it| it.journal_outdated.as_ref()) {
         let _ = writeln!(text, "safe mode: {outdated}");
@@ -66,8 +70,7 @@ pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
     );
     let _ = writeln!(text, "{}", repairs(report));
     let _ = writeln!(text, "{}", balance(&report.balance));
-    let head = ["HOST", "RACK", "ADDRESS", "STATE", "REPLICAS", "FREE", "OF"].map(str::to_owned);
-    let mut rows = vec![head.to_vec()];
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     for server in &report.servers {
         rows.push(server_row(server));
         rows.extend(disk_rows(server));
@@ -85,7 +88,7 @@ pub(super) fn show_report(report: &ClusterReport) -> anyhow::Result<()> {
         }
         let _ = write!(text, "\n{}", table(&rows));
     }
-    quiet_if_closed(io::stdout().lock().write_all(text.as_bytes()))
+    text
 }
 
 fn repairs(report: &ClusterReport) -> String {
@@ -156,6 +159,13 @@ fn server_row(server: &ServerReport) -> Vec<String> {
         bytes(server.free_bytes),
         bytes(server.capacity_bytes),
     ]
+}
+
+/// A chunkserver, as it stands in the report.
+pub(in crate::cli) fn text_of_server(server: &ServerReport) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec(), server_row(server)];
+    rows.extend(disk_rows(server));
+    table(&rows) + &unreached(server).unwrap_or_default()
 }
 
 /// What the chunk master knows of a server that it does not reach, and what to do.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::expand::{ENTRIES_MAX, below, expand_one, expand_statuses, of_files};
 use super::place::{Place, Places};
-use super::{Format, doing, print_json, shown, urls};
+use super::{Format, doing, shown, urls};
 use crate::exit::OrEarly as _;
 use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
@@ -98,8 +98,8 @@ pub(super) async fn ls(session: &Session, args: &LsArgs, format: Format) -> anyh
         entries.extend(entries_at(&store, found, args).await.context(listing)?);
     }
     sort(&mut entries, args);
-    if format == Format::Json {
-        return print_json(&json!({"entries": entries}));
+    if format.is_document() {
+        return format.print(&json!({"entries": entries}));
     }
     let rows: Vec<_> = entries.iter().map(|entry| row_of(entry, args.human_readable)).collect();
     let text = shown::table(&rows, [false, true, false, true, false, false]);
@@ -163,8 +163,8 @@ pub(super) async fn stat(session: &Session, args: &StatArgs, format: Format) -> 
     };
     let store = session.store().await?;
     let found = store.stat(&expand_one(&store, pattern).await?).await?;
-    if format == Format::Json {
-        return print_json(&found);
+    if format.is_document() {
+        return format.print(&found);
     }
     tell!("path         {}", shown::path(&found.path));
     tell!("owner        {}", crate::say::plain(&found.owner));

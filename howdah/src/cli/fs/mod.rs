@@ -27,7 +27,10 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, FileStatus, StorePath};
 use clap::{Args, Subcommand};
 
-use super::{Format, Global, print_json, runtime, shown};
+pub(super) use health_tables::text_of_server;
+
+use super::watch::Watch;
+use super::{Format, Global, runtime, shown};
 use crate::exit::{OrEarly as _, sentence};
 use crate::session::Session;
 
@@ -113,7 +116,10 @@ enum Action {
     /// Empty the trash
     Expunge,
     /// Show how the chunkservers are, and what is repaired
-    Report,
+    Report {
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Check that all chunks have as many live replicas as asked for
     Fsck(health::FsckArgs),
     /// Empty a chunkserver, so that it can be taken away
@@ -155,7 +161,7 @@ pub(crate) fn run(args: FsArgs, global: &Global) -> anyhow::Result<ExitCode> {
             Action::Chown(args) => owner::chown(&session, &args).await,
             Action::Rm(args) => remove::rm(&session, &args).await,
             Action::Expunge => remove::expunge(&session).await,
-            Action::Report => health::report(&session, format).await,
+            Action::Report { watch } => health::report(&session, watch, format).await,
             Action::Fsck(args) => health::fsck(&session, &args, format).await,
             Action::Drain(args) => health::drain(&session, &args).await,
             Action::Undrain(args) => health::undrain(&session, &args).await,

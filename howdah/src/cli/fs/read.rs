@@ -12,7 +12,7 @@ use serde_json::json;
 use super::expand::{expand_files, expand_one};
 use super::pattern::Pattern;
 use super::place::{Place, Places, only_own};
-use super::{Format, doing, log, print_json, shown, urls};
+use super::{Format, doing, log, shown, urls};
 use crate::cli::size::parse_size;
 use crate::exit::early;
 use crate::say::{quiet_if_closed, say, tell};
@@ -346,9 +346,9 @@ pub(super) async fn checksum(
             store.checksum(&path).await.with_context(|| doing("tell the checksum of", &path))?;
         sums.push((format!("{sum:08x}"), path));
     }
-    if format == Format::Json {
+    if format.is_document() {
         let sums = sums.iter().map(|(sum, path)| json!({"path": path, "crc32c": sum}));
-        return print_json(&json!({"checksums": sums.collect::<Vec<_>>()}));
+        return format.print(&json!({"checksums": sums.collect::<Vec<_>>()}));
     }
     for (sum, path) in sums {
         tell!("{sum}  {}", shown::path(&path));

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::expand::{ENTRIES_MAX, expand_files, expand_statuses, of_files};
 use super::place::{Place, Places};
-use super::{Format, doing, print_json, shown, urls};
+use super::{Format, doing, shown, urls};
 use crate::say::quiet_if_closed;
 use crate::session::Session;
 
@@ -87,8 +87,8 @@ pub(super) async fn du(session: &Session, args: &DuArgs, format: Format) -> anyh
             used.push(usage(&store, found.path).await?);
         }
     }
-    if format == Format::Json {
-        return print_json(&json!({"usage": used}));
+    if format.is_document() {
+        return format.print(&json!({"usage": used}));
     }
     let size = |bytes| shown::size(bytes, args.human_readable);
     let rows = used.iter().map(|used| {
@@ -113,8 +113,8 @@ pub(super) async fn count(
     for path in expand_files(&store, &patterns).await? {
         counted.push(usage(&store, path).await?);
     }
-    if format == Format::Json {
-        return print_json(&json!({"usage": counted}));
+    if format.is_document() {
+        return format.print(&json!({"usage": counted}));
     }
     let rows = counted.iter().map(|Usage { path, counted }| {
         let bytes = shown::size(counted.bytes, args.human_readable);
@@ -130,8 +130,8 @@ fn told(text: &str) -> anyhow::Result<()> {
 /// The disks of the live chunkservers together, as the chunk master knows them by their heartbeats.
 pub(super) async fn df(session: &Session, args: &DfArgs, format: Format) -> anyhow::Result<()> {
     let totals = session.store().await?.report().await?.totals;
-    if format == Format::Json {
-        return print_json(&totals);
+    if format.is_document() {
+        return format.print(&totals);
     }
     let used = totals.capacity_bytes.saturating_sub(totals.free_bytes);
     let share = (u128::from(used) * 100).checked_div(u128::from(totals.capacity_bytes));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::list::{LsArgs, Wanted};
 use super::super::place::UrlPattern;
-use super::super::{Format, print_json, shown};
+use super::super::{Format, shown};
 use super::{Meant, Standing, expand};
 use crate::say::{quiet_if_closed, tell};
 use crate::session::Session;
@@ -40,9 +40,9 @@ pub(in super::super) async fn ls(
     if args.reverse {
         entries.reverse();
     }
-    if format == Format::Json {
+    if format.is_document() {
         let entries: Vec<_> = entries.iter().map(Entry::json).collect();
-        return print_json(&json!({"entries": entries}));
+        return format.print(&json!({"entries": entries}));
     }
     let rows: Vec<_> = entries.iter().map(|entry| entry.row(args.human_readable)).collect();
     told(&shown::table(&rows, [false, true, false, false]))
@@ -108,8 +108,8 @@ pub(in super::super) async fn stat(
             Standing::Folder(below) => (None, Some(below)),
         };
         let entry = Entry { object, url: meant.shown(meant.url.path()) };
-        if format == Format::Json {
-            print_json(&entry.json())?;
+        if format.is_document() {
+            format.print(&entry.json())?;
             continue;
         }
         tell!("url          {}", entry.url);
@@ -163,11 +163,11 @@ async fn sums(
     Ok(sums)
 }
 
-fn sums_as_json(sums: &[(usize, u64, String)]) -> anyhow::Result<()> {
+fn print_sums(sums: &[(usize, u64, String)], format: Format) -> anyhow::Result<()> {
     let sums = sums
         .iter()
         .map(|(objects, bytes, url)| json!({"url": url, "objects": objects, "bytes": bytes}));
-    print_json(&json!({"usage": sums.collect::<Vec<_>>()}))
+    format.print(&json!({"usage": sums.collect::<Vec<_>>()}))
 }
 
 pub(in super::super) async fn du(
@@ -177,8 +177,8 @@ pub(in super::super) async fn du(
     format: Format,
 ) -> anyhow::Result<()> {
     let sums = sums(session, patterns).await?;
-    if format == Format::Json {
-        return sums_as_json(&sums);
+    if format.is_document() {
+        return print_sums(&sums, format);
     }
     let rows = sums.into_iter().map(|(_, bytes, url)| [shown::size(bytes, human), url]);
     told(&shown::table(&rows.collect::<Vec<_>>(), [true, false]))
@@ -191,8 +191,8 @@ pub(in super::super) async fn count(
     format: Format,
 ) -> anyhow::Result<()> {
     let sums = sums(session, patterns).await?;
-    if format == Format::Json {
-        return sums_as_json(&sums);
+    if format.is_document() {
+        return print_sums(&sums, format);
     }
     let rows = sums
         .into_iter()
