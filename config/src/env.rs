@@ -99,6 +99,11 @@ impl<S: Source> Env<S> {
         self.filled("HOWDAH_BIN").map(PathBuf::from)
     }
 
+    /// `HOWDAH_FORMER_BIN`: a binary of a former build, which the end-to-end tests take a cluster over from.
+    pub fn former_bin(&self) -> Option<PathBuf> {
+        self.filled("HOWDAH_FORMER_BIN").map(PathBuf::from)
+    }
+
     /// `HOWDAH_LONG`: whether tests run at full size.
     pub fn long(&self) -> bool {
         self.filled("HOWDAH_LONG").is_some_and(|value| value != "0")

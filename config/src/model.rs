@@ -406,9 +406,10 @@ pub struct Client {
     pub request_timeout: Time,
     /// How long another host may acknowledge nothing before a connection to it is given up.
     pub silence_timeout: Time,
-    /// How long daemons and tasks retry while a master restarts. (A CLI command says at once that
-    /// nobody answers.)
+    /// How long daemons and tasks retry while a master restarts.
     pub retry_for: Time,
+    /// How long a command asks on where nobody listens at a master's address, which it says at once; 0s: not at all.
+    pub wait_for_masters: Time,
     /// Silence of a chunkserver in the middle of a read after which another one is asked for the same
     /// bytes; 0s: never.
     pub hedge_after: Time,
@@ -423,6 +424,7 @@ impl Default for Client {
             request_timeout: Time(Duration::from_secs(30)),
             silence_timeout: Time(Duration::from_secs(3)),
             retry_for: Time(Duration::from_mins(1)),
+            wait_for_masters: Time(Duration::from_secs(10)),
             hedge_after: Time(Duration::from_millis(500)),
             token_file: None,
         }

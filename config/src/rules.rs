@@ -302,6 +302,9 @@ const RULES: &[Rule] = &[
     rule("client.retry_for", "a time from 0s to 1day", |c| {
         lasts(c.client.retry_for, 0, 24 * HOUR_MS)
     }),
+    rule("client.wait_for_masters", "a time from 0s to 1h", |c| {
+        lasts(c.client.wait_for_masters, 0, HOUR_MS)
+    }),
     rule("client.hedge_after", "0s, or a time from 10ms to 1h", |c| {
         c.client.hedge_after.0.is_zero() || lasts(c.client.hedge_after, 10, HOUR_MS)
     }),

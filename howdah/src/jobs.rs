@@ -11,6 +11,10 @@ use mapreduce_protocol::{
 };
 use net::reqwest::Method;
 use net::{Backoff, CallError, Client};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::masters::Patience;
 
 /// Header that makes a submit safe to repeat.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -39,18 +43,41 @@ pub(crate) struct Jobs {
     client: Client,
     address: String,
     retry_for: Duration,
+    patience: Patience,
 }
 
 impl Jobs {
-    /// A client whose waits go on for `retry_for` while the JobTracker is away.
-    pub(crate) fn new(client: Client, address: String, retry_for: Duration) -> Self {
-        Self { client, address, retry_for }
+    /// A client whose waits go on for `retry_for` while the JobTracker is away, and whose first question for `patience`.
+    pub(crate) fn new(
+        client: Client,
+        address: String,
+        retry_for: Duration,
+        patience: Patience,
+    ) -> Self {
+        Self { client, address, retry_for, patience }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        let answer = self.patience.ask(async || self.client.get(&self.address, path).await).await;
+        answer.map_err(named)
+    }
+
+    async fn post<Q: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Q,
+    ) -> Result<T, CallError> {
+        let ask = async || self.client.post(&self.address, path, body).await;
+        self.patience.ask(ask).await.map_err(named)
     }
 
     /// Whether it is there.
     pub(crate) async fn is_there(&self) -> Result<(), CallError> {
-        let request = self.client.request(Method::GET, &self.address, "/healthz");
-        self.client.send(&self.address, request).await.map(drop).map_err(named)
+        let ask = async || {
+            let request = self.client.request(Method::GET, &self.address, "/healthz");
+            self.client.send(&self.address, request).await.map(drop)
+        };
+        self.patience.ask(ask).await.map_err(named)
     }
 
     /// Submits a job, once, however often the request has to be repeated.
@@ -66,10 +93,13 @@ impl Jobs {
     ) -> Result<JobAccepted, CallError> {
         let started = clock::Stopwatch::start();
         let mut backoff = Backoff::default();
-        loop {
+        let ask = async || {
             let request = self.client.request(Method::POST, &self.address, "/v1/jobs");
             let request = request.header(IDEMPOTENCY_KEY, key).json(spec).timeout(SUBMIT_TIMEOUT);
-            match self.client.exchange(&self.address, request).await {
+            self.client.exchange(&self.address, request).await
+        };
+        loop {
+            match self.patience.ask(&ask).await {
                 Err(error)
                     if error.is_transient()
                         && !error.is_connect()
@@ -84,7 +114,7 @@ impl Jobs {
 
     /// A job's state.
     pub(crate) async fn status(&self, job: JobId) -> Result<JobStatus, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs/{job}")).await.map_err(named)
+        self.get(&format!("/v1/jobs/{job}")).await
     }
 
     /// A job's state at its end, or after `wait`.
@@ -94,7 +124,7 @@ impl Jobs {
         wait: Duration,
     ) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}?wait_ms={}", wait.as_millis());
-        self.client.get(&self.address, &path).await.map_err(named)
+        self.get(&path).await
     }
 
     /// How long to wait for a JobTracker that has gone away.
@@ -111,7 +141,7 @@ impl Jobs {
         let page = async |limit: usize, before: Option<JobId>| {
             let before = before.map(|job| format!("&before={job}")).unwrap_or_default();
             let path = format!("/v1/jobs?limit={limit}{before}");
-            let page: JobList = self.client.get(&self.address, &path).await.map_err(named)?;
+            let page: JobList = self.get(&path).await?;
             Ok(page.jobs)
         };
         wanted_of(page, limit, wants).await
@@ -120,19 +150,19 @@ impl Jobs {
     /// Ends a job.
     pub(crate) async fn kill(&self, job: JobId) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/kill");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Has nothing new of a job launched; with `kill` what runs ends now.
     pub(crate) async fn pause(&self, job: JobId, kill: bool) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/pause?kill={kill}");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Lets a paused job go on.
     pub(crate) async fn resume(&self, job: JobId) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/resume");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Why a job, or a task of it, is where it is.
@@ -143,7 +173,7 @@ impl Jobs {
     ) -> Result<Explanation, CallError> {
         let task = task.map_or_else(String::new, |task| format!("?task={task}"));
         let path = format!("/v1/jobs/{job}/explain{task}");
-        self.client.get(&self.address, &path).await.map_err(named)
+        self.get(&path).await
     }
 
     /// Gives a job another share of the slots.
@@ -153,17 +183,17 @@ impl Jobs {
         priority: Priority,
     ) -> Result<JobStatus, CallError> {
         let path = format!("/v1/jobs/{job}/priority");
-        self.client.post(&self.address, &path, &SetPriority { priority }).await.map_err(named)
+        self.post(&path, &SetPriority { priority }).await
     }
 
     /// A job's counters.
     pub(crate) async fn counters(&self, job: JobId) -> Result<JobCounters, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs/{job}/counters")).await.map_err(named)
+        self.get(&format!("/v1/jobs/{job}/counters")).await
     }
 
     /// A job's attempts.
     pub(crate) async fn attempts(&self, job: JobId) -> Result<AttemptList, CallError> {
-        self.client.get(&self.address, &format!("/v1/jobs/{job}/attempts")).await.map_err(named)
+        self.get(&format!("/v1/jobs/{job}/attempts")).await
     }
 
     /// Ends an attempt, which `counts` as killed or failed.
@@ -177,17 +207,17 @@ impl Jobs {
             EndsAs::Failed => "fail",
         };
         let path = format!("/v1/jobs/{}/attempts/{attempt}/{verb}", attempt.task.job);
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// The hosts of TaskTrackers.
     pub(crate) async fn hosts(&self) -> Result<HostList, CallError> {
-        self.client.get(&self.address, "/v1/hosts").await.map_err(named)
+        self.get("/v1/hosts").await
     }
 
     /// One host of a TaskTracker.
     pub(crate) async fn host(&self, host: &HostName) -> Result<HostStatus, CallError> {
-        self.client.get(&self.address, &format!("/v1/hosts/{host}")).await.map_err(named)
+        self.get(&format!("/v1/hosts/{host}")).await
     }
 
     /// The attempts that run on a host, of all jobs.
@@ -206,7 +236,7 @@ impl Jobs {
             while let Some(from) = first {
                 // What ends from then on has not ended yet.
                 let path = format!("/v1/jobs/{}/timeline?since={}&first={from}", job.id, u64::MAX);
-                let page: Timeline = self.client.get(&self.address, &path).await.map_err(named)?;
+                let page: Timeline = self.get(&path).await?;
                 running.extend(
                     page.attempts
                         .into_iter()
@@ -220,30 +250,30 @@ impl Jobs {
 
     /// How the chunkservers are, as the JobTracker hears of it.
     pub(crate) async fn store_report(&self) -> Result<ClusterReport, CallError> {
-        self.client.get(&self.address, "/v1/store/report").await.map_err(named)
+        self.get("/v1/store/report").await
     }
 
     /// Has a host emptied; with `kill` what runs there ends now.
     pub(crate) async fn drain(&self, host: &HostName, kill: bool) -> Result<HostStatus, CallError> {
         let path = format!("/v1/hosts/{host}/drain?kill={kill}");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Takes that back; the host, if it is known.
     pub(crate) async fn undrain(&self, host: &HostName) -> Result<HostList, CallError> {
         let path = format!("/v1/hosts/{host}/undrain");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Says that nothing speaks against a host; the host.
     pub(crate) async fn forgive(&self, host: &HostName) -> Result<HostStatus, CallError> {
         let path = format!("/v1/hosts/{host}/forgive");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// The pools.
     pub(crate) async fn pools(&self) -> Result<PoolList, CallError> {
-        self.client.get(&self.address, "/v1/pools").await.map_err(named)
+        self.get("/v1/pools").await
     }
 
     /// Has nothing of a pool launched; with `kill` what runs ends now.
@@ -263,18 +293,18 @@ impl Jobs {
 
     async fn tell_pool(&self, pool: &str, verb: &str) -> Result<PoolStatus, CallError> {
         let path = format!("/v1/pools/{pool}/{verb}");
-        self.client.post(&self.address, &path, &serde_json::json!({})).await.map_err(named)
+        self.post(&path, &serde_json::json!({})).await
     }
 
     /// Jobs that are over, those that ended last first, from the chunk store.
     pub(crate) async fn history_list(&self) -> Result<HistoryList, CallError> {
         let path = format!("/v1/history?limit={HISTORY_LIMIT}");
-        self.client.get(&self.address, &path).await.map_err(named)
+        self.get(&path).await
     }
 
     /// What is kept of a job that is over.
     pub(crate) async fn history(&self, job: JobId) -> Result<JobHistory, CallError> {
-        self.client.get(&self.address, &format!("/v1/history/{job}")).await.map_err(named)
+        self.get(&format!("/v1/history/{job}")).await
     }
 
     /// What is kept of its attempts.
@@ -282,7 +312,7 @@ impl Jobs {
         &self,
         job: JobId,
     ) -> Result<Vec<AttemptHistory>, CallError> {
-        self.client.get(&self.address, &format!("/v1/history/{job}/attempts")).await.map_err(named)
+        self.get(&format!("/v1/history/{job}/attempts")).await
     }
 
     /// What is kept of what a failed attempt wrote.

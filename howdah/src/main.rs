@@ -15,6 +15,7 @@ mod job_file;
 mod jobs;
 mod local_file;
 mod made;
+mod masters;
 mod patience;
 mod progress;
 mod sampling;

@@ -16,6 +16,7 @@ use net::{CallError, Capability, Client, Keyring, Role, SUPERUSER, Secret};
 
 use crate::exit::OrEarly;
 use crate::jobs::Jobs;
+use crate::masters::Patience;
 
 /// How long the token of one command is good.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -28,6 +29,7 @@ pub(crate) struct Session {
     config: Config,
     client: Client,
     has_token: bool,
+    patience: Patience,
 }
 
 /// The cluster does not know whoever asks: said in the words of the configuration.
@@ -76,7 +78,8 @@ impl Session {
         let token = token(&config)?;
         let has_token = token.is_some();
         let client = token.map_or_else(|| client.clone(), |token| client.with_token(token));
-        Ok(Self { config, client, has_token })
+        let patience = Patience(config.client.wait_for_masters.0);
+        Ok(Self { config, client, has_token, patience })
     }
 
     /// The error of a command, with what to do where the cluster did not know who asked.
@@ -96,6 +99,11 @@ impl Session {
         not_let_in.into()
     }
 
+    /// The same, which waits for nobody: for who asks whether they are there.
+    pub(crate) fn prompt(self) -> Self {
+        Self { patience: Patience::default(), ..self }
+    }
+
     /// The chunk store, after it has answered once: a command says at once that nobody answers.
     pub(crate) async fn store(&self) -> Result<ChunkStore, StoreError> {
         let store = |retry_for| {
@@ -110,7 +118,8 @@ impl Session {
                 StoreSettings { master, host: None, rack, retry_for, reads },
             )
         };
-        store(Duration::ZERO).stat(&StorePath::root()).await?;
+        let prompt = store(Duration::ZERO);
+        self.patience.ask(async || prompt.stat(&StorePath::root()).await).await?;
         Ok(store(STORE_PATIENCE))
     }
 
@@ -127,7 +136,8 @@ impl Session {
     /// The JobTracker.
     pub(crate) fn jobs(&self) -> Jobs {
         let retry_for = self.config.client.retry_for.0;
-        Jobs::new(self.client.clone(), self.config.jobtracker.address.clone(), retry_for)
+        let address = self.config.jobtracker.address.clone();
+        Jobs::new(self.client.clone(), address, retry_for, self.patience)
     }
 }
 

@@ -36,6 +36,8 @@ pub struct DevOptions {
     pub set: Vec<String>,
     /// Who the daemons run as; as this process if absent.
     pub user: Option<u32>,
+    /// Another binary that the daemons are of, until they are started by hand.
+    pub binary: Option<PathBuf>,
 }
 
 impl DevOptions {
@@ -100,7 +102,7 @@ impl Dev {
     /// # Panics
     /// When it does not get ready.
     pub fn start_again(&mut self, options: &DevOptions) {
-        let mut command = howdah();
+        let mut command = options.binary.as_ref().map_or_else(howdah, Command::new);
         command.arg("dev").arg("--dir").arg(self.dir());
         if let Some(trackers) = options.trackers {
             command.args(["--trackers", &trackers.to_string()]);
@@ -270,6 +272,12 @@ impl Dev {
         text.trim().parse().expect("a pid file holds a number")
     }
 
+    /// Whether a daemon runs, by its pid file.
+    #[must_use]
+    pub fn runs(&self, daemon: &str) -> bool {
+        self.pid_file(daemon).exists()
+    }
+
     fn pid_file(&self, daemon: &str) -> PathBuf {
         self.dir().join("pids").join(format!("{daemon}.pid"))
     }
@@ -279,8 +287,20 @@ impl Dev {
     /// # Panics
     /// When it does not run.
     pub fn kill(&mut self, daemon: &str) {
+        self.end(daemon, Signal::KILL);
+    }
+
+    /// Has a daemon stop, as services are stopped (SIGTERM); returns when it is gone.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn terminate(&mut self, daemon: &str) {
+        self.end(daemon, Signal::TERM);
+    }
+
+    fn end(&mut self, daemon: &str, by: Signal) {
         let pid = Pid::from_raw(self.pid(daemon)).expect("a pid is positive");
-        self.send(daemon, Signal::KILL);
+        self.send(daemon, by);
         // One that was started by hand is this process' child, and there until it is waited for.
         let by_hand = &mut self.by_hand;
         wait::until("the killed process is gone", PATIENCE, || {

@@ -149,7 +149,8 @@ fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
     let [jobtracker, chunkmaster] = bound.map(|port| port.local_addr().unwrap().to_string());
     let config = folder.path().join("howdah.yaml");
     let masters = format!(
-        "jobtracker: {{address: '{jobtracker}'}}\nchunkmaster: {{address: '{chunkmaster}'}}\n"
+        "jobtracker: {{address: '{jobtracker}'}}\nchunkmaster: {{address: '{chunkmaster}'}}\n\
+         client: {{wait_for_masters: 100ms}}\n"
     );
     fs::write(&config, masters).unwrap();
     let file = folder.path().join("job.yaml");
@@ -161,7 +162,7 @@ fn a_daemon_that_is_not_there_ends_with_3_and_is_named() {
         (["fs", "ls", "/"], &chunkmaster),
     ] {
         let _ = run(args.into_iter().chain(["--config", config]))
-            .refused(3, &[nobody, "no connection", "--config"]);
+            .refused(3, &[nobody, "no connection", "asking again for 100ms", "--config"]);
     }
 }
 

@@ -65,7 +65,7 @@ fn examine(args: &DoctorArgs, file: &Path) -> anyhow::Result<Vec<Finding>> {
         hostname: &hostname,
         local: args.local,
     };
-    let session = Session::open(config.clone());
+    let session = Session::open(config.clone()).map(Session::prompt);
     runtime::on_this_thread(async { Ok(doctor::examine(&subject, session).await) })
 }
 

@@ -1,0 +1,92 @@
+//! Masters at whose address nobody listens: one that restarts is back in a moment. Whoever gives a command is told so at once, and
+//! the command asks on for a while. Nothing was asked where nobody listened, so that nothing is done twice.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use chunkstore_client::StoreError;
+use clock::Stopwatch;
+use net::{Backoff, CallError};
+
+/// How long a command asks on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience(pub(crate) Duration);
+
+/// Whether nobody listens at an address of a host that is there.
+pub(crate) trait NobodyListens {
+    /// Whether it is that.
+    fn nobody_listens(&self) -> bool;
+}
+
+impl NobodyListens for CallError {
+    fn nobody_listens(&self) -> bool {
+        // One that is stopping resets those who have just knocked.
+        let is_of_this = |cause: &str| cause.contains("refused") || cause.contains("reset");
+        matches!(self, Self::Connect { cause, .. } if is_of_this(cause))
+    }
+}
+
+impl NobodyListens for StoreError {
+    fn nobody_listens(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.nobody_listens())
+    }
+}
+
+impl Patience {
+    /// Asks until somebody listens, or this is over; at last that error.
+    pub(crate) async fn ask<T, E: Display + NobodyListens>(
+        self,
+        ask: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (waiting, mut backoff, mut is_said) = (Stopwatch::start(), Backoff::default(), false);
+        loop {
+            match ask().await {
+                Err(error) if error.nobody_listens() && waiting.elapsed() < self.0 => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        let patience = humantime::format_duration(self.0);
+                        crate::say::say!("howdah: {error}; asking again for {patience}");
+                    }
+                    backoff.pause().await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn error(cause: &str) -> CallError {
+        CallError::Connect { address: "m:7880".to_owned(), cause: cause.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn who_restarts_is_waited_for_and_nobody_else() {
+        let n_asked = Cell::new(0);
+        let answers = |refusals: u32, cause: &'static str| {
+            n_asked.set(0);
+            let n_asked = &n_asked;
+            async move || {
+                n_asked.set(n_asked.get() + 1);
+                if n_asked.get() <= refusals { Err(error(cause)) } else { Ok(7) }
+            }
+        };
+        let patient = Patience(Duration::from_mins(1));
+        assert_eq!(patient.ask(answers(2, "Connection refused (os error 111)")).await.unwrap(), 7);
+        assert_eq!(n_asked.get(), 3);
+        assert_eq!(
+            patient.ask(answers(1, "Connection reset by peer (os error 104)")).await.unwrap(),
+            7
+        );
+        assert!(patient.ask(answers(1, "No route to host")).await.is_err());
+        assert_eq!(n_asked.get(), 1);
+        assert!(Patience::default().ask(answers(1, "Connection refused")).await.is_err());
+        assert_eq!(n_asked.get(), 1);
+        let short = Patience(Duration::from_millis(1));
+        assert!(short.ask(answers(u32::MAX, "Connection refused")).await.is_err());
+    }
+}
