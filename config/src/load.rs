@@ -295,7 +295,7 @@ pub(crate) fn value_of(config: &Config) -> Value {
 }
 
 /// All keys there are: the default configuration with one host, one pool and one store.
-fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     let mut host = Host::named("host-1");
     host.chunkserver.data_dirs = Some(Config::default().chunkserver.data_dirs);
     host.tasktracker.local_dirs = Some(vec![Config::default().tasktracker.data_dir]);

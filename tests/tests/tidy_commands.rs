@@ -199,3 +199,13 @@ fn an_answer_that_cannot_be_written_is_a_failure_and_no_panic() {
     print.args(["config", "print"]).arg(root().join("config/howdah.yaml")).stdout(full);
     let _ = finish(print.stderr(std::process::Stdio::piped())).refused(1, &["standard output"]);
 }
+
+#[test]
+fn the_page_of_all_keys_is_made_of_the_sample_file() {
+    let page = std::fs::read_to_string(root().join("docs/configuration.md")).expect("it stands");
+    let printed = run(["config", "keys"]).success().text();
+    assert!(
+        page.trim_end() == printed,
+        "write it anew: howdah config keys > docs/configuration.md"
+    );
+}

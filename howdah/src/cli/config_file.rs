@@ -1,4 +1,4 @@
-//! `howdah config check|explain|print`, and how every other command finds its configuration.
+//! `howdah config check|explain|keys|print`, and how every other command finds its configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,8 @@ enum Action {
         #[arg(long = "key", value_name = "KEY")]
         keys: Vec<String>,
     },
+    /// Print the page of all keys: their defaults, what they accept and what they mean
+    Keys,
     /// Print the effective configuration: the file's values and the defaults
     Print {
         /// The file; that of --config or HOWDAH_CONFIG if left out; the defaults without either
@@ -60,6 +62,7 @@ pub(crate) fn run(args: ConfigArgs, global: &Global) -> anyhow::Result<()> {
             let file = file.or_else(|| global.named_config());
             explain(file.as_deref(), host.as_deref(), &keys, global.format)?;
         }
+        Action::Keys => crate::say::tell!("{}", config::keys_page().trim_end()),
         Action::Print { file } => {
             let config = file.map_or_else(|| global.client_config(), |file| load(&file))?;
             match global.format {

@@ -257,3 +257,42 @@ fn the_page_of_rest_has_every_route_for_users() {
     files.append(&mut logs);
     assert_eq!(told("| the chunk master's |"), files);
 }
+
+/// The types of problems: those of both protocols, and those that `lib/` decides by itself.
+fn problem_types() -> BTreeSet<String> {
+    let mut types = BTreeSet::new();
+    for protocol in ["mapreduce/protocol/src/problem.rs", "chunkstore/protocol/src/problem.rs"] {
+        let text = read(protocol);
+        let names = text.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+        types.extend(names.map(str::to_owned));
+    }
+    let library = all().into_iter().filter(|it| it.is_rust() && it.path.starts_with("lib/"));
+    for source in library.filter(|it| !it.path.contains("tests")) {
+        for made in source.text.split("Problem::new(").skip(1) {
+            let mut parts = made.splitn(3, '"');
+            let is_status =
+                |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b", \n".contains(&b));
+            if parts.next().is_some_and(is_status) {
+                types.extend(parts.next().map(str::to_owned));
+            }
+        }
+        let named = source.text.lines().filter_map(|line| {
+            let is_kind =
+                line.contains("const NO_ROUTE: ") || line.contains("const WRONG_METHOD: ");
+            line.split('"').nth(1).filter(|_| is_kind)
+        });
+        types.extend(named.map(str::to_owned));
+    }
+    assert!(types.len() > 40 && types.contains("wrong-method"), "they were found: {types:?}");
+    types
+}
+
+#[test]
+fn the_page_of_problem_types_has_each_once() {
+    let page = read("docs/problems.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: Vec<String> = rows.map(str::to_owned).collect();
+    let told: BTreeSet<String> = rows.iter().cloned().collect();
+    assert_eq!(told.len(), rows.len(), "none stands there twice");
+    assert_eq!(told, problem_types());
+}
