@@ -12,8 +12,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use clap::Subcommand;
-use event_loop::{Handle, Machine, ReplyDesk, Room, Settings, Step, recover};
-use ids::{Monotonic, Now};
+use event_loop::{Handle, Machine, ReplyDesk, Settings, Step, recover};
+use ids::{Monotonic, Now, Room};
 use journal::{Fold, FoldError, Journal, Options};
 
 /// As the chunk master's, of the configuration's defaults.

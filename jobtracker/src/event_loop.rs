@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::Health;
-use event_loop::{Handle, Log, Machine, ReplyDesk, Room, Running, Settings, Step, Waiter};
-use ids::{Monotonic, Now};
+use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Waiter};
+use ids::{Monotonic, Now, Room};
 use jobtracker_core::{
     Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo, StoreOutcome,
 };
@@ -26,7 +26,6 @@ const STORE_CALLS: usize = 64;
 
 struct JobMachine {
     core: jobtracker_core::Core,
-    room: Room,
     turns: Turns,
     health: Health,
 }
@@ -50,7 +49,7 @@ impl Machine for JobMachine {
     }
 
     fn set_room(&mut self, room: Room) {
-        self.room = room;
+        self.core.set_room(room);
     }
 
     fn observe_folders(&mut self, live: usize) {
@@ -71,11 +70,7 @@ impl Machine for JobMachine {
     }
 
     fn refuse(&mut self, input: Input) -> Result<Input, Vec<Effect>> {
-        match (self.room, input) {
-            // What a job has made goes with it.
-            (Room::Reserve, kill @ Input::Kill { .. }) => Ok(kill),
-            (_, input) => self.core.refuse(input),
-        }
+        self.core.refuse(input)
     }
 }
 
@@ -136,7 +131,7 @@ pub(crate) async fn start(
             let _ended = calls.send(call);
         }
     };
-    let machine = JobMachine { core, room: Room::Ample, turns: Turns::new(), health };
+    let machine = JobMachine { core, turns: Turns::new(), health };
     observe_hang(false);
     let running = event_loop::start(machine, log, effects, settings);
     let core = Core { inputs: running.handle.clone(), replies };
@@ -322,51 +317,5 @@ fn say_record(record: &Record) {
         | Record::TrackerGone { .. }
         | Record::HistoryWritten { .. }
         | Record::JobForgotten { .. } => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn machine() -> JobMachine {
-        let settings = jobtracker_core::Settings {
-            cluster: "cluster-1".parse().unwrap(),
-            heartbeat_interval: Duration::from_secs(1),
-            heartbeats_per_second: 1000,
-            dead_after: Duration::from_secs(10),
-            max_attempts: 4,
-            locality_wait: Duration::from_secs(1),
-            reduce_slowstart: 0.05,
-            pools: vec![jobtracker_core::PoolRule::named(jobtracker_core::DEFAULT_POOL)],
-            preempt_after: None,
-            speculative: true,
-            speculative_share: 0.25,
-            fetch_failures_max: 3,
-            host_failures_max: 3,
-            host_strikes_max: 3,
-            host_forgiven_after: Duration::from_hours(1),
-            set_aside_share: 0.25,
-            finished_jobs_max: 10,
-            keeps_history: true,
-            recovery_grace: Duration::from_secs(10),
-        };
-        let core = jobtracker_core::Core::new(settings, jobtracker_core::Durable::default());
-        JobMachine { core, room: Room::Ample, turns: Turns::new() }
-    }
-
-    #[test]
-    fn while_the_journal_is_full_jobs_can_be_killed_as_long_as_there_is_a_reserve() {
-        let mut machine = machine();
-        let job = "job_20261122_0001".parse().unwrap();
-        for (room, admitted) in [(Room::Reserve, true), (Room::None, false)] {
-            machine.set_room(room);
-            let kill = Input::Kill { job, reply_to: ReplyTo(1) };
-            assert_eq!(machine.refuse(kill).is_ok(), admitted, "{room:?}");
-            let query = jobtracker_core::Query::Cluster;
-            assert!(machine.refuse(Input::Query { query, reply_to: ReplyTo(2) }).is_ok());
-        }
     }
 }

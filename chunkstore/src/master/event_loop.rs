@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use chunkstore_core::master::{
-    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Room, Start,
-    TrashReason,
+    Effect, Input, Master, Notice, Output, Record, Refusal, Reply, ReplyTo, Start, TrashReason,
 };
 use daemon::Health;
 use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Stopped};
-use ids::{HostName, Monotonic, Now};
+use ids::{HostName, Monotonic, Now, Room};
 
 use super::MasterFold;
 use super::metrics::{Turns, observe_folders, observe_hang, observe_records, observe_sync};
@@ -41,12 +40,8 @@ impl Machine for MasterMachine {
         self.master.poll_timeout()
     }
 
-    fn set_room(&mut self, room: event_loop::Room) {
-        self.master.set_room(match room {
-            event_loop::Room::Ample => Room::Ample,
-            event_loop::Room::Reserve => Room::Reserve,
-            event_loop::Room::None => Room::None,
-        });
+    fn set_room(&mut self, room: Room) {
+        self.master.set_room(room);
     }
 
     fn observe_folders(&mut self, live: usize) {

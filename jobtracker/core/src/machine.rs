@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ids::{Epoch, HostName, Monotonic, Now, UnixMillis};
+use ids::{Epoch, HostName, Monotonic, Now, Room, UnixMillis};
 use mapreduce_protocol::JobId;
 
 use crate::durable::Durable;
@@ -54,6 +54,8 @@ pub struct Core {
     pub(crate) wall: UnixMillis,
     /// When this was called last.
     pub(crate) last_input: Option<Monotonic>,
+    /// What the journal takes.
+    room: Room,
     out: Output,
 }
 
@@ -90,6 +92,7 @@ impl Core {
             awaited: BTreeSet::new(),
             wall: UnixMillis(0),
             last_input: None,
+            room: Room::default(),
             out: Output::default(),
         }
     }
@@ -166,8 +169,13 @@ impl Core {
         }
     }
 
-    /// Says what is refused while the journal has no room: `Ok` gives the input back, to be handled all
-    /// the same.
+    /// The journal takes so much from now on.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// Says what is refused while the room is not [`Room::Ample`]: `Ok` gives the input back, to be handled
+    /// all the same, if it needs no record, or makes space and there is a reserve.
     ///
     /// # Errors
     /// The refusal to be sent instead of handling the input.
@@ -179,6 +187,8 @@ impl Core {
                 self.refuse_registration(request);
                 refused(reply_to)
             }
+            // What a job has made goes with it.
+            Input::Kill { .. } if self.room != Room::None => Ok(input),
             Input::Submit { reply_to, .. }
             | Input::Kill { reply_to, .. }
             | Input::EndAttempt { reply_to, .. }

@@ -32,14 +32,14 @@ pub use desk::{ReplyDesk, Waiter};
 pub use encoding::{DecodeError, decode_record, encode_record};
 pub use handle::{Handle, Running, Stopped, TrySendError, Unsettled, UnsettledBy};
 pub use init::{InitError, init};
-pub use journal::{Folders, Room};
+pub use journal::Folders;
 pub use log::{Log, RecoverError, Recovered, recover, recover_async};
 pub use run::start;
 pub use state::{State, StateFold};
 
 use std::time::Duration;
 
-use ids::{Monotonic, Now};
+use ids::{Monotonic, Now, Room};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

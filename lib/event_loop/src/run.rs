@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Stopwatch;
-use ids::Monotonic;
-use journal::{AppendError, Durability, FolderNotice, Room};
+use ids::{Monotonic, Room};
+use journal::{AppendError, Durability, FolderNotice};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
@@ -195,7 +195,7 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 
     pub(crate) fn look_for_room(&mut self) {
-        let room = self.log.journal.room();
+        let room = as_cores_say(self.log.journal.room());
         if room == self.room {
             return;
         }
@@ -367,6 +367,15 @@ async fn until(deadline: Option<Monotonic>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(deadline.since(clock::monotonic())).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The journal knows none of the daemons' words.
+fn as_cores_say(room: journal::Room) -> Room {
+    match room {
+        journal::Room::Ample => Room::Ample,
+        journal::Room::Reserve => Room::Reserve,
+        journal::Room::None => Room::None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! The words that every daemon shares: host and rack names, the cluster's id, epochs, request
-//! stamps and times. No rules of any daemon live here, and nothing of files or jobs: those ids are
+//! stamps and times, and what a master's journal takes. No rules of any daemon live here, and nothing of files or jobs: those ids are
 //! in the two protocol crates. Everybody calls it; it depends on serde and schemars alone.
 //!
 //! The newtypes do not mix:
@@ -14,10 +14,12 @@ mod delivery;
 #[macro_use]
 mod schema;
 mod names;
+mod room;
 mod time;
 
 pub use delivery::{Inbox, Numbered, Outbox};
 pub use names::{ClientId, ClusterId, HostName, NameError, RackName, RequestId};
+pub use room::Room;
 pub use time::{Monotonic, Now, UnixMillis};
 
 #[doc(hidden)]

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use ids::Room;
+
 use crate::jobs::ground::{Event, Ground, Weather, Who};
-use crate::jobs::jobtracker::Room;
 use crate::jobs::world::World;
 
 /// What was said last in the storm arrives within that time: a message may be late, and who gets it may stand still.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ids::{Epoch, Monotonic};
+use ids::{Epoch, Monotonic, Room};
 use jobtracker_core::{Core, Durable, Effect, Input, Output, Record, Reply, ReplyTo, Settings};
 use mapreduce_protocol::{RegisterTracker, TrackerHeartbeat};
 
@@ -30,16 +30,6 @@ struct Untold {
     after: usize,
     effects: Vec<Effect>,
     withdrawn: (Epoch, usize),
-}
-
-/// What the journal takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    Ample,
-    /// Only what makes space.
-    Reserve,
-    /// Nothing, and time-outs wait.
-    None,
 }
 
 /// The JobTracker's machine: its journal outlives its process.
@@ -257,9 +247,10 @@ impl JobTracker {
     pub(crate) fn handle(&mut self, scene: &mut Scene, input: Input) {
         let now = scene.ground.now();
         let Some(core) = &mut self.core else { return };
-        let accepted = match (self.room, input) {
-            (Room::Ample, input) | (Room::Reserve, input @ Input::Kill { .. }) => Ok(input),
-            (Room::Reserve | Room::None, input) => core.refuse(input),
+        core.set_room(self.room);
+        let accepted = match self.room {
+            Room::Ample => Ok(input),
+            Room::Reserve | Room::None => core.refuse(input),
         };
         let output = match accepted {
             Ok(input) => core.handle(now, input),

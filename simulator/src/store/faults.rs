@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use chunkstore_core::master::{Input, Reply, ReplyTo, Room};
+use chunkstore_core::master::{Input, Reply, ReplyTo};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::Version;
+use ids::Room;
 
 use crate::store::client::locate;
 use crate::store::content::{spoilt, units};

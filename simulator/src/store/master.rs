@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use chunkstore_core::master::{
     Asker, Authority, Durable, Effect, Input, Master, Mutation, Output, Query, Record, Refusal,
-    Reply, ReplyTo, RequestDigest, Room, Settings, Start,
+    Reply, ReplyTo, RequestDigest, Settings, Start,
 };
 use chunkstore_protocol::{ReplicaEvent, ServerHeartbeat};
-use ids::{Monotonic, RequestStamp};
+use ids::{Monotonic, RequestStamp, Room};
 
 use crate::store::ground::{Answer, Ask, CallId, Event, Ground, Timer, Who};
 use crate::store::invariants::{Sent, Watch};

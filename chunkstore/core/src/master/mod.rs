@@ -62,7 +62,6 @@ pub use notice::Notice;
 pub use reads::{CountedPart, READ_STEP};
 pub use record::{Adopted, Allotted, NewFolder, Record, RequestDigest, Sealed, Stamp};
 pub use rights::{Authority, Intent, NotYours};
-pub use room::Room;
 pub use settings::Settings;
 pub use summary::Summary;
 pub use terms::{Outdated, OutdatedBy, Start};
@@ -78,7 +77,7 @@ use chunkstore_protocol::{
     RegisterServer, Renew, Report, ServerHeartbeat, ServerHeartbeatReply, ServerRegistered, Stat,
     StorePath,
 };
-use ids::{ClientId, ClusterId, Monotonic, Now};
+use ids::{ClientId, ClusterId, Monotonic, Now, Room};
 
 use balance::Balance;
 use copies::REPLICATION_STEP;

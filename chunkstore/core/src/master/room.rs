@@ -1,21 +1,12 @@
 //! What the master takes while its journal's disk is full: whatever needs no record, and what makes space
-//! as long as there is a reserve. Whether there is room, the daemon's loop knows and says.
+//! as long as there is a reserve. Leases that expire, and removed folders that are taken apart, wait until there
+//! is room; whether there is, the daemon's loop knows and says.
+
+use ids::Room;
 
 use super::error::{FsError, ServerError};
 use super::replies::Seen;
 use super::{Effect, Input, LogRequest, Master, Mutation, Stamp};
-
-/// What the journal takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Room {
-    /// Anything.
-    #[default]
-    Ample,
-    /// What makes space.
-    Reserve,
-    /// Nothing that can wait: leases expire and removed folders are taken apart later.
-    None,
-}
 
 impl Master {
     /// The journal takes so much from now on.

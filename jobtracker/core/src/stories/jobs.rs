@@ -504,6 +504,19 @@ fn a_full_journal_refuses_what_would_be_written_and_answers_the_rest() {
 }
 
 #[test]
+fn while_the_journal_is_full_jobs_can_be_killed_as_long_as_there_is_a_reserve() {
+    let mut story = Story::begin();
+    let job = story.submit(wordcount("/out", 1));
+    let kill = || Input::Kill { job, reply_to: ReplyTo(7) };
+    story.core.set_room(Room::None);
+    assert!(story.core.refuse(kill()).is_err());
+    story.core.set_room(Room::Reserve);
+    let taken = story.core.refuse(kill()).expect("what a job has made goes with it");
+    story.give(taken);
+    assert_eq!(story.status(job).state, JobState::Killed);
+}
+
+#[test]
 fn a_plan_that_comes_while_the_journal_is_full_is_made_again() {
     let mut story = Story::begin();
     let job = story.submit(wordcount("/out", 1));

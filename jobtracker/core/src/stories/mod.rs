@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, UnixMillis};
+use ids::{Epoch, HeartbeatNumber, HostName, Inbox, Monotonic, Now, Outbox, Room, UnixMillis};
 use mapreduce_protocol::{
     Ailment, AttemptId, AttemptProgress, AttemptResult, AttemptState, AttemptStatus, Builtin,
     Failure, FailureKind, HostState, HostStatus, JobId, JobSpec, JobState, JobStatus, Launch,
