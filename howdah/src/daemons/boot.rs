@@ -9,7 +9,6 @@ use clock::wall;
 use config::{Config, HostConfig};
 use daemon::{Shutdown, Topology};
 use net::{Capability, ClientSettings, Keyring, Listener, Secret, Tls, Users};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use super::DaemonName;
@@ -52,8 +51,7 @@ impl Boot {
         daemon::install_logging(format, &config.log.filter).or_early()?;
         daemon::install_panic_hook();
         daemon::close_memory();
-        let descriptors = daemon::raise_descriptor_limit();
-        tracing::debug!(?descriptors, "limit of open files and connections");
+        daemon::raise_descriptor_limit();
         let Some(secret_file) = &config.cluster.secret_file else {
             return Err(SecretMissing { file: file.to_owned() }).or_early();
         };
@@ -113,7 +111,6 @@ impl Boot {
         listen: &str,
         serve: impl FnOnce(Listener, Shutdown) -> F,
     ) -> anyhow::Result<()> {
-        raise_open_files();
         if let Some(socket) = config::env::process().notify_socket() {
             daemon::report_to(&socket).context("NOTIFY_SOCKET names no socket").or_early()?;
         }
@@ -155,16 +152,6 @@ fn run_to_the_end<F: Future>(runtime: Runtime, patience: Duration, serve: F) -> 
     let ended = runtime.block_on(serve);
     runtime.shutdown_timeout(patience);
     ended
-}
-
-/// Takes as many descriptors as the system allows this process: each connection is one, and the usual
-/// default of 1024 is for interactive programs.
-fn raise_open_files() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    if let Err(error) = raised {
-        tracing::warn!(?current, ?maximum, %error, "the limit of open files can't be raised");
-    }
 }
 
 #[cfg(test)]

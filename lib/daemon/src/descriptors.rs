@@ -6,13 +6,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// 1024, so that old programs don't break, and each TaskTracker keeps a connection or two to the JobTracker. Processes that it
 /// starts get that limit too, unless they are given another.
 ///
-/// The limit as it is then; `None`: there is none. What can't be raised stays as it is.
-#[must_use = "an operator should hear it"]
-pub fn raise_descriptor_limit() -> Option<u64> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    match raised {
-        Ok(()) => maximum,
-        Err(_kept) => getrlimit(Resource::Nofile).current,
+/// What can't be raised stays as it is, and the log says so.
+pub fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(limit = ?maximum, "open files and connections"),
+        Err(error) => {
+            tracing::warn!(?current, ?maximum, %error, "the limit of open files can't be raised");
+        }
     }
 }
