@@ -20,6 +20,8 @@ pub enum Place {
     File(PathBuf),
     /// A `--set KEY=VALUE` of the command line.
     Override(String),
+    /// The `--key KEY` of one who asks for a value.
+    Asked(String),
 }
 
 impl fmt::Display for Place {
@@ -30,6 +32,7 @@ impl fmt::Display for Place {
             }
             Self::File(file) => write!(f, "{}", file.display()),
             Self::Override(text) => write!(f, "--set {text}"),
+            Self::Asked(key) => write!(f, "--key {key}"),
         }
     }
 }

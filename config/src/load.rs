@@ -94,6 +94,23 @@ impl Config {
         serde_yaml::to_string(self).expect("all of a configuration has a form in YAML")
     }
 
+    /// The effective value of `key`, as in `jobtracker.address`, `hosts[0].name`, or of a whole section.
+    ///
+    /// # Errors
+    /// When there is no such key, with those that there are.
+    pub fn value(&self, key: &str) -> Result<Value, ConfigError> {
+        let tree = value_of(self);
+        if let Some(value) = rules::at(&tree, key).filter(|_| !key.is_empty()) {
+            return Ok(value.clone());
+        }
+        let (mut section, mut name) = key.rsplit_once('.').unwrap_or(("", key));
+        while rules::at(&tree, section).is_none() {
+            (section, name) = section.rsplit_once('.').unwrap_or(("", section));
+        }
+        let known = rules::at(&tree, section).map(keys_of).unwrap_or_default();
+        Err(unknown_key(Place::Asked(key.to_owned()), section, name, known))
+    }
+
     fn overlaid(self, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         if overrides.is_empty() {
             return Ok(self);
@@ -243,7 +260,7 @@ fn as_written(place: &Place, text: &str, given: &str) -> Option<String> {
             let rest = &text.lines().nth(line - 1)?[start..];
             rest.split([',', '}', '#']).next()?
         }
-        Place::File(_) => return None,
+        Place::File(_) | Place::Asked(_) => return None,
     };
     let written = written.trim().trim_matches(['"', '\'']);
     let same_size = || Some(written.parse::<Bytes>().ok()? == given.parse().ok()?);
@@ -347,6 +364,26 @@ mod tests {
         }
         let set = set("chunkmaster.chunk_bytes", "1000KB").unwrap_err();
         assert!(set.contains("\"1000KB\" is refused"), "{set}");
+    }
+
+    #[test]
+    fn each_value_is_told_by_its_key_and_a_wrong_key_with_the_one_that_was_meant() {
+        let hosts = ["a", "b"].map(Host::named).into();
+        let config = Config { hosts, ..Config::default() };
+        let told = |key: &str| config.value(key).map(|value| scalar_text(&value));
+        assert_eq!(told("jobtracker.address").unwrap(), config.jobtracker.address);
+        assert_eq!(told("hosts[1].name").unwrap(), "b");
+        assert!(told("chunkmaster").unwrap().contains("replication: 3"));
+        for (key, parts) in [
+            ("jobtracker.adress", "--key jobtracker.adress: unknown key 'jobtracker.adress'"),
+            ("jobtracker.adress", "did you mean 'jobtracker.address'?"),
+            ("jobtraker.address.port", "unknown key 'jobtraker'; did you mean 'jobtracker'?"),
+            ("hosts[2].name", "unknown key 'hosts[2]'"),
+            ("", "unknown key ''"),
+        ] {
+            let error = told(key).unwrap_err().to_string();
+            assert!(error.contains(parts), "{key:?} gave {error:?}, which lacks {parts:?}");
+        }
     }
 
     #[test]

@@ -139,6 +139,42 @@ fn a_first_start_that_is_cut_off_anywhere_can_be_begun_again() {
     assert_eq!(ended.stdout, b"", "ready is all that it prints");
 }
 
+/// The blocks of a page that are commands.
+fn commands_of(page: &str) -> Vec<String> {
+    let page = fs::read_to_string(tests::binary::root().join(page)).expect("a page");
+    page.split("\n```\n").skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_pages_tell_to_type_for_curl_is_answered_as_they_say() {
+    let dev = Dev::start(&DevOptions::trackers(1));
+    dev.put_text("to be or not to be\n", "/in");
+    let bin = dev.scratch().join("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(tests::binary::howdah_binary(), bin.join("howdah")).unwrap();
+    let type_in = |script: &str| {
+        let line = format!("set -euo pipefail\nPATH={}:$PATH\n{script}", bin.display());
+        let mut bash = std::process::Command::new("bash");
+        finish(bash.args(["-c", &line]).env("HOWDAH_CONFIG", dev.config_file())).success().text()
+    };
+    let readme = commands_of("README.md");
+    let curl = readme.iter().find(|block| block.contains("curl")).expect("README.md shows curl");
+    assert!(type_in(curl).contains(r#""jobs":[]"#));
+    let rest = commands_of("docs/rest.md");
+    let (first, then) = rest[1].split_once("\n\n").expect("a job is submitted, then looked at");
+    let submitted = type_in(&format!("{}\n{first}", rest[0]));
+    assert!(submitted.contains("HTTP/1.1 201 Created"), "{submitted}");
+    let id = dev.run(&["job", "list"]).success().text();
+    let id = id.split_whitespace().find(|word| word.starts_with("job_")).expect("the job's id");
+    let shown = format!("{}\n{}", rest[0], then.replace("job_20261122_0001", id));
+    assert!(type_in(&shown).contains("word count"));
+    let said = dev.events();
+    let (_, said) = said.split_once("for curl      ").expect("what curl needs is said");
+    let told = type_in(&format!("{}\necho $jobtracker $chunkmaster", rest[0]));
+    let same = type_in(&format!("{}\necho $jobtracker $chunkmaster", said.lines().next().unwrap()));
+    assert_eq!(told, same);
+}
+
 #[test]
 fn a_second_dev_on_a_folder_in_use_is_refused_and_the_first_goes_on() {
     let dev = Dev::start(&DevOptions::trackers(1));

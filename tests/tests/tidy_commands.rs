@@ -174,6 +174,11 @@ fn the_configuration_that_is_in_force_is_printed() {
     let named = printed(howdah().args(["config", "print"]).arg(&sample));
     let by_variable = printed(howdah().args(["config", "print"]).env("HOWDAH_CONFIG", &sample));
     assert!(named == by_variable && named != defaults);
+    let one = |key| printed(howdah().args(["config", "print", "--key", key]).arg(&sample));
+    assert_eq!(one("jobtracker.address"), config::load(&sample, &[]).unwrap().jobtracker.address);
+    assert!(one("hosts[0]").starts_with("name: "), "{}", one("hosts[0]"));
+    let meant = ["jobtracker.adress", "did you mean 'jobtracker.address'"];
+    drop(run(["config", "print", "--key", "jobtracker.adress"]).refused(2, &meant));
 }
 
 #[test]

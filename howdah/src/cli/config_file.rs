@@ -42,6 +42,9 @@ enum Action {
     Print {
         /// The file; that of --config or HOWDAH_CONFIG if left out; the defaults without either
         file: Option<PathBuf>,
+        /// The value of one key alone, for scripts: jobtracker.address, hosts[0].name
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
     },
 }
 
@@ -63,11 +66,12 @@ pub(crate) fn run(args: ConfigArgs, global: &Global) -> anyhow::Result<()> {
             explain(file.as_deref(), host.as_deref(), &keys, global.format)?;
         }
         Action::Keys => crate::say::tell!("{}", config::keys_page().trim_end()),
-        Action::Print { file } => {
+        Action::Print { file, key } => {
             let config = file.map_or_else(|| global.client_config(), |file| load(&file))?;
-            match global.format {
-                Format::Table => crate::say::tell!("{}", config.to_yaml().trim_end()),
-                Format::Json | Format::Yaml => global.format.print(&config)?,
+            match (key, global.format) {
+                (None, Format::Table) => crate::say::tell!("{}", config.to_yaml().trim_end()),
+                (None, format) => format.print(&config)?,
+                (Some(key), format) => print_value(&config.value(&key).or_early()?, format)?,
             }
         }
     }
@@ -99,6 +103,16 @@ fn explain(
             .map(|it| [it.key, it.value, it.origin.to_string()].map(|text| plain(&text))),
     );
     crate::say::tell!("{}", shown::table(&rows, [false; 3]).trim_end());
+    Ok(())
+}
+
+/// Prints a text bare, without the quotes that YAML may need.
+fn print_value(value: &serde_yaml::Value, format: Format) -> anyhow::Result<()> {
+    match (format, value) {
+        (Format::Json | Format::Yaml, _) => format.print(value)?,
+        (Format::Table, serde_yaml::Value::String(text)) => crate::say::tell!("{text}"),
+        (Format::Table, _) => crate::say::tell!("{}", serde_yaml::to_string(value)?.trim_end()),
+    }
     Ok(())
 }
 

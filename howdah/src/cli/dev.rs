@@ -50,6 +50,11 @@ fn say_where(cluster: &Cluster) {
     let (file, scheme) = (cluster.config_file(), crate::tls::scheme(&cluster.config));
     crate::say::say!("chunk master  {scheme}://{}/", cluster.config.chunkmaster.address);
     crate::say::say!("JobTracker    {scheme}://{}/", cluster.config.jobtracker.address);
+    crate::say::say!(
+        "for curl      jobtracker={scheme}://{} chunkmaster={scheme}://{}",
+        cluster.config.jobtracker.address,
+        cluster.config.chunkmaster.address
+    );
     crate::say::say!("for clients   --config {0}, or HOWDAH_CONFIG={0}", file.display());
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use journal::Room;
+use ids::Room;
 
 use crate::handle::names;
 use crate::run::{EventLoop, ROOM_INTERVAL, finished};
