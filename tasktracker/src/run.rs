@@ -46,9 +46,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// No thread for task processes, or this program's own file can't be found.
+    /// No thread for task processes.
     #[error("task processes can't be started: {0}")]
     Spawner(io::Error),
+    /// This program's own file can't be found.
+    #[error(
+        "this program's own file, which runs the tasks of builtin programs, can't be found: {0}"
+    )]
+    OwnExecutable(io::Error),
     /// Tasks can't run as the users that the configuration names.
     #[error(transparent)]
     Uids(#[from] UidsError),
@@ -89,17 +94,14 @@ pub async fn run(
     let cgroups = Cgroups::open(&settings.data_dir);
     let uids = uids(&settings, &folder)?;
     let spawner = Spawner::start().map_err(RunError::Spawner)?;
-    let isolation = isolate(&settings, &folder, &spawner).await?;
+    let (isolation, not_isolated) = isolate(&settings, &folder, &spawner).await?;
     tell_of_cgroups(&cgroups);
     let recover = |source| RunError::Recover { path: settings.data_dir.clone(), source };
     let (held, unreadable) = folder.map_outputs().recover();
     failing.extend(unreadable.into_iter().map(|(disk, error)| (disk, error.to_string())));
     let logs = Logs::open(folder.logs()).map_err(recover)?;
     let keyring = settings.keyring.clone();
-    let core_settings = Settings {
-        not_isolated: not_isolated(&settings, &isolation),
-        ..core_settings(&settings, &folder, &cgroups)
-    };
+    let core_settings = core_settings(&settings, &folder, &cgroups, not_isolated);
     let limits = core_settings.limits;
     let mut core = Core::new(core_settings, held);
     let mut disks = health::Disk::all(&folder, settings.health.timeout);
@@ -198,12 +200,12 @@ struct Walls {
     isolation: Isolation,
 }
 
-/// Finds out what keeps tasks from what is not theirs here, and says it aloud.
+/// Finds out what keeps tasks from what is not theirs here, and says it aloud; and why it does not, if so.
 async fn isolate(
     settings: &TasktrackerSettings,
     folder: &DataFolder,
     spawner: &Spawner,
-) -> Result<Isolation, RunError> {
+) -> Result<(Isolation, Option<String>), RunError> {
     let disks = folder.disks().map(|(_, root)| root.to_owned()).collect();
     let own = Layout::new(folder.root().to_owned(), disks);
     let isolation = Isolation::open(settings.isolation.as_ref(), spawner, own).await;
@@ -218,18 +220,18 @@ async fn isolate(
     }
     let why = not_isolated(settings, &isolation);
     metrics::observe_isolation(why.is_none());
-    match why {
+    match &why {
         None => tracing::info!("tasks are kept from the cluster's secret, chunks and journals"),
         Some(why) => {
             if settings.isolation.as_ref().is_some_and(|isolation| isolation.required) {
-                return Err(RunError::NotIsolated { why });
+                return Err(RunError::NotIsolated { why: why.clone() });
             }
             tracing::warn!(
                 "tasks are trusted with all that this daemon can read, the cluster's secret too: {why}"
             );
         }
     }
-    Ok(isolation)
+    Ok((isolation, why))
 }
 
 /// Why tasks can read what is not theirs, if they can. Users of their own suffice.
@@ -300,7 +302,7 @@ fn n_slots(settings: &TasktrackerSettings) -> u32 {
 fn task_executable(settings: &TasktrackerSettings) -> Result<PathBuf, RunError> {
     match &settings.task_executable {
         Some(path) => Ok(path.clone()),
-        None => std::env::current_exe().map_err(RunError::Spawner),
+        None => std::env::current_exe().map_err(RunError::OwnExecutable),
     }
 }
 
@@ -315,6 +317,7 @@ fn core_settings(
     settings: &TasktrackerSettings,
     folder: &DataFolder,
     cgroups: &Cgroups,
+    not_isolated: Option<String>,
 ) -> Settings {
     Settings {
         cluster: folder.cluster(),
@@ -331,7 +334,7 @@ fn core_settings(
             memory_free_min: settings.memory_free_min,
         },
         disks: folder.names_of_disks(),
-        not_isolated: None,
+        not_isolated,
         seed: net::random_u64(),
     }
 }
