@@ -337,28 +337,22 @@ async fn an_abandoned_file_disappears_and_what_is_missing_or_taken_is_named() {
 }
 
 #[tokio::test]
-async fn local_files_go_in_and_come_out_and_a_failed_copy_leaves_nothing() {
+async fn a_file_comes_out_into_a_local_one_and_a_failure_names_that() {
     let cluster = Cluster::start(2).await;
     let store = cluster.store();
     let folder = tempfile::tempdir().unwrap();
-    let (source, target) = (folder.path().join("in"), folder.path().join("out"));
+    let target = folder.path().join("out");
     let data = bytes(2_345_678);
-    std::fs::write(&source, &data).unwrap();
+    write(&store, "/f", &data, 300_000).await.unwrap();
+    std::fs::write(&target, bytes(3_000_000)).unwrap();
     let told = std::cell::Cell::new(0);
-    let options = CreateOptions::default();
-    store.put_local(&source, &path("/f"), options, |n| told.set(n)).await.unwrap();
-    assert_eq!(told.get(), data.len() as u64);
-    replicas(&cluster, 6).await;
     let n = store.get_local(&path("/f"), &target, |n| told.set(n)).await.unwrap();
     assert_eq!((n, told.get()), (data.len() as u64, data.len() as u64));
     assert_eq!(std::fs::read(&target).unwrap(), data);
 
-    let missing = store.put_local(&folder.path().join("none"), &path("/g"), options, |_| {}).await;
-    assert!(matches!(missing, Err(StoreError::Local { .. })));
-    assert!(!store.exists(&path("/g")).await.unwrap());
-    let is_folder = store.put_local(folder.path(), &path("/g"), options, |_| {}).await;
-    assert!(is_folder.unwrap_err().to_string().contains("directory"));
-    let unreadable = folder.path().join("no/such/folder");
-    assert!(store.get_local(&path("/f"), &unreadable, |_| {}).await.is_err());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    let missing = store.get_local(&path("/g"), &target, |_| {}).await;
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+    let nowhere = folder.path().join("no/such/folder");
+    let error = store.get_local(&path("/f"), &nowhere, |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("no/such/folder"), "{error}");
 }
