@@ -1,26 +1,23 @@
 //! The users of the configuration, as the daemons know them: read at the start, and again whenever the file changes, so
 //! that a token is taken back without a restart.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::UserRole;
+use daemon::FileStamp;
 use ids::UnixMillis;
 use net::{Standing, User, Users, WouldOpen};
 
 /// Time between two looks at the file. It is read once two of them find it the same.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What changes with every edit of a file.
-type Stamp = Option<(u64, u64, i64, i64)>;
-
 /// What is known of the file.
 struct Seen {
     /// At the last look.
-    stamp: Stamp,
+    stamp: Option<FileStamp>,
     /// When it was last read.
-    read: Stamp,
+    read: Option<FileStamp>,
     /// Who was in it then.
     users: Vec<config::User>,
 }
@@ -44,7 +41,7 @@ pub(super) fn take(users: &Users, configured: &[config::User]) -> Result<(), Wou
 
 /// Looks at the file again and again. What is wrong with it is said, once an edit; the users that were read before stay.
 pub(super) async fn follow(users: Users, file: PathBuf, first: Vec<config::User>) {
-    let stamp = stamp_of(&file);
+    let stamp = FileStamp::of(&file);
     let mut seen = Seen { stamp, read: None, users: first };
     loop {
         tokio::time::sleep(INTERVAL).await;
@@ -66,13 +63,13 @@ pub(super) async fn follow(users: Users, file: PathBuf, first: Vec<config::User>
 /// Whoever writes the file in place may be half way: what is read is what stays the same from one look to the next, and
 /// while it is read.
 fn look(users: &Users, file: &Path, seen: &mut Seen) {
-    let stamp = stamp_of(file);
+    let stamp = FileStamp::of(file);
     let is_still = stamp == std::mem::replace(&mut seen.stamp, stamp);
     if !is_still || stamp == seen.read {
         return;
     }
     let loaded = config::load(file, &[]);
-    if stamp_of(file) != stamp {
+    if FileStamp::of(file) != stamp {
         return;
     }
     seen.read = stamp;
@@ -96,11 +93,6 @@ fn look(users: &Users, file: &Path, seen: &mut Seen) {
     }
 }
 
-fn stamp_of(file: &Path) -> Stamp {
-    let file = std::fs::metadata(file).ok()?;
-    Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
-}
-
 #[cfg(test)]
 mod tests {
     use net::{Capability, Role};
@@ -120,7 +112,7 @@ mod tests {
         let users = Users::default();
         let read = config::load(&file, &[]).unwrap().users;
         take(&users, &read).unwrap();
-        let stamp = stamp_of(&file);
+        let stamp = FileStamp::of(&file);
         let mut seen = Seen { stamp, read: stamp, users: read };
         let standing = |name: &str| {
             let capability = Capability::unlimited(name, Role::User, UnixMillis(u64::MAX));

@@ -1,20 +1,16 @@
 //! The files of TLS while a daemon runs: they are looked at every few seconds, and taken in when they have changed, so that a
 //! certificate is renewed without a restart. What can't be used is told, once an edit; what was read before stays.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use ::metrics::{counter, gauge};
 use net::tls::Remaining;
 use net::{Tls, TlsFiles};
 
+use crate::FileStamp;
+
 /// Time between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// What changes with every edit of a file.
-type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// Looks at the files again and again; never ends.
 pub async fn follow_certificates(tls: Tls) {
@@ -40,7 +36,7 @@ struct Follower {
     tls: Tls,
     files: TlsFiles,
     /// As they were when they were read last; absent before the first look: they may have changed since the start read them.
-    stamps: Option<[Stamp; 3]>,
+    stamps: Option<[Option<FileStamp>; 3]>,
     is_wrong: bool,
 }
 
@@ -89,15 +85,9 @@ impl Follower {
     }
 }
 
-fn stamps_of(files: &TlsFiles) -> [Stamp; 3] {
+fn stamps_of(files: &TlsFiles) -> [Option<FileStamp>; 3] {
     let own = files.own.as_ref();
     let paths =
         [Some(files.ca.as_path()), own.map(|it| it.cert.as_path()), own.map(|it| it.key.as_path())];
-    paths.map(|path| path.and_then(stamp_of))
-}
-
-fn stamp_of(path: &Path) -> Stamp {
-    path.metadata()
-        .ok()
-        .map(|file: Metadata| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+    paths.map(|path| path.and_then(FileStamp::of))
 }

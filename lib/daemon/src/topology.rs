@@ -2,9 +2,7 @@
 //! at their start and again whenever it has changed: it is looked at when a host registers and when metrics are read. What is
 //! wrong with it refuses the start; later the table that was read last stays, as where the file's disk does not answer.
 
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use ids::{HostName, RackName};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::FileStamp;
 use crate::racks::{RackTable, RackTableError};
 
 /// How long a look at the file may take.
@@ -63,24 +62,9 @@ struct Look {
 struct State {
     table: RackTable,
     /// What the file was like when it was read last; absent: it could not even be looked at.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     /// Whether it could not be used then.
     is_wrong: bool,
-}
-
-/// What changes with every edit of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    file: u64,
-    length: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &Metadata) -> Self {
-        let modified = (file.mtime(), file.mtime_nsec());
-        Self { file: file.ino(), length: file.len(), modified }
-    }
 }
 
 impl Topology {
@@ -91,7 +75,7 @@ impl Topology {
     pub fn open(path: Option<&Path>) -> Result<Self, TopologyError> {
         let Some(path) = path else { return Ok(Self::default()) };
         // First what it is like: an edit in between is seen at the next look.
-        let stamp = look(path);
+        let stamp = FileStamp::of(path);
         let table = read(path)?;
         tracing::info!(path = %path.display(), hosts = table.len(), "read the topology file");
         let state = Mutex::new(State { table, stamp, is_wrong: false });
@@ -158,7 +142,7 @@ impl TopologyFile {
 
     /// Reads it, if it has changed.
     fn read_again(&self) {
-        let stamp = look(&self.path);
+        let stamp = FileStamp::of(&self.path);
         if stamp != self.state().stamp {
             let read = read(&self.path);
             self.state().take(read, stamp, &self.path);
@@ -167,7 +151,12 @@ impl TopologyFile {
 }
 
 impl State {
-    fn take(&mut self, read: Result<RackTable, TopologyError>, stamp: Option<Stamp>, path: &Path) {
+    fn take(
+        &mut self,
+        read: Result<RackTable, TopologyError>,
+        stamp: Option<FileStamp>,
+        path: &Path,
+    ) {
         self.stamp = stamp;
         match read {
             Ok(table) => {
@@ -181,10 +170,6 @@ impl State {
             }
         }
     }
-}
-
-fn look(path: &Path) -> Option<Stamp> {
-    path.metadata().ok().map(|file| Stamp::of(&file))
 }
 
 fn read(path: &Path) -> Result<RackTable, TopologyError> {
