@@ -10,7 +10,7 @@ use mapreduce_protocol::{
     PoolStatus, Priority, SetPriority, TaskId, Timeline, TimelineAttempt,
 };
 use net::reqwest::Method;
-use net::{Backoff, CallError, Client};
+use net::{CallError, Client};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -91,25 +91,14 @@ impl Jobs {
         spec: &JobSpec,
         key: &str,
     ) -> Result<JobAccepted, CallError> {
-        let started = clock::Stopwatch::start();
-        let mut backoff = Backoff::default();
         let ask = async || {
             let request = self.client.request(Method::POST, &self.address, "/v1/jobs");
             let request = request.header(IDEMPOTENCY_KEY, key).json(spec).timeout(SUBMIT_TIMEOUT);
             self.client.exchange(&self.address, request).await
         };
-        loop {
-            match self.patience.ask(&ask).await {
-                Err(error)
-                    if error.is_transient()
-                        && !error.is_connect()
-                        && started.elapsed() < SUBMIT_PATIENCE =>
-                {
-                    backoff.pause().await;
-                }
-                answer => return answer.map_err(named),
-            }
-        }
+        let is_there = |error: &CallError| !error.is_connect();
+        let submit = || self.patience.ask(&ask);
+        net::retrying_while(is_there, SUBMIT_PATIENCE, submit).await.map_err(named)
     }
 
     /// A job's state.

@@ -3,12 +3,11 @@
 
 use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{ClusterInfo, StorePath};
-use clock::Stopwatch;
 use daemon::Shutdown;
 use ids::ClusterId;
 use jobtracker_core::Record;
 use journal::{OpenError, Sequence};
-use net::{Backoff, CallError};
+use net::CallError;
 
 use crate::store::Store;
 use crate::{JobFold, JobtrackerSettings};
@@ -114,23 +113,17 @@ async fn ask_patiently(
     settings: &JobtrackerSettings,
     store: &Store,
 ) -> Result<ClusterId, CallError> {
-    let waiting = Stopwatch::start();
-    let mut backoff = Backoff::default();
     let mut said = false;
-    loop {
-        match ask_cluster(store).await {
-            Err(error) if error.is_transient() && waiting.elapsed() < settings.retry_for => {
-                if !std::mem::replace(&mut said, true) {
-                    let patience = settings.retry_for.as_secs();
-                    tracing::warn!(
-                        "waiting up to {patience} s for the chunk master, which says which cluster this is: {error}"
-                    );
-                }
-                backoff.pause().await;
-            }
-            answer => return answer,
+    let say = |error: &CallError| {
+        if !std::mem::replace(&mut said, true) {
+            let patience = settings.retry_for.as_secs();
+            tracing::warn!(
+                "waiting up to {patience} s for the chunk master, which says which cluster this is: {error}"
+            );
         }
-    }
+        true
+    };
+    net::retrying_while(say, settings.retry_for, || ask_cluster(store)).await
 }
 
 /// The cluster of the chunk master, asked once.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use clock::Stopwatch;
 use mapreduce_protocol::{JobAccepted, JobId, JobSpec};
 
 use crate::session::Session;
@@ -14,7 +13,7 @@ pub(super) async fn submit_patiently(
     key: &str,
 ) -> anyhow::Result<JobAccepted> {
     let jobs = session.jobs();
-    patiently(session, async || jobs.submit_with_key(spec, key).await).await
+    patiently(session, || jobs.submit_with_key(spec, key)).await
 }
 
 pub(super) async fn counters_patiently(
@@ -22,22 +21,14 @@ pub(super) async fn counters_patiently(
     id: JobId,
 ) -> anyhow::Result<BTreeMap<String, u64>> {
     let jobs = session.jobs();
-    Ok(patiently(session, async || jobs.counters(id).await).await?.counters)
+    Ok(patiently(session, || jobs.counters(id)).await?.counters)
 }
 
-async fn patiently<T>(
-    session: &Session,
-    mut call: impl AsyncFnMut() -> Result<T, net::CallError>,
-) -> anyhow::Result<T> {
-    let (away, mut backoff) = (Stopwatch::start(), net::Backoff::default());
-    loop {
-        match call().await {
-            Err(error) if error.is_transient() && away.elapsed() < session.jobs().retry_for() => {
-                backoff.pause().await;
-            }
-            answer => return Ok(answer?),
-        }
-    }
+async fn patiently<T, F>(session: &Session, call: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, net::CallError>>,
+{
+    Ok(net::retrying(session.jobs().retry_for(), call).await?)
 }
 
 /// Whether the JobTracker has said no to the job itself, so that it says the same again: not for want of a token, or of

@@ -1,5 +1,4 @@
-//! The client side: one pool of kept connections, a token, typed failures, retries with jitter for
-//! calls that are safe to repeat.
+//! The client side: one pool of kept connections, a token, typed failures.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,10 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::MEDIA_TYPE;
 use crate::server::{JSON_BYTES_MAX, NO_ROUTE, REQUEST_ID_HEADER, WRONG_METHOD};
-use crate::{Problem, Tls, tls};
+use crate::{Problem, Tls, retrying, tls};
 
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
 
 /// Time limits of a client, and whom it trusts.
@@ -346,17 +343,7 @@ impl Client {
         body: &Q,
         retry_for: Duration,
     ) -> Result<A, CallError> {
-        let started = clock::Stopwatch::start();
-        let mut backoff = Backoff::default();
-        loop {
-            match self.post(address, path, body).await {
-                Err(error) if error.is_transient() && started.elapsed() < retry_for => {
-                    tracing::debug!(%error, path, "trying again");
-                    backoff.pause().await;
-                }
-                answer => return answer,
-            }
-        }
+        retrying(retry_for, || self.post(address, path, body)).await
     }
 
     /// Sends a request (with whatever time limit it has) and reads the JSON answer.
@@ -403,41 +390,6 @@ fn pool(settings: &ClientSettings, connections: usize) -> reqwest::ClientBuilder
 
 fn built(builder: reqwest::ClientBuilder) -> reqwest::Client {
     builder.build().expect("an HTTP client with its own TLS needs nothing from outside")
-}
-
-/// Grows from 20 ms to 1 s, with jitter, so that many clients don't come back in one instant.
-#[derive(Debug)]
-pub struct Backoff {
-    next: Duration,
-    max: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new(BACKOFF_MIN, BACKOFF_MAX)
-    }
-}
-
-impl Backoff {
-    /// From `first`, doubling up to `max`.
-    #[must_use]
-    pub fn new(first: Duration, max: Duration) -> Self {
-        Self { next: first, max }
-    }
-
-    /// The next pause: between half and the whole of the present step.
-    pub fn step(&mut self) -> Duration {
-        let step = self.next;
-        self.next = (step * 2).min(self.max);
-        let half = step / 2;
-        let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
-        half + Duration::from_micros(crate::random_u64() % micros)
-    }
-
-    /// Waits for [`Backoff::step`].
-    pub async fn pause(&mut self) {
-        tokio::time::sleep(self.step()).await;
-    }
 }
 
 /// Whether a daemon of ours answers: it gives each request's id back.

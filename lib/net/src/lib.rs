@@ -12,6 +12,7 @@ mod origin;
 mod path;
 pub mod problem;
 pub mod random;
+mod retry;
 pub mod schema_words;
 pub mod serve;
 pub mod server;
@@ -23,12 +24,13 @@ pub use as_written::{Rewritten, rewritten};
 pub use capability::{
     Capability, Grant, Keyring, NotAdmitted, Right, Role, Secret, SecretError, TokenError,
 };
-pub use client::{Backoff, CallError, Client, ClientSettings};
+pub use client::{CallError, Client, ClientSettings};
 pub use entrance::Observer;
 pub use path::Path;
 pub use problem::Problem;
 pub use random::{hex, random_hex, random_u64};
 pub use reqwest;
+pub use retry::{Backoff, retrying, retrying_while};
 pub use schema_words::schema_words;
 pub use serve::{ConnectionLimits, Listener, serve, serve_within};
 pub use server::{Access, Caller, Guard, Json, Routes};

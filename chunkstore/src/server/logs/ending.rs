@@ -187,18 +187,10 @@ async fn tell_master(
     let client = peer_client(server, replica);
     let (chunk, version) = (replica.chunk, replica.version);
     let request = EndLog { chunk, version, sealed, failed };
-    let watch = clock::Stopwatch::start();
-    let mut backoff = Backoff::default();
-    loop {
-        match client.post::<_, Done>(&server.master, "/v1/logs/end", &request).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.problem_kind() == Some(ProblemKind::LogEnded.as_str()) => {
-                return Ok(());
-            }
-            Err(error) if error.is_transient() && watch.elapsed() < TELL_LIMIT => {
-                backoff.pause().await;
-            }
-            Err(error) => return Err(error),
-        }
+    let told = client.post_retrying(&server.master, "/v1/logs/end", &request, TELL_LIMIT).await;
+    match told {
+        Ok(Done {}) => Ok(()),
+        Err(error) if error.problem_kind() == Some(ProblemKind::LogEnded.as_str()) => Ok(()),
+        Err(error) => Err(error),
     }
 }

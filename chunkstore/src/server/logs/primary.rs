@@ -13,7 +13,7 @@ use chunkstore_core::replica::{Input, OpenAnswer, ReplicaKey};
 use chunkstore_protocol::{Appended, BeginLog, BegunLog, ProblemKind, ServerAddress};
 use futures_util::future::join_all;
 use ids::HostName;
-use net::{Backoff, CallError};
+use net::CallError;
 use tokio::sync::{MutexGuard, mpsc, oneshot};
 
 use super::ending::{give_up, settle};
@@ -157,16 +157,7 @@ async fn ask_to_begin(
     let client = peer_client(server, replica);
     let (chunk, version) = (replica.chunk, replica.version);
     let request = BeginLog { chunk, version, beginning, made };
-    let watch = clock::Stopwatch::start();
-    let mut backoff = Backoff::default();
-    loop {
-        match client.post(&server.master, "/v1/logs/begin", &request).await {
-            Err(error) if error.is_transient() && watch.elapsed() < BEGIN_LIMIT => {
-                backoff.pause().await;
-            }
-            answer => return answer,
-        }
-    }
+    client.post_retrying(&server.master, "/v1/logs/begin", &request, BEGIN_LIMIT).await
 }
 
 /// What a follower said.
