@@ -122,7 +122,7 @@ fn code_of_call(error: &CallError) -> u8 {
         CallError::Stranger { .. } | CallError::Untrusted { .. } => NO_CONNECTION,
         // The JobTracker answers for the chunk master, which does not.
         CallError::Problem { problem, .. }
-            if problem.kind == ProblemKind::StoreUnavailable.as_str() =>
+            if ProblemKind::of(&problem.kind) == Some(ProblemKind::StoreUnavailable) =>
         {
             NO_CONNECTION
         }

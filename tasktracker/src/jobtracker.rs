@@ -109,9 +109,8 @@ impl JobTracker {
     }
 
     fn on_register_error(&self, error: CallError) -> Result<Input, RefusedError> {
-        let refusals = [ProblemKind::WrongCluster, ProblemKind::WrongProtocol];
-        let kind = error.problem_kind();
-        let for_good = refusals.iter().any(|refusal| kind == Some(refusal.as_str()));
+        let kind = error.problem_kind().and_then(ProblemKind::of);
+        let for_good = matches!(kind, Some(ProblemKind::WrongCluster | ProblemKind::WrongProtocol));
         match error {
             CallError::Problem { address, problem } if for_good => {
                 Err(RefusedError::Problem { address, problem })
@@ -151,7 +150,10 @@ impl JobTracker {
                 }
                 Input::HeartbeatReply { session, number, reply }
             }
-            Err(error) if error.problem_kind() == Some(ProblemKind::NotRegistered.as_str()) => {
+            Err(error)
+                if error.problem_kind().and_then(ProblemKind::of)
+                    == Some(ProblemKind::NotRegistered) =>
+            {
                 Input::NotRegistered { session }
             }
             Err(error) => {

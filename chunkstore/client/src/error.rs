@@ -275,7 +275,7 @@ impl StoreError {
                 return Self::Call { path, source };
             }
         };
-        match problem_kind(&problem) {
+        match ProblemKind::of(&problem.kind) {
             Some(ProblemKind::NotFound) => Self::NotFound { path, problem },
             Some(ProblemKind::AlreadyExists) => Self::AlreadyExists { path, problem },
             Some(ProblemKind::NotAFolder) => Self::NotAFolder { path, problem },
@@ -323,12 +323,7 @@ impl StoreError {
 
 /// Whether the master expects servers to register yet.
 pub(crate) fn is_starting(problem: &Problem) -> bool {
-    problem_kind(problem) == Some(ProblemKind::Starting)
-}
-
-/// The chunk store's name for a problem; `None` for one that this version does not know.
-pub(crate) fn problem_kind(problem: &Problem) -> Option<ProblemKind> {
-    serde_json::from_value(serde_json::Value::String(problem.kind.clone())).ok()
+    ProblemKind::of(&problem.kind) == Some(ProblemKind::Starting)
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use chunkstore_protocol::{
 use clock::Stopwatch;
 use net::{Backoff, CallError, Problem};
 
-use crate::error::problem_kind;
 use crate::records::push_frame;
 use crate::transfer::append_records;
 use crate::{ChunkStore, StoreError};
@@ -196,7 +195,8 @@ impl LogWriter {
 /// Whether another chunk, or the same one in a moment, may take the batch. A token that has expired is renewed with
 /// the next answer of the master.
 fn is_retried(error: &CallError) -> bool {
-    let is_ended = |problem: &Problem| problem_kind(problem) == Some(ProblemKind::LogEnded);
+    let is_ended =
+        |problem: &Problem| ProblemKind::of(&problem.kind) == Some(ProblemKind::LogEnded);
     match error.problem() {
         Some(problem) => is_ended(problem) || matches!(problem.status, 401 | 403 | 500..),
         None => error.is_transient(),

@@ -13,7 +13,7 @@ use ids::{ClientId, RequestStamp};
 use net::{Backoff, CallError, Client, Problem};
 
 use crate::counts::{Counts, ReadCounts};
-use crate::error::{is_starting, problem_kind};
+use crate::error::is_starting;
 use crate::locations::Locations;
 use crate::sockets::Sockets;
 use crate::stamps::Stamps;
@@ -315,7 +315,7 @@ impl ChunkStore {
 /// A master without servers has answered: another request, with a stamp of its own, must ask again. One
 /// that is starting has not looked at the request. One whose journal is an older copy waits for somebody.
 fn is_retried(error: &CallError) -> bool {
-    let kind = error.problem().and_then(problem_kind);
+    let kind = error.problem_kind().and_then(ProblemKind::of);
     let is_final = matches!(kind, Some(ProblemKind::NoServers | ProblemKind::JournalOutdated));
     error.is_transient() && !is_final
 }

@@ -195,7 +195,12 @@ pub async fn freeze_replica(
     let request = client.request(Method::POST, &server.address, &path).timeout(limit);
     match client.exchange::<Frozen>(&server.address, request).await {
         Ok(frozen) => Ok(Some(frozen)),
-        Err(error) if error.problem_kind() == Some(ProblemKind::UnknownChunk.as_str()) => Ok(None),
+        Err(error)
+            if error.problem_kind().and_then(ProblemKind::of)
+                == Some(ProblemKind::UnknownChunk) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -85,7 +85,8 @@ impl Upload {
     }
 
     fn failure(&self, error: &CallError) -> ServerFailure {
-        let is_next = error.problem_kind() == Some(ProblemKind::NextServerFailed.as_str());
+        let is_next =
+            error.problem_kind().and_then(ProblemKind::of) == Some(ProblemKind::NextServerFailed);
         let host = self.next.as_ref().filter(|_| is_next).unwrap_or(&self.head.host);
         ServerFailure { host: host.clone(), reason: error.to_string() }
     }

@@ -1,6 +1,7 @@
 //! The stable `type`s of the chunk store's problem documents: what programs act on.
 
 use schemars::JsonSchema;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 /// Why the chunk store said no. The wire form is kebab-case and never changes its meaning.
@@ -72,6 +73,12 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// What a problem document's `type` means; `None` for one that this version does not know.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::deserialize(StrDeserializer::<ValueError>::new(name)).ok()
+    }
+
     /// The `type` of the problem document.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -108,5 +115,22 @@ impl ProblemKind {
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_means_what_it_is_the_name_of() {
+        let schema = schemars::schema_for!(ProblemKind);
+        let all = schema.get("oneOf").and_then(|all| all.as_array()).expect("a list of names");
+        let names: Vec<&str> = all.iter().filter_map(|one| one.get("const")?.as_str()).collect();
+        assert!(names.len() > 10 && names.len() == all.len(), "{schema:?}");
+        for name in names {
+            assert_eq!(ProblemKind::of(name).map(ProblemKind::as_str), Some(name));
+        }
+        assert_eq!(ProblemKind::of("of-a-newer-release"), None);
     }
 }

@@ -384,18 +384,12 @@ fn remove_all(server: &Server, doomed: Vec<(CommandNumber, ReplicaKey, bool)>) {
 }
 
 fn refusal(error: &CallError) -> Option<Refusal> {
-    let kind = error.problem_kind()?;
-    let is = |known: ProblemKind| kind == known.as_str();
-    Some(if is(ProblemKind::NotRegistered) {
-        Refusal::NotRegistered
-    } else if is(ProblemKind::WrongCluster) {
-        Refusal::WrongCluster
-    } else if is(ProblemKind::WrongProtocol) {
-        Refusal::WrongProtocol
-    } else if is(ProblemKind::HostNameTaken) {
-        Refusal::HostNameTaken
-    } else {
-        Refusal::Other
+    Some(match ProblemKind::of(error.problem_kind()?) {
+        Some(ProblemKind::NotRegistered) => Refusal::NotRegistered,
+        Some(ProblemKind::WrongCluster) => Refusal::WrongCluster,
+        Some(ProblemKind::WrongProtocol) => Refusal::WrongProtocol,
+        Some(ProblemKind::HostNameTaken) => Refusal::HostNameTaken,
+        _ => Refusal::Other,
     })
 }
 

@@ -190,7 +190,11 @@ async fn tell_master(
     let told = client.post_retrying(&server.master, "/v1/logs/end", &request, TELL_LIMIT).await;
     match told {
         Ok(Done {}) => Ok(()),
-        Err(error) if error.problem_kind() == Some(ProblemKind::LogEnded.as_str()) => Ok(()),
+        Err(error)
+            if error.problem_kind().and_then(ProblemKind::of) == Some(ProblemKind::LogEnded) =>
+        {
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }

@@ -187,7 +187,8 @@ async fn send(
         let said = match followed {
             Ok(followed) => Said::Has(followed.length),
             Err(error) => {
-                let ended = error.problem_kind() == Some(ProblemKind::LogEnded.as_str());
+                let ended =
+                    error.problem_kind().and_then(ProblemKind::of) == Some(ProblemKind::LogEnded);
                 match ended {
                     true => tracing::info!(chunk = %replica.chunk, host = %follower.host,
                         "a log's chunk was ended at another server"),
