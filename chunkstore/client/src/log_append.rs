@@ -163,8 +163,8 @@ impl LogWriter {
     ) -> Result<(), CallError> {
         let allocation = &opened.allocation;
         let client = self.store.client().with_token(allocation.token.clone());
-        let chunk = (allocation.chunk, allocation.version);
-        append_records(&client, primary, followers, chunk, frames.clone()).await.map(drop)
+        let replica = allocation.replica();
+        append_records(&client, primary, followers, replica, frames.clone()).await.map(drop)
     }
 
     /// The open chunk, as the master last said; it is asked if there is none, or it failed.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use chunkstore_core::log::{Cursor, Replaced, Seen, Source};
-use chunkstore_protocol::{Locate, Located, StorePath, WriterId};
+use chunkstore_protocol::{Locate, Located, ReplicaKey, StorePath, WriterId};
 use clock::Stopwatch;
 use net::Backoff;
 
@@ -199,7 +199,8 @@ impl LogReader {
             Source::Sealed | Source::Locate => self.locate().await.map_err(|it| it.to_string()),
             Source::Open { chunk, version, primary, token, offset } => {
                 let client = self.store.client().with_token(token);
-                let read = get_records(&client, &primary, (chunk, version), offset).await;
+                let replica = ReplicaKey { chunk, version };
+                let read = get_records(&client, &primary, replica, offset).await;
                 self.take(&read.map_err(|error| error.to_string())?);
                 Ok(())
             }

@@ -15,7 +15,7 @@ type Answer<T> = (HostName, Result<T, String>);
 pub(crate) async fn freeze(client: &Client, broken: &Allocation) -> Vec<Answer<u64>> {
     let client = client.with_token(broken.token.clone());
     let asked = broken.pipeline.iter().map(async |server| {
-        let frozen = freeze_chunk(&client, server, (broken.chunk, broken.version)).await;
+        let frozen = freeze_chunk(&client, server, broken.replica()).await;
         (server.host.clone(), frozen.map_err(|error| error.to_string()))
     });
     join_all(asked).await
@@ -30,7 +30,7 @@ pub(crate) async fn seal(
 ) -> Vec<Answer<SealedChunk>> {
     let client = client.with_token(broken.token.clone());
     let asked = on.iter().map(async |server| {
-        let sealed = seal_chunk(&client, server, (broken.chunk, broken.version), length).await;
+        let sealed = seal_chunk(&client, server, broken.replica(), length).await;
         (server.host.clone(), sealed.map_err(|error| error.to_string()))
     });
     join_all(asked).await

@@ -175,11 +175,11 @@ impl ReplicaStream {
 
     /// Tells the server that its replica is corrupt, so that it reads it whole and sets it aside.
     fn report(&self) {
-        let ChunkLocation { chunk, version, .. } = self.wanted.location;
+        let replica = self.wanted.location.replica();
         let (client, server) = (self.client(), self.server.clone());
         tokio::spawn(async move {
-            let told = suspect_chunk(&client, &server.address, (chunk, version)).await;
-            tracing::warn!(%chunk, host = %server.host, ?told, "a corrupt replica was reported");
+            let told = suspect_chunk(&client, &server.address, replica).await;
+            tracing::warn!(chunk = %replica.chunk, host = %server.host, ?told, "a corrupt replica was reported");
         });
     }
 }
@@ -187,8 +187,7 @@ impl ReplicaStream {
 impl Answer {
     async fn open(client: &Client, address: &str, wanted: &Wanted) -> Result<Self, ReplicaError> {
         let Wanted { location, offset, length } = wanted;
-        let chunk = (location.chunk, location.version);
-        let opened = get_chunk(client, address, chunk, *offset, *length);
+        let opened = get_chunk(client, address, location.replica(), *offset, *length);
         let (first, response) = tokio::time::timeout(read_stall_limit(), opened)
             .await
             .map_err(|_| ReplicaError::Stalled)??;

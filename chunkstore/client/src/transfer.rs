@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunkstore_protocol::descriptor::Rechecked;
 use chunkstore_protocol::{
-    Appended, ChunkId, Followed, Frozen, ProblemKind, SealedChunk, ServerAddress, Version,
+    Appended, Followed, Frozen, ProblemKind, ReplicaKey, SealedChunk, ServerAddress,
 };
 use futures_util::Stream;
 use net::reqwest::{Body, Method, Response};
@@ -103,14 +103,13 @@ pub async fn put_chunk<S>(
     client: &Client,
     server: &ServerAddress,
     downstream: &[ServerAddress],
-    chunk: (ChunkId, Version),
+    replica: ReplicaKey,
     body: S,
 ) -> Result<SealedChunk, CallError>
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
-    let query = format!("version={}", chunk.1.0);
-    send_chunk(client, server, downstream, (chunk.0, &query), body).await
+    send_chunk(client, server, downstream, (replica, ""), body).await
 }
 
 /// As [`put_chunk`], for a server that has the bytes too: `server` goes on if the one after it fails.
@@ -121,14 +120,13 @@ pub async fn pass_chunk_on<S>(
     client: &Client,
     server: &ServerAddress,
     downstream: &[ServerAddress],
-    chunk: (ChunkId, Version),
+    replica: ReplicaKey,
     body: S,
 ) -> Result<SealedChunk, CallError>
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
-    let query = format!("version={}&passed_on=true", chunk.1.0);
-    send_chunk(client, server, downstream, (chunk.0, &query), body).await
+    send_chunk(client, server, downstream, (replica, "&passed_on=true"), body).await
 }
 
 /// As [`put_chunk`] to one server, which takes it behind what clients want of it.
@@ -138,27 +136,26 @@ where
 pub async fn put_copy<S>(
     client: &Client,
     server: &ServerAddress,
-    chunk: (ChunkId, Version),
+    replica: ReplicaKey,
     body: S,
 ) -> Result<SealedChunk, CallError>
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
-    let query = format!("version={}&copy=true", chunk.1.0);
-    send_chunk(client, server, &[], (chunk.0, &query), body).await
+    send_chunk(client, server, &[], (replica, "&copy=true"), body).await
 }
 
 async fn send_chunk<S>(
     client: &Client,
     server: &ServerAddress,
     downstream: &[ServerAddress],
-    (chunk, query): (ChunkId, &str),
+    (ReplicaKey { chunk, version }, more): (ReplicaKey, &str),
     body: S,
 ) -> Result<SealedChunk, CallError>
 where
     S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 {
-    let path = format!("{}?{query}", chunk.route());
+    let path = format!("{}?version={}{more}", chunk.route(), version.0);
     let pipeline = serde_json::to_string(downstream).expect("addresses are plain data");
     let request = client
         .upload(Method::PUT, &server.address, &path)
@@ -175,9 +172,9 @@ where
 pub async fn freeze_chunk(
     client: &Client,
     server: &ServerAddress,
-    chunk: (ChunkId, Version),
+    replica: ReplicaKey,
 ) -> Result<u64, CallError> {
-    let frozen = freeze_replica(client, server, chunk, FREEZE_LIMIT).await?;
+    let frozen = freeze_replica(client, server, replica, FREEZE_LIMIT).await?;
     Ok(frozen.map_or(0, |frozen| frozen.length))
 }
 
@@ -188,7 +185,7 @@ pub async fn freeze_chunk(
 pub async fn freeze_replica(
     client: &Client,
     server: &ServerAddress,
-    (chunk, version): (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
     limit: Duration,
 ) -> Result<Option<Frozen>, CallError> {
     let path = format!("{}/freeze?version={}", chunk.route(), version.0);
@@ -214,7 +211,7 @@ pub async fn append_records(
     client: &Client,
     primary: &ServerAddress,
     followers: &[ServerAddress],
-    (chunk, version): (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
     frames: Bytes,
 ) -> Result<Appended, CallError> {
     let path = format!("{}/records?version={}", chunk.route(), version.0);
@@ -234,7 +231,7 @@ pub async fn append_records(
 pub async fn follow_log(
     client: &Client,
     server: &ServerAddress,
-    (chunk, version): (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
     (offset, frames): (u64, Body),
     limit: Duration,
 ) -> Result<Followed, CallError> {
@@ -251,7 +248,7 @@ pub async fn follow_log(
 pub async fn get_records(
     client: &Client,
     primary: &ServerAddress,
-    (chunk, version): (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
     offset: u64,
 ) -> Result<Bytes, CallError> {
     let path = format!("{}/records?version={}&offset={offset}", chunk.route(), version.0);
@@ -267,10 +264,9 @@ pub async fn get_records(
 pub async fn seal_chunk(
     client: &Client,
     server: &ServerAddress,
-    chunk: (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
     length: u64,
 ) -> Result<SealedChunk, CallError> {
-    let (chunk, version) = chunk;
     let path = format!("{}/seal?version={}&length={length}", chunk.route(), version.0);
     let request = client.request(Method::POST, &server.address, &path).timeout(STALL_LIMIT);
     client.exchange(&server.address, request).await
@@ -284,11 +280,10 @@ pub async fn seal_chunk(
 pub async fn get_chunk(
     client: &Client,
     server: &str,
-    chunk: (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
     offset: u64,
     length: u64,
 ) -> Result<(u64, Response), CallError> {
-    let (chunk, version) = chunk;
     let path = format!("{}?version={}&offset={offset}&length={length}", chunk.route(), version.0);
     let response = client.send(server, client.request(Method::GET, server, &path)).await?;
     let header = response.headers().get(OFFSET_HEADER).and_then(|value| value.to_str().ok());
@@ -308,7 +303,7 @@ pub async fn get_chunk(
 pub async fn suspect_chunk(
     client: &Client,
     server: &str,
-    (chunk, version): (ChunkId, Version),
+    ReplicaKey { chunk, version }: ReplicaKey,
 ) -> Result<Rechecked, CallError> {
     let path = format!("{}/suspect?version={}", chunk.route(), version.0);
     client.exchange(server, client.request(Method::POST, server, &path)).await

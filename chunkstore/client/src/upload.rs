@@ -112,5 +112,5 @@ async fn send(
     let body = stream::unfold(frames, async |mut frames| {
         frames.recv().await.map(|frame| (Ok::<_, std::io::Error>(frame), frames))
     });
-    put_chunk(&client, &head, downstream, (allocation.chunk, allocation.version), body).await
+    put_chunk(&client, &head, downstream, allocation.replica(), body).await
 }

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod namespace;
 pub mod path;
 pub mod problem;
+pub mod replica;
 pub mod servers;
 
 pub use files::*;
@@ -20,6 +21,7 @@ pub use logs::*;
 pub use namespace::*;
 pub use path::{PathError, StorePath};
 pub use problem::ProblemKind;
+pub use replica::ReplicaKey;
 pub use servers::*;
 
 use std::fmt;

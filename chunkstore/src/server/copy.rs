@@ -129,7 +129,7 @@ pub(super) async fn send(
     let client = server.copy_client.with_token(keyring.mint(&capability));
     let download = download::send(server, Reader::Copy, replica, 0, None).await?;
     let body = throttled(Arc::clone(server), purpose, download.body.into_data_stream());
-    let put = put_copy(&client, to, (replica.chunk, replica.version), body);
+    let put = put_copy(&client, to, replica, body);
     let sealed = tokio::time::timeout(COPY_LIMIT, put).await.map_err(|_| CopyError::TooSlow)??;
     if (sealed.length, sealed.checksum) == (download.length, download.checksum) {
         metrics::observe_copy(purpose, Some(sealed.length));

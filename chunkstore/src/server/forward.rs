@@ -55,7 +55,7 @@ impl Forward {
             let body = stream::unfold(receiver, async |mut frames: mpsc::Receiver<Bytes>| {
                 frames.recv().await.map(|frame| (Ok::<_, io::Error>(frame), frames))
             });
-            pass_chunk_on(&sender, &server, &rest, (replica.chunk, replica.version), body).await
+            pass_chunk_on(&sender, &server, &rest, replica, body).await
         });
         let limit = write_stall_limit(downstream.len());
         let (next, frames) = (next.clone(), Some(frames));

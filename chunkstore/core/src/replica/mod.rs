@@ -19,10 +19,12 @@ mod refusal;
 use std::time::Duration;
 
 use chunkstore_protocol::{
-    ChunkId, CopyPurpose, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
-    ServerHeartbeatReply, ServerRegistered, Term, Version,
+    CopyPurpose, DiskState, RegisterServer, ReplicaEvent, ServerAddress, ServerHeartbeat,
+    ServerHeartbeatReply, ServerRegistered, Term,
 };
 use ids::{ClusterId, Monotonic, Now};
+
+pub use chunkstore_protocol::ReplicaKey;
 
 pub use answers::{FreezeAnswer, OpenAnswer, SealAnswer, Summary};
 pub use cuts::KEEP_CUT_FOR;
@@ -34,15 +36,6 @@ pub use refusal::{Refusal, StopReason};
 use cuts::Cuts;
 use held::{CutOff, Freeze, Held};
 use link::Link;
-
-/// One replica on this server: a chunk under the version that it was written with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ReplicaKey {
-    /// The chunk.
-    pub chunk: ChunkId,
-    /// The version in its file name.
-    pub version: Version,
-}
 
 /// What a sealed replica is, as its footer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use chunkstore_protocol::{EVENTS_PER_HEARTBEAT_MAX, ReplicaEvent, ServerCommand};
+use chunkstore_protocol::{
+    ChunkId, EVENTS_PER_HEARTBEAT_MAX, ReplicaEvent, ServerCommand, Version,
+};
 use ids::{Epoch, Numbered, UnixMillis};
 
 use super::*;

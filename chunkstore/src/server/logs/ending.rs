@@ -122,8 +122,7 @@ async fn freeze_all(
 ) -> (Vec<(HostName, Remains)>, usize, String) {
     let client = peer_client(server, replica);
     let asked = servers.iter().map(async |other| {
-        let chunk = (replica.chunk, replica.version);
-        let frozen = freeze_replica(&client, other, chunk, server.follow_timeout).await;
+        let frozen = freeze_replica(&client, other, replica, server.follow_timeout).await;
         (other.host.clone(), frozen)
     });
     let (mut remains, mut n_silent, mut reasons) = (Vec::new(), 0, Vec::new());
@@ -159,11 +158,10 @@ async fn seal_all(
     (length, on): (u64, &[HostName]),
 ) -> Result<SealedChunk, EndError> {
     let client = peer_client(server, replica);
-    let chunk = (replica.chunk, replica.version);
     let asked = servers
         .iter()
         .filter(|other| on.contains(&other.host))
-        .map(async |other| (other.host.clone(), seal_chunk(&client, other, chunk, length).await));
+        .map(async |other| (other.host.clone(), seal_chunk(&client, other, replica, length).await));
     let (mut sealed_as, mut reasons) = (SealedAs::default(), Vec::new());
     for (host, sealed) in join_all(asked).await {
         match sealed {

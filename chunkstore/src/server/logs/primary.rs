@@ -181,9 +181,8 @@ async fn send(
 ) -> Vec<(HostName, Said)> {
     let client = peer_client(server, replica);
     let sent = followers.iter().map(async |follower| {
-        let chunk = (replica.chunk, replica.version);
         let next = (at, frames.clone().into());
-        let followed = follow_log(&client, follower, chunk, next, server.follow_timeout).await;
+        let followed = follow_log(&client, follower, replica, next, server.follow_timeout).await;
         let said = match followed {
             Ok(followed) => Said::Has(followed.length),
             Err(error) => {

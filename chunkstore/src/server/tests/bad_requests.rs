@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chunkstore_client::checksum::crc32c;
 use chunkstore_client::transfer::{PIPELINE_HEADER, put_chunk};
 use chunkstore_protocol::block::{BLOCK_BYTES, BlockHeader};
-use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, ServerAddress, Version};
+use chunkstore_protocol::{CHUNK_BYTES_MAX, ChunkId, ReplicaKey, ServerAddress, Version};
 use futures_util::stream;
 use ids::UnixMillis;
 use net::reqwest::{Body, Method};
@@ -24,7 +24,9 @@ async fn server_with_a_chunk(data: &[u8]) -> Cluster {
     let client = cluster.client(BOTH, &HELD.resource());
     let body = stream::iter(frames(data).into_iter().map(Ok));
     let head = &cluster.servers[0].address;
-    put_chunk(&client, head, &[], (HELD, Version(2)), body).await.unwrap();
+    put_chunk(&client, head, &[], ReplicaKey { chunk: HELD, version: Version(2) }, body)
+        .await
+        .unwrap();
     cluster
 }
 

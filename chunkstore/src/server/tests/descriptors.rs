@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunkstore_client::{ChunkStore, CreateOptions, Descriptors, ReadSettings};
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::descriptor::{DescriptorAnswer, DescriptorRequest, DescriptorSocket};
-use chunkstore_protocol::{ChunkId, ReplicaEvent, StorePath, Version};
+use chunkstore_protocol::{ChunkId, ReplicaEvent, ReplicaKey, StorePath, Version};
 use ids::UnixMillis;
 use net::{Capability, Grant, Keyring, Right, Role, Secret};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -92,11 +92,12 @@ async fn a_suspect_that_is_sound_stays() {
     let client = cluster.client(&[Right::Read], &chunk.resource());
     let address = &cluster.servers[1].address.address;
     let suspect = chunkstore_client::transfer::suspect_chunk;
-    assert!(suspect(&client, address, (chunk, Version(1))).await.unwrap().sound);
+    let replica = ReplicaKey { chunk, version: Version(1) };
+    assert!(suspect(&client, address, replica).await.unwrap().sound);
     let stranger = cluster.client(&[Right::Read], &ChunkId(99).resource());
-    assert!(suspect(&stranger, address, (chunk, Version(1))).await.is_err());
+    assert!(suspect(&stranger, address, replica).await.is_err());
     flip_byte(&file, N_BYTES - 1);
-    assert!(!suspect(&client, address, (chunk, Version(1))).await.unwrap().sound);
+    assert!(!suspect(&client, address, replica).await.unwrap().sound);
     assert!(!file.exists());
     assert!(store.read_all(&path(), 1 << 30).await.unwrap() == data);
 }

@@ -152,7 +152,8 @@ async fn an_upload_to_a_disk_that_fails_is_refused_and_its_next_try_goes_to_anot
     let client = cluster.client(BOTH, &ChunkId(1).resource());
     let head = cluster.servers[0].address.clone();
     let upload = tokio::spawn(async move {
-        put_chunk(&client, &head, &[], (ChunkId(1), Version(1)), body).await
+        put_chunk(&client, &head, &[], ReplicaKey { chunk: ChunkId(1), version: Version(1) }, body)
+            .await
     });
     let (first, rest) = whole.split_at(20);
     for frame in first {

@@ -8,7 +8,8 @@ use chunkstore_client::checksum::crc32c;
 use chunkstore_client::transfer::{freeze_chunk, get_chunk, put_chunk, seal_chunk};
 use chunkstore_protocol::block::BLOCK_BYTES;
 use chunkstore_protocol::{
-    ChunkId, ProblemKind, ReplicaEvent, SealedChunk, ServerAddress, ServerCommand, Version,
+    ChunkId, ProblemKind, ReplicaEvent, ReplicaKey, SealedChunk, ServerAddress, ServerCommand,
+    Version,
 };
 use futures_util::stream;
 use net::reqwest::Method;
@@ -36,7 +37,14 @@ pub(super) async fn put(
     let chunk = ChunkId(chunk);
     let client = cluster.client(BOTH, &chunk.resource());
     let body = stream::iter(frames.into_iter().map(Ok));
-    put_chunk(&client, &cluster.servers[0].address, downstream, (chunk, Version(1)), body).await
+    put_chunk(
+        &client,
+        &cluster.servers[0].address,
+        downstream,
+        ReplicaKey { chunk, version: Version(1) },
+        body,
+    )
+    .await
 }
 
 /// The bytes of a `GET` from the `n`th server, and where they begin.
@@ -51,7 +59,8 @@ pub(super) async fn get(
     let address = &cluster.servers[n].address.address;
     let length = range.end - range.start;
     let (first, mut response) =
-        get_chunk(&client, address, (chunk, Version(1)), range.start, length).await?;
+        get_chunk(&client, address, ReplicaKey { chunk, version: Version(1) }, range.start, length)
+            .await?;
     let mut decoder = BlockDecoder::new(1 << 30);
     let mut data = Vec::new();
     while let Some(frame) =
@@ -128,7 +137,14 @@ async fn a_pipeline_needs_its_second_server_and_goes_on_without_those_behind() {
     let head = cluster.servers[0].address.clone();
     let upload = tokio::spawn(async move {
         let downstream = [dead_server("dead")];
-        put_chunk(&client, &head, &downstream, (ChunkId(1), Version(1)), body).await
+        put_chunk(
+            &client,
+            &head,
+            &downstream,
+            ReplicaKey { chunk: ChunkId(1), version: Version(1) },
+            body,
+        )
+        .await
     });
     for frame in frames(&data).into_iter().cycle() {
         // Until the refusal is there the upload goes on.
@@ -189,7 +205,8 @@ async fn an_upload_whose_writer_dies_leaves_nothing_and_does_not_stand_in_the_wa
     let client = cluster.client(BOTH, &ChunkId(4).resource());
     let head = cluster.servers[0].address.clone();
     let upload = tokio::spawn(async move {
-        put_chunk(&client, &head, &[], (ChunkId(4), Version(1)), body).await
+        put_chunk(&client, &head, &[], ReplicaKey { chunk: ChunkId(4), version: Version(1) }, body)
+            .await
     });
     until("bytes are on disk", || {
         let files = cluster.servers[0].chunk_files();
@@ -313,8 +330,15 @@ async fn who_reads_a_file_that_was_set_aside_costs_no_new_replica_in_its_place()
     let client = cluster.client(&[Right::Read], &ChunkId(1).resource());
     let address = &cluster.servers[0].address.address;
     // Far more than its connection takes before it is read.
-    let (_, mut slow) =
-        get_chunk(&client, address, (ChunkId(1), Version(1)), 0, u64::MAX).await.unwrap();
+    let (_, mut slow) = get_chunk(
+        &client,
+        address,
+        ReplicaKey { chunk: ChunkId(1), version: Version(1) },
+        0,
+        u64::MAX,
+    )
+    .await
+    .unwrap();
     flip_byte(&cluster.servers[0].file_of(ChunkId(1)).unwrap(), 255 * BLOCK_BYTES);
     assert!(get(&cluster, 0, 1, 0..u64::MAX).await.is_err());
     until("the bad file is set aside", || cluster.servers[0].file_of(ChunkId(1)).is_none()).await;
@@ -420,7 +444,8 @@ async fn break_off(cluster: &Cluster, chunk: u64, data: &[u8], n_frames: usize, 
     let head = cluster.servers[0].address.clone();
     let downstream = [cluster.servers[1].address.clone()];
     let upload = tokio::spawn(async move {
-        put_chunk(&client, &head, &downstream, (chunk, Version(1)), body).await
+        put_chunk(&client, &head, &downstream, ReplicaKey { chunk, version: Version(1) }, body)
+            .await
     });
     until("bytes are on both disks", || {
         cluster.servers.iter().all(|server| {
@@ -440,7 +465,7 @@ async fn what_survivors_of_a_broken_pipeline_have_is_sealed_at_the_length_that_i
     // Two frames for each block: the last of these is a header.
     break_off(&cluster, 4, &data, 79, 2 << 20).await;
     let client = cluster.client(BOTH, &ChunkId(4).resource());
-    let chunk = (ChunkId(4), Version(1));
+    let chunk = ReplicaKey { chunk: ChunkId(4), version: Version(1) };
     let (first, second) = (&cluster.servers[0].address, &cluster.servers[1].address);
     let (a, b) =
         tokio::join!(freeze_chunk(&client, first, chunk), freeze_chunk(&client, second, chunk));
@@ -463,7 +488,7 @@ async fn what_survivors_of_a_broken_pipeline_have_is_sealed_at_the_length_that_i
         assert_eq!(status_and_kind(other), (409, "already-exists".into()));
         assert_eq!(freeze_chunk(&client, address, chunk).await.unwrap(), length);
     }
-    let unknown = (ChunkId(5), Version(1));
+    let unknown = ReplicaKey { chunk: ChunkId(5), version: Version(1) };
     let client = cluster.client(BOTH, &ChunkId(5).resource());
     assert_eq!(freeze_chunk(&client, first, unknown).await.unwrap(), 0);
     let refused = seal_chunk(&client, first, unknown, block).await;
