@@ -14,9 +14,10 @@ use crate::history::HistoryError;
 use crate::history::read::last_jobs;
 use crate::init::JOURNALS;
 
-/// Starts of a journal, and jobs being run, that are looked at; there is one, and there are not more.
+/// Entries of a folder that are looked at. A journal's has its last start alone, and that of staging folders one for each
+/// unfinished job: fewer than this.
 const ENTRIES_MAX: usize = 20_000;
-/// Between the epochs of two journals of a cluster.
+/// Each journal of a cluster has so many epochs of its own: an epoch divided by this is its journal's number.
 const EPOCHS_PER_JOURNAL: u64 = jobtracker_core::EPOCHS_PER_JOURNAL;
 
 /// What this process has begun with.

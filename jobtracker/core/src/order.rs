@@ -124,10 +124,13 @@ pub(crate) struct Order {
     flagged: Flagged,
 }
 
-/// What may make all jobs of a pool want slots that they have declined.
+/// Why jobs of a pool decline slots. When it changes, all of them may want what they have declined.
 struct Mood {
+    /// The pool holds its `slots_max`.
     is_full: bool,
+    /// The last of its jobs that runs, where only `running_jobs_max` do.
     last: Option<Member>,
+    /// One more reduce leaves a slot for its maps.
     leaves_room: bool,
 }
 
@@ -211,7 +214,6 @@ impl Order {
         }
     }
 
-    /// What may make all jobs of a pool want slots that they have declined.
     fn mood(&self, at: usize) -> Mood {
         let pool = &self.pools[at];
         Mood {

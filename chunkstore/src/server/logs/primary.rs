@@ -95,7 +95,7 @@ async fn begin(
     followers: Vec<ServerAddress>,
 ) -> Result<Arc<OpenLog>, LogError> {
     let beginning = net::random_u64();
-    if let Err(reason) = ask_to_begin(server, replica, beginning, false).await {
+    if let Err(reason) = ask_to_begin(server, replica, beginning, Stage::Intended).await {
         tracing::info!(chunk = %replica.chunk, %reason, "a log's chunk may not begin");
         return Err(LogError::Ended(replica));
     }
@@ -131,7 +131,7 @@ async fn begin(
         return Ok(log);
     }
     server.replicas.tell(Input::LogOpened { replica }).await?;
-    let chunk_bytes = match ask_to_begin(server, replica, beginning, true).await {
+    let chunk_bytes = match ask_to_begin(server, replica, beginning, Stage::Made).await {
         Ok(begun) => begun.chunk_bytes,
         Err(reason) => {
             // The master may have said yes. Whoever ends the chunk finds it empty; the master is told, as readers wait.
@@ -147,16 +147,24 @@ async fn begin(
     Ok(log)
 }
 
-/// `made`: the replicas are there.
+/// How far a chunk's beginning has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is there, and the master records nothing.
+    Intended,
+    /// The replicas are there.
+    Made,
+}
+
 async fn ask_to_begin(
     server: &Server,
     replica: ReplicaKey,
     beginning: u64,
-    made: bool,
+    stage: Stage,
 ) -> Result<BegunLog, CallError> {
     let client = peer_client(server, replica);
     let (chunk, version) = (replica.chunk, replica.version);
-    let request = BeginLog { chunk, version, beginning, made };
+    let request = BeginLog { chunk, version, beginning, made: stage == Stage::Made };
     client.post_retrying(&server.master, "/v1/logs/begin", &request, BEGIN_LIMIT).await
 }
 
