@@ -12,6 +12,7 @@ use mapreduce_protocol::{AttemptId, JobId, JobSpec, Priority, RegisterTracker, T
 use crate::jobs::faults::Fault;
 use crate::random::Random;
 use crate::timeline::Timeline;
+use crate::weather::Weather;
 
 /// A process; a tracker's attempts have no name of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,15 +137,6 @@ impl Event {
             Self::StoreAsked(_) | Self::Begun(_) | Self::Started(_) => None,
         }
     }
-}
-
-/// How bad the network is, each in 1000.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weather {
-    pub(crate) lost: u64,
-    pub(crate) doubled: u64,
-    pub(crate) slow: u64,
-    pub(crate) broken: u64,
 }
 
 /// See the module.

@@ -9,7 +9,7 @@ use jobtracker_core::{DEFAULT_POOL, PoolRule, Settings, Sharing, recovery_grace}
 
 use crate::Violation;
 use crate::jobs::client::Client;
-use crate::jobs::faults::Temper;
+use crate::jobs::faults::{self, Temper};
 use crate::jobs::ground::{Event, Ground, Who};
 use crate::jobs::invariants::{Seen, Watch};
 use crate::jobs::jobtracker::JobTracker;
@@ -142,7 +142,7 @@ fn pools(random: &mut Random) -> Vec<PoolRule> {
 impl World {
     pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Self {
         let mut ground = Ground::new(seed, traced);
-        let temper = Temper::draw(&mut ground);
+        let temper = faults::draw(&mut ground);
         let weather = ground.weather;
         ground.say(format_args!("seed {seed}, {temper:?}, {weather:?}"));
         let random = &mut ground.random;
@@ -185,7 +185,7 @@ impl World {
             let pause = scene.ground.random.millis(0..latest);
             scene.ground.after(pause, Event::Started(Who::Tracker(n)));
         }
-        temper.schedule(&mut scene.ground);
+        faults::schedule(&temper, &mut scene.ground);
         Self {
             scene,
             temper,

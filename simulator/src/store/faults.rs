@@ -15,9 +15,10 @@ use ids::Room;
 use crate::store::client::locate;
 use crate::store::content::{spoilt, units};
 use crate::store::disk::{File, Health};
-use crate::store::ground::{Event, Ground, Weather, Who};
+use crate::store::ground::{Event, Ground, Who};
 use crate::store::server::number;
 use crate::store::world::{CLIENTS, SERVERS, World, reply_of};
+use crate::weather::{self, Weather};
 
 /// A fault, or its end.
 #[derive(Clone, Copy, Debug)]
@@ -68,50 +69,18 @@ const KINDS: [Kind; 14] = [
 ];
 
 /// What a world is like.
-#[derive(Debug)]
-pub(crate) struct Temper {
-    /// Between two faults, milliseconds at most.
-    pause_millis: u64,
-    /// How often each fault occurs, compared with the others.
-    weights: [usize; KINDS.len()],
+pub(crate) type Temper = weather::Temper<{ KINDS.len() }>;
+
+/// Draws a temper, and the network's weather with it.
+pub(crate) fn draw(ground: &mut Ground) -> Temper {
+    ground.weather = Weather::draw(&mut ground.random, 15);
+    Temper::draw(&mut ground.random, 600)
 }
 
-impl Temper {
-    /// Draws a temper, and the network's weather with it.
-    pub(crate) fn draw(ground: &mut Ground) -> Self {
-        let random = &mut ground.random;
-        let mut often = |max: usize| match random.chance(500) {
-            true => random.below(max) as u64,
-            false => 0,
-        };
-        let weather =
-            Weather { lost: often(80), doubled: often(150), slow: often(60), broken: often(15) };
-        ground.weather = weather;
-        let random = &mut ground.random;
-        let weights = std::array::from_fn(|_| match random.chance(600) {
-            true => random.within(1..6),
-            false => 0,
-        });
-        Self { pause_millis: *random.pick(&[300, 1000, 4000]), weights }
-    }
-
-    fn pick(&self, ground: &mut Ground) -> Option<Kind> {
-        let sum: usize = self.weights.iter().sum();
-        let mut left = ground.random.below(sum.max(1));
-        KINDS.iter().zip(self.weights).find_map(|(kind, weight)| match left < weight {
-            true => Some(*kind),
-            false => {
-                left -= weight;
-                None
-            }
-        })
-    }
-
-    /// When the next fault comes.
-    pub(crate) fn schedule(&self, ground: &mut Ground) {
-        let pause = ground.random.millis(1..self.pause_millis);
-        ground.after(pause, Event::Begun(Fault::Strike));
-    }
+/// When the next fault comes.
+pub(crate) fn schedule(temper: &Temper, ground: &mut Ground) {
+    let pause = temper.pause(&mut ground.random);
+    ground.after(pause, Event::Begun(Fault::Strike));
 }
 
 impl World {
@@ -119,10 +88,10 @@ impl World {
         match fault {
             Fault::Strike if self.is_calm() => {}
             Fault::Strike => {
-                if let Some(kind) = self.temper.pick(&mut self.ground) {
+                if let Some(kind) = self.temper.pick(&mut self.ground.random, &KINDS) {
                     self.strike(kind);
                 }
-                self.temper.schedule(&mut self.ground);
+                schedule(&self.temper, &mut self.ground);
             }
             Fault::Join(a, b) => self.ground.join(a, b),
             Fault::DiskGood(n) => {

@@ -15,6 +15,7 @@ use crate::random::Random;
 use crate::store::content::{BLOCK_UNITS, Content, Unit};
 use crate::store::faults::Fault;
 use crate::timeline::Timeline;
+use crate::weather::Weather;
 
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,15 +186,6 @@ impl Event {
             Self::Begun(_) | Self::Started(_) => None,
         }
     }
-}
-
-/// How bad the network is, each in 1000.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weather {
-    pub(crate) lost: u64,
-    pub(crate) doubled: u64,
-    pub(crate) slow: u64,
-    pub(crate) broken: u64,
 }
 
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::Violation;
 use crate::store::client::Client;
 use crate::store::content::UNIT_BYTES;
 use crate::store::disk::Disk;
-use crate::store::faults::Temper;
+use crate::store::faults::{self, Temper};
 use crate::store::ground::{Event, Ground, Who};
 use crate::store::invariants::Watch;
 use crate::store::master::MasterShell;
@@ -80,7 +80,7 @@ fn settings() -> Settings {
 impl World {
     pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Self {
         let mut ground = Ground::new(seed, traced);
-        let temper = Temper::draw(&mut ground);
+        let temper = faults::draw(&mut ground);
         let weather = ground.weather;
         ground.say(format_args!("seed {seed}, {temper:?}, {weather:?}"));
         let mut watch = Watch::default();
@@ -98,7 +98,7 @@ impl World {
             ground.after(pause, Event::Started(who));
         }
         clients.iter_mut().for_each(|client| client.rest(&mut ground));
-        temper.schedule(&mut ground);
+        faults::schedule(&temper, &mut ground);
         let (paused, look_at) = (BTreeMap::new(), Monotonic::default());
         let (mended, n_events) = (None, 0);
         Self { ground, temper, watch, master, servers, clients, paused, mended, look_at, n_events }
