@@ -1,8 +1,8 @@
 //! Benchmarks of the whole system: real daemons on loopback, measured in turn with a baseline.
 //!
 //! `cargo run --release -p bench -- --size 256MiB --runs 5 --goals` measures jobs, and
-//! `cargo run --release -p bench -- suite` jobs of every kind beside other programs, `-- store` the chunk store; `-- scheduler` and `-- trackers` the JobTracker at a scale that no
-//! test machine has.
+//! `cargo run --release -p bench -- suite` jobs of every kind beside other programs, `-- store` the chunk store;
+//! `-- scheduler` and `-- trackers` the JobTracker at a scale that no test machine has.
 //!
 //! Prints a table; with `--goals` a goal that is missed, or an output that is wrong, fails the run;
 //! with `--write FILE` the table is kept.

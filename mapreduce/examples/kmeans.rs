@@ -1,6 +1,6 @@
 //! One round of k-means: each point `x<TAB>y` goes to the nearest centre, and each centre moves to the mean of its
-//! points. The centres are what the round before has written, a file that the job brings along (`files: [PATH#centres]`); how many
-//! of them still move is counted. `kmeans.yaml` runs rounds until none does.
+//! points. The centres are what the round before has written, a file that the job brings along
+//! (`files: [PATH#centres]`); how many of them still move is counted. `kmeans.yaml` runs rounds until none does.
 
 use std::path::Path;
 use std::process::ExitCode;

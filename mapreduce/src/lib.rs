@@ -1,7 +1,7 @@
 //! MapReduce, as a job's author imports it: [`Mapper`], [`Reducer`], [`Combiner`], [`Partitioner`],
 //! [`Job`] and [`main`](fn@main), and [`Job::run_on`] to try one in a test. What the binary calls is in [`runtime`]: the
-//! runtime of the task process, the builtin programs, jobs of commands, the local runner and the sequential oracle. Where tasks run is
-//! not decided here.
+//! runtime of the task process, the builtin programs, jobs of commands, the local runner and the sequential oracle.
+//! Where tasks run is not decided here.
 //!
 //! ```
 //! use mapreduce::{Bytes, Job, words};

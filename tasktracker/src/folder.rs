@@ -54,7 +54,8 @@ pub(crate) type Failing = (DiskNumber, String);
 
 impl DataFolder {
     /// Opens the data folder and those on the disks, makes their rooms and removes what attempts of a former process have
-    /// left: processes first, then folders. The data folder keeps map outputs only if it is one of the disks. A disk that fails is left out, if there is another one.
+    /// left: processes first, then folders. The data folder keeps map outputs only if it is one of the disks. A disk
+    /// that fails is left out, if there is another one.
     ///
     /// # Errors
     /// When the disk of the data folder says no, or all others do; when a folder is somebody else's.

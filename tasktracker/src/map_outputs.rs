@@ -1,7 +1,6 @@
-//! Map outputs on the local disks: `outputs/<job>/<attempt>.map`, each on the disk of its attempt. A task writes its own into its attempt's
-//! folder (`mapreduce`), from where it is moved here when the task has succeeded: no task writes where
-//! another's outputs are. Here their index is read and checked, and byte ranges are read for the shuffle
-//! server.
+//! Map outputs on the local disks: `outputs/<job>/<attempt>.map`, each on the disk of its attempt. A task writes its
+//! own into its attempt's folder (`mapreduce`), from where it is moved here when the task has succeeded: no task writes
+//! where another's outputs are. Here their index is read and checked, and byte ranges are read for the shuffle server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -70,8 +70,8 @@ impl Served {
     }
 }
 
-/// Sends requests over `connections`, each with its own template, for `time`. `write` puts the text of a number into a place; numbers
-/// are used once each, from `first` on.
+/// Sends requests over `connections`, each with its own template, for `time`. `write` puts the text of a number into a
+/// place; numbers are used once each, from `first` on.
 ///
 /// # Errors
 /// An answer that is not a 200, or none.

@@ -243,8 +243,8 @@ pub struct MayMake {
     pub path: StorePath,
 }
 
-/// `POST /v1/files/delete` → [`Done`](crate::Done). What users remove goes to the trash ([`crate::path::TRASH_FOLDER`]) first, unless
-/// it is of the system's own, a new file that was never closed, or there already.
+/// `POST /v1/files/delete` → [`Done`](crate::Done). What users remove goes to the trash ([`crate::path::TRASH_FOLDER`])
+/// first, unless it is of the system's own, a new file that was never closed, or there already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delete {
     /// Makes a retry safe.

@@ -64,8 +64,8 @@ struct JobTurn {
     member: Member,
 }
 
-/// A job's place among those of its pool that run, the first one least. One that has begun is not overtaken: its reduces would wait for
-/// maps that may not run.
+/// A job's place among those of its pool that run, the first one least. One that has begun is not overtaken: its
+/// reduces would wait for maps that may not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     has_begun: Reverse<bool>,

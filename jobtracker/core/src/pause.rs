@@ -1,7 +1,7 @@
-//! Jobs and pools that clients pause: nothing new of such a job is launched, and nobody waits for it, until it is resumed. What runs goes
-//! on to its end, unless it is asked to end now; but reduces that wait for maps that nobody launches give their slots back.
-//! A job whose tasks are all done is published. Pauses are durable; a job's own outlives that of its pool, which holds for
-//! jobs that come later, too.
+//! Jobs and pools that clients pause: nothing new of such a job is launched, and nobody waits for it, until it is
+//! resumed. What runs goes on to its end, unless it is asked to end now; but reduces that wait for maps that nobody
+//! launches give their slots back. A job whose tasks are all done is published. Pauses are durable; a job's own
+//! outlives that of its pool, which holds for jobs that come later, too.
 
 use mapreduce_protocol::{JobId, TaskKind};
 

@@ -1,6 +1,6 @@
 //! Which waiting task gets which free slot: jobs take turns as `share` says; in a job maps before reduces; of the maps the
-//! one that `locality` chooses, of the reduces the one that `waiting_reduces` does. Slots are one pool: when a needed map, or the backup of a late one (`speculate`), finds
-//! none, the youngest reduce of its job gives way.
+//! one that `locality` chooses, of the reduces the one that `waiting_reduces` does. Slots are one pool: when a needed
+//! map, or the backup of a late one (`speculate`), finds none, the youngest reduce of its job gives way.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

@@ -29,8 +29,8 @@ impl<K: Datum, V: Datum> NamedOutput<'_, K, V> {
 impl<K: Datum, V: Datum> Output<'_, K, V> {
     /// The output `name`, of pairs of any types, from maps and reduces alike: a file `NAME-m-00003` or `NAME-r-00003` beside the
     /// job's parts, for each task that writes there, in the job's format and compression. It appears with them, from the
-    /// attempt that has won, or not at all. A name has 1 to 64 ASCII letters and digits, and is not `part`; a task writes to 32 of them at
-    /// most. Anything else ends the attempt after this call of the author's code.
+    /// attempt that has won, or not at all. A name has 1 to 64 ASCII letters and digits, and is not `part`; a task
+    /// writes to 32 of them at most. Anything else ends the attempt after this call of the author's code.
     ///
     /// ```
     /// use mapreduce::{Job, Text};

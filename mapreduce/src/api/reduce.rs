@@ -70,8 +70,8 @@ pub(crate) trait ValueSource {
     fn refuse(&self, what: &'static str, error: DecodeError);
 }
 
-/// The values of one key, or of the keys that are grouped, each seen once. For types that borrow nothing (numbers, and what is made of
-/// them) it is also an [`Iterator`]: `values.sum()`.
+/// The values of one key, or of the keys that are grouped, each seen once. For types that borrow nothing (numbers, and
+/// what is made of them) it is also an [`Iterator`]: `values.sum()`.
 pub struct Values<'a, K: Key, V: Datum> {
     source: &'a mut dyn ValueSource,
     pair: PhantomData<fn() -> (K, V)>,

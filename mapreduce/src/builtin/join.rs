@@ -18,7 +18,8 @@ struct Kind {
     right: bool,
 }
 
-/// What is sent of a line: each field but the key with a separator in front. The key comes with its side, so that the left lines come first.
+/// What is sent of a line: each field but the key with a separator in front. The key comes with its side, so that the
+/// left lines come first.
 type Side = (Bytes, u8);
 
 const LEFT: u8 = 0;

@@ -1,7 +1,8 @@
 //! A command as the combiner. The mapper's records are gathered in a sort buffer; whenever it is full, and at the end,
 //! they pass through the command, sorted, as a reducer's input does, and what it writes is cut as a reducer's output is
-//! (Hadoop: `PipeCombiner`), and goes to the collector. So one command may be both, and it may write any keys in any order, and one process serves all partitions (Hadoop: one for each partition of each
-//! spill, whose keys must stay as they are). It does not run again where spills are merged.
+//! (Hadoop: `PipeCombiner`), and goes to the collector. So one command may be both, and it may write any keys in any
+//! order, and one process serves all partitions (Hadoop: one for each partition of each spill, whose keys must stay as
+//! they are). It does not run again where spills are merged.
 
 use std::path::Path;
 

@@ -2,7 +2,8 @@
 //! shapes. The *real* cores (`jobtracker-core`, `tasktracker-core`), with shells, a journal, disks, processes, a chunk store
 //! and a network that are simulated. Besides what goes wrong in every world, attempts fail in all ways there are, hang and
 //! straggle; hosts are cut off both ways and one way, maps' outputs vanish or can't be fetched by some, maps make other
-//! bytes when they run again, the chunk store does not answer, or not in time, and somebody drains hosts, pauses jobs and ends attempts by hand.
+//! bytes when they run again, the chunk store does not answer, or not in time, and somebody drains hosts, pauses jobs
+//! and ends attempts by hand.
 //!
 //! [`run`] lives one world through. When the faults are over, every job must end as it has to, and nothing may be left of
 //! it. The shells do what the daemons' event loops do (`jobtracker/src`, `tasktracker/src`). A reduce remembers which

@@ -1,4 +1,5 @@
-//! Somebody who drains hosts, pauses jobs and a pool, and ends attempts by hand. When the faults are over, the former are taken back.
+//! Somebody who drains hosts, pauses jobs and a pool, and ends attempts by hand. When the faults are over, the former
+//! are taken back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

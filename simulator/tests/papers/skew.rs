@@ -57,7 +57,8 @@ fn from_others(report: &Report) -> f64 {
     report.jobs[0].fetched_from_others / report.jobs[0].fetched_bytes
 }
 
-/// Placed blindly, reduces of sorted input would fetch as much as those of any other. Wherever reduces run, all but a fortieth of evenly spread input comes from other hosts.
+/// Placed blindly, reduces of sorted input would fetch as much as those of any other. Wherever reduces run, all but a
+/// fortieth of evenly spread input comes from other hosts.
 #[test]
 fn reduces_of_sorted_input_fetch_little_over_the_network() {
     let even = live("sort, input as it comes", &sort(false));

@@ -89,6 +89,22 @@ fn no_file_outgrows_its_budget() {
     none(&format!("files over {PRODUCTION_LINES_MAX} production lines"), &findings);
 }
 
+/// Columns of a line that is a comment. (Of code `rustfmt.toml` says so.)
+const COMMENT_COLUMNS_MAX: usize = 140;
+
+#[test]
+fn no_line_of_a_comment_is_too_long_to_be_read() {
+    let is_long = |line: &str| {
+        line.trim_start().starts_with("//") && line.chars().count() > COMMENT_COLUMNS_MAX
+    };
+    let mut findings = Vec::new();
+    for source in all().iter().filter(|source| source.is_rust()) {
+        let long = source.text.lines().enumerate().filter(|(_, line)| is_long(line));
+        findings.extend(long.map(|(nth, _)| format!("{}:{}", source.path, nth + 1)));
+    }
+    none(&format!("comments of more than {COMMENT_COLUMNS_MAX} columns"), &findings);
+}
+
 #[test]
 fn every_file_opens_with_what_lives_in_it() {
     let sources = all();

@@ -69,7 +69,8 @@ impl SafeMode {
 }
 
 impl Master {
-    /// Whether what servers hold is not known yet, or the journal is an older copy: nothing may be deleted, copied, ended or changed.
+    /// Whether what servers hold is not known yet, or the journal is an older copy: nothing may be deleted, copied,
+    /// ended or changed.
     pub(super) fn in_safe_mode(&self) -> bool {
         self.safe_mode != SafeMode::Off || self.outdated.is_some()
     }

@@ -1,6 +1,6 @@
 //! Clients' routes: the namespace and the life of files. A request that names a path needs the right on
-//! it (to change it, see `rights.rs`); one that names an open file is checked by its lease, whose holder had the right at the create. Stamps
-//! and leases are the caller's own: see `requester.rs`.
+//! it (to change it, see `rights.rs`); one that names an open file is checked by its lease, whose holder had the right
+//! at the create. Stamps and leases are the caller's own: see `requester.rs`.
 
 use std::time::Duration;
 

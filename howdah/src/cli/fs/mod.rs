@@ -1,5 +1,6 @@
-//! `howdah fs`: files and folders of the chunk store, and with many verbs objects of other stores. Here: which verbs there are. Each group of verbs has
-//! a file of its own, with their arguments and what they print; copies in and out are in `crate::copy`.
+//! `howdah fs`: files and folders of the chunk store, and with many verbs objects of other stores. Here: which verbs
+//! there are. Each group of verbs has a file of its own, with their arguments and what they print; copies in and out
+//! are in `crate::copy`.
 
 mod expand;
 mod expand_local;
