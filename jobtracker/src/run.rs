@@ -115,9 +115,9 @@ pub async fn run(
         () = shutdown.wait() => return Ok(running.stop().await?),
     }
 
-    let guard = Guard { keyring: settings.keyring.clone(), anonymous: settings.anonymous.clone() };
+    let listener: net::Listener = listener.into();
+    let guard = Guard { keyring: settings.keyring.clone(), anonymous: listener.anonymous() };
     let address = settings.jobtracker.address.clone();
-    let listener = listener.into();
     let topology = settings.topology.clone();
     let state = ServerState {
         core: core.clone(),

@@ -7,7 +7,7 @@ use chunkstore_client::stores::StoreAccess;
 use daemon::Topology;
 use event_loop::Folders;
 use ids::ClusterId;
-use net::{Capability, ClientSettings, Keyring};
+use net::{ClientSettings, Keyring};
 
 /// Inputs that wait for the loop; beyond that, requests wait before it.
 const QUEUE: usize = 1024;
@@ -35,8 +35,6 @@ pub struct JobtrackerSettings {
     pub stores: Vec<StoreAccess>,
     /// Verifies callers' tokens, and mints this daemon's own.
     pub keyring: Keyring,
-    /// What requests without a token may do.
-    pub anonymous: Option<Capability>,
 }
 
 impl JobtrackerSettings {

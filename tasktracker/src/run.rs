@@ -123,7 +123,8 @@ pub async fn run(
         inputs.clone(),
     );
     let served = Served { shuffle: Arc::new(shuffle), logs: folder.logs() };
-    let guard = Guard { keyring: keyring.clone(), anonymous: settings.anonymous.clone() };
+    let listener: net::Listener = listener.into();
+    let guard = Guard { keyring: keyring.clone(), anonymous: listener.anonymous() };
     let probes = daemon::probe_routes(Client::new(settings.client.clone()));
     let routes = http::routes().merge(probes).merge(reached.routes());
     let routes = routes.merge(daemon::routes(health, metrics));
@@ -138,7 +139,6 @@ pub async fn run(
     let mut looking = look_after(looks, &folders, disks, spawner, &inputs);
     looking.spawn(reached.ask_after_registrations(asked));
     let stop = shutdown.clone();
-    let listener: net::Listener = listener.into();
     let http = tokio::spawn(net::serve(listener, router, async move { stop.wait().await }));
     let ended = EventLoop::new(core, host, jobtracker, logs).run(incoming, &shutdown).await;
     shutdown.trigger();

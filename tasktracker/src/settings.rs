@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunkstore_client::stores::StoreAccess;
 use ids::{HostName, RackName};
 use mapreduce_protocol::TaskSettings;
-use net::{Capability, ClientSettings, Keyring};
+use net::{ClientSettings, Keyring};
 
 use crate::health::HealthSettings;
 use crate::isolation::IsolationSettings;
@@ -67,8 +67,6 @@ pub struct TasktrackerSettings {
     pub retry_for: Duration,
     /// Verifies callers' tokens, and mints this daemon's own and its attempts'.
     pub keyring: Keyring,
-    /// What requests without a token may do.
-    pub anonymous: Option<Capability>,
     /// The executable whose subcommand `task` runs builtin programs; this process' own if absent.
     pub task_executable: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chunkstore_core::master::{Input, Master, Start};
 use daemon::{Health, Metrics, Reach, Shutdown};
 use event_loop::{RecoverError, Recovered, Unsettled, recover_async};
-use net::{Capability, Guard};
+use net::Guard;
 
 use super::event_loop::{AskError, start};
 use super::http::{Leases, ServerState, Shared, router};
@@ -78,8 +78,7 @@ pub async fn run(
     }
 
     let listener = listener.into();
-    let anonymous = anonymous(&settings, &listener)?;
-    let guard = Guard { keyring: settings.keyring.clone(), anonymous };
+    let guard = Guard { keyring: settings.keyring.clone(), anonymous: listener.anonymous() };
     let state = ServerState::new(Shared {
         core,
         reach: Reach::new("chunkmaster", settings.client, settings.keyring.clone()),
@@ -97,13 +96,4 @@ pub async fn run(
     health.not_ready("shutting down");
     running.stop().await?;
     Ok(served?)
-}
-
-/// What callers without a token may do: what a user may, on loopback, if the configuration says so.
-fn anonymous(
-    settings: &MasterSettings,
-    listener: &net::Listener,
-) -> io::Result<Option<Capability>> {
-    let loopback = listener.local_addr()?.ip().is_loopback();
-    Ok((settings.anonymous_loopback && loopback).then(Capability::anonymous))
 }

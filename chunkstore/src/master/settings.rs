@@ -55,8 +55,6 @@ pub struct MasterSettings {
     pub client: ClientSettings,
     /// Verifies callers' tokens and mints those for chunks.
     pub keyring: Keyring,
-    /// Whether requests without a token may do what a user may, if the listener is on loopback.
-    pub anonymous_loopback: bool,
 }
 
 impl MasterSettings {

@@ -44,7 +44,6 @@ fn settings(data_dir: &Path, keyring: &Keyring) -> MasterSettings {
             tls: None,
         },
         keyring: keyring.clone(),
-        anonymous_loopback: true,
     }
 }
 
@@ -172,7 +171,8 @@ async fn serve(
     dir: &Path,
     keyring: &Keyring,
 ) -> (String, Shutdown, JoinHandle<Result<(), RunError>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = net::Listener::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    let listener = listener.anonymous_on_loopback(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let shutdown = Shutdown::default();
     let master = tokio::spawn(run(settings(dir, keyring), listener, shutdown.clone()));

@@ -1,6 +1,7 @@
 //! What every daemon does before its `run`: configuration, logs, secret, listener, pid file.
 
 use std::future::Future;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clock::wall;
 use config::{Config, HostConfig};
 use daemon::{Shutdown, Topology};
-use net::{Capability, ClientSettings, Keyring, Listener, Secret, Tls, Users};
+use net::{ClientSettings, Keyring, Listener, Secret, Tls, Users};
 use tokio::runtime::Runtime;
 
 use super::DaemonName;
@@ -87,11 +88,16 @@ impl Boot {
         Keyring::new(&self.secret).with_users(self.users.clone())
     }
 
-    /// What requests without a token may do where a daemon listens at `listen`, and is reached at `address`.
-    pub(crate) fn anonymous(&self, address: &str, listen: &str) -> Option<Capability> {
+    /// What `tcp` is to its daemon, which is reached at `address` and configured to listen at `listen`. A name that merely
+    /// leads to loopback opens nothing.
+    fn listener(
+        &self,
+        tcp: TcpListener,
+        (address, listen): (&str, &str),
+    ) -> std::io::Result<Listener> {
         let is_loopback = config::is_loopback(address) && config::is_loopback(listen);
         let allowed = self.config.cluster.anonymous_loopback && is_loopback;
-        allowed.then(Capability::anonymous)
+        Listener::new(tcp, self.tls.clone()).anonymous_on_loopback(allowed)
     }
 
     /// Who stands where, if a file says so.
@@ -104,11 +110,11 @@ impl Boot {
         crate::tls::client_settings(&self.config.client, self.tls.clone())
     }
 
-    /// Listens at `listen`, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
+    /// Listens at `listen`, where others reach it at `address`, writes the pid file, and runs `serve` until it ends or a signal asks for the end.
     pub(crate) fn run<F: Future<Output = anyhow::Result<()>>>(
         &self,
         name: &DaemonName,
-        listen: &str,
+        (address, listen): (&str, &str),
         serve: impl FnOnce(Listener, Shutdown) -> F,
     ) -> anyhow::Result<()> {
         if let Some(socket) = config::env::process().notify_socket() {
@@ -116,6 +122,8 @@ impl Boot {
         }
         let handed_down = config::env::process().listen_fd().or_early()?;
         let listener = listener(listen, handed_down).or_early()?;
+        let listener =
+            self.listener(listener, (address, listen)).context("a listener without address")?;
         let pid_dir = self.config.cluster.pid_dir.as_deref();
         if let Some(folder) = &self.config.log.audit_dir {
             let bytes_max = self.config.log.audit_bytes_max.0;
@@ -134,7 +142,7 @@ impl Boot {
             if let Some(tls) = self.tls.clone() {
                 tokio::spawn(daemon::follow_certificates(tls));
             }
-            serve(Listener::new(listener, self.tls.clone()), shutdown).await
+            serve(listener, shutdown).await
         });
         drop(pid_file);
         match ended {

@@ -37,12 +37,9 @@ pub(crate) fn run(
         topology: boot.topology()?,
         client: boot.client(),
         keyring: boot.keyring(),
-        // Whether it listens on loopback too, it sees itself.
-        anonymous_loopback: boot.config.cluster.anonymous_loopback
-            && config::is_loopback(&config.address),
     };
-    let listen = boot.config.chunkmaster_listen();
-    boot.run(&DaemonName::Chunkmaster, listen, |listener, shutdown| async move {
+    let place = (config.address.as_str(), boot.config.chunkmaster_listen());
+    boot.run(&DaemonName::Chunkmaster, place, |listener, shutdown| async move {
         if beginning.is_first() {
             let cluster = master::init(settings.folders(), settings.journal_segment_bytes)?;
             tracing::info!(%cluster, "made a new cluster");

@@ -12,11 +12,11 @@ use crate::exit::OrEarly;
 pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
     let (number, host) = boot.host(host)?;
-    let listen = host.chunkserver_listen;
+    let (address, listen) = (host.chunkserver_address, host.chunkserver_listen);
     let settings = ServerSettings {
         host: host.name.parse::<HostName>().or_early()?,
         rack: host.rack.parse::<RackName>().or_early()?,
-        address: host.chunkserver_address,
+        address: address.clone(),
         data_dirs: host.chunkserver_dirs,
         reserve_bytes: boot.config.chunkserver.reserve.0,
         idle_timeout: boot.config.chunkserver.idle_timeout.0,
@@ -30,7 +30,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         keyring: boot.keyring(),
         client: boot.client(),
     };
-    boot.run(&DaemonName::Chunkserver(number), &listen, |listener, shutdown| async {
+    boot.run(&DaemonName::Chunkserver(number), (&address, &listen), |listener, shutdown| async {
         Ok(server::run(settings, listener, shutdown).await?)
     })
 }

@@ -16,8 +16,8 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     let boot = Boot::new(file)?;
     let settings = settings(&boot, accepts_one_folder)?;
-    let listen = boot.config.jobtracker_listen();
-    boot.run(&DaemonName::Jobtracker, listen, |listener, shutdown| async move {
+    let place = (boot.config.jobtracker.address.as_str(), boot.config.jobtracker_listen());
+    boot.run(&DaemonName::Jobtracker, place, |listener, shutdown| async move {
         if beginning.is_first() {
             let cluster = jobtracker::init(&settings, &shutdown).await?;
             tracing::info!(%cluster, "joined the cluster");
@@ -42,6 +42,5 @@ fn settings(boot: &Boot, accepts_one_folder: bool) -> anyhow::Result<JobtrackerS
         reads: ReadSettings::hedged_after(config.client.hedge_after.0),
         stores: crate::stores::for_jobs(config)?,
         keyring: boot.keyring(),
-        anonymous: boot.anonymous(&config.jobtracker.address, config.jobtracker_listen()),
     })
 }

@@ -15,11 +15,10 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
     let (number, host) = boot.host(host)?;
     let config = &boot.config;
     let (address, listen) = (host.tasktracker_address, host.tasktracker_listen);
-    let anonymous = boot.anonymous(&address, &listen);
     let settings = TasktrackerSettings {
         host: host.name.parse::<HostName>().or_early()?,
         rack: host.rack.parse::<RackName>().or_early()?,
-        address,
+        address: address.clone(),
         jobtracker: config.jobtracker.address.clone(),
         chunkmaster: config.chunkmaster.address.clone(),
         data_dir: host.tasktracker_dir,
@@ -52,10 +51,9 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
         stores: crate::stores::for_jobs(config)?,
         retry_for: config.client.retry_for.0,
         keyring: boot.keyring(),
-        anonymous,
         task_executable: None,
     };
-    boot.run(&DaemonName::Tasktracker(number), &listen, |listener, shutdown| async {
+    boot.run(&DaemonName::Tasktracker(number), (&address, &listen), |listener, shutdown| async {
         Ok(tasktracker::run(settings, listener, shutdown).await?)
     })
 }

@@ -260,7 +260,6 @@ pub(crate) fn settings(dir: &Path, keyring: &Keyring, chunkmaster: &str) -> Jobt
         reads: ReadSettings::default(),
         stores: Vec::new(),
         keyring: keyring.clone(),
-        anonymous: None,
     }
 }
 

@@ -26,7 +26,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use crate::{Problem, Tls};
+use crate::{Capability, Problem, Tls};
 
 /// Bounds of a daemon's connections.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +65,13 @@ impl ConnectionLimits {
 pub struct Listener {
     tcp: std::net::TcpListener,
     tls: Option<Tls>,
+    anonymous: Option<Capability>,
 }
 
 impl From<std::net::TcpListener> for Listener {
     /// One in plain text.
     fn from(tcp: std::net::TcpListener) -> Self {
-        Self { tcp, tls: None }
+        Self::new(tcp, None)
     }
 }
 
@@ -78,7 +79,23 @@ impl Listener {
     /// One that speaks TLS with the certificate of `tls`, if that is given; plain text then gets 400, `tls-required`.
     #[must_use]
     pub fn new(tcp: std::net::TcpListener, tls: Option<Tls>) -> Self {
-        Self { tcp, tls }
+        Self { tcp, tls, anonymous: None }
+    }
+
+    /// Lets requests without a token pass, if that is `allowed` and the socket, as it is bound, can be reached from
+    /// this host alone, whatever its address is called.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn anonymous_on_loopback(self, allowed: bool) -> std::io::Result<Self> {
+        let passes = allowed && self.local_addr()?.ip().is_loopback();
+        Ok(Self { anonymous: passes.then(Capability::anonymous), ..self })
+    }
+
+    /// What requests without a token may do here, for a [`crate::Guard`]; `None`: nothing.
+    #[must_use]
+    pub fn anonymous(&self) -> Option<Capability> {
+        self.anonymous.clone()
     }
 
     /// Where it listens.
@@ -118,7 +135,7 @@ pub async fn serve_within(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let Listener { tcp, tls } = listener.into();
+    let Listener { tcp, tls, anonymous: _ } = listener.into();
     tcp.set_nonblocking(true)?;
     let mut listener = tokio::net::TcpListener::from_std(tcp)?;
     // The routes are made once, not for each connection.

@@ -49,6 +49,20 @@ struct Server {
     client: Client,
 }
 
+#[test]
+fn without_a_token_nobody_passes_but_on_a_socket_that_is_bound_on_loopback() {
+    let at = |address, allowed| {
+        let listener = net::Listener::from(TcpListener::bind(address).expect("a free port"));
+        assert_eq!(listener.anonymous(), None, "not before it is allowed");
+        listener.anonymous_on_loopback(allowed).expect("it is bound").anonymous()
+    };
+    for address in ["127.0.0.1:0", "127.0.0.2:0", "localhost:0"] {
+        assert_eq!(at(address, true), Some(Capability::anonymous()), "{address}");
+        assert_eq!(at(address, false), None, "{address}");
+    }
+    assert_eq!(at("0.0.0.0:0", true), None, "others reach it");
+}
+
 fn start(anonymous: Option<Capability>) -> Server {
     let keyring = Keyring::new(&Secret::random());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback socket");

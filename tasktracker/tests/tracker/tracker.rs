@@ -150,7 +150,6 @@ impl Place {
             client: CLIENT,
             retry_for: Duration::from_secs(1),
             keyring: Keyring::new(&self.secret),
-            anonymous: None,
             stores: Vec::new(),
             task_executable: Some(self.path().join("task.sh")),
         };

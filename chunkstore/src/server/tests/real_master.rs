@@ -83,7 +83,6 @@ impl RealCluster {
             topology: daemon::Topology::default(),
             client: super::client_settings(),
             keyring: self.keyring.clone(),
-            anonymous_loopback: false,
         };
         let shutdown = Shutdown::default();
         let task = tokio::spawn(master::run(settings, listener, shutdown.clone()));
