@@ -14,6 +14,7 @@ mod settings;
 mod tests;
 
 pub use ::event_loop::InitError;
+pub use chunkstore_core::master::Settings;
 pub use fold::{MasterFold, MasterState};
 pub use http::{access, openapi};
 pub use init::init;

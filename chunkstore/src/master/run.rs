@@ -58,7 +58,7 @@ pub async fn run(
         () = shutdown.wait() => return Ok(()),
     };
     let Recovered { durable, log } = recovered;
-    let master = Master::recover(settings.core(), durable.0);
+    let master = Master::recover(settings.core, durable.0);
     let master =
         master.map_err(|_| RunError::NotInitialised { data_dir: settings.data_dir.clone() })?;
     let cluster = master.cluster().clone();
@@ -77,7 +77,7 @@ pub async fn run(
         () = shutdown.wait() => return Ok(running.stop().await?),
     }
 
-    let listener = listener.into();
+    let listener: net::Listener = listener.into();
     let guard = Guard { keyring: settings.keyring.clone(), anonymous: listener.anonymous() };
     let state = ServerState::new(Shared {
         core,

@@ -1,8 +1,8 @@
 //! What the configuration says to the chunk master, parsed.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use chunkstore_core::master::Settings;
 use daemon::Topology;
 use event_loop::Folders;
 use net::{ClientSettings, Keyring};
@@ -23,26 +23,8 @@ pub struct MasterSettings {
     pub accepts_one_folder: bool,
     /// Start though the journal may be older than the cluster: what only a newer one knew is given up.
     pub accept_old_journal: bool,
-    /// Replicas asked for where a client does not say.
-    pub replication: u8,
-    /// Length limit of chunks where a client does not say, bytes.
-    pub chunk_bytes: u64,
-    /// Time between a chunkserver's heartbeats; told at registration.
-    pub heartbeat_interval: Duration,
-    /// Silence after which a chunkserver counts as dead.
-    pub dead_after: Duration,
-    /// How long a writer's lease lasts without a renewal.
-    pub lease: Duration,
-    /// How long it lasts once the writer's connection has ended.
-    pub lease_grace: Duration,
-    /// Copies that one chunkserver sends, and receives, at once; more where chunks are small.
-    pub repair_streams: u32,
-    /// How far from the mean the used share of a server's space may lie, percent, before chunks move.
-    pub balance_threshold_percent: u8,
-    /// How long what users remove stays in the trash; zero for none.
-    pub trash_interval: Duration,
-    /// Where less than this share of the live servers' space is free, percent, the trash is emptied early.
-    pub trash_free_min_percent: u8,
+    /// What the state machine is told.
+    pub core: Settings,
     /// Length of a journal segment, zero-filled in advance; at least 2 MiB, so that every record fits.
     pub journal_segment_bytes: u64,
     /// How long a disk of the journal may take over one write or sync before it counts as hanging.
@@ -58,22 +40,6 @@ pub struct MasterSettings {
 }
 
 impl MasterSettings {
-    /// What the state machine is told.
-    pub(super) fn core(&self) -> chunkstore_core::master::Settings {
-        chunkstore_core::master::Settings {
-            replication: self.replication,
-            chunk_bytes: self.chunk_bytes,
-            heartbeat_interval: self.heartbeat_interval,
-            dead_after: self.dead_after,
-            lease: self.lease,
-            lease_grace: self.lease_grace,
-            repair_streams: self.repair_streams,
-            balance_threshold_percent: self.balance_threshold_percent,
-            trash_interval: self.trash_interval,
-            trash_free_min_percent: self.trash_free_min_percent,
-        }
-    }
-
     /// Where the journal is kept.
     #[must_use]
     pub fn folders(&self) -> Folders {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chunkstore::master::{self, MasterSettings};
+use chunkstore::master::{self, MasterSettings, Settings};
 
 use super::{Beginning, Boot, DaemonName};
 
@@ -21,16 +21,18 @@ pub(crate) fn run(
         journal_mirror: config.journal_mirror.clone(),
         accepts_one_folder,
         accept_old_journal: beginning == Beginning::OverOldJournal,
-        replication: config.replication,
-        chunk_bytes: config.chunk_bytes.0,
-        heartbeat_interval: config.heartbeat_interval.0,
-        dead_after: config.dead_after.0,
-        lease: config.lease.0,
-        lease_grace: config.lease_grace.0,
-        repair_streams: config.repair_streams,
-        balance_threshold_percent: config.balance_threshold.0,
-        trash_interval: config.trash_interval.0,
-        trash_free_min_percent: config.trash_free_min.0,
+        core: Settings {
+            replication: config.replication,
+            chunk_bytes: config.chunk_bytes.0,
+            heartbeat_interval: config.heartbeat_interval.0,
+            dead_after: config.dead_after.0,
+            lease: config.lease.0,
+            lease_grace: config.lease_grace.0,
+            repair_streams: config.repair_streams,
+            balance_threshold_percent: config.balance_threshold.0,
+            trash_interval: config.trash_interval.0,
+            trash_free_min_percent: config.trash_free_min.0,
+        },
         journal_segment_bytes: config.journal_segment.0,
         journal_timeout: config.journal_timeout.0,
         snapshot_after_segments: config.snapshot_after_segments,
