@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use axum::extract::rejection::QueryRejection;
 use chunkstore_client::StoreError;
 use chunkstore_client::stores::OtherStoreError;
 use chunkstore_protocol::PathError;
@@ -234,11 +233,6 @@ pub(super) fn bad_host(error: &NameError) -> Problem {
 pub(super) fn not_of_job(job: JobId, (what, theirs): (&dyn Display, JobId)) -> Problem {
     let detail = format!("{what} is not of {job}: it would be of {theirs}");
     problem(400, ProblemKind::InvalidRequest, detail)
-}
-
-/// A query string that the route does not take.
-pub(super) fn bad_query(error: &QueryRejection) -> Problem {
-    problem(400, ProblemKind::InvalidRequest, error.body_text())
 }
 
 /// An `Idempotency-Key` that is no text.

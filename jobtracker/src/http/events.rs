@@ -3,21 +3,20 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use mapreduce_protocol::{ClusterPulse, JobStatus};
 use net::api::get;
-use net::{Access, Caller, Problem, Role, Routes};
+use net::{Access, Caller, Problem, Query as UrlQuery, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::ServerState;
-use super::error::{LISTENS, bad_query, too_many};
+use super::error::{LISTENS, too_many};
 use super::jobs::job_of;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -51,9 +50,8 @@ struct Parameters {
 async fn listen(
     State(state): State<ServerState>,
     caller: Caller,
-    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
+    UrlQuery(Parameters { job }): UrlQuery<Parameters>,
 ) -> Result<Response, Problem> {
-    let UrlQuery(Parameters { job }) = parameters.map_err(|error| bad_query(&error))?;
     let only = job.as_deref().map(job_of).transpose()?;
     let token_lasts = caller.capability.expires.0.saturating_sub(clock::wall().0);
     let long = Duration::from_millis(token_lasts).min(LISTEN_MAX);

@@ -1,17 +1,16 @@
 //! The users' route that explains a job: what the core says of its tasks, and the path of its attempts, of which the core is
 //! not kept waiting.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use jobtracker_core::{Query, Reply, critical_path};
 use mapreduce_protocol::{AttemptStatus, Explanation, JobId, TaskExplanation, TaskId};
 use net::api::get;
-use net::{Access, Json, Path, Problem, Role, Routes};
+use net::{Access, Json, Path, Problem, Query as UrlQuery, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{KEPT, NO_SUCH, bad_id, bad_query, not_of_job, unexpected};
+use super::error::{KEPT, NO_SUCH, bad_id, not_of_job, unexpected};
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::jobs::job_of;
 
@@ -35,10 +34,9 @@ struct Parameters {
 async fn explain(
     State(state): State<ServerState>,
     Path(id): Path<String>,
-    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
+    UrlQuery(Parameters { task }): UrlQuery<Parameters>,
 ) -> Result<Json<Explanation>, Problem> {
     let job = job_of(&id)?;
-    let UrlQuery(Parameters { task }) = parameters.map_err(|error| bad_query(&error))?;
     let task = task.map(|task| task_of(job, &task)).transpose()?;
     let attempts = attempts(&state, job, task).await?;
     let mut explanation = match ask_or_read_job(&state, Query::Explain { job, task }).await? {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -18,15 +17,15 @@ use chunkstore_protocol::{
 };
 use futures_util::{StreamExt as _, stream};
 use net::api::{Methods, get};
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Query as UrlQuery, Right, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServerState;
 use super::error::{
-    LOOKS, READS, REMOVES, WRITES, bad_path, bad_query, broken_upload, folder_not_removed,
-    no_such_range, of_store, too_many,
+    LOOKS, READS, REMOVES, WRITES, bad_path, broken_upload, folder_not_removed, no_such_range,
+    of_store, too_many,
 };
 use super::range::{RangeHeader, Wanted};
 
@@ -125,9 +124,8 @@ struct ListParameters {
 async fn list(
     State(state): State<ServerState>,
     caller: Caller,
-    parameters: Result<UrlQuery<ListParameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<ListParameters>,
 ) -> Answer<Listing> {
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let limit = asked.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_ENTRIES_MAX);
     let listing = state.store.of_caller(&caller).list(&path, asked.after, limit).await;
@@ -144,9 +142,8 @@ struct StatParameters {
 async fn stat(
     State(state): State<ServerState>,
     caller: Caller,
-    parameters: Result<UrlQuery<StatParameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<StatParameters>,
 ) -> Answer<FileStatus> {
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let status = state.store.of_caller(&caller).stat(&path).await;
     status.map(Json).map_err(|error| of_store(&error))
@@ -166,10 +163,9 @@ struct ReadParameters {
 async fn download(
     State(state): State<ServerState>,
     caller: Caller,
-    parameters: Result<UrlQuery<ReadParameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<ReadParameters>,
     RangeHeader(range): RangeHeader,
 ) -> Result<Response, Problem> {
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     let transfer = state.transfers.begin()?;
     let store = state.store.of_caller(&caller);
@@ -275,10 +271,9 @@ struct WriteParameters {
 async fn upload(
     State(state): State<ServerState>,
     caller: Caller,
-    parameters: Result<UrlQuery<WriteParameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<WriteParameters>,
     body: Body,
 ) -> Result<(StatusCode, Json<FileStatus>), Problem> {
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     caller.require(Right::Write, path.as_str())?;
     let _transfer = state.transfers.begin()?;
@@ -323,9 +318,8 @@ struct RemoveParameters {
 async fn remove(
     State(state): State<ServerState>,
     caller: Caller,
-    parameters: Result<UrlQuery<RemoveParameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<RemoveParameters>,
 ) -> Result<StatusCode, Problem> {
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let path = path_of(&asked.path)?;
     caller.require(Right::Write, path.as_str())?;
     let store = state.store.of_caller(&caller);

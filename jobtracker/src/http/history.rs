@@ -4,20 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jobtracker_core::{Query, Refusal, Reply};
 use mapreduce_protocol::{AttemptHistory, HistoryList, JobHistory, JobId};
 use net::api::get;
-use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServerState;
-use super::error::{KEPT, NO_SUCH, bad_query, many_histories, no_history, no_kept_log, unexpected};
+use super::error::{KEPT, NO_SUCH, many_histories, no_history, no_kept_log, unexpected};
 use super::hosts::EVERYWHERE;
 use super::jobs::{attempt_of, job_of};
 use crate::admission::resource;
@@ -100,9 +99,8 @@ struct ListParameters {
 
 async fn list(
     State(state): State<ServerState>,
-    parameters: Result<UrlQuery<ListParameters>, QueryRejection>,
+    UrlQuery(parameters): UrlQuery<ListParameters>,
 ) -> Result<Json<HistoryList>, Problem> {
-    let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
     let limit = parameters.limit.unwrap_or(LIST_DEFAULT).min(LIST_MAX);
     let _turn = state.history_reads.begin().await?;
     let jobs = read::list(&state.store.prompt(), limit).await?;

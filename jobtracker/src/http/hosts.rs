@@ -1,17 +1,16 @@
 //! Users' routes: the hosts of TaskTrackers.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use ids::HostName;
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::{HostList, HostStatus};
 use net::api::{Methods, get, post};
-use net::{Access, Caller, Json, Path, Problem, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{ASKS, CHANGES, NO_SUCH, bad_host, bad_query, unexpected};
+use super::error::{ASKS, CHANGES, NO_SUCH, bad_host, unexpected};
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
@@ -80,10 +79,9 @@ async fn drain(
     State(state): State<ServerState>,
     caller: Caller,
     Path(host): Path<String>,
-    parameters: Result<UrlQuery<DrainParameters>, QueryRejection>,
+    UrlQuery(DrainParameters { kill }): UrlQuery<DrainParameters>,
 ) -> Result<Json<HostStatus>, Problem> {
     let host = host_of(&host)?;
-    let UrlQuery(DrainParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
     caller.require_superuser()?;
     let drain = |reply_to| Input::Drain { host, kill, reply_to };
     let reply = state.core.ask(drain).await?;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Query as UrlQuery, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -13,14 +12,14 @@ use mapreduce_protocol::{
     JobList, JobSpec, JobState, JobStatus, SetPriority,
 };
 use net::api::{Draft, Methods, Takes, get, post};
-use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes, Standing};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Role, Routes, Standing};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
 use super::error::{
-    ASKS, CHANGES, ENDS_ATTEMPT, ENDS_JOB, KEPT, NO_SUCH, SUBMITS, bad_id, bad_key, bad_query,
+    ASKS, CHANGES, ENDS_ATTEMPT, ENDS_JOB, KEPT, NO_SUCH, SUBMITS, bad_id, bad_key,
     not_of_job, unexpected,
 };
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
@@ -121,10 +120,9 @@ async fn submit(
     State(state): State<ServerState>,
     caller: Caller,
     key: SubmissionKey,
-    parameters: Result<UrlQuery<SubmitParameters>, QueryRejection>,
+    UrlQuery(SubmitParameters { check }): UrlQuery<SubmitParameters>,
     JobBody(mut spec): JobBody,
 ) -> Result<Response, Problem> {
-    let UrlQuery(SubmitParameters { check }) = parameters.map_err(|error| bad_query(&error))?;
     let caller = if check { caller.only_asking() } else { caller };
     normalise(&mut spec);
     let paths = check_spec(&spec)?;
@@ -222,9 +220,8 @@ struct ListParameters {
 
 async fn list(
     State(state): State<ServerState>,
-    parameters: Result<UrlQuery<ListParameters>, QueryRejection>,
+    UrlQuery(parameters): UrlQuery<ListParameters>,
 ) -> Answer<JobList> {
-    let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
     let limit = parameters.limit.unwrap_or(LIST_DEFAULT);
     let before = parameters.before.as_deref().map(job_of).transpose()?;
     let only = JobFilter { state: parameters.state, pool: parameters.pool, before };
@@ -244,10 +241,9 @@ struct StatusParameters {
 async fn status(
     State(state): State<ServerState>,
     Path(id): Path<String>,
-    parameters: Result<UrlQuery<StatusParameters>, QueryRejection>,
+    UrlQuery(parameters): UrlQuery<StatusParameters>,
 ) -> Answer<JobStatus> {
     let job = job_of(&id)?;
-    let UrlQuery(parameters) = parameters.map_err(|error| bad_query(&error))?;
     let wait = parameters.wait_ms.map(Duration::from_millis);
     match ask_or_read_job(&state, Query::Status { job, wait }).await? {
         Told::Now(reply) => job_status(reply),
@@ -322,9 +318,8 @@ async fn pause(
     State(state): State<ServerState>,
     caller: Caller,
     Path(id): Path<String>,
-    parameters: Result<UrlQuery<PauseParameters>, QueryRejection>,
+    UrlQuery(PauseParameters { kill }): UrlQuery<PauseParameters>,
 ) -> Answer<JobStatus> {
-    let UrlQuery(PauseParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
     let job = changed_by(&state, &caller, &id).await?;
     job_status(state.core.ask(|reply_to| Input::Pause { job, kill, reply_to }).await?)
 }

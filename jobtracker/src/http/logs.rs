@@ -1,8 +1,7 @@
 //! Users' route: a part of what an attempt wrote, running or over. Its TaskTracker has it, which may have an address that only
 //! the cluster reaches; when that one is gone, what was kept of a failed attempt. A part is short: logs are read piece by piece.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use jobtracker_core::{Query, Refusal, Reply};
@@ -11,12 +10,12 @@ use mapreduce_protocol::{
 };
 use net::api::get;
 use net::reqwest::{Method, Response as TrackerResponse};
-use net::{Access, CallError, Caller, Path, Problem, Right, Role, Routes};
+use net::{Access, CallError, Caller, Path, Problem, Query as UrlQuery, Right, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{NO_SUCH, PASSED_ON, bad_query, no_log, of_tracker, unexpected};
+use super::error::{NO_SUCH, PASSED_ON, no_log, of_tracker, unexpected};
 use super::history::resource_of;
 use super::jobs::attempt_of;
 use crate::event_loop::AskError;
@@ -54,10 +53,9 @@ async fn log(
     State(state): State<ServerState>,
     caller: Caller,
     Path((id, attempt)): Path<(String, String)>,
-    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<Parameters>,
 ) -> Result<Response, Problem> {
     let attempt = attempt_of(&id, &attempt)?;
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     caller.require(Right::Read, &resource_of(&state, attempt.task.job).await?)?;
     let limit = asked.limit.unwrap_or(PART_DEFAULT).clamp(1, LOG_PART_BYTES_MAX);
     let part = match address_of(&state, attempt).await? {

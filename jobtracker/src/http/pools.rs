@@ -1,14 +1,13 @@
 //! Users' routes: pools, and what is done to all jobs of one.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use jobtracker_core::{Input, PoolVerb, Query, Reply};
 use mapreduce_protocol::{PoolList, PoolStatus};
 use net::api::{Methods, get, post};
-use net::{Access, Caller, Json, Path, Problem, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Role, Routes};
 
 use super::ServerState;
-use super::error::{ASKS, CHANGES, NO_SUCH, bad_query, unexpected};
+use super::error::{ASKS, CHANGES, NO_SUCH, unexpected};
 use super::jobs::PauseParameters;
 
 const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
@@ -48,9 +47,8 @@ async fn pause(
     State(state): State<ServerState>,
     caller: Caller,
     Path(pool): Path<String>,
-    parameters: Result<UrlQuery<PauseParameters>, QueryRejection>,
+    UrlQuery(PauseParameters { kill }): UrlQuery<PauseParameters>,
 ) -> Result<Json<PoolStatus>, Problem> {
-    let UrlQuery(PauseParameters { kill }) = parameters.map_err(|error| bad_query(&error))?;
     tell(&state, &caller, pool, PoolVerb::Pause { kill }).await
 }
 

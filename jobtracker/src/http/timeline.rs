@@ -1,8 +1,7 @@
 //! Users' routes for what is drawn of a job: when and where its attempts ran, and what its reduces read. Put together from the
 //! core's pages, so that others come between; of jobs whose tasks the core has forgotten, from what was kept of them.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as UrlQuery, State};
+use axum::extract::State;
 use ids::UnixMillis;
 use jobtracker_core::{PARTITIONS_PER_PAGE, Query, Reply};
 use mapreduce_protocol::{
@@ -10,12 +9,12 @@ use mapreduce_protocol::{
     Timeline, TimelineAttempt,
 };
 use net::api::get;
-use net::{Access, Json, Path, Problem, Role, Routes};
+use net::{Access, Json, Path, Problem, Query as UrlQuery, Role, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
-use super::error::{KEPT, NO_SUCH, bad_query, unexpected};
+use super::error::{KEPT, NO_SUCH, unexpected};
 use super::history::{Told, ask_or_read_attempts, kept_attempts};
 use super::jobs::job_of;
 
@@ -62,10 +61,9 @@ struct TimelineParameters {
 async fn timeline(
     State(state): State<ServerState>,
     Path(id): Path<String>,
-    parameters: Result<UrlQuery<TimelineParameters>, QueryRejection>,
+    UrlQuery(asked): UrlQuery<TimelineParameters>,
 ) -> Answer<Timeline> {
     let job = job_of(&id)?;
-    let UrlQuery(asked) = parameters.map_err(|error| bad_query(&error))?;
     let limit = asked.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let since = UnixMillis(asked.since);
     let mut whole = Timeline { now: clock::wall(), attempts: Vec::new(), next: None };
@@ -145,10 +143,9 @@ struct PartitionParameters {
 async fn partitions(
     State(state): State<ServerState>,
     Path(id): Path<String>,
-    parameters: Result<UrlQuery<PartitionParameters>, QueryRejection>,
+    UrlQuery(PartitionParameters { first }): UrlQuery<PartitionParameters>,
 ) -> Answer<PartitionList> {
     let job = job_of(&id)?;
-    let UrlQuery(PartitionParameters { first }) = parameters.map_err(|error| bad_query(&error))?;
     let kept = match ask_or_read_attempts(&state, Query::Partitions { job, first }).await? {
         Told::Now(Reply::Partitions(Some(partitions))) => {
             let is_full = partitions.len() == PARTITIONS_PER_PAGE as usize;

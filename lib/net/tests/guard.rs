@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use ids::UnixMillis;
 use net::{
     Access, CallError, Caller, Capability, Client, ClientSettings, Grant, Guard, Json, Keyring,
-    Problem, Right, Role, Routes, Secret,
+    Problem, Query, Right, Role, Routes, Secret,
 };
 
 const FAR: UnixMillis = UnixMillis(u64::MAX);
@@ -37,6 +37,16 @@ struct Order {
 
 async fn order(Json(order): Json<Order>) -> Json<Order> {
     Json(order)
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    n: u32,
+}
+
+async fn query(Query(asked): Query<Asked>) -> Json<u32> {
+    Json(asked.n)
 }
 
 async fn echo(Json(n): Json<u32>) -> Json<u32> {
@@ -73,6 +83,7 @@ fn start(anonymous: Option<Capability>) -> Server {
         .route("/read", users, get(read))
         .route("/write", users, post(write))
         .route("/echo", users, post(echo))
+        .route("/query", users, get(query))
         .route("/order", Access::Roles(&[Role::User, Role::Server]), post(order))
         .route("/end", users, post(|| async { Json(3) }))
         .route("/server", Access::Roles(&[Role::Server]), get(|| async { Json(2) }));
@@ -144,6 +155,20 @@ async fn a_bad_body_is_told_where_it_is_bad() {
     let bare = client.request(net::reqwest::Method::POST, &server.address, "/echo").body("3");
     let error = client.send(&server.address, bare).await.unwrap_err();
     assert_eq!(error.problem().unwrap().status, 415);
+}
+
+#[tokio::test]
+async fn a_query_that_the_route_does_not_take_is_a_problem_that_says_why() {
+    let server = start(None);
+    let client = server.client(Role::User);
+    assert_eq!(client.get::<u32>(&server.address, "/query?n=7").await.ok(), Some(7));
+    for (path, named) in
+        [("/query", "`n`"), ("/query?n=x", "invalid digit"), ("/query?n=1&m=2", "`m`")]
+    {
+        let error = client.get::<u32>(&server.address, path).await.unwrap_err();
+        assert_eq!(error.problem_kind(), Some("invalid-request"), "{path}");
+        assert!(error.to_string().contains(named), "{path}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
@@ -15,7 +15,7 @@ use axum::routing::get;
 use mapreduce_protocol::{
     AttemptId, JobId, LOG_LENGTH_HEADER, LOG_OFFSET_HEADER, LOG_PART_BYTES_MAX, shuffle,
 };
-use net::{Access, Caller, Path, Problem, Right, Role, Routes};
+use net::{Access, Caller, Path, Problem, Query, Right, Role, Routes};
 
 use crate::logs::{self, Logs, Wanted};
 use crate::shuffle_server::ShuffleServer;

@@ -16,9 +16,6 @@ pub(super) enum BadRequest {
     /// The path's last part.
     #[error(transparent)]
     Chunk(ChunkIdError),
-    /// The query.
-    #[error("the query needs version=N, and may have offset, length and passed_on: {0}")]
-    Query(String),
     /// The pipeline header isn't text.
     #[error("the header x-howdah-pipeline is not text")]
     PipelineText,

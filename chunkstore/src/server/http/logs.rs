@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -12,7 +11,7 @@ use bytes::Bytes;
 use chunkstore_core::log::GROUP_BYTES_MAX;
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::{Appended, BATCH_BYTES_MAX, Followed};
-use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query, Right, Role, Routes};
 
 use super::error::{BadRequest, problem_of_log};
 use super::{Which, parse_pipeline, parse_replica};
@@ -36,11 +35,11 @@ async fn append_records(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Appended>, Problem> {
-    let (replica, _) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     let followers = parse_pipeline(&caller, &headers)?;
     let frames = whole(body, BATCH_BYTES_MAX).await?;
@@ -53,13 +52,14 @@ async fn follow_log(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
     body: Body,
 ) -> Result<Json<Followed>, Problem> {
-    let (replica, Which { offset, .. }) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     let frames = whole(body, GROUP_BYTES_MAX as usize).await?;
-    let following = tokio::spawn(logs::follow(server, Follow { replica, offset, frames }));
+    let following =
+        tokio::spawn(logs::follow(server, Follow { replica, offset: which.offset, frames }));
     answer(following.await)
 }
 
@@ -67,12 +67,12 @@ async fn get_records(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
 ) -> Result<impl IntoResponse, Problem> {
-    let (replica, Which { offset, .. }) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Read, &replica.chunk.resource())?;
     let frames =
-        logs::read(&server, replica, offset).await.map_err(|error| problem_of_log(&error))?;
+        logs::read(&server, replica, which.offset).await.map_err(|error| problem_of_log(&error))?;
     Ok(([(CONTENT_TYPE, "application/octet-stream")], frames))
 }
 

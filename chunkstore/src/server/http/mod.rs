@@ -7,8 +7,7 @@ mod logs;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
@@ -16,7 +15,7 @@ use chunkstore_client::transfer::{OFFSET_HEADER, PIPELINE_HEADER};
 use chunkstore_core::replica::ReplicaKey;
 use chunkstore_protocol::descriptor::{DescriptorSocket, Rechecked};
 use chunkstore_protocol::{ChunkId, Frozen, SealedChunk, ServerAddress, Version};
-use net::{Access, Caller, Json, Path, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query, Right, Role, Routes};
 use serde::Deserialize;
 
 use super::download::Reader;
@@ -65,7 +64,7 @@ async fn put_chunk(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<Which>, Problem>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<SealedChunk>, Problem> {
@@ -86,13 +85,14 @@ async fn get_chunk(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
-    let (replica, Which { offset, length, .. }) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Read, &replica.chunk.resource())?;
-    let download = super::download::send(&server, Reader::Client, replica, offset, length)
-        .await
-        .map_err(|error| problem_of_download(&error))?;
+    let download =
+        super::download::send(&server, Reader::Client, replica, which.offset, which.length)
+            .await
+            .map_err(|error| problem_of_download(&error))?;
     let mut response = download.body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(download.body_bytes));
@@ -105,9 +105,9 @@ async fn freeze_chunk(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
 ) -> Result<Json<Frozen>, Problem> {
-    let (replica, _) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     let frozen = seal::freeze(&server, replica).await;
     frozen.map(Json).map_err(|error| problem_of_seal(&error))
@@ -117,12 +117,12 @@ async fn seal_chunk(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
 ) -> Result<Json<SealedChunk>, Problem> {
-    let (replica, Which { length, .. }) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     logs::may_seal(&server, &caller, replica)?;
-    let sealed = match length {
+    let sealed = match which.length {
         Some(length) => seal::seal(server, replica, length).await,
         None => Err(SealError::NoLength),
     };
@@ -133,9 +133,9 @@ async fn suspect_chunk(
     State(server): State<Arc<Server>>,
     caller: Caller,
     Path(chunk): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    Query(which): Query<Which>,
 ) -> Result<Json<Rechecked>, Problem> {
-    let (replica, _) = parse_replica(&chunk, which)?;
+    let replica = parse_replica(&chunk, &which)?;
     caller.require(Right::Read, &replica.chunk.resource())?;
     let sound = super::download::recheck(&server, replica).await;
     sound.map(|sound| Json(Rechecked { sound })).map_err(|error| problem_of_download(&error))
@@ -148,15 +148,16 @@ async fn descriptor_socket(State(server): State<Arc<Server>>) -> Json<Descriptor
 fn parse_upload(
     caller: &Caller,
     chunk: &str,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<Which>, Problem>,
     headers: &HeaderMap,
 ) -> Result<Upload, Problem> {
-    let (replica, Which { passed_on, copy, .. }) = parse_replica(chunk, which)?;
+    let Query(which) = which?;
+    let replica = parse_replica(chunk, &which)?;
     caller.require(Right::Write, &replica.chunk.resource())?;
     let downstream = parse_pipeline(caller, headers)?;
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-    Ok(Upload { replica, downstream, passed_on, is_copy: copy, token })
+    Ok(Upload { replica, downstream, passed_on: which.passed_on, is_copy: which.copy, token })
 }
 
 /// The servers downstream. Nothing is sent to any that the token does not name.
@@ -181,11 +182,7 @@ fn parse_pipeline(caller: &Caller, headers: &HeaderMap) -> Result<Vec<ServerAddr
     Ok(downstream)
 }
 
-fn parse_replica(
-    chunk: &str,
-    which: Result<Query<Which>, QueryRejection>,
-) -> Result<(ReplicaKey, Which), Problem> {
+fn parse_replica(chunk: &str, which: &Which) -> Result<ReplicaKey, Problem> {
     let chunk: ChunkId = chunk.parse().map_err(BadRequest::Chunk)?;
-    let Query(which) = which.map_err(|error| BadRequest::Query(error.body_text()))?;
-    Ok((ReplicaKey { chunk, version: Version(which.version) }, which))
+    Ok(ReplicaKey { chunk, version: Version(which.version) })
 }

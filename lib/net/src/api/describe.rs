@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::server::{Caller, Json};
-use crate::{Path, Problem};
+use crate::{Path, Problem, Query};
 
 /// The `type` of what a request itself has wrong.
 const INVALID: &str = "invalid-request";
@@ -162,7 +161,7 @@ impl<T> Takes for Path<T> {
     }
 }
 
-impl<P: JsonSchema> Takes for Result<Query<P>, QueryRejection> {
+impl<P: JsonSchema> Takes for Query<P> {
     fn take(draft: &mut Draft<'_>) {
         draft.takes_query::<P>();
     }
