@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use mapreduce_protocol::{ClusterPulse, JobStatus};
 use net::api::get;
-use net::{Access, Caller, Problem, Query as UrlQuery, Role, Routes};
+use net::{Access, Caller, Problem, Query as UrlQuery, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -19,7 +19,6 @@ use super::ServerState;
 use super::error::{LISTENS, too_many};
 use super::jobs::job_of;
 
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// How long one request listens at most; whoever wants to hear more asks again.
 const LISTEN_MAX: Duration = Duration::from_hours(12);
 /// Time between two looks whether a listener's token still counts.
@@ -36,7 +35,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         .also_gives::<ClusterPulse>()
         .also_gives::<JobStatus>()
         .problems(LISTENS);
-    Routes::new().route("/v1/events", USERS, listen)
+    Routes::new().route("/v1/events", Access::USERS, listen)
 }
 
 #[derive(Deserialize, JsonSchema)]

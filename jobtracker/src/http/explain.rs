@@ -5,7 +5,7 @@ use axum::extract::State;
 use jobtracker_core::{Query, Reply, critical_path};
 use mapreduce_protocol::{AttemptStatus, Explanation, JobId, TaskExplanation, TaskId};
 use net::api::get;
-use net::{Access, Json, Path, Problem, Query as UrlQuery, Role, Routes};
+use net::{Access, Json, Path, Problem, Query as UrlQuery, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,14 +14,12 @@ use super::error::{KEPT, NO_SUCH, bad_id, not_of_job, unexpected};
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::jobs::job_of;
 
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
-
 pub(super) fn routes() -> Routes<ServerState> {
     let explain = get(explain)
         .summary("Explains why a job's tasks wait, where they would run, and what a job took its time for.")
         .problems(NO_SUCH)
         .problems(KEPT);
-    Routes::new().route("/v1/jobs/{id}/explain", USERS, explain)
+    Routes::new().route("/v1/jobs/{id}/explain", Access::USERS, explain)
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -17,7 +17,7 @@ use chunkstore_protocol::{
 };
 use futures_util::{StreamExt as _, stream};
 use net::api::{Methods, get};
-use net::{Access, Caller, Json, Problem, Query as UrlQuery, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Query as UrlQuery, Right, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,7 +29,6 @@ use super::error::{
 };
 use super::range::{RangeHeader, Wanted};
 
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// Files whose bytes pass through at once.
 pub(super) const TRANSFERS_MAX: usize = 8;
 /// Entries of a page where the request does not say.
@@ -47,22 +46,22 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/store/report",
-            USERS,
+            Access::USERS,
             get(report)
                 .summary("Tells of the chunk store's servers, disks and repairs.")
                 .problems(LOOKS),
         )
         .route(
             "/v1/files",
-            USERS,
+            Access::USERS,
             get(list).summary("Lists a folder of the chunk store, page by page.").problems(LOOKS),
         )
         .route(
             "/v1/files/stat",
-            USERS,
+            Access::USERS,
             get(stat).summary("Tells what stands at a path.").problems(LOOKS),
         )
-        .route("/v1/files/content", USERS, content())
+        .route("/v1/files/content", Access::USERS, content())
 }
 
 fn content() -> Methods<ServerState> {

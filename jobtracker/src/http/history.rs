@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use jobtracker_core::{Query, Refusal, Reply};
 use mapreduce_protocol::{AttemptHistory, HistoryList, JobHistory, JobId};
 use net::api::get;
-use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,8 +22,6 @@ use super::jobs::{attempt_of, job_of};
 use crate::admission::resource;
 use crate::event_loop::AskError;
 use crate::history::read;
-
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 /// Jobs of a list where the request does not say, and at most.
 const LIST_DEFAULT: usize = 100;
@@ -61,19 +59,19 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/history",
-            USERS,
+            Access::USERS,
             get(list)
                 .summary("Lists jobs that are over, those that ended last first.")
                 .problems(KEPT),
         )
         .route(
             "/v1/history/{id}",
-            USERS,
+            Access::USERS,
             get(job).summary("Tells what is kept of a job.").problems(NO_SUCH).problems(KEPT),
         )
         .route(
             "/v1/history/{id}/attempts",
-            USERS,
+            Access::USERS,
             get(attempts)
                 .summary("Tells what is kept of a job's attempts, as many as 16 MiB hold.")
                 .problems(NO_SUCH)
@@ -81,7 +79,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/history/{id}/attempts/{attempt}/log",
-            USERS,
+            Access::USERS,
             get(log)
                 .summary("Gives what a failed attempt wrote.")
                 .gives_text(200, "text/plain", "What it wrote.")

@@ -5,14 +5,12 @@ use ids::HostName;
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::{HostList, HostStatus};
 use net::api::{Methods, get, post};
-use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ServerState;
 use super::error::{ASKS, CHANGES, NO_SUCH, bad_host, unexpected};
-
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 /// What a caller's token must be about who reads what may be anybody's.
 pub(super) const EVERYWHERE: &str = "/";
@@ -21,19 +19,27 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/hosts",
-            USERS,
+            Access::USERS,
             get(list).summary("Lists the hosts of TaskTrackers.").problems(ASKS),
         )
         .route(
             "/v1/hosts/{host}",
-            USERS,
+            Access::USERS,
             get(status).summary("Tells of one host.").problems(NO_SUCH).problems(ASKS),
         )
-        .route("/v1/hosts/{host}/drain", USERS, change(post(drain), "Launches nothing more there."))
-        .route("/v1/hosts/{host}/undrain", USERS, change(post(undrain), "Launches there again."))
+        .route(
+            "/v1/hosts/{host}/drain",
+            Access::USERS,
+            change(post(drain), "Launches nothing more there."),
+        )
+        .route(
+            "/v1/hosts/{host}/undrain",
+            Access::USERS,
+            change(post(undrain), "Launches there again."),
+        )
         .route(
             "/v1/hosts/{host}/forgive",
-            USERS,
+            Access::USERS,
             change(post(forgive), "Forgets what speaks against a host."),
         )
 }

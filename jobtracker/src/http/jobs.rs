@@ -12,21 +12,19 @@ use mapreduce_protocol::{
     JobList, JobSpec, JobState, JobStatus, SetPriority,
 };
 use net::api::{Draft, Methods, Takes, get, post};
-use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Role, Routes, Standing};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Right, Routes, Standing};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
 use super::error::{
-    ASKS, CHANGES, ENDS_ATTEMPT, ENDS_JOB, KEPT, NO_SUCH, SUBMITS, bad_id, bad_key,
-    not_of_job, unexpected,
+    ASKS, CHANGES, ENDS_ATTEMPT, ENDS_JOB, KEPT, NO_SUCH, SUBMITS, bad_id, bad_key, not_of_job,
+    unexpected,
 };
 use super::history::{Told, ask_or_read_attempts, ask_or_read_job};
 use super::job_body::JobBody;
 use crate::admission::{JobPaths, check_owner, check_spec, check_store, normalise, resource};
-
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 /// Makes a submission safe to repeat.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -38,30 +36,34 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/jobs", USERS, of_all())
+        .route("/v1/jobs", Access::USERS, of_all())
         .route(
             "/v1/jobs/{id}",
-            USERS,
+            Access::USERS,
             get(status)
                 .summary("Tells what has become of a job, at once or at its end.")
                 .problems(NO_SUCH)
                 .problems(KEPT),
         )
-        .route("/v1/jobs/{id}/kill", USERS, change(post(kill), "Ends a job."))
+        .route("/v1/jobs/{id}/kill", Access::USERS, change(post(kill), "Ends a job."))
         .route(
             "/v1/jobs/{id}/pause",
-            USERS,
+            Access::USERS,
             change(post(pause), "Has nothing more of a job launched, until it is resumed."),
         )
-        .route("/v1/jobs/{id}/resume", USERS, change(post(resume), "Goes on with a paused job."))
+        .route(
+            "/v1/jobs/{id}/resume",
+            Access::USERS,
+            change(post(resume), "Goes on with a paused job."),
+        )
         .route(
             "/v1/jobs/{id}/priority",
-            USERS,
+            Access::USERS,
             change(post(set_priority), "Gives a job another share of the slots."),
         )
         .route(
             "/v1/jobs/{id}/counters",
-            USERS,
+            Access::USERS,
             get(counters)
                 .summary("Tells a job's counters: sums over the attempts that won.")
                 .problems(NO_SUCH)
@@ -69,7 +71,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/jobs/{id}/attempts",
-            USERS,
+            Access::USERS,
             get(attempts)
                 .summary("Tells of each attempt of a job, where it ran and what became of it.")
                 .problems(NO_SUCH)
@@ -77,13 +79,13 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/jobs/{id}/attempts/{attempt}/kill",
-            USERS,
+            Access::USERS,
             change(post(kill_attempt), "Ends an attempt; its task runs again elsewhere.")
                 .problems(ENDS_ATTEMPT),
         )
         .route(
             "/v1/jobs/{id}/attempts/{attempt}/fail",
-            USERS,
+            Access::USERS,
             change(
                 post(fail_attempt),
                 "Ends an attempt, which counts as one of its task's failures.",

@@ -10,7 +10,7 @@ use mapreduce_protocol::{
 };
 use net::api::get;
 use net::reqwest::{Method, Response as TrackerResponse};
-use net::{Access, CallError, Caller, Path, Problem, Query as UrlQuery, Right, Role, Routes};
+use net::{Access, CallError, Caller, Path, Problem, Query as UrlQuery, Right, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,7 +21,6 @@ use super::jobs::attempt_of;
 use crate::event_loop::AskError;
 use crate::history::read;
 
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// Bytes of a part where the request does not say.
 const PART_DEFAULT: u64 = 64 << 10;
 
@@ -35,7 +34,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .problems(NO_SUCH)
         .problems(PASSED_ON);
-    Routes::new().route("/v1/jobs/{id}/attempts/{attempt}/log", USERS, log)
+    Routes::new().route("/v1/jobs/{id}/attempts/{attempt}/log", Access::USERS, log)
 }
 
 /// Which part.

@@ -56,7 +56,7 @@ use daemon::{Health, Metrics, Reach, Requests, Topology};
 use jobtracker_core::{Input, Query, Reply};
 use mapreduce_protocol::JobtrackerInfo;
 use net::api::get;
-use net::{Access, Guard, Json, Problem, Role, Routes};
+use net::{Access, Guard, Json, Problem, Routes};
 
 use crate::event_loop::{AskError, Core};
 use crate::events::Events;
@@ -94,9 +94,6 @@ pub(crate) struct ServerState {
     pub(crate) history_reads: HistoryReads,
 }
 
-const ANY_ROLE: Access =
-    Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
-
 /// All routes behind their guard.
 pub(crate) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
     let renewed = from_fn_with_state(state.clone(), renew_gauges);
@@ -117,7 +114,7 @@ fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/cluster",
-            ANY_ROLE,
+            Access::ANY_ROLE,
             get(cluster)
                 .summary("Tells which cluster this is, and how busy.")
                 .problems(error::ASKS),

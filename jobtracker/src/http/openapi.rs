@@ -3,14 +3,12 @@
 
 use std::sync::LazyLock;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse as _, Response};
 use ids::HostName;
 use mapreduce_protocol::{AttemptId, JobId};
-use net::Routes;
-use net::api::{About, document, get};
+use net::api::{About, document, give_document};
+use net::{Access, Routes};
 
-use super::{ANY_ROLE, ServerState};
+use super::ServerState;
 
 const ABOUT: About = About {
     title: "Howdah JobTracker",
@@ -28,11 +26,7 @@ const ABOUT: About = About {
     ],
 };
 
-/// The document, in JSON with line ends.
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let document = document(&super::routes(), &ABOUT);
-    serde_json::to_string_pretty(&document).expect("it is plain data") + "\n"
-});
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(&super::routes(), &ABOUT));
 
 /// The description of the JobTracker's interface, as `GET /v1/openapi.json` gives it.
 #[must_use]
@@ -41,14 +35,5 @@ pub fn openapi() -> &'static str {
 }
 
 pub(super) fn routes() -> Routes<ServerState> {
-    let this = get(this).summary("Gives this document.").gives_text(
-        200,
-        "application/json",
-        "An OpenAPI document.",
-    );
-    Routes::new().route("/v1/openapi.json", ANY_ROLE, this)
-}
-
-async fn this() -> Response {
-    ([(CONTENT_TYPE, "application/json")], openapi()).into_response()
+    Routes::new().route("/v1/openapi.json", Access::ANY_ROLE, give_document(openapi))
 }

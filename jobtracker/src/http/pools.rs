@@ -4,30 +4,28 @@ use axum::extract::State;
 use jobtracker_core::{Input, PoolVerb, Query, Reply};
 use mapreduce_protocol::{PoolList, PoolStatus};
 use net::api::{Methods, get, post};
-use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Role, Routes};
+use net::{Access, Caller, Json, Path, Problem, Query as UrlQuery, Routes};
 
 use super::ServerState;
 use super::error::{ASKS, CHANGES, NO_SUCH, unexpected};
 use super::jobs::PauseParameters;
 
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
-
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
-        .route("/v1/pools", USERS, get(list).summary("Lists pools.").problems(ASKS))
+        .route("/v1/pools", Access::USERS, get(list).summary("Lists pools.").problems(ASKS))
         .route(
             "/v1/pools/{pool}/pause",
-            USERS,
+            Access::USERS,
             change(post(pause), "Launches nothing more of a pool, of later jobs either."),
         )
         .route(
             "/v1/pools/{pool}/resume",
-            USERS,
+            Access::USERS,
             change(post(resume), "Goes on with a paused pool."),
         )
         .route(
             "/v1/pools/{pool}/kill",
-            USERS,
+            Access::USERS,
             change(post(kill), "Ends a pool's jobs, but for those that are being published."),
         )
 }

@@ -5,12 +5,10 @@ use daemon::TargetGroup;
 use jobtracker_core::{Query, Reply};
 use mapreduce_protocol::HostStatus;
 use net::api::get;
-use net::{Access, Json, Problem, Role, Routes};
+use net::{Access, Json, Problem, Routes};
 
 use super::ServerState;
 use super::error::{ASKS, unexpected};
-
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
     let targets = get(targets)
@@ -18,7 +16,7 @@ pub(super) fn routes() -> Routes<ServerState> {
             "Lists the daemons that Prometheus is to scrape, in the JSON of its `http_sd_config`.",
         )
         .problems(ASKS);
-    Routes::new().route("/v1/prometheus/targets", USERS, targets)
+    Routes::new().route("/v1/prometheus/targets", Access::USERS, targets)
 }
 
 /// Hosts that are drained and gone have no address.

@@ -9,7 +9,7 @@ use mapreduce_protocol::{
     Timeline, TimelineAttempt,
 };
 use net::api::get;
-use net::{Access, Json, Path, Problem, Query as UrlQuery, Role, Routes};
+use net::{Access, Json, Path, Problem, Query as UrlQuery, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,7 +18,6 @@ use super::error::{KEPT, NO_SUCH, unexpected};
 use super::history::{Told, ask_or_read_attempts, kept_attempts};
 use super::jobs::job_of;
 
-const USERS: Access = Access::Roles(&[Role::User, Role::Master]);
 /// Attempts from which on a page is full, where the request does not say, and at most.
 const PAGE_DEFAULT: usize = 5000;
 const PAGE_MAX: usize = 20_000;
@@ -29,7 +28,7 @@ pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/jobs/{id}/timeline",
-            USERS,
+            Access::USERS,
             get(timeline)
                 .summary("Tells of each attempt of a job in short, page by page.")
                 .problems(NO_SUCH)
@@ -37,7 +36,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/jobs/{id}/partitions",
-            USERS,
+            Access::USERS,
             get(partitions)
                 .summary("Tells how a job's map outputs are spread over its reduces, page by page.")
                 .problems(NO_SUCH)

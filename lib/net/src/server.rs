@@ -53,6 +53,14 @@ pub enum Access {
     Roles(&'static [Role]),
 }
 
+impl Access {
+    /// Whoever holds a token of the cluster.
+    pub const ANY_ROLE: Self =
+        Self::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
+    /// People, and masters in their place.
+    pub const USERS: Self = Self::Roles(&[Role::User, Role::Master]);
+}
+
 /// What the guard of a router knows.
 #[derive(Clone, Debug)]
 pub struct Guard {

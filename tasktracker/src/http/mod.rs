@@ -40,11 +40,7 @@ pub fn access() -> Vec<(&'static str, net::Access)> {
 pub(crate) fn routes() -> Routes<Served> {
     Routes::new()
         .route("/v1/shuffle/{job}/{partition}", Access::Roles(&[Role::Task]), get(map_outputs))
-        .route(
-            "/v1/attempts/{attempt}/log",
-            Access::Roles(&[Role::User, Role::Master]),
-            get(attempt_log),
-        )
+        .route("/v1/attempts/{attempt}/log", Access::USERS, get(attempt_log))
 }
 
 type Parameters = Query<BTreeMap<String, String>>;

@@ -23,7 +23,6 @@ use super::{ServerState, pages};
 
 pub(super) const CLIENTS: Access =
     Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Master]);
-const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
 /// How long the answer to a renewal waits at most.
 const RENEW_WAIT_MAX: Duration = Duration::from_mins(1);
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
@@ -201,7 +200,7 @@ fn attributes() -> Routes<ServerState> {
         )
         .route(
             "/v1/files/set_owner",
-            PEOPLE,
+            Access::USERS,
             post(set_owner)
                 .summary("Gives what stands at a path to another user.")
                 .problems(LOOKS)

@@ -9,7 +9,7 @@ use chunkstore_protocol::{
     Report,
 };
 use net::api::post;
-use net::{Access, Caller, Json, Problem, Right, Role, Routes};
+use net::{Access, Caller, Json, Problem, Right, Routes};
 
 use super::ServerState;
 use super::error::{ASKS, CHANGES, FORGETS, LOOKS, NO_SERVER, unexpected};
@@ -17,18 +17,17 @@ use super::files::done;
 
 /// Steps of the core for one page of a check.
 const FSCK_STEPS: usize = 50;
-const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/servers/report",
-            PEOPLE,
+            Access::USERS,
             post(report).summary("Tells of chunkservers, disks, space and repairs.").problems(ASKS),
         )
         .route(
             "/v1/servers/drain",
-            PEOPLE,
+            Access::USERS,
             post(drain)
                 .summary("Empties a chunkserver, or stops doing so.")
                 .problems(NO_SERVER)
@@ -36,7 +35,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/servers/delete_orphans",
-            PEOPLE,
+            Access::USERS,
             post(delete_orphans)
                 .summary("Has a chunkserver delete what no file refers to.")
                 .problems(NO_SERVER)
@@ -44,7 +43,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/servers/forget",
-            PEOPLE,
+            Access::USERS,
             post(forget)
                 .summary("Forgets a chunkserver that does not come back.")
                 .problems(NO_SERVER)
@@ -53,7 +52,7 @@ pub(super) fn routes() -> Routes<ServerState> {
         )
         .route(
             "/v1/files/fsck",
-            PEOPLE,
+            Access::USERS,
             post(fsck).summary("Checks the chunks of files, page by page.").problems(LOOKS),
         )
 }

@@ -27,7 +27,7 @@ use chunkstore_protocol::ClusterInfo;
 use daemon::{Health, Metrics, Reach, Requests, Shutdown, Topology};
 use ids::{ClusterId, Epoch};
 use net::api::get;
-use net::{Access, Guard, Json, Keyring, Problem, Role, Routes};
+use net::{Access, Guard, Json, Keyring, Problem, Routes};
 
 use super::event_loop::Core;
 use super::metrics::{REQUESTS, observe_summary, observe_topology, observe_unreached};
@@ -77,9 +77,6 @@ pub(super) struct Shared {
 /// How long a scrape waits for the core: less than Prometheus waits for a scrape.
 const SCRAPE_PATIENCE: Duration = Duration::from_secs(3);
 
-const ANY_ROLE: Access =
-    Access::Roles(&[Role::User, Role::Task, Role::Tracker, Role::Server, Role::Master]);
-
 /// All routes behind their guard.
 pub(super) fn router(state: ServerState, guard: Guard, health: Health, metrics: Metrics) -> Router {
     let renewed = from_fn_with_state(state.clone(), renew_gauges);
@@ -100,7 +97,7 @@ fn routes() -> Routes<ServerState> {
     Routes::new()
         .route(
             "/v1/cluster",
-            ANY_ROLE,
+            Access::ANY_ROLE,
             get(cluster).summary("Tells which cluster this is.").problems(error::ASKS),
         )
         .merge(openapi::routes())

@@ -3,12 +3,10 @@
 
 use std::sync::LazyLock;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse as _, Response};
-use net::Routes;
-use net::api::{About, document, get};
+use net::api::{About, document, give_document};
+use net::{Access, Routes};
 
-use super::{ANY_ROLE, ServerState};
+use super::ServerState;
 
 const ABOUT: About = About {
     title: "Howdah chunk master",
@@ -24,11 +22,7 @@ const ABOUT: About = About {
     path_parameters: &[],
 };
 
-/// The document, in JSON with line ends.
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let document = document(&super::routes(), &ABOUT);
-    serde_json::to_string_pretty(&document).expect("it is plain data") + "\n"
-});
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(&super::routes(), &ABOUT));
 
 /// The description of the chunk master's interface, as `GET /v1/openapi.json` gives it.
 #[must_use]
@@ -37,14 +31,5 @@ pub fn openapi() -> &'static str {
 }
 
 pub(super) fn routes() -> Routes<ServerState> {
-    let this = get(this).summary("Gives this document.").gives_text(
-        200,
-        "application/json",
-        "An OpenAPI document.",
-    );
-    Routes::new().route("/v1/openapi.json", ANY_ROLE, this)
-}
-
-async fn this() -> Response {
-    ([(CONTENT_TYPE, "application/json")], openapi()).into_response()
+    Routes::new().route("/v1/openapi.json", Access::ANY_ROLE, give_document(openapi))
 }

@@ -4,13 +4,11 @@ use axum::extract::State;
 use chunkstore_protocol::{Report, ServerReport};
 use daemon::TargetGroup;
 use net::api::get;
-use net::{Access, Json, Problem, Role, Routes};
+use net::{Access, Json, Problem, Routes};
 
 use super::ServerState;
 use super::error::ASKS;
 use super::health::whole_report;
-
-const PEOPLE: Access = Access::Roles(&[Role::User, Role::Master]);
 
 pub(super) fn routes() -> Routes<ServerState> {
     let targets = get(targets)
@@ -18,7 +16,7 @@ pub(super) fn routes() -> Routes<ServerState> {
             "Lists the daemons that Prometheus is to scrape, in the JSON of its `http_sd_config`.",
         )
         .problems(ASKS);
-    Routes::new().route("/v1/prometheus/targets", PEOPLE, targets)
+    Routes::new().route("/v1/prometheus/targets", Access::USERS, targets)
 }
 
 /// Of servers that have not registered since the master started nobody knows the address.

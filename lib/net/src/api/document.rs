@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse as _;
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{Draft, Operation};
+use super::{Draft, Methods, Operation, get};
 use crate::server::{Access, Routes};
 use crate::{Problem, Role};
 
@@ -32,8 +34,25 @@ pub struct About {
     pub path_parameters: &'static [PathParameter],
 }
 
-/// Describes every method of these routes, or those methods of which something is said.
-pub fn document<S: Clone + Send + Sync + 'static>(routes: &Routes<S>, about: &About) -> Value {
+/// The document of these routes, in JSON with line ends: every method, or those of which something is said.
+pub fn document<S: Clone + Send + Sync + 'static>(routes: &Routes<S>, about: &About) -> String {
+    serde_json::to_string_pretty(&describe_all(routes, about)).expect("it is plain data") + "\n"
+}
+
+/// The method by which a daemon gives its document.
+pub fn give_document<S: Clone + Send + Sync + 'static>(
+    document: fn() -> &'static str,
+) -> Methods<S> {
+    let give =
+        move || async move { ([(CONTENT_TYPE, "application/json")], document()).into_response() };
+    get(give).summary("Gives this document.").gives_text(
+        200,
+        "application/json",
+        "An OpenAPI document.",
+    )
+}
+
+fn describe_all<S: Clone + Send + Sync + 'static>(routes: &Routes<S>, about: &About) -> Value {
     let settings = |settings: SchemaSettings| {
         settings.with(|it| {
             it.definitions_path = SCHEMAS.into();

@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::JsonSchema;
 
 pub use describe::{Described, Draft, Gives, Takes};
-pub use document::{About, PathParameter, document};
+pub use document::{About, PathParameter, document, give_document};
 
 /// Problems that an operation may answer: the status and the `type`.
 pub type Problems = &'static [(u16, &'static str)];
