@@ -1,33 +1,5 @@
 //! The JobTracker's HTTP: decode, check the caller's right, ask the core, encode. No decisions; statuses
-//! are `error.rs`'.
-//!
-//! | route | who | what |
-//! | --- | --- | --- |
-//! | `GET /v1/cluster` | any | `JobtrackerInfo` |
-//! | `POST /v1/jobs?check=` | users | a `JobSpec`, in JSON or YAML → 201 `JobAccepted`, `Location`; `Idempotency-Key`; or `JobChecked` |
-//! | `GET /v1/jobs?limit=&state=&pool=&before=` | users | `JobList`, newest first |
-//! | `GET /v1/jobs/{id}?wait_ms=` | users | `JobStatus`, at once or at the job's end |
-//! | `POST /v1/jobs/{id}/kill` | users | `JobStatus` |
-//! | `POST /v1/jobs/{id}/pause?kill=`, `/resume` | users | `JobStatus` |
-//! | `GET /v1/jobs/{id}/counters`, `/attempts` | users | `JobCounters`, `AttemptList` |
-//! | `GET /v1/jobs/{id}/explain?task=` | users | `Explanation` |
-//! | `GET /v1/jobs/{id}/timeline?first=&limit=&since=`, `/partitions?first=` | users | `Timeline`, `PartitionList` |
-//! | `GET /v1/jobs/{id}/attempts/{attempt}/log?offset=&limit=` | users | a part of what it wrote |
-//! | `POST /v1/jobs/{id}/attempts/{attempt}/kill`, `/fail` | users | `AttemptStatus` |
-//! | `GET /v1/history?limit=`, `/v1/history/{id}`, `…/attempts`, `…/attempts/{attempt}/log` | users | `HistoryList`, `JobHistory`, `AttemptHistory`s, text |
-//! | `GET /v1/hosts`, `/v1/hosts/{host}` | users | `HostList`, `HostStatus` |
-//! | `POST /v1/hosts/{host}/drain?kill=`, `/undrain` | users | `HostStatus`; a `HostList` of it, or of none |
-//! | `POST /v1/hosts/{host}/forgive` | users | `HostStatus` |
-//! | `GET /v1/pools` | users | `PoolList` |
-//! | `POST /v1/pools/{pool}/pause?kill=`, `/resume`, `/kill` | users | `PoolStatus` |
-//! | `GET /v1/events?job=` | users | server-sent events: `ClusterPulse`, `JobStatus` |
-//! | `GET /v1/store/report`, `/v1/files?path=&after=&limit=`, `/v1/files/stat?path=` | users | `ClusterReport`, `Listing`, `FileStatus` |
-//! | `GET /v1/files/content?path=&offset=&length=`, `PUT …?path=&parents=&replace=`, `DELETE …?path=&skip_trash=` | users | bytes; `FileStatus`; nothing |
-//! | `GET /v1/openapi.json` | any | the description of all these routes |
-//! | `GET /`, `/web/{file}` | anybody | the web page |
-//! | `GET /v1/prometheus/targets` | users | the daemons that Prometheus is to scrape, for its `http_sd_config` |
-//! | `POST /v1/trackers/register`, `/heartbeat` | TaskTrackers | see `mapreduce_protocol::trackers` |
-//! | `POST /v1/trackers/reach` | TaskTrackers | see `daemon::Reach` |
+//! are `error.rs`'. `howdah openapi jobtracker` lists the routes.
 
 mod error;
 mod events;
