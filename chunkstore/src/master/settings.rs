@@ -1,5 +1,7 @@
 //! What the configuration says to the chunk master, parsed.
 
+use std::time::Duration;
+
 use std::path::PathBuf;
 
 use chunkstore_core::master::Settings;

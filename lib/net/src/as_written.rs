@@ -129,7 +129,7 @@ mod tests {
             let words = format!(
                 "{written} would become {becomes}: write it in quotes, so that it stays as written"
             );
-            assert_eq!(found(written), [words.clone()]);
+            assert_eq!(found(written), std::slice::from_ref(&words));
             let deep = format!("a:\n  - x\n  - {{b: [1, {written}, '{written}', \"0x\"]}}\nc: 2\n");
             assert_eq!(found(&deep), [format!("a.1.b.1: {words}")]);
         }
