@@ -186,7 +186,7 @@ fn a_chunk_master_whose_only_disk_hangs_tells_nobody_and_ends_when_it_is_told_to
 #[test]
 fn a_jobtracker_whose_only_disk_hangs_tells_nobody_and_ends_when_it_is_told_to() {
     let drain = |n: u32| {
-        let change = if n % 2 == 0 { "drain" } else { "undrain" };
+        let change = if n.is_multiple_of(2) { "drain" } else { "undrain" };
         ["host", change, "host-1"].map(str::to_owned).to_vec()
     };
     the_only_disk_hangs("jobtracker", drain, |dev| {
