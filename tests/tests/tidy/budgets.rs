@@ -90,7 +90,7 @@ fn no_file_outgrows_its_budget() {
 }
 
 /// Columns of a line that is a comment. (Of code `rustfmt.toml` says so.)
-const COMMENT_COLUMNS_MAX: usize = 140;
+const COMMENT_COLUMNS_MAX: usize = 150;
 
 #[test]
 fn no_line_of_a_comment_is_too_long_to_be_read() {
