@@ -304,6 +304,24 @@ fn a_tracker_whose_connection_broke_gets_nothing_until_it_comes_again() {
     assert_eq!(story.running(&a), [map(job, 0)]);
 }
 
+/// The timer that is set for the one before it rings in vain, and does not answer the newer one too soon, nor leave it for ever.
+#[test]
+fn a_heartbeat_that_took_the_place_of_another_one_waits_for_an_interval_of_its_own() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 1);
+    story.advance_to(Monotonic(Duration::from_millis(600)));
+    let heartbeat = story.heartbeat(&a);
+    let newer = story.send(heartbeat);
+    for (millis, waits) in [(1000, true), (1599, true), (1600, false)] {
+        let its_time = Monotonic(Duration::from_millis(1600));
+        assert!(story.core.poll_timeout().is_some_and(|due| due <= its_time), "{millis} ms");
+        story.advance_to(Monotonic(Duration::from_millis(millis)));
+        let output = story.core.handle_timeout(story.now);
+        story.take(output);
+        assert_eq!(story.parked.contains_key(&newer), waits, "after {millis} ms");
+    }
+}
+
 #[test]
 fn a_parked_heartbeat_is_answered_at_the_interval_or_when_a_newer_comes() {
     let mut story = Story::begin();
