@@ -81,9 +81,9 @@ fn main() -> anyhow::Result<ExitCode> {
             return Ok(ended(&report, args.goals));
         }
         Some(Command::Suite(args)) => {
-            suite::measure(&args, &mut report)?;
+            let is_as_cheap = suite::measure(&args, &mut report)?;
             report.give(args.write.as_deref())?;
-            return Ok(ended(&report, args.goals));
+            return Ok(if is_as_cheap { ended(&report, args.goals) } else { ExitCode::FAILURE });
         }
         Some(Command::Scheduler(args)) => {
             scheduler::measure(&args, &mut report)?;

@@ -1,21 +1,28 @@
 //! Jobs of every kind on a real cluster, each in turn with the programs that do the same elsewhere: how long they take, and
 //! what they cost. Peers are run by `bench/peers/run`; one that is not installed is skipped, and said to be.
 
+mod baseline;
 mod lines;
+mod machine;
+mod pagerank;
+mod run;
 mod usage;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
-use tests::cluster::{Dev, DevOptions};
+use tests::cluster::Dev;
+use tests::command::finish;
 
-use crate::measure::Samples;
+use crate::measure::{Rates, Samples};
 use crate::report::Report;
-use lines::{Lines, each};
+use baseline::Plain;
+use lines::Lines;
 use usage::Usage;
 use workload::{Peer, Workload};
 
@@ -37,6 +44,12 @@ pub(crate) struct SuiteArgs {
     /// Folder that `bench/peers/setup` made, for peers that need more than this package.
     #[arg(long, value_name = "FOLDER")]
     peers_dir: Option<PathBuf>,
+    /// Compare processor time per byte with what is kept in this file, and fail where it is more by more than noise.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Keep processor time per byte in this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
+    keep_baseline: Option<PathBuf>,
     /// Fail if a goal is missed.
     #[arg(long)]
     pub(crate) goals: bool,
@@ -53,24 +66,43 @@ const NOT_HERE: i32 = 77;
 const FULL_BYTES: u64 = 1 << 30;
 /// An empty job on an idle machine.
 const EMPTY_JOB_MAX: Duration = Duration::from_millis(60);
+/// Bytes a second that reduces fetch.
+const SHUFFLE_MIN: f64 = 1_200e6;
 
-/// Adds the rows of each workload.
+/// Adds the rows of each workload. Whether none has become dearer, where that was asked.
 ///
 /// # Errors
 /// When one can't be run, or its output is wrong.
-pub(crate) fn measure(args: &SuiteArgs, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(args: &SuiteArgs, report: &mut Report) -> anyhow::Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let rates = machine::Rates::measure(folder.path())?;
+    report.row("the machine", rates.shown(), "–", true);
+    let is_compared = args.baseline.is_some() || args.keep_baseline.is_some();
+    let mut plain = is_compared.then(|| Plain::new(folder.path())).transpose()?;
+    let mut costs = BTreeMap::new();
     for workload in Workload::value_variants() {
         if args.only.is_empty() || args.only.contains(workload) {
-            Bench::new(*workload, args)?.measure(report)?;
+            let bench = Bench::new(*workload, args, rates)?;
+            let least = bench.measure(report, plain.as_mut())?;
+            if let Some(plain) = &plain {
+                costs.insert(workload.name(), plain.ratio(least, bench.input_bytes));
+            }
         }
     }
-    Ok(())
+    if let Some(file) = &args.keep_baseline {
+        baseline::keep(file, args.size, &costs)?;
+    }
+    match &args.baseline {
+        Some(file) => baseline::compare(file, args.size, &costs, report),
+        None => Ok(true),
+    }
 }
 
 /// One workload, its cluster and its peers.
 struct Bench<'a> {
     workload: Workload,
     args: &'a SuiteArgs,
+    rates: machine::Rates,
     cluster: Dev,
     roots: Vec<i32>,
     /// Local files or folders.
@@ -86,15 +118,13 @@ struct Bench<'a> {
 struct Runs {
     walls: Samples,
     usages: Vec<Usage>,
+    /// Of the shuffle alone: bytes a second.
+    shuffled: Rates,
 }
 
 impl<'a> Bench<'a> {
-    fn new(workload: Workload, args: &'a SuiteArgs) -> anyhow::Result<Self> {
-        let options = DevOptions::trackers(TRACKERS)
-            .set("chunkmaster.replication=2")
-            .set("chunkmaster.trash_interval=0s")
-            .set("chunkserver.trash_interval=0s");
-        let cluster = Dev::start(&options);
+    fn new(workload: Workload, args: &'a SuiteArgs, rates: machine::Rates) -> anyhow::Result<Self> {
+        let cluster = Dev::start(&run::options(workload));
         let numbered = |kind: &str| (1..=TRACKERS).map(move |n| format!("{kind}-{n}")).collect();
         let servers: Vec<String> = numbered("chunkserver");
         let trackers: Vec<String> = numbered("tasktracker");
@@ -103,31 +133,33 @@ impl<'a> Bench<'a> {
         let roots = daemons.map(|daemon| cluster.pid(daemon)).collect();
         let inputs = workload.make_input(&cluster.scratch().join("input"), args.size.0)?;
         let mut stored = Vec::new();
-        for input in &inputs {
+        for input in inputs.iter().filter(|_| !workload.is_of_local_files()) {
             let name = input.file_name().and_then(|name| name.to_str()).context("a name")?;
             stored.push(format!("/{name}"));
             cluster.put(input, &format!("/{name}"));
         }
         let input_bytes = inputs.iter().map(|input| bytes_of(input)).sum::<anyhow::Result<_>>()?;
         let expected = workload.expected(&inputs)?;
-        Ok(Self { workload, args, cluster, roots, inputs, input_bytes, stored, expected })
+        Ok(Self { workload, args, rates, cluster, roots, inputs, input_bytes, stored, expected })
     }
 
-    fn measure(&self, report: &mut Report) -> anyhow::Result<()> {
+    /// Runs it in turn with its peers; the least processor time that it took, seconds.
+    fn measure(&self, report: &mut Report, mut plain: Option<&mut Plain>) -> anyhow::Result<f64> {
         let asked = |peer: &&Peer| self.args.peers.iter().any(|name| name == peer.name);
         let mut peers: Vec<_> = self.workload.peers().iter().filter(asked).collect();
         let mut theirs: Vec<Runs> = peers.iter().map(|_| Runs::default()).collect();
         let mut ours = Runs::default();
         // The first round warms up, and is where outputs are looked at.
         for round in 0..=self.args.runs {
-            let usage = self.run_job(round == 0)?;
-            if round > 0 {
-                ours.push(usage);
+            let is_measured = round > 0;
+            self.run(is_measured, &mut ours)?;
+            if let Some(plain) = plain.as_deref_mut() {
+                plain.run()?;
             }
             let mut nth = 0;
             while let Some(peer) = peers.get(nth) {
                 match self.run_peer(peer.name)? {
-                    Some(usage) if round > 0 => theirs[nth].push(usage),
+                    Some(usage) if is_measured => theirs[nth].push(usage),
                     Some(_) => {}
                     None => {
                         peers.remove(nth);
@@ -142,36 +174,28 @@ impl<'a> Bench<'a> {
         for (peer, theirs) in peers.into_iter().zip(&theirs) {
             self.compare(peer, &ours, theirs, report);
         }
-        Ok(())
+        Ok(ours.usages.iter().map(|usage| usage.cpu_seconds).fold(f64::INFINITY, f64::min))
     }
 
-    /// One job, from the command line to its output, which is replicated and synced.
-    fn run_job(&self, is_checked: bool) -> anyhow::Result<Usage> {
-        let spec = self.workload.spec(&self.stored, "/out");
-        let file = self.cluster.job_file("suite.json", &spec.to_string());
+    /// One run, from the command line to its output, which is replicated and synced where it is in the store.
+    fn run(&self, is_measured: bool, runs: &mut Runs) -> anyhow::Result<()> {
+        let mut command = self.command()?;
+        let mut said = String::new();
         let usage = usage::of(&self.roots, || {
-            let ended = self.cluster.run(&["job", "submit", &file, "--wait"]);
-            anyhow::ensure!(ended.code == Some(0), "the job failed: {}", ended.stderr);
+            let ended = finish(&mut command);
+            anyhow::ensure!(ended.code == Some(0), "{command:?} failed: {}", ended.stderr);
+            said = ended.text();
             Ok(())
         })?;
-        if is_checked {
-            self.check()?;
+        if is_measured {
+            runs.push(usage);
+            if self.workload == Workload::Shuffle {
+                runs.shuffled.push(self.shuffle_rate(&said)?);
+            }
+        } else {
+            self.check(&said)?;
         }
-        let _gone = self.cluster.run(&["fs", "rm", "-r", "--skip-trash", "/out"]).success();
-        Ok(usage)
-    }
-
-    /// A fast wrong answer fails.
-    fn check(&self) -> anyhow::Result<()> {
-        let output = self.cluster.scratch().join("output");
-        self.cluster.get("/out", &output);
-        let mut lines = Lines::default();
-        each(&output, |line| lines.add(line))?;
-        let name = self.workload.name();
-        let expected = &self.expected;
-        anyhow::ensure!(lines == *expected, "{name}: {} lines, expected {}", lines.n, expected.n);
-        anyhow::ensure!(self.workload.is_in_order(&output)?, "{name}: not in order");
-        Ok(std::fs::remove_dir_all(&output)?)
+        self.clean_up()
     }
 
     /// The same by another program; nothing where it is not installed.
@@ -205,7 +229,7 @@ impl<'a> Bench<'a> {
         Ok(Some(usage))
     }
 
-    /// Howdah's own row.
+    /// Howdah's own rows.
     fn give(&self, ours: &Runs, report: &mut Report) {
         let (goal, is_met) = match self.workload {
             Workload::Empty => (
@@ -214,8 +238,25 @@ impl<'a> Bench<'a> {
             ),
             _ => ("–".to_owned(), true),
         };
-        let measured = format!("{}; {}", ours.walls, ours.costs(self.input_bytes));
+        let limit = ours.median(|usage| self.rates.limit(usage, self.input_bytes).as_secs_f64());
+        let share = 100.0 * limit / ours.walls.median().as_secs_f64().max(f64::EPSILON);
+        let measured = format!(
+            "{}; {}; {share:.0} % of the limit, in which the machine could move those bytes: {:.0} ms",
+            ours.walls,
+            ours.costs(self.input_bytes),
+            limit * 1e3,
+        );
         report.row(self.workload.title(self.args.size), measured, goal, is_met);
+        if self.workload == Workload::Shuffle {
+            let is_met = self.is_small() || ours.shuffled.median() >= SHUFFLE_MIN;
+            let goal = format!("≥ {:.0} MB/s", SHUFFLE_MIN / 1e6);
+            let measured = format!("{} bytes", ours.shuffled);
+            report.row("… what the reduces fetched while they waited", measured, goal, is_met);
+        }
+    }
+
+    fn is_small(&self) -> bool {
+        self.args.size.0 < FULL_BYTES
     }
 
     fn compare(&self, peer: &Peer, ours: &Runs, theirs: &Runs, report: &mut Report) {
@@ -226,9 +267,14 @@ impl<'a> Bench<'a> {
             theirs.walls,
             theirs.cpu(),
         );
-        let goal = peer.ratio_max.map_or("–".to_owned(), |max| format!("≤ {max:.2} × its time"));
-        let is_small = self.args.size.0 < FULL_BYTES;
-        let is_met = is_small || peer.ratio_max.is_none_or(|max| ratio <= max);
+        let job = if peer.and_a_job { EMPTY_JOB_MAX } else { Duration::ZERO };
+        let most = |max| theirs.walls.median().mul_f64(max) + job;
+        let is_met =
+            self.is_small() || peer.ratio_max.is_none_or(|max| ours.walls.median() <= most(max));
+        let besides =
+            if peer.and_a_job { format!(" + {} ms", job.as_millis()) } else { String::new() };
+        let goal = peer.ratio_max.map(|max| format!("≤ {max:.2} × its time{besides}"));
+        let goal = goal.unwrap_or_else(|| "–".to_owned());
         report.row(format!("… beside {}", peer.name), measured, goal, is_met);
     }
 }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::lines::{Lines, each};
+use super::pagerank;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,8 +23,18 @@ pub(super) enum Workload {
     Index,
     /// Orders with their customers' names.
     Join,
+    /// Ranks of linked pages, by a workflow of many jobs.
+    Pagerank,
     /// Lines through `cat`, without a reduce.
     Streaming,
+    /// A file into the store.
+    Put,
+    /// A file out of the store.
+    Get,
+    /// Tera-sort's records to the reduces, which write nothing.
+    Shuffle,
+    /// Tera-sort by one process, without daemons and network.
+    Sort,
     /// A job of one line.
     Empty,
 }
@@ -34,6 +45,8 @@ pub(super) struct Peer {
     pub(super) name: &'static str,
     /// Howdah's time in this one's; absent where nothing was promised.
     pub(super) ratio_max: Option<f64>,
+    /// Whether it may take an empty job's time besides.
+    pub(super) and_a_job: bool,
 }
 
 /// Files in the input of the index.
@@ -46,6 +59,8 @@ const RARE_EVERY: u64 = 10_000;
 const ORDERS: u64 = 16;
 /// An order's line is about so long.
 const ORDER_BYTES: u64 = 64;
+/// Of the size that is asked for, PageRank's links have this part: it reads as much again in each of its jobs.
+const LINKS_PART: u64 = 16;
 
 impl Workload {
     /// As people type it.
@@ -61,7 +76,15 @@ impl Workload {
             Self::Grep => format!("grep for a rare word, {size}, no reduce"),
             Self::Index => format!("inverted index of {INDEXED_FILES} files, {size}, 2 reduces"),
             Self::Join => format!("join of orders and customers, {size}, 2 reduces"),
+            Self::Pagerank => {
+                let (links, rounds) = (config::Bytes(size.0 / LINKS_PART), pagerank::ROUNDS);
+                format!("PageRank, {links} of links, {rounds} rounds of 2 jobs, by a workflow")
+            }
             Self::Streaming => format!("streaming `cat`, {size}, no reduce"),
+            Self::Put => format!("put, {size}, 2 replicas"),
+            Self::Get => format!("get, {size}"),
+            Self::Shuffle => format!("shuffle alone, {size} of records, 2 reduces"),
+            Self::Sort => format!("sort alone by `howdah local`, {size} of records, 2 reduces"),
             Self::Empty => "word count of one line, 1 reduce".to_owned(),
         }
     }
@@ -69,7 +92,7 @@ impl Workload {
     /// Whom it is compared with; of those, the ones that are asked for.
     pub(super) fn peers(self) -> &'static [Peer] {
         const fn peer(name: &'static str, ratio_max: Option<f64>) -> Peer {
-            Peer { name, ratio_max }
+            Peer { name, ratio_max, and_a_job: false }
         }
         match self {
             Self::Wordcount => {
@@ -100,14 +123,18 @@ impl Workload {
                 const {
                     &[
                         peer("rust", None),
-                        peer("rg", None),
+                        Peer { and_a_job: true, ..peer("rg", Some(4.0)) },
                         peer("spark", Some(0.05)),
                         peer("hadoop", None),
                     ]
                 }
             }
-            Self::Join => const { &[peer("gnu", None)] },
-            Self::Index | Self::Streaming => const { &[peer("gnu", None)] },
+            Self::Sort => const { &[peer("rust", None), peer("gnu", None)] },
+            Self::Pagerank => const { &[peer("rust", None)] },
+            Self::Index | Self::Join | Self::Streaming | Self::Put | Self::Get => {
+                const { &[peer("gnu", None)] }
+            }
+            Self::Shuffle => &[],
             Self::Empty => const { &[peer("spark", None), peer("hadoop", None)] },
         }
     }
@@ -121,7 +148,7 @@ impl Workload {
         let file = |name: &str| folder.join(name);
         let bytes = |size: u64| format!("{size}B");
         Ok(match self {
-            Self::Wordcount | Self::Streaming => {
+            Self::Wordcount | Self::Streaming | Self::Put | Self::Get => {
                 tests::books::generate(&file("text"), &bytes(size), 42);
                 vec![file("text")]
             }
@@ -143,7 +170,11 @@ impl Workload {
                 }
                 vec![file("texts")]
             }
-            Self::Terasort => {
+            Self::Pagerank => {
+                pagerank::write_links(&file("links"), size / LINKS_PART)?;
+                vec![file("links")]
+            }
+            Self::Terasort | Self::Shuffle | Self::Sort => {
                 let records = (size / 100).max(1) * 100;
                 let (records, path) = (bytes(records), file("records"));
                 let mut args = ["gen", "tera", "--size", &*records, "--seed", "42"]
@@ -160,13 +191,18 @@ impl Workload {
         })
     }
 
-    /// The job, on `inputs` of the store.
-    pub(super) fn spec(self, inputs: &[String], output: &str) -> Value {
+    /// Whether the input is not in the store before it is run.
+    pub(super) fn is_of_local_files(self) -> bool {
+        matches!(self, Self::Put | Self::Sort)
+    }
+
+    /// The job, on `inputs`; none for what is no job.
+    pub(super) fn spec(self, inputs: &[String], output: &str) -> Option<Value> {
         let builtin = |name: &str, args: Value| json!({"builtin": {"name": name, "args": args}});
         let (reduces, program) = match self {
             Self::Wordcount => (2, builtin("wordcount", json!({}))),
             Self::Empty => (1, builtin("wordcount", json!({}))),
-            Self::Terasort => (2, builtin("terasort", json!({}))),
+            Self::Terasort | Self::Shuffle | Self::Sort => (2, builtin("terasort", json!({}))),
             Self::Grep => (0, builtin("grep", json!({"pattern": RARE}))),
             Self::Index => (2, builtin("index", json!({}))),
             Self::Join => {
@@ -174,11 +210,13 @@ impl Workload {
                 (2, builtin("join", args))
             }
             Self::Streaming => (0, json!({"streaming": {"mapper": "cat"}})),
+            Self::Pagerank | Self::Put | Self::Get => return None,
         };
-        json!({
+        let format = if self == Self::Shuffle { "none" } else { "text" };
+        Some(json!({
             "name": self.name(), "input": inputs, "output": output, "reduces": reduces,
-            "program": program,
-        })
+            "program": program, "output_format": format,
+        }))
     }
 
     /// What the output must be, by other means than Howdah's.
@@ -194,7 +232,11 @@ impl Workload {
                 let counted = tests::oracle::lines_of_counts(&counts);
                 lines = Lines::of(counted.iter().map(Vec::as_slice));
             }
-            Self::Terasort | Self::Streaming => each(&inputs[0], |line| lines.add(line))?,
+            Self::Terasort | Self::Streaming | Self::Put | Self::Get | Self::Sort => {
+                each(&inputs[0], |line| lines.add(line))?;
+            }
+            // What they are compared with is not made of lines alone.
+            Self::Pagerank | Self::Shuffle => {}
             Self::Grep => {
                 let rare = memchr::memmem::Finder::new(RARE);
                 each(&inputs[0], |line| {
@@ -228,7 +270,7 @@ impl Workload {
     /// When it can't be read.
     pub(super) fn is_in_order(self, output: &Path) -> anyhow::Result<bool> {
         let (mut last, mut is_sorted) = (Vec::new(), true);
-        if self == Self::Terasort {
+        if matches!(self, Self::Terasort | Self::Sort) {
             each(output, |line| {
                 let key = line.get(..10).unwrap_or(line);
                 is_sorted &= last.as_slice() <= key;
