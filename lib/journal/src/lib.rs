@@ -8,6 +8,7 @@
 //! A journal may be kept in two folders at once, on two disks, of which one may be lost: see [`Folders`].
 
 mod disk;
+mod disk_threads;
 mod error;
 mod folder;
 mod frame;
@@ -24,7 +25,6 @@ mod snapshot;
 mod tests;
 mod thread;
 mod verify;
-mod workers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@
 //!
 //! **A folder that hangs**, whose disk neither does what it is told nor says that it can't, is one that fails: when the
 //! other one has done an operation, it has [`crate::Options::timeout`] left, and a second for each MiB that it was not yet
-//! asked to sync. So each operation is done by threads that can be left where they are (`workers`). They keep the folder
+//! asked to sync. So each operation is done by threads that can be left where they are (`disk_threads`). They keep the folder
 //! locked until their disk answers: what they were told to write may still come. If both hang, or the last one, that is
 //! waited for: nothing could be acknowledged.
 //!
@@ -26,10 +26,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile};
+use crate::disk_threads::{DiskThread, DiskThreads, Hangs};
 use crate::error::FileError;
 use crate::folder::{self, Lock};
 use crate::marks::{go_alone, mark_behind, read_id};
-use crate::workers::{Hangs, Worker, Workers};
 
 /// Written at once: what waits for a disk that hangs has a copy of it.
 const PIECE_BYTES: usize = 1 << 20;
@@ -94,7 +94,7 @@ struct Pair {
     live: [AtomicBool; 2],
     /// Held by what is under way in a folder, too; none where its disk gave errors at the start.
     locks: [Option<Lock>; 2],
-    workers: [Workers; 2],
+    disk_threads: [DiskThreads; 2],
     /// How long one may take more than the other.
     timeout: Duration,
     /// One failed, and the other one did not surely take its mark: it may pass for the whole journal at the next
@@ -118,7 +118,7 @@ impl Mirror {
             folders,
             live: [AtomicBool::new(true), AtomicBool::new(true)],
             locks,
-            workers: <[Workers; 2]>::default(),
+            disk_threads: <[DiskThreads; 2]>::default(),
             timeout,
             has_failed: AtomicBool::new(false),
             losing: Mutex::default(),
@@ -179,10 +179,10 @@ impl Mirror {
         let tell = move |_done| {
             let _nobody_waits = tell.send(());
         };
-        if let Ok(worker) = self.start(side, mark, tell)
+        if let Ok(disk_thread) = self.start(side, mark, tell)
             && answers.recv_timeout(patience).is_ok()
         {
-            self.0.workers[side].give_back(worker);
+            self.0.disk_threads[side].give_back(disk_thread);
         }
     }
 
@@ -252,11 +252,11 @@ impl Mirror {
     ) -> [Option<io::Result<T>>; 2] {
         let (tell, answers) = channel();
         let mut side = 0;
-        let mut workers = operations.map(|operation| {
+        let mut disk_threads = operations.map(|operation| {
             let (of, tell) = (side, tell.clone());
             side += 1;
-            let worker = self.start(of, operation, move |done| drop(tell.send((of, done))));
-            worker.ok()
+            let disk_thread = self.start(of, operation, move |done| drop(tell.send((of, done))));
+            disk_thread.ok()
         });
         drop(tell);
         let mut done = [None, None];
@@ -266,13 +266,13 @@ impl Mirror {
         let limit = if has_failed { Duration::MAX } else { limit };
         done[first] = Some(answer);
         done[1 - first] = self.wait_for(1 - first, &answers, limit);
-        for (side, worker) in workers.iter_mut().enumerate() {
+        for (side, disk_thread) in disk_threads.iter_mut().enumerate() {
             let is_back = match &done[side] {
                 Some(Err(error)) => !is_hang(error),
                 answer => answer.is_some(),
             };
-            if let Some(worker) = worker.take().filter(|_| is_back) {
-                self.0.workers[side].give_back(worker);
+            if let Some(disk_thread) = disk_thread.take().filter(|_| is_back) {
+                self.0.disk_threads[side].give_back(disk_thread);
             }
         }
         done
@@ -285,16 +285,16 @@ impl Mirror {
         side: usize,
         operation: Operation<T>,
         tell: impl FnOnce(io::Result<T>) + Send + 'static,
-    ) -> Result<Worker, NoThread> {
+    ) -> Result<DiskThread, NoThread> {
         let lock = self.0.locks[side].clone();
-        match self.0.workers[side].take() {
-            Ok(worker) => {
-                worker.start(Box::new(move || {
+        match self.0.disk_threads[side].take() {
+            Ok(disk_thread) => {
+                disk_thread.start(Box::new(move || {
                     let done = operation();
                     drop(lock);
                     tell(done);
                 }));
-                Ok(worker)
+                Ok(disk_thread)
             }
             Err(_too_many) => {
                 tell(operation());

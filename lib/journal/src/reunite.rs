@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk::Disk;
+use crate::disk_threads::{Hangs, ask_both};
 use crate::error::{Context, FileError, OpenError, OtherFolder};
 use crate::folder::{self, LOCK_PATIENCE, Lock};
 use crate::marks::{
@@ -35,7 +36,6 @@ use crate::marks::{
 use crate::mirror::{FolderNotice, Mirror};
 use crate::recover::{self, Segment};
 use crate::snapshot;
-use crate::workers::{Hangs, ask_both};
 
 /// A whole journal in one folder, read and checked.
 pub(crate) struct Contents {

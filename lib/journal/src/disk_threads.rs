@@ -49,36 +49,36 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Those of one folder that have nothing to do. There are as many as operations were ever under way there at once.
 #[derive(Default)]
-pub(crate) struct Workers(Mutex<Vec<Worker>>);
+pub(crate) struct DiskThreads(Mutex<Vec<DiskThread>>);
 
 /// A thread that does one job after another. It ends when this is dropped and its job is done.
-pub(crate) struct Worker(Sender<Job>);
+pub(crate) struct DiskThread(Sender<Job>);
 
-impl Workers {
+impl DiskThreads {
     /// One that is free, or a new one. It is to be given back when its job is done; else it is left, and ends with that.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub(crate) fn take(&self) -> io::Result<Worker> {
-        if let Some(worker) = self.free().pop() {
-            return Ok(worker);
+    pub(crate) fn take(&self) -> io::Result<DiskThread> {
+        if let Some(disk_thread) = self.free().pop() {
+            return Ok(disk_thread);
         }
         let (jobs, queue) = channel::<Job>();
         let work = move || queue.iter().for_each(|job| job());
         std::thread::Builder::new().name("journal-disk".to_owned()).spawn(work)?;
-        Ok(Worker(jobs))
+        Ok(DiskThread(jobs))
     }
 
-    pub(crate) fn give_back(&self, worker: Worker) {
-        self.free().push(worker);
+    pub(crate) fn give_back(&self, disk_thread: DiskThread) {
+        self.free().push(disk_thread);
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<Worker>> {
+    fn free(&self) -> MutexGuard<'_, Vec<DiskThread>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Worker {
+impl DiskThread {
     pub(crate) fn start(&self, job: Job) {
         // A thread that has panicked drops the job, and whoever waits for its answer sees that there is none.
         let _panicked = self.0.send(job);
