@@ -287,7 +287,7 @@ fn arguments_are_set_on_the_command_line_and_wrong_ones_are_refused_with_what_wo
     let _ = set(&["n=many"]).refused(2, &["job.yaml", "'n' of topn", "a whole number from 1"]);
     let _ = set(&["m=1"]).refused(2, &["topn has no argument \"m\"", "howdah builtins topn"]);
     let _ = set(&["separator=','", "field=1"])
-        .refused(1, &["byte 12 of", "\"none\" is no decimal number", "bad_lines: skip"]);
+        .refused(1, &["offset 12 of", "\"none\" is no decimal number", "bad_lines: skip"]);
     let _ = set(&["separator=','", "field=1", "bad_lines=skip"]).success();
     assert_eq!(parts(Path::new(&at("out"))), b"9,a\n8,c\n");
     let _ = run(["local", &at("job.yaml"), "--set", "reduces=2", "--output", &at("more")])
