@@ -42,7 +42,7 @@ enum Action {
     Print {
         /// The file; that of --config or HOWDAH_CONFIG if left out; the defaults without either
         file: Option<PathBuf>,
-        /// The value of one key alone, for scripts: jobtracker.address, hosts[0].name
+        /// The value of one key alone, for scripts: jobtracker.address, cluster.secret_file
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
     },
