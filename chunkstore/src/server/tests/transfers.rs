@@ -172,14 +172,16 @@ async fn what_is_cut_short_changed_or_empty_leaves_nothing_on_any_server() {
     block_missing.remove(3);
     let mut malformed = whole.clone();
     malformed[2] = Bytes::from_static(&[0xff; 8]);
-    for (what, frames, expected) in [
+    let cases = [
         ("cut short", cut, (400, ProblemKind::ChecksumMismatch)),
         ("changed", changed, (400, ProblemKind::ChecksumMismatch)),
         ("a block missing", block_missing, (400, ProblemKind::ChecksumMismatch)),
         ("a malformed header", malformed, (400, ProblemKind::InvalidRequest)),
         ("empty", frames(&[]), (400, ProblemKind::InvalidRequest)),
-    ] {
-        let refused = put(&cluster, 9, frames, &[cluster.servers[1].address.clone()]).await;
+    ];
+    // Each its own chunk: its file is gone a moment before its server forgets it.
+    for (chunk, (what, frames, expected)) in (9..).zip(cases) {
+        let refused = put(&cluster, chunk, frames, &[cluster.servers[1].address.clone()]).await;
         let (status, kind) = status_and_kind(refused);
         assert_eq!((status, kind.as_str()), (expected.0, expected.1.as_str()), "{what}");
         until("nothing is left", || {
@@ -341,7 +343,12 @@ async fn who_reads_a_file_that_was_set_aside_costs_no_new_replica_in_its_place()
     .unwrap();
     flip_byte(&cluster.servers[0].file_of(ChunkId(1)).unwrap(), 255 * BLOCK_BYTES);
     assert!(get(&cluster, 0, 1, 0..u64::MAX).await.is_err());
-    until("the bad file is set aside", || cluster.servers[0].file_of(ChunkId(1)).is_none()).await;
+    let lost = ReplicaEvent::Lost { chunk: ChunkId(1), version: Version(1) };
+    until("the bad file is set aside, and its server knows", || {
+        cluster.master.book().events.iter().any(|(_, event)| *event == lost)
+    })
+    .await;
+    assert_eq!(cluster.servers[0].file_of(ChunkId(1)), None);
     put(&cluster, 1, frames(&data), &[]).await.unwrap();
     let broken = loop {
         match slow.chunk().await {
