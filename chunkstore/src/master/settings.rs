@@ -1,8 +1,7 @@
 //! What the configuration says to the chunk master, parsed.
 
-use std::time::Duration;
-
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chunkstore_core::master::Settings;
 use daemon::Topology;
