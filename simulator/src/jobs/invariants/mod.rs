@@ -22,7 +22,7 @@ mod without_cause;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ids::{Epoch, Monotonic};
-use jobtracker_core::{Effect, Record, Reply};
+use jobtracker_core::{Effect, Notice, Record, Reply};
 use mapreduce_protocol::{
     AttemptId, AttemptResult, JobId, JobState, OutputSizes, StagedOutput, TaskKind, TrackerCommand,
 };
@@ -60,7 +60,7 @@ pub(crate) struct Watch {
     results: BTreeMap<AttemptId, AttemptResult>,
     /// What reduces had truly read when they succeeded.
     reads: BTreeMap<AttemptId, Reads>,
-    /// The last registration of each tracker in this term.
+    /// The last registration of each tracker in this term that was not lost since.
     present: BTreeMap<usize, (Epoch, u64)>,
     /// What the last registration of each tracker said that it holds and how many attempts it runs, in this life of the
     /// JobTracker.
@@ -157,12 +157,18 @@ impl Watch {
         result
     }
 
-    /// Whose registration is told to be taken.
+    /// Whose registration is told to be taken, and whose ends with its silence.
     fn see_effect(&mut self, effect: &Effect, asker: Option<Who>) {
-        if let Effect::Reply { reply: Reply::Registered(told), .. } = effect
-            && let Some(Who::Tracker(tracker)) = asker
-        {
-            self.present.insert(tracker, (told.epoch, told.session));
+        match effect {
+            Effect::Reply { reply: Reply::Registered(told), .. } => {
+                if let Some(Who::Tracker(tracker)) = asker {
+                    self.present.insert(tracker, (told.epoch, told.session));
+                }
+            }
+            Effect::Tell(Notice::TrackerLost { host, .. }) => {
+                self.present.remove(&tracker_on(host));
+            }
+            _ => {}
         }
     }
 
