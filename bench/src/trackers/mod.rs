@@ -86,7 +86,14 @@ const OTHER_DESCRIPTORS: u64 = 500;
 /// When the job does not succeed.
 pub(crate) fn measure(args: &TrackersArgs, report: &mut Report) -> anyhow::Result<()> {
     process::raise_descriptors(args.trackers * 2 + OTHER_DESCRIPTORS)?;
-    tokio::runtime::Runtime::new()?.block_on(run(args, report))
+    // The JobTracker has the first processor to itself: what plays the trackers waits for no turn of it, nor it for theirs.
+    let leave_first = || {
+        if let Err(error) = process::leave_first_processor() {
+            eprintln!("trackers: they share the JobTracker's processor: {error}");
+        }
+    };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().on_thread_start(leave_first).build()?.block_on(run(args, report))
 }
 
 async fn run(args: &TrackersArgs, report: &mut Report) -> anyhow::Result<()> {

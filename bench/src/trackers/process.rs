@@ -1,6 +1,8 @@
 //! What the operating system says of a process: its processor time and memory, and which processor it may use; and how many
 //! connections this one and its children may have.
 
+use std::ops::Range;
+
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -52,14 +54,30 @@ pub(crate) fn memory(pid: i32) -> anyhow::Result<(u64, u64)> {
 pub(crate) fn pin(pid: i32, processor: usize) -> anyhow::Result<()> {
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let thread: i32 = thread?.file_name().to_string_lossy().parse()?;
-        // SAFETY: a set of processors is plain bits, of which none is set by zeros.
-        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: both only look at or change the set that they are given.
-        let failed = unsafe {
-            libc::CPU_SET(processor, &mut set);
-            libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set)
-        };
-        anyhow::ensure!(failed == 0, "{}", std::io::Error::last_os_error());
+        pin_thread(thread, processor..processor + 1)?;
     }
     Ok(())
+}
+
+/// Lets the calling thread run on all processors but the first, if there are others.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn leave_first_processor() -> std::io::Result<()> {
+    match std::thread::available_parallelism()?.get() {
+        1 => Ok(()),
+        n_processors => pin_thread(0, 1..n_processors),
+    }
+}
+
+/// Thread 0 is the calling one.
+fn pin_thread(thread: i32, processors: Range<usize>) -> std::io::Result<()> {
+    // SAFETY: a set of processors is plain bits, of which none is set by zeros.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both only look at or change the set that they are given.
+    let failed = unsafe {
+        processors.for_each(|processor| libc::CPU_SET(processor, &mut set));
+        libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if failed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

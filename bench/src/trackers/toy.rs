@@ -203,8 +203,8 @@ impl Toy {
         let said = String::from_utf8_lossy(&answer.body);
         anyhow::ensure!(answer.status == 200, "status {}: {said}", answer.status);
         let reply: TrackerHeartbeatReply = serde_json::from_slice(&answer.body)?;
-        let session = self.session.as_ref().context("it is not registered")?;
-        let interval = Duration::from_millis(session.heartbeat_interval_ms);
+        // As long as it may be parked now: that grows with the trackers that have come since this one has registered.
+        let interval = Duration::from_millis(reply.heartbeat_interval_ms);
         self.events.acknowledge(reply.events_received);
         let commands = self.inbox.accept(reply.commands);
         let tally = &self.common.tally;
