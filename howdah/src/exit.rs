@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn the_code_is_read_from_the_types_in_the_chain() {
         let address = "127.0.0.1:1".to_owned();
-        let connect = || CallError::Connect { address: address.clone(), cause: "refused".into() };
+        let connect =
+            || CallError::Connect { address: address.clone(), cause: "refused".into(), kind: None };
         let problem = || CallError::Problem {
             address: address.clone(),
             problem: net::Problem::new(409, "output-exists", "the output exists"),

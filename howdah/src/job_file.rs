@@ -23,112 +23,71 @@ pub(crate) const OWN_SCHEME: &str = "howdah://";
 
 /// Why a job can't be run as it is written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum JobFileError {
-    /// The file can't be read.
-    #[error("cannot read the job file {file}: {cause}")]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
+#[error("{file}: {flaw}")]
+pub(crate) struct JobFileError {
+    /// The job file, or `standard input`.
+    pub(crate) file: PathBuf,
+    /// What is wrong.
+    pub(crate) flaw: JobFlaw,
+}
+
+/// What is wrong with a job file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobFlaw {
+    /// What the system said when it was to be read.
+    #[error("cannot read the job file: {0}")]
+    Unreadable(std::io::Error),
     /// The file is no job file.
-    #[error("the job file {file} has more than {FILE_BYTES_MAX} bytes")]
-    TooLong {
-        /// The file.
-        file: PathBuf,
-    },
+    #[error("a job file has at most {FILE_BYTES_MAX} bytes")]
+    TooLong,
     /// It is not YAML, or has unknown, missing or malformed keys.
-    #[error("{file}: {}", net::schema_words(&cause.to_string()))]
-    Yaml {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong, with line and column.
-        cause: serde_yaml::Error,
-    },
+    #[error("{}", net::schema_words(&.0.to_string()))]
+    Yaml(serde_yaml::Error),
+    /// The same of JSON.
+    #[error("{}", net::schema_words(&.0.to_string()))]
+    Json(serde_json::Error),
     /// An argument would not stay as it is written.
-    #[error("{file}: {cause}")]
-    Argument {
-        /// The file.
-        file: PathBuf,
-        /// Which, and what it would become.
-        cause: net::Rewritten,
-    },
-    /// It is not JSON, or has unknown, missing or malformed keys.
-    #[error("{file}: {}", net::schema_words(&cause.to_string()))]
-    Json {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong, with line and column.
-        cause: serde_json::Error,
-    },
+    #[error("{0}")]
+    Argument(net::Rewritten),
     /// No job can be called so.
-    #[error("{file}: 'name': {cause}")]
-    Name {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        cause: NameError,
-    },
+    #[error("'name': {0}")]
+    Name(NameError),
     /// There is nothing to read.
-    #[error("{file}: 'input' is empty: name at least one file or folder")]
-    NoInput {
-        /// The file.
-        file: PathBuf,
-    },
+    #[error("'input' is empty: name at least one file or folder")]
+    NoInput,
     /// It is none of the jobs that a cluster takes.
-    #[error("{file}: {cause}")]
-    Invalid {
-        /// The file.
-        file: PathBuf,
-        /// Which rule it breaks.
-        cause: Box<jobtracker::InvalidJob>,
-    },
+    #[error(transparent)]
+    Invalid(Box<jobtracker::InvalidJob>),
     /// The output of a local job exists.
-    #[error("{file}: the output {output} exists: remove it, or name another folder")]
-    OutputExists {
-        /// The file.
-        file: PathBuf,
-        /// The output.
-        output: String,
-    },
+    #[error("the output {0} exists: remove it, or name another folder")]
+    OutputExists(String),
     /// The output of a local job is an input, or lies within one, or would hold one.
-    #[error(
-        "{file}: output {output} overlaps input {input}: choose a folder outside of the inputs"
-    )]
+    #[error("output {output} overlaps input {input}: choose a folder outside of the inputs")]
     OutputOverlapsInput {
-        /// The file.
-        file: PathBuf,
         /// The output.
         output: String,
         /// The input.
         input: String,
     },
     /// An input of a local job can't be read.
-    #[error("{file}: cannot read the input {input}: {cause}")]
+    #[error("cannot read the input {input}: {cause}")]
     Input {
-        /// The file.
-        file: PathBuf,
         /// The input.
         input: String,
         /// What the system said.
         cause: std::io::Error,
     },
     /// An input or output is no path of the chunk store.
-    #[error("{file}: '{key}': {cause}")]
+    #[error("'{key}': {cause}")]
     StorePath {
-        /// The file.
-        file: PathBuf,
         /// `input` or `output`.
         key: &'static str,
         /// What is wrong with it.
         cause: PathError,
     },
     /// An input or output is no URL of a store.
-    #[error("{file}: '{key}': {cause}")]
+    #[error("'{key}': {cause}")]
     Url {
-        /// The file.
-        file: PathBuf,
         /// `input` or `output`.
         key: &'static str,
         /// What is wrong with it.
@@ -136,11 +95,9 @@ pub(crate) enum JobFileError {
     },
     /// Something of a local job lies in a store.
     #[error(
-        "{file}: '{key}': {path} is in a store, and `howdah local` knows this host's files alone: fetch it, or submit the job"
+        "'{key}': {path} is in a store, and `howdah local` knows this host's files alone: fetch it, or submit the job"
     )]
     NotLocal {
-        /// The file.
-        file: PathBuf,
         /// `input`, `output` or `files`.
         key: &'static str,
         /// What lies there.
@@ -148,70 +105,48 @@ pub(crate) enum JobFileError {
     },
     /// What the command line changes can't be.
     #[error(transparent)]
-    Change(#[from] JobChangeError),
+    Change(JobChangeError),
     /// With what the command line changes it is no job.
-    #[error("{file}, with --set: {}", net::schema_words(&cause.to_string()))]
-    Changed {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        cause: serde_json::Error,
-    },
+    #[error("with --set: {}", net::schema_words(&.0.to_string()))]
+    Changed(serde_json::Error),
     /// The program, its arguments or the number of reduces won't do.
-    #[error("{file}: {cause}")]
-    Program {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with them.
-        cause: ProgramError,
-    },
+    #[error(transparent)]
+    Program(ProgramError),
     /// An argument of the builtin is wrong.
-    #[error("{file}: {cause}")]
-    Builtin {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        cause: mapreduce::runtime::BuiltinError,
-    },
+    #[error(transparent)]
+    Builtin(mapreduce::runtime::BuiltinError),
     /// The author's executable is not marked as one.
-    #[error("{file}: {executable} is not executable: if it is your program, run `chmod +x` on it")]
-    NotExecutable {
-        /// The file.
-        file: PathBuf,
-        /// The executable.
-        executable: PathBuf,
-    },
+    #[error("{0} is not executable: if it is your program, run `chmod +x` on it")]
+    NotExecutable(PathBuf),
     /// The author's executable is none.
     #[error(
-        "{file}: {executable} is no program: it begins neither as an ELF executable nor with `#!`; name \
-         the executable that the build made"
+        "{0} is no program: it begins neither as an ELF executable nor with `#!`; name the executable that the build \
+         made"
     )]
-    NoProgram {
-        /// The file.
-        file: PathBuf,
-        /// The executable.
-        executable: PathBuf,
-    },
+    NoProgram(PathBuf),
     /// A file that the program brings along can't be read.
-    #[error("{file}: cannot read {shipped}, which the program brings along: {cause}")]
+    #[error("cannot read {shipped}, which the program brings along: {cause}")]
     Shipped {
-        /// The file.
-        file: PathBuf,
         /// The file that the job names.
         shipped: PathBuf,
         /// What the system said.
         cause: std::io::Error,
     },
     /// The author's executable can't be read.
-    #[error("{file}: cannot read the executable {executable}: {cause}")]
+    #[error("cannot read the executable {executable}: {cause}")]
     Executable {
-        /// The file.
-        file: PathBuf,
         /// The executable.
         executable: PathBuf,
         /// What the system said.
         cause: std::io::Error,
     },
+}
+
+impl JobFlaw {
+    /// As the flaw of this job file.
+    fn of(self, file: &Path) -> JobFileError {
+        JobFileError { file: file.to_owned(), flaw: self }
+    }
 }
 
 /// A job with the file it came from.
@@ -239,16 +174,16 @@ impl JobFile {
         };
         let text = match text {
             Ok(Some(text)) => text,
-            Ok(None) => return Err(JobFileError::TooLong { file }),
-            Err(cause) => return Err(JobFileError::Unreadable { file, cause }),
+            Ok(None) => return Err(JobFlaw::TooLong.of(&file)),
+            Err(cause) => return Err(JobFlaw::Unreadable(cause).of(&file)),
         };
         let spec = match changes.is_empty() {
             true => parse(&file, &text)?,
             false => {
                 let mut job: serde_json::Value = parse(&file, &text)?;
-                changes.apply(&mut job)?;
+                changes.apply(&mut job).map_err(|cause| JobFlaw::Change(cause).of(&file))?;
                 let changed = serde_json::from_value(job);
-                changed.map_err(|cause| JobFileError::Changed { file: file.clone(), cause })?
+                changed.map_err(|cause| JobFlaw::Changed(cause).of(&file))?
             }
         };
         Self::of(file, spec)
@@ -259,18 +194,18 @@ impl JobFile {
         // As shells complete folders.
         spec.input.iter_mut().chain([&mut spec.output]).for_each(cut_slashes);
         if let Err(cause) = check_name(&spec.name) {
-            return Err(JobFileError::Name { file, cause });
+            return Err(JobFlaw::Name(cause).of(&file));
         }
         if spec.input.is_empty() {
-            return Err(JobFileError::NoInput { file });
+            return Err(JobFlaw::NoInput.of(&file));
         }
         if let Err(cause) = builtins::check(&spec) {
-            return Err(JobFileError::Program { file, cause });
+            return Err(JobFlaw::Program(cause).of(&file));
         }
         if let Program::Builtin(builtin) = &spec.program
             && let Err(cause) = mapreduce::runtime::builtin(&builtin.name, &builtin.args)
         {
-            return Err(JobFileError::Builtin { file, cause });
+            return Err(JobFlaw::Builtin(cause).of(&file));
         }
         let job = Self { path: file, spec };
         let anywhere = JobSpec {
@@ -283,10 +218,8 @@ impl JobFile {
     }
 
     fn validate(&self, spec: &JobSpec) -> Result<(), JobFileError> {
-        jobtracker::validate(spec).map(drop).map_err(|cause| JobFileError::Invalid {
-            file: self.path.clone(),
-            cause: Box::new(cause),
-        })
+        let valid = jobtracker::validate(spec).map(drop);
+        valid.map_err(|cause| JobFlaw::Invalid(Box::new(cause)).of(&self.path))
     }
 
     /// With an executable and a digest of the form that submit puts there.
@@ -312,13 +245,12 @@ impl JobFile {
     /// Checks all that a cluster will check of the job as it is written.
     pub(crate) fn check_for_cluster(&self) -> Result<(), JobFileError> {
         self.paths().try_for_each(|(key, path)| {
-            let file = || self.path.clone();
             if StoreUrl::is_url(path) {
                 let url = path.parse::<StoreUrl>().map(drop);
-                return url.map_err(|cause| JobFileError::Url { file: file(), key, cause });
+                return url.map_err(|cause| JobFlaw::Url { key, cause }.of(&self.path));
             }
             let path = StoreUrl::without_own_scheme(path).parse::<StorePath>().map(drop);
-            path.map_err(|cause| JobFileError::StorePath { file: file(), key, cause })
+            path.map_err(|cause| JobFlaw::StorePath { key, cause }.of(&self.path))
         })?;
         self.validate(&self.as_shipped())
     }
@@ -332,7 +264,7 @@ impl JobFile {
         for (key, path) in inputs.chain([("output", &mut spec.output)]) {
             let local = path.strip_prefix("file://").unwrap_or(path);
             if StoreUrl::is_url(local) || local.starts_with(OWN_SCHEME) {
-                return Err(JobFileError::NotLocal { file: file.clone(), key, path: path.clone() });
+                return Err(JobFlaw::NotLocal { key, path: path.clone() }.of(file));
             }
             let whole = std::path::absolute(folder.join(local));
             let text = whole.and_then(|whole| {
@@ -340,33 +272,30 @@ impl JobFile {
                 text.ok_or_else(|| std::io::Error::other("its path is not UTF-8"))
             });
             let input = path.clone();
-            *path =
-                text.map_err(|cause| JobFileError::Input { file: file.clone(), input, cause })?;
+            *path = text.map_err(|cause| JobFlaw::Input { input, cause }.of(file))?;
         }
         if let Some(stored) = spec.program.shipped().find(|it| stored(it).is_some()) {
-            let (file, path) = (file.clone(), stored.path.clone());
-            return Err(JobFileError::NotLocal { file, key: "files", path });
+            return Err(JobFlaw::NotLocal { key: "files", path: stored.path.clone() }.of(file));
         }
         Ok(self)
     }
 
     /// Checks that the job can be run on local files: inputs that are there, and an output that is not.
     pub(crate) fn check_for_local(&self) -> Result<(), JobFileError> {
-        let file = || self.path.clone();
         let output = &self.spec.output;
         for input in &self.spec.input {
             let (below, above) = (Path::new(output), Path::new(input));
             if below.starts_with(above) || above.starts_with(below) {
                 let (output, input) = (output.clone(), input.clone());
-                return Err(JobFileError::OutputOverlapsInput { file: file(), output, input });
+                return Err(JobFlaw::OutputOverlapsInput { output, input }.of(&self.path));
             }
             if let Err(cause) = fs::metadata(input) {
-                return Err(JobFileError::Input { file: file(), input: input.clone(), cause });
+                return Err(JobFlaw::Input { input: input.clone(), cause }.of(&self.path));
             }
         }
         // A dangling link exists, too.
         match fs::symlink_metadata(output) {
-            Ok(_) => Err(JobFileError::OutputExists { file: file(), output: output.clone() }),
+            Ok(_) => Err(JobFlaw::OutputExists(output.clone()).of(&self.path)),
             Err(_) => Ok(()),
         }
     }
@@ -388,20 +317,19 @@ impl JobFile {
     pub(crate) fn check_shipped(&self, shipped: &ShippedFile) -> Result<(), JobFileError> {
         let shipped = self.beside(&shipped.path);
         let checked = check_shipped(&shipped).and_then(|()| fs::File::open(&shipped).map(drop));
-        checked.map_err(|cause| JobFileError::Shipped { file: self.path.clone(), shipped, cause })
+        checked.map_err(|cause| JobFlaw::Shipped { shipped, cause }.of(&self.path))
     }
 
     /// The bytes of a file that the program brings along.
     pub(crate) fn read_shipped(&self, shipped: &ShippedFile) -> Result<Vec<u8>, JobFileError> {
         let shipped = self.beside(&shipped.path);
-        let file = self.path.clone();
         let read = check_shipped(&shipped).and_then(|()| fs::read(&shipped));
-        read.map_err(|cause| JobFileError::Shipped { file, shipped, cause })
+        read.map_err(|cause| JobFlaw::Shipped { shipped, cause }.of(&self.path))
     }
 
     /// The same job with the whole paths of the files that the program brings along, all of which are there.
     pub(crate) fn with_files_found(mut self) -> Result<Self, JobFileError> {
-        let (folder, file) = (self.beside(""), self.path.clone());
+        let folder = self.beside("");
         for it in self.spec.program.shipped_mut().filter(|it| stored(it).is_none()) {
             let shipped = folder.join(&it.path);
             let found = shipped.canonicalize().and_then(|path| {
@@ -410,11 +338,7 @@ impl JobFile {
                 let text = path.to_str().map(str::to_owned);
                 text.ok_or_else(|| std::io::Error::other("its path is not UTF-8"))
             });
-            it.path = found.map_err(|cause| JobFileError::Shipped {
-                file: file.clone(),
-                shipped,
-                cause,
-            })?;
+            it.path = found.map_err(|cause| JobFlaw::Shipped { shipped, cause }.of(&self.path))?;
         }
         Ok(self)
     }
@@ -422,15 +346,14 @@ impl JobFile {
     /// The bytes of the author's executable, if the program is native.
     pub(crate) fn read_executable(&self) -> Result<Option<Vec<u8>>, JobFileError> {
         let Some(executable) = self.executable() else { return Ok(None) };
-        let file = self.path.clone();
         let read = fs::metadata(&executable).and_then(|found| Ok((found, fs::read(&executable)?)));
         match read {
-            Err(cause) => Err(JobFileError::Executable { file, executable, cause }),
+            Err(cause) => Err(JobFlaw::Executable { executable, cause }.of(&self.path)),
             Ok((_, bytes)) if !bytes.starts_with(b"\x7fELF") && !bytes.starts_with(b"#!") => {
-                Err(JobFileError::NoProgram { file, executable })
+                Err(JobFlaw::NoProgram(executable).of(&self.path))
             }
             Ok((found, _)) if found.permissions().mode() & 0o111 == 0 => {
-                Err(JobFileError::NotExecutable { file, executable })
+                Err(JobFlaw::NotExecutable(executable).of(&self.path))
             }
             Ok((_, bytes)) => Ok(Some(bytes)),
         }
@@ -479,19 +402,19 @@ fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, JobFileError
         Err(cause) => cause,
     };
     let parsed = serde_yaml::from_str(text).map_err(|cause| {
-        let file = file.to_owned();
         let mut tokens = text.chars().filter(|c| !c.is_whitespace());
-        match (tokens.next(), tokens.next()) {
-            (Some('{'), Some('"')) => JobFileError::Json { file, cause: json },
-            _ => JobFileError::Yaml { file, cause },
-        }
+        let flaw = match (tokens.next(), tokens.next()) {
+            (Some('{'), Some('"')) => JobFlaw::Json(json),
+            _ => JobFlaw::Yaml(cause),
+        };
+        flaw.of(file)
     })?;
     let rewritten = serde_yaml::from_str(text)
         .and_then(|read| net::rewritten(&read, serde_yaml::Deserializer::from_str(text)));
     let rewritten = rewritten.unwrap_or_default().into_iter().find(|it| is_argument(&it.path));
     match rewritten {
         None => Ok(parsed),
-        Some(cause) => Err(JobFileError::Argument { file: file.to_owned(), cause }),
+        Some(cause) => Err(JobFlaw::Argument(cause).of(file)),
     }
 }
 

@@ -20,9 +20,7 @@ pub(crate) trait NobodyListens {
 
 impl NobodyListens for CallError {
     fn nobody_listens(&self) -> bool {
-        // One that is stopping resets those who have just knocked.
-        let is_of_this = |cause: &str| cause.contains("refused") || cause.contains("reset");
-        matches!(self, Self::Connect { cause, .. } if is_of_this(cause))
+        Self::nobody_listens(self)
     }
 }
 
@@ -57,36 +55,38 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::io::ErrorKind;
 
     use super::*;
 
-    fn error(cause: &str) -> CallError {
-        CallError::Connect { address: "m:7880".to_owned(), cause: cause.to_owned() }
+    fn error(kind: ErrorKind) -> CallError {
+        CallError::Connect {
+            address: "m:7880".to_owned(),
+            cause: kind.to_string(),
+            kind: Some(kind),
+        }
     }
 
     #[tokio::test]
     async fn who_restarts_is_waited_for_and_nobody_else() {
         let n_asked = Cell::new(0);
-        let answers = |refusals: u32, cause: &'static str| {
+        let answers = |refusals: u32, kind: ErrorKind| {
             n_asked.set(0);
             let n_asked = &n_asked;
             async move || {
                 n_asked.set(n_asked.get() + 1);
-                if n_asked.get() <= refusals { Err(error(cause)) } else { Ok(7) }
+                if n_asked.get() <= refusals { Err(error(kind)) } else { Ok(7) }
             }
         };
         let patient = Patience(Duration::from_mins(1));
-        assert_eq!(patient.ask(answers(2, "Connection refused (os error 111)")).await.unwrap(), 7);
+        assert_eq!(patient.ask(answers(2, ErrorKind::ConnectionRefused)).await.unwrap(), 7);
         assert_eq!(n_asked.get(), 3);
-        assert_eq!(
-            patient.ask(answers(1, "Connection reset by peer (os error 104)")).await.unwrap(),
-            7
-        );
-        assert!(patient.ask(answers(1, "No route to host")).await.is_err());
+        assert_eq!(patient.ask(answers(1, ErrorKind::ConnectionReset)).await.unwrap(), 7);
+        assert!(patient.ask(answers(1, ErrorKind::HostUnreachable)).await.is_err());
         assert_eq!(n_asked.get(), 1);
-        assert!(Patience::default().ask(answers(1, "Connection refused")).await.is_err());
+        assert!(Patience::default().ask(answers(1, ErrorKind::ConnectionRefused)).await.is_err());
         assert_eq!(n_asked.get(), 1);
         let short = Patience(Duration::from_millis(1));
-        assert!(short.ask(answers(u32::MAX, "Connection refused")).await.is_err());
+        assert!(short.ask(answers(u32::MAX, ErrorKind::ConnectionRefused)).await.is_err());
     }
 }

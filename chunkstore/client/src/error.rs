@@ -360,7 +360,8 @@ mod tests {
         assert!(matches!(sort("lease-lost"), StoreError::LeaseLost { .. }));
         assert!(matches!(sort("made-of-cheese"), StoreError::Refused { .. }));
         assert_eq!(sort("not-found").to_string(), "no file /a: list / to see what there is");
-        let connect = CallError::Connect { address: "m:1".into(), cause: "refused".into() };
+        let connect =
+            CallError::Connect { address: "m:1".into(), cause: "refused".into(), kind: None };
         let error = StoreError::from_call(&path, connect);
         assert!(error.is_connect() && error.is_transient());
         assert!(error.to_string().contains("m:1"), "{error}");

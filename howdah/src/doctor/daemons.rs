@@ -188,7 +188,7 @@ fn judge_reached(daemon: &Daemon, answer: &Result<(), CallError>) -> Finding {
             let said = format!("somebody else answers at {address}: {said}");
             Finding::failed(REACHED, daemon, said, format!("correct {key}"))
         }
-        Err(error @ CallError::Connect { cause, .. }) if cause.contains("refused") => {
+        Err(error) if error.nobody_listens() => {
             let said = format!("nobody listens: {error}");
             let remedy =
                 format!("start it there (`systemctl start howdah-{kind}`), or correct {key}");
@@ -221,8 +221,11 @@ mod tests {
         Daemon { kind, host: host.map(str::to_owned), listen: address.clone(), address }
     }
 
-    fn connect(cause: &str) -> Result<(), CallError> {
-        Err(CallError::Connect { address: "h:7871".to_owned(), cause: cause.to_owned() })
+    const REFUSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
+
+    fn connect(kind: io::ErrorKind) -> Result<(), CallError> {
+        let (address, cause) = ("h:7871".to_owned(), kind.to_string());
+        Err(CallError::Connect { address, cause, kind: Some(kind) })
     }
 
     fn stranger() -> Result<(), CallError> {
@@ -240,11 +243,11 @@ mod tests {
         let failed = |kind: io::ErrorKind| Some(Err(io::Error::from(kind)));
         let table = [
             (Ok(()), None, Verdict::Ok, ""),
-            (connect("refused"), Some(Ok(())), Verdict::Ok, ""),
-            (connect("refused"), failed(io::ErrorKind::AddrInUse), Verdict::Failed, "ss -ltnp"),
-            (connect("refused"), failed(io::ErrorKind::PermissionDenied), Verdict::Failed, "1024"),
+            (connect(REFUSED), Some(Ok(())), Verdict::Ok, ""),
+            (connect(REFUSED), failed(io::ErrorKind::AddrInUse), Verdict::Failed, "ss -ltnp"),
+            (connect(REFUSED), failed(io::ErrorKind::PermissionDenied), Verdict::Failed, "1024"),
             (
-                connect("refused"),
+                connect(REFUSED),
                 failed(io::ErrorKind::AddrNotAvailable),
                 Verdict::Failed,
                 "this host's own",
@@ -264,10 +267,10 @@ mod tests {
     fn a_daemon_that_listens_elsewhere_than_it_is_reached_is_told_what_does_not_lead_there() {
         let behind = Daemon { listen: "0.0.0.0:7871".to_owned(), ..daemon(Some("host-1")) };
         let taken = || Some(Err(io::ErrorKind::AddrInUse.into()));
-        let finding = judge_port(&behind, &connect("refused"), taken());
+        let finding = judge_port(&behind, &connect(REFUSED), taken());
         assert_eq!(finding.verdict, Verdict::Failed);
         assert!(finding.remedy.unwrap_or_default().contains("to h:7871 through to 0.0.0.0:7871"));
-        let free = judge_port(&behind, &connect("refused"), Some(Ok(())));
+        let free = judge_port(&behind, &connect(REFUSED), Some(Ok(())));
         assert!(free.verdict == Verdict::Ok && free.said.contains("0.0.0.0:7871 is free"));
     }
 
@@ -275,9 +278,9 @@ mod tests {
     fn who_is_not_reached_is_a_failure_but_for_a_host_whose_daemon_is_only_down() {
         let table = [
             (None, Ok(()), Verdict::Ok, ""),
-            (None, connect("Connection refused"), Verdict::Failed, "start howdah-chunkmaster"),
-            (Some("host-1"), connect("Connection refused"), Verdict::Warning, "howdah-chunkserver"),
-            (Some("host-1"), connect("No route to host"), Verdict::Failed, "port 7871"),
+            (None, connect(REFUSED), Verdict::Failed, "start howdah-chunkmaster"),
+            (Some("host-1"), connect(REFUSED), Verdict::Warning, "howdah-chunkserver"),
+            (Some("host-1"), connect(io::ErrorKind::HostUnreachable), Verdict::Failed, "port 7871"),
             (Some("host-1"), timed_out(), Verdict::Failed, "firewalls of both hosts"),
             (None, stranger(), Verdict::Failed, "chunkmaster.address"),
         ];

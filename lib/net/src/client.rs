@@ -1,5 +1,6 @@
 //! The client side: one pool of kept connections, a token, typed failures.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub enum CallError {
         address: String,
         /// What the operating system said.
         cause: String,
+        /// The same, for code, where it was the operating system who said so.
+        kind: Option<ErrorKind>,
     },
     /// Somebody listens there, and is not trusted, or does not trust this host; nothing was asked.
     #[error("{address} is not trusted: {cause}")]
@@ -120,6 +123,15 @@ impl CallError {
         }
     }
 
+    /// Whether nobody listens at an address of a host that is there, or is about to end: it resets those who have just knocked.
+    #[must_use]
+    pub fn nobody_listens(&self) -> bool {
+        let is_of_this = |kind: &ErrorKind| {
+            matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
+        };
+        matches!(self, Self::Connect { kind: Some(kind), .. } if is_of_this(kind))
+    }
+
     /// The stable `type` of what the daemon said.
     #[must_use]
     pub fn problem_kind(&self) -> Option<&str> {
@@ -161,9 +173,9 @@ impl CallError {
         if let Some(cause) = tls::fault_of(error) {
             return Self::Untrusted { address, cause };
         }
-        let cause = innermost(error);
+        let (cause, kind) = innermost(error);
         if error.is_connect() {
-            Self::Connect { address, cause }
+            Self::Connect { address, cause, kind }
         } else if error.is_timeout() {
             Self::TimedOut { address }
         } else {
@@ -172,12 +184,14 @@ impl CallError {
     }
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
+/// What the innermost cause says, and what the operating system's error is, if there is one among the causes.
+fn innermost(error: &dyn std::error::Error) -> (String, Option<ErrorKind>) {
+    let (mut innermost, mut kind) = (error, None);
     while let Some(source) = innermost.source() {
         innermost = source;
+        kind = source.downcast_ref().map(std::io::Error::kind).or(kind);
     }
-    innermost.to_string()
+    (innermost.to_string(), kind)
 }
 
 /// How long an idle connection is kept.
