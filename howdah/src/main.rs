@@ -16,7 +16,7 @@ mod jobs;
 mod local_file;
 mod made;
 mod masters;
-mod patience;
+mod predecessor;
 mod progress;
 mod sampling;
 mod say;

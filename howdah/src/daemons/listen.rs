@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
 
 use rustix::io::FdFlags;
 
-use crate::patience::patiently;
+use crate::predecessor::patiently;
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]

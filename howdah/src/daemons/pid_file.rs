@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::DaemonName;
-use crate::patience::patiently;
+use crate::predecessor::patiently;
 
 /// Present, and locked, while its daemon runs. A killed daemon leaves its file, and its successor renews
 /// it; one that comes too early, while the daemon runs, changes nothing.

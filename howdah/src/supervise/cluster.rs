@@ -18,7 +18,7 @@ use super::layout::Layout;
 use super::masters::FirstStarts;
 use super::settings::{self, Prepared};
 use crate::exit::OrEarly;
-use crate::patience::patiently;
+use crate::predecessor::patiently;
 use crate::signals::{Caught, Termination};
 
 /// Time for all daemons to be ready.

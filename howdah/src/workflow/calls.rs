@@ -13,7 +13,7 @@ pub(super) async fn submit_patiently(
     key: &str,
 ) -> anyhow::Result<JobAccepted> {
     let jobs = session.jobs();
-    patiently(session, || jobs.submit_with_key(spec, key)).await
+    Ok(net::retrying(jobs.retry_for(), || jobs.submit_with_key(spec, key)).await?)
 }
 
 pub(super) async fn counters_patiently(
@@ -21,14 +21,7 @@ pub(super) async fn counters_patiently(
     id: JobId,
 ) -> anyhow::Result<BTreeMap<String, u64>> {
     let jobs = session.jobs();
-    Ok(patiently(session, || jobs.counters(id)).await?.counters)
-}
-
-async fn patiently<T, F>(session: &Session, call: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = Result<T, net::CallError>>,
-{
-    Ok(net::retrying(session.jobs().retry_for(), call).await?)
+    Ok(net::retrying(jobs.retry_for(), || jobs.counters(id)).await?.counters)
 }
 
 /// Whether the JobTracker has said no to the job itself, so that it says the same again: not for want of a token, or of

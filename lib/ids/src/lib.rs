@@ -1,6 +1,6 @@
 //! The words that every daemon shares: host and rack names, the cluster's id, epochs, request
 //! stamps and times, and what a master's journal takes. No rules of any daemon live here, and nothing of files or jobs:
-//! those ids are in the two protocol crates. Everybody calls it; it depends on serde and schemars alone.
+//! those ids are in the two protocol crates. Everybody calls it; it depends on serde, schemars and thiserror alone.
 //!
 //! The newtypes do not mix:
 //!

@@ -29,12 +29,10 @@ const ID: &str = "ID";
 /// The same file, once the folder went on without the other one.
 const ALONE: &str = "ALONE";
 const LOCK: &str = "LOCK";
-/// A process that was just killed holds its lock until the last of its threads is gone: that long, two
-/// seconds in all, a successor waits.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
-const LOCK_TRIES: u32 = 100;
-/// How long [`Lock::take`] may take on a disk that takes no time.
+/// How long [`Lock::take`] waits for a process that was just killed: it holds its lock until the last of its threads is gone.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_TRIES: u128 = LOCK_PATIENCE.as_millis() / LOCK_PAUSE.as_millis();
 
 /// The files of a journal, by the sequence in their names, in order.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -15,8 +15,6 @@ const FORBIDDEN: &[(&str, &str)] = &[
     (concat!("crates", ".io"), "a registry's host is its client's business"),
     (concat!("npm", "js"), "a registry's host is its client's business"),
     (concat!("py", "pi.org"), "a registry's host is its client's business"),
-    (concat!("/wo", "rk/"), "a path of one machine"),
-    (concat!("sub", "agent"), "the project speaks of itself alone"),
 ];
 
 /// Names that mean too little, or two things; and the words of other systems for ours.

@@ -1,6 +1,6 @@
 //! HTTP to other stores: one pool of kept connections for each store; TLS by rustls and ring with the system's
-//! certificates, which are read when an `https` store is opened. (The client of our own daemons, `lib/net`, stays
-//! without TLS, and so without reading them.)
+//! certificates, which are read when an `https` store is opened. (The client of our own daemons, `lib/net`,
+//! trusts the cluster's own authority alone.)
 
 use std::error::Error as StdError;
 use std::pin::Pin;

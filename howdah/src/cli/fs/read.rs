@@ -107,6 +107,19 @@ pub(super) fn write(bytes: &[u8]) -> anyhow::Result<Result<(), Enough>> {
     }
 }
 
+/// Writes as much of `piece` as belongs to the next `left` lines, which become fewer.
+pub(super) fn write_lines(piece: &[u8], left: &mut u64) -> anyhow::Result<Result<(), Enough>> {
+    let mut end = piece.len();
+    for (at, _) in piece.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        *left -= 1;
+        if *left == 0 {
+            end = at + 1;
+            break;
+        }
+    }
+    write(&piece[..end])
+}
+
 /// Writes the rest of what the reader is to read.
 async fn write_all(reader: &mut FileReader) -> anyhow::Result<Result<(), Enough>> {
     while let Some(piece) = reader.next().await? {
@@ -191,15 +204,7 @@ async fn first_lines(
     let mut left = lines;
     while left > 0 {
         let Some(piece) = reader.next().await? else { break };
-        let mut end = piece.len();
-        for (at, _) in piece.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
-            left -= 1;
-            if left == 0 {
-                end = at + 1;
-                break;
-            }
-        }
-        if write(&piece[..end])?.is_err() {
+        if write_lines(&piece, &mut left)?.is_err() {
             return Ok(Err(Enough));
         }
     }

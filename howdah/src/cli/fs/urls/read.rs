@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use object_store::{GetOptions, GetRange, ObjectMeta};
 
 use super::super::place::UrlPattern;
-use super::super::read::{Enough, PartArgs, write};
+use super::super::read::{Enough, PartArgs, write, write_lines};
 use super::{Meant, expand};
 use crate::say::quiet_if_closed;
 use crate::session::Session;
@@ -54,15 +54,7 @@ async fn write_range(
     let mut left = lines;
     while left > 0 {
         let Some(piece) = pieces.try_next().await.with_context(reading)? else { break };
-        let mut end = piece.len();
-        for (at, _) in piece.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
-            left -= 1;
-            if left == 0 {
-                end = at + 1;
-                break;
-            }
-        }
-        if write(&piece[..end])?.is_err() {
+        if write_lines(&piece, &mut left)?.is_err() {
             return Ok(Err(Enough));
         }
     }
