@@ -2,7 +2,7 @@
 //! was is read from the types in its chain, never from its text.
 //!
 //! 0 done · 1 the cluster's answer was no · 2 decidable without the cluster · 3 no connection ·
-//! 130 Ctrl-C, 143 SIGTERM.
+//! 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -177,13 +177,14 @@ mod tests {
         let remains = "job_20261122_0001 goes on".to_owned();
         let interrupted = |by| Interrupted { by, remains: remains.clone() };
         let chunkmaster = address.clone();
-        let table: [(anyhow::Error, u8); 8] = [
+        let table: [(anyhow::Error, u8); 9] = [
             (connect().into(), NO_CONNECTION),
             (Err::<(), _>(connect()).context("submitting").unwrap_err(), NO_CONNECTION),
             (problem().into(), REFUSED),
             (early(anyhow::anyhow!("bad YAML")).context("reading"), EARLY),
             (interrupted(Caught::Interrupt).into(), 130),
             (interrupted(Caught::Terminate).into(), 143),
+            (interrupted(Caught::HangUp).into(), 129),
             (jobtracker::InitError::Stopped { chunkmaster }.into(), 130),
             (anyhow::anyhow!("disk full"), REFUSED),
         ];

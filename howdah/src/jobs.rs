@@ -58,7 +58,7 @@ impl Jobs {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        let answer = self.patience.ask(async || self.client.get(&self.address, path).await).await;
+        let answer = self.patience.look(async || self.client.get(&self.address, path).await).await;
         answer.map_err(named)
     }
 
@@ -77,7 +77,7 @@ impl Jobs {
             let request = self.client.request(Method::GET, &self.address, "/healthz");
             self.client.send(&self.address, request).await.map(drop)
         };
-        self.patience.ask(ask).await.map_err(named)
+        self.patience.look(ask).await.map_err(named)
     }
 
     /// Submits a job, once, however often the request has to be repeated.

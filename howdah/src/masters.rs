@@ -12,34 +12,61 @@ use net::{Backoff, CallError};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Patience(pub(crate) Duration);
 
-/// Whether nobody listens at an address of a host that is there.
-pub(crate) trait NobodyListens {
-    /// Whether it is that.
+/// A call that did not get to a master which is there, as far as is known.
+pub(crate) trait Unheard {
+    /// Whether nobody listens at the address, so that nothing was asked.
     fn nobody_listens(&self) -> bool;
+
+    /// Whether the connection broke off: what was asked may have been done.
+    fn broke_off(&self) -> bool;
 }
 
-impl NobodyListens for CallError {
+impl Unheard for CallError {
     fn nobody_listens(&self) -> bool {
         Self::nobody_listens(self)
     }
+
+    fn broke_off(&self) -> bool {
+        matches!(self, Self::Broken { .. })
+    }
 }
 
-impl NobodyListens for StoreError {
+impl Unheard for StoreError {
     fn nobody_listens(&self) -> bool {
         matches!(self, Self::Call { source, .. } if source.nobody_listens())
+    }
+
+    fn broke_off(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.broke_off())
     }
 }
 
 impl Patience {
     /// Asks until somebody listens, or this is over; at last that error.
-    pub(crate) async fn ask<T, E: Display + NobodyListens>(
+    pub(crate) async fn ask<T, E: Display + Unheard>(
         self,
+        ask: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.ask_while(E::nobody_listens, ask).await
+    }
+
+    /// The same for what changes nothing: it is asked again where a master that ends has broken off, too.
+    pub(crate) async fn look<T, E: Display + Unheard>(
+        self,
+        ask: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.ask_while(|error| error.nobody_listens() || error.broke_off(), ask).await
+    }
+
+    async fn ask_while<T, E: Display>(
+        self,
+        is_unheard: impl Fn(&E) -> bool,
         ask: impl AsyncFn() -> Result<T, E>,
     ) -> Result<T, E> {
         let (waiting, mut backoff, mut is_said) = (Stopwatch::start(), Backoff::default(), false);
         loop {
             match ask().await {
-                Err(error) if error.nobody_listens() && waiting.elapsed() < self.0 => {
+                Err(error) if is_unheard(&error) && waiting.elapsed() < self.0 => {
                     if !std::mem::replace(&mut is_said, true) {
                         let patience = humantime::format_duration(self.0);
                         crate::say::say!("howdah: {error}; asking again for {patience}");
@@ -86,6 +113,15 @@ mod tests {
         assert_eq!(n_asked.get(), 1);
         assert!(Patience::default().ask(answers(1, ErrorKind::ConnectionRefused)).await.is_err());
         assert_eq!(n_asked.get(), 1);
+        let broken = || CallError::Broken { address: "m:7880".to_owned(), cause: String::new() };
+        let n_asked = Cell::new(0);
+        let ask = async || {
+            n_asked.set(n_asked.get() + 1);
+            if n_asked.get() == 1 { Err(broken()) } else { Ok(7) }
+        };
+        assert_eq!(patient.look(ask).await.unwrap(), 7, "what changes nothing is asked again");
+        n_asked.set(0);
+        assert!(patient.ask(ask).await.is_err(), "what may have been done is not done twice");
         let short = Patience(Duration::from_millis(1));
         assert!(short.ask(answers(u32::MAX, ErrorKind::ConnectionRefused)).await.is_err());
     }

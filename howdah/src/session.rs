@@ -119,7 +119,7 @@ impl Session {
             )
         };
         let prompt = store(Duration::ZERO);
-        self.patience.ask(async || prompt.stat(&StorePath::root()).await).await?;
+        self.patience.look(async || prompt.stat(&StorePath::root()).await).await?;
         Ok(store(STORE_PATIENCE))
     }
 

@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM, as commands wait for them that have something to stop or to tidy up. Not SIGHUP:
-//! whoever starts one under `nohup` wants it to go on.
+//! SIGINT, SIGTERM and SIGHUP, as commands wait for them that have something to stop or to tidy up. Not SIGHUP where it is
+//! ignored: whoever starts one under `nohup` wants it to go on.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub(crate) enum Caught {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal is closed.
+    HangUp,
 }
 
 impl Caught {
@@ -25,6 +27,7 @@ impl Caught {
         match self {
             Self::Interrupt => 130,
             Self::Terminate => 143,
+            Self::HangUp => 129,
         }
     }
 }
@@ -33,15 +36,17 @@ impl Caught {
 pub(crate) struct Termination {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Option<Signal>,
     caught: Option<Caught>,
 }
 
-/// Starts to listen; from here on neither signal ends the process by itself.
+/// Starts to listen; from here on none of the signals ends the process by itself.
 pub(crate) fn termination() -> anyhow::Result<Termination> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     Ok(Termination {
         interrupt: listen(SignalKind::interrupt())?,
         terminate: listen(SignalKind::terminate())?,
+        hang_up: (!ignores_hang_up()).then(|| listen(SignalKind::hangup())).transpose()?,
         caught: None,
     })
 }
@@ -55,6 +60,7 @@ impl Termination {
         let caught = tokio::select! {
             _ = self.interrupt.recv() => Caught::Interrupt,
             _ = self.terminate.recv() => Caught::Terminate,
+            () = recv(&mut self.hang_up) => Caught::HangUp,
         };
         self.caught = Some(caught);
         caught
@@ -80,4 +86,19 @@ impl Termination {
             caught = soon_after => Err(caught),
         }
     }
+}
+
+/// Waits for the signal; for ever where it is not listened for.
+async fn recv(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored, as `nohup` does (proc(5): `SigIgn`, a bit for each signal from 1 on).
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|it| it & 1 == 1)
 }

@@ -8,7 +8,7 @@ use chunkstore_protocol::{
     RepairState, ReplicaState, ServerReport,
 };
 
-use crate::say::quiet_if_closed;
+use crate::say::{plain, quiet_if_closed};
 
 /// Above the chunkservers.
 const HEAD: [&str; 7] = ["HOST", "RACK", "ADDRESS", "STATE", "REPLICAS", "FREE", "OF"];
@@ -196,7 +196,7 @@ fn disk_rows(server: &ServerReport) -> impl Iterator<Item = Vec<String>> {
 pub(super) fn show_faults(files: &[FileHealth]) -> anyhow::Result<()> {
     let mut text = String::new();
     for file in files {
-        let _ = writeln!(text, "{}", file.path);
+        let _ = writeln!(text, "{}", plain(file.path.as_str()));
         for chunk in &file.chunks {
             let _ = writeln!(text, "  {}", chunk_line(chunk));
         }
