@@ -523,6 +523,16 @@ fn files_are_replaced_and_removed(address: &str, all: &str, of_in: &str, reader:
     let replaced = send("PUT", "/in/digits&replace=true", of_in, "new");
     assert_eq!((replaced.status, &replaced.body["path"]), (201, &"/in/digits".into()));
     assert_eq!(send("GET", "/in/digits", all, "").text, "new");
+    for (condition, replaces) in
+        [("If-Match: \"1\"", true), ("If-None-Match: *", true), ("If-Match: \"1\"", false)]
+    {
+        let path = format!("/v1/files/content?path=/in/digits&replace={replaces}");
+        let refused = http::request(address, "PUT", &path, &[of_in, condition], "lost");
+        let refused = refused.expect("an answer");
+        assert_eq!(refused.status, 400, "{condition}");
+        assert!(refused.text.contains("e-tags"), "{}", refused.text);
+    }
+    assert_eq!(send("GET", "/in/digits", all, "").text, "new");
     assert_ne!(send("PUT", "/in&replace=true", all, "new").status, 201, "a folder stays");
     assert_eq!(names(), before, "nothing unfinished stays");
     assert_eq!(send("PUT", "/in/first&replace=true", of_in, "x").status, 201);

@@ -245,6 +245,15 @@ pub(super) fn bad_path(error: &PathError) -> Problem {
     problem(400, ProblemKind::InvalidRequest, error.to_string())
 }
 
+/// A header that makes the request depend on which file is there, which nobody here knows.
+pub(super) fn unknown_condition(header: &str) -> Problem {
+    let detail = format!(
+        "{header} can't be heeded: files have no e-tags here; to never replace one, leave replace=true away, and send no \
+         {header} but `If-None-Match: *`"
+    );
+    problem(400, ProblemKind::InvalidRequest, detail)
+}
+
 /// As many do this as may.
 pub(super) fn too_many(detail: String) -> Problem {
     problem(429, ProblemKind::TooManyRequests, detail)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use chunkstore_client::{ChunkStore, CreateOptions, FileReader, FileWriter, StoreError};
@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::ServerState;
 use super::error::{
     LOOKS, READS, REMOVES, WRITES, bad_path, broken_upload, folder_not_removed, no_such_range,
-    of_store, too_many,
+    of_store, too_many, unknown_condition,
 };
 use super::range::{RangeHeader, Wanted};
 
@@ -271,9 +271,11 @@ async fn upload(
     State(state): State<ServerState>,
     caller: Caller,
     UrlQuery(asked): UrlQuery<WriteParameters>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<FileStatus>), Problem> {
     let path = path_of(&asked.path)?;
+    check_conditions(&headers, asked.replace)?;
     caller.require(Right::Write, path.as_str())?;
     let _transfer = state.transfers.begin()?;
     let options = CreateOptions { parents: asked.parents, ..CreateOptions::default() };
@@ -298,6 +300,19 @@ async fn upload(
     Ok((StatusCode::CREATED, Json(status)))
 }
 
+/// Whoever guards against others' changes by a condition must not lose one: the only one that is kept is that nothing is there
+/// yet, of a request that replaces nothing.
+fn check_conditions(headers: &HeaderMap, may_replace: bool) -> Result<(), Problem> {
+    let is_kept = |value: &HeaderValue| value == "*" && !may_replace;
+    if headers.contains_key(header::IF_MATCH) {
+        return Err(unknown_condition("If-Match"));
+    }
+    match headers.get(header::IF_NONE_MATCH) {
+        Some(value) if !is_kept(value) => Err(unknown_condition("If-None-Match")),
+        _ => Ok(()),
+    }
+}
+
 /// A name in the same folder that nobody has, and that no job reads.
 fn beside(path: &StorePath) -> Option<StorePath> {
     path.parent()?.join(&format!(".howdah-{}", net::random_hex(8))).ok()
@@ -318,8 +333,10 @@ async fn remove(
     State(state): State<ServerState>,
     caller: Caller,
     UrlQuery(asked): UrlQuery<RemoveParameters>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let path = path_of(&asked.path)?;
+    check_conditions(&headers, true)?;
     caller.require(Right::Write, path.as_str())?;
     let store = state.store.of_caller(&caller);
     let found = store.stat(&path).await.map_err(|error| of_store(&error))?;
