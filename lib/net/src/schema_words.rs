@@ -29,7 +29,10 @@ const A_LIST: &str = "a list";
 fn word_for(type_name: &str) -> Option<&'static str> {
     let first = type_name.split(' ').next()?;
     Some(match first {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of 0 or more",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 to 18446744073709551615",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
         "unit" if type_name == "unit" => "null",
