@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chunkstore_core::replica::{DiskRoom, ReplicaKey, Sealed, Space, choose_disk};
-use chunkstore_protocol::{CHUNK_BYTES_MAX, DISK_TEXT_BYTES_MAX, DiskState, Term};
+use chunkstore_protocol::{DISK_TEXT_BYTES_MAX, DiskState, Term};
 use daemon::{DataFolder, FolderError, Owner};
 use ids::ClusterId;
 
@@ -287,7 +287,7 @@ fn rooms(dirs: &[&Arc<DataDir>]) -> Vec<DiskRoom> {
     let rooms = dirs.iter().map(|dir| {
         let measure = || dir.space().map_or(0, |space| space.free);
         let free = *devices.entry(dir.device()).or_insert_with(measure);
-        DiskRoom { free, promised: dir.n_open().saturating_mul(CHUNK_BYTES_MAX) }
+        DiskRoom { free, n_open: dir.n_open() }
     });
     rooms.collect()
 }

@@ -1,24 +1,32 @@
 //! Which disk of a server a new replica goes to.
 
-/// Room on one disk, bytes.
+use chunkstore_protocol::CHUNK_BYTES_MAX;
+
+/// Room on one disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskRoom {
-    /// Free for chunks, as measured just now: less what is reserved.
+    /// Bytes free for chunks, as measured just now: less what is reserved.
     pub free: u64,
-    /// What the uploads under way may still take of it.
-    pub promised: u64,
+    /// Uploads and open chunks of logs, each of which may still take a chunk's bytes of it.
+    pub n_open: u64,
 }
 
-/// The disk with the most free space, what is promised taken off; of equal ones, that whose `turn` it is.
-/// `None`: no disk has any.
+impl DiskRoom {
+    /// What is left for one more if each open one takes all that it may, or an even share where the disk has not so much: a
+    /// log's open chunk may stay as small as it is for ever.
+    fn left(self) -> u64 {
+        let share = self.free / (self.n_open + 1);
+        if share < CHUNK_BYTES_MAX { share } else { self.free - self.n_open * CHUNK_BYTES_MAX }
+    }
+}
+
+/// The disk with the most left; of equal ones, that whose `turn` it is. `None`: no disk has any.
 #[must_use]
 pub fn choose_disk(disks: &[DiskRoom], turn: usize) -> Option<usize> {
-    let room = |at: usize| disks[at].free.saturating_sub(disks[at].promised);
     let in_turn = (0..disks.len()).map(|nth| (turn + nth) % disks.len());
-    // Of the last bytes, promised or not, whoever writes first takes them.
     let takes_it = in_turn.filter(|&at| disks[at].free > 0);
     // The first of equal ones.
-    takes_it.reduce(|best, at| if room(at) > room(best) { at } else { best })
+    takes_it.reduce(|best, at| if disks[at].left() > disks[best].left() { at } else { best })
 }
 
 #[cfg(test)]
@@ -26,17 +34,21 @@ mod tests {
     use super::*;
 
     fn rooms(rooms: &[(u64, u64)]) -> Vec<DiskRoom> {
-        rooms.iter().map(|&(free, promised)| DiskRoom { free, promised }).collect()
+        rooms.iter().map(|&(free, n_open)| DiskRoom { free, n_open }).collect()
     }
 
     #[test]
     fn a_replica_goes_where_most_is_free_and_to_equal_disks_in_turn() {
+        const CHUNK: u64 = CHUNK_BYTES_MAX;
         for (disks, turns, expected) in [
-            (&[(5, 0), (9, 0), (7, 0)][..], 0..3, &[1, 1, 1][..]),
-            (&[(5, 0), (9, 5), (7, 1)], 0..3, &[2, 2, 2]),
-            (&[(7, 0), (3, 0), (7, 0)], 0..4, &[0, 2, 2, 0]),
+            (&[(5 * CHUNK, 0), (9 * CHUNK, 0), (7 * CHUNK, 0)][..], 0..3, &[1, 1, 1][..]),
+            (&[(5 * CHUNK, 0), (9 * CHUNK, 5), (7 * CHUNK, 1)], 0..3, &[2, 2, 2]),
+            (&[(7 * CHUNK, 0), (3 * CHUNK, 0), (7 * CHUNK, 0)], 0..4, &[0, 2, 2, 0]),
             (&[(0, 0), (1, 64)], 0..2, &[1, 1]),
-            (&[(3, 64), (0, 0), (2, 64)], 0..3, &[0, 2, 2]),
+            (&[(64, 3), (0, 0), (63, 3)], 0..3, &[0, 0, 0]),
+            // A log's open chunk does not make a disk that has next to nothing the better one.
+            (&[(CHUNK / 700, 0), (CHUNK / 2, 1)], 0..2, &[1, 1]),
+            (&[(CHUNK / 2, 0), (CHUNK / 2, 1)], 0..2, &[0, 0]),
         ] {
             let disks = rooms(disks);
             let chosen: Vec<_> = turns.map(|turn| choose_disk(&disks, turn).unwrap()).collect();
