@@ -122,7 +122,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
 
 #[test]
 fn an_interrupted_gen_leaves_no_file() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let scratch = tempfile::tempdir().unwrap();
         let mut make = howdah();
         make.args(["gen", "tera", "--size", "10000000000"]).arg(scratch.path().join("big"));
