@@ -21,8 +21,8 @@ use crate::{ChunkStore, StoreError, recovery};
 ///
 /// Memory: the blocks of the current chunk, at most the file's `chunk_bytes`, shared with what the caller
 /// wrote where that was whole blocks. Dropping a writer stops the renewals of its lease; what becomes of the
-/// open file when that ends was said at its create ([`crate::IfWriterDies`]); one that was appended to keeps
-/// what was sealed.
+/// open file when that ends was said at its create ([`crate::IfWriterDies`]); one that was appended to is what
+/// it was before.
 #[derive(Debug)]
 pub struct FileWriter {
     store: ChunkStore,

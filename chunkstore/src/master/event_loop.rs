@@ -158,6 +158,9 @@ fn say(notice: &Notice) {
         Notice::LeaseExpired { path } => {
             tracing::warn!(%path, "open file removed: its writer was silent for too long");
         }
+        Notice::AppendLapsed { path, length } => {
+            tracing::warn!(%path, length, "file is as it was: whoever appended to it was silent for too long");
+        }
         Notice::WriterDied { path, length } => {
             tracing::warn!(%path, length, "open file closed at its last sealed chunk: its writer was silent for too long");
         }

@@ -69,7 +69,8 @@ mod tests {
 
     /// One record of every kind, as one master could write them.
     fn every_kind() -> impl Iterator<Item = Record> {
-        one_of_each().into_iter().chain(servers()).chain(logs()).chain(starts()).chain(owners())
+        let first = one_of_each().into_iter().chain(servers());
+        first.chain(logs()).chain(starts()).chain(owners()).chain(lapsed())
     }
 
     /// Those that speak of logs.
@@ -94,6 +95,11 @@ mod tests {
             Record::LogChunkAllotted { file, allotted: allotted(51) },
             Record::LogChunkEnded { at, file, sealed: None },
         ]
+    }
+
+    fn lapsed() -> [Record; 2] {
+        let file = FileId(11);
+        [reopened(42, file, 52), Record::AppendLapsed { at: UnixMillis(10), file }]
     }
 
     /// Starts as they are since they have numbers.

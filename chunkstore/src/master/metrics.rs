@@ -106,6 +106,7 @@ fn kind(record: &Record) -> &'static str {
         Record::FileClosed { .. } => "file_closed",
         Record::FileAbandoned { .. } => "file_abandoned",
         Record::AppendAbandoned { .. } => "append_abandoned",
+        Record::AppendLapsed { .. } => "append_lapsed",
         Record::LeaseExpired { .. } => "lease_expired",
         Record::WriterDied { .. } => "writer_died",
         Record::LogCreated { .. } => "log_created",

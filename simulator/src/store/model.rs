@@ -95,6 +95,7 @@ impl Model {
             (_, Some(None)) => Err(Odd(format!("no client asked for {record:?}"))),
             (Record::LeaseExpired { file, .. }, _) => self.remove_file(*file),
             (Record::WriterDied { file, cut, .. }, _) => self.end(*file, *cut),
+            (Record::AppendLapsed { file, .. }, _) => self.undo_append(*file),
             (Record::LogChunkEnded { file, sealed: Some(sealed), .. }, _) => {
                 self.end_log_chunk(*file, *sealed)
             }

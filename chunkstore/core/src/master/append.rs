@@ -45,6 +45,7 @@ impl Master {
         | Record::FileAbandoned { file, .. }
         | Record::AppendAbandoned { file, .. }
         | Record::LeaseExpired { file, .. }
+        | Record::AppendLapsed { file, .. }
         | Record::WriterDied { file, .. }) = record
         else {
             return None;
@@ -86,14 +87,17 @@ impl Master {
         let writer = self.durable.writer(file)?;
         let path = self.durable.namespace().path_of(file)?;
         let length = self.durable.namespace().file(file)?.length();
-        let closed =
-            |cut| (Record::WriterDied { at, file, cut }, Notice::WriterDied { path, length });
         Some(match writer {
-            // What was appended is whole chunks, and nobody was told that more would come.
-            Writer { reopened_at: Some(_), .. } => closed(false),
-            Writer { if_writer_dies: IfWriterDies::Close, .. } => closed(true),
+            // A part of what was to be appended would pass for all of it.
+            Writer { reopened_at: Some(length), .. } => {
+                let notice = Notice::AppendLapsed { path, length: *length };
+                (Record::AppendLapsed { at, file }, notice)
+            }
+            Writer { if_writer_dies: IfWriterDies::Close, .. } => {
+                let record = Record::WriterDied { at, file, cut: true };
+                (record, Notice::WriterDied { path, length })
+            }
             Writer { if_writer_dies: IfWriterDies::Remove, .. } => {
-                let path = self.durable.namespace().path_of(file)?;
                 (Record::LeaseExpired { at, file }, Notice::LeaseExpired { path })
             }
         })

@@ -172,6 +172,7 @@ impl Durable {
                 self.reply(stamp, CachedReply::Done);
                 self.undo_append(*file, *at)
             }
+            Record::AppendLapsed { at, file } => self.undo_append(*file, *at),
             Record::WriterDied { at, file, cut } => {
                 let dropped = self.settle(*file, None, *at);
                 self.writers.remove(file);

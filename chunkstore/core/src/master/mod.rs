@@ -438,6 +438,7 @@ impl Master {
             | Record::TrashEmptied { .. }
             | Record::LeaseExpired { .. }
             | Record::WriterDied { .. }
+            | Record::AppendLapsed { .. }
             | Record::LogCreated { .. }
             | Record::LogChunkAllotted { .. }
             | Record::LogChunkBegun { .. }

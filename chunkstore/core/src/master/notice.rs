@@ -48,6 +48,13 @@ pub enum Notice {
         /// The file.
         path: StorePath,
     },
+    /// Whoever appended to a file was silent for too long; the file is as it was.
+    AppendLapsed {
+        /// The file.
+        path: StorePath,
+        /// Bytes that it has.
+        length: u64,
+    },
     /// A writer was silent for too long; its file is closed at its last sealed chunk.
     WriterDied {
         /// The file.

@@ -144,6 +144,13 @@ pub enum Record {
         /// The file.
         file: FileId,
     },
+    /// The writer of a reopened file was silent for too long: the file is what it was before.
+    AppendLapsed {
+        /// When.
+        at: UnixMillis,
+        /// The file.
+        file: FileId,
+    },
     /// The writer of an open file was silent for too long: the file is removed.
     LeaseExpired {
         /// When.
@@ -403,6 +410,7 @@ impl Record {
             | Self::ServerJoined { .. }
             | Self::LeaseExpired { .. }
             | Self::WriterDied { .. }
+            | Self::AppendLapsed { .. }
             | Self::LogChunkAllotted { .. }
             | Self::LogChunkBegun { .. }
             | Self::LogChunkEnded { .. }

@@ -14,6 +14,7 @@ const RECORDS: &[&str] = &[
     "file_closed",
     "file_abandoned",
     "append_abandoned",
+    "append_lapsed",
     "lease_expired",
     "writer_died",
     "log_created",

@@ -128,14 +128,17 @@ fn an_abandoned_append_leaves_the_file_as_it_was_and_its_chunks_to_be_deleted() 
 }
 
 #[test]
-fn a_dead_appender_leaves_what_was_sealed_and_no_mark() {
+fn a_dead_appender_leaves_the_file_as_it_was() {
     let mut world = World::with_servers(2);
     world.put("/f", 3);
+    let as_it_was = world.locate("/f").unwrap();
     let created = append(&mut world, "/f").unwrap();
     go_on(&mut world, created.file, &created.allocation, 4);
     world.pass(Duration::from_secs(61));
-    assert_eq!(look(&mut world, "/f"), (7, false, false));
-    let notice = Notice::WriterDied { path: path("/f"), length: 7 };
+    assert_eq!(look(&mut world, "/f"), (3, false, false));
+    assert_eq!(world.locate("/f"), Ok(as_it_was));
+    assert_eq!(world.summary().chunks, 1);
+    let notice = Notice::AppendLapsed { path: path("/f"), length: 3 };
     assert!(world.notices.contains(&notice));
     let lost = FsError::LeaseLost { file: created.file };
     assert_eq!(world.close(created.file, None).unwrap_err(), lost);
@@ -164,12 +167,12 @@ fn a_dead_writers_file_goes_or_ends_at_its_sealed_chunks_and_says_so() {
     let again = append(&mut world, "/kept").unwrap();
     go_on(&mut world, again.file, &again.allocation, 1);
     world.pass(Duration::from_secs(61));
-    assert_eq!(look(&mut world, "/kept"), (5, false, true), "nobody has finished it yet");
+    assert_eq!(look(&mut world, "/kept"), (4, false, true), "nobody has finished it yet");
     world.register(1);
     world.register(2);
     let again = append(&mut world, "/kept").unwrap();
     world.close(again.file, Some(seal(&again.allocation, 1))).unwrap();
-    assert_eq!(look(&mut world, "/kept"), (6, false, false), "whoever closes it finishes it");
+    assert_eq!(look(&mut world, "/kept"), (5, false, false), "whoever closes it finishes it");
 }
 
 #[test]
