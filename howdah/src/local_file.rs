@@ -24,6 +24,15 @@ pub(crate) enum LocalFileError {
         /// The path.
         path: PathBuf,
     },
+    /// What stands there is more than its bytes.
+    #[error(
+        "{path} is a device, a pipe or a link, and nothing takes its place: name another file, or write into it with \
+         `howdah fs cat`"
+    )]
+    Special {
+        /// The path.
+        path: PathBuf,
+    },
     /// There is no folder to make it in.
     #[error("cannot write {path}: there is no folder {folder}; make it first (mkdir -p)")]
     NoFolder {

@@ -10,7 +10,7 @@ use chunkstore_protocol::{FileKind, StorePath};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{CopyOptions, ENTRIES_MAX, Tree, refuse_clashes};
-use crate::exit::early;
+use crate::exit::{OrEarly as _, early};
 use crate::local_file::{LocalFileError, UnfinishedFolder, move_new};
 use crate::progress::ByteProgress;
 
@@ -71,6 +71,10 @@ fn targets_of<'a>(
     };
     let targets: Vec<_> = from.iter().map(|source| (source, target_of(source))).collect();
     refuse_clashes(targets.iter().map(|(_, target)| target.display()))?;
+    if options.replace {
+        let mut plain = targets.iter().filter(|(_, target)| !target.is_dir());
+        plain.try_for_each(|(_, target)| refuse_special(target)).or_early()?;
+    }
     let stands = |target: &Path| fs::symlink_metadata(target).is_ok();
     match targets.iter().find(|(_, target)| !options.replace && stands(target)) {
         Some((_, target)) => {
@@ -150,6 +154,16 @@ async fn fetch_file(
     got.with_context(|| format!("cannot get {path}"))
 }
 
+/// A device, a pipe or a link is more than its bytes: nothing takes its place.
+fn refuse_special(target: &Path) -> Result<(), LocalFileError> {
+    match fs::symlink_metadata(target) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(LocalFileError::Special { path: target.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Gives what is whole its name. To replace is: files over files, and folders get what is missing.
 fn place(whole: &Path, target: &Path, replace: bool) -> Result<(), LocalFileError> {
     if !replace {
@@ -157,6 +171,7 @@ fn place(whole: &Path, target: &Path, replace: bool) -> Result<(), LocalFileErro
     }
     let unwritable = |cause| LocalFileError::Unwritable { path: target.to_owned(), cause };
     if !(whole.is_dir() && target.is_dir()) {
+        refuse_special(target)?;
         return fs::rename(whole, target).map_err(unwritable);
     }
     for entry in fs::read_dir(whole).map_err(unwritable)? {
@@ -164,4 +179,34 @@ fn place(whole: &Path, target: &Path, replace: bool) -> Result<(), LocalFileErro
         place(&entry.path(), &target.join(entry.file_name()), replace)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_take_the_place_of_files_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        std::os::unix::fs::symlink(".", at("link-to-folder")).unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), pipe, 0o600.into(), 0).unwrap();
+        for (name, is_replaced) in [
+            ("file", true),
+            ("new", true),
+            ("link", false),
+            ("link-to-folder", false),
+            ("pipe", false),
+        ] {
+            fs::write(at("file"), "old").unwrap();
+            fs::write(at("whole"), "whole").unwrap();
+            let before = fs::symlink_metadata(at(name)).map(|found| found.file_type()).ok();
+            let placed = place(&at("whole"), &at(name), true);
+            assert_eq!(placed.is_ok(), is_replaced, "{name}: {placed:?}");
+            let after = fs::symlink_metadata(at(name)).map(|found| found.file_type()).ok();
+            assert!(is_replaced || before == after, "{name}");
+        }
+    }
 }
