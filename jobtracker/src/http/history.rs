@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
+use clock::Stopwatch;
 use jobtracker_core::{Query, Refusal, Reply};
 use mapreduce_protocol::{AttemptHistory, HistoryList, JobHistory, JobId};
 use net::api::get;
@@ -31,6 +32,11 @@ const LIST_MAX: usize = 1000;
 const READS_MAX: usize = 8;
 /// Others wait so long for their turn.
 const TURN: Duration = Duration::from_secs(10);
+
+/// So long a history of a job that has just ended is waited for: it is written after its client was told of the end.
+const WRITING: Duration = Duration::from_secs(5);
+/// Pause between two looks for it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The right to read of a history, also to look whether there is one.
 #[derive(Clone, Debug)]
@@ -112,7 +118,8 @@ async fn job(
     Path(id): Path<String>,
 ) -> Result<Json<JobHistory>, Problem> {
     let job = job_of(&id)?;
-    let history = kept_job(&state, job).await?.ok_or_else(|| no_history(job))?;
+    let history = once_written(&state, job, || kept_job(&state, job)).await?;
+    let history = history.ok_or_else(|| no_history(job))?;
     caller.require(Right::Read, resource(&history.status.output))?;
     Ok(Json(history))
 }
@@ -122,7 +129,8 @@ async fn attempts(
     Path(id): Path<String>,
 ) -> Result<Json<Vec<AttemptHistory>>, Problem> {
     let job = job_of(&id)?;
-    kept_attempts(&state, job).await?.map(Json).ok_or_else(|| no_history(job))
+    let attempts = once_written(&state, job, || kept_attempts(&state, job)).await?;
+    attempts.map(Json).ok_or_else(|| no_history(job))
 }
 
 /// What its program wrote takes the same right.
@@ -151,6 +159,29 @@ pub(super) async fn resource_of(state: &ServerState, job: JobId) -> Result<Strin
     };
     // Nobody knows any more whose it was.
     Ok(output.as_deref().map_or(EVERYWHERE, resource).to_owned())
+}
+
+/// What is kept of a job, soon after its end too.
+async fn once_written<T, F>(
+    state: &ServerState,
+    job: JobId,
+    read: impl Fn() -> F,
+) -> Result<Option<T>, Problem>
+where
+    F: Future<Output = Result<Option<T>, Problem>>,
+{
+    let waited = Stopwatch::start();
+    loop {
+        let kept = read().await?;
+        if kept.is_some() || waited.elapsed() >= WRITING {
+            return Ok(kept);
+        }
+        match state.ask(Query::Status { job, wait: None }).await {
+            Ok(Reply::Status(status)) if status.state.is_final() => {}
+            _ => return Ok(None),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn kept_job(state: &ServerState, job: JobId) -> Result<Option<JobHistory>, Problem> {
