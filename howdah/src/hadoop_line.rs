@@ -152,7 +152,7 @@ impl Reading {
     fn flag(&mut self, name: &str) -> bool {
         match name {
             "background" => self.background = true,
-            "verbose" | "debug" | "info" => {}
+            "verbose" | "debug" => {}
             "lazyOutput" => self.warn("-lazyOutput: parts without lines are written all the same"),
             _ => return false,
         }

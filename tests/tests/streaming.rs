@@ -195,8 +195,10 @@ fn a_command_line_of_hadoop_runs_as_it_is() {
     let refused =
         ["streaming", "-input", "/in", "-output", "/x", "-mapper", "cat", "-io", "typedbytes"];
     let _ = dev.run(&refused).refused(2, &["-io typedbytes", "-io text"]);
-    let usage = run(["streaming", "--help"]).success().text();
-    assert!(usage.contains("-numReduceTasks"), "{usage}");
+    for asked in ["--help", "-help", "-info"] {
+        let usage = run(["streaming", asked]).success().text();
+        assert!(usage.contains("-numReduceTasks"), "{asked}: {usage}");
+    }
 }
 
 /// Processes that have `mark` in their command line.

@@ -83,10 +83,16 @@ pub(super) fn show_attempts(attempts: &[AttemptStatus]) -> anyhow::Result<()> {
     quiet_if_closed(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
+/// Its first line and its last one: a command of many lines stands before what it came to.
+fn in_one_line(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first} … {last}"))
+}
+
 fn row(status: &AttemptStatus) -> [String; 6] {
     let why = status.failure.as_ref().map(|failure| {
-        let first = failure.message.lines().next().unwrap_or_default();
-        crate::say::plain(&format!("{}: {first}", failure.kind.as_str()))
+        crate::say::plain(&format!("{}: {}", failure.kind.as_str(), in_one_line(&failure.message)))
     });
     // Of one that failed, its last words stand behind why.
     let said = status.status.as_ref().map(|said| format!("status: {}", crate::say::plain(said)));
@@ -102,4 +108,23 @@ fn row(status: &AttemptStatus) -> [String; 6] {
         status.began_at.map_or_else(unknown, |began| shown::duration(took(began))),
         why,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_of_many_lines_came_to_is_in_the_line() {
+        for (message, expected) in [
+            ("exit status 3", "exit status 3"),
+            (
+                "the mapper `sh -c '\n x\n'` ended\n\nno such file\n",
+                "the mapper `sh -c ' … no such file",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(in_one_line(message), expected);
+        }
+    }
 }

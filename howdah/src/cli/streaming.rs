@@ -21,11 +21,15 @@ Options, as behind `hadoop jar hadoop-streaming.jar`:
   -mapper COMMAND          -reducer COMMAND|NONE          -combiner COMMAND
   -file FILE               -files FILE[#NAME],...         files for the commands' folder; hdfs:///PATH is the chunk store
   -archives FILE[#NAME],...                               archives, unpacked there
+  -cacheFile, -cacheArchive                               as -files and -archives
+  -inputformat CLASS       TextInputFormat, KeyValueTextInputFormat, NLineInputFormat
+  -outputformat CLASS      TextOutputFormat, NullOutputFormat
   -cmdenv NAME=VALUE       a variable of the commands' environment
   -numReduceTasks N        number of reduces; 0 as -reducer NONE
   -partitioner CLASS       KeyFieldBasedPartitioner, with its properties
-  -D NAME=VALUE            a property, see below
+  -D NAME=VALUE            a property, see below; -jobconf is the same
   -background              submit, and do not wait
+  -info, -help             this text
   --config FILE            the cluster's configuration, also before the other options
 
 Properties that count, also under Hadoop 1's names; others are named in a warning, or refused where the result would be
@@ -45,6 +49,10 @@ pub(crate) struct StreamingArgs {
 
 /// Runs `streaming`.
 pub(crate) fn run(args: &StreamingArgs, global: &Global) -> anyhow::Result<()> {
+    if args.line.iter().any(|argument| ["-info", "-help"].contains(&argument.as_str())) {
+        crate::say::tell!("{}", help());
+        return Ok(());
+    }
     let line = hadoop_line::parse(&args.line).or_early()?;
     for warning in &line.warnings {
         crate::say::say!("warning: {warning}");
@@ -68,10 +76,10 @@ pub(crate) fn run(args: &StreamingArgs, global: &Global) -> anyhow::Result<()> {
 fn help() -> String {
     let mut text = OPTIONS.to_owned();
     for (names, meaning) in HEEDED {
-        for (n, name) in names.split(", ").enumerate() {
-            let meaning = if n == 0 { *meaning } else { "" };
-            let _ = write!(text, "\n{}", format!("  {name:52} {meaning}").trim_end());
+        for name in names.split(", ") {
+            let _ = write!(text, "\n  {name}");
         }
+        let _ = write!(text, "\n      {meaning}");
     }
     text
 }
