@@ -50,7 +50,7 @@ struct TimelineParameters {
     /// Where the page begins: the `next` of the one before.
     #[serde(default)]
     first: usize,
-    /// A page ends with the thousand tasks that fill it to so many attempts, 5000 if absent; that of a job which is only kept has all.
+    /// A page ends with the 500 tasks that fill it to so many attempts, 5000 if absent; that of a job which is only kept has all.
     limit: Option<usize>,
     /// Only what runs or has ended from then on, in milliseconds since 1970.
     #[serde(default)]
