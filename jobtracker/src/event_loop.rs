@@ -8,7 +8,7 @@ use daemon::Health;
 use event_loop::{Handle, Log, Machine, ReplyDesk, Running, Settings, Step, Waiter};
 use ids::{Monotonic, Now, Room};
 use jobtracker_core::{
-    Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo, StoreOutcome,
+    Core, Effect, Input, Notice, Output, Record, Refusal, Reply, ReplyTo, StoreEffect, StoreOutcome,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -25,7 +25,7 @@ const HANGS: &str =
 const STORE_CALLS: usize = 64;
 
 struct JobMachine {
-    core: jobtracker_core::Core,
+    core: Core,
     turns: Turns,
     health: Health,
 }
@@ -82,7 +82,7 @@ fn step(Output { records, effects }: Output) -> Step<Record, Effect> {
 
 /// Asks the core. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Core {
+pub(crate) struct CoreHandle {
     inputs: Handle<Input>,
     replies: ReplyDesk<Reply>,
 }
@@ -100,12 +100,12 @@ pub(crate) enum AskError {
 
 /// Starts the loop over a recovered state. The first input is on its way when this returns.
 pub(crate) async fn start(
-    core: jobtracker_core::Core,
+    core: Core,
     (log, settings): (Log, Settings),
     health: Health,
     store: Store,
     split_bytes: u64,
-) -> (Core, Running<Input>) {
+) -> (CoreHandle, Running<Input>) {
     let replies = ReplyDesk::default();
     let waiting = replies.clone();
     // As many calls as there are unfinished jobs, which the core bounds; as many histories as it has not written.
@@ -126,7 +126,7 @@ pub(crate) async fn start(
             // Whoever fails too often for that keeps his logs until the end of his job.
             let _full = logs.try_send((attempt, address));
         }
-        call => {
+        Effect::Store(call) => {
             // The receiver ends with the loop.
             let _ended = calls.send(call);
         }
@@ -134,7 +134,7 @@ pub(crate) async fn start(
     let machine = JobMachine { core, turns: Turns::new(), health };
     observe_hang(false);
     let running = event_loop::start(machine, log, effects, settings);
-    let core = Core { inputs: running.handle.clone(), replies };
+    let core = CoreHandle { inputs: running.handle.clone(), replies };
     tokio::spawn(carry_out_all(asked, running.handle.clone(), store.clone(), split_bytes));
     tokio::spawn(history::early::keep_all(to_be_kept, store.clone()));
     tokio::spawn(history::write::write_all(to_be_written, core.clone(), store, split_bytes));
@@ -146,7 +146,7 @@ pub(crate) async fn start(
 /// Carries out the calls to the chunk store that the core asks for, each as a task that ends with an
 /// input. Ends when the loop has.
 async fn carry_out_all(
-    mut asked: mpsc::UnboundedReceiver<Effect>,
+    mut asked: mpsc::UnboundedReceiver<StoreEffect>,
     inputs: Handle<Input>,
     store: Store,
     split_bytes: u64,
@@ -156,49 +156,44 @@ async fn carry_out_all(
         let permit = Arc::clone(&permits).acquire_owned().await;
         let (inputs, store) = (inputs.clone(), store.clone());
         tokio::spawn(async move {
-            if let Some(input) = carry_out(&store, call, split_bytes).await {
-                // A loop that has ended asks again when it is back.
-                let _ended = inputs.send(input).await;
-            }
+            let input = carry_out(&store, call, split_bytes).await;
+            // A loop that has ended asks again when it is back.
+            let _ended = inputs.send(input).await;
             drop(permit);
         });
     }
 }
 
-async fn carry_out(store: &Store, call: Effect, split_bytes: u64) -> Option<Input> {
-    Some(match call {
-        Effect::PlanSplits { job, spec, staging } => {
+async fn carry_out(store: &Store, call: StoreEffect, split_bytes: u64) -> Input {
+    match call {
+        StoreEffect::PlanSplits { job, spec, staging } => {
             let outcome = splits::plan(store, &spec, &staging, split_bytes).await;
             Input::SplitsPlanned { job, outcome }
         }
-        Effect::ReadSplits { job, list } => {
+        StoreEffect::ReadSplits { job, list } => {
             Input::SplitsRead { job, outcome: splits::read(&store.patient(), &list).await }
         }
-        Effect::Publish { job, submitted_at, staging, parts, target, owner } => {
+        StoreEffect::Publish { job, submitted_at, staging, parts, target, owner } => {
             let stamp = commit::stamp(job, submitted_at);
             let folders = (staging.as_str(), target.as_str());
             let outcome = commit::publish(store, stamp, folders, parts, owner).await;
             Input::Published { job, outcome }
         }
-        Effect::PublishElsewhere { job, target, parts } => {
+        StoreEffect::PublishElsewhere { job, target, parts } => {
             let outcome = elsewhere::publish(store.others(), &target, parts).await;
             Input::Published { job, outcome }
         }
-        Effect::RemoveStaging { job, staging, elsewhere } => {
+        StoreEffect::RemoveStaging { job, staging, elsewhere } => {
             let mut outcome = commit::remove_staging(&store.patient(), &staging).await;
             if let (StoreOutcome::Done(()), Some(target)) = (&outcome, elsewhere) {
                 outcome = elsewhere::sweep(store.others(), &target, job).await;
             }
             Input::StagingRemoved { job, outcome }
         }
-        Effect::Reply { .. }
-        | Effect::Tell(_)
-        | Effect::WriteHistory { .. }
-        | Effect::KeepLog { .. } => return None,
-    })
+    }
 }
 
-impl Core {
+impl CoreHandle {
     /// Sends an input that has no reply.
     pub(crate) async fn tell(&self, input: Input) {
         // A loop that has ended asks again when it is back.

@@ -16,7 +16,7 @@ use mapreduce_protocol::{ClusterPulse, JobId, JobStatus, JobtrackerInfo};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::event_loop::Core;
+use crate::event_loop::CoreHandle;
 use crate::metrics::count_dropped_listener;
 
 /// Who may listen at once; others are told to come back.
@@ -39,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(crate) struct Events(Arc<Shared>);
 
 struct Shared {
-    core: Core,
+    core: CoreHandle,
     shutdown: Shutdown,
     board: Mutex<Board>,
     news: broadcast::Sender<Event>,
@@ -88,7 +88,7 @@ impl Event {
 pub(crate) struct TooManyListeners;
 
 impl Events {
-    pub(crate) fn new(core: Core, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(core: CoreHandle, shutdown: Shutdown) -> Self {
         let board = Mutex::default();
         let news = broadcast::Sender::new(BEHIND_MAX);
         Self(Arc::new(Shared { core, shutdown, board, news }))

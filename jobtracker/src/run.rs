@@ -12,7 +12,7 @@ use mapreduce_protocol::JobId;
 use net::{Backoff, Guard};
 use tokio::task::JoinHandle;
 
-use crate::event_loop::{AskError, Core, start};
+use crate::event_loop::{AskError, CoreHandle, start};
 use crate::events::Events;
 use crate::history::{HistoryError, sweep};
 use crate::http::{HistoryReads, ServerState, Transfers, router};
@@ -162,7 +162,7 @@ async fn compare(
     settings: &JobtrackerSettings,
     store: &Store,
     (ours, beginning): (&ClusterId, Beginning),
-    core: &Core,
+    core: &CoreHandle,
     health: &Health,
 ) -> RunError {
     let mut backoff = Backoff::default();
@@ -196,7 +196,7 @@ async fn compare(
 }
 
 /// The last job that this process knows.
-async fn newest_job(core: &Core) -> Result<Option<JobId>, HistoryError> {
+async fn newest_job(core: &CoreHandle) -> Result<Option<JobId>, HistoryError> {
     let newest = Query::List { limit: 1, only: JobFilter::default() };
     let list = |reply_to| Input::Query { query: newest, reply_to };
     Ok(match core.ask(list).await? {

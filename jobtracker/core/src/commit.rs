@@ -11,7 +11,7 @@ use crate::attempt::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::Core;
-use crate::messages::{Effect, Notice, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Notice, Reply, ReplyTo, StoreEffect, StoreOutcome};
 use crate::parts::{Part, PartElsewhere};
 use crate::records::Record;
 use crate::refusal::Refusal;
@@ -61,7 +61,11 @@ impl Core {
         }
         if is_url(&entry.spec.output) {
             let target = entry.spec.output.clone();
-            return self.effect(Effect::PublishElsewhere { job, target, parts });
+            return self.effect(Effect::Store(StoreEffect::PublishElsewhere {
+                job,
+                target,
+                parts,
+            }));
         }
         let part = |PartElsewhere { attempt, named, published, .. }| Part {
             staged: staged_name(attempt, named.as_deref()),
@@ -70,7 +74,14 @@ impl Core {
         let parts = parts.into_iter().map(part).collect();
         let (staging, target) = (staging_folder(job), entry.spec.output.clone());
         let (submitted_at, owner) = (entry.submitted_at, entry.owner.clone());
-        self.effect(Effect::Publish { job, submitted_at, staging, parts, target, owner });
+        self.effect(Effect::Store(StoreEffect::Publish {
+            job,
+            submitted_at,
+            staging,
+            parts,
+            target,
+            owner,
+        }));
     }
 
     pub(crate) fn handle_published(&mut self, now: Now, job: JobId, outcome: StoreOutcome<()>) {
@@ -160,7 +171,7 @@ impl Core {
             let output = self.durable.job(job).map(|entry| entry.spec.output.clone());
             let (staging, elsewhere) =
                 (staging_folder(job), output.filter(|output| is_url(output)));
-            self.effect(Effect::RemoveStaging { job, staging, elsewhere });
+            self.effect(Effect::Store(StoreEffect::RemoveStaging { job, staging, elsewhere }));
         }
     }
 

@@ -93,7 +93,8 @@ pub use job::staging_folder;
 pub use locality::Locality;
 pub use machine::Core;
 pub use messages::{
-    Effect, EndsAs, HistoryPage, Input, Notice, Output, Plan, Reply, ReplyTo, StoreOutcome,
+    Effect, EndsAs, HistoryPage, Input, Notice, Output, Plan, Reply, ReplyTo, StoreEffect,
+    StoreOutcome,
 };
 pub use parts::{Part, PartElsewhere};
 pub use path::critical_path;

@@ -41,28 +41,28 @@ pub enum Input {
         /// The request.
         reply_to: ReplyTo,
     },
-    /// [`Effect::PlanSplits`] came to an end.
+    /// [`StoreEffect::PlanSplits`] came to an end.
     SplitsPlanned {
         /// The job.
         job: JobId,
         /// Its splits, or why there are none.
         outcome: StoreOutcome<Plan>,
     },
-    /// [`Effect::ReadSplits`] came to an end.
+    /// [`StoreEffect::ReadSplits`] came to an end.
     SplitsRead {
         /// The job.
         job: JobId,
         /// Its splits, or why there are none.
         outcome: StoreOutcome<Vec<PlannedSplit>>,
     },
-    /// [`Effect::Publish`] came to an end.
+    /// [`StoreEffect::Publish`] came to an end.
     Published {
         /// The job.
         job: JobId,
         /// Whether its output is there.
         outcome: StoreOutcome<()>,
     },
-    /// [`Effect::RemoveStaging`] came to an end.
+    /// [`StoreEffect::RemoveStaging`] came to an end.
     StagingRemoved {
         /// The job.
         job: JobId,
@@ -224,6 +224,27 @@ pub enum Effect {
     },
     /// Say it in the log.
     Tell(Notice),
+    /// Call the chunk store, or another one.
+    Store(StoreEffect),
+    /// Ask for what is to be kept of a job ([`Query::History`]), write it into the chunk store, with the logs of failed
+    /// attempts; then [`Input::HistoryWritten`]. A second time, if the first is there already, changes nothing.
+    WriteHistory {
+        /// The job.
+        job: JobId,
+    },
+    /// Keep what a failed attempt of a job that goes on wrote, if there is time for that: its host may be gone at the job's
+    /// end. Nothing is waited for.
+    KeepLog {
+        /// The attempt.
+        attempt: AttemptId,
+        /// `host:port` of its TaskTracker.
+        address: String,
+    },
+}
+
+/// A call to the chunk store, or to another one; it comes to an end as an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreEffect {
     /// Make the staging folder and list and locate the inputs; then [`Input::SplitsPlanned`].
     PlanSplits {
         /// The job.
@@ -265,20 +286,6 @@ pub enum Effect {
         target: String,
         /// What appears.
         parts: Vec<PartElsewhere>,
-    },
-    /// Ask for what is to be kept of a job ([`Query::History`]), write it into the chunk store, with the logs of failed
-    /// attempts; then [`Input::HistoryWritten`]. A second time, if the first is there already, changes nothing.
-    WriteHistory {
-        /// The job.
-        job: JobId,
-    },
-    /// Keep what a failed attempt of a job that goes on wrote, if there is time for that: its host may be gone at the job's
-    /// end. Nothing is waited for.
-    KeepLog {
-        /// The attempt.
-        attempt: AttemptId,
-        /// `host:port` of its TaskTracker.
-        address: String,
     },
     /// Remove a job's staging folder, if there is one, and what was staged in another store and not published; then
     /// [`Input::StagingRemoved`].

@@ -12,7 +12,7 @@ use crate::date::yyyymmdd;
 use crate::durable::Stage;
 use crate::job::{LiveJob, StoreCall, staging_folder};
 use crate::machine::{Core, Fifo};
-use crate::messages::{Effect, Notice, Plan, Reply, ReplyTo, StoreOutcome};
+use crate::messages::{Effect, Notice, Plan, Reply, ReplyTo, StoreEffect, StoreOutcome};
 use crate::numbers::Places;
 use crate::records::{IdempotencyKey, PlannedSplit, Record, SplitList};
 use crate::refusal::Refusal;
@@ -136,11 +136,15 @@ impl Core {
         match (call, &entry.stage) {
             (StoreCall::Plan, _) => {
                 self.live_mut(job).into_iter().for_each(|live| live.planning = true);
-                self.effect(Effect::PlanSplits { job, spec, staging: staging_folder(job) });
+                self.effect(Effect::Store(StoreEffect::PlanSplits {
+                    job,
+                    spec,
+                    staging: staging_folder(job),
+                }));
             }
             (StoreCall::ReadSplits, Stage::Running(running)) => {
                 if let SplitList::Staged(list) = running.list.clone() {
-                    self.effect(Effect::ReadSplits { job, list });
+                    self.effect(Effect::Store(StoreEffect::ReadSplits { job, list }));
                 }
             }
             (StoreCall::Publish, Stage::Running(_)) => self.publish(job),

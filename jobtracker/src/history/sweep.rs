@@ -10,14 +10,14 @@ use mapreduce_protocol::JobId;
 
 use super::read::{days, find, jobs_with_early_logs};
 use super::{HistoryError, early};
-use crate::event_loop::{AskError, Core};
+use crate::event_loop::{AskError, CoreHandle};
 use crate::store::Store;
 
 /// Time from one look to the next.
 const EVERY: Duration = Duration::from_hours(1);
 
 /// Looks again and again, for ever.
-pub(crate) async fn sweep_again_and_again(core: Core, store: Store, keep: Duration) {
+pub(crate) async fn sweep_again_and_again(core: CoreHandle, store: Store, keep: Duration) {
     loop {
         let is_known = |job| is_known(&core, job);
         if let Err(error) = sweep(&store.patient(), clock::wall(), keep, is_known).await {
@@ -28,7 +28,7 @@ pub(crate) async fn sweep_again_and_again(core: Core, store: Store, keep: Durati
 }
 
 /// Whether the job runs, or its history is still to be written.
-async fn is_known(core: &Core, job: JobId) -> Result<bool, HistoryError> {
+async fn is_known(core: &CoreHandle, job: JobId) -> Result<bool, HistoryError> {
     let query = Query::Status { job, wait: None };
     match core.ask(|reply_to| Input::Query { query, reply_to }).await {
         Ok(_) => Ok(true),

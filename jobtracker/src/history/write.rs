@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::draft::{Draft, Drafts};
 use super::logs::LogFetcher;
 use super::{HistoryError, draft, early};
-use crate::event_loop::{AskError, Core};
+use crate::event_loop::{AskError, CoreHandle};
 use crate::store::Store;
 
 /// Histories that are written at once.
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 2;
 /// Writes the histories of the jobs that are `asked` for, each a task that ends with an input. Ends when the loop has.
 pub(crate) async fn write_all(
     mut asked: mpsc::UnboundedReceiver<JobId>,
-    core: Core,
+    core: CoreHandle,
     store: Store,
     split_bytes: u64,
 ) {
@@ -64,7 +64,7 @@ async fn remove_drafts(store: &ChunkStore) {
 }
 
 struct Writer {
-    core: Core,
+    core: CoreHandle,
     store: Store,
     split_bytes: u64,
     drafts: Drafts,

@@ -30,7 +30,7 @@ use mapreduce_protocol::JobtrackerInfo;
 use net::api::get;
 use net::{Access, Guard, Json, Problem, Routes};
 
-use crate::event_loop::{AskError, Core};
+use crate::event_loop::{AskError, CoreHandle};
 use crate::events::Events;
 use crate::metrics::{
     REQUESTS, observe_listeners, observe_summary, observe_topology, observe_unreached,
@@ -47,7 +47,7 @@ const SCRAPE_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct ServerState {
     /// The core behind its loop.
-    pub(crate) core: Core,
+    pub(crate) core: CoreHandle,
     /// The chunk store, for what must be asked before a job is submitted.
     pub(crate) store: Store,
     /// Who stands where.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ids::{HostName, Monotonic, RackName};
 use jobtracker_core::{
     Core, Durable, Effect, Home, Input, Locality, Output, Plan, PlannedSplit, Record, Reply,
-    ReplyTo, Settings, StoreOutcome,
+    ReplyTo, Settings, StoreEffect, StoreOutcome,
 };
 use mapreduce_protocol::{
     AttemptId, Builtin, JobId, JobSpec, Program, RegisterTracker, Split, SplitPiece, TaskKind,
@@ -326,21 +326,21 @@ impl<'a> World<'a> {
             match effect {
                 Effect::Reply { to, reply } => self.reply(durable + LATENCY, to, reply),
                 Effect::Tell(notice) => self.book.notice(&notice),
-                Effect::PlanSplits { job, .. } => {
+                Effect::Store(StoreEffect::PlanSplits { job, .. }) => {
                     let outcome = StoreOutcome::Done(self.plan(job));
                     self.at(durable + STORE_TIME, stored(Input::SplitsPlanned { job, outcome }));
                 }
-                Effect::Publish { job, .. } => {
+                Effect::Store(StoreEffect::Publish { job, .. }) => {
                     let outcome = StoreOutcome::Done(());
                     self.at(durable + STORE_TIME, stored(Input::Published { job, outcome }));
                 }
-                Effect::RemoveStaging { job, .. } => {
+                Effect::Store(StoreEffect::RemoveStaging { job, .. }) => {
                     let outcome = StoreOutcome::Done(());
                     self.at(durable + STORE_TIME, stored(Input::StagingRemoved { job, outcome }));
                 }
                 // No output is elsewhere, no list of splits is staged, and no history is kept.
-                Effect::ReadSplits { .. }
-                | Effect::PublishElsewhere { .. }
+                Effect::Store(StoreEffect::ReadSplits { .. })
+                | Effect::Store(StoreEffect::PublishElsewhere { .. })
                 | Effect::WriteHistory { .. }
                 | Effect::KeepLog { .. } => {}
             }

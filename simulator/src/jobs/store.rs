@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ids::UnixMillis;
 use jobtracker_core::{
-    Effect, Input, Part, PartElsewhere, Plan, StagedSplits, StoreOutcome, staging_folder,
+    Effect, Input, Part, PartElsewhere, Plan, StagedSplits, StoreEffect, StoreOutcome,
+    staging_folder,
 };
 use mapreduce_protocol::{AttemptId, JobId, StagedOutput};
 
@@ -88,21 +89,28 @@ impl Store {
     ) -> Option<Input> {
         let fails = if self.is_down { Some(Fails::Before) } else { fails };
         Some(match call {
-            Effect::PlanSplits { job, spec, staging } => {
+            Effect::Store(StoreEffect::PlanSplits { job, spec, staging }) => {
                 let nature = &natures[number_of(&spec.name)];
                 let outcome = said(fails, || self.plan(nature, staging));
                 Input::SplitsPlanned { job: *job, outcome }
             }
-            Effect::ReadSplits { job, list } => {
+            Effect::Store(StoreEffect::ReadSplits { job, list }) => {
                 let outcome = said(fails, || self.read_splits(natures, &list.path));
                 Input::SplitsRead { job: *job, outcome }
             }
-            Effect::Publish { job, submitted_at, staging, parts, target, .. } => {
+            Effect::Store(StoreEffect::Publish {
+                job,
+                submitted_at,
+                staging,
+                parts,
+                target,
+                ..
+            }) => {
                 let by = (*job, *submitted_at);
                 let outcome = said(fails, || self.publish(by, staging, parts, target));
                 Input::Published { job: *job, outcome }
             }
-            Effect::PublishElsewhere { job, target, parts } => {
+            Effect::Store(StoreEffect::PublishElsewhere { job, target, parts }) => {
                 let n = if fails == Some(Fails::After) { parts.len() / 2 } else { parts.len() };
                 let outcome = said(fails, || self.publish_elsewhere(*job, target, parts, n));
                 Input::Published { job: *job, outcome }
@@ -111,7 +119,7 @@ impl Store {
                 let outcome = said(fails, || StoreOutcome::Done(()));
                 Input::HistoryWritten { job: *job, outcome }
             }
-            Effect::RemoveStaging { job, staging, elsewhere } => {
+            Effect::Store(StoreEffect::RemoveStaging { job, staging, elsewhere }) => {
                 let outcome = said(fails, || {
                     self.remove(*job, staging, elsewhere.as_ref());
                     StoreOutcome::Done(())

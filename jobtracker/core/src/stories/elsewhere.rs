@@ -19,7 +19,9 @@ fn done() -> (Story, JobId) {
 
 fn publication(story: &Story) -> Option<&Vec<PartElsewhere>> {
     story.effects.iter().find_map(|effect| match effect {
-        Effect::PublishElsewhere { target, parts, .. } if target == OUTPUT => Some(parts),
+        Effect::Store(StoreEffect::PublishElsewhere { target, parts, .. }) if target == OUTPUT => {
+            Some(parts)
+        }
         _ => None,
     })
 }
@@ -35,7 +37,12 @@ fn winners_are_published_with_what_they_staged_also_after_a_restart() {
         assert_eq!(part.attempt, winner);
         let upload = part.staged.as_ref().and_then(|staged| staged.upload.clone());
         assert_eq!(upload, Some(format!("upload of {winner}")));
-        assert!(!story.effects.iter().any(|effect| matches!(effect, Effect::Publish { .. })));
+        assert!(
+            !story
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Store(StoreEffect::Publish { .. })))
+        );
         story.restart();
     }
     story.give(Input::Published { job, outcome: StoreOutcome::Done(()) });
@@ -65,11 +72,11 @@ fn named_outputs_are_published_with_what_was_staged_of_them() {
 fn the_output_stays_reserved_until_what_was_not_published_is_swept_away() {
     let (mut story, job) = done();
     story.give(Input::Published { job, outcome: StoreOutcome::Done(()) });
-    let sweep = Effect::RemoveStaging {
+    let sweep = Effect::Store(StoreEffect::RemoveStaging {
         job,
         staging: staging_folder(job),
         elsewhere: Some(OUTPUT.to_owned()),
-    };
+    });
     assert!(story.effects.contains(&sweep), "{:?}", story.effects);
     let refused = |story: &mut Story| {
         let spec = Box::new(wordcount(OUTPUT, 1));

@@ -52,7 +52,7 @@ fn a_job_runs_from_submission_to_published_output() {
     let job = story.submit(wordcount("/out", 2));
     assert_eq!(job.to_string(), "job_20261122_0001");
     assert_eq!(story.status(job).state, JobState::Prep);
-    assert!(matches!(&story.effects[..], [Effect::PlanSplits { .. }]));
+    assert!(matches!(&story.effects[..], [Effect::Store(StoreEffect::PlanSplits { .. })]));
     story.plan(job, splits(&[&["a"], &["a"], &["a"]]));
     assert_eq!(story.status(job).state, JobState::Running);
     assert_eq!(story.running(&a).len(), 2, "both slots in one heartbeat");
@@ -238,7 +238,7 @@ fn a_job_whose_input_is_gone_when_it_is_planned_fails_with_the_reason() {
     let status = story.status(job);
     assert_eq!(status.state, JobState::Failed);
     assert!(status.failure.unwrap().contains("/in does not exist"));
-    assert!(matches!(story.effects.last(), Some(Effect::RemoveStaging { .. })));
+    assert!(matches!(story.effects.last(), Some(Effect::Store(StoreEffect::RemoveStaging { .. }))));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn planning_and_publishing_are_tried_again_until_the_chunk_store_answers() {
     let outcome = StoreOutcome::Unavailable { reason: reason() };
     story.give(Input::SplitsPlanned { job, outcome });
     story.pass(STORE_RETRY);
-    let plans = |it: &&Effect| matches!(it, Effect::PlanSplits { .. });
+    let plans = |it: &&Effect| matches!(it, Effect::Store(StoreEffect::PlanSplits { .. }));
     assert_eq!(story.effects.iter().filter(plans).count(), 2);
     story.plan(job, splits(&[&["a"]]));
     story.run_all();
@@ -294,7 +294,11 @@ fn a_killed_job_ends_its_attempts_and_leaves_nothing() {
     assert!(matches!(&story.replies[&waiting], Reply::Status(s) if s.state == JobState::Killed));
     story.beat_all();
     assert!(story.running(&a).is_empty());
-    let removes = Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None };
+    let removes = Effect::Store(StoreEffect::RemoveStaging {
+        job,
+        staging: staging_folder(job),
+        elsewhere: None,
+    });
     assert_eq!(story.effects.last(), Some(&removes));
     let again = refusal(story.answer(|reply_to| Input::Kill { job, reply_to }));
     assert_eq!(again, Refusal::JobEnded { job, state: JobState::Killed });
@@ -360,7 +364,11 @@ fn a_staging_folder_that_a_late_plan_makes_goes_with_its_killed_job() {
         }
         assert_eq!(
             story.effects,
-            [Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None }]
+            [Effect::Store(StoreEffect::RemoveStaging {
+                job,
+                staging: staging_folder(job),
+                elsewhere: None
+            })]
         );
         story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
         story.effects.clear();
@@ -380,7 +388,11 @@ fn a_job_killed_while_its_plan_waits_to_be_tried_again_is_removed_at_once() {
     story.answer(|reply_to| Input::Kill { job, reply_to });
     assert_eq!(
         story.effects,
-        [Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None }]
+        [Effect::Store(StoreEffect::RemoveStaging {
+            job,
+            staging: staging_folder(job),
+            elsewhere: None
+        })]
     );
 }
 
@@ -404,7 +416,10 @@ fn no_job_is_forgotten_before_its_staging_folder_is_gone() {
     story.effects.clear();
     story.pass(STORE_RETRY);
     let staging = staging_folder(jobs[0]);
-    assert_eq!(story.effects, [Effect::RemoveStaging { job: jobs[0], staging, elsewhere: None }]);
+    assert_eq!(
+        story.effects,
+        [Effect::Store(StoreEffect::RemoveStaging { job: jobs[0], staging, elsewhere: None })]
+    );
     for job in [jobs[1], jobs[0], jobs[2]] {
         story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
     }

@@ -37,7 +37,7 @@ use mapreduce_protocol::{
 use crate::{
     ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
     JobFilter, Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record,
-    Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreOutcome,
+    Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreEffect, StoreOutcome,
     staging_folder,
 };
 
@@ -598,7 +598,7 @@ impl Story {
 
     fn publishes(&self) -> Vec<(JobId, Vec<Part>)> {
         let publish = |effect: &Effect| match effect {
-            Effect::Publish { job, parts, .. } => Some((*job, parts.clone())),
+            Effect::Store(StoreEffect::Publish { job, parts, .. }) => Some((*job, parts.clone())),
             _ => None,
         };
         self.effects.iter().filter_map(publish).collect()

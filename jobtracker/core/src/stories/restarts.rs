@@ -116,7 +116,9 @@ fn a_job_being_planned_is_planned_again() {
     let mut story = Story::begin();
     let job = story.submit(wordcount("/out", 1));
     story.restart();
-    assert!(matches!(&story.effects[..], [Effect::PlanSplits { job: it, .. }] if *it == job));
+    assert!(
+        matches!(&story.effects[..], [Effect::Store(StoreEffect::PlanSplits { job: it, .. })] if *it == job)
+    );
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn a_long_split_list_is_read_again_from_the_chunk_store() {
     let plan = Plan { splits: planned.clone(), staged: Some(list.clone()) };
     story.give(Input::SplitsPlanned { job, outcome: StoreOutcome::Done(plan) });
     story.restart();
-    assert_eq!(story.effects, [Effect::ReadSplits { job, list }]);
+    assert_eq!(story.effects, [Effect::Store(StoreEffect::ReadSplits { job, list })]);
     story.register(&a);
     story.beat(&a);
     story.pass(Duration::from_secs(4));
@@ -170,7 +172,11 @@ fn a_staging_folder_that_was_not_removed_is_removed_after_the_restart() {
     let job = story.submit(wordcount("/out", 1));
     story.answer(|reply_to| Input::Kill { job, reply_to });
     story.restart();
-    let remove = Effect::RemoveStaging { job, staging: staging_folder(job), elsewhere: None };
+    let remove = Effect::Store(StoreEffect::RemoveStaging {
+        job,
+        staging: staging_folder(job),
+        elsewhere: None,
+    });
     assert_eq!(story.effects, [remove]);
     story.give(Input::StagingRemoved { job, outcome: StoreOutcome::Done(()) });
     story.restart();
@@ -227,7 +233,11 @@ fn a_job_that_is_done_needs_its_split_list_no_more() {
     let job = with_staged_list(&mut story);
     story.run_all();
     story.restart();
-    assert!(matches!(&story.effects[..], [Effect::Publish { .. }]), "{:?}", story.effects);
+    assert!(
+        matches!(&story.effects[..], [Effect::Store(StoreEffect::Publish { .. })]),
+        "{:?}",
+        story.effects
+    );
     story.published(job);
     assert_eq!(story.status(job).state, JobState::Succeeded);
 }
