@@ -3,11 +3,11 @@
 
 use ids::{HostName, Now};
 use mapreduce_protocol::{
-    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, FailedRecord, Failure, JobId, JobState,
-    MapEvent, NAMED_OUTPUTS_MAX, NamedOutput, Split, StagedOutput, Strike, TaskId, TaskKind,
-    TrackerCommand, TrackerEvent,
+    AttemptId, AttemptResult, Blame, DIGEST_BYTES_MAX, FailedRecord, Failure, FailureKind, JobId,
+    JobState, MapEvent, Split, Strike, TaskId, TaskKind, TrackerCommand, TrackerEvent,
 };
 
+use crate::bounds::{MESSAGE_BYTES_MAX, cut, told, why_too_long};
 use crate::counters::bounded;
 use crate::exclusions::SuspicionRule;
 use crate::machine::{Core, Fifo};
@@ -16,34 +16,6 @@ use crate::records::{KilledAttempt, Record, Span};
 use crate::schedule::{maps_needed, starts_reduces};
 use crate::task::LiveAttempt;
 use crate::trackers::Tracker;
-
-/// Length limit of a failure's message or a job's reason, bytes.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 10;
-/// Parts of one staged output, as the store's client has them.
-pub const STAGED_PARTS_MAX: usize = 1024;
-/// Length limit of an upload's id, and of a part's name, bytes.
-const STAGED_NAME_BYTES_MAX: usize = 400;
-
-/// What a task says of its staged part goes into a record: no more of it than a part can have. What is cut off can't be
-/// published, and the job fails for it.
-fn bounded_staged(mut staged: StagedOutput) -> StagedOutput {
-    staged.parts.truncate(STAGED_PARTS_MAX);
-    for name in staged.parts.iter_mut().chain(&mut staged.upload) {
-        *name = cut(std::mem::take(name), STAGED_NAME_BYTES_MAX);
-    }
-    staged
-}
-
-/// The same of its named outputs.
-fn bounded_named(mut named: Vec<NamedOutput>) -> Vec<NamedOutput> {
-    // One more: what was left out.
-    named.truncate(NAMED_OUTPUTS_MAX + 1);
-    let bounded = |NamedOutput { name, staged }| NamedOutput {
-        name: cut(name, STAGED_NAME_BYTES_MAX),
-        staged: staged.map(bounded_staged),
-    };
-    named.into_iter().map(bounded).collect()
-}
 
 impl Core {
     /// The tracker on `host` tells something for the first time.
@@ -104,6 +76,12 @@ impl Core {
         if winner.is_some() || void || live.committing {
             return self.drop_output(host, attempt);
         }
+        result.digest = cut(result.digest, DIGEST_BYTES_MAX);
+        result.counters = bounded(result.counters);
+        if let Some(why) = why_too_long(&result) {
+            self.drop_output(host, attempt);
+            return self.on_refused(now, attempt, &why);
+        }
         let (place, ran_ms, span) = match self.take_attempt(attempt) {
             Some(won) => (won.place, self.learn_pace(now, at, attempt, &won), won.span(now.wall)),
             None => {
@@ -120,7 +98,6 @@ impl Core {
             let place = Place { host: at, rack: tracker.rack_number };
             self.live_mut(job).into_iter().for_each(|live| live.learn_sizes(place, sizes));
         }
-        result.digest = cut(result.digest, DIGEST_BYTES_MAX);
         let other_bytes = task.kind == TaskKind::Map
             && self.durable.task(task).is_some_and(|e| e.lost_other_than(&result.digest));
         // First: if the power goes between the two records, the map is told of again, and nothing else is wrong.
@@ -131,10 +108,10 @@ impl Core {
             attempt,
             host: host.clone(),
             digest: result.digest,
-            counters: bounded(result.counters),
+            counters: result.counters,
             place,
-            staged: result.staged.map(bounded_staged),
-            named: bounded_named(result.named),
+            staged: result.staged,
+            named: result.named,
             ran_ms,
             span,
         });
@@ -147,6 +124,14 @@ impl Core {
         }
         self.unsettled = true;
         self.commit_if_done(now.monotonic, job);
+    }
+
+    /// An attempt has succeeded with what the journal has no room for: it would be so each time.
+    fn on_refused(&mut self, now: Now, attempt: AttemptId, why: &str) {
+        let Some(ended) = self.take_attempt(attempt) else { return };
+        let message = format!("its success can't be written down: {why}");
+        let failure = Failure { kind: FailureKind::BadJob, message };
+        self.count_failure(now, attempt, &ended, (failure, None));
     }
 
     /// Reduces may begin once enough maps are done, and have all that they wait for once the last one is.
@@ -244,7 +229,7 @@ impl Core {
             host: host.clone(),
             failure: failure.clone(),
             place: ended.place,
-            split: self.split(task).cloned(),
+            split: self.split(task).and_then(told),
             span: ended.span(now.wall),
             status: ended.status.clone(),
             record: record.clone(),
@@ -431,7 +416,7 @@ impl Core {
     pub(crate) fn on_killed(&mut self, attempt: AttemptId, ended: LiveAttempt) {
         self.counted.attempts_killed += 1;
         if !ended.came_back {
-            let split = self.split(attempt.task).cloned();
+            let split = self.split(attempt.task).and_then(told);
             let span = ended.span(self.wall);
             let killed = KilledAttempt { attempt, host: ended.host, split, span, place: None };
             self.record(Record::AttemptKilled { killed, place: ended.place });
@@ -447,24 +432,5 @@ impl Core {
 
     fn has_reduces(&self, job: JobId) -> bool {
         self.durable.job(job).is_some_and(|entry| entry.n_reduces > 0)
-    }
-}
-
-/// `text` without what is beyond `bytes_max`.
-pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
-    if text.len() > bytes_max {
-        let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        assert_eq!(super::cut("abc".to_owned(), 3), "abc");
-        assert_eq!(super::cut("aßc".to_owned(), 2), "a…");
     }
 }

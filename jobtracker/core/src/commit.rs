@@ -7,7 +7,7 @@ use mapreduce_protocol::{
     AttemptId, JobId, JobState, NamedOutput, TaskId, TaskKind, TrackerCommand, is_url, staged_name,
 };
 
-use crate::attempt::{MESSAGE_BYTES_MAX, cut};
+use crate::bounds::{MESSAGE_BYTES_MAX, cut};
 use crate::durable::Stage;
 use crate::job::{StoreCall, staging_folder};
 use crate::machine::Core;

@@ -7,7 +7,8 @@
 //! - `submit`, `spec`: a job's beginning; `commit`: its end; `history`: what is kept of it;
 //! - `job`, `task`, `tasks`, `jobs`: soft state of unfinished jobs; `attempt`: what attempts come to; `skips`: records that
 //!   they leave out; `intervene`: those that clients end; `pause`: jobs that they pause;
-//! - `running`, `ended`, `tally`, `counters`, `digest`: what records say of tasks and attempts; `parts`: the output's files;
+//! - `running`, `ended`, `tally`, `counters`, `digest`: what records say of tasks and attempts; `bounds`: how much they may
+//!   say; `parts`: the output's files;
 //! - `waiting_maps`, `planned_maps`, `waiting_reduces`, `reduce_inputs`: who waits, by where the input lies;
 //! - `fetch_reports`: map outputs that can't be fetched; `pool_verbs`: what clients do to pools; `phases`: how long each took;
 //! - `trackers`, `idle`, `registration`, `heartbeat`: the TaskTrackers; `members`: which a restart waits for; `hosts`,
@@ -19,6 +20,7 @@
 
 mod asking;
 mod attempt;
+mod bounds;
 mod commit;
 mod counters;
 mod date;
@@ -84,7 +86,7 @@ mod waiting_reduces;
 
 use std::time::Duration;
 
-pub use attempt::STAGED_PARTS_MAX;
+pub use bounds::{RECORD_BYTES_MAX, STAGED_PARTS_MAX};
 pub use durable::{Durable, EPOCHS_PER_JOURNAL};
 pub use history::{
     HISTORY_RETRY, HISTORY_RETRY_MAX, UNWRITTEN_MAX, day_folder, first_day_kept, history_folder,

@@ -13,7 +13,7 @@ use mapreduce_protocol::{
     TrackerCommand, TrackerRegistered,
 };
 
-use crate::attempt::cut;
+use crate::bounds::cut;
 use crate::job::LiveJob;
 use crate::machine::{Core, Fifo};
 use crate::messages::{Effect, Notice, Reply, ReplyTo};

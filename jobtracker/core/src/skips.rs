@@ -67,7 +67,7 @@ impl Core {
         self.durable.job(task.job).filter(|entry| entry.spec.skips())?;
         let record = record.filter(|_| failure.kind.may_be_the_records())?.bounded();
         let message = format!("at {record}: {}", failure.message);
-        failure.message = crate::attempt::cut(message, RECORD_MESSAGE_BYTES_MAX);
+        failure.message = crate::bounds::cut(message, RECORD_MESSAGE_BYTES_MAX);
         Some(record)
     }
 

@@ -16,6 +16,11 @@ fn what_jobs_keep_in_the_chunk_store_lies_in_its_system_folder() {
 }
 
 #[test]
+fn the_core_makes_no_record_that_is_longer_than_the_journal_takes() {
+    assert_eq!(jobtracker_core::RECORD_BYTES_MAX, journal::RECORD_BYTES_MAX);
+}
+
+#[test]
 fn a_staged_output_has_as_many_parts_as_the_client_makes() {
     assert_eq!(jobtracker_core::STAGED_PARTS_MAX, chunkstore_client::stores::STAGED_PARTS_MAX);
 }

@@ -69,6 +69,30 @@ fn named_outputs_are_published_with_what_was_staged_of_them() {
 }
 
 #[test]
+fn a_success_that_no_record_has_room_for_fails_the_job_and_says_what_to_do() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.submit(wordcount(OUTPUT, 1));
+    story.plan(job, splits(&[&["a"]]));
+    story.succeed(job.task(TaskKind::Map, 0).attempt(0));
+    let attempt = job.task(TaskKind::Reduce, 0).attempt(0);
+    let e_tag = format!("\"{:034x}\"", 7);
+    let parts = vec![e_tag; crate::STAGED_PARTS_MAX];
+    let staged = Some(StagedOutput { upload: Some("upload".to_owned()), parts, bytes: 1 });
+    let named = |n| NamedOutput { name: format!("n{n}"), staged: staged.clone() };
+    let named = (0..32).map(named).collect();
+    let result = AttemptResult { staged: staged.clone(), named, ..AttemptResult::default() };
+    story.toy(&a).running.remove(&attempt);
+    story.event(&a, TrackerEvent::Succeeded { attempt, result });
+    let status = story.status(job);
+    assert_eq!((status.state, status.reduces.failed_attempts), (JobState::Failed, 1));
+    let reason = status.failure.unwrap_or_default();
+    assert!(reason.contains("room for 1032192") && reason.contains("named outputs"), "{reason}");
+    story.restart_with_trackers();
+    assert_eq!(story.status(job).state, JobState::Failed);
+}
+
+#[test]
 fn the_output_stays_reserved_until_what_was_not_published_is_swept_away() {
     let (mut story, job) = done();
     story.give(Input::Published { job, outcome: StoreOutcome::Done(()) });

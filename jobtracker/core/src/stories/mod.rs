@@ -36,9 +36,9 @@ use mapreduce_protocol::{
 
 use crate::{
     ATTEMPTS_PER_TERM, Core, DEFAULT_POOL, Durable, Effect, EndsAs, Home, IdempotencyKey, Input,
-    JobFilter, Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query, Record,
-    Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing, StagedSplits, StoreEffect, StoreOutcome,
-    staging_folder,
+    JobFilter, Notice, Output, Part, Phases, Plan, PlannedSplit, PoolRule, PoolVerb, Query,
+    RECORD_BYTES_MAX, Record, Refusal, Reply, ReplyTo, STORE_RETRY, Settings, Sharing,
+    StagedSplits, StoreEffect, StoreOutcome, staging_folder,
 };
 
 /// 2026-11-22T00:00:00Z.
@@ -276,6 +276,11 @@ impl Story {
     fn take(&mut self, output: Output) {
         self.core.check_invariants();
         self.core.check_placements(self.now);
+        for record in &output.records {
+            // In the journal's own form it is shorter.
+            let bytes = serde_json::to_vec(record).expect("a record is plain data").len();
+            assert!(bytes <= RECORD_BYTES_MAX, "the journal takes no record of {bytes} bytes");
+        }
         self.records.extend(output.records);
         for effect in output.effects {
             match effect {
