@@ -39,7 +39,12 @@ impl Core {
                 self.on_failed(now, attempt, (failure, record));
             }
             TrackerEvent::FetchFailed { reduce, map, message: _ } => {
-                self.on_fetch_failed(now, reduce.task, map);
+                // What a task says is not to be believed: its program may be native, and say it of anybody's map.
+                let of_job =
+                    reduce.task.job == map.task.job && reduce.task.kind == TaskKind::Reduce;
+                if of_job && self.is_current(host, reduce) {
+                    self.on_fetch_failed(now, reduce.task, map);
+                }
             }
             TrackerEvent::MapOutputLost { attempt } => {
                 self.strike(now, host, Strike::OutputLost { job: attempt.task.job });

@@ -188,7 +188,8 @@ impl Core {
         }
     }
 
-    fn is_current(&self, host: &HostName, attempt: AttemptId) -> bool {
+    /// Whether an attempt runs on `host` that may win.
+    pub(crate) fn is_current(&self, host: &HostName, attempt: AttemptId) -> bool {
         let live = self.live(attempt.task.job).map_or(&[][..], |live| live.live(attempt.task));
         live.iter().any(|live| live.number == attempt.number && live.host == *host)
     }

@@ -339,6 +339,39 @@ fn a_reduce_with_a_bad_network_does_not_make_all_maps_run_again() {
 }
 
 #[test]
+fn only_a_running_reduce_of_the_same_job_is_believed_that_it_can_not_fetch_an_output() {
+    let mut story = Story::begin();
+    let [a, b] = ["a", "b"].map(|name| story.tracker(name, 4));
+    let job = story.job(2, &[&["a"]]);
+    story.succeed(map(job, 0, 0));
+    let own = [reduce(job, 0, 0), reduce(job, 1, 0)];
+    let [ended, runs] = own;
+    story.succeed(ended);
+    let other = story.job(1, &[&["b"], &["b"]]);
+    story.beat_all();
+    story.succeed(map(other, 0, 0));
+    story.beat_all();
+    let host = story.host_of(runs);
+    let elsewhere = if host == a { &b } else { &a };
+    let strangers = [reduce(other, 0, 0), map(other, 1, 0)].map(|it| (story.host_of(it), it));
+    let others = [(host.clone(), ended), (elsewhere.clone(), runs), (host.clone(), map(job, 0, 0))];
+    for _ in 0..6 {
+        for (host, liar) in strangers.iter().chain(&others) {
+            cannot_fetch(&mut story, host, *liar, map(job, 0, 0));
+        }
+        story.pass(Duration::from_secs(4));
+    }
+    let runs_again = |story: &Story| story.running_everywhere().contains(&map(job, 0, 1));
+    assert!(!runs_again(&story), "none of them is to read it");
+    assert_eq!(story.host_status(&a).strikes, []);
+    for _ in 0..4 {
+        cannot_fetch(&mut story, &host, runs, map(job, 0, 0));
+        story.pass(Duration::from_secs(4));
+    }
+    assert!(runs_again(&story), "it is");
+}
+
+#[test]
 fn a_tracker_that_starts_again_with_its_outputs_is_not_blamed_for_the_gap() {
     let mut story = Story::begin();
     let a = story.tracker("a", 2);
