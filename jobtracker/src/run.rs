@@ -102,7 +102,7 @@ pub async fn run(
     };
     let store = Store::new(&settings);
     let (epoch, next_ordinal) = (durable.epoch().next(), durable.next_ordinal());
-    let beginning = Beginning { epoch, next_ordinal };
+    let beginning = Beginning::new(epoch, next_ordinal);
     let core = jobtracker_core::Core::new(settings.core(cluster.clone()), durable);
     let health = Health::default();
     let (split_bytes, log) = (settings.jobtracker.split_bytes.0, (log, settings.event_loop()));
@@ -139,7 +139,7 @@ pub async fn run(
     let asking = core.clone();
     let swept = sweep::sweep_again_and_again(core, store.clone(), history_keep);
     let sweeping = (!history_keep.is_zero()).then(|| tokio::spawn(swept));
-    let compared = compare(&settings, &store, (&cluster, beginning), &asking, &health);
+    let compared = compare(&settings, &store, (&cluster, &beginning), &asking, &health);
     let ended = tokio::select! {
         served = served => served.map_err(RunError::from),
         error = compared => Err(error),
@@ -161,7 +161,7 @@ pub async fn run(
 async fn compare(
     settings: &JobtrackerSettings,
     store: &Store,
-    (ours, beginning): (&ClusterId, Beginning),
+    (ours, beginning): (&ClusterId, &Beginning),
     core: &CoreHandle,
     health: &Health,
 ) -> RunError {

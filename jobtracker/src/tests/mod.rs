@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use chunkstore_client::ReadSettings;
 use chunkstore_protocol::{
     ChunkId, ChunkLocation, ClusterInfo, Copy, Delete, Done, FileId, FileKind, FileStatus, List,
-    Listing, Locate, Located, Mkdir, Publish, ServerAddress, Stat, StorePath, Version,
+    Listing, Locate, Located, Mkdir, Publish, Rename, ServerAddress, Stat, StorePath, Version,
 };
 use daemon::Shutdown;
 use ids::{Epoch, HeartbeatNumber, Numbered, RackName, UnixMillis};
@@ -53,6 +53,8 @@ pub(crate) struct Files {
     published: Vec<Publish>,
     /// Publications that are still to be refused since the chunk master's disk is full.
     full: u32,
+    /// Removals that are still to be refused.
+    kept: u32,
 }
 
 impl Files {
@@ -94,6 +96,7 @@ impl Master {
             .route("/v1/files/list", ALL, post(list))
             .route("/v1/files/locate", ALL, post(locate))
             .route("/v1/files/mkdir", ALL, post(mkdir))
+            .route("/v1/files/rename", ALL, post(rename))
             .route("/v1/files/delete", ALL, post(delete))
             .route("/v1/files/publish", ALL, post(publish))
             .route("/v1/files/copy", ALL, post(copy))
@@ -171,10 +174,33 @@ async fn mkdir(
     State(master): State<Master>,
     Json(Mkdir { path, parents, .. }): Json<Mkdir>,
 ) -> Result<Json<Done>, Problem> {
-    match master.files().folders.insert(path) || parents {
+    let mut files = master.files();
+    let above = std::iter::successors(path.parent().filter(|_| parents), StorePath::parent);
+    files.folders.extend(above);
+    match files.folders.insert(path) || parents {
         true => Ok(Json(Done {})),
         false => Err(Problem::new(409, "already-exists", "it is there")),
     }
+}
+
+/// Of folders alone.
+async fn rename(
+    State(master): State<Master>,
+    Json(Rename { from, to, .. }): Json<Rename>,
+) -> Result<Json<Done>, Problem> {
+    let mut files = master.files();
+    if files.folders.contains(&to) {
+        return Err(Problem::new(409, "already-exists", "it is there"));
+    }
+    if !files.folders.contains(&from) {
+        return Err(not_found(&from));
+    }
+    let moved = |it: StorePath| match it.as_str().strip_prefix(from.as_str()) {
+        Some(rest) if it.is_within(&from) => format!("{to}{rest}").parse().unwrap(),
+        _ => it,
+    };
+    files.folders = std::mem::take(&mut files.folders).into_iter().map(moved).collect();
+    Ok(Json(Done {}))
 }
 
 async fn delete(
@@ -182,6 +208,10 @@ async fn delete(
     Json(Delete { path, recursive, .. }): Json<Delete>,
 ) -> Result<Json<Done>, Problem> {
     let mut files = master.files();
+    if files.kept > 0 {
+        files.kept -= 1;
+        return Err(Problem::new(500, "internal", "it stays"));
+    }
     let below = |entry: &StorePath| entry.is_within(&path) && *entry != path;
     if files.folders.iter().any(below) && !recursive {
         return Err(Problem::new(409, "folder-not-empty", "something is in it"));

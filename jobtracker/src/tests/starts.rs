@@ -1,6 +1,8 @@
 //! First starts, later ones, and folders that are refused.
 
 use super::*;
+use crate::newest::{Beginning, OlderBy, find_newer};
+use crate::store::Store;
 
 #[tokio::test]
 async fn a_cluster_that_has_lost_a_journal_gives_no_id_twice() {
@@ -26,8 +28,8 @@ async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
     assert!(matches!(daemon.await.unwrap(), Err(RunError::Recover(_))));
     let again = init(&settings("jobtracker"), &Shutdown::default()).await;
     assert!(matches!(again, Err(InitError::Open(_))), "{again:?}");
-    let numbers = "/.howdah/jobtracker-journals/";
-    let numbered = |it: &&StorePath| it.as_str().starts_with(numbers);
+    let numbers: StorePath = crate::init::JOURNALS.parse().unwrap();
+    let numbered = |it: &&StorePath| it.parent().as_ref() == Some(&numbers);
     assert_eq!(cluster.master.files().folders.iter().filter(numbered).count(), 1, "no number lost");
     let stranger = Routes::<()>::new().route(
         "/v1/cluster",
@@ -42,6 +44,26 @@ async fn a_folder_without_journal_or_of_another_cluster_is_refused() {
     let (_, _, daemon) = start(JobtrackerSettings { chunkmaster, ..settings("other") });
     let error = daemon.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("cluster-1") && error.contains("cluster-2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_start_that_asks_again_whether_it_is_the_newest_knows_what_it_has_left_itself() {
+    let (dir, keyring, master) =
+        (tempfile::tempdir().unwrap(), Keyring::new(&Secret::random()), Master::default());
+    let store = Store::new(&settings(dir.path(), &keyring, &master.serve(&keyring))).prompt();
+    let find = async |start: &Beginning| find_newer(&store, start, async || Ok(None)).await;
+    let [first, second, copy] = [1, 2, 2].map(|epoch| Beginning::new(Epoch(epoch), 1));
+    assert_eq!(find(&first).await.unwrap(), None);
+    // The word of the first start can't be taken away.
+    master.files().kept = 1;
+    find(&second).await.unwrap_err();
+    for _ in 0..2 {
+        assert_eq!(find(&second).await.unwrap(), None);
+    }
+    let newer = Some(OlderBy::Start { theirs: Epoch(2), ours: Epoch(2) });
+    assert_eq!(find(&copy).await.unwrap(), newer, "it began with a copy of the same journal");
+    let newer = Some(OlderBy::Start { theirs: Epoch(2), ours: Epoch(1) });
+    assert_eq!(find(&first).await.unwrap(), newer);
 }
 
 #[tokio::test]
