@@ -16,6 +16,7 @@ const AILMENTS = {
 const STRIKES = {
   failures: (it) => `tasks of ${it.job} failed there`,
   output_lost: (it) => `a map output of ${it.job} was lost there`,
+  disk_failed: () => "a local disk of it failed",
   silence: () => "its TaskTracker fell silent",
 };
 

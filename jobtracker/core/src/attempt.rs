@@ -47,8 +47,9 @@ impl Core {
                 }
             }
             TrackerEvent::MapOutputLost { attempt } => {
-                self.strike(now, host, Strike::OutputLost { job: attempt.task.job });
-                self.on_output_lost(attempt);
+                if self.on_output_lost(attempt) {
+                    self.strike_for_loss(now, host, Strike::OutputLost { job: attempt.task.job });
+                }
             }
         }
     }
@@ -275,7 +276,7 @@ impl Core {
         match blame {
             Blame::Host => {
                 if live.exclusions.add(now.monotonic, host, task.kind) {
-                    self.strike(now, host, Strike::Failures { job: task.job });
+                    self.strike_for_loss(now, host, Strike::Failures { job: task.job });
                 }
             }
             Blame::Task => {
@@ -353,19 +354,21 @@ impl Core {
         let unreported = live.unreported.contains(&map.task.index);
         if believed || (!reachable && !unreported) {
             if reachable {
-                self.strike(now, &winner_host, Strike::OutputLost { job: map.task.job });
+                self.strike_for_loss(now, &winner_host, Strike::OutputLost { job: map.task.job });
             }
             self.on_output_lost(map);
         }
     }
 
-    /// The output of a map is gone; if a reduce may still want it, the map runs again.
-    pub(crate) fn on_output_lost(&mut self, map: AttemptId) {
-        let Some(entry) = self.durable.running(map.task.job) else { return };
+    /// The output of a map is gone; if a reduce may still want it, the map runs again. Whether that is so.
+    pub(crate) fn on_output_lost(&mut self, map: AttemptId) -> bool {
+        let Some(entry) = self.durable.running(map.task.job) else { return false };
         let winner = entry.maps.get(map.task.index as usize).and_then(|e| e.winner.as_ref());
-        let Some(winner) = winner.filter(|winner| winner.number == map.number) else { return };
+        let Some(winner) = winner.filter(|winner| winner.number == map.number) else {
+            return false;
+        };
         if map.task.kind != TaskKind::Map || !entry.needs_map_outputs() {
-            return;
+            return false;
         }
         let host = winner.host.clone();
         self.record(Record::MapOutputLost { attempt: map });
@@ -381,6 +384,7 @@ impl Core {
             }
         }
         self.wait_again(map.task);
+        true
     }
 
     /// The tracker that ran `attempt` is gone, or does not know it: it is run elsewhere, and the loss

@@ -51,6 +51,10 @@ impl Core {
         tracker.last_number = number.max(tracker.last_number);
         let new_events = tracker.inbox.accept(events);
         drop(tracker);
+        // First: what was lost with a disk speaks no further against its host.
+        if !late {
+            self.set_disks_without(now, (at, &host), heartbeat.disks_without);
+        }
         for event in new_events {
             self.handle_event(now, (at, &host), event);
         }
@@ -62,7 +66,6 @@ impl Core {
         }
         self.set_progress(now, &heartbeat.running);
         self.set_ailments(&host, at, heartbeat.ailments);
-        self.set_disks_without(at, heartbeat.disks_without);
         self.listen(at, heartbeat.map_event_cursors);
         self.park(now, at, reply_to);
     }
@@ -78,10 +81,20 @@ impl Core {
     }
 
     /// What is wrong with disks that a host does without, for people.
-    fn set_disks_without(&mut self, at: HostNumber, mut disks_without: Vec<Ailment>) {
+    fn set_disks_without(
+        &mut self,
+        now: Now,
+        (at, host): (HostNumber, &HostName),
+        mut disks_without: Vec<Ailment>,
+    ) {
         disks_without.truncate(DISKS_MAX);
-        if let Some(mut tracker) = self.trackers.at_mut(at) {
-            tracker.disks_without = disks_without;
+        let Some(mut tracker) = self.trackers.at_mut(at) else { return };
+        let n_before = tracker.n_disks_failed();
+        tracker.disks_without = disks_without;
+        let one_more = tracker.n_disks_failed() > n_before;
+        drop(tracker);
+        if one_more {
+            self.on_disk_failed(now, host);
         }
     }
 

@@ -19,6 +19,8 @@ use crate::trackers::Tracker;
 
 /// Strikes of one host that are remembered.
 const STRIKES_MAX: usize = 32;
+/// Time in which a TaskTracker surely finds that a disk fails: what was lost on its host before it said so was lost with that.
+const DISK_FOUND_WITHIN: Duration = Duration::from_mins(1);
 /// A host is only set aside if it has so many times the strikes that hosts have in the mean: what befalls all of them
 /// is no host's fault.
 const TIMES_THE_MEAN: f64 = 1.5;
@@ -49,7 +51,7 @@ impl Standing {
     fn add(&mut self, now: Monotonic, host: &HostName, strike: Strike) {
         let strikes = self.strikes.entry(host.clone()).or_default();
         match strike {
-            Strike::Failures { .. } | Strike::OutputLost { .. } => {
+            Strike::Failures { .. } | Strike::OutputLost { .. } | Strike::DiskFailed => {
                 strikes.retain(|(_, it)| *it != strike);
             }
             Strike::Silence => {}
@@ -65,6 +67,19 @@ impl Standing {
     fn restarted(&mut self, host: &HostName) {
         if let Some(strikes) = self.strikes.get_mut(host) {
             strikes.retain(|(_, strike)| *strike == Strike::Silence);
+        }
+    }
+
+    /// A disk of the host fails. What has spoken against the host just before counts as that, once, whatever the jobs.
+    fn disk_failed(&mut self, now: Monotonic, host: &HostName) {
+        let Some(strikes) = self.strikes.get_mut(host) else { return };
+        let n_before = strikes.len();
+        strikes.retain(|(at, strike)| match strike {
+            Strike::Failures { .. } | Strike::OutputLost { .. } => *at + DISK_FOUND_WITHIN < now,
+            Strike::DiskFailed | Strike::Silence => true,
+        });
+        if strikes.len() < n_before {
+            self.add(now, host, Strike::DiskFailed);
         }
     }
 
@@ -125,6 +140,19 @@ impl Core {
     /// Something speaks against `host`.
     pub(crate) fn strike(&mut self, now: Now, host: &HostName, strike: Strike) {
         self.standing.add(now.monotonic, host, strike);
+        self.review_hosts(now);
+    }
+
+    /// `host` has lost what was there, or has no room for what was to be. Where it does without a disk, all that counts as one
+    /// and the same thing: the others are as good as before.
+    pub(crate) fn strike_for_loss(&mut self, now: Now, host: &HostName, strike: Strike) {
+        let does_without = self.trackers.get(host).is_some_and(Tracker::does_without_a_disk);
+        self.strike(now, host, if does_without { Strike::DiskFailed } else { strike });
+    }
+
+    /// The tracker on `host` does without one more disk.
+    pub(crate) fn on_disk_failed(&mut self, now: Now, host: &HostName) {
+        self.standing.disk_failed(now.monotonic, host);
         self.review_hosts(now);
     }
 

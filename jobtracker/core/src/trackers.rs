@@ -144,6 +144,16 @@ impl Tracker {
         }
     }
 
+    /// Whether it has left a disk that fails, with what lay there.
+    pub(crate) fn does_without_a_disk(&self) -> bool {
+        self.n_disks_failed() > 0
+    }
+
+    pub(crate) fn n_disks_failed(&self) -> usize {
+        let fails = |it: &&Ailment| matches!(it, Ailment::DiskFails { .. });
+        self.disks_without.iter().filter(fails).count()
+    }
+
     /// Whether it is given new attempts at all.
     pub(crate) fn is_open(&self) -> bool {
         self.ailments.is_empty() && self.set_aside.is_none() && !self.drained

@@ -68,6 +68,8 @@ pub enum Strike {
         /// The job.
         job: JobId,
     },
+    /// A local disk failed, and with it what lay and worked there, of whatever jobs.
+    DiskFailed,
     /// Its TaskTracker fell silent.
     Silence,
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Strike {
         match self {
             Self::Failures { job } => write!(f, "tasks of {job} failed there"),
             Self::OutputLost { job } => write!(f, "a map output of {job} was lost there"),
+            Self::DiskFailed => f.write_str("a local disk of it failed"),
             Self::Silence => f.write_str("its TaskTracker fell silent"),
         }
     }

@@ -63,6 +63,9 @@ struct Toy {
     news: BTreeMap<JobId, Vec<MapEvent>>,
     dead: bool,
     ailments: Vec<Ailment>,
+    disks_without: Vec<Ailment>,
+    /// What does not end when it is told to.
+    hung: BTreeSet<AttemptId>,
 }
 
 impl Toy {
@@ -449,7 +452,7 @@ impl Story {
                 .collect(),
             map_event_cursors: toy.cursors(),
             ailments: toy.ailments.clone(),
-            disks_without: Vec::new(),
+            disks_without: toy.disks_without.clone(),
         }
     }
 

@@ -198,6 +198,45 @@ fn a_host_whose_tracker_falls_silent_again_and_again_is_set_aside() {
     assert_eq!((story.attempts_on(&h1), story.running_everywhere().len()), (0, 6));
 }
 
+/// Four hosts. On h1 lies the output of a map of each of three jobs, and a map of each runs, which then fails; whether h1 is
+/// set aside, and what speaks against it. Its tracker says at first, or at last, or never, that it does without a disk.
+fn a_disk_fails(told: Option<bool>) -> (bool, Vec<Strike>) {
+    let (mut story, [h1, ..]) = four_hosts();
+    story.toy(&h1).slots = 8;
+    story.register(&h1);
+    story.beat(&h1);
+    let jobs = [(); 3].map(|()| story.job(1, &[&["h1"], &["h1"]]));
+    for job in jobs {
+        story.succeed(job.task(TaskKind::Map, 0).attempt(0));
+    }
+    let disks = vec![Ailment::DiskFails { path: "/d2".to_owned(), message: "EIO".to_owned() }];
+    if told == Some(true) {
+        story.toy(&h1).disks_without.clone_from(&disks);
+    }
+    for job in jobs {
+        let [lost, failed] = [0, 1].map(|map| job.task(TaskKind::Map, map).attempt(0));
+        story.event(&h1, TrackerEvent::MapOutputLost { attempt: lost });
+        story.fail(failed, FailureKind::OutOfSpace);
+    }
+    if told == Some(false) {
+        story.pass(Duration::from_secs(10));
+        story.toy(&h1).disks_without = disks;
+        story.beat(&h1);
+    }
+    let status = story.host_status(&h1);
+    (status.state == HostState::SetAside, status.strikes)
+}
+
+#[test]
+fn what_is_lost_with_one_disk_of_several_is_one_strike_however_many_jobs_lose_it() {
+    let (is_aside, strikes) = a_disk_fails(None);
+    assert!(is_aside && strikes.len() == 6, "{strikes:?}");
+    for told_at_first in [true, false] {
+        let one = (false, vec![Strike::DiskFailed]);
+        assert_eq!(a_disk_fails(Some(told_at_first)), one, "told at first: {told_at_first}");
+    }
+}
+
 #[test]
 fn never_more_than_a_quarter_of_the_hosts_is_set_aside() {
     let (mut story, h1) = three_jobs_against("h1");
