@@ -227,8 +227,9 @@ impl Core {
     /// The same, and leaves it to the caller to say what that counts as; `None` if it does not run.
     pub(crate) fn withdraw(&mut self, attempt: AttemptId, reason: &str) -> Option<LiveAttempt> {
         let live = self.take_attempt(attempt)?;
+        let since = self.last_input.unwrap_or_default();
         if let Some(mut tracker) = self.trackers.get_mut(&live.host) {
-            tracker.occupy(attempt, Occupied::Ending);
+            tracker.occupy(attempt, Occupied::Ending { since });
         }
         let reason = reason.to_owned();
         self.trackers.tell(&live.host, TrackerCommand::Kill { attempt, reason });

@@ -149,7 +149,7 @@ impl Core {
                 let live = self.live(attempt.task.job).is_some_and(|live| live.is_live(*attempt));
                 let fits = match why {
                     Occupied::Running => live,
-                    Occupied::Ending => !live,
+                    Occupied::Ending { .. } => !live,
                 };
                 assert!(fits, "{host} has {attempt} as {why:?}");
             }

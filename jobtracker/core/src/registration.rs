@@ -172,7 +172,11 @@ impl Core {
     ) {
         for attempt in running {
             let wanted = self.is_current(host, *attempt) || self.adopt(now, host, *attempt);
-            let why = if wanted { Occupied::Running } else { Occupied::Ending };
+            let why = match before.get(attempt) {
+                _ if wanted => Occupied::Running,
+                Some(ending @ Occupied::Ending { .. }) => *ending,
+                Some(Occupied::Running) | None => Occupied::Ending { since: now.monotonic },
+            };
             if let Some(mut tracker) = self.trackers.get_mut(host) {
                 tracker.occupy(*attempt, why);
             }

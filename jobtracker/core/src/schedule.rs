@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ids::{HostName, Monotonic, Now};
 use mapreduce_protocol::{
@@ -292,10 +293,10 @@ impl Core {
             let needs_own = order.is_in_full_pool(Fifo::of(live.id));
             match live.waiting_maps().first() {
                 // Nobody else's slot helps who may hold no more.
-                Some(_) if needs_own => hosts.youngest_reduce(|_| true),
+                Some(_) if needs_own => live.youngest_reduce(|_| true).map(|(_, attempt)| attempt),
                 Some(first) => {
                     let task = live.id.task(TaskKind::Map, first.map);
-                    hosts.gives_way(&stuck, |host| hosts.suits(task, host))
+                    hosts.gives_way(&stuck, self.dead_after(), |host| hosts.suits(task, host))
                 }
                 None => self.in_the_way_of_a_backup(now, live),
             }
@@ -322,40 +323,32 @@ impl Hosts<'_> {
         self.live.waiting_reduces().choose(tracker.number, tracker.rack_number, limit, avoids)
     }
 
-    /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be. Where
-    /// such hosts have nothing but reduces of `others`, all of which stand still, the youngest of those.
+    /// The youngest reduce of the job on a host that will do; none while a slot of such a host is free, or about to be: an
+    /// attempt there was told to end less than `patience` ago. Where such hosts have nothing but reduces of `others`, all of
+    /// which stand still, the youngest of those.
     pub(crate) fn gives_way(
         &self,
         others: &[&LiveJob],
+        patience: Duration,
         will_do: impl Fn(&HostName) -> bool,
     ) -> Option<AttemptId> {
-        let comes_free = |tracker: &Tracker| tracker.free_slots() > 0 || tracker.is_ending();
+        let comes_free = |tracker: &Tracker| {
+            tracker.free_slots() > 0 || tracker.is_about_to_free(self.now, patience)
+        };
         if self.trackers.iter().any(|(host, tracker)| comes_free(tracker) && will_do(host)) {
             return None;
         }
-        let youngest = |live: &LiveJob| {
-            let reduces = live.live_attempts(TaskKind::Reduce);
-            let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
-            useful.map(|(task, it)| (it.since, task, it.number)).max()
-        };
-        let stands_still = |attempt: &AttemptId| {
+        // What was told to end, and has not, hangs.
+        let stands_still = |(attempt, why): (&AttemptId, &Occupied)| {
             let is_stuck = others.iter().any(|live| live.id == attempt.task.job);
-            attempt.task.kind == TaskKind::Reduce && is_stuck
+            *why != Occupied::Running || (attempt.task.kind == TaskKind::Reduce && is_stuck)
         };
         let mut suitable = self.trackers.iter().filter(|(host, _)| will_do(host));
-        let mut for_ever = || suitable.all(|(_, it)| it.occupied().keys().all(stands_still));
-        let of_others = || others.iter().copied().filter_map(youngest).max();
-        let own = youngest(self.live);
+        let mut for_ever = || suitable.all(|(_, it)| it.occupied().iter().all(stands_still));
+        let of_others = || others.iter().filter_map(|live| live.youngest_reduce(&will_do)).max();
+        let own = self.live.youngest_reduce(&will_do);
         let youngest = own.or_else(|| for_ever().then(of_others).flatten());
-        youngest.map(|(_, task, number)| task.attempt(number))
-    }
-
-    /// The youngest reduce of the job on a host that will do.
-    fn youngest_reduce(&self, will_do: impl Fn(&HostName) -> bool) -> Option<AttemptId> {
-        let reduces = self.live.live_attempts(TaskKind::Reduce);
-        let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
-        let youngest = useful.map(|(task, it)| (it.since, task, it.number)).max();
-        youngest.map(|(_, task, number)| task.attempt(number))
+        youngest.map(|(_, attempt)| attempt)
     }
 
     pub(crate) fn suits(&self, task: TaskId, host: &HostName) -> bool {

@@ -85,7 +85,8 @@ impl Core {
             return None;
         }
         let hosts = Hosts { now: now.monotonic, trackers: &self.trackers, live };
-        hosts.gives_way(&[], |host| hosts.choose_backup(host, TaskKind::Map).is_some())
+        let will_do = |host: &HostName| hosts.choose_backup(host, TaskKind::Map).is_some();
+        hosts.gives_way(&[], self.dead_after(), will_do)
     }
 
     /// A backup was launched.

@@ -1,7 +1,8 @@
 //! When reduces hold slots in vain, because maps that they wait for find none: who gives way is `schedule`'s to say, whose
 //! turn it is `order`'s.
 
-use mapreduce_protocol::TaskKind;
+use ids::{HostName, Monotonic};
+use mapreduce_protocol::{AttemptId, TaskKind};
 
 use crate::job::LiveJob;
 use crate::speculate::Late;
@@ -21,6 +22,16 @@ impl LiveJob {
         let running = |kind| self.tasks(kind).running;
         let maps = running(TaskKind::Map);
         maps == 0 || maps < running(TaskKind::Reduce) / 2
+    }
+
+    /// The reduce that was launched last on a host that will do, and when.
+    pub(crate) fn youngest_reduce(
+        &self,
+        will_do: impl Fn(&HostName) -> bool,
+    ) -> Option<(Monotonic, AttemptId)> {
+        let reduces = self.live_attempts(TaskKind::Reduce);
+        let useful = reduces.filter(|(_, attempt)| will_do(&attempt.host));
+        useful.map(|(task, it)| (it.since, task.attempt(it.number))).max()
     }
 
     /// Whether reduces hold slots of a job that can't go on without another one: its maps wait and none runs, or few of

@@ -81,7 +81,10 @@ pub(crate) enum Occupied {
     /// Its attempt may win.
     Running,
     /// Its attempt was told to end and has not reported it yet.
-    Ending,
+    Ending {
+        /// When it was told so.
+        since: Monotonic,
+    },
 }
 
 /// What a registration says that nothing follows from yet.
@@ -172,8 +175,12 @@ impl Tracker {
         &self.occupied
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
-        self.occupied.values().any(|why| *why == Occupied::Ending)
+    /// Whether a slot of it is about to come free: an attempt was told to end less than `patience` ago. What has not ended by
+    /// then may never do so, as a process that hangs in a disk.
+    pub(crate) fn is_about_to_free(&self, now: Monotonic, patience: Duration) -> bool {
+        let ends =
+            |why: &Occupied| matches!(why, Occupied::Ending { since } if *since + patience > now);
+        self.occupied.values().any(ends)
     }
 
     fn entry(&self) -> Entry {
@@ -198,6 +205,16 @@ impl Tracker {
     pub(crate) fn inherit(&mut self, before: &Self) {
         self.occupied.clone_from(&before.occupied);
         self.n_reduces = before.n_reduces;
+    }
+
+    /// None of the last `pause` was silence, nor time to end in.
+    fn pardon(&mut self, now: Monotonic, pause: Duration) {
+        self.last_seen = (self.last_seen + pause).min(now);
+        for why in self.occupied.values_mut() {
+            if let Occupied::Ending { since } = why {
+                *since = (*since + pause).min(now);
+            }
+        }
     }
 
     /// Frees all slots; what held them.
@@ -365,10 +382,10 @@ impl Trackers {
         live.map(|tracker| (&tracker.host, tracker))
     }
 
-    /// Counts none of the last `pause` as silence.
+    /// The JobTracker stood still for so long: nobody was silent for that.
     pub(crate) fn pardon(&mut self, now: Monotonic, pause: Duration) {
         for tracker in self.by_number.iter_mut().flatten() {
-            tracker.last_seen = (tracker.last_seen + pause).min(now);
+            tracker.pardon(now, pause);
         }
     }
 

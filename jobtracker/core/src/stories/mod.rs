@@ -98,7 +98,7 @@ impl Toy {
     }
 
     fn kill(&mut self, attempt: AttemptId) {
-        if self.running.remove(&attempt).is_some() {
+        if !self.hung.contains(&attempt) && self.running.remove(&attempt).is_some() {
             let failure = failure(FailureKind::Killed, "told to");
             self.events.push(TrackerEvent::Failed { attempt, failure, status: None, record: None });
         }

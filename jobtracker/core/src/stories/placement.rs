@@ -215,6 +215,21 @@ fn the_youngest_reduce_gives_way_to_a_map_that_must_run_again() {
 }
 
 #[test]
+fn another_reduce_gives_way_when_the_first_one_hangs_instead_of_ending() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let job = story.job(2, &[&["a"]]);
+    story.succeed(map(job, 0));
+    story.toy(&a).hung.insert(reduce(job, 1));
+    story.event(&a, TrackerEvent::MapOutputLost { attempt: map(job, 0) });
+    story.pass(Duration::from_secs(9));
+    assert_eq!(story.running(&a), [reduce(job, 0), reduce(job, 1)], "it may still end");
+    story.pass(Duration::from_secs(3));
+    let again = job.task(TaskKind::Map, 0).attempt(1);
+    assert_eq!(story.running(&a), [again, reduce(job, 1)]);
+}
+
+#[test]
 fn reduces_give_way_to_many_lost_maps_until_those_hold_half_as_many_slots() {
     let mut story = Story::begin();
     let dead = story.tracker("dead", 12);
