@@ -55,7 +55,7 @@ pub struct Core {
     /// When this was called last.
     pub(crate) last_input: Option<Monotonic>,
     /// What the journal takes.
-    room: Room,
+    pub(crate) room: Room,
     out: Output,
 }
 
@@ -152,7 +152,7 @@ impl Core {
                 Timer::Late(job) => self.handle_late(now, job),
                 Timer::Unreported => self.handle_unreported(now),
                 Timer::History(job) => self.keep_history(job),
-                Timer::Store(job) => self.handle_store_retry(job),
+                Timer::Store(job) => self.handle_store_retry(now, job),
                 Timer::Wait(job, to) => self.handle_wait_over(job, to),
             }
         }

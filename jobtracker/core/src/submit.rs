@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ids::{Monotonic, Now};
+use ids::{Monotonic, Now, Room};
 use mapreduce_protocol::{
     FAILURES_TO_SKIP, JobAccepted, JobId, JobSpec, JobState, TaskKind, is_url,
 };
@@ -155,20 +155,26 @@ impl Core {
     /// The chunk store did not answer: asks again after a while.
     pub(crate) fn retry_store(&mut self, now: Now, job: JobId, call: StoreCall, reason: String) {
         self.effect(Effect::Tell(Notice::StoreUnavailable { job, reason }));
+        self.retry_later(now, job, call);
+    }
+
+    fn retry_later(&mut self, now: Now, job: JobId, call: StoreCall) {
         if let Some(live) = self.live_mut(job) {
             live.to_retry.insert(call);
             self.timers.set(now.monotonic + crate::STORE_RETRY, Timer::Store(job));
         }
     }
 
-    pub(crate) fn handle_store_retry(&mut self, job: JobId) {
-        match self.live_mut(job) {
-            Some(live) => {
-                for call in std::mem::take(&mut live.to_retry) {
-                    self.call_store(job, call);
-                }
+    pub(crate) fn handle_store_retry(&mut self, now: Now, job: JobId) {
+        let has_room = self.room == Room::Ample;
+        let Some(live) = self.live_mut(job) else { return self.remove_staging(job) };
+        for call in std::mem::take(&mut live.to_retry) {
+            // A plan would not be taken, and what was made for it would lie in the chunk store.
+            if call == StoreCall::Plan && !has_room {
+                self.retry_later(now, job, call);
+            } else {
+                self.call_store(job, call);
             }
-            None => self.remove_staging(job),
         }
     }
 

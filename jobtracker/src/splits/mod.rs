@@ -21,6 +21,8 @@ const PARALLEL_CALLS: usize = 16;
 const FOLDER_ENTRIES_MAX: usize = 1_000_000;
 /// A split list up to this length goes into the journal; a record has at most 1 MiB.
 const INLINE_BYTES_MAX: usize = 256 << 10;
+/// How the names of split lists begin.
+const LIST_PREFIX: &str = "_splits-";
 /// A split list that is longer than this is not ours.
 const STAGED_BYTES_MAX: u64 = 2 << 30;
 
@@ -145,11 +147,28 @@ async fn try_plan(
     if bytes.len() <= INLINE_BYTES_MAX {
         return Ok(Plan { splits, staged: None });
     }
-    // An earlier try may have left one: each has a name of its own.
-    let path = staging.join(&format!("_splits-{}", net::random_hex(8)))?;
+    // An earlier try may have left one, and may still be heard by the chunk master: each has a name of its own.
+    remove_former_lists(store, &staging).await?;
+    let path = staging.join(&format!("{LIST_PREFIX}{}", net::random_hex(8)))?;
     let staged = StagedSplits { path: path.to_string(), digest: digest(&bytes) };
     store.write_all(&path, bytes, CreateOptions::default()).await?;
     Ok(Plan { splits, staged: Some(staged) })
+}
+
+/// Removes what earlier plans of the same job have left, of which no record tells.
+pub(crate) async fn remove_former_lists(
+    store: &ChunkStore,
+    staging: &StorePath,
+) -> Result<(), StoreError> {
+    let entries = store.list_all(staging, FOLDER_ENTRIES_MAX).await?;
+    let is_list = |it: &&FileStatus| it.path.name().is_some_and(|it| it.starts_with(LIST_PREFIX));
+    for list in entries.iter().filter(is_list) {
+        match store.delete_for_good(&list.path, false).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 async fn try_read(

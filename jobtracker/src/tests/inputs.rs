@@ -12,6 +12,22 @@ async fn a_file_of_more_chunks_than_one_answer_tells_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_plan_that_is_made_again_leaves_no_list_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, master) = (Keyring::new(&Secret::random()), Master::default());
+    let settings = settings(dir.path(), &keyring, &master.serve(&keyring));
+    let store = crate::store::Store::new(&settings).prompt();
+    let staging: StorePath = "/.howdah/staging/job_20261122_0001".parse().unwrap();
+    let names = ["_splits-a", "_splits-b", "attempt"];
+    let entries = names.map(|name| (staging.join(name).unwrap(), 7));
+    master.files().folders.insert(staging.clone());
+    master.files().lengths.extend(entries);
+    crate::splits::remove_former_lists(&store, &staging).await.unwrap();
+    let left: Vec<_> = master.files().lengths.keys().cloned().collect();
+    assert_eq!(left, [staging.join("attempt").unwrap()]);
+}
+
+#[tokio::test]
 async fn a_folder_is_read_if_a_file_stands_anywhere_in_it() {
     let cluster = Cluster::start().await;
     cluster.fill_folder("/in/mixed", &["_SUCCESS", "a/", "file", "z/"]);

@@ -217,7 +217,7 @@ async fn delete(
         return Err(Problem::new(409, "folder-not-empty", "something is in it"));
     }
     files.folders.retain(|entry| !below(entry));
-    match files.folders.remove(&path) {
+    match files.folders.remove(&path) || files.lengths.remove(&path).is_some() {
         true => Ok(Json(Done {})),
         false => Err(not_found(&path)),
     }

@@ -532,15 +532,28 @@ fn while_the_journal_is_full_jobs_can_be_killed_as_long_as_there_is_a_reserve() 
 }
 
 #[test]
-fn a_plan_that_comes_while_the_journal_is_full_is_made_again() {
+fn a_plan_that_comes_while_the_journal_is_full_is_made_again_when_there_is_room_and_not_before() {
     let mut story = Story::begin();
     let job = story.submit(wordcount("/out", 1));
+    let n_plans = |story: &Story| {
+        story
+            .effects
+            .iter()
+            .filter(|it| matches!(it, Effect::Store(StoreEffect::PlanSplits { .. })))
+            .count()
+    };
+    assert_eq!(n_plans(&story), 1);
+    story.core.set_room(Room::Reserve);
     let outcome = StoreOutcome::Done(Plan { splits: splits(&[&["a"]]), staged: None });
     let planned = Input::SplitsPlanned { job, outcome };
     let taken = story.core.refuse(planned).expect("it is no request");
     story.give(taken);
     assert!(story.status(job).waiting.unwrap_or_default().contains("chunk store"));
+    story.pass(STORE_RETRY * 9);
+    assert_eq!(n_plans(&story), 1, "each would leave a list of splits in the chunk store");
+    story.core.set_room(Room::Ample);
     story.pass(STORE_RETRY);
+    assert_eq!(n_plans(&story), 2);
     story.plan(job, splits(&[&["a"]]));
     story.tracker("a", 1);
     assert_eq!(story.status(job).state, JobState::Running);
