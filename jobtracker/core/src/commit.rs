@@ -132,12 +132,11 @@ impl Core {
         let (maps, reduces) =
             (live.counts(TaskKind::Map, entry), live.counts(TaskKind::Reduce, entry));
         let failure = failure.map(|reason| cut(reason, MESSAGE_BYTES_MAX));
-        // Each has a record of its own.
-        let (planning, killed) = (live.planning, Vec::new());
+        let planning = live.planning;
         let (took, phases) = self.job_times(now, job);
         let phases = phases.filter(|_| state == JobState::Succeeded);
         self.effect(Effect::Tell(Notice::JobEnded { job, state, took, phases }));
-        self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces, killed });
+        self.record(Record::JobEnded { job, state, failure, at: now.wall, maps, reduces });
         self.keep_history(job);
         self.jobs.remove(job);
         self.held.forget(job);

@@ -292,7 +292,7 @@ impl Durable {
     }
 
     fn apply_ended(&mut self, record: &Record) {
-        let Record::JobEnded { job, state, failure, at, maps, reduces, killed } = record else {
+        let Record::JobEnded { job, state, failure, at, maps, reduces } = record else {
             return;
         };
         let entry = self.known(*job);
@@ -312,7 +312,7 @@ impl Durable {
             maps: *maps,
             reduces: *reduces,
             counters: tasks.counters(),
-            attempts: tasks.ended_attempts(*job, killed),
+            attempts: tasks.ended_attempts(*job),
             staging_removed: tidied,
             unwritten: Some(Box::new(tasks)),
         });

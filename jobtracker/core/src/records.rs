@@ -163,9 +163,6 @@ pub enum Record {
         maps: TaskCounts,
         /// Its reduces.
         reduces: TaskCounts,
-        /// Attempts that were killed or lost, the last ones, in journals that do not tell of each.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        killed: Vec<KilledAttempt>,
     },
     /// Nothing of a job is left in the staging folder.
     StagingRemoved {

@@ -342,7 +342,7 @@ impl RunningEntry {
         entry.ended(task, self.split(task)).chain(killed.map(KilledAttempt::ended)).collect()
     }
 
-    pub(crate) fn ended_attempts(&self, job: JobId, killed: &[KilledAttempt]) -> Vec<EndedAttempt> {
+    pub(crate) fn ended_attempts(&self, job: JobId) -> Vec<EndedAttempt> {
         // Of a million winners most are not asked for.
         let tasks = || {
             [TaskKind::Map, TaskKind::Reduce].into_iter().flat_map(move |kind| {
@@ -356,14 +356,7 @@ impl RunningEntry {
         let won = tasks().flat_map(|(task, entry)| {
             entry.winner.iter().map(move |winner| winner.ended(task, self.split(task)))
         });
-        // One that was given up may have won after all.
-        let has_won = |attempt: AttemptId| {
-            let task = self.tasks(attempt.task.kind).get(attempt.task.index as usize);
-            let winner = task.and_then(|task| task.winner.as_ref());
-            winner.is_some_and(|winner| winner.number == attempt.number)
-        };
-        let killed = killed.iter().filter(|it| !has_won(it.attempt)).chain(&self.killed);
-        let all = failed.chain(killed.map(KilledAttempt::ended)).chain(won);
+        let all = failed.chain(self.killed.iter().map(KilledAttempt::ended)).chain(won);
         let mut attempts: Vec<_> = all.take(ENDED_ATTEMPTS_MAX).collect();
         attempts.sort_by_key(|ended| ended.attempt);
         attempts

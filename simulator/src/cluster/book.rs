@@ -167,8 +167,7 @@ impl Book {
             }
             Record::AttemptFailed { attempt, .. } => self.on_backups_end(*attempt),
             Record::MapOutputLost { .. } => self.outputs_lost += 1,
-            Record::JobEnded { job, state, failure, killed, .. } => {
-                self.killed += killed.len() as u64;
+            Record::JobEnded { job, state, failure, .. } => {
                 let since = self.since_zero(at);
                 self.n_unfinished -= 1;
                 self.job(*job).into_iter().for_each(|job| {
