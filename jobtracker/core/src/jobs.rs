@@ -7,7 +7,7 @@ use mapreduce_protocol::{JobId, TaskKind};
 
 use crate::job::LiveJob;
 use crate::machine::Fifo;
-use crate::order::{Order, Standpoint};
+use crate::order::{Demand, Maps, Order, Standpoint};
 use crate::pools::PoolRule;
 
 /// The soft halves of all unfinished jobs, oldest first: ids grow with the order of acceptance.
@@ -98,24 +98,31 @@ impl Jobs {
 fn standpoint(live: &LiveJob) -> Standpoint {
     let tasks = [TaskKind::Map, TaskKind::Reduce].map(|kind| live.tasks(kind));
     let is_late = !live.late.is_empty();
-    let maps_wait = !live.waiting_maps().is_empty();
+    let is_paused = live.paused.at_all();
+    let maps = match (live.waiting_maps().is_empty(), live.tasks(TaskKind::Map).running) {
+        (true, _) => Maps::None,
+        (false, 0) => Maps::Starve,
+        (false, _) => Maps::Wait,
+    };
+    let reduces_run = live.tasks(TaskKind::Reduce).running > 0;
     Standpoint {
+        demand: Demand {
+            pool: live.pool,
+            wants: !is_paused && (live.has_waiting() || is_late),
+            maps,
+            is_pressed: live.is_pressed(),
+            demands: live.demands,
+        },
         served: live.served,
         has_begun: live.has_begun,
-        is_pressed: live.is_pressed(),
-        takes_place: !live.paused.at_all() && live.has_splits(),
-        pool: live.pool,
+        takes_place: !is_paused && live.has_splits(),
         priority: live.priority,
         n_slots: tasks.iter().map(|tasks| tasks.n_live()).sum(),
         n_reduces: live.tasks(TaskKind::Reduce).n_live(),
         n_waiting: live.n_waiting(),
         n_backups: tasks.iter().map(|tasks| u64::from(tasks.backed_up)).sum(),
-        maps_starve: maps_wait && live.tasks(TaskKind::Map).running == 0,
-        maps_wait,
         is_stuck: live.is_stuck(),
         is_late,
-        is_in_vain: live.paused.at_all() && maps_wait && live.tasks(TaskKind::Reduce).running > 0,
-        wants: !live.paused.at_all() && (live.has_waiting() || is_late),
-        demands: live.demands,
+        holds_while_paused: is_paused && maps != Maps::None && reduces_run,
     }
 }

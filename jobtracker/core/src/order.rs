@@ -17,38 +17,53 @@ const SHARE_UNIT: u64 = 1 << 20;
 /// What the order goes by, of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standpoint {
-    /// Its pool's place among the pools.
-    pub(crate) pool: usize,
+    pub(crate) demand: Demand,
     pub(crate) priority: Priority,
     /// Slots that it holds.
     pub(crate) n_slots: u32,
     /// Those of them that its reduces hold.
     pub(crate) n_reduces: u32,
-    /// Tasks that wait for one.
+    /// Its tasks that wait for a slot.
     pub(crate) n_waiting: u32,
-    /// Attempts that run beside another one of their task.
+    /// Its attempts that run beside another one of their task.
     pub(crate) n_backups: u64,
-    pub(crate) maps_wait: bool,
-    /// Launches of all jobs up to its last one; 0: it has had none.
+    /// Number of attempts, of all jobs, that were launched up to the last one of this job; 0 if it has had none.
     pub(crate) served: u64,
     /// Whether any attempt of it has been launched.
     pub(crate) has_begun: bool,
-    /// Whether a map of it takes any slot that there is.
-    pub(crate) is_pressed: bool,
-    /// Whether its maps wait and none of them runs.
-    pub(crate) maps_starve: bool,
     /// Whether it counts among the jobs of its pool that run: paused ones don't, nor those that are not planned yet.
     pub(crate) takes_place: bool,
-    /// Whether its reduces hold slots in vain.
+    /// Whether its reduces hold slots, and it can't go on without one more.
     pub(crate) is_stuck: bool,
     /// Whether some of its attempts are late.
     pub(crate) is_late: bool,
-    /// Whether it is paused, and its reduces wait for maps that are not launched.
-    pub(crate) is_in_vain: bool,
+    /// Whether it is paused, and its reduces hold slots while they wait for maps that are not launched.
+    pub(crate) holds_while_paused: bool,
+}
+
+/// What slots a job wants. When it changes, the job may want some that it has declined before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Its pool's place among the pools.
+    pub(crate) pool: usize,
     /// Whether it is to be asked at all.
     pub(crate) wants: bool,
+    pub(crate) maps: Maps,
+    /// Whether a map of it takes any slot that there is.
+    pub(crate) is_pressed: bool,
     /// Grows whenever it may want a slot that it did not want before.
     pub(crate) demands: u64,
+}
+
+/// How a job's maps stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maps {
+    /// None waits for a slot.
+    None,
+    /// Some wait, and others run.
+    Wait,
+    /// Some wait, and none runs.
+    Starve,
 }
 
 /// A job's place in its pool, the first one least.
@@ -117,7 +132,7 @@ pub(crate) struct Order {
     pools: Vec<Pool>,
     turns: BTreeSet<PoolTurn>,
     standpoints: BTreeMap<Fifo, Standpoint>,
-    /// Jobs whose reduces hold slots in vain: whatever they and their pools hold, their next slot ends that.
+    /// Jobs whose reduces hold slots, and that can't go on without one more: whatever they and their pools hold, it is theirs.
     stuck: BTreeSet<JobTurn>,
     /// Jobs that may want a slot that they have declined, or did not want, before.
     eager: BTreeSet<Fifo>,
@@ -147,10 +162,10 @@ impl Mood {
 pub(crate) struct Flagged {
     /// Those with late attempts.
     pub(crate) late: usize,
-    /// Those whose reduces hold slots in vain.
+    /// Those whose reduces hold slots, and that can't go on without one more.
     pub(crate) stuck: usize,
-    /// Paused ones whose reduces wait for maps that are not launched.
-    pub(crate) in_vain: usize,
+    /// Paused ones whose reduces hold slots while they wait for maps that are not launched.
+    pub(crate) holding_while_paused: usize,
 }
 
 impl Flagged {
@@ -158,7 +173,7 @@ impl Flagged {
         let flags = [
             (job.is_late, &mut self.late),
             (job.is_stuck, &mut self.stuck),
-            (job.is_in_vain, &mut self.in_vain),
+            (job.holds_while_paused, &mut self.holding_while_paused),
         ];
         flags.into_iter().filter(|(is_so, _)| *is_so).for_each(|(_, n)| change(n));
     }
@@ -185,12 +200,12 @@ impl Order {
         if before == now {
             return;
         }
-        let [left, come_to] = [before, now].map(|it| it.map(|it| it.pool));
+        let [left, come_to] = [before, now].map(|it| it.map(|it| it.demand.pool));
         let places = [left, come_to.filter(|at| left != Some(*at))];
         let moods = places.map(|at| at.map(|at| (at, self.mood(at))));
         // Mostly it holds one slot more or less, and its place among those that run is the same.
         let member = |it: Option<Standpoint>| {
-            it.filter(|it| it.takes_place).map(|it| (it.pool, Member::new(&it, fifo)))
+            it.filter(|it| it.takes_place).map(|it| (it.demand.pool, Member::new(&it, fifo)))
         };
         if member(before) != member(now) {
             member(before).map(|(pool, it)| self.pools[pool].members.remove(&it));
@@ -204,12 +219,7 @@ impl Order {
                 self.eager.extend(self.pools[at].turns.iter().map(|turn| turn.fifo));
             }
         }
-        let demands = |it: Option<Standpoint>| {
-            it.map(|it| {
-                (it.demands, it.wants, it.pool, it.is_pressed, it.maps_wait, it.maps_starve)
-            })
-        };
-        if demands(before) != demands(now) && now.is_some() {
+        if now.is_some_and(|now| before.is_none_or(|before| before.demand != now.demand)) {
             self.eager.insert(fifo);
         }
     }
@@ -235,12 +245,13 @@ impl Order {
     pub(crate) fn has_room_for_reduce(&self, fifo: Fifo) -> bool {
         let Some(job) = self.standpoints.get(&fifo) else { return false };
         // Where none of its maps runs, a reduce would have to give way to one at once, and be launched again at once.
-        let waits_for_own = match self.pools[job.pool].rule.slots_max {
-            Some(1) => job.maps_wait,
-            Some(_) => job.maps_starve,
+        let Demand { pool, maps, .. } = job.demand;
+        let waits_for_own = match self.pools[pool].rule.slots_max {
+            Some(1) => maps != Maps::None,
+            Some(_) => maps == Maps::Starve,
             None => false,
         };
-        self.leaves_room(job.pool) && !waits_for_own
+        self.leaves_room(pool) && !waits_for_own
     }
 
     /// Whether maps wait of any job that may be given slots.
@@ -249,17 +260,17 @@ impl Order {
     }
 
     fn maps_wait(&self, fifo: Fifo) -> bool {
-        self.standpoints.get(&fifo).is_some_and(|it| it.maps_wait)
+        self.standpoints.get(&fifo).is_some_and(|it| it.demand.maps != Maps::None)
     }
 
     fn take_out(&mut self, fifo: Fifo, before: &Standpoint) {
         self.flagged.count(before, |n| *n -= 1);
-        let pool = &mut self.pools[before.pool];
+        let pool = &mut self.pools[before.demand.pool];
         let turn = JobTurn::new(pool.rule.sharing, before, fifo);
         pool.n_slots -= before.n_slots;
         pool.n_reduces -= before.n_reduces;
         pool.n_jobs -= 1;
-        if before.wants {
+        if before.demand.wants {
             pool.n_waiting -= before.n_waiting;
             pool.turns.remove(&turn);
             self.stuck.remove(&turn);
@@ -268,12 +279,12 @@ impl Order {
 
     fn put_in(&mut self, fifo: Fifo, now: &Standpoint) {
         self.flagged.count(now, |n| *n += 1);
-        let pool = &mut self.pools[now.pool];
+        let pool = &mut self.pools[now.demand.pool];
         let turn = JobTurn::new(pool.rule.sharing, now, fifo);
         pool.n_slots += now.n_slots;
         pool.n_reduces += now.n_reduces;
         pool.n_jobs += 1;
-        if now.wants {
+        if now.demand.wants {
             pool.n_waiting += now.n_waiting;
             pool.turns.insert(turn);
             if now.is_stuck {
@@ -304,27 +315,28 @@ impl Order {
         stuck.chain(others.filter(move |job| !is_stuck(job)))
     }
 
-    /// Jobs whose reduces hold slots in vain, also where their pools may not give them any.
+    /// Jobs whose reduces hold slots, and that can't go on without one more, also where their pools may not give them any.
     pub(crate) fn stuck(&self) -> impl Iterator<Item = Fifo> {
         self.stuck.iter().map(|turn| turn.fifo)
     }
 
     /// Whether the pool of a job holds all slots that it may.
     pub(crate) fn is_in_full_pool(&self, fifo: Fifo) -> bool {
-        self.standpoints.get(&fifo).is_some_and(|it| self.pools[it.pool].is_full())
+        self.standpoints.get(&fifo).is_some_and(|it| self.pools[it.demand.pool].is_full())
     }
 
     /// Whether the job may be given slots, and wants some.
     pub(crate) fn may_run(&self, fifo: Fifo) -> bool {
         let Some(standpoint) = self.standpoints.get(&fifo) else { return false };
-        let pool = &self.pools[standpoint.pool];
-        standpoint.wants && !pool.is_full() && pool.runs(Member::new(standpoint, fifo))
+        let Demand { pool, wants, .. } = standpoint.demand;
+        let pool = &self.pools[pool];
+        wants && !pool.is_full() && pool.runs(Member::new(standpoint, fifo))
     }
 
     /// Why a job that waits is given no slots, if that is its pool's doing, for people.
     pub(crate) fn why_not(&self, fifo: Fifo) -> Option<String> {
         let standpoint = self.standpoints.get(&fifo)?;
-        self.pools[standpoint.pool].why_not(Member::new(standpoint, fifo))
+        self.pools[standpoint.demand.pool].why_not(Member::new(standpoint, fifo))
     }
 
     pub(crate) fn pools(&self) -> &[Pool] {
@@ -347,7 +359,7 @@ impl Order {
 
     /// So may all.
     pub(crate) fn all_are_eager(&mut self) {
-        let wanting = self.standpoints.iter().filter(|(_, it)| it.wants);
+        let wanting = self.standpoints.iter().filter(|(_, it)| it.demand.wants);
         self.eager.extend(wanting.map(|(fifo, _)| *fifo));
     }
 
@@ -358,7 +370,7 @@ impl Order {
 
     /// Whether the job is to be asked at all.
     pub(crate) fn wants(&self, fifo: Fifo) -> bool {
-        self.standpoints.get(&fifo).is_some_and(|it| it.wants)
+        self.standpoints.get(&fifo).is_some_and(|it| it.demand.wants)
     }
 
     /// How many jobs stand so that something is to be done about it.
@@ -480,32 +492,33 @@ mod tests {
     }
 
     fn job(pool: usize, priority: Priority, n_slots: u32) -> Standpoint {
+        let (maps, is_pressed) = (Maps::Wait, false);
         Standpoint {
-            pool,
+            demand: Demand { pool, wants: true, maps, is_pressed, demands: 0 },
             priority,
             n_slots,
             n_reduces: 0,
             n_waiting: 1,
             n_backups: 0,
-            maps_wait: true,
-            maps_starve: false,
             served: 0,
             has_begun: n_slots > 0,
-            is_pressed: false,
             takes_place: true,
             is_stuck: false,
             is_late: false,
-            is_in_vain: false,
-            wants: true,
-            demands: 0,
+            holds_while_paused: false,
         }
+    }
+
+    /// The same, which may want nothing.
+    fn wanting(wants: bool, job: Standpoint) -> Standpoint {
+        Standpoint { demand: Demand { wants, ..job.demand }, ..job }
     }
 
     /// Whose turns, by the jobs' ages.
     fn turns(pools: Vec<PoolRule>, jobs: &[Standpoint]) -> Vec<usize> {
         let mut order = Order::new(pools);
         for (at, job) in jobs.iter().enumerate() {
-            order.put(fifo(at), Some(Standpoint { n_slots: 99, wants: false, ..*job }));
+            order.put(fifo(at), Some(wanting(false, Standpoint { n_slots: 99, ..*job })));
             order.put(fifo(at), Some(*job));
         }
         let turns: Vec<_> = order.jobs().collect();
@@ -568,7 +581,7 @@ mod tests {
     #[test]
     fn of_a_pool_only_so_many_jobs_run_those_of_high_priority_first_then_the_oldest() {
         let rule = PoolRule { running_jobs_max: Some(2), ..PoolRule::named("p") };
-        let of = |priority, n_slots, wants| Standpoint { wants, ..job(0, priority, n_slots) };
+        let of = |priority, n_slots, wants| wanting(wants, job(0, priority, n_slots));
         for (jobs, expected) in [
             (vec![of(Priority::Normal, 5, true), of(Priority::Normal, 0, true)], &[1, 0][..]),
             (vec![of(Priority::Normal, 5, true); 3], &[0, 1]),
@@ -615,8 +628,10 @@ mod tests {
         let rules =
             vec![PoolRule { slots_max: Some(5), ..PoolRule::named("p") }, PoolRule::named("q")];
         let mut order = Order::new(rules);
-        let stand =
-            |pool, n_slots, demands| Standpoint { demands, ..job(pool, Priority::Normal, n_slots) };
+        let stand = |pool, n_slots, demands| {
+            let job = job(pool, Priority::Normal, n_slots);
+            Standpoint { demand: Demand { demands, ..job.demand }, ..job }
+        };
         let becomes = |order: &mut Order, at: usize, now: Option<Standpoint>| -> Vec<usize> {
             order.take_eager();
             order.put(fifo(at), now);
@@ -629,7 +644,8 @@ mod tests {
         assert_eq!(becomes(&mut order, 2, Some(stand(1, 9, 0))), [0; 0], "it only holds more");
         assert_eq!(becomes(&mut order, 2, Some(stand(1, 9, 1))), [2], "more of it waits");
         assert_eq!(becomes(&mut order, 1, Some(stand(0, 2, 0))), [0, 1], "their pool was full");
-        let pressed = Standpoint { is_pressed: true, ..stand(1, 9, 1) };
+        let mut pressed = stand(1, 9, 1);
+        pressed.demand.is_pressed = true;
         assert_eq!(becomes(&mut order, 2, Some(pressed)), [2], "any slot will do");
         assert_eq!(becomes(&mut order, 2, None), [0; 0]);
     }

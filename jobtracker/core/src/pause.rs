@@ -110,15 +110,15 @@ impl Core {
     }
 
     /// Reduces of paused jobs whose maps wait can't end: others get their slots. To be called before slots are filled.
-    pub(crate) fn suspend_reduces_in_vain(&mut self) {
-        if self.jobs.order().flagged().in_vain == 0 {
+    pub(crate) fn suspend_reduces_of_paused_jobs(&mut self) {
+        if self.jobs.order().flagged().holding_while_paused == 0 {
             return;
         }
-        let in_vain = |live: &&LiveJob| {
+        let holds_while_paused = |live: &&LiveJob| {
             let waits_for_maps = live.paused.at_all() && !live.waiting_maps().is_empty();
             waits_for_maps && live.tasks(TaskKind::Reduce).running > 0
         };
-        let jobs = self.jobs.values().filter(in_vain).map(|live| live.id);
+        let jobs = self.jobs.values().filter(holds_while_paused).map(|live| live.id);
         for job in jobs.collect::<Vec<_>>() {
             self.suspend(job, TaskKind::Reduce);
         }

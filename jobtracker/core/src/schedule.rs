@@ -43,7 +43,7 @@ impl Core {
     /// all jobs, and to a job that may have changed its mind all slots.
     pub(crate) fn schedule(&mut self, now: Now) {
         self.jobs.bring_up_to_date();
-        self.suspend_reduces_in_vain();
+        self.suspend_reduces_of_paused_jobs();
         if self.leaves_room() && !self.had_room {
             self.jobs.order_mut().all_are_eager();
         }

@@ -1,5 +1,5 @@
-//! When reduces hold slots in vain, because maps that they wait for find none: who gives way is `schedule`'s to say, whose
-//! turn it is `order`'s.
+//! Jobs whose reduces hold slots, and that can't go on without one more, for a map that the reduces wait for: who gives way is
+//! `schedule`'s to say, whose turn it is `order`'s.
 
 use ids::{HostName, Monotonic};
 use mapreduce_protocol::{AttemptId, TaskKind};
