@@ -39,7 +39,7 @@ impl Core {
         // The name that all have in memory once: what is kept of what it tells, as who won a task, is kept for long.
         let host = self.trackers.at(at).map_or(host, |tracker| tracker.host.clone());
         self.counted.heartbeats += 1;
-        if self.trackers.at(at).is_some_and(|tracker| tracker.said.is_some()) {
+        if self.trackers.at(at).is_some_and(|tracker| tracker.unconfirmed.is_some()) {
             self.take_over(now, &host);
         }
         self.answer_parked(now, at);
@@ -100,7 +100,7 @@ impl Core {
 
     /// Whether what it tells may have to be journaled.
     pub(crate) fn leads_to_records(&self, heartbeat: &TrackerHeartbeat) -> bool {
-        let unheeded = |tracker: &Tracker| tracker.said.is_some();
+        let unheeded = |tracker: &Tracker| tracker.unconfirmed.is_some();
         !heartbeat.events.is_empty() || self.trackers.get(&heartbeat.host).is_some_and(unheeded)
     }
 

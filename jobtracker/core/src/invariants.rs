@@ -132,7 +132,8 @@ impl Core {
     fn check_awaited(&self) {
         for host in &self.awaited {
             assert!(self.durable.is_member(host), "{host} is awaited, and need not come");
-            let has_told = self.trackers.get(host).is_some_and(|tracker| tracker.said.is_none());
+            let has_told =
+                self.trackers.get(host).is_some_and(|tracker| tracker.unconfirmed.is_none());
             assert!(!has_told, "{host} is awaited, and has told what it runs");
         }
         let grace = self.started_at + self.settings.recovery_grace;

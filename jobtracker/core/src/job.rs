@@ -61,11 +61,11 @@ pub(crate) struct LiveJob {
     pub(crate) only_within: Option<OnlyWithin>,
     /// How far from their input its reduces may run.
     pub(crate) reduce_patience: Patience,
-    /// How long they wait at each level.
+    /// How long they wait at each level of locality.
     pub(crate) reduce_wait: Duration,
-    /// Where their input lies.
+    /// Where the input of its reduces lies.
     pub(crate) reduce_inputs: ReduceInputs,
-    /// Maps that had told when reduces were placed by that last.
+    /// Number of maps that had told how their outputs are spread when the waiting reduces were placed by that, the last time.
     pub(crate) placed_by: u32,
     /// Hosts that failed it.
     pub(crate) exclusions: Exclusions,
@@ -82,7 +82,7 @@ pub(crate) struct LiveJob {
     pub(crate) priority: Priority,
     /// Its pool's place among the pools.
     pub(crate) pool: usize,
-    /// Launches of all jobs up to its last one; 0: it has had none.
+    /// Number of attempts, of all jobs, that were launched up to the last one of this job; 0 if it has had none.
     pub(crate) served: u64,
     /// Whether any attempt of it has been launched.
     pub(crate) has_begun: bool,
@@ -347,14 +347,11 @@ impl LiveJob {
             }
             TaskKind::Map => {
                 let key = self.wait_key(task.index);
-                let avoid = self.maps.states[task.index as usize].avoid();
-                let Some(split) = self.splits.as_ref().and_then(|all| all.get(task.index as usize))
-                else {
+                let splits = self.splits.as_deref().unwrap_or_default();
+                let state = &self.maps.states[task.index as usize];
+                let Some(wanted) = wanted((splits, &self.places), state, task.index) else {
                     return;
                 };
-                let places = self.places.of(task.index).iter().zip(&split.homes);
-                let wanted = places.filter(|(_, home)| !avoid.contains(&home.host));
-                let wanted = wanted.map(|(place, _)| *place);
                 self.waiting_maps.insert(key, wanted, |host| trackers.is_open_at(host));
             }
         }
@@ -374,9 +371,7 @@ impl LiveJob {
         }
         let splits = self.splits.as_deref().unwrap_or_default();
         let maps = idle(TaskKind::Map).filter_map(|((map, _), state)| {
-            let places = self.places.of(map).iter().zip(&splits.get(map as usize)?.homes);
-            let wanted = places.filter(|(_, home)| !state.avoid().contains(&home.host));
-            let wanted = wanted.map(|(place, _)| *place);
+            let wanted = wanted((splits, &self.places), state, map)?;
             Some((WaitKey { first_run: !state.ran_before, map }, wanted))
         });
         let waiting_maps = WaitingMaps::all_at_once(maps, |host| trackers.is_open_at(host));
@@ -442,10 +437,9 @@ impl LiveJob {
         self.waiting_reduces.on_host_closed(host);
         let (splits, states) = (self.splits.as_deref().unwrap_or_default(), &self.maps.states);
         self.waiting_maps.on_host_closed(host, |map| {
-            let avoid = states[map as usize].avoid();
-            let mut places = self.places.of(map).iter().zip(&splits[map as usize].homes);
-            places
-                .any(|(place, home)| !avoid.contains(&home.host) && trackers.is_open_at(place.host))
+            let mut wanted =
+                wanted((splits, &self.places), &states[map as usize], map).into_iter().flatten();
+            wanted.any(|place| trackers.is_open_at(place.host))
         });
     }
 
@@ -483,4 +477,16 @@ impl LiveJob {
         let ran_before = self.maps.states.get(map as usize).is_some_and(|state| state.ran_before);
         WaitKey { first_run: !ran_before, map }
     }
+}
+
+/// Where a map reads its own disk and has not failed yet; `None` while its split is not known.
+fn wanted<'a>(
+    (splits, places): (&'a [PlannedSplit], &'a Places),
+    state: &'a TaskState,
+    map: u32,
+) -> Option<impl Iterator<Item = Place> + 'a> {
+    let homes = &splits.get(map as usize)?.homes;
+    let places = places.of(map).iter().zip(homes);
+    let wanted = places.filter(|(_, home)| !state.avoid().contains(&home.host));
+    Some(wanted.map(|(place, _)| *place))
 }

@@ -30,7 +30,7 @@ impl Core {
     /// Something may have ended on `host`: if that is drained, and nothing runs there any more, it may be stopped.
     pub(crate) fn note_emptied(&mut self, host: &HostName) {
         let Some(tracker) = self.trackers.get(host) else { return };
-        if tracker.drained && tracker.said.is_none() && tracker.occupied().is_empty() {
+        if tracker.drained && tracker.unconfirmed.is_none() && tracker.occupied().is_empty() {
             self.note_gone(host);
         }
     }

@@ -62,7 +62,7 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
-    /// It is again.
+    /// Attempts of a paused job are launched again.
     JobResumed {
         /// The job.
         job: JobId,
@@ -179,7 +179,7 @@ pub enum Record {
         /// The host.
         host: HostName,
     },
-    /// It does again.
+    /// A drained host gets new attempts again.
     HostUndrained {
         /// The host.
         host: HostName,
@@ -189,7 +189,7 @@ pub enum Record {
         /// Its name.
         pool: String,
     },
-    /// It is again.
+    /// Attempts of a paused pool's jobs are launched again.
     PoolResumed {
         /// Its name.
         pool: String,
@@ -199,7 +199,7 @@ pub enum Record {
         /// Its host.
         host: HostName,
     },
-    /// It was silent for too long, or its host is drained and nothing runs there: nobody waits for it any more.
+    /// A tracker was silent for too long, or its host is drained and nothing runs there: a restarted JobTracker does not wait for it.
     TrackerGone {
         /// Its host.
         host: HostName,

@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::running::RunningEntry;
 use crate::task::{ATTEMPTS_AT_ONCE, LiveAttempt};
 use crate::timers::Timer;
-use crate::trackers::{Occupied, Registration, Said, Tracker};
+use crate::trackers::{Occupied, Registration, Tracker, Unconfirmed};
 
 /// Slots of one tracker, at most.
 pub const SLOTS_MAX: u32 = 4096;
@@ -107,7 +107,7 @@ impl Core {
         }
         let before = self.trackers.remove(host);
         let number = self.trackers.numbers.host(host);
-        let said = Registration {
+        let registration = Registration {
             host: host.clone(),
             number,
             rack: request.rack.clone(),
@@ -118,7 +118,7 @@ impl Core {
             slots: request.slots,
             not_isolated: request.not_isolated.clone().map(|why| cut(why, AILMENT_BYTES_MAX)),
         };
-        let mut tracker = Tracker::new(said, now.monotonic);
+        let mut tracker = Tracker::new(registration, now.monotonic);
         let lost = self.trackers.lost_one(now.monotonic, host);
         if let Some(before) = before.as_ref() {
             tracker.inherit(before);
@@ -128,7 +128,7 @@ impl Core {
             tracker.last_seen = lost.last_seen;
         }
         tracker.heard(now.monotonic, self.long_silence());
-        tracker.said = Some(said_now(request, before.as_ref()));
+        tracker.unconfirmed = Some(unconfirmed(request, before.as_ref()));
         tracker.set_aside = self.standing.until(host);
         tracker.drained = self.durable.is_drained(host);
         let open = (before.as_ref().is_some_and(Tracker::is_open), tracker.is_open());
@@ -147,7 +147,7 @@ impl Core {
     /// A heartbeat of its session has come: what the registration of `host` said is so, and the last that there is.
     pub(crate) fn take_over(&mut self, now: Now, host: &HostName) {
         let Some(mut tracker) = self.trackers.get_mut(host) else { return };
-        let Some(said) = tracker.said.take() else { return };
+        let Some(said) = tracker.unconfirmed.take() else { return };
         let (before, incarnation) = (tracker.free_all(), tracker.incarnation);
         drop(tracker);
         if said.incarnation_before != Some(incarnation) {
@@ -397,14 +397,14 @@ impl Core {
 }
 
 /// What a registration says, and what was known before; of several that came to nothing, before the first of them.
-fn said_now(request: &RegisterTracker, before: Option<&Tracker>) -> Said {
-    let unheeded = before.and_then(|it| it.said.as_ref());
+fn unconfirmed(request: &RegisterTracker, before: Option<&Tracker>) -> Unconfirmed {
+    let unheeded = before.and_then(|it| it.unconfirmed.as_ref());
     let known = (before.map(|it| it.address.clone()), before.map(|it| it.incarnation));
     let (address_before, incarnation_before) = match unheeded {
-        Some(said) => (said.address_before.clone(), said.incarnation_before),
+        Some(it) => (it.address_before.clone(), it.incarnation_before),
         None => known,
     };
-    Said {
+    Unconfirmed {
         running: request.running.clone(),
         map_outputs: request.map_outputs.clone(),
         address_before,

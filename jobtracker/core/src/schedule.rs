@@ -22,15 +22,15 @@ use crate::timers::Timer;
 use crate::trackers::{Occupied, Tracker, Trackers};
 use crate::waiting_reduces::{ReduceChoice, reduce_wait};
 
-/// What has not been offered to each other yet.
-struct News {
+/// Jobs and slots that have not been offered to each other yet.
+struct Unoffered {
     /// Jobs that may want slots that they did not want before.
     eager: BTreeSet<Fifo>,
     /// Trackers that have a slot more than before.
     fresh: BTreeSet<HostNumber>,
 }
 
-impl News {
+impl Unoffered {
     /// The job that alone is eager.
     fn only_eager(&self) -> Option<Fifo> {
         self.eager.first().copied().filter(|_| self.eager.len() == 1)
@@ -53,12 +53,13 @@ impl Core {
             if !eager.is_empty() {
                 self.trackers.begin_round();
             }
-            let news = News { eager, fresh: self.trackers.take_fresh() };
-            if self.jobs.order().wants_nothing() || (news.eager.is_empty() && news.fresh.is_empty())
+            let unoffered = Unoffered { eager, fresh: self.trackers.take_fresh() };
+            if self.jobs.order().wants_nothing()
+                || (unoffered.eager.is_empty() && unoffered.fresh.is_empty())
             {
                 break;
             }
-            self.fill_slots(now, &news);
+            self.fill_slots(now, &unoffered);
         }
         // What was launched just now may have taken the room, and reduces behind it have been declined.
         self.jobs.bring_up_to_date();
@@ -68,17 +69,19 @@ impl Core {
     }
 
     /// Gives each tracker one attempt a round, those with most free slots first, so that a small job spreads.
-    fn fill_slots(&mut self, now: Now, news: &News) {
-        let only_fresh = !news.eager.iter().any(|job| self.jobs.order().wants(*job));
+    fn fill_slots(&mut self, now: Now, unoffered: &Unoffered) {
+        let only_fresh = !unoffered.eager.iter().any(|job| self.jobs.order().wants(*job));
         let mut hosts = match only_fresh {
-            true => self.trackers.idle_among(&news.fresh),
+            true => self.trackers.idle_among(&unoffered.fresh),
             false => self.trackers.idle(),
         };
         while !hosts.is_empty() {
             let mut again = Vec::new();
             for (_, host) in hosts {
-                let is_fresh = news.fresh.contains(&host);
-                if (is_fresh || self.any_may_run(&news.eager)) && self.fill_slot(now, host, news) {
+                let is_fresh = unoffered.fresh.contains(&host);
+                if (is_fresh || self.any_may_run(&unoffered.eager))
+                    && self.fill_slot(now, host, unoffered)
+                {
                     again.push((Reverse(self.trackers.free_now(host)), host));
                 }
             }
@@ -98,9 +101,9 @@ impl Core {
     }
 
     /// Launches one task on `host`, if one wants to run there.
-    fn fill_slot(&mut self, now: Now, host: HostNumber, news: &News) -> bool {
+    fn fill_slot(&mut self, now: Now, host: HostNumber, unoffered: &Unoffered) -> bool {
         self.jobs.bring_up_to_date();
-        match self.choose(now, host, news) {
+        match self.choose(now, host, unoffered) {
             Some(Choice::Map(job, score)) => {
                 if let Some(live) = self.live_mut(job) {
                     live.patience.launched(score.chosen());
@@ -139,9 +142,9 @@ impl Core {
         }
     }
 
-    fn choose(&mut self, now: Now, at: HostNumber, news: &News) -> Option<Choice> {
+    fn choose(&mut self, now: Now, at: HostNumber, unoffered: &Unoffered) -> Option<Choice> {
         let tracker = self.trackers.at(at).filter(|tracker| tracker.takes_one_more())?;
-        let is_fresh = news.fresh.contains(&at);
+        let is_fresh = unoffered.fresh.contains(&at);
         let asking = Asking {
             now: now.monotonic,
             tracker,
@@ -153,12 +156,12 @@ impl Core {
         };
         let (order, jobs) = self.jobs.turns();
         // Mostly it is one job that has changed its mind.
-        let only = if is_fresh { None } else { news.only_eager() };
+        let only = if is_fresh { None } else { unoffered.only_eager() };
         let turns: &mut dyn Iterator<Item = Fifo> = match only {
             Some(job) => &mut order.may_run(job).then_some(job).into_iter(),
             None => &mut order.jobs(),
         };
-        let mut asked = turns.filter(|job| is_fresh || news.eager.contains(job));
+        let mut asked = turns.filter(|job| is_fresh || unoffered.eager.contains(job));
         asked.find_map(|turn| {
             let live = jobs.get_mut(&turn)?;
             if live.declines_unasked(now.monotonic, tracker) {
@@ -171,8 +174,8 @@ impl Core {
     /// What some job would run in a slot of `host`, whatever it declined before. (Backups wait for the next look at what is
     /// late.)
     pub(crate) fn would_launch(&mut self, now: Now, host: HostNumber) -> Option<TaskId> {
-        let news = News { eager: BTreeSet::new(), fresh: BTreeSet::from([host]) };
-        match self.choose(now, host, &news)? {
+        let unoffered = Unoffered { eager: BTreeSet::new(), fresh: BTreeSet::from([host]) };
+        match self.choose(now, host, &unoffered)? {
             Choice::Map(job, score) => Some(job.task(TaskKind::Map, score.map)),
             Choice::Reduce(job, chosen) => Some(job.task(TaskKind::Reduce, chosen.reduce)),
             Choice::Backup(_) => None,

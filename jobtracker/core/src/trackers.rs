@@ -37,7 +37,7 @@ pub(crate) struct Tracker {
     /// When it was silent for long, the last time: from when, and until when.
     pub(crate) silent: Option<(Monotonic, Monotonic)>,
     /// What its registration said, until a heartbeat shows that the tracker knows it was taken.
-    pub(crate) said: Option<Said>,
+    pub(crate) unconfirmed: Option<Unconfirmed>,
     /// Whether it was refused since then for want of room in the journal: it lives.
     pub(crate) refused: bool,
     pub(crate) last_number: HeartbeatNumber,
@@ -62,9 +62,9 @@ pub(crate) struct Tracker {
     occupied: BTreeMap<AttemptId, Occupied>,
     /// Reduces among those.
     n_reduces: u32,
-    /// How it stands in [`Idle`].
+    /// Its slots, as [`Idle`] counts them.
     pub(crate) entered: Entry,
-    /// What all jobs have declined, while its heartbeat is answered and the next one is under way.
+    /// The slots that all jobs have declined, while its heartbeat is answered and the next one is under way.
     pub(crate) declined: Option<Declined>,
 }
 
@@ -87,9 +87,9 @@ pub(crate) enum Occupied {
     },
 }
 
-/// What a registration says that nothing follows from yet.
+/// What a registration says of attempts, and nothing follows from yet.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Unconfirmed {
     pub(crate) running: Vec<AttemptId>,
     pub(crate) map_outputs: Vec<AttemptId>,
     /// Where reduces were told that its outputs are.
@@ -98,7 +98,7 @@ pub(crate) struct Said {
     pub(crate) incarnation_before: Option<u64>,
 }
 
-/// What a registration says of a tracker.
+/// What a registration says of the tracker itself.
 pub(crate) struct Registration {
     pub(crate) host: HostName,
     pub(crate) number: HostNumber,
@@ -112,21 +112,21 @@ pub(crate) struct Registration {
 }
 
 impl Tracker {
-    pub(crate) fn new(said: Registration, now: Monotonic) -> Self {
+    pub(crate) fn new(registration: Registration, now: Monotonic) -> Self {
         Self {
-            host: said.host,
-            number: said.number,
-            rack: said.rack,
-            rack_number: said.rack_number,
-            address: said.address,
-            incarnation: said.incarnation,
-            session: said.session,
-            slots: said.slots,
-            not_isolated: said.not_isolated,
+            host: registration.host,
+            number: registration.number,
+            rack: registration.rack,
+            rack_number: registration.rack_number,
+            address: registration.address,
+            incarnation: registration.incarnation,
+            session: registration.session,
+            slots: registration.slots,
+            not_isolated: registration.not_isolated,
             last_seen: now,
             interval: Duration::ZERO,
             silent: None,
-            said: None,
+            unconfirmed: None,
             refused: false,
             last_number: HeartbeatNumber(0),
             inbox: Inbox::default(),
@@ -501,7 +501,7 @@ mod tests {
         let (number, rack_number) = (trackers.numbers.host(&host), trackers.numbers.rack(&rack));
         let (address, not_isolated) = (String::new(), None);
         let (incarnation, session, slots) = (1, 1, 2);
-        let said = Registration {
+        let registration = Registration {
             host,
             number,
             rack,
@@ -512,7 +512,7 @@ mod tests {
             slots,
             not_isolated,
         };
-        trackers.insert(Tracker::new(said, Monotonic::default()));
+        trackers.insert(Tracker::new(registration, Monotonic::default()));
         park(&mut trackers, number, true);
         assert_eq!(trackers.take_fresh(), BTreeSet::from([number]));
         (trackers, number)
