@@ -1,6 +1,7 @@
 //! Which HTTP status each refusal gets: the only place of the JobTracker that decides it.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use chunkstore_client::StoreError;
 use chunkstore_client::stores::OtherStoreError;
@@ -198,6 +199,29 @@ fn problem(status: u16, kind: ProblemKind, detail: String) -> Problem {
         429 => problem.retry_after(RETRY_AFTER_JOBS),
         _ => problem,
     }
+}
+
+/// A job file of which not all has come in time.
+pub(super) fn late_job(limit: Duration) -> Problem {
+    let detail = format!("the job did not arrive within {} s: send it again", limit.as_secs());
+    problem(408, ProblemKind::InvalidRequest, detail)
+}
+
+/// One that is too long, or whose sender hung up.
+pub(super) fn long_job(bytes_max: usize, error: &axum::Error) -> Problem {
+    let detail = format!("the job did not arrive whole within {bytes_max} bytes: {error}");
+    problem(413, ProblemKind::InvalidRequest, detail)
+}
+
+/// A job file that says something else.
+pub(super) fn no_job(why: &str) -> Problem {
+    problem(400, ProblemKind::InvalidRequest, format!("this is no job: {why}"))
+}
+
+/// A file that the web page does not have.
+pub(super) fn no_page_file(name: &str) -> Problem {
+    let detail = format!("the page has no file {name:?}: it begins at /");
+    problem(404, ProblemKind::NotFound, detail)
 }
 
 /// A path that names no job, or no attempt.

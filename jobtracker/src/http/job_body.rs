@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
-use mapreduce_protocol::{JobSpec, ProblemKind, is_argument};
+use mapreduce_protocol::{JobSpec, is_argument};
 use net::api::{Draft, Takes};
 use net::{Json, Problem, schema_words};
+
+use super::error::{late_job, long_job, no_job};
 
 /// The media type of job files (RFC 9512), and the name that it had before.
 const YAML: [&str; 2] = ["application/yaml", "application/x-yaml"];
@@ -28,19 +30,10 @@ impl<S: Send + Sync> FromRequest<S> for JobBody {
             return Json::from_request(request, state).await.map(|Json(spec)| Self(spec));
         }
         let whole = axum::body::to_bytes(request.into_body(), FILE_BYTES_MAX);
-        let invalid =
-            |status, detail| Problem::new(status, ProblemKind::InvalidRequest.as_str(), detail);
         let body = tokio::time::timeout(BODY_TIMEOUT, whole).await;
-        let body = body.map_err(|_| {
-            let limit = BODY_TIMEOUT.as_secs();
-            invalid(408, format!("the job did not arrive within {limit} s: send it again"))
-        })?;
-        let body = body.map_err(|error| {
-            let detail =
-                format!("the job did not arrive whole within {FILE_BYTES_MAX} bytes: {error}");
-            invalid(413, detail)
-        })?;
-        parse(&body).map(Self).map_err(|detail| invalid(400, detail))
+        let body = body.map_err(|_late| late_job(BODY_TIMEOUT))?;
+        let body = body.map_err(|error| long_job(FILE_BYTES_MAX, &error))?;
+        parse(&body).map(Self).map_err(|why| no_job(&why))
     }
 }
 
@@ -51,14 +44,13 @@ impl Takes for JobBody {
 }
 
 fn parse(text: &[u8]) -> Result<JobSpec, String> {
-    let no_job =
-        |error: serde_yaml::Error| format!("this is no job: {}", schema_words(&error.to_string()));
-    let job = serde_yaml::from_slice(text).map_err(no_job)?;
-    let read = serde_yaml::from_slice(text).map_err(no_job)?;
+    let why = |error: serde_yaml::Error| schema_words(&error.to_string());
+    let job = serde_yaml::from_slice(text).map_err(why)?;
+    let read = serde_yaml::from_slice(text).map_err(why)?;
     let rewritten = net::rewritten(&read, serde_yaml::Deserializer::from_slice(text));
-    match rewritten.map_err(no_job)?.into_iter().find(|it| is_argument(&it.path)) {
+    match rewritten.map_err(why)?.into_iter().find(|it| is_argument(&it.path)) {
         None => Ok(job),
-        Some(rewritten) => Err(format!("this is no job: {rewritten}")),
+        Some(rewritten) => Err(rewritten.to_string()),
     }
 }
 

@@ -6,13 +6,12 @@ use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use mapreduce_protocol::ProblemKind;
 use net::api::get;
-use net::{Access, Path, Problem, Routes};
+use net::{Access, Path, Routes};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::ServerState;
-use super::error::NO_SUCH;
+use super::error::{NO_SUCH, no_page_file};
 
 /// What the page may load, and from where. Trusted types: no text ever becomes HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -95,8 +94,7 @@ async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
 
 fn serve(name: &str, request: &HeaderMap) -> Response {
     let Some(at) = FILES.iter().position(|(known, _)| *known == name) else {
-        let detail = format!("the page has no file {name:?}: it begins at /");
-        return Problem::new(404, ProblemKind::NotFound.as_str(), detail).into_response();
+        return no_page_file(name).into_response();
     };
     let tag = &TAGS[at];
     let is_known = request.get_all(header::IF_NONE_MATCH).iter().any(|known| {
