@@ -3,21 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use mapreduce_protocol::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX};
 use serde::{Deserialize, Serialize};
 
 /// Names that one job may count under; further ones are dropped.
 const NAMES_MAX: usize = 512;
-/// Length limit of a name, bytes; longer ones are dropped.
-const NAME_BYTES_MAX: usize = 256;
-/// Counters of one attempt, at most; further ones are dropped.
-const COUNTERS_MAX: usize = 1024;
 
 /// One attempt's counters: index of the name in its job's table, value.
 pub(crate) type Share = Box<[(u16, u64)]>;
 
 /// What is taken of an attempt's counters, so that no task can make a record too long for the journal.
 pub(crate) fn bounded(counters: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let short = |(name, _): &(String, u64)| name.len() <= NAME_BYTES_MAX;
+    let short = |(name, _): &(String, u64)| name.len() <= COUNTER_NAME_BYTES_MAX;
     counters.into_iter().filter(short).take(COUNTERS_MAX).collect()
 }
 
@@ -70,7 +67,7 @@ impl CounterTable {
         if let Some(index) = self.indexes.get(name) {
             return Some(*index);
         }
-        if self.sums.len() == NAMES_MAX || name.len() > NAME_BYTES_MAX {
+        if self.sums.len() == NAMES_MAX || name.len() > COUNTER_NAME_BYTES_MAX {
             return None;
         }
         let index = u16::try_from(self.sums.len()).ok()?;
@@ -102,6 +99,8 @@ mod tests {
         let many = (0..NAMES_MAX + 9).map(|n| (format!("user.{n}"), 1)).collect();
         assert_eq!(table.add(&many).len(), NAMES_MAX);
         assert_eq!(table.totals().len(), NAMES_MAX);
-        assert!(table.add(&BTreeMap::from([("x".repeat(NAME_BYTES_MAX + 1), 1)])).is_empty());
+        assert!(
+            table.add(&BTreeMap::from([("x".repeat(COUNTER_NAME_BYTES_MAX + 1), 1)])).is_empty()
+        );
     }
 }

@@ -38,8 +38,10 @@ pub enum FailureKind {
     InputUnavailable,
     /// The output could not be written to the chunk store.
     OutputUnavailable,
-    /// The host has no room: a local disk is full or fails, or no process can be started.
+    /// The host has no room: a local disk is full.
     OutOfSpace,
+    /// The host can't run it for another reason: a local disk fails, or no process can be made, or none that is kept apart.
+    HostUnfit,
     /// It wanted more memory than it may have.
     OutOfMemory {
         /// Bytes that it may have.
@@ -96,6 +98,7 @@ impl FailureKind {
         "input_unavailable",
         "output_unavailable",
         "out_of_space",
+        "host_unfit",
         "out_of_memory",
         "too_many_processes",
         "over_disk_quota",
@@ -117,6 +120,7 @@ impl FailureKind {
             Self::InputUnavailable => "input_unavailable",
             Self::OutputUnavailable => "output_unavailable",
             Self::OutOfSpace => "out_of_space",
+            Self::HostUnfit => "host_unfit",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::TooManyProcesses { .. } => "too_many_processes",
             Self::OverDiskQuota { .. } => "over_disk_quota",
@@ -134,7 +138,7 @@ impl FailureKind {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Killed | Self::TrackerLost | Self::MapOutputChanged { .. } => Blame::Nobody,
-            Self::OutOfSpace => Blame::Host,
+            Self::OutOfSpace | Self::HostUnfit => Blame::Host,
             Self::BadJob => Blame::Job,
             Self::UserCode
             | Self::Crashed { .. }
@@ -164,6 +168,7 @@ mod tests {
             FailureKind::InputUnavailable,
             FailureKind::OutputUnavailable,
             FailureKind::OutOfSpace,
+            FailureKind::HostUnfit,
             FailureKind::OutOfMemory { limit: 1, used: 2 },
             FailureKind::TooManyProcesses { limit: 1 },
             FailureKind::OverDiskQuota { limit: 1, used: 2 },

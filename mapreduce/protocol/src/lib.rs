@@ -2,6 +2,7 @@
 //! types, the grammar of ids and shuffle requests, the layout of map outputs. No rules: what runs where
 //! is decided in `jobtracker-core`.
 
+pub mod bounds;
 mod builtin_table;
 pub mod builtins;
 pub mod channel;
@@ -33,6 +34,7 @@ pub mod trackers;
 mod words;
 
 pub use self::ids::*;
+pub use bounds::*;
 pub use builtins::ProgramError;
 pub use channel::*;
 pub use events::*;

@@ -120,6 +120,7 @@ impl FailureKind {
             | Self::InputUnavailable
             | Self::OutputUnavailable
             | Self::OutOfSpace
+            | Self::HostUnfit
             | Self::ProgramUnavailable
             | Self::BadJob
             | Self::FailedOnRequest

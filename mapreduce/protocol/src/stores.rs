@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, TaskId, TaskKind};
+use crate::{AttemptId, OUTPUT_NAME_BYTES_MAX, TaskId, TaskKind};
 
 /// Folder within an output for what is not published yet, where the store has no uploads that can be found again.
 pub const SCRATCH_FOLDER: &str = "_temporary";
@@ -57,12 +57,6 @@ pub struct NamedOutput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<StagedOutput>,
 }
-
-/// Named outputs of one task, at most.
-pub const NAMED_OUTPUTS_MAX: usize = 32;
-
-/// Bytes of an output's name, at most.
-const OUTPUT_NAME_BYTES_MAX: usize = 64;
 
 /// The name of the job's main output.
 const PART: &str = "part";

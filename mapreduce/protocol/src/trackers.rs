@@ -37,6 +37,9 @@ pub struct RegisterTracker {
     pub running: Vec<AttemptId>,
     /// Finished map attempts whose outputs it serves.
     pub map_outputs: Vec<AttemptId>,
+    /// Jobs of which something is left there: logs, or what it remembers of their attempts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobId>,
     /// Why tasks there can read what is not theirs; absent if they can't, and from older ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_isolated: Option<String>,
@@ -134,10 +137,6 @@ pub enum TrackerEvent {
         attempt: AttemptId,
     },
 }
-
-/// Length limit of an output's digest, bytes: twice of what one has. TaskTrackers pass no more on, and the JobTracker keeps
-/// no more.
-pub const DIGEST_BYTES_MAX: usize = 64;
 
 /// What a successful attempt produced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

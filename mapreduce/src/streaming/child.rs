@@ -380,7 +380,7 @@ impl Child {
     fn broken(&self, what: &str, error: Errno) -> Failure {
         let Self { role, command, .. } = self;
         let message = format!("the {role} `{command}` can't be {what}: {error}");
-        failure(FailureKind::OutOfSpace, message)
+        failure(FailureKind::HostUnfit, message)
     }
 
     fn lost(&self, error: &std::io::Error) -> Failure {

@@ -186,7 +186,7 @@ fn not_started(
     let hint = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => {
             let message = format!("the {role} `{command}` can't be started: {error}");
-            return failure(FailureKind::OutOfSpace, message);
+            return failure(FailureKind::HostUnfit, message);
         }
         io::ErrorKind::ArgumentListTooLong => {
             return bad_job(format!(

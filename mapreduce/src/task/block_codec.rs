@@ -25,7 +25,7 @@ impl BlockCodec {
             MapOutputCompression::Zstd => {
                 let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| {
                     let message = format!("no memory for a compressor: {error}");
-                    failure(FailureKind::OutOfSpace, message)
+                    failure(FailureKind::HostUnfit, message)
                 })?;
                 Self::Zstd { compressor: Box::new(compressor), out: Vec::new() }
             }

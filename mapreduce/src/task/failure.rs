@@ -21,13 +21,17 @@ pub(crate) fn undecodable(error: DecodeError, what: &str) -> Failure {
 /// A local disk refused.
 pub(crate) fn disk(error: &io::Error, what: &str, path: &Path) -> Failure {
     let message = format!("can't {what} {}: {error}", path.display());
-    failure(FailureKind::OutOfSpace, message)
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::OutOfSpace,
+        _ => FailureKind::HostUnfit,
+    };
+    failure(kind, message)
 }
 
 /// A run on a local disk is not what was written there.
 pub(crate) fn broken_run(reason: &str, path: &Path) -> Failure {
     let message = format!("{} is broken: {reason}; the disk may be failing", path.display());
-    failure(FailureKind::OutOfSpace, message)
+    failure(FailureKind::HostUnfit, message)
 }
 
 /// The job asks for something that its program can't do.

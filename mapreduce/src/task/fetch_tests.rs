@@ -299,7 +299,7 @@ fn a_disk_that_takes_no_segment_ends_the_attempt_and_accuses_no_tracker() {
     std::fs::remove_dir(fetching.folder.path()).unwrap();
     fetching.tell((0..3).map(|index| available(index, address, "x")).collect());
     let failure = fetching.next().unwrap().err().unwrap();
-    assert_eq!(failure.kind, FailureKind::OutOfSpace, "{}", failure.message);
+    assert_eq!(failure.kind, FailureKind::HostUnfit, "{}", failure.message);
     assert!(failure.message.contains("fetched-"), "{}", failure.message);
     assert!(fetching.next().is_none());
     assert_eq!(fetching.reported(), [0; 0]);

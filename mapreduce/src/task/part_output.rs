@@ -214,7 +214,7 @@ impl PartOutput {
 }
 
 fn uncompressed(error: &std::io::Error) -> Failure {
-    failure(FailureKind::OutOfSpace, format!("the output can't be compressed: {error}"))
+    failure(FailureKind::HostUnfit, format!("the output can't be compressed: {error}"))
 }
 
 /// Pairs of one type.

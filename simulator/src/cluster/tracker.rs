@@ -71,6 +71,7 @@ impl Tracker {
             limits: HostLimits { default: limits, memory_max: 1 },
             health: HealthRule { disk_free_min: 0, memory_free_min: 0 },
             disks: vec!["/disk".to_owned()],
+            jobs: BTreeSet::new(),
             not_isolated: None,
             seed: incarnation,
         }

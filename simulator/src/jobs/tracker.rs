@@ -2,7 +2,7 @@
 //! `tasktracker/src` does: processes are spawned and killed as the core says, calls end in one input each, and maps'
 //! outputs outlive the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ids::{ClusterId, Monotonic};
@@ -98,6 +98,7 @@ impl Tracker {
             limits: HostLimits { default: limits, memory_max: 1 },
             health: HealthRule { disk_free_min: 1, memory_free_min: 1 },
             disks: vec!["/disk".to_owned()],
+            jobs: BTreeSet::new(),
             not_isolated: None,
             seed: scene.ground.random.next(),
         };
@@ -407,12 +408,14 @@ impl Tracker {
     fn finish(&mut self, scene: &mut Scene, attempt: AttemptId) {
         let Some(process) = self.processes.get(&attempt) else { return };
         let job = &process.launch.job;
-        let failed = |kind, why: &str| FromTask::Failed {
-            failure: Failure { kind, message: why.to_owned() },
-        };
         let message = if process.leaves_map_output() {
             match self.is_full {
-                true => failed(FailureKind::OutOfSpace, "the disk is full"),
+                true => {
+                    let message = "the disk is full".to_owned();
+                    let failure = Failure { kind: FailureKind::OutOfSpace, message };
+                    let input = Input::NotTaken { attempt, failure };
+                    return self.ends(scene, attempt, Stage::Silent, input);
+                }
                 false => {
                     scene.outputs.on_disk.insert(attempt, self.n);
                     let result =
@@ -427,7 +430,11 @@ impl Tracker {
             return self.go_on(scene, attempt, Duration::from_millis(500));
         } else {
             match scene.store.stage(attempt, &job.staging, job.output.as_ref()) {
-                None => failed(FailureKind::OutputUnavailable, "the staging folder is gone"),
+                None => {
+                    let message = "the staging folder is gone".to_owned();
+                    let kind = FailureKind::OutputUnavailable;
+                    FromTask::Failed { failure: Failure { kind, message } }
+                }
                 Some(staged) => {
                     let result =
                         scene.watch.result(&mut scene.ground, &scene.natures, process, staged);
@@ -440,13 +447,19 @@ impl Tracker {
 
     /// A process says its last word, and exits if it means to.
     fn says(&mut self, scene: &mut Scene, attempt: AttemptId, message: FromTask) {
-        let Some(process) = self.processes.get_mut(&attempt) else { return };
-        process.stage = match &message {
+        let stage = match &message {
             FromTask::Succeeded { .. } => Stage::Succeeded,
             _ => Stage::Silent,
         };
+        self.ends(scene, attempt, stage, Input::Said { attempt, message });
+    }
+
+    /// Its tracker hears of a process' end, which exits if it means to.
+    fn ends(&mut self, scene: &mut Scene, attempt: AttemptId, stage: Stage, heard: Input) {
+        let Some(process) = self.processes.get_mut(&attempt) else { return };
+        process.stage = stage;
         let lingers = process.fortune == Fortune::Lingers;
-        self.give(scene, Input::Said { attempt, message });
+        self.give(scene, heard);
         if !lingers {
             let pause = scene.ground.random.millis(1..200);
             self.later(scene, pause, attempt, Step::Exit);

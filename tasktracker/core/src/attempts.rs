@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use ids::Monotonic;
-use mapreduce_protocol::{FailedRecord, Failure, FailureKind, Launch, MapEvent, TaskKind};
+use mapreduce_protocol::{
+    AttemptId, FailedRecord, Failure, FailureKind, Launch, MapEvent, TaskKind,
+};
 
 use crate::disks::DiskNumber;
+use crate::hearsay;
 use crate::map_events::MapEventLists;
 use crate::usage::{HostLimits, Limits};
 
@@ -40,6 +43,8 @@ pub(crate) enum Phase {
     Leaving {
         /// What to report when it is gone.
         failure: Failure,
+        /// Whether that is only believed if something is found until then that speaks for it.
+        is_doubted: bool,
         /// When it said so.
         since: Monotonic,
     },
@@ -127,9 +132,10 @@ impl Attempt {
     /// Notes that it has used more than it may, or has lost its disk; whether its process must now be killed. Also the
     /// cause of what it has just complained of: it may have been told that there is no memory.
     pub(crate) fn fails_for(&mut self, failure: Failure) -> bool {
-        if let Phase::Leaving { failure: told, .. } = &mut self.phase {
+        if let Phase::Leaving { failure: told, is_doubted, .. } = &mut self.phase {
             let message = format!("{}; its last word: {}", failure.message, told.message);
             *told = Failure { kind: failure.kind, message };
+            *is_doubted = false;
             return false;
         }
         self.kill(failure)
@@ -177,6 +183,11 @@ impl Attempt {
     /// Whether its success leaves a file that reduces fetch from.
     pub(crate) fn leaves_map_output(&self) -> bool {
         self.launch.attempt.task.kind == TaskKind::Map && self.launch.job.n_reduces > 0
+    }
+
+    /// Whether it is a reduce that fetches the output of `map`.
+    pub(crate) fn fetches(&self, map: AttemptId) -> bool {
+        hearsay::reads(self.launch.attempt, map) && map.task.index < self.launch.job.n_maps
     }
 
     /// The map events it has not been told yet, in messages of bounded size.

@@ -75,6 +75,15 @@ impl Disks {
         }
     }
 
+    /// Takes how much room one has that does not fail otherwise.
+    pub(crate) fn has_room(&mut self, number: DiskNumber, free: u64) -> Verdict {
+        let disk = self.disks.get(number.0);
+        match disk.is_some_and(|it| matches!(it.ailment, Some(Ailment::DiskFails { .. }))) {
+            true => Verdict::Known,
+            false => self.examine(number, Ok(free)),
+        }
+    }
+
     /// Those that do not fail.
     fn usable(&self) -> impl Iterator<Item = (usize, &Disk)> {
         let fails = |disk: &Disk| matches!(disk.ailment, Some(Ailment::DiskFails { .. }));
@@ -130,6 +139,11 @@ impl Disks {
         states
     }
 
+    /// Whether it is full or fails.
+    pub(crate) fn is_ill(&self, number: DiskNumber) -> bool {
+        self.disks.get(number.0).is_none_or(|disk| disk.ailment.is_some())
+    }
+
     /// Where it is.
     pub(crate) fn path(&self, number: DiskNumber) -> &str {
         self.disks.get(number.0).map_or("", |disk| &disk.path)
@@ -183,6 +197,7 @@ mod tests {
         assert_eq!(chosen(&mut disks, 3), [0, 3]);
         assert_eq!(disks.examine(DiskNumber(1), fails()), Verdict::News);
         assert_eq!(disks.examine(DiskNumber(1), fails()), Verdict::Known);
+        assert_eq!(disks.has_room(DiskNumber(1), 5000), Verdict::Known, "room is not all");
         assert!(matches!(disks.ailment(), Some(Ailment::DiskFails { path, .. }) if path == "/1"));
         assert_eq!(disks.states(), [("ok", 0), ("full", 0), ("failed", 2)]);
         assert_eq!(disks.examine(DiskNumber(1), Ok(1000)), Verdict::News, "it is well again");
@@ -192,7 +207,7 @@ mod tests {
     #[test]
     fn the_host_is_ill_when_all_disks_are_full_and_does_without_one_that_is() {
         let mut disks = disks(&[1000, 1000]);
-        assert_eq!(disks.examine(DiskNumber(0), Ok(99)), Verdict::News);
+        assert_eq!(disks.has_room(DiskNumber(0), 99), Verdict::News);
         assert_eq!((disks.ailment(), disks.without().len()), (None, 1));
         assert_eq!(disks.examine(DiskNumber(0), Ok(109)), Verdict::Known, "within the margin");
         assert_eq!(disks.examine(DiskNumber(1), Ok(50)), Verdict::News);

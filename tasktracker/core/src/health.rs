@@ -32,6 +32,13 @@ pub enum Finding {
         /// As above.
         free: Result<u64, String>,
     },
+    /// Of a disk that attempts work on, only how much room it has: that it takes a file is not known.
+    Room {
+        /// Which.
+        disk: DiskNumber,
+        /// Its free bytes.
+        free: u64,
+    },
     /// Of the memory: bytes that programs could still get.
     Memory {
         /// So many.
@@ -84,7 +91,7 @@ impl Health {
                 (&mut self.memory, short.then_some(Ailment::LowMemory { available, needed }))
             }
             // `Disks` takes these.
-            Finding::LocalDisk { .. } => return false,
+            Finding::LocalDisk { .. } | Finding::Room { .. } => return false,
             Finding::Command { command, said } => {
                 let wrong = said.err().map(cut);
                 let found = wrong.map(|message| Ailment::Command { command, message });

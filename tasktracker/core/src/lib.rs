@@ -5,7 +5,7 @@
 //! - `attempts`: one attempt's phases;
 //! - `session`: the talk with the JobTracker: registration, numbered heartbeats, retries;
 //! - `messages`: inputs, effects, settings, summary;
-//! - `limits`: how much of what tasks say is passed on;
+//! - `limits`: how much of what tasks say is passed on; `hearsay`: how much of it is believed;
 //! - `usage`: what attempts may use, and the cause where one uses more;
 //! - `health`: what is wrong with the host;
 //! - `disks`: which disk an attempt works on, and what is wrong with them;
@@ -15,6 +15,7 @@
 mod attempts;
 mod disks;
 mod health;
+mod hearsay;
 mod limits;
 #[cfg(test)]
 mod lossy;
@@ -31,8 +32,8 @@ use std::time::Duration;
 
 use ids::{Monotonic, Now};
 use mapreduce_protocol::{
-    Ailment, AttemptId, AttemptProgress, AttemptResult, FailedRecord, Failure, FailureKind,
-    FromTask, JobId, Launch, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
+    Ailment, AttemptId, AttemptProgress, AttemptResult, FailedRecord, Failure, FailureKind, JobId,
+    Launch, TaskKind, TrackerCommand, TrackerEvent, TrackerHeartbeatReply,
 };
 
 use attempts::{Attempt, Phase};
@@ -62,6 +63,8 @@ pub struct Core {
     ended: BTreeSet<AttemptId>,
     held: BTreeSet<AttemptId>,
     purging: BTreeSet<JobId>,
+    /// Jobs of which there is anything here, logs too: each is to be purged one day.
+    jobs: BTreeSet<JobId>,
     map_events: MapEventLists,
     health: Health,
     disks: Disks,
@@ -82,6 +85,7 @@ impl Core {
             limits: settings.limits,
             health: Health::new(settings.health),
             disks: Disks::new(settings.disks.clone(), settings.health.disk_free_min),
+            jobs: settings.jobs.clone(),
             session: Session::new(settings),
             attempts: BTreeMap::new(),
             queue: Vec::new(),
@@ -98,6 +102,7 @@ impl Core {
     /// What was found before the first input. Nothing runs yet.
     pub fn examine(&mut self, finding: Finding) {
         let is_news = match finding {
+            Finding::Room { disk, free } => self.disks.has_room(disk, free) == Verdict::News,
             Finding::LocalDisk { disk, free } => match self.disks.examine(disk, free) {
                 Verdict::Known => false,
                 Verdict::News => true,
@@ -120,7 +125,7 @@ impl Core {
             if attempt.disk != Some(disk) {
                 continue;
             }
-            let failure = Failure { kind: FailureKind::OutOfSpace, message: message.clone() };
+            let failure = Failure { kind: FailureKind::HostUnfit, message: message.clone() };
             if attempt.fails_for(failure) {
                 let reason = message.clone();
                 self.effects.push(Effect::KillProcess { attempt: *id, reason });
@@ -165,6 +170,7 @@ impl Core {
             Input::Started { attempt } => self.handle_started(now, attempt),
             Input::Said { attempt, message } => self.handle_said(now, attempt, message),
             Input::Measured { attempt, usage } => self.handle_measured(attempt, &usage),
+            Input::NotTaken { attempt, failure } => self.handle_not_taken(now, attempt, failure),
             Input::WasAt { attempt, record } => {
                 if let Some(attempt) = self.attempts.get_mut(&attempt) {
                     attempt.record = Some(record);
@@ -273,6 +279,7 @@ impl Core {
         if id.task.kind == TaskKind::Reduce {
             self.map_events.reduce_comes(id.task.job);
         }
+        self.jobs.insert(id.task.job);
         self.attempts.insert(id, Attempt::new(launch));
         self.queue.push(id);
     }
@@ -312,6 +319,7 @@ impl Core {
     fn finish_purge(&mut self, job: JobId) {
         let empty = self.attempts.range(ids_of(job)).next().is_none();
         if empty && self.purging.remove(&job) {
+            self.jobs.remove(&job);
             self.ended.retain(|attempt| attempt.task.job != job);
             self.effects.push(Effect::RemoveJob { job });
         }
@@ -321,25 +329,6 @@ impl Core {
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.started(now);
             self.feed_reduces();
-        }
-    }
-
-    fn handle_said(&mut self, now: Monotonic, id: AttemptId, message: FromTask) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        if !attempt.hears(now) {
-            return;
-        }
-        match limits::bounded(message) {
-            FromTask::Progress { progress } => attempt.advance(progress),
-            FromTask::Status { status } => attempt.status = Some(status),
-            FromTask::FetchFailed { map, message } => {
-                self.session.report(TrackerEvent::FetchFailed { reduce: id, map, message });
-            }
-            FromTask::Succeeded { result } => {
-                attempt.phase = Phase::Reported { since: now };
-                self.report_succeeded(id, result);
-            }
-            FromTask::Failed { failure } => attempt.phase = Phase::Leaving { failure, since: now },
         }
     }
 
@@ -373,15 +362,20 @@ impl Core {
         record: Option<FailedRecord>,
     ) {
         limits::cut_message(&mut failure.message);
+        self.jobs.insert(id.task.job);
         self.ended.insert(id);
         *self.failed.entry(failure.kind.as_str()).or_default() += 1;
         self.session.report(TrackerEvent::Failed { attempt: id, failure, status, record });
     }
 
     fn handle_ended(&mut self, id: AttemptId, otherwise: Failure) {
+        let known = self.known_of(id);
         let Some(attempt) = self.forget(id) else { return };
         let failure = match attempt.phase {
             Phase::Reported { .. } => None,
+            Phase::Leaving { failure, is_doubted: true, .. } => {
+                Some(hearsay::believed(id, failure, known))
+            }
             Phase::Killing { failure } | Phase::Leaving { failure, .. } => Some(failure),
             Phase::Waiting | Phase::Starting { .. } | Phase::Running { .. } => Some(otherwise),
         };
@@ -434,7 +428,8 @@ impl Core {
         }
         self.session.wake(now);
         if self.session.wants_registration() {
-            let register = self.session.register(self.unreported(), self.held.iter().copied());
+            let (held, jobs) = (self.held.iter().copied(), self.jobs.iter().copied());
+            let register = self.session.register(self.unreported(), held, jobs);
             self.effects.push(Effect::Register(Box::new(register)));
         }
         while self.session.wants_heartbeat() {

@@ -2,7 +2,7 @@
 //! and reorders: every launch is executed once, every end arrives.
 
 use ids::{Epoch, Inbox, Outbox};
-use mapreduce_protocol::TrackerHeartbeat;
+use mapreduce_protocol::{FromTask, TrackerHeartbeat};
 
 use super::*;
 use crate::stories::{launch, registered, tracker};

@@ -1,6 +1,6 @@
 //! What goes into the core and what comes out of it. No rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ids::{ClusterId, Epoch, HostName, RackName};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub health: HealthRule,
     /// Folders on the disks that attempts work on, at least one.
     pub disks: Vec<String>,
+    /// Jobs of which there is something at the start, beside map outputs.
+    pub jobs: BTreeSet<JobId>,
     /// Why tasks can read what is not theirs, if they can.
     pub not_isolated: Option<String>,
     /// Seed of the jitter of retries.
@@ -100,6 +102,13 @@ pub enum Input {
         attempt: AttemptId,
         /// What.
         message: FromTask,
+    },
+    /// What the process has left, and says to be its output, can't be taken over.
+    NotTaken {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        failure: Failure,
     },
     /// What an attempt had noted of the record it was at when its process ended.
     WasAt {

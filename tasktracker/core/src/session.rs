@@ -22,6 +22,9 @@ pub(crate) const EVENTS_PER_HEARTBEAT_MAX: usize = 1000;
 /// request's body may have. No event within the limits of `limits.rs` comes near it.
 pub(crate) const EVENT_BYTES_PER_HEARTBEAT_MAX: usize = 8 << 20;
 
+/// Words of reduces that can't fetch, which wait to be told, at most.
+pub(crate) const UNFETCHED_MAX: usize = 1000;
+
 /// Heartbeats out at once: the parked one and one with news.
 const HEARTBEATS_OUT_MAX: usize = 2;
 
@@ -63,6 +66,8 @@ pub(crate) struct Session {
     cluster: Option<ClusterId>,
     link: Link,
     outbox: Outbox<TrackerEvent>,
+    /// Of the events in the outbox: which reduces can't fetch from which maps.
+    unfetched: BTreeSet<(AttemptId, AttemptId)>,
     /// Number of the last event queued.
     last_event: u64,
     /// Whether there is something to tell beside events.
@@ -85,6 +90,7 @@ impl Session {
             settings,
             link: Link::Unregistered { asked: false },
             outbox: Outbox::default(),
+            unfetched: BTreeSet::new(),
             last_event: 0,
             news: false,
             told: 0,
@@ -98,6 +104,27 @@ impl Session {
     /// Queues an event.
     pub(crate) fn report(&mut self, event: TrackerEvent) {
         self.last_event = self.outbox.push(event);
+    }
+
+    /// Queues the word that a reduce can't fetch from a map, unless it is on its way already. A reduce tries again, and says
+    /// so again: what there is no room for is not lost.
+    pub(crate) fn report_unfetched(&mut self, reduce: AttemptId, map: AttemptId, message: String) {
+        let is_new = !self.unfetched.contains(&(reduce, map));
+        if is_new && self.unfetched.len() < UNFETCHED_MAX {
+            self.unfetched.insert((reduce, map));
+            self.report(TrackerEvent::FetchFailed { reduce, map, message });
+        }
+    }
+
+    /// Forgets the events that the JobTracker has.
+    fn acknowledge(&mut self, received: u64) {
+        let known = self.outbox.pending(usize::MAX).take_while(|event| event.number <= received);
+        for event in known {
+            if let TrackerEvent::FetchFailed { reduce, map, .. } = event.item {
+                self.unfetched.remove(&(reduce, map));
+            }
+        }
+        self.outbox.acknowledge(received);
     }
 
     /// What heartbeats tell beside events has changed: the next one does not wait.
@@ -139,6 +166,7 @@ impl Session {
         &mut self,
         running: BTreeSet<AttemptId>,
         map_outputs: impl Iterator<Item = AttemptId>,
+        jobs: impl Iterator<Item = JobId>,
     ) -> RegisterTracker {
         self.link = Link::Unregistered { asked: true };
         RegisterTracker {
@@ -151,6 +179,7 @@ impl Session {
             slots: self.settings.slots,
             running: running.into_iter().collect(),
             map_outputs: map_outputs.collect(),
+            jobs: jobs.collect(),
             not_isolated: self.settings.not_isolated.clone(),
         }
     }
@@ -231,7 +260,7 @@ impl Session {
         let sent = out.remove(&number)?;
         let none_out = out.is_empty();
         let before = self.outbox.len();
-        self.outbox.acknowledge(reply.events_received);
+        self.acknowledge(reply.events_received);
         let commands = self.inbox.accept(reply.commands);
         self.speak_freely();
         let empty =

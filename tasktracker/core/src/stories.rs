@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ids::{Epoch, Numbered, RackName, UnixMillis};
 use mapreduce_protocol::{
-    Builtin, JobDescription, MapEvent, MapEvents, Program, RegisterTracker, Split, TaskLimits,
-    TrackerHeartbeat, TrackerRegistered, Work,
+    Builtin, FromTask, JobDescription, MapEvent, MapEvents, Program, RegisterTracker, Split,
+    TaskLimits, TrackerHeartbeat, TrackerRegistered, Work,
 };
 
 use super::*;
@@ -13,6 +13,7 @@ use crate::attempts::EXIT_GRACE;
 use crate::session::EVENT_BYTES_PER_HEARTBEAT_MAX;
 
 mod cut_off;
+mod hearsay;
 mod overuse;
 
 const JOB: JobId = JobId { date: 20_261_122, ordinal: 1 };
@@ -82,6 +83,7 @@ fn settings(slots: u32) -> Settings {
         },
         health: HealthRule { disk_free_min: 100, memory_free_min: 100 },
         disks: vec!["/disk-0".to_owned()],
+        jobs: BTreeSet::new(),
         not_isolated: None,
         seed: 1,
     }
@@ -568,7 +570,7 @@ fn attempts_on_a_disk_that_fails_end_for_that_and_the_next_ones_work_elsewhere()
     assert!(story.out.last().unwrap().ailments.is_empty());
     story.answer(Vec::new(), Vec::new());
     story.give(Input::Ended { attempt: map(1), otherwise: crash() });
-    assert_eq!(story.told_failures(), [(map(1), FailureKind::OutOfSpace)], "not what it said");
+    assert_eq!(story.told_failures(), [(map(1), FailureKind::HostUnfit)], "not what it said");
     story.answer(Vec::new(), Vec::new());
     let effects = story.give(found(0, Err("I/O error".to_owned())));
     assert_eq!(effects, [], "the last one is not left");
