@@ -196,6 +196,7 @@ impl Cluster {
                 slots: SLOTS,
                 running: Vec::new(),
                 map_outputs: Vec::new(),
+                jobs: Vec::new(),
                 not_isolated: None,
             });
             self.give(|reply_to| Input::RegisterTracker { request, reply_to });

@@ -107,6 +107,7 @@ impl Toy {
             slots: self.common.slots,
             running: Vec::new(),
             map_outputs: Vec::new(),
+            jobs: Vec::new(),
             not_isolated: None,
         };
         let body = serde_json::to_vec(&request)?;

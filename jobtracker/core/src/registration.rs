@@ -156,7 +156,8 @@ impl Core {
         }
         self.take_over_running(now, host, &said.running, before);
         self.take_over_outputs(host, &said.map_outputs, said.address_before.as_ref());
-        self.purge_ended(host, said.running.iter().chain(&said.map_outputs));
+        let reported = said.running.iter().chain(&said.map_outputs).map(|it| it.task.job);
+        self.purge_ended(host, reported.chain(said.jobs).collect());
         self.has_told(host);
         self.unsettled = true;
     }
@@ -274,9 +275,8 @@ impl Core {
         wanted.filter_map(winner).map(|(task, it)| task.attempt(it.number)).collect()
     }
 
-    /// Tells the tracker which of its jobs are over.
-    fn purge_ended<'a>(&mut self, host: &HostName, reported: impl Iterator<Item = &'a AttemptId>) {
-        let jobs: BTreeSet<JobId> = reported.map(|attempt| attempt.task.job).collect();
+    /// Tells the tracker which of its jobs are over: it may not have heard so before.
+    fn purge_ended(&mut self, host: &HostName, jobs: BTreeSet<JobId>) {
         for job in jobs {
             if self.live(job).is_none() {
                 self.trackers.tell(host, TrackerCommand::Purge { job });
@@ -407,6 +407,7 @@ fn unconfirmed(request: &RegisterTracker, before: Option<&Tracker>) -> Unconfirm
     Unconfirmed {
         running: request.running.clone(),
         map_outputs: request.map_outputs.clone(),
+        jobs: request.jobs.clone(),
         address_before,
         incarnation_before,
     }

@@ -92,6 +92,8 @@ pub(crate) enum Occupied {
 pub(crate) struct Unconfirmed {
     pub(crate) running: Vec<AttemptId>,
     pub(crate) map_outputs: Vec<AttemptId>,
+    /// Jobs of which it has anything else.
+    pub(crate) jobs: Vec<JobId>,
     /// Where reduces were told that its outputs are.
     pub(crate) address_before: Option<String>,
     /// The process that was here before.

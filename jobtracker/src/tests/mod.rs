@@ -442,6 +442,7 @@ impl Cluster {
             slots: 2,
             running: Vec::new(),
             map_outputs: Vec::new(),
+            jobs: Vec::new(),
             not_isolated: None,
         };
         let path = "/v1/trackers/register";

@@ -566,6 +566,7 @@ fn strangers_are_refused_with_what_to_do() {
             slots: 1,
             running: vec![],
             map_outputs: vec![],
+            jobs: Vec::new(),
             not_isolated: None,
         };
         change(&mut request);

@@ -57,6 +57,8 @@ struct Toy {
     inbox: Inbox,
     running: BTreeMap<AttemptId, Launch>,
     outputs: BTreeSet<AttemptId>,
+    /// Jobs of which it has anything else.
+    jobs: BTreeSet<JobId>,
     /// What it tells of how far they are.
     progress: BTreeMap<AttemptId, f32>,
     /// Per job: the map events read so far.
@@ -85,6 +87,7 @@ impl Toy {
             TrackerCommand::Kill { attempt, .. } => self.kill(attempt),
             TrackerCommand::Purge { job } => {
                 self.outputs.retain(|output| output.task.job != job);
+                self.jobs.remove(&job);
                 let over: Vec<_> =
                     self.running.keys().filter(|it| it.task.job == job).copied().collect();
                 for attempt in over {
@@ -402,6 +405,7 @@ impl Story {
             slots: toy.slots,
             running: toy.running.keys().copied().collect(),
             map_outputs: toy.outputs.iter().copied().collect(),
+            jobs: toy.jobs.iter().copied().collect(),
             not_isolated: None,
         })
     }

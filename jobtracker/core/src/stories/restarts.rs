@@ -350,6 +350,18 @@ fn a_tracker_that_starts_again_while_there_is_no_room_is_alive() {
 }
 
 #[test]
+fn a_purge_that_a_tracker_has_not_heard_of_is_told_again_when_it_names_the_job() {
+    let mut story = Story::begin();
+    let a = story.tracker("a", 2);
+    let live = story.job(1, &[&["a"]]);
+    story.toy(&a).jobs = [live, JobId { ordinal: 77, ..live }].into();
+    story.register(&a);
+    story.beat(&a);
+    assert_eq!(story.toy(&a).jobs, [live].into());
+    assert_eq!(story.status(live).maps.running, 1);
+}
+
+#[test]
 fn four_failures_are_four_though_the_power_goes_before_the_end_of_the_job_is_on_disk() {
     let mut story = Story::with(Settings { keeps_history: true, ..settings() });
     story.tracker("a", 1);
