@@ -6,6 +6,7 @@
 //! programs/…               in the data folder, see `programs`
 //! logs/<job>/…             in the data folder, see `logs`
 //! attempts/<attempt>/      on each disk: working folder of a running attempt; gone with it
+//! attempts.left-<n>/       on each disk: what a start found of former attempts, and could not remove
 //! outputs/<job>/…          on each disk: map outputs, see `map_outputs`
 //! ```
 
@@ -20,7 +21,7 @@ use mapreduce_protocol::AttemptId;
 use tasktracker_core::DiskNumber;
 
 use crate::map_outputs::MapOutputs;
-use crate::orphans;
+use crate::{orphans, tree};
 
 /// Opened folders; they stay locked as long as this lives.
 #[derive(Debug)]
@@ -174,7 +175,12 @@ impl DataFolder {
 
     /// The working folder of an attempt on a disk.
     pub(crate) fn attempt(&self, attempt: AttemptId, disk: DiskNumber) -> PathBuf {
-        self.disks[disk.0].attempts().join(attempt.to_string())
+        self.attempts_on(disk).join(attempt.to_string())
+    }
+
+    /// Where those on a disk are.
+    pub(crate) fn attempts_on(&self, disk: DiskNumber) -> PathBuf {
+        self.disks[disk.0].attempts()
     }
 
     pub(crate) fn map_outputs(&self) -> &MapOutputs {
@@ -210,18 +216,21 @@ fn end_attempts(attempts: &Path) -> Result<(), FolderError> {
     if killed > 0 {
         tracing::warn!(killed, "ended task processes that a former tasktracker has left");
     }
-    remove_all(attempts)
+    clear_away(attempts)
 }
 
 /// Removes what was put into the data folder while it was one of the disks.
 fn clear(home: &Path) -> Result<(), FolderError> {
     end_attempts(&home.join("attempts"))?;
-    remove_all(&home.join("outputs"))
+    clear_away(&home.join("outputs"))
 }
 
 fn is_same(path: &Path, home: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| path == home)
 }
+
+/// How often what can't be removed is put aside: each time, somebody is warned.
+const ASIDE_MAX: u32 = 20;
 
 /// Mode of folders that lead others to what is theirs.
 const PASSABLE: u32 = 0o711;
@@ -232,12 +241,29 @@ fn make_room(path: &Path, mode: u32) -> Result<(), FolderError> {
     made.and_then(|()| std::fs::set_permissions(path, mode)).map_err(FolderError::io(path))
 }
 
-/// Removes a file or folder, if it is there.
-fn remove_all(path: &Path) -> Result<(), FolderError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FolderError::io(path)(error)),
-        _ => Ok(()),
+/// Removes what is at `path`, if anything is. What can't be removed is put aside, where only the next starts look for it,
+/// to try again: it keeps no disk from being used.
+fn clear_away(path: &Path) -> Result<(), FolderError> {
+    let mut free = None;
+    for aside in (1..=ASIDE_MAX).map(|nth| path.with_extension(format!("left-{nth}"))) {
+        match tree::remove(&aside) {
+            Ok(()) => drop(free.get_or_insert(aside)),
+            Err(error) => tell_of_leftovers(&aside, &error),
+        }
     }
+    let Err(error) = tree::remove(path) else { return Ok(()) };
+    let Some(aside) = free else { return Err(FolderError::io(path)(error)) };
+    std::fs::rename(path, &aside).map_err(FolderError::io(path))?;
+    tell_of_leftovers(&aside, &error);
+    Ok(())
+}
+
+fn tell_of_leftovers(aside: &Path, error: &io::Error) {
+    tracing::warn!(
+        path = %aside.display(),
+        %error,
+        "what tasks have left there can't be removed, and takes room: remove it by hand"
+    );
 }
 
 #[cfg(test)]
@@ -309,5 +335,36 @@ mod tests {
         drop(folder);
         let refused = DataFolder::open(&home, &[home.clone(), theirs], owner()).await;
         assert!(matches!(refused, Err(FolderError::OtherOwner { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn what_a_former_process_left_and_nobody_can_remove_is_put_aside() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let disk = place.path().to_owned();
+        let attempts = disk.join("attempts");
+        for path in [&disk, &attempts, &attempts.join("theirs")] {
+            std::fs::create_dir_all(path).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::write(attempts.join("theirs/file"), "x").unwrap();
+        for path in [&disk, &attempts] {
+            std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+        }
+        let theirs = disk.join("attempts.left-1/theirs");
+        let within = (disk.clone(), attempts.clone());
+        crate::tree::tests::as_nobody(move |_| {
+            let (disk, attempts) = within;
+            clear_away(&attempts).unwrap();
+            assert!(!attempts.exists() && disk.join("attempts.left-1/theirs/file").exists());
+            std::fs::create_dir_all(attempts.join("a")).unwrap();
+            clear_away(&attempts).unwrap();
+            assert!(!attempts.exists());
+        });
+        assert!(theirs.exists(), "it was tried again in vain");
+        clear_away(&attempts).unwrap();
+        assert!(!theirs.exists(), "who may remove it does");
     }
 }

@@ -26,6 +26,7 @@ mod record_note;
 mod run;
 mod settings;
 mod shuffle_server;
+mod tree;
 mod uids;
 mod vfork;
 

@@ -2,18 +2,14 @@
 //! and what its folder holds.
 //! Whether it is too much is decided by the core.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::process::Pid;
 use tasktracker_core::{Limits, Usage};
 
 use crate::cgroup::{Controller, Group};
-use crate::orphans;
-
-/// Of `stat`, whatever the disk's blocks are.
-const BLOCK_BYTES: u64 = 512;
+use crate::{orphans, tree};
 
 /// Measures one attempt.
 #[derive(Clone, Debug)]
@@ -38,7 +34,7 @@ impl Meter {
     /// Reads what it uses now. Blocks for as long as it takes to walk through its processes and files.
     pub(crate) fn measure(&self) -> Usage {
         let mut usage = self.last();
-        usage.disk = disk_of(&self.folder);
+        usage.disk = tree::bytes_of(&self.folder);
         let held = |controller| self.group.as_ref().is_some_and(|it| it.controls(controller));
         let (memory, pids) = (held(Controller::Memory), held(Controller::Pids));
         if memory && pids {
@@ -78,18 +74,6 @@ fn memory_of(members: &[Pid], limit: u64) -> u64 {
     // Another user's process does not tell its share.
     let of = |pid: &Pid| share(*pid).or_else(|| resident(*pid)).unwrap_or(0);
     members.iter().map(of).sum()
-}
-
-/// Bytes that a folder takes on its disk with all below it, links not followed. What vanishes meanwhile
-/// does not count.
-fn disk_of(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let of_entry = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => disk_of(&entry.path()),
-        Ok(metadata) => metadata.blocks() * BLOCK_BYTES,
-        Err(_) => 0,
-    };
-    entries.flatten().map(of_entry).sum()
 }
 
 fn read(pid: Pid, file: &str) -> Option<String> {
@@ -145,23 +129,6 @@ mod tests {
         assert!(share >= touched.len() as u64 && share <= resident + (64 << 20), "{share}");
         assert!(threads_of(me[0]) >= 1);
         assert_eq!(memory_of(&[Pid::from_raw(i32::MAX).unwrap()], 0), 0);
-    }
-
-    #[test]
-    fn a_folder_takes_what_its_files_take_and_not_what_links_point_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let below = folder.path().join("a/b");
-        std::fs::create_dir_all(&below).unwrap();
-        assert_eq!(disk_of(folder.path()), 0);
-        std::fs::write(below.join("file"), [1; 100_000]).unwrap();
-        std::os::unix::fs::symlink("/", below.join("root")).unwrap();
-        let sparse = std::fs::File::create(folder.path().join("sparse")).unwrap();
-        sparse.set_len(1 << 40).unwrap();
-        sparse.sync_all().unwrap();
-        std::fs::File::open(below.join("file")).unwrap().sync_all().unwrap();
-        let used = disk_of(folder.path());
-        assert!((100_000..200_000).contains(&used), "{used}");
-        assert_eq!(disk_of(Path::new("/no/such")), 0);
     }
 
     #[test]
