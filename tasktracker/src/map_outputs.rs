@@ -14,6 +14,8 @@ use mapreduce_protocol::map_output::{self, LayoutError, Segment, TRAILER_BYTES, 
 use mapreduce_protocol::{AttemptId, JobId};
 use tasktracker_core::DiskNumber;
 
+use crate::tree;
+
 /// Why a map output can't be served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MapOutputError {
@@ -39,6 +41,14 @@ pub(crate) enum MapOutputError {
         /// What is wrong.
         source: LayoutError,
     },
+}
+
+impl MapOutputError {
+    /// Whether it may pass: this process has no descriptor or memory left just now, which says nothing of the output.
+    pub(crate) fn passes(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+    }
 }
 
 /// The folders of all map outputs, one on each disk, and what lies where.
@@ -116,18 +126,18 @@ impl MapOutputs {
     /// have this process serve whatever it points to.
     pub(crate) fn take(&self, attempt: AttemptId, disk: DiskNumber, from: &Path) -> io::Result<()> {
         let to = self.path_on(attempt, disk);
-        match std::fs::rename(from, &to) {
+        let moved = own_file(from).and_then(|()| std::fs::rename(from, &to));
+        match moved {
             Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => return Ok(()),
             moved => moved?,
         }
-        // The task can't put another one in its place any more.
-        let left = to.symlink_metadata()?;
-        if left.is_file() && left.nlink() == 1 {
-            self.places().disk_of.insert(attempt, disk);
-            return Ok(());
+        // Only now can the task put nothing else in its place any more.
+        if let Err(error) = own_file(&to) {
+            tree::remove(&to)?;
+            return Err(error);
         }
-        std::fs::remove_file(&to)?;
-        Err(io::Error::new(io::ErrorKind::InvalidData, "it is a link, or no file"))
+        self.places().disk_of.insert(attempt, disk);
+        Ok(())
     }
 
     /// Opens an output and checks its index.
@@ -142,7 +152,7 @@ impl MapOutputs {
         }
     }
 
-    /// The outputs that are whole; what is not, is removed. And the disks that can't be read.
+    /// The outputs that are whole; what is broken, or no output, is removed. And the disks that can't be read.
     pub(crate) fn recover(&self) -> (Vec<AttemptId>, Vec<(DiskNumber, io::Error)>) {
         let (mut whole, mut failing) = (Vec::new(), Vec::new());
         for disk in (0..self.folders.len()).map(DiskNumber) {
@@ -160,23 +170,50 @@ impl MapOutputs {
     fn recover_from(&self, disk: DiskNumber) -> io::Result<Vec<AttemptId>> {
         let mut whole = Vec::new();
         for job in std::fs::read_dir(&self.folders[disk.0])? {
-            let job = job?;
-            let Some(id) = parsed::<JobId>(&job.path()) else { continue };
-            for output in std::fs::read_dir(job.path())? {
-                let path = output?.path();
-                let attempt = parsed::<AttemptId>(&path).filter(|attempt| attempt.task.job == id);
-                match attempt.map(|attempt| open(path.clone()).map(|_| attempt)) {
-                    Some(Ok(attempt)) => whole.push(attempt),
-                    Some(Err(error)) => {
-                        tracing::info!(%error, "removed");
-                        std::fs::remove_file(&path)?;
-                    }
-                    None => {}
+            let job = job?.path();
+            let Some(id) = parsed::<JobId>(&job) else { continue };
+            let outputs = match std::fs::read_dir(&job) {
+                Ok(outputs) => outputs,
+                Err(error) => {
+                    tracing::warn!(path = %job.display(), %error, "a job's map outputs can't be listed: they count as lost");
+                    continue;
                 }
+            };
+            for path in outputs.flatten().map(|output| output.path()) {
+                let attempt = parsed::<AttemptId>(&path).filter(|attempt| attempt.task.job == id);
+                whole.extend(attempt.filter(|_| is_whole(&path)));
             }
         }
         self.places().disk_of.extend(whole.iter().map(|attempt| (*attempt, disk)));
         Ok(whole)
+    }
+}
+
+/// Whether a map output can be served. One that is broken, or is none, is removed; one that just can't be read may be sound.
+fn is_whole(path: &Path) -> bool {
+    let (error, is_broken) = match own_file(path).map(|()| open(path.to_owned())) {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => (error.to_string(), matches!(error, MapOutputError::Broken { .. })),
+        Err(error) => (error.to_string(), error.kind() == io::ErrorKind::InvalidData),
+    };
+    let path_shown = path.display();
+    if !is_broken {
+        tracing::warn!(path = %path_shown, error, "a map output can't be read: it counts as lost");
+        return false;
+    }
+    match tree::remove(path) {
+        Ok(()) => tracing::info!(path = %path_shown, error, "removed what is no map output"),
+        Err(why) => tracing::warn!(path = %path_shown, error, %why, "can't be removed"),
+    }
+    false
+}
+
+/// Whether a file is there, and nothing that leads to another one.
+fn own_file(path: &Path) -> io::Result<()> {
+    let found = path.symlink_metadata()?;
+    match found.is_file() && found.nlink() == 1 {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is a link, or no file")),
     }
 }
 
@@ -335,9 +372,13 @@ pub(crate) mod tests {
         assert_eq!(refused(1), io::ErrorKind::NotFound);
         std::os::unix::fs::symlink(&secret, &left).unwrap();
         assert_eq!(refused(1), io::ErrorKind::InvalidData);
+        std::fs::remove_file(&left).unwrap();
         std::fs::hard_link(&secret, &left).unwrap();
         assert_eq!(refused(1), io::ErrorKind::InvalidData);
-        assert!(secret.exists());
+        std::fs::remove_file(&left).unwrap();
+        std::fs::create_dir_all(left.join("full")).unwrap();
+        assert_eq!(refused(1), io::ErrorKind::InvalidData);
+        assert!(secret.exists() && left.exists(), "its folder goes with the attempt");
     }
 
     #[test]
@@ -353,9 +394,17 @@ pub(crate) mod tests {
         flipped[30] ^= 1;
         outputs.put(map(2), &flipped);
         outputs.put(map(3), b"");
+        let other = |name: String| folder.path().join(job.to_string()).join(name);
+        std::fs::create_dir_all(other(format!("{}.map/full", map(4)))).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", other(format!("{}.map", map(5)))).unwrap();
+        std::fs::write(folder.path().join("job_20261122_0002"), "no folder").unwrap();
         let outputs = MapOutputs::new(vec![folder.path().to_owned()]);
-        assert_eq!(outputs.recover().0, [map(0)]);
-        assert!(!outputs.has_file(map(1)) && !outputs.has_file(map(2)));
+        let (whole, failing) = outputs.recover();
+        assert_eq!(whole, [map(0)]);
+        assert!(failing.is_empty(), "{failing:?}");
+        for index in 1..=5 {
+            assert!(!outputs.has_file(map(index)), "{index}");
+        }
         let output = outputs.open(map(0)).unwrap();
         let segment = output.segment(2);
         let mut bytes = [0; 4];

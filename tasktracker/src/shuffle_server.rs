@@ -119,7 +119,8 @@ impl Answer {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
             let length = left.min(PIECE_BYTES - self.piece.len());
             if let Err(error) = output.read(self.piece.next(length), at) {
-                self.miss(map, &error);
+                note_miss(map, &error);
+                self.report(map);
                 return Err(Gone);
             }
             at += length as u64;
@@ -129,14 +130,11 @@ impl Answer {
     }
 
     fn send_miss(&mut self, map: AttemptId, error: &MapOutputError) -> Result<(), Gone> {
-        self.miss(map, error);
+        note_miss(map, error);
+        if !error.passes() {
+            self.report(map);
+        }
         self.send_header(map, false, 0)
-    }
-
-    fn miss(&self, map: AttemptId, error: &(dyn std::error::Error + 'static)) {
-        metrics::observe_shuffle_miss();
-        tracing::warn!(attempt = %map, error, "asked for a map output that can't be served");
-        self.report(map);
     }
 
     /// The core knows whether this output was held at all.
@@ -167,6 +165,11 @@ impl Answer {
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
+}
+
+fn note_miss(map: AttemptId, error: &(dyn std::error::Error + 'static)) {
+    metrics::observe_shuffle_miss();
+    tracing::warn!(attempt = %map, error, "asked for a map output that can't be served");
 }
 
 #[cfg(test)]
