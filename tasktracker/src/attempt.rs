@@ -1,16 +1,19 @@
 //! One attempt from its launch to its end: program, folder, process, channel, log, and what is left of
 //! it removed. What its messages mean, and when it is to end, is decided by the core.
+//!
+//! Whatever asks a disk does so on a thread of its own: one that hangs keeps this attempt waiting, and nobody else.
+
+mod failures;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mapreduce_protocol::{
-    AttemptId, CHANNEL_ARGUMENT, Failure, FailureKind, FromTask, Launch, MapEvent, Program,
+    AttemptId, Blame, CHANNEL_ARGUMENT, Failure, FailureKind, FromTask, Launch, MapEvent, Program,
     TaskKind, ToTask,
 };
 use tasktracker_core::{DiskNumber, HostLimits, Input};
@@ -27,21 +30,17 @@ use crate::health;
 use crate::isolation::{Confinement, Isolation};
 use crate::logs::{self, LogWriter, Logs, Wanted};
 use crate::meter::Meter;
-use crate::metrics;
 use crate::process::{CHANNEL_FD, Executable, Killer, Process, Spawner};
 use crate::program_store::StoreOfPrograms;
 use crate::programs::{ProgramInUse, Programs};
 use crate::record_note;
 use crate::uids::{Uid, Uids};
-use crate::vfork::{StartError, Step};
+use crate::vfork::StartError;
+use crate::{metrics, tree};
+use failures::{Heard, crashed, no_channel, no_folder, not_confined, not_run, not_taken};
 
 /// Bytes of a log's end that a crash is reported with.
 const LOG_TAIL_BYTES: u64 = 2048;
-/// Of a process that never said a word.
-const NOT_LINKED: &str = "it is no Howdah program: its process ended and has said nothing to the TaskTracker; \
-     it must be linked with the `mapreduce` crate, and its main must call `mapreduce::main`; another program runs as a \
-     command, by `streaming`";
-
 /// How long what a process has left in its channel and log is waited for once it and its descendants are
 /// gone: more only comes from what could not be ended.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,6 +57,12 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(250);
 const MEASURE_INTERVAL_MAX: Duration = Duration::from_secs(2);
 
 const LOG_READ_BYTES: usize = 16 << 10;
+
+/// How long a disk may take to tell what a failure is reported with.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the removal of an attempt's folder is waited for; it goes on.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What attempts need of this host.
 #[derive(Debug)]
@@ -120,24 +125,50 @@ pub(crate) async fn run(
         Err(otherwise) => End { otherwise, has_succeeded: false },
     };
     let folder = host.folder.attempt(attempt, disk);
-    if !ended.has_succeeded
-        && let Some(record) = record_note::read(&launch, &folder)
-    {
-        host.tell(Input::WasAt { attempt, record }).await;
+    if !ended.has_succeeded {
+        look_into(&host, &launch, disk, &folder).await;
     }
-    if !ended.has_succeeded && !host.folder.is_left(disk) {
-        let attempts = folder.parent().unwrap_or(&folder).to_owned();
+    if !host.folder.is_left(disk) {
+        remove(attempt, folder).await;
+    }
+    host.tell(Input::Ended { attempt, otherwise: ended.otherwise }).await;
+}
+
+/// Tells what may have to do with its failure: the record that it was at, and how its disk is.
+async fn look_into(host: &Host, launch: &Arc<Launch>, disk: DiskNumber, folder: &Path) {
+    let (of, within) = (Arc::clone(launch), folder.to_owned());
+    let record = from_disk(DISK_PATIENCE, move || record_note::read(&of, &within)).await;
+    if let Some(record) = record.flatten() {
+        host.tell(Input::WasAt { attempt: launch.attempt, record }).await;
+    }
+    if !host.folder.is_left(disk) {
+        let attempts = folder.parent().unwrap_or(folder).to_owned();
         if let Some(finding) = health::blame(attempts, disk).await {
             host.tell(Input::Examined(finding)).await;
         }
     }
-    if !host.folder.is_left(disk)
-        && let Err(error) = tokio::fs::remove_dir_all(&folder).await
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%attempt, %error, "an attempt's folder can't be removed: {}", folder.display());
+}
+
+async fn remove(attempt: AttemptId, folder: PathBuf) {
+    let path = folder.clone();
+    match from_disk(REMOVAL_PATIENCE, move || tree::remove(&folder)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            tracing::warn!(%attempt, path = %path.display(), %error, "an attempt's folder can't be removed");
+        }
+        None => {
+            tracing::warn!(%attempt, path = %path.display(), "an attempt's folder is still being removed");
+        }
     }
-    host.tell(Input::Ended { attempt, otherwise: ended.otherwise }).await;
+}
+
+/// Asks a disk for something, for so long; nothing if it does not answer.
+async fn from_disk<T: Send + 'static>(
+    patience: Duration,
+    ask: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let asked = tokio::task::spawn_blocking(ask);
+    tokio::time::timeout(patience, asked).await.ok()?.ok()
 }
 
 impl Host {
@@ -170,7 +201,8 @@ async fn start(host: &Host, launch: &Launch, disk: DiskNumber) -> Result<Running
     };
     let confinement = host.isolation.confine().await.map_err(|error| not_confined(&error))?;
     let place = Place { disk, folder: folder.clone(), uid, confinement };
-    let log = prepare_folder(host, launch, &place).map_err(|error| no_folder(&folder, &error))?;
+    let log = prepare_folder(host, launch, &place).await;
+    let log = log.map_err(|error| no_folder(&folder, &error))?;
     let map_output = folder.join(MAP_OUTPUT);
     let mut description = host.describer.describe(launch, &folder, &map_output, clock::wall());
     description.files = files.iter().map(|file| file.path.display().to_string()).collect();
@@ -205,47 +237,28 @@ async fn acquire(host: &Host, path: &str, sha256: Option<&str>) -> Result<Progra
     host.programs.acquire(path, sha256).await.map_err(|error| error.failure())
 }
 
-fn prepare_folder(host: &Host, launch: &Launch, place: &Place) -> io::Result<LogWriter> {
-    DirBuilder::new().mode(0o700).create(&place.folder)?;
-    if let Some(Uid { number, .. }) = &place.uid {
-        std::os::unix::fs::chown(&place.folder, Some(*number), Some(*number))?;
-    }
-    if leaves_map_output(launch) {
-        host.folder.map_outputs().make_folder(launch.attempt.task.job, place.disk)?;
-    }
-    LogWriter::create(Logs::path(&host.folder.logs(), launch.attempt), host.log_bytes_max)
+/// Makes the folder, a place for what a map leaves, and the log. A disk that hangs is waited for until somebody has
+/// the attempt killed.
+async fn prepare_folder(host: &Host, launch: &Launch, place: &Place) -> io::Result<LogWriter> {
+    let (all, path, disk) = (Arc::clone(&host.folder), place.folder.clone(), place.disk);
+    let (attempt, log_bytes_max) = (launch.attempt, host.log_bytes_max);
+    let uid = place.uid.as_ref().map(|uid| uid.number);
+    let leaves_output = leaves_map_output(launch);
+    let made = tokio::task::spawn_blocking(move || {
+        DirBuilder::new().mode(0o700).create(&path)?;
+        if uid.is_some() {
+            std::os::unix::fs::chown(&path, uid, uid)?;
+        }
+        if leaves_output {
+            all.map_outputs().make_folder(attempt.task.job, disk)?;
+        }
+        LogWriter::create(Logs::path(&all.logs(), attempt), log_bytes_max)
+    });
+    made.await.map_err(io::Error::other)?
 }
 
 fn leaves_map_output(launch: &Launch) -> bool {
     launch.attempt.task.kind == TaskKind::Map && launch.job.n_reduces > 0
-}
-
-fn no_folder(folder: &Path, error: &io::Error) -> Failure {
-    let message = format!("the attempt's folder {} can't be made: {error}", folder.display());
-    Failure { kind: FailureKind::OutOfSpace, message }
-}
-
-fn not_confined(error: &io::Error) -> Failure {
-    let message = format!("the attempt can't be kept from what is not its own: {error}");
-    Failure { kind: FailureKind::OutOfSpace, message }
-}
-
-/// It is this host's fault unless it is the program that can't be executed, and even then if there are too many
-/// processes or too little memory for another one.
-fn not_run(path: &Path, error: &StartError) -> Failure {
-    let kind = match (error.step, error.source.kind()) {
-        (Step::Walls, _) => return not_confined(&error.source),
-        (Step::Process, _) | (_, io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) => {
-            FailureKind::OutOfSpace
-        }
-        (Step::Program, _) => FailureKind::ProgramUnavailable,
-    };
-    let path = path.display();
-    let message = match error.step {
-        Step::Program => format!("the program {path} can't be run: {error}"),
-        Step::Process | Step::Walls => format!("no process can be made for {path}: {error}"),
-    };
-    Failure { kind, message }
 }
 
 async fn spawn(
@@ -300,9 +313,7 @@ async fn follow(
         Ok(channel) => channel.into_split(),
         Err(error) => {
             killer.kill();
-            let message = format!("the channel to the task can't be used: {error}");
-            let otherwise = Failure { kind: FailureKind::OutOfSpace, message };
-            return End { otherwise, has_succeeded: false };
+            return End { otherwise: no_channel(&error), has_succeeded: false };
         }
     };
     host.tell(Input::Started { attempt }).await;
@@ -337,7 +348,11 @@ async fn follow(
     let heard = finish(reading).await.unwrap_or(unknown);
     finish(log).await;
     let has_succeeded = heard.has_succeeded;
-    let otherwise = crashed(status, heard, &Logs::path(&host.folder.logs(), attempt));
+    let log = Logs::path(&host.folder.logs(), attempt);
+    let last = Wanted::Last { bytes: LOG_TAIL_BYTES };
+    let tail = from_disk(DISK_PATIENCE, move || logs::read_part(&log, last)).await;
+    let tail = tail.and_then(Result::ok).map(|part| part.bytes).unwrap_or_default();
+    let otherwise = crashed(status, heard, &tail);
     End { otherwise, has_succeeded }
 }
 
@@ -368,27 +383,19 @@ async fn write_all(mut writer: OwnedWriteHalf, mut outgoing: mpsc::UnboundedRece
     }
 }
 
-/// What came from a task.
-struct Heard {
-    anything: bool,
-    has_succeeded: bool,
-    /// Why it can't be understood.
-    complaint: Option<String>,
-}
-
 /// Passes on what the task says, until it closes the channel. A task that can't be understood is
 /// killed; the result says why.
 async fn read_all(taker: Taker, mut reader: OwnedReadHalf, killer: Killer) -> Heard {
-    let attempt = taker.launch.attempt;
     let mut heard = Heard { anything: false, has_succeeded: false, complaint: None };
     loop {
         match channel::read::<FromTask>(&mut reader).await {
             Ok(Some(message)) => {
                 metrics::observe_message(&message);
-                let message = taker.with_output_taken(message);
                 heard.anything = true;
-                heard.has_succeeded |= matches!(message, FromTask::Succeeded { .. });
-                taker.host.tell(Input::Said { attempt, message }).await;
+                let input = taker.input_of(message).await;
+                heard.has_succeeded |=
+                    matches!(&input, Input::Said { message: FromTask::Succeeded { .. }, .. });
+                taker.host.tell(input).await;
             }
             Ok(None) | Err(channel::ChannelError::Io(_)) => return heard,
             Err(error) => {
@@ -399,7 +406,7 @@ async fn read_all(taker: Taker, mut reader: OwnedReadHalf, killer: Killer) -> He
     }
 }
 
-/// Takes over what a map leaves.
+/// Looks after what a task says.
 struct Taker {
     host: Arc<Host>,
     launch: Arc<Launch>,
@@ -407,28 +414,36 @@ struct Taker {
 }
 
 impl Taker {
-    /// A map that says it has succeeded is believed when its output is where it is served.
-    fn with_output_taken(&self, message: FromTask) -> FromTask {
-        let FromTask::Succeeded { .. } = &message else { return message };
-        if !leaves_map_output(&self.launch) {
-            return message;
-        }
-        let (folder, attempt) = (&self.host.folder, self.launch.attempt);
-        let left = folder.attempt(attempt, self.disk).join(MAP_OUTPUT);
-        match folder.map_outputs().take(attempt, self.disk, &left) {
-            Ok(()) => message,
-            Err(error) => {
-                let kind = match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::InvalidData => FailureKind::UserCode,
-                    _ => FailureKind::OutOfSpace,
-                };
-                let message = format!(
-                    "it says that it has succeeded, but its output {} can't be taken over: {error}",
-                    left.display()
-                );
-                FromTask::Failed { failure: Failure { kind, message } }
+    /// What the core is to hear. A map that says it has succeeded is believed when its output is where it is served.
+    async fn input_of(&self, message: FromTask) -> Input {
+        let attempt = self.launch.attempt;
+        match &message {
+            FromTask::Succeeded { .. } if leaves_map_output(&self.launch) => {
+                if let Err(failure) = self.take_output().await {
+                    return Input::NotTaken { attempt, failure };
+                }
             }
+            FromTask::Failed { failure } if failure.kind.blame() == Blame::Host => {
+                // While it holds all that it has written.
+                let attempts = self.host.folder.attempts_on(self.disk);
+                if let Some(finding) = health::room(attempts, self.disk).await {
+                    self.host.tell(Input::Examined(finding)).await;
+                }
+            }
+            _ => {}
         }
+        Input::Said { attempt, message }
+    }
+
+    async fn take_output(&self) -> Result<(), Failure> {
+        let (attempt, disk) = (self.launch.attempt, self.disk);
+        let folder = Arc::clone(&self.host.folder);
+        let left = folder.attempt(attempt, disk).join(MAP_OUTPUT);
+        let from = left.clone();
+        let taking =
+            tokio::task::spawn_blocking(move || folder.map_outputs().take(attempt, disk, &from));
+        let taken = taking.await.map_err(io::Error::other).and_then(|taken| taken);
+        taken.map_err(|error| not_taken(&left, &error))
     }
 }
 
@@ -454,66 +469,14 @@ async fn copy_log(from: io::PipeReader, mut log: LogWriter) {
     let Ok(mut from) = opened else { return };
     let mut buffer = vec![0; LOG_READ_BYTES];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if let Err(error) = log.append(&buffer[..n]) {
+        let writing = tokio::task::spawn_blocking(move || {
+            let written = log.append(&buffer[..n]);
+            (log, buffer, written)
+        });
+        let Ok((writer, read, written)) = writing.await else { return };
+        (log, buffer) = (writer, read);
+        if let Err(error) = written {
             tracing::debug!(%error, "a log has no room");
-        }
-    }
-}
-
-fn crashed(status: Option<ExitStatus>, heard: Heard, log: &Path) -> Failure {
-    use std::os::unix::process::ExitStatusExt as _;
-    let exit_code = status.and_then(|status| status.code());
-    let signal = status.and_then(|status| status.signal());
-    let last = Wanted::Last { bytes: LOG_TAIL_BYTES };
-    let tail = logs::read_part(log, last).map(|part| part.bytes).unwrap_or_default();
-    let tail = String::from_utf8_lossy(&tail);
-    // A program that knows nothing of tasks ends well, or complains of an option that it does not know.
-    let complains = tail.contains(CHANNEL_ARGUMENT.trim_end_matches('='));
-    let is_stranger = !heard.anything && (exit_code == Some(0) || exit_code.is_some() && complains);
-    let ending = heard.complaint.unwrap_or_else(|| match (exit_code, signal) {
-        _ if is_stranger => NOT_LINKED.to_owned(),
-        (Some(code), _) => format!("the process exited with status {code} and no last word"),
-        (None, Some(signal)) => format!("the process was ended by signal {signal}"),
-        (None, None) => "the process ended".to_owned(),
-    });
-    let message = match tail.trim() {
-        "" => format!("{ending}; its log is empty"),
-        tail => format!("{ending}; its log ends: {tail}"),
-    };
-    let kind = match is_stranger {
-        true => FailureKind::BadJob,
-        false => FailureKind::Crashed { exit_code, signal },
-    };
-    Failure { kind, message }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_program_that_cannot_be_executed_counts_against_its_job() {
-        let program = Path::new("/bin/program");
-        for (step, error, kind, words) in [
-            (
-                Step::Program,
-                libc::ENOENT,
-                FailureKind::ProgramUnavailable,
-                "/bin/program can't be run",
-            ),
-            (Step::Program, libc::EAGAIN, FailureKind::OutOfSpace, "/bin/program can't be run"),
-            (
-                Step::Process,
-                libc::EBUSY,
-                FailureKind::OutOfSpace,
-                "no process can be made for /bin",
-            ),
-            (Step::Walls, libc::ENOENT, FailureKind::OutOfSpace, "kept from what is not its own"),
-        ] {
-            let source = io::Error::from_raw_os_error(error);
-            let failure = not_run(program, &StartError { step, source });
-            assert_eq!(failure.kind, kind, "{step:?}: {}", failure.message);
-            assert!(failure.message.contains(words), "{}", failure.message);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::attempt::{self, Host, Order};
 use crate::jobtracker::{JobTracker, RefusedError};
 use crate::logs::Logs;
 use crate::map_outputs::MapOutputs;
-use crate::metrics;
+use crate::{metrics, tree};
 
 /// Inputs that wait for the loop at most; attempts and shuffle requests then wait too.
 pub(crate) const INPUTS_MAX: usize = 1024;
@@ -112,12 +112,12 @@ impl EventLoop {
                 self.order(attempt, Order::MapEvents { events });
             }
             Effect::RemoveMapOutput { attempt } => {
-                self.outputs.forget(attempt).into_iter().for_each(remove_file);
+                self.outputs.forget(attempt).into_iter().for_each(remove);
             }
             Effect::LeaveDisk { disk } => self.leave(disk),
             Effect::RemoveJob { job } => {
-                self.outputs.forget_job(job).into_iter().for_each(remove_folder);
-                self.logs.retire(job).into_iter().for_each(remove_folder);
+                self.outputs.forget_job(job).into_iter().for_each(remove);
+                self.logs.retire(job).into_iter().for_each(remove);
             }
             Effect::SendHeartbeat(heartbeat) => self.send_heartbeat(heartbeat),
             Effect::Register(registration) => self.register(registration),
@@ -128,6 +128,7 @@ impl EventLoop {
         while self.attempts.try_join_next().is_some() {}
         let attempt = launch.attempt;
         tracing::info!(%attempt, "starting");
+        self.logs.keep(attempt.task.job);
         let (orders, received) = mpsc::unbounded_channel();
         self.orders.insert(attempt, orders);
         self.attempts.spawn(attempt::run(Arc::clone(&self.host), launch, disk, received));
@@ -206,18 +207,10 @@ async fn refusal(refused: &mut Option<oneshot::Receiver<RefusedError>>) -> Refus
     std::future::pending().await
 }
 
-fn remove_file(path: PathBuf) {
-    tokio::task::spawn_blocking(move || complain(std::fs::remove_file(&path), &path));
-}
-
-fn remove_folder(path: PathBuf) {
-    tokio::task::spawn_blocking(move || complain(std::fs::remove_dir_all(&path), &path));
-}
-
-fn complain(removed: std::io::Result<()>, path: &std::path::Path) {
-    if let Err(error) = removed
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "can't be removed");
-    }
+fn remove(path: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = tree::remove(&path) {
+            tracing::warn!(path = %path.display(), %error, "can't be removed");
+        }
+    });
 }

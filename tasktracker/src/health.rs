@@ -24,6 +24,8 @@ const PROBE: &[u8] = &[0x5a; 4096];
 const PROBE_NAME: &str = "health.probe";
 /// How long a disk on which an attempt has failed may take to answer.
 const BLAME_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one may take to say how much room it has, and no more.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of a health command's output that are read; more of it is thrown away.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// Lines of its output that begin so are complaints (Hadoop: `NodeHealthScriptRunner`).
@@ -138,6 +140,14 @@ pub(crate) async fn blame(folder: PathBuf, disk: DiskNumber) -> Option<Finding> 
     Some(Finding::LocalDisk { disk, free: Err(complaint) })
 }
 
+/// How much room a disk has that an attempt has just called full; nothing if it does not say so at once: the attempt's last
+/// word waits for it.
+pub(crate) async fn room(folder: PathBuf, disk: DiskNumber) -> Option<Finding> {
+    let asked = tokio::task::spawn_blocking(move || free_of(&folder));
+    let free = timeout(ROOM_PATIENCE, asked).await.ok()?.ok()?.ok()?;
+    Some(Finding::Room { disk, free })
+}
+
 /// What is known before the first task is asked for. Which disks could not be opened comes first: of the others, the last
 /// one is looked at again and again, whatever it says now.
 pub(crate) async fn look_first(failing: Vec<Failing>, disks: &mut [Disk]) -> Vec<Finding> {
@@ -149,7 +159,8 @@ pub(crate) async fn look_first(failing: Vec<Failing>, disks: &mut [Disk]) -> Vec
     findings
 }
 
-/// Writes a small file and removes it; the free bytes of its disk. A full disk is none that fails.
+/// Writes a small file and removes it; the free bytes of its disk. A full disk is none that fails. It is full if it has no
+/// place for another file, however many bytes are free.
 fn probe(folder: &Path) -> io::Result<u64> {
     let path = folder.join(PROBE_NAME);
     let write = || {
@@ -160,11 +171,18 @@ fn probe(folder: &Path) -> io::Result<u64> {
     let written = write();
     let removed = remove(&path);
     match written.and(removed) {
-        Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
-        Ok(()) | Err(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(0),
+        Err(error) => return Err(error),
+        Ok(()) => {}
     }
+    free_of(folder)
+}
+
+/// The free bytes of a folder's disk; none if it takes no more files.
+fn free_of(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
-    Ok(disk.f_bavail * disk.f_frsize)
+    let takes_files = disk.f_files == 0 || disk.f_favail > 0;
+    Ok(if takes_files { disk.f_bavail * disk.f_frsize } else { 0 })
 }
 
 /// Removes a file; that it is gone already is as good.
@@ -416,6 +434,8 @@ mod tests {
         let free = Disk::new(folder.path().to_owned(), PATIENCE).look().await;
         assert!(free.unwrap() > 0);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays");
+        let room = room(folder.path().to_owned(), DiskNumber(1)).await;
+        assert!(matches!(room, Some(Finding::Room { free: 1.., .. })), "{room:?}");
         let gone = folder.path().join("gone");
         assert!(Disk::new(gone.clone(), PATIENCE).look().await.is_err());
         assert_eq!(blame(folder.path().to_owned(), DiskNumber(1)).await, None);

@@ -37,13 +37,23 @@ impl Logs {
         Ok(Self { folder, purged: jobs.into() })
     }
 
+    /// Jobs that are over, or were not heard of since the start, whose logs are there.
+    pub(crate) fn purged(&self) -> impl Iterator<Item = JobId> {
+        self.purged.iter().copied()
+    }
+
+    /// Notes that something of a job runs here: its logs stay.
+    pub(crate) fn keep(&mut self, job: JobId) {
+        self.purged.retain(|purged| *purged != job);
+    }
+
     pub(crate) fn path(folder: &Path, attempt: AttemptId) -> PathBuf {
         folder.join(attempt.task.job.to_string()).join(format!("{attempt}.log"))
     }
 
     /// Notes that a job is over; the folders of jobs that ended long ago are to be removed.
     pub(crate) fn retire(&mut self, job: JobId) -> Vec<PathBuf> {
-        self.purged.retain(|purged| *purged != job);
+        self.keep(job);
         self.purged.push_back(job);
         let excess = self.purged.len().saturating_sub(PURGED_JOBS_MAX);
         self.purged.drain(..excess).map(|job| self.folder.join(job.to_string())).collect()
@@ -302,7 +312,9 @@ mod tests {
         for ordinal in 6..=kept {
             assert_eq!(logs.retire(job(ordinal)), Vec::<PathBuf>::new());
         }
-        let oldest = folder.path().join(job(1).to_string());
-        assert_eq!(logs.retire(job(kept + 1)), [oldest]);
+        logs.keep(job(1));
+        assert_eq!(logs.retire(job(kept + 1)), Vec::<PathBuf>::new(), "the oldest one runs");
+        let oldest = folder.path().join(job(2).to_string());
+        assert_eq!(logs.retire(job(1)), [oldest]);
     }
 }

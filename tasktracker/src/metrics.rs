@@ -101,7 +101,7 @@ pub(crate) fn observe_finding(finding: &Finding) {
         Finding::Memory { available } => {
             gauge!("howdah_tasktracker_memory_available_bytes").set(*available as f64);
         }
-        Finding::Command { .. } => {}
+        Finding::Room { .. } | Finding::Command { .. } => {}
     }
 }
 

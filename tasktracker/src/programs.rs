@@ -101,7 +101,7 @@ impl ProgramError {
         let kind = match self {
             Self::NoDigest { .. } => FailureKind::BadJob,
             // Another host's disk may do.
-            Self::Io { .. } => FailureKind::OutOfSpace,
+            Self::Io { .. } => FailureKind::HostUnfit,
             // How large it is, is the job's doing: it must not make one host after the other pass for sick.
             Self::Mismatch { .. } | Self::Fetch { .. } | Self::NoRoom { .. } => {
                 FailureKind::ProgramUnavailable
@@ -203,7 +203,9 @@ impl<S: ProgramStore> Programs<S> {
             self.provide(executable, digest, &program.path).await?;
             *verified = true;
             self.measure(digest, &program.path).await?;
-            self.evict();
+            let evicting = evict(Arc::clone(&self.known), self.folder.clone(), self.bytes_max);
+            // A task of its own: it goes on if nobody waits for the program any more.
+            let _ = tokio::spawn(evicting).await;
         }
         Ok(program)
     }
@@ -233,9 +235,11 @@ impl<S: ProgramStore> Programs<S> {
         }
         let target = path.with_extension("fetched");
         let fetched = self.fetch(executable, expected, &target, path).await;
-        if fetched.is_err() && target.exists() {
-            let removed = tokio::fs::remove_file(&target).await;
-            removed.map_err(|source| ProgramError::Io { path: target, source })?;
+        if fetched.is_err()
+            && let Err(source) = tokio::fs::remove_file(&target).await
+            && source.kind() != io::ErrorKind::NotFound
+        {
+            return Err(ProgramError::Io { path: target, source });
         }
         fetched
     }
@@ -278,28 +282,58 @@ impl<S: ProgramStore> Programs<S> {
         }
         Ok(())
     }
+}
 
-    /// Removes the files that were not used for longest, beyond [`PROGRAMS_MAX`] and `bytes_max`.
-    fn evict(&self) {
-        let mut known = lock(&self.known);
-        while known.slots.len() > PROGRAMS_MAX
-            || known.slots.values().map(|slot| slot.bytes).sum::<u64>() > self.bytes_max
-        {
-            let unused = known.slots.iter().filter(|(_, slot)| slot.users == 0);
-            let Some(digest) =
-                unused.min_by_key(|(_, slot)| slot.last_use).map(|(digest, _)| digest)
-            else {
-                return;
-            };
-            let digest = digest.clone();
-            let path = self.folder.join(&digest);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %path.display(), %error, "a program stays");
-                }
-                _ => {}
+/// Removes the files that were not used for longest, beyond [`PROGRAMS_MAX`] and `bytes_max`. Nobody waits for a disk with
+/// `known` locked.
+async fn evict(known: Arc<Mutex<Known>>, folder: PathBuf, bytes_max: u64) {
+    loop {
+        let Some((digest, verified)) = lock(&known).claim_unused(bytes_max) else { return };
+        let Ok(mut verified) = verified.try_lock() else {
+            // Somebody has wanted it just now.
+            lock(&known).give_up(&digest, true);
+            continue;
+        };
+        // Whoever wants it from now on waits, and then fetches it again.
+        if lock(&known).is_claimed_once(&digest) {
+            *verified = false;
+            let path = folder.join(&digest);
+            let removed = tokio::fs::remove_file(&path).await;
+            let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+            if let Some(error) = removed.err().filter(|error| !is_gone(error)) {
+                tracing::warn!(path = %path.display(), %error, "a program stays");
             }
-            known.slots.remove(&digest);
+        }
+        lock(&known).give_up(&digest, *verified);
+    }
+}
+
+impl Known {
+    /// Claims what is to be removed next, if anything is.
+    fn claim_unused(&mut self, bytes_max: u64) -> Option<(String, Arc<tokio::sync::Mutex<bool>>)> {
+        let bytes: u64 = self.slots.values().map(|slot| slot.bytes).sum();
+        if self.slots.len() <= PROGRAMS_MAX && bytes <= bytes_max {
+            return None;
+        }
+        let unused = self.slots.iter_mut().filter(|(_, slot)| slot.users == 0);
+        let (digest, slot) = unused.min_by_key(|(_, slot)| slot.last_use)?;
+        slot.users += 1;
+        Some((digest.clone(), Arc::clone(&slot.verified)))
+    }
+
+    fn is_claimed_once(&self, digest: &str) -> bool {
+        self.slots.get(digest).is_some_and(|slot| slot.users == 1)
+    }
+
+    /// Ends the claim; what is not there and nobody else wants is forgotten.
+    fn give_up(&mut self, digest: &str, is_there: bool) {
+        let Some(slot) = self.slots.get_mut(digest) else { return };
+        slot.users -= 1;
+        if !is_there {
+            slot.bytes = 0;
+        }
+        if !is_there && slot.users == 0 {
+            self.slots.remove(digest);
         }
     }
 }
@@ -415,7 +449,7 @@ mod tests {
         let large = acquire(&programs, "/large", "x").await.unwrap_err().failure();
         assert_eq!(large.kind, FailureKind::ProgramUnavailable, "{}", large.message);
         let broken = acquire(&programs, "/broken", "x").await.unwrap_err().failure();
-        assert_eq!(broken.kind, FailureKind::OutOfSpace, "{}", broken.message);
+        assert_eq!(broken.kind, FailureKind::HostUnfit, "{}", broken.message);
         let refused = programs.acquire("/p", Some("../x")).await.unwrap_err().failure();
         assert_eq!(refused.kind, FailureKind::BadJob);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");

@@ -1,5 +1,6 @@
 //! The one wiring function, in boot order.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use chunkstore_client::stores::Stores;
 use chunkstore_client::{ReadSettings, StoreSettings};
 use daemon::{Asked, FolderError, Health, Metrics, Owner, Reached, Requests, Shutdown};
+use mapreduce_protocol::JobId;
 use net::{Client, Guard, Keyring, Role};
 use tasktracker_core::{Core, HealthRule, HostLimits, Input, Limits, Settings};
 use tokio::sync::mpsc;
@@ -101,7 +103,8 @@ pub async fn run(
     failing.extend(unreadable.into_iter().map(|(disk, error)| (disk, error.to_string())));
     let logs = Logs::open(folder.logs()).map_err(recover)?;
     let keyring = settings.keyring.clone();
-    let core_settings = core_settings(&settings, &folder, &cgroups, not_isolated);
+    let jobs = logs.purged().collect();
+    let core_settings = core_settings(&settings, &folder, &cgroups, (jobs, not_isolated));
     let limits = core_settings.limits;
     let mut core = Core::new(core_settings, held);
     let mut disks = health::Disk::all(&folder, settings.health.timeout);
@@ -317,7 +320,7 @@ fn core_settings(
     settings: &TasktrackerSettings,
     folder: &DataFolder,
     cgroups: &Cgroups,
-    not_isolated: Option<String>,
+    (jobs, not_isolated): (BTreeSet<JobId>, Option<String>),
 ) -> Settings {
     Settings {
         cluster: folder.cluster(),
@@ -334,6 +337,7 @@ fn core_settings(
             memory_free_min: settings.memory_free_min,
         },
         disks: folder.names_of_disks(),
+        jobs,
         not_isolated,
         seed: net::random_u64(),
     }

@@ -7,6 +7,7 @@ mod jobtracker;
 mod tracker;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use mapreduce_protocol::{
@@ -62,7 +63,7 @@ async fn a_map_succeeds_its_output_is_served_and_a_purge_leaves_nothing_but_the_
     let header = |map, found, length| shuffle::SegmentHeader { map, attempt: 0, found, length };
     let expected = [&header(0, true, 6).encode()[..], b"second", &header(1, false, 0).encode()[..]];
     assert_eq!(body, expected.concat());
-    let user = place.token(Role::User, "/");
+    let user = place.unlimited(Role::User);
     let log = tracker.get(&format!("/v1/attempts/{}/log", map(0)), &user).await;
     assert_eq!(log, b"working\n");
     let metrics = String::from_utf8(tracker.get("/metrics", &user).await).unwrap();
@@ -76,6 +77,36 @@ async fn a_map_succeeds_its_output_is_served_and_a_purge_leaves_nothing_but_the_
     place.until("no folder", || place.attempt_folders() == 0).await;
     let log = tracker.get(&format!("/v1/attempts/{}/log?tail=4", map(0)), &user).await;
     assert_eq!(log, b"ing\n");
+    tracker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_keeps_its_attempts_waiting_and_nobody_else() {
+    let mut jobtracker = FakeJobTracker::start().await;
+    let place = Place::new();
+    let tracker = place.start(&jobtracker.address, 4);
+    let logs = place.data().join("logs");
+    place.until("it has started", || logs.exists()).await;
+    // To open a pipe that nobody reads takes as long as a file on such a disk.
+    std::fs::create_dir(logs.join(JOB.to_string())).unwrap();
+    let pipes =
+        [0, 1, 2].map(|index| logs.join(JOB.to_string()).join(format!("{}.log", map(index))));
+    for pipe in &pipes {
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, pipe, kind, mode, 0).unwrap();
+    }
+    for index in 0..3 {
+        jobtracker.command(place.launch(map(index)));
+    }
+    for index in 0..3 {
+        let reason = "it takes too long".to_owned();
+        jobtracker.command(TrackerCommand::Kill { attempt: map(index), reason });
+        assert_eq!(failure_of(&mut jobtracker, map(index)).await.kind, FailureKind::Killed);
+    }
+    // It answers at last.
+    let mut readable = std::fs::OpenOptions::new();
+    readable.read(true).custom_flags(libc::O_NONBLOCK);
+    let _readers = pipes.map(|pipe| readable.open(pipe).unwrap());
     tracker.stop().await.unwrap();
 }
 
@@ -285,6 +316,7 @@ async fn bytes_are_only_for_those_who_may_have_them() {
     let place = Place::new();
     let tracker = place.start(&jobtracker.address, 1);
     let path = shuffle::path_and_query(JOB, 0, &[map(0)]);
+    let log = format!("/v1/attempts/{}/log", map(7));
     let other = JobId { ordinal: 99, ..JOB };
     let good = place.token(Role::Task, &shuffle::resource(JOB));
     for (token, path, status) in [
@@ -294,8 +326,11 @@ async fn bytes_are_only_for_those_who_may_have_them() {
         (good.clone(), path.replace("/0?", "/x?"), 400),
         (good.clone(), path.replace(&map(0).to_string(), "x"), 400),
         (good, path.replace("maps=", "map="), 400),
-        (place.token(Role::User, "/"), format!("/v1/attempts/{}/log", map(7)), 404),
-        (place.token(Role::User, "/"), "/v1/attempts/..%2f..%2fidentity/log".to_owned(), 400),
+        (place.unlimited(Role::User), log.clone(), 404),
+        (place.unlimited(Role::Master), log.clone(), 404),
+        (place.token(Role::User, "/out"), log.clone(), 403),
+        (place.token(Role::User, "/"), log, 403),
+        (place.unlimited(Role::User), "/v1/attempts/..%2f..%2fidentity/log".to_owned(), 400),
     ] {
         assert_eq!(tracker.status(&path, &token).await, status, "{path}");
     }

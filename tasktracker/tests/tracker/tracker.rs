@@ -11,7 +11,7 @@ use ids::{RackName, UnixMillis};
 use mapreduce_protocol::map_output::{self, Segment, Trailer};
 use mapreduce_protocol::{
     AttemptId, Builtin, FromTask, JobDescription, JobId, Launch, Program, Split, TaskKind,
-    TaskLimits, TrackerCommand, Work,
+    TaskLimits, TaskSettings, TrackerCommand, Work,
 };
 use net::reqwest::Method;
 use net::{Capability, ClientSettings, Grant, Keyring, Role, Secret};
@@ -26,6 +26,22 @@ const CLIENT: ClientSettings = ClientSettings {
     request_timeout: Duration::from_secs(20),
     silence_timeout: Duration::from_secs(3),
     tls: None,
+};
+
+/// What a task is told, who does not listen here.
+const TASK: TaskSettings = TaskSettings {
+    sort_buffer_bytes: 1 << 20,
+    fetch_buffer_bytes: 1 << 20,
+    parallel_fetches: 1,
+    merge_factor: 10,
+    fetch_retry_ms: 100,
+    fetch_stall_ms: 1000,
+    connect_timeout_ms: 1000,
+    request_timeout_ms: 1000,
+    silence_timeout_ms: 1000,
+    store_retry_ms: 1000,
+    hedge_after_ms: 0,
+    output_replication: None,
 };
 
 /// Where trackers of one test live, one after the other.
@@ -118,7 +134,6 @@ impl Place {
     pub(crate) fn start(&self, jobtracker: &str, slots: u32) -> RunningTracker {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (task, client) = (config::Task::default(), config::Client::default());
         let settings = TasktrackerSettings {
             host: "host-1".parse().unwrap(),
             rack: RackName::default(),
@@ -146,7 +161,7 @@ impl Place {
                 timeout: Duration::from_secs(60),
             },
             shuffle_requests_max: 8,
-            task: TasktrackerSettings::task_settings(&task, &client),
+            task: TASK,
             client: CLIENT,
             retry_for: Duration::from_secs(1),
             keyring: Keyring::new(&self.secret),
@@ -163,10 +178,19 @@ impl Place {
     }
 
     pub(crate) fn token(&self, role: Role, resource: &str) -> String {
+        self.token_of(role, Grant::read(resource))
+    }
+
+    /// Of one who may do all.
+    pub(crate) fn unlimited(&self, role: Role) -> String {
+        self.token_of(role, Grant::all("/"))
+    }
+
+    fn token_of(&self, role: Role, grant: Grant) -> String {
         self.mint(&Capability {
             subject: "test".to_owned(),
             role,
-            grants: vec![Grant::read(resource)],
+            grants: vec![grant],
             expires: UnixMillis(u64::MAX),
         })
     }
