@@ -243,12 +243,13 @@ async fn prepare_folder(host: &Host, launch: &Launch, place: &Place) -> io::Resu
     let (all, path, disk) = (Arc::clone(&host.folder), place.folder.clone(), place.disk);
     let (attempt, log_bytes_max) = (launch.attempt, host.log_bytes_max);
     let uid = place.uid.as_ref().map(|uid| uid.number);
-    let leaves_output = leaves_map_output(launch);
+    let (leaves_output, confinement) = (leaves_map_output(launch), Arc::clone(&place.confinement));
     let made = tokio::task::spawn_blocking(move || {
         DirBuilder::new().mode(0o700).create(&path)?;
         if uid.is_some() {
             std::os::unix::fs::chown(&path, uid, uid)?;
         }
+        confinement.furnish(&path, uid)?;
         if leaves_output {
             all.map_outputs().make_folder(attempt.task.job, disk)?;
         }

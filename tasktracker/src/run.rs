@@ -211,7 +211,11 @@ async fn isolate(
 ) -> Result<(Isolation, Option<String>), RunError> {
     let disks = folder.disks().map(|(_, root)| root.to_owned()).collect();
     let own = Layout::new(folder.root().to_owned(), disks);
-    let isolation = Isolation::open(settings.isolation.as_ref(), spawner, own).await;
+    let need: Vec<PathBuf> = task_executable(settings)
+        .into_iter()
+        .chain(settings.isolation.iter().map(|isolation| isolation.maker.clone()))
+        .collect();
+    let isolation = Isolation::open(settings.isolation.as_ref(), spawner, own, &need).await;
     if let Some(uids) = &settings.task_uids {
         tracing::info!("tasks run as uids {} to {}", uids.start(), uids.end());
     }
@@ -220,6 +224,13 @@ async fn isolate(
         false => tracing::info!(
             "no Landlock of Linux 6.12 or later: tasks can signal other processes of their user"
         ),
+    }
+    for (place, path) in isolation.shared() {
+        tracing::info!(
+            "tasks share {} with the host, and with one another, since {} lies there",
+            place.display(),
+            path.display()
+        );
     }
     let why = not_isolated(settings, &isolation);
     metrics::observe_isolation(why.is_none());

@@ -2,6 +2,7 @@
 //! names. So an attempt can't read what the daemons keep for themselves (the secret, chunks, other jobs'
 //! outputs and logs), nor touch other attempts, and the system counts its processes apart.
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,9 @@ pub enum UidsError {
 /// The users that are free; none where attempts run as this process' own.
 #[derive(Debug)]
 pub(crate) struct Uids {
-    free: Mutex<Vec<u32>>,
+    /// The one that was used longest ago first: what an attempt leaves where others can write is its user's, and so the next
+    /// one's of that user.
+    free: Mutex<VecDeque<u32>>,
     permits: Arc<Semaphore>,
 }
 
@@ -62,7 +65,7 @@ pub(crate) struct Uid {
 
 impl Drop for Uid {
     fn drop(&mut self) {
-        self.uids.lock().push(self.number);
+        self.uids.lock().push_back(self.number);
     }
 }
 
@@ -80,7 +83,7 @@ impl Uids {
         if !own.is_root() {
             return Err(UidsError::NotRoot { uid: own.as_raw() });
         }
-        let free: Vec<u32> = range.clone().rev().collect();
+        let free: VecDeque<u32> = range.clone().collect();
         if free.len() < slots as usize {
             return Err(UidsError::TooFew { given: free.len(), slots });
         }
@@ -93,11 +96,11 @@ impl Uids {
     pub(crate) async fn acquire(self: &Arc<Self>) -> Uid {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.expect("it is never closed");
-        let number = self.lock().pop().expect("there are as many as permits");
+        let number = self.lock().pop_front().expect("there are as many as permits");
         Uid { number, uids: Arc::clone(self), _permit: permit }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u32>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,6 +140,10 @@ mod tests {
         assert!(third.await.is_err(), "there is none");
         drop(first);
         assert_eq!(uids.acquire().await.number, 5000);
+        let uids = Uids::of(&(5000..=5002), 2, &[]).unwrap();
+        for number in [5000, 5001, 5002, 5000] {
+            assert_eq!(uids.acquire().await.number, number, "they are used in turn");
+        }
         let too_few = Uids::of(&(5000..=5001), 3, &[]).unwrap_err().to_string();
         assert!(too_few.contains("2 user ids for 3 slots"), "{too_few}");
         let place = folder.path().join("data");

@@ -291,6 +291,10 @@ fn thefts(prey: &Prey, victim: i32, victims_folder: &Path) -> String {
         commands.push(format!("ls -l /proc/{pid}/fd | grep -e '->'"));
         commands.extend(closed.then(|| format!("kill -9 {pid}")));
     }
+    // The cluster lies in /tmp, which is therefore as it is.
+    for common in COMMON {
+        commands.push(format!("ls -A {common} | grep ."));
+    }
     commands.push("dd if=/dev/vda count=1 || dd if=/dev/sda count=1".to_owned());
     let mut script = String::new();
     for (nth, command) in commands.iter().enumerate() {
@@ -299,15 +303,24 @@ fn thefts(prey: &Prey, victim: i32, victims_folder: &Path) -> String {
     script
 }
 
+/// Where anybody may leave something, and each attempt has its own.
+const COMMON: [&str; 2] = ["/dev/shm", "/var/tmp"];
+
 /// What a program may, wherever it runs.
 const FINE: &str = "f=$(mktemp /tmp/fine.XXXXXX) && rm $f && cat /etc/passwd >copy && test -s copy && \
+                    echo a >/dev/shm/a && echo a >/var/tmp/a && \
                     ls /usr/bin/env && echo a >/dev/null && head -c 9 /dev/urandom >random && echo FINE\n";
 
 /// A thief beside its victim, under the default configuration.
 fn programs_are_kept_from_what_is_not_theirs(options: &DevOptions) {
     let prey = Prey::start_with(options);
-    let victim = prey.submit("victim", "echo gold >treasure; exec sleep MARK");
+    let left = COMMON.map(|common| format!("{common}/{}", mark()));
+    let leave = left.each_ref().map(|path| format!("echo gold >{path}; ")).concat();
+    let victim = prey.submit("victim", &format!("{leave}echo gold >treasure; exec sleep MARK"));
     prey.await_process();
+    for path in &left {
+        assert!(!Path::new(path).exists(), "{path} is not the host's");
+    }
     let running = prey.folders().pop().expect("it runs");
     let is_victim = |pid: &i32| {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

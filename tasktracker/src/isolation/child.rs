@@ -54,6 +54,8 @@ struct Entry {
     /// Where it is to be: in this one, alone.
     around: CString,
     folder: CString,
+    /// What in it takes the place of a folder that others share.
+    private: Vec<(CString, CString)>,
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
@@ -69,6 +71,12 @@ impl Entry {
             among_all: c_path(&namespace.layout.among_all(folder)?)?,
             around: c_path(folder.parent().unwrap_or(folder))?,
             folder: c_path(folder)?,
+            private: namespace
+                .layout
+                .private()
+                .iter()
+                .map(|it| Ok((c_path(&folder.join(&it.name))?, c_path(&it.place)?)))
+                .collect::<io::Result<_>>()?,
         })
     }
 
@@ -82,8 +90,10 @@ impl Entry {
             let may = |user| libc::setns(user, libc::CLONE_NEWUSER) == 0;
             if !self.user.is_none_or(may)
                 || libc::setns(self.mounts, libc::CLONE_NEWNS) != 0
-                // What follows is this child's alone.
-                || libc::unshare(libc::CLONE_NEWNS) != 0
+                // What follows is this child's alone. What else processes of one user may leave for one another is only
+                // in a system that has no namespaces of that kind, or has too many of them just now.
+                || libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWIPC) != 0
+                    && libc::unshare(libc::CLONE_NEWNS) != 0
             {
                 return false;
             }
@@ -113,6 +123,10 @@ impl Entry {
                     ptr::null(),
                 ) == 0
                 && libc::close(tree) == 0
+                && self.private.iter().all(|(own, place)| {
+                    let (own, place) = (own.as_ptr(), place.as_ptr());
+                    libc::mount(own, place, NO_TEXT, libc::MS_BIND, ptr::null()) == 0
+                })
         }
     }
 }

@@ -15,11 +15,58 @@ pub(crate) struct Layout {
     disks: Vec<PathBuf>,
     /// The folders on disks that are worked on no more, which show nothing.
     left: Vec<PathBuf>,
+    /// Folders where anybody on the host may leave something, of which each attempt has its own.
+    private: Vec<Private>,
 }
+
+/// Such a folder, and what in an attempt's folder takes its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Private {
+    pub(crate) place: PathBuf,
+    pub(crate) name: String,
+}
+
+/// Where anybody may leave something.
+const COMMON: [(&str, &str); 3] =
+    [("/tmp", ".tmp"), ("/var/tmp", ".var-tmp"), ("/dev/shm", ".shm")];
 
 impl Layout {
     pub(crate) fn new(home: PathBuf, disks: Vec<PathBuf>) -> Self {
-        Self { home, disks, left: Vec::new() }
+        Self { home, disks, left: Vec::new(), private: Vec::new() }
+    }
+
+    /// The same with common folders of each attempt's own, but those in which something lies that tasks `need`; which
+    /// those are, and what lies there.
+    pub(super) fn with_private(self, need: &[PathBuf]) -> (Self, Vec<(PathBuf, PathBuf)>) {
+        self.with_private_of(&COMMON, need)
+    }
+
+    fn with_private_of(
+        mut self,
+        common: &[(&str, &str)],
+        need: &[PathBuf],
+    ) -> (Self, Vec<(PathBuf, PathBuf)>) {
+        let known = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let need: Vec<PathBuf> =
+            self.roots().map(Path::to_owned).chain(need.iter().map(known)).collect();
+        let mut shared = Vec::new();
+        for (place, name) in common {
+            // One may be a link to another, or not be there.
+            let Ok(place) = Path::new(place).canonicalize() else { continue };
+            if self.private.iter().any(|it| it.place == place) || !place.is_dir() {
+                continue;
+            }
+            match need.iter().find(|path| path.starts_with(&place)) {
+                Some(path) => shared.push((place, path.clone())),
+                None => self.private.push(Private { place, name: (*name).to_owned() }),
+            }
+        }
+        (self, shared)
+    }
+
+    /// The common folders of which each attempt has its own.
+    pub(super) fn private(&self) -> &[Private] {
+        &self.private
     }
 
     /// The same with other disks.
@@ -27,7 +74,7 @@ impl Layout {
         let known = self.disks.iter().chain(&self.left);
         let is_left = |disk: &&PathBuf| **disk != self.home && !disks.contains(disk);
         let left = known.filter(is_left).cloned().collect();
-        Self { home: self.home.clone(), disks, left }
+        Self { home: self.home.clone(), disks, left, private: self.private.clone() }
     }
 
     /// The folders of which a task sees nothing.
@@ -85,6 +132,30 @@ mod tests {
         assert_eq!(of("/data/attempts/a").unwrap(), Path::new("/data/disks/0/a"));
         assert!(of("/data/outputs/a").is_err());
         assert_eq!(layout.roots().collect::<Vec<_>>(), [Path::new("/data"), Path::new("/mnt/2")]);
+    }
+
+    #[test]
+    fn common_folders_are_each_attempts_own_but_those_that_it_needs_as_they_are() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().canonicalize().unwrap();
+        let path = |name: &str| place.join(name).display().to_string();
+        for name in ["tmp", "var", "shm", "bin"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(path("tmp"), path("link")).unwrap();
+        std::fs::write(path("file"), "").unwrap();
+        let names = ["tmp", "link", "var", "shm", "file", "none"].map(path);
+        let common: Vec<_> = names.iter().map(|name| (name.as_str(), ".own")).collect();
+        let layout = || Layout::new(place.join("var/data"), vec![place.join("disk")]);
+        let need = [place.join("bin/howdah")];
+        let (own, shared) = layout().with_private_of(&common, &need);
+        let found: Vec<_> = own.private().iter().map(|it| it.place.clone()).collect();
+        assert_eq!(found, [place.join("tmp"), place.join("shm")]);
+        assert_eq!(shared, [(place.join("var"), place.join("var/data"))]);
+        std::fs::write(path("tmp/howdah"), "").unwrap();
+        let (own, shared) = layout().with_private_of(&common, &[place.join("link/howdah")]);
+        assert_eq!((own.private().len(), shared.len()), (1, 3), "by whatever name: {shared:?}");
+        assert_eq!(own.on(Vec::new()).private().len(), 1, "whatever disks there are");
     }
 
     #[test]

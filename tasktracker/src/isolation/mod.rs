@@ -12,7 +12,7 @@ mod maker;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::process::{CHANNEL_FD, Executable, Process, Spawner};
+use crate::tree;
 pub(crate) use child::Walls;
 pub(crate) use layout::Layout;
 pub use maker::make_namespace;
@@ -65,6 +66,8 @@ pub(crate) struct Isolation {
     namespaces: Result<Namespaces, String>,
     landlock: Option<Arc<OwnedFd>>,
     capabilities: Capabilities,
+    /// Common folders that all attempts share, and what lies there that they need.
+    shared: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Of a superuser's task.
@@ -82,6 +85,24 @@ pub(crate) struct Confinement {
     capabilities: Capabilities,
 }
 
+impl Confinement {
+    /// Makes what takes the place of common folders in an attempt's `folder`, which is `uid`'s, or this process' own.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub(crate) fn furnish(&self, folder: &Path, uid: Option<u32>) -> io::Result<()> {
+        let namespace = self.namespace.as_ref().map(Lent::lent);
+        for private in namespace.map_or(&[][..], |it| it.layout.private()) {
+            let path = folder.join(&private.name);
+            std::fs::create_dir(&path)?;
+            std::os::unix::fs::chown(&path, uid, uid)?;
+            // Programs look for that. Nobody else comes through the attempt's folder.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1777))?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 impl Confinement {
     /// One with rules that are none.
@@ -92,16 +113,19 @@ impl Confinement {
 }
 
 impl Isolation {
-    /// Tries what this host allows. `own` are the TaskTracker's own folders.
+    /// Tries what this host allows. `own` are the TaskTracker's own folders; `need` are executables beside programs.
     pub(crate) async fn open(
         settings: Option<&IsolationSettings>,
         spawner: &Spawner,
         own: Layout,
+        need: &[PathBuf],
     ) -> Self {
+        let (own, shared) = own.with_private(need);
         let mut isolation = Self {
             namespaces: Err("it was not asked for".to_owned()),
             landlock: rules().unwrap_or_default().map(Arc::new),
             capabilities: Capabilities::of_tasks(),
+            shared,
         };
         if let Some(settings) = settings {
             let namespaces = Namespaces::new(settings, spawner.clone(), own);
@@ -116,6 +140,12 @@ impl Isolation {
     /// Why tasks see more than what is theirs, if they do.
     pub(crate) fn missing(&self) -> Option<&str> {
         self.namespaces.as_ref().err().map(String::as_str)
+    }
+
+    /// The common folders, like /tmp, that attempts share with the host where namespaces can be made, and what lies there
+    /// that they need.
+    pub(crate) fn shared(&self) -> &[(PathBuf, PathBuf)] {
+        if self.namespaces.is_ok() { &self.shared } else { &[] }
     }
 
     /// From now on, attempts work on these disks alone.
@@ -148,11 +178,13 @@ impl Isolation {
         let Ok(namespaces) = &self.namespaces else { return Ok(()) };
         let attempts = namespaces.layout().attempts().next().ok_or(io::ErrorKind::NotFound)?;
         let folder = attempts.join("trial");
-        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
         let trial = async {
+            let confinement = self.confine().await?;
+            std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+            confinement.furnish(&folder, None)?;
             let executable = Executable {
                 arguments: vec!["--version".to_owned()],
-                confinement: Some(self.confine().await?),
+                confinement: Some(confinement),
                 ..maker(settings.maker.clone(), &folder)
             };
             let mut process = spawner.spawn(executable).await?;
@@ -163,7 +195,7 @@ impl Isolation {
             }
         };
         let tried = trial.await;
-        std::fs::remove_dir_all(&folder)?;
+        tree::remove(&folder)?;
         tried
     }
 }
