@@ -6,8 +6,9 @@ use chunkstore_protocol::ClusterReport;
 use ids::HostName;
 use mapreduce_protocol::{
     AttemptHistory, AttemptId, AttemptList, AttemptStatus, Explanation, HistoryList, HostList,
-    HostStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus, PoolList,
-    PoolStatus, Priority, SetPriority, TaskId, Timeline, TimelineAttempt,
+    HostStatus, JobAccepted, JobCounters, JobHistory, JobId, JobList, JobSpec, JobStatus,
+    LOG_LENGTH_HEADER, LOG_OFFSET_HEADER, LOG_PART_BYTES_MAX, LogPart, PoolList, PoolStatus,
+    Priority, SetPriority, TaskId, Timeline, TimelineAttempt,
 };
 use net::reqwest::Method;
 use net::{CallError, Client};
@@ -314,14 +315,44 @@ impl Jobs {
         self.client.send(&self.address, request).await.map_err(named)
     }
 
-    /// What an attempt wrote, from the TaskTracker at `tracker`.
-    pub(crate) async fn log(
-        &self,
-        tracker: &str,
-        attempt: AttemptId,
-    ) -> Result<net::reqwest::Response, CallError> {
-        let path = format!("/v1/attempts/{attempt}/log");
-        self.client.send(tracker, self.client.request(Method::GET, tracker, &path)).await
+    /// What an attempt wrote until now, part by part, and where a part of it was left out.
+    pub(crate) async fn log(&self, attempt: AttemptId) -> Result<Vec<u8>, CallError> {
+        let mut log = Vec::new();
+        let (mut read, mut until) = (0, None);
+        loop {
+            let part = self.log_part(attempt, read).await?;
+            if part.offset > read {
+                let left_out = part.offset - read;
+                log.extend_from_slice(format!("\n[… {left_out} bytes left out …]\n").as_bytes());
+            }
+            read = part.offset + part.bytes.len() as u64;
+            log.extend_from_slice(&part.bytes);
+            // What is written meanwhile may never end.
+            if part.bytes.is_empty() || read >= *until.get_or_insert(part.length) {
+                return Ok(log);
+            }
+        }
+    }
+
+    async fn log_part(&self, attempt: AttemptId, offset: u64) -> Result<LogPart, CallError> {
+        let job = attempt.task.job;
+        let path = format!(
+            "/v1/jobs/{job}/attempts/{attempt}/log?offset={offset}&limit={LOG_PART_BYTES_MAX}"
+        );
+        let request = self.client.request(Method::GET, &self.address, &path);
+        let mut response = self.client.send(&self.address, request).await.map_err(named)?;
+        let number = |name| {
+            let text = response.headers().get(name)?.to_str().ok()?;
+            text.parse::<u64>().ok()
+        };
+        let offset = number(LOG_OFFSET_HEADER).unwrap_or(offset);
+        let length = number(LOG_LENGTH_HEADER).unwrap_or_default();
+        let mut bytes = Vec::new();
+        let broken = |error| CallError::from_http(&self.address, &error);
+        while let Some(piece) = response.chunk().await.map_err(broken)? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(LogPart { offset, length, bytes })
     }
 }
 

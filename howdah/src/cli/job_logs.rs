@@ -168,15 +168,13 @@ fn news<'a>(before: &[u8], now: &'a [u8]) -> &'a [u8] {
 
 /// What the attempt wrote, from its TaskTracker, which bounds it (`tasktracker.log_bytes_max`); else what is kept of it.
 async fn log_of(jobs: &Jobs, status: &AttemptStatus) -> anyhow::Result<Vec<u8>> {
-    let there = match &status.address {
-        Some(tracker) => jobs.log(tracker, status.attempt).await.map_err(anyhow::Error::from),
-        None => Err(anyhow!("its TaskTracker on {} is lost, and its log", status.host)),
+    let why = match jobs.log(status.attempt).await {
+        Ok(log) => return Ok(log),
+        Err(error) if status.address.is_some() => error.into(),
+        Err(_) => anyhow!("its TaskTracker on {} is lost, and its log", status.host),
     };
-    let mut response = match there {
-        Ok(response) => response,
-        // That it is not kept either says less than why it is not there.
-        Err(why) => jobs.kept_log(status.attempt).await.map_err(|_| why)?,
-    };
+    // That it is not kept either says less than why it is not there.
+    let mut response = jobs.kept_log(status.attempt).await.map_err(|_| why)?;
     let mut log = Vec::new();
     while let Some(piece) = response.chunk().await.context("the log broke off")? {
         log.extend_from_slice(&piece);

@@ -167,7 +167,7 @@ pub struct AttemptStatus {
     pub attempt: AttemptId,
     /// Where it ran or runs.
     pub host: HostName,
-    /// `host:port` of that TaskTracker (logs: `GET /v1/attempts/{id}/log` there); absent if it is lost.
+    /// `host:port` of that TaskTracker; absent if it is lost.
     pub address: Option<String>,
     /// What became of it.
     pub state: AttemptState,

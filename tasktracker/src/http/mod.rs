@@ -60,11 +60,15 @@ async fn map_outputs(
     Ok(([(CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
+/// Whose job it is, and what its readers may read, the JobTracker knows, which asks in their place; here it is only known
+/// who may read everything.
 async fn attempt_log(
     State(served): State<Served>,
+    caller: Caller,
     Path(attempt): Path<String>,
     Query(parameters): Parameters,
 ) -> Result<Response, Problem> {
+    caller.require_superuser()?;
     let attempt = AttemptId::from_str(&attempt).map_err(ApiError::from)?;
     let path = Logs::path(&served.logs, attempt);
     let failed = |source: std::io::Error| match source.kind() {
