@@ -26,6 +26,7 @@ mod simulation;
 mod stores;
 mod submit;
 mod supervise;
+mod task_settings;
 mod tls;
 mod workflow;
 

@@ -70,25 +70,3 @@ pub struct TasktrackerSettings {
     /// The executable whose subcommand `task` runs builtin programs; this process' own if absent.
     pub task_executable: Option<PathBuf>,
 }
-
-impl TasktrackerSettings {
-    /// The limits of task processes, from the configuration.
-    #[must_use]
-    pub fn task_settings(task: &config::Task, client: &config::Client) -> TaskSettings {
-        let millis = |time: config::Time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX);
-        TaskSettings {
-            sort_buffer_bytes: task.sort_buffer.0,
-            fetch_buffer_bytes: task.fetch_buffer.0,
-            parallel_fetches: task.parallel_fetches,
-            merge_factor: task.merge_factor,
-            fetch_retry_ms: millis(task.fetch_retry),
-            fetch_stall_ms: millis(task.fetch_stall),
-            connect_timeout_ms: millis(client.connect_timeout),
-            request_timeout_ms: millis(client.request_timeout),
-            silence_timeout_ms: millis(client.silence_timeout),
-            store_retry_ms: millis(client.retry_for),
-            hedge_after_ms: millis(client.hedge_after),
-            output_replication: task.output_replication,
-        }
-    }
-}

@@ -9,7 +9,6 @@ use clap::Args;
 use config::Config;
 use mapreduce_protocol::{JobCounters, LOCAL_ARGUMENT, LocalJob, LocalResult};
 use rustix::process::{Pid, Signal};
-use tasktracker::TasktrackerSettings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -22,6 +21,7 @@ use crate::job_file::JobFile;
 use crate::signals::termination;
 use crate::submit::say_left_behind;
 use crate::supervise::end_with_this_process;
+use crate::task_settings::task_settings;
 
 /// Arguments of `local`.
 #[derive(Debug, Args)]
@@ -76,7 +76,7 @@ fn local_job(job: &JobFile, sequential: bool, config: &Config) -> LocalJob {
         sequential,
         parallelism: u32::try_from(parallelism).unwrap_or(u32::MAX),
         split_bytes: config.jobtracker.split_bytes.0,
-        settings: TasktrackerSettings::task_settings(&config.task, &config.client),
+        settings: task_settings(&config.task, &config.client),
     }
 }
 

@@ -8,6 +8,7 @@ use tasktracker::{HealthSettings, IsolationSettings, TasktrackerSettings};
 
 use super::{Boot, DaemonName};
 use crate::exit::OrEarly;
+use crate::task_settings::task_settings;
 
 /// Runs the TaskTracker of `host`.
 pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
@@ -46,7 +47,7 @@ pub(crate) fn run(file: &Path, host: Option<&str>) -> anyhow::Result<()> {
             timeout: config.tasktracker.health_timeout.0,
         },
         shuffle_requests_max: config.tasktracker.shuffle_requests_max,
-        task: TasktrackerSettings::task_settings(&config.task, &config.client),
+        task: task_settings(&config.task, &config.client),
         client: boot.client(),
         stores: crate::stores::for_jobs(config)?,
         retry_for: config.client.retry_for.0,
