@@ -180,7 +180,7 @@ fn a_tasktracker_goes_on_without_a_disk_that_is_pulled_and_what_lay_there_is_mad
     let attempts = attempts["attempts"].as_array().expect("a list of attempts").clone();
     let failed = attempts.iter().filter(|attempt| attempt["state"] == "FAILED");
     let kinds: Vec<_> = failed.map(|attempt| attempt["failure"]["kind"].clone()).collect();
-    assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == "out_of_space"), "{attempts:?}");
+    assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == "host_unfit"), "{attempts:?}");
     let got = dev.scratch().join("got");
     dev.get("/out", &got);
     assert_eq!(lines_of_parts(&got).len(), 16, "each line once");

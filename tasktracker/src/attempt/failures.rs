@@ -47,9 +47,7 @@ pub(super) fn not_confined(error: &io::Error) -> Failure {
 /// Its map output at `left` can't be taken over. What lies there is its own doing.
 pub(super) fn not_taken(left: &Path, error: &io::Error) -> Failure {
     let kind = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::NotADirectory => {
-            FailureKind::UserCode
-        }
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => FailureKind::UserCode,
         _ => of_disk(error),
     };
     let message = format!(
@@ -138,5 +136,6 @@ mod tests {
         assert_eq!(taken(libc::ENOENT), FailureKind::UserCode);
         assert_eq!(taken(libc::ENOSPC), FailureKind::OutOfSpace);
         assert_eq!(taken(libc::EIO), FailureKind::HostUnfit);
+        assert_eq!(taken(libc::ENOTDIR), FailureKind::HostUnfit, "its disk was pulled");
     }
 }
