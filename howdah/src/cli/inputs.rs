@@ -12,7 +12,7 @@ use chunkstore_client::{ChunkStore, StoreError};
 use chunkstore_protocol::{FileKind, StorePath};
 use mapreduce_protocol::is_hidden;
 
-use super::fs::{Matched, below, entries_of, expand_local, expand_store};
+use super::fs::{Matched, below, could_match, entries_of, expand_local, expand_store};
 use crate::exit::OrEarly as _;
 use crate::job_file::JobFile;
 use crate::say::{plain, say};
@@ -81,6 +81,11 @@ pub(crate) fn of_this_host(job: &mut JobFile, recursion: Recursion) -> anyhow::R
 
 fn is_pattern(input: &str) -> bool {
     !StoreUrl::is_url(input) && input.contains(['*', '?', '[', '{', '\\'])
+}
+
+/// Whether an input is a pattern that could match what will be at `path` or below it.
+pub(crate) fn could_mean(input: &str, path: &str) -> bool {
+    is_pattern(input) && could_match(input, path)
 }
 
 /// What a job is to read of what a pattern has matched: names that begin with `_` or `.` only where it writes such a name

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::line_of::line_of;
 use super::plan::{Bound, Plan, PlannedJob, PlannedLoop, RunNames, Until};
 use super::text;
+use crate::cli::inputs::could_mean;
 
 /// Length limit of a workflow file, bytes.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -158,6 +159,15 @@ impl WorkflowFile {
     pub(crate) fn place_of(&self, job: &str) -> String {
         Reader { path: &self.path, text: &self.text }.place(Some(job))
     }
+}
+
+/// Paths of a job, as a first round has them.
+struct Shown {
+    output: String,
+    /// All its other texts: what it reads is among them.
+    texts: Vec<String>,
+    /// Which of them may be patterns.
+    input: Vec<String>,
 }
 
 struct Reader<'a> {
@@ -351,10 +361,10 @@ impl Reader<'_> {
         plan: &mut Plan,
         after: &BTreeMap<String, Vec<String>>,
     ) -> Result<(), WorkflowError> {
-        let shown: Vec<(String, Vec<String>)> =
+        let shown: Vec<Shown> =
             plan.jobs.iter().map(|job| self.shown_paths(plan, job)).collect::<Result<_, _>>()?;
         let mut found = Vec::new();
-        for (job, (_, reads)) in plan.jobs.iter().zip(&shown) {
+        for (job, Shown { texts, input, .. }) in plan.jobs.iter().zip(&shown) {
             let mut waits_for = BTreeSet::new();
             for name in after.get(&job.name).into_iter().flatten() {
                 let loops = plan.loops.iter().position(|it| it.name == *name);
@@ -374,12 +384,15 @@ impl Reader<'_> {
             let named = names.iter().filter_map(|name| name.split_once('.'));
             waits_for
                 .extend(named.filter_map(|(job, _)| plan.job(job)).map(|other| other.name.clone()));
-            for (other, (output, _)) in plan.jobs.iter().zip(&shown) {
+            for (other, Shown { output, .. }) in plan.jobs.iter().zip(&shown) {
                 let lies_in = |path: &String| {
                     path.strip_prefix(output.as_str())
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '#']))
                 };
-                if !output.is_empty() && reads.iter().any(lies_in) {
+                // What a pattern means is what is there before the job begins: never its own output.
+                let is_meant = other.name != job.name
+                    && input.iter().any(|pattern| could_mean(pattern, output));
+                if !output.is_empty() && (is_meant || texts.iter().any(lies_in)) {
                     waits_for.insert(other.name.clone());
                 }
             }
@@ -419,12 +432,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Its output, and all other texts, as a first round would have them, names of other jobs left as they are.
-    fn shown_paths(
-        &self,
-        plan: &Plan,
-        job: &PlannedJob,
-    ) -> Result<(String, Vec<String>), WorkflowError> {
+    /// Its output and other texts as a first round would have them, names of other jobs left as they are.
+    fn shown_paths(&self, plan: &Plan, job: &PlannedJob) -> Result<Shown, WorkflowError> {
         let names = RunNames { run: "RUN".into(), work: "/WORK".into(), store: "" };
         let look_up = |name: &str| -> Result<Value, String> {
             if name.split_once('.').is_some_and(|(other, _)| plan.job(other).is_some()) {
@@ -435,11 +444,13 @@ impl Reader<'_> {
         let shown =
             text::filled(&job.template, &look_up).map_err(|why| self.at(Some(&job.name), why))?;
         let output = shown["output"].as_str().unwrap_or_default().trim_end_matches('/').to_owned();
-        let mut texts = Vec::new();
+        let (mut texts, mut input) = (Vec::new(), Vec::new());
         let others = shown.as_object().into_iter().flatten().filter(|(key, _)| *key != "output");
         others.for_each(|(_, value)| texts_of(value, &mut texts));
-        let plain = |path: &str| path.strip_prefix("howdah://").unwrap_or(path).to_owned();
-        Ok((plain(&output), texts.iter().map(|text| plain(text)).collect()))
+        texts_of(&shown["input"], &mut input);
+        let plain = |path: &String| path.strip_prefix("howdah://").unwrap_or(path).to_owned();
+        let all = |texts: Vec<String>| texts.iter().map(plain).collect();
+        Ok(Shown { output: plain(&output), texts: all(texts), input: all(input) })
     }
 
     /// Puts each job behind those that it waits for; where they wait for one another, that is said.
@@ -554,6 +565,32 @@ mod tests {
         ] {
             let said = refused(&text);
             assert!(parts.iter().all(|part| said.contains(part)), "{text}\n{said}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_waits_for_each_job_whose_output_it_could_match() {
+        let waits = |input: &str, output: &str| {
+            let text = format!(
+                "name: n\njobs:\n  day: {{{JOB}, output: '{output}'}}\n  sum: {{input: ['{input}'], output: /all/sum, \
+                 program: {{builtin: {{name: wordcount, args: {{x: '/all/*'}}}}}}}}\n"
+            );
+            let plan = WorkflowFile::parse("flow.yaml".as_ref(), &text, &[]).unwrap().plan;
+            plan.job("sum").unwrap().waits_for.contains("day")
+        };
+        for (input, output, expected) in [
+            ("/daily/*", "/daily/2026-01-02", true),
+            ("howdah:///daily/*", "/daily/2026-01-02", true),
+            ("/daily/2026-*/part-*", "howdah:///daily/2026-01-02", true),
+            ("${work}/{a,b}", "${work}/a", true),
+            ("/all/*", "/all/day", true),
+            ("/daily/2025-*", "/daily/2026-01-02", false),
+            ("/daily/[0-9]*", "/daily/report", false),
+            // Arguments are no patterns.
+            ("/in/*", "/all/day", false),
+            ("${day.output}/part-*", "/daily/2026-01-02", true),
+        ] {
+            assert_eq!(waits(input, output), expected, "{input} of {output}");
         }
     }
 

@@ -38,6 +38,7 @@ use crate::session::Session;
 pub(super) use expand::{below, entries_of};
 pub(super) use expand_local::{Matched, expand_local};
 pub(crate) use hadoop_verbs::translated;
+pub(super) use pattern::could_match;
 pub(super) use put_aside::PutAside;
 
 /// What a pattern matches in the chunk store, for other commands.

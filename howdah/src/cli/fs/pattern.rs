@@ -99,6 +99,30 @@ impl FromStr for Pattern {
     }
 }
 
+/// Whether something at `path`, or below it, could match a pattern, whenever it is there. Both are whole paths, or relative to
+/// the same folder.
+pub(in crate::cli) fn could_match(pattern: &str, path: &str) -> bool {
+    let names: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    let reaches_it = |one: &String| {
+        let parts: Vec<Part> = one.trim_end_matches('/').split('/').map(part_of).collect();
+        reaches(&parts, &names)
+    };
+    // Who has too many braces is told when it is submitted.
+    expand_braces(pattern).is_ok_and(|all| all.iter().any(reaches_it))
+}
+
+/// Whether what these parts match can lie at or below the place with these names.
+fn reaches(parts: &[Part], names: &[&str]) -> bool {
+    let ([part, behind @ ..], [name, below @ ..]) = (parts, names) else {
+        return names.is_empty();
+    };
+    match part {
+        Part::Name(own) => own == name && reaches(behind, below),
+        Part::Glob(regex) => regex.is_match(name) && reaches(behind, below),
+        Part::Folders => reaches(behind, names) || reaches(parts, below),
+    }
+}
+
 fn parts_of(text: &str) -> Result<Vec<Part>, PathError> {
     let text = if text.len() > 1 { text.trim_end_matches('/') } else { text };
     let parts: Vec<Part> = match text.strip_prefix('/') {
@@ -306,6 +330,32 @@ mod tests {
         }
         let many = format!("/{}", "{a,b}".repeat(10));
         assert_eq!(expand_braces(&many), Err(PatternError::TooMany(many.clone())));
+    }
+
+    #[test]
+    fn a_pattern_reaches_what_it_could_match_and_what_could_be_below() {
+        for (pattern, path, expected) in [
+            ("/daily/*", "/daily/2026-01-02", true),
+            ("/daily/2026-*/part-*", "/daily/2026-01-02", true),
+            ("/daily/*", "/daily", true),
+            ("/daily/*", "/daily/2026/01", false),
+            ("/daily/*.txt", "/daily/report", false),
+            ("/daily/*", "/dailies/1", false),
+            ("/w/{a,b}", "/w/b", true),
+            ("/w/{a,b/part-*}", "/w/b/", true),
+            ("/w/{a,b}", "/w/c", false),
+            ("/in/**", "/in/a/b", true),
+            ("/in/**/x", "/in/a/b", true),
+            ("/in/**/x", "/out", false),
+            ("/[ab]/?", "/b", true),
+            ("/\\*/a", "/x", false),
+            ("/\\*/a", "/*", true),
+            ("daily/*", "daily/1", true),
+            ("daily/*/", "daily/1/", true),
+            ("*", "daily", true),
+        ] {
+            assert_eq!(could_match(pattern, path), expected, "{pattern} {path}");
+        }
     }
 
     #[test]
