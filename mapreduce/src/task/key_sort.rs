@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// Brings entries with their first prefixes into the order of partition, key and offset. Other prefixes may stand there
+/// Brings entries with their first prefixes into the order of partition, key and coming. Other prefixes may stand there
 /// afterwards.
 pub(super) fn sort(entries: &mut [Entry], arena: &[u8]) {
     sort_from(entries, arena, 0, LOOKS_MAX);
@@ -73,9 +73,9 @@ fn sort_same(same: &mut [Entry], arena: &[u8], end: usize, looks: u32) {
     let mut ended = 0;
     if !same.iter().all(goes_on) {
         // Of keys that end here the shorter one comes first, and equal ones come in the order of their coming, which is
-        // that of offsets; what goes on is behind them.
+        // that of offsets; what goes on is behind them. A pair of nothing takes no room: the next one has its offset, too.
         let length = |entry: &Entry| (entry.key_length as usize).min(end + 1);
-        same.sort_unstable_by_key(|entry| (length(entry), entry.offset));
+        same.sort_unstable_by_key(|entry| (length(entry), entry.offset, entry.value_length));
         ended = same.partition_point(|entry| !goes_on(entry));
     }
     let rest = &mut same[ended..];
@@ -168,6 +168,24 @@ mod tests {
                 pairs.iter().map(|(n, key)| (*n, [start.as_bytes(), key].concat())).collect();
             prop_assert_eq!(sorted(&longer), expected(&longer));
         }
+    }
+
+    #[test]
+    fn values_of_the_empty_key_keep_their_places_though_some_take_no_room() {
+        let mut arena = Vec::new();
+        let mut entries = Vec::new();
+        for n in 0..200_u8 {
+            let value: &[u8] = if n % 3 == 0 { &[] } else { &[n] };
+            let (offset, value_length) = (arena.len() as u32, value.len() as u32);
+            entries.push(Entry { prefix: 0, partition: 0, offset, key_length: 0, value_length });
+            arena.extend_from_slice(value);
+        }
+        let values = |entries: &[Entry]| -> Vec<Vec<u8>> {
+            entries.iter().map(|entry| entry.value(&arena).to_vec()).collect()
+        };
+        let expected = values(&entries);
+        sort(&mut entries, &arena);
+        assert_eq!(values(&entries), expected);
     }
 
     #[test]
