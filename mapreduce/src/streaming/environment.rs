@@ -2,12 +2,18 @@
 //! of Hadoop 1, `mapreduce_…` of Hadoop 2), and the job's own variables. A fixed set: Hadoop passes on the whole
 //! configuration of the job, which can be more than the system lets a process start with.
 
+use std::path::Path;
+
 use mapreduce_protocol::{SplitPiece, Streaming, TaskKind};
 
 use super::workplace::Workplace;
 use crate::api::TaskContext;
 
+/// The folder of files that become named outputs.
+const BESIDE: [&str; 2] = ["mapred_work_output_dir", "mapreduce_task_output_dir"];
+
 /// Names and values.
+#[derive(Clone)]
 pub(super) struct Environment {
     facts: Vec<(&'static str, String)>,
     /// The job's own, which win.
@@ -19,7 +25,7 @@ impl Environment {
     pub(super) fn new(identity: &TaskContext, about: &Streaming, workplace: &Workplace) -> Self {
         let TaskContext { attempt, job_name, n_maps, n_reduces, .. } = identity;
         let is_map = (attempt.task.kind == TaskKind::Map).to_string();
-        let folder = |path: &std::path::Path| path.display().to_string();
+        let folder = |path: &Path| path.display().to_string();
         let job = attempt.task.job.to_string();
         let (task, partition) = (attempt.task.to_string(), attempt.task.index.to_string());
         let facts = vec![
@@ -41,8 +47,8 @@ impl Environment {
             ("mapreduce_job_reduces", n_reduces.to_string()),
             ("job_local_dir", folder(workplace.folder())),
             ("mapreduce_job_local_dir", folder(workplace.folder())),
-            ("mapred_work_output_dir", folder(workplace.beside())),
-            ("mapreduce_task_output_dir", folder(workplace.beside())),
+            (BESIDE[0], folder(workplace.beside())),
+            (BESIDE[1], folder(workplace.beside())),
             ("TMPDIR", folder(workplace.temporary())),
         ];
         let own = about.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -60,6 +66,13 @@ impl Environment {
             ("map_input_length", length.to_string()),
             ("mapreduce_map_input_length", length.to_string()),
         ]);
+    }
+
+    /// Files that become named outputs are written to this folder instead.
+    pub(super) fn writes_beside(&mut self, folder: &Path) {
+        for (_, value) in self.facts.iter_mut().filter(|(name, _)| BESIDE.contains(name)) {
+            *value = folder.display().to_string();
+        }
     }
 
     /// All of them, later ones before earlier ones of the same name.

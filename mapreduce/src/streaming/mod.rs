@@ -134,22 +134,11 @@ impl StreamingProgram {
 }
 
 impl Attempt<'_> {
-    /// Passes all of `input` through the command of `role`, if there is one.
+    /// Passes all of `input` through the command of `role`, if there is one, with that environment. Of a command that fails it
+    /// is told how much it had read.
     fn pass(
         &self,
-        role: CommandRole,
-        input: &mut dyn Feed,
-        output: &mut dyn Drain,
-        progress: &Progress,
-        counters: &mut Counters,
-    ) -> Result<(), Failure> {
-        self.pass_watched(role, input, output, progress, counters).map_err(|ended| ended.failure)
-    }
-
-    /// The same; of a command that fails it is told how much it had read.
-    fn pass_watched(
-        &self,
-        role: CommandRole,
+        (role, environment): (CommandRole, &Environment),
         input: &mut dyn Feed,
         output: &mut dyn Drain,
         progress: &Progress,
@@ -162,7 +151,7 @@ impl Attempt<'_> {
             }
             return Ok(output.end()?);
         };
-        let place = (&self.workplace, &self.environment);
+        let place = (&self.workplace, environment);
         let mut child = Child::start(role, command, about, place, self.status.clone())?;
         let ran = child.run(input, output, progress, counters);
         ran.map_err(|failure| BadEnd { failure, consumed: child.consumed_at_failure() })?;
@@ -177,13 +166,15 @@ impl Attempt<'_> {
         let MapTask { split, progress, counters, named, skips, .. } = task;
         let skipped = skips.as_ref().map_or(Vec::new(), |skips| skips.records().to_vec());
         let (passed, records) = if skipped.is_empty() {
-            let passed = self.pass_watched(role, &mut plain, output, progress, counters);
+            let passed =
+                self.pass((role, &self.environment), &mut plain, output, progress, counters);
             (passed, plain.records())
         } else {
             let keep = Box::new(|record: RawRecord<'_>| keep_aside(named, record, source.format()));
             let wanted = Wanted::all_but(&skipped);
             let mut input = RecordFeed::new(source, wanted, progress).keeping(keep);
-            let passed = self.pass_watched(role, &mut input, output, progress, counters);
+            let passed =
+                self.pass((role, &self.environment), &mut input, output, progress, counters);
             (passed, input.records())
         };
         if let Err(BadEnd { failure, consumed }) = passed {
@@ -213,7 +204,7 @@ impl Attempt<'_> {
         let (about, keys) = (&self.program.about, &self.program.keys);
         let mut input =
             MergeFeed::new(merge, about, keys, progress).of(Wanted::all_but(&skipped), Some(keep));
-        let passed = self.pass_watched(role, &mut input, output, progress, counters);
+        let passed = self.pass((role, &self.environment), &mut input, output, progress, counters);
         if let Err(BadEnd { failure, consumed }) = passed {
             drop(input);
             if let (Some(consumed), Some(skips), Some(runs)) = (consumed, skips, runs) {
@@ -241,7 +232,7 @@ impl Program for StreamingProgram {
             let take_failure = Combining::take_failure;
             let mut drain = PairDrain::new(&mut combining, take_failure, role, about, keys);
             attempt.map(task, &mut drain)?;
-            return combining.finish(task.map_output, &mut task.counters);
+            return combining.finish(task);
         }
         let partitions = Partitions::new(keys, task.n_partitions);
         let buffer = SortBuffer::<Bytes, Bytes, _>::new(partitions, buffer_budget(task.settings));

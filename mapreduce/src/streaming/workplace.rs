@@ -26,6 +26,27 @@ const COPY_BYTES: usize = 1 << 20;
 /// Whoever asks for a file may run it.
 const RUNNABLE: u32 = 0o755;
 
+/// The language of commands, on a cluster as in `howdah local`: text is UTF-8, and sorted by its bytes.
+const LANGUAGE: &str = "C.UTF-8";
+
+/// What would go before [`LANGUAGE`], or beside it, of a user's own.
+const OTHER_LANGUAGES: &[&str] = &[
+    "LANGUAGE",
+    "LC_ADDRESS",
+    "LC_ALL",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+];
+
 /// Names the folder in the environment of commands.
 const FOLDER_VARIABLE: &str = "HOWDAH_WORK_FOLDER";
 
@@ -84,6 +105,13 @@ impl Workplace {
         &self.beside
     }
 
+    /// The same for the run of a combiner with that number; it may be there already.
+    pub(super) fn beside_run(&self, number: usize) -> Result<PathBuf, Failure> {
+        let folder = self.beside.with_file_name(format!("beside-{number:06}"));
+        fs::create_dir_all(&folder).map_err(|error| disk(&error, "create", &folder))?;
+        Ok(folder)
+    }
+
     fn copy(&self, from: HostCopy<'_>, progress: &Progress) -> Result<(), Failure> {
         let to = self.folder.join(&from.file.name);
         let mut source = from.open()?;
@@ -122,6 +150,10 @@ impl Workplace {
             }
         };
         process.current_dir(&self.folder);
+        for name in OTHER_LANGUAGES {
+            process.env_remove(name);
+        }
+        process.env("LANG", LANGUAGE);
         process.envs(environment.variables());
         process.env(FOLDER_VARIABLE, &self.folder);
         process
@@ -215,7 +247,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use mapreduce_protocol::TaskKind;
+
     use super::*;
+    use crate::api::{StatusSink, TaskContext};
 
     fn about(json: &str) -> Streaming {
         serde_json::from_str(json).unwrap()
@@ -243,6 +278,34 @@ mod tests {
             let attempt = tempfile::tempdir().unwrap();
             Workplace::make(attempt.path(), &about(json), &[from], &progress).unwrap();
             assert_eq!(told.load(Ordering::Relaxed), 1, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_language_is_no_users_but_the_jobs_own() {
+        let identity = || TaskContext {
+            attempt: crate::local::LOCAL_JOB.task(TaskKind::Map, 0).attempt(0),
+            job_name: String::new(),
+            n_maps: 1,
+            n_reduces: 0,
+            files: Vec::new(),
+            status: StatusSink::default(),
+        };
+        for (env, lang, all) in [
+            ("{}", "C.UTF-8", None),
+            (r#"{"LANG": "C"}"#, "C", None),
+            (r#"{"LC_ALL": "de_DE.UTF-8"}"#, "C.UTF-8", Some("de_DE.UTF-8")),
+        ] {
+            let about = about(&format!(r#"{{"mapper": "sort", "env": {env}}}"#));
+            let attempt = tempfile::tempdir().unwrap();
+            let workplace =
+                Workplace::make(attempt.path(), &about, &[], &Progress::untold()).unwrap();
+            let environment = Environment::new(&identity(), &about, &workplace);
+            let process = workplace.prepare(&"sort".parse().unwrap(), &environment);
+            let set: std::collections::BTreeMap<_, _> = process.get_envs().collect();
+            let of = |name: &str| set[std::ffi::OsStr::new(name)].and_then(std::ffi::OsStr::to_str);
+            assert_eq!((of("LANG"), of("LC_ALL")), (Some(lang), all), "{env}");
+            assert_eq!((of("LC_COLLATE"), of("LANGUAGE")), (None, None), "{env}");
         }
     }
 

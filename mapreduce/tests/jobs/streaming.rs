@@ -408,6 +408,33 @@ fn files_beside_the_standard_output_are_named_outputs() {
 }
 
 #[test]
+fn files_beside_a_combiners_output_are_kept_of_each_of_its_runs() {
+    let folder = Folder::with(&[prose(300)]);
+    let json = format!(
+        r#"{{
+        "mapper": "{WORDS} | tee $mapreduce_task_output_dir/words",
+        "combiner": "tee $mapreduce_task_output_dir/combined | tail -n 1 > $mapred_work_output_dir/words; cat $mapreduce_task_output_dir/combined",
+        "reducer": "cat"
+    }}"#
+    );
+    let shape = Shape { split_bytes: 1 << 20, reduces: 1, ..tiny() };
+    let ran = run(&json, &folder, &shape, !SEQUENTIAL).unwrap();
+    let part = |name: &str| lines(&ran.parts[name]).into_iter().map(<[u8]>::to_vec);
+    let (mut combined, mut words): (Vec<_>, Vec<_>) =
+        (part("combined-m-00000").collect(), part("words-m-00000").collect());
+    // What the combiner has read, run for run, is all that the mapper has written; each run has left its last line, too.
+    let runs = 1 + combined.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    assert!(runs > 3, "{runs} runs");
+    let last = words.split_off(combined.len());
+    assert!(last.len() >= runs, "{} of {runs}", last.len());
+    assert!(last.iter().all(|line| line.ends_with(b"\t")), "those of the combiner come last");
+    combined.iter_mut().for_each(|line| assert_eq!(line.pop(), Some(b'\t')));
+    combined.sort_unstable();
+    words.sort_unstable();
+    assert_eq!(combined, words);
+}
+
+#[test]
 fn archives_are_folders() {
     let folder = Folder::with(&[b"a\nb\n".to_vec()]);
     file(&folder, "reduce", "old\n");
@@ -504,6 +531,27 @@ fn a_job_may_allow_what_would_fail_it() {
     let error =
         run(r#"{"mapper": "kill -9 $$", "nonzero_exit": true}"#, &folder, &shape, !SEQUENTIAL);
     assert!(error.unwrap_err().message.contains("signal 9"), "a signal is no exit status");
+}
+
+#[test]
+fn a_reducer_may_leave_input_where_its_job_says_so() {
+    let shape = Shape { reduces: 1, ..Shape::default() };
+    // Within a pipe, and far beyond.
+    for lines in [3, 400_000] {
+        let text: String = (0..lines).map(|n| format!("{n:07}\n")).collect();
+        let folder = Folder::with(&[text.into_bytes()]);
+        for reducer in ["head -n 1", "sh -c 'IFS= read -r line; echo \\\"$line\\\"'", "sed 1q"] {
+            let json = |may: bool| {
+                format!(r#"{{"mapper": "cat", "reducer": "{reducer}", "partial_input": {may}}}"#)
+            };
+            let ran = both(&json(true), &folder, &shape);
+            assert_eq!(joined(&ran), b"0000000\t\n", "{reducer} of {lines}");
+            if lines > 3 {
+                let failure = run(&json(false), &folder, &shape, !SEQUENTIAL).unwrap_err();
+                assert!(failure.message.contains("'partial_input: true'"), "{}", failure.message);
+            }
+        }
+    }
 }
 
 #[test]
