@@ -6,7 +6,8 @@ use std::path::Path;
 use mapreduce_protocol::{Failure, OutputForms};
 
 use crate::api::{
-    Combiner, Counters, GroupFields, JobOf, Mapper, Partitioner, Reducer, TaskContext,
+    Combiner, Counters, Folding, GroupFields, JobOf, Mapper, Partitioner, Reducer,
+    TaskContext,
 };
 use crate::oracle;
 use crate::oracle_input::OracleInput;
@@ -22,6 +23,9 @@ use crate::task::reduce::{self, ReduceTask};
 pub(crate) trait Program: Send + Sync {
     /// Whether the author named a reducer.
     fn has_reducer(&self) -> bool;
+
+    /// Whether the author named a combiner.
+    fn has_combiner(&self) -> bool;
 
     /// Maps a split into a map output file; returns its digest.
     fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure>;
@@ -62,6 +66,10 @@ where
         self.reduces
     }
 
+    fn has_combiner(&self) -> bool {
+        self.combiner.is_some()
+    }
+
     fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure> {
         let mapper = (self.mapper)();
         let partitions = Partitions::new(&self.partitioner, task.n_partitions).by(self.fields());
@@ -86,7 +94,10 @@ where
         output: PartOutput,
         task: &mut ReduceTask<'_>,
     ) -> Result<String, Failure> {
-        reduce::groups((self.reducer)(), merge, self.fields(), output, task)
+        match self.folding() {
+            Some(folding) => reduce::groups(folding, merge, self.fields(), output, task),
+            None => reduce::groups((self.reducer)(), merge, self.fields(), output, task),
+        }
     }
 
     fn run_sequentially(
@@ -102,16 +113,21 @@ where
             return oracle::map_only(mapper, input, (task, forms), counters);
         }
         let grouping = self.grouping.as_ref();
-        oracle::Oracle { partitioner: &self.partitioner, grouping, task, forms }.run(
-            mapper,
-            (self.reducer)(),
-            input,
-            counters,
-        )
+        let oracle = oracle::Oracle { partitioner: &self.partitioner, grouping, task, forms };
+        match self.folding() {
+            Some(folding) => oracle.run(mapper, folding, input, counters),
+            None => oracle.run(mapper, (self.reducer)(), input, counters),
+        }
     }
 }
 
 impl<M: Mapper, C, R, P> JobOf<M, C, R, P> {
+    /// The reducer of a job that names a combiner alone.
+    fn folding(&self) -> Option<Folding<C>> {
+        let combiner = self.combiner.as_ref().filter(|_| !self.reduces)?;
+        Some(Folding::by(combiner()))
+    }
+
     /// What it groups by, if not by the whole key.
     fn fields(&self) -> Option<GroupFields> {
         self.grouping.as_ref().map(|grouping| grouping.fields)

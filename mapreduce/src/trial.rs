@@ -30,7 +30,7 @@ pub struct TrialRun {
 }
 
 impl Job {
-    /// What the job writes of these lines, with one reduce if it has a reducer.
+    /// What the job writes of these lines, with one reduce, as where a job file names no number.
     ///
     /// ```
     /// use mapreduce::{Bytes, Job, words};
@@ -113,7 +113,7 @@ impl Trial<'_> {
         self
     }
 
-    /// Has so many reduces; without that one, or none if the job has no reducer.
+    /// Has so many reduces, 0 for none; without that one, as where a job file names no number.
     #[must_use]
     pub fn reduces(self, n: u32) -> Self {
         Self { reduces: Some(n), ..self }
@@ -129,12 +129,11 @@ impl Trial<'_> {
     /// Runs it.
     ///
     /// # Errors
-    /// What the job's code fails with, or that a job with a reducer was given no reduce.
+    /// What the job's code fails with, or that a job with a reducer or combiner was given no reduce.
     pub fn run(self) -> Result<TrialRun, UserError> {
-        let default = u32::from(self.job.has_reducer());
-        let n_reduces = self.reduces.unwrap_or(default);
-        if n_reduces < default {
-            return Err("the job has a reducer, and needs a reduce".into());
+        let n_reduces = self.reduces.unwrap_or(1);
+        if let Some(why) = self.job.refused_with(n_reduces) {
+            return Err(why.into());
         }
         let task = TaskContext {
             attempt: LOCAL_JOB.task(TaskKind::Map, 0).attempt(0),

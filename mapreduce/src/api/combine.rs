@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Datum, Key, UserError};
+use super::{Datum, Key, Output, Reducer, UserError, Values};
 
 /// An associative fold of two values of one key (Hadoop: `Combiner`, but of two values instead of a
 /// list, so that the map side can fold in a hash table). It is called any number of times, also never;
@@ -76,5 +76,74 @@ impl<K: Key, V: Datum> Combiner for NoCombiner<K, V> {
         match *self {
             Self::_Never(never, _) => match never {},
         }
+    }
+}
+
+/// The reducer of jobs that name a combiner alone: writes each key once, with all of its values folded, so that nothing depends
+/// on which of them the map side had folded already.
+pub(crate) struct Folding<C> {
+    combiner: C,
+    /// The key under way, and what stands for its values so far.
+    key: Vec<u8>,
+    value: Vec<u8>,
+    next: Vec<u8>,
+}
+
+impl<C> Folding<C> {
+    /// By this combiner.
+    pub(crate) fn by(combiner: C) -> Self {
+        Self { combiner, key: Vec::new(), value: Vec::new(), next: Vec::new() }
+    }
+}
+
+impl<C: Combiner> Folding<C> {
+    /// Folds one more value of the key under way.
+    fn fold(&mut self, right: <C::Value as Datum>::Ref<'_>) -> Result<(), UserError> {
+        let (key, left) = (C::Key::decode(&self.key)?, C::Value::decode(&self.value)?);
+        let mut combined = Combined::new(&mut self.next);
+        self.combiner.combine(key, left, right, &mut combined)?;
+        if !combined.is_written() {
+            return Err("the combiner set no value".into());
+        }
+        std::mem::swap(&mut self.value, &mut self.next);
+        Ok(())
+    }
+
+    fn write(&self, out: &mut Output<'_, C::Key, C::Value>) -> Result<(), UserError> {
+        out.emit(C::Key::decode(&self.key)?, C::Value::decode(&self.value)?);
+        Ok(())
+    }
+}
+
+impl<C: Combiner> Reducer for Folding<C> {
+    type InKey = C::Key;
+    type InValue = C::Value;
+    type OutKey = C::Key;
+    type OutValue = C::Value;
+
+    fn reduce(
+        &mut self,
+        _: <C::Key as Datum>::Ref<'_>,
+        values: &mut Values<'_, C::Key, C::Value>,
+        out: &mut Output<'_, C::Key, C::Value>,
+    ) -> Result<(), UserError> {
+        let mut has_key = false;
+        // Where keys are grouped by fewer of their fields, several come.
+        while let Some((key, value)) = values.next_pair() {
+            self.next.clear();
+            C::Key::encode(key, &mut self.next);
+            if has_key && self.next == self.key {
+                self.fold(value)?;
+                continue;
+            }
+            if has_key {
+                self.write(out)?;
+            }
+            has_key = true;
+            std::mem::swap(&mut self.key, &mut self.next);
+            self.value.clear();
+            C::Value::encode(value, &mut self.value);
+        }
+        if has_key { self.write(out) } else { Ok(()) }
     }
 }

@@ -39,7 +39,8 @@ type MapJob<M, K, V> = JobOf<M, NoCombiner<K, V>, Identity<K, V>>;
 
 impl Job {
     /// Begins a job with a factory of mappers: one is made for each attempt. Without a reducer the job
-    /// is map-only if it is run with 0 reduces; with more, each writes its pairs sorted.
+    /// is map-only if it is run with 0 reduces; with more (1 if nobody says), each writes its pairs sorted, and with a
+    /// combiner one for each key.
     #[allow(clippy::new_ret_no_self)] // It becomes one when all its parts are named.
     pub fn new<M, F>(mapper: F) -> MapJob<M, M::Key, M::Value>
     where
@@ -123,13 +124,41 @@ impl Job {
     pub fn has_reducer(&self) -> bool {
         self.program.has_reducer()
     }
+
+    /// Why it can't be run with so many reduces, if it can't.
+    pub(crate) fn refused_with(&self, n_reduces: u32) -> Option<&'static str> {
+        if n_reduces > 0 {
+            return None;
+        }
+        if self.has_reducer() {
+            return Some(
+                "the program has a reducer, but the job has no reduces: set 'reduces' to 1 or more",
+            );
+        }
+        self.program.has_combiner().then_some(
+            "the program has a combiner, but the job has no reduces, and maps alone combine nothing: set 'reduces' to 1 or more",
+        )
+    }
 }
 
 impl<M, C, R, P> JobOf<M, C, R, P>
 where
     M: Mapper + 'static,
 {
-    /// Folds equal keys' values on the map side already.
+    /// Folds equal keys' values on the map side already. Without a reducer each key is written once, with what all of its
+    /// values fold into.
+    ///
+    /// ```
+    /// use mapreduce::{Bytes, Job, words};
+    ///
+    /// let job: Job = Job::map::<Bytes, u64>(|line, out| {
+    ///     words(line.value).for_each(|word| out.emit(word, 1));
+    ///     Ok(())
+    /// })
+    /// .combine(|earlier, later, one| one.set(earlier + later))
+    /// .into();
+    /// assert_eq!(job.run_on(["b a", "a"]).unwrap().lines, ["a\t2", "b\t1"]);
+    /// ```
     pub fn combiner<D, F>(self, combiner: F) -> JobOf<M, D, R, P>
     where
         D: Combiner<Key = M::Key, Value = M::Value> + 'static,

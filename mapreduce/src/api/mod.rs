@@ -45,7 +45,7 @@ pub use visit::Visitor;
 pub use words::{Words, words};
 pub use wrappers::Desc;
 
-pub(crate) use combine::NoCombiner;
+pub(crate) use combine::{Folding, NoCombiner};
 pub(crate) use context::StatusSink;
 pub(crate) use counters::{Counters, OWN_GROUP};
 pub(crate) use grouping::{Compare, GroupFields, Grouping};

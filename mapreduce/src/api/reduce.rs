@@ -123,8 +123,8 @@ where
     }
 }
 
-/// The reducer of jobs that name none: writes every pair as it is, sorted by key (Hadoop: the default
-/// `Reducer`).
+/// The reducer of jobs that name neither one nor a combiner: writes every pair as it is, sorted by key (Hadoop: the default
+/// `Reducer`). Behind a combiner it writes what is folded so far, which depends on splits and buffers: there, name none.
 pub struct Identity<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K, V> Default for Identity<K, V> {

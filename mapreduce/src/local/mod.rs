@@ -48,8 +48,8 @@ pub fn run_local(job: &Job, local: &LocalJob) -> LocalResult {
 
 fn run(job: &Job, local: &LocalJob) -> Result<BTreeMap<String, u64>, Failure> {
     let n_reduces = builtins::check(&local.spec).map_err(|error| bad_job(error.to_string()))?;
-    if n_reduces == 0 && job.has_reducer() {
-        return Err(bad_job("the program has a reducer but 'reduces' is 0: set it to 1 or more"));
+    if let Some(why) = job.refused_with(n_reduces) {
+        return Err(bad_job(why));
     }
     let mut spec = local.spec.clone();
     spec.write_compression_down();

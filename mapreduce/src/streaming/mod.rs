@@ -224,6 +224,10 @@ impl Program for StreamingProgram {
         self.about.command(CommandRole::Reducer).is_some()
     }
 
+    fn has_combiner(&self) -> bool {
+        self.about.combiner.is_some()
+    }
+
     fn map_to_partitions(&self, task: &mut MapTask<'_>) -> Result<String, Failure> {
         let attempt = self.map_attempt(task)?;
         let (role, about, keys) = (CommandRole::Mapper, &self.about, &self.keys);

@@ -83,10 +83,8 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn run(&self, events: mpsc::Receiver<Vec<MapEvent>>) -> Result<AttemptResult, Failure> {
-        if self.description.job.n_reduces == 0 && self.job.has_reducer() {
-            return Err(bad_job(
-                "the program has a reducer, but the job has no reduces: set 'reduces' to 1 or more",
-            ));
+        if let Some(why) = self.job.refused_with(self.description.job.n_reduces) {
+            return Err(bad_job(why));
         }
         let io = Io::start(self.description).map_err(|error| {
             let message = format!("the I/O thread can't be started: {error}");

@@ -121,6 +121,43 @@ fn missing_input_and_reduces_are_named() {
 }
 
 #[test]
+fn a_combiner_needs_reduces_and_no_reducer() {
+    let job: Job = Job::map::<Bytes, u64>(|line, out| {
+        out.emit(line.value, 1);
+        Ok(())
+    })
+    .combine(|a, b, one| one.set(a + b))
+    .into();
+    let none = Shape { reduces: 0, ..Shape::default() };
+    for sequential in [false, true] {
+        let failure = failure_of(&job, &none, sequential);
+        assert_eq!(failure.kind, FailureKind::BadJob);
+        assert!(failure.message.contains("has a combiner"), "{}", failure.message);
+        // Splits of a few lines each: what the maps fold is a part of it.
+        let shape = Shape { split_bytes: 100, reduces: 1, ..Shape::default() };
+        let ran = run(&job, "native", &folder(), &shape, sequential).unwrap();
+        assert_eq!(ran.parts["part-r-00000"], b"boom\t50\none\t50\nthree\t50\ntwo\t50\n");
+    }
+    let refused = job.trial().input("a", ["x"]).reduces(0).run().unwrap_err().to_string();
+    assert!(refused.contains("has a combiner"), "{refused}");
+}
+
+#[test]
+fn a_trial_has_the_reduces_that_a_job_file_without_a_number_has() {
+    let job: Job = Job::map::<Bytes, ()>(|line, out| {
+        out.emit(line.value, ());
+        Ok(())
+    })
+    .into();
+    assert_eq!(job.run_on(["b", "a"]).unwrap().lines, ["a", "b"]);
+    let map_only = job.trial().input("x", ["b", "a"]).reduces(0).run().unwrap();
+    assert_eq!(map_only.lines, ["b", "a"]);
+    let local = local_job("native", Default::default(), &folder(), &Shape::default(), false);
+    let unsaid = mapreduce_protocol::JobSpec { reduces: None, ..local.spec };
+    assert_eq!(mapreduce_protocol::builtins::check(&unsaid), Ok(1));
+}
+
+#[test]
 fn hidden_files_and_inner_folders_are_no_input() {
     let folder = Folder::with(&[b"a b a\n".to_vec()]);
     for name in ["_SUCCESS", ".hidden"] {

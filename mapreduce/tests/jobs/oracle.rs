@@ -4,7 +4,7 @@
 use crate::local::{Folder, Shape, run, wordcount};
 use mapreduce::{
     Bytes, Combined, Combiner, Desc, Job, Mapper, Output, Partitioner, Record, Text, UserError,
-    words,
+    Values, words,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -170,6 +170,19 @@ fn grouped_identity() -> Job {
     .into()
 }
 
+/// The same without a reducer: one pair for each whole key, and its values in the order of the input.
+fn combined_alone() -> Job {
+    Job::map::<(Bytes, u64), Text>(|line, out| {
+        for (n, word) in words(line.value).enumerate() {
+            out.emit((word, n as u64 % 3), &line.offset.to_string());
+        }
+        Ok(())
+    })
+    .combine(|left, right, one| one.set(&format!("{left} {right}")))
+    .group_by::<1>()
+    .into()
+}
+
 /// Lines of few distinct bytes: repeated words, blanks, CR, LF, NUL and high bytes.
 fn data() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
@@ -238,6 +251,7 @@ proptest! {
     fn groups_of_keys_that_are_sorted_by_more(files in vec(data(), 1..3), shape in shape()) {
         check(&places(), None, &files, &shape);
         check(&counted_places(), None, &files, &shape);
+        check(&combined_alone(), None, &files, &shape);
         check(&grouped_identity(), None, &files, &shape);
     }
 
@@ -284,6 +298,40 @@ fn lines_longer_than_splits_blocks_and_buffers() {
     let shape = Shape { split_bytes: 100_000, sort_buffer_bytes: 1000, ..Shape::default() };
     check(&listing(), None, &[long.clone(), b"x".to_vec()], &shape);
     check(&wordcount(), Some("wordcount"), &[long], &shape);
+}
+
+#[test]
+fn a_record_of_100_mib_passes_buffers_that_are_smaller() {
+    const LONG: usize = 100 << 20;
+    let job = |combines: bool| -> Job {
+        let job = Job::map::<u8, Bytes>(|line, out| {
+            if line.value.len() == 1 {
+                out.emit(1, &vec![line.value[0]; LONG]);
+            }
+            out.emit(0, line.value);
+            Ok(())
+        });
+        let reduce =
+            |key: u8, values: &mut Values<'_, u8, Bytes>, out: &mut Output<'_, u8, u64>| {
+                let mut bytes = 0;
+                while let Some(value) = values.next() {
+                    bytes += value.len() as u64;
+                }
+                out.emit(key, bytes);
+                Ok(())
+            };
+        match combines {
+            true => job.combine(|a, b, one| one.set(&[a, b].concat())).reduce(reduce).into(),
+            false => job.reduce(reduce).into(),
+        }
+    };
+    let folder = Folder::with(&[b"a\nbc\n".to_vec(), b"d\n".to_vec()]);
+    let shape = Shape { reduces: 1, parallelism: 1, ..Shape::default() };
+    for combines in [false, true] {
+        let ran = run(&job(combines), "native", &folder, &shape, false).unwrap();
+        let expected = format!("0\t4\n1\t{}\n", 2 * LONG);
+        assert_eq!(ran.parts["part-r-00000"], expected.as_bytes(), "combines: {combines}");
+    }
 }
 
 #[test]
