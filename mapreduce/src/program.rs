@@ -6,7 +6,7 @@ use std::path::Path;
 use mapreduce_protocol::{Failure, OutputForms};
 
 use crate::api::{
-    Combiner, Counters, Folding, GroupFields, JobOf, Mapper, Partitioner, Reducer,
+    Combiner, Counters, Datum as _, Folding, GroupFields, JobOf, Mapper, Partitioner, Reducer,
     TaskContext,
 };
 use crate::oracle;
@@ -33,7 +33,7 @@ pub(crate) trait Program: Send + Sync {
     /// Maps a split into the job's output; returns its digest.
     fn map_to_output(&self, task: &mut MapTask<'_>, output: PartOutput) -> Result<String, Failure>;
 
-    /// The combiner, for merges of encoded records.
+    /// The combiner, for merges of a reduce, of which nobody knows before what they merge.
     fn fold(&self) -> Option<Box<dyn Fold>>;
 
     /// Reduces a merge into the job's output; returns its digest.
@@ -84,7 +84,8 @@ where
     }
 
     fn fold(&self) -> Option<Box<dyn Fold>> {
-        let combiner = self.combiner.as_ref()?;
+        // What is rounded would depend on which map outputs came first.
+        let combiner = self.combiner.as_ref().filter(|_| !M::Value::ROUNDS)?;
         Some(Box::new(CombinerFold::new(combiner())))
     }
 

@@ -32,6 +32,8 @@ pub(crate) fn derive(
             type Ref<'__r> = #seen;
             const WIDTH: ::core::option::Option<usize> =
                 ::mapreduce::fields::width(&[#(#widths),*]);
+            const ROUNDS: bool = false #(|| <#types as ::mapreduce::Datum>::ROUNDS)*;
+            const COLUMNS: usize = 0 #(+ <#types as ::mapreduce::Datum>::COLUMNS)*;
             #body
         }
         #key

@@ -7,6 +7,12 @@ use super::{Datum, Key, Output, Reducer, UserError, Values};
 /// An associative fold of two values of one key (Hadoop: `Combiner`, but of two values instead of a
 /// list, so that the map side can fold in a hash table). It is called any number of times, also never;
 /// the earlier value is always on the left.
+///
+/// Which values are folded together depends on how the input is split, on buffers and on what is merged when. That is seen of
+/// nothing that is truly associative. A sum of `f64` is not, since each addition rounds: its last digits differ
+/// between a cluster, `howdah local` and one sequential run, and change with the size of splits and of
+/// `task.sort_buffer`. From run to run they stay, since of values that hold floating-point numbers ([`Datum::ROUNDS`]) only maps
+/// fold, and those by bytes alone. Who wants them the same everywhere adds whole numbers (cents), or combines nothing.
 pub trait Combiner {
     /// Keys of the map output.
     type Key: Key;

@@ -77,6 +77,13 @@ pub trait Datum: 'static {
     /// combined in place.
     const WIDTH: Option<usize> = None;
 
+    /// Whether sums of it are rounded, and so depend on what is added first: floating-point numbers, and what holds some.
+    /// Such values are combined by maps alone.
+    const ROUNDS: bool = false;
+
+    /// Fields that it takes in a line of text, beside others: none for `()`, all of its own for a tuple or struct.
+    const COLUMNS: usize = 1;
+
     /// Appends the encoding.
     fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>);
 

@@ -165,34 +165,41 @@ fn end_of(bytes: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// Writes fields as text, with tabs between those that have any.
+/// Writes fields as text, with tabs between them. What takes no room in a line (`()`) has none; what is absent is empty, so
+/// that the others stay in their places.
 pub struct TextWriter<'o> {
     out: &'o mut Vec<u8>,
+    columns: usize,
     wrote: bool,
 }
 
 impl<'o> TextWriter<'o> {
     /// Appends to `out`.
     pub fn new(out: &'o mut Vec<u8>) -> Self {
-        Self { out, wrote: false }
+        Self { out, columns: 0, wrote: false }
     }
 
     /// Appends a field.
     pub fn field<F: Datum>(&mut self, value: F::Ref<'_>) {
-        let before = self.out.len();
-        if self.wrote {
+        if F::COLUMNS == 0 {
+            return;
+        }
+        if self.columns > 0 {
             self.out.push(b'\t');
         }
+        self.columns += F::COLUMNS;
+        let start = self.out.len();
         if F::write_text(value, self.out) {
             self.wrote = true;
         } else {
-            self.out.truncate(before);
+            self.out.truncate(start);
+            self.out.resize(start + F::COLUMNS - 1, b'\t');
         }
     }
 
-    /// Whether any field had text.
+    /// Whether there is something to write: text, or several fields.
     #[must_use]
     pub fn wrote(&self) -> bool {
-        self.wrote
+        self.wrote || self.columns > 1
     }
 }

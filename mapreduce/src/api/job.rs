@@ -170,7 +170,7 @@ where
     }
 
     /// Folds with an associative closure, which sets the one value that stands for the earlier and the
-    /// later one.
+    /// later one. Sums of floating-point numbers are not quite that: see [`Combiner`].
     pub fn combine(
         self,
         combine: impl Fn(

@@ -70,6 +70,7 @@ macro_rules! float {
         impl Datum for $number {
             type Ref<'a> = Self;
             const WIDTH: Option<usize> = Some(size_of::<$number>());
+            const ROUNDS: bool = true;
 
             #[inline]
             fn encode(value: Self, out: &mut Vec<u8>) {
@@ -204,6 +205,7 @@ impl Key for char {
 impl Datum for () {
     type Ref<'a> = ();
     const WIDTH: Option<usize> = Some(0);
+    const COLUMNS: usize = 0;
 
     #[inline]
     fn encode((): (), _: &mut Vec<u8>) {}

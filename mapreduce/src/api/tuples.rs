@@ -10,6 +10,8 @@ macro_rules! tuple {
         impl<$($field: Datum,)* $last: Datum> Datum for ($($field,)* $last) {
             type Ref<'a> = ($($field::Ref<'a>,)* $last::Ref<'a>);
             const WIDTH: Option<usize> = fields::width(&[$($field::WIDTH,)* $last::WIDTH]);
+            const ROUNDS: bool = $($field::ROUNDS ||)* $last::ROUNDS;
+            const COLUMNS: usize = $($field::COLUMNS +)* $last::COLUMNS;
 
             #[inline]
             fn encode(($($value,)* $last_value): Self::Ref<'_>, out: &mut Vec<u8>) {

@@ -8,13 +8,16 @@ use super::{Datum, DecodeError, Key, Visitor};
 const NONE: u8 = 1;
 const SOME: u8 = 2;
 
-/// Nothing, or a value; nothing comes first. As text, nothing leaves no tab.
+/// Nothing, or a value; nothing comes first. As text, nothing leaves no tab, but is an empty field among those of a tuple or
+/// struct.
 impl<D: Datum> Datum for Option<D> {
     type Ref<'a> = Option<D::Ref<'a>>;
     const WIDTH: Option<usize> = match D::WIDTH {
         Some(width) => Some(1 + width),
         None => None,
     };
+    const ROUNDS: bool = D::ROUNDS;
+    const COLUMNS: usize = D::COLUMNS;
 
     #[inline]
     fn encode(value: Option<D::Ref<'_>>, out: &mut Vec<u8>) {
@@ -72,6 +75,8 @@ impl<K: Key> Datum for Desc<K> {
         Some(width) if !K::READS_TURNED => Some(2 * width),
         width => width,
     };
+    const ROUNDS: bool = K::ROUNDS;
+    const COLUMNS: usize = K::COLUMNS;
 
     fn encode(value: K::Ref<'_>, out: &mut Vec<u8>) {
         let start = out.len();

@@ -86,7 +86,10 @@ fn enums_are_sorted_as_they_are_declared_and_written_by_name() {
 #[test]
 fn what_is_derived_is_written_as_fields() {
     let visit = Visit { host: "h", at: 7, referrer: None, r#type: Kind::Image };
-    assert_eq!(text::<Visit<'_>>(visit), "h\t7\tImage");
+    assert_eq!(text::<Visit<'_>>(visit), "h\t7\t\tImage");
+    assert_eq!((Visit::COLUMNS, Ranked::COLUMNS, Nothing::COLUMNS), (4, 7, 0));
+    let rounds = [Visit::ROUNDS, Sums::ROUNDS, <(u8, Option<f32>)>::ROUNDS, <[u8; 4]>::ROUNDS];
+    assert_eq!(rounds, [false, true, true, false]);
     assert_eq!(text::<Sums>(Sums { count: 2, mean: 0.5 }), "2\t0.5");
     assert_eq!(<Sums as Datum>::WIDTH, Some(16));
     assert_eq!(Visit::WIDTHS, [None, Some(8), None, Some(1)]);

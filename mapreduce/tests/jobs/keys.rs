@@ -194,7 +194,14 @@ fn text_of_pairs_has_no_tab_beside_nothing() {
     assert_eq!(text::<((), Text)>(((), "x")), (true, "x".to_owned()));
     assert_eq!(text::<((), ())>(((), ())), (false, String::new()));
     assert_eq!(text::<((), u8, (), u8)>(((), 1, (), 2)), (true, "1\t2".to_owned()));
-    assert_eq!(text::<(Option<Text>, bool)>((None, true)), (true, "true".to_owned()));
+    // What is absent is an empty field, so that others keep their places.
+    assert_eq!(text::<(Option<Text>, bool)>((None, true)), (true, "\ttrue".to_owned()));
+    type Pairs = (u8, Option<(u8, Option<u8>)>, (), Option<()>, u8);
+    assert_eq!(text::<Pairs>((1, None, (), Some(()), 2)), (true, "1\t\t\t2".to_owned()));
+    assert_eq!(text::<Pairs>((1, Some((3, None)), (), None, 2)), (true, "1\t3\t\t2".to_owned()));
+    assert_eq!(text::<(Option<u8>, Option<u8>)>((None, None)), (true, "\t".to_owned()));
+    assert_eq!(text::<(Option<u8>, ())>((None, ())), (false, String::new()), "one field");
+    assert_eq!(text::<Option<(u8, u8)>>(None), (false, String::new()));
     assert_eq!(text::<(Desc<char>, f32)>(('ä', 0.5)), (true, "ä\t0.5".to_owned()));
     assert_eq!(text::<f64>(1.0), (true, "1.0".to_owned()));
     assert_eq!(text::<(i64, Text)>((-3, "")), (true, "-3\t".to_owned()));
