@@ -18,6 +18,9 @@ pub(crate) struct OracleInput {
     places: Option<OraclePlaces>,
 }
 
+/// U+FEFF, which may stand in front of a text.
+pub(crate) const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// One record: its place, its key, the rest.
 pub(crate) type OracleRecord<'a> = (u64, Option<&'a [u8]>, &'a [u8]);
 
@@ -68,9 +71,15 @@ impl OracleInput {
                 Ok(chunks.map(|(at, record)| (at, None, record)).collect())
             }
             InputFormat::Csv(csv) => {
-                let records = csv_records(data, *csv);
+                let mark = if data.starts_with(MARK) { MARK.len() } else { 0 };
+                let text = &data[mark..];
+                let mut records = csv_records(text, *csv);
+                // The first one is at 0, whatever stands before it.
+                for (at, ..) in records.iter_mut().filter(|(at, ..)| *at > 0) {
+                    *at += mark as u64;
+                }
                 // A header may be what is never closed.
-                let all = csv_records(data, Csv { header: false, ..*csv });
+                let all = csv_records(text, Csv { header: false, ..*csv });
                 let last = all.last().map_or(&[][..], |(_, _, record)| record);
                 match csv.multiline && is_open(last, csv.delimiter) {
                     true => Err(broken(format!("input {} ends inside of quotes", self.path))),
@@ -78,6 +87,10 @@ impl OracleInput {
                 }
             }
             InputFormat::JsonLines => lines(data)
+                .map(|(at, line)| match line.strip_prefix(MARK) {
+                    Some(rest) if at == 0 => (at, rest),
+                    _ => (at, line),
+                })
                 .filter(|(_, line)| line.iter().any(|byte| !b" \t\r".contains(byte)))
                 .map(|(at, line)| match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
                     Ok(_) => Ok((at, None, line)),

@@ -75,11 +75,14 @@ pub const BUILTINS: &[BuiltinRule] = &[
         name: "index",
         about: "each word, and behind it the names of the files that hold it, sorted, with tabs between them",
         reduces: ReducesRule::AtLeastOne,
-        arguments: &[optional(
-            "case",
-            "keep",
-            "`keep`, or `lower`: ASCII letters become lower case",
-        )],
+        arguments: &[
+            optional("case", "keep", "`keep`, or `lower`: ASCII letters become lower case"),
+            optional(
+                "names",
+                "file",
+                "`file`: the last name of a file's path, and files of one name in several folders are one; `path`: all of it",
+            ),
+        ],
         example: &[("case", "lower")],
     },
     BuiltinRule {

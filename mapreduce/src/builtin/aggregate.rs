@@ -64,8 +64,8 @@ pub(super) fn job(aggregate: Aggregate, arguments: Arguments<'_>) -> Result<Job,
     let (key, value) = (arguments.field("key_field", 1)?, arguments.field("value_field", 2)?);
     let lines = arguments.lines()?;
     let job = Job::map::<Bytes, Partial>(move |record, out| {
-        let made = lines.field(record.value, key).and_then(|key| {
-            let number = Decimal::parse(lines.field(record.value, value)?)?;
+        let made = lines.field(record, key).and_then(|key| {
+            let number = Decimal::parse(lines.field(record, value)?)?;
             // Numbers that can't be compared are bad lines, not broken comparisons.
             number.units()?;
             Ok((key, number))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::BuiltinError;
+use crate::task::records::unmarked;
 use crate::{Datum, Output, Record, UserError};
 
 /// Highest number of a field.
@@ -83,28 +84,34 @@ pub(super) struct Lines {
 /// Counter of lines that were left out.
 const BAD_LINES: (&str, &str) = ("builtin", "BAD_LINES");
 
+/// A line as text: without the CR of a CRLF, and without the mark that a file may begin with.
+pub(super) fn text_of(record: Record<'_>) -> &[u8] {
+    let line = unmarked(record.offset, record.value);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 impl Lines {
     /// All fields of a line.
-    pub(super) fn fields<'l>(&'l self, line: &'l [u8]) -> Fields<'l> {
-        Fields { rest: Some(line), separator: &self.separator }
+    pub(super) fn fields<'l>(&'l self, record: Record<'l>) -> Fields<'l> {
+        Fields { rest: Some(text_of(record)), separator: &self.separator }
     }
 
     /// One field, by its number from 0.
-    pub(super) fn field<'l>(&'l self, line: &'l [u8], n: usize) -> Result<&'l [u8], String> {
-        self.fields(line).nth(n).ok_or_else(|| Self::no_field(n))
+    pub(super) fn field<'l>(&'l self, record: Record<'l>, n: usize) -> Result<&'l [u8], String> {
+        self.fields(record).nth(n).ok_or_else(|| Self::no_field(n))
     }
 
     /// Cuts a line into one field, by its number from 0, and all others, which are left in `others`, each with a
     /// separator in front.
     pub(super) fn apart<'l>(
         &'l self,
-        line: &'l [u8],
+        record: Record<'l>,
         n: usize,
         others: &mut Vec<u8>,
     ) -> Result<&'l [u8], String> {
         others.clear();
         let mut found = None;
-        for (nth, field) in self.fields(line).enumerate() {
+        for (nth, field) in self.fields(record).enumerate() {
             if nth == n {
                 found = Some(field);
             } else {
@@ -163,6 +170,33 @@ impl<'l> Iterator for Fields<'l> {
                 Some(&rest[..end])
             }
             None => self.rest.take(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_those_of_the_text_whatever_ends_its_lines_and_begins_its_file() {
+        let lines = Lines { separator: b",".to_vec(), skips_bad: false };
+        for (offset, value, expected) in [
+            (0, &b"7,a"[..], &[&b"7"[..], b"a"][..]),
+            (0, b"\xef\xbb\xbf7,a\r", &[b"7", b"a"]),
+            (9, b"7,a\r", &[b"7", b"a"]),
+            (9, b"7\r", &[b"7"]),
+            (9, b"7,\r", &[b"7", b""]),
+            (9, b"7\r,a\r\r", &[b"7\r", b"a\r"]),
+            (9, b"\xef\xbb\xbf7", &[b"\xef\xbb\xbf7"]),
+            (9, b"", &[b""]),
+        ] {
+            let record = Record { offset, key: None, value, path: "/f" };
+            assert_eq!(lines.fields(record).collect::<Vec<_>>(), expected, "{value:?}");
+            let mut others = Vec::new();
+            assert_eq!(lines.apart(record, 0, &mut others), Ok(expected[0]));
+            let behind = expected[1..].iter().flat_map(|field| [b",", *field].concat());
+            assert_eq!(others, behind.collect::<Vec<u8>>(), "{value:?}");
         }
     }
 }

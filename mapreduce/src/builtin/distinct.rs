@@ -21,7 +21,7 @@ pub(super) fn job(arguments: Arguments<'_>) -> Result<Job, BuiltinError> {
             out.emit(record.value, ());
             return Ok(());
         }
-        let chosen = fields.iter().map(|n| lines.field(record.value, *n));
+        let chosen = fields.iter().map(|n| lines.field(record, *n));
         let chosen = chosen.collect::<Result<Vec<_>, _>>();
         if let Some(chosen) = lines.unless_bad(chosen, record, out)? {
             out.emit(&chosen.join(&lines.separator[..]), ());

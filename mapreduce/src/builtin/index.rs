@@ -1,16 +1,18 @@
 //! An inverted index: where each word occurs.
 
 use super::BuiltinError;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, text_of};
 use crate::{Bytes, Job, Text, words};
 
 /// Words are runs of bytes other than ASCII white space. The files are a field of the key, so that they come sorted and
-/// each once, however many there are.
+/// each once, however many there are. By their last names alone, files of one name in several folders are one.
 pub(super) fn job(arguments: Arguments<'_>) -> Result<Job, BuiltinError> {
     let lowers = arguments.choice("case", &[("keep", false), ("lower", true)])?;
+    let whole = arguments.choice("names", &[("file", false), ("path", true)])?;
     let job = Job::map::<(Bytes, Text), ()>(move |line, out| {
-        let file = line.path.rsplit('/').next().unwrap_or(line.path);
-        for word in words(line.value) {
+        let last = line.path.rsplit('/').next().unwrap_or(line.path);
+        let file = if whole { line.path } else { last };
+        for word in words(text_of(line)) {
             match lowers {
                 true => out.emit((&word.to_ascii_lowercase(), file), ()),
                 false => out.emit((word, file), ()),

@@ -84,7 +84,7 @@ impl Mapper for Sides {
         record: Record<'_>,
         out: &mut Output<'_, Side, Bytes>,
     ) -> Result<(), UserError> {
-        let made = self.lines.apart(record.value, self.field, &mut self.others);
+        let made = self.lines.apart(record, self.field, &mut self.others);
         if let Some(key) = self.lines.unless_bad(made, record, out)? {
             out.emit((key, self.side), &self.others);
         }

@@ -140,6 +140,7 @@ mod tests {
             ("max", args(&[("bad_lines", "ignore")]), "one of fail, skip"),
             ("distinct", args(&[("fields", "1,0")]), "as in 3,1"),
             ("index", args(&[("case", "upper")]), "one of keep, lower"),
+            ("index", args(&[("names", "url")]), "one of file, path"),
             ("teragen", args(&[("seed", "x")]), "whole number"),
             ("terasort", args(&[("split_points", "6")]), "split_points of terasort"),
             ("join", args(&[("left", "a")]), "'right'"),

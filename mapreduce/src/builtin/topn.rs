@@ -58,7 +58,7 @@ impl Mapper for First {
         record: Record<'_>,
         out: &mut Output<'_, Place, ()>,
     ) -> Result<(), UserError> {
-        let number = self.lines.field(record.value, self.field);
+        let number = self.lines.field(record, self.field);
         let number = number.and_then(|text| Decimal::parse(text)?.units());
         let Some(number) = self.lines.unless_bad(number, record, out)? else { return Ok(()) };
         let number = if self.turned { -number } else { number };

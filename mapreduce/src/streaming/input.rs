@@ -14,7 +14,7 @@ use crate::task::lines::Lines;
 use crate::task::map::MapTask;
 use crate::task::merge::Merge;
 use crate::task::progress::Progress;
-use crate::task::records::{RawRecord, Records, check_piece};
+use crate::task::records::{RawRecord, Records, check_piece, unmarked};
 use crate::task::skips::REDUCE_SKIPPED_GROUPS;
 use crate::task::sort_buffer::SortBuffer;
 use crate::task::storage::Input;
@@ -35,6 +35,8 @@ pub(super) struct MapFeed<'a> {
     pieces: std::slice::Iter<'a, SplitPiece>,
     reader: Option<Reader<'a>>,
     ends: LineEnds,
+    /// Whether what comes next is a file's first line.
+    at_start: bool,
     normaliser: Normaliser,
     records: u64,
     /// Bytes of the split, and of the pieces before this one.
@@ -63,6 +65,7 @@ impl<'a> MapFeed<'a> {
             pieces: split.pieces.iter(),
             reader: None,
             ends,
+            at_start: false,
             normaliser: Normaliser::new(ends),
             records: 0,
             total: split.length(),
@@ -106,6 +109,8 @@ impl<'a> MapFeed<'a> {
             None => Ok(None),
             Some(Reader::Lines(lines)) => {
                 let Some(block) = lines.next_lines()? else { return Ok(None) };
+                let offset = u64::from(!std::mem::take(&mut self.at_start));
+                let block = block.slice_ref(text_of(offset, &block, self.ends));
                 let normal = self.normaliser.normalise(&block);
                 self.records += count_lines(normal);
                 let is_same = std::ptr::eq(normal.as_ptr(), block.as_ptr());
@@ -155,6 +160,11 @@ impl Reader<'_> {
     }
 }
 
+/// Text of a place as a command reads it: without the mark that a file may begin with.
+pub(super) fn text_of(offset: u64, text: &[u8], ends: LineEnds) -> &[u8] {
+    if ends == LineEnds::Lf { text } else { unmarked(offset, text) }
+}
+
 /// Appends a record of the input as a command reads it: one of a fixed length as it is, others as `key<TAB>value` on lines.
 pub(super) fn write_input(record: RawRecord<'_>, is_line: bool, ends: LineEnds, out: &mut Vec<u8>) {
     let bare = |bytes: &mut Vec<u8>| {
@@ -163,7 +173,7 @@ pub(super) fn write_input(record: RawRecord<'_>, is_line: bool, ends: LineEnds, 
         }
     };
     if let Some(key) = record.key {
-        out.extend_from_slice(key);
+        out.extend_from_slice(text_of(record.offset, key, ends));
         if record.value.is_empty() {
             bare(out);
         }
@@ -187,6 +197,7 @@ impl Feed for MapFeed<'_> {
             self.reader = None;
             let Some(piece) = self.pieces.next() else { return Ok(None) };
             let reader = self.open(piece)?;
+            self.at_start = piece.offset == 0;
             self.records += u64::from(matches!(reader, Reader::File { .. }));
             self.reader = Some(reader);
         }

@@ -21,7 +21,7 @@ use super::workplace::{self, Workplace};
 use crate::api::Counters;
 use crate::api::{StatusSink, TaskContext};
 use crate::local::LOCAL_JOB;
-use crate::oracle_input::OracleInput;
+use crate::oracle_input::{MARK, OracleInput};
 use crate::oracle_output::{self, OracleOutput, Piece, Writer};
 use crate::task::progress::Progress;
 
@@ -99,7 +99,7 @@ impl Plain<'_> {
     /// How many records a file has, and what its mapper reads.
     fn read(&self, file: &OracleInput) -> Result<(u64, Vec<u8>), Failure> {
         if matches!(file.format, InputFormat::Text | InputFormat::Lines { .. }) {
-            let lines = self.lines_of(&file.data);
+            let lines = self.lines_of(self.unmarked(&file.data));
             return Ok((lines.len() as u64, joined(lines)));
         }
         let records = file.records()?;
@@ -109,14 +109,26 @@ impl Plain<'_> {
             ([rest @ .., b'\r'], LineEnds::Crlf | LineEnds::Any) => rest.to_vec(),
             (bytes, _) => bytes.to_vec(),
         };
-        let text = records.iter().map(|(_, key, value)| match key {
+        let keyed = records.iter().map(|(at, key, value)| match key {
+            Some(key) if *at == 0 => (Some(self.unmarked(key)), value),
+            key => (*key, value),
+        });
+        let text = keyed.map(|(key, value)| match key {
             _ if is_raw => value.to_vec(),
             Some(key) if value.is_empty() => [&bare(key)[..], b"\t\n"].concat(),
-            Some(key) => [*key, b"\t", &bare(value), b"\n"].concat(),
+            Some(key) => [key, b"\t", &bare(value), b"\n"].concat(),
             None => [&bare(value)[..], b"\n"].concat(),
         });
         let text: Vec<Vec<u8>> = text.collect();
         Ok((records.len() as u64, text.concat()))
+    }
+
+    /// The beginning of a file without the mark that may stand there.
+    fn unmarked<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        match text.strip_prefix(MARK) {
+            Some(rest) if self.about.line_ends != LineEnds::Lf => rest,
+            _ => text,
+        }
     }
 
     fn reduce(

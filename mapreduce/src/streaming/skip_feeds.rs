@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mapreduce_protocol::streaming::LineEnds;
 use mapreduce_protocol::{Failure, Formats, InputFormat, Split};
 
-use super::input::{BLOCK_BYTES, Feed, count_lines, write_input};
+use super::input::{BLOCK_BYTES, Feed, count_lines, text_of, write_input};
 use super::line_ends::Normaliser;
 use crate::task::map::MapTask;
 use crate::task::progress::Progress;
@@ -192,7 +192,7 @@ impl<'a, 'k> RecordFeed<'a, 'k> {
                 Fate::Given => match &formats.input {
                     // As lines lie in the file; what ends them is seen to for all of them at once.
                     InputFormat::Text | InputFormat::Lines { .. } => {
-                        block.extend_from_slice(record.value);
+                        block.extend_from_slice(text_of(record.offset, record.value, ends));
                         block.push(b'\n');
                     }
                     InputFormat::WholeFile => {
@@ -227,6 +227,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::task::records::BYTE_ORDER_MARK;
     use crate::task::storage::testing::MemoryInput;
 
     const FORMATS: [fn() -> InputFormat; 5] = [
@@ -265,12 +266,14 @@ mod tests {
             text in prop::collection::vec(prop_oneof![
                 5 => Just(b'a'), 2 => Just(b'\n'), 1 => Just(b'\r'), 1 => Just(b',')
             ], 0..80),
+            is_marked in any::<bool>(),
             format in 0..FORMATS.len(),
             ends in prop_oneof![Just(LineEnds::Lf), Just(LineEnds::Crlf), Just(LineEnds::Any)],
             block in 1..20_usize,
             skip in 0..20_u64,
         ) {
-            let mut text = text;
+            let mark = if is_marked { BYTE_ORDER_MARK } else { b"" };
+            let mut text = [mark, &text].concat();
             text.truncate(text.len() / 4 * 4);
             let formats = Formats { input: FORMATS[format](), ..Formats::default() };
             let input = MemoryInput { data: text.clone(), block };
@@ -304,7 +307,9 @@ mod tests {
                     prop_assert_eq!(n, skip + 1);
                 }
                 let (_, offset, start) = of(Wanted::all_but(&[])).spot(skip).unwrap().unwrap();
-                prop_assert_eq!(&text[offset as usize..][..start.len()], &start[..]);
+                let at = offset as usize;
+                let without = mark.len() * usize::from(at == 0 && !start.starts_with(mark));
+                prop_assert_eq!(&text[at + without..][..start.len()], &start[..]);
             }
         }
     }

@@ -6,7 +6,7 @@ use mapreduce_protocol::{Csv, Failure, RECORD_BYTES_MAX, SplitPiece};
 
 use super::failure::bad_job;
 use super::following::Opened;
-use super::records::RawRecord;
+use super::records::{BYTE_ORDER_MARK, RawRecord};
 
 /// Where the parser puts fields, which nobody asks for: enough for one call.
 const SCRATCH_BYTES: usize = 4 << 10;
@@ -23,6 +23,8 @@ pub(crate) struct CsvRecords<'a> {
     /// What is left of the last block, and where it begins in the file.
     block: Bytes,
     at: u64,
+    /// Where the first record begins: behind a byte order mark, or at 0. Its place is 0 in any case.
+    first_at: Option<u64>,
     record: Vec<u8>,
     ended: bool,
 }
@@ -32,7 +34,8 @@ impl<'a> CsvRecords<'a> {
         let parser = ReaderBuilder::new().delimiter(csv.delimiter).build();
         let (block, record) = (Bytes::new(), Vec::new());
         let Csv { delimiter, header, .. } = csv;
-        Self { opened, piece, parser, delimiter, header, block, at: 0, record, ended: false }
+        let (at, first_at, ended) = (0, None, false);
+        Self { opened, piece, parser, delimiter, header, block, at, first_at, record, ended }
     }
 
     pub(super) fn passed(&self) -> u64 {
@@ -41,6 +44,10 @@ impl<'a> CsvRecords<'a> {
 
     /// The next record as it is written, without the ends of lines around it.
     pub(super) fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, Failure> {
+        let first_at = match self.first_at {
+            Some(at) => at,
+            None => self.begin()?,
+        };
         loop {
             let begun_at = self.at;
             if !self.gather()? {
@@ -60,8 +67,23 @@ impl<'a> CsvRecords<'a> {
             let first = self.record.iter().take_while(|byte| is_end(byte)).count();
             let last = self.record.iter().rev().take_while(|byte| is_end(byte)).count();
             let value = &self.record[first..self.record.len() - last];
-            return Ok(Some(RawRecord { offset: begun_at + first as u64, key: None, value }));
+            let offset = Some(begun_at + first as u64).filter(|at| *at != first_at).unwrap_or(0);
+            return Ok(Some(RawRecord { offset, key: None, value }));
         }
+    }
+
+    /// Passes a byte order mark, whose bytes may lie in several blocks; where the records begin.
+    fn begin(&mut self) -> Result<u64, Failure> {
+        while self.block.len() < BYTE_ORDER_MARK.len() && !self.ended {
+            match self.opened.blocks.next_block()? {
+                Some(more) => self.block = [&self.block[..], &more].concat().into(),
+                None => self.ended = true,
+            }
+        }
+        if self.block.starts_with(BYTE_ORDER_MARK) {
+            self.at += self.block.split_to(BYTE_ORDER_MARK.len()).len() as u64;
+        }
+        Ok(*self.first_at.insert(self.at))
     }
 
     /// Takes the bytes up to the end of a record; `false` where there is none.

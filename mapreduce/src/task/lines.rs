@@ -103,13 +103,13 @@ impl<'a> Lines<'a> {
         Ok(found.map(|(start, line)| (start, self.line(line))))
     }
 
-    /// The next line that is wanted.
+    /// The next line that is wanted, by its place and what it holds.
     pub(crate) fn next_line_that(
         &mut self,
-        mut is_wanted: impl FnMut(&[u8]) -> bool,
+        mut is_wanted: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<Option<(u64, &[u8])>, Failure> {
         while let Some((start, line)) = self.find()? {
-            if is_wanted(self.line(line.clone())) {
+            if is_wanted(start, self.line(line.clone())) {
                 return Ok(Some((start, self.line(line))));
             }
         }

@@ -21,6 +21,15 @@ pub(crate) struct RawRecord<'a> {
     pub(crate) value: &'a [u8],
 }
 
+/// What some editors put in front of UTF-8 text, and what is none of it.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A record without that mark, if it is its file's first one.
+#[inline]
+pub(crate) fn unmarked(offset: u64, record: &[u8]) -> &[u8] {
+    if offset > 0 { record } else { record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record) }
+}
+
 /// The records that a piece owns.
 pub(crate) enum Records<'a> {
     /// Lines as they are.
@@ -149,8 +158,9 @@ fn is_blank(line: &[u8]) -> bool {
 
 fn next_json<'l>(lines: &'l mut Lines<'_>) -> Result<Option<RawRecord<'l>>, Failure> {
     let (path, places) = (lines.path(), lines.places());
-    let line = lines.next_line_that(|line| !is_blank(line))?;
-    let Some((offset, value)) = line else { return Ok(None) };
+    let line = lines.next_line_that(|offset, line| !is_blank(unmarked(offset, line)))?;
+    let Some((offset, line)) = line else { return Ok(None) };
+    let value = unmarked(offset, line);
     if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(value) {
         let place = places.told(offset);
         return Err(bad_job(format!(
@@ -165,9 +175,12 @@ fn next_csv_line<'l>(
     header: &mut bool,
 ) -> Result<Option<RawRecord<'l>>, Failure> {
     // The header is the first line even if that is empty: the next one may be another piece's.
-    let is_record = |line: &[u8]| !std::mem::take(header) && !matches!(line, [] | b"\r");
+    let is_record = |offset, line: &[u8]| {
+        !std::mem::take(header) && !matches!(unmarked(offset, line), [] | b"\r")
+    };
     let line = lines.next_line_that(is_record)?;
     Ok(line.map(|(offset, line)| {
+        let line = unmarked(offset, line);
         let value = line.strip_suffix(b"\r").unwrap_or(line);
         RawRecord { offset, key: None, value }
     }))
@@ -336,7 +349,11 @@ mod tests {
             (data, format) in files(),
             block in 1..20_usize,
             cuts in prop::collection::vec(0..60_u64, 0..5),
+            is_marked in any::<bool>(),
         ) {
+            let is_text = !matches!(format, InputFormat::FixedLength { .. });
+            let mark = if is_marked && is_text { BYTE_ORDER_MARK } else { b"" };
+            let data = [mark, &data].concat();
             let length = data.len() as u64;
             let mut all: Vec<u64> = cuts.into_iter().filter(|cut| *cut < length).collect();
             all.extend([0, length]);
@@ -344,6 +361,37 @@ mod tests {
             let whole = records(&data, 1000, &[0, length], &format).unwrap();
             prop_assert_eq!(records(&data, block, &all, &format).unwrap(), whole);
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_belongs_to_no_record_that_has_a_form() {
+        let csv = |multiline, header| InputFormat::Csv(Csv { delimiter: b',', multiline, header });
+        for (format, text) in [
+            (InputFormat::JsonLines, "{\"a\": 1}\n2\n"),
+            (InputFormat::JsonLines, "\n1\n \n2"),
+            (csv(false, false), "\"a\",b\r\nc\n"),
+            (csv(false, false), "\r\na\nb\n"),
+            (csv(false, true), "a\nb\nc"),
+            (csv(true, false), "\"a\nb\",c\nd\n"),
+            (csv(true, false), "\r\n\na\nb\n"),
+            (csv(true, true), "\"a\nb\",c\nd\n"),
+            (csv(true, false), ""),
+        ] {
+            let marked = [BYTE_ORDER_MARK, text.as_bytes()].concat();
+            let mut expected =
+                records(text.as_bytes(), 1000, &[0, text.len() as u64], &format).unwrap();
+            for (at, ..) in expected.iter_mut().filter(|(at, ..)| *at > 0) {
+                *at += BYTE_ORDER_MARK.len() as u64;
+            }
+            for block in 1..10 {
+                let found = records(&marked, block, &[0, marked.len() as u64], &format).unwrap();
+                assert_eq!(found, expected, "{format:?} {text:?} in blocks of {block}");
+            }
+        }
+        // Plain lines are what stands in the file.
+        let text = [BYTE_ORDER_MARK, b"a\n"].concat();
+        let found = records(&text, 9, &[0, 5], &InputFormat::Text).unwrap();
+        assert_eq!(found, [(0, None, text[..4].to_vec())]);
     }
 
     /// The file `data` in several blocks or frames; frames perhaps behind something that is skipped, as `pzstd` writes it.

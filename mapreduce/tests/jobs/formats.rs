@@ -95,6 +95,43 @@ fn places() -> Job {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let with_mark = |text: &str| [b"\xef\xbb\xbf", text.as_bytes()].concat();
+    let files = [
+        ("plain", with_mark("7\ta\r\n8\tb\r\n")),
+        ("packed.gz", gzip(&with_mark("7\ta\n9\tc\n"))),
+        ("blocks.bz2", bzip2(&with_mark("7\ta\n"))),
+    ];
+    let folder = folder(&files);
+    let shape = Shape { reduces: 1, split_bytes: 6, ..Shape::default() };
+    let distinct =
+        mapreduce::runtime::builtin("distinct", &[("fields".to_owned(), "1,2".to_owned())].into())
+            .unwrap();
+    let same = |_: &mut JobSpec| {};
+    let ran = both(&distinct, "native", &folder, &shape, same);
+    assert_eq!(ran.parts["part-r-00000"], b"7\ta\n8\tb\n9\tc\n");
+    for (input, line_ends, marks) in [
+        (InputFormat::Text, "crlf", 0),
+        (InputFormat::KeyValue { separator: "\t".into() }, "any", 0),
+        (InputFormat::Text, "lf", 3),
+        (InputFormat::KeyValue { separator: "\t".into() }, "lf", 3),
+    ] {
+        let json = format!(r#"{{"mapper": "cat", "line_ends": "{line_ends}"}}"#);
+        let streaming: Streaming = serde_json::from_str(&json).unwrap();
+        let job = mapreduce::runtime::streaming(&streaming, &[]).unwrap();
+        let ran = both(&job, "native", &folder, &shape, |spec| {
+            spec.program = Program::Streaming(Box::new(streaming.clone()));
+            spec.input_format = Some(input.clone());
+        });
+        let found = String::from_utf8(ran.parts["part-r-00000"].clone()).unwrap();
+        assert_eq!(found.matches('\u{feff}').count(), marks, "{input:?} {line_ends}: {found:?}");
+        if marks == 0 {
+            assert_eq!(found, "7\ta\n7\ta\n7\ta\n8\tb\n9\tc\n", "{input:?} {line_ends}");
+        }
+    }
+}
+
+#[test]
 fn compressed_files_are_read_as_what_they_hold() {
     let half = |n: usize| (text(n, 300), text(n + 1, 200));
     let whole = |n: usize| [half(n).0, half(n).1].concat();
