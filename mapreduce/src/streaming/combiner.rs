@@ -34,7 +34,6 @@ pub(super) struct Combining<'a> {
     /// Folders in which runs have left something, in their order.
     beside: Vec<PathBuf>,
     gathered: Records<'a>,
-    budget: usize,
     collector: Collector<Bytes, Bytes, Records<'a>>,
     progress: Progress,
     /// What the command counts.
@@ -63,7 +62,6 @@ impl<'a> Combining<'a> {
             environment: attempt.environment.clone(),
             beside: Vec::new(),
             gathered: buffer(),
-            budget,
             collector: Collector::new(buffer(), &to),
             progress: task.progress.clone(),
             counters: Counters::default(),
@@ -79,7 +77,7 @@ impl<'a> Combining<'a> {
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         self.gathered.add(key, value)?;
-        if self.gathered.bytes() >= self.budget { self.combine() } else { Ok(()) }
+        if self.gathered.is_full() { self.combine() } else { Ok(()) }
     }
 
     /// Passes what is gathered through the command.

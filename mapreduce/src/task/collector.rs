@@ -24,8 +24,8 @@ pub(crate) trait Buffer<K: Datum, V: Datum> {
     /// Takes a pair.
     fn add(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<(), Failure>;
 
-    /// Memory in use, counted by what was added.
-    fn bytes(&self) -> usize;
+    /// Whether it takes all the memory that it may. Depends on what was added alone.
+    fn is_full(&self) -> bool;
 
     /// Whether nothing was added since the last `clear`.
     fn is_empty(&self) -> bool;
@@ -46,7 +46,6 @@ pub(crate) trait Buffer<K: Datum, V: Datum> {
 /// A map's output under way.
 pub(crate) struct Collector<K, V, B> {
     buffer: B,
-    budget: usize,
     n_partitions: u32,
     compression: MapOutputCompression,
     spills: Spills,
@@ -62,7 +61,7 @@ pub(crate) struct CollectorSettings<'a> {
     pub(crate) folder: &'a Path,
     /// Of the job.
     pub(crate) n_partitions: u32,
-    /// Buffer and merge factor.
+    /// The merge factor, and what the buffer was made with.
     pub(crate) settings: &'a TaskSettings,
     /// Of all that it writes.
     pub(crate) compression: MapOutputCompression,
@@ -80,7 +79,6 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
     pub(crate) fn new(buffer: B, to: &CollectorSettings<'_>) -> Self {
         Self {
             buffer,
-            budget: buffer_budget(to.settings),
             n_partitions: to.n_partitions,
             compression: to.compression,
             spills: Spills::new(
@@ -105,7 +103,7 @@ impl<K: Key, V: Datum, B: Buffer<K, V>> Collector<K, V, B> {
 
     fn add(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<(), Failure> {
         self.buffer.add(key, value)?;
-        if self.buffer.bytes() >= self.budget { self.spill() } else { Ok(()) }
+        if self.buffer.is_full() { self.spill() } else { Ok(()) }
     }
 
     #[cold]

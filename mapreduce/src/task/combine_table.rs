@@ -2,20 +2,15 @@
 //! it comes.
 
 use mapreduce_protocol::Failure;
-use mapreduce_protocol::map_output::BLOCK_BYTES_MAX;
 
 use super::collector::Buffer;
 use super::failure;
 use super::fold::{CombinerFold, Fold, combine};
 use super::partitions::Partitions;
-use super::run_writer::{RunWriter, too_long};
+use super::run_writer::{PAIR_BYTES_MAX, RunWriter, too_long};
 use super::slots::{KEY_INLINE, KeyWords, Slots, VALUE_INLINE, hash, inline_of};
 use super::sort_buffer::narrow;
 use crate::api::{Combiner, Counters, Datum, Partitioner};
-
-/// What a key counts for in the buffer, apart from the arena: its slot in a table that is half full, and
-/// its entry in the sort.
-const KEY_BYTES: usize = 80;
 
 /// A key's place in the sort.
 struct Entry {
@@ -63,10 +58,10 @@ where
     C: Combiner + 'static,
     P: Partitioner<C::Key>,
 {
-    /// An empty table.
-    pub(crate) fn new(combiner: C, partitions: Partitions<'p, P>) -> Self {
+    /// An empty table of at most `budget` bytes.
+    pub(crate) fn new(combiner: C, partitions: Partitions<'p, P>, budget: usize) -> Self {
         Self {
-            slots: Slots::new(),
+            slots: Slots::new(budget),
             ring: [NOTHING; PENDING],
             entered: 0,
             left: 0,
@@ -186,8 +181,7 @@ where
 
 #[inline]
 fn check_length(length: usize) -> Result<(), Failure> {
-    // Half of the limit leaves room for the lengths before a record, and for a value to double.
-    if length > BLOCK_BYTES_MAX as usize / 2 { Err(too_long(length)) } else { Ok(()) }
+    if length > PAIR_BYTES_MAX { Err(too_long(length)) } else { Ok(()) }
 }
 
 impl<C, P> Buffer<C::Key, C::Value> for CombineTable<'_, C, P>
@@ -213,8 +207,8 @@ where
     }
 
     #[inline]
-    fn bytes(&self) -> usize {
-        self.slots.arena_bytes() + self.slots.len() * KEY_BYTES
+    fn is_full(&self) -> bool {
+        self.slots.is_full()
     }
 
     fn is_empty(&self) -> bool {

@@ -65,7 +65,8 @@ where
     C: Combiner<Key = M::Key, Value = M::Value> + 'static,
     P: Partitioner<M::Key>,
 {
-    collect(mapper, CombineTable::new(combiner, partitions), task)
+    let table = CombineTable::new(combiner, partitions, buffer_budget(task.settings));
+    collect(mapper, table, task)
 }
 
 /// Maps through a plain sort buffer.

@@ -211,9 +211,16 @@ impl RunWriter {
     }
 }
 
-/// A record that no block can hold.
+/// A pair of key and value has so many bytes at most: half of what a block may have leaves room for the lengths before a
+/// record, and for a value to double.
+pub(crate) const PAIR_BYTES_MAX: usize = BLOCK_BYTES_MAX as usize / 2;
+
+/// A pair that is longer.
 pub(crate) fn too_long(length: usize) -> Failure {
-    let message = format!("a record of {length} bytes; at most {BLOCK_BYTES_MAX} are possible");
+    let message = format!(
+        "a key and its value have {length} bytes on their way to a reduce, and may have {PAIR_BYTES_MAX}: emit what is long in \
+         several pairs, or where it lies"
+    );
     failure::failure(mapreduce_protocol::FailureKind::UserCode, message)
 }
 
@@ -230,4 +237,16 @@ fn write_varint(length: usize, out: &mut Vec<u8>) {
         rest >>= 7;
     }
     out.push(rest as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_pair_that_is_too_long_is_the_limit_that_counts() {
+        let message = too_long(PAIR_BYTES_MAX + 1).message;
+        let limit = "have 536870913 bytes on their way to a reduce, and may have 536870912";
+        assert!(message.contains(limit), "{message}");
+    }
 }

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cursor::key_prefix;
+use super::huge;
 use super::sort_buffer::narrow;
 use crate::api::Datum;
 
@@ -23,6 +24,9 @@ const CAPACITY_BYTES: usize = 4;
 
 /// Slots of an empty table, a power of two.
 const SLOTS_MIN: usize = 1 << 10;
+
+/// What each key takes where keys are sorted.
+const SORTED_BYTES: usize = 16;
 
 /// `key_length` of a slot that is free.
 const FREE: u32 = u32::MAX;
@@ -78,17 +82,21 @@ struct Place {
     length: u32,
 }
 
-/// Open addressing with linear probing, at most half full; keys are never removed one by one.
+/// Open addressing with linear probing; keys are never removed one by one. A table that is half full grows to twice its length,
+/// as long as there is memory for both; one that can't may become three quarters full.
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     taken: usize,
     arena: Vec<u8>,
+    budget: usize,
 }
 
 impl Slots {
-    /// An empty table.
-    pub(crate) fn new() -> Self {
-        Self { slots: vec![FREE_SLOT; SLOTS_MIN], taken: 0, arena: Vec::new() }
+    /// An empty table, for which there are `budget` bytes. (Room for long keys and values is reserved at once, so that they never
+    /// move; the system gives pages only as they are touched.)
+    pub(crate) fn new(budget: usize) -> Self {
+        let (slots, arena) = (vec![FREE_SLOT; SLOTS_MIN], huge::reserve(budget));
+        Self { slots, taken: 0, arena, budget }
     }
 
     /// Keys.
@@ -97,10 +105,29 @@ impl Slots {
         self.taken
     }
 
-    /// Bytes of long keys and values.
+    /// Whether it holds as much as it may. Depends on what was put into it alone.
     #[inline]
-    pub(crate) fn arena_bytes(&self) -> usize {
-        self.arena.len()
+    pub(crate) fn is_full(&self) -> bool {
+        let slots = match self.slots.len() {
+            // A table that never grew counts for as much of it as its keys need.
+            SLOTS_MIN => self.taken * 2,
+            grown => grown,
+        };
+        let is_crowded = self.taken * 4 >= self.slots.len() * 3;
+        is_crowded || self.beside_slots() + slots * size_of::<Slot>() >= self.budget
+    }
+
+    /// Bytes of long keys and values, and of what sorts the keys.
+    #[inline]
+    fn beside_slots(&self) -> usize {
+        self.arena.len() + self.taken * SORTED_BYTES
+    }
+
+    /// Whether it may grow: the old slots and twice as many new ones are there at once.
+    fn may_grow(&self) -> bool {
+        let is_last_resort = self.taken * 8 >= self.slots.len() * 7;
+        let both = 3 * self.slots.len() * size_of::<Slot>();
+        is_last_resort || self.beside_slots() + both <= self.budget
     }
 
     /// Forgets all keys, keeps the memory.
@@ -172,7 +199,7 @@ impl Slots {
         let key_length = narrow(key.len());
         self.slots[slot as usize] = Slot { words, value, key_at, key_length };
         self.taken += 1;
-        if self.taken * 2 > self.slots.len() {
+        if self.taken * 2 > self.slots.len() && self.may_grow() {
             self.grow();
         }
     }
@@ -331,7 +358,7 @@ mod tests {
 
     #[test]
     fn keys_of_all_lengths_are_found_again_and_no_others() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(10 << 20);
         let keys: Vec<Vec<u8>> = (0..5000_u32)
             .map(|n| {
                 let length = n as usize % 40;
@@ -360,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_value_that_grows_moves_and_one_that_shrinks_stays() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(1 << 20);
         put(&mut slots, b"key", b"0123");
         let slot = find(&slots, b"key").0;
         for (value, moves) in [
@@ -370,10 +397,46 @@ mod tests {
             (b"the spare room ok", true),
             (b"twice the last length is free here", false),
         ] {
-            let before = slots.arena_bytes();
+            let before = slots.arena.len();
             slots.replace::<Bytes>(slot, value);
             assert_eq!(slots.value::<Bytes>(slot), value);
-            assert_eq!(slots.arena_bytes() > before, moves, "{value:?}");
+            assert_eq!(slots.arena.len() > before, moves, "{value:?}");
         }
+    }
+
+    /// Puts numbers into a table until it is full; how many, and the memory that was taken at most.
+    fn filled(slots: &mut Slots, value: &[u8]) -> (u64, usize) {
+        let (mut n, mut most) = (0_u64, 0);
+        while !slots.is_full() {
+            let before = slots.slots.len();
+            put(slots, &n.to_be_bytes(), value);
+            n += 1;
+            let grown = if slots.slots.len() > before { before } else { 0 };
+            let taken = (grown + slots.slots.len()) * size_of::<Slot>() + slots.beside_slots();
+            most = most.max(taken);
+        }
+        (n, most)
+    }
+
+    #[test]
+    fn a_full_table_has_kept_within_its_memory_while_it_grew() {
+        for budget in [1 << 17, 1 << 20, 3_000_000, 1 << 22, 5_000_000] {
+            for value in [&b""[..], b"a value of some length"] {
+                let mut slots = Slots::new(budget);
+                let (n, most) = filled(&mut slots, value);
+                // The last pair may go beyond.
+                let pair = 8 + CAPACITY_BYTES + value.len() + SORTED_BYTES;
+                assert!(most <= budget + pair, "{most} of {budget}");
+                assert!(most >= budget / 2, "{most} of {budget}: it makes use of it");
+                slots.clear();
+                let again = filled(&mut slots, value);
+                assert!(again.0 <= n && again.0 * 3 >= n && again.1 <= budget + pair, "{again:?}");
+                slots.clear();
+                assert_eq!(filled(&mut slots, value), again, "and the same each time");
+            }
+        }
+        // Less than an empty table takes: what its keys need counts.
+        let (n, _) = filled(&mut Slots::new(800), b"");
+        assert_eq!(n, 800 / (64 + 16 + 4) + 1);
     }
 }

@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 
 use mapreduce_protocol::Failure;
-use mapreduce_protocol::map_output::BLOCK_BYTES_MAX;
 
 use super::collector::Buffer;
 use super::cursor::key_prefix;
@@ -11,7 +10,7 @@ use super::fold::Fold;
 use super::huge;
 use super::key_sort::{self, Entry};
 use super::partitions::Partitions;
-use super::run_writer::{RunWriter, too_long};
+use super::run_writer::{PAIR_BYTES_MAX, RunWriter, too_long};
 use crate::api::{Counters, Datum, Key, Partitioner};
 
 /// See the module.
@@ -19,6 +18,7 @@ pub(crate) struct SortBuffer<'p, K, V, P> {
     arena: Vec<u8>,
     entries: Vec<Entry>,
     partitions: Partitions<'p, P>,
+    budget: usize,
     bytes: u64,
     pair: PhantomData<fn() -> (K, V)>,
 }
@@ -28,7 +28,7 @@ impl<'p, K: Key, V: Datum, P: Partitioner<K>> SortBuffer<'p, K, V, P> {
     /// system gives pages only as they are touched.
     pub(crate) fn new(partitions: Partitions<'p, P>, budget: usize) -> Self {
         let (arena, entries) = (huge::reserve(budget), huge::reserve(budget / size_of::<Entry>()));
-        Self { arena, entries, partitions, bytes: 0, pair: PhantomData }
+        Self { arena, entries, partitions, budget, bytes: 0, pair: PhantomData }
     }
 }
 
@@ -53,8 +53,7 @@ impl<K: Key, V: Datum, P: Partitioner<K>> Buffer<K, V> for SortBuffer<'_, K, V, 
         let key_end = self.arena.len();
         V::encode(value, &mut self.arena);
         let length = self.arena.len() - offset;
-        // Half of the limit leaves room for the lengths before a record.
-        if length > BLOCK_BYTES_MAX as usize / 2 {
+        if length > PAIR_BYTES_MAX {
             self.arena.truncate(offset);
             return Err(too_long(length));
         }
@@ -72,8 +71,8 @@ impl<K: Key, V: Datum, P: Partitioner<K>> Buffer<K, V> for SortBuffer<'_, K, V, 
     }
 
     #[inline]
-    fn bytes(&self) -> usize {
-        self.arena.len() + self.entries.len() * size_of::<Entry>()
+    fn is_full(&self) -> bool {
+        self.arena.len() + self.entries.len() * size_of::<Entry>() >= self.budget
     }
 
     fn is_empty(&self) -> bool {
