@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use mapreduce_protocol::{JOB_NAME_CHARS_MAX, JobSpec, Program, ShippedFile, Streaming};
 
+use crate::hadoop_names;
 use crate::hadoop_properties::{self, Properties};
 use crate::job_file::OWN_SCHEME;
 
@@ -230,12 +231,12 @@ impl Reading {
         match (name, class(value)) {
             ("inputformat", "TextInputFormat" | "CombineTextInputFormat") => Ok(()),
             ("inputformat", "KeyValueTextInputFormat" | "NLineInputFormat") => {
-                self.properties.set(hadoop_properties::INPUT_FORMAT, value);
+                self.properties.set(hadoop_names::INPUT_FORMAT, value);
                 Ok(())
             }
             ("outputformat", "TextOutputFormat") => Ok(()),
             ("outputformat", "NullOutputFormat") => {
-                self.properties.set(hadoop_properties::OUTPUT_FORMAT, value);
+                self.properties.set(hadoop_names::OUTPUT_FORMAT, value);
                 Ok(())
             }
             ("inputformat" | "inputreader", _) => {
@@ -286,7 +287,7 @@ impl Reading {
         );
         let mut streaming = self.streaming;
         if let Some(given) = self.partitioner {
-            self.properties.set(hadoop_properties::PARTITIONER, &given);
+            self.properties.set(hadoop_names::PARTITIONER, &given);
         }
         let recursive = self.properties.take_recursive()?;
         self.properties.apply(&mut spec, &mut streaming, &mut self.warnings)?;

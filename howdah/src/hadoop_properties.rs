@@ -9,143 +9,12 @@ use mapreduce_protocol::{
 };
 
 use crate::hadoop_line::{HadoopLineError, class};
-use crate::hadoop_skips::{self, SKIP_GROUPS, SKIP_RECORDS};
-
-/// The names of Hadoop 1 and of Hadoop 2.
-const NEW_NAMES: &[(&str, &str)] = &[
-    ("mapred.job.name", "mapreduce.job.name"),
-    ("mapred.reduce.tasks", "mapreduce.job.reduces"),
-    ("mapred.map.tasks", "mapreduce.job.maps"),
-    ("mapred.job.priority", "mapreduce.job.priority"),
-    ("mapred.job.queue.name", "mapreduce.job.queuename"),
-    ("mapred.map.max.attempts", "mapreduce.map.maxattempts"),
-    ("mapred.reduce.max.attempts", "mapreduce.reduce.maxattempts"),
-    ("mapred.skip.map.max.skip.records", SKIP_RECORDS),
-    ("mapred.skip.reduce.max.skip.groups", SKIP_GROUPS),
-    ("mapred.skip.attempts.to.start.skipping", "mapreduce.task.skip.start.attempts"),
-    ("mapred.skip.out.dir", "mapreduce.job.skip.outdir"),
-    ("mapred.map.tasks.speculative.execution", "mapreduce.map.speculative"),
-    ("mapred.reduce.tasks.speculative.execution", "mapreduce.reduce.speculative"),
-    ("mapred.job.map.memory.mb", "mapreduce.map.memory.mb"),
-    ("mapred.job.reduce.memory.mb", "mapreduce.reduce.memory.mb"),
-    ("mapred.textoutputformat.separator", "mapreduce.output.textoutputformat.separator"),
-    ("map.output.key.field.separator", "mapreduce.map.output.key.field.separator"),
-    ("mapred.text.key.partitioner.options", "mapreduce.partition.keypartitioner.options"),
-    ("mapred.text.key.comparator.options", "mapreduce.partition.keycomparator.options"),
-    ("mapred.output.key.comparator.class", "mapreduce.job.output.key.comparator.class"),
-    ("mapred.partitioner.class", PARTITIONER),
-    ("mapreduce.partitioner.class", PARTITIONER),
-    ("stream.num.reduce.output.fields", "stream.num.reduce.output.key.fields"),
-    ("mapred.input.format.class", INPUT_FORMAT),
-    ("mapreduce.inputformat.class", INPUT_FORMAT),
-    ("mapred.output.format.class", OUTPUT_FORMAT),
-    ("mapreduce.outputformat.class", OUTPUT_FORMAT),
-    ("mapred.mapper.class", "mapreduce.job.map.class"),
-    ("mapreduce.map.class", "mapreduce.job.map.class"),
-    ("mapred.combiner.class", "mapreduce.job.combine.class"),
-    ("mapreduce.combine.class", "mapreduce.job.combine.class"),
-    ("mapred.reducer.class", "mapreduce.job.reduce.class"),
-    ("mapreduce.reduce.class", "mapreduce.job.reduce.class"),
-    ("key.value.separator.in.input.line", INPUT_SEPARATOR),
-    ("mapred.input.dir.recursive", RECURSIVE),
-    ("mapred.max.split.size", "mapreduce.input.fileinputformat.split.maxsize"),
-    ("mapred.min.split.size", "mapreduce.input.fileinputformat.split.minsize"),
-    ("mapred.task.timeout", "mapreduce.task.timeout"),
-    ("mapred.max.map.failures.percent", "mapreduce.map.failures.maxpercent"),
-    ("mapred.max.reduce.failures.percent", "mapreduce.reduce.failures.maxpercent"),
-    ("mapred.map.child.env", "mapreduce.map.env"),
-    ("mapred.reduce.child.env", "mapreduce.reduce.env"),
-    ("mapred.output.compress", COMPRESS),
-    ("mapred.output.compression.codec", CODEC),
-    ("mapred.output.compression.type", "mapreduce.output.fileoutputformat.compress.type"),
-    ("mapred.compress.map.output", MAP_COMPRESS),
-    ("mapred.map.output.compression.codec", MAP_CODEC),
-    ("mapred.line.input.format.linespermap", LINES_PER_MAP),
-];
-
-/// The properties that count, under the names of Hadoop 2, and what they are here. `howdah streaming --help` lists them.
-pub(crate) const HEEDED: &[(&str, &str)] = &[
-    ("mapreduce.job.name", "what people call the job"),
-    ("mapreduce.job.reduces", "number of reduces, as -numReduceTasks"),
-    ("mapreduce.job.priority", "VERY_HIGH, HIGH, NORMAL, LOW, VERY_LOW"),
-    ("mapreduce.job.queuename", "the pool"),
-    (
-        "mapreduce.map.maxattempts, mapreduce.reduce.maxattempts",
-        "tries of a task, the larger of the two",
-    ),
-    (
-        "mapreduce.map.skip.maxrecords, mapreduce.reduce.skip.maxgroups",
-        "records and keys that the job may leave out (skip_records), together",
-    ),
-    ("mapreduce.map.speculative, mapreduce.reduce.speculative", "backups of late attempts"),
-    (
-        "mapreduce.map.memory.mb, mapreduce.reduce.memory.mb",
-        "memory of an attempt, the larger of the two",
-    ),
-    (RECURSIVE, "true: subfolders of the input are read, too"),
-    (
-        "stream.map.output.field.separator, stream.num.map.output.key.fields",
-        "where a mapper's key ends",
-    ),
-    ("stream.reduce.input.field.separator", "between key and value for a reducer; may be empty"),
-    (
-        "stream.reduce.output.field.separator, stream.num.reduce.output.key.fields",
-        "where a reducer's key ends",
-    ),
-    ("mapreduce.output.textoutputformat.separator", "between key and value in the output"),
-    ("mapreduce.output.fileoutputformat.compress", "true: parts of the output are compressed"),
-    (CODEC, "GzipCodec, BZip2Codec, ZStandardCodec, Lz4Codec, SnappyCodec; gzip if absent"),
-    ("mapreduce.map.output.compress", "true: what goes from maps to reduces is compressed"),
-    (MAP_CODEC, "ZStandardCodec, GzipCodec, BZip2Codec: as zstd; others, or none: as lz4"),
-    (INPUT_SEPARATOR, "with -inputformat KeyValueTextInputFormat"),
-    (LINES_PER_MAP, "with -inputformat NLineInputFormat"),
-    ("mapreduce.map.output.key.field.separator", "what ends a field of a key"),
-    ("mapreduce.partition.keypartitioner.options", "with -partitioner KeyFieldBasedPartitioner"),
-    ("num.key.fields.for.partition", "the same, as a number of fields"),
-    ("mapreduce.partition.keycomparator.options", "with mapreduce.job.output.key.comparator.class"),
-    ("stream.non.zero.exit.is.failure", "false: a command may end with any status"),
-    ("stream.stderr.reporter.prefix", "what lines for counters and status begin with"),
-    (PARTIAL_INPUT, "true: a command may end before it has read all (howdah's own)"),
-    (LINE_ENDS, "crlf, lf, any: what ends a line (howdah's own)"),
-    (TRAILING_SEPARATOR, "true: an output line without a value gets one (howdah's own)"),
-];
-
-/// Job-file keys of which Hadoop has no property.
-const PARTIAL_INPUT: &str = "howdah.streaming.partial.input";
-const LINE_ENDS: &str = "howdah.streaming.line.ends";
-const TRAILING_SEPARATOR: &str = "howdah.streaming.trailing.separator";
-
-/// Whether subfolders of the input are read.
-const RECURSIVE: &str = "mapreduce.input.fileinputformat.input.dir.recursive";
-
-/// Names the partitioner's class.
-pub(crate) const PARTITIONER: &str = "mapreduce.job.partitioner.class";
-
-/// Names the input format's class.
-pub(crate) const INPUT_FORMAT: &str = "mapreduce.job.inputformat.class";
-
-/// Where a line's key ends for the input format [`KEY_VALUE`].
-const INPUT_SEPARATOR: &str = "mapreduce.input.keyvaluelinerecordreader.key.value.separator";
-
-/// An input format that cuts lines, which a command then gets with a tab at the cut.
-const KEY_VALUE: &str = "KeyValueTextInputFormat";
-
-/// An input format by which each map reads so many lines.
-const N_LINES: &str = "NLineInputFormat";
-
-/// Lines of a map for the input format [`N_LINES`].
-const LINES_PER_MAP: &str = "mapreduce.input.lineinputformat.linespermap";
-
-/// Whether a mapper gets lines without their offset.
-const IGNORE_KEY: &str = "stream.map.input.ignoreKey";
-
-/// Names the output format's class.
-pub(crate) const OUTPUT_FORMAT: &str = "mapreduce.job.outputformat.class";
-
-const COMPRESS: &str = "mapreduce.output.fileoutputformat.compress";
-const CODEC: &str = "mapreduce.output.fileoutputformat.compress.codec";
-const MAP_COMPRESS: &str = "mapreduce.map.output.compress";
-const MAP_CODEC: &str = "mapreduce.map.output.compress.codec";
+use crate::hadoop_names::{
+    CODEC, COMBINED, COMPRESS, IGNORE_KEY, INPUT_FORMAT, INPUT_SEPARATOR, KEY_VALUE, LINE_ENDS,
+    LINES_PER_MAP, MAP_CODEC, MAP_COMPRESS, MAP_INPUT_SEPARATOR, N_LINES, NEW_NAMES, OUTPUT_FORMAT,
+    PARTIAL_INPUT, PARTITIONER, RECURSIVE, TRAILING_SEPARATOR,
+};
+use crate::hadoop_skips;
 
 /// Of no meaning here, and no loss: the last one is of formats that are not here.
 const IDLE: &[&str] =
@@ -183,7 +52,9 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
     ("stream.reduce.output.reader.class", &["TextOutputReader"], LINES),
     (IGNORE_KEY, &["true"], "a mapper gets lines without their offset (true)"),
     ("stream.recordreader.class", &[], TEXT_INPUT),
-    (INPUT_FORMAT, &["TextInputFormat", "CombineTextInputFormat"], TEXT_INPUT),
+    (INPUT_FORMAT, &["TextInputFormat", COMBINED], TEXT_INPUT),
+    ("mapreduce.input.pathFilter.class", &[""], PATHS),
+    ("mapreduce.input.linerecordreader.line.maxlength", &["", "2147483647"], LONG_LINES),
     ("textinputformat.record.delimiter", &["\n", "\\n"], TEXT_INPUT),
     (OUTPUT_FORMAT, &["TextOutputFormat"], TEXT_OUTPUT),
     ("mapreduce.map.failures.maxpercent", &["0"], ALL_OR_NOTHING),
@@ -199,6 +70,14 @@ const GUARDED: &[(&str, &[&str], &str)] = &[
 const CODECS: &str = "write GzipCodec, BZip2Codec, ZStandardCodec, Lz4Codec or SnappyCodec";
 
 const LINES: &str = "commands read and write lines (text)";
+
+const PATHS: &str = "classes can't be run; name the files by patterns (-input '/in/2026-*')";
+
+const LONG_LINES: &str =
+    "lines of any length are read (up to 1 GiB); leave long ones out in the mapper";
+
+const OFFSETS: &str =
+    "a mapper gets lines without their offset: say so with -D stream.map.input.ignoreKey=true";
 
 pub(crate) const TEXT_INPUT: &str = "records are lines of text (TextInputFormat, KeyValueTextInputFormat, NLineInputFormat); turn other files into lines first";
 
@@ -286,14 +165,16 @@ impl Properties {
                     Some(text) => text.chars().next().unwrap_or('\t'),
                 };
                 spec.input_format = Some(InputFormat::KeyValue { separator: first.into() });
+                self.check_key_for_mapper()?;
                 self.take(INPUT_FORMAT);
                 idle_lines(lines, warnings);
             }
+            Some(format @ (N_LINES | COMBINED))
+                if self.0.get(IGNORE_KEY).is_none_or(|it| it != "true") =>
+            {
+                return Err(wrong(INPUT_FORMAT, format, OFFSETS));
+            }
             Some(N_LINES) => {
-                if self.0.get(IGNORE_KEY).is_none_or(|it| it != "true") {
-                    let wanted = "a mapper gets lines without their offset: say so with -D stream.map.input.ignoreKey=true";
-                    return Err(wrong(INPUT_FORMAT, N_LINES, wanted));
-                }
                 let per_split = lines.unwrap_or(1).max(1);
                 spec.input_format = Some(InputFormat::Lines { per_split });
                 self.take(INPUT_FORMAT);
@@ -304,11 +185,31 @@ impl Properties {
                 idle_lines(lines, warnings);
             }
         }
+        // As in Hadoop, of lines without a key nothing is separated.
+        idle(self.take(MAP_INPUT_SEPARATOR), "separators for mappers:", BY_KEY_VALUE, warnings);
         if self.0.get(OUTPUT_FORMAT).is_some_and(|it| class(it) == "NullOutputFormat") {
             spec.output_format = Some(OutputFormat::Null);
             self.take(OUTPUT_FORMAT);
         }
         self.apply_to_compression(spec, warnings)
+    }
+
+    /// A mapper of lines that are cut into key and value gets both, with a tab between them.
+    fn check_key_for_mapper(&mut self) -> Result<(), HadoopLineError> {
+        if let Some(value) = self.take(IGNORE_KEY).filter(|value| value != "false") {
+            let wanted = "with KeyValueTextInputFormat a mapper gets key, tab, value (false): leave the key out there, as cut -f2- does";
+            return Err(wrong(IGNORE_KEY, &value, wanted));
+        }
+        if let Some(value) =
+            self.take(MAP_INPUT_SEPARATOR).filter(|it| !matches!(it.as_str(), "\t" | "\\t"))
+        {
+            return Err(wrong(
+                MAP_INPUT_SEPARATOR,
+                &value,
+                "a mapper gets a tab between key and value",
+            ));
+        }
+        Ok(())
     }
 
     fn apply_to_compression(
@@ -480,8 +381,10 @@ fn idle(given: Option<String>, what: &str, class: &str, warnings: &mut Vec<Strin
     }
 }
 
+const BY_KEY_VALUE: &str = "-inputformat KeyValueTextInputFormat";
+
 fn idle_separator(given: Option<String>, warnings: &mut Vec<String>) {
-    idle(given, "separators of the input:", "-inputformat KeyValueTextInputFormat", warnings);
+    idle(given, "separators of the input:", BY_KEY_VALUE, warnings);
 }
 
 fn idle_lines(given: Option<u32>, warnings: &mut Vec<String>) {
@@ -503,6 +406,7 @@ mod tests {
     use mapreduce_protocol::Program;
 
     use super::*;
+    use crate::hadoop_names::HEEDED;
 
     fn applied(properties: &[(&str, &str)]) -> Result<(JobSpec, Streaming, Vec<String>), String> {
         let mut all = Properties::default();
@@ -562,13 +466,35 @@ mod tests {
             ("mapred.child.env", "A=b", "-cmdenv NAME=VALUE"),
             (RECURSIVE, "yes", "true or false"),
             (LINE_ENDS, "cr", "crlf, lf or any"),
+            ("mapred.input.format.class", COMBINED, "ignoreKey=true"),
+            ("mapred.input.pathFilter.class", "org.example.Recent", "-input '/in/2026-*'"),
+            ("mapred.linerecordreader.maxlength", "65536", "leave long ones out"),
+            (IGNORE_KEY, "false", "without their offset"),
         ] {
             let refused = applied(&[(name, value)]).unwrap_err();
             assert!(refused.contains(expected), "{name}: {refused}");
         }
-        let harmless =
-            [("mapred.output.compress", "false"), ("mapred.max.map.failures.percent", "0")];
+        let harmless = [
+            ("mapred.output.compress", "false"),
+            ("mapred.max.map.failures.percent", "0"),
+            ("mapreduce.input.linerecordreader.line.maxlength", "2147483647"),
+        ];
         assert_eq!(applied(&harmless).unwrap().2, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_mapper_of_keys_and_values_gets_both() {
+        let by_key = (INPUT_FORMAT, "org.apache.hadoop.mapred.KeyValueTextInputFormat");
+        for (name, value, expected) in
+            [(IGNORE_KEY, "true", "cut -f2-"), (MAP_INPUT_SEPARATOR, ",", "a tab between")]
+        {
+            let refused = applied(&[by_key, (name, value)]).unwrap_err();
+            assert!(refused.contains(name) && refused.contains(expected), "{refused}");
+        }
+        let same = [by_key, (IGNORE_KEY, "false"), (MAP_INPUT_SEPARATOR, "\t")];
+        assert_eq!(applied(&same).unwrap().2, Vec::<String>::new());
+        let (_, _, warnings) = applied(&[(MAP_INPUT_SEPARATOR, ",")]).unwrap();
+        assert!(warnings[0].contains("KeyValueTextInputFormat, as in Hadoop"), "{warnings:?}");
     }
 
     #[test]

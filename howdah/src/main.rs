@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod generate;
 mod hadoop_line;
+mod hadoop_names;
 mod hadoop_properties;
 mod hadoop_skips;
 mod job_changes;

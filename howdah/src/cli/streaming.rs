@@ -10,7 +10,7 @@ use super::inputs::{self, Recursion};
 use super::{Global, job, runtime};
 use crate::exit::OrEarly;
 use crate::hadoop_line;
-use crate::hadoop_properties::HEEDED;
+use crate::hadoop_names::HEEDED;
 use crate::job_file::JobFile;
 use crate::session::Session;
 
