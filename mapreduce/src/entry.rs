@@ -16,7 +16,8 @@ const USAGE: u8 = 2;
 /// (`program: {native: {executable, args}}`); its error fails the job.
 ///
 /// Started by a TaskTracker (`--howdah-task-channel=FD`) it is a task process; started by `howdah local`
-/// (`--howdah-local-job=JSON`) it runs the whole job on local files. Otherwise it says how it is used.
+/// (`--howdah-local-job=-`) it runs the whole job that standard input describes on local files. Otherwise it says how it is
+/// used.
 pub fn main<J, F>(program: F) -> ExitCode
 where
     J: Into<Job>,
@@ -43,21 +44,18 @@ where
     if let Some(fd) = argument.strip_prefix(CHANNEL_ARGUMENT).and_then(|fd| fd.parse().ok()) {
         return task_main(fd, |description| make(&description.job.program));
     }
-    match argument.strip_prefix(LOCAL_ARGUMENT) {
-        Some(json) => local_main(json, make),
-        None => usage(),
-    }
+    if argument == LOCAL_ARGUMENT { local_main(make) } else { usage() }
 }
 
 fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message }
 }
 
-fn local_main(json: &str, make: impl FnOnce(&Program) -> Result<Job, Failure>) -> ExitCode {
-    let local: LocalJob = match serde_json::from_str(json) {
+fn local_main(make: impl FnOnce(&Program) -> Result<Job, Failure>) -> ExitCode {
+    let local: LocalJob = match serde_json::from_reader(std::io::stdin().lock()) {
         Ok(local) => local,
         Err(error) => {
-            eprintln!("{LOCAL_ARGUMENT} is not a job of this version: {error}");
+            eprintln!("standard input has no job of this version: {error}");
             return ExitCode::from(USAGE);
         }
     };
@@ -66,7 +64,8 @@ fn local_main(json: &str, make: impl FnOnce(&Program) -> Result<Job, Failure>) -
         Err(failure) => LocalResult { outcome: Err(failure) },
     };
     match serde_json::to_string(&result) {
-        Ok(line) => println!("{line}"),
+        // The author's code may have begun a line.
+        Ok(line) => println!("\n{line}"),
         Err(error) => eprintln!("the result can't be written: {error}"),
     }
     if result.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

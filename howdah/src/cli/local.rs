@@ -13,7 +13,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 use super::inputs::{self, Recursion};
-use super::task::JOB_ON_STDIN;
 use super::{Global, runtime};
 use crate::exit::{Interrupted, OrEarly, early};
 use crate::job_changes::JobChanges;
@@ -81,24 +80,25 @@ fn local_job(job: &JobFile, sequential: bool, config: &Config) -> LocalJob {
 }
 
 /// The process that runs the job: user code may end it in the middle, and so may Ctrl-C.
-fn runner(job: &JobFile, encoded: &str) -> anyhow::Result<Command> {
-    let Some(executable) = job.executable() else {
-        let own = std::env::current_exe().context("cannot find this binary")?;
-        let mut command = Command::new(own);
-        command.arg("task").arg(format!("{LOCAL_ARGUMENT}{JOB_ON_STDIN}"));
-        command.stdin(Stdio::piped());
-        return Ok(command);
+fn runner(job: &JobFile) -> anyhow::Result<Command> {
+    let mut command = match job.executable() {
+        None => {
+            let own = std::env::current_exe().context("cannot find this binary")?;
+            let mut command = Command::new(own);
+            command.arg("task");
+            command
+        }
+        // Command looks names without a slash up in PATH; this is a file.
+        Some(executable) => Command::new(executable.canonicalize().or_early()?),
     };
-    // Command looks names without a slash up in PATH; this is a file.
-    let mut command = Command::new(executable.canonicalize().or_early()?);
-    command.arg(format!("{LOCAL_ARGUMENT}{encoded}")).stdin(Stdio::null());
+    command.arg(LOCAL_ARGUMENT).stdin(Stdio::piped());
     Ok(command)
 }
 
 /// Runs it to its end; nothing unfinished is left, however it ends.
 async fn run_apart(job: &JobFile, local: &LocalJob) -> anyhow::Result<LocalResult> {
     let encoded = serde_json::to_string(local).context("cannot encode the job")?;
-    let mut command = runner(job, &encoded)?;
+    let mut command = runner(job)?;
     // A group of its own: Ctrl-C reaches this process alone, which ends the other and what that started.
     command.stdout(Stdio::piped()).stderr(Stdio::inherit()).process_group(0);
     end_with_this_process(&mut command);
@@ -124,28 +124,48 @@ async fn run_apart(job: &JobFile, local: &LocalJob) -> anyhow::Result<LocalResul
 }
 
 async fn exchange(child: &mut Child, job: String) -> anyhow::Result<(ExitStatus, Vec<u8>)> {
-    if let Some(mut stdin) = child.stdin.take() {
-        // A process that ends before it has read the job says why itself.
-        stdin.write_all(job.as_bytes()).await.ok();
-    }
-    let mut said = Vec::new();
-    if let Some(stdout) = &mut child.stdout {
-        stdout.read_to_end(&mut said).await.context("cannot read what the job says")?;
-    }
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    // A program that knows nothing of jobs may write much, and read nothing.
+    let told = async {
+        if let Some(mut stdin) = stdin {
+            // A process that ends before it has read the job says why itself.
+            stdin.write_all(job.as_bytes()).await.ok();
+        }
+    };
+    let heard = async {
+        let mut said = Vec::new();
+        match stdout {
+            Some(mut stdout) => stdout.read_to_end(&mut said).await.map(|_| said),
+            None => Ok(said),
+        }
+    };
+    let ((), said) = tokio::join!(told, heard);
+    let said = said.context("cannot read what the job says")?;
     Ok((child.wait().await.context("cannot wait for the job's process")?, said))
 }
 
-/// The result is the last line: the author's code may have printed lines of its own.
 fn read_result(program: &Path, status: ExitStatus, stdout: &[u8]) -> anyhow::Result<LocalResult> {
-    let text = String::from_utf8_lossy(stdout);
-    let text = text.trim_end();
-    let (printed, last) = text.rsplit_once('\n').unwrap_or(("", text));
-    let result = serde_json::from_str(last);
-    let printed = if result.is_ok() { printed } else { text };
+    let (printed, result) = told(&String::from_utf8_lossy(stdout));
     if !printed.is_empty() {
         crate::say::say!("{printed}");
     }
-    result.map_err(|_| no_result(program, status))
+    result.ok_or_else(|| no_result(program, status))
+}
+
+/// What the author's code has printed, and the result: the last line that is one. What a thread or a library prints at the very
+/// end may come behind it.
+fn told(stdout: &str) -> (String, Option<LocalResult>) {
+    let lines: Vec<&str> = stdout.lines().collect();
+    let parsed = |(at, line): (usize, &&str)| Some((at, serde_json::from_str(line).ok()?));
+    match lines.iter().enumerate().rev().find_map(parsed) {
+        None => (stdout.trim_end().to_owned(), None),
+        Some((at, result)) => {
+            // The end of line in front of it is its own.
+            let before = lines[..at].strip_suffix(&[""]).unwrap_or(&lines[..at]);
+            let printed = [before, &lines[at + 1..]].concat().join("\n");
+            (printed.trim_end().to_owned(), Some(result))
+        }
+    }
 }
 
 fn no_result(program: &Path, status: ExitStatus) -> anyhow::Error {
@@ -160,4 +180,28 @@ fn no_result(program: &Path, status: ExitStatus) -> anyhow::Error {
         "{program} ended without a result: is it linked with the `mapreduce` crate, and does its main return \
          `mapreduce::main(…)`?"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_is_found_among_what_the_author_prints() {
+        let result = r#"{"outcome":{"Ok":{"task.MAP_INPUT_RECORDS":3}}}"#;
+        for (stdout, expected) in [
+            (format!("\n{result}\n"), ""),
+            (format!("hello\n\n{result}\n"), "hello"),
+            (format!("no end\n{result}\n"), "no end"),
+            (format!("a\n\nb\n{result}\nfrom a thread"), "a\n\nb\nfrom a thread"),
+            (format!("{{\"outcome\": 7}}\n{result}\n"), "{\"outcome\": 7}"),
+        ] {
+            let (printed, found) = told(&stdout);
+            assert_eq!(printed, expected);
+            let counters = found.unwrap().outcome.unwrap();
+            assert_eq!(counters["task.MAP_INPUT_RECORDS"], 3, "{stdout}");
+        }
+        let (printed, found) = told("usage: what\nfor\n");
+        assert_eq!((printed.as_str(), found.is_none()), ("usage: what\nfor", true));
+    }
 }

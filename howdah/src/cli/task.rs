@@ -9,9 +9,6 @@ use clap::Args;
 use mapreduce::Job;
 use mapreduce_protocol::{Failure, FailureKind, LocalJob, LocalResult, Program};
 
-/// The one value of `--howdah-local-job` here: standard input, which has no length limit as arguments do.
-pub(super) const JOB_ON_STDIN: &str = "-";
-
 /// Arguments of `task`; see `mapreduce_protocol::CHANNEL_ARGUMENT` and `LOCAL_ARGUMENT`.
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
@@ -26,7 +23,7 @@ pub(crate) struct TaskArgs {
     #[arg(long = "howdah-namespace", value_name = "ORDER", requires = "channel")]
     namespace: Option<String>,
     /// A job on local files, as JSON on standard input
-    #[arg(long = "howdah-local-job", value_name = "-", value_parser = [JOB_ON_STDIN])]
+    #[arg(long = "howdah-local-job", value_name = "-", value_parser = ["-"])]
     local_job: Option<String>,
 }
 

@@ -25,10 +25,10 @@ pub const MESSAGE_BYTES_MAX: u32 = 16 << 20;
 /// The argument that makes an executable a task process: `--howdah-task-channel=FD`.
 pub const CHANNEL_ARGUMENT: &str = "--howdah-task-channel=";
 
-/// The argument that makes an author's executable run a whole job on local files:
-/// `--howdah-local-job=JSON`, with a [`LocalJob`] as JSON. Its result goes to standard output as a
-/// [`LocalResult`] in JSON on one line.
-pub const LOCAL_ARGUMENT: &str = "--howdah-local-job=";
+/// The argument that makes an executable run a whole job on local files, with a [`LocalJob`] as JSON on standard input, which
+/// has no limit of length as arguments do. Its result goes to standard output as a [`LocalResult`] in JSON on a line of its
+/// own; whatever stands in other lines its author's code has printed.
+pub const LOCAL_ARGUMENT: &str = "--howdah-local-job=-";
 
 /// TaskTracker → task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
