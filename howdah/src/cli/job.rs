@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use mapreduce_protocol::{
-    JobAccepted, JobCounters, JobId, JobState, JobStatus, Priority, SKIPPED_OUTPUT, TaskCounts,
-    TaskId,
+    AttemptState, AttemptStatus, JobAccepted, JobCounters, JobId, JobState, JobStatus, Priority,
+    SKIPPED_OUTPUT, TaskCounts, TaskId,
 };
 use serde_json::json;
 
@@ -35,6 +35,11 @@ const SUMMED_UP: [&str; 5] = [
     "task.REDUCE_OUTPUT_RECORDS",
     "task.REPORTER_LINES_REFUSED",
 ];
+
+/// Running attempts whose words `job status` tells, at most; of a job that has had more attempts than that many, all of which it
+/// would be told, none.
+const SAYING_MAX: usize = 10;
+const LISTED_MAX: u32 = 2000;
 
 /// Counters of what was left out.
 const SKIPPED: [&str; 2] = ["task.MAP_SKIPPED_RECORDS", "task.REDUCE_SKIPPED_RECORDS"];
@@ -334,8 +339,20 @@ fn after(status: &JobStatus) -> String {
 async fn show(jobs: &Jobs, id: JobId, watch: Watch, format: Format) -> anyhow::Result<()> {
     let look = async || {
         let status = jobs.status(id).await?;
-        let counters = jobs.counters(id).await.unwrap_or_default();
-        let text = format.text_of(&status)?.unwrap_or_else(|| lines_of(&status, &counters));
+        let text = match format.text_of(&status)? {
+            Some(text) => text,
+            None => {
+                let counters = jobs.counters(id).await.unwrap_or_default();
+                let (TaskCounts { running, attempts, .. }, reduces) = (status.maps, status.reduces);
+                let listed = match running + reduces.running > 0
+                    && attempts + reduces.attempts <= LISTED_MAX
+                {
+                    true => jobs.attempts(id).await.map_or(Vec::new(), |list| list.attempts),
+                    false => Vec::new(),
+                };
+                lines_of(&status, &counters) + &said(&listed)
+            }
+        };
         let is_last = match status.state {
             JobState::Prep | JobState::Running => false,
             JobState::Succeeded | JobState::Failed | JobState::Killed => true,
@@ -367,6 +384,16 @@ fn lines_of(status: &JobStatus, counters: &JobCounters) -> String {
     lines.push(format!("maps       {}", counts_line(status.maps)));
     lines.push(format!("reduces    {}", counts_line(status.reduces)));
     lines.join("\n") + "\n"
+}
+
+/// What running attempts say of themselves.
+fn said(attempts: &[AttemptStatus]) -> String {
+    let running = attempts.iter().filter(|it| it.state == AttemptState::Running);
+    let says = |it: &AttemptStatus| {
+        let text = plain(it.status.as_deref()?);
+        Some(format!("says       {} on {}: {text}\n", it.attempt, it.host))
+    };
+    running.filter_map(says).take(SAYING_MAX).collect()
 }
 
 fn counts_line(counts: TaskCounts) -> String {
@@ -419,6 +446,26 @@ async fn counters(jobs: &Jobs, id: JobId, format: Format) -> anyhow::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_running_attempts_say_is_told() {
+        let attempt = |n: u32, state: &str, status: Option<&str>| {
+            let attempt = json!({
+                "attempt": format!("attempt_20261122_0001_m_{n:06}_0"), "host": "host-1", "state": state, "status": status,
+            });
+            serde_json::from_value::<AttemptStatus>(attempt).unwrap()
+        };
+        let attempts = [
+            attempt(0, "SUCCEEDED", Some("done")),
+            attempt(1, "RUNNING", Some("half way")),
+            attempt(2, "RUNNING", None),
+            attempt(3, "RUNNING", Some("a\u{1b}b")),
+        ];
+        let expected = "says       attempt_20261122_0001_m_000001_0 on host-1: half way\n\
+                        says       attempt_20261122_0001_m_000003_0 on host-1: a";
+        assert!(said(&attempts).starts_with(expected), "{}", said(&attempts));
+        assert_eq!(said(&vec![attempts[1].clone(); 99]).lines().count(), SAYING_MAX);
+    }
 
     #[test]
     fn what_a_job_left_out_is_said_with_where_it_is_kept() {
