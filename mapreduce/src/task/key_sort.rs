@@ -172,20 +172,27 @@ mod tests {
 
     #[test]
     fn values_of_the_empty_key_keep_their_places_though_some_take_no_room() {
-        let mut arena = Vec::new();
-        let mut entries = Vec::new();
-        for n in 0..200_u8 {
-            let value: &[u8] = if n % 3 == 0 { &[] } else { &[n] };
-            let (offset, value_length) = (arena.len() as u32, value.len() as u32);
-            entries.push(Entry { prefix: 0, partition: 0, offset, key_length: 0, value_length });
-            arena.extend_from_slice(value);
+        let (mut arena, mut entries, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        for n in 0..2000_u32 {
+            // Other keys among them: what is in order already is not moved.
+            let random = n.wrapping_mul(0x9e37_79b9) >> 16;
+            let key = if random % 5 < 3 { vec![] } else { vec![random as u8 | 1] };
+            let value = if random % 3 == 0 { vec![] } else { n.to_be_bytes().to_vec() };
+            entries.push(Entry {
+                prefix: key_prefix(&key),
+                partition: 0,
+                offset: arena.len() as u32,
+                key_length: key.len() as u32,
+                value_length: value.len() as u32,
+            });
+            arena.extend_from_slice(&key);
+            arena.extend_from_slice(&value);
+            pairs.push((key, value));
         }
-        let values = |entries: &[Entry]| -> Vec<Vec<u8>> {
-            entries.iter().map(|entry| entry.value(&arena).to_vec()).collect()
-        };
-        let expected = values(&entries);
         sort(&mut entries, &arena);
-        assert_eq!(values(&entries), expected);
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let pair = |entry: &Entry| (entry.key(&arena).to_vec(), entry.value(&arena).to_vec());
+        assert_eq!(entries.iter().map(pair).collect::<Vec<_>>(), pairs);
     }
 
     #[test]
