@@ -17,10 +17,25 @@ pub const REQUEST_LABELS: &[MetricLabel] =
 #[derive(Debug)]
 pub struct Requests {
     name: &'static str,
-    known: RwLock<BTreeMap<Series, Histogram>>,
+    known: RwLock<BTreeMap<Key, Histogram>>,
 }
 
-type Series = (&'static str, &'static str, u16);
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+}
+
+impl Series {
+    /// Where its texts stand: numbers are compared at once. That a text may stand in two places does no harm, as both lead
+    /// to the same histogram.
+    fn key(self) -> Key {
+        (self.route.as_ptr().addr(), self.route.len(), self.method.as_ptr().addr(), self.status)
+    }
+}
+
+type Key = (usize, usize, usize, u16);
 
 impl Requests {
     /// Those of the metric `name`.
@@ -33,23 +48,23 @@ impl Requests {
     #[must_use]
     pub fn observer(self) -> net::Observer {
         std::sync::Arc::new(move |method: &Method, route, status: StatusCode, time| {
-            self.observe((word(method), route, status.as_u16()), time);
+            self.observe(Series { method: word(method), route, status: status.as_u16() }, time);
         })
     }
 
     fn observe(&self, series: Series, time: Duration) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(histogram) = known.get(&series) {
+        if let Some(histogram) = known.get(&series.key()) {
             histogram.record(time);
             return;
         }
         drop(known);
-        let (method, route, status) = series;
+        let Series { method, route, status } = series;
         let labels =
             [("method", method.into()), ("route", route.into()), ("status", status.to_string())];
         let histogram = histogram!(self.name, &labels);
         histogram.record(time);
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(series, histogram);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(series.key(), histogram);
     }
 }
 

@@ -39,7 +39,7 @@ impl<A> ReplyDesk<A> {
         let number = self.shared.last.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.lock().insert(number, sender);
-        Waiter { desk: self.clone(), number, answer }
+        Waiter { desk: self.clone(), number, answer, is_answered: false }
     }
 
     /// The answer for that number. If its request was given up, nobody hears it.
@@ -60,6 +60,7 @@ pub struct Waiter<A> {
     desk: ReplyDesk<A>,
     number: u64,
     answer: oneshot::Receiver<A>,
+    is_answered: bool,
 }
 
 impl<A> Waiter<A> {
@@ -74,7 +75,9 @@ impl<A> Waiter<A> {
     /// # Errors
     /// The loop has ended without one.
     pub async fn answer(&mut self) -> Result<A, Stopped> {
-        (&mut self.answer).await.map_err(|_| Stopped)
+        let answer = (&mut self.answer).await.map_err(|_| Stopped)?;
+        self.is_answered = true;
+        Ok(answer)
     }
 
     /// Waits no more. Whether the answer is still to come: then nobody will hear it.
@@ -85,7 +88,10 @@ impl<A> Waiter<A> {
 
 impl<A> Drop for Waiter<A> {
     fn drop(&mut self) {
-        self.withdraw();
+        // Who answered has taken it off the desk.
+        if !self.is_answered {
+            self.withdraw();
+        }
     }
 }
 

@@ -213,10 +213,9 @@ impl<M: Machine, F: FnMut(M::Effect)> EventLoop<M, F> {
     }
 
     fn handle_due_timeout(&mut self) {
-        let now = clock::now();
-        let due = self.machine.poll_timeout().is_some_and(|deadline| deadline <= now.monotonic);
+        let due = self.machine.poll_timeout().is_some_and(|at| at <= clock::monotonic());
         if due && self.takes_timeouts() {
-            let step = self.machine.handle_timeout(now);
+            let step = self.machine.handle_timeout(clock::now());
             self.take(step);
         }
     }

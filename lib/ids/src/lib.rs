@@ -11,6 +11,7 @@
 //! ```
 
 mod delivery;
+mod hex;
 #[macro_use]
 mod schema;
 mod names;
@@ -18,6 +19,7 @@ mod room;
 mod time;
 
 pub use delivery::{Inbox, Numbered, Outbox};
+pub use hex::{HexDigits, hex_digits};
 pub use names::{ClientId, ClusterId, HostName, NameError, RackName, RequestId};
 pub use room::Room;
 pub use time::{Monotonic, Now, UnixMillis};

@@ -2,11 +2,12 @@
 //! of a master in their place, for which the right to change something was asked. Where entries go is the process' to say,
 //! once, as of its logs and metrics. What tasks and daemons do in a job's course is the job's history to tell.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{Method, Uri};
 use ids::UnixMillis;
 use serde::Serialize;
 
@@ -95,7 +96,8 @@ pub(crate) struct Audited {
     changes: Changes,
     from: Option<IpAddr>,
     method: Method,
-    request: String,
+    /// Shared with the request: most of them change nothing, and are not told of.
+    uri: Uri,
     request_id: Arc<str>,
 }
 
@@ -113,9 +115,8 @@ impl Audited {
         request_id.map(|request_id| {
             let changes = caller.changes.insert(Changes::default()).clone();
             let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-            let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-            let (method, request) = (request.method().clone(), cut(path));
-            Self { caller: caller.clone(), changes, from, method, request, request_id }
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            Self { caller: caller.clone(), changes, from, method, uri, request_id }
         })
     }
 
@@ -128,13 +129,14 @@ impl Audited {
     fn tell(&self, status: Option<u16>, made: Option<&str>) {
         let (changes, unnamed) = self.changes.take();
         let Some(sink) = SINK.get().filter(|_| !changes.is_empty()) else { return };
+        let request = cut(self.uri.path_and_query().map_or("", |path| path.as_str()));
         sink(&AuditEntry {
             at: clock::wall(),
             user: &self.caller.capability.subject,
             standing: self.caller.standing,
             from: self.from,
             method: self.method.as_str(),
-            request: &self.request,
+            request: &request,
             changes,
             unnamed,
             status,
@@ -144,10 +146,10 @@ impl Audited {
     }
 }
 
-fn cut(path: &str) -> String {
+fn cut(path: &str) -> Cow<'_, str> {
     match path.len() <= REQUEST_BYTES_MAX {
-        true => path.to_owned(),
-        false => format!("{}…", &path[..path.floor_char_boundary(REQUEST_BYTES_MAX)]),
+        true => path.into(),
+        false => format!("{}…", &path[..path.floor_char_boundary(REQUEST_BYTES_MAX)]).into(),
     }
 }
 

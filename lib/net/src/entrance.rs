@@ -156,5 +156,5 @@ pub(crate) fn sign(response: &mut Response, id: String) {
 fn new_id() -> String {
     static LAST: std::sync::LazyLock<AtomicU64> =
         std::sync::LazyLock::new(|| AtomicU64::new(random_u64()));
-    format!("{:016x}", LAST.fetch_add(1, Ordering::Relaxed))
+    ids::hex_digits(LAST.fetch_add(1, Ordering::Relaxed)).as_str().to_owned()
 }

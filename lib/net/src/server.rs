@@ -4,13 +4,15 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::handler::Handler as _;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -18,6 +20,7 @@ use clock::Stopwatch;
 use ids::UnixMillis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::error::Elapsed;
 use tracing::Instrument as _;
 
 use crate::api::{Methods, Operation};
@@ -356,7 +359,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(no_json());
         }
         let whole = axum::body::to_bytes(request.into_body(), JSON_BYTES_MAX);
-        let body = tokio::time::timeout(BODY_TIMEOUT, whole).await.map_err(|_| {
+        let body = soon_or_within(BODY_TIMEOUT, whole).await.map_err(|_| {
             let limit = BODY_TIMEOUT.as_secs();
             let detail = format!("the body did not arrive within {limit} s: send it again");
             Problem::new(408, "invalid-request", detail)
@@ -372,6 +375,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             serde_json::from_slice(&body).map_err(|error| not_taken(&error))
         };
         parsed.map(Self)
+    }
+}
+
+/// As [`tokio::time::timeout`], but sets a timer only for what is still not there when the task has its next turn: nearly
+/// all bodies come right behind their heads, and are.
+async fn soon_or_within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut work = std::pin::pin!(work);
+    let mut is_first = true;
+    let soon = std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if std::mem::take(&mut is_first) => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    });
+    match soon.await {
+        Some(done) => Ok(done),
+        None => tokio::time::timeout(limit, work).await,
     }
 }
 
@@ -408,8 +430,27 @@ impl<T: Serialize> IntoResponse for Json<T> {
         // Most replies fit: none of them grows by doubling.
         let mut body = Vec::with_capacity(JSON_BYTES_USUAL);
         match serde_json::to_writer(&mut body, &self.0) {
-            Ok(()) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Ok(()) => {
+                let mut response = Response::new(Body::from(body));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                response
+            }
             Err(error) => Problem::new(500, "internal", error.to_string()).into_response(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_there_at_once_is_waited_for_and_not_for_ever() {
+        let (soon, long) = (Duration::from_millis(5), Duration::from_secs(600));
+        assert!(matches!(soon_or_within(soon, std::future::ready(7)).await, Ok(7)));
+        let later = async { tokio::time::sleep(soon).await };
+        assert!(soon_or_within(long, later).await.is_ok());
+        assert!(soon_or_within(soon, std::future::pending::<()>()).await.is_err());
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ahash::RandomState;
 use ids::UnixMillis;
 
 use crate::Capability;
@@ -22,7 +23,8 @@ pub(crate) struct Known {
 /// very same text is found: whether it has expired is still to be asked.
 #[derive(Default)]
 pub(crate) struct Verified {
-    tokens: Mutex<HashMap<Box<str>, Known>>,
+    /// By a hash that is fast for long keys: each request's token is looked for.
+    tokens: Mutex<HashMap<Box<str>, Known, RandomState>>,
 }
 
 impl Verified {
