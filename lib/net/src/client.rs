@@ -300,11 +300,13 @@ impl Client {
         Err(read_problem(address, response).await)
     }
 
-    /// Ends once there is nobody at `address`: no connection to it can be made, or its host has been silent for so long.
-    /// Who is slow, or answers with an error, is there. To be dropped when that is no question any more.
+    /// Ends once there is nobody at `address`: no connection to it can be made, or its host has been silent for so long, or
+    /// its process has, as one that stands still, whose host acknowledges all that is sent to it. Who is slow, or answers
+    /// with an error, is there. To be dropped when that is no question any more.
     pub async fn gone(&self, address: &str) -> CallError {
         loop {
             let question = self.request(Method::GET, address, "/healthz");
+            let question = question.timeout(self.settings.silence_timeout);
             match self.send(address, question).await {
                 Err(
                     error @ (CallError::Connect { .. }

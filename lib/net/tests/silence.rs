@@ -88,6 +88,15 @@ async fn a_host_that_vanishes_while_it_is_waited_for_is_noticed() {
     assert!(error.is_transient() && !error.is_connect(), "{error}");
 }
 
+/// As of a process that was stopped: its host goes on.
+#[tokio::test]
+async fn a_process_that_answers_nothing_is_gone_though_its_host_is_there() {
+    let (address, _keep) = start(read_head);
+    let gone = tokio::time::timeout(NOTICED, client().gone(&address)).await;
+    let error = gone.expect("the silence is noticed");
+    assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_request_to_a_host_that_has_vanished_is_given_up() {
     let (vanished, mut gone) = mpsc::channel(1);
